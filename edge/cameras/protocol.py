@@ -1,0 +1,77 @@
+"""What every camera is: a context manager that hands out frames until there are no more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+from typing_extensions import Self
+
+from edge.image import Image
+
+
+@dataclass(frozen=True, slots=True)
+class FramePosition:
+    """Place a frame on the roll. Image row 0 lies at `along_m`; rows grow with the roll.
+
+    Attributes:
+        along_m: metres from the start of the roll to the upper edge of the frame.
+        mm_per_px_along: millimetres of cloth per image row.
+        mm_per_px_across: millimetres of cloth per image column.
+        left_selvedge_px: column of the left edge of the cloth, frame pixels; None if not known.
+    """
+
+    along_m: float
+    mm_per_px_along: float
+    mm_per_px_across: float
+    left_selvedge_px: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Hold one picture from a camera.
+
+    Attributes:
+        frame_id: counts from 0 in the order of capture; a dropped frame leaves a hole.
+        image: (H, W) grey or (H, W, 3) BGR, uint8.
+        monotonic_s: `time.monotonic()` when the frame was complete.
+        source: name of the file the frame came from, or of the camera.
+        position: where on the roll the frame lies; None if the camera does not know.
+    """
+
+    frame_id: int
+    image: Image
+    monotonic_s: float
+    source: str
+    position: FramePosition | None = None
+
+
+class Camera(Protocol):
+    """Deliver frames. Entering opens the device, leaving releases it whatever happened.
+
+    Attributes:
+        name: what to call this camera in a message.
+        is_live: True if frames are lost when nobody reads them; a file or a folder waits.
+    """
+
+    name: str
+    is_live: bool
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def read(self) -> Frame | None:
+        """Return the next frame, or None when the stream has come to its end.
+
+        Raises:
+            ImageError: if this one picture is unreadable; the next read goes on behind it.
+            CameraLostError: if the device stopped delivering.
+        """
+        ...

@@ -1,0 +1,174 @@
+"""From the network's outputs to detections in the frame: threshold, suppress, map back, merge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.contract import ModelContract
+from edge.detections import Detections, concatenate, no_detections
+from edge.geometry import View, frame_from_input, iou_matrix
+
+MAX_CANDIDATES_PER_VIEW = 1000
+"""Highest-scoring boxes kept before suppression: bounds the time a flickering lamp can cost."""
+
+SEAM_TOLERANCE_PX = 4.0
+"""Boxes of one thin yarn from two tiles differ by a pixel or two; each is widened by this before they
+are compared (a broken end is 3 px wide: unwidened, one pixel of jitter halves the overlap)."""
+
+SEAM_IOU = 0.3
+"""Overlap, within what both tiles saw, above which two boxes are one defect."""
+
+
+def decode_view(
+    boxes_input_xyxy_px: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    thresholds: NDArray[np.float32],
+    iou_threshold: float,
+) -> Detections:
+    """Keep what passes its class's threshold and is not a double, within one input.
+
+    Args:
+        boxes_input_xyxy_px: (A, 4), input pixels.
+        scores: (A, classes) in [0, 1].
+        thresholds: (classes,) least score per class.
+        iou_threshold: suppress boxes of the same class that overlap more.
+    Returns:
+        Detections in input pixels, by falling score.
+    """
+    anchors, class_ids = np.nonzero(scores >= thresholds)
+    if not len(anchors):
+        return no_detections()
+    kept_scores = scores[anchors, class_ids]
+    order = np.argsort(-kept_scores, kind="stable")[:MAX_CANDIDATES_PER_VIEW]
+    found = Detections(
+        boxes_input_xyxy_px[anchors[order]],
+        kept_scores[order],
+        class_ids[order].astype(np.int64),
+    )
+    return suppress_doubles(found, iou_threshold)
+
+
+def suppress_doubles(found: Detections, iou_threshold: float) -> Detections:
+    """Suppress, class by class, boxes that overlap a better one (non-maximum suppression).
+
+    Args:
+        found: N detections.
+        iou_threshold: greater overlap makes a double.
+    Returns:
+        The survivors, by falling score.
+    """
+    if not len(found):
+        return found
+    left_top, sides = (
+        found.boxes_xyxy_px[:, :2],
+        np.diff(found.boxes_xyxy_px.reshape(-1, 2, 2), axis=1),
+    )
+    boxes_xywh = np.concatenate([left_top, sides[:, 0]], axis=1)
+    kept = cv2.dnn.NMSBoxesBatched(
+        boxes_xywh.tolist(), found.scores.tolist(), found.class_ids.tolist(), 0.0, iou_threshold
+    )
+    return found.take(np.asarray(kept, np.int64).reshape(-1))
+
+
+def merge_views(parts: Sequence[Detections], views: Sequence[View]) -> Detections:
+    """Make one detection of what several overlapping views saw of one defect.
+
+    Two boxes of one class from two views are the same defect if they agree within the zone that both
+    views saw. Groups are the connected components of that relation, so the order of the views does not
+    matter; a group becomes its bounding box with its highest score.
+
+    Args:
+        parts: per view, detections in frame pixels.
+        views: the views, in the same order.
+    Returns:
+        Merged detections, frame pixels, by falling score.
+    """
+    found = concatenate(parts)
+    if len(views) < 2 or len(found) < 2:
+        return found
+    view_ids = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    rectangles = np.array([(v.left_px, v.top_px, v.right_px, v.bottom_px) for v in views])
+    groups = _components(_same_defect(found, view_ids, rectangles.astype(np.float32)))
+    merged = [_join(found.take(np.flatnonzero(groups == group))) for group in np.unique(groups)]
+    joined = concatenate(merged)
+    return joined.take(np.lexsort((joined.boxes_xyxy_px[:, 0], -joined.scores)))
+
+
+def _same_defect(
+    found: Detections, view_ids: NDArray[np.int64], rectangles: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Return an (N, N) relation: same class, different views, agreeing where both views look."""
+    related = np.zeros((len(found), len(found)), bool)
+    reach = np.array([-1, -1, 1, 1], np.float32) * SEAM_TOLERANCE_PX
+    for i in range(len(found) - 1):
+        others = (
+            i
+            + 1
+            + np.flatnonzero(
+                (found.class_ids[i + 1 :] == found.class_ids[i]) & (view_ids[i + 1 :] != view_ids[i])
+            )
+        )
+        for j in others.tolist():
+            a, b = rectangles[view_ids[i]], rectangles[view_ids[j]]
+            zone = np.concatenate([np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])])
+            if (zone[2:] <= zone[:2]).any():
+                continue
+            pair = found.boxes_xyxy_px[[i, j]] + reach
+            inside = np.concatenate(
+                [np.maximum(pair[:, :2], zone[:2]), np.minimum(pair[:, 2:], zone[2:])], axis=1
+            )
+            if (inside[:, 2:] > inside[:, :2]).all():
+                related[i, j] = iou_matrix(inside[:1], inside[1:])[0, 0] >= SEAM_IOU
+    return np.asarray(related | related.T, np.bool_)
+
+
+def _components(related: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Label connected components: each element gets the smallest index it can reach."""
+    labels = np.arange(len(related))
+    reaches = related | np.eye(len(related), dtype=bool)
+    while True:
+        lower = np.where(reaches, labels, len(labels)).min(axis=1)
+        if (lower == labels).all():
+            return labels
+        labels = lower
+
+
+def _join(group: Detections) -> Detections:
+    box = np.concatenate([group.boxes_xyxy_px[:, :2].min(axis=0), group.boxes_xyxy_px[:, 2:].max(axis=0)])
+    return Detections(box[None], group.scores.max(keepdims=True), group.class_ids[:1])
+
+
+class Decoder:
+    """Decode the outputs of one model."""
+
+    def __init__(self, contract: ModelContract) -> None:
+        self._thresholds = np.array(
+            [contract.score_thresholds[name] for name in contract.class_names], np.float32
+        )
+        self._iou_threshold = contract.iou_threshold
+
+    def decode(
+        self,
+        boxes_input_xyxy_px: NDArray[np.float32],
+        scores: NDArray[np.float32],
+        views: Sequence[View],
+    ) -> list[Detections]:
+        """Decode a batch, one result per view.
+
+        Args:
+            boxes_input_xyxy_px: (B, A, 4), input pixels.
+            scores: (B, A, classes).
+            views: B of them.
+        Returns:
+            B detections, in frame pixels.
+        """
+        parts = []
+        for boxes, view_scores, view in zip(boxes_input_xyxy_px, scores, views, strict=True):
+            found = decode_view(boxes, view_scores, self._thresholds, self._iou_threshold)
+            in_frame = frame_from_input(found.boxes_xyxy_px, view)
+            parts.append(Detections(in_frame, found.scores, found.class_ids))
+        return parts

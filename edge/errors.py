@@ -1,0 +1,119 @@
+"""Every way a run can end badly: one class, one exit code, one cure each.
+
+The message of each error is a single line that says what happened and then what to do about it.
+Only a command's `main` turns an error into an exit code.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LoomsightError(Exception):
+    """Say what went wrong and how to cure it, in one line.
+
+    Args:
+        problem: what happened, with the name of the thing it happened to.
+        cure: what the person reading it should do next.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, problem: str, cure: str) -> None:
+        self.problem = " ".join(problem.split())
+        self.cure = " ".join(cure.split())
+        super().__init__(f"{self.problem} {self.cure}")
+
+
+class ConfigError(LoomsightError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+    exit_code = 10
+
+
+class MissingPackageError(LoomsightError):
+    """A package or a system library that this command needs is not installed."""
+
+    exit_code = 11
+
+
+class CameraNotFoundError(LoomsightError):
+    """The camera, file, folder or address does not exist or cannot be opened."""
+
+    exit_code = 20
+
+
+class CameraLostError(LoomsightError):
+    """A camera that was delivering frames stopped doing so."""
+
+    exit_code = 21
+
+
+class ImageError(LoomsightError):
+    """A picture is unreadable, truncated or of a kind that cannot be inspected."""
+
+    exit_code = 22
+
+
+class NoImagesError(LoomsightError):
+    """A folder holds no pictures, or a video no frames."""
+
+    exit_code = 23
+
+
+class FrameSizeError(LoomsightError):
+    """A camera changed the size of its frames in mid-stream."""
+
+    exit_code = 24
+
+
+class ModelError(LoomsightError):
+    """A model file or bundle is missing, damaged, or not what it says it is."""
+
+    exit_code = 30
+
+
+class ContractError(LoomsightError):
+    """A model has no contract, one that is too new, or one that it does not keep."""
+
+    exit_code = 31
+
+
+class BackendError(LoomsightError):
+    """An inference runtime cannot be used on this box."""
+
+    exit_code = 32
+
+
+class OutputError(LoomsightError):
+    """A result cannot be written: no permission, no such folder, no space left."""
+
+    exit_code = 40
+
+
+class DatasetError(LoomsightError):
+    """A training data set is missing, empty or inconsistent."""
+
+    exit_code = 50
+
+
+class CheckpointError(LoomsightError):
+    """A checkpoint is missing, damaged, or of another structure."""
+
+    exit_code = 51
+
+
+class TrainingError(LoomsightError):
+    """Training cannot go on, for instance because the loss is not finite."""
+
+    exit_code = 52
+
+
+class ParityError(LoomsightError):
+    """An exported model does not give what its checkpoint gives."""
+
+    exit_code = 53
+
+
+INTERRUPTED_EXIT_CODE = 130
+"""Exit code after Ctrl-C (128 + SIGINT), for work that did not reach its end."""

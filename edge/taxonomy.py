@@ -1,0 +1,115 @@
+"""Defect classes of a mill: the only place that knows their names, their order and what belongs to each.
+
+A *class* is what a detector predicts; its id is its position in the file. A *kind* is finer and reads
+``phrase | category | parent category``: the parent is the class. Classes and kinds stand in
+``taxonomy.toml``; a mill extends them with a file of its own and touches no code.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import resources
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing_extensions import Self
+
+from edge.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class DefectKind(BaseModel):
+    """Name one kind of defect on three levels, as captions and reports use them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    phrase: str = Field(min_length=1)
+    category: str = Field(min_length=1)
+    parent: str = Field(min_length=1)
+
+    def __str__(self) -> str:
+        return f"{self.phrase} | {self.category} | {self.parent}"
+
+
+class Taxonomy(BaseModel):
+    """Hold the classes in the order of their ids, and the kinds that belong to each."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: int = Field(ge=1)
+    classes: tuple[str, ...] = Field(min_length=1)
+    kinds: tuple[DefectKind, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        categories = [kind.category for kind in self.kinds]
+        for names, what in ((self.classes, "class"), (categories, "category")):
+            repeated = sorted({name for name in names if list(names).count(name) > 1})
+            if repeated:
+                raise ValueError(f"{what} named twice: {', '.join(repeated)}")
+        orphans = sorted({k.parent for k in self.kinds} - set(self.classes))
+        if orphans:
+            raise ValueError(f"parent that is not a class: {', '.join(orphans)}")
+        return self
+
+    def class_id(self, name: str) -> int:
+        """Return the id of a class.
+
+        Raises:
+            ConfigError: if there is no such class.
+        """
+        if name not in self.classes:
+            raise ConfigError(
+                f"There is no defect class '{name}'.", f"Use one of: {', '.join(self.classes)}."
+            )
+        return self.classes.index(name)
+
+    def kind(self, category: str) -> DefectKind:
+        """Return the kind with this category, for instance ``broken end``.
+
+        Raises:
+            ConfigError: if there is no such category.
+        """
+        for kind in self.kinds:
+            if kind.category == category:
+                return kind
+        known = ", ".join(kind.category for kind in self.kinds)
+        raise ConfigError(f"There is no defect category '{category}'.", f"Use one of: {known}.")
+
+    def class_of(self, category: str) -> str:
+        """Return the class that a detector reports a category as (``broken end`` -> ``broken``)."""
+        return self.kind(category).parent
+
+
+def load_taxonomy(path: Path | None = None) -> Taxonomy:
+    """Read a taxonomy file, or the mill's own that ships with the package.
+
+    Args:
+        path: a TOML file; None for the shipped one.
+    Raises:
+        ConfigError: if the file is missing, is not TOML or contradicts itself.
+    """
+    source = str(path) if path else "the shipped taxonomy.toml"
+    try:
+        text = (
+            path.read_text(encoding="utf-8")
+            if path
+            else resources.files("edge").joinpath("taxonomy.toml").read_text(encoding="utf-8")
+        )
+        return Taxonomy.model_validate(tomllib.loads(text))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"Cannot read the taxonomy {source}: {error}.", "Check the path and its permissions."
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source} is not valid TOML: {error}.", "Correct the line it names.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ConfigError(
+            f"{source}: {where}: {first['msg']}.", "See edge/taxonomy.toml for the form."
+        ) from error
