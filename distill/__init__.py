@@ -1,1 +1,1 @@
-
+"""The workbench: train, distil and prune detectors. Needs torch and ultralytics."""

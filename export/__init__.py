@@ -1,1 +1,1 @@
-
+"""From a checkpoint to a bundle that a box can trust."""

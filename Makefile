@@ -1,0 +1,75 @@
+# Everything this project needs is put inside it: uv into .uv, packages into .venv.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+UV := $(or $(shell command -v uv),.uv/bin/uv)
+export UV_PROJECT_ENVIRONMENT := .venv
+RUN := .venv/bin
+WORKBENCH_STAMP := .venv/.workbench
+SOURCES := edge distill export tests
+
+.PHONY: help demo test check format lint types imports pipeline demo-bundle pictures clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: .venv/.base ## find defects on a simulated loom with the shipped model (no torch needed)
+	mkdir -p runs/demo
+	$(RUN)/edge-run --camera loom:seed=2026,width_px=2048,length_m=30,defects_per_m=2 \
+	    --detections runs/demo/detections.jsonl --save-pictures runs/demo/pictures \
+	    --summary runs/demo/summary.json
+
+test: $(WORKBENCH_STAMP) ## run the tests
+	$(RUN)/pytest -n auto --dist worksteal
+
+check: $(WORKBENCH_STAMP) ## format, lint, strict types, import rules, tests: what CI runs
+	$(RUN)/ruff format --check $(SOURCES)
+	$(RUN)/ruff check $(SOURCES)
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+	$(MAKE) --no-print-directory test
+
+format: $(WORKBENCH_STAMP) ## format the code
+	$(RUN)/ruff format $(SOURCES)
+	$(RUN)/ruff check --fix $(SOURCES)
+
+pipeline: $(WORKBENCH_STAMP) ## the whole chain at smoke size: simulate, distill, export, edge-run
+	rm -rf runs/pipeline
+	$(RUN)/loomsight simulate --out runs/pipeline/data --images 300 --seed 11 --workers 2 \
+	    --difficulty obvious --difficulty clear
+	$(RUN)/loomsight distill runs/pipeline/data --recipe smoke --out runs/pipeline/train
+	$(RUN)/loomsight export runs/pipeline/train/best.pt --images runs/pipeline/data/images/test \
+	    --out runs/pipeline/bundle
+	$(RUN)/loomsight edge-run --camera loom:seed=77,length_m=10,defects_per_m=2 \
+	    --model runs/pipeline/bundle --summary runs/pipeline/summary.json
+
+demo-bundle: $(WORKBENCH_STAMP) ## train the shipped demo bundle anew (about an hour on two cores)
+	$(RUN)/python -m export.demo
+
+pictures: .venv/.base ## draw the pictures of the documentation anew
+	$(RUN)/python docs/pictures/draw.py
+
+clean: ## remove what was installed and made here
+	rm -rf .venv .uv runs
+
+.uv/bin/uv:
+	python3 -m pip install --quiet --disable-pip-version-check --target .uv uv
+
+# A bare Debian has no libGL, which opencv-python links: the same OpenCV without windows takes its place.
+define ensure_opencv
+$(RUN)/python -c "import cv2" 2>/dev/null || \
+    $(UV) pip install --quiet --python $(RUN)/python --reinstall-package opencv-python-headless \
+    "opencv-python-headless==$$($(RUN)/python -c 'import importlib.metadata as m; print(m.version("opencv-python"))')"
+endef
+
+.venv/.base: pyproject.toml uv.lock $(if $(shell command -v uv),,.uv/bin/uv)
+	test -e $(WORKBENCH_STAMP) || $(UV) sync --frozen --quiet
+	$(ensure_opencv)
+	touch $@
+
+$(WORKBENCH_STAMP): pyproject.toml uv.lock $(if $(shell command -v uv),,.uv/bin/uv)
+	$(UV) sync --frozen --quiet --group dev --extra workbench
+	$(ensure_opencv)
+	touch $@ .venv/.base

@@ -1,0 +1,210 @@
+"""Detectors on disk: structure, weights and contract in one file that runs no code when it is read.
+
+A checkpoint is `torch.save` of a dict of tensors and primitives, read with `weights_only=True`:
+
+    format, format_version   what this is
+    structure                JSON of `DetectorStructure`; the module is built anew from it
+    weights                  state dict, float32 (the moving average, where there is one)
+    contract                 JSON of `ModelContract`
+    recipe, metrics          JSON, for people
+    training                 in `last.pt` only: all that is needed to go on
+
+`export` enters this package here, and only here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from distill.detector.build import build_module, count_macs, infer
+from distill.detector.structure import DetectorStructure
+from distill.scorecard import SCORECARD_NAME, ScorecardRow, append_row
+from edge.contract import ModelContract, contract_from_json
+from edge.errors import CheckpointError, ContractError, OutputError
+
+__all__ = [
+    "SCORECARD_NAME", "Checkpoint", "Detector", "ScorecardRow", "append_row", "count_macs", "infer",
+    "load_detector", "read_checkpoint", "weights_digest", "write_checkpoint",
+]  # fmt: skip
+
+FORMAT = "loomsight-checkpoint"
+FORMAT_VERSION = 1
+
+_UNREADABLE = (
+    OSError, RuntimeError, ValueError, KeyError, EOFError, AttributeError, pickle.UnpicklingError,
+)  # fmt: skip
+_UNBUILDABLE = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Hold what a checkpoint file holds.
+
+    Attributes:
+        recipe: resolved, as primitives.
+        metrics: as primitives.
+        training: tensors and primitives from which training goes on; None in a finished model.
+    """
+
+    structure: DetectorStructure
+    weights: Mapping[str, Tensor]
+    contract: ModelContract
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """A detector that is ready to run.
+
+    Attributes:
+        module: in eval mode, on the processor; run it with `infer`.
+        contract: what it needs and says.
+        checkpoint: all else that the file says.
+        file_digest: sha256 of the checkpoint file.
+    """
+
+    module: nn.Module
+    contract: ModelContract
+    checkpoint: Checkpoint
+    file_digest: str
+
+
+def load_detector(path: Path) -> Detector:
+    """Build the detector of a checkpoint.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged or not a checkpoint, if its weights do not fit its
+            structure, or are not all finite.
+    """
+    checkpoint = read_checkpoint(path)
+    _check_finite(checkpoint.weights, path)
+    try:
+        module = build_module(checkpoint.structure)
+        module.load_state_dict(dict(checkpoint.weights), strict=True)
+    except _UNBUILDABLE as error:
+        raise CheckpointError(
+            f"The weights in {path} do not fit its structure: {_first_line(error)}.",
+            "Train again, or use the version of loomsight that wrote it.",
+        ) from error
+    module.eval().requires_grad_(False)
+    return Detector(module, checkpoint.contract, checkpoint, _file_digest(path))
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint without building its module.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged or not a checkpoint.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"There is no checkpoint at {path}.", "Name a best.pt made by `distill`.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        raise CheckpointError(
+            f"{path} is damaged or is not a loomsight checkpoint ({_first_line(error)}).",
+            "Copy it again, or train again; pickled models are never loaded.",
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a loomsight checkpoint.", "Name a best.pt made by `distill`.")
+    if content.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} is of format {content.get('format_version')}; this loomsight reads {FORMAT_VERSION}.",
+            "Update loomsight.",
+        )
+    return _from_content(content, path)
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint under a temporary name, flush it to disk, then rename it.
+
+    Raises:
+        CheckpointError: if a weight is not finite; what stood at `path` stays.
+        OutputError: if it cannot be written.
+    """
+    _check_finite(checkpoint.weights, path)
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "structure": checkpoint.structure.model_dump_json(),
+        "weights": {name: tensor.detach().cpu() for name, tensor in checkpoint.weights.items()},
+        "contract": checkpoint.contract.model_dump_json(),
+        "recipe": json.dumps(checkpoint.recipe),
+        "metrics": json.dumps(checkpoint.metrics),
+        "training": dict(checkpoint.training) if checkpoint.training is not None else None,
+    }
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        with temporary.open("wb") as stream:
+            torch.save(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"Cannot write {path}: {_first_line(error)}.", "Free space or choose another --out."
+        ) from error
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """Return a sha256 of weights: over name, type, shape and bytes of each tensor, sorted by name.
+
+    It stands as `source_digest` in a checkpoint's contract, which cannot hold the digest of its own file;
+    `export` puts the sha256 of the checkpoint file in its place.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _from_content(content: Mapping[str, Any], path: Path) -> Checkpoint:
+    try:
+        structure = DetectorStructure.model_validate_json(content["structure"])
+        contract = contract_from_json(content["contract"], str(path))
+        weights, training = content["weights"], content["training"]
+        recipe, metrics = json.loads(content["recipe"]), json.loads(content["metrics"])
+    except (KeyError, TypeError, ValueError, ValidationError, ContractError) as error:
+        raise CheckpointError(
+            f"{path} is not a complete checkpoint: {_first_line(error)}.",
+            "Train again, or use the version of loomsight that wrote it.",
+        ) from error
+    fits = structure.channels == contract.channels and structure.classes == len(contract.class_names)
+    are_tensors = isinstance(weights, dict) and all(isinstance(v, Tensor) for v in weights.values())
+    if not fits or not are_tensors:
+        raise CheckpointError(f"{path}: structure, weights and contract disagree.", "Train again.")
+    return Checkpoint(structure, weights, contract, recipe, metrics, training)
+
+
+def _check_finite(weights: Mapping[str, Tensor], path: Path) -> None:
+    for name, tensor in weights.items():
+        if not torch.isfinite(tensor).all():
+            raise CheckpointError(
+                f"{path}: the weights '{name}' are not all finite numbers.",
+                "Use an earlier checkpoint, or train again with a lower learning_rate.",
+            )
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:200].rstrip(".:")

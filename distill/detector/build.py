@@ -1,0 +1,95 @@
+"""From a structure to a module that trains and infers."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from distill.detector.structure import DetectorStructure
+from distill.precision import Precision
+from distill.ultralytics_door import DetectionLoss, DetectionModel
+
+LOSS_GAINS = {"box": 7.5, "cls": 0.5, "dfl": 1.5}
+"""Weights of the loss parts: ultralytics' defaults (cfg/default.yaml of 8.4)."""
+
+
+def build_module(structure: DetectorStructure) -> nn.Module:
+    """Build a detector with fresh weights.
+
+    The module's `forward` takes (B, channels, H, W) float32, sides multiples of 32. In training mode it
+    gives the raw head outputs, in eval mode a pair whose first is (B, 4 + classes, A): centre x, centre
+    y, width, height in input pixels, then scores in [0, 1].
+    """
+    module = DetectionModel(structure.as_ultralytics_yaml(), ch=structure.channels, verbose=False)
+    module.args = SimpleNamespace(**LOSS_GAINS)
+    return module  # type: ignore[no-any-return]
+
+
+def infer(module: nn.Module, images_nchw: Tensor) -> tuple[Tensor, Tensor]:
+    """Run a detector in eval mode.
+
+    Args:
+        images_nchw: (B, channels, H, W) float32, as `edge.preprocess.Preprocessor.batch` gives it.
+    Returns:
+        Boxes (B, A, 4), x1 y1 x2 y2 in input pixels, and scores (B, A, classes) in [0, 1].
+    """
+    predictions = module(images_nchw)[0].transpose(1, 2)
+    centres, sides, scores = predictions[..., :2], predictions[..., 2:4], predictions[..., 4:]
+    return torch.cat([centres - sides / 2, centres + sides / 2], dim=-1), scores
+
+
+class DetectionTask:
+    """Turn a batch into named loss parts: what the training loop asks of a task.
+
+    Another task (distillation, for instance) gives more parts; the loop only adds them up.
+    """
+
+    def __init__(self, module: nn.Module, precision: Precision) -> None:
+        self._module = module
+        self._precision = precision
+        self._loss: Any = DetectionLoss(module)
+
+    def loss_parts(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Compute the loss parts of a batch, each a scalar already weighted.
+
+        Args:
+            images: (B, channels, H, W) float32.
+            targets: `batch_idx` (N,), `cls` (N, 1) and `bboxes` (N, 4) centre x, centre y, width, height
+                as shares of the input, all float32.
+        """
+        with self._precision.autocast():
+            predictions = self._module(images)
+        for name in ("boxes", "scores"):  # assignment and loss are computed in float32
+            predictions[name] = predictions[name].float()
+        weighted_by_batch, _ = self._loss(predictions, targets)
+        parts = weighted_by_batch / len(images)
+        return dict(zip(("box", "class", "dfl"), parts, strict=True))
+
+
+def count_macs(module: nn.Module, input_shape: tuple[int, int, int]) -> int:
+    """Count the multiplications of one input: those of the convolutions, which are all but a thousandth.
+
+    Args:
+        module: of `build_module`; it is left in eval mode.
+        input_shape: channels, height, width.
+    """
+    total = 0
+
+    def count(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        if isinstance(layer, nn.Conv2d):
+            per_value = layer.in_channels // layer.groups * layer.kernel_size[0] * layer.kernel_size[1]
+            total += output.numel() * per_value
+
+    hooks = [m.register_forward_hook(count) for m in module.modules() if isinstance(m, nn.Conv2d)]
+    device = next(module.parameters()).device
+    try:
+        with torch.inference_mode():
+            module.eval()(torch.zeros(1, *input_shape, device=device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total

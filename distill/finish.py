@@ -1,0 +1,100 @@
+"""The last word on a run: measure its best checkpoint and write metrics and scorecard."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from distill.checkpoint import Detector, load_detector
+from distill.dataset import Dataset
+from distill.detector.build import count_macs, infer
+from distill.evaluate import validate
+from distill.recipe import Recipe
+from distill.run_folder import RunFolder
+from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row
+from distill.tiles import TilePlan, truth_batches
+from distill.working_point import measure_working_point
+
+LATENCY_RUNS = 100
+LATENCY_LIMIT_S = 20.0
+"""Large detectors on a slow processor get fewer runs; the row says how many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Hold what a finished run is worth. The same stands in `metrics.json`."""
+
+    map50: float
+    map50_95: float
+    ap50: dict[str, float]
+    recall: float | None
+    by_class: dict[str, tuple[int, int]]
+    false_alarms: int
+    false_alarms_per_clean_m2: float | None
+    score_thresholds: dict[str, float]
+
+
+def finish(dataset: Dataset, recipe: Recipe, folder: RunFolder) -> Summary:
+    """Measure `best.pt` on the validation split, on the processor, and write what was measured."""
+    detector = load_detector(folder.best)
+    contract = detector.contract
+    plan = TilePlan(dataset.val, contract, dataset.mm_per_px, recipe.cache_mb)
+    metrics = validate(detector.module, plan, contract, torch.device("cpu"))
+    working = measure_working_point(detector.module, plan, contract, dataset.mm_per_px)
+    summary = Summary(
+        map50=metrics.map50,
+        map50_95=metrics.map50_95,
+        ap50=metrics.ap50,
+        recall=working.recall,
+        by_class=working.by_class,
+        false_alarms=working.false_alarms,
+        false_alarms_per_clean_m2=working.false_alarms_per_clean_m2,
+        score_thresholds=dict(contract.score_thresholds),
+    )
+    folder.write_json(folder.metrics, asdict(summary))
+    append_row(folder.path / SCORECARD_NAME, _row(detector, summary, plan, folder))
+    return summary
+
+
+def _row(detector: Detector, summary: Summary, plan: TilePlan, folder: RunFolder) -> ScorecardRow:
+    height, width = detector.contract.input_size_hw_px
+    return ScorecardRow(
+        stage="train",
+        parameters=sum(p.numel() for p in detector.module.parameters()),
+        macs=count_macs(detector.module, (detector.contract.channels, height, width)),
+        file_size_bytes=folder.best.stat().st_size,
+        map50=summary.map50,
+        map50_95=summary.map50_95,
+        recall=summary.recall,
+        false_alarms_per_clean_m2=summary.false_alarms_per_clean_m2,
+        latency=_latency(detector, plan),
+        checkpoint_digest=detector.file_digest,
+    )
+
+
+def _latency(detector: Detector, plan: TilePlan) -> Latency:
+    """Time single inferences on real tiles."""
+    images, _ = next(truth_batches(plan, detector.contract, batch=min(16, len(plan.tiles))))
+    tiles = [torch.from_numpy(image[None].copy()) for image in images]
+    times_ms: list[float] = []
+    end = time.monotonic() + LATENCY_LIMIT_S
+    with torch.inference_mode():
+        for tile in tiles[:3]:
+            infer(detector.module, tile)
+        while len(times_ms) < LATENCY_RUNS and (time.monotonic() < end or not times_ms):
+            before = time.perf_counter_ns()
+            infer(detector.module, tiles[len(times_ms) % len(tiles)])
+            times_ms.append((time.perf_counter_ns() - before) / 1e6)
+    settings: dict[str, Any] = {"batch": 1, "device": "cpu", "precision": "float32"}
+    p50, p99 = np.percentile(times_ms, [50, 99])
+    return Latency(
+        p50_ms=round(float(p50), 3),
+        p99_ms=round(float(p99), 3),
+        runs=len(times_ms),
+        runtime=f"torch {torch.__version__}",
+        **settings,
+    )

@@ -1,0 +1,162 @@
+"""How a detector is trained: one frozen value, read from TOML, environment and flags."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing_extensions import Self
+
+from distill.detector.structure import Scale
+from edge.contract import Clahe, Enhancement
+from edge.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ENVIRONMENT_PREFIX = "LOOMSIGHT_DISTILL_"
+"""LOOMSIGHT_DISTILL_EPOCHS=3 sets `epochs`; only plain values, not tables."""
+
+SHIPPED_RECIPES = ("smoke", "cpu", "production")
+
+Side = Annotated[int, Field(ge=32, multiple_of=32)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Augmentation(_Value):
+    """Say how far a training tile may be changed, before it is enhanced.
+
+    Attributes:
+        flip_share: chance of a flip, along each axis on its own.
+        shift_share: greatest shift of a tile, as a share of its side.
+        zoom_share: greatest change of scale, in both directions.
+        brightness_share, contrast_share, gamma_share: greatest change, in both directions.
+        noise_grey: greatest standard deviation of added noise, in grey values.
+        blur_share: chance of a light blur (Gaussian, sigma up to 1 px).
+    """
+
+    flip_share: Share = 0.5
+    shift_share: Share = 0.4
+    zoom_share: Annotated[float, Field(ge=0, le=0.8)] = 0.15
+    brightness_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    contrast_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    gamma_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    noise_grey: Annotated[float, Field(ge=0, le=64)] = 3.0
+    blur_share: Share = 0.1
+
+
+class Recipe(_Value):
+    """State everything that decides how a training ends, apart from the data.
+
+    Attributes:
+        scale: size of the YOLOv5: p (pico), n, s, m or l.
+        input_size_hw_px, colour_order, enhancement, overlap_px: of the model's contract.
+        mm_per_px: size of a pixel on the cloth to train at; None takes the data set's own.
+        batch: tiles per step.
+        warmup_epochs: over which the learning rate rises from 0; it then falls as a cosine.
+        final_learning_rate_share: what is left of the learning rate at the end.
+        ema_decay, ema_warmup_steps: of the moving average of the weights that is kept.
+        gradient_norm_limit: longer gradients are shortened to this.
+        precision: auto takes bf16 where the processor computes in it, amp on CUDA, else float32.
+        empty_tile_share: share of the tiles without a defect that each epoch sees, drawn afresh.
+        patience_epochs: stop after so many epochs without a better one; None never stops early.
+        time_limit_min: end, with the learning rate brought down, within this time; None has no limit.
+        cache_mb: decoded pictures kept in memory; the others are read again each time.
+        workers: processes that prepare tiles; 0 prepares them between the steps.
+    """
+
+    scale: Scale = "n"
+    input_size_hw_px: tuple[Side, Side] = (256, 256)
+    colour_order: Literal["grey", "bgr", "rgb"] = "grey"
+    enhancement: Enhancement = Clahe()
+    overlap_px: int = Field(default=32, ge=0)
+    mm_per_px: float | None = Field(default=None, gt=0)
+    epochs: int = Field(default=30, ge=1, le=100_000)
+    batch: int = Field(default=16, ge=1, le=4096)
+    learning_rate: float = Field(default=2e-3, gt=0, le=1)
+    weight_decay: float = Field(default=0.01, ge=0, le=1)
+    warmup_epochs: float = Field(default=1.0, ge=0)
+    final_learning_rate_share: Annotated[float, Field(ge=0, le=1)] = 0.02
+    ema_decay: float = Field(default=0.998, ge=0, lt=1)
+    ema_warmup_steps: int = Field(default=200, ge=1)
+    gradient_norm_limit: float = Field(default=10.0, gt=0)
+    precision: Literal["auto", "bf16", "float32", "amp"] = "auto"
+    augmentation: Augmentation = Augmentation()
+    empty_tile_share: Share = 0.3
+    seed: int = Field(default=0, ge=0)
+    patience_epochs: int | None = Field(default=None, ge=1)
+    time_limit_min: float | None = Field(default=None, gt=0)
+    cache_mb: int = Field(default=2048, ge=0)
+    workers: int = Field(default=0, ge=0, le=256)
+
+    @model_validator(mode="after")
+    def _overlap_fits(self) -> Self:
+        if self.overlap_px >= min(self.input_size_hw_px):
+            raise ValueError("overlap_px must be smaller than input_size_hw_px")
+        return self
+
+
+def load_recipe(name_or_file: str, environment: Mapping[str, str], flags: Mapping[str, object]) -> Recipe:
+    """Read a recipe; what stands later in field < file < environment < flag wins.
+
+    Args:
+        name_or_file: one of `SHIPPED_RECIPES`, or a TOML file.
+        environment: as `os.environ`.
+        flags: by field name; None means the flag was not given.
+    Raises:
+        ConfigError: if it is missing or not TOML, or a key is unknown or its value not permitted.
+    """
+    values, source = _read_toml(name_or_file)
+    _checked(values, source)
+    from_environment = {
+        key: environment[ENVIRONMENT_PREFIX + key.upper()]
+        for key in Recipe.model_fields
+        if ENVIRONMENT_PREFIX + key.upper() in environment
+    }
+    values = {**values, **from_environment}
+    _checked(values, f"the environment ({ENVIRONMENT_PREFIX}*)")
+    return _checked({**values, **{k: v for k, v in flags.items() if v is not None}}, "the command line")
+
+
+def _read_toml(name_or_file: str) -> tuple[dict[str, Any], str]:
+    try:
+        if name_or_file in SHIPPED_RECIPES:
+            folder = resources.files("distill").joinpath("recipes")
+            text = folder.joinpath(f"{name_or_file}.toml").read_text(encoding="utf-8")
+            return tomllib.loads(text), f"the shipped recipe {name_or_file}"
+        return tomllib.loads(Path(name_or_file).read_text(encoding="utf-8")), name_or_file
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"Cannot read the recipe {name_or_file}: {error}.",
+            f"Name a TOML file or one of: {', '.join(SHIPPED_RECIPES)}.",
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(
+            f"{name_or_file} is not valid TOML: {error}.", "Correct the line it names."
+        ) from error
+
+
+def _checked(values: Mapping[str, object], source: str) -> Recipe:
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"]]
+        key = ".".join(path) or "the recipe"
+        if first["type"] == "extra_forbidden":
+            table: type[BaseModel] = Augmentation if path[:1] == ["augmentation"] else Recipe
+            known = ", ".join(table.model_fields)
+            raise ConfigError(f"{source}: there is no setting '{key}'.", f"Permitted: {known}.") from error
+        raise ConfigError(
+            f"{source}: {key} = {first['input']!r} is not permitted.", f"{first['msg']}."
+        ) from error

@@ -1,0 +1,99 @@
+"""The folder of one training run, and what stands in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge.errors import CheckpointError, ConfigError, OutputError
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Name the files of a run.
+
+    best.pt and last.pt are checkpoints; recipe.json is the resolved recipe; history.jsonl has a row per
+    epoch; metrics.json is the last word on best.pt; scorecard.jsonl has a row per stage.
+    """
+
+    path: Path
+
+    @property
+    def best(self) -> Path:
+        return self.path / "best.pt"
+
+    @property
+    def last(self) -> Path:
+        return self.path / "last.pt"
+
+    @property
+    def recipe(self) -> Path:
+        return self.path / "recipe.json"
+
+    @property
+    def history(self) -> Path:
+        return self.path / "history.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.json"
+
+    def open_new(self) -> None:
+        """Make the folder for a new run.
+
+        Raises:
+            ConfigError: if a run stands there already.
+            OutputError: if it cannot be made.
+        """
+        if self.last.exists() or self.best.exists():
+            raise ConfigError(
+                f"{self.path} holds a training run already.",
+                "Add --resume to go on with it, or choose another --out.",
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"Cannot make {self.path}: {error}.", "Choose another --out.") from error
+
+    def open_existing(self) -> None:
+        """Check that there is a run to go on with.
+
+        Raises:
+            CheckpointError: if there is none.
+        """
+        if not self.last.is_file():
+            raise CheckpointError(
+                f"There is no {self.last} to go on from.", "Leave --resume out to start a new run."
+            )
+
+    def write_json(self, file: Path, value: object) -> None:
+        """Write JSON under a temporary name and rename it."""
+        temporary = file.with_name(f".{file.name}.partial")
+        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(file)
+
+    def keep_history_before(self, epoch: int) -> None:
+        """Drop the rows of epochs that are going to be trained (again)."""
+        rows = [row for row in self.read_history() if row["epoch"] < epoch]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        self.history.write_text(text, encoding="utf-8")
+
+    def append_history(self, row: Mapping[str, Any]) -> None:
+        """Add the row of an epoch."""
+        with self.history.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """Return the rows so far; a last line cut short by a crash is left out."""
+        if not self.history.is_file():
+            return []
+        rows = []
+        for line in self.history.read_text(encoding="utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return rows

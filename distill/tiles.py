@@ -1,0 +1,216 @@
+"""Pictures cut to tiles on the fly, by the code that cuts them beside the loom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from distill.augmentation import flipped, moved_view, relit
+from distill.dataset import LabelledPicture, read_picture
+from distill.recipe import Augmentation
+from edge.contract import ModelContract
+from edge.detections import Detections
+from edge.geometry import Boxes, View, box_areas, input_from_frame, plan_views
+from edge.image import Image
+from edge.preprocess import Preprocessor, cut_view
+
+LEAST_VISIBLE_SHARE = 0.3
+"""A box cut by the tile's edge stays if this share of its area is inside."""
+
+LEAST_VISIBLE_PX = 16.0
+"""It also stays if along each axis half of it, or this much, is inside: two strides of the finest level.
+A broken end runs through many tiles; each shows a small share of it and all of its width."""
+
+_RUN, _SPLIT = 0, 1
+"""First words of the seeds, so that choosing tiles and changing them draw from separate streams."""
+
+
+def visible_truth(
+    boxes_xyxy_px: Boxes, class_ids: NDArray[np.int64], view: View
+) -> tuple[Boxes, NDArray[np.int64]]:
+    """Give the truth about one view.
+
+    Args:
+        boxes_xyxy_px: (N, 4), frame pixels.
+        class_ids: (N,).
+    Returns:
+        Boxes in input pixels, clipped to the view, and their classes; those with enough inside.
+    """
+    inside = input_from_frame(boxes_xyxy_px, view)
+    whole = boxes_xyxy_px * np.float32(view.scale)
+    sides = inside[:, 2:] - inside[:, :2]
+    whole_sides = whole[:, 2:] - whole[:, :2]
+    enough_area = box_areas(inside) >= LEAST_VISIBLE_SHARE * box_areas(whole)
+    enough_sides = (sides >= np.minimum(0.5 * whole_sides, LEAST_VISIBLE_PX)).all(axis=1)
+    kept = (enough_area | enough_sides) & (sides >= 1).all(axis=1)
+    return inside[kept], class_ids[kept]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Name a view of one picture of the data set."""
+
+    picture: int
+    view: View
+    is_empty: bool
+
+
+class TilePlan:
+    """Hold the pictures of a split and the tiles that cover them.
+
+    Decoded pictures stay in memory up to a limit, in the order of the split.
+
+    Args:
+        pictures: of one split.
+        contract: of the model to be trained.
+        mm_per_px: of the pictures; None if not known.
+        cache_mb: see above.
+    Raises:
+        DatasetError: if a picture cannot be decoded: all are decoded once, here.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[LabelledPicture],
+        contract: ModelContract,
+        mm_per_px: float | None,
+        cache_mb: int,
+    ) -> None:
+        self.pictures = pictures
+        self.frame_hw_px: list[tuple[int, int]] = []
+        self._decoded: dict[int, Image] = {}
+        self.tiles: list[Tile] = []
+        free_bytes = cache_mb * 2**20
+        for index, picture in enumerate(pictures):
+            image = read_picture(picture.path)
+            if image.nbytes <= free_bytes:
+                self._decoded[index] = image
+                free_bytes -= image.nbytes
+            size_hw = (image.shape[0], image.shape[1])
+            self.frame_hw_px.append(size_hw)
+            boxes = picture.boxes_xyxy_px(image)
+            for view in plan_views(size_hw, contract, mm_per_px):
+                visible, _ = visible_truth(boxes, picture.class_ids, view)
+                self.tiles.append(Tile(index, view, not len(visible)))
+
+    def image(self, index: int) -> Image:
+        """Return a decoded picture."""
+        return self._decoded[index] if index in self._decoded else read_picture(self.pictures[index].path)
+
+    def epoch_order(self, epoch: int, seed: int, empty_share: float) -> list[int]:
+        """Choose the tiles of an epoch: all with a defect, a fresh share of the others, shuffled.
+
+        It depends on the arguments alone, so that a resumed run sees what the first one would have.
+        """
+        rng = np.random.default_rng([_RUN, seed, epoch])
+        empty = np.flatnonzero([tile.is_empty for tile in self.tiles])
+        used = np.flatnonzero([not tile.is_empty for tile in self.tiles])
+        drawn = rng.permutation(empty)[: round(empty_share * len(empty))]
+        order = rng.permutation(np.concatenate([used, drawn]))
+        return [int(index) for index in (order if len(order) else rng.permutation(empty))]
+
+
+Sample = tuple[NDArray[np.float32], Boxes, NDArray[np.int64]]
+"""(channels, H, W) float32 as the network sees it, boxes in input pixels, class ids."""
+
+
+class TrainingTiles(TorchDataset[Sample]):
+    """Serve the tiles of one epoch, augmented. Tile k of epoch e is always the same."""
+
+    def __init__(
+        self,
+        plan: TilePlan,
+        order: Sequence[int],
+        contract: ModelContract,
+        augmentation: Augmentation,
+        seed_words: tuple[int, int],
+    ) -> None:
+        self._plan = plan
+        self._order = order
+        self._input_hw_px = contract.input_size_hw_px
+        self._contract = contract
+        self._preprocessor: Preprocessor | None = None
+        self._augmentation = augmentation
+        self._seed_words = seed_words
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __getitem__(self, position: int) -> Sample:
+        if self._preprocessor is None:  # made in the process that uses it: CLAHE cannot be pickled
+            self._preprocessor = Preprocessor(self._contract)
+        index = self._order[position]
+        tile = self._plan.tiles[index]
+        rng = np.random.default_rng([_SPLIT, *self._seed_words, index])
+        image = self._plan.image(tile.picture)
+        truth = self._plan.pictures[tile.picture]
+        view = moved_view(tile.view, self._plan.frame_hw_px[tile.picture], self._augmentation, rng)
+        boxes, class_ids = visible_truth(truth.boxes_xyxy_px(image), truth.class_ids, view)
+        cut = cut_view(image, view, self._input_hw_px)
+        cut, boxes = flipped(cut, boxes, self._augmentation, rng)
+        cut = relit(cut, self._augmentation, rng)
+        whole = View(0, 0, self._input_hw_px[1], self._input_hw_px[0])
+        return self._preprocessor.batch(cut, [whole])[0].copy(), boxes, class_ids
+
+
+def collate(samples: Sequence[Sample]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Join samples to a batch in the form the loss wants (see `DetectionTask.loss_parts`)."""
+    images = torch.from_numpy(np.stack([image for image, _, _ in samples]))
+    height, width = images.shape[2:]
+    boxes = np.concatenate([boxes for _, boxes, _ in samples]) / (width, height, width, height)
+    centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+    counts = [len(boxes) for _, boxes, _ in samples]
+    targets = {
+        "batch_idx": np.repeat(np.arange(len(samples)), counts),
+        "cls": np.concatenate([class_ids for _, _, class_ids in samples])[:, None],
+        "bboxes": np.concatenate([centres, sides], axis=1),
+    }
+    return images, {name: torch.from_numpy(value).float() for name, value in targets.items()}
+
+
+def batches(tiles: TrainingTiles, batch: int, workers: int) -> DataLoader[Sample]:
+    """Serve tiles in batches, in their order."""
+    return DataLoader(
+        tiles,
+        batch_size=batch,
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=_single_threaded if workers else None,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _single_threaded(worker: int) -> None:
+    cv2.setNumThreads(0)  # as many threads as cores in each of many workers stand in each other's way
+
+
+def truth_batches(
+    plan: TilePlan, contract: ModelContract, batch: int
+) -> Iterator[tuple[NDArray[np.float32], list[Detections]]]:
+    """Serve every tile of a split as the edge would see it, with its truth.
+
+    Yields:
+        Images (B, channels, H, W) float32 and B truths in input pixels, scores 1. The images' memory is
+        reused by the next batch.
+    """
+    preprocessor = Preprocessor(contract)
+    images = np.empty((batch, contract.channels, *contract.input_size_hw_px), np.float32)
+    truths: list[Detections] = []
+    for tile in plan.tiles:
+        image, picture = plan.image(tile.picture), plan.pictures[tile.picture]
+        images[len(truths)] = preprocessor.batch(image, [tile.view])[0]
+        boxes, ids = visible_truth(picture.boxes_xyxy_px(image), picture.class_ids, tile.view)
+        truths.append(Detections(boxes, np.ones(len(boxes), np.float32), ids))
+        if len(truths) == batch:
+            yield images, truths
+            truths = []
+    if truths:
+        yield images[: len(truths)], truths

@@ -1,0 +1,93 @@
+"""What a person beside the loom would see: defects missed and false alarms, on whole pictures.
+
+Everything runs as at the edge: tiles, thresholds of the contract, merging across tiles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from distill.detector.build import infer
+from distill.tiles import TilePlan
+from edge.contract import ModelContract
+from edge.decode import Decoder, merge_views
+from edge.detections import Detections
+from edge.geometry import plan_views
+from edge.preprocess import Preprocessor
+
+
+@dataclass(frozen=True, slots=True)
+class WorkingPoint:
+    """Count what a detector reports at its thresholds.
+
+    A defect counts as found if a report of its class touches it, however little they overlap: a person
+    looks at the place, not at the box.
+
+    Attributes:
+        recall: None if no picture shows a defect.
+        by_class: class name -> (defects, found).
+        false_alarms: reports that touch no defect of their class, on all pictures.
+        clean_m2: area of the pictures without a defect; None if the scale is not known.
+        false_alarms_on_clean: reports on those pictures.
+    """
+
+    by_class: dict[str, tuple[int, int]]
+    false_alarms: int
+    clean_m2: float | None
+    false_alarms_on_clean: int
+
+    @property
+    def recall(self) -> float | None:
+        total = sum(defects for defects, _ in self.by_class.values())
+        return sum(found for _, found in self.by_class.values()) / total if total else None
+
+    @property
+    def false_alarms_per_clean_m2(self) -> float | None:
+        return self.false_alarms_on_clean / self.clean_m2 if self.clean_m2 else None
+
+
+def measure_working_point(
+    module: nn.Module, plan: TilePlan, contract: ModelContract, mm_per_px: float | None
+) -> WorkingPoint:
+    """Inspect every picture of a split as the edge would, and compare with the truth."""
+    preprocessor, decoder = Preprocessor(contract), Decoder(contract)
+    defects = np.zeros(len(contract.class_names), int)
+    hits = np.zeros(len(contract.class_names), int)
+    false_alarms = clean_false_alarms = 0
+    clean_m2 = 0.0
+    for index, picture in enumerate(plan.pictures):
+        image = plan.image(index)
+        views = plan_views((image.shape[0], image.shape[1]), contract, mm_per_px)
+        with torch.inference_mode():
+            tensors = infer(module, torch.from_numpy(preprocessor.batch(image, views)))
+        boxes, scores = (tensor.numpy() for tensor in tensors)
+        found = merge_views(decoder.decode(boxes, scores, views), views)
+        truth = Detections(
+            picture.boxes_xyxy_px(image), np.ones(len(picture.class_ids), np.float32), picture.class_ids
+        )
+        touched = _touches(found, truth)
+        np.add.at(defects, truth.class_ids, 1)
+        np.add.at(hits, truth.class_ids, touched.any(axis=0).astype(int))
+        false_alarms += int((~touched.any(axis=1)).sum())
+        if not len(truth) and mm_per_px:
+            clean_m2 += image.shape[0] * image.shape[1] * mm_per_px**2 / 1e6
+            clean_false_alarms += len(found)
+    counts = zip(contract.class_names, defects.tolist(), hits.tolist(), strict=True)
+    return WorkingPoint(
+        by_class={name: (total, hit) for name, total, hit in counts},
+        false_alarms=false_alarms,
+        clean_m2=clean_m2 if mm_per_px else None,
+        false_alarms_on_clean=clean_false_alarms,
+    )
+
+
+def _touches(found: Detections, truth: Detections) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+    """Return (N, M) bool: same class, and the boxes share some area."""
+    low = np.maximum(found.boxes_xyxy_px[:, None, :2], truth.boxes_xyxy_px[None, :, :2])
+    high = np.minimum(found.boxes_xyxy_px[:, None, 2:], truth.boxes_xyxy_px[None, :, 2:])
+    same_class = found.class_ids[:, None] == truth.class_ids[None]
+    return np.asarray((high > low).all(axis=2) & same_class)

@@ -1,0 +1,1 @@
+"""Inference runtimes: one module each, the same names in each."""

@@ -1,0 +1,26 @@
+"""What a backend says about itself, for logs, summaries and benchmarks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BackendDescription:
+    """Name what inference runs on.
+
+    Attributes:
+        runtime: for instance `onnxruntime 1.31.1`.
+        device: for instance `CPUExecutionProvider`.
+        precision: of the weights: `float32`, `float16`, `int8`.
+        passed_over: providers that were tried before, each with the reason it was not taken.
+    """
+
+    runtime: str
+    device: str
+    precision: str
+    passed_over: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        passed = f" (passed over: {'; '.join(self.passed_over)})" if self.passed_over else ""
+        return f"{self.runtime}, {self.device}, {self.precision}{passed}"

@@ -1,0 +1,200 @@
+"""Inference through ONNX Runtime."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state
+from typing_extensions import Self
+
+from edge.backends.description import BackendDescription
+from edge.backends.probe import nvidia_gpu_present
+from edge.contract import METADATA_KEY, ModelContract, contract_from_json
+from edge.errors import BackendError, ContractError, ModelError
+
+logger = logging.getLogger(__name__)
+
+PROVIDER_ORDER = ("CUDAExecutionProvider", "CPUExecutionProvider")
+"""Best first. TensorRT through ONNX Runtime is left out: an engine of the project's own is faster and is
+checked against the contract."""
+
+ORT_ERRORS: tuple[type[Exception], ...] = tuple(
+    value
+    for value in vars(onnxruntime_pybind11_state).values()
+    if isinstance(value, type) and issubclass(value, Exception)
+)
+"""What ONNX Runtime raises; its exceptions have no common base of their own."""
+
+Floats = NDArray[np.float32]
+
+
+def read_contract(model_path: Path) -> ModelContract:
+    """Read the contract out of an ONNX file's metadata.
+
+    Raises:
+        ModelError: if the file is missing or is not an ONNX model.
+        ContractError: if it carries no contract, or one that cannot be honoured.
+    """
+    session = _open_session(model_path, ["CPUExecutionProvider"], threads=1)
+    return _contract_of(session, model_path)
+
+
+class OnnxRuntimeBackend:
+    """Run one model. Checks names, types and shapes against the contract before the first frame.
+
+    Args:
+        model_path: the ONNX file.
+        contract: what the caller is going to honour; it must be the one inside the file.
+        providers: in order of preference; None for `PROVIDER_ORDER`.
+        threads: for one inference; None for as many as the box has cores.
+    Raises:
+        ModelError: if the file is missing or is not an ONNX model.
+        ContractError: if the file's contract or ports are not those of `contract`.
+        BackendError: if no provider can be used.
+    """
+
+    def __init__(
+        self,
+        model_path: Path,
+        contract: ModelContract,
+        providers: Sequence[str] | None = None,
+        threads: int | None = None,
+    ) -> None:
+        chosen, passed_over = choose_providers(providers or PROVIDER_ORDER)
+        self._session: Any = _open_session(model_path, chosen, threads)
+        inside = _contract_of(self._session, model_path)
+        if inside != contract:
+            raise ContractError(
+                f"The contract inside {model_path} is not the one of its bundle.",
+                "Copy the whole bundle again, or export it again.",
+            )
+        _check_ports(self._session, contract, model_path)
+        self._ports = contract.outputs
+        self._input_shape = (contract.channels, *contract.input_size_hw_px)
+        self.description = BackendDescription(
+            runtime=f"onnxruntime {ort.__version__}",
+            device=self._session.get_providers()[0],
+            precision="float32",
+            passed_over=tuple(passed_over),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._session = None
+
+    def infer(self, images_nchw: Floats) -> tuple[Floats, Floats]:
+        """Run the network.
+
+        Args:
+            images_nchw: (B, C, H, W) float32, normalised as the contract says.
+        Returns:
+            boxes (B, A, 4) in input pixels and scores (B, A, classes), float32.
+        Raises:
+            BackendError: if the runtime fails, for instance for want of memory.
+        """
+        try:
+            boxes, scores = self._session.run(
+                [self._ports.boxes_port, self._ports.scores_port], {self._ports.images_port: images_nchw}
+            )
+        except ORT_ERRORS as error:
+            raise BackendError(f"Inference failed: {error}.", "Run edge-doctor.") from error
+        return boxes, scores
+
+    def warm_up(self, batch: int) -> None:
+        """Run once on noise, so that the first frame does not pay for memory and kernel selection."""
+        noise = np.random.default_rng(0).random((batch, *self._input_shape), np.float32)
+        self.infer(noise)
+
+
+def choose_providers(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Pick, in order of preference, the providers this box can use.
+
+    Returns:
+        Those to use, and for each other one a reason why not.
+    Raises:
+        BackendError: if none is left.
+    """
+    available = ort.get_available_providers()
+    chosen, passed_over = [], []
+    for name in wanted:
+        if name not in available:
+            passed_over.append(f"{name}: not in this build of ONNX Runtime")
+        elif name == "CUDAExecutionProvider" and not nvidia_gpu_present():
+            passed_over.append(f"{name}: no NVIDIA GPU")
+        else:
+            chosen.append(name)
+    if not chosen:
+        raise BackendError(
+            f"No inference provider can be used ({'; '.join(passed_over)}).",
+            f"This box has: {', '.join(available)}.",
+        )
+    return chosen, passed_over
+
+
+def _open_session(model_path: Path, providers: list[str], threads: int | None) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or os.cpu_count() or 1
+    options.log_severity_level = 4
+    # Threads that spin between two inferences take the cores from capture and preprocessing.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not model_path.is_file():
+        raise ModelError(f"There is no model at {model_path}.", "Check the path.")
+    try:
+        return ort.InferenceSession(str(model_path), options, providers=providers)
+    except ORT_ERRORS as error:
+        reason = str(error).splitlines()[0][:200]
+        raise ModelError(
+            f"{model_path} cannot be read as an ONNX model: {reason}.",
+            "Export it again with `loomsight export`.",
+        ) from error
+
+
+def _contract_of(session: Any, model_path: Path) -> ModelContract:
+    metadata = session.get_modelmeta().custom_metadata_map
+    if METADATA_KEY not in metadata:
+        raise ContractError(
+            f"{model_path} carries no loomsight contract, so nobody knows its classes and preprocessing.",
+            "Export the checkpoint with `loomsight export`.",
+        )
+    return contract_from_json(metadata[METADATA_KEY], str(model_path))
+
+
+def _check_ports(session: Any, contract: ModelContract, model_path: Path) -> None:
+    ports = contract.outputs
+    classes = len(contract.class_names)
+    expected = {
+        ports.images_port: (contract.channels, *contract.input_size_hw_px),
+        ports.boxes_port: (4,),
+        ports.scores_port: (classes,),
+    }
+    actual = {port.name: port for port in [*session.get_inputs(), *session.get_outputs()]}
+    for name, tail in expected.items():
+        port = actual.get(name)
+        if port is None or port.type != "tensor(float)":
+            found = f"is {port.type}" if port else "is missing"
+            raise ContractError(
+                f"{model_path}: port '{name}' {found}; the contract wants float32.",
+                "Export the model again.",
+            )
+        shape = tuple(port.shape)[-len(tail) :]
+        if shape != tail:
+            raise ContractError(
+                f"{model_path}: port '{name}' ends in {list(shape)}; its contract says {list(tail)} "
+                f"({classes} classes).",
+                "The contract belongs to another model: export it again.",
+            )

@@ -1,0 +1,44 @@
+"""What hardware and drivers a backend could use, found out without loading any of them."""
+
+from __future__ import annotations
+
+import platform
+from pathlib import Path
+
+CPU_FEATURES = (
+    "amx_tile",
+    "amx_bf16",
+    "amx_int8",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx2",
+    "asimd",
+    "asimddp",
+)
+"""Instruction sets that decide how fast a network runs, as Linux spells them."""
+
+
+def nvidia_gpu_present() -> bool:
+    """Tell whether the NVIDIA driver shows a device, on a desktop or on a Jetson."""
+    return any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvgpu"))
+
+
+def processor_name() -> str:
+    """Return the processor's name as the system gives it."""
+    names = [value for key, value in _cpuinfo() if key in ("model name", "Model")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def processor_features() -> list[str]:
+    """Return those of `CPU_FEATURES` that the processor has."""
+    flags = {word for key, value in _cpuinfo() if key in ("flags", "Features") for word in value.split()}
+    return [feature for feature in CPU_FEATURES if feature in flags]
+
+
+def _cpuinfo() -> list[tuple[str, str]]:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    pairs = (line.partition(":") for line in text.splitlines())
+    return [(key.strip(), value.strip()) for key, _, value in pairs]

@@ -1,0 +1,269 @@
+"""The loop of `edge-run` against the bare engine: same frames, same run, in turn."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from edge.backends.probe import processor_name
+from edge.cameras.choose import choose_camera
+from edge.cameras.protocol import Frame
+from edge.config import EdgeConfig
+from edge.contract import Clahe, ModelContract
+from edge.errors import NoImagesError
+from edge.geometry import View, plan_views
+from edge.inspector import Inspector, batches
+from edge.latency import LatencyHistogram, StageClock
+from edge.pipeline import Limits, Pipeline
+from edge.preprocess import Preprocessor
+from edge.run import open_model
+from edge.sinks.files import write_whole
+from edge.sinks.jsonlines import JsonLinesSink
+
+logger = logging.getLogger(__name__)
+
+KEPT_FRAMES = 8
+"""Different frames whose prepared tensors the bare engine runs on, in turn."""
+
+STAGES = ("capture", "preprocess", "infer", "decode", "merge", "write")
+
+
+@dataclass(slots=True)
+class Measurement:
+    """Hold what one benchmark counts."""
+
+    loop_fps: list[float] = field(default_factory=list)
+    engine_fps: list[float] = field(default_factory=list)
+    clock: StageClock = field(default_factory=StageClock)
+    reference: LatencyHistogram = field(default_factory=LatencyHistogram)
+    ours: LatencyHistogram = field(default_factory=LatencyHistogram)
+
+
+class Benchmark:
+    """Measure one model on one camera's frames.
+
+    Args:
+        config: names the camera and the model.
+        frames: per round.
+    """
+
+    def __init__(self, config: EdgeConfig, frames: int, stack: ExitStack) -> None:
+        self._config = config
+        self._frames = frames
+        begin_s = time.perf_counter()
+        self._backend, self._contract = open_model(config, stack)
+        self._kept = self._keep_frames()
+        self._batches = [self._prepared(frame) for frame in self._kept]
+        self._engine_pass(1)
+        self.cold_start_ms = (time.perf_counter() - begin_s) * 1000
+        self.measured = Measurement()
+
+    def round(self) -> None:
+        """Run the loop, then the bare engine, over the same number of frames."""
+        self.measured.loop_fps.append(self._loop_fps())
+        self.measured.engine_fps.append(self._engine_fps())
+        self._compare_preprocessing()
+
+    def after_idle(self, idle_s: float) -> dict[str, float]:
+        """Wait, then time the first frame and the median of the next ten, in milliseconds."""
+        inspector = Inspector(self._backend, self._contract, self._config.batch_tiles)
+        inspector.inspect(self._kept[0].image, self._kept[0].position)
+        time.sleep(idle_s)
+        times_ms = []
+        for index in range(11):
+            frame = self._kept[index % len(self._kept)]
+            begin_s = time.perf_counter()
+            inspector.inspect(frame.image, frame.position)
+            times_ms.append((time.perf_counter() - begin_s) * 1000)
+        return {"idle_s": idle_s, "first_ms": times_ms[0], "next_p50_ms": float(np.median(times_ms[1:]))}
+
+    def result(self) -> dict[str, Any]:
+        """Return everything measured, ready for JSON."""
+        measured = self.measured
+        stages = measured.clock.quantiles()
+        ratios = [
+            loop / engine for loop, engine in zip(measured.loop_fps, measured.engine_fps, strict=True)
+        ]
+        return {
+            "engine_fps": round(float(np.median(measured.engine_fps)), 3),
+            "loop_fps": round(float(np.median(measured.loop_fps)), 3),
+            "ratio": round(float(np.median(ratios)), 4),
+            "rounds": [round(ratio, 4) for ratio in ratios],
+            "stages_ms": {name: stages[name] for name in STAGES if name in stages},
+            "preprocess_vs_bare_opencv": self._preprocess_result(),
+            "cold_start_ms": round(self.cold_start_ms, 1),
+            "frame_hw_px": list(self._kept[0].image.shape[:2]),
+            "tiles_per_frame": sum(len(views) for views in self._views(self._kept[0])),
+            "frames_per_round": self._frames,
+            "measured_on": self._measured_on(),
+        }
+
+    def _preprocess_result(self) -> dict[str, float]:
+        ours, reference = self.measured.ours.quantile_ms(0.5), self.measured.reference.quantile_ms(0.5)
+        return {
+            "ours_p50_ms": round(ours, 3),
+            "bare_p50_ms": round(reference, 3),
+            "ratio": round(ours / reference, 3),
+        }
+
+    def _measured_on(self) -> dict[str, Any]:
+        description = self._backend.description
+        return {
+            "processor": processor_name(),
+            "cores": os.cpu_count(),
+            "runtime": description.runtime,
+            "device": description.device,
+            "precision": description.precision,
+            "batch": max(len(views) for views in self._views(self._kept[0])),
+            "input_hw_px": list(self._contract.input_size_hw_px),
+            "python": platform.python_version(),
+            "opencv": cv2.__version__,
+            "numpy": np.__version__,
+        }
+
+    def _keep_frames(self) -> list[Frame]:
+        with choose_camera(self._config.camera, self._config.mm_per_px, self._config.bit_depth) as camera:
+            kept = list(islice(iter(camera.read, None), KEPT_FRAMES))
+        if not kept:
+            raise NoImagesError(f"{self._config.camera} gave no frame.", "Name a camera that has frames.")
+        return kept
+
+    def _views(self, frame: Frame) -> list[tuple[View, ...]]:
+        scale = frame.position.mm_per_px_across if frame.position else None
+        views = plan_views(frame.image.shape[:2], self._contract, scale)
+        return batches(views, self._config.batch_tiles)
+
+    def _prepared(self, frame: Frame) -> list[NDArray[np.float32]]:
+        preprocessor = Preprocessor(self._contract)
+        return [preprocessor.batch(frame.image, views).copy() for views in self._views(frame)]
+
+    def _engine_pass(self, frames: int) -> None:
+        for index in range(frames):
+            for images_nchw in self._batches[index % len(self._batches)]:
+                self._backend.infer(images_nchw)
+
+    def _engine_fps(self) -> float:
+        begin_s = time.perf_counter()
+        self._engine_pass(self._frames)
+        return self._frames / (time.perf_counter() - begin_s)
+
+    def _loop_fps(self) -> float:
+        """Run the real pipeline, restarting a stream that ends, until enough frames passed."""
+        done, seconds = 0, 0.0
+        with tempfile.TemporaryDirectory() as folder:
+            while done < self._frames:
+                state = self._pipeline(Path(folder) / "detections.jsonl", self._frames - done).run()
+                if state.error is not None:
+                    raise state.error
+                done += state.coverage.frames_inspected
+                seconds += state.seconds
+        return done / seconds
+
+    def _pipeline(self, detections: Path, frames: int) -> Pipeline:
+        return Pipeline(
+            choose_camera(self._config.camera, self._config.mm_per_px, self._config.bit_depth),
+            Inspector(self._backend, self._contract, self._config.batch_tiles, self.measured.clock),
+            self._contract.class_names,
+            sinks=[JsonLinesSink(detections)],
+            limits=Limits(frames=frames),
+            queue_frames=self._config.queue_frames,
+        )
+
+    def _compare_preprocessing(self) -> None:
+        """Time our preprocessing and bare OpenCV in turn, on the same views, nothing beside them."""
+        preprocessor = Preprocessor(self._contract)
+        bare = BareOpenCv(self._contract)
+        for frame in self._kept * 3:
+            for views in self._views(frame):
+                begin_ns = time.perf_counter_ns()
+                preprocessor.batch(frame.image, views)
+                middle_ns = time.perf_counter_ns()
+                for view in views:
+                    bare.prepare(frame.image, view)
+                self.measured.ours.add((middle_ns - begin_ns) / 1e6)
+                self.measured.reference.add((time.perf_counter_ns() - middle_ns) / 1e6)
+
+
+class BareOpenCv:
+    """The three calls nobody can do without: `cv2.resize`, `CLAHE.apply`, `cv2.dnn.blobFromImage`."""
+
+    def __init__(self, contract: ModelContract) -> None:
+        height, width = contract.input_size_hw_px
+        self._size_wh = (width, height)
+        self._scale = contract.normalisation.scale
+        clahe = contract.enhancement if isinstance(contract.enhancement, Clahe) else Clahe()
+        self._clahe = cv2.createCLAHE(clahe.clip_limit, (clahe.grid_hw[1], clahe.grid_hw[0]))
+        self._channels = contract.channels
+
+    def prepare(self, image: NDArray[np.uint8], view: View) -> NDArray[Any]:
+        """Prepare one view: (1, C, h, w) float32. Colour is brought to grey first, unmeasured elsewhere."""
+        cut = image[view.top_px : view.bottom_px, view.left_px : view.right_px]
+        grey = cut if cut.ndim == 2 else cv2.cvtColor(cut, cv2.COLOR_BGR2GRAY)
+        enhanced = self._clahe.apply(cv2.resize(grey, self._size_wh))
+        if self._channels == 3:
+            enhanced = cv2.merge([enhanced] * 3)
+        return cv2.dnn.blobFromImage(enhanced, self._scale)
+
+
+def bench(
+    config: EdgeConfig, *, frames: int, rounds: int, idle_seconds: float, json_file: Path | None
+) -> dict[str, Any]:
+    """Measure, print a table and write the JSON.
+
+    Returns:
+        The result, as it is also written to `json_file`.
+    """
+    with ExitStack() as stack:
+        benchmark = Benchmark(config, frames, stack)
+        for number in range(rounds):
+            benchmark.round()
+            logger.info("round %d of %d done", number + 1, rounds)
+        result = benchmark.result()
+        result["after_idle"] = {
+            key: round(value, 3) for key, value in benchmark.after_idle(idle_seconds).items()
+        }
+    _print_result(result, Console())
+    if json_file:
+        write_whole(json_file, json.dumps(result, indent=1).encode() + b"\n")
+        logger.info("result in %s", json_file)
+    return result
+
+
+def _print_result(result: dict[str, Any], console: Console) -> None:
+    on = result["measured_on"]
+    console.print(
+        f"{on['processor']}, {on['cores']} cores; {on['runtime']} {on['device']} {on['precision']}"
+    )
+    console.print(
+        f"loop {result['loop_fps']:.2f} frames/s, bare engine {result['engine_fps']:.2f}: "
+        f"ratio {result['ratio']:.3f}  ({result['tiles_per_frame']} tiles per frame, batch {on['batch']})"
+    )
+    bare = result["preprocess_vs_bare_opencv"]
+    console.print(
+        f"preprocessing p50 {bare['ours_p50_ms']:.2f} ms, bare resize + CLAHE + blob "
+        f"{bare['bare_p50_ms']:.2f} ms: ratio {bare['ratio']:.2f}"
+    )
+    idle = result["after_idle"]
+    console.print(
+        f"cold start {result['cold_start_ms']:.0f} ms; after {idle['idle_s']:.0f} s idle first frame "
+        f"{idle['first_ms']:.1f} ms, then {idle['next_p50_ms']:.1f} ms"
+    )
+    table = Table("stage", "p50 ms", "p95 ms", "p99 ms", "max ms")
+    for name, quantiles in result["stages_ms"].items():
+        table.add_row(name, *(f"{quantiles[key]:.2f}" for key in ("p50", "p95", "p99", "max")))
+    console.print(table)

@@ -1,0 +1,201 @@
+"""The artefact a box runs: a folder with the model, its contract, digests and golden pictures.
+
+bundle.json      contract, digests of every other file, scorecard row, parity report
+model.onnx       with the contract in its metadata
+golden/*.png     pictures with the detections the model must give on them
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge import __version__
+from edge.contract import ModelContract
+from edge.detections import DetectionRecord
+from edge.errors import ContractError, ModelError, OutputError
+
+BUNDLE_FORMAT = 1
+MANIFEST_NAME = "bundle.json"
+MODEL_NAME = "model.onnx"
+
+
+class GoldenPicture(BaseModel):
+    """Pair a picture of the bundle with what the model must find on it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    detections: tuple[DetectionRecord, ...]
+
+
+class BundleManifest(BaseModel):
+    """Say what a bundle holds. Stands in `bundle.json`.
+
+    Attributes:
+        files: sha256 of each file, by path relative to the bundle.
+        scorecard: the row of the exported model.
+        parity: how far the exported model is from its checkpoint.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = BUNDLE_FORMAT
+    loomsight_version: str = __version__
+    created_utc: str = Field(
+        default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds")
+    )
+    contract: ModelContract
+    files: dict[str, str]
+    golden: tuple[GoldenPicture, ...] = ()
+    scorecard: dict[str, Any] | None = None
+    parity: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle on disk whose digests hold, or a bare ONNX file.
+
+    Attributes:
+        path: the folder, or the ONNX file.
+        model_path: the ONNX file.
+        manifest: None for a bare ONNX file, whose contract then stands in its metadata alone.
+    """
+
+    path: Path
+    model_path: Path
+    manifest: BundleManifest | None
+
+
+def demo_bundle_path() -> Path:
+    """Return the folder of the bundle that ships with the package."""
+    return Path(str(resources.files("edge"))) / "demo_bundle"
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Open a bundle folder or a bare ONNX file and check every digest.
+
+    Raises:
+        ModelError: if it is missing, incomplete or was changed since it was published.
+        ContractError: if the manifest is newer than this program or not valid.
+    """
+    if path.is_file():
+        return Bundle(path, path, None)
+    if not path.is_dir():
+        raise ModelError(
+            f"There is no model at {path}.", "Name a bundle folder made by `loomsight export`."
+        )
+    manifest = _read_manifest(path / MANIFEST_NAME)
+    for name, digest in manifest.files.items():
+        file = path / name
+        if not file.is_file():
+            raise ModelError(f"The bundle {path} lacks {name}.", "Copy the whole bundle again.")
+        if file_digest(file) != digest:
+            raise ModelError(
+                f"{file} was changed after the bundle was published.", "Copy the whole bundle again."
+            )
+    if MODEL_NAME not in manifest.files:
+        raise ModelError(f"The bundle {path} vouches for no {MODEL_NAME}.", "Export it again.")
+    return Bundle(path, path / MODEL_NAME, manifest)
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        digest = hashlib.sha256()
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def publish_bundle(
+    staged: Path, destination: Path, manifest: BundleManifest, *, overwrite: bool = False
+) -> None:
+    """Write the manifest into a staged folder and rename the folder to its final name.
+
+    Args:
+        staged: folder with every file of `manifest.files`, on the same file system as `destination`.
+        destination: final name; with `overwrite` an older bundle there is replaced.
+    Raises:
+        OutputError: if `destination` exists and `overwrite` is False, or cannot be written.
+    """
+    try:
+        manifest_path = staged / MANIFEST_NAME
+        manifest_path.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        staged.chmod(0o755)
+        if not destination.exists():
+            staged.replace(destination)
+        elif overwrite:
+            _swap(staged, destination)
+        else:
+            raise OutputError(f"{destination} exists already.", "Choose another name or add --overwrite.")
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write the bundle {destination}: {error}.", "Free space or choose another place."
+        ) from error
+
+
+def _swap(staged: Path, destination: Path) -> None:
+    """Put a new folder in the place of an old one; the old one comes back if that fails."""
+    with tempfile.TemporaryDirectory(dir=destination.parent) as folder:
+        retired = Path(folder) / "retired"
+        destination.replace(retired)
+        try:
+            staged.replace(destination)
+        except OSError:
+            retired.replace(destination)
+            raise
+
+
+@contextmanager
+def staging_folder(destination: Path) -> Iterator[Path]:
+    """Make a temporary folder beside `destination`; remove it if it is still there at the end.
+
+    Raises:
+        OutputError: if the place cannot be written.
+    """
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write beside {destination}: {error}.", "Choose another place or free space."
+        ) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_manifest(path: Path) -> BundleManifest:
+    try:
+        text = path.read_text(encoding="utf-8")
+        version = _FormatOnly.model_validate_json(text).format
+        if version > BUNDLE_FORMAT:
+            raise ContractError(
+                f"{path} is of format {version}; this loomsight reads up to {BUNDLE_FORMAT}.",
+                "Update loomsight on this box.",
+            )
+        return BundleManifest.model_validate_json(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(
+            f"Cannot read {path}: {error}.", "Name a bundle folder made by `loomsight export`."
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or MANIFEST_NAME
+        raise ContractError(f"{path} is not valid: {where}: {first['msg']}.", "Export it again.") from error
+
+
+class _FormatOnly(BaseModel):
+    format: int

@@ -1,0 +1,41 @@
+"""From what stands behind `--camera` to a camera."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from edge.cameras.folder import PICTURE_SUFFIXES, FolderCamera
+from edge.cameras.opencv import OpenCvCamera
+from edge.cameras.protocol import Camera
+from edge.errors import CameraNotFoundError
+from edge.simulator.camera import LoomCamera, parse_loom_options
+
+
+def choose_camera(source: str, mm_per_px: float | None = None, bit_depth: int = 16) -> Camera:
+    """Build, without opening it, the camera that a source names.
+
+    Args:
+        source: `0` (index), `/dev/video0`, `rtsp://...`, a video file, a picture, a folder, or
+            `loom[:key=value,...]` for the simulated loom.
+        mm_per_px: scale on the cloth for cameras that do not know it.
+        bit_depth: significant bits of 16-bit values.
+    Raises:
+        CameraNotFoundError: if the source names nothing that exists.
+        ConfigError: if the options of the loom are wrong.
+    """
+    if source == "loom" or source.startswith("loom:"):
+        return LoomCamera(parse_loom_options(source))
+    if source.isdigit():
+        return OpenCvCamera(int(source), mm_per_px, bit_depth)
+    if re.match(r"[a-z][a-z0-9+.-]*://", source):
+        return OpenCvCamera(source, mm_per_px, bit_depth)
+    path = Path(source)
+    if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
+        return FolderCamera(path, mm_per_px, bit_depth)
+    if not path.exists():
+        raise CameraNotFoundError(
+            f"There is no camera, file or folder '{source}'.",
+            "Name an index (0), a device, a video, a folder, an rtsp:// address, or loom.",
+        )
+    return OpenCvCamera(source, mm_per_px, bit_depth)

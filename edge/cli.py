@@ -1,0 +1,166 @@
+"""Command lines of the edge. Flags have no defaults of their own: those stand in `edge.config`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from edge.console import configure_logging, run_command
+
+CameraFlag = Annotated[
+    str | None,
+    typer.Option(
+        help="0, /dev/video0, file.mp4, picture, folder/, rtsp://..., or loom[:key=value,...]  [default: 0]"
+    ),
+]
+ModelFlag = Annotated[
+    Path | None,
+    typer.Option(help="Bundle folder or ONNX file with a contract  [default: the shipped demo bundle]"),
+]
+ConfigFlag = Annotated[Path | None, typer.Option(help="Settings as TOML; flags win over it.")]
+MmPerPxFlag = Annotated[
+    float | None,
+    typer.Option(help="Millimetres of cloth per pixel, where the camera does not tell."),
+]
+BatchFlag = Annotated[int | None, typer.Option(help="Most tiles given to the network at once.")]
+ThreadsFlag = Annotated[int | None, typer.Option(help="Threads of one inference.")]
+VerboseFlag = Annotated[bool, typer.Option("--verbose", help="Log every frame.")]
+
+run_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+bench_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+doctor_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+simulate_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@run_app.command()
+def edge_run(
+    camera: CameraFlag = None,
+    model: ModelFlag = None,
+    config: ConfigFlag = None,
+    frames: Annotated[int | None, typer.Option(help="End after so many frames.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="End after so many seconds.")] = None,
+    metres: Annotated[float | None, typer.Option(help="End after so many metres of cloth.")] = None,
+    detections: Annotated[
+        Path | None,
+        typer.Option(help="Write detections as JSON lines, one line per frame."),
+    ] = None,
+    summary: Annotated[Path | None, typer.Option(help="Write the summary as JSON.")] = None,
+    save_pictures: Annotated[
+        Path | None,
+        typer.Option(help="Folder for pictures of frames with defects."),
+    ] = None,
+    show: Annotated[bool | None, typer.Option("--show", help="Show a window with the boxes.")] = None,
+    mm_per_px: MmPerPxFlag = None,
+    bit_depth: Annotated[
+        int | None,
+        typer.Option(help="Significant bits of 16-bit pictures."),
+    ] = None,
+    queue_frames: Annotated[
+        int | None,
+        typer.Option(help="Frames that may wait for inspection."),
+    ] = None,
+    batch_tiles: BatchFlag = None,
+    threads: ThreadsFlag = None,
+    verbose: VerboseFlag = False,
+) -> None:
+    """Find defects in what a camera delivers.
+
+    Ends at the end of the stream, at a limit, on Ctrl-C or on SIGTERM; then prints what was found, how much
+    of the cloth was inspected and how long it took.
+    """
+    flags = {name: value for name, value in locals().items() if name not in ("config", "verbose")}
+    configure_logging(verbose)
+    from edge.config import config_from_process
+    from edge.run import run
+
+    run(config_from_process(config, flags))
+
+
+@bench_app.command()
+def edge_bench(
+    camera: CameraFlag = None,
+    model: ModelFlag = None,
+    config: ConfigFlag = None,
+    frames: Annotated[int, typer.Option(min=1, help="Frames per round.")] = 40,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of loop and bare engine in turn.")] = 3,
+    idle_seconds: Annotated[float, typer.Option(min=0, help="Pause before the after-idle frames.")] = 10.0,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write the result as JSON."),
+    ] = None,
+    mm_per_px: MmPerPxFlag = None,
+    batch_tiles: BatchFlag = None,
+    threads: ThreadsFlag = None,
+) -> None:
+    """Measure the loop of edge-run against the bare engine, in the same run, on the same frames."""
+    configure_logging()
+    from edge.bench import bench
+    from edge.config import config_from_process
+
+    flags = {
+        "camera": camera,
+        "model": model,
+        "mm_per_px": mm_per_px,
+        "batch_tiles": batch_tiles,
+        "threads": threads,
+    }
+    bench(
+        config_from_process(config, flags),
+        frames=frames,
+        rounds=rounds,
+        idle_seconds=idle_seconds,
+        json_file=json_file,
+    )
+
+
+@doctor_app.command()
+def edge_doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> None:
+    """Say what this box has, and what to do about what it lacks."""
+    from edge.doctor import print_report
+
+    if not print_report(as_json):
+        raise typer.Exit(1)
+
+
+@simulate_app.command()
+def simulate(
+    out: Annotated[Path, typer.Option(help="Folder to write; it must not exist, or be empty.")],
+    images: Annotated[int | None, typer.Option(help="Pictures over all splits.")] = None,
+    split: Annotated[str | None, typer.Option(help="Shares, e.g. train=0.8,val=0.1,test=0.1")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same pictures.")] = None,
+    size_hw: Annotated[tuple[int, int] | None, typer.Option(help="Height and width in pixels.")] = None,
+    mm_per_px: Annotated[float | None, typer.Option(help="Millimetres of cloth per pixel.")] = None,
+    weave: Annotated[str | None, typer.Option(help="plain, twill or satin  [default: all]")] = None,
+    colour: Annotated[bool | None, typer.Option("--colour", help="Coloured cloth.")] = None,
+    difficulty: Annotated[list[str] | None, typer.Option(help="Repeat for several  [default: all]")] = None,
+    category: Annotated[list[str] | None, typer.Option(help="Repeat for several  [default: all]")] = None,
+    defect_share: Annotated[float | None, typer.Option(help="Share of pictures with defects.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
+) -> None:
+    """Write a data set of simulated cloth, in YOLO and COCO form, with exact truth."""
+    settings = {
+        name: value for name, value in locals().items() if name not in ("out", "difficulty", "category")
+    }
+    configure_logging()
+    from edge.simulate import simulate_dataset
+
+    simulate_dataset(out, {**settings, "difficulties": difficulty or None, "categories": category or None})
+
+
+def run_main() -> NoReturn:
+    """Entry point of `edge-run`."""
+    run_command(run_app)
+
+
+def bench_main() -> NoReturn:
+    """Entry point of `edge-bench`."""
+    run_command(bench_app)
+
+
+def doctor_main() -> NoReturn:
+    """Entry point of `edge-doctor`."""
+    run_command(doctor_app)

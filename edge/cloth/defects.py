@@ -1,0 +1,129 @@
+"""Defects on the roll: from boxes in frames to one defect each, in metres and millimetres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge.cameras.protocol import FramePosition
+from edge.detections import Detections
+
+TOUCH_MM = 6.0
+"""Boxes of one class closer than this are one defect: about twice the jitter of a detector's box edge at
+0.2 mm per px, and well below the distance at which an inspector counts two."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClothDefect:
+    """Place one defect on the roll.
+
+    Attributes:
+        class_name: of the taxonomy.
+        score: highest of its detections.
+        start_m, end_m: along the roll.
+        left_mm, right_mm: from the left selvedge; from the left edge of the picture if the selvedge is
+            not known.
+    """
+
+    class_name: str
+    score: float
+    start_m: float
+    end_m: float
+    left_mm: float
+    right_mm: float
+
+    def touches(self, other: ClothDefect, reach_mm: float = TOUCH_MM) -> bool:
+        """Tell whether two defects overlap or lie closer than `reach_mm`, whatever their class."""
+        reach_m = reach_mm / 1000
+        return (
+            self.start_m <= other.end_m + reach_m
+            and other.start_m <= self.end_m + reach_m
+            and self.left_mm <= other.right_mm + reach_mm
+            and other.left_mm <= self.right_mm + reach_mm
+        )
+
+    def joined(self, other: ClothDefect) -> ClothDefect:
+        """Return the defect that covers both, with the class of the one that scores higher."""
+        better = self if self.score >= other.score else other
+        return ClothDefect(
+            better.class_name,
+            better.score,
+            min(self.start_m, other.start_m),
+            max(self.end_m, other.end_m),
+            min(self.left_mm, other.left_mm),
+            max(self.right_mm, other.right_mm),
+        )
+
+
+def cloth_from_frame(
+    found: Detections, position: FramePosition, class_names: Sequence[str]
+) -> list[ClothDefect]:
+    """Bring detections from frame pixels to the roll.
+
+    Args:
+        found: boxes in frame pixels.
+        position: of the frame.
+        class_names: of the contract.
+    """
+    left_edge_px = position.left_selvedge_px or 0.0
+    across, along = position.mm_per_px_across, position.mm_per_px_along / 1000
+    return [
+        ClothDefect(
+            class_names[int(class_id)],
+            float(score),
+            position.along_m + float(y1) * along,
+            position.along_m + float(y2) * along,
+            (float(x1) - left_edge_px) * across,
+            (float(x2) - left_edge_px) * across,
+        )
+        for (x1, y1, x2, y2), score, class_id in zip(
+            found.boxes_xyxy_px, found.scores, found.class_ids, strict=True
+        )
+    ]
+
+
+class DefectMerger:
+    """Make one defect of the pieces that consecutive frames show of it.
+
+    A defect stays open while the cloth that passes could still add to it, so a warp yarn missing for
+    metres is one defect that grows.
+    """
+
+    def __init__(self, touch_mm: float = TOUCH_MM) -> None:
+        self._touch_mm = touch_mm
+        self._open: list[ClothDefect] = []
+
+    def add(self, pieces: Sequence[ClothDefect], passed_m: float) -> list[ClothDefect]:
+        """Take in the pieces of one frame.
+
+        Args:
+            pieces: what the frame shows.
+            passed_m: lower edge of the frame; everything above it has been seen.
+        Returns:
+            Defects that are complete: nothing that comes can touch them.
+        """
+        for piece in pieces:
+            self._take_in(piece)
+        horizon_m = passed_m - self._touch_mm / 1000
+        closed = [defect for defect in self._open if defect.end_m < horizon_m]
+        self._open = [defect for defect in self._open if defect.end_m >= horizon_m]
+        return closed
+
+    def finish(self) -> list[ClothDefect]:
+        """Return what is still open, at the end of the roll."""
+        closed, self._open = self._open, []
+        return closed
+
+    def _take_in(self, piece: ClothDefect) -> None:
+        apart = []
+        for defect in self._open:
+            if defect.class_name == piece.class_name and defect.touches(piece, self._touch_mm):
+                piece = piece.joined(defect)
+            else:
+                apart.append(defect)
+        grew = len(apart) < len(self._open)
+        self._open = apart
+        if grew:
+            self._take_in(piece)
+        else:
+            self._open.append(piece)

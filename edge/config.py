@@ -1,0 +1,133 @@
+"""Settings of the edge commands. Defaults stand here and nowhere else.
+
+Order: default < TOML file < environment (`LOOMSIGHT_CAMERA=1`) < flag (`--camera 1`). The keys of the file
+are the names of the flags with underscores.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ENVIRONMENT_PREFIX = "LOOMSIGHT_"
+
+
+class EdgeConfig(BaseModel):
+    """Hold every setting of `edge-run`.
+
+    Attributes:
+        camera: index, device, video file, picture, folder, URL, or `loom[:key=value,...]`.
+        model: bundle folder or ONNX file with a contract; None for the shipped demo bundle.
+        mm_per_px: scale of the camera's picture on the cloth, where the camera does not tell it.
+        bit_depth: significant bits of a camera or picture that delivers 16-bit values.
+        frames, seconds, metres: end after that much; None for no limit.
+        queue_frames: frames that may wait between capture and inspection.
+        batch_tiles: most tiles given to the network at once.
+        providers: inference providers in order of preference; empty for the built-in order.
+        threads: of one inference; None for the number of cores.
+        score_thresholds: per class, in place of those in the contract.
+        detections, summary: files to write; None for none.
+        save_pictures: folder for pictures of frames with defects; None for none.
+        show: open a window with the picture and its boxes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    camera: str = Field(default="0", min_length=1)
+    model: Path | None = None
+    mm_per_px: float | None = Field(default=None, gt=0, le=100)
+    bit_depth: int = Field(default=16, ge=9, le=16)
+    frames: int | None = Field(default=None, ge=1)
+    seconds: float | None = Field(default=None, gt=0)
+    metres: float | None = Field(default=None, gt=0)
+    queue_frames: int = Field(default=4, ge=1, le=1024)
+    batch_tiles: int = Field(default=16, ge=1, le=256)
+    providers: tuple[str, ...] = ()
+    threads: int | None = Field(default=None, ge=1)
+    score_thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    detections: Path | None = None
+    summary: Path | None = None
+    save_pictures: Path | None = None
+    show: bool = False
+
+
+def load_config(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> EdgeConfig:
+    """Resolve the settings of a run.
+
+    Args:
+        file: TOML file; None for none.
+        environment: usually `os.environ`; names without the prefix are ignored.
+        flags: from the command line; None means not given.
+    Raises:
+        ConfigError: naming the source, the key and what is permitted.
+    """
+    layers = {
+        str(file): _from_file(file) if file else {},
+        "the environment": _from_environment(environment),
+        "the command line": {key: value for key, value in flags.items() if value is not None},
+    }
+    merged: dict[str, Any] = {}
+    for source, values in layers.items():
+        _check(source, values)
+        merged.update(values)
+    return EdgeConfig.model_validate(merged)
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return values
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Cannot read {path}: {error}.", "Check the path.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}.", "Correct the line it names.") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, text in environment.items():
+        if name.startswith(ENVIRONMENT_PREFIX):
+            key = name[len(ENVIRONMENT_PREFIX) :].lower()
+            values[key] = _parsed(text) if key in {"providers", "score_thresholds"} else text
+    return values
+
+
+def _parsed(text: str) -> Any:
+    """Read a list or a table given as JSON; anything else stays text and is refused by the check."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _check(source: str, values: Mapping[str, Any]) -> None:
+    """Validate one layer by itself, so that the message can name it."""
+    try:
+        EdgeConfig.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            permitted = ", ".join(EdgeConfig.model_fields)
+            raise ConfigError(f"{source}: unknown key '{key}'.", f"Permitted: {permitted}.") from error
+        raise ConfigError(
+            f"{source}: {key} = {first['input']!r}: {first['msg']}.", "See docs/edge-run.md."
+        ) from error
+
+
+def config_from_process(file: Path | None, flags: Mapping[str, Any]) -> EdgeConfig:
+    """Resolve the settings with the environment of this process."""
+    return load_config(file, os.environ, flags)

@@ -1,0 +1,183 @@
+"""What this box has, and what to do about what it lacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from edge.backends.probe import nvidia_gpu_present, processor_features, processor_name
+from edge.bundle import demo_bundle_path, open_bundle
+from edge.errors import LoomsightError
+
+Verdict = Literal["ok", "lacking", "broken"]
+
+LEAST_FREE_GB = 2.0
+"""Below this a day of defect pictures does not fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Say one thing about the box.
+
+    Attributes:
+        verdict: `broken` keeps edge-run from working, `lacking` only limits it.
+        cure: what to do; empty where nothing is to be done.
+    """
+
+    name: str
+    verdict: Verdict
+    detail: str
+    cure: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything edge-run may use."""
+    checks: tuple[Callable[[], Finding], ...] = (
+        _python,
+        _processor,
+        _memory,
+        _disk,
+        _opencv,
+        _onnxruntime,
+        _gpu,
+        lambda: _runtime("tensorrt", "tensorrt", "inference on NVIDIA GPUs"),
+        lambda: _runtime("openvino", "openvino", "the fastest inference on Intel CPUs"),
+        lambda: _runtime("pypylon", "basler", "Basler cameras"),
+        _cameras,
+        _model,
+    )
+    return [check() for check in checks]
+
+
+def print_report(as_json: bool) -> bool:
+    """Print what was found.
+
+    Returns:
+        True if edge-run can work on this box.
+    """
+    findings = examine()
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        table = Table("what", "", "found", "what to do")
+        colours = {"ok": "green", "lacking": "yellow", "broken": "red"}
+        for finding in findings:
+            verdict = f"[{colours[finding.verdict]}]{finding.verdict}[/]"
+            table.add_row(finding.name, verdict, finding.detail, finding.cure)
+        Console().print(table)
+    return all(finding.verdict != "broken" for finding in findings)
+
+
+def _python() -> Finding:
+    return Finding("system", "ok", f"Python {platform.python_version()}, {platform.platform()}")
+
+
+def _processor() -> Finding:
+    features = ", ".join(processor_features()) or "no vector features known"
+    return Finding("processor", "ok", f"{processor_name()}, {os.cpu_count()} cores, {features}")
+
+
+def _memory() -> Finding:
+    sizes = {line.split(":")[0]: int(line.split()[1]) / 2**20 for line in _lines(Path("/proc/meminfo"))}
+    if "MemAvailable" not in sizes:
+        return Finding("memory", "ok", "unknown")
+    detail = f"{sizes['MemAvailable']:.1f} of {sizes['MemTotal']:.1f} GiB free"
+    if sizes["MemAvailable"] < 1:
+        return Finding("memory", "lacking", detail, "End other programs: edge-run needs about 0.5 GiB.")
+    return Finding("memory", "ok", detail)
+
+
+def _disk() -> Finding:
+    free_gb = shutil.disk_usage(".").free / 1e9
+    detail = f"{free_gb:.1f} GB free in {Path.cwd()}"
+    if free_gb < LEAST_FREE_GB:
+        return Finding("disk", "lacking", detail, "Free space before pictures are saved here.")
+    return Finding("disk", "ok", detail)
+
+
+def _opencv() -> Finding:
+    try:
+        import cv2
+    except ImportError as error:
+        return Finding(
+            "OpenCV",
+            "broken",
+            str(error),
+            "apt-get install libgl1 libglib2.0-0, or pip install opencv-python-headless.",
+        )
+    return Finding("OpenCV", "ok", f"{cv2.__version__}, {cv2.getNumThreads()} threads")
+
+
+def _onnxruntime() -> Finding:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        return Finding("ONNX Runtime", "broken", str(error), "pip install onnxruntime")
+    providers = ", ".join(onnxruntime.get_available_providers())
+    return Finding("ONNX Runtime", "ok", f"{onnxruntime.__version__}: {providers}")
+
+
+def _gpu() -> Finding:
+    if not nvidia_gpu_present():
+        return Finding("NVIDIA GPU", "lacking", "none", "Inference runs on the processor.")
+    if not shutil.which("nvidia-smi"):
+        return Finding("NVIDIA GPU", "ok", "present (no nvidia-smi to ask: a Jetson)")
+    query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, check=True, timeout=20)
+    except (subprocess.SubprocessError, OSError) as error:
+        return Finding("NVIDIA GPU", "lacking", f"nvidia-smi: {error}", "Repair the NVIDIA driver.")
+    return Finding("NVIDIA GPU", "ok", answer.stdout.strip())
+
+
+def _runtime(package: str, extra: str, purpose: str) -> Finding:
+    try:
+        return Finding(package, "ok", version(package))
+    except PackageNotFoundError:
+        return Finding(
+            package, "lacking", "not installed", f"pip install 'loomsight[{extra}]' for {purpose}."
+        )
+
+
+def _cameras() -> Finding:
+    devices = sorted(Path("/dev").glob("video*"))
+    if not devices:
+        cure = "Plug one in; until then --camera loom simulates one."
+        return Finding("cameras", "lacking", "no /dev/video*", cure)
+    names = [_camera_name(device) for device in devices]
+    refused = [device.name for device in devices if not os.access(device, os.R_OK | os.W_OK)]
+    if refused:
+        cure = "Add this user to the group video: sudo usermod -aG video $USER"
+        return Finding("cameras", "lacking", f"no permission for {', '.join(refused)}", cure)
+    return Finding("cameras", "ok", "; ".join(names))
+
+
+def _camera_name(device: Path) -> str:
+    name = _lines(Path("/sys/class/video4linux") / device.name / "name")
+    return f"{device} {name[0] if name else ''}".strip()
+
+
+def _model() -> Finding:
+    try:
+        bundle = open_bundle(demo_bundle_path())
+    except LoomsightError as error:
+        return Finding("demo bundle", "broken", error.problem, error.cure)
+    return Finding("demo bundle", "ok", f"{bundle.path}: digests hold")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,69 @@
+"""Inspect a bundle's golden pictures before the first metre: a wrong runtime shows here, not on cloth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edge.bundle import Bundle
+from edge.cameras.folder import read_picture
+from edge.contract import ModelContract
+from edge.detections import DetectionRecord
+from edge.errors import ModelError
+from edge.geometry import Boxes, iou_matrix
+from edge.inspector import Backend, Inspector
+
+SCORE_TOLERANCE = 0.05
+"""Runtimes differ in the order of their sums; FP16 stays within 0.01 on these networks."""
+
+LEAST_IOU = 0.9
+
+
+def check_golden(bundle: Bundle, backend: Backend, contract: ModelContract) -> None:
+    """Compare what the model finds on its golden pictures with what it must find.
+
+    Raises:
+        ModelError: if a picture gives other detections.
+    """
+    if bundle.manifest is None:
+        return
+    inspector = Inspector(backend, contract)
+    for golden in bundle.manifest.golden:
+        found = inspector.inspect(read_picture(bundle.path / golden.file)).records(contract.class_names)
+        difference = difference_of(golden.detections, found, contract)
+        if difference:
+            raise ModelError(
+                f"{bundle.path} does not give on {golden.file} what it gave when published: {difference}.",
+                "This runtime computes something else: run edge-doctor, or use another backend.",
+            )
+
+
+def difference_of(
+    expected: Sequence[DetectionRecord],
+    found: Sequence[DetectionRecord],
+    contract: ModelContract,
+) -> str | None:
+    """Say how two lists of detections differ, or None if they agree.
+
+    Detections close to their threshold may be in one list and not in the other.
+    """
+    for ours, theirs, verb in ((expected, found, "is missing"), (found, expected, "is new")):
+        for record in ours:
+            margin = record["score"] - contract.score_thresholds[record["label"]]
+            if margin > SCORE_TOLERANCE and not _has_match(record, theirs):
+                return f"{record['label']} {record['score']:.2f} at {record['box_xyxy_px']} {verb}"
+    return None
+
+
+def _has_match(record: DetectionRecord, others: Sequence[DetectionRecord]) -> bool:
+    near = [
+        other
+        for other in others
+        if other["label"] == record["label"] and abs(other["score"] - record["score"]) <= SCORE_TOLERANCE
+    ]
+    return bool(near) and bool((iou_matrix(_boxes([record]), _boxes(near)) >= LEAST_IOU).any())
+
+
+def _boxes(records: list[DetectionRecord]) -> Boxes:
+    return np.array([record["box_xyxy_px"] for record in records], np.float32).reshape(-1, 4)

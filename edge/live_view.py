@@ -1,0 +1,90 @@
+"""What a person at the terminal sees while a run goes on."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from types import TracebackType
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+from typing_extensions import Self
+
+from edge.detections import DetectionRecord
+from edge.pipeline import RunState
+
+REFRESH_S = 0.25
+LOG_EVERY_S = 30.0
+LAST_DEFECTS = 6
+
+
+class LiveView:
+    """Show rate, latency and the last defects: a live block on a terminal, now and then a line in a log."""
+
+    def __init__(self, console: Console, camera_name: str) -> None:
+        self._console = console
+        self._camera_name = camera_name
+        self._live = (
+            Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
+        )
+        self._last: deque[str] = deque(maxlen=LAST_DEFECTS)
+        self._shown_s = time.monotonic()
+        self._shown_frames = 0
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._live:
+            self._live.stop()
+
+    def update(self, state: RunState, detections: list[DetectionRecord]) -> None:
+        """Take in one frame; draws at most every quarter of a second."""
+        self._remember(state, detections)
+        now_s = time.monotonic()
+        elapsed_s = now_s - self._shown_s
+        if elapsed_s < (REFRESH_S if self._live else LOG_EVERY_S):
+            return
+        frames_per_s = (state.coverage.frames_inspected - self._shown_frames) / elapsed_s
+        self._shown_s, self._shown_frames = now_s, state.coverage.frames_inspected
+        line = self._status_line(state, frames_per_s)
+        if self._live:
+            self._live.update(Group(Text(line, style="bold"), *map(Text, self._last)), refresh=True)
+        else:
+            self._console.print(line, highlight=False)
+
+    def _remember(self, state: RunState, detections: list[DetectionRecord]) -> None:
+        frame = state.last_frame
+        if frame is None:
+            return
+        for found in detections:
+            left, top, right, bottom = found["box_xyxy_px"]
+            where = f"frame {frame.frame_id}, x {left:.0f}-{right:.0f} y {top:.0f}-{bottom:.0f} px"
+            if frame.position is not None:
+                along_m = frame.position.along_m + top * frame.position.mm_per_px_along / 1000
+                edge_px = frame.position.left_selvedge_px or 0.0
+                across_mm = (left - edge_px) * frame.position.mm_per_px_across
+                where = f"at {along_m:.3f} m, {across_mm:.0f} mm from the left"
+            self._last.append(f"  {found['label']:<8} {found['score']:.2f}  {where}")
+
+    def _status_line(self, state: RunState, frames_per_s: float) -> str:
+        parts = [
+            self._camera_name,
+            f"{frames_per_s:.1f} frames/s",
+            f"p50 {state.latency.quantile_ms(0.5):.1f} ms",
+            f"p99 {state.latency.quantile_ms(0.99):.1f} ms",
+            f"{sum(state.detections_by_class.values())} detections",
+        ]
+        if state.coverage.knows_metres:
+            parts.insert(1, f"{state.coverage.metres_inspected:.2f} m")
+        if state.dropped:
+            parts.append(f"{state.dropped} dropped")
+        return "  ".join(parts)

@@ -1,0 +1,184 @@
+"""Capture -> inspect -> record, composed and nothing else."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from edge.cameras.protocol import Camera, Frame
+from edge.capture import Capture
+from edge.cloth.coverage import Coverage
+from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame
+from edge.detections import DetectionRecord, Detections
+from edge.errors import ConfigError, LoomsightError
+from edge.inspector import Inspector
+from edge.latency import LatencyHistogram
+from edge.sinks.protocol import Sink
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """End a run after that much; None for no limit."""
+
+    frames: int | None = None
+    seconds: float | None = None
+    metres: float | None = None
+
+
+@dataclass(slots=True)
+class RunState:
+    """Say how far a run is. The live view reads it; the summary is made of it.
+
+    Attributes:
+        latency: from taking a frame out of the queue to its record, per frame.
+        age: from the end of a frame's capture to its record, per frame: what a machine stop waits for.
+        defects: defects of the roll that are complete, for cameras that know their position.
+        detections_by_class: boxes per class over all frames.
+        error: what ended the run before its end.
+    """
+
+    coverage: Coverage = field(default_factory=Coverage)
+    latency: LatencyHistogram = field(default_factory=LatencyHistogram)
+    age: LatencyHistogram = field(default_factory=LatencyHistogram)
+    defects: list[ClothDefect] = field(default_factory=list)
+    detections_by_class: dict[str, int] = field(default_factory=dict)
+    dropped: int = 0
+    unreadable: int = 0
+    seconds: float = 0.0
+    busy_seconds: float = 0.0
+    frame_size_hw_px: tuple[int, int] | None = None
+    cold_start_ms: float | None = None
+    last_frame: Frame | None = None
+    stopped_on_request: bool = False
+    error: LoomsightError | None = None
+
+
+Observer = Callable[[RunState, list[DetectionRecord]], None]
+
+
+class Pipeline:
+    """Inspect what a camera delivers until it ends, a limit is reached or somebody stops it.
+
+    Args:
+        camera: not yet entered; it is released whatever happens.
+        inspector: finds defects in a frame.
+        class_names: of the inspector's contract.
+        sinks: take the result of each frame, in this order; not yet entered.
+        limits: when to end by itself.
+        queue_frames: frames that may wait between capture and inspection.
+        observe: called after each frame.
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        inspector: Inspector,
+        class_names: Sequence[str],
+        *,
+        sinks: Sequence[Sink] = (),
+        limits: Limits | None = None,
+        queue_frames: int = 4,
+        observe: Observer | None = None,
+    ) -> None:
+        self._camera = camera
+        self._inspector = inspector
+        self._class_names = tuple(class_names)
+        self._sinks = sinks
+        self._limits = limits or Limits()
+        self._queue_frames = queue_frames
+        self._observe = observe
+        self._merger = DefectMerger()
+        self.stop = threading.Event()
+        self.state = RunState()
+
+    def run(self) -> RunState:
+        """Run to the end.
+
+        Returns:
+            The final state. A failure stands in its `error`: what was recorded before it stays recorded.
+        """
+        try:
+            with ExitStack() as stack:
+                for sink in self._sinks:
+                    stack.enter_context(sink)
+                stack.enter_context(self._camera)
+                capture = Capture(self._camera, self._queue_frames, self.stop, self._inspector.clock)
+                self._inspect_all(stack.enter_context(capture))
+        except LoomsightError as error:
+            self.state.error = error
+        self.state.defects += self._merger.finish()
+        return self.state
+
+    def _inspect_all(self, capture: Capture) -> None:
+        begin_s: float | None = None
+        try:
+            for frame in capture.frames():
+                if begin_s is None:
+                    self._start(frame)
+                    begin_s = time.monotonic()
+                self._inspect(frame)
+                self._count_lost(capture)
+                self.state.seconds = time.monotonic() - begin_s
+                if self._limit_reached():
+                    return
+            self.state.stopped_on_request = self.stop.is_set()
+        finally:
+            self._count_lost(capture)
+
+    def _start(self, frame: Frame) -> None:
+        """Get ready for frames like the first one."""
+        if self._limits.metres is not None and frame.position is None:
+            raise ConfigError(
+                f"The camera {self._camera.name} knows no position, so metres cannot limit the run.",
+                "Give --mm-per-px, or use --frames or --seconds.",
+            )
+        begin_s = time.monotonic()
+        self._inspector.warm_up(frame.image.shape[:2], frame.position)
+        self.state.cold_start_ms = (time.monotonic() - begin_s) * 1000
+
+    def _inspect(self, frame: Frame) -> None:
+        begin_s = time.monotonic()
+        found = self._inspector.inspect(frame.image, frame.position)
+        records = found.records(self._class_names)
+        with self._inspector.clock.stage("write"):
+            for sink in self._sinks:
+                sink.write(frame, records)
+        end_s = time.monotonic()
+        self._account(frame, found, records)
+        self.state.latency.add((end_s - begin_s) * 1000)
+        self.state.age.add((end_s - frame.monotonic_s) * 1000)
+        self.state.busy_seconds += end_s - begin_s
+        if self._observe is not None:
+            self._observe(self.state, records)
+
+    def _account(self, frame: Frame, found: Detections, records: list[DetectionRecord]) -> None:
+        state = self.state
+        state.coverage.inspected(frame)
+        state.last_frame = frame
+        state.frame_size_hw_px = frame.image.shape[:2]
+        for record in records:
+            label = record["label"]
+            state.detections_by_class[label] = state.detections_by_class.get(label, 0) + 1
+        if frame.position is not None:
+            passed_m = frame.position.along_m + frame.image.shape[0] * frame.position.mm_per_px_along / 1000
+            pieces = cloth_from_frame(found, frame.position, self._class_names)
+            state.defects += self._merger.add(pieces, passed_m)
+
+    def _count_lost(self, capture: Capture) -> None:
+        lost = capture.dropped + capture.unreadable
+        self.state.coverage.lost(lost - self.state.dropped - self.state.unreadable)
+        self.state.dropped, self.state.unreadable = capture.dropped, capture.unreadable
+
+    def _limit_reached(self) -> bool:
+        limits, state = self._limits, self.state
+        return (
+            (limits.frames is not None and state.coverage.frames_inspected >= limits.frames)
+            or (limits.seconds is not None and state.seconds >= limits.seconds)
+            or (limits.metres is not None and state.coverage.metres_inspected >= limits.metres)
+        )

@@ -1,0 +1,202 @@
+"""Write a data set of simulated cloth: pictures, YOLO labels and COCO annotations.
+
+It is written into a temporary folder beside its place and renamed when it is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from edge.errors import OutputError
+from edge.simulator.dataset_options import SPLITS, DatasetOptions
+from edge.simulator.picture import coco_annotations, draw_picture, encode_png, yolo_lines
+from edge.taxonomy import Taxonomy, load_taxonomy
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSummary:
+    """Say what a data set came to.
+
+    Attributes:
+        folder: where it lies.
+        images: pictures per split.
+        images_with_defects: pictures with at least one defect, per split.
+        defects: defects per split and class.
+    """
+
+    folder: Path
+    images: dict[str, int]
+    images_with_defects: dict[str, int]
+    defects: dict[str, dict[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """Say what became of one picture: its split, its COCO image entry and its annotations."""
+
+    split: str
+    image: dict[str, Any]
+    annotations: list[dict[str, Any]]
+
+
+def write_dataset(
+    folder: Path,
+    options: DatasetOptions,
+    taxonomy: Taxonomy | None = None,
+    on_progress: Progress | None = None,
+) -> DatasetSummary:
+    """Write a data set; the same options give the same files, whatever the number of processes.
+
+    Args:
+        folder: where it is to lie; it must not exist, or be empty.
+        options: what it consists of.
+        taxonomy: classes and their order; None for the shipped one.
+        on_progress: called with (pictures done, pictures in all).
+    Raises:
+        OutputError: if the folder holds something already or cannot be written.
+    """
+    taxonomy = taxonomy or load_taxonomy()
+    try:
+        with _in_the_making(folder) as partial_folder:
+            written = []
+            for item in _write_pictures(partial_folder, options, taxonomy):
+                written.append(item)
+                if on_progress:
+                    on_progress(len(written), options.images)
+            _write_annotations(partial_folder, options, taxonomy, written)
+            _write_descriptions(partial_folder, options, taxonomy)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write the data set {folder}: {error.strerror or error}.",
+            "Check free space and permissions; nothing was left behind.",
+        ) from error
+    except BrokenProcessPool as error:
+        raise OutputError(
+            f"A process that drew pictures for {folder} was ended from outside.",
+            "Check free memory, use fewer workers; nothing was left behind.",
+        ) from error
+    return _summary(folder, written, taxonomy)
+
+
+@contextmanager
+def _in_the_making(folder: Path) -> Iterator[Path]:
+    """Yield a temporary sibling that takes the folder's name if all goes well, else vanishes."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(
+            f"{folder} exists and is not empty.", "Name another folder, or delete this one first."
+        )
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial_folder = folder.parent / f".{folder.name}.partial-{os.getpid()}"
+    partial_folder.mkdir()
+    try:
+        yield partial_folder
+        if folder.exists():
+            folder.rmdir()
+        partial_folder.rename(folder)
+    finally:
+        shutil.rmtree(partial_folder, ignore_errors=True)
+
+
+def _write_pictures(folder: Path, options: DatasetOptions, taxonomy: Taxonomy) -> Iterator[_Written]:
+    """Draw and write all pictures, in the order of their index."""
+    for split in _splits(options):
+        (folder / "images" / split).mkdir(parents=True)
+        (folder / "labels" / split).mkdir(parents=True)
+    write = partial(_write_picture, folder, options, taxonomy)
+    if options.workers == 1:
+        yield from map(write, range(options.images))
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(options.workers, context, initializer=_quiet_worker) as pool:
+        try:
+            yield from pool.map(write, range(options.images), chunksize=8)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _quiet_worker() -> None:
+    """Leave Ctrl-C to the parent, and each worker to one core."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+
+
+def _write_picture(folder: Path, options: DatasetOptions, taxonomy: Taxonomy, index: int) -> _Written:
+    """Draw one picture and write it with its labels."""
+    picture = draw_picture(options, taxonomy, index)
+    split, stem = options.split_of(index), f"{index:06d}"
+    (folder / "images" / split / f"{stem}.png").write_bytes(encode_png(picture.image))
+    labels = yolo_lines(picture, taxonomy)
+    (folder / "labels" / split / f"{stem}.txt").write_text(labels, encoding="utf-8")
+    height, width = picture.image.shape[:2]
+    entry = {"id": index, "file_name": f"images/{split}/{stem}.png", "height": height,
+             "width": width, "seed": picture.seed}  # fmt: skip
+    return _Written(split, entry, coco_annotations(picture, taxonomy))
+
+
+def _write_annotations(
+    folder: Path, options: DatasetOptions, taxonomy: Taxonomy, written: list[_Written]
+) -> None:
+    """Write one COCO file per split."""
+    (folder / "annotations").mkdir()
+    categories = [
+        {"id": class_id + 1, "name": name, "supercategory": "defect"}
+        for class_id, name in enumerate(taxonomy.classes)
+    ]
+    for split in _splits(options):
+        items = [item for item in written if item.split == split]
+        annotations = [annotation for item in items for annotation in item.annotations]
+        coco = {
+            "info": {"description": "simulated cloth with planted defects"},
+            "images": [item.image for item in items],
+            "categories": categories,
+            "annotations": [{"id": number + 1, **a} for number, a in enumerate(annotations)],
+        }
+        text = json.dumps(coco, separators=(",", ":"))
+        (folder / "annotations" / f"{split}.json").write_text(text, encoding="utf-8")
+
+
+def _write_descriptions(folder: Path, options: DatasetOptions, taxonomy: Taxonomy) -> None:
+    """Write `data.yaml`, which trainers read, and `simulation.json`, which tells how it was made."""
+    lines = ["path: .", *(f"{split}: images/{split}" for split in _splits(options)), "names:"]
+    lines += [f"  {class_id}: {json.dumps(name)}" for class_id, name in enumerate(taxonomy.classes)]
+    (folder / "data.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    made = {
+        "options": options.model_dump(mode="json", exclude={"workers"}),
+        "taxonomy_version": taxonomy.version,
+        "classes": list(taxonomy.classes),
+    }
+    text = json.dumps(made, indent=2) + "\n"
+    (folder / "simulation.json").write_text(text, encoding="utf-8")
+
+
+def _splits(options: DatasetOptions) -> list[str]:
+    """Return the splits that get pictures, in their usual order."""
+    return [split for split in SPLITS if options.split.get(split, 0.0) > 0]
+
+
+def _summary(folder: Path, written: list[_Written], taxonomy: Taxonomy) -> DatasetSummary:
+    """Count pictures and defects."""
+    images: Counter[str] = Counter(item.split for item in written)
+    with_defects: Counter[str] = Counter(item.split for item in written if item.annotations)
+    defects = {split: dict.fromkeys(taxonomy.classes, 0) for split in images}
+    for item in written:
+        for annotation in item.annotations:
+            defects[item.split][taxonomy.classes[annotation["category_id"] - 1]] += 1
+    return DatasetSummary(folder, dict(images), dict(with_defects), defects)

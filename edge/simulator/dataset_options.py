@@ -1,0 +1,109 @@
+"""What a simulated data set consists of."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from typing_extensions import Self
+
+from edge.errors import ConfigError
+from edge.simulator.options import CATEGORIES, MIN_CLOTH_PX, Weave
+from edge.simulator.truth import DIFFICULTIES, Difficulty
+
+SPLITS = ("train", "val", "test")
+
+
+class DatasetOptions(BaseModel):
+    """Describe a data set: how many pictures of what, and how they are shared out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: int = Field(1000, ge=1, le=1_000_000, description="1 to 1,000,000")
+    split: dict[str, float] = Field(
+        {"train": 0.8, "val": 0.1, "test": 0.1}, description="shares of train, val and test, sum 1"
+    )
+    seed: int = Field(0, ge=0, description="a whole number from 0")
+    size_hw: tuple[int, int] = Field((256, 1024), description="height and width, 128 to 8192 pixels")
+    mm_per_px: float = Field(0.2, ge=0.02, le=2.0, description="0.02 to 2 millimetres")
+    weave: Weave | None = Field(None, description="plain, twill or satin")
+    colour: bool = Field(False, description="true or false")
+    categories: tuple[str, ...] = Field(
+        CATEGORIES, min_length=1, description=f"any of {'+'.join(CATEGORIES)}"
+    )
+    difficulties: tuple[Difficulty, ...] = Field(
+        DIFFICULTIES, min_length=1, description=f"any of {'+'.join(DIFFICULTIES)}"
+    )
+    defect_share: float = Field(0.67, ge=0, le=1, description="0 to 1")
+    workers: int = Field(1, ge=1, le=64, description="1 to 64 processes")
+
+    @field_validator("categories")
+    @classmethod
+    def _check_categories(cls, categories: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = sorted(set(categories) - set(CATEGORIES))
+        if unknown:
+            raise ValueError(f"the loom cannot draw {', '.join(unknown)}")
+        return categories
+
+    @field_validator("split")
+    @classmethod
+    def _check_split(cls, split: dict[str, float]) -> dict[str, float]:
+        unknown = sorted(set(split) - set(SPLITS))
+        if unknown:
+            raise ValueError(f"no such split: {', '.join(unknown)}")
+        if min(split.values(), default=0.0) < 0 or abs(sum(split.values()) - 1.0) > 1e-6:
+            raise ValueError("the shares have to be 0 or more and sum to 1")
+        return split
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        if not all(MIN_CLOTH_PX + 32 <= side <= 8192 for side in self.size_hw):
+            raise ValueError("size_hw has to lie between 128 and 8192 pixels")
+        return self
+
+    def split_of(self, index: int) -> str:
+        """Return the split that a picture belongs to; whole ranges of indices share one."""
+        shares = [(name, self.split[name]) for name in SPLITS if self.split.get(name, 0.0) > 0]
+        passed = 0.0
+        for name, share in shares:
+            passed += share
+            if index < round(passed * self.images):
+                return name
+        return shares[-1][0]
+
+
+def parse_split(text: str) -> dict[str, float]:
+    """Read ``train=0.8,val=0.1,test=0.1``.
+
+    Raises:
+        ConfigError: if it is not of that form.
+    """
+    split: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, share = (word.strip() for word in part.partition("="))
+        try:
+            if not equals or name in split:
+                raise ValueError(part)
+            split[name] = float(share)
+        except ValueError as error:
+            raise ConfigError(
+                f"--split: '{text}' cannot be read.", "Write train=0.8,val=0.1,test=0.1."
+            ) from error
+    return split
+
+
+def validated_dataset_options(values: dict[str, object], source: str) -> DatasetOptions:
+    """Build options from plain values.
+
+    Args:
+        values: field name to value, as text or as its own type.
+        source: where the values come from, for the message.
+    Raises:
+        ConfigError: naming the source, the key and what is permitted.
+    """
+    try:
+        return DatasetOptions.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]) if first["loc"] else "size_hw"
+        field = DatasetOptions.model_fields.get(key)
+        permitted = field.description if field else ", ".join(DatasetOptions.model_fields)
+        raise ConfigError(f"{source}: {key}: {first['msg']}.", f"Permitted: {permitted}.") from error

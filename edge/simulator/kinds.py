@@ -1,0 +1,144 @@
+"""The kinds of defect a loom can plant: how large each is, and who draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge.simulator.fold_figures import draw_crease, draw_wrinkle
+from edge.simulator.patch import Figure
+from edge.simulator.spot_figures import draw_hole, draw_nep, draw_stain
+from edge.simulator.truth import Difficulty
+from edge.simulator.yarn_figures import (
+    draw_broken_end,
+    draw_broken_pick,
+    draw_broken_yarn,
+    draw_dropped_stitch,
+)
+
+SIZE_FACTORS: dict[Difficulty, float] = {
+    "obvious": 1.25,
+    "clear": 1.0,
+    "subtle": 0.9,
+    "barely visible": 0.75,
+}
+"""Size of a defect over that of a clear one."""
+
+GAP_YARNS = 2.4
+"""Breadth of a missing yarn with the neighbours it pushes aside, in yarn pitches."""
+
+LEAST_GAP_PX = 9
+LONGEST_MM = 3000.0
+SHORTEST_END_MM = 20.0
+MOST_PX = 1500
+"""Most pixels, each way, of a defect that is no line: bounds time and memory at very fine scales."""
+
+WHOLE_WIDTH_SHARE = 0.3
+"""Share of broken picks that run from selvedge to selvedge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Describe the cloth a defect is to be fitted into.
+
+    Attributes:
+        mm_per_px: millimetres per pixel, both ways.
+        warp_pitch_px: distance between warp yarns.
+        weft_pitch_px: distance between weft yarns.
+        breadth_mm: room across the cloth, between the selvedges.
+    """
+
+    mm_per_px: float
+    warp_pitch_px: float
+    weft_pitch_px: float
+    breadth_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Say how a category of defect is made.
+
+    Attributes:
+        salience: how strong it need be, against a small spot: what is long or broad shows sooner.
+        weight: how often it is planted, against the other kinds.
+        along_mm: least and greatest length along the roll; (0, 0) where the pitch decides.
+        across_mm: least and greatest breadth; (0, 0) where the pitch decides.
+        least_px: below this neither side goes.
+        draw: makes the figure from lines and columns, the site and a random generator.
+    """
+
+    salience: float
+    weight: float
+    along_mm: tuple[float, float]
+    across_mm: tuple[float, float]
+    least_px: int
+    draw: Callable[[tuple[int, int], Site, np.random.Generator], Figure]
+
+
+KINDS: dict[str, Kind] = {
+    "broken end": Kind(
+        0.85, 1.2, (20, 2500), (0, 0), LEAST_GAP_PX,
+        lambda size, site, rng: draw_broken_end(size, site.weft_pitch_px, rng),
+    ),
+    "broken pick": Kind(
+        0.75, 1.2, (0, 0), (70, 4000), LEAST_GAP_PX,
+        lambda size, site, rng: draw_broken_pick(size, site.warp_pitch_px, rng),
+    ),
+    "broken yarn": Kind(
+        0.9, 1.0, (8, 36), (8, 30), 30,
+        lambda size, site, rng: draw_broken_yarn(size, 0.6 * site.warp_pitch_px, rng),
+    ),
+    "hole": Kind(1.2, 0.8, (3.2, 12), (3.2, 12), 16, lambda size, _, rng: draw_hole(size, rng)),
+    "crease": Kind(0.8, 1.6, (18, 110), (18, 80), 60, lambda size, _, rng: draw_crease(size, rng)),
+    "wrinkle": Kind(0.8, 1.6, (24, 80), (24, 80), 90, lambda size, _, rng: draw_wrinkle(size, rng)),
+    "dropped stitch": Kind(
+        1.5, 1.2, (2.4, 12), (2.4, 4), 12, lambda size, _, rng: draw_dropped_stitch(size, rng)
+    ),
+    "nep": Kind(1.15, 1.0, (2.2, 4.0), (2.2, 4.0), 11, lambda size, _, rng: draw_nep(size, rng)),
+    "stain": Kind(0.9, 1.2, (5, 22), (5, 22), 20, lambda size, _, rng: draw_stain(size, rng)),
+}  # fmt: skip
+"""Every category that can be planted. Sizes in millimetres are those of a clear defect."""
+
+
+def draw_size_mm(
+    category: str, difficulty: Difficulty, site: Site, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Draw how long and how broad a defect is, in whole pixels.
+
+    Returns:
+        Millimetres along the roll and across it.
+    """
+    kind, factor = KINDS[category], SIZE_FACTORS[difficulty]
+    sides_mm = []
+    for (low, high), pitch_px in (
+        (kind.along_mm, site.weft_pitch_px),
+        (kind.across_mm, site.warp_pitch_px),
+    ):
+        if high == 0:
+            side_mm = GAP_YARNS * pitch_px * site.mm_per_px
+        else:
+            side_mm = factor * float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        sides_mm.append(max(side_mm, kind.least_px * site.mm_per_px))
+    along_mm, across_mm = _in_proportion(category, sides_mm[0], sides_mm[1], site, rng)
+    along_mm, across_mm = min(along_mm, LONGEST_MM), min(across_mm, site.breadth_mm)
+    along_px, across_px = (max(1, round(side / site.mm_per_px)) for side in (along_mm, across_mm))
+    return along_px * site.mm_per_px, across_px * site.mm_per_px
+
+
+def _in_proportion(
+    category: str, along_mm: float, across_mm: float, site: Site, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Give a defect the proportions of its kind: millimetres along the roll and across it."""
+    if category == "broken end":
+        return max(along_mm, SHORTEST_END_MM), across_mm
+    if category == "broken pick":
+        return along_mm, site.breadth_mm if rng.random() < WHOLE_WIDTH_SHARE else across_mm
+    most_mm = MOST_PX * site.mm_per_px
+    along_mm, across_mm = min(along_mm, most_mm), min(across_mm, most_mm)
+    if category in ("hole", "nep", "stain"):
+        return along_mm, float(np.clip(across_mm, 0.6 * along_mm, 1.6 * along_mm))
+    if category == "dropped stitch" and rng.random() < 0.4:
+        return across_mm, along_mm
+    return along_mm, across_mm

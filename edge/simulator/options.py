@@ -1,0 +1,167 @@
+"""What a simulated loom weaves and how its camera looks at it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from typing_extensions import Self
+
+from edge.errors import ConfigError
+from edge.simulator.truth import DIFFICULTIES, Difficulty
+
+Weave = Literal["plain", "twill", "satin"]
+Scan = Literal["line", "area"]
+
+WEAVES: tuple[Weave, ...] = ("plain", "twill", "satin")
+
+CATEGORIES: tuple[str, ...] = (
+    "broken end",
+    "broken pick",
+    "broken yarn",
+    "hole",
+    "crease",
+    "wrinkle",
+    "dropped stitch",
+    "nep",
+    "stain",
+)
+"""The categories of the taxonomy that the loom knows how to draw."""
+
+MIN_CLOTH_PX = 96
+"""Least cloth in view: below it the larger defects have no room."""
+
+LIST_KEYS = ("difficulties", "categories")
+
+
+class LoomOptions(BaseModel):
+    """Describe one roll of cloth and the camera above it.
+
+    The description of each field says what is permitted; it is what an error message quotes.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int = Field(0, ge=0, description="a whole number from 0")
+    width_px: int = Field(2048, ge=128, le=16384, description="128 to 16384 pixels")
+    mm_per_px: float = Field(0.2, ge=0.02, le=2.0, description="0.02 to 2 millimetres")
+    lines_per_block: int = Field(256, ge=1, le=8192, description="1 to 8192 lines")
+    speed_m_min: float = Field(20.0, gt=0, le=600, description="above 0, up to 600 m/min")
+    weave: Weave | None = Field(None, description="plain, twill or satin")
+    colour: bool = Field(False, description="true or false")
+    warp_pitch_px: float | None = Field(None, ge=2.5, le=16, description="2.5 to 16 pixels")
+    weft_pitch_px: float | None = Field(None, ge=2.5, le=16, description="2.5 to 16 pixels")
+    mean_grey: float | None = Field(None, ge=40, le=220, description="40 to 220 grey levels")
+    defects_per_m: float = Field(0.5, ge=0, le=40, description="0 to 40 per metre of roll")
+    difficulties: tuple[Difficulty, ...] = Field(
+        DIFFICULTIES, min_length=1, description=f"any of {'+'.join(DIFFICULTIES)}"
+    )
+    categories: tuple[str, ...] = Field(
+        CATEGORIES, min_length=1, description=f"any of {'+'.join(CATEGORIES)}"
+    )
+    length_m: float | None = Field(None, gt=0, description="metres above 0, or none for endless")
+    live: bool = Field(False, description="true or false")
+    scan: Scan = Field("line", description="line or area")
+    height_px: int = Field(1024, ge=16, le=8192, description="16 to 8192 pixels (area camera)")
+    frames_hz: float = Field(5.0, gt=0, le=1000, description="above 0, up to 1000 (area camera)")
+    exposure_ms: float = Field(0.5, ge=0, le=20, description="0 to 20 ms (area camera)")
+    bed_left_mm: float = Field(
+        15.0, description="millimetres of bed left of the cloth; negative: cloth out of view"
+    )
+    bed_right_mm: float = Field(
+        15.0, description="millimetres of bed right of the cloth; negative: cloth out of view"
+    )
+    texture_lines: int = Field(701, ge=127, le=4096, description="127 to 4096 lines until it repeats")
+
+    @field_validator("categories")
+    @classmethod
+    def _check_categories(cls, categories: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = sorted(set(categories) - set(CATEGORIES))
+        if unknown:
+            raise ValueError(f"the loom cannot draw {', '.join(unknown)}")
+        return categories
+
+    @model_validator(mode="after")
+    def _check_width(self) -> Self:
+        left_px, right_px = self.cloth_in_view_px
+        if right_px - left_px < MIN_CLOTH_PX:
+            raise ValueError(f"less than {MIN_CLOTH_PX} pixels of cloth would be in view")
+        return self
+
+    @property
+    def left_selvedge_px(self) -> int:
+        """Column of the left edge of the cloth; negative if it is out of view."""
+        return round(self.bed_left_mm / self.mm_per_px)
+
+    @property
+    def right_selvedge_px(self) -> int:
+        """Column just behind the right edge of the cloth; beyond the width if it is out of view."""
+        return self.width_px - round(self.bed_right_mm / self.mm_per_px)
+
+    @property
+    def cloth_in_view_px(self) -> tuple[int, int]:
+        """First and last-plus-one column that shows cloth."""
+        return max(0, self.left_selvedge_px), min(self.width_px, self.right_selvedge_px)
+
+    @property
+    def lines_hz(self) -> float:
+        """Lines of square pixels that pass the camera in a second."""
+        return self.speed_m_min / 60.0 * 1000.0 / self.mm_per_px
+
+    @property
+    def smear_px(self) -> int:
+        """Odd number of lines that one exposure of an area camera smears over; 1 for line-scan."""
+        if self.scan == "line":
+            return 1
+        return 1 + 2 * round(self.lines_hz * self.exposure_ms / 1000.0 / 2.0)
+
+
+def parse_loom_options(text: str) -> LoomOptions:
+    """Read a camera name such as ``loom`` or ``loom:seed=7,width_px=4096,difficulties=clear+subtle``.
+
+    Args:
+        text: ``loom``, then optionally a colon and ``key=value`` pairs with commas between them.
+            Lists join their members with ``+``.
+    Raises:
+        ConfigError: if it is not of that form, or a key or a value is not permitted.
+    """
+    name, _, settings = text.strip().partition(":")
+    if name != "loom":
+        raise ConfigError(f"'{text}' is not a simulated loom.", "Write loom or loom:seed=7,….")
+    values: dict[str, object] = {}
+    for pair in filter(None, (part.strip() for part in settings.split(","))):
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or key in values:
+            problem = "is given twice" if equals else "has no value"
+            raise ConfigError(f"{text}: {key} {problem}.", "Write each setting once, as key=value.")
+        values[key] = _value_of(key, value)
+    return validated_options(values, source=text)
+
+
+def validated_options(values: dict[str, object], source: str) -> LoomOptions:
+    """Build options from plain values.
+
+    Args:
+        values: field name to value, as text or as its own type.
+        source: where the values come from, for the message.
+    Raises:
+        ConfigError: naming the source, the key and what is permitted.
+    """
+    try:
+        return LoomOptions.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0]) if first["loc"] else "the width"
+        field = LoomOptions.model_fields.get(key)
+        if first["type"] == "extra_forbidden":
+            cure = f"Permitted: {', '.join(LoomOptions.model_fields)}."
+            raise ConfigError(f"{source}: there is no setting '{key}'.", cure) from error
+        cure = f"Permitted: {field.description}." if field else "Widen the picture or lessen the bed."
+        raise ConfigError(f"{source}: {key}: {first['msg']}.", cure) from error
+
+
+def _value_of(key: str, value: str) -> object:
+    """Turn the text of a setting into what its field reads."""
+    if key in LIST_KEYS:
+        return tuple(item.strip().replace("_", " ").replace("-", " ") for item in value.split("+"))
+    return None if value.lower() == "none" else value

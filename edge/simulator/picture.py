@@ -1,0 +1,163 @@
+"""One picture of a data set: where it looks at which cloth, and what is to be found in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edge.image import Image
+from edge.simulator.dataset_options import DatasetOptions
+from edge.simulator.loom import Loom
+from edge.simulator.options import LoomOptions
+from edge.simulator.truth import SeenDefect
+from edge.taxonomy import Taxonomy
+
+PICTURE_STREAM = 6
+SEED_BITS = 32
+"""Picture seeds lie above 2**32, so that no roll with a small seed looks like a training picture."""
+
+SELVEDGE_SHARE = 0.3
+"""Share of pictures that show a selvedge and the bed beside it."""
+
+CROWDED_PER_M = 6.0
+"""Defects per metre in a picture that is to have some: the one aimed at, sometimes a neighbour."""
+
+SEARCHED_PANELS = 6
+SLIVER_PX = 6
+"""A defect that reaches into the picture by fewer rows than this is left unlabelled."""
+
+PICTURE_TEXTURE_LINES = 401
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """Hold a picture and what is wrong with the cloth in it.
+
+    Attributes:
+        index: number of the picture in the data set.
+        seed: seed of its cloth.
+        image: (H, W) or (H, W, 3) BGR uint8.
+        defects: those that are to be found.
+    """
+
+    index: int
+    seed: int
+    image: Image
+    defects: tuple[SeenDefect, ...]
+
+
+def picture_seed(dataset_seed: int, index: int) -> int:
+    """Return the seed of a picture's cloth; no two pictures of any data sets share one."""
+    return ((dataset_seed + 1) << SEED_BITS) + index
+
+
+def draw_picture(options: DatasetOptions, taxonomy: Taxonomy, index: int) -> Picture:
+    """Draw one picture of a data set; it depends on the seed and the index alone."""
+    seed = picture_seed(options.seed, index)
+    rng = np.random.default_rng([seed, PICTURE_STREAM])
+    with_defect = bool(rng.random() < options.defect_share)
+    loom = Loom(_loom_options(options, seed, with_defect, rng), taxonomy)
+    first_line = _aim(loom, options.size_hw[0], rng)
+    image = loom.render(first_line, options.size_hw[0])
+    seen = loom.seen_defects(first_line, options.size_hw[0])
+    return Picture(index, seed, image, tuple(item for item in seen if not _is_sliver(item, image)))
+
+
+def yolo_lines(picture: Picture, taxonomy: Taxonomy) -> str:
+    """Return the labels of a picture: one line ``class cx cy w h`` per defect, shares of the size."""
+    height, width = picture.image.shape[:2]
+    lines = []
+    for seen in picture.defects:
+        x1, y1, x2, y2 = seen.box_xyxy_px
+        numbers = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width,
+                   (y2 - y1) / height)  # fmt: skip
+        class_id = taxonomy.class_id(seen.class_name)
+        lines.append(f"{class_id} " + " ".join(f"{number:.6f}" for number in numbers) + "\n")
+    return "".join(lines)
+
+
+def coco_annotations(picture: Picture, taxonomy: Taxonomy) -> list[dict[str, Any]]:
+    """Return the defects of a picture as COCO annotations, without their ids.
+
+    The category id is the class id plus 1, as COCO counts from 1; ``category`` and ``difficulty``
+    are this project's own fields.
+    """
+    return [
+        {
+            "image_id": picture.index,
+            "category_id": taxonomy.class_id(seen.class_name) + 1,
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "area": int(seen.mask.sum()),
+            "segmentation": run_lengths(seen, (picture.image.shape[0], picture.image.shape[1])),
+            "iscrowd": 0,
+            "category": seen.category,
+            "difficulty": seen.difficulty,
+        }
+        for seen in picture.defects
+        for x1, y1, x2, y2 in (seen.box_xyxy_px,)
+    ]
+
+
+def run_lengths(seen: SeenDefect, size_hw: tuple[int, int]) -> dict[str, Any]:
+    """Return a mask as COCO's uncompressed run lengths: column by column, zeros first."""
+    x1, y1, x2, y2 = seen.box_xyxy_px
+    whole = np.zeros(size_hw, dtype=np.uint8)
+    whole[y1:y2, x1:x2] = seen.mask
+    flat = np.concatenate(([0], whole.T.ravel(), [0]))
+    changes = np.flatnonzero(np.diff(flat))
+    edges = np.unique(np.concatenate((changes, [size_hw[0] * size_hw[1]])))
+    counts = np.diff(np.concatenate(([0], edges)))
+    return {"size": list(size_hw), "counts": [int(count) for count in counts]}
+
+
+def encode_png(image: Image) -> bytes:
+    """Return an image as the bytes of a PNG file."""
+    _, encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    return encoded.tobytes()
+
+
+def _loom_options(
+    options: DatasetOptions, seed: int, with_defect: bool, rng: np.random.Generator
+) -> LoomOptions:
+    """Choose the cloth and which part of its width the picture shows."""
+    height, width = options.size_hw
+    out_of_view_mm = -rng.uniform(20.0, 800.0, 2)
+    if rng.random() < SELVEDGE_SHARE:
+        side = int(rng.integers(2))
+        out_of_view_mm[side] = rng.uniform(2.0, 0.3 * width * options.mm_per_px)
+    return LoomOptions(
+        seed=seed,
+        width_px=width,
+        mm_per_px=options.mm_per_px,
+        weave=options.weave,
+        colour=options.colour,
+        categories=options.categories,
+        difficulties=options.difficulties,
+        defects_per_m=CROWDED_PER_M if with_defect else 0.0,
+        bed_left_mm=float(out_of_view_mm[0]),
+        bed_right_mm=float(out_of_view_mm[1]),
+        texture_lines=max(PICTURE_TEXTURE_LINES, min(height + 1, 4096)),
+    )
+
+
+def _aim(loom: Loom, lines: int, rng: np.random.Generator) -> int:
+    """Choose the first line of the picture so that one defect, if any is planted, lies in it."""
+    planted = loom.planted_in_panels(SEARCHED_PANELS)
+    if not planted:
+        return int(rng.integers(100_000))
+    aimed = planted[int(rng.integers(len(planted)))]
+    start, end = (round(place_m * 1000.0 / loom.options.mm_per_px) for place_m in aimed.along_m)
+    if end - start <= 0.8 * lines:
+        low, high = end - lines, start
+    else:
+        low, high = start - lines // 2, end - lines // 2
+    return max(0, int(rng.integers(low, high + 1)))
+
+
+def _is_sliver(seen: SeenDefect, image: Image) -> bool:
+    """Say whether only the rim of a defect reaches over the upper or lower edge of the picture."""
+    _, y1, _, y2 = seen.box_xyxy_px
+    return (y1 == 0 or y2 == len(image)) and y2 - y1 < SLIVER_PX

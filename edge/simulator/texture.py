@@ -1,0 +1,152 @@
+"""The precomputed picture of a clean roll: cloth, selvedges, bed and lamp, before noise."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from edge.image import Image
+from edge.simulator.options import LoomOptions
+from edge.simulator.style import ClothStyle
+from edge.simulator.weave import Plane, as_plane, smooth_noise, weave_texture
+
+TEXTURE_STREAM = 2
+SELVEDGE_PITCH = 0.7
+"""Pitch in the selvedge over that of the cloth: its yarns lie closer."""
+
+MARGIN_PX = 6
+"""Columns beside a selvedge within which its edge may wander."""
+
+
+def draw_texture(options: LoomOptions, style: ClothStyle) -> Image:
+    """Draw the texture of a roll.
+
+    Returns:
+        (texture_lines, width) or (texture_lines, width, 3) uint8, periodic down the rows, without
+        sensor noise.
+    """
+    rng = np.random.default_rng([options.seed, TEXTURE_STREAM])
+    lines, width_px = options.texture_lines, options.width_px
+    left_px, right_px = options.cloth_in_view_px
+    bed = _draw_bed(options, style, rng)
+    relief, warp_share = _draw_cloth(options, style, (lines, right_px - left_px), rng)
+    level = style.mean_grey * (1.0 + relief) * _lamp(options, style)[None, left_px:right_px]
+    planes = []
+    for warp, weft in _tints(options, style):
+        plane = np.repeat(bed[None, :], lines, axis=0)
+        tint = np.float32(weft) + warp_share * np.float32(warp - weft)
+        plane[:, left_px:right_px] = level if warp == weft == 1.0 else level * tint
+        planes.append(plane)
+    edge = _edge_share(options, (lines, width_px), rng)
+    for plane in planes:
+        for columns, share in edge:
+            plane[:, columns] = bed[columns] + share * (plane[:, columns] - bed[columns])
+    stacked = planes[0] if len(planes) == 1 else np.dstack(planes)
+    return np.ascontiguousarray(np.clip(np.rint(stacked), 0, 255).astype(np.uint8))
+
+
+def _tints(options: LoomOptions, style: ClothStyle) -> list[tuple[float, float]]:
+    """Return the brightness of warp and weft, once for grey and three times for colour."""
+    if not options.colour:
+        return [(1.0, 1.0)]
+    return list(zip(style.warp_bgr, style.weft_bgr, strict=True))
+
+
+def _draw_cloth(
+    options: LoomOptions, style: ClothStyle, size_hw: tuple[int, int], rng: np.random.Generator
+) -> tuple[Plane, Plane]:
+    """Return relief (fraction of the mean grey) and share of warp on top, both (H, W) float32."""
+    woven = weave_texture(style, size_hw, rng)
+    relief = woven.relief * np.float32(style.contrast)
+    relief += style.hairiness * _fibres(rng, size_hw)
+    relief += _streaks(style, size_hw[1], rng)[None, :]
+    _weave_selvedges(options, style, relief, rng)
+    return relief, woven.warp_share
+
+
+def _fibres(rng: np.random.Generator, size_hw: tuple[int, int]) -> Plane:
+    """Draw the fuzz of loose fibres: short blurred specks, standard deviation about 1."""
+    specks = rng.standard_normal(size_hw, dtype=np.float32)
+    return as_plane(cv2.GaussianBlur(specks, (0, 0), 0.8) * 2.6)
+
+
+def _streaks(style: ClothStyle, width_px: int, rng: np.random.Generator) -> Plane:
+    """Draw the brightness of the columns: warp streaks a few yarns broad, fractions of the mean."""
+    fine = rng.standard_normal((1, width_px), dtype=np.float32)
+    broad = rng.standard_normal((1, width_px), dtype=np.float32)
+    fine = as_plane(cv2.GaussianBlur(fine, (0, 0), style.warp_pitch_px * 0.7))
+    broad = as_plane(cv2.GaussianBlur(broad, (0, 0), style.warp_pitch_px * 5.0))
+    streaks = fine[0] / fine.std() + broad[0] / broad.std()
+    return as_plane(streaks * style.streaks * 0.7)
+
+
+def selvedge_bands_px(options: LoomOptions, style: ClothStyle) -> tuple[int, int]:
+    """Return the columns where the ground of the cloth begins and ends, inside both selvedges."""
+    breadth_px = round(style.selvedge_mm / options.mm_per_px)
+    first_px, last_px = options.cloth_in_view_px
+    breadth_px = min(breadth_px, (last_px - first_px) // 6)
+    return options.left_selvedge_px + breadth_px, options.right_selvedge_px - breadth_px
+
+
+def _weave_selvedges(
+    options: LoomOptions, style: ClothStyle, relief: Plane, rng: np.random.Generator
+) -> None:
+    """Lay the denser, brighter edge bands with their cords over the relief, in place."""
+    first_px, last_px = options.cloth_in_view_px
+    ground_left_px, ground_right_px = selvedge_bands_px(options, style)
+    bands = ((first_px, ground_left_px), (ground_right_px, last_px))
+    for left_px, right_px in bands:
+        left_px, right_px = max(left_px, first_px), min(right_px, last_px)
+        if right_px - left_px < 4:
+            continue
+        size_hw = (len(relief), right_px - left_px)
+        dense = weave_texture(_selvedge_style(style), size_hw, rng).relief * style.contrast
+        cords = smooth_noise(rng, (1, size_hw[1]), (2, max(2, size_hw[1] // 8)))[0] * 0.1
+        band = dense * np.float32(0.8) + cords[None, :] + np.float32(style.selvedge_gain - 1.0)
+        relief[:, left_px - first_px : right_px - first_px] = band
+
+
+def _selvedge_style(style: ClothStyle) -> ClothStyle:
+    """Return the style of the edge bands: plain weave with yarns closer together."""
+    pitch_px = max(2.5, style.warp_pitch_px * SELVEDGE_PITCH)
+    return replace(style, weave="plain", warp_pitch_px=pitch_px)
+
+
+def _lamp(options: LoomOptions, style: ClothStyle) -> Plane:
+    """Return the brightness of the lamp per column, mean about 1."""
+    place = np.linspace(-1.0, 1.0, options.width_px, dtype=np.float32)
+    fall = 1.0 + 0.5 * style.light_tilt * place - style.light_sag * (place**2 - 1 / 3)
+    return as_plane(fall)
+
+
+def _draw_bed(options: LoomOptions, style: ClothStyle, rng: np.random.Generator) -> Plane:
+    """Return the brightness of the machine bed per column, grey levels; it does not move."""
+    level = {"dark": rng.uniform(8, 45), "grey": rng.uniform(60, 130), "white": 255.0}[style.bed]
+    bed = np.full(options.width_px, level, dtype=np.float32)
+    if style.bed != "white":
+        bed += smooth_noise(rng, (1, options.width_px), (2, options.width_px // 12))[0] * 3
+    if style.rail:
+        rails_px = (options.left_selvedge_px / 2, (options.right_selvedge_px + len(bed)) / 2)
+        columns = np.arange(len(bed), dtype=np.float32)
+        for rail_px in rails_px:
+            bed += 190 * np.exp(-(((columns - rail_px) / rng.uniform(2, 6)) ** 2))
+    return as_plane(np.clip(bed, 0, 255))
+
+
+def _edge_share(
+    options: LoomOptions, size_hw: tuple[int, int], rng: np.random.Generator
+) -> list[tuple[slice, Plane]]:
+    """Return, for each selvedge in view, its columns and how much of each pixel is cloth."""
+    lines, width_px = size_hw
+    shares = []
+    for selvedge_px, side in ((options.left_selvedge_px, 1), (options.right_selvedge_px, -1)):
+        fringe = smooth_noise(rng, (lines, 1), (lines // 3, 2))[:, :1] * np.float32(0.6)
+        first_px, last_px = max(0, selvedge_px - MARGIN_PX), min(width_px, selvedge_px + MARGIN_PX)
+        if last_px - first_px < 2:
+            continue
+        columns = np.arange(first_px, last_px, dtype=np.float32)[None, :] + 0.5
+        inside_px = side * (columns - selvedge_px) - np.abs(fringe) - 0.5
+        shares.append((slice(first_px, last_px), np.clip(inside_px + 0.5, 0, 1)))
+    return shares

@@ -1,0 +1,32 @@
+"""What every sink is."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol
+
+from typing_extensions import Self
+
+from edge.cameras.protocol import Frame
+from edge.detections import DetectionRecord
+
+
+class Sink(Protocol):
+    """Take the result of each frame. Entering opens it, leaving closes it whatever happened."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def write(self, frame: Frame, detections: list[DetectionRecord]) -> None:
+        """Record one frame.
+
+        Raises:
+            OutputError: if it cannot be written; what was written before stays whole.
+        """
+        ...

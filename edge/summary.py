@@ -1,0 +1,146 @@
+"""What a run came to: as JSON for programs, as a table for people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from edge import __version__
+from edge.backends.description import BackendDescription
+from edge.cameras.protocol import Camera
+from edge.config import EdgeConfig
+from edge.latency import StageClock
+from edge.pipeline import RunState
+from edge.simulator.camera import LoomCamera
+from edge.simulator.scoring import score_found
+
+LONGEST_DEFECT_M = 10.0
+"""The truth is asked for this much beyond the end of the run: a defect found at the last line may belong to
+one that has not passed whole, and is no false alarm."""
+
+
+def summarise(
+    config: EdgeConfig, camera: Camera, state: RunState, clock: StageClock, backend: BackendDescription
+) -> dict[str, Any]:
+    """Gather the result of a run.
+
+    Returns:
+        Plain values, ready for JSON. `metres_inspected` is None where the camera knows no position; the
+        counts of planted and found defects are there only where it knows the truth.
+    """
+    coverage = state.coverage
+    summary: dict[str, Any] = {
+        "loomsight": __version__,
+        "camera": camera.name,
+        "backend": str(backend),
+        "metres_inspected": round(coverage.metres_inspected, 4) if coverage.knows_metres else None,
+        "gap_m": round(coverage.gap_m, 4) if coverage.knows_metres else None,
+        "coverage": None if coverage.share is None else round(coverage.share, 6),
+        "frames": coverage.frames_inspected,
+        "dropped": state.dropped,
+        "unreadable": state.unreadable,
+        "seconds": round(state.seconds, 3),
+        "frames_per_s": round(coverage.frames_inspected / state.seconds, 2) if state.seconds else None,
+        "cold_start_ms": None if state.cold_start_ms is None else round(state.cold_start_ms, 1),
+        "latency_ms": state.latency.quantiles(),
+        "age_ms": state.age.quantiles() if camera.is_live else None,
+        "stages_ms": clock.quantiles(),
+        "detections_by_class": state.detections_by_class,
+        "defects_on_roll": len(state.defects) if coverage.knows_metres else None,
+        "capacity": _capacity(state),
+    }
+    if isinstance(camera, LoomCamera) and state.last_frame is not None:
+        summary |= score_against_loom(camera, state)
+    summary["stopped_on_request"] = state.stopped_on_request
+    summary["error"] = str(state.error) if state.error else None
+    summary["config"] = config.model_dump(mode="json")
+    return summary
+
+
+def score_against_loom(camera: LoomCamera, state: RunState) -> dict[str, Any]:
+    """Compare with the truth, up to the line that inspection has reached."""
+    position = state.last_frame.position if state.last_frame else None
+    if position is None or state.frame_size_hw_px is None:
+        return {}
+    reached_m = position.along_m + state.frame_size_hw_px[0] * position.mm_per_px_along / 1000
+    planted = camera.planted_up_to(reached_m + LONGEST_DEFECT_M)
+    return score_found(planted, state.defects, reached_m).as_json()
+
+
+def _capacity(state: RunState) -> dict[str, float] | None:
+    """State what the box can inspect: metres a minute at this width and resolution."""
+    frame = state.last_frame
+    if frame is None or frame.position is None or not state.busy_seconds:
+        return None
+    return {
+        "m_per_min": round(state.coverage.metres_inspected / state.busy_seconds * 60, 2),
+        "width_m": round(frame.image.shape[1] * frame.position.mm_per_px_across / 1000, 3),
+        "mm_per_px": frame.position.mm_per_px_across,
+    }
+
+
+def print_summary(summary: dict[str, Any], console: Console) -> None:
+    """Print the closing table of a run."""
+    table = Table(title=f"loomsight on {summary['camera']}", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column()
+    for name, text in _rows(summary):
+        table.add_row(name, text)
+    console.print(table)
+
+
+def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    latency = summary["latency_ms"]
+    rows = [
+        (
+            "frames",
+            f"{summary['frames']} inspected, {summary['dropped']} dropped, "
+            f"{summary['unreadable']} unreadable",
+        )
+    ]
+    if summary["metres_inspected"] is not None:
+        rows.insert(0, ("metres inspected", f"{summary['metres_inspected']:.2f} m"))
+    if summary["coverage"] is not None:
+        rows.append(("coverage", f"{summary['coverage']:.2%}"))
+    if "planted" in summary:
+        rows += _truth_rows(summary)
+    else:
+        found = ", ".join(f"{count} {name}" for name, count in summary["detections_by_class"].items())
+        rows.append(("detections", found or "none"))
+    rows.append(
+        (
+            "latency per frame",
+            " / ".join(f"{key} {latency[key]:.1f}" for key in ("p50", "p95", "p99", "max")) + " ms",
+        )
+    )
+    if summary["capacity"]:
+        capacity = summary["capacity"]
+        rows.append(
+            (
+                "capacity",
+                f"{capacity['m_per_min']:.1f} m/min at {capacity['width_m']:.2f} m width and "
+                f"{capacity['mm_per_px']:g} mm/px",
+            )
+        )
+    rows.append(("runs on", summary["backend"]))
+    return rows
+
+
+def _truth_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    rows = [
+        (
+            "defects",
+            f"{summary['planted']} planted, {summary['found']} found, {summary['missed']} missed, "
+            f"{summary['false']} false",
+        )
+    ]
+    if summary["recall"] is not None and summary["precision"] is not None:
+        rows.append(("recall / precision", f"{summary['recall']:.3f} / {summary['precision']:.3f}"))
+    grades = ", ".join(
+        f"{grade} {counts['found']}/{counts['planted']}"
+        for grade, counts in summary["by_difficulty"].items()
+    )
+    rows.append(("found by difficulty", grades))
+    return rows

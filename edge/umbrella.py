@@ -1,0 +1,65 @@
+"""The command `loomsight`: lists all commands and hands over to one of them."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Final, NamedTuple
+
+from edge import __version__
+from edge.console import run_command
+
+
+class Command(NamedTuple):
+    """Name a command's entry point without importing it."""
+
+    module: str
+    function: str
+    summary: str
+
+
+COMMANDS: Final[dict[str, Command]] = {
+    "simulate": Command("edge.cli", "simulate_app", "write a data set of simulated cloth with exact truth"),
+    "distill": Command("distill.cli", "app", "train a detector on a data set folder"),
+    "export": Command("export.cli", "app", "make a checked bundle of a checkpoint"),
+    "edge-run": Command("edge.cli", "run_app", "find defects in what a camera delivers"),
+    "edge-bench": Command("edge.cli", "bench_app", "measure the loop against the bare engine"),
+    "edge-doctor": Command("edge.cli", "doctor_app", "say what this box has and lacks"),
+}
+
+
+def main() -> None:
+    """Run `loomsight [COMMAND] [ARGUMENTS]`."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in {"--help", "-h", "help"}:
+        print(overview())
+    elif name in {"--version", "version"}:
+        print(f"loomsight {__version__}")
+    elif name in COMMANDS:
+        _hand_over(name)
+    else:
+        sys.stderr.write(f"error: There is no command '{name}'. Use one of: {', '.join(COMMANDS)}.\n")
+        sys.exit(2)
+
+
+def overview() -> str:
+    """Return the list of commands as it is printed."""
+    rows = [f"  {name:<12} {command.summary}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Usage: loomsight COMMAND [ARGUMENTS]",
+            "",
+            "Finds broken yarns, wrinkles and drops on moving cloth.",
+            "",
+            "Commands:",
+            *rows,
+            "",
+            "`loomsight COMMAND --help` explains a command.",
+        ]
+    )
+
+
+def _hand_over(name: str) -> None:
+    command = COMMANDS[name]
+    sys.argv = [f"loomsight {name}", *sys.argv[2:]]
+    run_command(lambda: getattr(import_module(command.module), command.function)())

@@ -1,0 +1,101 @@
+"""Small real components that several tests share: a model that finds bright cells, and its bundle."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edge.bundle import BundleManifest, file_digest, publish_bundle, staging_folder
+from edge.contract import METADATA_KEY, ModelContract, NoEnhancement, Tiles
+
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+CELL_PX = 8
+INPUT_PX = 64
+CLASSES = ("wrinkle", "drop", "broken")
+
+
+def bright_cell_contract(**changes) -> ModelContract:
+    """Return the contract of the bright-cell model: no enhancement, so scores are grey values / 255."""
+    fields = {
+        "taxonomy_version": 1,
+        "class_names": CLASSES,
+        "input_size_hw_px": (INPUT_PX, INPUT_PX),
+        "enhancement": NoEnhancement(),
+        "geometry": Tiles(overlap_px=16),
+        "score_thresholds": dict.fromkeys(CLASSES, 0.5),
+        "source_digest": "0" * 64,
+    }
+    return ModelContract(**{**fields, **changes})
+
+
+def write_bright_cell_model(
+    path: Path, contract: ModelContract, *, classes: int = 3, with_contract: bool = True
+) -> Path:
+    """Write a real detector as ONNX: the score of `broken` in each 8 px cell is the cell's mean value."""
+    cells = INPUT_PX // CELL_PX
+    corner = np.stack(np.meshgrid(np.arange(cells), np.arange(cells)), -1).reshape(-1, 2) * CELL_PX
+    boxes = np.concatenate([corner, corner + CELL_PX], 1).astype(np.float32)[None]
+    constants = {
+        "cell_boxes": boxes,
+        "shape": np.array([-1, 1, cells * cells], np.int64),
+        "nothing": np.zeros((1,), np.float32),
+        "pads": np.array([0, classes - 1, 0, 0, 0, 0], np.int64),
+    }
+    nodes = [
+        helper.make_node(
+            "AveragePool", ["images"], ["means"], kernel_shape=[CELL_PX] * 2, strides=[CELL_PX] * 2
+        ),
+        helper.make_node("Reshape", ["means", "shape"], ["row"]),
+        helper.make_node("Pad", ["row", "pads", "nothing"], ["padded"]),
+        helper.make_node("Transpose", ["padded"], ["scores"], perm=[0, 2, 1]),
+        helper.make_node("Slice", ["scores", "zero", "one", "last"], ["first_score"]),
+        helper.make_node("Mul", ["first_score", "nothing"], ["zeros"]),
+        helper.make_node("Add", ["cell_boxes", "zeros"], ["boxes_xyxy_px"]),
+    ]
+    constants |= {
+        "zero": np.array([0], np.int64),
+        "one": np.array([1], np.int64),
+        "last": np.array([2], np.int64),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "bright_cells",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["B", 1, INPUT_PX, INPUT_PX])],
+        [
+            helper.make_tensor_value_info("boxes_xyxy_px", TensorProto.FLOAT, ["B", cells * cells, 4]),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["B", cells * cells, classes]),
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    if with_contract:
+        helper.set_model_props(model, {METADATA_KEY: contract.model_dump_json()})
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+    return path
+
+
+def write_bright_cell_bundle(folder: Path, **contract_changes) -> Path:
+    """Publish the bright-cell model as a bundle."""
+    contract = bright_cell_contract(**contract_changes)
+    with staging_folder(folder) as staged:
+        model = write_bright_cell_model(staged / "model.onnx", contract)
+        manifest = BundleManifest(contract=contract, files={"model.onnx": file_digest(model)})
+        publish_bundle(staged, folder, manifest)
+    return folder
+
+
+@pytest.fixture
+def contract() -> ModelContract:
+    return bright_cell_contract()
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return write_bright_cell_bundle(tmp_path / "bundle")

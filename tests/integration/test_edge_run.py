@@ -1,0 +1,331 @@
+"""The whole loop, with a real model in ONNX Runtime on real files: only the cloth is made up."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+from edge.config import EdgeConfig
+from edge.errors import ConfigError, ImageError, LoomsightError, ModelError, OutputError
+from edge.run import run
+from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
+
+EDGE_RUN = [sys.executable, "-c", "from edge.cli import run_main; run_main()"]
+
+
+def spot(path, *boxes, size=(100, 200)):
+    """Write a dark picture with bright boxes (x1, y1, x2, y2)."""
+    image = np.zeros(size, np.uint8)
+    for x1, y1, x2, y2 in boxes:
+        image[y1:y2, x1:x2] = 255
+    assert cv2.imwrite(str(path), image)
+
+
+def command(*arguments, **environment):
+    return subprocess.run(
+        [*EDGE_RUN, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    spot(folder / "a.png", (16, 16, 32, 32))
+    spot(folder / "b.png", size=(64, 64))
+    spot(folder / "c.png", (136, 36, 144, 60), size=(100, 400))
+    return folder
+
+
+def test_a_folder_is_inspected_whole(tmp_path, bundle, pictures):
+    out = tmp_path / "out.jsonl"
+    summary = run(
+        EdgeConfig(
+            camera=str(pictures), model=bundle, detections=out, save_pictures=tmp_path / "p", mm_per_px=0.5
+        )
+    )
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["source"] for line in lines] == ["a.png", "b.png", "c.png"]
+    (found,) = [d for d in lines[0]["detections"] if d["box_xyxy_px"][:2] == [16.0, 16.0]]
+    assert found["label"] == "broken"
+    assert lines[1]["detections"] == []
+    assert summary["frames"] == 3
+    assert summary["coverage"] == 1
+    assert summary["metres_inspected"] == pytest.approx(0.132)
+    assert set(summary["latency_ms"]) == {"p50", "p95", "p99", "max"}
+    assert {"capture", "preprocess", "infer", "decode", "merge", "write"} <= set(summary["stages_ms"])
+    assert len(list((tmp_path / "p").glob("*.png"))) == 2
+    assert json.loads((tmp_path / "out.jsonl.config.json").read_text())["model"] == str(bundle)
+
+
+def test_a_defect_across_tiles_is_one_detection(tmp_path, pictures):
+    """c.png is four tiles wide; its bright cell lies where two of them overlap."""
+    bundle = write_bright_cell_bundle(tmp_path / "b2", geometry={"kind": "tiles", "overlap_px": 24})
+    out = tmp_path / "out.jsonl"
+    run(EdgeConfig(camera=str(pictures / "c.png"), model=bundle, detections=out))
+    boxes = np.array([d["box_xyxy_px"] for d in json.loads(out.read_text())["detections"]])
+    assert boxes[:, 0].min() >= 128
+    assert boxes[:, 2].max() <= 152
+
+
+def test_an_unreadable_picture_is_named_and_the_others_inspected(tmp_path, bundle, pictures):
+    (pictures / "aa.png").write_bytes((pictures / "a.png").read_bytes()[:-30])
+    out, summary = tmp_path / "out.jsonl", tmp_path / "summary.json"
+    with pytest.raises(ImageError, match="1 of 4 pictures"):
+        run(EdgeConfig(camera=str(pictures), model=bundle, detections=out, summary=summary))
+    assert len(out.read_text().splitlines()) == 3
+    assert json.loads(summary.read_text())["unreadable"] == 1
+    assert json.loads(summary.read_text())["coverage"] == 0.75
+
+
+def test_limits(bundle):
+    loom = "loom:seed=1,width_px=256,lines_per_block=64"
+    assert run(EdgeConfig(camera=loom, model=bundle, frames=7))["frames"] == 7
+    assert run(EdgeConfig(camera=loom, model=bundle, metres=0.1))["metres_inspected"] == pytest.approx(
+        0.1024
+    )
+    begin_s = time.monotonic()
+    run(EdgeConfig(camera=loom, model=bundle, seconds=0.5))
+    assert time.monotonic() - begin_s < 10
+
+
+def test_metres_need_a_position(bundle, pictures):
+    with pytest.raises(ConfigError, match="--mm-per-px"):
+        run(EdgeConfig(camera=str(pictures), model=bundle, metres=1))
+
+
+def test_a_live_camera_that_is_too_fast_leaves_a_gap(bundle):
+    loom = "loom:seed=1,width_px=4096,lines_per_block=64,speed_m_min=600,live=true"
+    summary = run(EdgeConfig(camera=loom, model=bundle, seconds=2, queue_frames=1, threads=1))
+    assert summary["dropped"] > 0
+    assert summary["gap_m"] > 0
+    assert summary["coverage"] < 1
+    assert summary["age_ms"]["p50"] > 0
+
+
+def test_the_truth_is_compared_where_the_camera_knows_it(bundle):
+    summary = run(EdgeConfig(camera="loom:seed=1,width_px=512,length_m=3,defects_per_m=3", model=bundle))
+    assert summary["planted"] == summary["found"] + summary["missed"] > 0
+    assert set(summary["by_difficulty"]) == {"obvious", "clear", "subtle", "barely visible"}
+
+
+def test_thresholds_from_the_configuration(tmp_path, bundle, pictures):
+    out = tmp_path / "out.jsonl"
+    config = EdgeConfig(camera=str(pictures / "a.png"), model=bundle, detections=out)
+    with pytest.raises(ConfigError, match="brokn"):
+        run(config.model_copy(update={"score_thresholds": {"brokn": 0.1}}))
+    cv2.imwrite(str(pictures / "a.png"), np.full((64, 64), 100, np.uint8))
+    run(config)
+    assert json.loads(out.read_text())["detections"] == []
+    run(config.model_copy(update={"score_thresholds": {"broken": 0.3}}))
+    assert len(json.loads(out.read_text())["detections"]) == 64
+
+
+def wrong_class_count(folder):
+    return write_bright_cell_model(folder / "m.onnx", bright_cell_contract(), classes=2)
+
+
+def no_contract(folder):
+    return write_bright_cell_model(folder / "m.onnx", bright_cell_contract(), with_contract=False)
+
+
+def not_onnx(folder):
+    (folder / "m.onnx").write_text("<html>404</html>")
+    return folder / "m.onnx"
+
+
+def truncated(folder):
+    path = write_bright_cell_model(folder / "m.onnx", bright_cell_contract())
+    path.write_bytes(path.read_bytes()[:300])
+    return path
+
+
+def newer_contract(folder):
+    path = write_bright_cell_model(folder / "m.onnx", bright_cell_contract())
+    model = onnx.load(str(path))
+    model.metadata_props[0].value = model.metadata_props[0].value.replace(
+        '"contract_version":1', '"contract_version":99'
+    )
+    onnx.save(model, str(path))
+    return path
+
+
+def changed_bundle(folder):
+    bundle = write_bright_cell_bundle(folder / "bundle")
+    with (bundle / "model.onnx").open("r+b") as stream:
+        stream.seek(100)
+        stream.write(b"\xff")
+    return bundle
+
+
+def bundle_without_manifest(folder):
+    bundle = write_bright_cell_bundle(folder / "bundle")
+    (bundle / "bundle.json").unlink()
+    return bundle
+
+
+def bundle_with_another_contract(folder):
+    bundle = write_bright_cell_bundle(folder / "bundle")
+    manifest = bundle / "bundle.json"
+    manifest.write_text(manifest.read_text().replace('"iou_threshold": 0.5', '"iou_threshold": 0.4'))
+    return bundle
+
+
+def missing(folder):
+    return folder / "nothing"
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "said"),
+    [
+        (missing, 30, "There is no model"),
+        (not_onnx, 30, "cannot be read as an ONNX model"),
+        (truncated, 30, "cannot be read as an ONNX model"),
+        (changed_bundle, 30, "was changed after"),
+        (bundle_without_manifest, 30, "bundle.json"),
+        (no_contract, 31, "carries no loomsight contract"),
+        (wrong_class_count, 31, "ends in [2]; its contract says [3]"),
+        (newer_contract, 31, "version 99"),
+        (bundle_with_another_contract, 31, "not the one of its bundle"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_a_model_nobody_can_vouch_for(tmp_path, pictures, make, code, said):
+    with pytest.raises(LoomsightError) as caught:
+        run(EdgeConfig(camera=str(pictures), model=make(tmp_path), detections=tmp_path / "out.jsonl"))
+    assert caught.value.exit_code == code
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_a_golden_picture_that_comes_out_differently(tmp_path, bundle):
+    manifest = json.loads((bundle / "bundle.json").read_text())
+    (bundle / "golden").mkdir()
+    spot(bundle / "golden" / "0.png", (16, 16, 24, 24), size=(64, 64))
+    from edge.bundle import file_digest
+
+    right = {"label": "broken", "score": 1.0, "box_xyxy_px": [16.0, 16.0, 24.0, 24.0]}
+    manifest["files"]["golden/0.png"] = file_digest(bundle / "golden" / "0.png")
+    for box, fits in [(right["box_xyxy_px"], True), ([40.0, 40.0, 48.0, 48.0], False)]:
+        manifest["golden"] = [{"file": "golden/0.png", "detections": [{**right, "box_xyxy_px": box}]}]
+        (bundle / "bundle.json").write_text(json.dumps(manifest))
+        config = EdgeConfig(camera="loom:width_px=256", model=bundle, frames=1)
+        if fits:
+            run(config)
+        else:
+            with pytest.raises(ModelError, match=r"golden/0\.png"):
+                run(config)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--camera", "no/such/camera"], 20, "no/such/camera"),
+        (["--camera", "99"], 20, "Cannot open the camera 99"),
+        (["--camera", "loom:sead=1"], 10, "sead"),
+        (["--camera", "empty"], 23, "holds no pictures"),
+        (["--camera", "empty.mp4"], 20, "empty.mp4"),
+        (["--camera", "pictures", "--frames", "0"], 10, "frames"),
+        (["--camera", "pictures", "--config", "missing.toml"], 10, "missing.toml"),
+        (["--camera", "pictures", "--detections", "pictures/a.png/x.jsonl"], 40, "x.jsonl"),
+        (["--camera", "pictures", "--summary", "pictures/a.png/x.json"], 40, "x.json"),
+        (["--camera", "pictures", "--show"], 40, "no screen"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_an_exit_code(
+    tmp_path, bundle, pictures, monkeypatch, arguments, code, said
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.mp4").touch()
+    done = command("--model", bundle, *arguments)
+    assert done.returncode == code
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert said in line
+    assert "Traceback" not in done.stderr
+
+
+def test_a_box_without_libgl(tmp_path):
+    """A stand-in for cv2 fails as the real one does on a bare Debian."""
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
+    done = command("--camera", "loom", "--frames", "1", PYTHONPATH=f"{tmp_path}:{Path.cwd()}")
+    assert done.returncode == 11
+    assert "apt-get install libgl1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_cleanly(tmp_path, bundle, number):
+    out, summary = tmp_path / "out.jsonl", tmp_path / "summary.json"
+    arguments = [
+        "--camera",
+        "loom:width_px=256",
+        "--model",
+        bundle,
+        "--detections",
+        out,
+        "--summary",
+        summary,
+    ]
+    process = subprocess.Popen(
+        [*EDGE_RUN, *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    deadline_s = time.monotonic() + 30
+    while not (out.exists() and out.stat().st_size) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    result = json.loads(summary.read_text())
+    assert result["stopped_on_request"]
+    assert len(out.read_text().splitlines()) == result["frames"] > 0
+
+
+def test_a_full_disk_ends_the_run_and_keeps_what_was_recorded(tmp_path, bundle):
+    out = tmp_path / "out.jsonl"
+    summary = tmp_path / "summary.json"
+    limit = "import resource as r, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    limit += "r.setrlimit(r.RLIMIT_FSIZE, (8192, r.RLIM_INFINITY)); "
+    program = limit + EDGE_RUN[2]
+    arguments = [
+        "--camera",
+        "loom:width_px=256",
+        "--model",
+        bundle,
+        "--detections",
+        out,
+        "--summary",
+        summary,
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == OutputError.exit_code, done.stderr
+    assert "Cannot write" in done.stderr
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["frame_id"] for line in lines] == list(range(len(lines)))
+    assert json.loads(summary.read_text())["error"].startswith("Cannot write")

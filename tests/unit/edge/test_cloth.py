@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge.cameras.protocol import Frame, FramePosition
+from edge.cloth.coverage import Coverage
+from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame
+from edge.detections import Detections
+
+
+def frame(frame_id, along_m=None, height=100):
+    position = None if along_m is None else FramePosition(along_m, 1.0, 1.0)
+    return Frame(frame_id, np.zeros((height, 10), np.uint8), 0.0, "test", position)
+
+
+def defect(start_m, end_m, left=0.0, right=5.0, name="broken", score=0.9):
+    return ClothDefect(name, score, start_m, end_m, left, right)
+
+
+def test_pixels_become_metres_and_millimetres_from_the_selvedge():
+    found = Detections(np.array([[30, 10, 40, 60]], np.float32), np.array([0.5], np.float32), np.array([1]))
+    position = FramePosition(2.0, mm_per_px_along=0.5, mm_per_px_across=0.2, left_selvedge_px=20)
+    (placed,) = cloth_from_frame(found, position, ("a", "b"))
+    assert placed == ClothDefect("b", 0.5, 2.005, 2.03, 2.0, 4.0)
+
+
+def test_a_broken_end_over_many_blocks_is_one_growing_defect():
+    merger = DefectMerger()
+    closed = []
+    for block in range(50):
+        closed += merger.add([defect(block * 0.1, block * 0.1 + 0.1)], block * 0.1 + 0.1)
+    assert closed == []
+    (whole,) = merger.add([], 5.2)
+    assert (whole.start_m, whole.end_m) == (0.0, pytest.approx(5.0))
+
+
+def test_a_piece_can_join_two_others():
+    merger = DefectMerger()
+    merger.add([defect(0, 0.1, 0, 10), defect(0, 0.1, 50, 60), defect(0.1, 0.11, 5, 55)], 0.112)
+    assert [(d.left_mm, d.right_mm) for d in merger.finish()] == [(0, 60)]
+
+
+def test_classes_and_distance_keep_defects_apart():
+    merger = DefectMerger()
+    merger.add([defect(0, 0.1), defect(0, 0.1, name="drop"), defect(0, 0.1, 100, 110)], 0.1)
+    assert len(merger.finish()) == 3
+    assert merger.finish() == []
+
+
+def test_coverage_in_metres_counts_gaps_and_overlap_once():
+    coverage = Coverage()
+    for frame_id, along_m in [(0, 1.0), (1, 1.1), (2, 1.15), (4, 1.45)]:
+        coverage.inspected(frame(frame_id, along_m))
+    assert coverage.metres_inspected == pytest.approx(0.35)
+    assert coverage.gap_m == pytest.approx(0.2)
+    assert coverage.share == pytest.approx(0.35 / 0.55)
+
+
+def test_coverage_in_frames_where_nobody_knows_metres():
+    coverage = Coverage()
+    assert coverage.share is None
+    coverage.inspected(frame(0))
+    coverage.lost(3)
+    assert coverage.share == 0.25
+    assert not coverage.knows_metres

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge.decode import MAX_CANDIDATES_PER_VIEW, Decoder, decode_view, merge_views, suppress_doubles
+from edge.detections import Detections, no_detections
+from edge.geometry import View, plan_tiles
+from tests.conftest import bright_cell_contract
+
+
+def detections(*rows):
+    """Build detections from (x1, y1, x2, y2, score, class id)."""
+    table = np.array(rows, np.float32).reshape(-1, 6)
+    return Detections(table[:, :4], table[:, 4], table[:, 5].astype(np.int64))
+
+
+def boxes(found):
+    return sorted(map(tuple, found.boxes_xyxy_px.tolist()))
+
+
+def test_thresholds_are_per_class_and_inclusive():
+    scores = np.array([[0.5, 0.1], [0.49, 0.3], [0.0, 0.29]], np.float32)
+    grid = np.array([[0, 0, 4, 4], [10, 0, 14, 4], [20, 0, 24, 4]], np.float32)
+    found = decode_view(grid, scores, np.array([0.5, 0.3], np.float32), 0.5)
+    assert list(zip(found.class_ids.tolist(), boxes(found), strict=True)) == [
+        (0, (0, 0, 4, 4)),
+        (1, (10, 0, 14, 4)),
+    ]
+
+
+def test_nothing_above_the_threshold():
+    assert (
+        len(decode_view(np.zeros((5, 4), np.float32), np.zeros((5, 3), np.float32), np.full(3, 0.1), 0.5))
+        == 0
+    )
+    assert (
+        len(decode_view(np.zeros((0, 4), np.float32), np.zeros((0, 3), np.float32), np.full(3, 0.1), 0.5))
+        == 0
+    )
+
+
+def test_doubles_of_one_class_go_and_other_classes_stay():
+    found = detections(
+        (0, 0, 10, 10, 0.9, 0), (0, 0, 10, 9, 0.8, 0), (0, 0, 10, 10, 0.7, 1), (50, 50, 60, 60, 0.6, 0)
+    )
+    kept = suppress_doubles(found, 0.5)
+    assert kept.scores.tolist() == pytest.approx([0.9, 0.7, 0.6])
+    assert boxes(suppress_doubles(kept, 0.5)) == boxes(kept)
+
+
+def test_a_flickering_lamp_costs_bounded_work():
+    many = 20_000
+    grid = np.random.default_rng(0).random((many, 4), np.float32).cumsum(axis=1) * 100
+    found = decode_view(grid, np.full((many, 1), 0.9, np.float32), np.array([0.1], np.float32), 0.99)
+    assert len(found) <= MAX_CANDIDATES_PER_VIEW
+
+
+TWO_TILES = (View(0, 0, 64, 64), View(48, 0, 112, 64))
+
+
+def test_a_pick_across_two_tiles_is_one_box():
+    left, right = detections((10, 30, 64, 34, 0.8, 2)), detections((48, 31, 100, 35, 0.9, 2))
+    merged = merge_views([left, right], TWO_TILES)
+    assert boxes(merged) == [(10, 30, 100, 35)]
+    assert merged.scores.tolist() == pytest.approx([0.9])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [(48, 31, 100, 35, 0.9, 1), (48, 50, 100, 54, 0.9, 2), (70, 30, 100, 34, 0.9, 2)],
+    ids=["other class", "other line", "beyond what both saw"],
+)
+def test_what_is_not_the_same_stays_apart(other):
+    left = detections((10, 30, 64, 34, 0.8, 2))
+    assert len(merge_views([left, detections(other)], TWO_TILES)) == 2
+
+
+def test_two_defects_in_one_tile_are_never_merged():
+    both = detections((0, 0, 20, 20, 0.9, 0), (2, 2, 22, 22, 0.8, 0))
+    assert len(merge_views([both, no_detections()], TWO_TILES)) == 2
+
+
+def test_merging_does_not_depend_on_the_order_of_the_tiles():
+    views = plan_tiles((160, 160), (64, 64), 16)
+    rng = np.random.default_rng(3)
+    parts = []
+    for view in views:
+        corner = rng.uniform(0, 50, (6, 2)).astype(np.float32)
+        box = np.concatenate([corner, corner + rng.uniform(4, 14, (6, 2)).astype(np.float32)], 1)
+        box += np.array([view.left_px, view.top_px] * 2, np.float32)
+        parts.append(Detections(box, rng.random(6, np.float32), rng.integers(0, 2, 6)))
+    expected = boxes(merge_views(parts, views))
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(len(views))
+        assert boxes(merge_views([parts[i] for i in order], [views[i] for i in order])) == expected
+
+
+def test_decoder_maps_to_the_frame():
+    contract = bright_cell_contract()
+    grid = np.array([[[8, 8, 16, 16]]] * 2, np.float32)
+    scores = np.array([[[0, 0, 0.9]], [[0, 0, 0.1]]], np.float32)
+    first, second = Decoder(contract).decode(grid, scores, TWO_TILES[::-1])
+    assert boxes(first) == [(56, 8, 64, 16)]
+    assert len(second) == 0
+
+
+def test_records_are_spelled_out():
+    record = detections((1.04, 2, 3, 4, 0.91237, 2)).records(("wrinkle", "drop", "broken"))[0]
+    assert record == {"label": "broken", "score": 0.9124, "box_xyxy_px": [1.0, 2.0, 3.0, 4.0]}

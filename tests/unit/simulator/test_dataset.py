@@ -1,0 +1,181 @@
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.errors import OutputError
+from edge.simulator import dataset
+from edge.simulator.dataset import write_dataset
+from edge.simulator.dataset_options import DatasetOptions
+from edge.simulator.picture import draw_picture, picture_seed, run_lengths
+from edge.simulator.truth import SeenDefect
+from edge.taxonomy import load_taxonomy
+
+OPTIONS = DatasetOptions(
+    images=10, split={"train": 0.6, "val": 0.2, "test": 0.2}, seed=3, size_hw=(128, 256)
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    place = tmp_path_factory.mktemp("simulated") / "cloth"
+    write_dataset(place, OPTIONS)
+    return place
+
+
+def contents(folder):
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def decoded(segmentation):
+    height, width = segmentation["size"]
+    flat = np.repeat(np.arange(len(segmentation["counts"])) % 2, segmentation["counts"])
+    return flat.reshape(width, height).T
+
+
+def test_every_picture_has_a_label_file_and_an_entry(folder):
+    for split, count in (("train", 6), ("val", 2), ("test", 2)):
+        images = sorted((folder / "images" / split).iterdir())
+        labels = sorted((folder / "labels" / split).iterdir())
+        coco = json.loads((folder / "annotations" / f"{split}.json").read_text())
+        assert [file.stem for file in images] == [file.stem for file in labels]
+        assert [entry["file_name"] for entry in coco["images"]] == [
+            f"images/{split}/{file.name}" for file in images
+        ]
+        assert len(images) == count
+    assert cv2.imread(str(folder / "images/train/000000.png"), cv2.IMREAD_UNCHANGED).shape == (128, 256)
+
+
+def test_the_description_names_splits_and_classes(folder):
+    text = (folder / "data.yaml").read_text()
+    assert text.startswith("path: .\ntrain: images/train\nval: images/val\ntest: images/test\n")
+    assert '  0: "wrinkle"\n  1: "drop"\n  2: "broken"\n' in text
+    made = json.loads((folder / "simulation.json").read_text())
+    assert made["options"]["mm_per_px"] == OPTIONS.mm_per_px
+    assert DatasetOptions.model_validate(made["options"]) == OPTIONS
+
+
+def test_yolo_and_coco_say_the_same(folder):
+    boxes = 0
+    for split in ("train", "val", "test"):
+        coco = json.loads((folder / "annotations" / f"{split}.json").read_text())
+        for entry in coco["images"]:
+            lines = (folder / "labels" / split / Path(entry["file_name"]).name).with_suffix(".txt")
+            yolo = [[float(word) for word in line.split()] for line in lines.read_text().splitlines()]
+            own = [a for a in coco["annotations"] if a["image_id"] == entry["id"]]
+            assert len(yolo) == len(own)
+            for (class_id, cx, cy, w, h), annotation in zip(yolo, own, strict=True):
+                x, y, width, height = annotation["bbox"]
+                found = ((cx - w / 2) * 256, (cy - h / 2) * 128, w * 256, h * 128)
+                assert found == pytest.approx((x, y, width, height), abs=1e-3)
+                assert annotation["category_id"] == class_id + 1
+                mask = decoded(annotation["segmentation"])
+                assert mask.sum() == annotation["area"] > 0
+                assert mask[y : y + height, x : x + width].sum() == annotation["area"]
+                boxes += 1
+    assert boxes > 3
+
+
+def test_some_pictures_have_defects_and_some_have_none(folder):
+    sizes = [file.stat().st_size for file in (folder / "labels").rglob("*.txt")]
+    assert 0 < sizes.count(0) < len(sizes)
+
+
+def test_the_same_options_write_the_same_files_with_any_number_of_workers(folder, tmp_path):
+    again = tmp_path / "again"
+    write_dataset(again, OPTIONS.model_copy(update={"workers": 2}))
+    assert contents(again) == contents(folder)
+
+
+def test_no_two_pictures_share_a_cloth(folder):
+    seeds = [
+        entry["seed"]
+        for split in ("train", "val", "test")
+        for entry in json.loads((folder / "annotations" / f"{split}.json").read_text())["images"]
+    ]
+    assert len(set(seeds)) == len(seeds)
+    assert picture_seed(0, 999_999) < picture_seed(1, 0)
+
+
+def test_progress_and_summary_count_what_was_written(tmp_path):
+    heard = []
+    options = DatasetOptions(images=4, split={"train": 0.5, "val": 0.5}, size_hw=(128, 128))
+    summary = write_dataset(tmp_path / "few", options, on_progress=lambda *done: heard.append(done))
+    assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert summary.images == {"train": 2, "val": 2}
+    labels = {
+        split: sum(len(f.read_text().splitlines()) for f in (tmp_path / "few/labels" / split).iterdir())
+        for split in ("train", "val")
+    }
+    assert {split: sum(counts.values()) for split, counts in summary.defects.items()} == labels
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path):
+    (tmp_path / "keep.txt").write_text("mine")
+    with pytest.raises(OutputError, match="not empty"):
+        write_dataset(tmp_path, OPTIONS)
+    assert [file.name for file in tmp_path.iterdir()] == ["keep.txt"]
+
+
+def test_an_empty_folder_is_filled(tmp_path):
+    (tmp_path / "empty").mkdir()
+    write_dataset(tmp_path / "empty", DatasetOptions(images=1, split={"train": 1.0}, size_hw=(128, 128)))
+    assert (tmp_path / "empty/images/train/000000.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [(OSError(28, "No space left on device"), OutputError), (KeyboardInterrupt(), KeyboardInterrupt)],
+    ids=["disk full", "Ctrl-C"],
+)
+def test_nothing_is_left_behind_when_it_ends_badly(tmp_path, monkeypatch, raised, expected):
+    def draw(options, taxonomy, index):
+        if index == 2:
+            raise raised
+        return draw_picture(options, taxonomy, index)
+
+    monkeypatch.setattr(dataset, "draw_picture", draw)
+    with pytest.raises(expected):
+        write_dataset(tmp_path / "out", OPTIONS)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="permission"):
+        write_dataset(tmp_path / "out", OPTIONS)
+
+
+def test_a_parent_that_is_a_file_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="file"):
+        write_dataset(tmp_path / "file" / "out", OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(0, 0, 3, 2), (1, 1, 3, 4), (0, 0, 5, 4), (4, 3, 5, 4)],
+    ids=["corner", "inside", "whole", "last pixel"],
+)
+def test_run_lengths_give_the_mask_back(box):
+    x1, y1, x2, y2 = box
+    mask = np.ones((y2 - y1, x2 - x1), np.uint8)
+    seen = SeenDefect(1, "nep", "drop", "clear", box, mask)
+    whole = np.zeros((4, 5), np.uint8)
+    whole[y1:y2, x1:x2] = 1
+    assert np.array_equal(decoded(run_lengths(seen, (4, 5))), whole)
+
+
+def test_a_colour_picture_has_three_channels_and_the_same_truth():
+    grey = draw_picture(OPTIONS, load_taxonomy(), 1)
+    colour = draw_picture(OPTIONS.model_copy(update={"colour": True}), load_taxonomy(), 1)
+    assert colour.image.shape == (*grey.image.shape, 3)
+    assert [seen.box_xyxy_px for seen in colour.defects] == [seen.box_xyxy_px for seen in grey.defects]
