@@ -46,7 +46,12 @@ pipeline: $(WORKBENCH_STAMP) ## the whole chain at smoke size: simulate, distill
 	    --model runs/pipeline/bundle --summary runs/pipeline/summary.json
 
 demo-bundle: $(WORKBENCH_STAMP) ## train the shipped demo bundle anew (about an hour on two cores)
-	$(RUN)/python -m export.demo
+	rm -rf runs/demo-bundle
+	$(RUN)/loomsight simulate --out runs/demo-bundle/data --images 3000 --seed 20261 --workers 2 \
+	    --split train=0.9,val=0.1 --difficulty obvious --difficulty clear --difficulty subtle
+	$(RUN)/loomsight distill runs/demo-bundle/data --recipe demo --out runs/demo-bundle/train
+	$(RUN)/loomsight export runs/demo-bundle/train/best.pt --images runs/demo-bundle/data/images/val \
+	    --out edge/demo_bundle --overwrite
 
 pictures: .venv/.base ## draw the pictures of the documentation anew
 	$(RUN)/python docs/pictures/draw.py

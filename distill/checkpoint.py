@@ -29,13 +29,14 @@ from torch import Tensor, nn
 
 from distill.detector.build import build_module, count_macs, infer
 from distill.detector.structure import DetectorStructure
-from distill.scorecard import SCORECARD_NAME, ScorecardRow, append_row
+from distill.scorecard import SCORECARD_NAME, ScorecardRow, append_row, measure_latency, read_rows
 from edge.contract import ModelContract, contract_from_json
 from edge.errors import CheckpointError, ContractError, OutputError
 
 __all__ = [
     "SCORECARD_NAME", "Checkpoint", "Detector", "ScorecardRow", "append_row", "count_macs", "infer",
-    "load_detector", "read_checkpoint", "weights_digest", "write_checkpoint",
+    "load_detector", "measure_latency", "read_checkpoint", "read_rows", "weights_digest",
+    "write_checkpoint",
 ]  # fmt: skip
 
 FORMAT = "loomsight-checkpoint"

@@ -14,15 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import yaml  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from edge.cameras.folder import PICTURE_SUFFIXES, read_picture
 from edge.errors import DatasetError, ImageError
-from edge.image import Image, image_from_array
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+from edge.image import Image
 
 EDGE_TOLERANCE = 1e-4
 """How far a share may lie outside 0..1 from rounding alone; it is then clipped."""
@@ -83,25 +81,21 @@ def load_dataset(folder: Path, class_names: tuple[str, ...]) -> Dataset:
     return Dataset(folder, splits["train"], splits["val"], _scale_of_simulation(folder))
 
 
-def read_picture(path: Path) -> Image:
-    """Decode a picture as the camera would give it: grey stays grey.
+def read_labelled(path: Path) -> Image:
+    """Decode a picture of a data set, as the edge would.
 
     Raises:
-        DatasetError: if it cannot be decoded.
+        DatasetError: if it cannot be decoded or is truncated.
     """
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        array = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
-        if array is None:
-            raise DatasetError(f"{path} is not a picture, or is damaged.", "Replace or remove it.")
-        return image_from_array(array, str(path))
-    except (OSError, ImageError) as error:
-        raise DatasetError(f"{path} cannot be read: {error}.", "Replace or remove it.") from error
+        return read_picture(path)
+    except ImageError as error:
+        raise DatasetError(error.problem, error.cure) from error
 
 
 def picture_files(folder: Path) -> list[Path]:
     """List the pictures in a folder and below it, sorted by name."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
 
 
 def _read_description(file: Path) -> Mapping[str, Any]:
@@ -141,7 +135,7 @@ def _read_split(images: Path, class_ids: Mapping[int, int]) -> tuple[LabelledPic
     files = picture_files(images)
     if not files:
         raise DatasetError(
-            f"{images} holds no pictures.", f"It needs {', '.join(sorted(IMAGE_SUFFIXES))} files."
+            f"{images} holds no pictures.", f"It needs {', '.join(sorted(PICTURE_SUFFIXES))} files."
         )
     return tuple(_read_labels(file, _label_file(file), class_ids) for file in files)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +21,12 @@ from edge.geometry import iou_matrix
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """Those of COCO: mAP50 uses the first, mAP50-95 the mean over all."""
 
+LOCATED_IOU = 0.1
+"""Overlap from which a report points at a defect. Working thresholds are chosen by this: a person looks at
+the place, and a box two pixels beside a broken end of three pixels still points at it."""
+
 SCORE_FLOOR = 0.01
-"""Scores below this are not evaluated; the curve above it is what a working threshold is chosen on."""
+"""Scores below this are not evaluated."""
 
 THRESHOLD_FLOOR, THRESHOLD_CAP = 0.05, 0.9
 DEFAULT_THRESHOLD = 0.25
@@ -57,56 +62,38 @@ def validate(
 ) -> Metrics:
     """Run a detector in eval mode over every tile of a split and score it."""
     floor = np.full(len(contract.class_names), SCORE_FLOOR, np.float32)
-    hits, found, truths = [], [], []
-    for images, batch_truths in truth_batches(plan, contract, batch):
+    compared: list[tuple[Detections, Detections]] = []
+    for images, truths in truth_batches(plan, contract, batch):
         with torch.inference_mode():
             tensors = infer(module, torch.from_numpy(images).to(device))
         boxes, scores = (tensor.float().cpu().numpy() for tensor in tensors)
-        for tile_boxes, tile_scores, truth in zip(boxes, scores, batch_truths, strict=True):
-            seen = decode_view(tile_boxes, tile_scores, floor, contract.iou_threshold)
-            hits.append(match(seen, truth))
-            found.append(seen)
-            truths.append(truth)
-    return _metrics(np.concatenate(hits), concatenate(found), concatenate(truths), contract)
+        for tile_boxes, tile_scores, truth in zip(boxes, scores, truths, strict=True):
+            compared.append((decode_view(tile_boxes, tile_scores, floor, contract.iou_threshold), truth))
+    return metrics_of(compared, contract.class_names)
 
 
-def match(found: Detections, truth: Detections) -> NDArray[np.bool_]:
-    """Tell which detections are right, at each of the IoU thresholds.
+def metrics_of(compared: Sequence[tuple[Detections, Detections]], names: Sequence[str]) -> Metrics:
+    """Score what was found against the truth, tile by tile.
 
-    As COCO does: by falling score, each takes the free truth of its class that it overlaps most.
-
-    Returns:
-        (N, 10) bool.
+    Args:
+        compared: per tile, what was found with a score of at least `SCORE_FLOOR`, and the truth.
+        names: of the classes, in the order of their ids.
     """
-    right = np.zeros((len(found), len(IOU_THRESHOLDS)), bool)
-    if not len(found) or not len(truth):
-        return right
-    overlap = iou_matrix(found.boxes_xyxy_px, truth.boxes_xyxy_px)
-    overlap[found.class_ids[:, None] != truth.class_ids[None]] = 0
-    for column, threshold in enumerate(IOU_THRESHOLDS):
-        free = np.ones(len(truth), bool)
-        for row in np.argsort(-found.scores, kind="stable"):
-            candidates = overlap[row] * free
-            best = int(candidates.argmax())
-            if candidates[best] >= threshold:
-                right[row, column], free[best] = True, False
-    return right
-
-
-def _metrics(
-    hits: NDArray[np.bool_], found: Detections, truth: Detections, contract: ModelContract
-) -> Metrics:
-    names = contract.class_names
+    found = concatenate([ours for ours, _ in compared])
+    truth = concatenate([theirs for _, theirs in compared])
     thresholds = dict.fromkeys(names, DEFAULT_THRESHOLD)
     if not len(truth):
         return Metrics(0.0, 0.0, {}, thresholds)
+    right = np.concatenate([match(*pair, IOU_THRESHOLDS) for pair in compared])
+    located = np.concatenate([match(*pair, np.array([LOCATED_IOU])) for pair in compared])[:, 0]
+    for class_id, name in enumerate(names):
+        mine, total = found.class_ids == class_id, int((truth.class_ids == class_id).sum())
+        if total and located[mine].any():
+            thresholds[name] = best_threshold(found.scores[mine], located[mine], total)
     result = ap_per_class(
-        hits.astype(np.float64), found.scores, found.class_ids, truth.class_ids.astype(np.int64)
+        right.astype(np.float64), found.scores, found.class_ids, truth.class_ids.astype(np.int64)
     )
-    average_precision, present, f1_curves, scores = result[5], result[6], result[9], result[10]
-    for class_id, f1 in zip(present, f1_curves, strict=True):
-        if f1.max() > 0:
-            thresholds[names[class_id]] = best_threshold(f1, scores)
+    average_precision, present = result[5], result[6]
     return Metrics(
         map50=float(average_precision[:, 0].mean()),
         map50_95=float(average_precision.mean()),
@@ -115,10 +102,44 @@ def _metrics(
     )
 
 
-def best_threshold(f1: NDArray[np.float64], scores: NDArray[np.float64]) -> float:
-    """Choose the middle of the scores whose F1 is within 1 % of the best, within floor and cap.
+def match(found: Detections, truth: Detections, iou_thresholds: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which detections of one tile are right, at each of T overlaps.
+
+    As COCO does: by falling score, each takes the free truth of its class that it overlaps most.
+
+    Returns:
+        (N, T) bool.
+    """
+    right = np.zeros((len(found), len(iou_thresholds)), bool)
+    if not len(found) or not len(truth):
+        return right
+    overlap = iou_matrix(found.boxes_xyxy_px, truth.boxes_xyxy_px)
+    overlap[found.class_ids[:, None] != truth.class_ids[None]] = 0
+    candidates = [row for row in np.argsort(-found.scores, kind="stable") if overlap[row].any()]
+    for column, threshold in enumerate(iou_thresholds):
+        free = np.ones(len(truth), bool)
+        for row in candidates:
+            best = int((overlap[row] * free).argmax())
+            if free[best] and overlap[row, best] >= threshold:
+                right[row, column], free[best] = True, False
+    return right
+
+
+def best_threshold(scores: NDArray[np.float32], right: NDArray[np.bool_], total: int) -> float:
+    """Choose a score threshold for one class: the middle of those whose F1 is within 1 % of the best.
 
     The middle, not the peak: with few validation pictures the peak is one lucky score.
+
+    Args:
+        scores: (N,) of the detections of the class.
+        right: (N,) which of them are right; at least one.
+        total: how many there were to find, >= 1.
+    Returns:
+        A score within floor and cap.
     """
-    good = scores[f1 >= 0.99 * f1.max()]
-    return round(float(np.clip(np.median(good), THRESHOLD_FLOOR, THRESHOLD_CAP)), 3)
+    order = np.argsort(-scores, kind="stable")
+    reported = np.arange(1, len(order) + 1)
+    f1 = 2 * np.cumsum(right[order]) / (reported + total)
+    good = scores[order][f1 >= 0.99 * f1.max()]
+    middle = (float(good.max()) + float(good.min())) / 2
+    return round(min(max(middle, THRESHOLD_FLOOR), THRESHOLD_CAP), 3)

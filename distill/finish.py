@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict, dataclass
-from typing import Any
 
-import numpy as np
 import torch
 
 from distill.checkpoint import Detector, load_detector
@@ -15,13 +12,9 @@ from distill.detector.build import count_macs, infer
 from distill.evaluate import validate
 from distill.recipe import Recipe
 from distill.run_folder import RunFolder
-from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row
+from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row, measure_latency
 from distill.tiles import TilePlan, truth_batches
 from distill.working_point import measure_working_point
-
-LATENCY_RUNS = 100
-LATENCY_LIMIT_S = 20.0
-"""Large detectors on a slow processor get fewer runs; the row says how many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +70,12 @@ def _row(detector: Detector, summary: Summary, plan: TilePlan, folder: RunFolder
 
 
 def _latency(detector: Detector, plan: TilePlan) -> Latency:
-    """Time single inferences on real tiles."""
-    images, _ = next(truth_batches(plan, detector.contract, batch=min(16, len(plan.tiles))))
-    tiles = [torch.from_numpy(image[None].copy()) for image in images]
-    times_ms: list[float] = []
-    end = time.monotonic() + LATENCY_LIMIT_S
+    tiles, _ = next(truth_batches(plan, detector.contract, batch=min(16, len(plan.tiles))))
     with torch.inference_mode():
-        for tile in tiles[:3]:
-            infer(detector.module, tile)
-        while len(times_ms) < LATENCY_RUNS and (time.monotonic() < end or not times_ms):
-            before = time.perf_counter_ns()
-            infer(detector.module, tiles[len(times_ms) % len(tiles)])
-            times_ms.append((time.perf_counter_ns() - before) / 1e6)
-    settings: dict[str, Any] = {"batch": 1, "device": "cpu", "precision": "float32"}
-    p50, p99 = np.percentile(times_ms, [50, 99])
-    return Latency(
-        p50_ms=round(float(p50), 3),
-        p99_ms=round(float(p99), 3),
-        runs=len(times_ms),
-        runtime=f"torch {torch.__version__}",
-        **settings,
-    )
+        return measure_latency(
+            lambda tile: infer(detector.module, torch.from_numpy(tile)),
+            tiles,
+            runtime=f"torch {torch.__version__}",
+            device="cpu",
+            precision="float32",
+        )

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.errors import OutputError
 
+logger = logging.getLogger(__name__)
+
 SCORECARD_NAME = "scorecard.jsonl"
+
+LATENCY_RUNS = 100
+LATENCY_LIMIT_S = 20.0
+"""Large detectors on a slow processor get fewer runs; the row says how many."""
 
 
 class Latency(BaseModel):
@@ -68,3 +79,49 @@ def append_row(file: Path, row: ScorecardRow) -> None:
         raise OutputError(
             f"Cannot write {file}: {error}.", "Check its permissions and the free space."
         ) from error
+
+
+def read_rows(file: Path) -> list[ScorecardRow]:
+    """Return the rows of a scorecard that can be read; none if there is no such file."""
+    rows = []
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+        try:
+            rows.append(ScorecardRow.model_validate_json(line))
+        except ValidationError:
+            logger.warning("%s has a row that is not of this version; it is left out", file)
+    return rows
+
+
+def measure_latency(
+    infer: Callable[[NDArray[np.float32]], object],
+    tiles_nchw: NDArray[np.float32],
+    *,
+    runtime: str,
+    device: str,
+    precision: str,
+) -> Latency:
+    """Time single inferences on real tiles, one after the other.
+
+    Args:
+        infer: runs the network on (1, channels, H, W) float32.
+        tiles_nchw: (N, channels, H, W) float32; they take turns.
+    """
+    inputs = [np.ascontiguousarray(tile[None]) for tile in tiles_nchw]
+    for tile in inputs[:3]:
+        infer(tile)
+    times_ms: list[float] = []
+    end = time.monotonic() + LATENCY_LIMIT_S
+    while len(times_ms) < LATENCY_RUNS and (time.monotonic() < end or not times_ms):
+        before_ns = time.perf_counter_ns()
+        infer(inputs[len(times_ms) % len(inputs)])
+        times_ms.append((time.perf_counter_ns() - before_ns) / 1e6)
+    p50, p99 = np.percentile(times_ms, [50, 99])
+    return Latency(
+        p50_ms=round(float(p50), 3),
+        p99_ms=round(float(p99), 3),
+        runs=len(times_ms),
+        batch=1,
+        device=device,
+        runtime=runtime,
+        precision=precision,
+    )

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from distill.augmentation import flipped, moved_view, relit
-from distill.dataset import LabelledPicture, read_picture
+from distill.dataset import LabelledPicture, read_labelled
 from distill.recipe import Augmentation
 from edge.contract import ModelContract
 from edge.detections import Detections
@@ -90,7 +90,7 @@ class TilePlan:
         self.tiles: list[Tile] = []
         free_bytes = cache_mb * 2**20
         for index, picture in enumerate(pictures):
-            image = read_picture(picture.path)
+            image = read_labelled(picture.path)
             if image.nbytes <= free_bytes:
                 self._decoded[index] = image
                 free_bytes -= image.nbytes
@@ -103,7 +103,7 @@ class TilePlan:
 
     def image(self, index: int) -> Image:
         """Return a decoded picture."""
-        return self._decoded[index] if index in self._decoded else read_picture(self.pictures[index].path)
+        return self._decoded[index] if index in self._decoded else read_labelled(self.pictures[index].path)
 
     def epoch_order(self, epoch: int, seed: int, empty_share: float) -> list[int]:
         """Choose the tiles of an epoch: all with a defect, a fresh share of the others, shuffled.

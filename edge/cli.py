@@ -28,10 +28,10 @@ BatchFlag = Annotated[int | None, typer.Option(help="Most tiles given to the net
 ThreadsFlag = Annotated[int | None, typer.Option(help="Threads of one inference.")]
 VerboseFlag = Annotated[bool, typer.Option("--verbose", help="Log every frame.")]
 
-run_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-bench_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-doctor_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-simulate_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+run_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+bench_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+doctor_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+simulate_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @run_app.command()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
 
 import cv2
 import numpy as np
@@ -14,6 +15,9 @@ from edge.geometry import View, frame_from_input, iou_matrix
 
 MAX_CANDIDATES_PER_VIEW = 1000
 """Highest-scoring boxes kept before suppression: bounds the time a flickering lamp can cost."""
+
+MAX_DETECTIONS_PER_VIEW = 300
+"""Detections kept per input after suppression, as in COCO evaluation and in YOLO: more is noise."""
 
 SEAM_TOLERANCE_PX = 4.0
 """Boxes of one thin yarn from two tiles differ by a pixel or two; each is widened by this before they
@@ -49,7 +53,8 @@ def decode_view(
         kept_scores[order],
         class_ids[order].astype(np.int64),
     )
-    return suppress_doubles(found, iou_threshold)
+    kept = suppress_doubles(found, iou_threshold)
+    return kept.take(np.arange(min(len(kept), MAX_DETECTIONS_PER_VIEW)))
 
 
 def suppress_doubles(found: Detections, iou_threshold: float) -> Detections:
@@ -90,51 +95,56 @@ def merge_views(parts: Sequence[Detections], views: Sequence[View]) -> Detection
     found = concatenate(parts)
     if len(views) < 2 or len(found) < 2:
         return found
-    view_ids = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    rectangles = np.array([(v.left_px, v.top_px, v.right_px, v.bottom_px) for v in views])
-    groups = _components(_same_defect(found, view_ids, rectangles.astype(np.float32)))
-    merged = [_join(found.take(np.flatnonzero(groups == group))) for group in np.unique(groups)]
-    joined = concatenate(merged)
+    groups = _groups(len(found), _same_defect_pairs(parts, views))
+    members = np.bincount(groups, minlength=len(found))
+    alone = found.take(members[groups] == 1)
+    joined = concatenate(
+        [alone, *(_join(found.take(groups == group)) for group in np.flatnonzero(members > 1))]
+    )
     return joined.take(np.lexsort((joined.boxes_xyxy_px[:, 0], -joined.scores)))
 
 
-def _same_defect(
-    found: Detections, view_ids: NDArray[np.int64], rectangles: NDArray[np.float32]
-) -> NDArray[np.bool_]:
-    """Return an (N, N) relation: same class, different views, agreeing where both views look."""
-    related = np.zeros((len(found), len(found)), bool)
-    reach = np.array([-1, -1, 1, 1], np.float32) * SEAM_TOLERANCE_PX
-    for i in range(len(found) - 1):
-        others = (
-            i
-            + 1
-            + np.flatnonzero(
-                (found.class_ids[i + 1 :] == found.class_ids[i]) & (view_ids[i + 1 :] != view_ids[i])
-            )
+def _same_defect_pairs(parts: Sequence[Detections], views: Sequence[View]) -> Iterator[tuple[int, int]]:
+    """Yield pairs of positions, in the concatenated parts, that two views agree on."""
+    first = np.cumsum([0, *(len(part) for part in parts)])
+    rectangles = np.array([(v.left_px, v.top_px, v.right_px, v.bottom_px) for v in views], np.float32)
+    occupied = [number for number, part in enumerate(parts) if len(part)]
+    for a, b in combinations(occupied, 2):
+        zone = np.concatenate(
+            [
+                np.maximum(rectangles[a, :2], rectangles[b, :2]),
+                np.minimum(rectangles[a, 2:], rectangles[b, 2:]),
+            ]
         )
-        for j in others.tolist():
-            a, b = rectangles[view_ids[i]], rectangles[view_ids[j]]
-            zone = np.concatenate([np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])])
-            if (zone[2:] <= zone[:2]).any():
-                continue
-            pair = found.boxes_xyxy_px[[i, j]] + reach
-            inside = np.concatenate(
-                [np.maximum(pair[:, :2], zone[:2]), np.minimum(pair[:, 2:], zone[2:])], axis=1
-            )
-            if (inside[:, 2:] > inside[:, :2]).all():
-                related[i, j] = iou_matrix(inside[:1], inside[1:])[0, 0] >= SEAM_IOU
-    return np.asarray(related | related.T, np.bool_)
+        if (zone[2:] <= zone[:2]).any():
+            continue
+        same_class = parts[a].class_ids[:, None] == parts[b].class_ids[None]
+        agreement = iou_matrix(_within(parts[a], zone), _within(parts[b], zone))
+        for i, j in np.argwhere(same_class & (agreement >= SEAM_IOU)).tolist():
+            yield int(first[a]) + i, int(first[b]) + j
 
 
-def _components(related: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Label connected components: each element gets the smallest index it can reach."""
-    labels = np.arange(len(related))
-    reaches = related | np.eye(len(related), dtype=bool)
-    while True:
-        lower = np.where(reaches, labels, len(labels)).min(axis=1)
-        if (lower == labels).all():
-            return labels
-        labels = lower
+def _within(found: Detections, zone: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Widen boxes by the seam tolerance and clip them to a zone; those outside have no area."""
+    reach = np.array([-1, -1, 1, 1], np.float32) * SEAM_TOLERANCE_PX
+    widened = found.boxes_xyxy_px + reach
+    return np.clip(widened, np.tile(zone[:2], 2), np.tile(zone[2:], 2))
+
+
+def _groups(count: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
+    """Label connected components: each element gets the smallest one of its component (union-find)."""
+    parent = list(range(count))
+
+    def root(element: int) -> int:
+        while parent[element] != element:
+            parent[element] = parent[parent[element]]
+            element = parent[element]
+        return element
+
+    for i, j in pairs:
+        low, high = sorted((root(i), root(j)))
+        parent[high] = low
+    return np.array([root(element) for element in range(count)], np.int64)
 
 
 def _join(group: Detections) -> Detections:

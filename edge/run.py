@@ -25,7 +25,7 @@ from edge.golden import check_golden
 from edge.inspector import Inspector
 from edge.live_view import LiveView
 from edge.pipeline import Limits, Pipeline, RunState
-from edge.sinks.files import set_aside, write_whole
+from edge.sinks.files import check_writable, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.pictures import PictureSink
 from edge.sinks.protocol import Sink
@@ -43,6 +43,8 @@ def run(config: EdgeConfig) -> dict[str, Any]:
         LoomsightError: what ended the run early; the summary of what was done is written before.
     """
     camera = choose_camera(config.camera, config.mm_per_px, config.bit_depth)
+    if config.summary:
+        check_writable(config.summary.parent)
     with ExitStack() as stack:
         backend, contract = open_model(config, stack)
         inspector = Inspector(backend, contract, config.batch_tiles)

@@ -34,6 +34,20 @@ def write_whole(path: Path, data: bytes) -> None:
         raise cannot_write(path, error) from error
 
 
+def check_writable(folder: Path) -> None:
+    """Make a folder and see whether files can be written in it, before hours of work depend on it.
+
+    Raises:
+        OutputError: if not.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """Say that a path cannot be written and what to do about it."""
     return OutputError(

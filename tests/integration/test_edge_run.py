@@ -244,7 +244,7 @@ def test_a_golden_picture_that_comes_out_differently(tmp_path, bundle):
         (["--camera", "pictures", "--frames", "0"], 10, "frames"),
         (["--camera", "pictures", "--config", "missing.toml"], 10, "missing.toml"),
         (["--camera", "pictures", "--detections", "pictures/a.png/x.jsonl"], 40, "x.jsonl"),
-        (["--camera", "pictures", "--summary", "pictures/a.png/x.json"], 40, "x.json"),
+        (["--camera", "pictures", "--summary", "pictures/a.png/x.json"], 40, "a.png"),
         (["--camera", "pictures", "--show"], 40, "no screen"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.decode import MAX_CANDIDATES_PER_VIEW, Decoder, decode_view, merge_views, suppress_doubles
+from edge.decode import MAX_DETECTIONS_PER_VIEW, Decoder, decode_view, merge_views, suppress_doubles
 from edge.detections import Detections, no_detections
 from edge.geometry import View, plan_tiles
 from tests.conftest import bright_cell_contract
@@ -53,7 +53,19 @@ def test_a_flickering_lamp_costs_bounded_work():
     many = 20_000
     grid = np.random.default_rng(0).random((many, 4), np.float32).cumsum(axis=1) * 100
     found = decode_view(grid, np.full((many, 1), 0.9, np.float32), np.array([0.1], np.float32), 0.99)
-    assert len(found) <= MAX_CANDIDATES_PER_VIEW
+    assert len(found) <= MAX_DETECTIONS_PER_VIEW
+
+
+def test_thousands_of_detections_can_be_merged():
+    views = plan_tiles((256, 4096), (256, 256), 32)
+    cells = np.stack(np.meshgrid(np.arange(17), np.arange(17)), -1).reshape(-1, 2).astype(np.float32) * 15
+    parts = []
+    for view in views:
+        corner = cells + np.array([view.left_px, 0], np.float32)
+        box = np.concatenate([corner, corner + 8], 1)
+        parts.append(Detections(box, np.full(len(box), 0.9, np.float32), np.zeros(len(box), np.int64)))
+    merged = merge_views(parts, views)
+    assert len(parts) * 200 < len(merged) <= len(parts) * 289
 
 
 TWO_TILES = (View(0, 0, 64, 64), View(48, 0, 112, 64))

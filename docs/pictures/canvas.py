@@ -1,0 +1,76 @@
+"""Panels, captions and files: the paper that the pictures of the documentation are drawn on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge.image import Image
+
+Colour = tuple[int, int, int]
+"""Blue, green, red."""
+
+WHITE: Colour = (255, 255, 255)
+INK: Colour = (40, 40, 40)
+MARK: Colour = (0, 190, 255)
+MOST_BYTES = 245_000
+LINE_PX = 20
+
+
+def as_bgr(image: Image) -> Image:
+    """Give a grey picture three equal channels; leave a colour picture as it is."""
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8) if image.ndim == 2 else image
+
+
+def enlarged(image: Image, factor: int) -> Image:
+    """Repeat every pixel `factor` times, both ways: nothing is smoothed."""
+    return image.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def boxed(image: Image, box_xyxy_px: tuple[int, int, int, int], reach_px: int = 8) -> Image:
+    """Draw a rectangle around a place, `reach_px` away from it, on a copy."""
+    left, top, right, bottom = box_xyxy_px
+    drawn = as_bgr(image).copy()
+    corners = (left - reach_px, top - reach_px), (right + reach_px, bottom + reach_px)
+    cv2.rectangle(drawn, *corners, MARK, 1)
+    return drawn
+
+
+def captioned(image: Image, lines: Sequence[str]) -> Image:
+    """Put lines of text under a picture."""
+    strip = np.full((LINE_PX * len(lines) + 10, image.shape[1], 3), 255, np.uint8)
+    for number, line in enumerate(lines):
+        place = (4, 18 + number * LINE_PX)
+        cv2.putText(strip, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)
+    return np.vstack([as_bgr(image), strip])
+
+
+def beside(pictures: Sequence[Image], gap_px: int = 8) -> Image:
+    """Set pictures of one height side by side on white."""
+    gap = np.full((pictures[0].shape[0], gap_px, 3), 255, np.uint8)
+    return np.hstack([part for picture in pictures for part in (gap, as_bgr(picture))] + [gap])
+
+
+def below(pictures: Sequence[Image], gap_px: int = 8) -> Image:
+    """Set pictures of one width one below the other on white."""
+    gap = np.full((gap_px, pictures[0].shape[1], 3), 255, np.uint8)
+    return np.vstack([part for picture in pictures for part in (gap, as_bgr(picture))] + [gap])
+
+
+def save(path: Path, image: Image) -> None:
+    """Write a PNG, or a JPEG of the best quality that stays below `MOST_BYTES`.
+
+    Raises:
+        ValueError: if the file would be larger.
+    """
+    for quality in range(94, 40, -6):
+        settings = [cv2.IMWRITE_JPEG_QUALITY, quality] if path.suffix == ".jpg" else []
+        data = cv2.imencode(path.suffix, image, settings)[1]
+        if len(data) < MOST_BYTES:
+            path.write_bytes(data.tobytes())
+            print(f"{path.name}: {image.shape[1]} x {image.shape[0]} px, {len(data) / 1000:.0f} kB")
+            return
+    raise ValueError(f"{path} is larger than {MOST_BYTES} bytes")

@@ -1,0 +1,59 @@
+"""Choose a few pictures that travel in the bundle with what the model must find on them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge.backends.onnxruntime import OnnxRuntimeBackend
+from edge.bundle import GoldenPicture
+from edge.cameras.folder import read_picture
+from edge.contract import ModelContract
+from edge.detections import DetectionRecord
+from edge.inspector import Inspector
+
+GOLDEN_COUNT = 3
+GOLDEN_FOLDER = "golden"
+
+
+def write_golden(
+    staged: Path, model_path: Path, contract: ModelContract, pictures: Sequence[Path]
+) -> tuple[GoldenPicture, ...]:
+    """Inspect pictures with the exported model and copy the most telling ones into a bundle.
+
+    Args:
+        staged: folder of the bundle in the making.
+        pictures: to choose from.
+    """
+    with OnnxRuntimeBackend(model_path, contract, providers=["CPUExecutionProvider"]) as backend:
+        inspector = Inspector(backend, contract)
+        found = {
+            path: inspector.inspect(read_picture(path)).records(contract.class_names) for path in pictures
+        }
+    (staged / GOLDEN_FOLDER).mkdir()
+    golden = []
+    for number, path in enumerate(_telling(found)):
+        name = f"{GOLDEN_FOLDER}/{number}{path.suffix.lower()}"
+        shutil.copyfile(path, staged / name)
+        golden.append(GoldenPicture(file=name, detections=tuple(found[path])))
+    return tuple(golden)
+
+
+def _telling(found: dict[Path, list[DetectionRecord]]) -> list[Path]:
+    """Take pictures so that many classes are seen and sure; the last is one without a detection."""
+    clean = [path for path, records in found.items() if not records]
+    remaining = [path for path, records in found.items() if records]
+    chosen: list[Path] = []
+    seen: set[str] = set()
+    while remaining and len(chosen) < GOLDEN_COUNT - bool(clean):
+        best = max(remaining, key=lambda path: _worth(found[path], seen))
+        remaining.remove(best)
+        chosen.append(best)
+        seen |= {record["label"] for record in found[best]}
+    return (chosen + clean)[:GOLDEN_COUNT]
+
+
+def _worth(records: list[DetectionRecord], seen: set[str]) -> tuple[int, float]:
+    """Rank a picture by the classes it adds, then by how sure its least sure detection is."""
+    return len({record["label"] for record in records} - seen), min(record["score"] for record in records)

@@ -1,0 +1,134 @@
+"""Compare an exported model with its checkpoint, on real pictures, before anyone trusts it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from distill.checkpoint import Detector, infer
+from edge.backends.onnxruntime import OnnxRuntimeBackend
+from edge.contract import ModelContract
+from edge.decode import Decoder
+from edge.errors import ParityError
+from edge.geometry import View
+from edge.golden import difference_of
+
+BOX_TOLERANCE_PX = 0.05
+SCORE_TOLERANCE = 1e-3
+"""About thirty times what float32 on two runtimes differs by (measured on a trained pico: see the tests);
+a wrong opset, a missing activation or other weights differ by whole pixels and tenths."""
+
+BATCH_SIZES = (1, 3, 4)
+"""One, and two others: a batch size folded into the graph shows here. Together the least of `MIN_TILES`."""
+
+Floats = NDArray[np.float32]
+Infer = Callable[[Floats], tuple[Floats, Floats]]
+
+
+class ParityReport(BaseModel):
+    """Say how far an exported model is from its checkpoint.
+
+    Attributes:
+        tiles: how many were compared, in batches of `batch_sizes`.
+        boxes_max_px, scores_max: greatest absolute difference per port.
+        detections: found by the checkpoint at its thresholds; the exported model found the same.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    runtime: str
+    tiles: int
+    batch_sizes: tuple[int, ...] = BATCH_SIZES
+    boxes_max_px: float
+    scores_max: float
+    detections: int
+
+
+def check_parity(
+    detector: Detector, model_path: Path, contract: ModelContract, tiles_nchw: Floats
+) -> ParityReport:
+    """Run both on the same tiles and compare ports and detections.
+
+    ONNX Runtime runs on the processor: a GPU would add its own rounding to what is being checked.
+
+    Args:
+        contract: the one inside the exported model.
+        tiles_nchw: (N, channels, H, W) float32.
+    Raises:
+        ParityError: if they differ by more than the tolerances, or find something else.
+    """
+    with OnnxRuntimeBackend(model_path, contract, providers=["CPUExecutionProvider"]) as backend:
+        exported = _run(backend.infer, tiles_nchw)
+        runtime = backend.description.runtime
+    original = _run(lambda images: _torch_infer(detector, images), tiles_nchw)
+    ports = (contract.outputs.boxes_port, contract.outputs.scores_port)
+    differences = [
+        _greatest_difference(port, ours, theirs)
+        for port, ours, theirs in zip(ports, original, exported, strict=True)
+    ]
+    for port, difference, tolerance in zip(
+        ports, differences, (BOX_TOLERANCE_PX, SCORE_TOLERANCE), strict=True
+    ):
+        if not difference <= tolerance:
+            raise ParityError(
+                f"The exported model's '{port}' is off by {difference:.4g}; permitted is {tolerance:g}.",
+                "Nothing was published; report this with the versions of torch, onnx and onnxruntime.",
+            )
+    found = _compare_detections(original, exported, contract)
+    return ParityReport(
+        runtime=runtime,
+        tiles=len(tiles_nchw),
+        boxes_max_px=differences[0],
+        scores_max=differences[1],
+        detections=found,
+    )
+
+
+def _run(infer_batch: Infer, tiles_nchw: Floats) -> tuple[Floats, Floats]:
+    """Infer all tiles, in batches of the sizes above in turn."""
+    outputs, start, turn = [], 0, 0
+    while start < len(tiles_nchw):
+        size = BATCH_SIZES[turn % len(BATCH_SIZES)]
+        outputs.append(infer_batch(np.ascontiguousarray(tiles_nchw[start : start + size])))
+        start, turn = start + size, turn + 1
+    return np.concatenate([boxes for boxes, _ in outputs]), np.concatenate([s for _, s in outputs])
+
+
+def _torch_infer(detector: Detector, images_nchw: Floats) -> tuple[Floats, Floats]:
+    with torch.inference_mode():
+        boxes, scores = infer(detector.module, torch.from_numpy(images_nchw))
+    return boxes.numpy(), scores.numpy()
+
+
+def _greatest_difference(port: str, ours: Floats, theirs: Floats) -> float:
+    if ours.shape != theirs.shape:
+        raise ParityError(
+            f"The exported model's '{port}' has the shape {theirs.shape}, its checkpoint's {ours.shape}.",
+            "Nothing was published; report this with the versions of torch and onnx.",
+        )
+    return float(np.abs(ours - theirs).max())
+
+
+def _compare_detections(
+    original: tuple[Floats, Floats], exported: tuple[Floats, Floats], contract: ModelContract
+) -> int:
+    height, width = contract.input_size_hw_px
+    views = [View(0, 0, width, height)] * len(original[0])
+    decoder = Decoder(contract)
+    pairs = zip(decoder.decode(*original, views), decoder.decode(*exported, views), strict=True)
+    total = 0
+    for tile, (ours, theirs) in enumerate(pairs):
+        total += len(ours)
+        names = contract.class_names
+        difference = difference_of(ours.records(names), theirs.records(names), contract)
+        if difference:
+            raise ParityError(
+                f"The exported model and its checkpoint differ on tile {tile}: {difference}.",
+                "Nothing was published; report this with the versions of torch, onnx and onnxruntime.",
+            )
+    return total

@@ -1,0 +1,59 @@
+"""Real pictures to compare models on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.cameras.folder import PICTURE_SUFFIXES, read_picture
+from edge.contract import ModelContract
+from edge.errors import NoImagesError
+from edge.geometry import plan_views
+from edge.preprocess import Preprocessor
+
+MIN_TILES = 8
+MAX_TILES = 64
+MAX_PICTURES = 16
+"""Enough to see a difference, few enough to take seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Hold pictures and tiles of them.
+
+    Attributes:
+        pictures: files, spread over the folder.
+        tiles_nchw: (N, channels, H, W) float32, as the network sees them; from all pictures in turn.
+    """
+
+    pictures: tuple[Path, ...]
+    tiles_nchw: NDArray[np.float32]
+
+
+def load_samples(folder: Path, contract: ModelContract) -> Samples:
+    """Take samples from a folder of pictures and the folders below it.
+
+    Raises:
+        NoImagesError: if it has too few.
+        ImageError: if one cannot be read.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    step = max(1, len(files) // MAX_PICTURES)
+    pictures = tuple(files[::step][:MAX_PICTURES])
+    preprocessor = Preprocessor(contract)
+    per_picture = []
+    for path in pictures:
+        image = read_picture(path)
+        views = plan_views((image.shape[0], image.shape[1]), contract)
+        per_picture.append([preprocessor.batch(image, [view])[0].copy() for view in views[:MAX_TILES]])
+    in_turn = [tile for row in zip_longest(*per_picture) for tile in row if tile is not None]
+    if len(in_turn) < MIN_TILES:
+        raise NoImagesError(
+            f"The pictures in {folder} give {len(in_turn)} tiles; the comparison needs {MIN_TILES}.",
+            "Name a folder with more or larger pictures of cloth, such as the data set's images.",
+        )
+    return Samples(pictures, np.stack(in_turn[:MAX_TILES]))

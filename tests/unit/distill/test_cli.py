@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from distill.cli import app
+from edge.errors import CheckpointError, ConfigError, DatasetError
+from tests.unit.distill.tiny import write_tiny_dataset
+
+TINY = """
+scale = "p"
+input_size_hw_px = [64, 64]
+overlap_px = 8
+epochs = 1
+batch = 8
+precision = "float32"
+"""
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("cli")
+    write_tiny_dataset(root / "data")
+    (root / "tiny.toml").write_text(TINY)
+    return root
+
+
+@pytest.fixture(scope="module")
+def first(folder):
+    return invoke(folder / "data", "--recipe", folder / "tiny.toml", "--out", folder / "run")
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys; sys.argv = ['distill', '--help']\n"
+        "from distill.cli import main\n"
+        "try: main()\n"
+        "finally: assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for word in ("DATASET", "--recipe", "--out", "--resume", "--epochs", "--device", "--seed"):
+        assert word in done.stdout
+
+
+def test_stdout_says_where_the_results_are(first, folder):
+    assert first.exit_code == 0, first.output
+    for name in ("best.pt", "metrics.json", "scorecard.jsonl"):
+        assert str(folder / "run" / name) in first.stdout
+        assert (folder / "run" / name).is_file()
+    assert "epoch 1/1" in first.stderr
+    assert "epoch 1/1" not in first.stdout
+
+
+def test_a_second_run_does_not_overwrite_the_first(first, folder):
+    again = invoke(folder / "data", "--recipe", folder / "tiny.toml", "--out", folder / "run")
+    assert isinstance(again.exception, ConfigError)
+
+
+def test_a_resumed_run_keeps_its_recipe(first, folder):
+    changed = invoke(folder / "data", "--out", folder / "run", "--resume", "--epochs", 7)
+    assert isinstance(changed.exception, ConfigError)
+    assert "epochs" in str(changed.exception)
+    repeated = invoke(
+        folder / "data", "--out", folder / "run", "--resume", "--recipe", folder / "tiny.toml"
+    )
+    assert repeated.exit_code == 0, repeated.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        pytest.param(["nowhere"], DatasetError, id="no-data-set"),
+        pytest.param(["nowhere", "--recipe", "huge"], ConfigError, id="no-recipe"),
+        pytest.param(["nowhere", "--resume", "--out", "nothing"], CheckpointError, id="nothing-to-resume"),
+    ],
+)
+def test_mistakes_end_in_an_error_of_the_family(arguments, error):
+    assert isinstance(invoke(*arguments).exception, error)

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from distill.dataset import load_dataset, read_labelled
+from edge.errors import DatasetError
+from tests.unit.distill.tiny import CLASSES, tiny_dataset, write_tiny_dataset
+
+
+def test_a_good_data_set_is_read(tmp_path):
+    data = tiny_dataset(tmp_path / "data")
+    assert (len(data.train), len(data.val), data.mm_per_px) == (12, 4, 0.2)
+    first = data.train[0]
+    assert [CLASSES[i] for i in first.class_ids] == ["drop", "broken"]
+    boxes = first.boxes_xyxy_px(read_labelled(first.path))
+    assert boxes[0, 2] - boxes[0, 0] == pytest.approx(18, abs=0.01)
+    assert boxes[1, 1::2].tolist() == pytest.approx([0, 64])
+
+
+def test_classes_are_mapped_by_name_not_by_number(tmp_path):
+    data = tiny_dataset(tmp_path / "data", names=("drop", "broken", "wrinkle"))
+    assert [CLASSES[i] for i in data.train[0].class_ids] == ["drop", "broken"]
+
+
+def test_a_picture_without_labels_has_no_defects(tmp_path):
+    folder = write_tiny_dataset(tmp_path / "data")
+    (folder / "labels" / "train" / "000.txt").unlink()
+    assert not len(load_dataset(folder, CLASSES).train[0].class_ids)
+
+
+LABEL = "labels/train/000.txt"
+
+
+def remove_yaml(folder):
+    (folder / "data.yaml").unlink()
+
+
+def remove_images(folder):
+    shutil.rmtree(folder / "images" / "val")
+
+
+def empty_images(folder):
+    remove_images(folder)
+    (folder / "images" / "val").mkdir()
+
+
+def write(name, text):
+    return lambda folder: (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        pytest.param(remove_yaml, "data.yaml", id="no-data-yaml"),
+        pytest.param(write("data.yaml", "a: [b"), "cannot be read", id="yaml-broken"),
+        pytest.param(write("data.yaml", "just text"), "holds no keys", id="yaml-not-a-table"),
+        pytest.param(write("data.yaml", "train: images/train\nval: images/val"), "names no classes", id="no-names"),
+        pytest.param(write("data.yaml", "names: [wrinkle, drop, broken]\ntrain: images/train"), "'val'", id="no-val"),
+        pytest.param(write("data.yaml", "train: a\nval: b\nnames: [hole]"), "'hole'", id="unknown-class"),
+        pytest.param(remove_images, "no folder", id="missing-folder"),
+        pytest.param(empty_images, "no pictures", id="no-images"),
+        pytest.param(write(LABEL, "1 0.5 0.5 0.1"), "line 1", id="too-few-numbers"),
+        pytest.param(write(LABEL, "1 a 0.5 0.1 0.1"), "is not a box", id="not-a-number"),
+        pytest.param(write(LABEL, "\n1 0.5 0.5 1.2 0.1"), "line 2", id="outside"),
+        pytest.param(write(LABEL, "1 0.5 0.5 0 0.1"), "no area", id="no-area"),
+        pytest.param(write(LABEL, "1 nan 0.5 0.1 0.1"), "leaves the picture", id="nan"),
+        pytest.param(write(LABEL, "9 0.5 0.5 0.1 0.1"), "class 9", id="unknown-number"),
+        pytest.param(write("simulation.json", "{}"), "mm_per_px", id="simulation-without-scale"),
+    ],
+)  # fmt: skip
+def test_damage_is_a_data_set_error_on_one_line(tmp_path, damage, said):
+    folder = write_tiny_dataset(tmp_path / "data")
+    damage(folder)
+    with pytest.raises(DatasetError) as caught:
+        load_dataset(folder, CLASSES)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", None], ids=["empty", "garbage", "truncated"])
+def test_unreadable_pictures_are_data_set_errors(tmp_path, content):
+    picture = write_tiny_dataset(tmp_path / "data") / "images/train/000.png"
+    picture.write_bytes(picture.read_bytes()[:2000] if content is None else content)
+    with pytest.raises(DatasetError, match=r"000\.png"):
+        read_labelled(picture)

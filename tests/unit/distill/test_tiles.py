@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from distill.augmentation import flipped, moved_view, relit
+from distill.recipe import Augmentation
+from distill.tiles import TilePlan, TrainingTiles, collate, truth_batches, visible_truth
+from edge.geometry import View
+from edge.preprocess import Preprocessor
+from tests.unit.distill.tiny import tiny_contract, tiny_dataset
+
+VIEW = View(100, 0, 164, 64)
+
+
+@pytest.mark.parametrize(
+    ("box", "is_kept"),
+    [
+        pytest.param((110, 10, 120, 20), True, id="inside"),
+        pytest.param((0, 10, 90, 20), False, id="outside"),
+        pytest.param((90, 10, 104, 20), False, id="a-third-less-a-bit"),
+        pytest.param((96, 10, 106, 20), True, id="most"),
+        pytest.param((120, -400, 123, 900), True, id="long-thin-through"),
+        pytest.param((120, 60, 123, 900), False, id="long-thin-stub"),
+        pytest.param((0, -200, 400, 400), True, id="covers-the-tile"),
+        pytest.param((0, 0, 103, 64), False, id="sliver-of-a-large-one"),
+        pytest.param((110, 10, 110.5, 20), False, id="thinner-than-a-pixel"),
+    ],
+)
+def test_boxes_stay_if_enough_of_them_is_visible(box, is_kept):
+    boxes, class_ids = visible_truth(np.array([box], np.float32), np.array([2]), VIEW)
+    assert (len(boxes), len(class_ids)) == (is_kept, is_kept)
+    assert (boxes >= 0).all()
+    assert (boxes <= 64).all()
+
+
+def test_no_boxes_give_no_truth():
+    boxes, class_ids = visible_truth(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), VIEW)
+    assert boxes.shape == (0, 4)
+    assert len(class_ids) == 0
+
+
+@pytest.mark.parametrize("frame_hw", [(64, 160), (64, 64), (40, 50), (200, 300)])
+def test_moved_views_stay_in_the_frame_and_fit_the_input(frame_hw):
+    limits = Augmentation(zoom_share=0.5, shift_share=1.0)
+    start = View(0, 0, min(64, frame_hw[1]), min(64, frame_hw[0]))
+    for seed in range(50):
+        view = moved_view(start, frame_hw, limits, np.random.default_rng(seed))
+        assert 0 <= view.left_px < view.right_px <= frame_hw[1]
+        assert 0 <= view.top_px < view.bottom_px <= frame_hw[0]
+        assert max(view.scaled_size_hw_px()) <= 65
+
+
+def test_flips_carry_boxes_along():
+    picture = np.zeros((32, 64), np.uint8)
+    picture[4:10, 20:50] = 255
+    boxes = np.array([[20, 4, 50, 10]], np.float32)
+    for seed in range(8):
+        turned, turned_boxes = flipped(picture, boxes, Augmentation(), np.random.default_rng(seed))
+        left, top, right, bottom = turned_boxes[0].astype(int)
+        assert turned[top:bottom, left:right].min() == 255
+        assert turned.sum() == picture.sum()
+
+
+def test_light_changes_keep_size_and_type():
+    picture = np.full((32, 32), 128, np.uint8)
+    limits = Augmentation(blur_share=1.0, noise_grey=20)
+    changed = relit(picture, limits, np.random.default_rng(0))
+    assert (changed.shape, changed.dtype) == (picture.shape, np.uint8)
+    still = Augmentation(brightness_share=0, contrast_share=0, gamma_share=0, noise_grey=0, blur_share=0)
+    assert (relit(picture, still, np.random.default_rng(0)) == picture).all()
+
+
+@pytest.fixture
+def plan(tmp_path):
+    data = tiny_dataset(tmp_path / "data")
+    return TilePlan(data.train, tiny_contract(), data.mm_per_px, cache_mb=8)
+
+
+def test_an_epoch_has_all_defects_and_a_fresh_share_of_the_rest(plan):
+    empty = [i for i, tile in enumerate(plan.tiles) if tile.is_empty]
+    orders = [plan.epoch_order(epoch, 0, 0.5) for epoch in (0, 1)]
+    for order in orders:
+        assert set(range(len(plan.tiles))) - set(empty) <= set(order)
+        assert len(order) == len(plan.tiles) - len(empty) + round(0.5 * len(empty))
+    assert set(orders[0]) != set(orders[1])
+    assert plan.epoch_order(1, 0, 0.5) == orders[1]
+
+
+def test_pictures_beyond_the_cache_are_read_again(tmp_path):
+    data = tiny_dataset(tmp_path / "data")
+    plan = TilePlan(data.train, tiny_contract(), data.mm_per_px, cache_mb=0)
+    assert plan.image(0).shape == (64, 160)
+
+
+def test_training_tiles_repeat_exactly_and_change_with_the_epoch(plan):
+    order = plan.epoch_order(0, 0, 1.0)
+
+    def sample(epoch):
+        return TrainingTiles(plan, order, tiny_contract(), Augmentation(), (0, epoch))[0]
+
+    assert (sample(0)[0] == sample(0)[0]).all()
+    assert (sample(0)[0] != sample(1)[0]).any()
+
+
+def test_validation_tiles_are_what_the_edge_sees(plan):
+    contract = tiny_contract()
+    images, truths = next(truth_batches(plan, contract, batch=4))
+    tile = plan.tiles[2]
+    expected = Preprocessor(contract).batch(plan.image(tile.picture), [tile.view])[0]
+    assert (images[2] == expected).all()
+    assert len(truths) == 4
+
+
+def test_collate_numbers_boxes_by_image():
+    image = np.zeros((1, 64, 64), np.float32)
+    box = np.array([[0, 0, 32, 64]], np.float32)
+    none = np.zeros((0, 4), np.float32)
+    images, targets = collate([(image, none, np.zeros(0, np.int64)), (image, box, np.array([2]))])
+    assert images.shape == (2, 1, 64, 64)
+    assert targets["batch_idx"].tolist() == [1]
+    assert targets["cls"].tolist() == [[2]]
+    assert targets["bboxes"].tolist() == [[0.25, 0.5, 0.5, 1.0]]

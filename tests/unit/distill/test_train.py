@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+import signal
+
+import pytest
+import torch
+
+from distill.checkpoint import load_detector, read_checkpoint
+from distill.finish import finish
+from distill.run_folder import RunFolder
+from distill.schedule import Schedule
+from distill.scorecard import SCORECARD_NAME, read_rows
+from distill.train import train
+from edge.errors import CheckpointError, ConfigError, DatasetError, TrainingError
+from tests.unit.distill.tiny import Silence, tiny_contract, tiny_dataset, tiny_recipe
+
+CPU = torch.device("cpu")
+
+
+class CtrlC(Silence):
+    """Press Ctrl-C after some steps of an epoch."""
+
+    def __init__(self, epoch, batch):
+        self._at = (epoch, batch)
+
+    def batch_done(self, epoch, done, total, loss):
+        if (epoch, done) == self._at:
+            signal.raise_signal(signal.SIGINT)
+
+
+def run(data, recipe, path, *, listener=None, resume=False):
+    folder = RunFolder(path)
+    if not resume:
+        folder.open_new()
+    done = train(
+        data,
+        tiny_contract(recipe),
+        recipe,
+        folder,
+        device=CPU,
+        listener=listener or Silence(),
+        resume=resume,
+    )
+    return folder, done
+
+
+def without_times(rows):
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny_dataset(tmp_path_factory.mktemp("tiny") / "data")
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    recipe = tiny_recipe(epochs=3)
+    folder, done = run(data, recipe, tmp_path_factory.mktemp("runs") / "whole")
+    assert done
+    return folder
+
+
+def test_the_loss_falls_and_its_parts_are_named(whole):
+    rows = whole.read_history()
+    assert [row["epoch"] for row in rows] == [0, 1, 2]
+    assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
+    for row in rows:
+        parts = row["loss_box"] + row["loss_class"] + row["loss_dfl"]
+        assert row["loss"] == pytest.approx(parts)
+
+
+@pytest.mark.parametrize("at", [(1, 2), (0, 1)], ids=["second-epoch", "first-epoch"])
+def test_a_run_that_was_interrupted_goes_on_exactly(data, whole, tmp_path, at):
+    recipe = tiny_recipe(epochs=3)
+    folder, done = run(data, recipe, tmp_path / "cut", listener=CtrlC(*at))
+    assert not done
+    assert read_checkpoint(folder.last).training["batch"] == at[1]
+    _, done = run(data, recipe, tmp_path / "cut", resume=True)
+    assert done
+    assert without_times(folder.read_history()) == without_times(whole.read_history())
+    ours, theirs = (read_checkpoint(f.last).weights for f in (folder, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_kill_between_history_and_checkpoint_leaves_no_double_row(data, whole, tmp_path):
+    recipe = tiny_recipe(epochs=3)
+    folder, _ = run(data, recipe, tmp_path / "killed", listener=CtrlC(2, 1))
+    folder.append_history({"epoch": 2, "loss": 0.0})
+    run(data, recipe, tmp_path / "killed", resume=True)
+    assert without_times(folder.read_history()) == without_times(whole.read_history())
+
+
+def test_the_last_word_is_written_down(data, whole):
+    summary = finish(data, tiny_recipe(epochs=3), whole)
+    row = read_rows(whole.path / SCORECARD_NAME)[-1]
+    detector = load_detector(whole.best)
+    assert row.stage == "train"
+    assert row.checkpoint_digest == detector.file_digest
+    assert row.map50 == summary.map50
+    assert row.latency is not None
+    assert 0 < row.latency.p50_ms <= row.latency.p99_ms
+    assert row.false_alarms_per_clean_m2 is not None
+    assert json.loads(whole.metrics.read_text())["map50_95"] == summary.map50_95
+    assert set(detector.contract.score_thresholds) == {"wrinkle", "drop", "broken"}
+    assert all(0.05 <= value <= 0.9 for value in detector.contract.score_thresholds.values())
+    assert detector.contract.mm_per_px == 0.2
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(data, tmp_path):
+    recipe = tiny_recipe()
+    folder, _ = run(data, recipe, tmp_path / "nan", listener=CtrlC(1, 1))
+    content = torch.load(folder.last, weights_only=True)
+    for tensor in content["training"]["weights"].values():
+        tensor *= float("nan") if tensor.is_floating_point() else 1
+    torch.save(content, folder.last)
+    before = folder.best.read_bytes(), folder.last.read_bytes()
+    with pytest.raises(TrainingError, match="epoch 2"):
+        run(data, recipe, tmp_path / "nan", resume=True)
+    assert (folder.best.read_bytes(), folder.last.read_bytes()) == before
+
+
+def test_a_changed_data_set_cannot_be_resumed(data, tmp_path):
+    folder, _ = run(data, tiny_recipe(), tmp_path / "run", listener=CtrlC(0, 1))
+    other = tiny_dataset(tmp_path / "other", train=10)
+    with pytest.raises(DatasetError, match="not the one"):
+        run(other, tiny_recipe(), folder.path, resume=True)
+
+
+def test_a_finished_model_cannot_be_resumed(data, whole, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "last.pt").write_bytes(whole.best.read_bytes())
+    with pytest.raises(CheckpointError, match="no training state"):
+        run(data, tiny_recipe(), tmp_path / "run", resume=True)
+
+
+def test_a_run_is_not_overwritten(whole):
+    with pytest.raises(ConfigError, match="--resume"):
+        whole.open_new()
+
+
+def test_patience_and_time_end_a_run(data, tmp_path):
+    recipe = tiny_recipe(epochs=50, learning_rate=1e-9, patience_epochs=1)
+    folder, done = run(data, recipe, tmp_path / "patience")
+    assert done
+    assert len(folder.read_history()) < 6
+    folder, done = run(data, tiny_recipe(epochs=500, time_limit_min=0.02), tmp_path / "time")
+    assert done
+    assert folder.read_history()[-1]["learning_rate"] < tiny_recipe().learning_rate
+
+
+def test_workers_serve_the_same_tiles(data, whole, tmp_path):
+    recipe = tiny_recipe(epochs=1, workers=1)
+    folder, _ = run(data, recipe, tmp_path / "workers")
+    alone, _ = run(data, tiny_recipe(epochs=1), tmp_path / "alone")
+    assert without_times(folder.read_history()) == without_times(alone.read_history())
+
+
+@pytest.mark.parametrize(
+    ("step", "elapsed_s", "rate"),
+    [
+        pytest.param(0, 0, 0.1, id="first"),
+        pytest.param(9, 0, 0.98, id="risen"),
+        pytest.param(50, 0, 0.5, id="half-way"),
+        pytest.param(99, 0, 0.0, id="last"),
+        pytest.param(10, 30, 0.5, id="half-the-time"),
+        pytest.param(10, 600, 0.0, id="overtime"),
+    ],
+)
+def test_schedule(step, elapsed_s, rate):
+    schedule = Schedule(1.0, 0.0, warmup_steps=10, total_steps=100, time_limit_s=60)
+    assert schedule.learning_rate(step, elapsed_s) == pytest.approx(rate, abs=0.011)

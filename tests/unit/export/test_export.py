@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from distill.checkpoint import load_detector, read_checkpoint, write_checkpoint
+from edge.backends.onnxruntime import OnnxRuntimeBackend, read_contract
+from edge.bundle import file_digest, open_bundle
+from edge.contract import METADATA_KEY
+from edge.errors import CheckpointError, NoImagesError, OutputError, ParityError
+from edge.golden import check_golden
+from export.onnx import IR_VERSION, OPSET, onnx_model, write_onnx
+from export.parity import BOX_TOLERANCE_PX, SCORE_TOLERANCE, check_parity
+from export.publish import export_bundle
+from export.samples import load_samples
+from tests.unit.distill.tiny import write_tiny_dataset, write_untrained
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    root = tmp_path_factory.mktemp("export")
+    write_tiny_dataset(root / "data")
+    write_untrained(root / "best.pt")
+    return root
+
+
+@pytest.fixture(scope="module")
+def detector(place):
+    return load_detector(place / "best.pt")
+
+
+@pytest.fixture(scope="module")
+def samples(place, detector):
+    return load_samples(place / "data" / "images", detector.contract)
+
+
+@pytest.fixture
+def model(detector):
+    return onnx_model(detector, detector.contract)
+
+
+@pytest.fixture(scope="module")
+def published(place):
+    return export_bundle(place / "best.pt", place / "data" / "images", place / "bundle")
+
+
+def shape_of(port):
+    return [d.dim_param or d.dim_value for d in port.type.tensor_type.shape.dim]
+
+
+def test_ports_have_their_names_and_any_batch_size(model):
+    assert {port.name: shape_of(port) for port in model.graph.input} == {"images": ["B", 1, 64, 64]}
+    assert {port.name: shape_of(port) for port in model.graph.output} == {
+        "boxes_xyxy_px": ["B", 84, 4],
+        "scores": ["B", 84, 3],
+    }
+
+
+def test_versions_are_the_promised_ones(model):
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", OPSET)]
+    assert model.ir_version == IR_VERSION
+
+
+def test_the_contract_survives_the_file(model, detector, tmp_path):
+    write_onnx(model, tmp_path / "model.onnx")
+    assert read_contract(tmp_path / "model.onnx") == detector.contract
+    assert METADATA_KEY in {entry.key for entry in model.metadata_props}
+
+
+def test_parity_holds_with_room_to_spare(model, detector, samples, tmp_path):
+    write_onnx(model, tmp_path / "model.onnx")
+    report = check_parity(detector, tmp_path / "model.onnx", detector.contract, samples.tiles_nchw)
+    assert report.tiles >= 8
+    assert max(report.batch_sizes) > 1
+    assert report.boxes_max_px < BOX_TOLERANCE_PX / 10
+    assert report.scores_max < SCORE_TOLERANCE / 10
+    assert report.detections > 0
+
+
+def change_weight(model):
+    largest = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    values = numpy_helper.to_array(largest) * np.float32(1.05)
+    largest.CopyFrom(numpy_helper.from_array(values, largest.name))
+
+
+def drop_activation(model):
+    """Take the sigmoid off the scores."""
+    node = next(n for n in model.graph.node if n.op_type == "Sigmoid" and "scores" in n.output)
+    node.op_type = "Identity"
+
+
+def swap_corners(model):
+    node = next(n for n in model.graph.node if "boxes_xyxy_px" in n.output)
+    node.input[0], node.input[1] = node.input[1], node.input[0]
+
+
+@pytest.mark.parametrize("tamper", [change_weight, swap_corners], ids=["weight", "corners"])
+def test_a_tampered_model_is_refused(model, detector, samples, tmp_path, tamper):
+    tamper(model)
+    write_onnx(model, tmp_path / "model.onnx")
+    with pytest.raises(ParityError, match="off by"):
+        check_parity(detector, tmp_path / "model.onnx", detector.contract, samples.tiles_nchw)
+
+
+def test_parity_refuses_what_is_not_a_number(model, detector, samples, tmp_path):
+    largest = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    values = numpy_helper.to_array(largest) * np.float32("nan")
+    largest.CopyFrom(numpy_helper.from_array(values, largest.name))
+    write_onnx(model, tmp_path / "model.onnx")
+    with pytest.raises(ParityError):
+        check_parity(detector, tmp_path / "model.onnx", detector.contract, samples.tiles_nchw)
+
+
+def test_a_bundle_is_whole_and_gives_what_it_says(published, place):
+    bundle = open_bundle(published.bundle)
+    contract = bundle.manifest.contract
+    assert contract.source_digest == file_digest(place / "best.pt")
+    assert 1 <= len(bundle.manifest.golden) <= 3
+    assert any(golden.detections for golden in bundle.manifest.golden)
+    assert bundle.manifest.parity["tiles"] >= 8
+    with OnnxRuntimeBackend(bundle.model_path, contract) as backend:
+        check_golden(bundle, backend, contract)
+
+
+def test_the_row_stands_in_the_run_and_in_the_bundle(published, place):
+    row = json.loads((place / "scorecard.jsonl").read_text().splitlines()[0])
+    assert (row["stage"], row["latency"]["batch"]) == ("export", 1)
+    assert row == open_bundle(published.bundle).manifest.scorecard
+
+
+def test_an_existing_bundle_is_replaced_only_when_told_to(published, place):
+    arguments = (place / "best.pt", place / "data" / "images", published.bundle)
+    before = (published.bundle / "bundle.json").read_text()
+    with pytest.raises(OutputError, match="--overwrite"):
+        export_bundle(*arguments)
+    assert (published.bundle / "bundle.json").read_text() == before
+    export_bundle(*arguments, overwrite=True)
+    assert open_bundle(published.bundle).manifest is not None
+
+
+def fail_late(place, tmp_path):
+    """Weights that break in ONNX only: parity has nothing finite to compare."""
+    checkpoint = read_checkpoint(place / "best.pt")
+    weights = {
+        name: tensor * 1e30 if name.endswith("conv.weight") else tensor
+        for name, tensor in checkpoint.weights.items()
+    }
+    write_checkpoint(tmp_path / "huge.pt", replace(checkpoint, weights=weights))
+    return tmp_path / "huge.pt", place / "data" / "images"
+
+
+def few_pictures(place, tmp_path):
+    (tmp_path / "few").mkdir()
+    source = place / "data" / "images" / "val" / "000.png"
+    (tmp_path / "few" / "one.png").write_bytes(source.read_bytes())
+    return place / "best.pt", tmp_path / "few"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        pytest.param(
+            lambda place, tmp: (tmp / "no.pt", place / "data"), CheckpointError, id="no-checkpoint"
+        ),
+        pytest.param(lambda place, tmp: (place / "best.pt", tmp / "no"), NoImagesError, id="no-folder"),
+        pytest.param(few_pictures, NoImagesError, id="too-few-tiles"),
+        pytest.param(fail_late, ParityError, id="no-parity"),
+    ],
+)
+def test_nothing_is_published_on_an_error(place, tmp_path, arguments, error):
+    checkpoint, images = arguments(place, tmp_path)
+    with pytest.raises(error):
+        export_bundle(checkpoint, images, tmp_path / "out" / "bundle")
+    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import sys; sys.argv = ['export', '--help']\n"
+        "from export.cli import main\n"
+        "try: main()\n"
+        "finally: assert 'torch' not in sys.modules, 'torch was imported'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for word in ("CHECKPOINT", "--images", "--out", "--overwrite"):
+        assert word in done.stdout
