@@ -8,7 +8,7 @@ UV := $(or $(shell command -v uv),.uv/bin/uv)
 export UV_PROJECT_ENVIRONMENT := .venv
 RUN := .venv/bin
 WORKBENCH_STAMP := .venv/.workbench
-SOURCES := edge distill export tests
+SOURCES := edge distill export tests docs
 
 .PHONY: help demo test check format lint types imports pipeline demo-bundle pictures clean
 

@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from distill.detector.build import build_module, count_macs, infer
+from distill.detector.build import build_module, count_macs, infer, traceable_copy
 from distill.detector.structure import DetectorStructure
 from distill.scorecard import SCORECARD_NAME, ScorecardRow, append_row, measure_latency, read_rows
 from edge.contract import ModelContract, contract_from_json
@@ -35,8 +36,8 @@ from edge.errors import CheckpointError, ContractError, OutputError
 
 __all__ = [
     "SCORECARD_NAME", "Checkpoint", "Detector", "ScorecardRow", "append_row", "count_macs", "infer",
-    "load_detector", "measure_latency", "read_checkpoint", "read_rows", "weights_digest",
-    "write_checkpoint",
+    "load_detector", "measure_latency", "read_checkpoint", "read_rows", "traceable_copy",
+    "weights_digest", "write_checkpoint",
 ]  # fmt: skip
 
 FORMAT = "loomsight-checkpoint"
@@ -113,6 +114,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint at {path}.", "Name a best.pt made by `distill`.")
     try:
+        if not zipfile.is_zipfile(path):  # torch.load would also try older, plainer kinds of pickle
+            raise pickle.UnpicklingError("it is not of the kind that torch.save writes")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise CheckpointError(

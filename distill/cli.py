@@ -34,7 +34,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command()
 def distill(
-    dataset: Annotated[Path, typer.Argument(help="Folder with data.yaml, images/ and labels/.")],
+    dataset: Annotated[
+        Path, typer.Argument(metavar="DATASET", help="Folder with data.yaml, images/ and labels/.")
+    ],
     recipe: Annotated[
         str | None,
         typer.Option(help=f"smoke, cpu, production or a TOML file.  [default: {DEFAULT_RECIPE}]"),

@@ -70,15 +70,18 @@ def load_dataset(folder: Path, class_names: tuple[str, ...]) -> Dataset:
     description = _read_description(description_file)
     class_ids = _class_ids(description.get("names"), class_names, description_file)
     root = folder / str(description.get("path") or ".")
-    splits = {}
     for split in ("train", "val"):
         if not isinstance(description.get(split), str):
             raise DatasetError(
                 f"{description_file} names no folder '{split}'.",
                 f"Add a line such as `{split}: images/{split}`.",
             )
-        splits[split] = _read_split(root / description[split], class_ids)
-    return Dataset(folder, splits["train"], splits["val"], _scale_of_simulation(folder))
+    return Dataset(
+        folder=folder,
+        train=_read_split(root / description["train"], class_ids),
+        val=_read_split(root / description["val"], class_ids),
+        mm_per_px=_scale_of_simulation(folder),
+    )
 
 
 def read_labelled(path: Path) -> Image:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import platform
 import tempfile
 import time
@@ -20,17 +19,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from edge.backends.probe import processor_name
+from edge.backends.probe import available_cores, processor_name
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame
 from edge.config import EdgeConfig
-from edge.contract import Clahe, ModelContract
+from edge.contract import ModelContract
 from edge.errors import NoImagesError
 from edge.geometry import View, plan_views
 from edge.inspector import Inspector, batches
 from edge.latency import LatencyHistogram, StageClock
 from edge.pipeline import Limits, Pipeline
-from edge.preprocess import Preprocessor
+from edge.preprocess import Preprocessor, grey_enhancer
 from edge.run import open_model
 from edge.sinks.files import write_whole
 from edge.sinks.jsonlines import JsonLinesSink
@@ -82,13 +81,13 @@ class Benchmark:
     def after_idle(self, idle_s: float) -> dict[str, float]:
         """Wait, then time the first frame and the median of the next ten, in milliseconds."""
         inspector = Inspector(self._backend, self._contract, self._config.batch_tiles)
-        inspector.inspect(self._kept[0].image, self._kept[0].position)
+        inspector.inspect(self._kept[0].image, self._kept[0].mm_per_px_across)
         time.sleep(idle_s)
         times_ms = []
         for index in range(11):
             frame = self._kept[index % len(self._kept)]
             begin_s = time.perf_counter()
-            inspector.inspect(frame.image, frame.position)
+            inspector.inspect(frame.image, frame.mm_per_px_across)
             times_ms.append((time.perf_counter() - begin_s) * 1000)
         return {"idle_s": idle_s, "first_ms": times_ms[0], "next_p50_ms": float(np.median(times_ms[1:]))}
 
@@ -125,7 +124,7 @@ class Benchmark:
         description = self._backend.description
         return {
             "processor": processor_name(),
-            "cores": os.cpu_count(),
+            "cores": available_cores(),
             "runtime": description.runtime,
             "device": description.device,
             "precision": description.precision,
@@ -144,8 +143,7 @@ class Benchmark:
         return kept
 
     def _views(self, frame: Frame) -> list[tuple[View, ...]]:
-        scale = frame.position.mm_per_px_across if frame.position else None
-        views = plan_views(frame.image.shape[:2], self._contract, scale)
+        views = plan_views(frame.image.shape[:2], self._contract, frame.mm_per_px_across)
         return batches(views, self._config.batch_tiles)
 
     def _prepared(self, frame: Frame) -> list[NDArray[np.float32]]:
@@ -206,18 +204,16 @@ class BareOpenCv:
         height, width = contract.input_size_hw_px
         self._size_wh = (width, height)
         self._scale = contract.normalisation.scale
-        clahe = contract.enhancement if isinstance(contract.enhancement, Clahe) else Clahe()
-        self._clahe = cv2.createCLAHE(clahe.clip_limit, (clahe.grid_hw[1], clahe.grid_hw[0]))
+        self._enhance = grey_enhancer(contract.enhancement)
         self._channels = contract.channels
 
     def prepare(self, image: NDArray[np.uint8], view: View) -> NDArray[Any]:
         """Prepare one view: (1, C, h, w) float32. Colour is brought to grey first, unmeasured elsewhere."""
         cut = image[view.top_px : view.bottom_px, view.left_px : view.right_px]
         grey = cut if cut.ndim == 2 else cv2.cvtColor(cut, cv2.COLOR_BGR2GRAY)
-        enhanced = self._clahe.apply(cv2.resize(grey, self._size_wh))
-        if self._channels == 3:
-            enhanced = cv2.merge([enhanced] * 3)
-        return cv2.dnn.blobFromImage(enhanced, self._scale)
+        enhanced = self._enhance(np.asarray(cv2.resize(grey, self._size_wh), np.uint8))
+        blob_of = cv2.merge([enhanced] * 3) if self._channels == 3 else enhanced
+        return cv2.dnn.blobFromImage(blob_of, self._scale)
 
 
 def bench(

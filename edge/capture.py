@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
@@ -44,6 +45,7 @@ class Capture:
         self._queue: deque[Frame] = deque()
         self._changed = threading.Condition()
         self._ended = False
+        self._deadline_s: float | None = None
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._read_all, name="capture", daemon=True)
         self.dropped = 0
@@ -66,6 +68,10 @@ class Capture:
         if self._thread.is_alive():
             logger.warning("the camera %s does not come back from a read; left behind", self._camera.name)
 
+    def end_by(self, monotonic_s: float) -> None:
+        """Deliver no frame after this time, also if the camera never delivers another one."""
+        self._deadline_s = monotonic_s
+
     def frames(self) -> Iterator[Frame]:
         """Yield frames in the order of capture.
 
@@ -79,13 +85,17 @@ class Capture:
 
     def _next(self) -> Frame | None:
         with self._changed:
-            while not self._queue and not self._ended and not self._stop.is_set():
+            while not self._queue and not self._ended and not self._is_over():
                 self._changed.wait(0.2)
-            if self._stop.is_set() or not self._queue:
+            if self._is_over() or not self._queue:
                 return None
             frame = self._queue.popleft()
             self._changed.notify_all()
             return frame
+
+    def _is_over(self) -> bool:
+        late = self._deadline_s is not None and time.monotonic() >= self._deadline_s
+        return late or self._stop.is_set()
 
     def _read_all(self) -> None:
         try:

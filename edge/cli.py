@@ -140,15 +140,16 @@ def simulate(
     category: Annotated[list[str] | None, typer.Option(help="Repeat for several  [default: all]")] = None,
     defect_share: Annotated[float | None, typer.Option(help="Share of pictures with defects.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
+    taxonomy: Annotated[Path | None, typer.Option(help="Taxonomy file  [default: the shipped one]")] = None,
 ) -> None:
     """Write a data set of simulated cloth, in YOLO and COCO form, with exact truth."""
-    settings = {
-        name: value for name, value in locals().items() if name not in ("out", "difficulty", "category")
-    }
+    not_settings = ("out", "difficulty", "category", "taxonomy")
+    settings = {name: value for name, value in locals().items() if name not in not_settings}
     configure_logging()
     from edge.simulate import simulate_dataset
 
-    simulate_dataset(out, {**settings, "difficulties": difficulty or None, "categories": category or None})
+    settings |= {"difficulties": difficulty or None, "categories": category or None}
+    simulate_dataset(out, settings, taxonomy)
 
 
 def run_main() -> NoReturn:

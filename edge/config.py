@@ -1,7 +1,7 @@
 """Settings of the edge commands. Defaults stand here and nowhere else.
 
-Order: default < TOML file < environment (`LOOMSIGHT_CAMERA=1`) < flag (`--camera 1`). The keys of the file
-are the names of the flags with underscores.
+Order: default < TOML file < environment (`LOOMSIGHT_EDGE_CAMERA=1`) < flag (`--camera 1`).
+The keys of the file are the names of the flags with underscores.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edge.cameras.address import redact_credentials
 from edge.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -22,7 +23,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-ENVIRONMENT_PREFIX = "LOOMSIGHT_"
+ENVIRONMENT_PREFIX = "LOOMSIGHT_EDGE_"
 
 
 class EdgeConfig(BaseModel):
@@ -62,6 +63,10 @@ class EdgeConfig(BaseModel):
     summary: Path | None = None
     save_pictures: Path | None = None
     show: bool = False
+
+    def public(self) -> dict[str, Any]:
+        """Return the settings as plain values for a record, without a password in the camera's address."""
+        return self.model_dump(mode="json") | {"camera": redact_credentials(self.camera)}
 
 
 def load_config(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> EdgeConfig:
@@ -124,7 +129,7 @@ def _check(source: str, values: Mapping[str, Any]) -> None:
             permitted = ", ".join(EdgeConfig.model_fields)
             raise ConfigError(f"{source}: unknown key '{key}'.", f"Permitted: {permitted}.") from error
         raise ConfigError(
-            f"{source}: {key} = {first['input']!r}: {first['msg']}.", "See docs/edge-run.md."
+            f"{source}: {key} = {first['input']!r}: {first['msg']}.", "Run edge-run --help."
         ) from error
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from edge.backends.probe import nvidia_gpu_present, processor_features, processor_name
@@ -51,9 +52,9 @@ def examine() -> list[Finding]:
         _opencv,
         _onnxruntime,
         _gpu,
-        lambda: _runtime("tensorrt", "tensorrt", "inference on NVIDIA GPUs"),
-        lambda: _runtime("openvino", "openvino", "the fastest inference on Intel CPUs"),
-        lambda: _runtime("pypylon", "basler", "Basler cameras"),
+        lambda: _not_yet_used("tensorrt"),
+        lambda: _not_yet_used("openvino"),
+        lambda: _not_yet_used("pypylon"),
         _cameras,
         _model,
     )
@@ -74,7 +75,7 @@ def print_report(as_json: bool) -> bool:
         colours = {"ok": "green", "lacking": "yellow", "broken": "red"}
         for finding in findings:
             verdict = f"[{colours[finding.verdict]}]{finding.verdict}[/]"
-            table.add_row(finding.name, verdict, finding.detail, finding.cure)
+            table.add_row(finding.name, verdict, escape(finding.detail), escape(finding.cure))
         Console().print(table)
     return all(finding.verdict != "broken" for finding in findings)
 
@@ -141,13 +142,13 @@ def _gpu() -> Finding:
     return Finding("NVIDIA GPU", "ok", answer.stdout.strip())
 
 
-def _runtime(package: str, extra: str, purpose: str) -> Finding:
+def _not_yet_used(package: str) -> Finding:
+    """Name the version of a package that has its place in the design but no code yet."""
     try:
-        return Finding(package, "ok", version(package))
+        detail = version(package)
     except PackageNotFoundError:
-        return Finding(
-            package, "lacking", "not installed", f"pip install 'loomsight[{extra}]' for {purpose}."
-        )
+        detail = "not installed"
+    return Finding(package, "ok", f"{detail}; this version of loomsight does not use it")
 
 
 def _cameras() -> Finding:
@@ -172,7 +173,7 @@ def _model() -> Finding:
     try:
         bundle = open_bundle(demo_bundle_path())
     except LoomsightError as error:
-        return Finding("demo bundle", "broken", error.problem, error.cure)
+        return Finding("demo bundle", "lacking", error.problem, error.cure)
     return Finding("demo bundle", "ok", f"{bundle.path}: digests hold")
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.backends.description import BackendDescription
-from edge.cameras.protocol import FramePosition
 from edge.contract import ModelContract
 from edge.decode import Decoder, merge_views
 from edge.detections import Detections
@@ -61,25 +60,25 @@ class Inspector:
         self._plan = lru_cache(maxsize=32)(self._plan_views)
         self.clock = clock or StageClock()
 
-    def inspect(self, image: Image, position: FramePosition | None = None) -> Detections:
+    def inspect(self, image: Image, mm_per_px: float | None = None) -> Detections:
         """Find the defects of one frame.
 
         Args:
             image: (H, W) grey or (H, W, 3) BGR, uint8, of any size.
-            position: gives the scale on the cloth; None: pixels are taken as they are.
+            mm_per_px: scale on the cloth; None: pixels are taken as they are.
         Returns:
             Detections in pixels of the frame, by falling score.
         """
-        views = self._plan(image.shape[:2], _scale_of(position))
+        views = self._plan(image.shape[:2], mm_per_px)
         parts: list[Detections] = []
         for batch_views in batches(views, self._batch_tiles):
             parts += self._inspect_batch(image, batch_views)
         with self.clock.stage("merge"):
             return merge_views(parts, views)
 
-    def warm_up(self, image_hw_px: tuple[int, int], position: FramePosition | None = None) -> None:
+    def warm_up(self, image_hw_px: tuple[int, int], mm_per_px: float | None = None) -> None:
         """Run every batch size that frames of this size lead to, once."""
-        views = self._plan(image_hw_px, _scale_of(position))
+        views = self._plan(image_hw_px, mm_per_px)
         for size in sorted({len(batch) for batch in batches(views, self._batch_tiles)}):
             self._backend.warm_up(size)
 
@@ -93,10 +92,6 @@ class Inspector:
 
     def _plan_views(self, frame_hw_px: tuple[int, int], mm_per_px: float | None) -> tuple[View, ...]:
         return plan_views(frame_hw_px, self._contract, mm_per_px)
-
-
-def _scale_of(position: FramePosition | None) -> float | None:
-    return position.mm_per_px_across if position else None
 
 
 def batches(views: tuple[View, ...], most: int) -> list[tuple[View, ...]]:

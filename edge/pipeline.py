@@ -14,7 +14,7 @@ from edge.capture import Capture
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame
 from edge.detections import DetectionRecord, Detections
-from edge.errors import ConfigError, LoomsightError
+from edge.errors import ConfigError, ImageError, LoomsightError
 from edge.inspector import Inspector
 from edge.latency import LatencyHistogram
 from edge.sinks.protocol import Sink
@@ -105,13 +105,17 @@ class Pipeline:
         """
         try:
             with ExitStack() as stack:
-                for sink in self._sinks:
-                    stack.enter_context(sink)
                 stack.enter_context(self._camera)
+                for sink in self._sinks:  # after the camera: a missing one must not set records aside
+                    stack.enter_context(sink)
                 capture = Capture(self._camera, self._queue_frames, self.stop, self._inspector.clock)
+                if self._limits.seconds is not None:
+                    capture.end_by(time.monotonic() + self._limits.seconds)
                 self._inspect_all(stack.enter_context(capture))
         except LoomsightError as error:
             self.state.error = error
+        if self.state.error is None and self.state.unreadable:
+            self.state.error = self._unreadable_error()
         self.state.defects += self._merger.finish()
         return self.state
 
@@ -136,15 +140,15 @@ class Pipeline:
         if self._limits.metres is not None and frame.position is None:
             raise ConfigError(
                 f"The camera {self._camera.name} knows no position, so metres cannot limit the run.",
-                "Give --mm-per-px, or use --frames or --seconds.",
+                "Use --frames or --seconds; for a video or a folder, --mm-per-px also helps.",
             )
         begin_s = time.monotonic()
-        self._inspector.warm_up(frame.image.shape[:2], frame.position)
+        self._inspector.warm_up(frame.image.shape[:2], frame.mm_per_px_across)
         self.state.cold_start_ms = (time.monotonic() - begin_s) * 1000
 
     def _inspect(self, frame: Frame) -> None:
         begin_s = time.monotonic()
-        found = self._inspector.inspect(frame.image, frame.position)
+        found = self._inspector.inspect(frame.image, frame.mm_per_px_across)
         records = found.records(self._class_names)
         with self._inspector.clock.stage("write"):
             for sink in self._sinks:
@@ -171,9 +175,16 @@ class Pipeline:
             state.defects += self._merger.add(pieces, passed_m)
 
     def _count_lost(self, capture: Capture) -> None:
-        lost = capture.dropped + capture.unreadable
-        self.state.coverage.lost(lost - self.state.dropped - self.state.unreadable)
-        self.state.dropped, self.state.unreadable = capture.dropped, capture.unreadable
+        self.state.dropped = self.state.coverage.frames_dropped = capture.dropped
+        self.state.unreadable = self.state.coverage.frames_unreadable = capture.unreadable
+
+    def _unreadable_error(self) -> ImageError:
+        unreadable, inspected = self.state.unreadable, self.state.coverage.frames_inspected
+        return ImageError(
+            f"{unreadable} of {unreadable + inspected} pictures of {self._camera.name} could not be read; "
+            "the others were inspected.",
+            "Replace or remove the files named above.",
+        )
 
     def _limit_reached(self) -> bool:
         limits, state = self._limits, self.state

@@ -20,11 +20,11 @@ from edge.bundle import Bundle, demo_bundle_path, open_bundle
 from edge.cameras.choose import choose_camera
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
-from edge.errors import ConfigError, ImageError
+from edge.errors import ConfigError
 from edge.golden import check_golden
 from edge.inspector import Inspector
 from edge.live_view import LiveView
-from edge.pipeline import Limits, Pipeline, RunState
+from edge.pipeline import Limits, Pipeline
 from edge.sinks.files import check_writable, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.pictures import PictureSink
@@ -65,7 +65,8 @@ def run(config: EdgeConfig) -> dict[str, Any]:
     _write_summary(config, summary)
     if state.coverage.frames_inspected:
         print_summary(summary, Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120))
-    _raise_what_went_wrong(state, camera.name)
+    if state.error is not None:
+        raise state.error
     return summary
 
 
@@ -144,16 +145,6 @@ def _write_summary(config: EdgeConfig, summary: dict[str, Any]) -> None:
         logger.info("summary in %s", config.summary)
     if config.detections:
         beside = Path(f"{config.detections}.config.json")
-        write_whole(beside, config.model_dump_json(indent=1).encode() + b"\n")
+        set_aside(beside)
+        write_whole(beside, json.dumps(config.public(), indent=1).encode() + b"\n")
         logger.info("detections in %s", config.detections)
-
-
-def _raise_what_went_wrong(state: RunState, camera_name: str) -> None:
-    if state.error is not None:
-        raise state.error
-    if state.unreadable:
-        raise ImageError(
-            f"{state.unreadable} of {state.unreadable + state.coverage.frames_inspected} pictures of "
-            f"{camera_name} could not be read; the others were inspected.",
-            "Replace or remove the files named above.",
-        )

@@ -9,14 +9,16 @@ from rich.progress import Progress
 
 from edge.simulator.dataset import write_dataset
 from edge.simulator.dataset_options import DatasetOptions, parse_split, validated_dataset_options
+from edge.taxonomy import load_taxonomy
 
 
-def simulate_dataset(out: Path, settings: dict[str, object]) -> None:
+def simulate_dataset(out: Path, settings: dict[str, object], taxonomy_file: Path | None = None) -> None:
     """Write a data set with a progress bar, and say where it is.
 
     Args:
         out: folder that does not exist or is empty.
         settings: fields of `DatasetOptions`; None means not given. `split` is text.
+        taxonomy_file: of the mill; None for the shipped one.
     Raises:
         ConfigError: naming the setting that is wrong and what is permitted.
         OutputError: if the folder holds something or cannot be written.
@@ -25,10 +27,11 @@ def simulate_dataset(out: Path, settings: dict[str, object]) -> None:
     if "split" in given:
         given["split"] = parse_split(str(given["split"]))
     options: DatasetOptions = validated_dataset_options(given, "simulate")
+    taxonomy = load_taxonomy(taxonomy_file)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("weaving", total=options.images)
         summary = write_dataset(
-            out, options, on_progress=lambda done, _: progress.update(task, completed=done)
+            out, options, taxonomy, on_progress=lambda done, _: progress.update(task, completed=done)
         )
     console = Console()
     for split, count in summary.images.items():

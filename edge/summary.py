@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -53,9 +54,10 @@ def summarise(
     }
     if isinstance(camera, LoomCamera) and state.last_frame is not None:
         summary |= score_against_loom(camera, state)
+    summary["defects"] = [asdict(defect) for defect in state.defects]
     summary["stopped_on_request"] = state.stopped_on_request
     summary["error"] = str(state.error) if state.error else None
-    summary["config"] = config.model_dump(mode="json")
+    summary["config"] = config.public()
     return summary
 
 

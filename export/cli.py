@@ -14,7 +14,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="A best.pt made by distill.")],
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A best.pt made by distill.")],
     images: Annotated[
         Path, typer.Option(help="Folder of real pictures of cloth, to compare the models on.")
     ],

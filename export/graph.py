@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from distill.checkpoint import Detector, infer
+from distill.checkpoint import Detector, infer, traceable_copy
 
 
 class PortedDetector(nn.Module):
@@ -16,7 +16,7 @@ class PortedDetector(nn.Module):
 
     def __init__(self, detector: Detector) -> None:
         super().__init__()
-        self.module = detector.module
+        self.module = traceable_copy(detector.module)
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:

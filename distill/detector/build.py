@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from distill.detector.structure import DetectorStructure
 from distill.precision import Precision
-from distill.ultralytics_door import DetectionLoss, DetectionModel
+from distill.ultralytics_door import Detect, DetectionLoss, DetectionModel
 
 LOSS_GAINS = {"box": 7.5, "cls": 0.5, "dfl": 1.5}
 """Weights of the loss parts: ultralytics' defaults (cfg/default.yaml of 8.4)."""
@@ -39,6 +40,19 @@ def infer(module: nn.Module, images_nchw: Tensor) -> tuple[Tensor, Tensor]:
     predictions = module(images_nchw)[0].transpose(1, 2)
     centres, sides, scores = predictions[..., :2], predictions[..., 2:4], predictions[..., 4:]
     return torch.cat([centres - sides / 2, centres + sides / 2], dim=-1), scores
+
+
+def traceable_copy(module: nn.Module) -> nn.Module:
+    """Copy a detector for a tracer.
+
+    The head remembers the anchor points of the last input size. A tracer must see them computed, and what
+    it leaves there in their place must not reach a module that is still in use.
+    """
+    copy = deepcopy(module).eval()
+    for layer in copy.modules():
+        if isinstance(layer, Detect):
+            layer.shape = None
+    return copy
 
 
 class DetectionTask:

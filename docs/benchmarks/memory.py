@@ -1,4 +1,7 @@
-"""Watch the resident memory of a long edge-run: python docs/benchmarks/memory.py FRAMES OUT.json [EDGE-RUN FLAGS]."""
+"""Watch the resident memory of a long run.
+
+Usage: python docs/benchmarks/memory.py FRAMES OUT.json [EDGE-RUN FLAGS]
+"""
 
 from __future__ import annotations
 

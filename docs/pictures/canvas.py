@@ -27,13 +27,13 @@ def as_bgr(image: Image) -> Image:
 
 def enlarged(image: Image, factor: int) -> Image:
     """Repeat every pixel `factor` times, both ways: nothing is smoothed."""
-    return image.repeat(factor, axis=0).repeat(factor, axis=1)
+    return np.asarray(image.repeat(factor, axis=0).repeat(factor, axis=1), np.uint8)
 
 
 def boxed(image: Image, box_xyxy_px: tuple[int, int, int, int], reach_px: int = 8) -> Image:
     """Draw a rectangle around a place, `reach_px` away from it, on a copy."""
     left, top, right, bottom = box_xyxy_px
-    drawn = as_bgr(image).copy()
+    drawn: Image = as_bgr(image).copy()
     corners = (left - reach_px, top - reach_px), (right + reach_px, bottom + reach_px)
     cv2.rectangle(drawn, *corners, MARK, 1)
     return drawn

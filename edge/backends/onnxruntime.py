@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +15,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 from typing_extensions import Self
 
 from edge.backends.description import BackendDescription
-from edge.backends.probe import nvidia_gpu_present
+from edge.backends.probe import available_cores, nvidia_gpu_present
 from edge.contract import METADATA_KEY, ModelContract, contract_from_json
 from edge.errors import BackendError, ContractError, ModelError
 
@@ -54,7 +53,7 @@ class OnnxRuntimeBackend:
         model_path: the ONNX file.
         contract: what the caller is going to honour; it must be the one inside the file.
         providers: in order of preference; None for `PROVIDER_ORDER`.
-        threads: for one inference; None for as many as the box has cores.
+        threads: for one inference; None for as many as there are cores.
     Raises:
         ModelError: if the file is missing or is not an ONNX model.
         ContractError: if the file's contract or ports are not those of `contract`.
@@ -77,11 +76,13 @@ class OnnxRuntimeBackend:
                 "Copy the whole bundle again, or export it again.",
             )
         _check_ports(self._session, contract, model_path)
+        running_on = self._session.get_providers()
+        passed_over += [f"{name}: failed to start" for name in chosen if name not in running_on]
         self._ports = contract.outputs
         self._input_shape = (contract.channels, *contract.input_size_hw_px)
         self.description = BackendDescription(
             runtime=f"onnxruntime {ort.__version__}",
-            device=self._session.get_providers()[0],
+            device=running_on[0],
             precision="float32",
             passed_over=tuple(passed_over),
         )
@@ -148,7 +149,7 @@ def choose_providers(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def _open_session(model_path: Path, providers: list[str], threads: int | None) -> Any:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or os.cpu_count() or 1
+    options.intra_op_num_threads = threads or available_cores()
     options.log_severity_level = 4
     # Threads that spin between two inferences take the cores from capture and preprocessing.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

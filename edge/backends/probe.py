@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 
@@ -16,6 +17,13 @@ CPU_FEATURES = (
     "asimddp",
 )
 """Instruction sets that decide how fast a network runs, as Linux spells them."""
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use, which in a container can be fewer than the box has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def nvidia_gpu_present() -> bool:

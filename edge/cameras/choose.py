@@ -28,7 +28,7 @@ def choose_camera(source: str, mm_per_px: float | None = None, bit_depth: int = 
         return LoomCamera(parse_loom_options(source))
     if source.isdigit():
         return OpenCvCamera(int(source), mm_per_px, bit_depth)
-    if re.match(r"[a-z][a-z0-9+.-]*://", source):
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
         return OpenCvCamera(source, mm_per_px, bit_depth)
     path = Path(source)
     if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 from types import TracebackType
@@ -10,14 +9,10 @@ from types import TracebackType
 import cv2
 from typing_extensions import Self
 
+from edge.cameras.address import redact_credentials
 from edge.cameras.protocol import Frame, FramePosition
 from edge.errors import CameraLostError, CameraNotFoundError, FrameSizeError, NoImagesError
 from edge.image import image_from_array
-
-
-def redact_credentials(url: str) -> str:
-    """Hide user and password of a URL, for messages and logs."""
-    return re.sub(r"://[^/@]*@", "://***@", url)
 
 
 class OpenCvCamera:
@@ -80,7 +75,8 @@ class OpenCvCamera:
                 "Fix the camera's resolution and start again.",
             )
         self._shape = image.shape
-        frame = Frame(self._count, image, time.monotonic(), self._frame_name(), self._place(image.shape[0]))
+        place = self._place(image.shape[0])
+        frame = Frame(self._count, image, time.monotonic(), self._frame_name(), place, self._mm_per_px)
         self._count += 1
         return frame
 

@@ -38,6 +38,7 @@ class Frame:
         monotonic_s: `time.monotonic()` when the frame was complete.
         source: name of the file the frame came from, or of the camera.
         position: where on the roll the frame lies; None if the camera does not know.
+        mm_per_px: millimetres of cloth per column, for a camera that knows its scale but not its position.
     """
 
     frame_id: int
@@ -45,6 +46,12 @@ class Frame:
     monotonic_s: float
     source: str
     position: FramePosition | None = None
+    mm_per_px: float | None = None
+
+    @property
+    def mm_per_px_across(self) -> float | None:
+        """Millimetres of cloth per column; None if neither position nor scale is known."""
+        return self.position.mm_per_px_across if self.position else self.mm_per_px
 
 
 class Camera(Protocol):

@@ -14,9 +14,10 @@ class Coverage:
 
     def __init__(self) -> None:
         self.frames_inspected = 0
-        self.frames_lost = 0
+        self.frames_dropped = 0
+        self.frames_unreadable = 0
         self.metres_inspected = 0.0
-        self.gap_m = 0.0
+        self._jump_m = 0.0
         self._first_m: float | None = None
         self._reached_m = 0.0
 
@@ -29,13 +30,18 @@ class Coverage:
         end_m = start_m + frame.image.shape[0] * frame.position.mm_per_px_along / 1000
         if self._first_m is None:
             self._first_m = self._reached_m = start_m
-        self.gap_m += max(0.0, start_m - self._reached_m)
+        self._jump_m += max(0.0, start_m - self._reached_m)
         self.metres_inspected += max(0.0, end_m - max(start_m, self._reached_m))
         self._reached_m = max(self._reached_m, end_m)
 
-    def lost(self, frames: int = 1) -> None:
-        """Count frames that were captured but dropped, or could not be read."""
-        self.frames_lost += frames
+    @property
+    def gap_m(self) -> float:
+        """Metres that passed uninspected: jumps between positions, and pictures that could not be read.
+
+        A picture that cannot be read has no length; it is taken to be as long as the others on average.
+        """
+        mean_m = self.metres_inspected / self.frames_inspected if self.frames_inspected else 0.0
+        return self._jump_m + self.frames_unreadable * mean_m
 
     @property
     def knows_metres(self) -> bool:
@@ -48,5 +54,5 @@ class Coverage:
         if self.knows_metres:
             passed_m = self.metres_inspected + self.gap_m
             return self.metres_inspected / passed_m if passed_m else None
-        passed = self.frames_inspected + self.frames_lost
+        passed = self.frames_inspected + self.frames_dropped + self.frames_unreadable
         return self.frames_inspected / passed if passed else None

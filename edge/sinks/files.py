@@ -56,7 +56,7 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 
 
 def set_aside(path: Path) -> None:
-    """Rename a file of an earlier run to `name.1`, `name.2`, ..., so that a new run cannot overwrite it.
+    """Rename a file or folder of an earlier run to `name.1`, `name.2`, ...: a new run overwrites nothing.
 
     Raises:
         OutputError: if it cannot be renamed.

@@ -13,7 +13,7 @@ from typing_extensions import Self
 from edge.cameras.protocol import Frame
 from edge.detections import DetectionRecord
 from edge.image import Image
-from edge.sinks.files import cannot_write, write_whole
+from edge.sinks.files import cannot_write, set_aside, write_whole
 
 BOX_COLOURS_BGR: Final = ((66, 135, 245), (80, 200, 90), (70, 70, 235), (220, 160, 60), (200, 90, 200))
 
@@ -47,6 +47,8 @@ class PictureSink:
         self._folder = folder
 
     def __enter__(self) -> Self:
+        if self._folder.is_dir() and any(self._folder.iterdir()):
+            set_aside(self._folder)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -46,7 +46,7 @@ def test_match(ours, truth, right):
 
 
 def test_a_shifted_box_is_right_only_at_low_overlap():
-    right = match(found((0, 0.9, (0, 0, 10, 7))), found((0, 1, BOX)), IOU_THRESHOLDS)
+    right = match(found((0, 0.9, (0, 0, 10, 7.1))), found((0, 1, BOX)), IOU_THRESHOLDS)
     assert right[0].tolist() == [True] * 5 + [False] * 5
 
 

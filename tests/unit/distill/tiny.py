@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from distill.checkpoint import Checkpoint, weights_digest, write_checkpoint
 from distill.dataset import Dataset, load_dataset
@@ -69,8 +70,9 @@ def _picture(rng: np.random.Generator, number: int, names: list[str]):
 
 
 def _row(class_id, left, top, right, bottom) -> str:
-    centre_x, centre_y = (left + right) / 2 / WIDTH, (top + bottom) / 2 / HEIGHT
-    return f"{class_id} {centre_x:.6f} {centre_y:.6f} {(right - left) / WIDTH:.6f} {(bottom - top) / HEIGHT:.6f}"
+    centre = (left + right) / 2 / WIDTH, (top + bottom) / 2 / HEIGHT
+    shares = (*centre, (right - left) / WIDTH, (bottom - top) / HEIGHT)
+    return f"{class_id} " + " ".join(f"{share:.6f}" for share in shares)
 
 
 def tiny_dataset(folder: Path, **kwargs) -> Dataset:
@@ -82,12 +84,21 @@ def tiny_contract(recipe: Recipe | None = None):
 
 
 def untrained_checkpoint() -> Checkpoint:
-    """Build a checkpoint whose scores vary, so that there is something to compare."""
+    """Build a checkpoint that answers to its input, as a fresh network hardly does."""
+    torch.manual_seed(0)
     structure = DetectorStructure(scale="p", channels=1, classes=len(CLASSES))
-    module = build_module(structure)
+    module = build_module(structure).train()
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.momentum = 0.5
+    with torch.no_grad():
+        for _ in range(4):
+            module(torch.rand(8, 1, 64, 64))
     weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
-    for name in weights:  # raise the class biases: detections at working thresholds
-        if ".cv3." in name and name.endswith(".2.bias"):
+    for name in weights:
+        if name.endswith(".2.weight") and (".cv2." in name or ".cv3." in name):
+            weights[name] *= 10
+        if name.endswith(".2.bias") and ".cv3." in name:
             weights[name] += 6
     contract = tiny_contract().model_copy(update={"source_digest": weights_digest(weights)})
     return Checkpoint(structure, weights, contract)

@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
 from edge.cameras.folder import FolderCamera, read_picture
-from edge.cameras.opencv import OpenCvCamera, redact_credentials
+from edge.cameras.opencv import OpenCvCamera
 from edge.errors import CameraNotFoundError, ConfigError, ImageError, NoImagesError
 from edge.image import image_from_array
 from edge.simulator.camera import LoomCamera
@@ -149,5 +150,6 @@ def test_what_each_source_means(tmp_path):
 
 
 def test_redaction():
-    assert redact_credentials("rtsp://a:b@host/x?y=z@q") == "rtsp://***@host/x?y=z@q"
+    assert redact_credentials("rtsp://a:b@host/x") == "rtsp://***@host/x"
+    assert redact_credentials("rtsp://a:p@s/s@host/x") == "rtsp://***@host/x"
     assert redact_credentials("http://host/x") == "http://host/x"

@@ -11,14 +11,18 @@ from edge.errors import ConfigError
 def test_flag_over_environment_over_file_over_default(tmp_path):
     file = tmp_path / "edge.toml"
     file.write_text('camera = "file"\nqueue_frames = 9\nthreads = 3\n')
-    environment = {"LOOMSIGHT_CAMERA": "environment", "LOOMSIGHT_QUEUE_FRAMES": "8", "HOME": "/root"}
+    environment = {
+        "LOOMSIGHT_EDGE_CAMERA": "environment",
+        "LOOMSIGHT_EDGE_QUEUE_FRAMES": "8",
+        "HOME": "/root",
+    }
     config = load_config(file, environment, {"camera": "flag", "frames": None})
     assert (config.camera, config.queue_frames, config.threads) == ("flag", 8, 3)
     assert config.frames is EdgeConfig().frames
 
 
 def test_tables_in_the_environment():
-    config = load_config(None, {"LOOMSIGHT_SCORE_THRESHOLDS": '{"drop": 0.7}'}, {})
+    config = load_config(None, {"LOOMSIGHT_EDGE_SCORE_THRESHOLDS": '{"drop": 0.7}'}, {})
     assert config.score_thresholds == {"drop": 0.7}
 
 
@@ -44,7 +48,7 @@ def test_a_wrong_setting_is_named_with_its_source(tmp_path, text, named):
 
 def test_wrong_environment_and_flag():
     with pytest.raises(ConfigError, match="the environment: unknown key 'camra'"):
-        load_config(None, {"LOOMSIGHT_CAMRA": "0"}, {})
+        load_config(None, {"LOOMSIGHT_EDGE_CAMRA": "0"}, {})
     with pytest.raises(ConfigError, match="the command line: frames = -1"):
         load_config(None, {}, {"frames": -1})
     with pytest.raises(ConfigError, match="Cannot read"):

@@ -41,9 +41,16 @@ def samples(place, detector):
     return load_samples(place / "data" / "images", detector.contract)
 
 
-@pytest.fixture
-def model(detector):
+@pytest.fixture(scope="module")
+def exported(detector):
     return onnx_model(detector, detector.contract)
+
+
+@pytest.fixture
+def model(exported):
+    copy = onnx.ModelProto()
+    copy.CopyFrom(exported)
+    return copy
 
 
 @pytest.fixture(scope="module")
@@ -88,12 +95,6 @@ def change_weight(model):
     largest = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
     values = numpy_helper.to_array(largest) * np.float32(1.05)
     largest.CopyFrom(numpy_helper.from_array(values, largest.name))
-
-
-def drop_activation(model):
-    """Take the sigmoid off the scores."""
-    node = next(n for n in model.graph.node if n.op_type == "Sigmoid" and "scores" in n.output)
-    node.op_type = "Identity"
 
 
 def swap_corners(model):

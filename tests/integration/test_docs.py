@@ -1,0 +1,271 @@
+"""The documentation keeps its word: links, commands, flags, settings, defaults, exit codes, pictures."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from pydantic import BaseModel
+
+import distill.cli
+import edge.cli
+import export.cli
+from distill.recipe import Augmentation, Recipe
+from edge import errors
+from edge.bundle import BundleManifest
+from edge.config import EdgeConfig
+from edge.contract import ModelContract
+from edge.simulator.dataset_options import DatasetOptions
+from edge.simulator.options import LoomOptions, parse_loom_options
+from edge.taxonomy import Taxonomy, load_taxonomy
+from edge.umbrella import COMMANDS
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+LARGEST_PICTURE_BYTES = 500_000
+
+APPS = {
+    "simulate": edge.cli.simulate_app,
+    "distill": distill.cli.app,
+    "export": export.cli.app,
+    "edge-run": edge.cli.run_app,
+    "edge-bench": edge.cli.bench_app,
+    "edge-doctor": edge.cli.doctor_app,
+}
+TOML_OF_PAGE = {
+    "edge-run.md": EdgeConfig,
+    "distill.md": Recipe,
+    "preprocessing.md": Recipe,
+    "taxonomy.md": Taxonomy,
+}
+
+
+def name_of(page):
+    return page.relative_to(ROOT).as_posix() if isinstance(page, Path) else str(page)
+
+
+def text_of(page):
+    return page.read_text(encoding="utf-8")
+
+
+def blocks(page, language):
+    """Return the fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text_of(page), re.MULTILINE | re.DOTALL)
+
+
+def rows(page, columns):
+    """Return the cells of every table row with at least so many columns."""
+    lines = [line for line in text_of(page).splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [row for row in cells if len(row) >= columns]
+
+
+def anchors(page):
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", text_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page):
+    prose = re.sub(r"^```.*?^```", "", text_of(page), flags=re.MULTILINE | re.DOTALL)
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+    assert not broken
+
+
+def flags_of(app):
+    """Return the flags of a Typer application."""
+    parameters = typer.main.get_command(app).params
+    return {flag for parameter in parameters for flag in parameter.opts} | {"--help"}
+
+
+def words_of(line):
+    """Split a command line; what follows # or a pipe is left out."""
+    words = shlex.split(line, comments=True)
+    return words[: words.index("|")] if "|" in words else words
+
+
+def commands(page):
+    """Yield (words) of each command line in the sh blocks of a page."""
+    for block in blocks(page, "sh"):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = words_of(line)
+            if words:
+                yield [words[0].removeprefix(".venv/bin/"), *words[1:]]
+
+
+def check_command(words):
+    """Check one command line against what exists; other programs are none of our business."""
+    if words[0] == "make":
+        targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
+        assert set(words[1:]) <= targets, words
+    elif words[0] == "python" and words[1].endswith(".py"):
+        assert (ROOT / words[1]).is_file(), words
+    elif words[0] == "loomsight" and words[1] not in {"--help", "--version"}:
+        assert words[1] in COMMANDS, words
+        check_flags(words[1], words[2:])
+    elif words[0] in APPS:
+        check_flags(words[0], words[1:])
+
+
+def check_flags(command, arguments):
+    given = {word.split("=")[0] for word in arguments if word.startswith("-")}
+    assert given <= flags_of(APPS[command]), (command, given - flags_of(APPS[command]))
+    for word in arguments:
+        if word.startswith("loom:"):
+            parse_loom_options(word)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_commands_and_flags_exist(page):
+    for words in commands(page):
+        check_command(words)
+
+
+def test_every_command_is_shown_on_its_page():
+    assert set(APPS) == set(COMMANDS)
+    for command in COMMANDS:
+        shown = [" ".join(words) for words in commands(DOCS / f"{command}.md")]
+        assert any(line.removeprefix("loomsight ").startswith(command) for line in shown), command
+
+
+@pytest.mark.parametrize("command", APPS)
+def test_every_flag_is_named_on_its_page(command):
+    text = text_of(DOCS / f"{command}.md")
+    spelled = {flag: flag.removeprefix("--").replace("-", "_") for flag in flags_of(APPS[command])}
+    unnamed = [
+        flag
+        for flag, key in spelled.items()
+        if flag.startswith("--") and flag != "--help" and f"`{flag}`" not in text and f"`{key}`" not in text
+    ]
+    assert not unnamed
+
+
+def shown(value):
+    """Return a default as the tables show it; None if it is not a plain value."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None or value in ((), {}):
+        return "—"
+    if isinstance(value, (int, float)):
+        return f"{value:g}"
+    if isinstance(value, tuple) and all(isinstance(part, int) for part in value):
+        return ", ".join(str(part) for part in value)
+    return value if isinstance(value, str) else None
+
+
+def table_of(page):
+    """Return key -> default of all tables whose first cell holds keys in backticks."""
+    return {
+        key: row[1]
+        for row in rows(page, 3)
+        for key in re.findall(r"`([a-z_0-9]+)`", row[0])
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("page", "model"),
+    [
+        ("edge-run.md", EdgeConfig),
+        ("edge-run.md", LoomOptions),
+        ("distill.md", Recipe),
+        ("distill.md", Augmentation),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_every_setting_and_its_default(page, model: type[BaseModel]):
+    table = table_of(DOCS / page)
+    assert set(model.model_fields) <= set(table)
+    if model is EdgeConfig:  # `mm_per_px` stands in the loom's table, too, with the loom's default
+        table = table_of_section(DOCS / page, "## Settings", "### The simulated loom")
+    for key, field in model.model_fields.items():
+        default = shown(field.default)
+        assert default is None or table[key] == default, key
+
+
+def table_of_section(page, begin, end):
+    """Return `table_of` for the part of a page between two headings."""
+    part = text_of(page).split(begin)[1].split(end)[0]
+    pattern = re.compile(r"^\| `([a-z_0-9]+)` \| ([^|]+?) \|", re.MULTILINE)
+    return dict(pattern.findall(part))
+
+
+def test_every_setting_of_a_data_set():
+    cells = {key for row in rows(DOCS / "simulate.md", 5) for key in re.findall(r"`(\w+)`", row[1])}
+    assert set(DatasetOptions.model_fields) == cells
+
+
+@pytest.mark.parametrize("model", [BundleManifest, ModelContract], ids=lambda model: model.__name__)
+def test_every_field_of_a_bundle(model):
+    text = text_of(DOCS / "export.md")
+    assert [key for key in model.model_fields if f"`{key}`" not in text] == []
+
+
+def test_the_table_of_exit_codes():
+    table = {
+        (int(row[0]), row[1])
+        for row in rows(DOCS / "edge-run.md", 4)
+        if row[0].isdigit() and row[1]
+    }  # fmt: skip
+    family = errors.LoomsightError.__subclasses__()
+    own = [error for error in family if error.__module__ == errors.__name__]
+    assert table == {(error.exit_code, error.__name__) for error in own}
+    assert len({error.exit_code for error in own}) == len(own)
+    assert f"| {errors.INTERRUPTED_EXIT_CODE} |" in text_of(DOCS / "edge-run.md")
+
+
+def test_the_table_of_kinds():
+    table = {tuple(row[:3]) for row in rows(DOCS / "taxonomy.md", 3)}
+    kinds = {(kind.phrase, kind.category, kind.parent) for kind in load_taxonomy().kinds}
+    assert kinds <= table
+    assert len(table - kinds) == 1  # the heading
+
+
+@pytest.mark.parametrize("page", TOML_OF_PAGE)
+def test_toml_examples_are_valid(page):
+    found = blocks(DOCS / page, "toml")
+    assert found
+    for block in found:
+        TOML_OF_PAGE[page].model_validate(tomllib.loads(block))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_json_examples_are_json(page):
+    for block in blocks(page, "json"):
+        for line in block.splitlines():
+            json.loads(line)
+
+
+def test_pictures_are_small():
+    suffixes = {".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp"}
+    pictures = [path for path in DOCS.rglob("*") if path.suffix.lower() in suffixes]
+    assert pictures
+    large = {path.name for path in pictures if path.stat().st_size >= LARGEST_PICTURE_BYTES}
+    assert not large
+
+
+def test_shipped_recipes_can_be_named():
+    from distill.recipe import SHIPPED_RECIPES, load_recipe
+
+    files = {path.stem for path in (ROOT / "distill" / "recipes").glob("*.toml")}
+    assert files == set(SHIPPED_RECIPES)
+    for name in SHIPPED_RECIPES:
+        load_recipe(name, {}, {})

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from edge.backends.onnxruntime import OnnxRuntimeBackend
+from edge.cameras.protocol import Frame, FramePosition
+from edge.errors import CameraLostError, ConfigError
+from edge.inspector import Inspector, batches
+from edge.pipeline import Limits, Pipeline
+from edge.sinks.jsonlines import JsonLinesSink
+from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
+
+
+class RollCamera:
+    """Deliver 64-line blocks of a dark roll with a bright yarn through all, then what it is told."""
+
+    name = "roll"
+    is_live = False
+
+    def __init__(self, blocks, then=None):
+        self._blocks = blocks
+        self._then = then
+        self._count = 0
+        self.is_open = False
+
+    def __enter__(self):
+        self.is_open = True
+        return self
+
+    def __exit__(self, *_):
+        self.is_open = False
+
+    def read(self):
+        if self._count == self._blocks:
+            if self._then:
+                raise self._then
+            return None
+        image = np.zeros((64, 100), np.uint8)
+        image[:, 40:48] = 255
+        position = FramePosition(self._count * 0.064, 1.0, 1.0, left_selvedge_px=10)
+        frame = Frame(self._count, image, 0.0, self.name, position)
+        self._count += 1
+        return frame
+
+
+@pytest.fixture
+def inspector(tmp_path):
+    contract = bright_cell_contract()
+    path = write_bright_cell_model(tmp_path / "m.onnx", contract)
+    with OnnxRuntimeBackend(path, contract) as backend:
+        yield Inspector(backend, contract)
+
+
+def test_a_yarn_through_all_blocks_is_one_defect_in_metres(inspector):
+    camera = RollCamera(10)
+    state = Pipeline(camera, inspector, CLASSES).run()
+    assert state.error is None
+    assert not camera.is_open
+    (yarn,) = state.defects
+    assert (yarn.start_m, yarn.end_m) == (0.0, pytest.approx(0.64))
+    assert (yarn.left_mm, yarn.right_mm) == (pytest.approx(30, abs=6), pytest.approx(38, abs=6))
+    assert state.coverage.metres_inspected == pytest.approx(0.64)
+    assert state.cold_start_ms > 0
+
+
+def test_a_camera_that_vanishes_leaves_what_was_recorded(tmp_path, inspector):
+    camera = RollCamera(5, then=CameraLostError("The camera roll stopped.", "Plug it in."))
+    out = tmp_path / "out.jsonl"
+    state = Pipeline(camera, inspector, CLASSES, sinks=[JsonLinesSink(out)]).run()
+    assert isinstance(state.error, CameraLostError)
+    assert not camera.is_open
+    assert [json.loads(line)["frame_id"] for line in out.read_text().splitlines()] == list(range(5))
+    assert len(state.defects) == 1
+
+
+def test_a_programmers_mistake_is_not_swallowed_and_the_camera_is_released(inspector):
+    camera = RollCamera(5, then=ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        Pipeline(camera, inspector, CLASSES).run()
+    assert not camera.is_open
+
+
+@pytest.mark.parametrize(
+    ("limits", "frames"), [(Limits(frames=3), 3), (Limits(metres=0.2), 4), (Limits(seconds=1e-9), 1)]
+)
+def test_limits(inspector, limits, frames):
+    state = Pipeline(RollCamera(50), inspector, CLASSES, limits=limits).run()
+    assert state.coverage.frames_inspected == frames
+    assert not state.stopped_on_request
+
+
+def test_metres_without_a_position(inspector):
+    camera = RollCamera(3)
+    placed = camera.read
+    camera.read = lambda: (frame := placed()) and Frame(frame.frame_id, frame.image, 0.0, "roll")
+    state = Pipeline(camera, inspector, CLASSES, limits=Limits(metres=1)).run()
+    assert isinstance(state.error, ConfigError)
+
+
+@pytest.mark.parametrize(
+    ("views", "most", "sizes"), [(20, 16, [10, 10]), (7, 3, [3, 3, 1]), (1, 8, [1]), (8, 8, [8])]
+)
+def test_batches_are_even(views, most, sizes):
+    assert [len(batch) for batch in batches(tuple(range(views)), most)] == sizes
