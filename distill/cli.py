@@ -60,18 +60,20 @@ def distill(
     # Threads that spin while they wait are a disaster on cores shared with other work: a step took 2 to
     # 15 s instead of 0.65 s (measured). Read when torch loads its OpenMP, so it stands above the imports.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Here and not above: torch takes seconds to import, and --help should not need it at all.
+    # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
     from distill.dataset import load_dataset
-    from distill.finish import finish
-    from distill.precision import choose_device
-    from distill.progress import ConsoleListener
     from distill.run_folder import RunFolder
-    from distill.train import contract_for, train
 
     folder = RunFolder(out or Path("runs") / Path(recipe or DEFAULT_RECIPE).stem)
     settings = _recipe_of_run(folder, recipe, {"epochs": epochs, "seed": seed}, resume)
     classes = load_taxonomy(taxonomy)
     data = load_dataset(dataset, classes.classes)
+
+    from distill.finish import finish
+    from distill.precision import choose_device
+    from distill.progress import ConsoleListener
+    from distill.train import contract_for, train
+
     contract = contract_for(settings, classes, data.mm_per_px)
     chosen_device = choose_device(device.value)
     if not resume:
@@ -95,12 +97,14 @@ def _recipe_of_run(
         ConfigError: if a resumed run is asked to change.
         CheckpointError: if there is no run to resume.
     """
-    from distill.checkpoint import read_checkpoint
     from distill.recipe import Recipe, load_recipe
 
     if not resume:
         return load_recipe(recipe or DEFAULT_RECIPE, os.environ, flags)
     folder.open_existing()
+
+    from distill.checkpoint import read_checkpoint
+
     kept = Recipe.model_validate(read_checkpoint(folder.last).recipe)
     asked = load_recipe(recipe, os.environ, flags) if recipe else kept.model_copy(update=_given(flags))
     for key in Recipe.model_fields:

@@ -80,7 +80,7 @@ def test_the_loss_falls_on_one_batch(data):
     task = DetectionTask(module, choose_precision("float32", CPU))
     optimizer = torch.optim.AdamW(module.parameters(), lr=2e-3)
     losses = []
-    for _ in range(60):
+    for _ in range(40):
         parts = task.loss_parts(images, targets)
         loss = torch.stack(list(parts.values())).sum()
         optimizer.zero_grad()
