@@ -23,7 +23,7 @@ else:
 ENVIRONMENT_PREFIX = "LOOMSIGHT_DISTILL_"
 """LOOMSIGHT_DISTILL_EPOCHS=3 sets `epochs`; only plain values, not tables."""
 
-SHIPPED_RECIPES = ("smoke", "cpu", "production", "demo")
+SHIPPED_RECIPES = ("smoke", "cpu", "production", "demo", "article")
 
 Side = Annotated[int, Field(ge=32, multiple_of=32)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -135,6 +135,13 @@ def simulate(
     size_hw: Annotated[tuple[int, int] | None, typer.Option(help="Height and width in pixels.")] = None,
     mm_per_px: Annotated[float | None, typer.Option(help="Millimetres of cloth per pixel.")] = None,
     weave: Annotated[str | None, typer.Option(help="plain, twill or satin  [default: all]")] = None,
+    warp_pitch_px: Annotated[float | None, typer.Option(help="Pixels per end  [default: any]")] = None,
+    weft_pitch_px: Annotated[float | None, typer.Option(help="Pixels per pick  [default: any]")] = None,
+    mean_grey: Annotated[float | None, typer.Option(help="Brightness of the cloth  [default: any]")] = None,
+    article_share: Annotated[
+        float | None,
+        typer.Option(help="Share of pictures with that weave, pitch and grey; others are free."),
+    ] = None,
     colour: Annotated[bool | None, typer.Option("--colour", help="Coloured cloth.")] = None,
     difficulty: Annotated[list[str] | None, typer.Option(help="Repeat for several  [default: all]")] = None,
     category: Annotated[list[str] | None, typer.Option(help="Repeat for several  [default: all]")] = None,
@@ -143,8 +150,9 @@ def simulate(
     taxonomy: Annotated[Path | None, typer.Option(help="Taxonomy file  [default: the shipped one]")] = None,
 ) -> None:
     """Write a data set of simulated cloth, in YOLO and COCO form, with exact truth."""
-    not_settings = ("out", "difficulty", "category", "taxonomy")
-    settings = {name: value for name, value in locals().items() if name not in not_settings}
+    settings = dict(locals())
+    for name in ("out", "difficulty", "category", "taxonomy"):
+        del settings[name]
     configure_logging()
     from edge.simulate import simulate_dataset
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from edge.cameras.protocol import Camera, Frame
 from edge.capture import Capture
 from edge.cloth.coverage import Coverage
-from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame
+from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame, on_cloth
 from edge.detections import DetectionRecord, Detections
 from edge.errors import ConfigError, ImageError, LoomsightError
 from edge.inspector import Inspector
@@ -148,7 +148,7 @@ class Pipeline:
 
     def _inspect(self, frame: Frame) -> None:
         begin_s = time.monotonic()
-        found = self._inspector.inspect(frame.image, frame.mm_per_px_across)
+        found = on_cloth(self._inspector.inspect(frame.image, frame.mm_per_px_across), frame.position)
         records = found.records(self._class_names)
         with self._inspector.clock.stage("write"):
             for sink in self._sinks:

@@ -19,13 +19,15 @@ class FramePosition:
         along_m: metres from the start of the roll to the upper edge of the frame.
         mm_per_px_along: millimetres of cloth per image row.
         mm_per_px_across: millimetres of cloth per image column.
-        left_selvedge_px: column of the left edge of the cloth, frame pixels; None if not known.
+        left_selvedge_px, right_selvedge_px: columns of the edges of the cloth, frame pixels, outside the
+            frame where the edge is out of view; None if not known.
     """
 
     along_m: float
     mm_per_px_along: float
     mm_per_px_across: float
     left_selvedge_px: float | None = None
+    right_selvedge_px: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

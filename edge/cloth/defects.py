@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from edge.cameras.protocol import FramePosition
 from edge.detections import Detections
 
@@ -53,6 +55,19 @@ class ClothDefect:
             min(self.left_mm, other.left_mm),
             max(self.right_mm, other.right_mm),
         )
+
+
+def on_cloth(found: Detections, position: FramePosition | None) -> Detections:
+    """Keep the detections whose centre lies between the selvedges; all, where these are not known.
+
+    The bed beside the cloth has scratches and bright rails, and none of them is a defect.
+    """
+    if position is None:
+        return found
+    centres_px = found.boxes_xyxy_px[:, [0, 2]].mean(axis=1)
+    left = -np.inf if position.left_selvedge_px is None else position.left_selvedge_px
+    right = np.inf if position.right_selvedge_px is None else position.right_selvedge_px
+    return found.take((centres_px >= left) & (centres_px <= right))
 
 
 def cloth_from_frame(

@@ -139,6 +139,7 @@ class LoomCamera:
             mm_per_px_along=mm_per_px,
             mm_per_px_across=mm_per_px,
             left_selvedge_px=float(self.options.left_selvedge_px),
+            right_selvedge_px=float(self.options.right_selvedge_px),
         )
 
     def _keep_pace(self, last_line: int) -> None:

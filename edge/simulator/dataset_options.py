@@ -25,6 +25,12 @@ class DatasetOptions(BaseModel):
     size_hw: tuple[int, int] = Field((256, 1024), description="height and width, 128 to 8192 pixels")
     mm_per_px: float = Field(0.2, ge=0.02, le=2.0, description="0.02 to 2 millimetres")
     weave: Weave | None = Field(None, description="plain, twill or satin")
+    warp_pitch_px: float | None = Field(None, ge=2.5, le=16, description="2.5 to 16 pixels")
+    weft_pitch_px: float | None = Field(None, ge=2.5, le=16, description="2.5 to 16 pixels")
+    mean_grey: float | None = Field(None, ge=40, le=220, description="40 to 220 grey levels")
+    article_share: float = Field(
+        1.0, ge=0, le=1, description="0 to 1: share of pictures with that weave, pitch and grey"
+    )
     colour: bool = Field(False, description="true or false")
     categories: tuple[str, ...] = Field(
         CATEGORIES, min_length=1, description=f"any of {'+'.join(CATEGORIES)}"

@@ -16,6 +16,7 @@ from edge.simulator.truth import SeenDefect
 from edge.taxonomy import Taxonomy
 
 PICTURE_STREAM = 6
+ARTICLE_STREAM = 7
 SEED_BITS = 32
 """Picture seeds lie above 2**32, so that no roll with a small seed looks like a training picture."""
 
@@ -132,7 +133,7 @@ def _loom_options(
         seed=seed,
         width_px=width,
         mm_per_px=options.mm_per_px,
-        weave=options.weave,
+        **_article(options, seed),
         colour=options.colour,
         categories=options.categories,
         difficulties=options.difficulties,
@@ -141,6 +142,13 @@ def _loom_options(
         bed_right_mm=float(out_of_view_mm[1]),
         texture_lines=max(PICTURE_TEXTURE_LINES, min(height + 1, 4096)),
     )
+
+
+def _article(options: DatasetOptions, seed: int) -> dict[str, Any]:
+    """Give the cloth that the data set asks for, to its share of the pictures; the others are free."""
+    if np.random.default_rng([seed, ARTICLE_STREAM]).random() >= options.article_share:
+        return {}
+    return options.model_dump(include={"weave", "warp_pitch_px", "weft_pitch_px", "mean_grey"})
 
 
 def _aim(loom: Loom, lines: int, rng: np.random.Generator) -> int:

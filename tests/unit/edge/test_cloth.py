@@ -5,7 +5,7 @@ import pytest
 
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage
-from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame
+from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame, on_cloth
 from edge.detections import Detections
 
 
@@ -23,6 +23,14 @@ def test_pixels_become_metres_and_millimetres_from_the_selvedge():
     position = FramePosition(2.0, mm_per_px_along=0.5, mm_per_px_across=0.2, left_selvedge_px=20)
     (placed,) = cloth_from_frame(found, position, ("a", "b"))
     assert placed == ClothDefect("b", 0.5, 2.005, 2.03, 2.0, 4.0)
+
+
+def test_what_lies_beside_the_cloth_is_no_defect():
+    boxes = np.array([[0, 0, 8, 8], [10, 0, 30, 8], [90, 0, 96, 8]], np.float32)
+    found = Detections(boxes, np.full(3, 0.5, np.float32), np.zeros(3, np.int64))
+    position = FramePosition(0.0, 1.0, 1.0, left_selvedge_px=12, right_selvedge_px=90)
+    assert on_cloth(found, position).boxes_xyxy_px.tolist() == [[10, 0, 30, 8]]
+    assert len(on_cloth(found, FramePosition(0.0, 1.0, 1.0))) == len(on_cloth(found, None)) == 3
 
 
 def test_a_broken_end_over_many_blocks_is_one_growing_defect():

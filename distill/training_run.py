@@ -1,0 +1,208 @@
+"""A training run in memory: what it consists of, and its way to `last.pt` and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from distill.checkpoint import (
+    Checkpoint,
+    load_detector,
+    read_checkpoint,
+    weights_digest,
+    write_checkpoint,
+)
+from distill.dataset import Dataset, LabelledPicture
+from distill.detector.build import DetectionTask, build_module
+from distill.detector.structure import DetectorStructure
+from distill.evaluate import Metrics
+from distill.precision import choose_precision
+from distill.recipe import Recipe
+from distill.run_folder import RunFolder
+from distill.schedule import Schedule, schedule_of
+from distill.tiles import TilePlan
+from distill.ultralytics_door import ModelEMA
+from edge.contract import ModelContract
+from edge.errors import CheckpointError, DatasetError
+
+
+@dataclass
+class TrainingState:
+    """Say where training stands: `batch` steps of `epoch` are done."""
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    elapsed_s: float = 0.0
+    loss_sums: dict[str, float] = field(default_factory=dict)
+    best_fitness: float = -1.0
+    best_epoch: int = -1
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """Hold everything that training works with."""
+
+    recipe: Recipe
+    folder: RunFolder
+    device: torch.device
+    structure: DetectorStructure
+    contract: ModelContract
+    train_plan: TilePlan
+    val_plan: TilePlan
+    dataset_digest: str
+    module: nn.Module
+    task: DetectionTask
+    average: Any
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    schedule: Schedule
+    state: TrainingState
+
+
+def prepare_run(
+    dataset: Dataset, contract: ModelContract, recipe: Recipe, folder: RunFolder, device: torch.device
+) -> TrainingRun:
+    """Build a run that stands at its beginning.
+
+    Raises:
+        DatasetError: if a picture is damaged.
+        ConfigError: if the recipe asks for a precision that the device does not have.
+    """
+    torch.manual_seed(recipe.seed)
+    plans = [
+        TilePlan(pictures, contract, dataset.mm_per_px, recipe.cache_mb // 2)
+        for pictures in (dataset.train, dataset.val)
+    ]
+    structure = DetectorStructure(
+        scale=recipe.scale, channels=1 if contract.channels == 1 else 3, classes=len(contract.class_names)
+    )
+    module = build_module(structure).to(device).to(memory_format=torch.channels_last)
+    precision = choose_precision(recipe.precision, device)
+    order = plans[0].epoch_order(0, recipe.seed, recipe.empty_tile_share)
+    return TrainingRun(
+        recipe=recipe,
+        folder=folder,
+        device=device,
+        structure=structure,
+        contract=contract,
+        train_plan=plans[0],
+        val_plan=plans[1],
+        dataset_digest=_dataset_digest(dataset.train + dataset.val),
+        module=module,
+        task=DetectionTask(module, precision),
+        average=ModelEMA(module, decay=recipe.ema_decay, tau=recipe.ema_warmup_steps),
+        optimizer=_optimizer(module, recipe),
+        scaler=precision.gradient_scaler(),
+        schedule=schedule_of(recipe, steps_per_epoch=-(-len(order) // recipe.batch)),
+        state=TrainingState(),
+    )
+
+
+def save_last(run: TrainingRun, metrics: Metrics | None = None) -> None:
+    """Write `last.pt`, from which the run can go on."""
+    write_checkpoint(run.folder.last, checkpoint_of(run, metrics, training=_training_state(run)))
+
+
+def checkpoint_of(run: TrainingRun, metrics: Metrics | None, training: dict[str, Any] | None) -> Checkpoint:
+    """Make a checkpoint of the moving average, with the thresholds that these metrics chose."""
+    weights = {name: tensor.float() if tensor.is_floating_point() else tensor
+               for name, tensor in run.average.ema.state_dict().items()}  # fmt: skip
+    thresholds = metrics.thresholds if metrics else run.contract.score_thresholds
+    contract = run.contract.model_copy(
+        update={"score_thresholds": thresholds, "source_digest": weights_digest(weights)}
+    )
+    summary = {"map50": metrics.map50, "map50_95": metrics.map50_95} if metrics else {}
+    return Checkpoint(
+        run.structure, weights, contract, run.recipe.model_dump(mode="json"), summary, training
+    )
+
+
+def _training_state(run: TrainingRun) -> dict[str, Any]:
+    state = run.state
+    return {
+        "epoch": state.epoch,
+        "batch": state.batch,
+        "step": state.step,
+        "elapsed_s": state.elapsed_s,
+        "loss_sums": dict(state.loss_sums),
+        "best_fitness": state.best_fitness,
+        "best_epoch": state.best_epoch,
+        "weights": run.module.state_dict(),
+        "average_updates": run.average.updates,
+        "optimizer": run.optimizer.state_dict(),
+        "scaler": run.scaler.state_dict(),
+        "dataset_digest": run.dataset_digest,
+    }
+
+
+def restore_run(run: TrainingRun) -> None:
+    """Take up training where `last.pt` left it.
+
+    Raises:
+        CheckpointError: if it is missing, damaged, or of another run.
+        DatasetError: if the data set is not the one the run was started with.
+    """
+    checkpoint = read_checkpoint(run.folder.last)
+    saved = checkpoint.training
+    if saved is None:
+        raise CheckpointError(f"{run.folder.last} holds no training state.", "Start a new run.")
+    try:
+        if saved["dataset_digest"] != run.dataset_digest:
+            raise DatasetError(
+                "The data set is not the one this run was started with.",
+                "Restore it, or start a new run with another --out.",
+            )
+        run.module.load_state_dict(saved["weights"])
+        run.average.ema.load_state_dict(dict(checkpoint.weights))
+        run.average.updates = saved["average_updates"]
+        run.optimizer.load_state_dict(saved["optimizer"])
+        run.scaler.load_state_dict(saved["scaler"])
+        for name in ("epoch", "batch", "step", "elapsed_s", "loss_sums", "best_fitness", "best_epoch"):
+            setattr(run.state, name, saved[name])
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{run.folder.last} does not fit this run: {str(error).splitlines()[0]}.", "Start a new run."
+        ) from error
+
+
+def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Build AdamW; biases and the scales of normalisation are not decayed."""
+    decayed = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
+    plain = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [
+        {"params": decayed, "weight_decay": recipe.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.999))
+
+
+def _dataset_digest(pictures: tuple[LabelledPicture, ...]) -> str:
+    """Return a sha256 over the names of the pictures and their labels."""
+    digest = hashlib.sha256()
+    for picture in pictures:
+        rows = [picture.boxes_share.round(6).tolist(), picture.class_ids.tolist()]
+        digest.update(f"{picture.path.parent.name}/{picture.path.name} {json.dumps(rows)}\n".encode())
+    return digest.hexdigest()
+
+
+def take_weights(run: TrainingRun, path: Path) -> None:
+    """Start from the weights of another run's checkpoint; everything else starts afresh.
+
+    Raises:
+        CheckpointError: if it cannot be read or is of another structure.
+    """
+    detector = load_detector(path)
+    if detector.checkpoint.structure != run.structure:
+        raise CheckpointError(
+            f"{path} is of another structure than this recipe asks for.",
+            f"Start from a checkpoint of scale {run.recipe.scale} with the same channels and classes.",
+        )
+    run.module.load_state_dict(detector.module.state_dict())
+    run.average.ema.load_state_dict(detector.module.state_dict())
