@@ -84,7 +84,7 @@ def test_a_programmers_mistake_is_not_swallowed_and_the_camera_is_released(inspe
 
 
 @pytest.mark.parametrize(
-    ("limits", "frames"), [(Limits(frames=3), 3), (Limits(metres=0.2), 4), (Limits(seconds=1e-9), 1)]
+    ("limits", "frames"), [(Limits(frames=3), 3), (Limits(metres=0.2), 4), (Limits(seconds=1e-9), 0)]
 )
 def test_limits(inspector, limits, frames):
     state = Pipeline(RollCamera(50), inspector, CLASSES, limits=limits).run()
