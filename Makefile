@@ -4,7 +4,8 @@ SHELL := /bin/bash
 .ONESHELL:
 .DEFAULT_GOAL := help
 
-UV := $(or $(shell command -v uv),.uv/bin/uv)
+# A uv that is on the PATH and works, or one of our own.
+UV := $(shell if uv --version >/dev/null 2>&1; then command -v uv; else echo .uv/bin/uv; fi)
 export UV_PROJECT_ENVIRONMENT := .venv
 RUN := .venv/bin
 WORKBENCH_STAMP := .venv/.workbench
@@ -77,12 +78,12 @@ $(RUN)/python -c "import cv2" 2>/dev/null || \
     "opencv-python-headless==$$($(RUN)/python -c 'import importlib.metadata as m; print(m.version("opencv-python"))')"
 endef
 
-.venv/.base: pyproject.toml uv.lock $(if $(shell command -v uv),,.uv/bin/uv)
+.venv/.base: pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
 	test -e $(WORKBENCH_STAMP) || $(UV) sync --frozen --quiet
 	$(ensure_opencv)
 	touch $@
 
-$(WORKBENCH_STAMP): pyproject.toml uv.lock $(if $(shell command -v uv),,.uv/bin/uv)
+$(WORKBENCH_STAMP): pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
 	$(UV) sync --frozen --quiet --group dev --extra workbench
 	$(ensure_opencv)
 	touch $@ .venv/.base

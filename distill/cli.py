@@ -60,9 +60,9 @@ def distill(
     saves last.pt; the same command with --resume goes on from there.
     """
     configure_logging(verbose)
-    # Threads that wait by spinning for long are a disaster on cores shared with other work: a step took 2 to
-    # 15 s; with this limit 0.7 s there and 0.33 s, as without it, on free cores (measured on two). Read when
-    # torch loads its OpenMP, so it stands above the imports.
+    # Threads that wait by spinning for long are a disaster on cores shared with other work: a step took
+    # 2 to 15 s there; with this limit it takes 0.7 s, and 0.33 s on free cores, as without it (measured
+    # on two cores). It is read when torch loads its OpenMP, so it stands above the imports.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
     from distill.dataset import load_dataset
