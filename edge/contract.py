@@ -6,12 +6,13 @@ here: a runtime that cannot honour a contract refuses to start.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
-from edge.errors import ContractError
+from edge.errors import ConfigError, ContractError
 
 CONTRACT_VERSION = 1
 """Raised by every change that an older runtime would misunderstand."""
@@ -121,6 +122,21 @@ class ModelContract(_Value):
     def channels(self) -> int:
         """Number of input channels."""
         return 1 if self.colour_order == "grey" else 3
+
+    def with_thresholds(self, score_thresholds: Mapping[str, float]) -> Self:
+        """Return this contract with other thresholds for the classes named.
+
+        Raises:
+            ConfigError: if a name is not one of its classes.
+        """
+        unknown = sorted(set(score_thresholds) - set(self.class_names))
+        if unknown:
+            raise ConfigError(
+                f"No class of this model: {', '.join(unknown)}.",
+                f"Its classes: {', '.join(self.class_names)}.",
+            )
+        merged = {**self.score_thresholds, **score_thresholds}
+        return self.model_copy(update={"score_thresholds": merged})
 
     @model_validator(mode="after")
     def _check_classes(self) -> Self:

@@ -20,7 +20,6 @@ from edge.bundle import Bundle, demo_bundle_path, open_bundle
 from edge.cameras.choose import choose_camera
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
-from edge.errors import ConfigError
 from edge.golden import check_golden
 from edge.inspector import Inspector
 from edge.live_view import LiveView
@@ -77,8 +76,8 @@ def open_model(config: EdgeConfig, stack: ExitStack) -> tuple[OnnxRuntimeBackend
         ModelError, ContractError, BackendError: if the model cannot be vouched for.
     """
     bundle = open_bundle(config.model or demo_bundle_path())
-    contract = _with_thresholds(_contract_of(bundle), config.score_thresholds)
     as_published = _contract_of(bundle)
+    contract = as_published.with_thresholds(config.score_thresholds)
     backend = OnnxRuntimeBackend(bundle.model_path, as_published, config.providers or None, config.threads)
     stack.enter_context(backend)
     logger.info("model %s on %s", bundle.path, backend.description)
@@ -113,16 +112,6 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
 
 def _contract_of(bundle: Bundle) -> ModelContract:
     return bundle.manifest.contract if bundle.manifest else read_contract(bundle.model_path)
-
-
-def _with_thresholds(contract: ModelContract, thresholds: dict[str, float]) -> ModelContract:
-    unknown = sorted(set(thresholds) - set(contract.class_names))
-    if unknown:
-        raise ConfigError(
-            f"score_thresholds names no class of this model: {', '.join(unknown)}.",
-            f"Its classes: {', '.join(contract.class_names)}.",
-        )
-    return contract.model_copy(update={"score_thresholds": {**contract.score_thresholds, **thresholds}})
 
 
 def _sinks(config: EdgeConfig) -> list[Sink]:

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from edge.console import configure_logging, run_command
+from edge.errors import ConfigError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -19,6 +20,10 @@ def export(
         Path, typer.Option(help="Folder of real pictures of cloth, to compare the models on.")
     ],
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(help="class=score in place of what training chose; repeat for several classes."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle at --out.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log more.")] = False,
 ) -> None:
@@ -30,7 +35,8 @@ def export(
     configure_logging(verbose)
     from export.publish import export_bundle  # here, so that --help needs no torch
 
-    published = export_bundle(checkpoint, images, out, overwrite=overwrite)
+    thresholds = parse_thresholds(threshold or [])
+    published = export_bundle(checkpoint, images, out, score_thresholds=thresholds, overwrite=overwrite)
     parity, latency = published.parity, published.row.latency
     typer.echo(f"bundle     {published.bundle}")
     typer.echo(f"scorecard  {published.scorecard}")
@@ -43,6 +49,24 @@ def export(
             f"latency    p50 {latency.p50_ms:.1f} ms, p99 {latency.p99_ms:.1f} ms "
             f"({latency.runtime}, {latency.device}, {latency.precision}, batch {latency.batch})"
         )
+
+
+def parse_thresholds(texts: list[str]) -> dict[str, float]:
+    """Read `class=score` pairs.
+
+    Raises:
+        ConfigError: if one is not of that form or its score is outside 0..1.
+    """
+    thresholds = {}
+    for text in texts:
+        name, _, score = text.partition("=")
+        try:
+            thresholds[name] = float(score)
+        except ValueError:
+            thresholds[name] = -1.0
+        if not 0 <= thresholds[name] <= 1:
+            raise ConfigError(f"--threshold {text} is not a class and a score.", "Write drop=0.4, 0 to 1.")
+    return thresholds
 
 
 def main() -> NoReturn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,7 +42,12 @@ class Published:
 
 
 def export_bundle(
-    checkpoint: Path, images: Path, destination: Path, *, overwrite: bool = False
+    checkpoint: Path,
+    images: Path,
+    destination: Path,
+    *,
+    score_thresholds: Mapping[str, float] | None = None,
+    overwrite: bool = False,
 ) -> Published:
     """Export a checkpoint and publish it as a bundle; on any error nothing is published.
 
@@ -50,8 +55,10 @@ def export_bundle(
         checkpoint: written by `distill`.
         images: folder of real pictures of cloth, for parity and for the golden pictures.
         destination: folder of the bundle.
+        score_thresholds: per class, in place of those that training chose; None or empty for none.
         overwrite: replace a bundle that stands there.
     Raises:
+        ConfigError: if `score_thresholds` names no class of the model.
         CheckpointError: if the checkpoint cannot be used.
         NoImagesError: if there are too few pictures.
         ParityError: if the exported model does not give what the checkpoint gives.
@@ -60,7 +67,9 @@ def export_bundle(
     if destination.exists() and not overwrite:
         raise OutputError(f"{destination} exists already.", "Choose another name or add --overwrite.")
     detector = load_detector(checkpoint)
-    contract = detector.contract.model_copy(update={"source_digest": detector.file_digest})
+    contract = detector.contract.with_thresholds(score_thresholds or {}).model_copy(
+        update={"source_digest": detector.file_digest}
+    )
     samples = load_samples(images, contract)
     with staging_folder(destination) as staged:
         model_path = staged / MODEL_NAME

@@ -14,13 +14,13 @@ from edge.simulator.weave import Plane
 
 CONTRAST_RANGES: dict[Difficulty, tuple[float, float]] = {
     "obvious": (9.0, 13.0),
-    "clear": (5.5, 8.0),
-    "subtle": (3.4, 4.4),
+    "clear": (6.5, 8.5),
+    "subtle": (4.5, 5.5),
     "barely visible": (1.0, 1.5),
 }
 """Strength of a small defect over the standard deviation of clean cloth, both blurred over one yarn.
 
-Clean cloth itself has specks of three to four deviations somewhere in every picture, so a small
+Clean cloth itself has specks of two to three deviations somewhere in every picture, so a small
 defect that is to be seen has to reach beyond them.
 """
 

@@ -21,7 +21,8 @@ class TruthScore:
 
     Attributes:
         planted, found, missed: defects of the grades that count.
-        false: found defects that touch no planted one of their class, of whatever grade.
+        named_right: those found of which a report had the right class.
+        false: reports that touch no planted defect, of whatever grade.
         by_difficulty: grade -> (planted, found).
         by_category: category -> (planted, found), of the grades that count.
     """
@@ -29,6 +30,7 @@ class TruthScore:
     planted: int
     found: int
     missed: int
+    named_right: int
     false: int
     by_difficulty: dict[str, tuple[int, int]]
     by_category: dict[str, tuple[int, int]]
@@ -50,6 +52,7 @@ class TruthScore:
             "planted": self.planted,
             "found": self.found,
             "missed": self.missed,
+            "named_right": self.named_right,
             "false": self.false,
             "recall": None if self.recall is None else round(self.recall, 4),
             "precision": None if self.precision is None else round(self.precision, 4),
@@ -61,10 +64,11 @@ class TruthScore:
 def score_found(
     planted: Sequence[PlantedDefect], found: Sequence[ClothDefect], reached_m: float = inf
 ) -> TruthScore:
-    """Match found defects to planted ones by class and place.
+    """Match found defects to planted ones by place.
 
-    A planted defect counts as found if a found defect of its class touches it on the roll. A found defect
-    that touches no planted one of its class is a false alarm.
+    A planted defect counts as found if a report touches it on the roll, whatever its class: a person is
+    led to the place either way. How many reports had the right class is counted beside it. A report that
+    touches no planted defect is a false alarm.
 
     Args:
         planted: at least all that touches what passed the camera.
@@ -73,10 +77,12 @@ def score_found(
     """
     by_place = _ByPlace(planted)
     hit: set[int] = set()
+    named: set[int] = set()
     false = 0
     for defect in found:
         touched = by_place.touching(defect)
         hit.update(touched)
+        named.update(number for number, class_name in touched.items() if class_name == defect.class_name)
         false += not touched
     passed = [truth for truth in planted if truth.along_m[1] <= reached_m]
     counted = [truth for truth in passed if truth.difficulty in COUNTED]
@@ -85,6 +91,7 @@ def score_found(
         planted=len(counted),
         found=met,
         missed=len(counted) - met,
+        named_right=sum(truth.defect_id in named for truth in counted),
         false=false,
         by_difficulty={
             grade: _planted_and_found([t for t in passed if t.difficulty == grade], hit)
@@ -107,13 +114,13 @@ class _ByPlace:
             for metre in range(int(place.start_m) - 1, int(place.end_m) + 2):
                 self._bins.setdefault(metre, []).append((truth.defect_id, place))
 
-    def touching(self, defect: ClothDefect) -> set[int]:
-        """Return the ids of planted defects of its class that a found one touches."""
+    def touching(self, defect: ClothDefect) -> dict[int, str]:
+        """Return the planted defects that a found one touches: id -> class."""
         return {
-            defect_id
+            defect_id: place.class_name
             for metre in range(int(defect.start_m), int(defect.end_m) + 1)
             for defect_id, place in self._bins.get(metre, [])
-            if place.class_name == defect.class_name and place.touches(defect)
+            if place.touches(defect)
         }
 
 

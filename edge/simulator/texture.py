@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from edge.image import Image
+from edge.simulator.evenness import evened
 from edge.simulator.options import LoomOptions
 from edge.simulator.style import ClothStyle
 from edge.simulator.weave import Plane, as_plane, smooth_noise, weave_texture
@@ -61,6 +62,7 @@ def _draw_cloth(
     woven = weave_texture(style, size_hw, rng)
     relief = woven.relief * np.float32(style.contrast)
     relief += style.hairiness * _fibres(rng, size_hw)
+    relief = evened(relief, min(style.warp_pitch_px, style.weft_pitch_px))
     relief += _streaks(style, size_hw[1], rng)[None, :]
     _weave_selvedges(options, style, relief, rng)
     return relief, woven.warp_share
