@@ -61,6 +61,9 @@ def edge_run(
         int | None,
         typer.Option(help="Frames that may wait for inspection."),
     ] = None,
+    selvedge_margin_mm: Annotated[
+        float | None, typer.Option(help="Report nothing nearer to a known selvedge.")
+    ] = None,
     batch_tiles: BatchFlag = None,
     threads: ThreadsFlag = None,
     verbose: VerboseFlag = False,

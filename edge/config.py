@@ -36,6 +36,7 @@ class EdgeConfig(BaseModel):
         bit_depth: significant bits of a camera or picture that delivers 16-bit values.
         frames, seconds, metres: end after that much; None for no limit.
         queue_frames: frames that may wait between capture and inspection.
+        selvedge_margin_mm: nearer to a known selvedge nothing is reported: its cords look like broken ends.
         batch_tiles: most tiles given to the network at once.
         providers: inference providers in order of preference; empty for the built-in order.
         threads: of one inference; None for the number of cores.
@@ -55,6 +56,7 @@ class EdgeConfig(BaseModel):
     seconds: float | None = Field(default=None, gt=0)
     metres: float | None = Field(default=None, gt=0)
     queue_frames: int = Field(default=4, ge=1, le=1024)
+    selvedge_margin_mm: float = Field(default=10.0, ge=0, le=1000)
     batch_tiles: int = Field(default=16, ge=1, le=256)
     providers: tuple[str, ...] = ()
     threads: int | None = Field(default=None, ge=1)

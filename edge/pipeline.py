@@ -72,6 +72,7 @@ class Pipeline:
         sinks: take the result of each frame, in this order; not yet entered.
         limits: when to end by itself.
         queue_frames: frames that may wait between capture and inspection.
+        selvedge_margin_mm: nearer to a known selvedge nothing is reported.
         observe: called after each frame.
     """
 
@@ -84,6 +85,7 @@ class Pipeline:
         sinks: Sequence[Sink] = (),
         limits: Limits | None = None,
         queue_frames: int = 4,
+        selvedge_margin_mm: float = 0.0,
         observe: Observer | None = None,
     ) -> None:
         self._camera = camera
@@ -92,6 +94,7 @@ class Pipeline:
         self._sinks = sinks
         self._limits = limits or Limits()
         self._queue_frames = queue_frames
+        self._selvedge_margin_mm = selvedge_margin_mm
         self._observe = observe
         self._merger = DefectMerger()
         self.stop = threading.Event()
@@ -148,7 +151,8 @@ class Pipeline:
 
     def _inspect(self, frame: Frame) -> None:
         begin_s = time.monotonic()
-        found = on_cloth(self._inspector.inspect(frame.image, frame.mm_per_px_across), frame.position)
+        everywhere = self._inspector.inspect(frame.image, frame.mm_per_px_across)
+        found = on_cloth(everywhere, frame.position, self._selvedge_margin_mm)
         records = found.records(self._class_names)
         with self._inspector.clock.stage("write"):
             for sink in self._sinks:

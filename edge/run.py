@@ -55,6 +55,7 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             sinks=_sinks(config),
             limits=Limits(config.frames, config.seconds, config.metres),
             queue_frames=config.queue_frames,
+            selvedge_margin_mm=config.selvedge_margin_mm,
             observe=view.update,
         )
         with stopped_by_signals(pipeline.stop):

@@ -57,16 +57,23 @@ class ClothDefect:
         )
 
 
-def on_cloth(found: Detections, position: FramePosition | None) -> Detections:
+def on_cloth(found: Detections, position: FramePosition | None, margin_mm: float = 0.0) -> Detections:
     """Keep the detections whose centre lies between the selvedges; all, where these are not known.
 
-    The bed beside the cloth has scratches and bright rails, and none of them is a defect.
+    The bed beside the cloth has scratches and bright rails, and none of them is a defect. The selvedge
+    itself has cords that look like broken ends, and is cut off or not graded.
+
+    Args:
+        found: boxes in frame pixels.
+        position: of the frame.
+        margin_mm: width of the selvedge, on both sides, in which nothing is reported.
     """
     if position is None:
         return found
     centres_px = found.boxes_xyxy_px[:, [0, 2]].mean(axis=1)
-    left = -np.inf if position.left_selvedge_px is None else position.left_selvedge_px
-    right = np.inf if position.right_selvedge_px is None else position.right_selvedge_px
+    margin_px = margin_mm / position.mm_per_px_across
+    left = -np.inf if position.left_selvedge_px is None else position.left_selvedge_px + margin_px
+    right = np.inf if position.right_selvedge_px is None else position.right_selvedge_px - margin_px
     return found.take((centres_px >= left) & (centres_px <= right))
 
 
