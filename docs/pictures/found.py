@@ -49,6 +49,6 @@ def best_frame(inspector: Inspector, contract: ModelContract) -> tuple[Frame, li
             frame = camera.read()
             if frame is None:
                 break
-            found = inspector.inspect(frame.image, frame.position)
+            found = inspector.inspect(frame.image, frame.mm_per_px_across)
             inspected.append((frame, found.records(contract.class_names)))
     return max(inspected, key=lambda item: (len({r["label"] for r in item[1]}), len(item[1])))
