@@ -13,14 +13,14 @@ import numpy as np
 from edge.simulator.weave import Plane, as_plane
 
 FLECK_DEVIATIONS = 2.2
-"""Brightness, blurred over one yarn, stays within so many standard deviations. Subtle planted defects begin
+"""Brightness, blurred over one yarn, beyond so many deviations is taken back. Subtle planted defects begin
 at 4.5 (`patch.CONTRAST_RANGES`)."""
 
 WILD_DEVIATIONS = 1.5
-"""Contrast of the weave, over three yarns, stays below its mean plus so many standard deviations."""
+"""Contrast of the weave beyond its mean plus so many standard deviations is taken back."""
 
 ROUNDS = 3
-"""Each takes away most of what is still beyond the limit."""
+"""Each takes away a part of what is still beyond the limits; the strongest flecks stay visible, weaker."""
 
 
 def evened(relief: Plane, pitch_px: float) -> Plane:
