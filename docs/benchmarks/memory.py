@@ -58,7 +58,7 @@ def main() -> None:
     frames, out, flags = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     samples = watch(frames, flags)
     early = next(mib for done, mib in samples if done >= frames // 10)
-    late_frame, late = samples[-1]
+    late_frame, late = samples[-2]  # the last one may see the process on its way out
     result = {
         "command": " ".join(["edge-run", "--frames", str(frames), *flags]),
         "frames": frames,

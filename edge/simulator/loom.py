@@ -29,7 +29,7 @@ from edge.taxonomy import Taxonomy, load_taxonomy
 
 FIGURE_STREAM = 5
 KEPT_PANELS = 4
-KEPT_PATCH_PX = 4_000_000
+KEPT_PATCH_PX = 1_000_000
 """Pixels of defects kept drawn: about 36 MB. Those of one block are a few hundred thousand."""
 
 SAMPLE_LINES = 256
