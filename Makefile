@@ -51,15 +51,12 @@ pipeline: $(WORKBENCH_STAMP) ## the whole chain at smoke size: simulate, distill
 
 demo-bundle: $(WORKBENCH_STAMP) ## train the shipped demo bundle anew (about an hour on two cores)
 	rm -rf runs/demo-bundle
-	$(RUN)/loomsight simulate --out runs/demo-bundle/data --images 3000 --seed 20261 --workers 2 \
-	    --split train=0.9,val=0.1 --difficulty obvious --difficulty clear --difficulty subtle
-	$(RUN)/loomsight distill runs/demo-bundle/data --recipe demo --out runs/demo-bundle/general
-	$(RUN)/loomsight simulate --out runs/demo-bundle/article --images 2400 --seed 20262 --workers 2 \
-	    --split train=0.92,val=0.08 --difficulty obvious --difficulty clear --difficulty subtle \
+	$(RUN)/loomsight simulate --out runs/demo-bundle/data --images 2000 --seed 20262 --workers 2 \
+	    --split train=0.97,val=0.03 --size-hw 768 768 --defects-per-m 40 \
+	    --difficulty obvious --difficulty clear --difficulty subtle \
 	    --weave plain --warp-pitch-px 4 --weft-pitch-px 4 --mean-grey 120 --article-share 0.5
-	$(RUN)/loomsight distill runs/demo-bundle/article --recipe article \
-	    --start-from runs/demo-bundle/general/best.pt --out runs/demo-bundle/train
-	$(RUN)/loomsight export runs/demo-bundle/train/best.pt --images runs/demo-bundle/article/images/val \
+	$(RUN)/loomsight distill runs/demo-bundle/data --recipe demo --out runs/demo-bundle/train
+	$(RUN)/loomsight export runs/demo-bundle/train/best.pt --images runs/demo-bundle/data/images/val \
 	    --threshold wrinkle=0.3 --threshold drop=0.35 --threshold broken=0.15 \
 	    --out edge/demo_bundle --overwrite
 

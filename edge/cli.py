@@ -149,6 +149,7 @@ def simulate(
     difficulty: Annotated[list[str] | None, typer.Option(help="Repeat for several  [default: all]")] = None,
     category: Annotated[list[str] | None, typer.Option(help="Repeat for several  [default: all]")] = None,
     defect_share: Annotated[float | None, typer.Option(help="Share of pictures with defects.")] = None,
+    defects_per_m: Annotated[float | None, typer.Option(help="Per metre of roll, in those.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
     taxonomy: Annotated[Path | None, typer.Option(help="Taxonomy file  [default: the shipped one]")] = None,
 ) -> None:
