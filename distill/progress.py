@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from typing_extensions import Self
 
-
 LOG_LINE_S = 60.0
 """Where there is no terminal to draw a bar on, a line is printed this often."""
 

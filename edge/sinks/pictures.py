@@ -68,11 +68,16 @@ class PictureSink:
         if not detections:
             return
         name = f"{frame.frame_id:08d}"
-        _write_picture(self._folder / f"{name}.png", frame.image)
-        _write_picture(self._folder / f"{name}_boxes.jpg", draw_detections(frame.image, detections))
+        write_picture(self._folder / f"{name}.png", frame.image)
+        write_picture(self._folder / f"{name}_boxes.jpg", draw_detections(frame.image, detections))
 
 
-def _write_picture(path: Path, image: Image) -> None:
+def write_picture(path: Path, image: Image) -> None:
+    """Write a picture in the form its suffix names, whole or not at all.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
     ok, data = cv2.imencode(path.suffix, image)
     if not ok:
         raise ValueError(f"OpenCV cannot encode {image.shape} as {path.suffix}")
