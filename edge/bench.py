@@ -8,7 +8,7 @@ import platform
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from rich.table import Table
 from edge.backends.probe import available_cores, processor_name
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame
+from edge.cloth.seams import Seam
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
 from edge.errors import NoImagesError
@@ -106,7 +107,7 @@ class Benchmark:
             "stages_ms": {name: stages[name] for name in STAGES if name in stages},
             "preprocess_vs_bare_opencv": self._preprocess_result(),
             "cold_start_ms": round(self.cold_start_ms, 1),
-            "frame_hw_px": list(self._kept[0].image.shape[:2]),
+            "frame_hw_px": list(self._frame_hw_px),
             "tiles_per_frame": sum(len(views) for views in self._views(self._kept[0])),
             "frames_per_round": self._frames,
             "measured_on": self._measured_on(),
@@ -136,11 +137,16 @@ class Benchmark:
         }
 
     def _keep_frames(self) -> list[Frame]:
+        """Keep the first frames as the loop sees them: with the lines carried over to each."""
         with choose_camera(self._config.camera, self._config.mm_per_px, self._config.bit_depth) as camera:
-            kept = list(islice(iter(camera.read, None), KEPT_FRAMES))
-        if not kept:
+            frames = list(islice(iter(camera.read, None), KEPT_FRAMES + 1))
+        if not frames:
             raise NoImagesError(f"{self._config.camera} gave no frame.", "Name a camera that has frames.")
-        return kept
+        self._frame_hw_px = frames[0].image.shape[:2]
+        inspector = Inspector(self._backend, self._contract)
+        seam = Seam(inspector.shared_lines(frames[0].mm_per_px_across))
+        kept = [replace(frame, image=seam.picture(frame)[0]) for frame in frames]
+        return kept[1:] or kept  # above the first there is nothing to carry over
 
     def _views(self, frame: Frame) -> list[tuple[View, ...]]:
         views = plan_views(frame.image.shape[:2], self._contract, frame.mm_per_px_across)

@@ -130,10 +130,15 @@ def plan_views(
     """
     if isinstance(contract.geometry, Letterbox):
         return (letterbox_view(frame_hw_px, contract.input_size_hw_px),)
-    scale = 1.0
-    if frame_mm_per_px and contract.mm_per_px:
-        scale = frame_mm_per_px / contract.mm_per_px
+    scale = view_scale(contract, frame_mm_per_px)
     return plan_tiles(frame_hw_px, contract.input_size_hw_px, contract.geometry.overlap_px, scale)
+
+
+def view_scale(contract: ModelContract, frame_mm_per_px: float | None) -> float:
+    """Return the input pixels per frame pixel of tiles; 1 where one of the scales is not known."""
+    if frame_mm_per_px and contract.mm_per_px:
+        return frame_mm_per_px / contract.mm_per_px
+    return 1.0
 
 
 def frame_from_input(boxes_input_xyxy_px: Boxes, view: View) -> Boxes:

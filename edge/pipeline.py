@@ -13,6 +13,7 @@ from edge.cameras.protocol import Camera, Frame
 from edge.capture import Capture
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame, on_cloth
+from edge.cloth.seams import Seam, on_own_lines
 from edge.detections import DetectionRecord, Detections
 from edge.errors import ConfigError, ImageError, LoomsightError
 from edge.inspector import Inspector
@@ -97,6 +98,7 @@ class Pipeline:
         self._selvedge_margin_mm = selvedge_margin_mm
         self._observe = observe
         self._merger = DefectMerger()
+        self._seam = Seam(0)
         self.stop = threading.Event()
         self.state = RunState()
 
@@ -146,14 +148,19 @@ class Pipeline:
                 "Use --frames or --seconds; for a video or a folder, --mm-per-px also helps.",
             )
         begin_s = time.monotonic()
-        self._inspector.warm_up(frame.image.shape[:2], frame.mm_per_px_across)
+        height, width = frame.image.shape[:2]
+        self._inspector.warm_up((height, width), frame.mm_per_px_across)
+        if frame.follows_on:
+            self._seam = Seam(self._inspector.shared_lines(frame.mm_per_px_across))
+            self._inspector.warm_up((height + self._seam.lines, width), frame.mm_per_px_across)
         self.state.cold_start_ms = (time.monotonic() - begin_s) * 1000
 
     def _inspect(self, frame: Frame) -> None:
         begin_s = time.monotonic()
-        everywhere = self._inspector.inspect(frame.image, frame.mm_per_px_across)
+        picture, carried_lines = self._seam.picture(frame)
+        everywhere = self._inspector.inspect(picture, frame.mm_per_px_across).moved(0, -carried_lines)
         found = on_cloth(everywhere, frame.position, self._selvedge_margin_mm)
-        records = found.records(self._class_names)
+        records = on_own_lines(found).records(self._class_names)
         with self._inspector.clock.stage("write"):
             for sink in self._sinks:
                 sink.write(frame, records)
@@ -176,7 +183,8 @@ class Pipeline:
         if frame.position is not None:
             passed_m = frame.position.along_m + frame.image.shape[0] * frame.position.mm_per_px_along / 1000
             pieces = cloth_from_frame(found, frame.position, self._class_names)
-            state.defects += self._merger.add(pieces, passed_m)
+            seen_again_m = self._seam.lines * frame.position.mm_per_px_along / 1000
+            state.defects += self._merger.add(pieces, passed_m - seen_again_m)
 
     def _count_lost(self, capture: Capture) -> None:
         self.state.dropped = self.state.coverage.frames_dropped = capture.dropped

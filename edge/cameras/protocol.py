@@ -41,6 +41,8 @@ class Frame:
         source: name of the file the frame came from, or of the camera.
         position: where on the roll the frame lies; None if the camera does not know.
         mm_per_px: millimetres of cloth per column, for a camera that knows its scale but not its position.
+        follows_on: True if row 0 is the next line of cloth after the last row of the frame before: a block
+            of a line-scan camera.
     """
 
     frame_id: int
@@ -49,6 +51,7 @@ class Frame:
     source: str
     position: FramePosition | None = None
     mm_per_px: float | None = None
+    follows_on: bool = False
 
     @property
     def mm_per_px_across(self) -> float | None:

@@ -120,7 +120,7 @@ class DefectMerger:
 
         Args:
             pieces: what the frame shows.
-            passed_m: lower edge of the frame; everything above it has been seen.
+            passed_m: everything above it has been seen for the last time.
         Returns:
             Defects that are complete: nothing that comes can touch them.
         """

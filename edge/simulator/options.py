@@ -47,7 +47,7 @@ class LoomOptions(BaseModel):
     seed: int = Field(0, ge=0, description="a whole number from 0")
     width_px: int = Field(2048, ge=128, le=16384, description="128 to 16384 pixels")
     mm_per_px: float = Field(0.2, ge=0.02, le=2.0, description="0.02 to 2 millimetres")
-    lines_per_block: int = Field(256, ge=1, le=8192, description="1 to 8192 lines")
+    lines_per_block: int = Field(224, ge=1, le=8192, description="1 to 8192 lines")
     speed_m_min: float = Field(20.0, gt=0, le=600, description="above 0, up to 600 m/min")
     weave: Weave | None = Field(None, description="plain, twill or satin")
     colour: bool = Field(False, description="true or false")

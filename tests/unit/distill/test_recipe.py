@@ -47,7 +47,7 @@ def test_bad_settings_name_source_key_and_what_is_permitted(tmp_path, text, key,
 
 
 def test_a_misspelt_name_in_the_environment_is_refused():
-    with pytest.raises(ConfigError, match="environment.*'epoch'"):
+    with pytest.raises(ConfigError, match=r"environment.*'epoch'"):
         load_recipe("smoke", {"LOOMSIGHT_DISTILL_EPOCH": "3"}, {})
 
 
