@@ -169,6 +169,7 @@ class Pipeline:
         self.state.latency.add((end_s - begin_s) * 1000)
         self.state.age.add((end_s - frame.monotonic_s) * 1000)
         self.state.busy_seconds += end_s - begin_s
+        logger.debug("frame %d: %d found, %.1f ms", frame.frame_id, len(found), (end_s - begin_s) * 1000)
         if self._observe is not None:
             self._observe(self.state, records)
 
