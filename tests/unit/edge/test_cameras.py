@@ -8,6 +8,7 @@ from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
 from edge.cameras.folder import FolderCamera, read_picture
 from edge.cameras.opencv import OpenCvCamera
+from edge.config import EdgeConfig
 from edge.errors import CameraNotFoundError, ConfigError, ImageError, NoImagesError
 from edge.image import image_from_array
 from edge.simulator.camera import LoomCamera
@@ -149,7 +150,28 @@ def test_what_each_source_means(tmp_path):
         choose_camera("loom:sead=3")
 
 
-def test_redaction():
-    assert redact_credentials("rtsp://a:b@host/x") == "rtsp://***@host/x"
-    assert redact_credentials("rtsp://a:p@s/s@host/x") == "rtsp://***@host/x"
-    assert redact_credentials("http://host/x") == "http://host/x"
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("rtsp://a:b@host/x", "rtsp://***@host/x"),
+        ("rtsp://a:p@s/s@host/x", "rtsp://***@host/x"),
+        ("http://host/x", "http://host/x"),
+        ("http://host/x?user=admin&pwd=secret", "http://host/x?***"),
+        ("http://host/x#secret", "http://host/x?***"),
+        ("rtsp://a:b@host:554/x?pwd=s@cret", "rtsp://***"),
+        ("rtsp://a:s?cret@host/x", "rtsp://***"),
+        ("rtsp://host:554/user=admin_password=secret_channel=1.sdp", "rtsp://host:554/***"),
+        ("rtspsrc location=rtsp://a:secret@host/x ! sink", "rtspsrc location=rtsp://***@host/x ! sink"),
+        ("loom:seed=3", "loom:seed=3"),
+        ("0", "0"),
+    ],
+    ids=lambda value: str(value),
+)
+def test_redaction(url, shown):
+    assert redact_credentials(url) == shown
+
+
+def test_what_is_recorded_holds_no_query():
+    url = "http://10.0.0.1/stream?user=admin&pwd=secret"
+    assert "secret" not in OpenCvCamera(url).name
+    assert "secret" not in str(EdgeConfig(camera=url).public())
