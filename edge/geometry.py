@@ -13,7 +13,7 @@ from edge.errors import ConfigError
 
 GREATEST_RESCALING = 4.0
 """A frame is enlarged or shrunk at most so much to reach the model's scale. Beyond it a network sees little
-of what it learnt, and a strip becomes thousands of tiles: 256 x 2048 px at 10 mm per px made 32,768 at 0.2."""
+of what it learnt, and a strip becomes thousands of tiles: 256 x 2048 px made 32,768 at 50 times."""
 
 Boxes = NDArray[np.float32]
 """(N, 4) float32: x1, y1, x2, y2 with x2 >= x1 and y2 >= y1."""
