@@ -1,4 +1,5 @@
-# Everything this project needs is put inside it: uv into .uv, packages into .venv.
+# Everything this project needs is put inside it: uv, its cache and an interpreter if one is missing into .uv,
+# packages into .venv (hard links into the cache, so nothing lies there twice).
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
@@ -7,6 +8,8 @@ SHELL := /bin/bash
 # A uv that is on the PATH and works, or one of our own.
 UV := $(shell if uv --version >/dev/null 2>&1; then command -v uv; else echo .uv/bin/uv; fi)
 export UV_PROJECT_ENVIRONMENT := .venv
+export UV_CACHE_DIR ?= $(CURDIR)/.uv/cache
+export UV_PYTHON_INSTALL_DIR ?= $(CURDIR)/.uv/python
 RUN := .venv/bin
 WORKBENCH_STAMP := .venv/.workbench
 # The article that the shipped model knows best; its own seeds are never woven again here.
@@ -67,7 +70,7 @@ clean: ## remove what was installed and made here
 	rm -rf .venv .uv runs
 
 .uv/bin/uv:
-	python3 -m pip install --quiet --disable-pip-version-check --target .uv uv
+	python3 -m pip install --quiet --disable-pip-version-check --no-cache-dir --target .uv uv
 
 # A bare Debian has no libGL, which opencv-python links: the same OpenCV without windows takes its place.
 define ensure_opencv
@@ -76,10 +79,16 @@ $(RUN)/python -c "import cv2" 2>/dev/null || \
     "opencv-python-headless==$$($(RUN)/python -c 'import importlib.metadata as m; print(m.version("opencv-python"))')"
 endef
 
+# A plain sync would take the workbench away again: where it is installed, it is what has to be up to date.
+ifneq ($(wildcard $(WORKBENCH_STAMP)),)
+.venv/.base: $(WORKBENCH_STAMP)
+	touch $@
+else
 .venv/.base: pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
-	test -e $(WORKBENCH_STAMP) || $(UV) sync --frozen --quiet
+	$(UV) sync --frozen --quiet
 	$(ensure_opencv)
 	touch $@
+endif
 
 $(WORKBENCH_STAMP): pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
 	$(UV) sync --frozen --quiet --group dev --extra workbench
