@@ -17,9 +17,15 @@ from distill.checkpoint import (
     read_rows,
 )
 from edge.backends.onnxruntime import OnnxRuntimeBackend
-from edge.bundle import MODEL_NAME, BundleManifest, file_digest, publish_bundle, staging_folder
+from edge.bundle import (
+    MODEL_NAME,
+    BundleManifest,
+    check_destination,
+    file_digest,
+    publish_bundle,
+    staging_folder,
+)
 from edge.contract import ModelContract
-from edge.errors import OutputError
 from export.golden import write_golden
 from export.onnx import onnx_model, write_onnx
 from export.parity import ParityReport, check_parity
@@ -62,10 +68,10 @@ def export_bundle(
         CheckpointError: if the checkpoint cannot be used.
         NoImagesError: if there are too few pictures.
         ParityError: if the exported model does not give what the checkpoint gives.
-        OutputError: if the bundle cannot be written, or exists.
+        OutputError: if the bundle cannot be written, or exists, or `overwrite` would replace anything but a
+            bundle or an empty folder.
     """
-    if destination.exists() and not overwrite:
-        raise OutputError(f"{destination} exists already.", "Choose another name or add --overwrite.")
+    check_destination(destination, overwrite=overwrite)
     detector = load_detector(checkpoint)
     contract = detector.contract.with_thresholds(score_thresholds or {}).model_copy(
         update={"source_digest": detector.file_digest}
