@@ -8,7 +8,20 @@ from typing import Protocol
 
 from typing_extensions import Self
 
+from edge.errors import CameraLostError
 from edge.image import Image
+
+
+class CutShortError(CameraLostError):
+    """A recording ended well before as many frames as it declares: that cloth passed and was not seen.
+
+    Args:
+        frames_missing: how many, for the coverage.
+    """
+
+    def __init__(self, problem: str, cure: str, frames_missing: int) -> None:
+        super().__init__(problem, cure)
+        self.frames_missing = frames_missing
 
 
 @dataclass(frozen=True, slots=True)
