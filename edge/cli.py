@@ -1,4 +1,8 @@
-"""Command lines of the edge. Flags have no defaults of their own: those stand in `edge.config`."""
+"""Command lines of the edge.
+
+Settings of a run have their defaults in `edge.config`, those of a data set in
+`edge.simulator.dataset_options`; only what edge-bench alone has (frames, rounds, pause) has them here.
+"""
 
 from __future__ import annotations
 
