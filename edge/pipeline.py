@@ -41,6 +41,7 @@ class RunState:
         age: from the end of a frame's capture to its record, per frame: what a machine stop waits for.
         defects: defects of the roll that are complete, for cameras that know their position.
         detections_by_class: boxes per class over all frames.
+        silent_s: seconds since the last frame came, while none comes; 0 as soon as there is one.
         error: what ended the run before its end.
     """
 
@@ -56,6 +57,7 @@ class RunState:
     frame_size_hw_px: tuple[int, int] | None = None
     cold_start_ms: float | None = None
     last_frame: Frame | None = None
+    silent_s: float = 0.0
     stopped_on_request: bool = False
     error: LoomsightError | None = None
 
@@ -74,7 +76,7 @@ class Pipeline:
         limits: when to end by itself.
         queue_frames: frames that may wait between capture and inspection.
         selvedge_margin_mm: nearer to a known selvedge nothing is reported.
-        observe: called after each frame.
+        observe: called after each frame, and now and then, without detections, while the camera is silent.
     """
 
     def __init__(
@@ -113,7 +115,9 @@ class Pipeline:
                 stack.enter_context(self._camera)
                 for sink in self._sinks:  # after the camera: a missing one must not set records aside
                     stack.enter_context(sink)
-                capture = Capture(self._camera, self._queue_frames, self.stop, self._inspector.clock)
+                capture = Capture(
+                    self._camera, self._queue_frames, self.stop, self._inspector.clock, self._silent
+                )
                 if self._limits.seconds is not None:
                     capture.end_by(time.monotonic() + self._limits.seconds)
                 self._inspect_all(stack.enter_context(capture))
@@ -139,6 +143,11 @@ class Pipeline:
             self.state.stopped_on_request = self.stop.is_set()
         finally:
             self._count_lost(capture)
+
+    def _silent(self, seconds: float) -> None:
+        self.state.silent_s = seconds
+        if self._observe is not None:
+            self._observe(self.state, [])
 
     def _start(self, frame: Frame) -> None:
         """Get ready for frames like the first one."""
@@ -177,6 +186,7 @@ class Pipeline:
         state = self.state
         state.coverage.inspected(frame)
         state.last_frame = frame
+        state.silent_s = 0.0
         state.frame_size_hw_px = frame.image.shape[:2]
         for record in records:
             label = record["label"]
