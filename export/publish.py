@@ -27,7 +27,7 @@ from edge.bundle import (
 )
 from edge.contract import ModelContract
 from export.golden import write_golden
-from export.onnx import onnx_model, write_onnx
+from export.onnx import onnx_model, with_float16_weights, write_onnx
 from export.parity import ParityReport, check_parity
 from export.samples import Samples, load_samples
 
@@ -53,6 +53,7 @@ def export_bundle(
     destination: Path,
     *,
     score_thresholds: Mapping[str, float] | None = None,
+    float16_weights: bool = False,
     overwrite: bool = False,
 ) -> Published:
     """Export a checkpoint and publish it as a bundle; on any error nothing is published.
@@ -62,6 +63,7 @@ def export_bundle(
         images: folder of real pictures of cloth, for parity and for the golden pictures.
         destination: folder of the bundle.
         score_thresholds: per class, in place of those that training chose; None or empty for none.
+        float16_weights: store the weights in half the bytes; the network still computes in float32.
         overwrite: replace a bundle that stands there.
     Raises:
         ConfigError: if `score_thresholds` names no class of the model.
@@ -79,8 +81,11 @@ def export_bundle(
     samples = load_samples(images, contract)
     with staging_folder(destination) as staged:
         model_path = staged / MODEL_NAME
-        write_onnx(onnx_model(detector, contract), model_path)
-        parity = check_parity(detector, model_path, contract, samples.tiles_nchw)
+        model = onnx_model(detector, contract)
+        write_onnx(with_float16_weights(model) if float16_weights else model, model_path)
+        parity = check_parity(
+            detector, model_path, contract, samples.tiles_nchw, float16_weights=float16_weights
+        )
         golden = write_golden(staged, model_path, contract, samples.pictures)
         scorecard = checkpoint.parent / SCORECARD_NAME
         row = _scorecard_row(detector, model_path, contract, samples, read_rows(scorecard))

@@ -22,10 +22,16 @@ from edge.bundle import (
     staging_folder,
 )
 from edge.contract import METADATA_KEY
-from edge.errors import CheckpointError, NoImagesError, OutputError, ParityError
+from edge.errors import CheckpointError, ModelError, NoImagesError, OutputError, ParityError
 from edge.golden import check_golden
-from export.onnx import IR_VERSION, OPSET, onnx_model, write_onnx
-from export.parity import BOX_TOLERANCE_PX, SCORE_TOLERANCE, check_parity
+from export.onnx import IR_VERSION, OPSET, onnx_model, with_float16_weights, write_onnx
+from export.parity import (
+    BOX_TOLERANCE_PX,
+    FLOAT16_BOX_TOLERANCE_PX,
+    FLOAT16_SCORE_TOLERANCE,
+    SCORE_TOLERANCE,
+    check_parity,
+)
 from export.publish import export_bundle
 from export.samples import load_samples
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
@@ -98,6 +104,25 @@ def test_parity_holds_with_room_to_spare(model, detector, samples, tmp_path):
     assert report.boxes_max_px < BOX_TOLERANCE_PX / 10
     assert report.scores_max < SCORE_TOLERANCE / 10
     assert report.detections > 0
+
+
+def test_float16_weights_halve_the_file_and_find_the_same(model, detector, samples, tmp_path):
+    paths = tmp_path / "whole.onnx", tmp_path / "half.onnx"
+    write_onnx(model, paths[0])
+    write_onnx(with_float16_weights(model), paths[1])
+    assert paths[1].stat().st_size < 0.65 * paths[0].stat().st_size
+    assert read_contract(paths[1]) == detector.contract
+    report = check_parity(detector, paths[1], detector.contract, samples.tiles_nchw, float16_weights=True)
+    assert report.boxes_max_px < FLOAT16_BOX_TOLERANCE_PX / 4
+    assert report.scores_max < FLOAT16_SCORE_TOLERANCE / 4
+
+
+def test_a_weight_beyond_float16_is_refused(model):
+    largest = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    values = numpy_helper.to_array(largest) * np.float32(1e7)
+    largest.CopyFrom(numpy_helper.from_array(values, largest.name))
+    with pytest.raises(ModelError, match="float16"):
+        with_float16_weights(model)
 
 
 def change_weight(model):
@@ -197,8 +222,8 @@ def test_overwrite_deletes_nothing_but_a_bundle(place, tmp_path, make, said):
     with pytest.raises(OutputError, match=said) as caught:
         export_bundle(place / "no-such-checkpoint.pt", place / "data" / "images", out, overwrite=True)
     assert "delete it yourself" in caught.value.cure
+    manifest = BundleManifest(contract=bright_cell_contract(), files={})
     with staging_folder(out) as staged, pytest.raises(OutputError, match=said):
-        manifest = BundleManifest(contract=bright_cell_contract(), files={})
         publish_bundle(staged, out, manifest, overwrite=True)
     assert sorted((path, path.is_file() and path.read_bytes()) for path in tmp_path.rglob("*")) == before
 
