@@ -34,7 +34,7 @@ from edge.latency import LatencyHistogram, StageClock
 from edge.pipeline import Limits, Pipeline
 from edge.preprocess import Preprocessor, grey_enhancer
 from edge.run import open_model
-from edge.sinks.files import write_whole
+from edge.sinks.files import check_not_a_folder, check_writable, is_stream, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 
 logger = logging.getLogger(__name__)
@@ -248,8 +248,13 @@ def bench(
     """Measure, print a table and write the JSON.
 
     Returns:
-        The result, as it is also written to `json_file`.
+        The result, as it is also written to `json_file`; an earlier one there is set aside.
+    Raises:
+        OutputError: if `json_file` cannot be written; as far as possible before anything is measured.
     """
+    if json_file and not is_stream(json_file):
+        check_not_a_folder(json_file)
+        check_writable(json_file.parent)
     with ExitStack() as stack:
         benchmark = Benchmark(config, frames, stack)
         cold = benchmark.cold()
@@ -260,6 +265,7 @@ def bench(
         result |= {"cold": cold, "after_idle": benchmark.after_idle(idle_seconds)}
     _print_result(result, Console())
     if json_file:
+        set_aside(json_file)
         write_whole(json_file, json.dumps(result, indent=1).encode() + b"\n")
         logger.info("result in %s", json_file)
     return result

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.bench import bench
 from edge.config import EdgeConfig
 from edge.errors import ConfigError, OutputError
 from edge.run import run
@@ -109,3 +110,22 @@ def test_several_streams_share_a_place(place, bundle):
     before = everything(place)
     assert run(settings(detections=null, summary=null))["frames"] == 1
     assert everything(place) == before
+
+
+def test_a_benchmark_looks_at_its_place_before_it_measures(place):
+    """There is no model: had it begun, that would be the error."""
+    rounds = {"frames": 1, "rounds": 1, "idle_seconds": 0}
+    before = everything(place)
+    with pytest.raises(OutputError, match="earlier is a folder"):
+        bench(settings(model="missing"), **rounds, json_file=place / "earlier")
+    with pytest.raises(OutputError, match=r"out\.jsonl"):
+        bench(settings(model="missing"), **rounds, json_file=place / "earlier" / "out.jsonl" / "b.json")
+    assert everything(place) == before
+
+
+def test_a_benchmark_sets_an_earlier_result_aside(place, bundle):
+    out = place / "bench.json"
+    out.write_text("earlier")
+    bench(settings(), frames=1, rounds=1, idle_seconds=0, json_file=out)
+    assert (place / "bench.json.1").read_text() == "earlier"
+    assert out.read_text().startswith("{")
