@@ -60,6 +60,11 @@ def distill(
     saves last.pt; the same command with --resume goes on from there.
     """
     configure_logging(verbose)
+    if resume and start_from:
+        raise ConfigError(
+            "--resume and --start-from exclude each other: a resumed run has its weights already.",
+            "Leave --start-from out to go on, or --resume with another --out to start anew.",
+        )
     # Threads that wait by spinning for long are a disaster on cores shared with other work: a step took
     # 2 to 15 s there; with this limit it takes 0.7 s, and 0.33 s on free cores, as without it (measured
     # on two cores). It is read when torch loads its OpenMP, so it stands above the imports.

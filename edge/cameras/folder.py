@@ -68,6 +68,11 @@ def list_pictures(folder: Path) -> list[Path]:
     return pictures
 
 
+def picture_files(folder: Path) -> list[Path]:
+    """List the picture files in a folder and in the folders below it, sorted by path."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+
+
 class FolderCamera:
     """Deliver the pictures of a folder in the order of their names, each once.
 
