@@ -16,7 +16,7 @@ WORKBENCH_STAMP := .venv/.workbench
 DEMO_CLOTH := weave=plain,warp_pitch_px=4,weft_pitch_px=4,mean_grey=120
 SOURCES := edge distill export tests docs
 
-.PHONY: help demo test check format lint types imports pipeline demo-bundle pictures clean
+.PHONY: help demo workbench test check format lint types imports pipeline demo-bundle pictures clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,8 @@ demo: .venv/.base ## find defects on a simulated loom with the shipped model (no
 	$(RUN)/edge-run --camera loom:$(DEMO_CLOTH),seed=2026,width_px=2048,length_m=30,defects_per_m=2 \
 	    --detections runs/demo/detections.jsonl --save-pictures runs/demo/pictures \
 	    --summary runs/demo/summary.json
+
+workbench: $(WORKBENCH_STAMP) ## install what trains and exports detectors (torch, ultralytics)
 
 test: $(WORKBENCH_STAMP) ## run the tests
 	$(RUN)/pytest -n auto --dist worksteal
@@ -64,7 +66,9 @@ demo-bundle: $(WORKBENCH_STAMP) ## train the shipped demo bundle anew (an hour a
 	    --difficulty obvious --difficulty clear --difficulty subtle \
 	    --weave plain --warp-pitch-px 4 --weft-pitch-px 4 --mean-grey 120
 	$(RUN)/loomsight distill runs/demo-bundle/article --recipe article \
-	    --start-from runs/demo-bundle/general/best.pt --out runs/demo-bundle/train
+	    --start-from runs/demo-bundle/general/best.pt --out runs/demo-bundle/first
+	$(RUN)/loomsight distill runs/demo-bundle/article --recipe article --epochs 2 --seed 1 \
+	    --start-from runs/demo-bundle/first/best.pt --out runs/demo-bundle/train
 	$(RUN)/loomsight export runs/demo-bundle/train/best.pt --images runs/demo-bundle/article/images/val \
 	    --threshold wrinkle=0.5 --threshold drop=0.5 --threshold broken=0.35 \
 	    --float16-weights --out edge/demo_bundle --overwrite

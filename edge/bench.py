@@ -22,6 +22,7 @@ from rich.table import Table
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.backends.probe import available_cores, processor_name
 from edge.bundle import demo_bundle_path, open_bundle
+from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame
 from edge.cloth.seams import Seam
@@ -158,7 +159,10 @@ class Benchmark:
         with choose_camera(self._config.camera, self._config.mm_per_px, self._config.bit_depth) as camera:
             frames = list(islice(iter(camera.read, None), KEPT_FRAMES + 1))
         if not frames:
-            raise NoImagesError(f"{self._config.camera} gave no frame.", "Name a camera that has frames.")
+            raise NoImagesError(
+                f"{redact_credentials(self._config.camera)} gave no frame.",
+                "Name a camera that has frames.",
+            )
         self._frame_hw_px = frames[0].image.shape[:2]
         inspector = Inspector(self._backend, self._contract)
         seam = Seam(inspector.shared_lines(frames[0].mm_per_px_across))

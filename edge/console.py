@@ -13,7 +13,7 @@ from edge.errors import INTERRUPTED_EXIT_CODE, LoomsightError, MissingPackageErr
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 REPAIR_CLONE: Final = "touch uv.lock && make demo"
-REPAIR_WORKBENCH: Final = "touch uv.lock && make .venv/.workbench"
+REPAIR_WORKBENCH: Final = "touch uv.lock && make workbench"
 """A newer uv.lock lets make look again at what is installed."""
 
 OWN_MODULES: Final = ("edge", "distill", "export")
@@ -44,6 +44,8 @@ def run_command(command: Callable[[], object]) -> NoReturn:
     Args:
         command: the application; it gets its arguments from `sys.argv`.
     """
+    # ONNX Runtime 1.31 keeps a device id and a database in the home folder unless told not to.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         command()
     except LoomsightError as error:

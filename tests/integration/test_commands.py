@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from statistics import median
@@ -24,6 +25,16 @@ def loomsight(*arguments, check=True):
         timeout=120,
         check=check,
     )
+
+
+def test_a_run_leaves_nothing_in_the_home_folder(tmp_path, bundle):
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home)}
+    command = [sys.executable, "-c", "from edge.umbrella import main; main()", "edge-run", "--frames", "1"]
+    command += ["--camera", "loom:width_px=256", "--model", str(bundle)]
+    subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    assert list(home.rglob("*")) == []
 
 
 def test_the_umbrella_lists_every_command():
