@@ -46,11 +46,11 @@ def missing(name):
         pytest.param("rich.console", "'rich'", "`pip install rich`", CLONE, id="same-name"),
         pytest.param(
             "yaml", "'pyyaml' (module yaml)", "`pip install 'loomsight[workbench]'`",
-            "`touch uv.lock && make .venv/.workbench`", id="yaml",
+            "`touch uv.lock && make workbench`", id="yaml",
         ),
         pytest.param(
             "torch", "'torch'", "`pip install 'loomsight[workbench]'`",
-            "`touch uv.lock && make .venv/.workbench`", id="torch",
+            "`touch uv.lock && make workbench`", id="torch",
         ),
         pytest.param(
             "pypylon", "'pypylon'", "`pip install 'loomsight[basler]'`",
