@@ -70,7 +70,7 @@ demo-bundle: $(WORKBENCH_STAMP) ## train the shipped demo bundle anew (an hour a
 	$(RUN)/loomsight distill runs/demo-bundle/article --recipe article --epochs 2 --seed 1 \
 	    --start-from runs/demo-bundle/first/best.pt --out runs/demo-bundle/train
 	$(RUN)/loomsight export runs/demo-bundle/train/best.pt --images runs/demo-bundle/article/images/val \
-	    --threshold wrinkle=0.5 --threshold drop=0.5 --threshold broken=0.35 \
+	    --threshold wrinkle=0.35 --threshold drop=0.45 --threshold broken=0.4 \
 	    --float16-weights --out edge/demo_bundle --overwrite
 
 pictures: .venv/.base ## draw the pictures of the documentation anew
