@@ -84,7 +84,7 @@ def test_the_loss_falls_on_one_batch(data):
     task = DetectionTask(module, choose_precision("float32", CPU))
     optimizer = torch.optim.AdamW(module.parameters(), lr=2e-3)
     losses = []
-    for _ in range(40):
+    for _ in range(80):
         parts = task.loss_parts(images, targets)
         loss = torch.stack(list(parts.values())).sum()
         optimizer.zero_grad()
@@ -159,7 +159,8 @@ def test_the_checkpoint_that_a_run_starts_from_is_recorded(data, whole, tmp_path
     record = json.loads(folder.start_from.read_text())
     assert record == {"checkpoint": str(whole.best), "sha256": file_digest(whole.best)}
     ours, theirs = (read_checkpoint(file).weights for file in (folder.last, whole.best))
-    assert all(torch.allclose(ours[name].float(), theirs[name].float(), atol=1e-2) for name in theirs)
+    learnt = [name for name in theirs if "running_" not in name and "num_batches" not in name]
+    assert all(torch.allclose(ours[name].float(), theirs[name].float(), atol=1e-2) for name in learnt)
     run(data, recipe, folder.path, resume=True)
     assert json.loads(folder.start_from.read_text()) == record
     with pytest.raises(ValueError, match="start_from"):
