@@ -101,6 +101,15 @@ def picture_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
 
 
+def label_file(image: Path) -> Path:
+    """Return where a picture's labels lie, as ultralytics has it: the last folder images becomes labels."""
+    parts = list(image.parts)
+    if "images" in parts:
+        last = len(parts) - 1 - parts[::-1].index("images")
+        parts[last] = "labels"
+    return Path(*parts).with_suffix(".txt")
+
+
 def _read_description(file: Path) -> Mapping[str, Any]:
     try:
         description = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -140,16 +149,7 @@ def _read_split(images: Path, class_ids: Mapping[int, int]) -> tuple[LabelledPic
         raise DatasetError(
             f"{images} holds no pictures.", f"It needs {', '.join(sorted(PICTURE_SUFFIXES))} files."
         )
-    return tuple(_read_labels(file, _label_file(file), class_ids) for file in files)
-
-
-def _label_file(image: Path) -> Path:
-    """Find the labels as ultralytics does: the last folder named images becomes labels."""
-    parts = list(image.parts)
-    if "images" in parts:
-        last = len(parts) - 1 - parts[::-1].index("images")
-        parts[last] = "labels"
-    return Path(*parts).with_suffix(".txt")
+    return tuple(_read_labels(file, label_file(file), class_ids) for file in files)
 
 
 def _read_labels(image: Path, file: Path, class_ids: Mapping[int, int]) -> LabelledPicture:

@@ -16,7 +16,7 @@ REVIEW_STATES: tuple[ReviewState, ...] = ("unreviewed", "accepted", "rejected", 
 """Corrected: a person moved the box or changed the class, and it counts as accepted from then on."""
 
 BoxXyxy = tuple[float, float, float, float]
-"""x1, y1, x2, y2 in picture pixels; the left and upper edge of pixel (0, 0) is at 0, x2 and y2 exclusive."""
+"""x1, y1, x2, y2 in picture pixels; pixel (0, 0) reaches from 0 to 1, so x2 and y2 are exclusive."""
 
 PolygonXy = tuple[tuple[float, float], ...]
 """Corners in picture pixels, three or more, not closed."""
@@ -77,9 +77,18 @@ class LabelSet:
         class_names: in the order of their ids.
         images: sorted by file name.
         problems: what could not be read, file -> one line; the rest was read all the same.
+        mm_per_px: size of a pixel on the cloth; None if not known.
     """
 
     root: Path
     class_names: tuple[str, ...]
     images: tuple[AnnotatedImage, ...]
     problems: Mapping[str, str] = field(default_factory=dict)
+    mm_per_px: float | None = None
+
+
+def box_around(polygon_xy_px: PolygonXy) -> BoxXyxy:
+    """Return the smallest box that holds an outline."""
+    xs = [x for x, _ in polygon_xy_px]
+    ys = [y for _, y in polygon_xy_px]
+    return min(xs), min(ys), max(xs), max(ys)
