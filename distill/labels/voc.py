@@ -1,8 +1,8 @@
 """LabelImg's form: a folder with one Pascal VOC XML file per picture.
 
 LabelImg writes the edges of a box as pixel numbers counted from the left and upper edge of the picture,
-right and lower edge exclusive: a box over a whole picture ends at its width. They are taken as they stand (a
-1 that LabelImg writes in place of 0 stays a 1) and written the same way, with decimals where there are any.
+right and lower edge exclusive: a box over a whole picture ends at its width. They are taken as they
+stand (a 1 that LabelImg writes in place of 0 stays a 1) and written the same way, with decimals if need be.
 
 `<pose>` holds the category. What VOC has no place for stands in an element of its own, `<loomsight .../>`,
 which other programs pass over; LabelImg drops it when it saves a file again.
@@ -49,6 +49,12 @@ class _File:
         stated = (self.element.findtext("filename") or "").strip().replace("\\", "/").split("/")[-1]
         return str(self.stem.with_name(stated)) if stated not in ("", ".", "..") else ""
 
+    @property
+    def possible_pictures(self) -> list[str]:
+        """Return what the picture may be called if it was renamed after it was labelled."""
+        suffixes = (".jpg", ".png", ".bmp", ".jpeg", ".tif")
+        return [self.picture, *(f"{self.stem}{suffix}" for suffix in suffixes)]
+
 
 def read(source: Path, pictures: Path | None = None) -> LabelSet:
     """Read all XML files in a folder and below it, or a single one.
@@ -66,7 +72,7 @@ def read(source: Path, pictures: Path | None = None) -> LabelSet:
         raise DatasetError(f"{source} holds no XML files.", "Name the folder LabelImg saves to.")
     files = [file for path in paths for file in _parsed(path, base, problems)]
     folders = [pictures] if pictures else [*likely_folders(source), *_stated_folders(files)]
-    root = root_of((file.picture or f"{file.stem}.png" for file in files), folders)
+    root = root_of((name for file in files for name in file.possible_pictures), folders)
     images = [image for file in files for image in _image(file, root, problems)]
     labels = sorted({region.label for image in images for region in image.regions})
     ordered = tuple(sorted(images, key=lambda image: image.file_name))
