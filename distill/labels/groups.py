@@ -75,11 +75,11 @@ def by_table(path: Path, column: str = GROUP_NAME) -> GroupOf:
                 f"{path} has no column {' and no column '.join(sorted(lacking))}.",
                 f"It needs {FILE_COLUMN} and {column} in its first line.",
             )
-        groups = {row[FILE_COLUMN].strip(): (row[column] or "").strip() for row in rows}
+        groups = {(row[FILE_COLUMN] or "").strip(): (row[column] or "").strip() for row in rows}
     except csv.Error as error:
         raise DatasetError(f"{path} is no CSV table: {error}.", "Save it as CSV.") from error
 
     def group_of(file_name: str) -> str | None:
-        return groups.get(file_name) or groups.get(PurePosixPath(file_name).name)
+        return groups.get(file_name) or groups.get(PurePosixPath(file_name).name) or None
 
     return group_of

@@ -124,7 +124,10 @@ def _file_name(data: Mapping[str, Any]) -> str:
     """Return the name of a task's picture: as stated, or from where Label Studio fetches it."""
     if data.get("file_name"):
         return str(data["file_name"])
-    address = urlsplit(str(data.get("image") or ""))
+    try:
+        address = urlsplit(str(data.get("image") or ""))
+    except ValueError:
+        return ""
     local = parse_qs(address.query).get("d")
     if local:
         return local[0].lstrip("/")

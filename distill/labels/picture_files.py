@@ -64,7 +64,7 @@ def root_of(file_names: Iterable[str], folders: Iterable[Path]) -> Path:
     candidates = list(folders)
     names = list(islice(file_names, _LOOKED_FOR))
     for folder, name in product(candidates, names):
-        if name and (folder / name).is_file():
+        if name and is_there(folder / name):
             return folder
     return candidates[0]
 
@@ -82,12 +82,20 @@ def likely_folders(labels: Path, hint: str | None = None) -> list[Path]:
     return [*hinted, folder, *beside, folder.parent]
 
 
+def is_there(path: Path) -> bool:
+    """Tell whether there is such a file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def with_picture_suffix(path: Path) -> Path | None:
     """Return the picture whose name is this one with a suffix; None if there is none."""
     for suffix in sorted(PICTURE_SUFFIXES):
         for spelled in (suffix, suffix.upper()):
             candidate = path.with_name(path.name + spelled)
-            if candidate.is_file():
+            if is_there(candidate):
                 return candidate
     return None
 

@@ -8,13 +8,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from edge.errors import OutputError
+from edge.errors import DatasetError, OutputError
 
 
 def name_below(file_name: str) -> PurePosixPath:
-    """Return a name that cannot lead out of a folder: no root, no drive, no `..`."""
+    """Return a name that cannot lead out of a folder: no root, no drive, no `..`.
+
+    Raises:
+        DatasetError: if nothing is left of it.
+    """
     parts = file_name.replace("\\", "/").split("/")
-    return PurePosixPath(*(part for part in parts if part not in ("", ".", "..") and part[1:] != ":"))
+    kept = [part for part in parts if part not in ("", ".", "..") and part[1:] != ":"]
+    if not kept:
+        raise DatasetError(f"'{file_name}' is no name of a picture.", "Correct it.")
+    return PurePosixPath(*kept)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from xml.etree.ElementTree import Element, SubElement
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region, box_around
 from distill.labels.attributes import attributes_from, attributes_of, box_from, polygon_from
 from distill.labels.documents import number_text, read_xml, text_from_xml
-from distill.labels.picture_files import likely_folders, root_of, size_hw_px, with_picture_suffix
+from distill.labels.picture_files import is_there, likely_folders, root_of, size_hw_px, with_picture_suffix
 from distill.labels.problems import Problems
 from distill.labels.publishing import name_below, new_folder
 from edge.errors import DatasetError, OutputError
@@ -147,10 +147,10 @@ def _image(file: _File, root: Path, problems: Problems) -> Iterable[AnnotatedIma
 def _picture_name(file: _File, root: Path) -> str:
     """Return the stated picture or, where there is no such file, the one of the XML file's own name."""
     stated = file.picture
-    if stated and (root / stated).is_file():
+    if stated and is_there(root / stated):
         return stated
     flat = PurePosixPath(stated).name
-    if stated and (root / flat).is_file():
+    if stated and is_there(root / flat):
         return flat
     found = with_picture_suffix(root / file.stem)
     return found.relative_to(root).as_posix() if found else stated

@@ -67,7 +67,7 @@ def read(source: Path, pictures: Path | None = None) -> LabelSet:
 def _description(file: Path) -> Mapping[str, Any]:
     try:
         description = yaml.safe_load(read_text(file))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DatasetError(f"{file} is not valid YAML: {error}.", "Correct it.") from error
     if not isinstance(description, dict):
         raise DatasetError(f"{file} holds no keys.", "It needs path, train, val and names.")

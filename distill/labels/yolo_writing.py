@@ -16,6 +16,7 @@ from distill.labels.publishing import name_below, new_folder
 from distill.labels.yolo_rows import row_of, trainable_box
 from edge import __version__
 from edge.bundle import file_digest
+from edge.cameras.folder import PICTURE_SUFFIXES
 from edge.errors import DatasetError
 
 logger = logging.getLogger(__name__)
@@ -123,6 +124,8 @@ def copier(root: Path) -> PictureWriter:
 
     def copy(image: AnnotatedImage, path: Path) -> None:
         picture = root / image.file_name
+        if picture.suffix.lower() not in PICTURE_SUFFIXES:
+            raise DatasetError(f"'{picture.suffix}' is no suffix of a picture", "Save it as PNG.")
         height, width = decoded(picture).shape[:2]
         if (height, width) != image.size_hw_px:
             expected_height, expected_width = image.size_hw_px
