@@ -135,7 +135,7 @@ def _can_adapt(module: nn.Module) -> bool:
 
 def _untie_head(model: Any, targets: tuple[str, ...]) -> None:
     """Give the head weights of its own, if it is to get an adapter and shares those of the embedding."""
-    if not any(HEAD == target or target.endswith(f".{HEAD}") for target in targets):
+    if not any(target == HEAD or target.endswith(f".{HEAD}") for target in targets):
         return
     head = getattr(model, HEAD)
     if head.weight is model.get_input_embeddings().weight:

@@ -1,4 +1,4 @@
-"""Load Florence-2, its processor and its adapters, from the hub or from a folder, and write such a folder."""
+"""Load Florence-2, its processor and adapters, from the hub or a folder, and write such a folder."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def load_teacher(
         device: None for the processor.
         dtype: of the weights.
     Raises:
-        CheckpointError: if it cannot be had, is damaged, is no Florence-2, is of the older layout with remote
-            code, lacks its processor, or the adapter is for another model.
+        CheckpointError: if it cannot be had, is damaged, is no Florence-2, is of the older layout with
+            remote code, lacks its processor, or the adapter is for another model.
     """
     _check_layout(source)
     with without_remarks():

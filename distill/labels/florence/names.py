@@ -1,4 +1,4 @@
-"""The names of a region on three levels, as the teacher writes and reads them: phrase | category | parent."""
+"""The names of a region on three levels, as the teacher writes them: phrase | category | parent."""
 
 from __future__ import annotations
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from distill.labels.annotations import BoxXyxy, Region
+from distill.labels.annotations import BoxXyxy, Region, box_around
 from distill.labels.florence.names import names_from_text
-from distill.labels.florence.places import box_around
 from distill.labels.florence.settings import TaskName
 from distill.labels.florence.tasks import TASKS
 from distill.labels.location_tokens import BINS, parse_boxes, parse_polygons

@@ -31,9 +31,3 @@ def corners_of(box_xyxy_px: BoxXyxy) -> PolygonXy:
     """Return the corners of a box, clockwise from the upper left."""
     x1, y1, x2, y2 = box_xyxy_px
     return (x1, y1), (x2, y1), (x2, y2), (x1, y2)
-
-
-def box_around(polygon_xy_px: PolygonXy) -> BoxXyxy:
-    """Return the smallest box around corners."""
-    xs, ys = zip(*polygon_xy_px, strict=True)
-    return min(xs), min(ys), max(xs), max(ys)

@@ -1,8 +1,8 @@
 """How the teacher is fine-tuned and asked: frozen values, read from TOML, environment and flags.
 
-The defaults are the mill's (LoRA with r 8 and alpha 16 on the attention, the feed-forward layers and the
-head, learning rate 1e-6, nothing frozen, ten epochs): at 3e-6 and 5e-6 its loss diverged, a larger r did not
-help, and freezing the vision half made it worse (knowledge of the project, measured on 2,672 pictures).
+The defaults are the mill's (LoRA with r 8 and alpha 16 on attention, feed-forward layers and the head,
+learning rate 1e-6, nothing frozen, ten epochs): at 3e-6 and 5e-6 its loss diverged, a larger r did
+not help, and freezing the vision half made it worse (measured by the mill on 2,672 pictures).
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class FinetuneSettings(_Value):
         divergence_patience_steps: for so many steps in a row; then training stops.
         validate_every_epochs: the last epoch is always validated.
         validation_pictures: most pictures that are validated; None takes all.
+        time_limit_min: end, with the learning rate brought down, within this time; None has no limit.
     """
 
     tasks: tuple[TaskName, ...] = Field(
@@ -99,6 +100,7 @@ class FinetuneSettings(_Value):
     validate_every_epochs: int = Field(default=1, ge=1)
     validation_pictures: int | None = Field(default=None, ge=1)
     max_new_tokens: int = Field(default=256, ge=8, le=1024)
+    time_limit_min: float | None = Field(default=None, gt=0)
     seed: int = Field(default=0, ge=0)
 
     @field_validator("tasks")

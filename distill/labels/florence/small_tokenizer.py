@@ -1,4 +1,4 @@
-"""A tokenizer of Florence-2's form that needs no download and knows the words of a taxonomy as whole pieces."""
+"""A tokenizer of Florence-2's form without a download, with the words of a taxonomy as whole pieces."""
 
 from __future__ import annotations
 

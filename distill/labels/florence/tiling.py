@@ -83,7 +83,7 @@ def _detections(regions: Sequence[Region], labels: Sequence[str]) -> Detections:
 
 
 def _regions(found: Detections, labels: Sequence[str], sources: Sequence[Region]) -> tuple[Region, ...]:
-    """Turn detections back into the regions they came from; a merged one takes the names of its best part."""
+    """Turn detections back into the regions they came from; a merged one is named as its best part."""
     ranked = sorted(sources, key=lambda region: -(region.score or 0.0))
     regions = []
     for box, class_id in zip(found.boxes_xyxy_px, found.class_ids, strict=True):
