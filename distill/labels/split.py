@@ -1,8 +1,8 @@
 """Share a label set out into splits, group by group: pictures of one roll are alike and would leak.
 
 Iterative stratification (Sechidis et al. 2011): the class with the fewest groups is shared out first, each
-group going where most of that class is still wanted. Before that every split gets one group of the class,
-as far as there are groups, the larger splits first.
+group going where the largest share of what is wanted of that class is lacking. Before that every split gets
+one group of the class, as far as there are groups, the larger splits first.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class _Plan:
             if candidates and not self.held[name][kind]:
                 self._give(self._closest(candidates, kind, wanted[name]), name)
         for group in sorted(self._with(kind), key=lambda group: -self.waiting[group][kind]):
-            lacks = {name: wanted[name] - self.held[name][kind] for name in self.shares}
+            lacks = {name: 1 - self.held[name][kind] / wanted[name] for name in self.shares}
             self._give(group, max(lacks, key=lambda name: (lacks[name], self._missing_pictures(name))))
 
     def _with(self, kind: str) -> list[str]:
