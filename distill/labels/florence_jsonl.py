@@ -3,8 +3,8 @@
     {"prefix":"<OD>","suffix":"drop<loc_732><loc_481><loc_748><loc_501>","image":"0 (1).jpg"}
 
 A box comes back within half a bin, that is a two-thousandth of the picture's side. What the form has no
-place for (score, annotator, review state, outline, group, split) stands in a key of its own, `loomsight`, only on
-lines that need it; loaders of such files pass over keys they do not know.
+place for (score, annotator, review state, outline, group, split) stands in a key of its own, `loomsight`,
+only on lines that need it; loaders of such files pass over keys they do not know.
 """
 
 from __future__ import annotations
