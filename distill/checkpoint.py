@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from distill.detector.build import build_module, count_macs, infer, traceable_copy
 from distill.detector.structure import DetectorStructure
 from distill.scorecard import SCORECARD_NAME, ScorecardRow, append_row, measure_latency, read_rows
+from edge.bundle import file_digest
 from edge.contract import ModelContract, contract_from_json
 from edge.errors import CheckpointError, ContractError, OutputError
 
@@ -102,7 +103,7 @@ def load_detector(path: Path) -> Detector:
             "Train again, or use the version of loomsight that wrote it.",
         ) from error
     module.eval().requires_grad_(False)
-    return Detector(module, checkpoint.contract, checkpoint, _file_digest(path))
+    return Detector(module, checkpoint.contract, checkpoint, file_digest(path))
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -203,10 +204,6 @@ def _check_finite(weights: Mapping[str, Tensor], path: Path) -> None:
                 f"{path}: the weights '{name}' are not all finite numbers.",
                 "Use an earlier checkpoint, or train again with a lower learning_rate.",
             )
-
-
-def _file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _first_line(error: Exception) -> str:

@@ -52,18 +52,18 @@ def distill(
     taxonomy: Annotated[
         Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Log more.")] = False,
 ) -> None:
     """Train a detector on a data set and score it.
 
     The run folder then holds best.pt, last.pt, history.jsonl, metrics.json and scorecard.jsonl. Ctrl-C
     saves last.pt; the same command with --resume goes on from there.
     """
-    configure_logging(verbose)
-    # Threads that wait by spinning for long are a disaster on cores shared with other work: a step took
-    # 2 to 15 s there; with this limit it takes 0.7 s, and 0.33 s on free cores, as without it (measured
-    # on two cores). It is read when torch loads its OpenMP, so it stands above the imports.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    configure_logging()
+    if resume and start_from:
+        raise ConfigError(
+            "--resume and --start-from exclude each other: a resumed run has its weights already.",
+            "Leave --start-from out to go on, or --resume with another --out to start anew.",
+        )
     # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
     from distill.dataset import load_dataset
     from distill.run_folder import RunFolder

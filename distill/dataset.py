@@ -18,7 +18,7 @@ import numpy as np
 import yaml  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from edge.cameras.folder import PICTURE_SUFFIXES, read_picture
+from edge.cameras.folder import PICTURE_SUFFIXES, picture_files, read_picture
 from edge.errors import DatasetError, ImageError
 from edge.image import Image
 
@@ -94,11 +94,6 @@ def read_labelled(path: Path) -> Image:
         return read_picture(path)
     except ImageError as error:
         raise DatasetError(error.problem, error.cure) from error
-
-
-def picture_files(folder: Path) -> list[Path]:
-    """List the pictures in a folder and below it, sorted by name."""
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
 
 
 def label_file(image: Path) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any
 
@@ -10,12 +11,17 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from typing_extensions import Self
 
+LOG_LINE_S = 60.0
+"""Where there is no terminal to draw a bar on, a line is printed this often."""
+
 
 class ConsoleListener:
-    """Draw a bar for the steps of the run and print a line for each epoch."""
+    """Draw a bar for the steps of the run, or print a line a minute into a log, and one for each epoch."""
 
-    def __init__(self, epochs: int) -> None:
+    def __init__(self, epochs: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._epochs = epochs
+        self._clock = clock
+        self._last_line_s = clock()
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
@@ -39,7 +45,7 @@ class ConsoleListener:
         self._progress.stop()
 
     def batch_done(self, epoch: int, done: int, total: int, loss: float) -> None:
-        """Move the bar."""
+        """Move the bar, or print a line if the last one is a minute old."""
         self._progress.update(
             self._bar,
             completed=epoch * total + done,
@@ -47,13 +53,18 @@ class ConsoleListener:
             epoch=f"{epoch + 1}/{self._epochs}",
             loss=loss,
         )
+        if not self._progress.console.is_terminal and self._clock() - self._last_line_s >= LOG_LINE_S:
+            self._last_line_s = self._clock()
+            self._print(f"epoch {epoch + 1}/{self._epochs}  step {done}/{total}  loss {loss:.2f}")
 
     def epoch_done(self, row: Mapping[str, Any]) -> None:
         """Print the epoch."""
         rate = row["tiles"] / row["seconds"] if row["seconds"] else 0.0
-        self._progress.console.print(
+        self._print(
             f"epoch {row['epoch'] + 1}/{self._epochs}  loss {row['loss']:.3f}  "
             f"mAP50 {row['map50']:.3f}  mAP50-95 {row['map50_95']:.3f}  "
-            f"{row['seconds']:.0f} s, {rate:.0f} tiles/s",
-            highlight=False,
+            f"{row['seconds']:.0f} s, {rate:.0f} tiles/s"
         )
+
+    def _print(self, line: str) -> None:
+        self._progress.console.print(line, highlight=False)

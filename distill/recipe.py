@@ -119,9 +119,9 @@ def load_recipe(name_or_file: str, environment: Mapping[str, str], flags: Mappin
     values, source = _read_toml(name_or_file)
     _checked(values, source)
     from_environment = {
-        key: environment[ENVIRONMENT_PREFIX + key.upper()]
-        for key in Recipe.model_fields
-        if ENVIRONMENT_PREFIX + key.upper() in environment
+        name.removeprefix(ENVIRONMENT_PREFIX).lower(): text
+        for name, text in environment.items()
+        if name.startswith(ENVIRONMENT_PREFIX)
     }
     values = {**values, **from_environment}
     _checked(values, f"the environment ({ENVIRONMENT_PREFIX}*)")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import CheckpointError, ConfigError, OutputError
+from edge.sinks.files import cannot_write, write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,8 @@ class RunFolder:
     """Name the files of a run.
 
     best.pt and last.pt are checkpoints; recipe.json is the resolved recipe; history.jsonl has a row per
-    epoch; metrics.json is the last word on best.pt; scorecard.jsonl has a row per stage.
+    epoch; metrics.json is the last word on best.pt; scorecard.jsonl has a row per stage. start_from.json
+    names the checkpoint that training started from; it is missing if that was none.
     """
 
     path: Path
@@ -32,6 +34,10 @@ class RunFolder:
     @property
     def recipe(self) -> Path:
         return self.path / "recipe.json"
+
+    @property
+    def start_from(self) -> Path:
+        return self.path / "start_from.json"
 
     @property
     def history(self) -> Path:
@@ -55,6 +61,7 @@ class RunFolder:
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self.start_from.unlink(missing_ok=True)  # of a run that ended before its first checkpoint
         except OSError as error:
             raise OutputError(f"Cannot make {self.path}: {error}.", "Choose another --out.") from error
 
@@ -70,21 +77,33 @@ class RunFolder:
             )
 
     def write_json(self, file: Path, value: object) -> None:
-        """Write JSON under a temporary name and rename it."""
-        temporary = file.with_name(f".{file.name}.partial")
-        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-        temporary.replace(file)
+        """Write JSON, whole or not at all.
+
+        Raises:
+            OutputError: if it cannot be written.
+        """
+        write_whole(file, json.dumps(value, indent=2).encode() + b"\n")
 
     def keep_history_before(self, epoch: int) -> None:
-        """Drop the rows of epochs that are going to be trained (again)."""
+        """Drop the rows of epochs that are going to be trained (again); no crash loses the others.
+
+        Raises:
+            OutputError: if it cannot be written; the history then stays as it was.
+        """
         rows = [row for row in self.read_history() if row["epoch"] < epoch]
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        self.history.write_text(text, encoding="utf-8")
+        write_whole(self.history, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
     def append_history(self, row: Mapping[str, Any]) -> None:
-        """Add the row of an epoch."""
-        with self.history.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(row) + "\n")
+        """Add the row of an epoch.
+
+        Raises:
+            OutputError: if it cannot be written.
+        """
+        try:
+            with self.history.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise cannot_write(self.history, error) from error
 
     def read_history(self) -> list[dict[str, Any]]:
         """Return the rows so far; a last line cut short by a crash is left out."""

@@ -6,6 +6,7 @@ exactly as if it had not been: `last.pt` needs no state of a random generator.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,6 @@ from torch import Tensor, nn
 from distill.checkpoint import write_checkpoint
 from distill.dataset import Dataset
 from distill.evaluate import DEFAULT_THRESHOLD, Metrics, validate
-from distill.interruption import StopRequest, stop_on_signal
 from distill.recipe import Recipe
 from distill.run_folder import RunFolder
 from distill.tiles import TrainingTiles, batches
@@ -31,6 +31,7 @@ from distill.training_run import (
 )
 from edge.contract import ModelContract, Tiles
 from edge.errors import TrainingError
+from edge.interruption import stopped_by_signals
 from edge.taxonomy import Taxonomy
 
 
@@ -72,7 +73,8 @@ def train(
 ) -> bool:
     """Train until the recipe is done; `best.pt` and `last.pt` are in the run folder after every epoch.
 
-    A fresh run starts from random weights, or from those of the checkpoint `start_from`.
+    A fresh run starts from random weights, or from those of the checkpoint `start_from`, whose digest is
+    then recorded in the run folder.
 
     Returns:
         False if a signal stopped it: it can be resumed.
@@ -81,7 +83,11 @@ def train(
         CheckpointError: if there is nothing to resume, `last.pt` is damaged, or `start_from` is of another
             structure.
         DatasetError: if a picture is damaged, or the data set is not the one the run was started with.
+        OutputError: if the run folder cannot be written.
+        ValueError: if both `resume` and `start_from` are given.
     """
+    if resume and start_from is not None:
+        raise ValueError("a resumed run has its weights: start_from has no meaning")
     run = prepare_run(dataset, contract, recipe, folder, device)
     state = run.state
     if resume:
@@ -89,7 +95,8 @@ def train(
     elif start_from is not None:
         take_weights(run, start_from)
     folder.keep_history_before(state.epoch)
-    with stop_on_signal() as stop:
+    stop = threading.Event()
+    with stopped_by_signals(stop):
         while state.epoch < recipe.epochs and not _is_enough(run):
             started = time.monotonic()
             if not _train_epoch(run, listener, stop):
@@ -103,7 +110,7 @@ def train(
     return True
 
 
-def _train_epoch(run: TrainingRun, listener: Listener, stop: StopRequest) -> bool:
+def _train_epoch(run: TrainingRun, listener: Listener, stop: threading.Event) -> bool:
     """Train the rest of an epoch; return False if a stop was asked for before its end."""
     state, recipe = run.state, run.recipe
     order = run.train_plan.epoch_order(state.epoch, recipe.seed, recipe.empty_tile_share)
@@ -123,7 +130,7 @@ def _train_epoch(run: TrainingRun, listener: Listener, stop: StopRequest) -> boo
         listener.batch_done(state.epoch, state.batch, total, sum(parts.values()))
         if run.schedule.is_over(elapsed_s):
             break
-        if stop.is_set:
+        if stop.is_set():
             state.elapsed_s = elapsed_s
             return False
     return True

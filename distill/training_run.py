@@ -195,8 +195,11 @@ def _dataset_digest(pictures: tuple[LabelledPicture, ...]) -> str:
 def take_weights(run: TrainingRun, path: Path) -> None:
     """Start from the weights of another run's checkpoint; everything else starts afresh.
 
+    Which checkpoint that was stands in `start_from.json` of the run folder.
+
     Raises:
         CheckpointError: if it cannot be read or is of another structure.
+        OutputError: if the record cannot be written.
     """
     detector = load_detector(path)
     if detector.checkpoint.structure != run.structure:
@@ -206,3 +209,5 @@ def take_weights(run: TrainingRun, path: Path) -> None:
         )
     run.module.load_state_dict(detector.module.state_dict())
     run.average.ema.load_state_dict(detector.module.state_dict())
+    record = {"checkpoint": str(path), "sha256": detector.file_digest}
+    run.folder.write_json(run.folder.start_from, record)

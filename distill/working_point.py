@@ -13,11 +13,10 @@ from torch import nn
 
 from distill.detector.build import infer
 from distill.tiles import TilePlan
+from edge.backends.description import BackendDescription
 from edge.contract import ModelContract
-from edge.decode import Decoder, merge_views
 from edge.detections import Detections
-from edge.geometry import plan_views
-from edge.preprocess import Preprocessor
+from edge.inspector import Floats, Inspector
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +49,39 @@ class WorkingPoint:
         return self.false_alarms_on_clean / self.clean_m2 if self.clean_m2 else None
 
 
+class TorchBackend:
+    """Run a detector in the place of an inference runtime: the edge's inspector then does the rest.
+
+    Args:
+        module: in eval mode, on the processor.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+        self.description = BackendDescription(f"torch {torch.__version__}", "cpu", "float32")
+
+    def infer(self, images_nchw: Floats) -> tuple[Floats, Floats]:
+        """Return boxes (B, A, 4) in input pixels and scores (B, A, classes)."""
+        with torch.inference_mode():
+            boxes, scores = infer(self._module, torch.from_numpy(images_nchw))
+        return boxes.numpy(), scores.numpy()
+
+    def warm_up(self, batch: int) -> None:
+        """Do nothing: torch needs no warming, and nothing is timed here."""
+
+
 def measure_working_point(
     module: nn.Module, plan: TilePlan, contract: ModelContract, mm_per_px: float | None
 ) -> WorkingPoint:
     """Inspect every picture of a split as the edge would, and compare with the truth."""
-    preprocessor, decoder = Preprocessor(contract), Decoder(contract)
+    inspector = Inspector(TorchBackend(module), contract)
     defects = np.zeros(len(contract.class_names), int)
     hits = np.zeros(len(contract.class_names), int)
     false_alarms = clean_false_alarms = 0
     clean_m2 = 0.0
     for index, picture in enumerate(plan.pictures):
         image = plan.image(index)
-        views = plan_views((image.shape[0], image.shape[1]), contract, mm_per_px)
-        with torch.inference_mode():
-            tensors = infer(module, torch.from_numpy(preprocessor.batch(image, views)))
-        boxes, scores = (tensor.numpy() for tensor in tensors)
-        found = merge_views(decoder.decode(boxes, scores, views), views)
+        found = inspector.inspect(image, mm_per_px)
         truth = Detections(
             picture.boxes_xyxy_px(image), np.ones(len(picture.class_ids), np.float32), picture.class_ids
         )

@@ -8,7 +8,7 @@ import platform
 import tempfile
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.backends.probe import available_cores, processor_name
+from edge.bundle import demo_bundle_path, open_bundle
+from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame
+from edge.cloth.seams import Seam
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
 from edge.errors import NoImagesError
@@ -31,13 +35,15 @@ from edge.latency import LatencyHistogram, StageClock
 from edge.pipeline import Limits, Pipeline
 from edge.preprocess import Preprocessor, grey_enhancer
 from edge.run import open_model
-from edge.sinks.files import write_whole
+from edge.sinks.files import check_not_a_folder, check_writable, is_stream, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 
 logger = logging.getLogger(__name__)
 
 KEPT_FRAMES = 8
 """Different frames whose prepared tensors the bare engine runs on, in turn."""
+
+FOLLOWING_FRAMES = 10
 
 STAGES = ("capture", "preprocess", "infer", "decode", "merge", "write")
 
@@ -66,10 +72,9 @@ class Benchmark:
         self._frames = frames
         begin_s = time.perf_counter()
         self._backend, self._contract = open_model(config, stack)
+        self._open_ms = (time.perf_counter() - begin_s) * 1000
         self._kept = self._keep_frames()
         self._batches = [self._prepared(frame) for frame in self._kept]
-        self._engine_pass(1)
-        self.cold_start_ms = (time.perf_counter() - begin_s) * 1000
         self.measured = Measurement()
 
     def round(self) -> None:
@@ -78,18 +83,33 @@ class Benchmark:
         self.measured.engine_fps.append(self._engine_fps())
         self._compare_preprocessing()
 
-    def after_idle(self, idle_s: float) -> dict[str, float]:
-        """Wait, then time the first frame and the median of the next ten, in milliseconds."""
+    def cold(self) -> dict[str, Any]:
+        """Open the network anew and time its first frames: nothing has run in it, not even a warm-up."""
+        config = self._config
+        path = open_bundle(config.model or demo_bundle_path()).model_path
+        begin_s = time.perf_counter()
+        with OnnxRuntimeBackend(path, self._contract, config.providers or None, config.threads) as backend:
+            load_ms = (time.perf_counter() - begin_s) * 1000
+            inspector = Inspector(backend, self._contract, config.batch_tiles)
+            frames = self._first_frames(inspector)
+        return {"open_and_check_ms": round(self._open_ms, 3), "load_ms": round(load_ms, 3), **frames}
+
+    def after_idle(self, idle_s: float) -> dict[str, Any]:
+        """Wait with a warm network, then time frames."""
         inspector = Inspector(self._backend, self._contract, self._config.batch_tiles)
         inspector.inspect(self._kept[0].image, self._kept[0].mm_per_px_across)
         time.sleep(idle_s)
-        times_ms = []
-        for index in range(11):
+        return {"idle_s": idle_s, **self._first_frames(inspector)}
+
+    def _first_frames(self, inspector: Inspector) -> dict[str, Any]:
+        """Time the first frame alone, and the ten that follow together, in milliseconds."""
+        first, following = LatencyHistogram(), LatencyHistogram()
+        for index in range(1 + FOLLOWING_FRAMES):
             frame = self._kept[index % len(self._kept)]
             begin_s = time.perf_counter()
             inspector.inspect(frame.image, frame.mm_per_px_across)
-            times_ms.append((time.perf_counter() - begin_s) * 1000)
-        return {"idle_s": idle_s, "first_ms": times_ms[0], "next_p50_ms": float(np.median(times_ms[1:]))}
+            (following if index else first).add((time.perf_counter() - begin_s) * 1000)
+        return {"first_ms": first.quantiles()["max"], "following_ms": following.quantiles()}
 
     def result(self) -> dict[str, Any]:
         """Return everything measured, ready for JSON."""
@@ -105,8 +125,7 @@ class Benchmark:
             "rounds": [round(ratio, 4) for ratio in ratios],
             "stages_ms": {name: stages[name] for name in STAGES if name in stages},
             "preprocess_vs_bare_opencv": self._preprocess_result(),
-            "cold_start_ms": round(self.cold_start_ms, 1),
-            "frame_hw_px": list(self._kept[0].image.shape[:2]),
+            "frame_hw_px": list(self._frame_hw_px),
             "tiles_per_frame": sum(len(views) for views in self._views(self._kept[0])),
             "frames_per_round": self._frames,
             "measured_on": self._measured_on(),
@@ -136,11 +155,19 @@ class Benchmark:
         }
 
     def _keep_frames(self) -> list[Frame]:
+        """Keep the first frames as the loop sees them: with the lines carried over to each."""
         with choose_camera(self._config.camera, self._config.mm_per_px, self._config.bit_depth) as camera:
-            kept = list(islice(iter(camera.read, None), KEPT_FRAMES))
-        if not kept:
-            raise NoImagesError(f"{self._config.camera} gave no frame.", "Name a camera that has frames.")
-        return kept
+            frames = list(islice(iter(camera.read, None), KEPT_FRAMES + 1))
+        if not frames:
+            raise NoImagesError(
+                f"{redact_credentials(self._config.camera)} gave no frame.",
+                "Name a camera that has frames.",
+            )
+        self._frame_hw_px = frames[0].image.shape[:2]
+        inspector = Inspector(self._backend, self._contract)
+        seam = Seam(inspector.shared_lines(frames[0].mm_per_px_across))
+        kept = [replace(frame, image=seam.picture(frame)[0]) for frame in frames]
+        return kept[1:] or kept  # above the first there is nothing to carry over
 
     def _views(self, frame: Frame) -> list[tuple[View, ...]]:
         views = plan_views(frame.image.shape[:2], self._contract, frame.mm_per_px_across)
@@ -187,12 +214,16 @@ class Benchmark:
         preprocessor = Preprocessor(self._contract)
         bare = BareOpenCv(self._contract)
         for frame in self._kept * 3:
+            image = frame.image
+            grey = (
+                image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+            )
             for views in self._views(frame):
                 begin_ns = time.perf_counter_ns()
-                preprocessor.batch(frame.image, views)
+                preprocessor.batch(image, views)
                 middle_ns = time.perf_counter_ns()
                 for view in views:
-                    bare.prepare(frame.image, view)
+                    bare.prepare(grey, view)
                 self.measured.ours.add((middle_ns - begin_ns) / 1e6)
                 self.measured.reference.add((time.perf_counter_ns() - middle_ns) / 1e6)
 
@@ -208,10 +239,9 @@ class BareOpenCv:
         self._channels = contract.channels
 
     def prepare(self, image: NDArray[np.uint8], view: View) -> NDArray[Any]:
-        """Prepare one view: (1, C, h, w) float32. Colour is brought to grey first, unmeasured elsewhere."""
+        """Prepare one view of a grey image: (1, C, h, w) float32."""
         cut = image[view.top_px : view.bottom_px, view.left_px : view.right_px]
-        grey = cut if cut.ndim == 2 else cv2.cvtColor(cut, cv2.COLOR_BGR2GRAY)
-        enhanced = self._enhance(np.asarray(cv2.resize(grey, self._size_wh), np.uint8))
+        enhanced = self._enhance(np.asarray(cv2.resize(cut, self._size_wh), np.uint8))
         blob_of = cv2.merge([enhanced] * 3) if self._channels == 3 else enhanced
         return cv2.dnn.blobFromImage(blob_of, self._scale)
 
@@ -222,19 +252,24 @@ def bench(
     """Measure, print a table and write the JSON.
 
     Returns:
-        The result, as it is also written to `json_file`.
+        The result, as it is also written to `json_file`; an earlier one there is set aside.
+    Raises:
+        OutputError: if `json_file` cannot be written; as far as possible before anything is measured.
     """
+    if json_file and not is_stream(json_file):
+        check_not_a_folder(json_file)
+        check_writable(json_file.parent)
     with ExitStack() as stack:
         benchmark = Benchmark(config, frames, stack)
+        cold = benchmark.cold()
         for number in range(rounds):
             benchmark.round()
             logger.info("round %d of %d done", number + 1, rounds)
         result = benchmark.result()
-        result["after_idle"] = {
-            key: round(value, 3) for key, value in benchmark.after_idle(idle_seconds).items()
-        }
+        result |= {"cold": cold, "after_idle": benchmark.after_idle(idle_seconds)}
     _print_result(result, Console())
     if json_file:
+        set_aside(json_file)
         write_whole(json_file, json.dumps(result, indent=1).encode() + b"\n")
         logger.info("result in %s", json_file)
     return result
@@ -254,11 +289,14 @@ def _print_result(result: dict[str, Any], console: Console) -> None:
         f"preprocessing p50 {bare['ours_p50_ms']:.2f} ms, bare resize + CLAHE + blob "
         f"{bare['bare_p50_ms']:.2f} ms: ratio {bare['ratio']:.2f}"
     )
-    idle = result["after_idle"]
-    console.print(
-        f"cold start {result['cold_start_ms']:.0f} ms; after {idle['idle_s']:.0f} s idle first frame "
-        f"{idle['first_ms']:.1f} ms, then {idle['next_p50_ms']:.1f} ms"
-    )
+    cold, idle = result["cold"], result["after_idle"]
+    console.print(f"open and check {cold['open_and_check_ms']:.0f} ms, load alone {cold['load_ms']:.0f} ms")
+    for name, first in (("cold", cold), (f"after {idle['idle_s']:.0f} s idle", idle)):
+        following = first["following_ms"]
+        console.print(
+            f"{name}: first frame {first['first_ms']:.1f} ms, then "
+            + " / ".join(f"{key} {following[key]:.1f}" for key in ("p50", "p95", "p99", "max"))
+        )
     table = Table("stage", "p50 ms", "p95 ms", "p99 ms", "max ms")
     for name, quantiles in result["stages_ms"].items():
         table.add_row(name, *(f"{quantiles[key]:.2f}" for key in ("p50", "p95", "p99", "max")))

@@ -127,22 +127,56 @@ def publish_bundle(
         staged: folder with every file of `manifest.files`, on the same file system as `destination`.
         destination: final name; with `overwrite` an older bundle there is replaced.
     Raises:
-        OutputError: if `destination` exists and `overwrite` is False, or cannot be written.
+        OutputError: if `destination` may not be replaced (see `check_destination`), or cannot be written.
     """
     try:
         manifest_path = staged / MANIFEST_NAME
         manifest_path.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         staged.chmod(0o755)
-        if not destination.exists():
-            staged.replace(destination)
-        elif overwrite:
+        check_destination(destination, overwrite=overwrite)
+        if destination.exists():
             _swap(staged, destination)
         else:
-            raise OutputError(f"{destination} exists already.", "Choose another name or add --overwrite.")
+            staged.replace(destination)
     except OSError as error:
         raise OutputError(
             f"Cannot write the bundle {destination}: {error}.", "Free space or choose another place."
         ) from error
+
+
+def check_destination(destination: Path, *, overwrite: bool) -> None:
+    """See that a bundle may be published under a name.
+
+    Raises:
+        OutputError: if something stands there that is not to be replaced. With `overwrite` that is anything
+            but an empty folder or a bundle, and also a bundle among other files.
+    """
+    if destination.name in ("", ".."):
+        raise OutputError(f"{destination} is no name for a bundle.", "Name a new folder.")
+    if not destination.exists():
+        return
+    if not overwrite:
+        raise OutputError(f"{destination} exists already.", "Choose another name or add --overwrite.")
+    _check_is_bundle(destination)
+
+
+def _check_is_bundle(folder: Path) -> None:
+    """Refuse what is neither an empty folder nor a bundle alone: replacing it would delete other work."""
+    cure = "Choose another name, or delete it yourself."
+    if not folder.is_dir():
+        raise OutputError(f"{folder} is not a bundle and is not replaced.", cure)
+    if not any(folder.iterdir()):
+        return
+    try:
+        manifest = _read_manifest(folder / MANIFEST_NAME)
+    except (ModelError, ContractError) as error:
+        raise OutputError(f"{folder} is not a bundle and is not replaced: {error.problem}", cure) from error
+    files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    foreign = {path.relative_to(folder).as_posix() for path in files} - {MANIFEST_NAME, *manifest.files}
+    if foreign:
+        raise OutputError(
+            f"{folder} is not replaced: {min(foreign)} in it does not belong to the bundle.", cure
+        )
 
 
 def _swap(staged: Path, destination: Path) -> None:

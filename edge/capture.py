@@ -6,19 +6,32 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
 from typing_extensions import Self
 
-from edge.cameras.protocol import Camera, Frame
-from edge.errors import ImageError
+from edge.cameras.protocol import Camera, CutShortError, Frame
+from edge.errors import CameraLostError, ImageError
 from edge.latency import StageClock
 
 logger = logging.getLogger(__name__)
 
 MOST_UNREADABLE_SHOWN = 10
 """Unreadable pictures named one by one; after that they are only counted."""
+
+MOST_BAD_FRAMES = 50
+"""A live camera that gives this many unusable frames in a row is lost. A network stream that lost packets
+is whole again at its next key frame, usually within two seconds: 50 frames at 25 a second."""
+
+WAIT_STEP_S = 0.2
+"""How often a wait looks whether it is to end, and tells how long it has lasted."""
+
+SILENCE_WARNING_S = 10.0
+"""First warning of a silent camera. A line camera is silent by right while its loom stands."""
+
+NEXT_SILENCE_WARNING_S = 300.0
+"""No second warning before this time, also if the camera delivered in between."""
 
 JOIN_TIMEOUT_S = 5.0
 """A device that does not come back within this time is left to its thread: the run ends without it."""
@@ -35,23 +48,36 @@ class Capture:
         queue_frames: most frames that wait.
         stop: set from outside to end the stream; frames already queued are not delivered.
         clock: counts the time each read takes, as stage `capture`.
+        on_silence: called every `WAIT_STEP_S` while no frame comes, with the seconds since the last.
     """
 
-    def __init__(self, camera: Camera, queue_frames: int, stop: threading.Event, clock: StageClock) -> None:
+    def __init__(
+        self,
+        camera: Camera,
+        queue_frames: int,
+        stop: threading.Event,
+        clock: StageClock,
+        on_silence: Callable[[float], None] | None = None,
+    ) -> None:
         self._camera = camera
         self._limit = queue_frames
         self._stop = stop
         self._clock = clock
+        self._on_silence = on_silence
         self._queue: deque[Frame] = deque()
         self._changed = threading.Condition()
         self._ended = False
         self._deadline_s: float | None = None
         self._error: Exception | None = None
+        self._bad_in_a_row = 0
+        self._last_frame_s = time.monotonic()
+        self._warned_s = -NEXT_SILENCE_WARNING_S
         self._thread = threading.Thread(target=self._read_all, name="capture", daemon=True)
         self.dropped = 0
         self.unreadable = 0
 
     def __enter__(self) -> Self:
+        self._last_frame_s = time.monotonic()
         self._thread.start()
         return self
 
@@ -80,18 +106,36 @@ class Capture:
         """
         while (frame := self._next()) is not None:
             yield frame
+        if isinstance(self._error, CutShortError):
+            self.unreadable += self._error.frames_missing
         if self._error is not None:
             raise self._error
 
     def _next(self) -> Frame | None:
+        while self._waits_in_vain():
+            self._tell_silence(time.monotonic() - self._last_frame_s)
         with self._changed:
-            while not self._queue and not self._ended and not self._is_over():
-                self._changed.wait(0.2)
             if self._is_over() or not self._queue:
                 return None
             frame = self._queue.popleft()
             self._changed.notify_all()
             return frame
+
+    def _waits_in_vain(self) -> bool:
+        """Wait a moment for a frame; True if neither a frame nor an end has come."""
+        with self._changed:
+            return not self._changed.wait_for(
+                lambda: self._queue or self._ended or self._is_over(), WAIT_STEP_S
+            )
+
+    def _tell_silence(self, silent_s: float) -> None:
+        """Tell the observer, and now and then the log. The lock is free: neither holds up the camera."""
+        if self._on_silence is not None:
+            self._on_silence(silent_s)
+        now_s = time.monotonic()
+        if silent_s >= SILENCE_WARNING_S and now_s - self._warned_s >= NEXT_SILENCE_WARNING_S:
+            self._warned_s = now_s
+            logger.warning("the camera %s has given no frame for %.0f s", self._camera.name, silent_s)
 
     def _is_over(self) -> bool:
         late = self._deadline_s is not None and time.monotonic() >= self._deadline_s
@@ -110,15 +154,33 @@ class Capture:
                 self._changed.notify_all()
 
     def _read(self) -> Frame | None:
-        """Read past pictures that cannot be read, counting them."""
-        while True:
+        """Read past pictures that cannot be read, counting them.
+
+        Raises:
+            CameraLostError: if a live camera gives nothing else any more.
+        """
+        while not self._stop.is_set():
             try:
                 with self._clock.stage("capture"):
-                    return self._camera.read()
+                    frame = self._camera.read()
             except ImageError as error:
-                self.unreadable += 1
-                if self.unreadable <= MOST_UNREADABLE_SHOWN:
-                    logger.warning("skipped: %s", error)
+                self._skip(error)
+            else:
+                self._bad_in_a_row = 0
+                return frame
+        return None
+
+    def _skip(self, error: ImageError) -> None:
+        self.unreadable += 1
+        self._bad_in_a_row += 1
+        if self.unreadable <= MOST_UNREADABLE_SHOWN:
+            logger.warning("skipped: %s", error)
+        if self._camera.is_live and self._bad_in_a_row >= MOST_BAD_FRAMES:
+            raise CameraLostError(
+                f"The camera {self._camera.name} gave {self._bad_in_a_row} unusable frames in a row, "
+                f"the last one: {error.problem}",
+                error.cure,
+            ) from error
 
     def _put(self, frame: Frame) -> None:
         with self._changed:
@@ -130,4 +192,5 @@ class Capture:
                 while len(self._queue) >= self._limit and not self._stop.is_set():
                     self._changed.wait(0.2)
             self._queue.append(frame)
+            self._last_frame_s = time.monotonic()
             self._changed.notify_all()

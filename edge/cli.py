@@ -1,4 +1,8 @@
-"""Command lines of the edge. Flags have no defaults of their own: those stand in `edge.config`."""
+"""Command lines of the edge.
+
+Settings of a run have their defaults in `edge.config`, those of a data set in
+`edge.simulator.dataset_options`; only what edge-bench alone has (frames, rounds, pause) has them here.
+"""
 
 from __future__ import annotations
 
@@ -149,6 +153,7 @@ def simulate(
     difficulty: Annotated[list[str] | None, typer.Option(help="Repeat for several  [default: all]")] = None,
     category: Annotated[list[str] | None, typer.Option(help="Repeat for several  [default: all]")] = None,
     defect_share: Annotated[float | None, typer.Option(help="Share of pictures with defects.")] = None,
+    defects_per_m: Annotated[float | None, typer.Option(help="Per metre of roll, in those.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
     taxonomy: Annotated[Path | None, typer.Option(help="Taxonomy file  [default: the shipped one]")] = None,
 ) -> None:

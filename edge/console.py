@@ -6,9 +6,36 @@ import logging
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from pathlib import Path
+from typing import Final, NoReturn
 
 from edge.errors import INTERRUPTED_EXIT_CODE, LoomsightError, MissingPackageError, OutputError
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+REPAIR_CLONE: Final = "touch uv.lock && make demo"
+REPAIR_WORKBENCH: Final = "touch uv.lock && make workbench"
+"""A newer uv.lock lets make look again at what is installed."""
+
+OWN_MODULES: Final = ("edge", "distill", "export")
+EXTRAS: Final = {
+    "workbench": (
+        "torch", "torchvision", "ultralytics", "torch_pruning", "transformers", "peft", "onnx", "onnxslim",
+        "yaml",
+    ),
+    "tensorrt": ("tensorrt", "pycuda"),
+    "rtx": ("tensorrt_rtx",),
+    "openvino": ("openvino",),
+    "basler": ("pypylon",),
+}  # fmt: skip
+DISTRIBUTIONS: Final = {
+    "cv2": "opencv-python",
+    "PIL": "pillow",
+    "tensorrt_rtx": "tensorrt-rtx",
+    "torch_pruning": "torch-pruning",
+    "typing_extensions": "typing-extensions",
+    "yaml": "pyyaml",
+}
+"""Where a module's package has another name."""
 
 
 def run_command(command: Callable[[], object]) -> NoReturn:
@@ -17,6 +44,8 @@ def run_command(command: Callable[[], object]) -> NoReturn:
     Args:
         command: the application; it gets its arguments from `sys.argv`.
     """
+    # ONNX Runtime 1.31 keeps a device id and a database in the home folder unless told not to.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         command()
     except LoomsightError as error:
@@ -53,25 +82,40 @@ def _leave(error: LoomsightError) -> NoReturn:
 def _missing_package(error: ImportError) -> MissingPackageError:
     library = next((name for name in ("libGL", "libgthread", "libglib") if name in str(error)), None)
     if library:
+        headless = "pip install --force-reinstall opencv-python-headless"
         return MissingPackageError(
             f"OpenCV cannot start: this system lacks {library}.",
-            "Run `apt-get install libgl1 libglib2.0-0`, or `pip install --force-reinstall "
-            "opencv-python-headless` into this environment.",
+            f"Run `apt-get install libgl1 libglib2.0-0`, or `{REPAIR_CLONE if _in_clone() else headless}`.",
         )
-    package = (error.name or str(error)).split(".")[0]
-    return MissingPackageError(f"The package '{package}' is not installed.", _cure(package))
+    module = (error.name or "").split(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or module in OWN_MODULES:
+        return MissingPackageError(
+            f"A package cannot be loaded: {error}.", f"{_again(module)} Report it if that does not help."
+        )
+    distribution = DISTRIBUTIONS.get(module, module)
+    called = f"'{distribution}'" + (f" (module {module})" if distribution != module else "")
+    return MissingPackageError(f"The package {called} is not installed.", _cure(module, distribution))
 
 
-def _cure(package: str) -> str:
-    extras = {
-        "workbench": ("torch", "torchvision", "ultralytics", "onnx", "onnxslim", "transformers", "peft"),
-        "tensorrt": ("tensorrt", "pycuda"),
-        "openvino": ("openvino",),
-        "basler": ("pypylon",),
-    }
-    for extra, packages in extras.items():
-        if package in packages:
-            return (
-                f"Install it: `pip install 'loomsight[{extra}]'`, or in a clone `uv sync --extra {extra}`."
-            )
-    return f"Install it with `pip install {package}`."
+def _cure(module: str, distribution: str) -> str:
+    extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
+    if extra is None:
+        command = REPAIR_CLONE if _in_clone() else f"pip install {distribution}"
+    elif not _in_clone():
+        command = f"pip install 'loomsight[{extra}]'"
+    else:
+        command = REPAIR_WORKBENCH if extra == "workbench" else f"uv sync --inexact --extra {extra}"
+    return f"Install it: `{command}`."
+
+
+def _again(module: str) -> str:
+    """Say how to install anew what is there but does not load."""
+    distribution = "loomsight" if module in OWN_MODULES else DISTRIBUTIONS.get(module, module)
+    if _in_clone() or not distribution:
+        return f"In a clone run `{REPAIR_CLONE}`, elsewhere install loomsight anew."
+    return f"Run `pip install --force-reinstall {distribution}`."
+
+
+def _in_clone() -> bool:
+    """Tell whether this package runs from a clone, whose Makefile keeps the environment."""
+    return (ROOT / "Makefile").is_file() and (ROOT / "uv.lock").is_file()

@@ -39,6 +39,11 @@ class Detections:
         """Return the detections at these positions, or where the mask is True."""
         return Detections(self.boxes_xyxy_px[index], self.scores[index], self.class_ids[index])
 
+    def moved(self, right_px: float, down_px: float) -> Detections:
+        """Return the detections moved by so many pixels."""
+        by_px = np.array([right_px, down_px] * 2, np.float32)
+        return Detections(self.boxes_xyxy_px + by_px, self.scores, self.class_ids)
+
     def records(self, class_names: Sequence[str]) -> list[DetectionRecord]:
         """Spell the detections out, for JSON; boxes rounded to 0.1 px, scores to 0.0001."""
         return [

@@ -18,10 +18,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from edge.backends.probe import nvidia_gpu_present, processor_features, processor_name
+from edge.backends.provider_start import CUDA, CUDA_LIBRARIES_CURE, cure_of
 from edge.bundle import demo_bundle_path, open_bundle
 from edge.errors import LoomsightError
 
 Verdict = Literal["ok", "lacking", "broken"]
+
+CUDA_ROW = "ONNX Runtime on CUDA"
 
 LEAST_FREE_GB = 2.0
 """Below this a day of defect pictures does not fit."""
@@ -52,6 +55,7 @@ def examine() -> list[Finding]:
         _opencv,
         _onnxruntime,
         _gpu,
+        _cuda,
         lambda: _not_yet_used("tensorrt"),
         lambda: _not_yet_used("openvino"),
         lambda: _not_yet_used("pypylon"),
@@ -142,6 +146,38 @@ def _gpu() -> Finding:
     return Finding("NVIDIA GPU", "ok", answer.stdout.strip())
 
 
+def _cuda() -> Finding:
+    """Tell a GPU that ONNX Runtime can use from one that is merely there."""
+    if not nvidia_gpu_present():
+        return Finding(CUDA_ROW, "ok", "not tried: no NVIDIA GPU")
+    try:
+        import onnxruntime
+
+        from edge.backends.onnxruntime import why_cuda_does_not_start
+    except ImportError as error:
+        return Finding(CUDA_ROW, "lacking", str(error), "See the row ONNX Runtime.")
+    built_in = CUDA in onnxruntime.get_available_providers()
+    return cuda_finding(built_in, why_cuda_does_not_start() if built_in else None)
+
+
+def cuda_finding(built_in: bool, reason: str | None) -> Finding:
+    """Judge a box with an NVIDIA GPU.
+
+    Args:
+        built_in: ONNX Runtime was built with CUDA.
+        reason: why the CUDA provider does not start; None if it does.
+    """
+    if not built_in:
+        detail = "GPU present, but this ONNX Runtime was built without CUDA"
+        return Finding(
+            CUDA_ROW, "lacking", detail, f"{CUDA_LIBRARIES_CURE}; on a Jetson, the wheel for its JetPack"
+        )
+    if reason:
+        detail = f"GPU present, but the CUDA provider does not start: {reason}"
+        return Finding(CUDA_ROW, "lacking", detail, cure_of(reason))
+    return Finding(CUDA_ROW, "ok", "the CUDA provider starts")
+
+
 def _not_yet_used(package: str) -> Finding:
     """Name the version of a package that has its place in the design but no code yet."""
     try:
@@ -173,7 +209,7 @@ def _model() -> Finding:
     try:
         bundle = open_bundle(demo_bundle_path())
     except LoomsightError as error:
-        return Finding("demo bundle", "lacking", error.problem, error.cure)
+        return Finding("demo bundle", "broken", error.problem, error.cure)
     return Finding("demo bundle", "ok", f"{bundle.path}: digests hold")
 
 

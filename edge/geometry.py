@@ -9,6 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.contract import Letterbox, ModelContract
+from edge.errors import ConfigError
+
+GREATEST_RESCALING = 4.0
+"""A frame is enlarged or shrunk at most so much to reach the model's scale. Beyond it a network sees little
+of what it learnt, and a strip becomes thousands of tiles: 256 x 2048 px made 32,768 at 50 times."""
 
 Boxes = NDArray[np.float32]
 """(N, 4) float32: x1, y1, x2, y2 with x2 >= x1 and y2 >= y1."""
@@ -127,13 +132,34 @@ def plan_views(
         frame_hw_px: height and width of the frame.
         contract: names the geometry, the input size and the scale the model was trained for.
         frame_mm_per_px: scale of the frame; None if not known, then frame pixels are taken as they are.
+    Raises:
+        ValueError: for an empty frame.
+        ConfigError: if the scales of frame and model are too far apart for tiles.
     """
     if isinstance(contract.geometry, Letterbox):
         return (letterbox_view(frame_hw_px, contract.input_size_hw_px),)
-    scale = 1.0
-    if frame_mm_per_px and contract.mm_per_px:
-        scale = frame_mm_per_px / contract.mm_per_px
+    scale = view_scale(contract, frame_mm_per_px)
     return plan_tiles(frame_hw_px, contract.input_size_hw_px, contract.geometry.overlap_px, scale)
+
+
+def view_scale(contract: ModelContract, frame_mm_per_px: float | None) -> float:
+    """Return the input pixels per frame pixel of tiles; 1 where one of the scales is not known.
+
+    Raises:
+        ConfigError: if frame and model are further apart than `GREATEST_RESCALING`.
+    """
+    if not frame_mm_per_px or not contract.mm_per_px:
+        return 1.0
+    scale = frame_mm_per_px / contract.mm_per_px
+    if not 1 / GREATEST_RESCALING <= scale <= GREATEST_RESCALING:
+        low, high = contract.mm_per_px / GREATEST_RESCALING, contract.mm_per_px * GREATEST_RESCALING
+        raise ConfigError(
+            f"The picture has {frame_mm_per_px:g} mm per pixel and the model was trained for "
+            f"{contract.mm_per_px:g}: too far apart.",
+            f"Correct mm_per_px (--mm-per-px): this model takes {low:g} to {high:g}; "
+            "for other optics train one at their scale.",
+        )
+    return scale
 
 
 def frame_from_input(boxes_input_xyxy_px: Boxes, view: View) -> Boxes:

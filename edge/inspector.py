@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.backends.description import BackendDescription
-from edge.contract import ModelContract
+from edge.contract import Letterbox, ModelContract
 from edge.decode import Decoder, merge_views
 from edge.detections import Detections
-from edge.geometry import View, plan_views
+from edge.geometry import View, plan_views, view_scale
 from edge.image import Image
 from edge.latency import StageClock
 from edge.preprocess import Preprocessor
@@ -75,6 +75,17 @@ class Inspector:
             parts += self._inspect_batch(image, batch_views)
         with self.clock.stage("merge"):
             return merge_views(parts, views)
+
+    def shared_lines(self, mm_per_px: float | None = None) -> int:
+        """Return how many rows of a frame neighbouring tiles share; 0 if frames are not tiled.
+
+        Args:
+            mm_per_px: scale of the frame; None: pixels are taken as they are.
+        """
+        geometry = self._contract.geometry
+        if isinstance(geometry, Letterbox):
+            return 0
+        return round(geometry.overlap_px / view_scale(self._contract, mm_per_px))
 
     def warm_up(self, image_hw_px: tuple[int, int], mm_per_px: float | None = None) -> None:
         """Run every batch size that frames of this size lead to, once."""

@@ -18,6 +18,9 @@ REFRESH_S = 0.25
 LOG_EVERY_S = 30.0
 LAST_DEFECTS = 6
 
+SILENT_AFTER_S = 2.0
+"""Below this a camera is slow; from here on a rate would be out of date: the silence is shown instead."""
+
 
 class LiveView:
     """Show rate, latency and the last defects: a live block on a terminal, now and then a line in a log."""
@@ -47,7 +50,9 @@ class LiveView:
             self._live.stop()
 
     def update(self, state: RunState, detections: list[DetectionRecord]) -> None:
-        """Take in one frame; draws at most every quarter of a second."""
+        """Take in one frame, or the silence of the camera; draws at most every quarter of a second."""
+        if 0 < state.silent_s < SILENT_AFTER_S:
+            return
         self._remember(state, detections)
         now_s = time.monotonic()
         elapsed_s = now_s - self._shown_s
@@ -78,7 +83,7 @@ class LiveView:
     def _status_line(self, state: RunState, frames_per_s: float) -> str:
         parts = [
             self._camera_name,
-            f"{frames_per_s:.1f} frames/s",
+            f"no frame for {state.silent_s:.0f} s" if state.silent_s else f"{frames_per_s:.1f} frames/s",
             f"p50 {state.latency.quantile_ms(0.5):.1f} ms",
             f"p99 {state.latency.quantile_ms(0.99):.1f} ms",
             f"{sum(state.detections_by_class.values())} detections",

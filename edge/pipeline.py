@@ -13,6 +13,7 @@ from edge.cameras.protocol import Camera, Frame
 from edge.capture import Capture
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame, on_cloth
+from edge.cloth.seams import Seam, on_own_lines
 from edge.detections import DetectionRecord, Detections
 from edge.errors import ConfigError, ImageError, LoomsightError
 from edge.inspector import Inspector
@@ -40,6 +41,7 @@ class RunState:
         age: from the end of a frame's capture to its record, per frame: what a machine stop waits for.
         defects: defects of the roll that are complete, for cameras that know their position.
         detections_by_class: boxes per class over all frames.
+        silent_s: seconds since the last frame came, while none comes; 0 as soon as there is one.
         error: what ended the run before its end.
     """
 
@@ -55,6 +57,7 @@ class RunState:
     frame_size_hw_px: tuple[int, int] | None = None
     cold_start_ms: float | None = None
     last_frame: Frame | None = None
+    silent_s: float = 0.0
     stopped_on_request: bool = False
     error: LoomsightError | None = None
 
@@ -73,7 +76,7 @@ class Pipeline:
         limits: when to end by itself.
         queue_frames: frames that may wait between capture and inspection.
         selvedge_margin_mm: nearer to a known selvedge nothing is reported.
-        observe: called after each frame.
+        observe: called after each frame, and now and then, without detections, while the camera is silent.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Pipeline:
         self._selvedge_margin_mm = selvedge_margin_mm
         self._observe = observe
         self._merger = DefectMerger()
+        self._seam = Seam(0)
         self.stop = threading.Event()
         self.state = RunState()
 
@@ -111,7 +115,9 @@ class Pipeline:
                 stack.enter_context(self._camera)
                 for sink in self._sinks:  # after the camera: a missing one must not set records aside
                     stack.enter_context(sink)
-                capture = Capture(self._camera, self._queue_frames, self.stop, self._inspector.clock)
+                capture = Capture(
+                    self._camera, self._queue_frames, self.stop, self._inspector.clock, self._silent
+                )
                 if self._limits.seconds is not None:
                     capture.end_by(time.monotonic() + self._limits.seconds)
                 self._inspect_all(stack.enter_context(capture))
@@ -138,6 +144,11 @@ class Pipeline:
         finally:
             self._count_lost(capture)
 
+    def _silent(self, seconds: float) -> None:
+        self.state.silent_s = seconds
+        if self._observe is not None:
+            self._observe(self.state, [])
+
     def _start(self, frame: Frame) -> None:
         """Get ready for frames like the first one."""
         if self._limits.metres is not None and frame.position is None:
@@ -146,14 +157,19 @@ class Pipeline:
                 "Use --frames or --seconds; for a video or a folder, --mm-per-px also helps.",
             )
         begin_s = time.monotonic()
-        self._inspector.warm_up(frame.image.shape[:2], frame.mm_per_px_across)
+        height, width = frame.image.shape[:2]
+        self._inspector.warm_up((height, width), frame.mm_per_px_across)
+        if frame.follows_on:
+            self._seam = Seam(self._inspector.shared_lines(frame.mm_per_px_across))
+            self._inspector.warm_up((height + self._seam.lines, width), frame.mm_per_px_across)
         self.state.cold_start_ms = (time.monotonic() - begin_s) * 1000
 
     def _inspect(self, frame: Frame) -> None:
         begin_s = time.monotonic()
-        everywhere = self._inspector.inspect(frame.image, frame.mm_per_px_across)
+        picture, carried_lines = self._seam.picture(frame)
+        everywhere = self._inspector.inspect(picture, frame.mm_per_px_across).moved(0, -carried_lines)
         found = on_cloth(everywhere, frame.position, self._selvedge_margin_mm)
-        records = found.records(self._class_names)
+        records = on_own_lines(found).records(self._class_names)
         with self._inspector.clock.stage("write"):
             for sink in self._sinks:
                 sink.write(frame, records)
@@ -162,6 +178,7 @@ class Pipeline:
         self.state.latency.add((end_s - begin_s) * 1000)
         self.state.age.add((end_s - frame.monotonic_s) * 1000)
         self.state.busy_seconds += end_s - begin_s
+        logger.debug("frame %d: %d found, %.1f ms", frame.frame_id, len(found), (end_s - begin_s) * 1000)
         if self._observe is not None:
             self._observe(self.state, records)
 
@@ -169,6 +186,7 @@ class Pipeline:
         state = self.state
         state.coverage.inspected(frame)
         state.last_frame = frame
+        state.silent_s = 0.0
         state.frame_size_hw_px = frame.image.shape[:2]
         for record in records:
             label = record["label"]
@@ -176,7 +194,8 @@ class Pipeline:
         if frame.position is not None:
             passed_m = frame.position.along_m + frame.image.shape[0] * frame.position.mm_per_px_along / 1000
             pieces = cloth_from_frame(found, frame.position, self._class_names)
-            state.defects += self._merger.add(pieces, passed_m)
+            seen_again_m = self._seam.lines * frame.position.mm_per_px_along / 1000
+            state.defects += self._merger.add(pieces, passed_m - seen_again_m)
 
     def _count_lost(self, capture: Capture) -> None:
         self.state.dropped = self.state.coverage.frames_dropped = capture.dropped

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from types import FrameType
+from contextlib import ExitStack
 from typing import Any
 
 from rich.console import Console
@@ -20,11 +15,14 @@ from edge.bundle import Bundle, demo_bundle_path, open_bundle
 from edge.cameras.choose import choose_camera
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
+from edge.errors import LoomsightError
 from edge.golden import check_golden
 from edge.inspector import Inspector
+from edge.interruption import stopped_by_signals
 from edge.live_view import LiveView
+from edge.outputs import check_outputs, settings_file
 from edge.pipeline import Limits, Pipeline
-from edge.sinks.files import check_writable, set_aside, write_whole
+from edge.sinks.files import set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.pictures import PictureSink
 from edge.sinks.protocol import Sink
@@ -39,11 +37,11 @@ def run(config: EdgeConfig) -> dict[str, Any]:
     Returns:
         The summary, as it is also written to `config.summary`.
     Raises:
-        LoomsightError: what ended the run early; the summary of what was done is written before.
+        LoomsightError: what ended the run early; the summary of what was done is printed and written
+            before, as far as that can be done.
     """
     camera = choose_camera(config.camera, config.mm_per_px, config.bit_depth)
-    if config.summary:
-        check_writable(config.summary.parent)
+    check_outputs(config, camera)
     with ExitStack() as stack:
         backend, contract = open_model(config, stack)
         inspector = Inspector(backend, contract, config.batch_tiles)
@@ -62,11 +60,7 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             state = pipeline.run()
         description = backend.description
     summary = summarise(config, camera, state, inspector.clock, description)
-    _write_summary(config, summary)
-    if state.coverage.frames_inspected:
-        print_summary(summary, Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120))
-    if state.error is not None:
-        raise state.error
+    _report(config, summary, state.error)
     return summary
 
 
@@ -86,31 +80,6 @@ def open_model(config: EdgeConfig, stack: ExitStack) -> tuple[OnnxRuntimeBackend
     return backend, contract
 
 
-@contextmanager
-def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM set an event, so that the run ends after the frame in hand.
-
-    A second Ctrl-C ends the program at once.
-    """
-
-    def ask_to_stop(number: int, frame: FrameType | None) -> None:
-        logger.info("stopping on %s", signal.Signals(number).name)
-        stop.set()
-        signal.signal(number, before[signal.Signals(number)])
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, ask_to_stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _contract_of(bundle: Bundle) -> ModelContract:
     return bundle.manifest.contract if bundle.manifest else read_contract(bundle.model_path)
 
@@ -128,13 +97,32 @@ def _sinks(config: EdgeConfig) -> list[Sink]:
     return sinks
 
 
+def _report(config: EdgeConfig, summary: dict[str, Any], run_error: LoomsightError | None) -> None:
+    """Print the summary, then write it, and raise what ended the run.
+
+    On a full disk, writing fails as the run did: that is logged, and the run's own error is the one raised.
+    """
+    try:
+        try:
+            if summary["frames"]:
+                print_summary(summary, Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120))
+        finally:  # also when the reader of stdout went away
+            _write_summary(config, summary)
+    except (LoomsightError, OSError) as error:
+        if run_error is None:
+            raise
+        logger.error("%s", error)
+    if run_error is not None:
+        raise run_error
+
+
 def _write_summary(config: EdgeConfig, summary: dict[str, Any]) -> None:
     if config.summary:
         set_aside(config.summary)
         write_whole(config.summary, json.dumps(summary, indent=1).encode() + b"\n")
         logger.info("summary in %s", config.summary)
-    if config.detections:
-        beside = Path(f"{config.detections}.config.json")
+    beside = settings_file(config)
+    if beside:
         set_aside(beside)
         write_whole(beside, json.dumps(config.public(), indent=1).encode() + b"\n")
         logger.info("detections in %s", config.detections)

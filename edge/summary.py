@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -54,7 +53,7 @@ def summarise(
     }
     if isinstance(camera, LoomCamera) and state.last_frame is not None:
         summary |= score_against_loom(camera, state)
-    summary["defects"] = [asdict(defect) for defect in state.defects]
+    summary["defects"] = [defect.as_json() for defect in state.defects]
     summary["stopped_on_request"] = state.stopped_on_request
     summary["error"] = str(state.error) if state.error else None
     summary["config"] = config.public()
@@ -135,7 +134,7 @@ def _truth_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "defects",
             f"{summary['planted']} planted, {summary['found']} found, {summary['missed']} missed, "
-            f"{summary['false']} false",
+            f"{summary['false']} false; {summary['named_right']} of the found have the right class",
         )
     ]
     if summary["recall"] is not None and summary["precision"] is not None:

@@ -24,19 +24,28 @@ def export(
         list[str] | None,
         typer.Option(help="class=score in place of what training chose; repeat for several classes."),
     ] = None,
+    float16_weights: Annotated[
+        bool, typer.Option("--float16-weights", help="Half the file; the network computes in float32.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle at --out.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Log more.")] = False,
 ) -> None:
     """Make a bundle of a checkpoint: what a box beside a loom runs.
 
     The exported model is compared with the checkpoint on real pictures first; if it differs, nothing is
     published.
     """
-    configure_logging(verbose)
+    configure_logging()
     from export.publish import export_bundle  # here, so that --help needs no torch
 
     thresholds = parse_thresholds(threshold or [])
-    published = export_bundle(checkpoint, images, out, score_thresholds=thresholds, overwrite=overwrite)
+    published = export_bundle(
+        checkpoint,
+        images,
+        out,
+        score_thresholds=thresholds,
+        float16_weights=float16_weights,
+        overwrite=overwrite,
+    )
     parity, latency = published.parity, published.row.latency
     typer.echo(f"bundle     {published.bundle}")
     typer.echo(f"scorecard  {published.scorecard}")

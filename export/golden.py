@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from edge.cameras.folder import read_picture
 from edge.contract import ModelContract
 from edge.detections import DetectionRecord
 from edge.inspector import Inspector
+from edge.sinks.pictures import write_picture
 
 GOLDEN_COUNT = 3
 GOLDEN_FOLDER = "golden"
@@ -34,8 +34,8 @@ def write_golden(
     (staged / GOLDEN_FOLDER).mkdir()
     golden = []
     for number, path in enumerate(_telling(found)):
-        name = f"{GOLDEN_FOLDER}/{number}{path.suffix.lower()}"
-        shutil.copyfile(path, staged / name)
+        name = f"{GOLDEN_FOLDER}/{number}.png"  # decoded anywhere to the same pixels, unlike JPEG
+        write_picture(staged / name, read_picture(path))
         golden.append(GoldenPicture(file=name, detections=tuple(found[path])))
     return tuple(golden)
 

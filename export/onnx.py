@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxslim
 import torch
@@ -23,6 +24,9 @@ OPSET = 17
 
 IR_VERSION = 8
 """The one that belongs to opset 17; ONNX Runtime 1.18 refuses models above 10."""
+
+LEAST_HALVED = 256
+"""Tensors of fewer values stay float32: biases and the constants of the decoding."""
 
 _EXPORTER_WARNINGS = (
     "You are using the legacy TorchScript-based ONNX export",
@@ -54,6 +58,41 @@ def onnx_model(detector: Detector, contract: ModelContract) -> onnx.ModelProto:
             "Nothing was published; report this with the versions of torch and onnx.",
         ) from error
     return model
+
+
+def with_float16_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Store the weights in half the bytes; a runtime widens them while it loads and computes in float32.
+
+    Args:
+        model: of `onnx_model`; it is left as it is.
+    Returns:
+        A model with a Cast behind each weight; small tensors, where exactness is worth more, stay float32.
+    Raises:
+        ModelError: if a weight is beyond what float16 holds.
+    """
+    halved = onnx.ModelProto()
+    halved.CopyFrom(model)
+    casts = []
+    for tensor in halved.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < LEAST_HALVED:
+            continue
+        if np.abs(values).max() > np.finfo(np.float16).max:
+            raise ModelError(
+                f"The weight {tensor.name} is too large for float16.", "Export float32 weights."
+            )
+        wide_name, narrow_name = tensor.name, f"{tensor.name}_float16"
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float16), narrow_name))
+        casts.append(
+            onnx.helper.make_node(
+                "Cast", [narrow_name], [wide_name], name=f"{wide_name}_widened", to=onnx.TensorProto.FLOAT
+            )
+        )
+    nodes = [*casts, *halved.graph.node]
+    del halved.graph.node[:]
+    halved.graph.node.extend(nodes)
+    onnx.checker.check_model(halved, full_check=True)
+    return halved
 
 
 def write_onnx(model: Any, path: Path) -> None:

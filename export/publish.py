@@ -17,11 +17,17 @@ from distill.checkpoint import (
     read_rows,
 )
 from edge.backends.onnxruntime import OnnxRuntimeBackend
-from edge.bundle import MODEL_NAME, BundleManifest, file_digest, publish_bundle, staging_folder
+from edge.bundle import (
+    MODEL_NAME,
+    BundleManifest,
+    check_destination,
+    file_digest,
+    publish_bundle,
+    staging_folder,
+)
 from edge.contract import ModelContract
-from edge.errors import OutputError
 from export.golden import write_golden
-from export.onnx import onnx_model, write_onnx
+from export.onnx import onnx_model, with_float16_weights, write_onnx
 from export.parity import ParityReport, check_parity
 from export.samples import Samples, load_samples
 
@@ -47,6 +53,7 @@ def export_bundle(
     destination: Path,
     *,
     score_thresholds: Mapping[str, float] | None = None,
+    float16_weights: bool = False,
     overwrite: bool = False,
 ) -> Published:
     """Export a checkpoint and publish it as a bundle; on any error nothing is published.
@@ -56,16 +63,17 @@ def export_bundle(
         images: folder of real pictures of cloth, for parity and for the golden pictures.
         destination: folder of the bundle.
         score_thresholds: per class, in place of those that training chose; None or empty for none.
+        float16_weights: store the weights in half the bytes; the network still computes in float32.
         overwrite: replace a bundle that stands there.
     Raises:
         ConfigError: if `score_thresholds` names no class of the model.
         CheckpointError: if the checkpoint cannot be used.
         NoImagesError: if there are too few pictures.
         ParityError: if the exported model does not give what the checkpoint gives.
-        OutputError: if the bundle cannot be written, or exists.
+        OutputError: if the bundle cannot be written, or exists, or `overwrite` would replace anything but a
+            bundle or an empty folder.
     """
-    if destination.exists() and not overwrite:
-        raise OutputError(f"{destination} exists already.", "Choose another name or add --overwrite.")
+    check_destination(destination, overwrite=overwrite)
     detector = load_detector(checkpoint)
     contract = detector.contract.with_thresholds(score_thresholds or {}).model_copy(
         update={"source_digest": detector.file_digest}
@@ -73,8 +81,11 @@ def export_bundle(
     samples = load_samples(images, contract)
     with staging_folder(destination) as staged:
         model_path = staged / MODEL_NAME
-        write_onnx(onnx_model(detector, contract), model_path)
-        parity = check_parity(detector, model_path, contract, samples.tiles_nchw)
+        model = onnx_model(detector, contract)
+        write_onnx(with_float16_weights(model) if float16_weights else model, model_path)
+        parity = check_parity(
+            detector, model_path, contract, samples.tiles_nchw, float16_weights=float16_weights
+        )
         golden = write_golden(staged, model_path, contract, samples.pictures)
         scorecard = checkpoint.parent / SCORECARD_NAME
         row = _scorecard_row(detector, model_path, contract, samples, read_rows(scorecard))

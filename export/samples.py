@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.cameras.folder import PICTURE_SUFFIXES, read_picture
+from edge.cameras.folder import picture_files, read_picture
 from edge.contract import ModelContract
 from edge.errors import NoImagesError
 from edge.geometry import plan_views
@@ -41,7 +41,7 @@ def load_samples(folder: Path, contract: ModelContract) -> Samples:
         NoImagesError: if it has too few.
         ImageError: if one cannot be read.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURE_SUFFIXES)
+    files = picture_files(folder)
     step = max(1, len(files) // MAX_PICTURES)
     pictures = tuple(files[::step][:MAX_PICTURES])
     preprocessor = Preprocessor(contract)

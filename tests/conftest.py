@@ -20,6 +20,11 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 settings.register_profile("loomsight", deadline=None, max_examples=60)
 settings.load_profile("loomsight")
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--regenerate", action="store_true", help="Write the files of tests/golden anew.")
+
+
 CELL_PX = 8
 INPUT_PX = 64
 CLASSES = ("wrinkle", "drop", "broken")

@@ -6,10 +6,10 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from distill.dataset import picture_files
 from distill.labels.annotations import AnnotatedImage, LabelSet
 from distill.labels.picture_files import size_hw_px
 from distill.labels.problems import Problems
+from edge.cameras.folder import picture_files
 from edge.errors import DatasetError
 
 

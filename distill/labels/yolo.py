@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
-from distill.dataset import label_file, picture_files
+from distill.dataset import label_file
 from distill.labels import coco
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.documents import read_json, read_text
@@ -27,6 +27,7 @@ from distill.labels.picture_files import size_hw_px
 from distill.labels.problems import Problems
 from distill.labels.yolo_rows import merged, region_of
 from distill.labels.yolo_writing import SPLITS, write
+from edge.cameras.folder import picture_files
 from edge.errors import DatasetError
 
 __all__ = ["read", "write"]

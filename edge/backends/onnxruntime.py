@@ -16,12 +16,13 @@ from typing_extensions import Self
 
 from edge.backends.description import BackendDescription
 from edge.backends.probe import available_cores, nvidia_gpu_present
+from edge.backends.provider_start import CPU, CUDA, catch_output, cure_of, preload_cuda, reason_in
 from edge.contract import METADATA_KEY, ModelContract, contract_from_json
 from edge.errors import BackendError, ContractError, ModelError
 
 logger = logging.getLogger(__name__)
 
-PROVIDER_ORDER = ("CUDAExecutionProvider", "CPUExecutionProvider")
+PROVIDER_ORDER = (CUDA, CPU)
 """Best first. TensorRT through ONNX Runtime is left out: an engine of the project's own is faster and is
 checked against the contract."""
 
@@ -31,6 +32,15 @@ ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     if isinstance(value, type) and issubclass(value, Exception)
 )
 """What ONNX Runtime raises; its exceptions have no common base of their own."""
+
+START_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, RuntimeError, ValueError)
+"""What may come out of a provider's start besides."""
+
+IDENTITY_MODEL = bytes.fromhex(
+    "08083a370a100a017812017922084964656e746974791201695a0f0a0178120a0a0808011204"
+    "0a020801620f0a0179120a0a08080112040a02080142040a00100d"
+)
+"""The smallest network there is: y = x, one float32, opset 13."""
 
 Floats = NDArray[np.float32]
 
@@ -42,7 +52,7 @@ def read_contract(model_path: Path) -> ModelContract:
         ModelError: if the file is missing or is not an ONNX model.
         ContractError: if it carries no contract, or one that cannot be honoured.
     """
-    session = _open_session(model_path, ["CPUExecutionProvider"], threads=1)
+    session = _open_session(model_path, [CPU], threads=1)
     return _contract_of(session, model_path)
 
 
@@ -68,7 +78,7 @@ class OnnxRuntimeBackend:
         threads: int | None = None,
     ) -> None:
         chosen, passed_over = choose_providers(providers or PROVIDER_ORDER)
-        self._session: Any = _open_session(model_path, chosen, threads)
+        self._session, not_started = _start_session(model_path, chosen, threads)
         inside = _contract_of(self._session, model_path)
         if inside != contract:
             raise ContractError(
@@ -76,15 +86,13 @@ class OnnxRuntimeBackend:
                 "Copy the whole bundle again, or export it again.",
             )
         _check_ports(self._session, contract, model_path)
-        running_on = self._session.get_providers()
-        passed_over += [f"{name}: failed to start" for name in chosen if name not in running_on]
         self._ports = contract.outputs
         self._input_shape = (contract.channels, *contract.input_size_hw_px)
         self.description = BackendDescription(
             runtime=f"onnxruntime {ort.__version__}",
-            device=running_on[0],
+            device=self._session.get_providers()[0],
             precision="float32",
-            passed_over=tuple(passed_over),
+            passed_over=(*passed_over, *not_started),
         )
 
     def __enter__(self) -> Self:
@@ -135,7 +143,7 @@ def choose_providers(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
     for name in wanted:
         if name not in available:
             passed_over.append(f"{name}: not in this build of ONNX Runtime")
-        elif name == "CUDAExecutionProvider" and not nvidia_gpu_present():
+        elif name == CUDA and not nvidia_gpu_present():
             passed_over.append(f"{name}: no NVIDIA GPU")
         else:
             chosen.append(name)
@@ -147,16 +155,57 @@ def choose_providers(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
     return chosen, passed_over
 
 
-def _open_session(model_path: Path, providers: list[str], threads: int | None) -> Any:
+def why_cuda_does_not_start() -> str | None:
+    """Start CUDA on the smallest network.
+
+    Returns:
+        The reason why not, in one line; None if it starts.
+    """
+    with catch_output() as caught:
+        preload_cuda()
+        try:
+            session = ort.InferenceSession(IDENTITY_MODEL, _options(1), providers=[CUDA])
+        except START_ERRORS as error:
+            return reason_in(f"EP Error {error} when using {CUDA}")
+    return None if CUDA in session.get_providers() else reason_in(caught.text)
+
+
+def _start_session(model_path: Path, chosen: list[str], threads: int | None) -> tuple[Any, list[str]]:
+    """Open a session and say of each chosen provider that did not start why not.
+
+    Raises:
+        BackendError: if none of them did: ONNX Runtime would run on the processor unasked.
+    """
+    if chosen == [CPU]:
+        return _open_session(model_path, chosen, threads), []
+    with catch_output() as caught:
+        if CUDA in chosen:
+            preload_cuda()
+        session = _open_session(model_path, chosen, threads)
+    logger.debug("ONNX Runtime said: %s", caught.text)
+    failed = [name for name in chosen if name not in session.get_providers()]
+    reason = reason_in(caught.text)
+    if len(failed) == len(chosen):
+        raise BackendError(f"{', '.join(failed)} does not start: {reason}.", cure_of(reason))
+    if failed:
+        logger.warning("%s does not start: %s. %s", ", ".join(failed), reason, cure_of(reason))
+    return session, [f"{name}: {reason}" for name in failed]
+
+
+def _options(threads: int | None) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or available_cores()
     options.log_severity_level = 4
     # Threads that spin between two inferences take the cores from capture and preprocessing.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _open_session(model_path: Path, providers: list[str], threads: int | None) -> Any:
     if not model_path.is_file():
         raise ModelError(f"There is no model at {model_path}.", "Check the path.")
     try:
-        return ort.InferenceSession(str(model_path), options, providers=providers)
+        return ort.InferenceSession(str(model_path), _options(threads), providers=providers)
     except ORT_ERRORS as error:
         reason = str(error).splitlines()[0][:200]
         raise ModelError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from edge.cameras.address import redact_credentials
 from edge.cameras.folder import PICTURE_SUFFIXES, FolderCamera
 from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import Camera
@@ -31,11 +32,18 @@ def choose_camera(source: str, mm_per_px: float | None = None, bit_depth: int = 
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
         return OpenCvCamera(source, mm_per_px, bit_depth)
     path = Path(source)
-    if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
-        return FolderCamera(path, mm_per_px, bit_depth)
-    if not path.exists():
+    try:
+        if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
+            return FolderCamera(path, mm_per_px, bit_depth)
+        there = path.exists()
+    except OSError as error:
         raise CameraNotFoundError(
-            f"There is no camera, file or folder '{source}'.",
+            f"Cannot look at '{redact_credentials(source)}': {error.strerror or error}.",
+            "Check the path and the permissions of the folders above it.",
+        ) from error
+    if not there:
+        raise CameraNotFoundError(
+            f"There is no camera, file or folder '{redact_credentials(source)}'.",
             "Name an index (0), a device, a video, a folder, an rtsp:// address, or loom.",
         )
     return OpenCvCamera(source, mm_per_px, bit_depth)

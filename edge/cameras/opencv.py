@@ -10,9 +10,21 @@ import cv2
 from typing_extensions import Self
 
 from edge.cameras.address import redact_credentials
-from edge.cameras.protocol import Frame, FramePosition
+from edge.cameras.guarded import GuardedCapture
+from edge.cameras.protocol import CutShortError, Frame, FramePosition
 from edge.errors import CameraLostError, CameraNotFoundError, FrameSizeError, NoImagesError
 from edge.image import image_from_array
+
+MISSING_SHARE = 0.02
+"""A video that lacks at most this share of the frames it declares is taken as whole. AVI, MP4 and MOV
+count their frames; Matroska, WebM and FLV state a duration, perhaps a sound track's, and the count is only
+duration x rate. Measured: whole AVI, MP4, MOV, MKV, WebM and FLV written by OpenCV 5.0 lack none."""
+
+MISSING_FRAMES = 3
+"""Nor do so few frames count, in a video too short for the share to say anything."""
+
+MOST_DECLARED = 10**9
+"""A count beyond this is none: OpenCV gives -9e18 for a stream of bare JPEGs."""
 
 
 class OpenCvCamera:
@@ -26,22 +38,23 @@ class OpenCvCamera:
 
     def __init__(self, source: int | str, mm_per_px: float | None = None, bit_depth: int = 16) -> None:
         self._source = source
-        self._is_file = isinstance(source, str) and Path(source).is_file()
+        self._is_file = isinstance(source, str) and _is_file(source)
         self.name = redact_credentials(str(source))
         self.is_live = not self._is_file
         self._mm_per_px = mm_per_px
         self._bit_depth = bit_depth
-        self._capture: cv2.VideoCapture | None = None
+        self._device: GuardedCapture | None = None
         self._shape: tuple[int, ...] | None = None
         self._count = 0
+        self._reached_ms = 0.0
 
     def __enter__(self) -> Self:
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        self._capture = cv2.VideoCapture(self._source)
-        if not self._capture.isOpened():
-            self._capture.release()
-            self._capture = None
+        capture = self._open()
+        if not capture.isOpened():
+            capture.release()
             raise CameraNotFoundError(f"Cannot open the camera {self.name}.", self._cure())
+        self._device = GuardedCapture(capture)
         return self
 
     def __exit__(
@@ -50,37 +63,43 @@ class OpenCvCamera:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
+        if self._device is not None:
+            self._device.close()
+            self._device = None
 
     def read(self) -> Frame | None:
         """Return the next frame; see `Camera.read`.
 
         Raises:
             CameraLostError: if a live camera gives no frame.
+            CutShortError: if a video ends well before the number of frames it declares.
             NoImagesError: if a video holds no frame at all.
             FrameSizeError: if a frame has another size than the first.
         """
-        if self._capture is None:
+        device = self._device
+        if device is None:
             raise CameraLostError(f"The camera {self.name} is closed.", "Open it again.")
-        ok, array = self._capture.read()
-        if not ok or array is None:
-            self._check_end()
+        array, time_ms = device.read()
+        if array is None:
+            self._check_end(device)
             return None
+        frame_id = self._count
+        self._count += 1
+        self._reached_ms = max(self._reached_ms, time_ms)
         image = image_from_array(array, self.name, self._bit_depth)
         if self._shape not in (None, image.shape):
             raise FrameSizeError(
-                f"{self.name}: frame {self._count} is {image.shape}, the ones before were {self._shape}.",
+                f"{self.name}: frame {frame_id} is {image.shape}, the ones before were {self._shape}.",
                 "Fix the camera's resolution and start again.",
             )
         self._shape = image.shape
-        place = self._place(image.shape[0])
-        frame = Frame(self._count, image, time.monotonic(), self._frame_name(), place, self._mm_per_px)
-        self._count += 1
-        return frame
+        place = self._place(frame_id, image.shape[0])
+        return Frame(frame_id, image, time.monotonic(), self._frame_name(frame_id), place, self._mm_per_px)
 
-    def _check_end(self) -> None:
+    def _open(self) -> cv2.VideoCapture:
+        return cv2.VideoCapture(self._source)
+
+    def _check_end(self, device: GuardedCapture) -> None:
         if self.is_live:
             raise CameraLostError(
                 f"The camera {self.name} stopped delivering after {self._count} frames.",
@@ -88,15 +107,24 @@ class OpenCvCamera:
             )
         if self._count == 0:
             raise NoImagesError(f"The video {self.name} holds no frame.", "Check that it was copied whole.")
+        declared = device.get(cv2.CAP_PROP_FRAME_COUNT)
+        missing = frames_missing(declared, device.get(cv2.CAP_PROP_FPS), self._count, self._reached_ms)
+        if missing:
+            raise CutShortError(
+                f"The video {self.name} ends after {self._count} of the {declared:.0f} frames it declares: "
+                "it was not recorded or copied whole.",
+                "Copy it again; what was inspected stays recorded.",
+                missing,
+            )
 
-    def _frame_name(self) -> str:
-        return f"{Path(self.name).name}#{self._count}" if self._is_file else self.name
+    def _frame_name(self, frame_id: int) -> str:
+        return f"{Path(self.name).name}#{frame_id}" if self._is_file else self.name
 
-    def _place(self, height_px: int) -> FramePosition | None:
+    def _place(self, frame_id: int, height_px: int) -> FramePosition | None:
         """Place the frames of a video one behind the other; a live camera does not know its place."""
         if self._mm_per_px is None or self.is_live:
             return None
-        along_m = self._count * height_px * self._mm_per_px / 1000
+        along_m = frame_id * height_px * self._mm_per_px / 1000
         return FramePosition(along_m, self._mm_per_px, self._mm_per_px)
 
     def _cure(self) -> str:
@@ -104,3 +132,31 @@ class OpenCvCamera:
             return "The file is empty, damaged or of a format this OpenCV cannot read."
         found = ", ".join(str(path) for path in sorted(Path("/dev").glob("video*"))) or "none"
         return f"Cameras on this box: {found}. Run edge-doctor for more."
+
+
+def frames_missing(declared: float, rate_hz: float, delivered: int, reached_ms: float) -> int:
+    """Tell how many frames a video clearly lacks at its end.
+
+    A video of varying rate, or one with empty frames, holds fewer frames than it declares and is whole all
+    the same: its last frame's time then reaches the end. So it is cut short only if both fall short.
+
+    Args:
+        declared: frames by the container's own account, which may be an estimate or nonsense.
+        rate_hz: frames per second by the same account.
+        delivered: frames that were read.
+        reached_ms: time of the last one.
+    Returns:
+        0 for a whole video, for a shortfall within the tolerance, and where the container declares nothing.
+    """
+    if not 0 < declared < MOST_DECLARED:
+        return 0
+    by_time = round(reached_ms / 1000 * rate_hz) + 1 if 0 < rate_hz < MOST_DECLARED else 0
+    missing = int(declared) - max(delivered, by_time)
+    return missing if missing > max(MISSING_FRAMES, MISSING_SHARE * declared) else 0
+
+
+def _is_file(source: str) -> bool:
+    try:
+        return Path(source).is_file()
+    except OSError:  # an address may be longer than any file name
+        return False

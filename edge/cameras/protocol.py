@@ -8,7 +8,20 @@ from typing import Protocol
 
 from typing_extensions import Self
 
+from edge.errors import CameraLostError
 from edge.image import Image
+
+
+class CutShortError(CameraLostError):
+    """A recording ended well before as many frames as it declares: that cloth passed and was not seen.
+
+    Args:
+        frames_missing: how many, for the coverage.
+    """
+
+    def __init__(self, problem: str, cure: str, frames_missing: int) -> None:
+        super().__init__(problem, cure)
+        self.frames_missing = frames_missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,8 @@ class Frame:
         source: name of the file the frame came from, or of the camera.
         position: where on the roll the frame lies; None if the camera does not know.
         mm_per_px: millimetres of cloth per column, for a camera that knows its scale but not its position.
+        follows_on: True if row 0 is the next line of cloth after the last row of the frame before: a block
+            of a line-scan camera.
     """
 
     frame_id: int
@@ -49,6 +64,7 @@ class Frame:
     source: str
     position: FramePosition | None = None
     mm_per_px: float | None = None
+    follows_on: bool = False
 
     @property
     def mm_per_px_across(self) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,14 @@ from edge.detections import Detections
 TOUCH_MM = 6.0
 """Boxes of one class closer than this are one defect: about twice the jitter of a detector's box edge at
 0.2 mm per px, and well below the distance at which an inspector counts two."""
+
+
+FILLED_SHARE = 0.75
+"""Two pieces are kept as one rectangle if they fill this share of it: those of a yarn do, from frame to
+frame; a yarn across and one along do not."""
+
+MOST_PIECES = 64
+"""More are kept as one rectangle: bounds memory where a whole stretch of cloth is in tatters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +33,8 @@ class ClothDefect:
         start_m, end_m: along the roll.
         left_mm, right_mm: from the left selvedge; from the left edge of the picture if the selvedge is
             not known.
+        pieces: the rectangles it consists of, if it does not fill the one around it: a yarn across that
+            meets one along leaves most of that free, and what lies there is another defect.
     """
 
     class_name: str
@@ -33,9 +43,35 @@ class ClothDefect:
     end_m: float
     left_mm: float
     right_mm: float
+    pieces: tuple[ClothDefect, ...] = ()
 
     def touches(self, other: ClothDefect, reach_mm: float = TOUCH_MM) -> bool:
         """Tell whether two defects overlap or lie closer than `reach_mm`, whatever their class."""
+        return self._reaches(other, reach_mm) and any(
+            piece._reaches(others, reach_mm)
+            for piece in self.pieces or (self,)
+            for others in other.pieces or (other,)
+        )
+
+    def joined(self, other: ClothDefect) -> ClothDefect:
+        """Return the defect that consists of both, with the class of the one that scores higher."""
+        pieces = list(self.pieces or (self,))
+        for piece in other.pieces or (other,):
+            _add_piece(pieces, piece)
+        detailed = 1 < len(pieces) <= MOST_PIECES
+        return replace(self._around(other), pieces=tuple(pieces) if detailed else ())
+
+    def as_json(self) -> dict[str, str | float]:
+        """Return class, score and the rectangle around it, for a summary."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "pieces"}
+
+    @property
+    def area_mm2(self) -> float:
+        """Area of the rectangle around it."""
+        return (self.end_m - self.start_m) * 1000 * (self.right_mm - self.left_mm)
+
+    def _reaches(self, other: ClothDefect, reach_mm: float) -> bool:
+        """Tell whether the rectangles around the two overlap or lie closer than that."""
         reach_m = reach_mm / 1000
         return (
             self.start_m <= other.end_m + reach_m
@@ -44,8 +80,8 @@ class ClothDefect:
             and other.left_mm <= self.right_mm + reach_mm
         )
 
-    def joined(self, other: ClothDefect) -> ClothDefect:
-        """Return the defect that covers both, with the class of the one that scores higher."""
+    def _around(self, other: ClothDefect) -> ClothDefect:
+        """Return the rectangle around both, with the class of the one that scores higher."""
         better = self if self.score >= other.score else other
         return ClothDefect(
             better.class_name,
@@ -55,6 +91,17 @@ class ClothDefect:
             min(self.left_mm, other.left_mm),
             max(self.right_mm, other.right_mm),
         )
+
+
+def _add_piece(pieces: list[ClothDefect], piece: ClothDefect) -> None:
+    """Add a rectangle to others, in place; those that together nearly fill one become that one."""
+    for index, other in enumerate(pieces):
+        around = piece._around(other)
+        if piece.area_mm2 + other.area_mm2 >= FILLED_SHARE * around.area_mm2:
+            del pieces[index]
+            _add_piece(pieces, around)
+            return
+    pieces.append(piece)
 
 
 def on_cloth(found: Detections, position: FramePosition | None, margin_mm: float = 0.0) -> Detections:
@@ -120,7 +167,7 @@ class DefectMerger:
 
         Args:
             pieces: what the frame shows.
-            passed_m: lower edge of the frame; everything above it has been seen.
+            passed_m: everything above it has been seen for the last time.
         Returns:
             Defects that are complete: nothing that comes can touch them.
         """

@@ -97,7 +97,8 @@ class LoomCamera:
             return None
         image = loom.render(first_line, count)
         self._keep_pace(first_line + count)
-        frame = Frame(self._frame_id, image, self._clock(), self.name, self._position(first_line))
+        position, is_line_scan = self._position(first_line), self.options.scan == "line"
+        frame = Frame(self._frame_id, image, self._clock(), self.name, position, follows_on=is_line_scan)
         self._frame_id += 1
         return frame
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from typing_extensions import Self
 
 from edge.errors import ConfigError
-from edge.simulator.options import CATEGORIES, MIN_CLOTH_PX, Weave
+from edge.simulator.options import CATEGORIES, MIN_CLOTH_PX, Weave, validated
 from edge.simulator.truth import DIFFICULTIES, Difficulty
 
 SPLITS = ("train", "val", "test")
+
+SIZE_PERMITTED = "height and width, 128 to 8192 pixels"
 
 
 class DatasetOptions(BaseModel):
@@ -22,7 +24,7 @@ class DatasetOptions(BaseModel):
         {"train": 0.8, "val": 0.1, "test": 0.1}, description="shares of train, val and test, sum 1"
     )
     seed: int = Field(0, ge=0, description="a whole number from 0")
-    size_hw: tuple[int, int] = Field((256, 1024), description="height and width, 128 to 8192 pixels")
+    size_hw: tuple[int, int] = Field((256, 1024), description=SIZE_PERMITTED)
     mm_per_px: float = Field(0.2, ge=0.02, le=2.0, description="0.02 to 2 millimetres")
     weave: Weave | None = Field(None, description="plain, twill or satin")
     warp_pitch_px: float | None = Field(None, ge=2.5, le=16, description="2.5 to 16 pixels")
@@ -39,6 +41,9 @@ class DatasetOptions(BaseModel):
         DIFFICULTIES, min_length=1, description=f"any of {'+'.join(DIFFICULTIES)}"
     )
     defect_share: float = Field(0.67, ge=0, le=1, description="0 to 1")
+    defects_per_m: float = Field(
+        6.0, gt=0, le=40, description="above 0, up to 40 per metre of roll, in pictures with defects"
+    )
     workers: int = Field(1, ge=1, le=64, description="1 to 64 processes")
 
     @field_validator("categories")
@@ -97,19 +102,5 @@ def parse_split(text: str) -> dict[str, float]:
 
 
 def validated_dataset_options(values: dict[str, object], source: str) -> DatasetOptions:
-    """Build options from plain values.
-
-    Args:
-        values: field name to value, as text or as its own type.
-        source: where the values come from, for the message.
-    Raises:
-        ConfigError: naming the source, the key and what is permitted.
-    """
-    try:
-        return DatasetOptions.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else "size_hw"
-        field = DatasetOptions.model_fields.get(key)
-        permitted = field.description if field else ", ".join(DatasetOptions.model_fields)
-        raise ConfigError(f"{source}: {key}: {first['msg']}.", f"Permitted: {permitted}.") from error
+    """Build the options of a data set from plain values; see `edge.simulator.options.validated`."""
+    return validated(DatasetOptions, values, source, "size_hw", f"Permitted: {SIZE_PERMITTED}.")

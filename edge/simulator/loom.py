@@ -29,8 +29,8 @@ from edge.taxonomy import Taxonomy, load_taxonomy
 
 FIGURE_STREAM = 5
 KEPT_PANELS = 4
-KEPT_PATCH_PX = 1_000_000
-"""Pixels of defects kept drawn: about 36 MB. Those of one block are a few hundred thousand."""
+KEPT_PATCH_PX = 400_000
+"""Pixels of defects kept drawn, 9 bytes each. Those of one block of 256 lines are some ten thousand."""
 
 SAMPLE_LINES = 256
 """Lines of clean cloth that the contrast of defects is measured against."""

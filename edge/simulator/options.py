@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from typing_extensions import Self
@@ -31,6 +31,8 @@ CATEGORIES: tuple[str, ...] = (
 MIN_CLOTH_PX = 96
 """Least cloth in view: below it the larger defects have no room."""
 
+Options = TypeVar("Options", bound=BaseModel)
+
 LIST_KEYS = ("difficulties", "categories")
 
 
@@ -45,7 +47,7 @@ class LoomOptions(BaseModel):
     seed: int = Field(0, ge=0, description="a whole number from 0")
     width_px: int = Field(2048, ge=128, le=16384, description="128 to 16384 pixels")
     mm_per_px: float = Field(0.2, ge=0.02, le=2.0, description="0.02 to 2 millimetres")
-    lines_per_block: int = Field(256, ge=1, le=8192, description="1 to 8192 lines")
+    lines_per_block: int = Field(224, ge=1, le=8192, description="1 to 8192 lines")
     speed_m_min: float = Field(20.0, gt=0, le=600, description="above 0, up to 600 m/min")
     weave: Weave | None = Field(None, description="plain, twill or satin")
     colour: bool = Field(False, description="true or false")
@@ -139,24 +141,33 @@ def parse_loom_options(text: str) -> LoomOptions:
 
 
 def validated_options(values: dict[str, object], source: str) -> LoomOptions:
+    """Build the options of a loom from plain values; see `validated`."""
+    return validated(LoomOptions, values, source, "the width", "Widen the picture or lessen the bed.")
+
+
+def validated(
+    model: type[Options], values: dict[str, object], source: str, whole: str, whole_cure: str
+) -> Options:
     """Build options from plain values.
 
     Args:
+        model: of the options; the description of a field says what is permitted.
         values: field name to value, as text or as its own type.
         source: where the values come from, for the message.
+        whole, whole_cure: what to name, and what to advise, where no single field is at fault.
     Raises:
         ConfigError: naming the source, the key and what is permitted.
     """
     try:
-        return LoomOptions.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        key = str(first["loc"][0]) if first["loc"] else "the width"
-        field = LoomOptions.model_fields.get(key)
+        key = str(first["loc"][0]) if first["loc"] else whole
         if first["type"] == "extra_forbidden":
-            cure = f"Permitted: {', '.join(LoomOptions.model_fields)}."
+            cure = f"Permitted: {', '.join(model.model_fields)}."
             raise ConfigError(f"{source}: there is no setting '{key}'.", cure) from error
-        cure = f"Permitted: {field.description}." if field else "Widen the picture or lessen the bed."
+        field = model.model_fields.get(key)
+        cure = f"Permitted: {field.description}." if field else whole_cure
         raise ConfigError(f"{source}: {key}: {first['msg']}.", cure) from error
 
 

@@ -23,9 +23,6 @@ SEED_BITS = 32
 SELVEDGE_SHARE = 0.3
 """Share of pictures that show a selvedge and the bed beside it."""
 
-CROWDED_PER_M = 6.0
-"""Defects per metre in a picture that is to have some: the one aimed at, sometimes a neighbour."""
-
 SEARCHED_PANELS = 6
 SLIVER_PX = 6
 """A defect that reaches into the picture by fewer rows than this is left unlabelled."""
@@ -137,7 +134,7 @@ def _loom_options(
         colour=options.colour,
         categories=options.categories,
         difficulties=options.difficulties,
-        defects_per_m=CROWDED_PER_M if with_defect else 0.0,
+        defects_per_m=options.defects_per_m if with_defect else 0.0,
         bed_left_mm=float(out_of_view_mm[0]),
         bed_right_mm=float(out_of_view_mm[1]),
         texture_lines=max(PICTURE_TEXTURE_LINES, min(height + 1, 4096)),

@@ -1,23 +1,35 @@
-"""Writing files so that a final name never holds half a file and nothing recorded is lost."""
+"""Writing files so that a final name never holds half a file and nothing recorded is lost.
+
+Devices, pipes and the descriptors of this process (/dev/null, a FIFO, /dev/stdout) are streams here: they
+are written in place, never renamed, replaced or cut.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import stat
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 from edge.errors import OutputError
 
 logger = logging.getLogger(__name__)
 
+MOST_LINKS = 40
+"""Symbolic links followed one after the other, as Linux does."""
+
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, sync it and rename it.
+    """Write a file under a temporary name, sync it and rename it; a stream is written in place.
 
     Raises:
         OutputError: if it cannot be written; a file of that name that was there before stays.
     """
+    if is_stream(path):
+        _write_in_place(path, data)
+        return
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,6 +60,16 @@ def check_writable(folder: Path) -> None:
         raise cannot_write(folder, error) from error
 
 
+def check_not_a_folder(path: Path) -> None:
+    """See that no folder stands where a file is to be written.
+
+    Raises:
+        OutputError: if one does.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder.", "Name a file.")
+
+
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """Say that a path cannot be written and what to do about it."""
     return OutputError(
@@ -56,18 +78,83 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 
 
 def set_aside(path: Path) -> None:
-    """Rename a file or folder of an earlier run to `name.1`, `name.2`, ...: a new run overwrites nothing.
+    """Rename a file of an earlier run to `name.1`, `name.2`, ...: a new run overwrites nothing.
+
+    Raises:
+        OutputError: if a folder stands there, or the file cannot be renamed.
+    """
+    check_not_a_folder(path)
+    if path.exists() and not is_stream(path):
+        rename_aside(path)
+
+
+def rename_aside(path: Path) -> None:
+    """Give what stands at a path the first free name of `name.1`, `name.2`, ...
 
     Raises:
         OutputError: if it cannot be renamed.
     """
-    if not path.exists():
-        return
     number = 1
-    while (aside := path.with_name(f"{path.name}.{number}")).exists():
+    while os.path.lexists(aside := path.with_name(f"{path.name}.{number}")):
         number += 1
     try:
         path.rename(aside)
     except OSError as error:
         raise cannot_write(aside, error) from error
     logger.info("%s of an earlier run is now %s", path.name, aside.name)
+
+
+def is_stream(path: Path) -> bool:
+    """Tell whether a path leads to a device, a pipe or a descriptor of this process."""
+    if _own_descriptor(path) is not None:
+        return True
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def open_stream(path: Path) -> BinaryIO:
+    """Open a stream for writing, unbuffered; a descriptor of this process keeps its place in its file.
+
+    Raises:
+        OSError: if it cannot be opened.
+    """
+    own = _own_descriptor(path)
+    return os.fdopen(os.open(path, os.O_WRONLY) if own is None else os.dup(own), "wb", buffering=0)
+
+
+def write_all(stream: BinaryIO, data: bytes) -> None:
+    """Write to an unbuffered stream until all is written.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    written = 0
+    while written < len(data):
+        written += stream.write(data[written:])
+
+
+def _write_in_place(path: Path, data: bytes) -> None:
+    try:
+        with open_stream(path) as stream:
+            write_all(stream, data)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _own_descriptor(path: Path) -> int | None:
+    """Return the descriptor that /dev/stdout, /dev/fd/3 and their like lead to; None for anything else.
+
+    What it is open on does not matter: with `> file` it is a regular file, and yet not ours to rename.
+    """
+    own = Path(os.path.realpath("/proc/self/fd"))
+    for _ in range(MOST_LINKS):
+        path = Path(os.path.realpath(path.parent)) / path.name
+        if path.parent == own and path.name.isdigit():
+            return int(path.name)
+        if not path.is_symlink():
+            return None
+        path = path.parent / path.readlink()
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -12,10 +13,14 @@ from typing_extensions import Self
 
 from edge.cameras.protocol import Frame
 from edge.detections import DetectionRecord
+from edge.errors import OutputError
 from edge.image import Image
-from edge.sinks.files import cannot_write, set_aside, write_whole
+from edge.sinks.files import cannot_write, rename_aside, write_whole
 
 BOX_COLOURS_BGR: Final = ((66, 135, 245), (80, 200, 90), (70, 70, 235), (220, 160, 60), (200, 90, 200))
+
+OWN_NAMES: Final = re.compile(r"\d{8,}(\.png|_boxes\.jpg)|\.\d{8,}(\.png|_boxes\.jpg)-\w+")
+"""What this program leaves in a folder of pictures; the second form after a power cut."""
 
 
 def draw_detections(image: Image, detections: list[DetectionRecord]) -> Image:
@@ -41,15 +46,19 @@ def draw_detections(image: Image, detections: list[DetectionRecord]) -> Image:
 
 
 class PictureSink:
-    """Write `00000012.png` and `00000012_boxes.jpg` for frame 12 if it has detections."""
+    """Write `00000012.png` and `00000012_boxes.jpg` for frame 12 if it has detections.
+
+    A folder with pictures of an earlier run is renamed first.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def __enter__(self) -> Self:
-        if self._folder.is_dir() and any(self._folder.iterdir()):
-            set_aside(self._folder)
+        check_picture_folder(self._folder)
         try:
+            if self._folder.is_dir() and any(self._folder.iterdir()):
+                rename_aside(self._folder)
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(self._folder, error) from error
@@ -68,11 +77,40 @@ class PictureSink:
         if not detections:
             return
         name = f"{frame.frame_id:08d}"
-        _write_picture(self._folder / f"{name}.png", frame.image)
-        _write_picture(self._folder / f"{name}_boxes.jpg", draw_detections(frame.image, detections))
+        write_picture(self._folder / f"{name}.png", frame.image)
+        write_picture(self._folder / f"{name}_boxes.jpg", draw_detections(frame.image, detections))
 
 
-def _write_picture(path: Path, image: Image) -> None:
+def check_picture_folder(folder: Path) -> None:
+    """See that a folder for pictures is new, empty, or one that only this program wrote in.
+
+    Raises:
+        OutputError: if it holds anything else, is no folder, or would have to be renamed while this program
+            runs in it.
+    """
+    cure = "Name a new folder for the pictures."
+    try:
+        if not folder.exists():
+            return
+        if not folder.is_dir():
+            raise OutputError(f"{folder} is not a folder.", cure)
+        names = [entry.name for entry in folder.iterdir()]
+        is_here = Path.cwd().is_relative_to(folder.resolve())
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    foreign = sorted(name for name in names if not OWN_NAMES.fullmatch(name))
+    if foreign:
+        raise OutputError(f"{folder} holds {foreign[0]}, which is no picture of an earlier run.", cure)
+    if names and is_here:
+        raise OutputError(f"{folder} holds pictures and cannot be renamed: this program runs in it.", cure)
+
+
+def write_picture(path: Path, image: Image) -> None:
+    """Write a picture in the form its suffix names, whole or not at all.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
     ok, data = cv2.imencode(path.suffix, image)
     if not ok:
         raise ValueError(f"OpenCV cannot encode {image.shape} as {path.suffix}")

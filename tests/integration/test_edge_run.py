@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -301,31 +303,80 @@ def test_a_signal_ends_the_run_cleanly(tmp_path, bundle, number):
     assert len(out.read_text().splitlines()) == result["frames"] > 0
 
 
-def test_a_full_disk_ends_the_run_and_keeps_what_was_recorded(tmp_path, bundle):
-    out = tmp_path / "out.jsonl"
-    summary = tmp_path / "summary.json"
-    limit = "import resource as r, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-    limit += "r.setrlimit(r.RLIMIT_FSIZE, (8192, r.RLIM_INFINITY)); "
-    program = limit + EDGE_RUN[2]
-    arguments = [
-        "--camera",
-        "loom:width_px=256",
-        "--model",
-        bundle,
-        "--detections",
-        out,
-        "--summary",
-        summary,
-    ]
+FULL_AT = "import resource as r, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+FULL_AT += "r.setrlimit(r.RLIMIT_FSIZE, ({}, r.RLIM_INFINITY)); "
+
+
+def run_until_the_disk_is_full(tmp_path, bundle, at_bytes, *arguments):
+    outputs = ["--detections", tmp_path / "out.jsonl", "--summary", tmp_path / "summary.json"]
+    given = ["--camera", "loom:width_px=256", "--model", bundle, *outputs, *arguments]
     done = subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
+        [sys.executable, "-c", FULL_AT.format(at_bytes) + EDGE_RUN[2], *map(str, given)],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert done.returncode == OutputError.exit_code, done.stderr
+    return done
+
+
+def test_a_full_disk_ends_the_run_and_keeps_what_was_recorded(tmp_path, bundle):
+    done = run_until_the_disk_is_full(tmp_path, bundle, 8192)
     assert "Cannot write" in done.stderr
-    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [line["frame_id"] for line in lines] == list(range(len(lines)))
-    assert json.loads(summary.read_text())["error"].startswith("Cannot write")
+    assert json.loads((tmp_path / "summary.json").read_text())["error"].startswith("Cannot write")
+
+
+def test_a_summary_that_cannot_be_written_is_printed_and_hides_no_error(tmp_path, bundle):
+    done = run_until_the_disk_is_full(tmp_path, bundle, 1024)
+    assert "capacity" in done.stdout
+    assert re.search(r"^ERROR edge.run: Cannot write .*summary.json", done.stderr, re.MULTILINE)
+    (last,) = re.findall(r"^error: .*", done.stderr, re.MULTILINE)
+    assert "out.jsonl" in last
+    assert not (tmp_path / "summary.json").exists()
+
+
+def test_a_summary_that_cannot_be_written_is_the_error_of_a_run_without_one(tmp_path, bundle):
+    done = run_until_the_disk_is_full(tmp_path, bundle, 1024, "--frames", 1)
+    assert "capacity" in done.stdout
+    assert re.search(r"^error: Cannot write .*summary.json", done.stderr, re.MULTILINE)
+
+
+def test_a_disk_that_is_really_full(tmp_path, bundle):
+    """On a file system of 64 KiB, mounted where only this child process sees it."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o size=64k none "{disk}" && "$@"', "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*mounted, "true"], check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    outputs = ["--detections", disk / "out.jsonl", "--summary", disk / "summary.json"]
+    done = subprocess.run(
+        [*mounted, *EDGE_RUN, *map(str, ["--camera", "loom:width_px=256", "--model", bundle, *outputs])],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == OutputError.exit_code, done.stderr
+    assert "capacity" in done.stdout
+    (last,) = re.findall(r"^error: .*", done.stderr, re.MULTILINE)
+    assert last.startswith(f"error: Cannot write {disk}/out.jsonl: No space left on device.")
+    assert f"ERROR edge.run: Cannot write {disk}/summary.json: No space left" in done.stderr
+
+
+def test_a_reader_that_goes_away_costs_no_summary(tmp_path, bundle, pictures):
+    summary = tmp_path / "summary.json"
+    program = "import os, sys; r, w = os.pipe(); os.close(r); os.dup2(w, 1); " + EDGE_RUN[2]
+    arguments = ["--camera", pictures, "--model", bundle, "--summary", summary]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert json.loads(summary.read_text())["frames"] == 3

@@ -125,11 +125,11 @@ def annotate(
     names = tuple(name.strip() for name in vocabulary.split(",")) if vocabulary else classes.classes
     asked = asked.model_copy(update={"vocabulary": _vocabulary(names, open_names, vocabulary)})
 
-    from distill.dataset import picture_files
     from distill.labels.florence.annotate import FlorenceAnnotator
     from distill.labels.florence.loading import load_teacher
     from distill.labels.florence.picture_lines import write_lines
     from distill.precision import choose_device
+    from edge.cameras.folder import picture_files
 
     files = picture_files(pictures) if pictures.is_dir() else [pictures]
     if not files:

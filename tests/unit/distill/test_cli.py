@@ -80,6 +80,11 @@ def test_a_resumed_run_keeps_its_recipe(first, folder):
         pytest.param(["nowhere"], DatasetError, id="no-data-set"),
         pytest.param(["nowhere", "--recipe", "huge"], ConfigError, id="no-recipe"),
         pytest.param(["nowhere", "--resume", "--out", "nothing"], CheckpointError, id="nothing-to-resume"),
+        pytest.param(
+            ["nowhere", "--resume", "--out", "nothing", "--start-from", "best.pt"],
+            ConfigError,
+            id="resume-from-elsewhere",
+        ),
     ],
 )
 def test_mistakes_end_in_an_error_of_the_family(arguments, error):

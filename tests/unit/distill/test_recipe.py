@@ -46,6 +46,11 @@ def test_bad_settings_name_source_key_and_what_is_permitted(tmp_path, text, key,
         assert part in str(caught.value)
 
 
+def test_a_misspelt_name_in_the_environment_is_refused():
+    with pytest.raises(ConfigError, match=r"environment.*'epoch'"):
+        load_recipe("smoke", {"LOOMSIGHT_DISTILL_EPOCH": "3"}, {})
+
+
 def test_bad_environment_and_flag_are_named_as_the_source():
     with pytest.raises(ConfigError, match="environment"):
         load_recipe("smoke", {"LOOMSIGHT_DISTILL_EPOCHS": "-1"}, {})

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 
 import numpy as np
@@ -18,7 +20,8 @@ from distill.schedule import Schedule
 from distill.scorecard import SCORECARD_NAME, read_rows
 from distill.tiles import TilePlan, TrainingTiles, batches
 from distill.train import train
-from edge.errors import CheckpointError, ConfigError, DatasetError, TrainingError
+from edge.bundle import file_digest
+from edge.errors import CheckpointError, ConfigError, DatasetError, OutputError, TrainingError
 from tests.unit.distill.tiny import Silence, tiny_contract, tiny_dataset, tiny_recipe
 
 CPU = torch.device("cpu")
@@ -35,7 +38,7 @@ class CtrlC(Silence):
             signal.raise_signal(signal.SIGINT)
 
 
-def run(data, recipe, path, *, listener=None, resume=False):
+def run(data, recipe, path, *, listener=None, resume=False, start_from=None):
     folder = RunFolder(path)
     if not resume:
         folder.open_new()
@@ -47,6 +50,7 @@ def run(data, recipe, path, *, listener=None, resume=False):
         device=CPU,
         listener=listener or Silence(),
         resume=resume,
+        start_from=start_from,
     )
     return folder, done
 
@@ -147,6 +151,42 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(data
     with pytest.raises(TrainingError, match="epoch 2"):
         run(data, recipe, tmp_path / "nan", resume=True)
     assert (folder.best.read_bytes(), folder.last.read_bytes()) == before
+
+
+def test_the_checkpoint_that_a_run_starts_from_is_recorded(data, whole, tmp_path):
+    recipe = tiny_recipe(epochs=1, learning_rate=1e-9)
+    folder, _ = run(data, recipe, tmp_path / "run", listener=CtrlC(0, 1), start_from=whole.best)
+    record = json.loads(folder.start_from.read_text())
+    assert record == {"checkpoint": str(whole.best), "sha256": file_digest(whole.best)}
+    ours, theirs = (read_checkpoint(file).weights for file in (folder.last, whole.best))
+    assert all(torch.allclose(ours[name].float(), theirs[name].float(), atol=1e-2) for name in theirs)
+    run(data, recipe, folder.path, resume=True)
+    assert json.loads(folder.start_from.read_text()) == record
+    with pytest.raises(ValueError, match="start_from"):
+        run(data, recipe, folder.path, resume=True, start_from=whole.best)
+
+
+def test_the_record_of_a_start_that_failed_does_not_stay(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.write_json(folder.start_from, {})
+    folder.open_new()
+    assert not folder.start_from.exists()
+
+
+def test_a_full_disk_leaves_the_history_as_it_was(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
+    for epoch in range(3):
+        folder.append_history({"epoch": epoch})
+    before = folder.history.read_bytes()
+
+    def no_space(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", no_space)
+    with pytest.raises(OutputError, match=r"history\.jsonl: No space left"):
+        folder.keep_history_before(2)
+    assert folder.history.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["history.jsonl"]
 
 
 def test_a_changed_data_set_cannot_be_resumed(data, tmp_path):

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import errno
+import zlib
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -7,7 +11,9 @@ import pytest
 from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
 from edge.cameras.folder import FolderCamera, read_picture
-from edge.cameras.opencv import OpenCvCamera
+from edge.cameras.opencv import OpenCvCamera, frames_missing
+from edge.cameras.protocol import CutShortError
+from edge.config import EdgeConfig
 from edge.errors import CameraNotFoundError, ConfigError, ImageError, NoImagesError
 from edge.image import image_from_array
 from edge.simulator.camera import LoomCamera
@@ -79,6 +85,74 @@ def test_a_truncated_picture_is_not_inspected(tmp_path, suffix, kept):
         read_picture(path)
 
 
+def noise(tmp_path, suffix):
+    return write(tmp_path / f"a{suffix}", np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8))
+
+
+@pytest.mark.parametrize(
+    "behind", [bytes(70), bytes(5000), b"SEFT" + bytes(range(256)) * 40], ids=["few", "many", "trailer"]
+)
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_what_follows_the_end_of_a_picture_is_no_matter(tmp_path, suffix, behind):
+    path = noise(tmp_path, suffix)
+    path.write_bytes(path.read_bytes() + behind)
+    assert read_picture(path).shape == (64, 64)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_copy_broken_off_and_filled_with_zeros_is_truncated(tmp_path, suffix):
+    path = noise(tmp_path, suffix)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
+    with pytest.raises(ImageError, match="truncated"):
+        read_picture(path)
+
+
+def test_the_end_of_a_thumbnail_is_not_the_end_of_the_picture(tmp_path):
+    path = noise(tmp_path, ".jpg")
+    data = path.read_bytes()
+    segment = b"Exif\0\0" + b"\xff\xd8thumbnail\xff\xd9"
+    with_thumbnail = data[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + data[2:]
+    path.write_bytes(with_thumbnail)
+    assert read_picture(path).shape == (64, 64)
+    path.write_bytes(with_thumbnail[:-40])
+    with pytest.raises(ImageError, match="truncated"):
+        read_picture(path)
+
+
+def test_a_header_that_claims_too_many_pixels_is_passed_over(tmp_path):
+    def chunk(name, content):
+        checksum = zlib.crc32(name + content).to_bytes(4, "big")
+        return len(content).to_bytes(4, "big") + name + content + checksum
+
+    header = (60000).to_bytes(4, "big") * 2 + bytes([8, 0, 0, 0, 0])
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    write(tmp_path / "b.png", np.zeros((4, 4), np.uint8))
+    with FolderCamera(tmp_path) as camera:
+        with pytest.raises(ImageError, match=r"a\.png cannot be decoded"):
+            camera.read()
+        assert camera.read().source == "b.png"
+
+
+def test_a_folder_that_cannot_be_read(tmp_path, monkeypatch):
+    """Tests may run as root, whom no permission stops: the refusal is put in its place."""
+
+    def refuse(path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(CameraNotFoundError, match="Permission denied") as caught:
+        drain(choose_camera(str(tmp_path)))
+    assert caught.value.cure
+
+
+@pytest.mark.parametrize("source", ["a" * 300, f"rtsp://10.0.0.1/{'a' * 300}"], ids=["path", "address"])
+def test_a_name_longer_than_a_file_name_may_be(source):
+    with pytest.raises(CameraNotFoundError):
+        drain(choose_camera(source))
+
+
 def test_a_folder_goes_by_name_past_what_cannot_be_read(tmp_path):
     for name, size in [("b.png", (4, 6)), ("a.jpg", (8, 8)), ("c.PNG", (2, 2))]:
         write(tmp_path / name, np.zeros(size, np.uint8))
@@ -104,15 +178,68 @@ def test_a_known_scale_lays_pictures_end_to_end(tmp_path):
     ]
 
 
-def test_a_video_is_played_to_its_end(tmp_path):
-    path = str(tmp_path / "roll.avi")
-    writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
-    for grey in range(5):
-        writer.write(np.full((48, 64, 3), grey * 40, np.uint8))
+def write_video(path, frames, coding="MJPG"):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*coding), 10, (64, 48))
+    for number in range(frames):
+        writer.write(np.random.default_rng(number).integers(0, 255, (48, 64, 3), np.uint8))
     writer.release()
-    frames = drain(choose_camera(path, mm_per_px=0.5))
+    return path
+
+
+def test_a_video_is_played_to_its_end(tmp_path):
+    path = write_video(tmp_path / "roll.avi", 5)
+    frames = drain(choose_camera(str(path), mm_per_px=0.5))
     assert [f.source for f in frames] == [f"roll.avi#{i}" for i in range(5)]
     assert frames[4].position.along_m == pytest.approx(4 * 48 * 0.5 / 1000)
+
+
+@pytest.mark.parametrize(
+    ("name", "coding"), [("a.avi", "MJPG"), ("a.mp4", "mp4v"), ("a.mov", "mp4v"), ("a.mkv", "MJPG")]
+)
+def test_a_whole_video_ends_without_complaint(tmp_path, name, coding):
+    assert len(drain(choose_camera(str(write_video(tmp_path / name, 40, coding))))) == 40
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mkv"])
+@pytest.mark.parametrize("filled", [False, True], ids=["cut", "filled with zeros"])
+def test_a_video_copied_in_part_is_no_whole_one(tmp_path, name, filled):
+    path = write_video(tmp_path / name, 40)
+    data = path.read_bytes()
+    half = data[: len(data) // 2]
+    path.write_bytes(half + bytes(len(data) - len(half) if filled else 0))
+    with choose_camera(str(path)) as camera:
+        frames = []
+        with pytest.raises(CutShortError, match=r"ends after \d+ of the 40 frames") as caught:
+            frames.extend(iter(camera.read, None))
+    assert caught.value.exit_code == 21
+    assert caught.value.frames_missing > 15
+
+
+@pytest.mark.parametrize(
+    ("declared", "rate_hz", "delivered", "reached_ms", "missing"),
+    [
+        (40, 10, 40, 3900, 0),
+        (40, 10, 19, 1800, 21),
+        (40, 10, 37, 3600, 0),
+        (40, 10, 36, 3500, 4),
+        (1000, 25, 980, 39160, 0),
+        (1000, 25, 979, 39120, 21),
+        (1000, 25, 400, 39960, 0),
+        (1000, 0, 400, 0, 600),
+        (-9.2e18, 25, 6, 200, 0),
+        (0, 25, 6, 200, 0),
+        (float("nan"), 25, 6, 200, 0),
+        (40, float("nan"), 19, 0, 21),
+        (30, 10, 40, 3900, 0),
+    ],
+    ids=[
+        "whole", "half", "three of few", "four of few", "two in a hundred", "more than that",
+        "varying rate", "no rate", "nonsense", "nothing declared", "no number", "no number of a rate",
+        "more than declared",
+    ],
+)  # fmt: skip
+def test_what_a_video_lacks(declared, rate_hz, delivered, reached_ms, missing):
+    assert frames_missing(declared, rate_hz, delivered, reached_ms) == missing
 
 
 def test_an_empty_video(tmp_path):
@@ -149,7 +276,28 @@ def test_what_each_source_means(tmp_path):
         choose_camera("loom:sead=3")
 
 
-def test_redaction():
-    assert redact_credentials("rtsp://a:b@host/x") == "rtsp://***@host/x"
-    assert redact_credentials("rtsp://a:p@s/s@host/x") == "rtsp://***@host/x"
-    assert redact_credentials("http://host/x") == "http://host/x"
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("rtsp://a:b@host/x", "rtsp://***@host/x"),
+        ("rtsp://a:p@s/s@host/x", "rtsp://***@host/x"),
+        ("http://host/x", "http://host/x"),
+        ("http://host/x?user=admin&pwd=secret", "http://host/x?***"),
+        ("http://host/x#secret", "http://host/x?***"),
+        ("rtsp://a:b@host:554/x?pwd=s@cret", "rtsp://***"),
+        ("rtsp://a:s?cret@host/x", "rtsp://***"),
+        ("rtsp://host:554/user=admin_password=secret_channel=1.sdp", "rtsp://host:554/***"),
+        ("rtspsrc location=rtsp://a:secret@host/x ! sink", "rtspsrc location=rtsp://***@host/x ! sink"),
+        ("loom:seed=3", "loom:seed=3"),
+        ("0", "0"),
+    ],
+    ids=lambda value: str(value),
+)
+def test_redaction(url, shown):
+    assert redact_credentials(url) == shown
+
+
+def test_what_is_recorded_holds_no_query():
+    url = "http://10.0.0.1/stream?user=admin&pwd=secret"
+    assert "secret" not in OpenCvCamera(url).name
+    assert "secret" not in str(EdgeConfig(camera=url).public())

@@ -5,7 +5,7 @@ import pytest
 
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage
-from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame, on_cloth
+from edge.cloth.defects import MOST_PIECES, ClothDefect, DefectMerger, cloth_from_frame, on_cloth
 from edge.detections import Detections
 
 
@@ -47,6 +47,26 @@ def test_a_piece_can_join_two_others():
     merger = DefectMerger()
     merger.add([defect(0, 0.1, 0, 10), defect(0, 0.1, 50, 60), defect(0.1, 0.11, 5, 55)], 0.112)
     assert [(d.left_mm, d.right_mm) for d in merger.finish()] == [(0, 60)]
+
+
+def test_what_lies_beside_crossed_yarns_is_another_defect():
+    merger = DefectMerger()
+    merger.add([defect(0, 4, 0, 2), defect(2, 2.002, 0, 1800)], 4.0)
+    spots = [defect(1.0, 1.01, 502, 512), defect(3.0, 3.01, 402, 412)]
+    whole = merger.add([*spots, defect(3.9, 4.0, 0, 2)], 4.0) + merger.finish()
+    assert sorted((d.left_mm, d.right_mm) for d in whole) == [(0, 1800), (402, 412), (502, 512)]
+    crossed = max(whole, key=lambda d: d.right_mm)
+    assert [piece.area_mm2 for piece in crossed.pieces] == [pytest.approx(3600), pytest.approx(8000)]
+    assert not crossed.touches(defect(1.0, 1.01, 502, 512))
+    assert crossed.touches(defect(2.004, 2.01, 502, 512))
+    assert "pieces" not in crossed.as_json()
+
+
+def test_a_stretch_in_tatters_is_kept_as_one_rectangle():
+    steps = [defect(0.01 * n, 0.01 * n + 0.001, 12 * n, 12 * n + 8) for n in range(2 * MOST_PIECES)]
+    (whole,) = DefectMerger(touch_mm=20.0).add(steps, 9.0)
+    assert (whole.left_mm, whole.right_mm) == (0, 12 * (2 * MOST_PIECES - 1) + 8)
+    assert len(whole.pieces) <= MOST_PIECES
 
 
 def test_classes_and_distance_keep_defects_apart():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from edge.contract import Letterbox
+from edge.errors import ConfigError
 from edge.geometry import iou_matrix, letterbox_view, plan_tiles, plan_views, tile_starts
 from tests.conftest import bright_cell_contract
 
@@ -35,6 +36,22 @@ def test_a_wide_frame_is_tiled_at_the_scale_of_training():
     contract = bright_cell_contract(mm_per_px=0.2)
     assert {view.scale for view in plan_views((64, 640), contract, 0.1)} == {0.5}
     assert len(plan_views((64, 640), contract, None)) > len(plan_views((64, 640), contract, 0.1))
+
+
+@pytest.mark.parametrize("mm_per_px", [0.049, 0.81, 10, 100])
+def test_a_scale_far_from_the_models_is_refused_before_it_becomes_thousands_of_tiles(mm_per_px):
+    with pytest.raises(ConfigError, match=r"--mm-per-px.* 0\.05 to 0\.8"):
+        plan_views((256, 2048), bright_cell_contract(mm_per_px=0.2), mm_per_px)
+
+
+@pytest.mark.parametrize("mm_per_px", [0.05, 0.8])
+def test_a_scale_up_to_four_times_the_models_is_taken(mm_per_px):
+    assert plan_views((64, 256), bright_cell_contract(mm_per_px=0.2), mm_per_px)
+
+
+def test_a_letterbox_and_a_model_without_a_scale_take_any():
+    assert len(plan_views((64, 64), bright_cell_contract(geometry=Letterbox(), mm_per_px=0.2), 100)) == 1
+    assert len(plan_views((64, 64), bright_cell_contract(), 100)) == 1
 
 
 def test_letterbox_centres():

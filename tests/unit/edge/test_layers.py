@@ -28,21 +28,46 @@ BASE_MODULES = {
 EDGE_FILES = sorted((ROOT / "edge").rglob("*.py"))
 
 
-def imported_modules(path: Path) -> set[str]:
-    """Return the top-level modules a file imports anywhere, also inside functions."""
+def imports_of(source: str) -> set[str]:
+    """Return the dotted names that a source file imports anywhere, also inside functions."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.split(".")[0])
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add("." * node.level + (node.module or ""))
     return names
+
+
+def imports_below(*folders: str) -> dict[str, set[str]]:
+    """Return the imports of every module of these packages, by its path in the project."""
+    paths = sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    return {str(path.relative_to(ROOT)): imports_of(path.read_text(encoding="utf-8")) for path in paths}
+
+
+def of_package(names: set[str], package: str) -> set[str]:
+    """Keep the names that are a package or lie within it."""
+    return {name for name in names if f"{name}.".startswith(f"{package}.")}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import distill.train",
+        "import os, distill.train as t",
+        "from distill.train import train",
+        "def f():\n    import distill.train",
+        "if True:\n    from distill.train import train as t",
+    ],
+)
+def test_no_form_of_import_escapes_the_guards(source):
+    assert of_package(imports_of(source), "distill") == {"distill.train"}
 
 
 @pytest.mark.parametrize("path", EDGE_FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_edge_imports_only_itself_and_the_base_packages(path):
-    foreign = imported_modules(path) - BASE_MODULES - {"edge"} - sys.stdlib_module_names
-    assert foreign == set()
+    roots = {name.split(".")[0] for name in imports_of(path.read_text(encoding="utf-8"))}
+    assert roots - BASE_MODULES - {"edge"} - sys.stdlib_module_names == set()
 
 
 def test_the_base_packages_are_those_of_the_project_file():
@@ -79,9 +104,18 @@ def test_every_module_of_edge_imports_with_the_workbench_hidden():
 
 
 def test_export_enters_distill_through_the_checkpoint_alone():
-    entered = set()
-    for path in (ROOT / "export").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "distill":
-                entered.add(node.module)
-    assert entered <= {"distill.checkpoint"}
+    entered = {file: of_package(names, "distill") for file, names in imports_below("export").items()}
+    assert set().union(*entered.values()) == {"distill.checkpoint"}, entered
+
+
+def test_ultralytics_is_imported_by_its_door_alone():
+    importing = {
+        file
+        for file, names in imports_below("edge", "distill", "export").items()
+        if of_package(names, "ultralytics")
+    }
+    assert importing == {"distill/ultralytics_door.py"}
+
+
+def test_distill_does_not_import_export():
+    assert not any(of_package(names, "export") for names in imports_below("distill").values())

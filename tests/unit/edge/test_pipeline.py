@@ -20,8 +20,9 @@ class RollCamera:
     name = "roll"
     is_live = False
 
-    def __init__(self, blocks, then=None):
+    def __init__(self, blocks, then=None, follows_on=False):
         self._blocks = blocks
+        self._follows_on = follows_on
         self._then = then
         self._count = 0
         self.is_open = False
@@ -41,7 +42,7 @@ class RollCamera:
         image = np.zeros((64, 100), np.uint8)
         image[:, 40:48] = 255
         position = FramePosition(self._count * 0.064, 1.0, 1.0, left_selvedge_px=10)
-        frame = Frame(self._count, image, 0.0, self.name, position)
+        frame = Frame(self._count, image, 0.0, self.name, position, follows_on=self._follows_on)
         self._count += 1
         return frame
 
@@ -54,8 +55,9 @@ def inspector(tmp_path):
         yield Inspector(backend, contract)
 
 
-def test_a_yarn_through_all_blocks_is_one_defect_in_metres(inspector):
-    camera = RollCamera(10)
+@pytest.mark.parametrize("follows_on", [False, True])
+def test_a_yarn_through_all_blocks_is_one_defect_in_metres(inspector, follows_on):
+    camera = RollCamera(10, follows_on=follows_on)
     state = Pipeline(camera, inspector, CLASSES).run()
     assert state.error is None
     assert not camera.is_open

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,7 +16,7 @@ import pytest
 
 from edge.cameras.protocol import Frame, FramePosition
 from edge.errors import OutputError
-from edge.sinks.files import set_aside, write_whole
+from edge.sinks.files import is_stream, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.pictures import PictureSink
 from edge.sinks.window import WindowSink
@@ -109,4 +115,116 @@ def test_no_screen(monkeypatch):
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(OutputError, match="no screen"), WindowSink():
+        pass
+
+
+def test_a_folder_is_not_set_aside_for_a_file(tmp_path):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    for write in (set_aside, lambda path: JsonLinesSink(path).__enter__()):
+        with pytest.raises(OutputError, match=r"out is a folder\. Name a file\."):
+            write(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def write_lines(path):
+    with JsonLinesSink(path) as sink:
+        sink.write(frame(1), FOUND)
+        sink.write(frame(2), [])
+
+
+def write_file(path):
+    set_aside(path)
+    write_whole(path, b"summary\n")
+
+
+@pytest.mark.parametrize("write", [write_lines, write_file])
+def test_a_device_is_written_in_place(tmp_path, write):
+    """A link stands for /dev/null, so that a mistake in the code does not cost this machine its own."""
+    device = tmp_path / "null"
+    device.symlink_to("/dev/null")
+    write(device)
+    assert [path.name for path in tmp_path.iterdir()] == ["null"]
+    assert str(device.readlink()) == "/dev/null"
+    assert stat.S_ISCHR(device.stat().st_mode)
+
+
+@pytest.mark.parametrize("write", [write_lines, write_file])
+def test_a_fifo_is_written_in_place(tmp_path, write):
+    fifo, read = tmp_path / "fifo", []
+    os.mkfifo(fifo)
+    reader = threading.Thread(target=lambda: read.append(fifo.read_text()))
+    reader.start()
+    write(fifo)
+    reader.join(10)
+    assert len(read[0].splitlines()) == {write_lines: 2, write_file: 1}[write]
+    assert [path.name for path in tmp_path.iterdir()] == ["fifo"]
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_stdout_in_a_file_keeps_its_place(tmp_path, name):
+    """`--summary /dev/stdout > file`: a regular file, but the shell's, and in use."""
+    program = (
+        "import sys; from pathlib import Path; from edge.sinks.files import set_aside, write_whole\n"
+        "print('before', flush=True)\n"
+        "path = Path(sys.argv[1]); set_aside(path); write_whole(path, b'summary\\n')\n"
+        "print('after')"
+    )
+    link = tmp_path / "link"
+    link.symlink_to(name)
+    with (tmp_path / "out.txt").open("w") as out:
+        subprocess.run([sys.executable, "-c", program, link], stdout=out, check=True)
+    assert (tmp_path / "out.txt").read_text() == "before\nsummary\nafter\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "out.txt"]
+
+
+def test_a_pipe_nobody_reads_is_an_output_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        sink = JsonLinesSink(Path(f"/dev/fd/{writing}"))
+        with sink, pytest.raises(OutputError, match="Broken pipe"):
+            sink.write(frame(1), FOUND)
+    finally:
+        os.close(writing)
+
+
+def test_what_is_a_stream(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "link").symlink_to("file")
+    assert not any(is_stream(tmp_path / name) for name in (".", "file", "link", "loop", "missing"))
+
+
+@pytest.mark.parametrize("name", ["00000002.png", "00000002_boxes.jpg", ".00000002.png-x1y2z3_4"])
+def test_pictures_of_an_earlier_run_are_set_aside(tmp_path, name):
+    folder = tmp_path / "found"
+    folder.mkdir()
+    (folder / name).write_text("earlier")
+    with PictureSink(folder) as sink:
+        sink.write(frame(2), FOUND)
+    assert (tmp_path / "found.1" / name).read_text() == "earlier"
+    assert sorted(path.name for path in folder.iterdir()) == ["00000002.png", "00000002_boxes.jpg"]
+
+
+@pytest.mark.parametrize("name", ["a.png", "2.png", "00000002.png.txt", "src"])
+def test_a_folder_of_somebody_else_is_left_alone(tmp_path, name):
+    folder = tmp_path / "home"
+    folder.mkdir()
+    (folder / name).touch()
+    (folder / "00000001.png").touch()
+    with pytest.raises(OutputError, match=f"home holds {name}") as caught, PictureSink(folder):
+        pass
+    assert "Name a new folder" in caught.value.cure
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_the_folder_the_program_runs_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    here = Path()
+    with PictureSink(here) as sink:
+        sink.write(frame(2), FOUND)
+    with pytest.raises(OutputError, match="cannot be renamed"), PictureSink(here):
+        pass
+    with pytest.raises(OutputError, match="is not a folder"), PictureSink(tmp_path / "00000002.png"):
         pass

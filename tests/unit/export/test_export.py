@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -12,14 +13,28 @@ from onnx import numpy_helper
 
 from distill.checkpoint import load_detector, read_checkpoint, write_checkpoint
 from edge.backends.onnxruntime import OnnxRuntimeBackend, read_contract
-from edge.bundle import file_digest, open_bundle
+from edge.bundle import (
+    BundleManifest,
+    check_destination,
+    file_digest,
+    open_bundle,
+    publish_bundle,
+    staging_folder,
+)
 from edge.contract import METADATA_KEY
-from edge.errors import CheckpointError, NoImagesError, OutputError, ParityError
+from edge.errors import CheckpointError, ModelError, NoImagesError, OutputError, ParityError
 from edge.golden import check_golden
-from export.onnx import IR_VERSION, OPSET, onnx_model, write_onnx
-from export.parity import BOX_TOLERANCE_PX, SCORE_TOLERANCE, check_parity
+from export.onnx import IR_VERSION, OPSET, onnx_model, with_float16_weights, write_onnx
+from export.parity import (
+    BOX_TOLERANCE_PX,
+    FLOAT16_BOX_TOLERANCE_PX,
+    FLOAT16_SCORE_TOLERANCE,
+    SCORE_TOLERANCE,
+    check_parity,
+)
 from export.publish import export_bundle
 from export.samples import load_samples
+from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
 from tests.unit.distill.tiny import write_tiny_dataset, write_untrained
 
 
@@ -91,6 +106,25 @@ def test_parity_holds_with_room_to_spare(model, detector, samples, tmp_path):
     assert report.detections > 0
 
 
+def test_float16_weights_halve_the_file_and_find_the_same(model, detector, samples, tmp_path):
+    paths = tmp_path / "whole.onnx", tmp_path / "half.onnx"
+    write_onnx(model, paths[0])
+    write_onnx(with_float16_weights(model), paths[1])
+    assert paths[1].stat().st_size < 0.65 * paths[0].stat().st_size
+    assert read_contract(paths[1]) == detector.contract
+    report = check_parity(detector, paths[1], detector.contract, samples.tiles_nchw, float16_weights=True)
+    assert report.boxes_max_px < FLOAT16_BOX_TOLERANCE_PX / 4
+    assert report.scores_max < FLOAT16_SCORE_TOLERANCE / 4
+
+
+def test_a_weight_beyond_float16_is_refused(model):
+    largest = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
+    values = numpy_helper.to_array(largest) * np.float32(1e7)
+    largest.CopyFrom(numpy_helper.from_array(values, largest.name))
+    with pytest.raises(ModelError, match="float16"):
+        with_float16_weights(model)
+
+
 def change_weight(model):
     largest = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))
     values = numpy_helper.to_array(largest) * np.float32(1.05)
@@ -144,6 +178,75 @@ def test_an_existing_bundle_is_replaced_only_when_told_to(published, place):
     assert (published.bundle / "bundle.json").read_text() == before
     export_bundle(*arguments, overwrite=True)
     assert open_bundle(published.bundle).manifest is not None
+
+
+def stranger(folder):
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("years of work")
+
+
+def file_in_its_place(folder):
+    folder.write_text("years of work")
+
+
+def damaged_manifest(folder):
+    folder.mkdir()
+    (folder / "bundle.json").write_text('{"format": 1}')
+
+
+def bundle_among_other_files(folder):
+    write_bright_cell_bundle(folder)
+    (folder / "notes").mkdir()
+    (folder / "notes" / "loom7.txt").write_text("years of work")
+
+
+def folders_alone(folder):
+    (folder / "photos").mkdir(parents=True)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        pytest.param(stranger, "is not a bundle", id="folder-of-somebody"),
+        pytest.param(file_in_its_place, "is not a bundle", id="file"),
+        pytest.param(damaged_manifest, "is not a bundle", id="damaged-manifest"),
+        pytest.param(bundle_among_other_files, "notes/loom7.txt", id="bundle-among-other-files"),
+        pytest.param(folders_alone, "is not a bundle", id="folders-alone"),
+    ],
+)
+def test_overwrite_deletes_nothing_but_a_bundle(place, tmp_path, make, said):
+    """At once, before an hour of work, and again when the bundle takes its name."""
+    out = tmp_path / "out"
+    make(out)
+    before = sorted((path, path.is_file() and path.read_bytes()) for path in tmp_path.rglob("*"))
+    with pytest.raises(OutputError, match=said) as caught:
+        export_bundle(place / "no-such-checkpoint.pt", place / "data" / "images", out, overwrite=True)
+    assert "delete it yourself" in caught.value.cure
+    manifest = BundleManifest(contract=bright_cell_contract(), files={})
+    with staging_folder(out) as staged, pytest.raises(OutputError, match=said):
+        publish_bundle(staged, out, manifest, overwrite=True)
+    assert sorted((path, path.is_file() and path.read_bytes()) for path in tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", [".", "..", "/"])
+def test_a_place_without_a_name_is_refused_at_once(place, tmp_path, monkeypatch, name, overwrite):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match="no name for a bundle"):
+        export_bundle(place / "no.pt", place / "data", Path(name), overwrite=overwrite)
+
+
+def test_overwrite_takes_an_empty_folder(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(OutputError, match="--overwrite"):
+        check_destination(out, overwrite=False)
+    with staging_folder(out) as staged:
+        model = write_bright_cell_model(staged / "model.onnx", bright_cell_contract())
+        manifest = BundleManifest(contract=bright_cell_contract(), files={"model.onnx": file_digest(model)})
+        publish_bundle(staged, out, manifest, overwrite=True)
+    assert open_bundle(out).manifest is not None
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def fail_late(place, tmp_path):

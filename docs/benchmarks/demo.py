@@ -1,0 +1,134 @@
+"""Choose the thresholds of the shipped model on rolls set aside for that, and judge it on others.
+
+Usage: python docs/benchmarks/demo.py OUT.json [--calibrate BUNDLE]
+
+Without --calibrate, runs the shipped model as it is on the rolls kept for judging. With it, looks at the
+calibration rolls with low thresholds and prints those that would serve best.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame, on_cloth
+from edge.cloth.seams import Seam
+from edge.config import EdgeConfig
+from edge.inspector import Inspector
+from edge.run import open_model
+from edge.simulator.camera import LoomCamera
+from edge.simulator.options import parse_loom_options
+from edge.simulator.scoring import TruthScore, score_found
+from edge.simulator.truth import PlantedDefect
+
+ARTICLE = "weave=plain,warp_pitch_px=4,weft_pitch_px=4,mean_grey=120"
+ROLL = "width_px=2048,length_m=8,defects_per_m=3"
+CALIBRATION_SEEDS = range(5001, 5011)
+JUDGING_SEEDS = range(6001, 6007)
+"""Never used to train or to choose anything."""
+
+LEAST_SCORE = 0.05
+GRID = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
+
+
+@dataclass(frozen=True)
+class SeenRoll:
+    """Hold what a model saw on one roll.
+
+    Attributes:
+        frames: per frame its pieces of defects, and how far cloth had then passed for the last time.
+        planted: the truth.
+    """
+
+    frames: list[tuple[list[ClothDefect], float]]
+    planted: list[PlantedDefect]
+
+    def score(self, thresholds: Mapping[str, float]) -> TruthScore:
+        """Score the roll as if the model had had these thresholds."""
+        merger, found = DefectMerger(), []
+        for pieces, passed_m in self.frames:
+            kept = [piece for piece in pieces if piece.score >= thresholds[piece.class_name]]
+            found += merger.add(kept, passed_m)
+        return score_found(self.planted, found + merger.finish())
+
+
+def look_at(roll: str, model: Path | None, thresholds: Mapping[str, float]) -> SeenRoll:
+    """Run a model over a roll, as `edge-run` does."""
+    with ExitStack() as stack:
+        config = EdgeConfig(model=model, score_thresholds=dict(thresholds))
+        backend, contract = open_model(config, stack)
+        inspector = Inspector(backend, contract)
+        camera = stack.enter_context(LoomCamera(parse_loom_options(roll)))
+        scale = camera.options.mm_per_px
+        seam = Seam(inspector.shared_lines(scale))
+        frames = []
+        for frame in iter(camera.read, None):
+            assert frame.position is not None, "a loom knows its place"
+            picture, carried = seam.picture(frame)
+            found = inspector.inspect(picture, scale).moved(0, -carried)
+            found = on_cloth(found, frame.position, config.selvedge_margin_mm)
+            pieces = cloth_from_frame(found, frame.position, contract.class_names)
+            passed_lines = len(frame.image) - seam.lines
+            frames.append((pieces, frame.position.along_m + passed_lines * scale / 1000))
+        return SeenRoll(frames, camera.planted_up_to(camera.options.length_m or 0.0))
+
+
+def total(scores: Iterable[TruthScore]) -> dict[str, float]:
+    """Add the counts of several rolls."""
+    counts = [(s.planted, s.found, s.false, s.named_right) for s in scores]
+    planted, found, false, named_right = (sum(column) for column in zip(*counts, strict=True))
+    return {
+        "planted": planted,
+        "found": found,
+        "false": false,
+        "named_right": named_right,
+        "recall": round(found / max(planted, 1), 4),
+        "precision": round(found / max(found + false, 1), 4),
+    }
+
+
+def calibrate(model: Path, classes: tuple[str, ...]) -> list[dict[str, object]]:
+    """Try all thresholds of the grid on the calibration rolls; the best first."""
+    low = dict.fromkeys(classes, LEAST_SCORE)
+    rolls = [look_at(f"loom:{ARTICLE},{ROLL},seed={seed}", model, low) for seed in CALIBRATION_SEEDS]
+    rows: list[dict[str, object]] = []
+    for values in itertools.product(GRID, repeat=len(classes)):
+        thresholds = dict(zip(classes, values, strict=True))
+        rows.append({"thresholds": thresholds, **total(roll.score(thresholds) for roll in rolls)})
+    return sorted(rows, key=lambda row: -float(row["recall"]) - float(row["precision"]))  # type: ignore[arg-type]
+
+
+def judge() -> dict[str, object]:
+    """Run the shipped model over the judging rolls, of its article and of any cloth."""
+    result: dict[str, object] = {"roll": ROLL, "seeds": list(JUDGING_SEEDS)}
+    for name, cloth in (("its article", f"{ARTICLE},"), ("any cloth", "")):
+        rolls = {seed: f"loom:{cloth}{ROLL},seed={seed}" for seed in JUDGING_SEEDS}
+        scores = []
+        for spec in rolls.values():
+            seen = look_at(spec, None, {})
+            scores.append(seen.score(dict.fromkeys(("wrinkle", "drop", "broken"), 0.0)))
+        result[name] = total(scores)
+        print(name, result[name])
+    return result
+
+
+def main() -> None:
+    """Calibrate or judge."""
+    out, flags = Path(sys.argv[1]), sys.argv[2:]
+    if flags[:1] == ["--calibrate"]:
+        rows = calibrate(Path(flags[1]), ("wrinkle", "drop", "broken"))[:20]
+        for row in rows:
+            print(row)
+        result: object = {"roll": ROLL, "seeds": list(CALIBRATION_SEEDS), "best": rows}
+    else:
+        result = judge()
+    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Where a run writes, decided before anything is touched."""
+
+from __future__ import annotations
+
+import os
+from itertools import combinations
+from pathlib import Path
+
+from edge.cameras.folder import PICTURE_SUFFIXES
+from edge.cameras.protocol import Camera
+from edge.config import EdgeConfig
+from edge.errors import ConfigError
+from edge.simulator.camera import LoomCamera
+from edge.sinks.files import check_not_a_folder, check_writable, is_stream
+from edge.sinks.pictures import check_picture_folder
+
+CURE = "Give each a place of its own."
+
+
+def settings_file(config: EdgeConfig) -> Path | None:
+    """Return the file for the settings beside the detections; None where the detections are no file."""
+    if config.detections is None or is_stream(config.detections):
+        return None
+    return Path(f"{config.detections}.config.json")
+
+
+def check_outputs(config: EdgeConfig, camera: Camera) -> None:
+    """Refuse outputs that are in the way of each other, of the camera, of the model or of other files.
+
+    Raises:
+        ConfigError: if an output is, or holds, another one, the camera's files or the model.
+        OutputError: if something else stands where an output belongs, or the summary cannot be written.
+    """
+    files = {
+        "--detections": config.detections,
+        "the settings beside --detections": settings_file(config),
+        "--summary": config.summary,
+    }
+    outputs = {**files, "--save-pictures": config.save_pictures}
+    _check_apart({name: path for name, path in outputs.items() if path is not None}, config, camera)
+    for path in files.values():
+        if path is not None:
+            check_not_a_folder(path)
+    if config.save_pictures:
+        check_picture_folder(config.save_pictures)
+    if config.summary and not is_stream(config.summary):
+        check_writable(config.summary.parent)
+
+
+def _check_apart(outputs: dict[str, Path], config: EdgeConfig, camera: Camera) -> None:
+    lasting = [(name, path) for name, path in outputs.items() if not is_stream(path)]
+    for (name, path), (other_name, other) in combinations(lasting, 2):
+        if _lies_in(path, other) or _lies_in(other, path):
+            raise ConfigError(f"{name} {path} and {other_name} {other} are in each other's way.", CURE)
+    inputs = {"--camera": _camera_path(config, camera), "--model": config.model}
+    for input_name, source in inputs.items():
+        for name, path in outputs.items():
+            if source is not None and _lies_in(source, path):
+                raise ConfigError(f"{name} {path} is in the way of {input_name} {source}.", CURE)
+    _check_no_new_picture(outputs, inputs["--camera"])
+
+
+def _check_no_new_picture(outputs: dict[str, Path], camera_path: Path | None) -> None:
+    """Refuse a file that the camera would take, or has taken, for one of its pictures."""
+    if camera_path is None or not camera_path.is_dir():
+        return
+    for name, path in outputs.items():
+        if path.suffix.lower() in PICTURE_SUFFIXES and _lies_in(path.parent, camera_path):
+            raise ConfigError(f"{name} {path} would be a picture of --camera {camera_path}.", CURE)
+
+
+def _camera_path(config: EdgeConfig, camera: Camera) -> Path | None:
+    path = Path(config.camera)
+    return path if path.exists() and not isinstance(camera, LoomCamera) else None
+
+
+def _lies_in(inner: Path, outer: Path) -> bool:
+    """Tell whether one path is another, or lies below it; symbolic links are followed."""
+    return Path(os.path.realpath(inner)).is_relative_to(os.path.realpath(outer))
