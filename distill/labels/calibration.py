@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from typing_extensions import Self
 
-from edge.errors import ConfigError, DatasetError, OutputError
+from edge.errors import ConfigError, DatasetError
+from edge.sinks.files import write_whole
 
 Floats = NDArray[np.float64]
 
@@ -109,17 +110,12 @@ def calibrated(calibration: IsotonicCalibration | TemperatureCalibration, scores
 def save_calibrations(
     calibrations: dict[str, IsotonicCalibration | TemperatureCalibration], file: Path
 ) -> None:
-    """Write calibrations by the name of their annotator, as JSON, under a temporary name first.
+    """Write calibrations by the name of their annotator, as JSON.
 
     Raises:
-        OutputError: if that is not possible.
+        OutputError: if they cannot be written.
     """
-    temporary = file.with_name(f".{file.name}.partial")
-    try:
-        temporary.write_bytes(_CALIBRATIONS.dump_json(calibrations, indent=2) + b"\n")
-        temporary.replace(file)
-    except OSError as error:
-        raise OutputError(f"Cannot write {file}: {error.strerror}.", "Choose another place.") from error
+    write_whole(file, _CALIBRATIONS.dump_json(calibrations, indent=2) + b"\n")
 
 
 def load_calibrations(file: Path) -> dict[str, IsotonicCalibration | TemperatureCalibration]:

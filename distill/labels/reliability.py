@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from distill.labels.annotations import Region
 from edge.geometry import iou_matrix
+from edge.sinks.files import write_whole
 
 BINS = 10
 """Of equal width, as in Guo et al. 2017."""
@@ -83,10 +85,12 @@ def draw_reliability(curves: Mapping[str, Sequence[ReliabilityBin]], file: Path)
 
     Args:
         curves: by name, for instance `before` and `after`.
-        file: written under a temporary name, then renamed.
+        file: what to write.
+    Raises:
+        OutputError: if it cannot be written.
     """
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    FigureCanvasAgg(figure)
     axes: Any = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
     for name, bins in curves.items():
@@ -95,10 +99,9 @@ def draw_reliability(curves: Mapping[str, Sequence[ReliabilityBin]], file: Path)
     axes.grid(alpha=0.3)
     if curves:
         axes.legend()
-    temporary = file.with_name(f".{file.name}.partial")
-    with temporary.open("wb") as stream:
-        canvas.print_png(stream)
-    temporary.replace(file)
+    picture = BytesIO()
+    figure.savefig(picture, format="png")
+    write_whole(file, picture.getvalue())
 
 
 def _boxes(regions: Sequence[Region]) -> NDArray[np.float32]:

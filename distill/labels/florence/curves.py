@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from edge.sinks.files import write_whole
 
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
@@ -15,20 +18,21 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
 
     Args:
         rows: of history.jsonl; a value that a row lacks leaves a gap.
-        file: written under a temporary name, then renamed.
+        file: what to write.
+    Raises:
+        OutputError: if it cannot be written.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    FigureCanvasAgg(figure)
     losses, precision = figure.subplots(1, 2)
     _lines(losses, rows, {"loss": "training", "val_loss": "validation"})
     losses.set_ylabel("loss, nats per token")
     _lines(precision, rows, {"map50": "mAP50", "map50_95": "mAP50-95"})
     precision.set_ylabel("mean average precision, validation")
     precision.set_ylim(0, 1)
-    temporary = file.with_name(f".{file.name}.partial")
-    with temporary.open("wb") as stream:
-        canvas.print_png(stream)
-    temporary.replace(file)
+    picture = BytesIO()
+    figure.savefig(picture, format="png")
+    write_whole(file, picture.getvalue())
 
 
 def _lines(axes: Any, rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> None:

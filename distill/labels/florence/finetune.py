@@ -6,6 +6,7 @@ as if it had not been: `last.pt` needs no state of a random generator.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from distill.interruption import StopRequest, stop_on_signal
 from distill.labels.annotations import LabelSet
 from distill.labels.florence.curves import draw_curves
 from distill.labels.florence.finetune_run import (
@@ -32,6 +32,7 @@ from distill.labels.florence.timetable import Turn, epoch_batches
 from distill.labels.florence.validation import Validation, validate
 from distill.run_folder import RunFolder
 from edge.errors import TrainingError
+from edge.interruption import stopped_by_signals
 from edge.taxonomy import Taxonomy
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ def finetune(
     if resume:
         restore_run(run)
     folder.keep_history_before(run.progress.epoch)
-    with stop_on_signal() as stop:
+    stop = threading.Event()
+    with stopped_by_signals(stop):
         while run.progress.epoch < settings.epochs and not run.schedule.is_over(run.progress.elapsed_s):
             started = time.monotonic()
             if not _teach_epoch(run, listener, stop):
@@ -85,7 +87,7 @@ def finetune(
     return True
 
 
-def _teach_epoch(run: FinetuneRun, listener: Listener, stop: StopRequest) -> bool:
+def _teach_epoch(run: FinetuneRun, listener: Listener, stop: threading.Event) -> bool:
     """Teach the rest of an epoch; return False if a stop was asked for before its end."""
     progress, started = run.progress, time.monotonic()
     steps = steps_of(epoch_batches(run.exercises, run.settings, progress.epoch), run.settings.accumulate)
@@ -97,7 +99,7 @@ def _teach_epoch(run: FinetuneRun, listener: Listener, stop: StopRequest) -> boo
         listener.batch_done(progress.epoch, progress.batch, len(steps), loss)
         if run.schedule.is_over(elapsed_s):
             break
-        if stop.is_set:
+        if stop.is_set():
             progress.elapsed_s = elapsed_s
             return False
     return True

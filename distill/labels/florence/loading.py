@@ -104,7 +104,7 @@ def fingerprint_of(model: Any) -> str:
 
 def _check_layout(source: str) -> None:
     """Say clearly what is wrong, where transformers would say something obscure."""
-    if source.lower().startswith("microsoft/florence-2"):
+    if source.lower().startswith("microsoft/florence-2") and not Path(source).is_dir():
         raise _remote_code_error(source)
     config = _read_config(source)
     text_type = (config.get("text_config") or {}).get("model_type")

@@ -191,7 +191,8 @@ def checked(kind: type[Settings], values: Mapping[str, object], source: str) -> 
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        return values
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"Cannot read {file}: {error}.", "Check the path.") from error
     except tomllib.TOMLDecodeError as error:
