@@ -96,6 +96,15 @@ def read_labelled(path: Path) -> Image:
         raise DatasetError(error.problem, error.cure) from error
 
 
+def label_file(image: Path) -> Path:
+    """Return where a picture's labels lie, as ultralytics has it: the last folder images becomes labels."""
+    parts = list(image.parts)
+    if "images" in parts:
+        last = len(parts) - 1 - parts[::-1].index("images")
+        parts[last] = "labels"
+    return Path(*parts).with_suffix(".txt")
+
+
 def _read_description(file: Path) -> Mapping[str, Any]:
     try:
         description = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -135,16 +144,7 @@ def _read_split(images: Path, class_ids: Mapping[int, int]) -> tuple[LabelledPic
         raise DatasetError(
             f"{images} holds no pictures.", f"It needs {', '.join(sorted(PICTURE_SUFFIXES))} files."
         )
-    return tuple(_read_labels(file, _label_file(file), class_ids) for file in files)
-
-
-def _label_file(image: Path) -> Path:
-    """Find the labels as ultralytics does: the last folder named images becomes labels."""
-    parts = list(image.parts)
-    if "images" in parts:
-        last = len(parts) - 1 - parts[::-1].index("images")
-        parts[last] = "labels"
-    return Path(*parts).with_suffix(".txt")
+    return tuple(_read_labels(file, label_file(file), class_ids) for file in files)
 
 
 def _read_labels(image: Path, file: Path, class_ids: Mapping[int, int]) -> LabelledPicture:

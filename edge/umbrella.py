@@ -20,6 +20,9 @@ class Command(NamedTuple):
 
 COMMANDS: Final[dict[str, Command]] = {
     "simulate": Command("edge.cli", "simulate_app", "write a data set of simulated cloth with exact truth"),
+    "labels": Command(
+        "distill.labels.cli", "app", "convert, check, count, split and flip labelled pictures"
+    ),
     "distill": Command("distill.cli", "app", "train a detector on a data set folder"),
     "export": Command("export.cli", "app", "make a checked bundle of a checkpoint"),
     "edge-run": Command("edge.cli", "run_app", "find defects in what a camera delivers"),

@@ -13,8 +13,10 @@ import typer
 from pydantic import BaseModel
 
 import distill.cli
+import distill.labels.cli
 import edge.cli
 import export.cli
+from distill.labels.sharing import SharingOptions
 from distill.recipe import Augmentation, Recipe
 from edge import errors
 from edge.bundle import BundleManifest
@@ -37,6 +39,7 @@ LARGEST_PICTURE_BYTES = 500_000
 
 APPS = {
     "simulate": edge.cli.simulate_app,
+    "labels": distill.labels.cli.app,
     "distill": distill.cli.app,
     "export": export.cli.app,
     "edge-run": edge.cli.run_app,
@@ -92,9 +95,12 @@ def test_links_lead_somewhere(page):
 
 
 def flags_of(app):
-    """Return the flags of a Typer application."""
-    parameters = typer.main.get_command(app).params
-    return {flag for parameter in parameters for flag in parameter.opts} | {"--help"}
+    """Return the flags of a Typer application, of all its commands if it has several."""
+    top = typer.main.get_command(app)
+    commands = [top, *getattr(top, "commands", {}).values()]
+    parameters = [parameter for command in commands for parameter in command.params]
+    flags = {flag for parameter in parameters for flag in (*parameter.opts, *parameter.secondary_opts)}
+    return flags | {"--help"}
 
 
 def words_of(line):
@@ -211,6 +217,19 @@ def table_of_section(page, begin, end):
 def test_every_setting_of_a_data_set():
     cells = {key for row in rows(DOCS / "simulate.md", 5) for key in re.findall(r"`(\w+)`", row[1])}
     assert set(DatasetOptions.model_fields) == cells
+
+
+def test_every_setting_of_labels():
+    table = {
+        flag: row[1] for row in rows(DOCS / "labels.md", 4) for flag in re.findall(r"`--([\w-]+)`", row[0])
+    }
+    for key, field in SharingOptions.model_fields.items():
+        assert table[key.replace("_", "-")] == shown(field.default), key
+
+
+def test_every_form_of_labels():
+    table = {row[0].strip("`") for row in rows(DOCS / "labels.md", 4)}
+    assert {form.value for form in distill.labels.cli.Form} <= table
 
 
 @pytest.mark.parametrize("model", [BundleManifest, ModelContract], ids=lambda model: model.__name__)

@@ -1,0 +1,94 @@
+"""What is said about a picture: regions with a class, a place, and where they come from.
+
+Every form of labels is read into these values and written from them; nothing else knows two forms at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+ReviewState = Literal["unreviewed", "accepted", "rejected", "corrected"]
+
+REVIEW_STATES: tuple[ReviewState, ...] = ("unreviewed", "accepted", "rejected", "corrected")
+"""Corrected: a person moved the box or changed the class, and it counts as accepted from then on."""
+
+BoxXyxy = tuple[float, float, float, float]
+"""x1, y1, x2, y2 in picture pixels; pixel (0, 0) reaches from 0 to 1, so x2 and y2 are exclusive."""
+
+PolygonXy = tuple[tuple[float, float], ...]
+"""Corners in picture pixels, three or more, not closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Say that something is at a place of a picture.
+
+    Attributes:
+        label: class name, or whatever the file says it is.
+        box_xyxy_px: where; for a region with a polygon, the box around it.
+        polygon_xy_px: its outline, where one is known.
+        category: finer name of the taxonomy, for instance ``broken end``; None if not known.
+        phrase: what a person would say of it; None if not known.
+        score: in [0, 1], of the annotator; None for a label made by hand.
+        annotator: who or what said so, for instance ``labelimg`` or ``florence-2``; None if not known.
+        review: what a person made of it.
+        weight: how much a trainer is to trust it, in [0, 1].
+    """
+
+    label: str
+    box_xyxy_px: BoxXyxy
+    polygon_xy_px: PolygonXy | None = None
+    category: str | None = None
+    phrase: str | None = None
+    score: float | None = None
+    annotator: str | None = None
+    review: ReviewState = "unreviewed"
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedImage:
+    """Hold what is said about one picture.
+
+    Attributes:
+        file_name: path of the picture below the root of its set, with forward slashes.
+        size_hw_px: height and width.
+        regions: in the order of the file.
+        group: roll or strip it was cut from: pictures of one group never lie in two splits.
+        split: train, val or test; None if it is not shared out.
+    """
+
+    file_name: str
+    size_hw_px: tuple[int, int]
+    regions: tuple[Region, ...] = ()
+    group: str | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """Hold the pictures of one set and the names of its classes.
+
+    Attributes:
+        root: folder that the file names start from.
+        class_names: in the order of their ids.
+        images: sorted by file name.
+        problems: what could not be read, file -> one line; the rest was read all the same.
+        mm_per_px: size of a pixel on the cloth; None if not known.
+    """
+
+    root: Path
+    class_names: tuple[str, ...]
+    images: tuple[AnnotatedImage, ...]
+    problems: Mapping[str, str] = field(default_factory=dict)
+    mm_per_px: float | None = None
+
+
+def box_around(polygon_xy_px: PolygonXy) -> BoxXyxy:
+    """Return the smallest box that holds an outline."""
+    xs = [x for x, _ in polygon_xy_px]
+    ys = [y for _, y in polygon_xy_px]
+    return min(xs), min(ys), max(xs), max(ys)

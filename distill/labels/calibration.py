@@ -1,0 +1,203 @@
+"""From an annotator's raw scores to the share of such boxes that are right, fitted on reviewed pictures.
+
+Both fits are a few lines of numpy, so no package is needed: isotonic regression by pooling adjacent
+violators (Zadrozny and Elkan, 2002), and temperature with an offset, that is a logistic regression on the
+logit of the score (Platt, 1999; Guo et al., On Calibration of Modern Neural Networks, 2017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from typing_extensions import Self
+
+from edge.errors import ConfigError, DatasetError
+from edge.sinks.files import write_whole
+
+Floats = NDArray[np.float64]
+
+LEAST_SAMPLES = 10
+ISOTONIC_FROM = 200
+"""Boxes from which the isotonic fit is the default: with fewer it follows every accident."""
+
+SCORE_MARGIN = 1e-6
+"""Scores are kept this far from 0 and 1 before their logit is taken."""
+
+PRIOR_STRENGTH = 1.0
+"""Weight, in boxes, of the prior that keeps the fit finite where right and wrong are parted cleanly."""
+
+NEWTON_STEPS = 100
+LEAST_STEP = 1e-9
+
+
+class IsotonicCalibration(BaseModel):
+    """Map scores by a rising line through knots.
+
+    Attributes:
+        scores: of the knots, rising.
+        shares: right among boxes of that score, not falling.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["isotonic"] = "isotonic"
+    scores: tuple[float, ...] = Field(min_length=1)
+    shares: tuple[Annotated[float, Field(ge=0, le=1)], ...]
+
+    @model_validator(mode="after")
+    def _is_rising(self) -> Self:
+        if len(self.scores) != len(self.shares):
+            raise ValueError("as many shares as scores are needed")
+        if (np.diff(self.scores) <= 0).any() or (np.diff(self.shares) < 0).any():
+            raise ValueError("scores have to rise, and shares must not fall")
+        return self
+
+    def __call__(self, score: float) -> float:
+        return float(np.interp(score, self.scores, self.shares))
+
+
+class TemperatureCalibration(BaseModel):
+    """Map scores by sigmoid(logit(score) / temperature + offset)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["temperature"] = "temperature"
+    temperature: float = Field(gt=0)
+    offset: float = 0.0
+
+    def __call__(self, score: float) -> float:
+        return float(_sigmoid(_logit(np.array(score)) / self.temperature + self.offset))
+
+
+Calibration = Annotated[IsotonicCalibration | TemperatureCalibration, Field(discriminator="kind")]
+Method = Literal["auto", "isotonic", "temperature"]
+
+
+def fit_calibration(
+    scores: ArrayLike, is_right: ArrayLike, method: Method = "auto"
+) -> IsotonicCalibration | TemperatureCalibration:
+    """Fit on boxes that a person has judged.
+
+    Args:
+        scores: (N,) raw, in [0, 1].
+        is_right: (N,) bool.
+        method: `auto` takes isotonic from `ISOTONIC_FROM` boxes on.
+    Raises:
+        DatasetError: if there are too few boxes, or none that is right or wrong.
+        ValueError: if the lengths differ or a score is not in [0, 1].
+    """
+    values, right = _checked(scores, is_right)
+    if len(values) < LEAST_SAMPLES or right.min() == right.max():
+        raise DatasetError(
+            f"{len(values)} reviewed boxes, {int(right.sum())} of them right, are too few to calibrate on.",
+            f"Review more pictures: {LEAST_SAMPLES} boxes at least, right ones and wrong ones.",
+        )
+    if method == "isotonic" or (method == "auto" and len(values) >= ISOTONIC_FROM):
+        return _fit_isotonic(values, right)
+    return _fit_temperature(values, right)
+
+
+def calibrated(calibration: IsotonicCalibration | TemperatureCalibration, scores: ArrayLike) -> Floats:
+    """Map many scores, (N,)."""
+    return np.array([calibration(float(score)) for score in np.asarray(scores).ravel()], np.float64)
+
+
+def save_calibrations(
+    calibrations: dict[str, IsotonicCalibration | TemperatureCalibration], file: Path
+) -> None:
+    """Write calibrations by the name of their annotator, as JSON.
+
+    Raises:
+        OutputError: if they cannot be written.
+    """
+    write_whole(file, _CALIBRATIONS.dump_json(calibrations, indent=2) + b"\n")
+
+
+def load_calibrations(file: Path) -> dict[str, IsotonicCalibration | TemperatureCalibration]:
+    """Read calibrations by the name of their annotator.
+
+    Raises:
+        ConfigError: if the file is missing or is not of that form.
+    """
+    try:
+        return _CALIBRATIONS.validate_json(file.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"Cannot read {file}: {error.strerror}.", "Calibrate first.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ConfigError(f"{file}: {where}: {first['msg']}.", "Calibrate again.") from error
+
+
+_CALIBRATIONS: TypeAdapter[dict[str, IsotonicCalibration | TemperatureCalibration]] = TypeAdapter(
+    dict[str, Calibration]
+)
+
+
+def _checked(scores: ArrayLike, is_right: ArrayLike) -> tuple[Floats, Floats]:
+    values, right = np.asarray(scores, np.float64).ravel(), np.asarray(is_right, np.float64).ravel()
+    if values.shape != right.shape or not ((values >= 0) & (values <= 1)).all():
+        raise ValueError("as many scores in [0, 1] as judgements are needed")
+    return values, right
+
+
+def _fit_isotonic(scores: Floats, right: Floats) -> IsotonicCalibration:
+    """Pool neighbours, by rising score, until the share of right ones does not fall."""
+    blocks: list[list[float]] = []
+    levels, positions = np.unique(scores, return_inverse=True)
+    counts = np.bincount(positions)
+    for level, count, hits in zip(levels, counts, np.bincount(positions, weights=right), strict=True):
+        blocks.append([level * count, float(count), hits])
+        while len(blocks) > 1 and _share(blocks[-2]) >= _share(blocks[-1]):
+            upper = blocks.pop()
+            blocks[-1] = [a + b for a, b in zip(blocks[-1], upper, strict=True)]
+    return IsotonicCalibration(
+        scores=tuple(total / count for total, count, _ in blocks),
+        shares=tuple(_share(block) for block in blocks),
+    )
+
+
+def _share(block: Sequence[float]) -> float:
+    return min(1.0, block[2] / block[1])
+
+
+def _fit_temperature(scores: Floats, right: Floats) -> TemperatureCalibration:
+    """Maximise the likelihood by Newton's method, with a weak prior at temperature 1 and offset 0."""
+    design = np.stack([_logit(scores), np.ones_like(scores)], axis=1)
+    start = np.array([1.0, 0.0])
+    weights = start.copy()
+    for _ in range(NEWTON_STEPS):
+        share = _sigmoid(design @ weights)
+        gradient = design.T @ (right - share) - PRIOR_STRENGTH * (weights - start)
+        curvature = (design * (share * (1 - share))[:, None]).T @ design + PRIOR_STRENGTH * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        while np.abs(step).max() > LEAST_STEP and _likelihood(design, right, weights + step) < _likelihood(
+            design, right, weights
+        ):
+            step /= 2
+        weights = weights + step
+        if np.abs(step).max() <= LEAST_STEP:
+            break
+    slope = max(float(weights[0]), 1e-3)  # a fit may not turn the order of the scores around
+    return TemperatureCalibration(temperature=1 / slope, offset=float(weights[1]))
+
+
+def _likelihood(design: Floats, right: Floats, weights: Floats) -> float:
+    """Return the logarithm of the likelihood and the prior, up to a constant."""
+    signed = np.where(right > 0, 1.0, -1.0) * (design @ weights)
+    prior = PRIOR_STRENGTH / 2 * float(((weights - np.array([1.0, 0.0])) ** 2).sum())
+    return -float(np.logaddexp(0.0, -signed).sum()) - prior
+
+
+def _logit(scores: Floats) -> Floats:
+    kept = np.clip(scores, SCORE_MARGIN, 1 - SCORE_MARGIN)
+    return np.log(kept) - np.log1p(-kept)
+
+
+def _sigmoid(values: Floats) -> Floats:
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * values)), np.float64)

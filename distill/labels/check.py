@@ -1,0 +1,139 @@
+"""Find what breaks trainings, before one is begun."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+from distill.labels.annotations import AnnotatedImage, LabelSet, Region
+from distill.labels.picture_files import content_digest, decoded
+from edge.errors import DatasetError
+
+Kind = Literal[
+    "not read",
+    "unreadable picture",
+    "wrong size",
+    "outside",
+    "no area",
+    "swapped corners",
+    "unknown class",
+    "duplicate box",
+    "duplicate picture",
+    "picture in two splits",
+    "group in two splits",
+]
+
+OUTSIDE_TOLERANCE_PX = 0.5
+"""What other programs' rounding moves a box over the edge."""
+
+DUPLICATE_IOU = 0.95
+"""Two boxes of one class that cover each other by so much are one defect labelled twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Say what is wrong with a file.
+
+    Attributes:
+        kind: the sort of mistake.
+        file: the picture, or the file of labels.
+        detail: one line.
+    """
+
+    kind: Kind
+    file: str
+    detail: str
+
+
+def check(label_set: LabelSet, *, with_pictures: bool = True) -> list[Finding]:
+    """Look for mistakes, in the order of the files.
+
+    Args:
+        label_set: what was read; its problems are findings, too.
+        with_pictures: also decode every picture, for damage, size and copies.
+    """
+    findings = [Finding("not read", file, line) for file, line in label_set.problems.items()]
+    for image in label_set.images:
+        findings += _boxes(image, label_set.class_names)
+    findings += _groups(label_set.images)
+    return [*findings, *(_pictures(label_set) if with_pictures else ())]
+
+
+def _boxes(image: AnnotatedImage, class_names: tuple[str, ...]) -> Iterator[Finding]:
+    for number, region in enumerate(image.regions, start=1):
+        where = f"box {number}, {region.label}"
+        for kind, detail in _of_one_box(region, image.size_hw_px, class_names):
+            yield Finding(kind, image.file_name, f"{where}: {detail}")
+    for (first, a), (second, b) in combinations(enumerate(image.regions, start=1), 2):
+        if a.label == b.label and _iou(a, b) >= DUPLICATE_IOU:
+            yield Finding("duplicate box", image.file_name, f"boxes {first} and {second}, {a.label}")
+
+
+def _of_one_box(
+    region: Region, size_hw_px: tuple[int, int], class_names: tuple[str, ...]
+) -> Iterator[tuple[Kind, str]]:
+    height, width = size_hw_px
+    x1, y1, x2, y2 = region.box_xyxy_px
+    corners = f"{x1:g}, {y1:g}, {x2:g}, {y2:g}"
+    if region.label not in class_names:
+        yield "unknown class", f"not one of {', '.join(class_names)}"
+    if x1 > x2 or y1 > y2:
+        yield "swapped corners", corners
+    elif x1 == x2 or y1 == y2:
+        yield "no area", corners
+    far = max(-x1, -y1, -x2, -y2, x1 - width, x2 - width, y1 - height, y2 - height)
+    if far > OUTSIDE_TOLERANCE_PX:
+        yield "outside", f"{corners} in a picture of {width} x {height}"
+
+
+def _iou(a: Region, b: Region) -> float:
+    """Compute intersection over union of two boxes; 1 for equal ones without area."""
+    if a.box_xyxy_px == b.box_xyxy_px:
+        return 1.0
+    (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = a.box_xyxy_px, b.box_xyxy_px
+    across, down = min(ax2, bx2) - max(ax1, bx1), min(ay2, by2) - max(ay1, by1)
+    if across <= 0 or down <= 0:
+        return 0.0
+    union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - across * down
+    return across * down / union if union > 0 else 0.0
+
+
+def _groups(images: tuple[AnnotatedImage, ...]) -> Iterator[Finding]:
+    splits: dict[str, set[str]] = defaultdict(set)
+    for image in images:
+        if image.group and image.split:
+            splits[image.group].add(image.split)
+    for image in images:
+        found = splits.get(image.group or "", set())
+        if len(found) > 1 and image.split == max(found):
+            yield Finding(
+                "group in two splits", image.file_name, f"{image.group}: {', '.join(sorted(found))}"
+            )
+
+
+def _pictures(label_set: LabelSet) -> Iterator[Finding]:
+    first_of: dict[str, AnnotatedImage] = {}
+    for image in label_set.images:
+        try:
+            picture = decoded(label_set.root / image.file_name)
+        except DatasetError as error:
+            yield Finding("unreadable picture", image.file_name, error.problem)
+            continue
+        height, width = picture.shape[:2]
+        if (height, width) != image.size_hw_px:
+            stated = f"{image.size_hw_px[1]} x {image.size_hw_px[0]}"
+            detail = f"{width} x {height}, its labels are for {stated}"
+            yield Finding("wrong size", image.file_name, detail)
+        first = first_of.setdefault(content_digest(picture), image)
+        if first is not image:
+            yield _copy(image, first)
+
+
+def _copy(image: AnnotatedImage, first: AnnotatedImage) -> Finding:
+    if image.split != first.split:
+        detail = f"the same as {first.file_name} in {first.split}"
+        return Finding("picture in two splits", image.file_name, detail)
+    return Finding("duplicate picture", image.file_name, f"the same as {first.file_name}")

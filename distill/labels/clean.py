@@ -1,0 +1,45 @@
+"""Pictures of which somebody says that they show no defect: they belong into a training set, too."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from distill.labels.annotations import AnnotatedImage, LabelSet
+from distill.labels.picture_files import size_hw_px
+from distill.labels.problems import Problems
+from edge.cameras.folder import picture_files
+from edge.errors import DatasetError
+
+
+def with_clean_pictures(label_set: LabelSet, folder: Path) -> LabelSet:
+    """Add the pictures in a folder and below it, without regions; labelled ones stay as they are.
+
+    Returns:
+        The set, whose root is now the folder that holds both.
+    Raises:
+        DatasetError: if the folder is missing or holds no pictures.
+    """
+    files = picture_files(folder) if folder.is_dir() else []
+    if not files:
+        raise DatasetError(f"{folder} holds no pictures.", "Correct --clean.")
+    root = Path(os.path.commonpath([label_set.root.resolve(), folder.resolve()]))
+    moved = {image.file_name: _name(label_set.root / image.file_name, root) for image in label_set.images}
+    images = {
+        moved[image.file_name]: replace(image, file_name=moved[image.file_name])
+        for image in label_set.images
+    }
+    problems = Problems({moved.get(file, file): line for file, line in label_set.problems.items()})
+    for file in files:
+        name = _name(file, root)
+        try:
+            images.setdefault(name, AnnotatedImage(name, size_hw_px(file)))
+        except DatasetError as error:
+            problems.add(name, error.problem)
+    ordered = tuple(images[name] for name in sorted(images))
+    return replace(label_set, root=root, images=ordered, problems=problems.by_file())
+
+
+def _name(path: Path, root: Path) -> str:
+    return os.path.relpath(path.parent.resolve() / path.name, root).replace(os.sep, "/")

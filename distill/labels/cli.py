@@ -1,0 +1,264 @@
+"""The `labels` command: convert, check, count, share out and flip labelled pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from edge.console import configure_logging, run_command
+from edge.errors import ConfigError, DatasetError
+
+if TYPE_CHECKING:
+    from distill.labels.annotations import LabelSet
+    from distill.labels.sharing import SharingOptions
+
+
+class Form(str, Enum):
+    """Forms of labels; `distill.labels.formats` knows how to read and write each."""
+
+    dataset = "dataset"
+    voc = "voc"
+    coco = "coco"
+    florence = "florence"
+    cvat = "cvat"
+    label_studio = "label-studio"
+
+
+SourceArgument = Annotated[
+    Path, typer.Argument(metavar="SOURCE", help="Labels: a file, a folder of XML files or a data set.")
+]
+OutFlag = Annotated[Path, typer.Option(help="What to write; it must not exist yet.")]
+FromFlag = Annotated[Form | None, typer.Option("--from", help="Form of SOURCE.  [default: look]")]
+PicturesFlag = Annotated[
+    Path | None, typer.Option(help="Folder of the pictures.  [default: in or beside SOURCE]")
+]
+TaxonomyFlag = Annotated[
+    Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
+]
+CleanFlag = Annotated[
+    list[Path] | None, typer.Option(help="Folder of pictures without any defect; may be repeated.")
+]
+GroupFlag = Annotated[
+    str | None, typer.Option(help="Roll or strip in the file name, e.g. '^(?P<group>[0-9]+)_'.")
+]
+GroupTableFlag = Annotated[
+    Path | None, typer.Option(help="CSV table with file_name and the roll or strip.")
+]
+GroupColumnFlag = Annotated[str | None, typer.Option(help="Column of that table.  [default: group]")]
+SplitFlag = Annotated[
+    str | None, typer.Option(help="Shares of the splits.  [default: train=0.8,val=0.1,test=0.1]")
+]
+SeedFlag = Annotated[int | None, typer.Option(help="Of the sharing out.  [default: 0]")]
+MmPerPxFlag = Annotated[float | None, typer.Option(help="Millimetres of cloth per pixel.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Convert, check, count, share out and flip labelled pictures.",
+)
+
+
+@app.command()
+def convert(
+    source: SourceArgument,
+    out: OutFlag,
+    to: Annotated[Form, typer.Option(help="Form to write.")] = Form.dataset,
+    from_: FromFlag = None,
+    pictures: PicturesFlag = None,
+    clean: CleanFlag = None,
+    group: GroupFlag = None,
+    group_table: GroupTableFlag = None,
+    group_column: GroupColumnFlag = None,
+    split: SplitFlag = None,
+    seed: SeedFlag = None,
+    mm_per_px: MmPerPxFlag = None,
+    taxonomy: TaxonomyFlag = None,
+) -> None:
+    """Write labels in another form.
+
+    The default form is the data set folder that `loomsight distill` takes. For it pictures are shared out,
+    unless each has a split already; --split shares them out anew.
+    """
+    from distill.labels.formats import format_of
+    from distill.labels.sharing import shared_out, with_groups
+
+    label_set = _read(source, from_, pictures, taxonomy, clean, mm_per_px)
+    options = _sharing_options(group, group_table, group_column, split, seed)
+    if to is Form.dataset or split:
+        label_set = shared_out(label_set, options, anew=split is not None)
+    else:
+        label_set = with_groups(label_set, options)
+    _say_written(label_set, out, format_of(to.value).write(label_set, out))
+
+
+@app.command("split")
+def split_command(
+    source: SourceArgument,
+    out: OutFlag,
+    from_: FromFlag = None,
+    pictures: PicturesFlag = None,
+    group: GroupFlag = None,
+    group_table: GroupTableFlag = None,
+    group_column: GroupColumnFlag = None,
+    split: SplitFlag = None,
+    seed: SeedFlag = None,
+    taxonomy: TaxonomyFlag = None,
+) -> None:
+    """Share pictures out by roll or strip and write a data set folder.
+
+    Splits that SOURCE has are forgotten.
+    """
+    from distill.labels import yolo
+    from distill.labels.sharing import shared_out
+
+    label_set = _read(source, from_, pictures, taxonomy)
+    options = _sharing_options(group, group_table, group_column, split, seed)
+    label_set = shared_out(label_set, options, anew=True)
+    _say_written(label_set, out, yolo.write(label_set, out))
+
+
+@app.command()
+def flip(
+    source: SourceArgument,
+    out: OutFlag,
+    horizontal: Annotated[
+        bool, typer.Option("--horizontal/--no-horizontal", help="Flip left and right.")
+    ] = True,
+    vertical: Annotated[bool, typer.Option("--vertical", help="Flip top and bottom.")] = False,
+    from_: FromFlag = None,
+    pictures: PicturesFlag = None,
+    taxonomy: TaxonomyFlag = None,
+) -> None:
+    """Write a data set folder in which each training picture also stands flipped, with its boxes."""
+    from distill.labels.flip import Direction, write_flipped
+
+    wanted: dict[Direction, bool] = {"horizontal": horizontal, "vertical": vertical}
+    directions = [direction for direction, is_wanted in wanted.items() if is_wanted]
+    if not directions:
+        raise ConfigError("There is no direction to flip in.", "Add --horizontal or --vertical.")
+    label_set = _read(source, from_, pictures, taxonomy)
+    _say_written(label_set, out, write_flipped(label_set, out, directions))
+
+
+@app.command()
+def check(
+    source: SourceArgument,
+    from_: FromFlag = None,
+    pictures: PicturesFlag = None,
+    labels_only: Annotated[
+        bool, typer.Option("--labels-only", help="Do not open the pictures: much faster.")
+    ] = False,
+    as_json: JsonFlag = False,
+    taxonomy: TaxonomyFlag = None,
+) -> None:
+    """Look for what breaks trainings; the exit code is 50 if there is anything."""
+    from distill.labels.check import check as find
+    from distill.labels.formats import read_labels
+    from distill.labels.reports import report_of_findings, summary_line
+    from edge.taxonomy import load_taxonomy
+
+    form = from_.value if from_ else None
+    label_set = read_labels(source, load_taxonomy(taxonomy), format_name=form, pictures=pictures)
+    findings = find(label_set, with_pictures=not labels_only)
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=1))
+    else:
+        typer.echo(report_of_findings(findings) if findings else f"ok: {summary_line(label_set)}")
+    if findings:
+        plural = "" if len(findings) == 1 else "s"
+        raise DatasetError(f"{len(findings)} finding{plural} in {source}.", "Correct the labels above.")
+
+
+@app.command()
+def stats(
+    source: SourceArgument,
+    from_: FromFlag = None,
+    pictures: PicturesFlag = None,
+    mm_per_px: MmPerPxFlag = None,
+    as_json: JsonFlag = False,
+    taxonomy: TaxonomyFlag = None,
+) -> None:
+    """Count pictures and boxes by class, category, split, group, size and score."""
+    from distill.labels.reports import report_of_stats
+    from distill.labels.stats import stats_of
+
+    counts = stats_of(_read(source, from_, pictures, taxonomy, mm_per_px=mm_per_px))
+    shown = json.dumps(asdict(counts), ensure_ascii=False, indent=1) if as_json else report_of_stats(counts)
+    typer.echo(shown)
+
+
+def _read(
+    source: Path,
+    form: Form | None,
+    pictures: Path | None,
+    taxonomy: Path | None,
+    clean: list[Path] | None = None,
+    mm_per_px: float | None = None,
+) -> LabelSet:
+    """Read labels, saying on stderr what could not be read."""
+    from distill.labels.clean import with_clean_pictures
+    from distill.labels.formats import read_labels
+    from edge.taxonomy import load_taxonomy
+
+    configure_logging()
+    if mm_per_px is not None and not (math.isfinite(mm_per_px) and mm_per_px > 0):
+        raise ConfigError(f"--mm-per-px is {mm_per_px:g}.", "It must be above 0.")
+    form_name = form.value if form else None
+    label_set = read_labels(source, load_taxonomy(taxonomy), format_name=form_name, pictures=pictures)
+    for folder in clean or ():
+        label_set = with_clean_pictures(label_set, folder)
+    _say_problems(label_set.problems)
+    if not label_set.images:
+        raise DatasetError(f"Nothing of {source} can be used.", "Correct what is named above.")
+    return replace(label_set, mm_per_px=mm_per_px) if mm_per_px else label_set
+
+
+def _sharing_options(
+    group: str | None,
+    group_table: Path | None,
+    group_column: str | None,
+    split: str | None,
+    seed: int | None,
+) -> SharingOptions:
+    from pydantic import ValidationError
+
+    from distill.labels.sharing import SharingOptions
+
+    flags = {"group": group, "group_table": group_table, "group_column": group_column,
+             "split": split, "seed": seed}  # fmt: skip
+    try:
+        return SharingOptions.model_validate({k: v for k, v in flags.items() if v is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"--{first['loc'][0]}: {first['msg']}.", "See --help.") from error
+
+
+def _say_problems(problems: Mapping[str, str]) -> None:
+    for file, problem in problems.items():
+        typer.echo(f"warning: {file}: {problem}", err=True)
+
+
+def _say_written(label_set: LabelSet, out: Path, left_out: Mapping[str, str]) -> None:
+    from distill.labels.reports import summary_line
+
+    _say_problems(left_out)
+    typer.echo(f"{out}: {summary_line(label_set)}")
+
+
+def main() -> NoReturn:
+    """Run the command and leave with its exit code."""
+    run_command(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Text, JSON and XML as other programs leave them: in any common encoding, damaged, or meant to do harm."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from edge.errors import DatasetError
+
+_DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
+_DECLARED_ENCODING = re.compile(rb"^[^<]{0,8}<\?xml[^>]*encoding=[\"']([A-Za-z0-9._-]+)[\"']")
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def read_text(path: Path) -> str:
+    """Read a text as UTF-8 or, failing that, as Chinese (GB 18030, of which GBK is a part).
+
+    Raises:
+        DatasetError: if it cannot be read or is neither.
+    """
+    return _decoded(_read_bytes(path), path, ["utf-8-sig", "gb18030"])
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        DatasetError: if it cannot be read or is no JSON.
+    """
+    return json_from_text(read_text(path), str(path))
+
+
+def json_from_text(text: str, where: str) -> Any:
+    """Parse JSON; `where` names it in the message.
+
+    Raises:
+        DatasetError: if it is no JSON.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(
+            f"{where} is not valid JSON: {error}.", "Correct it or write it again."
+        ) from error
+
+
+def read_xml(path: Path) -> ElementTree.Element:
+    """Read an XML file in the encoding it declares, in UTF-8 or in GB 18030, whichever fits first.
+
+    No program that labels pictures writes a document type, and entities can be made to fill the memory, so
+    a file with one is refused.
+
+    Raises:
+        DatasetError: if it cannot be read, is damaged or declares a document type.
+    """
+    data = _read_bytes(path)
+    declared = _DECLARED_ENCODING.match(data)
+    encodings = ["utf-8-sig", "gb18030"]
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encodings.insert(0, "utf-16")
+    if declared:
+        encodings.insert(0, declared[1].decode("ascii"))
+    text = _DECLARATION.sub("", _decoded(data, path, encodings).lstrip("\ufeff"))
+    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+        raise DatasetError(f"{path} declares a document type.", "Remove it: labels need none.")
+    try:
+        return ElementTree.fromstring(text)
+    except (ElementTree.ParseError, ValueError) as error:
+        raise DatasetError(f"{path} is damaged: {error}.", "Label the picture again.") from error
+
+
+def text_from_xml(root: ElementTree.Element) -> str:
+    """Return an element as an indented file.
+
+    Raises:
+        DatasetError: if a name holds a character that XML cannot hold.
+    """
+    ElementTree.indent(root, "\t")
+    text = ElementTree.tostring(root, encoding="unicode")
+    forbidden = _NOT_XML.search(text)
+    if forbidden:
+        around = text[max(0, forbidden.start() - 20) : forbidden.end() + 20]
+        raise DatasetError(f"XML cannot hold the character in {around!r}.", "Rename the class or the file.")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
+
+
+def number_text(value: float) -> str:
+    """Return a number as labelling programs write it: whole if it is, else with all its digits."""
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"Cannot read {path}: {error.strerror}.", "Check the path.") from error
+
+
+def _decoded(data: bytes, path: Path, encodings: list[str]) -> str:
+    for encoding in encodings:
+        try:
+            return data.decode(encoding)
+        except (UnicodeDecodeError, LookupError):
+            continue
+    raise DatasetError(f"{path} is in none of the encodings {', '.join(encodings)}.", "Save it as UTF-8.")

@@ -1,0 +1,224 @@
+"""A fine-tuning in memory: what it consists of, and its way to `last.pt` and back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from distill.labels.annotations import AnnotatedImage, LabelSet
+from distill.labels.florence.adapter import add_adapter
+from distill.labels.florence.divergence import DivergenceWatch
+from distill.labels.florence.freezing import freeze, learning
+from distill.labels.florence.grammar import TokenIds
+from distill.labels.florence.loading import Teacher
+from distill.labels.florence.remarks import without_remarks
+from distill.labels.florence.run_state import Progress, read_state, write_state
+from distill.labels.florence.settings import FinetuneSettings
+from distill.labels.florence.teaching import Classroom
+from distill.labels.florence.timetable import Exercise, epoch_batches, exercises_of
+from distill.precision import Precision, choose_precision
+from distill.run_folder import RunFolder
+from distill.schedule import Schedule
+from edge.errors import CheckpointError, ConfigError, DatasetError
+from edge.taxonomy import Taxonomy
+
+
+@dataclass(frozen=True)
+class FinetuneRun:
+    """Hold everything that fine-tuning works with."""
+
+    settings: FinetuneSettings
+    folder: RunFolder
+    taxonomy: Taxonomy
+    teacher: Teacher
+    weights: dict[str, nn.Parameter]
+    train: Classroom
+    val: Classroom
+    exercises: tuple[Exercise, ...]
+    locations: Tensor
+    data_digest: str
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    precision: Precision
+    watch: DivergenceWatch
+    progress: Progress
+
+
+def prepare_run(
+    teacher: Teacher,
+    label_set: LabelSet,
+    taxonomy: Taxonomy,
+    settings: FinetuneSettings,
+    folder: RunFolder,
+) -> FinetuneRun:
+    """Build a run that stands at its beginning.
+
+    Raises:
+        ConfigError: if a target of the adapters matches nothing, or nothing is left to learn.
+        DatasetError: if a split is empty or gives no lesson for the tasks, or a region has no label.
+    """
+    train, val = (_split(label_set, name) for name in ("train", "val"))
+    taught = _prepared(teacher, settings)
+    rooms = [
+        Classroom(taught, label_set.root, images, taxonomy, settings.max_new_tokens, set())
+        for images in (train, val[: settings.validation_pictures])
+    ]
+    exercises = exercises_of(train, taxonomy, settings.tasks)
+    if not exercises:
+        raise DatasetError(
+            f"The labels in {label_set.root} give no lesson for {', '.join(settings.tasks)}.",
+            "Choose tasks that these labels suffice for: outlines are needed for segmentation.",
+        )
+    weights = learning(taught.model)
+    return FinetuneRun(
+        settings=settings,
+        folder=folder,
+        taxonomy=taxonomy,
+        teacher=taught,
+        weights=weights,
+        train=rooms[0],
+        val=rooms[1],
+        exercises=exercises,
+        locations=torch.tensor(TokenIds.of(teacher.processor.tokenizer).locations, device=teacher.device),
+        data_digest=hashlib.sha256(repr((train, val)).encode()).hexdigest(),
+        optimizer=_optimizer(weights, settings),
+        schedule=_schedule(settings, exercises),
+        precision=_precision(settings, teacher.device),
+        watch=DivergenceWatch(settings.divergence_rise, settings.divergence_patience_steps),
+        progress=Progress(),
+    )
+
+
+def steps_of(batches: Sequence[Any], accumulate: int) -> list[Sequence[Any]]:
+    """Put batches together whose gradients make one step."""
+    return [batches[start : start + accumulate] for start in range(0, len(batches), accumulate)]
+
+
+def save_last(run: FinetuneRun) -> None:
+    """Write `last.pt`, from which the run can go on."""
+    content = {
+        "weights": _copied(run.weights),
+        "optimizer": run.optimizer.state_dict(),
+        "progress": asdict(run.progress),
+        "watch": run.watch.state(),
+        "settings": run.settings.model_dump_json(),
+        "data_digest": run.data_digest,
+        "base_fingerprint": run.teacher.base_fingerprint,
+    }
+    write_state(run.folder.last, content)
+
+
+def save_best(run: FinetuneRun) -> None:
+    """Write `best.pt`: the weights that learn, as they are now."""
+    content = {"weights": _copied(run.weights), "base_fingerprint": run.teacher.base_fingerprint}
+    write_state(run.folder.best, content)
+
+
+def settings_of_run(folder: RunFolder) -> FinetuneSettings:
+    """Return the settings that a run was started with.
+
+    Raises:
+        CheckpointError: if there is no run, or its `last.pt` is damaged.
+    """
+    folder.open_existing()
+    return FinetuneSettings.model_validate_json(read_state(folder.last)["settings"])
+
+
+def restore_run(run: FinetuneRun) -> None:
+    """Take up fine-tuning where `last.pt` left it.
+
+    Raises:
+        CheckpointError: if it is missing, damaged, or of another model.
+        ConfigError: if the run was started with other settings.
+        DatasetError: if it was started with other labels.
+    """
+    saved = read_state(run.folder.last)
+    if saved["base_fingerprint"] != run.teacher.base_fingerprint:
+        raise CheckpointError(
+            f"{run.folder.last} was started from another model.", "Name that one, or start a new run."
+        )
+    if FinetuneSettings.model_validate_json(saved["settings"]) != run.settings:
+        raise ConfigError(
+            f"The run in {run.folder.path} was started with other settings.", "A resumed run keeps its own."
+        )
+    if saved["data_digest"] != run.data_digest:
+        raise DatasetError(
+            "The labels are not those this run was started with.", "Restore them, or start a new run."
+        )
+    load_weights(run, saved["weights"])
+    run.optimizer.load_state_dict(saved["optimizer"])
+    run.watch.restore(saved["watch"])
+    for name, value in saved["progress"].items():
+        setattr(run.progress, name, tuple(value) if name == "best" and value else value)
+
+
+@torch.no_grad()
+def load_weights(run: FinetuneRun, saved: dict[str, Tensor]) -> None:
+    """Put saved weights into the model.
+
+    Raises:
+        CheckpointError: if they are of another structure.
+    """
+    if saved.keys() != run.weights.keys():
+        raise CheckpointError("The saved weights are not those that learn here.", "Start a new run.")
+    for name, weight in run.weights.items():
+        weight.copy_(saved[name].to(weight.device))
+
+
+def _split(label_set: LabelSet, name: str) -> tuple[AnnotatedImage, ...]:
+    images = tuple(image for image in label_set.images if image.split == name)
+    if not images:
+        raise DatasetError(
+            f"The set in {label_set.root} has no pictures in the split '{name}'.",
+            "Share it out first: `loomsight labels split`.",
+        )
+    return images
+
+
+def _prepared(teacher: Teacher, settings: FinetuneSettings) -> Teacher:
+    """Put adapters on, and freeze what is not to learn."""
+    torch.manual_seed(settings.seed)
+    if settings.gradient_checkpointing:
+        with without_remarks():
+            teacher.model.gradient_checkpointing_enable({"use_reentrant": False})
+    model = add_adapter(teacher.model, settings.lora) if settings.lora else teacher.model
+    freeze(model, settings)
+    return replace(teacher, model=model)
+
+
+def _optimizer(weights: dict[str, nn.Parameter], settings: FinetuneSettings) -> torch.optim.Optimizer:
+    """Build AdamW; biases and the scales of normalisation are not decayed."""
+    groups = [
+        {"params": [w for w in weights.values() if w.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [w for w in weights.values() if w.ndim <= 1], "weight_decay": 0.0},
+    ]
+    kept = [group for group in groups if group["params"]]
+    return torch.optim.AdamW(kept, lr=settings.learning_rate, betas=(0.9, 0.999))
+
+
+def _schedule(settings: FinetuneSettings, exercises: Sequence[Exercise]) -> Schedule:
+    batches = epoch_batches(exercises, settings, epoch=0)
+    total = settings.epochs * len(steps_of(batches, settings.accumulate))
+    return Schedule(
+        peak=settings.learning_rate,
+        final_share=settings.final_learning_rate_share,
+        warmup_steps=settings.warmup_share * total,
+        total_steps=total,
+        time_limit_s=settings.time_limit_min * 60 if settings.time_limit_min else None,
+    )
+
+
+def _precision(settings: FinetuneSettings, device: torch.device) -> Precision:
+    """Pick the arithmetic; on a GPU bf16, whose gradients need no scaling."""
+    if settings.precision == "auto" and device.type == "cuda":
+        return Precision("bf16", device.type)
+    return choose_precision(settings.precision, device)
+
+
+def _copied(weights: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+    return {name: weight.detach().cpu().clone() for name, weight in weights.items()}

@@ -1,0 +1,87 @@
+"""Label files one after the other: a JSON line per picture, in order, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.labels.annotations import Region
+from distill.labels.annotator import Annotator
+from distill.labels.picture_files import decoded
+from edge.errors import DatasetError, OutputError
+from edge.image import Image
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Counts:
+    """Say how many pictures were labelled, how many regions found, and how many files could not be read."""
+
+    pictures: int = 0
+    regions: int = 0
+    unreadable: int = 0
+
+
+def write_lines(annotator: Annotator, files: Sequence[Path], out: Path, *, batch: int) -> Counts:
+    """Label pictures and write a line for each: `image`, `size_hw_px` and `regions`, or `problem`.
+
+    Args:
+        annotator: who labels.
+        files: pictures.
+        out: written under a temporary name, then renamed.
+        batch: pictures read at once.
+    Raises:
+        OutputError: if `out` cannot be written.
+    """
+    counts = Counts()
+    temporary = out.with_name(f".{out.name}.partial")
+    try:
+        with temporary.open("w", encoding="utf-8") as stream:
+            for start in range(0, len(files), batch):
+                for line in _lines(annotator, files[start : start + batch], counts):
+                    stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+        temporary.replace(out)
+    except OSError as error:
+        raise OutputError(f"Cannot write {out}: {error.strerror}.", "Choose another --out.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return counts
+
+
+def _lines(annotator: Annotator, files: Sequence[Path], counts: Counts) -> list[dict[str, Any]]:
+    """Label some files; one that cannot be read gets a line that says so, and the others go on."""
+    read = [_read(file) for file in files]
+    found = iter(annotator.annotate([picture for picture in read if not isinstance(picture, str)]))
+    lines: list[dict[str, Any]] = []
+    for file, picture in zip(files, read, strict=True):
+        if isinstance(picture, str):
+            counts.unreadable += 1
+            log.warning("left out: %s", picture)
+            lines.append({"image": str(file), "problem": picture})
+            continue
+        regions = next(found)
+        counts.pictures, counts.regions = counts.pictures + 1, counts.regions + len(regions)
+        size = [int(side) for side in picture.shape[:2]]
+        lines.append({"image": str(file), "size_hw_px": size, "regions": [_record(r) for r in regions]})
+    return lines
+
+
+def _read(file: Path) -> Image | str:
+    try:
+        return decoded(file)
+    except DatasetError as error:
+        return str(error)
+
+
+def _record(region: Region) -> dict[str, Any]:
+    """Spell a region out: what is not known is left out, boxes to 0.01 px, scores to 0.0001."""
+    known = {key: value for key, value in asdict(region).items() if value is not None}
+    known["box_xyxy_px"] = [round(side, 2) for side in region.box_xyxy_px]
+    if region.score is not None:
+        known["score"] = round(region.score, 4)
+    return known

@@ -1,0 +1,33 @@
+"""Places without a label as location tokens: what is asked about, and outlines that answer a question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from distill.labels.annotations import BoxXyxy, PolygonXy
+from distill.labels.location_tokens import bins_from_xy
+
+
+def place_text(place: BoxXyxy | PolygonXy, size_hw_px: tuple[int, int]) -> str:
+    """Write a box, a quadrilateral or an outline as bare location tokens.
+
+    Args:
+        place: x1, y1, x2, y2, or corners (x, y), picture pixels.
+        size_hw_px: height and width of the picture.
+    """
+    bins = bins_from_xy(np.asarray(place, np.float64).reshape(-1, 2), size_hw_px)
+    return "".join(f"<loc_{number}>" for number in bins.ravel())
+
+
+def outlines_text(outlines: Sequence[PolygonXy], size_hw_px: tuple[int, int]) -> str:
+    """Write outlines as Florence-2 answers a referring expression: one bare, several between marks."""
+    texts = [place_text(outline, size_hw_px) for outline in outlines]
+    return texts[0] if len(texts) == 1 else "".join(f"<poly>{text}</poly>" for text in texts)
+
+
+def corners_of(box_xyxy_px: BoxXyxy) -> PolygonXy:
+    """Return the corners of a box, clockwise from the upper left."""
+    x1, y1, x2, y2 = box_xyxy_px
+    return (x1, y1), (x2, y1), (x2, y2), (x1, y2)

@@ -1,0 +1,82 @@
+"""What a fine-tuning writes so that it can go on: the weights that learn, and where it stands."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edge.errors import CheckpointError, OutputError
+
+FORMAT = "loomsight-teacher"
+FORMAT_VERSION = 1
+
+_UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError)
+
+
+@dataclass
+class Progress:
+    """Say where fine-tuning stands: `batch` steps of `epoch` are done.
+
+    Attributes:
+        losses: per task, the sum of the losses of this epoch's steps and their number.
+        best: fitness and negative validation loss of the best epoch so far.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    elapsed_s: float = 0.0
+    losses: dict[str, list[float]] = field(default_factory=dict)
+    best: tuple[float, float] | None = None
+
+
+def write_state(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and primitives under a temporary name, flush them to disk, then rename.
+
+    Raises:
+        OutputError: if that is not possible; what stood at `path` stays.
+    """
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        with temporary.open("wb") as stream:
+            torch.save({"format": FORMAT, "format_version": FORMAT_VERSION, **content}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"Cannot write {path}: {error}.", "Free space or choose another --out."
+        ) from error
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read what `write_state` wrote; no code is run.
+
+    Raises:
+        CheckpointError: if it is missing, damaged or something else.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"There is no {path}.", "Start a fine-tuning first.")
+    try:
+        if not zipfile.is_zipfile(path):
+            raise pickle.UnpicklingError("it is not of the kind that torch.save writes")
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except _UNREADABLE as error:
+        raise CheckpointError(
+            f"{path} is damaged ({str(error).splitlines()[0][:120]}).", "Start the fine-tuning again."
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not of a teacher's fine-tuning.", "Name the folder of one.")
+    if content.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} is of format {content.get('format_version')}; this loomsight reads {FORMAT_VERSION}.",
+            "Update loomsight.",
+        )
+    return content

@@ -1,0 +1,121 @@
+"""From turns of the timetable to tensors, and from tensors to a loss."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from distill.labels.annotations import AnnotatedImage
+from distill.labels.florence.flips import flipped_labels, flipped_picture
+from distill.labels.florence.generation import model_inputs
+from distill.labels.florence.loading import Teacher
+from distill.labels.florence.tasks import Lesson, lessons_of
+from distill.labels.florence.timetable import Turn
+from distill.labels.picture_files import decoded
+from edge.errors import DatasetError
+from edge.image import Image
+from edge.taxonomy import Taxonomy
+
+IGNORED = -100
+"""Label of what is not learnt from: padding. torch's cross-entropy passes it over by default."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Classroom:
+    """Hold the pictures of a split, and what they are taught with.
+
+    Attributes:
+        root: folder that the file names start from.
+        images: in the order that exercises count them.
+        longest_answer: tokens; longer answers are cut there.
+        unreadable: files that were passed over so far.
+    """
+
+    teacher: Teacher
+    root: Path
+    images: Sequence[AnnotatedImage]
+    taxonomy: Taxonomy
+    longest_answer: int
+    unreadable: set[str]
+
+    def tensors(self, turns: Sequence[Turn]) -> dict[str, Tensor] | None:
+        """Make the tensors of a batch, `labels` among them; None if none of its pictures can be read."""
+        pairs = [pair for turn in turns if (pair := self._taught(turn)) is not None]
+        if not pairs:
+            return None
+        pictures, lessons = zip(*pairs, strict=True)
+        inputs = model_inputs(self.teacher, pictures, [lesson.prompt for lesson in lessons])
+        labels = labels_of(self.teacher.processor.tokenizer, lessons, self.longest_answer)
+        return {**inputs, "labels": labels.to(self.teacher.device)}
+
+    def _taught(self, turn: Turn) -> tuple[Image, Lesson] | None:
+        image = self.images[turn.exercise.image]
+        try:
+            picture = decoded(self.root / image.file_name)
+        except DatasetError as error:
+            if image.file_name not in self.unreadable:
+                self.unreadable.add(image.file_name)
+                log.warning("left out: %s", error)
+            return None
+        lessons = lessons_of(turn.exercise.task, flipped_labels(image, turn.flips), self.taxonomy)
+        return flipped_picture(picture, turn.flips), lessons[turn.exercise.number]
+
+
+def labels_of(tokenizer: Any, lessons: Sequence[Lesson], longest: int) -> Tensor:
+    """Make the tokens to be learnt, (B, T) int64; padding is `IGNORED`.
+
+    Args:
+        tokenizer: of the teacher.
+        lessons: B of them.
+        longest: T is at most this.
+    """
+    made = tokenizer(
+        [lesson.answer for lesson in lessons],
+        return_tensors="pt",
+        padding=True,
+        truncation=True,
+        max_length=longest,
+    )
+    labels: Tensor = made["input_ids"].masked_fill(made["attention_mask"] == 0, IGNORED)
+    return labels
+
+
+def loss_of(model: Any, tensors: dict[str, Tensor], locations: Tensor, sigma_bins: float) -> Tensor:
+    """Compute the mean loss over the tokens of a batch, in nats.
+
+    Args:
+        model: Florence-2, with or without adapters.
+        tensors: see `Classroom.tensors`.
+        locations: (1000,) ids of the location tokens.
+        sigma_bins: with 0 only the right token counts; else tokens near a right location count as well,
+            under a Gaussian of this width (soft labels over bins, as in Distribution Focal Loss, Li et al.
+            2020, and with a bell as in Diaz and Marathe, Soft Labels for Ordinal Regression, 2019).
+    """
+    if sigma_bins == 0:
+        loss: Tensor = model(**tensors, use_cache=False).loss
+        return loss
+    labels = tensors["labels"]
+    log_probabilities = functional.log_softmax(model(**tensors, use_cache=False).logits.float(), dim=-1)
+    kept = labels != IGNORED
+    right = log_probabilities[kept].gather(1, labels[kept][:, None])[:, 0]
+    is_place = torch.isin(labels[kept], locations)
+    bins = (labels[kept][is_place][:, None] == locations[None]).int().argmax(dim=1)
+    bell = _bells(bins, len(locations), sigma_bins)
+    places = (log_probabilities[kept][is_place][:, locations] * bell).sum(dim=1)
+    return -(right[~is_place].sum() + places.sum()) / kept.sum()
+
+
+def _bells(bins: Tensor, count: int, sigma_bins: float) -> Tensor:
+    """Return a distribution over bins around each of N bins, (N, count) float32; each row sums to 1."""
+    away = torch.arange(count, device=bins.device)[None] - bins[:, None]
+    bell = torch.exp(-0.5 * (away / sigma_bins) ** 2)
+    return bell / bell.sum(dim=1, keepdim=True)

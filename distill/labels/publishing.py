@@ -1,0 +1,82 @@
+"""Files and folders that appear under their name when they are whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from edge.errors import DatasetError, OutputError
+
+
+def name_below(file_name: str) -> PurePosixPath:
+    """Return a name that cannot lead out of a folder: no root, no drive, no `..`.
+
+    Raises:
+        DatasetError: if nothing is left of it.
+    """
+    parts = file_name.replace("\\", "/").split("/")
+    kept = [part for part in parts if part not in ("", ".", "..") and part[1:] != ":"]
+    if not kept:
+        raise DatasetError(f"'{file_name}' is no name of a picture.", "Correct it.")
+    return PurePosixPath(*kept)
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary sibling that takes the folder's name if all goes well, else vanishes.
+
+    Raises:
+        OutputError: if the folder holds something already or cannot be written.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputError(
+            f"{folder} exists and is not empty.", "Name another folder, or delete this one first."
+        )
+    partial_folder = folder.parent / f".{folder.name}.partial-{os.getpid()}"
+    with _said_plainly(folder):
+        partial_folder.mkdir(parents=True)
+    try:
+        with _said_plainly(folder):
+            yield partial_folder
+            if folder.exists():
+                folder.rmdir()
+            partial_folder.rename(folder)
+    finally:
+        shutil.rmtree(partial_folder, ignore_errors=True)
+
+
+def write_new_texts(texts: Mapping[Path, str]) -> None:
+    """Write files that do not exist yet; all are written before the first takes its name.
+
+    Raises:
+        OutputError: if one exists or cannot be written.
+    """
+    for path in texts:
+        if path.exists():
+            raise OutputError(f"{path} exists.", "Name another file, or delete this one first.")
+    partial_files = {path: path.with_name(f".{path.name}.partial-{os.getpid()}") for path in texts}
+    try:
+        for path, partial_file in partial_files.items():
+            with _said_plainly(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                partial_file.write_text(texts[path], encoding="utf-8", newline="\n")
+        for path, partial_file in partial_files.items():
+            with _said_plainly(path):
+                partial_file.rename(path)
+    finally:
+        for partial_file in partial_files.values():
+            partial_file.unlink(missing_ok=True)
+
+
+@contextmanager
+def _said_plainly(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, UnicodeEncodeError) as error:
+        raise OutputError(
+            f"Cannot write {path}: {getattr(error, 'strerror', None) or error}.",
+            "Check free space, permissions and the name; nothing was left behind.",
+        ) from error

@@ -1,0 +1,98 @@
+"""Lines of a YOLO label file: class, then centre x, centre y, width, height as shares of the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from distill.labels.annotations import BoxXyxy, Region, box_around
+from distill.labels.attributes import finite_numbers, polygon_from
+
+SAME_BOX_PX = 0.5
+"""Programs round shares to six places or fewer; a box moved by a person moves by more."""
+
+
+def trainable_box(region: Region, size_hw_px: tuple[int, int]) -> BoxXyxy | None:
+    """Return a box as it may be trained on: corners in order, inside the picture.
+
+    Returns:
+        None if nothing of it is inside, or a person rejected it.
+    """
+    height, width = size_hw_px
+    x1, y1, x2, y2 = region.box_xyxy_px
+    left, right = (min(max(x, 0.0), float(width)) for x in sorted((x1, x2)))
+    top, bottom = (min(max(y, 0.0), float(height)) for y in sorted((y1, y2)))
+    if region.review == "rejected" or left >= right or top >= bottom:
+        return None
+    return left, top, right, bottom
+
+
+def row_of(class_id: int, box: BoxXyxy, size_hw_px: tuple[int, int]) -> str:
+    """Return the line of a box, with digits enough for a millionth of a pixel."""
+    height, width = size_hw_px
+    x1, y1, x2, y2 = box
+    shares = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
+    return f"{class_id} " + " ".join(f"{share:.12g}" for share in shares)
+
+
+def region_of(row: str, class_names: Sequence[str], size_hw_px: tuple[int, int]) -> Region:
+    """Read a line: a box, or an outline if it has six or more shares.
+
+    Raises:
+        ValueError: if it is neither, or its class has no name.
+    """
+    number, *texts = row.split()
+    if not number.isdecimal() or int(number) >= len(class_names) or not class_names[int(number)]:
+        raise ValueError(f"class {number[:20]} has no name in data.yaml ({len(class_names)} names, from 0)")
+    if len(texts) != 4 and (len(texts) < 6 or len(texts) % 2):
+        raise ValueError(f"'{row[:60]}' is not: class centre-x centre-y width height")
+    height, width = size_hw_px
+    shares = finite_numbers(texts)
+    pixels = [share * (height if place % 2 else width) for place, share in enumerate(shares)]
+    label = class_names[int(number)]
+    if len(pixels) > 4:
+        outline = polygon_from(pixels)
+        return Region(label, box_around(outline), outline)
+    x, y, box_width, box_height = pixels
+    half_width, half_height = box_width / 2, box_height / 2
+    return Region(label, (x - half_width, y - half_height, x + half_width, y + half_height))
+
+
+def merged(
+    rows: Sequence[Region], kept: Sequence[Region], size_hw_px: tuple[int, int]
+) -> tuple[list[Region], list[str]]:
+    """Give the boxes of a label file what was kept of them elsewhere; the label file has the last word.
+
+    Args:
+        rows: read from the label file.
+        kept: the same regions with all that is known of them, and those that a label file cannot hold.
+        size_hw_px: height and width of the picture.
+    Returns:
+        The regions, and one line for each that the two tell differently.
+    """
+    rest = list(rows)
+    regions, differences = [], []
+    for region in kept:
+        box = trainable_box(region, size_hw_px)
+        match = _match(region, box, rest) if box else None
+        if match is None and box:
+            differences.append(f"a box of '{region.label}' is no longer in the label file")
+            continue
+        if match and match.label != region.label:
+            differences.append(f"a box is '{match.label}' by its number and '{region.label}' by name")
+            region = replace(region, label=match.label, category=None, phrase=None)
+        if match:
+            rest.remove(match)
+        regions.append(region)
+    return regions + rest, differences
+
+
+def _match(region: Region, box: BoxXyxy, rows: Sequence[Region]) -> Region | None:
+    """Return the row of the same box, of the same class if there is one."""
+    near = [row for row in rows if _distance_px(row.box_xyxy_px, box) <= SAME_BOX_PX]
+    same = [row for row in near if row.label == region.label]
+    return min(same or near, key=lambda row: _distance_px(row.box_xyxy_px, box), default=None)
+
+
+def _distance_px(a: BoxXyxy, b: BoxXyxy) -> float:
+    return max(abs(one - other) for one, other in zip(a, b, strict=True))
