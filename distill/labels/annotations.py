@@ -10,10 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-ReviewState = Literal["unreviewed", "accepted", "rejected", "corrected"]
+ReviewState = Literal["unreviewed", "queued", "accepted", "rejected", "corrected"]
 
-REVIEW_STATES: tuple[ReviewState, ...] = ("unreviewed", "accepted", "rejected", "corrected")
-"""Corrected: a person moved the box or changed the class, and it counts as accepted from then on."""
+REVIEW_STATES: tuple[ReviewState, ...] = ("unreviewed", "queued", "accepted", "rejected", "corrected")
+"""Queued: the engine was not sure; it is not trained on until a person decides.
+
+Corrected: a person moved the box or changed the class, and it counts as accepted from then on.
+"""
+
+NOT_TRAINED_ON: frozenset[ReviewState] = frozenset({"rejected", "queued"})
+"""Regions of these states stand beside the labels and not in them."""
 
 BoxXyxy = tuple[float, float, float, float]
 """x1, y1, x2, y2 in picture pixels; pixel (0, 0) reaches from 0 to 1, so x2 and y2 are exclusive."""

@@ -19,7 +19,7 @@ from xml.etree.ElementTree import Element, SubElement
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.attributes import attributes_of
 from distill.labels.documents import read_json, text_from_xml
-from distill.labels.label_studio_results import region_of, size_of, value_of
+from distill.labels.label_studio_results import UNDECIDED, region_of, size_of, value_of
 from distill.labels.picture_files import likely_folders, root_of, size_hw_px
 from distill.labels.problems import Problems
 from distill.labels.publishing import write_new_texts
@@ -100,7 +100,7 @@ def _task(number: int, image: AnnotatedImage) -> dict[str, Any]:
 def _awaits_review(regions: Iterable[Region]) -> bool:
     found = list(regions)
     is_machines = any(region.annotator or region.score is not None for region in found)
-    return is_machines and all(region.review == "unreviewed" for region in found)
+    return is_machines and all(region.review in UNDECIDED for region in found)
 
 
 def _result(place: int, region: Region, image: AnnotatedImage) -> dict[str, Any]:

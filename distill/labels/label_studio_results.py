@@ -12,6 +12,8 @@ from distill.labels.attributes import attributes_from, finite_numbers, polygon_f
 
 KINDS = ("rectanglelabels", "polygonlabels")
 
+UNDECIDED: frozenset[ReviewState] = frozenset({"unreviewed", "queued"})
+
 REVIEW_OF_ORIGIN: Mapping[str, ReviewState] = {
     "prediction": "accepted",
     "prediction-changed": "corrected",
@@ -53,7 +55,7 @@ def region_of(result: Mapping[str, Any], size_hw_px: tuple[int, int]) -> tuple[R
     box, outline = place(value, size_hw_px)
     region = Region(str(labels[0]).strip(), box, outline, **attributes)
     review = REVIEW_OF_ORIGIN.get(str(result.get("origin")))
-    if review and region.review == "unreviewed":
+    if review and region.review in UNDECIDED:
         region = replace(region, review=review)
     return region, wrong
 

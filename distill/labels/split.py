@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from distill.labels.annotations import AnnotatedImage, LabelSet
+from distill.labels.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet
 from edge.errors import ConfigError, DatasetError
 
 SPLITS = ("train", "val", "test")
@@ -115,7 +115,7 @@ class _Plan:
 
 
 def _groups(images: tuple[AnnotatedImage, ...]) -> dict[str, Counter[str]]:
-    """Count pictures and boxes by class of each group; rejected boxes do not count."""
+    """Count pictures and boxes by class of each group; rejected and queued boxes do not count."""
     groups: dict[str, Counter[str]] = defaultdict(Counter)
     for image in images:
         if not image.group:
@@ -124,7 +124,7 @@ def _groups(images: tuple[AnnotatedImage, ...]) -> dict[str, Counter[str]]:
                 "Name the roll or strip of each picture: --group '^(?P<group>[0-9]+)_' or --group-table.",
             )
         groups[image.group][PICTURES] += 1
-        groups[image.group].update(r.label for r in image.regions if r.review != "rejected")
+        groups[image.group].update(r.label for r in image.regions if r.review not in NOT_TRAINED_ON)
     return groups
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distill.labels.annotations import LabelSet, Region
+from distill.labels.annotations import NOT_TRAINED_ON, LabelSet, Region
 
 PERCENTILES = (5, 50, 95)
 SCORE_BINS = 10
@@ -30,11 +30,11 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Hold the counts of a label set; rejected boxes count in `reviews` alone.
+    """Hold the counts of a label set; rejected and queued boxes count in `reviews` alone.
 
     Attributes:
         pictures: by split.
-        clean_pictures: those without a defect, by split.
+        clean_pictures: those without a defect and without a queued box, by split.
         boxes: by class, then split; every class and every split stands in it.
         categories: boxes by class, then category; "" where it is not known.
         groups: pictures by group, the largest first.
@@ -66,7 +66,7 @@ def stats_of(label_set: LabelSet) -> Stats:
         split = image.split or NO_SPLIT
         held = _held(image.regions)
         pictures[split] += 1
-        clean[split] += not held
+        clean[split] += all(region.review == "rejected" for region in image.regions)
         boxes.update((region.label, split) for region in held)
     everything = [region for image in label_set.images for region in image.regions]
     regions = _held(everything)
@@ -88,7 +88,7 @@ def stats_of(label_set: LabelSet) -> Stats:
 
 
 def _held(regions: Iterable[Region]) -> list[Region]:
-    return [region for region in regions if region.review != "rejected"]
+    return [region for region in regions if region.review not in NOT_TRAINED_ON]
 
 
 def _sizes(class_names: Sequence[str], regions: Sequence[Region]) -> dict[str, Sizes]:

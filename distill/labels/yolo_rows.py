@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from distill.labels.annotations import BoxXyxy, Region, box_around
+from distill.labels.annotations import NOT_TRAINED_ON, BoxXyxy, Region, box_around
 from distill.labels.attributes import finite_numbers, polygon_from
 
 SAME_BOX_PX = 0.5
@@ -16,13 +16,13 @@ def trainable_box(region: Region, size_hw_px: tuple[int, int]) -> BoxXyxy | None
     """Return a box as it may be trained on: corners in order, inside the picture.
 
     Returns:
-        None if nothing of it is inside, or a person rejected it.
+        None if nothing of it is inside, a person rejected it, or it waits for a person.
     """
     height, width = size_hw_px
     x1, y1, x2, y2 = region.box_xyxy_px
     left, right = (min(max(x, 0.0), float(width)) for x in sorted((x1, x2)))
     top, bottom = (min(max(y, 0.0), float(height)) for y in sorted((y1, y2)))
-    if region.review == "rejected" or left >= right or top >= bottom:
+    if region.review in NOT_TRAINED_ON or left >= right or top >= bottom:
         return None
     return left, top, right, bottom
 

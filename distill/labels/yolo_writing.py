@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from distill.labels import coco
-from distill.labels.annotations import AnnotatedImage, LabelSet
+from distill.labels.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet
 from distill.labels.picture_files import decoded
 from distill.labels.problems import Problems
 from distill.labels.publishing import name_below, new_folder
@@ -44,7 +44,8 @@ def write(label_set: LabelSet, target: Path, picture_writer: PictureWriter | Non
     """Write a data set folder, pictures included.
 
     A picture that cannot be read or is not as large as its labels say is left out and named; a box of which
-    nothing is inside the picture, and one a person rejected, stands in the COCO file alone.
+    nothing is inside the picture, one a person rejected and one that waits for a person stand in the COCO
+    file alone.
 
     Args:
         label_set: each image with a split.
@@ -152,7 +153,7 @@ def _write_labels(item: _Placed, folder: Path, class_names: tuple[str, ...], pro
             raise DatasetError(f"'{region.label}' is not one of the set's classes.", "Add it to them.")
         if box:
             rows.append(row_of(class_names.index(region.label), box, item.image.size_hw_px) + "\n")
-        elif region.review != "rejected":
+        elif region.review not in NOT_TRAINED_ON:
             corners = ", ".join(f"{corner:g}" for corner in region.box_xyxy_px)
             problems.add(item.image.file_name, f"box {corners} is not trained on: nothing of it is inside")
     relative = PurePosixPath(item.name).relative_to("images")

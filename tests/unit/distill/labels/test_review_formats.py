@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -71,6 +72,22 @@ def test_a_persons_work_decides(tasks):
         ("drop", "rejected", 0.7),
     ]
     assert image.regions[0].box_xyxy_px[0] == pytest.approx(3.3)
+
+
+def test_a_queued_box_is_a_prediction_and_kept_is_accepted(root, tmp_path):
+    waiting = replace(FOUND, review="queued")
+    label_studio.write(label_set(root, {"0001.bmp": (waiting, OTHER)}), tmp_path / "tasks.json")
+    rows = json.loads((tmp_path / "tasks.json").read_text(encoding="utf-8"))
+    task = task_of(rows)
+    assert "annotations" not in task
+    assert [found.review for found in read_again(rows, tmp_path / "tasks.json")[0].regions] == [
+        "queued",
+        "unreviewed",
+    ]
+    result = [{**found, "origin": "prediction"} for found in task["predictions"][0]["result"]]
+    task["annotations"] = [{"result": result}]
+    image, _ = read_again(rows, tmp_path / "tasks.json")
+    assert [found.review for found in image.regions] == ["accepted", "accepted"]
 
 
 def test_kept_is_accepted(tasks):

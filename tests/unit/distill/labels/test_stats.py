@@ -6,7 +6,7 @@ from pathlib import Path
 from distill.labels.annotations import LabelSet
 from distill.labels.reports import report_of_stats, table
 from distill.labels.stats import stats_of
-from tests.unit.distill.labels.sets import CLASSES, rich_set
+from tests.unit.distill.labels.sets import CLASSES, label_set, region, rich_set
 
 
 def test_counts():
@@ -21,6 +21,15 @@ def test_counts():
     assert stats.scores == (0, 0, 0, 1, 0, 0, 0, 0, 1, 0)
     assert stats.groups["roll 000"] == 1
     assert stats.sizes["broken"].height_px == (50, 50, 50)
+
+
+def test_a_queued_box_counts_neither_as_a_box_nor_as_clean():
+    waiting = label_set(Path(), {"0001.bmp": (region(review="queued"),)})
+    stats = stats_of(waiting)
+    assert stats.reviews == {"queued": 1}
+    assert stats.boxes["drop"] == {"train": 0, "test": 0, "val": 0}
+    assert stats.clean_pictures["train"] == 1
+    assert stats.pictures["train"] == 2
 
 
 def test_millimetres_where_the_scale_is_known():

@@ -207,6 +207,15 @@ def test_boxes_are_made_fit_for_training(root, tmp_path):
     ]
 
 
+def test_a_queued_box_waits_beside_the_labels(root, tmp_path):
+    boxes = {"0001.bmp": (region(review="queued", score=0.5), region(box=(40.0, 5.0, 50.0, 15.0)))}
+    assert yolo.write(label_set(root, boxes), tmp_path / "data") == {}
+    assert len((tmp_path / "data/labels/train/0001.txt").read_text().splitlines()) == 1
+    again = read_labels(tmp_path / "data", TAXONOMY)
+    assert again.problems == {}
+    assert [r for image in again.images for r in image.regions] == list(boxes["0001.bmp"])
+
+
 def test_no_split_no_data_set(root, tmp_path):
     images = tuple(replace(image, split=None) for image in rich_set(root).images)
     with pytest.raises(DatasetError, match="in no split"):
