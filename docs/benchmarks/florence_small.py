@@ -68,18 +68,18 @@ CLOTH = {
 """One article, defects that are easy to see: what is measured is whether the code teaches."""
 
 SIZES = SmallSizes(
-    image_px=128,
+    image_px=96,
     embed_dim=(32, 64, 128, 192),
     depths=(1, 1, 1, 1),
     patch_stride=(4, 2, 2, 1),
-    window_px=8,
+    window_px=6,
     d_model=128,
     ffn_dim=512,
     layers=2,
     heads=4,
     max_tokens=256,
 )
-"""A grid of 8 x 8 image tokens: the last stage of the vision half keeps its resolution."""
+"""A grid of 6 x 6 image tokens: the last stage of the vision half keeps its resolution."""
 
 SETTINGS = FinetuneSettings(
     tasks=("detection",),

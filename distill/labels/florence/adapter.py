@@ -44,7 +44,7 @@ def add_adapter(model: Any, lora: LoraSettings) -> PeftModel:
     )
     _untie_head(model, lora.targets)
     with without_remarks():
-        return get_peft_model(model, config)  # type: ignore[no-any-return]
+        return get_peft_model(model, config)
 
 
 def check_targets(model: nn.Module, targets: tuple[str, ...]) -> None:

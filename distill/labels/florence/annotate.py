@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,8 +17,8 @@ from distill.labels.florence.outputs import ANNOTATOR, Answer, read_answer, regi
 from distill.labels.florence.scores import ScoredBox, scored_boxes
 from distill.labels.florence.settings import AnnotationSettings, TaskName
 from distill.labels.florence.tasks import TASKS, grounding_text, prompt_for
-from distill.labels.florence.tiling import merge_regions, tiles_of, without_doubles
 from distill.labels.location_tokens import label_from_written, xy_from_bins
+from distill.labels.tiling import merge_regions, tiles_of, without_doubles
 from edge.image import Image
 from edge.taxonomy import Taxonomy
 
@@ -75,7 +76,8 @@ class FlorenceAnnotator:
         Returns:
             Per picture its regions by falling score, in its pixels.
         """
-        views = [tiles_of((image.shape[0], image.shape[1]), self._settings) for image in images]
+        tile_px, overlap_px = self._settings.tile_px, self._settings.tile_overlap_px
+        views = [tiles_of((image.shape[0], image.shape[1]), tile_px, overlap_px) for image in images]
         questions = [
             self._question(image[view.top_px : view.bottom_px, view.left_px : view.right_px])
             for image, plan in zip(images, views, strict=True)
@@ -183,4 +185,4 @@ def _certainty(said: Said, ids: TokenIds) -> float:
         for token, value in zip(said.tokens, said.log_probabilities, strict=True)
         if token not in (ids.begin, ids.end, ids.pad)
     ]
-    return float(np.exp(min(0.0, np.mean(values)))) if values else 0.0
+    return math.exp(min(0.0, sum(values) / len(values))) if values else 0.0

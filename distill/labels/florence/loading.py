@@ -54,7 +54,8 @@ class Teacher:
     @property
     def device(self) -> torch.device:
         """Where the model computes."""
-        return next(self.model.parameters()).device
+        device: torch.device = next(self.model.parameters()).device
+        return device
 
 
 def load_teacher(
@@ -194,13 +195,14 @@ def _load_processor(source: str) -> Any:
 
 def _load_model(source: str) -> Any:
     try:
-        model, report = Florence2ForConditionalGeneration.from_pretrained(
+        loaded: Any = Florence2ForConditionalGeneration.from_pretrained(
             source, dtype=torch.float32, output_loading_info=True
         )
     except _DAMAGED as error:
         raise CheckpointError(
             f"The weights of {source} cannot be loaded: {_first_line(error)}.", "Copy the model again."
         ) from error
+    model, report = loaded
     missing = sorted(report["missing_keys"])
     if missing:
         raise CheckpointError(

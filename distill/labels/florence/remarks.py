@@ -5,8 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
+
+logging: Any = transformers_logging  # its functions are not annotated
 
 
 @contextmanager

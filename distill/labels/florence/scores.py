@@ -50,7 +50,7 @@ def token_log_probabilities(model: Any, generated: Any) -> Tensor:
         (B, T) float32, on the processor; T is the number of tokens behind the one that starts the decoder.
     """
     with torch.inference_mode():
-        log_probabilities = model.compute_transition_scores(
+        log_probabilities: Tensor = model.compute_transition_scores(
             generated.sequences,
             generated.scores,
             getattr(generated, "beam_indices", None),

@@ -109,7 +109,7 @@ def write_small_model(
     processor = _processor(sizes, build_tokenizer(_words(taxonomy)))
     torch.manual_seed(seed)
     model = Florence2ForConditionalGeneration(_config(sizes, processor.tokenizer))
-    model.generation_config = GenerationConfig(
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         decoder_start_token_id=2, forced_bos_token_id=0, bos_token_id=0, eos_token_id=2, pad_token_id=1
     )
     _order_positions(model, processor.tokenizer)
