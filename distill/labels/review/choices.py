@@ -1,0 +1,108 @@
+"""What a person asks for on the page, checked, and the region that comes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from distill.labels.annotations import AnnotatedImage, BoxXyxy, Region
+from edge.errors import DatasetError
+from edge.taxonomy import Taxonomy
+
+PERSON = "person"
+"""Annotator of a region that was drawn on the page."""
+
+SMALLEST_BOX_PX = 1.0
+"""A box with a shorter side is a slip of the mouse."""
+
+
+class Choice(BaseModel):
+    """Ask for a decision.
+
+    Attributes:
+        picture: file name.
+        version: number of the last decision on this picture that the page knows.
+        action: what to do.
+        place: of the region, from 0; not used for a new one.
+        label: class, for `relabel` and `add`.
+        category: of the taxonomy, for `relabel`; it brings its class and phrase.
+        box_xyxy_px: for `redraw` and `add`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    picture: str
+    version: int
+    action: Literal["accept", "reject", "relabel", "redraw", "add"]
+    place: int = Field(default=0, ge=0)
+    label: str | None = None
+    category: str | None = None
+    box_xyxy_px: BoxXyxy | None = None
+
+
+def judged(choice: Choice, image: AnnotatedImage, class_names: Sequence[str], taxonomy: Taxonomy) -> Region:
+    """Return the region that a choice leads to.
+
+    Raises:
+        DatasetError: if there is no such region or class, or the box is too small.
+        ConfigError: if there is no such category.
+    """
+    if choice.action == "add":
+        box = inside(choice.box_xyxy_px, image.size_hw_px)
+        label = _known(choice.label or class_names[0], class_names)
+        return Region(label, box, annotator=PERSON, review="accepted")
+    if choice.place >= len(image.regions):
+        raise DatasetError(f"{image.file_name} has no region {choice.place + 1}.", "Load the page again.")
+    region = image.regions[choice.place]
+    if choice.action == "reject":
+        return replace(region, review="rejected")
+    if choice.action == "redraw":
+        box = inside(choice.box_xyxy_px, image.size_hw_px)
+        return replace(region, box_xyxy_px=box, polygon_xy_px=None, review="corrected", weight=1.0)
+    if choice.action == "relabel":
+        return relabelled(region, choice, class_names, taxonomy)
+    return accepted(region)
+
+
+def accepted(region: Region) -> Region:
+    """Return a region that a person found right; one that was corrected stays so."""
+    review = region.review if region.review == "corrected" else "accepted"
+    return replace(region, review=review, weight=1.0)
+
+
+def relabelled(region: Region, choice: Choice, class_names: Sequence[str], taxonomy: Taxonomy) -> Region:
+    """Return a region with another name; one that has this name already is accepted."""
+    corrected = replace(region, category=None, phrase=None, review="corrected", weight=1.0)
+    if choice.category:
+        kind = taxonomy.kind(choice.category)
+        label = _known(kind.parent, class_names)
+        return replace(corrected, label=label, category=kind.category, phrase=kind.phrase)
+    label = _known(choice.label or "", class_names)
+    return accepted(region) if label == region.label else replace(corrected, label=label)
+
+
+def inside(box_xyxy_px: BoxXyxy | None, size_hw_px: tuple[int, int]) -> BoxXyxy:
+    """Return a drawn box with its corners in order and inside the picture.
+
+    Raises:
+        DatasetError: if too little is left of it.
+    """
+    height, width = size_hw_px
+    if box_xyxy_px is None or not all(math.isfinite(corner) for corner in box_xyxy_px):
+        raise DatasetError("There is no box.", "Drag one with the mouse.")
+    x1, y1, x2, y2 = box_xyxy_px
+    left, right = (min(max(x, 0.0), float(width)) for x in sorted((x1, x2)))
+    top, bottom = (min(max(y, 0.0), float(height)) for y in sorted((y1, y2)))
+    if min(right - left, bottom - top) < SMALLEST_BOX_PX:
+        raise DatasetError("The box is smaller than a pixel.", "Drag it again, from corner to corner.")
+    return left, top, right, bottom
+
+
+def _known(label: str, class_names: Sequence[str]) -> str:
+    if label not in class_names or not label:
+        raise DatasetError(f"There is no class '{label}'.", f"Use one of: {', '.join(class_names)}.")
+    return label

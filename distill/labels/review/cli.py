@@ -1,0 +1,110 @@
+"""The `review` command: a local page on which a person decides about pseudo-labels."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn
+
+import typer
+
+from edge.console import configure_logging, run_command
+from edge.errors import DatasetError
+from edge.interruption import stopped_by_signals
+from edge.taxonomy import load_taxonomy
+
+if TYPE_CHECKING:
+    from socket import socket
+
+    from distill.labels.review.log import ReviewLog
+    from distill.labels.review.session import Session
+    from edge.taxonomy import Taxonomy
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def review(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Data set folder with data.yaml.")],
+    teacher: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Florence-2 to ask: hub id or folder.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    taxonomy: Annotated[
+        Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log more.")] = False,
+) -> None:
+    """Accept, reject, relabel, redraw and add regions on a local page, the hardest first.
+
+    Each decision goes to FOLDER/reviews.jsonl and to the label file of its picture at once; the COCO files
+    and the manifest follow on Finish and on Ctrl-C.
+    """
+    configure_logging(verbose)
+    if not (folder / "data.yaml").is_file():
+        raise DatasetError(f"{folder} holds no data.yaml.", "Name a data set folder (docs/labels.md).")
+
+    from distill.labels.review.log import ReviewLog
+    from distill.labels.review.serving import bound_socket
+
+    names = load_taxonomy(taxonomy)
+    stop = threading.Event()
+    with bound_socket(host, port) as bound, ReviewLog(folder) as log, stopped_by_signals(stop):
+        _review(log, bound, names, Wishes(folder, host, teacher, open_), stop)
+
+
+class Wishes(NamedTuple):
+    """What was asked for on the command line."""
+
+    folder: Path
+    host: str
+    teacher: str | None
+    opens_browser: bool
+
+
+def _review(
+    log: ReviewLog, bound: socket, taxonomy: Taxonomy, wishes: Wishes, stop: threading.Event
+) -> None:
+    """Serve the page until it is stopped, then bring the files up to date."""
+    from distill.labels.review.session import Session
+
+    session = Session(wishes.folder, log, taxonomy)
+    for name, problem in session.problems.items():
+        typer.echo(f"warning: {name}: {problem}", err=True)
+
+    # gradio takes seconds: what is wrong with the folder is said before it.
+    from distill.labels.review.page import web_app
+    from distill.labels.review.questions import Panel, load_florence
+    from distill.labels.review.serving import serve
+
+    florence = load_florence(wishes.teacher, taxonomy) if wishes.teacher else None
+    app = web_app(session, Panel(session, florence), wishes.host)
+    before = len(log.decisions)
+    try:
+        serve(app, bound, stop, lambda: _say_ready(session, bound, wishes))
+    finally:
+        session.finish()
+    typer.echo(f"{len(log.decisions) - before} decisions; the files of {wishes.folder} are up to date")
+
+
+def _say_ready(session: Session, bound: socket, wishes: Wishes) -> None:
+    address = f"http://{wishes.host}:{bound.getsockname()[1]}/"
+    waiting, pictures = session.count("queued"), len(session.order("all"))
+    where = f"in {len(session.order('queued'))} of {pictures} pictures"
+    typer.echo(f"{waiting} regions wait {where}" if waiting else f"nothing waits in {pictures} pictures")
+    typer.echo(f"{address}  (Ctrl-C ends the review)")
+    sys.stdout.flush()
+    if wishes.opens_browser:
+        typer.launch(address)
+
+
+def main() -> NoReturn:
+    """Run the command and leave with its exit code."""
+    run_command(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""A web server that runs until it is told to stop."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+
+from edge.errors import ConfigError
+
+PATIENCE_S = 1
+"""Open pages hold connections for ever; they get so long to end."""
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """Bind an address.
+
+    Args:
+        host: name or number.
+        port: 0 for any that is free.
+    Raises:
+        ConfigError: if it is taken, or not ours to bind.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+        bound.listen(128)  # a socket with SO_REUSEADDR may be bound and not listened on
+    except (OSError, OverflowError) as error:
+        bound.close()
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"Cannot serve on {host}, port {port}: {reason}.", "Use another --port; 0 takes a free one."
+        ) from error
+    return bound
+
+
+def serve(app: Any, bound: socket.socket, stop: threading.Event, ready: Callable[[], None]) -> None:
+    """Serve until an event is set.
+
+    Args:
+        app: ASGI application.
+        bound: where.
+        stop: ends it.
+        ready: called once requests are answered.
+    """
+    config = uvicorn.Config(
+        app, log_level="critical", access_log=False, timeout_graceful_shutdown=PATIENCE_S
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([bound],), name="review server")
+    thread.start()
+    try:
+        while thread.is_alive() and not server.started and not stop.wait(0.05):
+            pass
+        if server.started:
+            ready()
+        while thread.is_alive() and not stop.wait(0.2):
+            pass
+    finally:
+        server.should_exit = True
+        thread.join()
