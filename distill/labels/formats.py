@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from distill.labels import coco, cvat, florence_jsonl, label_studio, voc, yolo
 from distill.labels.annotations import LabelSet
-from distill.labels.names import named_by
+from distill.labels.naming import named_by
 from edge.errors import ConfigError, DatasetError
 from edge.taxonomy import Taxonomy
 

@@ -1,20 +1,26 @@
-"""From the words an annotator uses to the taxonomy: a match on any level gives the whole triple.
+"""The names of a region: the one place where words of people, files and annotators meet the taxonomy.
 
-The rule is DetCLIPv3's (Yao et al., CVPR 2024): an entity is ``phrase | category | parent``, the phrase and
-the category are both used as queries, and a box found by either is given all three.
+The rule is DetCLIPv3's (Yao et al., CVPR 2024): a name is ``phrase | category | parent``, and a match of the
+phrase or of the category gives the whole triple. A word that is a class and a category, such as
+``wrinkle``, is the class where it stands as the label. Capitals, spaces and a full stop do not matter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
-from distill.labels.annotations import Region
+from distill.labels.annotations import LabelSet, Region
+from distill.labels.problems import Problems
 from edge.taxonomy import DefectKind, Taxonomy
+
+LEVELS = " | "
+"""Between the levels of a name."""
 
 
 class Namer:
-    """Give regions their class, category and phrase, or refuse them.
+    """Give regions of an annotator their class, category and phrase, or refuse them.
 
     Args:
         taxonomy: of the mill.
@@ -22,23 +28,132 @@ class Namer:
     """
 
     def __init__(self, taxonomy: Taxonomy, blacklist: Iterable[str] = ()) -> None:
-        self._classes = {_plain(name): name for name in taxonomy.classes}
-        self._kinds: dict[str, DefectKind] = {}
-        for kind in taxonomy.kinds:
-            for words in (str(kind), kind.phrase, kind.category):
-                self._kinds.setdefault(_plain(words), kind)
+        self._taxonomy = taxonomy
         self._blacklist = tuple(_plain(words) for words in blacklist)
 
     def named(self, region: Region) -> Region | None:
         """Return the region with the taxonomy's names; None if it has no place there or is blacklisted."""
-        words = [_plain(text) for text in (region.category, region.phrase, region.label) if text]
-        if any(black in text for text in words for black in self._blacklist):
+        said = [_plain(text) for text in (region.category, region.phrase, region.label) if text]
+        if any(black in text for text in said for black in self._blacklist):
             return None
-        kind = next((self._kinds[text] for text in words if text in self._kinds), None)
+        kind = kind_of(region, self._taxonomy)
         if kind is not None:
             return replace(region, label=kind.parent, category=kind.category, phrase=kind.phrase)
-        class_name = next((self._classes[text] for text in words if text in self._classes), None)
-        return None if class_name is None else replace(region, label=class_name)
+        classes = _words_of(self._taxonomy).classes
+        label = next((classes[text] for text in said if text in classes), None)
+        return None if label is None else replace(region, label=label)
+
+
+def named_by(label_set: LabelSet, taxonomy: Taxonomy) -> LabelSet:
+    """Give every region of files its names; a class and a phrase that people chose stay.
+
+    What the taxonomy does not have is a problem: an unknown label leaves the region out, an unknown
+    category or one of another class is dropped.
+
+    Returns:
+        The set with the taxonomy's classes in the taxonomy's order.
+    """
+    problems = Problems(label_set.problems)
+    images = []
+    for image in label_set.images:
+        regions = []
+        for region in image.regions:
+            named = _as_chosen(region, taxonomy)
+            if named is None:
+                known = ", ".join(taxonomy.classes)
+                problems.add(image.file_name, f"'{region.label}' is not in the taxonomy ({known})")
+                continue
+            if region.category and not _is_kind_of(region.category, named.label, taxonomy):
+                problems.add(image.file_name, f"'{region.category}' is no kind of '{named.label}'")
+            regions.append(named)
+        images.append(replace(image, regions=tuple(regions)))
+    return replace(
+        label_set, class_names=taxonomy.classes, images=tuple(images), problems=problems.by_file()
+    )
+
+
+def kind_of(region: Region, taxonomy: Taxonomy) -> DefectKind | None:
+    """Return the kind of the taxonomy that a region is of; None if its words do not say."""
+    words = _words_of(taxonomy)
+    said = [_plain(text) for text in (region.category, region.phrase) if text]
+    label = _plain(region.label)
+    said += [] if label in words.classes else [label]
+    return next((words.kinds[text] for text in said if text in words.kinds), None)
+
+
+def class_of(region: Region, taxonomy: Taxonomy) -> str:
+    """Return the class of a region; its own label where the taxonomy does not know it."""
+    classes = _words_of(taxonomy).classes
+    if _plain(region.label) in classes:
+        return classes[_plain(region.label)]
+    kind = kind_of(region, taxonomy)
+    return kind.parent if kind else region.label
+
+
+def full_name(region: Region, taxonomy: Taxonomy) -> str:
+    """Return what is known of ``phrase | category | parent``, from the region or the taxonomy."""
+    kind = kind_of(region, taxonomy)
+    levels = (
+        region.phrase or (kind.phrase if kind else None),
+        region.category or (kind.category if kind else None),
+        class_of(region, taxonomy),
+    )
+    return LEVELS.join(level for level in levels if level)
+
+
+def names_from_text(text: str, taxonomy: Taxonomy) -> tuple[str, str | None, str | None]:
+    """Read a name as the teacher wrote it.
+
+    A name of three levels is taken as it is; a single one is looked up, and what is not found there stays
+    as it is: a defect that nobody has listed yet.
+
+    Returns:
+        Label, category, phrase.
+    """
+    levels = [level.strip() for level in text.split("|") if level.strip()]
+    if len(levels) >= 3:
+        return levels[-1], levels[-2], LEVELS.join(levels[:-2])
+    words = _words_of(taxonomy)
+    first = levels[0] if levels else ""
+    kind = words.kinds.get(_plain(first))
+    if len(levels) == 2:
+        return levels[1], first, kind.phrase if kind else None
+    if _plain(first) in words.classes:
+        return words.classes[_plain(first)], None, None
+    return (kind.parent, kind.category, kind.phrase) if kind else (first, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """Look names up by their plain spelling: classes, and kinds by phrase, category and full name."""
+
+    classes: dict[str, str]
+    kinds: dict[str, DefectKind]
+
+
+@lru_cache(maxsize=8)
+def _words_of(taxonomy: Taxonomy) -> _Words:
+    kinds: dict[str, DefectKind] = {}
+    for level in (lambda kind: kind.category, lambda kind: kind.phrase, str):
+        for kind in taxonomy.kinds:
+            kinds.setdefault(_plain(level(kind)), kind)
+    return _Words({_plain(name): name for name in taxonomy.classes}, kinds)
+
+
+def _as_chosen(region: Region, taxonomy: Taxonomy) -> Region | None:
+    """Assign the names, but let the label that was chosen overrule all else; None if nobody knows it."""
+    words = _words_of(taxonomy)
+    label = words.classes.get(_plain(region.label))
+    kind = kind_of(region, taxonomy) if label else words.kinds.get(_plain(region.label))
+    if kind is not None and kind.parent == (label or kind.parent):
+        phrase = region.phrase or kind.phrase
+        return replace(region, label=kind.parent, category=kind.category, phrase=phrase)
+    return replace(region, label=label, category=None) if label else None
+
+
+def _is_kind_of(category: str, label: str, taxonomy: Taxonomy) -> bool:
+    kind = _words_of(taxonomy).kinds.get(_plain(category))
+    return kind is not None and kind.parent == label
 
 
 def _plain(words: str) -> str:

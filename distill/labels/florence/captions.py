@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from distill.labels.annotations import AnnotatedImage, Region
-from distill.labels.florence.names import class_of, kind_of
+from distill.labels.naming import class_of, kind_of
 from edge.taxonomy import Taxonomy
 
 CLEAN = "Woven cloth without a defect."

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 
 from distill.labels.annotations import BoxXyxy, Region, box_around
-from distill.labels.florence.names import names_from_text
 from distill.labels.florence.settings import TaskName
 from distill.labels.florence.tasks import TASKS
 from distill.labels.location_tokens import BINS, parse_boxes, parse_polygons
+from distill.labels.naming import names_from_text
 from edge.taxonomy import Taxonomy
 
 ANNOTATOR = "florence-2"

@@ -13,10 +13,10 @@ from typing import Final, Literal, NamedTuple
 
 from distill.labels.annotations import AnnotatedImage, Region
 from distill.labels.florence.captions import detailed_caption, more_detailed_caption, short_caption
-from distill.labels.florence.names import class_of, full_name, kind_of
 from distill.labels.florence.places import outlines_text, place_text
 from distill.labels.florence.settings import TaskName
 from distill.labels.location_tokens import write_boxes
+from distill.labels.naming import class_of, full_name, kind_of
 from edge.errors import ConfigError
 from edge.taxonomy import Taxonomy
 

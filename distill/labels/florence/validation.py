@@ -13,10 +13,10 @@ from distill.labels.annotations import AnnotatedImage, Region
 from distill.labels.florence.annotate import FlorenceAnnotator
 from distill.labels.florence.finetune_run import FinetuneRun
 from distill.labels.florence.flips import Flips
-from distill.labels.florence.names import class_of
 from distill.labels.florence.settings import AnnotationSettings
 from distill.labels.florence.teaching import Classroom, loss_of
 from distill.labels.florence.timetable import Turn, exercises_of
+from distill.labels.naming import class_of
 from distill.labels.picture_files import decoded
 from edge.detections import Detections
 from edge.errors import DatasetError

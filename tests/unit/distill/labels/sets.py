@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from distill.labels.annotations import REVIEW_STATES, AnnotatedImage, LabelSet, Region, box_around
-from distill.labels.names import named_by
+from distill.labels.naming import named_by
 from edge.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy()
