@@ -1,19 +1,19 @@
 """From an annotator's raw scores to the share of such boxes that are right, fitted on reviewed pictures.
 
-Both fits are a few lines of numpy, so no package is needed: isotonic regression by pooling adjacent
-violators (Zadrozny and Elkan, 2002), and temperature with an offset, that is a logistic regression on the
-logit of the score (Platt, 1999; Guo et al., On Calibration of Modern Neural Networks, 2017).
+Two fits: isotonic regression (Zadrozny and Elkan, 2002), and temperature with an offset, that is a logistic
+regression on the logit of the score (Platt, 1999; Guo et al., On Calibration of Modern Neural Networks,
+2017).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from scipy.optimize import isotonic_regression, minimize
 from typing_extensions import Self
 
 from edge.errors import ConfigError, DatasetError
@@ -31,8 +31,8 @@ SCORE_MARGIN = 1e-6
 PRIOR_STRENGTH = 1.0
 """Weight, in boxes, of the prior that keeps the fit finite where right and wrong are parted cleanly."""
 
-NEWTON_STEPS = 100
-LEAST_STEP = 1e-9
+LEAST_SLOPE = 1e-3
+"""Of the logit: a fit may not turn the order of the scores around."""
 
 
 class IsotonicCalibration(BaseModel):
@@ -147,51 +147,29 @@ def _checked(scores: ArrayLike, is_right: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def _fit_isotonic(scores: Floats, right: Floats) -> IsotonicCalibration:
-    """Pool neighbours, by rising score, until the share of right ones does not fall."""
-    blocks: list[list[float]] = []
-    levels, positions = np.unique(scores, return_inverse=True)
-    counts = np.bincount(positions)
-    for level, count, hits in zip(levels, counts, np.bincount(positions, weights=right), strict=True):
-        blocks.append([level * count, float(count), hits])
-        while len(blocks) > 1 and _share(blocks[-2]) >= _share(blocks[-1]):
-            upper = blocks.pop()
-            blocks[-1] = [a + b for a, b in zip(blocks[-1], upper, strict=True)]
+    """Make a knot of each run of scores that the regression gives one share, at their mean."""
+    levels, positions, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    shares = np.bincount(positions, weights=right) / counts
+    fit = isotonic_regression(shares, weights=counts)
+    starts = fit.blocks[:-1]
+    knots = np.add.reduceat(levels * counts, starts) / np.add.reduceat(counts, starts)
     return IsotonicCalibration(
-        scores=tuple(total / count for total, count, _ in blocks),
-        shares=tuple(_share(block) for block in blocks),
+        scores=tuple(knots.tolist()), shares=tuple(np.clip(fit.x[starts], 0, 1).tolist())
     )
 
 
-def _share(block: Sequence[float]) -> float:
-    return min(1.0, block[2] / block[1])
-
-
 def _fit_temperature(scores: Floats, right: Floats) -> TemperatureCalibration:
-    """Maximise the likelihood by Newton's method, with a weak prior at temperature 1 and offset 0."""
-    design = np.stack([_logit(scores), np.ones_like(scores)], axis=1)
-    start = np.array([1.0, 0.0])
-    weights = start.copy()
-    for _ in range(NEWTON_STEPS):
-        share = _sigmoid(design @ weights)
-        gradient = design.T @ (right - share) - PRIOR_STRENGTH * (weights - start)
-        curvature = (design * (share * (1 - share))[:, None]).T @ design + PRIOR_STRENGTH * np.eye(2)
-        step = np.linalg.solve(curvature, gradient)
-        while np.abs(step).max() > LEAST_STEP and _likelihood(design, right, weights + step) < _likelihood(
-            design, right, weights
-        ):
-            step /= 2
-        weights = weights + step
-        if np.abs(step).max() <= LEAST_STEP:
-            break
-    slope = max(float(weights[0]), 1e-3)  # a fit may not turn the order of the scores around
-    return TemperatureCalibration(temperature=1 / slope, offset=float(weights[1]))
+    """Maximise the likelihood, with a weak prior at temperature 1 and offset 0."""
+    logits, sign = _logit(scores), np.where(right > 0, 1.0, -1.0)
 
+    def cost(weights: Floats) -> float:
+        slope, offset = weights
+        prior = PRIOR_STRENGTH / 2 * ((slope - 1) ** 2 + offset**2)
+        return float(np.logaddexp(0.0, -sign * (slope * logits + offset)).sum() + prior)
 
-def _likelihood(design: Floats, right: Floats, weights: Floats) -> float:
-    """Return the logarithm of the likelihood and the prior, up to a constant."""
-    signed = np.where(right > 0, 1.0, -1.0) * (design @ weights)
-    prior = PRIOR_STRENGTH / 2 * float(((weights - np.array([1.0, 0.0])) ** 2).sum())
-    return -float(np.logaddexp(0.0, -signed).sum()) - prior
+    found = minimize(cost, x0=[1.0, 0.0], method="L-BFGS-B", bounds=[(LEAST_SLOPE, None), (None, None)])
+    slope, offset = found.x.tolist()
+    return TemperatureCalibration(temperature=1 / slope, offset=offset)
 
 
 def _logit(scores: Floats) -> Floats:

@@ -62,6 +62,20 @@ def test_few_boxes_get_a_temperature():
     assert isinstance(fit_calibration(*timid_scores(400)), IsotonicCalibration)
 
 
+def test_a_temperature_never_turns_the_order_around():
+    scores = np.linspace(0.05, 0.95, 60)
+    calibration = fit_calibration(scores, scores < 0.5, "temperature")
+    assert (np.diff(calibrated(calibration, scores)) >= 0).all()
+
+
+def test_a_known_temperature_is_found_again():
+    rng = np.random.default_rng(5)
+    logits = rng.normal(0, 3, 20_000)
+    right = rng.random(20_000) < 1 / (1 + np.exp(-(logits / 2 + 0.7)))
+    calibration = fit_calibration(1 / (1 + np.exp(-logits)), right, "temperature")
+    assert (calibration.temperature, calibration.offset) == pytest.approx((2.0, 0.7), abs=0.1)
+
+
 def test_cleanly_parted_boxes_give_finite_numbers():
     calibration = fit_calibration(
         np.r_[np.full(50, 1e-12), np.full(50, 1.0)], [0] * 50 + [1] * 50, "temperature"
