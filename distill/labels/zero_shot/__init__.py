@@ -1,0 +1,1 @@
+"""Open-vocabulary detectors as annotators: they find what the taxonomy's words describe, untrained."""
