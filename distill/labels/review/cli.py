@@ -87,15 +87,21 @@ def _review(
         serve(app, bound, stop, lambda: _say_ready(session, bound, wishes))
     finally:
         session.finish()
-    typer.echo(f"{len(log.decisions) - before} decisions; the files of {wishes.folder} are up to date")
+    count = len(log.decisions) - before
+    plural = "" if count == 1 else "s"
+    typer.echo(f"{count} decision{plural}; the files of {wishes.folder} are up to date")
 
 
 def _say_ready(session: Session, bound: socket, wishes: Wishes) -> None:
+    from distill.labels.review.serving import LOOPBACK
+
     address = f"http://{wishes.host}:{bound.getsockname()[1]}/"
     waiting, pictures = session.count("queued"), len(session.order("all"))
     where = f"in {len(session.order('queued'))} of {pictures} pictures"
     typer.echo(f"{waiting} regions wait {where}" if waiting else f"nothing waits in {pictures} pictures")
     typer.echo(f"{address}  (Ctrl-C ends the review)")
+    if wishes.host not in LOOPBACK:
+        typer.echo("warning: there is no password: whoever reaches this address can decide", err=True)
     sys.stdout.flush()
     if wishes.opens_browser:
         typer.launch(address)

@@ -22,16 +22,15 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from distill.labels.review.choices import Choice
 from distill.labels.review.order import Wanted
 from distill.labels.review.questions import NO_TEACHER, TASKS, Panel
+from distill.labels.review.serving import LOOPBACK
 from distill.labels.review.session import Session
 from distill.labels.review.views import overview, picture_view, png_of
 from edge.errors import LoomsightError, OutputError
 
 TITLE = "loomsight review"
 
-POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'; form-action 'self'"
+POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'"
 """Gradio builds functions from text; everything that is loaded comes from this server."""
-
-LOOPBACK = ("127.0.0.1", "localhost")
 
 PRESENT = "(task, text, picture, place) => [task, text, ...window.loomsightReview.present()]"
 SHOW = "(regions) => window.loomsightReview.showAnswer(regions)"

@@ -10,7 +10,7 @@ from distill.labels.florence.settings import TaskName
 from distill.labels.picture_files import decoded
 from distill.labels.review.session import Session
 from distill.labels.review.views import region_view
-from edge.errors import LoomsightError
+from edge.errors import ConfigError, LoomsightError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,11 +84,19 @@ class Panel:
         from distill.labels.florence.places import place_text
         from distill.labels.florence.tasks import TASKS as TASKS_BY_NAME
 
-        name: TaskName = next(one for one in get_args(TaskName) if one == task)
+        name = _task_name(task)
         image = self.session.image(picture)
         if TASKS_BY_NAME[name].takes == "place" and not text and 0 <= place < len(image.regions):
             text = place_text(image.regions[place].box_xyxy_px, image.size_hw_px)
         return Question(name, decoded(self.session.root / picture), text)
+
+
+def _task_name(task: str) -> TaskName:
+    known: tuple[TaskName, ...] = get_args(TaskName)
+    for name in known:
+        if name == task:
+            return name
+    raise ConfigError(f"There is no task '{task}'.", f"Use one of: {', '.join(TASKS)}.")
 
 
 def _shown(text: str, regions: list[dict[str, Any]]) -> str:

@@ -11,6 +11,9 @@ import uvicorn
 
 from edge.errors import ConfigError
 
+LOOPBACK = ("127.0.0.1", "localhost")
+"""Addresses that only this machine reaches."""
+
 PATIENCE_S = 1
 """Open pages hold connections for ever; they get so long to end."""
 
