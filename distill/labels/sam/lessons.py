@@ -1,0 +1,146 @@
+"""What a mask decoder is taught with: windows of pictures, and the true masks of the things in them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.labels.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet, PolygonXy
+from distill.labels.attributes import polygon_from
+from distill.labels.documents import read_json
+from distill.labels.problems import Problems
+from distill.labels.sam.masks import TrueMask, from_outlines, from_run_lengths
+from distill.labels.sam.windows import window_of
+from edge.errors import DatasetError
+from edge.geometry import View
+
+Masks = Mapping[str, Sequence[TrueMask]]
+"""File name -> what is to be seen there."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """Teach the things of one window of a picture.
+
+    Attributes:
+        file: the picture.
+        view: the window.
+        masks: of the things, in picture pixels.
+    """
+
+    file: Path
+    view: View
+    masks: tuple[TrueMask, ...]
+
+
+def lessons_of(label_set: LabelSet, masks: Masks, split: str, window_px: int | None) -> tuple[Lesson, ...]:
+    """Make the lessons of a split, in the order of its pictures.
+
+    Raises:
+        DatasetError: if no picture of it has a mask.
+    """
+    lessons = []
+    for image in label_set.images:
+        by_view: dict[View, list[TrueMask]] = defaultdict(list)
+        for mask in masks.get(image.file_name, ()) if image.split == split else ():
+            by_view[window_of(mask.box_xyxy_px, image.size_hw_px, window_px)].append(mask)
+        lessons += [
+            Lesson(label_set.root / image.file_name, view, tuple(seen)) for view, seen in by_view.items()
+        ]
+    if not lessons:
+        raise DatasetError(
+            f"The set in {label_set.root} has no outlines in the split '{split}'.",
+            "Share it out with `loomsight labels split`, and draw outlines in some pictures.",
+        )
+    return tuple(lessons)
+
+
+def masks_of_labels(label_set: LabelSet, source: Path) -> tuple[dict[str, list[TrueMask]], dict[str, str]]:
+    """Collect the true masks of a set: run lengths and pieces of COCO where there are any, else outlines.
+
+    What was rejected, or waits for a person, is left out.
+
+    Args:
+        label_set: as it was read.
+        source: where it was read from.
+    Returns:
+        File name -> masks, and file -> one line for what could not be used.
+    """
+    problems = Problems()
+    masks: dict[str, list[TrueMask]] = {}
+    sizes = {image.file_name: image.size_hw_px for image in label_set.images}
+    for file in _coco_files(source):
+        masks |= _masks_in_coco(read_json(file), sizes, file, problems)
+    for image in label_set.images:
+        if image.file_name not in masks and (drawn := _drawn(image)):
+            masks[image.file_name] = drawn
+    return masks, problems.by_file()
+
+
+def digest_of(lessons: Iterable[Lesson]) -> str:
+    """Tell sets of lessons apart."""
+    digest = hashlib.sha256()
+    for lesson in lessons:
+        digest.update(f"{lesson.file.name} {lesson.view}".encode())
+        for mask in lesson.masks:
+            digest.update(f"{mask.left_px} {mask.top_px} {mask.mask.shape}".encode())
+            digest.update(mask.mask.tobytes())
+    return digest.hexdigest()
+
+
+def _drawn(image: AnnotatedImage) -> list[TrueMask]:
+    outlines = [
+        region.polygon_xy_px
+        for region in image.regions
+        if region.polygon_xy_px and region.review not in NOT_TRAINED_ON
+    ]
+    return [mask for outline in outlines if (mask := from_outlines([outline], image.size_hw_px))]
+
+
+def _coco_files(source: Path) -> list[Path]:
+    folder = source.parent if source.name == "data.yaml" else source
+    if folder.is_dir():
+        return sorted((folder / "annotations").glob("*.json"))
+    return [source] if source.suffix.lower() == ".json" else []
+
+
+def _masks_in_coco(
+    content: Any, sizes: Mapping[str, tuple[int, int]], file: Path, problems: Problems
+) -> dict[str, list[TrueMask]]:
+    """Read the masks of a COCO file; of another kind of file nothing."""
+    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+        return {}
+    names = {
+        str(row.get("id")): str(row.get("file_name") or "").replace("\\", "/") for row in content["images"]
+    }
+    masks: dict[str, list[TrueMask]] = defaultdict(list)
+    for row in content.get("annotations") or ():
+        name = names.get(str(row.get("image_id")), "")
+        if name not in sizes or row.get("review") in NOT_TRAINED_ON or not row.get("segmentation"):
+            continue
+        try:
+            mask = _mask_of(row["segmentation"], sizes[name])
+        except (ValueError, TypeError) as error:
+            problems.add(f"{file.name}: annotation {row.get('id')}", str(error))
+            continue
+        if mask is not None:
+            masks[name].append(mask)
+    return dict(masks)
+
+
+def _mask_of(segmentation: Any, size_hw_px: tuple[int, int]) -> TrueMask | None:
+    """Read COCO's two ways to say which pixels.
+
+    Raises:
+        ValueError: if they cannot be read.
+    """
+    if isinstance(segmentation, dict):
+        if not isinstance(segmentation.get("counts"), list):
+            raise ValueError("compressed run lengths; write them uncompressed")
+        return from_run_lengths(segmentation["counts"], size_hw_px)
+    pieces: list[PolygonXy] = [piece for one in segmentation if (piece := polygon_from(one))]
+    return from_outlines(pieces, size_hw_px)
