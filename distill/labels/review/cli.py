@@ -75,12 +75,14 @@ def _review(
     for name, problem in session.problems.items():
         typer.echo(f"warning: {name}: {problem}", err=True)
 
-    # gradio takes seconds: what is wrong with the folder is said before it.
-    from distill.labels.review.page import web_app
     from distill.labels.review.questions import Panel, load_florence
-    from distill.labels.review.serving import serve
 
     florence = load_florence(wishes.teacher, taxonomy) if wishes.teacher else None
+
+    # gradio takes seconds: what is wrong with the folder or the teacher is said before it.
+    from distill.labels.review.page import web_app
+    from distill.labels.review.serving import serve
+
     app = web_app(session, Panel(session, florence), wishes.host)
     before = len(log.decisions)
     try:

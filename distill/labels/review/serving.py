@@ -5,11 +5,12 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, MissingPackageError
 
 LOOPBACK = ("127.0.0.1", "localhost")
 """Addresses that only this machine reaches."""
@@ -50,12 +51,19 @@ def serve(app: Any, bound: socket.socket, stop: threading.Event, ready: Callable
         bound: where.
         stop: ends it.
         ready: called once requests are answered.
+    Raises:
+        MissingPackageError: if the application does not start.
     """
     config = uvicorn.Config(
         app, log_level="critical", access_log=False, timeout_graceful_shutdown=PATIENCE_S
     )
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, args=([bound],), name="review server")
+
+    def run() -> None:
+        with suppress(SystemExit):  # uvicorn's way to say that the application did not start
+            server.run([bound])
+
+    thread = threading.Thread(target=run, name="review server")
     thread.start()
     try:
         while thread.is_alive() and not server.started and not stop.wait(0.05):
@@ -67,3 +75,5 @@ def serve(app: Any, bound: socket.socket, stop: threading.Event, ready: Callable
     finally:
         server.should_exit = True
         thread.join()
+    if not server.started and not stop.is_set():
+        raise MissingPackageError("The page does not start.", "Install gradio anew: `pip install gradio`.")

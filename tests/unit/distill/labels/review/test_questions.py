@@ -8,6 +8,7 @@ import torch
 from distill.labels.review.log import ReviewLog
 from distill.labels.review.questions import NO_TEACHER, TASKS, Panel, load_florence
 from distill.labels.review.session import Session
+from edge.errors import CheckpointError
 from edge.taxonomy import load_taxonomy
 from tests.unit.distill.labels.florence.small import small_folder
 from tests.unit.distill.labels.review.folders import HARD, write_folder
@@ -59,6 +60,11 @@ def test_what_cannot_be_asked_is_one_line(session, teacher, task, text, picture,
     assert shown.startswith(said)
     assert len(shown.splitlines()) == 1
     assert regions == []
+
+
+def test_a_teacher_that_is_none_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="no model"):
+        load_florence(str(tmp_path / "no model"), TAXONOMY)
 
 
 def test_every_task_can_be_picked():

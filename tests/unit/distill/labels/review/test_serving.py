@@ -7,7 +7,7 @@ import urllib.request
 import pytest
 
 from distill.labels.review.serving import bound_socket, serve
-from edge.errors import ConfigError
+from edge.errors import ConfigError, MissingPackageError
 
 
 async def hello(scope, receive, send):
@@ -42,7 +42,8 @@ def test_it_serves_until_it_is_told_to_stop():
 
 def test_an_application_that_does_not_start_ends_it():
     said = []
-    with bound_socket("127.0.0.1", 0) as bound:
+    refused = pytest.raises(MissingPackageError, match="does not start")
+    with bound_socket("127.0.0.1", 0) as bound, refused:
         serve(broken, bound, threading.Event(), lambda: said.append("ready"))
     assert said == []
 
