@@ -23,6 +23,9 @@ COMMANDS: Final[dict[str, Command]] = {
     "labels": Command(
         "distill.labels.cli", "app", "convert, check, count, split and flip labelled pictures"
     ),
+    "teacher": Command(
+        "distill.labels.florence.cli", "app", "fine-tune the labelling teacher, and ask it about pictures"
+    ),
     "distill": Command("distill.cli", "app", "train a detector on a data set folder"),
     "export": Command("export.cli", "app", "make a checked bundle of a checkpoint"),
     "edge-run": Command("edge.cli", "run_app", "find defects in what a camera delivers"),
