@@ -1,0 +1,79 @@
+"""A label set with outlines and tight boxes in the place of boxes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from distill.labels.annotations import AnnotatedImage, LabelSet
+from distill.labels.picture_files import decoded
+from distill.labels.problems import Problems
+from distill.labels.sam.outliner import Outliner
+from edge.errors import DatasetError
+from edge.interruption import stopped_by_signals
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """Hold what came of a label set.
+
+    Attributes:
+        label_set: with the outlines; its problems name the pictures that could not be read and stay as they
+            were.
+        boxes: regions that had no outline before.
+        outlined: of those, how many have one now.
+        is_whole: False if a signal stopped it before the last picture.
+    """
+
+    label_set: LabelSet
+    boxes: int
+    outlined: int
+    is_whole: bool = True
+
+
+def refine(label_set: LabelSet, outliner: Outliner, on_progress: Progress | None = None) -> Refined:
+    """Outline every region that has no outline yet.
+
+    Args:
+        label_set: boxes of pictures.
+        outliner: draws.
+        on_progress: called with (pictures done, pictures in all).
+    """
+    problems = Problems(label_set.problems)
+    images: list[AnnotatedImage] = []
+    stop = threading.Event()
+    with stopped_by_signals(stop):
+        for image in label_set.images:
+            if stop.is_set():
+                break
+            images.append(_refined(image, label_set, outliner, problems))
+            if on_progress:
+                on_progress(len(images), len(label_set.images))
+    pairs = [
+        (old, new)
+        for before, after in zip(label_set.images, images, strict=False)
+        for old, new in zip(before.regions, after.regions, strict=True)
+        if old.polygon_xy_px is None
+    ]
+    return Refined(
+        replace(label_set, images=tuple(images), problems=problems.by_file()),
+        boxes=len(pairs),
+        outlined=sum(new.polygon_xy_px is not None for _, new in pairs),
+        is_whole=len(images) == len(label_set.images),
+    )
+
+
+def _refined(
+    image: AnnotatedImage, label_set: LabelSet, outliner: Outliner, problems: Problems
+) -> AnnotatedImage:
+    if not image.regions:
+        return image
+    try:
+        picture = decoded(label_set.root / image.file_name)
+    except DatasetError as error:
+        problems.add(image.file_name, f"left as it was: {error.problem}")
+        return image
+    return replace(image, regions=outliner.outline(picture, image.regions))
