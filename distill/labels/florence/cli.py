@@ -1,7 +1,8 @@
-"""The command `loomsight teacher`: fine-tune Florence-2, and ask it about pictures."""
+"""The command `loomsight teacher`: fine-tune Florence-2, ask it about pictures, merge adapters."""
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -9,12 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from distill.cli import DeviceChoice
+from distill.labels.florence.settings import (
+    AnnotationSettings,
+    FinetuneSettings,
+    changed_by,
+    load_settings,
+)
 from edge.console import configure_logging, run_command
-from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError
+from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError, OutputError
 from edge.taxonomy import load_taxonomy
 
 if TYPE_CHECKING:
-    from distill.labels.florence.settings import FinetuneSettings
     from distill.run_folder import RunFolder
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -23,10 +29,13 @@ ModelSource = Annotated[
     str,
     typer.Argument(metavar="MODEL", help="Hub id or folder, e.g. florence-community/Florence-2-base-ft."),
 ]
+AdapterFolder = Annotated[Path | None, typer.Option(help="Folder of a LoRA adapter for this model.")]
+SettingsFile = Annotated[Path | None, typer.Option(help="TOML file of settings.")]
 TaxonomyFile = Annotated[
     Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
 ]
 Device = Annotated[DeviceChoice, typer.Option(help="Where to compute.")]
+Override = "Overrides the settings."
 Verbose = Annotated[bool, typer.Option("--verbose", help="Log more.")]
 
 
@@ -43,14 +52,24 @@ def finetune(
         typer.Argument(metavar="LABELS", help="Labels shared out into splits: a data set folder, COCO…."),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/teacher"),
-    settings: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
+    settings: SettingsFile = None,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder of the pictures.  [default: in or beside LABELS]")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Overrides the settings.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Overrides the settings.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(help="Overrides the settings.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Overrides the settings.")] = None,
+    epochs: Annotated[int | None, typer.Option(help=Override)] = None,
+    batch: Annotated[int | None, typer.Option(help=Override)] = None,
+    learning_rate: Annotated[float | None, typer.Option(help=Override)] = None,
+    seed: Annotated[int | None, typer.Option(help=Override)] = None,
+    dora: Annotated[bool | None, typer.Option("--dora", help="DoRA in place of LoRA.")] = None,
+    freeze_vision: Annotated[
+        bool | None, typer.Option("--freeze-vision", help="Leave the vision half as it is.")
+    ] = None,
+    freeze_text: Annotated[
+        bool | None, typer.Option("--freeze-text", help="Leave the text half as it is.")
+    ] = None,
+    gradient_checkpointing: Annotated[
+        bool | None, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     device: Device = DeviceChoice.auto,
     taxonomy: TaxonomyFile = None,
@@ -67,7 +86,11 @@ def finetune(
     from distill.run_folder import RunFolder
 
     folder = RunFolder(out)
-    flags = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed}
+    flags = {
+        "epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed,
+        "lora": {"dora": True} if dora else None, "freeze_vision": freeze_vision,
+        "freeze_text": freeze_text, "gradient_checkpointing": gradient_checkpointing,
+    }  # fmt: skip
     resolved = _settings_of_run(folder, settings, flags, resume)
     classes = load_taxonomy(taxonomy)
     label_set = read_labels(labels, classes, pictures=pictures)
@@ -95,10 +118,11 @@ def annotate(
     model: ModelSource,
     pictures: Annotated[Path, typer.Argument(metavar="PICTURES", help="A picture, or a folder of them.")],
     out: Annotated[Path, typer.Option(help="File of JSON lines to write.")] = Path("annotations.jsonl"),
-    adapter: Annotated[Path | None, typer.Option(help="Folder of a LoRA adapter for this model.")] = None,
-    settings: Annotated[Path | None, typer.Option(help="TOML file of settings.")] = None,
+    adapter: AdapterFolder = None,
+    settings: SettingsFile = None,
     vocabulary: Annotated[
-        str | None, typer.Option(help="Classes to find, with commas.  [default: those of the taxonomy]")
+        str | None,
+        typer.Option(help="Classes to find, with commas.  [default: of the settings, or the taxonomy]"),
     ] = None,
     open_names: Annotated[
         bool, typer.Option("--open", help="Find what is there and name it, without a vocabulary.")
@@ -117,13 +141,15 @@ def annotate(
     A picture that cannot be read gets a line with its problem, and the rest goes on.
     """
     configure_logging(verbose)
-    from distill.labels.florence.settings import AnnotationSettings, load_settings
-
     classes = load_taxonomy(taxonomy)
-    flags = {"beams": beams, "batch": batch, "tile_px": tile_px}
+    flags = {"beams": beams, "batch": batch, "tile_px": tile_px, "vocabulary": _names(vocabulary)}
     asked = load_settings(AnnotationSettings, settings, os.environ, flags)
-    names = tuple(name.strip() for name in vocabulary.split(",")) if vocabulary else classes.classes
-    asked = asked.model_copy(update={"vocabulary": _vocabulary(names, open_names, vocabulary)})
+    if open_names and vocabulary:
+        raise ConfigError("--open and --vocabulary exclude each other.", "Give one of them.")
+    names = None if open_names else asked.vocabulary or classes.classes
+    asked = asked.model_copy(update={"vocabulary": names})
+    if out.exists():
+        raise OutputError(f"{out} exists.", "Name another --out, or delete this one first.")
 
     from distill.labels.florence.annotate import FlorenceAnnotator
     from distill.labels.florence.loading import load_teacher
@@ -140,12 +166,75 @@ def annotate(
     typer.echo(f"written to {out}")
 
 
-def _vocabulary(names: tuple[str, ...], is_open: bool, given: str | None) -> tuple[str, ...] | None:
-    if is_open and given:
-        raise ConfigError("--open and --vocabulary exclude each other.", "Give one of them.")
-    if not all(names):
+@app.command()
+def ask(
+    model: ModelSource,
+    picture: Annotated[Path | None, typer.Argument(metavar="PICTURE", help="What is asked about.")] = None,
+    task: Annotated[str, typer.Option(metavar="NAME", help="What is asked.")] = "detection",
+    text: Annotated[
+        str, typer.Option(help="Words, names with full stops, or location tokens: what the task is about.")
+    ] = "",
+    adapter: AdapterFolder = None,
+    settings: SettingsFile = None,
+    vocabulary: Annotated[
+        str | None, typer.Option(help="Names that boxes may have, with commas.  [default: any]")
+    ] = None,
+    beams: Annotated[int | None, typer.Option(help="1 is greedy.")] = None,
+    device: Device = DeviceChoice.auto,
+    taxonomy: TaxonomyFile = None,
+    verbose: Verbose = False,
+) -> None:
+    """Ask one thing of a picture, a text or both, and print the answer as JSON.
+
+    The answer holds the text as the model wrote it and the regions that it names: boxes or outlines in
+    pixels of the picture. Tasks: detection, dense_region_caption, grounding, segmentation, caption,
+    detailed_caption, more_detailed_caption, region_to_category, region_to_description,
+    region_to_segmentation.
+    """
+    configure_logging(verbose)
+    classes = load_taxonomy(taxonomy)
+    flags = {"beams": beams, "vocabulary": _names(vocabulary)}
+    asked = load_settings(AnnotationSettings, settings, os.environ, flags)
+
+    from distill.labels.florence.annotate import FlorenceAnnotator, Question
+    from distill.labels.florence.loading import load_teacher
+    from distill.labels.florence.picture_lines import answer_record
+    from distill.labels.florence.tasks import checked_task
+    from distill.labels.picture_files import decoded
+    from distill.precision import choose_device
+
+    name = checked_task(task, text, has_picture=picture is not None)
+    image = decoded(picture) if picture else None
+    loaded = load_teacher(model, adapter, device=choose_device(device.value))
+    (answer,) = FlorenceAnnotator(loaded, classes, asked).answer([Question(name, image, text)])
+    typer.echo(json.dumps(answer_record(name, picture, image, answer), ensure_ascii=False, indent=2))
+
+
+@app.command()
+def merge(
+    model: ModelSource,
+    adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="Folder of a LoRA adapter.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; must not exist, or be empty.")],
+    verbose: Verbose = False,
+) -> None:
+    """Add an adapter to the weights of its model, and write a whole model."""
+    configure_logging(verbose)
+    from distill.labels.florence.adapter import merged
+    from distill.labels.florence.loading import load_teacher, write_model_folder
+    from distill.labels.publishing import new_folder
+
+    with new_folder(out) as folder:
+        loaded = load_teacher(model, adapter)
+        write_model_folder(merged(loaded.model), loaded.processor, folder)
+    typer.echo(f"model   {out}")
+
+
+def _names(given: str | None) -> tuple[str, ...] | None:
+    """Part a vocabulary at its commas."""
+    names = tuple(name.strip() for name in given.split(",")) if given is not None else None
+    if names is not None and not all(names):
         raise ConfigError(f"--vocabulary {given} holds an empty name.", "Write drop,broken.")
-    return None if is_open else names
+    return names
 
 
 def _settings_of_run(
@@ -157,21 +246,14 @@ def _settings_of_run(
         ConfigError: if a resumed run is asked to change.
         CheckpointError: if there is no run to resume.
     """
-    from distill.labels.florence.settings import FinetuneSettings, checked, load_settings
-
     if not resume:
         return load_settings(FinetuneSettings, file, os.environ, flags)
 
     from distill.labels.florence.finetune_run import settings_of_run
 
     kept = settings_of_run(folder)
-    given = {key: value for key, value in flags.items() if value is not None}
-    asked = (
-        load_settings(FinetuneSettings, file, os.environ, flags)
-        if file
-        else checked(FinetuneSettings, {**kept.model_dump(), **given}, "the command line")
-    )
-    if asked != kept:
+    is_other = file and load_settings(FinetuneSettings, file, os.environ, flags) != kept
+    if is_other or changed_by(flags, kept):
         raise ConfigError(
             f"The run in {folder.path} was started with other settings.",
             "A resumed run keeps its own: leave --settings and the flags out.",

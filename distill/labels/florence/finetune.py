@@ -76,12 +76,14 @@ def finetune(
     stop = threading.Event()
     with stopped_by_signals(stop):
         while run.progress.epoch < settings.epochs and not run.schedule.is_over(run.progress.elapsed_s):
-            started = time.monotonic()
+            started, before_s = time.monotonic(), run.progress.elapsed_s
             if not _teach_epoch(run, listener, stop):
                 save_last(run)
                 return False
-            run.progress.elapsed_s += time.monotonic() - started
-            row = _close_epoch(run, _validated(run), time.monotonic() - started)
+            run.progress.elapsed_s = before_s + time.monotonic() - started
+            validation, seconds = _validated(run), time.monotonic() - started
+            run.progress.elapsed_s = before_s + seconds
+            row = _close_epoch(run, validation, seconds)
             listener.epoch_done(row)
     publish(run)
     return True
@@ -168,7 +170,8 @@ def _close_epoch(run: FinetuneRun, validation: Validation | None, seconds: float
         progress.best = validation.rank
     progress.epoch, progress.batch, progress.losses = progress.epoch + 1, 0, {}
     run.folder.append_history(row)
-    draw_curves(run.folder.read_history(), run.folder.path / CURVES)
+    if validation is not None:
+        draw_curves(run.folder.read_history(), run.folder.path / CURVES)
     # While a loss is rising, the weights may be on their way out: the state from before it stays.
     if not run.watch.is_rising:
         if is_best:

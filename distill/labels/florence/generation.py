@@ -47,7 +47,7 @@ def model_inputs(
         prompts: as `prompt_for` makes them.
     """
     if images is None:
-        made = teacher.processor.tokenizer(list(prompts), return_tensors="pt", padding=True)
+        made = teacher.processor(text=list(prompts), return_tensors="pt", padding=True)
     else:
         pictures = [rgb_from_image(image) for image in images]
         made = teacher.processor(images=pictures, text=list(prompts), return_tensors="pt", padding=True)

@@ -1,4 +1,4 @@
-"""Label files one after the other: a JSON line per picture, in order, whole or not at all."""
+"""What the teacher found as JSON: a line per picture, in order, whole or not at all, or one answer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 from distill.labels.annotations import Region
 from distill.labels.annotator import Annotator
+from distill.labels.florence.outputs import Answer
 from distill.labels.picture_files import decoded
 from edge.errors import DatasetError, OutputError
 from edge.image import Image
@@ -67,7 +68,9 @@ def _lines(annotator: Annotator, files: Sequence[Path], counts: Counts) -> list[
         regions = next(found)
         counts.pictures, counts.regions = counts.pictures + 1, counts.regions + len(regions)
         size = [int(side) for side in picture.shape[:2]]
-        lines.append({"image": str(file), "size_hw_px": size, "regions": [_record(r) for r in regions]})
+        lines.append(
+            {"image": str(file), "size_hw_px": size, "regions": [region_record(r) for r in regions]}
+        )
     return lines
 
 
@@ -78,10 +81,19 @@ def _read(file: Path) -> Image | str:
         return str(error)
 
 
-def _record(region: Region) -> dict[str, Any]:
-    """Spell a region out: what is not known is left out, boxes to 0.01 px, scores to 0.0001."""
+def answer_record(task: str, file: Path | None, image: Image | None, answer: Answer) -> dict[str, Any]:
+    """Spell out the answer to one question; places without a picture are in bins."""
+    about = {} if image is None else {"image": str(file), "size_hw_px": [int(s) for s in image.shape[:2]]}
+    regions = [region_record(region) for region in answer.regions]
+    return {"task": task, **about, "text": answer.text, "regions": regions}
+
+
+def region_record(region: Region) -> dict[str, Any]:
+    """Spell a region out: what is not known is left out, places to 0.01 px, scores to 0.0001."""
     known = {key: value for key, value in asdict(region).items() if value is not None}
     known["box_xyxy_px"] = [round(side, 2) for side in region.box_xyxy_px]
+    if region.polygon_xy_px:
+        known["polygon_xy_px"] = [[round(x, 2), round(y, 2)] for x, y in region.polygon_xy_px]
     if region.score is not None:
         known["score"] = round(region.score, 4)
     return known

@@ -7,19 +7,13 @@ not help, and freezing the vision half made it worse (measured by the mill on 2,
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from edge.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from edge.settings import environment_values, resolved, toml_values
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_TEACHER_"
 """LOOMSIGHT_TEACHER_EPOCHS=3 sets `epochs`; only plain values, not tables."""
@@ -60,7 +54,7 @@ class FinetuneSettings(_Value):
         tasks: what is taught, in this order.
         task_order: `blocks` teaches one task on all pictures, then the next, in every epoch; `interleaved`
             teaches all tasks on a picture before the next.
-        lora: None trains all weights.
+        lora: None trains all weights; `lora = false` in a file.
         freeze_vision, freeze_text: leave that half of the model as it is.
         accumulate: batches whose gradients make one step.
         warmup_share: of all steps, over which the learning rate rises from 0; it then falls as a cosine.
@@ -102,6 +96,12 @@ class FinetuneSettings(_Value):
     max_new_tokens: int = Field(default=256, ge=8, le=1024)
     time_limit_min: float | None = Field(default=None, gt=0)
     seed: int = Field(default=0, ge=0)
+
+    @field_validator("lora", mode="before")
+    @classmethod
+    def _switched(cls, lora: object) -> object:
+        """TOML has no null, so a switch stands for it."""
+        return {True: LoraSettings(), False: None}[lora] if isinstance(lora, bool) else lora
 
     @field_validator("tasks")
     @classmethod
@@ -149,51 +149,35 @@ def load_settings(
         kind: which settings.
         file: TOML; None for none.
         environment: as `os.environ`.
-        flags: by field name; None means the flag was not given.
+        flags: by field name; None means the flag was not given. A table adds to that of the file.
     Raises:
         ConfigError: if the file is missing or not TOML, or a key is unknown or its value not permitted.
     """
-    names = {name: ENVIRONMENT_PREFIX + name.upper() for name in kind.model_fields}
-    layers: dict[str, Mapping[str, object]] = {
-        str(file): _read_toml(file) if file else {},
-        f"the environment ({ENVIRONMENT_PREFIX}*)": {
-            key: environment[name] for key, name in names.items() if name in environment
+    from_file = toml_values(file)
+    layers: dict[str, Mapping[str, Any]] = {
+        str(file): from_file,
+        f"the environment ({ENVIRONMENT_PREFIX}*)": _environment(kind, environment),
+        "the command line": {
+            key: _added(from_file.get(key), value) for key, value in flags.items() if value is not None
         },
-        "the command line": {key: value for key, value in flags.items() if value is not None},
     }
-    merged: dict[str, object] = {}
-    for source, values in layers.items():
-        checked(kind, values, source)
-        merged.update(values)
-    return checked(kind, merged, "the settings together")
+    return resolved(kind, layers)
 
 
-def checked(kind: type[Settings], values: Mapping[str, object], source: str) -> Settings:
-    """Build settings from plain values.
-
-    Raises:
-        ConfigError: naming the source, the key and what is permitted.
-    """
-    try:
-        return kind.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = [str(part) for part in first["loc"]]
-        key = ".".join(path) or "the settings"
-        if first["type"] == "extra_forbidden":
-            table: type[BaseModel] = LoraSettings if path[:1] == ["lora"] else kind
-            known = ", ".join(table.model_fields)
-            raise ConfigError(f"{source}: there is no setting '{key}'.", f"Permitted: {known}.") from error
-        raise ConfigError(
-            f"{source}: {key} = {first['input']!r} is not permitted.", f"{first['msg']}."
-        ) from error
+def changed_by(flags: Mapping[str, object], settings: FinetuneSettings) -> list[str]:
+    """Return the flags that were given and do not repeat what the settings say."""
+    said = settings.model_dump()
+    return [
+        key for key, value in flags.items() if value is not None and _added(said[key], value) != said[key]
+    ]
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
-        return values
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Cannot read {file}: {error}.", "Check the path.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file} is not valid TOML: {error}.", "Correct the line it names.") from error
+def _environment(kind: type[BaseModel], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of the teacher; those of the other command are passed over."""
+    others = {*FinetuneSettings.model_fields, *AnnotationSettings.model_fields} - set(kind.model_fields)
+    values = environment_values(environment, ENVIRONMENT_PREFIX)
+    return {key: text for key, text in values.items() if key not in others}
+
+
+def _added(table: object, value: object) -> object:
+    return {**table, **value} if isinstance(table, dict) and isinstance(value, dict) else value

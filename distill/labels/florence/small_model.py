@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import (
     BartConfig,
     CLIPImageProcessor,
@@ -112,6 +112,7 @@ def write_small_model(
     model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         decoder_start_token_id=2, forced_bos_token_id=0, bos_token_id=0, eos_token_id=2, pad_token_id=1
     )
+    _widen(model)
     _order_positions(model, processor.tokenizer)
     write_model_folder(model, processor, folder)
     return folder
@@ -155,6 +156,18 @@ def _config(sizes: SmallSizes, tokenizer: Any) -> Florence2Config:
     return Florence2Config(
         text_config=text.to_dict(), vision_config=vision, image_token_id=tokenizer.image_token_id
     )
+
+
+def _widen(model: nn.Module) -> None:
+    """Start linear layers as wide as their size asks for (Glorot and Bengio, 2010).
+
+    The fixed 0.02 of BART suits a thousand channels. With a hundred, next to nothing of the picture reaches
+    the decoder, and a model taught from there says the same of every picture (measured: recall 0.16 after
+    3,700 steps on 240 pictures it was taught, whichever they were).
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear) and not name.endswith("lm_head"):
+            nn.init.xavier_uniform_(module.weight)
 
 
 @torch.no_grad()

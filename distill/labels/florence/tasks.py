@@ -82,6 +82,21 @@ def prompt_for(task: TaskName, text: str = "") -> str:
     return description.token + text.strip()
 
 
+def checked_task(name: str, text: str, *, has_picture: bool) -> TaskName:
+    """Return the task of a name, if it is given what it is about.
+
+    Raises:
+        ConfigError: if there is no such task or nothing that it could be about, or see `prompt_for`.
+    """
+    task = next((known for known in TASKS if known == name), None)
+    if task is None:
+        raise ConfigError(f"There is no task '{name}'.", f"Use one of: {', '.join(TASKS)}.")
+    if not has_picture and TASKS[task].takes == "nothing":
+        raise ConfigError(f"The task {task} needs a picture.", "Name one behind the model.")
+    prompt_for(task, text)
+    return task
+
+
 def grounding_text(names: Sequence[str]) -> str:
     """Write a vocabulary as the caption whose phrases are to be found."""
     return " ".join(f"{name}." for name in names)
