@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, Command]] = {
         "distill.labels.florence.cli", "app", "fine-tune the labelling teacher, and ask it about pictures"
     ),
     "sam": Command("distill.labels.sam.cli", "app", "teach a SAM the mill's defects, give boxes outlines"),
+    "review": Command("distill.labels.review.cli", "app", "decide about pseudo-labels on a local page"),
     "distill": Command("distill.cli", "app", "train a detector on a data set folder"),
     "export": Command("export.cli", "app", "make a checked bundle of a checkpoint"),
     "edge-run": Command("edge.cli", "run_app", "find defects in what a camera delivers"),

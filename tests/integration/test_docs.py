@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 import distill.cli
 import distill.labels.cli
+import distill.labels.review.cli
 import distill.labels.sam.cli
 import edge.cli
 import export.cli
@@ -41,6 +42,7 @@ LARGEST_PICTURE_BYTES = 500_000
 APPS = {
     "simulate": edge.cli.simulate_app,
     "labels": distill.labels.cli.app,
+    "review": distill.labels.review.cli.app,
     "sam": distill.labels.sam.cli.app,
     "distill": distill.cli.app,
     "export": export.cli.app,

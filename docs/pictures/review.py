@@ -1,0 +1,120 @@
+"""Take the picture of the review page: simulated cloth, made-up opinions, a real browser.
+
+Run `python docs/pictures/review.py` in the root of the repository. It needs the workbench and Chromium.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+from playwright.sync_api import sync_playwright
+
+from distill.labels import yolo
+from distill.labels.annotations import AnnotatedImage, LabelSet, PolygonXy, Region, box_around
+from edge.simulator.dataset_options import DatasetOptions
+from edge.simulator.picture import Picture, draw_picture, encode_png
+from edge.simulator.truth import SeenDefect
+from edge.taxonomy import load_taxonomy
+
+HERE = Path(__file__).resolve().parent
+TAXONOMY = load_taxonomy()
+SIZE_HW_PX = (320, 480)
+GREYS = 24
+"""So few shades keep the file small; nothing in it needs more."""
+
+ANNOTATORS = ("detector", "florence", "detector+florence")
+
+
+def main() -> None:
+    """Write review.png."""
+    with TemporaryDirectory() as folder:
+        write_data_set(Path(folder) / "mill")
+        screenshot = taken(Path(folder) / "mill")
+    image = cv2.imdecode(np.frombuffer(screenshot, np.uint8), cv2.IMREAD_COLOR)
+    step = 256 // GREYS
+    _, small = cv2.imencode(".png", image // step * step, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    (HERE / "review.png").write_bytes(small.tobytes())
+    print(f"review.png: {len(small)} bytes")
+
+
+def write_data_set(folder: Path) -> None:
+    """Write a few pictures with what annotators might say of them."""
+    options = DatasetOptions(
+        images=6, seed=12, size_hw=SIZE_HW_PX, defect_share=1.0, defects_per_m=40, weave="plain",
+        mean_grey=130, difficulties=("obvious", "clear"),
+    )  # fmt: skip
+    pictures = {f"roll 7 ({i}).png": draw_picture(options, TAXONOMY, i) for i in range(options.images)}
+    images = tuple(
+        AnnotatedImage(name, SIZE_HW_PX, opinions(picture), "roll 7", "val" if number == 0 else "train")
+        for number, (name, picture) in enumerate(pictures.items())
+    )
+
+    def write_picture(image: AnnotatedImage, path: Path) -> None:
+        path.write_bytes(encode_png(pictures[image.file_name].image))
+
+    yolo.write(LabelSet(folder, TAXONOMY.classes, images), folder, write_picture)
+
+
+def opinions(picture: Picture) -> tuple[Region, ...]:
+    """Make up a score and a finder for each defect; the surer half is not queued."""
+    rng = np.random.default_rng(picture.seed)
+    regions = []
+    for seen in picture.defects:
+        score = round(float(rng.uniform(0.35, 0.98)), 2)
+        corners = outline(seen)
+        x1, y1, x2, y2 = box_around(corners) if corners else seen.box_xyxy_px
+        kind = TAXONOMY.kind(seen.category)
+        regions.append(
+            Region(
+                seen.class_name,
+                (x1, y1, x2, y2),
+                corners,
+                kind.category,
+                kind.phrase,
+                score,
+                str(rng.choice(ANNOTATORS)),
+                "queued" if score < 0.75 else "unreviewed",
+                score,
+            )
+        )
+    return tuple(regions)
+
+
+def outline(seen: SeenDefect) -> PolygonXy | None:
+    """Return the outline of the largest piece of a defect."""
+    pieces, _ = cv2.findContours(
+        np.ascontiguousarray(seen.mask), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+    )
+    corners = max(pieces, key=len)[:, 0] + np.array(seen.box_xyxy_px[:2])
+    return tuple((float(x), float(y)) for x, y in corners) if len(corners) > 2 else None
+
+
+def taken(folder: Path) -> bytes:
+    """Open the page in Chromium and return a screenshot."""
+    command = [sys.executable, "-m", "distill.labels.review.cli", str(folder), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        server.stdout.readline()
+        address = server.stdout.readline().split()[0]
+        try:
+            with sync_playwright() as playwright:
+                chromium = playwright.chromium.launch(
+                    executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+                )
+                page = chromium.new_page(viewport={"width": 1120, "height": 690})
+                page.goto(address)
+                page.wait_for_selector(".cloth image", state="attached")
+                page.wait_for_timeout(1000)
+                return page.screenshot()
+        finally:
+            server.terminate()
+
+
+if __name__ == "__main__":
+    main()
