@@ -1,67 +1,90 @@
-"""One picture through the engine: asked, named, calibrated, fused, sorted."""
+"""What several annotators say of one picture, made one opinion: named, calibrated, fused, sorted."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from distill.labels.annotations import Region
-from distill.labels.annotator import Annotator
-from distill.labels.fusion import Fusion
+from distill.labels.engine.fusion import Fusion
+from distill.labels.engine.triage import Sorted, Triage
 from distill.labels.naming import Namer
-from distill.labels.triage import Sorted, Triage
-from edge.image import Image
+from edge.geometry import iou_matrix
 
 Calibrator = Callable[[float], float]
-"""From a raw score to the share of such regions that are right."""
+"""From a score to the share of such regions that are right."""
+
+Answers = Mapping[str, Sequence[Region]]
+"""Raw regions of one picture by annotator; one that found nothing is there with none."""
 
 
 @dataclass(frozen=True)
-class Panel:
-    """Ask several annotators and make one opinion of it.
+class Opinion:
+    """Say how answers become one opinion.
 
     Attributes:
-        annotators: who is asked.
-        namer: brings their words to the taxonomy.
-        calibrators: by annotator name; a score of one not named is taken as it is.
+        namer: brings words to the taxonomy.
         fusion: how boxes of the same thing become one.
         triage: what is accepted, queued, let go.
+        calibrators: by annotator; a score of one not named is taken as it is.
+        final: of fused scores.
     """
 
-    annotators: Sequence[Annotator]
     namer: Namer
     fusion: Fusion
     triage: Triage
     calibrators: Mapping[str, Calibrator] = field(default_factory=dict)
+    final: Calibrator = float
 
-    def label(self, images: Sequence[Image], mm_per_px: float | None = None) -> list[Sorted]:
-        """Label pictures.
+    def of(self, answers: Answers, size_hw_px: tuple[int, int], mm_per_px: float | None = None) -> Sorted:
+        """Sort what was said of one picture.
 
         Args:
-            images: (H, W) grey or (H, W, 3) BGR, uint8.
-            mm_per_px: scale of all of them; None if not known.
+            answers: see `Answers`.
+            size_hw_px: of the picture.
+            mm_per_px: its scale; None if not known.
         Returns:
-            Per picture what is accepted, queued and rejected.
+            Regions with calibrated scores; `annotator` names all that found each.
         """
-        answers = {annotator.name: annotator.annotate(images) for annotator in self.annotators}
-        return [
-            self._opinion({name: given[index] for name, given in answers.items()}, image, mm_per_px)
-            for index, image in enumerate(images)
-        ]
+        regions = [replace(r, score=self.final(r.score or 0.0)) for r in self.fused(answers, size_hw_px)]
+        return _without_disputes(self.triage.sort(regions, mm_per_px), self.fusion.iou_threshold)
 
-    def _opinion(
-        self, answers: Mapping[str, Sequence[Region]], image: Image, mm_per_px: float | None
-    ) -> Sorted:
-        calibrated = {name: self._calibrated(name, regions) for name, regions in answers.items()}
-        fused = self.fusion.fuse(calibrated, (image.shape[0], image.shape[1]))
-        return self.triage.sort(fused, mm_per_px)
+    def fused(self, answers: Answers, size_hw_px: tuple[int, int]) -> tuple[Region, ...]:
+        """Fuse what was said of one picture; scores are those of the fusion."""
+        calibrated = {
+            name: [self._calibrated(name, region) for region in self.named(name, regions, size_hw_px)]
+            for name, regions in answers.items()
+        }
+        return self.fusion.fuse(calibrated, size_hw_px)
 
-    def _calibrated(self, name: str, regions: Sequence[Region]) -> list[Region]:
-        """Keep the regions that have a place in the taxonomy, under its names, with calibrated scores."""
-        calibrate = self.calibrators.get(name, float)
-        named = (self.namer.named(region) for region in regions)
-        return [
-            replace(region, score=calibrate(region.score or 0.0), annotator=name)
-            for region in named
-            if region is not None
-        ]
+    def named(self, name: str, regions: Sequence[Region], size_hw_px: tuple[int, int]) -> Sequence[Region]:
+        """Keep the regions of one annotator that have a place in the taxonomy, each thing once."""
+        named = [region for raw in regions if (region := self.namer.named(raw)) is not None]
+        once = replace(self.fusion, method="best").fuse({name: named}, size_hw_px)
+        return [replace(region, annotator=name) for region in once]
+
+    def unknown(self, answers: Answers) -> Counter[str]:
+        """Count the names that the taxonomy does not have, or that are blacklisted."""
+        return Counter(r.label for said in answers.values() for r in said if self.namer.named(r) is None)
+
+    def _calibrated(self, name: str, region: Region) -> Region:
+        return replace(region, score=self.calibrators.get(name, float)(region.score or 0.0))
+
+
+def _without_disputes(result: Sorted, iou_threshold: float) -> Sorted:
+    """Let a person decide where two classes are accepted for one thing: the surer one stays."""
+    kept: list[Region] = []
+    disputed: list[Region] = []
+    for region in sorted(result.accepted, key=lambda region: -(region.score or 0.0)):
+        same = any(_overlap(region, other) >= iou_threshold for other in kept)
+        (disputed if same and region.review == "unreviewed" else kept).append(region)
+    queued = [*(replace(region, review="queued") for region in disputed), *result.queued]
+    return replace(result, accepted=tuple(kept), queued=tuple(queued))
+
+
+def _overlap(a: Region, b: Region) -> float:
+    boxes = (np.asarray([region.box_xyxy_px], np.float32) for region in (a, b))
+    return float(iou_matrix(*boxes)[0, 0])

@@ -50,11 +50,14 @@ class Triage:
             regions: with calibrated scores; what a person has accepted or corrected passes as it is, what
                 a person has rejected stays rejected.
             mm_per_px: scale of the picture; None if not known, then nothing is too small.
+        Returns:
+            What waits for a person has the review state ``queued``.
         """
         kinds: dict[str, list[Region]] = {"accepted": [], "queued": [], "rejected": []}
         for region in regions:
             kinds[self._fate(region, mm_per_px)].append(_weighted(region))
-        return Sorted(tuple(kinds["accepted"]), tuple(kinds["queued"]), tuple(kinds["rejected"]))
+        queued = tuple(replace(region, review="queued") for region in kinds["queued"])
+        return Sorted(tuple(kinds["accepted"]), queued, tuple(kinds["rejected"]))
 
     def _fate(self, region: Region, mm_per_px: float | None) -> str:
         if region.review in ("accepted", "corrected"):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.labels.annotations import Region
-from distill.labels.fusion import Fusion
+from distill.labels.engine.fusion import Fusion
 
 SIZE_HW_PX = (100, 200)
 

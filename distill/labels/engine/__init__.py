@@ -1,0 +1,1 @@
+"""The data engine: annotators asked in shards, one calibrated opinion of each picture, a data set."""

@@ -1,0 +1,232 @@
+"""The command `loomsight pseudo-label`: a folder of pictures in, a data set with calibrated boxes out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from distill.cli import DeviceChoice
+from edge.console import configure_logging, run_command
+from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError
+from edge.taxonomy import load_taxonomy
+
+if TYPE_CHECKING:
+    from distill.labels.engine.settings import EngineSettings
+
+PICTURE_COUNTS = ("labelled", "without_defects", "unreadable", "kept_back")
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def pseudo_label(
+    pictures: Annotated[Path, typer.Argument(metavar="PICTURES", help="Folder of pictures to label.")],
+    out: Annotated[Path, typer.Option(help="Folder of the job.")] = Path("runs/pseudo-label"),
+    settings: Annotated[
+        Path | None, typer.Option(help="TOML file: annotators, thresholds and the rest.")
+    ] = None,
+    reviewed: Annotated[
+        Path | None,
+        typer.Option(help="Labels that people made, with splits: they calibrate and judge annotators."),
+    ] = None,
+    florence: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Ask a Florence-2: hub id or folder.")
+    ] = None,
+    zero_shot: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Ask a Grounding DINO or OWLv2: hub id or folder.")
+    ] = None,
+    detector: Annotated[
+        str | None, typer.Option(metavar="CHECKPOINT", help="Ask a detector trained by `distill`.")
+    ] = None,
+    sam: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Outlines and tight boxes by a SAM.")
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Teach annotators on what was accepted and label again.")
+    ] = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the job in --out.")] = False,
+    group: Annotated[
+        str | None, typer.Option(help="Roll or strip in the file name, e.g. '^(?P<group>[0-9]+)_'.")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="Shares of the splits by group, where there is no reviewed set.")
+    ] = "train=0.8,val=0.1,test=0.1",
+    mm_per_px: Annotated[float | None, typer.Option(help="Millimetres of cloth per pixel.")] = None,
+    links: Annotated[
+        bool, typer.Option("--links", help="Hard links to the pictures in place of copies.")
+    ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="[ADDRESS]", help="Label on Ray: a cluster's address, or this machine."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that label, with --ray.")] = 1,
+    cpus_per_worker: Annotated[int, typer.Option(min=1, help="That each claims, with --ray.")] = 1,
+    gpus_per_worker: Annotated[float, typer.Option(min=0, help="That each claims, with --ray.")] = 0.0,
+    device: Annotated[DeviceChoice, typer.Option(help="Where to compute.")] = DeviceChoice.auto,
+    taxonomy: Annotated[
+        Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
+    ] = None,
+) -> None:
+    """Label pictures by several annotators and write a data set folder for `distill`.
+
+    Boxes that are sure enough are accepted, unsure ones wait for `loomsight review`, each with a calibrated
+    score and the names of those that found it. Ctrl-C, a crash or a power cut lose nothing that was
+    labelled: the same command with --resume goes on.
+    """
+    configure_logging()
+    from distill.labels.engine.catalogue import catalogue_of_folder
+    from distill.labels.engine.job import Job, StoppedError
+    from distill.labels.engine.ray_shards import RayRunner, connected
+    from distill.labels.engine.rounds import run_rounds
+    from distill.labels.engine.shards import run_here
+    from distill.labels.groups import by_name
+    from distill.labels.split import shares_from_text
+
+    if mm_per_px is not None and not mm_per_px > 0:
+        raise ConfigError(f"--mm-per-px {mm_per_px:g} is no scale.", "It must be positive.")
+    models = {"florence": florence, "zero-shot": zero_shot, "detector": detector}
+    resolved = _settings(settings, models, sam)
+    classes = load_taxonomy(taxonomy)
+    catalogue = catalogue_of_folder(pictures, resolved.shard_pictures)
+    shares = shares_from_text(split)
+    people = _reviewed(reviewed, classes)
+    if group:
+        by_name(group)
+    sources = {
+        "pictures": str(pictures), "reviewed": reviewed and str(reviewed), "group": group, "split": shares,
+        "mm_per_px": mm_per_px, "taxonomy": classes.model_dump(mode="json"),
+    }  # fmt: skip
+    keep_job(out, resolved, sources, resume=resume)
+    catalogue.keep(out / "catalogue.jsonl")
+    runner = RayRunner(workers, gpus_per_worker, cpus_per_worker) if ray else run_here
+    job = Job(
+        out, resolved, classes, catalogue, people, runner,
+        device=device.value, mm_per_px=mm_per_px, group=group,
+    )  # fmt: skip
+    try:
+        with connected(ray) if ray else nullcontext():
+            best = run_rounds(job, rounds, shares, links=links)
+    except StoppedError:
+        typer.echo(f"Stopped. Go on with the same command and --resume --out {out}", err=True)
+        raise typer.Exit(INTERRUPTED_EXIT_CODE) from None
+    _print_summary(best)
+
+
+def _settings(file: Path | None, models: dict[str, str | None], sam: str | None) -> EngineSettings:
+    """Resolve the settings: annotators named by flags are asked beside those of the file."""
+    from distill.labels.engine.settings import ENVIRONMENT_PREFIX, EngineSettings
+    from edge.settings import environment_values, resolved, toml_values
+
+    values = toml_values(file)
+    named = [{"kind": kind, "model": model} for kind, model in models.items() if model]
+    flags: dict[str, Any] = {}
+    if named:
+        flags["annotators"] = [*values.get("annotators", ()), *named]
+    elif "annotators" not in values:
+        raise ConfigError(
+            "Nobody is asked.",
+            "Name --florence, --zero-shot or --detector, or a --settings file with annotators.",
+        )
+    if sam:
+        flags["outlines"] = {"model": sam}
+    layers = {
+        str(file): values,
+        f"the environment ({ENVIRONMENT_PREFIX}*)": environment_values(os.environ, ENVIRONMENT_PREFIX),
+        "the command line": flags,
+    }
+    return resolved(EngineSettings, layers)
+
+
+def keep_job(out: Path, settings: EngineSettings, sources: dict[str, Any], *, resume: bool) -> None:
+    """Write job.json, or see that it says the same.
+
+    Raises:
+        ConfigError: if a job stands there and is not to be resumed, or was started otherwise.
+        OutputError: if it cannot be written.
+    """
+    from edge.sinks.files import write_whole
+
+    file = out / "job.json"
+    said = {**sources, "settings": settings.model_dump(mode="json")}
+    text = json.dumps(said, ensure_ascii=False, indent=1).encode() + b"\n"
+    if not file.is_file():
+        if resume:
+            raise ConfigError(f"There is no job in {out}.", "Leave --resume out to start one.")
+        write_whole(file, text)
+        return
+    if not resume:
+        raise ConfigError(
+            f"{out} holds a job already.", "Add --resume to go on with it, or choose another --out."
+        )
+    if file.read_bytes() != text:
+        raise ConfigError(
+            f"The job in {out} was started with other settings or pictures.",
+            f"Use those of {file}, or choose another --out.",
+        )
+
+
+def _reviewed(source: Path | None, classes: Any) -> Any:
+    if source is None:
+        return None
+    from distill.labels.engine.reviewed import ReviewedSet
+    from distill.labels.formats import read_labels
+
+    labels = read_labels(source, classes)
+    for name, problem in labels.problems.items():
+        typer.echo(f"warning: {name}: {problem}", err=True)
+    return ReviewedSet(labels)
+
+
+def _print_summary(folder: Path) -> None:
+    from distill.labels.engine.rounds import read_report
+
+    report = read_report(folder)
+    pictures, queued = report["pictures"], sum(report["queued"].values())
+    counts = [f"{pictures.get(name, 0)} {name.replace('_', ' ')}" for name in PICTURE_COUNTS]
+    typer.echo(f"pictures  {', '.join(counts)}")
+    accepted = sum(report["accepted"].values())
+    typer.echo(f"boxes     {accepted} accepted, {queued} queued, {report['rejected']} let go")
+    quality = report.get("accepted_on_judging_split")
+    if quality:
+        shares = (f"{name} {_shown(quality[name])}" for name in ("precision", "recall"))
+        typer.echo(f"accepted  {', '.join(shares)} on the reviewed {report['judged_on']['split']} split")
+    typer.echo(f"data set  {folder / 'dataset'}")
+    typer.echo(f"report    {folder / 'report.json'}")
+    if queued:
+        typer.echo(f"review    loomsight review {folder / 'dataset'}")
+
+
+def _shown(share: float | None) -> str:
+    return "not known" if share is None else f"{share:.3f}"
+
+
+def with_address(arguments: list[str]) -> list[str]:
+    """Let `--ray` stand without an address: it then means this machine."""
+    completed = []
+    for position, argument in enumerate(arguments):
+        completed.append(argument)
+        following = arguments[position + 1 : position + 2]
+        if argument == "--ray" and (not following or following[0].startswith("-")):
+            completed.append("local")
+    return completed
+
+
+def command() -> None:
+    """Run the command with the arguments of the process."""
+    sys.argv[1:] = with_address(sys.argv[1:])
+    app()
+
+
+def main() -> NoReturn:
+    """Run the command and leave with its exit code."""
+    run_command(command)
+
+
+if __name__ == "__main__":
+    main()

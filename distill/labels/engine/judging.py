@@ -1,0 +1,110 @@
+"""How good annotators, and the set they make, are: against what a person says of the judging split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from distill.evaluate import metrics_of
+from distill.labels.annotations import Region
+from distill.labels.engine.calibrating import ReviewedPicture
+from distill.labels.engine.opinion import Opinion
+from distill.labels.reliability import RIGHT_IOU, judge
+from edge.detections import Detections
+from edge.taxonomy import Taxonomy
+
+
+class Quality(BaseModel):
+    """Count boxes against the truth at an overlap of 0.5, by class.
+
+    Attributes:
+        true_boxes: there were to find.
+        boxes: were accepted.
+        right: of these are right.
+        queued_right: right ones among those that wait for a person.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    true_boxes: int = 0
+    boxes: int = 0
+    right: int = 0
+    queued_right: int = 0
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the accepted boxes that is right; None without any."""
+        return self.right / self.boxes if self.boxes else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the true boxes that was accepted; None without any."""
+        return self.right / self.true_boxes if self.true_boxes else None
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of both; 0 without any."""
+        total = self.boxes + self.true_boxes
+        return 2 * self.right / total if total else 0.0
+
+
+def quality_of(opinion: Opinion, pictures: Iterable[ReviewedPicture]) -> Quality:
+    """Count what would be accepted of these pictures."""
+    true_boxes = boxes = right = queued_right = 0
+    for picture in pictures:
+        result = opinion.of(picture.answers, picture.size_hw_px)
+        _, is_right = judge((*result.accepted, *result.queued), picture.truth)
+        _, accepted_right = judge(result.accepted, picture.truth)
+        true_boxes, boxes = true_boxes + len(picture.truth), boxes + len(result.accepted)
+        right += int(accepted_right.sum())
+        queued_right += int(is_right.sum()) - int(accepted_right.sum())
+    return Quality(true_boxes=true_boxes, boxes=boxes, right=right, queued_right=max(0, queued_right))
+
+
+def mean_average_precision(
+    name: str, opinion: Opinion, pictures: Iterable[ReviewedPicture], taxonomy: Taxonomy
+) -> float:
+    """Return the mAP50 of one annotator by its raw scores."""
+    compared = [
+        (
+            _detections(opinion.named(name, one.answers.get(name, ()), one.size_hw_px), taxonomy),
+            _detections(one.truth, taxonomy),
+        )
+        for one in pictures
+    ]
+    return metrics_of(compared, taxonomy.classes).map50
+
+
+def _detections(regions: Sequence[Region], taxonomy: Taxonomy) -> Detections:
+    return Detections(
+        np.array([region.box_xyxy_px for region in regions], np.float32).reshape(-1, 4),
+        np.array([1.0 if region.score is None else region.score for region in regions], np.float32),
+        np.array([taxonomy.class_id(region.label) for region in regions], np.int64),
+    )
+
+
+class Change(BaseModel):
+    """Say how an accepted set differs from the one before.
+
+    Attributes:
+        kept: boxes that are in both, at an overlap of 0.5.
+        added, removed: boxes that are in one alone.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    kept: int = 0
+    added: int = 0
+    removed: int = 0
+
+    def plus(self, before: Sequence[Region], after: Sequence[Region]) -> Change:
+        """Add the change of one picture."""
+        _, found_again = judge(after, before, RIGHT_IOU)
+        kept = int(found_again.sum())
+        return Change(
+            kept=self.kept + kept,
+            added=self.added + len(after) - kept,
+            removed=self.removed + len(before) - kept,
+        )

@@ -1,0 +1,45 @@
+"""Outlines and tight boxes for what was decided, by a SAM: each box is a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distill.labels.engine.region_lines import region_from, values_of
+from distill.labels.engine.settings import Device, Outlines
+from distill.labels.engine.shards import MakeShard, ShardFolder, lines
+from distill.labels.picture_files import decoded
+
+
+@dataclass(frozen=True, slots=True)
+class Outlining:
+    """Give the regions of decided lines their outlines.
+
+    Attributes:
+        outlines: which SAM.
+        decided: lines of `Deciding`.
+        root: folder of the pictures.
+        device: auto, cpu or cuda.
+    """
+
+    outlines: Outlines
+    decided: ShardFolder
+    root: Path
+    device: Device = "auto"
+
+    def open(self) -> MakeShard:
+        """Load the SAM."""
+        from distill.labels.sam.outliner import open_outliner
+
+        outliner = open_outliner(self.outlines.model, self.outlines.settings, self.device)
+
+        def outlined(record: Mapping[str, Any]) -> Mapping[str, Any]:
+            regions = [region_from(values) for values in record.get("regions", ())]
+            if not regions:
+                return record
+            found = outliner.outline(decoded(self.root / record["image"]), regions)
+            return {**record, "regions": [values_of(region) for region in found]}
+
+        return lambda shard: lines([outlined(record) for record in self.decided.records(shard)])

@@ -1,0 +1,97 @@
+"""Teach annotators on what was accepted and reviewed: the second and later rounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from distill.labels.engine.job import Job, StoppedError
+from distill.labels.engine.settings import AnnotatorKind, AnnotatorSpec
+from distill.run_folder import RunFolder
+from edge.settings import resolved
+
+Teach = Callable[[AnnotatorSpec, Path, Job, RunFolder], AnnotatorSpec]
+
+
+def is_teachable(spec: AnnotatorSpec) -> bool:
+    """Tell whether an annotator can be, and may be, taught."""
+    return spec.teach and spec.kind in TEACHERS
+
+
+def taught(spec: AnnotatorSpec, dataset: Path, job: Job, folder: Path) -> AnnotatorSpec:
+    """Teach an annotator on a data set folder and return it as it then is.
+
+    A run that was interrupted goes on.
+
+    Args:
+        spec: who is taught; its model stays as it is.
+        dataset: folder with reviewed and accepted boxes.
+        job: whose taxonomy and device are used.
+        folder: of the run.
+    Raises:
+        StoppedError: if a signal asked to stop.
+        LoomsightError: whatever teaching raises.
+    """
+    return TEACHERS[spec.kind](spec, dataset, job, RunFolder(folder))
+
+
+def _florence(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -> AnnotatorSpec:
+    from distill.labels.florence.finetune import finetune
+    from distill.labels.florence.loading import load_teacher
+    from distill.labels.florence.progress import TeacherListener
+    from distill.labels.florence.publish import MODEL_FOLDER
+    from distill.labels.florence.settings import FinetuneSettings
+    from distill.labels.formats import read_labels
+    from distill.precision import choose_device
+
+    settings = resolved(FinetuneSettings, {f"the teaching of '{spec.name}'": spec.teaching})
+    label_set = read_labels(dataset, job.taxonomy, format_name="dataset")
+    adapter = Path(spec.adapter) if spec.adapter else None
+    teacher = load_teacher(spec.model, adapter, device=choose_device(job.device))
+    resume = _opened(folder)
+    with TeacherListener(settings.epochs) as listener:
+        is_done = finetune(
+            teacher, label_set, job.taxonomy, settings, folder, listener=listener, resume=resume
+        )
+    if not is_done:
+        raise StoppedError
+    return spec.model_copy(update={"model": str(folder.path / MODEL_FOLDER), "adapter": None})
+
+
+def _detector(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -> AnnotatorSpec:
+    from distill.checkpoint import read_checkpoint
+    from distill.dataset import load_dataset
+    from distill.precision import choose_device
+    from distill.progress import ConsoleListener
+    from distill.recipe import Recipe
+    from distill.train import contract_for, train
+
+    checkpoint = read_checkpoint(Path(spec.model))
+    layers: Mapping[str, Mapping[str, Any]] = {
+        f"the recipe in {spec.model}": checkpoint.recipe,
+        f"the teaching of '{spec.name}'": spec.teaching,
+    }
+    recipe = resolved(Recipe, layers)
+    data = load_dataset(dataset, job.taxonomy.classes)
+    contract = contract_for(recipe, job.taxonomy, data.mm_per_px)
+    resume = _opened(folder)
+    with ConsoleListener(recipe.epochs) as listener:
+        is_done = train(
+            data, contract, recipe, folder, device=choose_device(job.device), listener=listener,
+            resume=resume, start_from=None if resume else Path(spec.model),
+        )  # fmt: skip
+    if not is_done:
+        raise StoppedError
+    return spec.model_copy(update={"model": str(folder.best)})
+
+
+TEACHERS: Final[Mapping[AnnotatorKind, Teach]] = {"florence": _florence, "detector": _detector}
+
+
+def _opened(folder: RunFolder) -> bool:
+    """Make the run's folder; tell whether a run that was interrupted is in it."""
+    if folder.last.is_file():
+        return True
+    folder.open_new()
+    return False

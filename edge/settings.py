@@ -1,0 +1,101 @@
+"""Settings from layers: a TOML file, the environment, flags. Each is checked, so a message can name it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from edge.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def resolved(kind: type[Settings], layers: Mapping[str, Mapping[str, Any]]) -> Settings:
+    """Merge layers into settings; what stands in a later one wins, key by key.
+
+    Args:
+        kind: a model that forbids extra keys.
+        layers: source -> values; the source is what a message calls it. A layer may lack required keys.
+    Raises:
+        ConfigError: naming the source, the key and what is permitted.
+    """
+    merged: dict[str, Any] = {}
+    source_of: dict[str, str] = {}
+    for source, values in layers.items():
+        _checked(kind, values, lambda _, source=source: source, is_whole=False)
+        merged |= values
+        source_of |= dict.fromkeys(values, source)
+    return _checked(kind, merged, lambda key: source_of.get(key, "the settings"), is_whole=True)
+
+
+def toml_values(file: Path | None) -> dict[str, Any]:
+    """Read a TOML file; no file is no values.
+
+    Raises:
+        ConfigError: if it is missing or not TOML.
+    """
+    if file is None:
+        return {}
+    try:
+        values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+        return values
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"Cannot read {file}: {error}.", "Check the path.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}.", "Correct the line it names.") from error
+
+
+def environment_values(environment: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Return the variables with a prefix by the name of their setting; the check refuses unknown ones."""
+    return {
+        name.removeprefix(prefix).lower(): text
+        for name, text in environment.items()
+        if name.startswith(prefix)
+    }
+
+
+def _checked(
+    kind: type[Settings], values: Mapping[str, Any], source_of: Any, *, is_whole: bool
+) -> Settings:
+    try:
+        return kind.model_validate(dict(values))
+    except ValidationError as error:
+        wrong = [one for one in error.errors() if is_whole or one["type"] != "missing"]
+        if not wrong:
+            return kind.model_construct()
+        first = wrong[0]
+        path = first["loc"]
+        source = source_of(str(path[0]) if path else "")
+        key = ".".join(str(part) for part in path) or "the settings"
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(_fields_at(kind, path[:-1]))
+            raise ConfigError(f"{source}: there is no setting '{key}'.", f"Permitted: {known}.") from error
+        if first["type"] == "missing":
+            raise ConfigError(f"{source}: {key} is missing.", "Add it.") from error
+        raise ConfigError(
+            f"{source}: {key} = {first['input']!r} is not permitted.", f"{first['msg']}."
+        ) from error
+
+
+def _fields_at(kind: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    """Return the names of the fields of the model that lies at a path within another."""
+    for part in path:
+        field = kind.model_fields.get(str(part))
+        if field is not None:
+            kind = next(iter(_models_in(field.annotation)), kind)
+    return list(kind.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
