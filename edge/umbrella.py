@@ -23,11 +23,14 @@ COMMANDS: Final[dict[str, Command]] = {
     "labels": Command(
         "distill.labels.cli", "app", "convert, check, count, split and flip labelled pictures"
     ),
+    "pseudo-label": Command(
+        "distill.labels.engine.cli", "command", "label pictures by several annotators, for distill and review"
+    ),
+    "review": Command("distill.labels.review.cli", "app", "decide about pseudo-labels on a local page"),
     "teacher": Command(
         "distill.labels.florence.cli", "app", "fine-tune the labelling teacher, and ask it about pictures"
     ),
     "sam": Command("distill.labels.sam.cli", "app", "teach a SAM the mill's defects, give boxes outlines"),
-    "review": Command("distill.labels.review.cli", "app", "decide about pseudo-labels on a local page"),
     "distill": Command("distill.cli", "app", "train a detector on a data set folder"),
     "export": Command("export.cli", "app", "make a checked bundle of a checkpoint"),
     "edge-run": Command("edge.cli", "run_app", "find defects in what a camera delivers"),

@@ -42,10 +42,10 @@ def test_one_annotator_cannot_agree_with_itself():
 
 
 def test_of_two_classes_for_one_thing_the_surer_stays_and_a_person_decides_about_the_other():
-    other = Region("broken end", (11, 10, 30, 30), score=0.8)
+    other = Region("nep", (11, 10, 30, 30), score=0.8)
     result = opinion().of({"a": [HOLE, other]}, SIZE)
     assert [region.category for region in result.accepted] == ["hole"]
-    assert [(region.category, region.review) for region in result.queued] == [("broken end", "queued")]
+    assert [(region.category, region.review) for region in result.queued] == [("nep", "queued")]
 
 
 def test_final_scores_are_calibrated_again():

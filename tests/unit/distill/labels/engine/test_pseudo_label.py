@@ -1,0 +1,217 @@
+"""The command as a person runs it: simulated annotators, real files, real processes where one is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from distill.dataset import load_dataset
+from distill.labels.engine.cli import app, with_address
+from distill.labels.formats import read_labels
+from edge.errors import ConfigError, DatasetError, LoomsightError
+from tests.unit.distill.labels.engine.cloth import (
+    BENCHMARKS,
+    TAXONOMY,
+    reviewed,
+    settings_text,
+    truth_of,
+    weave,
+)
+
+SHARDS = 10
+
+
+@pytest.fixture
+def mill(tmp_path, monkeypatch):
+    """A folder with new pictures, reviewed ones, and settings with two annotators."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.chdir(tmp_path)
+    seen, new = reviewed(tmp_path), weave(tmp_path / "new", 4 * SHARDS, 2)
+    (tmp_path / "truth.json").write_text(truth_of(seen, new))
+    manners = {"steady": {"miss": 0.1}, "loose": {"miss": 0.3, "invent": 0.4}}
+    (tmp_path / "engine.toml").write_text(settings_text(tmp_path / "truth.json", **manners))
+    return tmp_path
+
+
+def label(*arguments):
+    """Run the command; errors come out as they are."""
+    given = ["new", "--settings", "engine.toml", "--out", "job", *arguments]
+    result = CliRunner().invoke(app, given, catch_exceptions=False, standalone_mode=False)
+    return result
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
+
+
+def test_a_data_set_that_distill_takes_comes_out(mill):
+    output = label("--reviewed", "reviewed").stdout
+    dataset = mill / "job" / "rounds" / "1" / "dataset"
+    assert "40 labelled" in output
+    assert str(Path("job/rounds/1/dataset")) in output
+    assert len(load_dataset(dataset, TAXONOMY.classes).train) == 40 + 12
+    labels = read_labels(dataset, TAXONOMY)
+    assert not labels.problems
+    pseudo = [image for image in labels.images if "pseudo" in image.file_name]
+    regions = [region for image in pseudo for region in image.regions]
+    assert {image.split for image in pseudo} == {"train"}
+    assert all(0 < region.score <= 1 and region.annotator for region in regions)
+    assert any("+" in region.annotator for region in regions)
+    assert any(not image.regions for image in pseudo)
+    report = json.loads((mill / "job/rounds/1/report.json").read_text())
+    quality = report["accepted_on_judging_split"]
+    assert quality["precision"] > 0.7
+    assert set(report["map50"]) == {"steady", "loose"}
+
+
+def test_people_keep_what_they_said(mill):
+    label("--reviewed", "reviewed")
+    labels = read_labels(mill / "job" / "rounds" / "1" / "dataset", TAXONOMY)
+    before = read_labels(mill / "reviewed", TAXONOMY)
+    kept = [image for image in labels.images if "pseudo" not in image.file_name]
+    assert [image.regions for image in kept] == [image.regions for image in before.images]
+
+
+def test_without_a_reviewed_set_groups_share_the_pictures_out(mill):
+    label("--group", r"^(?P<group>roll\d+) ", "--split", "train=0.5,val=0.5")
+    labels = read_labels(mill / "job" / "rounds" / "1" / "dataset", TAXONOMY)
+    splits = {}
+    for image in labels.images:
+        splits.setdefault(image.group, set()).add(image.split)
+    assert len(labels.images) == 40
+    assert all(len(one) == 1 for one in splits.values())
+    assert set.union(*splits.values()) == {"train", "val"}
+
+
+def test_pictures_that_people_have_reviewed_do_not_come_back(mill):
+    seen = sorted((mill / "seen").iterdir())[0]
+    (mill / "new" / "again.png").write_bytes(seen.read_bytes())
+    label("--reviewed", "reviewed")
+    report = json.loads((mill / "job/rounds/1/report.json").read_text())
+    assert report["pictures"]["kept_back"] == 1
+
+
+def test_a_corrupt_picture_is_counted_and_the_rest_goes_on(mill):
+    (mill / "new" / "坏 (2).png").write_bytes(b"\x89PNG no")
+    assert "1 unreadable" in label("--reviewed", "reviewed").stdout
+
+
+def test_a_finished_job_is_not_done_again(mill):
+    label("--reviewed", "reviewed")
+    before = files_of(mill / "job")
+    (mill / "truth.json").unlink()  # whoever asked an annotator would now fail
+    label("--reviewed", "reviewed", "--resume")
+    assert files_of(mill / "job") == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        (["--resume"], ConfigError, "no job"),
+        (["--rounds", "2"], ConfigError, "reviewed set"),
+        (["--group", "("], ConfigError, "regular expression"),
+        (["--mm-per-px", "-1"], ConfigError, "scale"),
+        (["--reviewed", "nowhere"], DatasetError, "nowhere"),
+        (["--rounds", "2", "--reviewed", "reviewed"], ConfigError, "can be taught"),
+        (["--split", "train=2"], ConfigError, "--split"),
+    ],
+)
+def test_a_wrong_call_is_one_line(mill, arguments, kind, message):
+    with pytest.raises(kind, match=message):
+        label(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "Nobody is asked"),
+        ("annotators = []", "annotators"),
+        ("colour = 1\n[[annotators]]\nkind='python'\nmodel='m:f'", "colour"),
+        ("[[annotators]]\nkind='python'\nmodel='m:f'\nnme='x'", "annotators.0.nme"),
+        ("[[annotators]]\nkind='python'\nmodel='nowhere:f'", "no code"),
+        ("[[annotators]]\nkind='python'\nmodel='json:f'", "no code"),
+        ("[[annotators]]\nkind='python'\nname='../x'\nmodel='json:f'", "make a name"),
+        ("[[annotators]]\nkind='python'\nmodel='m:f'\n[[annotators]]\nkind='python'\nmodel='m:g'", "named"),
+        ("[[annotators]]\nkind='detector'\nmodel='nowhere.pt'", "nowhere.pt"),
+        ("annotators = 3 4", "TOML"),
+    ],
+)
+def test_wrong_settings_are_one_line(mill, text, message):
+    (mill / "engine.toml").write_text(text)
+    with pytest.raises(LoomsightError, match=message):
+        label()
+
+
+def test_a_job_is_not_mixed_with_another(mill):
+    label()
+    with pytest.raises(ConfigError, match="--resume"):
+        label()
+    with pytest.raises(ConfigError, match="other settings"):
+        label("--resume", "--reviewed", "reviewed")
+
+
+def test_a_reviewed_set_needs_pictures_that_calibrate(mill):
+    weave(mill / "flat", 4, 9)
+    from dataclasses import replace
+
+    from distill.labels import yolo
+
+    cloth = weave(mill / "train", 4, 8)
+    yolo.write(replace(cloth, images=tuple(replace(i, split="train") for i in cloth.images)), mill / "only")
+    with pytest.raises(DatasetError, match="no split 'val'"):
+        label("--reviewed", "only")
+
+
+def test_ray_may_stand_alone():
+    assert with_address(["a", "--ray", "--out", "b"]) == ["a", "--ray", "local", "--out", "b"]
+    assert with_address(["--ray"]) == ["--ray", "local"]
+    assert with_address(["--ray", "auto"]) == ["--ray", "auto"]
+
+
+def start(mill: Path, out: str, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "distill.labels.engine.cli", "new", "--settings", "engine.toml"]
+    environment = {**os.environ, "PYTHONPATH": f"{BENCHMARKS}:{Path(__file__).parents[5]}"}
+    return subprocess.Popen(
+        [*command, "--reviewed", "reviewed", "--out", out, *arguments],
+        cwd=mill,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition, process, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
+def test_a_stopped_job_goes_on_to_the_same_end(mill, number):
+    slow = (mill / "engine.toml").read_text().replace("settings = {", "settings = {pause_s = 0.02, ")
+    (mill / "engine.toml").write_text(slow)
+    with start(mill, "job") as process:
+        wait_for(lambda: len(list((mill / "job").glob("answers/loose-*/pictures/*.jsonl"))) >= 3, process)
+        process.send_signal(number)
+        code = process.wait()
+    assert code == (-signal.SIGKILL if number == signal.SIGKILL else 130)
+    made = files_of(mill / "job")
+    label("--reviewed", "reviewed", "--resume")
+    after = files_of(mill / "job")
+    assert {name: after[name] for name in made if "/." not in name} == {
+        name: data for name, data in made.items() if "/." not in name
+    }
+    given = ["new", "--settings", "engine.toml", "--reviewed", "reviewed", "--out", "undisturbed"]
+    CliRunner().invoke(app, given, catch_exceptions=False, standalone_mode=False)
+    assert after == files_of(mill / "undisturbed")
