@@ -1,4 +1,4 @@
-"""A little cloth on disk: pictures with one defect or none, the truth about them, and people who reviewed some."""
+"""A little cloth on disk: pictures with one defect or none, their truth, and people who reviewed some."""
 
 from __future__ import annotations
 

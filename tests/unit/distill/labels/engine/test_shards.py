@@ -82,7 +82,7 @@ def test_a_shard_that_cannot_be_read_is_named(tmp_path, content):
     folder = ShardFolder(tmp_path, 1)
     if content:
         folder.file(0).write_text(content)
-    with pytest.raises(OutputError, match="000000.jsonl"):
+    with pytest.raises(OutputError, match=r"000000\.jsonl"):
         folder.records(0)
 
 
