@@ -29,7 +29,8 @@ def bound_socket(host: str, port: int) -> socket.socket:
         ConfigError: if it is taken, or not ours to bind.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family)
+    # asyncio sends small answers at once (TCP_NODELAY) only where the protocol is named: 40 ms a request.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
