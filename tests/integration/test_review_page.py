@@ -102,6 +102,7 @@ class Page:
 
     def __init__(self, browser, address):
         self.tab = browser.new_page(viewport={"width": 1280, "height": 800})
+        self.tab.set_default_timeout(START_S * 1000)  # a busy machine must not fail a test
         self.errors, self.hosts = [], set()
         self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
         self.tab.on("request", lambda request: self.hosts.add(urlsplit(request.url).hostname))
