@@ -14,11 +14,16 @@ from pydantic import BaseModel
 
 import distill.cli
 import distill.labels.cli
+import distill.labels.florence.cli
 import distill.labels.review.cli
 import distill.labels.sam.cli
 import edge.cli
 import export.cli
+from distill.labels.detector_annotator import DetectorSettings
+from distill.labels.florence.settings import AnnotationSettings, FinetuneSettings, LoraSettings
+from distill.labels.sam.settings import OutlineSettings, SamFinetuneSettings
 from distill.labels.sharing import SharingOptions
+from distill.labels.zero_shot.settings import ZeroShotSettings
 from distill.recipe import Augmentation, Recipe
 from edge import errors
 from edge.bundle import BundleManifest
@@ -44,6 +49,7 @@ APPS = {
     "labels": distill.labels.cli.app,
     "review": distill.labels.review.cli.app,
     "sam": distill.labels.sam.cli.app,
+    "teacher": distill.labels.florence.cli.app,
     "distill": distill.cli.app,
     "export": export.cli.app,
     "edge-run": edge.cli.run_app,
@@ -55,6 +61,7 @@ TOML_OF_PAGE = {
     "distill.md": Recipe,
     "preprocessing.md": Recipe,
     "taxonomy.md": Taxonomy,
+    "teacher.md": FinetuneSettings,
 }
 
 
@@ -216,6 +223,41 @@ def table_of_section(page, begin, end):
     part = text_of(page).split(begin)[1].split(end)[0]
     pattern = re.compile(r"^\| `([a-z_0-9]+)` \| ([^|]+?) \|", re.MULTILINE)
     return dict(pattern.findall(part))
+
+
+@pytest.mark.parametrize(
+    ("model", "begin", "end"),
+    [
+        (FinetuneSettings, "## Settings", "Key in `[lora]`"),
+        (LoraSettings, "Key in `[lora]`", "These defaults"),
+        (AnnotationSettings, "`--beams` in `ask`, too", "## ask"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_every_setting_of_the_teacher(model, begin, end):
+    table = table_of_section(DOCS / "teacher.md", begin, end)
+    assert set(table) == set(model.model_fields)
+    for key, field in model.model_fields.items():
+        words = isinstance(field.default, tuple)
+        default = ", ".join(field.default) if words else shown(field.default)
+        assert default is None or table[key] == default, key
+
+
+@pytest.mark.parametrize(
+    ("page", "model", "begin", "end"),
+    [
+        ("annotators.md", ZeroShotSettings, "## Open-vocabulary", "## Detector"),
+        ("annotators.md", DetectorSettings, "## Detector", "## When"),
+        ("sam.md", OutlineSettings, "## refine", "## finetune"),
+        ("sam.md", SamFinetuneSettings, "### Settings of finetune", "## When"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_every_setting_of_an_annotator(page, model, begin, end):
+    table = table_of_section(DOCS / page, begin, end)
+    assert set(table) == set(model.model_fields)
+    for key, field in model.model_fields.items():
+        assert table[key] == shown(field.default), key
 
 
 def test_every_setting_of_a_data_set():

@@ -74,6 +74,11 @@ def prepare_run(
             f"The labels in {label_set.root} give no lesson for {', '.join(settings.tasks)}.",
             "Choose tasks that these labels suffice for: outlines are needed for segmentation.",
         )
+    if not any(image.regions for image in train):
+        raise DatasetError(
+            f"The pictures in the split 'train' of {label_set.root} show no defect.",
+            "A teacher needs defects that somebody has marked; see `loomsight labels stats`.",
+        )
     weights = learning(taught.model)
     return FinetuneRun(
         settings=settings,
