@@ -1,7 +1,7 @@
 """The names of a region: the one place where words of people, files and annotators meet the taxonomy.
 
-The rule is DetCLIPv3's (Yao et al., CVPR 2024): a name is ``phrase | category | parent``, and a match of the
-phrase or of the category gives the whole triple. A word that is a class and a category, such as
+The rule is DetCLIPv3's (Yao et al., CVPR 2024): a name is ``phrase | category | parent``, and a match of
+the phrase or the category gives the whole triple. A word that is a class and a category, such as
 ``wrinkle``, is the class where it stands as the label. Capitals, spaces and a full stop do not matter.
 """
 
