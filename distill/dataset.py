@@ -3,6 +3,7 @@
 data.yaml            path, train, val, (test), names
 images/<split>/*.png
 labels/<split>/*.txt one line per box: class, then centre x, centre y, width, height as shares
+annotations/*.json   optional; COCO with the weight of each box
 simulation.json      optional; the simulator's options, among them mm_per_px
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 import yaml  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from distill.box_weights import BoxWeights
 from edge.cameras.folder import PICTURE_SUFFIXES, picture_files, read_picture
 from edge.errors import DatasetError, ImageError
 from edge.image import Image
@@ -33,11 +35,13 @@ class LabelledPicture:
     Attributes:
         boxes_share: (N, 4) float64: x1, y1, x2, y2 as shares of width and height.
         class_ids: (N,) int64, ids of the taxonomy.
+        weights: (N,) float32 in [0, 1], how much each box is trusted; None for 1 throughout.
     """
 
     path: Path
     boxes_share: NDArray[np.float64]
     class_ids: NDArray[np.int64]
+    weights: NDArray[np.float32] | None = None
 
     def boxes_xyxy_px(self, image: Image) -> NDArray[np.float32]:
         """Return the boxes in pixels of the decoded picture, (N, 4) float32."""
@@ -78,7 +82,7 @@ def load_dataset(folder: Path, class_names: tuple[str, ...]) -> Dataset:
             )
     return Dataset(
         folder=folder,
-        train=_read_split(root / description["train"], class_ids),
+        train=_weighted(_read_split(root / description["train"], class_ids), BoxWeights(folder, "train")),
         val=_read_split(root / description["val"], class_ids),
         mm_per_px=_scale_of_simulation(folder),
     )
@@ -145,6 +149,12 @@ def _read_split(images: Path, class_ids: Mapping[int, int]) -> tuple[LabelledPic
             f"{images} holds no pictures.", f"It needs {', '.join(sorted(PICTURE_SUFFIXES))} files."
         )
     return tuple(_read_labels(file, label_file(file), class_ids) for file in files)
+
+
+def _weighted(pictures: tuple[LabelledPicture, ...], weights: BoxWeights) -> tuple[LabelledPicture, ...]:
+    return tuple(
+        replace(picture, weights=weights.of(picture.path, picture.boxes_share)) for picture in pictures
+    )
 
 
 def _read_labels(image: Path, file: Path, class_ids: Mapping[int, int]) -> LabelledPicture:

@@ -44,14 +44,25 @@ def visible_truth(
     Returns:
         Boxes in input pixels, clipped to the view, and their classes; those with enough inside.
     """
+    inside, kept = visible_boxes(boxes_xyxy_px, view)
+    return inside[kept], class_ids[kept]
+
+
+def visible_boxes(boxes_xyxy_px: Boxes, view: View) -> tuple[Boxes, NDArray[np.bool_]]:
+    """Clip boxes to a view.
+
+    Args:
+        boxes_xyxy_px: (N, 4), frame pixels.
+    Returns:
+        (N, 4) in input pixels, and (N,) which of them have enough inside.
+    """
     inside = input_from_frame(boxes_xyxy_px, view)
     whole = boxes_xyxy_px * np.float32(view.scale)
     sides = inside[:, 2:] - inside[:, :2]
     whole_sides = whole[:, 2:] - whole[:, :2]
     enough_area = box_areas(inside) >= LEAST_VISIBLE_SHARE * box_areas(whole)
     enough_sides = (sides >= np.minimum(0.5 * whole_sides, LEAST_VISIBLE_PX)).all(axis=1)
-    kept = (enough_area | enough_sides) & (sides >= 1).all(axis=1)
-    return inside[kept], class_ids[kept]
+    return inside, (enough_area | enough_sides) & (sides >= 1).all(axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +129,8 @@ class TilePlan:
         return [int(index) for index in (order if len(order) else rng.permutation(empty))]
 
 
-Sample = tuple[NDArray[np.float32], Boxes, NDArray[np.int64]]
-"""(channels, H, W) float32 as the network sees it, boxes in input pixels, class ids."""
+Sample = tuple[NDArray[np.float32], Boxes, NDArray[np.int64], NDArray[np.float32]]
+"""(channels, H, W) float32 as the network sees it, boxes in input pixels, class ids, weights."""
 
 
 class TrainingTiles(TorchDataset[Sample]):
@@ -153,25 +164,28 @@ class TrainingTiles(TorchDataset[Sample]):
         image = self._plan.image(tile.picture)
         truth = self._plan.pictures[tile.picture]
         view = moved_view(tile.view, self._plan.frame_hw_px[tile.picture], self._augmentation, rng)
-        boxes, class_ids = visible_truth(truth.boxes_xyxy_px(image), truth.class_ids, view)
+        inside, kept = visible_boxes(truth.boxes_xyxy_px(image), view)
+        weights = np.ones(len(kept), np.float32) if truth.weights is None else truth.weights
         cut = cut_view(image, view, self._input_hw_px)
-        cut, boxes = flipped(cut, boxes, self._augmentation, rng)
+        cut, boxes = flipped(cut, inside[kept], self._augmentation, rng)
         cut = relit(cut, self._augmentation, rng)
         whole = View(0, 0, self._input_hw_px[1], self._input_hw_px[0])
-        return self._preprocessor.batch(cut, [whole])[0].copy(), boxes, class_ids
+        picture = self._preprocessor.batch(cut, [whole])[0].copy()
+        return picture, boxes, truth.class_ids[kept], weights[kept]
 
 
 def collate(samples: Sequence[Sample]) -> tuple[Tensor, dict[str, Tensor]]:
     """Join samples to a batch in the form the loss wants (see `DetectionTask.loss_parts`)."""
-    images = torch.from_numpy(np.stack([image for image, _, _ in samples]))
+    images = torch.from_numpy(np.stack([image for image, *_ in samples]))
     height, width = images.shape[2:]
-    boxes = np.concatenate([boxes for _, boxes, _ in samples]) / (width, height, width, height)
+    boxes = np.concatenate([boxes for _, boxes, *_ in samples]) / (width, height, width, height)
     centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-    counts = [len(boxes) for _, boxes, _ in samples]
+    counts = [len(boxes) for _, boxes, *_ in samples]
     targets = {
         "batch_idx": np.repeat(np.arange(len(samples)), counts),
-        "cls": np.concatenate([class_ids for _, _, class_ids in samples])[:, None],
+        "cls": np.concatenate([class_ids for _, _, class_ids, _ in samples])[:, None],
         "bboxes": np.concatenate([centres, sides], axis=1),
+        "weights": np.concatenate([weights for *_, weights in samples]),
     }
     return images, {name: torch.from_numpy(value).float() for name, value in targets.items()}
 

@@ -188,6 +188,8 @@ def _dataset_digest(pictures: tuple[LabelledPicture, ...]) -> str:
     digest = hashlib.sha256()
     for picture in pictures:
         rows = [picture.boxes_share.round(6).tolist(), picture.class_ids.tolist()]
+        if picture.weights is not None and (picture.weights != 1).any():
+            rows.append(picture.weights.round(6).tolist())
         digest.update(f"{picture.path.parent.name}/{picture.path.name} {json.dumps(rows)}\n".encode())
     return digest.hexdigest()
 

@@ -24,7 +24,9 @@ COMMANDS: Final[dict[str, Command]] = {
         "distill.labels.cli", "app", "convert, check, count, split and flip labelled pictures"
     ),
     "pseudo-label": Command(
-        "distill.labels.engine.cli", "command", "label pictures by several annotators, for distill and review"
+        "distill.labels.engine.cli",
+        "command",
+        "label pictures by several annotators, for distill and review",
     ),
     "review": Command("distill.labels.review.cli", "app", "decide about pseudo-labels on a local page"),
     "teacher": Command(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from copy import deepcopy
 from types import SimpleNamespace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from distill.detector.structure import DetectorStructure
+from distill.detector.weighted_loss import WeightedDetectionLoss
 from distill.precision import Precision
-from distill.ultralytics_door import Detect, DetectionLoss, DetectionModel
+from distill.ultralytics_door import Detect, DetectionModel
 
 LOSS_GAINS = {"box": 7.5, "cls": 0.5, "dfl": 1.5}
 """Weights of the loss parts: ultralytics' defaults (cfg/default.yaml of 8.4)."""
@@ -64,7 +64,7 @@ class DetectionTask:
     def __init__(self, module: nn.Module, precision: Precision) -> None:
         self._module = module
         self._precision = precision
-        self._loss: Any = DetectionLoss(module)
+        self._loss = WeightedDetectionLoss(module)
 
     def loss_parts(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
         """Compute the loss parts of a batch, each a scalar already weighted.
@@ -72,14 +72,13 @@ class DetectionTask:
         Args:
             images: (B, channels, H, W) float32.
             targets: `batch_idx` (N,), `cls` (N, 1) and `bboxes` (N, 4) centre x, centre y, width, height
-                as shares of the input, all float32.
+                as shares of the input, and `weights` (N,) in [0, 1], all float32.
         """
         with self._precision.autocast():
             predictions = self._module(images)
         for name in ("boxes", "scores"):  # assignment and loss are computed in float32
             predictions[name] = predictions[name].float()
-        weighted_by_batch, _ = self._loss(predictions, targets)
-        parts = weighted_by_batch / len(images)
+        parts = self._loss(predictions, targets) / len(images)
         return dict(zip(("box", "class", "dfl"), parts, strict=True))
 
 

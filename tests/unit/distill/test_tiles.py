@@ -116,8 +116,10 @@ def test_collate_numbers_boxes_by_image():
     image = np.zeros((1, 64, 64), np.float32)
     box = np.array([[0, 0, 32, 64]], np.float32)
     none = np.zeros((0, 4), np.float32)
-    images, targets = collate([(image, none, np.zeros(0, np.int64)), (image, box, np.array([2]))])
+    nothing = (image, none, np.zeros(0, np.int64), np.zeros(0, np.float32))
+    images, targets = collate([nothing, (image, box, np.array([2]), np.array([0.75], np.float32))])
     assert images.shape == (2, 1, 64, 64)
     assert targets["batch_idx"].tolist() == [1]
     assert targets["cls"].tolist() == [[2]]
     assert targets["bboxes"].tolist() == [[0.25, 0.5, 0.5, 1.0]]
+    assert targets["weights"].tolist() == [0.75]
