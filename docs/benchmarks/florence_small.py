@@ -139,7 +139,8 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     run_folder.open_new()
     label_set = LabelSet(folder, taxonomy.classes, (*sets["train"], *sets["val"]))
     started = time.monotonic()
-    finetune(teacher, label_set, taxonomy, settings, run_folder, listener=Report())
+    if not finetune(teacher, label_set, taxonomy, settings, run_folder, listener=Report()):
+        raise SystemExit("stopped")
     minutes = (time.monotonic() - started) / 60
     taught = load_teacher(str(run_folder.path / MODEL_FOLDER))
     rows = run_folder.read_history()
