@@ -1,4 +1,4 @@
-"""How much each box of a data set is to be trusted, from the COCO file that pseudo-labelling writes."""
+"""What pseudo-labelling tells a trainer: how far to trust each box, and which pictures to wait for."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ class BoxWeights:
         kept = coco.read(file) if file.is_file() else None
         self._images: Mapping[Path, AnnotatedImage] = {} if kept is None else _by_picture(kept)
 
+    def is_waiting(self, picture: Path) -> bool:
+        """Tell whether a box of a picture waits for a person."""
+        image = self._images.get(picture.resolve())
+        return image is not None and any(region.review == "queued" for region in image.regions)
+
     def of(self, picture: Path, boxes_share: Floats) -> NDArray[np.float32]:
         """Return the weights of a picture's boxes, 1 for boxes that nothing is known of.
 
@@ -59,5 +64,5 @@ def _by_picture(kept: LabelSet) -> dict[Path, AnnotatedImage]:
     return {
         (kept.root / image.file_name).resolve(): image
         for image in kept.images
-        if any(region.weight != 1 for region in image.regions)
+        if any(region.weight != 1 or region.review == "queued" for region in image.regions)
     }

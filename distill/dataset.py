@@ -10,6 +10,7 @@ simulation.json      optional; the simulator's options, among them mm_per_px
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from distill.box_weights import BoxWeights
 from edge.cameras.folder import PICTURE_SUFFIXES, picture_files, read_picture
 from edge.errors import DatasetError, ImageError
 from edge.image import Image
+
+logger = logging.getLogger(__name__)
 
 EDGE_TOLERANCE = 1e-4
 """How far a share may lie outside 0..1 from rounding alone; it is then clipped."""
@@ -152,8 +155,18 @@ def _read_split(images: Path, class_ids: Mapping[int, int]) -> tuple[LabelledPic
 
 
 def _weighted(pictures: tuple[LabelledPicture, ...], weights: BoxWeights) -> tuple[LabelledPicture, ...]:
+    """Give boxes their weights, and leave out pictures with a box that waits for a person.
+
+    Trained on without it, such a picture would teach that there is no defect.
+    """
+    ready = [picture for picture in pictures if not weights.is_waiting(picture.path)]
+    if len(ready) < len(pictures):
+        waiting = len(pictures) - len(ready)
+        logger.info("%d of %d training pictures wait for `loomsight review`", waiting, len(pictures))
+    if not ready:
+        raise DatasetError("Every training picture waits for review.", "Run `loomsight review`.")
     return tuple(
-        replace(picture, weights=weights.of(picture.path, picture.boxes_share)) for picture in pictures
+        replace(picture, weights=weights.of(picture.path, picture.boxes_share)) for picture in ready
     )
 
 

@@ -21,6 +21,11 @@ EXTRAS: Final = {
     "workbench": (
         "torch", "torchvision", "ultralytics", "torch_pruning", "transformers", "peft", "onnx", "onnxslim",
         "yaml",
+        "ensemble_boxes",
+        "gradio",
+        "matplotlib",
+        "ray",
+        "scipy",
     ),
     "tensorrt": ("tensorrt", "pycuda"),
     "rtx": ("tensorrt_rtx",),
@@ -30,6 +35,7 @@ EXTRAS: Final = {
 DISTRIBUTIONS: Final = {
     "cv2": "opencv-python",
     "PIL": "pillow",
+    "ensemble_boxes": "ensemble-boxes",
     "tensorrt_rtx": "tensorrt-rtx",
     "torch_pruning": "torch-pruning",
     "typing_extensions": "typing-extensions",

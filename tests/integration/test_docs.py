@@ -14,12 +14,14 @@ from pydantic import BaseModel
 
 import distill.cli
 import distill.labels.cli
+import distill.labels.engine.cli
 import distill.labels.florence.cli
 import distill.labels.review.cli
 import distill.labels.sam.cli
 import edge.cli
 import export.cli
 from distill.labels.detector_annotator import DetectorSettings
+from distill.labels.engine.settings import EngineSettings
 from distill.labels.florence.settings import AnnotationSettings, FinetuneSettings, LoraSettings
 from distill.labels.sam.settings import OutlineSettings, SamFinetuneSettings
 from distill.labels.sharing import SharingOptions
@@ -47,6 +49,7 @@ LARGEST_PICTURE_BYTES = 500_000
 APPS = {
     "simulate": edge.cli.simulate_app,
     "labels": distill.labels.cli.app,
+    "pseudo-label": distill.labels.engine.cli.app,
     "review": distill.labels.review.cli.app,
     "sam": distill.labels.sam.cli.app,
     "teacher": distill.labels.florence.cli.app,
@@ -62,6 +65,7 @@ TOML_OF_PAGE = {
     "preprocessing.md": Recipe,
     "taxonomy.md": Taxonomy,
     "teacher.md": FinetuneSettings,
+    "pseudo-label.md": EngineSettings,
 }
 
 

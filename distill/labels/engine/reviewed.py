@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from distill.labels.annotations import AnnotatedImage, LabelSet, Region
+from distill.labels.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet, Region
 from distill.labels.engine.calibrating import ReviewedPicture
 from distill.labels.engine.catalogue import Catalogue, catalogue_of
 from distill.labels.engine.deciding import KeptBack
@@ -76,7 +76,7 @@ class ReviewedSet:
 
 def true_regions(regions: Sequence[Region]) -> tuple[Region, ...]:
     """Return the regions that are there: not those that a person rejected or has yet to judge."""
-    return tuple(region for region in regions if region.review not in ("rejected", "queued"))
+    return tuple(region for region in regions if region.review not in NOT_TRAINED_ON)
 
 
 def _by_picture(folder: ShardFolder) -> dict[str, tuple[Region, ...]]:

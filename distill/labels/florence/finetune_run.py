@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.labels.annotations import AnnotatedImage, LabelSet
+from distill.labels.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet
 from distill.labels.florence.adapter import add_adapter
 from distill.labels.florence.divergence import DivergenceWatch
 from distill.labels.florence.freezing import freeze, learning
@@ -176,7 +176,12 @@ def load_weights(run: FinetuneRun, saved: dict[str, Tensor]) -> None:
 
 
 def _split(label_set: LabelSet, name: str) -> tuple[AnnotatedImage, ...]:
-    images = tuple(image for image in label_set.images if image.split == name)
+    """Return the pictures of a split with what is true of them; what waits for a person is no lesson."""
+    images = tuple(
+        replace(image, regions=tuple(r for r in image.regions if r.review not in NOT_TRAINED_ON))
+        for image in label_set.images
+        if image.split == name and all(region.review != "queued" for region in image.regions)
+    )
     if not images:
         raise DatasetError(
             f"The set in {label_set.root} has no pictures in the split '{name}'.",

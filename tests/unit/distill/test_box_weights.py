@@ -26,8 +26,10 @@ QUEUED = Region("wrinkle", (5, 40, 30, 60), score=0.2, review="queued", weight=0
 def folder(tmp_path):
     write_picture(tmp_path / "in" / "a.png", (64, 64))
     write_picture(tmp_path / "in" / "b.png", (64, 64), seed=1)
+    write_picture(tmp_path / "in" / "c.png", (64, 64), seed=2)
     images = (
-        AnnotatedImage("a.png", (64, 64), (UNSURE, QUEUED, SURE), split="train"),
+        AnnotatedImage("a.png", (64, 64), (UNSURE, SURE), split="train"),
+        AnnotatedImage("c.png", (64, 64), (SURE, QUEUED), split="train"),
         AnnotatedImage("b.png", (64, 64), (UNSURE,), split="val"),
     )
     yolo.write(LabelSet(tmp_path / "in", CLASSES, images), tmp_path / "set")
@@ -53,7 +55,8 @@ def test_a_box_that_was_moved_by_hand_is_trusted(folder):
 
 def test_without_a_coco_file_all_boxes_are_trusted(folder):
     (folder / "annotations" / "train.json").unlink()
-    assert load_dataset(folder, CLASSES).train[0].weights.tolist() == [1.0, 1.0]
+    pictures = load_dataset(folder, CLASSES).train
+    assert [picture.weights.tolist() for picture in pictures] == [[1.0, 1.0], [1.0]]
 
 
 def test_a_damaged_coco_file_is_named(folder):
@@ -105,4 +108,16 @@ def test_weights_lie_where_the_boxes_of_an_image_lie():
 
 def test_a_data_set_with_weights_is_json_all_through(folder):
     kept = json.loads((folder / "annotations" / "train.json").read_text())
-    assert [row["weight"] for row in kept["annotations"]] == [0.4, 0.2, 1.0]
+    assert [row["weight"] for row in kept["annotations"]] == [0.4, 1.0, 1.0, 0.2]
+
+
+def test_a_picture_that_waits_for_a_person_is_not_trained_on(folder, caplog):
+    with caplog.at_level("INFO"):
+        assert [picture.path.name for picture in load_dataset(folder, CLASSES).train] == ["a.png"]
+    assert "1 of 2 training pictures wait" in caplog.text
+
+
+def test_a_set_that_waits_as_a_whole_is_refused(folder):
+    (folder / "images" / "train" / "a.png").unlink()
+    with pytest.raises(DatasetError, match="waits for review"):
+        load_dataset(folder, CLASSES)

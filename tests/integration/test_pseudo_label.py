@@ -1,0 +1,103 @@
+"""Pseudo-labels with all real annotators at once, two rounds, and on Ray."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+from distill.labels import yolo
+from distill.labels.engine.cli import app
+from distill.labels.florence.small_model import write_small_model
+from distill.labels.formats import read_labels
+from distill.labels.sam.small_model import write_small_sam
+from tests.unit.distill.labels.engine.cloth import (
+    BENCHMARKS,
+    TAXONOMY,
+    reviewed,
+    settings_text,
+    truth_of,
+    weave,
+)
+from tests.unit.distill.tiny import write_untrained
+
+ALL = """
+shard_pictures = 4
+worth_a_look = 0.0
+[[annotators]]
+kind = "florence"
+model = "teacher"
+settings = {max_new_tokens = 12}
+teach = false
+[[annotators]]
+kind = "detector"
+model = "weak.pt"
+teaching = {scale = "p", input_size_hw_px = [64, 64], overlap_px = 8, epochs = 1, batch = 8, cache_mb = 16}
+[[annotators]]
+kind = "python"
+name = "steady"
+model = "simulated_annotators:annotator"
+settings = {truth = "truth.json"}
+[outlines]
+model = "sam"
+"""
+
+
+@pytest.fixture
+def mill(tmp_path, monkeypatch):
+    """A folder with new and reviewed pictures, and simulated annotators that can be imported."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setenv("PYTHONPATH", f"{BENCHMARKS}:{BENCHMARKS.parents[1]}")
+    monkeypatch.chdir(tmp_path)
+    seen, new = reviewed(tmp_path, count=40), weave(tmp_path / "new", 8, 2)
+    (tmp_path / "truth.json").write_text(truth_of(seen, new))
+    return tmp_path
+
+
+def label(*arguments):
+    """Run the command; errors come out as they are."""
+    given = ["new", "--reviewed", "reviewed", "--settings", "engine.toml", *arguments]
+    return CliRunner().invoke(app, given, catch_exceptions=False, standalone_mode=False)
+
+
+@pytest.mark.slow
+def test_teacher_detector_and_outlines_in_two_rounds(mill):
+    write_small_model(mill / "teacher", taxonomy=TAXONOMY)
+    write_untrained(mill / "weak.pt")
+    write_small_sam(mill / "sam")
+    (mill / "engine.toml").write_text(ALL)
+    output = label("--out", "job", "--rounds", "2", "--device", "cpu").stdout
+    assert "8 labelled" in output
+    report = json.loads((mill / "job/rounds/2/report.json").read_text())
+    lesson = report["taught"]["detector"]
+    assert lesson["is_better"] == (lesson["map50_after"] > lesson["map50_before"])
+    assert set(report["taught"]) == {"detector"}
+    asked = {folder.name.rsplit("-", 1)[0] for folder in (mill / "job" / "answers").iterdir()}
+    assert asked == {"florence", "detector", "steady"}
+    assert list((mill / "job/rounds/1/outlined").glob("*.jsonl"))
+    labels = read_labels(mill / "job/rounds/1/dataset", TAXONOMY)
+    assert sum(image.file_name.startswith("images/train/pseudo") for image in labels.images) == 8
+
+
+@pytest.mark.slow
+def test_ray_makes_the_same_as_one_process(mill):
+    (mill / "engine.toml").write_text(settings_text(mill / "truth.json", steady={}, loose={"miss": 0.4}))
+    label("--out", "here")
+    label("--out", "there", "--ray", "local", "--workers", "2")
+    for name in ("answers", "rounds"):
+        ours, theirs = (
+            {f.relative_to(root): f.read_bytes() for f in sorted(root.rglob("*")) if f.is_file()}
+            for root in (mill / "here" / name, mill / "there" / name)
+        )
+        assert ours == theirs
+
+
+def test_what_the_engine_writes_is_read_by_every_labelling_command(mill):
+    (mill / "engine.toml").write_text(settings_text(mill / "truth.json", steady={"miss": 0.5}))
+    label("--out", "job")
+    labels = read_labels(mill / "job/rounds/1/dataset", TAXONOMY)
+    yolo.write(replace(labels, problems={}), mill / "again")
+    again = read_labels(mill / "again", TAXONOMY)
+    assert [image.regions for image in again.images] == [image.regions for image in labels.images]
