@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from distill.detector.structure import Scale
 from edge.contract import Clahe, Enhancement
 from edge.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from edge.settings import environment_values, resolved, toml_values
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_DISTILL_"
 """LOOMSIGHT_DISTILL_EPOCHS=3 sets `epochs`; only plain values, not tables."""
@@ -117,46 +112,22 @@ def load_recipe(name_or_file: str, environment: Mapping[str, str], flags: Mappin
         ConfigError: if it is missing or not TOML, or a key is unknown or its value not permitted.
     """
     values, source = _read_toml(name_or_file)
-    _checked(values, source)
-    from_environment = {
-        name.removeprefix(ENVIRONMENT_PREFIX).lower(): text
-        for name, text in environment.items()
-        if name.startswith(ENVIRONMENT_PREFIX)
+    layers = {
+        source: values,
+        f"the environment ({ENVIRONMENT_PREFIX}*)": environment_values(environment, ENVIRONMENT_PREFIX),
+        "the command line": {key: value for key, value in flags.items() if value is not None},
     }
-    values = {**values, **from_environment}
-    _checked(values, f"the environment ({ENVIRONMENT_PREFIX}*)")
-    return _checked({**values, **{k: v for k, v in flags.items() if v is not None}}, "the command line")
+    return resolved(Recipe, layers)
 
 
 def _read_toml(name_or_file: str) -> tuple[dict[str, Any], str]:
-    try:
-        if name_or_file in SHIPPED_RECIPES:
-            folder = resources.files("distill").joinpath("recipes")
-            text = folder.joinpath(f"{name_or_file}.toml").read_text(encoding="utf-8")
-            return tomllib.loads(text), f"the shipped recipe {name_or_file}"
-        return tomllib.loads(Path(name_or_file).read_text(encoding="utf-8")), name_or_file
-    except (OSError, UnicodeDecodeError) as error:
+    if name_or_file not in SHIPPED_RECIPES and not Path(name_or_file).is_file():
         raise ConfigError(
-            f"Cannot read the recipe {name_or_file}: {error}.",
+            f"There is no recipe {name_or_file}.",
             f"Name a TOML file or one of: {', '.join(SHIPPED_RECIPES)}.",
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(
-            f"{name_or_file} is not valid TOML: {error}.", "Correct the line it names."
-        ) from error
-
-
-def _checked(values: Mapping[str, object], source: str) -> Recipe:
-    try:
-        return Recipe.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        path = [str(part) for part in first["loc"]]
-        key = ".".join(path) or "the recipe"
-        if first["type"] == "extra_forbidden":
-            table: type[BaseModel] = Augmentation if path[:1] == ["augmentation"] else Recipe
-            known = ", ".join(table.model_fields)
-            raise ConfigError(f"{source}: there is no setting '{key}'.", f"Permitted: {known}.") from error
-        raise ConfigError(
-            f"{source}: {key} = {first['input']!r} is not permitted.", f"{first['msg']}."
-        ) from error
+        )
+    if name_or_file not in SHIPPED_RECIPES:
+        return toml_values(Path(name_or_file)), name_or_file
+    shipped = resources.files("distill").joinpath("recipes").joinpath(f"{name_or_file}.toml")
+    with resources.as_file(shipped) as file:
+        return toml_values(file), f"the shipped recipe {name_or_file}"

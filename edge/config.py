@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from edge.cameras.address import redact_credentials
-from edge.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from edge.settings import environment_values, resolved, toml_values
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_EDGE_"
+TABLES = ("providers", "score_thresholds")
+"""Settings that the environment gives as JSON."""
 
 
 class EdgeConfig(BaseModel):
@@ -82,34 +78,16 @@ def load_config(file: Path | None, environment: Mapping[str, str], flags: Mappin
         ConfigError: naming the source, the key and what is permitted.
     """
     layers = {
-        str(file): _from_file(file) if file else {},
+        str(file): toml_values(file),
         "the environment": _from_environment(environment),
         "the command line": {key: value for key, value in flags.items() if value is not None},
     }
-    merged: dict[str, Any] = {}
-    for source, values in layers.items():
-        _check(source, values)
-        merged.update(values)
-    return EdgeConfig.model_validate(merged)
-
-
-def _from_file(path: Path) -> dict[str, Any]:
-    try:
-        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        return values
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Cannot read {path}: {error}.", "Check the path.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}.", "Correct the line it names.") from error
+    return resolved(EdgeConfig, layers)
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, text in environment.items():
-        if name.startswith(ENVIRONMENT_PREFIX):
-            key = name[len(ENVIRONMENT_PREFIX) :].lower()
-            values[key] = _parsed(text) if key in {"providers", "score_thresholds"} else text
-    return values
+    values = environment_values(environment, ENVIRONMENT_PREFIX)
+    return {key: _parsed(text) if key in TABLES else text for key, text in values.items()}
 
 
 def _parsed(text: str) -> Any:
@@ -118,21 +96,6 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
-
-
-def _check(source: str, values: Mapping[str, Any]) -> None:
-    """Validate one layer by itself, so that the message can name it."""
-    try:
-        EdgeConfig.model_validate(dict(values))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            permitted = ", ".join(EdgeConfig.model_fields)
-            raise ConfigError(f"{source}: unknown key '{key}'.", f"Permitted: {permitted}.") from error
-        raise ConfigError(
-            f"{source}: {key} = {first['input']!r}: {first['msg']}.", "Run edge-run --help."
-        ) from error
 
 
 def config_from_process(file: Path | None, flags: Mapping[str, Any]) -> EdgeConfig:

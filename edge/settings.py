@@ -75,7 +75,10 @@ def _checked(
         first = wrong[0]
         path = first["loc"]
         source = source_of(str(path[0]) if path else "")
-        key = ".".join(str(part) for part in path) or "the settings"
+        if not path:
+            said = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
+            raise ConfigError(f"{source}: {said}.", "Correct one of them.") from error
+        key = ".".join(str(part) for part in path)
         if first["type"] == "extra_forbidden":
             known = ", ".join(_fields_at(kind, path[:-1]))
             raise ConfigError(f"{source}: there is no setting '{key}'.", f"Permitted: {known}.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -23,6 +24,15 @@ settings.load_profile("loomsight")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--regenerate", action="store_true", help="Write the files of tests/golden anew.")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was():
+    """Undo what a command made of logging: its handler writes to a stream that ends with the test."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 CELL_PX = 8

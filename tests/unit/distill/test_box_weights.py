@@ -61,7 +61,7 @@ def test_without_a_coco_file_all_boxes_are_trusted(folder):
 
 def test_a_damaged_coco_file_is_named(folder):
     (folder / "annotations" / "train.json").write_text("{")
-    with pytest.raises(DatasetError, match="train.json"):
+    with pytest.raises(DatasetError, match=r"train\.json"):
         load_dataset(folder, CLASSES)
 
 

@@ -33,7 +33,7 @@ def test_order_is_field_file_environment_flag(tmp_path):
         pytest.param("epochs = 'many'", "epochs", "integer", id="wrong-type"),
         pytest.param("scale = 'x'", "scale", "'p', 'n', 's', 'm' or 'l'", id="unknown-scale"),
         pytest.param("input_size_hw_px = [250, 256]", "input_size_hw_px.0", "32", id="not-multiple-of-32"),
-        pytest.param("overlap_px = 256", "recipe", "smaller", id="overlap-too-large"),
+        pytest.param("overlap_px = 256", "overlap_px", "smaller", id="overlap-too-large"),
         pytest.param("enhancement = {kind = 'magic'}", "enhancement", "clahe", id="unknown-enhancement"),
     ],
 )

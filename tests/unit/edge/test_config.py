@@ -29,7 +29,7 @@ def test_tables_in_the_environment():
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("camra = '0'", "unknown key 'camra'"),
+        ("camra = '0'", "there is no setting 'camra'"),
         ("queue_frames = 0", "queue_frames = 0"),
         ("queue_frames = 'many'", "queue_frames = 'many'"),
         ("score_thresholds = {drop = 2}", r"score_thresholds\.drop"),
@@ -47,7 +47,7 @@ def test_a_wrong_setting_is_named_with_its_source(tmp_path, text, named):
 
 
 def test_wrong_environment_and_flag():
-    with pytest.raises(ConfigError, match="the environment: unknown key 'camra'"):
+    with pytest.raises(ConfigError, match="the environment: there is no setting 'camra'"):
         load_config(None, {"LOOMSIGHT_EDGE_CAMRA": "0"}, {})
     with pytest.raises(ConfigError, match="the command line: frames = -1"):
         load_config(None, {}, {"frames": -1})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_a_missing_libgl(capsys, monkeypatch, tmp_path):
 def test_the_extras_are_those_of_the_project_file():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = {
-        extra: {line.split(">")[0] for line in lines}
+        extra: {re.split(r"[\[>]", line)[0] for line in lines}
         for extra, lines in project["optional-dependencies"].items()
     }
     assert extras == {
