@@ -115,8 +115,10 @@ def main() -> None:
     arguments = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
-    with tempfile.TemporaryDirectory() as folder:
-        result = run(Path(folder), arguments)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        result = run(folder, arguments)
     text = json.dumps(result, indent=2)
     arguments.out.write_text(text + "\n", encoding="utf-8")
     print(text)
@@ -275,6 +277,7 @@ def pictures_per_s(teacher: Teacher, pictures: Sequence[Image], taxonomy: Taxono
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("out", type=Path)
+    parser.add_argument("--folder", type=Path, help="work here and keep it  [default: a temporary folder]")
     parser.add_argument("--minutes", type=float, default=18.0)
     parser.add_argument("--epochs", type=int, default=SETTINGS.epochs)
     parser.add_argument("--train", type=int, default=96)

@@ -11,7 +11,7 @@ import numpy as np
 from edge.image import Image
 from edge.simulator.dataset_options import DatasetOptions
 from edge.simulator.loom import Loom
-from edge.simulator.options import LoomOptions
+from edge.simulator.options import MIN_CLOTH_PX, LoomOptions
 from edge.simulator.truth import SeenDefect
 from edge.taxonomy import Taxonomy
 
@@ -125,7 +125,8 @@ def _loom_options(
     out_of_view_mm = -rng.uniform(20.0, 800.0, 2)
     if rng.random() < SELVEDGE_SHARE:
         side = int(rng.integers(2))
-        out_of_view_mm[side] = rng.uniform(2.0, 0.3 * width * options.mm_per_px)
+        most_mm = min(0.3 * width, width - MIN_CLOTH_PX - 1) * options.mm_per_px
+        out_of_view_mm[side] = rng.uniform(min(2.0, most_mm), most_mm)
     return LoomOptions(
         seed=seed,
         width_px=width,

@@ -179,3 +179,10 @@ def test_a_colour_picture_has_three_channels_and_the_same_truth():
     colour = draw_picture(OPTIONS.model_copy(update={"colour": True}), load_taxonomy(), 1)
     assert colour.image.shape == (*grey.image.shape, 3)
     assert [seen.box_xyxy_px for seen in colour.defects] == [seen.box_xyxy_px for seen in grey.defects]
+
+
+@pytest.mark.parametrize(("width", "mm_per_px"), [(128, 0.4), (128, 0.02), (140, 2.0), (256, 0.02)])
+def test_the_smallest_pictures_hold_cloth_beside_a_selvedge(width, mm_per_px):
+    options = DatasetOptions(size_hw=(128, width), mm_per_px=mm_per_px)
+    pictures = [draw_picture(options, load_taxonomy(), index) for index in range(12)]
+    assert {picture.image.shape for picture in pictures} == {(128, width)}
