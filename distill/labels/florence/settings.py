@@ -62,7 +62,8 @@ class FinetuneSettings(_Value):
         gradient_norm_limit: longer gradients are shortened to this.
         precision: `auto` takes bf16 where the device computes in it.
         flip_share: chance of a flip, along each axis on its own; boxes and polygons go with it.
-        location_sigma_bins: width of the bell of location tokens that counts as right; 0 accepts one token.
+        location_sigma_bins: width of the bell of location tokens that counts as right, and from which those
+            that it reads back are drawn; 0 accepts one token, and lets it read the right one.
         divergence_rise: how far the running loss may rise above its lowest, in nats.
         divergence_patience_steps: for so many steps in a row; then training stops.
         validate_every_epochs: the last epoch is always validated.

@@ -98,20 +98,26 @@ def loss_of(model: Any, tensors: dict[str, Tensor], locations: Tensor, sigma_bin
         locations: (1000,) ids of the location tokens.
         sigma_bins: with 0 only the right token counts; else tokens near a right location count as well,
             under a Gaussian of this width (soft labels over bins, as in Distribution Focal Loss, Li et al.
-            2020, and with a bell as in Diaz and Marathe, Soft Labels for Ordinal Regression, 2019).
+            2020, and with a bell as in Diaz and Marathe, Soft Labels for Ordinal Regression, 2019). What
+            the model reads back of its answer is drawn under the same bell: when it answers it reads what
+            it wrote, which is seldom the right token itself (Bengio et al., Scheduled Sampling, 2015).
     """
     if sigma_bins == 0:
         loss: Tensor = model(**tensors, use_cache=False).loss
         return loss
     labels = tensors["labels"]
-    log_probabilities = functional.log_softmax(model(**tensors, use_cache=False).logits.float(), dim=-1)
-    kept = labels != IGNORED
-    right = log_probabilities[kept].gather(1, labels[kept][:, None])[:, 0]
-    is_place = torch.isin(labels[kept], locations)
-    bins = (labels[kept][is_place][:, None] == locations[None]).int().argmax(dim=1)
+    is_place = torch.isin(labels, locations)
+    is_word = (labels != IGNORED) & ~is_place
+    bins = (labels[is_place][:, None] == locations[None]).int().argmax(dim=1)
     bell = _bells(bins, len(locations), sigma_bins)
-    places = (log_probabilities[kept][is_place][:, locations] * bell).sum(dim=1)
-    return -(right[~is_place].sum() + places.sum()) / kept.sum()
+    read_back = labels.clone()
+    if len(bins):
+        read_back[is_place] = locations[torch.multinomial(bell, 1)[:, 0]]
+    logits = model(**{**tensors, "labels": read_back}, use_cache=False).logits
+    log_probabilities = functional.log_softmax(logits.float(), dim=-1)
+    words = log_probabilities[is_word].gather(1, labels[is_word][:, None])
+    places = log_probabilities[is_place][:, locations] * bell
+    return -(words.sum() + places.sum()) / (is_word.sum() + is_place.sum())
 
 
 def _bells(bins: Tensor, count: int, sigma_bins: float) -> Tensor:

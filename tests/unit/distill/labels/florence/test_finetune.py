@@ -4,6 +4,7 @@ import json
 import signal
 from contextlib import suppress
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -104,6 +105,25 @@ def test_soft_places_cost_less_near_the_right_one(base):
         for bin_number in (500, 503, 900)
     )
     assert right < near < far
+
+
+def test_places_that_are_read_back_are_near_the_right_ones_and_words_are_right(base):
+    tokenizer = load_teacher(str(base)).processor.tokenizer
+    locations = torch.tensor(TokenIds.of(tokenizer).locations)
+    lessons = [Lesson("detection", "<OD>", "drop<loc_100><loc_500><loc_0><loc_999>")] * 40
+    labels = labels_of(tokenizer, lessons, 64)
+    read = []
+
+    def model(labels, use_cache):
+        read.append(labels)
+        return SimpleNamespace(logits=torch.zeros(*labels.shape, len(tokenizer)))
+
+    loss_of(model, {"labels": labels}, locations, 4.0)
+    is_place = torch.isin(labels, locations)
+    assert torch.equal(read[0][~is_place], labels[~is_place])
+    away = (read[0][is_place] - labels[is_place]).abs()
+    assert 1 < away.float().mean() < 8
+    assert away.max() < 30
 
 
 def test_the_order_of_tasks_is_kept_and_depends_on_seed_and_epoch(labels):
