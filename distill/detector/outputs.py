@@ -44,7 +44,7 @@ class HeadOutputs:
 
 def head_outputs(module: nn.Module, predictions: Mapping[str, Any]) -> HeadOutputs:
     """Read what a detector of `build_module` gave in training mode; in eval mode, the second it gives."""
-    head = module.model[-1]
+    head: Any = module.model[-1]  # type: ignore[index]
     features = tuple(predictions["feats"])
     points, strides = cell_centres(features, head.stride)
     class_logits = predictions["scores"].float().transpose(1, 2)

@@ -1,7 +1,7 @@
 """Teach a small Florence-2 to find defects of simulated cloth, and say how well it does.
 
-Usage: python docs/benchmarks/florence_small.py OUT.json [--minutes 18] [--train 96] [--unseen 120]
-           [--epochs 400] [--threads 2]
+Usage: python docs/benchmarks/florence_small.py OUT.json [--minutes 18] [--train 320] [--unseen 120]
+           [--epochs 200] [--threads 2]
 
 The model has the real classes and random weights; nothing is downloaded. Recall and precision are counted
 at an overlap (IoU) of 0.5 and by class, over every box the model writes: no score threshold is chosen.
@@ -280,7 +280,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="work here and keep it  [default: a temporary folder]")
     parser.add_argument("--minutes", type=float, default=18.0)
     parser.add_argument("--epochs", type=int, default=SETTINGS.epochs)
-    parser.add_argument("--train", type=int, default=96)
+    parser.add_argument("--train", type=int, default=320)
     parser.add_argument("--unseen", type=int, default=120)
     parser.add_argument("--threads", type=int, default=2)
     cv2.setNumThreads(1)
