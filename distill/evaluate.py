@@ -61,6 +61,13 @@ def validate(
     module: nn.Module, plan: TilePlan, contract: ModelContract, device: torch.device, batch: int = 32
 ) -> Metrics:
     """Run a detector in eval mode over every tile of a split and score it."""
+    return metrics_of(found_and_truth(module, plan, contract, device, batch), contract.class_names)
+
+
+def found_and_truth(
+    module: nn.Module, plan: TilePlan, contract: ModelContract, device: torch.device, batch: int = 32
+) -> list[tuple[Detections, Detections]]:
+    """Run a detector in eval mode; say per tile what it found from `SCORE_FLOOR` on, and the truth."""
     floor = np.full(len(contract.class_names), SCORE_FLOOR, np.float32)
     compared: list[tuple[Detections, Detections]] = []
     for images, truths in truth_batches(plan, contract, batch):
@@ -69,7 +76,7 @@ def validate(
         boxes, scores = (tensor.float().cpu().numpy() for tensor in tensors)
         for tile_boxes, tile_scores, truth in zip(boxes, scores, truths, strict=True):
             compared.append((decode_view(tile_boxes, tile_scores, floor, contract.iou_threshold), truth))
-    return metrics_of(compared, contract.class_names)
+    return compared
 
 
 def metrics_of(compared: Sequence[tuple[Detections, Detections]], names: Sequence[str]) -> Metrics:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from distill.figures import write_figure
 from distill.labels.annotations import Region
 from edge.geometry import iou_matrix
-from edge.sinks.files import write_whole
 
 BINS = 10
 """Of equal width, as in Guo et al. 2017."""
@@ -90,7 +88,6 @@ def draw_reliability(curves: Mapping[str, Sequence[ReliabilityBin]], file: Path)
         OutputError: if it cannot be written.
     """
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
     axes: Any = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
     for name, bins in curves.items():
@@ -99,9 +96,7 @@ def draw_reliability(curves: Mapping[str, Sequence[ReliabilityBin]], file: Path)
     axes.grid(alpha=0.3)
     if curves:
         axes.legend()
-    picture = BytesIO()
-    figure.savefig(picture, format="png")
-    write_whole(file, picture.getvalue())
+    write_figure(figure, file)
 
 
 def _boxes(regions: Sequence[Region]) -> NDArray[np.float32]:

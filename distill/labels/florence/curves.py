@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from edge.sinks.files import write_whole
+from distill.figures import write_figure
 
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
@@ -23,16 +21,13 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
         OutputError: if it cannot be written.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    FigureCanvasAgg(figure)
     losses, precision = figure.subplots(1, 2)
     _lines(losses, rows, {"loss": "training", "val_loss": "validation"})
     losses.set_ylabel("loss, nats per token")
     _lines(precision, rows, {"map50": "mAP50", "map50_95": "mAP50-95"})
     precision.set_ylabel("mean average precision, validation")
     precision.set_ylim(0, 1)
-    picture = BytesIO()
-    figure.savefig(picture, format="png")
-    write_whole(file, picture.getvalue())
+    write_figure(figure, file)
 
 
 def _lines(axes: Any, rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> None:

@@ -1,0 +1,1 @@
+"""What an engineer looks at after a training: confusion, curves, and the worst mistakes as pictures."""

@@ -1,0 +1,21 @@
+"""Diagrams as files."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from edge.sinks.files import write_whole
+
+
+def write_figure(figure: Figure, file: Path) -> None:
+    """Write a diagram as PNG.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    picture = BytesIO()
+    figure.savefig(picture, format="png", metadata={"Software": None})
+    write_whole(file, picture.getvalue())
