@@ -40,8 +40,8 @@ def confusion_matrix(compared: Sequence[tuple[Detections, Detections]], classes:
         np.add.at(matrix, (truth.class_ids[rows], found.class_ids[columns]), 1)
         missed = np.setdiff1d(np.arange(len(truth)), rows)
         invented = np.setdiff1d(np.arange(len(found)), columns)
-        np.add.at(matrix, (truth.class_ids[missed], classes), 1)
-        np.add.at(matrix, (classes, found.class_ids[invented]), 1)
+        matrix[:classes, classes] += np.bincount(truth.class_ids[missed], minlength=classes)
+        matrix[classes, :classes] += np.bincount(found.class_ids[invented], minlength=classes)
     return matrix
 
 
