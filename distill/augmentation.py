@@ -6,6 +6,8 @@ of the camera, not behind the CLAHE.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +58,34 @@ def flipped(
         picture = picture[::-1]
         boxes = np.stack([boxes[:, 0], height - boxes[:, 3], boxes[:, 2], height - boxes[:, 1]], axis=1)
     return np.ascontiguousarray(picture), boxes
+
+
+def quarter_turned(
+    picture: Image,
+    boxes_xyxy_px: Boxes,
+    class_ids: NDArray[np.int64],
+    turned_ids: Sequence[int | None],
+    limits: Augmentation,
+    rng: np.random.Generator,
+) -> tuple[Image, Boxes, NDArray[np.int64]]:
+    """Turn a square tile by 90 degrees, counterclockwise, by chance; flips make the other way of it.
+
+    A broken end becomes a broken pick. A tile whose classes do not tell what becomes of them stays.
+
+    Args:
+        picture: (S, S) or (S, S, 3) uint8.
+        boxes_xyxy_px: (N, 4), pixels of the tile.
+        class_ids: (N,).
+        turned_ids: by class id, see `Taxonomy.quarter_turned_ids`.
+    """
+    if not limits.quarter_turn_share or rng.random() >= limits.quarter_turn_share:
+        return picture, boxes_xyxy_px, class_ids
+    turned = [turned_ids[class_id] for class_id in class_ids]
+    if None in turned:
+        return picture, boxes_xyxy_px, class_ids
+    width, boxes = picture.shape[1], boxes_xyxy_px
+    boxes = np.stack([boxes[:, 1], width - boxes[:, 2], boxes[:, 3], width - boxes[:, 0]], axis=1)
+    return np.ascontiguousarray(np.rot90(picture)), boxes, np.array(turned, np.int64).reshape(-1)
 
 
 def relit(picture: Image, limits: Augmentation, rng: np.random.Generator) -> Image:

@@ -91,6 +91,7 @@ def distill(
             folder,
             device=chosen_device,
             listener=listener,
+            turned_ids=classes.quarter_turned_ids(),
             resume=resume,
             start_from=start_from,
         )

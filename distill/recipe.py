@@ -33,6 +33,7 @@ class Augmentation(_Value):
 
     Attributes:
         flip_share: chance of a flip, along each axis on its own.
+        quarter_turn_share: chance of a turn by 90 degrees; needs a square input.
         shift_share: greatest shift of a tile, as a share of its side.
         zoom_share: greatest change of scale, in both directions.
         brightness_share, contrast_share, gamma_share: greatest change, in both directions.
@@ -41,6 +42,7 @@ class Augmentation(_Value):
     """
 
     flip_share: Share = 0.5
+    quarter_turn_share: Share = 0.0
     shift_share: Share = 0.4
     zoom_share: Annotated[float, Field(ge=0, le=0.8)] = 0.15
     brightness_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
@@ -64,6 +66,8 @@ class Recipe(_Value):
         gradient_norm_limit: longer gradients are shortened to this.
         precision: auto takes bf16 where the processor computes in it, amp on CUDA, else float32.
         empty_tile_share: share of the tiles without a defect that each epoch sees, drawn afresh.
+        rare_class_share: classes that fewer of the tiles with defects show are shown more often, by the
+            root of what is lacking; 0 shows each tile once.
         patience_epochs: stop after so many epochs without a better one; None never stops early.
         time_limit_min: end, with the learning rate brought down, within this time; None has no limit.
         cache_mb: decoded pictures kept in memory; the others are read again each time.
@@ -88,6 +92,7 @@ class Recipe(_Value):
     precision: Literal["auto", "bf16", "float32", "amp"] = "auto"
     augmentation: Augmentation = Augmentation()
     empty_tile_share: Share = 0.3
+    rare_class_share: Share = 0.0
     seed: int = Field(default=0, ge=0)
     patience_epochs: int | None = Field(default=None, ge=1)
     time_limit_min: float | None = Field(default=None, gt=0)
@@ -95,9 +100,11 @@ class Recipe(_Value):
     workers: int = Field(default=0, ge=0, le=256)
 
     @model_validator(mode="after")
-    def _overlap_fits(self) -> Self:
+    def _fits_together(self) -> Self:
         if self.overlap_px >= min(self.input_size_hw_px):
             raise ValueError("overlap_px must be smaller than input_size_hw_px")
+        if self.augmentation.quarter_turn_share and len(set(self.input_size_hw_px)) > 1:
+            raise ValueError("augmentation.quarter_turn_share needs a square input_size_hw_px")
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,8 +14,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from distill.augmentation import flipped, moved_view, relit
+from distill.augmentation import flipped, moved_view, quarter_turned, relit
 from distill.dataset import LabelledPicture, read_labelled
+from distill.rare_classes import repeat_factors, repeated
 from distill.recipe import Augmentation
 from edge.contract import ModelContract
 from edge.detections import Detections
@@ -67,11 +69,15 @@ def visible_boxes(boxes_xyxy_px: Boxes, view: View) -> tuple[Boxes, NDArray[np.b
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """Name a view of one picture of the data set."""
+    """Name a view of one picture of the data set, and the classes that it shows."""
 
     picture: int
     view: View
-    is_empty: bool
+    class_ids: frozenset[int]
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.class_ids
 
 
 class TilePlan:
@@ -109,22 +115,28 @@ class TilePlan:
             self.frame_hw_px.append(size_hw)
             boxes = picture.boxes_xyxy_px(image)
             for view in plan_views(size_hw, contract, mm_per_px):
-                visible, _ = visible_truth(boxes, picture.class_ids, view)
-                self.tiles.append(Tile(index, view, not len(visible)))
+                _, class_ids = visible_truth(boxes, picture.class_ids, view)
+                self.tiles.append(Tile(index, view, frozenset(class_ids.tolist())))
 
     def image(self, index: int) -> Image:
         """Return a decoded picture."""
         return self._decoded[index] if index in self._decoded else read_labelled(self.pictures[index].path)
 
-    def epoch_order(self, epoch: int, seed: int, empty_share: float) -> list[int]:
+    def epoch_order(
+        self, epoch: int, seed: int, empty_share: float, rare_class_share: float = 0.0
+    ) -> list[int]:
         """Choose the tiles of an epoch: all with a defect, a fresh share of the others, shuffled.
 
-        It depends on the arguments alone, so that a resumed run sees what the first one would have.
+        Tiles of classes that fewer than `rare_class_share` of the tiles with defects show come more than
+        once. It depends on the arguments alone, so that a resumed run sees what the first one would have.
         """
         rng = np.random.default_rng([_RUN, seed, epoch])
         empty = np.flatnonzero([tile.is_empty for tile in self.tiles])
         used = np.flatnonzero([not tile.is_empty for tile in self.tiles])
         drawn = rng.permutation(empty)[: round(empty_share * len(empty))]
+        if rare_class_share and len(used):
+            factors = repeat_factors([self.tiles[index].class_ids for index in used], rare_class_share)
+            used = repeated(used, factors, rng)
         order = rng.permutation(np.concatenate([used, drawn]))
         return [int(index) for index in (order if len(order) else rng.permutation(empty))]
 
@@ -134,7 +146,7 @@ Sample = tuple[NDArray[np.float32], Boxes, NDArray[np.int64], NDArray[np.float32
 
 
 class TrainingTiles(TorchDataset[Sample]):
-    """Serve the tiles of one epoch, augmented. Tile k of epoch e is always the same."""
+    """Serve the tiles of one epoch, augmented. Showing n of tile k in epoch e is always the same."""
 
     def __init__(
         self,
@@ -143,14 +155,17 @@ class TrainingTiles(TorchDataset[Sample]):
         contract: ModelContract,
         augmentation: Augmentation,
         seed_words: tuple[int, int],
+        turned_ids: Sequence[int | None],
     ) -> None:
         self._plan = plan
         self._order = order
+        self._showings = showings(order)
         self._input_hw_px = contract.input_size_hw_px
         self._contract = contract
         self._preprocessor: Preprocessor | None = None
         self._augmentation = augmentation
         self._seed_words = seed_words
+        self._turned_ids = turned_ids
 
     def __len__(self) -> int:
         return len(self._order)
@@ -160,7 +175,8 @@ class TrainingTiles(TorchDataset[Sample]):
             self._preprocessor = Preprocessor(self._contract)
         index = self._order[position]
         tile = self._plan.tiles[index]
-        rng = np.random.default_rng([_SPLIT, *self._seed_words, index])
+        again = [self._showings[position]] if self._showings[position] else []
+        rng = np.random.default_rng([_SPLIT, *self._seed_words, index, *again])
         image = self._plan.image(tile.picture)
         truth = self._plan.pictures[tile.picture]
         view = moved_view(tile.view, self._plan.frame_hw_px[tile.picture], self._augmentation, rng)
@@ -168,10 +184,23 @@ class TrainingTiles(TorchDataset[Sample]):
         weights = np.ones(len(kept), np.float32) if truth.weights is None else truth.weights
         cut = cut_view(image, view, self._input_hw_px)
         cut, boxes = flipped(cut, inside[kept], self._augmentation, rng)
+        cut, boxes, class_ids = quarter_turned(
+            cut, boxes, truth.class_ids[kept], self._turned_ids, self._augmentation, rng
+        )
         cut = relit(cut, self._augmentation, rng)
         whole = View(0, 0, self._input_hw_px[1], self._input_hw_px[0])
         picture = self._preprocessor.batch(cut, [whole])[0].copy()
-        return picture, boxes, truth.class_ids[kept], weights[kept]
+        return picture, boxes, class_ids, weights[kept]
+
+
+def showings(order: Sequence[int]) -> list[int]:
+    """Say of each tile of an epoch how often it was shown before, in that epoch."""
+    seen: Counter[int] = Counter()
+    before = []
+    for index in order:
+        before.append(seen[index])
+        seen[index] += 1
+    return before
 
 
 def collate(samples: Sequence[Sample]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -68,13 +68,15 @@ def train(
     *,
     device: torch.device,
     listener: Listener,
+    turned_ids: Sequence[int | None],
     resume: bool = False,
     start_from: Path | None = None,
 ) -> bool:
     """Train until the recipe is done; `best.pt` and `last.pt` are in the run folder after every epoch.
 
     A fresh run starts from random weights, or from those of the checkpoint `start_from`, whose digest is
-    then recorded in the run folder.
+    then recorded in the run folder. `turned_ids` says which class each becomes by a quarter turn, see
+    `Taxonomy.quarter_turned_ids`.
 
     Returns:
         False if a signal stopped it: it can be resumed.
@@ -88,7 +90,7 @@ def train(
     """
     if resume and start_from is not None:
         raise ValueError("a resumed run has its weights: start_from has no meaning")
-    run = prepare_run(dataset, contract, recipe, folder, device)
+    run = prepare_run(dataset, contract, recipe, folder, device, turned_ids)
     state = run.state
     if resume:
         restore_run(run)
@@ -113,10 +115,17 @@ def train(
 def _train_epoch(run: TrainingRun, listener: Listener, stop: threading.Event) -> bool:
     """Train the rest of an epoch; return False if a stop was asked for before its end."""
     state, recipe = run.state, run.recipe
-    order = run.train_plan.epoch_order(state.epoch, recipe.seed, recipe.empty_tile_share)
+    order = run.train_plan.epoch_order(
+        state.epoch, recipe.seed, recipe.empty_tile_share, recipe.rare_class_share
+    )
     remaining = order[state.batch * recipe.batch :]
     tiles = TrainingTiles(
-        run.train_plan, remaining, run.contract, recipe.augmentation, (recipe.seed, state.epoch)
+        run.train_plan,
+        remaining,
+        run.contract,
+        recipe.augmentation,
+        (recipe.seed, state.epoch),
+        run.turned_ids,
     )
     total = -(-len(order) // recipe.batch)
     run.module.train()

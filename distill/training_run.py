@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,7 @@ class TrainingRun:
     train_plan: TilePlan
     val_plan: TilePlan
     dataset_digest: str
+    turned_ids: Sequence[int | None]
     module: nn.Module
     task: DetectionTask
     average: Any
@@ -67,7 +69,12 @@ class TrainingRun:
 
 
 def prepare_run(
-    dataset: Dataset, contract: ModelContract, recipe: Recipe, folder: RunFolder, device: torch.device
+    dataset: Dataset,
+    contract: ModelContract,
+    recipe: Recipe,
+    folder: RunFolder,
+    device: torch.device,
+    turned_ids: Sequence[int | None],
 ) -> TrainingRun:
     """Build a run that stands at its beginning.
 
@@ -85,7 +92,7 @@ def prepare_run(
     )
     module = build_module(structure).to(device).to(memory_format=torch.channels_last)
     precision = choose_precision(recipe.precision, device)
-    order = plans[0].epoch_order(0, recipe.seed, recipe.empty_tile_share)
+    order = plans[0].epoch_order(0, recipe.seed, recipe.empty_tile_share, recipe.rare_class_share)
     return TrainingRun(
         recipe=recipe,
         folder=folder,
@@ -95,6 +102,7 @@ def prepare_run(
         train_plan=plans[0],
         val_plan=plans[1],
         dataset_digest=_dataset_digest(dataset.train + dataset.val),
+        turned_ids=turned_ids,
         module=module,
         task=DetectionTask(module, precision),
         average=ModelEMA(module, decay=recipe.ema_decay, tau=recipe.ema_warmup_steps),

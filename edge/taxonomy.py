@@ -23,13 +23,19 @@ else:
 
 
 class DefectKind(BaseModel):
-    """Name one kind of defect on three levels, as captions and reports use them."""
+    """Name one kind of defect on three levels, as captions and reports use them.
+
+    Attributes:
+        quarter_turn: category that it has to be called once its picture is turned by 90 degrees, for
+            instance ``broken pick`` for a broken end; None if it keeps its name.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     phrase: str = Field(min_length=1)
     category: str = Field(min_length=1)
     parent: str = Field(min_length=1)
+    quarter_turn: str | None = None
 
     def __str__(self) -> str:
         return f"{self.phrase} | {self.category} | {self.parent}"
@@ -51,6 +57,9 @@ class Taxonomy(BaseModel):
             repeated = sorted({name for name in names if list(names).count(name) > 1})
             if repeated:
                 raise ValueError(f"{what} named twice: {', '.join(repeated)}")
+        turned = sorted({k.quarter_turn for k in self.kinds if k.quarter_turn} - set(categories))
+        if turned:
+            raise ValueError(f"quarter_turn that is not a category: {', '.join(turned)}")
         orphans = sorted({k.parent for k in self.kinds} - set(self.classes))
         if orphans:
             raise ValueError(f"parent that is not a class: {', '.join(orphans)}")
@@ -67,6 +76,19 @@ class Taxonomy(BaseModel):
                 f"There is no defect class '{name}'.", f"Use one of: {', '.join(self.classes)}."
             )
         return self.classes.index(name)
+
+    def quarter_turned_ids(self) -> tuple[int | None, ...]:
+        """Return the id that each class gets when its picture is turned by 90 degrees.
+
+        None stands where that depends on the kind, which a box alone does not tell.
+        """
+        parent_of = {kind.category: kind.parent for kind in self.kinds}
+        turned: list[int | None] = []
+        for name in self.classes:
+            mine = [kind for kind in self.kinds if kind.parent == name]
+            parents = {parent_of[kind.quarter_turn or kind.category] for kind in mine} or {name}
+            turned.append(self.class_id(parents.pop()) if len(parents) == 1 else None)
+        return tuple(turned)
 
     def kind(self, category: str) -> DefectKind:
         """Return the kind with this category, for instance ``broken end``.

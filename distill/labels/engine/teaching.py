@@ -79,7 +79,8 @@ def _detector(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -
     with ConsoleListener(recipe.epochs) as listener:
         is_done = train(
             data, contract, recipe, folder, device=choose_device(job.device), listener=listener,
-            resume=resume, start_from=None if resume else Path(spec.model),
+            turned_ids=job.taxonomy.quarter_turned_ids(), resume=resume,
+            start_from=None if resume else Path(spec.model),
         )  # fmt: skip
     if not is_done:
         raise StoppedError

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distill.augmentation import flipped, moved_view, relit
+from distill.augmentation import flipped, moved_view, quarter_turned, relit
 from distill.recipe import Augmentation
-from distill.tiles import TilePlan, TrainingTiles, collate, truth_batches, visible_truth
+from distill.tiles import TilePlan, TrainingTiles, collate, showings, truth_batches, visible_truth
 from edge.geometry import View
 from edge.preprocess import Preprocessor
 from tests.unit.distill.tiny import tiny_contract, tiny_dataset
@@ -62,6 +62,33 @@ def test_flips_carry_boxes_along():
         assert turned.sum() == picture.sum()
 
 
+def test_a_quarter_turn_keeps_boxes_on_what_they_name():
+    always, rng = Augmentation(quarter_turn_share=1.0), np.random.default_rng(0)
+    picture = np.zeros((40, 40), np.uint8)
+    picture[4:8, 10:30] = 255
+    boxes = np.array([[10, 4, 30, 8]], np.float32)
+    turned, turned_boxes, ids = quarter_turned(picture, boxes, np.array([1]), (0, 2, 1), always, rng)
+    left, top, right, bottom = turned_boxes[0].astype(int)
+    assert (right - left, bottom - top) == (4, 20)
+    assert turned[top:bottom, left:right].min() == 255
+    assert turned.sum() == picture.sum()
+    assert ids.tolist() == [2]
+    same, same_boxes, ids = quarter_turned(picture, boxes, np.array([1]), (0, None, 1), always, rng)
+    assert (same == picture).all()
+    assert (same_boxes == boxes).all()
+    assert ids.tolist() == [1]
+
+
+def test_a_rare_class_comes_more_often_and_is_never_twice_the_same(plan):
+    order = plan.epoch_order(0, 0, 0.0, rare_class_share=1.0)
+    assert set(order) == set(plan.epoch_order(0, 0, 0.0))
+    assert len(order) > len(set(order))
+    assert len(plan.epoch_order(1, 0, 0.0, rare_class_share=1.0)) == len(order)
+    again = next(position for position, count in enumerate(showings(order)) if count)
+    tiles = TrainingTiles(plan, order, tiny_contract(), Augmentation(), (0, 0), (0, 1, 2))
+    assert (tiles[again][0] != tiles[order.index(order[again])][0]).any()
+
+
 def test_light_changes_keep_size_and_type():
     picture = np.full((32, 32), 128, np.uint8)
     limits = Augmentation(blur_share=1.0, noise_grey=20)
@@ -97,7 +124,7 @@ def test_training_tiles_repeat_exactly_and_change_with_the_epoch(plan):
     order = plan.epoch_order(0, 0, 1.0)
 
     def sample(epoch):
-        return TrainingTiles(plan, order, tiny_contract(), Augmentation(), (0, epoch))[0]
+        return TrainingTiles(plan, order, tiny_contract(), Augmentation(), (0, epoch), (0, 1, 2))[0]
 
     assert (sample(0)[0] == sample(0)[0]).all()
     assert (sample(0)[0] != sample(1)[0]).any()

@@ -49,6 +49,7 @@ def run(data, recipe, path, *, listener=None, resume=False, start_from=None):
         folder,
         device=CPU,
         listener=listener or Silence(),
+        turned_ids=(0, 1, 2),
         resume=resume,
         start_from=start_from,
     )
@@ -78,7 +79,7 @@ def test_the_loss_falls_on_one_batch(data):
     contract = tiny_contract()
     plan = TilePlan(data.train, contract, 0.2, cache_mb=8)
     with_defects = plan.epoch_order(0, 0, 0.0)[:8]
-    tiles = TrainingTiles(plan, with_defects, contract, Augmentation(zoom_share=0), (0, 0))
+    tiles = TrainingTiles(plan, with_defects, contract, Augmentation(zoom_share=0), (0, 0), (0, 1, 2))
     images, targets = next(iter(batches(tiles, 8, 0)))
     module = build_module(DetectorStructure(scale="p", channels=1, classes=3)).train()
     task = DetectionTask(module, choose_precision("float32", CPU))

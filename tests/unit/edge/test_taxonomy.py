@@ -54,3 +54,23 @@ def test_unknown_names_and_files():
         load_taxonomy().class_id("brokn")
     with pytest.raises(ConfigError, match="Cannot read"):
         load_taxonomy(Path("/no/such/file.toml"))
+
+
+def test_a_quarter_turn_makes_a_broken_end_a_broken_pick(tmp_path):
+    assert load_taxonomy().quarter_turned_ids() == (0, 1, 2)
+    kinds = "".join(
+        f'[[kinds]]\nphrase = "{name}"\ncategory = "{name}"\nparent = "{parent}"\n{turn}\n'
+        for name, parent, turn in (
+            ("end", "end", 'quarter_turn = "pick"'),
+            ("pick", "pick", 'quarter_turn = "end"'),
+            ("hole", "spot", ""),
+            ("warp float", "float", 'quarter_turn = "hole"'),
+            ("knot", "float", ""),
+        )
+    )
+    file = tmp_path / "mill.toml"
+    file.write_text('version = 1\nclasses = ["end", "pick", "spot", "float", "other"]\n' + kinds)
+    assert load_taxonomy(file).quarter_turned_ids() == (1, 0, 2, None, 4)
+    file.write_text(file.read_text().replace('quarter_turn = "pick"', 'quarter_turn = "pock"'))
+    with pytest.raises(ConfigError, match="quarter_turn that is not a category: pock"):
+        load_taxonomy(file)
