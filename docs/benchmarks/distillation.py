@@ -1,0 +1,178 @@
+"""Train a student alone, under ultralytics' distillation, under each term of GID and under all of them.
+
+Usage: python docs/benchmarks/distillation.py OUT.json [--folder FOLDER] [--teacher s] [--student p]
+           [--size 160] [--images 1000] [--epochs 14] [--teacher-epochs 30] [--seeds 0 1] [--jobs 2]
+
+All see the same simulated pictures; the numbers are of pictures of other seeds, which no training and no
+choice of an epoch saw. With --folder, what is done there already is not done again. On a GPU:
+--teacher l --student s --size 640 --images 20000 --epochs 100 --teacher-epochs 100 --seeds 0 1 2 --jobs 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+CLOTH = (
+    "--weave", "plain", "--warp-pitch-px", "4", "--weft-pitch-px", "4", "--mean-grey", "120",
+    "--difficulty", "obvious", "--difficulty", "clear", "--difficulty", "subtle", "--defects-per-m", "20",
+)  # fmt: skip
+OFF = {"feature_weight": 0, "relation_weight": 0, "response_class_weight": 0, "response_box_weight": 0}
+
+
+def only(*terms: str) -> dict[str, Any]:
+    """Return the table of a recipe that keeps some terms at their default weight."""
+    return {name: value for name, value in OFF.items() if name.removesuffix("_weight") not in terms}
+
+
+ROWS: Mapping[str, Mapping[str, Any] | None] = {
+    "student alone": None,
+    "ultralytics": {"method": "ultralytics"},
+    "all of GID": {},
+    "GID feature": only("feature"),
+    "GID relation": only("relation"),
+    "GID response, class": only("response_class"),
+    "GID response, box": only("response_box"),
+    "GID response": only("response_class", "response_box"),
+}
+EXTRA_ROWS: Mapping[str, Mapping[str, Any]] = {
+    "GID, response at the labelled places": {"response_mask": "foreground"},
+    "GID, relation across the batch": {"relation_scope": "batch"},
+    "GID without relation": only("feature", "response_class", "response_box"),
+}
+"""What is tried where the default does not win; asked for by name with --rows."""
+
+
+def main() -> None:
+    """Weave, train everything, measure; print the table and write it."""
+    arguments = _arguments()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (arguments.folder or Path(temporary)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        result = run(folder, arguments)
+    arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result["mean"], indent=1))
+
+
+def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Do all of it in a folder."""
+    size = ("--size-hw", str(arguments.size), str(arguments.size), "--workers", "2", *CLOTH)
+    for name, images, seed, split in (
+        ("data", arguments.images, 8101, "train=0.88,val=0.12"),
+        ("unseen", 300, 8102, "train=0.01,val=0.99"),
+    ):
+        if not (folder / name).is_dir():
+            command = ["simulate", "--out", name, "--images", str(images), "--seed", str(seed)]
+            loomsight(folder, *command, "--split", split, *size)
+    train(folder, "teacher", recipe(arguments, arguments.teacher, arguments.teacher_epochs, 0, None))
+    rows = arguments.rows or list(ROWS)
+    runs = [(row, seed) for seed in arguments.seeds for row in rows]
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        for work in [pool.submit(one, folder, arguments, row, seed) for row, seed in runs]:
+            work.result()
+    measured = {f"{row}, seed {seed}": score(folder, run_name(row, seed)) for row, seed in runs}
+    return {
+        "settings": {k: v if not isinstance(v, Path) else v.name for k, v in vars(arguments).items()},
+        "teacher": score(folder, "teacher"),
+        "runs": measured,
+        "mean": {row: mean([measured[f"{row}, seed {seed}"] for seed in arguments.seeds]) for row in rows},
+    }
+
+
+def one(folder: Path, arguments: argparse.Namespace, row: str, seed: int) -> None:
+    """Train one student."""
+    table = {**ROWS, **EXTRA_ROWS}[row]
+    text = recipe(arguments, arguments.student, arguments.epochs, seed, table)
+    extra = () if table is None else ("--teacher", "teacher/best.pt")
+    train(folder, run_name(row, seed), text, *extra)
+
+
+def run_name(row: str, seed: int) -> str:
+    """Name the folder of a run."""
+    return "-".join(row.replace(",", "").lower().split()) + f"-{seed}"
+
+
+def recipe(
+    arguments: argparse.Namespace, scale: str, epochs: int, seed: int, table: Mapping[str, Any] | None
+) -> str:
+    """Return a recipe as TOML."""
+    lines = [
+        f'scale = "{scale}"', f"input_size_hw_px = [{arguments.size}, {arguments.size}]", "overlap_px = 0",
+        f"epochs = {epochs}", "batch = 16", f"seed = {seed}", "learning_rate = 2e-3", "empty_tile_share = 0.5",
+    ]  # fmt: skip
+    if table is not None:
+        lines += ["[distillation]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    return "\n".join(lines) + "\n"
+
+
+def train(folder: Path, name: str, text: str, *extra: str) -> None:
+    """Train one detector, unless it is done; go on with one that was interrupted."""
+    if (folder / name / "metrics.json").is_file():
+        return
+    (folder / f"{name}.toml").write_text(text, encoding="utf-8")
+    resume = (folder / name / "last.pt").is_file()
+    how = ("--resume",) if resume else ("--recipe", f"{name}.toml", *extra)
+    loomsight(folder, "distill", "data", "--out", name, *how, log=folder / f"{name}.log")
+    print(name, "is trained", flush=True)
+
+
+def loomsight(folder: Path, *arguments: str, log: Path | None = None) -> None:
+    """Run a command in a folder."""
+    command = [sys.executable, "-c", "from edge.umbrella import main; main()", *arguments]
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), **os.environ}
+    with open(log or os.devnull, "a", encoding="utf-8") as stream:
+        subprocess.run(command, cwd=folder, check=True, env=environment, stdout=stream, stderr=stream)
+
+
+def score(folder: Path, name: str) -> dict[str, float]:
+    """Measure a checkpoint on the unseen pictures."""
+    from distill.checkpoint import load_detector
+    from distill.dataset import load_dataset
+    from distill.evaluate import validate
+    from distill.tiles import TilePlan
+
+    detector = load_detector(folder / name / "best.pt")
+    data = load_dataset(folder / "unseen", detector.contract.class_names)
+    plan = TilePlan(data.val, detector.contract, data.mm_per_px, cache_mb=1024)
+    metrics = validate(detector.module, plan, detector.contract, torch.device("cpu"))
+    return {"map50": round(metrics.map50, 4), "map50_95": round(metrics.map50_95, 4)}
+
+
+def mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return means over seeds, and how far apart the seeds are."""
+    return {
+        "map50": round(float(np.mean([row["map50"] for row in rows])), 4),
+        "map50_95": round(float(np.mean([row["map50_95"] for row in rows])), 4),
+        "map50_95_spread": round(float(np.ptp([row["map50_95"] for row in rows])), 4),
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--folder", type=Path, help="work here and keep it  [default: a temporary folder]")
+    parser.add_argument("--teacher", default="s")
+    parser.add_argument("--student", default="p")
+    parser.add_argument("--size", type=int, default=160)
+    parser.add_argument("--images", type=int, default=1000)
+    parser.add_argument("--epochs", type=int, default=14)
+    parser.add_argument("--teacher-epochs", type=int, default=30)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--jobs", type=int, default=2, help="trainings at once")
+    parser.add_argument("--rows", nargs="+", choices=[*ROWS, *EXTRA_ROWS], help="[default: all but the extra]")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
