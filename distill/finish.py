@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 
@@ -31,9 +32,27 @@ class Summary:
     score_thresholds: dict[str, float]
 
 
-def finish(dataset: Dataset, recipe: Recipe, folder: RunFolder) -> Summary:
-    """Measure `best.pt` on the validation split, on the processor, and write what was measured."""
-    detector = load_detector(folder.best)
+def finish(dataset: Dataset, recipe: Recipe, folder: RunFolder, stage: str = "train") -> Summary:
+    """Measure `best.pt` and write what was measured.
+
+    Args:
+        stage: its name in the scorecard.
+    """
+    summary, row = measured(dataset, recipe, folder.best, stage)
+    folder.write_json(folder.metrics, asdict(summary))
+    append_row(folder.path / SCORECARD_NAME, row)
+    return summary
+
+
+def measured(
+    dataset: Dataset, recipe: Recipe, checkpoint: Path, stage: str
+) -> tuple[Summary, ScorecardRow]:
+    """Measure a checkpoint on the validation split, on the processor.
+
+    Raises:
+        CheckpointError: if it cannot be read.
+    """
+    detector = load_detector(checkpoint)
     contract = detector.contract
     plan = TilePlan(dataset.val, contract, dataset.mm_per_px, recipe.cache_mb)
     metrics = validate(detector.module, plan, contract, torch.device("cpu"))
@@ -48,18 +67,18 @@ def finish(dataset: Dataset, recipe: Recipe, folder: RunFolder) -> Summary:
         false_alarms_per_clean_m2=working.false_alarms_per_clean_m2,
         score_thresholds=dict(contract.score_thresholds),
     )
-    folder.write_json(folder.metrics, asdict(summary))
-    append_row(folder.path / SCORECARD_NAME, _row(detector, summary, plan, folder))
-    return summary
+    return summary, _row(detector, summary, plan, checkpoint.stat().st_size, stage)
 
 
-def _row(detector: Detector, summary: Summary, plan: TilePlan, folder: RunFolder) -> ScorecardRow:
+def _row(
+    detector: Detector, summary: Summary, plan: TilePlan, file_size_bytes: int, stage: str
+) -> ScorecardRow:
     height, width = detector.contract.input_size_hw_px
     return ScorecardRow(
-        stage="train",
+        stage=stage,
         parameters=sum(p.numel() for p in detector.module.parameters()),
         macs=count_macs(detector.module, (detector.contract.channels, height, width)),
-        file_size_bytes=folder.best.stat().st_size,
+        file_size_bytes=file_size_bytes,
         map50=summary.map50,
         map50_95=summary.map50_95,
         recall=summary.recall,

@@ -6,13 +6,14 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from distill.checkpoint import (
     Checkpoint,
+    Detector,
     load_detector,
     read_checkpoint,
     weights_digest,
@@ -22,6 +23,8 @@ from distill.dataset import Dataset, LabelledPicture
 from distill.detector.build import DetectionTask, build_module
 from distill.detector.structure import DetectorStructure
 from distill.evaluate import Metrics
+from distill.gid.schedule import heard_share
+from distill.gid.task import DistillationTask
 from distill.precision import choose_precision
 from distill.recipe import Recipe
 from distill.run_folder import RunFolder
@@ -45,9 +48,22 @@ class TrainingState:
     best_epoch: int = -1
 
 
+class Task(Protocol):
+    """Turn a batch into named loss parts."""
+
+    def loss_parts(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Compute the loss parts of a batch (see `DetectionTask`)."""
+
+
 @dataclass(frozen=True)
 class TrainingRun:
-    """Hold everything that training works with."""
+    """Hold everything that training works with.
+
+    Attributes:
+        beside: what learns beside the module and is no part of the detector: the adapters of a
+            distillation. Empty without a teacher.
+        teacher_digest: sha256 of the teacher's checkpoint; None without one.
+    """
 
     recipe: Recipe
     folder: RunFolder
@@ -58,7 +74,9 @@ class TrainingRun:
     val_plan: TilePlan
     dataset_digest: str
     module: nn.Module
-    task: DetectionTask
+    task: Task
+    beside: nn.Module
+    teacher_digest: str | None
     average: Any
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
@@ -67,13 +85,22 @@ class TrainingRun:
 
 
 def prepare_run(
-    dataset: Dataset, contract: ModelContract, recipe: Recipe, folder: RunFolder, device: torch.device
+    dataset: Dataset,
+    contract: ModelContract,
+    recipe: Recipe,
+    folder: RunFolder,
+    device: torch.device,
+    teacher: Detector | None = None,
 ) -> TrainingRun:
     """Build a run that stands at its beginning.
 
+    Args:
+        teacher: on the processor, if the recipe has a distillation; it is moved to the device.
     Raises:
         DatasetError: if a picture is damaged.
-        ConfigError: if the recipe asks for a precision that the device does not have.
+        ConfigError: if the recipe asks for a precision that the device does not have, or if teacher and
+            student cannot be compared.
+        ValueError: if the recipe has a distillation and there is no teacher, or the other way round.
     """
     torch.manual_seed(recipe.seed)
     plans = [
@@ -85,7 +112,25 @@ def prepare_run(
     )
     module = build_module(structure).to(device).to(memory_format=torch.channels_last)
     precision = choose_precision(recipe.precision, device)
+    state = TrainingState()
     order = plans[0].epoch_order(0, recipe.seed, recipe.empty_tile_share)
+    steps_per_epoch = -(-len(order) // recipe.batch)
+    task: DetectionTask | DistillationTask = DetectionTask(module, precision)
+    beside: nn.Module = nn.ModuleList()
+    if (teacher is None) != (recipe.distillation is None):
+        raise ValueError("a distillation needs a teacher, and a teacher a distillation")
+    if teacher is not None and recipe.distillation is not None:
+        settings = recipe.distillation
+        task = DistillationTask(
+            module,
+            teacher.module.to(device).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+            settings,
+            precision,
+            input_shape=(contract.channels, *contract.input_size_hw_px),
+            mm_per_px=contract.mm_per_px,
+            share=lambda: heard_share(settings, state.step / steps_per_epoch, recipe.epochs),
+        )
+        beside = task.adapters
     return TrainingRun(
         recipe=recipe,
         folder=folder,
@@ -96,12 +141,14 @@ def prepare_run(
         val_plan=plans[1],
         dataset_digest=_dataset_digest(dataset.train + dataset.val),
         module=module,
-        task=DetectionTask(module, precision),
+        task=task,
+        beside=beside,
+        teacher_digest=teacher.file_digest if teacher is not None else None,
         average=ModelEMA(module, decay=recipe.ema_decay, tau=recipe.ema_warmup_steps),
-        optimizer=_optimizer(module, recipe),
+        optimizer=_optimizer(nn.ModuleList([module, beside]), recipe),
         scaler=precision.gradient_scaler(),
-        schedule=schedule_of(recipe, steps_per_epoch=-(-len(order) // recipe.batch)),
-        state=TrainingState(),
+        schedule=schedule_of(recipe, steps_per_epoch),
+        state=state,
     )
 
 
@@ -139,6 +186,8 @@ def _training_state(run: TrainingRun) -> dict[str, Any]:
         "optimizer": run.optimizer.state_dict(),
         "scaler": run.scaler.state_dict(),
         "dataset_digest": run.dataset_digest,
+        "beside": run.beside.state_dict(),
+        "teacher_digest": run.teacher_digest,
     }
 
 
@@ -146,7 +195,7 @@ def restore_run(run: TrainingRun) -> None:
     """Take up training where `last.pt` left it.
 
     Raises:
-        CheckpointError: if it is missing, damaged, or of another run.
+        CheckpointError: if it is missing, damaged, or of another run or teacher.
         DatasetError: if the data set is not the one the run was started with.
     """
     checkpoint = read_checkpoint(run.folder.last)
@@ -159,7 +208,13 @@ def restore_run(run: TrainingRun) -> None:
                 "The data set is not the one this run was started with.",
                 "Restore it, or start a new run with another --out.",
             )
+        if saved.get("teacher_digest") != run.teacher_digest:  # runs of before there were teachers have none
+            raise CheckpointError(
+                f"The run in {run.folder.path} was started under another teacher.",
+                "Bring that checkpoint back, or start a new run with another --out.",
+            )
         run.module.load_state_dict(saved["weights"])
+        run.beside.load_state_dict(saved.get("beside", {}))
         run.average.ema.load_state_dict(dict(checkpoint.weights))
         run.average.updates = saved["average_updates"]
         run.optimizer.load_state_dict(saved["optimizer"])
