@@ -13,7 +13,9 @@ from distill.stage_plan import DISTILLED, STUDENT_ALONE
 
 def print_comparison(rows: Sequence[ScorecardRow], console: Console) -> None:
     """Print what models cost and how good they are, and what distillation bought."""
-    table = Table("stage", "parameters", "GMACs", "mAP50", "mAP50-95", "recall", "false alarms/m2", "p50 ms")
+    table = Table(
+        "stage", "parameters", "GMACs", "mAP50", "mAP50-95", "recall", "false alarms/m2", "p50 ms"
+    )
     for column in table.columns[1:]:
         column.justify = "right"
     for row in rows:

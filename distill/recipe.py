@@ -110,7 +110,7 @@ class Recipe(_Value):
         return self.model_copy(update={"distillation": None, "teacher": None})
 
     def taught(self) -> Recipe:
-        """Return this recipe for a detector that learns from a teacher: as it says, else by the defaults."""
+        """Return this recipe for a detector with a teacher: as it says, else by the defaults."""
         return self if self.distillation else self.model_copy(update={"distillation": Distillation()})
 
     def of_teacher(self) -> Recipe:

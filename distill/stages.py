@@ -118,7 +118,7 @@ def row_of(stage: Stage) -> ScorecardRow | None:
 def rows_of(
     plan: StagePlan, stages: Sequence[Stage], dataset: Dataset, scorecard: Path
 ) -> list[ScorecardRow]:
-    """Return the rows of all stages that are done, the teacher's first, one that was given measured, too."""
+    """Return the rows of all stages that are done, the teacher's first; one that was given is measured."""
     rows = [row for row in map(row_of, stages) if row is not None]
     if plan.teacher == TRAIN:
         return rows

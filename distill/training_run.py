@@ -123,7 +123,7 @@ def prepare_run(
         settings = recipe.distillation
         task = DistillationTask(
             module,
-            teacher.module.to(device).to(memory_format=torch.channels_last),  # type: ignore[call-overload]
+            teacher.module.to(device).to(memory_format=torch.channels_last),
             settings,
             precision,
             input_shape=(contract.channels, *contract.input_size_hw_px),
@@ -208,7 +208,7 @@ def restore_run(run: TrainingRun) -> None:
                 "The data set is not the one this run was started with.",
                 "Restore it, or start a new run with another --out.",
             )
-        if saved.get("teacher_digest") != run.teacher_digest:  # runs of before there were teachers have none
+        if saved.get("teacher_digest") != run.teacher_digest:
             raise CheckpointError(
                 f"The run in {run.folder.path} was started under another teacher.",
                 "Bring that checkpoint back, or start a new run with another --out.",

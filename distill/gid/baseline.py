@@ -2,8 +2,8 @@
 
 `distill_model=` of ultralytics 8.4.150 and later (`ultralytics/nn/distill_model.py` of 8.4.190): neck
 features behind a projector, squared error weighted by the teacher's highest class score, gain `dis` = 6.
-Its class wraps a model of ultralytics, head and loss included, and would bypass box weights and other heads,
-so the term is written here to the same definition; a test compares it with that class.
+Its class wraps a model of ultralytics, head and loss included, and would bypass box weights and other
+heads, so the term is written here to the same definition; a test compares it with that class.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def weighted_feature_loss(
     highest = teacher_scores.detach().amax(dim=-1)
     cells = [level.shape[2] * level.shape[3] for level in teacher]
     terms = []
-    for ours, theirs, weight in zip(student, teacher, highest.split(cells, dim=1), strict=True):
+    for ours, theirs, weight in zip(student, teacher, torch.split(highest, cells, dim=1), strict=True):
         errors = (ours.float() - theirs.detach().float()).square().flatten(2) * weight[:, None]
         terms.append(errors.sum() / (weight.sum() * ours.shape[1] + EPSILON))
     return torch.stack(terms).sum()

@@ -40,9 +40,7 @@ class Adapters(nn.Module):
         return tuple(layer(level) for layer, level in zip(self.levels, features, strict=True))
 
 
-def regions(
-    features: Sequence[Tensor], rois: Tensor, input_hw_px: tuple[int, int]
-) -> tuple[Tensor, ...]:
+def regions(features: Sequence[Tensor], rois: Tensor, input_hw_px: tuple[int, int]) -> tuple[Tensor, ...]:
     """Cut regions out of feature maps, in float32.
 
     Args:
@@ -73,7 +71,6 @@ def feature_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor
     if not len(student[0]):
         return student[0].sum()
     errors = [
-        nn.functional.mse_loss(ours, theirs.detach())
-        for ours, theirs in zip(student, teacher, strict=True)
+        nn.functional.mse_loss(ours, theirs.detach()) for ours, theirs in zip(student, teacher, strict=True)
     ]
     return torch.stack(errors).mean()

@@ -35,10 +35,10 @@ def relation_loss(
     Returns:
         A scalar; pictures with less than three instances are left out, 0 if that leaves none.
     """
-    groups = image_of.unique() if scope == "image" else [None]
+    everyone = torch.ones_like(image_of, dtype=torch.bool)
+    by_image = [image_of == image for image in sorted(set(image_of.tolist()))]
     terms = []
-    for group in groups:
-        chosen = torch.ones_like(image_of, dtype=torch.bool) if group is None else image_of == group
+    for chosen in by_image if scope == "image" else [everyone]:
         if int(chosen.sum()) >= LEAST_INSTANCES:
             terms += [
                 distance_loss(ours[chosen], theirs[chosen])

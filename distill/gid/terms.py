@@ -1,4 +1,4 @@
-"""The methods of distillation: each makes named loss terms of a lesson, and has modules of its own to train."""
+"""The methods of distillation: each makes named loss terms of a lesson, with modules to train for it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Terms(Protocol):
     adapters: nn.Module
 
     def of(self, lesson: Lesson) -> dict[str, Tensor]:
-        """Return the terms by name, each a scalar that is not yet weighted; those of weight 0 are left out."""
+        """Return the terms by name, each a scalar without its weight; those of weight 0 are left out."""
 
 
 class GeneralInstanceTerms:
