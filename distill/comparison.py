@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -13,11 +14,10 @@ from distill.stage_plan import DISTILLED, STUDENT_ALONE
 
 def print_comparison(rows: Sequence[ScorecardRow], console: Console) -> None:
     """Print what models cost and how good they are, and what distillation bought."""
-    table = Table(
-        "stage", "parameters", "GMACs", "mAP50", "mAP50-95", "recall", "false alarms/m2", "p50 ms"
-    )
-    for column in table.columns[1:]:
-        column.justify = "right"
+    table = Table(box=SIMPLE)
+    table.add_column("stage", no_wrap=True)
+    for heading in ("weights", "GMACs", "mAP50", "mAP50-95", "recall", "false alarms/m2", "p50 ms"):
+        table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
             row.stage,

@@ -169,7 +169,7 @@ def _step(
     run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     run.scaler.unscale_(run.optimizer)
     for learner in (run.module, run.beside):  # each by itself: adapters must not slow the detector down
-        nn.utils.clip_grad_norm_(learner.parameters(), run.recipe.gradient_norm_limit)
+        nn.utils.clip_grad_norm_(list(learner.parameters()), run.recipe.gradient_norm_limit)
     run.scaler.step(run.optimizer)
     run.scaler.update()
     run.average.update(run.module)

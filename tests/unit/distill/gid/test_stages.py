@@ -11,6 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import distill.scorecard
 import distill.stages
 from distill.checkpoint import read_checkpoint
 from distill.cli import app
@@ -46,12 +47,19 @@ epochs = 1
 )
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_timings():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
+        yield
 
 
 def invoke(*arguments):
@@ -61,7 +69,7 @@ def invoke(*arguments):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     root = tmp_path_factory.mktemp("stages")
-    write_tiny_dataset(root / "data", train=8, val=4)
+    write_tiny_dataset(root / "data", train=6, val=4)
     (root / "plain.toml").write_text(PLAIN)
     (root / "taught.toml").write_text(TAUGHT)
     write_untrained(root / "teacher.pt")
@@ -144,7 +152,7 @@ def test_pictures_tell_whose_box_it_is():
     assert sheet([picture] * 4).shape == (2 * 390 + 26, 3 * 390 - 6, 3)
 
 
-class _Stop(Exception):
+class KilledError(Exception):
     """As a kill: nothing is saved."""
 
 
@@ -166,11 +174,14 @@ def stopped_at(monkeypatch, wanted, how):
 
 
 def kill():
-    raise _Stop
+    raise KilledError
 
 
-@pytest.mark.parametrize("stage", [0, 1, 2], ids=["teacher", "student-alone", "distilled"])
-@pytest.mark.parametrize("how", ["ctrl-c", "kill"])
+@pytest.mark.parametrize(
+    ("stage", "how"),
+    [(0, "kill"), (1, "ctrl-c"), (2, "kill"), (2, "ctrl-c")],
+    ids=["teacher-killed", "student-alone-stopped", "distilled-killed", "distilled-stopped"],
+)
 def test_a_distillation_goes_on_exactly_where_it_was_stopped(
     place, whole, tmp_path, monkeypatch, stage, how
 ):

@@ -1,4 +1,4 @@
-"""A lesson as a whole: who learns, who does not, and what stops it. Bugs are planted to see them noticed."""
+"""A lesson as a whole: who learns, who does not, what stops it. Planted bugs must be noticed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FLOAT32 = choose_precision("float32", CPU)
 EVERYTHING = Distillation(warmup_epochs=0, relation_scope="batch")
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -195,11 +195,13 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_but_the_adapter(batc
     assert len(task.instances_of(module.eval(), batch[0])) == 0
 
 
-def test_instances_are_limited_to_cloth(batch):
+def test_instances_are_limited_to_cloth(batch, teacher_file):
     left_half = torch.zeros(4, 1, 2, dtype=torch.bool)
     left_half[..., 0] = True
     student = small_detector(0).eval()
-    task = task_under(EVERYTHING, student=student, cloth=lambda images: left_half[: len(images)])
+    teacher = load_detector(teacher_file).module
+    cloth = lambda images: left_half[: len(images)]  # noqa: E731
+    task = task_under(EVERYTHING, student=student, teacher=teacher, cloth=cloth)
     boxes = task.instances_of(student, batch[0]).boxes_xyxy_px
     assert len(boxes) > 0
     assert ((boxes[:, 0] + boxes[:, 2]) / 2 <= SIZE_PX / 2).all()

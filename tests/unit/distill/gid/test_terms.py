@@ -17,7 +17,7 @@ from tests.unit.distill.gid.heads import CHANNELS, SIZE_PX, random_mask, random_
 SEEDS = range(3)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
