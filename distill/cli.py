@@ -11,12 +11,14 @@ import typer
 
 from edge.console import configure_logging, run_command
 from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError
-from edge.taxonomy import load_taxonomy
+from edge.taxonomy import Taxonomy, load_taxonomy
 
 if TYPE_CHECKING:
+    from distill.dataset import Dataset
     from distill.finish import Summary
     from distill.recipe import Recipe
     from distill.run_folder import RunFolder
+    from distill.stage_plan import StagePlan
 
 DEFAULT_RECIPE = "smoke"
 
@@ -39,13 +41,24 @@ def distill(
     ],
     recipe: Annotated[
         str | None,
-        typer.Option(help=f"smoke, cpu, production or a TOML file.  [default: {DEFAULT_RECIPE}]"),
+        typer.Option(help=f"smoke, cpu, production, gid or a TOML file.  [default: {DEFAULT_RECIPE}]"),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.  [default: runs/RECIPE]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     start_from: Annotated[
         Path | None, typer.Option(help="Checkpoint whose weights to start from  [default: random]")
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHECKPOINT|train",
+            help="Detector to learn from; train: train one first.  [default: train if the recipe has a "
+            "table [distillation], else none]",
+        ),
+    ] = None,
+    student_alone: Annotated[
+        bool, typer.Option("--student-alone", help="Also train without the teacher, to compare.")
+    ] = False,
     epochs: Annotated[int | None, typer.Option(help="Overrides the recipe.")] = None,
     seed: Annotated[int | None, typer.Option(help="Overrides the recipe.")] = None,
     device: Annotated[DeviceChoice, typer.Option(help="Where to train.")] = DeviceChoice.auto,
@@ -53,7 +66,7 @@ def distill(
         Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
     ] = None,
 ) -> None:
-    """Train a detector on a data set and score it.
+    """Train a detector on a data set, alone or under a teacher, and score it.
 
     The run folder then holds best.pt, last.pt, history.jsonl, metrics.json and scorecard.jsonl. Ctrl-C
     saves last.pt; the same command with --resume goes on from there.
@@ -69,9 +82,13 @@ def distill(
     from distill.run_folder import RunFolder
 
     folder = RunFolder(out or Path("runs") / Path(recipe or DEFAULT_RECIPE).stem)
-    settings = _recipe_of_run(folder, recipe, {"epochs": epochs, "seed": seed}, resume)
+    settings = _recipe_of_run(folder, recipe, {"epochs": epochs, "seed": seed}, resume, teacher is not None)
+    plan = _plan_of_run(folder, settings, teacher, student_alone, start_from, resume)
     classes = load_taxonomy(taxonomy)
     data = load_dataset(dataset, classes.classes)
+    if plan is not None:
+        _run_stages(folder, settings, plan, data, classes, device, resume)
+        return
 
     from distill.finish import finish
     from distill.precision import choose_device
@@ -100,10 +117,58 @@ def distill(
     _print_summary(folder, finish(data, settings, folder))
 
 
+def _plan_of_run(
+    folder: RunFolder,
+    settings: Recipe,
+    teacher: str | None,
+    student_alone: bool,
+    start_from: Path | None,
+    resume: bool,
+) -> StagePlan | None:
+    from distill.stage_plan import kept_plan, new_plan
+
+    if resume:
+        return kept_plan(folder, teacher, student_alone)
+    return new_plan(settings, teacher, student_alone, start_from)
+
+
+def _run_stages(
+    folder: RunFolder,
+    settings: Recipe,
+    plan: StagePlan,
+    data: Dataset,
+    classes: Taxonomy,
+    device: DeviceChoice,
+    resume: bool,
+) -> None:
+    """Train teacher, student alone and student as planned, and print how they compare."""
+    from rich.console import Console
+
+    from distill.comparison import print_comparison
+    from distill.precision import choose_device
+    from distill.scorecard import SCORECARD_NAME
+    from distill.stages import check_teacher, rows_of, run_stage, stages_of
+
+    chosen_device = choose_device(device.value)
+    check_teacher(plan, settings, data, classes)
+    if not resume:
+        folder.open_new()
+        folder.write_json(folder.recipe, settings.model_dump(mode="json"))
+        folder.write_json(folder.stages, plan.model_dump())
+    stages, scorecard = stages_of(plan, settings, folder), folder.path / SCORECARD_NAME
+    for stage in stages:
+        if not run_stage(stage, data, classes, chosen_device, scorecard):
+            _leave_interrupted(folder)
+    typer.echo(f"checkpoint  {folder.best}\nscorecard   {scorecard}")
+    print_comparison(rows_of(plan, stages, data, scorecard), Console())
+
+
 def _recipe_of_run(
-    folder: RunFolder, recipe: str | None, flags: dict[str, int | None], resume: bool
+    folder: RunFolder, recipe: str | None, flags: dict[str, int | None], resume: bool, has_teacher: bool
 ) -> Recipe:
     """Read the recipe; a resumed run keeps its own, and flags may repeat it but not change it.
+
+    With a teacher, a recipe without a distillation gets one with its defaults.
 
     Raises:
         ConfigError: if a resumed run is asked to change.
@@ -112,13 +177,11 @@ def _recipe_of_run(
     from distill.recipe import Recipe, load_recipe
 
     if not resume:
-        return load_recipe(recipe or DEFAULT_RECIPE, os.environ, flags)
-    folder.open_existing()
-
-    from distill.checkpoint import read_checkpoint
-
-    kept = Recipe.model_validate(read_checkpoint(folder.last).recipe)
+        asked = load_recipe(recipe or DEFAULT_RECIPE, os.environ, flags)
+        return asked.taught() if has_teacher else asked
+    kept = _kept_recipe(folder)
     asked = load_recipe(recipe, os.environ, flags) if recipe else kept.model_copy(update=_given(flags))
+    asked = asked.taught() if has_teacher or folder.stages.is_file() else asked
     for key in Recipe.model_fields:
         if getattr(asked, key) != getattr(kept, key):
             raise ConfigError(
@@ -127,6 +190,19 @@ def _recipe_of_run(
                 "A resumed run keeps its recipe: leave --recipe, --epochs and --seed out.",
             )
     return kept
+
+
+def _kept_recipe(folder: RunFolder) -> Recipe:
+    from distill.recipe import Recipe
+    from distill.stage_plan import kept_recipe
+
+    if folder.stages.is_file() and not folder.last.is_file():
+        return kept_recipe(folder)
+    folder.open_existing()
+
+    from distill.checkpoint import read_checkpoint
+
+    return Recipe.model_validate(read_checkpoint(folder.last).recipe)
 
 
 def _given(flags: dict[str, int | None]) -> dict[str, int]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 
 from distill.checkpoint import Detector, load_detector
 from distill.dataset import Dataset
 from distill.detector.build import count_macs, infer
-from distill.evaluate import validate
+from distill.evaluate import found_and_truth, metrics_of
+from distill.evaluation.report import write_report
 from distill.recipe import Recipe
 from distill.run_folder import RunFolder
 from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row, measure_latency
@@ -31,12 +33,36 @@ class Summary:
     score_thresholds: dict[str, float]
 
 
-def finish(dataset: Dataset, recipe: Recipe, folder: RunFolder) -> Summary:
-    """Measure `best.pt` on the validation split, on the processor, and write what was measured."""
-    detector = load_detector(folder.best)
+def finish(dataset: Dataset, recipe: Recipe, folder: RunFolder, stage: str = "train") -> Summary:
+    """Measure `best.pt` and write what was measured.
+
+    Args:
+        stage: its name in the scorecard.
+    """
+    summary, row = measured(dataset, recipe, folder.best, stage, report=folder.report)
+    folder.write_json(folder.metrics, asdict(summary))
+    append_row(folder.path / SCORECARD_NAME, row)
+    return summary
+
+
+def measured(
+    dataset: Dataset, recipe: Recipe, checkpoint: Path, stage: str, report: Path | None = None
+) -> tuple[Summary, ScorecardRow]:
+    """Measure a checkpoint on the validation split, on the processor.
+
+    Args:
+        report: folder for confusion, curves and the worst mistakes; None writes none.
+    Raises:
+        CheckpointError: if it cannot be read.
+        OutputError: if the report cannot be written.
+    """
+    detector = load_detector(checkpoint)
     contract = detector.contract
     plan = TilePlan(dataset.val, contract, dataset.mm_per_px, recipe.cache_mb)
-    metrics = validate(detector.module, plan, contract, torch.device("cpu"))
+    compared = found_and_truth(detector.module, plan, contract, torch.device("cpu"))
+    metrics = metrics_of(compared, contract.class_names)
+    if report is not None:
+        write_report(compared, plan, contract, report)
     working = measure_working_point(detector.module, plan, contract, dataset.mm_per_px)
     summary = Summary(
         map50=metrics.map50,
@@ -48,18 +74,18 @@ def finish(dataset: Dataset, recipe: Recipe, folder: RunFolder) -> Summary:
         false_alarms_per_clean_m2=working.false_alarms_per_clean_m2,
         score_thresholds=dict(contract.score_thresholds),
     )
-    folder.write_json(folder.metrics, asdict(summary))
-    append_row(folder.path / SCORECARD_NAME, _row(detector, summary, plan, folder))
-    return summary
+    return summary, _row(detector, summary, plan, checkpoint.stat().st_size, stage)
 
 
-def _row(detector: Detector, summary: Summary, plan: TilePlan, folder: RunFolder) -> ScorecardRow:
+def _row(
+    detector: Detector, summary: Summary, plan: TilePlan, file_size_bytes: int, stage: str
+) -> ScorecardRow:
     height, width = detector.contract.input_size_hw_px
     return ScorecardRow(
-        stage="train",
+        stage=stage,
         parameters=sum(p.numel() for p in detector.module.parameters()),
         macs=count_macs(detector.module, (detector.contract.channels, height, width)),
-        file_size_bytes=folder.best.stat().st_size,
+        file_size_bytes=file_size_bytes,
         map50=summary.map50,
         map50_95=summary.map50_95,
         recall=summary.recall,

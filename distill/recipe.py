@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from distill.detector.structure import Scale
+from distill.gid.settings import Distillation, TeacherRecipe
 from edge.contract import Clahe, Enhancement
 from edge.errors import ConfigError
 from edge.settings import environment_values, resolved, toml_values
@@ -18,7 +19,7 @@ from edge.settings import environment_values, resolved, toml_values
 ENVIRONMENT_PREFIX = "LOOMSIGHT_DISTILL_"
 """LOOMSIGHT_DISTILL_EPOCHS=3 sets `epochs`; only plain values, not tables."""
 
-SHIPPED_RECIPES = ("smoke", "cpu", "production", "demo", "article")
+SHIPPED_RECIPES = ("smoke", "cpu", "production", "demo", "article", "gid")
 
 Side = Annotated[int, Field(ge=32, multiple_of=32)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -72,6 +73,8 @@ class Recipe(_Value):
         time_limit_min: end, with the learning rate brought down, within this time; None has no limit.
         cache_mb: decoded pictures kept in memory; the others are read again each time.
         workers: processes that prepare tiles; 0 prepares them between the steps.
+        distillation: how the detector learns from a teacher; None learns from the labels alone.
+        teacher: how a teacher is trained where none is given.
     """
 
     scale: Scale = "n"
@@ -98,6 +101,8 @@ class Recipe(_Value):
     time_limit_min: float | None = Field(default=None, gt=0)
     cache_mb: int = Field(default=2048, ge=0)
     workers: int = Field(default=0, ge=0, le=256)
+    distillation: Distillation | None = None
+    teacher: TeacherRecipe | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -106,6 +111,19 @@ class Recipe(_Value):
         if self.augmentation.quarter_turn_share and len(set(self.input_size_hw_px)) > 1:
             raise ValueError("augmentation.quarter_turn_share needs a square input_size_hw_px")
         return self
+
+    def alone(self) -> Recipe:
+        """Return this recipe for a detector that learns from the labels alone."""
+        return self.model_copy(update={"distillation": None, "teacher": None})
+
+    def taught(self) -> Recipe:
+        """Return this recipe for a detector with a teacher: as it says, else by the defaults."""
+        return self if self.distillation else self.model_copy(update={"distillation": Distillation()})
+
+    def of_teacher(self) -> Recipe:
+        """Return the recipe of the teacher that is trained for this detector."""
+        changes = (self.teacher or TeacherRecipe()).model_dump(exclude_none=True)
+        return self.alone().model_copy(update=changes)
 
 
 def load_recipe(name_or_file: str, environment: Mapping[str, str], flags: Mapping[str, object]) -> Recipe:

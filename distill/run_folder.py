@@ -17,8 +17,10 @@ class RunFolder:
     """Name the files of a run.
 
     best.pt and last.pt are checkpoints; recipe.json is the resolved recipe; history.jsonl has a row per
-    epoch; metrics.json is the last word on best.pt; scorecard.jsonl has a row per stage. start_from.json
-    names the checkpoint that training started from; it is missing if that was none.
+    epoch; metrics.json is the last word on best.pt, and report/ shows it; scorecard.jsonl has a row per
+    stage. start_from.json names the checkpoint that training started from; it is missing if that was none. Under a teacher,
+    stages.json says which and what else is trained, steps.jsonl has the loss parts of every step,
+    instances/ has pictures, and teacher/ and student-alone/ are run folders of their own.
     """
 
     path: Path
@@ -44,6 +46,30 @@ class RunFolder:
         return self.path / "history.jsonl"
 
     @property
+    def report(self) -> Path:
+        return self.path / "report"
+
+    @property
+    def steps(self) -> Path:
+        return self.path / "steps.jsonl"
+
+    @property
+    def stages(self) -> Path:
+        return self.path / "stages.json"
+
+    @property
+    def instances(self) -> Path:
+        return self.path / "instances"
+
+    @property
+    def teacher(self) -> RunFolder:
+        return RunFolder(self.path / "teacher")
+
+    @property
+    def student_alone(self) -> RunFolder:
+        return RunFolder(self.path / "student-alone")
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.json"
 
@@ -54,14 +80,26 @@ class RunFolder:
             ConfigError: if a run stands there already.
             OutputError: if it cannot be made.
         """
-        if self.last.exists() or self.best.exists():
+        runs = (self, self.teacher, self.student_alone)
+        if any(run.last.exists() or run.best.exists() for run in runs):
             raise ConfigError(
                 f"{self.path} holds a training run already.",
                 "Add --resume to go on with it, or choose another --out.",
             )
+        self.open_again(self.stages)
+
+    def open_again(self, *more: Path) -> None:
+        """Make the folder for a run that has no `last.pt`, without what an earlier try left there.
+
+        Args:
+            more: files to remove, too.
+        Raises:
+            OutputError: if it cannot be made.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self.start_from.unlink(missing_ok=True)  # of a run that ended before its first checkpoint
+            for file in (self.best, self.start_from, *more):
+                file.unlink(missing_ok=True)
         except OSError as error:
             raise OutputError(f"Cannot make {self.path}: {error}.", "Choose another --out.") from error
 
@@ -91,7 +129,12 @@ class RunFolder:
             OutputError: if it cannot be written; the history then stays as it was.
         """
         rows = [row for row in self.read_history() if row["epoch"] < epoch]
-        write_whole(self.history, "".join(json.dumps(row) + "\n" for row in rows).encode())
+        write_whole(self.history, _lines(rows))
+
+    def keep_steps_before(self, step: int) -> None:
+        """Drop the rows of steps that are going to be done (again), as `keep_history_before` does."""
+        if self.steps.is_file():
+            write_whole(self.steps, _lines([row for row in _read(self.steps) if row["step"] < step]))
 
     def append_history(self, row: Mapping[str, Any]) -> None:
         """Add the row of an epoch.
@@ -99,20 +142,37 @@ class RunFolder:
         Raises:
             OutputError: if it cannot be written.
         """
-        try:
-            with self.history.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(row) + "\n")
-        except OSError as error:
-            raise cannot_write(self.history, error) from error
+        _append(self.history, row)
+
+    def append_step(self, row: Mapping[str, Any]) -> None:
+        """Add the row of a step, as `append_history` does."""
+        _append(self.steps, row)
 
     def read_history(self) -> list[dict[str, Any]]:
         """Return the rows so far; a last line cut short by a crash is left out."""
-        if not self.history.is_file():
-            return []
-        rows = []
-        for line in self.history.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return rows
+        return _read(self.history)
+
+
+def _lines(rows: list[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def _append(file: Path, row: Mapping[str, Any]) -> None:
+    try:
+        with file.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+    except OSError as error:
+        raise cannot_write(file, error) from error
+
+
+def _read(file: Path) -> list[dict[str, Any]]:
+    """Return the rows of a file of JSON lines, up to the first that is damaged."""
+    if not file.is_file():
+        return []
+    rows = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows

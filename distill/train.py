@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from distill.checkpoint import write_checkpoint
 from distill.dataset import Dataset
 from distill.evaluate import DEFAULT_THRESHOLD, Metrics, validate
+from distill.gid.pictures import InstancePictures
+from distill.gid.teacher import load_teacher
 from distill.recipe import Recipe
 from distill.run_folder import RunFolder
 from distill.tiles import TrainingTiles, batches
@@ -71,32 +73,40 @@ def train(
     turned_ids: Sequence[int | None],
     resume: bool = False,
     start_from: Path | None = None,
+    teacher: Path | None = None,
 ) -> bool:
     """Train until the recipe is done; `best.pt` and `last.pt` are in the run folder after every epoch.
 
     A fresh run starts from random weights, or from those of the checkpoint `start_from`, whose digest is
-    then recorded in the run folder. `turned_ids` says which class each becomes by a quarter turn, see
+    then recorded in the run folder. If the recipe has a distillation, the detector learns from the
+    checkpoint `teacher`, too. `turned_ids` says which class each becomes by a quarter turn, see
     `Taxonomy.quarter_turned_ids`.
 
     Returns:
         False if a signal stopped it: it can be resumed.
     Raises:
         TrainingError: if the loss is not finite; the checkpoints of the epoch before stay.
-        CheckpointError: if there is nothing to resume, `last.pt` is damaged, or `start_from` is of another
-            structure.
+        CheckpointError: if there is nothing to resume, `last.pt` is damaged, `start_from` is of another
+            structure, or the teacher cannot be read.
+        ConfigError: if the teacher was trained for other classes or another input, or its head cannot be
+            compared with the student's.
         DatasetError: if a picture is damaged, or the data set is not the one the run was started with.
         OutputError: if the run folder cannot be written.
-        ValueError: if both `resume` and `start_from` are given.
+        ValueError: if both `resume` and `start_from` are given, or only one of a teacher and a recipe with
+            a distillation.
     """
     if resume and start_from is not None:
         raise ValueError("a resumed run has its weights: start_from has no meaning")
-    run = prepare_run(dataset, contract, recipe, folder, device, turned_ids)
+    guide = load_teacher(teacher, contract) if teacher is not None else None
+    run = prepare_run(dataset, contract, recipe, folder, device, turned_ids, guide)
     state = run.state
     if resume:
         restore_run(run)
     elif start_from is not None:
         take_weights(run, start_from)
     folder.keep_history_before(state.epoch)
+    folder.keep_steps_before(state.step)
+    pictures = InstancePictures(run)
     stop = threading.Event()
     with stopped_by_signals(stop):
         while state.epoch < recipe.epochs and not _is_enough(run):
@@ -107,6 +117,7 @@ def train(
             metrics = validate(run.average.ema, run.val_plan, contract, device)
             state.elapsed_s += time.monotonic() - started
             row = _history_row(run, metrics, time.monotonic() - started)
+            pictures.draw(state.epoch + 1)
             _close_epoch(run, metrics, row)
             listener.epoch_done(row)
     return True
@@ -135,6 +146,8 @@ def _train_epoch(run: TrainingRun, listener: Listener, stop: threading.Event) ->
         parts = _step(run, images, targets, elapsed_s)
         for name, value in parts.items():
             state.loss_sums[name] = state.loss_sums.get(name, 0.0) + value
+        if recipe.distillation is not None:
+            run.folder.append_step({"step": state.step, "epoch": state.epoch, **parts})
         state.batch, state.step = state.batch + 1, state.step + 1
         listener.batch_done(state.epoch, state.batch, total, sum(parts.values()))
         if run.schedule.is_over(elapsed_s):
@@ -155,15 +168,17 @@ def _step(
     parts = run.task.loss_parts(images, {name: value.to(run.device) for name, value in targets.items()})
     loss = torch.stack(list(parts.values())).sum()
     if not torch.isfinite(loss):
+        guilty = [name for name, value in parts.items() if not torch.isfinite(value)] or ["their sum"]
         raise TrainingError(
-            f"The loss is not a finite number in epoch {run.state.epoch + 1}.",
+            f"The loss is not a finite number in epoch {run.state.epoch + 1} ({', '.join(guilty)}).",
             f"Lower learning_rate (now {run.recipe.learning_rate}); the checkpoints in {run.folder.path} "
             "are from before it.",
         )
     run.optimizer.zero_grad(set_to_none=True)
     run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
     run.scaler.unscale_(run.optimizer)
-    nn.utils.clip_grad_norm_(run.module.parameters(), run.recipe.gradient_norm_limit)
+    for learner in (run.module, run.beside):  # each by itself: adapters must not slow the detector down
+        nn.utils.clip_grad_norm_(list(learner.parameters()), run.recipe.gradient_norm_limit)
     run.scaler.step(run.optimizer)
     run.scaler.update()
     run.average.update(run.module)

@@ -7,13 +7,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from distill.checkpoint import (
     Checkpoint,
+    Detector,
     load_detector,
     read_checkpoint,
     weights_digest,
@@ -23,6 +24,8 @@ from distill.dataset import Dataset, LabelledPicture
 from distill.detector.build import DetectionTask, build_module
 from distill.detector.structure import DetectorStructure
 from distill.evaluate import Metrics
+from distill.gid.schedule import heard_share
+from distill.gid.task import DistillationTask
 from distill.precision import choose_precision
 from distill.recipe import Recipe
 from distill.run_folder import RunFolder
@@ -46,9 +49,22 @@ class TrainingState:
     best_epoch: int = -1
 
 
+class Task(Protocol):
+    """Turn a batch into named loss parts."""
+
+    def loss_parts(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Compute the loss parts of a batch (see `DetectionTask`)."""
+
+
 @dataclass(frozen=True)
 class TrainingRun:
-    """Hold everything that training works with."""
+    """Hold everything that training works with.
+
+    Attributes:
+        beside: what learns beside the module and is no part of the detector: the adapters of a
+            distillation. Empty without a teacher.
+        teacher_digest: sha256 of the teacher's checkpoint; None without one.
+    """
 
     recipe: Recipe
     folder: RunFolder
@@ -60,7 +76,9 @@ class TrainingRun:
     dataset_digest: str
     turned_ids: Sequence[int | None]
     module: nn.Module
-    task: DetectionTask
+    task: Task
+    beside: nn.Module
+    teacher_digest: str | None
     average: Any
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
@@ -75,12 +93,17 @@ def prepare_run(
     folder: RunFolder,
     device: torch.device,
     turned_ids: Sequence[int | None],
+    teacher: Detector | None = None,
 ) -> TrainingRun:
     """Build a run that stands at its beginning.
 
+    Args:
+        teacher: on the processor, if the recipe has a distillation; it is moved to the device.
     Raises:
         DatasetError: if a picture is damaged.
-        ConfigError: if the recipe asks for a precision that the device does not have.
+        ConfigError: if the recipe asks for a precision that the device does not have, or if teacher and
+            student cannot be compared.
+        ValueError: if the recipe has a distillation and there is no teacher, or the other way round.
     """
     torch.manual_seed(recipe.seed)
     plans = [
@@ -92,7 +115,25 @@ def prepare_run(
     )
     module = build_module(structure).to(device).to(memory_format=torch.channels_last)
     precision = choose_precision(recipe.precision, device)
+    state = TrainingState()
     order = plans[0].epoch_order(0, recipe.seed, recipe.empty_tile_share, recipe.rare_class_share)
+    steps_per_epoch = -(-len(order) // recipe.batch)
+    task: DetectionTask | DistillationTask = DetectionTask(module, precision)
+    beside: nn.Module = nn.ModuleList()
+    if (teacher is None) != (recipe.distillation is None):
+        raise ValueError("a distillation needs a teacher, and a teacher a distillation")
+    if teacher is not None and recipe.distillation is not None:
+        settings = recipe.distillation
+        task = DistillationTask(
+            module,
+            teacher.module.to(device).to(memory_format=torch.channels_last),
+            settings,
+            precision,
+            input_shape=(contract.channels, *contract.input_size_hw_px),
+            mm_per_px=contract.mm_per_px,
+            share=lambda: heard_share(settings, state.step / steps_per_epoch, recipe.epochs),
+        )
+        beside = task.adapters
     return TrainingRun(
         recipe=recipe,
         folder=folder,
@@ -104,12 +145,14 @@ def prepare_run(
         dataset_digest=_dataset_digest(dataset.train + dataset.val),
         turned_ids=turned_ids,
         module=module,
-        task=DetectionTask(module, precision),
+        task=task,
+        beside=beside,
+        teacher_digest=teacher.file_digest if teacher is not None else None,
         average=ModelEMA(module, decay=recipe.ema_decay, tau=recipe.ema_warmup_steps),
-        optimizer=_optimizer(module, recipe),
+        optimizer=_optimizer(nn.ModuleList([module, beside]), recipe),
         scaler=precision.gradient_scaler(),
-        schedule=schedule_of(recipe, steps_per_epoch=-(-len(order) // recipe.batch)),
-        state=TrainingState(),
+        schedule=schedule_of(recipe, steps_per_epoch),
+        state=state,
     )
 
 
@@ -147,6 +190,8 @@ def _training_state(run: TrainingRun) -> dict[str, Any]:
         "optimizer": run.optimizer.state_dict(),
         "scaler": run.scaler.state_dict(),
         "dataset_digest": run.dataset_digest,
+        "beside": run.beside.state_dict(),
+        "teacher_digest": run.teacher_digest,
     }
 
 
@@ -154,7 +199,7 @@ def restore_run(run: TrainingRun) -> None:
     """Take up training where `last.pt` left it.
 
     Raises:
-        CheckpointError: if it is missing, damaged, or of another run.
+        CheckpointError: if it is missing, damaged, or of another run or teacher.
         DatasetError: if the data set is not the one the run was started with.
     """
     checkpoint = read_checkpoint(run.folder.last)
@@ -167,7 +212,13 @@ def restore_run(run: TrainingRun) -> None:
                 "The data set is not the one this run was started with.",
                 "Restore it, or start a new run with another --out.",
             )
+        if saved.get("teacher_digest") != run.teacher_digest:
+            raise CheckpointError(
+                f"The run in {run.folder.path} was started under another teacher.",
+                "Bring that checkpoint back, or start a new run with another --out.",
+            )
         run.module.load_state_dict(saved["weights"])
+        run.beside.load_state_dict(saved.get("beside", {}))
         run.average.ema.load_state_dict(dict(checkpoint.weights))
         run.average.updates = saved["average_updates"]
         run.optimizer.load_state_dict(saved["optimizer"])

@@ -74,12 +74,19 @@ class DetectionTask:
             targets: `batch_idx` (N,), `cls` (N, 1) and `bboxes` (N, 4) centre x, centre y, width, height
                 as shares of the input, and `weights` (N,) in [0, 1], all float32.
         """
+        return self.judged(images, targets)[0]
+
+    def judged(
+        self, images: Tensor, targets: dict[str, Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+        """Return the loss parts, what the module gave, and which places got a label, (B, A) bool."""
         with self._precision.autocast():
             predictions = self._module(images)
         for name in ("boxes", "scores"):  # assignment and loss are computed in float32
             predictions[name] = predictions[name].float()
         parts = self._loss(predictions, targets) / len(images)
-        return dict(zip(("box", "class", "dfl"), parts, strict=True))
+        named = dict(zip(("box", "class", "dfl"), parts, strict=True))
+        return named, predictions, self._loss.foreground
 
 
 def count_macs(module: nn.Module, input_shape: tuple[int, int, int]) -> int:

@@ -26,6 +26,11 @@ class WeightedDetectionLoss:
         self._assigner = _WeightedAssigner(self._loss.assigner)
         self._loss.assigner = self._assigner
 
+    @property
+    def foreground(self) -> Tensor:
+        """The places of the last batch that got a label, (B, A) bool."""
+        return self._assigner.foreground
+
     def __call__(self, predictions: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
         """Return the loss parts box, class and dfl, each summed over the batch.
 
@@ -46,10 +51,12 @@ class _WeightedAssigner(nn.Module):
         super().__init__()
         self.inner = inner
         self.weights = torch.ones(0, 0)
+        self.foreground = torch.zeros(0, 0, dtype=torch.bool)
 
     def forward(self, *inputs: Tensor, **options: Any) -> tuple[Tensor, ...]:
         """Return labels, boxes, scores, foreground and box numbers per point: the scores weighted."""
         labels, boxes, scores, foreground, numbers = self.inner(*inputs, **options)
+        self.foreground = foreground.bool()
         if self.weights.numel() and not bool((self.weights == 1).all()):
             scores = scores * self.weights.gather(1, numbers.long()).unsqueeze(-1)
         return labels, boxes, scores, foreground, numbers

@@ -1,0 +1,116 @@
+"""Pictures of the general instances: an engineer sees where the student is taught, and by whom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import cv2
+import numpy as np
+import torch
+
+from distill.gid.instances import Instances
+from distill.gid.task import DistillationTask
+from distill.tiles import Tile, visible_truth
+from edge.geometry import Boxes
+from edge.image import Image
+from edge.preprocess import Preprocessor, cut_view
+from edge.sinks.files import write_whole
+
+if TYPE_CHECKING:
+    from distill.training_run import TrainingRun
+
+TILES = 6
+LEAST_SHOWN_SIDE_PX = 384
+"""Smaller tiles are enlarged by a whole factor until they have this side."""
+
+TRUTH, TEACHERS, STUDENTS = "labelled", "teacher's box", "student's box"
+COLOURS_BGR: Final = {TRUTH: (80, 200, 80), TEACHERS: (0, 150, 255), STUDENTS: (255, 80, 220)}
+GAP_PX, LEGEND_PX = 6, 26
+
+
+class InstancePictures:
+    """Draw the instances in the same few validation tiles after chosen epochs.
+
+    They are those of the moving average, which validation sees, without augmentation. A run without
+    general instances draws nothing.
+    """
+
+    def __init__(self, run: TrainingRun) -> None:
+        settings = run.recipe.distillation
+        self._run = run
+        self._epochs = settings.picture_epochs if settings is not None else ()
+        self._tiles = _spread([tile for tile in run.val_plan.tiles if not tile.is_empty])
+
+    def draw(self, epoch: int) -> None:
+        """Write instances/epoch-001.png if pictures of this epoch, counted from 1, are wanted.
+
+        Raises:
+            OutputError: if it cannot be written.
+        """
+        run = self._run
+        if epoch not in self._epochs or not self._tiles or not isinstance(run.task, DistillationTask):
+            return
+        preprocessor = Preprocessor(run.contract)
+        plan = run.val_plan
+        inputs = [preprocessor.batch(plan.image(t.picture), [t.view])[0].copy() for t in self._tiles]
+        images = torch.from_numpy(np.stack(inputs)).to(run.device)
+        instances = run.task.instances_of(run.average.ema, images)
+        if instances is not None:
+            drawn = [self._drawn(number, tile, instances) for number, tile in enumerate(self._tiles)]
+            _, data = cv2.imencode(".png", sheet(drawn))
+            write_whole(run.folder.instances / f"epoch-{epoch:03d}.png", data.tobytes())
+
+    def _drawn(self, number: int, tile: Tile, instances: Instances) -> Image:
+        plan, size_hw = self._run.val_plan, self._run.contract.input_size_hw_px
+        image, truth = plan.image(tile.picture), plan.pictures[tile.picture]
+        boxes, _ = visible_truth(truth.boxes_xyxy_px(image), truth.class_ids, tile.view)
+        mine, is_teachers = instances.image_of == number, instances.is_teachers
+        return drawn_tile(
+            cut_view(image, tile.view, size_hw),
+            {
+                TEACHERS: instances.boxes_xyxy_px[mine & is_teachers].cpu().numpy(),
+                STUDENTS: instances.boxes_xyxy_px[mine & ~is_teachers].cpu().numpy(),
+                TRUTH: boxes,
+            },
+        )
+
+
+def drawn_tile(tile: Image, boxes: dict[str, Boxes]) -> Image:
+    """Draw boxes on a tile.
+
+    Args:
+        tile: (H, W) grey or (H, W, 3) BGR.
+        boxes: by whose they are, a key of `COLOURS_BGR`; (N, 4) in pixels of the tile.
+    Returns:
+        BGR, enlarged.
+    """
+    times = -(-LEAST_SHOWN_SIDE_PX // min(tile.shape[:2]))
+    large = cv2.resize(tile, None, fx=times, fy=times, interpolation=cv2.INTER_NEAREST)
+    canvas = cv2.cvtColor(large, cv2.COLOR_GRAY2BGR) if large.ndim == 2 else large.copy()
+    for whose, corners in boxes.items():
+        for left, top, right, bottom in np.rint(corners * times).astype(int).tolist():
+            cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), COLOURS_BGR[whose], 2)
+    return np.asarray(canvas, np.uint8)
+
+
+def sheet(pictures: list[Image]) -> Image:
+    """Lay BGR pictures of one size out in rows of up to three, above a legend."""
+    columns = min(3, len(pictures))
+    height, width = pictures[0].shape[:2]
+    rows = -(-len(pictures) // columns)
+    canvas = np.full(
+        (rows * (height + GAP_PX) + LEGEND_PX, columns * (width + GAP_PX) - GAP_PX, 3), 255, np.uint8
+    )
+    for number, picture in enumerate(pictures):
+        top, left = number // columns * (height + GAP_PX), number % columns * (width + GAP_PX)
+        canvas[top : top + height, left : left + width] = picture
+    for number, (name, colour) in enumerate(COLOURS_BGR.items()):
+        place = (6 + 128 * number, canvas.shape[0] - 9)
+        cv2.putText(canvas, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+    return canvas
+
+
+def _spread(tiles: list[Tile]) -> list[Tile]:
+    """Choose up to `TILES` tiles, evenly over the split."""
+    step = max(1, len(tiles) // TILES)
+    return tiles[::step][:TILES]

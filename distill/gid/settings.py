@@ -1,0 +1,104 @@
+"""How a student learns from a teacher: the tables `[distillation]` and `[teacher]` of a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
+
+from distill.detector.structure import Scale
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+GiScore = Literal["per-class", "of-maxima"]
+RelationScope = Literal["image", "batch"]
+BoxLoss = Literal["giou", "ciou", "kl"]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Distillation(_Value):
+    """Say what is learnt from the teacher besides the labels, and how strongly.
+
+    The weights are chosen so that each term begins at the order of the detection loss; 0 switches a term
+    off. All but `method`, `ultralytics_weight` and the schedule belong to the method gid.
+
+    Attributes:
+        method: gid, or ultralytics for that package's own distillation of neck features.
+        feature_weight: of the squared error between the features of the instances.
+        relation_weight: of the difference between the distances among the instances.
+        response_class_weight: of the cross entropy to the teacher's scores; of objectness, too, where
+            both have it.
+        response_box_weight: of the difference between the boxes.
+        ultralytics_weight: `dis` of ultralytics.
+        gi_score: per-class takes the greatest difference of any class (the paper), of-maxima the
+            difference of the greatest scores (the authors' release).
+        candidates: places with the highest score in a picture that go on to non-maximum suppression.
+        nms_iou: instances that overlap more are the same.
+        instances: kept in each picture, at most.
+        min_size_mm: a box with a shorter side on the cloth is no instance; None has no limit. Where the
+            scale of the pictures is not known there is none either.
+        relation_scope: distances among the instances of an image, or of the whole batch.
+        response_mask: where responses are compared: at the places that the assigner gave a label, or
+            inside the general instances.
+        box_loss: giou and ciou compare boxes; kl compares distributions over the sides, which both heads
+            must have, with the same number of bins.
+        warmup_epochs: over which all weights rise from 0: at first the instances are the student's noise.
+        decay: how the weights go on from there to the last epoch.
+        final_share: what is left of them there, unless `decay` is constant.
+        picture_epochs: after these epochs, counted from 1, pictures of the instances are written.
+    """
+
+    method: Literal["gid", "ultralytics"] = "gid"
+    feature_weight: Weight = 2.0
+    relation_weight: Weight = 10.0
+    response_class_weight: Weight = 1.0
+    response_box_weight: Weight = 1.0
+    ultralytics_weight: Weight = 6.0
+    gi_score: GiScore = "per-class"
+    candidates: int = Field(default=3000, ge=1)
+    nms_iou: float = Field(default=0.3, gt=0, le=1)
+    instances: int = Field(default=10, ge=1, le=1000)
+    min_size_mm: float | None = Field(default=0.3, gt=0)
+    relation_scope: RelationScope = "image"
+    response_mask: Literal["foreground", "instances"] = "instances"
+    box_loss: BoxLoss = "kl"
+    warmup_epochs: float = Field(default=1.0, ge=0)
+    decay: Literal["constant", "linear", "cosine"] = "constant"
+    final_share: Share = 0.1
+    picture_epochs: tuple[Annotated[int, Field(ge=1)], ...] = (1, 5, 20)
+
+    @model_validator(mode="after")
+    def _teaches_something(self) -> Self:
+        if not any(self.weights().values()):
+            raise ValueError(f"no term of the method {self.method} has a weight above 0")
+        return self
+
+    def weights(self) -> dict[str, float]:
+        """Return the weight of each term of the method, by the name it has in the history."""
+        if self.method == "ultralytics":
+            return {"ultralytics": self.ultralytics_weight}
+        return {
+            "gid_feature": self.feature_weight,
+            "gid_relation": self.relation_weight,
+            "gid_response_class": self.response_class_weight,
+            "gid_response_box": self.response_box_weight,
+        }
+
+
+class TeacherRecipe(_Value):
+    """Say how a teacher is trained where none is given: as its student, but for these.
+
+    Attributes:
+        scale: size of the YOLOv5.
+        epochs, batch, learning_rate, time_limit_min: None takes the student's.
+    """
+
+    scale: Scale = "l"
+    epochs: int | None = Field(default=None, ge=1, le=100_000)
+    batch: int | None = Field(default=None, ge=1, le=4096)
+    learning_rate: float | None = Field(default=None, gt=0, le=1)
+    time_limit_min: float | None = Field(default=None, gt=0)

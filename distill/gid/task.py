@@ -1,0 +1,109 @@
+"""Detection under a teacher: the loss parts of the labels and of what the teacher says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from distill.detector.build import DetectionTask
+from distill.detector.outputs import head_outputs
+from distill.gid.instances import Instances
+from distill.gid.lesson import Lesson, check_alike, heard
+from distill.gid.settings import Distillation
+from distill.gid.terms import METHODS, GeneralInstanceTerms
+from distill.precision import Precision
+
+Cloth = Callable[[Tensor], Tensor]
+"""From images (B, channels, H, W) to (B, h, w) bool, where there is cloth, at any resolution."""
+
+
+class DistillationTask:
+    """Turn a batch into named loss parts, as `DetectionTask` does, with those of distillation beside them.
+
+    The teacher stays in eval mode, frozen, and sees the very tensor that the student sees.
+
+    Args:
+        student: the module in training.
+        teacher: frozen, in eval mode, on the student's device, in the same memory format.
+        settings: of the recipe.
+        precision: both compute in it.
+        input_shape: channels, height, width.
+        mm_per_px: scale of the input; None if it is not known.
+        share: gives the factor of all distillation terms at this moment, in [0, 1].
+        cloth: finds cloth, to which instances are then limited; None for cloth everywhere.
+    Raises:
+        ConfigError: if the heads of the two cannot be compared as the settings ask.
+    """
+
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        settings: Distillation,
+        precision: Precision,
+        *,
+        input_shape: tuple[int, int, int],
+        mm_per_px: float | None,
+        share: Callable[[], float],
+        cloth: Cloth | None = None,
+    ) -> None:
+        self._detection = DetectionTask(student, precision)
+        self._student, self._teacher = student, teacher
+        self._precision, self._share, self._cloth = precision, share, cloth
+        self._weights = settings.weights()
+        self._weights["gid_response_objectness"] = settings.response_class_weight
+        device = next(student.parameters()).device
+        example = torch.zeros(1, *input_shape, device=device)
+        was_training = student.training
+        ours, theirs = heard(student.eval(), example, precision), heard(teacher, example, precision)
+        student.train(was_training)
+        check_alike(ours, theirs)
+        self._terms = METHODS[settings.method](settings, precision, ours, theirs, mm_per_px)
+        self._terms.adapters.to(device).train()
+
+    @property
+    def adapters(self) -> nn.Module:
+        """What learns beside the student and is no part of it: for the optimizer and `last.pt`."""
+        return self._terms.adapters
+
+    def loss_parts(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Compute the loss parts of a batch, each a scalar already weighted.
+
+        Args:
+            images, targets: as for `DetectionTask.loss_parts`.
+        """
+        parts, predictions, foreground = self._detection.judged(images, targets)
+        lesson = self._lesson(images, foreground, predictions)
+        share = self._share()
+        terms = self._terms.of(lesson)
+        return parts | {name: term * self._weights[name] * share for name, term in terms.items()}
+
+    def instances_of(self, student: nn.Module, images: Tensor) -> Instances | None:
+        """Find the general instances of pictures; None if the method has none.
+
+        Args:
+            student: in eval mode.
+            images: (B, channels, H, W) float32, on the student's device.
+        """
+        if not isinstance(self._terms, GeneralInstanceTerms):
+            return None
+        ours = heard(student, images, self._precision)
+        theirs = heard(self._teacher, images, self._precision)
+        nothing = torch.zeros(ours.class_logits.shape[:2], dtype=torch.bool, device=images.device)
+        return self._terms.instances_of(
+            Lesson(ours, theirs, nothing, _size(images), self._cloth_of(images))
+        )
+
+    def _lesson(self, images: Tensor, foreground: Tensor, predictions: dict[str, Tensor]) -> Lesson:
+        ours = head_outputs(self._student, predictions)
+        theirs = heard(self._teacher, images, self._precision)
+        return Lesson(ours, theirs, foreground, _size(images), self._cloth_of(images))
+
+    def _cloth_of(self, images: Tensor) -> Tensor | None:
+        return None if self._cloth is None else self._cloth(images)
+
+
+def _size(images: Tensor) -> tuple[int, int]:
+    return images.shape[2], images.shape[3]

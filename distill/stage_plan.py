@@ -1,0 +1,95 @@
+"""What a distillation trains, one after the other: teacher, student alone, student under the teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from distill.recipe import Recipe
+from distill.run_folder import RunFolder
+from edge.errors import CheckpointError, ConfigError
+
+TRAIN: Final = "train"
+"""In the place of a teacher's checkpoint: train one first."""
+
+TEACHER, STUDENT_ALONE, DISTILLED = "teacher", "student-alone", "distilled"
+
+
+class StagePlan(BaseModel):
+    """Say what a distillation trains. It stands in `stages.json` of the run folder.
+
+    Attributes:
+        teacher: path of a checkpoint, or `TRAIN`.
+        student_alone: whether the student is also trained without the teacher, to compare.
+        start_from: checkpoint whose weights the student starts from; None for random ones.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    teacher: str
+    student_alone: bool = False
+    start_from: str | None = None
+
+
+def new_plan(
+    recipe: Recipe, teacher: str | None, student_alone: bool, start_from: Path | None
+) -> StagePlan | None:
+    """Plan the stages of a new run; None if the recipe has no distillation.
+
+    Raises:
+        ConfigError: if something is asked for that needs a distillation.
+    """
+    if recipe.distillation is not None:
+        return StagePlan(
+            teacher=teacher or TRAIN,
+            student_alone=student_alone,
+            start_from=str(start_from) if start_from else None,
+        )
+    asked = "--student-alone" if student_alone else "The recipe's table [teacher]"
+    if student_alone or recipe.teacher is not None:
+        raise ConfigError(
+            f"{asked} needs a distillation.", "Add --teacher, or a table [distillation] to the recipe."
+        )
+    return None
+
+
+def kept_plan(folder: RunFolder, teacher: str | None, student_alone: bool) -> StagePlan | None:
+    """Read the plan of a run that goes on; None if it has none.
+
+    Args:
+        teacher, student_alone: may repeat what the run was started with, but not change it.
+    Raises:
+        CheckpointError: if stages.json is damaged.
+        ConfigError: if the run is asked to change.
+    """
+    if not folder.stages.is_file():
+        return None
+    try:
+        plan = StagePlan.model_validate_json(folder.stages.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise _damaged(folder.stages) from error
+    if (teacher is not None and teacher != plan.teacher) or (student_alone and not plan.student_alone):
+        began = f"--teacher {plan.teacher}" + (" --student-alone" if plan.student_alone else "")
+        raise ConfigError(
+            f"The run in {folder.path} was started with {began}.",
+            "A resumed run keeps its stages: leave --teacher and --student-alone out.",
+        )
+    return plan
+
+
+def kept_recipe(folder: RunFolder) -> Recipe:
+    """Read the recipe of a run that was stopped before its student's first checkpoint.
+
+    Raises:
+        CheckpointError: if recipe.json is missing or damaged.
+    """
+    try:
+        return Recipe.model_validate_json(folder.recipe.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise _damaged(folder.recipe) from error
+
+
+def _damaged(file: Path) -> CheckpointError:
+    return CheckpointError(f"{file} cannot be read.", "Start a new run with another --out.")

@@ -1,0 +1,134 @@
+"""Run the stages of a distillation; each is a run of its own that can be taken up where it was left."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from distill.dataset import Dataset
+from distill.finish import finish, measured
+from distill.gid.teacher import load_teacher
+from distill.progress import ConsoleListener
+from distill.recipe import Recipe
+from distill.run_folder import RunFolder
+from distill.scorecard import SCORECARD_NAME, ScorecardRow, append_row, read_rows
+from distill.stage_plan import DISTILLED, STUDENT_ALONE, TEACHER, TRAIN, StagePlan
+from distill.train import contract_for, train
+from edge.bundle import file_digest
+from edge.taxonomy import Taxonomy
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Describe one run of a distillation.
+
+    Attributes:
+        name: in the scorecard.
+        teacher: checkpoint to learn from; None learns from the labels alone.
+        start_from: checkpoint whose weights to start from; None for random ones.
+    """
+
+    name: str
+    folder: RunFolder
+    recipe: Recipe
+    teacher: Path | None = None
+    start_from: Path | None = None
+
+
+def stages_of(plan: StagePlan, recipe: Recipe, folder: RunFolder) -> list[Stage]:
+    """List the stages of a plan in their order; the last is that of the folder itself."""
+    start_from = Path(plan.start_from) if plan.start_from else None
+    stages = []
+    teacher = Path(plan.teacher)
+    if plan.teacher == TRAIN:
+        teacher = folder.teacher.best
+        stages.append(Stage(TEACHER, folder.teacher, recipe.of_teacher()))
+    if plan.student_alone:
+        alone = Stage(STUDENT_ALONE, folder.student_alone, recipe.alone(), start_from=start_from)
+        stages.append(alone)
+    return [*stages, Stage(DISTILLED, folder, recipe, teacher, start_from)]
+
+
+def check_teacher(plan: StagePlan, recipe: Recipe, dataset: Dataset, taxonomy: Taxonomy) -> None:
+    """See that a teacher that is given suits the student, before anything is written.
+
+    Raises:
+        CheckpointError, ConfigError: as `load_teacher`.
+    """
+    if plan.teacher != TRAIN:
+        load_teacher(Path(plan.teacher), contract_for(recipe, taxonomy, dataset.mm_per_px))
+
+
+def run_stage(
+    stage: Stage, dataset: Dataset, taxonomy: Taxonomy, device: torch.device, scorecard: Path
+) -> bool:
+    """Train and measure one stage; what of it is done already is not done again.
+
+    Args:
+        scorecard: of the whole distillation; the stage's row goes there, too.
+    Returns:
+        False if a signal stopped it: it can be resumed.
+    Raises:
+        LoomsightError: as `train`.
+    """
+    folder, recipe = stage.folder, stage.recipe
+    if row_of(stage) is None:
+        logger.info("stage %s: YOLOv5%s in %s", stage.name, recipe.scale, folder.path)
+        resume = folder.last.is_file()
+        if not resume:
+            folder.open_again()
+            folder.write_json(folder.recipe, recipe.model_dump(mode="json"))
+        with ConsoleListener(recipe.epochs) as listener:
+            is_done = train(
+                dataset,
+                contract_for(recipe, taxonomy, dataset.mm_per_px),
+                recipe,
+                folder,
+                device=device,
+                listener=listener,
+                turned_ids=taxonomy.quarter_turned_ids(),
+                resume=resume,
+                start_from=None if resume else stage.start_from,
+                teacher=stage.teacher,
+            )
+        if not is_done:
+            return False
+        finish(dataset, recipe, folder, stage.name)
+    row = row_of(stage)
+    if row is not None and row not in read_rows(scorecard):
+        append_row(scorecard, row)
+    return True
+
+
+def row_of(stage: Stage) -> ScorecardRow | None:
+    """Return the scorecard row of a stage; None as long as it is not done."""
+    if not stage.folder.best.is_file():
+        return None
+    digest = file_digest(stage.folder.best)
+    rows = read_rows(stage.folder.path / SCORECARD_NAME)
+    own = [row for row in rows if row.stage == stage.name and row.checkpoint_digest == digest]
+    return own[-1] if own else None
+
+
+def rows_of(
+    plan: StagePlan, stages: Sequence[Stage], dataset: Dataset, scorecard: Path
+) -> list[ScorecardRow]:
+    """Return the rows of all stages that are done, the teacher's first; one that was given is measured."""
+    rows = [row for row in map(row_of, stages) if row is not None]
+    if plan.teacher == TRAIN:
+        return rows
+    digest = file_digest(Path(plan.teacher))
+    known = [
+        row for row in read_rows(scorecard) if row.stage == TEACHER and row.checkpoint_digest == digest
+    ]
+    if not known:
+        _, row = measured(dataset, stages[-1].recipe, Path(plan.teacher), TEACHER)
+        append_row(scorecard, row)
+        known = [row]
+    return [known[-1], *rows]

@@ -1,0 +1,310 @@
+"""The command: teacher, student alone, student under the teacher; stopped, resumed, and given nonsense."""
+
+from __future__ import annotations
+
+import json
+import signal
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import distill.scorecard
+import distill.stages
+from distill.checkpoint import read_checkpoint
+from distill.cli import app
+from distill.gid.pictures import COLOURS_BGR, TEACHERS, TRUTH, drawn_tile, sheet
+from distill.progress import ConsoleListener
+from distill.recipe import load_recipe
+from distill.run_folder import RunFolder
+from distill.scorecard import SCORECARD_NAME, read_rows
+from edge.errors import CheckpointError, ConfigError
+from tests.unit.distill.tiny import write_tiny_dataset, write_untrained
+
+PLAIN = """
+scale = "p"
+input_size_hw_px = [64, 64]
+overlap_px = 8
+epochs = 2
+batch = 8
+precision = "float32"
+ema_warmup_steps = 5
+cache_mb = 16
+"""
+TAUGHT = (
+    PLAIN
+    + """
+[distillation]
+warmup_epochs = 0.5
+picture_epochs = [1]
+
+[teacher]
+scale = "p"
+epochs = 1
+"""
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_timings():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
+        yield
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    root = tmp_path_factory.mktemp("stages")
+    write_tiny_dataset(root / "data", train=6, val=4)
+    (root / "plain.toml").write_text(PLAIN)
+    (root / "taught.toml").write_text(TAUGHT)
+    write_untrained(root / "teacher.pt")
+    return root
+
+
+def command(place, out, *more, recipe="taught.toml"):
+    return invoke(place / "data", "--recipe", place / recipe, "--out", out, *more)
+
+
+@pytest.fixture(scope="module")
+def whole(place):
+    done = command(place, place / "whole", "--student-alone")
+    assert done.exit_code == 0, (done.output, done.exception)
+    return place / "whole", done
+
+
+def without_times(folder):
+    rows = RunFolder(folder).read_history()
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def weights(file):
+    return read_checkpoint(file).weights
+
+
+def test_a_distillation_trains_three_detectors_and_compares_them(whole):
+    out, done = whole
+    rows = read_rows(out / SCORECARD_NAME)
+    assert [row.stage for row in rows] == ["teacher", "student-alone", "distilled"]
+    for name in ("teacher", "student-alone", "distilled"):
+        assert name in done.stdout
+    assert "distillation bought  mAP50" in done.stdout
+    assert json.loads((out / "stages.json").read_text()) == {
+        "teacher": "train", "student_alone": True, "start_from": None,
+    }  # fmt: skip
+    assert len(RunFolder(out / "teacher").read_history()) == 1
+
+
+def test_every_term_is_logged_each_epoch_and_each_step(whole):
+    out, _ = whole
+    history = RunFolder(out).read_history()
+    steps = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in steps] == list(range(history[-1]["steps"]))
+    terms = ["gid_feature", "gid_relation", "gid_response_class", "gid_response_box"]
+    for name in ("box", "class", "dfl", *terms):
+        for row in history:
+            own = [step[name] for step in steps if step["epoch"] == row["epoch"]]
+            assert row[f"loss_{name}"] == pytest.approx(np.mean(own))
+    assert steps[0]["gid_feature"] == 0.0
+    assert all(steps[-1][name] > 0 for name in terms)
+    assert not (out / "student-alone" / "steps.jsonl").exists()
+
+
+def test_checkpoints_are_plain_detectors_and_say_how_they_were_made(whole):
+    out, _ = whole
+    taught, alone = read_checkpoint(out / "best.pt"), read_checkpoint(out / "student-alone" / "best.pt")
+    assert set(taught.weights) == set(alone.weights)
+    assert taught.training is None
+    assert taught.recipe["distillation"]["method"] == "gid"
+    assert alone.recipe["distillation"] is None
+    last = read_checkpoint(out / "last.pt").training
+    assert {name.split(".")[0] for name in last["beside"]} == {"levels"}
+
+
+def test_pictures_show_the_instances(whole):
+    out, _ = whole
+    assert [file.name for file in (out / "instances").iterdir()] == ["epoch-001.png"]
+    picture = cv2.imread(str(out / "instances" / "epoch-001.png"))
+    assert picture.shape[1] >= 384
+    assert (picture == COLOURS_BGR[TRUTH]).all(axis=-1).any()
+
+
+def test_pictures_tell_whose_box_it_is():
+    boxes = {TRUTH: np.zeros((0, 4), np.float32), TEACHERS: np.array([[8, 8, 40, 40]], np.float32)}
+    picture = drawn_tile(np.zeros((64, 64), np.uint8), boxes)
+    assert picture.shape == (384, 384, 3)
+    assert picture[8 * 6, 20 * 6].tolist() == list(COLOURS_BGR[TEACHERS])
+    assert not (picture == COLOURS_BGR[TRUTH]).all(axis=-1).any()
+    assert sheet([picture] * 4).shape == (2 * 390 + 26, 3 * 390 - 6, 3)
+
+
+class KilledError(Exception):
+    """As a kill: nothing is saved."""
+
+
+def stopped_at(monkeypatch, wanted, how):
+    """Stop in the middle of the wanted run of the command, counted from 0."""
+    began = []
+
+    class Stopper(ConsoleListener):
+        def __enter__(self):
+            began.append(self)
+            return super().__enter__()
+
+        def batch_done(self, epoch, done, total, loss):
+            super().batch_done(epoch, done, total, loss)
+            if len(began) - 1 == wanted and (epoch, done) == (self._epochs - 1, 1):
+                how()
+
+    monkeypatch.setattr(distill.stages, "ConsoleListener", Stopper)
+
+
+def kill():
+    raise KilledError
+
+
+@pytest.mark.parametrize(
+    ("stage", "how"),
+    [(0, "kill"), (1, "ctrl-c"), (2, "kill"), (2, "ctrl-c")],
+    ids=["teacher-killed", "student-alone-stopped", "distilled-killed", "distilled-stopped"],
+)
+def test_a_distillation_goes_on_exactly_where_it_was_stopped(
+    place, whole, tmp_path, monkeypatch, stage, how
+):
+    with monkeypatch.context() as patch:
+        stopped_at(patch, stage, kill if how == "kill" else lambda: signal.raise_signal(signal.SIGINT))
+        cut = command(place, tmp_path / "cut", "--student-alone")
+    assert cut.exit_code == (130 if how == "ctrl-c" else 1)
+    again = command(place, tmp_path / "cut", "--student-alone", "--resume")
+    assert again.exit_code == 0, (again.output, again.exception)
+    for run in (".", "teacher", "student-alone"):
+        ours, theirs = tmp_path / "cut" / run, whole[0] / run
+        assert without_times(ours) == without_times(theirs)
+        assert all(
+            torch.equal(weights(ours / "last.pt")[name], tensor)
+            for name, tensor in weights(theirs / "last.pt").items()
+        )
+    steps = (tmp_path / "cut" / "steps.jsonl").read_text()
+    assert steps == (whole[0] / "steps.jsonl").read_text()
+    rows = read_rows(tmp_path / "cut" / SCORECARD_NAME)
+    assert [row.stage for row in rows] == ["teacher", "student-alone", "distilled"]
+
+
+def test_a_finished_distillation_is_printed_again_and_not_trained_again(place, whole):
+    out, _ = whole
+    before = (out / SCORECARD_NAME).read_bytes(), (out / "last.pt").read_bytes()
+    again = invoke(place / "data", "--out", out, "--resume")
+    assert again.exit_code == 0, (again.output, again.exception)
+    assert "distillation bought" in again.stdout
+    assert ((out / SCORECARD_NAME).read_bytes(), (out / "last.pt").read_bytes()) == before
+
+
+def test_a_teacher_that_is_given_is_used_and_measured(place, tmp_path):
+    out = tmp_path / "run"
+    done = command(place, out, "--teacher", place / "teacher.pt", "--epochs", 1, recipe="plain.toml")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert {row.stage for row in read_rows(out / SCORECARD_NAME)} == {"teacher", "distilled"}
+    assert not (out / "teacher").exists()
+    assert "loss_gid_feature" in RunFolder(out).read_history()[0]
+    other = tmp_path / "other.pt"
+    other.write_bytes((place / "teacher.pt").read_bytes() + b" ")
+    stages = json.loads((out / "stages.json").read_text())
+    (out / "stages.json").write_text(json.dumps({**stages, "teacher": str(other)}))
+    (out / SCORECARD_NAME).unlink()
+    changed = invoke(place / "data", "--out", out, "--resume")
+    assert isinstance(changed.exception, CheckpointError)
+    assert "another teacher" in str(changed.exception) or "damaged" in str(changed.exception)
+
+
+def test_the_baseline_runs_through_the_same_command(place, tmp_path):
+    recipe = place / "baseline.toml"
+    recipe.write_text(
+        PLAIN.replace("epochs = 2", "epochs = 1") + '[distillation]\nmethod = "ultralytics"\n'
+    )
+    done = command(place, tmp_path / "run", "--teacher", place / "teacher.pt", recipe="baseline.toml")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "loss_ultralytics" in RunFolder(tmp_path / "run").read_history()[0]
+    assert not (tmp_path / "run" / "instances").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "more", "error", "said"),
+    [
+        pytest.param("plain.toml", ["--student-alone"], ConfigError, "--teacher", id="alone-of-nothing"),
+        pytest.param("taught.toml", ["--teacher", "no.pt"], CheckpointError, "no.pt", id="no-teacher"),
+        pytest.param("only-teacher.toml", [], ConfigError, "[distillation]", id="table-of-nothing"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(place, tmp_path, recipe, more, error, said):
+    (place / "only-teacher.toml").write_text(PLAIN + '[teacher]\nscale = "p"\n')
+    made = command(place, tmp_path / "run", *more, recipe=recipe)
+    assert isinstance(made.exception, error)
+    assert said in str(made.exception)
+    assert "\n" not in str(made.exception)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_resumed_distillation_keeps_its_stages(place, whole):
+    out, _ = whole
+    changed = invoke(place / "data", "--out", out, "--resume", "--teacher", place / "teacher.pt")
+    assert isinstance(changed.exception, ConfigError)
+    assert "--teacher train --student-alone" in str(changed.exception)
+    fresh = command(place, out)
+    assert isinstance(fresh.exception, ConfigError)
+    assert "--resume" in str(fresh.exception)
+
+
+def test_a_damaged_plan_is_said(place, tmp_path):
+    (tmp_path / "stages.json").write_text("{}")
+    made = invoke(place / "data", "--out", tmp_path, "--resume")
+    assert isinstance(made.exception, CheckpointError)
+    (tmp_path / "stages.json").write_text('{"teacher": "train"}')
+    made = invoke(place / "data", "--out", tmp_path, "--resume")
+    assert isinstance(made.exception, CheckpointError)
+    assert "recipe.json" in str(made.exception)
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        pytest.param('method = "fgd"', "distillation.method", id="unknown-method"),
+        pytest.param("feature = 1", "distillation.feature", id="unknown-key"),
+        pytest.param("relation_weight = -1", "relation_weight", id="negative"),
+        pytest.param("nms_iou = 0", "nms_iou", id="no-overlap"),
+        pytest.param("picture_epochs = [0]", "picture_epochs", id="epoch-zero"),
+        pytest.param('method = "ultralytics"\nultralytics_weight = 0', "no term", id="teaches-nothing"),
+        pytest.param(
+            "feature_weight = 0\nrelation_weight = 0\nresponse_class_weight = 0\nresponse_box_weight = 0",
+            "no term",
+            id="all-off",
+        ),
+    ],
+)
+def test_bad_settings_of_a_distillation_are_one_line(tmp_path, table, said):
+    (tmp_path / "bad.toml").write_text(f"[distillation]\n{table}\n")
+    with pytest.raises(ConfigError, match=said) as caught:
+        load_recipe(str(tmp_path / "bad.toml"), {}, {})
+    assert "\n" not in str(caught.value)
+
+
+def test_the_teacher_is_trained_as_its_student_but_for_its_table(tmp_path):
+    (tmp_path / "r.toml").write_text(TAUGHT)
+    recipe = load_recipe(str(tmp_path / "r.toml"), {}, {"seed": 4})
+    teacher = recipe.of_teacher()
+    assert (teacher.scale, teacher.epochs, teacher.batch, teacher.seed) == ("p", 1, 8, 4)
+    assert teacher.distillation is None
+    assert load_recipe("smoke", {}, {}).of_teacher().scale == "l"

@@ -1,0 +1,314 @@
+"""A lesson as a whole: who learns, who does not, what stops it. Planted bugs must be noticed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from distill.checkpoint import Checkpoint, load_detector, write_checkpoint
+from distill.detector.build import build_module
+from distill.detector.structure import DetectorStructure
+from distill.gid.instances import Selection, find_instances, inside_instances
+from distill.gid.lesson import Lesson, check_alike
+from distill.gid.schedule import heard_share
+from distill.gid.settings import Distillation
+from distill.gid.task import DistillationTask
+from distill.gid.teacher import load_teacher
+from distill.gid.terms import GeneralInstanceTerms, selection_of
+from distill.precision import choose_precision
+from distill.recipe import Augmentation
+from distill.run_folder import RunFolder
+from distill.tiles import TilePlan, TrainingTiles, batches
+from distill.train import _step
+from distill.training_run import prepare_run
+from edge.contract import Clahe, NoEnhancement
+from edge.errors import CheckpointError, ConfigError, TrainingError
+from tests.unit.distill.gid.heads import SIZE_PX, random_mask, random_outputs, small_detector
+from tests.unit.distill.tiny import tiny_contract, tiny_dataset, tiny_recipe, untrained_checkpoint
+
+CPU = torch.device("cpu")
+FLOAT32 = choose_precision("float32", CPU)
+EVERYTHING = Distillation(warmup_epochs=0, relation_scope="batch")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return tiny_dataset(tmp_path_factory.mktemp("tiny") / "data")
+
+
+@pytest.fixture(scope="module")
+def teacher_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("teacher") / "best.pt"
+    write_checkpoint(path, untrained_checkpoint())
+    return path
+
+
+@pytest.fixture(scope="module")
+def batch(data):
+    plan = TilePlan(data.train, tiny_contract(), 0.2, cache_mb=8)
+    tiles = TrainingTiles(plan, plan.epoch_order(0, 0, 0.0)[:4], tiny_contract(), Augmentation(), (0, 0))
+    return next(iter(batches(tiles, 4, 0)))
+
+
+def task_under(settings, *, student=None, teacher=None, share=lambda: 1.0, cloth=None):
+    return DistillationTask(
+        student or small_detector(0).train(),
+        teacher or load_like(small_detector(1)),
+        settings,
+        FLOAT32,
+        input_shape=(1, SIZE_PX, SIZE_PX),
+        mm_per_px=0.2,
+        share=share,
+        cloth=cloth,
+    )
+
+
+def load_like(module):
+    return module.eval().requires_grad_(False)
+
+
+def run_under(teacher_file, data, path, **changes):
+    recipe = tiny_recipe(distillation=EVERYTHING, **changes)
+    teacher = load_teacher(teacher_file, tiny_contract(recipe))
+    return prepare_run(
+        data, tiny_contract(recipe), recipe, RunFolder(path), CPU, (0, 1, 2), teacher
+    ), teacher
+
+
+@pytest.mark.parametrize("mask", ["foreground", "instances"])
+@pytest.mark.parametrize("box_loss", ["giou", "ciou", "kl"])
+def test_every_term_is_named_and_learnt(batch, mask, box_loss):
+    settings = EVERYTHING.model_copy(update={"response_mask": mask, "box_loss": box_loss})
+    student, teacher = small_detector(0).train(), load_like(small_detector(1, "n"))
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    task = task_under(settings, student=student, teacher=teacher)
+    parts = task.loss_parts(*batch)
+    terms = [name for name in parts if name.startswith("gid_")]
+    assert list(parts)[:3] == ["box", "class", "dfl"]
+    assert terms == ["gid_feature", "gid_relation", "gid_response_class", "gid_response_box"]
+    assert all(parts[name] > 0 for name in terms)
+    sum(parts[name] for name in terms).backward()
+    neck = [p for layer in student.model[:-1] for p in layer.parameters()]
+    assert all(parameter.grad is not None for parameter in neck)
+    assert all(parameter.grad.abs().sum() > 0 for parameter in task.adapters.parameters())
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+    assert not teacher.training
+    assert all(torch.equal(teacher.state_dict()[name], before[name]) for name in before)
+
+
+def test_a_weight_of_zero_switches_a_term_off(batch):
+    for name in ("feature", "relation", "response_class", "response_box"):
+        settings = EVERYTHING.model_copy(update={f"{name}_weight": 0.0})
+        parts = task_under(settings).loss_parts(*batch)
+        assert {part for part in parts if part.startswith("gid_")} == {
+            f"gid_{one}" for one in ("feature", "relation", "response_class", "response_box") if one != name
+        }
+
+
+def test_weights_and_schedule_scale_the_terms(batch):
+    plain = task_under(EVERYTHING).loss_parts(*batch)
+    double = EVERYTHING.model_copy(update={"feature_weight": 2 * EVERYTHING.feature_weight})
+    torch.manual_seed(0)
+    student = small_detector(0).train()
+    scaled = task_under(double, student=student, share=lambda: 0.25).loss_parts(*batch)
+    assert scaled["gid_relation"].item() == pytest.approx(0.25 * plain["gid_relation"].item(), rel=1e-4)
+    response = scaled["gid_response_class"].item()
+    assert response == pytest.approx(0.25 * plain["gid_response_class"].item(), rel=1e-4)
+    assert scaled["box"].item() == pytest.approx(plain["box"].item(), rel=1e-5)
+
+
+def test_the_baseline_has_its_own_term_and_projectors(batch):
+    task = task_under(Distillation(method="ultralytics", warmup_epochs=0))
+    parts = task.loss_parts(*batch)
+    assert list(parts) == ["box", "class", "dfl", "ultralytics"]
+    parts["ultralytics"].backward()
+    assert all(parameter.grad is not None for parameter in task.adapters.parameters())
+    assert task.instances_of(small_detector(0).eval(), batch[0]) is None
+
+
+def still(run):
+    """Take a step and return the names of what did not move beside the detector."""
+    before = {name: p.clone() for name, p in run.task._terms.adapters.named_parameters()}
+    made = torch.Generator().manual_seed(0)
+    images = torch.rand(4, 1, 64, 64, generator=made)
+    targets = {
+        "batch_idx": torch.arange(4.0), "cls": torch.ones(4, 1), "weights": torch.ones(4),
+        "bboxes": torch.tensor([[0.5, 0.5, 0.3, 0.3]]).repeat(4, 1),
+    }  # fmt: skip
+    run.module.train()
+    _step(run, images, targets, 0.0)
+    after = dict(run.task._terms.adapters.named_parameters())
+    return [name for name, p in before.items() if torch.equal(p, after[name])]
+
+
+def test_adapters_are_trained_and_belong_to_the_training_state(teacher_file, data, tmp_path):
+    run, _ = run_under(teacher_file, data, tmp_path)
+    optimized = {id(p) for group in run.optimizer.param_groups for p in group["params"]}
+    assert {id(p) for p in run.task.adapters.parameters()} <= optimized
+    assert {id(p) for p in run.module.parameters() if p.requires_grad} <= optimized
+    assert still(run) == []
+    names = {name for name in run.average.ema.state_dict() if "levels" in name or "adapter" in name}
+    assert names == set()
+
+
+def test_adapters_that_are_not_trained_are_noticed(teacher_file, data, tmp_path, monkeypatch):
+    monkeypatch.setattr(DistillationTask, "adapters", property(lambda self: nn.ModuleList()))
+    run, _ = run_under(teacher_file, data, tmp_path)
+    assert len(still(run)) == 6
+
+
+def pushed_outside(terms, settings):
+    """Return how many places outside the chosen ones the class term pushes."""
+    student, teacher = random_outputs(1, grad=True), random_outputs(2, "teacher")
+    foreground, size = random_mask(3), (SIZE_PX, SIZE_PX)
+    terms.of(Lesson(student, teacher, foreground, size))["gid_response_class"].backward()
+    chosen = foreground
+    if settings.response_mask == "instances":
+        found = find_instances(student, teacher, size, selection_of(settings, 0.2))
+        chosen = inside_instances(found, student.points_xy_px, student.strides_px, 3)
+    return int(((student.class_logits.grad.abs().sum(-1) > 0) & ~chosen).sum())
+
+
+@pytest.mark.parametrize("mask", ["foreground", "instances"])
+def test_an_inverted_mask_is_noticed(mask, monkeypatch):
+    settings = EVERYTHING.model_copy(update={"response_mask": mask, "instances": 3})
+    shapes = random_outputs(1), random_outputs(2, "teacher")
+    terms = GeneralInstanceTerms(settings, FLOAT32, *shapes, 0.2)
+    assert pushed_outside(terms, settings) == 0
+    right = GeneralInstanceTerms._mask
+    monkeypatch.setattr(GeneralInstanceTerms, "_mask", lambda self, *given: ~right(self, *given))
+    assert pushed_outside(terms, settings) > 0
+
+
+def test_a_student_that_is_its_teacher_has_nothing_to_learn_but_the_adapter(batch):
+    module = small_detector(0)
+    task = task_under(EVERYTHING, student=module, teacher=load_like(small_detector(0)))
+    assert len(task.instances_of(module.eval(), batch[0])) == 0
+
+
+def test_instances_are_limited_to_cloth(batch, teacher_file):
+    left_half = torch.zeros(4, 1, 2, dtype=torch.bool)
+    left_half[..., 0] = True
+    student = small_detector(0).eval()
+    teacher = load_detector(teacher_file).module
+    cloth = lambda images: left_half[: len(images)]  # noqa: E731
+    task = task_under(EVERYTHING, student=student, teacher=teacher, cloth=cloth)
+    boxes = task.instances_of(student, batch[0]).boxes_xyxy_px
+    assert len(boxes) > 0
+    assert ((boxes[:, 0] + boxes[:, 2]) / 2 <= SIZE_PX / 2).all()
+
+
+def test_the_least_size_follows_the_scale():
+    settings = Distillation(min_size_mm=0.6)
+    assert selection_of(settings, 0.2).min_side_px == pytest.approx(3.0)
+    assert selection_of(settings, 0.1).min_side_px == pytest.approx(6.0)
+    assert selection_of(settings, None) == Selection(min_side_px=1.0)
+    assert selection_of(Distillation(min_size_mm=None), 0.2) == Selection(min_side_px=1.0)
+
+
+@pytest.mark.parametrize(
+    ("decay", "at", "share"),
+    [
+        pytest.param("constant", 0.0, 0.0, id="begins-at-nothing"),
+        pytest.param("constant", 1.0, 0.5, id="rises"),
+        pytest.param("constant", 12.0, 1.0, id="stays"),
+        pytest.param("linear", 7.0, 0.6, id="linear-half-way"),
+        pytest.param("cosine", 7.0, 0.6, id="cosine-half-way"),
+        pytest.param("cosine", 4.5, 1 - 0.8 * 0.1464466, id="cosine-quarter"),
+        pytest.param("linear", 12.0, 0.2, id="linear-end"),
+        pytest.param("cosine", 13.0, 0.2, id="beyond-the-end"),
+    ],
+)
+def test_schedule(decay, at, share):
+    settings = Distillation(warmup_epochs=2, decay=decay, final_share=0.2)
+    assert heard_share(settings, at, 12) == pytest.approx(share, abs=1e-6)
+
+
+def test_without_a_warm_up_the_teacher_is_heard_at_once():
+    assert heard_share(Distillation(warmup_epochs=0), 0.0, 5) == 1.0
+    assert heard_share(Distillation(warmup_epochs=5, decay="cosine"), 5.0, 5) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "cure"),
+    [
+        pytest.param({"class_names": ("a", "b", "c")}, "class_names = wrinkle", "taxonomy", id="classes"),
+        pytest.param({"input_size_hw_px": (96, 64)}, "input_size_hw_px = 64, 64", "recipe", id="size"),
+        pytest.param({"enhancement": NoEnhancement()}, "enhancement = ", r"\[enhancement\]", id="none"),
+        pytest.param({"enhancement": Clahe(clip_limit=3)}, "clip_limit=2", r"\[enhancement\]", id="clahe"),
+        pytest.param({"colour_order": "rgb"}, "colour_order = grey", "colour_order", id="channels"),
+        pytest.param({"mm_per_px": 0.3}, "mm_per_px = 0.2", "mm_per_px", id="scale"),
+        pytest.param({"mm_per_px": None}, "student not known", "mm_per_px", id="no-scale"),
+    ],
+)
+def test_a_teacher_of_other_cloth_is_refused_in_one_line(teacher_file, changes, said, cure):
+    contract = tiny_contract().model_copy(update=changes)
+    with pytest.raises(ConfigError, match=cure) as caught:
+        load_teacher(teacher_file, contract)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_teacher_that_is_no_checkpoint_is_refused(tmp_path):
+    (tmp_path / "best.pt").write_bytes(b"no")
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_teacher(tmp_path / "best.pt", tiny_contract())
+
+
+def test_heads_with_other_levels_are_refused():
+    student, teacher = random_outputs(1), random_outputs(2, "teacher")
+    with pytest.raises(ConfigError, match="levels of"):
+        check_alike(student, replace(teacher, features=teacher.features[:2]))
+
+
+def test_a_teacher_without_distributions_is_refused_before_training():
+    shapes = random_outputs(1), random_outputs(2, "teacher", bins=None)
+    with pytest.raises(ConfigError, match="box_loss"):
+        GeneralInstanceTerms(Distillation(), FLOAT32, *shapes, 0.2)
+    GeneralInstanceTerms(Distillation(box_loss="giou"), FLOAT32, *shapes, 0.2)
+
+
+def test_the_term_that_is_not_finite_is_named(teacher_file, data, tmp_path):
+    run, _ = run_under(teacher_file, data, tmp_path)
+    with torch.no_grad():
+        next(run.task.adapters.parameters()).fill_(float("inf"))
+    with pytest.raises(TrainingError, match=r"epoch 1 \(gid_feature\)"):
+        still(run)
+
+
+def test_a_distillation_without_a_teacher_is_a_mistake_of_the_caller(teacher_file, data, tmp_path):
+    recipe = tiny_recipe(distillation=EVERYTHING)
+    with pytest.raises(ValueError, match="needs a teacher"):
+        prepare_run(data, tiny_contract(), recipe, RunFolder(tmp_path), CPU, (0, 1, 2))
+    with pytest.raises(ValueError, match="needs a teacher"):
+        prepare_run(
+            data, tiny_contract(), recipe.alone(), RunFolder(tmp_path), CPU, load_detector(teacher_file)
+        )
+
+
+def test_a_student_begins_as_it_would_alone(teacher_file, data, tmp_path):
+    taught, _ = run_under(teacher_file, data, tmp_path)
+    alone = prepare_run(data, tiny_contract(), tiny_recipe(), RunFolder(tmp_path), CPU, (0, 1, 2))
+    ours, theirs = taught.module.state_dict(), alone.module.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_wider_teacher_fits(data, tmp_path):
+    torch.manual_seed(0)
+    structure = DetectorStructure(scale="n", channels=1, classes=3)
+    checkpoint = Checkpoint(structure, build_module(structure).state_dict(), tiny_contract())
+    write_checkpoint(tmp_path / "n.pt", checkpoint)
+    run, teacher = run_under(tmp_path / "n.pt", data, tmp_path / "run")
+    assert still(run) == []
+    assert all(not p.requires_grad for p in teacher.module.parameters())
