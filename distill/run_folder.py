@@ -18,9 +18,9 @@ class RunFolder:
 
     best.pt and last.pt are checkpoints; recipe.json is the resolved recipe; history.jsonl has a row per
     epoch; metrics.json is the last word on best.pt, and report/ shows it; scorecard.jsonl has a row per
-    stage. start_from.json names the checkpoint that training started from; it is missing if that was none. Under a teacher,
-    stages.json says which and what else is trained, steps.jsonl has the loss parts of every step,
-    instances/ has pictures, and teacher/ and student-alone/ are run folders of their own.
+    stage. start_from.json names the checkpoint that training started from; it is missing if that was
+    none. Under a teacher, stages.json says which and what else is trained, steps.jsonl has the loss parts
+    of every step, instances/ has pictures, and teacher/ and student-alone/ are run folders of their own.
     """
 
     path: Path

@@ -293,7 +293,13 @@ def test_a_distillation_without_a_teacher_is_a_mistake_of_the_caller(teacher_fil
         prepare_run(data, tiny_contract(), recipe, RunFolder(tmp_path), CPU, (0, 1, 2))
     with pytest.raises(ValueError, match="needs a teacher"):
         prepare_run(
-            data, tiny_contract(), recipe.alone(), RunFolder(tmp_path), CPU, load_detector(teacher_file)
+            data,
+            tiny_contract(),
+            recipe.alone(),
+            RunFolder(tmp_path),
+            CPU,
+            (0, 1, 2),
+            load_detector(teacher_file),
         )
 
 
