@@ -14,9 +14,9 @@ from distill.stage_plan import DISTILLED, STUDENT_ALONE
 
 def print_comparison(rows: Sequence[ScorecardRow], console: Console) -> None:
     """Print what models cost and how good they are, and what distillation bought."""
-    table = Table(box=SIMPLE)
+    table = Table(box=SIMPLE, pad_edge=False)
     table.add_column("stage", no_wrap=True)
-    for heading in ("weights", "GMACs", "mAP50", "mAP50-95", "recall", "false alarms/m2", "p50 ms"):
+    for heading in ("weights", "GMACs", "mAP50", "mAP50-95", "recall", "false alarms per m2", "p50 ms"):
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(

@@ -118,13 +118,15 @@ def prepare_run(
     state = TrainingState()
     order = plans[0].epoch_order(0, recipe.seed, recipe.empty_tile_share, recipe.rare_class_share)
     steps_per_epoch = -(-len(order) // recipe.batch)
-    task: DetectionTask | DistillationTask = DetectionTask(module, precision)
+    detection = DetectionTask(module, precision)
+    task: Task = detection
     beside: nn.Module = nn.ModuleList()
     if (teacher is None) != (recipe.distillation is None):
         raise ValueError("a distillation needs a teacher, and a teacher a distillation")
     if teacher is not None and recipe.distillation is not None:
         settings = recipe.distillation
-        task = DistillationTask(
+        distillation = DistillationTask(
+            detection,
             module,
             teacher.module.to(device).to(memory_format=torch.channels_last),
             settings,
@@ -133,7 +135,7 @@ def prepare_run(
             mm_per_px=contract.mm_per_px,
             share=lambda: heard_share(settings, state.step / steps_per_epoch, recipe.epochs),
         )
-        beside = task.adapters
+        task, beside = distillation, distillation.adapters
     return TrainingRun(
         recipe=recipe,
         folder=folder,

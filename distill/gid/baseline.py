@@ -48,12 +48,16 @@ def weighted_feature_loss(
     Args:
         student: (B, C_l, H_l, W_l) per level, behind the projectors.
         teacher: of the same shapes; no gradient flows into it.
-        teacher_scores: (B, A, classes) in [0, 1], levels one after the other, row by row.
+        teacher_scores: (B, A, classes) in [0, 1], levels one after the other, row by row. Where a head has
+            several places in each cell (anchors), the surest of them counts.
     """
     highest = teacher_scores.detach().amax(dim=-1)
     cells = [level.shape[2] * level.shape[3] for level in teacher]
+    in_each = highest.shape[1] // sum(cells)
+    by_level = torch.split(highest, [in_each * count for count in cells], dim=1)
     terms = []
-    for ours, theirs, weight in zip(student, teacher, torch.split(highest, cells, dim=1), strict=True):
+    for ours, theirs, places in zip(student, teacher, by_level, strict=True):
+        weight = places.unflatten(1, (in_each, -1)).amax(dim=1)
         errors = (ours.float() - theirs.detach().float()).square().flatten(2) * weight[:, None]
         terms.append(errors.sum() / (weight.sum() * ours.shape[1] + EPSILON))
     return torch.stack(terms).sum()

@@ -55,6 +55,7 @@ def check_alike(student: HeadOutputs, teacher: HeadOutputs) -> None:
     grids = [[tuple(level.shape[2:]) for level in one.features] for one in (student, teacher)]
     if grids[0] != grids[1] or student.class_logits.shape != teacher.class_logits.shape:
         raise ConfigError(
-            f"The student's head has levels of {grids[0]} cells, the teacher's of {grids[1]}.",
+            f"The student's head has levels of {grids[0]} cells, {student.class_logits.shape[1]} places; "
+            f"the teacher's has {grids[1]} and {teacher.class_logits.shape[1]}.",
             "Train a teacher with the student's head.",
         )

@@ -23,8 +23,10 @@ class _Value(BaseModel):
 class Distillation(_Value):
     """Say what is learnt from the teacher besides the labels, and how strongly.
 
-    The weights are chosen so that each term begins at the order of the detection loss; 0 switches a term
-    off. All but `method`, `ultralytics_weight` and the schedule belong to the method gid.
+    The weights are chosen so that each term begins at the order of a part of the detection loss (measured
+    with a YOLOv5n teacher on real cloth: squared error of features 0.6, relation 0.03 falling to 0.003,
+    responses 2 falling to 0.5 and 0.1); 0 switches a term off. All but `method`, `ultralytics_weight` and
+    the schedule belong to the method gid.
 
     Attributes:
         method: gid, or ultralytics for that package's own distillation of neck features.
@@ -43,7 +45,8 @@ class Distillation(_Value):
             scale of the pictures is not known there is none either.
         relation_scope: distances among the instances of an image, or of the whole batch.
         response_mask: where responses are compared: at the places that the assigner gave a label, or
-            inside the general instances.
+            inside the general instances. Instances hold mostly background: their class term is some fifty
+            times smaller, and wants a larger weight.
         box_loss: giou and ciou compare boxes; kl compares distributions over the sides, which both heads
             must have, with the same number of bins.
         warmup_epochs: over which all weights rise from 0: at first the instances are the student's noise.
@@ -53,8 +56,8 @@ class Distillation(_Value):
     """
 
     method: Literal["gid", "ultralytics"] = "gid"
-    feature_weight: Weight = 2.0
-    relation_weight: Weight = 10.0
+    feature_weight: Weight = 4.0
+    relation_weight: Weight = 40.0
     response_class_weight: Weight = 1.0
     response_box_weight: Weight = 1.0
     ultralytics_weight: Weight = 6.0
@@ -64,7 +67,7 @@ class Distillation(_Value):
     instances: int = Field(default=10, ge=1, le=1000)
     min_size_mm: float | None = Field(default=0.3, gt=0)
     relation_scope: RelationScope = "image"
-    response_mask: Literal["foreground", "instances"] = "instances"
+    response_mask: Literal["foreground", "instances"] = "foreground"
     box_loss: BoxLoss = "kl"
     warmup_epochs: float = Field(default=1.0, ge=0)
     decay: Literal["constant", "linear", "cosine"] = "constant"

@@ -25,6 +25,7 @@ class DistillationTask:
     The teacher stays in eval mode, frozen, and sees the very tensor that the student sees.
 
     Args:
+        detection: learns from the labels; its module is the student.
         student: the module in training.
         teacher: frozen, in eval mode, on the student's device, in the same memory format.
         settings: of the recipe.
@@ -39,6 +40,7 @@ class DistillationTask:
 
     def __init__(
         self,
+        detection: DetectionTask,
         student: nn.Module,
         teacher: nn.Module,
         settings: Distillation,
@@ -49,7 +51,7 @@ class DistillationTask:
         share: Callable[[], float],
         cloth: Cloth | None = None,
     ) -> None:
-        self._detection = DetectionTask(student, precision)
+        self._detection = detection
         self._student, self._teacher = student, teacher
         self._precision, self._share, self._cloth = precision, share, cloth
         self._weights = settings.weights()

@@ -20,6 +20,7 @@ import distill.labels.review.cli
 import distill.labels.sam.cli
 import edge.cli
 import export.cli
+from distill.gid.settings import Distillation, TeacherRecipe
 from distill.labels.detector_annotator import DetectorSettings
 from distill.labels.engine.settings import EngineSettings
 from distill.labels.florence.settings import AnnotationSettings, FinetuneSettings, LoraSettings
@@ -62,6 +63,7 @@ APPS = {
 TOML_OF_PAGE = {
     "edge-run.md": EdgeConfig,
     "distill.md": Recipe,
+    "gid.md": Recipe,
     "preprocessing.md": Recipe,
     "taxonomy.md": Taxonomy,
     "teacher.md": FinetuneSettings,
@@ -259,6 +261,21 @@ def test_every_setting_of_the_teacher(model, begin, end):
 )
 def test_every_setting_of_an_annotator(page, model, begin, end):
     table = table_of_section(DOCS / page, begin, end)
+    assert set(table) == set(model.model_fields)
+    for key, field in model.model_fields.items():
+        assert table[key] == shown(field.default), key
+
+
+@pytest.mark.parametrize(
+    ("model", "begin", "end"),
+    [
+        (Distillation, "## Settings", "Key in `[teacher]`"),
+        (TeacherRecipe, "Key in `[teacher]`", "## What it writes"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_every_setting_of_a_distillation(model, begin, end):
+    table = table_of_section(DOCS / "gid.md", begin, end)
     assert set(table) == set(model.model_fields)
     for key, field in model.model_fields.items():
         assert table[key] == shown(field.default), key

@@ -179,8 +179,8 @@ def kill():
 
 @pytest.mark.parametrize(
     ("stage", "how"),
-    [(0, "kill"), (1, "ctrl-c"), (2, "kill"), (2, "ctrl-c")],
-    ids=["teacher-killed", "student-alone-stopped", "distilled-killed", "distilled-stopped"],
+    [(0, "kill"), (1, "ctrl-c"), (2, "kill")],
+    ids=["teacher-killed", "student-alone-stopped", "distilled-killed"],
 )
 def test_a_distillation_goes_on_exactly_where_it_was_stopped(
     place, whole, tmp_path, monkeypatch, stage, how

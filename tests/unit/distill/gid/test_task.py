@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from distill.checkpoint import Checkpoint, load_detector, write_checkpoint
-from distill.detector.build import build_module
+from distill.detector.build import DetectionTask, build_module
 from distill.detector.structure import DetectorStructure
 from distill.gid.instances import Selection, find_instances, inside_instances
 from distill.gid.lesson import Lesson, check_alike
@@ -62,8 +62,10 @@ def batch(data):
 
 
 def task_under(settings, *, student=None, teacher=None, share=lambda: 1.0, cloth=None):
+    student = student or small_detector(0).train()
     return DistillationTask(
-        student or small_detector(0).train(),
+        DetectionTask(student, FLOAT32),
+        student,
         teacher or load_like(small_detector(1)),
         settings,
         FLOAT32,

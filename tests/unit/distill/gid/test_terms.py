@@ -317,6 +317,15 @@ def test_the_baseline_is_that_of_the_slow_reference(seed):
     assert found == pytest.approx(total, abs=1e-5)
 
 
+def test_of_several_places_in_a_cell_the_surest_weighs():
+    student, teacher = random_outputs(1, "teacher"), random_outputs(2, "teacher")
+    by_level = teacher.scores.split([64, 16, 4], dim=1)
+    anchors = torch.cat([torch.cat([0.5 * level, level, 0.1 * level], dim=1) for level in by_level], dim=1)
+    ours = weighted_feature_loss(student.features, teacher.features, anchors)
+    alone = weighted_feature_loss(student.features, teacher.features, teacher.scores)
+    assert ours.item() == pytest.approx(alone.item(), rel=1e-6)
+
+
 def test_the_baseline_is_what_ultralytics_computes():
     from importlib import import_module
     from types import SimpleNamespace
