@@ -20,6 +20,7 @@ from distill.checkpoint import (
 )
 from distill.dataset import Dataset, LabelledPicture
 from distill.detector.build import DetectionTask, build_module
+from distill.detector.choice import structure_of
 from distill.detector.structure import DetectorStructure
 from distill.evaluate import Metrics
 from distill.precision import choose_precision
@@ -80,9 +81,7 @@ def prepare_run(
         TilePlan(pictures, contract, dataset.mm_per_px, recipe.cache_mb // 2)
         for pictures in (dataset.train, dataset.val)
     ]
-    structure = DetectorStructure(
-        scale=recipe.scale, channels=1 if contract.channels == 1 else 3, classes=len(contract.class_names)
-    )
+    structure = structure_of(recipe, contract)
     module = build_module(structure).to(device).to(memory_format=torch.channels_last)
     precision = choose_precision(recipe.precision, device)
     order = plans[0].epoch_order(0, recipe.seed, recipe.empty_tile_share)
@@ -96,7 +95,7 @@ def prepare_run(
         val_plan=plans[1],
         dataset_digest=_dataset_digest(dataset.train + dataset.val),
         module=module,
-        task=DetectionTask(module, precision),
+        task=DetectionTask(module, precision, recipe.assigner),
         average=ModelEMA(module, decay=recipe.ema_decay, tau=recipe.ema_warmup_steps),
         optimizer=_optimizer(module, recipe),
         scaler=precision.gradient_scaler(),
