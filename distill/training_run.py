@@ -21,6 +21,8 @@ from distill.checkpoint import (
 from distill.dataset import Dataset, LabelledPicture
 from distill.detector.build import DetectionTask, build_module
 from distill.detector.choice import structure_of
+from distill.detector.official_weights import take_official_weights
+from distill.detector.pickled_model import holds_objects
 from distill.detector.structure import DetectorStructure
 from distill.evaluate import Metrics
 from distill.precision import choose_precision
@@ -196,12 +198,18 @@ def _dataset_digest(pictures: tuple[LabelledPicture, ...]) -> str:
 def take_weights(run: TrainingRun, path: Path) -> None:
     """Start from the weights of another run's checkpoint; everything else starts afresh.
 
-    Which checkpoint that was stands in `start_from.json` of the run folder.
+    Of a pickled model of YOLOv5's makers or ultralytics what fits is taken. Which file that was stands in
+    `start_from.json` of the run folder.
 
     Raises:
         CheckpointError: if it cannot be read or is of another structure.
         OutputError: if the record cannot be written.
     """
+    if holds_objects(path):
+        taken = take_official_weights(run.module, path, run.contract.colour_order)
+        run.average.ema.load_state_dict(run.module.state_dict())
+        run.folder.write_json(run.folder.start_from, taken)
+        return
     detector = load_detector(path)
     if detector.checkpoint.structure != run.structure:
         raise CheckpointError(

@@ -89,7 +89,9 @@ class DetectionTask:
         assigner: who says which place answers for which box; None for the head's own.
     """
 
-    def __init__(self, module: nn.Module, precision: Precision, assigner: AssignerName | None = None) -> None:
+    def __init__(
+        self, module: nn.Module, precision: Precision, assigner: AssignerName | None = None
+    ) -> None:
         self._module = module
         self._precision = precision
         self._loss = loss_of(module, assigner)

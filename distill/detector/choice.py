@@ -58,7 +58,9 @@ def structure_of(recipe: Recipe, contract: ModelContract) -> DetectorStructure:
         said = str(error).splitlines()
         problem = next((line.strip() for line in said if "Value error" in line), said[0])
         problem = problem.removeprefix("Value error, ").split(" [type=")[0]
-        raise ConfigError(f"The recipe's head cannot be built: {problem}.", "Correct the recipe.") from error
+        raise ConfigError(
+            f"The recipe's head cannot be built: {problem}.", "Correct the recipe."
+        ) from error
     note = reach_note(structure, contract.input_size_hw_px)
     if note:
         logger.warning(note)

@@ -65,7 +65,9 @@ class CoupledHead(nn.Module):
         outputs = {"boxes": boxes, "objectness": objectness, "scores": scores, "feats": list(features)}
         if self.training:
             return outputs
-        return torch.cat([self.boxes_cxcywh_px(outputs), scores.sigmoid() * objectness.sigmoid()], 1), outputs
+        return torch.cat(
+            [self.boxes_cxcywh_px(outputs), scores.sigmoid() * objectness.sigmoid()], 1
+        ), outputs
 
     def boxes_cxcywh_px(self, outputs: dict[str, Any]) -> Tensor:
         """Decode (B, 4, A): centre (2 sigma - 0.5 + cell) strides, sides (2 sigma)^2 anchors."""

@@ -90,7 +90,10 @@ class CoupledLoss:
 
 
 def match_anchors(
-    boxes_xyxy_px: Tensor, anchors_px: Tensor, strides_px: Sequence[float], sizes_hw: Sequence[tuple[int, int]]
+    boxes_xyxy_px: Tensor,
+    anchors_px: Tensor,
+    strides_px: Sequence[float],
+    sizes_hw: Sequence[tuple[int, int]],
 ) -> list[Match]:
     """Find the places that answer for boxes: anchors of like size, in the cell of the centre and the nearest two.
 

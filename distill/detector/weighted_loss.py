@@ -40,7 +40,9 @@ class WeightedDetectionLoss:
         images = len(predictions["scores"])
         self._assigner.weights = padded_weights(targets["batch_idx"], targets["weights"], images)
         if isinstance(self._assigner.inner, SimOta):
-            _, self._assigner.inner.strides_px = cell_centres(tuple(predictions["feats"]), self._loss.stride)
+            _, self._assigner.inner.strides_px = cell_centres(
+                tuple(predictions["feats"]), self._loss.stride
+            )
         weighted, _ = self._loss(predictions, targets)
         return dict(zip(("box", "class", "dfl"), weighted / images, strict=True))
 
