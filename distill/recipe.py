@@ -59,8 +59,8 @@ class Recipe(_Value):
         scale: size of the YOLOv5: p (pico), n, s, m or l.
         head: decoupled (ultralytics' own), yolox, or coupled (classic YOLOv5, with anchors).
         assigner: who says which place answers for which box; None takes the head's own.
-        anchors: of the coupled head, (width, height) in pixels of the input, or a file of `loomsight anchors`;
-            None takes YOLOv5's own.
+        anchors: of the coupled head, (width, height) in pixels of the input, or a file that `loomsight
+            anchors` wrote; None takes YOLOv5's own.
         reg_max: bins per side of the decoupled head; a box may have 2 x (reg_max - 1) strides.
         input_size_hw_px, colour_order, enhancement, overlap_px: of the model's contract.
         mm_per_px: size of a pixel on the cloth to train at; None takes the data set's own.

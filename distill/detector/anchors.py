@@ -1,7 +1,7 @@
 """Anchors from the boxes of a data set: k-means on width and height, and how many are worth having.
 
-The distance is 1 - IoU of two boxes with the same centre (Redmon and Farhadi, YOLO9000, 2017, section 2), so
-that large boxes do not count for more than small ones.
+The distance is 1 - IoU of two boxes with the same centre (Redmon and Farhadi, YOLO9000, 2017, section 2),
+so that large boxes do not count for more than small ones.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def sides_iou(a_px: Sides, b_px: Sides) -> NDArray[np.float64]:
 
 
 def knee(values: Sequence[float]) -> int:
-    """Return the position of the bend of a rising curve: the point farthest above the line from end to end."""
+    """Return the position of the bend of a rising curve: the point farthest above its chord."""
     heights = np.asarray(values, np.float64)
     line = np.linspace(heights[0], heights[-1], len(heights))
     return int((heights - line).argmax())
@@ -120,7 +120,7 @@ def _start(sides: Sides, count: int, rng: np.random.Generator) -> Sides:
             far = np.ones(len(sides))
             far[chosen] = 0
         chosen.append(int(rng.choice(len(sides), p=far / far.sum())))
-    return sides[chosen].copy()
+    return np.asarray(sides[chosen])
 
 
 def _k_means(sides: Sides, anchors: Sides) -> Sides:
@@ -131,12 +131,9 @@ def _k_means(sides: Sides, anchors: Sides) -> Sides:
         if (nearest == owner).all():
             break
         owner = nearest
-        anchors = np.array(
-            [
-                sides[owner == k].mean(axis=0) if (owner == k).any() else anchors[k]
-                for k in range(len(anchors))
-            ]
-        )
+        anchors = anchors.copy()
+        for number in np.unique(nearest):
+            anchors[number] = sides[nearest == number].mean(axis=0)
         now = mean_iou(sides, anchors)
         if now > best_iou:
             best, best_iou = anchors, now

@@ -79,8 +79,8 @@ def reach_note(structure: DetectorStructure, input_size_hw_px: tuple[int, int]) 
         return None
     needed = -(-longest_px // (2 * COARSEST_STRIDE_PX)) + 1
     return (
-        f"With reg_max = {structure.reg_max} the head can tell boxes of up to {reach_px} px, and the input has "
-        f"{longest_px} px: set reg_max = {needed}, or head = 'yolox'."
+        f"With reg_max = {structure.reg_max} the head can tell boxes of up to {reach_px} px, and the input "
+        f"has {longest_px} px: set reg_max = {needed}, or head = 'yolox'."
     )
 
 

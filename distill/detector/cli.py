@@ -40,7 +40,7 @@ def anchors(
 ) -> None:
     """Find anchors that fit the boxes of a data set, cut to tiles as for training.
 
-    Prints how well 1, 2, ... anchors fit, and writes --count of them for `anchors` of a recipe, with a plot.
+    Prints how well 1, 2, ... anchors fit; writes --count of them, for `anchors` of a recipe, and a plot.
     """
     configure_logging()
     check_not_a_folder(out)

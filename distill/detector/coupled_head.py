@@ -1,7 +1,7 @@
-"""The head of classic YOLOv5: one convolution per level says class, objectness and place, for each anchor.
+"""The head of classic YOLOv5: one convolution per level says class, objectness and place for each anchor.
 
-As in github.com/ultralytics/yolov5 (v6 and later, models/yolo.py), which ultralytics 8 no longer has; written
-anew. The layers have the names they have there, so that its weights fit.
+As in github.com/ultralytics/yolov5 (v6 and later, models/yolo.py), which ultralytics 8 no longer has;
+written anew. The layers have the names they have there, so that its weights fit.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class CoupledHead(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> Any:
         levels = [self._level(layer(level)) for layer, level in zip(self.m, features, strict=True)]
         whole = torch.cat(levels, dim=2)
-        boxes, objectness, scores = whole.split((4, 1, self.nc), dim=1)
+        boxes, objectness, scores = torch.split(whole, [4, 1, self.nc], dim=1)
         outputs = {"boxes": boxes, "objectness": objectness, "scores": scores, "feats": list(features)}
         if self.training:
             return outputs

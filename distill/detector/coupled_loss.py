@@ -1,8 +1,8 @@
-"""The loss of classic YOLOv5, with a weight per box: anchors of like size, in a cell and its neighbours.
+"""The loss of classic YOLOv5, with a weight per box: anchors of like size in a cell and its neighbours.
 
-As in github.com/ultralytics/yolov5 (v6 and later, utils/loss.py and data/hyps/hyp.scratch-low.yaml), written
-anew. A weight is the probability that a box is right: objectness is taught overlap times weight, and class and
-place count by it.
+As in github.com/ultralytics/yolov5 (v6 and later, utils/loss.py and data/hyps/hyp.scratch-low.yaml),
+written anew. A weight is the probability that a box is right: objectness is taught overlap times weight,
+and class and place count by it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REFERENCE_CLASSES, REFERENCE_SIDE_PX, REFERENCE_LEVELS = 80, 640, 3
 
 BALANCE = {3: (4.0, 1.0, 0.4)}
 OTHER_BALANCE = (4.0, 1.0, 0.25, 0.06, 0.02)
-"""Weight of each level's objectness, by the number of levels: the finest has most places and fewest defects."""
+"""Weight of each level's objectness, by the number of levels; the finest has the most empty places."""
 
 NEIGHBOURS = ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5), (-0.5, 0.0), (0.0, -0.5))
 """How far a centre is moved to land in its own cell, and in those left, above, right and below of it."""
@@ -95,7 +95,7 @@ def match_anchors(
     strides_px: Sequence[float],
     sizes_hw: Sequence[tuple[int, int]],
 ) -> list[Match]:
-    """Find the places that answer for boxes: anchors of like size, in the cell of the centre and the nearest two.
+    """Find the places that answer for boxes: anchors of like size in the centre's cell and the two nearest.
 
     Args:
         boxes_xyxy_px: (N, 4).

@@ -23,7 +23,7 @@ FIRST_CHANNELS = 64
 """Of the first convolution, before the width factor."""
 
 LEAST_SHARE = 0.1
-"""If less of the parameters fits, the file is of another scale or another network, and what fits is chance."""
+"""If less of the parameters fits, the file is of another scale or network, and what fits is chance."""
 
 MOST_NAMES = 6
 

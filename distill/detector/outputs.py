@@ -66,7 +66,7 @@ def head_outputs(module: nn.Module, predictions: Mapping[str, Any]) -> HeadOutpu
 def _with_objectness(head: YoloxHead | CoupledHead, predictions: Mapping[str, Any]) -> HeadOutputs:
     raw = dict(predictions)
     points, strides = head.places_px(raw)
-    centres, sides = head.boxes_cxcywh_px(raw).transpose(1, 2).split(2, dim=-1)
+    centres, sides = head.boxes_cxcywh_px(raw).transpose(1, 2).chunk(2, dim=-1)
     return HeadOutputs(
         features=tuple(raw["feats"]),
         class_logits=raw["scores"].float().transpose(1, 2),

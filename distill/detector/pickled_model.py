@@ -30,9 +30,6 @@ PLAIN_MODULES = frozenset({"torch", "torch._utils", "torch.storage", "collection
 PLAIN_NAMES = frozenset({"collections.OrderedDict", "_codecs.encode", "__builtin__.set", "builtins.set"})
 """What tensors and containers are made of; torch's reader knows which of it is harmless."""
 
-MOST_DEPTH = 30
-"""Modules within modules; a file may also hold a module within itself."""
-
 UNREADABLE = (
     OSError, RuntimeError, ValueError, TypeError, LookupError, EOFError, AttributeError, AssertionError,
     MemoryError, OverflowError, zipfile.BadZipFile, pickle.UnpicklingError,
@@ -54,7 +51,7 @@ class Shell:
 
 
 def holds_objects(path: Path) -> bool:
-    """Tell whether a file of `torch.save` names more than tensors and containers: no checkpoint of ours does."""
+    """Tell whether a file of `torch.save` names more than tensors and containers, as ours never do."""
     try:
         return any(module not in PLAIN_MODULES for module, _ in _names_in(path))
     except UNREADABLE:
@@ -62,7 +59,7 @@ def holds_objects(path: Path) -> bool:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return parameters and buffers of the model in a file, by their names; the moving average's if it has one.
+    """Return parameters and buffers of the model in a file, by name; the moving average's if it has one.
 
     Raises:
         CheckpointError: if the file cannot be read, asks for code to be run, or holds no model.
@@ -82,7 +79,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         raise _unreadable(path, error) from error
-    tensors = dict(_tensors_of(_model_in(content), "", 0))
+    tensors = dict(_tensors_of(_model_in(content), "", set()))
     if not tensors:
         raise CheckpointError(
             f"{path} holds no model of YOLOv5 or ultralytics.", "Name a file such as yolov5s.pt."
@@ -119,20 +116,21 @@ def _shells(names: set[tuple[str, str]]) -> list[type]:
 def _model_in(content: Any) -> Any:
     if not isinstance(content, dict):
         return content
-    return content.get("ema") or content.get("model")
+    return content.get("model") if content.get("ema") is None else content["ema"]
 
 
-def _tensors_of(module: Any, prefix: str, depth: int) -> Iterator[tuple[str, Tensor]]:
-    """Walk the modules that a shell holds, as `state_dict` would."""
-    if not isinstance(module, Shell) or depth > MOST_DEPTH:
+def _tensors_of(module: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, Tensor]]:
+    """Walk the modules that a shell holds, as `state_dict` would; a file may hold one within itself."""
+    if not isinstance(module, Shell) or id(module) in seen:
         return
+    seen.add(id(module))
     held = vars(module)
     for kind in ("_parameters", "_buffers"):
         for name, value in _items(held.get(kind)):
             if isinstance(value, Tensor):
                 yield f"{prefix}{name}", value.detach()
     for name, child in _items(held.get("_modules")):
-        yield from _tensors_of(child, f"{prefix}{name}.", depth + 1)
+        yield from _tensors_of(child, f"{prefix}{name}.", seen)
 
 
 def _items(value: Any) -> list[tuple[Any, Any]]:

@@ -1,7 +1,7 @@
 """SimOTA: each box takes as many places as fit it, the cheapest of them.
 
 Ge et al., "YOLOX: Exceeding YOLO Series in 2021", section 2.1 (SimOTA), and the authors' code for what the
-paper leaves open. Prediction and truth are compared by what they cost together, so a place near the middle of
+paper leaves open. Prediction and truth are compared by what they cost together: a place near the middle of
 a defect that already says the right thing is preferred.
 """
 

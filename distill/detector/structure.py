@@ -41,7 +41,7 @@ YOLOV5_ANCHORS: Anchors = (
 """Those of classic YOLOv5 for COCO (models/yolov5s.yaml), three a level."""
 
 DEFAULT_REG_MAX = 16
-"""Bins per side of the decoupled head, ultralytics' default: a side lies at most 15 strides from its cell."""
+"""Bins per side of the decoupled head, ultralytics' default: a side lies at most 15 strides from a cell."""
 
 LayerArgument = bool | int | Literal["nearest", "nc"] | None
 Layer = tuple[

@@ -16,7 +16,7 @@ from distill.detector.cells import cell_corners
 from distill.ultralytics_door import Conv
 
 PRIOR = 0.01
-"""Score of a fresh head, everywhere: most places show nothing (Lin et al., Focal Loss, 2017, section 4.1)."""
+"""Score of a fresh head: most places show nothing (Lin et al., Focal Loss, 2017, section 4.1)."""
 
 LOG_SIDE_LIMIT = 8.0
 """exp of it is 2981 strides, more than any picture has: what lies beyond only overflows."""
@@ -51,7 +51,7 @@ class YoloxHead(nn.Module):
         self.boxes = nn.ModuleList(nn.Conv2d(width, 4, 1) for _ in channels)
         self.objectness = nn.ModuleList(nn.Conv2d(width, 1, 1) for _ in channels)
         for layer in (*self.classes, *self.objectness):
-            nn.init.constant_(layer.bias, -math.log((1 - PRIOR) / PRIOR))  # type: ignore[arg-type]
+            nn.init.constant_(layer.bias, -math.log((1 - PRIOR) / PRIOR))
 
     def forward(self, features: Sequence[Tensor]) -> Any:
         outputs: dict[str, Any] = {"feats": list(features)}

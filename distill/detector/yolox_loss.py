@@ -1,7 +1,7 @@
 """The loss of YOLOX's head, with a weight per box.
 
-Ge et al., YOLOX, 2021, section 2.1. A weight is the probability that a box is right: objectness is taught it,
-and class and place of the box, which matter only if there is one, count by it.
+Ge et al., YOLOX, 2021, section 2.1. A weight is the probability that a box is right: objectness is taught
+it, and class and place of the box, which matter only if there is one, count by it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ BOX_GAIN = 5.0
 class YoloxLoss:
     """Compute the loss parts box, class and objectness.
 
-    The assigner alone decides which places answer for a box and what score they are to reach: with SimOTA the
-    overlap, with task-aligned assignment its normalised alignment. All else is the same for both.
+    The assigner alone decides which places answer for a box and what score they are to reach: with SimOTA
+    the overlap, with task-aligned assignment its normalised alignment. All else is the same for both.
 
     Args:
         module: a detector with a `YoloxHead`.
