@@ -19,6 +19,16 @@ LESSONS = [
 ]
 FLOAT32 = Precision("float32", "cpu")
 
+SHORT_BACKBONE = (
+    (-1, 1, "Conv", (64, 6, 2, 2)),
+    (-1, 1, "Conv", (128, 3, 2)),
+    (-1, 1, "Conv", (256, 3, 2)),
+    (-1, 1, "Conv", (512, 3, 2)),
+    (-1, 1, "Conv", (1024, 3, 2)),
+)
+"""Strides 2 to 32 and nothing between: quick to train."""
+SHORT = {"backbone": SHORT_BACKBONE, "head": (((2, 3, 4), 1, "Detect", ("nc",)),)}
+
 
 def structure_of(family, **changes) -> DetectorStructure:
     anchors = YOLOV5_ANCHORS if family == "yolov5-coupled" else None
@@ -32,7 +42,7 @@ def module_of(family, **changes) -> torch.nn.Module:
 
 
 def task_of(family, assigner, precision=FLOAT32, **changes):
-    module = module_of(family, **changes).train()
+    module = module_of(family, **{**SHORT, **changes}).train()
     return module, DetectionTask(module, precision, assigner)
 
 
