@@ -124,9 +124,7 @@ def write_set(folder, sizes):
             (folder / kind / split).mkdir(parents=True)
     for number, (width, height) in enumerate(sizes):
         for split in ("train", "val"):
-            cv2.imwrite(
-                str(folder / "images" / split / f"{number}.png"), np.full((256, 256), 99, np.uint8)
-            )
+            cv2.imwrite(str(folder / "images" / split / f"{number}.png"), np.full((256, 256), 99, np.uint8))
             row = f"0 0.5 0.5 {width / 256} {height / 256}\n"
             (folder / "labels" / split / f"{number}.txt").write_text(row)
     names = json.dumps(list(CLASSES))

@@ -17,7 +17,7 @@ STRIDES, SIZES = (8.0, 16.0), [(8, 12), (4, 6)]
 
 
 def slow_match(boxes):
-    """Return {(place, row)}: each fitting anchor, in the own cell and those whose border is nearer than half."""
+    """Return {(place, row)}: each fitting anchor, in the own cell and in those that are half a cell near."""
     found, start = set(), 0
     for level, (stride, (height, width)) in enumerate(zip(STRIDES, SIZES, strict=True)):
         for anchor, (anchor_width, anchor_height) in enumerate(ANCHORS[level].tolist()):
@@ -25,7 +25,9 @@ def slow_match(boxes):
                 ratios = ((x2 - x1) / anchor_width, (y2 - y1) / anchor_height)
                 if max(max(ratio, 1 / ratio) for ratio in ratios) >= 4:
                     continue
-                for column, line in slow_cells((x1 + x2) / 2 / stride, (y1 + y2) / 2 / stride, width, height):
+                for column, line in slow_cells(
+                    (x1 + x2) / 2 / stride, (y1 + y2) / 2 / stride, width, height
+                ):
                     found.add((start + (anchor * height + line) * width + column, row))
         start += len(ANCHORS[level]) * height * width
     return found

@@ -97,7 +97,9 @@ def test_a_checkpoint_of_before_the_choice_is_a_decoupled_one():
     [
         pytest.param({"family": "yolov5-magic"}, "yolov5-coupled", id="unknown-family"),
         pytest.param({"family": "yolov5-coupled", "anchors": None}, "anchors belong", id="coupled-without"),
-        pytest.param({"family": "yolov5-yolox", "anchors": YOLOV5_ANCHORS}, "anchors belong", id="yolox-with"),
+        pytest.param(
+            {"family": "yolov5-yolox", "anchors": YOLOV5_ANCHORS}, "anchors belong", id="yolox-with"
+        ),
         pytest.param({"anchors": YOLOV5_ANCHORS[:4]}, "4 anchors cannot", id="not-to-be-shared"),
         pytest.param({"anchors": ((0, 5),) * 9}, "greater than 0", id="no-width"),
         pytest.param({"anchors": ((float("nan"), 5),) * 9}, "finite", id="nan"),

@@ -122,7 +122,7 @@ def test_a_point_is_taught_the_weight_as_its_objectness():
 
 @pytest.mark.parametrize(("family", "assigner"), LESSONS)
 def test_losses_are_computed_in_float32_under_autocast(family, assigner):
-    module, task = task_of(family, assigner, Precision("bf16", "cpu"))
+    _, task = task_of(family, assigner, Precision("bf16", "cpu"))
     parts = task.loss_parts(pictures(), targets_of(BOXES))
     torch.stack(list(parts.values())).sum().backward()
     assert {value.dtype for value in parts.values()} == {torch.float32}
