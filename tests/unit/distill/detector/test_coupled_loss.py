@@ -17,7 +17,7 @@ STRIDES, SIZES = (8.0, 16.0), [(8, 12), (4, 6)]
 
 
 def slow_match(boxes):
-    """Return {(place, row)}: each fitting anchor, in the own cell and in those that are half a cell near."""
+    """Return {(place, row)}: each fitting anchor, in the own cell and in those half a cell near."""
     found, start = set(), 0
     for level, (stride, (height, width)) in enumerate(zip(STRIDES, SIZES, strict=True)):
         for anchor, (anchor_width, anchor_height) in enumerate(ANCHORS[level].tolist()):
