@@ -7,10 +7,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from distill.detector.structure import Scale
+from distill.detector.anchor_file import read_anchors
+from distill.detector.choice import AssignerName, HeadName
+from distill.detector.structure import DEFAULT_REG_MAX, Anchors, Scale
 from distill.gid.settings import Distillation, TeacherRecipe
 from edge.contract import Clahe, Enhancement
 from edge.errors import ConfigError
@@ -58,6 +60,11 @@ class Recipe(_Value):
 
     Attributes:
         scale: size of the YOLOv5: p (pico), n, s, m or l.
+        head: decoupled (ultralytics' own), yolox, or coupled (classic YOLOv5, with anchors).
+        assigner: who says which place answers for which box; None takes the head's own.
+        anchors: of the coupled head, (width, height) in pixels of the input, or a file that `loomsight
+            anchors` wrote; None takes YOLOv5's own.
+        reg_max: bins per side of the decoupled head; a box may have 2 x (reg_max - 1) strides.
         input_size_hw_px, colour_order, enhancement, overlap_px: of the model's contract.
         mm_per_px: size of a pixel on the cloth to train at; None takes the data set's own.
         batch: tiles per step.
@@ -78,6 +85,10 @@ class Recipe(_Value):
     """
 
     scale: Scale = "n"
+    head: HeadName = "decoupled"
+    assigner: AssignerName | None = None
+    anchors: Annotated[Anchors | None, BeforeValidator(read_anchors)] = None
+    reg_max: int = Field(default=DEFAULT_REG_MAX, ge=4, le=128)
     input_size_hw_px: tuple[Side, Side] = (256, 256)
     colour_order: Literal["grey", "bgr", "rgb"] = "grey"
     enhancement: Enhancement = Clahe()
@@ -110,6 +121,12 @@ class Recipe(_Value):
             raise ValueError("overlap_px must be smaller than input_size_hw_px")
         if self.augmentation.quarter_turn_share and len(set(self.input_size_hw_px)) > 1:
             raise ValueError("augmentation.quarter_turn_share needs a square input_size_hw_px")
+        return self
+
+    @model_validator(mode="after")
+    def _assigner_has_work(self) -> Self:
+        if self.head == "coupled" and self.assigner is not None:
+            raise ValueError("head = 'coupled' matches anchors by their size: leave assigner out")
         return self
 
     def alone(self) -> Recipe:

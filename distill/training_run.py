@@ -22,6 +22,9 @@ from distill.checkpoint import (
 )
 from distill.dataset import Dataset, LabelledPicture
 from distill.detector.build import DetectionTask, build_module
+from distill.detector.choice import structure_of
+from distill.detector.official_weights import take_official_weights
+from distill.detector.pickled_model import holds_objects
 from distill.detector.structure import DetectorStructure
 from distill.evaluate import Metrics
 from distill.gid.schedule import heard_share
@@ -110,15 +113,13 @@ def prepare_run(
         TilePlan(pictures, contract, dataset.mm_per_px, recipe.cache_mb // 2)
         for pictures in (dataset.train, dataset.val)
     ]
-    structure = DetectorStructure(
-        scale=recipe.scale, channels=1 if contract.channels == 1 else 3, classes=len(contract.class_names)
-    )
+    structure = structure_of(recipe, contract)
     module = build_module(structure).to(device).to(memory_format=torch.channels_last)
     precision = choose_precision(recipe.precision, device)
     state = TrainingState()
     order = plans[0].epoch_order(0, recipe.seed, recipe.empty_tile_share, recipe.rare_class_share)
     steps_per_epoch = -(-len(order) // recipe.batch)
-    detection = DetectionTask(module, precision)
+    detection = DetectionTask(module, precision, recipe.assigner)
     task: Task = detection
     beside: nn.Module = nn.ModuleList()
     if (teacher is None) != (recipe.distillation is None):
@@ -258,12 +259,18 @@ def _dataset_digest(pictures: tuple[LabelledPicture, ...]) -> str:
 def take_weights(run: TrainingRun, path: Path) -> None:
     """Start from the weights of another run's checkpoint; everything else starts afresh.
 
-    Which checkpoint that was stands in `start_from.json` of the run folder.
+    Of a pickled model of YOLOv5's makers or ultralytics what fits is taken. Which file that was stands in
+    `start_from.json` of the run folder.
 
     Raises:
         CheckpointError: if it cannot be read or is of another structure.
         OutputError: if the record cannot be written.
     """
+    if holds_objects(path):
+        taken = take_official_weights(run.module, path, run.contract.colour_order)
+        run.average.ema.load_state_dict(run.module.state_dict())
+        run.folder.write_json(run.folder.start_from, taken)
+        return
     detector = load_detector(path)
     if detector.checkpoint.structure != run.structure:
         raise CheckpointError(

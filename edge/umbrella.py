@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, Command]] = {
         "distill.labels.florence.cli", "app", "fine-tune the labelling teacher, and ask it about pictures"
     ),
     "sam": Command("distill.labels.sam.cli", "app", "teach a SAM the mill's defects, give boxes outlines"),
+    "anchors": Command("distill.detector.cli", "app", "find anchors that fit the boxes of a data set"),
     "distill": Command("distill.cli", "app", "train a detector on a data set folder"),
     "export": Command("export.cli", "app", "make a checked bundle of a checkpoint"),
     "edge-run": Command("edge.cli", "run_app", "find defects in what a camera delivers"),

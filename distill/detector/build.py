@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from copy import deepcopy
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from distill.detector.choice import AssignerName
+from distill.detector.coupled_head import CoupledHead
+from distill.detector.losses import loss_of
 from distill.detector.structure import DetectorStructure
-from distill.detector.weighted_loss import WeightedDetectionLoss
+from distill.detector.yolox_head import YoloxHead
 from distill.precision import Precision
-from distill.ultralytics_door import Detect, DetectionModel
+from distill.ultralytics_door import Detect, DetectionModel, initialize_weights
 
 LOSS_GAINS = {"box": 7.5, "cls": 0.5, "dfl": 1.5}
 """Weights of the loss parts: ultralytics' defaults (cfg/default.yaml of 8.4)."""
@@ -22,11 +26,30 @@ def build_module(structure: DetectorStructure) -> nn.Module:
 
     The module's `forward` takes (B, channels, H, W) float32, sides multiples of 32. In training mode it
     gives the raw head outputs, in eval mode a pair whose first is (B, 4 + classes, A): centre x, centre
-    y, width, height in input pixels, then scores in [0, 1].
+    y, width, height in input pixels, then scores in [0, 1], objectness in them. Whatever the head,
+    `distill.detector.outputs` reads what it gives in training mode.
     """
     module = DetectionModel(structure.as_ultralytics_yaml(), ch=structure.channels, verbose=False)
     module.args = SimpleNamespace(**LOSS_GAINS)
+    if structure.family != "yolov5-decoupled":
+        _change_head(module, structure)
     return module  # type: ignore[no-any-return]
+
+
+def _change_head(module: Any, structure: DetectorStructure) -> None:
+    """Put the head of the structure where ultralytics built its own."""
+    theirs = module.model[-1]
+    channels = [branch[0].conv.in_channels for branch in theirs.cv2]
+    strides_px = theirs.stride.tolist()
+    ours: nn.Module
+    if structure.anchors is None:
+        ours = YoloxHead(structure.classes, channels, strides_px)
+    else:
+        ours = CoupledHead(structure.classes, channels, strides_px, structure.anchors)
+    initialize_weights(ours)  # epsilon and momentum of the normalisation, as everywhere else
+    for name in ("i", "f"):  # its number and the layers it reads: ultralytics' forward asks for both
+        setattr(ours, name, getattr(theirs, name))
+    module.model[-1] = ours
 
 
 def infer(module: nn.Module, images_nchw: Tensor) -> tuple[Tensor, Tensor]:
@@ -59,12 +82,19 @@ class DetectionTask:
     """Turn a batch into named loss parts: what the training loop asks of a task.
 
     Another task (distillation, for instance) gives more parts; the loop only adds them up.
+
+    Args:
+        module: of `build_module`; its head decides which loss.
+        precision: of the forward pass; assignment and loss are computed in float32.
+        assigner: who says which place answers for which box; None for the head's own.
     """
 
-    def __init__(self, module: nn.Module, precision: Precision) -> None:
+    def __init__(
+        self, module: nn.Module, precision: Precision, assigner: AssignerName | None = None
+    ) -> None:
         self._module = module
         self._precision = precision
-        self._loss = WeightedDetectionLoss(module)
+        self._loss = loss_of(module, assigner)
 
     def loss_parts(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
         """Compute the loss parts of a batch, each a scalar already weighted.
@@ -82,11 +112,11 @@ class DetectionTask:
         """Return the loss parts, what the module gave, and which places got a label, (B, A) bool."""
         with self._precision.autocast():
             predictions = self._module(images)
-        for name in ("boxes", "scores"):  # assignment and loss are computed in float32
-            predictions[name] = predictions[name].float()
-        parts = self._loss(predictions, targets) / len(images)
-        named = dict(zip(("box", "class", "dfl"), parts, strict=True))
-        return named, predictions, self._loss.foreground
+        for name, value in predictions.items():  # assignment and loss are computed in float32
+            if isinstance(value, Tensor):
+                predictions[name] = value.float()
+        parts = self._loss(predictions, targets)
+        return parts, predictions, self._loss.foreground
 
 
 def count_macs(module: nn.Module, input_shape: tuple[int, int, int]) -> int:

@@ -9,6 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.detector.cells import cell_corners
+from distill.detector.coupled_head import CoupledHead
+from distill.detector.yolox_head import YoloxHead
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeadOutputs:
@@ -22,6 +26,7 @@ class HeadOutputs:
         side_logits: (B, A, 4, bins), distributions over distances left, top, right and bottom in strides
             (Li et al., Generalized Focal Loss, 2020); None for a head that gives boxes directly.
         points_xy_px: (A, 2) centres of the cells, in input pixels; levels one after the other, row by row.
+            For a head with anchors A counts anchors: within a level one after the other, each row by row.
         strides_px: (A,).
     """
 
@@ -45,6 +50,8 @@ class HeadOutputs:
 def head_outputs(module: nn.Module, predictions: Mapping[str, Any]) -> HeadOutputs:
     """Read what a detector of `build_module` gave in training mode; in eval mode, the second it gives."""
     head: Any = module.model[-1]  # type: ignore[index]
+    if isinstance(head, (YoloxHead, CoupledHead)):
+        return _with_objectness(head, predictions)
     features = tuple(predictions["feats"])
     points, strides = cell_centres(features, head.stride)
     class_logits = predictions["scores"].float().transpose(1, 2)
@@ -56,16 +63,22 @@ def head_outputs(module: nn.Module, predictions: Mapping[str, Any]) -> HeadOutpu
     return HeadOutputs(features, class_logits, None, boxes, side_logits, points, strides)
 
 
+def _with_objectness(head: YoloxHead | CoupledHead, predictions: Mapping[str, Any]) -> HeadOutputs:
+    raw = dict(predictions)
+    points, strides = head.places_px(raw)
+    centres, sides = head.boxes_cxcywh_px(raw).transpose(1, 2).chunk(2, dim=-1)
+    return HeadOutputs(
+        features=tuple(raw["feats"]),
+        class_logits=raw["scores"].float().transpose(1, 2),
+        objectness_logits=raw["objectness"].float().squeeze(1),
+        boxes_xyxy_px=torch.cat([centres - sides / 2, centres + sides / 2], dim=-1),
+        side_logits=None,
+        points_xy_px=points,
+        strides_px=strides,
+    )
+
+
 def cell_centres(features: tuple[Tensor, ...], strides_px: Tensor) -> tuple[Tensor, Tensor]:
     """Return the centres (A, 2) of all cells, x before y, and their strides (A,), in input pixels."""
-    points, strides = [], []
-    for level, stride in zip(features, strides_px.tolist(), strict=True):
-        height, width = level.shape[2:]
-        rows, columns = (
-            (torch.arange(side, device=level.device, dtype=torch.float32) + 0.5) * stride
-            for side in (height, width)
-        )
-        y, x = torch.meshgrid(rows, columns, indexing="ij")
-        points.append(torch.stack([x, y], dim=-1).reshape(-1, 2))
-        strides.append(torch.full((height * width,), stride, device=level.device))
-    return torch.cat(points), torch.cat(strides)
+    corners, strides = cell_corners(features, strides_px.tolist())
+    return (corners + 0.5) * strides[:, None], strides

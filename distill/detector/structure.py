@@ -9,6 +9,10 @@ from typing_extensions import Self
 
 Scale = Literal["p", "n", "s", "m", "l"]
 
+Family = Literal["yolov5-decoupled", "yolov5-yolox", "yolov5-coupled"]
+"""YOLOv5's backbone and neck, and which head reads them. decoupled: ultralytics' own, anchor-free, without
+objectness. yolox: the head of YOLOX (Ge et al., 2021). coupled: that of classic YOLOv5, with anchors."""
+
 MAX_CHANNELS = 1024
 
 SCALES: dict[Scale, tuple[float, float, int]] = {
@@ -22,7 +26,22 @@ SCALES: dict[Scale, tuple[float, float, int]] = {
 ultralytics); p, "pico", halves n once more: 0.787 M parameters for grey input and three classes."""
 
 ModuleName = Literal["Conv", "C3", "SPPF", "nn.Upsample", "Concat", "Detect"]
-"""The only modules a structure may name: a checkpoint from elsewhere must not choose what code runs."""
+"""The only modules a structure may name: a checkpoint from elsewhere must not choose what code runs.
+`Detect` is the place of the head; which head it is, the family says."""
+
+Side = Annotated[float, Field(gt=0, le=65536, allow_inf_nan=False)]
+Anchors = Annotated[tuple[tuple[Side, Side], ...], Field(min_length=1, max_length=90)]
+"""Width and height in pixels of the network's input, the smallest first."""
+
+YOLOV5_ANCHORS: Anchors = (
+    (10, 13), (16, 30), (33, 23),
+    (30, 61), (62, 45), (59, 119),
+    (116, 90), (156, 198), (373, 326),
+)  # fmt: skip
+"""Those of classic YOLOv5 for COCO (models/yolov5s.yaml), three a level."""
+
+DEFAULT_REG_MAX = 16
+"""Bins per side of the decoupled head, ultralytics' default: a side lies at most 15 strides from a cell."""
 
 LayerArgument = bool | int | Literal["nearest", "nc"] | None
 Layer = tuple[
@@ -63,16 +82,29 @@ YOLOV5_HEAD: tuple[Layer, ...] = (
 
 
 class DetectorStructure(BaseModel):
-    """Describe a detector completely: with the weights, all that is needed to build it again."""
+    """Describe a detector completely: with the weights, all that is needed to build it again.
+
+    Attributes:
+        reg_max: bins per side of the decoupled head; the others have none.
+        anchors: of the coupled head, as many for each level; the others have none.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    family: Literal["yolov5-decoupled"] = "yolov5-decoupled"
+    family: Family = "yolov5-decoupled"
     scale: Scale
     channels: Literal[1, 3]
     classes: int = Field(ge=1, le=1000)
     backbone: tuple[Layer, ...] = Field(default=YOLOV5_BACKBONE, min_length=1, max_length=200)
     head: tuple[Layer, ...] = Field(default=YOLOV5_HEAD, min_length=1, max_length=200)
+    reg_max: int = Field(default=DEFAULT_REG_MAX, ge=4, le=128)
+    anchors: Anchors | None = None
+
+    @property
+    def levels(self) -> int:
+        """How many maps of the neck the head reads."""
+        source = self.head[-1][0]
+        return len(source) if isinstance(source, tuple) else 1
 
     @model_validator(mode="after")
     def _ends_in_detect(self) -> Self:
@@ -80,10 +112,19 @@ class DetectorStructure(BaseModel):
             raise ValueError("the last layer must be Detect")
         return self
 
+    @model_validator(mode="after")
+    def _anchors_belong_to_the_coupled_head(self) -> Self:
+        if (self.anchors is not None) != (self.family == "yolov5-coupled"):
+            raise ValueError("anchors belong to family yolov5-coupled, and that has some")
+        if self.anchors is not None and len(self.anchors) % self.levels:
+            raise ValueError(f"{len(self.anchors)} anchors cannot be shared out over {self.levels} levels")
+        return self
+
     def as_ultralytics_yaml(self) -> dict[str, object]:
         """Return a fresh dict in the form of ultralytics' model yaml (it writes into what it is given)."""
         return {
             "nc": self.classes,
+            "reg_max": self.reg_max,
             "scale": self.scale,
             "scales": {self.scale: list(SCALES[self.scale])},
             "backbone": [_as_list(layer) for layer in self.backbone],

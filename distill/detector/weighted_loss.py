@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.detector.outputs import cell_centres
+from distill.detector.simota import SimOta
+from distill.detector.truth import padded
 from distill.ultralytics_door import DetectionLoss
 
 
@@ -19,11 +22,12 @@ class WeightedDetectionLoss:
 
     Args:
         module: the detector; its `args` hold the gains of the loss parts.
+        assigner: in place of ultralytics' task-aligned one.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, assigner: SimOta | None = None) -> None:
         self._loss: Any = DetectionLoss(module)
-        self._assigner = _WeightedAssigner(self._loss.assigner)
+        self._assigner = _WeightedAssigner(assigner or self._loss.assigner)
         self._loss.assigner = self._assigner
 
     @property
@@ -31,8 +35,8 @@ class WeightedDetectionLoss:
         """The places of the last batch that got a label, (B, A) bool."""
         return self._assigner.foreground
 
-    def __call__(self, predictions: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
-        """Return the loss parts box, class and dfl, each summed over the batch.
+    def __call__(self, predictions: dict[str, Any], targets: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss parts box, class and dfl.
 
         Args:
             predictions: of the module in training mode.
@@ -40,8 +44,12 @@ class WeightedDetectionLoss:
         """
         images = len(predictions["scores"])
         self._assigner.weights = padded_weights(targets["batch_idx"], targets["weights"], images)
+        if isinstance(self._assigner.inner, SimOta):
+            _, self._assigner.inner.strides_px = cell_centres(
+                tuple(predictions["feats"]), self._loss.stride
+            )
         weighted, _ = self._loss(predictions, targets)
-        return weighted  # type: ignore[no-any-return]
+        return dict(zip(("box", "class", "dfl"), weighted / images, strict=True))
 
 
 class _WeightedAssigner(nn.Module):
@@ -72,10 +80,4 @@ def padded_weights(batch_idx: Tensor, weights: Tensor, images: int) -> Tensor:
     Returns:
         (images, most boxes of one image), 1 where there is no box.
     """
-    image_of = batch_idx.long()
-    counts = torch.bincount(image_of, minlength=images)
-    most = int(counts.max()) if len(image_of) else 0
-    first = torch.cumsum(counts, 0) - counts
-    padded = torch.ones(images, most, device=weights.device, dtype=weights.dtype)
-    padded[image_of, torch.arange(len(image_of), device=weights.device) - first[image_of]] = weights
-    return padded
+    return padded(batch_idx.long(), weights, images, 1.0)

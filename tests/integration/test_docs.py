@@ -13,6 +13,7 @@ import typer
 from pydantic import BaseModel
 
 import distill.cli
+import distill.detector.cli
 import distill.labels.cli
 import distill.labels.engine.cli
 import distill.labels.florence.cli
@@ -54,6 +55,7 @@ APPS = {
     "review": distill.labels.review.cli.app,
     "sam": distill.labels.sam.cli.app,
     "teacher": distill.labels.florence.cli.app,
+    "anchors": distill.detector.cli.app,
     "distill": distill.cli.app,
     "export": export.cli.app,
     "edge-run": edge.cli.run_app,
@@ -64,6 +66,7 @@ TOML_OF_PAGE = {
     "edge-run.md": EdgeConfig,
     "distill.md": Recipe,
     "gid.md": Recipe,
+    "detectors.md": Recipe,
     "preprocessing.md": Recipe,
     "taxonomy.md": Taxonomy,
     "teacher.md": FinetuneSettings,

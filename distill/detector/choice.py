@@ -1,0 +1,89 @@
+"""Which head a recipe asks for, who assigns its places, and what structure that is."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Literal
+
+from distill.detector.structure import YOLOV5_ANCHORS, Anchors, DetectorStructure, Family
+from edge.contract import ModelContract
+from edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from distill.recipe import Recipe
+
+logger = logging.getLogger(__name__)
+
+HeadName = Literal["decoupled", "yolox", "coupled"]
+AssignerName = Literal["task-aligned", "simota"]
+
+FAMILIES: dict[HeadName, Family] = {
+    "decoupled": "yolov5-decoupled",
+    "yolox": "yolov5-yolox",
+    "coupled": "yolov5-coupled",
+}
+
+ASSIGNERS: dict[Family, tuple[AssignerName, ...]] = {
+    "yolov5-decoupled": ("task-aligned", "simota"),
+    "yolov5-yolox": ("simota", "task-aligned"),
+    "yolov5-coupled": (),
+}
+"""Who may assign the places of a head; the first does if the recipe says nothing. The coupled head matches
+anchors to boxes by their size and needs nobody."""
+
+COARSEST_STRIDE_PX = 32
+
+
+def structure_of(recipe: Recipe, contract: ModelContract) -> DetectorStructure:
+    """Return the structure that a recipe asks for.
+
+    Raises:
+        ConfigError: if it names anchors for a head that has none, or a number that its levels cannot share.
+    """
+    if recipe.anchors is not None and recipe.head != "coupled":
+        raise ConfigError(
+            f"The recipe names anchors, and the head '{recipe.head}' has none.",
+            "Leave anchors out, or set head = 'coupled'.",
+        )
+    try:
+        structure = DetectorStructure(
+            family=FAMILIES[recipe.head],
+            scale=recipe.scale,
+            channels=1 if contract.channels == 1 else 3,
+            classes=len(contract.class_names),
+            reg_max=recipe.reg_max,
+            anchors=_by_area(recipe.anchors or YOLOV5_ANCHORS) if recipe.head == "coupled" else None,
+        )
+    except ValueError as error:
+        said = str(error).splitlines()
+        problem = next((line.strip() for line in said if "Value error" in line), said[0])
+        problem = problem.removeprefix("Value error, ").split(" [type=")[0]
+        raise ConfigError(
+            f"The recipe's head cannot be built: {problem}.", "Correct the recipe."
+        ) from error
+    note = reach_note(structure, contract.input_size_hw_px)
+    if note:
+        logger.warning(note)
+    return structure
+
+
+def reach_note(structure: DetectorStructure, input_size_hw_px: tuple[int, int]) -> str | None:
+    """Say that a head cannot tell boxes as wide or high as the input; None if it can.
+
+    The decoupled head tells the distance of each side from the cell, at most reg_max - 1 strides. From the
+    cell in the middle of a box that is half of the box.
+    """
+    reach_px = 2 * (structure.reg_max - 1) * COARSEST_STRIDE_PX
+    longest_px = max(input_size_hw_px)
+    if structure.family != "yolov5-decoupled" or longest_px <= reach_px:
+        return None
+    needed = -(-longest_px // (2 * COARSEST_STRIDE_PX)) + 1
+    return (
+        f"With reg_max = {structure.reg_max} the head can tell boxes of up to {reach_px} px, and the input "
+        f"has {longest_px} px: set reg_max = {needed}, or head = 'yolox'."
+    )
+
+
+def _by_area(anchors: Anchors) -> Anchors:
+    """Sort anchors: the smallest belong to the finest level."""
+    return tuple(sorted(anchors, key=lambda sides: sides[0] * sides[1]))

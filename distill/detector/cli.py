@@ -1,0 +1,99 @@
+"""The command `loomsight anchors`: anchors for the coupled head, from the boxes of a data set."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from edge.console import configure_logging, run_command
+from edge.errors import ConfigError, DatasetError
+from edge.sinks.files import check_not_a_folder, check_writable
+from edge.taxonomy import load_taxonomy
+
+LONGEST_ELBOW = 12
+"""Fits that are shown at least, if there are so many different boxes."""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def anchors(
+    dataset: Annotated[
+        Path, typer.Argument(metavar="DATASET", help="Folder with data.yaml, images/ and labels/.")
+    ],
+    recipe: Annotated[
+        str, typer.Option(help="Shipped recipe or TOML file: its tiles are what counts.")
+    ] = "smoke",
+    count: Annotated[
+        int, typer.Option(min=1, max=90, help="How many anchors; the coupled head wants a multiple of 3.")
+    ] = 9,
+    out: Annotated[Path, typer.Option(help="What to write; the plot goes beside it as .png.")] = Path(
+        "anchors.json"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Of the starts of k-means.")] = 0,
+    taxonomy: Annotated[
+        Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
+    ] = None,
+) -> None:
+    """Find anchors that fit the boxes of a data set, cut to tiles as for training.
+
+    Prints how well 1, 2, ... anchors fit; writes --count of them, for `anchors` of a recipe, and a plot.
+    """
+    configure_logging()
+    check_not_a_folder(out)
+    plot = out.with_suffix(".png")
+    if plot == out:
+        raise ConfigError(f"{out} is where the plot goes.", "Name a .json file.")
+    check_writable(out.parent)
+    # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
+    from distill.dataset import load_dataset
+    from distill.recipe import load_recipe
+
+    settings = load_recipe(recipe, os.environ, {})
+    classes = load_taxonomy(taxonomy)
+    data = load_dataset(dataset, classes.classes)
+
+    import numpy as np
+    from rich.console import Console
+
+    from distill.detector.anchor_report import draw_elbow, elbow_table, write_anchors
+    from distill.detector.anchors import elbow, fit_of, tile_sides
+    from distill.detector.structure import YOLOV5_ANCHORS
+    from distill.tiles import TilePlan
+    from distill.train import contract_for
+
+    contract = contract_for(settings, classes, data.mm_per_px)
+    sides = tile_sides(TilePlan(data.train, contract, data.mm_per_px, cache_mb=0))
+    if not len(sides):
+        raise DatasetError(f"{dataset} shows no defect to train on.", "Name a data set with boxes.")
+    fits = elbow(sides, max(count, LONGEST_ELBOW), seed)
+    if len(fits) < count:
+        raise DatasetError(
+            f"{dataset} has {len(fits)} different boxes, too few for {count} anchors.",
+            f"Ask for --count {len(fits)} or fewer, or name a larger data set.",
+        )
+    chosen = fits[count - 1]
+    about = {
+        "boxes": len(sides),
+        "input_size_hw_px": list(contract.input_size_hw_px),
+        "mm_per_px": contract.mm_per_px,
+        "seed": seed,
+    }
+    write_anchors(out, chosen, fits, about)
+    draw_elbow(fits, chosen, plot)
+    Console().print(elbow_table(fits, fit_of(sides, np.array(YOLOV5_ANCHORS, np.float64))))
+    typer.echo(f"boxes    {len(sides)} in {len(data.train)} pictures")
+    typer.echo(f"anchors  {out}")
+    typer.echo(f"plot     {plot}")
+
+
+def main() -> NoReturn:
+    """Run the command and leave with its exit code."""
+    run_command(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,258 @@
+"""Compare the heads on simulated cloth: one table of quality, size and latency over several seeds.
+
+Usage: python docs/benchmarks/heads.py OUT.json [--seeds 0 1 2] [--size 256] [--scale n] [--epochs 30]
+           [--data-images 600] [--batch 16] [--learning-rate 2e-3] [--device cpu] [--threads 0]
+           [--folder FOLDER]
+
+Every head trains on the same pictures by the same recipe; the anchors of the coupled one come from these
+pictures by k-means. Quality is that of the best epoch on pictures of another seed, which neither training
+nor the choice of the epoch has seen. Latency is that of the exported model in ONNX Runtime on the CPU.
+
+A row is written as soon as it is there. The same command again goes on where it was stopped: rows that are
+done stay, a run that was cut off is resumed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from distill.checkpoint import count_macs, load_detector, measure_latency
+from distill.dataset import Dataset, load_dataset
+from distill.detector.anchor_report import rounded
+from distill.detector.anchors import fitted, tile_sides
+from distill.evaluate import validate
+from distill.progress import ConsoleListener
+from distill.recipe import Recipe, load_recipe
+from distill.run_folder import RunFolder
+from distill.tiles import TilePlan, truth_batches
+from distill.train import contract_for, train
+from edge.backends.onnxruntime import OnnxRuntimeBackend
+from edge.backends.probe import processor_name
+from edge.errors import INTERRUPTED_EXIT_CODE, LoomsightError
+from edge.simulator.dataset import write_dataset
+from edge.simulator.dataset_options import DatasetOptions
+from edge.sinks.files import write_whole
+from edge.taxonomy import load_taxonomy
+from export.onnx import onnx_model, write_onnx
+
+HEADS: dict[str, dict[str, Any]] = {
+    "coupled, k-means anchors": {"head": "coupled"},
+    "decoupled, task-aligned": {"head": "decoupled", "assigner": "task-aligned"},
+    "yolox, task-aligned": {"head": "yolox", "assigner": "task-aligned"},
+    "yolox, simota": {"head": "yolox", "assigner": "simota"},
+}
+
+DATA_SEED, UNSEEN_SEED = 101, 102
+ANCHORS = 9
+
+
+@dataclass(frozen=True)
+class Row:
+    """One head trained from one seed."""
+
+    head: str
+    seed: int
+    map50: float
+    map50_95: float
+    best_epoch: int
+    parameters: int
+    macs: int
+    latency_p50_ms: float
+    minutes: float
+
+
+def main() -> None:
+    """Train what is not there yet, write each row, print the table."""
+    arguments = _arguments()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    result = _begun(arguments)
+    folder = arguments.folder or arguments.out.with_suffix("")
+    sets = _data_sets(folder, arguments)
+    anchors = _anchors(sets[0], _recipe(arguments, 0, {}))
+    result["anchors"] = anchors
+    done = {(row["head"], row["seed"]) for row in result["rows"]}
+    wanted = [(head, seed) for seed in arguments.seeds for head in HEADS]
+    for number, (head, seed) in enumerate(wanted, start=1):
+        if (head, seed) in done:
+            continue
+        print(f"[{number}/{len(wanted)}] {head}, seed {seed}", file=sys.stderr, flush=True)
+        row = measured(folder, sets, head, _recipe(arguments, seed, _changes(head, anchors)))
+        result["rows"].append(asdict(row))
+        result["table"] = table(result["rows"])
+        write_whole(arguments.out, json.dumps(result, indent=1).encode() + b"\n")
+    print(markdown(table(result["rows"])))
+
+
+def measured(folder: Path, sets: tuple[Dataset, Dataset], head: str, recipe: Recipe) -> Row:
+    """Train one head, or go on with it, and measure its best epoch."""
+    data, unseen = sets
+    classes = load_taxonomy()
+    name = head.replace(", ", "-").replace(" ", "-")
+    run = RunFolder(folder / "runs" / f"{name}-{recipe.seed}")
+    is_begun = run.last.is_file()
+    if not is_begun:
+        run.open_new()
+    contract = contract_for(recipe, classes, data.mm_per_px)
+    device = torch.device(_arguments().device)
+    with ConsoleListener(recipe.epochs) as listener:
+        is_done = train(
+            data, contract, recipe, run, device=device, listener=listener, resume=is_begun
+        )  # fmt: skip
+    if not is_done:
+        print("Stopped; the same command goes on.", file=sys.stderr)
+        sys.exit(INTERRUPTED_EXIT_CODE)
+    history = run.read_history()
+    detector = load_detector(run.best)
+    plan = TilePlan(unseen.val, contract, unseen.mm_per_px, recipe.cache_mb)
+    metrics = validate(detector.module.to(device), plan, contract, device)
+    detector.module.cpu()
+    fitness = [(row["map50"] + row["map50_95"]) / 2 for row in history]
+    row = Row(
+        head=head,
+        seed=recipe.seed,
+        map50=round(metrics.map50, 4),
+        map50_95=round(metrics.map50_95, 4),
+        best_epoch=int(np.argmax(fitness)) + 1,
+        parameters=sum(parameter.numel() for parameter in detector.module.parameters()),
+        macs=count_macs(detector.module, (contract.channels, *contract.input_size_hw_px)),
+        latency_p50_ms=_latency(detector, plan, run.path / "model.onnx"),
+        minutes=round(sum(row["seconds"] for row in history) / 60, 2),
+    )
+    print(f"    mAP50 {row.map50:.3f}  mAP50-95 {row.map50_95:.3f}  {row.minutes:.1f} min", file=sys.stderr)
+    return row
+
+
+def table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return per head the means over its seeds, and how far seeds lie apart."""
+    summary = []
+    for head in HEADS:
+        mine = [row for row in rows if row["head"] == head]
+        if not mine:
+            continue
+        one: dict[str, Any] = {"head": head, "seeds": len(mine)}
+        for key in ("map50", "map50_95", "latency_p50_ms"):
+            values = np.array([row[key] for row in mine])
+            one[key] = round(float(values.mean()), 4)
+            one[f"{key}_sd"] = round(float(values.std(ddof=1)), 4) if len(values) > 1 else None
+        summary.append({**one, "parameters": mine[0]["parameters"], "macs": mine[0]["macs"]})
+    return summary
+
+
+def markdown(summary: list[dict[str, Any]]) -> str:
+    """Return the table as it stands in the docs."""
+    lines = [
+        "| Head | mAP50 | mAP50-95 | Parameters | MACs | ONNX Runtime CPU p50 | Seeds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in summary:
+        quality = " | ".join(_with_spread(row, key) for key in ("map50", "map50_95"))
+        lines.append(
+            f"| {row['head']} | {quality} | {row['parameters'] / 1e6:.2f} M | {row['macs'] / 1e9:.3f} G | "
+            f"{row['latency_p50_ms']:.1f} ms | {row['seeds']} |"
+        )
+    return "\n".join(lines)
+
+
+def _with_spread(row: dict[str, Any], key: str) -> str:
+    spread = row[f"{key}_sd"]
+    return f"{row[key]:.3f}" + (f" ± {spread:.3f}" if spread is not None else "")
+
+
+def _latency(detector: Any, plan: TilePlan, file: Path) -> float:
+    contract = detector.contract
+    write_onnx(onnx_model(detector, contract), file)
+    tiles, _ = next(truth_batches(plan, contract, batch=min(16, len(plan.tiles))))
+    with OnnxRuntimeBackend(file, contract, providers=["CPUExecutionProvider"]) as backend:
+        latency = measure_latency(
+            backend.infer, tiles.copy(), runtime="onnxruntime", device="cpu", precision="float32"
+        )
+    return latency.p50_ms
+
+
+def _recipe(arguments: argparse.Namespace, seed: int, changes: dict[str, Any]) -> Recipe:
+    flags = {
+        "scale": arguments.scale,
+        "input_size_hw_px": (arguments.size, arguments.size),
+        "epochs": arguments.epochs,
+        "batch": arguments.batch,
+        "learning_rate": arguments.learning_rate,
+        "patience_epochs": None,
+        "seed": seed,
+        **changes,
+    }
+    return Recipe.model_validate({**load_recipe("cpu", {}, {}).model_dump(), **flags})
+
+
+def _changes(head: str, anchors: list[list[float]]) -> dict[str, Any]:
+    changes = HEADS[head]
+    return {**changes, "anchors": anchors} if changes["head"] == "coupled" else changes
+
+
+def _anchors(data: Dataset, recipe: Recipe) -> list[list[float]]:
+    contract = contract_for(recipe, load_taxonomy(), data.mm_per_px)
+    sides = tile_sides(TilePlan(data.train, contract, data.mm_per_px, cache_mb=0))
+    return rounded(fitted(sides, ANCHORS, seed=0).anchors_px)
+
+
+def _data_sets(folder: Path, arguments: argparse.Namespace) -> tuple[Dataset, Dataset]:
+    """Weave the pictures that are not there yet: to train and choose on, and to measure on."""
+    images = arguments.data_images
+    wanted = {
+        "data": DatasetOptions(images=images, seed=DATA_SEED, split={"train": 0.85, "val": 0.15}),
+        "unseen": DatasetOptions(
+            images=max(20, images // 3), seed=UNSEEN_SEED, split={"train": 0.1, "val": 0.9}
+        ),
+    }
+    sets = []
+    for name, options in wanted.items():
+        if not (folder / name / "data.yaml").is_file():
+            print(f"weaving {options.images} pictures into {folder / name}", file=sys.stderr, flush=True)
+            write_dataset(folder / name, options)
+        sets.append(load_dataset(folder / name, load_taxonomy().classes))
+    return sets[0], sets[1]
+
+
+def _begun(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what OUT.json holds, or an empty result; other settings than its own are refused."""
+    settings = {
+        key: getattr(arguments, key)
+        for key in ("size", "scale", "epochs", "data_images", "batch", "learning_rate")
+    }
+    if not arguments.out.is_file():
+        return {"settings": settings, "processor": processor_name(), "torch": torch.__version__, "rows": []}
+    begun: dict[str, Any] = json.loads(arguments.out.read_text(encoding="utf-8"))
+    if begun["settings"] != settings:
+        sys.exit(f"{arguments.out} was begun with {begun['settings']}: name another file.")
+    return begun
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--scale", default="n")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--data-images", type=int, default=600)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int, default=0, help="0 leaves it to torch")
+    parser.add_argument("--folder", type=Path, help="of data and runs  [default: OUT without .json]")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except LoomsightError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,64 @@
+"""Small detectors of every head, and batches for them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from distill.detector.build import DetectionTask, build_module
+from distill.detector.structure import YOLOV5_ANCHORS, DetectorStructure
+from distill.precision import Precision
+
+FAMILIES = ("yolov5-decoupled", "yolov5-yolox", "yolov5-coupled")
+LESSONS = [
+    pytest.param("yolov5-decoupled", "task-aligned", id="decoupled-task-aligned"),
+    pytest.param("yolov5-decoupled", "simota", id="decoupled-simota"),
+    pytest.param("yolov5-yolox", "simota", id="yolox-simota"),
+    pytest.param("yolov5-yolox", "task-aligned", id="yolox-task-aligned"),
+    pytest.param("yolov5-coupled", None, id="coupled"),
+]
+FLOAT32 = Precision("float32", "cpu")
+
+SHORT_BACKBONE = (
+    (-1, 1, "Conv", (64, 6, 2, 2)),
+    (-1, 1, "Conv", (128, 3, 2)),
+    (-1, 1, "Conv", (256, 3, 2)),
+    (-1, 1, "Conv", (512, 3, 2)),
+    (-1, 1, "Conv", (1024, 3, 2)),
+)
+"""Strides 2 to 32 and nothing between: quick to train."""
+SHORT = {"backbone": SHORT_BACKBONE, "head": (((2, 3, 4), 1, "Detect", ("nc",)),)}
+
+
+def structure_of(family, **changes) -> DetectorStructure:
+    anchors = YOLOV5_ANCHORS if family == "yolov5-coupled" else None
+    values = {"family": family, "scale": "p", "channels": 1, "classes": 3, "anchors": anchors}
+    return DetectorStructure(**{**values, **changes})
+
+
+def module_of(family, **changes) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return build_module(structure_of(family, **changes))
+
+
+def task_of(family, assigner, precision=FLOAT32, **changes):
+    module = module_of(family, **{**SHORT, **changes}).train()
+    return module, DetectionTask(module, precision, assigner)
+
+
+def targets_of(rows, weights=None):
+    """Rows: image, class, then centre x, centre y, width, height as shares."""
+    table = torch.tensor(rows, dtype=torch.float32).reshape(-1, 6)
+    return {
+        "batch_idx": table[:, 0],
+        "cls": table[:, 1:2],
+        "bboxes": table[:, 2:],
+        "weights": torch.ones(len(table)) if weights is None else torch.tensor(weights),
+    }
+
+
+BOXES = [(0, 1, 0.5, 0.5, 0.3, 0.3), (1, 2, 0.3, 0.3, 0.1, 0.5), (1, 0, 0.7, 0.7, 0.4, 0.4)]
+
+
+def pictures(count=2, size=64):
+    return torch.rand(count, 1, size, size, generator=torch.Generator().manual_seed(1))
