@@ -38,6 +38,7 @@ TAUGHT = (
     + """
 [distillation]
 warmup_epochs = 0.5
+relation_scope = "batch"
 picture_epochs = [1]
 
 [teacher]
@@ -92,10 +93,6 @@ def without_times(folder):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
-def weights(file):
-    return read_checkpoint(file).weights
-
-
 def test_a_distillation_trains_three_detectors_and_compares_them(whole):
     out, done = whole
     rows = read_rows(out / SCORECARD_NAME)
@@ -120,7 +117,7 @@ def test_every_term_is_logged_each_epoch_and_each_step(whole):
             own = [step[name] for step in steps if step["epoch"] == row["epoch"]]
             assert row[f"loss_{name}"] == pytest.approx(np.mean(own))
     assert steps[0]["gid_feature"] == 0.0
-    assert all(steps[-1][name] > 0 for name in terms)
+    assert all(any(step[name] > 0 for step in steps) for name in terms)
     assert not (out / "student-alone" / "steps.jsonl").exists()
 
 
@@ -194,10 +191,8 @@ def test_a_distillation_goes_on_exactly_where_it_was_stopped(
     for run in (".", "teacher", "student-alone"):
         ours, theirs = tmp_path / "cut" / run, whole[0] / run
         assert without_times(ours) == without_times(theirs)
-        assert all(
-            torch.equal(weights(ours / "last.pt")[name], tensor)
-            for name, tensor in weights(theirs / "last.pt").items()
-        )
+        found, expected = (read_checkpoint(folder / "last.pt").weights for folder in (ours, theirs))
+        assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
     steps = (tmp_path / "cut" / "steps.jsonl").read_text()
     assert steps == (whole[0] / "steps.jsonl").read_text()
     rows = read_rows(tmp_path / "cut" / SCORECARD_NAME)

@@ -199,16 +199,19 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_but_the_adapter(batc
     assert len(task.instances_of(module.eval(), batch[0])) == 0
 
 
-def test_instances_are_limited_to_cloth(batch, teacher_file):
-    left_half = torch.zeros(4, 1, 2, dtype=torch.bool)
-    left_half[..., 0] = True
-    student = small_detector(0).eval()
-    teacher = load_detector(teacher_file).module
-    cloth = lambda images: left_half[: len(images)]  # noqa: E731
-    task = task_under(EVERYTHING, student=student, teacher=teacher, cloth=cloth)
-    boxes = task.instances_of(student, batch[0]).boxes_xyxy_px
-    assert len(boxes) > 0
-    assert ((boxes[:, 0] + boxes[:, 2]) / 2 <= SIZE_PX / 2).all()
+@pytest.mark.parametrize("is_cloth", [True, False], ids=["cloth", "machine-bed"])
+def test_instances_are_limited_to_what_the_cloth_finder_finds(batch, is_cloth):
+    student, seen = small_detector(0).eval(), []
+
+    def finder(images):
+        seen.append(images)
+        return torch.full((len(images), 2, 2), is_cloth)
+
+    found = task_under(EVERYTHING, student=student, cloth=finder).instances_of(student, batch[0])
+    everywhere = task_under(EVERYTHING, student=student).instances_of(student, batch[0])
+    assert seen[0] is batch[0]
+    assert len(everywhere) > 0
+    assert len(found) == (len(everywhere) if is_cloth else 0)
 
 
 def test_the_least_size_follows_the_scale():
