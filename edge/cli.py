@@ -70,7 +70,9 @@ def edge_run(
     ] = None,
     cloth: Annotated[
         str | None,
-        typer.Option(help="auto: leave out what lies off the cloth; all: inspect everything  [default: auto]"),
+        typer.Option(
+            help="auto: leave out what lies off the cloth; all: inspect everything  [default: auto]"
+        ),
     ] = None,
     batch_tiles: BatchFlag = None,
     threads: ThreadsFlag = None,

@@ -12,8 +12,8 @@ from edge.cloth.mask import ClothMask, Mask
 from edge.image import Image
 
 LEAST_GROWTH = 0.8
-"""Grain of the halved picture over that of the full one, from which on a cell is cloth. White noise has 0.5,
-the metal bed of the AITEX pictures up to 0.8, cloth from 0.9: docs/benchmarks/cloth.md."""
+"""Grain of the halved picture over that of the full one, from which on a cell is cloth. White noise has
+0.5, the metal bed of the AITEX pictures 0.5 to 0.8, their cloth 1.0 to 2.7 (docs/benchmarks/cloth.md)."""
 
 CERTAIN_GRAIN = 10.0
 """Grey levels of fine grain that are no noise: a sensor's 6 grey levels of noise give 9.6. Yarns as fine as

@@ -56,7 +56,9 @@ class ClothMask:
         shares = np.divide(cloth_px, area_px, out=np.ones_like(area_px), where=area_px > 0)
         return np.clip(shares, 0, 1).astype(np.float32)
 
-    def _cloth_px(self, right_px: NDArray[np.float64], below_px: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _cloth_px(
+        self, right_px: NDArray[np.float64], below_px: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Measure the cloth above and left of points: a sum over cells, linear within each."""
         sums = cv2.integral(self.cells.astype(np.uint8)).astype(np.float64)
         rows, columns = below_px / CELL_PX, right_px / CELL_PX

@@ -12,8 +12,8 @@ from edge.image import Image
 logger = logging.getLogger(__name__)
 
 PROOF_SHARE = 0.5
-"""A finder that has seen this share of one picture as cloth knows the article. Until then it is not believed:
-cloth whose grain drowns in noise would otherwise pass as an empty machine."""
+"""A finder that has seen this share of one picture as cloth knows the article. Until then it is not
+believed: cloth whose grain drowns in noise would otherwise pass as an empty machine."""
 
 
 class ClothWatch:
