@@ -91,15 +91,17 @@ def without_islands(cells: Mask) -> Mask:
     Args:
         cells: (h, w) bool; left as it is.
     """
+    if cells.all():
+        return cells
     height, width = cells.shape
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((~cells).astype(np.uint8), connectivity=4)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((~cells).astype(np.uint8), connectivity=4)
     left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
     right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
     sides = sum(side.astype(int) for side in (left == 0, top == 0, right == width, bottom == height))
     area = stats[:, cv2.CC_STAT_AREA]
     filled = (sides == 0) | ((sides == 1) & (area <= ISLAND_CELLS)) | (area <= SPECK_CELLS // 2)
     filled[0] = False  # the label of the cloth itself
-    return np.asarray(cells | filled[labels], np.bool_) if count > 1 else cells
+    return np.asarray(cells | filled[labels], np.bool_)
 
 
 def without_specks(cells: Mask) -> Mask:
@@ -108,8 +110,10 @@ def without_specks(cells: Mask) -> Mask:
     Args:
         cells: (h, w) bool; left as it is.
     """
+    if cells.all():
+        return cells
     least = min(SPECK_CELLS, cells.size // 2)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(cells.astype(np.uint8), connectivity=4)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(cells.astype(np.uint8), connectivity=4)
     kept = stats[:, cv2.CC_STAT_AREA] >= least
     kept[0] = False
-    return np.asarray(kept[labels], np.bool_) if count > 1 else cells
+    return np.asarray(kept[labels], np.bool_)

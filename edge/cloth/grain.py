@@ -24,6 +24,10 @@ GRAIN_GAIN = 8.0
 away; above 31 grey levels they are cut off."""
 
 
+EVERY_PX = 4
+"""Of so many rows, one pair is looked at: half the time, and over a few cells the same mean."""
+
+
 @dataclass(frozen=True, slots=True)
 class Grain:
     """Describe the cells of a picture, each plane (ceil(H/8), ceil(W/8)) float32 in grey levels.
@@ -33,13 +37,11 @@ class Grain:
         fine: mean |a - b - c + d| of neighbouring pixels: what runs straight along an axis (scratches of a
             bed, a rail, a lamp) cancels out.
         middle: the same of the picture at half its size.
-        coarse: the same of the picture at a quarter of its size.
     """
 
     brightness: Floats
     fine: Floats
     middle: Floats
-    coarse: Floats
 
 
 def measure_grain(image: Image) -> Grain:
@@ -52,14 +54,11 @@ def measure_grain(image: Image) -> Grain:
     """
     whole = _to_whole_cells(_grey(image))
     half = _shrunk(whole, 2)
-    quarter = _shrunk(half, 2)
     cells_wh = (whole.shape[1] // CELL_PX, whole.shape[0] // CELL_PX)
-    # Of the full picture every other pair of rows is looked at: half the time, the same means.
     return Grain(
-        brightness=_shrunk(quarter, 2).astype(np.float32),
-        fine=_mean_grain(whole, 4, cells_wh),
-        middle=_mean_grain(half, 2, cells_wh),
-        coarse=_mean_grain(quarter, 2, cells_wh),
+        brightness=_shrunk(_shrunk(half, 2), 2).astype(np.float32),
+        fine=_mean_grain(whole, EVERY_PX, cells_wh),
+        middle=_mean_grain(half, EVERY_PX // 2, cells_wh),
     )
 
 
@@ -89,7 +88,7 @@ def _shrunk(grey: Image, times: int) -> Image:
 
 
 def _mean_grain(grey: Image, every: int, cells_wh: tuple[int, int]) -> Floats:
-    """Average |a - b - c + d| of 2 x 2 pixels per cell, over pairs of rows so far apart."""
+    """Average |a - b - c + d| of 2 x 2 pixels per cell, over pairs of rows so many rows apart."""
     across = np.subtract(grey[0::every], grey[1::every], dtype=np.int16)
     crossed = np.zeros_like(across)
     cv2.absdiff(across[:, 1:], across[:, :-1], dst=crossed[:, :-1])
@@ -98,4 +97,4 @@ def _mean_grain(grey: Image, every: int, cells_wh: tuple[int, int]) -> Floats:
     while eighths.shape[1] > cells_wh[0] and eighths.shape[0] > cells_wh[1]:
         eighths = _shrunk(eighths, 2)
     mean = cv2.resize(eighths, cells_wh, interpolation=cv2.INTER_AREA)
-    return np.asarray(mean, np.float32) / np.float32(GRAIN_GAIN)
+    return np.asarray(mean / np.float32(GRAIN_GAIN), np.float32)

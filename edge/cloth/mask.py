@@ -54,7 +54,7 @@ class ClothMask:
             + self._cloth_px(left, top)
         )
         shares = np.divide(cloth_px, area_px, out=np.ones_like(area_px), where=area_px > 0)
-        return np.clip(shares, 0, 1).astype(np.float32)
+        return np.asarray(np.clip(shares, 0, 1), np.float32)
 
     def _cloth_px(
         self, right_px: NDArray[np.float64], below_px: NDArray[np.float64]
