@@ -34,7 +34,7 @@ from edge.inspector import Inspector, batches
 from edge.latency import LatencyHistogram, StageClock
 from edge.pipeline import Limits, Pipeline
 from edge.preprocess import Preprocessor, grey_enhancer
-from edge.run import open_model
+from edge.run import cloth_watch, open_model
 from edge.sinks.files import check_not_a_folder, check_writable, is_stream, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 
@@ -45,7 +45,7 @@ KEPT_FRAMES = 8
 
 FOLLOWING_FRAMES = 10
 
-STAGES = ("capture", "preprocess", "infer", "decode", "merge", "write")
+STAGES = ("capture", "cloth", "preprocess", "infer", "decode", "merge", "write")
 
 
 @dataclass(slots=True)
@@ -195,7 +195,7 @@ class Benchmark:
                 state = self._pipeline(Path(folder) / "detections.jsonl", self._frames - done).run()
                 if state.error is not None:
                     raise state.error
-                done += state.coverage.frames_inspected
+                done += state.coverage.frames_inspected + state.coverage.frames_without_cloth
                 seconds += state.seconds
         return done / seconds
 
@@ -207,6 +207,7 @@ class Benchmark:
             sinks=[JsonLinesSink(detections)],
             limits=Limits(frames=frames),
             queue_frames=self._config.queue_frames,
+            cloth=cloth_watch(self._config),
         )
 
     def _compare_preprocessing(self) -> None:

@@ -68,6 +68,12 @@ def edge_run(
     selvedge_margin_mm: Annotated[
         float | None, typer.Option(help="Report nothing nearer to a known selvedge.")
     ] = None,
+    cloth: Annotated[
+        str | None,
+        typer.Option(
+            help="auto: leave out what lies off the cloth; all: inspect everything  [default: auto]"
+        ),
+    ] = None,
     batch_tiles: BatchFlag = None,
     threads: ThreadsFlag = None,
     verbose: VerboseFlag = False,

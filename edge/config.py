@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,6 +33,8 @@ class EdgeConfig(BaseModel):
         frames, seconds, metres: end after that much; None for no limit.
         queue_frames: frames that may wait between capture and inspection.
         selvedge_margin_mm: nearer to a known selvedge nothing is reported: its cords look like broken ends.
+        cloth: `auto` leaves out what lies off the cloth, once the cloth was recognised; `all` takes every
+            picture as cloth throughout.
         batch_tiles: most tiles given to the network at once.
         providers: inference providers in order of preference; empty for the built-in order.
         threads: of one inference; None for the number of cores.
@@ -53,6 +55,7 @@ class EdgeConfig(BaseModel):
     metres: float | None = Field(default=None, gt=0)
     queue_frames: int = Field(default=4, ge=1, le=1024)
     selvedge_margin_mm: float = Field(default=10.0, ge=0, le=1000)
+    cloth: Literal["auto", "all"] = "auto"
     batch_tiles: int = Field(default=16, ge=1, le=256)
     providers: tuple[str, ...] = ()
     threads: int | None = Field(default=None, ge=1)

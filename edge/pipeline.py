@@ -13,14 +13,20 @@ from edge.cameras.protocol import Camera, Frame
 from edge.capture import Capture
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame, on_cloth
+from edge.cloth.mask import ClothMask, Mask
 from edge.cloth.seams import Seam, on_own_lines
-from edge.detections import DetectionRecord, Detections
+from edge.cloth.watch import ClothWatch
+from edge.detections import DetectionRecord, Detections, no_detections
 from edge.errors import ConfigError, ImageError, LoomsightError
+from edge.image import Image
 from edge.inspector import Inspector
 from edge.latency import LatencyHistogram
 from edge.sinks.protocol import Sink
 
 logger = logging.getLogger(__name__)
+
+LEAST_ON_CLOTH = 0.5
+"""A detection with less of its box on cloth is left out: a torn edge reaches half over the belt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +47,7 @@ class RunState:
         age: from the end of a frame's capture to its record, per frame: what a machine stop waits for.
         defects: defects of the roll that are complete, for cameras that know their position.
         detections_by_class: boxes per class over all frames.
+        detections_off_cloth: boxes left out because they lie mostly where there is no cloth.
         silent_s: seconds since the last frame came, while none comes; 0 as soon as there is one.
         error: what ended the run before its end.
     """
@@ -50,6 +57,7 @@ class RunState:
     age: LatencyHistogram = field(default_factory=LatencyHistogram)
     defects: list[ClothDefect] = field(default_factory=list)
     detections_by_class: dict[str, int] = field(default_factory=dict)
+    detections_off_cloth: int = 0
     dropped: int = 0
     unreadable: int = 0
     seconds: float = 0.0
@@ -76,6 +84,7 @@ class Pipeline:
         limits: when to end by itself.
         queue_frames: frames that may wait between capture and inspection.
         selvedge_margin_mm: nearer to a known selvedge nothing is reported.
+        cloth: says where in a picture is cloth; None to take every picture as cloth throughout.
         observe: called after each frame, and now and then, without detections, while the camera is silent.
     """
 
@@ -89,6 +98,7 @@ class Pipeline:
         limits: Limits | None = None,
         queue_frames: int = 4,
         selvedge_margin_mm: float = 0.0,
+        cloth: ClothWatch | None = None,
         observe: Observer | None = None,
     ) -> None:
         self._camera = camera
@@ -98,6 +108,7 @@ class Pipeline:
         self._limits = limits or Limits()
         self._queue_frames = queue_frames
         self._selvedge_margin_mm = selvedge_margin_mm
+        self._cloth = cloth
         self._observe = observe
         self._merger = DefectMerger()
         self._seam = Seam(0)
@@ -135,7 +146,7 @@ class Pipeline:
                 if begin_s is None:
                     self._start(frame)
                     begin_s = time.monotonic()
-                self._inspect(frame)
+                self._tell(self._inspect(frame))
                 self._count_lost(capture)
                 self.state.seconds = time.monotonic() - begin_s
                 if self._limit_reached():
@@ -146,8 +157,11 @@ class Pipeline:
 
     def _silent(self, seconds: float) -> None:
         self.state.silent_s = seconds
+        self._tell([])
+
+    def _tell(self, records: list[DetectionRecord]) -> None:
         if self._observe is not None:
-            self._observe(self.state, [])
+            self._observe(self.state, records)
 
     def _start(self, frame: Frame) -> None:
         """Get ready for frames like the first one."""
@@ -164,33 +178,61 @@ class Pipeline:
             self._inspector.warm_up((height + self._seam.lines, width), frame.mm_per_px_across)
         self.state.cold_start_ms = (time.monotonic() - begin_s) * 1000
 
-    def _inspect(self, frame: Frame) -> None:
+    def _inspect(self, frame: Frame) -> list[DetectionRecord]:
+        """Inspect a frame and record it; one without any cloth is accounted for and nothing more."""
         begin_s = time.monotonic()
         picture, carried_lines = self._seam.picture(frame)
-        everywhere = self._inspector.inspect(picture, frame.mm_per_px_across).moved(0, -carried_lines)
-        found = on_cloth(everywhere, frame.position, self._selvedge_margin_mm)
+        mask = self._look_for_cloth(frame, picture)
+        cloth_lines = None if mask is None else mask.lines()[carried_lines:]
+        if cloth_lines is not None and not cloth_lines.any():
+            self._account(frame, no_detections(), [], cloth_lines)
+            logger.debug("frame %d: no cloth", frame.frame_id)
+            return []
+        everywhere = self._inspector.inspect(picture, frame.mm_per_px_across)
+        on_mask = self._on_mask(everywhere, mask).moved(0, -carried_lines)
+        found = on_cloth(on_mask, frame.position, self._selvedge_margin_mm)
         records = on_own_lines(found).records(self._class_names)
         with self._inspector.clock.stage("write"):
             for sink in self._sinks:
                 sink.write(frame, records)
         end_s = time.monotonic()
-        self._account(frame, found, records)
+        self._account(frame, found, records, cloth_lines)
         self.state.latency.add((end_s - begin_s) * 1000)
         self.state.age.add((end_s - frame.monotonic_s) * 1000)
         self.state.busy_seconds += end_s - begin_s
         logger.debug("frame %d: %d found, %.1f ms", frame.frame_id, len(found), (end_s - begin_s) * 1000)
-        if self._observe is not None:
-            self._observe(self.state, records)
+        return records
 
-    def _account(self, frame: Frame, found: Detections, records: list[DetectionRecord]) -> None:
+    def _look_for_cloth(self, frame: Frame, picture: Image) -> ClothMask | None:
+        if self._cloth is None:
+            return None
+        with self._inspector.clock.stage("cloth"):
+            return self._cloth.look(picture, frame.position)
+
+    def _on_mask(self, found: Detections, mask: ClothMask | None) -> Detections:
+        """Leave out and count what lies mostly off the cloth."""
+        if mask is None or not len(found):
+            return found
+        kept = found.take(mask.share_in(found.boxes_xyxy_px) >= LEAST_ON_CLOTH)
+        self.state.detections_off_cloth += len(found) - len(kept)
+        return kept
+
+    def _account(
+        self, frame: Frame, found: Detections, records: list[DetectionRecord], cloth_lines: Mask | None
+    ) -> None:
         state = self.state
-        state.coverage.inspected(frame)
+        state.coverage.passed(frame, cloth_lines)
         state.last_frame = frame
         state.silent_s = 0.0
         state.frame_size_hw_px = frame.image.shape[:2]
         for record in records:
             label = record["label"]
             state.detections_by_class[label] = state.detections_by_class.get(label, 0) + 1
+        self._place(frame, found)
+
+    def _place(self, frame: Frame, found: Detections) -> None:
+        """Put what was found on the roll."""
+        state = self.state
         if frame.position is not None:
             passed_m = frame.position.along_m + frame.image.shape[0] * frame.position.mm_per_px_along / 1000
             pieces = cloth_from_frame(found, frame.position, self._class_names)
@@ -202,9 +244,10 @@ class Pipeline:
         self.state.unreadable = self.state.coverage.frames_unreadable = capture.unreadable
 
     def _unreadable_error(self) -> ImageError:
-        unreadable, inspected = self.state.unreadable, self.state.coverage.frames_inspected
+        coverage, unreadable = self.state.coverage, self.state.unreadable
+        readable = coverage.frames_inspected + coverage.frames_without_cloth
         return ImageError(
-            f"{unreadable} of {unreadable + inspected} pictures of {self._camera.name} could not be read; "
+            f"{unreadable} of {unreadable + readable} pictures of {self._camera.name} could not be read; "
             "the others were inspected.",
             "Replace or remove the files named above.",
         )

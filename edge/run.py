@@ -13,6 +13,8 @@ from rich.console import Console
 from edge.backends.onnxruntime import OnnxRuntimeBackend, read_contract
 from edge.bundle import Bundle, demo_bundle_path, open_bundle
 from edge.cameras.choose import choose_camera
+from edge.cloth.finder import GrainFinder
+from edge.cloth.watch import ClothWatch
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
 from edge.errors import LoomsightError
@@ -54,6 +56,7 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             limits=Limits(config.frames, config.seconds, config.metres),
             queue_frames=config.queue_frames,
             selvedge_margin_mm=config.selvedge_margin_mm,
+            cloth=cloth_watch(config),
             observe=view.update,
         )
         with stopped_by_signals(pipeline.stop):
@@ -82,6 +85,11 @@ def open_model(config: EdgeConfig, stack: ExitStack) -> tuple[OnnxRuntimeBackend
 
 def _contract_of(bundle: Bundle) -> ModelContract:
     return bundle.manifest.contract if bundle.manifest else read_contract(bundle.model_path)
+
+
+def cloth_watch(config: EdgeConfig) -> ClothWatch | None:
+    """Return what says where the cloth is; None if every picture is to be taken as cloth throughout."""
+    return ClothWatch(GrainFinder()) if config.cloth == "auto" else None
 
 
 def _sinks(config: EdgeConfig) -> list[Sink]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from edge import __version__
 from edge.backends.description import BackendDescription
 from edge.cameras.protocol import Camera
+from edge.cloth.coverage import Coverage
 from edge.config import EdgeConfig
 from edge.latency import StageClock
 from edge.pipeline import RunState
@@ -37,8 +38,10 @@ def summarise(
         "backend": str(backend),
         "metres_inspected": round(coverage.metres_inspected, 4) if coverage.knows_metres else None,
         "gap_m": round(coverage.gap_m, 4) if coverage.knows_metres else None,
+        "gaps_m": _gaps_m(coverage),
         "coverage": None if coverage.share is None else round(coverage.share, 6),
         "frames": coverage.frames_inspected,
+        "without_cloth": coverage.frames_without_cloth,
         "dropped": state.dropped,
         "unreadable": state.unreadable,
         "seconds": round(state.seconds, 3),
@@ -48,6 +51,7 @@ def summarise(
         "age_ms": state.age.quantiles() if camera.is_live else None,
         "stages_ms": clock.quantiles(),
         "detections_by_class": state.detections_by_class,
+        "detections_off_cloth": state.detections_off_cloth,
         "defects_on_roll": len(state.defects) if coverage.knows_metres else None,
         "capacity": _capacity(state),
     }
@@ -58,6 +62,13 @@ def summarise(
     summary["error"] = str(state.error) if state.error else None
     summary["config"] = config.public()
     return summary
+
+
+def _gaps_m(coverage: Coverage) -> dict[str, float] | None:
+    """State the metres that were not inspected, by reason."""
+    if not coverage.knows_metres:
+        return None
+    return {"lost": round(coverage.lost_m, 4), "no cloth": round(coverage.metres_without_cloth, 4)}
 
 
 def score_against_loom(camera: LoomCamera, state: RunState) -> dict[str, Any]:
@@ -105,6 +116,7 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         rows.insert(0, ("metres inspected", f"{summary['metres_inspected']:.2f} m"))
     if summary["coverage"] is not None:
         rows.append(("coverage", f"{summary['coverage']:.2%}"))
+    rows += _no_cloth_rows(summary)
     if "planted" in summary:
         rows += _truth_rows(summary)
     else:
@@ -127,6 +139,18 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         )
     rows.append(("runs on", summary["backend"]))
     return rows
+
+
+def _no_cloth_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say what was left out because there was no cloth, if anything was."""
+    parts = []
+    if summary["gaps_m"] and summary["gaps_m"]["no cloth"]:
+        parts.append(f"{summary['gaps_m']['no cloth']:.2f} m")
+    if summary["without_cloth"]:
+        parts.append(f"{summary['without_cloth']} frames")
+    if summary["detections_off_cloth"]:
+        parts.append(f"{summary['detections_off_cloth']} detections left out")
+    return [("no cloth", ", ".join(parts))] if parts else []
 
 
 def _truth_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:

@@ -1,0 +1,180 @@
+"""Judge the cloth finder on pictures outlined by hand and on simulated cloth, none of them used to tune it.
+
+Usage: python docs/benchmarks/cloth.py DATA OUT.json [--tuning]
+
+DATA holds `conveyor/*.jpg` and `aitex/{images,clean,voc}`: the public pictures that cloth-truth.json
+outlines. With --tuning, looks at the pictures set aside for choosing constants instead.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.backends.probe import processor_name
+from edge.cloth.finder import ClothFinder, GrainFinder
+from edge.cloth.grain import CELL_PX
+from edge.image import Image
+from edge.simulator.camera import LoomCamera
+from edge.simulator.options import LoomOptions
+
+TRUTH = Path(__file__).with_name("cloth-truth.json")
+SIMULATED_SEEDS = {"verdict": range(9001, 9061), "tuning": range(101, 161)}
+CROP_PX = 256
+LEAST_ON_CLOTH = 0.5
+
+Mask = NDArray[np.bool_]
+Picture = tuple[str, Image, Mask]
+"""Name, pixels, and (H, W) bool where it shows cloth."""
+
+
+def outlined(data: Path, name: str, use: str) -> Iterator[Picture]:
+    """Yield the pictures of a set with the cloth that was outlined by hand."""
+    for row in json.loads(TRUTH.read_text(encoding="utf-8"))["pictures"]:
+        if row["set"] == name and row["for"] == use:
+            image = cv2.imread(str(data / name / row["picture"]), cv2.IMREAD_GRAYSCALE)
+            assert image is not None, f"{name}/{row['picture']} is not there"
+            mask = np.zeros(image.shape, np.uint8)
+            cv2.fillPoly(mask, [np.array(row["cloth_xy"])], 1)
+            yield row["picture"], np.asarray(image, np.uint8), mask > 0
+
+
+def simulated_options(seed: int) -> LoomOptions:
+    """Choose a roll with a bed of any width on both sides; the seed chooses the cloth and the bed."""
+    left_mm, right_mm = np.random.default_rng(seed).uniform((10, -50), (80, 50))
+    return LoomOptions(
+        seed=seed, width_px=1024, lines_per_block=256, defects_per_m=20,
+        bed_left_mm=float(left_mm), bed_right_mm=float(right_mm),
+    )  # fmt: skip
+
+
+def simulated(use: str) -> Iterator[Picture]:
+    """Yield a block of each roll."""
+    for seed in SIMULATED_SEEDS[use]:
+        with LoomCamera(simulated_options(seed)) as camera:
+            frame = camera.read()
+            assert frame is not None, "the roll is endless"
+            mask = np.zeros(frame.image.shape[:2], np.bool_)
+            mask[:, slice(*camera.options.cloth_in_view_px)] = True
+            yield f"{seed} {camera.loom.style.bed} bed", frame.image, mask
+
+
+def in_cells(mask: Mask) -> Mask:
+    """Return the cells that are cloth for at least half."""
+    height, width = mask.shape[0] // CELL_PX, mask.shape[1] // CELL_PX
+    cut = mask[: height * CELL_PX, : width * CELL_PX]
+    return np.asarray(cut.reshape(height, CELL_PX, width, CELL_PX).mean((1, 3)) >= 0.5, np.bool_)
+
+
+def judge(finder: ClothFinder, pictures: list[Picture]) -> dict[str, object]:
+    """Compare masks with the truth, cell by cell."""
+    rows = []
+    for name, image, mask in pictures:
+        truth = in_cells(mask)
+        found = finder.find(image).cells[: truth.shape[0], : truth.shape[1]]
+        both, either = (found & truth).sum(), (found | truth).sum()
+        rows.append(
+            (name, both, either, (truth & ~found).sum(), (found & ~truth).sum(), truth.sum(), truth.size)
+        )
+    both, either, missed, extra, cloth, cells = (sum(row[i] for row in rows) for i in range(1, 7))
+    by_iou = sorted((round(float(row[1] / row[2]), 3), row[0]) for row in rows)
+    return {
+        "pictures": len(rows),
+        "iou": round(float(both / either), 4),
+        "worst": by_iou[:6],
+        "pictures_below_iou_0.9": sum(iou < 0.9 for iou, _ in by_iou),
+        "cloth_missed": round(float(missed / cloth), 4),
+        "bed_called_cloth": round(float(extra / (cells - cloth)), 4),
+    }
+
+
+def judge_crops(finder: ClothFinder, pictures: list[Picture]) -> dict[str, object]:
+    """Look at tiles alone: those all bed, and those all cloth."""
+    shares: dict[str, list[float]] = {"bed": [], "cloth": []}
+    for _, image, mask in pictures:
+        for top in range(0, image.shape[0] - CROP_PX + 1, CROP_PX):
+            for left in range(0, image.shape[1] - CROP_PX + 1, CROP_PX):
+                part = slice(top, top + CROP_PX), slice(left, left + CROP_PX)
+                if mask[part].all() or not mask[part].any():
+                    kind = "cloth" if mask[part].all() else "bed"
+                    shares[kind].append(finder.find(np.ascontiguousarray(image[part])).share)
+    return {
+        "bed_tiles": len(shares["bed"]),
+        "bed_tiles_with_any_cloth": sum(share > 0 for share in shares["bed"]),
+        "cloth_tiles": len(shares["cloth"]),
+        "cloth_tiles_all_cloth": sum(share == 1 for share in shares["cloth"]),
+        "cloth_tiles_below_half": sum(share < 0.5 for share in shares["cloth"]),
+    }
+
+
+def defects_lost(finder: ClothFinder, data: Path) -> dict[str, object]:
+    """Count labelled and planted defects that would be left out as off the cloth."""
+    real, simulated_boxes = [], []
+    for label in sorted((data / "aitex" / "voc").glob("*.xml")):
+        image = cv2.imread(str(data / "aitex" / "images" / f"{label.stem}.png"), cv2.IMREAD_GRAYSCALE)
+        boxes = [
+            [float(box.findtext(side, "0")) for side in ("xmin", "ymin", "xmax", "ymax")]
+            for box in ElementTree.parse(label).iter("bndbox")
+        ]
+        real += finder.find(np.asarray(image, np.uint8)).share_in(np.array(boxes, np.float32)).tolist()
+    for seed in SIMULATED_SEEDS["verdict"]:
+        with LoomCamera(simulated_options(seed)) as camera:
+            for frame_id in range(8):
+                frame, seen = camera.read(), camera.seen_defects(frame_id)
+                assert frame is not None, "the roll is endless"
+                mask = finder.find(frame.image)
+                left, right = camera.options.cloth_in_view_px
+                if mask.cells.sum() * CELL_PX**2 > 0.5 * (right - left) * len(frame.image):
+                    boxes = [item.box_xyxy_px for item in seen]
+                    simulated_boxes += mask.share_in(np.array(boxes, np.float32).reshape(-1, 4)).tolist()
+    return {
+        "aitex_labelled": len(real),
+        "aitex_lost": sum(share < LEAST_ON_CLOTH for share in real),
+        "simulated_planted": len(simulated_boxes),
+        "simulated_lost": sum(share < LEAST_ON_CLOTH for share in simulated_boxes),
+    }
+
+
+def milliseconds(finder: ClothFinder, image: Image) -> dict[str, float]:
+    """Time a picture on one thread, in processor time: other load on the machine does not count."""
+    cv2.setNumThreads(1)
+    times_ms = []
+    for _ in range(200):
+        begin_s = time.process_time()
+        finder.find(image)
+        times_ms.append((time.process_time() - begin_s) * 1000)
+    return {f"p{p}": round(float(np.percentile(times_ms, p)), 2) for p in (5, 50, 95)}
+
+
+def main() -> None:
+    """Judge, print and write."""
+    data, out = Path(sys.argv[1]), Path(sys.argv[2])
+    use = "tuning" if "--tuning" in sys.argv else "verdict"
+    finder = GrainFinder()
+    sets = {name: list(outlined(data, name, use)) for name in ("conveyor", "aitex")}
+    sets["simulated"] = list(simulated(use))
+    result: dict[str, object] = {"for": use, "processor": processor_name()}
+    for name, pictures in sets.items():
+        result[name] = judge(finder, pictures) | judge_crops(finder, pictures)
+    result["defects"] = defects_lost(finder, data)
+    by_name = {name: image for name, image, _ in sets["conveyor"]}
+    result["ms_per_2048x1080"] = {
+        kind: milliseconds(finder, by_name[name])
+        for kind, name in {"with belt": "0009.jpg", "all cloth": "0052.jpg"}.items()
+        if name in by_name
+    }
+    for key, value in result.items():
+        print(key, value)
+    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

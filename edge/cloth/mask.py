@@ -1,0 +1,70 @@
+"""Where in a picture is cloth, cell by cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.cloth.grain import CELL_PX, Floats
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClothMask:
+    """Say of each cell of a picture whether it shows cloth.
+
+    Attributes:
+        cells: (ceil(H / 8), ceil(W / 8)) bool.
+        size_hw_px: of the picture.
+    """
+
+    cells: Mask
+    size_hw_px: tuple[int, int]
+
+    @property
+    def share(self) -> float:
+        """Share of the cells that show cloth, 0 to 1."""
+        return float(self.cells.mean())
+
+    def lines(self) -> Mask:
+        """Tell of each line of the picture whether any cloth lies on it: (H,) bool."""
+        return np.repeat(self.cells.any(axis=1), CELL_PX)[: self.size_hw_px[0]]
+
+    def share_in(self, boxes_xyxy_px: Floats) -> Floats:
+        """Measure how much of each box lies on cloth.
+
+        Args:
+            boxes_xyxy_px: (N, 4), pixels of the picture; what lies outside of it does not count.
+        Returns:
+            (N,) float32 in [0, 1]; 1 for a box without area in the picture: nothing speaks against it.
+        """
+        height, width = self.size_hw_px
+        left, top, right, bottom = np.asarray(boxes_xyxy_px, np.float64).reshape(-1, 4).T
+        left, right = np.clip((left, right), 0, width)
+        top, bottom = np.clip((top, bottom), 0, height)
+        area_px = (right - left) * (bottom - top)
+        cloth_px = (
+            self._cloth_px(right, bottom)
+            - self._cloth_px(left, bottom)
+            - self._cloth_px(right, top)
+            + self._cloth_px(left, top)
+        )
+        shares = np.divide(cloth_px, area_px, out=np.ones_like(area_px), where=area_px > 0)
+        return np.asarray(np.clip(shares, 0, 1), np.float32)
+
+    def _cloth_px(
+        self, right_px: NDArray[np.float64], below_px: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Measure the cloth above and left of points: a sum over cells, linear within each."""
+        sums = cv2.integral(self.cells.astype(np.uint8)).astype(np.float64)
+        rows, columns = below_px / CELL_PX, right_px / CELL_PX
+        row = np.clip(rows.astype(np.int64), 0, self.cells.shape[0] - 1)
+        column = np.clip(columns.astype(np.int64), 0, self.cells.shape[1] - 1)
+        down, along = rows - row, columns - column
+        upper = sums[row, column] * (1 - along) + sums[row, column + 1] * along
+        lower = sums[row + 1, column] * (1 - along) + sums[row + 1, column + 1] * along
+        return np.asarray((upper * (1 - down) + lower * down) * CELL_PX**2, np.float64)

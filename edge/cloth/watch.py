@@ -1,0 +1,49 @@
+"""Ask where the cloth is, and believe the answer only where it can be believed."""
+
+from __future__ import annotations
+
+import logging
+
+from edge.cameras.protocol import FramePosition
+from edge.cloth.finder import ClothFinder
+from edge.cloth.mask import ClothMask
+from edge.image import Image
+
+logger = logging.getLogger(__name__)
+
+PROOF_SHARE = 0.5
+"""A finder that has seen this share of one picture as cloth knows the article. Until then it is not
+believed: cloth whose grain drowns in noise would otherwise pass as an empty machine."""
+
+
+class ClothWatch:
+    """Look after the cloth of one run.
+
+    Args:
+        finder: finds cloth in pictures.
+    """
+
+    def __init__(self, finder: ClothFinder) -> None:
+        self._finder = finder
+        self._proven = False
+
+    def look(self, image: Image, position: FramePosition | None) -> ClothMask | None:
+        """Find the cloth of a picture.
+
+        Args:
+            image: (H, W) grey or (H, W, 3) BGR, uint8.
+            position: of the frame. A camera that knows both selvedges knows where the cloth is.
+        Returns:
+            The mask; None where the whole picture is to be taken as cloth.
+        """
+        if position is not None and _knows_selvedges(position):
+            return None
+        mask = self._finder.find(image)
+        if not self._proven and mask.share >= PROOF_SHARE:
+            self._proven = True
+            logger.info("the cloth is recognised: what lies off it is left out from here on")
+        return mask if self._proven else None
+
+
+def _knows_selvedges(position: FramePosition) -> bool:
+    return position.left_selvedge_px is not None and position.right_selvedge_px is not None

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge.cameras.protocol import Frame, FramePosition
+from edge.cloth.coverage import Coverage
+from edge.cloth.mask import ClothMask
+from edge.cloth.watch import ClothWatch
+
+IMAGE = np.zeros((16, 16), np.uint8)
+
+
+class FinderThatSays:
+    """Give these masks in turn."""
+
+    def __init__(self, *masks):
+        self._masks = iter(masks)
+        self.asked = 0
+
+    def find(self, image):
+        self.asked += 1
+        return ClothMask(np.array(next(self._masks), np.bool_).reshape(2, 2), image.shape[:2])
+
+
+def test_a_finder_is_believed_from_the_first_picture_that_is_half_cloth():
+    watch = ClothWatch(FinderThatSays([0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]))
+    looked = [watch.look(IMAGE, None) for _ in range(5)]
+    assert [mask if mask is None else mask.share for mask in looked] == [None, None, 0.5, 0.0, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("left_px", "right_px", "asked"), [(2.0, 14.0, 0), (None, 14.0, 1), (2.0, None, 1), (None, None, 1)]
+)
+def test_a_camera_that_knows_both_selvedges_is_believed(left_px, right_px, asked):
+    finder = FinderThatSays([1, 1, 1, 1])
+    position = FramePosition(0.0, 1.0, 1.0, left_px, right_px)
+    mask = ClothWatch(finder).look(IMAGE, position)
+    assert finder.asked == asked
+    assert (mask is None) == (asked == 0)
+
+
+def frame(along_m=None, height=100):
+    position = None if along_m is None else FramePosition(along_m, 1.0, 1.0)
+    return Frame(0, np.zeros((height, 10), np.uint8), 0.0, "test", position)
+
+
+def lines(*parts):
+    """Return 10 lines for each part."""
+    return np.repeat(np.array(parts, np.bool_), 10)
+
+
+def test_lines_without_cloth_are_a_gap_with_its_reason():
+    coverage = Coverage()
+    coverage.passed(frame(0.0), lines(*[1] * 10))
+    coverage.passed(frame(0.1), lines(*[1] * 4, *[0] * 6))
+    coverage.passed(frame(0.2), lines(*[0] * 10))
+    coverage.passed(frame(0.4))
+    assert (coverage.frames_inspected, coverage.frames_without_cloth) == (3, 1)
+    assert coverage.metres_inspected == pytest.approx(0.24)
+    assert coverage.metres_without_cloth == pytest.approx(0.16)
+    assert coverage.lost_m == pytest.approx(0.1)
+    assert coverage.gap_m == pytest.approx(0.26)
+    assert coverage.share == pytest.approx(0.48)
+
+
+def test_of_frames_that_overlap_the_new_lines_count():
+    coverage = Coverage()
+    coverage.passed(frame(0.0), lines(*[1] * 5, *[0] * 5))
+    coverage.passed(frame(0.05), lines(*[0] * 7, *[1] * 3))
+    coverage.passed(frame(0.05), lines(*[0] * 10))
+    assert coverage.metres_inspected == pytest.approx(0.05 + 0.03)
+    assert coverage.metres_without_cloth == pytest.approx(0.05 + 0.02)
+
+
+def test_an_unreadable_picture_is_as_long_as_the_others_with_and_without_cloth():
+    coverage = Coverage()
+    coverage.passed(frame(0.0), lines(*[0] * 10))
+    coverage.passed(frame(0.1))
+    coverage.frames_unreadable = 1
+    assert coverage.lost_m == pytest.approx(0.1)
+    assert coverage.gap_m == pytest.approx(0.2)
+
+
+def test_frames_without_cloth_where_nobody_knows_metres():
+    coverage = Coverage()
+    coverage.passed(frame(), lines(*[0] * 10))
+    coverage.passed(frame(), lines(*[0] * 9, 1))
+    assert coverage.share == 0.5
+    assert not coverage.knows_metres
