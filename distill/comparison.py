@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
+from matplotlib.figure import Figure
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from distill.scorecard import ScorecardRow
+from distill.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
 from distill.stage_plan import DISTILLED, STUDENT_ALONE
+from edge.errors import ConfigError
 
 
 def print_comparison(rows: Sequence[ScorecardRow], console: Console) -> None:
@@ -48,3 +52,48 @@ def _gain(alone: ScorecardRow, distilled: ScorecardRow) -> str:
 
 def _shown(value: float | None, digits: int) -> str:
     return "—" if value is None else f"{value:.{digits}f}"
+
+
+def gathered(runs: Sequence[Path]) -> list[ScorecardRow]:
+    """Read the scorecards of runs; with more than one, a stage's name begins with its run's.
+
+    Args:
+        runs: folders, or scorecard files.
+    Raises:
+        ConfigError: if a run has no scorecard, or none of its rows can be read.
+    """
+    rows: list[ScorecardRow] = []
+    for run in runs:
+        file = run / SCORECARD_NAME if run.is_dir() else run
+        own = read_rows(file)
+        if not own:
+            raise ConfigError(
+                f"{run} has no scorecard.",
+                f"Name a folder in which distill or export wrote {SCORECARD_NAME}.",
+            )
+        name = file.resolve().parent.name
+        named = [row.model_copy(update={"stage": f"{name}: {row.stage}"}) for row in own]
+        rows += named if len(runs) > 1 else own
+    return rows
+
+
+def draw_comparison(rows: Sequence[ScorecardRow]) -> Figure:
+    """Draw mAP50-95 over latency, for the rows that have both, and mAP50 beside mAP50-95 for all."""
+    figure = Figure(figsize=(10, 0.35 * len(rows) + 3.2), layout="constrained")
+    bars, cloud = figure.subplots(1, 2)
+    places = np.arange(len(rows))
+    for offset, key, label in ((-0.2, "map50", "mAP50"), (0.2, "map50_95", "mAP50-95")):
+        values = [getattr(row, key) or 0.0 for row in rows]
+        bars.barh(places + offset, values, height=0.38, label=label)
+    bars.set_yticks(places, [row.stage for row in rows])
+    bars.invert_yaxis()
+    bars.set_xlim(0, 1)
+    bars.legend()
+    for row in rows:
+        if row.latency is not None and row.map50_95 is not None:
+            cloud.plot(row.latency.p50_ms, row.map50_95, "o")
+            at = (row.latency.p50_ms, row.map50_95)
+            cloud.annotate(row.stage, at, xytext=(5, 3), textcoords="offset points", fontsize=8)
+    cloud.set(xlabel="p50 latency of one tile, ms", ylabel="mAP50-95")
+    cloud.grid(alpha=0.3)
+    return figure

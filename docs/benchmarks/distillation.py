@@ -109,7 +109,8 @@ def recipe(
     """Return a recipe as TOML."""
     lines = [
         f'scale = "{scale}"', f"input_size_hw_px = [{arguments.size}, {arguments.size}]", "overlap_px = 0",
-        f"epochs = {epochs}", "batch = 16", f"seed = {seed}", "learning_rate = 2e-3", "empty_tile_share = 0.5",
+        f"epochs = {epochs}", "batch = 16", f"seed = {seed}", "learning_rate = 2e-3",
+        "empty_tile_share = 0.5",
     ]  # fmt: skip
     if table is not None:
         lines += ["[distillation]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
@@ -131,7 +132,7 @@ def loomsight(folder: Path, *arguments: str, log: Path | None = None) -> None:
     """Run a command in a folder."""
     command = [sys.executable, "-c", "from edge.umbrella import main; main()", *arguments]
     environment = {"PYTHONPATH": str(Path(__file__).parents[2]), **os.environ}
-    with open(log or os.devnull, "a", encoding="utf-8") as stream:
+    with (log or Path(os.devnull)).open("a", encoding="utf-8") as stream:
         subprocess.run(command, cwd=folder, check=True, env=environment, stdout=stream, stderr=stream)
 
 
@@ -170,7 +171,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--teacher-epochs", type=int, default=30)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--jobs", type=int, default=2, help="trainings at once")
-    parser.add_argument("--rows", nargs="+", choices=[*ROWS, *EXTRA_ROWS], help="[default: all but the extra]")
+    names = [*ROWS, *EXTRA_ROWS]
+    parser.add_argument("--rows", nargs="+", choices=names, help="[default: all but the extra]")
     return parser.parse_args()
 
 

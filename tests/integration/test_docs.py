@@ -19,6 +19,7 @@ import distill.labels.engine.cli
 import distill.labels.florence.cli
 import distill.labels.review.cli
 import distill.labels.sam.cli
+import distill.scorecard_cli
 import edge.cli
 import export.cli
 from distill.gid.settings import Distillation, TeacherRecipe
@@ -57,6 +58,7 @@ APPS = {
     "teacher": distill.labels.florence.cli.app,
     "anchors": distill.detector.cli.app,
     "distill": distill.cli.app,
+    "scorecard": distill.scorecard_cli.app,
     "export": export.cli.app,
     "edge-run": edge.cli.run_app,
     "edge-bench": edge.cli.bench_app,

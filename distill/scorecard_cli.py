@@ -1,0 +1,39 @@
+"""The `loomsight scorecard` command: models side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.console import configure_logging
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def scorecard(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or scorecard.jsonl files.")
+    ],
+    plot: Annotated[
+        Path | None, typer.Option(help="Also draw them into this PNG: accuracy over latency.")
+    ] = None,
+) -> None:
+    """Print what models cost and how good they are, side by side.
+
+    The rows of a folder come in the order they were measured, those of a teacher and a student alone in
+    it among them.
+    """
+    configure_logging()
+    from rich.console import Console
+
+    from distill.comparison import draw_comparison, gathered, print_comparison
+    from distill.figures import write_figure
+
+    rows = gathered(runs)
+    print_comparison(rows, Console())
+    if plot is not None:
+        write_figure(draw_comparison(rows), plot)
+        typer.echo(f"plot  {plot}")

@@ -1,0 +1,59 @@
+"""`loomsight scorecard`: rows of several runs side by side."""
+
+from __future__ import annotations
+
+import cv2
+import pytest
+from typer.testing import CliRunner
+
+from distill.comparison import gathered
+from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row
+from distill.scorecard_cli import app
+from distill.stage_plan import DISTILLED, STUDENT_ALONE, TEACHER
+from edge.errors import ConfigError
+
+LATENCY = Latency(
+    p50_ms=3.0, p99_ms=4.0, runs=9, batch=1, device="cpu", runtime="torch", precision="float32"
+)
+
+
+def row(stage, **values):
+    fixed = {"parameters": 10**6, "macs": 10**9, "file_size_bytes": 1, "checkpoint_digest": "0" * 64}
+    return ScorecardRow(stage=stage, **{**fixed, **values})
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """One whole distillation, and a run whose row knows hardly anything."""
+    for name in ("whole", "bare"):
+        (tmp_path / name).mkdir()
+    stages = {TEACHER: 0.5, STUDENT_ALONE: 0.3, DISTILLED: 0.35}
+    for stage, value in stages.items():
+        append_row(
+            tmp_path / "whole" / SCORECARD_NAME, row(stage, map50=0.9, map50_95=value, latency=LATENCY)
+        )
+    append_row(tmp_path / "bare" / SCORECARD_NAME, row("export"))
+    return tmp_path
+
+
+def test_a_distillation_says_what_it_bought(runs):
+    said = CliRunner().invoke(app, [str(runs / "whole")], catch_exceptions=False).stdout
+    assert "0.500" in said
+    assert "mAP50-95 +0.050" in said
+
+
+def test_several_runs_are_told_apart_and_plotted(runs):
+    plot = runs / "plot.png"
+    given = [str(runs / "whole"), str(runs / "bare" / SCORECARD_NAME), "--plot", str(plot)]
+    result = CliRunner().invoke(app, given, catch_exceptions=False)
+    assert "whole: teacher" in result.stdout
+    assert "bare: export" in result.stdout
+    assert cv2.imread(str(plot)) is not None
+
+
+@pytest.mark.parametrize("content", [None, "", "not json\n"], ids=["missing", "empty", "unreadable"])
+def test_a_run_without_a_scorecard_is_named(tmp_path, content):
+    if content is not None:
+        (tmp_path / SCORECARD_NAME).write_text(content)
+    with pytest.raises(ConfigError, match="has no scorecard"):
+        gathered([tmp_path])
