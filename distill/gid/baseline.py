@@ -57,7 +57,7 @@ def weighted_feature_loss(
     by_level = torch.split(highest, [in_each * count for count in cells], dim=1)
     terms = []
     for ours, theirs, places in zip(student, teacher, by_level, strict=True):
-        weight = places.unflatten(1, (in_each, -1)).amax(dim=1)
+        weight = places.reshape(len(places), in_each, -1).amax(dim=1)
         errors = (ours.float() - theirs.detach().float()).square().flatten(2) * weight[:, None]
         terms.append(errors.sum() / (weight.sum() * ours.shape[1] + EPSILON))
     return torch.stack(terms).sum()
