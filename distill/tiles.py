@@ -18,6 +18,7 @@ from distill.augmentation import flipped, moved_view, quarter_turned, relit
 from distill.dataset import LabelledPicture, read_labelled
 from distill.rare_classes import repeat_factors, repeated
 from distill.recipe import Augmentation
+from edge.cloth.finder import cloth_mask
 from edge.contract import ModelContract
 from edge.detections import Detections
 from edge.geometry import Boxes, View, box_areas, input_from_frame, plan_views
@@ -141,8 +142,9 @@ class TilePlan:
         return [int(index) for index in (order if len(order) else rng.permutation(empty))]
 
 
-Sample = tuple[NDArray[np.float32], Boxes, NDArray[np.int64], NDArray[np.float32]]
-"""(channels, H, W) float32 as the network sees it, boxes in input pixels, class ids, weights."""
+Sample = tuple[NDArray[np.float32], Boxes, NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_] | None]
+"""(channels, H, W) float32 as the network sees it, boxes in input pixels, class ids, weights, and where
+asked for the cells that show cloth."""
 
 
 class TrainingTiles(TorchDataset[Sample]):
@@ -156,6 +158,7 @@ class TrainingTiles(TorchDataset[Sample]):
         augmentation: Augmentation,
         seed_words: tuple[int, int],
         turned_ids: Sequence[int | None],
+        finds_cloth: bool = False,
     ) -> None:
         self._plan = plan
         self._order = order
@@ -166,6 +169,7 @@ class TrainingTiles(TorchDataset[Sample]):
         self._augmentation = augmentation
         self._seed_words = seed_words
         self._turned_ids = turned_ids
+        self._finds_cloth = finds_cloth
 
     def __len__(self) -> int:
         return len(self._order)
@@ -187,10 +191,17 @@ class TrainingTiles(TorchDataset[Sample]):
         cut, boxes, class_ids = quarter_turned(
             cut, boxes, truth.class_ids[kept], self._turned_ids, self._augmentation, rng
         )
+        cloth = cloth_cells(cut) if self._finds_cloth else None
         cut = relit(cut, self._augmentation, rng)
         whole = View(0, 0, self._input_hw_px[1], self._input_hw_px[0])
         picture = self._preprocessor.batch(cut, [whole])[0].copy()
-        return picture, boxes, class_ids, weights[kept]
+        return picture, boxes, class_ids, weights[kept], cloth
+
+
+def cloth_cells(tile: Image) -> NDArray[np.bool_]:
+    """Say where a tile shows cloth, (ceil(H / 8), ceil(W / 8)); one that shows none counts as all cloth."""
+    cells = cloth_mask(tile)
+    return cells if cells.any() else np.ones_like(cells)
 
 
 def showings(order: Sequence[int]) -> list[int]:
@@ -212,10 +223,13 @@ def collate(samples: Sequence[Sample]) -> tuple[Tensor, dict[str, Tensor]]:
     counts = [len(boxes) for _, boxes, *_ in samples]
     targets = {
         "batch_idx": np.repeat(np.arange(len(samples)), counts),
-        "cls": np.concatenate([class_ids for _, _, class_ids, _ in samples])[:, None],
+        "cls": np.concatenate([class_ids for _, _, class_ids, *_ in samples])[:, None],
         "bboxes": np.concatenate([centres, sides], axis=1),
-        "weights": np.concatenate([weights for *_, weights in samples]),
+        "weights": np.concatenate([weights for _, _, _, weights, _ in samples]),
     }
+    masks = [cloth for *_, cloth in samples if cloth is not None]
+    if masks:
+        targets["cloth"] = np.stack(masks)
     return images, {name: torch.from_numpy(value).float() for name, value in targets.items()}
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
 from distill.gid.instances import Instances
 from distill.gid.task import DistillationTask
-from distill.tiles import Tile, visible_truth
+from distill.tiles import Tile, cloth_cells, visible_truth
 from edge.geometry import Boxes
 from edge.image import Image
 from edge.preprocess import Preprocessor, cut_view
@@ -54,11 +55,20 @@ class InstancePictures:
         plan = run.val_plan
         inputs = [preprocessor.batch(plan.image(t.picture), [t.view])[0].copy() for t in self._tiles]
         images = torch.from_numpy(np.stack(inputs)).to(run.device)
-        instances = run.task.instances_of(run.average.ema, images)
+        instances = run.task.instances_of(run.average.ema, images, self._cloth().to(run.device))
         if instances is not None:
             drawn = [self._drawn(number, tile, instances) for number, tile in enumerate(self._tiles)]
             _, data = cv2.imencode(".png", sheet(drawn))
             write_whole(run.folder.instances / f"epoch-{epoch:03d}.png", data.tobytes())
+
+    def _cloth(self) -> Tensor:
+        """Say where cloth is in the tiles, (B, h, w)."""
+        plan, size_hw = self._run.val_plan, self._run.contract.input_size_hw_px
+        settings = self._run.recipe.distillation
+        cuts = [cut_view(plan.image(tile.picture), tile.view, size_hw) for tile in self._tiles]
+        if settings is None or settings.cloth == "all":
+            return torch.ones(len(cuts), 1, 1)
+        return torch.from_numpy(np.stack([cloth_cells(cut) for cut in cuts]))
 
     def _drawn(self, number: int, tile: Tile, instances: Instances) -> Image:
         plan, size_hw = self._run.val_plan, self._run.contract.input_size_hw_px

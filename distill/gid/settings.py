@@ -52,6 +52,8 @@ class Distillation(_Value):
         warmup_epochs: over which all weights rise from 0: at first the instances are the student's noise.
         decay: how the weights go on from there to the last epoch.
         final_share: what is left of them there, unless `decay` is constant.
+        cloth: auto keeps instances to where the edge's cloth finder sees cloth; a tile in which it sees
+            none, which may be cloth too faint for it, counts as cloth throughout. all asks nobody.
         picture_epochs: after these epochs, counted from 1, pictures of the instances are written.
     """
 
@@ -72,6 +74,7 @@ class Distillation(_Value):
     warmup_epochs: float = Field(default=1.0, ge=0)
     decay: Literal["constant", "linear", "cosine"] = "constant"
     final_share: Share = 0.1
+    cloth: Literal["auto", "all"] = "auto"
     picture_epochs: tuple[Annotated[int, Field(ge=1)], ...] = (1, 5, 20)
 
     @model_validator(mode="after")

@@ -15,9 +15,6 @@ from distill.gid.settings import Distillation
 from distill.gid.terms import METHODS, GeneralInstanceTerms
 from distill.precision import Precision
 
-Cloth = Callable[[Tensor], Tensor]
-"""From images (B, channels, H, W) to (B, h, w) bool, where there is cloth, at any resolution."""
-
 
 class DistillationTask:
     """Turn a batch into named loss parts, as `DetectionTask` does, with those of distillation beside them.
@@ -33,7 +30,6 @@ class DistillationTask:
         input_shape: channels, height, width.
         mm_per_px: scale of the input; None if it is not known.
         share: gives the factor of all distillation terms at this moment, in [0, 1].
-        cloth: finds cloth, to which instances are then limited; None for cloth everywhere.
     Raises:
         ConfigError: if the heads of the two cannot be compared as the settings ask.
     """
@@ -49,11 +45,10 @@ class DistillationTask:
         input_shape: tuple[int, int, int],
         mm_per_px: float | None,
         share: Callable[[], float],
-        cloth: Cloth | None = None,
     ) -> None:
         self._detection = detection
         self._student, self._teacher = student, teacher
-        self._precision, self._share, self._cloth = precision, share, cloth
+        self._precision, self._share = precision, share
         self._weights = settings.weights()
         self._weights["gid_response_objectness"] = settings.response_class_weight
         device = next(student.parameters()).device
@@ -74,20 +69,24 @@ class DistillationTask:
         """Compute the loss parts of a batch, each a scalar already weighted.
 
         Args:
-            images, targets: as for `DetectionTask.loss_parts`.
+            images, targets: as for `DetectionTask.loss_parts`; instances are kept to where `cloth`
+                (B, h, w) among the targets is above 0, if it is there.
         """
         parts, predictions, foreground = self._detection.judged(images, targets)
-        lesson = self._lesson(images, foreground, predictions)
+        lesson = self._lesson(images, foreground, predictions, targets.get("cloth"))
         share = self._share()
         terms = self._terms.of(lesson)
         return parts | {name: term * self._weights[name] * share for name, term in terms.items()}
 
-    def instances_of(self, student: nn.Module, images: Tensor) -> Instances | None:
+    def instances_of(
+        self, student: nn.Module, images: Tensor, cloth: Tensor | None = None
+    ) -> Instances | None:
         """Find the general instances of pictures; None if the method has none.
 
         Args:
             student: in eval mode.
             images: (B, channels, H, W) float32, on the student's device.
+            cloth: (B, h, w), above 0 where there is cloth, at any resolution; None for everywhere.
         """
         if not isinstance(self._terms, GeneralInstanceTerms):
             return None
@@ -95,16 +94,19 @@ class DistillationTask:
         theirs = heard(self._teacher, images, self._precision)
         nothing = torch.zeros(ours.class_logits.shape[:2], dtype=torch.bool, device=images.device)
         return self._terms.instances_of(
-            Lesson(ours, theirs, nothing, _size(images), self._cloth_of(images))
+            Lesson(ours, theirs, nothing, _size(images), None if cloth is None else cloth > 0)
         )
 
-    def _lesson(self, images: Tensor, foreground: Tensor, predictions: dict[str, Tensor]) -> Lesson:
+    def _lesson(
+        self,
+        images: Tensor,
+        foreground: Tensor,
+        predictions: dict[str, Tensor],
+        cloth: Tensor | None,
+    ) -> Lesson:
         ours = head_outputs(self._student, predictions)
         theirs = heard(self._teacher, images, self._precision)
-        return Lesson(ours, theirs, foreground, _size(images), self._cloth_of(images))
-
-    def _cloth_of(self, images: Tensor) -> Tensor | None:
-        return None if self._cloth is None else self._cloth(images)
+        return Lesson(ours, theirs, foreground, _size(images), None if cloth is None else cloth > 0)
 
 
 def _size(images: Tensor) -> tuple[int, int]:

@@ -5,7 +5,15 @@ import pytest
 
 from distill.augmentation import flipped, moved_view, quarter_turned, relit
 from distill.recipe import Augmentation
-from distill.tiles import TilePlan, TrainingTiles, collate, showings, truth_batches, visible_truth
+from distill.tiles import (
+    TilePlan,
+    TrainingTiles,
+    cloth_cells,
+    collate,
+    showings,
+    truth_batches,
+    visible_truth,
+)
 from edge.geometry import View
 from edge.preprocess import Preprocessor
 from tests.unit.distill.tiny import tiny_contract, tiny_dataset
@@ -130,6 +138,19 @@ def test_training_tiles_repeat_exactly_and_change_with_the_epoch(plan):
     assert (sample(0)[0] != sample(1)[0]).any()
 
 
+def test_cloth_comes_with_the_tiles_where_it_is_asked_for(plan):
+    order = plan.epoch_order(0, 0, 1.0)[:2]
+    for finds_cloth in (True, False):
+        tiles = TrainingTiles(
+            plan, order, tiny_contract(), Augmentation(), (0, 0), (0, 1, 2), finds_cloth=finds_cloth
+        )
+        _, targets = collate([tiles[0], tiles[1]])
+        assert ("cloth" in targets) == finds_cloth
+    cells = cloth_cells(np.zeros((64, 60), np.uint8))
+    assert cells.shape == (8, 8)
+    assert cells.all()
+
+
 def test_validation_tiles_are_what_the_edge_sees(plan):
     contract = tiny_contract()
     images, truths = next(truth_batches(plan, contract, batch=4))
@@ -143,8 +164,8 @@ def test_collate_numbers_boxes_by_image():
     image = np.zeros((1, 64, 64), np.float32)
     box = np.array([[0, 0, 32, 64]], np.float32)
     none = np.zeros((0, 4), np.float32)
-    nothing = (image, none, np.zeros(0, np.int64), np.zeros(0, np.float32))
-    images, targets = collate([nothing, (image, box, np.array([2]), np.array([0.75], np.float32))])
+    nothing = (image, none, np.zeros(0, np.int64), np.zeros(0, np.float32), None)
+    images, targets = collate([nothing, (image, box, np.array([2]), np.array([0.75], np.float32), None)])
     assert images.shape == (2, 1, 64, 64)
     assert targets["batch_idx"].tolist() == [1]
     assert targets["cls"].tolist() == [[2]]

@@ -57,11 +57,13 @@ def teacher_file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def batch(data):
     plan = TilePlan(data.train, tiny_contract(), 0.2, cache_mb=8)
-    tiles = TrainingTiles(plan, plan.epoch_order(0, 0, 0.0)[:4], tiny_contract(), Augmentation(), (0, 0))
+    tiles = TrainingTiles(
+        plan, plan.epoch_order(0, 0, 0.0)[:4], tiny_contract(), Augmentation(), (0, 0), (0, 1, 2)
+    )
     return next(iter(batches(tiles, 4, 0)))
 
 
-def task_under(settings, *, student=None, teacher=None, share=lambda: 1.0, cloth=None):
+def task_under(settings, *, student=None, teacher=None, share=lambda: 1.0):
     student = student or small_detector(0).train()
     return DistillationTask(
         DetectionTask(student, FLOAT32),
@@ -72,7 +74,6 @@ def task_under(settings, *, student=None, teacher=None, share=lambda: 1.0, cloth
         input_shape=(1, SIZE_PX, SIZE_PX),
         mm_per_px=0.2,
         share=share,
-        cloth=cloth,
     )
 
 
@@ -200,18 +201,26 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn_but_the_adapter(batc
 
 
 @pytest.mark.parametrize("is_cloth", [True, False], ids=["cloth", "machine-bed"])
-def test_instances_are_limited_to_what_the_cloth_finder_finds(batch, is_cloth):
-    student, seen = small_detector(0).eval(), []
-
-    def finder(images):
-        seen.append(images)
-        return torch.full((len(images), 2, 2), is_cloth)
-
-    found = task_under(EVERYTHING, student=student, cloth=finder).instances_of(student, batch[0])
-    everywhere = task_under(EVERYTHING, student=student).instances_of(student, batch[0])
-    assert seen[0] is batch[0]
+def test_instances_are_limited_to_cloth(batch, is_cloth):
+    student = small_detector(0).eval()
+    task, cloth = (
+        task_under(EVERYTHING, student=student),
+        torch.full((len(batch[0]), 2, 2), float(is_cloth)),
+    )
+    found = task.instances_of(student, batch[0], cloth)
+    everywhere = task.instances_of(student, batch[0])
     assert len(everywhere) > 0
     assert len(found) == (len(everywhere) if is_cloth else 0)
+
+
+def test_off_the_cloth_nothing_is_learnt_of_instances(batch):
+    images, targets = batch
+    terms = {
+        share: task_under(EVERYTHING).loss_parts(images, {**targets, "cloth": torch.full((4, 3, 3), share)})
+        for share in (0.0, 1.0)
+    }
+    assert terms[0.0]["gid_feature"] == 0 < terms[1.0]["gid_feature"]
+    assert terms[0.0]["class"] == terms[1.0]["class"] > 0
 
 
 def test_the_least_size_follows_the_scale():
