@@ -46,7 +46,8 @@ def distill(
     out: Annotated[Path | None, typer.Option(help="Folder of the run.  [default: runs/RECIPE]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     start_from: Annotated[
-        Path | None, typer.Option(help="Checkpoint whose weights to start from  [default: random]")
+        Path | None,
+        typer.Option(help="Checkpoint or official YOLOv5 weights to start from  [default: random]"),
     ] = None,
     teacher: Annotated[
         str | None,
