@@ -82,7 +82,9 @@ def test_bench_states_ratio_stages_and_what_it_ran_on(tmp_path, bundle):
     result = json.loads(out.read_text())
     assert len(result["rounds"]) == 2
     assert result["ratio"] == pytest.approx(median(result["rounds"]), abs=2e-4)
-    assert set(result["stages_ms"]) == {"capture", "preprocess", "infer", "decode", "merge", "write"}
+    assert set(result["stages_ms"]) == {
+        "capture", "cloth", "preprocess", "infer", "decode", "merge", "write",
+    }  # fmt: skip
     assert all(in_order(quantiles) for quantiles in result["stages_ms"].values())
     assert {"processor", "runtime", "precision", "batch"} <= set(result["measured_on"])
     # 224 lines and the 16 carried over, in tiles of 64 that share 16: 5 rows of 11, in 4 even batches.

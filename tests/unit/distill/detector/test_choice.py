@@ -133,7 +133,7 @@ def test_a_run_with_another_head_ends_in_a_checkpoint_of_it(data, tmp_path, valu
     folder = RunFolder(tmp_path / "run")
     folder.open_new()
     contract = tiny_contract(recipe)
-    assert train(data, contract, recipe, folder, device=CPU, listener=Silence())
+    assert train(data, contract, recipe, folder, device=CPU, listener=Silence(), turned_ids=(0, 1, 2))
     checkpoint = read_checkpoint(folder.best)
     assert checkpoint.structure == structure_of(recipe, contract)
     assert {"loss_box", "loss_class", f"loss_{parts}"} <= set(folder.read_history()[0])
@@ -141,7 +141,7 @@ def test_a_run_with_another_head_ends_in_a_checkpoint_of_it(data, tmp_path, valu
 
 def test_the_coupled_head_gets_its_own_loss(data, tmp_path):
     recipe = tiny_recipe(head="coupled")
-    run = prepare_run(data, tiny_contract(recipe), recipe, RunFolder(tmp_path), CPU)
+    run = prepare_run(data, tiny_contract(recipe), recipe, RunFolder(tmp_path), CPU, (0, 1, 2))
     assert isinstance(run.task._loss, CoupledLoss)
 
 
@@ -149,7 +149,7 @@ def test_a_run_starts_from_official_weights_and_says_so(data, tmp_path, theirs):
     file = tmp_path / "yolov5p.pt"
     source = write_official(file, theirs).state_dict()
     recipe = tiny_recipe(head="yolox")
-    run = prepare_run(data, tiny_contract(recipe), recipe, RunFolder(tmp_path / "run"), CPU)
+    run = prepare_run(data, tiny_contract(recipe), recipe, RunFolder(tmp_path / "run"), CPU, (0, 1, 2))
     take_weights(run, file)
     record = json.loads(run.folder.start_from.read_text())
     assert record["weights"] == str(file)
@@ -162,6 +162,6 @@ def test_a_run_starts_from_official_weights_and_says_so(data, tmp_path, theirs):
 def test_a_text_file_is_no_start(data, tmp_path):
     (tmp_path / "w.pt").write_text("not weights")
     recipe = tiny_recipe()
-    run = prepare_run(data, tiny_contract(recipe), recipe, RunFolder(tmp_path / "run"), CPU)
+    run = prepare_run(data, tiny_contract(recipe), recipe, RunFolder(tmp_path / "run"), CPU, (0, 1, 2))
     with pytest.raises(CheckpointError, match=r"w\.pt is damaged"):
         take_weights(run, tmp_path / "w.pt")
