@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import roi_align
+
+from distill.gid.roi_align import roi_align
 
 REGION_CELLS = 10
 SAMPLES_PER_CELL = 2
@@ -52,7 +53,7 @@ def regions(features: Sequence[Tensor], rois: Tensor, input_hw_px: tuple[int, in
     cut: list[Tensor] = []
     for level in features:
         scale = level.shape[2] / input_hw_px[0]
-        cut.append(roi_align(level.float(), rois, REGION_CELLS, scale, SAMPLES_PER_CELL, aligned=True))
+        cut.append(roi_align(level.float(), rois, REGION_CELLS, scale, SAMPLES_PER_CELL))
     return tuple(cut)
 
 
