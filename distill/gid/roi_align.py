@@ -1,9 +1,9 @@
 """ROIAlign (He et al., Mask R-CNN, 2017) as two products of matrices.
 
-A region's sampling grid is a product of rows and columns, and so is bilinear interpolation: cutting a region
-out of a map is a matrix from the left and one from the right. It gives what `torchvision.ops.roi_align`
-gives, whose way back walks over every sample: on a processor, with a pico student at 160 px, that and the
-way there took three fifths of a training step.
+A region's sampling grid is a product of rows and columns, and so is bilinear interpolation: cutting a
+region out of a map is a matrix from the left and one from the right. It gives what torchvision's
+`roi_align` gives, whose way back walks over every sample: on a processor, with a pico student at 160 px,
+that and the way there took three fifths of a training step.
 """
 
 from __future__ import annotations
