@@ -142,11 +142,12 @@ def _run_stages(
     device: DeviceChoice,
     resume: bool,
 ) -> None:
-    """Train teacher, student alone and student as planned, and print how they compare."""
+    """Train on simulated cloth, teacher, student alone and student as planned; print how they compare."""
     from rich.console import Console
 
     from distill.comparison import print_comparison
     from distill.precision import choose_device
+    from distill.pretraining import simulated_dataset
     from distill.scorecard import SCORECARD_NAME
     from distill.stages import check_teacher, rows_of, run_stage, stages_of
 
@@ -158,7 +159,10 @@ def _run_stages(
         folder.write_json(folder.stages, plan.model_dump())
     stages, scorecard = stages_of(plan, settings, folder), folder.path / SCORECARD_NAME
     for stage in stages:
-        if not run_stage(stage, data, classes, chosen_device, scorecard):
+        mine = data
+        if stage.is_simulated and settings.pretraining is not None:
+            mine = simulated_dataset(settings.pretraining, folder.simulated, classes)
+        if not run_stage(stage, mine, classes, chosen_device, scorecard):
             _leave_interrupted(folder)
     typer.echo(f"checkpoint  {folder.best}\nscorecard   {scorecard}")
     print_comparison(rows_of(plan, stages, data, scorecard), Console())
@@ -182,7 +186,7 @@ def _recipe_of_run(
         return asked.taught() if has_teacher else asked
     kept = _kept_recipe(folder)
     asked = load_recipe(recipe, os.environ, flags) if recipe else kept.model_copy(update=_given(flags))
-    asked = asked.taught() if has_teacher or folder.stages.is_file() else asked
+    asked = asked.taught() if has_teacher or kept.distillation is not None else asked
     for key in Recipe.model_fields:
         if getattr(asked, key) != getattr(kept, key):
             raise ConfigError(

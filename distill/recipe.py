@@ -14,6 +14,7 @@ from distill.detector.anchor_file import read_anchors
 from distill.detector.choice import AssignerName, HeadName
 from distill.detector.structure import DEFAULT_REG_MAX, Anchors, Scale
 from distill.gid.settings import Distillation, TeacherRecipe
+from distill.pretraining import Pretraining
 from edge.contract import Clahe, Enhancement
 from edge.errors import ConfigError
 from edge.settings import environment_values, resolved, toml_values
@@ -114,6 +115,7 @@ class Recipe(_Value):
     workers: int = Field(default=0, ge=0, le=256)
     distillation: Distillation | None = None
     teacher: TeacherRecipe | None = None
+    pretraining: Pretraining | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -131,7 +133,12 @@ class Recipe(_Value):
 
     def alone(self) -> Recipe:
         """Return this recipe for a detector that learns from the labels alone."""
-        return self.model_copy(update={"distillation": None, "teacher": None})
+        return self.model_copy(update={"distillation": None, "teacher": None, "pretraining": None})
+
+    def on_simulated_cloth(self, pretraining: Pretraining) -> Recipe:
+        """Return this recipe for the training that comes before, on simulated cloth."""
+        changes = pretraining.model_dump(exclude={"simulation"}, exclude_none=True)
+        return self.alone().model_copy(update=changes)
 
     def taught(self) -> Recipe:
         """Return this recipe for a detector with a teacher: as it says, else by the defaults."""

@@ -70,6 +70,18 @@ class RunFolder:
         return RunFolder(self.path / "student-alone")
 
     @property
+    def pretrained(self) -> RunFolder:
+        return RunFolder(self.path / "pretrained")
+
+    @property
+    def teacher_pretrained(self) -> RunFolder:
+        return RunFolder(self.path / "teacher-pretrained")
+
+    @property
+    def simulated(self) -> Path:
+        return self.path / "simulated"
+
+    @property
     def metrics(self) -> Path:
         return self.path / "metrics.json"
 
@@ -80,7 +92,7 @@ class RunFolder:
             ConfigError: if a run stands there already.
             OutputError: if it cannot be made.
         """
-        runs = (self, self.teacher, self.student_alone)
+        runs = (self, self.teacher, self.student_alone, self.pretrained, self.teacher_pretrained)
         if any(run.last.exists() or run.best.exists() for run in runs):
             raise ConfigError(
                 f"{self.path} holds a training run already.",

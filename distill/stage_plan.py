@@ -1,4 +1,4 @@
-"""What a distillation trains, one after the other: teacher, student alone, student under the teacher."""
+"""What a run of several stages trains: on simulated cloth first, teacher, student alone, student."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ TRAIN: Final = "train"
 """In the place of a teacher's checkpoint: train one first."""
 
 TEACHER, STUDENT_ALONE, DISTILLED = "teacher", "student-alone", "distilled"
+TEACHER_PRETRAINED, PRETRAINED = "teacher-pretrained", "pretrained"
+PLAIN: Final = "train"
+"""A detector that has no teacher."""
 
 
 class StagePlan(BaseModel):
-    """Say what a distillation trains. It stands in `stages.json` of the run folder.
+    """Say what a run of several stages trains. It stands in `stages.json` of the run folder.
 
     Attributes:
-        teacher: path of a checkpoint, or `TRAIN`.
+        teacher: path of a checkpoint, or `TRAIN`; None for no teacher.
         student_alone: whether the student is also trained without the teacher, to compare.
         start_from: checkpoint whose weights the student starts from; None for random ones.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    teacher: str
+    teacher: str | None
     student_alone: bool = False
     start_from: str | None = None
 
@@ -36,23 +39,29 @@ class StagePlan(BaseModel):
 def new_plan(
     recipe: Recipe, teacher: str | None, student_alone: bool, start_from: Path | None
 ) -> StagePlan | None:
-    """Plan the stages of a new run; None if the recipe has no distillation.
+    """Plan the stages of a new run; None if the recipe has neither a distillation nor a pretraining.
 
     Raises:
-        ConfigError: if something is asked for that needs a distillation.
+        ConfigError: if something is asked for that needs a distillation, or weights for a run that makes
+            its own.
     """
-    if recipe.distillation is not None:
-        return StagePlan(
-            teacher=teacher or TRAIN,
-            student_alone=student_alone,
-            start_from=str(start_from) if start_from else None,
-        )
     asked = "--student-alone" if student_alone else "The recipe's table [teacher]"
-    if student_alone or recipe.teacher is not None:
+    if recipe.distillation is None and (student_alone or recipe.teacher is not None):
         raise ConfigError(
             f"{asked} needs a distillation.", "Add --teacher, or a table [distillation] to the recipe."
         )
-    return None
+    if recipe.pretraining is not None and start_from is not None:
+        raise ConfigError(
+            "--start-from and the recipe's table [pretraining] exclude each other.",
+            "Leave one of them out.",
+        )
+    if recipe.distillation is None and recipe.pretraining is None:
+        return None
+    return StagePlan(
+        teacher=(teacher or TRAIN) if recipe.distillation is not None else None,
+        student_alone=student_alone,
+        start_from=str(start_from) if start_from else None,
+    )
 
 
 def kept_plan(folder: RunFolder, teacher: str | None, student_alone: bool) -> StagePlan | None:
@@ -71,7 +80,8 @@ def kept_plan(folder: RunFolder, teacher: str | None, student_alone: bool) -> St
     except (OSError, ValidationError) as error:
         raise _damaged(folder.stages) from error
     if (teacher is not None and teacher != plan.teacher) or (student_alone and not plan.student_alone):
-        began = f"--teacher {plan.teacher}" + (" --student-alone" if plan.student_alone else "")
+        began = f"--teacher {plan.teacher}" if plan.teacher else "no --teacher"
+        began += " --student-alone" if plan.student_alone else ""
         raise ConfigError(
             f"The run in {folder.path} was started with {began}.",
             "A resumed run keeps its stages: leave --teacher and --student-alone out.",

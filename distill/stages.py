@@ -1,4 +1,4 @@
-"""Run the stages of a distillation; each is a run of its own that can be taken up where it was left."""
+"""Run stages one after the other; each is a run of its own that can be taken up where it was left."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ from distill.progress import ConsoleListener
 from distill.recipe import Recipe
 from distill.run_folder import RunFolder
 from distill.scorecard import SCORECARD_NAME, ScorecardRow, append_row, read_rows
-from distill.stage_plan import DISTILLED, STUDENT_ALONE, TEACHER, TRAIN, StagePlan
+from distill.stage_plan import (
+    DISTILLED,
+    PLAIN,
+    PRETRAINED,
+    STUDENT_ALONE,
+    TEACHER,
+    TEACHER_PRETRAINED,
+    TRAIN,
+    StagePlan,
+)
 from distill.train import contract_for, train
 from edge.bundle import file_digest
 from edge.taxonomy import Taxonomy
@@ -26,12 +35,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Describe one run of a distillation.
+    """Describe one of the runs.
 
     Attributes:
         name: in the scorecard.
         teacher: checkpoint to learn from; None learns from the labels alone.
         start_from: checkpoint whose weights to start from; None for random ones.
+        is_simulated: whether it learns from simulated cloth, before the others.
     """
 
     name: str
@@ -39,20 +49,34 @@ class Stage:
     recipe: Recipe
     teacher: Path | None = None
     start_from: Path | None = None
+    is_simulated: bool = False
 
 
 def stages_of(plan: StagePlan, recipe: Recipe, folder: RunFolder) -> list[Stage]:
     """List the stages of a plan in their order; the last is that of the folder itself."""
     start_from = Path(plan.start_from) if plan.start_from else None
+    teacher = Path(plan.teacher) if plan.teacher else None
     stages = []
-    teacher = Path(plan.teacher)
     if plan.teacher == TRAIN:
         teacher = folder.teacher.best
-        stages.append(Stage(TEACHER, folder.teacher, recipe.of_teacher()))
+        stages += _pretrained(TEACHER_PRETRAINED, folder.teacher_pretrained, recipe.of_teacher(), recipe)
+        begin = stages[-1].folder.best if stages else None
+        stages.append(Stage(TEACHER, folder.teacher, recipe.of_teacher(), start_from=begin))
+    if recipe.pretraining is not None:
+        stages += _pretrained(PRETRAINED, folder.pretrained, recipe, recipe)
+        start_from = folder.pretrained.best
     if plan.student_alone:
         alone = Stage(STUDENT_ALONE, folder.student_alone, recipe.alone(), start_from=start_from)
         stages.append(alone)
-    return [*stages, Stage(DISTILLED, folder, recipe, teacher, start_from)]
+    name = PLAIN if teacher is None else DISTILLED
+    return [*stages, Stage(name, folder, recipe, teacher, start_from)]
+
+
+def _pretrained(name: str, folder: RunFolder, mine: Recipe, recipe: Recipe) -> list[Stage]:
+    """Return the stage on simulated cloth; none if the recipe has no pretraining."""
+    if recipe.pretraining is None:
+        return []
+    return [Stage(name, folder, mine.on_simulated_cloth(recipe.pretraining), is_simulated=True)]
 
 
 def check_teacher(plan: StagePlan, recipe: Recipe, dataset: Dataset, taxonomy: Taxonomy) -> None:
@@ -61,8 +85,8 @@ def check_teacher(plan: StagePlan, recipe: Recipe, dataset: Dataset, taxonomy: T
     Raises:
         CheckpointError, ConfigError: as `load_teacher`.
     """
-    if plan.teacher != TRAIN:
-        load_teacher(Path(plan.teacher), contract_for(recipe, taxonomy, dataset.mm_per_px))
+    if plan.teacher not in (None, TRAIN):
+        load_teacher(Path(str(plan.teacher)), contract_for(recipe, taxonomy, dataset.mm_per_px))
 
 
 def run_stage(
@@ -71,7 +95,8 @@ def run_stage(
     """Train and measure one stage; what of it is done already is not done again.
 
     Args:
-        scorecard: of the whole distillation; the stage's row goes there, too.
+        dataset: the one it learns from: for a simulated stage that of `simulated_dataset`.
+        scorecard: of all stages; this one's row goes there, too, unless it was measured on simulated cloth.
     Returns:
         False if a signal stopped it: it can be resumed.
     Raises:
@@ -101,7 +126,7 @@ def run_stage(
             return False
         finish(dataset, recipe, folder, stage.name)
     row = row_of(stage)
-    if row is not None and row not in read_rows(scorecard):
+    if row is not None and not stage.is_simulated and row not in read_rows(scorecard):
         append_row(scorecard, row)
     return True
 
@@ -120,15 +145,16 @@ def rows_of(
     plan: StagePlan, stages: Sequence[Stage], dataset: Dataset, scorecard: Path
 ) -> list[ScorecardRow]:
     """Return the rows of all stages that are done, the teacher's first; one that was given is measured."""
-    rows = [row for row in map(row_of, stages) if row is not None]
-    if plan.teacher == TRAIN:
+    measured_here = [stage for stage in stages if not stage.is_simulated]
+    rows = [row for row in map(row_of, measured_here) if row is not None]
+    if plan.teacher in (None, TRAIN):
         return rows
-    digest = file_digest(Path(plan.teacher))
+    digest = file_digest(Path(str(plan.teacher)))
     known = [
         row for row in read_rows(scorecard) if row.stage == TEACHER and row.checkpoint_digest == digest
     ]
     if not known:
-        _, row = measured(dataset, stages[-1].recipe, Path(plan.teacher), TEACHER)
+        _, row = measured(dataset, stages[-1].recipe, Path(str(plan.teacher)), TEACHER)
         append_row(scorecard, row)
         known = [row]
     return [known[-1], *rows]

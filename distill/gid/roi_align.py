@@ -53,7 +53,7 @@ def _reading(starts: Tensor, ends: Tensor, length: int, cells: int, samples: int
     is_inside = (at >= -1) & (at <= length)
     away = at.clamp(0, length - 1)[..., None] - torch.arange(length, device=at.device)
     share = functional.relu(1 - away.abs()) * is_inside[..., None]
-    return share.unflatten(1, (cells, samples)).mean(dim=2)  # type: ignore[no-untyped-call]
+    return share.reshape(len(share), cells, samples, length).mean(dim=2)
 
 
 def _cut(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
