@@ -29,6 +29,7 @@ from distill.labels.florence.settings import AnnotationSettings, FinetuneSetting
 from distill.labels.sam.settings import OutlineSettings, SamFinetuneSettings
 from distill.labels.sharing import SharingOptions
 from distill.labels.zero_shot.settings import ZeroShotSettings
+from distill.pretraining import Pretraining
 from distill.recipe import Augmentation, Recipe
 from edge import errors
 from edge.bundle import BundleManifest
@@ -68,6 +69,7 @@ TOML_OF_PAGE = {
     "edge-run.md": EdgeConfig,
     "distill.md": Recipe,
     "gid.md": Recipe,
+    "pretraining.md": Recipe,
     "detectors.md": Recipe,
     "preprocessing.md": Recipe,
     "taxonomy.md": Taxonomy,
@@ -216,6 +218,7 @@ def table_of(page):
         ("edge-run.md", LoomOptions),
         ("distill.md", Recipe),
         ("distill.md", Augmentation),
+        ("pretraining.md", Pretraining),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
