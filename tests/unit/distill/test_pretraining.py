@@ -50,12 +50,13 @@ def place(tmp_path_factory):
     return root
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    monkeypatch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
+@pytest.fixture(autouse=True, scope="module")
+def _quick():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
+        yield
     torch.set_num_threads(before)
 
 
@@ -64,10 +65,15 @@ def command(place, out, *more):
     return CliRunner().invoke(app, [str(word) for word in given])
 
 
-def test_a_detector_is_trained_on_simulated_cloth_first(place):
-    out = place / "whole"
-    done = command(place, out)
+@pytest.fixture(scope="module")
+def whole(place):
+    done = command(place, place / "whole")
     assert done.exit_code == 0, (done.output, done.exception)
+    return place / "whole", done
+
+
+def test_a_detector_is_trained_on_simulated_cloth_first(whole):
+    out, done = whole
     assert len(list((out / "simulated/images/train").iterdir())) == 3
     assert len(RunFolder(out / "pretrained").read_history()) == 2
     assert len(RunFolder(out).read_history()) == 1
@@ -77,7 +83,7 @@ def test_a_detector_is_trained_on_simulated_cloth_first(place):
     assert "pretrained" not in done.stdout
 
 
-def test_a_run_that_was_stopped_in_between_goes_on(place, monkeypatch):
+def test_a_run_that_was_stopped_in_between_goes_on(place, whole, monkeypatch):
     out = place / "stopped"
     trained = distill.stages.train
 
@@ -91,7 +97,7 @@ def test_a_run_that_was_stopped_in_between_goes_on(place, monkeypatch):
     done = command(place, out, "--resume")
     assert done.exit_code == 0, (done.output, done.exception)
     assert (out / "pretrained/best.pt").read_bytes() == kept
-    weights = [read_checkpoint(place / name / "best.pt").weights for name in ("whole", "stopped")]
+    weights = [read_checkpoint(folder / "best.pt").weights for folder in (whole[0], out)]
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
 
 
