@@ -1,7 +1,7 @@
 """Train a student alone, under ultralytics' distillation, under each term of GID and under all of them.
 
-Usage: python docs/benchmarks/distillation.py OUT.json [--folder FOLDER] [--teacher s] [--student p]
-           [--size 160] [--images 1000] [--epochs 14] [--teacher-epochs 30] [--seeds 0 1] [--jobs 2]
+Usage: python docs/benchmarks/distillation.py OUT.json [--folder FOLDER] [--teacher n] [--student p]
+           [--size 160] [--images 1000] [--epochs 10] [--teacher-epochs 25] [--seeds 0 1] [--jobs 2]
 
 All see the same simulated pictures; the numbers are of pictures of other seeds, which no training and no
 choice of an epoch saw. With --folder, what is done there already is not done again. On a GPU:
@@ -163,12 +163,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--folder", type=Path, help="work here and keep it  [default: a temporary folder]")
-    parser.add_argument("--teacher", default="s")
+    parser.add_argument("--teacher", default="n")
     parser.add_argument("--student", default="p")
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--images", type=int, default=1000)
-    parser.add_argument("--epochs", type=int, default=14)
-    parser.add_argument("--teacher-epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--teacher-epochs", type=int, default=25)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--jobs", type=int, default=2, help="trainings at once")
     names = [*ROWS, *EXTRA_ROWS]
