@@ -13,7 +13,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import PretrainedConfig
 
-from distill.labels.florence.remarks import without_remarks
+from distill.labels.remarks import without_remarks
 from edge.errors import CheckpointError
 
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
@@ -39,14 +39,14 @@ def check_source(
     Raises:
         CheckpointError: if it cannot be had, or is of another type or not complete.
     """
-    model_type = _read_config(source, example).get("model_type", "unknown")
+    model_type = read_config(source, example).get("model_type", "unknown")
     if model_type not in model_types:
         raise CheckpointError(
             f"{source} is of the type '{model_type}'; wanted is one of {', '.join(sorted(model_types))}.",
             f"Name a folder or hub id of one, for instance {example}.",
         )
     if Path(source).is_dir():
-        _check_files(Path(source), files)
+        check_files(Path(source), files)
     return str(model_type)
 
 
@@ -67,7 +67,7 @@ def load_processor(kind: Any, source: str) -> Any:
 
 
 def load_weights(kind: Any, source: str, device: torch.device | None, dtype: torch.dtype) -> Any:
-    """Load a model in eval mode, all weights frozen; `kind` is its class or an Auto class.
+    """Load a model in eval mode; `kind` is its class or an Auto class.
 
     Raises:
         CheckpointError: if that is not possible, or weights are missing.
@@ -85,10 +85,18 @@ def load_weights(kind: Any, source: str, device: torch.device | None, dtype: tor
             f"The weights of {source} lack {len(missing)} tensors, first {missing[0]}.",
             "Copy the model again, complete.",
         )
-    return model.to(device or torch.device("cpu")).eval().requires_grad_(False)
+    return model.to(device or torch.device("cpu")).eval()
 
 
-def _read_config(source: str, example: str) -> dict[str, Any]:
+def read_config(source: str, example: str) -> dict[str, Any]:
+    """Read the config.json of a model.
+
+    Args:
+        source: hub id or folder.
+        example: hub id of a model that would do, for the messages.
+    Raises:
+        CheckpointError: if it cannot be had or read.
+    """
     folder = Path(source)
     if folder.is_dir():
         return _read_local_config(folder)
@@ -123,7 +131,12 @@ def _read_local_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _check_files(folder: Path, files: Mapping[str, Sequence[str]]) -> None:
+def check_files(folder: Path, files: Mapping[str, Sequence[str]]) -> None:
+    """Check that a folder holds weights, and of each kind of file one of its names.
+
+    Raises:
+        CheckpointError: if something lacks.
+    """
     for what, names in files.items():
         if not any((folder / name).is_file() for name in names):
             raise CheckpointError(

@@ -16,11 +16,11 @@ from distill.labels.florence.divergence import DivergenceWatch
 from distill.labels.florence.freezing import freeze, learning
 from distill.labels.florence.grammar import TokenIds
 from distill.labels.florence.loading import Teacher
-from distill.labels.florence.remarks import without_remarks
 from distill.labels.florence.run_state import Progress, read_state, write_state
 from distill.labels.florence.settings import FinetuneSettings
 from distill.labels.florence.teaching import Classroom
 from distill.labels.florence.timetable import Exercise, epoch_batches, exercises_of
+from distill.labels.remarks import without_remarks
 from distill.precision import Precision, choose_precision
 from distill.run_folder import RunFolder
 from distill.schedule import Schedule

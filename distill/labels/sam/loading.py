@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from transformers import SamModel, SamProcessor
 
-from distill.labels.florence.remarks import without_remarks
 from distill.labels.model_source import PROCESSOR_FILES, check_source, load_processor, load_weights
+from distill.labels.remarks import without_remarks
 
 EXAMPLE = "facebook/sam-vit-base"
 
@@ -48,7 +48,8 @@ def load_sam(source: str, *, device: torch.device | None = None) -> Sam:
     """
     check_source(source, {"sam"}, EXAMPLE, {"processor": PROCESSOR_FILES})
     processor = load_processor(SamProcessor, source)
-    return Sam(load_weights(SamModel, source, device, torch.float32), processor, source)
+    model = load_weights(SamModel, source, device, torch.float32).requires_grad_(False)
+    return Sam(model, processor, source)
 
 
 def write_sam(model: Any, processor: Any, folder: Path) -> None:

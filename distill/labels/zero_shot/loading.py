@@ -69,4 +69,4 @@ def load_open_detector(
     model_type = check_source(source, GROUNDING_DINO_TYPES | OWL_TYPES, EXAMPLE, _FILES)
     processor = load_processor(AutoProcessor, source)
     model = load_weights(AutoModelForZeroShotObjectDetection, source, device, dtype)
-    return OpenDetector(model, processor, model_type, source)
+    return OpenDetector(model.requires_grad_(False), processor, model_type, source)
