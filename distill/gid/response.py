@@ -12,7 +12,7 @@ from torch.nn import functional
 from torchvision.ops import complete_box_iou_loss, generalized_box_iou_loss
 
 from distill.detector.outputs import HeadOutputs
-from distill.gid.settings import BoxLoss
+from distill.gid.settings import BoxLoss, BoxLossChoice
 from edge.errors import ConfigError
 
 LEAST_PROBABILITY = 1e-6
@@ -64,25 +64,43 @@ def box_loss(student: HeadOutputs, teacher: HeadOutputs, mask: Tensor, kind: Box
     return total / max(1, len(ours))
 
 
-def shared_distributions(student: HeadOutputs, teacher: HeadOutputs) -> tuple[Tensor, Tensor]:
+def box_loss_for(choice: BoxLossChoice, student: HeadOutputs, teacher: HeadOutputs) -> BoxLoss:
+    """Return how the boxes of two heads are compared.
+
+    Raises:
+        ConfigError: if kl is asked for, and a head gives no distributions, or both have different bins.
+    """
+    if choice == "auto":
+        alike = _bins(student) is not None and _bins(student) == _bins(teacher)
+        return "kl" if alike else "giou"
+    if choice == "kl":
+        _shared_distributions(student, teacher)
+    return choice
+
+
+def _shared_distributions(student: HeadOutputs, teacher: HeadOutputs) -> tuple[Tensor, Tensor]:
     """Return the side logits of both, (B, A, 4, bins) each.
 
     Raises:
         ConfigError: if a head gives no distributions, or both have different bins.
     """
     ours, theirs = student.side_logits, teacher.side_logits
-    if ours is None or theirs is None or ours.shape[-1] != theirs.shape[-1]:
-        said = ["none" if one is None else f"{one.shape[-1]} bins" for one in (ours, theirs)]
+    if ours is None or theirs is None or _bins(student) != _bins(teacher):
+        said = ["none" if bins is None else f"{bins} bins" for bins in map(_bins, (student, teacher))]
         raise ConfigError(
             "distillation.box_loss = 'kl' compares distributions over the sides of boxes, but the "
             f"student's head gives {said[0]} and the teacher's {said[1]}.",
-            "Set box_loss to giou or ciou, or train a teacher with the student's head.",
+            "Set box_loss to auto, or train a teacher with the student's head.",
         )
     return ours, theirs
 
 
+def _bins(outputs: HeadOutputs) -> int | None:
+    return None if outputs.side_logits is None else outputs.side_logits.shape[-1]
+
+
 def _distribution_loss(student: HeadOutputs, teacher: HeadOutputs, mask: Tensor) -> Tensor:
-    ours, theirs = (logits[mask] for logits in shared_distributions(student, teacher))
+    ours, theirs = (logits[mask] for logits in _shared_distributions(student, teacher))
     total = functional.kl_div(
         ours.log_softmax(dim=-1),
         theirs.detach().log_softmax(dim=-1),

@@ -14,6 +14,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 GiScore = Literal["per-class", "of-maxima"]
 RelationScope = Literal["image", "batch"]
 BoxLoss = Literal["giou", "ciou", "kl"]
+BoxLossChoice = Literal["auto", BoxLoss]
 
 
 class _Value(BaseModel):
@@ -48,7 +49,7 @@ class Distillation(_Value):
             inside the general instances. Instances hold mostly background: their class term is some fifty
             times smaller, and wants a larger weight.
         box_loss: giou and ciou compare boxes; kl compares distributions over the sides, which both heads
-            must have, with the same number of bins.
+            must have, with the same number of bins; auto takes kl where they do, else giou.
         warmup_epochs: over which all weights rise from 0: at first the instances are the student's noise.
         decay: how the weights go on from there to the last epoch.
         final_share: what is left of them there, unless `decay` is constant.
@@ -70,7 +71,7 @@ class Distillation(_Value):
     min_size_mm: float | None = Field(default=0.3, gt=0)
     relation_scope: RelationScope = "image"
     response_mask: Literal["foreground", "instances"] = "foreground"
-    box_loss: BoxLoss = "kl"
+    box_loss: BoxLossChoice = "auto"
     warmup_epochs: float = Field(default=1.0, ge=0)
     decay: Literal["constant", "linear", "cosine"] = "constant"
     final_share: Share = 0.1

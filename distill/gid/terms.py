@@ -13,7 +13,7 @@ from distill.gid.feature import Adapters, feature_loss, regions
 from distill.gid.instances import LEAST_SIDE_PX, Instances, Selection, find_instances, inside_instances
 from distill.gid.lesson import Lesson, channels_of
 from distill.gid.relation import relation_loss
-from distill.gid.response import box_loss, class_loss, objectness_loss, shared_distributions
+from distill.gid.response import box_loss, box_loss_for, class_loss, objectness_loss
 from distill.gid.settings import Distillation
 from distill.precision import Precision
 
@@ -57,8 +57,8 @@ class GeneralInstanceTerms:
         self.adapters: nn.Module = nn.ModuleList()
         if settings.feature_weight:
             self.adapters = Adapters(channels_of(student.features), channels_of(teacher.features))
-        if settings.response_box_weight and settings.box_loss == "kl":
-            shared_distributions(student, teacher)
+        if settings.response_box_weight:
+            self._box_loss = box_loss_for(settings.box_loss, student, teacher)
 
     def of(self, lesson: Lesson) -> dict[str, Tensor]:
         """Return the terms (see `Terms`)."""
@@ -105,7 +105,7 @@ class GeneralInstanceTerms:
             if objectness is not None:
                 terms["gid_response_objectness"] = objectness
         if settings.response_box_weight:
-            terms["gid_response_box"] = box_loss(student, teacher, mask, settings.box_loss)
+            terms["gid_response_box"] = box_loss(student, teacher, mask, self._box_loss)
         return terms
 
 

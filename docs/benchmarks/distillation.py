@@ -12,9 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from commands import loomsight
 
 CLOTH = (
     "--weave", "plain", "--warp-pitch-px", "4", "--weft-pitch-px", "4", "--mean-grey", "120",
@@ -126,14 +124,6 @@ def train(folder: Path, name: str, text: str, *extra: str) -> None:
     how = ("--resume",) if resume else ("--recipe", f"{name}.toml", *extra)
     loomsight(folder, "distill", "data", "--out", name, *how, log=folder / f"{name}.log")
     print(name, "is trained", flush=True)
-
-
-def loomsight(folder: Path, *arguments: str, log: Path | None = None) -> None:
-    """Run a command in a folder."""
-    command = [sys.executable, "-c", "from edge.umbrella import main; main()", *arguments]
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), **os.environ}
-    with (log or Path(os.devnull)).open("a", encoding="utf-8") as stream:
-        subprocess.run(command, cwd=folder, check=True, env=environment, stdout=stream, stderr=stream)
 
 
 def score(folder: Path, name: str) -> dict[str, float]:

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from commands import loomsight
 from simulated_annotators import write_truth
 
 from distill.labels.annotations import LabelSet, Region
@@ -91,13 +89,6 @@ def settings_text(truth: Path) -> str:
             f"settings = {{truth = {json.dumps(str(truth))}, {values}}}",
         ]  # fmt: skip
     return "\n".join(rows) + "\n"
-
-
-def loomsight(folder: Path, *arguments: str) -> None:
-    """Run a command in a folder."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    command = [sys.executable, "-c", "from edge.umbrella import main; main()", *arguments]
-    subprocess.run(command, cwd=folder, env=environment, check=True)
 
 
 def counted(job: Path, new: LabelSet) -> dict[str, Any]:

@@ -105,8 +105,15 @@ def measured(folder: Path, sets: tuple[Dataset, Dataset], head: str, recipe: Rec
     device = torch.device(_arguments().device)
     with ConsoleListener(recipe.epochs) as listener:
         is_done = train(
-            data, contract, recipe, run, device=device, listener=listener, resume=is_begun
-        )  # fmt: skip
+            data,
+            contract,
+            recipe,
+            run,
+            device=device,
+            listener=listener,
+            turned_ids=classes.quarter_turned_ids(),
+            resume=is_begun,
+        )
     if not is_done:
         print("Stopped; the same command goes on.", file=sys.stderr)
         sys.exit(INTERRUPTED_EXIT_CODE)

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from commands import LOOMSIGHT, start
 from simulated_annotators import write_truth
 
 from distill.labels.formats import read_labels
@@ -46,20 +45,20 @@ def main() -> None:
 def run(folder: Path, pictures: int, extra: Sequence[str]) -> dict[str, Any]:
     """Label twice, once disturbed."""
     total = ("--images", str(round(pictures / 0.97)), "--seed", "7201", "--workers", "2")
-    finish(start(folder, ["simulate", "--out", "cloth", *total, *CLOTH]))
+    finish(start(folder, LOOMSIGHT, "simulate", "--out", "cloth", *total, *CLOTH))
     write_truth([read_labels(folder / "cloth", load_taxonomy())], folder / "truth.json")
     (folder / "engine.toml").write_text(settings_text(folder / "truth.json"), encoding="utf-8")
-    finish(start(folder, job("alone", extra)))
+    finish(start(folder, LOOMSIGHT, *job("alone", extra)))
     kills = []
     shards = len(list(folder.glob("alone/answers/loose-*/pictures/*.jsonl")))
     for share in KILLED_AT:
         resume = ["--resume"] if kills else []
-        process = start(folder, [*job("killed", extra), *resume])
+        process = start(folder, LOOMSIGHT, *job("killed", extra), *resume)
         wait_for(folder, round(share * shards), process)
         process.send_signal(signal.SIGKILL)
         process.wait()
         kills.append(len(list(folder.glob("killed/answers/*/pictures/*.jsonl"))))
-    finish(start(folder, [*job("killed", extra), "--resume"]))
+    finish(start(folder, LOOMSIGHT, *job("killed", extra), "--resume"))
     ours, theirs = (files_of(folder / name) for name in ("killed", "alone"))
     return {
         "pictures": len(list(folder.glob("cloth/images/train/*.png"))),
@@ -86,13 +85,6 @@ def settings_text(truth: Path) -> str:
 def job(out: str, extra: Sequence[str]) -> list[str]:
     """Return the arguments of a job."""
     return ["pseudo-label", "cloth/images/train", "--settings", "engine.toml", "--out", out, *extra]
-
-
-def start(folder: Path, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-    """Start a command of loomsight."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    command = [sys.executable, "-c", "from edge.umbrella import main; main()", *arguments]
-    return subprocess.Popen(command, cwd=folder, env=environment)
 
 
 def finish(process: subprocess.Popen[bytes]) -> None:

@@ -13,6 +13,7 @@ from distill.detector.build import DetectionTask, build_module
 from distill.detector.structure import DetectorStructure
 from distill.gid.instances import Selection, find_instances, inside_instances
 from distill.gid.lesson import Lesson, check_alike
+from distill.gid.response import box_loss
 from distill.gid.schedule import heard_share
 from distill.gid.settings import Distillation
 from distill.gid.task import DistillationTask
@@ -289,8 +290,27 @@ def test_heads_with_other_levels_are_refused():
 def test_a_teacher_without_distributions_is_refused_before_training():
     shapes = random_outputs(1), random_outputs(2, "teacher", bins=None)
     with pytest.raises(ConfigError, match="box_loss"):
-        GeneralInstanceTerms(Distillation(), FLOAT32, *shapes, 0.2)
+        GeneralInstanceTerms(Distillation(box_loss="kl"), FLOAT32, *shapes, 0.2)
     GeneralInstanceTerms(Distillation(box_loss="giou"), FLOAT32, *shapes, 0.2)
+
+
+@pytest.mark.parametrize(
+    ("bins", "kind"),
+    [
+        ((16, 16), "kl"),
+        ((None, 16), "giou"),
+        ((16, None), "giou"),
+        ((None, None), "giou"),
+        ((16, 8), "giou"),
+    ],
+)
+def test_boxes_are_compared_as_the_heads_permit(bins, kind):
+    student, teacher = random_outputs(1, bins=bins[0]), random_outputs(2, "teacher", bins=bins[1])
+    settings = Distillation(feature_weight=0, relation_weight=0, response_class_weight=0)
+    term = GeneralInstanceTerms(settings, FLOAT32, student, teacher, 0.2)
+    mask = random_mask(3)
+    found = term.of(Lesson(student, teacher, mask, (SIZE_PX, SIZE_PX)))["gid_response_box"]
+    assert torch.equal(found, box_loss(student, teacher, mask, kind))
 
 
 def test_the_term_that_is_not_finite_is_named(teacher_file, data, tmp_path):
