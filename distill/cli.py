@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -15,10 +17,11 @@ from edge.taxonomy import Taxonomy, load_taxonomy
 
 if TYPE_CHECKING:
     from distill.dataset import Dataset
-    from distill.finish import Summary
+    from distill.processes import Processes
     from distill.recipe import Recipe
     from distill.run_folder import RunFolder
     from distill.stage_plan import StagePlan
+    from distill.stages import Stage
 
 DEFAULT_RECIPE = "smoke"
 
@@ -80,6 +83,7 @@ def distill(
         )
     # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
     from distill.dataset import load_dataset
+    from distill.processes import joined
     from distill.run_folder import RunFolder
 
     folder = RunFolder(out or Path("runs") / Path(recipe or DEFAULT_RECIPE).stem)
@@ -87,35 +91,23 @@ def distill(
     plan = _plan_of_run(folder, settings, teacher, student_alone, start_from, resume)
     classes = load_taxonomy(taxonomy)
     data = load_dataset(dataset, classes.classes)
-    if plan is not None:
-        _run_stages(folder, settings, plan, data, classes, device, resume)
-        return
+    with joined(device.value) as processes:
+        if not processes.is_first:
+            logging.disable(logging.WARNING)
+        chosen = _Chosen(folder, settings, plan, start_from, resume)
+        stages = _prepared(chosen, data, classes, processes)
+        _run_stages(chosen, stages, data, classes, processes)
 
-    from distill.finish import finish
-    from distill.precision import choose_device
-    from distill.progress import ConsoleListener
-    from distill.train import contract_for, train
 
-    contract = contract_for(settings, classes, data.mm_per_px)
-    chosen_device = choose_device(device.value)
-    if not resume:
-        folder.open_new()
-        folder.write_json(folder.recipe, settings.model_dump(mode="json"))
-    with ConsoleListener(settings.epochs) as listener:
-        is_done = train(
-            data,
-            contract,
-            settings,
-            folder,
-            device=chosen_device,
-            listener=listener,
-            turned_ids=classes.quarter_turned_ids(),
-            resume=resume,
-            start_from=start_from,
-        )
-    if not is_done:
-        _leave_interrupted(folder)
-    _print_summary(folder, finish(data, settings, folder))
+@dataclass(frozen=True)
+class _Chosen:
+    """What the command line asks for, read and checked."""
+
+    folder: RunFolder
+    recipe: Recipe
+    plan: StagePlan | None
+    start_from: Path | None
+    resume: bool
 
 
 def _plan_of_run(
@@ -133,39 +125,56 @@ def _plan_of_run(
     return new_plan(settings, teacher, student_alone, start_from)
 
 
+def _prepared(chosen: _Chosen, data: Dataset, classes: Taxonomy, processes: Processes) -> list[Stage]:
+    """List what is to be trained; a new run gets its folder, once all is seen to fit."""
+    from distill.stages import check_teacher, plain_stage, stages_of
+
+    folder, recipe, plan = chosen.folder, chosen.recipe, chosen.plan
+    if plan is not None:
+        check_teacher(plan, recipe, data, classes)
+    if not chosen.resume and processes.is_first:
+        folder.open_new()
+        folder.write_json(folder.recipe, recipe.model_dump(mode="json"))
+        if plan is not None:
+            folder.write_json(folder.stages, plan.model_dump())
+    processes.wait()
+    return (
+        [plain_stage(recipe, folder, chosen.start_from)]
+        if plan is None
+        else stages_of(plan, recipe, folder)
+    )
+
+
 def _run_stages(
-    folder: RunFolder,
-    settings: Recipe,
-    plan: StagePlan,
-    data: Dataset,
-    classes: Taxonomy,
-    device: DeviceChoice,
-    resume: bool,
+    chosen: _Chosen, stages: list[Stage], data: Dataset, classes: Taxonomy, processes: Processes
 ) -> None:
-    """Train on simulated cloth, teacher, student alone and student as planned; print how they compare."""
+    """Train on simulated cloth, teacher, student alone and student as planned; print what came of it."""
+    from distill.pretraining import simulated_dataset
+    from distill.scorecard import SCORECARD_NAME
+    from distill.stages import run_stage
+
+    folder, pretraining = chosen.folder, chosen.recipe.pretraining
+    scorecard = folder.path / SCORECARD_NAME
+    for stage in stages:
+        mine = data
+        if stage.is_simulated and pretraining is not None:
+            mine = processes.first_before_others(
+                lambda: simulated_dataset(pretraining, folder.simulated, classes)
+            )
+        if not run_stage(stage, mine, classes, processes, scorecard):
+            _leave_interrupted(folder)
+    if not processes.is_first:
+        return
+    typer.echo(f"checkpoint  {folder.best}\nscorecard   {scorecard}")
+    if chosen.plan is None:
+        _print_summary(folder)
+        return
     from rich.console import Console
 
     from distill.comparison import print_comparison
-    from distill.precision import choose_device
-    from distill.pretraining import simulated_dataset
-    from distill.scorecard import SCORECARD_NAME
-    from distill.stages import check_teacher, rows_of, run_stage, stages_of
+    from distill.stages import rows_of
 
-    chosen_device = choose_device(device.value)
-    check_teacher(plan, settings, data, classes)
-    if not resume:
-        folder.open_new()
-        folder.write_json(folder.recipe, settings.model_dump(mode="json"))
-        folder.write_json(folder.stages, plan.model_dump())
-    stages, scorecard = stages_of(plan, settings, folder), folder.path / SCORECARD_NAME
-    for stage in stages:
-        mine = data
-        if stage.is_simulated and settings.pretraining is not None:
-            mine = simulated_dataset(settings.pretraining, folder.simulated, classes)
-        if not run_stage(stage, mine, classes, chosen_device, scorecard):
-            _leave_interrupted(folder)
-    typer.echo(f"checkpoint  {folder.best}\nscorecard   {scorecard}")
-    print_comparison(rows_of(plan, stages, data, scorecard), Console())
+    print_comparison(rows_of(chosen.plan, stages, data, scorecard), Console())
 
 
 def _recipe_of_run(
@@ -219,14 +228,13 @@ def _leave_interrupted(folder: RunFolder) -> NoReturn:
     raise typer.Exit(INTERRUPTED_EXIT_CODE)
 
 
-def _print_summary(folder: RunFolder, summary: Summary) -> None:
-    from distill.scorecard import SCORECARD_NAME
+def _print_summary(folder: RunFolder) -> None:
+    from distill.finish import read_summary
 
+    summary = read_summary(folder)
     recall = "not known" if summary.recall is None else f"{summary.recall:.3f}"
     alarms = summary.false_alarms_per_clean_m2
-    typer.echo(f"checkpoint  {folder.best}")
     typer.echo(f"metrics     {folder.metrics}")
-    typer.echo(f"scorecard   {folder.path / SCORECARD_NAME}")
     typer.echo(
         f"mAP50 {summary.map50:.3f}  mAP50-95 {summary.map50_95:.3f}  recall {recall}  "
         f"false alarms per clean m2 {'not known' if alarms is None else f'{alarms:.2f}'}"

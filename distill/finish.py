@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from distill.run_folder import RunFolder
 from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row, measure_latency
 from distill.tiles import TilePlan, truth_batches
 from distill.working_point import measure_working_point
+from edge.errors import CheckpointError
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,20 @@ def finish(dataset: Dataset, recipe: Recipe, folder: RunFolder, stage: str = "tr
     folder.write_json(folder.metrics, asdict(summary))
     append_row(folder.path / SCORECARD_NAME, row)
     return summary
+
+
+def read_summary(folder: RunFolder) -> Summary:
+    """Read what `finish` wrote.
+
+    Raises:
+        CheckpointError: if it is missing or damaged.
+    """
+    try:
+        return Summary(**json.loads(folder.metrics.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            f"{folder.metrics} cannot be read.", "Start a new run with another --out."
+        ) from error
 
 
 def measured(

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from distill.dataset import Dataset
 from distill.finish import finish, measured
 from distill.gid.teacher import load_teacher
+from distill.processes import Processes
 from distill.progress import ConsoleListener
 from distill.recipe import Recipe
 from distill.run_folder import RunFolder
@@ -52,6 +51,11 @@ class Stage:
     is_simulated: bool = False
 
 
+def plain_stage(recipe: Recipe, folder: RunFolder, start_from: Path | None) -> Stage:
+    """Return the only stage of a run without a teacher and without pretraining."""
+    return Stage(PLAIN, folder, recipe, start_from=start_from)
+
+
 def stages_of(plan: StagePlan, recipe: Recipe, folder: RunFolder) -> list[Stage]:
     """List the stages of a plan in their order; the last is that of the folder itself."""
     start_from = Path(plan.start_from) if plan.start_from else None
@@ -90,11 +94,12 @@ def check_teacher(plan: StagePlan, recipe: Recipe, dataset: Dataset, taxonomy: T
 
 
 def run_stage(
-    stage: Stage, dataset: Dataset, taxonomy: Taxonomy, device: torch.device, scorecard: Path
+    stage: Stage, dataset: Dataset, taxonomy: Taxonomy, processes: Processes, scorecard: Path
 ) -> bool:
     """Train and measure one stage; what of it is done already is not done again.
 
     Args:
+        processes: that train it together; the first alone measures and writes.
         dataset: the one it learns from: for a simulated stage that of `simulated_dataset`.
         scorecard: of all stages; this one's row goes there, too, unless it was measured on simulated cloth.
     Returns:
@@ -106,7 +111,8 @@ def run_stage(
     if row_of(stage) is None:
         logger.info("stage %s: YOLOv5%s in %s", stage.name, recipe.scale, folder.path)
         resume = folder.last.is_file()
-        if not resume:
+        processes.wait()
+        if not resume and processes.is_first:
             folder.open_again()
             folder.write_json(folder.recipe, recipe.model_dump(mode="json"))
         with ConsoleListener(recipe.epochs) as listener:
@@ -115,16 +121,21 @@ def run_stage(
                 contract_for(recipe, taxonomy, dataset.mm_per_px),
                 recipe,
                 folder,
-                device=device,
+                device=processes.device,
                 listener=listener,
                 turned_ids=taxonomy.quarter_turned_ids(),
                 resume=resume,
                 start_from=None if resume else stage.start_from,
                 teacher=stage.teacher,
+                processes=processes,
             )
         if not is_done:
             return False
-        finish(dataset, recipe, folder, stage.name)
+        if processes.is_first:
+            finish(dataset, recipe, folder, stage.name)
+        processes.wait()
+    if not processes.is_first:
+        return True
     row = row_of(stage)
     if row is not None and not stage.is_simulated and row not in read_rows(scorecard):
         append_row(scorecard, row)

@@ -20,6 +20,7 @@ from distill.dataset import Dataset
 from distill.evaluate import DEFAULT_THRESHOLD, Metrics, validate
 from distill.gid.pictures import InstancePictures
 from distill.gid.teacher import load_teacher
+from distill.processes import ALONE, Processes
 from distill.recipe import Recipe
 from distill.run_folder import RunFolder
 from distill.tiles import TrainingTiles, batches
@@ -74,11 +75,13 @@ def train(
     resume: bool = False,
     start_from: Path | None = None,
     teacher: Path | None = None,
+    processes: Processes = ALONE,
 ) -> bool:
     """Train until the recipe is done; `best.pt` and `last.pt` are in the run folder after every epoch.
 
     A fresh run starts from random weights, or from those of the checkpoint `start_from`, whose digest is
-    then recorded in the run folder. If the recipe has a distillation, the detector learns from the
+    then recorded in the run folder. If several `processes` train, all call this alike, and the first alone
+    validates, writes and tells the listener. If the recipe has a distillation, the detector learns from the
     checkpoint `teacher`, too. `turned_ids` says which class each becomes by a quarter turn, see
     `Taxonomy.quarter_turned_ids`.
 
@@ -98,29 +101,41 @@ def train(
     if resume and start_from is not None:
         raise ValueError("a resumed run has its weights: start_from has no meaning")
     guide = load_teacher(teacher, contract) if teacher is not None else None
-    run = prepare_run(dataset, contract, recipe, folder, device, turned_ids, guide)
+    run = prepare_run(dataset, contract, recipe, folder, device, turned_ids, guide, processes)
     state = run.state
     if resume:
         restore_run(run)
     elif start_from is not None:
         take_weights(run, start_from)
-    folder.keep_history_before(state.epoch)
-    folder.keep_steps_before(state.step)
+    if processes.is_first:
+        folder.keep_history_before(state.epoch)
+        folder.keep_steps_before(state.step)
     pictures = InstancePictures(run)
     stop = threading.Event()
     with stopped_by_signals(stop):
         while state.epoch < recipe.epochs and not _is_enough(run):
             started = time.monotonic()
+            processes.copy_from_first(run.module)
             if not _train_epoch(run, listener, stop):
-                save_last(run)
+                state.elapsed_s += time.monotonic() - started
+                if processes.is_first:
+                    save_last(run)
                 return False
-            metrics = validate(run.average.ema, run.val_plan, contract, device)
-            state.elapsed_s += time.monotonic() - started
-            row = _history_row(run, metrics, time.monotonic() - started)
-            pictures.draw(state.epoch + 1)
-            _close_epoch(run, metrics, row)
-            listener.epoch_done(row)
+            if processes.is_first:
+                _finish_epoch(run, listener, pictures, started)
+            run.state.take(processes.from_first(state))
     return True
+
+
+def _finish_epoch(run: TrainingRun, listener: Listener, pictures: InstancePictures, started: float) -> None:
+    """Validate, write and tell; `started` is the monotonic time at the beginning of the epoch."""
+    metrics = validate(run.average.ema, run.val_plan, run.contract, run.device)
+    seconds = time.monotonic() - started
+    run.state.elapsed_s += seconds
+    row = _history_row(run, metrics, seconds)
+    pictures.draw(run.state.epoch + 1)
+    _close_epoch(run, metrics, row)
+    listener.epoch_done(row)
 
 
 def _train_epoch(run: TrainingRun, listener: Listener, stop: threading.Event) -> bool:
@@ -129,7 +144,9 @@ def _train_epoch(run: TrainingRun, listener: Listener, stop: threading.Event) ->
     order = run.train_plan.epoch_order(
         state.epoch, recipe.seed, recipe.empty_tile_share, recipe.rare_class_share
     )
-    remaining = order[state.batch * recipe.batch :]
+    processes = run.processes
+    batch = processes.part_of(recipe.batch)
+    remaining = processes.share_of(order)[state.batch * batch :]
     tiles = TrainingTiles(
         run.train_plan,
         remaining,
@@ -141,20 +158,22 @@ def _train_epoch(run: TrainingRun, listener: Listener, stop: threading.Event) ->
     total = -(-len(order) // recipe.batch)
     run.module.train()
     started = time.monotonic()
-    for images, targets in batches(tiles, recipe.batch, recipe.workers):
+    for images, targets in batches(tiles, batch, recipe.workers):
         elapsed_s = state.elapsed_s + time.monotonic() - started
-        parts = _step(run, images, targets, elapsed_s)
+        agreed = processes.greatest({"elapsed_s": elapsed_s, "stop": float(stop.is_set())})
+        if agreed["stop"]:
+            return False
+        elapsed_s = agreed["elapsed_s"]
+        parts = processes.average(_step(run, images, targets, elapsed_s))
         for name, value in parts.items():
             state.loss_sums[name] = state.loss_sums.get(name, 0.0) + value
-        if recipe.distillation is not None:
+        if recipe.distillation is not None and processes.is_first:
             run.folder.append_step({"step": state.step, "epoch": state.epoch, **parts})
         state.batch, state.step = state.batch + 1, state.step + 1
-        listener.batch_done(state.epoch, state.batch, total, sum(parts.values()))
+        if processes.is_first:
+            listener.batch_done(state.epoch, state.batch, total, sum(parts.values()))
         if run.schedule.is_over(elapsed_s):
             break
-        if stop.is_set():
-            state.elapsed_s = elapsed_s
-            return False
     return True
 
 
@@ -176,6 +195,7 @@ def _step(
         )
     run.optimizer.zero_grad(set_to_none=True)
     run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    run.processes.average_gradients((run.module, run.beside))
     run.scaler.unscale_(run.optimizer)
     for learner in (run.module, run.beside):  # each by itself: adapters must not slow the detector down
         nn.utils.clip_grad_norm_(list(learner.parameters()), run.recipe.gradient_norm_limit)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,6 +30,7 @@ from distill.evaluate import Metrics
 from distill.gid.schedule import heard_share
 from distill.gid.task import DistillationTask
 from distill.precision import choose_precision
+from distill.processes import ALONE, Processes
 from distill.recipe import Recipe
 from distill.run_folder import RunFolder
 from distill.schedule import Schedule, schedule_of
@@ -50,6 +51,11 @@ class TrainingState:
     loss_sums: dict[str, float] = field(default_factory=dict)
     best_fitness: float = -1.0
     best_epoch: int = -1
+
+    def take(self, other: TrainingState) -> None:
+        """Stand where another process stands."""
+        for field_ in fields(self):
+            setattr(self, field_.name, getattr(other, field_.name))
 
 
 class Task(Protocol):
@@ -87,6 +93,7 @@ class TrainingRun:
     scaler: torch.amp.GradScaler
     schedule: Schedule
     state: TrainingState
+    processes: Processes
 
 
 def prepare_run(
@@ -97,6 +104,7 @@ def prepare_run(
     device: torch.device,
     turned_ids: Sequence[int | None],
     teacher: Detector | None = None,
+    processes: Processes = ALONE,
 ) -> TrainingRun:
     """Build a run that stands at its beginning.
 
@@ -104,11 +112,12 @@ def prepare_run(
         teacher: on the processor, if the recipe has a distillation; it is moved to the device.
     Raises:
         DatasetError: if a picture is damaged.
-        ConfigError: if the recipe asks for a precision that the device does not have, or if teacher and
-            student cannot be compared.
+        ConfigError: if the recipe asks for a precision that the device does not have, if its batch cannot
+            be shared out to the processes, or if teacher and student cannot be compared.
         ValueError: if the recipe has a distillation and there is no teacher, or the other way round.
     """
     torch.manual_seed(recipe.seed)
+    processes.part_of(recipe.batch)  # before anything long
     plans = [
         TilePlan(pictures, contract, dataset.mm_per_px, recipe.cache_mb // 2)
         for pictures in (dataset.train, dataset.val)
@@ -156,6 +165,7 @@ def prepare_run(
         scaler=precision.gradient_scaler(),
         schedule=schedule_of(recipe, steps_per_epoch),
         state=state,
+        processes=processes,
     )
 
 
@@ -269,7 +279,7 @@ def take_weights(run: TrainingRun, path: Path) -> None:
     if holds_objects(path):
         taken = take_official_weights(run.module, path, run.contract.colour_order)
         run.average.ema.load_state_dict(run.module.state_dict())
-        run.folder.write_json(run.folder.start_from, taken)
+        _record_start(run, taken)
         return
     detector = load_detector(path)
     if detector.checkpoint.structure != run.structure:
@@ -280,4 +290,9 @@ def take_weights(run: TrainingRun, path: Path) -> None:
     run.module.load_state_dict(detector.module.state_dict())
     run.average.ema.load_state_dict(detector.module.state_dict())
     record = {"checkpoint": str(path), "sha256": detector.file_digest}
-    run.folder.write_json(run.folder.start_from, record)
+    _record_start(run, record)
+
+
+def _record_start(run: TrainingRun, record: Mapping[str, Any]) -> None:
+    if run.processes.is_first:
+        run.folder.write_json(run.folder.start_from, record)
