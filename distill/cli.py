@@ -82,7 +82,7 @@ def distill(
             "Leave --start-from out to go on, or --resume with another --out to start anew.",
         )
     # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
-    from distill.dataset import load_dataset
+    from distill.dataset import check_classes, load_dataset
     from distill.processes import joined
     from distill.run_folder import RunFolder
 
@@ -91,6 +91,7 @@ def distill(
     plan = _plan_of_run(folder, settings, teacher, student_alone, start_from, resume)
     classes = load_taxonomy(taxonomy)
     data = load_dataset(dataset, classes.classes)
+    check_classes(data, classes.classes)
     with joined(device.value) as processes:
         if not processes.is_first:
             logging.disable(logging.WARNING)

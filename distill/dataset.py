@@ -91,6 +91,28 @@ def load_dataset(folder: Path, class_names: tuple[str, ...]) -> Dataset:
     )
 
 
+def check_classes(dataset: Dataset, class_names: tuple[str, ...]) -> None:
+    """Say which classes cannot be learnt or measured, because a split shows none of them.
+
+    Raises:
+        DatasetError: if no training picture shows a defect.
+    """
+    lacking = {"train": _lacking(dataset.train, class_names), "val": _lacking(dataset.val, class_names)}
+    if len(lacking["train"]) == len(class_names):
+        raise DatasetError(
+            f"No training picture of {dataset.folder} shows a defect.",
+            "Label some: a detector learns from boxes.",
+        )
+    for split, verb in (("train", "learnt"), ("val", "measured, and their threshold is not chosen")):
+        if lacking[split]:
+            logger.warning("no box of %s in %s: cannot be %s", ", ".join(lacking[split]), split, verb)
+
+
+def _lacking(pictures: tuple[LabelledPicture, ...], class_names: tuple[str, ...]) -> list[str]:
+    shown = {int(class_id) for picture in pictures for class_id in picture.class_ids}
+    return [name for number, name in enumerate(class_names) if number not in shown]
+
+
 def read_labelled(path: Path) -> Image:
     """Decode a picture of a data set, as the edge would.
 

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
-from distill.dataset import load_dataset, read_labelled
+from distill.dataset import check_classes, load_dataset, read_labelled
 from edge.errors import DatasetError
 from tests.unit.distill.tiny import CLASSES, tiny_dataset, write_tiny_dataset
 
@@ -85,3 +86,19 @@ def test_unreadable_pictures_are_data_set_errors(tmp_path, content):
     picture.write_bytes(picture.read_bytes()[:2000] if content is None else content)
     with pytest.raises(DatasetError, match=r"000\.png"):
         read_labelled(picture)
+
+
+def test_classes_that_no_picture_shows_are_named(tmp_path, caplog):
+    data = tiny_dataset(tmp_path / "data")
+    check_classes(data, CLASSES)
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "no box of wrinkle in train",
+        "no box of wrinkle in val",
+    ]
+
+
+def test_a_training_split_without_any_defect_is_refused(tmp_path):
+    data = tiny_dataset(tmp_path / "data")
+    bare = replace(data, train=tuple(picture for picture in data.train if not len(picture.class_ids)))
+    with pytest.raises(DatasetError, match="shows a defect"):
+        check_classes(bare, CLASSES)
