@@ -6,8 +6,9 @@ their merging are those of the camera box (`edge.geometry`, `edge.decode`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
@@ -15,9 +16,27 @@ from distill.labels.annotations import Region
 from edge.decode import merge_views, suppress_doubles
 from edge.detections import Detections
 from edge.geometry import View, iou_matrix, plan_tiles
+from edge.image import Image
 
 SAME_BOX_IOU = 0.999
 """Boxes that overlap this much are one box, once in float32 and once in float64."""
+
+
+class Tiling(Protocol):
+    """Say how pictures are cut and what is seen twice: part of an annotator's settings.
+
+    Attributes:
+        tile_px: side of a tile; None for no tiles.
+        tile_overlap_px: least overlap of neighbouring tiles.
+        iou_threshold: regions of one label that overlap more are one.
+    """
+
+    @property
+    def tile_px(self) -> int | None: ...
+    @property
+    def tile_overlap_px(self) -> int: ...
+    @property
+    def iou_threshold(self) -> float: ...
 
 
 def tiles_of(size_hw_px: tuple[int, int], tile_px: int | None, overlap_px: int) -> tuple[View, ...]:
@@ -31,6 +50,32 @@ def tiles_of(size_hw_px: tuple[int, int], tile_px: int | None, overlap_px: int) 
     if tile_px is None:
         return (View(0, 0, size_hw_px[1], size_hw_px[0]),)
     return plan_tiles(size_hw_px, (tile_px, tile_px), overlap_px)
+
+
+def look_by_tiles(
+    images: Sequence[Image],
+    tiling: Tiling,
+    look: Callable[[Sequence[Image]], Sequence[Sequence[Region]]],
+) -> list[tuple[Region, ...]]:
+    """Cut pictures to tiles, look at all of them at once, and make one set of regions for each picture.
+
+    Args:
+        images: (H, W) grey or (H, W, 3) BGR, uint8, of any sizes.
+        look: gives the regions of each of the views it gets, in their pixels.
+    Returns:
+        Per picture its regions by falling score, in its pixels.
+    """
+    plans = [
+        tiles_of((image.shape[0], image.shape[1]), tiling.tile_px, tiling.tile_overlap_px)
+        for image in images
+    ]
+    cuts = [
+        image[view.top_px : view.bottom_px, view.left_px : view.right_px]
+        for image, plan in zip(images, plans, strict=True)
+        for view in plan
+    ]
+    found = iter(look(cuts))
+    return [merge_regions([next(found) for _ in plan], plan, tiling.iou_threshold) for plan in plans]
 
 
 def without_doubles(regions: Sequence[Region], iou_threshold: float) -> tuple[Region, ...]:

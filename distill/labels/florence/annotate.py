@@ -18,7 +18,7 @@ from distill.labels.florence.scores import ScoredBox, scored_boxes
 from distill.labels.florence.settings import AnnotationSettings, TaskName
 from distill.labels.florence.tasks import TASKS, grounding_text, prompt_for
 from distill.labels.location_tokens import label_from_written, xy_from_bins
-from distill.labels.tiling import merge_regions, tiles_of, without_doubles
+from distill.labels.tiling import look_by_tiles, without_doubles
 from edge.image import Image
 from edge.taxonomy import Taxonomy
 
@@ -76,18 +76,7 @@ class FlorenceAnnotator:
         Returns:
             Per picture its regions by falling score, in its pixels.
         """
-        tile_px, overlap_px = self._settings.tile_px, self._settings.tile_overlap_px
-        views = [tiles_of((image.shape[0], image.shape[1]), tile_px, overlap_px) for image in images]
-        questions = [
-            self._question(image[view.top_px : view.bottom_px, view.left_px : view.right_px])
-            for image, plan in zip(images, views, strict=True)
-            for view in plan
-        ]
-        answers = iter(self.answer(questions))
-        return [
-            merge_regions([next(answers).regions for _ in plan], plan, self._settings.iou_threshold)
-            for plan in views
-        ]
+        return look_by_tiles(images, self._settings, self._look)
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]:
         """Answer questions, as many at once as the settings say.
@@ -100,6 +89,9 @@ class FlorenceAnnotator:
             for index, answer in zip(batch, self._answer_batch([questions[i] for i in batch]), strict=True):
                 answers[index] = answer
         return [answer for answer in answers if answer is not None]
+
+    def _look(self, cuts: Sequence[Image]) -> list[tuple[Region, ...]]:
+        return [answer.regions for answer in self.answer([self._question(cut) for cut in cuts])]
 
     def _question(self, image: Image) -> Question:
         vocabulary = self._settings.vocabulary

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from distill.labels.annotations import Region
 from distill.labels.florence.generation import rgb_from_image
-from distill.labels.tiling import merge_regions, tiles_of, without_doubles
+from distill.labels.tiling import look_by_tiles, without_doubles
 from distill.labels.zero_shot.found import Found
 from distill.labels.zero_shot.grounding_dino import GroundingDinoQuery
 from distill.labels.zero_shot.loading import GROUNDING_DINO_TYPES, OpenDetector
@@ -71,17 +71,7 @@ class ZeroShotAnnotator:
         Returns:
             Per picture its regions by falling score, in its pixels.
         """
-        tile_px, overlap_px = self._settings.tile_px, self._settings.tile_overlap_px
-        plans = [tiles_of((image.shape[0], image.shape[1]), tile_px, overlap_px) for image in images]
-        cuts = [
-            image[view.top_px : view.bottom_px, view.left_px : view.right_px]
-            for image, plan in zip(images, plans, strict=True)
-            for view in plan
-        ]
-        found = iter(self._look(cuts))
-        merged = [
-            merge_regions([next(found) for _ in plan], plan, self._settings.iou_threshold) for plan in plans
-        ]
+        merged = look_by_tiles(images, self._settings, self._look)
         return [regions[: self._settings.max_regions] for regions in merged]
 
     def _look(self, cuts: Sequence[Image]) -> list[tuple[Region, ...]]:
