@@ -69,9 +69,7 @@ class CoupledLoss:
         """
         outputs = head_outputs(self._module, predictions)
         sizes_hw = [(level.shape[2], level.shape[3]) for level in outputs.features]
-        stride = self._head.strides_px[0]
-        size_wh_px = (sizes_hw[0][1] * stride, sizes_hw[0][0] * stride)
-        boxes = corners_px(targets["bboxes"], size_wh_px)
+        boxes = corners_px(targets["bboxes"], outputs.input_wh_px)
         matches = match_anchors(boxes, self._head.anchors_px, self._head.strides_px, sizes_hw)
         self.foreground = _matched(outputs, matches, targets["batch_idx"].long())
         balance = BALANCE.get(len(matches), OTHER_BALANCE)
@@ -81,7 +79,7 @@ class CoupledLoss:
             end = start + self._head.per_cell * height * width
             parts = parts + _level_parts(outputs, match, boxes, targets, (start, end), balance[number])
             start = end
-        parts = parts * self._gains(size_wh_px).to(parts.device)
+        parts = parts * self._gains(outputs.input_wh_px).to(parts.device)
         return dict(zip(("box", "class", "objectness"), parts, strict=True))
 
     def _gains(self, size_wh_px: tuple[float, float]) -> Tensor:

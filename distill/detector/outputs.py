@@ -46,6 +46,13 @@ class HeadOutputs:
             return scores
         return scores * self.objectness_logits.sigmoid().unsqueeze(-1)
 
+    @property
+    def input_wh_px(self) -> tuple[float, float]:
+        """Width and height of the input."""
+        height, width = self.features[0].shape[2:]
+        stride_px = float(self.strides_px[0])
+        return width * stride_px, height * stride_px
+
 
 def head_outputs(module: nn.Module, predictions: Mapping[str, Any]) -> HeadOutputs:
     """Read what a detector of `build_module` gave in training mode; in eval mode, the second it gives."""

@@ -45,10 +45,7 @@ class YoloxLoss:
             targets: as for `DetectionTask.loss_parts`.
         """
         outputs = head_outputs(self._module, predictions)
-        images = len(outputs.class_logits)
-        height, width = outputs.features[0].shape[2:]
-        stride = float(outputs.strides_px[0])
-        truth = batch_truth(targets, images, (width * stride, height * stride))
+        truth = batch_truth(targets, len(outputs.class_logits), outputs.input_wh_px)
         boxes, scores, foreground, numbers = self._assigned(outputs, truth)
         self.foreground = foreground
         weights = truth.weights_of(numbers) * foreground

@@ -21,10 +21,11 @@ from distill.labels.florence.settings import FinetuneSettings
 from distill.labels.florence.teaching import Classroom
 from distill.labels.florence.timetable import Exercise, epoch_batches, exercises_of
 from distill.labels.remarks import without_remarks
+from distill.labels.same_run import Origin, check_same_run
 from distill.precision import Precision, choose_precision
 from distill.run_folder import RunFolder
 from distill.schedule import Schedule
-from edge.errors import CheckpointError, ConfigError, DatasetError
+from edge.errors import CheckpointError, DatasetError
 from edge.taxonomy import Taxonomy
 
 
@@ -143,18 +144,10 @@ def restore_run(run: FinetuneRun) -> None:
         DatasetError: if it was started with other labels.
     """
     saved = read_state(run.folder.last)
-    if saved["base_fingerprint"] != run.teacher.base_fingerprint:
-        raise CheckpointError(
-            f"{run.folder.last} was started from another model.", "Name that one, or start a new run."
-        )
-    if FinetuneSettings.model_validate_json(saved["settings"]) != run.settings:
-        raise ConfigError(
-            f"The run in {run.folder.path} was started with other settings.", "A resumed run keeps its own."
-        )
-    if saved["data_digest"] != run.data_digest:
-        raise DatasetError(
-            "The labels are not those this run was started with.", "Restore them, or start a new run."
-        )
+    settings = FinetuneSettings.model_validate_json(saved["settings"])
+    then = Origin(saved["base_fingerprint"], settings, saved["data_digest"])
+    now = Origin(run.teacher.base_fingerprint, run.settings, run.data_digest)
+    check_same_run(run.folder.last, then, now)
     load_weights(run, saved["weights"])
     run.optimizer.load_state_dict(saved["optimizer"])
     run.watch.restore(saved["watch"])

@@ -17,9 +17,10 @@ from distill.labels.sam.drawing import Features, features_of
 from distill.labels.sam.lessons import Lesson, digest_of
 from distill.labels.sam.loading import Sam
 from distill.labels.sam.settings import SamFinetuneSettings
+from distill.labels.same_run import Origin, check_same_run
 from distill.run_folder import RunFolder
 from distill.schedule import Schedule
-from edge.errors import CheckpointError, ConfigError, DatasetError
+from edge.errors import CheckpointError, DatasetError
 
 KIND = "sam"
 """Written into the states of a run, so that one of another model is not taken up."""
@@ -155,18 +156,10 @@ def restore_run(run: SamRun) -> None:
         DatasetError: if it was started with other labels.
     """
     saved = _read(run.folder.last)
-    if saved["fingerprint"] != run.fingerprint:
-        raise CheckpointError(
-            f"{run.folder.last} was started from another model.", "Name that one, or start a new run."
-        )
-    if SamFinetuneSettings.model_validate_json(saved["settings"]) != run.settings:
-        raise ConfigError(
-            f"The run in {run.folder.path} was started with other settings.", "A resumed run keeps its own."
-        )
-    if saved["data_digest"] != run.data_digest:
-        raise DatasetError(
-            "The labels are not those this run was started with.", "Restore them, or start a new run."
-        )
+    settings = SamFinetuneSettings.model_validate_json(saved["settings"])
+    then = Origin(saved["fingerprint"], settings, saved["data_digest"])
+    now = Origin(run.fingerprint, run.settings, run.data_digest)
+    check_same_run(run.folder.last, then, now)
     _put(run, saved["weights"])
     run.optimizer.load_state_dict(saved["optimizer"])
     for name, value in saved["progress"].items():
