@@ -16,6 +16,7 @@ from distill.ultralytics_door import ap_per_class
 from edge.contract import ModelContract
 from edge.decode import decode_view
 from edge.detections import Detections, concatenate
+from edge.errors import TrainingError
 from edge.geometry import iou_matrix
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -60,20 +61,33 @@ class Metrics:
 def validate(
     module: nn.Module, plan: TilePlan, contract: ModelContract, device: torch.device, batch: int = 32
 ) -> Metrics:
-    """Run a detector in eval mode over every tile of a split and score it."""
+    """Run a detector in eval mode over every tile of a split and score it.
+
+    Raises:
+        TrainingError: if it gives anything but finite numbers.
+    """
     return metrics_of(found_and_truth(module, plan, contract, device, batch), contract.class_names)
 
 
 def found_and_truth(
     module: nn.Module, plan: TilePlan, contract: ModelContract, device: torch.device, batch: int = 32
 ) -> list[tuple[Detections, Detections]]:
-    """Run a detector in eval mode; say per tile what it found from `SCORE_FLOOR` on, and the truth."""
+    """Run a detector in eval mode; say per tile what it found from `SCORE_FLOOR` on, and the truth.
+
+    Raises:
+        TrainingError: if it gives anything but finite numbers.
+    """
     floor = np.full(len(contract.class_names), SCORE_FLOOR, np.float32)
     compared: list[tuple[Detections, Detections]] = []
     for images, truths in truth_batches(plan, contract, batch):
         with torch.inference_mode():
             tensors = infer(module, torch.from_numpy(images).to(device))
         boxes, scores = (tensor.float().cpu().numpy() for tensor in tensors)
+        if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
+            raise TrainingError(
+                "The detector has diverged: what it says are no finite numbers.",
+                "Lower learning_rate; checkpoints of earlier epochs stay.",
+            )
         for tile_boxes, tile_scores, truth in zip(boxes, scores, truths, strict=True):
             compared.append((decode_view(tile_boxes, tile_scores, floor, contract.iou_threshold), truth))
     return compared

@@ -88,7 +88,7 @@ def train(
     Returns:
         False if a signal stopped it: it can be resumed.
     Raises:
-        TrainingError: if the loss is not finite; the checkpoints of the epoch before stay.
+        TrainingError: if the loss, or what the detector says, is not finite; the checkpoints of the epoch before stay.
         CheckpointError: if there is nothing to resume, `last.pt` is damaged, `start_from` is of another
             structure, or the teacher cannot be read.
         ConfigError: if the teacher was trained for other classes or another input, or its head cannot be

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge.contract import ModelContract
 from edge.detections import Detections, concatenate, no_detections
+from edge.errors import ModelError
 from edge.geometry import View, frame_from_input, iou_matrix
 
 MAX_CANDIDATES_PER_VIEW = 1000
@@ -42,10 +43,17 @@ def decode_view(
         iou_threshold: suppress boxes of the same class that overlap more.
     Returns:
         Detections in input pixels, by falling score.
+    Raises:
+        ModelError: if a score, or a box that counts, is not a finite number: such a network would call
+            everything clean.
     """
+    if not np.isfinite(scores.sum()):
+        raise _broken_network()
     anchors, class_ids = np.nonzero(scores >= thresholds)
     if not len(anchors):
         return no_detections()
+    if not np.isfinite(boxes_input_xyxy_px[anchors]).all():
+        raise _broken_network()
     kept_scores = scores[anchors, class_ids]
     order = np.argsort(-kept_scores, kind="stable")[:MAX_CANDIDATES_PER_VIEW]
     found = Detections(
@@ -55,6 +63,13 @@ def decode_view(
     )
     kept = suppress_doubles(found, iou_threshold)
     return kept.take(np.arange(min(len(kept), MAX_DETECTIONS_PER_VIEW)))
+
+
+def _broken_network() -> ModelError:
+    return ModelError(
+        "The network gives numbers that are not finite.",
+        "Export it again, in float32, from a checkpoint that validates.",
+    )
 
 
 def suppress_doubles(found: Detections, iou_threshold: float) -> Detections:

@@ -24,9 +24,10 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,8 @@ from distill.train import contract_for
 from edge.contract import NoEnhancement
 from edge.preprocess import cut_view
 from edge.taxonomy import load_taxonomy
+
+Job = Callable[[], None]
 
 FOLDS = ("a", "b")
 GROUP = "^(?P<group>[0-9_]+)"
@@ -97,10 +100,11 @@ def main() -> None:
         folder = (arguments.folder or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         write_folds(folder, arguments)
-        for jobs in (pretrainings(folder, arguments), trainings(folder, arguments)):
-            with ThreadPoolExecutor(arguments.jobs) as pool:
-                for work in [pool.submit(job) for job in jobs]:
-                    work.result()
+        for has_clahe in (True, False):
+            for jobs in (pretrainings, trainings):
+                with ThreadPoolExecutor(arguments.jobs) as pool:
+                    for work in [pool.submit(job) for job in jobs(folder, arguments, has_clahe)]:
+                        work.result()
         result = results(folder, arguments)
     arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(table(result))
@@ -124,7 +128,9 @@ def write_half(halves: LabelSet, split: str, target: Path) -> None:
     """
     images = tuple(replace(image, split="train") for image in halves.images if image.split == split)
     yolo.write(replace(halves, images=images), target)
-    chosen = [image for image in images if image.regions][::5] + [i for i in images if not i.regions][::10]
+    first_of = {region.label: image for image in reversed(images) for region in image.regions}
+    clean = next(image for image in images if not image.regions)
+    chosen = {image.file_name: image for image in (*first_of.values(), clean)}.values()
     for kind, suffix in (("images", ".png"), ("labels", ".txt")):
         (target / kind / "val").mkdir(parents=True)
         for image in chosen:
@@ -136,7 +142,7 @@ def write_half(halves: LabelSet, split: str, target: Path) -> None:
     (target / "data.yaml").write_text(yaml.safe_dump(description), encoding="utf-8")
 
 
-def pretrainings(folder: Path, arguments: argparse.Namespace) -> list[Any]:
+def pretrainings(folder: Path, arguments: argparse.Namespace, has_clahe: bool) -> list[Job]:
     """Return the trainings on simulated cloth; both halves start from them."""
     if not (folder / "simulated").is_dir():
         size = ("--size-hw", str(arguments.size), str(arguments.size))
@@ -145,18 +151,18 @@ def pretrainings(folder: Path, arguments: argparse.Namespace) -> list[Any]:
         images = ("--images", str(arguments.simulated))
         loomsight(folder, "simulate", "--out", "simulated", *images, *size, *options, *scale)
 
-    def job(who: str, has_clahe: bool) -> Any:
+    def job(who: str) -> Job:
         row = Row(who, is_pretrained=False, has_clahe=has_clahe)
         changes = {"epochs": arguments.pretraining_epochs, "empty_tile_share": 0.4, "batch": 16}
         return lambda: train(folder, f"pretrained-{row.name}", "simulated", recipe(arguments, row, changes))
 
-    return [job(who, clahe) for clahe in (True, False) for who in ("teacher", "alone")]
+    return [job(who) for who in ("teacher", "alone")]
 
 
-def trainings(folder: Path, arguments: argparse.Namespace) -> list[Any]:
+def trainings(folder: Path, arguments: argparse.Namespace, has_clahe: bool) -> list[Job]:
     """Return the trainings on each half, those of a teacher and the students under it in one piece."""
 
-    def family(fold: str, is_pretrained: bool, has_clahe: bool) -> None:
+    def family(fold: str, is_pretrained: bool) -> None:
         for row in ROWS:
             if (row.is_pretrained, row.has_clahe) == (is_pretrained, has_clahe):
                 train_and_look(folder, arguments, row, fold)
@@ -165,11 +171,10 @@ def trainings(folder: Path, arguments: argparse.Namespace) -> list[Any]:
         train_plain(folder, arguments, fold)
         look(folder, arguments, PLAIN, fold)
 
-    jobs: list[Any] = [lambda fold=fold: family(fold, True, True) for fold in FOLDS]
-    jobs += [lambda fold=fold: plain(fold) for fold in FOLDS]
-    for first, clahe in ((False, True), (True, False), (False, False)):
-        jobs += [lambda f=fold, p=first, c=clahe: family(f, p, c) for fold in FOLDS]
-    return jobs
+    jobs: list[Job] = [
+        partial(family, fold, is_pretrained) for is_pretrained in (True, False) for fold in FOLDS
+    ]
+    return jobs if not has_clahe else [*jobs[:2], *(partial(plain, fold) for fold in FOLDS), *jobs[2:]]
 
 
 def train_and_look(folder: Path, arguments: argparse.Namespace, row: Row, fold: str) -> None:
@@ -195,8 +200,8 @@ def recipe(arguments: argparse.Namespace, row: Row, changes: dict[str, Any]) -> 
         "scale": arguments.teacher if row.who == "teacher" else arguments.student,
         "input_size_hw_px": [arguments.size, arguments.size],
         "mm_per_px": arguments.mm_per_px,
-        "ema_decay": 0.995,
-        "ema_warmup_steps": 100,
+        "ema_decay": 0.98,
+        "ema_warmup_steps": 20,
         "learning_rate": 2e-3,
         **changes,
     }
@@ -322,12 +327,12 @@ def look(folder: Path, arguments: argparse.Namespace, row: Row, fold: str) -> No
         folder, "export", f"{name}/best.pt", "--images", strips, "--out", bundle, "--overwrite",
         *thresholds, log=log,
     )  # fmt: skip
-    partial = f"{name}/detections.partial"
+    unfinished = f"{name}/detections.partial"
     loomsight(
-        folder, "edge-run", "--camera", strips, "--model", bundle, "--detections", partial,
+        folder, "edge-run", "--camera", strips, "--model", bundle, "--detections", unfinished,
         "--mm-per-px", str(arguments.mm_per_px), "--threads", str(arguments.threads or 2), log=log,
     )  # fmt: skip
-    (folder / partial).rename(folder / name / "detections.jsonl")
+    (folder / unfinished).rename(folder / name / "detections.jsonl")
 
 
 def results(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:

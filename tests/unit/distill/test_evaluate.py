@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from distill.checkpoint import load_detector
 from distill.evaluate import (
     DEFAULT_THRESHOLD,
     IOU_THRESHOLDS,
@@ -11,8 +13,12 @@ from distill.evaluate import (
     best_threshold,
     match,
     metrics_of,
+    validate,
 )
+from distill.tiles import TilePlan
 from edge.detections import Detections, no_detections
+from edge.errors import TrainingError
+from tests.unit.distill.tiny import tiny_dataset, write_untrained
 
 NAMES = ("wrinkle", "drop", "broken")
 
@@ -80,3 +86,15 @@ def test_the_threshold_lies_between_right_and_wrong():
 )
 def test_thresholds_are_bounded(score, threshold):
     assert best_threshold(np.array([score], np.float32), np.array([True]), 1) == threshold
+
+
+def test_a_detector_that_has_diverged_is_not_scored(tmp_path):
+    file = write_untrained(tmp_path / "best.pt")
+    detector = load_detector(file)
+    with torch.no_grad():
+        for weight in detector.module.parameters():
+            weight *= 1e20
+    data = tiny_dataset(tmp_path / "data")
+    plan = TilePlan(data.val, detector.contract, data.mm_per_px, cache_mb=16)
+    with pytest.raises(TrainingError, match="diverged"):
+        validate(detector.module, plan, detector.contract, torch.device("cpu"))

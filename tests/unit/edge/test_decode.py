@@ -5,6 +5,7 @@ import pytest
 
 from edge.decode import MAX_DETECTIONS_PER_VIEW, Decoder, decode_view, merge_views, suppress_doubles
 from edge.detections import Detections, no_detections
+from edge.errors import ModelError
 from edge.geometry import View, plan_tiles
 from tests.conftest import bright_cell_contract
 
@@ -38,6 +39,15 @@ def test_nothing_above_the_threshold():
         len(decode_view(np.zeros((0, 4), np.float32), np.zeros((0, 3), np.float32), np.full(3, 0.1), 0.5))
         == 0
     )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("where", ["boxes", "scores"])
+def test_a_network_that_gives_no_numbers_is_not_a_clean_cloth(value, where):
+    arrays = {"boxes": np.ones((5, 4), np.float32), "scores": np.full((5, 3), 0.9, np.float32)}
+    arrays[where][2, 1] = value
+    with pytest.raises(ModelError, match="not finite"):
+        decode_view(arrays["boxes"], arrays["scores"], np.full(3, 0.1, np.float32), 0.5)
 
 
 def test_doubles_of_one_class_go_and_other_classes_stay():
