@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,11 @@ logger = logging.getLogger(__name__)
 
 IR_VERSION = 8
 GRID_POINTS = 5
-ROUNDS = 9
+ROUNDS = 15
+
+REFERENCE, REFERENCE_CHANNELS = Shape((3, 3), 1, (32, 32), (32, 32), 1, 0), 64
+"""Timed beside everything else: on a box that has other work, only the ratio to it can be compared over
+minutes."""
 
 
 class ShapeTimes(BaseModel):
@@ -63,6 +67,7 @@ class LatencyTable(BaseModel):
         threads: for one inference.
         round_to: the least channels measured are so many, or all.
         overhead_ms: of one call that computes nothing; it is taken off all times.
+        reference_ms: of the reference convolution, call included.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +78,7 @@ class LatencyTable(BaseModel):
     threads: int
     round_to: int
     overhead_ms: float
+    reference_ms: float = Field(gt=0)
     times: tuple[ShapeTimes, ...]
 
     def lookup(self, costs: Costs) -> dict[str, ShapeTimes]:
@@ -106,16 +112,15 @@ def measure_table(
     """
     on = runtime_of(runtime, threads)
     nothing = on.opened(_nothing_model())
-    overhead_ms = float(
-        np.median(interleaved_ms([lambda _: nothing(np.zeros((1, 1, 1, 1), np.float32))], 50))
-    )
+    calls = [lambda _: nothing(np.zeros((1, 1, 1, 1), np.float32)), _reference(on)]
+    overhead_ms, reference_ms = (float(one) for one in np.median(interleaved_ms(calls, 50), axis=0))
     times = []
     for shape, (inputs, outputs) in _grids(costs, round_to).items():
         logger.info(
             "%s: %dx%d convolution, stride %d, maps of %dx%d",
             runtime, *shape.kernel_hw, shape.stride, *shape.in_hw,
         )  # fmt: skip
-        ms = _measured(on, shape, inputs, outputs, rounds) - overhead_ms
+        ms = _measured(on, shape, inputs, outputs, rounds) * reference_ms - overhead_ms
         rows = tuple(tuple(float(value) for value in row) for row in np.maximum(ms, 0.0))
         times.append(ShapeTimes(shape=shape, inputs=inputs, outputs=outputs, ms=rows))
     return LatencyTable(
@@ -125,8 +130,18 @@ def measure_table(
         threads=threads,
         round_to=round_to,
         overhead_ms=overhead_ms,
+        reference_ms=reference_ms,
         times=tuple(times),
     )
+
+
+def against_reference(
+    on: Runtime, runs: Sequence[Callable[[int], object]], rounds: int
+) -> NDArray[np.float64]:
+    """Time functions in turn with the reference convolution; (functions,), medians of the ratios to it."""
+    times = interleaved_ms([*runs, _reference(on)], rounds)
+    ratios: NDArray[np.float64] = np.median(times[:, :-1] / times[:, -1:], axis=0)
+    return ratios
 
 
 def write_table(table: LatencyTable, file: Path) -> None:
@@ -192,11 +207,14 @@ def _grid(reached: Iterable[int], round_to: int) -> tuple[int, ...]:
 def _measured(
     on: Runtime, shape: Shape, inputs: tuple[int, ...], outputs: tuple[int, ...], rounds: int
 ) -> NDArray[np.float64]:
-    """Time all points of a grid in turn; (inputs, outputs) milliseconds."""
+    """Time all points of a grid in turn; (inputs, outputs), as multiples of the reference."""
     pairs = [(entering, leaving) for entering in inputs or (0,) for leaving in outputs]
     runs = [_opened(on, shape, entering or leaving, leaving) for entering, leaving in pairs]
-    medians: NDArray[np.float64] = np.median(interleaved_ms(runs, rounds), axis=0)
-    return medians.reshape(-1, len(outputs))
+    return against_reference(on, runs, rounds).reshape(-1, len(outputs))
+
+
+def _reference(on: Runtime) -> Callable[[int], object]:
+    return _opened(on, REFERENCE, REFERENCE_CHANNELS, REFERENCE_CHANNELS)
 
 
 def _opened(on: Runtime, shape: Shape, inputs: int, outputs: int) -> Callable[[int], object]:
