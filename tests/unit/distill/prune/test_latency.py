@@ -119,13 +119,21 @@ def test_a_plan_by_measured_time_is_cut_as_planned(small, measured):
 
 def test_between_points_times_are_bilinear_and_beyond_them_level():
     shape = Shape((1, 1), 1, (4, 4), (4, 4), 1, 0)
-    times = ShapeTimes(shape=shape, inputs=(8, 16), outputs=(8, 24), ms=((1.0, 3.0), (2.0, 6.0)))
-    assert times.at(8, 16) == 2.0
-    assert times.at(12, 16) == 3.0
+    times = ShapeTimes(shape=shape, inputs=(16, 48), outputs=(16, 80), ms=((1.0, 3.0), (2.0, 6.0)))
+    assert times.at(16, 48) == 2.0
+    assert times.at(32, 48) == 3.0
     assert times.at(4, 4) == 1.0
-    assert times.at(99, 99) == 6.0
-    depthwise = ShapeTimes(shape=shape, inputs=(), outputs=(8, 16), ms=((1.0, 2.0),))
-    assert depthwise.at(12, 12) == 1.5
+    assert times.at(96, 96) == 6.0
+    depthwise = ShapeTimes(shape=shape, inputs=(), outputs=(8, 24), ms=((1.0, 2.0),))
+    assert depthwise.at(12, 12) == 1.25
+
+
+def test_widths_that_fill_registers_are_not_mixed_with_others():
+    shape = Shape((1, 1), 1, (4, 4), (4, 4), 1, 0)
+    times = ShapeTimes(shape=shape, inputs=(16,), outputs=(8, 16, 56, 64), ms=((2.0, 1.0, 8.0, 4.0),))
+    assert times.at(16, 32) == 2.0
+    assert times.at(16, 40) == 6.0
+    assert times.at(99, 64) == 4.0
 
 
 @pytest.mark.parametrize(
@@ -250,10 +258,10 @@ def test_functions_are_timed_in_turn_with_the_collector_silent():
 
 def test_a_detector_is_as_fast_as_itself_and_slower_than_less(small):
     module, _, _ = small
-    larger = lively(structure_with(scale="s", **SHORT))
+    larger = lively(structure_with(scale="n", **SHORT))
     images = np.random.default_rng(0).random((2, 1, *SIZE_HW_PX), np.float32)
-    found = paired_latency(larger, module, images, runtime="onnxruntime", threads=1, rounds=5)
-    assert found.times_faster > 1.5
+    found = paired_latency(larger, module, images, runtime="onnxruntime", threads=1, rounds=3)
+    assert found.times_faster > 1.2
     assert found.before_ms > found.after_ms > 0
     assert found.runtime == f"onnxruntime {onnxruntime.__version__}"
 
