@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from distill.checkpoint import write_checkpoint
 from distill.dataset import Dataset
 from distill.evaluate import DEFAULT_THRESHOLD, Metrics, validate
+from distill.figures import write_figure
 from distill.gid.pictures import InstancePictures
 from distill.gid.teacher import load_teacher
 from distill.recipe import Recipe
 from distill.run_folder import RunFolder
+from distill.scales import add_penalty, draw_scales, scale_figures
 from distill.tiles import TrainingTiles, batches
 from distill.training_run import (
     TrainingRun,
@@ -179,6 +181,8 @@ def _step(
     run.scaler.unscale_(run.optimizer)
     for learner in (run.module, run.beside):  # each by itself: adapters must not slow the detector down
         nn.utils.clip_grad_norm_(list(learner.parameters()), run.recipe.gradient_norm_limit)
+    if run.recipe.sparsity is not None:
+        add_penalty(run.module, run.recipe.sparsity.strength_at(run.state.epoch, run.recipe.epochs))
     run.scaler.step(run.optimizer)
     run.scaler.update()
     run.average.update(run.module)
@@ -193,6 +197,8 @@ def _close_epoch(run: TrainingRun, metrics: Metrics, row: dict[str, Any]) -> Non
         state.best_fitness, state.best_epoch = metrics.fitness, state.epoch
     state.epoch, state.batch, state.loss_sums = state.epoch + 1, 0, {}
     run.folder.append_history(row)
+    if run.recipe.sparsity is not None:
+        write_figure(draw_scales(run.folder.read_history()), run.folder.scales)
     if is_best:
         write_checkpoint(run.folder.best, checkpoint_of(run, metrics, training=None))
     save_last(run, metrics)
@@ -219,4 +225,5 @@ def _history_row(run: TrainingRun, metrics: Metrics, seconds: float) -> dict[str
         "ap50": metrics.ap50,
         "tiles": min(state.batch * run.recipe.batch, len(run.train_plan.tiles)),
         "seconds": round(seconds, 2),
+        **(scale_figures(run.average.ema) if run.recipe.sparsity is not None else {}),
     }
