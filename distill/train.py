@@ -24,6 +24,7 @@ from distill.gid.teacher import load_teacher
 from distill.recipe import Recipe
 from distill.run_folder import RunFolder
 from distill.scales import add_penalty, draw_scales, scale_figures
+from distill.starting_point import take_weights
 from distill.tiles import TrainingTiles, batches
 from distill.training_run import (
     TrainingRun,
@@ -31,7 +32,6 @@ from distill.training_run import (
     prepare_run,
     restore_run,
     save_last,
-    take_weights,
 )
 from edge.contract import ModelContract, Tiles
 from edge.errors import TrainingError
@@ -80,9 +80,9 @@ def train(
     """Train until the recipe is done; `best.pt` and `last.pt` are in the run folder after every epoch.
 
     A fresh run starts from random weights, or from those of the checkpoint `start_from`, whose digest is
-    then recorded in the run folder. If the recipe has a distillation, the detector learns from the
-    checkpoint `teacher`, too. `turned_ids` says which class each becomes by a quarter turn, see
-    `Taxonomy.quarter_turned_ids`.
+    then recorded in the run folder; where that one is pruned, its channels are trained on and no others.
+    If the recipe has a distillation, the detector learns from the checkpoint `teacher`, too. `turned_ids`
+    says which class each becomes by a quarter turn, see `Taxonomy.quarter_turned_ids`.
 
     Returns:
         False if a signal stopped it: it can be resumed.
@@ -100,7 +100,8 @@ def train(
     if resume and start_from is not None:
         raise ValueError("a resumed run has its weights: start_from has no meaning")
     guide = load_teacher(teacher, contract) if teacher is not None else None
-    run = prepare_run(dataset, contract, recipe, folder, device, turned_ids, guide)
+    begins_with = folder.last if resume else start_from
+    run = prepare_run(dataset, contract, recipe, folder, device, turned_ids, guide, begins_with)
     state = run.state
     if resume:
         restore_run(run)
