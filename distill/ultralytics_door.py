@@ -21,7 +21,8 @@ if "YOLO_CONFIG_DIR" not in os.environ:
 for _name, _value in (("YOLO_OFFLINE", "true"), ("YOLO_AUTOINSTALL", "false"), ("YOLO_VERBOSE", "false")):
     os.environ.setdefault(_name, _value)
 
-from ultralytics.nn.modules.conv import Conv  # noqa: E402
+from ultralytics.nn.modules.block import C3, SPPF, Bottleneck  # noqa: E402
+from ultralytics.nn.modules.conv import Concat, Conv  # noqa: E402
 from ultralytics.nn.modules.head import Detect  # noqa: E402
 from ultralytics.nn.tasks import DetectionModel  # noqa: E402
 from ultralytics.utils.loss import v8DetectionLoss as DetectionLoss  # noqa: E402
@@ -33,6 +34,6 @@ if _THREADS_BEFORE is None:
     os.environ.pop("OMP_NUM_THREADS", None)
 
 __all__ = [
-    "Conv", "Detect", "DetectionLoss", "DetectionModel", "ModelEMA", "TaskAlignedAssigner", "ap_per_class",
-    "bbox_iou", "initialize_weights",
+    "C3", "SPPF", "Bottleneck", "Concat", "Conv", "Detect", "DetectionLoss", "DetectionModel", "ModelEMA",
+    "TaskAlignedAssigner", "ap_per_class", "bbox_iou", "initialize_weights",
 ]  # fmt: skip

@@ -13,6 +13,7 @@ from distill.detector.choice import AssignerName
 from distill.detector.coupled_head import CoupledHead
 from distill.detector.losses import loss_of
 from distill.detector.structure import DetectorStructure
+from distill.detector.widths import resize
 from distill.detector.yolox_head import YoloxHead
 from distill.precision import Precision
 from distill.ultralytics_door import Detect, DetectionModel, initialize_weights
@@ -28,11 +29,16 @@ def build_module(structure: DetectorStructure) -> nn.Module:
     gives the raw head outputs, in eval mode a pair whose first is (B, 4 + classes, A): centre x, centre
     y, width, height in input pixels, then scores in [0, 1], objectness in them. Whatever the head,
     `distill.detector.outputs` reads what it gives in training mode.
+
+    Raises:
+        ValueError: if the structure's widths do not fit its layers or one another.
     """
     module = DetectionModel(structure.as_ultralytics_yaml(), ch=structure.channels, verbose=False)
     module.args = SimpleNamespace(**LOSS_GAINS)
     if structure.family != "yolov5-decoupled":
         _change_head(module, structure)
+    if structure.widths is not None:
+        resize(module, structure.widths)
     return module  # type: ignore[no-any-return]
 
 

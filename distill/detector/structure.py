@@ -49,6 +49,10 @@ Layer = tuple[
 ]
 """From which layer(s), repeats before the depth factor, module, arguments before the width factor."""
 
+Channels = Annotated[int, Field(ge=1, le=65536)]
+Width = tuple[Annotated[str, Field(min_length=1, max_length=200)], Channels, Channels]
+"""Name of a convolution in the module, its output channels, its input channels."""
+
 YOLOV5_BACKBONE: tuple[Layer, ...] = (
     (-1, 1, "Conv", (64, 6, 2, 2)),  # 0, stride 2
     (-1, 1, "Conv", (128, 3, 2)),  # 1, stride 4
@@ -87,6 +91,8 @@ class DetectorStructure(BaseModel):
     Attributes:
         reg_max: bins per side of the decoupled head; the others have none.
         anchors: of the coupled head, as many for each level; the others have none.
+        widths: convolutions that have other channels than the scale says, each once; None if none was
+            pruned.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,6 +105,7 @@ class DetectorStructure(BaseModel):
     head: tuple[Layer, ...] = Field(default=YOLOV5_HEAD, min_length=1, max_length=200)
     reg_max: int = Field(default=DEFAULT_REG_MAX, ge=4, le=128)
     anchors: Anchors | None = None
+    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=10_000)] | None = None
 
     @property
     def levels(self) -> int:
@@ -118,6 +125,13 @@ class DetectorStructure(BaseModel):
             raise ValueError("anchors belong to family yolov5-coupled, and that has some")
         if self.anchors is not None and len(self.anchors) % self.levels:
             raise ValueError(f"{len(self.anchors)} anchors cannot be shared out over {self.levels} levels")
+        return self
+
+    @model_validator(mode="after")
+    def _names_each_width_once(self) -> Self:
+        names = [name for name, _, _ in self.widths or ()]
+        if len(set(names)) != len(names):
+            raise ValueError("widths name a convolution twice")
         return self
 
     def as_ultralytics_yaml(self) -> dict[str, object]:
