@@ -115,5 +115,11 @@ class ParityError(LoomsightError):
     exit_code = 53
 
 
+class PruningError(LoomsightError):
+    """A pruned detector is not what its plan says."""
+
+    exit_code = 54
+
+
 INTERRUPTED_EXIT_CODE = 130
 """Exit code after Ctrl-C (128 + SIGINT), for work that did not reach its end."""

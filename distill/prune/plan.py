@@ -1,0 +1,215 @@
+"""Which channels stay: a plan that can be kept, compared and carried out again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import nn
+from typing_extensions import Self
+
+from distill.checkpoint import weights_digest
+from distill.detector.structure import DetectorStructure
+from distill.prune.channels import ChannelGraph, channel_graph
+from distill.prune.costs import Costs, Counts, costs_of
+from distill.prune.importance import ImportanceName, Scores, group_scores
+from distill.prune.search import ScopeName, Wanted, counts_for_macs
+from edge.errors import ConfigError
+from edge.sinks.files import write_whole
+
+PlannerName = Literal["threshold", "depgraph", "latency"]
+Rounding = Literal[8, 16, 32]
+
+
+class PlanOptions(BaseModel):
+    """Say how channels are chosen.
+
+    Attributes:
+        importance: what is measured of a channel.
+        scope: `global`, one threshold for all layers; `local`, the same share of each.
+        round_to: the channels that stay are a multiple of it, or all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    importance: ImportanceName = "l1"
+    scope: ScopeName = "global"
+    round_to: Rounding = 8
+
+
+class PruningPlan(BaseModel):
+    """Say which output channels of which convolution stay, and how that was chosen.
+
+    Attributes:
+        target_macs_share: of the multiplications before, where that was asked for.
+        target_ms: milliseconds for one input, where that was asked for.
+        source_digest: `weights_digest` of the detector it was made for.
+        input_size_hw_px: of the input that the multiplications are counted for.
+        macs_before, macs, parameters: without the plan and with it.
+        kept: for each convolution that can lose channels, the numbers of those that stay, ascending.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    planner: PlannerName
+    options: PlanOptions
+    target_macs_share: float | None = None
+    target_ms: float | None = None
+    source_digest: str
+    input_size_hw_px: tuple[int, int]
+    macs_before: int
+    macs: int
+    parameters: int
+    kept: dict[str, Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)]]
+
+    @property
+    def macs_share(self) -> float:
+        """Return the multiplications that stay, as a share."""
+        return self.macs / self.macs_before
+
+    @model_validator(mode="after")
+    def _keeps_each_channel_once(self) -> Self:
+        for name, channels in self.kept.items():
+            if any(b <= a for a, b in zip(channels, channels[1:], strict=False)):
+                raise ValueError(f"the channels kept of {name} are not in ascending order")
+        return self
+
+
+def plan_for_macs(
+    module: nn.Module,
+    structure: DetectorStructure,
+    target_share: float,
+    *,
+    input_size_hw_px: tuple[int, int],
+    options: PlanOptions | None = None,
+) -> PruningPlan:
+    """Choose channels so that a share of the multiplications is left.
+
+    Args:
+        module: of `build_module`; it is left as it is.
+        target_share: in (0, 1]; met within 2 % where the rounding permits.
+    Raises:
+        ConfigError: if the share is out of reach; the message says the least.
+    """
+    options = options or PlanOptions()
+    graph = channel_graph(module)
+    scores = group_scores(module, graph, options.importance)
+    costs = costs_of(module, graph, (structure.channels, *input_size_hw_px))
+    counts = counts_for_macs(
+        costs, scores, _wanted(graph, scores, options.scope), target_share, options.scope, options.round_to
+    )
+    return plan_of_counts(
+        module,
+        costs,
+        scores,
+        counts,
+        planner="threshold",
+        options=options,
+        input_size_hw_px=input_size_hw_px,
+        target_macs_share=target_share,
+    )
+
+
+def plan_of_counts(
+    module: nn.Module,
+    costs: Costs,
+    scores: Scores,
+    counts: Counts,
+    *,
+    planner: PlannerName,
+    options: PlanOptions,
+    input_size_hw_px: tuple[int, int],
+    target_macs_share: float | None = None,
+    target_ms: float | None = None,
+) -> PruningPlan:
+    """Keep the channels with the highest scores, as many of each group as `counts` says."""
+    graph = costs.graph
+    kept = tuple(
+        _best(scores[number], count) if number in scores else tuple(range(count))
+        for number, count in enumerate(counts)
+    )
+    return PruningPlan(
+        planner=planner,
+        options=options,
+        target_macs_share=target_macs_share,
+        target_ms=target_ms,
+        source_digest=weights_digest(module.state_dict()),
+        input_size_hw_px=input_size_hw_px,
+        macs_before=costs.macs(costs.whole),
+        macs=costs.macs(counts),
+        parameters=costs.parameters(counts),
+        kept={one.name: joined(graph, one.outputs, kept) for one in graph.prunable},
+    )
+
+
+def joined(
+    graph: ChannelGraph, groups: Sequence[int], kept_of_groups: Sequence[Sequence[int]]
+) -> tuple[int, ...]:
+    """Return the channels that stay in a map made of groups, numbered as in the whole map."""
+    starts = accumulate((graph.groups[group].size for group in groups), initial=0)
+    return tuple(
+        start + channel
+        for start, group in zip(starts, groups, strict=False)
+        for channel in kept_of_groups[group]
+    )
+
+
+def write_plan(plan: PruningPlan, file: Path) -> None:
+    """Write a plan as JSON.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    write_whole(file, plan.model_dump_json(indent=1).encode())
+
+
+def read_plan(file: Path) -> PruningPlan:
+    """Read a plan.
+
+    Raises:
+        ConfigError: if the file is missing or holds no plan.
+    """
+    try:
+        return PruningPlan.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot read the plan {file}: {error.strerror}.", "Name a plan made by `prune`."
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ConfigError(
+            f"{file} is not a pruning plan: {where}: {first['msg']}.", "Name a plan made by `prune`."
+        ) from error
+
+
+def _wanted(graph: ChannelGraph, scores: Scores, scope: ScopeName) -> Wanted:
+    """Return a function from a ratio of channels to drop to how many of each group are to stay."""
+    sizes = [group.size for group in graph.groups]
+    if scope == "local":
+        return lambda ratio: [
+            size * (1 - ratio) if number in scores else size for number, size in enumerate(sizes)
+        ]
+    ranked = torch.cat([*scores.values()]).sort().values if scores else torch.ones(1)
+    ceiling = min((float(values.max()) for values in scores.values()), default=0.0)
+
+    def above_threshold(ratio: float) -> list[float]:
+        threshold = float(ranked[min(int(ratio * len(ranked)), len(ranked) - 1)])
+        if threshold >= ceiling:  # a layer would lose all its channels
+            threshold = ceiling
+        return [
+            int((scores[number] >= threshold).sum()) if number in scores else size
+            for number, size in enumerate(sizes)
+        ]
+
+    return above_threshold
+
+
+def _best(scores: torch.Tensor, count: int) -> tuple[int, ...]:
+    """Return the numbers of the highest scores, ascending; of equal ones, the first."""
+    order = torch.sort(scores, descending=True, stable=True).indices
+    return tuple(sorted(order[:count].tolist()))
