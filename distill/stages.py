@@ -28,6 +28,7 @@ from distill.stage_plan import (
 )
 from distill.train import contract_for, train
 from edge.bundle import file_digest
+from edge.contract import ModelContract
 from edge.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Stage:
         teacher: checkpoint to learn from; None learns from the labels alone.
         start_from: checkpoint whose weights to start from; None for random ones.
         is_simulated: whether it learns from simulated cloth, before the others.
+        contract: of a detector that exists; None takes the recipe's.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Stage:
     teacher: Path | None = None
     start_from: Path | None = None
     is_simulated: bool = False
+    contract: ModelContract | None = None
 
 
 def stages_of(plan: StagePlan, recipe: Recipe, folder: RunFolder) -> list[Stage]:
@@ -112,7 +115,7 @@ def run_stage(
         with ConsoleListener(recipe.epochs) as listener:
             is_done = train(
                 dataset,
-                contract_for(recipe, taxonomy, dataset.mm_per_px),
+                stage.contract or contract_for(recipe, taxonomy, dataset.mm_per_px),
                 recipe,
                 folder,
                 device=device,

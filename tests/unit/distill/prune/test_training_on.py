@@ -106,7 +106,9 @@ def test_a_pruned_student_learns_under_a_teacher(data, pruned, tmp_path):
     [
         pytest.param({"scale": "n", "widths": None}, id="scale"),
         pytest.param({"reg_max": 8, "widths": None}, id="bins"),
-        pytest.param({"scale": "n", "widths": (("model.0.conv", 8, 1), ("model.1.conv", 32, 8))}, id="both"),
+        pytest.param(
+            {"scale": "n", "widths": (("model.0.conv", 8, 1), ("model.1.conv", 32, 8))}, id="both"
+        ),
     ],
 )
 def test_a_checkpoint_of_another_structure_is_refused(data, tmp_path, changes):
