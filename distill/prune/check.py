@@ -21,8 +21,8 @@ from edge.contract import ModelContract
 from edge.errors import PruningError
 
 TOLERANCE = 1e-5
-"""Sums of float32 in another order; a channel cut that was not silent, or one kept in the wrong place, is off
-by whole tenths."""
+"""Sums of float32 in another order differ by less; a channel cut that was not silent, or one kept in the
+wrong place, by far more."""
 
 PICTURES = 2
 
@@ -68,7 +68,7 @@ def check_cut(
     difference = _difference(_run(masked(module, plan), images), smaller)
     if not difference <= TOLERANCE:
         raise PruningError(
-            f"The cut detector differs from the masked one by {difference:.3g}; permitted is {TOLERANCE:g}.",
+            f"The cut detector is off the masked one by {difference:.3g}; permitted is {TOLERANCE:g}.",
             "Nothing was written; report this with the plan.",
         )
     macs = count_macs(deepcopy(cut_module), (cut_structure.channels, *plan.input_size_hw_px))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,7 +17,7 @@ from distill.detector.structure import DetectorStructure
 from distill.prune.channels import ChannelGraph, channel_graph
 from distill.prune.costs import Costs, Counts, costs_of
 from distill.prune.importance import ImportanceName, Scores, group_scores
-from distill.prune.search import ScopeName, Wanted, counts_for_macs
+from distill.prune.search import ScopeName, counts_for_macs, wanted_at
 from edge.errors import ConfigError
 from edge.sinks.files import write_whole
 
@@ -74,7 +74,7 @@ class PruningPlan(BaseModel):
     @model_validator(mode="after")
     def _keeps_each_channel_once(self) -> Self:
         for name, channels in self.kept.items():
-            if any(b <= a for a, b in zip(channels, channels[1:], strict=False)):
+            if any(b <= a for a, b in pairwise(channels)):
                 raise ValueError(f"the channels kept of {name} are not in ascending order")
         return self
 
@@ -97,17 +97,40 @@ def plan_for_macs(
     """
     options = options or PlanOptions()
     graph = channel_graph(module)
-    scores = group_scores(module, graph, options.importance)
-    costs = costs_of(module, graph, (structure.channels, *input_size_hw_px))
-    counts = counts_for_macs(
-        costs, scores, _wanted(graph, scores, options.scope), target_share, options.scope, options.round_to
+    return plan_of_scores(
+        module,
+        costs_of(module, graph, (structure.channels, *input_size_hw_px)),
+        group_scores(module, graph, options.importance),
+        target_share,
+        planner="threshold",
+        options=options,
+        input_size_hw_px=input_size_hw_px,
     )
+
+
+def plan_of_scores(
+    module: nn.Module,
+    costs: Costs,
+    scores: Scores,
+    target_share: float,
+    *,
+    planner: PlannerName,
+    options: PlanOptions,
+    input_size_hw_px: tuple[int, int],
+) -> PruningPlan:
+    """Choose by scores, wherever they come from.
+
+    Raises:
+        ConfigError: if the share is out of reach.
+    """
+    wanted = wanted_at(costs.graph, scores, options.scope)
+    counts = counts_for_macs(costs, scores, wanted, target_share, options.scope, options.round_to)
     return plan_of_counts(
         module,
         costs,
         scores,
         counts,
-        planner="threshold",
+        planner=planner,
         options=options,
         input_size_hw_px=input_size_hw_px,
         target_macs_share=target_share,
@@ -185,28 +208,6 @@ def read_plan(file: Path) -> PruningPlan:
         raise ConfigError(
             f"{file} is not a pruning plan: {where}: {first['msg']}.", "Name a plan made by `prune`."
         ) from error
-
-
-def _wanted(graph: ChannelGraph, scores: Scores, scope: ScopeName) -> Wanted:
-    """Return a function from a ratio of channels to drop to how many of each group are to stay."""
-    sizes = [group.size for group in graph.groups]
-    if scope == "local":
-        return lambda ratio: [
-            size * (1 - ratio) if number in scores else size for number, size in enumerate(sizes)
-        ]
-    ranked = torch.cat([*scores.values()]).sort().values if scores else torch.ones(1)
-    ceiling = min((float(values.max()) for values in scores.values()), default=0.0)
-
-    def above_threshold(ratio: float) -> list[float]:
-        threshold = float(ranked[min(int(ratio * len(ranked)), len(ranked) - 1)])
-        if threshold >= ceiling:  # a layer would lose all its channels
-            threshold = ceiling
-        return [
-            int((scores[number] >= threshold).sum()) if number in scores else size
-            for number, size in enumerate(sizes)
-        ]
-
-    return above_threshold
 
 
 def _best(scores: torch.Tensor, count: int) -> tuple[int, ...]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
+import torch
+
+from distill.prune.channels import ChannelGraph
 from distill.prune.costs import Costs, Counts
 from distill.prune.importance import Scores
 from edge.errors import ConfigError
@@ -42,6 +45,30 @@ def one_block_less(count: int, round_to: int) -> int | None:
     """Return the next smaller number of channels; None if there is none."""
     less = (count - 1) // round_to * round_to
     return less or None
+
+
+def wanted_at(graph: ChannelGraph, scores: Scores, scope: ScopeName) -> Wanted:
+    """Return how many channels of each group are to stay at a ratio.
+
+    With one threshold those below it go. It never passes the lowest of the groups' highest scores, so that
+    no layer loses all its channels.
+    """
+    sizes = [group.size for group in graph.groups]
+    if scope == "local":
+        return lambda ratio: [
+            size * (1 - ratio) if number in scores else size for number, size in enumerate(sizes)
+        ]
+    ranked = torch.cat([*scores.values()]).sort().values.tolist()
+    ceiling = min(float(values.max()) for values in scores.values())
+
+    def above_threshold(ratio: float) -> list[int]:
+        threshold = min(ranked[min(int(ratio * len(ranked)), len(ranked) - 1)], ceiling)
+        return [
+            int((scores[number] >= threshold).sum()) if number in scores else size
+            for number, size in enumerate(sizes)
+        ]
+
+    return above_threshold
 
 
 def counts_for_macs(
