@@ -149,6 +149,8 @@ def prune(
     try:
         is_done = _prune(checkpoint, dataset, settings, folder, resume, device, load_taxonomy(taxonomy))
     except KeyboardInterrupt:  # between two trainings: all that is done stands in the folder
+        if not folder.settings.is_file():
+            raise
         is_done = False
     if not is_done:
         _leave_interrupted(folder)
