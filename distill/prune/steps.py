@@ -71,7 +71,7 @@ def prune(work: Pruning) -> bool:
     good, steps = work.source, work.settings.most_steps
     for step in range(1, steps + 1):
         try:
-            _cut_once(work, step, load_detector(good), macs_of(source))
+            _cut_once(work, step, good, source)
         except ConfigError as error:
             if work.settings.drop is None or good == work.source:
                 raise
@@ -101,14 +101,15 @@ def rows_of_pruning(folder: PruneFolder) -> list[ScorecardRow]:
     return read_rows(folder.scorecard)
 
 
-def _cut_once(work: Pruning, step: int, detector: Detector, source_macs: int) -> None:
-    """Plan a step and cut, unless that is done."""
+def _cut_once(work: Pruning, step: int, good: Path, source: Detector) -> None:
+    """Plan a step and cut what the one before it left, unless that is done."""
     folder = work.folder
     if folder.cut(step).is_file():
         return
+    detector = source if good == work.source else load_detector(good)
     if not folder.plan(step).is_file():
         left = work.settings.most_steps - step + 1
-        plan = plan_of_step(detector, work.settings, source_macs=source_macs, steps_left=left)
+        plan = plan_of_step(detector, work.settings, source_macs=macs_of(source), steps_left=left)
         write_plan(plan, folder.plan(step))
     write_cut(detector, read_plan(folder.plan(step)), folder.cut(step))
 
