@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from distill.checkpoint import Checkpoint, load_detector, write_checkpoint
-from distill.detector.build import count_macs
+from distill.detector.build import count_macs, infer
 from distill.detector.structure import DetectorStructure
-from distill.prune.apply import masked
-from distill.prune.plan import PruningPlan
+from distill.prune.apply import groups_kept, masked
+from distill.prune.channels import channel_graph
+from distill.prune.plan import PruningPlan, joined
 from edge.contract import ModelContract
 from edge.errors import PruningError
 
@@ -31,8 +31,8 @@ class CutCheck(BaseModel):
     """Say what was found of a cut detector: all as planned.
 
     Attributes:
-        largest_difference: between the raw outputs of the masked and of the cut detector, as a share of the
-            greatest output, or absolute where that is below 1.
+        largest_difference: between what a convolution of the masked detector says and what it says in the
+            cut one, as a share of the greatest it says; the worst of all convolutions, the last included.
         macs, parameters: counted in the cut detector.
         reloaded: written, read back and run again, it gave the same bits.
     """
@@ -64,19 +64,20 @@ def check_cut(
         ConfigError: if the plan is not one for `module`.
     """
     images = _pictures(cut_structure.channels, plan.input_size_hw_px)
-    smaller = _run(cut_module, images)
-    difference = _difference(_run(masked(module, plan), images), smaller)
+    difference = _difference(module, plan, cut_module, images)
     if not difference <= TOLERANCE:
         raise PruningError(
             f"The cut detector is off the masked one by {difference:.3g}; permitted is {TOLERANCE:g}.",
             "Nothing was written; report this with the plan.",
         )
-    macs = count_macs(deepcopy(cut_module), (cut_structure.channels, *plan.input_size_hw_px))
+    macs = count_macs(_plain_copy(cut_module), (cut_structure.channels, *plan.input_size_hw_px))
     parameters = _parameters(cut_module)
     _check_planned("multiplications", macs, plan.macs)
     _check_planned("parameters", parameters, plan.parameters)
     again = _reloaded(cut_module, cut_structure, contract)
-    if not all(torch.equal(a, b) for a, b in zip(smaller, _run(again, images), strict=True)):
+    if not all(
+        torch.equal(a, b) for a, b in zip(_run(cut_module, images), _run(again, images), strict=True)
+    ):
         raise PruningError(
             "The cut detector says something else after it was written and read back.",
             "Nothing was written; report this with the plan.",
@@ -96,30 +97,49 @@ def _pictures(channels: int, size_hw_px: tuple[int, int]) -> Tensor:
     return torch.rand(PICTURES, channels, *size_hw_px, generator=generator)
 
 
-def _run(module: nn.Module, images: Tensor) -> list[Tensor]:
-    """Return the raw outputs, on the processor, in float32."""
-    copy = deepcopy(module).cpu().float().eval()
+def _difference(module: nn.Module, plan: PruningPlan, cut_module: nn.Module, images: Tensor) -> float:
+    """Compare all convolutions, not only the last: much of a mistake can be lost on the way."""
+    graph = channel_graph(module)
+    kept = groups_kept(graph, plan)
+    names = [one.name for one in graph.convolutions]
+    silenced, smaller = _said(masked(module, plan), names, images), _said(cut_module, names, images)
+    worst = 0.0
+    for one in graph.convolutions:
+        ours, theirs = silenced[one.name][:, list(joined(graph, one.outputs, kept))], smaller[one.name]
+        if ours.shape != theirs.shape:
+            raise PruningError(
+                f"The cut detector's {one.name} gives {tuple(theirs.shape)}, planned was "
+                f"{tuple(ours.shape)}.",
+                "Use the plan with the detector it was made for.",
+            )
+        greatest = max(float(ours.abs().max()), torch.finfo(torch.float32).tiny)
+        worst = max(worst, float((ours - theirs).abs().max()) / greatest)
+    return worst
+
+
+def _said(module: nn.Module, names: Sequence[str], images: Tensor) -> dict[str, Tensor]:
+    """Return what each of the convolutions named says of the pictures."""
+    copy = _plain_copy(module)
+    said: dict[str, Tensor] = {}
+    for name in names:
+
+        def note(_layer: nn.Module, _inputs: object, output: Tensor, name: str = name) -> None:
+            said[name] = output
+
+        copy.get_submodule(name).register_forward_hook(note)
     with torch.inference_mode():
-        return list(_tensors(copy(images)))
+        copy(images)
+    return said
 
 
-def _tensors(outputs: Any) -> Iterator[Tensor]:
-    if isinstance(outputs, Tensor):
-        yield outputs
-    elif isinstance(outputs, Mapping):
-        for name, value in outputs.items():
-            if name != "feats":  # the neck's maps, which have fewer channels
-                yield from _tensors(value)
-    elif isinstance(outputs, (list, tuple)):
-        for value in outputs:
-            yield from _tensors(value)
+def _run(module: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.inference_mode():
+        return infer(_plain_copy(module), images)
 
 
-def _difference(ours: list[Tensor], theirs: list[Tensor]) -> float:
-    return max(
-        float((a - b).abs().max()) / max(1.0, float(a.abs().max()))
-        for a, b in zip(ours, theirs, strict=True)
-    )
+def _plain_copy(module: nn.Module) -> nn.Module:
+    """Copy a detector to the processor, in float32 and eval mode."""
+    return deepcopy(module).cpu().float().eval()
 
 
 def _check_planned(what: str, found: int, planned: int) -> None:

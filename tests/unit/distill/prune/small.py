@@ -12,9 +12,9 @@ HEADS = ("decoupled", "yolox", "coupled")
 SIZE_HW_PX = (64, 64)
 
 
-def structure_with(head: str = "decoupled", scale: str = "p", **changes) -> DetectorStructure:
-    anchors = YOLOV5_ANCHORS if head == "coupled" else None
-    values = {"family": f"yolov5-{head}", "scale": scale, "channels": 1, "classes": 3, "anchors": anchors}
+def structure_with(kind: str = "decoupled", scale: str = "p", **changes) -> DetectorStructure:
+    anchors = YOLOV5_ANCHORS if kind == "coupled" else None
+    values = {"family": f"yolov5-{kind}", "scale": scale, "channels": 1, "classes": 3, "anchors": anchors}
     return DetectorStructure(**{**values, **changes})
 
 
