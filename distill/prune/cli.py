@@ -171,7 +171,7 @@ def _prune(
     from distill.dataset import load_dataset
     from distill.gid.teacher import load_teacher
     from distill.precision import choose_device
-    from distill.prune.steps import Pruning, check_source, prune, write_source
+    from distill.prune.steps import Pruning, check_source, prune
 
     detector = load_detector(checkpoint)
     _check_classes(checkpoint, detector, classes)
@@ -183,13 +183,28 @@ def _prune(
         check_source(folder, checkpoint)
         recipe = _kept_recipe(folder)
     else:
-        recipe = _new_recipe(detector, settings)
-        folder.open_new()
-        write_source(folder, checkpoint)
-        folder.write_json(folder.recipe, recipe.model_dump(mode="json"))
-        folder.write_json(folder.settings, settings.model_dump(mode="json"))
+        recipe = _open_new(checkpoint, detector, settings, folder)
     _say_if_pruned(checkpoint, detector)
     return prune(Pruning(settings, folder, checkpoint, recipe, data, classes, chosen_device))
+
+
+def _open_new(checkpoint: Path, detector: Detector, settings: PruneSettings, folder: PruneFolder) -> Recipe:
+    """Plan the first step, which shows whether the target can be reached, then make the folder."""
+    from distill.prune.plan import write_plan
+    from distill.prune.planning import macs_of, plan_of_step
+    from distill.prune.recover import recovery_recipe
+    from distill.prune.steps import write_source
+
+    folder.check_free()
+    recipe = recovery_recipe(detector.checkpoint, settings, os.environ)
+    source_macs = macs_of(detector)
+    plan = plan_of_step(detector, settings, source_macs=source_macs, steps_left=settings.most_steps)
+    folder.open_new()
+    write_source(folder, checkpoint)
+    write_plan(plan, folder.plan(1))
+    folder.write_json(folder.recipe, recipe.model_dump(mode="json"))
+    folder.write_json(folder.settings, settings.model_dump(mode="json"))
+    return recipe
 
 
 def _only_plan(checkpoint: Path, settings: PruneSettings, folder: PruneFolder) -> None:
@@ -230,12 +245,6 @@ def _check_classes(checkpoint: Path, detector: Detector, classes: Taxonomy) -> N
 def _say_if_pruned(checkpoint: Path, detector: Detector) -> None:
     if detector.checkpoint.structure.widths is not None:
         typer.echo(f"{checkpoint} is pruned already: shares are of what it is now.", err=True)
-
-
-def _new_recipe(detector: Detector, settings: PruneSettings) -> Recipe:
-    from distill.prune.recover import recovery_recipe
-
-    return recovery_recipe(detector.checkpoint, settings, os.environ)
 
 
 def _kept_recipe(folder: PruneFolder) -> Recipe:

@@ -75,12 +75,11 @@ class PruneFolder:
         """
         RunFolder(self.path).write_json(file, value)
 
-    def open_new(self) -> None:
-        """Make the folder for a new run.
+    def check_free(self) -> None:
+        """See that no run stands here already.
 
         Raises:
-            ConfigError: if a run stands there already.
-            OutputError: if it cannot be made, or nothing can be written in it.
+            ConfigError: if one does.
         """
         if self.settings.exists():
             raise ConfigError(
@@ -88,6 +87,15 @@ class PruneFolder:
                 "Add --resume to go on with it, or choose another --out.",
             )
         run = RunFolder(self.path)
-        if any(file.exists() for file in (run.last, run.best, self.scorecard)):
+        if any(file.exists() for file in (run.last, run.best, run.stages, self.scorecard)):
             raise ConfigError(f"{self.path} holds a run already.", "Choose another --out.")
+
+    def open_new(self) -> None:
+        """Make the folder for a new run.
+
+        Raises:
+            ConfigError: if a run stands there already.
+            OutputError: if it cannot be made, or nothing can be written in it.
+        """
+        self.check_free()
         check_writable(self.path)

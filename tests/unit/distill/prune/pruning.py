@@ -12,9 +12,9 @@ from distill.prune.cli import app
 from tests.unit.distill.tiny import tiny_contract, tiny_recipe
 
 
-def write_source(path, *, recipe=None, **structure):
+def write_source(path, *, recipe=None, seed=0, **structure):
     """Write a checkpoint whose fresh weights report next to nothing, which makes measuring quick."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     built = DetectorStructure(**{"scale": "p", "channels": 1, "classes": 3, **structure})
     weights = build_module(built).state_dict()
     contract = tiny_contract().model_copy(update={"source_digest": weights_digest(weights)})
