@@ -28,7 +28,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from distill.detector.build import build_module, count_macs, infer, traceable_copy
+from distill.detector.build import build_module, count_macs, infer
+from distill.detector.ported import traced_onnx
 from distill.detector.structure import DetectorStructure
 from distill.scorecard import SCORECARD_NAME, ScorecardRow, append_row, measure_latency, read_rows
 from edge.bundle import file_digest
@@ -37,7 +38,7 @@ from edge.errors import CheckpointError, ContractError, OutputError
 
 __all__ = [
     "SCORECARD_NAME", "Checkpoint", "Detector", "ScorecardRow", "append_row", "count_macs", "infer",
-    "load_detector", "measure_latency", "read_checkpoint", "read_rows", "traceable_copy",
+    "load_detector", "measure_latency", "read_checkpoint", "read_rows", "traced_onnx",
     "weights_digest", "write_checkpoint",
 ]  # fmt: skip
 

@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import io
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxslim
-import torch
 
-from distill.checkpoint import Detector
+from distill.checkpoint import Detector, traced_onnx
 from edge.contract import METADATA_KEY, ModelContract
 from edge.errors import ModelError, OutputError
-from export.graph import PortedDetector
-
-OPSET = 17
-"""Old enough for every runtime the project names (TensorRT 10.3 reads up to 20, ONNX Runtime 1.18 up to
-21), new enough for Q/DQ per channel (13)."""
 
 IR_VERSION = 8
-"""The one that belongs to opset 17; ONNX Runtime 1.18 refuses models above 10."""
+"""The one that belongs to `OPSET` 17; ONNX Runtime 1.18 refuses models above 10."""
 
 LEAST_HALVED = 256
 """Tensors of fewer values stay float32: biases and the constants of the decoding."""
-
-_EXPORTER_WARNINGS = (
-    "You are using the legacy TorchScript-based ONNX export",
-    "The feature will be removed",
-)
-"""The exporter by torch.export needs onnxscript and names its dimensions by itself; the older one gives
-exactly the ports asked for. Both warnings say only that it is the older one."""
 
 
 def onnx_model(detector: Detector, contract: ModelContract) -> onnx.ModelProto:
@@ -45,7 +30,8 @@ def onnx_model(detector: Detector, contract: ModelContract) -> onnx.ModelProto:
     Raises:
         ModelError: if the checker refuses the result.
     """
-    raw = onnx.load_from_string(_exported_bytes(detector, contract))
+    input_shape = (contract.channels, *contract.input_size_hw_px)
+    raw = onnx.load_from_string(traced_onnx(detector.module, input_shape, contract.outputs))
     try:
         onnx.checker.check_model(raw, full_check=True)
         model = onnx.shape_inference.infer_shapes(onnxslim.slim(raw), strict_mode=True)
@@ -110,25 +96,3 @@ def write_onnx(model: Any, path: Path) -> None:
         raise OutputError(
             f"Cannot write {path}: {error}.", "Free space or choose another place."
         ) from error
-
-
-def _exported_bytes(detector: Detector, contract: ModelContract) -> bytes:
-    ports = contract.outputs
-    names = [ports.images_port, ports.boxes_port, ports.scores_port]
-    # Two images, not one: a trace of one would fold the batch size into the graph.
-    example = torch.zeros(2, contract.channels, *contract.input_size_hw_px)
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
-        for message in _EXPORTER_WARNINGS:
-            warnings.filterwarnings("ignore", message, DeprecationWarning)
-        torch.onnx.export(
-            PortedDetector(detector),
-            (example,),
-            stream,  # type: ignore[arg-type]  # the legacy exporter takes a stream; its annotation does not say so
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=names[:1],
-            output_names=names[1:],
-            dynamic_axes={name: {0: "B"} for name in names},
-        )
-    return stream.getvalue()

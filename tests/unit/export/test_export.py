@@ -12,6 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from distill.checkpoint import load_detector, read_checkpoint, write_checkpoint
+from distill.detector.ported import OPSET
 from edge.backends.onnxruntime import OnnxRuntimeBackend, read_contract
 from edge.bundle import (
     BundleManifest,
@@ -24,7 +25,7 @@ from edge.bundle import (
 from edge.contract import METADATA_KEY
 from edge.errors import CheckpointError, ModelError, NoImagesError, OutputError, ParityError
 from edge.golden import check_golden
-from export.onnx import IR_VERSION, OPSET, onnx_model, with_float16_weights, write_onnx
+from export.onnx import IR_VERSION, onnx_model, with_float16_weights, write_onnx
 from export.parity import (
     BOX_TOLERANCE_PX,
     FLOAT16_BOX_TOLERANCE_PX,
