@@ -212,10 +212,9 @@ def _only_plan(checkpoint: Path, settings: PruneSettings, folder: PruneFolder) -
     from rich.console import Console
 
     from distill.checkpoint import load_detector
-    from distill.figures import write_figure
     from distill.prune.plan import write_plan
     from distill.prune.planning import macs_of, plan_of_step
-    from distill.prune.report import draw_plan, print_plan
+    from distill.prune.report import layer_rows, print_plan, write_chart
     from edge.sinks.files import check_writable
 
     if settings.most_steps > 1:
@@ -228,9 +227,10 @@ def _only_plan(checkpoint: Path, settings: PruneSettings, folder: PruneFolder) -
     plan = plan_of_step(detector, settings, source_macs=macs_of(detector), steps_left=1)
     check_writable(folder.path)
     write_plan(plan, folder.only_plan)
-    write_figure(draw_plan(plan, detector.module), folder.chart(folder.only_plan))
-    print_plan(plan, detector.module, Console())
-    typer.echo(f"plan   {folder.only_plan}\nchart  {folder.chart(folder.only_plan)}")
+    rows = layer_rows(detector.module, plan)
+    write_chart(plan, rows, folder.chart)
+    print_plan(plan, rows, Console())
+    typer.echo(f"plan   {folder.only_plan}\nchart  {folder.chart}")
 
 
 def _check_classes(checkpoint: Path, detector: Detector, classes: Taxonomy) -> None:

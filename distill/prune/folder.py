@@ -57,9 +57,9 @@ class PruneFolder:
     def plan(self, step: int) -> Path:
         return self.path / f"plan-{step}.json"
 
-    def chart(self, plan: Path) -> Path:
-        """Return the picture of a plan."""
-        return plan.with_suffix(".png")
+    @property
+    def chart(self) -> Path:
+        return self.path / "plan.png"
 
     def cut(self, step: int) -> Path:
         return self.path / f"cut-{step}.pt"
