@@ -60,7 +60,7 @@ def prune(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A best.pt; it is only read.")],
     dataset: Annotated[
         Path | None,
-        typer.Argument(metavar="[DATASET]", help="Folder with data.yaml, to recover and measure on."),
+        typer.Argument(metavar="DATASET", help="Folder with data.yaml, to recover and measure on."),
     ] = None,
     macs: Annotated[
         float | None, typer.Option(metavar="SHARE", help="Target: share of the multiplications to keep.")
