@@ -164,7 +164,7 @@ def why_cuda_does_not_start() -> str | None:
     with catch_output() as caught:
         preload_cuda()
         try:
-            session = ort.InferenceSession(IDENTITY_MODEL, _options(1), providers=[CUDA])
+            session = ort.InferenceSession(IDENTITY_MODEL, session_options(1), providers=[CUDA])
         except START_ERRORS as error:
             return reason_in(f"EP Error {error} when using {CUDA}")
     return None if CUDA in session.get_providers() else reason_in(caught.text)
@@ -192,7 +192,12 @@ def _start_session(model_path: Path, chosen: list[str], threads: int | None) -> 
     return session, [f"{name}: {reason}" for name in failed]
 
 
-def _options(threads: int | None) -> Any:
+def session_options(threads: int | None) -> Any:
+    """Return the settings every session here runs with.
+
+    Args:
+        threads: for one inference; None for as many as there are cores.
+    """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or available_cores()
     options.log_severity_level = 4
@@ -205,7 +210,7 @@ def _open_session(model_path: Path, providers: list[str], threads: int | None) -
     if not model_path.is_file():
         raise ModelError(f"There is no model at {model_path}.", "Check the path.")
     try:
-        return ort.InferenceSession(str(model_path), _options(threads), providers=providers)
+        return ort.InferenceSession(str(model_path), session_options(threads), providers=providers)
     except ORT_ERRORS as error:
         reason = str(error).splitlines()[0][:200]
         raise ModelError(

@@ -1,0 +1,170 @@
+"""A plan by measured time: what costs most milliseconds for the least importance goes first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from distill.detector.structure import DetectorStructure
+from distill.prune.channels import Convolution, channel_graph
+from distill.prune.costs import Costs, Counts, channels_of, costs_of
+from distill.prune.importance import Scores, group_scores
+from distill.prune.latency_table import LatencyTable, ShapeTimes
+from distill.prune.plan import PlanOptions, PruningPlan, plan_of_counts
+from distill.prune.search import least_counts, one_block_less
+from edge.errors import ConfigError
+
+BLOCKS_AHEAD = 4
+"""A layer's time can be level for a block and fall behind it: so many blocks at once are weighed."""
+
+LEAST_SAVING_MS = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Foretell the time of a detector at any widths from a table.
+
+    Attributes:
+        scale, rest_ms: what makes the sum of the table's times that of the whole detector as it was
+            measured. What it takes longer than its convolutions stays as it is; where it is faster than
+            their sum, all are.
+    """
+
+    costs: Costs
+    times: dict[str, ShapeTimes]
+    scale: float
+    rest_ms: float
+    _known: dict[tuple[str, int, int], float] = field(default_factory=dict)
+
+    def ms(self, counts: Counts) -> float:
+        """Return milliseconds of one inference."""
+        return self.rest_ms + sum(self.layer_ms(one, counts) for one in self.costs.graph.convolutions)
+
+    def layer_ms(self, one: Convolution, counts: Counts) -> float:
+        """Return milliseconds of a convolution."""
+        key = one.name, channels_of(one.inputs, counts), channels_of(one.outputs, counts)
+        if key not in self._known:
+            self._known[key] = self.scale * self.times[one.name].at(*key[1:])
+        return self._known[key]
+
+
+def predicted(costs: Costs, table: LatencyTable, whole_ms: float) -> Prediction:
+    """Fit a table to the measured time of a whole detector.
+
+    Raises:
+        ConfigError: if the table is of another detector.
+    """
+    times = table.lookup(costs)
+    bare = Prediction(costs, times, 1.0, 0.0).ms(costs.whole)
+    return Prediction(costs, times, min(1.0, whole_ms / max(bare, 1e-9)), max(0.0, whole_ms - bare))
+
+
+def plan_for_latency(
+    module: nn.Module,
+    structure: DetectorStructure,
+    table: LatencyTable,
+    target_ms: float,
+    *,
+    whole_ms: float,
+    input_size_hw_px: tuple[int, int],
+    options: PlanOptions | None = None,
+) -> PruningPlan:
+    """Choose channels so that one inference takes no longer than a time, by what the table foretells.
+
+    Blocks of channels go one after the other, that of the least importance for each millisecond saved
+    first. The scope of the options has no say.
+
+    Args:
+        module: of `build_module`; it is left as it is.
+        table: of `measure_table`, for this detector's convolutions.
+        whole_ms: measured time of one inference of `module`, on the table's runtime.
+    Raises:
+        ConfigError: if the time is out of reach, or the table is of another detector or rounding.
+    """
+    options = options or PlanOptions()
+    if table.round_to > options.round_to:
+        raise ConfigError(
+            f"The latency table was measured for channels by {table.round_to}, not by {options.round_to}.",
+            "Measure it anew, or set the rounding it was measured for.",
+        )
+    graph = channel_graph(module)
+    costs = costs_of(module, graph, (structure.channels, *input_size_hw_px))
+    scores = group_scores(module, graph, options.importance)
+    prediction = predicted(costs, table, whole_ms)
+    counts = _fast_enough(prediction, scores, target_ms, options.round_to)
+    return plan_of_counts(
+        module,
+        costs,
+        scores,
+        counts,
+        planner="latency",
+        options=options,
+        input_size_hw_px=input_size_hw_px,
+        target_ms=target_ms,
+    )
+
+
+def _fast_enough(prediction: Prediction, scores: Scores, target_ms: float, round_to: int) -> Counts:
+    costs = prediction.costs
+    least_ms = prediction.ms(least_counts(costs, round_to))
+    if target_ms < least_ms:
+        raise ConfigError(
+            f"{target_ms:g} ms are out of reach: with {round_to} channels left in every layer it takes "
+            f"{least_ms:.3f} ms.",
+            f"Ask for {least_ms:.3f} ms or more, or set a smaller rounding.",
+        )
+    touching = _touching(costs)
+    lost = _losses(scores)
+    counts = costs.whole
+    while prediction.ms(counts) > target_ms:
+        counts = min(
+            _steps(prediction, counts, touching, round_to),
+            key=lambda step: lost(step.group, counts[step.group], step.less) / step.saved_ms,
+        ).counts
+    return counts
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """Describe channels of a group that could go next."""
+
+    group: int
+    less: int
+    counts: Counts
+    saved_ms: float
+
+
+def _steps(
+    prediction: Prediction, counts: Counts, touching: dict[int, list[Convolution]], round_to: int
+) -> Iterator[_Step]:
+    for group, layers in touching.items():
+        now_ms = sum(prediction.layer_ms(one, counts) for one in layers)
+        less: int | None = counts[group]
+        for _ in range(BLOCKS_AHEAD):
+            less = one_block_less(less, round_to) if less is not None else None
+            if less is None:
+                break
+            fewer = (*counts[:group], less, *counts[group + 1 :])
+            saved_ms = now_ms - sum(prediction.layer_ms(one, fewer) for one in layers)
+            yield _Step(group, less, fewer, max(saved_ms, LEAST_SAVING_MS))
+
+
+def _touching(costs: Costs) -> dict[int, list[Convolution]]:
+    """Return for each prunable group the convolutions whose time depends on it."""
+    graph = costs.graph
+    return {
+        number: [one for one in graph.convolutions if number in (*one.inputs, *one.outputs)]
+        for number, group in enumerate(graph.groups)
+        if group.prunable
+    }
+
+
+def _losses(scores: Scores) -> Callable[[int, int, int], float]:
+    """Return a function from group, channels before and after to the importance that goes."""
+    sums = {
+        group: [0.0, *values.sort(descending=True).values.cumsum(0).tolist()]
+        for group, values in scores.items()
+    }
+    return lambda group, count, less: sums[group][count] - sums[group][less]

@@ -1,0 +1,123 @@
+"""Times that can be compared: taken in turn, in one run, the collector silent."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from distill.detector.ported import traced_onnx
+from distill.prune.runtimes import Floats, RuntimeName, runtime_of
+from edge.backends.probe import processor_name
+from edge.contract import Outputs
+
+WARMING_RUNS = 3
+LEAST_STRETCH_MS = 0.5
+"""Runs shorter than this are timed several at once: the clock and its call take about a microsecond."""
+
+MOST_AT_ONCE = 20
+
+
+class PairedLatency(BaseModel):
+    """Say how long one inference takes with a detector and with another, timed in turn.
+
+    Attributes:
+        before_ms, after_ms: medians.
+        times_faster: median of the ratios of neighbouring runs.
+        rounds: runs of each.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    before_ms: float
+    after_ms: float
+    times_faster: float
+    rounds: int
+    runtime: str
+    processor: str
+    threads: int
+
+
+def paired_latency(
+    before: nn.Module,
+    after: nn.Module,
+    images_nchw: Floats,
+    *,
+    runtime: RuntimeName,
+    threads: int,
+    rounds: int = 100,
+) -> PairedLatency:
+    """Time two detectors on a runtime, in turn, one picture at a time.
+
+    Args:
+        before, after: of `build_module`, on the processor.
+        images_nchw: (N, channels, H, W) float32, real tiles where there are some; they take turns.
+    Raises:
+        MissingPackageError, BackendError: if the runtime cannot be used.
+    """
+    on = runtime_of(runtime, threads)
+    shape = images_nchw.shape[1], images_nchw.shape[2], images_nchw.shape[3]
+    tiles = [np.ascontiguousarray(image[None]) for image in images_nchw]
+    runs = [on.opened(traced_onnx(module, shape, Outputs())) for module in (before, after)]
+    times = interleaved_ms(
+        [lambda number, run=run: run(tiles[number % len(tiles)]) for run in runs],  # type: ignore[misc]
+        rounds,
+    )
+    medians = np.median(times, axis=0)
+    return PairedLatency(
+        before_ms=float(medians[0]),
+        after_ms=float(medians[1]),
+        times_faster=float(np.median(times[:, 0] / times[:, 1])),
+        rounds=rounds,
+        runtime=f"{runtime} {on.version}",
+        processor=processor_name(),
+        threads=threads,
+    )
+
+
+def interleaved_ms(runs: Sequence[Callable[[int], object]], rounds: int) -> NDArray[np.float64]:
+    """Time functions in turn, so that what disturbs the box disturbs all of them alike.
+
+    Args:
+        runs: each is given the number of the round.
+    Returns:
+        (rounds, functions), milliseconds of one call.
+    """
+    times = np.empty((rounds, len(runs)))
+    with _collector_silent():
+        at_once = [_how_many_at_once(run) for run in runs]
+        for number in range(rounds):
+            for column, (run, count) in enumerate(zip(runs, at_once, strict=True)):
+                times[number, column] = _stretch_ms(run, number, count)
+    return times
+
+
+def _how_many_at_once(run: Callable[[int], object]) -> int:
+    for number in range(WARMING_RUNS):
+        run(number)
+    return int(np.clip(np.ceil(LEAST_STRETCH_MS / max(_stretch_ms(run, 0, 1), 1e-3)), 1, MOST_AT_ONCE))
+
+
+def _stretch_ms(run: Callable[[int], object], number: int, count: int) -> float:
+    begin_ns = time.perf_counter_ns()
+    for _ in range(count):
+        run(number)
+    return (time.perf_counter_ns() - begin_ns) / 1e6 / count
+
+
+@contextmanager
+def _collector_silent() -> Iterator[None]:
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
