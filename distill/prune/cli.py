@@ -44,6 +44,14 @@ class ScopeChoice(str, Enum):
     each_layer = "local"
 
 
+class RuntimeChoice(str, Enum):
+    """What times are measured on."""
+
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
+    tensorrt = "tensorrt"
+
+
 class RecoverChoice(str, Enum):
     """What a recovery learns from."""
 
@@ -66,9 +74,14 @@ def prune(
         float | None, typer.Option(metavar="SHARE", help="Target: share of the multiplications to keep.")
     ] = None,
     latency_ms: Annotated[
-        float | None, typer.Option(metavar="MS", help="Target: time of one input on --runtime.")
+        float | None, typer.Option(metavar="MS", help="Target: time of one input, measured on --runtime.")
     ] = None,
-    runtime: Annotated[str | None, typer.Option(help="Where --latency-ms is measured.")] = None,
+    runtime: Annotated[
+        RuntimeChoice | None, typer.Option(help="What times are measured on.  [default: onnxruntime]")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Of --runtime, on the processor.  [default: all cores]")
+    ] = None,
     drop: Annotated[
         float | None,
         typer.Option(
@@ -129,8 +142,8 @@ def prune(
     configure_logging()
     options = {"importance": importance, "scope": scope, "round_to": round_to}
     given = {
-        "macs": macs, "latency_ms": latency_ms, "runtime": runtime, "drop": drop, "plan": plan,
-        "planner": planner, "steps": steps, "recover": recover, "teacher": teacher, "recipe": recipe,
+        "macs": macs, "latency_ms": latency_ms, "runtime": runtime, "threads": threads, "drop": drop,
+        "plan": plan, "planner": planner, "steps": steps, "recover": recover, "teacher": teacher, "recipe": recipe,
         "epochs": epochs, "seed": seed, "options": _given(options) or None,
     }  # fmt: skip
     # Imports stand here because torch takes seconds: --help is answered without it.
@@ -198,7 +211,9 @@ def _open_new(checkpoint: Path, detector: Detector, settings: PruneSettings, fol
     folder.check_free()
     recipe = recovery_recipe(detector.checkpoint, settings, os.environ)
     source_macs = macs_of(detector)
-    plan = plan_of_step(detector, settings, source_macs=source_macs, steps_left=settings.most_steps)
+    plan = plan_of_step(
+        detector, settings, folder.latency_table, source_macs=source_macs, steps_left=settings.most_steps
+    )
     folder.open_new()
     write_source(folder, checkpoint)
     write_plan(plan, folder.plan(1))
@@ -224,8 +239,10 @@ def _only_plan(checkpoint: Path, settings: PruneSettings, folder: PruneFolder) -
         )
     detector = load_detector(checkpoint)
     _say_if_pruned(checkpoint, detector)
-    plan = plan_of_step(detector, settings, source_macs=macs_of(detector), steps_left=1)
     check_writable(folder.path)
+    plan = plan_of_step(
+        detector, settings, folder.latency_table, source_macs=macs_of(detector), steps_left=1
+    )
     write_plan(plan, folder.only_plan)
     rows = layer_rows(detector.module, plan)
     write_chart(plan, rows, folder.chart)
@@ -273,10 +290,13 @@ def _print_result(folder: PruneFolder) -> None:
     from rich.console import Console
 
     from distill.comparison import print_comparison
+    from distill.prune.stage_times import print_times, read_times
     from distill.scorecard import read_rows
 
     typer.echo(f"checkpoint  {folder.best}\nscorecard   {folder.scorecard}\npicture     {folder.pareto}")
-    print_comparison(read_rows(folder.scorecard), Console())
+    console = Console()
+    print_comparison(read_rows(folder.scorecard), console)
+    print_times(read_times(folder.latency), console)
 
 
 def main() -> NoReturn:

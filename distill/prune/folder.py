@@ -51,6 +51,14 @@ class PruneFolder:
         return self.path / "pareto.png"
 
     @property
+    def latency(self) -> Path:
+        return self.path / "latency.json"
+
+    @property
+    def latency_table(self) -> Path:
+        return self.path / "latency-table.json"
+
+    @property
     def only_plan(self) -> Path:
         return self.path / "plan.json"
 

@@ -7,24 +7,26 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from distill.prune.stage_times import StageTimes
 from distill.scorecard import ScorecardRow
 
-CUT = "cut-"
+CUT, RECOVERED = "cut-", "recovered-"
 
-COSTS: dict[str, Callable[[ScorecardRow], float | None]] = {
-    "p50 latency of one tile, ms": lambda row: row.latency.p50_ms if row.latency else None,
-    "multiplications of one input, GMACs": lambda row: row.macs / 1e9,
-    "checkpoint, MB": lambda row: row.file_size_bytes / 1e6,
-}
+Cost = Callable[[ScorecardRow], float | None]
 
 
-def draw_pareto(rows: Sequence[ScorecardRow]) -> Figure:
+def draw_pareto(rows: Sequence[ScorecardRow], times: StageTimes) -> Figure:
     """Draw mAP50-95 over latency, multiplications and size.
 
-    Detectors that have recovered are joined by a line; those that were only cut lie below it, hollow.
+    Detectors that have recovered are joined by a line; those that were only cut are hollow.
     """
+    costs: dict[str, Cost] = {
+        f"ms of one input, {times.runtime}": lambda row: times.ms.get(row.stage.replace(CUT, RECOVERED)),
+        "multiplications of one input, GMACs": lambda row: row.macs / 1e9,
+        "weights, million": lambda row: row.parameters / 1e6,
+    }
     figure = Figure(figsize=(13, 4.2), layout="constrained")
-    for axes, (label, cost) in zip(figure.subplots(1, len(COSTS), sharey=True), COSTS.items(), strict=True):
+    for axes, (label, cost) in zip(figure.subplots(1, len(costs), sharey=True), costs.items(), strict=True):
         _draw(axes, rows, cost)
         axes.set_xlabel(label)
         axes.set_xlim(left=0)
@@ -33,7 +35,7 @@ def draw_pareto(rows: Sequence[ScorecardRow]) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, rows: Sequence[ScorecardRow], cost: Callable[[ScorecardRow], float | None]) -> None:
+def _draw(axes: Axes, rows: Sequence[ScorecardRow], cost: Cost) -> None:
     points = [
         (row, x, row.map50_95) for row in rows if (x := cost(row)) is not None and row.map50_95 is not None
     ]

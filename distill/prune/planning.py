@@ -7,6 +7,7 @@ from pathlib import Path
 from distill.checkpoint import Detector, count_macs, weights_digest
 from distill.prune.apply import cut
 from distill.prune.depgraph import plan_with_depgraph
+from distill.prune.latency_target import plan_for_time
 from distill.prune.plan import PruningPlan, plan_for_macs, read_plan
 from distill.prune.settings import STEP_SHARE, PruneSettings
 from edge.errors import ConfigError
@@ -15,7 +16,7 @@ PLANNERS = {"threshold": plan_for_macs, "depgraph": plan_with_depgraph}
 
 
 def plan_of_step(
-    detector: Detector, settings: PruneSettings, *, source_macs: int, steps_left: int
+    detector: Detector, settings: PruneSettings, table: Path, *, source_macs: int, steps_left: int
 ) -> PruningPlan:
     """Choose the channels that stay in this step.
 
@@ -24,6 +25,8 @@ def plan_of_step(
 
     Args:
         detector: as the step before left it.
+        table: file of the times of convolutions; with a target in milliseconds it is written where it is
+            missing.
         source_macs: multiplications of the detector before the first step: shares are of these.
         steps_left: this one among them, from 1.
     Raises:
@@ -31,6 +34,8 @@ def plan_of_step(
     """
     if settings.plan is not None:
         return _given_plan(detector, Path(settings.plan))
+    if settings.latency_ms is not None:
+        return plan_for_time(detector, settings, settings.latency_ms, table, steps_left)
     if settings.macs is not None:
         share = min(1.0, settings.macs * source_macs / macs_of(detector)) ** (1 / steps_left)
     else:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
 from distill.prune.folder import PruneFolder
 from distill.prune.plan import PlanOptions
+from distill.prune.runtimes import RuntimeName
 from edge.errors import CheckpointError, ConfigError
 from edge.settings import resolved
 
@@ -31,6 +32,7 @@ class PruneSettings(BaseModel):
     Attributes:
         macs: share of the multiplications that is to be left.
         latency_ms: time of one input on `runtime` that is to be reached.
+        runtime, threads: what times are measured on; None takes all cores.
         drop: points of mAP50-95 that may be lost, at most.
         plan: file of a plan that is to be carried out again.
         planner: who chooses the channels, and `options` how.
@@ -45,7 +47,8 @@ class PruneSettings(BaseModel):
 
     macs: float | None = Field(default=None, gt=0, lt=1)
     latency_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    runtime: Annotated[str, Field(min_length=1)] | None = None
+    runtime: RuntimeName = "onnxruntime"
+    threads: int | None = Field(default=None, ge=1, le=1024)
     drop: float | None = Field(default=None, gt=0, le=100)
     plan: str | None = None
     planner: Planner = "threshold"
@@ -71,8 +74,8 @@ class PruneSettings(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if (self.latency_ms is None) != (self.runtime is None):
-            raise ValueError("--latency-ms and --runtime belong together")
+        if self.latency_ms is not None and self.planner == "depgraph":
+            raise ValueError("--planner depgraph counts multiplications and has no --latency-ms")
         if (self.recover == "teacher") != (self.teacher is not None):
             raise ValueError("--recover teacher and --teacher CHECKPOINT belong together")
         if self.plan is not None and self.most_steps > 1:

@@ -24,10 +24,13 @@ from distill.prune.pareto import draw_pareto
 from distill.prune.plan import PruningPlan, read_plan, write_plan
 from distill.prune.planning import macs_of, plan_of_step
 from distill.prune.recover import recovered_name, stage_of
+from distill.prune.runtimes import Floats
 from distill.prune.settings import PruneSettings
+from distill.prune.stage_times import time_stages
 from distill.recipe import Recipe
 from distill.scorecard import ScorecardRow, append_row, read_rows
 from distill.stages import row_of, run_stage
+from distill.tiles import TilePlan, truth_batches
 from edge.bundle import file_digest
 from edge.errors import ConfigError, PruningError
 from edge.sinks.files import write_whole
@@ -36,6 +39,7 @@ from edge.taxonomy import Taxonomy
 logger = logging.getLogger(__name__)
 
 UNPRUNED = "unpruned"
+TIMED_TILES = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,9 @@ def _cut_once(work: Pruning, step: int, good: Path, source: Detector) -> None:
     detector = source if good == work.source else load_detector(good)
     if not folder.plan(step).is_file():
         left = work.settings.most_steps - step + 1
-        plan = plan_of_step(detector, work.settings, source_macs=macs_of(source), steps_left=left)
+        plan = plan_of_step(
+            detector, work.settings, folder.latency_table, source_macs=macs_of(source), steps_left=left
+        )
         write_plan(plan, folder.plan(step))
     write_cut(detector, read_plan(folder.plan(step)), folder.cut(step))
 
@@ -170,9 +176,27 @@ def _first_step_failed(work: Pruning, unpruned: ScorecardRow) -> PruningError:
 def _publish(work: Pruning, good: Path) -> None:
     """Put the last good detector, what it is worth and how it compares where they are looked for."""
     folder = work.folder
-    write_figure(draw_pareto(rows_of_pruning(folder)), folder.pareto)
+    times = time_stages(_files_of_stages(work), work.settings, _tiles(work))
+    folder.write_json(folder.latency, times.model_dump())
+    write_figure(draw_pareto(rows_of_pruning(folder), times), folder.pareto)
     write_whole(folder.metrics, (good.parent / folder.metrics.name).read_bytes())
     write_whole(folder.best, good.read_bytes())
+
+
+def _files_of_stages(work: Pruning) -> dict[str, Path]:
+    """Return the checkpoints of different widths by the stage that left them."""
+    steps = (
+        step for step in range(1, work.settings.most_steps + 1) if work.folder.step(step).best.is_file()
+    )
+    return {UNPRUNED: work.source, **{recovered_name(step): work.folder.step(step).best for step in steps}}
+
+
+def _tiles(work: Pruning) -> Floats:
+    """Return a few tiles of the validation split, (N, channels, H, W)."""
+    contract = load_detector(work.source).contract
+    plan = TilePlan(work.dataset.val, contract, work.dataset.mm_per_px, work.recipe.cache_mb)
+    tiles, _ = next(truth_batches(plan, contract, batch=min(TIMED_TILES, len(plan.tiles))))
+    return tiles
 
 
 def write_source(folder: PruneFolder, source: Path) -> None:

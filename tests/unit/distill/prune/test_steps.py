@@ -10,12 +10,14 @@ import pytest
 import torch
 
 import distill.progress
+import distill.prune.stage_times
 import distill.scorecard
 from distill.checkpoint import load_detector, read_checkpoint
 from distill.prune.folder import PruneFolder
 from distill.prune.pareto import draw_pareto
 from distill.prune.planning import macs_of
-from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, read_rows
+from distill.prune.stage_times import StageTimes, read_times
+from distill.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
 from edge.bundle import file_digest
 from edge.errors import PruningError
 from tests.unit.distill.prune.pruning import invoke, parameters, write_source
@@ -28,6 +30,7 @@ STAGES = ["unpruned", "cut-1", "recovered-1", "cut-2", "recovered-2"]
 def quick(monkeypatch):
     torch.set_num_threads(1)
     monkeypatch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
+    monkeypatch.setattr(distill.prune.stage_times, "ROUNDS", 5)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,7 @@ def done(place):
         patch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
         said = invoke(
             place / "best.pt", place / "data", "--macs", 0.5, "--steps", 2, "--recover", "labels",
-            "--out", place / "run",
+            "--threads", 1, "--out", place / "run",
         )  # fmt: skip
     assert said.exit_code == 0, said.output
     assert file_digest(place / "best.pt") == before
@@ -88,6 +91,14 @@ def test_it_says_where_things_are(done):
         assert str(file) in said.stdout
         assert file.is_file()
     assert "recovered-2" in said.stdout
+
+
+def test_all_are_timed_in_turn_on_the_runtime(done):
+    times = read_times(done[1].latency)
+    assert list(times.ms) == ["unpruned", "recovered-1", "recovered-2"]
+    assert times.times_faster["unpruned"] == 1
+    assert all(value > 0 for value in times.ms.values())
+    assert "times as fast" in done[0].stdout
 
 
 def test_a_recovery_learns(done):
@@ -198,13 +209,17 @@ def test_ctrl_c_between_trainings_stops_and_resumes(again, monkeypatch):
 
 
 def test_the_picture_has_a_point_for_every_row_in_every_panel():
-    latency = Latency(p50_ms=5, p99_ms=9, runs=2, batch=1, device="cpu", runtime="torch", precision="f32")
     rows = [
         ScorecardRow(
             stage=stage, parameters=1, macs=10**9, file_size_bytes=10**6, map50_95=0.5,
-            latency=latency, checkpoint_digest="0" * 64,
+            checkpoint_digest="0" * 64,
         )
         for stage in STAGES
     ]  # fmt: skip
-    figure = draw_pareto([*rows, rows[0].model_copy(update={"map50_95": None})])
+    ms = {"unpruned": 5.0, "recovered-1": 4.0, "recovered-2": 3.0}
+    times = StageTimes(
+        runtime="onnxruntime", version="1", processor="any", threads=1, rounds=2, ms=ms, times_faster=ms
+    )
+    figure = draw_pareto([*rows, rows[0].model_copy(update={"map50_95": None})], times)
     assert [len(axes.texts) for axes in figure.axes] == [5, 5, 5]
+    assert [text.xy[0] for text in figure.axes[0].texts] == [5, 4, 4, 3, 3]
