@@ -143,8 +143,8 @@ def prune(
     options = {"importance": importance, "scope": scope, "round_to": round_to}
     given = {
         "macs": macs, "latency_ms": latency_ms, "runtime": runtime, "threads": threads, "drop": drop,
-        "plan": plan, "planner": planner, "steps": steps, "recover": recover, "teacher": teacher, "recipe": recipe,
-        "epochs": epochs, "seed": seed, "options": _given(options) or None,
+        "plan": plan, "planner": planner, "steps": steps, "recover": recover, "teacher": teacher,
+        "recipe": recipe, "epochs": epochs, "seed": seed, "options": _given(options) or None,
     }  # fmt: skip
     # Imports stand here because torch takes seconds: --help is answered without it.
     from distill.prune.folder import PruneFolder

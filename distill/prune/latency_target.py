@@ -10,7 +10,7 @@ import numpy as np
 from distill.checkpoint import Detector
 from distill.prune.apply import cut
 from distill.prune.channels import channel_graph
-from distill.prune.costs import costs_of
+from distill.prune.costs import Costs, costs_of
 from distill.prune.latency import plan_for_latency
 from distill.prune.latency_table import LatencyTable, measure_table, read_table, write_table
 from distill.prune.plan import PruningPlan
@@ -84,19 +84,25 @@ def noise(detector: Detector, pictures: int = 4) -> Floats:
 
 
 def _table(detector: Detector, settings: PruneSettings, file: Path) -> LatencyTable:
-    if file.is_file():
-        return read_table(file)
-    contract = detector.contract
-    costs = costs_of(
-        detector.module, channel_graph(detector.module), (contract.channels, *contract.input_size_hw_px)
-    )
-    table = measure_table(
-        costs,
-        runtime=settings.runtime,
-        threads=threads_of(settings),
-        round_to=settings.options.round_to,
-    )
+    """Return the times of the detector's convolutions: those of the file, if they are such."""
+    shape = (detector.contract.channels, *detector.contract.input_size_hw_px)
+    costs = costs_of(detector.module, channel_graph(detector.module), shape)
+    known = _known_table(file, costs)
+    wanted = (settings.runtime, threads_of(settings), settings.options.round_to)
+    if known is not None and (known.runtime, known.threads, known.round_to) == wanted:
+        return known
+    runtime, threads, round_to = wanted
+    table = measure_table(costs, runtime=runtime, threads=threads, round_to=round_to)
     write_table(table, file)
+    return table
+
+
+def _known_table(file: Path, costs: Costs) -> LatencyTable | None:
+    try:
+        table = read_table(file)
+        table.lookup(costs)
+    except ConfigError:
+        return None
     return table
 
 

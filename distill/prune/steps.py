@@ -176,6 +176,8 @@ def _first_step_failed(work: Pruning, unpruned: ScorecardRow) -> PruningError:
 def _publish(work: Pruning, good: Path) -> None:
     """Put the last good detector, what it is worth and how it compares where they are looked for."""
     folder = work.folder
+    if folder.best.is_file() and file_digest(folder.best) == file_digest(good):
+        return
     times = time_stages(_files_of_stages(work), work.settings, _tiles(work))
     folder.write_json(folder.latency, times.model_dump())
     write_figure(draw_pareto(rows_of_pruning(folder), times), folder.pareto)
@@ -185,10 +187,10 @@ def _publish(work: Pruning, good: Path) -> None:
 
 def _files_of_stages(work: Pruning) -> dict[str, Path]:
     """Return the checkpoints of different widths by the stage that left them."""
-    steps = (
-        step for step in range(1, work.settings.most_steps + 1) if work.folder.step(step).best.is_file()
-    )
-    return {UNPRUNED: work.source, **{recovered_name(step): work.folder.step(step).best for step in steps}}
+    files = {
+        recovered_name(step): work.folder.step(step).best for step in range(1, work.settings.most_steps + 1)
+    }
+    return {UNPRUNED: work.source, **{name: file for name, file in files.items() if file.is_file()}}
 
 
 def _tiles(work: Pruning) -> Floats:
