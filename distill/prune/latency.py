@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from distill.detector.structure import DetectorStructure
+from distill.prune.apply import cut
 from distill.prune.channels import Convolution, channel_graph
 from distill.prune.costs import Costs, Counts, channels_of, costs_of
 from distill.prune.importance import Scores, group_scores
 from distill.prune.latency_table import LatencyTable, ShapeTimes
 from distill.prune.plan import PlanOptions, PruningPlan, plan_of_counts
-from distill.prune.search import least_counts, one_block_less
+from distill.prune.runtimes import Floats
+from distill.prune.search import least_counts, one_block_less, rounded
+from distill.prune.timing import paired_latency
 from edge.errors import ConfigError
 
 BLOCKS_AHEAD = 4
@@ -22,20 +26,29 @@ BLOCKS_AHEAD = 4
 LEAST_SAVING_MS = 1e-6
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """Foretell the time of a detector at any widths from a table.
+class Fit(BaseModel):
+    """Say how the time of a whole detector follows from the sum of its convolutions' times.
 
     Attributes:
-        scale, rest_ms: what makes the sum of the table's times that of the whole detector as it was
-            measured. What it takes longer than its convolutions stays as it is; where it is faster than
-            their sum, all are.
+        whole_ms: of the detector as it is, measured.
+        scale, rest_ms: what the sum is multiplied by, and what is added.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    whole_ms: float = Field(gt=0)
+    scale: float = Field(gt=0)
+    rest_ms: float = Field(ge=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Foretell the time of a detector at any widths from a table."""
 
     costs: Costs
     times: dict[str, ShapeTimes]
-    scale: float
-    rest_ms: float
+    scale: float = 1.0
+    rest_ms: float = 0.0
     _known: dict[tuple[str, int, int], float] = field(default_factory=dict)
 
     def ms(self, counts: Counts) -> float:
@@ -43,22 +56,63 @@ class Prediction:
         return self.rest_ms + sum(self.layer_ms(one, counts) for one in self.costs.graph.convolutions)
 
     def layer_ms(self, one: Convolution, counts: Counts) -> float:
-        """Return milliseconds of a convolution."""
+        """Return milliseconds of a convolution, and of what goes with it."""
         key = one.name, channels_of(one.inputs, counts), channels_of(one.outputs, counts)
         if key not in self._known:
             self._known[key] = self.scale * self.times[one.name].at(*key[1:])
         return self._known[key]
 
 
-def predicted(costs: Costs, table: LatencyTable, whole_ms: float) -> Prediction:
-    """Fit a table to the measured time of a whole detector.
+def measure_fit(
+    module: nn.Module,
+    structure: DetectorStructure,
+    table: LatencyTable,
+    images_nchw: Floats,
+    *,
+    rounds: int = 30,
+) -> Fit:
+    """Time a detector, and one of half its channels, against the table: two points make a line.
 
+    Alone the convolutions know nothing of Concat, pooling and decoding, nor of a cache that others fill.
+
+    Args:
+        module: of `build_module`, on the processor; it is left as it is.
+        images_nchw: (N, channels, H, W) float32, real tiles where there are some.
     Raises:
-        ConfigError: if the table is of another detector.
+        ConfigError: if the table is of another detector or input size.
+        MissingPackageError, BackendError: if the table's runtime cannot be used.
     """
-    times = table.lookup(costs)
-    bare = Prediction(costs, times, 1.0, 0.0).ms(costs.whole)
-    return Prediction(costs, times, min(1.0, whole_ms / max(bare, 1e-9)), max(0.0, whole_ms - bare))
+    size_hw_px = images_nchw.shape[2], images_nchw.shape[3]
+    graph = channel_graph(module)
+    costs = costs_of(module, graph, (structure.channels, *size_hw_px))
+    bare = Prediction(costs, table.lookup(costs))
+    counts = tuple(
+        rounded(group.size / 2, group.size, table.round_to) if group.prunable else group.size
+        for group in graph.groups
+    )
+    scores = group_scores(module, graph, "l1")
+    options = PlanOptions()
+    plan = plan_of_counts(
+        module, costs, scores, counts, planner="latency", options=options, input_size_hw_px=size_hw_px
+    )
+    half, _ = cut(module, structure, plan)
+    measured = paired_latency(
+        module, half, images_nchw, runtime=table.runtime, threads=table.threads, rounds=rounds
+    )
+    return fitted((bare.ms(costs.whole), measured.before_ms), (bare.ms(counts), measured.after_ms))
+
+
+def fitted(whole: tuple[float, float], half: tuple[float, float]) -> Fit:
+    """Draw a line through two pairs of sum and measured time.
+
+    It passes through 0 and the first pair where it would otherwise fall, or begin below 0.
+    """
+    (sum_ms, whole_ms), (half_sum_ms, half_ms) = whole, half
+    proportional = whole_ms / max(sum_ms, 1e-9)
+    if half_sum_ms >= sum_ms or half_ms >= whole_ms:
+        return Fit(whole_ms=whole_ms, scale=proportional, rest_ms=0.0)
+    scale = min((whole_ms - half_ms) / (sum_ms - half_sum_ms), proportional)
+    return Fit(whole_ms=whole_ms, scale=scale, rest_ms=max(whole_ms - scale * sum_ms, 0.0))
 
 
 def plan_for_latency(
@@ -67,7 +121,7 @@ def plan_for_latency(
     table: LatencyTable,
     target_ms: float,
     *,
-    whole_ms: float,
+    fit: Fit,
     input_size_hw_px: tuple[int, int],
     options: PlanOptions | None = None,
 ) -> PruningPlan:
@@ -79,7 +133,8 @@ def plan_for_latency(
     Args:
         module: of `build_module`; it is left as it is.
         table: of `measure_table`, for this detector's convolutions.
-        whole_ms: measured time of one inference of `module`, on the table's runtime.
+        target_ms: a share of it is that share of `fit.whole_ms`.
+        fit: of `measure_fit`.
     Raises:
         ConfigError: if the time is out of reach, or the table is of another detector or rounding.
     """
@@ -92,7 +147,7 @@ def plan_for_latency(
     graph = channel_graph(module)
     costs = costs_of(module, graph, (structure.channels, *input_size_hw_px))
     scores = group_scores(module, graph, options.importance)
-    prediction = predicted(costs, table, whole_ms)
+    prediction = Prediction(costs, table.lookup(costs), fit.scale, fit.rest_ms)
     counts = _fast_enough(prediction, scores, target_ms, options.round_to)
     return plan_of_counts(
         module,
