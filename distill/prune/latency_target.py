@@ -11,7 +11,7 @@ from distill.checkpoint import Detector
 from distill.prune.apply import cut
 from distill.prune.channels import channel_graph
 from distill.prune.costs import Costs, costs_of
-from distill.prune.latency import plan_for_latency
+from distill.prune.latency import measure_fit, plan_for_latency
 from distill.prune.latency_table import LatencyTable, measure_table, read_table, write_table
 from distill.prune.plan import PruningPlan
 from distill.prune.runtimes import Floats
@@ -43,7 +43,8 @@ def plan_for_time(
         MissingPackageError, BackendError: if the runtime cannot be used.
     """
     times = _table(detector, settings, table)
-    whole_ms = _timed(detector, detector, settings).before_ms
+    fit = measure_fit(detector.module, detector.checkpoint.structure, times, noise(detector), rounds=ROUNDS)
+    whole_ms = fit.whole_ms
     if whole_ms <= target_ms:
         raise ConfigError(
             f"One input takes {whole_ms:.3f} ms on {settings.runtime} already.",
@@ -57,7 +58,7 @@ def plan_for_time(
             detector.checkpoint.structure,
             times,
             aim_ms,
-            whole_ms=whole_ms,
+            fit=fit,
             input_size_hw_px=detector.contract.input_size_hw_px,
             options=settings.options,
         ).model_copy(update={"target_ms": goal_ms})
