@@ -29,6 +29,10 @@ LATE = 1.02
 ROUNDS = 40
 
 
+class FastEnoughError(ConfigError):
+    """A detector takes no longer than it may."""
+
+
 def plan_for_time(
     detector: Detector, settings: PruneSettings, target_ms: float, table: Path, steps_left: int
 ) -> PruningPlan:
@@ -39,14 +43,15 @@ def plan_for_time(
         table: file of the times; it is measured where it is missing.
         steps_left: this one among them, from 1.
     Raises:
-        ConfigError: if the detector is as fast already, or the time is out of reach.
+        FastEnoughError: if the detector is as fast already.
+        ConfigError: if the time is out of reach.
         MissingPackageError, BackendError: if the runtime cannot be used.
     """
     times = _table(detector, settings, table)
     fit = measure_fit(detector.module, detector.checkpoint.structure, times, noise(detector), rounds=ROUNDS)
     whole_ms = fit.whole_ms
     if whole_ms <= target_ms:
-        raise ConfigError(
+        raise FastEnoughError(
             f"One input takes {whole_ms:.3f} ms on {settings.runtime} already.",
             f"Name less than that with --latency-ms, not {target_ms:g}.",
         )

@@ -20,6 +20,7 @@ from distill.finish import measured
 from distill.prune.apply import cut
 from distill.prune.check import check_cut
 from distill.prune.folder import PruneFolder
+from distill.prune.latency_target import FastEnoughError
 from distill.prune.pareto import draw_pareto
 from distill.prune.plan import PruningPlan, read_plan, write_plan
 from distill.prune.planning import macs_of, plan_of_step
@@ -77,7 +78,8 @@ def prune(work: Pruning) -> bool:
         try:
             _cut_once(work, step, good, source)
         except ConfigError as error:
-            if work.settings.drop is None or good == work.source:
+            is_end = work.settings.drop is not None or isinstance(error, FastEnoughError)
+            if good == work.source or not is_end:
                 raise
             logger.info("step %d ends it: %s", step, error.problem)
             break

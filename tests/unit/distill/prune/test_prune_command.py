@@ -9,6 +9,8 @@ import sys
 import pytest
 import torch
 
+import distill.finish
+import distill.prune.stage_times
 import distill.scorecard
 from distill.checkpoint import load_detector
 from distill.prune.folder import PruneFolder
@@ -156,6 +158,8 @@ def test_a_plan_is_printed_drawn_and_written_and_nothing_trained(place):
 def replayed(place):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
+        patch.setattr(distill.prune.stage_times, "ROUNDS", 2)
+        patch.setattr(distill.finish, "write_report", lambda *_: None)
         said = invoke(
             place / "best.pt", place / "data", "--plan", place / "plan" / "plan.json", "--epochs", 1,
             "--recover", "labels", "--out", place / "run",

@@ -9,8 +9,10 @@ import signal
 import pytest
 import torch
 
+import distill.finish
 import distill.progress
 import distill.prune.stage_times
+import distill.prune.steps
 import distill.scorecard
 from distill.checkpoint import load_detector, read_checkpoint
 from distill.prune.folder import PruneFolder
@@ -26,11 +28,19 @@ from tests.unit.distill.tiny import write_tiny_dataset
 STAGES = ["unpruned", "cut-1", "recovered-1", "cut-2", "recovered-2"]
 
 
+MS = {"unpruned": 5.0, "recovered-1": 4.0, "recovered-2": 3.0}
+TIMES = StageTimes(
+    runtime="onnxruntime", version="1", processor="any", threads=1, rounds=2, ms=MS, times_faster=MS
+)
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
+    """Spare what other tests look at: the report of each run, and times but for those of `done`."""
     torch.set_num_threads(1)
     monkeypatch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
-    monkeypatch.setattr(distill.prune.stage_times, "ROUNDS", 5)
+    monkeypatch.setattr(distill.finish, "write_report", lambda *_: None)
+    monkeypatch.setattr(distill.prune.steps, "time_stages", lambda *_: TIMES)
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +57,8 @@ def done(place):
     before = file_digest(place / "best.pt")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
+        patch.setattr(distill.prune.stage_times, "ROUNDS", 2)
+        patch.setattr(distill.finish, "write_report", lambda *_: None)
         said = invoke(
             place / "best.pt", place / "data", "--macs", 0.5, "--steps", 2, "--recover", "labels",
             "--threads", 1, "--out", place / "run",
@@ -114,7 +126,7 @@ def test_a_finished_run_is_not_done_again(again):
     assert [row.stage for row in read_rows(folder.scorecard)] == STAGES
 
 
-def test_after_a_kill_between_any_two_files_the_result_is_the_same(again, done):
+def test_after_a_kill_and_ctrl_c_between_trainings_the_result_is_the_same(again, done, monkeypatch):
     """What a kill leaves is a beginning of the files in the order they are written."""
     folder, resume = again
     for file in (folder.best, folder.metrics, folder.pareto, folder.cut(2)):
@@ -123,6 +135,16 @@ def test_after_a_kill_between_any_two_files_the_result_is_the_same(again, done):
     rows = folder.scorecard.read_text().splitlines(keepends=True)
     folder.scorecard.write_text("".join(rows[:3]))
     kept = folder.step(1).best.stat().st_mtime_ns
+
+    def press(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(distill.prune.steps, "check_cut", press)
+        said = resume()
+    assert said.exit_code == 130
+    assert "--resume" in said.stderr
+    assert not folder.cut(2).exists()
     said = resume()
     assert said.exit_code == 0, said.output
     assert folder.step(1).best.stat().st_mtime_ns == kept
@@ -193,21 +215,6 @@ def test_ctrl_c_in_a_recovery_stops_and_resumes(place, done, tmp_path, monkeypat
     assert parameters(folder.best) < parameters(place / "best.pt")
 
 
-def test_ctrl_c_between_trainings_stops_and_resumes(again, monkeypatch):
-    folder, resume = again
-    folder.best.unlink()
-    (folder.step(2).path / SCORECARD_NAME).unlink()
-
-    def press(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("distill.prune.steps.run_stage", press)
-        assert resume().exit_code == 130
-    assert resume().exit_code == 0
-    assert folder.best.is_file()
-
-
 def test_the_picture_has_a_point_for_every_row_in_every_panel():
     rows = [
         ScorecardRow(
@@ -216,10 +223,6 @@ def test_the_picture_has_a_point_for_every_row_in_every_panel():
         )
         for stage in STAGES
     ]  # fmt: skip
-    ms = {"unpruned": 5.0, "recovered-1": 4.0, "recovered-2": 3.0}
-    times = StageTimes(
-        runtime="onnxruntime", version="1", processor="any", threads=1, rounds=2, ms=ms, times_faster=ms
-    )
-    figure = draw_pareto([*rows, rows[0].model_copy(update={"map50_95": None})], times)
+    figure = draw_pareto([*rows, rows[0].model_copy(update={"map50_95": None})], TIMES)
     assert [len(axes.texts) for axes in figure.axes] == [5, 5, 5]
     assert [text.xy[0] for text in figure.axes[0].texts] == [5, 4, 4, 3, 3]
