@@ -13,24 +13,24 @@ from distill.prune.apply import cut
 from distill.prune.channels import Convolution, channel_graph
 from distill.prune.costs import Costs, Counts, channels_of, costs_of
 from distill.prune.importance import Scores, group_scores
-from distill.prune.latency_table import LatencyTable, ShapeTimes
+from distill.prune.latency_table import LatencyTable, ShapeTimes, against_reference
 from distill.prune.plan import PlanOptions, PruningPlan, plan_of_counts
-from distill.prune.runtimes import Floats
-from distill.prune.search import least_counts, one_block_less, rounded
-from distill.prune.timing import paired_latency
+from distill.prune.runtimes import Floats, runtime_of
+from distill.prune.search import one_block_less, rounded
+from distill.prune.timing import detector_run
 from edge.errors import ConfigError
 
 BLOCKS_AHEAD = 4
 """A layer's time can be level for a block and fall behind it: so many blocks at once are weighed."""
 
-LEAST_SAVING_MS = 1e-6
+LEAST_SAVING_MS = 1e-9
 
 
 class Fit(BaseModel):
     """Say how the time of a whole detector follows from the sum of its convolutions' times.
 
     Attributes:
-        whole_ms: of the detector as it is, measured.
+        whole_ms: of the detector as it is, measured; on a box as busy as it was for the table.
         scale, rest_ms: what the sum is multiplied by, and what is added.
     """
 
@@ -96,10 +96,10 @@ def measure_fit(
         module, costs, scores, counts, planner="latency", options=options, input_size_hw_px=size_hw_px
     )
     half, _ = cut(module, structure, plan)
-    measured = paired_latency(
-        module, half, images_nchw, runtime=table.runtime, threads=table.threads, rounds=rounds
-    )
-    return fitted((bare.ms(costs.whole), measured.before_ms), (bare.ms(counts), measured.after_ms))
+    on = runtime_of(table.runtime, table.threads)
+    runs = [detector_run(on, one, images_nchw) for one in (module, half)]
+    whole_ms, half_ms = (float(one) * table.reference_ms for one in against_reference(on, runs, rounds))
+    return fitted((bare.ms(costs.whole), whole_ms), (bare.ms(counts), half_ms))
 
 
 def fitted(whole: tuple[float, float], half: tuple[float, float]) -> Fit:
@@ -162,22 +162,22 @@ def plan_for_latency(
 
 
 def _fast_enough(prediction: Prediction, scores: Scores, target_ms: float, round_to: int) -> Counts:
-    costs = prediction.costs
-    least_ms = prediction.ms(least_counts(costs, round_to))
-    if target_ms < least_ms:
-        raise ConfigError(
-            f"{target_ms:g} ms are out of reach: with {round_to} channels left in every layer it takes "
-            f"{least_ms:.3f} ms.",
-            f"Ask for {least_ms:.3f} ms or more, or set a smaller rounding.",
-        )
-    touching = _touching(costs)
+    touching = _touching(prediction.costs)
     lost = _losses(scores)
-    counts = costs.whole
-    while prediction.ms(counts) > target_ms:
-        counts = min(
+    counts = prediction.costs.whole
+    while (now_ms := prediction.ms(counts)) > target_ms:
+        best = min(
             _steps(prediction, counts, touching, round_to),
             key=lambda step: lost(step.group, counts[step.group], step.less) / step.saved_ms,
-        ).counts
+            default=None,
+        )
+        if best is None:
+            raise ConfigError(
+                f"{target_ms:g} ms are out of reach: with channels in steps of {round_to} the least is "
+                f"{now_ms:.3f} ms.",
+                f"Ask for {now_ms:.3f} ms or more, or set a smaller rounding.",
+            )
+        counts = best.counts
     return counts
 
 
@@ -194,6 +194,7 @@ class _Step:
 def _steps(
     prediction: Prediction, counts: Counts, touching: dict[int, list[Convolution]], round_to: int
 ) -> Iterator[_Step]:
+    """Yield what could go next and saves time: fewer channels are not always faster."""
     for group, layers in touching.items():
         now_ms = sum(prediction.layer_ms(one, counts) for one in layers)
         less: int | None = counts[group]
@@ -203,7 +204,8 @@ def _steps(
                 break
             fewer = (*counts[:group], less, *counts[group + 1 :])
             saved_ms = now_ms - sum(prediction.layer_ms(one, fewer) for one in layers)
-            yield _Step(group, less, fewer, max(saved_ms, LEAST_SAVING_MS))
+            if saved_ms > LEAST_SAVING_MS:
+                yield _Step(group, less, fewer, saved_ms)
 
 
 def _touching(costs: Costs) -> dict[int, list[Convolution]]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from distill.detector.ported import traced_onnx
-from distill.prune.runtimes import Floats, RuntimeName, runtime_of
+from distill.prune.runtimes import Floats, Runtime, RuntimeName, runtime_of
 from edge.backends.probe import processor_name
 from edge.contract import Outputs
 
@@ -62,13 +62,7 @@ def paired_latency(
         MissingPackageError, BackendError: if the runtime cannot be used.
     """
     on = runtime_of(runtime, threads)
-    shape = images_nchw.shape[1], images_nchw.shape[2], images_nchw.shape[3]
-    tiles = [np.ascontiguousarray(image[None]) for image in images_nchw]
-    runs = [on.opened(traced_onnx(module, shape, Outputs())) for module in (before, after)]
-    times = interleaved_ms(
-        [lambda number, run=run: run(tiles[number % len(tiles)]) for run in runs],  # type: ignore[misc]
-        rounds,
-    )
+    times = interleaved_ms([detector_run(on, module, images_nchw) for module in (before, after)], rounds)
     medians = np.median(times, axis=0)
     return PairedLatency(
         before_ms=float(medians[0]),
@@ -79,6 +73,18 @@ def paired_latency(
         processor=processor_name(),
         threads=threads,
     )
+
+
+def detector_run(on: Runtime, module: nn.Module, images_nchw: Floats) -> Callable[[int], object]:
+    """Open a detector on a runtime; what is returned runs one picture, each in its turn.
+
+    Args:
+        images_nchw: (N, channels, H, W) float32.
+    """
+    shape = images_nchw.shape[1], images_nchw.shape[2], images_nchw.shape[3]
+    tiles = [np.ascontiguousarray(image[None]) for image in images_nchw]
+    run = on.opened(traced_onnx(module, shape, Outputs()))
+    return lambda number: run(tiles[number % len(tiles)])
 
 
 def interleaved_ms(runs: Sequence[Callable[[int], object]], rounds: int) -> NDArray[np.float64]:

@@ -22,7 +22,7 @@ torch.set_num_threads(1)
 
 channels = st.sampled_from([64, 128, 192, 320, 448])
 slow = settings(
-    max_examples=20,
+    max_examples=12,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # to shrink takes minutes and tells little
