@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-import distill.prune.latency
 import distill.prune.latency_target as latency_target
 from distill.checkpoint import load_detector
 from distill.detector.build import count_macs
 from distill.prune.channels import channel_graph
 from distill.prune.costs import costs_of
 from distill.prune.folder import PruneFolder
-from distill.prune.latency_table import LatencyTable, ShapeTimes, read_table, write_table
+from distill.prune.latency import Fit
+from distill.prune.latency_table import REGISTER, LatencyTable, ShapeTimes, read_table, write_table
 from distill.prune.latency_target import plan_for_time
 from distill.prune.settings import new_settings
 from distill.prune.timing import PairedLatency
@@ -20,8 +20,10 @@ from edge.errors import ConfigError
 from tests.unit.distill.prune.pruning import write_source
 
 SHAPE = (1, 64, 64)
-GRID = (1, 1024)
+GRID = (1, REGISTER, 1023, 1024)
 WHOLE_MS = 10.0
+PER_MAC = WHOLE_MS / 12_305_536
+"""So that the detector takes 10 ms."""
 
 
 @pytest.fixture(scope="module")
@@ -34,18 +36,17 @@ def detector(tmp_path_factory):
 def table(detector, tmp_path):
     """Write a table in which a convolution takes as long as it has multiplications."""
     costs = costs_of(detector.module, channel_graph(detector.module), SHAPE)
-    per_mac = WHOLE_MS / count_macs(detector.module, SHAPE)
     times = {}
     for shape in costs.shapes:
         distinct = shape.__class__(
             shape.kernel_hw, shape.stride, shape.in_hw, shape.out_hw, shape.groups, values_per_channel=0
         )
-        area = shape.kernel_hw[0] * shape.kernel_hw[1] * shape.out_hw[0] * shape.out_hw[1] * per_mac
+        area = shape.kernel_hw[0] * shape.kernel_hw[1] * shape.out_hw[0] * shape.out_hw[1] * PER_MAC
         ms = tuple(tuple(area * inputs * outputs for outputs in GRID) for inputs in GRID)
         times[distinct] = ShapeTimes(shape=distinct, inputs=GRID, outputs=GRID, ms=ms)
     made = LatencyTable(
         runtime="onnxruntime", runtime_version="1", processor="any", threads=1, round_to=8,
-        overhead_ms=0, times=tuple(times.values()),
+        overhead_ms=0, reference_ms=1, times=tuple(times.values()),
     )  # fmt: skip
     file = PruneFolder(tmp_path).latency_table
     write_table(made, file)
@@ -58,16 +59,17 @@ def clock(monkeypatch):
 
     def pretend(late):
         def told(before, after, images, *, runtime, threads, rounds):
-            macs = [count_macs(module, SHAPE) for module in (before, after)]
-            ms = [WHOLE_MS * count / macs[0] for count in macs]
-            factor = late if macs[1] < macs[0] else 1.0
+            ms = [count_macs(module, SHAPE) * PER_MAC for module in (before, after)]
             return PairedLatency(
-                before_ms=ms[0], after_ms=ms[1] * factor, times_faster=1, rounds=rounds, runtime=runtime,
-                processor="any", threads=threads,
+                before_ms=ms[0], after_ms=ms[1] * late, times_faster=ms[0] / ms[1] / late, rounds=rounds,
+                runtime=runtime, processor="any", threads=threads,
             )  # fmt: skip
 
-        for module in (latency_target, distill.prune.latency):
-            monkeypatch.setattr(module, "paired_latency", told)
+        def fit(module, *_, **__):
+            return Fit(whole_ms=count_macs(module, SHAPE) * PER_MAC, scale=1.0, rest_ms=0.0)
+
+        monkeypatch.setattr(latency_target, "paired_latency", told)
+        monkeypatch.setattr(latency_target, "measure_fit", fit)
 
     return pretend
 
