@@ -15,6 +15,7 @@ from distill.detector.choice import AssignerName, HeadName
 from distill.detector.structure import DEFAULT_REG_MAX, Anchors, Scale
 from distill.gid.settings import Distillation, TeacherRecipe
 from distill.pretraining import Pretraining
+from distill.sparsity import Sparsity
 from edge.contract import Clahe, Enhancement
 from edge.errors import ConfigError
 from edge.settings import environment_values, resolved, toml_values
@@ -83,6 +84,7 @@ class Recipe(_Value):
         workers: processes that prepare tiles; 0 prepares them between the steps.
         distillation: how the detector learns from a teacher; None learns from the labels alone.
         teacher: how a teacher is trained where none is given.
+        sparsity: how channels are made easy to prune; None leaves them alone.
     """
 
     scale: Scale = "n"
@@ -116,6 +118,7 @@ class Recipe(_Value):
     distillation: Distillation | None = None
     teacher: TeacherRecipe | None = None
     pretraining: Pretraining | None = None
+    sparsity: Sparsity | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -138,7 +141,7 @@ class Recipe(_Value):
     def on_simulated_cloth(self, pretraining: Pretraining) -> Recipe:
         """Return this recipe for the training that comes before, on simulated cloth."""
         changes = pretraining.model_dump(exclude={"simulation"}, exclude_none=True)
-        return self.alone().model_copy(update=changes)
+        return self.alone().model_copy(update={"sparsity": None, **changes})
 
     def taught(self) -> Recipe:
         """Return this recipe for a detector with a teacher: as it says, else by the defaults."""
@@ -147,7 +150,7 @@ class Recipe(_Value):
     def of_teacher(self) -> Recipe:
         """Return the recipe of the teacher that is trained for this detector."""
         changes = (self.teacher or TeacherRecipe()).model_dump(exclude_none=True)
-        return self.alone().model_copy(update=changes)
+        return self.alone().model_copy(update={"sparsity": None, **changes})
 
 
 def load_recipe(name_or_file: str, environment: Mapping[str, str], flags: Mapping[str, object]) -> Recipe:

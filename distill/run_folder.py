@@ -21,6 +21,7 @@ class RunFolder:
     stage. start_from.json names the checkpoint that training started from; it is missing if that was
     none. Under a teacher, stages.json says which and what else is trained, steps.jsonl has the loss parts
     of every step, instances/ has pictures, and teacher/ and student-alone/ are run folders of their own.
+    With a sparsity, scales.png shows the scales of batch normalisation over the epochs.
     """
 
     path: Path
@@ -52,6 +53,10 @@ class RunFolder:
     @property
     def steps(self) -> Path:
         return self.path / "steps.jsonl"
+
+    @property
+    def scales(self) -> Path:
+        return self.path / "scales.png"
 
     @property
     def stages(self) -> Path:

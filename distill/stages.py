@@ -27,6 +27,7 @@ from distill.stage_plan import (
 )
 from distill.train import contract_for, train
 from edge.bundle import file_digest
+from edge.contract import ModelContract
 from edge.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Stage:
         teacher: checkpoint to learn from; None learns from the labels alone.
         start_from: checkpoint whose weights to start from; None for random ones.
         is_simulated: whether it learns from simulated cloth, before the others.
+        contract: of a detector that exists; None takes the recipe's.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Stage:
     teacher: Path | None = None
     start_from: Path | None = None
     is_simulated: bool = False
+    contract: ModelContract | None = None
 
 
 def plain_stage(recipe: Recipe, folder: RunFolder, start_from: Path | None) -> Stage:
@@ -118,7 +121,7 @@ def run_stage(
         with ConsoleListener(recipe.epochs) as listener:
             is_done = train(
                 dataset,
-                contract_for(recipe, taxonomy, dataset.mm_per_px),
+                stage.contract or contract_for(recipe, taxonomy, dataset.mm_per_px),
                 recipe,
                 folder,
                 device=processes.device,

@@ -18,11 +18,14 @@ from torch import Tensor, nn
 from distill.checkpoint import write_checkpoint
 from distill.dataset import Dataset
 from distill.evaluate import DEFAULT_THRESHOLD, Metrics, validate
+from distill.figures import write_figure
 from distill.gid.pictures import InstancePictures
 from distill.gid.teacher import load_teacher
 from distill.processes import ALONE, Processes
 from distill.recipe import Recipe
 from distill.run_folder import RunFolder
+from distill.scales import add_penalty, draw_scales, scale_figures
+from distill.starting_point import take_weights
 from distill.tiles import TrainingTiles, batches
 from distill.training_run import (
     TrainingRun,
@@ -30,7 +33,6 @@ from distill.training_run import (
     prepare_run,
     restore_run,
     save_last,
-    take_weights,
 )
 from edge.contract import ModelContract, Tiles
 from edge.errors import TrainingError
@@ -80,15 +82,16 @@ def train(
     """Train until the recipe is done; `best.pt` and `last.pt` are in the run folder after every epoch.
 
     A fresh run starts from random weights, or from those of the checkpoint `start_from`, whose digest is
-    then recorded in the run folder. If several `processes` train, all call this alike, and the first alone
-    validates, writes and tells the listener. If the recipe has a distillation, the detector learns from the
-    checkpoint `teacher`, too. `turned_ids` says which class each becomes by a quarter turn, see
-    `Taxonomy.quarter_turned_ids`.
+    then recorded in the run folder; where that one is pruned, its channels are trained on and no others. If
+    several `processes` train, all call this alike, and the first alone validates, writes and tells the
+    listener. If the recipe has a distillation, the detector learns from the checkpoint `teacher`, too.
+    `turned_ids` says which class each becomes by a quarter turn, see `Taxonomy.quarter_turned_ids`.
 
     Returns:
         False if a signal stopped it: it can be resumed.
     Raises:
-        TrainingError: if the loss, or what the detector says, is not finite; the checkpoints of the epoch before stay.
+        TrainingError: if the loss, or what the detector says, is not finite; the checkpoints of the epoch
+            before stay.
         CheckpointError: if there is nothing to resume, `last.pt` is damaged, `start_from` is of another
             structure, or the teacher cannot be read.
         ConfigError: if the teacher was trained for other classes or another input, or its head cannot be
@@ -101,7 +104,10 @@ def train(
     if resume and start_from is not None:
         raise ValueError("a resumed run has its weights: start_from has no meaning")
     guide = load_teacher(teacher, contract) if teacher is not None else None
-    run = prepare_run(dataset, contract, recipe, folder, device, turned_ids, guide, processes)
+    begins_with = folder.last if resume else start_from
+    run = prepare_run(
+        dataset, contract, recipe, folder, device, turned_ids, guide, begins_with, processes
+    )  # fmt: skip
     state = run.state
     if resume:
         restore_run(run)
@@ -199,6 +205,8 @@ def _step(
     run.scaler.unscale_(run.optimizer)
     for learner in (run.module, run.beside):  # each by itself: adapters must not slow the detector down
         nn.utils.clip_grad_norm_(list(learner.parameters()), run.recipe.gradient_norm_limit)
+    if run.recipe.sparsity is not None:
+        add_penalty(run.module, run.recipe.sparsity.strength_at(run.state.epoch, run.recipe.epochs))
     run.scaler.step(run.optimizer)
     run.scaler.update()
     run.average.update(run.module)
@@ -213,6 +221,8 @@ def _close_epoch(run: TrainingRun, metrics: Metrics, row: dict[str, Any]) -> Non
         state.best_fitness, state.best_epoch = metrics.fitness, state.epoch
     state.epoch, state.batch, state.loss_sums = state.epoch + 1, 0, {}
     run.folder.append_history(row)
+    if run.recipe.sparsity is not None:
+        write_figure(draw_scales(run.folder.read_history()), run.folder.scales)
     if is_best:
         write_checkpoint(run.folder.best, checkpoint_of(run, metrics, training=None))
     save_last(run, metrics)
@@ -239,4 +249,5 @@ def _history_row(run: TrainingRun, metrics: Metrics, seconds: float) -> dict[str
         "ap50": metrics.ap50,
         "tiles": min(state.batch * run.recipe.batch, len(run.train_plan.tiles)),
         "seconds": round(seconds, 2),
+        **(scale_figures(run.average.ema) if run.recipe.sparsity is not None else {}),
     }

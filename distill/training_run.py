@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,16 +15,12 @@ from torch import Tensor, nn
 from distill.checkpoint import (
     Checkpoint,
     Detector,
-    load_detector,
     read_checkpoint,
     weights_digest,
     write_checkpoint,
 )
 from distill.dataset import Dataset, LabelledPicture
 from distill.detector.build import DetectionTask, build_module
-from distill.detector.choice import structure_of
-from distill.detector.official_weights import take_official_weights
-from distill.detector.pickled_model import holds_objects
 from distill.detector.structure import DetectorStructure
 from distill.evaluate import Metrics
 from distill.gid.schedule import heard_share
@@ -34,6 +30,7 @@ from distill.processes import ALONE, Processes
 from distill.recipe import Recipe
 from distill.run_folder import RunFolder
 from distill.schedule import Schedule, schedule_of
+from distill.starting_point import structure_to_train
 from distill.tiles import TilePlan
 from distill.ultralytics_door import ModelEMA
 from edge.contract import ModelContract
@@ -104,13 +101,17 @@ def prepare_run(
     device: torch.device,
     turned_ids: Sequence[int | None],
     teacher: Detector | None = None,
+    begins_with: Path | None = None,
     processes: Processes = ALONE,
 ) -> TrainingRun:
     """Build a run that stands at its beginning.
 
     Args:
+        begins_with: checkpoint that will be resumed or started from: if it is of a pruned version of the
+            recipe's structure, that is what is built. Its weights are not taken here.
         teacher: on the processor, if the recipe has a distillation; it is moved to the device.
     Raises:
+        CheckpointError: if `begins_with` cannot be read.
         DatasetError: if a picture is damaged.
         ConfigError: if the recipe asks for a precision that the device does not have, if its batch cannot
             be shared out to the processes, or if teacher and student cannot be compared.
@@ -122,7 +123,7 @@ def prepare_run(
         TilePlan(pictures, contract, dataset.mm_per_px, recipe.cache_mb // 2)
         for pictures in (dataset.train, dataset.val)
     ]
-    structure = structure_of(recipe, contract)
+    structure = structure_to_train(recipe, contract, begins_with)
     module = build_module(structure).to(device).to(memory_format=torch.channels_last)
     precision = choose_precision(recipe.precision, device)
     state = TrainingState()
@@ -219,6 +220,10 @@ def restore_run(run: TrainingRun) -> None:
     saved = checkpoint.training
     if saved is None:
         raise CheckpointError(f"{run.folder.last} holds no training state.", "Start a new run.")
+    if checkpoint.structure != run.structure:
+        raise CheckpointError(
+            f"{run.folder.last} is of another structure than its recipe.", "Start a new run."
+        )
     try:
         if saved["dataset_digest"] != run.dataset_digest:
             raise DatasetError(
@@ -264,35 +269,3 @@ def _dataset_digest(pictures: tuple[LabelledPicture, ...]) -> str:
             rows.append(picture.weights.round(6).tolist())
         digest.update(f"{picture.path.parent.name}/{picture.path.name} {json.dumps(rows)}\n".encode())
     return digest.hexdigest()
-
-
-def take_weights(run: TrainingRun, path: Path) -> None:
-    """Start from the weights of another run's checkpoint; everything else starts afresh.
-
-    Of a pickled model of YOLOv5's makers or ultralytics what fits is taken. Which file that was stands in
-    `start_from.json` of the run folder.
-
-    Raises:
-        CheckpointError: if it cannot be read or is of another structure.
-        OutputError: if the record cannot be written.
-    """
-    if holds_objects(path):
-        taken = take_official_weights(run.module, path, run.contract.colour_order)
-        run.average.ema.load_state_dict(run.module.state_dict())
-        _record_start(run, taken)
-        return
-    detector = load_detector(path)
-    if detector.checkpoint.structure != run.structure:
-        raise CheckpointError(
-            f"{path} is of another structure than this recipe asks for.",
-            f"Start from a checkpoint of scale {run.recipe.scale} with the same channels and classes.",
-        )
-    run.module.load_state_dict(detector.module.state_dict())
-    run.average.ema.load_state_dict(detector.module.state_dict())
-    record = {"checkpoint": str(path), "sha256": detector.file_digest}
-    _record_start(run, record)
-
-
-def _record_start(run: TrainingRun, record: Mapping[str, Any]) -> None:
-    if run.processes.is_first:
-        run.folder.write_json(run.folder.start_from, record)

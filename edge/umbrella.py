@@ -35,6 +35,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "sam": Command("distill.labels.sam.cli", "app", "teach a SAM the mill's defects, give boxes outlines"),
     "anchors": Command("distill.detector.cli", "app", "find anchors that fit the boxes of a data set"),
     "distill": Command("distill.cli", "app", "train a detector on a data set folder"),
+    "prune": Command("distill.prune.cli", "app", "make a trained detector smaller, and let it recover"),
     "scorecard": Command("distill.scorecard_cli", "app", "print and plot models side by side"),
     "export": Command("export.cli", "app", "make a checked bundle of a checkpoint"),
     "edge-run": Command("edge.cli", "run_app", "find defects in what a camera delivers"),

@@ -322,17 +322,20 @@ def look(folder: Path, arguments: argparse.Namespace, row: Row, fold: str) -> No
         return
     thresholds = chain.from_iterable(("--threshold", f"{c}={LEAST_SCORE}") for c in load_taxonomy().classes)
     log = folder / f"{name}.log"
-    strips, bundle = f"half-{other}/images/train", f"{name}/bundle"
+    strips, bundle = folder / f"half-{other}" / "images" / "train", f"{name}/bundle"
     loomsight(
-        folder, "export", f"{name}/best.pt", "--images", strips, "--out", bundle, "--overwrite",
+        folder, "export", f"{name}/best.pt", "--images", str(strips), "--out", bundle, "--overwrite",
         *thresholds, log=log,
     )  # fmt: skip
-    unfinished = f"{name}/detections.partial"
-    loomsight(
-        folder, "edge-run", "--camera", strips, "--model", bundle, "--detections", unfinished,
-        "--mm-per-px", str(arguments.mm_per_px), "--threads", str(arguments.threads or 2), log=log,
-    )  # fmt: skip
-    (folder / unfinished).rename(folder / name / "detections.jsonl")
+    lines = []
+    for number, pictures in enumerate(sorted({file.parent for file in strips.rglob("*.png")})):
+        part = f"{name}/detections-{number}.jsonl"
+        loomsight(
+            folder, "edge-run", "--camera", str(pictures), "--model", bundle, "--detections", part,
+            "--mm-per-px", str(arguments.mm_per_px), "--threads", str(arguments.threads or 2), log=log,
+        )  # fmt: skip
+        lines.append((folder / part).read_text(encoding="utf-8"))
+    (folder / name / "detections.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
 def results(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import distill.labels.engine.cli
 import distill.labels.florence.cli
 import distill.labels.review.cli
 import distill.labels.sam.cli
+import distill.prune.cli
 import distill.scorecard_cli
 import edge.cli
 import export.cli
@@ -30,7 +31,10 @@ from distill.labels.sam.settings import OutlineSettings, SamFinetuneSettings
 from distill.labels.sharing import SharingOptions
 from distill.labels.zero_shot.settings import ZeroShotSettings
 from distill.pretraining import Pretraining
+from distill.prune.plan import PlanOptions
+from distill.prune.settings import PruneSettings
 from distill.recipe import Augmentation, Recipe
+from distill.sparsity import Sparsity
 from edge import errors
 from edge.bundle import BundleManifest
 from edge.config import EdgeConfig
@@ -59,6 +63,7 @@ APPS = {
     "teacher": distill.labels.florence.cli.app,
     "anchors": distill.detector.cli.app,
     "distill": distill.cli.app,
+    "prune": distill.prune.cli.app,
     "scorecard": distill.scorecard_cli.app,
     "export": export.cli.app,
     "edge-run": edge.cli.run_app,
@@ -69,6 +74,7 @@ TOML_OF_PAGE = {
     "edge-run.md": EdgeConfig,
     "distill.md": Recipe,
     "gid.md": Recipe,
+    "prune.md": Recipe,
     "pretraining.md": Recipe,
     "detectors.md": Recipe,
     "preprocessing.md": Recipe,
@@ -219,6 +225,7 @@ def table_of(page):
         ("distill.md", Recipe),
         ("distill.md", Augmentation),
         ("pretraining.md", Pretraining),
+        ("prune.md", Sparsity),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
@@ -287,6 +294,15 @@ def test_every_setting_of_a_distillation(model, begin, end):
     assert set(table) == set(model.model_fields)
     for key, field in model.model_fields.items():
         assert table[key] == shown(field.default), key
+
+
+def test_the_defaults_of_prune():
+    table = {
+        flag: row[1] for row in rows(DOCS / "prune.md", 3) for flag in re.findall(r"`--([\w-]+)`", row[0])
+    }
+    plain = {key: PruneSettings.model_fields[key] for key in ("planner", "recover")}
+    for key, field in {**plain, **PlanOptions.model_fields}.items():
+        assert table[key.replace("_", "-")] == shown(field.default), key
 
 
 def test_every_setting_of_a_data_set():

@@ -14,8 +14,9 @@ from distill.detector.coupled_loss import CoupledLoss
 from distill.detector.structure import YOLOV5_ANCHORS
 from distill.recipe import Recipe, load_recipe
 from distill.run_folder import RunFolder
+from distill.starting_point import take_weights
 from distill.train import train
-from distill.training_run import prepare_run, take_weights
+from distill.training_run import prepare_run
 from edge.errors import CheckpointError, ConfigError
 from tests.unit.distill.detector.small_heads import structure_of as small_structure
 from tests.unit.distill.detector.test_official_weights import theirs, write_official

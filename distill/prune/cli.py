@@ -1,0 +1,308 @@
+"""The `prune` command: a smaller detector of a trained one."""
+
+from __future__ import annotations
+
+import os
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from distill.cli import DeviceChoice
+from edge.console import configure_logging, run_command
+from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError
+from edge.taxonomy import Taxonomy, load_taxonomy
+
+if TYPE_CHECKING:
+    from distill.checkpoint import Detector
+    from distill.prune.folder import PruneFolder
+    from distill.prune.settings import PruneSettings
+    from distill.recipe import Recipe
+
+DEFAULT_OUT = Path("runs") / "pruned"
+
+
+class PlannerChoice(str, Enum):
+    """Who chooses the channels."""
+
+    threshold = "threshold"
+    depgraph = "depgraph"
+
+
+class ImportanceChoice(str, Enum):
+    """What is measured of a channel."""
+
+    bn_scale = "bn-scale"
+    l1 = "l1"
+
+
+class ScopeChoice(str, Enum):
+    """One threshold for all layers, or the same share of each."""
+
+    everywhere = "global"
+    each_layer = "local"
+
+
+class RuntimeChoice(str, Enum):
+    """What times are measured on."""
+
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
+    tensorrt = "tensorrt"
+
+
+class RecoverChoice(str, Enum):
+    """What a recovery learns from."""
+
+    labels = "labels"
+    teacher = "teacher"
+    itself = "self"
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def prune(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A best.pt; it is only read.")],
+    dataset: Annotated[
+        Path | None,
+        typer.Argument(metavar="DATASET", help="Folder with data.yaml, to recover and measure on."),
+    ] = None,
+    macs: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Target: share of the multiplications to keep.")
+    ] = None,
+    latency_ms: Annotated[
+        float | None, typer.Option(metavar="MS", help="Target: time of one input, measured on --runtime.")
+    ] = None,
+    runtime: Annotated[
+        RuntimeChoice | None, typer.Option(help="What times are measured on.  [default: onnxruntime]")
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Of --runtime, on the processor.  [default: all cores]")
+    ] = None,
+    drop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS", help="Target: cut step by step until more mAP50-95 than this would be lost."
+        ),
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Target: carry this plan out again.")
+    ] = None,
+    planner: Annotated[
+        PlannerChoice | None, typer.Option(help="Who chooses the channels.  [default: threshold]")
+    ] = None,
+    importance: Annotated[
+        ImportanceChoice | None, typer.Option(help="What is measured of a channel.  [default: l1]")
+    ] = None,
+    scope: Annotated[
+        ScopeChoice | None,
+        typer.Option(help="One threshold for all layers, or the same share of each.  [default: global]"),
+    ] = None,
+    round_to: Annotated[
+        int | None, typer.Option(metavar="8|16|32", help="Channels are multiples of this.  [default: 8]")
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Cuts, each with a recovery.  [default: 1; with --drop 8 at most]"),
+    ] = None,
+    recover: Annotated[
+        RecoverChoice | None,
+        typer.Option(
+            help="Learn from the labels, a --teacher or, self, the detector as it was.  [default: self]"
+        ),
+    ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(metavar="CHECKPOINT", help="For --recover teacher.")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="How to recover.  [default: the checkpoint's own, with a third of its epochs]"),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Of each recovery; overrides the recipe.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Overrides the recipe.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = DEFAULT_OUT,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    plan_only: Annotated[
+        bool, typer.Option("--plan-only", help="Print and write the plan; train nothing.")
+    ] = False,
+    device: Annotated[DeviceChoice, typer.Option(help="Where to train.")] = DeviceChoice.auto,
+    taxonomy: Annotated[
+        Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
+    ] = None,
+) -> None:
+    """Make a trained detector smaller: choose channels, cut them out, train on until it has recovered.
+
+    Name one target: --macs, --latency-ms, --drop or --plan. The run folder then holds best.pt, the plan
+    and the cut of each step, scorecard.jsonl and pareto.png. The same command with --resume goes on after
+    Ctrl-C or a kill.
+    """
+    configure_logging()
+    options = {"importance": importance, "scope": scope, "round_to": round_to}
+    given = {
+        "macs": macs, "latency_ms": latency_ms, "runtime": runtime, "threads": threads, "drop": drop,
+        "plan": plan, "planner": planner, "steps": steps, "recover": recover, "teacher": teacher,
+        "recipe": recipe, "epochs": epochs, "seed": seed, "options": _given(options) or None,
+    }  # fmt: skip
+    # Imports stand here because torch takes seconds: --help is answered without it.
+    from distill.prune.folder import PruneFolder
+    from distill.prune.settings import kept_settings, new_settings
+
+    folder = PruneFolder(out)
+    if plan_only:
+        _only_plan(checkpoint, new_settings(_given(given)), folder)
+        return
+    settings = kept_settings(folder, _given(given)) if resume else new_settings(_given(given))
+    if dataset is None:
+        raise ConfigError(
+            "A recovery needs a data set.", "Name its folder behind the checkpoint, or add --plan-only."
+        )
+    try:
+        is_done = _prune(checkpoint, dataset, settings, folder, resume, device, load_taxonomy(taxonomy))
+    except KeyboardInterrupt:  # between two trainings: all that is done stands in the folder
+        if not folder.settings.is_file():
+            raise
+        is_done = False
+    if not is_done:
+        _leave_interrupted(folder)
+    _print_result(folder)
+
+
+def _prune(
+    checkpoint: Path,
+    dataset: Path,
+    settings: PruneSettings,
+    folder: PruneFolder,
+    resume: bool,
+    device: DeviceChoice,
+    classes: Taxonomy,
+) -> bool:
+    """See that all that is asked for is there before anything is written, then prune."""
+    from distill.checkpoint import load_detector
+    from distill.dataset import load_dataset
+    from distill.gid.teacher import load_teacher
+    from distill.precision import choose_device
+    from distill.prune.steps import Pruning, check_source, prune
+
+    detector = load_detector(checkpoint)
+    _check_classes(checkpoint, detector, classes)
+    data = load_dataset(dataset, classes.classes)
+    if settings.teacher is not None:
+        load_teacher(Path(settings.teacher), detector.contract)
+    chosen_device = choose_device(device.value)
+    if resume:
+        check_source(folder, checkpoint)
+        recipe = _kept_recipe(folder)
+    else:
+        recipe = _open_new(checkpoint, detector, settings, folder)
+    _say_if_pruned(checkpoint, detector)
+    return prune(Pruning(settings, folder, checkpoint, recipe, data, classes, chosen_device))
+
+
+def _open_new(checkpoint: Path, detector: Detector, settings: PruneSettings, folder: PruneFolder) -> Recipe:
+    """Plan the first step, which shows whether the target can be reached, then make the folder."""
+    from distill.prune.plan import write_plan
+    from distill.prune.planning import macs_of, plan_of_step
+    from distill.prune.recover import recovery_recipe
+    from distill.prune.steps import write_source
+
+    folder.check_free()
+    recipe = recovery_recipe(detector.checkpoint, settings, os.environ)
+    source_macs = macs_of(detector)
+    plan = plan_of_step(
+        detector, settings, folder.latency_table, source_macs=source_macs, steps_left=settings.most_steps
+    )
+    folder.open_new()
+    write_source(folder, checkpoint)
+    write_plan(plan, folder.plan(1))
+    folder.write_json(folder.recipe, recipe.model_dump(mode="json"))
+    folder.write_json(folder.settings, settings.model_dump(mode="json"))
+    return recipe
+
+
+def _only_plan(checkpoint: Path, settings: PruneSettings, folder: PruneFolder) -> None:
+    """Choose the channels of one cut, print and write them."""
+    from rich.console import Console
+
+    from distill.checkpoint import load_detector
+    from distill.prune.plan import write_plan
+    from distill.prune.planning import macs_of, plan_of_step
+    from distill.prune.report import layer_rows, print_plan, write_chart
+    from edge.sinks.files import check_writable
+
+    if settings.most_steps > 1:
+        raise ConfigError(
+            "--plan-only plans one cut: what comes after depends on how it recovers.",
+            "Leave --steps out, and name --macs instead of --drop.",
+        )
+    detector = load_detector(checkpoint)
+    _say_if_pruned(checkpoint, detector)
+    check_writable(folder.path)
+    plan = plan_of_step(
+        detector, settings, folder.latency_table, source_macs=macs_of(detector), steps_left=1
+    )
+    write_plan(plan, folder.only_plan)
+    rows = layer_rows(detector.module, plan)
+    write_chart(plan, rows, folder.chart)
+    print_plan(plan, rows, Console())
+    typer.echo(f"plan   {folder.only_plan}\nchart  {folder.chart}")
+
+
+def _check_classes(checkpoint: Path, detector: Detector, classes: Taxonomy) -> None:
+    if detector.contract.class_names != classes.classes:
+        raise ConfigError(
+            f"{checkpoint} knows the classes {', '.join(detector.contract.class_names)}; the taxonomy has "
+            f"{', '.join(classes.classes)}.",
+            "Name the taxonomy it was trained with by --taxonomy.",
+        )
+
+
+def _say_if_pruned(checkpoint: Path, detector: Detector) -> None:
+    if detector.checkpoint.structure.widths is not None:
+        typer.echo(f"{checkpoint} is pruned already: shares are of what it is now.", err=True)
+
+
+def _kept_recipe(folder: PruneFolder) -> Recipe:
+    from distill.run_folder import RunFolder
+    from distill.stage_plan import kept_recipe
+
+    return kept_recipe(RunFolder(folder.path))
+
+
+def _given(flags: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what was not given; choices and paths become text."""
+    plain = {key: value.value if isinstance(value, Enum) else value for key, value in flags.items()}
+    return {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in plain.items()
+        if value is not None
+    }
+
+
+def _leave_interrupted(folder: PruneFolder) -> NoReturn:
+    typer.echo(f"Stopped. Go on with the same command and --resume --out {folder.path}", err=True)
+    raise typer.Exit(INTERRUPTED_EXIT_CODE)
+
+
+def _print_result(folder: PruneFolder) -> None:
+    from rich.console import Console
+
+    from distill.comparison import print_comparison
+    from distill.prune.stage_times import print_times, read_times
+    from distill.scorecard import read_rows
+
+    typer.echo(f"checkpoint  {folder.best}\nscorecard   {folder.scorecard}\npicture     {folder.pareto}")
+    console = Console()
+    print_comparison(read_rows(folder.scorecard), console)
+    print_times(read_times(folder.latency), console)
+
+
+def main() -> NoReturn:
+    """Run the command and leave with its exit code."""
+    run_command(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""Which plan a step is to carry out, from what was asked for and how far the steps before it came."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from distill.checkpoint import Detector, count_macs, weights_digest
+from distill.prune.apply import cut
+from distill.prune.depgraph import plan_with_depgraph
+from distill.prune.latency_target import plan_for_time
+from distill.prune.plan import PruningPlan, plan_for_macs, read_plan
+from distill.prune.settings import STEP_SHARE, PruneSettings
+from edge.errors import ConfigError
+
+PLANNERS = {"threshold": plan_for_macs, "depgraph": plan_with_depgraph}
+
+
+def plan_of_step(
+    detector: Detector, settings: PruneSettings, table: Path, *, source_macs: int, steps_left: int
+) -> PruningPlan:
+    """Choose the channels that stay in this step.
+
+    Each step takes the same share: of the way from `detector` to the target, its root of `steps_left`, so
+    that the last one ends at the target.
+
+    Args:
+        detector: as the step before left it.
+        table: file of the times of convolutions; with a target in milliseconds it is written where it is
+            missing.
+        source_macs: multiplications of the detector before the first step: shares are of these.
+        steps_left: this one among them, from 1.
+    Raises:
+        ConfigError: if the target is out of reach, or the plan given is missing or of another detector.
+    """
+    if settings.plan is not None:
+        return _given_plan(detector, Path(settings.plan))
+    if settings.latency_ms is not None:
+        return plan_for_time(detector, settings, settings.latency_ms, table, steps_left)
+    if settings.macs is not None:
+        share = min(1.0, settings.macs * source_macs / macs_of(detector)) ** (1 / steps_left)
+    else:
+        share = STEP_SHARE
+    return PLANNERS[settings.planner](
+        detector.module,
+        detector.checkpoint.structure,
+        share,
+        input_size_hw_px=detector.contract.input_size_hw_px,
+        options=settings.options,
+    )
+
+
+def macs_of(detector: Detector) -> int:
+    """Count the multiplications of one input."""
+    return count_macs(detector.module, (detector.contract.channels, *detector.contract.input_size_hw_px))
+
+
+def _given_plan(detector: Detector, file: Path) -> PruningPlan:
+    plan = read_plan(file)
+    if plan.source_digest != weights_digest(detector.checkpoint.weights):
+        cut(detector.module, detector.checkpoint.structure, plan)  # of another structure: says so
+        raise ConfigError(
+            f"The plan {file} was made for other weights of this structure.",
+            "Use it with the checkpoint it was made from, or make a new plan.",
+        )
+    return plan

@@ -1,0 +1,122 @@
+"""What `prune` is asked for; it stands in `prune.json` of the run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from typing_extensions import Self
+
+from distill.prune.folder import PruneFolder
+from distill.prune.plan import PlanOptions
+from distill.prune.runtimes import RuntimeName
+from edge.errors import CheckpointError, ConfigError
+from edge.settings import resolved
+
+Planner = Literal["threshold", "depgraph"]
+Recovery = Literal["labels", "teacher", "self"]
+
+STEPS_TO_A_DROP = 8
+"""With --drop, so many cuts at most; each leaves `STEP_SHARE` of the multiplications before it."""
+
+STEP_SHARE = 0.8
+"""Eight of them would leave a sixth."""
+
+COMMAND_LINE = "the command line"
+
+
+class PruneSettings(BaseModel):
+    """State all that decides what a pruning gives, apart from checkpoint and data.
+
+    Attributes:
+        macs: share of the multiplications that is to be left.
+        latency_ms: time of one input on `runtime` that is to be reached.
+        runtime, threads: what times are measured on; None takes all cores.
+        drop: points of mAP50-95 that may be lost, at most.
+        plan: file of a plan that is to be carried out again.
+        planner: who chooses the channels, and `options` how.
+        steps: cuts, each with a recovery; None for one, or with `drop` for `STEPS_TO_A_DROP` at most.
+        recover: what is learnt from in a recovery: the labels; a teacher, too; or the detector as it was
+            before the pruning as that teacher.
+        teacher: checkpoint, where a recovery has a teacher.
+        recipe, epochs, seed: of a recovery, as they were given; None takes the checkpoint's.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    macs: float | None = Field(default=None, gt=0, lt=1)
+    latency_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    runtime: RuntimeName = "onnxruntime"
+    threads: int | None = Field(default=None, ge=1, le=1024)
+    drop: float | None = Field(default=None, gt=0, le=100)
+    plan: str | None = None
+    planner: Planner = "threshold"
+    options: PlanOptions = PlanOptions()
+    steps: int | None = Field(default=None, ge=1, le=100)
+    recover: Recovery = "self"
+    teacher: str | None = None
+    recipe: str | None = None
+    epochs: int | None = Field(default=None, ge=1, le=100_000)
+    seed: int | None = Field(default=None, ge=0)
+
+    @property
+    def most_steps(self) -> int:
+        """How many cuts are made, at most."""
+        return self.steps or (STEPS_TO_A_DROP if self.drop is not None else 1)
+
+    @model_validator(mode="after")
+    def _has_one_target(self) -> Self:
+        targets = [self.macs, self.latency_ms, self.drop, self.plan]
+        if sum(target is not None for target in targets) != 1:
+            raise ValueError("name exactly one of --macs, --latency-ms, --drop and --plan")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.latency_ms is not None and self.planner == "depgraph":
+            raise ValueError("--planner depgraph counts multiplications and has no --latency-ms")
+        if (self.recover == "teacher") != (self.teacher is not None):
+            raise ValueError("--recover teacher and --teacher CHECKPOINT belong together")
+        if self.plan is not None and self.most_steps > 1:
+            raise ValueError("--plan is one cut: leave --steps out")
+        return self
+
+
+def new_settings(given: Mapping[str, Any]) -> PruneSettings:
+    """Check what was asked for.
+
+    Args:
+        given: by field name, `options` by field name in it; without what was not given.
+    Raises:
+        ConfigError: if a value is not permitted, or some exclude each other.
+    """
+    return resolved(PruneSettings, {COMMAND_LINE: given})
+
+
+def kept_settings(folder: PruneFolder, given: Mapping[str, Any]) -> PruneSettings:
+    """Read the settings of a run that goes on; what is given may repeat them, but not change them.
+
+    Raises:
+        CheckpointError: if there is no run, or its settings are damaged.
+        ConfigError: if the run is asked to change.
+    """
+    if not folder.settings.is_file():
+        raise CheckpointError(
+            f"There is no pruning in {folder.path} to go on with.", "Leave --resume out to start one."
+        )
+    try:
+        kept = PruneSettings.model_validate_json(folder.settings.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise CheckpointError(
+            f"{folder.settings} cannot be read.", "Start a new run with another --out."
+        ) from error
+    flat = {**given, **given.get("options", {})}
+    values = {**kept.model_dump(), **kept.options.model_dump()}
+    for key in (key for key in flat if key != "options"):
+        if flat[key] != values[key]:
+            raise ConfigError(
+                f"The run in {folder.path} has {key} = {values[key]!r}, not {flat[key]!r}.",
+                "A resumed run keeps its settings: leave the others out.",
+            )
+    return kept

@@ -1,0 +1,83 @@
+"""How long one input takes at each stage of a pruning, all timed in turn in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from rich.console import Console
+
+from distill.checkpoint import load_detector
+from distill.detector.ported import traced_onnx
+from distill.prune.latency_target import threads_of
+from distill.prune.runtimes import Floats, RuntimeName, runtime_of
+from distill.prune.settings import PruneSettings
+from distill.prune.timing import interleaved_ms
+from edge.backends.probe import processor_name
+from edge.contract import Outputs
+
+ROUNDS = 60
+
+
+class StageTimes(BaseModel):
+    """Hold the times of detectors that were run in turn.
+
+    Attributes:
+        ms: median of one input, by stage.
+        times_faster: than the first stage: median of the ratios of neighbouring runs.
+        rounds: runs of each.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    runtime: RuntimeName
+    version: str
+    processor: str
+    threads: int
+    rounds: int
+    ms: dict[str, float]
+    times_faster: dict[str, float]
+
+
+def time_stages(files: Mapping[str, Path], settings: PruneSettings, images_nchw: Floats) -> StageTimes:
+    """Time checkpoints on the runtime of the settings, one input at a time.
+
+    Args:
+        files: by stage, the unpruned one first.
+        images_nchw: (N, channels, H, W) float32; they take turns.
+    Raises:
+        MissingPackageError, BackendError: if the runtime cannot be used.
+    """
+    on = runtime_of(settings.runtime, threads_of(settings))
+    shape = images_nchw.shape[1], images_nchw.shape[2], images_nchw.shape[3]
+    tiles = [np.ascontiguousarray(image[None]) for image in images_nchw]
+    runs = [on.opened(traced_onnx(load_detector(file).module, shape, Outputs())) for file in files.values()]
+    times = interleaved_ms(
+        [lambda number, run=run: run(tiles[number % len(tiles)]) for run in runs],  # type: ignore[misc]
+        ROUNDS,
+    )
+    medians, faster = np.median(times, axis=0), np.median(times[:, :1] / times, axis=0)
+    return StageTimes(
+        runtime=settings.runtime,
+        version=on.version,
+        processor=processor_name(),
+        threads=threads_of(settings),
+        rounds=ROUNDS,
+        ms={stage: round(float(value), 4) for stage, value in zip(files, medians, strict=True)},
+        times_faster={stage: round(float(value), 3) for stage, value in zip(files, faster, strict=True)},
+    )
+
+
+def read_times(file: Path) -> StageTimes:
+    """Read what `time_stages` gave."""
+    return StageTimes.model_validate_json(file.read_bytes())
+
+
+def print_times(times: StageTimes, console: Console) -> None:
+    """Print a line for each stage."""
+    console.print(f"one input on {times.runtime} {times.version}, {times.threads} threads", highlight=False)
+    for stage, ms in times.ms.items():
+        faster = times.times_faster[stage]
+        console.print(f" {stage:<13} {ms:8.2f} ms   {faster:.2f} times as fast", highlight=False)

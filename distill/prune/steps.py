@@ -1,0 +1,230 @@
+"""Prune: plan, cut, check, recover and measure, once or step by step.
+
+Whatever is done stands in the folder under its final name, whole, so that a run that was killed goes on
+with the first thing that is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from distill.checkpoint import Checkpoint, Detector, load_detector, weights_digest, write_checkpoint
+from distill.dataset import Dataset
+from distill.figures import write_figure
+from distill.finish import measured
+from distill.processes import Processes
+from distill.prune.apply import cut
+from distill.prune.check import check_cut
+from distill.prune.folder import PruneFolder
+from distill.prune.latency_target import FastEnoughError
+from distill.prune.pareto import draw_pareto
+from distill.prune.plan import PruningPlan, read_plan, write_plan
+from distill.prune.planning import macs_of, plan_of_step
+from distill.prune.recover import recovered_name, stage_of
+from distill.prune.runtimes import Floats
+from distill.prune.settings import PruneSettings
+from distill.prune.stage_times import time_stages
+from distill.recipe import Recipe
+from distill.scorecard import ScorecardRow, append_row, read_rows
+from distill.stages import row_of, run_stage
+from distill.tiles import TilePlan, truth_batches
+from edge.bundle import file_digest
+from edge.errors import ConfigError, PruningError
+from edge.sinks.files import write_whole
+from edge.taxonomy import Taxonomy
+
+logger = logging.getLogger(__name__)
+
+UNPRUNED = "unpruned"
+TIMED_TILES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """Hold what a pruning works with.
+
+    Attributes:
+        source: the checkpoint that is pruned; it is only read.
+        recipe: of each recovery.
+    """
+
+    settings: PruneSettings
+    folder: PruneFolder
+    source: Path
+    recipe: Recipe
+    dataset: Dataset
+    taxonomy: Taxonomy
+    device: torch.device
+
+
+def prune(work: Pruning) -> bool:
+    """Prune until the target is reached; `best.pt` is in the folder at the end, and not before.
+
+    Returns:
+        False if a signal stopped it: it can be resumed.
+    Raises:
+        ConfigError: if the target is out of reach.
+        PruningError: if a cut is not as planned, or the first one loses more than may be lost.
+        LoomsightError: as `distill.train.train`.
+    """
+    source = load_detector(work.source)
+    unpruned = _measure_once(work, UNPRUNED, work.source)
+    good, steps = work.source, work.settings.most_steps
+    for step in range(1, steps + 1):
+        try:
+            _cut_once(work, step, good, source)
+        except ConfigError as error:
+            is_end = work.settings.drop is not None or isinstance(error, FastEnoughError)
+            if good == work.source or not is_end:
+                raise
+            logger.info("step %d ends it: %s", step, error.problem)
+            break
+        _measure_once(work, cut_name(step), work.folder.cut(step))
+        stage = stage_of(work.settings, work.recipe, source.checkpoint, work.source, work.folder, step)
+        here = Processes(device=work.device)
+        if not run_stage(stage, work.dataset, work.taxonomy, here, work.folder.scorecard):
+            return False
+        if _falls_too_far(work.settings, unpruned, row_of(stage)):
+            logger.info("step %d lost more than may be lost; the one before it is kept", step)
+            break
+        good = stage.folder.best
+    if good == work.source:
+        raise _first_step_failed(work, unpruned)
+    _publish(work, good)
+    return True
+
+
+def cut_name(step: int) -> str:
+    """Name a detector before its recovery in the scorecard."""
+    return f"cut-{step}"
+
+
+def rows_of_pruning(folder: PruneFolder) -> list[ScorecardRow]:
+    """Return the rows of a pruning in the order of its steps."""
+    return read_rows(folder.scorecard)
+
+
+def _cut_once(work: Pruning, step: int, good: Path, source: Detector) -> None:
+    """Plan a step and cut what the one before it left, unless that is done."""
+    folder = work.folder
+    if folder.cut(step).is_file():
+        return
+    detector = source if good == work.source else load_detector(good)
+    if not folder.plan(step).is_file():
+        left = work.settings.most_steps - step + 1
+        plan = plan_of_step(
+            detector, work.settings, folder.latency_table, source_macs=macs_of(source), steps_left=left
+        )
+        write_plan(plan, folder.plan(step))
+    write_cut(detector, read_plan(folder.plan(step)), folder.cut(step))
+
+
+def write_cut(detector: Detector, plan: PruningPlan, file: Path) -> None:
+    """Carry out a plan, check the result and write it.
+
+    Raises:
+        ConfigError: if the plan is of another structure.
+        PruningError: if the result is not as planned.
+    """
+    checkpoint = detector.checkpoint
+    module, structure = cut(detector.module, checkpoint.structure, plan)
+    check = check_cut(detector.module, plan, module, structure, detector.contract)
+    logger.info(
+        "%s: %.2f of the multiplications, %.2f M of %.2f M parameters; differs from the masked one by %.1e",
+        file.name,
+        check.macs / check.macs_before,
+        check.parameters / 1e6,
+        check.parameters_before / 1e6,
+        check.largest_difference,
+    )
+    weights = module.state_dict()
+    contract = detector.contract.model_copy(update={"source_digest": weights_digest(weights)})
+    write_checkpoint(file, Checkpoint(structure, weights, contract, checkpoint.recipe))
+
+
+def _measure_once(work: Pruning, name: str, checkpoint: Path) -> ScorecardRow:
+    """Return the scorecard row of a checkpoint on this data set; measure it if there is none."""
+    digest = file_digest(checkpoint)
+    for row in rows_of_pruning(work.folder):
+        if row.stage == name and row.checkpoint_digest == digest:
+            return row
+    _, row = measured(work.dataset, work.recipe, checkpoint, name)
+    append_row(work.folder.scorecard, row)
+    return row
+
+
+def _falls_too_far(settings: PruneSettings, unpruned: ScorecardRow, row: ScorecardRow | None) -> bool:
+    if settings.drop is None or row is None:
+        return False
+    return 100 * _lost(unpruned, row) > settings.drop
+
+
+def _lost(unpruned: ScorecardRow, row: ScorecardRow) -> float:
+    return (unpruned.map50_95 or 0.0) - (row.map50_95 or 0.0)
+
+
+def _first_step_failed(work: Pruning, unpruned: ScorecardRow) -> PruningError:
+    rows = [row for row in rows_of_pruning(work.folder) if row.stage == recovered_name(1)]
+    lost = 100 * _lost(unpruned, rows[-1])
+    return PruningError(
+        f"The first cut already loses {lost:.2f} points of mAP50-95 after its recovery.",
+        "Allow a greater --drop, recover longer with --epochs, or name a share with --macs.",
+    )
+
+
+def _publish(work: Pruning, good: Path) -> None:
+    """Put the last good detector, what it is worth and how it compares where they are looked for."""
+    folder = work.folder
+    if folder.best.is_file() and file_digest(folder.best) == file_digest(good):
+        return
+    times = time_stages(_files_of_stages(work), work.settings, _tiles(work))
+    folder.write_json(folder.latency, times.model_dump())
+    write_figure(draw_pareto(rows_of_pruning(folder), times), folder.pareto)
+    write_whole(folder.metrics, (good.parent / folder.metrics.name).read_bytes())
+    write_whole(folder.best, good.read_bytes())
+
+
+def _files_of_stages(work: Pruning) -> dict[str, Path]:
+    """Return the checkpoints of different widths by the stage that left them."""
+    files = {
+        recovered_name(step): work.folder.step(step).best for step in range(1, work.settings.most_steps + 1)
+    }
+    return {UNPRUNED: work.source, **{name: file for name, file in files.items() if file.is_file()}}
+
+
+def _tiles(work: Pruning) -> Floats:
+    """Return a few tiles of the validation split, (N, channels, H, W)."""
+    contract = load_detector(work.source).contract
+    plan = TilePlan(work.dataset.val, contract, work.dataset.mm_per_px, work.recipe.cache_mb)
+    tiles, _ = next(truth_batches(plan, contract, batch=min(TIMED_TILES, len(plan.tiles))))
+    return tiles
+
+
+def write_source(folder: PruneFolder, source: Path) -> None:
+    """Note which checkpoint is pruned."""
+    record = {"checkpoint": str(source), "sha256": file_digest(source)}
+    folder.write_json(folder.source, record)
+
+
+def check_source(folder: PruneFolder, source: Path) -> None:
+    """See that a run goes on with the checkpoint it was started with.
+
+    Raises:
+        ConfigError: if not, or the note cannot be read.
+    """
+    try:
+        known = json.loads(folder.source.read_bytes())["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{folder.source} cannot be read.", "Start a new run with another --out."
+        ) from error
+    if known != file_digest(source):
+        raise ConfigError(
+            f"The run in {folder.path} prunes another checkpoint than {source}.",
+            "Name that one, or start a new run with another --out.",
+        )

@@ -1,0 +1,237 @@
+"""Prune a trained student in all the ways there are, and measure what is left on unseen pictures.
+
+Usage: python docs/benchmarks/pruning.py OUT.json --student best.pt --teacher best.pt --data DATA
+           --unseen DATA [--folder FOLDER] [--shares 0.5 0.35] [--epochs 24] [--steps 4]
+           [--sparse-epochs 24] [--seeds 0] [--jobs 1] [--rows NAME ...]
+
+One shot and iterative have the same epochs in all. All are scored on the val split of --unseen, which no
+training and no choice of an epoch saw. The student of the rows with sparsity is the given one, trained on
+with the penalty; that of "trained on" as long without, for what the epochs alone do. With --folder, what
+is done there already is not done again, and what was killed goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+GIVEN, SPARSE, TRAINED_ON = "given", "sparse", "trained-on"
+
+
+@dataclass(frozen=True)
+class Way:
+    """Describe a way of pruning: which student, how channels are chosen, how it recovers."""
+
+    recover: str = "self"
+    iterative: bool = False
+    planner: str = "threshold"
+    importance: str = "l1"
+    student: str = GIVEN
+
+
+ROWS: Mapping[str, Way] = {
+    "one shot, labels": Way("labels"),
+    "one shot, teacher": Way("teacher"),
+    "one shot, self": Way("self"),
+    "iterative, labels": Way("labels", iterative=True),
+    "iterative, teacher": Way("teacher", iterative=True),
+    "iterative, self": Way("self", iterative=True),
+    "bn-scale": Way(importance="bn-scale"),
+    "depgraph, l1": Way(planner="depgraph"),
+    "depgraph, bn-scale": Way(planner="depgraph", importance="bn-scale"),
+    "sparsity, bn-scale": Way(importance="bn-scale", student=SPARSE),
+    "sparsity, l1": Way(student=SPARSE),
+    "trained on, bn-scale": Way(importance="bn-scale", student=TRAINED_ON),
+}
+
+
+def main() -> None:
+    """Train the students, prune everything, measure; print the table and write it."""
+    arguments = _arguments()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (arguments.folder or Path(temporary)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        result = run(folder, arguments)
+    arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print_table(result)
+
+
+def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Do all of it in a folder."""
+    rows = {name: ROWS[name] for name in arguments.rows or ROWS}
+    runs = [(name, share, seed) for seed in arguments.seeds for share in arguments.shares for name in rows]
+    students = {GIVEN: arguments.student.resolve()}
+    for student in {way.student for way in rows.values()} - {GIVEN}:
+        students[student] = train_on(folder, arguments, student)
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        works = [pool.submit(prune, folder, arguments, students, *one) for one in runs]
+        for work in works:
+            work.result()
+    measured = {
+        run_name(*one): score(arguments.unseen, folder / run_name(*one) / "best.pt") for one in runs
+    }
+    return {
+        "settings": {key: _plain(value) for key, value in vars(arguments).items()},
+        "ways": {name: asdict(way) for name, way in rows.items()},
+        "teacher": score(arguments.unseen, arguments.teacher),
+        "students": {name: score(arguments.unseen, file) for name, file in students.items()},
+        "runs": measured,
+        "mean": {
+            f"{name}, {share:g}": mean([measured[run_name(name, share, seed)] for seed in arguments.seeds])
+            for share in arguments.shares
+            for name in rows
+        },
+    }
+
+
+def train_on(folder: Path, arguments: argparse.Namespace, student: str) -> Path:
+    """Train the given student on, with the penalty or without, unless that is done."""
+    from distill.checkpoint import read_checkpoint
+
+    best = folder / student / "best.pt"
+    if (folder / student / "metrics.json").is_file():
+        return best
+    values = dict(read_checkpoint(arguments.student).recipe)
+    values |= {"distillation": None, "teacher": None, "pretraining": None, "sparsity": None}
+    values |= {"epochs": arguments.sparse_epochs, "patience_epochs": None}
+    text = toml(values) + ("[sparsity]\n" if student == SPARSE else "")
+    (folder / f"{student}.toml").write_text(text, encoding="utf-8")
+    resume = (folder / student / "last.pt").is_file()
+    start = ("--recipe", f"{student}.toml", "--start-from", str(arguments.student.resolve()))
+    how = ("--resume",) if resume else start
+    data = str(arguments.data.resolve())
+    loomsight(folder, "distill", data, "--out", student, *how, log=folder / f"{student}.log")
+    print(student, "is trained", flush=True)
+    return best
+
+
+def toml(values: Mapping[str, Any]) -> str:
+    """Return settings as TOML: plain keys, then tables."""
+    plain = [f"{key} = {json.dumps(value)}" for key, value in values.items() if _is_plain(value)]
+    tables = [
+        f"[{key}]\n" + "".join(f"{name} = {json.dumps(one)}\n" for name, one in value.items())
+        for key, value in values.items()
+        if isinstance(value, dict)
+    ]
+    return "\n".join([*plain, *tables]) + "\n"
+
+
+def prune(
+    folder: Path,
+    arguments: argparse.Namespace,
+    students: Mapping[str, Path],
+    name: str,
+    share: float,
+    seed: int,
+) -> None:
+    """Prune one student in one way, unless that is done; go on with one that was interrupted."""
+    way, run = ROWS[name], run_name(name, share, seed)
+    if (folder / run / "best.pt").is_file():
+        return
+    steps = arguments.steps if way.iterative else 1
+    options = [
+        "--macs", f"{share:g}", "--steps", str(steps), "--epochs", str(-(-arguments.epochs // steps)),
+        "--planner", way.planner, "--importance", way.importance, "--recover", way.recover,
+        "--seed", str(seed), "--round-to", str(arguments.round_to),
+    ]  # fmt: skip
+    if way.recover == "teacher":
+        options += ["--teacher", str(arguments.teacher.resolve())]
+    if (folder / run / "prune.json").is_file():
+        options = ["--resume"]
+    data = str(arguments.data.resolve())
+    student = str(students[way.student])
+    loomsight(folder, "prune", student, data, "--out", run, *options, log=folder / f"{run}.log")
+    print(run, "is pruned", flush=True)
+
+
+def run_name(name: str, share: float, seed: int) -> str:
+    """Name the folder of a run."""
+    return "-".join(name.replace(",", "").split()) + f"-{share:g}-{seed}"
+
+
+def loomsight(folder: Path, *arguments: str, log: Path) -> None:
+    """Run a command in a folder."""
+    command = [sys.executable, "-c", "from edge.umbrella import main; main()", *arguments]
+    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), **os.environ}
+    with log.open("a", encoding="utf-8") as stream:
+        subprocess.run(command, cwd=folder, check=True, env=environment, stdout=stream, stderr=stream)
+
+
+def score(unseen: Path, checkpoint: Path) -> dict[str, float]:
+    """Measure a checkpoint on the unseen pictures."""
+    from distill.checkpoint import count_macs, load_detector
+    from distill.dataset import load_dataset
+    from distill.evaluate import validate
+    from distill.tiles import TilePlan
+
+    detector = load_detector(checkpoint)
+    contract = detector.contract
+    data = load_dataset(unseen, contract.class_names)
+    plan = TilePlan(data.val, contract, data.mm_per_px, cache_mb=1024)
+    metrics = validate(detector.module, plan, contract, torch.device("cpu"))
+    return {
+        "map50": round(metrics.map50, 4),
+        "map50_95": round(metrics.map50_95, 4),
+        "macs": count_macs(detector.module, (contract.channels, *contract.input_size_hw_px)),
+        "parameters": sum(p.numel() for p in detector.module.parameters()),
+    }
+
+
+def mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return means over seeds, and how far apart the seeds are."""
+    values = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+    means = {key: round(float(value.mean()), 4) for key, value in values.items()}
+    return {**means, "map50_95_spread": round(float(np.ptp(values["map50_95"])), 4)}
+
+
+def print_table(result: Mapping[str, Any]) -> None:
+    """Print what is left of accuracy and cost, against the given student."""
+    whole = result["students"][GIVEN]
+    print(f"{'':34}{'mAP50':>8}{'mAP50-95':>10}{'change':>8}{'MACs':>7}{'weights':>9}")
+    for name, row in {**result["students"], "teacher": result["teacher"], **result["mean"]}.items():
+        print(
+            f"{name:34}{row['map50']:8.4f}{row['map50_95']:10.4f}"
+            f"{row['map50_95'] - whole['map50_95']:+8.4f}{row['macs'] / whole['macs']:7.3f}"
+            f"{row['parameters'] / 1e6:8.3f}M"
+        )
+
+
+def _is_plain(value: Any) -> bool:
+    return value is not None and not isinstance(value, dict)
+
+
+def _plain(value: Any) -> Any:
+    return value.name if isinstance(value, Path) else value
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("out", type=Path)
+    for name in ("--student", "--teacher", "--data", "--unseen"):
+        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--folder", type=Path, help="work here and keep it  [default: a temporary folder]")
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.5, 0.35])
+    parser.add_argument("--epochs", type=int, default=24, help="of all recoveries of a run together")
+    parser.add_argument("--steps", type=int, default=4, help="of the iterative rows")
+    parser.add_argument("--sparse-epochs", type=int, default=24)
+    parser.add_argument("--round-to", type=int, choices=[8, 16, 32], default=8)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--jobs", type=int, default=1, help="prunings at once")
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), help="[default: all]")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,228 @@
+"""Plan, cut, check, recover and measure, and what is left after an interruption anywhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+
+import pytest
+import torch
+
+import distill.finish
+import distill.progress
+import distill.prune.stage_times
+import distill.prune.steps
+import distill.scorecard
+from distill.checkpoint import load_detector, read_checkpoint
+from distill.prune.folder import PruneFolder
+from distill.prune.pareto import draw_pareto
+from distill.prune.planning import macs_of
+from distill.prune.stage_times import StageTimes, read_times
+from distill.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
+from edge.bundle import file_digest
+from edge.errors import PruningError
+from tests.unit.distill.prune.pruning import invoke, parameters, write_source
+from tests.unit.distill.tiny import write_tiny_dataset
+
+STAGES = ["unpruned", "cut-1", "recovered-1", "cut-2", "recovered-2"]
+
+
+MS = {"unpruned": 5.0, "recovered-1": 4.0, "recovered-2": 3.0}
+TIMES = StageTimes(
+    runtime="onnxruntime", version="1", processor="any", threads=1, rounds=2, ms=MS, times_faster=MS
+)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Spare what other tests look at: the report of each run, and times but for those of `done`."""
+    torch.set_num_threads(1)
+    monkeypatch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
+    monkeypatch.setattr(distill.finish, "write_report", lambda *_: None)
+    monkeypatch.setattr(distill.prune.steps, "time_stages", lambda *_: TIMES)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = tmp_path_factory.mktemp("pruning")
+    write_tiny_dataset(place / "data", train=8, val=2)
+    write_source(place / "best.pt")
+    return place
+
+
+@pytest.fixture(scope="module")
+def done(place):
+    """Prune in two steps; the later tests look at what it left."""
+    before = file_digest(place / "best.pt")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
+        patch.setattr(distill.prune.stage_times, "ROUNDS", 2)
+        patch.setattr(distill.finish, "write_report", lambda *_: None)
+        said = invoke(
+            place / "best.pt", place / "data", "--macs", 0.5, "--steps", 2, "--recover", "labels",
+            "--threads", 1, "--out", place / "run",
+        )  # fmt: skip
+    assert said.exit_code == 0, said.output
+    assert file_digest(place / "best.pt") == before
+    return said, PruneFolder(place / "run")
+
+
+@pytest.fixture
+def again(done, place, tmp_path):
+    """Copy the finished run, for tests that take pieces of it away."""
+    shutil.copytree(done[1].path, tmp_path / "run")
+    folder = PruneFolder(tmp_path / "run")
+    return folder, lambda: invoke(place / "best.pt", place / "data", "--resume", "--out", folder.path)
+
+
+def test_the_last_model_has_the_multiplications_asked_for(done, place):
+    folder = done[1]
+    before, after = (macs_of(load_detector(file)) for file in (place / "best.pt", folder.best))
+    assert after / before == pytest.approx(0.5, rel=0.02)
+    between = macs_of(load_detector(folder.step(1).best))
+    assert between / before == pytest.approx(0.5**0.5, rel=0.02)
+    sizes = [parameters(file) for file in (place / "best.pt", folder.step(1).best, folder.best)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert parameters(folder.cut(2)) == parameters(folder.best)
+
+
+def test_every_model_has_a_row_and_the_last_is_best(done):
+    rows = read_rows(done[1].scorecard)
+    assert [row.stage for row in rows] == STAGES
+    assert rows[-1].checkpoint_digest == file_digest(done[1].best)
+    assert rows[1].macs == rows[2].macs
+    assert rows[1].parameters == rows[2].parameters
+    metrics = json.loads(done[1].metrics.read_text())
+    assert metrics["map50_95"] == rows[-1].map50_95
+
+
+def test_it_says_where_things_are(done):
+    said, folder = done
+    for file in (folder.best, folder.scorecard, folder.pareto):
+        assert str(file) in said.stdout
+        assert file.is_file()
+    assert "recovered-2" in said.stdout
+
+
+def test_all_are_timed_in_turn_on_the_runtime(done):
+    times = read_times(done[1].latency)
+    assert list(times.ms) == ["unpruned", "recovered-1", "recovered-2"]
+    assert times.times_faster["unpruned"] == 1
+    assert all(value > 0 for value in times.ms.values())
+    assert "times as fast" in done[0].stdout
+
+
+def test_a_recovery_learns(done):
+    cut, recovered = (read_checkpoint(file).weights for file in (done[1].cut(2), done[1].best))
+    assert any(not torch.equal(cut[name], recovered[name]) for name in cut)
+
+
+def test_a_finished_run_is_not_done_again(again):
+    folder, resume = again
+    before = {file: file.stat().st_mtime_ns for file in folder.path.rglob("*.pt") if file != folder.best}
+    assert resume().exit_code == 0
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    assert [row.stage for row in read_rows(folder.scorecard)] == STAGES
+
+
+def test_after_a_kill_and_ctrl_c_between_trainings_the_result_is_the_same(again, done, monkeypatch):
+    """What a kill leaves is a beginning of the files in the order they are written."""
+    folder, resume = again
+    for file in (folder.best, folder.metrics, folder.pareto, folder.cut(2)):
+        file.unlink()
+    shutil.rmtree(folder.step(2).path)
+    rows = folder.scorecard.read_text().splitlines(keepends=True)
+    folder.scorecard.write_text("".join(rows[:3]))
+    kept = folder.step(1).best.stat().st_mtime_ns
+
+    def press(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(distill.prune.steps, "check_cut", press)
+        said = resume()
+    assert said.exit_code == 130
+    assert "--resume" in said.stderr
+    assert not folder.cut(2).exists()
+    said = resume()
+    assert said.exit_code == 0, said.output
+    assert folder.step(1).best.stat().st_mtime_ns == kept
+    assert [row.stage for row in read_rows(folder.scorecard)] == STAGES
+    ours, theirs = (read_checkpoint(file).weights for file in (folder.best, done[1].best))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def give_map(file, *stages):
+    """Give rows the mAP that a long training would."""
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for row in lines:
+        row["map50_95"] = 0.5 if row["stage"] in stages else row["map50_95"]
+    file.write_text("".join(json.dumps(row) + "\n" for row in lines))
+
+
+def test_a_drop_keeps_the_last_step_within_it(again):
+    folder, resume = again
+    folder.best.unlink()
+    folder.write_json(folder.settings, {"drop": 1.0, "recover": "labels", "steps": 4})
+    give_map(folder.scorecard, "unpruned", "recovered-1")
+    give_map(folder.step(1).path / SCORECARD_NAME, "recovered-1")
+    said = resume()
+    assert said.exit_code == 0, said.output
+    assert folder.best.read_bytes() == folder.step(1).best.read_bytes()
+    assert not folder.cut(3).exists()
+
+
+def test_a_first_step_that_loses_too_much_ends_it(again, done):
+    folder, resume = again
+    folder.best.unlink()
+    folder.write_json(folder.settings, {"drop": 1.0, "recover": "labels", "steps": 2})
+    give_map(folder.scorecard, "unpruned")
+    error = resume().exception
+    assert isinstance(error, PruningError)
+    assert "50.00 points" in str(error)
+    assert not folder.best.exists()
+
+
+def test_ctrl_c_in_a_recovery_stops_and_resumes(place, done, tmp_path, monkeypatch):
+    def press(self, epoch, done, total, loss):
+        signal.raise_signal(signal.SIGINT)
+
+    before = file_digest(place / "best.pt")
+    folder = PruneFolder(tmp_path / "run")
+    arguments = (
+        place / "best.pt",
+        place / "data",
+        "--macs",
+        0.5,
+        "--recover",
+        "self",
+        "--out",
+        folder.path,
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(distill.progress.ConsoleListener, "batch_done", press)
+        said = invoke(*arguments)
+    assert said.exit_code == 130
+    assert said.stderr.count("--resume") == 1
+    assert file_digest(place / "best.pt") == before
+    assert folder.step(1).last.is_file()
+    assert not folder.best.exists()
+    said = invoke(*arguments, "--resume")
+    assert said.exit_code == 0, said.output
+    assert file_digest(place / "best.pt") == before
+    assert "loss_gid_feature" in folder.step(1).read_history()[0]
+    assert parameters(folder.best) < parameters(place / "best.pt")
+
+
+def test_the_picture_has_a_point_for_every_row_in_every_panel():
+    rows = [
+        ScorecardRow(
+            stage=stage, parameters=1, macs=10**9, file_size_bytes=10**6, map50_95=0.5,
+            checkpoint_digest="0" * 64,
+        )
+        for stage in STAGES
+    ]  # fmt: skip
+    figure = draw_pareto([*rows, rows[0].model_copy(update={"map50_95": None})], TIMES)
+    assert [len(axes.texts) for axes in figure.axes] == [5, 5, 5]
+    assert [text.xy[0] for text in figure.axes[0].texts] == [5, 4, 4, 3, 3]
