@@ -34,8 +34,8 @@ ROUNDS = 9
 
 REGISTER = 16
 """Values of float32 in a register of AVX-512: times of widths that are a multiple of it lie on another line
-than the rest. Measured on such a Xeon, ONNX Runtime, one thread: YOLOv5s at half of the MACs is 1.6 times
-faster with channels by 8, and 1.7 to 1.8 times with channels by 16."""
+than the rest. Measured on such a Xeon beside other work, ONNX Runtime, one thread: YOLOv5s at half of the
+MACs is 1.54 to 1.64 times faster with channels by 8, and 1.63 to 1.77 times with channels by 16."""
 
 REFERENCE, REFERENCE_CHANNELS = Shape((3, 3), 1, (32, 32), (32, 32), 1, 0), 64
 """Timed beside everything else: on a box that has other work, only the ratio to it can be compared over
