@@ -5,10 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 BENCHMARKS = Path(__file__).parent
 LOOMSIGHT = "from edge.umbrella import main; main()"
+
+
+def run_all(jobs: Iterable[Callable[[], object]], at_once: int) -> None:
+    """Do jobs, several at once; after one that failed no other is begun.
+
+    Raises:
+        Exception: what the first that failed raised.
+    """
+    with ThreadPoolExecutor(at_once) as pool:
+        for work in as_completed([pool.submit(job) for job in jobs]):
+            if work.exception() is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
+            work.result()
 
 
 def loomsight(folder: Path, *arguments: str, log: Path | None = None) -> None:

@@ -14,13 +14,13 @@ import argparse
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from commands import loomsight
+from commands import loomsight, run_all
 
 CLOTH = (
     "--weave", "plain", "--warp-pitch-px", "4", "--weft-pitch-px", "4", "--mean-grey", "120",
@@ -76,9 +76,7 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     train(folder, "teacher", recipe(arguments, arguments.teacher, arguments.teacher_epochs, 0, None))
     rows = arguments.rows or list(ROWS)
     runs = [(row, seed) for seed in arguments.seeds for row in rows]
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        for work in [pool.submit(one, folder, arguments, row, seed) for row, seed in runs]:
-            work.result()
+    run_all([partial(one, folder, arguments, row, seed) for row, seed in runs], arguments.jobs)
     measured = {f"{row}, seed {seed}": score(folder, run_name(row, seed)) for row, seed in runs}
     return {
         "settings": {k: v if not isinstance(v, Path) else v.name for k, v in vars(arguments).items()},

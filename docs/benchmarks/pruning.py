@@ -14,18 +14,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from commands import loomsight, run_all
 
 GIVEN, SPARSE, TRAINED_ON = "given", "sparse", "trained-on"
 
@@ -75,10 +73,7 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     students = {GIVEN: arguments.student.resolve()}
     for student in {way.student for way in rows.values()} - {GIVEN}:
         students[student] = train_on(folder, arguments, student)
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        works = [pool.submit(prune, folder, arguments, students, *one) for one in runs]
-        for work in works:
-            work.result()
+    run_all([partial(prune, folder, arguments, students, *one) for one in runs], arguments.jobs)
     measured = {
         run_name(*one): score(arguments.unseen, folder / run_name(*one) / "best.pt") for one in runs
     }
@@ -159,14 +154,6 @@ def prune(
 def run_name(name: str, share: float, seed: int) -> str:
     """Name the folder of a run."""
     return "-".join(name.replace(",", "").split()) + f"-{share:g}-{seed}"
-
-
-def loomsight(folder: Path, *arguments: str, log: Path) -> None:
-    """Run a command in a folder."""
-    command = [sys.executable, "-c", "from edge.umbrella import main; main()", *arguments]
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), **os.environ}
-    with log.open("a", encoding="utf-8") as stream:
-        subprocess.run(command, cwd=folder, check=True, env=environment, stdout=stream, stderr=stream)
 
 
 def score(unseen: Path, checkpoint: Path) -> dict[str, float]:

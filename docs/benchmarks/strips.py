@@ -25,7 +25,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -35,7 +34,7 @@ from typing import Any
 import cv2
 import numpy as np
 import yaml
-from commands import loomsight, python
+from commands import loomsight, python, run_all
 
 from distill.checkpoint import Checkpoint, weights_digest, write_checkpoint
 from distill.dataset import load_dataset
@@ -110,9 +109,7 @@ def main() -> None:
         write_folds(folder, arguments)
         for has_clahe in (True, False):
             for jobs in (pretrainings, trainings):
-                with ThreadPoolExecutor(arguments.jobs) as pool:
-                    for work in [pool.submit(job) for job in jobs(folder, arguments, has_clahe)]:
-                        work.result()
+                run_all(jobs(folder, arguments, has_clahe), arguments.jobs)
         result = results(folder, arguments)
     arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(table(result))
@@ -299,7 +296,8 @@ def write_tiles(half: Path, target: Path, arguments: argparse.Namespace) -> None
     lists = {}
     for split, pictures in (("train", data.train), ("val", data.val)):
         plan = TilePlan(pictures, contract, arguments.mm_per_px, cache_mb=1024)
-        files = [write_tile(plan, number, target / "images" / split) for number in range(len(plan.tiles))]
+        images = target / "images" / split
+        files = [write_tile(plan, number, images, arguments.size) for number in range(len(plan.tiles))]
         lists[split] = [(file, tile.is_empty) for file, tile in zip(files, plan.tiles, strict=True)]
     full = [file for file, is_empty in lists["train"] if not is_empty]
     empty = [file for file, is_empty in lists["train"] if is_empty]
@@ -311,16 +309,15 @@ def write_tiles(half: Path, target: Path, arguments: argparse.Namespace) -> None
     (target / "data.yaml").write_text(yaml.safe_dump(description), encoding="utf-8")
 
 
-def write_tile(plan: TilePlan, number: int, target: Path) -> Path:
+def write_tile(plan: TilePlan, number: int, target: Path, size_px: int) -> Path:
     """Write one tile and its labels."""
     tile: Tile = plan.tiles[number]
     picture = plan.pictures[tile.picture]
     image = cv2.imread(str(picture.path), cv2.IMREAD_GRAYSCALE)
     boxes, class_ids = visible_truth(picture.boxes_xyxy_px(image), picture.class_ids, tile.view)
-    cut = cut_view(image, tile.view)
-    sides = np.array([cut.shape[1], cut.shape[0]] * 2, np.float64)
+    cut = cut_view(image, tile.view, (size_px, size_px))
     centres = (
-        np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1) / sides
+        np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1) / size_px
     )
     rows = [
         f"{int(k)} " + " ".join(f"{v:.6f}" for v in row) for k, row in zip(class_ids, centres, strict=True)
