@@ -4,9 +4,9 @@ Usage: python docs/benchmarks/heads.py OUT.json [--seeds 0 1 2] [--size 256] [--
            [--data-images 600] [--batch 16] [--learning-rate 2e-3] [--device cpu] [--threads 0]
            [--folder FOLDER]
 
-Every head trains on the same pictures by the same recipe; the anchors of the coupled one come from these
-pictures by k-means. Quality is that of the best epoch on pictures of another seed, which neither training
-nor the choice of the epoch has seen. Latency is that of the exported model in ONNX Runtime on the CPU.
+Every head trains on the same pictures of one article by the same recipe; the anchors of the coupled one come
+from these pictures by k-means. Quality is that of the best epoch on pictures of another seed, which neither
+training nor the choice of the epoch has seen. Latency is that of the exported model in ONNX Runtime on the CPU.
 
 A row is written as soon as it is there. The same command again goes on where it was stopped: rows that are
 done stay, a run that was cut off is resumed.
@@ -192,6 +192,7 @@ def _recipe(arguments: argparse.Namespace, seed: int, changes: dict[str, Any]) -
         "epochs": arguments.epochs,
         "batch": arguments.batch,
         "learning_rate": arguments.learning_rate,
+        "overlap_px": 0,
         "patience_epochs": None,
         "seed": seed,
         **changes,
@@ -213,11 +214,20 @@ def _anchors(data: Dataset, recipe: Recipe) -> list[list[float]]:
 def _data_sets(folder: Path, arguments: argparse.Namespace) -> tuple[Dataset, Dataset]:
     """Weave the pictures that are not there yet: to train and choose on, and to measure on."""
     images = arguments.data_images
+    article = DatasetOptions(
+        size_hw=(arguments.size, arguments.size),
+        weave="plain",
+        warp_pitch_px=4,
+        weft_pitch_px=4,
+        mean_grey=120,
+        difficulties=("obvious", "clear", "subtle"),
+        defects_per_m=20,
+    )
+    data = {"images": images, "seed": DATA_SEED, "split": {"train": 0.85, "val": 0.15}}
+    unseen = {"images": max(20, images // 3), "seed": UNSEEN_SEED, "split": {"train": 0.02, "val": 0.98}}
     wanted = {
-        "data": DatasetOptions(images=images, seed=DATA_SEED, split={"train": 0.85, "val": 0.15}),
-        "unseen": DatasetOptions(
-            images=max(20, images // 3), seed=UNSEEN_SEED, split={"train": 0.1, "val": 0.9}
-        ),
+        name: DatasetOptions.model_validate({**article.model_dump(), **changes})
+        for name, changes in (("data", data), ("unseen", unseen))
     }
     sets = []
     for name, options in wanted.items():
