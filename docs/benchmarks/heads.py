@@ -4,9 +4,9 @@ Usage: python docs/benchmarks/heads.py OUT.json [--seeds 0 1 2] [--size 256] [--
            [--data-images 600] [--batch 16] [--learning-rate 2e-3] [--device cpu] [--threads 0]
            [--folder FOLDER]
 
-Every head trains on the same pictures of one article by the same recipe; the anchors of the coupled one come
-from these pictures by k-means. Quality is that of the best epoch on pictures of another seed, which neither
-training nor the choice of the epoch has seen. Latency is that of the exported model in ONNX Runtime on the CPU.
+Every head trains on the same pictures of one article by the same recipe; the anchors of the coupled one
+come from these pictures by k-means. Quality is that of the best epoch on pictures of another seed, which
+neither training nor the choice of the epoch has seen. Latency is of the exported model in ONNX Runtime.
 
 A row is written as soon as it is there. The same command again goes on where it was stopped: rows that are
 done stay, a run that was cut off is resumed.
