@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnxruntime as ort
@@ -69,6 +69,8 @@ class OnnxRuntimeBackend:
         ContractError: if the file's contract or ports are not those of `contract`.
         BackendError: if no provider can be used.
     """
+
+    name: ClassVar = "onnxruntime"
 
     def __init__(
         self,
