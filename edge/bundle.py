@@ -118,6 +118,11 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def model_digest_of(bundle: Bundle) -> str:
+    """Return the sha256 of a bundle's ONNX file."""
+    return bundle.manifest.files[MODEL_NAME] if bundle.manifest else file_digest(bundle.model_path)
+
+
 def publish_bundle(
     staged: Path, destination: Path, manifest: BundleManifest, *, overwrite: bool = False
 ) -> None:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+BackendName = Literal["onnxruntime", "openvino"]
+
+Precision = Literal["f32", "bf16"]
+"""What a backend may be told to compute in: float32 or bfloat16."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state
 from typing_extensions import Self
 
-from edge.backends.description import BackendDescription
+from edge.backends.description import BackendDescription, BackendName
 from edge.backends.probe import available_cores, nvidia_gpu_present
 from edge.backends.provider_start import CPU, CUDA, catch_output, cure_of, preload_cuda, reason_in
 from edge.contract import METADATA_KEY, ModelContract, contract_from_json
@@ -70,7 +70,7 @@ class OnnxRuntimeBackend:
         BackendError: if no provider can be used.
     """
 
-    name: ClassVar = "onnxruntime"
+    name: BackendName = "onnxruntime"
 
     def __init__(
         self,

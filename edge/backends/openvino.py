@@ -5,22 +5,20 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from edge.backends.description import BackendDescription
+from edge.backends.description import BackendDescription, BackendName, Precision
 from edge.backends.probe import available_cores, processor_features
 from edge.backends.provider_start import catch_output
 from edge.contract import METADATA_KEY, ModelContract, contract_from_json
 from edge.errors import BackendError, ContractError, ModelError
 
 logger = logging.getLogger(__name__)
-
-Precision = Literal["f32", "bf16"]
 
 PRECISION_NAMES: Final = {"f32": "float32", "bf16": "bfloat16"}
 """What a `BackendDescription` calls what OpenVINO calls f32 and bf16."""
@@ -64,7 +62,7 @@ class OpenVinoBackend:
         BackendError: if OpenVINO cannot make the model ready.
     """
 
-    name: ClassVar = "openvino"
+    name: BackendName = "openvino"
 
     def __init__(
         self,
