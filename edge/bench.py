@@ -22,6 +22,7 @@ from rich.table import Table
 from edge.backends.choose import BACKENDS
 from edge.backends.probe import available_cores, processor_name
 from edge.bundle import demo_bundle_path, open_bundle
+from edge.bundle_store import bundle_path
 from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame
@@ -89,7 +90,7 @@ class Benchmark:
     def cold(self) -> dict[str, Any]:
         """Open the network anew and time its first frames: nothing has run in it, not even a warm-up."""
         config = self._config
-        bundle = open_bundle(config.model or demo_bundle_path())
+        bundle = open_bundle(bundle_path(config.model or demo_bundle_path()))
         opened, contract = BACKENDS[self._backend.name].opened, contract_of(bundle)
         begin_s = time.perf_counter()
         with opened(bundle.model_path, contract, backend_options(config)) as backend:

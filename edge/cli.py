@@ -21,7 +21,9 @@ CameraFlag = Annotated[
 ]
 ModelFlag = Annotated[
     Path | None,
-    typer.Option(help="Bundle folder or ONNX file with a contract  [default: the shipped demo bundle]"),
+    typer.Option(
+        help="Bundle folder, store, or ONNX file with a contract  [default: the shipped demo bundle]"
+    ),
 ]
 ConfigFlag = Annotated[Path | None, typer.Option(help="Settings as TOML; flags win over it.")]
 MmPerPxFlag = Annotated[

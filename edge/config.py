@@ -27,7 +27,7 @@ class EdgeConfig(BaseModel):
 
     Attributes:
         camera: index, device, video file, picture, folder, URL, or `loom[:key=value,...]`.
-        model: bundle folder or ONNX file with a contract; None for the shipped demo bundle.
+        model: bundle folder, store, or ONNX file with a contract; None for the shipped demo bundle.
         mm_per_px: scale of the camera's picture on the cloth, where the camera does not tell it.
         bit_depth: significant bits of a camera or picture that delivers 16-bit values.
         frames, seconds, metres: end after that much; None for no limit.

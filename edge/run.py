@@ -15,6 +15,7 @@ from edge.backends.choose import BackendOptions, fastest_backend, open_backend
 from edge.backends.onnxruntime import read_contract
 from edge.backends.protocol import OpenBackend
 from edge.bundle import Bundle, demo_bundle_path, open_bundle
+from edge.bundle_store import bundle_path
 from edge.cameras.choose import choose_camera
 from edge.cloth.finder import GrainFinder
 from edge.cloth.watch import ClothWatch
@@ -76,7 +77,7 @@ def open_model(config: EdgeConfig, stack: ExitStack) -> tuple[OpenBackend, Model
     Raises:
         ModelError, ContractError, BackendError: if the model cannot be vouched for.
     """
-    bundle = open_bundle(config.model or demo_bundle_path())
+    bundle = open_bundle(bundle_path(config.model or demo_bundle_path()))
     as_published = contract_of(bundle)
     contract = as_published.with_thresholds(config.score_thresholds)
     check = partial(check_golden, bundle, contract=as_published)
