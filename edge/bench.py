@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from edge.backends.onnxruntime import OnnxRuntimeBackend
+from edge.backends.choose import BACKENDS
 from edge.backends.probe import available_cores, processor_name
 from edge.bundle import demo_bundle_path, open_bundle
+from edge.bundle_store import bundle_path
 from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame
@@ -34,7 +35,7 @@ from edge.inspector import Inspector, batches
 from edge.latency import LatencyHistogram, StageClock
 from edge.pipeline import Limits, Pipeline
 from edge.preprocess import Preprocessor, grey_enhancer
-from edge.run import cloth_watch, open_model
+from edge.run import backend_options, cloth_watch, contract_of, open_model
 from edge.sinks.files import check_not_a_folder, check_writable, is_stream, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 
@@ -74,6 +75,9 @@ class Benchmark:
         self._backend, self._contract = open_model(config, stack)
         self._open_ms = (time.perf_counter() - begin_s) * 1000
         self._kept = self._keep_frames()
+        Inspector(self._backend, self._contract, config.batch_tiles).warm_up(
+            self._kept[0].image.shape[:2], self._kept[0].mm_per_px_across
+        )
         self._batches = [self._prepared(frame) for frame in self._kept]
         self.measured = Measurement()
 
@@ -86,9 +90,10 @@ class Benchmark:
     def cold(self) -> dict[str, Any]:
         """Open the network anew and time its first frames: nothing has run in it, not even a warm-up."""
         config = self._config
-        path = open_bundle(config.model or demo_bundle_path()).model_path
+        bundle = open_bundle(bundle_path(config.model or demo_bundle_path()))
+        opened, contract = BACKENDS[self._backend.name].opened, contract_of(bundle)
         begin_s = time.perf_counter()
-        with OnnxRuntimeBackend(path, self._contract, config.providers or None, config.threads) as backend:
+        with opened(bundle.model_path, contract, backend_options(config)) as backend:
             load_ms = (time.perf_counter() - begin_s) * 1000
             inspector = Inspector(backend, self._contract, config.batch_tiles)
             frames = self._first_frames(inspector)

@@ -1,6 +1,7 @@
 """The artefact a box runs: a folder with the model, its contract, digests and golden pictures.
 
 bundle.json      contract, digests of every other file, scorecard row, parity report
+bundle.json.sha256  its seal: what `sha256sum` says of bundle.json
 model.onnx       with the contract in its metadata
 golden/*.png     pictures with the detections the model must give on them
 """
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -27,6 +28,7 @@ from edge.errors import ContractError, ModelError, OutputError
 
 BUNDLE_FORMAT = 1
 MANIFEST_NAME = "bundle.json"
+SEAL_NAME = "bundle.json.sha256"
 MODEL_NAME = "model.onnx"
 
 
@@ -96,8 +98,11 @@ def open_bundle(path: Path) -> Bundle:
             f"There is no model at {path}.", "Name a bundle folder made by `loomsight export`."
         )
     manifest = _read_manifest(path / MANIFEST_NAME)
+    _check_seal(path)
     for name, digest in manifest.files.items():
         file = path / name
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise ModelError(f"The bundle {path} names {name}, outside of it.", "Export it again.")
         if not file.is_file():
             raise ModelError(f"The bundle {path} lacks {name}.", "Copy the whole bundle again.")
         if file_digest(file) != digest:
@@ -118,6 +123,11 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def model_digest_of(bundle: Bundle) -> str:
+    """Return the sha256 of a bundle's ONNX file."""
+    return bundle.manifest.files[MODEL_NAME] if bundle.manifest else file_digest(bundle.model_path)
+
+
 def publish_bundle(
     staged: Path, destination: Path, manifest: BundleManifest, *, overwrite: bool = False
 ) -> None:
@@ -132,6 +142,7 @@ def publish_bundle(
     try:
         manifest_path = staged / MANIFEST_NAME
         manifest_path.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (staged / SEAL_NAME).write_bytes(_seal_of(staged))
         staged.chmod(0o755)
         check_destination(destination, overwrite=overwrite)
         if destination.exists():
@@ -172,7 +183,11 @@ def _check_is_bundle(folder: Path) -> None:
     except (ModelError, ContractError) as error:
         raise OutputError(f"{folder} is not a bundle and is not replaced: {error.problem}", cure) from error
     files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
-    foreign = {path.relative_to(folder).as_posix() for path in files} - {MANIFEST_NAME, *manifest.files}
+    foreign = {path.relative_to(folder).as_posix() for path in files} - {
+        MANIFEST_NAME,
+        SEAL_NAME,
+        *manifest.files,
+    }
     if foreign:
         raise OutputError(
             f"{folder} is not replaced: {min(foreign)} in it does not belong to the bundle.", cure
@@ -209,6 +224,32 @@ def staging_folder(destination: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_sealed(folder: Path) -> bool:
+    """Tell whether a bundle has a seal; those made before there were seals have none."""
+    return (folder / SEAL_NAME).exists()
+
+
+def _seal_of(folder: Path) -> bytes:
+    return f"{file_digest(folder / MANIFEST_NAME)}  {MANIFEST_NAME}\n".encode()
+
+
+def _check_seal(folder: Path) -> None:
+    """See that nothing changed in the manifest, which vouches for all other files but itself."""
+    if not is_sealed(folder):
+        return
+    try:
+        is_whole = (folder / SEAL_NAME).read_bytes() == _seal_of(folder)
+    except OSError as error:
+        raise ModelError(
+            f"Cannot read {folder / SEAL_NAME}: {error}.", "Copy the whole bundle again."
+        ) from error
+    if not is_whole:
+        raise ModelError(
+            f"{folder / MANIFEST_NAME} or its seal {SEAL_NAME} was changed after the bundle was published.",
+            "Copy the whole bundle again.",
+        )
 
 
 def _read_manifest(path: Path) -> BundleManifest:

@@ -21,7 +21,9 @@ CameraFlag = Annotated[
 ]
 ModelFlag = Annotated[
     Path | None,
-    typer.Option(help="Bundle folder or ONNX file with a contract  [default: the shipped demo bundle]"),
+    typer.Option(
+        help="Bundle folder, store, or ONNX file with a contract  [default: the shipped demo bundle]"
+    ),
 ]
 ConfigFlag = Annotated[Path | None, typer.Option(help="Settings as TOML; flags win over it.")]
 MmPerPxFlag = Annotated[
@@ -30,6 +32,10 @@ MmPerPxFlag = Annotated[
 ]
 BatchFlag = Annotated[int | None, typer.Option(help="Most tiles given to the network at once.")]
 ThreadsFlag = Annotated[int | None, typer.Option(help="Threads of one inference.")]
+BackendFlag = Annotated[
+    str | None,
+    typer.Option(help="onnxruntime, openvino, or auto: the fastest, measured once  [default: onnxruntime]"),
+]
 VerboseFlag = Annotated[bool, typer.Option("--verbose", help="Log every frame.")]
 
 run_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -75,6 +81,7 @@ def edge_run(
         ),
     ] = None,
     batch_tiles: BatchFlag = None,
+    backend: BackendFlag = None,
     threads: ThreadsFlag = None,
     verbose: VerboseFlag = False,
 ) -> None:
@@ -105,6 +112,7 @@ def edge_bench(
     ] = None,
     mm_per_px: MmPerPxFlag = None,
     batch_tiles: BatchFlag = None,
+    backend: BackendFlag = None,
     threads: ThreadsFlag = None,
 ) -> None:
     """Measure the loop of edge-run against the bare engine, in the same run, on the same frames."""
@@ -117,6 +125,7 @@ def edge_bench(
         "model": model,
         "mm_per_px": mm_per_px,
         "batch_tiles": batch_tiles,
+        "backend": backend,
         "threads": threads,
     }
     bench(

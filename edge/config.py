@@ -27,7 +27,7 @@ class EdgeConfig(BaseModel):
 
     Attributes:
         camera: index, device, video file, picture, folder, URL, or `loom[:key=value,...]`.
-        model: bundle folder or ONNX file with a contract; None for the shipped demo bundle.
+        model: bundle folder, store, or ONNX file with a contract; None for the shipped demo bundle.
         mm_per_px: scale of the camera's picture on the cloth, where the camera does not tell it.
         bit_depth: significant bits of a camera or picture that delivers 16-bit values.
         frames, seconds, metres: end after that much; None for no limit.
@@ -36,7 +36,9 @@ class EdgeConfig(BaseModel):
         cloth: `auto` leaves out what lies off the cloth, once the cloth was recognised; `all` takes every
             picture as cloth throughout.
         batch_tiles: most tiles given to the network at once.
-        providers: inference providers in order of preference; empty for the built-in order.
+        backend: what runs the network; `auto` takes the fastest one, by a measurement that it remembers.
+        precision: OpenVINO computes in it; `auto` for bfloat16 where the processor has AMX for it.
+        providers: of ONNX Runtime, in order of preference; empty for the built-in order.
         threads: of one inference; None for the number of cores.
         score_thresholds: per class, in place of those in the contract.
         detections, summary: files to write; None for none.
@@ -57,6 +59,8 @@ class EdgeConfig(BaseModel):
     selvedge_margin_mm: float = Field(default=10.0, ge=0, le=1000)
     cloth: Literal["auto", "all"] = "auto"
     batch_tiles: int = Field(default=16, ge=1, le=256)
+    backend: Literal["auto", "onnxruntime", "openvino"] = "onnxruntime"
+    precision: Literal["auto", "f32", "bf16"] = "auto"
     providers: tuple[str, ...] = ()
     threads: int | None = Field(default=None, ge=1)
     score_thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -57,7 +57,7 @@ def examine() -> list[Finding]:
         _gpu,
         _cuda,
         lambda: _not_yet_used("tensorrt"),
-        lambda: _not_yet_used("openvino"),
+        _openvino,
         lambda: _not_yet_used("pypylon"),
         _cameras,
         _model,
@@ -176,6 +176,27 @@ def cuda_finding(built_in: bool, reason: str | None) -> Finding:
         detail = f"GPU present, but the CUDA provider does not start: {reason}"
         return Finding(CUDA_ROW, "lacking", detail, cure_of(reason))
     return Finding(CUDA_ROW, "ok", "the CUDA provider starts")
+
+
+def _openvino() -> Finding:
+    """Load OpenVINO where it is installed; it is never needed."""
+    try:
+        import openvino
+    except ModuleNotFoundError:
+        cure = "pip install 'loomsight[openvino]' if edge-run --backend openvino or auto is to use it."
+        return Finding("OpenVINO", "ok", "not installed", cure)
+    except (ImportError, OSError, RuntimeError) as error:
+        return Finding(
+            "OpenVINO", "lacking", " ".join(str(error).split()), "pip install --force-reinstall openvino"
+        )
+    return Finding("OpenVINO", "ok", f"{openvino.__version__.split('-')[0]}: {_devices(openvino)}")
+
+
+def _devices(openvino: Any) -> str:
+    try:
+        return ", ".join(openvino.Core().available_devices) or "no devices"
+    except RuntimeError as error:
+        return " ".join(str(error).split())[:200]
 
 
 def _not_yet_used(package: str) -> Finding:

@@ -24,7 +24,10 @@ Floats = NDArray[np.float32]
 class Backend(Protocol):
     """Run a network: see `edge.backends`."""
 
-    description: BackendDescription
+    @property
+    def description(self) -> BackendDescription:
+        """What it runs on."""
+        ...
 
     def infer(self, images_nchw: Floats) -> tuple[Floats, Floats]:
         """Return boxes (B, A, 4) in input pixels and scores (B, A, classes)."""
@@ -88,9 +91,9 @@ class Inspector:
         return round(geometry.overlap_px / view_scale(self._contract, mm_per_px))
 
     def warm_up(self, image_hw_px: tuple[int, int], mm_per_px: float | None = None) -> None:
-        """Run every batch size that frames of this size lead to, once."""
+        """Run every batch size that frames of this size lead to, once, the largest first."""
         views = self._plan(image_hw_px, mm_per_px)
-        for size in sorted({len(batch) for batch in batches(views, self._batch_tiles)}):
+        for size in sorted({len(batch) for batch in batches(views, self._batch_tiles)}, reverse=True):
             self._backend.warm_up(size)
 
     def _inspect_batch(self, image: Image, views: tuple[View, ...]) -> list[Detections]:

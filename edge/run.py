@@ -6,12 +6,16 @@ import json
 import logging
 import sys
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 
-from edge.backends.onnxruntime import OnnxRuntimeBackend, read_contract
+from edge.backends.choose import BackendOptions, fastest_backend, open_backend
+from edge.backends.onnxruntime import read_contract
+from edge.backends.protocol import OpenBackend
 from edge.bundle import Bundle, demo_bundle_path, open_bundle
+from edge.bundle_store import bundle_path
 from edge.cameras.choose import choose_camera
 from edge.cloth.finder import GrainFinder
 from edge.cloth.watch import ClothWatch
@@ -67,24 +71,40 @@ def run(config: EdgeConfig) -> dict[str, Any]:
     return summary
 
 
-def open_model(config: EdgeConfig, stack: ExitStack) -> tuple[OnnxRuntimeBackend, ModelContract]:
+def open_model(config: EdgeConfig, stack: ExitStack) -> tuple[OpenBackend, ModelContract]:
     """Open the bundle, say aloud what it runs on, and check its golden pictures.
 
     Raises:
         ModelError, ContractError, BackendError: if the model cannot be vouched for.
     """
-    bundle = open_bundle(config.model or demo_bundle_path())
-    as_published = _contract_of(bundle)
+    bundle = open_bundle(bundle_path(config.model or demo_bundle_path()))
+    as_published = contract_of(bundle)
     contract = as_published.with_thresholds(config.score_thresholds)
-    backend = OnnxRuntimeBackend(bundle.model_path, as_published, config.providers or None, config.threads)
-    stack.enter_context(backend)
+    check = partial(check_golden, bundle, contract=as_published)
+    if config.backend == "auto":
+        backend: OpenBackend = fastest_backend(bundle, as_published, backend_options(config), check)
+        stack.enter_context(backend)
+    else:
+        backend = open_backend(config.backend, bundle.model_path, as_published, backend_options(config))
+        stack.enter_context(backend)
+        check(backend)
     logger.info("model %s on %s", bundle.path, backend.description)
-    check_golden(bundle, backend, as_published)
     return backend, contract
 
 
-def _contract_of(bundle: Bundle) -> ModelContract:
+def contract_of(bundle: Bundle) -> ModelContract:
+    """Return the contract as it was published.
+
+    Raises:
+        ModelError, ContractError: if a bare ONNX file cannot be read or has none.
+    """
     return bundle.manifest.contract if bundle.manifest else read_contract(bundle.model_path)
+
+
+def backend_options(config: EdgeConfig) -> BackendOptions:
+    """Return how the settings want the network to run."""
+    precision = None if config.precision == "auto" else config.precision
+    return BackendOptions(config.providers, precision, config.threads)
 
 
 def cloth_watch(config: EdgeConfig) -> ClothWatch | None:

@@ -59,16 +59,10 @@ def _onnxruntime(threads: int) -> Runtime:
 
 def _openvino(threads: int) -> Runtime:
     openvino = _imported("openvino", "openvino")
+    from edge.backends.openvino import compile_settings
+
     core = openvino.Core()
-    settings = {
-        "INFERENCE_NUM_THREADS": threads,
-        "NUM_STREAMS": 1,
-        "PERFORMANCE_HINT": "LATENCY",
-        # Left alone it computes in bfloat16 where the processor knows it: not what the checkpoint says, and
-        # on a Xeon without AMX slower (79 ms for 56 ms, YOLOv5s at 256 px, one thread).
-        "INFERENCE_PRECISION_HINT": "f32",
-        "ENABLE_CPU_PINNING": False,
-    }
+    settings = compile_settings("f32", threads)
 
     def opened(model: bytes) -> Run:
         compiled = core.compile_model(core.read_model(model, b""), "CPU", settings)

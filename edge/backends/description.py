@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+BackendName = Literal["onnxruntime", "openvino"]
+
+Precision = Literal["f32", "bf16"]
+"""What a backend may be told to compute in: float32 or bfloat16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +18,8 @@ class BackendDescription:
     Attributes:
         runtime: for instance `onnxruntime 1.31.1`.
         device: for instance `CPUExecutionProvider`.
-        precision: of the weights: `float32`, `float16`, `int8`.
-        passed_over: providers that were tried before, each with the reason it was not taken.
+        precision: it computes in: `float32`, `bfloat16`.
+        passed_over: what was tried before or asked for, each with the reason it was not taken.
     """
 
     runtime: str

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state
 from typing_extensions import Self
 
-from edge.backends.description import BackendDescription
+from edge.backends.description import BackendDescription, BackendName
 from edge.backends.probe import available_cores, nvidia_gpu_present
 from edge.backends.provider_start import CPU, CUDA, catch_output, cure_of, preload_cuda, reason_in
 from edge.contract import METADATA_KEY, ModelContract, contract_from_json
@@ -69,6 +69,8 @@ class OnnxRuntimeBackend:
         ContractError: if the file's contract or ports are not those of `contract`.
         BackendError: if no provider can be used.
     """
+
+    name: BackendName = "onnxruntime"
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ import distill.labels.review.cli
 import distill.labels.sam.cli
 import distill.prune.cli
 import distill.scorecard_cli
+import edge.bundle_cli
 import edge.cli
 import export.cli
 from distill.gid.settings import Distillation, TeacherRecipe
@@ -66,6 +67,7 @@ APPS = {
     "prune": distill.prune.cli.app,
     "scorecard": distill.scorecard_cli.app,
     "export": export.cli.app,
+    "bundle": edge.bundle_cli.app,
     "edge-run": edge.cli.run_app,
     "edge-bench": edge.cli.bench_app,
     "edge-doctor": edge.cli.doctor_app,

@@ -175,6 +175,25 @@ def changed_bundle(folder):
     return bundle
 
 
+@pytest.mark.parametrize("backend", ["openvino", "auto"])
+def test_every_backend_finds_the_same(tmp_path, bundle, pictures, monkeypatch, backend):
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = {}
+    for name in ("onnxruntime", backend):
+        out = tmp_path / f"{name}.jsonl"
+        config = EdgeConfig(
+            camera=str(pictures), model=bundle, detections=out, backend=name, precision="f32", threads=1
+        )
+        ran_on = run(config)["backend"]
+        found[name] = [json.loads(line)["detections"] for line in out.read_text().splitlines()]
+    for ours, theirs in zip(found["onnxruntime"], found[backend], strict=True):
+        assert [one | {"score": pytest.approx(one["score"], abs=1e-3)} for one in ours] == theirs
+    assert any(found[backend])
+    assert backend == "auto" or "openvino" in str(ran_on)
+    assert (tmp_path / "cache").exists() == (backend == "auto")
+
+
 def bundle_without_manifest(folder):
     bundle = write_bright_cell_bundle(folder / "bundle")
     (bundle / "bundle.json").unlink()
@@ -185,6 +204,7 @@ def bundle_with_another_contract(folder):
     bundle = write_bright_cell_bundle(folder / "bundle")
     manifest = bundle / "bundle.json"
     manifest.write_text(manifest.read_text().replace('"iou_threshold": 0.5', '"iou_threshold": 0.4'))
+    (bundle / "bundle.json.sha256").unlink()
     return bundle
 
 
@@ -218,6 +238,7 @@ def test_a_model_nobody_can_vouch_for(tmp_path, pictures, make, code, said):
 
 def test_a_golden_picture_that_comes_out_differently(tmp_path, bundle):
     manifest = json.loads((bundle / "bundle.json").read_text())
+    (bundle / "bundle.json.sha256").unlink()
     (bundle / "golden").mkdir()
     spot(bundle / "golden" / "0.png", (16, 16, 24, 24), size=(64, 64))
     from edge.bundle import file_digest

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 
@@ -53,6 +54,30 @@ def test_a_damaged_shipped_bundle_is_broken(bundle, monkeypatch, capsys, damage)
 
 def test_what_nothing_uses_is_never_lacking():
     rows = {finding.name: finding for finding in examine()}
-    for package in ("tensorrt", "openvino", "pypylon"):
+    for package in ("tensorrt", "pypylon"):
         assert rows[package].verdict == "ok"
         assert "does not use it" in rows[package].detail
+
+
+def test_openvino_is_loaded_where_it_is_installed():
+    openvino = pytest.importorskip("openvino")
+    (row,) = (finding for finding in examine() if finding.name == "OpenVINO")
+    assert row.verdict == "ok"
+    assert row.detail.startswith(openvino.__version__.split("-")[0])
+    assert "CPU" in row.detail
+
+
+def test_openvino_is_never_needed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    (row,) = (finding for finding in examine() if finding.name == "OpenVINO")
+    assert (row.verdict, row.detail) == ("ok", "not installed")
+    assert "loomsight[openvino]" in row.cure
+
+
+def test_openvino_that_does_not_load_is_lacking(tmp_path, monkeypatch):
+    (tmp_path / "openvino.py").write_text("raise ImportError('libopenvino.so: no such file')")
+    monkeypatch.delitem(sys.modules, "openvino", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    (row,) = (finding for finding in examine() if finding.name == "OpenVINO")
+    assert (row.verdict, row.detail) == ("lacking", "libopenvino.so: no such file")
+    assert row.cure

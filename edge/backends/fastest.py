@@ -1,0 +1,184 @@
+"""The fastest backend of this box for one model, found by a short measurement at the real batch size."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from statistics import median
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from edge.backends.description import BackendDescription, BackendName
+from edge.backends.measurements import Circumstances, Measurement, MeasurementCache
+from edge.backends.protocol import OpenBackend
+from edge.errors import LoomsightError
+from edge.inspector import Backend
+
+logger = logging.getLogger(__name__)
+
+LEAST_ROUNDS = 3
+MOST_ROUNDS = 15
+ENOUGH_S = 2.0
+"""A measurement ends after so many seconds, but not before `LEAST_ROUNDS`."""
+
+Floats = NDArray[np.float32]
+
+
+class FastestBackend:
+    """Run a model on the candidate that is fastest at the batch size frames lead to.
+
+    That size is known with the first frame. Until then it runs on what was fastest the last time, or on the
+    first candidate; `warm_up` then takes the answer from the cache or measures all of them in turn.
+
+    Args:
+        candidates: opener by name, at least one, the one to fall back on first.
+        input_shape: (C, H, W) of the network.
+        circumstances: of a measurement at a batch size.
+        check: raises if a backend does not compute what it should; each candidate has to pass.
+        cache: of measurements.
+    Raises:
+        LoomsightError, ImportError: what keeps the first candidate from working, if none of them does.
+    """
+
+    def __init__(
+        self,
+        candidates: Mapping[BackendName, Callable[[], OpenBackend]],
+        input_shape: tuple[int, int, int],
+        *,
+        circumstances: Callable[[int], Circumstances],
+        check: Callable[[Backend], None],
+        cache: MeasurementCache,
+    ) -> None:
+        self._candidates = candidates
+        self._input_shape = input_shape
+        self._circumstances = circumstances
+        self._check = check
+        self._cache = cache
+        self._settled_for = 0
+        self._failures: dict[BackendName, LoomsightError | ImportError] = {}
+        before = cache.find_at_any_batch(circumstances(1)) if len(candidates) > 1 else None
+        self._backend = self._first_that_works(before.fastest_first() if before else (), {})
+        if len(candidates) == 1:
+            logger.info("backend %s: no other is installed that can do what is asked", self.name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._backend.__exit__(kind, error, trace)
+
+    @property
+    def name(self) -> BackendName:
+        """The name of the backend it runs on."""
+        return self._backend.name
+
+    @property
+    def description(self) -> BackendDescription:
+        """What it runs on."""
+        return self._backend.description
+
+    def infer(self, images_nchw: Floats) -> tuple[Floats, Floats]:
+        """Run the network: see the backends."""
+        return self._backend.infer(images_nchw)
+
+    def warm_up(self, batch: int) -> None:
+        """Settle on a backend, if the batch is larger than any before, and run it once."""
+        if batch > self._settled_for and len(self._candidates) > 1:
+            self._settle(batch)
+            self._settled_for = batch
+        self._backend.warm_up(batch)
+
+    def _settle(self, batch: int) -> None:
+        """Switch to the candidate that is fastest at a batch size; the others are closed."""
+        opened = {self.name: self._backend}
+        measurement = self._cache.find(self._circumstances(batch))
+        when = f"as measured at {measurement.measured_utc}" if measurement else "measured now"
+        try:
+            if measurement is None:
+                measurement = self._measure(batch, opened)
+            self._backend = self._first_that_works(measurement.fastest_first(), opened)
+        finally:
+            for backend in opened.values():
+                if backend is not self._backend:
+                    backend.__exit__(None, None, None)
+        times = ", ".join(f"{name} {ms:.1f} ms" for name, ms in measurement.milliseconds.items())
+        logger.info("backend %s: a batch of %d takes %s, %s", self.name, batch, times, when)
+
+    def _measure(self, batch: int, opened: dict[BackendName, OpenBackend]) -> Measurement:
+        """Open and time every candidate that works; remember it if all of them do."""
+        for name in self._candidates.keys() - opened.keys():
+            backend = self._opened(name)
+            if backend is not None:
+                opened[name] = backend
+        working = {name: opened[name] for name in self._candidates if name in opened}
+        for backend in working.values():
+            backend.warm_up(batch)
+        noise = np.random.default_rng(0).random((batch, *self._input_shape), np.float32)
+        milliseconds = time_in_turn(working, noise)
+        measurement = Measurement(circumstances=self._circumstances(batch), milliseconds=milliseconds)
+        if working.keys() == self._candidates.keys():
+            self._cache.add(measurement)
+        return measurement
+
+    def _first_that_works(
+        self, names: Sequence[BackendName], opened: Mapping[BackendName, OpenBackend]
+    ) -> OpenBackend:
+        """Take the first of these that works, then any candidate that does.
+
+        Raises:
+            LoomsightError, ImportError: what keeps the first candidate from working, if none does.
+        """
+        for name in dict.fromkeys([*names, *self._candidates]):
+            backend = opened.get(name) or self._opened(name)
+            if backend is not None:
+                return backend
+        raise next(iter(self._failures.values()))
+
+    def _opened(self, name: BackendName) -> OpenBackend | None:
+        """Open a candidate and check it; say why if it does not work."""
+        if name in self._failures:
+            return None
+        try:
+            return self._checked(self._candidates[name]())
+        except (LoomsightError, ImportError) as error:
+            logger.warning("backend %s is passed over: %s", name, error)
+            self._failures[name] = error
+            return None
+
+    def _checked(self, backend: OpenBackend) -> OpenBackend:
+        try:
+            self._check(backend)
+        except LoomsightError:
+            backend.__exit__(None, None, None)
+            raise
+        return backend
+
+
+def time_in_turn(backends: Mapping[BackendName, Backend], images_nchw: Floats) -> dict[BackendName, float]:
+    """Time backends in turn, so that what else the box does meets all of them alike.
+
+    Args:
+        backends: by name, each warmed up for this batch.
+        images_nchw: (B, C, H, W) float32.
+    Returns:
+        Median of one inference, in milliseconds, by name.
+    """
+    seconds: dict[BackendName, list[float]] = {name: [] for name in backends}
+    end_s = time.perf_counter() + ENOUGH_S
+    for number in range(MOST_ROUNDS):
+        if number >= LEAST_ROUNDS and time.perf_counter() > end_s:
+            break
+        for name, backend in backends.items():
+            begin_s = time.perf_counter()
+            backend.infer(images_nchw)
+            seconds[name].append(time.perf_counter() - begin_s)
+    return {name: round(median(times) * 1000, 3) for name, times in seconds.items()}

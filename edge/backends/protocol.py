@@ -1,0 +1,29 @@
+"""What every backend is to those who open and close it."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Protocol
+
+from typing_extensions import Self
+
+from edge.backends.description import BackendName
+from edge.inspector import Backend
+
+
+class OpenBackend(Backend, Protocol):
+    """A backend that lets go of its runtime at the end of a `with`."""
+
+    @property
+    def name(self) -> BackendName:
+        """Its name in `edge.backends.choose.BACKENDS`."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...

@@ -1,0 +1,182 @@
+"""The OpenVINO backend keeps what the ONNX Runtime backend keeps; skipped without the package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from edge.backends.onnxruntime import OnnxRuntimeBackend
+from edge.contract import Outputs
+from edge.errors import BackendError, ContractError, ModelError
+from tests.conftest import bright_cell_contract, write_bright_cell_model
+
+pytest.importorskip("openvino")
+
+from edge.backends import openvino as module
+from edge.backends.openvino import (
+    OpenVinoBackend,
+    compile_settings,
+    first_line,
+    read_contract,
+    usual_precision,
+)
+
+
+@pytest.fixture
+def model(tmp_path, contract):
+    return write_bright_cell_model(tmp_path / "m.onnx", contract)
+
+
+def pictures(batch, seed=0):
+    return np.random.default_rng(seed).random((batch, 1, 64, 64), np.float32)
+
+
+@pytest.mark.parametrize("warm", [(), (3,), (1, 3)], ids=str)
+def test_it_gives_what_onnx_runtime_gives(model, contract, warm):
+    with (
+        OpenVinoBackend(model, contract, "f32", threads=1) as ours,
+        OnnxRuntimeBackend(model, contract, threads=1) as theirs,
+    ):
+        for batch in warm:
+            ours.warm_up(batch)
+        for batch in (1, 3, 2):
+            for got, expected in zip(
+                ours.infer(pictures(batch)), theirs.infer(pictures(batch)), strict=True
+            ):
+                assert got.dtype == np.float32
+                np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_result_outlives_the_next_inference_and_the_backend(model, contract):
+    with OpenVinoBackend(model, contract, "f32", threads=1) as backend:
+        backend.warm_up(1)
+        boxes, scores = backend.infer(pictures(1))
+        kept = boxes.copy(), scores.copy()
+        backend.infer(pictures(1, seed=1))
+    np.testing.assert_array_equal(boxes, kept[0])
+    np.testing.assert_array_equal(scores, kept[1])
+
+
+def test_pictures_need_not_be_contiguous(model, contract):
+    wide = np.random.default_rng(0).random((2, 1, 64, 128), np.float32)[:, :, :, ::2]
+    with OpenVinoBackend(model, contract, "f32", threads=1) as backend:
+        for got, expected in zip(
+            backend.infer(wide), backend.infer(np.ascontiguousarray(wide)), strict=True
+        ):
+            np.testing.assert_array_equal(got, expected)
+
+
+def test_the_description_says_what_it_runs_on(model, contract):
+    import openvino
+
+    with OpenVinoBackend(model, contract, "f32", threads=1) as backend:
+        text = str(backend.description)
+    assert text == f"openvino {openvino.__version__.split('-')[0]}, CPU, float32"
+
+
+def test_bfloat16_is_what_it_says_or_is_passed_over(model, contract):
+    with OpenVinoBackend(model, contract, "bf16", threads=1) as backend:
+        description = backend.description
+        scores = backend.infer(pictures(1))[1]
+    assert (description.precision == "bfloat16") == (description.passed_over == ())
+    with OnnxRuntimeBackend(model, contract, threads=1) as other:
+        np.testing.assert_allclose(scores, other.infer(pictures(1))[1], atol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("features", "expected"),
+    [(["avx2"], "f32"), (["avx512_bf16", "avx2"], "f32"), (["amx_tile", "amx_bf16"], "bf16")],
+)
+def test_bfloat16_is_usual_only_where_tiles_multiply_it(monkeypatch, features, expected):
+    monkeypatch.setattr(module, "processor_features", lambda: features)
+    assert usual_precision() == expected
+
+
+def test_threads_default_to_the_cores(monkeypatch):
+    monkeypatch.setattr(module, "available_cores", lambda: 7)
+    assert compile_settings("f32", None)["INFERENCE_NUM_THREADS"] == 7
+    assert compile_settings("f32", 2)["INFERENCE_NUM_THREADS"] == 2
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((1, 1, 32, 32), np.float32),
+        np.zeros((1, 3, 64, 64), np.float32),
+        np.zeros((1, 1, 64, 64), np.float64),
+    ],
+    ids=["size", "channels", "dtype"],
+)
+def test_pictures_the_network_does_not_take(model, contract, images):
+    with (
+        OpenVinoBackend(model, contract, "f32", threads=1) as backend,
+        pytest.raises(BackendError, match="the network takes float32"),
+    ):
+        backend.infer(images)
+
+
+def test_the_contract_is_read_from_the_file(model, contract):
+    assert read_contract(model) == contract
+
+
+@pytest.mark.parametrize("damage", ["missing", "text", "truncated"])
+def test_what_is_no_onnx_model(tmp_path, model, contract, damage, capfd):
+    if damage == "missing":
+        model.unlink()
+    elif damage == "text":
+        model.write_text("no model")
+    else:
+        model.write_bytes(model.read_bytes()[:200])
+    with pytest.raises(ModelError, match=r"m\.onnx") as caught:
+        OpenVinoBackend(model, contract, "f32", threads=1)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_model_without_contract(tmp_path, contract):
+    model = write_bright_cell_model(tmp_path / "bare.onnx", contract, with_contract=False)
+    with pytest.raises(ContractError, match="no loomsight contract"):
+        read_contract(model)
+
+
+def test_a_contract_of_another_bundle(model):
+    with pytest.raises(ContractError, match="not the one of its bundle"):
+        OpenVinoBackend(model, bright_cell_contract(iou_threshold=0.9), "f32", threads=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "classes", "named"),
+    [
+        ({}, 4, r"port 'scores' ends in \[4\]; its contract says \[3\]"),
+        ({"outputs": Outputs(boxes_port="elsewhere")}, 3, "port 'elsewhere' is missing"),
+        ({"input_size_hw_px": (32, 32)}, 3, r"port 'images' ends in \[1, 64, 64\]"),
+    ],
+    ids=["classes", "port", "size"],
+)
+def test_a_contract_the_ports_do_not_keep(tmp_path, changes, classes, named):
+    contract = bright_cell_contract(**changes)
+    model = write_bright_cell_model(tmp_path / "m.onnx", contract, classes=classes)
+    with pytest.raises(ContractError, match=named):
+        OpenVinoBackend(model, contract, "f32", threads=1)
+
+
+def test_an_error_becomes_the_line_that_tells():
+    text = "Exception from src/a.cpp:1:\nCheck 'x == y' failed at src/b.cpp:2:\nThe size is wrong.\n\n"
+    assert first_line(RuntimeError(text)) == "The size is wrong"
+    assert first_line(RuntimeError("")) == "no reason given"
+
+
+def test_without_the_package_the_cure_is_named():
+    program = (
+        "import sys; sys.modules['openvino'] = None\n"
+        "from edge.console import run_command\n"
+        "def command():\n    import edge.backends.openvino\n"
+        "run_command(command)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 11
+    assert done.stderr.startswith("error: The package 'openvino' is not installed. Install it: ")
+    assert "openvino`" in done.stderr.splitlines()[-1]
