@@ -364,12 +364,13 @@ def results(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
             "--clean", str(arguments.strips / "clean"), *map(str, files),
         ]  # fmt: skip
         rows[row.name] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    plain = rows[PLAIN.name]["map_hit"]
     best = max(row["map_hit"] for name, row in rows.items() if name.startswith("distilled-simulated"))
     settings = {k: str(v.name) if isinstance(v, Path) else v for k, v in vars(arguments).items()}
     return {
         "settings": settings,
         "rows": rows,
-        "ratio_to_plain": round(best / max(1e-9, rows[PLAIN.name]["map_hit"]), 2),
+        "ratio_to_plain": round(best / plain, 2) if plain else None,
     }
 
 
@@ -379,7 +380,8 @@ def table(result: dict[str, Any]) -> str:
     for name, row in result["rows"].items():
         working = row["operating"] or {"recall": 0.0}
         lines.append(f"| {name} | {row['map_hit']:.3f} | {row['map50']:.3f} | {working['recall']:.3f} |")
-    return "\n".join([*lines, f"distilled after simulated cloth / plain: {result['ratio_to_plain']}"])
+    ratio = result["ratio_to_plain"] or "not known, the plain one finds nothing"
+    return "\n".join([*lines, f"distilled after simulated cloth / plain: {ratio}"])
 
 
 def _write_list(file: Path, paths: Iterable[Path]) -> None:
