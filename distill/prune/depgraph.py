@@ -16,42 +16,8 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
-from distill.detector.structure import DetectorStructure
-from distill.prune.channels import ChannelGraph, channel_graph
-from distill.prune.costs import costs_of
+from distill.prune.channels import ChannelGraph
 from distill.prune.importance import ImportanceName, Scores, normalised
-from distill.prune.plan import PlanOptions, PruningPlan, plan_of_scores
-
-
-def plan_with_depgraph(
-    module: nn.Module,
-    structure: DetectorStructure,
-    target_share: float,
-    *,
-    input_size_hw_px: tuple[int, int],
-    options: PlanOptions | None = None,
-) -> PruningPlan:
-    """Choose channels by DepGraph so that a share of the multiplications is left.
-
-    Args:
-        module: of `build_module`; it is left as it is.
-        target_share: in (0, 1]; met within 2 % where the rounding permits.
-    Raises:
-        ConfigError: if the share is out of reach; the message says the least.
-        ValueError: if DepGraph finds other groups than `channel_graph`.
-    """
-    options = options or PlanOptions()
-    graph = channel_graph(module)
-    input_shape = (structure.channels, *input_size_hw_px)
-    return plan_of_scores(
-        module,
-        costs_of(module, graph, input_shape),
-        depgraph_scores(module, graph, input_shape, options.importance),
-        target_share,
-        planner="depgraph",
-        options=options,
-        input_size_hw_px=input_size_hw_px,
-    )
 
 
 def depgraph_scores(
@@ -67,9 +33,8 @@ def depgraph_scores(
     Raises:
         ValueError: if DepGraph finds other groups than `channel_graph`.
     """
-    copy = (
-        deepcopy(module).eval().requires_grad_(True)
-    )  # it follows gradients: without them it sees nothing
+    copy = deepcopy(module).eval()
+    copy.requires_grad_(True)  # it follows gradients: without them it sees nothing
     dependencies = _dependencies(copy, torch.zeros(1, *input_shape, device=next(copy.parameters()).device))
     measure: Any = _measure(importance)
     ignored = _ignored(copy, graph)

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from distill.detector.ported import OPSET
 from distill.prune.costs import Costs, Shape, channels_of
 from distill.prune.runtimes import Runtime, RuntimeName, runtime_of
 from distill.prune.search import least_counts
+from distill.prune.stored import read_stored
 from distill.prune.timing import interleaved_ms
 from edge.backends.probe import processor_name
 from edge.errors import ConfigError
@@ -167,16 +168,7 @@ def read_table(file: Path) -> LatencyTable:
     Raises:
         ConfigError: if the file is missing or holds none.
     """
-    try:
-        return LatencyTable.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot read the latency table {file}: {error.strerror}.", "Measure it anew."
-        ) from error
-    except ValidationError as error:
-        raise ConfigError(
-            f"{file} is not a latency table: {error.errors()[0]['msg']}.", "Measure it anew."
-        ) from error
+    return read_stored(LatencyTable, file, "latency table", "Measure it anew.")
 
 
 def _distinct(shape: Shape) -> Shape:

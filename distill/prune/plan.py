@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import nn
 from typing_extensions import Self
 
@@ -16,12 +16,14 @@ from distill.checkpoint import weights_digest
 from distill.detector.structure import DetectorStructure
 from distill.prune.channels import ChannelGraph, channel_graph
 from distill.prune.costs import Costs, Counts, costs_of
+from distill.prune.depgraph import depgraph_scores
 from distill.prune.importance import ImportanceName, Scores, group_scores
 from distill.prune.search import ScopeName, counts_for_macs, wanted_at
-from edge.errors import ConfigError
+from distill.prune.stored import read_stored
 from edge.sinks.files import write_whole
 
-PlannerName = Literal["threshold", "depgraph", "latency"]
+MacsPlanner = Literal["threshold", "depgraph"]
+PlannerName = Literal[MacsPlanner, "latency"]
 Rounding = Literal[8, 16, 32]
 
 
@@ -86,50 +88,32 @@ def plan_for_macs(
     *,
     input_size_hw_px: tuple[int, int],
     options: PlanOptions | None = None,
+    planner: MacsPlanner = "threshold",
 ) -> PruningPlan:
     """Choose channels so that a share of the multiplications is left.
 
     Args:
         module: of `build_module`; it is left as it is.
         target_share: in (0, 1]; met within 2 % where the rounding permits.
+        planner: who says which channels depend on each other and scores them: this package, or DepGraph.
     Raises:
         ConfigError: if the share is out of reach; the message says the least.
+        ValueError: if DepGraph finds other groups than `channel_graph`.
     """
     options = options or PlanOptions()
     graph = channel_graph(module)
-    return plan_of_scores(
-        module,
-        costs_of(module, graph, (structure.channels, *input_size_hw_px)),
-        group_scores(module, graph, options.importance),
-        target_share,
-        planner="threshold",
-        options=options,
-        input_size_hw_px=input_size_hw_px,
-    )
-
-
-def plan_of_scores(
-    module: nn.Module,
-    costs: Costs,
-    scores: Scores,
-    target_share: float,
-    *,
-    planner: PlannerName,
-    options: PlanOptions,
-    input_size_hw_px: tuple[int, int],
-) -> PruningPlan:
-    """Choose by scores, wherever they come from.
-
-    Raises:
-        ConfigError: if the share is out of reach.
-    """
-    wanted = wanted_at(costs.graph, scores, options.scope)
-    counts = counts_for_macs(costs, scores, wanted, target_share, options.scope, options.round_to)
+    input_shape = (structure.channels, *input_size_hw_px)
+    costs = costs_of(module, graph, input_shape)
+    if planner == "depgraph":
+        scores = depgraph_scores(module, graph, input_shape, options.importance)
+    else:
+        scores = group_scores(module, graph, options.importance)
+    wanted = wanted_at(graph, scores, options.scope)
     return plan_of_counts(
         module,
         costs,
         scores,
-        counts,
+        counts_for_macs(costs, scores, wanted, target_share, options.scope, options.round_to),
         planner=planner,
         options=options,
         input_size_hw_px=input_size_hw_px,
@@ -196,18 +180,7 @@ def read_plan(file: Path) -> PruningPlan:
     Raises:
         ConfigError: if the file is missing or holds no plan.
     """
-    try:
-        return PruningPlan.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot read the plan {file}: {error.strerror}.", "Name a plan made by `prune`."
-        ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise ConfigError(
-            f"{file} is not a pruning plan: {where}: {first['msg']}.", "Name a plan made by `prune`."
-        ) from error
+    return read_stored(PruningPlan, file, "pruning plan", "Name a plan made by `prune`.")
 
 
 def _best(scores: torch.Tensor, count: int) -> tuple[int, ...]:

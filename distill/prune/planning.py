@@ -6,13 +6,10 @@ from pathlib import Path
 
 from distill.checkpoint import Detector, count_macs, weights_digest
 from distill.prune.apply import cut
-from distill.prune.depgraph import plan_with_depgraph
 from distill.prune.latency_target import plan_for_time
 from distill.prune.plan import PruningPlan, plan_for_macs, read_plan
 from distill.prune.settings import STEP_SHARE, PruneSettings
 from edge.errors import ConfigError
-
-PLANNERS = {"threshold": plan_for_macs, "depgraph": plan_with_depgraph}
 
 
 def plan_of_step(
@@ -40,12 +37,13 @@ def plan_of_step(
         share = min(1.0, settings.macs * source_macs / macs_of(detector)) ** (1 / steps_left)
     else:
         share = STEP_SHARE
-    return PLANNERS[settings.planner](
+    return plan_for_macs(
         detector.module,
         detector.checkpoint.structure,
         share,
         input_size_hw_px=detector.contract.input_size_hw_px,
         options=settings.options,
+        planner=settings.planner,
     )
 
 

@@ -9,12 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from typing_extensions import Self
 
 from distill.prune.folder import PruneFolder
-from distill.prune.plan import PlanOptions
+from distill.prune.plan import MacsPlanner, PlanOptions
 from distill.prune.runtimes import RuntimeName
 from edge.errors import CheckpointError, ConfigError
 from edge.settings import resolved
 
-Planner = Literal["threshold", "depgraph"]
 Recovery = Literal["labels", "teacher", "self"]
 
 STEPS_TO_A_DROP = 8
@@ -51,7 +50,7 @@ class PruneSettings(BaseModel):
     threads: int | None = Field(default=None, ge=1, le=1024)
     drop: float | None = Field(default=None, gt=0, le=100)
     plan: str | None = None
-    planner: Planner = "threshold"
+    planner: MacsPlanner = "threshold"
     options: PlanOptions = PlanOptions()
     steps: int | None = Field(default=None, ge=1, le=100)
     recover: Recovery = "self"

@@ -15,6 +15,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 from typing_extensions import Self
 
 from edge.backends.description import BackendDescription, BackendName
+from edge.backends.ports import Port, check_ports
 from edge.backends.probe import available_cores, nvidia_gpu_present
 from edge.backends.provider_start import CPU, CUDA, catch_output, cure_of, preload_cuda, reason_in
 from edge.contract import METADATA_KEY, ModelContract, contract_from_json
@@ -87,7 +88,7 @@ class OnnxRuntimeBackend:
                 f"The contract inside {model_path} is not the one of its bundle.",
                 "Copy the whole bundle again, or export it again.",
             )
-        _check_ports(self._session, contract, model_path)
+        check_ports(_ports(self._session), contract, model_path)
         self._ports = contract.outputs
         self._input_shape = (contract.channels, *contract.input_size_hw_px)
         self.description = BackendDescription(
@@ -231,27 +232,6 @@ def _contract_of(session: Any, model_path: Path) -> ModelContract:
     return contract_from_json(metadata[METADATA_KEY], str(model_path))
 
 
-def _check_ports(session: Any, contract: ModelContract, model_path: Path) -> None:
-    ports = contract.outputs
-    classes = len(contract.class_names)
-    expected = {
-        ports.images_port: (contract.channels, *contract.input_size_hw_px),
-        ports.boxes_port: (4,),
-        ports.scores_port: (classes,),
-    }
-    actual = {port.name: port for port in [*session.get_inputs(), *session.get_outputs()]}
-    for name, tail in expected.items():
-        port = actual.get(name)
-        if port is None or port.type != "tensor(float)":
-            found = f"is {port.type}" if port else "is missing"
-            raise ContractError(
-                f"{model_path}: port '{name}' {found}; the contract wants float32.",
-                "Export the model again.",
-            )
-        shape = tuple(port.shape)[-len(tail) :]
-        if shape != tail:
-            raise ContractError(
-                f"{model_path}: port '{name}' ends in {list(shape)}; its contract says {list(tail)} "
-                f"({classes} classes).",
-                "The contract belongs to another model: export it again.",
-            )
+def _ports(session: Any) -> dict[str, Port]:
+    found = [*session.get_inputs(), *session.get_outputs()]
+    return {port.name: Port(port.type, port.type == "tensor(float)", tuple(port.shape)) for port in found}

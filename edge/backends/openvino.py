@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from edge.backends.description import BackendDescription, BackendName, Precision
+from edge.backends.ports import Port, check_ports
 from edge.backends.probe import available_cores, processor_features
 from edge.backends.provider_start import catch_output
 from edge.contract import METADATA_KEY, ModelContract, contract_from_json
@@ -80,7 +81,7 @@ class OpenVinoBackend:
                 f"The contract inside {model_path} is not the one of its bundle.",
                 "Copy the whole bundle again, or export it again.",
             )
-        _check_ports(model, contract, model_path)
+        check_ports(_ports(model), contract, model_path)
         self._ports = contract.outputs
         self._input_shape = (contract.channels, *contract.input_size_hw_px)
         self._settings = compile_settings(wanted, threads)
@@ -211,30 +212,16 @@ def _contract_of(model: Any, model_path: Path) -> ModelContract:
     return contract_from_json(model.get_rt_info(where).astype(str), str(model_path))
 
 
-def _check_ports(model: Any, contract: ModelContract, model_path: Path) -> None:
-    ports = contract.outputs
-    classes = len(contract.class_names)
-    expected = {
-        ports.images_port: (contract.channels, *contract.input_size_hw_px),
-        ports.boxes_port: (4,),
-        ports.scores_port: (classes,),
+def _ports(model: Any) -> dict[str, Port]:
+    return {
+        name: Port(
+            port.element_type.get_type_name(),
+            port.element_type == ov.Type.f32,
+            tuple(_lengths(port.partial_shape)),
+        )
+        for port in [*model.inputs, *model.outputs]
+        for name in port.get_names()
     }
-    actual = {name: port for port in [*model.inputs, *model.outputs] for name in port.get_names()}
-    for name, tail in expected.items():
-        port = actual.get(name)
-        if port is None or port.element_type != ov.Type.f32:
-            found = f"is {port.element_type.get_type_name()}" if port else "is missing"
-            raise ContractError(
-                f"{model_path}: port '{name}' {found}; the contract wants float32.",
-                "Export the model again.",
-            )
-        shape = tuple(_lengths(port.partial_shape))[-len(tail) :]
-        if shape != tail:
-            raise ContractError(
-                f"{model_path}: port '{name}' ends in {list(shape)}; its contract says {list(tail)} "
-                f"({classes} classes).",
-                "The contract belongs to another model: export it again.",
-            )
 
 
 def _lengths(partial_shape: Any) -> list[int | None]:

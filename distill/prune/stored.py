@@ -1,0 +1,31 @@
+"""Values that pruning keeps as JSON, read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from edge.errors import ConfigError
+
+Value = TypeVar("Value", bound=BaseModel)
+
+
+def read_stored(kind: type[Value], file: Path, name: str, cure: str) -> Value:
+    """Read a value from a file.
+
+    Args:
+        name: of such a value, for a person.
+        cure: what to do if the file is missing or holds none.
+    Raises:
+        ConfigError: if it is missing or holds none.
+    """
+    try:
+        return kind.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"Cannot read the {name} {file}: {error.strerror}.", cure) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ConfigError(f"{file} is not a {name}: {where}: {first['msg']}.", cure) from error

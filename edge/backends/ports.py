@@ -1,0 +1,54 @@
+"""The ports of a network, as a runtime names them, against those of its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge.contract import ModelContract
+from edge.errors import ContractError
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """Describe an input or output of a network.
+
+    Attributes:
+        kind: its type as the runtime spells it.
+        is_float32: whether that is float32.
+        shape: lengths of its axes; anything but a number for one that is not known.
+    """
+
+    kind: str
+    is_float32: bool
+    shape: tuple[object, ...]
+
+
+def check_ports(ports: Mapping[str, Port], contract: ModelContract, model_path: Path) -> None:
+    """See that a network has the ports of its contract.
+
+    Raises:
+        ContractError: if one is missing, of another type, or of another shape.
+    """
+    names, classes = contract.outputs, len(contract.class_names)
+    expected = {
+        names.images_port: (contract.channels, *contract.input_size_hw_px),
+        names.boxes_port: (4,),
+        names.scores_port: (classes,),
+    }
+    for name, tail in expected.items():
+        port = ports.get(name)
+        if port is None or not port.is_float32:
+            found = f"is {port.kind}" if port else "is missing"
+            raise ContractError(
+                f"{model_path}: port '{name}' {found}; the contract wants float32.",
+                "Export the model again.",
+            )
+        shape = port.shape[-len(tail) :]
+        if shape != tail:
+            raise ContractError(
+                f"{model_path}: port '{name}' ends in {list(shape)}; its contract says {list(tail)} "
+                f"({classes} classes).",
+                "The contract belongs to another model: export it again.",
+            )
