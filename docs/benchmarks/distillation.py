@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from commands import loomsight, run_all
+from training import score, toml, train, work_folder
 
 CLOTH = (
     "--weave", "plain", "--warp-pitch-px", "4", "--weft-pitch-px", "4", "--mean-grey", "120",
@@ -55,9 +54,7 @@ EXTRA_ROWS: Mapping[str, Mapping[str, Any]] = {
 def main() -> None:
     """Weave, train everything, measure; print the table and write it."""
     arguments = _arguments()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = (arguments.folder or Path(temporary)).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
+    with work_folder(arguments.folder) as folder:
         result = run(folder, arguments)
     arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result["mean"], indent=1))
@@ -73,14 +70,18 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         if not (folder / name).is_dir():
             command = ["simulate", "--out", name, "--images", str(images), "--seed", str(seed)]
             loomsight(folder, *command, "--split", split, *size)
-    train(folder, "teacher", recipe(arguments, arguments.teacher, arguments.teacher_epochs, 0, None))
+    of_teacher = recipe(arguments, arguments.teacher, arguments.teacher_epochs, 0, None)
+    train(folder, "teacher", "data", of_teacher)
     rows = arguments.rows or list(ROWS)
     runs = [(row, seed) for seed in arguments.seeds for row in rows]
     run_all([partial(one, folder, arguments, row, seed) for row, seed in runs], arguments.jobs)
-    measured = {f"{row}, seed {seed}": score(folder, run_name(row, seed)) for row, seed in runs}
+    measured = {
+        f"{row}, seed {seed}": score(folder / "unseen", folder / run_name(row, seed) / "best.pt")
+        for row, seed in runs
+    }
     return {
         "settings": {k: v if not isinstance(v, Path) else v.name for k, v in vars(arguments).items()},
-        "teacher": score(folder, "teacher"),
+        "teacher": score(folder / "unseen", folder / "teacher" / "best.pt"),
         "runs": measured,
         "mean": {row: mean([measured[f"{row}, seed {seed}"] for seed in arguments.seeds]) for row in rows},
     }
@@ -91,7 +92,7 @@ def one(folder: Path, arguments: argparse.Namespace, row: str, seed: int) -> Non
     table = {**ROWS, **EXTRA_ROWS}[row]
     text = recipe(arguments, arguments.student, arguments.epochs, seed, table)
     extra = () if table is None else ("--teacher", "teacher/best.pt")
-    train(folder, run_name(row, seed), text, *extra)
+    train(folder, run_name(row, seed), "data", text, *extra)
 
 
 def run_name(row: str, seed: int) -> str:
@@ -103,39 +104,17 @@ def recipe(
     arguments: argparse.Namespace, scale: str, epochs: int, seed: int, table: Mapping[str, Any] | None
 ) -> str:
     """Return a recipe as TOML."""
-    lines = [
-        f'scale = "{scale}"', f"input_size_hw_px = [{arguments.size}, {arguments.size}]", "overlap_px = 0",
-        f"epochs = {epochs}", "batch = 16", f"seed = {seed}", "learning_rate = 2e-3",
-        "empty_tile_share = 0.5",
-    ]  # fmt: skip
-    if table is not None:
-        lines += ["[distillation]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
-    return "\n".join(lines) + "\n"
-
-
-def train(folder: Path, name: str, text: str, *extra: str) -> None:
-    """Train one detector, unless it is done; go on with one that was interrupted."""
-    if (folder / name / "metrics.json").is_file():
-        return
-    (folder / f"{name}.toml").write_text(text, encoding="utf-8")
-    resume = (folder / name / "last.pt").is_file()
-    how = ("--resume",) if resume else ("--recipe", f"{name}.toml", *extra)
-    loomsight(folder, "distill", "data", "--out", name, *how, log=folder / f"{name}.log")
-    print(name, "is trained", flush=True)
-
-
-def score(folder: Path, name: str) -> dict[str, float]:
-    """Measure a checkpoint on the unseen pictures."""
-    from distill.checkpoint import load_detector
-    from distill.dataset import load_dataset
-    from distill.evaluate import validate
-    from distill.tiles import TilePlan
-
-    detector = load_detector(folder / name / "best.pt")
-    data = load_dataset(folder / "unseen", detector.contract.class_names)
-    plan = TilePlan(data.val, detector.contract, data.mm_per_px, cache_mb=1024)
-    metrics = validate(detector.module, plan, detector.contract, torch.device("cpu"))
-    return {"map50": round(metrics.map50, 4), "map50_95": round(metrics.map50_95, 4)}
+    values: dict[str, Any] = {
+        "scale": scale,
+        "input_size_hw_px": [arguments.size, arguments.size],
+        "overlap_px": 0,
+        "epochs": epochs,
+        "batch": 16,
+        "seed": seed,
+        "learning_rate": 2e-3,
+        "empty_tile_share": 0.5,
+    }
+    return toml(values if table is None else {**values, "distillation": dict(table)})
 
 
 def mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

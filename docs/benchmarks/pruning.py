@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,8 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from commands import loomsight, run_all
+from training import score, toml, train, work_folder
+
+from distill.checkpoint import read_checkpoint
 
 GIVEN, SPARSE, TRAINED_ON = "given", "sparse", "trained-on"
 
@@ -58,9 +59,7 @@ ROWS: Mapping[str, Way] = {
 def main() -> None:
     """Train the students, prune everything, measure; print the table and write it."""
     arguments = _arguments()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = (arguments.folder or Path(temporary)).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
+    with work_folder(arguments.folder) as folder:
         result = run(folder, arguments)
     arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print_table(result)
@@ -93,34 +92,13 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def train_on(folder: Path, arguments: argparse.Namespace, student: str) -> Path:
     """Train the given student on, with the penalty or without, unless that is done."""
-    from distill.checkpoint import read_checkpoint
-
-    best = folder / student / "best.pt"
-    if (folder / student / "metrics.json").is_file():
-        return best
     values = dict(read_checkpoint(arguments.student).recipe)
-    values |= {"distillation": None, "teacher": None, "pretraining": None, "sparsity": None}
-    values |= {"epochs": arguments.sparse_epochs, "patience_epochs": None}
-    text = toml(values) + ("[sparsity]\n" if student == SPARSE else "")
-    (folder / f"{student}.toml").write_text(text, encoding="utf-8")
-    resume = (folder / student / "last.pt").is_file()
-    start = ("--recipe", f"{student}.toml", "--start-from", str(arguments.student.resolve()))
-    how = ("--resume",) if resume else start
-    data = str(arguments.data.resolve())
-    loomsight(folder, "distill", data, "--out", student, *how, log=folder / f"{student}.log")
-    print(student, "is trained", flush=True)
-    return best
-
-
-def toml(values: Mapping[str, Any]) -> str:
-    """Return settings as TOML: plain keys, then tables."""
-    plain = [f"{key} = {json.dumps(value)}" for key, value in values.items() if _is_plain(value)]
-    tables = [
-        f"[{key}]\n" + "".join(f"{name} = {json.dumps(one)}\n" for name, one in value.items())
-        for key, value in values.items()
-        if isinstance(value, dict)
-    ]
-    return "\n".join([*plain, *tables]) + "\n"
+    values |= dict.fromkeys(("distillation", "teacher", "pretraining", "sparsity", "patience_epochs"))
+    values["epochs"] = arguments.sparse_epochs
+    if student == SPARSE:
+        values["sparsity"] = {}
+    start = ("--start-from", str(arguments.student.resolve()))
+    return train(folder, student, str(arguments.data.resolve()), toml(values), *start)
 
 
 def prune(
@@ -156,26 +134,6 @@ def run_name(name: str, share: float, seed: int) -> str:
     return "-".join(name.replace(",", "").split()) + f"-{share:g}-{seed}"
 
 
-def score(unseen: Path, checkpoint: Path) -> dict[str, float]:
-    """Measure a checkpoint on the unseen pictures."""
-    from distill.checkpoint import count_macs, load_detector
-    from distill.dataset import load_dataset
-    from distill.evaluate import validate
-    from distill.tiles import TilePlan
-
-    detector = load_detector(checkpoint)
-    contract = detector.contract
-    data = load_dataset(unseen, contract.class_names)
-    plan = TilePlan(data.val, contract, data.mm_per_px, cache_mb=1024)
-    metrics = validate(detector.module, plan, contract, torch.device("cpu"))
-    return {
-        "map50": round(metrics.map50, 4),
-        "map50_95": round(metrics.map50_95, 4),
-        "macs": count_macs(detector.module, (contract.channels, *contract.input_size_hw_px)),
-        "parameters": sum(p.numel() for p in detector.module.parameters()),
-    }
-
-
 def mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return means over seeds, and how far apart the seeds are."""
     values = {key: np.array([row[key] for row in rows]) for key in rows[0]}
@@ -193,10 +151,6 @@ def print_table(result: Mapping[str, Any]) -> None:
             f"{row['map50_95'] - whole['map50_95']:+8.4f}{row['macs'] / whole['macs']:7.3f}"
             f"{row['parameters'] / 1e6:8.3f}M"
         )
-
-
-def _is_plain(value: Any) -> bool:
-    return value is not None and not isinstance(value, dict)
 
 
 def _plain(value: Any) -> Any:

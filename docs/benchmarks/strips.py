@@ -20,37 +20,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import yaml
-from commands import loomsight, python, run_all
+from commands import loomsight, run_all
+from plain_yolov5 import Plain, train_plain
+from training import toml, train, work_folder
 
-from distill.checkpoint import Checkpoint, weights_digest, write_checkpoint
-from distill.dataset import load_dataset
-from distill.detector.build import build_module
-from distill.detector.choice import structure_of
-from distill.detector.official_weights import take_official_weights
 from distill.labels import yolo
 from distill.labels.annotations import LabelSet
 from distill.labels.clean import with_clean_pictures
 from distill.labels.formats import read_labels
 from distill.labels.sharing import SharingOptions, shared_out
-from distill.recipe import Recipe
-from distill.tiles import Tile, TilePlan, visible_truth
-from distill.train import contract_for
-from edge.contract import NoEnhancement
-from edge.preprocess import cut_view
 from edge.taxonomy import load_taxonomy
 
 Job = Callable[[], None]
@@ -64,8 +52,6 @@ LEAST_SCORE = 0.02
 TUNING_RATE = 1e-4
 """Learning rate on strips after simulated cloth. With 7e-4 a few dozen strips made the detector forget: on
 the other half map_hit fell from 0.36 to 0.13."""
-PLAIN_EVERY = 4
-"""The plain trainer sees a list of the tiles with defects so many times and of some others once."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +89,7 @@ def wanted(arguments: argparse.Namespace) -> list[Row]:
 def main() -> None:
     """Train, look, score; print the table and write it."""
     arguments = _arguments()
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = (arguments.folder or Path(temporary)).resolve()
-        folder.mkdir(parents=True, exist_ok=True)
+    with work_folder(arguments.folder) as folder:
         write_folds(folder, arguments)
         for has_clahe in (True, False):
             for jobs in (pretrainings, trainings):
@@ -186,7 +170,10 @@ def trainings(folder: Path, arguments: argparse.Namespace, has_clahe: bool) -> l
                 train_and_look(folder, arguments, row, fold)
 
     def plain(fold: str) -> None:
-        train_plain(folder, arguments, fold)
+        how = Plain(
+            arguments.plain, arguments.size, arguments.mm_per_px, arguments.plain_epochs, EMPTY_SHARE
+        )
+        train_plain(folder, f"{PLAIN.name}-{fold}", folder / f"half-{fold}", how)
         look(folder, arguments, PLAIN, fold)
 
     jobs: list[Job] = [
@@ -219,116 +206,9 @@ def recipe(arguments: argparse.Namespace, row: Row, changes: dict[str, Any]) -> 
         "ema_decay": 0.98,
         "ema_warmup_steps": 20,
         "learning_rate": 2e-3,
-        **changes,
+        "enhancement": None if row.has_clahe else {"kind": "none"},
     }
-    tables = {name: values.pop(name) for name in list(values) if isinstance(values[name], dict)}
-    if not row.has_clahe:
-        tables["enhancement"] = {"kind": "none"}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-    for name, fields in tables.items():
-        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in fields.items())]
-    return "\n".join(lines) + "\n"
-
-
-def train(folder: Path, name: str, data: str, text: str, *extra: str) -> None:
-    """Train one detector, unless it is done; go on with one that was interrupted."""
-    if (folder / name / "metrics.json").is_file():
-        return
-    (folder / f"{name}.toml").write_text(text, encoding="utf-8")
-    resume = (folder / name / "last.pt").is_file()
-    how = ("--resume",) if resume else ("--recipe", f"{name}.toml", *extra)
-    loomsight(folder, "distill", data, "--out", name, *how, log=folder / f"{name}.log")
-    print(name, "is trained", flush=True)
-
-
-def train_plain(folder: Path, arguments: argparse.Namespace, fold: str) -> None:
-    """Train ultralytics' YOLOv5 with its own trainer and bring its weights into a checkpoint."""
-    name = f"{PLAIN.name}-{fold}"
-    if (folder / name / "best.pt").is_file():
-        return
-    tiles = folder / f"tiles-{fold}"
-    if not (tiles / "data.yaml").is_file():
-        write_tiles(folder / f"half-{fold}", tiles, arguments)
-    rounds = max(1, arguments.plain_epochs // PLAIN_EVERY)
-    settings = {
-        "data": str(tiles / "data.yaml"), "imgsz": arguments.size, "epochs": rounds, "batch": 16,
-        "device": "cpu", "pretrained": False, "plots": False, "workers": 0, "seed": 0, "amp": False,
-        "project": str(folder), "name": f"{name}-ultralytics", "exist_ok": True, "verbose": False,
-        # An epoch holds PLAIN_EVERY of ours: its own three epochs of warm-up, ten without mosaic.
-        "warmup_epochs": 3 / PLAIN_EVERY, "close_mosaic": max(1, 10 // PLAIN_EVERY),
-    }  # fmt: skip
-    code = (
-        "import json, sys; import distill.ultralytics_door; from ultralytics import YOLO; "
-        f"YOLO('yolov5{arguments.plain}.yaml').train(**json.loads(sys.argv[1]))"
-    )
-    python(folder, code, json.dumps(settings), log=folder / f"{name}.log")
-    plain = Recipe(
-        scale=arguments.plain,
-        input_size_hw_px=(arguments.size, arguments.size),
-        colour_order="rgb",
-        enhancement=NoEnhancement(),
-        mm_per_px=arguments.mm_per_px,
-    )
-    contract = contract_for(plain, load_taxonomy(), None)
-    structure = structure_of(plain, contract)
-    module = build_module(structure)
-    weights_file = folder / f"{name}-ultralytics" / "weights" / "best.pt"
-    taken = take_official_weights(module, weights_file, "rgb")
-    if taken["other_shape"] or taken["missing"]:
-        raise SystemExit(f"{weights_file} is of another network: {taken}")
-    weights = module.state_dict()
-    (folder / name).mkdir(exist_ok=True)
-    contract = contract.model_copy(update={"source_digest": weights_digest(weights)})
-    write_checkpoint(folder / name / "best.pt", Checkpoint(structure, weights, contract))
-    print(name, "is trained", flush=True)
-
-
-def write_tiles(half: Path, target: Path, arguments: argparse.Namespace) -> None:
-    """Cut the tiles that the other trainings see into files, as ultralytics wants them."""
-    classes = load_taxonomy().classes
-    options = Recipe(
-        input_size_hw_px=(arguments.size, arguments.size),
-        enhancement=NoEnhancement(),
-        mm_per_px=arguments.mm_per_px,
-    )
-    contract = contract_for(options, load_taxonomy(), None)
-    data = load_dataset(half, classes)
-    lists = {}
-    for split, pictures in (("train", data.train), ("val", data.val)):
-        plan = TilePlan(pictures, contract, arguments.mm_per_px, cache_mb=1024)
-        images = target / "images" / split
-        files = [write_tile(plan, number, images, arguments.size) for number in range(len(plan.tiles))]
-        lists[split] = [(file, tile.is_empty) for file, tile in zip(files, plan.tiles, strict=True)]
-    full = [file for file, is_empty in lists["train"] if not is_empty]
-    empty = [file for file, is_empty in lists["train"] if is_empty]
-    random.Random(0).shuffle(empty)
-    drawn = empty[: round(len(empty) * min(1.0, EMPTY_SHARE * PLAIN_EVERY))]
-    _write_list(target / "train.txt", chain(full * PLAIN_EVERY, drawn))
-    _write_list(target / "val.txt", (file for file, _ in lists["val"]))
-    description = {"path": str(target), "train": "train.txt", "val": "val.txt", "names": list(classes)}
-    (target / "data.yaml").write_text(yaml.safe_dump(description), encoding="utf-8")
-
-
-def write_tile(plan: TilePlan, number: int, target: Path, size_px: int) -> Path:
-    """Write one tile and its labels."""
-    tile: Tile = plan.tiles[number]
-    picture = plan.pictures[tile.picture]
-    image = cv2.imread(str(picture.path), cv2.IMREAD_GRAYSCALE)
-    boxes, class_ids = visible_truth(picture.boxes_xyxy_px(image), picture.class_ids, tile.view)
-    cut = cut_view(image, tile.view, (size_px, size_px))
-    centres = (
-        np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1) / size_px
-    )
-    rows = [
-        f"{int(k)} " + " ".join(f"{v:.6f}" for v in row) for k, row in zip(class_ids, centres, strict=True)
-    ]
-    file = target / f"{picture.path.stem}-{number}.png"
-    label = Path(str(file.parent).replace("/images/", "/labels/")) / f"{file.stem}.txt"
-    for each in (file, label):
-        each.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(file), cut)
-    label.write_text("\n".join(rows), encoding="utf-8")
-    return file
+    return toml({**values, **changes})
 
 
 def look(folder: Path, arguments: argparse.Namespace, row: Row, fold: str) -> None:
@@ -382,10 +262,6 @@ def table(result: dict[str, Any]) -> str:
         lines.append(f"| {name} | {row['map_hit']:.3f} | {row['map50']:.3f} | {working['recall']:.3f} |")
     ratio = result["ratio_to_plain"] or "not known, the plain one finds nothing"
     return "\n".join([*lines, f"distilled after simulated cloth / plain: {ratio}"])
-
-
-def _write_list(file: Path, paths: Iterable[Path]) -> None:
-    file.write_text("\n".join(map(str, paths)) + "\n", encoding="utf-8")
 
 
 def _arguments() -> argparse.Namespace:
