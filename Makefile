@@ -27,7 +27,7 @@ demo: .venv/.base ## find defects on a simulated loom with the shipped model (no
 	    --detections runs/demo/detections.jsonl --save-pictures runs/demo/pictures \
 	    --summary runs/demo/summary.json
 
-workbench: $(WORKBENCH_STAMP) ## install what trains and exports detectors (torch, ultralytics, openvino)
+workbench: $(WORKBENCH_STAMP) ## install what trains and exports detectors (torch, ultralytics, openvino, tensorrt-rtx)
 
 test: $(WORKBENCH_STAMP) ## run the tests
 	$(RUN)/pytest -n auto --dist worksteal
@@ -101,6 +101,6 @@ else
 endif
 
 $(WORKBENCH_STAMP): pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --frozen --quiet --group dev --extra workbench --extra openvino
+	$(UV) sync --frozen --quiet --group dev --extra workbench --extra openvino --extra rtx
 	$(ensure_opencv)
 	touch $@ .venv/.base
