@@ -3,6 +3,7 @@
 bundle.json      contract, digests of every other file, scorecard row, parity report
 bundle.json.sha256  its seal: what `sha256sum` says of bundle.json
 model.onnx       with the contract in its metadata
+model.int8.onnx  the same in INT8, where it was asked for; model.f16.onnx in float16
 golden/*.png     pictures with the detections the model must give on them
 """
 
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import resources
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -26,10 +27,15 @@ from edge.contract import ModelContract
 from edge.detections import DetectionRecord
 from edge.errors import ContractError, ModelError, OutputError
 
-BUNDLE_FORMAT = 1
+BUNDLE_FORMAT = 2
+"""2 may hold variants of the model; a bundle without any is still written as `FIRST_FORMAT`."""
+
+FIRST_FORMAT = 1
 MANIFEST_NAME = "bundle.json"
 SEAL_NAME = "bundle.json.sha256"
 MODEL_NAME = "model.onnx"
+
+VariantPrecision = Literal["f16", "int8"]
 
 
 class GoldenPicture(BaseModel):
@@ -41,18 +47,36 @@ class GoldenPicture(BaseModel):
     detections: tuple[DetectionRecord, ...]
 
 
+class Variant(BaseModel):
+    """Say what another form of the model is: smaller or faster, and within a permitted drop.
+
+    Attributes:
+        file: path relative to the bundle.
+        golden: what it must find on each of the bundle's golden pictures, in their order.
+        made: how it was made: calibration, layers left out.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    precision: VariantPrecision
+    file: str
+    golden: tuple[tuple[DetectionRecord, ...], ...] = ()
+    made: dict[str, Any] = {}
+
+
 class BundleManifest(BaseModel):
     """Say what a bundle holds. Stands in `bundle.json`.
 
     Attributes:
         files: sha256 of each file, by path relative to the bundle.
+        variants: other forms of the model.
         scorecard: the row of the exported model.
         parity: how far the exported model is from its checkpoint.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = BUNDLE_FORMAT
+    format: int = FIRST_FORMAT
     loomsight_version: str = __version__
     created_utc: str = Field(
         default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -60,6 +84,7 @@ class BundleManifest(BaseModel):
     contract: ModelContract
     files: dict[str, str]
     golden: tuple[GoldenPicture, ...] = ()
+    variants: tuple[Variant, ...] = ()
     scorecard: dict[str, Any] | None = None
     parity: dict[str, Any] | None = None
 
@@ -70,13 +95,42 @@ class Bundle:
 
     Attributes:
         path: the folder, or the ONNX file.
-        model_path: the ONNX file.
-        manifest: None for a bare ONNX file, whose contract then stands in its metadata alone.
+        model_path: the ONNX file that is meant: the model itself, or one of its variants.
+        manifest: None for a bare ONNX file, whose contract then stands in its metadata alone. Its golden
+            pictures are with what the model that is meant must find.
     """
 
     path: Path
     model_path: Path
     manifest: BundleManifest | None
+
+    @property
+    def variants(self) -> tuple[VariantPrecision, ...]:
+        """Precisions of the variants it has."""
+        return tuple(one.precision for one in self.manifest.variants) if self.manifest else ()
+
+    def variant(self, precision: VariantPrecision) -> Bundle:
+        """Return this bundle with one of its variants as the model that is meant.
+
+        Raises:
+            ModelError: if it has none of that precision.
+        """
+        found = next((one for one in self._manifest_variants() if one.precision == precision), None)
+        if found is None or self.manifest is None:
+            has = ", ".join(self.variants) or "none but the model itself"
+            raise ModelError(
+                f"{self.path} has no {precision} variant of its model; it has: {has}.",
+                f"Export it with --{precision}, or choose another precision.",
+            )
+        golden = tuple(
+            picture.model_copy(update={"detections": detections})
+            for picture, detections in zip(self.manifest.golden, found.golden, strict=True)
+        )
+        manifest = self.manifest.model_copy(update={"golden": golden})
+        return Bundle(self.path, self.path / found.file, manifest)
+
+    def _manifest_variants(self) -> tuple[Variant, ...]:
+        return self.manifest.variants if self.manifest else ()
 
 
 def demo_bundle_path() -> Path:
@@ -109,8 +163,7 @@ def open_bundle(path: Path) -> Bundle:
             raise ModelError(
                 f"{file} was changed after the bundle was published.", "Copy the whole bundle again."
             )
-    if MODEL_NAME not in manifest.files:
-        raise ModelError(f"The bundle {path} vouches for no {MODEL_NAME}.", "Export it again.")
+    _check_vouched(path, manifest)
     return Bundle(path, path / MODEL_NAME, manifest)
 
 
@@ -124,8 +177,10 @@ def file_digest(path: Path) -> str:
 
 
 def model_digest_of(bundle: Bundle) -> str:
-    """Return the sha256 of a bundle's ONNX file."""
-    return bundle.manifest.files[MODEL_NAME] if bundle.manifest else file_digest(bundle.model_path)
+    """Return the sha256 of the ONNX file that is meant."""
+    if bundle.manifest is None:
+        return file_digest(bundle.model_path)
+    return bundle.manifest.files[bundle.model_path.relative_to(bundle.path).as_posix()]
 
 
 def publish_bundle(
@@ -229,6 +284,18 @@ def staging_folder(destination: Path) -> Iterator[Path]:
 def is_sealed(folder: Path) -> bool:
     """Tell whether a bundle has a seal; those made before there were seals have none."""
     return (folder / SEAL_NAME).exists()
+
+
+def _check_vouched(path: Path, manifest: BundleManifest) -> None:
+    """See that a manifest has a digest of every model it names, and says what each must find."""
+    for name in (MODEL_NAME, *(one.file for one in manifest.variants)):
+        if name not in manifest.files:
+            raise ModelError(f"The bundle {path} vouches for no {name}.", "Export it again.")
+    if any(len(one.golden) != len(manifest.golden) for one in manifest.variants):
+        raise ModelError(
+            f"The bundle {path} does not say what its variants find on every golden picture.",
+            "Export it again.",
+        )
 
 
 def _seal_of(folder: Path) -> bytes:

@@ -36,6 +36,10 @@ BackendFlag = Annotated[
     str | None,
     typer.Option(help="onnxruntime, openvino, or auto: the fastest, measured once  [default: onnxruntime]"),
 ]
+PrecisionFlag = Annotated[
+    str | None,
+    typer.Option(help="f32, bf16, f16, int8, or auto: what is usual for the backend  [default: auto]"),
+]
 VerboseFlag = Annotated[bool, typer.Option("--verbose", help="Log every frame.")]
 
 run_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -82,6 +86,7 @@ def edge_run(
     ] = None,
     batch_tiles: BatchFlag = None,
     backend: BackendFlag = None,
+    precision: PrecisionFlag = None,
     threads: ThreadsFlag = None,
     verbose: VerboseFlag = False,
 ) -> None:
@@ -113,6 +118,7 @@ def edge_bench(
     mm_per_px: MmPerPxFlag = None,
     batch_tiles: BatchFlag = None,
     backend: BackendFlag = None,
+    precision: PrecisionFlag = None,
     threads: ThreadsFlag = None,
 ) -> None:
     """Measure the loop of edge-run against the bare engine, in the same run, on the same frames."""
@@ -126,6 +132,7 @@ def edge_bench(
         "mm_per_px": mm_per_px,
         "batch_tiles": batch_tiles,
         "backend": backend,
+        "precision": precision,
         "threads": threads,
     }
     bench(

@@ -37,7 +37,9 @@ class EdgeConfig(BaseModel):
             picture as cloth throughout.
         batch_tiles: most tiles given to the network at once.
         backend: what runs the network; `auto` takes the fastest one, by a measurement that it remembers.
-        precision: OpenVINO computes in it; `auto` for bfloat16 where the processor has AMX for it.
+        precision: to compute in. `f16` and `int8` take that variant of the model from the bundle, `bf16` is
+            OpenVINO's. `auto`: float32, with OpenVINO bfloat16 where the processor has AMX for it, with the
+            backend `auto` INT8 where the bundle has it and it is the fastest.
         providers: of ONNX Runtime, in order of preference; empty for the built-in order.
         threads: of one inference; None for the number of cores.
         score_thresholds: per class, in place of those in the contract.
@@ -60,7 +62,7 @@ class EdgeConfig(BaseModel):
     cloth: Literal["auto", "all"] = "auto"
     batch_tiles: int = Field(default=16, ge=1, le=256)
     backend: Literal["auto", "onnxruntime", "openvino"] = "onnxruntime"
-    precision: Literal["auto", "f32", "bf16"] = "auto"
+    precision: Literal["auto", "f32", "bf16", "f16", "int8"] = "auto"
     providers: tuple[str, ...] = ()
     threads: int | None = Field(default=None, ge=1)
     score_thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}

@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from edge.backends.choose import BackendOptions, fastest_backend, open_backend
+from edge.backends.choose import BackendOptions, fastest_backend, in_precision, open_backend
 from edge.backends.onnxruntime import read_contract
 from edge.backends.protocol import OpenBackend
 from edge.bundle import Bundle, demo_bundle_path, open_bundle
@@ -80,14 +80,14 @@ def open_model(config: EdgeConfig, stack: ExitStack) -> tuple[OpenBackend, Model
     bundle = open_bundle(bundle_path(config.model or demo_bundle_path()))
     as_published = contract_of(bundle)
     contract = as_published.with_thresholds(config.score_thresholds)
-    check = partial(check_golden, bundle, contract=as_published)
+    check, options = partial(check_golden, contract=as_published), backend_options(config)
     if config.backend == "auto":
-        backend: OpenBackend = fastest_backend(bundle, as_published, backend_options(config), check)
+        backend: OpenBackend = fastest_backend(bundle, as_published, options, check)
         stack.enter_context(backend)
     else:
-        backend = open_backend(config.backend, bundle.model_path, as_published, backend_options(config))
-        stack.enter_context(backend)
-        check(backend)
+        meant = in_precision(bundle, options.precision)
+        backend = stack.enter_context(open_backend(config.backend, meant, as_published, options))
+        check(meant, backend)
     logger.info("model %s on %s", bundle.path, backend.description)
     return backend, contract
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from edge.backends.description import BackendName, Precision
-from edge.backends.fastest import FastestBackend
+from edge.backends.description import BackendName, CandidateName, Precision
+from edge.backends.fastest import FastestBackend, opened_and_checked
 from edge.backends.measurements import Circumstances, MeasurementCache, cache_path
 from edge.backends.probe import available_cores, nvidia_gpu_present, processor_name
 from edge.backends.protocol import OpenBackend
@@ -28,7 +28,8 @@ class BackendOptions:
 
     Attributes:
         providers: of ONNX Runtime, in order of preference; empty for its built-in order.
-        precision: to compute in; None for what is usual on this processor.
+        precision: to compute in; None for what is usual on this processor, and for `fastest_backend` also
+            for the INT8 variant where a bundle has one.
         threads: of one inference; None for as many as there are cores.
     """
 
@@ -44,7 +45,7 @@ class BackendKind:
     Attributes:
         module: that it imports.
         distributions: packages that bring this module.
-        precisions: that it can be told to compute in.
+        precisions: that it can be told to compute in; those of variants need a bundle that has them.
         opened: opens it; see the backend's class for what that raises.
     """
 
@@ -57,7 +58,8 @@ class BackendKind:
 def _onnxruntime(model_path: Path, contract: ModelContract, options: BackendOptions) -> OpenBackend:
     from edge.backends.onnxruntime import OnnxRuntimeBackend
 
-    return OnnxRuntimeBackend(model_path, contract, options.providers or None, options.threads)
+    precision = PRECISION_NAMES[options.precision or "f32"]
+    return OnnxRuntimeBackend(model_path, contract, options.providers or None, options.threads, precision)
 
 
 def _openvino(model_path: Path, contract: ModelContract, options: BackendOptions) -> OpenBackend:
@@ -66,18 +68,27 @@ def _openvino(model_path: Path, contract: ModelContract, options: BackendOptions
     return OpenVinoBackend(model_path, contract, options.precision, options.threads)
 
 
+PRECISION_NAMES: Final[Mapping[Precision, str]] = {
+    "f32": "float32", "bf16": "bfloat16", "f16": "float16", "int8": "int8",
+}  # fmt: skip
+"""What a `BackendDescription` calls them."""
+
 BACKENDS: Final[Mapping[BackendName, BackendKind]] = {
-    "onnxruntime": BackendKind("onnxruntime", ("onnxruntime-gpu", "onnxruntime"), ("f32",), _onnxruntime),
-    "openvino": BackendKind("openvino", ("openvino",), ("f32", "bf16"), _openvino),
+    "onnxruntime": BackendKind(
+        "onnxruntime", ("onnxruntime-gpu", "onnxruntime"), ("f32", "f16", "int8"), _onnxruntime
+    ),
+    "openvino": BackendKind("openvino", ("openvino",), ("f32", "bf16", "int8"), _openvino),
 }
 """The one that needs no extra comes first."""
 
 
 def open_backend(
-    name: BackendName, model_path: Path, contract: ModelContract, options: BackendOptions
+    name: BackendName, bundle: Bundle, contract: ModelContract, options: BackendOptions
 ) -> OpenBackend:
     """Open the backend somebody asked for by name.
 
+    Args:
+        bundle: as `in_precision` gives it for the options.
     Raises:
         ConfigError: if an option is none of this backend's.
         ImportError: if its package is not installed; a command's `main` names the cure.
@@ -91,7 +102,16 @@ def open_backend(
         raise ConfigError(
             f"The setting 'providers' is not for the backend {name}.", "Leave it out, or use onnxruntime."
         )
-    return kind.opened(model_path, contract, options)
+    return kind.opened(bundle.model_path, contract, options)
+
+
+def in_precision(bundle: Bundle, precision: Precision | None) -> Bundle:
+    """Return a bundle with the model as the one that is meant that is computed in a precision.
+
+    Raises:
+        ModelError: if that is a variant which the bundle does not have.
+    """
+    return bundle.variant(precision) if precision in ("f16", "int8") else bundle
 
 
 def usable_backends(options: BackendOptions) -> list[BackendName]:
@@ -115,34 +135,61 @@ def version_of(name: BackendName) -> str:
 
 
 def fastest_backend(
-    bundle: Bundle, contract: ModelContract, options: BackendOptions, check: Callable[[Backend], None]
+    bundle: Bundle,
+    contract: ModelContract,
+    options: BackendOptions,
+    check: Callable[[Bundle, Backend], None],
 ) -> OpenBackend:
     """Open what is fastest on this box for a model: see `FastestBackend`.
 
     Args:
         contract: as the model was published.
-        check: raises if a backend does not compute what it should.
+        check: raises if a backend does not compute what it should with the model that is meant.
     Raises:
         ConfigError: if nothing that is installed can do what is asked.
         LoomsightError: if the model cannot be vouched for on any backend.
     """
-    names = usable_backends(options)
-    if not names:
+    candidates = _candidates(bundle, options)
+    if not candidates:
         raise ConfigError(
             f"No backend that is installed can compute in {options.precision}.",
             "Leave the setting 'precision' out, or install loomsight[openvino].",
         )
+
+    def opener(name: BackendName, precision: Precision | None) -> OpenBackend:
+        meant, how = in_precision(bundle, precision), replace(options, precision=precision)
+        opened = partial(BACKENDS[name].opened, meant.model_path, contract, how)
+        return opened_and_checked(opened, partial(check, meant))
+
     return FastestBackend(
-        {name: partial(BACKENDS[name].opened, bundle.model_path, contract, options) for name in names},
+        {candidate: partial(opener, *how) for candidate, how in candidates.items()},
         (contract.channels, *contract.input_size_hw_px),
-        circumstances=partial(_circumstances, model_digest_of(bundle), options, tuple(names)),
-        check=check,
+        circumstances=partial(
+            _circumstances,
+            model_digest_of(bundle),
+            options,
+            {candidate: version_of(name) for candidate, (name, _) in candidates.items()},
+        ),
         cache=MeasurementCache(cache_path(os.environ)),
     )
 
 
+def _candidates(
+    bundle: Bundle, options: BackendOptions
+) -> dict[CandidateName, tuple[BackendName, Precision | None]]:
+    """Return what can be tried: each backend as asked, and in INT8 if a bundle has it and none is asked."""
+    names = usable_backends(options)
+    candidates: dict[CandidateName, tuple[BackendName, Precision | None]] = {
+        name: (name, options.precision) for name in names
+    }
+    if options.precision is None and "int8" in bundle.variants:
+        able = (name for name in names if "int8" in BACKENDS[name].precisions)
+        candidates |= {f"{name} int8": (name, "int8") for name in able}
+    return candidates
+
+
 def _circumstances(
-    model_digest: str, options: BackendOptions, names: tuple[BackendName, ...], batch: int
+    model_digest: str, options: BackendOptions, runtimes: dict[CandidateName, str], batch: int
 ) -> Circumstances:
     return Circumstances(
         model_digest=model_digest,
@@ -150,7 +197,7 @@ def _circumstances(
         threads=options.threads or available_cores(),
         precision=options.precision,
         providers=options.providers,
-        runtimes={name: version_of(name) for name in names},
+        runtimes=runtimes,
         processor=processor_name(),
         nvidia_gpu=nvidia_gpu_present(),
     )

@@ -7,8 +7,12 @@ from typing import Literal
 
 BackendName = Literal["onnxruntime", "openvino"]
 
-Precision = Literal["f32", "bf16"]
-"""What a backend may be told to compute in: float32 or bfloat16."""
+Precision = Literal["f32", "bf16", "f16", "int8"]
+"""What a backend may be told to compute in. float32 and bfloat16 are computed from the model itself,
+float16 and INT8 from a variant of it that the bundle has to hold."""
+
+CandidateName = str
+"""Names a backend and, where it is not its usual one, the precision: `openvino`, `openvino int8`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +22,7 @@ class BackendDescription:
     Attributes:
         runtime: for instance `onnxruntime 1.31.1`.
         device: for instance `CPUExecutionProvider`.
-        precision: it computes in: `float32`, `bfloat16`.
+        precision: it computes in: `float32`, `bfloat16`, `float16`, `int8`.
         passed_over: what was tried before or asked for, each with the reason it was not taken.
     """
 

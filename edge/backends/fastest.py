@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from edge.backends.description import BackendDescription, BackendName
+from edge.backends.description import BackendDescription, BackendName, CandidateName
 from edge.backends.measurements import Circumstances, Measurement, MeasurementCache
 from edge.backends.protocol import OpenBackend
 from edge.errors import LoomsightError
@@ -35,10 +35,10 @@ class FastestBackend:
     first candidate; `warm_up` then takes the answer from the cache or measures all of them in turn.
 
     Args:
-        candidates: opener by name, at least one, the one to fall back on first.
+        candidates: opener by name, at least one, the one to fall back on first. An opener raises if what
+            it opens does not compute what it should: see `opened_and_checked`.
         input_shape: (C, H, W) of the network.
         circumstances: of a measurement at a batch size.
-        check: raises if a backend does not compute what it should; each candidate has to pass.
         cache: of measurements.
     Raises:
         LoomsightError, ImportError: what keeps the first candidate from working, if none of them does.
@@ -46,24 +46,22 @@ class FastestBackend:
 
     def __init__(
         self,
-        candidates: Mapping[BackendName, Callable[[], OpenBackend]],
+        candidates: Mapping[CandidateName, Callable[[], OpenBackend]],
         input_shape: tuple[int, int, int],
         *,
         circumstances: Callable[[int], Circumstances],
-        check: Callable[[Backend], None],
         cache: MeasurementCache,
     ) -> None:
         self._candidates = candidates
         self._input_shape = input_shape
         self._circumstances = circumstances
-        self._check = check
         self._cache = cache
         self._settled_for = 0
-        self._failures: dict[BackendName, LoomsightError | ImportError] = {}
+        self._failures: dict[CandidateName, LoomsightError | ImportError] = {}
         before = cache.find_at_any_batch(circumstances(1)) if len(candidates) > 1 else None
-        self._backend = self._first_that_works(before.fastest_first() if before else (), {})
+        self._chosen, self._backend = self._first_that_works(before.fastest_first() if before else (), {})
         if len(candidates) == 1:
-            logger.info("backend %s: no other is installed that can do what is asked", self.name)
+            logger.info("backend %s: no other is installed that can do what is asked", self._chosen)
 
     def __enter__(self) -> Self:
         return self
@@ -99,21 +97,21 @@ class FastestBackend:
 
     def _settle(self, batch: int) -> None:
         """Switch to the candidate that is fastest at a batch size; the others are closed."""
-        opened = {self.name: self._backend}
+        opened = {self._chosen: self._backend}
         measurement = self._cache.find(self._circumstances(batch))
         when = f"as measured at {measurement.measured_utc}" if measurement else "measured now"
         try:
             if measurement is None:
                 measurement = self._measure(batch, opened)
-            self._backend = self._first_that_works(measurement.fastest_first(), opened)
+            self._chosen, self._backend = self._first_that_works(measurement.fastest_first(), opened)
         finally:
             for backend in opened.values():
                 if backend is not self._backend:
                     backend.__exit__(None, None, None)
         times = ", ".join(f"{name} {ms:.1f} ms" for name, ms in measurement.milliseconds.items())
-        logger.info("backend %s: a batch of %d takes %s, %s", self.name, batch, times, when)
+        logger.info("backend %s: a batch of %d takes %s, %s", self._chosen, batch, times, when)
 
-    def _measure(self, batch: int, opened: dict[BackendName, OpenBackend]) -> Measurement:
+    def _measure(self, batch: int, opened: dict[CandidateName, OpenBackend]) -> Measurement:
         """Open and time every candidate that works; remember it if all of them do."""
         for name in self._candidates.keys() - opened.keys():
             backend = self._opened(name)
@@ -130,8 +128,8 @@ class FastestBackend:
         return measurement
 
     def _first_that_works(
-        self, names: Sequence[BackendName], opened: Mapping[BackendName, OpenBackend]
-    ) -> OpenBackend:
+        self, names: Sequence[CandidateName], opened: Mapping[CandidateName, OpenBackend]
+    ) -> tuple[CandidateName, OpenBackend]:
         """Take the first of these that works, then any candidate that does.
 
         Raises:
@@ -140,30 +138,39 @@ class FastestBackend:
         for name in dict.fromkeys([*names, *self._candidates]):
             backend = opened.get(name) or self._opened(name)
             if backend is not None:
-                return backend
+                return name, backend
         raise next(iter(self._failures.values()))
 
-    def _opened(self, name: BackendName) -> OpenBackend | None:
-        """Open a candidate and check it; say why if it does not work."""
+    def _opened(self, name: CandidateName) -> OpenBackend | None:
+        """Open a candidate; say why if it does not work."""
         if name in self._failures:
             return None
         try:
-            return self._checked(self._candidates[name]())
+            return self._candidates[name]()
         except (LoomsightError, ImportError) as error:
             logger.warning("backend %s is passed over: %s", name, error)
             self._failures[name] = error
             return None
 
-    def _checked(self, backend: OpenBackend) -> OpenBackend:
-        try:
-            self._check(backend)
-        except LoomsightError:
-            backend.__exit__(None, None, None)
-            raise
-        return backend
+
+def opened_and_checked(opener: Callable[[], OpenBackend], check: Callable[[Backend], None]) -> OpenBackend:
+    """Open a backend and check it; close it if it fails.
+
+    Raises:
+        LoomsightError, ImportError: what the opener or the check raises.
+    """
+    backend = opener()
+    try:
+        check(backend)
+    except LoomsightError:
+        backend.__exit__(None, None, None)
+        raise
+    return backend
 
 
-def time_in_turn(backends: Mapping[BackendName, Backend], images_nchw: Floats) -> dict[BackendName, float]:
+def time_in_turn(
+    backends: Mapping[CandidateName, Backend], images_nchw: Floats
+) -> dict[CandidateName, float]:
     """Time backends in turn, so that what else the box does meets all of them alike.
 
     Args:
@@ -172,7 +179,7 @@ def time_in_turn(backends: Mapping[BackendName, Backend], images_nchw: Floats) -
     Returns:
         Median of one inference, in milliseconds, by name.
     """
-    seconds: dict[BackendName, list[float]] = {name: [] for name in backends}
+    seconds: dict[CandidateName, list[float]] = {name: [] for name in backends}
     end_s = time.perf_counter() + ENOUGH_S
     for number in range(MOST_ROUNDS):
         if number >= LEAST_ROUNDS and time.perf_counter() > end_s:

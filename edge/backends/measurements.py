@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge.backends.description import BackendName
+from edge.backends.description import CandidateName
 from edge.errors import OutputError
 from edge.sinks.files import write_whole
 
@@ -41,7 +41,7 @@ class Circumstances(BaseModel):
     threads: int
     precision: str | None
     providers: tuple[str, ...]
-    runtimes: dict[BackendName, str]
+    runtimes: dict[CandidateName, str]
     processor: str
     nvidia_gpu: bool
 
@@ -53,13 +53,13 @@ class Measurement(BaseModel):
 
     circumstances: Circumstances
     milliseconds: Annotated[
-        dict[BackendName, Annotated[float, Field(gt=0, allow_inf_nan=False)]], Field(min_length=1)
+        dict[CandidateName, Annotated[float, Field(gt=0, allow_inf_nan=False)]], Field(min_length=1)
     ]
     measured_utc: str = Field(
         default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds")
     )
 
-    def fastest_first(self) -> list[BackendName]:
+    def fastest_first(self) -> list[CandidateName]:
         """Return the names of the candidates by their time."""
         return sorted(self.milliseconds, key=self.milliseconds.__getitem__)
 

@@ -65,6 +65,7 @@ class OnnxRuntimeBackend:
         contract: what the caller is going to honour; it must be the one inside the file.
         providers: in order of preference; None for `PROVIDER_ORDER`.
         threads: for one inference; None for as many as there are cores.
+        precision: that the file's arithmetic is in, for the description.
     Raises:
         ModelError: if the file is missing or is not an ONNX model.
         ContractError: if the file's contract or ports are not those of `contract`.
@@ -79,6 +80,7 @@ class OnnxRuntimeBackend:
         contract: ModelContract,
         providers: Sequence[str] | None = None,
         threads: int | None = None,
+        precision: str = "float32",
     ) -> None:
         chosen, passed_over = choose_providers(providers or PROVIDER_ORDER)
         self._session, not_started = _start_session(model_path, chosen, threads)
@@ -94,7 +96,7 @@ class OnnxRuntimeBackend:
         self.description = BackendDescription(
             runtime=f"onnxruntime {ort.__version__}",
             device=self._session.get_providers()[0],
-            precision="float32",
+            precision=precision,
             passed_over=(*passed_over, *not_started),
         )
 

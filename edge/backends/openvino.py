@@ -55,7 +55,8 @@ class OpenVinoBackend:
     Args:
         model_path: the ONNX file.
         contract: what the caller is going to honour; it must be the one inside the file.
-        precision: to compute in; None for `usual_precision()`. The weights stay those of the file.
+        precision: to compute in; None for `usual_precision()`. The weights stay those of the file. With
+            `int8` the file is the INT8 variant, and `usual_precision()` is for the layers left out of it.
         threads: for one inference; None for as many as there are cores.
     Raises:
         ModelError: if the file is missing or is not an ONNX model.
@@ -72,7 +73,7 @@ class OpenVinoBackend:
         precision: Precision | None = None,
         threads: int | None = None,
     ) -> None:
-        wanted = precision or usual_precision()
+        wanted = precision if precision in ("f32", "bf16") else usual_precision()
         core = ov.Core()
         model = _read_model(core, model_path)
         inside = _contract_of(model, model_path)
@@ -93,7 +94,7 @@ class OpenVinoBackend:
         self.description = BackendDescription(
             runtime=f"openvino {ov.__version__.split('-')[0]}",
             device=", ".join(compiled.get_property("EXECUTION_DEVICES")),
-            precision=PRECISION_NAMES.get(got, got),
+            precision="int8" if precision == "int8" else PRECISION_NAMES.get(got, got),
             passed_over=() if got == wanted else (f"{wanted}: not on this processor",),
         )
 
@@ -181,7 +182,7 @@ def _read_model(core: Any, model_path: Path) -> Any:
         raise ModelError(f"There is no model at {model_path}.", "Check the path.")
     with catch_output() as caught:  # readers of other formats print when they do not know the file
         try:
-            return core.read_model(str(model_path))
+            return with_barriers(core.read_model(str(model_path)))
         except RuntimeError as error:
             reason = first_line(error)
             raise ModelError(
@@ -190,6 +191,29 @@ def _read_model(core: Any, model_path: Path) -> Any:
             ) from error
         finally:
             logger.debug("OpenVINO said: %s", caught.text)
+
+
+def with_barriers(model: Any) -> Any:
+    """Keep OpenVINO from moving the quantisation of joined maps to before they are joined.
+
+    It then takes signed values for unsigned ones and cuts off what is negative: a YOLOv5n in INT8 fell from
+    0.41 to 0.28 mAP50 (OpenVINO 2026.4, measured). A pooling of 1 x 1 in between, which changes nothing,
+    stops it: 0.40.
+
+    Args:
+        model: as it was read; it is changed in place.
+    """
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Concat":
+            continue
+        joined = node.output(0)
+        readers = list(joined.get_target_inputs())
+        if any(reader.get_node().get_type_name() == "FakeQuantize" for reader in readers):
+            one, none = [1, 1], [0, 0]
+            barrier = ov.opset8.max_pool(joined, one, one, none, none, one)
+            for reader in readers:
+                reader.replace_source_output(barrier.output(0))
+    return model
 
 
 def _compiled(core: Any, model: Any, model_path: Path, settings: dict[str, Any]) -> Any:
