@@ -28,17 +28,20 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from distill.dataset import Dataset, LabelledPicture, load_dataset
 from distill.detector.build import build_module, count_macs, infer
 from distill.detector.ported import traced_onnx
 from distill.detector.structure import DetectorStructure
-from distill.scorecard import SCORECARD_NAME, ScorecardRow, append_row, measure_latency, read_rows
+from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row, measure_latency, read_rows
+from distill.validation import Validation, load_validation
 from edge.bundle import file_digest
 from edge.contract import ModelContract, contract_from_json
 from edge.errors import CheckpointError, ContractError, OutputError
 
 __all__ = [
-    "SCORECARD_NAME", "Checkpoint", "Detector", "ScorecardRow", "append_row", "count_macs", "infer",
-    "load_detector", "measure_latency", "read_checkpoint", "read_rows", "traced_onnx",
+    "SCORECARD_NAME", "Checkpoint", "Dataset", "Detector", "LabelledPicture", "Latency", "ScorecardRow",
+    "Validation", "append_row", "count_macs", "infer", "load_dataset", "load_detector", "load_validation",
+    "measure_latency", "read_checkpoint", "read_rows", "traced_onnx",
     "weights_digest", "write_checkpoint",
 ]  # fmt: skip
 

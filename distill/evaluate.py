@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,10 @@ SCORE_FLOOR = 0.01
 THRESHOLD_FLOOR, THRESHOLD_CAP = 0.05, 0.9
 DEFAULT_THRESHOLD = 0.25
 """For a class that the validation split does not show."""
+
+
+Floats = NDArray[np.float32]
+Run = Callable[[Floats], tuple[Floats, Floats]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +81,29 @@ def found_and_truth(
     Raises:
         TrainingError: if it gives anything but finite numbers.
     """
+
+    def run(images: Floats) -> tuple[Floats, Floats]:
+        with torch.inference_mode():
+            boxes, scores = infer(module, torch.from_numpy(images).to(device))
+        return boxes.float().cpu().numpy(), scores.float().cpu().numpy()
+
+    return compared_with_truth(run, plan, contract, batch)
+
+
+def compared_with_truth(
+    run: Run, plan: TilePlan, contract: ModelContract, batch: int = 32
+) -> list[tuple[Detections, Detections]]:
+    """Run a network on every tile; say of each what was found from `SCORE_FLOOR` on, and the truth.
+
+    Args:
+        run: gives boxes and scores of (B, channels, H, W) float32, on whatever runtime.
+    Raises:
+        TrainingError: if it gives anything but finite numbers.
+    """
     floor = np.full(len(contract.class_names), SCORE_FLOOR, np.float32)
     compared: list[tuple[Detections, Detections]] = []
     for images, truths in truth_batches(plan, contract, batch):
-        with torch.inference_mode():
-            tensors = infer(module, torch.from_numpy(images).to(device))
-        boxes, scores = (tensor.float().cpu().numpy() for tensor in tensors)
+        boxes, scores = run(images)
         if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
             raise TrainingError(
                 "The detector has diverged: what it says are no finite numbers.",

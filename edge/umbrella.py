@@ -38,6 +38,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "prune": Command("distill.prune.cli", "app", "make a trained detector smaller, and let it recover"),
     "scorecard": Command("distill.scorecard_cli", "app", "print and plot models side by side"),
     "export": Command("export.cli", "app", "make a checked bundle of a checkpoint"),
+    "calib": Command("export.calib_cli", "app", "add and judge the pictures that INT8 is calibrated on"),
     "bundle": Command("edge.bundle_cli", "app", "verify, install, roll back and show bundles"),
     "edge-run": Command("edge.cli", "run_app", "find defects in what a camera delivers"),
     "edge-bench": Command("edge.cli", "bench_app", "measure the loop against the bare engine"),

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from edge.console import configure_logging, run_command
 from edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from export.quality import QualityRow
+
+METHOD_NAMES = ("minmax", "percentile", "entropy")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -27,37 +35,111 @@ def export(
     float16_weights: Annotated[
         bool, typer.Option("--float16-weights", help="Half the file; the network computes in float32.")
     ] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Add an INT8 variant; needs --data.")] = False,
+    f16: Annotated[bool, typer.Option("--f16", help="Add a float16 variant; needs --data.")] = False,
+    data: Annotated[
+        Path | None, typer.Option(help="Data set folder; its val split says what each model loses.")
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(help="Folder of calibration pictures  [default: the shipped simulated cloth]"),
+    ] = None,
+    calibration_method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="minmax, percentile or entropy; repeat to compare  [default: minmax, percentile]"
+        ),
+    ] = None,
+    max_drop: Annotated[
+        float, typer.Option(min=0, max=100, help="Most points of mAP50-95 any model may lose.")
+    ] = 0.5,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle at --out.")] = False,
 ) -> None:
     """Make a bundle of a checkpoint: what a box beside a loom runs.
 
-    The exported model is compared with the checkpoint on real pictures first; if it differs, nothing is
-    published.
+    The exported model is compared with the checkpoint on real pictures first; if it differs, or a variant
+    loses more than --max-drop, nothing is published.
     """
     configure_logging()
-    from export.publish import export_bundle  # here, so that --help needs no torch
-
     thresholds = parse_thresholds(threshold or [])
+    methods = parse_methods(calibration_method or [])
+    from export.int8 import Int8Options  # here, so that --help needs no torch
+    from export.publish import export_bundle
+    from export.variants import VariantOptions
+
+    drop = max_drop / 100
+    changes = {"methods": methods} if methods else {}
+    begin_s = time.monotonic()
     published = export_bundle(
         checkpoint,
         images,
         out,
         score_thresholds=thresholds,
         float16_weights=float16_weights,
+        variants=VariantOptions(
+            float16=f16,
+            int8=Int8Options.model_validate({"max_drop": drop, **changes}) if int8 else None,
+            data=data,
+            calibration=calibration,
+            max_drop=drop,
+        ),
         overwrite=overwrite,
     )
-    parity, latency = published.parity, published.row.latency
+    parity = published.parity
     typer.echo(f"bundle     {published.bundle}")
     typer.echo(f"scorecard  {published.scorecard}")
     typer.echo(
         f"parity     {parity.tiles} tiles: boxes within {parity.boxes_max_px:.2g} px, scores within "
         f"{parity.scores_max:.2g}, {parity.detections} detections alike"
     )
-    if latency:
-        typer.echo(
-            f"latency    p50 {latency.p50_ms:.1f} ms, p99 {latency.p99_ms:.1f} ms "
-            f"({latency.runtime}, {latency.device}, {latency.precision}, batch {latency.batch})"
+    print_quality(published.quality)
+    typer.echo(f"made in    {time.monotonic() - begin_s:.0f} s")
+
+
+def print_quality(rows: Sequence[QualityRow]) -> None:
+    """Print what each model of a bundle gives on each runtime."""
+    from rich.console import Console
+    from rich.table import Table
+
+    heads = (
+        "model",
+        "runtime",
+        "boxes px",
+        "scores",
+        "matched",
+        "mAP50",
+        "mAP50-95",
+        "drop",
+        "p50 ms",
+        "p99 ms",
+    )
+    table = Table(*heads)
+    for row in rows:
+        table.add_row(
+            row.precision,
+            row.runtime,
+            f"{row.boxes_max_px:.2g}",
+            f"{row.scores_max:.2g}",
+            f"{row.matched:.3f} of {row.detections}",
+            *("—" if value is None else f"{value:.4f}" for value in (row.map50, row.map50_95, row.drop)),
+            f"{row.latency.p50_ms:.1f}",
+            f"{row.latency.p99_ms:.1f}",
         )
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def parse_methods(names: list[str]) -> tuple[str, ...]:
+    """Read names of calibration methods.
+
+    Raises:
+        ConfigError: if one is unknown.
+    """
+    for name in names:
+        if name not in METHOD_NAMES:
+            raise ConfigError(
+                f"There is no calibration method '{name}'.", f"Use {', '.join(METHOD_NAMES)}."
+            )
+    return tuple(dict.fromkeys(names))
 
 
 def parse_thresholds(texts: list[str]) -> dict[str, float]:

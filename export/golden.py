@@ -26,11 +26,7 @@ def write_golden(
         staged: folder of the bundle in the making.
         pictures: to choose from.
     """
-    with OnnxRuntimeBackend(model_path, contract, providers=["CPUExecutionProvider"]) as backend:
-        inspector = Inspector(backend, contract)
-        found = {
-            path: inspector.inspect(read_picture(path)).records(contract.class_names) for path in pictures
-        }
+    found = dict(zip(pictures, found_on(pictures, model_path, contract), strict=True))
     (staged / GOLDEN_FOLDER).mkdir()
     golden = []
     for number, path in enumerate(_telling(found)):
@@ -38,6 +34,15 @@ def write_golden(
         write_picture(staged / name, read_picture(path))
         golden.append(GoldenPicture(file=name, detections=tuple(found[path])))
     return tuple(golden)
+
+
+def found_on(
+    pictures: Sequence[Path], model_path: Path, contract: ModelContract
+) -> list[list[DetectionRecord]]:
+    """Inspect pictures with a model on ONNX Runtime, on the processor."""
+    with OnnxRuntimeBackend(model_path, contract, providers=["CPUExecutionProvider"]) as backend:
+        inspector = Inspector(backend, contract)
+        return [inspector.inspect(read_picture(path)).records(contract.class_names) for path in pictures]
 
 
 def _telling(found: dict[Path, list[DetectionRecord]]) -> list[Path]:

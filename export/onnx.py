@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxslim
+from onnxruntime.quantization.onnx_model import ONNXModel
 
 from distill.checkpoint import Detector, traced_onnx
 from edge.contract import METADATA_KEY, ModelContract
@@ -79,6 +80,28 @@ def with_float16_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     halved.graph.node.extend(nodes)
     onnx.checker.check_model(halved, full_check=True)
     return halved
+
+
+def rechecked(changed: onnx.ModelProto, *, like: onnx.ModelProto) -> onnx.ModelProto:
+    """Put the nodes of a model that was rewritten in order, give it its contract back and check it.
+
+    Args:
+        changed: what a library made of `like`; it is changed in place.
+    Raises:
+        ModelError: if the checker refuses it.
+    """
+    ONNXModel(changed).topological_sort()
+    changed.ir_version = like.ir_version
+    del changed.metadata_props[:]
+    changed.metadata_props.extend(like.metadata_props)
+    try:
+        onnx.checker.check_model(changed, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(
+            f"The rewritten model is not valid ONNX: {str(error).splitlines()[0]}.",
+            "Nothing was published; report this with the versions of onnx and onnxruntime.",
+        ) from error
+    return changed
 
 
 def write_onnx(model: Any, path: Path) -> None:

@@ -73,9 +73,9 @@ def check_parity(
         ParityError: if they differ by more than the tolerances, or find something else.
     """
     with OnnxRuntimeBackend(model_path, contract, providers=["CPUExecutionProvider"]) as backend:
-        exported = _run(backend.infer, tiles_nchw)
+        exported = in_batches(backend.infer, tiles_nchw)
         runtime = backend.description.runtime
-    original = _run(lambda images: _torch_infer(detector, images), tiles_nchw)
+    original = in_batches(lambda images: checkpoint_answer(detector, images), tiles_nchw)
     ports = (contract.outputs.boxes_port, contract.outputs.scores_port)
     differences = [
         _greatest_difference(port, ours, theirs)
@@ -100,8 +100,8 @@ def check_parity(
     )
 
 
-def _run(infer_batch: Infer, tiles_nchw: Floats) -> tuple[Floats, Floats]:
-    """Infer all tiles, in batches of the sizes above in turn."""
+def in_batches(infer_batch: Infer, tiles_nchw: Floats) -> tuple[Floats, Floats]:
+    """Run a network on all tiles, in batches of `BATCH_SIZES` in turn."""
     outputs, start, turn = [], 0, 0
     while start < len(tiles_nchw):
         size = BATCH_SIZES[turn % len(BATCH_SIZES)]
@@ -110,7 +110,8 @@ def _run(infer_batch: Infer, tiles_nchw: Floats) -> tuple[Floats, Floats]:
     return np.concatenate([boxes for boxes, _ in outputs]), np.concatenate([s for _, s in outputs])
 
 
-def _torch_infer(detector: Detector, images_nchw: Floats) -> tuple[Floats, Floats]:
+def checkpoint_answer(detector: Detector, images_nchw: Floats) -> tuple[Floats, Floats]:
+    """Run a checkpoint as it is: boxes (B, A, 4) and scores (B, A, classes)."""
     with torch.inference_mode():
         boxes, scores = infer(detector.module, torch.from_numpy(images_nchw))
     return boxes.numpy(), scores.numpy()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from distill.checkpoint import (
     SCORECARD_NAME,
@@ -13,13 +16,16 @@ from distill.checkpoint import (
     append_row,
     count_macs,
     load_detector,
-    measure_latency,
+    load_validation,
     read_rows,
 )
-from edge.backends.onnxruntime import OnnxRuntimeBackend
+from edge.backends.description import Precision
 from edge.bundle import (
+    BUNDLE_FORMAT,
+    FIRST_FORMAT,
     MODEL_NAME,
     BundleManifest,
+    Variant,
     check_destination,
     file_digest,
     publish_bundle,
@@ -28,8 +34,12 @@ from edge.bundle import (
 from edge.contract import ModelContract
 from export.golden import write_golden
 from export.onnx import onnx_model, with_float16_weights, write_onnx
-from export.parity import ParityReport, check_parity
+from export.parity import ParityReport, check_parity, checkpoint_answer, in_batches
+from export.quality import QualityRow, Reference, check_drop, quality_table
 from export.samples import Samples, load_samples
+from export.variants import VariantOptions, file_of, write_variants
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +47,14 @@ class Published:
     """Say what was published.
 
     Attributes:
+        quality: each model of the bundle on each runtime that is installed.
         scorecard: the file the row was appended to: that of the checkpoint's run.
     """
 
     bundle: Path
     contract: ModelContract
     parity: ParityReport
+    quality: tuple[QualityRow, ...]
     row: ScorecardRow
     scorecard: Path
 
@@ -54,6 +66,7 @@ def export_bundle(
     *,
     score_thresholds: Mapping[str, float] | None = None,
     float16_weights: bool = False,
+    variants: VariantOptions | None = None,
     overwrite: bool = False,
 ) -> Published:
     """Export a checkpoint and publish it as a bundle; on any error nothing is published.
@@ -64,21 +77,26 @@ def export_bundle(
         destination: folder of the bundle.
         score_thresholds: per class, in place of those that training chose; None or empty for none.
         float16_weights: store the weights in half the bytes; the network still computes in float32.
+        variants: other forms of the model; None for none.
         overwrite: replace a bundle that stands there.
     Raises:
-        ConfigError: if `score_thresholds` names no class of the model.
+        ConfigError: if `score_thresholds` names no class of the model, or variants have no data set.
         CheckpointError: if the checkpoint cannot be used.
-        NoImagesError: if there are too few pictures.
-        ParityError: if the exported model does not give what the checkpoint gives.
+        DatasetError: if the data set is missing or damaged.
+        NoImagesError, ImageError: if there are too few pictures, or one cannot be vouched for.
+        ParityError: if the exported model does not give what the checkpoint gives, or loses too much.
         OutputError: if the bundle cannot be written, or exists, or `overwrite` would replace anything but a
             bundle or an empty folder.
     """
     check_destination(destination, overwrite=overwrite)
+    options = variants or VariantOptions()
+    options.check()
     detector = load_detector(checkpoint)
     contract = detector.contract.with_thresholds(score_thresholds or {}).model_copy(
         update={"source_digest": detector.file_digest}
     )
     samples = load_samples(images, contract)
+    reference = _reference(detector, contract, samples, options)
     with staging_folder(destination) as staged:
         model_path = staged / MODEL_NAME
         model = onnx_model(detector, contract)
@@ -87,47 +105,85 @@ def export_bundle(
             detector, model_path, contract, samples.tiles_nchw, float16_weights=float16_weights
         )
         golden = write_golden(staged, model_path, contract, samples.pictures)
+        others = write_variants(
+            staged, model, contract, golden, reference.validation, reference.map50_95, options
+        )
+        quality = _quality(staged, contract, others, reference)
+        check_drop(quality, options.max_drop)
         scorecard = checkpoint.parent / SCORECARD_NAME
-        row = _scorecard_row(detector, model_path, contract, samples, read_rows(scorecard))
+        rows = _scorecard_rows(detector, staged, contract, quality, read_rows(scorecard))
         manifest = BundleManifest(
+            format=BUNDLE_FORMAT if others else FIRST_FORMAT,
             contract=contract,
             files=_digests(staged),
             golden=golden,
-            scorecard=row.model_dump(mode="json"),
-            parity=parity.model_dump(mode="json"),
+            variants=others,
+            scorecard=rows[0].model_dump(mode="json"),
+            parity={
+                **parity.model_dump(mode="json"),
+                "models": [row.model_dump(mode="json") for row in quality],
+            },
         )
         publish_bundle(staged, destination, manifest, overwrite=overwrite)
-    append_row(scorecard, row)
-    return Published(destination, contract, parity, row, scorecard)
+    for row in rows:
+        append_row(scorecard, row)
+    return Published(destination, contract, parity, quality, rows[0], scorecard)
 
 
-def _scorecard_row(
+def _reference(
+    detector: Detector, contract: ModelContract, samples: Samples, options: VariantOptions
+) -> Reference:
+    """Say what the checkpoint gives: on the sample tiles, and on the val split if there is a data set."""
+    run = partial(checkpoint_answer, detector)
+    answers = in_batches(run, samples.tiles_nchw)
+    if options.data is None:
+        return Reference(samples.tiles_nchw, answers, None, None)
+    validation = load_validation(options.data, contract)
+    logger.info("the checkpoint is measured on %d tiles", len(validation.plan.tiles))
+    return Reference(samples.tiles_nchw, answers, validation, validation.metrics(run).map50_95)
+
+
+def _quality(
+    staged: Path, contract: ModelContract, variants: tuple[Variant, ...], reference: Reference
+) -> tuple[QualityRow, ...]:
+    models: list[tuple[Precision, Path]] = [("f32", staged / MODEL_NAME)]
+    models += [(one.precision, staged / one.file) for one in variants]
+    return quality_table(models, contract, reference)
+
+
+def _scorecard_rows(
     detector: Detector,
-    model_path: Path,
+    staged: Path,
     contract: ModelContract,
-    samples: Samples,
-    rows: Sequence[ScorecardRow],
-) -> ScorecardRow:
-    """Measure the exported model; how good it is stands in its checkpoint's row, and parity holds."""
-    with OnnxRuntimeBackend(model_path, contract) as backend:
-        latency = measure_latency(
-            backend.infer,
-            samples.tiles_nchw,
-            runtime=backend.description.runtime,
-            device=backend.description.device,
-            precision=backend.description.precision,
+    quality: Sequence[QualityRow],
+    known: Sequence[ScorecardRow],
+) -> list[ScorecardRow]:
+    """Return a row for each model on each runtime; the first is the model itself on ONNX Runtime.
+
+    How good the model itself is stands in its checkpoint's row where it was not measured: parity holds.
+    """
+    own = [row for row in known if row.checkpoint_digest == detector.file_digest]
+    of_checkpoint = own[-1].model_dump(include=_QUALITY) if own else {}
+    parameters = sum(parameter.numel() for parameter in detector.module.parameters())
+    macs = count_macs(detector.module, (contract.channels, *contract.input_size_hw_px))
+    return [
+        ScorecardRow(
+            stage="export" if row.precision == "f32" else f"export {row.precision}",
+            parameters=parameters,
+            macs=macs,
+            file_size_bytes=(staged / file_of(row.precision)).stat().st_size,
+            latency=row.latency,
+            checkpoint_digest=detector.file_digest,
+            **_quality_of(row, of_checkpoint),
         )
-    own = [row for row in rows if row.checkpoint_digest == detector.file_digest]
-    quality = own[-1].model_dump(include=_QUALITY) if own else {}
-    return ScorecardRow(
-        stage="export",
-        parameters=sum(parameter.numel() for parameter in detector.module.parameters()),
-        macs=count_macs(detector.module, (contract.channels, *contract.input_size_hw_px)),
-        file_size_bytes=model_path.stat().st_size,
-        latency=latency,
-        checkpoint_digest=detector.file_digest,
-        **quality,
-    )
+        for row in quality
+    ]
+
+
+def _quality_of(row: QualityRow, of_checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    if row.map50_95 is not None:
+        return {"map50": row.map50, "map50_95": row.map50_95}
+    return dict(of_checkpoint) if row.precision == "f32" else {}
 
 
 _QUALITY = {"map50", "map50_95", "recall", "false_alarms_per_clean_m2"}

@@ -1,0 +1,65 @@
+"""The validation split of a data set, for networks on whatever runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from distill.dataset import load_dataset
+from distill.evaluate import Floats, Metrics, Run, compared_with_truth, metrics_of
+from distill.tiles import TilePlan
+from edge.contract import ModelContract
+from edge.errors import DatasetError
+from edge.preprocess import Preprocessor
+
+CACHE_MB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Tiles with their truth, as the edge would cut them.
+
+    Attributes:
+        plan: of the pictures of the split.
+        contract: of the model.
+    """
+
+    plan: TilePlan
+    contract: ModelContract
+
+    def metrics(self, run: Run, batch: int = 16) -> Metrics:
+        """Score a network on every tile.
+
+        Raises:
+            TrainingError: if it gives anything but finite numbers.
+        """
+        compared = compared_with_truth(
+            lambda images: run(np.ascontiguousarray(images)), self.plan, self.contract, batch
+        )
+        return metrics_of(compared, self.contract.class_names)
+
+    def tiles(self, most: int) -> Floats:
+        """Return up to so many tiles, those with defects first: (N, channels, H, W) float32."""
+        chosen = sorted(self.plan.tiles, key=lambda tile: tile.is_empty)[:most]
+        preprocessor = Preprocessor(self.contract)
+        return np.stack(
+            [preprocessor.batch(self.plan.image(tile.picture), [tile.view])[0].copy() for tile in chosen]
+        )
+
+
+def load_validation(folder: Path, contract: ModelContract) -> Validation:
+    """Read the val split of a data set folder.
+
+    Raises:
+        DatasetError: if it is missing or damaged, or no picture of it shows a defect.
+    """
+    data = load_dataset(folder, contract.class_names)
+    plan = TilePlan(data.val, contract, data.mm_per_px, CACHE_MB)
+    if all(tile.is_empty for tile in plan.tiles):
+        raise DatasetError(
+            f"No picture of the val split of {folder} shows a defect.",
+            "Name a data set whose val split has some: how good a model is cannot be said otherwise.",
+        )
+    return Validation(plan, contract)

@@ -1,0 +1,80 @@
+"""How well calibration pictures stand for a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from distill.checkpoint import load_detector, load_validation
+from export.calibration_set import MOST_TILES, calibration_tiles
+from export.onnx import onnx_model
+from export.quantize import absolute_ranges, calibrated
+
+CUT_OFF_FROM = 1.25
+"""An activation that is so many times as large as the calibration saw is counted as cut off."""
+
+COARSE_FROM = 0.5
+"""One that fills less than this share of the range wastes a bit of the eight."""
+
+
+@dataclass(frozen=True, slots=True)
+class RangeRow:
+    """Compare the greatest absolute value of an activation.
+
+    Attributes:
+        calibration, data: on the calibration pictures, and on the val split.
+    """
+
+    tensor: str
+    calibration: float
+    data: float
+
+    @property
+    def ratio(self) -> float:
+        """That of the data as a multiple of that of the calibration; infinite if the latter is 0."""
+        if self.calibration:
+            return self.data / self.calibration
+        return float("inf") if self.data else 1.0
+
+
+def compare_ranges(checkpoint: Path, data: Path, calibration: Path) -> list[RangeRow]:
+    """Run a checkpoint over both and compare the ranges of its activations, those cut off most first.
+
+    Raises:
+        CheckpointError: if the checkpoint cannot be used.
+        DatasetError: if the data set is missing or damaged.
+        NoImagesError, ImageError: if the calibration pictures cannot be vouched for.
+    """
+    detector = load_detector(checkpoint)
+    model = onnx_model(detector, detector.contract)
+    tiles = calibration_tiles(calibration, detector.contract)
+    seen = absolute_ranges(calibrated(model, tiles, "minmax"))
+    others = load_validation(data, detector.contract).tiles(MOST_TILES)
+    there = absolute_ranges(calibrated(model, others, "minmax"))
+    rows = [RangeRow(name, value, there[name]) for name, value in seen.items()]
+    return sorted(rows, key=lambda row: -row.ratio)
+
+
+def verdict(rows: Sequence[RangeRow]) -> str:
+    """Say in a line whether the pictures will do."""
+    cut = sum(row.ratio > CUT_OFF_FROM for row in rows)
+    coarse = sum(row.ratio < COARSE_FROM for row in rows)
+    if cut > len(rows) / 10:
+        return f"{cut} of {len(rows)} activations go beyond the calibration: add pictures of this cloth."
+    if coarse > len(rows) / 4:
+        return f"{coarse} of {len(rows)} activations fill less than half: calibrate on this cloth."
+    return f"{len(rows)} activations, {cut} cut off, {coarse} coarse: these pictures will do."
+
+
+def print_report(rows: Sequence[RangeRow], worst: int) -> None:
+    """Print the worst rows and the verdict."""
+    table = Table("activation", "calibration", "data", "ratio")
+    for row in rows[:worst]:
+        table.add_row(row.tensor, f"{row.calibration:.3g}", f"{row.data:.3g}", f"{row.ratio:.2f}")
+    console = Console()
+    console.print(table)
+    console.print(verdict(rows), soft_wrap=True)

@@ -1,0 +1,167 @@
+"""The folder of pictures that INT8 ranges are found on, and the manifest that vouches for each of them.
+
+calib_images/manifest.json   digest, source, licence and classes of every picture
+calib_images/*.png
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timezone
+from itertools import zip_longest
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge.bundle import file_digest
+from edge.cameras.folder import picture_files, read_picture
+from edge.contract import ModelContract
+from edge.errors import ImageError, NoImagesError
+from edge.geometry import plan_views
+from edge.image import Image
+from edge.preprocess import Preprocessor
+
+MANIFEST_NAME = "manifest.json"
+LEAST_TILES = 16
+MOST_TILES = 256
+"""Ranges of a YOLOv5n settle by about a hundred tiles; more cost time alone."""
+
+LEAST_DEVIATION = 2.0
+"""Grey levels. Below that a picture shows no cloth: a black one has 0, a dark camera's noise about 1."""
+
+
+class CalibrationPicture(BaseModel):
+    """Vouch for one picture.
+
+    Attributes:
+        source: where it comes from: a camera, a mill, a simulator and its seed.
+        licence: who may use it for what.
+        classes: how many defects of each class it shows; empty for clean cloth.
+        mm_per_px: None if it is not known.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: Annotated[str, Field(pattern=r"^[^/\\]+$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    source: Annotated[str, Field(min_length=1)]
+    licence: Annotated[str, Field(min_length=1)]
+    classes: dict[str, Annotated[int, Field(ge=1)]] = {}
+    mm_per_px: Annotated[float, Field(gt=0)] | None = None
+    added_utc: str = Field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
+
+
+class CalibrationManifest(BaseModel):
+    """List the pictures of a calibration folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Annotated[int, Field(ge=1, le=1)] = 1
+    pictures: tuple[CalibrationPicture, ...] = ()
+
+    @property
+    def class_coverage(self) -> dict[str, int]:
+        """Defects of each class over all pictures; clean pictures count under `clean`."""
+        counts: Counter[str] = Counter()
+        for picture in self.pictures:
+            counts.update(picture.classes or {"clean": 1})
+        return dict(sorted(counts.items()))
+
+
+def shipped_calibration() -> Path:
+    """Return the folder of simulated cloth that comes with the project."""
+    installed = Path(__file__).parent / "calib_images"
+    return installed if installed.is_dir() else Path(__file__).parents[1] / "calib_images"
+
+
+def read_manifest(folder: Path) -> CalibrationManifest:
+    """Read the manifest of a calibration folder.
+
+    Raises:
+        NoImagesError: if it is missing or damaged.
+    """
+    file = folder / MANIFEST_NAME
+    try:
+        return CalibrationManifest.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise NoImagesError(
+            f"Cannot read {file}: {error.strerror or error}.",
+            "Name a calibration folder, or make one with `loomsight calib add`.",
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or MANIFEST_NAME
+        raise NoImagesError(
+            f"{file} is not valid: {where}: {first['msg']}.", "Make it anew with `loomsight calib add`."
+        ) from error
+
+
+def check_calibration(folder: Path) -> CalibrationManifest:
+    """See that every picture a manifest declares is there, unchanged, readable and of cloth, and no other.
+
+    Raises:
+        NoImagesError: if the manifest is missing, empty or damaged, or pictures lie beside it undeclared.
+        ImageError: if a declared picture is missing, was changed, cannot be read or shows nothing.
+    """
+    manifest = read_manifest(folder)
+    if not manifest.pictures:
+        raise NoImagesError(f"{folder} declares no picture.", "Add some with `loomsight calib add`.")
+    undeclared = {path.name for path in picture_files(folder)} - {one.file for one in manifest.pictures}
+    if undeclared:
+        raise NoImagesError(
+            f"{folder} holds {min(undeclared)}, which its manifest does not declare.",
+            "Add it with `loomsight calib add`, or remove it.",
+        )
+    for picture in manifest.pictures:
+        _check_picture(folder, picture)
+    return manifest
+
+
+def check_shows_cloth(image: Image, path: Path) -> None:
+    """Refuse a picture without any structure, such as one of a covered lens.
+
+    Raises:
+        ImageError: if its grey values hardly differ.
+    """
+    if float(np.std(image)) < LEAST_DEVIATION:
+        raise ImageError(
+            f"{path} shows nothing: its grey values hardly differ.",
+            "Calibrate on pictures of lit cloth: remove it.",
+        )
+
+
+def calibration_tiles(folder: Path, contract: ModelContract) -> NDArray[np.float32]:
+    """Cut the pictures of a calibration folder as the edge would.
+
+    Returns:
+        (N, channels, H, W) float32, at most `MOST_TILES`, from all pictures in turn.
+    Raises:
+        NoImagesError, ImageError: if a picture cannot be vouched for, or they give too few tiles.
+    """
+    manifest = check_calibration(folder)
+    preprocessor = Preprocessor(contract)
+    per_picture = []
+    for picture in manifest.pictures:
+        image = read_picture(folder / picture.file)
+        views = plan_views((image.shape[0], image.shape[1]), contract, picture.mm_per_px)
+        per_picture.append([preprocessor.batch(image, [view])[0].copy() for view in views])
+    in_turn = [tile for row in zip_longest(*per_picture) for tile in row if tile is not None]
+    if len(in_turn) < LEAST_TILES:
+        raise NoImagesError(
+            f"The pictures in {folder} give {len(in_turn)} tiles; calibration needs {LEAST_TILES}.",
+            "Add more or larger pictures with `loomsight calib add`.",
+        )
+    return np.stack(in_turn[:MOST_TILES])
+
+
+def _check_picture(folder: Path, picture: CalibrationPicture) -> None:
+    path = folder / picture.file
+    cure = f"Restore it, or add the pictures anew with `loomsight calib add {folder}`."
+    if not path.is_file():
+        raise ImageError(f"{path} is declared and missing.", cure)
+    if file_digest(path) != picture.sha256:
+        raise ImageError(f"{path} was changed after it was declared.", cure)
+    check_shows_cloth(read_picture(path), path)

@@ -1,0 +1,135 @@
+"""INT8 that loses no more than is permitted: ranges compared, the worst layers left out until it holds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import onnx
+from onnxruntime.quantization.calibrate import TensorsData
+from pydantic import BaseModel, ConfigDict
+
+from distill.checkpoint import Validation
+from edge.contract import Outputs
+from edge.errors import ParityError
+from export.graph import convolutions
+from export.quantize import Floats, Method, calibrated, quantised
+from export.sensitivity import LayerError, answering, sensitivity
+
+logger = logging.getLogger(__name__)
+
+MOST_LEFT_OUT = 0.5
+"""Share of the convolutions. With more than half of them in float32 nothing is won."""
+
+
+class Int8Options(BaseModel):
+    """Say how an INT8 model is made.
+
+    Attributes:
+        methods: how ranges are found; the best of them is taken.
+        max_drop: most mAP50-95 it may lose, 0..1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    methods: tuple[Method, ...] = ("minmax", "percentile")
+    max_drop: float = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Say what an INT8 model of one kind reaches on the validation split."""
+
+    method: Method
+    left_out: int
+    map50: float
+    map50_95: float
+
+
+@dataclass(frozen=True, slots=True)
+class Int8Model:
+    """An INT8 model and how it came about.
+
+    Attributes:
+        left_out: convolutions that stayed in float32.
+        trials: all that were measured; the last is this one.
+        layers: what each convolution alone costs, the worst first.
+    """
+
+    model: onnx.ModelProto
+    left_out: tuple[str, ...]
+    trials: tuple[Trial, ...]
+    layers: tuple[LayerError, ...]
+
+    def made(self) -> dict[str, object]:
+        """Return what the bundle says about it."""
+        return {
+            "method": self.trials[-1].method,
+            "layers_left_out": list(self.left_out),
+            "trials": [
+                {
+                    "method": one.method,
+                    "left_out": one.left_out,
+                    "map50": one.map50,
+                    "map50_95": one.map50_95,
+                }
+                for one in self.trials
+            ],
+            "sensitivity": {one.layer: round(one.error, 6) for one in self.layers},
+        }
+
+
+def make_int8(
+    model: onnx.ModelProto,
+    tiles_nchw: Floats,
+    validation: Validation,
+    outputs: Outputs,
+    options: Int8Options,
+    *,
+    whole_map50_95: float,
+    tick: Callable[[str], None] = lambda what: None,
+) -> Int8Model:
+    """Quantise a model; leave out layers until it loses no more than is permitted.
+
+    Args:
+        model: float32, of `onnx_model`.
+        tiles_nchw: (N, channels, H, W) float32, of the calibration pictures.
+        whole_map50_95: what the float32 model reaches on the validation split.
+        tick: told what is being done.
+    Raises:
+        ParityError: if it loses more with `MOST_LEFT_OUT` of the layers in float32.
+    """
+    trials: list[Trial] = []
+
+    def tried(ranges: TensorsData, method: Method, left_out: Sequence[str]) -> onnx.ModelProto:
+        tick(f"INT8 by {method}, {len(left_out)} layers left out")
+        candidate = quantised(model, ranges, left_out)
+        metrics = validation.metrics(answering(candidate, outputs))
+        trials.append(Trial(method, len(left_out), round(metrics.map50, 4), round(metrics.map50_95, 4)))
+        return candidate
+
+    ranges, models = {}, {}
+    for method in options.methods:
+        tick(f"ranges by {method}")
+        ranges[method] = calibrated(model, tiles_nchw, method)
+        models[method] = tried(ranges[method], method, ())
+    best = max(trials, key=lambda one: one.map50_95)
+    tick("what each layer costs")
+    layers = sensitivity(model, ranges[best.method], validation.tiles(8), outputs)
+    left_out: list[str] = []
+    chosen, reached = models[best.method], best
+    while whole_map50_95 - reached.map50_95 > options.max_drop:
+        count = max(1, 2 * len(left_out))
+        if count > MOST_LEFT_OUT * len(convolutions(model)):
+            raise ParityError(
+                f"INT8 loses {100 * (whole_map50_95 - reached.map50_95):.2f} points of mAP50-95 with "
+                f"{len(left_out)} layers left out; permitted are {100 * options.max_drop:g}.",
+                "Calibrate on more pictures of this cloth, permit more with --max-drop, or export without "
+                "--int8.",
+            )
+        left_out = [row.layer for row in layers[:count]]
+        chosen = tried(ranges[best.method], best.method, left_out)
+        reached = trials[-1]
+    ordered = (*(one for one in trials if one is not reached), reached)
+    return Int8Model(chosen, tuple(left_out), ordered, tuple(layers))

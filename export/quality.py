@@ -1,0 +1,157 @@
+"""Each model of a bundle on each runtime that is installed: how far from its checkpoint, and how good."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from distill.checkpoint import Latency, Validation, measure_latency
+from edge.backends.choose import BACKENDS, BackendOptions, usable_backends
+from edge.backends.description import BackendName, Precision
+from edge.contract import ModelContract
+from edge.decode import Decoder
+from edge.detections import Detections
+from edge.errors import ParityError
+from edge.geometry import View, iou_matrix
+from export.parity import in_batches
+
+logger = logging.getLogger(__name__)
+
+MATCH_IOU = 0.5
+
+Floats = NDArray[np.float32]
+
+
+class QualityRow(BaseModel):
+    """Say what one model of a bundle gives on one runtime.
+
+    Attributes:
+        boxes_max_px, scores_max: greatest difference to the checkpoint where it reports something, or the
+            model does: 0 if neither does.
+        detections: of the checkpoint at its thresholds, on the sample tiles.
+        matched: share of them, and of the model's own, that the other has too; 1 if there is none.
+        map50, map50_95: on the validation split; None without one.
+        drop: mAP50-95 lost against the checkpoint.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    precision: Precision
+    runtime: str
+    boxes_max_px: float
+    scores_max: float
+    detections: int
+    matched: float
+    map50: float | None = None
+    map50_95: float | None = None
+    drop: float | None = None
+    latency: Latency
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What the checkpoint gives.
+
+    Attributes:
+        answers: boxes and scores on the sample tiles.
+        map50_95: on the validation split; None without one.
+    """
+
+    tiles_nchw: Floats
+    answers: tuple[Floats, Floats]
+    validation: Validation | None
+    map50_95: float | None
+
+
+def quality_table(
+    models: Iterable[tuple[Precision, Path]], contract: ModelContract, reference: Reference
+) -> tuple[QualityRow, ...]:
+    """Measure each model on each runtime that is installed and can compute it."""
+    return tuple(
+        _measured(path, precision, name, contract, reference)
+        for precision, path in models
+        for name in usable_backends(BackendOptions(precision=precision))
+    )
+
+
+def check_drop(rows: Sequence[QualityRow], max_drop: float) -> None:
+    """See that nothing that is to be published loses more than is permitted, on any runtime.
+
+    Args:
+        max_drop: of mAP50-95, 0..1.
+    Raises:
+        ParityError: if one does.
+    """
+    for row in rows:
+        if row.drop is not None and not row.drop <= max_drop:
+            raise ParityError(
+                f"{row.precision} on {row.runtime} loses {100 * row.drop:.2f} points of mAP50-95; "
+                f"permitted are {100 * max_drop:g}.",
+                "Nothing was published. Permit more with --max-drop, or leave that precision out.",
+            )
+
+
+def _measured(
+    path: Path, precision: Precision, name: BackendName, contract: ModelContract, reference: Reference
+) -> QualityRow:
+    with BACKENDS[name].opened(path, contract, BackendOptions(precision=precision)) as backend:
+        description = backend.description
+        runtime = f"{description.runtime}, {description.device}"
+        logger.info("%s on %s is measured", precision, runtime)
+        got = in_batches(backend.infer, reference.tiles_nchw)
+        metrics = reference.validation.metrics(backend.infer) if reference.validation else None
+        latency = measure_latency(
+            backend.infer,
+            reference.tiles_nchw,
+            runtime=description.runtime,
+            device=description.device,
+            precision=description.precision,
+        )
+    boxes_px, scores, detections, matched = compared(reference.answers, got, contract)
+    row = QualityRow(
+        precision=precision, runtime=runtime, boxes_max_px=boxes_px, scores_max=scores,
+        detections=detections, matched=matched, latency=latency,
+    )  # fmt: skip
+    if metrics is None or reference.map50_95 is None:
+        return row
+    quality = {
+        "map50": round(metrics.map50, 4),
+        "map50_95": round(metrics.map50_95, 4),
+        "drop": round(reference.map50_95 - metrics.map50_95, 4),
+    }
+    return row.model_copy(update=quality)
+
+
+def compared(
+    expected: tuple[Floats, Floats], got: tuple[Floats, Floats], contract: ModelContract
+) -> tuple[float, float, int, float]:
+    """Compare two answers where one of them reports something.
+
+    Returns:
+        Greatest difference of boxes in pixels and of scores there, number of detections expected, and the
+        share of the detections of both that the other one has too.
+    """
+    floors = np.array([contract.score_thresholds[name] for name in contract.class_names], np.float32)
+    reported = ((expected[1] >= floors) | (got[1] >= floors)).any(-1)
+    boxes = float(np.abs(expected[0] - got[0])[reported].max(initial=0.0))
+    scores = float(np.abs(expected[1] - got[1])[reported].max(initial=0.0))
+    height, width = contract.input_size_hw_px
+    decoder, views = Decoder(contract), [View(0, 0, width, height)] * len(expected[0])
+    pairs = list(zip(decoder.decode(*expected, views), decoder.decode(*got, views), strict=True))
+    total = sum(len(ours) + len(theirs) for ours, theirs in pairs)
+    met = sum(_met(ours, theirs) + _met(theirs, ours) for ours, theirs in pairs)
+    return boxes, scores, sum(len(ours) for ours, _ in pairs), met / total if total else 1.0
+
+
+def _met(ours: Detections, theirs: Detections) -> int:
+    """Count those of `ours` that one of the same class in `theirs` covers."""
+    if not len(ours) or not len(theirs):
+        return 0
+    overlap = iou_matrix(ours.boxes_xyxy_px, theirs.boxes_xyxy_px)
+    return int(((overlap >= MATCH_IOU) & (ours.class_ids[:, None] == theirs.class_ids[None])).any(1).sum())
