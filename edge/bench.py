@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from edge.backends.choose import BACKENDS
+from edge.backends.choose import BACKENDS, in_precision
 from edge.backends.probe import available_cores, processor_name
 from edge.bundle import demo_bundle_path, open_bundle
 from edge.bundle_store import bundle_path
@@ -90,10 +90,15 @@ class Benchmark:
     def cold(self) -> dict[str, Any]:
         """Open the network anew and time its first frames: nothing has run in it, not even a warm-up."""
         config = self._config
-        bundle = open_bundle(bundle_path(config.model or demo_bundle_path()))
+        options = backend_options(config)
+        if self._backend.description.precision == "int8":  # also where the backend `auto` chose it
+            options = replace(options, precision="int8")
+        bundle = in_precision(
+            open_bundle(bundle_path(config.model or demo_bundle_path())), options.precision
+        )
         opened, contract = BACKENDS[self._backend.name].opened, contract_of(bundle)
         begin_s = time.perf_counter()
-        with opened(bundle.model_path, contract, backend_options(config)) as backend:
+        with opened(bundle.model_path, contract, options) as backend:
             load_ms = (time.perf_counter() - begin_s) * 1000
             inspector = Inspector(backend, self._contract, config.batch_tiles)
             frames = self._first_frames(inspector)

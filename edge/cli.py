@@ -120,11 +120,20 @@ def edge_bench(
     backend: BackendFlag = None,
     precision: PrecisionFlag = None,
     threads: ThreadsFlag = None,
+    all_runtimes: Annotated[
+        bool,
+        typer.Option("--all-runtimes", help="Compare every backend and precision of this box instead."),
+    ] = False,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="With --all-runtimes: bundle whose float32 on ONNX Runtime is the reference."),
+    ] = None,
 ) -> None:
     """Measure the loop of edge-run against the bare engine, in the same run, on the same frames."""
     configure_logging()
     from edge.bench import bench
     from edge.config import config_from_process
+    from edge.errors import ConfigError
 
     flags = {
         "camera": camera,
@@ -135,8 +144,16 @@ def edge_bench(
         "precision": precision,
         "threads": threads,
     }
+    resolved = config_from_process(config, flags)
+    if all_runtimes:
+        from edge.bench_runtimes import bench_runtimes
+
+        bench_runtimes(resolved, against, frames=frames, rounds=rounds, json_file=json_file)
+        return
+    if against is not None:
+        raise ConfigError("--against is for --all-runtimes.", "Add --all-runtimes, or leave it out.")
     bench(
-        config_from_process(config, flags),
+        resolved,
         frames=frames,
         rounds=rounds,
         idle_seconds=idle_seconds,

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from distill.checkpoint import load_detector, load_validation
 from export.calibration_set import MOST_TILES, calibration_tiles
+from export.graph import convolutions
 from export.onnx import onnx_model
 from export.quantize import absolute_ranges, calibrated
 
@@ -23,7 +24,7 @@ COARSE_FROM = 0.5
 
 @dataclass(frozen=True, slots=True)
 class RangeRow:
-    """Compare the greatest absolute value of an activation.
+    """Compare the greatest absolute value of an activation that INT8 rounds: what enters a convolution.
 
     Attributes:
         calibration, data: on the calibration pictures, and on the val split.
@@ -55,7 +56,9 @@ def compare_ranges(checkpoint: Path, data: Path, calibration: Path) -> list[Rang
     seen = absolute_ranges(calibrated(model, tiles, "minmax"))
     others = load_validation(data, detector.contract).tiles(MOST_TILES)
     there = absolute_ranges(calibrated(model, others, "minmax"))
-    rows = [RangeRow(name, value, there[name]) for name, value in seen.items()]
+    wanted = set(convolutions(model))
+    entering = dict.fromkeys(node.input[0] for node in model.graph.node if node.name in wanted)
+    rows = [RangeRow(name, seen[name], there[name]) for name in entering]
     return sorted(rows, key=lambda row: -row.ratio)
 
 

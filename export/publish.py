@@ -20,6 +20,7 @@ from distill.checkpoint import (
     read_rows,
 )
 from edge.backends.description import Precision
+from edge.backends.probe import multiplies_bfloat16
 from edge.bundle import (
     BUNDLE_FORMAT,
     FIRST_FORMAT,
@@ -147,6 +148,7 @@ def _quality(
     staged: Path, contract: ModelContract, variants: tuple[Variant, ...], reference: Reference
 ) -> tuple[QualityRow, ...]:
     models: list[tuple[Precision, Path]] = [("f32", staged / MODEL_NAME)]
+    models += [("bf16", staged / MODEL_NAME)] if multiplies_bfloat16() else []
     models += [(one.precision, staged / one.file) for one in variants]
     return quality_table(models, contract, reference)
 

@@ -114,7 +114,7 @@ def quantised(
 def absolute_ranges(ranges: TensorsData) -> dict[str, float]:
     """Return the greatest absolute value of each tensor."""
     return {
-        name: float(max(np.abs(value.range_value[0]).max(), np.abs(value.range_value[1]).max()))
+        name: float(np.abs(np.asarray(value.range_value)).max())
         for name, value in ranges.items()
     }
 

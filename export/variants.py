@@ -95,7 +95,7 @@ def write_variants(
 
 def file_of(precision: Precision) -> str:
     """Return the name of the model of a precision in a bundle."""
-    return MODEL_NAME if precision == "f32" else f"model.{precision}.onnx"
+    return MODEL_NAME if precision in ("f32", "bf16") else f"model.{precision}.onnx"
 
 
 def _written(

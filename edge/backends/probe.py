@@ -43,6 +43,11 @@ def processor_features() -> list[str]:
     return [feature for feature in CPU_FEATURES if feature in flags]
 
 
+def multiplies_bfloat16() -> bool:
+    """Tell whether the processor multiplies bfloat16 by itself."""
+    return bool({"amx_bf16", "avx512_bf16"} & set(processor_features()))
+
+
 def _cpuinfo() -> list[tuple[str, str]]:
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")

@@ -6,10 +6,12 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 from edge.backends.onnxruntime import OnnxRuntimeBackend
-from edge.contract import Outputs
+from edge.contract import METADATA_KEY, Outputs
 from edge.errors import BackendError, ContractError, ModelError
 from tests.conftest import bright_cell_contract, write_bright_cell_model
 
@@ -180,3 +182,64 @@ def test_without_the_package_the_cure_is_named():
     assert done.returncode == 11
     assert done.stderr.startswith("error: The package 'openvino' is not installed. Install it: ")
     assert "openvino`" in done.stderr.splitlines()[-1]
+
+
+def joined_int8_model(path, contract):
+    """Write a network whose INT8 convolution reads two maps joined, some of their values negative."""
+    rng = np.random.default_rng(3)
+    constants = {
+        "wa": rng.standard_normal((4, 1, 1, 1)).astype(np.float32),
+        "wb": rng.standard_normal((4, 1, 1, 1)).astype(np.float32),
+        "scale": np.float32(0.02),
+        "zero": np.int8(0),
+        "w": rng.integers(-99, 99, (3, 8, 1, 1)).astype(np.int8),
+        "w_scale": np.full(3, 0.004, np.float32),
+        "w_zero": np.zeros(3, np.int8),
+        "shape": np.array([0, 3, -1], np.int64),
+        "four": np.array([1, 1, 4], np.int64),
+        "first": np.array([0], np.int64),
+        "one": np.array([1], np.int64),
+        "axis": np.array([1], np.int64),
+    }
+    nodes = [
+        helper.make_node("Conv", ["images", "wa"], ["a"]),
+        helper.make_node("Conv", ["images", "wb"], ["b"]),
+        helper.make_node("Concat", ["a", "b"], ["joined"], axis=1),
+        helper.make_node("QuantizeLinear", ["joined", "scale", "zero"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["dq"]),
+        helper.make_node("DequantizeLinear", ["w", "w_scale", "w_zero"], ["weights"], axis=0),
+        helper.make_node("Conv", ["dq", "weights"], ["y"]),
+        helper.make_node("Reshape", ["y", "shape"], ["flat"]),
+        helper.make_node("Transpose", ["flat"], ["scores"], perm=[0, 2, 1]),
+        helper.make_node("Slice", ["flat", "first", "one", "axis"], ["row"]),
+        helper.make_node("Transpose", ["row"], ["column"], perm=[0, 2, 1]),
+        helper.make_node("Tile", ["column", "four"], ["boxes_xyxy_px"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "joined",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["B", 1, 64, 64])],
+        [
+            helper.make_tensor_value_info("boxes_xyxy_px", TensorProto.FLOAT, ["B", 4096, 4]),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["B", 4096, 3]),
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, {METADATA_KEY: contract.model_dump_json()})
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(path))
+    return path
+
+
+def test_joined_maps_in_int8_keep_their_negative_values(tmp_path, contract):
+    model = joined_int8_model(tmp_path / "m.onnx", contract)
+    images = pictures(2)
+    with (
+        OpenVinoBackend(model, contract, "int8", threads=1) as ours,
+        OnnxRuntimeBackend(model, contract, ["CPUExecutionProvider"], threads=1) as theirs,
+    ):
+        assert ours.description.precision == "int8"
+        scores, expected = ours.infer(images)[1], theirs.infer(images)[1]
+    assert expected.min() < -0.5
+    np.testing.assert_allclose(scores, expected, atol=0.02)
