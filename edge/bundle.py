@@ -28,9 +28,8 @@ from edge.detections import DetectionRecord
 from edge.errors import ContractError, ModelError, OutputError
 
 BUNDLE_FORMAT = 2
-"""2 may hold variants of the model; a bundle without any is still written as `FIRST_FORMAT`."""
+"""1 knew no variants and no layers; such bundles are read."""
 
-FIRST_FORMAT = 1
 MANIFEST_NAME = "bundle.json"
 SEAL_NAME = "bundle.json.sha256"
 MODEL_NAME = "model.onnx"
@@ -64,19 +63,34 @@ class Variant(BaseModel):
     made: dict[str, Any] = {}
 
 
+class LayerSize(BaseModel):
+    """Say what a layer of the network costs.
+
+    Attributes:
+        macs: multiplications for one input.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    macs: int
+    parameters: int
+
+
 class BundleManifest(BaseModel):
     """Say what a bundle holds. Stands in `bundle.json`.
 
     Attributes:
         files: sha256 of each file, by path relative to the bundle.
         variants: other forms of the model.
+        layers: of the network, from its input on.
         scorecard: the row of the exported model.
         parity: how far the exported model is from its checkpoint.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: int = FIRST_FORMAT
+    format: int = BUNDLE_FORMAT
     loomsight_version: str = __version__
     created_utc: str = Field(
         default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -85,6 +99,7 @@ class BundleManifest(BaseModel):
     files: dict[str, str]
     golden: tuple[GoldenPicture, ...] = ()
     variants: tuple[Variant, ...] = ()
+    layers: tuple[LayerSize, ...] = ()
     scorecard: dict[str, Any] | None = None
     parity: dict[str, Any] | None = None
 

@@ -29,20 +29,28 @@ StoreArgument = Annotated[
 ConfigFlag = Annotated[
     Path | None, typer.Option(help="Settings of edge-run as TOML: how the golden pictures are inspected.")
 ]
+MaxP99Flag = Annotated[
+    float | None, typer.Option(min=0.001, help="Refuse the bundle if p99 of single tiles is above this.")
+]
 BackendFlag = Annotated[
     str | None, typer.Option(help="onnxruntime, openvino or auto  [default: onnxruntime]")
 ]
 
 
 @app.command()
-def verify(bundle: BundleArgument, config: ConfigFlag = None, backend: BackendFlag = None) -> None:
-    """Check every digest, and inspect the golden pictures on this box."""
+def verify(
+    bundle: BundleArgument,
+    config: ConfigFlag = None,
+    backend: BackendFlag = None,
+    max_p99_ms: MaxP99Flag = None,
+) -> None:
+    """Check every digest, inspect the golden pictures on this box, and time single tiles."""
     configure_logging()
     from edge.bundle import is_sealed, open_bundle
     from edge.bundle_store import bundle_path
 
     opened = open_bundle(bundle_path(bundle))
-    _inspected(config, backend)(opened)
+    _inspected(config, backend, max_p99_ms)(opened)
     manifest = opened.manifest
     files, golden = (len(manifest.files), len(manifest.golden)) if manifest else (0, 0)
     sealed = "sealed" if is_sealed(opened.path) else "not sealed: nothing vouches for bundle.json itself"
@@ -51,13 +59,17 @@ def verify(bundle: BundleArgument, config: ConfigFlag = None, backend: BackendFl
 
 @app.command()
 def install(
-    source: BundleArgument, store: StoreArgument, config: ConfigFlag = None, backend: BackendFlag = None
+    source: BundleArgument,
+    store: StoreArgument,
+    config: ConfigFlag = None,
+    backend: BackendFlag = None,
+    max_p99_ms: MaxP99Flag = None,
 ) -> None:
     """Verify a bundle, copy it into a store and make it current; the one before is kept."""
     configure_logging()
     from edge.bundle_install import install as install_bundle
 
-    state = install_bundle(source, store, _inspected(config, backend))
+    state = install_bundle(source, store, _inspected(config, backend, max_p99_ms))
     typer.echo(f"current   {state.current}\nprevious  {state.previous or 'none'}")
 
 
@@ -75,22 +87,34 @@ def rollback(store: StoreArgument, config: ConfigFlag = None, backend: BackendFl
 def show(
     bundle: BundleArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    picture: Annotated[
+        Path | None, typer.Option(help="Write what each layer costs as a picture (SVG).")
+    ] = None,
 ) -> None:
-    """Print what a bundle says of itself: contract, scorecard and parity."""
+    """Print what a bundle says of itself: contract, scorecard, parity, and what each layer costs."""
     configure_logging()
+    from edge.bundle_layers import write_picture
     from edge.bundle_report import bundle_facts, print_facts
 
-    print_facts(bundle_facts(bundle), as_json)
+    facts = bundle_facts(bundle)
+    if picture is not None:
+        write_picture(facts.get("layers", ()), picture)
+    print_facts(facts, as_json)
 
 
-def _inspected(config: Path | None, backend: str | None) -> Callable[[Bundle], None]:
-    """Return a check that opens a bundle as edge-run would, golden pictures included."""
+def _inspected(
+    config: Path | None, backend: str | None, max_p99_ms: float | None = None
+) -> Callable[[Bundle], None]:
+    """Return a check that opens a bundle as edge-run would, golden pictures included, and times it."""
+    from edge.bundle_timing import check_latency
     from edge.config import config_from_process
     from edge.run import open_model
 
     def check(bundle: Bundle) -> None:
         settings = config_from_process(config, {"model": bundle.path, "backend": backend})
         with ExitStack() as stack:
-            open_model(settings, stack)
+            backend_opened, contract = open_model(settings, stack)
+            times = check_latency(backend_opened, contract, max_p99_ms)
+            typer.echo(f"a tile takes p50 {times['p50']:.1f} / p99 {times['p99']:.1f} ms on this box")
 
     return check

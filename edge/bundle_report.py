@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from edge.bundle import Bundle, is_sealed, model_digest_of, open_bundle
+from edge.bundle_layers import bar
 from edge.bundle_store import BUNDLES_NAME, bundle_path, is_store, read_state
+
+WORST_LAYERS = 8
 
 
 def bundle_facts(path: Path) -> dict[str, Any]:
@@ -43,7 +46,10 @@ def _manifest_facts(bundle: Bundle) -> dict[str, Any]:
     made = {key: manifest[key] for key in ("format", "loomsight_version", "created_utc")}
     made |= {"sealed": is_sealed(bundle.path), "golden_pictures": len(bundle.manifest.golden)}
     told = {key: manifest[key] for key in ("contract", "scorecard", "parity")}
-    return {"made": made, "model": model, **told}
+    variants = {one["precision"]: {"file": one["file"], **one["made"]} for one in manifest["variants"]}
+    more = {"variants": variants} if variants else {}
+    more |= {"layers": manifest["layers"]} if manifest["layers"] else {}
+    return {"made": made, "model": model, **told, **more}
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
@@ -53,13 +59,78 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
         return
     console = Console()
     console.print(escape(str(facts["path"])), soft_wrap=True)
-    for title, values in facts.items():
-        if title == "path":
+    parity = dict(facts.get("parity") or {})
+    models, variants = parity.pop("models", ()), facts.get("variants", {})
+    for title, values in {**facts, "parity": parity}.items():
+        if title in ("path", "layers", "variants"):
             continue
         table = Table(title, "", title_justify="left")
         for key, value in flat(values or {"": "nothing known"}).items():
             table.add_row(escape(key), escape(value))
         console.print(table)
+    if models:
+        console.print(models_table(models))
+    for precision, made in variants.items():
+        console.print(_variant_table(precision, made))
+    if "layers" in facts:
+        console.print(_layers_table(facts["layers"]))
+
+
+def models_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Lay out what each model of a bundle gives on each runtime, as its `parity.models` says it."""
+    heads = (
+        "model",
+        "runtime",
+        "boxes px",
+        "scores",
+        "matched",
+        "mAP50",
+        "mAP50-95",
+        "drop",
+        "p50 ms",
+        "p99 ms",
+    )
+    table = Table(*heads)
+    for row in rows:
+        table.add_row(
+            row["precision"],
+            escape(row["runtime"]),
+            f"{row['boxes_max_px']:.2g}",
+            f"{row['scores_max']:.2g}",
+            f"{row['matched']:.3f} of {row['detections']}",
+            *("—" if row[key] is None else f"{row[key]:.4f}" for key in ("map50", "map50_95", "drop")),
+            f"{row['latency']['p50_ms']:.1f}",
+            f"{row['latency']['p99_ms']:.1f}",
+        )
+    return table
+
+
+def _variant_table(precision: str, made: Mapping[str, Any]) -> Table:
+    """Lay out how a variant was made; of the sensitivity, the worst layers and those left out."""
+    table = Table(f"variant {precision}", "", title_justify="left")
+    left_out = made.get("layers_left_out", ())
+    costs = dict(made.get("sensitivity", {}))
+    for key, value in flat({k: v for k, v in made.items() if k != "sensitivity"}).items():
+        table.add_row(escape(key), escape(value))
+    for name in [one for place, one in enumerate(costs) if place < WORST_LAYERS or one in left_out]:
+        kept = ", stays in float32" if name in left_out else ""
+        table.add_row(escape(name.removeprefix("/module/")), f"costs {costs[name]:.4f}{kept}")
+    return table
+
+
+def _layers_table(layers: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table("layer", "million MACs", "", "thousand weights", "", title_justify="left")
+    greatest = {key: max(layer[key] for layer in layers) for key in ("macs", "parameters")}
+    for layer in layers:
+        macs, parameters = layer["macs"], layer["parameters"]
+        table.add_row(
+            escape(layer["name"]),
+            f"{macs / 1e6:.2f}",
+            bar(macs, greatest["macs"]),
+            f"{parameters / 1e3:.1f}",
+            bar(parameters, greatest["parameters"]),
+        )
+    return table
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -76,6 +147,10 @@ def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={_shown(part)}" for key, part in value.items()) or "none"
     if isinstance(value, (list, tuple)):
-        return ", ".join(_shown(part) for part in value) or "none"
+        return (", " if all(not isinstance(part, Mapping) for part in value) else "; ").join(
+            _shown(part) for part in value
+        ) or "none"
     return "—" if value is None else str(value)

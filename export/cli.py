@@ -99,33 +99,11 @@ def export(
 def print_quality(rows: Sequence[QualityRow]) -> None:
     """Print what each model of a bundle gives on each runtime."""
     from rich.console import Console
-    from rich.table import Table
 
-    heads = (
-        "model",
-        "runtime",
-        "boxes px",
-        "scores",
-        "matched",
-        "mAP50",
-        "mAP50-95",
-        "drop",
-        "p50 ms",
-        "p99 ms",
-    )
-    table = Table(*heads)
-    for row in rows:
-        table.add_row(
-            row.precision,
-            row.runtime,
-            f"{row.boxes_max_px:.2g}",
-            f"{row.scores_max:.2g}",
-            f"{row.matched:.3f} of {row.detections}",
-            *("—" if value is None else f"{value:.4f}" for value in (row.map50, row.map50_95, row.drop)),
-            f"{row.latency.p50_ms:.1f}",
-            f"{row.latency.p99_ms:.1f}",
-        )
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    from edge.bundle_report import models_table
+
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(models_table([row.model_dump(mode="json") for row in rows]))
 
 
 def parse_methods(names: list[str]) -> tuple[str, ...]:

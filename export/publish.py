@@ -22,8 +22,6 @@ from distill.checkpoint import (
 from edge.backends.description import Precision
 from edge.backends.probe import multiplies_bfloat16
 from edge.bundle import (
-    BUNDLE_FORMAT,
-    FIRST_FORMAT,
     MODEL_NAME,
     BundleManifest,
     Variant,
@@ -34,6 +32,7 @@ from edge.bundle import (
 )
 from edge.contract import ModelContract
 from export.golden import write_golden
+from export.layers import layer_sizes
 from export.onnx import onnx_model, with_float16_weights, write_onnx
 from export.parity import ParityReport, check_parity, checkpoint_answer, in_batches
 from export.quality import QualityRow, Reference, check_drop, quality_table
@@ -114,11 +113,11 @@ def export_bundle(
         scorecard = checkpoint.parent / SCORECARD_NAME
         rows = _scorecard_rows(detector, staged, contract, quality, read_rows(scorecard))
         manifest = BundleManifest(
-            format=BUNDLE_FORMAT if others else FIRST_FORMAT,
             contract=contract,
             files=_digests(staged),
             golden=golden,
             variants=others,
+            layers=layer_sizes(model),
             scorecard=rows[0].model_dump(mode="json"),
             parity={
                 **parity.model_dump(mode="json"),

@@ -113,10 +113,7 @@ def quantised(
 
 def absolute_ranges(ranges: TensorsData) -> dict[str, float]:
     """Return the greatest absolute value of each tensor."""
-    return {
-        name: float(np.abs(np.asarray(value.range_value)).max())
-        for name, value in ranges.items()
-    }
+    return {name: float(np.abs(np.asarray(value.range_value)).max()) for name, value in ranges.items()}
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from edge.bundle import (
     MANIFEST_NAME,
@@ -27,10 +28,11 @@ from edge.bundle import (
 )
 from edge.bundle_cli import app
 from edge.bundle_install import install, roll_back
+from edge.bundle_layers import bar, write_picture
 from edge.bundle_report import bundle_facts, flat
 from edge.bundle_store import bundle_path, is_store, read_state
 from edge.config import EdgeConfig
-from edge.errors import ContractError, LoomsightError, ModelError, OutputError
+from edge.errors import BackendError, ContractError, LoomsightError, ModelError, OutputError
 from edge.run import run
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
 
@@ -321,3 +323,27 @@ def test_show_names_what_is_not_known(tmp_path):
         "a.d": "—",
         "e": "1, 2.5",
     }
+
+
+def test_verify_times_a_tile_and_refuses_what_is_too_slow(tmp_path):
+    bundle = golden_bundle(tmp_path / "bundle")
+    runner = CliRunner()
+    done = runner.invoke(app, ["verify", str(bundle)])
+    assert done.exit_code == 0
+    assert "a tile takes p50" in done.output
+    done = runner.invoke(app, ["verify", str(bundle), "--max-p99-ms", "0.001"])
+    assert isinstance(done.exception, BackendError)
+    assert "permitted are 0.001 ms" in str(done.exception)
+
+
+def test_layers_that_are_not_known_are_no_picture(tmp_path):
+    with pytest.raises(ModelError, match="does not say what its layers cost"):
+        write_picture((), tmp_path / "layers.svg")
+    assert not (tmp_path / "layers.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "length"), [(0, 0), (1e-9, 1), (1, 30), (0.5, 15)], ids=["none", "least", "all", "half"]
+)
+def test_a_bar_is_as_long_as_its_share(value, length):
+    assert len(bar(value, 1)) == length

@@ -289,3 +289,26 @@ def test_a_model_that_loses_too_much_is_not_published(place, monkeypatch):
             variants=VariantOptions(data=place / "data"),
         )  # fmt: skip
     assert not (place / "worse").exists()
+
+
+def test_the_bundle_says_what_each_layer_costs(published, detector):
+    from distill.checkpoint import count_macs
+
+    layers = open_bundle(published.bundle).manifest.layers
+    assert [one.name for one in layers][:2] == ["model.0", "model.1"]
+    counted = count_macs(detector.module, (1, 64, 64))
+    assert sum(one.macs for one in layers) == pytest.approx(counted, rel=0.02)
+
+
+def test_show_prints_models_variants_and_layers(published, tmp_path, capsys):
+    from edge.bundle_layers import write_picture
+    from edge.bundle_report import bundle_facts, print_facts
+
+    facts = bundle_facts(published.bundle)
+    print_facts(facts, as_json=False)
+    printed = capsys.readouterr().out
+    for said in ("variant int8", "variant f16", "million MACs", "model.0", "mAP50-95"):
+        assert said in printed
+    write_picture(facts["layers"], tmp_path / "layers.svg")
+    svg = (tmp_path / "layers.svg").read_text()
+    assert svg.count("<rect") == 1 + 2 * len(facts["layers"])
