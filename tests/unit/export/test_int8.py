@@ -300,7 +300,8 @@ def test_the_bundle_says_what_each_layer_costs(published, detector):
     assert sum(one.macs for one in layers) == pytest.approx(counted, rel=0.02)
 
 
-def test_show_prints_models_variants_and_layers(published, tmp_path, capsys):
+def test_show_prints_models_variants_and_layers(published, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
     from edge.bundle_layers import write_picture
     from edge.bundle_report import bundle_facts, print_facts
 
