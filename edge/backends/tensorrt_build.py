@@ -26,6 +26,7 @@ from edge.backends.tensorrt_library import (
     add_profile,
     first_reason,
     network_flags,
+    port_of,
     set_target,
 )
 from edge.backends.tensorrt_progress import Observe, Phases, progress_monitor
@@ -92,10 +93,11 @@ def build_engine(
         work = builder.submit(_build, request, library, model, Phases(observe), stop, timing_cache)
         try:
             engine = work.result()
-        except (LoomsightError, KeyboardInterrupt):
+        except LoomsightError:
             if not stop.is_set():
                 raise
-            raise KeyboardInterrupt from None
+    if stop.is_set():
+        raise KeyboardInterrupt
     return BuiltEngine(engine, _manifest(request, library, model, engine))
 
 
@@ -191,12 +193,6 @@ def ports_of(library: Library, network: Any) -> dict[str, Port]:
     tensors = [network.get_input(number) for number in range(network.num_inputs)]
     tensors += [network.get_output(number) for number in range(network.num_outputs)]
     return {tensor.name: port_of(library, tensor.dtype, tensor.shape) for tensor in tensors}
-
-
-def port_of(library: Library, dtype: Any, shape: Any) -> Port:
-    """Return a port from TensorRT's type and shape, where -1 is a length that is not known."""
-    lengths = tuple(None if length < 0 else int(length) for length in tuple(shape))
-    return Port(str(dtype).removeprefix("DataType.").lower(), dtype == library.trt.float32, lengths)
 
 
 def parser_reason(errors: Sequence[Any], kept: KeptErrors) -> str:

@@ -147,13 +147,13 @@ class Box:
 
     Attributes:
         libraries: version by name, the preferred one first.
-        sources: precision by sha256 of each ONNX file of the model.
+        sources: precision by sha256 of each ONNX file of the model; None where nobody says which.
     """
 
     gpu: Gpu
     libraries: Mapping[LibraryName, str]
     contract: ModelContract
-    sources: Mapping[str, EnginePrecision]
+    sources: Mapping[str, EnginePrecision | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ def choose_engine(manifest_paths: Sequence[Path], box: Box) -> EngineChoice:
     Args:
         manifest_paths: of engines somebody vouches for; the first of two equals wins.
     Returns:
-        Those that fit, by library, then the lowest precision, then a fixed batch before a free one.
+        Those that fit, by library, then the lowest precision, then a free batch before a fixed one.
     """
     fitting, passed_over = [], []
     for path in manifest_paths:
@@ -225,19 +225,19 @@ def choose_engine(manifest_paths: Sequence[Path], box: Box) -> EngineChoice:
     def rank(engine: EngineFile) -> tuple[int, int, bool]:
         manifest = engine.manifest
         precision = LOWEST_FIRST.index(manifest.precision)
-        return order.index(manifest.library), precision, not manifest.batch.is_fixed
+        return order.index(manifest.library), precision, manifest.batch.is_fixed
 
     return EngineChoice(tuple(sorted(fitting, key=rank)), tuple(passed_over))
 
 
 def why_not(manifest: EngineManifest, box: Box) -> str | None:
     """Say why an engine does not fit a box; None if it does."""
-    precision = box.sources.get(manifest.source_digest)
-    if precision is None:
+    if manifest.source_digest not in box.sources:
         return "built from another model"
     if manifest.contract != box.contract:
         return "its contract is not the one of the model"
-    if precision != manifest.precision:
+    precision = box.sources[manifest.source_digest]
+    if precision not in (None, manifest.precision):
         return f"says {manifest.precision}, its model is {precision}"
     return _why_not_this_library(manifest, box) or _why_not_this_gpu(manifest, box.gpu)
 

@@ -16,16 +16,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Final
 
+from edge.backends.ports import Port
 from edge.backends.tensorrt_engines import (
     BatchProfile,
     HardwareCompatibility,
     LibraryName,
     sm_of,
 )
+from edge.backends.tensorrt_places import is_private
 from edge.contract import ModelContract
-from edge.errors import BackendError
+from edge.errors import BackendError, OutputError
+from edge.sinks.files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +95,9 @@ class BuildOptions:
 
 def installed_libraries() -> list[LibraryName]:
     """Return the libraries that are installed, without importing any."""
-    return [name for name in LIBRARIES if find_spec(name)]
+    specs = {name: find_spec(name) for name in LIBRARIES}
+    # A mere folder of that name is a namespace package to Python: it has no origin.
+    return [name for name, spec in specs.items() if spec is not None and spec.origin]
 
 
 def open_library(name: LibraryName) -> Library:
@@ -256,4 +262,57 @@ class TimingCache:
 
     def serialized(self) -> bytes:
         """Return it as bytes to keep; empty for RTX."""
-        return b"" if self._cache is None else bytes(self._cache.serialize())
+        return b"" if self._cache is None else bytes(memoryview(self._cache.serialize()))
+
+
+def port_of(library: Library, dtype: Any, shape: Any) -> Port:
+    """Return a port from TensorRT's type and shape, where -1 is a length that is not known."""
+    lengths = tuple(None if length < 0 else int(length) for length in tuple(shape))
+    return Port(str(dtype).removeprefix("DataType.").lower(), dtype == library.trt.float32, lengths)
+
+
+def load_engine(library: Library, data: bytes, version_compatible: bool) -> tuple[Any, Any]:
+    """Load an engine that a digest vouches for.
+
+    Returns:
+        The runtime, which has to live as long, and the engine; None for an engine it does not take.
+    """
+    library.kept.forget()
+    runtime = library.trt.Runtime(library.logger)
+    if version_compatible:  # such an engine brings the code of its own runtime along
+        runtime.engine_host_code_allowed = True
+    return runtime, runtime.deserialize_cuda_engine(data)
+
+
+def create_context(library: Library, engine: Any, cache_path: Path | None, cache: Any) -> tuple[Any, Any]:
+    """Make an execution context.
+
+    Args:
+        cache_path: file of RTX's runtime cache; None for none.
+        cache: the runtime cache of an earlier context of this engine; None for the first.
+    Returns:
+        The context, None if there is no memory for it, and RTX's runtime cache.
+    """
+    if not library.is_rtx:
+        return engine.create_execution_context(), None
+    config = engine.create_runtime_config()
+    if cache is None:
+        cache = config.create_runtime_cache()
+        blob = cache_path.read_bytes() if cache_path and is_private(cache_path) else b""
+        if blob and not cache.deserialize(blob):
+            logger.info("%s is of another driver or version and starts anew", cache_path)
+    config.set_runtime_cache(cache)
+    strategy = getattr(library.trt, "CudaGraphStrategy", None)  # since 1.2
+    if strategy is not None:
+        config.cuda_graph_strategy = strategy.WHOLE_GRAPH_CAPTURE
+    return engine.create_execution_context(config), cache
+
+
+def keep_runtime_cache(cache_path: Path | None, cache: Any) -> None:
+    """Write what RTX compiled, for the next start; nothing else depends on it."""
+    if cache_path is None or cache is None:
+        return
+    try:
+        write_whole(cache_path, bytes(memoryview(cache.serialize())))
+    except OutputError as error:
+        logger.warning("the runtime cache is not kept: %s", error.problem)
