@@ -34,7 +34,9 @@ BatchFlag = Annotated[int | None, typer.Option(help="Most tiles given to the net
 ThreadsFlag = Annotated[int | None, typer.Option(help="Threads of one inference.")]
 BackendFlag = Annotated[
     str | None,
-    typer.Option(help="onnxruntime, openvino, or auto: the fastest, measured once  [default: onnxruntime]"),
+    typer.Option(
+        help="onnxruntime, openvino, tensorrt, or auto: the fastest, measured once  [default: onnxruntime]"
+    ),
 ]
 VerboseFlag = Annotated[bool, typer.Option("--verbose", help="Log every frame.")]
 

@@ -37,7 +37,8 @@ class EdgeConfig(BaseModel):
             picture as cloth throughout.
         batch_tiles: most tiles given to the network at once.
         backend: what runs the network; `auto` takes the fastest one, by a measurement that it remembers.
-        precision: OpenVINO computes in it; `auto` for bfloat16 where the processor has AMX for it.
+        precision: OpenVINO computes in it; `auto` for bfloat16 where the processor has AMX for it. TensorRT
+            takes engines of it; `auto` for the lowest there is.
         providers: of ONNX Runtime, in order of preference; empty for the built-in order.
         threads: of one inference; None for the number of cores.
         score_thresholds: per class, in place of those in the contract.
@@ -59,7 +60,7 @@ class EdgeConfig(BaseModel):
     selvedge_margin_mm: float = Field(default=10.0, ge=0, le=1000)
     cloth: Literal["auto", "all"] = "auto"
     batch_tiles: int = Field(default=16, ge=1, le=256)
-    backend: Literal["auto", "onnxruntime", "openvino"] = "onnxruntime"
+    backend: Literal["auto", "onnxruntime", "openvino", "tensorrt"] = "onnxruntime"
     precision: Literal["auto", "f32", "bf16"] = "auto"
     providers: tuple[str, ...] = ()
     threads: int | None = Field(default=None, ge=1)

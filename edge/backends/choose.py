@@ -46,12 +46,14 @@ class BackendKind:
         distributions: packages that bring this module.
         precisions: that it can be told to compute in.
         opened: opens it; see the backend's class for what that raises.
+        can_run: tells whether this box has what it needs besides that module.
     """
 
     module: str
     distributions: tuple[str, ...]
     precisions: tuple[Precision, ...]
     opened: Callable[[Path, ModelContract, BackendOptions], OpenBackend]
+    can_run: Callable[[], bool] = lambda: True
 
 
 def _onnxruntime(model_path: Path, contract: ModelContract, options: BackendOptions) -> OpenBackend:
@@ -66,9 +68,24 @@ def _openvino(model_path: Path, contract: ModelContract, options: BackendOptions
     return OpenVinoBackend(model_path, contract, options.precision, options.threads)
 
 
+def _tensorrt(model_path: Path, contract: ModelContract, options: BackendOptions) -> OpenBackend:
+    from edge.backends.tensorrt import TensorRtBackend
+
+    return TensorRtBackend(model_path, contract, options.precision)
+
+
+def _tensorrt_can_run() -> bool:
+    from edge.backends.tensorrt_library import installed_libraries
+
+    return nvidia_gpu_present() and bool(installed_libraries())
+
+
 BACKENDS: Final[Mapping[BackendName, BackendKind]] = {
     "onnxruntime": BackendKind("onnxruntime", ("onnxruntime-gpu", "onnxruntime"), ("f32",), _onnxruntime),
     "openvino": BackendKind("openvino", ("openvino",), ("f32", "bf16"), _openvino),
+    "tensorrt": BackendKind(
+        "pycuda", ("tensorrt", "tensorrt-rtx", "pycuda"), ("f32",), _tensorrt, _tensorrt_can_run
+    ),
 }
 """The one that needs no extra comes first."""
 
@@ -99,7 +116,9 @@ def usable_backends(options: BackendOptions) -> list[BackendName]:
     return [
         name
         for name, kind in BACKENDS.items()
-        if find_spec(kind.module) and (options.precision is None or options.precision in kind.precisions)
+        if find_spec(kind.module)
+        and kind.can_run()
+        and (options.precision is None or options.precision in kind.precisions)
     ]
 
 

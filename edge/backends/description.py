@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-BackendName = Literal["onnxruntime", "openvino"]
+BackendName = Literal["onnxruntime", "openvino", "tensorrt"]
 
 Precision = Literal["f32", "bf16"]
 """What a backend may be told to compute in: float32 or bfloat16."""
@@ -18,7 +18,7 @@ class BackendDescription:
     Attributes:
         runtime: for instance `onnxruntime 1.31.1`.
         device: for instance `CPUExecutionProvider`.
-        precision: it computes in: `float32`, `bfloat16`.
+        precision: it computes in: `float32`, `bfloat16`, `float16`, `int8`.
         passed_over: what was tried before or asked for, each with the reason it was not taken.
     """
 

@@ -36,7 +36,7 @@ from edge.errors import BackendError
 if TYPE_CHECKING:
     from edge.backends.tensorrt_cuda import Device, LoadedEngine
 
-__all__ = ["TensorRtBackend", "can_run", "open_device", "open_libraries", "read_contract"]
+__all__ = ["TensorRtBackend", "open_device", "open_libraries", "read_contract"]
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +46,6 @@ PRECISION_NAMES: Final[dict[EnginePrecision, str]] = {"fp32": "float32", "fp16":
 NO_GPU: Final = "This box has no NVIDIA GPU whose driver runs."
 
 Floats = NDArray[np.float32]
-
-
-def can_run() -> bool:
-    """Tell whether this box has a GPU and one of the libraries, without loading any."""
-    return nvidia_gpu_present() and bool(installed_libraries())
 
 
 def open_device() -> Device:
@@ -90,7 +85,9 @@ def open_libraries() -> dict[str, Library]:
             logger.warning("%s does not load: %s", name, error)
             failures.append(error)
     if not opened:
-        raise failures[0] if failures else ModuleNotFoundError("No module named 'tensorrt'", name="tensorrt")
+        raise (
+            failures[0] if failures else ModuleNotFoundError("No module named 'tensorrt'", name="tensorrt")
+        )
     return opened
 
 

@@ -14,6 +14,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,9 @@ class LoadedEngine:
         self._lock = threading.Lock()
         data = engine_file.read()
         with device.current(), cuda_errors(f"{engine_file.path} does not load"):
-            self._runtime, self._engine = load_engine(library, data, engine_file.manifest.version_compatible)
+            self._runtime, self._engine = load_engine(
+                library, data, engine_file.manifest.version_compatible
+            )
         if self._engine is None:
             raise BackendError(
                 f"{library} does not take {engine_file.path}: {library.kept.reason}.", f"Run {REBUILD}."
@@ -175,6 +178,8 @@ class Runner:
             self._context = loaded.enter()
             for name, memory in self._on_gpu.items():
                 self._context.set_tensor_address(name, int(memory))
+            if not self._context.set_input_shape(self._images, plan.shapes[self._images]):
+                self._fail()
 
     def infer(
         self, images_nchw: Floats, runs: Sequence[Run], boxes_out: Floats, scores_out: Floats
@@ -212,7 +217,7 @@ class Runner:
         with self._loaded.device.current(), cuda_errors("A CUDA graph"):
             for slot in self._slots:
                 try:
-                    slot.graph = CudaGraph(self._stream.handle, lambda slot=slot: self._copy_and_run(slot, size))
+                    slot.graph = CudaGraph(self._stream.handle, partial(self._copy_and_run, slot, size))
                 except ImportError:
                     return "CUDA graph: the package cuda-python is not installed"
                 except GraphError as error:

@@ -21,7 +21,6 @@ from edge.contract import ModelContract
 from edge.errors import ContractError, ModelError
 from edge.sinks.files import write_whole
 
-ENGINE_FORMAT = 1
 ENGINE_SUFFIX = ".engine"
 MANIFEST_SUFFIX = ".json"
 
@@ -82,7 +81,7 @@ class EngineManifest(_Value):
         engine_digest: sha256 of the engine file.
     """
 
-    format: Literal[1] = ENGINE_FORMAT
+    format: Literal[1] = 1
     contract: ModelContract
     library: LibraryName
     library_version: str = Field(pattern=r"^[0-9]+(\.[0-9A-Za-z]+)+$")
@@ -106,7 +105,10 @@ class EngineManifest(_Value):
         """Name of its files: another GPU, version, precision, batch or source is another file."""
         gpu = re.sub(r"[^a-z0-9]+", "-", (self.gpu or "").lower()).strip("-")
         sms = "-".join(sm_of(capability).lower() for capability in self.capabilities)
-        options = ("vc" if self.version_compatible else "", "" if self.hardware == "none" else self.hardware)
+        options = (
+            "vc" if self.version_compatible else "",
+            "" if self.hardware == "none" else self.hardware,
+        )
         parts = (
             gpu,
             sms,
@@ -137,7 +139,9 @@ class EngineFile:
         except OSError as error:
             raise ModelError(f"Cannot read {self.path}: {error.strerror}.", f"Run {REBUILD}.") from error
         if digest_of(data) != self.manifest.engine_digest:
-            raise ModelError(f"{self.path} was changed after it was built.", f"Delete it and run {REBUILD}.")
+            raise ModelError(
+                f"{self.path} was changed after it was built.", f"Delete it and run {REBUILD}."
+            )
         return data
 
 
@@ -262,7 +266,9 @@ def _why_not_this_library(manifest: EngineManifest, box: Box) -> str | None:
     here = box.libraries.get(manifest.library)
     built_by = f"built by {manifest.library} {manifest.library_version}"
     if here is None:
-        return f"{built_by}; here {', '.join(f'{n} {v}' for n, v in box.libraries.items()) or 'there is none'}"
+        return (
+            f"{built_by}; here {', '.join(f'{n} {v}' for n, v in box.libraries.items()) or 'there is none'}"
+        )
     if here == manifest.library_version:
         return None
     built, ours = _numbers(manifest.library_version), _numbers(here)

@@ -1,8 +1,8 @@
 """The differences between TensorRT 10.3 to 11 and TensorRT-RTX, which share one API.
 
 Networks are strongly typed everywhere: 10.x wants a flag for it, 11 and RTX know nothing else, so one ONNX
-file gives the same network on all. A timing cache exists in TensorRT alone (RTX 1.2 and later warn at it and
-do nothing); RTX compiles for the GPU when an engine is loaded and keeps that in a runtime cache. RTX alone
+file gives the same network on all. A timing cache exists in TensorRT alone (RTX 1.2 and later warn at it
+and do nothing); RTX compiles for the GPU when an engine is loaded and keeps that in a runtime cache. RTX alone
 builds for compute capabilities without such a GPU.
 """
 
@@ -13,7 +13,7 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,7 +34,7 @@ from edge.sinks.files import write_whole
 logger = logging.getLogger(__name__)
 
 LIBRARIES: Final[tuple[LibraryName, ...]] = ("tensorrt", "tensorrt_rtx")
-"""The one made for every GPU comes first; RTX serves GeForce and RTX cards from compute capability 7.5 on."""
+"""The one for every GPU comes first; RTX serves GeForce and RTX cards from compute capability 7.5 on."""
 
 MOST_KEPT = 50
 """Errors; the first of a build says why, the others follow from it."""
@@ -145,7 +145,7 @@ def first_reason(lines: Sequence[str]) -> str:
     return line[:200].rstrip(" .(")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _logger_of(trt: Any) -> Any:
     """Make the one logger of a library, so that it writes to nothing else.
 
@@ -230,11 +230,12 @@ def add_profile(
         BackendError: if the network's batch is fixed and not the one asked for.
     """
     name, tail = contract.outputs.images_port, (contract.channels, *contract.input_size_hw_px)
-    fixed = tuple(network.get_input(0).shape)[0]
+    fixed, *_ = tuple(network.get_input(0).shape)
     if fixed > 0:
         if (batch.least, batch.most) != (fixed, fixed):
             raise BackendError(
-                f"This network takes batches of {fixed} alone.", f"Build with --batch {fixed} --fixed-batch."
+                f"This network takes batches of {fixed} alone.",
+                f"Build with --batch {fixed} --fixed-batch.",
             )
         return
     profile = builder.create_optimization_profile()
@@ -284,35 +285,36 @@ def load_engine(library: Library, data: bytes, version_compatible: bool) -> tupl
     return runtime, runtime.deserialize_cuda_engine(data)
 
 
-def create_context(library: Library, engine: Any, cache_path: Path | None, cache: Any) -> tuple[Any, Any]:
+def create_context(library: Library, engine: Any, cache_path: Path | None, kept: Any) -> tuple[Any, Any]:
     """Make an execution context.
 
     Args:
         cache_path: file of RTX's runtime cache; None for none.
-        cache: the runtime cache of an earlier context of this engine; None for the first.
+        kept: the runtime cache of an earlier context of this engine; None for the first.
     Returns:
         The context, None if there is no memory for it, and RTX's runtime cache.
     """
     if not library.is_rtx:
         return engine.create_execution_context(), None
     config = engine.create_runtime_config()
-    if cache is None:
-        cache = config.create_runtime_cache()
+    runtime_cache = kept
+    if runtime_cache is None:
+        runtime_cache = config.create_runtime_cache()
         blob = cache_path.read_bytes() if cache_path and is_private(cache_path) else b""
-        if blob and not cache.deserialize(blob):
+        if blob and not runtime_cache.deserialize(blob):
             logger.info("%s is of another driver or version and starts anew", cache_path)
-    config.set_runtime_cache(cache)
+    config.set_runtime_cache(runtime_cache)
     strategy = getattr(library.trt, "CudaGraphStrategy", None)  # since 1.2
     if strategy is not None:
         config.cuda_graph_strategy = strategy.WHOLE_GRAPH_CAPTURE
-    return engine.create_execution_context(config), cache
+    return engine.create_execution_context(config), runtime_cache
 
 
-def keep_runtime_cache(cache_path: Path | None, cache: Any) -> None:
+def keep_runtime_cache(cache_path: Path | None, kept: Any) -> None:
     """Write what RTX compiled, for the next start; nothing else depends on it."""
-    if cache_path is None or cache is None:
+    if cache_path is None or kept is None:
         return
     try:
-        write_whole(cache_path, bytes(memoryview(cache.serialize())))
+        write_whole(cache_path, bytes(memoryview(kept.serialize())))
     except OutputError as error:
         logger.warning("the runtime cache is not kept: %s", error.problem)

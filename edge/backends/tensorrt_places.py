@@ -1,8 +1,8 @@
 """Where engines lie, and who vouches for them.
 
 In a bundle, under engines/, the bundle's own digests do. Beyond it, in the user's cache folder, engines lie
-that this box built (`edge-doctor --build`): a published bundle must not change. They are taken only if nobody
-but this user, or the system, could have written them.
+that this box built (`edge-doctor --build`): a published bundle must not change. They are taken only if
+nobody but this user, or the system, could have written them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from edge.bundle import MANIFEST_NAME, MODEL_NAME, Bundle, file_digest, open_bun
 from edge.errors import BackendError
 
 ENGINES_FOLDER: Final = "engines"
-TIMING_CACHE_NAME: Final = "timing.cache"
+TIMING_CACHE: Final = "timing-{}.cache"
+"""With the version of TensorRT."""
 
 MODEL_NAMES: Final[Mapping[EnginePrecision, str]] = {
     "fp32": MODEL_NAME,
