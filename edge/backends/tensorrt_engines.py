@@ -1,6 +1,6 @@
 """Engine files: what stands beside each, how they are named, and which one fits this box.
 
-NAME.engine   what TensorRT wrote; it is executable data, so nothing loads it but what its digest vouches for
+NAME.engine   what TensorRT wrote: executable data, so only what a digest vouches for is loaded
 NAME.json     an `EngineManifest`: contract, library, GPU, batch, digests of the engine and of its ONNX file
 """
 

@@ -2,8 +2,8 @@
 
 Networks are strongly typed everywhere: 10.x wants a flag for it, 11 and RTX know nothing else, so one ONNX
 file gives the same network on all. A timing cache exists in TensorRT alone (RTX 1.2 and later warn at it
-and do nothing); RTX compiles for the GPU when an engine is loaded and keeps that in a runtime cache. RTX alone
-builds for compute capabilities without such a GPU.
+and do nothing); RTX compiles for the GPU when an engine is loaded and keeps that in a runtime cache. RTX
+alone builds for compute capabilities without such a GPU.
 """
 
 from __future__ import annotations
