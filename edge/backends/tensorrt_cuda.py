@@ -1,8 +1,8 @@
 """The GPU's side of the TensorRT runner: every call of pycuda is here.
 
 One stream, one execution context and one set of buffers serve one camera; the engine, and the primary
-context of the GPU, which all CUDA libraries of a process share, serve all of them. A thread has to push that
-context before it calls CUDA: `Device.current` does, for each inference, in whichever thread it comes.
+context of the GPU, which all CUDA libraries of a process share, serve all of them. A thread has to push
+that context before it calls CUDA: `Device.current` does, for each inference, in whichever thread it comes.
 
 pycuda 2026.1 has no CUDA graphs. TensorRT-RTX records its own; for TensorRT they are recorded through
 cuda-python where it is installed (`cuda.bindings`, 12.6 and later), on pycuda's stream.
