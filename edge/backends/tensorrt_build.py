@@ -1,64 +1,37 @@
-"""Build an engine from an ONNX file, with TensorRT 10.3 to 11 or TensorRT-RTX."""
+"""Build an engine from an ONNX file, with TensorRT 10.3 to 11 or TensorRT-RTX, in a process of its own.
+
+A build may take minutes and gigabytes. In its own process it can be ended at any moment, may be killed for
+want of memory or crash without taking its parent along, and what the library writes past its logger goes to
+no terminal (TensorRT-RTX 1.7 writes to stderr when memory runs out).
+"""
 
 from __future__ import annotations
 
-import logging
+import multiprocessing
+import os
+import signal
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from edge.backends.onnxruntime import read_contract
-from edge.backends.ports import Port, check_ports
-from edge.backends.tensorrt_engines import (
-    BatchProfile,
-    EngineManifest,
-    EnginePrecision,
-    digest_of,
-)
-from edge.backends.tensorrt_library import (
-    BuildOptions,
-    KeptErrors,
-    Library,
-    TimingCache,
-    add_profile,
-    first_reason,
-    network_flags,
-    port_of,
-    set_target,
-)
-from edge.backends.tensorrt_progress import Observe, Phases, progress_monitor
-from edge.contract import ModelContract
-from edge.errors import BackendError, ContractError, LoomsightError, ModelError, OutputError
+from edge.backends.tensorrt_builder import EngineRequest, build_here, out_of_memory
+from edge.backends.tensorrt_engines import EngineManifest, LibraryName, digest_of
+from edge.backends.tensorrt_library import Library, open_library
+from edge.backends.tensorrt_progress import Observe, Phases
+from edge.errors import BackendError, ContractError, LoomsightError
 from edge.interruption import stopped_by_signals
-from edge.sinks.files import write_whole
 
-logger = logging.getLogger(__name__)
+__all__ = ["BuiltEngine", "EngineRequest", "build_engine"]
 
-MEMORY_CURE = "End other programs, or build for a smaller batch."
-
-
-@dataclass(frozen=True, slots=True)
-class EngineRequest:
-    """Say what to build.
-
-    Attributes:
-        model_path: the ONNX file; with Q and DQ nodes for int8, in float16 with float32 ports for fp16.
-        contract: must be the one inside the file.
-        precision: of that file, for the record: nothing here changes it.
-        capabilities: compute capabilities the engine is for, as `8.6`.
-        gpu: name of the GPU at hand, which TensorRT builds for; None for TensorRT-RTX.
-    """
-
-    model_path: Path
-    contract: ModelContract
-    precision: EnginePrecision
-    batch: BatchProfile
-    capabilities: tuple[str, ...]
-    gpu: str | None = None
-    options: BuildOptions = field(default_factory=BuildOptions)
+STOP_S: Final = 5.0
+"""So long the build may take to its next step, once it is asked to end; then it is ended."""
+LOOK_S: Final = 0.1
+NO_MEMORY_EXIT_CODE: Final = 12
+"""Of the child, when there is no memory left even to say so (ENOMEM)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +48,10 @@ def build_engine(
     observe: Observe = lambda share, phase: None,
     timing_cache: Path | None = None,
 ) -> BuiltEngine:
-    """Build an engine. Ctrl-C ends it at TensorRT's next step; nothing is written but the timing cache.
+    """Build an engine. Ctrl-C ends it; nothing is written but the timing cache.
 
     Args:
-        observe: gets the progress, on another thread.
+        observe: gets the progress.
         timing_cache: file to begin with and to renew; None for none. RTX has none.
     Raises:
         ModelError: if the model is missing, damaged, or has what this library cannot do.
@@ -88,21 +61,17 @@ def build_engine(
     """
     model = _read(request)
     stop = threading.Event()
-    # TensorRT calls back into Python: a KeyboardInterrupt must not be raised there, but here.
-    with stopped_by_signals(stop), ThreadPoolExecutor(1, "engine-build") as builder:
-        work = builder.submit(_build, request, library, model, Phases(observe), stop, timing_cache)
-        try:
-            engine = work.result()
-        except LoomsightError:
-            if not stop.is_set():
-                raise
-    if stop.is_set():
+    with stopped_by_signals(stop):
+        engine = _built_elsewhere(request, library, model, observe, timing_cache, stop)
+    if engine is None:
         raise KeyboardInterrupt
     return BuiltEngine(engine, _manifest(request, library, model, engine))
 
 
 def _read(request: EngineRequest) -> bytes:
     """Read the ONNX file and see that it is what the request says."""
+    from edge.backends.onnxruntime import read_contract  # the child process has no need of it
+
     inside = read_contract(request.model_path)
     if inside != request.contract:
         raise ContractError(
@@ -128,111 +97,105 @@ def _manifest(request: EngineRequest, library: Library, model: bytes, engine: by
     )
 
 
-def _build(
+def _built_elsewhere(
     request: EngineRequest,
     library: Library,
     model: bytes,
-    phases: Phases,
-    stop: threading.Event,
+    observe: Observe,
     timing_cache: Path | None,
-) -> bytes:
-    """Build on this thread."""
-    library.kept.forget()
+    stop: threading.Event,
+) -> bytes | None:
+    """Build in a process of its own; None if it was stopped."""
+    spawn = multiprocessing.get_context("spawn")
+    ours, theirs = spawn.Pipe(duplex=False)
+    asked_to_stop = spawn.Event()
+    arguments = (theirs, asked_to_stop, request, library.name, model, timing_cache)
+    process = spawn.Process(target=_in_the_child, args=arguments, name="engine-build", daemon=True)
+    with _deaf_to_ctrl_c():
+        process.start()
+    theirs.close()
     try:
-        builder = _builder(library)
-        network, _parser = _parsed(builder, library, request, model)
-        config = builder.create_builder_config()
-        if request.options.workspace_mib is not None:
-            workspace = library.trt.MemoryPoolType.WORKSPACE
-            config.set_memory_pool_limit(workspace, request.options.workspace_mib * 2**20)
-        set_target(library, config, request.capabilities, request.options)
-        add_profile(builder, config, request.contract, request.batch, network)
-        cache = TimingCache(library, config, _stored(timing_cache))
-        monitor = progress_monitor(library.trt, phases, stop)
-        config.progress_monitor = monitor
-        serialized = builder.build_serialized_network(network, config)
-        engine = b"" if serialized is None else bytes(memoryview(serialized))
-    except MemoryError as error:
-        raise _out_of_memory(request.model_path) from error
-    if not engine:
-        raise _failure(request.model_path, library)
-    _keep(timing_cache, cache.serialized())
-    return engine
+        return _engine_from(ours, process, observe, stop, request.model_path)
+    finally:
+        asked_to_stop.set()
+        process.join(STOP_S)
+        if process.is_alive():
+            process.kill()
+            process.join()
+        ours.close()
 
 
-def _builder(library: Library) -> Any:
-    try:
-        return library.trt.Builder(library.logger)
-    except (TypeError, RuntimeError) as error:  # TensorRT without a GPU or driver: pybind11 gets a null
-        raise BackendError(
-            f"{library} cannot build here: {library.kept.reason}.",
-            "TensorRT builds on the box with the GPU alone; tensorrt-rtx builds anywhere with --for.",
-        ) from error
+def _engine_from(
+    connection: Connection, process: Any, observe: Observe, stop: threading.Event, model_path: Path
+) -> bytes | None:
+    """Listen to the child until it has an engine, or an error, or is no more."""
+    while not stop.is_set():
+        if not connection.poll(LOOK_S):
+            continue
+        try:
+            kind, value = connection.recv()
+        except EOFError:
+            process.join()
+            raise _death(process.exitcode, model_path) from None
+        if kind == "progress":
+            observe(*value)
+        elif kind == "error":
+            error, problem, cure = value
+            raise error(problem, cure)
+        else:
+            engine: bytes = value
+            return engine
+    return None
 
 
-def _parsed(builder: Any, library: Library, request: EngineRequest, model: bytes) -> tuple[Any, Any]:
-    """Read the network in and see that it has the ports of its contract.
-
-    Returns:
-        The network, and the parser, which holds its weights and has to live as long.
-    """
-    network = builder.create_network(network_flags(library.trt))
-    parser = library.trt.OnnxParser(network, library.logger)
-    if not parser.parse(model, str(request.model_path)):
-        errors = [parser.get_error(number) for number in range(parser.num_errors)]
-        raise ModelError(
-            f"{library} cannot read {request.model_path}: {parser_reason(errors, library.kept)}.",
-            "Export it again with `loomsight export`.",
-        )
-    check_ports(ports_of(library, network), request.contract, request.model_path)
-    return network, parser
-
-
-def ports_of(library: Library, network: Any) -> dict[str, Port]:
-    """Return the ports of a network by name."""
-    tensors = [network.get_input(number) for number in range(network.num_inputs)]
-    tensors += [network.get_output(number) for number in range(network.num_outputs)]
-    return {tensor.name: port_of(library, tensor.dtype, tensor.shape) for tensor in tensors}
-
-
-def parser_reason(errors: Sequence[Any], kept: KeptErrors) -> str:
-    """Return in one line why a model was not accepted, with the node at fault.
-
-    Args:
-        errors: TensorRT's `ParserError`s, the first of which says why.
-    """
-    if not errors:
-        return kept.reason
-    first = errors[0]
-    reason = first_reason([first.desc()])
-    name, operator = first.node_name(), first.node_operator()
-    return f"{reason} (node {name or 'without a name'}, {operator})" if operator else reason
-
-
-def _failure(model_path: Path, library: Library) -> BackendError:
-    if library.kept.ran_out_of_memory:
-        return _out_of_memory(model_path)
+def _death(exit_code: int, model_path: Path) -> BackendError:
+    if exit_code in (NO_MEMORY_EXIT_CODE, -signal.SIGKILL):  # the kernel, short of memory, kills
+        return out_of_memory(model_path)
+    how = f"by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"with exit code {exit_code}"
     return BackendError(
-        f"{library} cannot build an engine of {model_path}: {library.kept.reason}.",
+        f"TensorRT ended {how} while it built an engine of {model_path}.",
         "Build another precision, or report it.",
     )
 
 
-def _out_of_memory(model_path: Path) -> BackendError:
-    return BackendError(f"Building an engine of {model_path} ran out of memory.", MEMORY_CURE)
-
-
-def _stored(timing_cache: Path | None) -> bytes:
-    try:
-        return timing_cache.read_bytes() if timing_cache else b""
-    except OSError:
-        return b""
-
-
-def _keep(timing_cache: Path | None, blob: bytes) -> None:
-    if timing_cache is None or not blob:
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Start a process that ignores Ctrl-C: a terminal sends it to both, and this one passes it on."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
         return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        write_whole(timing_cache, blob)
-    except OutputError as error:
-        logger.warning("the timing cache is not kept: %s", error.problem)
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _in_the_child(
+    connection: Connection,
+    asked_to_stop: Any,
+    request: EngineRequest,
+    library_name: LibraryName,
+    model: bytes,
+    timing_cache: Path | None,
+) -> None:
+    """Build here, and send what comes of it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    parent = os.getppid()
+
+    def is_stopped() -> bool:
+        return asked_to_stop.is_set() or os.getppid() != parent
+
+    try:
+        phases = Phases(lambda share, phase: connection.send(("progress", (share, phase))))
+        library = open_library(library_name)
+        engine = build_here(request, library, model, phases, is_stopped, timing_cache)
+        connection.send(("engine", engine))
+    except LoomsightError as error:
+        connection.send(("error", (type(error), error.problem, error.cure)))
+    except MemoryError:
+        os._exit(NO_MEMORY_EXIT_CODE)
+    except BrokenPipeError:  # the parent is no more
+        os._exit(0)

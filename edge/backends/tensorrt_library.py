@@ -39,7 +39,10 @@ LIBRARIES: Final[tuple[LibraryName, ...]] = ("tensorrt", "tensorrt_rtx")
 MOST_KEPT = 50
 """Errors; the first of a build says why, the others follow from it."""
 
-OUT_OF_MEMORY: Final = re.compile(r"bad_alloc|out of memory|OutOfMemory|insufficient memory|allocat", re.I)
+OUT_OF_MEMORY: Final = re.compile(
+    r"bad_alloc|out of memory|OutOfMemory|insufficient memory|allocat|temporarily unavailable", re.I
+)
+"""The last is how Linux says that there is no room for another thread."""
 
 
 @dataclass(frozen=True, slots=True)

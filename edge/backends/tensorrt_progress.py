@@ -64,8 +64,8 @@ class Phases:
         return min(1.0, (phase.done + min(inner, default=0.0)) / phase.steps)
 
 
-def progress_monitor(trt: Any, phases: Phases, stop: threading.Event) -> Any:
-    """Make the object TensorRT reports to; once `stop` is set it tells TensorRT to give up.
+def progress_monitor(trt: Any, phases: Phases, is_stopped: Callable[[], bool]) -> Any:
+    """Make the object TensorRT reports to; once `is_stopped` it tells TensorRT to give up.
 
     Args:
         trt: the library's module: its base class is known only now.
@@ -80,7 +80,7 @@ def progress_monitor(trt: Any, phases: Phases, stop: threading.Event) -> Any:
 
         def step_complete(self, phase_name: str, step: int) -> bool:
             phases.step(phase_name, step)
-            return not stop.is_set()
+            return not is_stopped()
 
         def phase_finish(self, phase_name: str) -> None:
             phases.finish(phase_name)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
+import multiprocessing
+import os
+import signal
 import threading
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,7 +15,8 @@ import onnx
 import pytest
 from onnx import helper
 
-from edge.backends.tensorrt_build import EngineRequest, build_engine, parser_reason
+from edge.backends.tensorrt_build import EngineRequest, build_engine
+from edge.backends.tensorrt_builder import build_here, parser_reason
 from edge.backends.tensorrt_engines import BatchProfile, digest_of
 from edge.backends.tensorrt_library import (
     BuildOptions,
@@ -31,13 +32,13 @@ from edge.backends.tensorrt_library import (
 )
 from edge.backends.tensorrt_progress import Phases
 from edge.errors import BackendError, ContractError, ModelError
-from tests.conftest import bright_cell_contract, write_bright_cell_model
+from tests.conftest import bright_cell_contract
 from tests.unit.edge.small_detector import write_small_detector
 
-ROOT = Path(__file__).parents[3]
 needs_rtx = pytest.mark.skipif("tensorrt_rtx" not in installed_libraries(), reason="needs tensorrt-rtx")
 FREE = BatchProfile(least=1, usual=4, most=4)
 FIXED = BatchProfile(least=4, usual=4, most=4)
+QUIET = Phases(lambda share, phase: None)
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +80,10 @@ def test_tensorrt_says_nothing_on_stderr(rtx, request_, capfd, caplog):
 @needs_rtx
 def test_a_model_of_a_fixed_batch_is_built_for_that_batch(rtx, request_):
     write_small_detector(request_.model_path, request_.contract, batch=4)
-    build_engine(replace(request_, batch=FIXED), rtx)
+    model = request_.model_path.read_bytes()
+    build_here(replace(request_, batch=FIXED), rtx, model, QUIET)
     with pytest.raises(BackendError, match="takes batches of 4 alone"):
-        build_engine(request_, rtx)
+        build_here(request_, rtx, model, QUIET)
 
 
 @needs_rtx
@@ -142,69 +144,61 @@ def test_a_head_of_other_classes_than_the_contract_says_is_refused(rtx, tmp_path
 )
 def test_what_rtx_cannot_build_for_is_said(rtx, request_, changes, said):
     with pytest.raises(BackendError, match=said):
-        build_engine(replace(request_, **changes), rtx)
+        build_here(replace(request_, **changes), rtx, request_.model_path.read_bytes(), QUIET)
+
+
+def child():
+    """Return the process that builds."""
+    (process,) = multiprocessing.active_children()
+    return process
 
 
 @needs_rtx
-def test_ctrl_c_ends_a_build_and_leaves_nothing(tmp_path, contract):
-    write_small_detector(tmp_path / "m.onnx", contract)
-    program = (
-        "import os, signal, sys\n"
-        "from pathlib import Path\n"
-        "from edge.backends.tensorrt_build import EngineRequest, build_engine\n"
-        "from edge.backends.tensorrt_engines import BatchProfile\n"
-        "from edge.backends.tensorrt_library import open_library\n"
-        "from edge.backends.onnxruntime import read_contract\n"
-        "path = Path(sys.argv[1])\n"
-        "batch = BatchProfile(least=1, usual=1, most=1)\n"
-        "wanted = EngineRequest(path, read_contract(path), 'fp32', batch, ('8.6',))\n"
-        "pressed = []\n"
-        "def press(share, phase):\n"
-        "    if share > 0.2 and not pressed:\n"
-        "        pressed.append(share)\n"
-        "        os.kill(os.getpid(), signal.SIGINT)\n"
-        "try:\n"
-        "    build_engine(wanted, open_library('tensorrt_rtx'), press)\n"
-        "except KeyboardInterrupt:\n"
-        "    print('interrupted', pressed[0] < 1)\n"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path / "m.onnx")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted True\n", "")
-    assert [path.name for path in tmp_path.iterdir()] == ["m.onnx"]
+def test_ctrl_c_ends_a_build_and_leaves_nothing(rtx, request_):
+    pressed = []
+
+    def press(share, phase):
+        if share > 0.2 and not pressed:
+            pressed.append(child())
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        build_engine(request_, rtx, press)
+    assert not pressed[0].is_alive()
+    assert [path.name for path in request_.model_path.parent.iterdir()] == ["m.onnx"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @needs_rtx
-@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
-def test_a_build_that_runs_out_of_memory_says_so(tmp_path, contract):
-    write_bright_cell_model(tmp_path / "m.onnx", contract)
-    program = (
-        "import resource, sys\n"
-        "from pathlib import Path\n"
-        "from edge.backends.tensorrt_build import EngineRequest, build_engine\n"
-        "from edge.backends.tensorrt_engines import BatchProfile\n"
-        "from edge.backends.tensorrt_library import open_library\n"
-        "from edge.backends.onnxruntime import read_contract\n"
-        "from edge.errors import BackendError\n"
-        "path = Path(sys.argv[1])\n"
-        "batch = BatchProfile(least=1, usual=1, most=1)\n"
-        "wanted = EngineRequest(path, read_contract(path), 'fp32', batch, ('8.6',))\n"
-        "library = open_library('tensorrt_rtx')\n"
-        "def starve(share, phase):\n"
-        "    if share > 0.2:\n"
-        "        pages = int(Path('/proc/self/statm').read_text().split()[0])\n"
-        "        limit = pages * resource.getpagesize() + 2**20\n"
-        "        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))\n"
-        "try:\n"
-        "    build_engine(wanted, library, starve)\n"
-        "except BackendError as error:\n"
-        "    print(error)\n"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path / "m.onnx")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
-    assert "ran out of memory" in done.stdout, done
-    assert done.stdout.count("\n") == 1
-    assert done.stderr == ""
+def test_a_build_ends_at_the_next_step_when_it_is_stopped(rtx, request_):
+    steps = []
+    phases = Phases(lambda share, phase: steps.append(share))
+    with pytest.raises(BackendError, match="BuildCanceled"):
+        build_here(request_, rtx, request_.model_path.read_bytes(), phases, lambda: len(steps) > 20)
+    assert len(steps) < 40
+
+
+@needs_rtx
+def test_a_build_that_runs_out_of_memory_says_so(rtx, request_):
+    def starve(share, phase):
+        rtx.kept.add("Unexpected exception std::bad_alloc")
+
+    steps = Phases(starve)
+    with pytest.raises(BackendError, match="ran out of memory") as caught:
+        build_here(request_, rtx, request_.model_path.read_bytes(), steps, lambda: True)
+    assert "smaller batch" in caught.value.cure
+
+
+@needs_rtx
+@pytest.mark.parametrize(
+    ("number", "said"), [(signal.SIGKILL, "ran out of memory"), (signal.SIGSEGV, "ended by SIGSEGV")]
+)
+def test_a_builder_that_is_no_more_is_told_of_on_one_line(rtx, request_, number, said):
+    def end(share, phase):
+        os.kill(child().pid, number)
+
+    with pytest.raises(BackendError, match=said):
+        build_engine(request_, rtx, end)
 
 
 @pytest.mark.parametrize(
@@ -217,11 +211,12 @@ def test_a_build_that_runs_out_of_memory_says_so(tmp_path, contract):
                 "IBuilder::buildSerializedNetwork: Error Code 7: BuildCanceled (Build canceled by user In "
                 "next at /_src/optimizer/common/scopedProgressReporter.cpp:92)"
             ],
-            "BuildCanceled (Build canceled by user)",
+            "BuildCanceled (Build canceled by user",
         ),
         (
             [
-                "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (In catchCudaError at /a.cpp:2)"
+                "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime "
+                "(In catchCudaError at /a.cpp:2)"
             ],
             "Cuda Runtime",
         ),
