@@ -30,7 +30,7 @@ ConfigFlag = Annotated[
     Path | None, typer.Option(help="Settings of edge-run as TOML: how the golden pictures are inspected.")
 ]
 BackendFlag = Annotated[
-    str | None, typer.Option(help="onnxruntime, openvino or auto  [default: onnxruntime]")
+    str | None, typer.Option(help="onnxruntime, openvino, tensorrt or auto  [default: onnxruntime]")
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import subprocess
 import sys
 import warnings
@@ -69,7 +68,6 @@ def quantised(source: Path, target: Path, **changes):
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("qdq")
-    logging.getLogger().setLevel(logging.ERROR)
     write_small_detector(folder / "small.onnx", bright_cell_contract())
     quantised(folder / "small.onnx", folder / "small.int8.onnx")
     return folder
