@@ -204,6 +204,8 @@ class Runner:
                 for slot in self._slots:
                     self._collect(slot, boxes_out, scores_out)
             finally:
+                if any(slot.run for slot in self._slots):  # after an error: let nothing write on
+                    self._stream.synchronize()
                 for slot in self._slots:
                     slot.run = None
 
