@@ -33,7 +33,7 @@ MaxP99Flag = Annotated[
     float | None, typer.Option(min=0.001, help="Refuse the bundle if p99 of single tiles is above this.")
 ]
 BackendFlag = Annotated[
-    str | None, typer.Option(help="onnxruntime, openvino or auto  [default: onnxruntime]")
+    str | None, typer.Option(help="onnxruntime, openvino, tensorrt or auto  [default: onnxruntime]")
 ]
 
 

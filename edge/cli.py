@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from edge.console import configure_logging, run_command
+from edge.errors import ConfigError
 
 CameraFlag = Annotated[
     str | None,
@@ -34,7 +35,9 @@ BatchFlag = Annotated[int | None, typer.Option(help="Most tiles given to the net
 ThreadsFlag = Annotated[int | None, typer.Option(help="Threads of one inference.")]
 BackendFlag = Annotated[
     str | None,
-    typer.Option(help="onnxruntime, openvino, or auto: the fastest, measured once  [default: onnxruntime]"),
+    typer.Option(
+        help="onnxruntime, openvino, tensorrt, or auto: the fastest, measured once  [default: onnxruntime]"
+    ),
 ]
 PrecisionFlag = Annotated[
     str | None,
@@ -164,8 +167,42 @@ def edge_bench(
 @doctor_app.command()
 def edge_doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    build: Annotated[
+        bool, typer.Option("--build", help="Build a TensorRT engine instead, for the GPU of this box.")
+    ] = False,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Of what: bundle folder, store, or ONNX file  [default: the shipped demo bundle]"
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="f32, f16 or int8  [default: the lowest the bundle has]")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Most tiles given to the network at once  [default: 16]")
+    ] = None,
+    fixed_batch: Annotated[
+        bool | None, typer.Option("--fixed-batch", help="Always just so many: faster, if it fits.")
+    ] = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option("--for", help="Build for other GPUs, e.g. sm86; repeat; needs tensorrt-rtx."),
+    ] = None,
+    verbose: VerboseFlag = False,
 ) -> None:
-    """Say what this box has, and what to do about what it lacks."""
+    """Say what this box has, and what to do about what it lacks; or build an engine for its GPU."""
+    if build:
+        from edge.engine_build import BuildWish, build_engines
+
+        configure_logging(verbose)
+        build_engines(BuildWish(model, precision, batch, bool(fixed_batch), tuple(targets or ())))
+        return
+    flags = {"model": model, "precision": precision, "batch": batch, "for": targets}
+    flags["fixed-batch"] = fixed_batch
+    given = [f"--{name}" for name, value in flags.items() if value is not None]
+    if given:
+        raise ConfigError(f"{', '.join(given)} wants --build.", "Add it, or leave the rest out.")
     from edge.doctor import print_report
 
     if not print_report(as_json):

@@ -38,8 +38,8 @@ class EdgeConfig(BaseModel):
         batch_tiles: most tiles given to the network at once.
         backend: what runs the network; `auto` takes the fastest one, by a measurement that it remembers.
         precision: to compute in. `f16` and `int8` take that variant of the model from the bundle, `bf16` is
-            OpenVINO's. `auto`: float32, with OpenVINO bfloat16 where the processor has AMX for it, with the
-            backend `auto` INT8 where the bundle has it and it is the fastest.
+            OpenVINO's. `auto`: of TensorRT the lowest the bundle has; else float32, with OpenVINO bfloat16
+            where the processor has AMX for it, with the backend `auto` INT8 where that is the fastest.
         providers: of ONNX Runtime, in order of preference; empty for the built-in order.
         threads: of one inference; None for the number of cores.
         score_thresholds: per class, in place of those in the contract.
@@ -61,7 +61,7 @@ class EdgeConfig(BaseModel):
     selvedge_margin_mm: float = Field(default=10.0, ge=0, le=1000)
     cloth: Literal["auto", "all"] = "auto"
     batch_tiles: int = Field(default=16, ge=1, le=256)
-    backend: Literal["auto", "onnxruntime", "openvino"] = "onnxruntime"
+    backend: Literal["auto", "onnxruntime", "openvino", "tensorrt"] = "onnxruntime"
     precision: Literal["auto", "f32", "bf16", "f16", "int8"] = "auto"
     providers: tuple[str, ...] = ()
     threads: int | None = Field(default=None, ge=1)

@@ -56,7 +56,7 @@ def examine() -> list[Finding]:
         _onnxruntime,
         _gpu,
         _cuda,
-        lambda: _not_yet_used("tensorrt"),
+        _tensorrt,
         _openvino,
         lambda: _not_yet_used("pypylon"),
         _cameras,
@@ -178,6 +178,28 @@ def cuda_finding(built_in: bool, reason: str | None) -> Finding:
     return Finding(CUDA_ROW, "ok", "the CUDA provider starts")
 
 
+def _tensorrt() -> Finding:
+    """Name the versions of what the TensorRT backend needs, without loading it; it is never needed."""
+    names = ("tensorrt", "tensorrt-rtx", "pycuda")
+    found = {name: _version(name) for name in names}
+    detail = ", ".join(f"{name} {number}" for name, number in found.items() if number) or "not installed"
+    libraries = [name for name in ("tensorrt", "tensorrt-rtx") if found[name]]
+    if not nvidia_gpu_present():
+        cure = "Without a GPU it can only build for other boxes: --build --for sm86." if libraries else ""
+        return Finding("TensorRT", "ok", detail, cure)
+    if libraries and found["pycuda"]:
+        return Finding("TensorRT", "ok", detail, "Build an engine: edge-doctor --build --model BUNDLE.")
+    cure = "pip install 'loomsight[tensorrt]' if edge-run --backend tensorrt or auto is to use it."
+    return Finding("TensorRT", "ok", detail, cure)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def _openvino() -> Finding:
     """Load OpenVINO where it is installed; it is never needed."""
     try:
@@ -201,11 +223,9 @@ def _devices(openvino: Any) -> str:
 
 def _not_yet_used(package: str) -> Finding:
     """Name the version of a package that has its place in the design but no code yet."""
-    try:
-        detail = version(package)
-    except PackageNotFoundError:
-        detail = "not installed"
-    return Finding(package, "ok", f"{detail}; this version of loomsight does not use it")
+    return Finding(
+        package, "ok", f"{_version(package) or 'not installed'}; this version of loomsight does not use it"
+    )
 
 
 def _cameras() -> Finding:

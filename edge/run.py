@@ -6,12 +6,19 @@ import json
 import logging
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from rich.console import Console
 
-from edge.backends.choose import BackendOptions, fastest_backend, in_precision, open_backend
+from edge.backends.choose import (
+    BackendOptions,
+    fastest_backend,
+    in_precision,
+    open_backend,
+    precision_for,
+)
 from edge.backends.onnxruntime import read_contract
 from edge.backends.protocol import OpenBackend
 from edge.bundle import Bundle, demo_bundle_path, open_bundle
@@ -85,6 +92,7 @@ def open_model(config: EdgeConfig, stack: ExitStack) -> tuple[OpenBackend, Model
         backend: OpenBackend = fastest_backend(bundle, as_published, options, check)
         stack.enter_context(backend)
     else:
+        options = replace(options, precision=precision_for(config.backend, bundle, options.precision))
         meant = in_precision(bundle, options.precision)
         backend = stack.enter_context(open_backend(config.backend, meant, as_published, options))
         check(meant, backend)

@@ -47,12 +47,14 @@ class BackendKind:
         distributions: packages that bring this module.
         precisions: that it can be told to compute in; those of variants need a bundle that has them.
         opened: opens it; see the backend's class for what that raises.
+        can_run: tells whether this box has what it needs besides that module.
     """
 
     module: str
     distributions: tuple[str, ...]
     precisions: tuple[Precision, ...]
     opened: Callable[[Path, ModelContract, BackendOptions], OpenBackend]
+    can_run: Callable[[], bool] = lambda: True
 
 
 def _onnxruntime(model_path: Path, contract: ModelContract, options: BackendOptions) -> OpenBackend:
@@ -68,6 +70,18 @@ def _openvino(model_path: Path, contract: ModelContract, options: BackendOptions
     return OpenVinoBackend(model_path, contract, options.precision, options.threads)
 
 
+def _tensorrt(model_path: Path, contract: ModelContract, options: BackendOptions) -> OpenBackend:
+    from edge.backends.tensorrt import TensorRtBackend
+
+    return TensorRtBackend(model_path, contract)
+
+
+def _tensorrt_can_run() -> bool:
+    from edge.backends.tensorrt_library import installed_libraries
+
+    return nvidia_gpu_present() and bool(installed_libraries())
+
+
 PRECISION_NAMES: Final[Mapping[Precision, str]] = {
     "f32": "float32", "bf16": "bfloat16", "f16": "float16", "int8": "int8",
 }  # fmt: skip
@@ -78,6 +92,13 @@ BACKENDS: Final[Mapping[BackendName, BackendKind]] = {
         "onnxruntime", ("onnxruntime-gpu", "onnxruntime"), ("f32", "f16", "int8"), _onnxruntime
     ),
     "openvino": BackendKind("openvino", ("openvino",), ("f32", "bf16", "int8"), _openvino),
+    "tensorrt": BackendKind(
+        "pycuda",
+        ("tensorrt", "tensorrt-rtx", "pycuda"),
+        ("f32", "f16", "int8"),
+        _tensorrt,
+        _tensorrt_can_run,
+    ),
 }
 """The one that needs no extra comes first."""
 
@@ -114,12 +135,22 @@ def in_precision(bundle: Bundle, precision: Precision | None) -> Bundle:
     return bundle.variant(precision) if precision in ("f16", "int8") else bundle
 
 
+def precision_for(name: BackendName, bundle: Bundle, asked: Precision | None) -> Precision | None:
+    """Return what is asked; if that is nothing, for TensorRT the lowest precision a bundle has."""
+    if asked is not None or name != "tensorrt":
+        return asked
+    lowest_first: tuple[Precision, ...] = ("int8", "f16")
+    return next((one for one in lowest_first if one in bundle.variants), "f32")
+
+
 def usable_backends(options: BackendOptions) -> list[BackendName]:
     """Return the backends that are installed and can do what is asked, without importing any."""
     return [
         name
         for name, kind in BACKENDS.items()
-        if find_spec(kind.module) and (options.precision is None or options.precision in kind.precisions)
+        if find_spec(kind.module)
+        and kind.can_run()
+        and (options.precision is None or options.precision in kind.precisions)
     ]
 
 
@@ -180,10 +211,10 @@ def _candidates(
     """Return what can be tried: each backend as asked, and in INT8 if a bundle has it and none is asked."""
     names = usable_backends(options)
     candidates: dict[CandidateName, tuple[BackendName, Precision | None]] = {
-        name: (name, options.precision) for name in names
+        name: (name, precision_for(name, bundle, options.precision)) for name in names
     }
     if options.precision is None and "int8" in bundle.variants:
-        able = (name for name in names if "int8" in BACKENDS[name].precisions)
+        able = (name for name in names if name != "tensorrt" and "int8" in BACKENDS[name].precisions)
         candidates |= {f"{name} int8": (name, "int8") for name in able}
     return candidates
 

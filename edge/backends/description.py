@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-BackendName = Literal["onnxruntime", "openvino"]
+BackendName = Literal["onnxruntime", "openvino", "tensorrt"]
 
 Precision = Literal["f32", "bf16", "f16", "int8"]
 """What a backend may be told to compute in. float32 and bfloat16 are computed from the model itself,

@@ -54,9 +54,26 @@ def test_a_damaged_shipped_bundle_is_broken(bundle, monkeypatch, capsys, damage)
 
 def test_what_nothing_uses_is_never_lacking():
     rows = {finding.name: finding for finding in examine()}
-    for package in ("tensorrt", "pypylon"):
-        assert rows[package].verdict == "ok"
-        assert "does not use it" in rows[package].detail
+    assert rows["pypylon"].verdict == "ok"
+    assert "does not use it" in rows["pypylon"].detail
+
+
+@pytest.mark.parametrize(
+    ("gpu", "versions", "detail", "cure"),
+    [
+        (False, {}, "not installed", ""),
+        (False, {"tensorrt-rtx": "1.7"}, "tensorrt-rtx 1.7", "--build --for sm86"),
+        (True, {"tensorrt": "10.3", "pycuda": "2026.1"}, "tensorrt 10.3, pycuda 2026.1", "--build --model"),
+        (True, {"tensorrt-rtx": "1.7"}, "tensorrt-rtx 1.7", "loomsight[tensorrt]"),
+        (True, {}, "not installed", "loomsight[tensorrt]"),
+    ],
+)
+def test_tensorrt_is_never_lacking_and_says_what_to_do(monkeypatch, gpu, versions, detail, cure):
+    monkeypatch.setattr(doctor, "nvidia_gpu_present", lambda: gpu)
+    monkeypatch.setattr(doctor, "_version", versions.get)
+    row = next(finding for finding in examine() if finding.name == "TensorRT")
+    assert (row.verdict, row.detail) == ("ok", detail)
+    assert cure in row.cure
 
 
 def test_openvino_is_loaded_where_it_is_installed():
