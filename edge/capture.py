@@ -7,11 +7,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import TracebackType
 
 from typing_extensions import Self
 
-from edge.cameras.protocol import Camera, CutShortError, Frame
+from edge.cameras.protocol import Camera, CutShortError, Frame, FramePosition
 from edge.errors import CameraLostError, ImageError
 from edge.latency import StageClock
 
@@ -35,6 +36,21 @@ NEXT_SILENCE_WARNING_S = 300.0
 
 JOIN_TIMEOUT_S = 5.0
 """A device that does not come back within this time is left to its thread: the run ends without it."""
+
+
+@dataclass(slots=True)
+class DroppedLines:
+    """Lines of consecutive frames that nobody looked at.
+
+    Attributes:
+        position: of the first line.
+        lines: how many.
+        last_frame_id: of the last frame.
+    """
+
+    position: FramePosition
+    lines: int
+    last_frame_id: int
 
 
 class Capture:
@@ -73,6 +89,7 @@ class Capture:
         self._last_frame_s = time.monotonic()
         self._warned_s = -NEXT_SILENCE_WARNING_S
         self._thread = threading.Thread(target=self._read_all, name="capture", daemon=True)
+        self._dropped_lines: deque[DroppedLines] = deque()
         self.dropped = 0
         self.unreadable = 0
 
@@ -97,6 +114,20 @@ class Capture:
     def end_by(self, monotonic_s: float) -> None:
         """Deliver no frame after this time, also if the camera never delivers another one."""
         self._deadline_s = monotonic_s
+
+    def take_dropped(self, before: Frame | None = None) -> list[DroppedLines]:
+        """Return, once, which lines were dropped, in the order of capture; for frames with a position.
+
+        Args:
+            before: only those captured before this frame; None for all.
+        """
+        taken = []
+        with self._changed:
+            while self._dropped_lines and (
+                before is None or self._dropped_lines[0].last_frame_id < before.frame_id
+            ):
+                taken.append(self._dropped_lines.popleft())
+        return taken
 
     def frames(self) -> Iterator[Frame]:
         """Yield frames in the order of capture.
@@ -186,11 +217,30 @@ class Capture:
         with self._changed:
             if self._camera.is_live:
                 while len(self._queue) >= self._limit:
-                    self._queue.popleft()
-                    self.dropped += 1
+                    self._drop(self._queue.popleft())
             else:
                 while len(self._queue) >= self._limit and not self._stop.is_set():
                     self._changed.wait(0.2)
             self._queue.append(frame)
             self._last_frame_s = time.monotonic()
             self._changed.notify_all()
+
+    def _drop(self, frame: Frame) -> None:
+        """Count a frame that nobody will look at; what follows on from the one before is one entry."""
+        self.dropped += 1
+        if frame.position is None:
+            return
+        last = self._dropped_lines[-1] if self._dropped_lines else None
+        if last is not None and _follows(last, frame, frame.position):
+            last.lines += len(frame.image)
+            last.last_frame_id = frame.frame_id
+        else:
+            self._dropped_lines.append(DroppedLines(frame.position, len(frame.image), frame.frame_id))
+
+
+def _follows(last: DroppedLines, frame: Frame, position: FramePosition) -> bool:
+    return (
+        frame.frame_id == last.last_frame_id + 1
+        and position.mm_per_px_along == last.position.mm_per_px_along
+        and position.first_line == last.position.first_line + last.lines
+    )

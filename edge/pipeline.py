@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from edge.cameras.protocol import Camera, Frame
-from edge.capture import Capture
+from edge.cameras.protocol import Camera, Frame, FramePosition
+from edge.capture import Capture, DroppedLines
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame, on_cloth
+from edge.cloth.gaps import Gap
 from edge.cloth.mask import ClothMask, Mask
 from edge.cloth.seams import Seam, on_own_lines
+from edge.cloth.strips import Strips
 from edge.cloth.watch import ClothWatch
 from edge.detections import DetectionRecord, Detections, no_detections
 from edge.errors import ConfigError, ImageError, LoomsightError
@@ -112,6 +114,9 @@ class Pipeline:
         self._observe = observe
         self._merger = DefectMerger()
         self._seam = Seam(0)
+        self._strips = Strips(0)
+        self._last_line = 0
+        self._warned_of_direction = False
         self.stop = threading.Event()
         self.state = RunState()
 
@@ -142,11 +147,9 @@ class Pipeline:
     def _inspect_all(self, capture: Capture) -> None:
         begin_s: float | None = None
         try:
-            for frame in capture.frames():
-                if begin_s is None:
-                    self._start(frame)
-                    begin_s = time.monotonic()
-                self._tell(self._inspect(frame))
+            for strip in self._strips_of(capture):
+                begin_s = begin_s or time.monotonic()
+                self._tell(self._inspect(strip))
                 self._count_lost(capture)
                 self.state.seconds = time.monotonic() - begin_s
                 if self._limit_reached():
@@ -154,6 +157,29 @@ class Pipeline:
             self.state.stopped_on_request = self.stop.is_set()
         finally:
             self._count_lost(capture)
+            self._account_dropped(capture.take_dropped())
+
+    def _strips_of(self, capture: Capture) -> Iterator[Frame]:
+        """Yield frames as they are inspected: those of a line camera as strips of one height."""
+        is_first = True
+        try:
+            for frame in capture.frames():
+                if is_first:
+                    self._start(frame)
+                    is_first = False
+                dropped = capture.take_dropped(before=frame)
+                if dropped:
+                    yield from self._strips.flush()
+                    self._account_dropped(dropped)
+                yield from self._strips.add(frame)
+        except LoomsightError:
+            yield from self._strips.flush()
+            raise
+        yield from self._strips.flush()
+
+    def _account_dropped(self, dropped: Sequence[DroppedLines]) -> None:
+        for item in dropped:
+            self.state.coverage.missed(item.position, item.lines, "overrun")
 
     def _silent(self, seconds: float) -> None:
         self.state.silent_s = seconds
@@ -172,6 +198,9 @@ class Pipeline:
             )
         begin_s = time.monotonic()
         height, width = frame.image.shape[:2]
+        if frame.follows_on and frame.position is not None:
+            self._strips = Strips(self._inspector.strip_lines(frame.mm_per_px_across))
+            height = self._strips.lines or height
         self._inspector.warm_up((height, width), frame.mm_per_px_across)
         if frame.follows_on:
             self._seam = Seam(self._inspector.shared_lines(frame.mm_per_px_across))
@@ -221,23 +250,36 @@ class Pipeline:
         self, frame: Frame, found: Detections, records: list[DetectionRecord], cloth_lines: Mask | None
     ) -> None:
         state = self.state
-        state.coverage.passed(frame, cloth_lines)
+        filled = state.coverage.passed(frame, cloth_lines)
         state.last_frame = frame
         state.silent_s = 0.0
         state.frame_size_hw_px = frame.image.shape[:2]
         for record in records:
             label = record["label"]
             state.detections_by_class[label] = state.detections_by_class.get(label, 0) + 1
-        self._place(frame, found)
-
-    def _place(self, frame: Frame, found: Detections) -> None:
-        """Put what was found on the roll."""
-        state = self.state
         if frame.position is not None:
-            passed_m = frame.position.along_m + frame.image.shape[0] * frame.position.mm_per_px_along / 1000
-            pieces = cloth_from_frame(found, frame.position, self._class_names)
-            seen_again_m = self._seam.lines * frame.position.mm_per_px_along / 1000
-            state.defects += self._merger.add(pieces, passed_m - seen_again_m)
+            self._place(found, frame, frame.position, filled)
+
+    def _place(self, found: Detections, frame: Frame, position: FramePosition, filled: list[Gap]) -> None:
+        """Put what was found on the roll."""
+        m_per_line, coverage = position.mm_per_px_along / 1000, self.state.coverage
+        pieces = cloth_from_frame(found, position, self._class_names)
+        passed_m = position.along_m
+        if frame.follows_on:  # of other frames, the next one may overlap this one
+            passed_m += (len(frame.image) - self._seam.lines) * m_per_line
+        goes_back = position.first_line < self._last_line
+        self._last_line = position.first_line
+        self._check_direction(position.first_line)
+        filled_m = [(gap.start * coverage.m_per_line, gap.end * coverage.m_per_line) for gap in filled]
+        self.state.defects += self._merger.add(pieces, passed_m, filled_m, goes_back)
+
+    def _check_direction(self, first_line: int) -> None:
+        if first_line < self.state.coverage.first_line and not self._warned_of_direction:
+            self._warned_of_direction = True
+            logger.warning(
+                "the cloth ran back beyond the place where this run began: what lies there is not counted; "
+                "if it runs forward, turn the direction of the encoder round"
+            )
 
     def _count_lost(self, capture: Capture) -> None:
         self.state.dropped = self.state.coverage.frames_dropped = capture.dropped

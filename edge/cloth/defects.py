@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
@@ -161,18 +162,34 @@ class DefectMerger:
     def __init__(self, touch_mm: float = TOUCH_MM) -> None:
         self._touch_mm = touch_mm
         self._open: list[ClothDefect] = []
+        self._settled_m = -inf
 
-    def add(self, pieces: Sequence[ClothDefect], passed_m: float) -> list[ClothDefect]:
+    def add(
+        self,
+        pieces: Sequence[ClothDefect],
+        passed_m: float,
+        filled: Sequence[tuple[float, float]] = (),
+        goes_back: bool = False,
+    ) -> list[ClothDefect]:
         """Take in the pieces of one frame.
+
+        Cloth that runs back and forward again shows its defects again: what lies where defects were
+        completed before is left out, but for stretches that were a gap until now.
 
         Args:
             pieces: what the frame shows.
-            passed_m: everything above it has been seen for the last time.
+            passed_m: everything above it has been seen for the last time, if the cloth goes on.
+            filled: stretches (start, end) of the frame that passed unseen before.
+            goes_back: True if the frame lies before the last one: then nothing is complete.
         Returns:
             Defects that are complete: nothing that comes can touch them.
         """
         for piece in pieces:
-            self._take_in(piece)
+            for part in self._unseen(piece, filled):
+                self._take_in(part)
+        self._settled_m = max(self._settled_m, passed_m)
+        if goes_back:
+            return []
         horizon_m = passed_m - self._touch_mm / 1000
         closed = [defect for defect in self._open if defect.end_m < horizon_m]
         self._open = [defect for defect in self._open if defect.end_m >= horizon_m]
@@ -182,6 +199,16 @@ class DefectMerger:
         """Return what is still open, at the end of the roll."""
         closed, self._open = self._open, []
         return closed
+
+    def _unseen(self, piece: ClothDefect, filled: Sequence[tuple[float, float]]) -> list[ClothDefect]:
+        """Return what of a piece lies where defects are not complete yet."""
+        if piece.start_m >= self._settled_m:
+            return [piece]
+        parts = [
+            replace(piece, start_m=max(piece.start_m, start_m), end_m=min(piece.end_m, end_m))
+            for start_m, end_m in [*filled, (self._settled_m, inf)]
+        ]
+        return [part for part in parts if part.start_m < part.end_m]
 
     def _take_in(self, piece: ClothDefect) -> None:
         apart = []
