@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from edge.cameras.protocol import Camera, Frame, FramePosition
-from edge.capture import Capture, DroppedLines
+from edge.capture import SILENCE_WARNING_S, Capture, DroppedLines
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame, on_cloth
 from edge.cloth.gaps import Gap
@@ -18,17 +18,26 @@ from edge.cloth.mask import ClothMask, Mask
 from edge.cloth.seams import Seam, on_own_lines
 from edge.cloth.strips import Strips
 from edge.cloth.watch import ClothWatch
+from edge.cloth.width import ClothWidth
 from edge.detections import DetectionRecord, Detections, no_detections
 from edge.errors import ConfigError, ImageError, LoomsightError
 from edge.image import Image
 from edge.inspector import Inspector
 from edge.latency import LatencyHistogram
+from edge.roll.record import RollStatus
+from edge.roll.recorder import RollRecorder
 from edge.sinks.protocol import Sink
 
 logger = logging.getLogger(__name__)
 
 LEAST_ON_CLOTH = 0.5
 """A detection with less of its box on cloth is left out: a torn edge reaches half over the belt."""
+
+
+WRONG_DIRECTION = (
+    "the cloth ran back beyond the place where this run began: what lies there is not counted; "
+    "if it runs forward, turn the direction of the encoder round"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,7 @@ class RunState:
     """
 
     coverage: Coverage = field(default_factory=Coverage)
+    width: ClothWidth = field(default_factory=ClothWidth)
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
     age: LatencyHistogram = field(default_factory=LatencyHistogram)
     defects: list[ClothDefect] = field(default_factory=list)
@@ -102,6 +112,7 @@ class Pipeline:
         selvedge_margin_mm: float = 0.0,
         cloth: ClothWatch | None = None,
         observe: Observer | None = None,
+        recorder: RollRecorder | None = None,
     ) -> None:
         self._camera = camera
         self._inspector = inspector
@@ -112,6 +123,8 @@ class Pipeline:
         self._selvedge_margin_mm = selvedge_margin_mm
         self._cloth = cloth
         self._observe = observe
+        self._recorder = recorder
+        self._was_silent = False
         self._merger = DefectMerger()
         self._seam = Seam(0)
         self._strips = Strips(0)
@@ -131,33 +144,57 @@ class Pipeline:
                 stack.enter_context(self._camera)
                 for sink in self._sinks:  # after the camera: a missing one must not set records aside
                     stack.enter_context(sink)
-                capture = Capture(
-                    self._camera, self._queue_frames, self.stop, self._inspector.clock, self._silent
-                )
-                if self._limits.seconds is not None:
-                    capture.end_by(time.monotonic() + self._limits.seconds)
-                self._inspect_all(stack.enter_context(capture))
+                if self._recorder is not None:
+                    stack.enter_context(self._recorder)
+                self._inspect_stream()
+                self._end_roll()
         except LoomsightError as error:
-            self.state.error = error
+            self.state.error = self.state.error or error
         if self.state.error is None and self.state.unreadable:
             self.state.error = self._unreadable_error()
-        self.state.defects += self._merger.finish()
         return self.state
+
+    def _inspect_stream(self) -> None:
+        """Inspect until the end; what ends it early is the state's error, and the roll is closed then, too."""
+        capture = Capture(self._camera, self._queue_frames, self.stop, self._inspector.clock, self._silent)
+        if self._limits.seconds is not None:
+            capture.end_by(time.monotonic() + self._limits.seconds)
+        try:
+            with capture:
+                self._inspect_all(capture)
+        except LoomsightError as error:
+            self.state.error = error
+        self._count_lost(capture)
+        self._account_dropped(capture.take_dropped())
+
+    def _end_roll(self) -> None:
+        """Complete what is open, and close the record of the roll."""
+        last = self._merger.finish()
+        self.state.defects += last
+        if self._recorder is None:
+            return
+        error = self.state.error
+        if error is not None:
+            self._recorder.event("run ended by an error", str(error))
+        self._record(last)
+        status: RollStatus = "failed" if error is not None else "finished"
+        self._recorder.finish(self.state.coverage, self.state.width.mm, status)
+
+    def _record(self, defects: Sequence[ClothDefect]) -> None:
+        if self._recorder is not None:
+            with self._inspector.clock.stage("record"):
+                self._recorder.add(defects, self.state.coverage, self.state.width.mm)
 
     def _inspect_all(self, capture: Capture) -> None:
         begin_s: float | None = None
-        try:
-            for strip in self._strips_of(capture):
-                begin_s = begin_s or time.monotonic()
-                self._tell(self._inspect(strip))
-                self._count_lost(capture)
-                self.state.seconds = time.monotonic() - begin_s
-                if self._limit_reached():
-                    return
-            self.state.stopped_on_request = self.stop.is_set()
-        finally:
+        for strip in self._strips_of(capture):
+            begin_s = begin_s or time.monotonic()
+            self._tell(self._inspect(strip))
             self._count_lost(capture)
-            self._account_dropped(capture.take_dropped())
+            self.state.seconds = time.monotonic() - begin_s
+            if self._limit_reached():
+                return
+        self.state.stopped_on_request = self.stop.is_set()
 
     def _strips_of(self, capture: Capture) -> Iterator[Frame]:
         """Yield frames as they are inspected: those of a line camera as strips of one height."""
@@ -183,6 +220,10 @@ class Pipeline:
 
     def _silent(self, seconds: float) -> None:
         self.state.silent_s = seconds
+        if seconds >= SILENCE_WARNING_S and not self._was_silent and self._recorder is not None:
+            self._was_silent = True
+            self._recorder.event("camera silent", f"no frame for {seconds:.0f} s")
+            self._record([])
         self._tell([])
 
     def _tell(self, records: list[DetectionRecord]) -> None:
@@ -250,6 +291,9 @@ class Pipeline:
         self, frame: Frame, found: Detections, records: list[DetectionRecord], cloth_lines: Mask | None
     ) -> None:
         state = self.state
+        if self._was_silent and self._recorder is not None:
+            self._recorder.event("camera back", f"frame {frame.frame_id}")
+        self._was_silent = False
         filled = state.coverage.passed(frame, cloth_lines)
         state.last_frame = frame
         state.silent_s = 0.0
@@ -257,13 +301,16 @@ class Pipeline:
         for record in records:
             label = record["label"]
             state.detections_by_class[label] = state.detections_by_class.get(label, 0) + 1
-        if frame.position is not None:
+        if frame.position is None:
+            self._record([])
+        else:
+            state.width.add(frame.position)
             self._place(found, frame, frame.position, filled)
 
     def _place(self, found: Detections, frame: Frame, position: FramePosition, filled: list[Gap]) -> None:
         """Put what was found on the roll."""
         m_per_line, coverage = position.mm_per_px_along / 1000, self.state.coverage
-        pieces = cloth_from_frame(found, position, self._class_names)
+        pieces = cloth_from_frame(found, position, self._class_names, frame.frame_id)
         passed_m = position.along_m
         if frame.follows_on:  # of other frames, the next one may overlap this one
             passed_m += (len(frame.image) - self._seam.lines) * m_per_line
@@ -271,15 +318,16 @@ class Pipeline:
         self._last_line = position.first_line
         self._check_direction(position.first_line)
         filled_m = [(gap.start * coverage.m_per_line, gap.end * coverage.m_per_line) for gap in filled]
-        self.state.defects += self._merger.add(pieces, passed_m, filled_m, goes_back)
+        complete = self._merger.add(pieces, passed_m, filled_m, goes_back)
+        self._record(complete)
+        self.state.defects += complete
 
     def _check_direction(self, first_line: int) -> None:
         if first_line < self.state.coverage.first_line and not self._warned_of_direction:
             self._warned_of_direction = True
-            logger.warning(
-                "the cloth ran back beyond the place where this run began: what lies there is not counted; "
-                "if it runs forward, turn the direction of the encoder round"
-            )
+            logger.warning(WRONG_DIRECTION)
+            if self._recorder is not None:
+                self._recorder.event("cloth before the start", WRONG_DIRECTION)
 
     def _count_lost(self, capture: Capture) -> None:
         self.state.dropped = self.state.coverage.frames_dropped = capture.dropped

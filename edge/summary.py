@@ -13,6 +13,7 @@ from edge.backends.description import BackendDescription
 from edge.cameras.protocol import Camera
 from edge.cloth.coverage import Coverage
 from edge.cloth.gaps import GAP_REASONS
+from edge.cloth.grading import grade_roll
 from edge.config import EdgeConfig
 from edge.latency import StageClock
 from edge.pipeline import RunState
@@ -64,6 +65,14 @@ def summarise(
     if isinstance(camera, LoomCamera) and state.last_frame is not None:
         summary |= score_against_loom(camera, state)
     summary["defects"] = [defect.as_json() for defect in state.defects]
+    if coverage.knows_metres:
+        width_mm = config.cloth_width_mm or state.width.mm
+        grade = grade_roll(state.defects, coverage.metres_inspected, width_mm, config.grade_limits)
+        summary["four_points"] = grade.as_json() | {
+            "width_mm": None if width_mm is None else round(width_mm, 1)
+        }
+    else:
+        summary["four_points"] = None
     summary["stopped_on_request"] = state.stopped_on_request
     summary["error"] = str(state.error) if state.error else None
     summary["config"] = config.public()
@@ -141,6 +150,7 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     else:
         found = ", ".join(f"{count} {name}" for name, count in summary["detections_by_class"].items())
         rows.append(("detections", found or "none"))
+    rows += _grade_rows(summary["four_points"])
     rows.append(
         (
             "latency per frame",
@@ -158,6 +168,16 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         )
     rows.append(("runs on", summary["backend"]))
     return rows
+
+
+def _grade_rows(graded: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """State the points of the four-point system, and the grade where it is known."""
+    if graded is None:
+        return []
+    if graded["points_per_100_m2"] is None:
+        return [("four-point grade", f"unknown: {graded['points']} points, the width is not known")]
+    per_area = f"{graded['points']} points, {graded['points_per_100_m2']:.1f} per 100 m²"
+    return [("four-point grade", f"{graded['grade'] or 'no limits set'}: {per_area}")]
 
 
 def _lost_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -205,10 +206,7 @@ def _runs(cloth_lines: Mask | None, start: int, end: int) -> list[tuple[int, int
         cloth_lines[rows - (end - start) :] if end - start <= rows else _spread(cloth_lines, end - start)
     )
     edges = [0, *(np.flatnonzero(flags[1:] != flags[:-1]) + 1).tolist(), len(flags)]
-    return [
-        (start + left, start + right, bool(flags[left]))
-        for left, right in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    return [(start + left, start + right, bool(flags[left])) for left, right in pairwise(edges)]
 
 
 def _spread(cloth_lines: Mask, count: int) -> Mask:

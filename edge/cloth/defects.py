@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,13 @@ MOST_PIECES = 64
 """More are kept as one rectangle: bounds memory where a whole stretch of cloth is in tatters."""
 
 
+class Sighting(NamedTuple):
+    """Name the frame that showed a defect best, and the box there, in its pixels."""
+
+    frame_id: int
+    box_xyxy_px: tuple[float, float, float, float]
+
+
 @dataclass(frozen=True, slots=True)
 class ClothDefect:
     """Place one defect on the roll.
@@ -36,6 +44,7 @@ class ClothDefect:
             not known.
         pieces: the rectangles it consists of, if it does not fill the one around it: a yarn across that
             meets one along leaves most of that free, and what lies there is another defect.
+        seen: where its picture shows it; None if that is not known.
     """
 
     class_name: str
@@ -45,6 +54,7 @@ class ClothDefect:
     left_mm: float
     right_mm: float
     pieces: tuple[ClothDefect, ...] = ()
+    seen: Sighting | None = None
 
     def touches(self, other: ClothDefect, reach_mm: float = TOUCH_MM) -> bool:
         """Tell whether two defects overlap or lie closer than `reach_mm`, whatever their class."""
@@ -64,7 +74,7 @@ class ClothDefect:
 
     def as_json(self) -> dict[str, str | float]:
         """Return class, score and the rectangle around it, for a summary."""
-        return {name: getattr(self, name) for name in self.__slots__ if name != "pieces"}
+        return {name: getattr(self, name) for name in self.__slots__ if name not in ("pieces", "seen")}
 
     @property
     def area_mm2(self) -> float:
@@ -91,6 +101,7 @@ class ClothDefect:
             max(self.end_m, other.end_m),
             min(self.left_mm, other.left_mm),
             max(self.right_mm, other.right_mm),
+            seen=better.seen,
         )
 
 
@@ -126,7 +137,7 @@ def on_cloth(found: Detections, position: FramePosition | None, margin_mm: float
 
 
 def cloth_from_frame(
-    found: Detections, position: FramePosition, class_names: Sequence[str]
+    found: Detections, position: FramePosition, class_names: Sequence[str], frame_id: int | None = None
 ) -> list[ClothDefect]:
     """Bring detections from frame pixels to the roll.
 
@@ -134,6 +145,7 @@ def cloth_from_frame(
         found: boxes in frame pixels.
         position: of the frame.
         class_names: of the contract.
+        frame_id: of the frame; None: the defects do not say where they were seen.
     """
     left_edge_px = position.left_selvedge_px or 0.0
     across, along = position.mm_per_px_across, position.mm_per_px_along / 1000
@@ -145,6 +157,9 @@ def cloth_from_frame(
             position.along_m + float(y2) * along,
             (float(x1) - left_edge_px) * across,
             (float(x2) - left_edge_px) * across,
+            seen=None
+            if frame_id is None
+            else Sighting(frame_id, (float(x1), float(y1), float(x2), float(y2))),
         )
         for (x1, y1, x2, y2), score, class_id in zip(
             found.boxes_xyxy_px, found.scores, found.class_ids, strict=True

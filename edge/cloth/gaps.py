@@ -57,6 +57,10 @@ class GapList:
         ]
         return [part for part in parts if part.start < part.end]
 
+    def ending_from(self, line: int) -> list[Gap]:
+        """Return the gaps that end at a line or behind it."""
+        return self._gaps[bisect_left(self._gaps, line, key=lambda gap: gap.end) :]
+
     def set(self, start: int, end: int, reason: GapReason) -> None:
         """Make lines [start, end) part of a gap, whatever they were."""
         if start < end:

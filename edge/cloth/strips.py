@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -64,7 +65,7 @@ class Strips:
         edges = [first, *inner, end]
         return [
             (_piece(frame, position, start, stop), (stop - origin) % self.lines == 0)
-            for start, stop in zip(edges[:-1], edges[1:], strict=True)
+            for start, stop in pairwise(edges)
         ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -48,7 +49,7 @@ class TurningLoom:
     @staticmethod
     def _cut(start, end, height):
         edges = [*range(start, end, height if end > start else -height), end]
-        return zip(edges[:-1], edges[1:], strict=True)
+        return pairwise(edges)
 
     def __enter__(self):
         return self

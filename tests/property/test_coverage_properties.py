@@ -1,4 +1,4 @@
-"""Every line that passed is inspected or in a gap, whatever the frames do; strips do not depend on blocks."""
+"""Every line that passed is inspected or in a gap, whatever frames do; strips do not depend on blocks."""
 
 from __future__ import annotations
 
