@@ -155,7 +155,7 @@ class Pipeline:
         return self.state
 
     def _inspect_stream(self) -> None:
-        """Inspect until the end; what ends it early is the state's error, and the roll is closed then, too."""
+        """Inspect until the end; what ends it early becomes the error of the state, no exception."""
         capture = Capture(self._camera, self._queue_frames, self.stop, self._inspector.clock, self._silent)
         if self._limits.seconds is not None:
             capture.end_by(time.monotonic() + self._limits.seconds)

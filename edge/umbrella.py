@@ -40,6 +40,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "export": Command("export.cli", "app", "make a checked bundle of a checkpoint"),
     "bundle": Command("edge.bundle_cli", "app", "verify, install, roll back and show bundles"),
     "edge-run": Command("edge.cli", "run_app", "find defects in what a camera delivers"),
+    "roll": Command("edge.roll.cli", "app", "list, show, report and export recorded rolls"),
     "edge-bench": Command("edge.cli", "bench_app", "measure the loop against the bare engine"),
     "edge-doctor": Command("edge.cli", "doctor_app", "say what this box has and lacks"),
 }

@@ -115,6 +115,12 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     raise AssertionError("unreachable")
 
 
+def belongs_to(path: Path, record: Path) -> bool:
+    """Tell whether a path is a file, or one of those that SQLite or the lock keeps beside it."""
+    own = [Path(f"{record}{side}") for side in (*SIDE_FILES, ".lock")]
+    return os.path.realpath(path) in [os.path.realpath(one) for one in own]
+
+
 def described(path: Path, error: sqlite3.Error) -> LoomsightError:
     """Say in one line what keeps a record from being written."""
     said = str(error)

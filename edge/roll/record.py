@@ -142,7 +142,8 @@ def begin_roll(db: sqlite3.Connection, head: RollHead) -> OpenRoll:
         )
     db.execute(
         "UPDATE rolls SET status = 'running', ended_utc = NULL, last_utc = ?, "
-        "article = coalesce(article, ?), settings = ?, points = NULL, points_per_100_m2 = NULL, grade = NULL WHERE roll_id = ?",
+        "article = coalesce(article, ?), settings = ?, "
+        "points = NULL, points_per_100_m2 = NULL, grade = NULL WHERE roll_id = ?",
         (utc_now(), head.article, json.dumps(head.settings), known["roll_id"]),
     )
     detail = f"camera {head.camera}, model {head.model_digest}; cloth that passed in between was not seen"
