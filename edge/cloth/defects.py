@@ -101,7 +101,7 @@ class ClothDefect:
             max(self.end_m, other.end_m),
             min(self.left_mm, other.left_mm),
             max(self.right_mm, other.right_mm),
-            seen=better.seen,
+            seen=better.seen or self.seen or other.seen,
         )
 
 
@@ -157,14 +157,18 @@ def cloth_from_frame(
             position.along_m + float(y2) * along,
             (float(x1) - left_edge_px) * across,
             (float(x2) - left_edge_px) * across,
-            seen=None
-            if frame_id is None
-            else Sighting(frame_id, (float(x1), float(y1), float(x2), float(y2))),
+            seen=_sighting(frame_id, (float(x1), float(y1), float(x2), float(y2))),
         )
         for (x1, y1, x2, y2), score, class_id in zip(
             found.boxes_xyxy_px, found.scores, found.class_ids, strict=True
         )
     ]
+
+
+def _sighting(frame_id: int | None, box: tuple[float, float, float, float]) -> Sighting | None:
+    """Say where a box is seen; None if it lies mostly on lines carried over from the frame before."""
+    _, top, _, bottom = box
+    return None if frame_id is None or top + bottom <= 0 else Sighting(frame_id, box)
 
 
 class DefectMerger:

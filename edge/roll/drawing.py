@@ -43,7 +43,7 @@ def draw_map(roll: Roll, pieces: Sequence[Piece] = ()) -> str:
     classes = class_names(roll)
     for number, row in enumerate(roll.defects, start=1):
         body += _mark(number, row, per_row_m, width_mm, classes)
-    size = f"0 0 {ROW_PX + 2 * MARGIN_PX:g} {rows * ROW_PITCH_PX + 10:g}"
+    size = f"0 -8 {ROW_PX + 2 * MARGIN_PX:g} {rows * ROW_PITCH_PX + 2:g}"
     return f'<svg viewBox="{size}" role="img" aria-label="Map of the roll">{HATCH}{"".join(body)}</svg>'
 
 

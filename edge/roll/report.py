@@ -226,7 +226,7 @@ def _pictures(roll: Roll) -> str:
             )
     if not worst:
         return ""
-    note = f"<p>{missing} pictures are missing or cannot be read.</p>" if missing else ""
+    note = f"<p>Missing or unreadable pictures: {missing}.</p>" if missing else ""
     if len(worst) > MOST_PICTURES:
         note += f"<p>The worst {MOST_PICTURES} of {len(worst)}.</p>"
     return f"<h2>Pictures</h2>{note}<div class='pictures'>{''.join(figures)}</div>"
