@@ -349,6 +349,53 @@ def test_a_disk_that_is_read_only_or_really_full(tmp_path, options):
     assert "Traceback" not in done.stderr
 
 
+FILL_AND_FREE = """
+import logging, sys
+from pathlib import Path
+from edge.cloth.coverage import Coverage
+from edge.roll import recorder as module
+from tests.unit.edge.roll.test_record import defect, frame, head
+logging.basicConfig(level=logging.INFO)
+module.RETRY_S = 0.0
+disk, told, coverage, found = Path(sys.argv[1]), [], Coverage(), 0
+(disk / "filler").write_bytes(bytes(120_000))
+with module.RollRecorder(disk / "r.db", head("R1"), announce=lambda d, e: told.extend(d)) as recorder:
+    coverage.passed(frame(0, 0))
+    while recorder._blocked_s is None:
+        recorder.add([defect(class_name="x" * 3000)], coverage, None)
+        found += 1
+        assert found < 1000, "the disk never got full"
+    assert len(told) < found
+    (disk / "filler").unlink()
+    recorder.add([], coverage, None)
+    recorder.finish(coverage, None, "finished")
+from edge.roll.reading import read_roll
+roll = read_roll(disk / "r.db", "R1")
+assert sorted(row.event_id for row in roll.defects) == sorted(one.event_id for one in told)
+assert len(told) == found
+print([event.kind for event in roll.events])
+"""
+
+
+def test_nothing_is_lost_on_a_disk_that_was_full_for_a_while(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o size=320k none "{disk}" && "$@"', "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*mounted, "true"], check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    done = subprocess.run(
+        [*mounted, sys.executable, "-c", FILL_AND_FREE, disk],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "['record not written', 'record written again']\n"
+    assert done.stderr.count("Inspection goes on") == 1
+
+
 def test_two_hundred_kills_lose_nothing_and_double_nothing(tmp_path):
     """The record lies in memory where that can be: a kill is no power cut, and syncing costs the time."""
     memory = Path("/dev/shm")
