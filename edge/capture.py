@@ -39,16 +39,18 @@ JOIN_TIMEOUT_S = 5.0
 
 
 @dataclass(slots=True)
-class DroppedLines:
-    """Lines of consecutive frames that nobody looked at.
+class DroppedFrames:
+    """Consecutive frames that nobody looked at.
 
     Attributes:
-        position: of the first line.
+        frames: how many.
+        position: of the first line; None if the camera does not know.
         lines: how many.
         last_frame_id: of the last frame.
     """
 
-    position: FramePosition
+    frames: int
+    position: FramePosition | None
     lines: int
     last_frame_id: int
 
@@ -89,7 +91,7 @@ class Capture:
         self._last_frame_s = time.monotonic()
         self._warned_s = -NEXT_SILENCE_WARNING_S
         self._thread = threading.Thread(target=self._read_all, name="capture", daemon=True)
-        self._dropped_lines: deque[DroppedLines] = deque()
+        self._dropped_frames: deque[DroppedFrames] = deque()
         self.dropped = 0
         self.unreadable = 0
 
@@ -115,18 +117,18 @@ class Capture:
         """Deliver no frame after this time, also if the camera never delivers another one."""
         self._deadline_s = monotonic_s
 
-    def take_dropped(self, before: Frame | None = None) -> list[DroppedLines]:
-        """Return, once, which lines were dropped, in the order of capture; for frames with a position.
+    def take_dropped(self, before: Frame | None = None) -> list[DroppedFrames]:
+        """Return, once, which frames were dropped, in the order of capture.
 
         Args:
             before: only those captured before this frame; None for all.
         """
         taken = []
         with self._changed:
-            while self._dropped_lines and (
-                before is None or self._dropped_lines[0].last_frame_id < before.frame_id
+            while self._dropped_frames and (
+                before is None or self._dropped_frames[0].last_frame_id < before.frame_id
             ):
-                taken.append(self._dropped_lines.popleft())
+                taken.append(self._dropped_frames.popleft())
         return taken
 
     def frames(self) -> Iterator[Frame]:
@@ -228,19 +230,22 @@ class Capture:
     def _drop(self, frame: Frame) -> None:
         """Count a frame that nobody will look at; what follows on from the one before is one entry."""
         self.dropped += 1
-        if frame.position is None:
-            return
-        last = self._dropped_lines[-1] if self._dropped_lines else None
-        if last is not None and _follows(last, frame, frame.position):
+        last = self._dropped_frames[-1] if self._dropped_frames else None
+        if last is not None and _follows(last, frame):
+            last.frames += 1
             last.lines += len(frame.image)
             last.last_frame_id = frame.frame_id
         else:
-            self._dropped_lines.append(DroppedLines(frame.position, len(frame.image), frame.frame_id))
+            dropped = DroppedFrames(1, frame.position, len(frame.image), frame.frame_id)
+            self._dropped_frames.append(dropped)
 
 
-def _follows(last: DroppedLines, frame: Frame, position: FramePosition) -> bool:
+def _follows(last: DroppedFrames, frame: Frame) -> bool:
+    if frame.frame_id != last.last_frame_id + 1:
+        return False
+    if frame.position is None or last.position is None:
+        return frame.position is last.position
     return (
-        frame.frame_id == last.last_frame_id + 1
-        and position.mm_per_px_along == last.position.mm_per_px_along
-        and position.first_line == last.position.first_line + last.lines
+        frame.position.mm_per_px_along == last.position.mm_per_px_along
+        and frame.position.first_line == last.position.first_line + last.lines
     )

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from edge.cameras.protocol import Camera, Frame, FramePosition
-from edge.capture import SILENCE_WARNING_S, Capture, DroppedLines
+from edge.capture import SILENCE_WARNING_S, Capture, DroppedFrames
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame, on_cloth
 from edge.cloth.gaps import Gap
@@ -164,8 +164,9 @@ class Pipeline:
                 self._inspect_all(capture)
         except LoomsightError as error:
             self.state.error = error
-        self._count_lost(capture)
-        self._account_dropped(capture.take_dropped())
+        self._count_unreadable(capture)
+        if self.state.error is not None or not self._limit_reached():  # a limit ends the roll where it is
+            self._account_dropped(capture.take_dropped())
 
     def _end_roll(self) -> None:
         """Complete what is open, and close the record of the roll."""
@@ -190,7 +191,7 @@ class Pipeline:
         for strip in self._strips_of(capture):
             begin_s = begin_s or time.monotonic()
             self._tell(self._inspect(strip))
-            self._count_lost(capture)
+            self._count_unreadable(capture)
             self.state.seconds = time.monotonic() - begin_s
             if self._limit_reached():
                 return
@@ -214,9 +215,13 @@ class Pipeline:
             raise
         yield from self._strips.flush()
 
-    def _account_dropped(self, dropped: Sequence[DroppedLines]) -> None:
+    def _account_dropped(self, dropped: Sequence[DroppedFrames]) -> None:
+        coverage = self.state.coverage
         for item in dropped:
-            self.state.coverage.missed(item.position, item.lines, "overrun")
+            coverage.frames_dropped += item.frames
+            if item.position is not None:
+                coverage.missed(item.position, item.lines, "overrun")
+        self.state.dropped = coverage.frames_dropped
 
     def _silent(self, seconds: float) -> None:
         self.state.silent_s = seconds
@@ -329,8 +334,7 @@ class Pipeline:
             if self._recorder is not None:
                 self._recorder.event("cloth before the start", WRONG_DIRECTION)
 
-    def _count_lost(self, capture: Capture) -> None:
-        self.state.dropped = self.state.coverage.frames_dropped = capture.dropped
+    def _count_unreadable(self, capture: Capture) -> None:
         self.state.unreadable = self.state.coverage.frames_unreadable = capture.unreadable
 
     def _unreadable_error(self) -> ImageError:
