@@ -24,8 +24,8 @@ from edge.errors import ConfigError, ImageError, LoomsightError
 from edge.image import Image
 from edge.inspector import Inspector
 from edge.latency import LatencyHistogram
-from edge.roll.record import RollStatus
 from edge.roll.recorder import RollRecorder
+from edge.roll.values import RollStatus
 from edge.sinks.protocol import Sink
 
 logger = logging.getLogger(__name__)

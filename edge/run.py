@@ -30,8 +30,8 @@ from edge.interruption import stopped_by_signals
 from edge.live_view import LiveView
 from edge.outputs import check_outputs, pictures_folder, settings_file
 from edge.pipeline import Limits, Pipeline
-from edge.roll.record import RollHead
 from edge.roll.recorder import RollRecorder
+from edge.roll.values import RollHead
 from edge.sinks.files import set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.pictures import PictureSink, picture_name

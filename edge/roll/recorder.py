@@ -17,11 +17,6 @@ from edge.cloth.defects import ClothDefect
 from edge.errors import ConfigError, OutputError
 from edge.roll.database import RecordFile, described
 from edge.roll.record import (
-    OpenRoll,
-    RecordedDefect,
-    RecordedEvent,
-    RollHead,
-    RollStatus,
     begin_roll,
     close_interrupted,
     end_roll,
@@ -29,6 +24,7 @@ from edge.roll.record import (
     insert_event,
     write_coverage,
 )
+from edge.roll.values import OpenRoll, RecordedDefect, RecordedEvent, RollHead, RollStatus
 
 logger = logging.getLogger(__name__)
 

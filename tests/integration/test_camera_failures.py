@@ -20,8 +20,8 @@ from edge.errors import CameraLostError, FrameSizeError
 from edge.inspector import Inspector
 from edge.pipeline import Limits, Pipeline
 from edge.roll.reading import read_roll
-from edge.roll.record import RollHead
 from edge.roll.recorder import RollRecorder
+from edge.roll.values import RollHead
 from edge.run import run
 from edge.sinks.jsonlines import JsonLinesSink
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model

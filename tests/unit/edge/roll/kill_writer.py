@@ -18,8 +18,8 @@ from pathlib import Path
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
-from edge.roll.record import RollHead
 from edge.roll.recorder import RollRecorder
+from edge.roll.values import RollHead
 
 
 class Lines:

@@ -8,8 +8,8 @@ import numpy as np
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect, Sighting
-from edge.roll.record import RollHead
 from edge.roll.recorder import RollRecorder
+from edge.roll.values import RollHead
 
 HOSTILE = "<script>alert('x')</script>&\"="
 LIMITS = {"first": 20.0, "second": 40.0}

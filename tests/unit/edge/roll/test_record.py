@@ -23,8 +23,8 @@ from edge.cloth.defects import ClothDefect
 from edge.errors import ConfigError, OutputError, RecordError
 from edge.roll import recorder as recorder_module
 from edge.roll.database import RecordFile
-from edge.roll.record import RollHead
 from edge.roll.recorder import RollRecorder
+from edge.roll.values import RollHead
 
 HERE = Path(__file__).parent
 
