@@ -7,6 +7,7 @@ import logging
 import platform
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -27,6 +28,7 @@ from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame
 from edge.cloth.seams import Seam
+from edge.cloth.strips import Strips
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
 from edge.errors import NoImagesError
@@ -166,15 +168,15 @@ class Benchmark:
 
     def _keep_frames(self) -> list[Frame]:
         """Keep the first frames as the loop sees them: with the lines carried over to each."""
+        inspector = Inspector(self._backend, self._contract)
         with choose_camera(self._config.camera, self._config.mm_per_px, self._config.bit_depth) as camera:
-            frames = list(islice(iter(camera.read, None), KEPT_FRAMES + 1))
+            frames = list(islice(_strips_of(iter(camera.read, None), inspector), KEPT_FRAMES + 1))
         if not frames:
             raise NoImagesError(
                 f"{redact_credentials(self._config.camera)} gave no frame.",
                 "Name a camera that has frames.",
             )
         self._frame_hw_px = frames[0].image.shape[:2]
-        inspector = Inspector(self._backend, self._contract)
         seam = Seam(inspector.shared_lines(frames[0].mm_per_px_across))
         kept = [replace(frame, image=seam.picture(frame)[0]) for frame in frames]
         return kept[1:] or kept  # above the first there is nothing to carry over
@@ -237,6 +239,17 @@ class Benchmark:
                     bare.prepare(grey, view)
                 self.measured.ours.add((middle_ns - begin_ns) / 1e6)
                 self.measured.reference.add((time.perf_counter_ns() - middle_ns) / 1e6)
+
+
+def _strips_of(frames: Iterator[Frame | None], inspector: Inspector) -> Iterator[Frame]:
+    """Yield frames as the loop inspects them: those of a line camera as strips of one height."""
+    strips: Strips | None = None
+    for frame in frames:
+        if frame is None:
+            break
+        strips = strips or Strips(inspector.strip_lines(frame.mm_per_px_across))
+        yield from strips.add(frame)
+    yield from strips.flush() if strips else []
 
 
 class BareOpenCv:

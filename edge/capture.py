@@ -7,11 +7,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import TracebackType
 
 from typing_extensions import Self
 
-from edge.cameras.protocol import Camera, CutShortError, Frame
+from edge.cameras.protocol import Camera, CutShortError, Frame, FramePosition
 from edge.errors import CameraLostError, ImageError
 from edge.latency import StageClock
 
@@ -35,6 +36,23 @@ NEXT_SILENCE_WARNING_S = 300.0
 
 JOIN_TIMEOUT_S = 5.0
 """A device that does not come back within this time is left to its thread: the run ends without it."""
+
+
+@dataclass(slots=True)
+class DroppedFrames:
+    """Consecutive frames that nobody looked at.
+
+    Attributes:
+        frames: how many.
+        position: of the first line; None if the camera does not know.
+        lines: how many.
+        last_frame_id: of the last frame.
+    """
+
+    frames: int
+    position: FramePosition | None
+    lines: int
+    last_frame_id: int
 
 
 class Capture:
@@ -73,6 +91,7 @@ class Capture:
         self._last_frame_s = time.monotonic()
         self._warned_s = -NEXT_SILENCE_WARNING_S
         self._thread = threading.Thread(target=self._read_all, name="capture", daemon=True)
+        self._dropped_frames: deque[DroppedFrames] = deque()
         self.dropped = 0
         self.unreadable = 0
 
@@ -97,6 +116,20 @@ class Capture:
     def end_by(self, monotonic_s: float) -> None:
         """Deliver no frame after this time, also if the camera never delivers another one."""
         self._deadline_s = monotonic_s
+
+    def take_dropped(self, before: Frame | None = None) -> list[DroppedFrames]:
+        """Return, once, which frames were dropped, in the order of capture.
+
+        Args:
+            before: only those captured before this frame; None for all.
+        """
+        taken = []
+        with self._changed:
+            while self._dropped_frames and (
+                before is None or self._dropped_frames[0].last_frame_id < before.frame_id
+            ):
+                taken.append(self._dropped_frames.popleft())
+        return taken
 
     def frames(self) -> Iterator[Frame]:
         """Yield frames in the order of capture.
@@ -186,11 +219,33 @@ class Capture:
         with self._changed:
             if self._camera.is_live:
                 while len(self._queue) >= self._limit:
-                    self._queue.popleft()
-                    self.dropped += 1
+                    self._drop(self._queue.popleft())
             else:
                 while len(self._queue) >= self._limit and not self._stop.is_set():
                     self._changed.wait(0.2)
             self._queue.append(frame)
             self._last_frame_s = time.monotonic()
             self._changed.notify_all()
+
+    def _drop(self, frame: Frame) -> None:
+        """Count a frame that nobody will look at; what follows on from the one before is one entry."""
+        self.dropped += 1
+        last = self._dropped_frames[-1] if self._dropped_frames else None
+        if last is not None and _follows(last, frame):
+            last.frames += 1
+            last.lines += len(frame.image)
+            last.last_frame_id = frame.frame_id
+        else:
+            dropped = DroppedFrames(1, frame.position, len(frame.image), frame.frame_id)
+            self._dropped_frames.append(dropped)
+
+
+def _follows(last: DroppedFrames, frame: Frame) -> bool:
+    if frame.frame_id != last.last_frame_id + 1:
+        return False
+    if frame.position is None or last.position is None:
+        return frame.position is last.position
+    return (
+        frame.position.mm_per_px_along == last.position.mm_per_px_along
+        and frame.position.first_line == last.position.first_line + last.lines
+    )

@@ -68,6 +68,16 @@ def edge_run(
         Path | None,
         typer.Option(help="Folder for pictures of frames with defects."),
     ] = None,
+    roll_record: Annotated[
+        Path | None, typer.Option(help="SQLite file that keeps rolls, defects, gaps and events.")
+    ] = None,
+    roll: Annotated[
+        str | None, typer.Option(help="Name of the roll; one of that name goes on  [default: a new one]")
+    ] = None,
+    article: Annotated[str | None, typer.Option(help="Article of the cloth, for the record.")] = None,
+    cloth_width_mm: Annotated[
+        float | None, typer.Option(help="Width for grading, where the selvedges are not known.")
+    ] = None,
     show: Annotated[bool | None, typer.Option("--show", help="Show a window with the boxes.")] = None,
     mm_per_px: MmPerPxFlag = None,
     bit_depth: Annotated[

@@ -18,8 +18,11 @@ from edge.cameras.address import redact_credentials
 from edge.settings import environment_values, resolved, toml_values
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_EDGE_"
-TABLES = ("providers", "score_thresholds")
+TABLES = ("providers", "score_thresholds", "grade_limits")
 """Settings that the environment gives as JSON."""
+
+RollName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""What people call a roll or an article: one line of text."""
 
 
 class EdgeConfig(BaseModel):
@@ -45,6 +48,12 @@ class EdgeConfig(BaseModel):
         score_thresholds: per class, in place of those in the contract.
         detections, summary: files to write; None for none.
         save_pictures: folder for pictures of frames with defects; None for none.
+        roll_record: SQLite file that keeps rolls, defects, gaps and events; None for none.
+        roll: name of the roll; one of that name in the record is continued. None begins a new one.
+        article: of the cloth, for the record.
+        cloth_width_mm: width of the cloth for grading; None: measured, where both selvedges are known.
+        grade_limits: grade to the most points per 100 square metres (ASTM D5430) that it admits. The
+            standard sets none; these are a proposal.
         show: open a window with the picture and its boxes.
     """
 
@@ -69,6 +78,11 @@ class EdgeConfig(BaseModel):
     detections: Path | None = None
     summary: Path | None = None
     save_pictures: Path | None = None
+    roll_record: Path | None = None
+    roll: RollName | None = None
+    article: RollName | None = None
+    cloth_width_mm: float | None = Field(default=None, gt=0, le=10_000)
+    grade_limits: dict[str, Annotated[float, Field(ge=0)]] = {"first": 20.0, "second": 40.0}
     show: bool = False
 
     def public(self) -> dict[str, Any]:

@@ -91,6 +91,12 @@ class OutputError(LoomsightError):
     exit_code = 40
 
 
+class RecordError(LoomsightError):
+    """A roll record is missing, in use, of a newer program, or lacks what was asked for."""
+
+    exit_code = 41
+
+
 class DatasetError(LoomsightError):
     """A training data set is missing, empty or inconsistent."""
 

@@ -90,6 +90,17 @@ class Inspector:
             return 0
         return round(geometry.overlap_px / view_scale(self._contract, mm_per_px))
 
+    def strip_lines(self, mm_per_px: float | None = None) -> int:
+        """Return how many new rows a row of tiles shows beside the shared ones; 0 if frames are not tiled.
+
+        Args:
+            mm_per_px: scale of the frame; None: pixels are taken as they are.
+        """
+        if isinstance(self._contract.geometry, Letterbox):
+            return 0
+        tile = int(self._contract.input_size_hw_px[0] / view_scale(self._contract, mm_per_px))
+        return max(1, tile - self.shared_lines(mm_per_px))
+
     def warm_up(self, image_hw_px: tuple[int, int], mm_per_px: float | None = None) -> None:
         """Run every batch size that frames of this size lead to, once, the largest first."""
         views = self._plan(image_hw_px, mm_per_px)

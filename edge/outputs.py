@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime, timezone
 from itertools import combinations
 from pathlib import Path
+from uuid import uuid4
 
 from edge.cameras.folder import PICTURE_SUFFIXES
 from edge.cameras.protocol import Camera
@@ -35,16 +37,34 @@ def check_outputs(config: EdgeConfig, camera: Camera) -> None:
         "--detections": config.detections,
         "the settings beside --detections": settings_file(config),
         "--summary": config.summary,
+        "--roll-record": config.roll_record,
     }
+    _check_roll(config)
     outputs = {**files, "--save-pictures": config.save_pictures}
     _check_apart({name: path for name, path in outputs.items() if path is not None}, config, camera)
     for path in files.values():
         if path is not None:
             check_not_a_folder(path)
-    if config.save_pictures:
+    if config.save_pictures and config.roll_record is None:
         check_picture_folder(config.save_pictures)
     if config.summary and not is_stream(config.summary):
         check_writable(config.summary.parent)
+
+
+def pictures_folder(config: EdgeConfig) -> Path | None:
+    """Return where the pictures of a run that begins now go; None if there are to be none.
+
+    With a roll record each run has a folder of its own, which is never renamed: the record names its files.
+    """
+    if config.save_pictures is None or config.roll_record is None:
+        return config.save_pictures
+    return config.save_pictures / f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S}-{uuid4().hex[:6]}"
+
+
+def _check_roll(config: EdgeConfig) -> None:
+    if config.roll_record is None and (config.roll or config.article):
+        given = "--roll" if config.roll else "--article"
+        raise ConfigError(f"{given} says something for a record, and there is none.", "Add --roll-record.")
 
 
 def _check_apart(outputs: dict[str, Path], config: EdgeConfig, camera: Camera) -> None:

@@ -5,28 +5,39 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from edge.cameras.protocol import Camera, Frame
-from edge.capture import Capture
+from edge.cameras.protocol import Camera, Frame, FramePosition
+from edge.capture import SILENCE_WARNING_S, Capture, DroppedFrames
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame, on_cloth
+from edge.cloth.gaps import Gap
 from edge.cloth.mask import ClothMask, Mask
 from edge.cloth.seams import Seam, on_own_lines
+from edge.cloth.strips import Strips
 from edge.cloth.watch import ClothWatch
+from edge.cloth.width import ClothWidth
 from edge.detections import DetectionRecord, Detections, no_detections
 from edge.errors import ConfigError, ImageError, LoomsightError
 from edge.image import Image
 from edge.inspector import Inspector
 from edge.latency import LatencyHistogram
+from edge.roll.recorder import RollRecorder
+from edge.roll.values import RollStatus
 from edge.sinks.protocol import Sink
 
 logger = logging.getLogger(__name__)
 
 LEAST_ON_CLOTH = 0.5
 """A detection with less of its box on cloth is left out: a torn edge reaches half over the belt."""
+
+
+WRONG_DIRECTION = (
+    "the cloth ran back beyond the place where this run began: what lies there is not counted; "
+    "if it runs forward, turn the direction of the encoder round"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,7 @@ class RunState:
     """
 
     coverage: Coverage = field(default_factory=Coverage)
+    width: ClothWidth = field(default_factory=ClothWidth)
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
     age: LatencyHistogram = field(default_factory=LatencyHistogram)
     defects: list[ClothDefect] = field(default_factory=list)
@@ -100,6 +112,7 @@ class Pipeline:
         selvedge_margin_mm: float = 0.0,
         cloth: ClothWatch | None = None,
         observe: Observer | None = None,
+        recorder: RollRecorder | None = None,
     ) -> None:
         self._camera = camera
         self._inspector = inspector
@@ -110,8 +123,13 @@ class Pipeline:
         self._selvedge_margin_mm = selvedge_margin_mm
         self._cloth = cloth
         self._observe = observe
+        self._recorder = recorder
+        self._was_silent = False
         self._merger = DefectMerger()
         self._seam = Seam(0)
+        self._strips = Strips(0)
+        self._last_line = 0
+        self._warned_of_direction = False
         self.stop = threading.Event()
         self.state = RunState()
 
@@ -126,37 +144,91 @@ class Pipeline:
                 stack.enter_context(self._camera)
                 for sink in self._sinks:  # after the camera: a missing one must not set records aside
                     stack.enter_context(sink)
-                capture = Capture(
-                    self._camera, self._queue_frames, self.stop, self._inspector.clock, self._silent
-                )
-                if self._limits.seconds is not None:
-                    capture.end_by(time.monotonic() + self._limits.seconds)
-                self._inspect_all(stack.enter_context(capture))
+                if self._recorder is not None:
+                    stack.enter_context(self._recorder)
+                self._inspect_stream()
+                self._end_roll()
         except LoomsightError as error:
-            self.state.error = error
+            self.state.error = self.state.error or error
         if self.state.error is None and self.state.unreadable:
             self.state.error = self._unreadable_error()
-        self.state.defects += self._merger.finish()
         return self.state
+
+    def _inspect_stream(self) -> None:
+        """Inspect until the end; what ends it early becomes the error of the state, no exception."""
+        capture = Capture(self._camera, self._queue_frames, self.stop, self._inspector.clock, self._silent)
+        if self._limits.seconds is not None:
+            capture.end_by(time.monotonic() + self._limits.seconds)
+        try:
+            with capture:
+                self._inspect_all(capture)
+        except LoomsightError as error:
+            self.state.error = error
+        self._count_unreadable(capture)
+        if self.state.error is not None or not self._limit_reached():  # a limit ends the roll where it is
+            self._account_dropped(capture.take_dropped())
+
+    def _end_roll(self) -> None:
+        """Complete what is open, and close the record of the roll."""
+        last = self._merger.finish()
+        self.state.defects += last
+        if self._recorder is None:
+            return
+        error = self.state.error
+        if error is not None:
+            self._recorder.event("run ended by an error", str(error))
+        self._record(last)
+        status: RollStatus = "failed" if error is not None else "finished"
+        self._recorder.finish(self.state.coverage, self.state.width.mm, status)
+
+    def _record(self, defects: Sequence[ClothDefect]) -> None:
+        if self._recorder is not None:
+            with self._inspector.clock.stage("record"):
+                self._recorder.add(defects, self.state.coverage, self.state.width.mm)
 
     def _inspect_all(self, capture: Capture) -> None:
         begin_s: float | None = None
+        for strip in self._strips_of(capture):
+            begin_s = begin_s or time.monotonic()
+            self._tell(self._inspect(strip))
+            self._count_unreadable(capture)
+            self.state.seconds = time.monotonic() - begin_s
+            if self._limit_reached():
+                return
+        self.state.stopped_on_request = self.stop.is_set()
+
+    def _strips_of(self, capture: Capture) -> Iterator[Frame]:
+        """Yield frames as they are inspected: those of a line camera as strips of one height."""
+        is_first = True
         try:
             for frame in capture.frames():
-                if begin_s is None:
+                if is_first:
                     self._start(frame)
-                    begin_s = time.monotonic()
-                self._tell(self._inspect(frame))
-                self._count_lost(capture)
-                self.state.seconds = time.monotonic() - begin_s
-                if self._limit_reached():
-                    return
-            self.state.stopped_on_request = self.stop.is_set()
-        finally:
-            self._count_lost(capture)
+                    is_first = False
+                dropped = capture.take_dropped(before=frame)
+                if dropped:
+                    yield from self._strips.flush()
+                    self._account_dropped(dropped)
+                yield from self._strips.add(frame)
+        except LoomsightError:
+            yield from self._strips.flush()
+            raise
+        yield from self._strips.flush()
+
+    def _account_dropped(self, dropped: Sequence[DroppedFrames]) -> None:
+        coverage = self.state.coverage
+        for item in dropped:
+            coverage.frames_dropped += item.frames
+            if item.position is not None:
+                coverage.missed(item.position, item.lines, "overrun")
+        self.state.dropped = coverage.frames_dropped
 
     def _silent(self, seconds: float) -> None:
         self.state.silent_s = seconds
+        if seconds >= SILENCE_WARNING_S and not self._was_silent and self._recorder is not None:
+            self._was_silent = True
+            self._recorder.event("camera silent", f"no frame for {seconds:.0f} s")
+            self._record([])
         self._tell([])
 
     def _tell(self, records: list[DetectionRecord]) -> None:
@@ -172,6 +244,9 @@ class Pipeline:
             )
         begin_s = time.monotonic()
         height, width = frame.image.shape[:2]
+        if frame.follows_on and frame.position is not None:
+            self._strips = Strips(self._inspector.strip_lines(frame.mm_per_px_across))
+            height = self._strips.lines or height
         self._inspector.warm_up((height, width), frame.mm_per_px_across)
         if frame.follows_on:
             self._seam = Seam(self._inspector.shared_lines(frame.mm_per_px_across))
@@ -221,26 +296,45 @@ class Pipeline:
         self, frame: Frame, found: Detections, records: list[DetectionRecord], cloth_lines: Mask | None
     ) -> None:
         state = self.state
-        state.coverage.passed(frame, cloth_lines)
+        if self._was_silent and self._recorder is not None:
+            self._recorder.event("camera back", f"frame {frame.frame_id}")
+        self._was_silent = False
+        filled = state.coverage.passed(frame, cloth_lines)
         state.last_frame = frame
         state.silent_s = 0.0
         state.frame_size_hw_px = frame.image.shape[:2]
         for record in records:
             label = record["label"]
             state.detections_by_class[label] = state.detections_by_class.get(label, 0) + 1
-        self._place(frame, found)
+        if frame.position is None:
+            self._record([])
+        else:
+            state.width.add(frame.position)
+            self._place(found, frame, frame.position, filled)
 
-    def _place(self, frame: Frame, found: Detections) -> None:
+    def _place(self, found: Detections, frame: Frame, position: FramePosition, filled: list[Gap]) -> None:
         """Put what was found on the roll."""
-        state = self.state
-        if frame.position is not None:
-            passed_m = frame.position.along_m + frame.image.shape[0] * frame.position.mm_per_px_along / 1000
-            pieces = cloth_from_frame(found, frame.position, self._class_names)
-            seen_again_m = self._seam.lines * frame.position.mm_per_px_along / 1000
-            state.defects += self._merger.add(pieces, passed_m - seen_again_m)
+        m_per_line, coverage = position.mm_per_px_along / 1000, self.state.coverage
+        pieces = cloth_from_frame(found, position, self._class_names, frame.frame_id)
+        passed_m = position.along_m
+        if frame.follows_on:  # of other frames, the next one may overlap this one
+            passed_m += (len(frame.image) - self._seam.lines) * m_per_line
+        goes_back = position.first_line < self._last_line
+        self._last_line = position.first_line
+        self._check_direction(position.first_line)
+        filled_m = [(gap.start * coverage.m_per_line, gap.end * coverage.m_per_line) for gap in filled]
+        complete = self._merger.add(pieces, passed_m, filled_m, goes_back)
+        self._record(complete)
+        self.state.defects += complete
 
-    def _count_lost(self, capture: Capture) -> None:
-        self.state.dropped = self.state.coverage.frames_dropped = capture.dropped
+    def _check_direction(self, first_line: int) -> None:
+        if first_line < self.state.coverage.first_line and not self._warned_of_direction:
+            self._warned_of_direction = True
+            logger.warning(WRONG_DIRECTION)
+            if self._recorder is not None:
+                self._recorder.event("cloth before the start", WRONG_DIRECTION)
+
+    def _count_unreadable(self, capture: Capture) -> None:
         self.state.unreadable = self.state.coverage.frames_unreadable = capture.unreadable
 
     def _unreadable_error(self) -> ImageError:

@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -21,9 +22,10 @@ from edge.backends.choose import (
 )
 from edge.backends.onnxruntime import read_contract
 from edge.backends.protocol import OpenBackend
-from edge.bundle import Bundle, demo_bundle_path, open_bundle
+from edge.bundle import Bundle, demo_bundle_path, model_digest_of, open_bundle
 from edge.bundle_store import bundle_path
 from edge.cameras.choose import choose_camera
+from edge.cloth.defects import ClothDefect
 from edge.cloth.finder import GrainFinder
 from edge.cloth.watch import ClothWatch
 from edge.config import EdgeConfig
@@ -33,11 +35,13 @@ from edge.golden import check_golden
 from edge.inspector import Inspector
 from edge.interruption import stopped_by_signals
 from edge.live_view import LiveView
-from edge.outputs import check_outputs, settings_file
+from edge.outputs import check_outputs, pictures_folder, settings_file
 from edge.pipeline import Limits, Pipeline
+from edge.roll.recorder import RollRecorder
+from edge.roll.values import RollHead
 from edge.sinks.files import set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
-from edge.sinks.pictures import PictureSink
+from edge.sinks.pictures import PictureSink, picture_name
 from edge.sinks.protocol import Sink
 from edge.summary import print_summary, summarise
 
@@ -59,16 +63,18 @@ def run(config: EdgeConfig) -> dict[str, Any]:
         backend, contract = open_model(config, stack)
         inspector = Inspector(backend, contract, config.batch_tiles)
         view = stack.enter_context(LiveView(Console(stderr=True), camera.name))
+        pictures = pictures_folder(config)
         pipeline = Pipeline(
             camera,
             inspector,
             contract.class_names,
-            sinks=_sinks(config),
+            sinks=_sinks(config, pictures),
             limits=Limits(config.frames, config.seconds, config.metres),
             queue_frames=config.queue_frames,
             selvedge_margin_mm=config.selvedge_margin_mm,
             cloth=cloth_watch(config),
             observe=view.update,
+            recorder=_recorder(config, camera.name, pictures),
         )
         with stopped_by_signals(pipeline.stop):
             state = pipeline.run()
@@ -120,12 +126,35 @@ def cloth_watch(config: EdgeConfig) -> ClothWatch | None:
     return ClothWatch(GrainFinder()) if config.cloth == "auto" else None
 
 
-def _sinks(config: EdgeConfig) -> list[Sink]:
+def _recorder(config: EdgeConfig, camera: str, pictures: Path | None) -> RollRecorder | None:
+    """Return what keeps the roll record; None if there is to be none."""
+    if config.roll_record is None:
+        return None
+    bundle = open_bundle(bundle_path(config.model or demo_bundle_path()))
+    head = RollHead(
+        camera,
+        model_digest_of(bundle),
+        config.public(),
+        config.roll,
+        config.article,
+        config.cloth_width_mm,
+        config.grade_limits,
+    )
+
+    def picture_of(defect: ClothDefect) -> Path | None:
+        if pictures is None or defect.seen is None:
+            return None
+        return pictures / f"{picture_name(defect.seen.frame_id)}.png"
+
+    return RollRecorder(config.roll_record, head, picture_of)
+
+
+def _sinks(config: EdgeConfig, pictures: Path | None) -> list[Sink]:
     sinks: list[Sink] = []
     if config.detections:
         sinks.append(JsonLinesSink(config.detections))
-    if config.save_pictures:
-        sinks.append(PictureSink(config.save_pictures))
+    if pictures:
+        sinks.append(PictureSink(pictures))
     if config.show:
         from edge.sinks.window import WindowSink
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +12,8 @@ from edge import __version__
 from edge.backends.description import BackendDescription
 from edge.cameras.protocol import Camera
 from edge.cloth.coverage import Coverage
+from edge.cloth.gaps import GAP_REASONS
+from edge.cloth.grading import grade_roll
 from edge.config import EdgeConfig
 from edge.latency import StageClock
 from edge.pipeline import RunState
@@ -20,6 +23,9 @@ from edge.simulator.scoring import score_found
 LONGEST_DEFECT_M = 10.0
 """The truth is asked for this much beyond the end of the run: a defect found at the last line may belong to
 one that has not passed whole, and is no false alarm."""
+
+MOST_GAPS = 1000
+"""Gaps listed one by one; all of them are in the sums, and in the roll record."""
 
 
 def summarise(
@@ -39,6 +45,7 @@ def summarise(
         "metres_inspected": round(coverage.metres_inspected, 4) if coverage.knows_metres else None,
         "gap_m": round(coverage.gap_m, 4) if coverage.knows_metres else None,
         "gaps_m": _gaps_m(coverage),
+        **_gaps_by_reason(coverage),
         "coverage": None if coverage.share is None else round(coverage.share, 6),
         "frames": coverage.frames_inspected,
         "without_cloth": coverage.frames_without_cloth,
@@ -58,6 +65,14 @@ def summarise(
     if isinstance(camera, LoomCamera) and state.last_frame is not None:
         summary |= score_against_loom(camera, state)
     summary["defects"] = [defect.as_json() for defect in state.defects]
+    if coverage.knows_metres:
+        width_mm = config.cloth_width_mm or state.width.mm
+        grade = grade_roll(state.defects, coverage.metres_inspected, width_mm, config.grade_limits)
+        summary["four_points"] = grade.as_json() | {
+            "width_mm": None if width_mm is None else round(width_mm, 1)
+        }
+    else:
+        summary["four_points"] = None
     summary["stopped_on_request"] = state.stopped_on_request
     summary["error"] = str(state.error) if state.error else None
     summary["config"] = config.public()
@@ -69,6 +84,18 @@ def _gaps_m(coverage: Coverage) -> dict[str, float] | None:
     if not coverage.knows_metres:
         return None
     return {"lost": round(coverage.lost_m, 4), "no cloth": round(coverage.metres_without_cloth, 4)}
+
+
+def _gaps_by_reason(coverage: Coverage) -> dict[str, Any]:
+    """Say in whole lines and in metres what passed uninspected, why and where."""
+    if not coverage.knows_metres:
+        return {"lines": None, "gaps_by_reason_m": None, "gaps": None}
+    lines = {reason: coverage.gap_lines(reason) for reason in GAP_REASONS}
+    return {
+        "lines": {"passed": coverage.lines_passed, "inspected": coverage.lines_inspected, **lines},
+        "gaps_by_reason_m": {reason: round(coverage.gap_metres(reason), 4) for reason in GAP_REASONS},
+        "gaps": [gap.as_json() for gap in islice(coverage.gaps, MOST_GAPS)],
+    }
 
 
 def score_against_loom(camera: LoomCamera, state: RunState) -> dict[str, Any]:
@@ -116,12 +143,14 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         rows.insert(0, ("metres inspected", f"{summary['metres_inspected']:.2f} m"))
     if summary["coverage"] is not None:
         rows.append(("coverage", f"{summary['coverage']:.2%}"))
+    rows += _lost_rows(summary)
     rows += _no_cloth_rows(summary)
     if "planted" in summary:
         rows += _truth_rows(summary)
     else:
         found = ", ".join(f"{count} {name}" for name, count in summary["detections_by_class"].items())
         rows.append(("detections", found or "none"))
+    rows += _grade_rows(summary["four_points"])
     rows.append(
         (
             "latency per frame",
@@ -139,6 +168,27 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         )
     rows.append(("runs on", summary["backend"]))
     return rows
+
+
+def _grade_rows(graded: dict[str, Any] | None) -> list[tuple[str, str]]:
+    """State the points of the four-point system, and the grade where it is known."""
+    if graded is None:
+        return []
+    if graded["points_per_100_m2"] is None:
+        return [("four-point grade", f"unknown: {graded['points']} points, the width is not known")]
+    per_area = f"{graded['points']} points, {graded['points_per_100_m2']:.1f} per 100 m²"
+    return [("four-point grade", f"{graded['grade'] or 'no limits set'}: {per_area}")]
+
+
+def _lost_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+    """Say why cloth passed unseen, if any did."""
+    by_reason = summary["gaps_by_reason_m"] or {}
+    parts = [
+        f"{metres:.2f} m {reason}"
+        for reason, metres in by_reason.items()
+        if metres and reason != "no cloth"
+    ]
+    return [("not seen", ", ".join(parts))] if parts else []
 
 
 def _no_cloth_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from typing_extensions import Self
 
+from edge.cloth.gaps import GapReason
 from edge.errors import CameraLostError
 from edge.image import Image
 
@@ -42,6 +43,11 @@ class FramePosition:
     left_selvedge_px: float | None = None
     right_selvedge_px: float | None = None
 
+    @property
+    def first_line(self) -> int:
+        """Number of the line of cloth, from the start of the roll, that image row 0 shows."""
+        return round(self.along_m * 1000 / self.mm_per_px_along)
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -56,6 +62,8 @@ class Frame:
         mm_per_px: millimetres of cloth per column, for a camera that knows its scale but not its position.
         follows_on: True if row 0 is the next line of cloth after the last row of the frame before: a block
             of a line-scan camera.
+        missing_before: why cloth between the frame before and this one is missing, if any is. Frames that
+            the capture queue dropped are told apart from it.
     """
 
     frame_id: int
@@ -65,6 +73,7 @@ class Frame:
     position: FramePosition | None = None
     mm_per_px: float | None = None
     follows_on: bool = False
+    missing_before: GapReason = "lost lines"
 
     @property
     def mm_per_px_across(self) -> float | None:

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import NamedTuple
+
 import numpy as np
 
-from edge.cameras.protocol import Frame
+from edge.cameras.protocol import Frame, FramePosition
+from edge.cloth.gaps import Gap, GapList, GapReason
 from edge.cloth.mask import Mask
 
 
-class Coverage:
-    """Account for every line that passed: inspected, or part of a gap.
+class GapOnRoll(NamedTuple):
+    """Name a stretch of the roll that was not inspected, in metres."""
 
-    There are two reasons for a gap: the lines were lost (dropped, unreadable), or no cloth lay on them.
-    With positions it counts metres; a camera that knows no position is counted in frames.
-    Frames come in the order of capture and may overlap.
+    start_m: float
+    end_m: float
+    reason: GapReason
+
+    def as_json(self) -> dict[str, str | float]:
+        """Return it for a summary."""
+        return {
+            "start_m": round(self.start_m, 6),
+            "end_m": round(self.end_m, 6),
+            "reason": self.reason,
+        }
+
+
+class Coverage:
+    """Account for every line that passed, in whole lines: inspected, or part of a gap with its reason.
+
+    Lines are counted from the first one that passed; what lies before it belongs to no roll. Lines that
+    pass again, because frames overlap or the cloth ran back, are counted once; a gap that passes again and
+    is inspected then is none any more. A camera that knows no position is counted in frames.
     """
 
     def __init__(self) -> None:
@@ -21,75 +41,173 @@ class Coverage:
         self.frames_dropped = 0
         self.frames_unreadable = 0
         self.frames_without_cloth = 0
-        self.metres_inspected = 0.0
-        self.metres_without_cloth = 0.0
-        self._jump_m = 0.0
-        self._first_m: float | None = None
-        self._reached_m = 0.0
+        self.gap_list = GapList()
+        self.mm_per_line: float | None = None
+        self.first_line = 0
+        self.reached_line = 0
 
-    def passed(self, frame: Frame, cloth_lines: Mask | None = None) -> None:
-        """Count a frame that was looked at; a jump since the frame before is a gap.
+    def passed(self, frame: Frame, cloth_lines: Mask | None = None) -> list[Gap]:
+        """Count a frame that was looked at; lines between it and what was reached before are a gap.
 
         Args:
             frame: in the order of capture.
             cloth_lines: (H,) bool, which of its lines show cloth and were inspected; None for all.
+        Returns:
+            The gaps, or parts of them, that this frame closed: cloth that ran back and was inspected.
         """
         if cloth_lines is None or cloth_lines.any():
             self.frames_inspected += 1
         else:
             self.frames_without_cloth += 1
         if frame.position is None:
-            return
-        start_m = frame.position.along_m
-        end_m = start_m + frame.image.shape[0] * frame.position.mm_per_px_along / 1000
-        if self._first_m is None:
-            self._first_m = self._reached_m = start_m
-        self._jump_m += max(0.0, start_m - self._reached_m)
-        new_m = max(0.0, end_m - max(start_m, self._reached_m))
-        bare_m = new_m * _bare_share(cloth_lines, new_m / (end_m - start_m))
-        self.metres_without_cloth += bare_m
-        self.metres_inspected += new_m - bare_m
-        self._reached_m = max(self._reached_m, end_m)
+            return []
+        start, end = self._reach(frame.position, frame.image.shape[0], frame.missing_before)
+        filled: list[Gap] = []
+        for run_start, run_end, is_cloth in _runs(cloth_lines, start, end):
+            if is_cloth:
+                filled += self.gap_list.within(run_start, run_end)
+                self.gap_list.clear(run_start, run_end)
+                self.reached_line = max(self.reached_line, run_end)
+            else:
+                self._without_cloth(run_start, run_end)
+        return [gap for gap in filled if gap.reason != "no cloth"]
+
+    def missed(self, position: FramePosition, lines: int, reason: GapReason) -> None:
+        """Count lines that passed and were not looked at, for instance those of a dropped frame.
+
+        Args:
+            position: of the first of them.
+            lines: how many, in lines of that position.
+            reason: why.
+        """
+        start, end = self._reach(position, lines, "lost lines")
+        fresh = max(start, self.reached_line)
+        self.gap_list.set(fresh, end, reason)
+        self.reached_line = max(self.reached_line, end)
+
+    def missed_until(self, position: FramePosition, reason: GapReason) -> None:
+        """Count all lines between what was reached and a place as passed unseen."""
+        self._reach(position, 0, reason)
+
+    @property
+    def gaps(self) -> list[GapOnRoll]:
+        """All gaps with a place, in the order of the roll."""
+        m = self.m_per_line
+        return [GapOnRoll(gap.start * m, gap.end * m, gap.reason) for gap in self.gap_list]
+
+    @property
+    def lines_unplaced(self) -> int:
+        """Lines of pictures that could not be read: they passed, but nobody knows where.
+
+        Such a picture has no length; it is taken to be as long as the others on average.
+        """
+        seen = self.frames_inspected + self.frames_without_cloth
+        known = self.reached_line - self.first_line - self._lines_lost
+        return round(self.frames_unreadable * known / seen) if seen else 0
+
+    @property
+    def lines_passed(self) -> int:
+        """Lines that passed: exactly those inspected and those in gaps."""
+        return self.reached_line - self.first_line + self.lines_unplaced
+
+    @property
+    def lines_inspected(self) -> int:
+        """Lines that passed and were inspected."""
+        return self.reached_line - self.first_line - self.gap_list.lines
+
+    def gap_lines(self, reason: GapReason) -> int:
+        """Count the lines in gaps of one reason."""
+        unplaced = self.lines_unplaced if reason == "unreadable" else 0
+        return self.gap_list.lines_of(reason) + unplaced
+
+    def gap_metres(self, reason: GapReason) -> float:
+        """Return the metres in gaps of one reason."""
+        return self.gap_lines(reason) * self.m_per_line
+
+    @property
+    def m_per_line(self) -> float:
+        """Metres of cloth per line; 0 where no position is known."""
+        return (self.mm_per_line or 0.0) / 1000
+
+    @property
+    def metres_inspected(self) -> float:
+        """Metres that were inspected."""
+        return self.lines_inspected * self.m_per_line
+
+    @property
+    def metres_without_cloth(self) -> float:
+        """Metres that passed without cloth on them."""
+        return self.gap_metres("no cloth")
 
     @property
     def lost_m(self) -> float:
-        """Metres that passed unseen: jumps between positions, and pictures that could not be read.
-
-        A picture that cannot be read has no length; it is taken to be as long as the others on average.
-        """
-        seen = self.frames_inspected + self.frames_without_cloth
-        mean_m = (self.metres_inspected + self.metres_without_cloth) / seen if seen else 0.0
-        return self._jump_m + self.frames_unreadable * mean_m
+        """Metres that passed unseen, for whatever reason but that there was no cloth."""
+        return self.gap_m - self.metres_without_cloth
 
     @property
     def gap_m(self) -> float:
         """Metres that passed uninspected, for whatever reason."""
-        return self.lost_m + self.metres_without_cloth
+        return (self.lines_passed - self.lines_inspected) * self.m_per_line
 
     @property
     def knows_metres(self) -> bool:
         """Whether any frame had a position."""
-        return self._first_m is not None
+        return self.mm_per_line is not None
 
     @property
     def share(self) -> float | None:
         """Share of what passed that was inspected, 0..1; None before the first frame."""
         if self.knows_metres:
-            passed_m = self.metres_inspected + self.gap_m
-            return self.metres_inspected / passed_m if passed_m else None
+            return self.lines_inspected / self.lines_passed if self.lines_passed else None
         uninspected = self.frames_dropped + self.frames_unreadable + self.frames_without_cloth
         passed = self.frames_inspected + uninspected
         return self.frames_inspected / passed if passed else None
 
+    @property
+    def _lines_lost(self) -> int:
+        return self.gap_list.lines - self.gap_list.lines_of("no cloth")
 
-def _bare_share(cloth_lines: Mask | None, new_share: float) -> float:
-    """Return the share of the last lines of a frame that show no cloth.
+    def _reach(self, position: FramePosition, lines: int, reason: GapReason) -> tuple[int, int]:
+        """Place lines on the roll, after making a gap of what lies between them and what was reached.
+
+        Returns:
+            First and last-plus-one line, from the first line of the roll on.
+        """
+        if self.mm_per_line is None:
+            self.mm_per_line = position.mm_per_px_along
+            self.first_line = self.reached_line = position.first_line
+        scale = position.mm_per_px_along / self.mm_per_line
+        start = position.first_line if scale == 1 else round(position.along_m * 1000 / self.mm_per_line)
+        end = start + round(lines * scale)
+        if start > self.reached_line:
+            self.gap_list.set(self.reached_line, start, reason)
+            self.reached_line = start
+        return max(start, self.first_line), max(end, self.first_line)
+
+    def _without_cloth(self, start: int, end: int) -> None:
+        """Make a gap of lines that show no cloth, but for those inspected when they passed before."""
+        for gap in self.gap_list.within(start, min(end, self.reached_line)):
+            self.gap_list.set(gap.start, gap.end, "no cloth")
+        self.gap_list.set(max(start, self.reached_line), end, "no cloth")
+        self.reached_line = max(self.reached_line, end)
+
+
+def _runs(cloth_lines: Mask | None, start: int, end: int) -> list[tuple[int, int, bool]]:
+    """Cut lines [start, end) into runs with and without cloth.
 
     Args:
-        cloth_lines: (H,) bool; None if all do.
-        new_share: of the frame that those last lines are; the others were counted with earlier frames.
+        cloth_lines: (H,) bool for the rows of a frame whose last one ends at line `end`; None if all show
+            cloth. Rows before `start` do not count; rows of another scale are spread evenly.
     """
-    if cloth_lines is None or not new_share:
-        return 0.0
-    new_lines = max(1, round(new_share * len(cloth_lines)))
-    return float(1 - np.mean(cloth_lines[-new_lines:]))
+    if cloth_lines is None or start >= end:
+        return [(start, end, True)] if start < end else []
+    rows = len(cloth_lines)
+    flags = (
+        cloth_lines[rows - (end - start) :] if end - start <= rows else _spread(cloth_lines, end - start)
+    )
+    edges = [0, *(np.flatnonzero(flags[1:] != flags[:-1]) + 1).tolist(), len(flags)]
+    return [(start + left, start + right, bool(flags[left])) for left, right in pairwise(edges)]
+
+
+def _spread(cloth_lines: Mask, count: int) -> Mask:
+    return np.asarray(cloth_lines[np.arange(count) * len(cloth_lines) // count], np.bool_)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +25,13 @@ MOST_PIECES = 64
 """More are kept as one rectangle: bounds memory where a whole stretch of cloth is in tatters."""
 
 
+class Sighting(NamedTuple):
+    """Name the frame that showed a defect best, and the box there, in its pixels."""
+
+    frame_id: int
+    box_xyxy_px: tuple[float, float, float, float]
+
+
 @dataclass(frozen=True, slots=True)
 class ClothDefect:
     """Place one defect on the roll.
@@ -35,6 +44,7 @@ class ClothDefect:
             not known.
         pieces: the rectangles it consists of, if it does not fill the one around it: a yarn across that
             meets one along leaves most of that free, and what lies there is another defect.
+        seen: where its picture shows it; None if that is not known.
     """
 
     class_name: str
@@ -44,6 +54,7 @@ class ClothDefect:
     left_mm: float
     right_mm: float
     pieces: tuple[ClothDefect, ...] = ()
+    seen: Sighting | None = None
 
     def touches(self, other: ClothDefect, reach_mm: float = TOUCH_MM) -> bool:
         """Tell whether two defects overlap or lie closer than `reach_mm`, whatever their class."""
@@ -63,7 +74,7 @@ class ClothDefect:
 
     def as_json(self) -> dict[str, str | float]:
         """Return class, score and the rectangle around it, for a summary."""
-        return {name: getattr(self, name) for name in self.__slots__ if name != "pieces"}
+        return {name: getattr(self, name) for name in self.__slots__ if name not in ("pieces", "seen")}
 
     @property
     def area_mm2(self) -> float:
@@ -90,6 +101,7 @@ class ClothDefect:
             max(self.end_m, other.end_m),
             min(self.left_mm, other.left_mm),
             max(self.right_mm, other.right_mm),
+            seen=better.seen or self.seen or other.seen,
         )
 
 
@@ -125,7 +137,7 @@ def on_cloth(found: Detections, position: FramePosition | None, margin_mm: float
 
 
 def cloth_from_frame(
-    found: Detections, position: FramePosition, class_names: Sequence[str]
+    found: Detections, position: FramePosition, class_names: Sequence[str], frame_id: int | None = None
 ) -> list[ClothDefect]:
     """Bring detections from frame pixels to the roll.
 
@@ -133,6 +145,7 @@ def cloth_from_frame(
         found: boxes in frame pixels.
         position: of the frame.
         class_names: of the contract.
+        frame_id: of the frame; None: the defects do not say where they were seen.
     """
     left_edge_px = position.left_selvedge_px or 0.0
     across, along = position.mm_per_px_across, position.mm_per_px_along / 1000
@@ -144,11 +157,18 @@ def cloth_from_frame(
             position.along_m + float(y2) * along,
             (float(x1) - left_edge_px) * across,
             (float(x2) - left_edge_px) * across,
+            seen=_sighting(frame_id, (float(x1), float(y1), float(x2), float(y2))),
         )
         for (x1, y1, x2, y2), score, class_id in zip(
             found.boxes_xyxy_px, found.scores, found.class_ids, strict=True
         )
     ]
+
+
+def _sighting(frame_id: int | None, box: tuple[float, float, float, float]) -> Sighting | None:
+    """Say where a box is seen; None if it lies mostly on lines carried over from the frame before."""
+    _, top, _, bottom = box
+    return None if frame_id is None or top + bottom <= 0 else Sighting(frame_id, box)
 
 
 class DefectMerger:
@@ -161,18 +181,34 @@ class DefectMerger:
     def __init__(self, touch_mm: float = TOUCH_MM) -> None:
         self._touch_mm = touch_mm
         self._open: list[ClothDefect] = []
+        self._settled_m = -inf
 
-    def add(self, pieces: Sequence[ClothDefect], passed_m: float) -> list[ClothDefect]:
+    def add(
+        self,
+        pieces: Sequence[ClothDefect],
+        passed_m: float,
+        filled: Sequence[tuple[float, float]] = (),
+        goes_back: bool = False,
+    ) -> list[ClothDefect]:
         """Take in the pieces of one frame.
+
+        Cloth that runs back and forward again shows its defects again: what lies where defects were
+        completed before is left out, but for stretches that were a gap until now.
 
         Args:
             pieces: what the frame shows.
-            passed_m: everything above it has been seen for the last time.
+            passed_m: everything above it has been seen for the last time, if the cloth goes on.
+            filled: stretches (start, end) of the frame that passed unseen before.
+            goes_back: True if the frame lies before the last one: then nothing is complete.
         Returns:
             Defects that are complete: nothing that comes can touch them.
         """
         for piece in pieces:
-            self._take_in(piece)
+            for part in self._unseen(piece, filled):
+                self._take_in(part)
+        self._settled_m = max(self._settled_m, passed_m)
+        if goes_back:
+            return []
         horizon_m = passed_m - self._touch_mm / 1000
         closed = [defect for defect in self._open if defect.end_m < horizon_m]
         self._open = [defect for defect in self._open if defect.end_m >= horizon_m]
@@ -182,6 +218,16 @@ class DefectMerger:
         """Return what is still open, at the end of the roll."""
         closed, self._open = self._open, []
         return closed
+
+    def _unseen(self, piece: ClothDefect, filled: Sequence[tuple[float, float]]) -> list[ClothDefect]:
+        """Return what of a piece lies where defects are not complete yet."""
+        if piece.start_m >= self._settled_m:
+            return [piece]
+        parts = [
+            replace(piece, start_m=max(piece.start_m, start_m), end_m=min(piece.end_m, end_m))
+            for start_m, end_m in [*filled, (self._settled_m, inf)]
+        ]
+        return [part for part in parts if part.start_m < part.end_m]
 
     def _take_in(self, piece: ClothDefect) -> None:
         apart = []

@@ -20,17 +20,19 @@ class Seam:
         self.lines = lines
         self._tail: Image | None = None
         self._last_frame_id = -1
+        self._next_line: int | None = None
 
     def picture(self, frame: Frame) -> tuple[Image, int]:
         """Put the lines carried over above a frame.
 
         Returns:
             (lines + H, W) or (lines + H, W, 3) uint8, and how many lines were put above: 0 if the frame
-            does not follow on from the one before, or that one was dropped.
+            does not follow on from the one before: that one was dropped, or the cloth jumped or ran back.
         """
         above = self._tail if self._follows_on(frame) else None
         image = frame.image if above is None else np.concatenate([above, frame.image])
         self._last_frame_id = frame.frame_id
+        self._next_line = None if frame.position is None else frame.position.first_line + len(frame.image)
         self._tail = image[-self.lines :].copy() if self.lines and frame.follows_on else None
         return image, 0 if above is None else len(above)
 
@@ -39,6 +41,7 @@ class Seam:
             self._tail is not None
             and frame.follows_on
             and frame.frame_id == self._last_frame_id + 1
+            and (None if frame.position is None else frame.position.first_line) == self._next_line
             and frame.image.shape[1:] == self._tail.shape[1:]
         )
 

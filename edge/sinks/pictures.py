@@ -76,9 +76,14 @@ class PictureSink:
         """Record one frame; see `Sink.write`."""
         if not detections:
             return
-        name = f"{frame.frame_id:08d}"
+        name = picture_name(frame.frame_id)
         write_picture(self._folder / f"{name}.png", frame.image)
         write_picture(self._folder / f"{name}_boxes.jpg", draw_detections(frame.image, detections))
+
+
+def picture_name(frame_id: int) -> str:
+    """Return the name of a frame's pictures, without what follows it."""
+    return f"{frame_id:08d}"
 
 
 def check_picture_folder(folder: Path) -> None:

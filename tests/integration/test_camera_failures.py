@@ -19,6 +19,9 @@ from edge.config import EdgeConfig
 from edge.errors import CameraLostError, FrameSizeError
 from edge.inspector import Inspector
 from edge.pipeline import Limits, Pipeline
+from edge.roll.reading import read_roll
+from edge.roll.recorder import RollRecorder
+from edge.roll.values import RollHead
 from edge.run import run
 from edge.sinks.jsonlines import JsonLinesSink
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
@@ -126,6 +129,23 @@ def test_a_network_camera_that_vanishes(tmp_path, inspector, vanishing_address):
     assert frames == list(range(len(frames)))
     assert len(frames) >= 28
     assert "secret" not in str(state.error) + (tmp_path / "o.jsonl").read_text()
+
+
+def test_a_silence_is_an_event_of_the_roll(tmp_path, inspector, monkeypatch):
+    monkeypatch.setattr(capture, "WAIT_STEP_S", 0.01)
+    monkeypatch.setattr("edge.pipeline.SILENCE_WARNING_S", 0.05)
+    camera = PausingCamera()
+
+    def announce(defects, events):
+        if [event.kind for event in events] == ["camera silent"]:
+            camera.goes_on.set()
+
+    with_record = RollRecorder(tmp_path / "r.db", RollHead("front", "", {}), announce=announce)
+    state, _ = inspect(camera, inspector, tmp_path / "o.jsonl", recorder=with_record)
+    assert state.error is None
+    roll = read_roll(tmp_path / "r.db", None)
+    assert [event.kind for event in roll.events] == ["camera silent", "camera back"]
+    assert (roll.head["passed_frames"], roll.coverage, roll.grade.grade) == (2, 1, None)
 
 
 class PausingCamera:

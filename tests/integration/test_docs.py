@@ -23,6 +23,7 @@ import distill.prune.cli
 import distill.scorecard_cli
 import edge.bundle_cli
 import edge.cli
+import edge.roll.cli
 import export.cli
 from distill.gid.settings import Distillation, TeacherRecipe
 from distill.labels.detector_annotator import DetectorSettings
@@ -69,6 +70,7 @@ APPS = {
     "export": export.cli.app,
     "bundle": edge.bundle_cli.app,
     "edge-run": edge.cli.run_app,
+    "roll": edge.roll.cli.app,
     "edge-bench": edge.cli.bench_app,
     "edge-doctor": edge.cli.doctor_app,
 }

@@ -99,7 +99,7 @@ def test_limits(bundle):
     loom = "loom:seed=1,width_px=256,lines_per_block=64"
     assert run(EdgeConfig(camera=loom, model=bundle, frames=7))["frames"] == 7
     assert run(EdgeConfig(camera=loom, model=bundle, metres=0.1))["metres_inspected"] == pytest.approx(
-        0.1024
+        0.1056  # in strips of 48 lines
     )
     begin_s = time.monotonic()
     run(EdgeConfig(camera=loom, model=bundle, seconds=0.5))
@@ -116,6 +116,11 @@ def test_a_live_camera_that_is_too_fast_leaves_a_gap(bundle):
     summary = run(EdgeConfig(camera=loom, model=bundle, seconds=2, queue_frames=1, threads=1))
     assert summary["dropped"] > 0
     assert summary["gap_m"] > 0
+    lines = summary["lines"]
+    assert lines["overrun"] == summary["dropped"] * 64
+    assert lines["passed"] == lines["inspected"] + lines["overrun"]
+    assert sum(gap["end_m"] - gap["start_m"] for gap in summary["gaps"]) == pytest.approx(summary["gap_m"])
+    assert {gap["reason"] for gap in summary["gaps"]} == {"overrun"}
     assert summary["coverage"] < 1
     assert summary["age_ms"]["p50"] > 0
 

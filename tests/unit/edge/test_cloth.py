@@ -51,7 +51,7 @@ def test_a_piece_can_join_two_others():
 
 def test_what_lies_beside_crossed_yarns_is_another_defect():
     merger = DefectMerger()
-    merger.add([defect(0, 4, 0, 2), defect(2, 2.002, 0, 1800)], 4.0)
+    merger.add([defect(0, 4, 0, 2), defect(2, 2.002, 0, 1800)], 0.0)
     spots = [defect(1.0, 1.01, 502, 512), defect(3.0, 3.01, 402, 412)]
     whole = merger.add([*spots, defect(3.9, 4.0, 0, 2)], 4.0) + merger.finish()
     assert sorted((d.left_mm, d.right_mm) for d in whole) == [(0, 1800), (402, 412), (502, 512)]
@@ -74,6 +74,25 @@ def test_classes_and_distance_keep_defects_apart():
     merger.add([defect(0, 0.1), defect(0, 0.1, name="drop"), defect(0, 0.1, 100, 110)], 0.1)
     assert len(merger.finish()) == 3
     assert merger.finish() == []
+
+
+def test_a_defect_seen_again_when_the_cloth_ran_back_is_one():
+    merger = DefectMerger()
+    closed = merger.add([defect(0.4, 0.45)], 1.0)
+    closed += merger.add([defect(1.7, 2.0)], 2.0)
+    closed += merger.add([defect(0.4, 0.45)], 1.0, goes_back=True)
+    closed += merger.add([defect(1.7, 2.0)], 2.0)
+    closed += merger.add([defect(2.0, 2.2)], 3.0)
+    assert [(d.start_m, d.end_m) for d in closed] == [(0.4, 0.45), (1.7, 2.2)]
+    assert merger.finish() == []
+
+
+def test_what_lay_in_a_gap_is_a_defect_when_the_cloth_runs_back():
+    merger = DefectMerger()
+    merger.add([], 5.0)
+    assert merger.add([defect(3.1, 3.2), defect(2.5, 2.6)], 4.0, [(3.0, 4.0)], goes_back=True) == []
+    (found,) = merger.add([], 4.0)
+    assert (found.start_m, found.end_m) == (3.1, 3.2)
 
 
 def test_coverage_in_metres_counts_gaps_and_overlap_once():

@@ -94,6 +94,28 @@ def test_limits(inspector, limits, frames):
     assert not state.stopped_on_request
 
 
+class LiveRoll(RollCamera):
+    """As fast as it is read, and live: what nobody fetches in time is dropped."""
+
+    is_live = True
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [Limits(frames=5), Limits(metres=0.3), Limits(seconds=0.3)],
+    ids=["frames", "metres", "seconds"],
+)
+@pytest.mark.parametrize("follows_on", [False, True])
+def test_what_a_live_camera_lost_is_all_overrun_wherever_the_run_ends(inspector, limits, follows_on):
+    camera = LiveRoll(10**9, follows_on=follows_on)
+    state = Pipeline(camera, inspector, CLASSES, limits=limits, queue_frames=1).run()
+    coverage = state.coverage
+    assert state.dropped > 0
+    assert coverage.gap_lines("overrun") == state.dropped * 64
+    assert coverage.lines_passed == coverage.lines_inspected + coverage.gap_lines("overrun")
+    assert {gap.reason for gap in coverage.gap_list} <= {"overrun"}
+
+
 def test_metres_without_a_position(inspector):
     camera = RollCamera(3)
     placed = camera.read

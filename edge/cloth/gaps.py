@@ -1,0 +1,108 @@
+"""Cloth that passed uninspected: which lines, and why."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from typing import Final, Literal, NamedTuple, get_args
+
+GapReason = Literal["overrun", "lost lines", "camera down", "unreadable", "no cloth", "lamp"]
+"""Why cloth was not inspected: our queue was full; the position jumped; the camera was away; the picture
+could not be read; there was no cloth; there was no light to see by."""
+
+GAP_REASONS: Final[tuple[GapReason, ...]] = get_args(GapReason)
+
+
+class Gap(NamedTuple):
+    """Name lines [start, end) that were not inspected."""
+
+    start: int
+    end: int
+    reason: GapReason
+
+
+class GapList:
+    """Keep disjoint gaps in the order of the roll; neighbours of one reason are one gap.
+
+    Attributes:
+        changed_from: first line whose state changed since `take_changed`; None if none did.
+    """
+
+    def __init__(self) -> None:
+        self._gaps: list[Gap] = []
+        self._lines = dict.fromkeys(GAP_REASONS, 0)
+        self.changed_from: int | None = None
+
+    def __iter__(self) -> Iterator[Gap]:
+        return iter(self._gaps)
+
+    def __len__(self) -> int:
+        return len(self._gaps)
+
+    def lines_of(self, reason: GapReason) -> int:
+        """Count the lines with a reason."""
+        return self._lines[reason]
+
+    @property
+    def lines(self) -> int:
+        """Count all lines in gaps."""
+        return sum(self._lines.values())
+
+    def within(self, start: int, end: int) -> list[Gap]:
+        """Return the parts of gaps that lie in lines [start, end)."""
+        first, last = self._touching(start, end)
+        parts = [
+            gap._replace(start=max(gap.start, start), end=min(gap.end, end))
+            for gap in self._gaps[first:last]
+        ]
+        return [part for part in parts if part.start < part.end]
+
+    def ending_from(self, line: int) -> list[Gap]:
+        """Return the gaps that end at a line or behind it."""
+        return self._gaps[bisect_left(self._gaps, line, key=lambda gap: gap.end) :]
+
+    def set(self, start: int, end: int, reason: GapReason) -> None:
+        """Make lines [start, end) part of a gap, whatever they were."""
+        if start < end:
+            self._replace(start, end, [Gap(start, end, reason)])
+
+    def clear(self, start: int, end: int) -> None:
+        """Take lines [start, end) out of the gaps: they were inspected after all."""
+        if self.within(start, end):
+            self._replace(start, end, [])
+
+    def take_changed(self) -> int | None:
+        """Return `changed_from` and begin anew."""
+        changed, self.changed_from = self.changed_from, None
+        return changed
+
+    def _replace(self, start: int, end: int, by: list[Gap]) -> None:
+        first, last = self._touching(start, end)
+        old = self._gaps[first:last]
+        left = [gap._replace(end=min(gap.end, start)) for gap in old if gap.start < start]
+        right = [gap._replace(start=max(gap.start, end)) for gap in old if gap.end > end]
+        new = _joined([*left, *by, *right])
+        for gaps, sign in ((old, -1), (new, 1)):
+            for gap in gaps:
+                self._lines[gap.reason] += sign * (gap.end - gap.start)
+        self._gaps[first:last] = new
+        self.changed_from = start if self.changed_from is None else min(self.changed_from, start)
+
+    def _touching(self, start: int, end: int) -> tuple[int, int]:
+        """Return the range of gaps that overlap lines [start, end) or end or begin at them."""
+        first = bisect_left(self._gaps, start, key=lambda gap: gap.end)
+        return first, max(first, bisect_right(self._gaps, end, key=lambda gap: gap.start))
+
+
+def _joined(gaps: list[Gap]) -> list[Gap]:
+    """Join neighbours of one reason; empty ones go."""
+    joined: list[Gap] = []
+    for gap in gaps:
+        if gap.start >= gap.end:
+            continue
+        before = joined[-1] if joined else None
+        if before is not None and before.end == gap.start and before.reason == gap.reason:
+            joined[-1] = before._replace(end=gap.end)
+        else:
+            joined.append(gap)
+    return joined

@@ -1,0 +1,129 @@
+"""Four-point grading of a roll: penalty points by the length of its defects.
+
+Source: ASTM D5430, Standard Test Methods for Visually Inspecting and Grading Fabrics, option A (four-point
+system), in its metric form: a defect is charged 1 point up to 75 mm of length, 2 up to 150 mm, 3 up to
+230 mm and 4 beyond; a linear metre is charged at most 4; a defect that goes on is charged 4 in each metre.
+The standard sets no limit for a grade: buyer and seller agree on one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import ceil, floor
+from typing import Any, Final
+
+from edge.cloth.defects import ClothDefect
+
+POINTS_UP_TO_MM: Final = ((75.0, 1), (150.0, 2), (230.0, 3))
+MOST_POINTS_PER_M: Final = 4
+
+BELOW_GRADE: Final = "below grade"
+"""What a roll is called that no grade admits."""
+
+NOISE_M: Final = 1e-9
+"""Lengths are differences of metres along the roll: their last digits are noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    """Say what a roll, or a piece of one, was charged.
+
+    Attributes:
+        points: after the limit per metre.
+        points_per_100_m2: None where the width or the inspected length is not known.
+        grade: the best one whose limit holds; `below grade` if none does; None where that is not known.
+    """
+
+    points: int
+    points_per_100_m2: float | None
+    grade: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for a summary."""
+        per_area = self.points_per_100_m2
+        return {
+            "points": self.points,
+            "points_per_100_m2": None if per_area is None else round(per_area, 2),
+            "grade": self.grade,
+        }
+
+
+def points_of_length(length_mm: float) -> int:
+    """Return the points of a defect of this length, 1 to 4."""
+    return next(
+        (points for most_mm, points in POINTS_UP_TO_MM if length_mm <= most_mm + NOISE_M * 1000),
+        MOST_POINTS_PER_M,
+    )
+
+
+def points_of(defect: ClothDefect) -> int:
+    """Return the points of one defect before the limit per metre: 4 for each metre of one that goes on.
+
+    Its length is that of the longer side of the rectangle around it.
+    """
+    return points_of_length(_length_mm(defect)) * len(_metres_of(defect))
+
+
+def points_by_metre(defects: Iterable[ClothDefect]) -> Counter[int]:
+    """Charge each metre of the roll, at most 4 points.
+
+    A defect of up to a metre is charged to the one it begins in; a longer one to as many as it is long.
+
+    Returns:
+        Number of the metre, from the start of the roll, to points; metres without defects are left out.
+    """
+    charged: Counter[int] = Counter()
+    for defect in defects:
+        for metre in _metres_of(defect):
+            charged[metre] += points_of_length(_length_mm(defect))
+    return Counter({metre: min(points, MOST_POINTS_PER_M) for metre, points in charged.items()})
+
+
+def points_per_100_m2(points: int, inspected_m: float, width_mm: float | None) -> float | None:
+    """Return points x 100 / (inspected length x width in metres); None where one of them is not known.
+
+    The source is the formula of ASTM D5430: total points x 100,000 / (length in m x width in mm).
+    """
+    if not width_mm or width_mm <= 0 or inspected_m <= 0:
+        return None
+    return points * 100_000 / (inspected_m * width_mm)
+
+
+def grade_roll(
+    defects: Iterable[ClothDefect],
+    inspected_m: float,
+    width_mm: float | None,
+    limits: Mapping[str, float],
+) -> Grade:
+    """Grade a roll.
+
+    Args:
+        defects: all of them, in any order.
+        inspected_m: length that was inspected; what passed unseen is not counted as good cloth.
+        width_mm: of the cloth; None if not known.
+        limits: grade to the most points per 100 square metres that it admits.
+    """
+    points = sum(points_by_metre(defects).values())
+    return grade_points(points, inspected_m, width_mm, limits)
+
+
+def grade_points(
+    points: int, inspected_m: float, width_mm: float | None, limits: Mapping[str, float]
+) -> Grade:
+    """Grade cloth by the points it was charged; see `grade_roll`."""
+    per_area = points_per_100_m2(points, inspected_m, width_mm)
+    if per_area is None or not limits:
+        return Grade(points, per_area, None)
+    holding = [(most, name) for name, most in limits.items() if per_area <= most]
+    return Grade(points, per_area, min(holding)[1] if holding else BELOW_GRADE)
+
+
+def _length_mm(defect: ClothDefect) -> float:
+    return max((defect.end_m - defect.start_m) * 1000, defect.right_mm - defect.left_mm)
+
+
+def _metres_of(defect: ClothDefect) -> range:
+    first = floor(defect.start_m + NOISE_M)
+    return range(first, first + max(1, ceil(defect.end_m - defect.start_m - NOISE_M)))

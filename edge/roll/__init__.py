@@ -1,0 +1,1 @@
+"""The roll record: an SQLite file that keeps every roll, defect, gap and event."""

@@ -1,0 +1,118 @@
+"""Command line of `loomsight roll`: list, show, report and export what a roll record holds."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.console import configure_logging
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="List, show, report and export the rolls that edge-run --roll-record keeps.",
+)
+
+RecordArgument = Annotated[Path, typer.Argument(help="File of edge-run --roll-record.", metavar="RECORD")]
+RollFlag = Annotated[
+    str | None, typer.Option(help="Name of the roll, or the begin of its id  [default: the last one]")
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+class Form(str, Enum):
+    """What `export` writes."""
+
+    csv = "csv"
+    jsonl = "jsonl"
+
+
+@app.command("list")
+def list_rolls(record: RecordArgument, as_json: JsonFlag = False) -> None:
+    """Print the rolls of a record, the first one first."""
+    configure_logging()
+    from edge.roll.printing import print_rolls
+    from edge.roll.reading import read_rolls
+
+    print_rolls([roll.facts() for roll in read_rolls(record)], as_json)
+
+
+@app.command()
+def show(record: RecordArgument, roll: RollFlag = None, as_json: JsonFlag = False) -> None:
+    """Print one roll: grade, coverage, gaps and defects."""
+    configure_logging()
+    from edge.roll.printing import print_roll
+    from edge.roll.reading import read_roll
+
+    print_roll(read_roll(record, roll), as_json)
+
+
+@app.command()
+def report(
+    record: RecordArgument,
+    out: Annotated[Path, typer.Option(help="HTML page to write; an earlier one is set aside.")],
+    roll: RollFlag = None,
+    pdf: Annotated[Path | None, typer.Option(help="Print the page to PDF, too; needs Chromium.")] = None,
+    piece_m: Annotated[
+        float, typer.Option(min=0.01, help="Shortest piece when suggesting where to cut, metres.")
+    ] = 25.0,
+    piece_points: Annotated[
+        float | None,
+        typer.Option(min=0, help="Most points per 100 m² of a piece  [default: the best grade's limit]"),
+    ] = None,
+) -> None:
+    """Write a printable report of one roll: map, grade, coverage, where to cut, pictures."""
+    configure_logging()
+    from edge.roll.pdf import find_browser, pdf_of
+    from edge.roll.reading import read_roll
+    from edge.roll.report import PieceWish, report_page
+
+    page = report_page(read_roll(record, roll), PieceWish(piece_m, piece_points))
+    _write(out, page.encode(), record, pdf)
+    if pdf is not None:
+        _write(pdf, pdf_of(page, find_browser()), record)
+
+
+@app.command()
+def export(
+    record: RecordArgument,
+    roll: RollFlag = None,
+    form: Annotated[Form, typer.Option("--format", help="csv, or jsonl: JSON lines.")] = Form.csv,
+    out: Annotated[Path | None, typer.Option(help="File to write  [default: stdout]")] = None,
+) -> None:
+    """Write the defects, gaps and events of one roll as a table for other programs."""
+    configure_logging()
+    from edge.roll.export import as_csv, as_json_lines
+    from edge.roll.reading import read_roll
+
+    found = read_roll(record, roll)
+    text = as_csv(found) if form is Form.csv else as_json_lines(found)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        _write(out, text.encode(), record)
+
+
+def _write(path: Path, data: bytes, *others: Path | None) -> None:
+    """Write a file whole; an earlier one of that name is set aside, the record and other outputs never are.
+
+    Raises:
+        ConfigError: if the path is one of the others, or belongs to the record.
+        OutputError: if it cannot be written.
+    """
+    from edge.errors import ConfigError
+    from edge.roll.database import belongs_to
+    from edge.sinks.files import set_aside, write_whole
+
+    for other in others:
+        if other is not None and belongs_to(path, other):
+            raise ConfigError(f"{path} is in the way of {other}.", "Give each a place of its own.")
+    set_aside(path)
+    write_whole(path, data)
+    sys.stderr.write(f"{path}\n")

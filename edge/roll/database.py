@@ -1,0 +1,220 @@
+"""Opening a roll record: checked, locked against a second writer, set aside if it is damaged."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+from edge.errors import LoomsightError, OutputError, RecordError
+from edge.roll.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES
+from edge.sinks.files import cannot_write, check_not_a_folder, is_stream
+
+logger = logging.getLogger(__name__)
+
+BUSY_MS = 1000
+"""How long a write waits for another program that holds the file, before it is kept for later."""
+
+SIDE_FILES = ("-wal", "-shm", "")
+"""What belongs to a database, in the order in which it is renamed: a log left beside a new file would be
+played into it."""
+
+
+class RecordFile:
+    """Hold a roll record open for writing; only one program at a time does.
+
+    A damaged file is set aside as `name.1`, `name.2`, … and a new one begun.
+
+    Args:
+        path: of the database; made if it is not there.
+    Attributes:
+        connection: in autocommit mode; a commit is on the disk when it returns.
+        set_aside: where a damaged file was put; None if there was none.
+    Raises:
+        OutputError: if the file or its folder cannot be written.
+        RecordError: if it belongs to another program or a newer version, or is in use.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.set_aside: Path | None = None
+        check_not_a_folder(path)
+        if is_stream(path):
+            raise RecordError(f"{path} is no file.", "Name a file for the roll record.")
+        self._lock = _locked(path)
+        try:
+            self.connection = self._open()
+        except BaseException:
+            self._lock.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file and let others write."""
+        self.connection.close()
+        self._lock.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Make all changes of the block together, or none of them."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield self.connection
+            self.connection.execute("COMMIT")
+        except BaseException:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            if self.path.exists() and self.path.stat().st_size and not _is_sound(self.path):
+                self.set_aside = _set_aside(self.path)
+                logger.warning(
+                    "%s is damaged: it is now %s, and a new record is begun", self.path, self.set_aside.name
+                )
+            return _prepared(self.path)
+        except sqlite3.Error as error:
+            raise described(self.path, error) from error
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """Open a roll record to look at, while another program may be writing it.
+
+    Raises:
+        RecordError: if it is missing, damaged, of another program or a newer version.
+    """
+    if not path.is_file():
+        raise RecordError(f"There is no roll record {path}.", "Name the file of `edge-run --roll-record`.")
+    try:
+        for mode in ("mode=ro", "immutable=1"):  # the second for a file in a folder nobody may write
+            connection = sqlite3.connect(f"file:{quote(str(path.resolve()))}?{mode}", uri=True)
+            connection.row_factory = sqlite3.Row
+            try:
+                _check_version(path, connection)
+                return connection
+            except sqlite3.OperationalError:
+                connection.close()
+                if mode == "immutable=1" or path.with_name(f"{path.name}-wal").exists():
+                    raise
+            except BaseException:
+                connection.close()
+                raise
+    except sqlite3.DatabaseError as error:
+        raise RecordError(
+            f"{path} cannot be read as a roll record: {error}.",
+            "Name another file; edge-run sets a damaged one aside when it starts.",
+        ) from error
+    raise AssertionError("unreachable")
+
+
+def belongs_to(path: Path, record: Path) -> bool:
+    """Tell whether a path is a file, or one of those that SQLite or the lock keeps beside it."""
+    own = [Path(f"{record}{side}") for side in (*SIDE_FILES, ".lock")]
+    return os.path.realpath(path) in [os.path.realpath(one) for one in own]
+
+
+def described(path: Path, error: sqlite3.Error) -> LoomsightError:
+    """Say in one line what keeps a record from being written."""
+    said = str(error)
+    if "locked" in said or "busy" in said:
+        return RecordError(f"{path} is in use by another program.", "Close that one, or name another file.")
+    return OutputError(
+        f"Cannot write the roll record {path}: {said}.", "Check its permissions and the free space."
+    )
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """Take the lock beside a record. It is a file of its own: closing the database would free SQLite's."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(f"{path.name}.lock").open("ab")
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise RecordError(
+            f"Another edge-run is writing the roll record {path}.", "Name another file for this one."
+        ) from error
+    return lock
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    return connection
+
+
+def _is_sound(path: Path) -> bool:
+    """Check a file that is there.
+
+    Returns:
+        False if it is damaged or no database.
+    Raises:
+        RecordError: if it belongs to another program or a newer version.
+        sqlite3.OperationalError: if it cannot be opened, or is locked.
+    """
+    with closing(_connect(path)) as connection:
+        try:
+            result = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            _check_version(path, connection)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            return False
+    return bool(result == "ok")
+
+
+def _check_version(path: Path, connection: sqlite3.Connection) -> None:
+    tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    application = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if not tables:
+        return
+    if application != APPLICATION_ID:
+        raise RecordError(f"{path} is the database of another program.", "Name another file.")
+    if version > SCHEMA_VERSION:
+        raise RecordError(
+            f"{path} was written by a newer loomsight ({version}; this one knows {SCHEMA_VERSION}).",
+            "Update loomsight on this box, or name another file.",
+        )
+
+
+def _prepared(path: Path) -> sqlite3.Connection:
+    """Open a sound or new file for writing: write-ahead log, synced with every commit."""
+    connection = _connect(path)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("BEGIN IMMEDIATE")
+        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            for statement in TABLES:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_aside(path: Path) -> Path:
+    number = 1
+    while any(os.path.lexists(f"{path}.{number}{side}") for side in SIDE_FILES):
+        number += 1
+    for side in SIDE_FILES:
+        if os.path.lexists(f"{path}{side}"):
+            Path(f"{path}{side}").rename(f"{path}.{number}{side}")
+    return path.with_name(f"{path.name}.{number}")

@@ -1,0 +1,136 @@
+"""The map of a roll: an SVG of every defect and every gap, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from math import ceil
+
+from edge.roll.cuts import Piece
+from edge.roll.reading import DefectRow, GapRow, Roll
+
+ROW_PX, ROW_HEIGHT_PX, ROW_PITCH_PX, MARGIN_PX = 1000.0, 54.0, 82.0, 44.0
+MOST_ROWS = 24
+ROW_LENGTHS_M = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+SMALLEST_MARK_PX = 5.0
+
+COLOURS = ("#c0392b", "#1f6fb2", "#b8860b", "#6c3483", "#117864", "#af601a", "#2c3e50", "#a93226")
+
+
+def row_length_m(length_m: float) -> float:
+    """Return how many metres a row of the map shows."""
+    fitting = (metres for metres in ROW_LENGTHS_M if length_m / metres <= MOST_ROWS)
+    return float(next(fitting, length_m / MOST_ROWS))
+
+
+def draw_map(roll: Roll, pieces: Sequence[Piece] = ()) -> str:
+    """Draw a roll: each row a stretch of it, the left selvedge above; defects by class, gaps hatched.
+
+    Returns:
+        An SVG element; nothing in it comes from elsewhere, and all text is escaped. Empty where the length
+        is not known.
+    """
+    if not roll.length_m:
+        return ""
+    per_row_m = row_length_m(roll.length_m)
+    rows = max(1, ceil(roll.length_m / per_row_m - 1e-9))
+    width_mm = roll.width_mm or max((row.defect.right_mm for row in roll.defects), default=0.0) or 1000.0
+    body = [_rows(rows, per_row_m, roll.length_m)]
+    for gap in roll.gaps:
+        body += _gap(gap, per_row_m)
+    for piece in pieces:
+        body += _band(piece.start_m, piece.end_m, per_row_m)
+    classes = class_names(roll)
+    for number, row in enumerate(roll.defects, start=1):
+        body += _mark(number, row, per_row_m, width_mm, classes)
+    size = f"0 -8 {ROW_PX + 2 * MARGIN_PX:g} {rows * ROW_PITCH_PX + 2:g}"
+    return f'<svg viewBox="{size}" role="img" aria-label="Map of the roll">{HATCH}{"".join(body)}</svg>'
+
+
+def class_names(roll: Roll) -> list[str]:
+    """Return the classes of a roll's defects, sorted."""
+    return sorted({row.defect.class_name for row in roll.defects})
+
+
+def colour_of(class_name: str, classes: Sequence[str]) -> str:
+    """Return the colour of a class on this roll."""
+    return COLOURS[list(classes).index(class_name) % len(COLOURS)]
+
+
+HATCH = (
+    '<defs><pattern id="gap" width="8" height="8" patternUnits="userSpaceOnUse" '
+    'patternTransform="rotate(45)"><rect width="8" height="8" fill="#e4e4e4"/>'
+    '<line x1="0" y1="0" x2="0" y2="8" stroke="#777" stroke-width="3"/></pattern></defs>'
+)
+
+
+def _rows(rows: int, per_row_m: float, length_m: float) -> str:
+    parts = []
+    for row in range(rows):
+        top, start_m = row * ROW_PITCH_PX, row * per_row_m
+        width = min(1.0, (length_m - start_m) / per_row_m) * ROW_PX
+        parts.append(
+            f'<rect x="{MARGIN_PX:g}" y="{top:g}" width="{width:.2f}" '
+            f'height="{ROW_HEIGHT_PX:g}" class="cloth"/>'
+        )
+        for tick in range(11):
+            x, at_m = MARGIN_PX + tick * ROW_PX / 10, start_m + tick * per_row_m / 10
+            if at_m <= length_m + 1e-9:
+                label_y = top + ROW_HEIGHT_PX + 16
+                parts.append(
+                    f'<path d="M{x:g} {top + ROW_HEIGHT_PX:g}v5" class="tick"/>'
+                    f'<text x="{x:g}" y="{label_y:g}">{at_m:g}{" m" if tick == 0 else ""}</text>'
+                )
+    return "".join(parts)
+
+
+def _spans(start_m: float, end_m: float, per_row_m: float) -> list[tuple[float, float, float]]:
+    """Cut a stretch at the ends of rows: (left px, right px, top px) for each row that it touches."""
+    first = int(start_m / per_row_m)
+    last = max(first, ceil(end_m / per_row_m - 1e-9) - 1)
+    return [
+        (
+            MARGIN_PX + (max(start_m, row * per_row_m) / per_row_m - row) * ROW_PX,
+            MARGIN_PX + (min(end_m, (row + 1) * per_row_m) / per_row_m - row) * ROW_PX,
+            row * ROW_PITCH_PX,
+        )
+        for row in range(first, last + 1)
+    ]
+
+
+def _gap(gap: GapRow, per_row_m: float) -> list[str]:
+    if gap.start_m is None or gap.end_m is None:
+        return []
+    title = escape(f"not inspected, {gap.reason}: {gap.start_m:.3f} to {gap.end_m:.3f} m")
+    return [
+        f'<rect class="gap" x="{left:.2f}" y="{top:g}" width="{max(1.0, right - left):.2f}" '
+        f'height="{ROW_HEIGHT_PX:g}" fill="url(#gap)"><title>{title}</title></rect>'
+        for left, right, top in _spans(gap.start_m, gap.end_m, per_row_m)
+    ]
+
+
+def _band(start_m: float, end_m: float, per_row_m: float) -> list[str]:
+    """Draw a line below the rows where a piece lies."""
+    return [
+        f'<path d="M{left:.2f} {top - 4:g}H{right:.2f}" class="piece"/>'
+        for left, right, top in _spans(start_m, end_m, per_row_m)
+    ]
+
+
+def _mark(
+    number: int, row: DefectRow, per_row_m: float, width_mm: float, classes: Sequence[str]
+) -> list[str]:
+    defect = row.defect
+    y1, y2 = (max(0.0, min(1.0, mm / width_mm)) * ROW_HEIGHT_PX for mm in (defect.left_mm, defect.right_mm))
+    grown = max(0.0, SMALLEST_MARK_PX - (y2 - y1)) / 2
+    title = escape(f"{number}: {defect.class_name}, {defect.start_m:.3f} m, {defect.left_mm:.0f} mm")
+    colour = colour_of(defect.class_name, classes)
+    marks = []
+    for left, right, top in _spans(defect.start_m, defect.end_m, per_row_m):
+        wider = max(0.0, SMALLEST_MARK_PX - (right - left)) / 2
+        marks.append(
+            f'<rect class="defect" x="{left - wider:.2f}" y="{top + y1 - grown:.2f}" '
+            f'width="{right - left + 2 * wider:.2f}" height="{y2 - y1 + 2 * grown:.2f}" '
+            f'fill="{colour}"><title>{title}</title></rect>'
+        )
+    return marks

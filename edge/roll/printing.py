@@ -1,0 +1,101 @@
+"""Rolls on the terminal: as tables for people, as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from edge.roll.reading import Roll
+
+MOST_SHOWN = 50
+
+
+def print_rolls(rolls: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """Print the facts of rolls, one line each."""
+    if as_json:
+        print(json.dumps(list(rolls), indent=1))
+        return
+    table = Table("roll", "article", "status", "begun (UTC)", "inspected", "coverage", "defects", "grade")
+    for facts in rolls:
+        length = facts["inspected_m"]
+        table.add_row(
+            escape(facts["name"]),
+            escape(facts["article"] or "—"),
+            facts["status"],
+            facts["started_utc"][:19].replace("T", " "),
+            "—" if length is None else f"{length:.2f} m",
+            "—" if facts["coverage"] is None else f"{facts['coverage']:.2%}",
+            str(facts["defects"]),
+            escape(_graded(facts)),
+        )
+    _console().print(table)
+
+
+def print_roll(roll: Roll, as_json: bool) -> None:
+    """Print one roll with its first defects and gaps; all of them with `as_json`."""
+    facts = roll.facts()
+    if as_json:
+        defects = [
+            {"event_id": row.event_id, **row.defect.as_json(), "points": row.points, "picture": row.picture}
+            for row in roll.defects
+        ]
+        gaps = [{"start_m": gap.start_m, "end_m": gap.end_m, "reason": gap.reason} for gap in roll.gaps]
+        events = [{"utc": event.utc, "kind": event.kind, "detail": event.detail} for event in roll.events]
+        print(json.dumps(facts | {"defect_list": defects, "gaps": gaps, "events": events}, indent=1))
+        return
+    console = _console()
+    table = Table(title=escape(roll.name), show_header=False, title_justify="left")
+    for name, value in facts.items():
+        table.add_row(name, escape(_shown(value)))
+    console.print(table)
+    _print_defects(roll, console)
+    for gap in roll.gaps[:MOST_SHOWN]:
+        place = "somewhere" if gap.start_m is None else f"{gap.start_m:.3f} to {gap.end_m:.3f} m"
+        console.print(f"gap   {place}  {gap.lines * roll.m_per_line:.3f} m  {gap.reason}", highlight=False)
+    for event in roll.events[:MOST_SHOWN]:
+        console.print(escape(f"event {event.utc}  {event.kind}: {event.detail}"), highlight=False)
+    most = max(len(roll.defects), len(roll.gaps), len(roll.events))
+    if most > MOST_SHOWN:
+        console.print(f"at most {MOST_SHOWN} of each; --json and `roll export` give all")
+
+
+def _print_defects(roll: Roll, console: Console) -> None:
+    if not roll.defects:
+        return
+    table = Table("class", "from m", "to m", "left mm", "right mm", "points", "score")
+    for row in roll.defects[:MOST_SHOWN]:
+        defect = row.defect
+        places = (f"{defect.start_m:.3f}", f"{defect.end_m:.3f}", f"{defect.left_mm:.0f}")
+        table.add_row(
+            escape(defect.class_name),
+            *places,
+            f"{defect.right_mm:.0f}",
+            str(row.points),
+            f"{defect.score:.2f}",
+        )
+    console.print(table)
+
+
+def _graded(facts: dict[str, Any]) -> str:
+    per_area = facts["points_per_100_m2"]
+    if per_area is None:
+        return "unknown"
+    return f"{facts['grade'] or 'no limits'} ({per_area:.1f})"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items()) or "none"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "—" if value is None else str(value)
+
+
+def _console() -> Console:
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)

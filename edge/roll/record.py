@@ -1,0 +1,214 @@
+"""What is written into a roll record, each in one transaction."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from edge import __version__
+from edge.cloth.coverage import Coverage
+from edge.cloth.defects import ClothDefect
+from edge.cloth.gaps import Gap
+from edge.cloth.grading import grade_roll, points_of
+from edge.errors import ConfigError
+from edge.roll.values import OpenRoll, RecordedDefect, RecordedEvent, RollHead, RollStatus, new_id, utc_now
+
+
+def close_interrupted(db: sqlite3.Connection) -> list[str]:
+    """Close the rolls that a killed run left open.
+
+    Returns:
+        Their names.
+    """
+    rolls = db.execute("SELECT * FROM rolls WHERE status = 'running'").fetchall()
+    for roll in rolls:
+        detail = f"the run ended without a word; it last wrote at {roll['last_utc']}"
+        insert_event(db, roll["roll_id"], RecordedEvent("roll interrupted", detail))
+        end_roll(db, roll["roll_id"], "interrupted", json.loads(roll["settings"]), roll["last_utc"])
+    return [roll["name"] for roll in rolls]
+
+
+def begin_roll(db: sqlite3.Connection, head: RollHead) -> OpenRoll:
+    """Begin a roll, or go on with the last one of that name.
+
+    Raises:
+        ConfigError: if the roll of that name has another article.
+    """
+    known = None
+    if head.name is not None:
+        query = "SELECT * FROM rolls WHERE name = ? ORDER BY rowid DESC LIMIT 1"
+        known = db.execute(query, (head.name,)).fetchone()
+    if known is None:
+        return _insert_roll(db, head)
+    if head.article and known["article"] and known["article"] != head.article:
+        raise ConfigError(
+            f"--roll {head.name} is recorded as article '{known['article']}', not '{head.article}'.",
+            "Name another roll, or leave --article away.",
+        )
+    db.execute(
+        "UPDATE rolls SET status = 'running', ended_utc = NULL, last_utc = ?, "
+        "article = coalesce(article, ?), settings = ?, "
+        "points = NULL, points_per_100_m2 = NULL, grade = NULL WHERE roll_id = ?",
+        (utc_now(), head.article, json.dumps(head.settings), known["roll_id"]),
+    )
+    detail = f"camera {head.camera}, model {head.model_digest}; cloth that passed in between was not seen"
+    at_m = known["reached_line"] * (known["mm_per_line"] or 0.0) / 1000
+    insert_event(db, known["roll_id"], RecordedEvent("roll continued", detail, at_m))
+    kept = (name for name in OpenRoll.__slots__ if name not in ("roll_id", "name", "begun", "unplaced_id"))
+    return OpenRoll(known["roll_id"], known["name"], False, **{name: known[name] for name in kept})
+
+
+def insert_defect(db: sqlite3.Connection, roll_id: str, recorded: RecordedDefect) -> None:
+    """Record a defect; one that is recorded already stays as it is."""
+    defect, seen = recorded.defect, recorded.defect.seen
+    db.execute(
+        "INSERT OR IGNORE INTO defects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            recorded.event_id,
+            roll_id,
+            defect.class_name,
+            defect.score,
+            defect.start_m,
+            defect.end_m,
+            defect.left_mm,
+            defect.right_mm,
+            points_of(defect),
+            recorded.picture,
+            json.dumps([round(side, 1) for side in seen.box_xyxy_px]) if seen else None,
+            recorded.utc,
+        ),
+    )
+
+
+def insert_event(db: sqlite3.Connection, roll_id: str | None, event: RecordedEvent) -> None:
+    """Record an event; one that is recorded already stays as it is."""
+    db.execute(
+        "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?)",
+        (event.event_id, roll_id, event.kind, event.detail, event.at_m, event.utc),
+    )
+
+
+def write_coverage(
+    db: sqlite3.Connection,
+    roll: OpenRoll,
+    coverage: Coverage,
+    changed_from: int | None,
+    width_mm: float | None,
+) -> None:
+    """Bring the gaps and the sums of a roll up to date; together they are exact at any moment.
+
+    Args:
+        changed_from: line of the camera from which on gaps changed; None if none did.
+        width_mm: of the cloth; None if not known.
+    """
+    shift = roll.reached_line - coverage.first_line
+    if changed_from is not None:
+        gaps = coverage.gap_list.ending_from(changed_from)
+        _replace_gaps(
+            db, roll, max(roll.reached_line, changed_from + shift), gaps, shift, coverage.m_per_line
+        )
+    _write_unplaced(db, roll, coverage)
+    lost = coverage.frames_dropped + coverage.frames_unreadable + coverage.frames_without_cloth
+    db.execute(
+        "UPDATE rolls SET last_utc = ?, mm_per_line = coalesce(mm_per_line, ?), reached_line = ?, "
+        "passed_lines = ?, inspected_lines = ?, passed_frames = ?, inspected_frames = ?, "
+        "cloth_width_mm = coalesce(?, cloth_width_mm) WHERE roll_id = ?",
+        (
+            utc_now(),
+            coverage.mm_per_line,
+            coverage.reached_line + shift,
+            roll.passed_lines + coverage.lines_passed,
+            roll.inspected_lines + coverage.lines_inspected,
+            roll.passed_frames + coverage.frames_inspected + lost,
+            roll.inspected_frames + coverage.frames_inspected,
+            width_mm,
+            roll.roll_id,
+        ),
+    )
+
+
+def end_roll(
+    db: sqlite3.Connection,
+    roll_id: str,
+    status: RollStatus,
+    settings: dict[str, Any],
+    ended_utc: str | None = None,
+) -> None:
+    """Close a roll and grade it by what is recorded of it."""
+    roll = db.execute("SELECT * FROM rolls WHERE roll_id = ?", (roll_id,)).fetchone()
+    rows = db.execute("SELECT * FROM defects WHERE roll_id = ?", (roll_id,))
+    grade = grade_roll(
+        map(defect_of, rows),
+        roll["inspected_lines"] * (roll["mm_per_line"] or 0.0) / 1000,
+        roll["cloth_width_mm"],
+        settings.get("grade_limits", {}),
+    )
+    db.execute(
+        "UPDATE rolls SET status = ?, ended_utc = ?, points = ?, points_per_100_m2 = ?, grade = ? "
+        "WHERE roll_id = ?",
+        (status, ended_utc or utc_now(), grade.points, grade.points_per_100_m2, grade.grade, roll_id),
+    )
+
+
+def defect_of(row: sqlite3.Row) -> ClothDefect:
+    """Return a recorded defect as the value it was."""
+    names = ("class_name", "score", "start_m", "end_m", "left_mm", "right_mm")
+    return ClothDefect(*(row[name] for name in names))
+
+
+def _insert_roll(db: sqlite3.Connection, head: RollHead) -> OpenRoll:
+    now = utc_now()
+    roll = OpenRoll(new_id(), head.name or f"roll of {now[:19]}Z", True)
+    db.execute(
+        "INSERT INTO rolls (roll_id, name, article, status, started_utc, last_utc, camera, model_digest, "
+        "loomsight, settings, cloth_width_mm) VALUES (?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?)",
+        (
+            roll.roll_id,
+            roll.name,
+            head.article,
+            now,
+            now,
+            head.camera,
+            head.model_digest,
+            __version__,
+            json.dumps(head.settings),
+            head.cloth_width_mm,
+        ),
+    )
+    return roll
+
+
+def _replace_gaps(
+    db: sqlite3.Connection, roll: OpenRoll, from_line: int, gaps: Sequence[Gap], shift: int, m: float
+) -> None:
+    """Write the gaps that end at a line of the roll or behind it; one that only grew keeps its id."""
+    mine = "roll_id = ? AND start_line >= ? AND start_line + lines >= ?"
+    where = (roll.roll_id, roll.reached_line, from_line)
+    old = {
+        row["start_line"]: row
+        for row in db.execute(f"SELECT event_id, start_line, utc FROM gaps WHERE {mine}", where)
+    }
+    db.execute(f"DELETE FROM gaps WHERE {mine}", where)
+    for gap in gaps:
+        start, end = gap.start + shift, gap.end + shift
+        event_id, utc = (
+            (old[start]["event_id"], old[start]["utc"]) if start in old else (new_id(), utc_now())
+        )
+        db.execute(
+            "INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (event_id, roll.roll_id, start, end - start, start * m, end * m, gap.reason, utc),
+        )
+
+
+def _write_unplaced(db: sqlite3.Connection, roll: OpenRoll, coverage: Coverage) -> None:
+    """Keep one gap without a place for pictures that could not be read, beside those of earlier runs."""
+    lines = coverage.lines_unplaced
+    if not lines:
+        return
+    db.execute(
+        "INSERT INTO gaps VALUES (?, ?, NULL, ?, NULL, NULL, 'unreadable', ?) "
+        "ON CONFLICT (event_id) DO UPDATE SET lines = excluded.lines",
+        (roll.unplaced_id, roll.roll_id, lines, utc_now()),
+    )

@@ -1,0 +1,248 @@
+"""Recording a run: every defect and event is on the disk before anyone is told of it."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+
+from typing_extensions import Self
+
+from edge.cloth.coverage import Coverage
+from edge.cloth.defects import ClothDefect
+from edge.errors import ConfigError, OutputError
+from edge.roll.database import RecordFile, described
+from edge.roll.record import (
+    begin_roll,
+    close_interrupted,
+    end_roll,
+    insert_defect,
+    insert_event,
+    write_coverage,
+)
+from edge.roll.values import OpenRoll, RecordedDefect, RecordedEvent, RollHead, RollStatus
+
+logger = logging.getLogger(__name__)
+
+PROGRESS_S = 1.0
+"""Coverage is written at least so often while cloth passes; defects and events at once."""
+
+RETRY_S = 5.0
+"""A record that could not be written is tried again after this time: each try may wait a second."""
+
+MOST_WAITING = 10_000
+"""Defects and events that may wait in memory while the disk is full; more are counted, not kept."""
+
+Announce = Callable[[Sequence[RecordedDefect], Sequence[RecordedEvent]], None]
+
+
+class RollRecorder:
+    """Write one run into a roll record. Entering opens the file and begins the roll, or goes on with it.
+
+    When the record cannot be written for a while (disk full, locked by another program), inspection goes
+    on: what was found waits in memory under the ids it has, is not announced, and is written as soon as
+    that works. What does not get written before the end of the run is the run's error.
+
+    Args:
+        path: of the record.
+        head: which roll, and with what.
+        picture_of: gives the picture that shows a defect; None if there is none.
+        announce: told of defects and events once they are on the disk, each exactly once.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        head: RollHead,
+        picture_of: Callable[[ClothDefect], Path | None] = lambda _: None,
+        announce: Announce = lambda defects, events: None,
+    ) -> None:
+        self._path = path
+        self._head = head
+        self._picture_of = picture_of
+        self._announce = announce
+        self._file: RecordFile | None = None
+        self._roll: OpenRoll | None = None
+        self._defects: list[RecordedDefect] = []
+        self._events: list[RecordedEvent] = []
+        self._changed_from: int | None = None
+        self._written_s = 0.0
+        self._blocked_s: float | None = None
+        self._blocked_since = ""
+        self.not_kept = 0
+
+    def __enter__(self) -> Self:
+        file = RecordFile(self._path)
+        try:
+            with file.transaction() as db:
+                interrupted = close_interrupted(db)
+                self._roll = begin_roll(db, self._head)
+                self._note_start(db, file, self._roll)
+        except sqlite3.Error as error:
+            file.close()
+            raise described(self._path, error) from error
+        except BaseException:
+            file.close()
+            raise
+        self._file = file
+        for name in interrupted:
+            logger.warning("roll '%s' was interrupted; it is closed as it stands", name)
+        verb = "begun" if self._roll.begun else f"continued behind line {self._roll.reached_line}"
+        logger.info("roll '%s' %s in %s", self._roll.name, verb, self._path)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    @property
+    def roll_name(self) -> str | None:
+        """Name of the roll; None before it is open."""
+        return self._roll.name if self._roll else None
+
+    def add(self, defects: Sequence[ClothDefect], coverage: Coverage, width_mm: float | None) -> None:
+        """Record what a frame brought; see `RollRecorder` for what happens if that cannot be written.
+
+        Args:
+            defects: that are complete now, in metres of the camera.
+            coverage: of the run.
+            width_mm: of the cloth as measured; None if not known.
+        Raises:
+            ConfigError: if the roll was recorded at another scale.
+        """
+        roll = self._open_roll()
+        _check_scale(roll, coverage)
+        for defect in defects:
+            self._keep(RecordedDefect(self._on_roll(defect, coverage, roll), self._picture(defect)))
+        due = time.monotonic() - self._written_s >= PROGRESS_S
+        if self._defects or self._events or due:
+            self._write(coverage, width_mm)
+
+    def event(self, kind: str, detail: str) -> None:
+        """Record an event with the next `add` or `finish`."""
+        self._keep(RecordedEvent(kind, detail))
+
+    def finish(self, coverage: Coverage, width_mm: float | None, status: RollStatus) -> None:
+        """Write what waits, close the roll and grade it.
+
+        Raises:
+            OutputError, RecordError: if it cannot be written, naming how much is not.
+        """
+        file, roll = self._open_file(), self._open_roll()
+        self._blocked_s = None
+        try:
+            self._commit(file, roll, coverage, width_mm)
+            with file.transaction() as db:
+                end_roll(db, roll.roll_id, status, self._head.settings)
+        except sqlite3.Error as error:
+            problem = described(self._path, error)
+            lost = f"{len(self._defects)} defects and {len(self._events)} events are not recorded."
+            raise type(problem)(f"{problem.problem} {lost}", problem.cure) from error
+        if self.not_kept:
+            raise OutputError(
+                f"{self.not_kept} defects and events found while {self._path} was full are lost.",
+                "Free space; the record says when that was.",
+            )
+
+    def _write(self, coverage: Coverage, width_mm: float | None) -> None:
+        file, roll = self._open_file(), self._open_roll()
+        now_s = time.monotonic()
+        if self._blocked_s is not None and now_s - self._blocked_s < RETRY_S:
+            return
+        try:
+            self._commit(file, roll, coverage, width_mm)
+        except sqlite3.Error as error:
+            if self._blocked_s is None:
+                logger.error("%s Inspection goes on; what is found waits.", described(self._path, error))
+                waited = RecordedEvent("record not written", str(error))
+                self._blocked_since, self._events = waited.utc, [*self._events, waited]
+            self._blocked_s = time.monotonic()
+
+    def _commit(self, file: RecordFile, roll: OpenRoll, coverage: Coverage, width_mm: float | None) -> None:
+        """Write all that waits, then announce it."""
+        self._note_changes(coverage)
+        if self._blocked_since:
+            self._events.append(self._written_again())
+        try:
+            with file.transaction() as db:
+                for defect in self._defects:
+                    insert_defect(db, roll.roll_id, defect)
+                for event in self._events:
+                    insert_event(db, roll.roll_id, event)
+                if coverage.knows_metres or coverage.frames_inspected or coverage.frames_without_cloth:
+                    width = self._head.cloth_width_mm or width_mm
+                    write_coverage(db, roll, coverage, self._changed_from, width)
+        except sqlite3.Error:
+            if self._blocked_since:
+                self._events.pop()
+            raise
+        if self._blocked_since:
+            logger.info("the roll record %s can be written again; nothing that waited is lost", self._path)
+        self._blocked_s, self._blocked_since = None, ""
+        self._written_s, self._changed_from = time.monotonic(), None
+        defects, self._defects = self._defects, []
+        events, self._events = self._events, []
+        if defects or events:
+            self._announce(defects, events)
+
+    def _written_again(self) -> RecordedEvent:
+        waited = f"{len(self._defects)} defects waited in memory since {self._blocked_since}"
+        lost = f"; {self.not_kept} defects and events are lost" if self.not_kept else ""
+        return RecordedEvent("record written again", waited + lost)
+
+    def _note_changes(self, coverage: Coverage) -> None:
+        changed = coverage.gap_list.take_changed()
+        known = [line for line in (changed, self._changed_from) if line is not None]
+        self._changed_from = min(known, default=None)
+
+    def _keep(self, item: RecordedDefect | RecordedEvent) -> None:
+        if len(self._defects) + len(self._events) >= MOST_WAITING:
+            self.not_kept += 1
+        elif isinstance(item, RecordedDefect):
+            self._defects.append(item)
+        else:
+            self._events.append(item)
+
+    def _on_roll(self, defect: ClothDefect, coverage: Coverage, roll: OpenRoll) -> ClothDefect:
+        """Bring a defect from metres of the camera to metres of the roll."""
+        shift_m = (roll.reached_line - coverage.first_line) * coverage.m_per_line
+        return replace(defect, start_m=defect.start_m + shift_m, end_m=defect.end_m + shift_m)
+
+    def _picture(self, defect: ClothDefect) -> str | None:
+        picture = self._picture_of(defect)
+        return None if picture is None else str(picture.resolve())
+
+    def _note_start(self, db: sqlite3.Connection, file: RecordFile, roll: OpenRoll) -> None:
+        if file.set_aside is not None:
+            detail = f"{file.path.name} was damaged and is now {file.set_aside.name}"
+            insert_event(db, roll.roll_id, RecordedEvent("record set aside", detail))
+
+    def _open_file(self) -> RecordFile:
+        if self._file is None:
+            raise ValueError("write to a recorder that is not open")
+        return self._file
+
+    def _open_roll(self) -> OpenRoll:
+        if self._roll is None:
+            raise ValueError("write to a recorder that is not open")
+        return self._roll
+
+
+def _check_scale(roll: OpenRoll, coverage: Coverage) -> None:
+    """Refuse to go on with a roll whose lines have another length: they could not be added up."""
+    before, now = roll.mm_per_line, coverage.mm_per_line
+    if before is not None and now is not None and before != now:
+        raise ConfigError(
+            f"Roll '{roll.name}' was recorded at {before:g} mm per line; this camera has {now:g}.",
+            "Name another --roll.",
+        )

@@ -1,0 +1,81 @@
+"""The tables of a roll record, and their version."""
+
+from __future__ import annotations
+
+from typing import Final
+
+APPLICATION_ID: Final = 0x4C6F6F6D
+"""Stands in the header of the file (`Loom`), so that no other program's database is taken for a record."""
+
+SCHEMA_VERSION: Final = 1
+"""Raised with every change that an older program must not write beside."""
+
+TABLES: Final = (
+    """
+    CREATE TABLE rolls (
+        roll_id TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        article TEXT,
+        status TEXT NOT NULL CHECK (status IN ('running', 'finished', 'failed', 'interrupted')),
+        started_utc TEXT NOT NULL,
+        ended_utc TEXT,
+        last_utc TEXT NOT NULL,
+        camera TEXT NOT NULL,
+        model_digest TEXT NOT NULL,
+        loomsight TEXT NOT NULL,
+        settings TEXT NOT NULL,
+        mm_per_line REAL,
+        cloth_width_mm REAL,
+        reached_line INTEGER NOT NULL DEFAULT 0,
+        passed_lines INTEGER NOT NULL DEFAULT 0,
+        inspected_lines INTEGER NOT NULL DEFAULT 0,
+        passed_frames INTEGER NOT NULL DEFAULT 0,
+        inspected_frames INTEGER NOT NULL DEFAULT 0,
+        points INTEGER,
+        points_per_100_m2 REAL,
+        grade TEXT
+    )
+    """,
+    """
+    CREATE TABLE defects (
+        event_id TEXT PRIMARY KEY,
+        roll_id TEXT NOT NULL REFERENCES rolls,
+        class_name TEXT NOT NULL,
+        score REAL NOT NULL,
+        start_m REAL NOT NULL,
+        end_m REAL NOT NULL,
+        left_mm REAL NOT NULL,
+        right_mm REAL NOT NULL,
+        points INTEGER NOT NULL,
+        picture TEXT,
+        box_xyxy_px TEXT,
+        utc TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE gaps (
+        event_id TEXT PRIMARY KEY,
+        roll_id TEXT NOT NULL REFERENCES rolls,
+        start_line INTEGER,
+        lines INTEGER NOT NULL,
+        start_m REAL,
+        end_m REAL,
+        reason TEXT NOT NULL,
+        utc TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE events (
+        event_id TEXT PRIMARY KEY,
+        roll_id TEXT REFERENCES rolls,
+        kind TEXT NOT NULL,
+        detail TEXT NOT NULL,
+        at_m REAL,
+        utc TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX rolls_by_name ON rolls (name)",
+    "CREATE INDEX defects_of_roll ON defects (roll_id, start_m)",
+    "CREATE INDEX gaps_of_roll ON gaps (roll_id, start_line)",
+    "CREATE INDEX events_of_roll ON events (roll_id)",
+)

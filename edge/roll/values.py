@@ -1,0 +1,101 @@
+"""What a run hands to a roll record."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+from edge.cloth.defects import ClothDefect
+
+RollStatus = Literal["running", "finished", "failed", "interrupted"]
+
+
+def new_id() -> str:
+    """Return an id that no other event of any record has."""
+    return uuid.uuid4().hex
+
+
+def utc_now() -> str:
+    """Return the time as records carry it: UTC, ISO 8601, to the millisecond."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+@dataclass(frozen=True, slots=True)
+class RollHead:
+    """Say which roll a run inspects, and with what.
+
+    Attributes:
+        name: a roll of this name is continued; None begins a new one, named after the time.
+        article: of the cloth; None if nobody said.
+        camera: its name, without credentials.
+        model_digest: sha256 of the ONNX file.
+        settings: of the run, plain values.
+        cloth_width_mm: None if it is measured, or not known.
+        grade_limits: grade to the most points per 100 square metres.
+    """
+
+    camera: str
+    model_digest: str
+    settings: dict[str, Any]
+    name: str | None = None
+    article: str | None = None
+    cloth_width_mm: float | None = None
+    grade_limits: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedDefect:
+    """A defect with the id under which it is recorded and announced.
+
+    Attributes:
+        defect: in metres of the roll.
+        picture: file that shows it; None if none was saved.
+    """
+
+    defect: ClothDefect
+    picture: str | None = None
+    event_id: str = field(default_factory=new_id)
+    utc: str = field(default_factory=utc_now)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEvent:
+    """Something that happened to a roll, its camera or its record.
+
+    Attributes:
+        kind: what, for instance `camera silent`.
+        detail: for a person to read.
+        at_m: where on the roll; None if that is not known.
+    """
+
+    kind: str
+    detail: str
+    at_m: float | None = None
+    event_id: str = field(default_factory=new_id)
+    utc: str = field(default_factory=utc_now)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRoll:
+    """Say where on a roll a run goes on.
+
+    Attributes:
+        begun: True if the roll is new.
+        reached_line: lines that passed in earlier runs: this run's first line comes behind them.
+        passed_lines, inspected_lines, passed_frames, inspected_frames: of earlier runs.
+        mm_per_line: of earlier runs; None if not known.
+        unplaced_id: event id of what this run could not read and nobody can place.
+    """
+
+    roll_id: str
+    name: str
+    begun: bool
+    reached_line: int = 0
+    passed_lines: int = 0
+    inspected_lines: int = 0
+    passed_frames: int = 0
+    inspected_frames: int = 0
+    mm_per_line: float | None = None
+    unplaced_id: str = field(default_factory=new_id)

@@ -1,0 +1,210 @@
+"""edge-run with a roll record, the record after a kill, and the report in a real headless browser."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.config import EdgeConfig
+from edge.errors import ConfigError, ImageError, OutputError
+from edge.roll.reading import read_roll, read_rolls
+from edge.run import run
+from tests.unit.edge.roll.rolls import HOSTILE, write_picture, write_roll
+
+CHROMIUM = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
+needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no chromium here: `apt-get install chromium`")
+
+
+def loomsight(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", "from edge.umbrella import main; main()", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        env={**os.environ, **environment},
+    )
+
+
+def pictures(folder):
+    """A roll of three pictures, a bright spot in the first and the last."""
+    folder.mkdir()
+    for number, place in enumerate([16, None, 40]):
+        image = np.zeros((64, 128), np.uint8)
+        if place:
+            image[place : place + 16, 64:80] = 255
+        assert cv2.imwrite(str(folder / f"{number}.png"), image)
+    return folder
+
+
+def test_a_run_is_recorded_and_its_pictures_are_in_the_report(tmp_path, bundle):
+    record, found = tmp_path / "rolls.db", tmp_path / "found"
+    config = EdgeConfig(
+        camera=str(pictures(tmp_path / "p")),
+        model=bundle,
+        mm_per_px=1,
+        roll_record=record,
+        roll="R1",
+        save_pictures=found,
+        cloth_width_mm=128,
+    )
+    for _ in range(2):
+        summary = run(config)
+    (roll,) = read_rolls(record)
+    assert summary["four_points"]["points"] == 2
+    assert (roll.head["passed_lines"], roll.head["inspected_lines"], roll.width_mm) == (384, 384, 128)
+    assert [round(row.defect.start_m, 3) for row in roll.defects] == [0.016, 0.168, 0.208, 0.36]
+    assert len({row.picture for row in roll.defects}) == 4
+    for row in roll.defects:
+        image = cv2.imread(row.picture, cv2.IMREAD_GRAYSCALE)
+        x1, y1, x2, y2 = (round(side) for side in row.box_xyxy_px)
+        assert image[y1:y2, x1:x2].mean() > 200
+    assert len(roll.head["model_digest"]) == 64
+
+
+def test_an_error_is_in_the_record_and_what_was_found_before_it(tmp_path, bundle):
+    folder = pictures(tmp_path / "p")
+    (folder / "1.png").write_bytes(b"no picture")
+    with pytest.raises(ImageError):
+        run(EdgeConfig(camera=str(folder), model=bundle, mm_per_px=1, roll_record=tmp_path / "r.db"))
+    roll = read_roll(tmp_path / "r.db", None)
+    assert len(roll.defects) == 2
+    assert [(gap.reason, gap.lines, gap.start_m) for gap in roll.gaps] == [("unreadable", 64, None)]
+    assert roll.coverage == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("more", "error", "said"),
+    [
+        ({"roll": "A"}, ConfigError, "Add --roll-record"),
+        ({"article": "A"}, ConfigError, "Add --roll-record"),
+        ({"roll_record": "same", "summary": "same"}, ConfigError, "in each other's way"),
+        ({"roll_record": "p"}, (ConfigError, OutputError), "p"),
+    ],
+)
+def test_a_record_in_the_way_is_refused(tmp_path, bundle, monkeypatch, more, error, said):
+    folder = pictures(tmp_path / "p")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(error, match=said):
+        run(EdgeConfig(camera=str(folder), model=bundle, **more))
+
+
+def test_a_killed_run_is_closed_as_interrupted_and_adds_up(tmp_path, bundle):
+    record = tmp_path / "r.db"
+    camera = ["--camera", "loom:width_px=256,defects_per_m=20", "--model", str(bundle)]
+    command = ["edge-run", *camera, "--roll-record", str(record), "--roll", "R1"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from edge.umbrella import main; main()", *command],
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    deadline_s = time.monotonic() + 60
+    while time.monotonic() < deadline_s:
+        time.sleep(0.1)
+        if record.exists():
+            with closing(sqlite3.connect(record)) as db:
+                tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+                if tables and db.execute("SELECT sum(passed_lines) FROM rolls").fetchone()[0]:
+                    break
+    process.send_signal(signal.SIGKILL)
+    process.wait(30)
+    assert read_roll(record, "R1").head["status"] == "running"
+    done = loomsight("edge-run", *camera, "--roll-record", record, "--frames", "2")
+    assert done.returncode == 0, done.stderr
+    assert "'R1' was interrupted" in done.stderr
+    killed = read_roll(record, "R1")
+    assert killed.head["status"] == "interrupted"
+    assert killed.head["passed_lines"] > 0
+    gap_lines = sum(gap.lines for gap in killed.gaps)
+    assert killed.head["inspected_lines"] + gap_lines == killed.head["passed_lines"]
+
+
+def test_overruns_are_in_the_record_line_by_line(tmp_path, bundle):
+    loom = "loom:seed=1,width_px=4096,lines_per_block=64,speed_m_min=600,live=true"
+    record = tmp_path / "r.db"
+    config = EdgeConfig(
+        camera=loom, model=bundle, seconds=1.5, queue_frames=1, threads=1, roll_record=record
+    )
+    summary = run(config)
+    roll = read_roll(record, None)
+    assert summary["dropped"] > 0
+    assert {gap.reason for gap in roll.gaps} == {"overrun"}
+    assert sum(gap.lines for gap in roll.gaps) == summary["lines"]["overrun"] == summary["dropped"] * 64
+    assert roll.head["passed_lines"] == summary["lines"]["passed"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+@needs_chromium
+@pytest.mark.parametrize("width_px", [1280, 390], ids=["desktop", "phone"])
+def test_the_report_in_a_browser(tmp_path, browser, width_px):
+    record = write_roll(tmp_path / "r.db", picture=write_picture(tmp_path / "p.png"))
+    assert loomsight("roll", "report", record, "--out", tmp_path / "r.html").returncode == 0
+    tab = browser.new_page(viewport={"width": width_px, "height": 800})
+    errors, requested, dialogs = [], [], []
+    tab.on("pageerror", lambda error: errors.append(error))
+    tab.on("console", lambda message: errors.append(message.text))
+    tab.on("request", lambda request: requested.append(request.url))
+    tab.on("dialog", lambda dialog: (dialogs.append(dialog), dialog.dismiss()))
+    tab.goto((tmp_path / "r.html").as_uri())
+    assert tab.locator("h1").inner_text() == "A17"
+    assert HOSTILE in tab.locator("body").inner_text()
+    assert tab.locator("svg rect.defect").count() == 3
+    assert tab.locator("svg rect.gap").count() >= 2
+    shown = tab.locator("figure img").evaluate_all("images => images.map(i => i.naturalWidth)")
+    assert len(shown) == 3
+    assert all(shown)
+    assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert (errors, dialogs) == ([], [])
+    assert [url for url in requested if not url.startswith(("file:", "data:"))] == []
+    tab.close()
+
+
+@needs_chromium
+def test_the_report_as_pdf(tmp_path):
+    record = write_roll(tmp_path / "r.db", metres=3)
+    done = loomsight("roll", "report", record, "--out", tmp_path / "r.html", "--pdf", tmp_path / "r.pdf")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "r.pdf").read_bytes().startswith(b"%PDF")
+    assert (tmp_path / "r.html").exists()
+
+
+def test_a_pdf_without_chromium(tmp_path):
+    record = write_roll(tmp_path / "r.db", metres=1)
+    arguments = ["--out", tmp_path / "r.html", "--pdf", tmp_path / "r.pdf"]
+    done = loomsight("roll", "report", record, *arguments, PATH=str(tmp_path))
+    assert done.returncode == 11
+    assert "apt-get install chromium" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "r.html").exists()
+    assert not (tmp_path / "r.pdf").exists()
+
+
+def test_settings_for_the_record_from_a_file(tmp_path, bundle):
+    (tmp_path / "box.toml").write_text(
+        f'roll_record = "{tmp_path}/r.db"\nroll = "R9"\n[grade_limits]\nA = 5.0\n', encoding="utf-8"
+    )
+    camera = ["--camera", "loom:width_px=256,length_m=0.1", "--model", bundle]
+    done = loomsight("edge-run", *camera, "--config", tmp_path / "box.toml")
+    assert done.returncode == 0, done.stderr
+    facts = json.loads(loomsight("roll", "show", tmp_path / "r.db", "--json").stdout)
+    assert (facts["name"], facts["grade"], facts["status"]) == ("R9", "A", "finished")
+    bad = loomsight("edge-run", *camera, "--roll-record", tmp_path / "r.db", "--roll", "two\nlines")
+    assert bad.returncode == ConfigError.exit_code

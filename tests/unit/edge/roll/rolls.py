@@ -1,0 +1,46 @@
+"""A small recorded roll with whatever is awkward in it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from edge.cameras.protocol import Frame, FramePosition
+from edge.cloth.coverage import Coverage
+from edge.cloth.defects import ClothDefect, Sighting
+from edge.roll.recorder import RollRecorder
+from edge.roll.values import RollHead
+
+HOSTILE = "<script>alert('x')</script>&\"="
+LIMITS = {"first": 20.0, "second": 40.0}
+
+
+def write_roll(
+    path, name="A17", *, metres=60, width_mm=1500.0, picture=None, defects=None, article=HOSTILE
+):
+    """Record a roll of 1 mm lines: 5 m lost at 20 m, 1 m without cloth at 40 m, three defects."""
+    coverage = Coverage()
+    box = (10.0, 10.0, 30.0, 30.0)
+    if defects is None:
+        defects = [
+            ClothDefect(HOSTILE, 0.9, 1.2, 1.21, 100.0, 140.0, seen=Sighting(3, box)),
+            ClothDefect("broken", 0.8, 5.5, 9.7, 700.0, 702.0, seen=Sighting(4, box)),
+            ClothDefect("drop", 0.7, 33.0, 33.01, 0.0, 1500.0, seen=Sighting(5, box)),
+        ]
+    head = RollHead("loom <b>", "a" * 64, {"grade_limits": LIMITS}, name, article)
+    with RollRecorder(path, head, lambda defect: picture) as recorder:
+        for metre in range(metres):
+            if 20 <= metre < 25:
+                continue
+            position = FramePosition(float(metre), 1.0, 1.0)
+            image = np.zeros((1000, 2), np.uint8)
+            coverage.passed(Frame(metre, image, 0.0, "x", position), np.full(1000, metre != 40))
+        recorder.event("camera silent", HOSTILE)
+        recorder.add(defects, coverage, width_mm)
+        recorder.finish(coverage, width_mm, "finished")
+    return path
+
+
+def write_picture(path):
+    assert cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (64, 96), np.uint8))
+    return path

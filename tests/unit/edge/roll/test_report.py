@@ -1,0 +1,293 @@
+"""Reading, cutting, drawing, printing and exporting recorded rolls."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge.cloth.defects import ClothDefect
+from edge.errors import MissingPackageError, OutputError, RecordError
+from edge.roll import pdf
+from edge.roll.cuts import inspected_by_metre, suggest_cuts
+from edge.roll.drawing import draw_map, row_length_m
+from edge.roll.export import as_csv, as_json_lines
+from edge.roll.reading import DefectRow, GapRow, Roll, read_roll, read_rolls
+from edge.roll.report import PieceWish, cut_picture, report_page
+from tests.unit.edge.roll.rolls import HOSTILE, write_picture, write_roll
+
+
+def loomsight(*arguments):
+    return subprocess.run(
+        [sys.executable, "-c", "from edge.umbrella import main; main()", "roll", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("roll")
+    return write_roll(folder / "rolls.db", picture=write_picture(folder / "p.png"))
+
+
+def test_facts_of_a_roll(record):
+    facts = read_roll(record, None).facts()
+    assert facts["length_m"] == 60
+    assert facts["inspected_m"] == 54
+    assert facts["coverage"] == 0.9
+    assert facts["gaps_m"] == {"lost lines": 5.0, "no cloth": 1.0}
+    assert facts["points"] == 1 + 5 * 4 + 4
+    assert facts["points_per_100_m2"] == pytest.approx(25 * 100 / (54 * 1.5), abs=0.01)
+    assert facts["grade"] == "second"
+
+
+def test_rolls_are_found_by_name_and_by_id(tmp_path):
+    path = write_roll(tmp_path / "r.db", "A", metres=2, defects=[])
+    write_roll(path, "B", metres=3, defects=[])
+    first, second = read_rolls(path)
+    assert read_roll(path, None).name == "B"
+    assert read_roll(path, "A").head == first.head
+    assert read_roll(path, second.head["roll_id"][:8]).name == "B"
+    for wrong in ("C", first.head["roll_id"][:7], "%"):
+        with pytest.raises(RecordError, match="has no roll"):
+            read_roll(path, wrong)
+
+
+def roll_of(defects=(), gaps=(), length_m=30.0, width_mm=1000.0):
+    head = {"mm_per_line": 1.0, "reached_line": round(length_m * 1000), "cloth_width_mm": width_mm}
+    head |= {"inspected_lines": 1, "passed_lines": 1, "settings": "{}", "name": "x"}
+    rows = tuple(DefectRow(str(n), one, 1, None, None, "") for n, one in enumerate(defects))
+    return Roll(head, rows, tuple(GapRow("g", 0, a, b, "overrun", "") for a, b in gaps), ())
+
+
+def spot(at_m):
+    return ClothDefect("drop", 0.9, at_m, at_m + 0.01, 0.0, 10.0)
+
+
+def places(pieces):
+    return [(piece.start_m, piece.end_m) for piece in pieces]
+
+
+def test_a_good_roll_is_one_piece():
+    (piece,) = suggest_cuts(roll_of(length_m=30.4), 10, 5)
+    assert (piece.start_m, piece.end_m, piece.points, piece.inspected_m) == (
+        0,
+        pytest.approx(30.4),
+        0,
+        pytest.approx(30.4),
+    )
+
+
+def test_a_bad_stretch_is_cut_out():
+    bad = [spot(12.0 + tenth / 10) for tenth in range(15)]  # 8 points in metres 12 and 13
+    (first, second) = suggest_cuts(roll_of(bad), 5, 0)
+    assert places((first, second)) == [(0, 12), (14, 30)]
+    assert places(suggest_cuts(roll_of(bad), 13, 0)) == [(14, 30)]
+    assert places(suggest_cuts(roll_of(bad), 5, 100)) == [(0, 30)]
+
+
+def test_what_was_not_seen_is_part_of_no_piece():
+    gaps = [(10.4, 13.2), (20.1, 20.3)]
+    pieces = suggest_cuts(roll_of(gaps=gaps), 5, 0)
+    assert places(pieces) == [(0, 10), (13, 30)]
+    assert pieces[1].inspected_m == pytest.approx(17 - 0.2 - 0.2)
+    assert inspected_by_metre(roll_of(gaps=gaps))[9:15] == pytest.approx([1, 0.4, 0, 0, 0.8, 1])
+
+
+@pytest.mark.parametrize(
+    ("roll", "expected"),
+    [
+        (roll_of(width_mm=None), None),
+        (roll_of(length_m=0.0), None),
+        (roll_of(length_m=3.0), []),
+        (roll_of(gaps=[(0.0, 30.0)]), []),
+    ],
+)
+def test_no_cuts(roll, expected):
+    assert suggest_cuts(roll, 5, 10) == expected
+
+
+@given(
+    st.lists(st.floats(0, 39.9), max_size=25),
+    st.lists(st.tuples(st.floats(0, 39), st.floats(0, 3)), max_size=3),
+    st.floats(1, 15),
+    st.floats(0, 400),
+)
+def test_pieces_are_as_wished_and_never_overlap(spots, gaps, least_m, most):
+    roll = roll_of(map(spot, spots), [(start, min(40.0, start + length)) for start, length in gaps], 40.0)
+    pieces = suggest_cuts(roll, least_m, most)
+    for piece in pieces:
+        assert piece.end_m - piece.start_m >= least_m - 1e-6
+        assert piece.points_per_100_m2 <= most + 1e-6
+    for left, right in pairwise(pieces):
+        assert left.end_m <= right.start_m
+    looser = suggest_cuts(roll, least_m, most + 50)
+    assert sum(p.end_m - p.start_m for p in looser) >= sum(p.end_m - p.start_m for p in pieces) - 1e-6
+
+
+@pytest.mark.parametrize(("length_m", "metres"), [(0.5, 1), (24, 1), (24.1, 2), (120, 5), (1e6, 1e6 / 24)])
+def test_rows_of_the_map(length_m, metres):
+    assert row_length_m(length_m) == pytest.approx(metres)
+
+
+def test_the_map_shows_every_defect_and_gap_where_it_lies():
+    roll = roll_of([spot(1.5), ClothDefect("x", 0.9, 1.9, 4.1, 0, 5)], [(6.5, 7.5)], length_m=10.0)
+    svg = draw_map(roll)
+    marks = re.findall(r'class="defect" x="([\d.]+)"', svg)
+    assert len(marks) == 1 + 4  # the long one reaches into four rows of a metre
+    assert float(marks[0]) == pytest.approx(44 + 500, abs=3)
+    assert len(re.findall('class="gap"', svg)) == 2
+    assert draw_map(roll_of(length_m=0.0)) == ""
+
+
+class Tags(HTMLParser):
+    """Collect tags, and attributes that could load something."""
+
+    def __init__(self):
+        super().__init__()
+        self.tags, self.sources = set(), set()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.add(tag)
+        self.sources |= {value[:10] for name, value in attributes if name in ("src", "href", "action")}
+
+
+def test_the_page_needs_nothing_and_runs_nothing(record):
+    page = report_page(read_roll(record, None), PieceWish(least_m=5, most_points=40))
+    tags = Tags()
+    tags.feed(page)
+    assert "script" not in tags.tags
+    assert tags.sources == {"data:image"}
+    assert "<script>" not in page
+    assert page.count("data:image/jpeg") == 3
+    assert "http" not in re.sub(r"http-equiv", "", page)
+    for said in ("Not all of this roll was inspected", "lost lines", "no cloth", "90.00 %", "second"):
+        assert said in page
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"width_mm": None}, "length or width is not known"),
+        ({"defects": []}, "None were found in what was inspected"),
+        ({"metres": 0, "defects": []}, "there is no map"),
+    ],
+)
+def test_pages_of_rolls_that_lack_something(tmp_path, more, said):
+    assert said in report_page(read_roll(write_roll(tmp_path / "r.db", **more), None))
+
+
+def test_a_picture_that_is_gone_is_said(tmp_path):
+    picture = write_picture(tmp_path / "p.png")
+    roll = read_roll(write_roll(tmp_path / "r.db", picture=picture), None)
+    assert cut_picture(roll.defects[0]).startswith(b"\xff\xd8")
+    picture.write_bytes(picture.read_bytes()[:50])
+    assert cut_picture(roll.defects[0]) is None
+    assert "Missing or unreadable pictures: 3" in report_page(roll)
+
+
+def test_export_gives_every_row_once(record):
+    roll = read_roll(record, None)
+    table = list(csv.DictReader(io.StringIO(as_csv(roll))))
+    assert [row["type"] for row in table] == ["defect"] * 3 + ["gap"] * 2 + ["event"]
+    assert len({row["event_id"] for row in table}) == 6
+    assert (table[3]["start_m"], table[3]["end_m"], table[3]["what"]) == ("20", "25", "lost lines")
+    assert table[0]["what"] == HOSTILE
+    lines = [json.loads(line) for line in as_json_lines(roll).splitlines()]
+    assert lines[0]["type"] == "roll"
+    assert [line["event_id"] for line in lines[1:]] == [row["event_id"] for row in table]
+
+
+def test_a_spreadsheet_runs_nothing(tmp_path):
+    path = write_roll(tmp_path / "r.db", "=cmd|' /C calc'!A0", metres=1, article="+1")
+    (row, *_) = csv.DictReader(io.StringIO(as_csv(read_roll(path, None))))
+    assert row["roll"].startswith("'=")
+    assert row["article"] == "'+1"
+
+
+@pytest.mark.parametrize("command", ["list", "show"])
+def test_printed(record, command):
+    done = loomsight(command, record)
+    assert done.returncode == 0, done.stderr
+    assert "A17" in done.stdout
+    assert "second" in done.stdout
+    facts = json.loads(loomsight(command, record, "--json").stdout)
+    assert (facts[0] if command == "list" else facts)["points"] == 25
+
+
+def test_files_are_whole_and_earlier_ones_set_aside(record, tmp_path):
+    for _ in range(2):
+        done = loomsight("report", record, "--roll", "A17", "--out", tmp_path / "r.html", "--piece-m", "5")
+        assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"r.html", "r.html.1"}
+    assert loomsight("export", record, "--format", "jsonl", "--out", tmp_path / "r.jsonl").returncode == 0
+    assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["show", "missing.db"], 41, "There is no roll record"),
+        (["show", "text.db"], 41, "cannot be read as a roll record"),
+        (["show", "sheep.db"], 41, "another program"),
+        (["show", "new.db"], 41, "newer loomsight"),
+        (["show", "empty.db"], 41, "is empty"),
+        (["show", "rolls.db", "--roll", "X"], 41, "has no roll 'X'"),
+        (["report", "rolls.db", "--out", "rolls.db"], 10, "in the way of"),
+        (["export", "rolls.db", "--out", "rolls.db-wal"], 10, "in the way of"),
+        (["report", "rolls.db", "--out", "a.html", "--pdf", "a.html"], 10, "in the way of"),
+        (["report", "rolls.db", "--out", "text.db/a.html"], 40, "Cannot write"),
+        (["report", "rolls.db", "--out", "a.html", "--piece-m", "0"], 2, "piece-m"),
+        (["export", "rolls.db", "--format", "xml"], 2, "xml"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_an_exit_code(tmp_path, monkeypatch, arguments, code, said):
+    write_roll(tmp_path / "rolls.db", metres=1)
+    (tmp_path / "text.db").write_text("no database" * 100)
+    for name, statement in (
+        ("sheep.db", "CREATE TABLE sheep (name TEXT)"),
+        ("new.db", "PRAGMA user_version = 9"),
+        ("empty.db", "DELETE FROM gaps; DELETE FROM defects; DELETE FROM events; DELETE FROM rolls"),
+    ):
+        if name != "sheep.db":
+            shutil.copy(tmp_path / "rolls.db", tmp_path / name)
+        with closing(sqlite3.connect(tmp_path / name)) as db:
+            db.executescript(statement)
+    before = (tmp_path / "rolls.db").read_bytes()
+    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
+    monkeypatch.chdir(tmp_path)
+    done = loomsight(*arguments)
+    assert done.returncode == code, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "rolls.db").read_bytes() == before
+
+
+def test_without_chromium_the_page_is_there_and_the_cure_is_said(monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(MissingPackageError, match="apt-get install chromium"):
+        pdf.find_browser()
+
+
+def test_a_browser_that_prints_nothing():
+    with pytest.raises(OutputError, match="gave no PDF"):
+        pdf.pdf_of("<p>", "/bin/false")
+    with pytest.raises(OutputError, match="cannot print"):
+        pdf.pdf_of("<p>", "/no/such/browser")
