@@ -101,6 +101,6 @@ else
 endif
 
 $(WORKBENCH_STAMP): pyproject.toml uv.lock $(filter .uv/bin/uv,$(UV))
-	$(UV) sync --frozen --quiet --group dev --extra workbench --extra openvino --extra rtx
+	$(UV) sync --frozen --quiet --group dev --extra workbench --extra openvino --extra rtx --extra basler --extra mill
 	$(ensure_opencv)
 	touch $@ .venv/.base
