@@ -61,7 +61,13 @@ class BuildWish:
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
+class Target:
+    """Say what an engine is built for, and by what.
+
+    Attributes:
+        gpu: the only kind of GPU it may run on; None where the capability alone decides.
+    """
+
     library: Library
     capability: str
     gpu: str | None
@@ -83,7 +89,7 @@ def build_engines(wish: BuildWish) -> list[EngineFile]:
     bundle = open_bundle(bundle_path(wish.model or demo_bundle_path()))
     batch = batch_profile(wish.batch, wish.fixed_batch)
     precision, model_path = model_for(bundle, wish.precision)
-    targets = _named_targets(wish.targets) if wish.targets else [_this_box()]
+    targets = named_targets(wish.targets) if wish.targets else [_this_box()]
     folder = private_folder(os.environ)
     check_writable(folder)
     contract = contract_of(bundle)
@@ -135,7 +141,13 @@ def capability_of(name: str) -> str:
     return f"{found[1]}.{found[2]}"
 
 
-def _named_targets(names: Sequence[str]) -> list[_Target]:
+def named_targets(names: Sequence[str]) -> list[Target]:
+    """Return compute capabilities to build for without a GPU, with TensorRT-RTX.
+
+    Raises:
+        ConfigError: if one is none, or the library does not know it.
+        ImportError: if TensorRT-RTX is not installed.
+    """
     capabilities = list(dict.fromkeys(capability_of(name) for name in names))
     library = open_library("tensorrt_rtx")
     known = known_capabilities(library)
@@ -145,17 +157,17 @@ def _named_targets(names: Sequence[str]) -> list[_Target]:
                 f"{library} cannot build for {sm_of(capability)}.",
                 f"It knows {', '.join(map(sm_of, known))}.",
             )
-    return [_Target(library, capability, None) for capability in capabilities]
+    return [Target(library, capability, None) for capability in capabilities]
 
 
-def _this_box() -> _Target:
+def _this_box() -> Target:
     if not nvidia_gpu_present():
         raise BackendError(
             NO_GPU, "Build on the box that has one, or here for it with tensorrt-rtx: --build --for sm86."
         )
     gpu = open_device().gpu
     library = next(iter(open_libraries().values()))
-    return _Target(library, gpu.capability, None if library.is_rtx else gpu.name)
+    return Target(library, gpu.capability, None if library.is_rtx else gpu.name)
 
 
 def _build(request: EngineRequest, library: Library, folder: Path) -> EngineFile:

@@ -50,6 +50,12 @@ def export(
             help="minmax, percentile or entropy; repeat to compare  [default: minmax, percentile]"
         ),
     ] = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compute capability to build a TensorRT-RTX engine for, as sm86; repeat for several."
+        ),
+    ] = None,
     max_drop: Annotated[
         float, typer.Option(min=0, max=100, help="Most points of mAP50-95 any model may lose.")
     ] = 0.5,
@@ -83,6 +89,7 @@ def export(
             calibration=calibration,
             max_drop=drop,
         ),
+        engines_for=engine or (),
         overwrite=overwrite,
     )
     parity = published.parity
@@ -93,6 +100,8 @@ def export(
         f"{parity.scores_max:.2g}, {parity.detections} detections alike"
     )
     print_quality(published.quality)
+    for name in published.engines:
+        typer.echo(f"engine     {name}")
     typer.echo(f"made in    {time.monotonic() - begin_s:.0f} s")
 
 

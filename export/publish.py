@@ -24,13 +24,14 @@ from edge.backends.probe import multiplies_bfloat16
 from edge.bundle import (
     MODEL_NAME,
     BundleManifest,
-    Variant,
     check_destination,
     file_digest,
     publish_bundle,
     staging_folder,
 )
 from edge.contract import ModelContract
+from edge.engine_build import named_targets
+from export.engines import write_engines
 from export.golden import write_golden
 from export.layers import layer_sizes
 from export.onnx import onnx_model, with_float16_weights, write_onnx
@@ -48,6 +49,7 @@ class Published:
 
     Attributes:
         quality: each model of the bundle on each runtime that is installed.
+        engines: names of the TensorRT engines in it.
         scorecard: the file the row was appended to: that of the checkpoint's run.
     """
 
@@ -55,6 +57,7 @@ class Published:
     contract: ModelContract
     parity: ParityReport
     quality: tuple[QualityRow, ...]
+    engines: tuple[str, ...]
     row: ScorecardRow
     scorecard: Path
 
@@ -67,6 +70,7 @@ def export_bundle(
     score_thresholds: Mapping[str, float] | None = None,
     float16_weights: bool = False,
     variants: VariantOptions | None = None,
+    engines_for: Sequence[str] = (),
     overwrite: bool = False,
 ) -> Published:
     """Export a checkpoint and publish it as a bundle; on any error nothing is published.
@@ -78,9 +82,11 @@ def export_bundle(
         score_thresholds: per class, in place of those that training chose; None or empty for none.
         float16_weights: store the weights in half the bytes; the network still computes in float32.
         variants: other forms of the model; None for none.
+        engines_for: compute capabilities, such as `sm86`, to build TensorRT engines for.
         overwrite: replace a bundle that stands there.
     Raises:
-        ConfigError: if `score_thresholds` names no class of the model, or variants have no data set.
+        ConfigError: if `score_thresholds` names no class of the model, variants have no data set, or an
+            engine is for no known GPU.
         CheckpointError: if the checkpoint cannot be used.
         DatasetError: if the data set is missing or damaged.
         NoImagesError, ImageError: if there are too few pictures, or one cannot be vouched for.
@@ -91,6 +97,7 @@ def export_bundle(
     check_destination(destination, overwrite=overwrite)
     options = variants or VariantOptions()
     options.check()
+    targets = named_targets(engines_for) if engines_for else []
     detector = load_detector(checkpoint)
     contract = detector.contract.with_thresholds(score_thresholds or {}).model_copy(
         update={"source_digest": detector.file_digest}
@@ -108,8 +115,11 @@ def export_bundle(
         others = write_variants(
             staged, model, contract, golden, reference.validation, reference.map50_95, options
         )
-        quality = _quality(staged, contract, others, reference)
+        models: list[tuple[Precision, Path]] = [("f32", model_path)]
+        models += [(one.precision, staged / one.file) for one in others]
+        quality = _quality(models, contract, reference)
         check_drop(quality, options.max_drop)
+        engines = write_engines(staged, models, contract, targets)
         scorecard = checkpoint.parent / SCORECARD_NAME
         rows = _scorecard_rows(detector, staged, contract, quality, read_rows(scorecard))
         manifest = BundleManifest(
@@ -127,7 +137,8 @@ def export_bundle(
         publish_bundle(staged, destination, manifest, overwrite=overwrite)
     for row in rows:
         append_row(scorecard, row)
-    return Published(destination, contract, parity, quality, rows[0], scorecard)
+    names = tuple(engine.path.name for engine in engines)
+    return Published(destination, contract, parity, quality, names, rows[0], scorecard)
 
 
 def _reference(
@@ -144,12 +155,11 @@ def _reference(
 
 
 def _quality(
-    staged: Path, contract: ModelContract, variants: tuple[Variant, ...], reference: Reference
+    models: Sequence[tuple[Precision, Path]], contract: ModelContract, reference: Reference
 ) -> tuple[QualityRow, ...]:
-    models: list[tuple[Precision, Path]] = [("f32", staged / MODEL_NAME)]
-    models += [("bf16", staged / MODEL_NAME)] if multiplies_bfloat16() else []
-    models += [(one.precision, staged / one.file) for one in variants]
-    return quality_table(models, contract, reference)
+    """Measure the models, the float32 one in bfloat16, too, where the processor has that."""
+    in_bfloat16: list[tuple[Precision, Path]] = [("bf16", models[0][1])] if multiplies_bfloat16() else []
+    return quality_table([models[0], *in_bfloat16, *models[1:]], contract, reference)
 
 
 def _scorecard_rows(

@@ -19,6 +19,7 @@ from export.golden import found_on
 from export.half import in_float16
 from export.int8 import Int8Options, make_int8
 from export.onnx import write_onnx
+from export.qdq_rules import check_qdq
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ def write_variants(
             whole_map50_95=map50_95,
             tick=lambda what: logger.info("%s", what),
         )
+        check_qdq(int8.model)
         manifest = read_manifest(folder)
         pictures = {"pictures": len(manifest.pictures), "classes": manifest.class_coverage}
         made.append(("int8", int8.model, {**int8.made(), "calibration": pictures}))
