@@ -313,3 +313,30 @@ def test_show_prints_models_variants_and_layers(published, tmp_path, capsys, mon
     write_picture(facts["layers"], tmp_path / "layers.svg")
     svg = (tmp_path / "layers.svg").read_text()
     assert svg.count("<rect") == 1 + 2 * len(facts["layers"])
+
+
+def test_an_engine_for_no_known_gpu_is_refused_before_anything_is_done(place):
+    with pytest.raises(ConfigError, match="no compute capability"):
+        export_bundle(place / "best.pt", place / "data" / "images", place / "engine", engines_for=["smx"])
+    assert not (place / "engine").exists()
+
+
+@pytest.mark.slow
+def test_engines_travel_in_the_bundle_and_are_of_its_lowest_precision(place):
+    pytest.importorskip("tensorrt_rtx")
+    from edge.backends.tensorrt_engines import read_manifest
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(int8, "sensitivity", ranked)
+        published = export_bundle(
+            place / "best.pt", place / "data" / "images", place / "with-engines",
+            variants=VariantOptions(int8=Int8Options(methods=("minmax",)), data=place / "data"),
+            engines_for=["sm86"],
+        )  # fmt: skip
+    (name,) = published.engines
+    manifest = open_bundle(published.bundle).manifest
+    assert {f"engines/{name}", f"engines/{name.removesuffix('.engine')}.json"} <= set(manifest.files)
+    beside = read_manifest((published.bundle / "engines" / name).with_suffix(".json"))
+    assert beside.precision == "int8"
+    assert beside.source_digest == manifest.files["model.int8.onnx"]
+    assert beside.contract == published.contract
