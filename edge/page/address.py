@@ -11,7 +11,7 @@ from edge.errors import ConfigError
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 """Addresses that only this machine reaches."""
 
-ADDRESS = re.compile(r"(?:(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):)?(?P<port>\d{1,5})")
+ADDRESS = re.compile(r"(?:(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):)?(?P<port>[0-9]{1,5})")
 
 
 class Address(NamedTuple):

@@ -13,6 +13,18 @@ function made(name, className, text = "") {
   return element;
 }
 
+const SVG = "http://www.w3.org/2000/svg";
+
+// One of the pictograms that the page brings along.
+export function icon(name) {
+  const drawing = document.createElementNS(SVG, "svg");
+  drawing.setAttribute("class", "icon");
+  drawing.setAttribute("aria-hidden", "true");
+  drawing.append(document.createElementNS(SVG, "use"));
+  drawing.firstChild.setAttribute("href", `#i-${name}`);
+  return drawing;
+}
+
 export class DefectList {
   constructor(list, said, verdicts, onVerdict, onKeyMissing) {
     Object.assign(this, { list, said, verdicts, onVerdict, onKeyMissing });
@@ -56,9 +68,11 @@ export class DefectList {
     if (one.picture) this.load(one, picture);
     const where = made("div", "where");
     const long = (one.end_m - one.start_m) * 1000;
+    const place = made("div", "");
+    place.append(icon("metre"), ` ${one.start_m.toFixed(2)} m · ↔ ${one.left_mm.toFixed(0)} mm`);
     where.append(
       made("strong", "", one.label),
-      made("div", "", `📏 ${one.start_m.toFixed(2)} m · ↔ ${one.left_mm.toFixed(0)} mm`),
+      place,
       made("div", "soft", `${long.toFixed(0)} mm long · ${Math.round(one.score * 100)} % sure`));
     card.append(picture, where);
     this.cards.set(one.id, card);
@@ -112,7 +126,7 @@ export class DefectList {
     } catch (error) {
       if (error instanceof Refusal && error.status === 401) this.onKeyMissing();
       const why = error instanceof Refusal ? error.message : "The box does not answer.";
-      this.said.textContent = `⚠ Not saved. ${why}`;
+      this.said.textContent = `Not saved. ${why}`;
       this.stamp(id);
     }
   }

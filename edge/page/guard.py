@@ -114,7 +114,9 @@ class Guard:
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), self._token):
-            raise RefusedError(401, "The token is missing or wrong. Open the address that edge-run printed.")
+            raise RefusedError(
+                401, "The token is missing or wrong. Open the address that edge-run printed."
+            )
 
     def _knows(self, name: str) -> bool:
         """Tell whether a Host header names this box; a number cannot be made to point elsewhere by DNS."""

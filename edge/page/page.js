@@ -1,13 +1,12 @@
 // The page: states come as a stream; pictures and the roll are asked for when there is something new.
 
 import { ask, follow, Refusal, setToken } from "./box.js";
-import { DefectList } from "./defects.js";
+import { DefectList, icon } from "./defects.js";
 import { colourOf, RollMap } from "./map.js";
 
-const ICONS = { bad: "⛔", warn: "⚠️", note: "ℹ️" };
-const CAMERA = { ok: "✓", silent: "⛔ no picture", starting: "⏳", ended: "■ finished" };
-const GAPS = { overrun: "🐢 too fast", "lost lines": "📉 lines lost", "camera down": "🔌 camera off",
-  unreadable: "🖼 bad picture", "no cloth": "▢ no cloth", lamp: "💡 no light" };
+const CAMERA = { ok: "✓", silent: "✗ no picture", starting: "… starting", ended: "■ finished" };
+const GAPS = { overrun: "too fast", "lost lines": "lines lost", "camera down": "camera off",
+  unreadable: "bad picture", lamp: "no light" };
 const ROLL_MS = 2000;
 
 const at = (id) => document.getElementById(id);
@@ -75,11 +74,11 @@ function text(name, words) {
 
 function showTroubles() {
   const wrong = state.troubles.map((one) => item(
-    `trouble ${one.level}`, `${ICONS[one.level]} `, text("strong", one.text), ...(one.cure ? [text("span", one.cure)] : [])));
+    `trouble ${one.level}`, icon(one.level), " ", text("strong", one.text), ...(one.cure ? [text("span", one.cure)] : [])));
   const mark = JSON.stringify(state.troubles);
   if (at("troubles").dataset.mark === mark) return; // a reader aloud says it once
   at("troubles").dataset.mark = mark;
-  at("troubles").replaceChildren(...(wrong.length ? wrong : [item("trouble good", "✅ ", text("strong", "All is well."))]));
+  at("troubles").replaceChildren(...(wrong.length ? wrong : [item("trouble good", icon("good"), " ", text("strong", "All is well."))]));
 }
 
 function showNumbers() {

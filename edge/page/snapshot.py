@@ -83,7 +83,7 @@ class Recent:
         self._kept.append(now)
         while len(self._kept) > 2 and now.at_s - self._kept[1].at_s >= WINDOW_S:
             self._kept.popleft()
-        return Counts(*(last - first for last, first in zip(now, self._kept[0], strict=True)))
+        return Counts._make(last - first for last, first in zip(now, self._kept[0], strict=True))
 
 
 def counts_of(state: RunState, now_s: float) -> Counts:
