@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
 import threading
 from contextlib import ExitStack, suppress
@@ -27,6 +28,9 @@ PATIENCE_S = 1
 """Open pages hold connections for ever; they get so long to end."""
 
 START_S = 10.0
+
+UNREAD_BYTES = 128 * 1024
+"""The system keeps so much for a reader that does not read (Linux twice that), in place of megabytes."""
 
 
 class PageServer:
@@ -70,6 +74,7 @@ def open_page(config: EdgeConfig, camera: Camera, stack: ExitStack) -> LivePage:
         raise ValueError("the settings name no page")
     address, token = parse_address(config.page), page_token(config.page_token_file)
     bound = stack.enter_context(bound_socket(address.host, address.port, "--page"))
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
     live = LivePage(
         camera.name, __version__, can_review=config.roll_record is not None, is_live=camera.is_live
     )
