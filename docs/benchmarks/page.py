@@ -1,0 +1,122 @@
+"""Measure what people at the live page cost inspection.
+
+One edge-run inspects a simulated roll as fast as it can. In turn nobody looks for some seconds, then three viewers
+do, each in a process of its own: the stream of states, a picture of the cloth whenever there is a new one (at most
+five a second), the roll every two seconds. Frames are counted in the lines that edge-run writes.
+
+Usage: python docs/benchmarks/page.py ROUNDS SECONDS OUT.json
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import httpx
+
+VIEWERS = 3
+PICTURE_S = 0.2
+WARM_S = 8.0
+CAMERA = (
+    "loom:weave=plain,warp_pitch_px=4,weft_pitch_px=4,mean_grey=120,seed=2026,width_px=2048,defects_per_m=2"
+)
+"""The roll of `make demo`, endless."""
+
+
+def view(address: str, end_s: float) -> None:
+    """Do what a browser with the page does."""
+    threading.Thread(target=follow, args=(address,), daemon=True).start()
+    known: dict[str, str] = {}
+    number = 0
+    with httpx.Client(base_url=address, timeout=20) as client:
+        while time.monotonic() < end_s:
+            client.get("/cloth.jpg").raise_for_status()
+            if number % 10 == 0:
+                known = client.get("/roll", params=known).json()["known"]
+            number += 1
+            time.sleep(PICTURE_S)
+
+
+def follow(address: str) -> None:
+    """Read the stream of states until the process ends."""
+    with httpx.stream("GET", f"{address}events", timeout=20) as states:
+        for _ in states.iter_lines():
+            pass
+
+
+def frames_in(path: Path) -> int:
+    """Count the frames that were written down."""
+    return path.read_bytes().count(b"\n")
+
+
+def rate(path: Path, seconds: float) -> float:
+    """Return frames a second over some time from now."""
+    before, begin_s = frames_in(path), time.monotonic()
+    time.sleep(seconds)
+    return (frames_in(path) - before) / (time.monotonic() - begin_s)
+
+
+def watched(address: str, path: Path, seconds: float) -> float:
+    """Return the rate while three viewers look."""
+    end_s = time.monotonic() + seconds + 2.0
+    viewers = [multiprocessing.Process(target=view, args=(address, end_s)) for _ in range(VIEWERS)]
+    for viewer in viewers:
+        viewer.start()
+    time.sleep(1.5)  # until they look
+    found = rate(path, seconds)
+    for viewer in viewers:
+        viewer.join()
+        if viewer.exitcode:
+            sys.exit("a viewer failed")
+    return found
+
+
+def measure(rounds: int, seconds: float) -> dict[str, object]:
+    """Run edge-run and look at it in turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "detections.jsonl"
+        command = [
+            sys.executable, "-c", "from edge.cli import run_main; run_main()", "--camera", CAMERA, "--page", "0",
+            "--detections", str(out), "--roll-record", f"{folder}/rolls.db", "--save-pictures", f"{folder}/found",
+        ]  # fmt: skip
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stderr is not None
+            address = process.stderr.readline().split()[1].partition("#")[0]
+            while not (out.exists() and frames_in(out)):
+                time.sleep(0.2)
+            time.sleep(WARM_S)
+            pairs = [(rate(out, seconds), watched(address, out, seconds)) for _ in range(rounds)]
+            process.terminate()
+            process.communicate()
+    ratios = [with_viewers / alone for alone, with_viewers in pairs]
+    return {
+        "camera": CAMERA,
+        "viewers": VIEWERS,
+        "rounds": rounds,
+        "seconds": seconds,
+        "frames_per_s_alone": [round(alone, 3) for alone, _ in pairs],
+        "frames_per_s_with_viewers": [round(with_viewers, 3) for _, with_viewers in pairs],
+        "ratios": [round(ratio, 4) for ratio in ratios],
+        "median_ratio": round(statistics.median(ratios), 4),
+    }
+
+
+def main() -> None:
+    """Print and write the rates and their ratio."""
+    rounds, seconds, out = int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])
+    result = measure(rounds, seconds)
+    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
