@@ -15,7 +15,7 @@ from edge.image import Image
 from edge.page.live import Block
 from edge.sinks.pictures import draw_detections
 
-WIDEST_PX = 960
+WIDEST_PX = 800
 SHORTEST_S = 0.2
 """At most five pictures a second are encoded, however many people look."""
 
@@ -36,6 +36,7 @@ class ClothPicture:
         self._lock = threading.Lock()
         self._last: ClothJpeg | None = None
         self._encoded_s = 0.0
+        self._small: dict[int, Image] = {}
 
     def jpeg(self, blocks: Sequence[Block], class_names: Sequence[str]) -> ClothJpeg | None:
         """Return a picture of some blocks, or the one before if it is not older than `SHORTEST_S`.
@@ -53,31 +54,48 @@ class ClothPicture:
             old = self._last
             if old is not None and (old.number == number or now_s - self._encoded_s < SHORTEST_S):
                 return old
-            image = drawn(blocks, class_names)
+            self._small = {block.number: self._scaled(block) for block in blocks}
+            image = drawn(blocks, list(self._small.values()), class_names)
             ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
             if not ok:
                 raise ValueError("OpenCV cannot encode the cloth as JPEG")
             self._encoded_s, self._last = now_s, ClothJpeg(number, data.tobytes())
             return self._last
 
+    def _scaled(self, block: Block) -> Image:
+        """Return a block scaled; each is in several pictures and scaled once."""
+        known = self._small.get(block.number)
+        return scaled(block) if known is None else known
 
-def drawn(blocks: Sequence[Block], class_names: Sequence[str] = ()) -> Image:
+
+def scaled(block: Block) -> Image:
+    """Return the picture of a block, at most `WIDEST_PX` wide."""
+    image = block.frame.image
+    scale = _scale_of(block)
+    size_wh = (max(1, round(image.shape[1] * scale)), max(1, round(len(image) * scale)))
+    return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def drawn(blocks: Sequence[Block], parts: Sequence[Image], class_names: Sequence[str] = ()) -> Image:
     """Put blocks one above the other and draw their boxes.
 
+    Args:
+        blocks: of one width, the oldest first.
+        parts: their pictures, scaled.
+        class_names: give each class its colour.
     Returns:
-        (h, w, 3) uint8, BGR, at most `WIDEST_PX` wide.
+        (h, w, 3) uint8, BGR.
     """
-    scale = min(1.0, WIDEST_PX / max(1, blocks[0].frame.image.shape[1]))
-    parts: list[Image] = []
     records: list[DetectionRecord] = []
     top_px = 0
-    for block in blocks:
-        image = block.frame.image
-        size_wh = (max(1, round(image.shape[1] * scale)), max(1, round(len(image) * scale)))
-        parts.append(np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), np.uint8))
-        records += [_moved(record, scale, top_px) for record in block.records]
-        top_px += size_wh[1]
+    for block, part in zip(blocks, parts, strict=True):
+        records += [_moved(record, _scale_of(block), top_px) for record in block.records]
+        top_px += len(part)
     return draw_detections(np.concatenate(parts), records, class_names)
+
+
+def _scale_of(block: Block) -> float:
+    return min(1.0, WIDEST_PX / max(1, block.frame.image.shape[1]))
 
 
 def _moved(record: DetectionRecord, scale: float, top_px: int) -> DetectionRecord:

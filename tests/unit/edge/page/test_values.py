@@ -12,7 +12,7 @@ from edge.config import EdgeConfig, load_config
 from edge.errors import ConfigError, OutputError
 from edge.page import live as live_module
 from edge.page.address import Address, parse_address
-from edge.page.cloth import WIDEST_PX, ClothPicture, drawn
+from edge.page.cloth import WIDEST_PX, ClothPicture, drawn, scaled
 from edge.page.live import MOST_BLOCKS, Block, shown_together
 from edge.page.snapshot import WINDOW_S, Counts, Recent
 from edge.page.state import StateText, state_json
@@ -206,12 +206,13 @@ def test_which_blocks_make_one_picture(frames, kept):
 
 def test_the_picture_is_small_and_its_boxes_have_colours():
     box = {"label": "broken", "score": 0.9, "box_xyxy_px": [200.0, 10.0, 600.0, 90.0]}
-    plain, found = (drawn(blocks(*(frame(n, width=2000) for n in (0, 1)), records=r)) for r in ((), (box,)))
-    assert plain.shape == found.shape == (96, WIDEST_PX, 3)
+    shown = [blocks(*(frame(n, width=2000) for n in (0, 1)), records=r) for r in ((), (box,))]
+    plain, found = (drawn(some, [scaled(block) for block in some]) for some in shown)
+    assert plain.shape == found.shape == (80, WIDEST_PX, 3)
     assert np.ptp(plain.astype(int), axis=2).max() == 0
     coloured = np.ptp(found.astype(int), axis=2) > 60
-    assert coloured[:48].any()
-    assert coloured[48:].any()
+    assert coloured[:40].any()
+    assert coloured[40:].any()
 
 
 def test_the_cloth_is_encoded_once_for_all_who_look(monkeypatch):
