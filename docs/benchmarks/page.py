@@ -1,8 +1,9 @@
 """Measure what people at the live page cost inspection.
 
 One edge-run inspects a simulated roll as fast as it can. In turn nobody looks for some seconds, then three
-viewers do, each in a process of its own: the stream of states, five pictures of the cloth a second, the roll
-every two seconds. Their processes have the lowest priority: elsewhere they would be other machines. Frames are counted in the lines that edge-run writes.
+viewers do, each in a process of its own: the stream of states, five pictures of the cloth a second, and the
+roll every two seconds. Their processes have the lowest priority: in a mill they are other machines. Frames are
+counted in the lines that edge-run writes.
 
 Usage: python docs/benchmarks/page.py ROUNDS SECONDS OUT.json
 """
