@@ -95,7 +95,8 @@ def drawn(blocks: Sequence[Block], parts: Sequence[Image], class_names: Sequence
 
 
 def _scale_of(block: Block) -> float:
-    return min(1.0, WIDEST_PX / max(1, block.frame.image.shape[1]))
+    width: int = block.frame.image.shape[1]
+    return min(1.0, WIDEST_PX / max(1, width))
 
 
 def _moved(record: DetectionRecord, scale: float, top_px: int) -> DetectionRecord:
