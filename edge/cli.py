@@ -79,6 +79,15 @@ def edge_run(
         float | None, typer.Option(help="Width for grading, where the selvedges are not known.")
     ] = None,
     show: Annotated[bool | None, typer.Option("--show", help="Show a window with the boxes.")] = None,
+    page: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:]PORT", help="Serve the live page; without HOST for this machine only."
+        ),
+    ] = None,
+    page_token_file: Annotated[
+        Path | None, typer.Option(help="Secret of the page  [default: a new one with every start]")
+    ] = None,
     mm_per_px: MmPerPxFlag = None,
     bit_depth: Annotated[
         int | None,

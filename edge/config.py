@@ -18,7 +18,7 @@ from edge.cameras.address import redact_credentials
 from edge.settings import environment_values, resolved, toml_values
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_EDGE_"
-TABLES = ("providers", "score_thresholds", "grade_limits")
+TABLES = ("providers", "score_thresholds", "grade_limits", "page_hosts")
 """Settings that the environment gives as JSON."""
 
 RollName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -55,6 +55,10 @@ class EdgeConfig(BaseModel):
         grade_limits: grade to the most points per 100 square metres (ASTM D5430) that it admits. The
             standard sets none; these are a proposal.
         show: open a window with the picture and its boxes.
+        page: `[HOST:]PORT` of the live page; without a host only this machine reaches it. None for no page.
+        page_token_file: holds the secret that permits changes on the page; made if it is not there. None
+            makes a new secret with every start.
+        page_hosts: further names by which the page is called, for instance behind a proxy.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
@@ -84,6 +88,9 @@ class EdgeConfig(BaseModel):
     cloth_width_mm: float | None = Field(default=None, gt=0, le=10_000)
     grade_limits: dict[str, Annotated[float, Field(ge=0)]] = {"first": 20.0, "second": 40.0}
     show: bool = False
+    page: str | None = Field(default=None, coerce_numbers_to_str=True)
+    page_token_file: Path | None = None
+    page_hosts: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")], ...] = ()
 
     def public(self) -> dict[str, Any]:
         """Return the settings as plain values for a record, without a password in the camera's address."""

@@ -25,18 +25,21 @@ from edge.backends.protocol import OpenBackend
 from edge.bundle import Bundle, demo_bundle_path, model_digest_of, open_bundle
 from edge.bundle_store import bundle_path
 from edge.cameras.choose import choose_camera
+from edge.cameras.protocol import Camera
 from edge.cloth.defects import ClothDefect
 from edge.cloth.finder import GrainFinder
 from edge.cloth.watch import ClothWatch
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
+from edge.detections import DetectionRecord
 from edge.errors import LoomsightError
 from edge.golden import check_golden
 from edge.inspector import Inspector
 from edge.interruption import stopped_by_signals
 from edge.live_view import LiveView
 from edge.outputs import check_outputs, pictures_folder, settings_file
-from edge.pipeline import Limits, Pipeline
+from edge.page.live import LivePage
+from edge.pipeline import Limits, Observer, Pipeline, RunState
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
 from edge.sinks.files import set_aside, write_whole
@@ -60,10 +63,14 @@ def run(config: EdgeConfig) -> dict[str, Any]:
     camera = choose_camera(config.camera, config.mm_per_px, config.bit_depth)
     check_outputs(config, camera)
     with ExitStack() as stack:
+        page = _page(config, camera, stack)
         backend, contract = open_model(config, stack)
         inspector = Inspector(backend, contract, config.batch_tiles)
         view = stack.enter_context(LiveView(Console(stderr=True), camera.name))
         pictures = pictures_folder(config)
+        recorder = _recorder(config, camera.name, pictures)
+        if page:
+            page.begin(contract.class_names, recorder)
         pipeline = Pipeline(
             camera,
             inspector,
@@ -73,15 +80,36 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             queue_frames=config.queue_frames,
             selvedge_margin_mm=config.selvedge_margin_mm,
             cloth=cloth_watch(config),
-            observe=view.update,
-            recorder=_recorder(config, camera.name, pictures),
+            observe=_all_of(view.update, page.update) if page else view.update,
+            recorder=recorder,
         )
         with stopped_by_signals(pipeline.stop):
             state = pipeline.run()
+        if page:
+            page.end(state)
         description = backend.description
     summary = summarise(config, camera, state, inspector.clock, description)
     _report(config, summary, state.error)
     return summary
+
+
+def _page(config: EdgeConfig, camera: Camera, stack: ExitStack) -> LivePage | None:
+    """Serve the live page if there is to be one: before the model is opened, as that takes long."""
+    if config.page is None:
+        return None
+    from edge.page.server import open_page
+
+    return open_page(config, camera, stack)
+
+
+def _all_of(*observers: Observer) -> Observer:
+    """Return what tells several observers, one after the other."""
+
+    def tell(state: RunState, records: list[DetectionRecord]) -> None:
+        for observe in observers:
+            observe(state, records)
+
+    return tell
 
 
 def open_model(config: EdgeConfig, stack: ExitStack) -> tuple[OpenBackend, ModelContract]:

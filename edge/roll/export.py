@@ -12,7 +12,7 @@ from edge.roll.reading import Roll
 
 COLUMNS: Final = (
     "type", "event_id", "roll_id", "roll", "article", "utc", "what", "start_m", "end_m", "left_mm",
-    "right_mm", "length_m", "points", "score", "picture", "detail",
+    "right_mm", "length_m", "points", "score", "picture", "detail", "verdict", "box_xyxy_px",
 )  # fmt: skip
 
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -42,6 +42,8 @@ def rows_of(roll: Roll) -> Iterator[dict[str, Any]]:
                 "points": row.points,
                 "score": defect.score,
                 "picture": row.picture,
+                "verdict": row.verdict,
+                "box_xyxy_px": None if row.box_xyxy_px is None else json.dumps(row.box_xyxy_px),
             }
         )
     for gap in roll.gaps:

@@ -15,6 +15,7 @@ from edge.cloth.grading import Grade, grade_roll
 from edge.errors import RecordError
 from edge.roll.database import open_for_reading
 from edge.roll.record import defect_of
+from edge.roll.reviews import verdicts_of
 
 Result = TypeVar("Result")
 
@@ -25,6 +26,7 @@ class DefectRow:
 
     Attributes:
         box_xyxy_px: in its picture; None if it has none.
+        verdict: a person's, `confirmed` or `rejected`; None if nobody gave one.
     """
 
     event_id: str
@@ -33,6 +35,7 @@ class DefectRow:
     picture: str | None
     box_xyxy_px: tuple[float, float, float, float] | None
     utc: str
+    verdict: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,15 +199,17 @@ def _roll(db: sqlite3.Connection, head: sqlite3.Row) -> Roll:
     defects = db.execute("SELECT * FROM defects WHERE roll_id = ? ORDER BY start_m, rowid", mine)
     gaps = db.execute("SELECT * FROM gaps WHERE roll_id = ? ORDER BY start_line", mine)
     events = db.execute("SELECT * FROM events WHERE roll_id = ? ORDER BY rowid", mine)
+    verdicts = verdicts_of(db, head["roll_id"])
     return Roll(
         dict(head),
-        tuple(_defect(row) for row in defects),
+        tuple(defect_row(row, verdicts.get(row["event_id"])) for row in defects),
         tuple(GapRow(*(row[name] for name in GapRow.__slots__)) for row in gaps),
         tuple(EventRow(*(row[name] for name in EventRow.__slots__)) for row in events),
     )
 
 
-def _defect(row: sqlite3.Row) -> DefectRow:
+def defect_row(row: sqlite3.Row, verdict: str | None = None) -> DefectRow:
+    """Return a row of the table `defects` as a value."""
     box = json.loads(row["box_xyxy_px"]) if row["box_xyxy_px"] else None
     return DefectRow(
         row["event_id"],
@@ -213,4 +218,5 @@ def _defect(row: sqlite3.Row) -> DefectRow:
         row["picture"],
         tuple(box) if box else None,
         row["utc"],
+        verdict,
     )

@@ -110,6 +110,26 @@ class RollRecorder:
         """Name of the roll; None before it is open."""
         return self._roll.name if self._roll else None
 
+    @property
+    def roll_id(self) -> str | None:
+        """Id of the roll; None before it is open."""
+        return self._roll.roll_id if self._roll else None
+
+    @property
+    def path(self) -> Path:
+        """The record."""
+        return self._path
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the record cannot be written at the moment: what is found waits in memory."""
+        return self._blocked_s is not None
+
+    def shift_m(self, coverage: Coverage) -> float:
+        """Return where on the roll metre 0 of the camera lies; 0 before the roll is open."""
+        reached_line = self._roll.reached_line if self._roll else 0
+        return (reached_line - coverage.first_line) * coverage.m_per_line
+
     def add(self, defects: Sequence[ClothDefect], coverage: Coverage, width_mm: float | None) -> None:
         """Record what a frame brought; see `RollRecorder` for what happens if that cannot be written.
 
@@ -123,7 +143,7 @@ class RollRecorder:
         roll = self._open_roll()
         _check_scale(roll, coverage)
         for defect in defects:
-            self._keep(RecordedDefect(self._on_roll(defect, coverage, roll), self._picture(defect)))
+            self._keep(RecordedDefect(self._on_roll(defect, coverage), self._picture(defect)))
         due = time.monotonic() - self._written_s >= PROGRESS_S
         if self._defects or self._events or due:
             self._write(coverage, width_mm)
@@ -213,9 +233,9 @@ class RollRecorder:
         else:
             self._events.append(item)
 
-    def _on_roll(self, defect: ClothDefect, coverage: Coverage, roll: OpenRoll) -> ClothDefect:
+    def _on_roll(self, defect: ClothDefect, coverage: Coverage) -> ClothDefect:
         """Bring a defect from metres of the camera to metres of the roll."""
-        shift_m = (roll.reached_line - coverage.first_line) * coverage.m_per_line
+        shift_m = self.shift_m(coverage)
         return replace(defect, start_m=defect.start_m + shift_m, end_m=defect.end_m + shift_m)
 
     def _picture(self, defect: ClothDefect) -> str | None:

@@ -79,3 +79,18 @@ TABLES: Final = (
     "CREATE INDEX gaps_of_roll ON gaps (roll_id, start_line)",
     "CREATE INDEX events_of_roll ON events (roll_id)",
 )
+
+LATER_TABLES: Final = (
+    """
+    CREATE TABLE IF NOT EXISTS reviews (
+        review_id TEXT PRIMARY KEY,
+        event_id TEXT NOT NULL REFERENCES defects,
+        roll_id TEXT NOT NULL REFERENCES rolls,
+        verdict TEXT NOT NULL CHECK (verdict IN ('confirmed', 'rejected', 'undone')),
+        utc TEXT NOT NULL
+    )
+    """,
+    "CREATE INDEX IF NOT EXISTS reviews_of_defect ON reviews (event_id)",
+)
+"""Tables that came later; an older program writes beside them unharmed. Made in every record that is opened
+for writing."""

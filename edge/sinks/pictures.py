@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -23,17 +24,20 @@ OWN_NAMES: Final = re.compile(r"\d{8,}(\.png|_boxes\.jpg)|\.\d{8,}(\.png|_boxes\
 """What this program leaves in a folder of pictures; the second form after a power cut."""
 
 
-def draw_detections(image: Image, detections: list[DetectionRecord]) -> Image:
+def draw_detections(
+    image: Image, detections: list[DetectionRecord], class_names: Sequence[str] = ()
+) -> Image:
     """Draw boxes with class and score.
 
     Args:
         image: (H, W) grey or (H, W, 3) BGR, uint8; left as it is.
         detections: boxes in pixels of this image.
+        class_names: give each class its colour; without them, those that are in the picture.
     Returns:
         (H, W, 3) uint8, BGR.
     """
     drawn = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image.copy()
-    labels = sorted({found["label"] for found in detections})
+    labels = list(class_names) or sorted({found["label"] for found in detections})
     for found in detections:
         colour = BOX_COLOURS_BGR[labels.index(found["label"]) % len(BOX_COLOURS_BGR)]
         left, top, right, bottom = (round(side) for side in found["box_xyxy_px"])

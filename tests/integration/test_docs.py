@@ -82,6 +82,7 @@ TOML_OF_PAGE = {
     "pretraining.md": Recipe,
     "detectors.md": Recipe,
     "preprocessing.md": Recipe,
+    "page.md": EdgeConfig,
     "taxonomy.md": Taxonomy,
     "teacher.md": FinetuneSettings,
     "pseudo-label.md": EngineSettings,

@@ -22,10 +22,10 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from distill.labels.review.choices import Choice
 from distill.labels.review.order import Wanted
 from distill.labels.review.questions import NO_TEACHER, TASKS, Panel
-from distill.labels.review.serving import LOOPBACK
 from distill.labels.review.session import Session
 from distill.labels.review.views import overview, picture_view, png_of
 from edge.errors import LoomsightError, OutputError
+from edge.page.address import LOOPBACK
 
 TITLE = "loomsight review"
 

@@ -10,38 +10,10 @@ from typing import Any
 
 import uvicorn
 
-from edge.errors import ConfigError, MissingPackageError
-
-LOOPBACK = ("127.0.0.1", "localhost")
-"""Addresses that only this machine reaches."""
+from edge.errors import MissingPackageError
 
 PATIENCE_S = 1
 """Open pages hold connections for ever; they get so long to end."""
-
-
-def bound_socket(host: str, port: int) -> socket.socket:
-    """Bind an address.
-
-    Args:
-        host: name or number.
-        port: 0 for any that is free.
-    Raises:
-        ConfigError: if it is taken, or not ours to bind.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio sends small answers at once (TCP_NODELAY) only where the protocol is named: 40 ms a request.
-    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-        bound.listen(128)  # a socket with SO_REUSEADDR may be bound and not listened on
-    except (OSError, OverflowError) as error:
-        bound.close()
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(
-            f"Cannot serve on {host}, port {port}: {reason}.", "Use another --port; 0 takes a free one."
-        ) from error
-    return bound
 
 
 def serve(app: Any, bound: socket.socket, stop: threading.Event, ready: Callable[[], None]) -> None:

@@ -6,8 +6,9 @@ import urllib.request
 
 import pytest
 
-from distill.labels.review.serving import bound_socket, serve
+from distill.labels.review.serving import serve
 from edge.errors import ConfigError, MissingPackageError
+from edge.page.address import bound_socket
 
 
 async def hello(scope, receive, send):

@@ -1,0 +1,124 @@
+"""Take the pictures of the live page: a simulated roll that lost lines, a desk and a phone, a real browser.
+
+Run `python docs/pictures/page.py` in the root of the repository. It needs the extra mill, playwright and
+Chromium.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+from playwright.sync_api import Page, sync_playwright
+
+import edge.run
+from edge.cameras.protocol import Frame
+from edge.config import EdgeConfig
+from edge.simulator.camera import LoomCamera, parse_loom_options
+
+HERE = Path(__file__).resolve().parent
+LOOM = (
+    "loom:seed=7,width_px=1024,length_m=9,defects_per_m=3,difficulties=obvious+clear,"
+    "mean_grey=140,live=true,speed_m_min=12"
+)
+LOST_BLOCKS = range(20, 24)
+GREYS = 32
+"""So few shades keep the files small."""
+
+BEFORE_S = 60.0
+BOXED = """() => {
+  const picture = document.querySelector('#cloth img');
+  if (!picture.naturalWidth) return false;
+  const canvas = document.createElement('canvas');
+  canvas.width = picture.naturalWidth;
+  canvas.height = picture.naturalHeight;
+  const pen = canvas.getContext('2d');
+  pen.drawImage(picture, 0, 0);
+  const data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+  for (let i = 0; i < data.length; i += 4) if (Math.abs(data[i] - data[i + 2]) > 80) return true;
+  return false;
+}"""
+
+
+class LosingLoom(LoomCamera):
+    """A simulated loom whose camera loses a stretch of lines."""
+
+    def read(self) -> Frame | None:
+        """Return the next block that was not lost."""
+        while (frame := super().read()) is not None and frame.frame_id in LOST_BLOCKS:
+            pass
+        return frame
+
+
+def main() -> None:
+    """Write page.png and page-phone.png."""
+    with TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+        free.close()
+        run = threading.Thread(target=inspect, args=(Path(folder), port))
+        run.start()
+        token = Path(folder) / "token"
+        while not token.exists():
+            time.sleep(0.1)
+        time.sleep(1.0)
+        taken(f"http://127.0.0.1:{port}/#token={token.read_text().strip()}")
+        run.join()
+
+
+def inspect(folder: Path, port: int) -> None:
+    """Inspect the roll with a page."""
+    edge.run.choose_camera = lambda *_: LosingLoom(parse_loom_options(LOOM))  # type: ignore[attr-defined]
+    edge.run.run(
+        EdgeConfig(
+            camera=LOOM, roll_record=folder / "rolls.db", roll="roll 7", article="twill 220",
+            save_pictures=folder / "found", page=str(port), page_token_file=folder / "token",
+        )
+    )  # fmt: skip
+
+
+def taken(address: str) -> None:
+    """Photograph the page at a desk, and in the dark on a phone."""
+    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        desk = browser.new_page(viewport={"width": 1280, "height": 800})
+        desk.goto(address)
+        until(desk, "document.querySelectorAll('#defects .yes').length >= 4")
+        desk.locator("#defects .yes").nth(1).click()
+        desk.locator("#defects .no").nth(2).click()
+        until(desk, "document.querySelectorAll('#defects .stamp').length == 2")
+        until(desk, BOXED)
+        save("page.png", desk.screenshot())
+        dark = browser.new_context(color_scheme="dark", device_scale_factor=2)
+        phone = dark.new_page()
+        phone.set_viewport_size({"width": 360, "height": 1180})
+        phone.goto(address)
+        until(phone, "document.querySelectorAll('#defects .stamp').length > 0")
+        until(phone, BOXED)
+        save("page-phone.png", phone.screenshot())
+
+
+def until(tab: Page, script: str) -> None:
+    """Wait until a script says true."""
+    end_s = time.monotonic() + BEFORE_S
+    while not tab.evaluate(script) and time.monotonic() < end_s:
+        time.sleep(0.05)
+
+
+def save(name: str, screenshot: bytes) -> None:
+    """Write a picture with few shades."""
+    image = cv2.imdecode(np.frombuffer(screenshot, np.uint8), cv2.IMREAD_COLOR)
+    step = 256 // GREYS
+    _, small = cv2.imencode(".png", image // step * step, [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    (HERE / name).write_bytes(small.tobytes())
+    print(f"{name}: {len(small)} bytes")
+
+
+if __name__ == "__main__":
+    main()

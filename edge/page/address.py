@@ -1,0 +1,72 @@
+"""Where a page is served: reading `[HOST:]PORT`, and taking that address before anything else is done."""
+
+from __future__ import annotations
+
+import re
+import socket
+from typing import Final, NamedTuple
+
+from edge.errors import ConfigError
+
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+"""Addresses that only this machine reaches."""
+
+ADDRESS = re.compile(r"(?:(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):)?(?P<port>[0-9]{1,5})")
+
+
+class Address(NamedTuple):
+    """Name where to listen; port 0 for any that is free."""
+
+    host: str
+    port: int
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches it."""
+        return self.host in LOOPBACK
+
+    def url(self, port: int) -> str:
+        """Return the address for a browser; where every address of the box is bound, by the box's name."""
+        host = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def parse_address(text: str) -> Address:
+    """Read `PORT` or `HOST:PORT`; an IPv6 address stands in brackets.
+
+    Raises:
+        ConfigError: if it is neither.
+    """
+    match = ADDRESS.fullmatch(text)
+    if match is None or int(match["port"]) > 65535:
+        raise ConfigError(
+            f"page is [HOST:]PORT, not '{text}'.",
+            "For instance 8080, or 0.0.0.0:8080 for the whole network.",
+        )
+    return Address((match["host"] or LOOPBACK[0]).strip("[]"), int(match["port"]))
+
+
+def bound_socket(host: str, port: int, flag: str = "--port") -> socket.socket:
+    """Bind an address.
+
+    Args:
+        host: name or number.
+        port: 0 for any that is free.
+        flag: that the address came from, for the message.
+    Raises:
+        ConfigError: if it is taken, or not ours to bind.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio sends small answers at once (TCP_NODELAY) only where the protocol is named: 40 ms a request.
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+        bound.listen(128)  # a socket with SO_REUSEADDR may be bound and not listened on
+    except (OSError, OverflowError) as error:
+        bound.close()
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"Cannot serve on {host}, port {port}: {reason}.", f"Use another {flag}; 0 takes a free one."
+        ) from error
+    return bound

@@ -1,0 +1,190 @@
+"""The addresses of the page. Work that takes time is done one piece at a time, beside the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
+from importlib import resources
+from typing import Any, Final, Literal, TypeVar
+
+from anyio import CapacityLimiter, to_thread
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from edge.errors import LoomsightError
+from edge.page.address import Address
+from edge.page.cloth import ClothPicture
+from edge.page.guard import Guard, RefusedError, small_body
+from edge.page.live import LivePage
+from edge.page.rolls import EVENT_ID, Known, changes, recorded_defect
+from edge.page.state import StateText
+from edge.roll.report import cut_picture
+from edge.roll.reviews import record_verdict
+
+Result = TypeVar("Result")
+
+SHIPPED: Final = {
+    "/": ("page.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/box.js": ("box.js", "text/javascript"),
+    "/defects.js": ("defects.js", "text/javascript"),
+    "/map.js": ("map.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+"""The empty page: it holds nothing about a mill, so it is served without a token."""
+
+MOST_VIEWERS: Final = 16
+STATE_S: Final = 0.5
+"""How often a viewer is told how the run stands."""
+
+
+class Review(BaseModel):
+    """Ask for a verdict to be recorded."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(pattern=EVENT_ID.pattern, min_length=32, max_length=32)
+    verdict: Literal["confirmed", "rejected", "undone"]
+
+
+class PageApp:
+    """Answer requests about one run.
+
+    Args:
+        live: what inspection tells.
+    Attributes:
+        closing: set from outside: streams end.
+    """
+
+    def __init__(self, live: LivePage) -> None:
+        self.closing = False
+        self._live = live
+        self._state = StateText(live)
+        self._cloth = ClothPicture()
+        self._viewers = 0
+        self._one = CapacityLimiter(1)
+        """The network needs the processor more: the page never works on two things at once."""
+
+    def routes(self) -> list[Route]:
+        """Return all addresses."""
+        shipped = [Route(path, _shipped(*file)) for path, file in SHIPPED.items()]
+        return [
+            *shipped,
+            Route("/state", self.state),
+            Route("/events", self.events),
+            Route("/cloth.jpg", self.cloth),
+            Route("/roll", self.roll),
+            Route("/pictures/{event_id}", self.picture),
+            Route("/reviews", self.review, methods=["POST"]),
+        ]
+
+    async def state(self, request: Request) -> Response:
+        """Say once how the run stands."""
+        return Response(self._state.now(), media_type="application/json")
+
+    async def events(self, request: Request) -> Response:
+        """Say how the run stands, again and again (server-sent events)."""
+        if self._viewers >= MOST_VIEWERS:
+            raise RefusedError(503, "Too many people look at this page.")
+        return StreamingResponse(self._told(), media_type="text/event-stream")
+
+    async def _told(self) -> AsyncIterator[str]:
+        self._viewers += 1
+        try:
+            while not self.closing:
+                yield f"data: {self._state.now()}\n\n"
+                await asyncio.sleep(STATE_S)
+            yield f"data: {self._state.now()}\n\n"
+        finally:
+            self._viewers -= 1
+
+    async def cloth(self, request: Request) -> Response:
+        """Give the cloth that was inspected last, with boxes."""
+        live = self._live
+        jpeg = await self._beside(lambda: self._cloth.jpeg(live.blocks, live.class_names))
+        if jpeg is None:
+            return Response(status_code=204)
+        return Response(jpeg.data, media_type="image/jpeg", headers={"X-Number": str(jpeg.number)})
+
+    async def roll(self, request: Request) -> Response:
+        """Give what the page does not know of the roll yet."""
+        asked = request.query_params
+        known = Known(
+            asked.get("roll", ""),
+            _number(asked.get("defect", "0")),
+            _number(asked.get("review", "0")),
+            asked.get("gaps", ""),
+        )
+        return JSONResponse(await self._beside(lambda: changes(self._live, known)))
+
+    async def picture(self, request: Request) -> Response:
+        """Give the picture of a recorded defect, by the id of the defect."""
+        recorder, event_id = self._live.recorder, request.path_params["event_id"]
+        if recorder is None:
+            raise RefusedError(404, "There is no roll record.")
+
+        def cut() -> bytes | None:
+            row = recorded_defect(recorder.path, event_id)
+            return cut_picture(row) if row else None
+
+        data = await self._beside(cut)
+        if data is None:
+            raise RefusedError(404, "There is no such picture.")
+        return Response(data, media_type="image/jpeg")
+
+    async def review(self, request: Request) -> Response:
+        """Record a verdict; it is on the disk before this answers."""
+        body, recorder = await small_body(request), self._live.recorder
+        try:
+            review = Review.model_validate_json(body)
+        except ValidationError as error:
+            raise RefusedError(422, "That is no verdict on a defect.") from error
+        if recorder is None:
+            raise RefusedError(409, "There is no roll record: start edge-run with --roll-record.")
+        if not await self._beside(lambda: record_verdict(recorder.path, review.id, review.verdict)):
+            raise RefusedError(404, "There is no such defect in the record.")
+        return JSONResponse({"id": review.id, "verdict": review.verdict})
+
+    async def _beside(self, work: Callable[[], Result]) -> Result:
+        """Do some work in a thread, after what others asked for."""
+        return await to_thread.run_sync(work, limiter=self._one)
+
+
+def web_app(page: PageApp, address: Address, token: str, names: Sequence[str]) -> Starlette:
+    """Return the application, guarded.
+
+    Args:
+        page: answers.
+        address: that is bound.
+        token: permits changes, and beyond this machine reading, too.
+        names: further names of this box.
+    """
+    guard = Middleware(Guard, address=address, token=token, names=names, open_paths=tuple(SHIPPED))
+    handlers: dict[Any, Any] = {RefusedError: _refused, LoomsightError: _said, sqlite3.Error: _said}
+    return Starlette(routes=page.routes(), middleware=[guard], exception_handlers=handlers)
+
+
+async def _refused(request: Request, error: RefusedError) -> Response:
+    return error.answer()
+
+
+async def _said(request: Request, error: Exception) -> Response:
+    """Answer with the one line that a command would print."""
+    return JSONResponse({"problem": str(error)}, status_code=503)
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise RefusedError(422, "That is no number.")
+    return int(text)
+
+
+def _shipped(name: str, media_type: str) -> Callable[[Request], Response]:
+    text = resources.files("edge.page").joinpath(name).read_text(encoding="utf-8")
+    return lambda request: Response(text, media_type=media_type)

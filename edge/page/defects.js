@@ -1,0 +1,142 @@
+// The last defects as cards: picture, place, and a verdict with one tap.
+
+import { ask, Refusal, tell } from "./box.js";
+import { colourOf } from "./map.js";
+
+const SHOWN = 30;
+const STAMPS = { confirmed: "✓ real defect", rejected: "✗ no defect" };
+
+function made(name, className, text = "") {
+  const element = document.createElement(name);
+  element.className = className;
+  element.textContent = text;
+  return element;
+}
+
+const SVG = "http://www.w3.org/2000/svg";
+
+// One of the pictograms that the page brings along.
+export function icon(name) {
+  const drawing = document.createElementNS(SVG, "svg");
+  drawing.setAttribute("class", "icon");
+  drawing.setAttribute("aria-hidden", "true");
+  drawing.append(document.createElementNS(SVG, "use"));
+  drawing.firstChild.setAttribute("href", `#i-${name}`);
+  return drawing;
+}
+
+export class DefectList {
+  constructor(list, said, verdicts, onVerdict, onKeyMissing) {
+    Object.assign(this, { list, said, verdicts, onVerdict, onKeyMissing });
+    this.pictures = new Map();
+    this.cards = new Map();
+    this.chosen = null;
+  }
+
+  clear() {
+    this.list.replaceChildren();
+    this.cards.clear();
+    for (const url of this.pictures.values()) URL.revokeObjectURL(url);
+    this.pictures.clear();
+  }
+
+  // Shows the last defects, newest first, and one that was chosen on the map, wherever it lies.
+  show(defects, classes, canReview) {
+    const last = defects.slice(-SHOWN).reverse();
+    const chosen = defects.find((one) => one.id === this.chosen);
+    if (chosen && !last.includes(chosen)) last.unshift(chosen);
+    const ids = new Set(last.map((one) => one.id));
+    for (const [id, card] of this.cards) if (!ids.has(id)) this.drop(id, card);
+    last.forEach((one, place) => {
+      const card = this.cards.get(one.id) || this.card(one, classes, canReview);
+      if (this.list.children[place] !== card) this.list.insertBefore(card, this.list.children[place] || null);
+    });
+  }
+
+  drop(id, card) {
+    card.remove();
+    this.cards.delete(id);
+    if (this.pictures.has(id)) URL.revokeObjectURL(this.pictures.get(id));
+    this.pictures.delete(id);
+  }
+
+  card(one, classes, canReview) {
+    const card = made("li", "");
+    card.dataset.id = one.id;
+    card.style.borderLeftColor = colourOf(one.label, classes);
+    const picture = one.picture ? made("img", "picture") : made("div", "picture none", "no picture");
+    if (one.picture) this.load(one, picture);
+    const where = made("div", "where");
+    const long = (one.end_m - one.start_m) * 1000;
+    const place = made("div", "");
+    place.append(icon("metre"), ` ${one.start_m.toFixed(2)} m · ↔ ${one.left_mm.toFixed(0)} mm`);
+    where.append(
+      made("strong", "", one.label),
+      place,
+      made("div", "soft", `${long.toFixed(0)} mm long · ${Math.round(one.score * 100)} % sure`));
+    card.append(picture, where);
+    this.cards.set(one.id, card);
+    if (canReview) {
+      card.append(made("div", "verdicts"));
+      this.stamp(one.id);
+    }
+    return card;
+  }
+
+  async load(one, picture) {
+    picture.alt = `${one.label} at ${one.start_m.toFixed(2)} metres`;
+    try {
+      const url = URL.createObjectURL(await (await ask(`/pictures/${one.id}`)).blob());
+      this.pictures.set(one.id, url);
+      picture.src = url;
+    } catch {
+      picture.replaceWith(made("div", "picture none", "no picture"));
+    }
+  }
+
+  stamp(id) {
+    const card = this.cards.get(id);
+    const row = card && card.querySelector(".verdicts");
+    if (!row) return;
+    const verdict = this.verdicts.get(id);
+    card.classList.remove("confirmed", "rejected");
+    row.replaceChildren();
+    const button = (className, text, label, next) => {
+      const made_ = made("button", className, text);
+      made_.type = "button";
+      made_.setAttribute("aria-label", `${label}: ${card.querySelector("strong").textContent}`);
+      made_.addEventListener("click", () => this.decide(id, next, row));
+      return made_;
+    };
+    if (verdict) {
+      card.classList.add(verdict);
+      row.append(made("span", "stamp", STAMPS[verdict]), button("undo", "↶ Undo", "Undo", "undone"));
+    } else {
+      row.append(button("yes", "✓ Yes", "Confirm, it is a defect", "confirmed"),
+        button("no", "✗ No", "Reject, it is no defect", "rejected"));
+    }
+  }
+
+  async decide(id, verdict, row) {
+    for (const button of row.querySelectorAll("button")) button.disabled = true;
+    try {
+      const answer = await tell("/reviews", { id, verdict });
+      this.said.textContent = "";
+      this.onVerdict(answer.id, answer.verdict);
+    } catch (error) {
+      if (error instanceof Refusal && error.status === 401) this.onKeyMissing();
+      const why = error instanceof Refusal ? error.message : "The box does not answer.";
+      this.said.textContent = `Not saved. ${why}`;
+      this.stamp(id);
+    }
+  }
+
+  choose(id) {
+    this.chosen = id;
+    for (const [other, card] of this.cards) card.classList.toggle("chosen", other === id);
+  }
+
+  reveal(id) {
+    this.cards.get(id)?.scrollIntoView({ block: "center", behavior: "smooth" });
+  }
+}

@@ -1,0 +1,170 @@
+"""The side of the page that inspection touches: it swaps immutable values and does nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import uuid4
+
+from edge.cameras.protocol import Frame
+from edge.cloth.coverage import GapOnRoll
+from edge.cloth.defects import ClothDefect
+from edge.detections import DetectionRecord
+from edge.page.snapshot import Counts, Phase, Recent, Snapshot, counts_of, gaps_by_reason_m
+from edge.pipeline import RunState
+from edge.roll.recorder import RollRecorder
+
+SNAPSHOT_S = 0.25
+"""A snapshot costs a tenth of a millisecond; so often a person sees numbers change."""
+
+SHOWN_SHAPE = 0.6
+"""Blocks of a line camera are shown one above the other until they are so high for their width."""
+
+MOST_BLOCKS = 24
+
+
+class Block(NamedTuple):
+    """A frame that was inspected, and what was found in it; `number` counts from 1."""
+
+    number: int
+    frame: Frame
+    records: tuple[DetectionRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """What does not change during a run.
+
+    Attributes:
+        run_id: of this process: a page that was open before starts anew.
+        can_review: whether verdicts can be recorded.
+    """
+
+    camera: str
+    version: str
+    can_review: bool
+    is_live: bool
+    run_id: str
+
+
+class LivePage:
+    """Hold what the page shows. Inspection calls `update` and `end`, the page's threads read attributes.
+
+    Args:
+        camera: its name, without credentials.
+        version: of loomsight.
+        can_review: whether there is a roll record.
+        is_live: whether the camera keeps the pace of the cloth.
+
+    Attributes:
+        box, snapshot, blocks: as they are now. Each is replaced whole.
+        class_names: of the model, once it is open.
+        recorder: of the run, once there is one.
+    """
+
+    def __init__(self, camera: str, version: str, *, can_review: bool, is_live: bool) -> None:
+        self.box = Box(camera, version, can_review, is_live, uuid4().hex)
+        self.class_names: tuple[str, ...] = ()
+        self.recorder: RollRecorder | None = None
+        self.snapshot = Snapshot("starting", time.monotonic(), Counts(0.0, 0, 0, 0, 0, 0, 0.0))
+        self.blocks: tuple[Block, ...] = ()
+        self._recent = Recent()
+        self._gap_mark: tuple[int, int] = (0, 0)
+        self._gaps: tuple[GapOnRoll, ...] = ()
+        self._defects: tuple[ClothDefect, ...] = ()
+
+    @property
+    def roll_id(self) -> str | None:
+        """Id of the roll in the record; None without a record, and before it is open."""
+        return self.recorder.roll_id if self.recorder else None
+
+    def begin(self, class_names: Sequence[str], recorder: RollRecorder | None) -> None:
+        """Take in what is known once the model is open. Called before the run."""
+        self.class_names = tuple(class_names)
+        self.recorder = recorder
+
+    def update(self, state: RunState, records: list[DetectionRecord]) -> None:
+        """Take in a frame, or the silence of the camera. Called by inspection."""
+        frame = state.last_frame
+        if frame is not None and (not self.blocks or self.blocks[-1].frame is not frame):
+            self._show(frame, records)
+        now_s = time.monotonic()
+        if now_s - self.snapshot.taken_s >= SNAPSHOT_S or self.snapshot.phase == "starting":
+            self.snapshot = self._taken(state, now_s, "running")
+
+    def end(self, state: RunState) -> None:
+        """Show how the run ended."""
+        self.snapshot = self._taken(state, time.monotonic(), "ended")
+
+    def _show(self, frame: Frame, records: list[DetectionRecord]) -> None:
+        before = self.blocks
+        block = Block(before[-1].number + 1 if before else 1, frame, tuple(records))
+        self.blocks = shown_together((*before, block))
+
+    def _taken(self, state: RunState, now_s: float, phase: Phase) -> Snapshot:
+        coverage = state.coverage
+        counts = counts_of(state, now_s)
+        recent = self._recent.add(counts)
+        origin_m = self._origin_m(state)
+        knows, seconds = coverage.knows_metres, recent.at_s
+        self._keep_places(state)
+        return Snapshot(
+            phase,
+            now_s,
+            recent,
+            frames_per_s=recent.frames / seconds if seconds else 0.0,
+            along_m=counts.along_m + origin_m if knows else None,
+            speed_m_min=recent.along_m / seconds * 60 if knows and seconds else None,
+            length_m=(coverage.reached_line * coverage.m_per_line) + origin_m,
+            inspected_m=coverage.metres_inspected if knows else None,
+            coverage=coverage.share,
+            gaps_m=gaps_by_reason_m(state),
+            lost_m=coverage.lost_m,
+            frames=coverage.frames_inspected,
+            dropped=state.dropped,
+            unreadable=state.unreadable,
+            silent_s=state.silent_s,
+            defect_count=len(state.defects),
+            latency_ms=state.latency.quantiles(),
+            age_ms=state.age.quantiles() if self.box.is_live else None,
+            width_mm=state.width.mm,
+            record_waits=self.recorder is not None and self.recorder.is_blocked,
+            error=str(state.error) if state.error else None,
+            defects=self._defects,
+            gaps=self._gaps,
+            origin_m=origin_m,
+        )
+
+    def _origin_m(self, state: RunState) -> float:
+        """Return where on the roll metre 0 of the camera lies."""
+        if self.recorder is not None:
+            return self.recorder.shift_m(state.coverage)
+        return -state.coverage.first_line * state.coverage.m_per_line
+
+    def _keep_places(self, state: RunState) -> None:
+        """Copy defects and gaps when they changed; the roll record has them where there is one."""
+        if self.recorder is not None:
+            return
+        if len(self._defects) != len(state.defects):
+            self._defects = tuple(state.defects)
+        gaps = state.coverage.gap_list
+        mark = (len(gaps), gaps.lines)
+        if mark != self._gap_mark:
+            self._gap_mark, self._gaps = mark, tuple(state.coverage.gaps)
+
+
+def shown_together(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
+    """Return the last blocks that make one picture: those of a line camera that follow on each other."""
+    last = blocks[-1].frame
+    height, width = last.image.shape[:2]
+    first = len(blocks) - 1
+    while first > 0 and len(blocks) - first < MOST_BLOCKS:
+        here, before = blocks[first].frame, blocks[first - 1].frame
+        fits = height + len(before.image) <= SHOWN_SHAPE * width
+        if not (fits and here.follows_on and before.image.shape[1:] == last.image.shape[1:]):
+            break
+        height += len(before.image)
+        first -= 1
+    return blocks[first:]

@@ -1,0 +1,189 @@
+// The page: states come as a stream; pictures and the roll are asked for when there is something new.
+
+import { ask, follow, Refusal, setToken } from "./box.js";
+import { DefectList, icon } from "./defects.js";
+import { colourOf, RollMap } from "./map.js";
+
+const CAMERA = { ok: "✓", silent: "✗ no picture", starting: "… starting", ended: "■ finished" };
+const GAPS = { overrun: "too fast", "lost lines": "lines lost", "camera down": "camera off",
+  unreadable: "bad picture", lamp: "no light" };
+const ROLL_MS = 2000;
+
+const at = (id) => document.getElementById(id);
+const verdicts = new Map();
+let state = null;
+let roll = emptyRoll();
+let shown = 0;
+let loading = false;
+let asking = false;
+
+const list = new DefectList(at("defects"), at("said"), verdicts, take, () => { at("key").hidden = false; });
+const map = new RollMap(at("map"), (id) => {
+  list.choose(id);
+  drawRoll();
+  list.choose(id);
+  list.reveal(id);
+});
+
+function emptyRoll() {
+  return { known: {}, defects: [], gaps: [], length_m: 0, width_mm: null };
+}
+
+function take(id, verdict) {
+  if (verdict === "undone") verdicts.delete(id);
+  else verdicts.set(id, verdict);
+  list.stamp(id);
+  drawMap();
+}
+
+function onState(now) {
+  if (state && state.version !== now.version) location.reload();
+  if (state && state.run !== now.run) shown = 0;
+  state = now;
+  document.body.classList.remove("away");
+  at("away").hidden = at("key").hidden = true;
+  showTroubles();
+  showNumbers();
+  if (now.picture !== shown && !loading) loadCloth();
+}
+
+function onAway(error) {
+  const needsKey = error instanceof Refusal && error.status === 401;
+  at("key").hidden = !needsKey;
+  at("away").hidden = needsKey;
+  at("away").querySelector("span").textContent =
+    error instanceof Refusal ? error.message : "Trying again…";
+  document.body.classList.add("away");
+  at("troubles").replaceChildren();
+  at("camera").classList.add("bad");
+  at("camera").querySelector("span").textContent = "?";
+}
+
+function item(className, ...parts) {
+  const element = document.createElement("li");
+  element.className = className;
+  element.append(...parts);
+  return element;
+}
+
+function text(name, words) {
+  const element = document.createElement(name);
+  element.textContent = words;
+  return element;
+}
+
+function showTroubles() {
+  const wrong = state.troubles.map((one) => item(
+    `trouble ${one.level}`, icon(one.level), " ", text("strong", one.text), ...(one.cure ? [text("span", one.cure)] : [])));
+  const mark = JSON.stringify(state.troubles);
+  if (at("troubles").dataset.mark === mark) return; // a reader aloud says it once
+  at("troubles").dataset.mark = mark;
+  at("troubles").replaceChildren(...(wrong.length ? wrong : [item("trouble good", icon("good"), " ", text("strong", "All is well."))]));
+}
+
+function showNumbers() {
+  const known = (value, unit, digits) => (value === null ? "–" : `${value.toFixed(digits)} ${unit}`);
+  at("along").textContent = known(state.along_m, "m", 2);
+  at("speed").textContent = state.speed_m_min === null ? `${state.frames_per_s.toFixed(1)} /s` : known(state.speed_m_min, "m/min", 1);
+  at("coverage").textContent = state.coverage === null ? "–" : `${(Math.floor(state.coverage * 1000) / 10).toFixed(1)} %`;
+  at("count").textContent = String(state.defects);
+  at("camera").classList.toggle("bad", state.camera.state === "silent");
+  at("camera").querySelector("span").textContent = `${state.camera.name} ${CAMERA[state.camera.state]}`;
+  const gaps = Object.entries(state.gaps_m || {});
+  at("gaps").replaceChildren(...(gaps.length
+    ? gaps.map(([why, metres]) => item("", `${GAPS[why] || why}: ${metres.toFixed(2)} m`)) : [item("", "✓ nothing")]));
+  const ms = state.age_ms || state.latency_ms;
+  if (ms) at("latency").textContent = `half under ${ms.p50.toFixed(0)} ms · 99 % under ${ms.p99.toFixed(0)} ms · longest ${ms.max.toFixed(0)} ms`;
+}
+
+async function loadCloth() {
+  loading = true;
+  try {
+    const answer = await ask("/cloth.jpg");
+    if (answer.status === 200) {
+      const picture = at("cloth").querySelector("img");
+      const url = URL.createObjectURL(await answer.blob());
+      const before = picture.src;
+      picture.src = url;
+      await picture.decode().catch(() => {});
+      picture.hidden = false;
+      at("cloth").querySelector("p").hidden = true;
+      if (before) URL.revokeObjectURL(before);
+      shown = Number(answer.headers.get("X-Number"));
+    }
+  } catch {
+    // the stream says when the box is away
+  }
+  setTimeout(() => {
+    loading = false;
+    if (state && state.picture !== shown && !document.hidden && !document.body.classList.contains("away")) loadCloth();
+  }, 200);
+}
+
+async function askRoll() {
+  if (asking || !state || document.hidden || document.body.classList.contains("away")) return;
+  asking = true;
+  try {
+    for (let more = true; more;) {
+      const answer = await (await ask(`/roll?${new URLSearchParams(roll.known)}`)).json();
+      takeRoll(answer);
+      more = answer.more;
+    }
+    drawRoll();
+  } catch {
+    // asked again soon
+  }
+  asking = false;
+}
+
+function takeRoll(answer) {
+  if (answer.roll !== roll.known.roll) {
+    roll = emptyRoll();
+    verdicts.clear();
+    list.clear();
+  }
+  Object.assign(roll, { known: answer.known, length_m: answer.length_m, width_mm: answer.width_mm });
+  roll.defects.push(...answer.defects);
+  if (answer.gaps) roll.gaps = answer.gaps;
+  for (const [id, verdict] of answer.verdicts) {
+    if (verdict === "undone") verdicts.delete(id);
+    else verdicts.set(id, verdict);
+    list.stamp(id);
+  }
+  at("roll").textContent = [answer.name || "loomsight", answer.article].filter(Boolean).join(" · ");
+  at("events").replaceChildren(...answer.events.map((one) => item(
+    "", text("time", one.utc.slice(0, 19).replace("T", " ")), " ", text("strong", one.kind), ` ${one.detail}`)));
+}
+
+function drawMap() {
+  map.draw(roll, state ? state.along_m : null, state ? state.classes : [], verdicts);
+}
+
+function drawRoll() {
+  const classes = state ? state.classes : [];
+  drawMap();
+  list.show(roll.defects, classes, Boolean(state && state.can_review));
+  const present = classes.filter((name) => roll.defects.some((one) => one.label === name));
+  at("legend").replaceChildren(...present.map((name) => {
+    const mark = document.createElement("i");
+    mark.style.background = colourOf(name, classes);
+    return item("", mark, `${name} ${roll.defects.filter((one) => one.label === name).length}`);
+  }));
+}
+
+at("key").addEventListener("submit", (event) => {
+  event.preventDefault();
+  setToken(at("token").value);
+  at("token").value = "";
+  at("key").hidden = true;
+  at("said").textContent = "";
+});
+window.addEventListener("resize", drawMap);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawMap);
+document.addEventListener("visibilitychange", askRoll);
+setInterval(askRoll, ROLL_MS);
+follow((now) => {
+  const grew = !state || state.defects !== now.defects;
+  onState(now);
+  if (grew) askRoll();
+}, onAway);

@@ -1,0 +1,166 @@
+"""The roll as the page draws it: what came since the page last asked."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from edge.cloth.defects import ClothDefect
+from edge.page.live import LivePage
+from edge.roll.database import open_for_reading
+from edge.roll.reading import DefectRow, defect_row
+from edge.roll.reviews import has_reviews
+
+MOST_AT_ONCE: Final = 1000
+"""Defects in one answer; `more` says that others wait."""
+
+LAST_EVENTS: Final = 12
+
+EVENT_ID: Final = re.compile(r"[0-9a-f]{32}")
+
+
+class Known(NamedTuple):
+    """Say what a page has already.
+
+    Attributes:
+        roll: id of the roll that the rest is about.
+        defect, review: number of the last one; 0 for none.
+        gaps: mark of the gaps.
+    """
+
+    roll: str = ""
+    defect: int = 0
+    review: int = 0
+    gaps: str = ""
+
+
+def changes(live: LivePage, known: Known) -> dict[str, Any]:
+    """Return the roll, with the defects, verdicts and gaps that a page does not have yet.
+
+    Raises:
+        RecordError: if the record cannot be read.
+        sqlite3.Error: if it is damaged, or kept by another program.
+    """
+    recorder, roll_id = live.recorder, live.roll_id
+    if recorder is None or roll_id is None:
+        return _from_run(live, known)
+    with closing(open_for_reading(recorder.path)) as db:
+        db.execute("BEGIN")  # one moment of a record that is being written
+        return _from_record(db, roll_id, known if known.roll == roll_id else Known())
+
+
+def recorded_defect(path: Path, event_id: str) -> DefectRow | None:
+    """Return a defect of a record; None if there is none of that id.
+
+    Raises:
+        RecordError, sqlite3.Error: if the record cannot be read.
+    """
+    if not EVENT_ID.fullmatch(event_id):
+        return None
+    with closing(open_for_reading(path)) as db:
+        row = db.execute("SELECT * FROM defects WHERE event_id = ?", (event_id,)).fetchone()
+        return defect_row(row) if row else None
+
+
+def _from_record(db: sqlite3.Connection, roll_id: str, known: Known) -> dict[str, Any]:
+    head = db.execute("SELECT * FROM rolls WHERE roll_id = ?", (roll_id,)).fetchone()
+    query = "SELECT rowid AS number, * FROM defects WHERE roll_id = ? AND rowid > ? ORDER BY rowid LIMIT ?"
+    rows = db.execute(query, (roll_id, known.defect, MOST_AT_ONCE + 1)).fetchall()
+    found, more = rows[:MOST_AT_ONCE], len(rows) > MOST_AT_ONCE
+    verdicts, last_review = _verdicts(db, roll_id, known.review)
+    mark, gaps = _gaps(db, roll_id, known.gaps)
+    return {
+        "roll": roll_id,
+        "name": head["name"],
+        "article": head["article"],
+        "length_m": head["reached_line"] * (head["mm_per_line"] or 0.0) / 1000,
+        "width_mm": head["cloth_width_mm"],
+        "known": {
+            "roll": roll_id,
+            "defect": found[-1]["number"] if found else known.defect,
+            "review": last_review,
+            "gaps": mark,
+        },
+        "more": more,
+        "defects": [_recorded(defect_row(row)) for row in found],
+        "verdicts": verdicts,
+        "gaps": gaps,
+        "events": _events(db, roll_id),
+    }
+
+
+def _verdicts(db: sqlite3.Connection, roll_id: str, after: int) -> tuple[list[list[str]], int]:
+    if not has_reviews(db):
+        return [], after
+    query = "SELECT rowid AS number, * FROM reviews WHERE roll_id = ? AND rowid > ? ORDER BY rowid"
+    rows = db.execute(query, (roll_id, after)).fetchall()
+    return [[row["event_id"], row["verdict"]] for row in rows], rows[-1]["number"] if rows else after
+
+
+def _gaps(db: sqlite3.Connection, roll_id: str, known: str) -> tuple[str, list[list[Any]] | None]:
+    """Return a mark of the gaps, and the gaps with a place; None if they are those that are known."""
+    sums = "SELECT count(*), total(lines), max(rowid), max(start_line) FROM gaps WHERE roll_id = ?"
+    mark = "-".join(str(value) for value in db.execute(sums, (roll_id,)).fetchone())
+    if mark == known:
+        return mark, None
+    query = (
+        "SELECT start_m, end_m, reason FROM gaps WHERE roll_id = ? AND start_m IS NOT NULL ORDER BY start_m"
+    )
+    return mark, [[round(row[0], 3), round(row[1], 3), row[2]] for row in db.execute(query, (roll_id,))]
+
+
+def _events(db: sqlite3.Connection, roll_id: str) -> list[dict[str, str]]:
+    query = "SELECT kind, detail, utc FROM events WHERE roll_id = ? ORDER BY rowid DESC LIMIT ?"
+    return [dict(row) for row in db.execute(query, (roll_id, LAST_EVENTS))]
+
+
+def _recorded(row: DefectRow) -> dict[str, Any]:
+    return {"id": row.event_id, "picture": row.picture is not None, "utc": row.utc, **_place(row.defect)}
+
+
+def _from_run(live: LivePage, known: Known) -> dict[str, Any]:
+    """Return the roll of a run without a record: there are no ids, and nothing is from before it."""
+    now, run_id = live.snapshot, live.box.run_id
+    known = known if known.roll == run_id else Known()
+    new = now.defects[known.defect : known.defect + MOST_AT_ONCE]
+    last = known.defect + len(new)
+    mark = f"{len(now.gaps)}-{sum(gap.end_m - gap.start_m for gap in now.gaps):.6f}"
+    gaps = [
+        [round(gap.start_m + now.origin_m, 3), round(gap.end_m + now.origin_m, 3), gap.reason]
+        for gap in now.gaps
+    ]
+    return {
+        "roll": run_id,
+        "name": None,
+        "article": None,
+        "length_m": now.length_m,
+        "width_mm": now.width_mm,
+        "known": {"roll": run_id, "defect": last, "review": 0, "gaps": mark},
+        "more": last < len(now.defects),
+        "defects": [
+            {
+                "id": str(known.defect + number),
+                "picture": False,
+                "utc": None,
+                **_place(defect, now.origin_m),
+            }
+            for number, defect in enumerate(new, start=1)
+        ],
+        "verdicts": [],
+        "gaps": None if mark == known.gaps else gaps,
+        "events": [],
+    }
+
+
+def _place(defect: ClothDefect, origin_m: float = 0.0) -> dict[str, Any]:
+    return {
+        "label": defect.class_name,
+        "score": round(defect.score, 3),
+        "start_m": round(defect.start_m + origin_m, 4),
+        "end_m": round(defect.end_m + origin_m, 4),
+        "left_mm": round(defect.left_mm, 1),
+        "right_mm": round(defect.right_mm, 1),
+    }

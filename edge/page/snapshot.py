@@ -1,0 +1,112 @@
+"""How a run stands at one moment, as a value that other threads may read."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from edge.cloth.coverage import GapOnRoll
+from edge.cloth.defects import ClothDefect
+from edge.cloth.gaps import GAP_REASONS
+from edge.latency import LatencyQuantiles
+from edge.pipeline import RunState
+
+Phase = Literal["starting", "running", "ended"]
+
+WINDOW_S = 5.0
+"""Speed and rate are those of the last seconds: a loom that stops shows it, one late frame does not."""
+
+
+class Counts(NamedTuple):
+    """What has been counted up to a moment."""
+
+    at_s: float
+    frames: int
+    without_cloth: int
+    dropped: int
+    unreadable: int
+    lost_lines: int
+    along_m: float
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Say how a run stands.
+
+    Attributes:
+        taken_s: `time.monotonic()`.
+        along_m: place on the roll of the last line that was looked at; None if not known.
+        speed_m_min: of the cloth; negative where it runs back.
+        coverage: 0..1; None before the first frame.
+        gaps_m: reason to metres, of this run.
+        recent: what the last seconds added to the counts.
+        width_mm: of the cloth; None if not known.
+        defects, gaps: of this run, for a page without a roll record; empty beside one.
+        origin_m: place on the roll of this run's metre 0.
+    """
+
+    phase: Phase
+    taken_s: float
+    recent: Counts
+    frames_per_s: float = 0.0
+    along_m: float | None = None
+    speed_m_min: float | None = None
+    length_m: float = 0.0
+    inspected_m: float | None = None
+    coverage: float | None = None
+    gaps_m: dict[str, float] | None = None
+    lost_m: float = 0.0
+    frames: int = 0
+    dropped: int = 0
+    unreadable: int = 0
+    silent_s: float = 0.0
+    defect_count: int = 0
+    latency_ms: LatencyQuantiles | None = None
+    age_ms: LatencyQuantiles | None = None
+    width_mm: float | None = None
+    record_waits: bool = False
+    error: str | None = None
+    defects: tuple[ClothDefect, ...] = ()
+    gaps: tuple[GapOnRoll, ...] = ()
+    origin_m: float = 0.0
+
+
+class Recent:
+    """Remember the counts of the last seconds."""
+
+    def __init__(self) -> None:
+        self._kept: deque[Counts] = deque()
+
+    def add(self, now: Counts) -> Counts:
+        """Take in counts; returns how much they grew, and over which time."""
+        self._kept.append(now)
+        while len(self._kept) > 2 and now.at_s - self._kept[1].at_s >= WINDOW_S:
+            self._kept.popleft()
+        return Counts._make(last - first for last, first in zip(now, self._kept[0], strict=True))
+
+
+def counts_of(state: RunState, now_s: float) -> Counts:
+    """Return what a run has counted."""
+    coverage, frame = state.coverage, state.last_frame
+    along_m = 0.0
+    if frame is not None and frame.position is not None:
+        along_m = frame.position.along_m + len(frame.image) * frame.position.mm_per_px_along / 1000
+    return Counts(
+        now_s,
+        coverage.frames_inspected,
+        coverage.frames_without_cloth,
+        state.dropped,
+        state.unreadable,
+        coverage.gap_lines("lost lines"),
+        along_m,
+    )
+
+
+def gaps_by_reason_m(state: RunState) -> dict[str, float] | None:
+    """Return the metres of each reason that there was; None where no position is known."""
+    coverage = state.coverage
+    if not coverage.knows_metres:
+        return None
+    metres = {reason: coverage.gap_metres(reason) for reason in GAP_REASONS}
+    return {reason: round(length, 3) for reason, length in metres.items() if length}

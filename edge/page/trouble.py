@@ -1,0 +1,90 @@
+"""What is wrong, in plain words: short sentences for people who read little English."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from edge.page.snapshot import Snapshot
+
+Level = Literal["note", "warn", "bad"]
+
+SILENT_WARN_S, SILENT_BAD_S = 2.0, 10.0
+"""A line camera is silent by right while its loom stands: that is said, not shouted."""
+
+STANDS_AFTER_S = 5.0
+"""Inspection tells how it stands four times a second, also while the camera is silent."""
+
+
+class Trouble(NamedTuple):
+    """Say one thing that is wrong.
+
+    Attributes:
+        code: for programs and pictograms.
+        text: what happened.
+        cure: what to do; empty if nothing.
+    """
+
+    level: Level
+    code: str
+    text: str
+    cure: str = ""
+
+
+def troubles(now: Snapshot, now_s: float) -> list[Trouble]:
+    """Return what is wrong, the worst first; empty if all is well.
+
+    Args:
+        now: how the run stands.
+        now_s: `time.monotonic()`.
+    """
+    found = [*_of_the_run(now, now_s), *_of_the_camera(now), *_of_the_record(now), *_of_the_cloth(now)]
+    order: tuple[Level, ...] = ("bad", "warn", "note")
+    return sorted(found, key=lambda trouble: order.index(trouble.level))
+
+
+def _of_the_run(now: Snapshot, now_s: float) -> list[Trouble]:
+    if now.phase == "starting":
+        return [Trouble("note", "starting", "The box is starting.", "Wait.")]
+    if now.error is not None:
+        return [Trouble("bad", "stopped", "Inspection stopped.", now.error)]
+    if now.phase == "ended":
+        return [Trouble("warn", "ended", "Inspection is finished.")]
+    silent_s = now_s - now.taken_s
+    if silent_s >= STANDS_AFTER_S:
+        said = f"Inspection hangs for {silent_s:.0f} s."
+        return [Trouble("bad", "hangs", said, "If it does not go on: start the box again.")]
+    return []
+
+
+def _of_the_camera(now: Snapshot) -> list[Trouble]:
+    found = []
+    if now.phase == "running" and now.silent_s >= SILENT_WARN_S:
+        level: Level = "bad" if now.silent_s >= SILENT_BAD_S else "warn"
+        text = f"No picture from the camera for {now.silent_s:.0f} s."
+        found.append(
+            Trouble(level, "silent", text, "Loom stands? Then all is well. If not: check cable and power.")
+        )
+    if now.recent.unreadable:
+        found.append(Trouble("warn", "unreadable", "Bad pictures from the camera.", "Check the cable."))
+    if now.recent.lost_lines:
+        found.append(Trouble("bad", "lost lines", "The camera loses lines.", "Check cable and encoder."))
+    return found
+
+
+def _of_the_record(now: Snapshot) -> list[Trouble]:
+    if not now.record_waits:
+        return []
+    return [Trouble("bad", "record", "Results cannot be saved. They wait.", "Disk full? Make space.")]
+
+
+def _of_the_cloth(now: Snapshot) -> list[Trouble]:
+    found = []
+    if now.recent.dropped:
+        found.append(
+            Trouble("bad", "too slow", "Too fast: cloth passes unseen.", "Slow down, or a faster box.")
+        )
+    if now.recent.without_cloth and not now.recent.frames:
+        found.append(Trouble("warn", "no cloth", "No cloth under the camera."))
+    if now.lost_m > 0:
+        found.append(Trouble("note", "unseen", f"{now.lost_m:.2f} m of this roll were not seen."))
+    return found

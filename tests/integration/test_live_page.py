@@ -1,0 +1,311 @@
+"""The live page in a real headless browser beside a real run, and what a hostile network may try."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, closing, contextmanager
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from edge.config import EdgeConfig
+from edge.page import connection
+from edge.page.server import open_page
+from edge.simulator.camera import LoomCamera, parse_loom_options
+from tests.unit.edge.page.pages import passed, plain_page
+
+CHROMIUM = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))),
+    None,
+)
+needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no chromium here: `apt-get install chromium`")
+
+START_S = 120
+LOOM = (
+    "loom:seed=7,width_px=512,scan=area,height_px=320,frames_hz=4,speed_m_min=20,live=true,"
+    "defects_per_m=30,difficulties=obvious"
+)
+"""Pictures of 64 mm every 83 mm: every second one shows a defect, and between two there is always a gap."""
+
+COLOURED = """() => {
+  const picture = document.querySelector('#cloth img');
+  if (!picture.naturalWidth) return false;
+  const canvas = Object.assign(document.createElement('canvas'), {width: picture.naturalWidth, height: picture.naturalHeight});
+  const pen = canvas.getContext('2d');
+  pen.drawImage(picture, 0, 0);
+  const data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+  for (let i = 0; i < data.length; i += 4)
+    if (Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]) > 80) return true;
+  return false;
+}"""  # noqa: E501
+
+
+@contextmanager
+def edge_run(folder, page="0", *more):
+    """Run edge-run with a page; yields the process and the address it printed."""
+    command = [
+        sys.executable, "-c", "from edge.cli import run_main; run_main()", "--camera", LOOM, "--page", page,
+        "--roll-record", folder / "rolls.db", "--roll", "A17", "--save-pictures", folder / "found",
+        "--threads", "1", *more,
+    ]  # fmt: skip
+    with subprocess.Popen(
+        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as process:  # fmt: skip
+        watchdog = threading.Timer(START_S, process.kill)
+        watchdog.start()
+        drain = threading.Thread(target=process.stderr.read)
+        try:
+            first = process.stderr.readline()
+            assert first.startswith("page: http://"), first + process.stderr.read()
+            drain.start()
+            yield process, first.split()[1]
+        finally:
+            watchdog.cancel()
+            if process.poll() is None:
+                process.kill()
+            drain.join()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+@contextmanager
+def tab_of(browser, address, width, height):
+    """Yield a tab; afterwards no error may have been said and no foreign host asked."""
+    context = browser.new_context(viewport={"width": width, "height": height}, has_touch=width < 500)
+    tab = context.new_page()
+    tab.set_default_timeout(START_S * 1000)
+    tab.errors, hosts = [], set()
+    tab.on("pageerror", lambda error: tab.errors.append(str(error)))
+    tab.on("console", lambda line: line.type == "error" and tab.errors.append(line.text))
+    tab.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
+    tab.goto(address)
+    yield tab
+    assert hosts - {None} == {"127.0.0.1"}  # None: blob addresses
+    context.close()
+
+
+def verdicts(folder):
+    with closing(sqlite3.connect(folder / "rolls.db")) as db:
+        return [row[0] for row in db.execute("SELECT verdict FROM reviews ORDER BY rowid")]
+
+
+def until(tab, script):
+    """Wait until a script says true; the page's policy forbids the browser's own way to wait."""
+    end_s = time.monotonic() + START_S
+    while not tab.evaluate(script):
+        assert time.monotonic() < end_s, script
+        time.sleep(0.05)
+
+
+def number_on(tab, what):
+    return int(tab.get_attribute("#map", f"data-{what}"))
+
+
+@needs_chromium
+def test_an_operator_at_the_desk_and_on_the_phone(browser, tmp_path):
+    token = tmp_path / "token"
+    with edge_run(tmp_path, "0", "--page-token-file", token) as (process, bare):
+        address = f"{bare}#token={token.read_text().strip()}"
+        with tab_of(browser, address, 1280, 800) as desk:
+            until(desk, COLOURED)
+            until(desk, "document.querySelector('#map').dataset.gaps > 0")
+            desk.wait_for_selector("#defects img.picture[src^=blob]")
+            assert urlsplit(desk.url).fragment == ""  # nobody reads the token over a shoulder
+            assert number_on(desk, "defects") > 0
+            assert "The camera loses lines." in desk.inner_text("#troubles")
+            assert float(desk.inner_text("#along").split()[0]) > 0
+            card = desk.locator("#defects li").first
+            defect = card.get_attribute("data-id")
+            card.locator(".yes").click()
+            desk.wait_for_selector(f"[data-id='{defect}'].confirmed")
+            assert verdicts(tmp_path) == ["confirmed"]
+            with tab_of(browser, address, 360, 760) as phone:
+                own = phone.locator(f"[data-id='{defect}']")
+                own.locator(".undo").tap()
+                own.locator(".no").tap()
+                phone.wait_for_selector(f"[data-id='{defect}'].rejected")
+                desk.wait_for_selector(f"[data-id='{defect}'].rejected")  # told to the other one
+                assert verdicts(tmp_path) == ["confirmed", "undone", "rejected"]
+                assert phone.evaluate("document.documentElement.scrollWidth") <= 360
+                sizes = phone.eval_on_selector_all(
+                    "button", "all => all.filter(one => one.offsetParent).map(one => one.offsetHeight)"
+                )
+                assert min(sizes) >= 44
+                unnamed = "all => all.filter(one => !(one.innerText || one.labels?.length)).length"
+                assert phone.eval_on_selector_all("button, input", unnamed) == 0
+                assert phone.errors == []
+            assert desk.errors == []
+            process.send_signal(signal.SIGTERM)
+            desk.wait_for_selector("#away:not([hidden])")
+            assert process.wait(START_S) == 0
+            with edge_run(tmp_path, str(urlsplit(bare).port), "--page-token-file", token):
+                desk.wait_for_selector("#away", state="hidden")
+                desk.wait_for_selector(f"[data-id='{defect}'].rejected", state="attached")
+                assert any("ERR_CONNECTION_REFUSED" in error for error in desk.errors)
+
+
+def test_a_port_in_use_is_one_line_and_a_missing_page_is_none(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [
+            sys.executable,
+            "-c",
+            "from edge.cli import run_main; run_main()",
+            "--camera",
+            "loom",
+            "--page",
+        ]
+        done = subprocess.run(
+            [*command, str(port)], capture_output=True, text=True, timeout=60, check=False
+        )
+    assert done.returncode == 10
+    assert done.stderr == (
+        f"error: Cannot serve on 127.0.0.1, port {port}: Address already in use. "
+        "Use another --page; 0 takes a free one.\n"
+    )
+
+
+TOKEN = "a-token-that-is-long"
+
+
+@pytest.fixture
+def token_file(tmp_path):
+    file = tmp_path / "token"
+    file.write_text(TOKEN)
+    file.chmod(0o600)
+    return file
+
+
+@pytest.fixture
+def served(capsys, token_file):
+    """Serve a page in this process; gives its port."""
+    camera = LoomCamera(parse_loom_options("loom"))
+    with ExitStack() as stack:
+        live = open_page(EdgeConfig(page="0", page_token_file=token_file), camera, stack)
+        port = urlsplit(capsys.readouterr().err.split()[1]).port
+        live.blocks = plain_page(passed(plain_page_state(), 0)).blocks
+        for _ in range(100):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        yield port
+
+
+def plain_page_state():
+    from edge.pipeline import RunState
+
+    return RunState()
+
+
+def get(port, path="/state"):
+    return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10)
+
+
+def is_ended(peer, within_s=10):
+    """Tell whether the server ends a connection, reading whatever it still says."""
+    end_s = time.monotonic() + within_s
+    try:
+        while time.monotonic() < end_s:
+            peer.settimeout(max(0.01, end_s - time.monotonic()))
+            if not peer.recv(65536):
+                return True
+    except ConnectionError:
+        return True
+    except TimeoutError:
+        pass
+    return False
+
+
+def hurry(monkeypatch):
+    for name in ("LOOK_S", "REQUEST_TIMEOUT_S", "STALL_TIMEOUT_S"):
+        monkeypatch.setattr(connection, name, 0.1 if name == "LOOK_S" else 0.5)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /state HTTP/1.1\r\nHost: loc"], ids=["nothing", "half a request"]
+)
+def test_who_asks_nothing_is_sent_away(served, monkeypatch, sent):
+    hurry(monkeypatch)
+    with socket.create_connection(("127.0.0.1", served)) as peer:
+        peer.sendall(sent)
+        assert is_ended(peer)
+    assert get(served).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("token", "status"), [("wrong", b"401"), (TOKEN, b"408")], ids=["without the token", "with it"]
+)
+def test_half_a_body_is_not_waited_for(served, monkeypatch, token, status):
+    monkeypatch.setattr("edge.page.guard.BODY_TIMEOUT_S", 0.3)
+    head = f"Host: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", served)) as peer:
+        peer.sendall(f"POST /reviews HTTP/1.1\r\n{head}Content-Length: 100\r\n\r\n{{".encode())
+        peer.settimeout(10)
+        assert peer.recv(12) == b"HTTP/1.1 " + status
+        assert is_ended(peer)
+
+
+def test_a_reader_that_does_not_read_is_disconnected_and_the_others_see_nothing_of_it(served, monkeypatch):
+    hurry(monkeypatch)
+    monkeypatch.setattr("edge.page.app.STATE_S", 0.0005)
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.connect(("127.0.0.1", served))
+        slow.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        begin_s = time.monotonic()
+        while time.monotonic() - begin_s < 3:  # it has a receive buffer that fills first
+            assert get(served).status_code == 200
+            time.sleep(0.1)
+        assert is_ended(slow)
+
+
+def test_a_path_is_never_a_file(served):
+    for path in (
+        b"/../../../../etc/passwd",
+        b"//etc/passwd",
+        b"/pictures/../../app.py",
+        b"/page.css/..%00",
+    ):
+        with socket.create_connection(("127.0.0.1", served)) as peer:
+            peer.sendall(b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            peer.settimeout(10)
+            assert peer.recv(12) == b"HTTP/1.1 404"
+
+
+def test_too_many_connections_are_refused_and_those_that_are_there_go_on(served, monkeypatch):
+    monkeypatch.setattr(connection, "MOST_CONNECTIONS", 3)
+    with ExitStack() as stack, httpx.Client(base_url=f"http://127.0.0.1:{served}") as client:
+        assert client.get("/state").status_code == 200
+        peers = [stack.enter_context(socket.create_connection(("127.0.0.1", served))) for _ in range(6)]
+        assert sum(is_ended(peer, 0.5) for peer in peers) == 4
+        assert client.get("/state").status_code == 200
+
+
+def test_the_page_ends_with_the_run_also_while_somebody_looks(capsys):
+    before = threading.active_count()
+    with ExitStack() as stack:
+        open_page(EdgeConfig(page="0"), LoomCamera(parse_loom_options("loom")), stack)
+        port = urlsplit(capsys.readouterr().err.split()[1]).port
+        with httpx.stream("GET", f"http://127.0.0.1:{port}/events", timeout=10) as viewer:
+            assert next(viewer.iter_lines()).startswith("data: {")
+            begin_s = time.monotonic()
+            stack.close()
+            assert time.monotonic() - begin_s < 8
+    assert threading.active_count() <= before

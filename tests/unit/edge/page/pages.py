@@ -1,0 +1,65 @@
+"""A page about a small recorded roll that is still being written, without a camera or a network."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import numpy as np
+
+from edge.cameras.protocol import Frame, FramePosition
+from edge.cloth.defects import ClothDefect, Sighting
+from edge.page.live import LivePage
+from edge.pipeline import RunState
+from edge.roll.recorder import RollRecorder
+from edge.roll.values import RollHead
+from tests.unit.edge.roll.rolls import write_picture
+
+CLASSES = ("wrinkle", "drop", "broken")
+BOX = (10.0, 10.0, 30.0, 30.0)
+
+
+def defect(start_m, label="broken", seen=True):
+    sighting = Sighting(3, BOX) if seen else None
+    return ClothDefect(label, 0.9, start_m, start_m + 0.01, 100.0, 140.0, seen=sighting)
+
+
+def frame(number, lines=100, width=200, follows_on=True, value=90, **changes):
+    position = FramePosition(number * lines / 1000, 1.0, 1.0)
+    image = np.full((lines, width), value, np.uint8)
+    return Frame(number, image, 0.0, "loom", position, follows_on=follows_on, **changes)
+
+
+def passed(state, *numbers):
+    """Let frames pass the camera."""
+    for number in numbers:
+        state.last_frame = frame(number)
+        state.coverage.passed(state.last_frame)
+        state.latency.add(10.0)
+        state.age.add(20.0)
+    return state
+
+
+@contextmanager
+def recorded_page(folder, defects=3):
+    """Yield (page, recorder, state): 1.2 m passed, 0.2 m of them unseen, a picture for each defect."""
+    picture = write_picture(folder / "00000003.png")
+    head = RollHead("loom", "a" * 64, {"grade_limits": {}}, "A17", "twill")
+    with RollRecorder(folder / "rolls.db", head, lambda _: picture) as recorder:
+        state = passed(RunState(), *range(5), *range(7, 12))
+        found = [defect(0.1 * (number + 1)) for number in range(defects)]
+        recorder.event("camera silent", "no frame for 12 s")
+        recorder.add(found, state.coverage, 1500.0)
+        state.defects += found
+        live = LivePage("loom", "1.0", can_review=True, is_live=True)
+        live.begin(CLASSES, recorder)
+        live.update(state, [])
+        yield live, recorder, state
+
+
+def plain_page(state=None, **changes):
+    """Return a page about a run without a record."""
+    live = LivePage("loom", "1.0", can_review=False, is_live=False, **changes)
+    live.begin(CLASSES, None)
+    if state is not None:
+        live.update(state, [])
+    return live

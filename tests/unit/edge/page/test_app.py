@@ -1,0 +1,308 @@
+"""What the page answers, and what it refuses: through Starlette's client, on a real roll record."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing, contextmanager
+
+import cv2
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from edge.page.address import Address
+from edge.page.app import MOST_VIEWERS, SHIPPED, PageApp, web_app
+from edge.page.guard import LARGEST_BODY, POLICY
+from edge.page.rolls import MOST_AT_ONCE
+from edge.roll.export import as_csv, as_json_lines
+from edge.roll.reading import read_roll
+from tests.unit.edge.page.pages import defect, passed, plain_page, recorded_page
+
+TOKEN = "a-token-that-is-long"
+KEY = {"Authorization": f"Bearer {TOKEN}"}
+LOCAL, NETWORK = Address("127.0.0.1", 8080), Address("0.0.0.0", 8080)
+
+
+def client_of(live, address=LOCAL, host="127.0.0.1:8080", names=()):
+    app = web_app(PageApp(live), address, TOKEN, names)
+    return TestClient(app, base_url=f"http://{host}", raise_server_exceptions=True)
+
+
+@contextmanager
+def page(tmp_path, **where):
+    with recorded_page(tmp_path) as (live, recorder, state), client_of(live, **where) as client:
+        client.live, client.recorder, client.run = live, recorder, state
+        yield client
+
+
+def ids(client):
+    return [one["id"] for one in client.get("/roll", headers=KEY).json()["defects"]]
+
+
+def reviews(tmp_path):
+    with closing(sqlite3.connect(tmp_path / "rolls.db")) as db:
+        return db.execute("SELECT event_id, verdict FROM reviews ORDER BY rowid").fetchall()
+
+
+def review(client, event_id, verdict, **changes):
+    return client.post("/reviews", json={"id": event_id, "verdict": verdict}, headers=KEY, **changes)
+
+
+def test_the_page_and_what_it_loads_are_there_and_guarded(tmp_path):
+    with page(tmp_path) as client:
+        for path, (_, media_type) in SHIPPED.items():
+            answer = client.get(path)
+            assert answer.status_code == 200
+            assert answer.headers["content-type"].startswith(media_type)
+            assert answer.headers["content-security-policy"] == POLICY
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert "access-control-allow-origin" not in answer.headers
+            assert "//" not in answer.text.replace("http://www.w3.org/2000/svg", "").replace("// ", "")
+        assert "unsafe" not in POLICY
+        assert "<style" not in client.get("/").text
+        assert client.get("/").text.count("<script") == client.get("/").text.count(
+            '<script type="module" src='
+        )
+
+
+def test_state_cloth_and_picture(tmp_path):
+    with page(tmp_path) as client:
+        assert client.get("/state").json()["along_m"] == 1.2
+        cloth = client.get("/cloth.jpg")
+        assert (cloth.headers["content-type"], cloth.headers["x-number"]) == ("image/jpeg", "1")
+        picture = client.get(f"/pictures/{ids(client)[0]}")
+        decoded = cv2.imdecode(np.frombuffer(picture.content, np.uint8), cv2.IMREAD_COLOR)
+        assert decoded.shape[0] <= 64
+
+
+def test_before_the_first_frame_there_is_no_cloth():
+    with client_of(plain_page()) as client:
+        assert client.get("/cloth.jpg").status_code == 204
+        assert client.get("/state").json()["phase"] == "starting"
+        assert client.get("/roll").json()["defects"] == []
+
+
+def test_the_roll_comes_in_parts_and_only_what_is_new(tmp_path):
+    with page(tmp_path) as client:
+        first = client.get("/roll").json()
+        assert (first["name"], first["article"], first["width_mm"]) == ("A17", "twill", 1500.0)
+        assert first["gaps"] == [[0.5, 0.7, "lost lines"]]
+        assert [one["start_m"] for one in first["defects"]] == [0.1, 0.2, 0.3]
+        assert first["events"][0]["kind"] == "camera silent"
+        again = client.get("/roll", params=first["known"]).json()
+        assert (again["defects"], again["gaps"], again["verdicts"]) == ([], None, [])
+        state = passed(client.run, 14)
+        client.recorder.add([defect(1.3)], state.coverage, 1500.0)
+        review(client, first["defects"][1]["id"], "rejected")
+        then = client.get("/roll", params=first["known"]).json()
+        assert [one["start_m"] for one in then["defects"]] == [1.3]
+        assert then["gaps"] == [[0.5, 0.7, "lost lines"], [1.2, 1.4, "lost lines"]]
+        assert then["verdicts"] == [[first["defects"][1]["id"], "rejected"]]
+        other = client.get("/roll", params={**first["known"], "roll": "of yesterday"}).json()
+        assert len(other["defects"]) == 4
+
+
+def test_many_defects_come_in_several_answers(tmp_path):
+    with recorded_page(tmp_path, defects=MOST_AT_ONCE + 5) as (live, _, _), client_of(live) as client:
+        first = client.get("/roll").json()
+        assert (len(first["defects"]), first["more"]) == (MOST_AT_ONCE, True)
+        second = client.get("/roll", params=first["known"]).json()
+        assert (len(second["defects"]), second["more"]) == (5, False)
+
+
+def test_a_run_without_a_record_has_a_map_and_no_verdicts():
+    state = passed(plain_state(), 0, 3)
+    state.defects.append(defect(0.05))
+    with client_of(plain_page(state)) as client:
+        first = client.get("/roll").json()
+        assert first["gaps"] == [[0.1, 0.3, "lost lines"]]
+        assert [one["label"] for one in first["defects"]] == ["broken"]
+        again = client.get("/roll", params=first["known"]).json()
+        assert (again["defects"], again["gaps"]) == ([], None)
+        assert client.get(f"/pictures/{'0' * 32}").status_code == 404
+        assert review(client, "0" * 32, "confirmed").status_code == 409
+
+
+def plain_state():
+    from edge.pipeline import RunState
+
+    return RunState()
+
+
+def test_a_verdict_is_on_the_disk_when_it_is_answered_once_and_can_be_undone(tmp_path):
+    with page(tmp_path) as client:
+        one, two, _ = ids(client)
+        for _ in range(3):
+            assert review(client, one, "confirmed").json() == {"id": one, "verdict": "confirmed"}
+        assert reviews(tmp_path) == [(one, "confirmed")]
+        review(client, two, "rejected")
+        review(client, two, "undone")
+        review(client, two, "undone")
+        assert reviews(tmp_path) == [(one, "confirmed"), (two, "rejected"), (two, "undone")]
+        client.recorder.finish(client.run.coverage, None, "finished")
+    roll = read_roll(tmp_path / "rolls.db", "A17")
+    assert [row.verdict for row in roll.defects] == ["confirmed", None, None]
+    first = as_csv(roll).splitlines()[1]
+    assert first.endswith('00000003.png,,confirmed,"[10.0, 10.0, 30.0, 30.0]"')
+    rows = [json.loads(line) for line in as_json_lines(roll).splitlines()]
+    assert [row.get("verdict") for row in rows if row["type"] == "defect"] == ["confirmed", None, None]
+
+
+def test_a_record_of_before_has_no_verdicts_and_gets_a_place_for_them(tmp_path):
+    with recorded_page(tmp_path) as (_, recorder, state):
+        recorder.finish(state.coverage, None, "finished")
+    with closing(sqlite3.connect(tmp_path / "rolls.db")) as db:
+        db.execute("DROP TABLE reviews")
+        db.commit()
+    assert [row.verdict for row in read_roll(tmp_path / "rolls.db", None).defects] == [None] * 3
+    with page(tmp_path) as client:
+        assert len(ids(client)) == 6
+        assert review(client, ids(client)[0], "confirmed").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}]
+)
+def test_nothing_changes_without_the_token(tmp_path, headers):
+    with page(tmp_path) as client:
+        answer = client.post(
+            "/reviews", json={"id": ids(client)[0], "verdict": "confirmed"}, headers=headers
+        )
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert reviews(tmp_path) == []
+
+
+@pytest.mark.parametrize("path", ["/state", "/events", "/cloth.jpg", "/roll", "/pictures/x"])
+def test_beyond_this_machine_reading_needs_the_token(tmp_path, path):
+    with page(tmp_path, address=NETWORK, host="10.0.0.7:8080") as client:
+        assert client.get(path).status_code == 401
+        assert client.get("/").status_code == 200
+        assert client.get("/state", headers=KEY).status_code == 200
+
+
+def test_a_name_that_a_proxy_gives_needs_the_token_too(tmp_path):
+    with page(tmp_path, host="loom7.mill", names=("Loom7.mill",)) as client:
+        assert client.get("/state").status_code == 401
+        assert client.get("/state", headers=KEY).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        (LOCAL, "evil.example"),
+        (LOCAL, "localhost.evil.example:8080"),
+        (LOCAL, "10.0.0.7:8080"),
+        (NETWORK, "evil.example:8080"),
+        (NETWORK, "10.0.0.7.evil.example"),
+    ],
+)
+def test_other_names_are_refused_whoever_asks(tmp_path, address, host):
+    with page(tmp_path, address=address) as client:
+        answer = client.get("/", headers={**KEY, "Host": host})
+        assert (answer.status_code, answer.json()["problem"]) == (400, "This box has another name.")
+
+
+@pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1", "[::1]:8080", "LOCALHOST"])
+def test_names_of_this_machine(tmp_path, host):
+    with page(tmp_path) as client:
+        assert client.get("/state", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/pictures/..%2F..%2Fetc%2Fpasswd",
+        "/pictures/../rolls.db",
+        "/pictures/%2e%2e/rolls.db",
+        "/pictures/" + "0" * 32,
+        "/pictures/" + "0" * 31 + "'",
+        "/..%2fapp.py",
+        "/app.py",
+        "/page.js/../app.py",
+    ],
+)
+def test_no_other_file_is_served(tmp_path, path):
+    with page(tmp_path) as client:
+        assert client.get(path).status_code == 404
+
+
+def test_a_picture_that_is_gone_or_none_is_not_served(tmp_path):
+    with page(tmp_path) as client:
+        (tmp_path / "00000003.png").write_text("root:x:0:0")
+        assert client.get(f"/pictures/{ids(client)[0]}").status_code == 404
+        (tmp_path / "00000003.png").unlink()
+        assert client.get(f"/pictures/{ids(client)[0]}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status"),
+    [
+        (b"{}", "text/plain", 415),
+        (b"{}", "application/x-www-form-urlencoded", 415),
+        (b" " * (LARGEST_BODY + 1), "application/json", 413),
+        (b"{", "application/json", 422),
+        (b"[]", "application/json", 422),
+        (b'{"id": "../../etc/passwd", "verdict": "confirmed"}', "application/json", 422),
+        (b'{"id": "' + b"0" * 32 + b'", "verdict": "stop the loom"}', "application/json", 422),
+        (b'{"id": "' + b"0" * 32 + b'", "verdict": "confirmed", "path": "x"}', "application/json", 422),
+        (b'{"id": "' + b"0" * 32 + b'", "verdict": "confirmed"}', "application/json", 404),
+    ],
+)
+def test_a_body_that_is_no_verdict(tmp_path, body, content_type, status):
+    with page(tmp_path) as client:
+        answer = client.post("/reviews", content=body, headers={**KEY, "Content-Type": content_type})
+        assert answer.status_code == status
+        assert "Traceback" not in answer.text
+    assert reviews(tmp_path) == []
+
+
+def test_an_oversized_body_that_does_not_say_its_size(tmp_path):
+    with page(tmp_path) as client:
+        parts = (b" " * 600 for _ in range(1000))
+        answer = client.post("/reviews", content=parts, headers={**KEY, "Content-Type": "application/json"})
+        assert answer.status_code == 413
+
+
+@pytest.mark.parametrize(
+    "known", [{"defect": "x"}, {"review": "-1"}, {"defect": "9" * 30}, {"defect": "²"}]
+)
+def test_a_question_with_nonsense(tmp_path, known):
+    with page(tmp_path) as client:
+        assert client.get("/roll", params=known).status_code == 422
+
+
+def test_a_question_cannot_reach_into_the_database(tmp_path):
+    with page(tmp_path) as client:
+        known = {"roll": "' OR 1=1 --", "gaps": "'; DROP TABLE reviews; --"}
+        assert client.get("/roll", params=known).status_code == 200
+        assert len(ids(client)) == 3
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
+def test_other_methods_are_refused(tmp_path, method):
+    with page(tmp_path) as client:
+        assert client.request(method, "/state").status_code == 401
+        assert client.request(method, "/state", headers=KEY).status_code == 405
+
+
+def test_a_record_that_another_program_holds_is_said_and_nothing_is_acknowledged(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.roll.reviews.BUSY_MS", 20)
+    with page(tmp_path) as client:
+        first = ids(client)[0]
+        with closing(sqlite3.connect(tmp_path / "rolls.db")) as other:
+            other.execute("BEGIN IMMEDIATE")
+            answer = review(client, first, "confirmed")
+        assert (answer.status_code, "in use by another program" in answer.json()["problem"]) == (503, True)
+        assert review(client, first, "confirmed").status_code == 200
+
+
+def test_so_many_viewers_and_no_more(tmp_path):
+    with recorded_page(tmp_path) as (live, _, _):
+        app = PageApp(live)
+        app._viewers = MOST_VIEWERS
+        with TestClient(web_app(app, LOCAL, TOKEN, ()), base_url="http://localhost") as client:
+            assert client.get("/events").status_code == 503
+            app._viewers, app.closing = 0, True
+            assert json.loads(client.get("/events").text.removeprefix("data: "))["along_m"] == 1.2
+        assert app._viewers == 0

@@ -1,0 +1,236 @@
+"""Addresses, tokens, snapshots, troubles and the picture of the cloth: values in, values out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.config import EdgeConfig, load_config
+from edge.errors import ConfigError, OutputError
+from edge.page import live as live_module
+from edge.page.address import Address, parse_address
+from edge.page.cloth import WIDEST_PX, ClothPicture, drawn, scaled
+from edge.page.live import MOST_BLOCKS, Block, shown_together
+from edge.page.snapshot import WINDOW_S, Counts, Recent
+from edge.page.state import StateText, state_json
+from edge.page.token import page_token
+from edge.page.trouble import troubles
+from edge.pipeline import RunState
+from tests.unit.edge.page.pages import CLASSES, defect, frame, passed, plain_page, recorded_page
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("8080", ("127.0.0.1", 8080)),
+        ("0", ("127.0.0.1", 0)),
+        ("0.0.0.0:80", ("0.0.0.0", 80)),
+        ("loom-7.mill:65535", ("loom-7.mill", 65535)),
+        ("[::1]:8080", ("::1", 8080)),
+    ],
+)
+def test_an_address(text, address):
+    assert parse_address(text) == address
+
+
+@pytest.mark.parametrize(
+    "text", ["", "host", ":80", "host:", "1:2:3", "::1:80", "65536", "-1", "a b:80", "\u0668\u0660"]
+)
+def test_what_is_no_address(text):
+    with pytest.raises(ConfigError, match=r"\[HOST:\]PORT"):
+        parse_address(text)
+
+
+def test_which_addresses_stay_on_this_machine():
+    assert [Address(host, 1).is_local for host in ("127.0.0.1", "localhost", "::1")] == [True] * 3
+    assert [Address(host, 1).is_local for host in ("0.0.0.0", "::", "10.0.0.7", "box")] == [False] * 4
+    assert Address("::1", 0).url(80) == "http://[::1]:80/"
+
+
+def test_a_page_in_the_settings_may_be_a_number(tmp_path):
+    file = tmp_path / "box.toml"
+    file.write_text('page = 8080\npage_hosts = ["loom7.mill"]\n')
+    config = load_config(file, {"LOOMSIGHT_EDGE_PAGE_HOSTS": '["a.b", "c"]'}, {})
+    assert (config.page, config.page_hosts) == ("8080", ("a.b", "c"))
+    assert EdgeConfig().page is None
+    with pytest.raises(ConfigError, match="page_hosts"):
+        load_config(None, {"LOOMSIGHT_EDGE_PAGE_HOSTS": '["a b"]'}, {})
+
+
+def test_a_new_token_with_every_start_and_one_that_lasts(tmp_path):
+    assert page_token(None) != page_token(None)
+    file = tmp_path / "secrets" / "token"
+    token = page_token(file)
+    assert len(token) >= 32
+    assert page_token(file) == token
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "said"),
+    [
+        ("", 0o600, "holds no token"),
+        ("short", 0o600, "holds no token"),
+        ("two words that are long enough", 0o600, "holds no token"),
+        ("a" * 30, 0o644, "chmod 600"),
+        ("ä" * 30, 0o600, "cannot be read"),
+    ],
+)
+def test_a_file_that_is_no_token(tmp_path, text, mode, said):
+    file = tmp_path / "token"
+    file.write_text(text, encoding="utf-8")
+    file.chmod(mode)
+    with pytest.raises(ConfigError, match=said):
+        page_token(file)
+
+
+def test_a_token_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="Cannot write"):
+        page_token(tmp_path / "file" / "token")
+
+
+def test_counts_are_those_of_the_last_seconds():
+    recent = Recent()
+    grown = [recent.add(Counts(float(s), 10 * s, 0, s, 0, 0, 0.5 * s)) for s in range(20)]
+    assert grown[0] == Counts(0, 0, 0, 0, 0, 0, 0)
+    assert grown[-1].at_s == pytest.approx(WINDOW_S, abs=1)
+    assert grown[-1].frames == grown[-1].at_s * 10
+
+
+def test_a_snapshot_says_how_the_run_stands(tmp_path):
+    with recorded_page(tmp_path) as (live, _, _):
+        state = state_json(live, live.snapshot.taken_s)
+    assert (state["phase"], state["camera"]["state"]) == ("running", "ok")
+    assert (state["along_m"], state["coverage"], state["defects"]) == (
+        1.2,
+        pytest.approx(10 / 12, abs=1e-6),
+        3,
+    )
+    assert state["gaps_m"] == {"lost lines": 0.2}
+    assert state["age_ms"]["p50"] == pytest.approx(20, rel=0.01)
+    assert (state["picture"], state["classes"], state["can_review"]) == (1, list(CLASSES), True)
+
+
+def test_inspection_is_asked_for_a_snapshot_four_times_a_second_and_never_waits(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(live_module.time, "monotonic", lambda: now[0])
+    live, state = plain_page(), RunState()
+    taken = []
+    for number in range(100):
+        now[0] += 0.0625
+        live.update(passed(state, number), [])
+        taken.append(live.snapshot)
+    assert len({snapshot.taken_s for snapshot in taken}) == pytest.approx(25, abs=1)
+    assert live.snapshot.speed_m_min == pytest.approx(96, rel=0.02)
+    assert live.blocks[-1].number == 100
+    with pytest.raises(AttributeError):
+        live.snapshot.frames = 3  # type: ignore[misc]
+
+
+def test_a_continued_roll_goes_on_in_its_own_metres(tmp_path):
+    with recorded_page(tmp_path) as (_, recorder, state):
+        recorder.finish(state.coverage, None, "finished")
+    with recorded_page(tmp_path) as (live, recorder, state):
+        assert live.snapshot.along_m == pytest.approx(2.4)
+
+
+def codes(state=None, later_s=0.0, **changes):
+    live = plain_page(passed(RunState(), 0) if state is None else state)
+    now = replace(live.snapshot, **changes)
+    return [trouble.code for trouble in troubles(now, now.taken_s + later_s)]
+
+
+def test_all_is_well():
+    assert codes() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"phase": "starting"}, ["starting"]),
+        ({"phase": "ended"}, ["ended"]),
+        ({"phase": "ended", "error": "The camera is lost. Check it."}, ["stopped"]),
+        ({"silent_s": 1.0}, []),
+        ({"silent_s": 3.0}, ["silent"]),
+        ({"record_waits": True, "silent_s": 3.0}, ["record", "silent"]),
+        ({"recent": Counts(5, 5, 0, 2, 0, 0, 1.0), "lost_m": 0.5}, ["too slow", "unseen"]),
+        ({"recent": Counts(5, 0, 9, 0, 0, 0, 1.0)}, ["no cloth"]),
+        ({"recent": Counts(5, 1, 9, 0, 1, 7, 1.0)}, ["lost lines", "unreadable"]),
+        ({"later_s": 6.0}, ["hangs"]),
+        ({"later_s": 6.0, "phase": "ended"}, ["ended"]),
+    ],
+)
+def test_what_is_wrong_is_said_the_worst_first(changes, expected):
+    assert codes(**changes) == expected
+
+
+def test_a_camera_that_is_silent_for_long_is_bad():
+    live = plain_page(passed(RunState(), 0))
+    levels = [
+        troubles(replace(live.snapshot, silent_s=seconds), live.snapshot.taken_s)[0].level
+        for seconds in (3.0, 30.0)
+    ]
+    assert levels == ["warn", "bad"]
+
+
+def test_the_state_is_made_once_for_all_who_look():
+    text = StateText(plain_page(passed(RunState(), 0)))
+    assert text.now() is text.now()
+
+
+def blocks(*frames, records=()):
+    return tuple(Block(number, one, tuple(records)) for number, one in enumerate(frames, start=1))
+
+
+@pytest.mark.parametrize(
+    ("frames", "kept"),
+    [
+        ([frame(0)], 1),
+        ([frame(0, 30), frame(1, 30), frame(2, 30)], 3),
+        ([frame(0, 60), frame(1, 60), frame(2, 60)], 2),
+        ([frame(0, 30), frame(1, 30, follows_on=False)], 1),
+        ([frame(0, 30, width=100), frame(1, 30)], 1),
+        ([frame(0, 500)], 1),
+        ([frame(number, 1) for number in range(100)], MOST_BLOCKS),
+    ],
+    ids=["one", "all fit", "too high", "area camera", "another width", "higher than wide", "many"],
+)
+def test_which_blocks_make_one_picture(frames, kept):
+    shown = shown_together(blocks(*frames))
+    assert [block.number for block in shown] == list(range(len(frames) - kept + 1, len(frames) + 1))
+
+
+def test_the_picture_is_small_and_its_boxes_have_colours():
+    box = {"label": "broken", "score": 0.9, "box_xyxy_px": [200.0, 10.0, 600.0, 90.0]}
+    shown = [blocks(*(frame(n, width=2000) for n in (0, 1)), records=r) for r in ((), (box,))]
+    plain, found = (drawn(some, [scaled(block) for block in some]) for some in shown)
+    assert plain.shape == found.shape == (80, WIDEST_PX, 3)
+    assert np.ptp(plain.astype(int), axis=2).max() == 0
+    coloured = np.ptp(found.astype(int), axis=2) > 60
+    assert coloured[:40].any()
+    assert coloured[40:].any()
+
+
+def test_the_cloth_is_encoded_once_for_all_who_look(monkeypatch):
+    picture = ClothPicture()
+    assert picture.jpeg((), CLASSES) is None
+    first = picture.jpeg(blocks(frame(0)), CLASSES)
+    assert picture.jpeg(blocks(frame(0)), CLASSES) is first
+    assert picture.jpeg(blocks(frame(0), frame(1)), CLASSES) is first  # too soon for another
+    monkeypatch.setattr("edge.page.cloth.SHORTEST_S", 0.0)
+    second = picture.jpeg(blocks(frame(0), frame(1)), CLASSES)
+    assert (first.number, second.number) == (1, 2)
+    assert cv2.imdecode(np.frombuffer(second.data, np.uint8), cv2.IMREAD_COLOR).shape == (200, 200, 3)
+
+
+def test_defects_without_a_record_are_copied_when_they_come():
+    state = passed(RunState(), 0)
+    live = plain_page(state)
+    state.defects.append(defect(0.05))
+    live.end(state)
+    assert [one.start_m for one in live.snapshot.defects] == [0.05]
+    assert live.snapshot.phase == "ended"
