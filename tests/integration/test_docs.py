@@ -24,6 +24,7 @@ import distill.scorecard_cli
 import edge.bundle_cli
 import edge.cli
 import edge.roll.cli
+import export.calib_cli
 import export.cli
 from distill.gid.settings import Distillation, TeacherRecipe
 from distill.labels.detector_annotator import DetectorSettings
@@ -68,6 +69,7 @@ APPS = {
     "prune": distill.prune.cli.app,
     "scorecard": distill.scorecard_cli.app,
     "export": export.cli.app,
+    "calib": export.calib_cli.app,
     "bundle": edge.bundle_cli.app,
     "edge-run": edge.cli.run_app,
     "roll": edge.roll.cli.app,
