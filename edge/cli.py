@@ -78,6 +78,10 @@ def edge_run(
     cloth_width_mm: Annotated[
         float | None, typer.Option(help="Width for grading, where the selvedges are not known.")
     ] = None,
+    stop: Annotated[
+        str | None,
+        typer.Option(help="Stop the machine: on, off, or shadow: only record it  [default: shadow]"),
+    ] = None,
     show: Annotated[bool | None, typer.Option("--show", help="Show a window with the boxes.")] = None,
     mm_per_px: MmPerPxFlag = None,
     bit_depth: Annotated[

@@ -15,11 +15,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge.cameras.address import redact_credentials
+from edge.decisions.settings import StopSettings
+from edge.machine.settings import MachineSettings
 from edge.settings import environment_values, resolved, toml_values
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_EDGE_"
-TABLES = ("providers", "score_thresholds", "grade_limits")
+TABLES = ("providers", "score_thresholds", "grade_limits", "stop", "machine")
 """Settings that the environment gives as JSON."""
+
+MAIN_KEYS = {"stop": "mode"}
+"""Tables that a flag, or the environment, may give by one word: the key that it sets."""
 
 RollName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """What people call a roll or an article: one line of text."""
@@ -54,6 +59,8 @@ class EdgeConfig(BaseModel):
         cloth_width_mm: width of the cloth for grading; None: measured, where both selvedges are known.
         grade_limits: grade to the most points per 100 square metres (ASTM D5430) that it admits. The
             standard sets none; these are a proposal.
+        stop: when the machine is stopped; `--stop` sets its mode.
+        machine: how the machine is reached.
         show: open a window with the picture and its boxes.
     """
 
@@ -83,6 +90,8 @@ class EdgeConfig(BaseModel):
     article: RollName | None = None
     cloth_width_mm: float | None = Field(default=None, gt=0, le=10_000)
     grade_limits: dict[str, Annotated[float, Field(ge=0)]] = {"first": 20.0, "second": 40.0}
+    stop: StopSettings = StopSettings()
+    machine: MachineSettings = MachineSettings()
     show: bool = False
 
     def public(self) -> dict[str, Any]:
@@ -105,7 +114,21 @@ def load_config(file: Path | None, environment: Mapping[str, str], flags: Mappin
         "the environment": _from_environment(environment),
         "the command line": {key: value for key, value in flags.items() if value is not None},
     }
-    return resolved(EdgeConfig, layers)
+    return resolved(EdgeConfig, _with_whole_tables(layers))
+
+
+def _with_whole_tables(layers: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Let a word for a table change its main key, and leave the rest as earlier layers have it."""
+    whole: dict[str, dict[str, Any]] = {}
+    before: dict[str, Any] = {}
+    for source, values in layers.items():
+        whole[source] = dict(values)
+        for key, main in MAIN_KEYS.items():
+            if isinstance(values.get(key), str):
+                whole[source][key] = {**before.get(key, {}), main: values[key]}
+            if isinstance(whole[source].get(key), dict):
+                before[key] = whole[source][key]
+    return whole
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

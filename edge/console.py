@@ -31,11 +31,14 @@ EXTRAS: Final = {
     "rtx": ("tensorrt_rtx",),
     "openvino": ("openvino",),
     "basler": ("pypylon",),
+    "mill": ("paho", "pymodbus", "prometheus_client"),
 }  # fmt: skip
 DISTRIBUTIONS: Final = {
     "cv2": "opencv-python",
     "PIL": "pillow",
     "ensemble_boxes": "ensemble-boxes",
+    "paho": "paho-mqtt",
+    "prometheus_client": "prometheus-client",
     "tensorrt_rtx": "tensorrt-rtx",
     "torch_pruning": "torch-pruning",
     "typing_extensions": "typing-extensions",

@@ -30,6 +30,8 @@ from edge.cloth.finder import GrainFinder
 from edge.cloth.watch import ClothWatch
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
+from edge.decisions.choose import choose_stops
+from edge.decisions.stops import Stops
 from edge.errors import LoomsightError
 from edge.golden import check_golden
 from edge.inspector import Inspector
@@ -61,6 +63,7 @@ def run(config: EdgeConfig) -> dict[str, Any]:
     check_outputs(config, camera)
     with ExitStack() as stack:
         backend, contract = open_model(config, stack)
+        stops = choose_stops(config, contract.class_names)
         inspector = Inspector(backend, contract, config.batch_tiles)
         view = stack.enter_context(LiveView(Console(stderr=True), camera.name))
         pictures = pictures_folder(config)
@@ -74,12 +77,14 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             selvedge_margin_mm=config.selvedge_margin_mm,
             cloth=cloth_watch(config),
             observe=view.update,
-            recorder=_recorder(config, camera.name, pictures),
+            recorder=_recorder(config, camera.name, pictures, stops),
+            stops=stops,
         )
         with stopped_by_signals(pipeline.stop):
             state = pipeline.run()
         description = backend.description
     summary = summarise(config, camera, state, inspector.clock, description)
+    summary["stops"] = stops.as_json() if stops else None
     _report(config, summary, state.error)
     return summary
 
@@ -126,7 +131,9 @@ def cloth_watch(config: EdgeConfig) -> ClothWatch | None:
     return ClothWatch(GrainFinder()) if config.cloth == "auto" else None
 
 
-def _recorder(config: EdgeConfig, camera: str, pictures: Path | None) -> RollRecorder | None:
+def _recorder(
+    config: EdgeConfig, camera: str, pictures: Path | None, stops: Stops | None
+) -> RollRecorder | None:
     """Return what keeps the roll record; None if there is to be none."""
     if config.roll_record is None:
         return None
@@ -146,7 +153,8 @@ def _recorder(config: EdgeConfig, camera: str, pictures: Path | None) -> RollRec
             return None
         return pictures / f"{picture_name(defect.seen.frame_id)}.png"
 
-    return RollRecorder(config.roll_record, head, picture_of)
+    id_of = stops.id_of if stops else (lambda _: None)
+    return RollRecorder(config.roll_record, head, picture_of, id_of=id_of)
 
 
 def _sinks(config: EdgeConfig, pictures: Path | None) -> list[Sink]:

@@ -13,7 +13,7 @@ from typing import IO
 from urllib.parse import quote
 
 from edge.errors import LoomsightError, OutputError, RecordError
-from edge.roll.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES
+from edge.roll.schema import ADDED_TABLES, APPLICATION_ID, SCHEMA_VERSION, TABLES
 from edge.sinks.files import cannot_write, check_not_a_folder, is_stream
 
 logger = logging.getLogger(__name__)
@@ -203,6 +203,8 @@ def _prepared(path: Path) -> sqlite3.Connection:
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        for statement in ADDED_TABLES:
+            connection.execute(statement)
         connection.execute("COMMIT")
     except BaseException:
         connection.close()

@@ -79,3 +79,20 @@ TABLES: Final = (
     "CREATE INDEX gaps_of_roll ON gaps (roll_id, start_line)",
     "CREATE INDEX events_of_roll ON events (roll_id)",
 )
+
+ADDED_TABLES: Final = (
+    """
+    CREATE TABLE IF NOT EXISTS event_data (
+        event_id TEXT PRIMARY KEY REFERENCES events,
+        data TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS outbox (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        event_id TEXT NOT NULL UNIQUE,
+        origin TEXT NOT NULL CHECK (origin IN ('defect', 'event'))
+    )
+    """,
+)
+"""Tables that came later. A program that does not know them may write beside them, so the version stays."""
