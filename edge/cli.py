@@ -82,6 +82,10 @@ def edge_run(
         str | None,
         typer.Option(help="Stop the machine: on, off, or shadow: only record it  [default: shadow]"),
     ] = None,
+    mqtt: Annotated[
+        str | None,
+        typer.Option(help="Send events to this broker, e.g. mqtts://10.0.0.9; needs --roll-record."),
+    ] = None,
     show: Annotated[bool | None, typer.Option("--show", help="Show a window with the boxes.")] = None,
     mm_per_px: MmPerPxFlag = None,
     bit_depth: Annotated[

@@ -17,13 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from edge.cameras.address import redact_credentials
 from edge.decisions.settings import StopSettings
 from edge.machine.settings import MachineSettings
+from edge.mqtt.settings import MqttSettings
 from edge.settings import environment_values, resolved, toml_values
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_EDGE_"
-TABLES = ("providers", "score_thresholds", "grade_limits", "stop", "machine")
+TABLES = ("providers", "score_thresholds", "grade_limits", "stop", "machine", "mqtt")
 """Settings that the environment gives as JSON."""
 
-MAIN_KEYS = {"stop": "mode"}
+MAIN_KEYS = {"stop": "mode", "mqtt": "broker"}
 """Tables that a flag, or the environment, may give by one word: the key that it sets."""
 
 RollName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -61,6 +62,7 @@ class EdgeConfig(BaseModel):
             standard sets none; these are a proposal.
         stop: when the machine is stopped; `--stop` sets its mode.
         machine: how the machine is reached.
+        mqtt: where events are sent; `--mqtt` sets the broker.
         show: open a window with the picture and its boxes.
     """
 
@@ -92,6 +94,7 @@ class EdgeConfig(BaseModel):
     grade_limits: dict[str, Annotated[float, Field(ge=0)]] = {"first": 20.0, "second": 40.0}
     stop: StopSettings = StopSettings()
     machine: MachineSettings = MachineSettings()
+    mqtt: MqttSettings = MqttSettings()
     show: bool = False
 
     def public(self) -> dict[str, Any]:

@@ -103,6 +103,12 @@ class MachineError(LoomsightError):
     exit_code = 42
 
 
+class BrokerError(LoomsightError):
+    """The MQTT broker cannot be reached, or does not let this box in."""
+
+    exit_code = 43
+
+
 class DatasetError(LoomsightError):
     """A training data set is missing, empty or inconsistent."""
 

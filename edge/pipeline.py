@@ -109,7 +109,7 @@ class Pipeline:
         cloth: says where in a picture is cloth; None to take every picture as cloth throughout.
         observe: called after each frame, and now and then, without detections, while the camera is silent.
         recorder: keeps the roll record; None for none.
-        stops: decides about stopping the machine, where the camera knows its position; None to decide nothing.
+        stops: decides about stopping the machine, where a position is known; None to decide nothing.
         reporters: asked after each frame, and while the camera is silent, for events to record.
     """
 
@@ -276,7 +276,7 @@ class Pipeline:
             )
         if self._stops is not None and self._stops.mode == "on" and frame.position is None:
             raise ConfigError(
-                f"The camera {self._camera.name} knows no position, so nothing can be confirmed within metres.",
+                f"The camera {self._camera.name} knows no position: nothing can be confirmed.",
                 "Leave --stop at shadow; for a video or a folder, --mm-per-px also helps.",
             )
         begin_s = time.monotonic()

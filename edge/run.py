@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -37,6 +37,7 @@ from edge.golden import check_golden
 from edge.inspector import Inspector
 from edge.interruption import stopped_by_signals
 from edge.live_view import LiveView
+from edge.mqtt.choose import choose_publisher
 from edge.outputs import check_outputs, pictures_folder, settings_file
 from edge.pipeline import Limits, Pipeline
 from edge.roll.recorder import RollRecorder
@@ -46,6 +47,9 @@ from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.pictures import PictureSink, picture_name
 from edge.sinks.protocol import Sink
 from edge.summary import print_summary, summarise
+
+if TYPE_CHECKING:
+    from edge.mqtt.publisher import Publisher
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +68,9 @@ def run(config: EdgeConfig) -> dict[str, Any]:
     with ExitStack() as stack:
         backend, contract = open_model(config, stack)
         stops = choose_stops(config, contract.class_names)
+        publisher = choose_publisher(config, camera.name)
+        if publisher is not None:
+            stack.enter_context(publisher)
         inspector = Inspector(backend, contract, config.batch_tiles)
         view = stack.enter_context(LiveView(Console(stderr=True), camera.name))
         pictures = pictures_folder(config)
@@ -77,8 +84,9 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             selvedge_margin_mm=config.selvedge_margin_mm,
             cloth=cloth_watch(config),
             observe=view.update,
-            recorder=_recorder(config, camera.name, pictures, stops),
+            recorder=_recorder(config, camera.name, pictures, stops, publisher),
             stops=stops,
+            reporters=[publisher] if publisher else [],
         )
         with stopped_by_signals(pipeline.stop):
             state = pipeline.run()
@@ -132,7 +140,11 @@ def cloth_watch(config: EdgeConfig) -> ClothWatch | None:
 
 
 def _recorder(
-    config: EdgeConfig, camera: str, pictures: Path | None, stops: Stops | None
+    config: EdgeConfig,
+    camera: str,
+    pictures: Path | None,
+    stops: Stops | None,
+    publisher: Publisher | None,
 ) -> RollRecorder | None:
     """Return what keeps the roll record; None if there is to be none."""
     if config.roll_record is None:
@@ -154,7 +166,8 @@ def _recorder(
         return pictures / f"{picture_name(defect.seen.frame_id)}.png"
 
     id_of = stops.id_of if stops else (lambda _: None)
-    return RollRecorder(config.roll_record, head, picture_of, id_of=id_of)
+    outbox = publisher.outbox if publisher else None
+    return RollRecorder(config.roll_record, head, picture_of, id_of=id_of, outbox=outbox)
 
 
 def _sinks(config: EdgeConfig, pictures: Path | None) -> list[Sink]:

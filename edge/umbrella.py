@@ -43,6 +43,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "edge-run": Command("edge.cli", "run_app", "find defects in what a camera delivers"),
     "roll": Command("edge.roll.cli", "app", "list, show, report and export recorded rolls"),
     "stop": Command("edge.decisions.cli", "app", "check that this box can stop the machine"),
+    "mqtt": Command("edge.mqtt.cli", "app", "check the broker, print the schema of the messages"),
     "edge-bench": Command("edge.cli", "bench_app", "measure the loop against the bare engine"),
     "edge-doctor": Command("edge.cli", "doctor_app", "say what this box has and lacks"),
 }

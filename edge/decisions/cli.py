@@ -30,8 +30,8 @@ def probe(config: ConfigFlag = None) -> None:
     typer.echo(probe_machine(config_from_process(config, {}).machine))
 
 
-@app.command()
-def test(
+@app.command("test")
+def fire(
     config: ConfigFlag = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Stop the machine. Without it nothing is sent.")

@@ -14,7 +14,7 @@ from edge.decisions.settings import StopRule, StopSettings
 HOUR_S = 3600.0
 
 MOST_REMEMBERED = 1000
-"""Detections of a class that are kept to be confirmed; the oldest go first. Bounds memory on cloth in
+"""Detections of a class kept to be confirmed; the oldest go first. Bounds memory on cloth in
 tatters, and is ten times what a rule may ask for."""
 
 HeldBack = Literal["rate", "distance"]
@@ -27,7 +27,7 @@ class Block:
     Attributes:
         start_m: where the frame begins.
         found: its detections, in any order.
-        defects: the defects these belong to, as far as they are known: growing, or complete with this frame.
+        defects: the defects these belong to, as far as they are known: growing, or just complete.
     """
 
     start_m: float

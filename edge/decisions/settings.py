@@ -34,7 +34,8 @@ class StopSettings(BaseModel):
     """Hold the stop policy.
 
     Attributes:
-        mode: `shadow` decides and records, and leaves the machine alone; `on` stops it; `off` decides nothing.
+        mode: `shadow` decides and records, and leaves the machine alone; `on` stops it; `off` does
+            nothing.
         classes: which classes may stop the machine, and when. Empty: each class of the model by the default
             rule, which is for `shadow` only.
         most_per_hour: stops within any hour.

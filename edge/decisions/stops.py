@@ -155,7 +155,7 @@ class Stops:
 
     @property
     def stands(self) -> bool:
-        """Whether the machine is known to stand: it says so, or it took a stop and has not moved on since."""
+        """Whether the machine is known to stand: it says so, or took a stop and has not moved since."""
         running = self.delivery.is_running if self.delivery else None
         return running is False or (running is None and self._stands_since_s is not None)
 
@@ -194,7 +194,7 @@ class Stops:
         return self._tell(RecordedEvent(kind, detail, decision.at_m, data=data))
 
     def _name(self, piece: ClothDefect, defects: Sequence[ClothDefect]) -> str:
-        """Return the id of the defect that a piece belongs to; a defect that is not recorded yet gets one."""
+        """Return the id of the defect that a piece belongs to; one not recorded yet gets one."""
         whole = next((one for one in defects if _is_part(piece, one)), piece)
         for named in self._named:
             if _is_part(piece, named.defect) or (not named.is_recorded and _is_part(named.defect, whole)):

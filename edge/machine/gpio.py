@@ -1,4 +1,4 @@
-"""Stop by a line of this box, through libgpiod 2. Not tested on hardware: no box with such lines was at hand."""
+"""Stop by a line of this box, through libgpiod 2. Not tested on hardware."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge.machine.settings import MachineSettings
 
 
 class GpioLine:
-    """Reach a machine by a relay at a line; see `StopLine`. While this program does not run, the line is free.
+    """Reach a machine by a relay at a line; see `StopLine`.
 
     Args:
         settings: of kind `gpio`.

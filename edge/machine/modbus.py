@@ -47,7 +47,7 @@ class ModbusLine:
     def close(self) -> None:
         """Close the connection; the next call opens a new one."""
         if self._client is not None:
-            self._client.close()
+            self._client.close()  # type: ignore[no-untyped-call]
             self._client = None
 
     def _write(self, on: bool) -> None:
@@ -94,7 +94,7 @@ class ModbusLine:
             client = ModbusTcpClient(
                 settings.host, port=settings.port, timeout=settings.timeout_s, retries=0
             )
-            if not client.connect():
+            if not client.connect():  # type: ignore[no-untyped-call]
                 raise ConnectionError("no connection")
             self._client = client
         return self._client

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class StopLine(Protocol):
-    """Reach the machine. Calls may block, each for at most about its timeout; none is made before it is used.
+    """Reach the machine. Calls may block, each for about its timeout; nothing happens before the first.
 
     Attributes:
         name: what to call it in a message.

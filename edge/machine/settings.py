@@ -18,8 +18,8 @@ class MachineSettings(BaseModel):
         host, port: of the Modbus server, usually the machine's PLC.
         device_id: its unit number.
         coil: set to stop the machine.
-        holding_register, register_value: in place of a coil, and what is written to it to stop the machine; 0 takes
-            it back.
+        holding_register: in place of a coil.
+        register_value: what is written to it to stop the machine; 0 takes it back.
         read_back: read what was written, and take anything else for a failure. Switch it off for a PLC that
             takes the signal back at once.
         running_input: discrete input that is set while the machine runs; None if there is none.
@@ -28,7 +28,7 @@ class MachineSettings(BaseModel):
         release_after_s: take the signal back after this time; None: it stays until somebody does.
         timeout_s: of a connection and of an answer.
         retries: after the first try.
-        give_up_s: a stop that is not delivered by then is not delivered at all: it would come as a surprise.
+        give_up_s: a stop that is not delivered by then is not delivered at all: it would surprise.
         probe_s: pause between two looks at an idle connection.
     """
 

@@ -69,7 +69,8 @@ class Outbox:
         for origin in _ROWS:
             connection.execute(
                 f"CREATE TEMP TRIGGER outbox_of_{origin}s AFTER INSERT ON main.{origin}s "
-                f"WHEN (SELECT coalesce(max(number) - min(number) + 1, 0) FROM outbox) < {self.most_waiting} "
+                "WHEN (SELECT coalesce(max(number) - min(number) + 1, 0) FROM outbox) "
+                f"< {self.most_waiting} "
                 f"BEGIN INSERT INTO outbox (event_id, origin) VALUES (new.event_id, '{origin}'); END"
             )
         self.is_open.set()
