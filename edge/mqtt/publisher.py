@@ -149,19 +149,18 @@ class Publisher:
         looked_s = 0.0
         while True:
             room = self._settings.inflight - connection.unacknowledged
-            waiting = reader.after(last, room) if room > 0 else []
+            waiting = reader.after(last, room) if 2 * room >= self._settings.inflight else []
             for one in waiting:
                 connection.send(one.number, *message_of(one))
                 last = one.number
-            connection.turn(0.0 if waiting else LOOP_S)
+            connection.turn(LOOP_S)
             now_s = time.monotonic()
             if len(connection.acknowledged) >= MANY_ACKNOWLEDGED or now_s - looked_s >= DELETE_EVERY_S:
                 looked_s = now_s
                 self._take_out(connection, reader)
                 self._look(reader)
-            if self._end.is_set() and (
-                (not waiting and not connection.unacknowledged) or now_s >= self._flush_by_s
-            ):
+            is_empty = not waiting and not connection.unacknowledged
+            if self._end.is_set() and (is_empty or now_s >= self._flush_by_s):
                 connection.say("ended")
                 return
 
@@ -274,6 +273,9 @@ class _Connection:
         """Take leave; without this the broker publishes the last will."""
         self._client.disconnect()
         self._client.loop(0.0)
+        rest = self._client.socket()
+        if rest is not None:
+            rest.close()
 
     def _status(self, state: str) -> str:
         status = {"state": state, "loomsight": __version__, "camera": self._camera}

@@ -28,7 +28,7 @@ def make_certificates(folder: Path) -> None:
 
     curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
     openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=mill",
-            "-addext", "keyUsage=critical,keyCertSign", "-addext", "basicConstraints=critical,CA:TRUE")  # fmt: skip
+            "-addext", "keyUsage=critical,keyCertSign")  # fmt: skip
     openssl("req", *curve[:-2], "-keyout", "broker.key", "-out", "broker.csr", "-subj", "/CN=localhost")
     (folder / "ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
     openssl("x509", "-req", "-in", "broker.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
@@ -53,7 +53,8 @@ class Broker:
             f"listener {self.port} 127.0.0.1\ncafile {folder}/ca.pem\ncertfile {folder}/broker.pem\n"
             f"keyfile {folder}/broker.key\npassword_file {passwords}\nallow_anonymous false\n"
             f"persistence true\npersistence_location {folder}/\nautosave_interval 1\n"
-            f"max_queued_messages 0\nmax_inflight_messages 0\n" + (f"user {user}\n" if user else "")
+            f"set_tcp_nodelay true\nmax_queued_messages 0\nmax_inflight_messages 0\n"
+            + (f"user {user}\n" if user else "")
         )
         self._process = None
 
@@ -86,9 +87,9 @@ class Broker:
 class Subscriber:
     """Keep what arrives below a prefix: (topic, message)."""
 
-    def __init__(self, broker: Broker, prefix: str) -> None:
+    def __init__(self, broker: Broker, prefix: str, lasting: str = "") -> None:
         self.got = []
-        self._client = Client(CallbackAPIVersion.VERSION2)
+        self._client = Client(CallbackAPIVersion.VERSION2, lasting, clean_session=not lasting)
         self._client.username_pw_set(USER, PASSWORD)
         self._client.tls_set(str(broker.folder / "ca.pem"))
         self._client.on_message = lambda _, __, message: self.got.append(
