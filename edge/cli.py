@@ -86,6 +86,9 @@ def edge_run(
         str | None,
         typer.Option(help="Send events to this broker, e.g. mqtts://10.0.0.9; needs --roll-record."),
     ] = None,
+    health_port: Annotated[
+        int | None, typer.Option(help="Serve /metrics and /healthz on this port of localhost.")
+    ] = None,
     show: Annotated[bool | None, typer.Option("--show", help="Show a window with the boxes.")] = None,
     mm_per_px: MmPerPxFlag = None,
     bit_depth: Annotated[

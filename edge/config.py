@@ -63,6 +63,9 @@ class EdgeConfig(BaseModel):
         stop: when the machine is stopped; `--stop` sets its mode.
         machine: how the machine is reached.
         mqtt: where events are sent; `--mqtt` sets the broker.
+        health_port: serve `/metrics` and `/healthz` there; 0 for a free port, None for no server.
+        health_host: address to serve on; others than this box reach no localhost.
+        health_frame_s: without a finished frame for so long the run is not well, unless the loom stands.
         show: open a window with the picture and its boxes.
     """
 
@@ -95,6 +98,9 @@ class EdgeConfig(BaseModel):
     stop: StopSettings = StopSettings()
     machine: MachineSettings = MachineSettings()
     mqtt: MqttSettings = MqttSettings()
+    health_port: int | None = Field(default=None, ge=0, le=65535)
+    health_host: str = Field(default="127.0.0.1", min_length=1)
+    health_frame_s: float = Field(default=60.0, gt=0)
     show: bool = False
 
     def public(self) -> dict[str, Any]:

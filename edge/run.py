@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,14 +33,17 @@ from edge.config import EdgeConfig
 from edge.contract import ModelContract
 from edge.decisions.choose import choose_stops
 from edge.decisions.stops import Stops
+from edge.detections import DetectionRecord
 from edge.errors import LoomsightError
 from edge.golden import check_golden
+from edge.health.state import Health
+from edge.health.systemd import Systemd
 from edge.inspector import Inspector
 from edge.interruption import stopped_by_signals
 from edge.live_view import LiveView
 from edge.mqtt.choose import choose_publisher
 from edge.outputs import check_outputs, pictures_folder, settings_file
-from edge.pipeline import Limits, Pipeline
+from edge.pipeline import Limits, Observer, Pipeline, RunState
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
 from edge.sinks.files import set_aside, write_whole
@@ -74,6 +78,14 @@ def run(config: EdgeConfig) -> dict[str, Any]:
         inspector = Inspector(backend, contract, config.batch_tiles)
         view = stack.enter_context(LiveView(Console(stderr=True), camera.name))
         pictures = pictures_folder(config)
+        recorder = _recorder(config, camera.name, pictures, stops, publisher)
+        health = Health(
+            config.health_frame_s, stops, publisher, lambda: recorder is not None and recorder.is_blocked
+        )
+        systemd = Systemd(health, os.environ)
+        stack.callback(systemd.stopping)
+        if config.health_port is not None:
+            stack.enter_context(_health_server(health, config.health_host, config.health_port))
         pipeline = Pipeline(
             camera,
             inspector,
@@ -83,8 +95,8 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             queue_frames=config.queue_frames,
             selvedge_margin_mm=config.selvedge_margin_mm,
             cloth=cloth_watch(config),
-            observe=view.update,
-            recorder=_recorder(config, camera.name, pictures, stops, publisher),
+            observe=_all_of(view.update, health.update, systemd.update),
+            recorder=recorder,
             stops=stops,
             reporters=[publisher] if publisher else [],
         )
@@ -95,6 +107,22 @@ def run(config: EdgeConfig) -> dict[str, Any]:
     summary["stops"] = stops.as_json() if stops else None
     _report(config, summary, state.error)
     return summary
+
+
+def _all_of(*observers: Observer) -> Observer:
+    """Return an observer that tells all of these, in turn."""
+
+    def tell(state: RunState, records: list[DetectionRecord]) -> None:
+        for observe in observers:
+            observe(state, records)
+
+    return tell
+
+
+def _health_server(health: Health, host: str, port: int) -> AbstractContextManager[object]:
+    from edge.health.server import HealthServer
+
+    return HealthServer(health, host, port)
 
 
 def open_model(config: EdgeConfig, stack: ExitStack) -> tuple[OpenBackend, ModelContract]:

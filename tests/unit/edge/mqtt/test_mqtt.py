@@ -205,7 +205,7 @@ def test_a_broker_killed_and_revived_gets_all_in_order(running, path, monkeypatc
 
 @needs_broker
 def test_a_day_without_broker(broker, path):
-    """10,000 events, none of which waits for the broker; then all arrive in order, and the outbox is empty."""
+    """10,000 events, none of which waits for the broker; then all arrive, in order."""
     broker.down()
     outbox, recorder = recording(path)
     slowest_s = 0.0
@@ -248,7 +248,7 @@ def test_who_is_not_let_in(running, path):
 
 @needs_broker
 def test_killed_at_any_moment(running, path):
-    """What was announced before a kill is in the record, and all that is there arrives, under one id each."""
+    """What was announced before a kill is in the record, and all of that arrives, each under one id."""
     with Subscriber(running, "t5/b1") as subscriber:
         arguments = [path, "10", "7", running.url, running.folder / "ca.pem", USER]
         done = subprocess.run(
