@@ -10,8 +10,8 @@ import time
 from collections import deque
 from types import TracebackType
 
-from paho.mqtt.client import Client, ConnectFlags, MQTTErrorCode
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.client import Client, ConnectFlags
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from typing_extensions import Self

@@ -53,7 +53,7 @@ def health(clock):
 class Standing:
     """A machine that says it stands."""
 
-    counts = {}
+    mode = "on"
     delivery = None
     stands = True
 
