@@ -31,7 +31,7 @@ EXTRAS: Final = {
     "rtx": ("tensorrt_rtx",),
     "openvino": ("openvino",),
     "basler": ("pypylon",),
-    "mill": ("paho", "pymodbus", "prometheus_client"),
+    "mill": ("paho", "pymodbus", "prometheus_client", "starlette", "uvicorn"),
 }  # fmt: skip
 DISTRIBUTIONS: Final = {
     "cv2": "opencv-python",

@@ -23,6 +23,7 @@ from edge.mqtt.messages import MESSAGES, message_of
 from edge.mqtt.publisher import Publisher, check_broker
 from edge.mqtt.settings import PASSWORD_VARIABLE, MqttSettings, password_of
 from edge.roll.outbox import Outbox, OutboxReader
+from edge.roll.reading import read_roll
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RecordedEvent, RollHead
 from tests.unit.edge.mqtt.broker import MOSQUITTO, OPENSSL, PASSWORD, USER, WHY_NOT, Broker, Subscriber
@@ -276,3 +277,16 @@ def test_killed_at_any_moment(running, path):
     assert len(places) == len(set(places))  # no defect under two ids
     assert lost  # the last will
     assert waiting(path) == []
+
+
+def test_a_record_from_before_there_was_an_outbox(path):
+    with RollRecorder(path, RollHead("loom", "0" * 64, {}, "R1")) as recorder:
+        recorder.event("x", "y")
+        recorder.add([defect(0.1)], Coverage(), None)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE outbox")
+        db.execute("DROP TABLE event_data")
+    assert [event.kind for event in read_roll(path, "R1").events] == ["x"]
+    with recording(path)[1]:
+        pass
+    assert [row.fields["kind"] for row in waiting(path)] == ["roll interrupted", "roll continued"]
