@@ -61,9 +61,12 @@ class StopPolicy:
     Args:
         settings: the policy.
         class_names: of the model; each has the default rule if the settings name none.
+        earlier_stops_s: monotonic times of stops in the last hour, by an earlier run; in order.
     """
 
-    def __init__(self, settings: StopSettings, class_names: Sequence[str]) -> None:
+    def __init__(
+        self, settings: StopSettings, class_names: Sequence[str], earlier_stops_s: Sequence[float] = ()
+    ) -> None:
         self._settings = settings
         self._rules: Mapping[str, StopRule] = settings.classes or {name: StopRule() for name in class_names}
         self._remembered: dict[str, deque[ClothDefect]] = {
@@ -72,7 +75,7 @@ class StopPolicy:
         self._front_m: float | None = None
         self._used_up_m = 0.0
         self._last_stop_m: float | None = None
-        self._stops_s: deque[float] = deque()
+        self._stops_s: deque[float] = deque(earlier_stops_s)
 
     @property
     def reach_m(self) -> float:

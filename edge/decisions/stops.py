@@ -58,6 +58,7 @@ class Stops:
         settings: the policy; `mode` is not `off`.
         class_names: of the model.
         delivery: to the machine, with the mode `on`; None in shadow.
+        earlier_stops_s: see `StopPolicy`.
     Attributes:
         counts: events by kind.
         decided: from the end of a frame's capture to the decision it led to, also in shadow.
@@ -65,14 +66,18 @@ class Stops:
     """
 
     def __init__(
-        self, settings: StopSettings, class_names: Sequence[str], delivery: StopDelivery | None = None
+        self,
+        settings: StopSettings,
+        class_names: Sequence[str],
+        delivery: StopDelivery | None = None,
+        earlier_stops_s: Sequence[float] = (),
     ) -> None:
         self.mode = settings.mode
         self.delivery = delivery
         self.counts: Counter[str] = Counter()
         self.decided = LatencyHistogram()
         self.acknowledged = LatencyHistogram()
-        self._policy = StopPolicy(settings, class_names)
+        self._policy = StopPolicy(settings, class_names, earlier_stops_s)
         self._named: list[_Named] = []
         self._events: list[RecordedEvent] = []
         self._was_held_back: str | None = None

@@ -79,6 +79,13 @@ def test_the_machine_is_stopped(tmp_path, bundle, plc):
     assert summary["stops"]["stop_latency_ms"]["p99"] >= summary["stops"]["stop_latency_ms"]["p50"] > 0
 
 
+def test_the_limit_per_hour_holds_over_restarts(tmp_path, bundle):
+    """A service that is started again and again stops the machine no more often than one that goes on."""
+    stop = {"classes": {"broken": RULE}, "after_start_m": 0.0, "apart_m": 0.0, "most_per_hour": 3}
+    made = [run(config(tmp_path, bundle, stop=stop, frames=6))["stops"]["would_be_stops"] for _ in range(2)]
+    assert made == [3, 0]
+
+
 def test_a_machine_that_is_away_does_not_hold_up_inspection(tmp_path, bundle):
     machine = {"kind": "modbus", "port": 1, "coil": 4, "give_up_s": 0.5}
     stop = {"mode": "on", "classes": {"broken": RULE}, "after_start_m": 0.0, "most_per_hour": 1}
