@@ -78,6 +78,17 @@ def edge_run(
     cloth_width_mm: Annotated[
         float | None, typer.Option(help="Width for grading, where the selvedges are not known.")
     ] = None,
+    stop: Annotated[
+        str | None,
+        typer.Option(help="Stop the machine: on, off, or shadow: only record it  [default: shadow]"),
+    ] = None,
+    mqtt: Annotated[
+        str | None,
+        typer.Option(help="Send events to this broker, e.g. mqtts://10.0.0.9; needs --roll-record."),
+    ] = None,
+    health_port: Annotated[
+        int | None, typer.Option(help="Serve /metrics and /healthz on this port of localhost.")
+    ] = None,
     show: Annotated[bool | None, typer.Option("--show", help="Show a window with the boxes.")] = None,
     page: Annotated[
         str | None,

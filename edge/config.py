@@ -15,11 +15,19 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge.cameras.address import redact_credentials
+from edge.decisions.settings import StopSettings
+from edge.machine.settings import MachineSettings
+from edge.mqtt.settings import MqttSettings
 from edge.settings import environment_values, resolved, toml_values
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_EDGE_"
-TABLES = ("providers", "score_thresholds", "grade_limits", "page_hosts")
+TABLES = (
+    "providers", "score_thresholds", "grade_limits", "page_hosts", "stop", "machine", "mqtt",
+)  # fmt: skip
 """Settings that the environment gives as JSON."""
+
+MAIN_KEYS = {"stop": "mode", "mqtt": "broker"}
+"""Tables that a flag, or the environment, may give by one word: the key that it sets."""
 
 RollName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 """What people call a roll or an article: one line of text."""
@@ -54,6 +62,12 @@ class EdgeConfig(BaseModel):
         cloth_width_mm: width of the cloth for grading; None: measured, where both selvedges are known.
         grade_limits: grade to the most points per 100 square metres (ASTM D5430) that it admits. The
             standard sets none; these are a proposal.
+        stop: when the machine is stopped; `--stop` sets its mode.
+        machine: how the machine is reached.
+        mqtt: where events are sent; `--mqtt` sets the broker.
+        health_port: serve `/metrics` and `/healthz` there; 0 for a free port, None for no server.
+        health_host: address to serve on; others than this box reach no localhost.
+        health_frame_s: without a finished frame for so long the run is not well, unless the loom stands.
         show: open a window with the picture and its boxes.
         page: `[HOST:]PORT` of the live page; without a host only this machine reaches it. None for no page.
         page_token_file: holds the secret that permits changes on the page; made if it is not there. None
@@ -87,6 +101,12 @@ class EdgeConfig(BaseModel):
     article: RollName | None = None
     cloth_width_mm: float | None = Field(default=None, gt=0, le=10_000)
     grade_limits: dict[str, Annotated[float, Field(ge=0)]] = {"first": 20.0, "second": 40.0}
+    stop: StopSettings = StopSettings()
+    machine: MachineSettings = MachineSettings()
+    mqtt: MqttSettings = MqttSettings()
+    health_port: int | None = Field(default=None, ge=0, le=65535)
+    health_host: str = Field(default="127.0.0.1", min_length=1)
+    health_frame_s: float = Field(default=60.0, gt=0)
     show: bool = False
     page: str | None = Field(default=None, coerce_numbers_to_str=True)
     page_token_file: Path | None = None
@@ -112,7 +132,21 @@ def load_config(file: Path | None, environment: Mapping[str, str], flags: Mappin
         "the environment": _from_environment(environment),
         "the command line": {key: value for key, value in flags.items() if value is not None},
     }
-    return resolved(EdgeConfig, layers)
+    return resolved(EdgeConfig, _with_whole_tables(layers))
+
+
+def _with_whole_tables(layers: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Let a word for a table change its main key, and leave the rest as earlier layers have it."""
+    whole: dict[str, dict[str, Any]] = {}
+    before: dict[str, Any] = {}
+    for source, values in layers.items():
+        whole[source] = dict(values)
+        for key, main in MAIN_KEYS.items():
+            if isinstance(values.get(key), str):
+                whole[source][key] = {**before.get(key, {}), main: values[key]}
+            if isinstance(whole[source].get(key), dict):
+                before[key] = whole[source][key]
+    return whole
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:

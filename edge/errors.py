@@ -97,6 +97,18 @@ class RecordError(LoomsightError):
     exit_code = 41
 
 
+class MachineError(LoomsightError):
+    """The machine cannot be reached, or does not take a stop."""
+
+    exit_code = 42
+
+
+class BrokerError(LoomsightError):
+    """The MQTT broker cannot be reached, or does not let this box in."""
+
+    exit_code = 43
+
+
 class DatasetError(LoomsightError):
     """A training data set is missing, empty or inconsistent."""
 

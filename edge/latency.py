@@ -40,6 +40,11 @@ class LatencyHistogram:
         self._max_ms = max(self._max_ms, duration_ms)
         self.total_ms += duration_ms
 
+    def count_up_to(self, duration_ms: float) -> int:
+        """Count the durations that are no longer than this, to the width of a bin."""
+        place = int(log(max(duration_ms, _LOWEST_MS) / _LOWEST_MS) / log(_GROWTH))
+        return int(self._counts[: place + 1].sum())
+
     def __len__(self) -> int:
         return int(self._counts.sum())
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from edge.cameras.protocol import Camera, Frame, FramePosition
 from edge.capture import SILENCE_WARNING_S, Capture, DroppedFrames
@@ -19,13 +20,14 @@ from edge.cloth.seams import Seam, on_own_lines
 from edge.cloth.strips import Strips
 from edge.cloth.watch import ClothWatch
 from edge.cloth.width import ClothWidth
+from edge.decisions.stops import Stops
 from edge.detections import DetectionRecord, Detections, no_detections
 from edge.errors import ConfigError, ImageError, LoomsightError
 from edge.image import Image
 from edge.inspector import Inspector
 from edge.latency import LatencyHistogram
 from edge.roll.recorder import RollRecorder
-from edge.roll.values import RollStatus
+from edge.roll.values import RecordedEvent, RollStatus
 from edge.sinks.protocol import Sink
 
 logger = logging.getLogger(__name__)
@@ -85,6 +87,14 @@ class RunState:
 Observer = Callable[[RunState, list[DetectionRecord]], None]
 
 
+class Reporter(Protocol):
+    """Something beside inspection that has events for the record: the machine, the broker."""
+
+    def events(self) -> list[RecordedEvent]:
+        """Return, once, what happened since the last call; places are in metres of the camera."""
+        ...
+
+
 class Pipeline:
     """Inspect what a camera delivers until it ends, a limit is reached or somebody stops it.
 
@@ -98,6 +108,9 @@ class Pipeline:
         selvedge_margin_mm: nearer to a known selvedge nothing is reported.
         cloth: says where in a picture is cloth; None to take every picture as cloth throughout.
         observe: called after each frame, and now and then, without detections, while the camera is silent.
+        recorder: keeps the roll record; None for none.
+        stops: decides about stopping the machine, where a position is known; None to decide nothing.
+        reporters: asked after each frame, and while the camera is silent, for events to record.
     """
 
     def __init__(
@@ -113,6 +126,8 @@ class Pipeline:
         cloth: ClothWatch | None = None,
         observe: Observer | None = None,
         recorder: RollRecorder | None = None,
+        stops: Stops | None = None,
+        reporters: Sequence[Reporter] = (),
     ) -> None:
         self._camera = camera
         self._inspector = inspector
@@ -124,6 +139,8 @@ class Pipeline:
         self._cloth = cloth
         self._observe = observe
         self._recorder = recorder
+        self._stops = stops
+        self._reporters = [*([stops] if stops else []), *reporters]
         self._was_silent = False
         self._merger = DefectMerger()
         self._seam = Seam(0)
@@ -146,6 +163,8 @@ class Pipeline:
                     stack.enter_context(sink)
                 if self._recorder is not None:
                     stack.enter_context(self._recorder)
+                if self._stops is not None:
+                    stack.enter_context(self._stops)
                 self._inspect_stream()
                 self._end_roll()
         except LoomsightError as error:
@@ -172,16 +191,20 @@ class Pipeline:
         """Complete what is open, and close the record of the roll."""
         last = self._merger.finish()
         self.state.defects += last
+        if self._stops is not None:
+            self._stops.settle()
         if self._recorder is None:
             return
         error = self.state.error
         if error is not None:
             self._recorder.event("run ended by an error", str(error))
         self._record(last)
+        self._take_reports()
         status: RollStatus = "failed" if error is not None else "finished"
         self._recorder.finish(self.state.coverage, self.state.width.mm, status)
 
     def _record(self, defects: Sequence[ClothDefect]) -> None:
+        self._take_reports()
         if self._recorder is not None:
             with self._inspector.clock.stage("record"):
                 self._recorder.add(defects, self.state.coverage, self.state.width.mm)
@@ -229,7 +252,16 @@ class Pipeline:
             self._was_silent = True
             self._recorder.event("camera silent", f"no frame for {seconds:.0f} s")
             self._record([])
+        if self._take_reports():
+            self._record([])
         self._tell([])
+
+    def _take_reports(self) -> bool:
+        """Hand what others have to say to the recorder; True if there was anything."""
+        events = [event for reporter in self._reporters for event in reporter.events()]
+        if events and self._recorder is not None:
+            self._recorder.take(events, self.state.coverage)
+        return bool(events)
 
     def _tell(self, records: list[DetectionRecord]) -> None:
         if self._observe is not None:
@@ -241,6 +273,11 @@ class Pipeline:
             raise ConfigError(
                 f"The camera {self._camera.name} knows no position, so metres cannot limit the run.",
                 "Use --frames or --seconds; for a video or a folder, --mm-per-px also helps.",
+            )
+        if self._stops is not None and self._stops.mode == "on" and frame.position is None:
+            raise ConfigError(
+                f"The camera {self._camera.name} knows no position: nothing can be confirmed.",
+                "Leave --stop at shadow; for a video or a folder, --mm-per-px also helps.",
             )
         begin_s = time.monotonic()
         height, width = frame.image.shape[:2]
@@ -324,6 +361,9 @@ class Pipeline:
         self._check_direction(position.first_line)
         filled_m = [(gap.start * coverage.m_per_line, gap.end * coverage.m_per_line) for gap in filled]
         complete = self._merger.add(pieces, passed_m, filled_m, goes_back)
+        if self._stops is not None:  # before the record: the machine does not wait for the disk
+            defects = [*complete, *self._merger.growing]
+            self._stops.placed(position.along_m, frame.monotonic_s, pieces, defects)
         self._record(complete)
         self.state.defects += complete
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -31,12 +32,17 @@ from edge.cloth.finder import GrainFinder
 from edge.cloth.watch import ClothWatch
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
+from edge.decisions.choose import choose_stops
+from edge.decisions.stops import Stops
 from edge.detections import DetectionRecord
 from edge.errors import LoomsightError
 from edge.golden import check_golden
+from edge.health.state import Health
+from edge.health.systemd import Systemd
 from edge.inspector import Inspector
 from edge.interruption import stopped_by_signals
 from edge.live_view import LiveView
+from edge.mqtt.choose import choose_publisher
 from edge.outputs import check_outputs, pictures_folder, settings_file
 from edge.page.live import LivePage
 from edge.pipeline import Limits, Observer, Pipeline, RunState
@@ -47,6 +53,9 @@ from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.pictures import PictureSink, picture_name
 from edge.sinks.protocol import Sink
 from edge.summary import print_summary, summarise
+
+if TYPE_CHECKING:
+    from edge.mqtt.publisher import Publisher
 
 logger = logging.getLogger(__name__)
 
@@ -65,10 +74,21 @@ def run(config: EdgeConfig) -> dict[str, Any]:
     with ExitStack() as stack:
         page = _page(config, camera, stack)
         backend, contract = open_model(config, stack)
+        stops = choose_stops(config, contract.class_names)
+        publisher = choose_publisher(config, camera.name)
+        if publisher is not None:
+            stack.enter_context(publisher)
         inspector = Inspector(backend, contract, config.batch_tiles)
         view = stack.enter_context(LiveView(Console(stderr=True), camera.name))
         pictures = pictures_folder(config)
-        recorder = _recorder(config, camera.name, pictures)
+        recorder = _recorder(config, camera.name, pictures, stops, publisher)
+        health = Health(
+            config.health_frame_s, stops, publisher, lambda: recorder is not None and recorder.is_blocked
+        )
+        systemd = Systemd(health, os.environ)
+        stack.callback(systemd.stopping)
+        if config.health_port is not None:
+            stack.enter_context(_health_server(health, config.health_host, config.health_port))
         if page:
             page.begin(contract.class_names, recorder)
         pipeline = Pipeline(
@@ -80,8 +100,10 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             queue_frames=config.queue_frames,
             selvedge_margin_mm=config.selvedge_margin_mm,
             cloth=cloth_watch(config),
-            observe=_all_of(view.update, page.update) if page else view.update,
+            observe=_all_of(view.update, health.update, systemd.update, *([page.update] if page else [])),
             recorder=recorder,
+            stops=stops,
+            reporters=[publisher] if publisher else [],
         )
         with stopped_by_signals(pipeline.stop):
             state = pipeline.run()
@@ -89,6 +111,7 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             page.end(state)
         description = backend.description
     summary = summarise(config, camera, state, inspector.clock, description)
+    summary["stops"] = stops.as_json() if stops else None
     _report(config, summary, state.error)
     return summary
 
@@ -103,13 +126,19 @@ def _page(config: EdgeConfig, camera: Camera, stack: ExitStack) -> LivePage | No
 
 
 def _all_of(*observers: Observer) -> Observer:
-    """Return what tells several observers, one after the other."""
+    """Return an observer that tells all of these, in turn."""
 
     def tell(state: RunState, records: list[DetectionRecord]) -> None:
         for observe in observers:
             observe(state, records)
 
     return tell
+
+
+def _health_server(health: Health, host: str, port: int) -> AbstractContextManager[object]:
+    from edge.health.server import HealthServer
+
+    return HealthServer(health, host, port)
 
 
 def open_model(config: EdgeConfig, stack: ExitStack) -> tuple[OpenBackend, ModelContract]:
@@ -154,7 +183,13 @@ def cloth_watch(config: EdgeConfig) -> ClothWatch | None:
     return ClothWatch(GrainFinder()) if config.cloth == "auto" else None
 
 
-def _recorder(config: EdgeConfig, camera: str, pictures: Path | None) -> RollRecorder | None:
+def _recorder(
+    config: EdgeConfig,
+    camera: str,
+    pictures: Path | None,
+    stops: Stops | None,
+    publisher: Publisher | None,
+) -> RollRecorder | None:
     """Return what keeps the roll record; None if there is to be none."""
     if config.roll_record is None:
         return None
@@ -174,7 +209,9 @@ def _recorder(config: EdgeConfig, camera: str, pictures: Path | None) -> RollRec
             return None
         return pictures / f"{picture_name(defect.seen.frame_id)}.png"
 
-    return RollRecorder(config.roll_record, head, picture_of)
+    id_of = stops.id_of if stops else (lambda _: None)
+    outbox = publisher.outbox if publisher else None
+    return RollRecorder(config.roll_record, head, picture_of, id_of=id_of, outbox=outbox)
 
 
 def _sinks(config: EdgeConfig, pictures: Path | None) -> list[Sink]:

@@ -42,6 +42,9 @@ COMMANDS: Final[dict[str, Command]] = {
     "bundle": Command("edge.bundle_cli", "app", "verify, install, roll back and show bundles"),
     "edge-run": Command("edge.cli", "run_app", "find defects in what a camera delivers"),
     "roll": Command("edge.roll.cli", "app", "list, show, report and export recorded rolls"),
+    "stop": Command("edge.decisions.cli", "app", "check that this box can stop the machine"),
+    "mqtt": Command("edge.mqtt.cli", "app", "check the broker, print the schema of the messages"),
+    "service": Command("edge.health.cli", "app", "print a systemd unit for this box"),
     "edge-bench": Command("edge.cli", "bench_app", "measure the loop against the bare engine"),
     "edge-doctor": Command("edge.cli", "doctor_app", "say what this box has and lacks"),
 }

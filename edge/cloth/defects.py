@@ -183,6 +183,11 @@ class DefectMerger:
         self._open: list[ClothDefect] = []
         self._settled_m = -inf
 
+    @property
+    def growing(self) -> tuple[ClothDefect, ...]:
+        """Defects that what comes may add to."""
+        return tuple(self._open)
+
     def add(
         self,
         pieces: Sequence[ClothDefect],

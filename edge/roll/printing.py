@@ -46,7 +46,10 @@ def print_roll(roll: Roll, as_json: bool) -> None:
             for row in roll.defects
         ]
         gaps = [{"start_m": gap.start_m, "end_m": gap.end_m, "reason": gap.reason} for gap in roll.gaps]
-        events = [{"utc": event.utc, "kind": event.kind, "detail": event.detail} for event in roll.events]
+        events = [
+            {"utc": event.utc, "kind": event.kind, "detail": event.detail, "data": event.data}
+            for event in roll.events
+        ]
         print(json.dumps(facts | {"defect_list": defects, "gaps": gaps, "events": events}, indent=1))
         return
     console = _console()

@@ -52,13 +52,14 @@ class GapRow:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """Something that happened."""
+    """Something that happened; see `RecordedEvent`."""
 
     event_id: str
     kind: str
     detail: str
     at_m: float | None
     utc: str
+    data: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,12 +201,25 @@ def _roll(db: sqlite3.Connection, head: sqlite3.Row) -> Roll:
     gaps = db.execute("SELECT * FROM gaps WHERE roll_id = ? ORDER BY start_line", mine)
     events = db.execute("SELECT * FROM events WHERE roll_id = ? ORDER BY rowid", mine)
     verdicts = verdicts_of(db, head["roll_id"])
+    data = _data_of_events(db)
     return Roll(
         dict(head),
         tuple(defect_row(row, verdicts.get(row["event_id"])) for row in defects),
         tuple(GapRow(*(row[name] for name in GapRow.__slots__)) for row in gaps),
-        tuple(EventRow(*(row[name] for name in EventRow.__slots__)) for row in events),
+        tuple(_event(row, data) for row in events),
     )
+
+
+def _event(row: sqlite3.Row, data: dict[str, dict[str, Any]]) -> EventRow:
+    event_id = row["event_id"]
+    return EventRow(event_id, row["kind"], row["detail"], row["at_m"], row["utc"], data.get(event_id))
+
+
+def _data_of_events(db: sqlite3.Connection) -> dict[str, dict[str, Any]]:
+    """Return event id -> data; a record that no newer program has opened has no table for it."""
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'event_data'").fetchone():
+        return {}
+    return {row["event_id"]: json.loads(row["data"]) for row in db.execute("SELECT * FROM event_data")}
 
 
 def defect_row(row: sqlite3.Row, verdict: str | None = None) -> DefectRow:

@@ -88,6 +88,10 @@ def insert_event(db: sqlite3.Connection, roll_id: str | None, event: RecordedEve
         "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?)",
         (event.event_id, roll_id, event.kind, event.detail, event.at_m, event.utc),
     )
+    if event.data is not None:
+        db.execute(
+            "INSERT OR IGNORE INTO event_data VALUES (?, ?)", (event.event_id, json.dumps(event.data))
+        )
 
 
 def write_coverage(

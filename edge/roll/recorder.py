@@ -16,6 +16,7 @@ from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
 from edge.errors import ConfigError, OutputError
 from edge.roll.database import RecordFile, described
+from edge.roll.outbox import Outbox
 from edge.roll.record import (
     begin_roll,
     close_interrupted,
@@ -24,7 +25,7 @@ from edge.roll.record import (
     insert_event,
     write_coverage,
 )
-from edge.roll.values import OpenRoll, RecordedDefect, RecordedEvent, RollHead, RollStatus
+from edge.roll.values import OpenRoll, RecordedDefect, RecordedEvent, RollHead, RollStatus, new_id
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ class RollRecorder:
         head: which roll, and with what.
         picture_of: gives the picture that shows a defect; None if there is none.
         announce: told of defects and events once they are on the disk, each exactly once.
+        id_of: gives the id of a defect, in metres of the camera; None leaves it to the recorder.
+        outbox: what is recorded waits there, too, to be sent; None if nothing is.
     """
 
     def __init__(
@@ -60,11 +63,15 @@ class RollRecorder:
         head: RollHead,
         picture_of: Callable[[ClothDefect], Path | None] = lambda _: None,
         announce: Announce = lambda defects, events: None,
+        id_of: Callable[[ClothDefect], str | None] = lambda _: None,
+        outbox: Outbox | None = None,
     ) -> None:
         self._path = path
         self._head = head
         self._picture_of = picture_of
         self._announce = announce
+        self._id_of = id_of
+        self._outbox = outbox
         self._file: RecordFile | None = None
         self._roll: OpenRoll | None = None
         self._defects: list[RecordedDefect] = []
@@ -78,6 +85,8 @@ class RollRecorder:
     def __enter__(self) -> Self:
         file = RecordFile(self._path)
         try:
+            if self._outbox is not None:
+                self._outbox.collect_from(file.connection)
             with file.transaction() as db:
                 interrupted = close_interrupted(db)
                 self._roll = begin_roll(db, self._head)
@@ -143,7 +152,8 @@ class RollRecorder:
         roll = self._open_roll()
         _check_scale(roll, coverage)
         for defect in defects:
-            self._keep(RecordedDefect(self._on_roll(defect, coverage), self._picture(defect)))
+            on_roll, picture = self._on_roll(defect, coverage), self._picture(defect)
+            self._keep(RecordedDefect(on_roll, picture, self._id_of(defect) or new_id()))
         due = time.monotonic() - self._written_s >= PROGRESS_S
         if self._defects or self._events or due:
             self._write(coverage, width_mm)
@@ -151,6 +161,12 @@ class RollRecorder:
     def event(self, kind: str, detail: str) -> None:
         """Record an event with the next `add` or `finish`."""
         self._keep(RecordedEvent(kind, detail))
+
+    def take(self, events: Sequence[RecordedEvent], coverage: Coverage) -> None:
+        """Record events with the next `add` or `finish`; their places are in metres of the camera."""
+        shift_m = self.shift_m(coverage)
+        for event in events:
+            self._keep(event if event.at_m is None else replace(event, at_m=event.at_m + shift_m))
 
     def finish(self, coverage: Coverage, width_mm: float | None, status: RollStatus) -> None:
         """Write what waits, close the roll and grade it.

@@ -91,6 +91,19 @@ LATER_TABLES: Final = (
     )
     """,
     "CREATE INDEX IF NOT EXISTS reviews_of_defect ON reviews (event_id)",
+    """
+    CREATE TABLE IF NOT EXISTS event_data (
+        event_id TEXT PRIMARY KEY REFERENCES events,
+        data TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS outbox (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        event_id TEXT NOT NULL UNIQUE,
+        origin TEXT NOT NULL CHECK (origin IN ('defect', 'event'))
+    )
+    """,
 )
 """Tables that came later; an older program writes beside them unharmed. Made in every record that is opened
 for writing."""

@@ -68,6 +68,7 @@ class RecordedEvent:
         kind: what, for instance `camera silent`.
         detail: for a person to read.
         at_m: where on the roll; None if that is not known.
+        data: the same for a program to read, plain values; None if there is no more to say.
     """
 
     kind: str
@@ -75,6 +76,7 @@ class RecordedEvent:
     at_m: float | None = None
     event_id: str = field(default_factory=new_id)
     utc: str = field(default_factory=utc_now)
+    data: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

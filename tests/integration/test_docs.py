@@ -23,6 +23,9 @@ import distill.prune.cli
 import distill.scorecard_cli
 import edge.bundle_cli
 import edge.cli
+import edge.decisions.cli
+import edge.health.cli
+import edge.mqtt.cli
 import edge.roll.cli
 import export.calib_cli
 import export.cli
@@ -42,6 +45,17 @@ from edge import errors
 from edge.bundle import BundleManifest
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
+from edge.decisions.settings import StopRule, StopSettings
+from edge.decisions.stops import Stops
+from edge.health.metrics import metrics_text
+from edge.health.state import Health
+from edge.machine.delivery import StopDelivery
+from edge.machine.settings import MachineSettings
+from edge.mqtt.messages import MESSAGES
+from edge.mqtt.publisher import Publisher
+from edge.mqtt.settings import MqttSettings
+from edge.pipeline import RunState
+from edge.roll.outbox import Outbox
 from edge.simulator.dataset_options import DatasetOptions
 from edge.simulator.options import LoomOptions, parse_loom_options
 from edge.taxonomy import Taxonomy, load_taxonomy
@@ -73,11 +87,16 @@ APPS = {
     "bundle": edge.bundle_cli.app,
     "edge-run": edge.cli.run_app,
     "roll": edge.roll.cli.app,
+    "stop": edge.decisions.cli.app,
+    "mqtt": edge.mqtt.cli.app,
+    "service": edge.health.cli.app,
     "edge-bench": edge.cli.bench_app,
     "edge-doctor": edge.cli.doctor_app,
 }
 TOML_OF_PAGE = {
     "edge-run.md": EdgeConfig,
+    "stop.md": EdgeConfig,
+    "mqtt.md": EdgeConfig,
     "distill.md": Recipe,
     "gid.md": Recipe,
     "prune.md": Recipe,
@@ -286,6 +305,45 @@ def test_every_setting_of_an_annotator(page, model, begin, end):
     assert set(table) == set(model.model_fields)
     for key, field in model.model_fields.items():
         assert table[key] == shown(field.default), key
+
+
+@pytest.mark.parametrize(
+    ("page", "model", "begin", "end"),
+    [
+        ("stop.md", StopSettings, "Key in `[stop]`", "Key in `[stop.classes.NAME]`"),
+        ("stop.md", StopRule, "Key in `[stop.classes.NAME]`", "## How"),
+        ("stop.md", MachineSettings, "Key in `[machine]`", "Modbus needs"),
+        ("mqtt.md", MqttSettings, "Key in `[mqtt]`", "## Topics"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_every_setting_of_what_leaves_the_box(page, model, begin, end):
+    table = table_of_section(DOCS / page, begin, end)
+    assert set(table) == set(model.model_fields)
+    for key, field in model.model_fields.items():
+        assert table[key] == shown(field.default), key
+
+
+def test_every_metric_is_named_on_its_page():
+    health = Health(60.0, Stops(StopSettings(), ["broken"], StopDelivery(None, MachineSettings())))
+    health.update(RunState(), [])
+    health.publisher = Publisher(Outbox(Path("r.db")), MqttSettings(broker="mqtt://h"))
+    names = {
+        re.sub(r"_(bucket|sum|count|created)$", "", line.split("{")[0].split(" ")[0])
+        for line in metrics_text(health).decode().splitlines()
+        if not line.startswith("#")
+    }
+    empty = {"loomsight_detections_total", "loomsight_defects_total", "loomsight_stop_events_total"}
+    cells = (row[0].strip("`").split("{")[0] for row in rows(DOCS / "service.md", 3))
+    assert names | empty == {cell for cell in cells if cell.startswith("loomsight_")}
+
+
+def test_the_messages_of_the_page_keep_their_schema():
+    (block,) = blocks(DOCS / "mqtt.md", "json")
+    defect, stop, status = map(json.loads, block.splitlines())
+    MESSAGES["defect"].model_validate(defect)
+    MESSAGES["stop"].model_validate(stop)
+    MESSAGES["status"].model_validate(status)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,66 @@
+"""What decides about stops in a run, by its settings."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import datetime, timezone
+from pathlib import Path
+
+from edge.config import EdgeConfig
+from edge.decisions.policy import HOUR_S
+from edge.decisions.stops import STOP, WOULD_BE_STOP, Stops
+from edge.errors import ConfigError, RecordError
+from edge.machine.choose import choose_line
+from edge.machine.delivery import StopDelivery
+from edge.roll.database import open_for_reading
+
+
+def choose_stops(config: EdgeConfig, class_names: Sequence[str]) -> Stops | None:
+    """Return what decides about stops; None if the mode is `off`.
+
+    Raises:
+        ConfigError: if a rule is for no class of the model, or `on` lacks a machine, rules or a record.
+        ImportError: if the package that reaches the machine is not installed.
+    """
+    settings = config.stop
+    if settings.mode == "off":
+        return None
+    unknown = sorted(set(settings.classes) - set(class_names))
+    if unknown:
+        raise ConfigError(
+            f"[stop.classes.{unknown[0]}] is for no class of the model.",
+            f"It has: {', '.join(class_names)}.",
+        )
+    earlier_s = _earlier_stops_s(config.roll_record, STOP if settings.mode == "on" else WOULD_BE_STOP)
+    if settings.mode == "shadow":
+        return Stops(settings, class_names, earlier_stops_s=earlier_s)
+    if not settings.classes:
+        raise ConfigError(
+            "Nothing says which classes may stop the machine.",
+            f"Add a table [stop.classes.NAME] for each; the model has: {', '.join(class_names)}.",
+        )
+    if config.roll_record is None:
+        raise ConfigError("A stop must be in a record, and there is none.", "Add --roll-record.")
+    return Stops(
+        settings, class_names, StopDelivery(choose_line(config.machine), config.machine), earlier_s
+    )
+
+
+def _earlier_stops_s(record: Path | None, kind: str) -> list[float]:
+    """Return the monotonic times of the stops that a record holds of the last hour, in order.
+
+    So a run that is started again and again does not stop the machine more often than one that goes on.
+    """
+    if record is None or not record.is_file():
+        return []
+    try:
+        with closing(open_for_reading(record)) as db:
+            rows = db.execute("SELECT utc FROM events WHERE kind = ?", (kind,)).fetchall()
+    except (RecordError, sqlite3.Error):  # said when it is opened for writing
+        return []
+    now, now_s = datetime.now(timezone.utc), time.monotonic()
+    ages_s = [(now - datetime.fromisoformat(row["utc"])).total_seconds() for row in rows]
+    return sorted(now_s - age_s for age_s in ages_s if 0 <= age_s < HOUR_S)

@@ -1,0 +1,45 @@
+"""Command line of `loomsight stop`: let an electrician check the wiring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.console import configure_logging
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Check that this box can stop the machine.",
+)
+
+ConfigFlag = Annotated[Path | None, typer.Option(help="Settings as TOML, with a table [machine].")]
+
+
+@app.command()
+def probe(config: ConfigFlag = None) -> None:
+    """See whether the machine can be reached; nothing is written to it."""
+    configure_logging()
+    from edge.config import config_from_process
+    from edge.machine.trial import probe_machine
+
+    typer.echo(probe_machine(config_from_process(config, {}).machine))
+
+
+@app.command("test")
+def fire(
+    config: ConfigFlag = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Stop the machine. Without it nothing is sent.")
+    ] = False,
+) -> None:
+    """Give the signal to stop once, as edge-run would, and say how long it took."""
+    configure_logging()
+    from edge.config import config_from_process
+    from edge.machine.trial import fire_once
+
+    typer.echo(fire_once(config_from_process(config, {}).machine, is_meant=yes))

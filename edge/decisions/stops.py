@@ -1,0 +1,242 @@
+"""Stops of a run: decided by the policy, delivered to the machine, told to the record."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final
+
+from typing_extensions import Self
+
+from edge.cloth.defects import ClothDefect
+from edge.decisions.policy import Block, Decision, StopPolicy
+from edge.decisions.settings import StopSettings
+from edge.latency import LatencyHistogram
+from edge.machine.delivery import MachineNews, StopDelivery, StopRequest, StopResult
+from edge.roll.values import RecordedEvent, new_id
+
+logger = logging.getLogger(__name__)
+
+STOP: Final = "stop"
+WOULD_BE_STOP: Final = "would-be stop"
+HELD_BACK: Final = "stop held back"
+DELIVERED: Final = "stop delivered"
+NOT_DELIVERED: Final = "stop not delivered"
+MACHINE_LOST: Final = "machine lost"
+MACHINE_BACK: Final = "machine back"
+JOINED: Final = "defects joined"
+
+WHY_HELD_BACK: Final = {
+    "rate": "as many stops as permitted in an hour",
+    "distance": "too near to the last stop",
+}
+
+COAST_S = 10.0
+"""A frame later than this after a delivered stop means that the machine runs again."""
+
+MOST_NAMED = 2000
+"""Defects whose ids are kept; the oldest go first."""
+
+
+@dataclass(slots=True)
+class _Named:
+    """A defect with the id that it has in the record, or will have."""
+
+    event_id: str
+    defect: ClothDefect
+    is_recorded: bool = False
+
+
+class Stops:
+    """Decide after each frame whether to stop the machine, and say so. Entering starts the delivery.
+
+    Args:
+        settings: the policy; `mode` is not `off`.
+        class_names: of the model.
+        delivery: to the machine, with the mode `on`; None in shadow.
+        earlier_stops_s: see `StopPolicy`.
+    Attributes:
+        counts: events by kind.
+        decided: from the end of a frame's capture to the decision it led to, also in shadow.
+        acknowledged: from the end of the capture to the machine's acknowledgement: the stop latency.
+    """
+
+    def __init__(
+        self,
+        settings: StopSettings,
+        class_names: Sequence[str],
+        delivery: StopDelivery | None = None,
+        earlier_stops_s: Sequence[float] = (),
+    ) -> None:
+        self.mode = settings.mode
+        self.delivery = delivery
+        self.counts: Counter[str] = Counter()
+        self.decided = LatencyHistogram()
+        self.acknowledged = LatencyHistogram()
+        self._policy = StopPolicy(settings, class_names, earlier_stops_s)
+        self._named: list[_Named] = []
+        self._events: list[RecordedEvent] = []
+        self._was_held_back: str | None = None
+        self._stands_since_s: float | None = None
+
+    def __enter__(self) -> Self:
+        if self.delivery is not None:
+            self.delivery.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.delivery is not None:
+            self.delivery.__exit__(kind, error, trace)
+
+    def placed(
+        self,
+        start_m: float,
+        captured_s: float,
+        found: Sequence[ClothDefect],
+        defects: Sequence[ClothDefect],
+    ) -> None:
+        """Decide about a frame, and have the machine stopped.
+
+        Args:
+            start_m: where the frame begins, in metres of the camera.
+            captured_s: `time.monotonic()` when the frame was complete.
+            found: its detections.
+            defects: those they belong to, growing or complete.
+        """
+        if self._stands_since_s is not None and captured_s > self._stands_since_s + COAST_S:
+            self._stands_since_s = None
+        now_s = time.monotonic()
+        decision = self._policy.decide(Block(start_m, found, defects), now_s)
+        if decision is None or decision.held_back is not None:
+            self._note_held_back(decision, defects)
+            return
+        self._was_held_back = None
+        self.decided.add((now_s - captured_s) * 1000)
+        event = self._told(
+            STOP if self.mode == "on" else WOULD_BE_STOP, decision, defects, now_s - captured_s
+        )
+        logger.warning("%s at %.3f m: %s", event.kind, decision.at_m, decision.reason)
+        if self.delivery is not None and self.mode == "on":
+            self.delivery.request(StopRequest(event.event_id, captured_s, now_s))
+
+    def id_of(self, defect: ClothDefect) -> str:
+        """Return the id under which a defect that is complete is recorded: the one a stop named it by.
+
+        Args:
+            defect: in metres of the camera.
+        """
+        names = [one for one in self._named if not one.is_recorded and _is_part(one.defect, defect)]
+        for other in names[1:]:
+            other.is_recorded = True
+            data = {"id": names[0].event_id, "part": other.event_id}
+            detail = f"what a stop called {other.event_id} is part of {names[0].event_id}"
+            self._tell(RecordedEvent(JOINED, detail, defect.start_m, data=data))
+        if not names:
+            names = [_Named(new_id(), defect)]
+            self._remember(names[0])
+        names[0].defect, names[0].is_recorded = defect, True
+        return names[0].event_id
+
+    def events(self) -> list[RecordedEvent]:
+        """Return, once, what happened since the last call; places are in metres of the camera."""
+        for news in self.delivery.news() if self.delivery else ():
+            self._tell(self._of_machine(news) if isinstance(news, MachineNews) else self._of_stop(news))
+        events, self._events = self._events, []
+        return events
+
+    def settle(self) -> None:
+        """Wait until no stop is under way."""
+        if self.delivery is not None:
+            self.delivery.settle()
+
+    @property
+    def stands(self) -> bool:
+        """Whether the machine is known to stand: it says so, or took a stop and has not moved since."""
+        running = self.delivery.is_running if self.delivery else None
+        return running is False or (running is None and self._stands_since_s is not None)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the account of a run, for its summary."""
+        return {
+            "mode": self.mode,
+            "stops": self.counts[STOP],
+            "would_be_stops": self.counts[WOULD_BE_STOP],
+            "held_back": self.counts[HELD_BACK],
+            "delivered": self.counts[DELIVERED],
+            "not_delivered": self.counts[NOT_DELIVERED],
+            "decision_ms": self.decided.quantiles(),
+            "stop_latency_ms": self.acknowledged.quantiles() if len(self.acknowledged) else None,
+        }
+
+    def _note_held_back(self, decision: Decision | None, defects: Sequence[ClothDefect]) -> None:
+        """Tell the first of several in a row that are held back for one reason."""
+        held_back = decision.held_back if decision else None
+        if decision is not None and held_back is not None and held_back != self._was_held_back:
+            self._told(HELD_BACK, decision, defects, None)
+        self._was_held_back = held_back
+
+    def _told(
+        self, kind: str, decision: Decision, defects: Sequence[ClothDefect], seconds: float | None
+    ) -> RecordedEvent:
+        ids = list(dict.fromkeys(self._name(one, defects) for one in decision.evidence))
+        data: dict[str, Any] = {"reason": decision.reason, "defects": ids}
+        why = ""
+        if decision.held_back is not None:
+            data["held_back"] = decision.held_back
+            why = f"; {WHY_HELD_BACK[decision.held_back]}"
+        if seconds is not None:
+            data["decision_ms"] = round(seconds * 1000, 3)
+        detail = f"{decision.reason}{why}; defects {', '.join(ids)}"
+        return self._tell(RecordedEvent(kind, detail, decision.at_m, data=data))
+
+    def _name(self, piece: ClothDefect, defects: Sequence[ClothDefect]) -> str:
+        """Return the id of the defect that a piece belongs to; one not recorded yet gets one."""
+        whole = next((one for one in defects if _is_part(piece, one)), piece)
+        for named in self._named:
+            if _is_part(piece, named.defect) or (not named.is_recorded and _is_part(named.defect, whole)):
+                return named.event_id
+        named = _Named(new_id(), whole)
+        self._remember(named)
+        return named.event_id
+
+    def _remember(self, named: _Named) -> None:
+        self._named.append(named)
+        reach_m = named.defect.start_m - self._policy.reach_m - 1
+        self._named = [one for one in self._named if not one.is_recorded or one.defect.end_m >= reach_m]
+        del self._named[:-MOST_NAMED]
+
+    def _of_stop(self, result: StopResult) -> RecordedEvent:
+        data: dict[str, Any] = {"stop": result.request.event_id, "tries": result.tries}
+        if result.acknowledged_s is None:
+            logger.error("stop not delivered: %s", result.problem)
+            return RecordedEvent(
+                NOT_DELIVERED,
+                f"{result.request.event_id}: {result.problem}",
+                data=data | {"why": result.problem},
+            )
+        latency_ms = (result.acknowledged_s - result.request.captured_s) * 1000
+        self.acknowledged.add(latency_ms)
+        self._stands_since_s = result.acknowledged_s
+        detail = f"{result.request.event_id}: acknowledged {latency_ms:.1f} ms after the frame"
+        return RecordedEvent(DELIVERED, detail, data=data | {"latency_ms": round(latency_ms, 3)})
+
+    def _of_machine(self, news: MachineNews) -> RecordedEvent:
+        return RecordedEvent(MACHINE_BACK if news.is_reachable else MACHINE_LOST, news.detail)
+
+    def _tell(self, event: RecordedEvent) -> RecordedEvent:
+        self.counts[event.kind] += 1
+        self._events.append(event)
+        return event
+
+
+def _is_part(piece: ClothDefect, whole: ClothDefect) -> bool:
+    return piece.class_name == whole.class_name and whole.touches(piece)

@@ -1,0 +1,121 @@
+"""Metrics of a run for Prometheus, gathered when somebody asks: they cost a frame nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from edge import __version__
+from edge.cloth.gaps import GAP_REASONS
+from edge.health.state import Health
+from edge.latency import LatencyHistogram
+from edge.pipeline import RunState
+
+BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class RunMetrics(Collector):
+    """Gather the metrics of one run."""
+
+    def __init__(self, health: Health) -> None:
+        self._health = health
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield each metric as it stands; see docs/service.md."""
+        health = self._health
+        yield _labelled(GaugeMetricFamily, "info", "Of this program.", "version", {__version__: 1})
+        yield _gauge("healthy", "1 while /healthz answers 200.", health.verdict().is_well)
+        yield _gauge("idle_seconds", "Since the last finished frame.", health.idle_s)
+        yield _gauge("loom_stands", "1 while the loom is known to stand.", health.loom_stands)
+        yield _labelled(
+            CounterMetricFamily, "defects", "Complete, on the roll.", "class", health.defects_by_class
+        )
+        if health.run is not None:
+            yield from _of_run(health.run)
+        yield from self._of_stops()
+        yield from self._of_broker()
+
+    def _of_stops(self) -> Iterator[Metric]:
+        stops = self._health.stops
+        if stops is None:
+            return
+        counts = {kind.replace(" ", "_").replace("-", "_"): n for kind, n in dict(stops.counts).items()}
+        yield _labelled(CounterMetricFamily, "stop_events", "See docs/stop.md.", "kind", counts)
+        yield _histogram("decision_seconds", "From the end of the capture to the decision.", stops.decided)
+        yield _histogram("stop_latency_seconds", "From there to the machine.", stops.acknowledged)
+        if stops.delivery is not None:
+            yield _gauge("machine_reachable", "1 if it answers.", stops.delivery.is_reachable is True)
+
+    def _of_broker(self) -> Iterator[Metric]:
+        publisher = self._health.publisher
+        if publisher is None:
+            return
+        yield _gauge("broker_connected", "1 while connected.", publisher.is_connected is True)
+        yield _gauge("outbox_depth", "Messages that wait for the broker.", publisher.depth)
+        yield _counter("messages_sent", "Acknowledged by the broker.", publisher.sent)
+
+
+def metrics_text(health: Health) -> bytes:
+    """Return the metrics in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(RunMetrics(health))
+    return generate_latest(registry)
+
+
+def _of_run(state: RunState) -> Iterator[Metric]:
+    coverage = state.coverage
+    yield _counter("frames", "Inspected.", coverage.frames_inspected)
+    yield _counter("frames_without_cloth", "Not inspected: no cloth.", coverage.frames_without_cloth)
+    yield _counter("frames_dropped", "Dropped: the box was too slow.", coverage.frames_dropped)
+    yield _counter("frames_unreadable", "Could not be read.", state.unreadable)
+    yield _labelled(
+        CounterMetricFamily, "detections", "Boxes in frames.", "class", dict(state.detections_by_class)
+    )
+    yield _gauge("camera_silent_seconds", "0 while frames come.", state.silent_s)
+    yield _gauge("metres_inspected", "On this run.", coverage.metres_inspected)
+    gaps = {reason.replace(" ", "_"): coverage.gap_metres(reason) for reason in GAP_REASONS}
+    yield _labelled(GaugeMetricFamily, "gap_metres", "Passed and not inspected.", "reason", gaps)
+    yield _gauge("coverage_ratio", "Share of what passed that was inspected.", coverage.share or 0.0)
+    yield _histogram("latency_seconds", "Of a frame, from the queue to its record.", state.latency)
+    yield _histogram("age_seconds", "Of a frame, from its capture to its record.", state.age)
+
+
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"loomsight_{name}", text, value=float(value))
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"loomsight_{name}", text, value=value)
+
+
+def _labelled(
+    kind: type[CounterMetricFamily] | type[GaugeMetricFamily],
+    name: str,
+    text: str,
+    label: str,
+    values: dict[str, int] | dict[str, float],
+) -> Metric:
+    family = kind(f"loomsight_{name}", text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def _histogram(name: str, text: str, latency: LatencyHistogram) -> Metric:
+    """Return durations in cumulative buckets; the bins of the histogram are finer than these."""
+    total = len(latency)
+    buckets = [(str(most_s), float(latency.count_up_to(most_s * 1000))) for most_s in BUCKETS_S]
+    return HistogramMetricFamily(
+        f"loomsight_{name}",
+        text,
+        buckets=[*buckets, ("+Inf", float(total))],
+        sum_value=latency.total_ms / 1000,
+    )

@@ -1,0 +1,124 @@
+"""Whether a run is well: frames are finished, or the loom is known to stand."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edge.decisions.stops import Stops
+from edge.pipeline import RunState
+
+if TYPE_CHECKING:
+    from edge.mqtt.publisher import Publisher
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Say whether a run is well.
+
+    Attributes:
+        is_well: frames are finished, or the loom is known to stand.
+        reasons: why it is not.
+        warnings: what is wrong beside that, and does not keep it from inspecting.
+    """
+
+    is_well: bool
+    reasons: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+class Health:
+    """Follow a run. Written by the thread that inspects, read by others.
+
+    Args:
+        frame_s: a run that finishes no frame for so long is not well.
+        stops: of the run; they know whether the machine stands. None if nothing is decided.
+        publisher: of the run; None if nothing is sent.
+        record_is_blocked: tells whether the roll record cannot be written.
+        clock: monotonic seconds.
+    Attributes:
+        run: how far the run is; None before the first frame.
+    """
+
+    def __init__(
+        self,
+        frame_s: float,
+        stops: Stops | None = None,
+        publisher: Publisher | None = None,
+        record_is_blocked: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.frame_s = frame_s
+        self.stops = stops
+        self.publisher = publisher
+        self.run: RunState | None = None
+        self._record_is_blocked = record_is_blocked
+        self._clock = clock
+        self._begin_s = clock()
+        self._finished_s: float | None = None
+        self._defects_counted = 0
+        self._defects: Counter[str] = Counter()
+
+    def update(self, state: RunState, detections: object) -> None:
+        """Take in one finished frame, or the silence of the camera; an observer of the pipeline."""
+        self.run = state
+        if not state.silent_s and state.last_frame is not None:
+            self._finished_s = self._clock()
+        for defect in state.defects[self._defects_counted :]:
+            self._defects[defect.class_name] += 1
+            self._defects_counted += 1
+
+    @property
+    def is_delivering(self) -> bool:
+        """Whether a frame was finished yet."""
+        return self._finished_s is not None
+
+    @property
+    def loom_stands(self) -> bool:
+        """Whether the loom is known to stand."""
+        return self.stops is not None and self.stops.stands
+
+    @property
+    def defects_by_class(self) -> dict[str, int]:
+        """Complete defects of the roll."""
+        return dict(self._defects)
+
+    @property
+    def idle_s(self) -> float:
+        """Seconds since the last finished frame, or since the start."""
+        return self._clock() - (self._begin_s if self._finished_s is None else self._finished_s)
+
+    def verdict(self) -> Verdict:
+        """Judge the run as it is now."""
+        reasons = []
+        if self.idle_s > self.frame_s and not self.loom_stands:
+            since = "since the start" if self._finished_s is None else f"for {self.idle_s:.0f} s"
+            reasons.append(f"no frame was finished {since}; {self.frame_s:g} s are permitted")
+        if self.run is not None and self.run.error is not None:
+            reasons.append(str(self.run.error))
+        return Verdict(not reasons, tuple(reasons), tuple(self._warnings()))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the answer of `/healthz`."""
+        verdict = self.verdict()
+        return {
+            "ok": verdict.is_well,
+            "reasons": list(verdict.reasons),
+            "warnings": list(verdict.warnings),
+            "loom_stands": self.loom_stands,
+            "idle_s": round(self.idle_s, 3),
+            "frames": self.run.coverage.frames_inspected if self.run else 0,
+        }
+
+    def _warnings(self) -> list[str]:
+        delivery = self.stops.delivery if self.stops else None
+        found = {
+            "the roll record cannot be written": self._record_is_blocked(),
+            "the machine cannot be reached": delivery is not None and delivery.is_reachable is False,
+            "the broker cannot be reached": self.publisher is not None
+            and self.publisher.is_connected is False,
+        }
+        return [warning for warning, is_so in found.items() if is_so]

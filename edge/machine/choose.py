@@ -1,0 +1,28 @@
+"""Which module reaches the machine."""
+
+from __future__ import annotations
+
+from edge.errors import ConfigError
+from edge.machine.protocol import StopLine
+from edge.machine.settings import MachineSettings
+
+
+def choose_line(settings: MachineSettings) -> StopLine:
+    """Return what reaches the machine; nothing is connected yet.
+
+    Raises:
+        ConfigError: if there is no machine.
+        ImportError: if the package that reaches it is not installed.
+    """
+    if settings.kind == "modbus":
+        from edge.machine.modbus import ModbusLine
+
+        return ModbusLine(settings)
+    if settings.kind == "gpio":
+        from edge.machine.gpio import GpioLine
+
+        return GpioLine(settings)
+    raise ConfigError(
+        "No machine is set.",
+        'Add a table [machine] with kind = "modbus" or "gpio" to the file of --config.',
+    )

@@ -1,0 +1,61 @@
+"""How the machine is reached: the table `[machine]`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
+
+Address = Annotated[int, Field(ge=0, le=65535)]
+
+
+class MachineSettings(BaseModel):
+    """Hold how a stop is delivered.
+
+    Attributes:
+        kind: `modbus` (Modbus/TCP) or `gpio` (a line of this box, through libgpiod); None: there is none.
+        host, port: of the Modbus server, usually the machine's PLC.
+        device_id: its unit number.
+        coil: set to stop the machine.
+        holding_register: in place of a coil.
+        register_value: what is written to it to stop the machine; 0 takes it back.
+        read_back: read what was written, and take anything else for a failure. Switch it off for a PLC that
+            takes the signal back at once.
+        running_input: discrete input that is set while the machine runs; None if there is none.
+        chip, line: of libgpiod, for instance `/dev/gpiochip0` and 17.
+        active_low: the line stops the machine when it is low.
+        release_after_s: take the signal back after this time; None: it stays until somebody does.
+        timeout_s: of a connection and of an answer.
+        retries: after the first try.
+        give_up_s: a stop that is not delivered by then is not delivered at all: it would surprise.
+        probe_s: pause between two looks at an idle connection.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["modbus", "gpio"] | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(default=502, ge=1, le=65535)
+    device_id: int = Field(default=1, ge=0, le=255)
+    coil: Address | None = None
+    holding_register: Address | None = None
+    register_value: int = Field(default=1, ge=0, le=65535)
+    read_back: bool = True
+    running_input: Address | None = None
+    chip: str = "/dev/gpiochip0"
+    line: int | None = Field(default=None, ge=0)
+    active_low: bool = False
+    release_after_s: float | None = Field(default=None, gt=0, le=3600)
+    timeout_s: float = Field(default=0.5, gt=0, le=60)
+    retries: int = Field(default=3, ge=0, le=20)
+    give_up_s: float = Field(default=5.0, gt=0, le=60)
+    probe_s: float = Field(default=5.0, gt=0, le=3600)
+
+    @model_validator(mode="after")
+    def _has_a_signal(self) -> Self:
+        if self.kind == "modbus" and (self.coil is None) == (self.holding_register is None):
+            raise ValueError("modbus needs either coil or holding_register")
+        if self.kind == "gpio" and self.line is None:
+            raise ValueError("gpio needs line")
+        return self

@@ -1,0 +1,34 @@
+"""What sends events in a run, by its settings."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from edge.config import EdgeConfig
+from edge.errors import ConfigError
+from edge.mqtt.settings import password_of
+from edge.roll.outbox import Outbox
+
+if TYPE_CHECKING:
+    from edge.mqtt.publisher import Publisher
+
+
+def choose_publisher(config: EdgeConfig, camera: str) -> Publisher | None:
+    """Return what sends events; None if no broker is named.
+
+    Raises:
+        ConfigError: if there is no record to send from, or the password or a certificate cannot be read.
+        ImportError: if paho-mqtt is not installed.
+    """
+    settings = config.mqtt
+    if settings.broker is None:
+        return None
+    if config.roll_record is None:
+        raise ConfigError(
+            "Events for the broker wait in a record, and there is none.", "Add --roll-record."
+        )
+    from edge.mqtt.publisher import Publisher
+
+    outbox = Outbox(config.roll_record, settings.most_waiting)
+    return Publisher(outbox, settings, password_of(settings, os.environ), camera)

@@ -1,0 +1,46 @@
+"""Command line of `loomsight mqtt`: check the broker, print what messages look like."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.console import configure_logging
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Check the broker of edge-run --mqtt, and print the schema of its messages.",
+)
+
+
+@app.command()
+def check(
+    config: Annotated[Path | None, typer.Option(help="Settings as TOML, with a table [mqtt].")] = None,
+    mqtt: Annotated[str | None, typer.Option(help="Broker, e.g. mqtts://10.0.0.9")] = None,
+) -> None:
+    """Log in to the broker as edge-run would, and leave."""
+    configure_logging()
+    from edge.config import config_from_process
+    from edge.errors import ConfigError
+    from edge.mqtt.publisher import check_broker
+    from edge.mqtt.settings import password_of
+
+    settings = config_from_process(config, {"mqtt": mqtt}).mqtt
+    if settings.broker is None:
+        raise ConfigError("No broker is named.", "Add --mqtt, or a table [mqtt] to the file of --config.")
+    typer.echo(check_broker(settings, password_of(settings, os.environ)))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of each message, by the last part of its topic."""
+    from edge.mqtt.messages import MESSAGES
+
+    typer.echo(json.dumps({topic: kind.model_json_schema() for topic, kind in MESSAGES.items()}, indent=1))

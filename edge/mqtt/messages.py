@@ -1,0 +1,75 @@
+"""What is sent: one JSON object for each defect, event and change of state, with its schema."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edge.roll.outbox import Waiting
+
+VERSION: Final = 1
+"""Raised when a field changes its meaning; new fields do not raise it."""
+
+
+class _OfRoll(BaseModel):
+    """What defects and events have in common."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[1] = Field(default=VERSION, description="Of this message.")
+    id: str = Field(description="Given once, in the record, too. A message that comes twice has it twice.")
+    utc: str = Field(description="When it was found or happened, ISO 8601.")
+    roll: str | None = Field(description="Name of the roll.")
+    roll_id: str | None = Field(description="Of the roll in the record.")
+    article: str | None = Field(description="Of the cloth.")
+
+
+class DefectMessage(_OfRoll):
+    """A defect, complete. Topic `PREFIX/BOX/defect`."""
+
+    class_name: str
+    score: float = Field(ge=0, le=1)
+    start_m: float = Field(description="Along the roll.")
+    end_m: float
+    left_mm: float = Field(description="From the left selvedge.")
+    right_mm: float
+    points: int = Field(description="ASTM D5430.")
+
+
+class EventMessage(_OfRoll):
+    """Something that happened. Topic `PREFIX/BOX/event`, and `PREFIX/BOX/stop` for stops."""
+
+    kind: str = Field(description="For instance `would-be stop` or `camera silent`.")
+    detail: str = Field(description="For a person to read.")
+    at_m: float | None = Field(description="Along the roll.")
+    data: dict[str, Any] | None = Field(description="The same for a program to read.")
+
+
+class StatusMessage(BaseModel):
+    """Whether this box is there. Topic `PREFIX/BOX/status`, retained; `lost` is the last will."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[1] = VERSION
+    state: Literal["running", "ended", "lost"]
+    loomsight: str = Field(description="Version of the program.")
+    camera: str = Field(description="Name of the camera.")
+
+
+MESSAGES: Final[dict[str, type[BaseModel]]] = {
+    "defect": DefectMessage,
+    "event": EventMessage,
+    "stop": EventMessage,
+    "status": StatusMessage,
+}
+"""Last part of the topic -> what is sent there."""
+
+
+def message_of(waiting: Waiting) -> tuple[str, str]:
+    """Return the last part of the topic, and the JSON text."""
+    if waiting.origin == "defect":
+        return "defect", DefectMessage(id=waiting.event_id, **waiting.fields).model_dump_json()
+    message = EventMessage(id=waiting.event_id, **waiting.fields)
+    topic = "stop" if "stop" in message.kind.split() else "event"
+    return topic, message.model_dump_json()

@@ -1,0 +1,114 @@
+"""How the broker is reached: the table `[mqtt]`. A password stands in no setting, see `password_of`."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from edge.errors import ConfigError
+
+PASSWORD_VARIABLE = "LOOMSIGHT_MQTT_PASSWORD"
+PORTS = {"mqtt": 1883, "mqtts": 8883}
+
+TopicPart = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^#+/\x00-\x1f\x7f]+$")]
+Prefix = Annotated[
+    str, Field(min_length=1, max_length=200, pattern=r"^[^#+$/\x00-\x1f\x7f][^#+\x00-\x1f\x7f]*$")
+]
+
+
+class MqttSettings(BaseModel):
+    """Hold where events are sent.
+
+    Attributes:
+        broker: `mqtts://host:port` (TLS) or `mqtt://host:port`; None sends nothing.
+        user: to log in as; None for nobody.
+        password_file: its first line is the password. Without it LOOMSIGHT_MQTT_PASSWORD is.
+        ca_file: certificates that vouch for the broker; None for those of the system.
+        certificate_file, key_file: of this box, where the broker wants one.
+        prefix, box: topics are `prefix/box/...`; without a box, the name of this computer.
+        inflight: messages sent and not yet acknowledged.
+        most_waiting: when so many wait, what is recorded further is not queued for the broker.
+        keepalive_s: after so much silence the connection is tested.
+        timeout_s: of connecting.
+        longest_pause_s: between two tries; the first is one second.
+        flush_s: the end of a run waits so long for the last messages.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    broker: str | None = None
+    user: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    certificate_file: Path | None = None
+    key_file: Path | None = None
+    prefix: Prefix = "loomsight"
+    box: TopicPart | None = None
+    inflight: int = Field(default=20, ge=1, le=1000)
+    most_waiting: int = Field(default=100_000, ge=1, le=10_000_000)
+    keepalive_s: int = Field(default=30, ge=5, le=3600)
+    timeout_s: float = Field(default=5.0, gt=0, le=60)
+    longest_pause_s: float = Field(default=60.0, ge=1, le=3600)
+    flush_s: float = Field(default=5.0, ge=0, le=600)
+
+    @field_validator("broker")
+    @classmethod
+    def _is_an_address(cls, broker: str | None) -> str | None:
+        if broker is None:
+            return None
+        parts = urlsplit(broker)
+        if "@" in parts.netloc:  # the message must not show it, and pydantic shows what was given
+            raise ConfigError(
+                "The broker's address holds a user or a password, which every process list shows.",
+                f"Set user, and password_file or {PASSWORD_VARIABLE}.",
+            )
+        if parts.scheme not in PORTS or not parts.hostname or parts.path.strip("/") or not _has_port(parts):
+            raise ValueError("mqtts://host[:port] or mqtt://host[:port] is permitted")
+        return broker
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether the connection is TLS."""
+        return urlsplit(self.broker or "").scheme == "mqtts"
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urlsplit(self.broker or "")
+        return parts.hostname or "", parts.port or PORTS.get(parts.scheme, 0)
+
+    @property
+    def root(self) -> str:
+        """What all topics of this box begin with, without the last slash."""
+        name = self.box or socket.gethostname().translate(str.maketrans("#+/", "___")) or "box"
+        return f"{self.prefix.rstrip('/')}/{name}"
+
+
+def password_of(settings: MqttSettings, environment: Mapping[str, str]) -> str | None:
+    """Return the password; None if there is none.
+
+    Raises:
+        ConfigError: if its file cannot be read, or there is a password and no user.
+    """
+    file, password = settings.password_file, environment.get(PASSWORD_VARIABLE)
+    if file is not None:
+        try:
+            password = file.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"Cannot read {file}: {error}.", "Check mqtt.password_file.") from error
+    if password and settings.user is None:
+        raise ConfigError("There is a password for the broker, and no user.", "Set mqtt.user.")
+    return password or None
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Tell whether the port, if there is one, is a port."""
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False

@@ -1,0 +1,254 @@
+"""Metrics, the health check over HTTP, systemd's datagrams and its unit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from http.client import HTTPConnection
+from pathlib import Path
+
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from edge.cameras.protocol import Frame, FramePosition
+from edge.cloth.defects import ClothDefect
+from edge.decisions.settings import StopSettings
+from edge.decisions.stops import Stops
+from edge.errors import CameraLostError, ConfigError, OutputError
+from edge.health import server as server_module
+from edge.health.metrics import metrics_text
+from edge.health.server import HealthServer
+from edge.health.service import unit_text
+from edge.health.state import Health
+from edge.health.systemd import Systemd
+from edge.pipeline import RunState
+
+ANALYZE = shutil.which("systemd-analyze")
+
+
+class Clock:
+    """Tell the time that a test sets."""
+
+    now_s = 100.0
+
+    def __call__(self):
+        return self.now_s
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def health(clock):
+    return Health(60.0, clock=clock)
+
+
+class Standing:
+    """A machine that says it stands."""
+
+    mode = "on"
+    delivery = None
+    stands = True
+
+
+def finished(health, frames=1, defects=()):
+    state = health.run or RunState()
+    for number in range(frames):
+        position = FramePosition(number * 0.1, 1.0, 1.0)
+        frame = Frame(number, np.zeros((100, 4), np.uint8), 0.0, "test", position)
+        state.coverage.passed(frame)
+        state.last_frame, state.silent_s = frame, 0.0
+        state.latency.add(20.0)
+    state.defects += defects
+    health.update(state, [])
+    return state
+
+
+def silent(health, seconds):
+    state = health.run or RunState()
+    state.silent_s = seconds
+    health.update(state, [])
+
+
+def test_well_while_frames_are_finished(health, clock):
+    clock.now_s += 59
+    assert health.verdict().is_well
+    clock.now_s += 2
+    assert health.verdict().reasons == ("no frame was finished since the start; 60 s are permitted",)
+    finished(health)
+    assert health.verdict().is_well
+    silent(health, 61.0)
+    clock.now_s += 61
+    assert health.verdict().reasons == ("no frame was finished for 61 s; 60 s are permitted",)
+
+
+def test_well_while_the_loom_is_known_to_stand(clock):
+    health = Health(60.0, stops=Standing(), record_is_blocked=lambda: True, clock=clock)
+    clock.now_s += 3600
+    assert health.verdict().is_well
+    assert health.verdict().warnings == ("the roll record cannot be written",)
+
+
+def test_not_well_after_an_error(health):
+    finished(health).error = CameraLostError("The camera is gone.", "Plug it in.")
+    assert not health.verdict().is_well
+
+
+def samples(health):
+    families = text_string_to_metric_families(metrics_text(health).decode())
+    return {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def test_metrics_are_what_the_run_says(health):
+    health.stops = Stops(StopSettings(after_start_m=0), ["broken"])
+    state = finished(health, 3, [ClothDefect("broken", 0.9, 0, 0.1, 0, 5)])
+    state.coverage.missed(FramePosition(0.3, 1.0, 1.0), 500, "overrun")
+    state.latency.add(3000.0)
+    state.detections_by_class["broken"] = 7
+    health.stops.counts["would-be stop"] = 2
+    found = samples(health)
+    assert found["loomsight_frames_total",] == 3
+    assert found["loomsight_defects_total", "broken"] == 1
+    assert found["loomsight_detections_total", "broken"] == 7
+    assert found["loomsight_gap_metres", "overrun"] == pytest.approx(0.5)
+    assert found["loomsight_gap_metres", "camera_down"] == 0
+    assert found["loomsight_stop_events_total", "would_be_stop"] == 2
+    assert found["loomsight_latency_seconds_bucket", "0.01"] == 0
+    assert found["loomsight_latency_seconds_bucket", "0.025"] == 3
+    assert (
+        found["loomsight_latency_seconds_bucket", "+Inf"] == found["loomsight_latency_seconds_count",] == 4
+    )
+    assert found["loomsight_latency_seconds_sum",] == pytest.approx(3.06)
+    assert found["loomsight_healthy",] == 1
+
+
+def test_metrics_before_the_first_frame(health):
+    assert samples(health)["loomsight_healthy",] == 1
+
+
+def asked(port, path):
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def test_over_http(health, clock):
+    with HealthServer(health, "127.0.0.1", 0) as server:
+        finished(health)
+        status, body = asked(server.port, "/healthz")
+        assert (status, json.loads(body)["ok"]) == (200, True)
+        clock.now_s += 100
+        status, body = asked(server.port, "/healthz?verbose")
+        assert status == 503
+        assert json.loads(body)["reasons"]
+        status, body = asked(server.port, "/metrics")
+        assert status == 200
+        assert b"loomsight_healthy 0.0" in body
+        assert asked(server.port, "/etc/passwd")[0] == 404
+        with pytest.raises(OutputError, match="another --health-port"):
+            HealthServer(health, "127.0.0.1", server.port).__enter__()
+
+
+def test_clients_that_say_nothing_do_not_fill_the_server(health, monkeypatch):
+    monkeypatch.setattr(server_module._Handler, "timeout", 0.3)
+    with HealthServer(health, "127.0.0.1", 0) as server:
+        slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(30)]
+        before = threading.active_count()
+        assert before < 30
+        end = [one.recv(1) for one in slow]  # each is cut off
+        assert set(end) == {b""}
+        assert asked(server.port, "/metrics")[0] == 200
+        for one in slow:
+            one.close()
+
+
+@pytest.fixture
+def manager(tmp_path):
+    """A real datagram socket such as systemd's."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.setblocking(False)
+
+        def said():
+            messages = []
+            while True:
+                try:
+                    messages.append(listening.recv(4096).decode())
+                except BlockingIOError:
+                    return messages
+
+        said.address = str(tmp_path / "notify")
+        yield said
+
+
+def kinds(messages):
+    return [message.split("=")[0] for message in messages]
+
+
+def test_systemd_hears_frames_and_nothing_else_feeds_its_watchdog(health, clock, manager):
+    environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "20000000"}
+    systemd = Systemd(health, environment, clock)
+    silent(health, 3.0)
+    systemd.update(health.run, [])
+    assert kinds(manager()) == ["STATUS"]  # no frame yet: not ready
+    state = finished(health, 2)
+    systemd.update(state, [])
+    assert kinds(manager()) == ["READY", "WATCHDOG"]
+    clock.now_s += 4.9
+    systemd.update(state, [])
+    assert "WATCHDOG=1" not in manager()  # at most four times as often as it wants
+    clock.now_s += 10
+    silent(health, 10.0)
+    systemd.update(state, [])
+    assert manager() == ["STATUS=no frame for 10 s"]
+    health.stops = Standing()
+    systemd.update(state, [])
+    assert manager() == ["WATCHDOG=1"]
+    systemd.stopping()
+    assert manager() == ["STOPPING=1"]
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "/no/such/socket"}, {"NOTIFY_SOCKET": "@loomsight-none"}],
+    ids=["none", "empty", "gone", "abstract"],
+)
+def test_without_systemd_nothing_happens(health, environment):
+    systemd = Systemd(health, environment)
+    systemd.update(finished(health), [])
+    systemd.stopping()
+
+
+def test_a_watchdog_of_another_process_is_not_fed(health, manager):
+    environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "2000000", "WATCHDOG_PID": "1"}
+    Systemd(health, environment).update(finished(health), [])
+    assert "WATCHDOG" not in kinds(manager())
+
+
+def test_paths_that_systemd_would_read_in_another_way():
+    for program, config in (("edge-run", "/etc/a"), ("/opt/a b", "/etc/a"), ("/opt/a", "/etc/%n")):
+        with pytest.raises(ConfigError, match="absolute path"):
+            unit_text(Path(program), Path(config), "loomsight", 120)
+
+
+@pytest.mark.skipif(not ANALYZE, reason="no systemd-analyze here: `apt-get install systemd`")
+def test_the_unit_as_systemd_reads_it(tmp_path):
+    unit = tmp_path / "loomsight.service"
+    unit.write_text(unit_text(Path(sys.executable), Path("/etc/loomsight/box.toml"), "root", 120))
+    done = subprocess.run([ANALYZE, "verify", "--man=no", unit], capture_output=True, text=True)
+    assert (done.returncode, "loomsight.service" in done.stderr) == (0, False), done.stderr
