@@ -33,6 +33,11 @@ class EdgeConfig(BaseModel):
         model: bundle folder, store, or ONNX file with a contract; None for the shipped demo bundle.
         mm_per_px: scale of the camera's picture on the cloth, where the camera does not tell it.
         bit_depth: significant bits of a camera or picture that delivers 16-bit values.
+        reconnect: open a live camera again whenever it fails, forever; False ends the run then.
+        wait_for_camera: wait for a live camera that is not there at the start.
+        silent_s: a live camera without a frame for so long has failed; of one that is paced by the cloth,
+            one without a sign of life.
+        frozen_s: a live camera that gives one picture for so long has failed.
         frames, seconds, metres: end after that much; None for no limit.
         queue_frames: frames that may wait between capture and inspection.
         selvedge_margin_mm: nearer to a known selvedge nothing is reported: its cords look like broken ends.
@@ -63,6 +68,10 @@ class EdgeConfig(BaseModel):
     model: Path | None = None
     mm_per_px: float | None = Field(default=None, gt=0, le=100)
     bit_depth: int = Field(default=16, ge=9, le=16)
+    reconnect: bool = True
+    wait_for_camera: bool = False
+    silent_s: float = Field(default=10.0, ge=1, le=3600)
+    frozen_s: float = Field(default=10.0, ge=1, le=3600)
     frames: int | None = Field(default=None, ge=1)
     seconds: float | None = Field(default=None, gt=0)
     metres: float | None = Field(default=None, gt=0)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
+from edge.cameras.health import FaultKind, HealthSource
 from edge.cameras.protocol import Camera, Frame, FramePosition
 from edge.capture import SILENCE_WARNING_S, Capture, DroppedFrames
 from edge.cloth.coverage import Coverage
@@ -60,6 +61,7 @@ class RunState:
         detections_by_class: boxes per class over all frames.
         detections_off_cloth: boxes left out because they lie mostly where there is no cloth.
         silent_s: seconds since the last frame came, while none comes; 0 as soon as there is one.
+        camera_down: what is wrong with the camera at the moment; None if nothing is.
         error: what ended the run before its end.
     """
 
@@ -78,6 +80,7 @@ class RunState:
     cold_start_ms: float | None = None
     last_frame: Frame | None = None
     silent_s: float = 0.0
+    camera_down: FaultKind | None = None
     stopped_on_request: bool = False
     error: LoomsightError | None = None
 
@@ -98,6 +101,8 @@ class Pipeline:
         selvedge_margin_mm: nearer to a known selvedge nothing is reported.
         cloth: says where in a picture is cloth; None to take every picture as cloth throughout.
         observe: called after each frame, and now and then, without detections, while the camera is silent.
+        recorder: keeps the roll record; None for none.
+        health: tells what happened to the camera and its optics, for the record; asked after every frame.
     """
 
     def __init__(
@@ -113,6 +118,7 @@ class Pipeline:
         cloth: ClothWatch | None = None,
         observe: Observer | None = None,
         recorder: RollRecorder | None = None,
+        health: Sequence[HealthSource] = (),
     ) -> None:
         self._camera = camera
         self._inspector = inspector
@@ -124,6 +130,7 @@ class Pipeline:
         self._cloth = cloth
         self._observe = observe
         self._recorder = recorder
+        self._health = health
         self._was_silent = False
         self._merger = DefectMerger()
         self._seam = Seam(0)
@@ -172,6 +179,7 @@ class Pipeline:
         """Complete what is open, and close the record of the roll."""
         last = self._merger.finish()
         self.state.defects += last
+        self._note_health(is_over=True)
         if self._recorder is None:
             return
         error = self.state.error
@@ -220,12 +228,25 @@ class Pipeline:
         for item in dropped:
             coverage.frames_dropped += item.frames
             if item.position is not None:
-                coverage.missed(item.position, item.lines, "overrun")
+                coverage.missed(item.position, item.lines, "overrun", item.missing_before)
         self.state.dropped = coverage.frames_dropped
+
+    def _note_health(self, *, is_over: bool = False) -> bool:
+        """Record what happened to the camera and its optics; True if anything did."""
+        events = [event for source in self._health for event in source.take_events(is_over=is_over)]
+        for event in events:
+            self.state.coverage.away(event.down_s, event.frames_missed)
+            if self._recorder is not None:
+                self._recorder.event(event.kind, event.detail)
+        self.state.camera_down = next((source.down for source in self._health if source.down), None)
+        return bool(events)
 
     def _silent(self, seconds: float) -> None:
         self.state.silent_s = seconds
-        if seconds >= SILENCE_WARNING_S and not self._was_silent and self._recorder is not None:
+        if self._note_health():
+            self._record([])
+        is_news = seconds >= SILENCE_WARNING_S and not self._was_silent and self.state.camera_down is None
+        if is_news and self._recorder is not None:
             self._was_silent = True
             self._recorder.event("camera silent", f"no frame for {seconds:.0f} s")
             self._record([])
@@ -296,6 +317,7 @@ class Pipeline:
         self, frame: Frame, found: Detections, records: list[DetectionRecord], cloth_lines: Mask | None
     ) -> None:
         state = self.state
+        self._note_health()
         if self._was_silent and self._recorder is not None:
             self._recorder.event("camera back", f"frame {frame.frame_id}")
         self._was_silent = False

@@ -25,6 +25,8 @@ from edge.backends.protocol import OpenBackend
 from edge.bundle import Bundle, demo_bundle_path, model_digest_of, open_bundle
 from edge.bundle_store import bundle_path
 from edge.cameras.choose import choose_camera
+from edge.cameras.recovering import RecoveringCamera
+from edge.cameras.watched import watched_camera
 from edge.cloth.defects import ClothDefect
 from edge.cloth.finder import GrainFinder
 from edge.cloth.watch import ClothWatch
@@ -59,13 +61,14 @@ def run(config: EdgeConfig) -> dict[str, Any]:
     """
     camera = choose_camera(config.camera, config.mm_per_px, config.bit_depth)
     check_outputs(config, camera)
+    watched = watched_camera(camera, config)
     with ExitStack() as stack:
         backend, contract = open_model(config, stack)
         inspector = Inspector(backend, contract, config.batch_tiles)
         view = stack.enter_context(LiveView(Console(stderr=True), camera.name))
         pictures = pictures_folder(config)
         pipeline = Pipeline(
-            camera,
+            watched,
             inspector,
             contract.class_names,
             sinks=_sinks(config, pictures),
@@ -75,11 +78,12 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             cloth=cloth_watch(config),
             observe=view.update,
             recorder=_recorder(config, camera.name, pictures),
+            health=[watched] if isinstance(watched, RecoveringCamera) else [],
         )
         with stopped_by_signals(pipeline.stop):
             state = pipeline.run()
         description = backend.description
-    summary = summarise(config, camera, state, inspector.clock, description)
+    summary = summarise(config, watched, state, inspector.clock, description)
     _report(config, summary, state.error)
     return summary
 

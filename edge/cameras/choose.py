@@ -11,6 +11,7 @@ from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import Camera
 from edge.errors import CameraNotFoundError
 from edge.simulator.camera import LoomCamera, parse_loom_options
+from edge.simulator.faults import FaultyLoomCamera
 
 
 def choose_camera(source: str, mm_per_px: float | None = None, bit_depth: int = 16) -> Camera:
@@ -26,7 +27,8 @@ def choose_camera(source: str, mm_per_px: float | None = None, bit_depth: int = 
         ConfigError: if the options of the loom are wrong.
     """
     if source == "loom" or source.startswith("loom:"):
-        return LoomCamera(parse_loom_options(source))
+        options = parse_loom_options(source)
+        return FaultyLoomCamera(options) if options.faults else LoomCamera(options)
     if source.isdigit():
         return OpenCvCamera(int(source), mm_per_px, bit_depth)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
