@@ -123,8 +123,9 @@ class IsolatedCamera:
         child, self._child = self._child, None
         if child is not None:
             _end(child)
-        if self._frames is not None:
-            self._frames.close()
+        frames, self._frames = self._frames, None
+        if frames is not None:
+            frames.close()
 
     def read(self) -> Frame | None:
         """Return the next frame; see `Camera.read`.

@@ -31,7 +31,7 @@ class SharedFrames:
     def __init__(self, give_back: Callable[[int], None]) -> None:
         self.descriptor = os.memfd_create("loomsight frames")
         os.ftruncate(self.descriptor, SLOTS * SLOT_BYTES)
-        self._memory = mmap.mmap(self.descriptor, SLOTS * SLOT_BYTES, prot=mmap.PROT_READ)
+        self._memory: mmap.mmap | None = mmap.mmap(self.descriptor, SLOTS * SLOT_BYTES, prot=mmap.PROT_READ)
         self._give_back = give_back
         self._in_use: set[int] = set()
 
@@ -40,6 +40,7 @@ class SharedFrames:
         if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
+            self._memory = None
 
     def image(self, slot: int, shape: Sequence[int]) -> Image:
         """Return the frame in a slot, without a copy as long as enough slots are free.
@@ -51,6 +52,8 @@ class SharedFrames:
             ImageError: if a frame of that shape does not fit or is none.
         """
         count = int(np.prod(shape)) if len(shape) in (2, 3) and min(shape) >= 0 else -1
+        if self._memory is None:
+            raise ValueError("a frame is asked of memory that is closed")
         if not 0 < count <= SLOT_BYTES or not 0 <= slot < SLOTS:
             self._give_back(slot)
             raise ImageError(

@@ -42,10 +42,11 @@ class ChildCamera:
         if number >= FRAMES_BEFORE:
             self._fail()
         height, width = self._size_hw
-        image = np.full((height, width), number, np.uint8)
-        image[0, 0] = 255
+        image = np.random.default_rng(number).integers(60, 200, (height, width), np.uint8)
+        image[1, 1] = number % 256
         self.counters["lost"] = number
-        return Frame(number, image, time.monotonic(), "x", FramePosition(number, 0.5, 0.25, 3.0), counter=number)
+        place = FramePosition(number, 0.5, 0.25, 3.0)
+        return Frame(number, image, time.monotonic(), "x", place, counter=number)
 
     def _fail(self):
         if self._then == "hang":
