@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import time
 from pathlib import Path
 
@@ -77,7 +76,7 @@ def test_a_hanging_call_is_killed_and_said():
         take(camera, FRAMES_BEFORE)
         pid = camera._child.pid
         begin_s = time.monotonic()
-        with pytest.raises(CameraHungError, match="does not come back from a call.*no sign for 0.6 s"):
+        with pytest.raises(CameraHungError, match="does not come back from a call"):
             take(camera, 1)
         assert time.monotonic() - begin_s < 5
     assert not is_there(pid)
@@ -100,7 +99,10 @@ def test_a_crash_ends_the_child_only():
 
 
 def test_errors_come_through_with_their_class():
-    with pytest.raises(CameraNotFoundError, match="There is no camera child. Plug it in."), isolated("absent"):
+    with (
+        pytest.raises(CameraNotFoundError, match="There is no camera child"),
+        isolated("absent"),
+    ):
         pass
     with isolated("bad") as camera:
         take(camera, FRAMES_BEFORE)
@@ -122,15 +124,15 @@ def test_a_program_that_is_not_there():
 
 def test_nothing_is_left_behind():
     gc.collect()
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(2):
         with isolated() as camera:
             take(camera, 3)
     with pytest.raises(CameraNotFoundError), isolated("absent"):
         pass
     gc.collect()
-    assert len(os.listdir("/proc/self/fd")) == before
-    assert not [name for name in os.listdir("/dev/shm") if "loomsight" in name]
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert not list(Path("/dev/shm").glob("*loomsight*"))
 
 
 def test_a_hanging_camera_is_opened_again():

@@ -193,7 +193,9 @@ def test_a_wrong_setting_is_an_error_at_once_even_when_waiting(clock):
     def opened():
         raise ConfigError("width = 0 is not permitted.", "Say another.")
 
-    camera = RecoveringCamera("front", opened, Patience(waits_at_start=True), clock=clock, pause=clock.pause)
+    camera = RecoveringCamera(
+        "front", opened, Patience(waits_at_start=True), clock=clock, pause=clock.pause
+    )
     with pytest.raises(ConfigError), camera:
         pass
 
@@ -212,7 +214,7 @@ def test_a_frozen_picture_is_withheld_then_the_camera_is_opened_again(clock):
         events = camera.take_events()
     assert after.frame_id > 20
     assert after.missing_before == "camera down"
-    assert [event.detail for event in events][0] == "frozen: the same picture for 5 s"
+    assert events[0].detail == "frozen: the same picture for 5 s"
     assert kinds(events) == ["camera down", "camera back"]
     assert events[1].down_s >= 5
     assert camera.counters["repeated"] > 30
@@ -254,7 +256,9 @@ def black(frame):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "kind"), [(cut, "wrong size"), (torn, "half empty"), (black, "black")], ids=["cut", "torn", "black"]
+    ("spoil", "kind"),
+    [(cut, "wrong size"), (torn, "half empty"), (black, "black")],
+    ids=["cut", "torn", "black"],
 )
 @pytest.mark.parametrize("with_position", [False, True])
 def test_single_bad_frames_are_left_out_and_counted(clock, spoil, kind, with_position):
