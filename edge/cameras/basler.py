@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from typing_extensions import Self
 
-from edge.cameras.device_options import DeviceOptions, FrameCount, parse_device
+from edge.cameras.device_options import DeviceOptions, Placing, parse_device
 from edge.cameras.protocol import Frame, NoFrameYetError
-from edge.errors import CameraLostError, CameraNotFoundError, ConfigError, ImageError, MissingPackageError
+from edge.errors import CameraLostError, CameraNotFoundError, ConfigError, MissingPackageError
 from edge.image import Image
 
 WAIT_MS = 200
@@ -51,14 +51,12 @@ class BaslerCamera:
         self._pylon: Any = None
         self._genicam: Any = None
         self._device: Any = None
-        self._count = FrameCount()
-        self._incomplete = 0
-        self._began_s: float | None = None
+        self._placing = Placing(options, mm_per_px)
 
     @property
     def counters(self) -> Mapping[str, int]:
         """Buffers that did not come whole, and frames that did not come at all."""
-        return {"incomplete": self._incomplete, "lost": self._count.lost}
+        return self._placing.counters
 
     @property
     def is_paced(self) -> bool:
@@ -101,7 +99,7 @@ class BaslerCamera:
         Raises:
             ImageError: for an incomplete buffer of a camera without positions.
             CameraLostError: if the camera is gone.
-            NoFrameYetError: if no frame came within a moment.
+            NoFrameYetError: if no frame came within a moment, or one of a camera with positions is lost.
         """
         device = self._device
         if device is None:
@@ -119,27 +117,19 @@ class BaslerCamera:
 
     def _frame_of(self, result: Any) -> Frame:
         number, now_s = result.GetBlockID(), time.monotonic()
-        passed = self._count.count(self._count.passed + 1 if number == NO_NUMBER else number)
-        if self._began_s is None:
-            self._began_s = now_s
-        place = self._options.position(passed, result.GetHeight(), now_s - self._began_s, self._mm_per_px)
+        counter = None if number == NO_NUMBER else number
+        frame_id, place = self._placing.place(counter, result.GetHeight(), now_s)
         if not result.GrabSucceeded():
-            self._incomplete += 1
-            if place is not None:  # the place of the next frame says what is missing
-                raise NoFrameYetError
-            raise ImageError(
-                f"{self.name}: buffer {number} is incomplete: {result.GetErrorDescription()}",
-                "Check cable, network card and packet size.",
-            )
+            raise self._placing.incomplete(self.name, place, result.GetErrorDescription())
         return Frame(
-            passed,
+            frame_id,
             self._image_of(result),
             now_s,
             self.name,
             place,
             self._mm_per_px,
             self._options.is_line_scan,
-            counter=None if number == NO_NUMBER else passed,
+            counter=counter,
         )
 
     def _image_of(self, result: Any) -> Image:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from edge.cameras.address import redact_credentials
+from edge.cameras.aravis import aravis_camera
 from edge.cameras.device_options import parse_device
 from edge.cameras.folder import PICTURE_SUFFIXES, FolderCamera
 from edge.cameras.isolated import CameraProcess, IsolatedCamera
@@ -36,6 +37,8 @@ def choose_camera(source: str, mm_per_px: float | None = None, bit_depth: int = 
         arguments = {"source": source, "mm_per_px": mm_per_px}
         is_paced = parse_device(source).is_paced
         return IsolatedCamera(CameraProcess(source, "edge.cameras.basler:open_basler", arguments, is_paced))
+    if source.startswith("aravis:"):
+        return aravis_camera(source, mm_per_px)
     if source.isdigit():
         return OpenCvCamera(int(source), mm_per_px, bit_depth)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):

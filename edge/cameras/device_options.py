@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge.cameras.protocol import FramePosition
-from edge.errors import ConfigError
+from edge.cameras.protocol import FramePosition, NoFrameYetError
+from edge.errors import ConfigError, ImageError
 
 
 class DeviceOptions(BaseModel):
@@ -124,3 +124,52 @@ class FrameCount:
         self.passed += step
         self.lost += step - 1
         return self.passed
+
+    def count_on(self) -> int:
+        """Return how many frames passed before one that has no number."""
+        self.passed += 1
+        return self.passed
+
+
+class Placing:
+    """Number and place the frames of one opening of a camera, and count what did not come whole.
+
+    Args:
+        options: of the camera.
+        mm_per_px: scale on the cloth, across; None if not known.
+    """
+
+    def __init__(self, options: DeviceOptions, mm_per_px: float | None) -> None:
+        self._options = options
+        self._mm_per_px = mm_per_px
+        self._count = FrameCount()
+        self._incomplete = 0
+        self._began_s: float | None = None
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Buffers that did not come whole, and frames that did not come at all."""
+        return {"incomplete": self._incomplete, "lost": self._count.lost}
+
+    def place(self, number: int | None, lines: int, now_s: float) -> tuple[int, FramePosition | None]:
+        """Return the number of a frame and its place.
+
+        Args:
+            number: that the camera gives it; None if it counts nothing.
+            lines: of the frame.
+            now_s: when it was complete.
+        """
+        if self._began_s is None:
+            self._began_s = now_s
+        passed = self._count.count_on() if number is None else self._count.count(number)
+        return passed, self._options.position(passed, lines, now_s - self._began_s, self._mm_per_px)
+
+    def incomplete(self, name: str, place: FramePosition | None, why: str) -> Exception:
+        """Count a buffer that did not come whole; return what a read raises for it.
+
+        With a place, that of the next frame says what is missing; without one, it is an unreadable picture.
+        """
+        self._incomplete += 1
+        if place is not None:
+            return NoFrameYetError()
+        return ImageError(f"{name}: a buffer is incomplete: {why}", "Check cable and network card.")

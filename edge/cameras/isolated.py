@@ -10,8 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from typing_extensions import Self
 
 from edge import errors
+from edge.cameras.device_options import Placing
 from edge.cameras.protocol import CameraHungError, Frame, FramePosition, NoFrameYetError
 from edge.cameras.shared_frames import SLOT_BYTES, SLOTS, SharedFrames
 from edge.errors import CameraLostError, CameraNotFoundError, LoomsightError
@@ -49,6 +50,9 @@ class CameraProcess:
         arguments: for that function, or for the program: plain values.
         is_paced: True if it gives no frame while the cloth stands.
         program: command in place of this interpreter; it gets the same three arguments.
+        placing: makes what numbers and places frames, for a program that only tells the camera's numbers.
+        follows_on: True if the frames of such a program are blocks of a line camera.
+        mm_per_px: of cloth per column, for such a program.
     """
 
     name: str
@@ -56,6 +60,9 @@ class CameraProcess:
     arguments: dict[str, Any] = field(default_factory=dict)
     is_paced: bool = False
     program: tuple[str, ...] = ()
+    placing: Callable[[], Placing] | None = None
+    follows_on: bool = False
+    mm_per_px: float | None = None
 
 
 class IsolatedCamera:
@@ -84,11 +91,12 @@ class IsolatedCamera:
         self._received = b""
         self._sign_s = 0.0
         self._counters: dict[str, int] = {}
+        self._placing = process.placing() if process.placing else None
 
     @property
     def counters(self) -> Mapping[str, int]:
         """What the camera counted, as it last said."""
-        return dict(self._counters)
+        return self._counters | (self._placing.counters if self._placing else {})
 
     def __enter__(self) -> Self:
         ours, theirs = socket.socketpair()
@@ -141,9 +149,25 @@ class IsolatedCamera:
             raise _error_of(message["error"])
         if message.get("end"):
             return None
+        if "number" in message and self._placing is not None:
+            message |= self._placed(message, self._placing)
         if "slot" not in message:
             raise NoFrameYetError
         return self._frame_of(message)
+
+    def _placed(self, message: Mapping[str, Any], placing: Placing) -> dict[str, Any]:
+        """Number and place a frame; an incomplete one is raised."""
+        number, lines, now_s = message["number"], message["lines"], message["monotonic_s"]
+        frame_id, place = placing.place(number, lines, now_s)
+        if "slot" not in message:
+            raise placing.incomplete(self.name, place, message["incomplete"])
+        return {
+            "frame_id": frame_id,
+            "position": astuple(place) if place else None,
+            "counter": number,
+            "follows_on": self._how.follows_on,
+            "mm_per_px": self._how.mm_per_px,
+        }
 
     def _frame_of(self, message: Mapping[str, Any]) -> Frame:
         if self._frames is None:
