@@ -228,7 +228,8 @@ class RecoveringCamera:
         if was_down is not None:
             self._tell_back(was_down, now_s)
         else:
-            self._withheld.pop("repeated", None)  # a picture twice now and then is no loss
+            if frame.position is None:  # a picture twice, now and then, is no loss then
+                self._withheld.pop("repeated", None)
             self._left_out += self._withheld
         if was_down is not None or self._withheld:
             moved = replace(moved, missing_before="camera down")

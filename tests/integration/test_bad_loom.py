@@ -54,7 +54,7 @@ def summed(state):
     return coverage.lines_passed
 
 
-@pytest.mark.parametrize("blocks", [4, 60], ids=["1 s", "15 s"])
+@pytest.mark.parametrize("blocks", [4, 50], ids=["1 s", "13 s"])
 def test_unplugged(inspector, tmp_path, blocks):
     state, _, roll = inspect(inspector, tmp_path / "r.db", f"unplugged@10:{blocks}")
     assert summed(state) == LINES
