@@ -43,6 +43,7 @@ class EdgeConfig(BaseModel):
         selvedge_margin_mm: nearer to a known selvedge nothing is reported: its cords look like broken ends.
         cloth: `auto` leaves out what lies off the cloth, once the cloth was recognised; `all` takes every
             picture as cloth throughout.
+        optics: `auto` watches lamp and lens and inspects nothing where the lamp is out; `off` does neither.
         batch_tiles: most tiles given to the network at once.
         backend: what runs the network; `auto` takes the fastest one, by a measurement that it remembers.
         precision: to compute in. `f16` and `int8` take that variant of the model from the bundle, `bf16` is
@@ -78,6 +79,7 @@ class EdgeConfig(BaseModel):
     queue_frames: int = Field(default=4, ge=1, le=1024)
     selvedge_margin_mm: float = Field(default=10.0, ge=0, le=1000)
     cloth: Literal["auto", "all"] = "auto"
+    optics: Literal["auto", "off"] = "auto"
     batch_tiles: int = Field(default=16, ge=1, le=256)
     backend: Literal["auto", "onnxruntime", "openvino", "tensorrt"] = "onnxruntime"
     precision: Literal["auto", "f32", "bf16", "f16", "int8"] = "auto"

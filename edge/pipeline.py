@@ -16,6 +16,7 @@ from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame, on_cloth
 from edge.cloth.gaps import Gap
 from edge.cloth.mask import ClothMask, Mask
+from edge.cloth.optics import OpticsWatch
 from edge.cloth.seams import Seam, on_own_lines
 from edge.cloth.strips import Strips
 from edge.cloth.watch import ClothWatch
@@ -102,7 +103,8 @@ class Pipeline:
         cloth: says where in a picture is cloth; None to take every picture as cloth throughout.
         observe: called after each frame, and now and then, without detections, while the camera is silent.
         recorder: keeps the roll record; None for none.
-        health: tells what happened to the camera and its optics, for the record; asked after every frame.
+        health: tells what happened to the camera, for the record; asked after every frame.
+        optics: watches lamp and lens; None for nobody.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Pipeline:
         observe: Observer | None = None,
         recorder: RollRecorder | None = None,
         health: Sequence[HealthSource] = (),
+        optics: OpticsWatch | None = None,
     ) -> None:
         self._camera = camera
         self._inspector = inspector
@@ -130,7 +133,8 @@ class Pipeline:
         self._cloth = cloth
         self._observe = observe
         self._recorder = recorder
-        self._health = health
+        self._health: tuple[HealthSource, ...] = (*health, *([optics] if optics else []))
+        self._optics = optics
         self._was_silent = False
         self._merger = DefectMerger()
         self._seam = Seam(0)
@@ -277,6 +281,8 @@ class Pipeline:
     def _inspect(self, frame: Frame) -> list[DetectionRecord]:
         """Inspect a frame and record it; one without any cloth is accounted for and nothing more."""
         begin_s = time.monotonic()
+        if self._optics is not None and self._optics.is_dark(frame.image):
+            return self._account_dark(frame)
         picture, carried_lines = self._seam.picture(frame)
         mask = self._look_for_cloth(frame, picture)
         cloth_lines = None if mask is None else mask.lines()[carried_lines:]
@@ -284,6 +290,9 @@ class Pipeline:
             self._account(frame, no_detections(), [], cloth_lines)
             logger.debug("frame %d: no cloth", frame.frame_id)
             return []
+        if self._optics is not None and (cloth_lines is None or cloth_lines.all()):
+            with self._inspector.clock.stage("optics"):
+                self._optics.look(frame.image)
         everywhere = self._inspector.inspect(picture, frame.mm_per_px_across)
         on_mask = self._on_mask(everywhere, mask).moved(0, -carried_lines)
         found = on_cloth(on_mask, frame.position, self._selvedge_margin_mm)
@@ -298,6 +307,14 @@ class Pipeline:
         self.state.busy_seconds += end_s - begin_s
         logger.debug("frame %d: %d found, %.1f ms", frame.frame_id, len(found), (end_s - begin_s) * 1000)
         return records
+
+    def _account_dark(self, frame: Frame) -> list[DetectionRecord]:
+        """Account for a frame without light."""
+        self._note_health()
+        self.state.coverage.dark(frame)
+        self._record([])
+        self.state.last_frame, self.state.silent_s = frame, 0.0
+        return []
 
     def _look_for_cloth(self, frame: Frame, picture: Image) -> ClothMask | None:
         if self._cloth is None:

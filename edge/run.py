@@ -29,6 +29,7 @@ from edge.cameras.recovering import RecoveringCamera
 from edge.cameras.watched import watched_camera
 from edge.cloth.defects import ClothDefect
 from edge.cloth.finder import GrainFinder
+from edge.cloth.optics import OpticsWatch
 from edge.cloth.watch import ClothWatch
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
@@ -78,6 +79,7 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             cloth=cloth_watch(config),
             observe=view.update,
             recorder=_recorder(config, camera.name, pictures),
+            optics=OpticsWatch() if config.optics == "auto" else None,
             health=[watched] if isinstance(watched, RecoveringCamera) else [],
         )
         with stopped_by_signals(pipeline.stop):

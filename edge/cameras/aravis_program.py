@@ -86,10 +86,7 @@ def aravis() -> Any:
     """Return the library and GLib's errors."""
     try:
         importlib.import_module("gi").require_version("Aravis", "0.8")
-        repository = "gi.repository"
-        return importlib.import_module(f"{repository}.Aravis"), importlib.import_module(
-            f"{repository}.GLib"
-        )
+        return tuple(importlib.import_module(f"gi.repository.{name}") for name in ("Aravis", "GLib"))
     except (ImportError, ValueError) as error:
         raise Refusal("MissingPackageError", f"Aravis is not installed: {error}.", INSTALL) from error
 

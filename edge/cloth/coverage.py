@@ -36,6 +36,7 @@ class Coverage:
     is inspected then is none any more. A camera that knows no position is counted in frames.
 
     Attributes:
+        frames_dark: frames that were not inspected because the lamp was out.
         frames_down: frames that the camera would have given while it was away, estimated from its rate.
         seconds_down: for how long the camera was away.
     """
@@ -45,6 +46,7 @@ class Coverage:
         self.frames_dropped = 0
         self.frames_unreadable = 0
         self.frames_without_cloth = 0
+        self.frames_dark = 0
         self.frames_down = 0
         self.seconds_down = 0.0
         self.gap_list = GapList()
@@ -165,7 +167,13 @@ class Coverage:
     @property
     def frames_lost(self) -> int:
         """Frames that nobody looked at, though cloth may have passed."""
-        return self.frames_dropped + self.frames_unreadable + self.frames_down
+        return self.frames_dropped + self.frames_unreadable + self.frames_dark + self.frames_down
+
+    def dark(self, frame: Frame) -> None:
+        """Count a frame that was not inspected because there was no light to see by."""
+        self.frames_dark += 1
+        if frame.position is not None:
+            self.missed(frame.position, len(frame.image), "lamp", frame.missing_before)
 
     def away(self, seconds: float, frames: int) -> None:
         """Count for how long a camera was away, and how many frames it would have given in that time.

@@ -6,9 +6,22 @@ import re
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-FaultName = Literal["unplugged", "silent", "frozen", "wrong size", "half empty", "black", "stop"]
+FaultName = Literal[
+    "unplugged",
+    "silent",
+    "frozen",
+    "wrong size",
+    "half empty",
+    "black",
+    "stop",
+    "lamp out",
+    "dim",
+    "blurred",
+    "lint",
+]
 """The camera is gone; it gives nothing; it repeats a picture; its frames are half as wide; their lower half
-is empty; they are black. At a stop it is the loom that stands, and the camera is well."""
+is empty; they are black. At a stop it is the loom that stands, and the camera is well. The others are
+troubles of the optics."""
 
 
 @dataclass(frozen=True, slots=True)

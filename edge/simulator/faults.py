@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
+import cv2
 import numpy as np
 from typing_extensions import Self
 
@@ -114,9 +116,28 @@ def _black(image: Image) -> Image:
     return np.zeros(image.shape, np.uint8)
 
 
+def _dimmed(image: Image, share: float) -> Image:
+    return np.asarray(cv2.convertScaleAbs(image, alpha=share, beta=1), np.uint8)
+
+
+def _blurred(image: Image) -> Image:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), 2.5), np.uint8)
+
+
+def _with_lint(image: Image) -> Image:
+    spoilt: Image = image.copy()
+    left = image.shape[1] // 3
+    spoilt[:, left : left + 12] = _dimmed(spoilt[:, left : left + 12].copy(), 0.7)
+    return spoilt
+
+
 SPOILT: dict[FaultName, Callable[[Image], Image]] = {
     "wrong size": _half_as_wide,
     "half empty": _half_empty,
     "black": _black,
+    "lamp out": partial(_dimmed, share=0.05),
+    "dim": partial(_dimmed, share=0.6),
+    "blurred": _blurred,
+    "lint": _with_lint,
 }
 """What becomes of a picture."""
