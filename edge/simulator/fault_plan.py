@@ -33,7 +33,7 @@ class Fault:
     frames: int
 
 
-def parse_faults(text: str) -> tuple[Fault, ...]:
+def parse_faults(text: str | None) -> tuple[Fault, ...]:
     """Read `unplugged@40:30+frozen@120:50`: a name, the first frame, how many frames.
 
     Raises:

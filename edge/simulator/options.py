@@ -84,15 +84,15 @@ class LoomOptions(BaseModel):
     )
     texture_lines: int = Field(701, ge=127, le=4096, description="127 to 4096 lines until it repeats")
 
-    faults: str = Field(
-        "",
+    faults: str | None = Field(
+        None,
         description="unplugged, silent, frozen, wrong_size, half_empty, black, stop, lamp_out, dim, "
         "blurred or lint, each with @first frame:frames, joined by +, and live=true",
     )
 
     @field_validator("faults")
     @classmethod
-    def _check_faults(cls, faults: str, info: ValidationInfo) -> str:
+    def _check_faults(cls, faults: str | None, info: ValidationInfo) -> str | None:
         parse_faults(faults)
         if faults and not info.data.get("live"):
             raise ValueError("only a live camera fails")
