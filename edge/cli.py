@@ -17,8 +17,8 @@ from edge.errors import ConfigError
 CameraFlag = Annotated[
     str | None,
     typer.Option(
-        help="0, /dev/video0, file.mp4, picture, folder/, rtsp://..., basler:[key=value,...], aravis:[...], "
-        "or loom[:key=value,...]  [default: 0]"
+        help="0, /dev/video0, file.mp4, picture, folder/, rtsp://..., basler:[key=value,...], "
+        "aravis:[...], or loom[:key=value,...]  [default: 0]"
     ),
 ]
 ModelFlag = Annotated[

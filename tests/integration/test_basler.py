@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
 import time
 from importlib.util import find_spec
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -101,3 +106,54 @@ def test_the_whole_loop(tmp_path):
     assert state.coverage.frames_inspected == 12
     assert camera.counters["incomplete"] == 5
     assert camera.down is None
+
+
+def test_ctrl_c_ends_well_and_leaves_no_process(tmp_path, bundle):
+    program = [sys.executable, "-c", "from edge.umbrella import main; main()", "edge-run"]
+    summary = tmp_path / "summary.json"
+    more = ["--camera", f"basler:{SMALL}", "--model", str(bundle), "--summary", str(summary)]
+    run = subprocess.Popen([*program, *more], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    end_s = time.monotonic() + 20
+    while not (children := children_of(run.pid)):
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+    time.sleep(0.5)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=20)
+    assert run.returncode == 0, said
+    assert "Traceback" not in said
+    assert json.loads(summary.read_text())["stopped_on_request"]
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+def test_a_child_does_not_outlive_a_killed_parent(bundle):
+    program = [sys.executable, "-c", "from edge.umbrella import main; main()", "edge-run"]
+    more = ["--camera", f"basler:{SMALL}", "--model", str(bundle)]
+    run = subprocess.Popen([*program, *more], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    end_s = time.monotonic() + 20
+    while not (children := children_of(run.pid)):
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+    run.kill()
+    run.wait()
+    end_s = time.monotonic() + 10
+    while any(is_running(child) for child in children):
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+
+
+def children_of(pid):
+    """The camera processes that a process has started."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    threads = Path(f"/proc/{pid}/task").glob("*/children") if path.exists() else []
+    found = [child for file in threads for child in file.read_text().split()]
+    return [
+        child for child in found if b"edge.cameras.child" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
