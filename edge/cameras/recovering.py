@@ -265,7 +265,8 @@ class RecoveringCamera:
     def _note_bad(self, kind: FaultKind, problem: str) -> None:
         self._counted[kind] += 1
         self._bad_in_a_row += 1
-        late = self._clock() - max(self._last_good_s, self._began_s) >= self._patience.silent_s
+        opened_s = (self._reader.opened_s if self._reader else None) or self._began_s
+        late = self._clock() - max(self._last_good_s, opened_s) >= self._patience.silent_s
         if self._bad_in_a_row >= MOST_BAD_FRAMES or (late and not self._patience.is_paced):
             self._fail(kind, f"{self._bad_in_a_row} such frames in a row, the last one: {problem}")
 
