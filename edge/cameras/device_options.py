@@ -97,6 +97,10 @@ def parse_device(source: str) -> DeviceOptions:
         raise ConfigError(f"{source}: {key}: {first['msg']}.", f"Permitted: {permitted}.") from error
 
 
+MOST_LATE = 16
+"""A frame may come so many frames late: as many buffers are under way."""
+
+
 class FrameCount:
     """Count frames by the numbers that a camera gives them, those that never came included.
 
@@ -113,13 +117,17 @@ class FrameCount:
     def count(self, number: int) -> int:
         """Return how many frames passed before this one.
 
-        GigE Vision counts to 65535 and goes on with 1; a number that goes back otherwise is taken as the
-        next one: what was lost is not known then.
+        GigE Vision counts to 65535 and goes on with 1. An incomplete frame may come after its successor: it
+        was counted as lost, and is not. A number that is neither is taken as the next one: what was lost is
+        not known then.
         """
         step = 1 if self._last is None else number - self._last
-        if step <= 0:
-            wrapped = step + self._wraps_at
-            step = wrapped if 0 < wrapped < self._wraps_at // 2 else 1
+        if abs(step) > self._wraps_at // 2:
+            step += self._wraps_at if step < 0 else -self._wraps_at
+        if -MOST_LATE <= step < 0:
+            self.lost = max(0, self.lost - 1)
+            return self.passed + step
+        step = max(step, 1)
         self._last = number
         self.passed += step
         self.lost += step - 1
