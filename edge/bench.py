@@ -26,7 +26,7 @@ from edge.bundle import demo_bundle_path, open_bundle
 from edge.bundle_store import bundle_path
 from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
-from edge.cameras.protocol import Frame
+from edge.cameras.protocol import Frame, frames_of
 from edge.cloth.seams import Seam
 from edge.cloth.strips import Strips
 from edge.config import EdgeConfig
@@ -170,7 +170,7 @@ class Benchmark:
         """Keep the first frames as the loop sees them: with the lines carried over to each."""
         inspector = Inspector(self._backend, self._contract)
         with choose_camera(self._config.camera, self._config.mm_per_px, self._config.bit_depth) as camera:
-            frames = list(islice(_strips_of(iter(camera.read, None), inspector), KEPT_FRAMES + 1))
+            frames = list(islice(_strips_of(frames_of(camera), inspector), KEPT_FRAMES + 1))
         if not frames:
             raise NoImagesError(
                 f"{redact_credentials(self._config.camera)} gave no frame.",
@@ -241,12 +241,10 @@ class Benchmark:
                 self.measured.reference.add((time.perf_counter_ns() - middle_ns) / 1e6)
 
 
-def _strips_of(frames: Iterator[Frame | None], inspector: Inspector) -> Iterator[Frame]:
+def _strips_of(frames: Iterator[Frame], inspector: Inspector) -> Iterator[Frame]:
     """Yield frames as the loop inspects them: those of a line camera as strips of one height."""
     strips: Strips | None = None
     for frame in frames:
-        if frame is None:
-            break
         strips = strips or Strips(inspector.strip_lines(frame.mm_per_px_across))
         yield from strips.add(frame)
     yield from strips.flush() if strips else []

@@ -27,7 +27,7 @@ from edge.bundle import Bundle, demo_bundle_path, open_bundle
 from edge.bundle_store import bundle_path
 from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
-from edge.cameras.protocol import Frame
+from edge.cameras.protocol import Frame, frames_of
 from edge.config import EdgeConfig
 from edge.errors import NoImagesError
 from edge.inspector import Inspector
@@ -149,7 +149,7 @@ def _inspect(contender: Contender, kept: Sequence[Frame], frames: int) -> None:
 
 def _kept_frames(config: EdgeConfig) -> list[Frame]:
     with choose_camera(config.camera, config.mm_per_px, config.bit_depth) as camera:
-        frames = list(islice(iter(camera.read, None), KEPT_FRAMES))
+        frames = list(islice(frames_of(camera), KEPT_FRAMES))
     if not frames:
         raise NoImagesError(
             f"{redact_credentials(config.camera)} gave no frame.", "Name a camera that has frames."

@@ -12,7 +12,9 @@ from types import TracebackType
 
 from typing_extensions import Self
 
-from edge.cameras.protocol import Camera, CutShortError, Frame, FramePosition
+from edge.cameras.protocol import Camera, CutShortError, Frame, FramePosition, NoFrameYetError
+from edge.cameras.recovering import MOST_BAD_FRAMES, RecoveringCamera
+from edge.cloth.gaps import GapReason
 from edge.errors import CameraLostError, ImageError
 from edge.latency import StageClock
 
@@ -20,10 +22,6 @@ logger = logging.getLogger(__name__)
 
 MOST_UNREADABLE_SHOWN = 10
 """Unreadable pictures named one by one; after that they are only counted."""
-
-MOST_BAD_FRAMES = 50
-"""A live camera that gives this many unusable frames in a row is lost. A network stream that lost packets
-is whole again at its next key frame, usually within two seconds: 50 frames at 25 a second."""
 
 WAIT_STEP_S = 0.2
 """How often a wait looks whether it is to end, and tells how long it has lasted."""
@@ -47,12 +45,14 @@ class DroppedFrames:
         position: of the first line; None if the camera does not know.
         lines: how many.
         last_frame_id: of the last frame.
+        missing_before: why cloth before the first of them is missing, if any is.
     """
 
     frames: int
     position: FramePosition | None
     lines: int
     last_frame_id: int
+    missing_before: GapReason = "lost lines"
 
 
 class Capture:
@@ -192,15 +192,19 @@ class Capture:
         Raises:
             CameraLostError: if a live camera gives nothing else any more.
         """
+        begin_ns = time.perf_counter_ns()
         while not self._stop.is_set():
             try:
-                with self._clock.stage("capture"):
-                    frame = self._camera.read()
+                frame = self._camera.read()
+            except NoFrameYetError:
+                continue
             except ImageError as error:
                 self._skip(error)
             else:
                 self._bad_in_a_row = 0
+                self._clock.add("capture", (time.perf_counter_ns() - begin_ns) / 1e6)
                 return frame
+            begin_ns = time.perf_counter_ns()
         return None
 
     def _skip(self, error: ImageError) -> None:
@@ -208,7 +212,8 @@ class Capture:
         self._bad_in_a_row += 1
         if self.unreadable <= MOST_UNREADABLE_SHOWN:
             logger.warning("skipped: %s", error)
-        if self._camera.is_live and self._bad_in_a_row >= MOST_BAD_FRAMES:
+        gives_up = self._camera.is_live and not isinstance(self._camera, RecoveringCamera)
+        if gives_up and self._bad_in_a_row >= MOST_BAD_FRAMES:
             raise CameraLostError(
                 f"The camera {self._camera.name} gave {self._bad_in_a_row} unusable frames in a row, "
                 f"the last one: {error.problem}",
@@ -236,8 +241,11 @@ class Capture:
             last.lines += len(frame.image)
             last.last_frame_id = frame.frame_id
         else:
-            dropped = DroppedFrames(1, frame.position, len(frame.image), frame.frame_id)
-            self._dropped_frames.append(dropped)
+            self._dropped_frames.append(
+                DroppedFrames(
+                    1, frame.position, len(frame.image), frame.frame_id, missing_before=frame.missing_before
+                )
+            )
 
 
 def _follows(last: DroppedFrames, frame: Frame) -> bool:

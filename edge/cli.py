@@ -17,7 +17,8 @@ from edge.errors import ConfigError
 CameraFlag = Annotated[
     str | None,
     typer.Option(
-        help="0, /dev/video0, file.mp4, picture, folder/, rtsp://..., or loom[:key=value,...]  [default: 0]"
+        help="0, /dev/video0, file.mp4, picture, folder/, rtsp://..., basler:[key=value,...], "
+        "aravis:[...], or loom[:key=value,...]  [default: 0]"
     ),
 ]
 ModelFlag = Annotated[
@@ -56,6 +57,13 @@ def edge_run(
     camera: CameraFlag = None,
     model: ModelFlag = None,
     config: ConfigFlag = None,
+    reconnect: Annotated[
+        bool | None,
+        typer.Option("--reconnect/--no-reconnect", help="Open a live camera that fails again, forever."),
+    ] = None,
+    wait_for_camera: Annotated[
+        bool | None, typer.Option("--wait-for-camera", help="Wait for a live camera that is not there.")
+    ] = None,
     frames: Annotated[int | None, typer.Option(help="End after so many frames.")] = None,
     seconds: Annotated[float | None, typer.Option(help="End after so many seconds.")] = None,
     metres: Annotated[float | None, typer.Option(help="End after so many metres of cloth.")] = None,

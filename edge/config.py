@@ -41,11 +41,17 @@ class EdgeConfig(BaseModel):
         model: bundle folder, store, or ONNX file with a contract; None for the shipped demo bundle.
         mm_per_px: scale of the camera's picture on the cloth, where the camera does not tell it.
         bit_depth: significant bits of a camera or picture that delivers 16-bit values.
+        reconnect: open a live camera again whenever it fails, forever; False ends the run then.
+        wait_for_camera: wait for a live camera that is not there at the start.
+        silent_s: a live camera without a frame for so long has failed; of one that is paced by the cloth,
+            one without a sign of life.
+        frozen_s: a live camera that gives one picture for so long has failed.
         frames, seconds, metres: end after that much; None for no limit.
         queue_frames: frames that may wait between capture and inspection.
         selvedge_margin_mm: nearer to a known selvedge nothing is reported: its cords look like broken ends.
         cloth: `auto` leaves out what lies off the cloth, once the cloth was recognised; `all` takes every
             picture as cloth throughout.
+        optics: `auto` watches lamp and lens and inspects nothing where the lamp is out; `off` does neither.
         batch_tiles: most tiles given to the network at once.
         backend: what runs the network; `auto` takes the fastest one, by a measurement that it remembers.
         precision: to compute in. `f16` and `int8` take that variant of the model from the bundle, `bf16` is
@@ -81,12 +87,17 @@ class EdgeConfig(BaseModel):
     model: Path | None = None
     mm_per_px: float | None = Field(default=None, gt=0, le=100)
     bit_depth: int = Field(default=16, ge=9, le=16)
+    reconnect: bool = True
+    wait_for_camera: bool = False
+    silent_s: float = Field(default=10.0, ge=1, le=3600)
+    frozen_s: float = Field(default=10.0, ge=1, le=3600)
     frames: int | None = Field(default=None, ge=1)
     seconds: float | None = Field(default=None, gt=0)
     metres: float | None = Field(default=None, gt=0)
     queue_frames: int = Field(default=4, ge=1, le=1024)
     selvedge_margin_mm: float = Field(default=10.0, ge=0, le=1000)
     cloth: Literal["auto", "all"] = "auto"
+    optics: Literal["auto", "off"] = "auto"
     batch_tiles: int = Field(default=16, ge=1, le=256)
     backend: Literal["auto", "onnxruntime", "openvino", "tensorrt"] = "onnxruntime"
     precision: Literal["auto", "f32", "bf16", "f16", "int8"] = "auto"

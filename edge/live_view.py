@@ -81,9 +81,12 @@ class LiveView:
             self._last.append(f"  {found['label']:<8} {found['score']:.2f}  {where}")
 
     def _status_line(self, state: RunState, frames_per_s: float) -> str:
+        silence = f"no frame for {state.silent_s:.0f} s"
+        if state.camera_down:
+            silence = f"CAMERA DOWN ({state.camera_down}), {silence}"
         parts = [
             self._camera_name,
-            f"no frame for {state.silent_s:.0f} s" if state.silent_s else f"{frames_per_s:.1f} frames/s",
+            silence if state.silent_s else f"{frames_per_s:.1f} frames/s",
             f"p50 {state.latency.quantile_ms(0.5):.1f} ms",
             f"p99 {state.latency.quantile_ms(0.99):.1f} ms",
             f"{sum(state.detections_by_class.values())} detections",

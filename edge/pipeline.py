@@ -10,12 +10,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from edge.cameras.health import FaultKind, HealthSource
 from edge.cameras.protocol import Camera, Frame, FramePosition
 from edge.capture import SILENCE_WARNING_S, Capture, DroppedFrames
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame, on_cloth
 from edge.cloth.gaps import Gap
 from edge.cloth.mask import ClothMask, Mask
+from edge.cloth.optics import OpticsWatch
 from edge.cloth.seams import Seam, on_own_lines
 from edge.cloth.strips import Strips
 from edge.cloth.watch import ClothWatch
@@ -62,6 +64,7 @@ class RunState:
         detections_by_class: boxes per class over all frames.
         detections_off_cloth: boxes left out because they lie mostly where there is no cloth.
         silent_s: seconds since the last frame came, while none comes; 0 as soon as there is one.
+        camera_down: what is wrong with the camera at the moment; None if nothing is.
         error: what ended the run before its end.
     """
 
@@ -80,6 +83,7 @@ class RunState:
     cold_start_ms: float | None = None
     last_frame: Frame | None = None
     silent_s: float = 0.0
+    camera_down: FaultKind | None = None
     stopped_on_request: bool = False
     error: LoomsightError | None = None
 
@@ -111,6 +115,8 @@ class Pipeline:
         recorder: keeps the roll record; None for none.
         stops: decides about stopping the machine, where a position is known; None to decide nothing.
         reporters: asked after each frame, and while the camera is silent, for events to record.
+        health: tells what happened to the camera, for the record; asked after every frame.
+        optics: watches lamp and lens; None for nobody.
     """
 
     def __init__(
@@ -128,6 +134,8 @@ class Pipeline:
         recorder: RollRecorder | None = None,
         stops: Stops | None = None,
         reporters: Sequence[Reporter] = (),
+        health: Sequence[HealthSource] = (),
+        optics: OpticsWatch | None = None,
     ) -> None:
         self._camera = camera
         self._inspector = inspector
@@ -141,6 +149,8 @@ class Pipeline:
         self._recorder = recorder
         self._stops = stops
         self._reporters = [*([stops] if stops else []), *reporters]
+        self._health: tuple[HealthSource, ...] = (*health, *([optics] if optics else []))
+        self._optics = optics
         self._was_silent = False
         self._merger = DefectMerger()
         self._seam = Seam(0)
@@ -191,6 +201,7 @@ class Pipeline:
         """Complete what is open, and close the record of the roll."""
         last = self._merger.finish()
         self.state.defects += last
+        self._note_health(is_over=True)
         if self._stops is not None:
             self._stops.settle()
         if self._recorder is None:
@@ -243,12 +254,25 @@ class Pipeline:
         for item in dropped:
             coverage.frames_dropped += item.frames
             if item.position is not None:
-                coverage.missed(item.position, item.lines, "overrun")
+                coverage.missed(item.position, item.lines, "overrun", item.missing_before)
         self.state.dropped = coverage.frames_dropped
+
+    def _note_health(self, *, is_over: bool = False) -> bool:
+        """Record what happened to the camera and its optics; True if anything did."""
+        events = [event for source in self._health for event in source.take_events(is_over=is_over)]
+        for event in events:
+            self.state.coverage.away(event.down_s, event.frames_missed)
+            if self._recorder is not None:
+                self._recorder.event(event.kind, event.detail)
+        self.state.camera_down = next((source.down for source in self._health if source.down), None)
+        return bool(events)
 
     def _silent(self, seconds: float) -> None:
         self.state.silent_s = seconds
-        if seconds >= SILENCE_WARNING_S and not self._was_silent and self._recorder is not None:
+        if self._note_health():
+            self._record([])
+        is_news = seconds >= SILENCE_WARNING_S and not self._was_silent and self.state.camera_down is None
+        if is_news and self._recorder is not None:
             self._was_silent = True
             self._recorder.event("camera silent", f"no frame for {seconds:.0f} s")
             self._record([])
@@ -293,6 +317,8 @@ class Pipeline:
     def _inspect(self, frame: Frame) -> list[DetectionRecord]:
         """Inspect a frame and record it; one without any cloth is accounted for and nothing more."""
         begin_s = time.monotonic()
+        if self._optics is not None and self._optics.is_dark(frame.image):
+            return self._account_dark(frame)
         picture, carried_lines = self._seam.picture(frame)
         mask = self._look_for_cloth(frame, picture)
         cloth_lines = None if mask is None else mask.lines()[carried_lines:]
@@ -300,6 +326,9 @@ class Pipeline:
             self._account(frame, no_detections(), [], cloth_lines)
             logger.debug("frame %d: no cloth", frame.frame_id)
             return []
+        if self._optics is not None and (cloth_lines is None or cloth_lines.all()):
+            with self._inspector.clock.stage("optics"):
+                self._optics.look(frame.image)
         everywhere = self._inspector.inspect(picture, frame.mm_per_px_across)
         on_mask = self._on_mask(everywhere, mask).moved(0, -carried_lines)
         found = on_cloth(on_mask, frame.position, self._selvedge_margin_mm)
@@ -314,6 +343,14 @@ class Pipeline:
         self.state.busy_seconds += end_s - begin_s
         logger.debug("frame %d: %d found, %.1f ms", frame.frame_id, len(found), (end_s - begin_s) * 1000)
         return records
+
+    def _account_dark(self, frame: Frame) -> list[DetectionRecord]:
+        """Account for a frame without light."""
+        self._note_health()
+        self.state.coverage.dark(frame)
+        self._record([])
+        self.state.last_frame, self.state.silent_s = frame, 0.0
+        return []
 
     def _look_for_cloth(self, frame: Frame, picture: Image) -> ClothMask | None:
         if self._cloth is None:
@@ -333,6 +370,7 @@ class Pipeline:
         self, frame: Frame, found: Detections, records: list[DetectionRecord], cloth_lines: Mask | None
     ) -> None:
         state = self.state
+        self._note_health()
         if self._was_silent and self._recorder is not None:
             self._recorder.event("camera back", f"frame {frame.frame_id}")
         self._was_silent = False

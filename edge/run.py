@@ -27,8 +27,11 @@ from edge.bundle import Bundle, demo_bundle_path, model_digest_of, open_bundle
 from edge.bundle_store import bundle_path
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Camera
+from edge.cameras.recovering import RecoveringCamera
+from edge.cameras.watched import watched_camera
 from edge.cloth.defects import ClothDefect
 from edge.cloth.finder import GrainFinder
+from edge.cloth.optics import OpticsWatch
 from edge.cloth.watch import ClothWatch
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
@@ -71,6 +74,7 @@ def run(config: EdgeConfig) -> dict[str, Any]:
     """
     camera = choose_camera(config.camera, config.mm_per_px, config.bit_depth)
     check_outputs(config, camera)
+    watched = watched_camera(camera, config)
     with ExitStack() as stack:
         page = _page(config, camera, stack)
         backend, contract = open_model(config, stack)
@@ -92,7 +96,7 @@ def run(config: EdgeConfig) -> dict[str, Any]:
         if page:
             page.begin(contract.class_names, recorder)
         pipeline = Pipeline(
-            camera,
+            watched,
             inspector,
             contract.class_names,
             sinks=_sinks(config, pictures),
@@ -104,13 +108,15 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             recorder=recorder,
             stops=stops,
             reporters=[publisher] if publisher else [],
+            optics=OpticsWatch() if config.optics == "auto" else None,
+            health=[watched] if isinstance(watched, RecoveringCamera) else [],
         )
         with stopped_by_signals(pipeline.stop):
             state = pipeline.run()
         if page:
             page.end(state)
         description = backend.description
-    summary = summarise(config, camera, state, inspector.clock, description)
+    summary = summarise(config, watched, state, inspector.clock, description)
     summary["stops"] = stops.as_json() if stops else None
     _report(config, summary, state.error)
     return summary

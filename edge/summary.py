@@ -11,6 +11,7 @@ from rich.table import Table
 from edge import __version__
 from edge.backends.description import BackendDescription
 from edge.cameras.protocol import Camera
+from edge.cameras.recovering import RecoveringCamera
 from edge.cloth.coverage import Coverage
 from edge.cloth.gaps import GAP_REASONS
 from edge.cloth.grading import grade_roll
@@ -51,6 +52,8 @@ def summarise(
         "without_cloth": coverage.frames_without_cloth,
         "dropped": state.dropped,
         "unreadable": state.unreadable,
+        "camera_down_s": round(coverage.seconds_down, 1),
+        "camera_counters": camera_counters(camera),
         "seconds": round(state.seconds, 3),
         "frames_per_s": round(coverage.frames_inspected / state.seconds, 2) if state.seconds else None,
         "cold_start_ms": None if state.cold_start_ms is None else round(state.cold_start_ms, 1),
@@ -77,6 +80,11 @@ def summarise(
     summary["error"] = str(state.error) if state.error else None
     summary["config"] = config.public()
     return summary
+
+
+def camera_counters(camera: Camera) -> dict[str, int]:
+    """Return what a camera that watches itself has counted; nothing for others."""
+    return dict(camera.counters) if isinstance(camera, RecoveringCamera) else {}
 
 
 def _gaps_m(coverage: Coverage) -> dict[str, float] | None:
@@ -188,6 +196,8 @@ def _lost_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
         for reason, metres in by_reason.items()
         if metres and reason != "no cloth"
     ]
+    if summary["camera_down_s"]:
+        parts.append(f"camera down for {summary['camera_down_s']:.0f} s")
     return [("not seen", ", ".join(parts))] if parts else []
 
 

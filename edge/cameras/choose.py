@@ -6,27 +6,39 @@ import re
 from pathlib import Path
 
 from edge.cameras.address import redact_credentials
+from edge.cameras.aravis import aravis_camera
+from edge.cameras.device_options import parse_device
 from edge.cameras.folder import PICTURE_SUFFIXES, FolderCamera
+from edge.cameras.isolated import CameraProcess, IsolatedCamera
 from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import Camera
 from edge.errors import CameraNotFoundError
 from edge.simulator.camera import LoomCamera, parse_loom_options
+from edge.simulator.faults import FaultyLoomCamera
 
 
 def choose_camera(source: str, mm_per_px: float | None = None, bit_depth: int = 16) -> Camera:
     """Build, without opening it, the camera that a source names.
 
     Args:
-        source: `0` (index), `/dev/video0`, `rtsp://...`, a video file, a picture, a folder, or
-            `loom[:key=value,...]` for the simulated loom.
+        source: `0` (index), `/dev/video0`, `rtsp://...`, a video file, a picture, a folder,
+            `basler:[key=value,...]`, `aravis:[key=value,...]`, or `loom[:key=value,...]` for the simulated
+            loom.
         mm_per_px: scale on the cloth for cameras that do not know it.
         bit_depth: significant bits of 16-bit values.
     Raises:
         CameraNotFoundError: if the source names nothing that exists.
-        ConfigError: if the options of the loom are wrong.
+        ConfigError: if the options of a loom or a device are wrong.
     """
     if source == "loom" or source.startswith("loom:"):
-        return LoomCamera(parse_loom_options(source))
+        options = parse_loom_options(source)
+        return FaultyLoomCamera(options) if options.faults else LoomCamera(options)
+    if source.startswith("basler:"):
+        arguments = {"source": source, "mm_per_px": mm_per_px}
+        is_paced = parse_device(source).is_paced
+        return IsolatedCamera(CameraProcess(source, "edge.cameras.basler:open_basler", arguments, is_paced))
+    if source.startswith("aravis:"):
+        return aravis_camera(source, mm_per_px)
     if source.isdigit():
         return OpenCvCamera(int(source), mm_per_px, bit_depth)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):

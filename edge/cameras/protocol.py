@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
@@ -23,6 +24,17 @@ class CutShortError(CameraLostError):
     def __init__(self, problem: str, cure: str, frames_missing: int) -> None:
         super().__init__(problem, cure)
         self.frames_missing = frames_missing
+
+
+class CameraHungError(CameraLostError):
+    """A call into the library of a camera did not come back; the process it was made in is gone."""
+
+
+class NoFrameYetError(Exception):
+    """Say that no frame came within a moment, so that a reader can look about; the next read goes on.
+
+    A camera that is paced by the cloth raises it while the loom stands: it is alive and has nothing.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +76,8 @@ class Frame:
             of a line-scan camera.
         missing_before: why cloth between the frame before and this one is missing, if any is. Frames that
             the capture queue dropped are told apart from it.
+        counter: the device's own count of frames; None if it has none. Pictures alike under different
+            counts are pictures of cloth that stands still.
     """
 
     frame_id: int
@@ -74,6 +88,7 @@ class Frame:
     mm_per_px: float | None = None
     follows_on: bool = False
     missing_before: GapReason = "lost lines"
+    counter: int | None = None
 
     @property
     def mm_per_px_across(self) -> float | None:
@@ -107,5 +122,18 @@ class Camera(Protocol):
         Raises:
             ImageError: if this one picture is unreadable; the next read goes on behind it.
             CameraLostError: if the device stopped delivering.
+            NoFrameYetError: if no frame came within a moment; the next read goes on waiting.
         """
         ...
+
+
+def frames_of(camera: Camera) -> Iterator[Frame]:
+    """Yield the frames of an open camera up to the end of its stream, however long it waits."""
+    while True:
+        try:
+            frame = camera.read()
+        except NoFrameYetError:
+            continue
+        if frame is None:
+            return
+        yield frame

@@ -34,6 +34,11 @@ class Coverage:
     Lines are counted from the first one that passed; what lies before it belongs to no roll. Lines that
     pass again, because frames overlap or the cloth ran back, are counted once; a gap that passes again and
     is inspected then is none any more. A camera that knows no position is counted in frames.
+
+    Attributes:
+        frames_dark: frames that were not inspected because the lamp was out.
+        frames_down: frames that the camera would have given while it was away, estimated from its rate.
+        seconds_down: for how long the camera was away.
     """
 
     def __init__(self) -> None:
@@ -41,6 +46,9 @@ class Coverage:
         self.frames_dropped = 0
         self.frames_unreadable = 0
         self.frames_without_cloth = 0
+        self.frames_dark = 0
+        self.frames_down = 0
+        self.seconds_down = 0.0
         self.gap_list = GapList()
         self.mm_per_line: float | None = None
         self.first_line = 0
@@ -72,15 +80,22 @@ class Coverage:
                 self._without_cloth(run_start, run_end)
         return [gap for gap in filled if gap.reason != "no cloth"]
 
-    def missed(self, position: FramePosition, lines: int, reason: GapReason) -> None:
+    def missed(
+        self,
+        position: FramePosition,
+        lines: int,
+        reason: GapReason,
+        before: GapReason = "lost lines",
+    ) -> None:
         """Count lines that passed and were not looked at, for instance those of a dropped frame.
 
         Args:
             position: of the first of them.
             lines: how many, in lines of that position.
             reason: why.
+            before: why lines between them and what was reached are missing, if any are.
         """
-        start, end = self._reach(position, lines, "lost lines")
+        start, end = self._reach(position, lines, before)
         fresh = max(start, self.reached_line)
         self.gap_list.set(fresh, end, reason)
         self.reached_line = max(self.reached_line, end)
@@ -150,6 +165,25 @@ class Coverage:
         return (self.lines_passed - self.lines_inspected) * self.m_per_line
 
     @property
+    def frames_lost(self) -> int:
+        """Frames that nobody looked at, though cloth may have passed."""
+        return self.frames_dropped + self.frames_unreadable + self.frames_dark + self.frames_down
+
+    def dark(self, frame: Frame) -> None:
+        """Count a frame that was not inspected because there was no light to see by."""
+        self.frames_dark += 1
+        if frame.position is not None:
+            self.missed(frame.position, len(frame.image), "lamp", frame.missing_before)
+
+    def away(self, seconds: float, frames: int) -> None:
+        """Count for how long a camera was away, and how many frames it would have given in that time.
+
+        Where the position is known, the lines between what was reached and the next frame say what passed.
+        """
+        self.seconds_down += seconds
+        self.frames_down += frames
+
+    @property
     def knows_metres(self) -> bool:
         """Whether any frame had a position."""
         return self.mm_per_line is not None
@@ -159,7 +193,7 @@ class Coverage:
         """Share of what passed that was inspected, 0..1; None before the first frame."""
         if self.knows_metres:
             return self.lines_inspected / self.lines_passed if self.lines_passed else None
-        uninspected = self.frames_dropped + self.frames_unreadable + self.frames_without_cloth
+        uninspected = self.frames_lost + self.frames_without_cloth
         passed = self.frames_inspected + uninspected
         return self.frames_inspected / passed if passed else None
 

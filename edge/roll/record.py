@@ -114,7 +114,7 @@ def write_coverage(
             db, roll, max(roll.reached_line, changed_from + shift), gaps, shift, coverage.m_per_line
         )
     _write_unplaced(db, roll, coverage)
-    lost = coverage.frames_dropped + coverage.frames_unreadable + coverage.frames_without_cloth
+    lost = coverage.frames_lost + coverage.frames_without_cloth
     db.execute(
         "UPDATE rolls SET last_utc = ?, mm_per_line = coalesce(mm_per_line, ?), reached_line = ?, "
         "passed_lines = ?, inspected_lines = ?, passed_frames = ?, inspected_frames = ?, "

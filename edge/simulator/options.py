@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from typing_extensions import Self
 
 from edge.errors import ConfigError
+from edge.simulator.fault_plan import parse_faults
 from edge.simulator.truth import DIFFICULTIES, Difficulty
 
 Weave = Literal["plain", "twill", "satin"]
@@ -74,6 +83,20 @@ class LoomOptions(BaseModel):
         15.0, description="millimetres of bed right of the cloth; negative: cloth out of view"
     )
     texture_lines: int = Field(701, ge=127, le=4096, description="127 to 4096 lines until it repeats")
+
+    faults: str | None = Field(
+        None,
+        description="unplugged, silent, frozen, wrong_size, half_empty, black, stop, lamp_out, dim, "
+        "blurred or lint, each with @first frame:frames, joined by +, and live=true",
+    )
+
+    @field_validator("faults")
+    @classmethod
+    def _check_faults(cls, faults: str | None, info: ValidationInfo) -> str | None:
+        parse_faults(faults)
+        if faults and not info.data.get("live"):
+            raise ValueError("only a live camera fails")
+        return faults
 
     @field_validator("categories")
     @classmethod

@@ -16,7 +16,7 @@ from edge.cameras.choose import choose_camera
 from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import Frame
 from edge.config import EdgeConfig
-from edge.errors import CameraLostError, FrameSizeError
+from edge.errors import CameraLostError, CameraNotFoundError, FrameSizeError
 from edge.inspector import Inspector
 from edge.pipeline import Limits, Pipeline
 from edge.roll.reading import read_roll
@@ -101,7 +101,7 @@ class StreamThatVanishes(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
         for number in range(30):
-            image = np.full((48, 64, 3), number * 8, np.uint8)
+            image = np.random.default_rng(number).integers(0, 255, (48, 64, 3), np.uint8)
             picture = cv2.imencode(".jpg", image)[1].tobytes()
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
             self.wfile.write(head.encode() + picture + b"\r\n")
@@ -129,6 +129,41 @@ def test_a_network_camera_that_vanishes(tmp_path, inspector, vanishing_address):
     assert frames == list(range(len(frames)))
     assert len(frames) >= 28
     assert "secret" not in str(state.error) + (tmp_path / "o.jsonl").read_text()
+
+
+def test_a_network_camera_that_vanishes_is_opened_again(tmp_path, bundle, vanishing_address):
+    record = tmp_path / "r.db"
+    config = EdgeConfig(
+        camera=vanishing_address, model=bundle, frames=45, queue_frames=100, roll_record=record
+    )
+    result = run(config)
+    assert result["error"] is None
+    assert result["frames"] == 45
+    assert result["camera_counters"]["opened again"] == 1
+    assert result["camera_counters"]["down: unplugged"] in (1, 2)
+    assert result["camera_down_s"] >= 1
+    assert 0 < result["coverage"] < 1
+    roll = read_roll(record, None)
+    assert [event.kind for event in roll.events][:2] == ["camera down", "camera back"]
+    assert "secret" not in str(roll.events)
+
+
+def test_without_reconnect_the_run_ends(bundle, vanishing_address):
+    with pytest.raises(CameraLostError, match="stopped delivering"):
+        run(EdgeConfig(camera=vanishing_address, model=bundle, reconnect=False))
+
+
+def test_a_camera_that_is_not_there_at_the_start(bundle):
+    with pytest.raises(CameraNotFoundError, match="Cannot open"):
+        run(EdgeConfig(camera="http://127.0.0.1:9/cam.mjpg", model=bundle))
+
+
+def test_a_camera_that_is_waited_for(bundle):
+    config = EdgeConfig(camera="http://127.0.0.1:9/cam.mjpg", model=bundle, wait_for_camera=True, seconds=1)
+    result = run(config)
+    assert result["frames"] == 0
+    assert result["error"] is None
+    assert result["camera_down_s"] > 0.5
 
 
 def test_a_silence_is_an_event_of_the_roll(tmp_path, inspector, monkeypatch):

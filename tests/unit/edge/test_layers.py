@@ -29,6 +29,7 @@ OPTIONAL_OF_FILE = {
     "edge/backends/openvino.py": {"openvino"},
     "edge/backends/tensorrt_cuda.py": {"pycuda", "cuda"},
     "edge/doctor.py": {"openvino"},
+    "edge/cameras/basler.py": {"pypylon"},
 }
 """Packages of extras, and the only files that may import them."""
 OPTIONAL_AT_THE_TOP = {"edge/backends/openvino.py", "edge/backends/tensorrt_cuda.py"}

@@ -1,0 +1,147 @@
+"""A thread that opens and reads one camera, so that a call that does not come back holds up nobody."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from edge.cameras.protocol import Camera, Frame, NoFrameYetError
+from edge.errors import ImageError
+
+logger = logging.getLogger(__name__)
+
+LEAVE_S = 1.0
+"""A read that has not come back so long after its camera was given up is left to its thread."""
+
+
+class Reader:
+    """Read a camera from its opening to its failure. It hands over one frame at a time and drops none.
+
+    Args:
+        open_camera: builds the camera, which is entered and left in the thread.
+        clock: seconds of a clock that never steps.
+    """
+
+    def __init__(
+        self, open_camera: Callable[[], Camera], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._open_camera = open_camera
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._camera: Camera | None = None
+        self._frame: Frame | None = None
+        self._error: Exception | None = None
+        self._opened_s: float | None = None
+        self._has_ended = False
+        self._stop = threading.Event()
+        self.sign_s = clock()
+        self._thread = threading.Thread(target=self._run, name="camera reader", daemon=True)
+        self._thread.start()
+
+    @property
+    def camera(self) -> Camera | None:
+        """The camera; None until it is built."""
+        return self._camera
+
+    @property
+    def opened_s(self) -> float | None:
+        """When the camera was open; None until it is."""
+        return self._opened_s
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the stream came to its end and all of it was taken."""
+        with self._changed:
+            return self._has_ended and self._frame is None and self._error is None
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the thread is still there."""
+        return self._thread.is_alive()
+
+    def wait_open(self, wait_s: float) -> bool:
+        """Wait until the camera is open; False if it is not within that time.
+
+        Raises:
+            Exception: what the camera raised instead.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._opened_s is not None or self._has_ended, wait_s)
+            if self._error is not None and self._opened_s is None:
+                raise self._error
+            return self._opened_s is not None
+
+    def take(self, wait_s: float) -> Frame | None:
+        """Return the next frame; None if there is none within that time, or no more at all.
+
+        Raises:
+            Exception: what the camera raised, each once.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._frame or self._error or self._has_ended, wait_s)
+            frame, self._frame = self._frame, None
+            error = None
+            if frame is None:
+                error, self._error = self._error, None
+            self._changed.notify_all()
+        if error is not None:
+            raise error
+        return frame
+
+    def leave(self) -> None:
+        """Give the camera up. It is closed by its thread, or from here if the thread hangs in it."""
+        self._stop.set()
+        with self._changed:
+            self._changed.notify_all()
+        self._thread.join(LEAVE_S)
+        if self._thread.is_alive() and self._camera is not None:
+            logger.debug("%s does not come back; closed from outside", self._camera.name)
+            self._camera.__exit__(None, None, None)
+
+    def _run(self) -> None:
+        try:
+            self._camera = self._open_camera()
+            with self._camera as camera:
+                self._opened_s = self._clock()
+                self._note_sign()
+                while not self._stop.is_set() and self._read(camera):
+                    pass
+        # The thread's own failure belongs to the reader, whatever it is.
+        except Exception as error:  # noqa: BLE001
+            self._hand_over(None, error)
+        finally:
+            with self._changed:
+                self._has_ended = True
+                self._changed.notify_all()
+
+    def _read(self, camera: Camera) -> bool:
+        """Read one frame; False at the end of the stream."""
+        try:
+            frame = camera.read()
+        except NoFrameYetError:
+            self._note_sign()
+            return True
+        except ImageError as error:  # of one picture: the camera goes on
+            self._hand_over(None, error)
+            return True
+        if frame is not None:
+            self._hand_over(frame, None)
+        return frame is not None
+
+    def _note_sign(self) -> None:
+        with self._changed:
+            self.sign_s = self._clock()
+            self._changed.notify_all()
+
+    def _hand_over(self, frame: Frame | None, error: Exception | None) -> None:
+        """Wait until what was handed over before is taken, then hand over this."""
+        with self._changed:
+            self.sign_s = self._clock()
+            self._changed.wait_for(
+                lambda: self._stop.is_set() or (self._frame is None and self._error is None)
+            )
+            if not self._stop.is_set():
+                self._frame, self._error = frame, error
+            self._changed.notify_all()

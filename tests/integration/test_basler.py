@@ -1,0 +1,159 @@
+"""Basler's own emulator: a real pylon in a process of its own, real buffers, and failures on demand."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.backends.onnxruntime import OnnxRuntimeBackend
+from edge.cameras.choose import choose_camera
+from edge.cameras.protocol import NoFrameYetError
+from edge.cameras.watched import watched_camera
+from edge.config import EdgeConfig
+from edge.errors import CameraNotFoundError, ConfigError, ImageError
+from edge.inspector import Inspector
+from edge.pipeline import Limits, Pipeline
+from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
+
+pytestmark = pytest.mark.skipif(find_spec("pypylon") is None, reason="Basler's pypylon is not installed")
+
+SMALL = "width=512,height=64"
+
+
+@pytest.fixture(autouse=True)
+def _emulator(monkeypatch):
+    monkeypatch.setenv("PYLON_CAMEMU", "1")
+
+
+def take(camera, count):
+    """Read so many frames; return them and how many reads said that a buffer was bad."""
+    taken, bad, end_s = [], 0, time.monotonic() + 20
+    while len(taken) < count:
+        assert time.monotonic() < end_s
+        try:
+            taken.append(camera.read())
+        except NoFrameYetError:
+            continue
+        except ImageError:
+            bad += 1
+    return taken, bad
+
+
+def test_incomplete_buffers_are_counted_and_none_is_delivered():
+    with choose_camera(f"basler:{SMALL},forced_failures=7") as camera:
+        taken, bad = take(camera, 10)
+    assert bad == camera.counters["incomplete"] == 7
+    assert camera.counters["lost"] == 0
+    assert [frame.frame_id for frame in taken] == list(range(7, 17))
+    assert all(frame.image.shape == (64, 512) and frame.image.any() for frame in taken)
+
+
+def test_of_a_line_camera_incomplete_buffers_are_missing_lines():
+    source = f"basler:{SMALL},encoder_mm_per_line=0.5,forced_failures=3"
+    with choose_camera(source, mm_per_px=0.25) as camera:
+        (first, second), bad = take(camera, 2)
+    assert bad == 0
+    assert first.follows_on
+    assert first.position.along_m == pytest.approx(3 * 64 * 0.5 / 1000)
+    assert second.position.first_line - first.position.first_line == 64
+    assert (first.position.mm_per_px_along, first.position.mm_per_px_across) == (0.5, 0.25)
+
+
+def test_pictures_from_files(tmp_path):
+    image = np.random.default_rng(1).integers(0, 255, (64, 512), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    with choose_camera(f"basler:{SMALL},pictures={tmp_path}") as camera:
+        (frame,), _ = take(camera, 1)
+    assert (frame.image == image).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ("serial=40000001", CameraNotFoundError, "Cannot open the Basler camera"),
+        ("width=60000", ConfigError, "does not take width=60000"),
+        ("line_rate_hz=8000", ConfigError, "has no setting for line_rate_hz"),
+        ("trigger=Moon", ConfigError, "does not take trigger=Moon"),
+    ],
+)
+def test_what_the_camera_refuses(settings, error, message):
+    with pytest.raises(error, match=message) as caught, choose_camera(f"basler:{settings}"):
+        pass
+    assert "\n" not in str(caught.value)
+
+
+def test_the_whole_loop(tmp_path):
+    contract = bright_cell_contract()
+    model = write_bright_cell_model(tmp_path / "m.onnx", contract)
+    source = f"basler:{SMALL},encoder_mm_per_line=0.5,forced_failures=5"
+    config = EdgeConfig(camera=source, mm_per_px=0.5)
+    camera = watched_camera(choose_camera(source, 0.5), config)
+    with OnnxRuntimeBackend(model, contract) as backend:
+        pipeline = Pipeline(
+            camera, Inspector(backend, contract), CLASSES, limits=Limits(frames=12), health=[camera]
+        )
+        state = pipeline.run()
+    assert state.error is None
+    assert state.coverage.frames_inspected == 12
+    assert camera.counters["incomplete"] == 5
+    assert camera.down is None
+
+
+def test_ctrl_c_ends_well_and_leaves_no_process(tmp_path, bundle):
+    program = [sys.executable, "-c", "from edge.umbrella import main; main()", "edge-run"]
+    summary = tmp_path / "summary.json"
+    more = ["--camera", f"basler:{SMALL}", "--model", str(bundle), "--summary", str(summary)]
+    run = subprocess.Popen([*program, *more], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    end_s = time.monotonic() + 20
+    while not (children := children_of(run.pid)):
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+    time.sleep(0.5)
+    run.send_signal(signal.SIGINT)
+    _, said = run.communicate(timeout=20)
+    assert run.returncode == 0, said
+    assert "Traceback" not in said
+    assert json.loads(summary.read_text())["stopped_on_request"]
+    assert not any(Path(f"/proc/{child}").exists() for child in children)
+
+
+def test_a_child_does_not_outlive_a_killed_parent(bundle):
+    program = [sys.executable, "-c", "from edge.umbrella import main; main()", "edge-run"]
+    more = ["--camera", f"basler:{SMALL}", "--model", str(bundle)]
+    run = subprocess.Popen([*program, *more], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    end_s = time.monotonic() + 20
+    while not (children := children_of(run.pid)):
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+    run.kill()
+    run.wait()
+    end_s = time.monotonic() + 10
+    while any(is_running(child) for child in children):
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+
+
+def children_of(pid):
+    """The camera processes that a process has started."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    threads = Path(f"/proc/{pid}/task").glob("*/children") if path.exists() else []
+    found = [child for file in threads for child in file.read_text().split()]
+    return [
+        child for child in found if b"edge.cameras.child" in Path(f"/proc/{child}/cmdline").read_bytes()
+    ]
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
