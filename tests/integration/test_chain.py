@@ -61,7 +61,9 @@ def test_simulated_cloth_becomes_a_bundle_that_keeps_its_promises(place):
     with OnnxRuntimeBackend(bundle.model_path, contract) as backend:
         check_golden(bundle, backend, contract)
     rows = [json.loads(line) for line in (place / "run" / "scorecard.jsonl").read_text().splitlines()]
-    assert [row["stage"] for row in rows] == ["train", "export"]
+    stages = [row["stage"] for row in rows]
+    assert stages[:2] == ["train", "export"]
+    assert set(stages[2:]) <= {"export", "export bf16"}  # further runtimes of this box
     assert rows[0]["checkpoint_digest"] == rows[1]["checkpoint_digest"] == contract.source_digest
     assert rows[0]["map50"] == rows[1]["map50"]
 

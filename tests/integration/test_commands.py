@@ -87,10 +87,10 @@ def test_bench_states_ratio_stages_and_what_it_ran_on(tmp_path, bundle):
     }  # fmt: skip
     assert all(in_order(quantiles) for quantiles in result["stages_ms"].values())
     assert {"processor", "runtime", "precision", "batch"} <= set(result["measured_on"])
-    # 224 lines and the 16 carried over, in tiles of 64 that share 16: 5 rows of 11, in 4 even batches.
-    assert result["frame_hw_px"] == [224, 512]
-    assert result["tiles_per_frame"] == 5 * 11
-    assert result["measured_on"]["batch"] == 14
+    # Strips of 48 lines and the 16 carried over, in tiles of 64 that share 16: a row of 11, in one batch.
+    assert result["frame_hw_px"] == [48, 512]
+    assert result["tiles_per_frame"] == 11
+    assert result["measured_on"]["batch"] == 11
     beside = result["preprocess_vs_bare_opencv"]
     assert beside["ratio"] == pytest.approx(beside["ours_p50_ms"] / beside["bare_p50_ms"], rel=0.02)
     assert result["after_idle"]["idle_s"] == 0.1
