@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,13 +65,8 @@ class FastestBackend:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._backend.__exit__(kind, error, trace)
+    def __exit__(self, *error: object) -> None:
+        self._backend.__exit__(*error)
 
     @property
     def name(self) -> BackendName:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 from typing_extensions import Self
@@ -57,12 +56,7 @@ class OpenCvCamera:
         self._device = GuardedCapture(capture)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._device is not None:
             self._device.close()
             self._device = None

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Final
 
 from typing_extensions import Self
@@ -88,14 +87,9 @@ class Stops:
             self.delivery.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self.delivery is not None:
-            self.delivery.__exit__(kind, error, trace)
+            self.delivery.__exit__(*error)
 
     def placed(
         self,

@@ -7,7 +7,6 @@ import logging
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
-from types import TracebackType
 from typing import Any
 
 from typing_extensions import Self
@@ -59,12 +58,7 @@ class HealthServer:
         logger.info("health on http://%s:%d/healthz and /metrics", self._host, self.port)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()

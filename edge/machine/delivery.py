@@ -8,7 +8,6 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from queue import Empty, Full, Queue
-from types import TracebackType
 
 from typing_extensions import Self
 
@@ -93,12 +92,7 @@ class StopDelivery:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._end.set()
         self._thread.join(self._settings.give_up_s + 2 * self._settings.timeout_s)
 

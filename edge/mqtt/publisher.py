@@ -8,7 +8,6 @@ import ssl
 import threading
 import time
 from collections import deque
-from types import TracebackType
 
 from paho.mqtt.client import Client, ConnectFlags
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -80,12 +79,7 @@ class Publisher:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._flush_by_s = time.monotonic() + self._settings.flush_s
         self._end.set()
         self._thread.join(self._settings.flush_s + 2 * self._settings.timeout_s)

@@ -7,7 +7,6 @@ import socket
 import sys
 import threading
 from contextlib import ExitStack, suppress
-from types import TracebackType
 
 import uvicorn
 from typing_extensions import Self
@@ -50,12 +49,7 @@ class PageServer:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._app.closing = True
         self._server.should_exit = True
         self._thread.join(PATIENCE_S + START_S)

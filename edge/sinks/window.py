@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from types import TracebackType
 
 import cv2
 from typing_extensions import Self
@@ -31,12 +30,7 @@ class WindowSink:
             raise no_screen from error
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         cv2.destroyAllWindows()
 
     def write(self, frame: Frame, detections: list[DetectionRecord]) -> None:

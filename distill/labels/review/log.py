@@ -9,7 +9,6 @@ import os
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from types import TracebackType
 
 from typing_extensions import Self
 
@@ -53,12 +52,7 @@ class ReviewLog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         os.close(self._file)  # the lock goes with it
 
     def append(self, decision: Decision) -> None:
