@@ -35,9 +35,10 @@ from edge.errors import NoImagesError
 from edge.geometry import View, plan_views
 from edge.inspector import Inspector, batches
 from edge.latency import LatencyHistogram, StageClock
-from edge.pipeline import Limits, Pipeline
+from edge.pipeline import Pipeline
 from edge.preprocess import Preprocessor, grey_enhancer
 from edge.run import backend_options, cloth_watch, contract_of, open_model
+from edge.run_state import Limits
 from edge.sinks.files import check_not_a_folder, check_writable, is_stream, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 

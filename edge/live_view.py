@@ -11,7 +11,7 @@ from rich.text import Text
 from typing_extensions import Self
 
 from edge.detections import DetectionRecord
-from edge.pipeline import RunState
+from edge.run_state import RunState
 
 REFRESH_S = 0.25
 LOG_EVERY_S = 30.0

@@ -1,102 +1,37 @@
-"""Capture -> inspect -> record, composed and nothing else."""
+"""Capture -> inspect -> place on the roll -> record: composed here, done elsewhere."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import Protocol
 
-from edge.cameras.health import FaultKind, HealthSource
+from edge.cameras.health import HealthSource
 from edge.cameras.protocol import Camera, Frame, FramePosition
-from edge.capture import SILENCE_WARNING_S, Capture, DroppedFrames
-from edge.cloth.coverage import Coverage
-from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame, on_cloth
+from edge.capture import Capture, DroppedFrames
+from edge.cloth.defects import DefectMerger, cloth_from_frame, on_cloth
 from edge.cloth.gaps import Gap
 from edge.cloth.mask import ClothMask, Mask
 from edge.cloth.optics import OpticsWatch
 from edge.cloth.seams import Seam, on_own_lines
 from edge.cloth.strips import Strips
 from edge.cloth.watch import ClothWatch
-from edge.cloth.width import ClothWidth
 from edge.decisions.stops import Stops
 from edge.detections import DetectionRecord, Detections, no_detections
 from edge.errors import ConfigError, ImageError, LoomsightError
 from edge.image import Image
 from edge.inspector import Inspector
-from edge.latency import LatencyHistogram
+from edge.journal import Journal, Reporter
 from edge.roll.recorder import RollRecorder
-from edge.roll.values import RecordedEvent, RollStatus
+from edge.run_state import Limits, Observer, RunState
 from edge.sinks.protocol import Sink
 
 logger = logging.getLogger(__name__)
 
 LEAST_ON_CLOTH = 0.5
 """A detection with less of its box on cloth is left out: a torn edge reaches half over the belt."""
-
-
-WRONG_DIRECTION = (
-    "the cloth ran back beyond the place where this run began: what lies there is not counted; "
-    "if it runs forward, turn the direction of the encoder round"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """End a run after that much; None for no limit."""
-
-    frames: int | None = None
-    seconds: float | None = None
-    metres: float | None = None
-
-
-@dataclass(slots=True)
-class RunState:
-    """Say how far a run is. The live view reads it; the summary is made of it.
-
-    Attributes:
-        latency: from taking a frame out of the queue to its record, per frame.
-        age: from the end of a frame's capture to its record, per frame: what a machine stop waits for.
-        defects: defects of the roll that are complete, for cameras that know their position.
-        detections_by_class: boxes per class over all frames.
-        detections_off_cloth: boxes left out because they lie mostly where there is no cloth.
-        silent_s: seconds since the last frame came, while none comes; 0 as soon as there is one.
-        camera_down: what is wrong with the camera at the moment; None if nothing is.
-        error: what ended the run before its end.
-    """
-
-    coverage: Coverage = field(default_factory=Coverage)
-    width: ClothWidth = field(default_factory=ClothWidth)
-    latency: LatencyHistogram = field(default_factory=LatencyHistogram)
-    age: LatencyHistogram = field(default_factory=LatencyHistogram)
-    defects: list[ClothDefect] = field(default_factory=list)
-    detections_by_class: dict[str, int] = field(default_factory=dict)
-    detections_off_cloth: int = 0
-    dropped: int = 0
-    unreadable: int = 0
-    seconds: float = 0.0
-    busy_seconds: float = 0.0
-    frame_size_hw_px: tuple[int, int] | None = None
-    cold_start_ms: float | None = None
-    last_frame: Frame | None = None
-    silent_s: float = 0.0
-    camera_down: FaultKind | None = None
-    stopped_on_request: bool = False
-    error: LoomsightError | None = None
-
-
-Observer = Callable[[RunState, list[DetectionRecord]], None]
-
-
-class Reporter(Protocol):
-    """Something beside inspection that has events for the record: the machine, the broker."""
-
-    def events(self) -> list[RecordedEvent]:
-        """Return, once, what happened since the last call; places are in metres of the camera."""
-        ...
 
 
 class Pipeline:
@@ -148,17 +83,20 @@ class Pipeline:
         self._observe = observe
         self._recorder = recorder
         self._stops = stops
-        self._reporters = [*([stops] if stops else []), *reporters]
-        self._health: tuple[HealthSource, ...] = (*health, *([optics] if optics else []))
         self._optics = optics
-        self._was_silent = False
         self._merger = DefectMerger()
         self._seam = Seam(0)
         self._strips = Strips(0)
         self._last_line = 0
-        self._warned_of_direction = False
         self.stop = threading.Event()
         self.state = RunState()
+        self._journal = Journal(
+            self.state,
+            inspector.clock,
+            recorder,
+            [*health, *([optics] if optics else [])],
+            [*([stops] if stops else []), *reporters],
+        )
 
     def run(self) -> RunState:
         """Run to the end.
@@ -194,31 +132,18 @@ class Pipeline:
         except LoomsightError as error:
             self.state.error = error
         self._count_unreadable(capture)
-        if self.state.error is not None or not self._limit_reached():  # a limit ends the roll where it is
+        if self.state.error is not None or not self._limits.are_reached(
+            self.state
+        ):  # a limit ends the roll where it is
             self._account_dropped(capture.take_dropped())
 
     def _end_roll(self) -> None:
         """Complete what is open, and close the record of the roll."""
         last = self._merger.finish()
         self.state.defects += last
-        self._note_health(is_over=True)
         if self._stops is not None:
             self._stops.settle()
-        if self._recorder is None:
-            return
-        error = self.state.error
-        if error is not None:
-            self._recorder.event("run ended by an error", str(error))
-        self._record(last)
-        self._take_reports()
-        status: RollStatus = "failed" if error is not None else "finished"
-        self._recorder.finish(self.state.coverage, self.state.width.mm, status)
-
-    def _record(self, defects: Sequence[ClothDefect]) -> None:
-        self._take_reports()
-        if self._recorder is not None:
-            with self._inspector.clock.stage("record"):
-                self._recorder.add(defects, self.state.coverage, self.state.width.mm)
+        self._journal.end(last)
 
     def _inspect_all(self, capture: Capture) -> None:
         begin_s: float | None = None
@@ -227,7 +152,7 @@ class Pipeline:
             self._tell(self._inspect(strip))
             self._count_unreadable(capture)
             self.state.seconds = time.monotonic() - begin_s
-            if self._limit_reached():
+            if self._limits.are_reached(self.state):
                 return
         self.state.stopped_on_request = self.stop.is_set()
 
@@ -257,35 +182,9 @@ class Pipeline:
                 coverage.missed(item.position, item.lines, "overrun", item.missing_before)
         self.state.dropped = coverage.frames_dropped
 
-    def _note_health(self, *, is_over: bool = False) -> bool:
-        """Record what happened to the camera and its optics; True if anything did."""
-        events = [event for source in self._health for event in source.take_events(is_over=is_over)]
-        for event in events:
-            self.state.coverage.away(event.down_s, event.frames_missed)
-            if self._recorder is not None:
-                self._recorder.event(event.kind, event.detail)
-        self.state.camera_down = next((source.down for source in self._health if source.down), None)
-        return bool(events)
-
     def _silent(self, seconds: float) -> None:
-        self.state.silent_s = seconds
-        if self._note_health():
-            self._record([])
-        is_news = seconds >= SILENCE_WARNING_S and not self._was_silent and self.state.camera_down is None
-        if is_news and self._recorder is not None:
-            self._was_silent = True
-            self._recorder.event("camera silent", f"no frame for {seconds:.0f} s")
-            self._record([])
-        if self._take_reports():
-            self._record([])
+        self._journal.silent(seconds)
         self._tell([])
-
-    def _take_reports(self) -> bool:
-        """Hand what others have to say to the recorder; True if there was anything."""
-        events = [event for reporter in self._reporters for event in reporter.events()]
-        if events and self._recorder is not None:
-            self._recorder.take(events, self.state.coverage)
-        return bool(events)
 
     def _tell(self, records: list[DetectionRecord]) -> None:
         if self._observe is not None:
@@ -317,7 +216,7 @@ class Pipeline:
     def _inspect(self, frame: Frame) -> list[DetectionRecord]:
         """Inspect a frame and record it; one without any cloth is accounted for and nothing more."""
         begin_s = time.monotonic()
-        if self._optics is not None and self._optics.is_dark(frame.image):
+        if self._is_dark(frame.image):
             return self._account_dark(frame)
         picture, carried_lines = self._seam.picture(frame)
         mask = self._look_for_cloth(frame, picture)
@@ -344,12 +243,18 @@ class Pipeline:
         logger.debug("frame %d: %d found, %.1f ms", frame.frame_id, len(found), (end_s - begin_s) * 1000)
         return records
 
+    def _is_dark(self, image: Image) -> bool:
+        if self._optics is None:
+            return False
+        with self._inspector.clock.stage("optics"):
+            return self._optics.is_dark(image)
+
     def _account_dark(self, frame: Frame) -> list[DetectionRecord]:
         """Account for a frame without light."""
-        self._note_health()
+        self._journal.frame_came(frame.frame_id)
         self.state.coverage.dark(frame)
-        self._record([])
-        self.state.last_frame, self.state.silent_s = frame, 0.0
+        self.state.last_frame = frame
+        self._journal.record([])
         return []
 
     def _look_for_cloth(self, frame: Frame, picture: Image) -> ClothMask | None:
@@ -370,19 +275,15 @@ class Pipeline:
         self, frame: Frame, found: Detections, records: list[DetectionRecord], cloth_lines: Mask | None
     ) -> None:
         state = self.state
-        self._note_health()
-        if self._was_silent and self._recorder is not None:
-            self._recorder.event("camera back", f"frame {frame.frame_id}")
-        self._was_silent = False
+        self._journal.frame_came(frame.frame_id)
         filled = state.coverage.passed(frame, cloth_lines)
         state.last_frame = frame
-        state.silent_s = 0.0
         state.frame_size_hw_px = frame.image.shape[:2]
         for record in records:
             label = record["label"]
             state.detections_by_class[label] = state.detections_by_class.get(label, 0) + 1
         if frame.position is None:
-            self._record([])
+            self._journal.record([])
         else:
             state.width.add(frame.position)
             self._place(found, frame, frame.position, filled)
@@ -396,21 +297,14 @@ class Pipeline:
             passed_m += (len(frame.image) - self._seam.lines) * m_per_line
         goes_back = position.first_line < self._last_line
         self._last_line = position.first_line
-        self._check_direction(position.first_line)
+        self._journal.line_passed(position.first_line)
         filled_m = [(gap.start * coverage.m_per_line, gap.end * coverage.m_per_line) for gap in filled]
         complete = self._merger.add(pieces, passed_m, filled_m, goes_back)
         if self._stops is not None:  # before the record: the machine does not wait for the disk
             defects = [*complete, *self._merger.growing]
             self._stops.placed(position.along_m, frame.monotonic_s, pieces, defects)
-        self._record(complete)
+        self._journal.record(complete)
         self.state.defects += complete
-
-    def _check_direction(self, first_line: int) -> None:
-        if first_line < self.state.coverage.first_line and not self._warned_of_direction:
-            self._warned_of_direction = True
-            logger.warning(WRONG_DIRECTION)
-            if self._recorder is not None:
-                self._recorder.event("cloth before the start", WRONG_DIRECTION)
 
     def _count_unreadable(self, capture: Capture) -> None:
         self.state.unreadable = self.state.coverage.frames_unreadable = capture.unreadable
@@ -422,12 +316,4 @@ class Pipeline:
             f"{unreadable} of {unreadable + readable} pictures of {self._camera.name} could not be read; "
             "the others were inspected.",
             "Replace or remove the files named above.",
-        )
-
-    def _limit_reached(self) -> bool:
-        limits, state = self._limits, self.state
-        return (
-            (limits.frames is not None and state.coverage.frames_inspected >= limits.frames)
-            or (limits.seconds is not None and state.seconds >= limits.seconds)
-            or (limits.metres is not None and state.coverage.metres_inspected >= limits.metres)
         )

@@ -48,9 +48,10 @@ from edge.live_view import LiveView
 from edge.mqtt.choose import choose_publisher
 from edge.outputs import check_outputs, pictures_folder, settings_file
 from edge.page.live import LivePage
-from edge.pipeline import Limits, Observer, Pipeline, RunState
+from edge.pipeline import Pipeline
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
+from edge.run_state import Limits, Observer, RunState
 from edge.sinks.files import set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.pictures import PictureSink, picture_name

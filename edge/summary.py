@@ -17,7 +17,7 @@ from edge.cloth.gaps import GAP_REASONS
 from edge.cloth.grading import grade_roll
 from edge.config import EdgeConfig
 from edge.latency import StageClock
-from edge.pipeline import RunState
+from edge.run_state import RunState
 from edge.simulator.camera import LoomCamera
 from edge.simulator.scoring import score_found
 

@@ -17,7 +17,7 @@ from edge import __version__
 from edge.cloth.gaps import GAP_REASONS
 from edge.health.state import Health
 from edge.latency import LatencyHistogram
-from edge.pipeline import RunState
+from edge.run_state import RunState
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 

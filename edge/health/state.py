@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge.decisions.stops import Stops
-from edge.pipeline import RunState
+from edge.run_state import RunState
 
 if TYPE_CHECKING:
     from edge.mqtt.publisher import Publisher

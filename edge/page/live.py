@@ -13,8 +13,8 @@ from edge.cloth.coverage import GapOnRoll
 from edge.cloth.defects import ClothDefect
 from edge.detections import DetectionRecord
 from edge.page.snapshot import Counts, Phase, Recent, Snapshot, counts_of, gaps_by_reason_m
-from edge.pipeline import RunState
 from edge.roll.recorder import RollRecorder
+from edge.run_state import RunState
 
 SNAPSHOT_S = 0.25
 """A snapshot costs a tenth of a millisecond; so often a person sees numbers change."""

@@ -10,7 +10,7 @@ from edge.cloth.coverage import GapOnRoll
 from edge.cloth.defects import ClothDefect
 from edge.cloth.gaps import GAP_REASONS
 from edge.latency import LatencyQuantiles
-from edge.pipeline import RunState
+from edge.run_state import RunState
 
 Phase = Literal["starting", "running", "ended"]
 

@@ -21,7 +21,8 @@ from edge.cameras.watched import watched_camera
 from edge.config import EdgeConfig
 from edge.errors import CameraNotFoundError, ConfigError, ImageError
 from edge.inspector import Inspector
-from edge.pipeline import Limits, Pipeline
+from edge.pipeline import Pipeline
+from edge.run_state import Limits
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 
 pytestmark = pytest.mark.skipif(find_spec("pypylon") is None, reason="Basler's pypylon is not installed")

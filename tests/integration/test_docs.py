@@ -54,8 +54,8 @@ from edge.machine.settings import MachineSettings
 from edge.mqtt.messages import MESSAGES
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.settings import MqttSettings
-from edge.pipeline import RunState
 from edge.roll.outbox import Outbox
+from edge.run_state import RunState
 from edge.simulator.dataset_options import DatasetOptions
 from edge.simulator.options import LoomOptions, parse_loom_options
 from edge.taxonomy import Taxonomy, load_taxonomy

@@ -209,7 +209,7 @@ def served(capsys, token_file):
 
 
 def plain_page_state():
-    from edge.pipeline import RunState
+    from edge.run_state import RunState
 
     return RunState()
 

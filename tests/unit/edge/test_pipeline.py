@@ -9,7 +9,8 @@ from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.protocol import Frame, FramePosition
 from edge.errors import CameraLostError, ConfigError
 from edge.inspector import Inspector, batches
-from edge.pipeline import Limits, Pipeline
+from edge.pipeline import Pipeline
+from edge.run_state import Limits
 from edge.sinks.jsonlines import JsonLinesSink
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 

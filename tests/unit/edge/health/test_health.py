@@ -26,7 +26,7 @@ from edge.health.server import HealthServer
 from edge.health.service import unit_text
 from edge.health.state import Health
 from edge.health.systemd import Systemd
-from edge.pipeline import RunState
+from edge.run_state import RunState
 
 ANALYZE = shutil.which("systemd-analyze")
 

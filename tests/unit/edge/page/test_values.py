@@ -18,7 +18,7 @@ from edge.page.snapshot import WINDOW_S, Counts, Recent
 from edge.page.state import StateText, state_json
 from edge.page.token import page_token
 from edge.page.trouble import troubles
-from edge.pipeline import RunState
+from edge.run_state import RunState
 from tests.unit.edge.page.pages import CLASSES, defect, frame, passed, plain_page, recorded_page
 
 

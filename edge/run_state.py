@@ -1,0 +1,70 @@
+"""How far a run is, and when it ends by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from edge.cameras.health import FaultKind
+from edge.cameras.protocol import Frame
+from edge.cloth.coverage import Coverage
+from edge.cloth.defects import ClothDefect
+from edge.cloth.width import ClothWidth
+from edge.detections import DetectionRecord
+from edge.errors import LoomsightError
+from edge.latency import LatencyHistogram
+
+
+@dataclass(slots=True)
+class RunState:
+    """Say how far a run is. The live view reads it; the summary is made of it.
+
+    Attributes:
+        latency: from taking a frame out of the queue to its record, per frame.
+        age: from the end of a frame's capture to its record, per frame: what a machine stop waits for.
+        defects: defects of the roll that are complete, for cameras that know their position.
+        detections_by_class: boxes per class over all frames.
+        detections_off_cloth: boxes left out because they lie mostly where there is no cloth.
+        silent_s: seconds since the last frame came, while none comes; 0 as soon as there is one.
+        camera_down: what is wrong with the camera at the moment; None if nothing is.
+        error: what ended the run before its end.
+    """
+
+    coverage: Coverage = field(default_factory=Coverage)
+    width: ClothWidth = field(default_factory=ClothWidth)
+    latency: LatencyHistogram = field(default_factory=LatencyHistogram)
+    age: LatencyHistogram = field(default_factory=LatencyHistogram)
+    defects: list[ClothDefect] = field(default_factory=list)
+    detections_by_class: dict[str, int] = field(default_factory=dict)
+    detections_off_cloth: int = 0
+    dropped: int = 0
+    unreadable: int = 0
+    seconds: float = 0.0
+    busy_seconds: float = 0.0
+    frame_size_hw_px: tuple[int, int] | None = None
+    cold_start_ms: float | None = None
+    last_frame: Frame | None = None
+    silent_s: float = 0.0
+    camera_down: FaultKind | None = None
+    stopped_on_request: bool = False
+    error: LoomsightError | None = None
+
+
+Observer = Callable[[RunState, list[DetectionRecord]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """End a run after that much; None for no limit."""
+
+    frames: int | None = None
+    seconds: float | None = None
+    metres: float | None = None
+
+    def are_reached(self, state: RunState) -> bool:
+        """Tell whether a run has come to one of them."""
+        return (
+            (self.frames is not None and state.coverage.frames_inspected >= self.frames)
+            or (self.seconds is not None and state.seconds >= self.seconds)
+            or (self.metres is not None and state.coverage.metres_inspected >= self.metres)
+        )
