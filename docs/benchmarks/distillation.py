@@ -1,11 +1,11 @@
 """Train a student alone, under ultralytics' distillation, under each term of GID and under all of them.
 
 Usage: python docs/benchmarks/distillation.py OUT.json [--folder FOLDER] [--teacher n] [--student p]
-           [--size 160] [--images 1000] [--epochs 10] [--teacher-epochs 25] [--seeds 0 1] [--jobs 2]
+           [--profile article] [--size 160] [--images 1000] [--epochs 10] [--teacher-epochs 25] [--seeds 0 1] [--jobs 2]
 
 All see the same simulated pictures; the numbers are of pictures of other seeds, which no training and no
 choice of an epoch saw. With --folder, what is done there already is not done again. On a GPU:
---teacher l --student s --size 640 --images 20000 --epochs 100 --teacher-epochs 100 --seeds 0 1 2 --jobs 1.
+--profile hard --teacher l --student s --size 640 --images 20000 --epochs 100 --teacher-epochs 100 --seeds 0 1 2 --jobs 1.
 """
 
 from __future__ import annotations
@@ -21,10 +21,15 @@ import numpy as np
 from commands import loomsight, run_all
 from training import score, toml, train, work_folder
 
-CLOTH = (
-    "--weave", "plain", "--warp-pitch-px", "4", "--weft-pitch-px", "4", "--mean-grey", "120",
-    "--difficulty", "obvious", "--difficulty", "clear", "--difficulty", "subtle", "--defects-per-m", "20",
-)  # fmt: skip
+CLOTH = {
+    "article": (
+        "--weave", "plain", "--warp-pitch-px", "4", "--weft-pitch-px", "4", "--mean-grey", "120",
+        "--difficulty", "obvious", "--difficulty", "clear", "--difficulty", "subtle", "--defects-per-m", "20",
+    ),
+    "hard": ("--mm-per-px", "0.2", "--defects-per-m", "25"),
+}  # fmt: skip
+"""One article without the faintest defects, or any cloth with defects of all four grades."""
+
 OFF = {"feature_weight": 0, "relation_weight": 0, "response_class_weight": 0, "response_box_weight": 0}
 
 
@@ -62,7 +67,7 @@ def main() -> None:
 
 def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Do all of it in a folder."""
-    size = ("--size-hw", str(arguments.size), str(arguments.size), "--workers", "2", *CLOTH)
+    size = ("--size-hw", str(arguments.size), str(arguments.size), "--workers", "2", *CLOTH[arguments.profile])
     for name, images, seed, split in (
         ("data", arguments.images, 8101, "train=0.88,val=0.12"),
         ("unseen", 300, 8102, "train=0.01,val=0.99"),
@@ -132,6 +137,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="work here and keep it  [default: a temporary folder]")
     parser.add_argument("--teacher", default="n")
     parser.add_argument("--student", default="p")
+    parser.add_argument("--profile", choices=list(CLOTH), default="article")
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=10)
