@@ -1,11 +1,13 @@
 """Train a student alone, under ultralytics' distillation, under each term of GID and under all of them.
 
 Usage: python docs/benchmarks/distillation.py OUT.json [--folder FOLDER] [--teacher n] [--student p]
-           [--profile article] [--size 160] [--images 1000] [--epochs 10] [--teacher-epochs 25] [--seeds 0 1] [--jobs 2]
+           [--profile article] [--size 160] [--images 1000] [--epochs 10] [--teacher-epochs 25]
+           [--seeds 0 1] [--jobs 2]
 
 All see the same simulated pictures; the numbers are of pictures of other seeds, which no training and no
 choice of an epoch saw. With --folder, what is done there already is not done again. On a GPU:
---profile hard --teacher l --student s --size 640 --images 20000 --epochs 100 --teacher-epochs 100 --seeds 0 1 2 --jobs 1.
+--profile hard --teacher l --student s --size 640 --images 20000 --epochs 100 --teacher-epochs 100
+--seeds 0 1 2 --jobs 1.
 """
 
 from __future__ import annotations
@@ -24,7 +26,8 @@ from training import score, toml, train, work_folder
 CLOTH = {
     "article": (
         "--weave", "plain", "--warp-pitch-px", "4", "--weft-pitch-px", "4", "--mean-grey", "120",
-        "--difficulty", "obvious", "--difficulty", "clear", "--difficulty", "subtle", "--defects-per-m", "20",
+        "--difficulty", "obvious", "--difficulty", "clear", "--difficulty", "subtle",
+        "--defects-per-m", "20",
     ),
     "hard": ("--mm-per-px", "0.2", "--defects-per-m", "25"),
 }  # fmt: skip
@@ -67,14 +70,15 @@ def main() -> None:
 
 def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Do all of it in a folder."""
-    size = ("--size-hw", str(arguments.size), str(arguments.size), "--workers", "2", *CLOTH[arguments.profile])
+    size_px = str(arguments.size)
+    cloth = ("--size-hw", size_px, size_px, "--workers", "2", *CLOTH[arguments.profile])
     for name, images, seed, split in (
         ("data", arguments.images, 8101, "train=0.88,val=0.12"),
         ("unseen", 300, 8102, "train=0.01,val=0.99"),
     ):
         if not (folder / name).is_dir():
             command = ["simulate", "--out", name, "--images", str(images), "--seed", str(seed)]
-            loomsight(folder, *command, "--split", split, *size)
+            loomsight(folder, *command, "--split", split, *cloth)
     of_teacher = recipe(arguments, arguments.teacher, arguments.teacher_epochs, 0, None)
     train(folder, "teacher", "data", of_teacher)
     rows = arguments.rows or list(ROWS)
