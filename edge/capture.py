@@ -7,13 +7,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from typing_extensions import Self
 
-from edge.cameras.protocol import Camera, CutShortError, Frame, FramePosition, NoFrameYetError
+from edge.cameras.protocol import (
+    Camera,
+    CutShortError,
+    DroppedFrames,
+    Frame,
+    MissedFramesError,
+    NoFrameYetError,
+)
 from edge.cameras.recovering import MOST_BAD_FRAMES, RecoveringCamera
-from edge.cloth.gaps import GapReason
 from edge.errors import CameraLostError, ImageError
 from edge.latency import StageClock
 
@@ -33,25 +38,6 @@ NEXT_SILENCE_WARNING_S = 300.0
 
 JOIN_TIMEOUT_S = 5.0
 """A device that does not come back within this time is left to its thread: the run ends without it."""
-
-
-@dataclass(slots=True)
-class DroppedFrames:
-    """Consecutive frames that nobody looked at.
-
-    Attributes:
-        frames: how many.
-        position: of the first line; None if the camera does not know.
-        lines: how many.
-        last_frame_id: of the last frame.
-        missing_before: why cloth before the first of them is missing, if any is.
-    """
-
-    frames: int
-    position: FramePosition | None
-    lines: int
-    last_frame_id: int
-    missing_before: GapReason = "lost lines"
 
 
 class Capture:
@@ -192,6 +178,9 @@ class Capture:
                 frame = self._camera.read()
             except NoFrameYetError:
                 continue
+            except MissedFramesError as missed:
+                self._miss(missed.dropped)
+                continue
             except ImageError as error:
                 self._skip(error)
             else:
@@ -225,6 +214,12 @@ class Capture:
             self._queue.append(frame)
             self._last_frame_s = time.monotonic()
             self._changed.notify_all()
+
+    def _miss(self, dropped: DroppedFrames) -> None:
+        """Count what a recording says was dropped when it was made."""
+        with self._changed:
+            self.dropped += dropped.frames
+            self._dropped_frames.append(dropped)
 
     def _drop(self, frame: Frame) -> None:
         """Count a frame that nobody will look at; what follows on from the one before is one entry."""

@@ -76,6 +76,10 @@ def edge_run(
         Path | None,
         typer.Option(help="Folder for pictures of frames with defects."),
     ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="New folder for the raw stream; --camera FOLDER inspects it again."),
+    ] = None,
     roll_record: Annotated[
         Path | None, typer.Option(help="SQLite file that keeps rolls, defects, gaps and events.")
     ] = None,

@@ -40,7 +40,7 @@ def check_outputs(config: EdgeConfig, camera: Camera) -> None:
         "--roll-record": config.roll_record,
     }
     _check_roll(config)
-    outputs = {**files, "--save-pictures": config.save_pictures}
+    outputs = {**files, "--save-pictures": config.save_pictures, "--record": config.record}
     _check_apart({name: path for name, path in outputs.items() if path is not None}, config, camera)
     for path in files.values():
         if path is not None:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 from edge.cameras.health import HealthSource
-from edge.cameras.protocol import Camera, Frame, FramePosition
-from edge.capture import Capture, DroppedFrames
+from edge.cameras.protocol import Camera, DroppedFrames, Frame, FramePosition
+from edge.capture import Capture
 from edge.cloth.defects import DefectMerger, cloth_from_frame, on_cloth
 from edge.cloth.gaps import Gap
 from edge.cloth.mask import ClothMask, Mask
@@ -24,6 +24,7 @@ from edge.errors import ConfigError, ImageError, LoomsightError
 from edge.image import Image
 from edge.inspector import Inspector
 from edge.journal import Journal, Reporter
+from edge.recording import Recording
 from edge.roll.recorder import RollRecorder
 from edge.run_state import Limits, Observer, RunState
 from edge.sinks.protocol import Sink
@@ -52,6 +53,7 @@ class Pipeline:
         reporters: asked after each frame, and while the camera is silent, for events to record.
         health: tells what happened to the camera, for the record; asked after every frame.
         optics: watches lamp and lens; None for nobody.
+        recording: keeps the frames as they come to inspection; not yet entered; None for none.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Pipeline:
         reporters: Sequence[Reporter] = (),
         health: Sequence[HealthSource] = (),
         optics: OpticsWatch | None = None,
+        recording: Recording | None = None,
     ) -> None:
         self._camera = camera
         self._inspector = inspector
@@ -84,6 +87,7 @@ class Pipeline:
         self._recorder = recorder
         self._stops = stops
         self._optics = optics
+        self._recording = recording
         self._merger = DefectMerger()
         self._seam = Seam(0)
         self._strips = Strips(0)
@@ -95,7 +99,7 @@ class Pipeline:
             inspector.clock,
             recorder,
             [*health, *([optics] if optics else [])],
-            [*([stops] if stops else []), *reporters],
+            [*([stops] if stops else []), *([recording] if recording else []), *reporters],
         )
 
     def run(self) -> RunState:
@@ -109,10 +113,9 @@ class Pipeline:
                 stack.enter_context(self._camera)
                 for sink in self._sinks:  # after the camera: a missing one must not set records aside
                     stack.enter_context(sink)
-                if self._recorder is not None:
-                    stack.enter_context(self._recorder)
-                if self._stops is not None:
-                    stack.enter_context(self._stops)
+                for part in (self._recording, self._recorder, self._stops):
+                    if part is not None:
+                        stack.enter_context(part)
                 self._inspect_stream()
                 self._end_roll()
         except LoomsightError as error:
@@ -168,15 +171,23 @@ class Pipeline:
                 if dropped:
                     yield from self._strips.flush()
                     self._account_dropped(dropped)
+                self._keep(frame)
                 yield from self._strips.add(frame)
         except LoomsightError:
             yield from self._strips.flush()
             raise
         yield from self._strips.flush()
 
+    def _keep(self, frame: Frame) -> None:
+        if self._recording is not None:
+            with self._inspector.clock.stage("keep frame"):
+                self._recording.add(frame)
+
     def _account_dropped(self, dropped: Sequence[DroppedFrames]) -> None:
         coverage = self.state.coverage
         for item in dropped:
+            if self._recording is not None:
+                self._recording.missed(item)
             coverage.frames_dropped += item.frames
             if item.position is not None:
                 coverage.missed(item.position, item.lines, "overrun", item.missing_before)

@@ -49,6 +49,7 @@ from edge.mqtt.choose import choose_publisher
 from edge.outputs import check_outputs, pictures_folder, settings_file
 from edge.page.live import LivePage
 from edge.pipeline import Pipeline
+from edge.recording import Recording
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
 from edge.run_state import Limits, Observer, RunState
@@ -111,6 +112,7 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             reporters=[publisher] if publisher else [],
             optics=OpticsWatch() if config.optics == "auto" else None,
             health=[watched] if isinstance(watched, RecoveringCamera) else [],
+            recording=Recording(config.record, camera.name) if config.record else None,
         )
         with stopped_by_signals(pipeline.stop):
             state = pipeline.run()

@@ -12,6 +12,7 @@ from edge.cameras.folder import PICTURE_SUFFIXES, FolderCamera
 from edge.cameras.isolated import CameraProcess, IsolatedCamera
 from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import Camera
+from edge.cameras.recorded import RecordedCamera, is_recording
 from edge.errors import CameraNotFoundError
 from edge.simulator.camera import LoomCamera, parse_loom_options
 from edge.simulator.faults import FaultyLoomCamera
@@ -21,9 +22,9 @@ def choose_camera(source: str, mm_per_px: float | None = None, bit_depth: int = 
     """Build, without opening it, the camera that a source names.
 
     Args:
-        source: `0` (index), `/dev/video0`, `rtsp://...`, a video file, a picture, a folder,
-            `basler:[key=value,...]`, `aravis:[key=value,...]`, or `loom[:key=value,...]` for the simulated
-            loom.
+        source: `0` (index), `/dev/video0`, `rtsp://...`, a video file, a picture, a folder of pictures, one
+            that `--record` wrote, `basler:[key=value,...]`, `aravis:[key=value,...]`, or
+            `loom[:key=value,...]` for the simulated loom.
         mm_per_px: scale on the cloth for cameras that do not know it.
         bit_depth: significant bits of 16-bit values.
     Raises:
@@ -45,6 +46,8 @@ def choose_camera(source: str, mm_per_px: float | None = None, bit_depth: int = 
         return OpenCvCamera(source, mm_per_px, bit_depth)
     path = Path(source)
     try:
+        if is_recording(path):
+            return RecordedCamera(path)
         if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
             return FolderCamera(path, mm_per_px, bit_depth)
         there = path.exists()

@@ -95,6 +95,33 @@ class Frame:
         return self.position.mm_per_px_across if self.position else self.mm_per_px
 
 
+@dataclass(slots=True)
+class DroppedFrames:
+    """Consecutive frames that nobody looked at.
+
+    Attributes:
+        frames: how many.
+        position: of the first line; None if the camera does not know.
+        lines: how many.
+        last_frame_id: of the last frame.
+        missing_before: why cloth before the first of them is missing, if any is.
+    """
+
+    frames: int
+    position: FramePosition | None
+    lines: int
+    last_frame_id: int
+    missing_before: GapReason = "lost lines"
+
+
+class MissedFramesError(Exception):
+    """Say that frames passed here unseen when this was recorded; the next read goes on behind them."""
+
+    def __init__(self, dropped: DroppedFrames) -> None:
+        super().__init__(f"{dropped.frames} frames were dropped")
+        self.dropped = dropped
+
+
 class Camera(Protocol):
     """Deliver frames. Entering opens the device, leaving releases it whatever happened.
 
@@ -117,6 +144,7 @@ class Camera(Protocol):
             ImageError: if this one picture is unreadable; the next read goes on behind it.
             CameraLostError: if the device stopped delivering.
             NoFrameYetError: if no frame came within a moment; the next read goes on waiting.
+            MissedFramesError: if frames were dropped here when this was recorded.
         """
         ...
 
@@ -126,7 +154,7 @@ def frames_of(camera: Camera) -> Iterator[Frame]:
     while True:
         try:
             frame = camera.read()
-        except NoFrameYetError:
+        except (NoFrameYetError, MissedFramesError):
             continue
         if frame is None:
             return

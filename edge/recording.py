@@ -1,0 +1,123 @@
+"""Keeping the raw stream of a run, so that it can be inspected again, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+from typing_extensions import Self
+
+from edge.cameras.protocol import DroppedFrames, Frame
+from edge.cameras.recorded import ENTRY, FORMAT, INDEX_NAME, RecordedFrame, picture_path
+from edge.errors import ConfigError
+from edge.image import Image
+from edge.roll.values import RecordedEvent
+from edge.sinks.files import cannot_write, write_all
+
+logger = logging.getLogger(__name__)
+
+LEAST_FREE_BYTES = 1 << 30
+"""Recording ends before the disk is full: the roll record needs the rest."""
+
+
+class Recording:
+    """Store each frame before it is inspected, and where frames were dropped.
+
+    Pictures are stored raw, the index says what belongs to each and names no picture that is not whole.
+    When there is no space left recording ends with an event, and inspection goes on.
+
+    Args:
+        folder: new or empty.
+        camera: what to call the camera in the index.
+    """
+
+    def __init__(self, folder: Path, camera: str) -> None:
+        self._folder = folder
+        self._camera = camera
+        self._index: BinaryIO | None = None
+        self._events: list[RecordedEvent] = []
+        self._frames = 0
+
+    def __enter__(self) -> Self:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            if any(self._folder.iterdir()):
+                raise ConfigError(f"--record {self._folder} is not empty.", "Name a new folder.")
+            self._index = (self._folder / INDEX_NAME).open("xb", buffering=0)
+            self._write(json.dumps({"format": FORMAT, "camera": self._camera}).encode())
+        except OSError as error:
+            raise cannot_write(self._folder, error) from error
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._index is not None:
+            self._index.close()
+        self._index = None
+        logger.info("%d frames recorded; to inspect them again: --camera %s", self._frames, self._folder)
+
+    def add(self, frame: Frame) -> None:
+        """Store a frame."""
+        if self._index is None:
+            return
+        path = picture_path(self._folder, frame.frame_id, is_grey=frame.image.ndim == 2)
+        try:
+            if shutil.disk_usage(self._folder).free < LEAST_FREE_BYTES + frame.image.nbytes:
+                self._end("less than 1 GiB is free")
+                return
+            path.parent.mkdir(exist_ok=True)
+            size_bytes = path.write_bytes(_encoded(frame.image, path.suffix))
+            self._write(ENTRY.dump_json(_entry(frame, path.relative_to(self._folder), size_bytes)))
+        except OSError as error:
+            self._end(error.strerror or str(error))
+        else:
+            self._frames += 1
+
+    def missed(self, dropped: DroppedFrames) -> None:
+        """Note that frames were dropped here."""
+        try:
+            self._write(ENTRY.dump_json(dropped))
+        except OSError as error:
+            self._end(error.strerror or str(error))
+
+    def events(self) -> list[RecordedEvent]:
+        """Return, once, that recording ended before the run did; see `edge.journal.Reporter`."""
+        events, self._events = self._events, []
+        return events
+
+    def _write(self, line: bytes) -> None:
+        if self._index is not None:
+            write_all(self._index, line + b"\n")
+
+    def _end(self, why: str) -> None:
+        """End the recording and say so; what it holds stays whole, an index line cut off does no harm."""
+        if self._index is not None:
+            self._index.close()
+            self._index = None
+        detail = f"{self._folder}: {why}; {self._frames} frames are recorded"
+        logger.error("recording ended: %s. Inspection goes on.", detail)
+        self._events.append(RecordedEvent("recording ended", detail))
+
+
+def _entry(frame: Frame, picture: Path, picture_bytes: int) -> RecordedFrame:
+    return RecordedFrame(
+        frame.frame_id,
+        picture.as_posix(),
+        picture_bytes,
+        frame.source,
+        frame.position,
+        frame.mm_per_px,
+        frame.follows_on,
+        frame.missing_before,
+        frame.counter,
+    )
+
+
+def _encoded(image: Image, suffix: str) -> bytes:
+    done, data = cv2.imencode(suffix, image)
+    if not done:
+        raise ValueError(f"OpenCV cannot encode {image.shape} as {suffix}")
+    return data.tobytes()

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import edge.recording
+from edge.backends.onnxruntime import OnnxRuntimeBackend
+from edge.cameras.choose import choose_camera
+from edge.cameras.protocol import DroppedFrames, Frame, FramePosition, MissedFramesError
+from edge.cameras.recorded import INDEX_NAME, RecordedCamera
+from edge.errors import CameraNotFoundError, ConfigError, ImageError, OutputError
+from edge.inspector import Inspector
+from edge.pipeline import Pipeline
+from edge.recording import Recording
+from edge.roll.recorder import RollRecorder
+from edge.roll.values import RollHead
+from edge.run_state import Limits
+from edge.sinks.jsonlines import JsonLinesSink
+from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
+
+numbers = st.floats(allow_nan=False, allow_infinity=False, width=64)
+positions = st.none() | st.builds(
+    FramePosition, numbers, numbers, numbers, st.none() | numbers, st.none() | numbers
+)
+shapes = st.tuples(st.integers(1, 9), st.integers(1, 9)) | st.tuples(
+    st.integers(1, 9), st.integers(1, 9), st.just(3)
+)
+images = st.builds(
+    lambda shape, seed: np.random.default_rng(seed).integers(0, 256, shape, np.uint8),
+    shapes,
+    st.integers(0),
+)
+frames = st.builds(
+    Frame,
+    frame_id=st.just(0),
+    image=images,
+    monotonic_s=numbers,
+    source=st.text(),
+    position=positions,
+    mm_per_px=st.none() | numbers,
+    follows_on=st.booleans(),
+    missing_before=st.sampled_from(["lost lines", "camera down", "overrun"]),
+    counter=st.none() | st.integers(0, 2**40),
+)
+drops = st.builds(DroppedFrames, st.integers(1, 9), positions, st.integers(0, 999), st.integers(0, 999))
+streams = st.lists(frames | drops, max_size=6)
+
+
+def recorded(folder, items):
+    """Record items, frames numbered through; return them as they went in."""
+    given_items = [
+        replace(item, frame_id=number) if isinstance(item, Frame) else item
+        for number, item in enumerate(items)
+    ]
+    with Recording(folder, "test") as recording:
+        for item in given_items:
+            if isinstance(item, Frame):
+                recording.add(item)
+            else:
+                recording.missed(item)
+        assert recording.events() == []
+    return given_items
+
+
+def replayed(folder):
+    found = []
+    with RecordedCamera(folder) as camera:
+        while True:
+            try:
+                frame = camera.read()
+            except MissedFramesError as missed:
+                found.append(missed.dropped)
+                continue
+            if frame is None:
+                return found
+            found.append(frame)
+
+
+def assert_same(found, meant):
+    assert len(found) == len(meant)
+    for one, other in zip(found, meant, strict=True):
+        if isinstance(one, Frame):
+            np.testing.assert_array_equal(one.image, other.image)
+            assert one.image.shape == other.image.shape
+            assert replace(one, image=None, monotonic_s=0.0) == replace(other, image=None, monotonic_s=0.0)
+        else:
+            assert one == other
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(items=streams)
+def test_what_went_in_comes_out_to_the_last_bit(tmp_path_factory, items):
+    folder = tmp_path_factory.mktemp("r") / "recording"
+    meant = recorded(folder, items)
+    assert_same(replayed(folder), meant)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(items=streams, share=st.floats(0, 1))
+def test_a_recording_cut_off_anywhere_is_whole_up_to_there(tmp_path_factory, items, share):
+    folder = tmp_path_factory.mktemp("r") / "recording"
+    meant = recorded(folder, items)
+    index = folder / INDEX_NAME
+    head, rest = index.read_bytes().split(b"\n", 1)
+    cut = rest[: int(len(rest) * share)]
+    index.write_bytes(head + b"\n" + cut)
+    assert_same(replayed(folder), meant[: cut.count(b"\n")])
+
+
+class LiveRoll:
+    """Deliver blocks of a roll with bright spots, as fast as they are read; the others are dropped."""
+
+    name = "roll"
+    is_live = True
+
+    def __enter__(self):
+        self._count, self._generator = 0, np.random.default_rng(3)
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def read(self):
+        image = np.zeros((64, 100), np.uint8)
+        column = int(self._generator.integers(0, 88))
+        image[20:36, column : column + 8] = 255
+        position = FramePosition(self._count * 0.064, 1.0, 1.0, left_selvedge_px=0)
+        frame = Frame(self._count, image, 0.0, self.name, position, follows_on=True)
+        self._count += 1
+        return frame
+
+
+def inspected(camera, folder, tmp_path, **options):
+    """Run a camera into files; return the state, the detections as bytes, and what the record says."""
+    contract = bright_cell_contract()
+    model = write_bright_cell_model(tmp_path / "m.onnx", contract)
+    said = []
+    recorder = RollRecorder(
+        folder / "rolls.db",
+        RollHead("roll", "digest", {}, "roll", None, None, {}),
+        announce=lambda defects, events: said.extend(defect.defect for defect in defects),
+    )
+    sinks = [JsonLinesSink(folder / "out.jsonl")]
+    with OnnxRuntimeBackend(model, contract) as backend:
+        inspector = Inspector(backend, contract)
+        state = Pipeline(camera, inspector, CLASSES, sinks=sinks, recorder=recorder, **options).run()
+    assert state.error is None
+    return state, (folder / "out.jsonl").read_bytes(), said
+
+
+def test_a_replay_finds_the_same_defects_and_gaps(tmp_path):
+    raw = tmp_path / "raw"
+    options = {"limits": Limits(frames=12), "queue_frames": 1}
+    live, told, said = inspected(
+        LiveRoll(), tmp_path / "live", tmp_path, recording=Recording(raw, "roll"), **options
+    )
+    again, told_again, said_again = inspected(choose_camera(str(raw)), tmp_path / "again", tmp_path)
+    assert live.dropped > 0
+    assert told == told_again
+    assert told.count(b"label") > 0
+    assert said == said_again
+    assert live.defects == again.defects
+    assert live.coverage.gaps == again.coverage.gaps
+    assert live.coverage.lines_passed == again.coverage.lines_passed
+    assert live.dropped == again.dropped
+
+
+def frame_of(number=0):
+    return Frame(number, np.full((4, 4), number, np.uint8), 0.0, "test")
+
+
+def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path, monkeypatch, caplog):
+    with Recording(tmp_path / "raw", "test") as recording:
+        recording.add(frame_of(0))
+        usage = shutil.disk_usage(tmp_path)._replace(free=100)
+        monkeypatch.setattr(edge.recording.shutil, "disk_usage", lambda _: usage)
+        for number in (1, 2):
+            recording.add(frame_of(number))
+        recording.missed(DroppedFrames(1, None, 4, 2))
+        (event,) = recording.events()
+        assert recording.events() == []
+    assert event.kind == "recording ended"
+    assert "1 frames are recorded" in event.detail
+    assert caplog.text.count("recording ended") == 1
+    assert_same(replayed(tmp_path / "raw"), [frame_of(0)])
+
+
+def test_a_picture_that_cannot_be_written_ends_the_recording(tmp_path):
+    with Recording(tmp_path / "raw", "test") as recording:
+        (tmp_path / "raw" / "000000").write_text("in the way")
+        recording.add(frame_of())
+        assert [event.kind for event in recording.events()] == ["recording ended"]
+    assert replayed(tmp_path / "raw") == []
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"mine")
+    with pytest.raises(ConfigError, match="not empty"), Recording(tmp_path, "test"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_file_in_place_of_the_folder(tmp_path):
+    (tmp_path / "raw").write_text("mine")
+    with pytest.raises(OutputError), Recording(tmp_path / "raw", "test"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("index", "error"),
+    [
+        ("", CameraNotFoundError),
+        ("no json\n", CameraNotFoundError),
+        ("[]\n", CameraNotFoundError),
+        (json.dumps({"format": 2}) + "\n", CameraNotFoundError),
+        (json.dumps({"format": 1}) + '\n{"frame_id": "x"}\n', ImageError),
+    ],
+)
+def test_a_damaged_index_is_said(tmp_path, index, error):
+    (tmp_path / INDEX_NAME).write_text(index)
+    with pytest.raises(error, match=INDEX_NAME):
+        replayed(tmp_path)
+
+
+def test_a_picture_cut_off_is_unreadable_and_the_next_one_is_read(tmp_path):
+    recorded(tmp_path / "raw", [frame_of(), frame_of()])
+    picture = min((tmp_path / "raw").rglob("*.pgm"))
+    picture.write_bytes(picture.read_bytes()[:-3])
+    with RecordedCamera(tmp_path / "raw") as camera:
+        with pytest.raises(ImageError):
+            camera.read()
+        assert camera.read().frame_id == 1
+        assert camera.read() is None
