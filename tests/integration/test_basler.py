@@ -126,7 +126,9 @@ def test_ctrl_c_ends_well_and_leaves_no_process(tmp_path, bundle):
     program = [sys.executable, "-c", "from edge.umbrella import main; main()", "edge-run"]
     summary = tmp_path / "summary.json"
     more = ["--camera", f"basler:{SMALL}", "--model", str(bundle), "--summary", str(summary)]
-    running = subprocess.Popen([*program, *more], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    running = subprocess.Popen(
+        [*program, *more], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
     end_s = time.monotonic() + 20
     while not (children := children_of(running.pid)):
         assert time.monotonic() < end_s
