@@ -107,9 +107,14 @@ class Journal:
             self._recorder.event(kind, detail)
 
     def _write(self, defects: Sequence[ClothDefect]) -> None:
-        if self._recorder is not None:
+        gaps = self._state.coverage.gap_list
+        if self._recorder is None:
+            gaps.take_changed()
+        else:
             with self._clock.stage("record"):
                 self._recorder.add(defects, self._state.coverage, self._state.width.mm)
+        if self._recorder is None or not self._recorder.is_blocked:
+            gaps.forget()
 
     def _ask_health(self, *, is_over: bool = False) -> bool:
         """Take what happened to the camera and its optics; True if anything did."""

@@ -120,7 +120,7 @@ class Pipeline:
                 self._end_roll()
         except LoomsightError as error:
             self.state.error = self.state.error or error
-        if self.state.error is None and self.state.unreadable:
+        if self.state.error is None and self.state.unreadable and not self._camera.is_live:
             self.state.error = self._unreadable_error()
         return self.state
 

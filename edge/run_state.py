@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from edge.cameras.health import FaultKind
 from edge.cameras.protocol import Frame
 from edge.cloth.coverage import Coverage
-from edge.cloth.defects import ClothDefect
+from edge.cloth.found import DefectsFound
 from edge.cloth.width import ClothWidth
 from edge.detections import DetectionRecord
 from edge.errors import LoomsightError
@@ -34,7 +34,7 @@ class RunState:
     width: ClothWidth = field(default_factory=ClothWidth)
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
     age: LatencyHistogram = field(default_factory=LatencyHistogram)
-    defects: list[ClothDefect] = field(default_factory=list)
+    defects: DefectsFound = field(default_factory=DefectsFound)
     detections_by_class: dict[str, int] = field(default_factory=dict)
     detections_off_cloth: int = 0
     dropped: int = 0

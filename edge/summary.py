@@ -14,7 +14,7 @@ from edge.cameras.protocol import Camera
 from edge.cameras.recovering import RecoveringCamera
 from edge.cloth.coverage import Coverage
 from edge.cloth.gaps import GAP_REASONS
-from edge.cloth.grading import grade_roll
+from edge.cloth.grading import grade_points
 from edge.config import EdgeConfig
 from edge.latency import StageClock
 from edge.run_state import RunState
@@ -70,7 +70,7 @@ def summarise(
     summary["defects"] = [defect.as_json() for defect in state.defects]
     if coverage.knows_metres:
         width_mm = config.cloth_width_mm or state.width.mm
-        grade = grade_roll(state.defects, coverage.metres_inspected, width_mm, config.grade_limits)
+        grade = grade_points(state.defects.points, coverage.metres_inspected, width_mm, config.grade_limits)
         summary["four_points"] = grade.as_json() | {
             "width_mm": None if width_mm is None else round(width_mm, 1)
         }
@@ -107,13 +107,13 @@ def _gaps_by_reason(coverage: Coverage) -> dict[str, Any]:
 
 
 def score_against_loom(camera: LoomCamera, state: RunState) -> dict[str, Any]:
-    """Compare with the truth, up to the line that inspection has reached."""
+    """Compare with the truth, up to the line that inspection has reached, while all defects are kept."""
     position = state.last_frame.position if state.last_frame else None
-    if position is None or state.frame_size_hw_px is None:
+    if position is None or state.frame_size_hw_px is None or state.defects.forgotten:
         return {}
     reached_m = position.along_m + state.frame_size_hw_px[0] * position.mm_per_px_along / 1000
     planted = camera.planted_up_to(reached_m + LONGEST_DEFECT_M)
-    return score_found(planted, state.defects, reached_m).as_json()
+    return score_found(planted, tuple(state.defects), reached_m).as_json()
 
 
 def _capacity(state: RunState) -> dict[str, float] | None:

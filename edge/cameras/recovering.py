@@ -122,6 +122,7 @@ class RecoveringCamera:
         self._withheld: Counter[str] = Counter()
         self._left_out: Counter[str] = Counter()
         self._left_out_told_s = -TELL_S
+        self._unreadable = 0
         self._knows_place: bool | None = None
         self._blacks_in_a_row = 0
 
@@ -140,7 +141,7 @@ class RecoveringCamera:
         """Return, once, what happened; see `HealthSource`."""
         if is_over and self._down is not None:
             away_s = self._clock() - self._down.since_s
-            missed = self._onward.frames_in(away_s)
+            missed = self._missed_in(away_s)
             detail = f"{self._down.kind} for {away_s:.0f} s when the run ended"
             self._events.append(HealthEvent("camera still down", detail, away_s, missed))
         if is_over:
@@ -167,14 +168,14 @@ class RecoveringCamera:
         """Return the next good frame; see `Camera.read`.
 
         Raises:
-            ImageError: for what is no picture at all.
+            ImageError: for what is no picture at all, of a camera without positions: who reads counts it.
             NoFrameYetError: if there is no good frame within a moment.
         """
         reader = self._reader or self._try_again()
         try:
             frame = reader.take(WAIT_S)
         except ImageError as error:
-            self._note_bad("unusable", error.problem)
+            self._note_unusable(error)
             raise
         except LoomsightError as error:
             self._fail(_kind_of(error), error.problem)
@@ -185,6 +186,19 @@ class RecoveringCamera:
             self._check_silence(reader)
             raise NoFrameYetError
         return self._checked(frame)
+
+    def _note_unusable(self, error: ImageError) -> None:
+        """Note what is no picture at all.
+
+        Raises:
+            NoFrameYetError: if the place of the next frame will say what is missing.
+        """
+        self._note_bad("unusable", error.problem)
+        if self._knows_place:
+            self._withheld["unusable"] += 1
+            raise NoFrameYetError from error
+        self._left_out["unusable"] += 1
+        self._unreadable += 1
 
     def _checked(self, frame: Frame) -> Frame:
         """Return a good frame; note one that is not."""
@@ -229,7 +243,7 @@ class RecoveringCamera:
             moved = replace(moved, missing_before="camera down")
         elif self._knows_place is not None:
             self._onward.note_interval(away_s)
-        self._last_good_s, self._bad_in_a_row = now_s, 0
+        self._last_good_s, self._bad_in_a_row, self._unreadable = now_s, 0, 0
         self._withheld.clear()
         self._knows_place = frame.position is not None
         self._tell_left_out(now_s)
@@ -241,7 +255,7 @@ class RecoveringCamera:
             return
         what = ", ".join(f"{count} {kind}" for kind, count in self._left_out.items())
         logger.warning("the camera %s: frames left out: %s", self.name, what)
-        missed = 0 if self._knows_place else sum(self._left_out.values())
+        missed = 0 if self._knows_place else sum(self._left_out.values()) - self._left_out["unusable"]
         self._events.append(HealthEvent("frames left out", what, frames_missed=missed))
         self._left_out_told_s = now_s
         self._left_out.clear()
@@ -253,8 +267,11 @@ class RecoveringCamera:
         how_often = f"{was_down.tries} tries" if was_down.tries != 1 else "1 try"
         detail = f"{was_down.kind} for {away_s:.1f} s, {how_often}"
         logger.warning("the camera %s is back: %s", self.name, detail)
-        missed = self._onward.frames_in(away_s)
-        self._events.append(HealthEvent("camera back", detail, away_s, missed))
+        self._events.append(HealthEvent("camera back", detail, away_s, self._missed_in(away_s)))
+
+    def _missed_in(self, away_s: float) -> int:
+        """Estimate how many frames are missing since the last good one, beside those that were no picture."""
+        return max(0, self._onward.frames_in(away_s) - self._unreadable)
 
     def _note_bad(self, kind: FaultKind, problem: str) -> None:
         self._counted[kind] += 1

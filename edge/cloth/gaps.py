@@ -13,6 +13,11 @@ could not be read; there was no cloth; there was no light to see by."""
 GAP_REASONS: Final[tuple[GapReason, ...]] = get_args(GapReason)
 
 
+MOST_KEPT: Final = 10_000
+FORGET_AT_ONCE: Final = 1000
+"""A box that runs for months sees more gaps than its memory is for; the roll record has them all."""
+
+
 class Gap(NamedTuple):
     """Name lines [start, end) that were not inspected."""
 
@@ -24,6 +29,9 @@ class Gap(NamedTuple):
 class GapList:
     """Keep disjoint gaps in the order of the roll; neighbours of one reason are one gap.
 
+    The lines of all gaps are counted; of the gaps themselves `forget` keeps the last ones. What lies before
+    those does not change any more.
+
     Attributes:
         changed_from: first line whose state changed since `take_changed`; None if none did.
     """
@@ -31,6 +39,7 @@ class GapList:
     def __init__(self) -> None:
         self._gaps: list[Gap] = []
         self._lines = dict.fromkeys(GAP_REASONS, 0)
+        self._first_kept = -(2**62)
         self.changed_from: int | None = None
 
     def __iter__(self) -> Iterator[Gap]:
@@ -49,7 +58,7 @@ class GapList:
         return sum(self._lines.values())
 
     def within(self, start: int, end: int) -> list[Gap]:
-        """Return the parts of gaps that lie in lines [start, end)."""
+        """Return the parts of the gaps kept that lie in lines [start, end)."""
         first, last = self._touching(start, end)
         parts = [
             gap._replace(start=max(gap.start, start), end=min(gap.end, end))
@@ -63,18 +72,33 @@ class GapList:
 
     def set(self, start: int, end: int, reason: GapReason) -> None:
         """Make lines [start, end) part of a gap, whatever they were."""
+        start = max(start, self._first_kept)
         if start < end:
             self._replace(start, end, [Gap(start, end, reason)])
 
     def clear(self, start: int, end: int) -> None:
         """Take lines [start, end) out of the gaps: they were inspected after all."""
         if self.within(start, end):
-            self._replace(start, end, [])
+            self._replace(max(start, self._first_kept), end, [])
 
     def take_changed(self) -> int | None:
         """Return `changed_from` and begin anew."""
         changed, self.changed_from = self.changed_from, None
         return changed
+
+    def forget(self, most_kept: int = MOST_KEPT) -> None:
+        """Keep no more than about so many gaps, and those that changed since `take_changed`."""
+        gaps = self._gaps
+        if len(gaps) <= most_kept + FORGET_AT_ONCE:
+            return
+        cut = len(gaps) - most_kept
+        if self.changed_from is not None:
+            cut = min(cut, bisect_left(gaps, self.changed_from, key=lambda gap: gap.end))
+        while cut and gaps[cut].start == gaps[cut - 1].end:  # two that touch change together
+            cut -= 1
+        if cut:
+            self._first_kept = gaps[cut].start
+            del gaps[:cut]
 
     def _replace(self, start: int, end: int, by: list[Gap]) -> None:
         first, last = self._touching(start, end)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -59,17 +58,12 @@ class Health:
         self._clock = clock
         self._begin_s = clock()
         self._finished_s: float | None = None
-        self._defects_counted = 0
-        self._defects: Counter[str] = Counter()
 
     def update(self, state: RunState, detections: object) -> None:
         """Take in one finished frame, or the silence of the camera; an observer of the pipeline."""
         self.run = state
         if not state.silent_s and state.last_frame is not None:
             self._finished_s = self._clock()
-        for defect in state.defects[self._defects_counted :]:
-            self._defects[defect.class_name] += 1
-            self._defects_counted += 1
 
     @property
     def is_delivering(self) -> bool:
@@ -84,7 +78,7 @@ class Health:
     @property
     def defects_by_class(self) -> dict[str, int]:
         """Complete defects of the roll."""
-        return dict(self._defects)
+        return dict(self.run.defects.by_class) if self.run else {}
 
     @property
     def idle_s(self) -> float:

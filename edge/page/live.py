@@ -74,6 +74,7 @@ class LivePage:
         self._gap_mark: tuple[int, int] = (0, 0)
         self._gaps: tuple[GapOnRoll, ...] = ()
         self._defects: tuple[ClothDefect, ...] = ()
+        self._defects_before = 0
 
     @property
     def roll_id(self) -> str | None:
@@ -133,6 +134,7 @@ class LivePage:
             record_waits=self.recorder is not None and self.recorder.is_blocked,
             error=str(state.error) if state.error else None,
             defects=self._defects,
+            defects_before=self._defects_before,
             gaps=self._gaps,
             origin_m=origin_m,
         )
@@ -147,8 +149,9 @@ class LivePage:
         """Copy defects and gaps when they changed; the roll record has them where there is one."""
         if self.recorder is not None:
             return
-        if len(self._defects) != len(state.defects):
-            self._defects = tuple(state.defects)
+        found = state.defects
+        if self._defects_before + len(self._defects) != len(found):
+            self._defects, self._defects_before = tuple(found), found.forgotten
         gaps = state.coverage.gap_list
         mark = (len(gaps), gaps.lines)
         if mark != self._gap_mark:

@@ -14,6 +14,9 @@ from edge.roll.database import open_for_reading
 from edge.roll.reading import DefectRow, defect_row
 from edge.roll.reviews import has_reviews
 
+MOST_GAPS: Final = 5000
+"""The last gaps of a roll are drawn; a roll with more is hatched all over."""
+
 MOST_AT_ONCE: Final = 1000
 """Defects in one answer; `more` says that others wait."""
 
@@ -107,9 +110,11 @@ def _gaps(db: sqlite3.Connection, roll_id: str, known: str) -> tuple[str, list[l
     if mark == known:
         return mark, None
     query = (
-        "SELECT start_m, end_m, reason FROM gaps WHERE roll_id = ? AND start_m IS NOT NULL ORDER BY start_m"
+        "SELECT start_m, end_m, reason FROM gaps WHERE roll_id = ? AND start_m IS NOT NULL "
+        "ORDER BY start_line DESC LIMIT ?"
     )
-    return mark, [[round(row[0], 3), round(row[1], 3), row[2]] for row in db.execute(query, (roll_id,))]
+    rows = db.execute(query, (roll_id, MOST_GAPS)).fetchall()
+    return mark, [[round(row[0], 3), round(row[1], 3), row[2]] for row in reversed(rows)]
 
 
 def _events(db: sqlite3.Connection, roll_id: str) -> list[dict[str, str]]:
@@ -125,8 +130,10 @@ def _from_run(live: LivePage, known: Known) -> dict[str, Any]:
     """Return the roll of a run without a record: there are no ids, and nothing is from before it."""
     now, run_id = live.snapshot, live.box.run_id
     known = known if known.roll == run_id else Known()
-    new = now.defects[known.defect : known.defect + MOST_AT_ONCE]
-    last = known.defect + len(new)
+    first = max(0, known.defect - now.defects_before)
+    new = now.defects[first : first + MOST_AT_ONCE]
+    before = now.defects_before + first
+    last = before + len(new)
     mark = f"{len(now.gaps)}-{sum(gap.end_m - gap.start_m for gap in now.gaps):.6f}"
     gaps = [
         [round(gap.start_m + now.origin_m, 3), round(gap.end_m + now.origin_m, 3), gap.reason]
@@ -139,10 +146,10 @@ def _from_run(live: LivePage, known: Known) -> dict[str, Any]:
         "length_m": now.length_m,
         "width_mm": now.width_mm,
         "known": {"roll": run_id, "defect": last, "review": 0, "gaps": mark},
-        "more": last < len(now.defects),
+        "more": last < now.defects_before + len(now.defects),
         "defects": [
             {
-                "id": str(known.defect + number),
+                "id": str(before + number),
                 "picture": False,
                 "utc": None,
                 **_place(defect, now.origin_m),

@@ -43,6 +43,7 @@ class Snapshot:
         recent: what the last seconds added to the counts.
         width_mm: of the cloth; None if not known.
         defects, gaps: of this run, for a page without a roll record; empty beside one.
+        defects_before: how many came before those and are no longer kept.
         origin_m: place on the roll of this run's metre 0.
     """
 
@@ -68,6 +69,7 @@ class Snapshot:
     record_waits: bool = False
     error: str | None = None
     defects: tuple[ClothDefect, ...] = ()
+    defects_before: int = 0
     gaps: tuple[GapOnRoll, ...] = ()
     origin_m: float = 0.0
 

@@ -14,14 +14,15 @@ FaultName = Literal[
     "half empty",
     "black",
     "stop",
+    "reverse",
     "lamp out",
     "dim",
     "blurred",
     "lint",
 ]
 """The camera is gone; it gives nothing; it repeats a picture; its frames are half as wide; their lower half
-is empty; they are black. At a stop it is the loom that stands, and the camera is well. The others are
-troubles of the optics."""
+is empty; they are black. At a stop it is the loom that stands, in reverse the cloth runs back over so
+many blocks and then forward again, and the camera is well. The others are troubles of the optics."""
 
 
 @dataclass(frozen=True, slots=True)

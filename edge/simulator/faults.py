@@ -14,7 +14,7 @@ from edge.cameras.protocol import Frame, NoFrameYetError
 from edge.errors import CameraLostError, CameraNotFoundError
 from edge.image import Image
 from edge.simulator.camera import LoomCamera
-from edge.simulator.fault_plan import FaultName, parse_faults
+from edge.simulator.fault_plan import Fault, FaultName, parse_faults
 
 WAIT_S = 0.1
 
@@ -38,6 +38,7 @@ class FaultyLoomCamera(LoomCamera):
         if self._started_s is not None:
             self._skip_to_now()
         if self._fault("unplugged"):
+            self._started_s = self._clock() if self._started_s is None else self._started_s
             raise CameraNotFoundError(f"The camera {self.name} is unplugged.", "Wait.")
         return self
 
@@ -66,10 +67,27 @@ class FaultyLoomCamera(LoomCamera):
         self._shot = frame.image
         return replace(frame, image=spoil(frame.image)) if spoil else frame
 
+    def lines_of(self, frame_id: int) -> tuple[int, int]:
+        """Return the first line of a frame and how many it has, also where the cloth runs back."""
+        return super().lines_of(self._place_of(frame_id))
+
+    def _place_of(self, frame_id: int) -> int:
+        """Return which block of the roll a frame shows."""
+        place = frame_id
+        for fault in self._faults_of("reverse"):
+            back = frame_id - fault.first
+            if 0 <= back < fault.frames:
+                place -= 2 * back + 2
+            elif back >= fault.frames:
+                place -= 2 * fault.frames
+        return max(0, place)
+
     def _fault(self, name: FaultName, frame_id: int | None = None) -> bool:
         at = self._frame_id if frame_id is None else frame_id
-        faults = (fault for fault in parse_faults(self.options.faults) if fault.name == name)
-        return any(fault.first <= at < fault.first + fault.frames for fault in faults)
+        return any(fault.first <= at < fault.first + fault.frames for fault in self._faults_of(name))
+
+    def _faults_of(self, name: FaultName) -> list[Fault]:
+        return [fault for fault in parse_faults(self.options.faults) if fault.name == name]
 
     def _wait_until_due(self) -> None:
         if self._started_s is None:
@@ -83,14 +101,13 @@ class FaultyLoomCamera(LoomCamera):
 
     def _due_s(self, frame_id: int) -> float:
         """Return when a frame is complete: stops before it put it off."""
-        first, count = self.lines_of(frame_id)
-        stops = (fault for fault in parse_faults(self.options.faults) if fault.name == "stop")
-        stood = sum(fault.frames for fault in stops if fault.first <= frame_id)
+        first, count = super().lines_of(frame_id)
+        stood = sum(fault.frames for fault in self._faults_of("stop") if fault.first <= frame_id)
         return (self._started_s or 0.0) + (first + count + stood * self._lines_per_frame) / self.lines_hz
 
     @property
     def _lines_per_frame(self) -> float:
-        return float(self.lines_of(1)[0] - self.lines_of(0)[0])
+        return float(super().lines_of(1)[0] - super().lines_of(0)[0])
 
     def _keep_pace(self, last_line: int) -> None:
         """Do nothing: it was waited for."""

@@ -86,8 +86,8 @@ class LoomOptions(BaseModel):
 
     faults: str | None = Field(
         None,
-        description="unplugged, silent, frozen, wrong_size, half_empty, black, stop, lamp_out, dim, "
-        "blurred or lint, each with @first frame:frames, joined by +, and live=true",
+        description="unplugged, silent, frozen, wrong_size, half_empty, black, stop, reverse, lamp_out, "
+        "dim, blurred or lint, each with @first frame:frames, joined by +, and live=true",
     )
 
     @field_validator("faults")

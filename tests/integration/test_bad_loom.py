@@ -98,6 +98,20 @@ def test_a_loom_that_stops_for_an_hour(inspector, tmp_path):
     assert camera.counters == {}
 
 
+def test_cloth_that_runs_back(inspector, tmp_path):
+    state, camera, roll = inspect(inspector, tmp_path / "r.db", "reverse@30:12+reverse@60:2")
+    assert summed(state) == LINES == state.coverage.lines_inspected
+    assert state.coverage.frames_inspected > LINES // BLOCK
+    assert roll.events == ()
+    assert camera.counters == {}
+
+
+def test_unplugged_from_the_start(inspector, tmp_path):
+    state, _, roll = inspect(inspector, tmp_path / "r.db", "unplugged@0:8", waits_at_start=True)
+    assert summed(state) == state.coverage.lines_inspected <= LINES - 8 * BLOCK
+    assert [event.kind for event in roll.events] == ["camera down", "camera back"]
+
+
 def test_everything_in_one_roll(inspector, tmp_path):
     faults = (
         "unplugged@5:3+frozen@20:2+stop@28:50+wrong_size@30:2+half_empty@40:2+black@50:3+unplugged@60:2"

@@ -22,6 +22,8 @@ from edge.config import EdgeConfig
 from edge.errors import CameraNotFoundError, ConfigError, ImageError
 from edge.inspector import Inspector
 from edge.pipeline import Pipeline
+from edge.roll.reading import read_roll
+from edge.run import run
 from edge.run_state import Limits
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 
@@ -109,19 +111,32 @@ def test_the_whole_loop(tmp_path):
     assert camera.down is None
 
 
+def test_incomplete_buffers_without_a_position_do_not_end_a_run(tmp_path, bundle):
+    record = tmp_path / "r.db"
+    camera = f"basler:{SMALL},forced_failures=5"
+    summary = run(EdgeConfig(camera=camera, model=bundle, frames=12, roll_record=record, queue_frames=100))
+    assert (summary["error"], summary["frames"], summary["unreadable"]) == (None, 12, 5)
+    assert summary["coverage"] == pytest.approx(12 / 17, abs=1e-6)
+    roll = read_roll(record, None)
+    assert (roll.head["status"], roll.coverage) == ("finished", pytest.approx(12 / 17))
+    assert [(event.kind, event.detail) for event in roll.events] == [("frames left out", "5 unusable")]
+
+
 def test_ctrl_c_ends_well_and_leaves_no_process(tmp_path, bundle):
     program = [sys.executable, "-c", "from edge.umbrella import main; main()", "edge-run"]
     summary = tmp_path / "summary.json"
     more = ["--camera", f"basler:{SMALL}", "--model", str(bundle), "--summary", str(summary)]
-    run = subprocess.Popen([*program, *more], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    running = subprocess.Popen(
+        [*program, *more], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
     end_s = time.monotonic() + 20
-    while not (children := children_of(run.pid)):
+    while not (children := children_of(running.pid)):
         assert time.monotonic() < end_s
         time.sleep(0.05)
     time.sleep(0.5)
-    run.send_signal(signal.SIGINT)
-    _, said = run.communicate(timeout=20)
-    assert run.returncode == 0, said
+    running.send_signal(signal.SIGINT)
+    _, said = running.communicate(timeout=20)
+    assert running.returncode == 0, said
     assert "Traceback" not in said
     assert json.loads(summary.read_text())["stopped_on_request"]
     assert not any(Path(f"/proc/{child}").exists() for child in children)
@@ -130,13 +145,13 @@ def test_ctrl_c_ends_well_and_leaves_no_process(tmp_path, bundle):
 def test_a_child_does_not_outlive_a_killed_parent(bundle):
     program = [sys.executable, "-c", "from edge.umbrella import main; main()", "edge-run"]
     more = ["--camera", f"basler:{SMALL}", "--model", str(bundle)]
-    run = subprocess.Popen([*program, *more], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    running = subprocess.Popen([*program, *more], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     end_s = time.monotonic() + 20
-    while not (children := children_of(run.pid)):
+    while not (children := children_of(running.pid)):
         assert time.monotonic() < end_s
         time.sleep(0.05)
-    run.kill()
-    run.wait()
+    running.kill()
+    running.wait()
     end_s = time.monotonic() + 10
     while any(is_running(child) for child in children):
         assert time.monotonic() < end_s

@@ -294,6 +294,30 @@ def test_what_is_no_picture_is_counted_by_the_capture_and_opens_the_camera_again
         events = camera.take_events()
     assert events[0].detail.startswith("unusable: ")
     assert "(0, 1920)" in events[0].detail
+    assert kinds(events) == ["camera down", "camera back", "frames left out"]
+    missed = sum(event.frames_missed for event in events) + MOST_BAD_FRAMES
+    assert missed == pytest.approx(events[1].down_s * device.rate_hz, abs=2)
+
+
+@pytest.mark.parametrize("with_position", [False, True], ids=["counted", "a gap before the next frame"])
+def test_single_incomplete_buffers_are_told_and_count_once(clock, with_position):
+    device, raised = Device(clock, with_position=with_position), 0
+    device.at.update(dict.fromkeys(range(10, 13), ImageError("a buffer is incomplete", "Check the cable.")))
+    with recovering_camera(clock, device) as camera:
+        for _ in range(3 * 9):
+            try:
+                frame = camera.read()
+            except ImageError:
+                raised += 1
+            except NoFrameYetError:
+                continue
+            if raised == 0 and frame.frame_id == 13:
+                assert frame.missing_before == "camera down"
+        events = camera.take_events(is_over=True)
+    assert [(event.kind, event.detail, event.frames_missed) for event in events] == [
+        ("frames left out", "3 unusable", 0)
+    ]
+    assert raised == (0 if with_position else 3)
 
 
 def test_black_for_long_is_what_there_is_to_see(clock):

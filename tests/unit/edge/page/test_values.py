@@ -230,7 +230,7 @@ def test_the_cloth_is_encoded_once_for_all_who_look(monkeypatch):
 def test_defects_without_a_record_are_copied_when_they_come():
     state = passed(RunState(), 0)
     live = plain_page(state)
-    state.defects.append(defect(0.05))
+    state.defects += [defect(0.05)]
     live.end(state)
     assert [one.start_m for one in live.snapshot.defects] == [0.05]
     assert live.snapshot.phase == "ended"

@@ -1,0 +1,61 @@
+"""The defects of a roll: all of them counted, the last of them kept."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from typing_extensions import Self
+
+from edge.cloth.defects import ClothDefect
+from edge.cloth.grading import MOST_POINTS_PER_M, points_by_metre
+
+MOST_KEPT = 10_000
+"""A box that runs for months finds more than its memory is for; the roll record has them all."""
+
+
+class DefectsFound:
+    """Take in the complete defects of a roll with `+=`. Iterating gives those kept, the oldest first.
+
+    Args:
+        most_kept: beyond so many the oldest are counted only.
+    Attributes:
+        by_class: how many there were of each.
+    """
+
+    def __init__(self, most_kept: int = MOST_KEPT) -> None:
+        self.by_class: Counter[str] = Counter()
+        self._kept: deque[ClothDefect] = deque(maxlen=most_kept)
+        self._count = 0
+        self._charged: Counter[int] = Counter()
+
+    def __iadd__(self, defects: Iterable[ClothDefect]) -> Self:
+        new = tuple(defects)
+        self._kept.extend(new)
+        self._count += len(new)
+        self.by_class.update(defect.class_name for defect in new)
+        for metre, points in points_by_metre(new).items():
+            self._charged[metre] = min(self._charged[metre] + points, MOST_POINTS_PER_M)
+        return self
+
+    def __len__(self) -> int:
+        """Count all, also those no longer kept."""
+        return self._count
+
+    def __iter__(self) -> Iterator[ClothDefect]:
+        return iter(self._kept)
+
+    @property
+    def forgotten(self) -> int:
+        """How many are counted and no longer kept."""
+        return self._count - len(self._kept)
+
+    @property
+    def points(self) -> int:
+        """What all of them are charged; see `edge.cloth.grading`."""
+        return self._charged.total()
+
+    def from_number(self, number: int) -> tuple[ClothDefect, ...]:
+        """Return those kept from the one of this number on, counted from 0."""
+        return tuple(islice(self._kept, max(0, number - self.forgotten), None))
