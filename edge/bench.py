@@ -7,7 +7,6 @@ import logging
 import platform
 import tempfile
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -28,7 +27,7 @@ from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame, frames_of
 from edge.cloth.seams import Seam
-from edge.cloth.strips import Strips
+from edge.cloth.strips import strips_of
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
 from edge.errors import NoImagesError
@@ -171,7 +170,7 @@ class Benchmark:
         """Keep the first frames as the loop sees them: with the lines carried over to each."""
         inspector = Inspector(self._backend, self._contract)
         with choose_camera(self._config.camera, self._config.mm_per_px, self._config.bit_depth) as camera:
-            frames = list(islice(_strips_of(frames_of(camera), inspector), KEPT_FRAMES + 1))
+            frames = list(islice(strips_of(frames_of(camera), inspector.strip_lines), KEPT_FRAMES + 1))
         if not frames:
             raise NoImagesError(
                 f"{redact_credentials(self._config.camera)} gave no frame.",
@@ -240,15 +239,6 @@ class Benchmark:
                     bare.prepare(grey, view)
                 self.measured.ours.add((middle_ns - begin_ns) / 1e6)
                 self.measured.reference.add((time.perf_counter_ns() - middle_ns) / 1e6)
-
-
-def _strips_of(frames: Iterator[Frame], inspector: Inspector) -> Iterator[Frame]:
-    """Yield frames as the loop inspects them: those of a line camera as strips of one height."""
-    strips: Strips | None = None
-    for frame in frames:
-        strips = strips or Strips(inspector.strip_lines(frame.mm_per_px_across))
-        yield from strips.add(frame)
-    yield from strips.flush() if strips else []
 
 
 class BareOpenCv:

@@ -165,6 +165,14 @@ def edge_bench(
     backend: BackendFlag = None,
     precision: PrecisionFlag = None,
     threads: ThreadsFlag = None,
+    lines: Annotated[
+        bool,
+        typer.Option(
+            "--lines",
+            help="State capacity in m/min instead, and the ratio in small turns; without --camera on a "
+            "4096 px line camera and on 2048 x 1080 px frames.",
+        ),
+    ] = False,
     all_runtimes: Annotated[
         bool,
         typer.Option("--all-runtimes", help="Compare every backend and precision of this box instead."),
@@ -190,6 +198,8 @@ def edge_bench(
         "threads": threads,
     }
     resolved = config_from_process(config, flags)
+    if all_runtimes and lines:
+        raise ConfigError("--lines and --all-runtimes are two benchmarks.", "Name one of them.")
     if all_runtimes:
         from edge.bench_runtimes import bench_runtimes
 
@@ -197,6 +207,12 @@ def edge_bench(
         return
     if against is not None:
         raise ConfigError("--against is for --all-runtimes.", "Add --all-runtimes, or leave it out.")
+    if lines:
+        from edge.bench_lines import bench_lines
+
+        given = resolved.camera if "camera" in resolved.model_fields_set else None
+        bench_lines(resolved, given, strips=frames, pairs=rounds, json_file=json_file)
+        return
     bench(
         resolved,
         frames=frames,

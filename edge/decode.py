@@ -191,9 +191,26 @@ class Decoder:
         Returns:
             B detections, in frame pixels.
         """
-        parts = []
-        for boxes, view_scores, view in zip(boxes_input_xyxy_px, scores, views, strict=True):
+        parts, may_pass = [], self._may_pass(scores)
+        for boxes, view_scores, view, is_worth in zip(
+            boxes_input_xyxy_px, scores, views, may_pass, strict=True
+        ):
+            if not is_worth:
+                parts.append(no_detections())
+                continue
             found = decode_view(boxes, view_scores, self._thresholds, self._iou_threshold)
             in_frame = frame_from_input(found.boxes_xyxy_px, view)
             parts.append(Detections(in_frame, found.scores, found.class_ids))
         return parts
+
+    def _may_pass(self, scores: NDArray[np.float32]) -> list[bool]:
+        """Tell of each view whether its best score reaches any threshold: on good cloth most do not.
+
+        Raises:
+            ModelError: if a score is not a finite number.
+        """
+        if not np.isfinite(scores.sum()):
+            raise _broken_network()
+        best = scores.reshape(len(scores), -1).max(axis=1, initial=-np.inf)
+        may_pass: list[bool] = (best >= self._thresholds.min()).tolist()
+        return may_pass

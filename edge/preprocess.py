@@ -113,7 +113,7 @@ class Preprocessor:
         norm = contract.normalisation
         self._gain = norm.scale / norm.std
         self._offset = -norm.mean / norm.std
-        self._batch: NDArray[np.float32] = np.empty((0, 0, 0, 0), np.float32)
+        self._memory: NDArray[np.float32] = np.empty((0, contract.channels, *self._input_hw_px), np.float32)
 
     def picture(self, image: Image, view: View) -> Image:
         """Give what the network sees, before normalisation.
@@ -140,12 +140,12 @@ class Preprocessor:
         Returns:
             (B, C, h, w) float32, C-contiguous. The memory is reused by the next call.
         """
-        shape = (len(views), self._channels, *self._input_hw_px)
-        if self._batch.shape != shape:
-            self._batch = np.empty(shape, np.float32)
-        for planes, view in zip(self._batch, views, strict=True):
+        if len(self._memory) < len(views):
+            self._memory = np.empty((len(views), *self._memory.shape[1:]), np.float32)
+        batch = self._memory[: len(views)]  # batches of a frame differ in size, and a fresh page costs time
+        for planes, view in zip(batch, views, strict=True):
             self._fill(planes, self.picture(image, view))
-        return self._batch
+        return batch
 
     def _fill(self, planes: NDArray[np.float32], picture: Image) -> None:
         if picture.ndim == 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -67,6 +68,19 @@ class Strips:
             (_piece(frame, position, start, stop), (stop - origin) % self.lines == 0)
             for start, stop in pairwise(edges)
         ]
+
+
+def strips_of(frames: Iterable[Frame], lines_at: Callable[[float | None], int]) -> Iterator[Frame]:
+    """Yield frames as they are inspected: those of a line camera as strips of one height.
+
+    Args:
+        lines_at: gives the height of a strip from the millimetres per pixel of the first frame.
+    """
+    strips: Strips | None = None
+    for frame in frames:
+        strips = strips or Strips(lines_at(frame.mm_per_px_across))
+        yield from strips.add(frame)
+    yield from strips.flush() if strips else []
 
 
 def _piece(frame: Frame, position: FramePosition, start: int, stop: int) -> Frame:

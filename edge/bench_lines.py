@@ -1,0 +1,306 @@
+"""What a box can take beside a loom, and what the loop of `edge-run` costs beside the bare engine.
+
+Pictures are woven before anything is timed. The loop and the bare engine look at the same strips, in small
+turns, one after the other: whatever else the box does meanwhile slows down both.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from typing_extensions import Self
+
+from edge.backends.probe import available_cores, processor_name
+from edge.backends.protocol import OpenBackend
+from edge.bundle import demo_bundle_path
+from edge.cameras.address import redact_credentials
+from edge.cameras.choose import choose_camera
+from edge.cameras.protocol import Frame, frames_of
+from edge.cloth.optics import OpticsWatch
+from edge.cloth.seams import Seam
+from edge.cloth.strips import strips_of
+from edge.config import EdgeConfig
+from edge.contract import ModelContract
+from edge.errors import NoImagesError
+from edge.geometry import plan_views
+from edge.inspector import Inspector, batches
+from edge.latency import StageClock
+from edge.pipeline import Pipeline
+from edge.preprocess import Preprocessor
+from edge.run import cloth_watch, open_model
+from edge.sinks.files import check_not_a_folder, check_writable, is_stream, set_aside, write_whole
+from edge.sinks.jsonlines import JsonLinesSink
+
+logger = logging.getLogger(__name__)
+
+KEPT_STRIPS = 8
+"""Different strips that the loop and the engine look at, over and over."""
+
+DEFAULT_MM_PER_PX = 0.2
+"""Scale of the simulated cloth where neither the settings nor the model name one."""
+
+SHAPES = {
+    "4096 px line camera": "loom:seed=7,width_px=4096,mm_per_px={mm_per_px:g},lines_per_block={lines}",
+    "2048 x 1080 px frames": "loom:seed=7,width_px=2048,mm_per_px={mm_per_px:g},scan=area,height_px=1080,exposure_ms=0",
+}  # fmt: skip
+"""Cameras that are measured where none is named. A strip of the line camera is as high as a tile, with the
+lines that it shares with the one before."""
+
+Batches = list[NDArray[np.float32]]
+
+
+class KeptCamera:
+    """Give kept strips as fast as they are read, over and over, as cloth that runs on.
+
+    Args:
+        kept: at least one; all of one size.
+        count: the stream ends after so many.
+    """
+
+    name = "kept strips"
+    is_live = False
+
+    def __init__(self, kept: Sequence[Frame], count: int) -> None:
+        self._kept = kept
+        self._count = count
+        self._given = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Release nothing."""
+
+    def read(self) -> Frame | None:
+        """Return the next strip. Its selvedges are not known: the finder has to look for the cloth."""
+        number, self._given = self._given, self._given + 1
+        if number >= self._count:
+            return None
+        frame = self._kept[number % len(self._kept)]
+        position = frame.position
+        if position is not None:
+            along_m = number * len(frame.image) * position.mm_per_px_along / 1000
+            position = replace(position, along_m=along_m, left_selvedge_px=None, right_selvedge_px=None)
+        return replace(frame, frame_id=number, monotonic_s=time.monotonic(), position=position)
+
+
+@dataclass(slots=True)
+class Turns:
+    """Strips per second of the loop and of the bare engine, turn by turn."""
+
+    loop_hz: list[float] = field(default_factory=list)
+    engine_hz: list[float] = field(default_factory=list)
+
+    @property
+    def ratios(self) -> list[float]:
+        """Loop over engine, pair by pair."""
+        return [loop / engine for loop, engine in zip(self.loop_hz, self.engine_hz, strict=True)]
+
+
+class LinesBenchmark:
+    """Measure one model on the strips of one camera.
+
+    Args:
+        camera: as of `edge-run`; strips are taken from it once.
+        strips: per turn.
+    Raises:
+        NoImagesError: if the camera gives no frame.
+    """
+
+    def __init__(
+        self, config: EdgeConfig, camera: str, strips: int, backend: OpenBackend, contract: ModelContract
+    ) -> None:
+        self._config, self._camera, self._strips = config, camera, strips
+        self._backend, self._contract = backend, contract
+        self.clock = StageClock()
+        self._inspector = Inspector(backend, contract, config.batch_tiles, self.clock)
+        self._cloth = cloth_watch(config)
+        self._optics = OpticsWatch() if config.optics == "auto" else None
+        self._kept = self._keep()
+        self._batches = self._prepared()
+        self.turns = Turns()
+        self._engine_turn(1)
+
+    def pair(self, *, engine_first: bool) -> None:
+        """Give the loop and the engine a turn each."""
+        if engine_first:
+            self.turns.engine_hz.append(self._engine_turn(self._strips))
+        self.turns.loop_hz.append(self._loop_turn())
+        if not engine_first:
+            self.turns.engine_hz.append(self._engine_turn(self._strips))
+
+    def result(self) -> dict[str, Any]:
+        """Return everything measured, ready for JSON."""
+        turns, first = self.turns, self._kept[0]
+        loop_hz = float(np.median(turns.loop_hz))
+        return {
+            "camera": redact_credentials(self._camera),
+            "strip_hw_px": list(first.image.shape[:2]),
+            "batches": [len(batch) for batch in self._batches[0]],
+            "strips_per_s": round(loop_hz, 3),
+            "engine_strips_per_s": round(float(np.median(turns.engine_hz)), 3),
+            "ratio": round(float(np.median(turns.ratios)), 4),
+            "pairs": [round(ratio, 4) for ratio in turns.ratios],
+            "capacity": capacity(first, loop_hz),
+            "stages_ms": self.clock.quantiles(),
+        }
+
+    def _keep(self) -> list[Frame]:
+        with choose_camera(self._camera, self._config.mm_per_px, self._config.bit_depth) as camera:
+            kept = list(islice(strips_of(frames_of(camera), self._inspector.strip_lines), KEPT_STRIPS))
+        if not kept:
+            raise NoImagesError(
+                f"{redact_credentials(self._camera)} gave no frame.", "Name a camera that has frames."
+            )
+        return [frame for frame in kept if frame.image.shape == kept[0].image.shape]
+
+    def _prepared(self) -> list[Batches]:
+        """Prepare the strips for the engine as the loop does: with the lines carried over to each."""
+        seam = Seam(self._inspector.shared_lines(self._kept[0].mm_per_px_across))
+        camera = KeptCamera(self._kept, len(self._kept) + 1)
+        pictures = [seam.picture(frame)[0] for frame in frames_of(camera)]
+        return [self._batches_of(picture) for picture in pictures[1:]]
+
+    def _batches_of(self, picture: NDArray[np.uint8]) -> Batches:
+        views = plan_views(picture.shape[:2], self._contract, self._kept[0].mm_per_px_across)
+        preprocessor = Preprocessor(self._contract)
+        return [preprocessor.batch(picture, b).copy() for b in batches(views, self._config.batch_tiles)]
+
+    def _engine_turn(self, strips: int) -> float:
+        begin_s = time.perf_counter()
+        for number in range(strips):
+            for images_nchw in self._batches[number % len(self._batches)]:
+                self._backend.infer(images_nchw)
+        return strips / (time.perf_counter() - begin_s)
+
+    def _loop_turn(self) -> float:
+        """Run the real pipeline, with everything that `edge-run` does by itself, writing what it finds."""
+        with tempfile.TemporaryDirectory() as folder:
+            state = Pipeline(
+                KeptCamera(self._kept, self._strips),
+                self._inspector,
+                self._contract.class_names,
+                sinks=[JsonLinesSink(Path(folder) / "detections.jsonl")],
+                queue_frames=self._config.queue_frames,
+                cloth=self._cloth,
+                optics=self._optics,
+            ).run()
+        if state.error is not None:
+            raise state.error
+        return self._strips / state.seconds
+
+
+def capacity(strip: Frame, strips_hz: float) -> dict[str, float] | None:
+    """State what so many strips a second come to; None where the scale is not known.
+
+    Returns:
+        `m_per_min` of cloth, one strip after the other without gap or overlap, `width_m` and `mm_per_px`.
+    """
+    mm_per_px = strip.mm_per_px_across
+    if mm_per_px is None:
+        return None
+    mm_per_line = strip.position.mm_per_px_along if strip.position else mm_per_px
+    return {
+        "m_per_min": round(strips_hz * len(strip.image) * mm_per_line / 1000 * 60, 2),
+        "width_m": round(strip.image.shape[1] * mm_per_px / 1000, 3),
+        "mm_per_px": mm_per_px,
+    }
+
+
+def bench_lines(
+    config: EdgeConfig, camera: str | None, *, strips: int, pairs: int, json_file: Path | None
+) -> dict[str, Any]:
+    """Measure, print a table and write the JSON.
+
+    Args:
+        camera: to take strips from; None for each of `SHAPES`.
+        strips: of each turn.
+        pairs: of turns.
+    Returns:
+        The result, as it is also written to `json_file`; an earlier one there is set aside.
+    Raises:
+        LoomsightError: if the model cannot be vouched for, the camera gives no frame, or `json_file` cannot
+            be written; the last, as far as possible, before anything is measured.
+    """
+    if json_file and not is_stream(json_file):
+        check_not_a_folder(json_file)
+        check_writable(json_file.parent)
+    with ExitStack() as stack:
+        backend, contract = open_model(config, stack)
+        cameras = {camera: camera} if camera else _cameras(config, Inspector(backend, contract), contract)
+        shapes = {}
+        for name, address in cameras.items():
+            benchmark = LinesBenchmark(config, address, strips, backend, contract)
+            for number in range(pairs):
+                benchmark.pair(engine_first=number % 2 == 1)
+            shapes[redact_credentials(name)] = benchmark.result()
+            logger.info("%s done", redact_credentials(name))
+        result = {"measured_on": _measured_on(config, backend, contract), "strips_per_turn": strips}
+    result["shapes"] = shapes
+    _print(result)
+    if json_file:
+        set_aside(json_file)
+        write_whole(json_file, json.dumps(result, indent=1).encode() + b"\n")
+        logger.info("result in %s", json_file)
+    return result
+
+
+def _cameras(config: EdgeConfig, inspector: Inspector, contract: ModelContract) -> dict[str, str]:
+    mm_per_px = config.mm_per_px or contract.mm_per_px or DEFAULT_MM_PER_PX
+    lines = inspector.strip_lines(mm_per_px) or contract.input_size_hw_px[0]
+    return {name: address.format(mm_per_px=mm_per_px, lines=lines) for name, address in SHAPES.items()}
+
+
+def _measured_on(config: EdgeConfig, backend: OpenBackend, contract: ModelContract) -> dict[str, Any]:
+    description = backend.description
+    return {
+        "processor": processor_name(),
+        "cores": available_cores(),
+        "threads": config.threads or available_cores(),
+        "model": (config.model or demo_bundle_path()).name,
+        "runtime": description.runtime,
+        "device": description.device,
+        "precision": description.precision,
+        "input_hw_px": list(contract.input_size_hw_px),
+        "enhancement": contract.enhancement.kind,
+        "python": platform.python_version(),
+        "opencv": cv2.__version__,
+        "numpy": np.__version__,
+    }
+
+
+def _print(result: dict[str, Any]) -> None:
+    on, console = result["measured_on"], Console(width=120)
+    console.print(
+        f"{on['processor']}, engine at {on['threads']} of {on['cores']} threads; {on['runtime']} "
+        f"{on['device']} {on['precision']}"
+    )
+    table = Table("strips", "tiles", "strips/s", "bare engine", "ratio", "pairs from–to", "capacity")
+    for name, shape in result["shapes"].items():
+        can = shape["capacity"]
+        table.add_row(
+            name, "+".join(map(str, shape["batches"])), f"{shape['strips_per_s']:.2f}",
+            f"{shape['engine_strips_per_s']:.2f}", f"{shape['ratio']:.3f}",
+            f"{min(shape['pairs']):.3f}–{max(shape['pairs']):.3f}",
+            "scale not known" if can is None
+            else f"{can['m_per_min']:.1f} m/min × {can['width_m']:.2f} m at {can['mm_per_px']:g} mm/px",
+        )  # fmt: skip
+    console.print(table)
+    for name, shape in result["shapes"].items():
+        stages = ", ".join(f"{stage} {times['p50']:.2f}" for stage, times in shape["stages_ms"].items())
+        console.print(f"{name}, p50 ms: {stages}")
