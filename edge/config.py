@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edge.articles import ArticleSettings, with_article
 from edge.cameras.address import redact_credentials
 from edge.decisions.settings import StopSettings
 from edge.machine.settings import MachineSettings
@@ -22,7 +23,7 @@ from edge.settings import environment_values, resolved, toml_values
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_EDGE_"
 TABLES = (
-    "providers", "score_thresholds", "grade_limits", "page_hosts", "stop", "machine", "mqtt",
+    "providers", "score_thresholds", "grade_limits", "articles", "page_hosts", "stop", "machine", "mqtt",
 )  # fmt: skip
 """Settings that the environment gives as JSON."""
 
@@ -65,7 +66,8 @@ class EdgeConfig(BaseModel):
         record: new folder for the raw stream, to be inspected again as a camera; None for none.
         roll_record: SQLite file that keeps rolls, defects, gaps and events; None for none.
         roll: name of the roll; one of that name in the record is continued. None begins a new one.
-        article: of the cloth, for the record.
+        article: of the cloth, for the record, and for what `articles` says of it.
+        articles: what single articles have of their own, by name.
         cloth_width_mm: width of the cloth for grading; None: measured, where both selvedges are known.
         grade_limits: grade to the most points per 100 square metres (ASTM D5430) that it admits. The
             standard sets none; these are a proposal.
@@ -112,6 +114,7 @@ class EdgeConfig(BaseModel):
     roll_record: Path | None = None
     roll: RollName | None = None
     article: RollName | None = None
+    articles: dict[RollName, ArticleSettings] = {}
     cloth_width_mm: float | None = Field(default=None, gt=0, le=10_000)
     grade_limits: dict[str, Annotated[float, Field(ge=0)]] = {"first": 20.0, "second": 40.0}
     stop: StopSettings = StopSettings()
@@ -145,7 +148,7 @@ def load_config(file: Path | None, environment: Mapping[str, str], flags: Mappin
         "the environment": _from_environment(environment),
         "the command line": {key: value for key, value in flags.items() if value is not None},
     }
-    return resolved(EdgeConfig, _with_whole_tables(layers))
+    return resolved(EdgeConfig, _with_whole_tables(with_article(layers)))
 
 
 def _with_whole_tables(layers: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -53,3 +53,52 @@ def test_wrong_environment_and_flag():
         load_config(None, {}, {"frames": -1})
     with pytest.raises(ConfigError, match="Cannot read"):
         load_config(Path("/no/edge.toml"), {}, {})
+
+
+ARTICLES = """
+article = "plain"
+score_thresholds = {drop = 0.5}
+cloth_width_mm = 1500
+stop = {most_per_hour = 3, apart_m = 5}
+
+[articles.plain]
+
+[articles."twill 220"]
+model = "twill"
+score_thresholds = {drop = 0.2}
+stop = {mode = "on"}
+"""
+
+
+def test_an_article_has_settings_of_its_own(tmp_path, caplog):
+    file = tmp_path / "edge.toml"
+    file.write_text(ARTICLES)
+    plain = load_config(file, {}, {})
+    assert (plain.model, plain.score_thresholds, plain.stop.mode) == (None, {"drop": 0.5}, "shadow")
+    twill = load_config(file, {}, {"article": "twill 220"})
+    assert (twill.model, twill.score_thresholds) == (Path("twill"), {"drop": 0.2})
+    assert (twill.stop.mode, twill.stop.most_per_hour) == ("on", 6)
+    assert twill.cloth_width_mm == 1500
+    flagged = load_config(file, {"LOOMSIGHT_EDGE_ARTICLE": "twill 220"}, {"model": "mine"})
+    assert (flagged.model, flagged.score_thresholds) == (Path("mine"), {"drop": 0.2})
+    assert not caplog.text
+    assert load_config(file, {}, {"article": "satin"}).score_thresholds == {"drop": 0.5}
+    assert "article 'satin' has no settings of its own" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("table", "named"),
+    [
+        ("[articles.a]\ncamera = '0'", "there is no setting 'articles.a.camera'"),
+        ("[articles.a]\nscore_thresholds = {drop = 2}", r"articles\.a\.score_thresholds\.drop"),
+        ("[articles.a]\nstop = {mode = 'never'}", r"articles\.a\.stop\.mode"),
+        ("articles = 3", "articles = 3"),
+        ("[articles]\na = 3", r"articles\.a = 3"),
+    ],
+)
+@pytest.mark.parametrize("article", ["a", "b", None])
+def test_a_wrong_setting_of_an_article_is_named_whether_it_is_woven_or_not(tmp_path, table, named, article):
+    file = tmp_path / "edge.toml"
+    file.write_text(table)
+    with pytest.raises(ConfigError, match=named):
+        load_config(file, {}, {"article": article})
