@@ -93,6 +93,11 @@ class Capture:
         if self._thread.is_alive():
             logger.warning("the camera %s does not come back from a read; left behind", self._camera.name)
 
+    @property
+    def waiting(self) -> int:
+        """Frames that are read and not yet taken."""
+        return len(self._queue)
+
     def end_by(self, monotonic_s: float) -> None:
         """Deliver no frame after this time, also if the camera never delivers another one."""
         self._deadline_s = monotonic_s

@@ -123,6 +123,9 @@ class Journal:
             self._state.coverage.away(event.down_s, event.frames_missed)
             self._event(event.kind, event.detail)
         self._state.camera_down = next((source.down for source in self._health if source.down), None)
+        self._state.camera_counters = {
+            name: count for source in self._health for name, count in source.counters.items()
+        }
         return bool(events)
 
     def _ask_reporters(self) -> bool:

@@ -152,6 +152,7 @@ class Pipeline:
         begin_s: float | None = None
         for strip in self._strips_of(capture):
             begin_s = begin_s or time.monotonic()
+            self.state.waiting_frames = capture.waiting
             self._tell(self._inspect(strip))
             self._count_unreadable(capture)
             self.state.seconds = time.monotonic() - begin_s

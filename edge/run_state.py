@@ -26,7 +26,9 @@ class RunState:
         detections_by_class: boxes per class over all frames.
         detections_off_cloth: boxes left out because they lie mostly where there is no cloth.
         silent_s: seconds since the last frame came, while none comes; 0 as soon as there is one.
+        waiting_frames: frames in the queue between capture and inspection.
         camera_down: what is wrong with the camera at the moment; None if nothing is.
+        camera_counters: what a live camera has counted since the start of the run.
         error: what ended the run before its end.
     """
 
@@ -45,7 +47,9 @@ class RunState:
     cold_start_ms: float | None = None
     last_frame: Frame | None = None
     silent_s: float = 0.0
+    waiting_frames: int = 0
     camera_down: FaultKind | None = None
+    camera_counters: dict[str, int] = field(default_factory=dict)
     stopped_on_request: bool = False
     error: LoomsightError | None = None
 

@@ -135,7 +135,11 @@ class RecoveringCamera:
     @property
     def counters(self) -> Mapping[str, int]:
         """What was counted since the start: by this object, and by the camera where it counts."""
-        return dict(self._counted + self._counted_before + self._own_counters())
+        counted, before = (
+            self._counted.copy(),
+            self._counted_before.copy(),
+        )  # the reader's thread adds to them
+        return dict(counted + before + self._own_counters())
 
     def take_events(self, *, is_over: bool = False) -> list[HealthEvent]:
         """Return, once, what happened; see `HealthSource`."""

@@ -79,7 +79,14 @@ def _of_run(state: RunState) -> Iterator[Metric]:
     yield _labelled(
         CounterMetricFamily, "detections", "Boxes in frames.", "class", dict(state.detections_by_class)
     )
+    yield _gauge("queue_frames", "Captured, waiting for inspection.", state.waiting_frames)
     yield _gauge("camera_silent_seconds", "0 while frames come.", state.silent_s)
+    yield _gauge(
+        "camera_up", "0 while a live camera is away or gives nothing of use.", not state.camera_down
+    )
+    yield _counter("camera_down_seconds", "So long it was, until it came back.", coverage.seconds_down)
+    counted = {name.replace(":", "").replace(" ", "_"): n for name, n in state.camera_counters.items()}
+    yield _labelled(CounterMetricFamily, "camera_events", "See docs/cameras.md.", "what", counted)
     yield _gauge("metres_inspected", "On this run.", coverage.metres_inspected)
     gaps = {reason.replace(" ", "_"): coverage.gap_metres(reason) for reason in GAP_REASONS}
     yield _labelled(GaugeMetricFamily, "gap_metres", "Passed and not inspected.", "reason", gaps)

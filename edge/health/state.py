@@ -109,7 +109,9 @@ class Health:
 
     def _warnings(self) -> list[str]:
         delivery = self.stops.delivery if self.stops else None
+        fault = self.run.camera_down if self.run else None
         found = {
+            f"the camera is away or of no use: {fault}": fault is not None,
             "the roll record cannot be written": self._record_is_blocked(),
             "the machine cannot be reached": delivery is not None and delivery.is_reachable is False,
             "the broker cannot be reached": self.publisher is not None

@@ -117,6 +117,9 @@ def test_metrics_are_what_the_run_says(health):
     state.latency.add(3000.0)
     state.detections_by_class["broken"] = 7
     health.stops.counts["would-be stop"] = 2
+    state.waiting_frames, state.camera_down = 3, "frozen"
+    state.camera_counters = {"lost lines": 12}
+    state.coverage.away(2.5, 8)
     found = samples(health)
     assert found["loomsight_frames_total",] == 3
     assert found["loomsight_defects_total", "broken"] == 1
@@ -131,6 +134,11 @@ def test_metrics_are_what_the_run_says(health):
     )
     assert found["loomsight_latency_seconds_sum",] == pytest.approx(3.06)
     assert found["loomsight_healthy",] == 1
+    assert found["loomsight_queue_frames",] == 3
+    assert found["loomsight_camera_up",] == 0
+    assert found["loomsight_camera_down_seconds_total",] == 2.5
+    assert found["loomsight_camera_events_total", "lost_lines"] == 12
+    assert health.verdict().warnings == ("the camera is away or of no use: frozen",)
 
 
 def test_metrics_before_the_first_frame(health):
