@@ -76,6 +76,9 @@ def edge_run(
         Path | None,
         typer.Option(help="Folder for pictures of frames with defects."),
     ] = None,
+    pictures_gb: Annotated[
+        float | None, typer.Option(help="Space for them; the oldest make room  [default: 20]")
+    ] = None,
     record: Annotated[
         Path | None,
         typer.Option(help="New folder for the raw stream; --camera FOLDER inspects it again."),

@@ -63,6 +63,7 @@ class EdgeConfig(BaseModel):
         score_thresholds: per class, in place of those in the contract.
         detections, summary: files to write; None for none.
         save_pictures: folder for pictures of frames with defects; None for none.
+        pictures_gb: gigabytes that all pictures in that folder may take; the oldest make room.
         record: new folder for the raw stream, to be inspected again as a camera; None for none.
         roll_record: SQLite file that keeps rolls, defects, gaps and events; None for none.
         roll: name of the roll; one of that name in the record is continued. None begins a new one.
@@ -110,6 +111,7 @@ class EdgeConfig(BaseModel):
     detections: Path | None = None
     summary: Path | None = None
     save_pictures: Path | None = None
+    pictures_gb: float = Field(default=20.0, gt=0)
     record: Path | None = None
     roll_record: Path | None = None
     roll: RollName | None = None

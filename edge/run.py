@@ -57,6 +57,7 @@ from edge.sinks.files import set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.pictures import PictureSink, picture_name
 from edge.sinks.protocol import Sink
+from edge.sinks.quota import PictureQuota
 from edge.summary import print_summary, summarise
 
 if TYPE_CHECKING:
@@ -227,8 +228,9 @@ def _sinks(config: EdgeConfig, pictures: Path | None) -> list[Sink]:
     sinks: list[Sink] = []
     if config.detections:
         sinks.append(JsonLinesSink(config.detections))
-    if pictures:
-        sinks.append(PictureSink(pictures))
+    if pictures and config.save_pictures:
+        quota = PictureQuota(config.save_pictures, round(config.pictures_gb * 1e9))
+        sinks.append(PictureSink(pictures, quota))
     if config.show:
         from edge.sinks.window import WindowSink
 

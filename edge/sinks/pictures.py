@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -16,11 +15,9 @@ from edge.detections import DetectionRecord
 from edge.errors import OutputError
 from edge.image import Image
 from edge.sinks.files import cannot_write, rename_aside, write_whole
+from edge.sinks.quota import OWN_NAMES, PictureQuota
 
 BOX_COLOURS_BGR: Final = ((66, 135, 245), (80, 200, 90), (70, 70, 235), (220, 160, 60), (200, 90, 200))
-
-OWN_NAMES: Final = re.compile(r"\d{8,}(\.png|_boxes\.jpg)|\.\d{8,}(\.png|_boxes\.jpg)-\w+")
-"""What this program leaves in a folder of pictures; the second form after a power cut."""
 
 
 def draw_detections(
@@ -52,10 +49,15 @@ class PictureSink:
     """Write `00000012.png` and `00000012_boxes.jpg` for frame 12 if it has detections.
 
     A folder with pictures of an earlier run is renamed first.
+
+    Args:
+        folder: of this run.
+        quota: says when the oldest have to go; None to keep them all.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, quota: PictureQuota | None = None) -> None:
         self._folder = folder
+        self._quota = quota
 
     def __enter__(self) -> Self:
         check_picture_folder(self._folder)
@@ -65,6 +67,8 @@ class PictureSink:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(self._folder, error) from error
+        if self._quota is not None:
+            self._quota.look()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -75,8 +79,14 @@ class PictureSink:
         if not detections:
             return
         name = picture_name(frame.frame_id)
-        write_picture(self._folder / f"{name}.png", frame.image)
-        write_picture(self._folder / f"{name}_boxes.jpg", draw_detections(frame.image, detections))
+        self._write(f"{name}.png", frame.image)
+        self._write(f"{name}_boxes.jpg", draw_detections(frame.image, detections))
+
+    def _write(self, name: str, image: Image) -> None:
+        path = self._folder / name
+        write_picture(path, image)
+        if self._quota is not None:
+            self._quota.added(path)
 
 
 def picture_name(frame_id: int) -> str:

@@ -13,12 +13,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from edge.cameras.protocol import Frame, FramePosition
 from edge.errors import OutputError
 from edge.sinks.files import is_stream, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.pictures import PictureSink
+from edge.sinks.quota import PictureQuota
 from edge.sinks.window import WindowSink
 
 FOUND = [{"label": "broken", "score": 0.91, "box_xyxy_px": [3.0, 4.0, 9.0, 30.0]}]
@@ -109,6 +112,63 @@ def test_pictures_of_frames_with_defects_only(tmp_path, shape):
         sink.write(frame(2, image), FOUND)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["00000002.png", "00000002_boxes.jpg"]
     assert (cv2.imread(str(tmp_path / "00000002.png"), cv2.IMREAD_UNCHANGED) == image).all()
+
+
+def earlier_pictures(root, sizes):
+    """Lay down pictures of an earlier run, the oldest first."""
+    for number, size in enumerate(sizes):
+        path = root / "earlier" / f"{number:08d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+        os.utime(path, ns=(number, number))
+
+
+@given(
+    sizes=st.lists(st.integers(0, 100), max_size=8),
+    new=st.lists(st.integers(0, 100), min_size=1, max_size=8),
+    limit=st.integers(0, 400),
+)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_oldest_pictures_make_room(tmp_path_factory, sizes, new, limit):
+    root = tmp_path_factory.mktemp("q")
+    earlier_pictures(root, sizes)
+    (root / "notes.txt").write_bytes(bytes(1000))
+    quota = PictureQuota(root, limit)
+    quota.look()
+    for number, size in enumerate(new):
+        path = root / f"{number + 10:08d}_boxes.jpg"
+        path.write_bytes(bytes(size))
+        quota.added(path)
+    left = sorted((path for path in root.rglob("0*") if path.is_file()), key=lambda path: path.name)
+    every = [*sizes, *new]
+    kept = [path.stat().st_size for path in left]
+    assert kept == every[len(every) - len(kept) :]
+    assert sum(kept) <= limit or len(kept) == 1
+    if quota.deleted:  # not one more than had to go
+        assert sum(every[len(every) - len(kept) - 1 :]) > limit
+    assert (root / "notes.txt").exists()
+    assert (root / "earlier").exists() == bool(list(root.rglob("earlier/*")))
+
+
+def test_pictures_stay_below_their_limit(tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (32, 40), np.uint8)
+    run = tmp_path / "run"
+    with PictureSink(run, PictureQuota(tmp_path, 9000)) as sink:
+        for number in range(9):
+            sink.write(frame(number, image), FOUND)
+    names = sorted(path.name for path in run.iterdir())
+    assert sum(path.stat().st_size for path in run.iterdir()) <= 9000
+    assert names[-1] == "00000008_boxes.jpg"
+    assert "00000000.png" not in names
+
+
+def test_a_picture_that_another_run_deleted_is_no_failure(tmp_path):
+    earlier_pictures(tmp_path, [50, 50])
+    quota = PictureQuota(tmp_path, 60)
+    quota.look()
+    (tmp_path / "earlier" / "00000000.png").unlink()
+    quota.added(tmp_path / "00000009.png")
+    assert [path.name for path in tmp_path.rglob("*.png")] == ["00000001.png"]
 
 
 def test_no_screen(monkeypatch):

@@ -1,0 +1,81 @@
+"""Keeping the pictures of a box below a size: the oldest make room for the newest."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import deque
+from pathlib import Path
+from typing import Final
+
+from edge.sinks.files import cannot_write
+
+logger = logging.getLogger(__name__)
+
+OWN_NAMES: Final = re.compile(r"\d{8,}(\.png|_boxes\.jpg)|\.\d{8,}(\.png|_boxes\.jpg)-\w+")
+"""What this program leaves in a folder of pictures; the second form after a power cut."""
+
+
+class PictureQuota:
+    """Delete the oldest pictures below a folder when together they are larger than they may be.
+
+    Only pictures that this program wrote count and go. The newest one always stays.
+
+    Args:
+        root: the folder; those of earlier runs may lie below it.
+        limit_bytes: for all of them together.
+    """
+
+    def __init__(self, root: Path, limit_bytes: int) -> None:
+        self._root = root
+        self._limit_bytes = limit_bytes
+        self._files: deque[tuple[Path, int]] = deque()
+        self._total_bytes = 0
+        self.deleted = 0
+
+    def look(self) -> None:
+        """Take in what lies below the folder, the oldest first.
+
+        Raises:
+            OutputError: if it cannot be read.
+        """
+        try:
+            names = [path for path in self._root.rglob("*") if OWN_NAMES.fullmatch(path.name)]
+            found = sorted((*_age_and_size(path), path) for path in names)
+        except OSError as error:
+            raise cannot_write(self._root, error) from error
+        self._files = deque((path, size) for _, size, path in found)
+        self._total_bytes = sum(size for _, size in self._files)
+
+    def added(self, path: Path) -> None:
+        """Take in a picture that was just written, and make room for it."""
+        _, size = _age_and_size(path)
+        self._files.append((path, size))
+        self._total_bytes += size
+        while self._total_bytes > self._limit_bytes and len(self._files) > 1:
+            self._delete(*self._files.popleft())
+
+    def _delete(self, path: Path, size: int) -> None:
+        self._total_bytes -= size
+        if not self.deleted:
+            logger.warning(
+                "pictures in %s take %.1f GB: from now on the oldest are deleted",
+                self._root,
+                self._limit_bytes / 1e9,
+            )
+        self.deleted += 1
+        try:
+            path.unlink(missing_ok=True)
+            if path.parent != self._root and not any(path.parent.iterdir()):
+                path.parent.rmdir()
+        except OSError as error:
+            logger.warning("cannot delete %s: %s", path, error.strerror or error)
+
+
+def _age_and_size(path: Path) -> tuple[int, int]:
+    """Return when a file was written, in ns, and its bytes; zeros if another run has just deleted it."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return 0, 0
+    return stat.st_mtime_ns, stat.st_size
