@@ -1,0 +1,1 @@
+CAMERA_DAYS = {}

@@ -1,0 +1,1 @@
+DISK_DAYS = {}
