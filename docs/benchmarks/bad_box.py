@@ -1,4 +1,4 @@
-"""A whole edge-run as a process, for the bad days: started, looked at from outside, ended, and its record."""
+"""A whole edge-run as a process, for the bad days: started, looked at from outside, ended; its record."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ START_S = 90.0
 END_S = 60.0
 
 LOOM = "loom:live=true,width_px=256,bed_left_mm=2,bed_right_mm=2,lines_per_block=64,mean_grey=120,seed=7"
-"""A narrow roll; the model of the tests finds bright cells in it, which is enough for something to record."""
+"""A narrow roll; the model of the tests finds bright cells in it: enough for something to record."""
 
 SETTINGS = """
 cloth = "all"

@@ -1,9 +1,9 @@
-"""Have bad days on purpose: each with a whole edge-run as a process, real cameras, disks, brokers and kills.
+"""Have bad days on purpose: each with a whole edge-run, real cameras, disks, brokers and kills.
 
 What is simulated is the cloth and, where it says so, the clock. A table is printed at the end; what is done
 stands in OUT.json at any moment, and days that are done there are kept.
 
-Usage: PYTHONPATH=. python docs/benchmarks/bad_days.py OUT.json [--days NAME ...] [--kills 200] [--minutes 5]
+Usage: PYTHONPATH=. python docs/benchmarks/bad_days.py OUT.json [--days NAME ...] [--kills N] [--minutes N]
 """
 
 from __future__ import annotations

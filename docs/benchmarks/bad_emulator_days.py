@@ -83,7 +83,8 @@ def pylon(place: Place) -> Day:
     summary, openings = box.summary(), times + 1
     counters = summary["camera_counters"]
     day = Day(
-        f"{place.minutes:g} min, {openings} × {FAILURES} buffers forced to fail, library killed {times} times",
+        f"{place.minutes:g} min, {openings} times {FAILURES} buffers forced to fail, "
+        f"library killed {times} times",
         f"{summary['frames']} inspected; incomplete {counters.get('incomplete')}, "
         f"unreadable {summary['unreadable']}, opened again {counters.get('opened again', 0)}; "
         f"camera away {summary['camera_down_s']} s; coverage {summary['coverage']:.4f}",

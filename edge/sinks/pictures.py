@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -15,7 +17,10 @@ from edge.cameras.protocol import Frame
 from edge.detections import DetectionRecord
 from edge.errors import OutputError
 from edge.image import Image
+from edge.roll.values import RecordedEvent
 from edge.sinks.files import cannot_write, rename_aside, write_whole
+
+logger = logging.getLogger(__name__)
 
 BOX_COLOURS_BGR: Final = ((66, 135, 245), (80, 200, 90), (70, 70, 235), (220, 160, 60), (200, 90, 200))
 
@@ -48,14 +53,28 @@ def draw_detections(
     return np.asarray(drawn, np.uint8)
 
 
+RETRY_S = 5.0
+"""Pictures that could not be written are left out for so long, then the next one is tried."""
+
+
 class PictureSink:
     """Write `00000012.png` and `00000012_boxes.jpg` for frame 12 if it has detections.
 
-    A folder with pictures of an earlier run is renamed first.
+    A folder with pictures of an earlier run is renamed first. Beside a roll record pictures may be missing:
+    when one cannot be written, inspection goes on, and `events` tells of it. Without a record they are all
+    there is, and the run ends.
+
+    Args:
+        folder: for the pictures.
+        may_miss: whether there is a record beside them.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, may_miss: bool = False) -> None:
         self._folder = folder
+        self._may_miss = may_miss
+        self._missed = 0
+        self._next_try_s = 0.0
+        self._events: list[RecordedEvent] = []
 
     def __enter__(self) -> Self:
         check_picture_folder(self._folder)
@@ -74,9 +93,47 @@ class PictureSink:
         """Record one frame; see `Sink.write`."""
         if not detections:
             return
-        name = picture_name(frame.frame_id)
-        write_picture(self._folder / f"{name}.png", frame.image)
-        write_picture(self._folder / f"{name}_boxes.jpg", draw_detections(frame.image, detections))
+        if self._missed and time.monotonic() < self._next_try_s:
+            self._missed += 1
+            return
+        try:
+            self._write(picture_name(frame.frame_id), frame.image, detections)
+        except OutputError as error:
+            if not self._may_miss:
+                raise
+            self._note_missed(error)
+        else:
+            self._note_written()
+
+    def events(self) -> list[RecordedEvent]:
+        """Return, once, what happened since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def _write(self, name: str, image: Image, detections: list[DetectionRecord]) -> None:
+        """Write both pictures, or none."""
+        whole = self._folder / f"{name}.png"
+        write_picture(whole, image)
+        try:
+            write_picture(self._folder / f"{name}_boxes.jpg", draw_detections(image, detections))
+        except OutputError:
+            whole.unlink(missing_ok=True)
+            raise
+
+    def _note_missed(self, error: OutputError) -> None:
+        if not self._missed:
+            logger.error("%s Inspection goes on without pictures.", error)
+            self._events.append(RecordedEvent("pictures not written", error.problem))
+        self._missed += 1
+        self._next_try_s = time.monotonic() + RETRY_S
+
+    def _note_written(self) -> None:
+        if self._missed:
+            logger.info("pictures can be written again; those of %d frames are missing", self._missed)
+            self._events.append(
+                RecordedEvent("pictures written again", f"those of {self._missed} frames are missing")
+            )
+        self._missed = 0
 
 
 def picture_name(frame_id: int) -> str:
