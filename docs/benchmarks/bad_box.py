@@ -35,7 +35,7 @@ threads = 1
 page = "0"
 health_port = 0
 [score_thresholds]
-broken = 0.6
+broken = 0.525
 """
 
 
@@ -58,6 +58,7 @@ class Box:
         before: code that runs first in the process, for a clock.
         prefix: command that edge-run is run by.
         flags: of edge-run.
+        record: where the process finds its record; None for the folder of the box.
     Attributes:
         folder: as given.
         record: of the rolls.
@@ -75,11 +76,12 @@ class Box:
         before: str = "",
         prefix: Sequence[str] = (),
         flags: Sequence[str] = (),
+        record: Path | None = None,
         environment: dict[str, str] | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.record = folder / "rolls.db"
+        self.record = record or folder / "rolls.db"
         self.config = folder / "box.toml"
         self.summary_path = folder / "summary.json"
         self.said: dict[str, None] = {}

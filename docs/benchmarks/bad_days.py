@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import tempfile
@@ -32,6 +33,8 @@ from tests.conftest import write_bright_cell_bundle
 DAYS: dict[str, Callable[[Place], Day]] = {
     **CAMERA_DAYS, **DISK_DAYS, **BROKER_DAYS, **PROCESS_DAYS, **EMULATOR_DAYS
 }  # fmt: skip
+
+MARK = "LOOMSIGHT_BAD_DAYS_ALONE"
 
 COLUMNS = ("day", "done", "seen", "adds up", "recorded before = after", "doubled", "said", "verdict")
 
@@ -75,6 +78,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--minutes", type=float, default=5.0, help="for each of the emulators")
     asked = parser.parse_args()
+    if os.geteuid() == 0 and MARK not in os.environ:  # mounts of this process are seen by nobody else
+        os.environ[MARK] = "yes"
+        os.execvp("unshare", ["unshare", "--mount", sys.executable, *sys.argv])
     before = json.loads(asked.out.read_text(encoding="utf-8"))["days"] if asked.out.exists() else []
     rows = {row["day"]: row for row in before}
     try:
