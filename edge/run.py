@@ -97,12 +97,13 @@ def run(config: EdgeConfig) -> dict[str, Any]:
         if config.health_port is not None:
             stack.enter_context(_health_server(health, config.health_host, config.health_port))
         if page:
-            page.begin(contract.class_names, recorder)
+            page.begin(contract.class_names, recorder, health)
+        sinks = _sinks(config, pictures)
         pipeline = Pipeline(
             watched,
             inspector,
             contract.class_names,
-            sinks=_sinks(config, pictures),
+            sinks=sinks,
             limits=Limits(config.frames, config.seconds, config.metres),
             queue_frames=config.queue_frames,
             selvedge_margin_mm=config.selvedge_margin_mm,
@@ -110,7 +111,10 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             observe=_all_of(view.update, health.update, systemd.update, *([page.update] if page else [])),
             recorder=recorder,
             stops=stops,
-            reporters=[publisher] if publisher else [],
+            reporters=[
+                *([publisher] if publisher else []),
+                *(sink for sink in sinks if isinstance(sink, PictureSink)),
+            ],
             optics=OpticsWatch() if config.optics == "auto" else None,
             health=[watched] if isinstance(watched, RecoveringCamera) else [],
             recording=Recording(config.record, camera.name) if config.record else None,
@@ -230,7 +234,7 @@ def _sinks(config: EdgeConfig, pictures: Path | None) -> list[Sink]:
         sinks.append(JsonLinesSink(config.detections))
     if pictures and config.save_pictures:
         quota = PictureQuota(config.save_pictures, round(config.pictures_gb * 1e9))
-        sinks.append(PictureSink(pictures, quota))
+        sinks.append(PictureSink(pictures, quota, may_miss=config.roll_record is not None))
     if config.show:
         from edge.sinks.window import WindowSink
 

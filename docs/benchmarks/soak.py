@@ -1,7 +1,7 @@
 """Watch a long run of everything at once: memory, file handles, threads and latency, quarter by quarter.
 
 edge-run inspects an endless simulated roll as fast as it can, with a roll record, pictures, the live page
-with a viewer, metrics that are scraped, and a real mosquitto over TLS. Beside it a probe does the same small
+with a viewer, metrics that are scraped, and a real mosquitto over TLS. Beside it a probe does the same
 piece of work again and again: where the machine is busy with something else, the probe's p99 grows, too.
 
 Usage: PYTHONPATH=. python docs/benchmarks/soak.py MINUTES OUT.json [EDGE-RUN FLAGS]
@@ -120,8 +120,8 @@ def sample(pid: int, address: str, record: Path) -> Sample:
     return Sample(
         time.monotonic(),
         int(status[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20,
-        len(os.listdir(f"/proc/{pid}/fd")),
-        len(os.listdir(f"/proc/{pid}/task")),
+        len([*Path(f"/proc/{pid}/fd").iterdir()]),
+        len([*Path(f"/proc/{pid}/task").iterdir()]),
         (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"),
         metrics(address).get("loomsight_metres_inspected", 0.0),
         sum(one.stat().st_size for one in record.parent.glob(f"{record.name}*")) / 2**20,

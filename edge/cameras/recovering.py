@@ -274,7 +274,7 @@ class RecoveringCamera:
         self._events.append(HealthEvent("camera back", detail, away_s, self._missed_in(away_s)))
 
     def _missed_in(self, away_s: float) -> int:
-        """Estimate how many frames are missing since the last good one, beside those that were no picture."""
+        """Estimate how many frames are missing since the last good one, but for those counted already."""
         return max(0, self._onward.frames_in(away_s) - self._unreadable)
 
     def _note_bad(self, kind: FaultKind, problem: str) -> None:

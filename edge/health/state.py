@@ -107,14 +107,23 @@ class Health:
             "frames": self.run.coverage.frames_inspected if self.run else 0,
         }
 
-    def _warnings(self) -> list[str]:
+    @property
+    def broker_is_away(self) -> bool:
+        """Whether messages wait because the broker cannot be reached."""
+        return self.publisher is not None and self.publisher.is_connected is False
+
+    @property
+    def machine_is_away(self) -> bool:
+        """Whether the machine cannot be reached, and so not be stopped."""
         delivery = self.stops.delivery if self.stops else None
-        fault = self.run.camera_down if self.run else None
+        return delivery is not None and delivery.is_reachable is False
+
+    def _warnings(self) -> list[str]:
+        down = self.run.camera_down if self.run else None
         found = {
-            f"the camera is away or of no use: {fault}": fault is not None,
+            f"the camera is down: {down}": down is not None,
             "the roll record cannot be written": self._record_is_blocked(),
-            "the machine cannot be reached": delivery is not None and delivery.is_reachable is False,
-            "the broker cannot be reached": self.publisher is not None
-            and self.publisher.is_connected is False,
+            "the machine cannot be reached": self.machine_is_away,
+            "the broker cannot be reached": self.broker_is_away,
         }
         return [warning for warning, is_so in found.items() if is_so]

@@ -12,6 +12,7 @@ from edge.cameras.protocol import Frame
 from edge.cloth.coverage import GapOnRoll
 from edge.cloth.defects import ClothDefect
 from edge.detections import DetectionRecord
+from edge.health.state import Health
 from edge.page.snapshot import Counts, Phase, Recent, Snapshot, counts_of, gaps_by_reason_m
 from edge.roll.recorder import RollRecorder
 from edge.run_state import RunState
@@ -70,6 +71,7 @@ class LivePage:
         self.recorder: RollRecorder | None = None
         self.snapshot = Snapshot("starting", time.monotonic(), Counts(0.0, 0, 0, 0, 0, 0, 0.0))
         self.blocks: tuple[Block, ...] = ()
+        self._health: Health | None = None
         self._recent = Recent()
         self._gap_mark: tuple[int, int] = (0, 0)
         self._gaps: tuple[GapOnRoll, ...] = ()
@@ -81,10 +83,13 @@ class LivePage:
         """Id of the roll in the record; None without a record, and before it is open."""
         return self.recorder.roll_id if self.recorder else None
 
-    def begin(self, class_names: Sequence[str], recorder: RollRecorder | None) -> None:
+    def begin(
+        self, class_names: Sequence[str], recorder: RollRecorder | None, health: Health | None = None
+    ) -> None:
         """Take in what is known once the model is open. Called before the run."""
         self.class_names = tuple(class_names)
         self.recorder = recorder
+        self._health = health
 
     def update(self, state: RunState, records: list[DetectionRecord]) -> None:
         """Take in a frame, or the silence of the camera. Called by inspection."""
@@ -132,6 +137,9 @@ class LivePage:
             age_ms=state.age.quantiles() if self.box.is_live else None,
             width_mm=state.width.mm,
             record_waits=self.recorder is not None and self.recorder.is_blocked,
+            camera_down=state.camera_down,
+            broker_away=self._health is not None and self._health.broker_is_away,
+            machine_away=self._health is not None and self._health.machine_is_away,
             error=str(state.error) if state.error else None,
             defects=self._defects,
             defects_before=self._defects_before,

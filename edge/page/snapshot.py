@@ -6,6 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from edge.cameras.health import FaultKind
 from edge.cloth.coverage import GapOnRoll
 from edge.cloth.defects import ClothDefect
 from edge.cloth.gaps import GAP_REASONS
@@ -42,6 +43,7 @@ class Snapshot:
         gaps_m: reason to metres, of this run.
         recent: what the last seconds added to the counts.
         width_mm: of the cloth; None if not known.
+        camera_down: what is wrong with the camera; None if nothing is.
         defects, gaps: of this run, for a page without a roll record; empty beside one.
         defects_before: how many came before those and are no longer kept.
         origin_m: place on the roll of this run's metre 0.
@@ -67,6 +69,9 @@ class Snapshot:
     age_ms: LatencyQuantiles | None = None
     width_mm: float | None = None
     record_waits: bool = False
+    camera_down: FaultKind | None = None
+    broker_away: bool = False
+    machine_away: bool = False
     error: str | None = None
     defects: tuple[ClothDefect, ...] = ()
     defects_before: int = 0

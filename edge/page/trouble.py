@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
+from edge.cameras.health import FaultKind
 from edge.page.snapshot import Snapshot
 
 Level = Literal["note", "warn", "bad"]
@@ -28,6 +29,20 @@ class Trouble(NamedTuple):
     code: str
     text: str
     cure: str = ""
+
+
+CHECK: Final = "Check cable and power. It is opened again by itself."
+
+CAMERA_DOWN: Final[dict[FaultKind, tuple[str, str]]] = {
+    "unplugged": ("The camera is gone.", CHECK),
+    "late": ("The camera gives no picture.", CHECK),
+    "hung": ("The camera does not answer.", CHECK),
+    "frozen": ("The picture of the camera stands still.", CHECK),
+    "wrong size": ("The camera gives pictures of another size.", "Check its settings."),
+    "half empty": ("Half of each picture is missing.", "Check cable and network."),
+    "unusable": ("The camera gives no usable picture.", CHECK),
+}
+"""What is said of each fault, and what to do."""
 
 
 def troubles(now: Snapshot, now_s: float) -> list[Trouble]:
@@ -58,7 +73,9 @@ def _of_the_run(now: Snapshot, now_s: float) -> list[Trouble]:
 
 def _of_the_camera(now: Snapshot) -> list[Trouble]:
     found = []
-    if now.phase == "running" and now.silent_s >= SILENT_WARN_S:
+    if now.phase == "running" and now.camera_down is not None:
+        found.append(Trouble("bad", "camera down", *CAMERA_DOWN[now.camera_down]))
+    elif now.phase == "running" and now.silent_s >= SILENT_WARN_S:
         level: Level = "bad" if now.silent_s >= SILENT_BAD_S else "warn"
         text = f"No picture from the camera for {now.silent_s:.0f} s."
         found.append(
@@ -72,9 +89,16 @@ def _of_the_camera(now: Snapshot) -> list[Trouble]:
 
 
 def _of_the_record(now: Snapshot) -> list[Trouble]:
-    if not now.record_waits:
-        return []
-    return [Trouble("bad", "record", "Results cannot be saved. They wait.", "Disk full? Make space.")]
+    found = []
+    if now.record_waits:
+        found.append(
+            Trouble("bad", "record", "Results cannot be saved. They wait.", "Disk full? Make space.")
+        )
+    if now.machine_away:
+        found.append(Trouble("bad", "machine", "The machine cannot be stopped: it does not answer."))
+    if now.broker_away:
+        found.append(Trouble("warn", "broker", "Messages cannot be sent. They wait.", "Check the network."))
+    return found
 
 
 def _of_the_cloth(now: Snapshot) -> list[Trouble]:

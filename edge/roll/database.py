@@ -59,6 +59,10 @@ class RecordFile:
         self.connection.close()
         self._lock.close()
 
+    def wait_for_others(self, most_ms: int = BUSY_MS) -> None:
+        """Set how long a write waits for another program that holds the file."""
+        self.connection.execute(f"PRAGMA busy_timeout = {most_ms}")
+
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Make all changes of the block together, or none of them."""

@@ -32,7 +32,10 @@ PROGRESS_S = 1.0
 """Coverage is written at least so often while cloth passes; defects and events at once."""
 
 RETRY_S = 5.0
-"""A record that could not be written is tried again after this time: each try may wait a second."""
+"""A record that could not be written is tried again after this time."""
+
+RETRY_WAIT_MS = 50
+"""So long later tries wait for another program, in place of a second: a live camera overruns in that."""
 
 MOST_WAITING = 10_000
 """Defects and events that may wait in memory while the disk is full; more are counted, not kept."""
@@ -170,6 +173,7 @@ class RollRecorder:
         """
         file, roll = self._open_file(), self._open_roll()
         self._blocked_s = None
+        file.wait_for_others()
         try:
             self._commit(file, roll, coverage, width_mm)
             with file.transaction() as db:
@@ -197,6 +201,7 @@ class RollRecorder:
                 waited = RecordedEvent("record not written", str(error))
                 self._blocked_since, self._events = waited.utc, [*self._events, waited]
             self._blocked_s = time.monotonic()
+            file.wait_for_others(RETRY_WAIT_MS)
 
     def _commit(self, file: RecordFile, roll: OpenRoll, coverage: Coverage, width_mm: float | None) -> None:
         """Write all that waits, then announce it."""
@@ -218,6 +223,7 @@ class RollRecorder:
             raise
         if self._blocked_since:
             logger.info("the roll record %s can be written again; nothing that waited is lost", self._path)
+            file.wait_for_others()
         self._blocked_s, self._blocked_since = None, ""
         self._written_s, self._changed_from = time.monotonic(), None
         defects, self._defects = self._defects, []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -14,8 +16,11 @@ from edge.cameras.protocol import Frame
 from edge.detections import DetectionRecord
 from edge.errors import OutputError
 from edge.image import Image
+from edge.roll.values import RecordedEvent
 from edge.sinks.files import cannot_write, rename_aside, write_whole
 from edge.sinks.quota import OWN_NAMES, PictureQuota
+
+logger = logging.getLogger(__name__)
 
 BOX_COLOURS_BGR: Final = ((66, 135, 245), (80, 200, 90), (70, 70, 235), (220, 160, 60), (200, 90, 200))
 
@@ -45,19 +50,30 @@ def draw_detections(
     return np.asarray(drawn, np.uint8)
 
 
+RETRY_S = 5.0
+"""Pictures that could not be written are left out for so long, then the next one is tried."""
+
+
 class PictureSink:
     """Write `00000012.png` and `00000012_boxes.jpg` for frame 12 if it has detections.
 
-    A folder with pictures of an earlier run is renamed first.
+    A folder with pictures of an earlier run is renamed first. Beside a roll record pictures may be missing:
+    when one cannot be written, inspection goes on, and `events` tells of it. Without a record they are all
+    there is, and the run ends.
 
     Args:
         folder: of this run.
         quota: says when the oldest have to go; None to keep them all.
+        may_miss: whether there is a record beside them.
     """
 
-    def __init__(self, folder: Path, quota: PictureQuota | None = None) -> None:
+    def __init__(self, folder: Path, quota: PictureQuota | None = None, *, may_miss: bool = False) -> None:
         self._folder = folder
         self._quota = quota
+        self._may_miss = may_miss
+        self._missed = 0
+        self._next_try_s = 0.0
+        self._events: list[RecordedEvent] = []
 
     def __enter__(self) -> Self:
         check_picture_folder(self._folder)
@@ -78,15 +94,50 @@ class PictureSink:
         """Record one frame; see `Sink.write`."""
         if not detections:
             return
-        name = picture_name(frame.frame_id)
-        self._write(f"{name}.png", frame.image)
-        self._write(f"{name}_boxes.jpg", draw_detections(frame.image, detections))
+        if self._missed and time.monotonic() < self._next_try_s:
+            self._missed += 1
+            return
+        try:
+            self._write(picture_name(frame.frame_id), frame.image, detections)
+        except OutputError as error:
+            if not self._may_miss:
+                raise
+            self._note_missed(error)
+        else:
+            self._note_written()
 
-    def _write(self, name: str, image: Image) -> None:
-        path = self._folder / name
-        write_picture(path, image)
+    def events(self) -> list[RecordedEvent]:
+        """Return, once, what happened since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def _write(self, name: str, image: Image, detections: list[DetectionRecord]) -> None:
+        """Write both pictures, or none."""
+        whole, drawn = self._folder / f"{name}.png", self._folder / f"{name}_boxes.jpg"
+        write_picture(whole, image)
+        try:
+            write_picture(drawn, draw_detections(image, detections))
+        except OutputError:
+            whole.unlink(missing_ok=True)
+            raise
         if self._quota is not None:
-            self._quota.added(path)
+            self._quota.added(whole)
+            self._quota.added(drawn)
+
+    def _note_missed(self, error: OutputError) -> None:
+        if not self._missed:
+            logger.error("%s Inspection goes on without pictures.", error)
+            self._events.append(RecordedEvent("pictures not written", error.problem))
+        self._missed += 1
+        self._next_try_s = time.monotonic() + RETRY_S
+
+    def _note_written(self) -> None:
+        if self._missed:
+            logger.info("pictures can be written again; those of %d frames are missing", self._missed)
+            self._events.append(
+                RecordedEvent("pictures written again", f"those of {self._missed} frames are missing")
+            )
+        self._missed = 0
 
 
 def picture_name(frame_id: int) -> str:

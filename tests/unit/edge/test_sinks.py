@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from edge.cameras.protocol import Frame, FramePosition
 from edge.errors import OutputError
+from edge.sinks import pictures as pictures_module
 from edge.sinks.files import is_stream, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.pictures import PictureSink
@@ -169,6 +170,33 @@ def test_a_picture_that_another_run_deleted_is_no_failure(tmp_path):
     (tmp_path / "earlier" / "00000000.png").unlink()
     quota.added(tmp_path / "00000009.png")
     assert [path.name for path in tmp_path.rglob("*.png")] == ["00000001.png"]
+
+
+def test_beside_a_record_pictures_are_left_out_on_a_full_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(pictures_module, "RETRY_S", 0.0)
+    noise = np.random.default_rng(1).integers(0, 255, (80, 80), np.uint8)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with PictureSink(tmp_path / "p", may_miss=True) as sink:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        try:
+            for number in range(3):
+                sink.write(frame(number, noise), FOUND)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            signal.signal(signal.SIGXFSZ, handler)
+        assert list((tmp_path / "p").iterdir()) == []
+        sink.write(frame(3, noise), FOUND)
+        assert [event.kind for event in sink.events()] == ["pictures not written", "pictures written again"]
+        assert sink.events() == []
+    written = sorted(path.name for path in (tmp_path / "p").iterdir())
+    assert written == ["00000003.png", "00000003_boxes.jpg"]
+
+
+def test_without_a_record_a_picture_that_cannot_be_written_is_an_error(tmp_path, small_disk):
+    noise = np.random.default_rng(1).integers(0, 255, (80, 80), np.uint8)
+    with PictureSink(tmp_path / "p") as sink, pytest.raises(OutputError):
+        sink.write(frame(0, noise), FOUND)
 
 
 def test_no_screen(monkeypatch):

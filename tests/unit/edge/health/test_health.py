@@ -138,7 +138,7 @@ def test_metrics_are_what_the_run_says(health):
     assert found["loomsight_camera_up",] == 0
     assert found["loomsight_camera_down_seconds_total",] == 2.5
     assert found["loomsight_camera_events_total", "lost_lines"] == 12
-    assert health.verdict().warnings == ("the camera is away or of no use: frozen",)
+    assert health.verdict().warnings == ("the camera is down: frozen",)
 
 
 def test_metrics_before_the_first_frame(health):

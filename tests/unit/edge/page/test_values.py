@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
 
+from edge.cameras.health import FaultKind
+from edge.cloth.found import DefectsFound
 from edge.config import EdgeConfig, load_config
 from edge.errors import ConfigError, OutputError
 from edge.page import live as live_module
 from edge.page.address import Address, parse_address
 from edge.page.cloth import WIDEST_PX, ClothPicture, drawn, scaled
 from edge.page.live import MOST_BLOCKS, Block, shown_together
+from edge.page.rolls import Known, changes
 from edge.page.snapshot import WINDOW_S, Counts, Recent
 from edge.page.state import StateText, state_json
 from edge.page.token import page_token
-from edge.page.trouble import troubles
+from edge.page.trouble import CAMERA_DOWN, troubles
 from edge.run_state import RunState
 from tests.unit.edge.page.pages import CLASSES, defect, frame, passed, plain_page, recorded_page
 
@@ -157,6 +161,8 @@ def test_all_is_well():
         ({"silent_s": 1.0}, []),
         ({"silent_s": 3.0}, ["silent"]),
         ({"record_waits": True, "silent_s": 3.0}, ["record", "silent"]),
+        ({"camera_down": "frozen", "silent_s": 30.0}, ["camera down"]),
+        ({"broker_away": True, "machine_away": True}, ["machine", "broker"]),
         ({"recent": Counts(5, 5, 0, 2, 0, 0, 1.0), "lost_m": 0.5}, ["too slow", "unseen"]),
         ({"recent": Counts(5, 0, 9, 0, 0, 0, 1.0)}, ["no cloth"]),
         ({"recent": Counts(5, 1, 9, 0, 1, 7, 1.0)}, ["lost lines", "unreadable"]),
@@ -175,6 +181,24 @@ def test_a_camera_that_is_silent_for_long_is_bad():
         for seconds in (3.0, 30.0)
     ]
     assert levels == ["warn", "bad"]
+
+
+def test_every_fault_of_a_camera_has_words():
+    assert set(CAMERA_DOWN) == set(get_args(FaultKind))
+
+
+def test_without_a_record_the_last_defects_of_many_are_shown():
+    state = passed(RunState(), 0)
+    state.defects = DefectsFound(most_kept=3)
+    live = plain_page(state)
+    state.defects += [defect(0.01 * number) for number in range(5)]
+    live.end(state)
+    shown = changes(live, Known())
+    assert [one["id"] for one in shown["defects"]] == ["3", "4", "5"]
+    known = Known(roll=shown["roll"], defect=shown["known"]["defect"])
+    state.defects += [defect(0.06)]
+    live.end(state)
+    assert [one["id"] for one in changes(live, known)["defects"]] == ["6"]
 
 
 def test_the_state_is_made_once_for_all_who_look():
