@@ -27,13 +27,14 @@ from edge.simulator.scoring import TruthScore, score_found
 from edge.simulator.truth import PlantedDefect
 
 ARTICLE = "weave=plain,warp_pitch_px=4,weft_pitch_px=4,mean_grey=120"
+CLOTHS = {"its article": f"{ARTICLE},", "any cloth": ""}
 ROLL = "width_px=2048,length_m=8,defects_per_m=3"
 CALIBRATION_SEEDS = range(5001, 5011)
 JUDGING_SEEDS = range(6001, 6007)
 """Never used to train or to choose anything."""
 
 LEAST_SCORE = 0.05
-GRID = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6)
+GRID = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,11 @@ def total(scores: Iterable[TruthScore]) -> dict[str, float]:
 def calibrate(model: Path, classes: tuple[str, ...]) -> list[dict[str, object]]:
     """Try all thresholds of the grid on the calibration rolls; the best first."""
     low = dict.fromkeys(classes, LEAST_SCORE)
-    rolls = [look_at(f"loom:{ARTICLE},{ROLL},seed={seed}", model, low) for seed in CALIBRATION_SEEDS]
+    rolls = [
+        look_at(f"loom:{cloth}{ROLL},seed={seed}", model, low)
+        for cloth in CLOTHS.values()
+        for seed in CALIBRATION_SEEDS
+    ]
     rows: list[dict[str, object]] = []
     for values in itertools.product(GRID, repeat=len(classes)):
         thresholds = dict(zip(classes, values, strict=True))
@@ -106,7 +111,7 @@ def calibrate(model: Path, classes: tuple[str, ...]) -> list[dict[str, object]]:
 def judge() -> dict[str, object]:
     """Run the shipped model over the judging rolls, of its article and of any cloth."""
     result: dict[str, object] = {"roll": ROLL, "seeds": list(JUDGING_SEEDS)}
-    for name, cloth in (("its article", f"{ARTICLE},"), ("any cloth", "")):
+    for name, cloth in CLOTHS.items():
         rolls = {seed: f"loom:{cloth}{ROLL},seed={seed}" for seed in JUDGING_SEEDS}
         scores = []
         for spec in rolls.values():
