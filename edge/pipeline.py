@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -25,9 +26,9 @@ from edge.cloth.width import ClothWidth
 from edge.decisions.stops import Stops
 from edge.detections import DetectionRecord, Detections, no_detections
 from edge.errors import ConfigError, ImageError, LoomsightError
-from edge.image import Image
 from edge.inspector import Inspector
 from edge.latency import LatencyHistogram
+from edge.preparation import Preparation, PreparedStrip
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RecordedEvent, RollStatus
 from edge.sinks.protocol import Sink
@@ -58,7 +59,8 @@ class RunState:
     """Say how far a run is. The live view reads it; the summary is made of it.
 
     Attributes:
-        latency: from taking a frame out of the queue to its record, per frame.
+        latency: of preparing a frame, and then from the network to its record, per frame. Waiting for the
+            frame before does not count.
         age: from the end of a frame's capture to its record, per frame: what a machine stop waits for.
         defects: defects of the roll that are complete, for cameras that know their position.
         detections_by_class: boxes per class over all frames.
@@ -97,6 +99,21 @@ class Reporter(Protocol):
     def events(self) -> list[RecordedEvent]:
         """Return, once, what happened since the last call; places are in metres of the camera."""
         ...
+
+
+@dataclass(slots=True)
+class _BegunStrip:
+    """A strip that is being prepared.
+
+    Attributes:
+        taken_s: `time.monotonic()` when it was begun.
+        is_watched: whether the optics were looked at.
+    """
+
+    strip: Frame
+    coming: Future[PreparedStrip]
+    taken_s: float
+    is_watched: bool = False
 
 
 class Pipeline:
@@ -144,7 +161,6 @@ class Pipeline:
         self._limits = limits or Limits()
         self._queue_frames = queue_frames
         self._selvedge_margin_mm = selvedge_margin_mm
-        self._cloth = cloth
         self._observe = observe
         self._recorder = recorder
         self._stops = stops
@@ -153,8 +169,10 @@ class Pipeline:
         self._optics = optics
         self._was_silent = False
         self._merger = DefectMerger()
-        self._seam = Seam(0)
+        self._preparation = Preparation(inspector, cloth)
         self._strips = Strips(0)
+        self._begin_s: float | None = None
+        self._free_since_s = 0.0
         self._last_line = 0
         self._warned_of_direction = False
         self.stop = threading.Event()
@@ -221,31 +239,54 @@ class Pipeline:
                 self._recorder.add(defects, self.state.coverage, self.state.width.mm)
 
     def _inspect_all(self, capture: Capture) -> None:
-        begin_s: float | None = None
-        for strip in self._strips_of(capture):
-            begin_s = begin_s or time.monotonic()
-            self._tell(self._inspect(strip))
-            self._count_unreadable(capture)
-            self.state.seconds = time.monotonic() - begin_s
-            if self._limit_reached():
-                return
+        with self._preparation:
+            for records in self._results(capture):
+                self._tell(records)
+                self._count_unreadable(capture)
+                self.state.seconds = time.monotonic() - (self._begin_s or time.monotonic())
+                if self._limit_reached():
+                    return
         self.state.stopped_on_request = self.stop.is_set()
 
-    def _strips_of(self, capture: Capture) -> Iterator[Frame]:
-        """Yield frames as they are inspected: those of a line camera as strips of one height."""
-        is_first = True
+    def _results(self, capture: Capture) -> Iterator[list[DetectionRecord]]:
+        """Inspect in order. The next strip, if it is there, is prepared while the network has this one."""
+        begun: _BegunStrip | None = None
+        for work in self._work(capture):
+            following = self._begin(work, begun) if isinstance(work, Frame) else None
+            if begun is not None:
+                yield self._finish(begun)
+            begun = following
+            if not isinstance(work, Frame):
+                self._account_dropped(work)
+            elif following is None:
+                yield self._account_dark(work)
+        if begun is not None:
+            yield self._finish(begun)
+
+    def _work(self, capture: Capture) -> Iterator[Frame | list[DroppedFrames]]:
+        """Yield strips and what was dropped between them; an empty list where one has to wait for a frame.
+
+        Frames are inspected as they are, those of a line camera as strips of one height.
+        """
+        is_first, frames = True, capture.frames()
         try:
-            for frame in capture.frames():
+            while True:
+                if not capture.has_next:
+                    yield []
+                frame = next(frames, None)
+                if frame is None:
+                    break
                 if is_first:
                     self._start(frame)
                     is_first = False
                 dropped = capture.take_dropped(before=frame)
                 if dropped:
                     yield from self._strips.flush()
-                    self._account_dropped(dropped)
+                    yield dropped
                 yield from self._strips.add(frame)
         except LoomsightError:
             yield from self._strips.flush()
+            yield []  # the last strip is recorded before the error is anybody's
             raise
         yield from self._strips.flush()
 
@@ -310,39 +351,58 @@ class Pipeline:
             height = self._strips.lines or height
         self._inspector.warm_up((height, width), frame.mm_per_px_across)
         if frame.follows_on:
-            self._seam = Seam(self._inspector.shared_lines(frame.mm_per_px_across))
-            self._inspector.warm_up((height + self._seam.lines, width), frame.mm_per_px_across)
+            seam = Seam(self._inspector.shared_lines(frame.mm_per_px_across))
+            self._preparation.seam = seam
+            self._inspector.warm_up((height + seam.lines, width), frame.mm_per_px_across)
         self.state.cold_start_ms = (time.monotonic() - begin_s) * 1000
 
-    def _inspect(self, frame: Frame) -> list[DetectionRecord]:
-        """Inspect a frame and record it; one without any cloth is accounted for and nothing more."""
+    def _begin(self, strip: Frame, before: _BegunStrip | None) -> _BegunStrip | None:
+        """Begin to prepare a strip; None for one without light."""
+        now_s = time.monotonic()
+        self._begin_s = self._begin_s or now_s
+        if self._optics is not None:
+            if before is not None:
+                self._watch_optics(before)
+            if self._optics.is_dark(strip.image):
+                return None
+        return _BegunStrip(strip, self._preparation.begin(strip), now_s)
+
+    def _watch_optics(self, begun: _BegunStrip) -> None:
+        """Look at the optics of a strip, once and in order, if there is cloth on all of its lines."""
+        if self._optics is None or begun.is_watched or not begun.coming.result().is_all_cloth:
+            return
+        with self._inspector.clock.stage("optics"):
+            self._optics.look(begun.strip.image)
+        begun.is_watched = True
+
+    def _finish(self, begun: _BegunStrip) -> list[DetectionRecord]:
+        """Inspect a strip and record it; one without any cloth is accounted for and nothing more."""
+        frame, prepared = begun.strip, begun.coming.result()
         begin_s = time.monotonic()
-        if self._optics is not None and self._optics.is_dark(frame.image):
-            return self._account_dark(frame)
-        picture, carried_lines = self._seam.picture(frame)
-        mask = self._look_for_cloth(frame, picture)
-        cloth_lines = None if mask is None else mask.lines()[carried_lines:]
-        if cloth_lines is not None and not cloth_lines.any():
-            self._account(frame, no_detections(), [], cloth_lines)
+        if prepared.picture is None:
+            self._account(frame, no_detections(), [], prepared.cloth_lines)
             logger.debug("frame %d: no cloth", frame.frame_id)
             return []
-        if self._optics is not None and (cloth_lines is None or cloth_lines.all()):
-            with self._inspector.clock.stage("optics"):
-                self._optics.look(frame.image)
-        everywhere = self._inspector.inspect(picture, frame.mm_per_px_across)
-        on_mask = self._on_mask(everywhere, mask).moved(0, -carried_lines)
+        self._watch_optics(begun)
+        everywhere = self._inspector.find(prepared.picture)
+        on_mask = self._on_mask(everywhere, prepared.mask).moved(0, -prepared.carried_lines)
         found = on_cloth(on_mask, frame.position, self._selvedge_margin_mm)
         records = on_own_lines(found).records(self._class_names)
         with self._inspector.clock.stage("write"):
             for sink in self._sinks:
                 sink.write(frame, records)
         end_s = time.monotonic()
-        self._account(frame, found, records, cloth_lines)
-        self.state.latency.add((end_s - begin_s) * 1000)
-        self.state.age.add((end_s - frame.monotonic_s) * 1000)
-        self.state.busy_seconds += end_s - begin_s
-        logger.debug("frame %d: %d found, %.1f ms", frame.frame_id, len(found), (end_s - begin_s) * 1000)
+        self._account(frame, found, records, prepared.cloth_lines)
+        self._count_time(begun, prepared.seconds + end_s - begin_s, end_s)
+        logger.debug("frame %d: %d found", frame.frame_id, len(found))
         return records
+
+    def _count_time(self, begun: _BegunStrip, seconds: float, end_s: float) -> None:
+        """Count what a strip took; what two strips took together keeps the box busy once."""
+        self.state.latency.add(seconds * 1000)
+        self.state.age.add((end_s - begun.strip.monotonic_s) * 1000)
+        self.state.busy_seconds += end_s - max(begun.taken_s, self._free_since_s)
+        self._free_since_s = end_s
 
     def _account_dark(self, frame: Frame) -> list[DetectionRecord]:
         """Account for a frame without light."""
@@ -351,12 +411,6 @@ class Pipeline:
         self._record([])
         self.state.last_frame, self.state.silent_s = frame, 0.0
         return []
-
-    def _look_for_cloth(self, frame: Frame, picture: Image) -> ClothMask | None:
-        if self._cloth is None:
-            return None
-        with self._inspector.clock.stage("cloth"):
-            return self._cloth.look(picture, frame.position)
 
     def _on_mask(self, found: Detections, mask: ClothMask | None) -> Detections:
         """Leave out and count what lies mostly off the cloth."""
@@ -393,7 +447,7 @@ class Pipeline:
         pieces = cloth_from_frame(found, position, self._class_names, frame.frame_id)
         passed_m = position.along_m
         if frame.follows_on:  # of other frames, the next one may overlap this one
-            passed_m += (len(frame.image) - self._seam.lines) * m_per_line
+            passed_m += (len(frame.image) - self._preparation.seam.lines) * m_per_line
         goes_back = position.first_line < self._last_line
         self._last_line = position.first_line
         self._check_direction(position.first_line)
