@@ -116,6 +116,16 @@ class Inspector:
         with self.clock.stage("merge"):
             return merge_views(parts, picture.views)
 
+    def scale_of(self, mm_per_px: float | None) -> float | None:
+        """Return the millimetres per pixel a frame is taken to have; None if there is nothing to go by.
+
+        Args:
+            mm_per_px: of the frame; None: its pixels are taken as those the model was trained for, if it is
+                looked at in tiles.
+        """
+        is_tiled = not isinstance(self._contract.geometry, Letterbox)
+        return mm_per_px or (self._contract.mm_per_px if is_tiled else None)
+
     def shared_lines(self, mm_per_px: float | None = None) -> int:
         """Return how many rows of a frame neighbouring tiles share; 0 if frames are not tiled.
 

@@ -36,7 +36,8 @@ from edge.sinks.protocol import Sink
 logger = logging.getLogger(__name__)
 
 LEAST_ON_CLOTH = 0.5
-"""A detection with less of its box on cloth is left out: a torn edge reaches half over the belt."""
+"""A detection with less of its box on cloth, without the margin along its edge, is left out. A cut end and
+the shadow beside it look like a wrinkle all across the cloth."""
 
 
 WRONG_DIRECTION = (
@@ -64,7 +65,7 @@ class RunState:
         age: from the end of a frame's capture to its record, per frame: what a machine stop waits for.
         defects: defects of the roll that are complete, for cameras that know their position.
         detections_by_class: boxes per class over all frames.
-        detections_off_cloth: boxes left out because they lie mostly where there is no cloth.
+        detections_off_cloth: boxes left out because they lie mostly off the cloth or along its edge.
         silent_s: seconds since the last frame came, while none comes; 0 as soon as there is one.
         camera_down: what is wrong with the camera at the moment; None if nothing is.
         error: what ended the run before its end.
@@ -126,7 +127,8 @@ class Pipeline:
         sinks: take the result of each frame, in this order; not yet entered.
         limits: when to end by itself.
         queue_frames: frames that may wait between capture and inspection.
-        selvedge_margin_mm: nearer to a known selvedge nothing is reported.
+        selvedge_margin_mm: nearer to a selvedge that is known, or to an edge of the cloth that is found,
+            nothing is reported.
         cloth: says where in a picture is cloth; None to take every picture as cloth throughout.
         observe: called after each frame, and now and then, without detections, while the camera is silent.
         recorder: keeps the roll record; None for none.
@@ -385,7 +387,7 @@ class Pipeline:
             return []
         self._watch_optics(begun)
         everywhere = self._inspector.find(prepared.picture)
-        on_mask = self._on_mask(everywhere, prepared.mask).moved(0, -prepared.carried_lines)
+        on_mask = self._on_mask(everywhere, prepared.mask, frame).moved(0, -prepared.carried_lines)
         found = on_cloth(on_mask, frame.position, self._selvedge_margin_mm)
         records = on_own_lines(found).records(self._class_names)
         with self._inspector.clock.stage("write"):
@@ -412,11 +414,13 @@ class Pipeline:
         self.state.last_frame, self.state.silent_s = frame, 0.0
         return []
 
-    def _on_mask(self, found: Detections, mask: ClothMask | None) -> Detections:
-        """Leave out and count what lies mostly off the cloth."""
+    def _on_mask(self, found: Detections, mask: ClothMask | None, frame: Frame) -> Detections:
+        """Leave out and count what lies mostly off the cloth, or along its edge."""
         if mask is None or not len(found):
             return found
-        kept = found.take(mask.share_in(found.boxes_xyxy_px) >= LEAST_ON_CLOTH)
+        mm_per_px = self._inspector.scale_of(frame.mm_per_px_across)
+        inner = mask.without_edge(self._selvedge_margin_mm / mm_per_px) if mm_per_px else mask
+        kept = found.take(inner.share_in(found.boxes_xyxy_px) >= LEAST_ON_CLOTH)
         self.state.detections_off_cloth += len(found) - len(kept)
         return kept
 
