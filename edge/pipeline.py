@@ -1,4 +1,4 @@
-"""Capture -> inspect -> record, composed and nothing else."""
+"""Capture -> inspect -> record, composed and nothing else: the one place where the order of all stands."""
 
 from __future__ import annotations
 

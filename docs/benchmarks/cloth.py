@@ -3,8 +3,8 @@
 Usage: python docs/benchmarks/cloth.py DATA OUT.json [--tuning] [--run]
 
 DATA holds `conveyor/*.jpg` and `aitex/{images,clean,voc}`: the public pictures that cloth-truth.json
-outlines. With --tuning, looks at the pictures set aside for choosing constants instead. With --run, `edge-run` with
-its defaults looks at all of the conveyor, too, and at its empty belt alone.
+outlines. With --tuning, looks at the pictures set aside for choosing constants instead. With --run,
+`edge-run` with its defaults looks at all of the conveyor, too, and at its empty belt alone.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import cv2
@@ -167,7 +168,8 @@ def conveyor_run(finder: ClothFinder, pictures: Path) -> dict[str, object]:
         lines = (Path(folder) / "detections.jsonl", Path(folder) / "belt.jsonl")
         whole = run(EdgeConfig(camera=str(pictures), detections=lines[0]))
         empty = run(EdgeConfig(camera=str(belt), detections=lines[1]))
-        shares = [share for line in lines[0].read_text().splitlines() for share in reported(finder, line)]
+        rows = [json.loads(line) for line in lines[0].read_text().splitlines()]
+        shares = [share for row in rows for share in reported(finder, pictures, row)]
         alarms = sum(bool(json.loads(line)["detections"]) for line in lines[1].read_text().splitlines())
     return {
         "frames": whole["frames"],
@@ -182,7 +184,7 @@ def conveyor_run(finder: ClothFinder, pictures: Path) -> dict[str, object]:
 
 
 def write_empty_belt(finder: ClothFinder, file: Path, folder: Path) -> None:
-    """Cut off the part of a picture, above or below the cloth, that shows the belt alone; if it is large."""
+    """Write the part of a picture above or below the cloth that shows the belt alone, if it is large."""
     image = np.asarray(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE), np.uint8)
     with_cloth = np.flatnonzero(finder.find(image).lines())
     parts = [image]
@@ -193,11 +195,10 @@ def write_empty_belt(finder: ClothFinder, file: Path, folder: Path) -> None:
         cv2.imwrite(str(folder / f"{file.stem}-{number}.png"), part)
 
 
-def reported(finder: ClothFinder, line: str) -> list[float]:
+def reported(finder: ClothFinder, pictures: Path, row: dict[str, Any]) -> list[float]:
     """Return, of each detection of a frame, the share of its box on the cloth."""
-    row = json.loads(line)
     boxes = np.array([item["box_xyxy_px"] for item in row["detections"]], np.float32).reshape(-1, 4)
-    image = np.asarray(cv2.imread(row["source"], cv2.IMREAD_GRAYSCALE), np.uint8)
+    image = np.asarray(cv2.imread(str(pictures / row["source"]), cv2.IMREAD_GRAYSCALE), np.uint8)
     shares: list[float] = finder.find(image).share_in(boxes).tolist()
     return shares
 
