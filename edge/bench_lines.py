@@ -55,9 +55,9 @@ DEFAULT_MM_PER_PX = 0.2
 """Scale of the simulated cloth where neither the settings nor the model name one."""
 
 SHAPES = {
-    "4096 px line camera": "loom:seed=7,width_px=4096,mm_per_px={mm_per_px:g},lines_per_block={lines}",
-    "2048 x 1080 px frames": "loom:seed=7,width_px=2048,mm_per_px={mm_per_px:g},scan=area,height_px=1080,exposure_ms=0",
-}  # fmt: skip
+    "4096 px line camera": "loom:seed=7,width_px=4096,lines_per_block={lines}",
+    "2048 x 1080 px frames": "loom:seed=7,width_px=2048,scan=area,height_px=1080,exposure_ms=0",
+}
 """Cameras that are measured where none is named. A strip of the line camera is as high as a tile, with the
 lines that it shares with the one before."""
 
@@ -263,7 +263,8 @@ def bench_lines(
 def _cameras(config: EdgeConfig, inspector: Inspector, contract: ModelContract) -> dict[str, str]:
     mm_per_px = config.mm_per_px or contract.mm_per_px or DEFAULT_MM_PER_PX
     lines = inspector.strip_lines(mm_per_px) or contract.input_size_hw_px[0]
-    return {name: address.format(mm_per_px=mm_per_px, lines=lines) for name, address in SHAPES.items()}
+    scale = f",mm_per_px={mm_per_px:g}"
+    return {name: address.format(lines=lines) + scale for name, address in SHAPES.items()}
 
 
 def _measured_on(config: EdgeConfig, backend: OpenBackend, contract: ModelContract) -> dict[str, Any]:
@@ -290,17 +291,17 @@ def _print(result: dict[str, Any]) -> None:
         f"{on['processor']}, engine at {on['threads']} of {on['cores']} threads; {on['runtime']} "
         f"{on['device']} {on['precision']}"
     )
-    table = Table("strips", "tiles", "strips/s", "bare engine", "ratio", "pairs from–to", "capacity")
+    table = Table("strips", "tiles", "strips/s", "bare engine", "ratio", "middle half", "capacity")
     for name, shape in result["shapes"].items():
         can = shape["capacity"]
         table.add_row(
             name, "+".join(map(str, shape["batches"])), f"{shape['strips_per_s']:.2f}",
             f"{shape['engine_strips_per_s']:.2f}", f"{shape['ratio']:.3f}",
-            f"{min(shape['pairs']):.3f}–{max(shape['pairs']):.3f}",
+            "{:.3f} to {:.3f}".format(*np.quantile(shape["pairs"], [0.25, 0.75])),
             "scale not known" if can is None
-            else f"{can['m_per_min']:.1f} m/min × {can['width_m']:.2f} m at {can['mm_per_px']:g} mm/px",
+            else f"{can['m_per_min']:.1f} m/min x {can['width_m']:.2f} m at {can['mm_per_px']:g} mm/px",
         )  # fmt: skip
     console.print(table)
     for name, shape in result["shapes"].items():
         stages = ", ".join(f"{stage} {times['p50']:.2f}" for stage, times in shape["stages_ms"].items())
-        console.print(f"{name}, p50 ms: {stages}")
+        console.print(f"{name}, p50 ms: {stages}", soft_wrap=True)

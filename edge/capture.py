@@ -129,6 +129,12 @@ class Capture:
         if self._error is not None:
             raise self._error
 
+    @property
+    def has_next(self) -> bool:
+        """True if the next frame, or the end, is there: nobody has to wait for it."""
+        with self._changed:
+            return bool(self._queue) or self._ended or self._is_over()
+
     def _next(self) -> Frame | None:
         while self._waits_in_vain():
             self._tell_silence(time.monotonic() - self._last_frame_s)

@@ -49,7 +49,8 @@ class EdgeConfig(BaseModel):
         frozen_s: a live camera that gives one picture for so long has failed.
         frames, seconds, metres: end after that much; None for no limit.
         queue_frames: frames that may wait between capture and inspection.
-        selvedge_margin_mm: nearer to a known selvedge nothing is reported: its cords look like broken ends.
+        selvedge_margin_mm: nearer to a known selvedge, or to an edge of the cloth that is found, nothing is
+            reported: the cords of a selvedge look like broken ends, a cut end like a wrinkle.
         cloth: `auto` leaves out what lies off the cloth, once the cloth was recognised; `all` takes every
             picture as cloth throughout.
         optics: `auto` watches lamp and lens and inspects nothing where the lamp is out; `off` does neither.

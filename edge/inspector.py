@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
+from itertools import cycle
 from math import ceil
 from typing import Protocol
 
@@ -38,8 +40,23 @@ class Backend(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedPicture:
+    """Hold what the network is to see of a picture.
+
+    Attributes:
+        views: B of them.
+        images_nchw: (B, C, h, w) float32.
+    """
+
+    views: tuple[View, ...]
+    images_nchw: Floats
+
+
 class Inspector:
-    """Find defects in frames with one model. One instance per thread.
+    """Find defects in frames with one model.
+
+    One thread may prepare a picture while another finds what is in the one before.
 
     Args:
         backend: runs the network.
@@ -58,8 +75,9 @@ class Inspector:
         self._backend = backend
         self._contract = contract
         self._batch_tiles = batch_tiles
-        self._preprocessor = Preprocessor(contract)
+        self._preprocessors = cycle((Preprocessor(contract), Preprocessor(contract)))
         self._decoder = Decoder(contract)
+        self._warm: set[int] = set()
         self._plan = lru_cache(maxsize=32)(self._plan_views)
         self.clock = clock or StageClock()
 
@@ -72,12 +90,41 @@ class Inspector:
         Returns:
             Detections in pixels of the frame, by falling score.
         """
+        return self.find(self.prepare(image, mm_per_px))
+
+    def prepare(self, image: Image, mm_per_px: float | None = None) -> PreparedPicture:
+        """Do all that can be done before the network is free.
+
+        Args:
+            image, mm_per_px: as of `inspect`.
+        Returns:
+            What `find` takes; its memory is reused by the call after the next.
+        """
         views = self._plan(image.shape[:2], mm_per_px)
+        with self.clock.stage("preprocess"):
+            return PreparedPicture(views, next(self._preprocessors).batch(image, views))
+
+    def find(self, picture: PreparedPicture) -> Detections:
+        """Find the defects of a prepared picture; see `inspect`."""
         parts: list[Detections] = []
-        for batch_views in batches(views, self._batch_tiles):
-            parts += self._inspect_batch(image, batch_views)
+        for views in batches(picture.views, self._batch_tiles):
+            images_nchw = picture.images_nchw[len(parts) : len(parts) + len(views)]
+            with self.clock.stage("infer"):
+                boxes, scores = self._backend.infer(images_nchw)
+            with self.clock.stage("decode"):
+                parts += self._decoder.decode(boxes, scores, views)
         with self.clock.stage("merge"):
-            return merge_views(parts, views)
+            return merge_views(parts, picture.views)
+
+    def scale_of(self, mm_per_px: float | None) -> float | None:
+        """Return the millimetres per pixel a frame is taken to have; None if there is nothing to go by.
+
+        Args:
+            mm_per_px: of the frame; None: its pixels are taken as those the model was trained for, if it is
+                looked at in tiles.
+        """
+        is_tiled = not isinstance(self._contract.geometry, Letterbox)
+        return mm_per_px or (self._contract.mm_per_px if is_tiled else None)
 
     def shared_lines(self, mm_per_px: float | None = None) -> int:
         """Return how many rows of a frame neighbouring tiles share; 0 if frames are not tiled.
@@ -102,18 +149,12 @@ class Inspector:
         return max(1, tile - self.shared_lines(mm_per_px))
 
     def warm_up(self, image_hw_px: tuple[int, int], mm_per_px: float | None = None) -> None:
-        """Run every batch size that frames of this size lead to, once, the largest first."""
+        """Run every batch size that frames of this size lead to, once ever, the largest first."""
         views = self._plan(image_hw_px, mm_per_px)
-        for size in sorted({len(batch) for batch in batches(views, self._batch_tiles)}, reverse=True):
+        sizes = {len(batch) for batch in batches(views, self._batch_tiles)}
+        for size in sorted(sizes - self._warm, reverse=True):
             self._backend.warm_up(size)
-
-    def _inspect_batch(self, image: Image, views: tuple[View, ...]) -> list[Detections]:
-        with self.clock.stage("preprocess"):
-            images_nchw = self._preprocessor.batch(image, views)
-        with self.clock.stage("infer"):
-            boxes, scores = self._backend.infer(images_nchw)
-        with self.clock.stage("decode"):
-            return self._decoder.decode(boxes, scores, views)
+        self._warm |= sizes
 
     def _plan_views(self, frame_hw_px: tuple[int, int], mm_per_px: float | None) -> tuple[View, ...]:
         return plan_views(frame_hw_px, self._contract, mm_per_px)

@@ -24,6 +24,7 @@ from edge.errors import ConfigError, ImageError, LoomsightError
 from edge.image import Image
 from edge.inspector import Inspector
 from edge.journal import Journal, Reporter
+from edge.preparation import BegunStrip, Preparation
 from edge.recording import Recording
 from edge.roll.recorder import RollRecorder
 from edge.run_state import Limits, Observer, RunState
@@ -32,7 +33,8 @@ from edge.sinks.protocol import Sink
 logger = logging.getLogger(__name__)
 
 LEAST_ON_CLOTH = 0.5
-"""A detection with less of its box on cloth is left out: a torn edge reaches half over the belt."""
+"""A detection with less of its box on cloth, without the margin along its edge, is left out. A cut end and
+the shadow beside it look like a wrinkle all across the cloth."""
 
 
 class Pipeline:
@@ -45,7 +47,8 @@ class Pipeline:
         sinks: take the result of each frame, in this order; not yet entered.
         limits: when to end by itself.
         queue_frames: frames that may wait between capture and inspection.
-        selvedge_margin_mm: nearer to a known selvedge nothing is reported.
+        selvedge_margin_mm: nearer to a selvedge that is known, or to an edge of the cloth that is found,
+            nothing is reported.
         cloth: says where in a picture is cloth; None to take every picture as cloth throughout.
         observe: called after each frame, and now and then, without detections, while the camera is silent.
         recorder: keeps the roll record; None for none.
@@ -82,15 +85,16 @@ class Pipeline:
         self._limits = limits or Limits()
         self._queue_frames = queue_frames
         self._selvedge_margin_mm = selvedge_margin_mm
-        self._cloth = cloth
         self._observe = observe
         self._recorder = recorder
         self._stops = stops
         self._optics = optics
         self._recording = recording
         self._merger = DefectMerger()
-        self._seam = Seam(0)
+        self._preparation = Preparation(inspector, cloth)
         self._strips = Strips(0)
+        self._begin_s: float | None = None
+        self._free_since_s = 0.0
         self._last_line = 0
         self.stop = threading.Event()
         self.state = RunState()
@@ -135,9 +139,8 @@ class Pipeline:
         except LoomsightError as error:
             self.state.error = error
         self._count_unreadable(capture)
-        if self.state.error is not None or not self._limits.are_reached(
-            self.state
-        ):  # a limit ends the roll where it is
+        is_at_a_limit = self.state.error is None and self._limits.are_reached(self.state)
+        if not is_at_a_limit:  # there the roll ends where it is
             self._account_dropped(capture.take_dropped())
 
     def _end_roll(self) -> None:
@@ -149,33 +152,56 @@ class Pipeline:
         self._journal.end(last)
 
     def _inspect_all(self, capture: Capture) -> None:
-        begin_s: float | None = None
-        for strip in self._strips_of(capture):
-            begin_s = begin_s or time.monotonic()
-            self.state.waiting_frames = capture.waiting
-            self._tell(self._inspect(strip))
-            self._count_unreadable(capture)
-            self.state.seconds = time.monotonic() - begin_s
-            if self._limits.are_reached(self.state):
-                return
+        with self._preparation:
+            for records in self._results(capture):
+                self.state.waiting_frames = capture.waiting
+                self._tell(records)
+                self._count_unreadable(capture)
+                self.state.seconds = time.monotonic() - (self._begin_s or time.monotonic())
+                if self._limits.are_reached(self.state):
+                    return
         self.state.stopped_on_request = self.stop.is_set()
 
-    def _strips_of(self, capture: Capture) -> Iterator[Frame]:
-        """Yield frames as they are inspected: those of a line camera as strips of one height."""
-        is_first = True
+    def _results(self, capture: Capture) -> Iterator[list[DetectionRecord]]:
+        """Inspect in order. The next strip, if it is there, is prepared while the network has this one."""
+        begun: BegunStrip | None = None
+        for work in self._work(capture):
+            following = self._begin(work, begun) if isinstance(work, Frame) else None
+            if begun is not None:
+                yield self._finish(begun)
+            begun = following
+            if not isinstance(work, Frame):
+                self._account_dropped(work)
+            elif following is None:
+                yield self._account_dark(work)
+        if begun is not None:
+            yield self._finish(begun)
+
+    def _work(self, capture: Capture) -> Iterator[Frame | list[DroppedFrames]]:
+        """Yield strips and what was dropped between them; an empty list where one has to wait for a frame.
+
+        Frames are inspected as they are, those of a line camera as strips of one height.
+        """
+        is_first, frames = True, capture.frames()
         try:
-            for frame in capture.frames():
+            while True:
+                if not capture.has_next:
+                    yield []
+                frame = next(frames, None)
+                if frame is None:
+                    break
                 if is_first:
                     self._start(frame)
                     is_first = False
                 dropped = capture.take_dropped(before=frame)
                 if dropped:
                     yield from self._strips.flush()
-                    self._account_dropped(dropped)
+                    yield dropped
                 self._keep(frame)
                 yield from self._strips.add(frame)
         except LoomsightError:
             yield from self._strips.flush()
+            yield []  # the last strip is recorded before the error is anybody's
             raise
         yield from self._strips.flush()
 
@@ -221,39 +247,57 @@ class Pipeline:
             height = self._strips.lines or height
         self._inspector.warm_up((height, width), frame.mm_per_px_across)
         if frame.follows_on:
-            self._seam = Seam(self._inspector.shared_lines(frame.mm_per_px_across))
-            self._inspector.warm_up((height + self._seam.lines, width), frame.mm_per_px_across)
+            seam = Seam(self._inspector.shared_lines(frame.mm_per_px_across))
+            self._preparation.seam = seam
+            self._inspector.warm_up((height + seam.lines, width), frame.mm_per_px_across)
         self.state.cold_start_ms = (time.monotonic() - begin_s) * 1000
 
-    def _inspect(self, frame: Frame) -> list[DetectionRecord]:
-        """Inspect a frame and record it; one without any cloth is accounted for and nothing more."""
+    def _begin(self, strip: Frame, before: BegunStrip | None) -> BegunStrip | None:
+        """Begin to prepare a strip; None for one without light."""
+        now_s = time.monotonic()
+        self._begin_s = self._begin_s or now_s
+        if before is not None:
+            self._watch_optics(before)
+        if self._is_dark(strip.image):
+            return None
+        return BegunStrip(strip, self._preparation.begin(strip), now_s)
+
+    def _watch_optics(self, begun: BegunStrip) -> None:
+        """Look at the optics of a strip, once and in order, if there is cloth on all of its lines."""
+        if self._optics is None or begun.is_watched or not begun.coming.result().is_all_cloth:
+            return
+        with self._inspector.clock.stage("optics"):
+            self._optics.look(begun.strip.image)
+        begun.is_watched = True
+
+    def _finish(self, begun: BegunStrip) -> list[DetectionRecord]:
+        """Inspect a strip and record it; one without any cloth is accounted for and nothing more."""
+        frame, prepared = begun.strip, begun.coming.result()
         begin_s = time.monotonic()
-        if self._is_dark(frame.image):
-            return self._account_dark(frame)
-        picture, carried_lines = self._seam.picture(frame)
-        mask = self._look_for_cloth(frame, picture)
-        cloth_lines = None if mask is None else mask.lines()[carried_lines:]
-        if cloth_lines is not None and not cloth_lines.any():
-            self._account(frame, no_detections(), [], cloth_lines)
+        if prepared.picture is None:
+            self._account(frame, no_detections(), [], prepared.cloth_lines)
             logger.debug("frame %d: no cloth", frame.frame_id)
             return []
-        if self._optics is not None and (cloth_lines is None or cloth_lines.all()):
-            with self._inspector.clock.stage("optics"):
-                self._optics.look(frame.image)
-        everywhere = self._inspector.inspect(picture, frame.mm_per_px_across)
-        on_mask = self._on_mask(everywhere, mask).moved(0, -carried_lines)
+        self._watch_optics(begun)
+        everywhere = self._inspector.find(prepared.picture)
+        on_mask = self._on_mask(everywhere, prepared.mask, frame).moved(0, -prepared.carried_lines)
         found = on_cloth(on_mask, frame.position, self._selvedge_margin_mm)
         records = on_own_lines(found).records(self._class_names)
         with self._inspector.clock.stage("write"):
             for sink in self._sinks:
                 sink.write(frame, records)
         end_s = time.monotonic()
-        self._account(frame, found, records, cloth_lines)
-        self.state.latency.add((end_s - begin_s) * 1000)
-        self.state.age.add((end_s - frame.monotonic_s) * 1000)
-        self.state.busy_seconds += end_s - begin_s
-        logger.debug("frame %d: %d found, %.1f ms", frame.frame_id, len(found), (end_s - begin_s) * 1000)
+        self._account(frame, found, records, prepared.cloth_lines)
+        self._count_time(begun, prepared.seconds + end_s - begin_s, end_s)
+        logger.debug("frame %d: %d found", frame.frame_id, len(found))
         return records
+
+    def _count_time(self, begun: BegunStrip, seconds: float, end_s: float) -> None:
+        """Count what a strip took; what two strips took together keeps the box busy once."""
+        self.state.latency.add(seconds * 1000)
+        self.state.age.add((end_s - begun.strip.monotonic_s) * 1000)
+        self.state.busy_seconds += end_s - max(begun.taken_s, self._free_since_s)
+        self._free_since_s = end_s
 
     def _is_dark(self, image: Image) -> bool:
         if self._optics is None:
@@ -269,17 +313,13 @@ class Pipeline:
         self._journal.record([])
         return []
 
-    def _look_for_cloth(self, frame: Frame, picture: Image) -> ClothMask | None:
-        if self._cloth is None:
-            return None
-        with self._inspector.clock.stage("cloth"):
-            return self._cloth.look(picture, frame.position)
-
-    def _on_mask(self, found: Detections, mask: ClothMask | None) -> Detections:
-        """Leave out and count what lies mostly off the cloth."""
+    def _on_mask(self, found: Detections, mask: ClothMask | None, frame: Frame) -> Detections:
+        """Leave out and count what lies mostly off the cloth, or along its edge."""
         if mask is None or not len(found):
             return found
-        kept = found.take(mask.share_in(found.boxes_xyxy_px) >= LEAST_ON_CLOTH)
+        mm_per_px = self._inspector.scale_of(frame.mm_per_px_across)
+        inner = mask.without_edge(self._selvedge_margin_mm / mm_per_px) if mm_per_px else mask
+        kept = found.take(inner.share_in(found.boxes_xyxy_px) >= LEAST_ON_CLOTH)
         self.state.detections_off_cloth += len(found) - len(kept)
         return kept
 
@@ -306,7 +346,7 @@ class Pipeline:
         pieces = cloth_from_frame(found, position, self._class_names, frame.frame_id)
         passed_m = position.along_m
         if frame.follows_on:  # of other frames, the next one may overlap this one
-            passed_m += (len(frame.image) - self._seam.lines) * m_per_line
+            passed_m += (len(frame.image) - self._preparation.seam.lines) * m_per_line
         goes_back = position.first_line < self._last_line
         self._last_line = position.first_line
         self._journal.line_passed(position.first_line)

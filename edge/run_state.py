@@ -20,11 +20,12 @@ class RunState:
     """Say how far a run is. The live view reads it; the summary is made of it.
 
     Attributes:
-        latency: from taking a frame out of the queue to its record, per frame.
+        latency: of preparing a frame, and then from the network to its record, per frame. Waiting for the
+            frame before does not count.
         age: from the end of a frame's capture to its record, per frame: what a machine stop waits for.
         defects: defects of the roll that are complete, for cameras that know their position.
         detections_by_class: boxes per class over all frames.
-        detections_off_cloth: boxes left out because they lie mostly where there is no cloth.
+        detections_off_cloth: boxes left out because they lie mostly off the cloth or along its edge.
         silent_s: seconds since the last frame came, while none comes; 0 as soon as there is one.
         waiting_frames: frames in the queue between capture and inspection.
         camera_down: what is wrong with the camera at the moment; None if nothing is.

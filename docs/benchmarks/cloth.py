@@ -1,18 +1,21 @@
 """Judge the cloth finder on pictures outlined by hand and on simulated cloth, none of them used to tune it.
 
-Usage: python docs/benchmarks/cloth.py DATA OUT.json [--tuning]
+Usage: python docs/benchmarks/cloth.py DATA OUT.json [--tuning] [--run]
 
 DATA holds `conveyor/*.jpg` and `aitex/{images,clean,voc}`: the public pictures that cloth-truth.json
-outlines. With --tuning, looks at the pictures set aside for choosing constants instead.
+outlines. With --tuning, looks at the pictures set aside for choosing constants instead. With --run,
+`edge-run` with its defaults looks at all of the conveyor, too, and at its empty belt alone.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import cv2
@@ -22,7 +25,9 @@ from numpy.typing import NDArray
 from edge.backends.probe import processor_name
 from edge.cloth.finder import ClothFinder, GrainFinder
 from edge.cloth.grain import CELL_PX
+from edge.config import EdgeConfig
 from edge.image import Image
+from edge.run import run
 from edge.simulator.camera import LoomCamera
 from edge.simulator.options import LoomOptions
 
@@ -30,6 +35,11 @@ TRUTH = Path(__file__).with_name("cloth-truth.json")
 SIMULATED_SEEDS = {"verdict": range(9001, 9061), "tuning": range(101, 161)}
 CROP_PX = 256
 LEAST_ON_CLOTH = 0.5
+MARGIN_PX = 50
+"""The margin of 10 mm along an edge of the cloth that `edge-run` keeps by default, at 0.2 mm per pixel."""
+LEAST_BELT_PX = 400
+"""Lines of empty belt that make a picture of their own."""
+BESIDE_CLOTH_PX = 24
 
 Mask = NDArray[np.bool_]
 Picture = tuple[str, Image, Mask]
@@ -117,14 +127,16 @@ def judge_crops(finder: ClothFinder, pictures: list[Picture]) -> dict[str, objec
 
 def defects_lost(finder: ClothFinder, data: Path) -> dict[str, object]:
     """Count labelled and planted defects that would be left out as off the cloth."""
-    real, simulated_boxes = [], []
+    real, real_inner, simulated_boxes, simulated_inner = [], [], [], []
     for label in sorted((data / "aitex" / "voc").glob("*.xml")):
         image = cv2.imread(str(data / "aitex" / "images" / f"{label.stem}.png"), cv2.IMREAD_GRAYSCALE)
         boxes = [
             [float(box.findtext(side, "0")) for side in ("xmin", "ymin", "xmax", "ymax")]
             for box in ElementTree.parse(label).iter("bndbox")
         ]
-        real += finder.find(np.asarray(image, np.uint8)).share_in(np.array(boxes, np.float32)).tolist()
+        mask, at = finder.find(np.asarray(image, np.uint8)), np.array(boxes, np.float32)
+        real += mask.share_in(at).tolist()
+        real_inner += mask.without_edge(MARGIN_PX).share_in(at).tolist()
     for seed in SIMULATED_SEEDS["verdict"]:
         with LoomCamera(simulated_options(seed)) as camera:
             for frame_id in range(8):
@@ -133,14 +145,62 @@ def defects_lost(finder: ClothFinder, data: Path) -> dict[str, object]:
                 mask = finder.find(frame.image)
                 left, right = camera.options.cloth_in_view_px
                 if mask.cells.sum() * CELL_PX**2 > 0.5 * (right - left) * len(frame.image):
-                    boxes = [item.box_xyxy_px for item in seen]
-                    simulated_boxes += mask.share_in(np.array(boxes, np.float32).reshape(-1, 4)).tolist()
+                    at = np.array([item.box_xyxy_px for item in seen], np.float32).reshape(-1, 4)
+                    simulated_boxes += mask.share_in(at).tolist()
+                    simulated_inner += mask.without_edge(MARGIN_PX).share_in(at).tolist()
     return {
         "aitex_labelled": len(real),
         "aitex_lost": sum(share < LEAST_ON_CLOTH for share in real),
+        "aitex_lost_with_margin": sum(share < LEAST_ON_CLOTH for share in real_inner),
         "simulated_planted": len(simulated_boxes),
         "simulated_lost": sum(share < LEAST_ON_CLOTH for share in simulated_boxes),
+        "simulated_lost_with_margin": sum(share < LEAST_ON_CLOTH for share in simulated_inner),
     }
+
+
+def conveyor_run(finder: ClothFinder, pictures: Path) -> dict[str, object]:
+    """Let `edge-run` look at the conveyor and at its empty belt alone, and see where its reports lie."""
+    with tempfile.TemporaryDirectory() as folder:
+        belt = Path(folder) / "belt"
+        belt.mkdir()
+        for file in sorted(pictures.glob("*.jpg")):
+            write_empty_belt(finder, file, belt)
+        lines = (Path(folder) / "detections.jsonl", Path(folder) / "belt.jsonl")
+        whole = run(EdgeConfig(camera=str(pictures), detections=lines[0]))
+        empty = run(EdgeConfig(camera=str(belt), detections=lines[1]))
+        rows = [json.loads(line) for line in lines[0].read_text().splitlines()]
+        shares = [share for row in rows for share in reported(finder, pictures, row)]
+        alarms = sum(bool(json.loads(line)["detections"]) for line in lines[1].read_text().splitlines())
+    return {
+        "frames": whole["frames"],
+        "reported": len(shares),
+        "reported_partly_off_cloth": sum(share < 1 for share in shares),
+        "least_share_on_cloth": round(min(shares, default=1.0), 3),
+        "left_out": whole["detections_off_cloth"],
+        "belt_frames": empty["frames"] + empty["without_cloth"],
+        "belt_frames_without_cloth": empty["without_cloth"],
+        "belt_frames_with_alarms": alarms,
+    }
+
+
+def write_empty_belt(finder: ClothFinder, file: Path, folder: Path) -> None:
+    """Write the part of a picture above or below the cloth that shows the belt alone, if it is large."""
+    image = np.asarray(cv2.imread(str(file), cv2.IMREAD_GRAYSCALE), np.uint8)
+    with_cloth = np.flatnonzero(finder.find(image).lines())
+    parts = [image]
+    if len(with_cloth):
+        above, below = max(0, with_cloth[0] - BESIDE_CLOTH_PX), with_cloth[-1] + 1 + BESIDE_CLOTH_PX
+        parts = [image[:above], image[below:]]
+    for number, part in enumerate(part for part in parts if len(part) >= LEAST_BELT_PX):
+        cv2.imwrite(str(folder / f"{file.stem}-{number}.png"), part)
+
+
+def reported(finder: ClothFinder, pictures: Path, row: dict[str, Any]) -> list[float]:
+    """Return, of each detection of a frame, the share of its box on the cloth."""
+    boxes = np.array([item["box_xyxy_px"] for item in row["detections"]], np.float32).reshape(-1, 4)
+    image = np.asarray(cv2.imread(str(pictures / row["source"]), cv2.IMREAD_GRAYSCALE), np.uint8)
+    shares: list[float] = finder.find(image).share_in(boxes).tolist()
+    return shares
 
 
 def milliseconds(finder: ClothFinder, image: Image) -> dict[str, float]:
@@ -171,6 +231,8 @@ def main() -> None:
         for kind, name in {"with belt": "0009.jpg", "all cloth": "0052.jpg"}.items()
         if name in by_name
     }
+    if "--run" in sys.argv:
+        result["edge-run over the conveyor"] = conveyor_run(finder, data / "conveyor")
     for key, value in result.items():
         print(key, value)
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -25,6 +25,10 @@ FAINT_GRAIN = 0.2
 DARKEST_GREY, BRIGHTEST_GREY = 10.0, 250.0
 """Beyond these a cell shows nothing that could be inspected, cloth or not: a black belt, a lamp."""
 
+BLACK_SHARE = 0.95
+"""A picture with so many cells darker than that is black: dust and worn places of a belt shine. Pictures of
+a black belt have 0.990 to 0.999 (docs/benchmarks/cloth.md)."""
+
 ISLAND_CELLS = 256
 """An island without cloth at one side of the picture is a defect up to this size, 128 x 128 px; one with
 cloth all round is one at any size."""
@@ -56,6 +60,17 @@ class GrainFinder:
         """
         cells = without_specks(without_islands(cloth_like(measure_grain(image))))
         return ClothMask(cells, (image.shape[0], image.shape[1]))
+
+
+def is_black(image: Image) -> bool:
+    """Tell whether a picture is so dark, but for specks, that no cloth could be inspected in it.
+
+    Args:
+        image: (H, W) grey or (H, W, 3) BGR, uint8.
+    Raises:
+        ValueError: if the image is empty or has another shape or type.
+    """
+    return bool(np.mean(measure_grain(image).brightness < DARKEST_GREY) >= BLACK_SHARE)
 
 
 def cloth_mask(image: Image) -> Mask:

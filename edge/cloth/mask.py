@@ -34,6 +34,17 @@ class ClothMask:
         """Tell of each line of the picture whether any cloth lies on it: (H,) bool."""
         return np.repeat(self.cells.any(axis=1), CELL_PX)[: self.size_hw_px[0]]
 
+    def without_edge(self, margin_px: float) -> ClothMask:
+        """Return the cloth that lies further than this from its edge; the picture's own edge is none."""
+        cells = round(margin_px / CELL_PX)
+        if not cells or self.cells.all():
+            return self
+        around = np.ones((2 * cells + 1, 2 * cells + 1), np.uint8)
+        inner = cv2.erode(
+            self.cells.astype(np.uint8), around
+        )  # what lies beyond the picture counts as cloth
+        return ClothMask(np.asarray(inner > 0, np.bool_), self.size_hw_px)
+
     def share_in(self, boxes_xyxy_px: Floats) -> Floats:
         """Measure how much of each box lies on cloth.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from edge.cameras.protocol import FramePosition
-from edge.cloth.finder import ClothFinder
+from edge.cloth.finder import ClothFinder, is_black
 from edge.cloth.mask import ClothMask
 from edge.image import Image
 
@@ -13,7 +13,8 @@ logger = logging.getLogger(__name__)
 
 PROOF_SHARE = 0.5
 """A finder that has seen this share of one picture as cloth knows the article. Until then it is not
-believed: cloth whose grain drowns in noise would otherwise pass as an empty machine."""
+believed, but for a black picture: cloth whose grain drowns in noise would otherwise pass as an empty
+machine."""
 
 
 class ClothWatch:
@@ -42,7 +43,7 @@ class ClothWatch:
         if not self._proven and mask.share >= PROOF_SHARE:
             self._proven = True
             logger.info("the cloth is recognised: what lies off it is left out from here on")
-        return mask if self._proven else None
+        return mask if self._proven or (not mask.share and is_black(image)) else None
 
 
 def _knows_selvedges(position: FramePosition) -> bool:

@@ -120,3 +120,33 @@ def test_another_word_than_these_two(tmp_path, bundle):
 
     with pytest.raises(ConfigError, match=r"cloth.*'auto' or 'all'"):
         load_config(None, {}, {"camera": "loom", "cloth": "some"})
+
+
+def hemmed():
+    """Return a piece of cloth whose cut end, at line 64, shines: the model takes it for a defect."""
+    image = half()
+    image[52:62, 16:240] = 200
+    return image
+
+
+@pytest.mark.parametrize("margin_mm", [0, 10])
+@pytest.mark.parametrize("mm_per_px", [None, 0.5])
+def test_the_cut_end_of_the_cloth_is_no_defect(tmp_path, bundle, margin_mm, mm_per_px):
+    folder = tmp_path / "roll"
+    folder.mkdir()
+    for number, image in enumerate([woven(), hemmed(), spotted(hemmed(), 8, 64)]):
+        assert cv2.imwrite(str(folder / f"{number}.png"), image)
+    summary, found = inspected(tmp_path, bundle, folder, selvedge_margin_mm=margin_mm, mm_per_px=mm_per_px)
+    has_margin = margin_mm > 0 and mm_per_px is not None  # this model knows no scale either
+    assert (found[1] == 0) == has_margin
+    assert found[2] > 0
+    assert (summary["detections_off_cloth"] > 0) == has_margin
+
+
+def test_a_black_belt_is_no_cloth_from_the_first_frame_on(tmp_path, bundle, roll):
+    belt = np.random.default_rng(0).normal(3, 1, (HEIGHT, WIDTH)).clip(0, 9).astype(np.uint8)
+    for name in ("+0", "+1"):
+        assert cv2.imwrite(str(roll / f"{name}.png"), spotted(belt, 32, 32))
+    summary, found = inspected(tmp_path, bundle, roll, mm_per_px=1.0)
+    assert set(found) == {2, 3, 6}
+    assert summary["without_cloth"] == 4

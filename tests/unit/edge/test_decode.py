@@ -130,3 +130,30 @@ def test_decoder_maps_to_the_frame():
 def test_records_are_spelled_out():
     record = detections((1.04, 2, 3, 4, 0.91237, 2)).records(("wrinkle", "drop", "broken"))[0]
     assert record == {"label": "broken", "score": 0.9124, "box_xyxy_px": [1.0, 2.0, 3.0, 4.0]}
+
+
+def test_views_without_any_defect_are_left_out_of_the_work_and_nothing_changes():
+    contract = bright_cell_contract(score_thresholds={"wrinkle": 0.9, "drop": 0.3, "broken": 0.6})
+    rng, thresholds = np.random.default_rng(3), np.array([0.9, 0.3, 0.6], np.float32)
+    scores = (
+        rng.random((5, 40, 3), np.float32) * np.array([1, 0.25, 0.5, 0.95, 0], np.float32)[:, None, None]
+    )
+    corners = rng.random((5, 40, 2), np.float32) * 50
+    grids = np.concatenate([corners, corners + 9], axis=2)
+    views = [View(0, 0, 64, 64)] * 5
+    parts = Decoder(contract).decode(grids, scores, views)
+    for part, grid, view_scores in zip(parts, grids, scores, strict=True):
+        alone = decode_view(grid, view_scores, thresholds, contract.iou_threshold)
+        assert np.array_equal(part.boxes_xyxy_px, alone.boxes_xyxy_px)
+        assert np.array_equal(part.scores, alone.scores)
+        assert np.array_equal(part.class_ids, alone.class_ids)
+    assert [len(part) > 0 for part in parts] == [True, False, True, True, False]
+
+
+def test_a_broken_network_is_noticed_also_below_every_threshold():
+    scores = np.zeros((2, 5, 3), np.float32)
+    scores[1, 2, 0] = -np.inf
+    with pytest.raises(ModelError, match="not finite"):
+        Decoder(bright_cell_contract()).decode(
+            np.zeros((2, 5, 4), np.float32), scores, [View(0, 0, 64, 64)] * 2
+        )

@@ -7,6 +7,7 @@ import pytest
 
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.protocol import Frame, FramePosition
+from edge.capture import Capture
 from edge.errors import CameraLostError, ConfigError
 from edge.inspector import Inspector, batches
 from edge.pipeline import Pipeline
@@ -130,3 +131,40 @@ def test_metres_without_a_position(inspector):
 )
 def test_batches_are_even(views, most, sizes):
     assert [len(batch) for batch in batches(tuple(range(views)), most)] == sizes
+
+
+@pytest.mark.parametrize("follows_on", [False, True])
+def test_what_is_found_does_not_depend_on_how_far_ahead_strips_are_prepared(
+    inspector, follows_on, monkeypatch, tmp_path
+):
+    def written(name):
+        out = tmp_path / name
+        camera = RollCamera(10, follows_on=follows_on)
+        state = Pipeline(camera, inspector, CLASSES, sinks=[JsonLinesSink(out)]).run()
+        return out.read_bytes(), [defect.as_json() for defect in state.defects]
+
+    ahead = written("ahead.jsonl")
+    monkeypatch.setattr(Capture, "has_next", False)
+    assert written("in-turn.jsonl") == ahead
+    assert len(ahead[0].splitlines()) == 10 if not follows_on else len(ahead[0].splitlines()) > 10
+
+
+def test_two_pictures_can_be_prepared_before_the_first_is_looked_at(inspector):
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (64, width), np.uint8) for width in (300, 100, 200)]
+    wanted = [inspector.inspect(picture) for picture in pictures]
+    coming = inspector.prepare(pictures[0])
+    for picture, found in zip([*pictures[1:], pictures[0]], wanted, strict=True):
+        now, coming = coming, inspector.prepare(picture)
+        again = inspector.find(now)
+        assert np.array_equal(again.boxes_xyxy_px, found.boxes_xyxy_px)
+        assert np.array_equal(again.scores, found.scores)
+    assert len(wanted[0]) > 0
+
+
+def test_a_network_is_warmed_up_once_for_each_size_of_batch(inspector, monkeypatch):
+    sizes = []
+    monkeypatch.setattr(inspector._backend, "warm_up", sizes.append)
+    for width in (64, 300, 64, 300):
+        inspector.warm_up((64, width))
+    assert sizes == [1, 6]

@@ -66,3 +66,26 @@ def test_shares_are_those_counted_pixel_by_pixel(seed, height, width):
     expected = part.mean() if part.size else 1.0
     box = np.array([[left, top, right, bottom]], np.float32)
     assert mask_of(cells, (height, width)).share_in(box)[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_an_edge_is_where_cloth_ends_and_not_where_the_picture_does():
+    cells = np.ones((6, 8), np.bool_)
+    cells[:2] = False
+    inner = mask_of(cells).without_edge(16)
+    assert inner.cells.tolist() == [[False] * 8] * 4 + [[True] * 8] * 2
+    along_edge, further_in = [0, 10, 64, 40], [0, 24, 64, 48]
+    assert mask_of(cells).share_in([along_edge, further_in]).tolist() == pytest.approx([0.8, 1.0])
+    assert inner.share_in([along_edge, further_in]).tolist() == pytest.approx([8 / 30, 2 / 3])
+    whole = mask_of(np.ones((3, 3)))
+    assert whole.without_edge(100) is whole
+
+
+@given(
+    st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=1, max_size=6),
+    st.floats(0, 60),
+    st.floats(0, 60),
+)
+def test_a_wider_margin_leaves_less_cloth(cells, one, other):
+    narrow, wide = (mask_of(cells).without_edge(margin).cells for margin in sorted((one, other)))
+    assert not (wide & ~narrow).any()
+    assert not (narrow & ~np.array(cells)).any()

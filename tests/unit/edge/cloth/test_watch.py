@@ -5,10 +5,11 @@ import pytest
 
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage
+from edge.cloth.finder import GrainFinder
 from edge.cloth.mask import ClothMask
 from edge.cloth.watch import ClothWatch
 
-IMAGE = np.zeros((16, 16), np.uint8)
+IMAGE = np.full((16, 16), 40, np.uint8)
 
 
 class FinderThatSays:
@@ -27,6 +28,23 @@ def test_a_finder_is_believed_from_the_first_picture_that_is_half_cloth():
     watch = ClothWatch(FinderThatSays([0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]))
     looked = [watch.look(IMAGE, None) for _ in range(5)]
     assert [mask if mask is None else mask.share for mask in looked] == [None, None, 0.5, 0.0, 0.25]
+
+
+def belt(grey):
+    """Return a belt with noise and a few bright specks of dust."""
+    image = np.random.default_rng(0).normal(grey, 1, (256, 512)).clip(0, 255).astype(np.uint8)
+    image[8:16, 40:48] = image[200:208, 300:308] = 90
+    return image
+
+
+@pytest.mark.parametrize(("grey", "share"), [(3, 0.0), (40, None)], ids=["black", "grey"])
+def test_only_a_black_belt_is_believed_to_be_empty_before_cloth_was_seen(grey, share):
+    mask = ClothWatch(GrainFinder()).look(belt(grey), None)
+    assert (mask if mask is None else mask.share) == share
+
+
+def test_a_dark_picture_with_grain_in_it_is_not_called_empty():
+    assert ClothWatch(FinderThatSays([1, 0, 0, 0])).look(np.zeros((16, 16), np.uint8), None) is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+"""What is done to a strip before the network sees it, in a thread of its own: while the network is busy."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from typing_extensions import Self
+
+from edge.cameras.protocol import Frame
+from edge.cloth.mask import ClothMask, Mask
+from edge.cloth.seams import Seam
+from edge.cloth.watch import ClothWatch
+from edge.inspector import Inspector, PreparedPicture
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedStrip:
+    """Hold a strip and what the network is to see of it.
+
+    Attributes:
+        carried_lines: lines of the strip before that were put above this one.
+        mask: where in the picture, with these lines, is cloth; None to take all of it as cloth.
+        cloth_lines: (H,) whether any cloth lies on each of the strip's own lines; None as `mask`.
+        picture: for the inspector; None if there is no cloth at all.
+        seconds: that all this took.
+    """
+
+    carried_lines: int
+    mask: ClothMask | None
+    cloth_lines: Mask | None
+    picture: PreparedPicture | None
+    seconds: float
+
+    @property
+    def is_all_cloth(self) -> bool:
+        """Whether each line has cloth on it."""
+        return self.cloth_lines is None or bool(self.cloth_lines.all())
+
+
+@dataclass(slots=True)
+class BegunStrip:
+    """Hold a strip that is being prepared.
+
+    Attributes:
+        taken_s: `time.monotonic()` when it was begun.
+        is_watched: whether the optics were looked at.
+    """
+
+    strip: Frame
+    coming: Future[PreparedStrip]
+    taken_s: float
+    is_watched: bool = False
+
+
+class Preparation:
+    """Prepare strips in order, in a thread that lives as long as a `with`.
+
+    At most one strip more than the one in work is begun: an inspector has memory for two.
+
+    Args:
+        inspector: prepares the picture for the network.
+        cloth: says where in a picture is cloth; None to take every picture as cloth throughout.
+
+    Attributes:
+        seam: what is carried over from one strip to the next.
+    """
+
+    def __init__(self, inspector: Inspector, cloth: ClothWatch | None) -> None:
+        self._inspector = inspector
+        self._cloth = cloth
+        self._thread: ThreadPoolExecutor | None = None
+        self.seam = Seam(0)
+
+    def __enter__(self) -> Self:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
+            self._thread = None
+
+    def begin(self, strip: Frame) -> Future[PreparedStrip]:
+        """Begin with the next strip.
+
+        Raises:
+            ValueError: outside of a `with`.
+        """
+        if self._thread is None:
+            raise ValueError("strips are prepared in a with statement")
+        return self._thread.submit(self._prepare, strip)
+
+    def _prepare(self, strip: Frame) -> PreparedStrip:
+        begin_s = time.monotonic()
+        image, carried_lines = self.seam.picture(strip)
+        mask = None
+        if self._cloth is not None:
+            with self._inspector.clock.stage("cloth"):
+                mask = self._cloth.look(image, strip.position)
+        cloth_lines = None if mask is None else mask.lines()[carried_lines:]
+        picture = None
+        if cloth_lines is None or cloth_lines.any():
+            picture = self._inspector.prepare(image, strip.mm_per_px_across)
+        return PreparedStrip(carried_lines, mask, cloth_lines, picture, time.monotonic() - begin_s)
