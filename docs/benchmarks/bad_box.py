@@ -29,6 +29,8 @@ END_S = 60.0
 LOOM = "loom:live=true,width_px=256,bed_left_mm=2,bed_right_mm=2,lines_per_block=64,mean_grey=120,seed=7"
 """A narrow roll; the model of the tests finds bright cells in it: enough for something to record."""
 
+ILL = "healthz 503"
+
 SETTINGS = """
 cloth = "all"
 threads = 1
@@ -206,7 +208,7 @@ class Box:
 
     def note(self, text: str) -> None:
         """Note what a person was told, without its numbers."""
-        self.said.setdefault(re.sub(r"\d+(\.\d+)?", "N", text))
+        self.said.setdefault(re.sub(r"(?<!healthz )\b\d+(\.\d+)?\b", "N", text))
 
     def _read_log(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
@@ -220,9 +222,10 @@ class Box:
 
     def _look(self, process: subprocess.Popen[str]) -> None:
         while process.poll() is None:
-            status, health = self.healthz()
-            for text in (*health.get("reasons", ()), *health.get("warnings", ())):
-                self.note(f"{status}: {text}")
+            health = self.healthz()[1]
+            for level in ("reasons", "warnings"):
+                for text in health.get(level, ()):
+                    self.note(f"{ILL if level == 'reasons' else 'healthz warns'}: {text}")
             for trouble in self.state().get("troubles", ()):
                 if trouble["level"] != "note":
                     self.note(f"page: {trouble['text']}")

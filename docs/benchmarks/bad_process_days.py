@@ -7,7 +7,7 @@ import random
 import signal
 import time
 
-from bad_box import LOOM, Happened, happened, kinds
+from bad_box import ILL, LOOM, Happened, happened, kinds
 from bad_broker_days import all_delivered, post, sending
 from bad_clock import JUMPING
 from bad_day import Day, Place, judged
@@ -72,7 +72,7 @@ def clock_jumps(place: Place) -> Day:
     day.expect(code == 0, f"exit code {code}")
     day.expect(len(years) == 3, "the clock did not jump")
     day.expect(not {"camera down", "camera silent"} & set(told), "a jump was taken for a silent camera")
-    day.expect(not [said for said in box.said if said.startswith("503")], "/healthz called it ill")
+    day.expect(not [said for said in box.said if said.startswith(ILL)], "/healthz called it ill")
     return judged(day, box, before)
 
 

@@ -22,7 +22,7 @@ from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
 from edge.errors import ConfigError, OutputError, RecordError
 from edge.roll import recorder as recorder_module
-from edge.roll.database import RecordFile
+from edge.roll.database import BUSY_MS, RecordFile
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
 
@@ -251,6 +251,26 @@ def test_a_record_locked_by_another_program_waits(path, monkeypatch):
             other.execute("ROLLBACK")
         recorder.add([], coverage, None)
         assert len(told) == 1
+        recorder.finish(coverage, None, "finished")
+
+
+def test_a_record_that_stays_locked_holds_up_inspection_once(path, monkeypatch):
+    monkeypatch.setattr(recorder_module, "RETRY_S", 0.0)
+    coverage = Coverage()
+    coverage.passed(frame(0, 0))
+
+    def waits_ms(recorder):
+        return recorder._file.connection.execute("PRAGMA busy_timeout").fetchone()[0]
+
+    with RollRecorder(path, head("R1")) as recorder:
+        recorder._file.wait_for_others(10)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            recorder.add([defect()], coverage, None)
+            assert waits_ms(recorder) == recorder_module.RETRY_WAIT_MS
+            other.execute("ROLLBACK")
+        recorder.add([defect()], coverage, None)
+        assert waits_ms(recorder) == BUSY_MS
         recorder.finish(coverage, None, "finished")
 
 
