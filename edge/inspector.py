@@ -44,7 +44,7 @@ class Inspector:
     Args:
         backend: runs the network.
         contract: of that network.
-        batch_tiles: most views given to the network at once.
+        batch_tiles: most views given to the network at once, where it takes any number.
         clock: counts how long each stage takes.
     """
 
@@ -57,7 +57,7 @@ class Inspector:
     ) -> None:
         self._backend = backend
         self._contract = contract
-        self._batch_tiles = batch_tiles
+        self._batch_tiles = contract.batch or batch_tiles
         self._preprocessor = Preprocessor(contract)
         self._decoder = Decoder(contract)
         self._plan = lru_cache(maxsize=32)(self._plan_views)
