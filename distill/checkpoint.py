@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from distill.dataset import Dataset, LabelledPicture, load_dataset
 from distill.detector.build import build_module, count_macs, infer
-from distill.detector.ported import traced_onnx
+from distill.detector.ported import BATCH_AXIS, raw_outputs_of, traced_onnx
 from distill.detector.structure import DetectorStructure
 from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row, measure_latency, read_rows
 from distill.validation import Validation, load_validation
@@ -39,9 +39,9 @@ from edge.contract import ModelContract, contract_from_json
 from edge.errors import CheckpointError, ContractError, OutputError
 
 __all__ = [
-    "SCORECARD_NAME", "Checkpoint", "Dataset", "Detector", "LabelledPicture", "Latency", "ScorecardRow",
-    "Validation", "append_row", "count_macs", "infer", "load_dataset", "load_detector", "load_validation",
-    "measure_latency", "read_checkpoint", "read_rows", "traced_onnx",
+    "BATCH_AXIS", "SCORECARD_NAME", "Checkpoint", "Dataset", "Detector", "LabelledPicture", "Latency",
+    "ScorecardRow", "Validation", "append_row", "count_macs", "infer", "load_dataset", "load_detector",
+    "load_validation", "measure_latency", "raw_outputs_of", "read_checkpoint", "read_rows", "traced_onnx",
     "weights_digest", "write_checkpoint",
 ]  # fmt: skip
 

@@ -183,7 +183,7 @@ class Benchmark:
 
     def _views(self, frame: Frame) -> list[tuple[View, ...]]:
         views = plan_views(frame.image.shape[:2], self._contract, frame.mm_per_px_across)
-        return batches(views, self._config.batch_tiles)
+        return batches(views, self._contract.batch or self._config.batch_tiles)
 
     def _prepared(self, frame: Frame) -> list[NDArray[np.float32]]:
         preprocessor = Preprocessor(self._contract)

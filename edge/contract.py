@@ -14,8 +14,9 @@ from typing_extensions import Self
 
 from edge.errors import ConfigError, ContractError
 
-CONTRACT_VERSION = 1
-"""Raised by every change that an older runtime would misunderstand."""
+CONTRACT_VERSION = 2
+"""Raised by every change that an older runtime would misunderstand. 1 knew no fixed batch and no head that
+is decoded beside the network; such contracts are read."""
 
 METADATA_KEY = "loomsight.contract"
 """Key under which the contract stands in the metadata of an ONNX file."""
@@ -88,6 +89,65 @@ class Outputs(_Value):
     boxes_port: str = "boxes_xyxy_px"
     scores_port: str = "scores"
 
+    @property
+    def output_ports(self) -> tuple[str, ...]:
+        """Names of what the network gives."""
+        return self.boxes_port, self.scores_port
+
+
+class HeadLevel(_Value):
+    """Name the ports of one level of a head that is decoded beside the network.
+
+    Each carries a map of logits, (B, values, H / stride, W / stride) float32: `boxes` has 4 x bins values
+    for a head with bins and else 4, `scores` one per class, `objectness` 1.
+    """
+
+    stride_px: int = Field(ge=1, le=1024)
+    boxes_port: str
+    scores_port: str
+    objectness_port: str | None = None
+
+    @property
+    def output_ports(self) -> tuple[str, ...]:
+        """Names of its ports."""
+        return self.boxes_port, self.scores_port, *([self.objectness_port] if self.objectness_port else [])
+
+
+class RawOutputs(_Value):
+    """Name the ports of a network that ends in its head; `edge.raw_outputs` decodes what they carry.
+
+    Attributes:
+        decoding: `distribution`: the distances of a box's sides from its cell are distributions over bins
+            (Li et al., Generalized Focal Loss, 2020). `offset`: the centre as an offset from the cell's
+            corner, the logarithm of the sides, and an objectness (Ge et al., YOLOX, 2021).
+        bins: of a distribution; None for `offset`.
+        levels: the finest first.
+    """
+
+    layout: Literal["head_levels"] = "head_levels"
+    decoding: Literal["distribution", "offset"]
+    bins: int | None = Field(default=None, ge=2, le=1024)
+    images_port: str = "images"
+    levels: tuple[HeadLevel, ...] = Field(min_length=1, max_length=16)
+
+    @property
+    def output_ports(self) -> tuple[str, ...]:
+        """Names of what the network gives, level by level."""
+        return tuple(name for level in self.levels for name in level.output_ports)
+
+    @model_validator(mode="after")
+    def _fits_its_decoding(self) -> Self:
+        if (self.bins is not None) != (self.decoding == "distribution"):
+            raise ValueError("bins belong to the decoding 'distribution', and that has some")
+        if any((level.objectness_port is None) != (self.bins is not None) for level in self.levels):
+            raise ValueError("each level of the decoding 'offset' has an objectness, others have none")
+        if len(set(self.output_ports)) != len(self.output_ports):
+            raise ValueError("a port is named twice")
+        return self
+
+
+AnyOutputs = Annotated[Outputs | RawOutputs, Field(discriminator="layout")]
+
 
 class ModelContract(_Value):
     """State everything a runtime has to know to run one model as it was trained.
@@ -100,6 +160,7 @@ class ModelContract(_Value):
         iou_threshold: boxes of one class in one input that overlap more are the same defect.
         mm_per_px: size of a pixel on the cloth the model was trained for; None if it was not known.
         source_digest: sha256 of the checkpoint the model was made from.
+        batch: pictures the network takes at once, neither more nor fewer; None for any number.
     """
 
     contract_version: int = CONTRACT_VERSION
@@ -112,11 +173,12 @@ class ModelContract(_Value):
     enhancement: Enhancement = Clahe()
     geometry: Geometry = Tiles()
     normalisation: Normalisation = Normalisation()
-    outputs: Outputs = Outputs()
+    outputs: AnyOutputs = Outputs()
     score_thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]]
     iou_threshold: float = Field(default=0.5, gt=0, le=1)
     mm_per_px: float | None = Field(default=None, gt=0)
     source_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    batch: int | None = Field(default=None, ge=1, le=256)
 
     @property
     def channels(self) -> int:
@@ -146,6 +208,13 @@ class ModelContract(_Value):
             raise ValueError("score_thresholds must name every class, and only these")
         if isinstance(self.geometry, Tiles) and self.geometry.overlap_px >= min(self.input_size_hw_px):
             raise ValueError("overlap_px must be smaller than the input")
+        return self
+
+    @model_validator(mode="after")
+    def _check_levels(self) -> Self:
+        levels = self.outputs.levels if isinstance(self.outputs, RawOutputs) else ()
+        if any(side % level.stride_px for level in levels for side in self.input_size_hw_px):
+            raise ValueError("the stride of a level does not divide the input's sides")
         return self
 
 

@@ -32,6 +32,7 @@ from edge.backends.tensorrt_places import TIMING_CACHE, models_of, private_folde
 from edge.backends.tensorrt_progress import Observe
 from edge.bundle import Bundle, demo_bundle_path, open_bundle
 from edge.bundle_store import bundle_path
+from edge.contract import ModelContract
 from edge.errors import BackendError, ConfigError
 from edge.sinks.files import check_writable
 
@@ -48,7 +49,7 @@ class BuildWish:
     Attributes:
         model: bundle, store or ONNX file; None for the shipped demo bundle.
         precision: `f32`, `f16` or `int8`; None for the lowest the bundle has.
-        batch: most pictures at once; None for `DEFAULT_BATCH`.
+        batch: most pictures at once; None for `DEFAULT_BATCH`, or what the model alone takes.
         fixed_batch: always just so many.
         targets: compute capabilities as `sm86` or `8.6`; empty for the GPU of this box.
     """
@@ -87,12 +88,12 @@ def build_engines(wish: BuildWish) -> list[EngineFile]:
     from edge.run import contract_of
 
     bundle = open_bundle(bundle_path(wish.model or demo_bundle_path()))
-    batch = batch_profile(wish.batch, wish.fixed_batch)
+    contract = contract_of(bundle)
+    batch = batch_profile_for(contract, wish.batch, wish.fixed_batch)
     precision, model_path = model_for(bundle, wish.precision)
     targets = named_targets(wish.targets) if wish.targets else [_this_box()]
     folder = private_folder(os.environ)
     check_writable(folder)
-    contract = contract_of(bundle)
     built = []
     for target in targets:
         request = EngineRequest(model_path, contract, precision, batch, (target.capability,), target.gpu)
@@ -100,8 +101,26 @@ def build_engines(wish: BuildWish) -> list[EngineFile]:
     return built
 
 
+def batch_profile_for(contract: ModelContract, batch: int | None, fixed: bool) -> BatchProfile:
+    """Return the batch sizes an engine of a model is built for.
+
+    Args:
+        contract: of the model; where its batch is fixed, that alone is built for.
+    Raises:
+        ConfigError: if they are out of range, or not the model's.
+    """
+    if contract.batch is not None:
+        if batch not in (None, contract.batch):
+            raise ConfigError(
+                f"--batch {batch} is not permitted: the model takes batches of {contract.batch} alone.",
+                "Leave --batch out, or export it with `--batch dynamic`.",
+            )
+        batch, fixed = contract.batch, True
+    return batch_profile(batch, fixed)
+
+
 def batch_profile(batch: int | None, fixed: bool) -> BatchProfile:
-    """Return the batch sizes an engine is built for.
+    """Return the batch sizes an engine is built for that may take any.
 
     Raises:
         ConfigError: if they are out of range.

@@ -61,7 +61,7 @@ class Inspector:
     Args:
         backend: runs the network.
         contract: of that network.
-        batch_tiles: most views given to the network at once.
+        batch_tiles: most views given to the network at once, where it takes any number.
         clock: counts how long each stage takes.
     """
 
@@ -74,7 +74,7 @@ class Inspector:
     ) -> None:
         self._backend = backend
         self._contract = contract
-        self._batch_tiles = batch_tiles
+        self._batch_tiles = contract.batch or batch_tiles
         self._preprocessors = cycle((Preprocessor(contract), Preprocessor(contract)))
         self._decoder = Decoder(contract)
         self._warm: set[int] = set()

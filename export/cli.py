@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
     from export.quality import QualityRow
 
 METHOD_NAMES = ("minmax", "percentile", "entropy")
+
+
+class DecodePlace(str, Enum):
+    """Where boxes and scores are made of what the head gives."""
+
+    graph = "graph"
+    edge = "edge"
+
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -56,6 +65,13 @@ def export(
             help="Compute capability to build a TensorRT-RTX engine for, as sm86; repeat for several."
         ),
     ] = None,
+    batch: Annotated[
+        str,
+        typer.Option(metavar="dynamic|N", help="Tiles the models take at once: any number, or N alone."),
+    ] = "dynamic",
+    decode: Annotated[
+        DecodePlace, typer.Option(help="Where boxes and scores are made of what the head gives.")
+    ] = DecodePlace.graph,
     max_drop: Annotated[
         float, typer.Option(min=0, max=100, help="Most points of mAP50-95 any model may lose.")
     ] = 0.5,
@@ -69,6 +85,7 @@ def export(
     configure_logging()
     thresholds = parse_thresholds(threshold or [])
     methods = parse_methods(calibration_method or [])
+    fixed_batch = parse_batch(batch)
     from export.int8 import Int8Options  # here, so that --help needs no torch
     from export.publish import export_bundle
     from export.variants import VariantOptions
@@ -90,6 +107,8 @@ def export(
             max_drop=drop,
         ),
         engines_for=engine or (),
+        batch=fixed_batch,
+        decode_at_edge=decode is DecodePlace.edge,
         overwrite=overwrite,
     )
     parity = published.parity
@@ -127,6 +146,19 @@ def parse_methods(names: list[str]) -> tuple[str, ...]:
                 f"There is no calibration method '{name}'.", f"Use {', '.join(METHOD_NAMES)}."
             )
     return tuple(dict.fromkeys(names))
+
+
+def parse_batch(text: str) -> int | None:
+    """Read how many tiles a model takes at once; None for any number.
+
+    Raises:
+        ConfigError: if it is neither `dynamic` nor a number from 1 to 256.
+    """
+    if text == "dynamic":
+        return None
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 256):
+        raise ConfigError(f"--batch {text} is not permitted.", "Write dynamic, or a number from 1 to 256.")
+    return int(text)
 
 
 def parse_thresholds(texts: list[str]) -> dict[str, float]:

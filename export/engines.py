@@ -12,7 +12,7 @@ from edge.backends.tensorrt_build import EngineRequest, build_engine
 from edge.backends.tensorrt_engines import LOWEST_FIRST, EngineFile, sm_of, write_engine
 from edge.backends.tensorrt_places import ENGINES_FOLDER
 from edge.contract import ModelContract
-from edge.engine_build import Target, batch_profile, shown_progress
+from edge.engine_build import Target, batch_profile_for, shown_progress
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def write_engines(
     """
     paths = dict(models)
     precision = next(one for one in LOWEST_FIRST if one in paths)
-    batch = batch_profile(None, False)
+    batch = batch_profile_for(contract, None, False)
     return tuple(
         _built(EngineRequest(paths[precision], contract, precision, batch, (one.capability,)), one, staged)
         for one in targets

@@ -11,7 +11,7 @@ from onnxruntime.quantization.calibrate import TensorsData
 from pydantic import BaseModel, ConfigDict
 
 from distill.checkpoint import Validation
-from edge.contract import Outputs
+from edge.contract import AnyOutputs
 from edge.errors import ParityError
 from export.graph import convolutions
 from export.quantize import Floats, Method, calibrated, quantised
@@ -84,7 +84,7 @@ def make_int8(
     model: onnx.ModelProto,
     tiles_nchw: Floats,
     validation: Validation,
-    outputs: Outputs,
+    outputs: AnyOutputs,
     options: Int8Options,
     *,
     whole_map50_95: float,

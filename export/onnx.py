@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 import onnxslim
 from onnxruntime.quantization.onnx_model import ONNXModel
+from onnxruntime.tools.onnx_model_utils import make_dim_param_fixed
 
-from distill.checkpoint import Detector, traced_onnx
+from distill.checkpoint import BATCH_AXIS, Detector, traced_onnx
 from edge.contract import METADATA_KEY, ModelContract
 from edge.errors import ModelError, OutputError
 
@@ -45,6 +46,24 @@ def onnx_model(detector: Detector, contract: ModelContract) -> onnx.ModelProto:
             "Nothing was published; report this with the versions of torch and onnx.",
         ) from error
     return model
+
+
+def with_batch(model: onnx.ModelProto, batch: int | None) -> onnx.ModelProto:
+    """Fix how many pictures a model takes at once.
+
+    Args:
+        model: of `onnx_model`, or made of one; it is left as it is.
+        batch: None for any number, which is what `model` takes.
+    Raises:
+        ModelError: if the checker refuses the result.
+    """
+    if batch is None:
+        return model
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    del fixed.graph.value_info[:]
+    make_dim_param_fixed(fixed.graph, BATCH_AXIS, batch)
+    return rechecked(onnx.shape_inference.infer_shapes(fixed, data_prop=True), like=model)
 
 
 def with_float16_weights(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -27,6 +27,9 @@ FLOAT16_BOX_TOLERANCE_PX = 2.0
 FLOAT16_SCORE_TOLERANCE = 0.02
 """The same for weights stored as float16."""
 
+ANSWER = ("boxes_xyxy_px", "scores")
+"""What is compared, decoded wherever."""
+
 BATCH_SIZES = (1, 3, 4)
 """One, and two others: a batch size folded into the graph shows here. Together the least of `MIN_TILES`."""
 
@@ -76,15 +79,14 @@ def check_parity(
         exported = in_batches(backend.infer, tiles_nchw)
         runtime = backend.description.runtime
     original = in_batches(lambda images: checkpoint_answer(detector, images), tiles_nchw)
-    ports = (contract.outputs.boxes_port, contract.outputs.scores_port)
     differences = [
         _greatest_difference(port, ours, theirs)
-        for port, ours, theirs in zip(ports, original, exported, strict=True)
+        for port, ours, theirs in zip(ANSWER, original, exported, strict=True)
     ]
     tolerances = (BOX_TOLERANCE_PX, SCORE_TOLERANCE)
     if float16_weights:
         tolerances = (FLOAT16_BOX_TOLERANCE_PX, FLOAT16_SCORE_TOLERANCE)
-    for port, difference, tolerance in zip(ports, differences, tolerances, strict=True):
+    for port, difference, tolerance in zip(ANSWER, differences, tolerances, strict=True):
         if not difference <= tolerance:
             raise ParityError(
                 f"The exported model's '{port}' is off by {difference:.4g}; permitted is {tolerance:g}.",

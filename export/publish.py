@@ -17,6 +17,7 @@ from distill.checkpoint import (
     count_macs,
     load_detector,
     load_validation,
+    raw_outputs_of,
     read_rows,
 )
 from edge.backends.description import Precision
@@ -29,12 +30,12 @@ from edge.bundle import (
     publish_bundle,
     staging_folder,
 )
-from edge.contract import ModelContract
+from edge.contract import CONTRACT_VERSION, ModelContract, Outputs
 from edge.engine_build import named_targets
 from export.engines import write_engines
 from export.golden import write_golden
 from export.layers import layer_sizes
-from export.onnx import onnx_model, with_float16_weights, write_onnx
+from export.onnx import onnx_model, with_batch, with_float16_weights, write_onnx
 from export.parity import ParityReport, check_parity, checkpoint_answer, in_batches
 from export.quality import QualityRow, Reference, check_drop, quality_table
 from export.samples import Samples, load_samples
@@ -71,6 +72,8 @@ def export_bundle(
     float16_weights: bool = False,
     variants: VariantOptions | None = None,
     engines_for: Sequence[str] = (),
+    batch: int | None = None,
+    decode_at_edge: bool = False,
     overwrite: bool = False,
 ) -> Published:
     """Export a checkpoint and publish it as a bundle; on any error nothing is published.
@@ -83,10 +86,12 @@ def export_bundle(
         float16_weights: store the weights in half the bytes; the network still computes in float32.
         variants: other forms of the model; None for none.
         engines_for: compute capabilities, such as `sm86`, to build TensorRT engines for.
+        batch: pictures the models take at once, neither more nor fewer; None for any number.
+        decode_at_edge: end the graphs in the head; the box decodes what they give.
         overwrite: replace a bundle that stands there.
     Raises:
-        ConfigError: if `score_thresholds` names no class of the model, variants have no data set, or an
-            engine is for no known GPU.
+        ConfigError: if `score_thresholds` names no class of the model, variants have no data set, an engine
+            is for no known GPU, or the head is decoded in the graph alone.
         CheckpointError: if the checkpoint cannot be used.
         DatasetError: if the data set is missing or damaged.
         NoImagesError, ImageError: if there are too few pictures, or one cannot be vouched for.
@@ -100,14 +105,20 @@ def export_bundle(
     targets = named_targets(engines_for) if engines_for else []
     detector = load_detector(checkpoint)
     contract = detector.contract.with_thresholds(score_thresholds or {}).model_copy(
-        update={"source_digest": detector.file_digest}
+        update={
+            "contract_version": CONTRACT_VERSION,
+            "source_digest": detector.file_digest,
+            "batch": batch,
+            "outputs": raw_outputs_of(detector.module) if decode_at_edge else Outputs(),
+        }
     )
     samples = load_samples(images, contract)
     reference = _reference(detector, contract, samples, options)
     with staging_folder(destination) as staged:
         model_path = staged / MODEL_NAME
         model = onnx_model(detector, contract)
-        write_onnx(with_float16_weights(model) if float16_weights else model, model_path)
+        stored = with_float16_weights(model) if float16_weights else model
+        write_onnx(with_batch(stored, batch), model_path)
         parity = check_parity(
             detector, model_path, contract, samples.tiles_nchw, float16_weights=float16_weights
         )

@@ -13,7 +13,8 @@ from onnxruntime.quantization.calibrate import TensorsData
 
 from edge.backends.onnxruntime import session_options
 from edge.backends.provider_start import CPU
-from edge.contract import Outputs
+from edge.contract import AnyOutputs
+from edge.raw_outputs import answer_of
 from export.graph import convolutions
 from export.quantize import quantised
 
@@ -40,7 +41,7 @@ def sensitivity(
     model: onnx.ModelProto,
     ranges: TensorsData,
     tiles_nchw: Floats,
-    outputs: Outputs,
+    outputs: AnyOutputs,
     tick: Callable[[], None] = lambda: None,
 ) -> list[LayerError]:
     """Quantise each convolution alone and compare the answers; the worst first.
@@ -61,7 +62,7 @@ def sensitivity(
     return sorted(rows, key=lambda row: -row.error)
 
 
-def answering(model: onnx.ModelProto, outputs: Outputs) -> Callable[[Floats], tuple[Floats, Floats]]:
+def answering(model: onnx.ModelProto, outputs: AnyOutputs) -> Callable[[Floats], tuple[Floats, Floats]]:
     """Return a function that runs a model on ONNX Runtime, on the processor.
 
     That does what the graph says to the letter, which runtimes that fuse and reorder do not promise.
@@ -69,11 +70,10 @@ def answering(model: onnx.ModelProto, outputs: Outputs) -> Callable[[Floats], tu
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), session_options(None), providers=[CPU]
     )
-    ports = [outputs.boxes_port, outputs.scores_port]
 
     def run(images_nchw: Floats) -> tuple[Floats, Floats]:
-        boxes, scores = session.run(ports, {outputs.images_port: images_nchw})
-        return boxes, scores
+        given = session.run(list(outputs.output_ports), {outputs.images_port: images_nchw})
+        return answer_of(given, outputs)
 
     return run
 

@@ -18,7 +18,7 @@ from export.calibration_set import calibration_tiles, read_manifest, shipped_cal
 from export.golden import found_on
 from export.half import in_float16
 from export.int8 import Int8Options, make_int8
-from export.onnx import write_onnx
+from export.onnx import with_batch, write_onnx
 from export.qdq_rules import check_qdq
 
 logger = logging.getLogger(__name__)
@@ -108,6 +108,6 @@ def _written(
 ) -> Variant:
     precision, model, how = made
     file = file_of(precision)
-    write_onnx(model, staged / file)
+    write_onnx(with_batch(model, contract.batch), staged / file)
     found = found_on([staged / one.file for one in golden], staged / file, contract)
     return Variant(precision=precision, file=file, golden=tuple(map(tuple, found)), made=how)

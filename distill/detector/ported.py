@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from distill.detector.build import infer, traceable_copy
-from edge.contract import Outputs
+from distill.detector.yolox_head import YoloxHead
+from distill.ultralytics_door import Detect
+from edge.contract import AnyOutputs, HeadLevel, RawOutputs
+from edge.errors import ConfigError
 
 OPSET = 17
 """Old enough for every runtime the project names (TensorRT 10.3 reads up to 20, ONNX Runtime 1.18 up to
 21), new enough for Q/DQ per channel (13)."""
+
+BATCH_AXIS = "B"
+"""Name of the first axis of every port while it may have any length."""
 
 _EXPORTER_WARNINGS = (
     "You are using the legacy TorchScript-based ONNX export",
@@ -24,32 +32,88 @@ exactly the ports asked for. Both warnings say only that it is the older one."""
 
 
 class PortedDetector(nn.Module):
-    """Give a detector the ports of `edge.contract.Outputs` and nothing else.
+    """Give a detector the ports of `edge.contract` and nothing else.
 
-    In: images (B, channels, H, W) float32. Out: boxes (B, A, 4) float32, x1 y1 x2 y2 in input pixels, and
-    scores (B, A, classes) float32 in [0, 1]. Thresholds and suppression stay outside, in `edge.decode`.
+    In: images (B, channels, H, W) float32. Out, with `Outputs`: boxes (B, A, 4) float32, x1 y1 x2 y2 in
+    input pixels, and scores (B, A, classes) float32 in [0, 1]; with `RawOutputs`: the maps of the head, in
+    the order of its ports. Thresholds and suppression stay outside, in `edge.decode`.
 
     Args:
         module: of `build_module`, on the processor; it is copied.
     """
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, outputs: AnyOutputs) -> None:
         super().__init__()
-        self.module = traceable_copy(module)
+        self.module: Any = traceable_copy(module)
+        self._is_raw = isinstance(outputs, RawOutputs)
+        if self._is_raw:
+            self.module.model[-1] = RawHead(self.module.model[-1])
         self.eval()
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        return infer(self.module, images)
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return self.module(images) if self._is_raw else infer(self.module, images)
 
 
-def traced_onnx(module: nn.Module, input_shape: tuple[int, int, int], ports: Outputs) -> bytes:
+class RawHead(nn.Module):
+    """Give the maps of a head's last convolutions, in the order of `raw_outputs_of`.
+
+    Args:
+        head: one that `raw_outputs_of` takes.
+    """
+
+    def __init__(self, head: Any) -> None:
+        super().__init__()
+        self.head = head
+        self.i, self.f = head.i, head.f  # its number and the layers it reads: ultralytics' forward asks
+
+    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        maps: list[Tensor] = []
+        for number, level in enumerate(features):
+            if isinstance(self.head, YoloxHead):
+                boxes, objectness, scores = self.head.maps_of(number, level)
+                maps += boxes, scores, objectness
+            else:
+                maps += self.head.cv2[number](level), self.head.cv3[number](level)
+        return tuple(maps)
+
+
+def raw_outputs_of(module: nn.Module) -> RawOutputs:
+    """Name the ports of a detector that ends in its head.
+
+    Raises:
+        ConfigError: if its head is one that only its own graph decodes.
+    """
+    head: Any = module.model[-1]  # type: ignore[index]
+    if not isinstance(head, (Detect, YoloxHead)):
+        raise ConfigError(
+            "A head with anchors is decoded in the graph alone.",
+            "Leave --decode out, or write --decode graph.",
+        )
+    offset = isinstance(head, YoloxHead)
+    strides_px = [int(stride) for stride in head.stride.tolist()]
+    return RawOutputs(
+        decoding="offset" if offset else "distribution",
+        bins=None if offset else head.reg_max,
+        levels=tuple(
+            HeadLevel(
+                stride_px=stride,
+                boxes_port=f"boxes_stride{stride}",
+                scores_port=f"scores_stride{stride}",
+                objectness_port=f"objectness_stride{stride}" if offset else None,
+            )
+            for stride in strides_px
+        ),
+    )
+
+
+def traced_onnx(module: nn.Module, input_shape: tuple[int, int, int], ports: AnyOutputs) -> bytes:
     """Trace a detector to an ONNX model with named ports that takes any batch size; nothing is checked.
 
     Args:
         module: of `build_module`, on the processor; it is left as it is.
         input_shape: channels, height, width.
     """
-    names = [ports.images_port, ports.boxes_port, ports.scores_port]
+    names = [ports.images_port, *ports.output_ports]
     # Two images, not one: a trace of one would fold the batch size into the graph.
     example = torch.zeros(2, *input_shape)
     stream = io.BytesIO()
@@ -57,13 +121,13 @@ def traced_onnx(module: nn.Module, input_shape: tuple[int, int, int], ports: Out
         for message in _EXPORTER_WARNINGS:
             warnings.filterwarnings("ignore", message, DeprecationWarning)
         torch.onnx.export(
-            PortedDetector(module),
+            PortedDetector(module, ports),
             (example,),
             stream,  # type: ignore[arg-type]  # the legacy exporter takes a stream; its annotation does not say so
             dynamo=False,
             opset_version=OPSET,
             input_names=names[:1],
             output_names=names[1:],
-            dynamic_axes={name: {0: "B"} for name in names},
+            dynamic_axes={name: {0: BATCH_AXIS} for name in names},
         )
     return stream.getvalue()

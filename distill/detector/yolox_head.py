@@ -14,12 +14,10 @@ from torch import Tensor, nn
 
 from distill.detector.cells import cell_corners
 from distill.ultralytics_door import Conv
+from edge.raw_outputs import LOG_SIDE_LIMIT
 
 PRIOR = 0.01
 """Score of a fresh head: most places show nothing (Lin et al., Focal Loss, 2017, section 4.1)."""
-
-LOG_SIDE_LIMIT = 8.0
-"""exp of it is 2981 strides, more than any picture has: what lies beyond only overflows."""
 
 
 class YoloxHead(nn.Module):
@@ -55,7 +53,7 @@ class YoloxHead(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Any:
         outputs: dict[str, Any] = {"feats": list(features)}
-        levels = [self._level(number, level) for number, level in enumerate(features)]
+        levels = [self.maps_of(number, level) for number, level in enumerate(features)]
         for name, parts in zip(("boxes", "objectness", "scores"), zip(*levels, strict=True), strict=True):
             outputs[name] = torch.cat([part.flatten(2) for part in parts], dim=2)
         if self.training:
@@ -76,7 +74,8 @@ class YoloxHead(nn.Module):
         corners, strides = cell_corners(outputs["feats"], self.strides_px)
         return (corners + 0.5) * strides[:, None], strides
 
-    def _level(self, number: int, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def maps_of(self, number: int, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the logits of a level: boxes, objectness and classes, each (B, values, H, W)."""
         stem = self.stems[number](features)
         of_class, of_box = self.class_branch[number](stem), self.box_branch[number](stem)
         return self.boxes[number](of_box), self.objectness[number](of_box), self.classes[number](of_class)

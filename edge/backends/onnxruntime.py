@@ -14,11 +14,13 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 from typing_extensions import Self
 
 from edge.backends.description import BackendDescription, BackendName
+from edge.backends.fixed_batch import in_batches_of
 from edge.backends.ports import Port, check_ports
 from edge.backends.probe import available_cores, nvidia_gpu_present
 from edge.backends.provider_start import CPU, CUDA, catch_output, cure_of, preload_cuda, reason_in
 from edge.contract import METADATA_KEY, ModelContract, contract_from_json
 from edge.errors import BackendError, ContractError, ModelError
+from edge.raw_outputs import answer_of
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +92,7 @@ class OnnxRuntimeBackend:
                 "Copy the whole bundle again, or export it again.",
             )
         check_ports(_ports(self._session), contract, model_path)
-        self._ports = contract.outputs
+        self._ports, self._batch = contract.outputs, contract.batch
         self._input_shape = (contract.channels, *contract.input_size_hw_px)
         self.description = BackendDescription(
             runtime=f"onnxruntime {ort.__version__}",
@@ -116,17 +118,21 @@ class OnnxRuntimeBackend:
             BackendError: if the runtime fails, for instance for want of memory.
         """
         try:
-            boxes, scores = self._session.run(
-                [self._ports.boxes_port, self._ports.scores_port], {self._ports.images_port: images_nchw}
-            )
+            given = in_batches_of(self._batch, self._run, images_nchw)
         except ORT_ERRORS as error:
             raise BackendError(f"Inference failed: {error}.", "Run edge-doctor.") from error
-        return boxes, scores
+        return answer_of(given, self._ports)
 
     def warm_up(self, batch: int) -> None:
         """Run once on noise, so that the first frame does not pay for memory and kernel selection."""
         noise = np.random.default_rng(0).random((batch, *self._input_shape), np.float32)
         self.infer(noise)
+
+    def _run(self, images_nchw: Floats) -> Sequence[Floats]:
+        given: Sequence[Floats] = self._session.run(
+            list(self._ports.output_ports), {self._ports.images_port: images_nchw}
+        )
+        return given
 
 
 def choose_providers(wanted: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,11 +14,13 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from edge.backends.description import BackendDescription, BackendName, Precision
+from edge.backends.fixed_batch import in_batches_of
 from edge.backends.ports import Port, check_ports
 from edge.backends.probe import available_cores, processor_features
 from edge.backends.provider_start import catch_output
 from edge.contract import METADATA_KEY, ModelContract, contract_from_json
 from edge.errors import BackendError, ContractError, ModelError
+from edge.raw_outputs import answer_of
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +86,7 @@ class OpenVinoBackend:
                 "Copy the whole bundle again, or export it again.",
             )
         check_ports(_ports(model), contract, model_path)
-        self._ports = contract.outputs
+        self._ports, self._batch = contract.outputs, contract.batch
         self._input_shape = (contract.channels, *contract.input_size_hw_px)
         self._settings = compile_settings(wanted, threads)
         self._core, self._model, self._model_path = core, model, model_path
@@ -118,10 +122,10 @@ class OpenVinoBackend:
         self._check_input(images_nchw)
         request = self._warm.get(len(images_nchw), self._any_batch)
         try:
-            results = request.infer([images_nchw], share_inputs=True)
+            given = in_batches_of(self._batch, partial(self._run, request), images_nchw)
         except RuntimeError as error:
             raise BackendError(f"Inference failed: {first_line(error)}.", "Run edge-doctor.") from error
-        return results[self._ports.boxes_port], results[self._ports.scores_port]
+        return answer_of(given, self._ports)
 
     def warm_up(self, batch: int) -> None:
         """Compile for a batch size and run once on noise, so that the first frame does not pay for it.
@@ -136,6 +140,10 @@ class OpenVinoBackend:
             self._warm[batch] = compiled.create_infer_request()
         noise = np.random.default_rng(0).random((batch, *self._input_shape), np.float32)
         self.infer(noise)
+
+    def _run(self, request: Any, images_nchw: Floats) -> Sequence[Floats]:
+        results = request.infer([images_nchw], share_inputs=True)
+        return [results[name] for name in self._ports.output_ports]
 
     def _check_input(self, images_nchw: Floats) -> None:
         """OpenVINO itself takes pictures of another size without a word (seen in 2026.4)."""

@@ -32,6 +32,7 @@ from edge.backends.tensorrt_places import bundle_of, engine_folder, manifests_fo
 from edge.bundle import file_digest
 from edge.contract import ModelContract
 from edge.errors import BackendError
+from edge.raw_outputs import answer_of
 
 if TYPE_CHECKING:
     from edge.backends.tensorrt_cuda import Device, LoadedEngine
@@ -152,13 +153,13 @@ class TensorRtBackend:
         """
         check_images(images_nchw, self._contract)
         runs = plan_runs(len(images_nchw), self._loaded.file.manifest.batch)
-        names = self._contract.outputs
-        boxes, scores = (
-            np.empty((len(images_nchw), *self._plan.shapes[port][1:]), np.float32)
-            for port in (names.boxes_port, names.scores_port)
-        )
-        self._runner.infer(images_nchw, runs, boxes, scores)
-        return boxes, scores
+        outputs = self._contract.outputs
+        given = {
+            name: np.empty((len(images_nchw), *self._plan.shapes[name][1:]), np.float32)
+            for name in outputs.output_ports
+        }
+        self._runner.infer(images_nchw, runs, given)
+        return answer_of(list(given.values()), outputs)
 
     def warm_up(self, batch: int) -> None:
         """Run once on noise, so that the first frame does not pay for it; record CUDA graphs.

@@ -8,9 +8,9 @@ from math import ceil, prod
 from pathlib import Path
 from typing import Final
 
-from edge.backends.ports import Port, check_ports
+from edge.backends.ports import Port, check_ports, expected_shapes
 from edge.backends.tensorrt_engines import BatchProfile, EngineFile
-from edge.contract import ModelContract
+from edge.contract import ModelContract, RawOutputs
 from edge.errors import ContractError
 
 FLOAT32_BYTES: Final = 4
@@ -21,7 +21,7 @@ class BufferPlan:
     """Hold the shape of each port at the largest batch; the first axis is the batch.
 
     Attributes:
-        shapes: by the port's name, the input first.
+        shapes: by the port's name, the input first, then what the network gives.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -54,21 +54,21 @@ def plan_buffers(
         ContractError: if a port is missing, of another type or shape, or of a size that is not known.
     """
     check_ports(ports, contract, engine_path)
-    names = contract.outputs
-    boxes, scores = ports[names.boxes_port].shape, ports[names.scores_port].shape
-    points = boxes[1] if len(boxes) == 3 else None
-    if not isinstance(points, int) or scores[1:2] != (points,) or len(scores) != 3:
-        raise ContractError(
-            f"{engine_path}: the ports give {list(boxes)} boxes and {list(scores)} scores, "
-            "which are not of one number.",
-            "Export the model again.",
-        )
+    outputs = contract.outputs
+    shapes = expected_shapes(contract)
+    if not isinstance(outputs, RawOutputs):
+        boxes, scores = ports[outputs.boxes_port].shape, ports[outputs.scores_port].shape
+        points = boxes[1] if len(boxes) == 3 else None
+        if not isinstance(points, int) or scores[1:2] != (points,) or len(scores) != 3:
+            raise ContractError(
+                f"{engine_path}: the ports give {list(boxes)} boxes and {list(scores)} scores, "
+                "which are not of one number.",
+                "Export the model again.",
+            )
+        for name in outputs.output_ports:
+            shapes[name] = (points, *shapes[name])
     return BufferPlan(
-        {
-            names.images_port: (batch.most, contract.channels, *contract.input_size_hw_px),
-            names.boxes_port: (batch.most, points, 4),
-            names.scores_port: (batch.most, points, len(contract.class_names)),
-        }
+        {name: (batch.most, *shapes[name]) for name in (outputs.images_port, *outputs.output_ports)}
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -159,7 +159,7 @@ class Runner:
     """Run an engine: copy in, compute, copy out, all queued on one stream. Not for two threads at once.
 
     Args:
-        plan: shapes of the buffers, the input first, then boxes, then scores.
+        plan: shapes of the buffers, the input first, then what the network gives.
         sets_shape: the batch is free, so every run has to say how large it is.
     Raises:
         BackendError: if there is no memory for it.
@@ -167,7 +167,7 @@ class Runner:
 
     def __init__(self, loaded: LoadedEngine, plan: BufferPlan, *, sets_shape: bool) -> None:
         self._loaded, self._sets_shape = loaded, sets_shape
-        self._images, self._boxes, self._scores = plan.shapes
+        self._images, *self._outputs = plan.shapes
         self._tail = plan.shapes[self._images][1:]
         with loaded.device.current(), cuda_errors("The engine's buffers"):
             self._stream: Any = cuda.Stream()
@@ -181,15 +181,13 @@ class Runner:
             if not self._context.set_input_shape(self._images, plan.shapes[self._images]):
                 self._fail()
 
-    def infer(
-        self, images_nchw: Floats, runs: Sequence[Run], boxes_out: Floats, scores_out: Floats
-    ) -> None:
+    def infer(self, images_nchw: Floats, runs: Sequence[Run], given: Mapping[str, Floats]) -> None:
         """Run the engine over a batch.
 
         Args:
             images_nchw: (B, C, H, W) float32.
             runs: that cover it, none larger than the buffers.
-            boxes_out, scores_out: (B, A, 4) and (B, A, classes) float32, to be filled.
+            given: by the port's name an array of B float32 results, to be filled.
         Raises:
             BackendError: if CUDA or TensorRT fails.
         """
@@ -197,12 +195,12 @@ class Runner:
             try:
                 for number, run in enumerate(runs):
                     slot = self._slots[number % SLOTS]
-                    self._collect(slot, boxes_out, scores_out)
+                    self._collect(slot, given)
                     self._fill(slot, run, images_nchw)
                     self._queue(slot, run.size)
                     slot.run = run
                 for slot in self._slots:
-                    self._collect(slot, boxes_out, scores_out)
+                    self._collect(slot, given)
             finally:
                 if any(slot.run for slot in self._slots):  # after an error: let nothing write on
                     self._stream.synchronize()
@@ -265,20 +263,20 @@ class Runner:
             self._fail()
         if not self._context.execute_async_v3(self._stream.handle):
             self._fail()
-        for name in (self._boxes, self._scores):
+        for name in self._outputs:
             cuda.memcpy_dtoh_async(slot.host[name][:size], self._on_gpu[name], self._stream)
 
     def _fail(self) -> None:
         raise BackendError(f"Inference failed: {self._loaded.library.kept.reason}.", "Run edge-doctor.")
 
-    def _collect(self, slot: _Slot, boxes_out: Floats, scores_out: Floats) -> None:
+    def _collect(self, slot: _Slot, given: Mapping[str, Floats]) -> None:
         """Wait for the run under way in a slot, if there is one, and take its results."""
         if slot.run is None:
             return
         slot.done.synchronize()
         run, count = slot.run, slot.run.stop - slot.run.start
-        boxes_out[run.start : run.stop] = slot.host[self._boxes][:count]
-        scores_out[run.start : run.stop] = slot.host[self._scores][:count]
+        for name in self._outputs:
+            given[name][run.start : run.stop] = slot.host[name][:count]
         slot.run = None
 
 

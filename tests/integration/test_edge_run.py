@@ -18,6 +18,7 @@ import onnx
 import pytest
 
 from edge.config import EdgeConfig
+from edge.contract import CONTRACT_VERSION
 from edge.errors import ConfigError, ImageError, LoomsightError, ModelError, OutputError
 from edge.run import run
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
@@ -166,7 +167,7 @@ def newer_contract(folder):
     path = write_bright_cell_model(folder / "m.onnx", bright_cell_contract())
     model = onnx.load(str(path))
     model.metadata_props[0].value = model.metadata_props[0].value.replace(
-        '"contract_version":1', '"contract_version":99'
+        f'"contract_version":{CONTRACT_VERSION}', '"contract_version":99'
     )
     onnx.save(model, str(path))
     return path
