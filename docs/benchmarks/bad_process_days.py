@@ -43,8 +43,8 @@ def kills(place: Place) -> Day:
         code = box.end()
         rolls = [roll.head["status"] for roll in read_rolls(box.record)]
         day = Day(
-            f"kill -9, {place.kills} times: in turn within {longest_s:.1f} s of the start, and within 3 s of "
-            "the first frame, at random",
+            f"kill -9, {place.kills} times at random: in turn within {longest_s:.1f} s of the start, "
+            "and within 3 s of the first frame",
             f"{len(rolls)} rolls, {rolls.count('interrupted')} interrupted; exit code {code} at last",
         )
         day.expect(code == 0, f"exit code {code}")
