@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -94,16 +93,10 @@ def pylon(place: Place) -> Day:
     day.expect(summary["unreadable"] == FAILURES * openings, "unreadable frames are miscounted")
     day.expect(counters.get("opened again", 0) == times, "openings are miscounted")
     day.expect(kinds(box.record).count("camera back") == times, "not every return is in the record")
-    missing = _missing(inspected_ids(found))
-    day.expect(  # after an opening numbers go on with the first good frame
-        missing == [FAILURES], f"a bad frame was inspected, or a good one was not: {missing}"
-    )
+    numbers = inspected_ids(found)  # after an opening they go on with the first good frame
+    missing = numbers[-1] + 1 - len(numbers) - summary["dropped"]
+    day.expect(numbers[0] == missing == FAILURES, f"{missing} frames are missing between those inspected")
     return judged(day, box, before)
-
-
-def _missing(numbers: list[int]) -> list[int]:
-    """Return how many frames in a row are missing, wherever some are, from frame 0 on."""
-    return [hole for before, after in pairwise([-1, *numbers]) if (hole := after - before - 1)]
 
 
 class FakeCamera:
@@ -158,12 +151,13 @@ def aravis(place: Place) -> Day:
     under_way = bad - summary["unreadable"]  # at the end, between the two that count
     day.expect(under_way in range(3), "incomplete buffers and unreadable frames differ")
     day.expect(summary["frames"] == len(numbers) == len(set(numbers)), "a frame was inspected twice")
-    missing = numbers[-1] + 1 - len(numbers)
+    missing = numbers[-1] + 1 - len(numbers) - summary["dropped"]
     day.expect(
         bad + counters.get("lost", 0) - missing in range(25),
         f"{missing} frames are missing between those inspected",
     )
-    day.expect(kinds(box.record).count("camera back") == times, "not every return is in the record")
+    returns = kinds(box.record).count("camera back")  # a busy machine may lose the camera by itself, too
+    day.expect(returns >= times, "not every return is in the record")
     return judged(day, box, before)
 
 

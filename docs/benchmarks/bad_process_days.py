@@ -19,7 +19,7 @@ CAMERA = f"{LOOM},defects_per_m=4,speed_m_min=6"
 
 
 def kills(place: Place) -> Day:
-    """Kill -9 at random moments, from the start of the process on; then a last run in peace."""
+    """Kill -9 at random moments: in turn from the start on, and while inspecting; a last run in peace."""
     chance, acknowledged, seen = random.Random(11), set[Happened](), 0
     with post(place) as (broker, subscriber):
         box = sending(place, broker, CAMERA)
@@ -28,8 +28,8 @@ def kills(place: Place) -> Day:
         longest_s = 2 * (time.monotonic() - begin_s)
         for number in range(place.kills):
             if number:
-                box.start()
-                time.sleep(chance.uniform(0.0, longest_s))
+                box.start_and_wait() if number % 2 else box.start()
+                time.sleep(chance.uniform(0.0, 3.0 if number % 2 else longest_s))
             now = happened(box.record)
             seen += len(set(now) - acknowledged)
             acknowledged |= set(now)
@@ -43,7 +43,8 @@ def kills(place: Place) -> Day:
         code = box.end()
         rolls = [roll.head["status"] for roll in read_rolls(box.record)]
         day = Day(
-            f"kill -9, {place.kills} times, at random within {longest_s:.1f} s of the start",
+            f"kill -9, {place.kills} times at random: in turn within {longest_s:.1f} s of the start, "
+            "and within 3 s of the first frame",
             f"{len(rolls)} rolls, {rolls.count('interrupted')} interrupted; exit code {code} at last",
         )
         day.expect(code == 0, f"exit code {code}")
