@@ -1,9 +1,9 @@
 """A detector that computes in float32 what its INT8 export will compute.
 
 The export quantises the weights of convolutions, all but those that answer or decode, and the maps that
-they read: symmetric, to -127 ... 127, per output channel in the weights and per tensor in the maps. Whoever else
-reads such a map, a shortcut or the head, reads it rounded, too. Normalisation, which the export folds into
-the weights, scales a channel and its step alike, so that rounding before it is the same.
+they read: symmetric, to -127 ... 127, per output channel in the weights and per tensor in the maps. Whoever
+else reads such a map, a shortcut or the head, reads it rounded, too. Normalisation, which the export folds
+into the weights, scales a channel and its step alike, so that rounding before it is the same.
 """
 
 from __future__ import annotations
