@@ -63,6 +63,12 @@ def distill(
     student_alone: Annotated[
         bool, typer.Option("--student-alone", help="Also train without the teacher, to compare.")
     ] = False,
+    fake_quantise: Annotated[
+        bool,
+        typer.Option(
+            "--fake-quantise", help="Round as the INT8 export will; to fine-tune with --start-from."
+        ),
+    ] = False,
     epochs: Annotated[int | None, typer.Option(help="Overrides the recipe.")] = None,
     seed: Annotated[int | None, typer.Option(help="Overrides the recipe.")] = None,
     device: Annotated[DeviceChoice, typer.Option(help="Where to train.")] = DeviceChoice.auto,
@@ -87,7 +93,8 @@ def distill(
     from distill.run_folder import RunFolder
 
     folder = RunFolder(out or Path("runs") / Path(recipe or DEFAULT_RECIPE).stem)
-    settings = _recipe_of_run(folder, recipe, {"epochs": epochs, "seed": seed}, resume, teacher is not None)
+    flags = {"epochs": epochs, "seed": seed}
+    settings = _recipe_of_run(folder, recipe, flags, resume, teacher is not None, fake_quantise)
     plan = _plan_of_run(folder, settings, teacher, student_alone, start_from, resume)
     classes = load_taxonomy(taxonomy)
     data = load_dataset(dataset, classes.classes)
@@ -179,11 +186,17 @@ def _run_stages(
 
 
 def _recipe_of_run(
-    folder: RunFolder, recipe: str | None, flags: dict[str, int | None], resume: bool, has_teacher: bool
+    folder: RunFolder,
+    recipe: str | None,
+    flags: dict[str, int | None],
+    resume: bool,
+    has_teacher: bool,
+    fake_quantise: bool,
 ) -> Recipe:
     """Read the recipe; a resumed run keeps its own, and flags may repeat it but not change it.
 
-    With a teacher, a recipe without a distillation gets one with its defaults.
+    With a teacher, a recipe without a distillation gets one with its defaults; likewise with
+    `fake_quantise` a fake quantisation.
 
     Raises:
         ConfigError: if a resumed run is asked to change.
@@ -193,10 +206,12 @@ def _recipe_of_run(
 
     if not resume:
         asked = load_recipe(recipe or DEFAULT_RECIPE, os.environ, flags)
-        return asked.taught() if has_teacher else asked
+        asked = asked.taught() if has_teacher else asked
+        return asked.fake_quantised() if fake_quantise else asked
     kept = _kept_recipe(folder)
     asked = load_recipe(recipe, os.environ, flags) if recipe else kept.model_copy(update=_given(flags))
     asked = asked.taught() if has_teacher or kept.distillation is not None else asked
+    asked = asked.fake_quantised() if fake_quantise or kept.fake_quantisation is not None else asked
     for key in Recipe.model_fields:
         if getattr(asked, key) != getattr(kept, key):
             raise ConfigError(

@@ -13,6 +13,7 @@ from typing_extensions import Self
 from distill.detector.anchor_file import read_anchors
 from distill.detector.choice import AssignerName, HeadName
 from distill.detector.structure import DEFAULT_REG_MAX, Anchors, Scale
+from distill.fake_quantisation import FakeQuantisation
 from distill.gid.settings import Distillation, TeacherRecipe
 from distill.pretraining import Pretraining
 from distill.sparsity import Sparsity
@@ -85,6 +86,7 @@ class Recipe(_Value):
         distillation: how the detector learns from a teacher; None learns from the labels alone.
         teacher: how a teacher is trained where none is given.
         sparsity: how channels are made easy to prune; None leaves them alone.
+        fake_quantisation: how the detector gets used to INT8; None trains it in float.
     """
 
     scale: Scale = "n"
@@ -119,6 +121,7 @@ class Recipe(_Value):
     teacher: TeacherRecipe | None = None
     pretraining: Pretraining | None = None
     sparsity: Sparsity | None = None
+    fake_quantisation: FakeQuantisation | None = None
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -141,16 +144,25 @@ class Recipe(_Value):
     def on_simulated_cloth(self, pretraining: Pretraining) -> Recipe:
         """Return this recipe for the training that comes before, on simulated cloth."""
         changes = pretraining.model_dump(exclude={"simulation"}, exclude_none=True)
-        return self.alone().model_copy(update={"sparsity": None, **changes})
+        return self.plain().model_copy(update=changes)
+
+    def plain(self) -> Recipe:
+        """Return this recipe for learning from the labels alone, for neither cutting nor rounding."""
+        return self.alone().model_copy(update={"sparsity": None, "fake_quantisation": None})
 
     def taught(self) -> Recipe:
         """Return this recipe for a detector with a teacher: as it says, else by the defaults."""
         return self if self.distillation else self.model_copy(update={"distillation": Distillation()})
 
+    def fake_quantised(self) -> Recipe:
+        """Return this recipe for a detector that gets used to INT8: as it says, else by the defaults."""
+        settings = self.fake_quantisation or FakeQuantisation()
+        return self.model_copy(update={"fake_quantisation": settings})
+
     def of_teacher(self) -> Recipe:
         """Return the recipe of the teacher that is trained for this detector."""
         changes = (self.teacher or TeacherRecipe()).model_dump(exclude_none=True)
-        return self.alone().model_copy(update={"sparsity": None, **changes})
+        return self.plain().model_copy(update=changes)
 
 
 def load_recipe(name_or_file: str, environment: Mapping[str, str], flags: Mapping[str, object]) -> Recipe:

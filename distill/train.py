@@ -135,7 +135,7 @@ def train(
 
 def _finish_epoch(run: TrainingRun, listener: Listener, pictures: InstancePictures, started: float) -> None:
     """Validate, write and tell; `started` is the monotonic time at the beginning of the epoch."""
-    metrics = validate(run.average.ema, run.val_plan, run.contract, run.device)
+    metrics = validate(run.to_validate, run.val_plan, run.contract, run.device)
     seconds = time.monotonic() - started
     run.state.elapsed_s += seconds
     row = _history_row(run, metrics, seconds)

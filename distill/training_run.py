@@ -23,6 +23,7 @@ from distill.dataset import Dataset, LabelledPicture
 from distill.detector.build import DetectionTask, build_module
 from distill.detector.structure import DetectorStructure
 from distill.evaluate import Metrics
+from distill.fake_quantiser import FakeQuantised, Rounding, rounding_of
 from distill.gid.schedule import heard_share
 from distill.gid.task import DistillationTask
 from distill.precision import choose_precision
@@ -70,6 +71,7 @@ class TrainingRun:
         beside: what learns beside the module and is no part of the detector: the adapters of a
             distillation. Empty without a teacher.
         teacher_digest: sha256 of the teacher's checkpoint; None without one.
+        rounding: as the INT8 export will; None trains in float.
     """
 
     recipe: Recipe
@@ -85,12 +87,19 @@ class TrainingRun:
     task: Task
     beside: nn.Module
     teacher_digest: str | None
+    rounding: Rounding | None
     average: Any
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     schedule: Schedule
     state: TrainingState
     processes: Processes
+
+    @property
+    def to_validate(self) -> nn.Module:
+        """The moving average, which is what is kept, in the arithmetic it is trained for."""
+        average: nn.Module = self.average.ema
+        return FakeQuantised(average, self.rounding) if self.rounding else average
 
 
 def prepare_run(
@@ -129,22 +138,25 @@ def prepare_run(
     state = TrainingState()
     order = plans[0].epoch_order(0, recipe.seed, recipe.empty_tile_share, recipe.rare_class_share)
     steps_per_epoch = -(-len(order) // recipe.batch)
-    detection = DetectionTask(module, precision, recipe.assigner)
+    settings = recipe.fake_quantisation
+    rounding = rounding_of(module, settings.range_share) if settings is not None else None
+    rounded = FakeQuantised(module, rounding) if rounding is not None else None
+    detection = DetectionTask(module, precision, recipe.assigner, rounded)
     task: Task = detection
     beside: nn.Module = nn.ModuleList()
     if (teacher is None) != (recipe.distillation is None):
         raise ValueError("a distillation needs a teacher, and a teacher a distillation")
     if teacher is not None and recipe.distillation is not None:
-        settings = recipe.distillation
+        lesson = recipe.distillation
         distillation = DistillationTask(
             detection,
             module,
             teacher.module.to(device).to(memory_format=torch.channels_last),
-            settings,
+            lesson,
             precision,
             input_shape=(contract.channels, *contract.input_size_hw_px),
             mm_per_px=contract.mm_per_px,
-            share=lambda: heard_share(settings, state.step / steps_per_epoch, recipe.epochs),
+            share=lambda: heard_share(lesson, state.step / steps_per_epoch, recipe.epochs),
         )
         task, beside = distillation, distillation.adapters
     return TrainingRun(
@@ -161,6 +173,7 @@ def prepare_run(
         task=task,
         beside=beside,
         teacher_digest=teacher.file_digest if teacher is not None else None,
+        rounding=rounding,
         average=ModelEMA(module, decay=recipe.ema_decay, tau=recipe.ema_warmup_steps),
         optimizer=_optimizer(nn.ModuleList([module, beside]), recipe),
         scaler=precision.gradient_scaler(),
@@ -206,6 +219,7 @@ def _training_state(run: TrainingRun) -> dict[str, Any]:
         "dataset_digest": run.dataset_digest,
         "beside": run.beside.state_dict(),
         "teacher_digest": run.teacher_digest,
+        "ranges": run.rounding.ranges if run.rounding is not None else None,
     }
 
 
@@ -241,6 +255,10 @@ def restore_run(run: TrainingRun) -> None:
         run.average.updates = saved["average_updates"]
         run.optimizer.load_state_dict(saved["optimizer"])
         run.scaler.load_state_dict(saved["scaler"])
+        if (saved.get("ranges") is None) != (run.rounding is None):
+            raise ValueError("one of them rounds for INT8, the other does not")
+        if run.rounding is not None:
+            run.rounding.ranges.copy_(saved["ranges"])
         for name in ("epoch", "batch", "step", "elapsed_s", "loss_sums", "best_fitness", "best_epoch"):
             setattr(run.state, name, saved[name])
     except (KeyError, ValueError, RuntimeError) as error:

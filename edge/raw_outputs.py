@@ -46,7 +46,7 @@ def _boxes(logits: Floats, stride_px: int, outputs: RawOutputs) -> Floats:
         flat = logits.reshape(len(logits), 4, -1)
         centres, halves = corners + flat[:, :2], _limited_exp(flat[:, 2:]) / 2
         first, last = centres - halves, centres + halves
-    return np.concatenate([first, last], axis=1) * np.float32(stride_px)
+    return np.asarray(np.concatenate([first, last], axis=1) * np.float32(stride_px), np.float32)
 
 
 def _expected_bin(logits: Floats) -> Floats:

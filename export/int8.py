@@ -125,8 +125,8 @@ def make_int8(
             raise ParityError(
                 f"INT8 loses {100 * (whole_map50_95 - reached.map50_95):.2f} points of mAP50-95 with "
                 f"{len(left_out)} layers left out; permitted are {100 * options.max_drop:g}.",
-                "Calibrate on more pictures of this cloth, permit more with --max-drop, or export without "
-                "--int8.",
+                "Calibrate on more pictures of this cloth, permit more with --max-drop, train on with "
+                "`loomsight distill --fake-quantise`, or export without --int8.",
             )
         left_out = [row.layer for row in layers[:count]]
         chosen = tried(ranges[best.method], best.method, left_out)

@@ -93,12 +93,17 @@ class DetectionTask:
         module: of `build_module`; its head decides which loss.
         precision: of the forward pass; assignment and loss are computed in float32.
         assigner: who says which place answers for which box; None for the head's own.
+        run: what is called in the module's place, such as the module with rounded weights; None for itself.
     """
 
     def __init__(
-        self, module: nn.Module, precision: Precision, assigner: AssignerName | None = None
+        self,
+        module: nn.Module,
+        precision: Precision,
+        assigner: AssignerName | None = None,
+        run: nn.Module | None = None,
     ) -> None:
-        self._module = module
+        self._run = run or module
         self._precision = precision
         self._loss = loss_of(module, assigner)
 
@@ -117,7 +122,7 @@ class DetectionTask:
     ) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
         """Return the loss parts, what the module gave, and which places got a label, (B, A) bool."""
         with self._precision.autocast():
-            predictions = self._module(images)
+            predictions = self._run(images)
         for name, value in predictions.items():  # assignment and loss are computed in float32
             if isinstance(value, Tensor):
                 predictions[name] = value.float()

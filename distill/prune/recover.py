@@ -99,6 +99,7 @@ def _own_recipe(checkpoint: Checkpoint, settings: PruneSettings) -> Recipe:
         "epochs": epochs,
         "warmup_epochs": min(own.warmup_epochs, WARMUP_SHARE * epochs),
         "sparsity": None,
+        "fake_quantisation": None,
     }
     if settings.seed is not None:
         changes["seed"] = settings.seed
