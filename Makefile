@@ -91,7 +91,7 @@ demo-bundle: $(WORKBENCH_STAMP) ## train the shipped demo bundle anew (three hou
 	$(RUN)/loomsight distill runs/demo-bundle/wide --recipe docs/benchmarks/demo-wide.toml \
 	    --start-from runs/demo-bundle/last/best.pt --out runs/demo-bundle/widest
 	$(RUN)/loomsight export runs/demo-bundle/widest/best.pt --images runs/demo-bundle/article/images/val \
-	    --threshold wrinkle=0.3 --threshold drop=0.6 --threshold broken=0.6 \
+	    --threshold wrinkle=0.5 --threshold drop=0.6 --threshold broken=0.6 \
 	    --float16-weights --out edge/demo_bundle --overwrite
 
 pictures: .venv/.base ## draw the pictures of the documentation anew
