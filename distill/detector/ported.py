@@ -44,10 +44,11 @@ class PortedDetector(nn.Module):
 
     def __init__(self, module: nn.Module, outputs: AnyOutputs) -> None:
         super().__init__()
-        self.module: Any = traceable_copy(module)
+        copied: Any = traceable_copy(module)
         self._is_raw = isinstance(outputs, RawOutputs)
         if self._is_raw:
-            self.module.model[-1] = RawHead(self.module.model[-1])
+            copied.model[-1] = RawHead(copied.model[-1])
+        self.module = copied
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
