@@ -17,8 +17,8 @@ MOST_KEPT = 10_000
 
 
 MOST_PIECES_KEPT = 20_000
-"""Cloth in tatters: a defect may consist of 64 pieces. Beyond so many in all, new ones come as the rectangle
-around them."""
+"""In tatters of cloth a defect may consist of 64 pieces. Beyond so many in all, new ones are kept as the
+rectangle around them."""
 
 
 class DefectsFound:
