@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 
 from typing_extensions import Self
@@ -13,6 +14,11 @@ from edge.cloth.grading import MOST_POINTS_PER_M, points_by_metre
 
 MOST_KEPT = 10_000
 """A box that runs for months finds more than its memory is for; the roll record has them all."""
+
+
+MOST_PIECES_KEPT = 20_000
+"""In tatters of cloth a defect may consist of 64 pieces. Beyond so many in all, new ones are kept as the
+rectangle around them."""
 
 
 class DefectsFound:
@@ -27,17 +33,27 @@ class DefectsFound:
     def __init__(self, most_kept: int = MOST_KEPT) -> None:
         self.by_class: Counter[str] = Counter()
         self._kept: deque[ClothDefect] = deque(maxlen=most_kept)
+        self._pieces = 0
         self._count = 0
         self._charged: Counter[int] = Counter()
 
     def __iadd__(self, defects: Iterable[ClothDefect]) -> Self:
         new = tuple(defects)
-        self._kept.extend(new)
+        for defect in new:
+            self._keep(defect)
         self._count += len(new)
         self.by_class.update(defect.class_name for defect in new)
         for metre, points in points_by_metre(new).items():
             self._charged[metre] = min(self._charged[metre] + points, MOST_POINTS_PER_M)
         return self
+
+    def _keep(self, defect: ClothDefect) -> None:
+        if len(self._kept) == self._kept.maxlen:
+            self._pieces -= len(self._kept.popleft().pieces)
+        if self._pieces + len(defect.pieces) > MOST_PIECES_KEPT:
+            defect = replace(defect, pieces=())
+        self._pieces += len(defect.pieces)
+        self._kept.append(defect)
 
     def __len__(self) -> int:
         """Count all, also those no longer kept."""

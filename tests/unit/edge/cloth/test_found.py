@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.cameras.protocol import Frame, FramePosition
+from edge.cloth import found as found_module
 from edge.cloth import gaps as gaps_module
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
@@ -47,6 +49,16 @@ def test_from_a_number_on():
     assert [defect.start_m for defect in found.from_number(0)] == [3, 4]
     assert [defect.start_m for defect in found.from_number(4)] == [4]
     assert found.from_number(5) == ()
+
+
+def test_pieces_are_bounded_and_those_of_the_forgotten_count_no_more(monkeypatch):
+    monkeypatch.setattr(found_module, "MOST_PIECES_KEPT", 5)
+    piece = ClothDefect("broken", 0.9, 0, 0.1, 0, 1)
+    found = DefectsFound(most_kept=3)
+    found += [replace(piece, pieces=(piece,) * 2) for _ in range(3)]
+    assert [len(defect.pieces) for defect in found] == [2, 2, 0]
+    found += [replace(piece, pieces=(piece,) * 2)]
+    assert [len(defect.pieces) for defect in found] == [2, 0, 2]
 
 
 def test_gaps_are_forgotten_but_not_their_lines(monkeypatch):
