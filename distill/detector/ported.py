@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,15 +44,18 @@ class PortedDetector(nn.Module):
 
     def __init__(self, module: nn.Module, outputs: AnyOutputs) -> None:
         super().__init__()
-        copied: Any = traceable_copy(module)
+        self.module = traceable_copy(module)
         self._is_raw = isinstance(outputs, RawOutputs)
         if self._is_raw:
-            copied.model[-1] = RawHead(copied.model[-1])
-        self.module = copied
+            layers = cast("nn.Sequential", self.module.get_submodule("model"))
+            layers[-1] = RawHead(layers[-1])
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return self.module(images) if self._is_raw else infer(self.module, images)
+        if not self._is_raw:
+            return infer(self.module, images)
+        maps: tuple[Tensor, ...] = self.module(images)
+        return maps
 
 
 class RawHead(nn.Module):
