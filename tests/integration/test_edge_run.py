@@ -28,7 +28,7 @@ EDGE_RUN = [sys.executable, "-c", "from edge.cli import run_main; run_main()"]
 
 def spot(path, *boxes, size=(100, 200)):
     """Write a dark picture with bright boxes (x1, y1, x2, y2)."""
-    image = np.zeros(size, np.uint8)
+    image = np.full(size, 20, np.uint8)  # a black one is an empty belt
     for x1, y1, x2, y2 in boxes:
         image[y1:y2, x1:x2] = 255
     assert cv2.imwrite(str(path), image)
