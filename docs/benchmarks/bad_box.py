@@ -137,7 +137,13 @@ class Box:
     @property
     def has_traceback(self) -> bool:
         """Whether a person saw one."""
-        return any("Traceback" in line for line in self.log)
+        return bool(self.traceback)
+
+    @property
+    def traceback(self) -> str:
+        """The lines of the first one."""
+        first = next((at for at, line in enumerate(self.log) if "Traceback" in line), None)
+        return "" if first is None else "".join(self.log[first : first + 30])
 
     def healthz(self) -> tuple[int, dict[str, Any]]:
         """Return the status and the answer of /healthz; 0 while there is none."""

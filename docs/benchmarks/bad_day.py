@@ -97,5 +97,5 @@ def judged(day: Day, box: Box, before: Sequence[Happened], *, record: Path | Non
     day.expect(day.sums, "coverage does not add up")
     day.expect(day.before == day.after, "what was recorded is lost")
     day.expect(not day.doubled, "something is there twice")
-    day.expect(not box.has_traceback, "a traceback was shown")
+    day.expect(not box.has_traceback, f"a traceback was shown: {' '.join(box.traceback.split())}")
     return day

@@ -135,7 +135,7 @@ def serve(camera: Any, talk: Talk, library: Any, name: str) -> None:
     lost = threading.Event()
     camera.get_device().connect("control-lost", lambda *_: lost.set())
     stream = camera.create_stream(None, None)
-    payload = camera.get_payload()
+    payload, most_lines = camera.get_payload(), camera.get_region()[3]
     for _ in range(BUFFERS):
         stream.push_buffer(library.Buffer.new_allocate(payload))
     camera.start_acquisition()
@@ -150,12 +150,14 @@ def serve(camera: Any, talk: Talk, library: Any, name: str) -> None:
             height, width = buffer.get_image_height(), buffer.get_image_width()
             talk.put(buffer.get_data(), [height, width, *channels], lines=height, **told)
         else:
-            lines = camera.get_region()[3]
-            talk.send(incomplete=buffer.get_status().value_nick, lines=lines, **told)
+            talk.send(incomplete=buffer.get_status().value_nick, lines=most_lines, **told)
         stream.push_buffer(buffer)
-    raise Refusal(
-        "CameraLostError", f"The camera {name} does not answer any more.", "Check cable and power."
-    )
+    raise gone(name, "it does not answer any more")
+
+
+def gone(name: str, why: str) -> Refusal:
+    """Say that a camera that was there is not any more."""
+    return Refusal("CameraLostError", f"The camera {name} is lost: {why}.", "Check cable and power.")
 
 
 def main(channel: str, memory: str, order: str) -> None:
@@ -165,7 +167,11 @@ def main(channel: str, memory: str, order: str) -> None:
     talk = Talk(int(channel), int(memory), told["slots"], told["slot_bytes"])
     try:
         library, glib = aravis()
-        serve(opened(library, glib, told["arguments"]), talk, library, told["arguments"]["name"])
+        name = told["arguments"]["name"]
+        try:
+            serve(opened(library, glib, told["arguments"]), talk, library, name)
+        except glib.Error as error:  # unplugged in the middle of any call
+            raise gone(name, error.message) from error
     except Refusal as refusal:
         talk.send(error=refusal.args)
     os._exit(0)

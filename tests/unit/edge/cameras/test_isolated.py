@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge.cameras.aravis import PROGRAM
 from edge.cameras.isolated import CameraProcess, IsolatedCamera
 from edge.cameras.protocol import CameraHungError, NoFrameYetError
 from edge.cameras.recovering import Patience, RecoveringCamera
@@ -150,3 +151,31 @@ def test_a_hanging_camera_is_opened_again():
     assert [frame.frame_id for frame in taken] == list(range(FRAMES_BEFORE + 3))
     assert np.diff([frame.position.along_m for frame in taken]).min() > 0
     assert taken[FRAMES_BEFORE].missing_before == "camera down"
+
+
+UNPLUGGED_IN_A_CALL = """
+import sys
+from types import SimpleNamespace
+sys.path.insert(0, sys.argv[1])
+import aravis_program as program
+
+class Error(Exception):
+    message = "controller privilege required"
+
+def serve(*_):
+    raise Error
+
+program.aravis = lambda: (None, SimpleNamespace(Error=Error))
+program.opened = lambda *_: None
+program.serve = serve
+program.main(*sys.argv[2:5])
+"""
+
+
+def test_a_library_that_fails_in_any_call_is_a_camera_that_is_lost(capfd):
+    """Aravis' fake camera, unplugged while it was opened, did that."""
+    program = (sys.executable, "-c", UNPLUGGED_IN_A_CALL, str(PROGRAM.parent))
+    camera = IsolatedCamera(CameraProcess("cam", "", {"name": "cam"}, program=program))
+    with pytest.raises(CameraLostError, match="cam is lost: controller privilege required"), camera:
+        pass
+    assert "Traceback" not in capfd.readouterr().err
