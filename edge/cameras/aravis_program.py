@@ -16,6 +16,7 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
 from typing import Any
 
 WAIT_US = 200_000
@@ -138,6 +139,7 @@ def serve(camera: Any, talk: Talk, library: Any, name: str) -> None:
     payload, most_lines = camera.get_payload(), camera.get_region()[3]
     for _ in range(BUFFERS):
         stream.push_buffer(library.Buffer.new_allocate(payload))
+    numbers: deque[int] = deque(maxlen=4 * BUFFERS)
     camera.start_acquisition()
     talk.send(open=True)
     while not lost.is_set():
@@ -145,7 +147,10 @@ def serve(camera: Any, talk: Talk, library: Any, name: str) -> None:
         if buffer is None:
             talk.sign()
             continue
-        told = {"number": buffer.get_frame_id(), "monotonic_s": time.monotonic()}
+        number = buffer.get_frame_id()
+        # A buffer whose first packet was lost still has the number of the frame that it held before.
+        told = {"number": None if number in numbers else number, "monotonic_s": time.monotonic()}
+        numbers.append(number)
         if buffer.get_status() == library.BufferStatus.SUCCESS:
             height, width = buffer.get_image_height(), buffer.get_image_width()
             talk.put(buffer.get_data(), [height, width, *channels], lines=height, **told)

@@ -134,8 +134,10 @@ class FrameCount:
         return self.passed
 
     def count_on(self) -> int:
-        """Return how many frames passed before one that has no number."""
+        """Return how many frames passed before one that has no number: it is taken as the next one."""
         self.passed += 1
+        if self._last is not None:
+            self._last += 1
         return self.passed
 
 

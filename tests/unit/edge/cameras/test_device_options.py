@@ -65,3 +65,15 @@ def test_what_is_refused_names_the_key(source):
     with pytest.raises(ConfigError, match=r"wdth|width|speed_m_min") as caught:
         parse_device(source)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "lost"),
+    [([1, 2, None, 4], 0), ([1, None, 4], 1), ([65535, None, 2, 3], 0), ([None, None, None], 0)],
+    ids=["in the middle", "and one lost", "where numbers begin anew", "a camera that counts nothing"],
+)
+def test_a_frame_without_a_number_is_the_next_one(numbers, lost):
+    count = FrameCount()
+    passed = [count.count_on() if number is None else count.count(number) for number in numbers]
+    assert passed[-1] + 1 == len(numbers) + lost
+    assert count.lost == lost
