@@ -41,7 +41,7 @@ def pictures(folder):
     """A roll of three pictures, a bright spot in the first and the last."""
     folder.mkdir()
     for number, place in enumerate([16, None, 40]):
-        image = np.zeros((64, 128), np.uint8)
+        image = np.full((64, 128), 20, np.uint8)
         if place:
             image[place : place + 16, 64:80] = 255
         assert cv2.imwrite(str(folder / f"{number}.png"), image)
