@@ -12,6 +12,7 @@ from edge.simulator.patch import Figure
 from edge.simulator.spot_figures import draw_hole, draw_nep, draw_stain
 from edge.simulator.truth import Difficulty
 from edge.simulator.yarn_figures import (
+    NARROW,
     draw_broken_end,
     draw_broken_pick,
     draw_broken_yarn,
@@ -26,8 +27,8 @@ SIZE_FACTORS: dict[Difficulty, float] = {
 }
 """Size of a defect over that of a clear one."""
 
-GAP_YARNS = 2.4
-"""Breadth of a missing yarn with the neighbours it pushes aside, in yarn pitches."""
+GAP_YARNS = (1.5, 5.0)
+"""Breadth of one to three missing yarns with the neighbours they push aside, in yarn pitches."""
 
 LEAST_GAP_PX = 9
 LONGEST_MM = 3000.0
@@ -37,6 +38,12 @@ MOST_PX = 1500
 
 WHOLE_WIDTH_SHARE = 0.3
 """Share of broken picks that run from selvedge to selvedge."""
+
+LYING_SHARE = 0.5
+"""Share of broken yarns whose loose end lies along the yarns in place of wandering."""
+
+LYING_MM = (10.0, 120.0)
+LYING_BREADTH_MM = (1.6, 6.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +94,8 @@ KINDS: dict[str, Kind] = {
         lambda size, site, rng: draw_broken_pick(size, site.warp_pitch_px, rng),
     ),
     "broken yarn": Kind(
-        0.9, 1.0, (8, 36), (8, 30), 30,
-        lambda size, site, rng: draw_broken_yarn(size, 0.6 * site.warp_pitch_px, rng),
+        0.9, 1.6, (8, 36), (8, 30), 30,
+        lambda size, site, rng: draw_broken_yarn(size, site.warp_pitch_px, rng),
     ),
     "hole": Kind(1.2, 0.8, (3.2, 12), (3.2, 12), 16, lambda size, _, rng: draw_hole(size, rng)),
     "crease": Kind(0.8, 1.6, (18, 110), (18, 80), 60, lambda size, _, rng: draw_crease(size, rng)),
@@ -117,14 +124,18 @@ def draw_size_mm(
         (kind.across_mm, site.warp_pitch_px),
     ):
         if high == 0:
-            side_mm = GAP_YARNS * pitch_px * site.mm_per_px
+            side_mm = _between(GAP_YARNS, rng) * pitch_px * site.mm_per_px
         else:
-            side_mm = factor * float(np.exp(rng.uniform(np.log(low), np.log(high))))
+            side_mm = factor * _between((low, high), rng)
         sides_mm.append(max(side_mm, kind.least_px * site.mm_per_px))
     along_mm, across_mm = _in_proportion(category, sides_mm[0], sides_mm[1], site, rng)
     along_mm, across_mm = min(along_mm, LONGEST_MM), min(across_mm, site.breadth_mm)
     along_px, across_px = (max(1, round(side / site.mm_per_px)) for side in (along_mm, across_mm))
     return along_px * site.mm_per_px, across_px * site.mm_per_px
+
+
+def _between(low_high: tuple[float, float], rng: np.random.Generator) -> float:
+    return float(np.exp(rng.uniform(*np.log(low_high))))
 
 
 def _in_proportion(
@@ -135,6 +146,10 @@ def _in_proportion(
         return max(along_mm, SHORTEST_END_MM), across_mm
     if category == "broken pick":
         return along_mm, site.breadth_mm if rng.random() < WHOLE_WIDTH_SHARE else across_mm
+    if category == "broken yarn" and rng.random() < LYING_SHARE:
+        length_mm, breadth_mm = _between(LYING_MM, rng), _between(LYING_BREADTH_MM, rng)
+        length_mm = max(length_mm, 1.2 * NARROW * breadth_mm)
+        return (breadth_mm, length_mm) if rng.random() < 0.3 else (length_mm, breadth_mm)
     most_mm = MOST_PX * site.mm_per_px
     along_mm, across_mm = min(along_mm, most_mm), min(across_mm, most_mm)
     if category in ("hole", "nep", "stain"):

@@ -12,6 +12,9 @@ from edge.simulator.options import WEAVES, LoomOptions, Weave
 STYLE_STREAM = 1
 """Second word of the random seed: keeps the style apart from texture, noise and defects."""
 
+CORD_SHARE = 0.4
+"""Share of cloths with a cord along each selvedge. It looks like a loose yarn, and is none."""
+
 Bed = Literal["dark", "grey", "white"]
 
 
@@ -43,6 +46,7 @@ class ClothStyle:
         rail: True if a bright rail runs along the bed.
         selvedge_mm: breadth of the denser edge bands.
         selvedge_gain: brightness of the edge bands over that of the cloth.
+        cord: brightness of the cord along each selvedge less that of the cloth, fraction; 0 for no cord.
         warp_bgr: colour of the warp, mean 1.
         weft_bgr: colour of the weft, mean 1.
     """
@@ -70,6 +74,7 @@ class ClothStyle:
     rail: bool
     selvedge_mm: float
     selvedge_gain: float
+    cord: float
     warp_bgr: tuple[float, float, float]
     weft_bgr: tuple[float, float, float]
 
@@ -109,6 +114,7 @@ def draw_style(options: LoomOptions) -> ClothStyle:
         rail=bool(rng.random() < 0.4),
         selvedge_mm=rng.uniform(3.0, 12.0),
         selvedge_gain=rng.uniform(1.0, 1.25),
+        cord=_draw_cord(rng),
         warp_bgr=warp_bgr,
         weft_bgr=weft_bgr,
     )
@@ -117,6 +123,10 @@ def draw_style(options: LoomOptions) -> ClothStyle:
 def _most_contrast(mean_grey: float) -> float:
     """Return the contrast at which the brightest yarns of a cloth just do not blind the camera."""
     return max(0.03, (225.0 / mean_grey - 1.0) / 2.2)
+
+
+def _draw_cord(rng: np.random.Generator) -> float:
+    return float(rng.uniform(0.3, 1.5) * rng.choice((-0.5, 1, 1))) if rng.random() < CORD_SHARE else 0.0
 
 
 def _draw_colour(rng: np.random.Generator) -> tuple[float, float, float]:

@@ -107,7 +107,15 @@ def _weave_selvedges(
         dense = weave_texture(_selvedge_style(style), size_hw, rng).relief * style.contrast
         cords = smooth_noise(rng, (1, size_hw[1]), (2, max(2, size_hw[1] // 8)))[0] * 0.1
         band = dense * np.float32(0.8) + cords[None, :] + np.float32(style.selvedge_gain - 1.0)
+        if style.cord:
+            band += _cord(style, size_hw[1], rng)[None, :]
         relief[:, left_px - first_px : right_px - first_px] = band
+
+
+def _cord(style: ClothStyle, breadth_px: int, rng: np.random.Generator) -> Plane:
+    """Return what a cord somewhere in the edge band adds to each of its columns, fractions of the mean."""
+    from_middle = np.arange(breadth_px) - rng.uniform(0, breadth_px)
+    return as_plane(style.cord * np.exp(-((from_middle / rng.uniform(1.0, 4.0)) ** 4)))
 
 
 def _selvedge_style(style: ClothStyle) -> ClothStyle:

@@ -13,6 +13,15 @@ VISIBLE = 0.18
 
 SUBPIXEL_BITS = 4
 
+NARROW = 3
+"""A figure so many times as long as broad holds a thread that lies along the yarns."""
+
+THICKNESS_PITCHES = (0.5, 2.0)
+"""Thickness of a loose thread over the pitch. On real strips it is up to twice as thick as a woven one."""
+
+TORN_SHARE = 0.4
+"""Share of the threads lying along the yarns that are torn in two."""
+
 
 def draw_broken_end(size_hw: tuple[int, int], pick_px: float, rng: np.random.Generator) -> Figure:
     """Draw a missing warp yarn: a gap along the roll with the picks showing across it.
@@ -29,7 +38,8 @@ def draw_broken_end(size_hw: tuple[int, int], pick_px: float, rng: np.random.Gen
     from_middle = (np.arange(columns, dtype=np.float32)[None, :] - middle) / columns
     gap = np.exp(-((from_middle / 0.2) ** 2))
     flanks = np.exp(-(((np.abs(from_middle) - 0.36) / 0.12) ** 2))
-    picks = 0.82 + 0.18 * np.cos(2 * np.pi * rows / pick_px)
+    depth = rng.uniform(0.1, 0.35)
+    picks = 1 - depth + depth * np.cos(2 * np.pi * rows / pick_px)
     taper = np.clip(np.minimum(rows + 1, lines - rows) / 5.0, 0, 1)
     body = np.abs(from_middle) < 0.46
     shade = rng.choice((-1.0, -1.0, 1.0)) * (gap * picks - 0.3 * flanks) * taper
@@ -43,23 +53,29 @@ def draw_broken_pick(size_hw: tuple[int, int], end_px: float, rng: np.random.Gen
     return Figure(shade, fade, body)
 
 
-def draw_broken_yarn(size_hw: tuple[int, int], yarn_px: float, rng: np.random.Generator) -> Figure:
-    """Draw a torn yarn whose loose end wanders over the cloth and casts a shadow.
+def draw_broken_yarn(size_hw: tuple[int, int], pitch_px: float, rng: np.random.Generator) -> Figure:
+    """Draw a torn yarn whose loose end lies on the cloth and casts a shadow.
+
+    In a figure that is long and narrow it lies along the yarns, in any other it wanders.
 
     Args:
         size_hw: lines and columns of the figure; the thread reaches all four sides.
-        yarn_px: thickness of the thread.
+        pitch_px: distance between the yarns of the cloth: the thread is half to twice as thick.
         rng: where the numbers come from.
     """
     lines, columns = size_hw
-    thickness_px = max(2, round(yarn_px))
-    points = _wandering(rng, steps=60)
+    is_narrow = max(size_hw) >= NARROW * min(size_hw)
+    thickness_px = max(2, round(pitch_px * float(np.exp(rng.uniform(*np.log(THICKNESS_PITCHES))))))
+    thickness_px = min(thickness_px, max(2, min(size_hw) // (2 if is_narrow else 5)))
+    points = _lying_along(rng, lines >= columns) if is_narrow else _wandering(rng, steps=60)
     margin = thickness_px / 2 + 1
     points[:, 0] = margin + points[:, 0] * (columns - 1 - 2 * margin)
     points[:, 1] = margin + points[:, 1] * (lines - 1 - 2 * margin)
     thread = _polyline(size_hw, points, thickness_px)
+    if is_narrow:
+        thread *= _broken_up(size_hw, pitch_px, rng)
     shadow = np.roll(thread, (1, 2), axis=(0, 1)) * (1 - thread)
-    sign = rng.choice((-1.0, -1.0, 1.0))
+    sign = rng.choice((-1.0, 1.0) if is_narrow else (-1.0, -1.0, 1.0))
     shade = sign * thread - 0.25 * shadow
     return Figure(as_plane(shade), as_plane(0.75 * thread), thread > VISIBLE)
 
@@ -90,6 +106,27 @@ def _wandering(rng: np.random.Generator, steps: int) -> Plane:
     path = np.cumsum(np.stack((np.cos(heading), np.sin(heading)), axis=1), axis=0)
     low, high = path.min(axis=0), path.max(axis=0)
     return as_plane((path - low) / np.maximum(high - low, 1e-6))
+
+
+def _lying_along(rng: np.random.Generator, is_upright: bool) -> Plane:
+    """Return a path of (N, 2) points from end to end of the unit square that sways from side to side."""
+    along = np.linspace(0, 1, 60)
+    noise = smooth_noise(rng, (60, 1), (int(rng.integers(2, 8)), 2))[:, :1]
+    sway = cv2.GaussianBlur(noise, (1, 15), 0, borderType=cv2.BORDER_REPLICATE)[:, 0]
+    across = (sway - sway.min()) / max(float(np.ptp(sway)), 1e-6)
+    return as_plane(np.stack((across, along) if is_upright else (along, across), axis=1))
+
+
+def _broken_up(size_hw: tuple[int, int], pitch_px: float, rng: np.random.Generator) -> Plane:
+    """Return how much of a thread is seen along its way: yarns cross it, and it may be torn once."""
+    length = max(size_hw)
+    place = np.arange(length, dtype=np.float32)
+    depth = rng.uniform(0, 0.4)
+    seen = 1 - depth + depth * np.cos(2 * np.pi * place / (pitch_px * rng.uniform(1, 3)))
+    if rng.random() < TORN_SHARE:
+        begin = rng.uniform(0.3, 0.7) * length
+        seen[(place >= begin) & (place < begin + rng.uniform(0.03, 0.2) * length)] = 0
+    return as_plane(seen[:, None] if size_hw[0] >= size_hw[1] else seen[None, :])
 
 
 def _polyline(size_hw: tuple[int, int], points: Plane, thickness_px: int) -> Plane:
