@@ -65,6 +65,8 @@ class EdgeConfig(BaseModel):
         detections, summary: files to write; None for none.
         save_pictures: folder for pictures of frames with defects; None for none.
         pictures_gb: gigabytes that all pictures in that folder may take; the oldest make room.
+        near_miss: a score below its threshold by at most so much is worth a picture; 0: nothing is.
+        near_misses_per_hour: most such pictures in any hour.
         record: new folder for the raw stream, to be inspected again as a camera; None for none.
         roll_record: SQLite file that keeps rolls, defects, gaps and events; None for none.
         roll: name of the roll; one of that name in the record is continued. None begins a new one.
@@ -113,6 +115,8 @@ class EdgeConfig(BaseModel):
     summary: Path | None = None
     save_pictures: Path | None = None
     pictures_gb: float = Field(default=20.0, gt=0)
+    near_miss: float = Field(default=0.1, ge=0, le=1)
+    near_misses_per_hour: int = Field(default=30, ge=1, le=3600)
     record: Path | None = None
     roll_record: Path | None = None
     roll: RollName | None = None

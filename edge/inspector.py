@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edge.backends.description import BackendDescription
 from edge.contract import Letterbox, ModelContract
 from edge.decode import Decoder, merge_views
-from edge.detections import Detections
+from edge.detections import Detections, no_detections
 from edge.geometry import View, plan_views, view_scale
 from edge.image import Image
 from edge.latency import StageClock
@@ -53,6 +53,19 @@ class PreparedPicture:
     images_nchw: Floats
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Finding:
+    """Hold what is in a picture, by falling score.
+
+    Attributes:
+        defects: what reaches the threshold of its class.
+        near_misses: what nearly does; looked for only where there is no defect.
+    """
+
+    defects: Detections
+    near_misses: Detections
+
+
 class Inspector:
     """Find defects in frames with one model.
 
@@ -63,6 +76,7 @@ class Inspector:
         contract: of that network.
         batch_tiles: most views given to the network at once, where it takes any number.
         clock: counts how long each stage takes.
+        near_miss: a score below its threshold by at most so much is a near miss; 0: nothing is.
     """
 
     def __init__(
@@ -71,12 +85,15 @@ class Inspector:
         contract: ModelContract,
         batch_tiles: int = 16,
         clock: StageClock | None = None,
+        *,
+        near_miss: float = 0.0,
     ) -> None:
         self._backend = backend
         self._contract = contract
         self._batch_tiles = contract.batch or batch_tiles
         self._preprocessors = cycle((Preprocessor(contract), Preprocessor(contract)))
         self._decoder = Decoder(contract)
+        self._near_decoder = Decoder(_lowered(contract, near_miss)) if near_miss else None
         self._warm: set[int] = set()
         self._plan = lru_cache(maxsize=32)(self._plan_views)
         self.clock = clock or StageClock()
@@ -90,7 +107,7 @@ class Inspector:
         Returns:
             Detections in pixels of the frame, by falling score.
         """
-        return self.find(self.prepare(image, mm_per_px))
+        return self.find(self.prepare(image, mm_per_px)).defects
 
     def prepare(self, image: Image, mm_per_px: float | None = None) -> PreparedPicture:
         """Do all that can be done before the network is free.
@@ -104,17 +121,22 @@ class Inspector:
         with self.clock.stage("preprocess"):
             return PreparedPicture(views, next(self._preprocessors).batch(image, views))
 
-    def find(self, picture: PreparedPicture) -> Detections:
-        """Find the defects of a prepared picture; see `inspect`."""
+    def find(self, picture: PreparedPicture) -> Finding:
+        """Find what is in a prepared picture; see `inspect`."""
         parts: list[Detections] = []
+        near: list[Detections] = []
         for views in batches(picture.views, self._batch_tiles):
             images_nchw = picture.images_nchw[len(parts) : len(parts) + len(views)]
             with self.clock.stage("infer"):
                 boxes, scores = self._backend.infer(images_nchw)
             with self.clock.stage("decode"):
                 parts += self._decoder.decode(boxes, scores, views)
+                if self._near_decoder is not None and not any(len(part) for part in parts):
+                    near += self._near_decoder.decode(boxes, scores, views)
         with self.clock.stage("merge"):
-            return merge_views(parts, picture.views)
+            defects = merge_views(parts, picture.views)
+            is_clean = len(near) == len(parts) and not len(defects)
+            return Finding(defects, merge_views(near, picture.views) if is_clean else no_detections())
 
     def scale_of(self, mm_per_px: float | None) -> float | None:
         """Return the millimetres per pixel a frame is taken to have; None if there is nothing to go by.
@@ -158,6 +180,12 @@ class Inspector:
 
     def _plan_views(self, frame_hw_px: tuple[int, int], mm_per_px: float | None) -> tuple[View, ...]:
         return plan_views(frame_hw_px, self._contract, mm_per_px)
+
+
+def _lowered(contract: ModelContract, margin: float) -> ModelContract:
+    """Lower every threshold by a margin; at 0 all is a detection."""
+    lowered = {name: max(score - margin, score / 2) for name, score in contract.score_thresholds.items()}
+    return contract.with_thresholds(lowered)
 
 
 def batches(views: tuple[View, ...], most: int) -> list[tuple[View, ...]]:

@@ -24,7 +24,7 @@ from edge.errors import ConfigError, ImageError, LoomsightError
 from edge.image import Image
 from edge.inspector import Inspector
 from edge.journal import Journal, Reporter
-from edge.preparation import BegunStrip, Preparation
+from edge.preparation import BegunStrip, Preparation, PreparedStrip
 from edge.recording import Recording
 from edge.roll.recorder import RollRecorder
 from edge.run_state import Limits, Observer, RunState
@@ -57,6 +57,7 @@ class Pipeline:
         health: tells what happened to the camera, for the record; asked after every frame.
         optics: watches lamp and lens; None for nobody.
         recording: keeps the frames as they come to inspection; not yet entered; None for none.
+        near_misses: takes frames without a defect that nearly had one; None for nobody.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Pipeline:
         health: Sequence[HealthSource] = (),
         optics: OpticsWatch | None = None,
         recording: Recording | None = None,
+        near_misses: Sink | None = None,
     ) -> None:
         self._camera = camera
         self._inspector = inspector
@@ -90,6 +92,7 @@ class Pipeline:
         self._stops = stops
         self._optics = optics
         self._recording = recording
+        self._near_misses = near_misses
         self._merger = DefectMerger()
         self._preparation = Preparation(inspector, cloth)
         self._strips = Strips(0)
@@ -117,7 +120,7 @@ class Pipeline:
                 stack.enter_context(self._camera)
                 for sink in self._sinks:  # after the camera: a missing one must not set records aside
                     stack.enter_context(sink)
-                for part in (self._recording, self._recorder, self._stops):
+                for part in (self._near_misses, self._recording, self._recorder, self._stops):
                     if part is not None:
                         stack.enter_context(part)
                 self._inspect_stream()
@@ -279,13 +282,18 @@ class Pipeline:
             logger.debug("frame %d: no cloth", frame.frame_id)
             return []
         self._watch_optics(begun)
-        everywhere = self._inspector.find(prepared.picture)
-        on_mask = self._on_mask(everywhere, prepared.mask, frame).moved(0, -prepared.carried_lines)
-        found = on_cloth(on_mask, frame.position, self._selvedge_margin_mm)
+        finding = self._inspector.find(prepared.picture)
+        on_mask = self._on_mask(finding.defects, prepared.mask, frame)
+        self.state.detections_off_cloth += len(finding.defects) - len(on_mask)
+        found = self._between_selvedges(on_mask, prepared, frame)
         records = on_own_lines(found).records(self._class_names)
         with self._inspector.clock.stage("write"):
             for sink in self._sinks:
                 sink.write(frame, records)
+            if self._near_misses is not None and not records:
+                near = self._on_mask(finding.near_misses, prepared.mask, frame)
+                near = on_own_lines(self._between_selvedges(near, prepared, frame))
+                self._near_misses.write(frame, near.records(self._class_names))
         end_s = time.monotonic()
         self._account(frame, found, records, prepared.cloth_lines)
         self._count_time(begun, prepared.seconds + end_s - begin_s, end_s)
@@ -314,14 +322,17 @@ class Pipeline:
         return []
 
     def _on_mask(self, found: Detections, mask: ClothMask | None, frame: Frame) -> Detections:
-        """Leave out and count what lies mostly off the cloth, or along its edge."""
+        """Leave out what lies mostly off the cloth, or along its edge."""
         if mask is None or not len(found):
             return found
         mm_per_px = self._inspector.scale_of(frame.mm_per_px_across)
         inner = mask.without_edge(self._selvedge_margin_mm / mm_per_px) if mm_per_px else mask
-        kept = found.take(inner.share_in(found.boxes_xyxy_px) >= LEAST_ON_CLOTH)
-        self.state.detections_off_cloth += len(found) - len(kept)
-        return kept
+        return found.take(inner.share_in(found.boxes_xyxy_px) >= LEAST_ON_CLOTH)
+
+    def _between_selvedges(self, found: Detections, prepared: PreparedStrip, frame: Frame) -> Detections:
+        """Bring detections to pixels of their frame, and leave out those beyond known selvedges."""
+        in_frame = found.moved(0, -prepared.carried_lines)
+        return on_cloth(in_frame, frame.position, self._selvedge_margin_mm)
 
     def _account(
         self, frame: Frame, found: Detections, records: list[DetectionRecord], cloth_lines: Mask | None

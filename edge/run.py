@@ -55,9 +55,10 @@ from edge.roll.values import RollHead
 from edge.run_state import Limits, Observer, RunState
 from edge.sinks.files import set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
+from edge.sinks.near_misses import NearMissSink
 from edge.sinks.pictures import PictureSink, picture_name
 from edge.sinks.protocol import Sink
-from edge.sinks.quota import PictureQuota
+from edge.sinks.quota import NEAR_MISSES, PictureQuota
 from edge.summary import print_summary, summarise
 
 if TYPE_CHECKING:
@@ -85,9 +86,10 @@ def run(config: EdgeConfig) -> dict[str, Any]:
         publisher = choose_publisher(config, camera.name)
         if publisher is not None:
             stack.enter_context(publisher)
-        inspector = Inspector(backend, contract, config.batch_tiles)
-        view = stack.enter_context(LiveView(Console(stderr=True), camera.name))
         pictures = pictures_folder(config)
+        near_miss = config.near_miss if pictures else 0.0
+        inspector = Inspector(backend, contract, config.batch_tiles, near_miss=near_miss)
+        view = stack.enter_context(LiveView(Console(stderr=True), camera.name))
         recorder = _recorder(config, camera.name, pictures, stops, publisher)
         health = Health(
             config.health_frame_s, stops, publisher, lambda: recorder is not None and recorder.is_blocked
@@ -98,7 +100,8 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             stack.enter_context(_health_server(health, config.health_host, config.health_port))
         if page:
             page.begin(contract.class_names, recorder, health)
-        sinks = _sinks(config, pictures)
+        quota = _quota(config)
+        sinks = _sinks(config, pictures, quota)
         pipeline = Pipeline(
             watched,
             inspector,
@@ -118,6 +121,7 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             optics=OpticsWatch() if config.optics == "auto" else None,
             health=[watched] if isinstance(watched, RecoveringCamera) else [],
             recording=Recording(config.record, camera.name) if config.record else None,
+            near_misses=_near_misses(config, pictures, quota),
         )
         with stopped_by_signals(pipeline.stop):
             state = pipeline.run()
@@ -228,12 +232,23 @@ def _recorder(
     return RollRecorder(config.roll_record, head, picture_of, id_of=id_of, outbox=outbox)
 
 
-def _sinks(config: EdgeConfig, pictures: Path | None) -> list[Sink]:
+def _quota(config: EdgeConfig) -> PictureQuota | None:
+    if config.save_pictures is None:
+        return None
+    return PictureQuota(config.save_pictures, round(config.pictures_gb * 1e9))
+
+
+def _near_misses(config: EdgeConfig, pictures: Path | None, quota: PictureQuota | None) -> Sink | None:
+    if pictures is None or not config.near_miss:
+        return None
+    return NearMissSink(pictures / NEAR_MISSES, quota, config.near_misses_per_hour)
+
+
+def _sinks(config: EdgeConfig, pictures: Path | None, quota: PictureQuota | None) -> list[Sink]:
     sinks: list[Sink] = []
     if config.detections:
         sinks.append(JsonLinesSink(config.detections))
-    if pictures and config.save_pictures:
-        quota = PictureQuota(config.save_pictures, round(config.pictures_gb * 1e9))
+    if pictures:
         sinks.append(PictureSink(pictures, quota, may_miss=config.roll_record is not None))
     if config.show:
         from edge.sinks.window import WindowSink

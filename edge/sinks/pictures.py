@@ -18,7 +18,7 @@ from edge.errors import OutputError
 from edge.image import Image
 from edge.roll.values import RecordedEvent
 from edge.sinks.files import cannot_write, rename_aside, write_whole
-from edge.sinks.quota import OWN_NAMES, PictureQuota
+from edge.sinks.quota import NEAR_MISSES, OWN_NAMES, PictureQuota
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ def check_picture_folder(folder: Path) -> None:
         is_here = Path.cwd().is_relative_to(folder.resolve())
     except OSError as error:
         raise cannot_write(folder, error) from error
-    foreign = sorted(name for name in names if not OWN_NAMES.fullmatch(name))
+    foreign = sorted(name for name in names if name != NEAR_MISSES and not OWN_NAMES.fullmatch(name))
     if foreign:
         raise OutputError(f"{folder} holds {foreign[0]}, which is no picture of an earlier run.", cure)
     if names and is_here:

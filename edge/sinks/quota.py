@@ -12,8 +12,11 @@ from edge.sinks.files import cannot_write
 
 logger = logging.getLogger(__name__)
 
-OWN_NAMES: Final = re.compile(r"\d{8,}(\.png|_boxes\.jpg)|\.\d{8,}(\.png|_boxes\.jpg)-\w+")
+OWN_NAMES: Final = re.compile(r"\d{8,}(\.png|\.xml|_boxes\.jpg)|\.\d{8,}(\.png|\.xml|_boxes\.jpg)-\w+")
 """What this program leaves in a folder of pictures; the second form after a power cut."""
+
+NEAR_MISSES: Final = "near"
+"""Folder for near misses below that of the pictures of defects."""
 
 
 class PictureQuota:

@@ -156,7 +156,7 @@ def test_two_pictures_can_be_prepared_before_the_first_is_looked_at(inspector):
     coming = inspector.prepare(pictures[0])
     for picture, found in zip([*pictures[1:], pictures[0]], wanted, strict=True):
         now, coming = coming, inspector.prepare(picture)
-        again = inspector.find(now)
+        again = inspector.find(now).defects
         assert np.array_equal(again.boxes_xyxy_px, found.boxes_xyxy_px)
         assert np.array_equal(again.scores, found.scores)
     assert len(wanted[0]) > 0

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from edge.errors import OutputError
 from edge.sinks import pictures as pictures_module
 from edge.sinks.files import is_stream, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
+from edge.sinks.near_misses import NearMissSink
 from edge.sinks.pictures import PictureSink
 from edge.sinks.quota import PictureQuota
 from edge.sinks.window import WindowSink
@@ -316,3 +318,61 @@ def test_the_folder_the_program_runs_in(tmp_path, monkeypatch):
         pass
     with pytest.raises(OutputError, match="is not a folder"), PictureSink(tmp_path / "00000002.png"):
         pass
+
+
+NEAR = [{"label": "drop", "score": 0.55, "box_xyxy_px": [3.4, 4.0, 9.6, 30.0]}]
+
+
+def test_a_near_miss_is_a_picture_that_labelimg_opens(tmp_path):
+    image = np.arange(32 * 40, dtype=np.uint8).reshape(32, 40)
+    with NearMissSink(tmp_path / "near", None, 30) as sink:
+        sink.write(frame(12, image), NEAR)
+    assert (cv2.imread(str(tmp_path / "near" / "00000012.png"), cv2.IMREAD_UNCHANGED) == image).all()
+    annotation = ElementTree.parse(tmp_path / "near" / "00000012.xml").getroot()
+    assert annotation.findtext("filename") == "00000012.png"
+    assert [annotation.findtext(f"size/{side}") for side in ("width", "height", "depth")] == [
+        "40",
+        "32",
+        "1",
+    ]
+    assert annotation.findtext("object/name") == "drop"
+    box = annotation.find("object/bndbox")
+    assert [box.findtext(side) for side in ("xmin", "ymin", "xmax", "ymax")] == ["3", "4", "10", "30"]
+
+
+def test_no_more_near_misses_than_an_hour_may_have(tmp_path):
+    now = [0.0]
+    sink = NearMissSink(tmp_path / "near", None, 2, clock=lambda: now[0])
+    for number in range(12):
+        now[0] = number * 600.0
+        sink.write(frame(number), NEAR)
+    written = sorted(int(path.stem) for path in (tmp_path / "near").glob("*.png"))
+    assert written == [0, 1, 6, 7]
+
+
+def test_without_near_misses_there_is_no_folder(tmp_path):
+    NearMissSink(tmp_path / "near", None, 30).write(frame(), [])
+    assert not (tmp_path / "near").exists()
+
+
+def test_a_near_miss_on_a_full_disk_is_left_out_for_a_minute(tmp_path, small_disk):
+    now, noise = [0.0], np.random.default_rng(0).integers(0, 256, (200, 200), np.uint8)
+    sink = NearMissSink(tmp_path / "near", None, 30, clock=lambda: now[0])
+    sink.write(frame(1, noise), NEAR)
+    assert list((tmp_path / "near").iterdir()) == []
+    sink.write(frame(2), NEAR)
+    assert list((tmp_path / "near").iterdir()) == []
+    now[0] = 61.0
+    sink.write(frame(3), NEAR)
+    assert (tmp_path / "near" / "00000003.xml").exists()
+
+
+def test_near_misses_share_the_quota_and_the_folder_of_the_pictures(tmp_path):
+    quota = PictureQuota(tmp_path, 1)
+    with PictureSink(tmp_path, quota) as pictures:
+        NearMissSink(tmp_path / "near", quota, 30).write(frame(1), NEAR)
+        pictures.write(frame(2), FOUND)
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["00000002_boxes.jpg"]
+    NearMissSink(tmp_path / "near", None, 30).write(frame(3), NEAR)
+    with PictureSink(tmp_path, quota):
+        assert not (tmp_path / "near").exists(), "renamed with the pictures of the earlier run"
