@@ -23,7 +23,7 @@ from edge.page.guard import Guard, RefusedError, small_body
 from edge.page.live import LivePage
 from edge.page.rolls import EVENT_ID, Known, changes, recorded_defect
 from edge.page.state import StateText
-from edge.roll.report import cut_picture
+from edge.roll.pictures import cut_picture
 from edge.roll.reviews import record_verdict
 
 Result = TypeVar("Result")

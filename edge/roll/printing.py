@@ -42,7 +42,13 @@ def print_roll(roll: Roll, as_json: bool) -> None:
     facts = roll.facts()
     if as_json:
         defects = [
-            {"event_id": row.event_id, **row.defect.as_json(), "points": row.points, "picture": row.picture}
+            {
+                "event_id": row.event_id,
+                **row.defect.as_json(),
+                "points": row.points,
+                "picture": row.picture,
+                "verdict": row.verdict,
+            }
             for row in roll.defects
         ]
         gaps = [{"start_m": gap.start_m, "end_m": gap.end_m, "reason": gap.reason} for gap in roll.gaps]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -121,6 +122,18 @@ class Roll:
         defects = (row.defect for row in self.defects)
         return grade_roll(defects, self.inspected_m, self.width_mm, self.grade_limits)
 
+    @property
+    def verdicts(self) -> dict[str, int]:
+        """How many defects persons confirmed and rejected; empty where nobody judged any."""
+        counts = Counter(row.verdict for row in self.defects if row.verdict)
+        return {verdict: counts[verdict] for verdict in ("confirmed", "rejected") if counts[verdict]}
+
+    @property
+    def grade_after_review(self) -> Grade:
+        """The grade without the defects that a person rejected."""
+        left = (row.defect for row in self.defects if row.verdict != "rejected")
+        return grade_roll(left, self.inspected_m, self.width_mm, self.grade_limits)
+
     def facts(self) -> dict[str, Any]:
         """Return what a person wants to know first, plain values."""
         shown = (
@@ -145,6 +158,8 @@ class Roll:
             "width_mm": None if self.width_mm is None else round(self.width_mm, 1),
             "defects": len(self.defects),
             **self.grade.as_json(),
+            "verdicts": self.verdicts,
+            "after_review": self.grade_after_review.as_json() if self.verdicts else None,
         }
 
 

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from edge import __version__
-from edge.cameras.folder import read_picture
-from edge.errors import ImageError
 from edge.roll.cuts import Piece, suggest_cuts
 from edge.roll.drawing import HATCH, class_names, colour_of, draw_map
-from edge.roll.reading import DefectRow, Roll
+from edge.roll.pictures import pictures_section
+from edge.roll.reading import Roll
 
 MOST_ROWS_OF_DEFECTS = 2000
-MOST_PICTURES = 60
-"""The worst defects are shown first; a page of hundreds of pictures prints for minutes."""
-
-AROUND_PX = 48
-LONGEST_PICTURE_PX = 360
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +54,7 @@ def report_page(roll: Roll, wish: PieceWish | None = None) -> str:
         _cuts(roll, pieces, wish.least_m, points),
         _gaps(roll),
         _defects(roll),
-        _pictures(roll),
+        pictures_section(roll),
         _events(roll),
     ]
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -109,7 +98,21 @@ def _facts(roll: Roll) -> str:
         for name, most in sorted(roll.grade_limits.items(), key=lambda item: item[1])
     )
     note = f"Four-point system (ASTM D5430); points per 100 m²: {limits or 'no limits set'}."
-    return f"<dl class='facts'>{cells}</dl><p class='sub'>{note}</p>"
+    return f"<dl class='facts'>{cells}</dl><p class='sub'>{note}</p>{_reviewed(roll)}"
+
+
+def _reviewed(roll: Roll) -> str:
+    """Say what persons judged, and how the roll would stand without what they rejected."""
+    said = roll.verdicts
+    if not said:
+        return ""
+    counts = " and ".join(f"{verdict} {count}" for verdict, count in said.items())
+    text = f"Persons {counts} of {len(roll.defects)} defects."
+    grade = roll.grade_after_review
+    if said.get("rejected") and grade.points_per_100_m2 is not None:
+        text += f" Without those that were rejected: {grade.points_per_100_m2:.1f} points per 100 m²"
+        text += f", {escape(grade.grade)}." if grade.grade else "."
+    return f"<p>{text}</p>"
 
 
 def _percent(share: float) -> str:
@@ -195,11 +198,12 @@ def _defects(roll: Roll) -> str:
             f"{row.defect.right_mm:.0f}",
             str(row.points),
             f"{row.defect.score:.2f}",
+            row.verdict or "",
             row.utc,
         )
         for number, row in enumerate(roll.defects[:MOST_ROWS_OF_DEFECTS], start=1)
     ]
-    names = ("no", "class", "from m", "to m", "left mm", "right mm", "points", "score", "UTC")
+    names = ("no", "class", "from m", "to m", "left mm", "right mm", "points", "score", "verdict", "UTC")
     table = _table(names, rows, numbers=(0, *range(2, 8)))
     return f"<h2>Defects</h2>{_left_out(len(roll.defects))}{table}"
 
@@ -208,54 +212,6 @@ def _left_out(count: int) -> str:
     if count <= MOST_ROWS_OF_DEFECTS:
         return ""
     return f"<p>The first {MOST_ROWS_OF_DEFECTS} of {count}; loomsight roll export writes all.</p>"
-
-
-def _pictures(roll: Roll) -> str:
-    numbered = [(number, row) for number, row in enumerate(roll.defects, start=1) if row.picture]
-    worst = sorted(numbered, key=lambda item: (-item[1].points, -item[1].defect.score))
-    figures, missing = [], 0
-    for number, row in worst[:MOST_PICTURES]:
-        data = cut_picture(row)
-        missing += data is None
-        if data is not None:
-            text = f"{number}: {row.defect.class_name}, {row.defect.start_m:.3f} m"
-            image = base64.b64encode(data).decode()
-            figures.append(
-                f'<figure><img alt="{escape(text)}" src="data:image/jpeg;base64,{image}">'
-                f"<figcaption>{escape(text)}</figcaption></figure>"
-            )
-    if not worst:
-        return ""
-    note = f"<p>Missing or unreadable pictures: {missing}.</p>" if missing else ""
-    if len(worst) > MOST_PICTURES:
-        note += f"<p>The worst {MOST_PICTURES} of {len(worst)}.</p>"
-    return f"<h2>Pictures</h2>{note}<div class='pictures'>{''.join(figures)}</div>"
-
-
-def cut_picture(row: DefectRow) -> bytes | None:
-    """Cut a defect and what is around it out of its picture.
-
-    Returns:
-        A JPEG of at most 360 pixels a side; None if the picture is gone or unreadable.
-    """
-    if row.picture is None or row.box_xyxy_px is None:
-        return None
-    try:
-        image = read_picture(Path(row.picture))
-    except ImageError:
-        return None
-    height, width = image.shape[:2]
-    x1, y1, x2, y2 = (round(side) for side in row.box_xyxy_px)
-    cut = image[
-        max(0, y1 - AROUND_PX) : min(height, y2 + AROUND_PX),
-        max(0, x1 - AROUND_PX) : min(width, x2 + AROUND_PX),
-    ]
-    if not cut.size:
-        return None
-    scale = min(1.0, LONGEST_PICTURE_PX / max(cut.shape[:2]))
-    size_wh = (max(1, round(cut.shape[1] * scale)), max(1, round(cut.shape[0] * scale)))
-    ok, data = cv2.imencode(".jpg", np.asarray(cv2.resize(cut, size_wh, interpolation=cv2.INTER_AREA)))
-    return data.tobytes() if ok else None
 
 
 def _events(roll: Roll) -> str:

@@ -25,8 +25,10 @@ from edge.roll import pdf
 from edge.roll.cuts import inspected_by_metre, suggest_cuts
 from edge.roll.drawing import draw_map, row_length_m
 from edge.roll.export import as_csv, as_json_lines
+from edge.roll.pictures import cut_picture
 from edge.roll.reading import DefectRow, GapRow, Roll, read_roll, read_rolls
-from edge.roll.report import PieceWish, cut_picture, report_page
+from edge.roll.report import PieceWish, report_page
+from edge.roll.reviews import record_verdict
 from tests.unit.edge.roll.rolls import HOSTILE, write_picture, write_roll
 
 
@@ -191,6 +193,25 @@ def test_the_page_needs_nothing_and_runs_nothing(record):
 )
 def test_pages_of_rolls_that_lack_something(tmp_path, more, said):
     assert said in report_page(read_roll(write_roll(tmp_path / "r.db", **more), None))
+
+
+def test_what_persons_said_stands_in_the_report(tmp_path):
+    path = write_roll(tmp_path / "r.db", picture=write_picture(tmp_path / "p.png"))
+    assert read_roll(path, None).facts()["after_review"] is None
+    assert "Persons" not in report_page(read_roll(path, None))
+    first, long_yarn, last = read_roll(path, None).defects
+    record_verdict(path, first.event_id, "confirmed")
+    record_verdict(path, long_yarn.event_id, "rejected")
+    record_verdict(path, last.event_id, "rejected")
+    record_verdict(path, last.event_id, "undone")
+    roll = read_roll(path, None)
+    assert roll.verdicts == {"confirmed": 1, "rejected": 1}
+    assert (roll.grade.points, roll.grade.grade) == (25, "second")
+    assert (roll.grade_after_review.points, roll.grade_after_review.grade) == (5, "first")
+    page = report_page(roll)
+    assert "Persons confirmed 1 and rejected 1 of 3 defects." in page
+    assert "Without those that were rejected: 6.2 points per 100 m², first." in page
+    assert page.count("5.500 m, rejected</figcaption>") == 1
 
 
 def test_a_picture_that_is_gone_is_said(tmp_path):
