@@ -34,8 +34,8 @@ from distill.detector.ported import BATCH_AXIS, raw_outputs_of, traced_onnx
 from distill.detector.structure import DetectorStructure
 from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row, measure_latency, read_rows
 from distill.validation import Validation, load_validation
-from edge.bundle import file_digest
 from edge.contract import ModelContract, contract_from_json
+from edge.digest import file_digest
 from edge.errors import CheckpointError, ContractError, OutputError
 
 __all__ = [

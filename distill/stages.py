@@ -26,8 +26,8 @@ from distill.stage_plan import (
     StagePlan,
 )
 from distill.train import contract_for, train
-from edge.bundle import file_digest
 from edge.contract import ModelContract
+from edge.digest import file_digest
 from edge.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.bundle import MANIFEST_NAME, SEAL_NAME, Bundle, file_digest, is_sealed, open_bundle
+from edge.bundle import Bundle, is_sealed, open_bundle
+from edge.bundle_manifest import MANIFEST_NAME, SEAL_NAME
 from edge.bundle_store import (
     BUNDLES_NAME,
     STATE_NAME,
@@ -25,6 +26,7 @@ from edge.bundle_store import (
     is_store,
     read_state,
 )
+from edge.digest import file_digest
 from edge.errors import LoomsightError, ModelError, OutputError
 from edge.sinks.files import write_whole
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from distill.checkpoint import LabelledPicture, load_dataset
-from edge.bundle import file_digest
 from edge.cameras.folder import picture_files, read_picture
+from edge.digest import file_digest
 from edge.errors import NoImagesError, OutputError
 from edge.sinks.files import write_whole
 from edge.taxonomy import load_taxonomy

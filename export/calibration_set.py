@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge.bundle import file_digest
 from edge.cameras.folder import picture_files, read_picture
 from edge.contract import ModelContract
+from edge.digest import file_digest
 from edge.errors import ImageError, NoImagesError
 from edge.geometry import plan_views
 from edge.image import Image

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from distill.detector.pickled_model import read_tensors
 from distill.detector.structure import SCALES
-from edge.bundle import file_digest
+from edge.digest import file_digest
 from edge.errors import CheckpointError
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from distill.labels.problems import Problems
 from distill.labels.publishing import name_below, new_folder
 from distill.labels.yolo_rows import row_of, trainable_box
 from edge import __version__
-from edge.bundle import file_digest
 from edge.cameras.folder import PICTURE_SUFFIXES
+from edge.digest import file_digest
 from edge.errors import DatasetError
 
 logger = logging.getLogger(__name__)

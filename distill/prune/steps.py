@@ -33,7 +33,7 @@ from distill.recipe import Recipe
 from distill.scorecard import ScorecardRow, append_row, read_rows
 from distill.stages import row_of, run_stage
 from distill.tiles import TilePlan, truth_batches
-from edge.bundle import file_digest
+from edge.digest import file_digest
 from edge.errors import ConfigError, PruningError
 from edge.sinks.files import write_whole
 from edge.taxonomy import Taxonomy

@@ -16,8 +16,8 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
-from edge.bundle import file_digest
 from edge.contract import ModelContract
+from edge.digest import file_digest
 from edge.errors import ContractError, ModelError
 from edge.sinks.files import write_whole
 

@@ -15,7 +15,9 @@ from typing import Final
 
 from edge.backends.measurements import cache_path
 from edge.backends.tensorrt_engines import ENGINE_SUFFIX, MANIFEST_SUFFIX, EnginePrecision
-from edge.bundle import MANIFEST_NAME, MODEL_NAME, Bundle, file_digest, open_bundle
+from edge.bundle import Bundle, open_bundle
+from edge.bundle_manifest import MANIFEST_NAME, MODEL_NAME
+from edge.digest import file_digest
 from edge.errors import BackendError
 
 ENGINES_FOLDER: Final = "engines"

@@ -42,7 +42,7 @@ from distill.prune.settings import PruneSettings
 from distill.recipe import Augmentation, Recipe
 from distill.sparsity import Sparsity
 from edge import errors
-from edge.bundle import BundleManifest
+from edge.bundle_manifest import BundleManifest
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
 from edge.decisions.settings import StopRule, StopSettings

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from distill.labels.annotator import Annotator
 from distill.labels.engine.settings import AnnotatorSpec, Device
-from edge.bundle import file_digest
+from edge.digest import file_digest
 from edge.errors import ConfigError
 from edge.settings import resolved
 from edge.taxonomy import Taxonomy

@@ -13,7 +13,7 @@ from distill.labels import coco
 from distill.labels.annotations import AnnotatedImage, LabelSet
 from distill.labels.documents import read_json, read_text
 from distill.labels.yolo_rows import region_of, row_of, trainable_box
-from edge.bundle import file_digest
+from edge.digest import file_digest
 from edge.errors import DatasetError
 from edge.sinks.files import write_whole
 

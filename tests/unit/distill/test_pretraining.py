@@ -17,7 +17,7 @@ from distill.run_folder import RunFolder
 from distill.scorecard import SCORECARD_NAME, read_rows
 from distill.stage_plan import new_plan
 from distill.stages import stages_of
-from edge.bundle import file_digest
+from edge.digest import file_digest
 from edge.errors import ConfigError
 from tests.unit.distill.tiny import tiny_recipe, write_tiny_dataset
 

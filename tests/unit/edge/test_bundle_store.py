@@ -16,22 +16,16 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from edge.bundle import (
-    MANIFEST_NAME,
-    SEAL_NAME,
-    BundleManifest,
-    GoldenPicture,
-    file_digest,
-    open_bundle,
-    publish_bundle,
-    staging_folder,
-)
+from edge.bundle import open_bundle
 from edge.bundle_cli import app
 from edge.bundle_install import install, roll_back
 from edge.bundle_layers import bar, write_picture
+from edge.bundle_manifest import MANIFEST_NAME, SEAL_NAME, BundleManifest, GoldenPicture
+from edge.bundle_publish import publish_bundle, staging_folder
 from edge.bundle_report import bundle_facts, flat
 from edge.bundle_store import bundle_path, is_store, read_state
 from edge.config import EdgeConfig
+from edge.digest import file_digest
 from edge.errors import BackendError, ContractError, LoomsightError, ModelError, OutputError
 from edge.run import run
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model

@@ -17,7 +17,7 @@ from distill.prune.folder import PruneFolder
 from distill.prune.plan import read_plan
 from distill.prune.planning import macs_of
 from distill.run_folder import RunFolder
-from edge.bundle import file_digest
+from edge.digest import file_digest
 from edge.errors import CheckpointError, ConfigError, DatasetError
 from tests.unit.distill.prune.pruning import invoke, parameters, write_source
 from tests.unit.distill.tiny import write_tiny_dataset

@@ -20,7 +20,7 @@ from distill.prune.pareto import draw_pareto
 from distill.prune.planning import macs_of
 from distill.prune.stage_times import StageTimes, read_times
 from distill.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
-from edge.bundle import file_digest
+from edge.digest import file_digest
 from edge.errors import PruningError
 from tests.unit.distill.prune.pruning import invoke, parameters, write_source
 from tests.unit.distill.tiny import write_tiny_dataset

@@ -9,7 +9,7 @@ import pytest
 
 from distill.labels.annotations import LabelSet
 from distill.labels.review.rewriting import update_manifest, with_images, write_coco_files, write_label_file
-from edge.bundle import file_digest
+from edge.digest import file_digest
 from edge.errors import DatasetError
 from tests.unit.distill.labels.review.folders import (
     CLASSES,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from distill.labels.review.choices import Choice
 from distill.labels.review.log import ReviewLog
 from distill.labels.review.session import Session
-from edge.bundle import file_digest
+from edge.digest import file_digest
 from edge.errors import DatasetError, OutputError
 from edge.taxonomy import load_taxonomy
 from tests.unit.distill.labels.review.folders import (

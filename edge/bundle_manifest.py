@@ -1,0 +1,126 @@
+"""What stands in `bundle.json`: contract, digests, golden pictures, variants, scorecard, parity."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edge import __version__
+from edge.contract import ModelContract
+from edge.detections import DetectionRecord
+from edge.digest import file_digest
+from edge.errors import ContractError, ModelError
+
+BUNDLE_FORMAT = 2
+"""1 knew no variants and no layers; such bundles are read."""
+
+MANIFEST_NAME = "bundle.json"
+SEAL_NAME = "bundle.json.sha256"
+MODEL_NAME = "model.onnx"
+
+VariantPrecision = Literal["f16", "int8"]
+
+
+class GoldenPicture(BaseModel):
+    """Pair a picture of the bundle with what the model must find on it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    detections: tuple[DetectionRecord, ...]
+
+
+class Variant(BaseModel):
+    """Say what another form of the model is: smaller or faster, and within a permitted drop.
+
+    Attributes:
+        file: path relative to the bundle.
+        golden: what it must find on each of the bundle's golden pictures, in their order.
+        made: how it was made: calibration, layers left out.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    precision: VariantPrecision
+    file: str
+    golden: tuple[tuple[DetectionRecord, ...], ...] = ()
+    made: dict[str, Any] = {}
+
+
+class LayerSize(BaseModel):
+    """Say what a layer of the network costs.
+
+    Attributes:
+        macs: multiplications for one input.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    macs: int
+    parameters: int
+
+
+class BundleManifest(BaseModel):
+    """Say what a bundle holds. Stands in `bundle.json`.
+
+    Attributes:
+        files: sha256 of each file, by path relative to the bundle.
+        variants: other forms of the model.
+        layers: of the network, from its input on.
+        scorecard: the row of the exported model.
+        parity: how far the exported model is from its checkpoint.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int = BUNDLE_FORMAT
+    loomsight_version: str = __version__
+    created_utc: str = Field(
+        default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds")
+    )
+    contract: ModelContract
+    files: dict[str, str]
+    golden: tuple[GoldenPicture, ...] = ()
+    variants: tuple[Variant, ...] = ()
+    layers: tuple[LayerSize, ...] = ()
+    scorecard: dict[str, Any] | None = None
+    parity: dict[str, Any] | None = None
+
+
+def seal_of(folder: Path) -> bytes:
+    """Return what the seal of a bundle has to say."""
+    return f"{file_digest(folder / MANIFEST_NAME)}  {MANIFEST_NAME}\n".encode()
+
+
+def read_manifest(path: Path) -> BundleManifest:
+    """Read a `bundle.json`.
+
+    Raises:
+        ModelError: if it cannot be read.
+        ContractError: if it is newer than this program or not valid.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        version = _FormatOnly.model_validate_json(text).format
+        if version > BUNDLE_FORMAT:
+            raise ContractError(
+                f"{path} is of format {version}; this loomsight reads up to {BUNDLE_FORMAT}.",
+                "Update loomsight on this box.",
+            )
+        return BundleManifest.model_validate_json(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(
+            f"Cannot read {path}: {error}.", "Name a bundle folder made by `loomsight export`."
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or MANIFEST_NAME
+        raise ContractError(f"{path} is not valid: {where}: {first['msg']}.", "Export it again.") from error
+
+
+class _FormatOnly(BaseModel):
+    format: int

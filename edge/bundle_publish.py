@@ -1,0 +1,110 @@
+"""Publishing a bundle: whole under its final name, or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from edge.bundle_manifest import MANIFEST_NAME, SEAL_NAME, BundleManifest, read_manifest, seal_of
+from edge.errors import ContractError, ModelError, OutputError
+
+
+def publish_bundle(
+    staged: Path, destination: Path, manifest: BundleManifest, *, overwrite: bool = False
+) -> None:
+    """Write the manifest into a staged folder and rename the folder to its final name.
+
+    Args:
+        staged: folder with every file of `manifest.files`, on the same file system as `destination`.
+        destination: final name; with `overwrite` an older bundle there is replaced.
+    Raises:
+        OutputError: if `destination` may not be replaced (see `check_destination`), or cannot be written.
+    """
+    try:
+        manifest_path = staged / MANIFEST_NAME
+        manifest_path.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (staged / SEAL_NAME).write_bytes(seal_of(staged))
+        staged.chmod(0o755)
+        check_destination(destination, overwrite=overwrite)
+        if destination.exists():
+            _swap(staged, destination)
+        else:
+            staged.replace(destination)
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write the bundle {destination}: {error}.", "Free space or choose another place."
+        ) from error
+
+
+def check_destination(destination: Path, *, overwrite: bool) -> None:
+    """See that a bundle may be published under a name.
+
+    Raises:
+        OutputError: if something stands there that is not to be replaced. With `overwrite` that is anything
+            but an empty folder or a bundle, and also a bundle among other files.
+    """
+    if destination.name in ("", ".."):
+        raise OutputError(f"{destination} is no name for a bundle.", "Name a new folder.")
+    if not destination.exists():
+        return
+    if not overwrite:
+        raise OutputError(f"{destination} exists already.", "Choose another name or add --overwrite.")
+    _check_is_bundle(destination)
+
+
+def _check_is_bundle(folder: Path) -> None:
+    """Refuse what is neither an empty folder nor a bundle alone: replacing it would delete other work."""
+    cure = "Choose another name, or delete it yourself."
+    if not folder.is_dir():
+        raise OutputError(f"{folder} is not a bundle and is not replaced.", cure)
+    if not any(folder.iterdir()):
+        return
+    try:
+        manifest = read_manifest(folder / MANIFEST_NAME)
+    except (ModelError, ContractError) as error:
+        raise OutputError(f"{folder} is not a bundle and is not replaced: {error.problem}", cure) from error
+    files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
+    foreign = {path.relative_to(folder).as_posix() for path in files} - {
+        MANIFEST_NAME,
+        SEAL_NAME,
+        *manifest.files,
+    }
+    if foreign:
+        raise OutputError(
+            f"{folder} is not replaced: {min(foreign)} in it does not belong to the bundle.", cure
+        )
+
+
+def _swap(staged: Path, destination: Path) -> None:
+    """Put a new folder in the place of an old one; the old one comes back if that fails."""
+    with tempfile.TemporaryDirectory(dir=destination.parent) as folder:
+        retired = Path(folder) / "retired"
+        destination.replace(retired)
+        try:
+            staged.replace(destination)
+        except OSError:
+            retired.replace(destination)
+            raise
+
+
+@contextmanager
+def staging_folder(destination: Path) -> Iterator[Path]:
+    """Make a temporary folder beside `destination`; remove it if it is still there at the end.
+
+    Raises:
+        OutputError: if the place cannot be written.
+    """
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{destination.name}-", dir=destination.parent))
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write beside {destination}: {error}.", "Choose another place or free space."
+        ) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
