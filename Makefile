@@ -29,8 +29,9 @@ demo: .venv/.base ## find defects on a simulated loom with the shipped model (no
 
 workbench: $(WORKBENCH_STAMP) ## install what trains and exports detectors (torch, ultralytics, openvino, tensorrt-rtx)
 
+# Each worker has one core: with more threads apiece torch's wait for each other, several times as long as they work.
 test: $(WORKBENCH_STAMP) ## run the tests
-	$(RUN)/pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(RUN)/pytest -n auto --dist worksteal
 
 check: $(WORKBENCH_STAMP) ## format, lint, strict types, import rules, tests: what CI runs
 	$(RUN)/ruff format --check $(SOURCES)
