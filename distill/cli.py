@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -90,7 +91,7 @@ def distill(
     # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
     from distill.dataset import check_classes, load_dataset
     from distill.processes import joined
-    from distill.run_folder import RunFolder
+    from distill.run_folder import RunFolder, held
 
     folder = RunFolder(out or Path("runs") / Path(recipe or DEFAULT_RECIPE).stem)
     flags = {"epochs": epochs, "seed": seed}
@@ -103,8 +104,9 @@ def distill(
         if not processes.is_first:
             logging.disable(logging.WARNING)
         chosen = _Chosen(folder, settings, plan, start_from, resume)
-        stages = _prepared(chosen, data, classes, processes)
-        _run_stages(chosen, stages, data, classes, processes)
+        with held(folder.path) if processes.is_first else nullcontext():
+            stages = _prepared(chosen, data, classes, processes)
+            _run_stages(chosen, stages, data, classes, processes)
 
 
 @dataclass(frozen=True)

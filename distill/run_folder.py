@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Mapping
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edge.errors import CheckpointError, ConfigError, OutputError
 from edge.sinks.files import cannot_write, write_whole
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +174,43 @@ class RunFolder:
     def read_history(self) -> list[dict[str, Any]]:
         """Return the rows so far; a last line cut short by a crash is left out."""
         return _read(self.history)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Make a folder and keep other processes out of it; the lock ends with the process.
+
+    A folder that was made here and is still empty at the end is removed again.
+
+    Raises:
+        ConfigError: if another process works in it.
+        OutputError: if it cannot be made.
+    """
+    is_new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise OutputError(f"Cannot make {folder}: {error}.", "Choose another --out.") from error
+    try:
+        _lock(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ConfigError(
+            f"Another process is at work in {folder}.", "Wait until it has ended, or choose another --out."
+        ) from error
+    except OSError as error:
+        logger.warning("%s cannot be locked: %s", folder, error.strerror or error)
 
 
 def _lines(rows: list[dict[str, Any]]) -> bytes:

@@ -149,6 +149,7 @@ def prune(
     # Imports stand here because torch takes seconds: --help is answered without it.
     from distill.prune.folder import PruneFolder
     from distill.prune.settings import kept_settings, new_settings
+    from distill.run_folder import held
 
     folder = PruneFolder(out)
     if plan_only:
@@ -160,7 +161,8 @@ def prune(
             "A recovery needs a data set.", "Name its folder behind the checkpoint, or add --plan-only."
         )
     try:
-        is_done = _prune(checkpoint, dataset, settings, folder, resume, device, load_taxonomy(taxonomy))
+        with held(folder.path):
+            is_done = _prune(checkpoint, dataset, settings, folder, resume, device, load_taxonomy(taxonomy))
     except KeyboardInterrupt:  # between two trainings: all that is done stands in the folder
         if not folder.settings.is_file():
             raise
