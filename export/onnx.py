@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +36,12 @@ def onnx_model(detector: Detector, contract: ModelContract) -> onnx.ModelProto:
     """
     input_shape = (contract.channels, *contract.input_size_hw_px)
     raw = onnx.load_from_string(traced_onnx(detector.module, input_shape, contract.outputs))
-    try:
+    with _valid("exported", "torch and onnx"):
         onnx.checker.check_model(raw, full_check=True)
         model = onnx.shape_inference.infer_shapes(onnxslim.slim(raw), strict_mode=True)
         model.ir_version = IR_VERSION
         onnx.helper.set_model_props(model, {METADATA_KEY: contract.model_dump_json()})
         onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ModelError(
-            f"The exported model is not valid ONNX: {str(error).splitlines()[0]}.",
-            "Nothing was published; report this with the versions of torch and onnx.",
-        ) from error
     return model
 
 
@@ -113,14 +110,21 @@ def rechecked(changed: onnx.ModelProto, *, like: onnx.ModelProto) -> onnx.ModelP
     changed.ir_version = like.ir_version
     del changed.metadata_props[:]
     changed.metadata_props.extend(like.metadata_props)
-    try:
+    with _valid("rewritten", "onnx and onnxruntime"):
         onnx.checker.check_model(changed, full_check=True)
+    return changed
+
+
+@contextmanager
+def _valid(what: str, made_by: str) -> Iterator[None]:
+    """Say in one line what the checker has against a model."""
+    try:
+        yield
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ModelError(
-            f"The rewritten model is not valid ONNX: {str(error).splitlines()[0]}.",
-            "Nothing was published; report this with the versions of onnx and onnxruntime.",
+            f"The {what} model is not valid ONNX: {str(error).splitlines()[0]}.",
+            f"Nothing was published; report this with the versions of {made_by}.",
         ) from error
-    return changed
 
 
 def write_onnx(model: Any, path: Path) -> None:

@@ -27,10 +27,10 @@ SIZE_FACTORS: dict[Difficulty, float] = {
 }
 """Size of a defect over that of a clear one."""
 
-GAP_YARNS = (1.5, 5.0)
+GAP_YARNS = (1.2, 5.0)
 """Breadth of one to three missing yarns with the neighbours they push aside, in yarn pitches."""
 
-LEAST_GAP_PX = 9
+LEAST_GAP_PX = 7
 LONGEST_MM = 3000.0
 SHORTEST_END_MM = 20.0
 MOST_PX = 1500
@@ -38,6 +38,10 @@ MOST_PX = 1500
 
 WHOLE_WIDTH_SHARE = 0.3
 """Share of broken picks that run from selvedge to selvedge."""
+
+SHORT_PICK_SHARE = 0.25
+SHORT_PICK_MM = (4.0, 30.0)
+"""Share and length of broken picks that are only cut, as beside a selvedge."""
 
 LYING_SHARE = 0.5
 """Share of broken yarns whose loose end lies along the yarns in place of wandering."""
@@ -145,7 +149,10 @@ def _in_proportion(
     if category == "broken end":
         return max(along_mm, SHORTEST_END_MM), across_mm
     if category == "broken pick":
-        return along_mm, site.breadth_mm if rng.random() < WHOLE_WIDTH_SHARE else across_mm
+        chance = rng.random()
+        if chance < SHORT_PICK_SHARE:
+            return along_mm, max(_between(SHORT_PICK_MM, rng), 2.5 * along_mm)
+        return along_mm, site.breadth_mm if chance > 1 - WHOLE_WIDTH_SHARE else across_mm
     if category == "broken yarn" and rng.random() < LYING_SHARE:
         length_mm, breadth_mm = _between(LYING_MM, rng), _between(LYING_BREADTH_MM, rng)
         length_mm = max(length_mm, 1.2 * NARROW * breadth_mm)

@@ -17,6 +17,9 @@ TEXTURE_STREAM = 2
 SELVEDGE_PITCH = 0.7
 """Pitch in the selvedge over that of the cloth: its yarns lie closer."""
 
+STREAK_PITCHES = (0.7, 5.0, 15.0)
+"""Breadth of warp streaks, fine and broad, in yarn pitches."""
+
 MARGIN_PX = 6
 """Columns beside a selvedge within which its edge may wander."""
 
@@ -75,13 +78,13 @@ def _fibres(rng: np.random.Generator, size_hw: tuple[int, int]) -> Plane:
 
 
 def _streaks(style: ClothStyle, width_px: int, rng: np.random.Generator) -> Plane:
-    """Draw the brightness of the columns: warp streaks a few yarns broad, fractions of the mean."""
-    fine = rng.standard_normal((1, width_px), dtype=np.float32)
-    broad = rng.standard_normal((1, width_px), dtype=np.float32)
-    fine = as_plane(cv2.GaussianBlur(fine, (0, 0), style.warp_pitch_px * 0.7))
-    broad = as_plane(cv2.GaussianBlur(broad, (0, 0), style.warp_pitch_px * 5.0))
-    streaks = fine[0] / fine.std() + broad[0] / broad.std()
-    return as_plane(streaks * style.streaks * 0.7)
+    """Draw the brightness of the columns: warp streaks, fine and broad, fractions of the mean."""
+    streaks = np.zeros(width_px, np.float32)
+    for pitches in STREAK_PITCHES:
+        noise = rng.standard_normal((1, width_px), dtype=np.float32)
+        smooth = cv2.GaussianBlur(noise, (0, 0), style.warp_pitch_px * pitches)[0]
+        streaks += smooth / smooth.std()
+    return as_plane(streaks * style.streaks / np.sqrt(len(STREAK_PITCHES)))
 
 
 def selvedge_bands_px(options: LoomOptions, style: ClothStyle) -> tuple[int, int]:
