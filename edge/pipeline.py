@@ -57,6 +57,7 @@ class Pipeline:
         health: tells what happened to the camera, for the record; asked after every frame.
         optics: watches lamp and lens; None for nobody.
         recording: keeps the frames as they come to inspection; not yet entered; None for none.
+        offset_mm: from the left selvedge to the left edge of the camera's view; None if that is not known.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Pipeline:
         health: Sequence[HealthSource] = (),
         optics: OpticsWatch | None = None,
         recording: Recording | None = None,
+        offset_mm: float | None = None,
     ) -> None:
         self._camera = camera
         self._inspector = inspector
@@ -90,6 +92,7 @@ class Pipeline:
         self._stops = stops
         self._optics = optics
         self._recording = recording
+        self._offset_mm = offset_mm
         self._merger = DefectMerger()
         self._preparation = Preparation(inspector, cloth)
         self._strips = Strips(0)
@@ -190,6 +193,8 @@ class Pipeline:
                 frame = next(frames, None)
                 if frame is None:
                     break
+                if self._offset_mm is not None:
+                    frame = frame.at_offset(self._offset_mm)
                 if is_first:
                     self._start(frame)
                     is_first = False

@@ -330,7 +330,7 @@ def test_every_metric_is_named_on_its_page():
     health.publisher = Publisher(Outbox(Path("r.db")), MqttSettings(broker="mqtt://h"))
     names = {
         re.sub(r"_(bucket|sum|count|created)$", "", line.split("{")[0].split(" ")[0])
-        for line in metrics_text(health).decode().splitlines()
+        for line in metrics_text({None: health}).decode().splitlines()
         if not line.startswith("#")
     }
     counted = ("detections", "defects", "stop_events", "camera_events")

@@ -102,7 +102,7 @@ def test_not_well_after_an_error(health):
 
 
 def samples(health):
-    families = text_string_to_metric_families(metrics_text(health).decode())
+    families = text_string_to_metric_families(metrics_text({None: health}).decode())
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in families
@@ -156,7 +156,7 @@ def asked(port, path):
 
 
 def test_over_http(health, clock):
-    with HealthServer(health, "127.0.0.1", 0) as server:
+    with HealthServer({None: health}, "127.0.0.1", 0) as server:
         finished(health)
         status, body = asked(server.port, "/healthz")
         assert (status, json.loads(body)["ok"]) == (200, True)
@@ -169,12 +169,12 @@ def test_over_http(health, clock):
         assert b"loomsight_healthy 0.0" in body
         assert asked(server.port, "/etc/passwd")[0] == 404
         with pytest.raises(OutputError, match="another --health-port"):
-            HealthServer(health, "127.0.0.1", server.port).__enter__()
+            HealthServer({None: health}, "127.0.0.1", server.port).__enter__()
 
 
 def test_clients_that_say_nothing_do_not_fill_the_server(health, monkeypatch):
     monkeypatch.setattr(server_module._Handler, "timeout", 0.3)
-    with HealthServer(health, "127.0.0.1", 0) as server:
+    with HealthServer({None: health}, "127.0.0.1", 0) as server:
         slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(30)]
         before = threading.active_count()
         assert before < 30
@@ -210,22 +210,22 @@ def kinds(messages):
 
 def test_systemd_hears_frames_and_nothing_else_feeds_its_watchdog(health, clock, manager):
     environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "20000000"}
-    systemd = Systemd(health, environment, clock)
+    systemd = Systemd({None: health}, environment, clock)
     silent(health, 3.0)
-    systemd.update(health.run, [])
+    systemd.update(None)
     assert kinds(manager()) == ["STATUS"]  # no frame yet: not ready
     state = finished(health, 2)
-    systemd.update(state, [])
+    systemd.update(None)
     assert kinds(manager()) == ["READY", "WATCHDOG"]
     clock.now_s += 4.9
-    systemd.update(state, [])
+    systemd.update(None)
     assert "WATCHDOG=1" not in manager()  # at most four times as often as it wants
     clock.now_s += 10
     silent(health, 10.0)
-    systemd.update(state, [])
+    systemd.update(None)
     assert manager() == ["STATUS=no frame for 10 s"]
     health.stops = Standing()
-    systemd.update(state, [])
+    systemd.update(None)
     assert manager() == ["WATCHDOG=1"]
     systemd.stopping()
     assert manager() == ["STOPPING=1"]
@@ -237,14 +237,16 @@ def test_systemd_hears_frames_and_nothing_else_feeds_its_watchdog(health, clock,
     ids=["none", "empty", "gone", "abstract"],
 )
 def test_without_systemd_nothing_happens(health, environment):
-    systemd = Systemd(health, environment)
-    systemd.update(finished(health), [])
+    systemd = Systemd({None: health}, environment)
+    finished(health)
+    systemd.update(None)
     systemd.stopping()
 
 
 def test_a_watchdog_of_another_process_is_not_fed(health, manager):
     environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "2000000", "WATCHDOG_PID": "1"}
-    Systemd(health, environment).update(finished(health), [])
+    finished(health)
+    Systemd({None: health}, environment).update(None)
     assert "WATCHDOG" not in kinds(manager())
 
 
