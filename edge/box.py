@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,6 +48,10 @@ class CameraSettings:
     def called(self, camera: str) -> str:
         """Return what to call the camera, where its address alone would not tell it from the others."""
         return f"{self.name} ({camera})" if self.name else camera
+
+    def with_values(self, **values: Any) -> CameraSettings:
+        """Return the settings with other values, which are taken as they are."""
+        return replace(self, config=self.config.model_copy(update=values))
 
 
 def load_box(
@@ -160,7 +164,9 @@ def _checked_tables(file: Path | None, tables: Any) -> dict[str, dict[str, Any]]
             )
         for key in own:
             if key not in OWN:
-                raise ConfigError(_refused(f"{file}, camera '{name}'", key), f"Permitted: {', '.join(OWN)}.")
+                raise ConfigError(
+                    _refused(f"{file}, camera '{name}'", key), f"Permitted: {', '.join(OWN)}."
+                )
     return tables
 
 
@@ -174,7 +180,9 @@ def _check_flags(cameras: Sequence[CameraSettings], layers: Mapping[str, Mapping
     """Refuse one address for several cameras; the file is the first layer, and may give a default."""
     for source, values in list(layers.items())[1:]:
         if "camera" in values and len(cameras) > 1:
-            raise ConfigError(f"{source}: one camera is named for several.", "Name one of them with --only.")
+            raise ConfigError(
+                f"{source}: one camera is named for several.", "Name one of them with --only."
+            )
 
 
 def _check_looms(cameras: Sequence[CameraSettings]) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge.decisions.stops import Stops
-from edge.errors import LoomsightError
 from edge.run_state import RunState
 
 if TYPE_CHECKING:
@@ -57,12 +56,18 @@ class Health:
         self.stops = stops
         self.publisher = publisher
         self.run: RunState | None = None
-        self.failure: LoomsightError | None = None
+        self.failure: str | None = None
         self.is_over = False
         self._record_is_blocked = record_is_blocked
         self._clock = clock
         self._begin_s = clock()
         self._finished_s: float | None = None
+
+    def attach(
+        self, stops: Stops | None, publisher: Publisher | None, record_is_blocked: Callable[[], bool]
+    ) -> None:
+        """Take in what is known once the model is open."""
+        self.stops, self.publisher, self._record_is_blocked = stops, publisher, record_is_blocked
 
     def update(self, state: RunState, detections: object) -> None:
         """Take in one finished frame, or the silence of the camera; an observer of the pipeline."""

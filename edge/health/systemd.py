@@ -99,7 +99,7 @@ def _is_alive(health: Health) -> bool:
 def _status_of(health: Health) -> str:
     run = health.run
     if health.failure is not None:
-        return str(health.failure)
+        return health.failure
     if run is None:
         return "starting"
     if run.silent_s and not health.is_over:

@@ -105,7 +105,9 @@ class _Machine:
         """Hand each camera what happened since the last call."""
         with self._lock:
             for news in self.delivery.news():
-                asked = self._asked.pop(news.request.event_id, None) if isinstance(news, StopResult) else None
+                asked = (
+                    self._asked.pop(news.request.event_id, None) if isinstance(news, StopResult) else None
+                )
                 for way in self._ways:
                     way.take(news, is_own=way is asked)
 
