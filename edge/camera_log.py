@@ -32,7 +32,7 @@ def name_camera(record: logging.LogRecord) -> bool:
 
 
 def as_here(work: Callable[[], None] = lambda: None) -> Callable[[], None]:
-    """Return work for a thread of its own, which logs from then on about the camera of the thread that asks."""
+    """Return work for a thread of its own, which logs from then on about the camera of this one."""
     name = _CAMERA.get()
 
     def run() -> None:

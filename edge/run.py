@@ -26,7 +26,7 @@ from edge.errors import CameraNotFoundError, ConfigError, LoomsightError
 from edge.health.state import Health
 from edge.health.systemd import Systemd
 from edge.interruption import stopped_by_signals
-from edge.live_view import LiveView
+from edge.live_view import CameraLine, LiveView
 from edge.machine.shared import Machines
 from edge.model import Models
 from edge.outputs import check_outputs
@@ -81,18 +81,24 @@ class Place:
         summary: of the run, once it is over.
     """
 
-    def __init__(self, settings: CameraSettings, view: LiveView) -> None:
+    def __init__(self, settings: CameraSettings) -> None:
         self.settings = settings
         self.name = settings.name
         self.health = Health(settings.config.health_frame_s)
         self.chosen: CameraRun | None = None
         self.opened: OpenRun | None = None
         self.page: LivePage | None = None
+        self.line: CameraLine | None = None
         self.stack = ExitStack()
         self.error: Exception | None = None
         self.summary: dict[str, Any] | None = None
-        called = settings.called(redact_credentials(settings.config.camera))
-        self.line = view.line_of(called, f"{self.name}: " if self.name else "")
+
+    @property
+    def called(self) -> str:
+        """What to call the camera, also one that is not there."""
+        if self.chosen is not None:
+            return self.chosen.called
+        return self.settings.called(redact_credentials(self.settings.config.camera))
 
     def fail(self, error: Exception) -> None:
         """Note what ended the run, where anybody looks for it."""
@@ -114,9 +120,7 @@ class Box:
 
     def __init__(self, cameras: Sequence[CameraSettings]) -> None:
         self._view = LiveView(Console(stderr=True))
-        self._places = [
-            Place(settings, self._view) for settings in _with_common_rolls(_with_threads(cameras))
-        ]
+        self._places = [Place(settings) for settings in _with_common_rolls(_with_threads(cameras))]
         self._is_one = len(cameras) == 1
         self._failed: list[Place] = []
         self._systemd = Systemd({place.name: place.health for place in self._places}, os.environ)
@@ -214,9 +218,8 @@ class Box:
 
         pages: dict[str | None, LivePage] = {}
         for place in self._places:
-            called = place.settings.called(redact_credentials(place.settings.config.camera))
             camera = place.chosen.camera if place.chosen else None
-            pages[place.name] = place.page = live_page(place.settings.config, camera, called)
+            pages[place.name] = place.page = live_page(place.settings.config, camera, place.called)
             if place.error is not None:
                 place.fail(place.error)
         serve(config, pages, stack)
@@ -225,6 +228,7 @@ class Box:
         def tell_systemd(state: RunState, records: list[DetectionRecord]) -> None:
             self._systemd.update(place.name)
 
+        place.line = self._view.line_of(place.called, f"{place.name}: " if place.name else "")
         return [place.line.update, tell_systemd, *([place.page.update] if place.page else [])]
 
     def _run(self, place: Place, run: OpenRun) -> None:
@@ -258,7 +262,8 @@ class Box:
         """Let those who look on know that no more frames come from a camera, while others go on."""
         place.health.is_over = True
         self._systemd.update(place.name)
-        place.line.end("FAILED" if place.error else "ended")
+        if place.line is not None:
+            place.line.end("FAILED" if place.error else "ended")
 
     @contextmanager
     def _attempt(self, place: Place, bears: type[LoomsightError]) -> Iterator[None]:

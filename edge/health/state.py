@@ -1,4 +1,4 @@
-"""Whether a run is well: frames are finished, or the loom is known to stand. A box is as well as its worst."""
+"""Whether a run is well: frames are finished, or the loom is known to stand."""
 
 from __future__ import annotations
 

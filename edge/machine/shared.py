@@ -1,4 +1,4 @@
-"""One connection to a machine that several cameras may stop: a GPIO line has one owner, a PLC few places."""
+"""One connection to a machine that several cameras stop: a GPIO line has one owner, a PLC few places."""
 
 from __future__ import annotations
 
@@ -105,9 +105,9 @@ class _Machine:
         """Hand each camera what happened since the last call."""
         with self._lock:
             for news in self.delivery.news():
-                asked = (
-                    self._asked.pop(news.request.event_id, None) if isinstance(news, StopResult) else None
-                )
+                asked = None
+                if isinstance(news, StopResult):
+                    asked = self._asked.pop(news.request.event_id, None)
                 for way in self._ways:
                     way.take(news, is_own=way is asked)
 
@@ -149,7 +149,7 @@ class _Way:
         return [self._news.popleft() for _ in range(len(self._news))]
 
     def take(self, news: StopResult | MachineNews, *, is_own: bool) -> None:
-        """Take in what happened to the machine: all of it, but of another camera's stops only that it stands."""
+        """Take in what happened; of a stop that another camera asked for only that the machine stands."""
         if is_own or isinstance(news, MachineNews):
             self._news.append(news)
         elif news.acknowledged_s is not None:

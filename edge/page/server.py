@@ -78,7 +78,7 @@ def serve(config: EdgeConfig, cameras: dict[str | None, LivePage], stack: ExitSt
 
     Args:
         config: says where; several cameras have that in common.
-        cameras: by name; each has a page below it. The only one has no name, and its page stands at the top.
+        cameras: by name; each has a page below it. The only one has no name; its page is the first.
         stack: ends it.
     Raises:
         ConfigError: if the address is taken or not ours, or the token's file is no such thing.

@@ -214,7 +214,7 @@ def test_systemd_hears_frames_and_nothing_else_feeds_its_watchdog(health, clock,
     silent(health, 3.0)
     systemd.update(None)
     assert kinds(manager()) == ["STATUS"]  # no frame yet: not ready
-    state = finished(health, 2)
+    finished(health, 2)
     systemd.update(None)
     assert kinds(manager()) == ["READY", "WATCHDOG"]
     clock.now_s += 4.9
