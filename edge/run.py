@@ -156,8 +156,9 @@ class Box:
         """Run all cameras to their ends; Ctrl-C and SIGTERM end them with the frames in hand."""
         runs = [(place, place.opened) for place in self._places if place.opened]
         if self._is_one:
-            with stopped_by_signals(runs[0][1].stop):
-                self._run(*runs[0])
+            place, run = runs[0]
+            with stopped_by_signals(run.stop), about_camera(place.name):
+                self._run(place, run)
             return
         threads = [
             threading.Thread(target=self._run_beside, args=one, name=f"camera {one[0].name}", daemon=True)
