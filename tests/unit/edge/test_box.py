@@ -118,9 +118,9 @@ def test_places_of_two_cameras_are_two_places(name, other, parts, suffix):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[cameras.left]\ncamra = '0'", r"box\.toml, camera 'left': there is no setting 'camra'. Permitted: camera,"),
+        ("[cameras.left]\ncamra = '0'", "camera 'left': there is no setting 'camra'. Permitted: camera,"),
         ("[cameras.left]\npage = 8080", "camera 'left': 'page' is for all cameras; it stands at the top"),
-        ("[cameras.left]\nqueue_frames = 0", r"box\.toml, camera 'left': queue_frames = 0 is not permitted"),
+        ("[cameras.left]\nqueue_frames = 0", r"box\.toml, camera 'left': queue_frames = 0 is not"),
         ("[cameras.left.stop]\nmode = 'never'", r"box\.toml, camera 'left': stop\.mode = 'never'"),
         ("queue_frames = 0\n[cameras.left]", r"box\.toml: queue_frames = 0"),
         ("[cameras.left]\n[cameras.right]\ncloth = 3", r"camera 'right': cloth = 3"),
@@ -129,7 +129,7 @@ def test_places_of_two_cameras_are_two_places(name, other, parts, suffix):
         ("[cameras]\nleft = '0'", r"cameras\.left = '0' is not permitted"),
         ("[cameras.'a b']", "cannot be called 'a b'"),
         ("[cameras.'../x']", r"cannot be called '../x'"),
-        ("[cameras.a]\nloom = '7'\noffset_mm = 0\n[cameras.b]\nloom = '7'", "'b' looks at loom '7' beside others"),
+        ("[cameras.a]\nloom = '7'\noffset_mm = 0\n[cameras.b]\nloom = '7'", "'b' looks at loom '7' beside"),
     ],
 )  # fmt: skip
 def test_what_is_refused_is_named_with_its_source(box, text, said):
@@ -148,7 +148,7 @@ def test_one_address_for_several_cameras_is_refused(box):
 
 def test_a_command_about_one_camera_wants_its_name(box, tmp_path):
     box()
-    with pytest.raises(ConfigError, match="has the cameras left, right; this is about one. Add --only left"):
+    with pytest.raises(ConfigError, match=r"has the cameras left, right; this is about one\."):
         load_camera(tmp_path / "box.toml", {}, {})
     assert load_camera(tmp_path / "box.toml", {}, {}, "right").config.queue_frames == 9
 
@@ -161,7 +161,8 @@ def test_the_table_of_a_camera_wins_over_that_of_an_article(box):
 
 
 def test_each_camera_has_topics_of_its_own(box):
-    text = "mqtt = {broker = 'mqtt://h', box = 'b'}\n[cameras.left]\n[cameras.right.mqtt]\ncamera = 'r'\nbox = 'c'"
+    text = "mqtt = {broker = 'mqtt://h', box = 'b'}\n[cameras.left]\n[cameras.right]\n"
+    text += "mqtt = {camera = 'r', box = 'c'}"
     roots = [one.mqtt.root for one in configs(box(text)).values()]
     assert roots == ["loomsight/b/left", "loomsight/c/r"]
     assert EdgeConfig(mqtt={"broker": "mqtt://h", "box": "b"}).mqtt.root == "loomsight/b"
@@ -187,7 +188,11 @@ def check(box, one, other):
         ("roll_record = 'r.db'", "roll_record = 'x/../r.db'", "--roll-record r.db of camera 'a' and"),
         ("save_pictures = 'p'", "summary = 'p/s.json'", "--summary p/s.json of camera 'b'"),
         ("detections = 'd'", "summary = 'd.config.json'", "the settings beside --detections"),
-        ("camera = 'pics'", "save_pictures = 'pics'", "--save-pictures pics is in the way of --camera pics"),
+        (
+            "camera = 'pics'",
+            "save_pictures = 'pics'",
+            "--save-pictures pics is in the way of --camera pics",
+        ),
         ("model = 'm'", "record = 'm'", "--record m is in the way of --model m"),
     ],
 )

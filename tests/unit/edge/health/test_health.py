@@ -24,7 +24,7 @@ from edge.health import server as server_module
 from edge.health.metrics import metrics_text
 from edge.health.server import HealthServer
 from edge.health.service import unit_text
-from edge.health.state import Health
+from edge.health.state import Health, healthz
 from edge.health.systemd import Systemd
 from edge.run_state import RunState
 
@@ -262,3 +262,77 @@ def test_the_unit_as_systemd_reads_it(tmp_path):
     unit.write_text(unit_text(Path(sys.executable), Path("/etc/loomsight/box.toml"), "root", 120))
     done = subprocess.run([ANALYZE, "verify", "--man=no", unit], capture_output=True, text=True)
     assert (done.returncode, "loomsight.service" in done.stderr) == (0, False), done.stderr
+
+
+@pytest.fixture
+def two(clock):
+    return {"left": Health(60.0, clock=clock), "right": Health(60.0, clock=clock)}
+
+
+def test_of_several_cameras_the_worst_counts_and_is_named(two, clock):
+    finished(two["left"])
+    assert healthz(two)["ok"]
+    clock.now_s += 61
+    finished(two["left"])
+    answer = healthz(two)
+    assert (answer["ok"], answer["cameras"]["left"]["ok"]) == (False, True)
+    assert answer["reasons"] == ["right: no frame was finished since the start; 60 s are permitted"]
+    two["right"].is_over = True  # at its end: nobody waits for a frame
+    assert healthz(two)["ok"]
+    two["right"].failure = "The camera is gone."
+    assert healthz(two)["reasons"] == ["right: The camera is gone."]
+    assert healthz({None: two["left"]}) == two["left"].as_json()
+
+
+def test_metrics_of_several_cameras_are_told_apart_by_a_label(two):
+    finished(two["left"], 3)
+    finished(two["right"], 2, [ClothDefect("broken", 0.9, 0, 0.1, 0, 5)])
+    text = metrics_text(two).decode()
+    families = list(text_string_to_metric_families(text))
+    assert len({family.name for family in families}) == len(families)
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+    }
+    assert found["loomsight_frames_total", "left"] == 3
+    assert found["loomsight_frames_total", "right"] == 2
+    assert found["loomsight_defects_total", "right", "broken"] == 1
+    assert found["loomsight_latency_seconds_bucket", "left", "+Inf"] == 3
+    unlabelled = {key[0] for key in found if not {"left", "right"} & set(key)}
+    assert unlabelled == {"loomsight_info"}
+    alone = metrics_text({None: two["left"]}).decode()
+    assert "camera=" not in alone
+
+
+def test_every_camera_has_to_feed_the_watchdog(two, clock, manager):
+    environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "20000000"}
+    systemd = Systemd(two, environment, clock)
+
+    def finish(name):
+        finished(two[name])
+        systemd.update(name)
+
+    finish("left")
+    assert manager() == ["STATUS=left: 1 frames, 0.1 m, 0 defects; right: starting"]
+    finish("right")
+    assert kinds(manager()) == ["READY", "WATCHDOG"]
+    for _ in range(10):  # the thread of one hangs, the other goes on
+        clock.now_s += 4
+        finish("left")
+    assert "WATCHDOG=1" not in manager()
+    silent(two["right"], 3.0)
+    systemd.update("right")
+    finish("left")
+    assert "WATCHDOG=1" not in manager()
+    finish("right")
+    assert manager() == ["WATCHDOG=1"]
+    clock.now_s += 6
+    two["right"].is_over = True  # it ended, or failed for good
+    two["right"].failure = "The camera is gone."
+    systemd.update("right")
+    finish("left")
+    assert manager() == [
+        "STATUS=left: 12 frames, 0.1 m, 0 defects; right: The camera is gone.",
+        "WATCHDOG=1",
+    ]
