@@ -136,9 +136,7 @@ def test_a_wrong_setting_of_one_ends_all_before_anything_is_touched(tmp_path, bo
     before = sorted(tmp_path.rglob("*"))
     tables = {"left": f"camera = '{LOOMS['left']}'", "right": right}
     with pytest.raises(error, match=r"Camera 'right'|camera 'right'"):
-        run_box(
-            box({"left": f"camera = '{LOOMS['left']}'", "right": right}, detections=tmp_path / "d.jsonl")
-        )
+        run_box(box(tables, detections=tmp_path / "d.jsonl"))
     assert sorted(set(tmp_path.rglob("*")) - {tmp_path / "box.toml"}) == before
 
 
