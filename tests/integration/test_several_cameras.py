@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +23,9 @@ from edge.errors import CameraNotFoundError, ConfigError, ModelError, OutputErro
 from edge.roll.reading import read_roll
 from edge.run import run, run_box
 from tests.unit.edge.health.test_health import asked
+
+CHROMIUM = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
+needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no chromium here: `apt-get install chromium`")
 
 LOOMS = {
     "left": "loom:seed=1,width_px=256,lines_per_block=64,length_m=0.4,defects_per_m=20,mean_grey=120",
@@ -215,3 +219,36 @@ def test_metrics_and_health_name_the_camera_and_the_page_has_all(tmp_path, box, 
     assert answers["page"]["left"]["phase"] in ("starting", "running")
     assert answers["left"][0] == 200
     assert f"page: http://127.0.0.1:{page}/#token=" in capsys.readouterr().err
+
+
+@needs_chromium
+def test_the_pages_in_a_browser(tmp_path, box):
+    from playwright.sync_api import sync_playwright
+
+    slow = LIVE.replace("speed_m_min=60", "speed_m_min=2")
+    box(addresses(left=slow, right=slow))
+    given = ["--config", tmp_path / "box.toml", "--page", "0"]
+    program = [sys.executable, "-c", "from edge.cli import run_main; run_main()", *map(str, given)]
+    with (
+        subprocess.Popen(program, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process,
+        sync_playwright() as playwright,
+    ):
+        try:
+            address = process.stderr.readline().split()[1]
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            tab = browser.new_page(viewport={"width": 360, "height": 760})
+            tab.set_default_timeout(60_000)
+            errors = []
+            tab.on("pageerror", lambda error: errors.append(str(error)))
+            tab.on("console", lambda line: line.type == "error" and errors.append(line.text))
+            tab.goto(address)
+            tab.wait_for_selector("[data-camera=left].trouble:has-text('m/min')")
+            tab.click("[data-camera=right] a")
+            tab.wait_for_selector("#cloth img:not([hidden])")
+            assert tab.url == f"{address.partition('#')[0]}right/"
+            assert "right (loom" in tab.inner_text("#camera")
+            assert not errors
+        finally:
+            process.terminate()
+            process.communicate(timeout=60)
+    assert process.returncode == 0
