@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from edge.assembly import cloth_watch
 from edge.backends.choose import BACKENDS, in_precision
 from edge.backends.probe import available_cores, processor_name
 from edge.bundle import demo_bundle_path, open_bundle
@@ -34,9 +35,9 @@ from edge.errors import NoImagesError
 from edge.geometry import View, plan_views
 from edge.inspector import Inspector, batches
 from edge.latency import LatencyHistogram, StageClock
+from edge.model import backend_options, contract_of, open_model
 from edge.pipeline import Pipeline
 from edge.preprocess import Preprocessor, grey_enhancer
-from edge.run import backend_options, cloth_watch, contract_of, open_model
 from edge.run_state import Limits
 from edge.sinks.files import check_not_a_folder, check_writable, is_stream, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink

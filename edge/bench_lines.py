@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from typing_extensions import Self
 
+from edge.assembly import cloth_watch
 from edge.backends.probe import available_cores, processor_name
 from edge.backends.protocol import OpenBackend
 from edge.bundle import demo_bundle_path
@@ -40,9 +41,9 @@ from edge.errors import NoImagesError
 from edge.geometry import plan_views
 from edge.inspector import Inspector, batches
 from edge.latency import StageClock
+from edge.model import open_model
 from edge.pipeline import Pipeline
 from edge.preprocess import Preprocessor
-from edge.run import cloth_watch, open_model
 from edge.sinks.files import check_not_a_folder, check_writable, is_stream, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 

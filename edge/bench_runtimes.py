@@ -32,7 +32,7 @@ from edge.config import EdgeConfig
 from edge.errors import NoImagesError
 from edge.inspector import Inspector
 from edge.latency import LatencyHistogram
-from edge.run import open_model
+from edge.model import open_model
 from edge.sinks.files import check_not_a_folder, check_writable, set_aside, write_whole
 
 logger = logging.getLogger(__name__)

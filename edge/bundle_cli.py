@@ -106,12 +106,12 @@ def _inspected(
     config: Path | None, backend: str | None, max_p99_ms: float | None = None
 ) -> Callable[[Bundle], None]:
     """Return a check that opens a bundle as edge-run would, golden pictures included, and times it."""
+    from edge.box import box_from_process
     from edge.bundle_timing import check_latency
-    from edge.config import config_from_process
-    from edge.run import open_model
+    from edge.model import open_model
 
     def check(bundle: Bundle) -> None:
-        settings = config_from_process(config, {"model": bundle.path, "backend": backend})
+        settings = box_from_process(config, {"model": bundle.path, "backend": backend})[0].config
         with ExitStack() as stack:
             backend_opened, contract = open_model(settings, stack)
             times = check_latency(backend_opened, contract, max_p99_ms)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from typing_extensions import Self
 
+from edge.camera_log import as_here
 from edge.cameras.protocol import (
     Camera,
     CutShortError,
@@ -75,7 +76,7 @@ class Capture:
         self._bad_in_a_row = 0
         self._last_frame_s = time.monotonic()
         self._warned_s = -NEXT_SILENCE_WARNING_S
-        self._thread = threading.Thread(target=self._read_all, name="capture", daemon=True)
+        self._thread = threading.Thread(target=as_here(self._read_all), name="capture", daemon=True)
         self._dropped_frames: deque[DroppedFrames] = deque()
         self.dropped = 0
         self.unreadable = 0

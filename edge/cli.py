@@ -33,6 +33,9 @@ MmPerPxFlag = Annotated[
     typer.Option(help="Millimetres of cloth per pixel, where the camera does not tell."),
 ]
 BatchFlag = Annotated[int | None, typer.Option(help="Most tiles given to the network at once.")]
+OnlyFlag = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of the cameras in the file of --config, this one.")
+]
 ThreadsFlag = Annotated[int | None, typer.Option(help="Threads of one inference.")]
 BackendFlag = Annotated[
     str | None,
@@ -57,6 +60,7 @@ def edge_run(
     camera: CameraFlag = None,
     model: ModelFlag = None,
     config: ConfigFlag = None,
+    only: OnlyFlag = None,
     reconnect: Annotated[
         bool | None,
         typer.Option("--reconnect/--no-reconnect", help="Open a live camera that fails again, forever."),
@@ -141,14 +145,14 @@ def edge_run(
     """Find defects in what a camera delivers.
 
     Ends at the end of the stream, at a limit, on Ctrl-C or on SIGTERM; then prints what was found, how much
-    of the cloth was inspected and how long it took.
+    of the cloth was inspected and how long it took. A file with tables [cameras.NAME] runs several cameras.
     """
-    flags = {name: value for name, value in locals().items() if name not in ("config", "verbose")}
+    flags = {name: value for name, value in locals().items() if name not in ("config", "only", "verbose")}
     configure_logging(verbose)
-    from edge.config import config_from_process
-    from edge.run import run
+    from edge.box import box_from_process
+    from edge.run import run_box
 
-    run(config_from_process(config, flags))
+    run_box(box_from_process(config, flags, only))
 
 
 @bench_app.command()
@@ -156,6 +160,7 @@ def edge_bench(
     camera: CameraFlag = None,
     model: ModelFlag = None,
     config: ConfigFlag = None,
+    only: OnlyFlag = None,
     frames: Annotated[int, typer.Option(min=1, help="Frames per round.")] = 40,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of loop and bare engine in turn.")] = 3,
     idle_seconds: Annotated[float, typer.Option(min=0, help="Pause before the after-idle frames.")] = 10.0,
@@ -188,7 +193,7 @@ def edge_bench(
     """Measure the loop of edge-run against the bare engine, in the same run, on the same frames."""
     configure_logging()
     from edge.bench import bench
-    from edge.config import config_from_process
+    from edge.box import config_from_process
     from edge.errors import ConfigError
 
     flags = {
@@ -200,7 +205,7 @@ def edge_bench(
         "precision": precision,
         "threads": threads,
     }
-    resolved = config_from_process(config, flags)
+    resolved = config_from_process(config, flags, only)
     if all_runtimes and lines:
         raise ConfigError("--lines and --all-runtimes are two benchmarks.", "Name one of them.")
     if all_runtimes:

@@ -7,7 +7,6 @@ The keys of the file are the names of the flags with underscores.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +19,9 @@ from edge.decisions.settings import StopSettings
 from edge.machine.settings import MachineSettings
 from edge.mqtt.settings import MqttSettings
 from edge.settings import environment_values, resolved, toml_values
+
+Layers = dict[str, dict[str, Any]]
+"""Source -> values, a later one wins."""
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_EDGE_"
 TABLES = (
@@ -41,6 +43,10 @@ class EdgeConfig(BaseModel):
         camera: index, device, video file, picture, folder, URL, or `loom[:key=value,...]`.
         model: bundle folder, store, or ONNX file with a contract; None for the shipped demo bundle.
         mm_per_px: scale of the camera's picture on the cloth, where the camera does not tell it.
+        offset_mm: from the left selvedge of the cloth to the left edge of the camera's view; negative where
+            the view begins beside the cloth. None: millimetres are counted from a selvedge that the camera
+            knows, else from the left edge of the view.
+        loom: what the cameras beside each other on one cloth have in common; None for a camera by itself.
         bit_depth: significant bits of a camera or picture that delivers 16-bit values.
         reconnect: open a live camera again whenever it fails, forever; False ends the run then.
         wait_for_camera: wait for a live camera that is not there at the start.
@@ -93,6 +99,8 @@ class EdgeConfig(BaseModel):
     camera: str = Field(default="0", min_length=1)
     model: Path | None = None
     mm_per_px: float | None = Field(default=None, gt=0, le=100)
+    offset_mm: float | None = Field(default=None, ge=-10_000, le=10_000)
+    loom: RollName | None = None
     bit_depth: int = Field(default=16, ge=9, le=16)
     reconnect: bool = True
     wait_for_camera: bool = False
@@ -150,17 +158,28 @@ def load_config(file: Path | None, environment: Mapping[str, str], flags: Mappin
     Raises:
         ConfigError: naming the source, the key and what is permitted.
     """
-    layers = {
-        str(file): toml_values(file),
+    return config_of(layers_of(file, toml_values(file), environment, flags))
+
+
+def layers_of(
+    file: Path | None, values: Mapping[str, Any], environment: Mapping[str, str], flags: Mapping[str, Any]
+) -> Layers:
+    """Return where settings come from, the file first, not yet checked."""
+    return {
+        str(file): dict(values),
         "the environment": _from_environment(environment),
         "the command line": {key: value for key, value in flags.items() if value is not None},
     }
+
+
+def config_of(layers: Mapping[str, Mapping[str, Any]]) -> EdgeConfig:
+    """Resolve layers; see `load_config`."""
     return resolved(EdgeConfig, _with_whole_tables(with_article(layers)))
 
 
-def _with_whole_tables(layers: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+def _with_whole_tables(layers: Mapping[str, Mapping[str, Any]]) -> Layers:
     """Let a word for a table change its main key, and leave the rest as earlier layers have it."""
-    whole: dict[str, dict[str, Any]] = {}
+    whole: Layers = {}
     before: dict[str, Any] = {}
     for source, values in layers.items():
         whole[source] = dict(values)
@@ -183,8 +202,3 @@ def _parsed(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
-
-
-def config_from_process(file: Path | None, flags: Mapping[str, Any]) -> EdgeConfig:
-    """Resolve the settings with the environment of this process."""
-    return load_config(file, os.environ, flags)

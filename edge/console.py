@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NoReturn
 
+from edge.camera_log import FORMAT, name_camera
 from edge.errors import INTERRUPTED_EXIT_CODE, LoomsightError, MissingPackageError, OutputError
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -77,10 +78,12 @@ def configure_logging(verbose: bool = False) -> None:
     """Send log records to stderr, one line each: changes of state, or with `verbose` every frame."""
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,
-        format="%(levelname)s %(name)s: %(message)s",
+        format=FORMAT,
         stream=sys.stderr,
         force=True,
     )
+    for handler in logging.root.handlers:
+        handler.addFilter(name_camera)
 
 
 def _leave(error: LoomsightError) -> NoReturn:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from typing_extensions import Self
+
 
 class LoomsightError(Exception):
     """Say what went wrong and how to cure it, in one line.
@@ -23,6 +25,15 @@ class LoomsightError(Exception):
         self.problem = " ".join(problem.split())
         self.cure = " ".join(cure.split())
         super().__init__(f"{self.problem} {self.cure}")
+
+    def of_camera(self, name: str | None) -> Self:
+        """Return the same error of one of several cameras; the only one has no name."""
+        if name is None:
+            return self
+        named = type(self).__new__(type(self))
+        vars(named).update(vars(self))
+        LoomsightError.__init__(named, f"Camera '{name}': {self.problem}", self.cure)
+        return named
 
 
 class ConfigError(LoomsightError):

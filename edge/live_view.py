@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -22,17 +24,18 @@ SILENT_AFTER_S = 2.0
 
 
 class LiveView:
-    """Show rate, latency and the last defects: a live block on a terminal, now and then a line in a log."""
+    """Show a line for each camera, and the last defects: a live block on a terminal, else now and then a
+    line in a log. Cameras may tell it from threads of their own.
+    """
 
-    def __init__(self, console: Console, camera_name: str) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
-        self._camera_name = camera_name
         self._live = (
             Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         )
+        self._lines: dict[str, str] = {}
         self._last: deque[str] = deque(maxlen=LAST_DEFECTS)
-        self._shown_s = time.monotonic()
-        self._shown_frames = 0
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         if self._live:
@@ -43,22 +46,65 @@ class LiveView:
         if self._live:
             self._live.stop()
 
+    def line_of(self, camera: str, prefix: str = "") -> CameraLine:
+        """Return the line of one camera.
+
+        Args:
+            camera: what to call it.
+            prefix: of what is said about its defects, where there are several cameras.
+        """
+        every_s = REFRESH_S if self._live else LOG_EVERY_S
+        self._lines[camera] = f"{camera}  starting"
+        return CameraLine(camera, prefix, every_s, self._show)
+
+    def _show(self, camera: str, line: str, defects: list[str]) -> None:
+        with self._lock:
+            self._lines[camera] = line
+            self._last += defects
+            if self._live:
+                lines = (Text(line, style="bold") for line in self._lines.values())
+                self._live.update(Group(*lines, *map(Text, self._last)), refresh=True)
+            else:
+                self._console.print(line, highlight=False)
+
+
+class CameraLine:
+    """Say how one camera's run goes on.
+
+    Args:
+        camera, prefix: as of `LiveView.line_of`.
+        every_s: least time between two words.
+        show: takes the camera, its line, and its defects since the last word.
+    """
+
+    def __init__(
+        self, camera: str, prefix: str, every_s: float, show: Callable[[str, str, list[str]], None]
+    ) -> None:
+        self._camera = camera
+        self._prefix = prefix
+        self._every_s = every_s
+        self._show = show
+        self._new: deque[str] = deque(maxlen=LAST_DEFECTS)
+        self._shown_s = time.monotonic()
+        self._shown_frames = 0
+
     def update(self, state: RunState, detections: list[DetectionRecord]) -> None:
-        """Take in one frame, or the silence of the camera; draws at most every quarter of a second."""
+        """Take in one frame, or the silence of the camera; speaks at most so often."""
         if 0 < state.silent_s < SILENT_AFTER_S:
             return
         self._remember(state, detections)
         now_s = time.monotonic()
         elapsed_s = now_s - self._shown_s
-        if elapsed_s < (REFRESH_S if self._live else LOG_EVERY_S):
+        if elapsed_s < self._every_s:
             return
         frames_per_s = (state.coverage.frames_inspected - self._shown_frames) / elapsed_s
         self._shown_s, self._shown_frames = now_s, state.coverage.frames_inspected
-        line = self._status_line(state, frames_per_s)
-        if self._live:
-            self._live.update(Group(Text(line, style="bold"), *map(Text, self._last)), refresh=True)
-        else:
-            self._console.print(line, highlight=False)
+        self._show(self._camera, self._status_line(state, frames_per_s), list(self._new))
+        self._new.clear()
+
+    def end(self, how: str) -> None:
+        """Say how the run of this camera ended, while others go on."""
+        self._show(self._camera, f"{self._camera}  {how}", [])
 
     def _remember(self, state: RunState, detections: list[DetectionRecord]) -> None:
         frame = state.last_frame
@@ -72,14 +118,14 @@ class LiveView:
                 edge_px = frame.position.left_selvedge_px or 0.0
                 across_mm = (left - edge_px) * frame.position.mm_per_px_across
                 where = f"at {along_m:.3f} m, {across_mm:.0f} mm from the left"
-            self._last.append(f"  {found['label']:<8} {found['score']:.2f}  {where}")
+            self._new.append(f"  {self._prefix}{found['label']:<8} {found['score']:.2f}  {where}")
 
     def _status_line(self, state: RunState, frames_per_s: float) -> str:
         silence = f"no frame for {state.silent_s:.0f} s"
         if state.camera_down:
             silence = f"CAMERA DOWN ({state.camera_down}), {silence}"
         parts = [
-            self._camera_name,
+            self._camera,
             silence if state.silent_s else f"{frames_per_s:.1f} frames/s",
             f"p50 {state.latency.quantile_ms(0.5):.1f} ms",
             f"p99 {state.latency.quantile_ms(0.99):.1f} ms",

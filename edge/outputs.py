@@ -33,18 +33,11 @@ def check_outputs(config: EdgeConfig, camera: Camera) -> None:
         ConfigError: if an output is, or holds, another one, the camera's files or the model.
         OutputError: if something else stands where an output belongs, or the summary cannot be written.
     """
-    files = {
-        "--detections": config.detections,
-        "the settings beside --detections": settings_file(config),
-        "--summary": config.summary,
-        "--roll-record": config.roll_record,
-    }
     _check_roll(config)
-    outputs = {**files, "--save-pictures": config.save_pictures, "--record": config.record}
-    _check_apart({name: path for name, path in outputs.items() if path is not None}, config, camera)
+    files, folders = files_of(config), folders_of(config)
+    _check_apart(files | folders, config, camera)
     for path in files.values():
-        if path is not None:
-            check_not_a_folder(path)
+        check_not_a_folder(path)
     if config.save_pictures and config.roll_record is None:
         check_picture_folder(config.save_pictures)
     if config.summary and not is_stream(config.summary):
@@ -67,15 +60,41 @@ def _check_roll(config: EdgeConfig) -> None:
         raise ConfigError(f"{given} says something for a record, and there is none.", "Add --roll-record.")
 
 
+def files_of(config: EdgeConfig) -> dict[str, Path]:
+    """Return the files that a run writes, by the setting that names them."""
+    files = {
+        "--detections": config.detections,
+        "the settings beside --detections": settings_file(config),
+        "--summary": config.summary,
+        "--roll-record": config.roll_record,
+    }
+    return {name: path for name, path in files.items() if path is not None}
+
+
+def folders_of(config: EdgeConfig) -> dict[str, Path]:
+    """Return the folders that a run writes into, by the setting that names them."""
+    folders = {"--save-pictures": config.save_pictures, "--record": config.record}
+    return {name: path for name, path in folders.items() if path is not None}
+
+
+def lasting(outputs: dict[str, Path]) -> list[tuple[str, Path]]:
+    """Leave out devices and pipes."""
+    return [(name, path) for name, path in outputs.items() if not is_stream(path)]
+
+
 def _check_apart(outputs: dict[str, Path], config: EdgeConfig, camera: Camera) -> None:
-    lasting = [(name, path) for name, path in outputs.items() if not is_stream(path)]
-    for (name, path), (other_name, other) in combinations(lasting, 2):
-        if _lies_in(path, other) or _lies_in(other, path):
+    for (name, path), (other_name, other) in combinations(lasting(outputs), 2):
+        if lies_in(path, other) or lies_in(other, path):
             raise ConfigError(f"{name} {path} and {other_name} {other} are in each other's way.", CURE)
+    check_inputs(outputs, config, camera)
+
+
+def check_inputs(outputs: dict[str, Path], config: EdgeConfig, camera: Camera) -> None:
+    """Refuse outputs that are in the way of a camera's files or its model."""
     inputs = {"--camera": _camera_path(config, camera), "--model": config.model}
     for input_name, source in inputs.items():
         for name, path in outputs.items():
-            if source is not None and _lies_in(source, path):
+            if source is not None and lies_in(source, path):
                 raise ConfigError(f"{name} {path} is in the way of {input_name} {source}.", CURE)
     _check_no_new_picture(outputs, inputs["--camera"])
 
@@ -85,7 +104,7 @@ def _check_no_new_picture(outputs: dict[str, Path], camera_path: Path | None) ->
     if camera_path is None or not camera_path.is_dir():
         return
     for name, path in outputs.items():
-        if path.suffix.lower() in PICTURE_SUFFIXES and _lies_in(path.parent, camera_path):
+        if path.suffix.lower() in PICTURE_SUFFIXES and lies_in(path.parent, camera_path):
             raise ConfigError(f"{name} {path} would be a picture of --camera {camera_path}.", CURE)
 
 
@@ -94,6 +113,6 @@ def _camera_path(config: EdgeConfig, camera: Camera) -> Path | None:
     return path if path.exists() and not isinstance(camera, LoomCamera) else None
 
 
-def _lies_in(inner: Path, outer: Path) -> bool:
+def lies_in(inner: Path, outer: Path) -> bool:
     """Tell whether one path is another, or lies below it; symbolic links are followed."""
     return Path(os.path.realpath(inner)).is_relative_to(os.path.realpath(outer))

@@ -58,6 +58,7 @@ class Pipeline:
         optics: watches lamp and lens; None for nobody.
         recording: keeps the frames as they come to inspection; not yet entered; None for none.
         near_misses: takes frames without a defect that nearly had one; None for nobody.
+        offset_mm: from the left selvedge to the left edge of the camera's view; None if that is not known.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Pipeline:
         optics: OpticsWatch | None = None,
         recording: Recording | None = None,
         near_misses: Sink | None = None,
+        offset_mm: float | None = None,
     ) -> None:
         self._camera = camera
         self._inspector = inspector
@@ -93,6 +95,7 @@ class Pipeline:
         self._optics = optics
         self._recording = recording
         self._near_misses = near_misses
+        self._offset_mm = offset_mm
         self._merger = DefectMerger()
         self._preparation = Preparation(inspector, cloth)
         self._strips = Strips(0)
@@ -193,6 +196,8 @@ class Pipeline:
                 frame = next(frames, None)
                 if frame is None:
                     break
+                if self._offset_mm is not None:
+                    frame = frame.at_offset(self._offset_mm)
                 if is_first:
                     self._start(frame)
                     is_first = False

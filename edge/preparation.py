@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from typing_extensions import Self
 
+from edge.camera_log import as_here
 from edge.cameras.protocol import Frame
 from edge.cloth.mask import ClothMask, Mask
 from edge.cloth.seams import Seam
@@ -74,7 +75,7 @@ class Preparation:
         self.seam = Seam(0)
 
     def __enter__(self) -> Self:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+        self._thread = ThreadPoolExecutor(1, "prepare", initializer=as_here())
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -1,288 +1,343 @@
-"""Assemble a run from its settings: bundle, camera, sinks, pipeline, summary."""
+"""Run a box: one camera in this thread, or several, each in a thread of its own."""
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import sys
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final, NoReturn
 
+import cv2
 from rich.console import Console
 
-from edge.backends.choose import (
-    BackendOptions,
-    fastest_backend,
-    in_precision,
-    open_backend,
-    precision_for,
-)
-from edge.backends.onnxruntime import read_contract
-from edge.backends.protocol import OpenBackend
-from edge.bundle import Bundle, demo_bundle_path, model_digest_of, open_bundle
-from edge.bundle_store import bundle_path
-from edge.cameras.choose import choose_camera
-from edge.cameras.protocol import Camera
-from edge.cameras.recovering import RecoveringCamera
-from edge.cameras.watched import watched_camera
-from edge.cloth.defects import ClothDefect
-from edge.cloth.finder import GrainFinder
-from edge.cloth.optics import OpticsWatch
-from edge.cloth.watch import ClothWatch
+from edge.apart import check_apart
+from edge.assembly import CameraRun, OpenRun, Surroundings, show_summary, write_summary
+from edge.backends.probe import available_cores
+from edge.box import CameraSettings
+from edge.camera_log import about_camera
+from edge.cameras.address import redact_credentials
 from edge.config import EdgeConfig
-from edge.contract import ModelContract
-from edge.decisions.choose import choose_stops
-from edge.decisions.stops import Stops
+from edge.decisions.choose import delivery_to
 from edge.detections import DetectionRecord
-from edge.errors import LoomsightError
-from edge.golden import check_golden
+from edge.errors import CameraNotFoundError, ConfigError, LoomsightError
 from edge.health.state import Health
 from edge.health.systemd import Systemd
-from edge.inspector import Inspector
 from edge.interruption import stopped_by_signals
-from edge.live_view import LiveView
-from edge.mqtt.choose import choose_publisher
-from edge.outputs import check_outputs, pictures_folder, settings_file
+from edge.live_view import CameraLine, LiveView
+from edge.machine.shared import Machines
+from edge.model import Models
+from edge.outputs import check_outputs
 from edge.page.live import LivePage
-from edge.pipeline import Pipeline
-from edge.recording import Recording
-from edge.roll.recorder import RollRecorder
-from edge.roll.values import RollHead
-from edge.run_state import Limits, Observer, RunState
-from edge.sinks.files import set_aside, write_whole
-from edge.sinks.jsonlines import JsonLinesSink
-from edge.sinks.near_misses import NearMissSink
-from edge.sinks.pictures import PictureSink, picture_name
-from edge.sinks.protocol import Sink
-from edge.sinks.quota import NEAR_MISSES, PictureQuota
-from edge.summary import print_summary, summarise
-
-if TYPE_CHECKING:
-    from edge.mqtt.publisher import Publisher
+from edge.roll.values import utc_now
+from edge.run_state import Observer, RunState
 
 logger = logging.getLogger(__name__)
 
+LOOK_S: Final = 0.1
+"""How often the main thread looks whether the cameras are to end."""
+
+LEAVE_S: Final = 1.0
+"""So long a second Ctrl-C waits for the frames in hand."""
+
 
 def run(config: EdgeConfig) -> dict[str, Any]:
-    """Inspect what a camera delivers and report what was found.
+    """Inspect what one camera delivers and report what was found; see `run_box`.
 
     Returns:
         The summary, as it is also written to `config.summary`.
-    Raises:
-        LoomsightError: what ended the run early; the summary of what was done is printed and written
-            before, as far as that can be done.
     """
-    camera = choose_camera(config.camera, config.mm_per_px, config.bit_depth)
-    check_outputs(config, camera)
-    watched = watched_camera(camera, config)
+    return run_box([CameraSettings(None, config)])[0]
+
+
+def run_box(cameras: Sequence[CameraSettings]) -> list[dict[str, Any]]:
+    """Inspect what cameras deliver and report what was found.
+
+    One that fails for good does not end the others. A wrong setting of any ends all, before anything is
+    written.
+
+    Returns:
+        The summary of each.
+    Raises:
+        LoomsightError: what ended a run early, the first of several; the summaries of what was done are
+            printed and written before, as far as that can be done.
+    """
+    box = Box(cameras)
     with ExitStack() as stack:
-        page = _page(config, camera, stack)
-        backend, contract = open_model(config, stack)
-        stops = choose_stops(config, contract.class_names)
-        publisher = choose_publisher(config, camera.name)
-        if publisher is not None:
-            stack.enter_context(publisher)
-        pictures = pictures_folder(config)
-        near_miss = config.near_miss if pictures else 0.0
-        inspector = Inspector(backend, contract, config.batch_tiles, near_miss=near_miss)
-        view = stack.enter_context(LiveView(Console(stderr=True), camera.name))
-        recorder = _recorder(config, camera.name, pictures, stops, publisher)
-        health = Health(
-            config.health_frame_s, stops, publisher, lambda: recorder is not None and recorder.is_blocked
-        )
-        systemd = Systemd(health, os.environ)
-        stack.callback(systemd.stopping)
+        box.open(stack)
+        box.inspect()
+    return box.report()
+
+
+class Place:
+    """One camera of a box, from its settings to its summary.
+
+    Attributes:
+        chosen: the camera; None if there is none.
+        opened: its run, once the model is open.
+        error: what ended its run before the end, or kept it from beginning.
+        summary: of the run, once it is over.
+    """
+
+    def __init__(self, settings: CameraSettings) -> None:
+        self.settings = settings
+        self.name = settings.name
+        self.health = Health(settings.config.health_frame_s)
+        self.chosen: CameraRun | None = None
+        self.opened: OpenRun | None = None
+        self.page: LivePage | None = None
+        self.line: CameraLine | None = None
+        self.stack = ExitStack()
+        self.error: Exception | None = None
+        self.summary: dict[str, Any] | None = None
+
+    @property
+    def called(self) -> str:
+        """What to call the camera, also one that is not there."""
+        if self.chosen is not None:
+            return self.chosen.called
+        return self.settings.called(redact_credentials(self.settings.config.camera))
+
+    def fail(self, error: Exception) -> None:
+        """Note what ended the run, where anybody looks for it."""
+        self.error = error
+        self.health.failure = str(error)
+        if self.page is not None:
+            self.page.fail(str(error))
+
+
+class Box:
+    """The cameras of one process.
+
+    Args:
+        cameras: at least one.
+    Raises:
+        ConfigError, OutputError: if a setting is wrong, or cameras are in each other's way.
+        CameraNotFoundError: if there is no camera at all.
+    """
+
+    def __init__(self, cameras: Sequence[CameraSettings]) -> None:
+        self._view = LiveView(Console(stderr=True))
+        self._places = [Place(settings) for settings in _with_common_rolls(_with_threads(cameras))]
+        self._is_one = len(cameras) == 1
+        self._failed: list[Place] = []
+        self._systemd = Systemd({place.name: place.health for place in self._places}, os.environ)
+        self._check()
+
+    def open(self, stack: ExitStack) -> None:
+        """Open page, models and health server.
+
+        Args:
+            stack: closes them.
+        Raises:
+            LoomsightError: if a setting does not go with its model, or no camera can begin.
+        """
+        config = self._places[0].settings.config
+        if config.page is not None:
+            self._serve_page(config, stack)
+        models, deliver = Models(), delivery_to if self._is_one else Machines(stack).delivery
+        for place in self._places:
+            stack.enter_context(place.stack)
+            if place.chosen is not None:
+                with self._attempt(place, LoomsightError), about_camera(place.name):
+                    around = Surroundings(models, deliver, place.health, place.page, self._observers(place))
+                    place.opened = place.chosen.open(around, place.stack)
+        stack.enter_context(self._view)
+        stack.callback(self._systemd.stopping)
         if config.health_port is not None:
-            stack.enter_context(_health_server(health, config.health_host, config.health_port))
-        if page:
-            page.begin(contract.class_names, recorder, health)
-        quota = _quota(config)
-        sinks = _sinks(config, pictures, quota)
-        pipeline = Pipeline(
-            watched,
-            inspector,
-            contract.class_names,
-            sinks=sinks,
-            limits=Limits(config.frames, config.seconds, config.metres),
-            queue_frames=config.queue_frames,
-            selvedge_margin_mm=config.selvedge_margin_mm,
-            cloth=cloth_watch(config),
-            observe=_all_of(view.update, health.update, systemd.update, *([page.update] if page else [])),
-            recorder=recorder,
-            stops=stops,
-            reporters=[
-                *([publisher] if publisher else []),
-                *(sink for sink in sinks if isinstance(sink, PictureSink)),
-            ],
-            optics=OpticsWatch() if config.optics == "auto" else None,
-            health=[watched] if isinstance(watched, RecoveringCamera) else [],
-            recording=Recording(config.record, camera.name) if config.record else None,
-            near_misses=_near_misses(config, pictures, quota),
-        )
-        with stopped_by_signals(pipeline.stop):
-            state = pipeline.run()
-        if page:
-            page.end(state)
-        description = backend.description
-    summary = summarise(config, watched, state, inspector.clock, description)
-    summary["stops"] = stops.as_json() if stops else None
-    _report(config, summary, state.error)
-    return summary
+            from edge.health.server import HealthServer
 
+            healths = {place.name: place.health for place in self._places}
+            stack.enter_context(HealthServer(healths, config.health_host, config.health_port))
 
-def _page(config: EdgeConfig, camera: Camera, stack: ExitStack) -> LivePage | None:
-    """Serve the live page if there is to be one: before the model is opened, as that takes long."""
-    if config.page is None:
-        return None
-    from edge.page.server import open_page
+    def inspect(self) -> None:
+        """Run all cameras to their ends; Ctrl-C and SIGTERM end them with the frames in hand."""
+        runs = [(place, place.opened) for place in self._places if place.opened]
+        if self._is_one:
+            place, run = runs[0]
+            with stopped_by_signals(run.stop), about_camera(place.name):
+                self._run(place, run)
+            return
+        threads = [
+            threading.Thread(target=self._run_beside, args=one, name=f"camera {one[0].name}", daemon=True)
+            for one in runs
+        ]
+        asked = threading.Event()
+        with _processor_shared(len(threads)), stopped_by_signals(asked):
+            try:
+                for thread in threads:
+                    thread.start()
+                while _are_running(threads, LOOK_S):
+                    if asked.is_set():
+                        _stop(runs)
+            except KeyboardInterrupt:
+                _stop(runs)
+                _are_running(threads, LEAVE_S)
+                raise
 
-    return open_page(config, camera, stack)
+    def report(self) -> list[dict[str, Any]]:
+        """Print the summaries, and raise what ended the first run that failed.
 
-
-def _all_of(*observers: Observer) -> Observer:
-    """Return an observer that tells all of these, in turn."""
-
-    def tell(state: RunState, records: list[DetectionRecord]) -> None:
-        for observe in observers:
-            observe(state, records)
-
-    return tell
-
-
-def _health_server(health: Health, host: str, port: int) -> AbstractContextManager[object]:
-    from edge.health.server import HealthServer
-
-    return HealthServer(health, host, port)
-
-
-def open_model(config: EdgeConfig, stack: ExitStack) -> tuple[OpenBackend, ModelContract]:
-    """Open the bundle, say aloud what it runs on, and check its golden pictures.
-
-    Raises:
-        ModelError, ContractError, BackendError: if the model cannot be vouched for.
-    """
-    bundle = open_bundle(bundle_path(config.model or demo_bundle_path()))
-    as_published = contract_of(bundle)
-    contract = as_published.with_thresholds(config.score_thresholds)
-    check, options = partial(check_golden, contract=as_published), backend_options(config)
-    if config.backend == "auto":
-        backend: OpenBackend = fastest_backend(bundle, as_published, options, check)
-        stack.enter_context(backend)
-    else:
-        options = replace(options, precision=precision_for(config.backend, bundle, options.precision))
-        meant = in_precision(bundle, options.precision)
-        backend = stack.enter_context(open_backend(config.backend, meant, as_published, options))
-        check(meant, backend)
-    logger.info("model %s on %s", bundle.path, backend.description)
-    return backend, contract
-
-
-def contract_of(bundle: Bundle) -> ModelContract:
-    """Return the contract as it was published.
-
-    Raises:
-        ModelError, ContractError: if a bare ONNX file cannot be read or has none.
-    """
-    return bundle.manifest.contract if bundle.manifest else read_contract(bundle.model_path)
-
-
-def backend_options(config: EdgeConfig) -> BackendOptions:
-    """Return how the settings want the network to run."""
-    precision = None if config.precision == "auto" else config.precision
-    return BackendOptions(config.providers, precision, config.threads)
-
-
-def cloth_watch(config: EdgeConfig) -> ClothWatch | None:
-    """Return what says where the cloth is; None if every picture is to be taken as cloth throughout."""
-    return ClothWatch(GrainFinder()) if config.cloth == "auto" else None
-
-
-def _recorder(
-    config: EdgeConfig,
-    camera: str,
-    pictures: Path | None,
-    stops: Stops | None,
-    publisher: Publisher | None,
-) -> RollRecorder | None:
-    """Return what keeps the roll record; None if there is to be none."""
-    if config.roll_record is None:
-        return None
-    bundle = open_bundle(bundle_path(config.model or demo_bundle_path()))
-    head = RollHead(
-        camera,
-        model_digest_of(bundle),
-        config.public(),
-        config.roll,
-        config.article,
-        config.cloth_width_mm,
-        config.grade_limits,
-    )
-
-    def picture_of(defect: ClothDefect) -> Path | None:
-        if pictures is None or defect.seen is None:
-            return None
-        return pictures / f"{picture_name(defect.seen.frame_id)}.png"
-
-    id_of = stops.id_of if stops else (lambda _: None)
-    outbox = publisher.outbox if publisher else None
-    return RollRecorder(config.roll_record, head, picture_of, id_of=id_of, outbox=outbox)
-
-
-def _quota(config: EdgeConfig) -> PictureQuota | None:
-    if config.save_pictures is None:
-        return None
-    return PictureQuota(config.save_pictures, round(config.pictures_gb * 1e9))
-
-
-def _near_misses(config: EdgeConfig, pictures: Path | None, quota: PictureQuota | None) -> Sink | None:
-    if pictures is None or not config.near_miss:
-        return None
-    return NearMissSink(pictures / NEAR_MISSES, quota, config.near_misses_per_hour)
-
-
-def _sinks(config: EdgeConfig, pictures: Path | None, quota: PictureQuota | None) -> list[Sink]:
-    sinks: list[Sink] = []
-    if config.detections:
-        sinks.append(JsonLinesSink(config.detections))
-    if pictures:
-        sinks.append(PictureSink(pictures, quota, may_miss=config.roll_record is not None))
-    if config.show:
-        from edge.sinks.window import WindowSink
-
-        sinks.append(WindowSink())
-    return sinks
-
-
-def _report(config: EdgeConfig, summary: dict[str, Any], run_error: LoomsightError | None) -> None:
-    """Print the summary, then write it, and raise what ended the run.
-
-    On a full disk, writing fails as the run did: that is logged, and the run's own error is the one raised.
-    """
-    try:
+        On a full disk, writing a summary fails as the run did: that is logged.
+        """
+        done = [place.summary for place in self._places if place.summary is not None]
         try:
-            if summary["frames"]:
-                print_summary(summary, Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120))
-        finally:  # also when the reader of stdout went away
-            _write_summary(config, summary)
-    except (LoomsightError, OSError) as error:
-        if run_error is None:
+            try:
+                for summary in done:
+                    show_summary(summary)
+            finally:  # also when the reader of stdout went away
+                if self._is_one:
+                    write_summary(self._places[0].settings.config, done[0])
+        except (LoomsightError, OSError) as error:
+            if not self._failed:
+                raise
+            logger.error("%s", error)
+        for place in self._failed[1:]:
+            logger.error("camera '%s' failed, too: %s", place.name, place.error)
+        for place in self._failed[:1]:
+            _raise(place)
+        return done
+
+    def _check(self) -> None:
+        """Choose the cameras, and refuse what can be refused without touching anything."""
+        if not self._is_one and any(place.settings.config.show for place in self._places):
+            raise ConfigError("A window shows one camera.", "Leave show out, or name a camera with --only.")
+        for place in self._places:
+            with self._attempt(place, CameraNotFoundError):
+                place.chosen = CameraRun(place.settings)
+        there = [(place.settings, place.chosen.camera) for place in self._places if place.chosen]
+        check_apart(there)
+        for settings, camera in there:
+            with _named(settings.name):
+                check_outputs(settings.config, camera)
+
+    def _serve_page(self, config: EdgeConfig, stack: ExitStack) -> None:
+        """Serve the page: before a model is opened, as that takes long."""
+        from edge.page.server import live_page, serve
+
+        pages: dict[str | None, LivePage] = {}
+        for place in self._places:
+            camera = place.chosen.camera if place.chosen else None
+            pages[place.name] = place.page = live_page(place.settings.config, camera, place.called)
+            if place.error is not None:
+                place.fail(place.error)
+        serve(config, pages, stack)
+
+    def _observers(self, place: Place) -> list[Observer]:
+        def tell_systemd(state: RunState, records: list[DetectionRecord]) -> None:
+            self._systemd.update(place.name)
+
+        place.line = self._view.line_of(place.called, f"{place.name}: " if place.name else "")
+        return [place.line.update, tell_systemd, *([place.page.update] if place.page else [])]
+
+    def _run(self, place: Place, run: OpenRun) -> None:
+        place.summary, state = run.inspect()
+        if state.error is not None:
+            self._fail(place, state.error)
+
+    def _run_beside(self, place: Place, run: OpenRun) -> None:
+        """Run one camera of several, in its own thread; what it fails with is noted."""
+        with about_camera(place.name):
+            try:
+                with place.stack:
+                    self._run(place, run)
+                if place.summary is not None:
+                    write_summary(run.config, place.summary)
+            # What one camera fails with, whatever it is, must not end the others.
+            except Exception as error:  # noqa: BLE001
+                self._fail(place, error)
+            self._tell_end(place)
+
+    def _fail(self, place: Place, error: Exception) -> None:
+        if not self._is_one:
+            is_known = isinstance(error, LoomsightError | OSError)
+            with about_camera(place.name):
+                logger.error("the run ended: %s", error, exc_info=None if is_known else error)
+        if place.error is None:
+            self._failed.append(place)
+            place.fail(error)
+
+    def _tell_end(self, place: Place) -> None:
+        """Let those who look on know that no more frames come from a camera, while others go on."""
+        place.health.is_over = True
+        self._systemd.update(place.name)
+        if place.line is not None:
+            place.line.end("FAILED" if place.error else "ended")
+
+    @contextmanager
+    def _attempt(self, place: Place, bears: type[LoomsightError]) -> Iterator[None]:
+        """Take an error of one camera of several for its own; wrong settings end all."""
+        try:
+            yield
+        except ConfigError as error:
+            with _named(place.name):
+                raise error
+        except bears as error:
+            self._fail(place, error)
+            if len(self._failed) == len(self._places):
+                _raise(self._failed[0])
+            self._tell_end(place)
+
+
+def _with_threads(cameras: Sequence[CameraSettings]) -> list[CameraSettings]:
+    """Share the cores among several cameras, but for those whose settings say how many they get."""
+    if len(cameras) == 1:
+        return list(cameras)
+    share = max(1, available_cores() // len(cameras))
+    return [camera if camera.config.threads else camera.with_values(threads=share) for camera in cameras]
+
+
+def _with_common_rolls(cameras: Sequence[CameraSettings]) -> list[CameraSettings]:
+    """Let the cameras of one loom begin rolls of one name, where none is given."""
+    name = f"roll of {utc_now()[:19]}Z"
+    return [
+        camera.with_values(roll=name)
+        if camera.config.loom and camera.config.roll_record and camera.config.roll is None
+        else camera
+        for camera in cameras
+    ]
+
+
+@contextmanager
+def _processor_shared(cameras: int) -> Iterator[None]:
+    """Let OpenCV, too, use no more threads than there are cores for each camera."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(max(1, available_cores() // max(1, cameras)))
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def _stop(runs: Sequence[tuple[Place, OpenRun]]) -> None:
+    for _, run in runs:
+        run.stop.set()
+
+
+def _are_running(threads: Sequence[threading.Thread], wait_s: float) -> bool:
+    """Wait for threads to end; True if some are left then."""
+    end_s = time.monotonic() + wait_s
+    for thread in threads:
+        thread.join(max(0.0, end_s - time.monotonic()))
+    return any(thread.is_alive() for thread in threads)
+
+
+@contextmanager
+def _named(name: str | None) -> Iterator[None]:
+    """Let an error say which of several cameras it is about."""
+    try:
+        yield
+    except LoomsightError as error:
+        if name is None:
             raise
-        logger.error("%s", error)
-    if run_error is not None:
-        raise run_error
+        raise error.of_camera(name) from error
 
 
-def _write_summary(config: EdgeConfig, summary: dict[str, Any]) -> None:
-    if config.summary:
-        set_aside(config.summary)
-        write_whole(config.summary, json.dumps(summary, indent=1).encode() + b"\n")
-        logger.info("summary in %s", config.summary)
-    beside = settings_file(config)
-    if beside:
-        set_aside(beside)
-        write_whole(beside, json.dumps(config.public(), indent=1).encode() + b"\n")
-        logger.info("detections in %s", config.detections)
+def _raise(place: Place) -> NoReturn:
+    error = place.error
+    if isinstance(error, LoomsightError):
+        with _named(place.name):
+            raise error
+    raise error or ValueError("the camera did not fail")

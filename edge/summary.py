@@ -107,13 +107,19 @@ def _gaps_by_reason(coverage: Coverage) -> dict[str, Any]:
 
 
 def score_against_loom(camera: LoomCamera, state: RunState) -> dict[str, Any]:
-    """Compare with the truth, up to the line that inspection has reached, while all defects are kept."""
+    """Compare with the truth, up to the line that inspection has reached, while all defects are kept.
+
+    The truth is in millimetres of the simulated cloth, whatever cloth its camera is said to be a part of.
+    """
     position = state.last_frame.position if state.last_frame else None
     if position is None or state.frame_size_hw_px is None or state.defects.forgotten:
         return {}
     reached_m = position.along_m + state.frame_size_hw_px[0] * position.mm_per_px_along / 1000
     planted = camera.planted_up_to(reached_m + LONGEST_DEFECT_M)
-    return score_found(planted, tuple(state.defects), reached_m).as_json()
+    known_px = position.left_selvedge_px or 0.0
+    across_mm = (known_px - camera.options.left_selvedge_px) * position.mm_per_px_across
+    found = tuple(defect.moved_across(across_mm) for defect in state.defects)
+    return score_found(planted, found, reached_m).as_json()
 
 
 def _capacity(state: RunState) -> dict[str, float] | None:

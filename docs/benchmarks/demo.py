@@ -20,7 +20,7 @@ from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame, on_c
 from edge.cloth.seams import Seam
 from edge.config import EdgeConfig
 from edge.inspector import Inspector
-from edge.run import open_model
+from edge.model import open_model
 from edge.simulator.camera import LoomCamera
 from edge.simulator.options import parse_loom_options
 from edge.simulator.scoring import TruthScore, score_found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from typing_extensions import Self
@@ -93,6 +93,13 @@ class Frame:
     def mm_per_px_across(self) -> float | None:
         """Millimetres of cloth per column; None if neither position nor scale is known."""
         return self.position.mm_per_px_across if self.position else self.mm_per_px
+
+    def at_offset(self, offset_mm: float) -> Frame:
+        """Return the frame of a camera whose left edge of view lies so far from the left selvedge."""
+        if self.position is None:
+            return self
+        left_px = -offset_mm / self.position.mm_per_px_across
+        return replace(self, position=replace(self.position, left_selvedge_px=left_px))
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from edge.camera_log import as_here
 from edge.cameras.protocol import Camera, Frame, NoFrameYetError
 from edge.errors import ImageError
 
@@ -37,7 +38,7 @@ class Reader:
         self._has_ended = False
         self._stop = threading.Event()
         self.sign_s = clock()
-        self._thread = threading.Thread(target=self._run, name="camera reader", daemon=True)
+        self._thread = threading.Thread(target=as_here(self._run), name="camera reader", daemon=True)
         self._thread.start()
 
     @property

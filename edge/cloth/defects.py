@@ -76,6 +76,13 @@ class ClothDefect:
         """Return class, score and the rectangle around it, for a summary."""
         return {name: getattr(self, name) for name in self.__slots__ if name not in ("pieces", "seen")}
 
+    def moved_across(self, by_mm: float) -> ClothDefect:
+        """Return the defect with other millimetres from the left selvedge."""
+        if not by_mm:
+            return self
+        pieces = tuple(piece.moved_across(by_mm) for piece in self.pieces)
+        return replace(self, left_mm=self.left_mm + by_mm, right_mm=self.right_mm + by_mm, pieces=pieces)
+
     @property
     def area_mm2(self) -> float:
         """Area of the rectangle around it."""

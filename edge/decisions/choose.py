@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,11 +15,27 @@ from edge.decisions.stops import STOP, WOULD_BE_STOP, Stops
 from edge.errors import ConfigError, RecordError
 from edge.machine.choose import choose_line
 from edge.machine.delivery import StopDelivery
+from edge.machine.settings import MachineSettings
+from edge.machine.shared import Delivery
 from edge.roll.database import open_for_reading
 
 
-def choose_stops(config: EdgeConfig, class_names: Sequence[str]) -> Stops | None:
+def delivery_to(machine: MachineSettings) -> Delivery:
+    """Return what delivers stops to a machine of one camera; see `choose_line` for what it raises."""
+    return StopDelivery(choose_line(machine), machine)
+
+
+def choose_stops(
+    config: EdgeConfig,
+    class_names: Sequence[str],
+    deliver: Callable[[MachineSettings], Delivery] = delivery_to,
+) -> Stops | None:
     """Return what decides about stops; None if the mode is `off`.
+
+    Args:
+        config: of the camera.
+        class_names: of the model.
+        deliver: gives what delivers stops to a machine.
 
     Raises:
         ConfigError: if a rule is for no class of the model, or `on` lacks a machine, rules or a record.
@@ -44,9 +60,7 @@ def choose_stops(config: EdgeConfig, class_names: Sequence[str]) -> Stops | None
         )
     if config.roll_record is None:
         raise ConfigError("A stop must be in a record, and there is none.", "Add --roll-record.")
-    return Stops(
-        settings, class_names, StopDelivery(choose_line(config.machine), config.machine), earlier_s
-    )
+    return Stops(settings, class_names, deliver(config.machine), earlier_s)
 
 
 def _earlier_stops_s(record: Path | None, kind: str) -> list[float]:

@@ -18,28 +18,32 @@ app = typer.Typer(
 )
 
 ConfigFlag = Annotated[Path | None, typer.Option(help="Settings as TOML, with a table [machine].")]
+OnlyFlag = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of the cameras in the file, this one's machine.")
+]
 
 
 @app.command()
-def probe(config: ConfigFlag = None) -> None:
+def probe(config: ConfigFlag = None, only: OnlyFlag = None) -> None:
     """See whether the machine can be reached; nothing is written to it."""
     configure_logging()
-    from edge.config import config_from_process
+    from edge.box import config_from_process
     from edge.machine.trial import probe_machine
 
-    typer.echo(probe_machine(config_from_process(config, {}).machine))
+    typer.echo(probe_machine(config_from_process(config, {}, only).machine))
 
 
 @app.command("test")
 def fire(
     config: ConfigFlag = None,
+    only: OnlyFlag = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Stop the machine. Without it nothing is sent.")
     ] = False,
 ) -> None:
     """Give the signal to stop once, as edge-run would, and say how long it took."""
     configure_logging()
-    from edge.config import config_from_process
+    from edge.box import config_from_process
     from edge.machine.trial import fire_once
 
-    typer.echo(fire_once(config_from_process(config, {}).machine, is_meant=yes))
+    typer.echo(fire_once(config_from_process(config, {}, only).machine, is_meant=yes))

@@ -15,7 +15,8 @@ from edge.cloth.defects import ClothDefect
 from edge.decisions.policy import Block, Decision, StopPolicy
 from edge.decisions.settings import StopSettings
 from edge.latency import LatencyHistogram
-from edge.machine.delivery import MachineNews, StopDelivery, StopRequest, StopResult
+from edge.machine.delivery import MachineNews, StopRequest, StopResult
+from edge.machine.shared import Delivery, News, StoppedByAnother
 from edge.roll.values import RecordedEvent, new_id
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Stops:
         self,
         settings: StopSettings,
         class_names: Sequence[str],
-        delivery: StopDelivery | None = None,
+        delivery: Delivery | None = None,
         earlier_stops_s: Sequence[float] = (),
     ) -> None:
         self.mode = settings.mode
@@ -143,7 +144,7 @@ class Stops:
     def events(self) -> list[RecordedEvent]:
         """Return, once, what happened since the last call; places are in metres of the camera."""
         for news in self.delivery.news() if self.delivery else ():
-            self._tell(self._of_machine(news) if isinstance(news, MachineNews) else self._of_stop(news))
+            self._note(news)
         events, self._events = self._events, []
         return events
 
@@ -207,6 +208,12 @@ class Stops:
         reach_m = named.defect.start_m - self._policy.reach_m - 1
         self._named = [one for one in self._named if not one.is_recorded or one.defect.end_m >= reach_m]
         del self._named[:-MOST_NAMED]
+
+    def _note(self, news: News) -> None:
+        if isinstance(news, StoppedByAnother):
+            self._stands_since_s = news.acknowledged_s
+        else:
+            self._tell(self._of_machine(news) if isinstance(news, MachineNews) else self._of_stop(news))
 
     def _of_stop(self, result: StopResult) -> RecordedEvent:
         data: dict[str, Any] = {"stop": result.request.event_id, "tries": result.tries}

@@ -12,26 +12,50 @@ from prometheus_client.core import (
     Metric,
 )
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from edge import __version__
 from edge.cloth.gaps import GAP_REASONS
-from edge.health.state import Health
+from edge.health.state import Health, Healths
 from edge.latency import LatencyHistogram
 from edge.run_state import RunState
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-class RunMetrics(Collector):
+class BoxMetrics(Collector):
+    """Gather the metrics of all cameras, each with the label `camera`; the only one of a box has none."""
+
+    def __init__(self, cameras: Healths) -> None:
+        self._cameras = cameras
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield each metric as it stands; see docs/service.md."""
+        yield _labelled(GaugeMetricFamily, "info", "Of this program.", "version", {__version__: 1})
+        families: dict[str, Metric] = {}
+        for name, health in self._cameras.items():
+            for metric in RunMetrics(health).collect():
+                if name is not None:
+                    metric.samples = [_of_camera(sample, name) for sample in metric.samples]
+                families.setdefault(metric.name, metric)
+                if families[metric.name] is not metric:
+                    families[metric.name].samples += metric.samples
+        yield from families.values()
+
+
+def _of_camera(sample: Sample, name: str) -> Sample:
+    return sample._replace(labels={"camera": name, **sample.labels})
+
+
+class RunMetrics:
     """Gather the metrics of one run."""
 
     def __init__(self, health: Health) -> None:
         self._health = health
 
     def collect(self) -> Iterator[Metric]:
-        """Yield each metric as it stands; see docs/service.md."""
+        """Yield each metric as it stands."""
         health = self._health
-        yield _labelled(GaugeMetricFamily, "info", "Of this program.", "version", {__version__: 1})
         yield _gauge("healthy", "1 while /healthz answers 200.", health.verdict().is_well)
         yield _gauge("idle_seconds", "Since the last finished frame.", health.idle_s)
         yield _gauge("loom_stands", "1 while the loom is known to stand.", health.loom_stands)
@@ -63,10 +87,10 @@ class RunMetrics(Collector):
         yield _counter("messages_sent", "Acknowledged by the broker.", publisher.sent)
 
 
-def metrics_text(health: Health) -> bytes:
+def metrics_text(cameras: Healths) -> bytes:
     """Return the metrics in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(RunMetrics(health))
+    registry.register(BoxMetrics(cameras))
     return generate_latest(registry)
 
 

@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from edge.errors import OutputError
 from edge.health.metrics import metrics_text
-from edge.health.state import Health
+from edge.health.state import Healths, healthz
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +28,14 @@ class HealthServer:
     """Serve while a run goes on. Entering binds the port, leaving frees it.
 
     Args:
-        health: of the run.
+        cameras: how their runs are.
         host, port: to bind; port 0 takes a free one.
     Attributes:
         port: that was bound.
     """
 
-    def __init__(self, health: Health, host: str, port: int) -> None:
-        self._health = health
+    def __init__(self, cameras: Healths, host: str, port: int) -> None:
+        self._cameras = cameras
         self._host = host
         self.port = port
         self._server: _Server | None = None
@@ -47,7 +47,7 @@ class HealthServer:
             OutputError: if the port is taken or not permitted.
         """
         try:
-            self._server = _Server((self._host, self.port), self._health)
+            self._server = _Server((self._host, self.port), self._cameras)
         except OSError as error:
             raise OutputError(
                 f"Cannot serve on {self._host}:{self.port}: {error.strerror or error}.",
@@ -69,8 +69,8 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, address: tuple[str, int], health: Health) -> None:
-        self.health = health
+    def __init__(self, address: tuple[str, int], cameras: Healths) -> None:
+        self.cameras = cameras
         self._places = threading.BoundedSemaphore(MOST_AT_ONCE)
         super().__init__(address, _Handler)
 
@@ -108,9 +108,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer."""
         path = self.path.partition("?")[0]
         if path == "/metrics":
-            self._send(200, "text/plain; version=0.0.4; charset=utf-8", metrics_text(self.server.health))
+            self._send(200, "text/plain; version=0.0.4; charset=utf-8", metrics_text(self.server.cameras))
         elif path == "/healthz":
-            answer = self.server.health.as_json()
+            answer = healthz(self.server.cameras)
             self._send(
                 200 if answer["ok"] else 503, "application/json", json.dumps(answer).encode() + b"\n"
             )

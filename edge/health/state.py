@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,8 @@ class Health:
         clock: monotonic seconds.
     Attributes:
         run: how far the run is; None before the first frame.
+        failure: what ended it for good, where others go on; None if nothing did.
+        is_over: no more frames are to come, and nobody waits for one.
     """
 
     def __init__(
@@ -54,10 +56,18 @@ class Health:
         self.stops = stops
         self.publisher = publisher
         self.run: RunState | None = None
+        self.failure: str | None = None
+        self.is_over = False
         self._record_is_blocked = record_is_blocked
         self._clock = clock
         self._begin_s = clock()
         self._finished_s: float | None = None
+
+    def attach(
+        self, stops: Stops | None, publisher: Publisher | None, record_is_blocked: Callable[[], bool]
+    ) -> None:
+        """Take in what is known once the model is open."""
+        self.stops, self.publisher, self._record_is_blocked = stops, publisher, record_is_blocked
 
     def update(self, state: RunState, detections: object) -> None:
         """Take in one finished frame, or the silence of the camera; an observer of the pipeline."""
@@ -88,11 +98,12 @@ class Health:
     def verdict(self) -> Verdict:
         """Judge the run as it is now."""
         reasons = []
-        if self.idle_s > self.frame_s and not self.loom_stands:
+        if self.idle_s > self.frame_s and not self.loom_stands and not self.is_over:
             since = "since the start" if self._finished_s is None else f"for {self.idle_s:.0f} s"
             reasons.append(f"no frame was finished {since}; {self.frame_s:g} s are permitted")
-        if self.run is not None and self.run.error is not None:
-            reasons.append(str(self.run.error))
+        error = self.failure or (self.run.error if self.run else None)
+        if error is not None:
+            reasons.append(str(error))
         return Verdict(not reasons, tuple(reasons), tuple(self._warnings()))
 
     def as_json(self) -> dict[str, Any]:
@@ -127,3 +138,25 @@ class Health:
             "the broker cannot be reached": self.broker_is_away,
         }
         return [warning for warning, is_so in found.items() if is_so]
+
+
+Healths = Mapping[str | None, Health]
+"""The cameras of a box by name; None is the name of the only one."""
+
+
+def healthz(cameras: Healths) -> dict[str, Any]:
+    """Return the answer of `/healthz`; of several cameras the worst of all, and each by its name."""
+    only = cameras.get(None)
+    if only is not None:
+        return only.as_json()
+    answers = {str(name): health.as_json() for name, health in cameras.items()}
+    return {
+        "ok": all(answer["ok"] for answer in answers.values()),
+        "reasons": _named(answers, "reasons"),
+        "warnings": _named(answers, "warnings"),
+        "cameras": answers,
+    }
+
+
+def _named(answers: Mapping[str, Mapping[str, Any]], key: str) -> list[str]:
+    return [f"{name}: {text}" for name, answer in answers.items() for text in answer[key]]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping
 
-from edge.health.state import Health
+from edge.health.state import Health, Healths
 
 logger = logging.getLogger(__name__)
 
@@ -20,52 +21,65 @@ class Systemd:
     """Tell the service manager that started this process how it is doing; without one, say nothing.
 
     `WATCHDOG=1` is sent by finished frames, or while the loom is known to stand, and by nothing else: a
-    camera that hangs lets the watchdog bite.
+    camera that hangs lets the watchdog bite. Of several cameras each has to do so between one word and the
+    next, but for those whose run is over. They may tell from threads of their own.
 
     Args:
-        health: of the run.
+        cameras: how their runs are.
         environment: with NOTIFY_SOCKET, and WATCHDOG_USEC where there is a watchdog.
         clock: monotonic seconds.
     """
 
     def __init__(
-        self, health: Health, environment: Mapping[str, str], clock: Callable[[], float] = time.monotonic
+        self, cameras: Healths, environment: Mapping[str, str], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._health = health
+        self._cameras = cameras
         self._clock = clock
         self._address = _address(environment.get("NOTIFY_SOCKET", ""))
         self._watchdog_s = _watchdog_s(environment)
         self._is_ready = False
+        self._alive: set[str | None] = set()
         self._fed_s = self._status_s = float("-inf")
+        self._lock = threading.Lock()
 
-    def update(self, state: object, detections: object) -> None:
-        """Take in one finished frame, or the silence of the camera; called after `Health.update`."""
-        if self._address is None or self._health.run is None:
+    def update(self, name: str | None) -> None:
+        """Take in what one camera has to say: a finished frame, its silence, its end.
+
+        Called after its `Health` was brought up to date.
+        """
+        if self._address is None:
             return
-        is_alive = not self._health.run.silent_s or self._health.loom_stands
-        if not self._is_ready and is_alive:
-            self._is_ready = True
-            self._send("READY=1")
-        now_s = self._clock()
-        if is_alive and self._watchdog_s is not None and now_s - self._fed_s >= self._watchdog_s / 4:
-            self._fed_s = now_s
-            self._send("WATCHDOG=1")
-        if now_s - self._status_s >= STATUS_S:
-            self._status_s = now_s
-            self._send(f"STATUS={self._status()}")
+        with self._lock:
+            if _is_alive(self._cameras[name]):
+                self._alive.add(name)
+                self._tell_alive()
+            self._tell_status()
 
     def stopping(self) -> None:
         """Say that the run ends."""
         self._send("STOPPING=1")
 
-    def _status(self) -> str:
-        run = self._health.run
-        if run is None:
-            return "starting"
-        if run.silent_s:
-            return f"no frame for {run.silent_s:.0f} s"
-        frames, metres = run.coverage.frames_inspected, run.coverage.metres_inspected
-        return f"{frames} frames, {metres:.1f} m, {len(run.defects)} defects"
+    def _tell_alive(self) -> None:
+        if not {name for name, health in self._cameras.items() if not health.is_over} <= self._alive:
+            return
+        if not self._is_ready:
+            self._is_ready = True
+            self._send("READY=1")
+        now_s = self._clock()
+        if self._watchdog_s is not None and now_s - self._fed_s >= self._watchdog_s / 4:
+            self._fed_s = now_s
+            self._alive.clear()
+            self._send("WATCHDOG=1")
+
+    def _tell_status(self) -> None:
+        now_s = self._clock()
+        if now_s - self._status_s >= STATUS_S:
+            self._status_s = now_s
+            self._send(f"STATUS={'; '.join(self._status(name) for name in self._cameras)}")
+
+    def _status(self, name: str | None) -> str:
+        said = _status_of(self._cameras[name])
+        return f"{name}: {said}" if name else said
 
     def _send(self, message: str) -> None:
         if self._address is None:
@@ -76,6 +90,22 @@ class Systemd:
                 out.sendto(message.encode(), self._address)
         except OSError as error:
             logger.warning("systemd does not listen: %s", error)
+
+
+def _is_alive(health: Health) -> bool:
+    return not health.is_over and health.run is not None and (not health.run.silent_s or health.loom_stands)
+
+
+def _status_of(health: Health) -> str:
+    run = health.run
+    if health.failure is not None:
+        return health.failure
+    if run is None:
+        return "starting"
+    if run.silent_s and not health.is_over:
+        return f"no frame for {run.silent_s:.0f} s"
+    frames, metres = run.coverage.frames_inspected, run.coverage.metres_inspected
+    return f"{frames} frames, {metres:.1f} m, {len(run.defects)} defects"
 
 
 def _address(name: str) -> str | None:

@@ -11,6 +11,7 @@ from queue import Empty, Full, Queue
 
 from typing_extensions import Self
 
+from edge.camera_log import as_here
 from edge.errors import MachineError
 from edge.machine.protocol import StopLine
 from edge.machine.settings import MachineSettings
@@ -84,7 +85,7 @@ class StopDelivery:
         self._news: deque[StopResult | MachineNews] = deque(maxlen=1000)
         self._end = threading.Event()
         self._release_s: float | None = None
-        self._thread = threading.Thread(target=self._deliver_all, name="machine", daemon=True)
+        self._thread = threading.Thread(target=as_here(self._deliver_all), name="machine", daemon=True)
         self.is_reachable: bool | None = None
         self.is_running: bool | None = None
 

@@ -24,15 +24,18 @@ app = typer.Typer(
 def check(
     config: Annotated[Path | None, typer.Option(help="Settings as TOML, with a table [mqtt].")] = None,
     mqtt: Annotated[str | None, typer.Option(help="Broker, e.g. mqtts://10.0.0.9")] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the cameras in the file, this one.")
+    ] = None,
 ) -> None:
     """Log in to the broker as edge-run would, and leave."""
     configure_logging()
-    from edge.config import config_from_process
+    from edge.box import config_from_process
     from edge.errors import ConfigError
     from edge.mqtt.publisher import check_broker
     from edge.mqtt.settings import password_of
 
-    settings = config_from_process(config, {"mqtt": mqtt}).mqtt
+    settings = config_from_process(config, {"mqtt": mqtt}, only).mqtt
     if settings.broker is None:
         raise ConfigError("No broker is named.", "Add --mqtt, or a table [mqtt] to the file of --config.")
     typer.echo(check_broker(settings, password_of(settings, os.environ)))

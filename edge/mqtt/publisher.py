@@ -8,6 +8,7 @@ import ssl
 import threading
 import time
 from collections import deque
+from hashlib import sha256
 
 from paho.mqtt.client import Client, ConnectFlags
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -16,6 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from typing_extensions import Self
 
 from edge import __version__
+from edge.camera_log import as_here
 from edge.errors import BrokerError, ConfigError
 from edge.mqtt.messages import StatusMessage, message_of
 from edge.mqtt.settings import MqttSettings
@@ -31,6 +33,7 @@ DELETE_EVERY_S = 0.5
 """What was acknowledged is taken out of the record so often, or when a hundred are."""
 
 MANY_ACKNOWLEDGED = 100
+MOST_OF_A_NAME = 65
 AWAY_S = 10.0
 """A broker that is away for less is no event."""
 
@@ -68,7 +71,7 @@ class Publisher:
         self._away_since_s: float | None = None
         self._away_told = False
         self._was_full = False
-        self._thread = threading.Thread(target=self._send_all, name="mqtt", daemon=True)
+        self._thread = threading.Thread(target=as_here(self._send_all), name="mqtt", daemon=True)
         self.is_connected: bool | None = None
         self.depth = 0
         self.sent = 0
@@ -211,7 +214,7 @@ class _Connection:
         self._refused = ""
         self.acknowledged: list[int] = []
         self.was_accepted = False
-        self._client = Client(CallbackAPIVersion.VERSION2, client_id=f"loomsight-{settings.root}"[:65])
+        self._client = Client(CallbackAPIVersion.VERSION2, client_id=_client_id(settings.root))
         self._client.max_inflight_messages_set(settings.inflight)
         self._client.connect_timeout = settings.timeout_s
         self._client.on_connect = self._on_connect
@@ -289,6 +292,12 @@ class _Connection:
         number = self._number_of.pop(mid, None)
         if number is not None:
             self.acknowledged.append(number)
+
+
+def _client_id(root: str) -> str:
+    """Return the name of a connection: two of one name would throw each other out."""
+    whole = f"loomsight-{root}"
+    return whole if len(whole) <= MOST_OF_A_NAME else f"loomsight-{sha256(root.encode()).hexdigest()[:40]}"
 
 
 def _tls(settings: MqttSettings) -> ssl.SSLContext:

@@ -31,6 +31,7 @@ class MqttSettings(BaseModel):
         ca_file: certificates that vouch for the broker; None for those of the system.
         certificate_file, key_file: of this box, where the broker wants one.
         prefix, box: topics are `prefix/box/...`; without a box, the name of this computer.
+        camera: a further part, `prefix/box/camera/...`: in a box with several cameras the name of each.
         inflight: messages sent and not yet acknowledged.
         most_waiting: when so many wait, what is recorded further is not queued for the broker.
         keepalive_s: after so much silence the connection is tested.
@@ -49,6 +50,7 @@ class MqttSettings(BaseModel):
     key_file: Path | None = None
     prefix: Prefix = "loomsight"
     box: TopicPart | None = None
+    camera: TopicPart | None = None
     inflight: int = Field(default=20, ge=1, le=1000)
     most_waiting: int = Field(default=100_000, ge=1, le=10_000_000)
     keepalive_s: int = Field(default=30, ge=5, le=3600)
@@ -84,9 +86,9 @@ class MqttSettings(BaseModel):
 
     @property
     def root(self) -> str:
-        """What all topics of this box begin with, without the last slash."""
+        """What all topics of this box, or of this camera, begin with, without the last slash."""
         name = self.box or socket.gethostname().translate(str.maketrans("#+/", "___")) or "box"
-        return f"{self.prefix.rstrip('/')}/{name}"
+        return "/".join([self.prefix.rstrip("/"), name, *([self.camera] if self.camera else [])])
 
 
 def password_of(settings: MqttSettings, environment: Mapping[str, str]) -> str | None:

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from edge.errors import LoomsightError
 from edge.page.address import Address
@@ -60,20 +60,21 @@ class PageApp:
         live: what inspection tells.
     Attributes:
         closing: set from outside: streams end.
+        live: as given.
     """
 
     def __init__(self, live: LivePage) -> None:
         self.closing = False
-        self._live = live
+        self.live = self._live = live
         self._state = StateText(live)
         self._cloth = ClothPicture()
         self._viewers = 0
-        self._one = CapacityLimiter(1)
+        self.one = CapacityLimiter(1)
         """The network needs the processor more: the page never works on two things at once."""
 
     def routes(self) -> list[Route]:
         """Return all addresses."""
-        shipped = [Route(path, _shipped(*file)) for path, file in SHIPPED.items()]
+        shipped = [Route(path, shipped_file(*file)) for path, file in SHIPPED.items()]
         return [
             *shipped,
             Route("/state", self.state),
@@ -153,21 +154,33 @@ class PageApp:
 
     async def _beside(self, work: Callable[[], Result]) -> Result:
         """Do some work in a thread, after what others asked for."""
-        return await to_thread.run_sync(work, limiter=self._one)
+        return await to_thread.run_sync(work, limiter=self.one)
 
 
 def web_app(page: PageApp, address: Address, token: str, names: Sequence[str]) -> Starlette:
-    """Return the application, guarded.
+    """Return the application of the only camera of a box; see `guarded`."""
+    return guarded(page.routes(), tuple(SHIPPED), address, token, names)
+
+
+def guarded(
+    routes: Sequence[BaseRoute],
+    open_paths: Sequence[str],
+    address: Address,
+    token: str,
+    names: Sequence[str],
+) -> Starlette:
+    """Return an application behind its guard.
 
     Args:
-        page: answers.
+        routes: what it answers.
+        open_paths: what is served without a token.
         address: that is bound.
         token: permits changes, and beyond this machine reading, too.
         names: further names of this box.
     """
-    guard = Middleware(Guard, address=address, token=token, names=names, open_paths=tuple(SHIPPED))
+    guard = Middleware(Guard, address=address, token=token, names=names, open_paths=open_paths)
     handlers: dict[Any, Any] = {RefusedError: _refused, LoomsightError: _said, sqlite3.Error: _said}
-    return Starlette(routes=page.routes(), middleware=[guard], exception_handlers=handlers)
+    return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers)
 
 
 async def _refused(request: Request, error: RefusedError) -> Response:
@@ -185,6 +198,7 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _shipped(name: str, media_type: str) -> Callable[[Request], Response]:
+def shipped_file(name: str, media_type: str) -> Callable[[Request], Response]:
+    """Return what answers with a file of this package."""
     text = resources.files("edge.page").joinpath(name).read_text(encoding="utf-8")
     return lambda request: Response(text, media_type=media_type)

@@ -4,6 +4,7 @@ const KEY = "loomsight token";
 const QUIET_MS = 4000; // the box speaks twice a second
 const ANSWER_MS = 10000;
 const NEXT_TRY_MS = [500, 1000, 2000, 4000];
+const HERE = new URL(".", location.href).pathname.slice(0, -1); // of several cameras each has its own page
 
 takeTokenOfAddress();
 
@@ -34,7 +35,7 @@ export class Refusal extends Error {
 }
 
 async function answered(path, options) {
-  const answer = await fetch(path, { ...options, cache: "no-store" });
+  const answer = await fetch(HERE + path, { ...options, cache: "no-store" });
   if (answer.ok) return answer;
   const said = await answer.json().catch(() => ({}));
   throw new Refusal(answer.status, said.problem || `The box says ${answer.status}.`);

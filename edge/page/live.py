@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -103,6 +103,10 @@ class LivePage:
     def end(self, state: RunState) -> None:
         """Show how the run ended."""
         self.snapshot = self._taken(state, time.monotonic(), "ended")
+
+    def fail(self, why: str) -> None:
+        """Show why there is no run, or no more of it."""
+        self.snapshot = replace(self.snapshot, phase="ended", taken_s=time.monotonic(), error=why)
 
     def _show(self, frame: Frame, records: list[DetectionRecord]) -> None:
         before = self.blocks

@@ -42,6 +42,7 @@ from distill.prune.settings import PruneSettings
 from distill.recipe import Augmentation, Recipe
 from distill.sparsity import Sparsity
 from edge import errors
+from edge.box import CAMERAS, load_box
 from edge.bundle_manifest import BundleManifest
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
@@ -330,7 +331,7 @@ def test_every_metric_is_named_on_its_page():
     health.publisher = Publisher(Outbox(Path("r.db")), MqttSettings(broker="mqtt://h"))
     names = {
         re.sub(r"_(bucket|sum|count|created)$", "", line.split("{")[0].split(" ")[0])
-        for line in metrics_text(health).decode().splitlines()
+        for line in metrics_text({None: health}).decode().splitlines()
         if not line.startswith("#")
     }
     counted = ("detections", "defects", "stop_events", "camera_events")
@@ -416,11 +417,15 @@ def test_the_table_of_kinds():
 
 
 @pytest.mark.parametrize("page", TOML_OF_PAGE)
-def test_toml_examples_are_valid(page):
+def test_toml_examples_are_valid(page, tmp_path):
     found = blocks(DOCS / page, "toml")
     assert found
     for block in found:
-        TOML_OF_PAGE[page].model_validate(tomllib.loads(block))
+        if CAMERAS in tomllib.loads(block):
+            (tmp_path / "box.toml").write_text(block)
+            assert len(load_box(tmp_path / "box.toml", {}, {})) > 1
+        else:
+            TOML_OF_PAGE[page].model_validate(tomllib.loads(block))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

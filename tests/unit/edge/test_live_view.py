@@ -15,8 +15,8 @@ def shown_by(state, monkeypatch, terminal):
     monkeypatch.setattr(live_view, "REFRESH_S", 0)
     monkeypatch.setattr(live_view, "LOG_EVERY_S", 0)
     stream = io.StringIO()
-    with LiveView(Console(file=stream, force_terminal=terminal, width=200), "front") as view:
-        view.update(state, [])
+    with LiveView(Console(file=stream, force_terminal=terminal, width=200)) as view:
+        view.line_of("front").update(state, [])
         return stream.getvalue()
 
 

@@ -24,7 +24,7 @@ from edge.health import server as server_module
 from edge.health.metrics import metrics_text
 from edge.health.server import HealthServer
 from edge.health.service import unit_text
-from edge.health.state import Health
+from edge.health.state import Health, healthz
 from edge.health.systemd import Systemd
 from edge.run_state import RunState
 
@@ -102,7 +102,7 @@ def test_not_well_after_an_error(health):
 
 
 def samples(health):
-    families = text_string_to_metric_families(metrics_text(health).decode())
+    families = text_string_to_metric_families(metrics_text({None: health}).decode())
     return {
         (sample.name, *sample.labels.values()): sample.value
         for family in families
@@ -156,7 +156,7 @@ def asked(port, path):
 
 
 def test_over_http(health, clock):
-    with HealthServer(health, "127.0.0.1", 0) as server:
+    with HealthServer({None: health}, "127.0.0.1", 0) as server:
         finished(health)
         status, body = asked(server.port, "/healthz")
         assert (status, json.loads(body)["ok"]) == (200, True)
@@ -169,12 +169,12 @@ def test_over_http(health, clock):
         assert b"loomsight_healthy 0.0" in body
         assert asked(server.port, "/etc/passwd")[0] == 404
         with pytest.raises(OutputError, match="another --health-port"):
-            HealthServer(health, "127.0.0.1", server.port).__enter__()
+            HealthServer({None: health}, "127.0.0.1", server.port).__enter__()
 
 
 def test_clients_that_say_nothing_do_not_fill_the_server(health, monkeypatch):
     monkeypatch.setattr(server_module._Handler, "timeout", 0.3)
-    with HealthServer(health, "127.0.0.1", 0) as server:
+    with HealthServer({None: health}, "127.0.0.1", 0) as server:
         slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(30)]
         before = threading.active_count()
         assert before < 30
@@ -210,22 +210,22 @@ def kinds(messages):
 
 def test_systemd_hears_frames_and_nothing_else_feeds_its_watchdog(health, clock, manager):
     environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "20000000"}
-    systemd = Systemd(health, environment, clock)
+    systemd = Systemd({None: health}, environment, clock)
     silent(health, 3.0)
-    systemd.update(health.run, [])
+    systemd.update(None)
     assert kinds(manager()) == ["STATUS"]  # no frame yet: not ready
-    state = finished(health, 2)
-    systemd.update(state, [])
+    finished(health, 2)
+    systemd.update(None)
     assert kinds(manager()) == ["READY", "WATCHDOG"]
     clock.now_s += 4.9
-    systemd.update(state, [])
+    systemd.update(None)
     assert "WATCHDOG=1" not in manager()  # at most four times as often as it wants
     clock.now_s += 10
     silent(health, 10.0)
-    systemd.update(state, [])
+    systemd.update(None)
     assert manager() == ["STATUS=no frame for 10 s"]
     health.stops = Standing()
-    systemd.update(state, [])
+    systemd.update(None)
     assert manager() == ["WATCHDOG=1"]
     systemd.stopping()
     assert manager() == ["STOPPING=1"]
@@ -237,14 +237,16 @@ def test_systemd_hears_frames_and_nothing_else_feeds_its_watchdog(health, clock,
     ids=["none", "empty", "gone", "abstract"],
 )
 def test_without_systemd_nothing_happens(health, environment):
-    systemd = Systemd(health, environment)
-    systemd.update(finished(health), [])
+    systemd = Systemd({None: health}, environment)
+    finished(health)
+    systemd.update(None)
     systemd.stopping()
 
 
 def test_a_watchdog_of_another_process_is_not_fed(health, manager):
     environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "2000000", "WATCHDOG_PID": "1"}
-    Systemd(health, environment).update(finished(health), [])
+    finished(health)
+    Systemd({None: health}, environment).update(None)
     assert "WATCHDOG" not in kinds(manager())
 
 
@@ -260,3 +262,77 @@ def test_the_unit_as_systemd_reads_it(tmp_path):
     unit.write_text(unit_text(Path(sys.executable), Path("/etc/loomsight/box.toml"), "root", 120))
     done = subprocess.run([ANALYZE, "verify", "--man=no", unit], capture_output=True, text=True)
     assert (done.returncode, "loomsight.service" in done.stderr) == (0, False), done.stderr
+
+
+@pytest.fixture
+def two(clock):
+    return {"left": Health(60.0, clock=clock), "right": Health(60.0, clock=clock)}
+
+
+def test_of_several_cameras_the_worst_counts_and_is_named(two, clock):
+    finished(two["left"])
+    assert healthz(two)["ok"]
+    clock.now_s += 61
+    finished(two["left"])
+    answer = healthz(two)
+    assert (answer["ok"], answer["cameras"]["left"]["ok"]) == (False, True)
+    assert answer["reasons"] == ["right: no frame was finished since the start; 60 s are permitted"]
+    two["right"].is_over = True  # at its end: nobody waits for a frame
+    assert healthz(two)["ok"]
+    two["right"].failure = "The camera is gone."
+    assert healthz(two)["reasons"] == ["right: The camera is gone."]
+    assert healthz({None: two["left"]}) == two["left"].as_json()
+
+
+def test_metrics_of_several_cameras_are_told_apart_by_a_label(two):
+    finished(two["left"], 3)
+    finished(two["right"], 2, [ClothDefect("broken", 0.9, 0, 0.1, 0, 5)])
+    text = metrics_text(two).decode()
+    families = list(text_string_to_metric_families(text))
+    assert len({family.name for family in families}) == len(families)
+    found = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in families
+        for sample in family.samples
+    }
+    assert found["loomsight_frames_total", "left"] == 3
+    assert found["loomsight_frames_total", "right"] == 2
+    assert found["loomsight_defects_total", "right", "broken"] == 1
+    assert found["loomsight_latency_seconds_bucket", "left", "+Inf"] == 3
+    unlabelled = {key[0] for key in found if not {"left", "right"} & set(key)}
+    assert unlabelled == {"loomsight_info"}
+    alone = metrics_text({None: two["left"]}).decode()
+    assert "camera=" not in alone
+
+
+def test_every_camera_has_to_feed_the_watchdog(two, clock, manager):
+    environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "20000000"}
+    systemd = Systemd(two, environment, clock)
+
+    def finish(name):
+        finished(two[name])
+        systemd.update(name)
+
+    finish("left")
+    assert manager() == ["STATUS=left: 1 frames, 0.1 m, 0 defects; right: starting"]
+    finish("right")
+    assert kinds(manager()) == ["READY", "WATCHDOG"]
+    for _ in range(10):  # the thread of one hangs, the other goes on
+        clock.now_s += 4
+        finish("left")
+    assert "WATCHDOG=1" not in manager()
+    silent(two["right"], 3.0)
+    systemd.update("right")
+    finish("left")
+    assert "WATCHDOG=1" not in manager()
+    finish("right")
+    assert manager() == ["WATCHDOG=1"]
+    clock.now_s += 6
+    two["right"].is_over = True  # it ended, or failed for good
+    two["right"].failure = "The camera is gone."
+    systemd.update("right")
+    finish("left")
+    assert manager() == [
+        "STATUS=left: 12 frames, 0.1 m, 0 defects; right: The camera is gone.",
+        "WATCHDOG=1",
+    ]

@@ -1,0 +1,266 @@
+"""Assemble the run of one camera from its settings: model, sinks, pipeline, summary."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from edge.backends.protocol import OpenBackend
+from edge.box import CameraSettings
+from edge.bundle import model_digest_of
+from edge.cameras.choose import choose_camera
+from edge.cameras.protocol import Camera
+from edge.cameras.recovering import RecoveringCamera
+from edge.cameras.watched import watched_camera
+from edge.cloth.defects import ClothDefect
+from edge.cloth.finder import GrainFinder
+from edge.cloth.optics import OpticsWatch
+from edge.cloth.watch import ClothWatch
+from edge.config import EdgeConfig
+from edge.decisions.choose import choose_stops
+from edge.decisions.stops import Stops
+from edge.detections import DetectionRecord
+from edge.health.state import Health
+from edge.inspector import Inspector
+from edge.machine.settings import MachineSettings
+from edge.machine.shared import Delivery
+from edge.model import Models
+from edge.mqtt.choose import choose_publisher
+from edge.outputs import pictures_folder, settings_file
+from edge.pipeline import Pipeline
+from edge.recording import Recording
+from edge.roll.recorder import RollRecorder
+from edge.roll.values import RollHead
+from edge.run_state import Limits, Observer, RunState
+from edge.sinks.files import set_aside, write_whole
+from edge.sinks.jsonlines import JsonLinesSink
+from edge.sinks.near_misses import NearMissSink
+from edge.sinks.pictures import PictureSink, picture_name
+from edge.sinks.protocol import Sink
+from edge.sinks.quota import NEAR_MISSES, PictureQuota
+from edge.summary import print_summary, summarise
+
+if TYPE_CHECKING:
+    from edge.mqtt.publisher import Publisher
+    from edge.page.live import LivePage
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Hold what a camera's run shares with others, and who looks on.
+
+    Attributes:
+        models: opens networks.
+        deliver: gives the way to a machine.
+        health: of the run.
+        page: shows the run; None for no page.
+        observe: told of each frame, and of silence, after `health`.
+    """
+
+    models: Models
+    deliver: Callable[[MachineSettings], Delivery]
+    health: Health
+    page: LivePage | None
+    observe: Sequence[Observer]
+
+
+class CameraRun:
+    """One camera with what its settings ask for; nothing is opened or written yet.
+
+    Attributes:
+        config: its settings.
+        camera: not yet entered.
+        called: what to call it.
+    Raises:
+        CameraNotFoundError: if the settings name nothing that exists.
+        ConfigError: if the options of the camera are wrong.
+    """
+
+    def __init__(self, settings: CameraSettings) -> None:
+        config = settings.config
+        self.config = config
+        self.camera: Camera = choose_camera(config.camera, config.mm_per_px, config.bit_depth)
+        self.called = settings.called(self.camera.name)
+        self._watched = watched_camera(self.camera, config)
+
+    def open(self, around: Surroundings, stack: ExitStack) -> OpenRun:
+        """Open the model, and what else may refuse its settings; still nothing is written.
+
+        Args:
+            around: the run.
+            stack: closes what was opened.
+        Raises:
+            LoomsightError: if the model cannot be vouched for, or a setting does not go with it.
+        """
+        config = self.config
+        backend, contract = around.models.open(config, stack)
+        stops = choose_stops(config, contract.class_names, around.deliver)
+        publisher = choose_publisher(config, self.called)
+        if publisher is not None:
+            stack.enter_context(publisher)
+        pictures = pictures_folder(config)
+        recorder = self._recorder(around.models, pictures, stops, publisher)
+        around.health.attach(stops, publisher, lambda: recorder is not None and recorder.is_blocked)
+        if around.page:
+            around.page.begin(contract.class_names, recorder, around.health)
+        near_miss = config.near_miss if pictures else 0.0
+        inspector = Inspector(backend, contract, config.batch_tiles, near_miss=near_miss)
+        quota = _quota(config)
+        sinks = _sinks(config, pictures, quota)
+        pipeline = Pipeline(
+            self._watched,
+            inspector,
+            contract.class_names,
+            sinks=sinks,
+            limits=Limits(config.frames, config.seconds, config.metres),
+            queue_frames=config.queue_frames,
+            selvedge_margin_mm=config.selvedge_margin_mm,
+            cloth=cloth_watch(config),
+            observe=_all_of(around.health.update, *around.observe),
+            recorder=recorder,
+            stops=stops,
+            reporters=[
+                *([publisher] if publisher else []),
+                *(sink for sink in sinks if isinstance(sink, PictureSink)),
+            ],
+            optics=OpticsWatch() if config.optics == "auto" else None,
+            health=[self._watched] if isinstance(self._watched, RecoveringCamera) else [],
+            recording=Recording(config.record, self.camera.name) if config.record else None,
+            near_misses=_near_misses(config, pictures, quota),
+            offset_mm=config.offset_mm,
+        )
+        return OpenRun(config, self.called, self._watched, pipeline, inspector, backend, stops, around.page)
+
+    def _recorder(
+        self, models: Models, pictures: Path | None, stops: Stops | None, publisher: Publisher | None
+    ) -> RollRecorder | None:
+        """Return what keeps the roll record; None if there is to be none."""
+        config = self.config
+        if config.roll_record is None:
+            return None
+        head = RollHead(
+            self.called,
+            model_digest_of(models.bundle(config)),
+            config.public(),
+            config.roll,
+            config.article,
+            config.cloth_width_mm,
+            config.grade_limits,
+        )
+
+        def picture_of(defect: ClothDefect) -> Path | None:
+            if pictures is None or defect.seen is None:
+                return None
+            return pictures / f"{picture_name(defect.seen.frame_id)}.png"
+
+        id_of = stops.id_of if stops else (lambda _: None)
+        outbox = publisher.outbox if publisher else None
+        return RollRecorder(config.roll_record, head, picture_of, id_of=id_of, outbox=outbox)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRun:
+    """The run of one camera, ready to begin."""
+
+    config: EdgeConfig
+    called: str
+    camera: Camera
+    pipeline: Pipeline
+    inspector: Inspector
+    backend: OpenBackend
+    stops: Stops | None
+    page: LivePage | None
+
+    @property
+    def stop(self) -> threading.Event:
+        """Ends the run with the frame in hand, once it is set."""
+        return self.pipeline.stop
+
+    def inspect(self) -> tuple[dict[str, Any], RunState]:
+        """Run to the end.
+
+        Returns:
+            The summary, and the final state. A failure stands in its `error`.
+        """
+        state = self.pipeline.run()
+        if self.page:
+            self.page.end(state)
+        summary = summarise(
+            self.config, self.camera, state, self.inspector.clock, self.backend.description
+        ) | {"camera": self.called}
+        summary["stops"] = self.stops.as_json() if self.stops else None
+        return summary, state
+
+
+def cloth_watch(config: EdgeConfig) -> ClothWatch | None:
+    """Return what says where the cloth is; None if every picture is to be taken as cloth throughout."""
+    return ClothWatch(GrainFinder()) if config.cloth == "auto" else None
+
+
+def show_summary(summary: dict[str, Any]) -> None:
+    """Print the summary of a run, if it saw anything."""
+    if summary["frames"]:
+        print_summary(summary, Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120))
+
+
+def write_summary(config: EdgeConfig, summary: dict[str, Any]) -> None:
+    """Write the summary, and the settings beside the detections, where the settings ask for it.
+
+    Raises:
+        OutputError: if one cannot be written.
+    """
+    if config.summary:
+        set_aside(config.summary)
+        write_whole(config.summary, json.dumps(summary, indent=1).encode() + b"\n")
+        logger.info("summary in %s", config.summary)
+    beside = settings_file(config)
+    if beside:
+        set_aside(beside)
+        write_whole(beside, json.dumps(config.public(), indent=1).encode() + b"\n")
+        logger.info("detections in %s", config.detections)
+
+
+def _all_of(*observers: Observer) -> Observer:
+    """Return an observer that tells all of these, in turn."""
+
+    def tell(state: RunState, records: list[DetectionRecord]) -> None:
+        for observe in observers:
+            observe(state, records)
+
+    return tell
+
+
+def _quota(config: EdgeConfig) -> PictureQuota | None:
+    if config.save_pictures is None:
+        return None
+    return PictureQuota(config.save_pictures, round(config.pictures_gb * 1e9))
+
+
+def _near_misses(config: EdgeConfig, pictures: Path | None, quota: PictureQuota | None) -> Sink | None:
+    if pictures is None or not config.near_miss:
+        return None
+    return NearMissSink(pictures / NEAR_MISSES, quota, config.near_misses_per_hour)
+
+
+def _sinks(config: EdgeConfig, pictures: Path | None, quota: PictureQuota | None) -> list[Sink]:
+    sinks: list[Sink] = []
+    if config.detections:
+        sinks.append(JsonLinesSink(config.detections))
+    if pictures:
+        sinks.append(PictureSink(pictures, quota, may_miss=config.roll_record is not None))
+    if config.show:
+        from edge.sinks.window import WindowSink
+
+        sinks.append(WindowSink())
+    return sinks
