@@ -52,8 +52,9 @@ class LiveView:
         elapsed_s = now_s - self._shown_s
         if elapsed_s < (REFRESH_S if self._live else LOG_EVERY_S):
             return
-        frames_per_s = (state.coverage.frames_inspected - self._shown_frames) / elapsed_s
-        self._shown_s, self._shown_frames = now_s, state.coverage.frames_inspected
+        frames = state.total.frames_inspected
+        frames_per_s = (frames - self._shown_frames) / elapsed_s
+        self._shown_s, self._shown_frames = now_s, frames
         line = self._status_line(state, frames_per_s)
         if self._live:
             self._live.update(Group(Text(line, style="bold"), *map(Text, self._last)), refresh=True)

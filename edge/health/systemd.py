@@ -64,8 +64,9 @@ class Systemd:
             return "starting"
         if run.silent_s:
             return f"no frame for {run.silent_s:.0f} s"
-        frames, metres = run.coverage.frames_inspected, run.coverage.metres_inspected
-        return f"{frames} frames, {metres:.1f} m, {len(run.defects)} defects"
+        total = run.total
+        frames, metres = total.frames_inspected, total.metres_inspected
+        return f"{frames} frames, {metres:.1f} m, {len(run.found)} defects"
 
     def _send(self, message: str) -> None:
         if self._address is None:

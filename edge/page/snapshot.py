@@ -95,7 +95,7 @@ class Recent:
 
 def counts_of(state: RunState, now_s: float) -> Counts:
     """Return what a run has counted."""
-    coverage, frame = state.coverage, state.last_frame
+    coverage, frame = state.total, state.last_frame
     along_m = 0.0
     if frame is not None and frame.position is not None:
         along_m = frame.position.along_m + len(frame.image) * frame.position.mm_per_px_along / 1000

@@ -22,6 +22,15 @@ def utc_now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
+def roll_name_of(utc: str) -> str:
+    """Return the name of a roll that nobody named.
+
+    Args:
+        utc: when it begins, as `utc_now` gives it.
+    """
+    return f"roll of {utc[:19]}Z"
+
+
 @dataclass(frozen=True, slots=True)
 class RollHead:
     """Say which roll a run inspects, and with what.
@@ -89,6 +98,7 @@ class OpenRoll:
         passed_lines, inspected_lines, passed_frames, inspected_frames: of earlier runs.
         mm_per_line: of earlier runs; None if not known.
         unplaced_id: event id of what this run could not read and nobody can place.
+        begun_utc: when this run began with it.
     """
 
     roll_id: str
@@ -101,3 +111,4 @@ class OpenRoll:
     inspected_frames: int = 0
     mm_per_line: float | None = None
     unplaced_id: str = field(default_factory=new_id)
+    begun_utc: str = field(default_factory=utc_now)

@@ -113,7 +113,7 @@ def test_many_defects_come_in_several_answers(tmp_path):
 
 def test_a_run_without_a_record_has_a_map_and_no_verdicts():
     state = passed(plain_state(), 0, 3)
-    state.defects += [defect(0.05)]
+    state.roll.defects += [defect(0.05)]
     with client_of(plain_page(state)) as client:
         first = client.get("/roll").json()
         assert first["gaps"] == [[0.1, 0.3, "lost lines"]]
