@@ -26,6 +26,7 @@ from edge.bundle_store import bundle_path
 from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame, frames_of
+from edge.changeover import contract_of
 from edge.cloth.seams import Seam
 from edge.cloth.strips import strips_of
 from edge.config import EdgeConfig
@@ -36,7 +37,7 @@ from edge.inspector import Inspector, batches
 from edge.latency import LatencyHistogram, StageClock
 from edge.pipeline import Pipeline
 from edge.preprocess import Preprocessor, grey_enhancer
-from edge.run import backend_options, cloth_watch, contract_of, open_model
+from edge.run import backend_options, cloth_watch, open_model
 from edge.run_state import Limits
 from edge.sinks.files import check_not_a_folder, check_writable, is_stream, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink

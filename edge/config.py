@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from edge.articles import ArticleSettings, with_article
 from edge.cameras.address import redact_credentials
@@ -73,6 +73,8 @@ class EdgeConfig(BaseModel):
         cloth_width_mm: width of the cloth for grading; None: measured, where both selvedges are known.
         grade_limits: grade to the most points per 100 square metres (ASTM D5430) that it admits. The
             standard sets none; these are a proposal.
+        seam: `auto` begins a new roll at each sewn joint between two pieces of cloth.
+        seam_apart_m: least distance from one joint to the next.
         stop: when the machine is stopped; `--stop` sets its mode.
         machine: how the machine is reached.
         mqtt: where events are sent; `--mqtt` sets the broker.
@@ -120,6 +122,8 @@ class EdgeConfig(BaseModel):
     articles: dict[RollName, ArticleSettings] = {}
     cloth_width_mm: float | None = Field(default=None, gt=0, le=10_000)
     grade_limits: dict[str, Annotated[float, Field(ge=0)]] = {"first": 20.0, "second": 40.0}
+    seam: Literal["off", "auto"] = "off"
+    seam_apart_m: float = Field(default=5.0, gt=0, le=10_000)
     stop: StopSettings = StopSettings()
     machine: MachineSettings = MachineSettings()
     mqtt: MqttSettings = MqttSettings()
@@ -130,6 +134,18 @@ class EdgeConfig(BaseModel):
     page: str | None = Field(default=None, coerce_numbers_to_str=True)
     page_token_file: Path | None = None
     page_hosts: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")], ...] = ()
+
+    _layers: dict[str, dict[str, Any]] | None = PrivateAttr(None)
+
+    def for_roll(self, roll: str | None, article: str | None) -> EdgeConfig:
+        """Return the settings of another roll: those of this run, with what its article has of its own.
+
+        Raises:
+            ConfigError: if a name, or what the article has of its own, is not permitted.
+        """
+        named = {"roll": roll, "article": article}
+        layers = self._layers or {"the settings": self.model_dump(exclude_unset=True)}
+        return _of_layers({**layers, "the next roll": named})
 
     def public(self) -> dict[str, Any]:
         """Return the settings as plain values for a record, without a password in the camera's address."""
@@ -151,7 +167,13 @@ def load_config(file: Path | None, environment: Mapping[str, str], flags: Mappin
         "the environment": _from_environment(environment),
         "the command line": {key: value for key, value in flags.items() if value is not None},
     }
-    return resolved(EdgeConfig, _with_whole_tables(with_article(layers)))
+    return _of_layers(layers)
+
+
+def _of_layers(layers: Mapping[str, Mapping[str, Any]]) -> EdgeConfig:
+    config = resolved(EdgeConfig, _with_whole_tables(with_article(layers)))
+    config._layers = {source: dict(values) for source, values in layers.items()}
+    return config
 
 
 def _with_whole_tables(layers: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -85,7 +85,7 @@ def build_engines(wish: BuildWish) -> list[EngineFile]:
         OutputError: if the engine cannot be written.
         KeyboardInterrupt: if someone pressed Ctrl-C; nothing half-built stays.
     """
-    from edge.run import contract_of
+    from edge.changeover import contract_of
 
     bundle = open_bundle(bundle_path(wish.model or demo_bundle_path()))
     contract = contract_of(bundle)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from edge.capture import Capture
+from edge.decisions.settings import StopSettings
 from edge.errors import ConfigError
 from edge.inspector import Inspector
-from edge.decisions.settings import StopSettings
 from edge.roll.values import RollHead, new_id
 
 logger = logging.getLogger(__name__)

@@ -8,12 +8,15 @@ from typing import Any
 
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage
-from edge.cloth.defects import ClothDefect, DefectMerger
+from edge.cloth.defects import TOUCH_MM, ClothDefect, DefectMerger
 from edge.cloth.found import DefectsFound
 from edge.cloth.gaps import Gap
-from edge.cloth.grading import NOISE_M, grade_points
+from edge.cloth.grading import grade_points
 from edge.cloth.sums import CoverageSums
 from edge.cloth.width import ClothWidth
+
+SLIVER_M = TOUCH_MM / 2000
+"""The jitter of a box's edge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +153,15 @@ class RollPart:
 
 
 def cut_at(pieces: Sequence[ClothDefect], at_m: float) -> tuple[list[ClothDefect], list[ClothDefect]]:
-    """Cut the pieces that a frame shows at a place: what lies before it, and what lies behind."""
-    before = [
-        replace(piece, end_m=min(piece.end_m, at_m)) for piece in pieces if piece.start_m < at_m - NOISE_M
-    ]
-    behind = [
-        replace(piece, start_m=max(piece.start_m, at_m)) for piece in pieces if piece.end_m > at_m + NOISE_M
-    ]
+    """Cut the pieces that a frame shows at a place: what lies before it, and what lies behind.
+
+    Of a piece that reaches over it by less than the jitter of a box, only the longer part is kept.
+    """
+    before, behind = [], []
+    for piece in pieces:
+        length_m, further_m = at_m - piece.start_m, piece.end_m - at_m
+        if length_m >= min(further_m, SLIVER_M):
+            before.append(replace(piece, end_m=min(piece.end_m, at_m)))
+        if further_m > 0 and (further_m > length_m or further_m >= SLIVER_M):
+            behind.append(replace(piece, start_m=max(piece.start_m, at_m)))
     return before, behind

@@ -21,16 +21,17 @@ from edge.backends.choose import (
     open_backend,
     precision_for,
 )
-from edge.backends.onnxruntime import read_contract
 from edge.backends.protocol import OpenBackend
-from edge.bundle import Bundle, demo_bundle_path, model_digest_of, open_bundle
+from edge.bundle import demo_bundle_path, open_bundle
 from edge.bundle_store import bundle_path
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Camera
 from edge.cameras.recovering import RecoveringCamera
 from edge.cameras.watched import watched_camera
+from edge.changeover import Changeover, as_left, contract_of
 from edge.cloth.defects import ClothDefect
 from edge.cloth.finder import GrainFinder
+from edge.cloth.joints import JointFinder
 from edge.cloth.optics import OpticsWatch
 from edge.cloth.watch import ClothWatch
 from edge.config import EdgeConfig
@@ -42,7 +43,6 @@ from edge.errors import LoomsightError
 from edge.golden import check_golden
 from edge.health.state import Health
 from edge.health.systemd import Systemd
-from edge.inspector import Inspector
 from edge.interruption import stopped_by_signals
 from edge.live_view import LiveView
 from edge.mqtt.choose import choose_publisher
@@ -51,7 +51,8 @@ from edge.page.live import LivePage
 from edge.pipeline import Pipeline
 from edge.recording import Recording
 from edge.roll.recorder import RollRecorder
-from edge.roll.values import RollHead
+from edge.roll_askers import asking_for_rolls
+from edge.roll_changes import RollChanges
 from edge.run_state import Limits, Observer, RunState
 from edge.sinks.files import set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
@@ -75,20 +76,22 @@ def run(config: EdgeConfig) -> dict[str, Any]:
         LoomsightError: what ended the run early; the summary of what was done is printed and written
             before, as far as that can be done.
     """
+    config = as_left(config)
     camera = choose_camera(config.camera, config.mm_per_px, config.bit_depth)
     check_outputs(config, camera)
     watched = watched_camera(camera, config)
     with ExitStack() as stack:
         page = _page(config, camera, stack)
-        backend, contract = open_model(config, stack)
-        stops = choose_stops(config, contract.class_names)
+        changeover = stack.enter_context(Changeover(config, camera.name, open_model))
+        class_names = changeover.contract.class_names
+        stops = changeover.stops = choose_stops(config, class_names)
         publisher = choose_publisher(config, camera.name)
         if publisher is not None:
             stack.enter_context(publisher)
-        inspector = Inspector(backend, contract, config.batch_tiles)
         view = stack.enter_context(LiveView(Console(stderr=True), camera.name))
         pictures = pictures_folder(config)
-        recorder = _recorder(config, camera.name, pictures, stops, publisher)
+        recorder = _recorder(config, changeover, pictures, stops, publisher)
+        changes = RollChanges(changeover.check)
         health = Health(
             config.health_frame_s, stops, publisher, lambda: recorder is not None and recorder.is_blocked
         )
@@ -97,12 +100,12 @@ def run(config: EdgeConfig) -> dict[str, Any]:
         if config.health_port is not None:
             stack.enter_context(_health_server(health, config.health_host, config.health_port))
         if page:
-            page.begin(contract.class_names, recorder, health)
+            page.begin(class_names, recorder, health, changes)
         sinks = _sinks(config, pictures)
         pipeline = Pipeline(
             watched,
-            inspector,
-            contract.class_names,
+            changeover.inspector,
+            class_names,
             sinks=sinks,
             limits=Limits(config.frames, config.seconds, config.metres),
             queue_frames=config.queue_frames,
@@ -114,17 +117,22 @@ def run(config: EdgeConfig) -> dict[str, Any]:
             reporters=[
                 *([publisher] if publisher else []),
                 *(sink for sink in sinks if isinstance(sink, PictureSink)),
+                *asking_for_rolls(config, recorder, changes, stack),
             ],
             optics=OpticsWatch() if config.optics == "auto" else None,
             health=[watched] if isinstance(watched, RecoveringCamera) else [],
             recording=Recording(config.record, camera.name) if config.record else None,
+            terms=changeover.terms(),
+            changes=changes,
+            plan=changeover.next_roll,
+            joints=JointFinder(config.seam_apart_m) if config.seam == "auto" else None,
         )
         with stopped_by_signals(pipeline.stop):
             state = pipeline.run()
         if page:
             page.end(state)
-        description = backend.description
-    summary = summarise(config, watched, state, inspector.clock, description)
+        description, clock = changeover.backend.description, changeover.inspector.clock
+    summary = summarise(config, watched, state, clock, description)
     summary["stops"] = stops.as_json() if stops else None
     _report(config, summary, state.error)
     return summary
@@ -177,15 +185,6 @@ def open_model(config: EdgeConfig, stack: ExitStack) -> tuple[OpenBackend, Model
     return backend, contract
 
 
-def contract_of(bundle: Bundle) -> ModelContract:
-    """Return the contract as it was published.
-
-    Raises:
-        ModelError, ContractError: if a bare ONNX file cannot be read or has none.
-    """
-    return bundle.manifest.contract if bundle.manifest else read_contract(bundle.model_path)
-
-
 def backend_options(config: EdgeConfig) -> BackendOptions:
     """Return how the settings want the network to run."""
     precision = None if config.precision == "auto" else config.precision
@@ -199,7 +198,7 @@ def cloth_watch(config: EdgeConfig) -> ClothWatch | None:
 
 def _recorder(
     config: EdgeConfig,
-    camera: str,
+    changeover: Changeover,
     pictures: Path | None,
     stops: Stops | None,
     publisher: Publisher | None,
@@ -207,16 +206,6 @@ def _recorder(
     """Return what keeps the roll record; None if there is to be none."""
     if config.roll_record is None:
         return None
-    bundle = open_bundle(bundle_path(config.model or demo_bundle_path()))
-    head = RollHead(
-        camera,
-        model_digest_of(bundle),
-        config.public(),
-        config.roll,
-        config.article,
-        config.cloth_width_mm,
-        config.grade_limits,
-    )
 
     def picture_of(defect: ClothDefect) -> Path | None:
         if pictures is None or defect.seen is None:
@@ -225,7 +214,7 @@ def _recorder(
 
     id_of = stops.id_of if stops else (lambda _: None)
     outbox = publisher.outbox if publisher else None
-    return RollRecorder(config.roll_record, head, picture_of, id_of=id_of, outbox=outbox)
+    return RollRecorder(config.roll_record, changeover.head(), picture_of, id_of=id_of, outbox=outbox)
 
 
 def _sinks(config: EdgeConfig, pictures: Path | None) -> list[Sink]:

@@ -93,7 +93,7 @@ class Passed:
 
 @dataclass(frozen=True)
 class CoverageSums(Passed):
-    """Hold the counts of rolls that do not change any more. Those of lines of one length add up with `+`."""
+    """Hold counts that do not change any more. Those of lines of one length add up with `+`."""
 
     frames_inspected: int = 0
     frames_dropped: int = 0

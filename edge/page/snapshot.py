@@ -47,6 +47,8 @@ class Snapshot:
         defects, gaps: of this run, for a page without a roll record; empty beside one.
         defects_before: how many came before those and are no longer kept.
         origin_m: place on the roll of this run's metre 0.
+        roll_number: of the roll in this run, from 1.
+        roll_name, article: as far as they are known.
     """
 
     phase: Phase
@@ -77,6 +79,9 @@ class Snapshot:
     defects_before: int = 0
     gaps: tuple[GapOnRoll, ...] = ()
     origin_m: float = 0.0
+    roll_number: int = 1
+    roll_name: str | None = None
+    article: str | None = None
 
 
 class Recent:

@@ -20,7 +20,16 @@ from edge.roll.outbox import Outbox
 from edge.roll.pending import PendingRoll
 from edge.roll.record import begin_roll, close_interrupted, end_roll, insert_event, new_roll
 from edge.roll.requests import Request, unanswered, write_answer
-from edge.roll.values import OpenRoll, RecordedDefect, RecordedEvent, RollHead, RollStatus, new_id
+from edge.roll.values import (
+    ROLL_BEGUN,
+    ROLL_ENDED,
+    OpenRoll,
+    RecordedDefect,
+    RecordedEvent,
+    RollHead,
+    RollStatus,
+    new_id,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +42,6 @@ RETRY_S = 5.0
 RETRY_WAIT_MS = 50
 """So long later tries wait for another program, in place of a second: a live camera overruns in that."""
 
-ENDED, BEGUN = "roll ended", "roll begun"
-"""Events of a change of roll: at the end of one, with the id of the next, and at the begin of that."""
-
 MOST_WAITING = 10_000
 """Defects and events that may wait in memory while the disk is full; more are counted, not kept."""
 
@@ -45,7 +51,9 @@ Announce = Callable[[Sequence[RecordedDefect], Sequence[RecordedEvent]], None]
 class RollRecorder:
     """Write one run into a roll record. Entering opens the file and begins the roll, or goes on with it.
 
-    `change_roll` ends the roll and begins the next, in one transaction. When the record cannot be written for a while (disk full, locked by another program), inspection goes
+    `change_roll` ends the roll and begins the next, in one transaction.
+
+    When the record cannot be written for a while (disk full, locked by another program), inspection goes
     on: what was found waits in memory under the ids it has, is not announced, and is written as soon as
     that works. What does not get written before the end of the run is the run's error.
 
@@ -179,10 +187,10 @@ class RollRecorder:
         at_m = end_m if coverage.knows_metres else None
         following = {"next": roll.roll_id, "name": roll.name, "by": by}
         before = {"after": old.roll.roll_id, "name": old.roll.name, "by": by}
-        old.events.append(RecordedEvent(ENDED, f"'{roll.name}' follows ({by})", at_m, data=following))
+        old.events.append(RecordedEvent(ROLL_ENDED, f"'{roll.name}' follows ({by})", at_m, data=following))
         old.cover(coverage, width_mm)
         old.end("finished")
-        begun = RecordedEvent(BEGUN, f"behind '{old.roll.name}' ({by})", 0.0, data=before)
+        begun = RecordedEvent(ROLL_BEGUN, f"behind '{old.roll.name}' ({by})", 0.0, data=before)
         self._ended.append(old)
         self._now = PendingRoll(head, roll, is_begun=False, events=[begun])
         if request_id is not None:

@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 from edge.cloth.defects import ClothDefect
 
+ROLL_ENDED, ROLL_BEGUN = "roll ended", "roll begun"
+"""Events of a change of roll: at the end of one, with the id of the next, and at the begin of that."""
+
 RollStatus = Literal["running", "finished", "failed", "interrupted"]
 
 
