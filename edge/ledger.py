@@ -104,6 +104,8 @@ class Ledger:
             if begins:
                 self.change_roll(RollWish("joint"))
             self._account(part, own, lines, shared_lines)
+        if joint_row is not None and joint_row >= len(frame.image):
+            self.change_roll(RollWish("joint"))
         state.last_frame = frame
         state.frame_size_hw_px = frame.image.shape[:2]
 

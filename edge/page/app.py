@@ -37,6 +37,7 @@ SHIPPED: Final = {
     "/box.js": ("box.js", "text/javascript"),
     "/defects.js": ("defects.js", "text/javascript"),
     "/map.js": ("map.js", "text/javascript"),
+    "/next.js": ("next.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 """The empty page: it holds nothing about a mill, so it is served without a token."""

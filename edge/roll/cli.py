@@ -1,4 +1,4 @@
-"""Command line of `loomsight roll`: list, show, report and export what a roll record holds; the next roll."""
+"""Command line of `loomsight roll`: list, show, report and export what a roll record holds; begin the next."""
 
 from __future__ import annotations
 
@@ -102,9 +102,7 @@ def export(
 @app.command("next")
 def next_roll(
     record: RecordArgument,
-    roll: Annotated[
-        str | None, typer.Option(help="Name of the new roll  [default: after the time]")
-    ] = None,
+    roll: Annotated[str | None, typer.Option(help="Name of the new roll  [default: of the time]")] = None,
     article: Annotated[
         str | None, typer.Option(help="Article of its cloth  [default: that of the roll before]")
     ] = None,
