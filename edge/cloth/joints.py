@@ -190,7 +190,7 @@ def _by_part(rows: Image, count: int) -> Floats:
         cv2.reduce(rows[:, left:right], 1, cv2.REDUCE_AVG, dtype=cv2.CV_32F)
         for left, right in pairwise(edges)
     ]
-    return np.repeat(np.concatenate(parts, axis=1), 2, axis=0)[:count]
+    return np.asarray(np.repeat(np.concatenate(parts, axis=1), 2, axis=0)[:count], np.float32)
 
 
 def _means(rows: Floats, lines: int) -> Floats:
