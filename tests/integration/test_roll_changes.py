@@ -1,4 +1,4 @@
-"""Rolls that follow each other in one run: with the simulated loom, a real record, a real second program."""
+"""Rolls that follow each other in one run: a simulated loom, a real record, a real second program."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ from edge.roll_changes import RollChanges, RollWish
 from edge.run import run
 from tests.conftest import CLASSES, write_bright_cell_bundle
 
-LOOM = "loom:seed=1,width_px=256,lines_per_block=64,length_m=0.4,defects_per_m=20,difficulties=obvious"
+LOOM = (
+    "loom:seed=1,width_px=256,lines_per_block=64,length_m=0.4,defects_per_m=40,difficulties=obvious,"
+    "mean_grey=100"
+)
+WIDE = {"cloth_width_mm": 50, "selvedge_margin_mm": 0}
 SLOW = "loom:seed=1,width_px=256,lines_per_block=100,live=true,speed_m_min=10"
 
 
@@ -71,9 +75,9 @@ def adds_up(path):
 def test_rolls_follow_each_other_and_make_up_the_run(tmp_path, bundle, asks):
     record = tmp_path / "r.db"
     wishes = [(0.1, RollWish("operator", "B")), (0.2, RollWish("operator", None, "twill"))]
-    config = EdgeConfig(camera=LOOM, model=bundle, roll_record=record, roll="A", cloth_width_mm=50)
+    config = EdgeConfig(camera=LOOM, model=bundle, roll_record=record, roll="A", **WIDE)
     summary = asks(config, wishes)
-    whole = run(EdgeConfig(camera=LOOM, model=bundle))
+    whole = run(EdgeConfig(camera=LOOM, model=bundle, **WIDE))
     first, second, third = adds_up(record)
     assert [roll.name for roll in (first, second)] == ["A", "B"]
     assert third.name.startswith("roll of 20")
@@ -109,7 +113,8 @@ def test_the_settings_of_an_article_hold_from_the_change_on(tmp_path, bundle, as
     file = tmp_path / "box.toml"
     file.write_text(
         f'camera = "{LOOM}"\nmodel = "{bundle}"\nroll_record = "{tmp_path / "r.db"}"\n'
-        f'[articles.stained]\nmodel = "{other}"\ngrade_limits = {{only = 1e9}}\ncloth_width_mm = 70\n'
+        f'selvedge_margin_mm = 0\n[articles.stained]\nmodel = "{other}"\n'
+        "grade_limits = {only = 1e9}\ncloth_width_mm = 70\n"
         "[articles.strict]\nscore_thresholds = {broken = 1.0, wrinkle = 1.0, drop = 1.0}\n"
     )
     config = load_config(file, {}, {})
@@ -174,8 +179,8 @@ def test_a_record_that_is_locked_at_a_change_is_written_later(tmp_path, bundle, 
 def edge_run(folder, bundle, *more):
     """Run edge-run on a slow live loom; yields the process once it writes its record."""
     command = [
-        sys.executable, "-c", "from edge.cli import run_main; run_main()", "--camera", SLOW, "--model", bundle,
-        "--roll-record", folder / "r.db", "--roll", "A", "--threads", "1", *more,
+        sys.executable, "-c", "from edge.cli import run_main; run_main()", "--camera", SLOW,
+        "--model", bundle, "--roll-record", folder / "r.db", "--roll", "A", "--threads", "1", *more,
     ]  # fmt: skip
     with subprocess.Popen(
         list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
