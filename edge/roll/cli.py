@@ -1,4 +1,4 @@
-"""Command line of `loomsight roll`: list, show, report and export what a roll record holds; begin the next."""
+"""Command line of `loomsight roll`: list, show, report and export rolls, and begin the next."""
 
 from __future__ import annotations
 
