@@ -113,9 +113,11 @@ class Changeover:
         is_other = config.article != before.article
         if not is_other:
             return RollPlan(self.head())
+        inspector = self._inspector_for(config)
         return RollPlan(
             self.head(),
-            inspector=self._inspector_for(config),
+            article_changes=True,
+            inspector=inspector,
             class_names=tuple(self.contract.class_names),
             selvedge_margin_mm=config.selvedge_margin_mm,
             stop=config.stop,

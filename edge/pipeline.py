@@ -236,14 +236,13 @@ class Pipeline:
 
     def _change_roll(self, change: RollChange) -> None:
         """Go over to the next roll. Whatever was begun belongs to the one before, and is done."""
-        article = self.state.roll.terms.article
         plan = self._ledger.change_roll(change.wish)
         if plan.inspector is not None:
             self._inspector = self._preparation.inspector = plan.inspector
             self._is_fitted = False
         if plan.class_names:
             self._selvedge_margin_mm = plan.selvedge_margin_mm
-        if self.state.roll.terms.article != article:
+        if plan.article_changes:
             for watch in (self._optics, self._joints):
                 if watch is not None:
                     watch.begin_anew()

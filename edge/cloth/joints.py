@@ -26,9 +26,12 @@ BIN_MM = 1.0
 PARTS = 16
 """Parts of the width."""
 
-LEAST_MM, MOST_MM = 4.5, 25.0
-"""Height of a joint in each part. A broken pick is lower: its neighbours close up to three yarns; a crease
-or wrinkle is mostly higher, and does not cross all parts at one place."""
+LEAST_MM, MOST_MM = 2.5, 25.0
+"""Height of a joint in each part that shows it."""
+
+LEAST_MIDDLE_MM = 4.5
+"""Least height in half of the parts. A broken pick is lower: its neighbours close up to three yarns; a
+crease or wrinkle is mostly higher, and does not cross all parts at one place."""
 
 SKEW_MM = 8.0
 """A joint is sewn askew: so far it may lie apart from one side to the other."""
@@ -42,7 +45,7 @@ SHARE = 0.85
 CALM_MM = 3.0
 """Between light and shade of a fold the cloth looks as it should for so long."""
 
-DEVIATIONS = 4.0
+DEVIATIONS = 3.5
 """So many deviations from the cloth before is abnormal. Measured in docs/benchmarks/joints.md."""
 
 LEAST_STEP = 0.06
@@ -169,7 +172,8 @@ def _is_joint(abnormal: Flags, bin_mm: float) -> bool:
     if len(abnormal) * bin_mm > MOST_MM + SKEW_MM:
         return False
     heights_mm = abnormal.sum(axis=0) * bin_mm
-    return bool(((heights_mm >= LEAST_MM) & (heights_mm <= MOST_MM)).mean() >= SHARE)
+    fits = (heights_mm >= LEAST_MM) & (heights_mm <= MOST_MM)
+    return bool(fits.mean() >= SHARE and np.median(heights_mm) >= LEAST_MIDDLE_MM)
 
 
 def _measured(image: Image, position: FramePosition) -> _Rows:
