@@ -14,14 +14,14 @@ from edge.cameras.protocol import Camera, DroppedFrames, Frame
 from edge.capture import Capture
 from edge.cloth.defects import on_cloth
 from edge.cloth.joints import JointFinder
-from edge.cloth.mask import ClothMask
+from edge.cloth.mask import within
 from edge.cloth.optics import OpticsWatch
 from edge.cloth.seams import Seam, on_own_lines
 from edge.cloth.strips import Strips
 from edge.cloth.watch import ClothWatch
 from edge.decisions.stops import Stops
-from edge.detections import DetectionRecord, Detections, no_detections
-from edge.errors import ConfigError, ImageError, LoomsightError
+from edge.detections import DetectionRecord, no_detections
+from edge.errors import ConfigError, LoomsightError
 from edge.image import Image
 from edge.inspector import Inspector
 from edge.journal import Journal, Reporter
@@ -31,14 +31,10 @@ from edge.recording import Recording
 from edge.roll.recorder import RollRecorder
 from edge.roll_changes import RollChange, RollChanges
 from edge.roll_part import RollPart, RollTerms
-from edge.run_state import Limits, Observer, RunState
+from edge.run_state import Limits, Observer, RunState, unreadable_error
 from edge.sinks.protocol import Sink
 
 logger = logging.getLogger(__name__)
-
-LEAST_ON_CLOTH = 0.5
-"""A detection with less of its box on cloth, without the margin along its edge, is left out. A cut end and
-the shadow beside it look like a wrinkle all across the cloth."""
 
 
 class Pipeline:
@@ -139,7 +135,7 @@ class Pipeline:
         except LoomsightError as error:
             self.state.error = self.state.error or error
         if self.state.error is None and self.state.unreadable and not self._camera.is_live:
-            self.state.error = self._unreadable_error()
+            self.state.error = unreadable_error(self.state, self._camera.name)
         return self.state
 
     def _inspect_stream(self) -> None:
@@ -315,8 +311,10 @@ class Pipeline:
             return []
         self._watch_optics(begun)
         everywhere = self._inspector.find(prepared.picture)
-        on_mask = self._on_mask(everywhere, prepared.mask, frame).moved(0, -prepared.carried_lines)
-        found = on_cloth(on_mask, frame.position, self._selvedge_margin_mm)
+        scale, margin_mm = self._inspector.scale_of(frame.mm_per_px_across), self._selvedge_margin_mm
+        on_mask = within(everywhere, prepared.mask, margin_mm / scale if scale else 0.0)
+        self.state.detections_off_cloth += len(everywhere) - len(on_mask)
+        found = on_cloth(on_mask.moved(0, -prepared.carried_lines), frame.position, margin_mm)
         records = on_own_lines(found).records(self.state.class_names)
         with self._inspector.clock.stage("write"):
             for sink in self._sinks:
@@ -346,22 +344,3 @@ class Pipeline:
             return False
         with self._inspector.clock.stage("optics"):
             return self._optics.is_dark(image)
-
-    def _on_mask(self, found: Detections, mask: ClothMask | None, frame: Frame) -> Detections:
-        """Leave out and count what lies mostly off the cloth, or along its edge."""
-        if mask is None or not len(found):
-            return found
-        mm_per_px = self._inspector.scale_of(frame.mm_per_px_across)
-        inner = mask.without_edge(self._selvedge_margin_mm / mm_per_px) if mm_per_px else mask
-        kept = found.take(inner.share_in(found.boxes_xyxy_px) >= LEAST_ON_CLOTH)
-        self.state.detections_off_cloth += len(found) - len(kept)
-        return kept
-
-    def _unreadable_error(self) -> ImageError:
-        coverage, unreadable = self.state.total, self.state.unreadable
-        readable = coverage.frames_inspected + coverage.frames_without_cloth
-        return ImageError(
-            f"{unreadable} of {unreadable + readable} pictures of {self._camera.name} could not be read; "
-            "the others were inspected.",
-            "Replace or remove the files named above.",
-        )

@@ -14,7 +14,7 @@ from edge.cloth.found import DefectsFound
 from edge.cloth.sums import CoverageSums
 from edge.cloth.width import ClothWidth
 from edge.detections import DetectionRecord
-from edge.errors import LoomsightError
+from edge.errors import ImageError, LoomsightError
 from edge.latency import LatencyHistogram
 from edge.roll_part import EndedRoll, RollPart
 
@@ -117,3 +117,14 @@ class Limits:
             or (self.seconds is not None and state.seconds >= self.seconds)
             or (self.metres is not None and state.total.metres_inspected >= self.metres)
         )
+
+
+def unreadable_error(state: RunState, camera: str) -> ImageError:
+    """Return the error of a run that ended well but for pictures that could not be read."""
+    total, unreadable = state.total, state.unreadable
+    readable = total.frames_inspected + total.frames_without_cloth
+    return ImageError(
+        f"{unreadable} of {unreadable + readable} pictures of {camera} could not be read; "
+        "the others were inspected.",
+        "Replace or remove the files named above.",
+    )
