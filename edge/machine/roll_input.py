@@ -12,7 +12,6 @@ from typing import Protocol
 from typing_extensions import Self
 
 from edge.errors import LoomsightError, MachineError
-from edge.machine.modbus import ModbusLine
 from edge.machine.settings import MachineSettings
 from edge.roll.values import RecordedEvent
 from edge.roll_changes import RollChanges, RollWish
@@ -49,9 +48,13 @@ class ModbusInput:
 
     Args:
         settings: with `roll_input`.
+    Raises:
+        ImportError: if pymodbus is not installed.
     """
 
     def __init__(self, settings: MachineSettings) -> None:
+        from edge.machine.modbus import ModbusLine
+
         self._line = ModbusLine(settings)
         self._address = settings.roll_input or 0
         self.name = f"{self._line.name} input {self._address}"
