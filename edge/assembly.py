@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from edge.backends.protocol import OpenBackend
 from edge.box import CameraSettings
-from edge.bundle import model_digest_of
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Camera
 from edge.cameras.recovering import RecoveringCamera
 from edge.cameras.watched import watched_camera
+from edge.changeover import Changeover, as_left
 from edge.cloth.defects import ClothDefect
 from edge.cloth.finder import GrainFinder
+from edge.cloth.joints import JointFinder
 from edge.cloth.optics import OpticsWatch
 from edge.cloth.watch import ClothWatch
 from edge.config import EdgeConfig
@@ -30,7 +30,6 @@ from edge.decisions.choose import choose_stops
 from edge.decisions.stops import Stops
 from edge.detections import DetectionRecord
 from edge.health.state import Health
-from edge.inspector import Inspector
 from edge.machine.settings import MachineSettings
 from edge.machine.shared import Delivery
 from edge.model import Models
@@ -39,7 +38,8 @@ from edge.outputs import pictures_folder, settings_file
 from edge.pipeline import Pipeline
 from edge.recording import Recording
 from edge.roll.recorder import RollRecorder
-from edge.roll.values import RollHead
+from edge.roll_askers import asking_for_rolls
+from edge.roll_changes import RollChanges
 from edge.run_state import Limits, Observer, RunState
 from edge.sinks.files import set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
@@ -88,7 +88,7 @@ class CameraRun:
     """
 
     def __init__(self, settings: CameraSettings) -> None:
-        config = settings.config
+        config = as_left(settings.config)
         self.config = config
         self.camera: Camera = choose_camera(config.camera, config.mm_per_px, config.bit_depth)
         self.called = settings.called(self.camera.name)
@@ -104,24 +104,24 @@ class CameraRun:
             LoomsightError: if the model cannot be vouched for, or a setting does not go with it.
         """
         config = self.config
-        backend, contract = around.models.open(config, stack)
-        stops = choose_stops(config, contract.class_names, around.deliver)
+        changeover = stack.enter_context(Changeover(config, self.called, around.models.open))
+        class_names = changeover.contract.class_names
+        stops = changeover.stops = choose_stops(config, class_names, around.deliver)
         publisher = choose_publisher(config, self.called)
         if publisher is not None:
             stack.enter_context(publisher)
         pictures = pictures_folder(config)
-        recorder = self._recorder(around.models, pictures, stops, publisher)
+        recorder = _recorder(config, changeover, pictures, stops, publisher)
+        changes = RollChanges(changeover.check)
         around.health.attach(stops, publisher, lambda: recorder is not None and recorder.is_blocked)
         if around.page:
-            around.page.begin(contract.class_names, recorder, around.health)
-        near_miss = config.near_miss if pictures else 0.0
-        inspector = Inspector(backend, contract, config.batch_tiles, near_miss=near_miss)
+            around.page.begin(class_names, recorder, around.health, changes)
         quota = _quota(config)
         sinks = _sinks(config, pictures, quota)
         pipeline = Pipeline(
             self._watched,
-            inspector,
-            contract.class_names,
+            changeover.inspector,
+            class_names,
             sinks=sinks,
             limits=Limits(config.frames, config.seconds, config.metres),
             queue_frames=config.queue_frames,
@@ -133,40 +133,19 @@ class CameraRun:
             reporters=[
                 *([publisher] if publisher else []),
                 *(sink for sink in sinks if isinstance(sink, PictureSink)),
+                *asking_for_rolls(config, recorder, changes, stack),
             ],
             optics=OpticsWatch() if config.optics == "auto" else None,
             health=[self._watched] if isinstance(self._watched, RecoveringCamera) else [],
             recording=Recording(config.record, self.camera.name) if config.record else None,
             near_misses=_near_misses(config, pictures, quota),
             offset_mm=config.offset_mm,
+            terms=changeover.terms(),
+            changes=changes,
+            plan=changeover.next_roll,
+            joints=JointFinder(config.seam_apart_m) if config.seam == "auto" else None,
         )
-        return OpenRun(config, self.called, self._watched, pipeline, inspector, backend, stops, around.page)
-
-    def _recorder(
-        self, models: Models, pictures: Path | None, stops: Stops | None, publisher: Publisher | None
-    ) -> RollRecorder | None:
-        """Return what keeps the roll record; None if there is to be none."""
-        config = self.config
-        if config.roll_record is None:
-            return None
-        head = RollHead(
-            self.called,
-            model_digest_of(models.bundle(config)),
-            config.public(),
-            config.roll,
-            config.article,
-            config.cloth_width_mm,
-            config.grade_limits,
-        )
-
-        def picture_of(defect: ClothDefect) -> Path | None:
-            if pictures is None or defect.seen is None:
-                return None
-            return pictures / f"{picture_name(defect.seen.frame_id)}.png"
-
-        id_of = stops.id_of if stops else (lambda _: None)
-        outbox = publisher.outbox if publisher else None
-        return RollRecorder(config.roll_record, head, picture_of, id_of=id_of, outbox=outbox)
+        return OpenRun(config, self.called, self._watched, pipeline, changeover, around.page)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +156,7 @@ class OpenRun:
     called: str
     camera: Camera
     pipeline: Pipeline
-    inspector: Inspector
-    backend: OpenBackend
-    stops: Stops | None
+    changeover: Changeover
     page: LivePage | None
 
     @property
@@ -196,11 +173,32 @@ class OpenRun:
         state = self.pipeline.run()
         if self.page:
             self.page.end(state)
-        summary = summarise(
-            self.config, self.camera, state, self.inspector.clock, self.backend.description
-        ) | {"camera": self.called}
-        summary["stops"] = self.stops.as_json() if self.stops else None
+        clock, description = self.changeover.inspector.clock, self.changeover.backend.description
+        summary = summarise(self.config, self.camera, state, clock, description) | {"camera": self.called}
+        stops = self.changeover.stops
+        summary["stops"] = stops.as_json() if stops else None
         return summary, state
+
+
+def _recorder(
+    config: EdgeConfig,
+    changeover: Changeover,
+    pictures: Path | None,
+    stops: Stops | None,
+    publisher: Publisher | None,
+) -> RollRecorder | None:
+    """Return what keeps the roll record; None if there is to be none."""
+    if config.roll_record is None:
+        return None
+
+    def picture_of(defect: ClothDefect) -> Path | None:
+        if pictures is None or defect.seen is None:
+            return None
+        return pictures / f"{picture_name(defect.seen.frame_id)}.png"
+
+    id_of = stops.id_of if stops else (lambda _: None)
+    outbox = publisher.outbox if publisher else None
+    return RollRecorder(config.roll_record, changeover.head(), picture_of, id_of=id_of, outbox=outbox)
 
 
 def cloth_watch(config: EdgeConfig) -> ClothWatch | None:

@@ -51,7 +51,7 @@ class CameraSettings:
 
     def with_values(self, **values: Any) -> CameraSettings:
         """Return the settings with other values, which are taken as they are."""
-        return replace(self, config=self.config.model_copy(update=values))
+        return replace(self, config=self.config.changed(**values))
 
 
 def load_box(
@@ -142,7 +142,7 @@ def _config(
     first, *later = of_camera.items()
     config = config_of(dict([first, (source, dict(own)), *later]))
     topics = config.mqtt.model_copy(update={"camera": config.mqtt.camera or name})
-    return config.model_copy(update={"mqtt": topics})
+    return config.changed(mqtt=topics)
 
 
 def _own_value(value: Any, name: str, key: str) -> Any:

@@ -37,6 +37,9 @@ SILENCE_WARNING_S = 10.0
 NEXT_SILENCE_WARNING_S = 300.0
 """No second warning before this time, also if the camera delivered in between."""
 
+MOST_MARKS = 64
+"""Moments that are told apart among frames dropped together; more are asked for by nobody."""
+
 JOIN_TIMEOUT_S = 5.0
 """A device that does not come back within this time is left to its thread: the run ends without it."""
 
@@ -78,6 +81,8 @@ class Capture:
         self._warned_s = -NEXT_SILENCE_WARNING_S
         self._thread = threading.Thread(target=as_here(self._read_all), name="capture", daemon=True)
         self._dropped_frames: deque[DroppedFrames] = deque()
+        self._last_id = -1
+        self._marks: deque[int] = deque(maxlen=MOST_MARKS)
         self.dropped = 0
         self.unreadable = 0
 
@@ -103,19 +108,36 @@ class Capture:
         """Deliver no frame after this time, also if the camera never delivers another one."""
         self._deadline_s = monotonic_s
 
-    def take_dropped(self, before: Frame | None = None) -> list[DroppedFrames]:
+    def mark(self) -> int:
+        """Note this moment: frames dropped before it are told apart from those dropped after it.
+
+        Returns:
+            Number of the last frame that was captured before; -1 for none. May be called by any thread.
+        """
+        with self._changed:
+            self._marks.append(self._last_id)
+            return self._last_id
+
+    def take_dropped(self, before: int | None = None) -> list[DroppedFrames]:
         """Return, once, which frames were dropped, in the order of capture.
 
         Args:
-            before: only those captured before this frame; None for all.
+            before: only those captured before the frame of this number; None for all.
         """
         taken = []
         with self._changed:
             while self._dropped_frames and (
-                before is None or self._dropped_frames[0].last_frame_id < before.frame_id
+                before is None or self._dropped_frames[0].last_frame_id < before
             ):
                 taken.append(self._dropped_frames.popleft())
         return taken
+
+    def wait(self) -> bool:
+        """Wait a moment for a frame, or the end of the stream; tells the observer if neither has come."""
+        if self._waits_in_vain():
+            self._tell_silence(time.monotonic() - self._last_frame_s)
+            return False
+        return True
 
     def frames(self) -> Iterator[Frame]:
         """Yield frames in the order of capture.
@@ -137,8 +159,8 @@ class Capture:
             return bool(self._queue) or self._ended or self._is_over()
 
     def _next(self) -> Frame | None:
-        while self._waits_in_vain():
-            self._tell_silence(time.monotonic() - self._last_frame_s)
+        while not self.wait():
+            pass
         with self._changed:
             if self._is_over() or not self._queue:
                 return None
@@ -224,6 +246,7 @@ class Capture:
                 while len(self._queue) >= self._limit and not self._stop.is_set():
                     self._changed.wait(0.2)
             self._queue.append(frame)
+            self._last_id = frame.frame_id
             self._last_frame_s = time.monotonic()
             self._changed.notify_all()
 
@@ -232,12 +255,14 @@ class Capture:
         with self._changed:
             self.dropped += dropped.frames
             self._dropped_frames.append(dropped)
+            self._last_id = dropped.last_frame_id
 
     def _drop(self, frame: Frame) -> None:
         """Count a frame that nobody will look at; what follows on from the one before is one entry."""
         self.dropped += 1
         last = self._dropped_frames[-1] if self._dropped_frames else None
-        if last is not None and _follows(last, frame):
+        is_marked = last is not None and last.last_frame_id in self._marks
+        if last is not None and not is_marked and _follows(last, frame):
             last.frames += 1
             last.lines += len(frame.image)
             last.last_frame_id = frame.frame_id

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from edge.articles import ArticleSettings, with_article
 from edge.cameras.address import redact_credentials
@@ -81,6 +81,8 @@ class EdgeConfig(BaseModel):
         cloth_width_mm: width of the cloth for grading; None: measured, where both selvedges are known.
         grade_limits: grade to the most points per 100 square metres (ASTM D5430) that it admits. The
             standard sets none; these are a proposal.
+        seam: `auto` begins a new roll at each sewn joint between two pieces of cloth.
+        seam_apart_m: least distance from one joint to the next.
         stop: when the machine is stopped; `--stop` sets its mode.
         machine: how the machine is reached.
         mqtt: where events are sent; `--mqtt` sets the broker.
@@ -132,6 +134,8 @@ class EdgeConfig(BaseModel):
     articles: dict[RollName, ArticleSettings] = {}
     cloth_width_mm: float | None = Field(default=None, gt=0, le=10_000)
     grade_limits: dict[str, Annotated[float, Field(ge=0)]] = {"first": 20.0, "second": 40.0}
+    seam: Literal["off", "auto"] = "off"
+    seam_apart_m: float = Field(default=5.0, gt=0, le=10_000)
     stop: StopSettings = StopSettings()
     machine: MachineSettings = MachineSettings()
     mqtt: MqttSettings = MqttSettings()
@@ -142,6 +146,25 @@ class EdgeConfig(BaseModel):
     page: str | None = Field(default=None, coerce_numbers_to_str=True)
     page_token_file: Path | None = None
     page_hosts: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")], ...] = ()
+
+    _layers: dict[str, dict[str, Any]] | None = PrivateAttr(None)
+
+    def for_roll(self, roll: str | None, article: str | None) -> EdgeConfig:
+        """Return the settings of another roll: those of this run, with what its article has of its own.
+
+        Raises:
+            ConfigError: if a name, or what the article has of its own, is not permitted.
+        """
+        named = {"roll": roll, "article": article}
+        layers = self._layers or {"the settings": self.model_dump(exclude_unset=True)}
+        return config_of({**layers, "the next roll": named})
+
+    def changed(self, **changes: Any) -> EdgeConfig:
+        """Return these settings with others in their place, for all rolls."""
+        copy = self.model_copy(update=changes)
+        if copy._layers is not None:
+            copy._layers = {**copy._layers, "this run": {**copy._layers.get("this run", {}), **changes}}
+        return copy
 
     def public(self) -> dict[str, Any]:
         """Return the settings as plain values for a record, without a password in the camera's address."""
@@ -174,7 +197,9 @@ def layers_of(
 
 def config_of(layers: Mapping[str, Mapping[str, Any]]) -> EdgeConfig:
     """Resolve layers; see `load_config`."""
-    return resolved(EdgeConfig, _with_whole_tables(with_article(layers)))
+    config = resolved(EdgeConfig, _with_whole_tables(with_article(layers)))
+    config._layers = {source: dict(values) for source, values in layers.items()}
+    return config
 
 
 def _with_whole_tables(layers: Mapping[str, Mapping[str, Any]]) -> Layers:

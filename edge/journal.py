@@ -11,7 +11,8 @@ from edge.capture import SILENCE_WARNING_S
 from edge.cloth.defects import ClothDefect
 from edge.latency import StageClock
 from edge.roll.recorder import RollRecorder
-from edge.roll.values import RecordedEvent, RollStatus
+from edge.roll.values import RecordedEvent, RollHead, RollStatus
+from edge.roll_changes import RollWish
 from edge.run_state import RunState
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Journal:
         self._reporters = reporters
         self._silence_is_told = False
         self._direction_is_told = False
+        self._began_at: int | None = None
 
     def frame_came(self, frame_id: int) -> None:
         """Note that the camera delivers."""
@@ -80,7 +82,9 @@ class Journal:
 
     def line_passed(self, first_line: int) -> None:
         """Warn, once, of cloth that lies before the beginning of the run."""
-        if first_line < self._state.coverage.first_line and not self._direction_is_told:
+        if self._began_at is None:
+            self._began_at = self._state.coverage.first_line
+        if first_line < self._began_at and not self._direction_is_told:
             self._direction_is_told = True
             logger.warning(WRONG_DIRECTION)
             self._event("cloth before the start", WRONG_DIRECTION)
@@ -89,6 +93,20 @@ class Journal:
         """Record what a frame brought: defects that are complete now, in metres of the camera."""
         self._ask_reporters()
         self._write(defects)
+
+    def change_roll(self, head: RollHead, wish: RollWish) -> str | None:
+        """Close the record of the roll, and begin that of the next.
+
+        Returns:
+            Name of the next one in the record; None without one.
+        """
+        if self._recorder is None:
+            return None
+        request_id = wish.request_id if wish.by == "command" else None
+        with self._clock.stage("record"):
+            state = self._state
+            self._recorder.change_roll(state.coverage, state.width.mm, head, wish.by, request_id)
+        return self._recorder.roll_name
 
     def end(self, defects: Sequence[ClothDefect]) -> None:
         """Record the last defects, and close the roll."""

@@ -97,8 +97,9 @@ class CameraLine:
         elapsed_s = now_s - self._shown_s
         if elapsed_s < self._every_s:
             return
-        frames_per_s = (state.coverage.frames_inspected - self._shown_frames) / elapsed_s
-        self._shown_s, self._shown_frames = now_s, state.coverage.frames_inspected
+        frames = state.total.frames_inspected
+        frames_per_s = (frames - self._shown_frames) / elapsed_s
+        self._shown_s, self._shown_frames = now_s, frames
         self._show(self._camera, self._status_line(state, frames_per_s), list(self._new))
         self._new.clear()
 

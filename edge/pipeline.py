@@ -7,34 +7,34 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from edge.cameras.health import HealthSource
-from edge.cameras.protocol import Camera, DroppedFrames, Frame, FramePosition
+from edge.cameras.protocol import Camera, DroppedFrames, Frame
 from edge.capture import Capture
-from edge.cloth.defects import DefectMerger, cloth_from_frame, on_cloth
-from edge.cloth.gaps import Gap
-from edge.cloth.mask import ClothMask, Mask
+from edge.cloth.defects import on_cloth
+from edge.cloth.joints import JointFinder
+from edge.cloth.mask import within
 from edge.cloth.optics import OpticsWatch
 from edge.cloth.seams import Seam, on_own_lines
 from edge.cloth.strips import Strips
 from edge.cloth.watch import ClothWatch
 from edge.decisions.stops import Stops
 from edge.detections import DetectionRecord, Detections, no_detections
-from edge.errors import ConfigError, ImageError, LoomsightError
+from edge.errors import ConfigError, LoomsightError
 from edge.image import Image
 from edge.inspector import Inspector
 from edge.journal import Journal, Reporter
+from edge.ledger import Ledger, Planner, same_cloth
 from edge.preparation import BegunStrip, Preparation, PreparedStrip
 from edge.recording import Recording
 from edge.roll.recorder import RollRecorder
-from edge.run_state import Limits, Observer, RunState
+from edge.roll_changes import RollChange, RollChanges
+from edge.roll_part import RollPart, RollTerms
+from edge.run_state import Limits, Observer, RunState, unreadable_error
 from edge.sinks.protocol import Sink
 
 logger = logging.getLogger(__name__)
-
-LEAST_ON_CLOTH = 0.5
-"""A detection with less of its box on cloth, without the margin along its edge, is left out. A cut end and
-the shadow beside it look like a wrinkle all across the cloth."""
 
 
 class Pipeline:
@@ -59,6 +59,10 @@ class Pipeline:
         recording: keeps the frames as they come to inspection; not yet entered; None for none.
         near_misses: takes frames without a defect that nearly had one; None for nobody.
         offset_mm: from the left selvedge to the left edge of the camera's view; None if that is not known.
+        terms: of the first roll.
+        changes: where the next roll is asked for.
+        plan: says how the next roll is inspected.
+        joints: finds joints between two pieces of cloth, where a roll ends; None for nobody.
     """
 
     def __init__(
@@ -81,10 +85,13 @@ class Pipeline:
         recording: Recording | None = None,
         near_misses: Sink | None = None,
         offset_mm: float | None = None,
+        terms: RollTerms | None = None,
+        changes: RollChanges | None = None,
+        plan: Planner = same_cloth,
+        joints: JointFinder | None = None,
     ) -> None:
         self._camera = camera
         self._inspector = inspector
-        self._class_names = tuple(class_names)
         self._sinks = sinks
         self._limits = limits or Limits()
         self._queue_frames = queue_frames
@@ -96,14 +103,15 @@ class Pipeline:
         self._recording = recording
         self._near_misses = near_misses
         self._offset_mm = offset_mm
-        self._merger = DefectMerger()
-        self._preparation = Preparation(inspector, cloth)
+        self._changes = changes or RollChanges()
+        self._joints = joints
+        self._preparation = Preparation(inspector, cloth, joints)
         self._strips = Strips(0)
+        self._is_fitted = False
         self._begin_s: float | None = None
         self._free_since_s = 0.0
-        self._last_line = 0
         self.stop = threading.Event()
-        self.state = RunState()
+        self.state = RunState(roll=RollPart(terms or RollTerms()), class_names=tuple(class_names))
         self._journal = Journal(
             self.state,
             inspector.clock,
@@ -111,6 +119,7 @@ class Pipeline:
             [*health, *([optics] if optics else [])],
             [*([stops] if stops else []), *([recording] if recording else []), *reporters],
         )
+        self._ledger = Ledger(self.state, self._journal, stops, recording, plan)
 
     def run(self) -> RunState:
         """Run to the end.
@@ -126,12 +135,13 @@ class Pipeline:
                 for part in (self._near_misses, self._recording, self._recorder, self._stops):
                     if part is not None:
                         stack.enter_context(part)
+                self._name_roll()
                 self._inspect_stream()
-                self._end_roll()
+                self._ledger.end()
         except LoomsightError as error:
             self.state.error = self.state.error or error
         if self.state.error is None and self.state.unreadable and not self._camera.is_live:
-            self.state.error = self._unreadable_error()
+            self.state.error = unreadable_error(self.state, self._camera.name)
         return self.state
 
     def _inspect_stream(self) -> None:
@@ -139,30 +149,30 @@ class Pipeline:
         capture = Capture(self._camera, self._queue_frames, self.stop, self._inspector.clock, self._silent)
         if self._limits.seconds is not None:
             capture.end_by(time.monotonic() + self._limits.seconds)
+        self._changes.attach(capture)
         try:
             with capture:
                 self._inspect_all(capture)
         except LoomsightError as error:
             self.state.error = error
-        self._count_unreadable(capture)
+        self._changes.attach(None)
+        self._ledger.unreadable(capture.unreadable)
         is_at_a_limit = self.state.error is None and self._limits.are_reached(self.state)
         if not is_at_a_limit:  # there the roll ends where it is
-            self._account_dropped(capture.take_dropped())
+            self._ledger.dropped(capture.take_dropped())
 
-    def _end_roll(self) -> None:
-        """Complete what is open, and close the record of the roll."""
-        last = self._merger.finish()
-        self.state.defects += last
-        if self._stops is not None:
-            self._stops.settle()
-        self._journal.end(last)
+    def _name_roll(self) -> None:
+        """Take in the name that the first roll has in the record."""
+        if self._recorder is not None:
+            roll = self.state.roll
+            roll.terms = replace(roll.terms, name=self._recorder.roll_name)
 
     def _inspect_all(self, capture: Capture) -> None:
         with self._preparation:
             for records in self._results(capture):
                 self.state.waiting_frames = capture.waiting
                 self._tell(records)
-                self._count_unreadable(capture)
+                self._ledger.unreadable(capture.unreadable)
                 self.state.seconds = time.monotonic() - (self._begin_s or time.monotonic())
                 if self._limits.are_reached(self.state):
                     return
@@ -176,35 +186,37 @@ class Pipeline:
             if begun is not None:
                 yield self._finish(begun)
             begun = following
-            if not isinstance(work, Frame):
-                self._account_dropped(work)
+            if isinstance(work, RollChange):
+                self._change_roll(work)
+            elif not isinstance(work, Frame):
+                self._ledger.dropped(work)
             elif following is None:
-                yield self._account_dark(work)
+                self._ledger.dark(work)
+                yield []
         if begun is not None:
             yield self._finish(begun)
 
-    def _work(self, capture: Capture) -> Iterator[Frame | list[DroppedFrames]]:
-        """Yield strips and what was dropped between them; an empty list where one has to wait for a frame.
+    def _work(self, capture: Capture) -> Iterator[Frame | list[DroppedFrames] | RollChange]:
+        """Yield strips, and between them what was dropped and where the roll changes; an empty list where
+        one has to wait for a frame.
 
         Frames are inspected as they are, those of a line camera as strips of one height.
         """
-        is_first, frames = True, capture.frames()
+        frames = capture.frames()
         try:
             while True:
                 if not capture.has_next:
                     yield []
+                while not capture.wait():  # while the cloth stands, a roll changes at once
+                    yield from self._between(capture, None)
                 frame = next(frames, None)
                 if frame is None:
                     break
                 if self._offset_mm is not None:
                     frame = frame.at_offset(self._offset_mm)
-                if is_first:
+                yield from self._between(capture, frame.frame_id)
+                if not self._is_fitted:
                     self._start(frame)
-                    is_first = False
-                dropped = capture.take_dropped(before=frame)
-                if dropped:
-                    yield from self._strips.flush()
-                    yield dropped
                 self._keep(frame)
                 yield from self._strips.add(frame)
         except LoomsightError:
@@ -213,20 +225,36 @@ class Pipeline:
             raise
         yield from self._strips.flush()
 
+    def _between(
+        self, capture: Capture, frame_id: int | None
+    ) -> Iterator[Frame | list[DroppedFrames] | RollChange]:
+        """Yield what lies before a frame, or before any to come: frames dropped, and changes of roll."""
+        while (change := self._changes.due(frame_id)) is not None:
+            yield from self._strips.flush()
+            yield capture.take_dropped(before=change.last_frame_id + 1)
+            yield change
+        dropped = capture.take_dropped(before=frame_id) if frame_id is not None else []
+        if dropped:
+            yield from self._strips.flush()
+            yield dropped
+
+    def _change_roll(self, change: RollChange) -> None:
+        """Go over to the next roll. Whatever was begun belongs to the one before, and is done."""
+        plan = self._ledger.change_roll(change.wish)
+        if plan.inspector is not None:
+            self._inspector = self._preparation.inspector = plan.inspector
+            self._is_fitted = False
+        if plan.class_names:
+            self._selvedge_margin_mm = plan.selvedge_margin_mm
+        if plan.article_changes:
+            for watch in (self._optics, self._joints):
+                if watch is not None:
+                    watch.begin_anew()
+
     def _keep(self, frame: Frame) -> None:
         if self._recording is not None:
             with self._inspector.clock.stage("keep frame"):
                 self._recording.add(frame)
-
-    def _account_dropped(self, dropped: Sequence[DroppedFrames]) -> None:
-        coverage = self.state.coverage
-        for item in dropped:
-            if self._recording is not None:
-                self._recording.missed(item)
-            coverage.frames_dropped += item.frames
-            if item.position is not None:
-                coverage.missed(item.position, item.lines, "overrun", item.missing_before)
-        self.state.dropped = coverage.frames_dropped
 
     def _silent(self, seconds: float) -> None:
         self._journal.silent(seconds)
@@ -237,7 +265,7 @@ class Pipeline:
             self._observe(self.state, records)
 
     def _start(self, frame: Frame) -> None:
-        """Get ready for frames like the first one."""
+        """Get ready for frames like the first one, of the run or of a model."""
         if self._limits.metres is not None and frame.position is None:
             raise ConfigError(
                 f"The camera {self._camera.name} knows no position, so metres cannot limit the run.",
@@ -251,14 +279,17 @@ class Pipeline:
         begin_s = time.monotonic()
         height, width = frame.image.shape[:2]
         if frame.follows_on and frame.position is not None:
-            self._strips = Strips(self._inspector.strip_lines(frame.mm_per_px_across))
+            lines = self._inspector.strip_lines(frame.mm_per_px_across)
+            self._strips = Strips(lines, self._strips.last_id)
             height = self._strips.lines or height
         self._inspector.warm_up((height, width), frame.mm_per_px_across)
         if frame.follows_on:
             seam = Seam(self._inspector.shared_lines(frame.mm_per_px_across))
             self._preparation.seam = seam
             self._inspector.warm_up((height + seam.lines, width), frame.mm_per_px_across)
-        self.state.cold_start_ms = (time.monotonic() - begin_s) * 1000
+        self._is_fitted = True
+        if self.state.cold_start_ms is None:
+            self.state.cold_start_ms = (time.monotonic() - begin_s) * 1000
 
     def _begin(self, strip: Frame, before: BegunStrip | None) -> BegunStrip | None:
         """Begin to prepare a strip; None for one without light."""
@@ -283,24 +314,31 @@ class Pipeline:
         frame, prepared = begun.strip, begun.coming.result()
         begin_s = time.monotonic()
         if prepared.picture is None:
-            self._account(frame, no_detections(), [], prepared.cloth_lines)
+            self._ledger.inspected(frame, no_detections(), [], prepared.cloth_lines)
             logger.debug("frame %d: no cloth", frame.frame_id)
             return []
         self._watch_optics(begun)
         finding = self._inspector.find(prepared.picture)
-        on_mask = self._on_mask(finding.defects, prepared.mask, frame)
+        on_mask = self._on_mask(finding.defects, prepared, frame)
         self.state.detections_off_cloth += len(finding.defects) - len(on_mask)
         found = self._between_selvedges(on_mask, prepared, frame)
-        records = on_own_lines(found).records(self._class_names)
+        records = on_own_lines(found).records(self.state.class_names)
         with self._inspector.clock.stage("write"):
             for sink in self._sinks:
                 sink.write(frame, records)
             if self._near_misses is not None and not records:
-                near = self._on_mask(finding.near_misses, prepared.mask, frame)
+                near = self._on_mask(finding.near_misses, prepared, frame)
                 near = on_own_lines(self._between_selvedges(near, prepared, frame))
-                self._near_misses.write(frame, near.records(self._class_names))
+                self._near_misses.write(frame, near.records(self.state.class_names))
         end_s = time.monotonic()
-        self._account(frame, found, records, prepared.cloth_lines)
+        self._ledger.inspected(
+            frame,
+            found,
+            records,
+            prepared.cloth_lines,
+            shared_lines=self._preparation.seam.lines,
+            joint_row=prepared.joint_row,
+        )
         self._count_time(begun, prepared.seconds + end_s - begin_s, end_s)
         logger.debug("frame %d: %d found", frame.frame_id, len(found))
         return records
@@ -318,70 +356,12 @@ class Pipeline:
         with self._inspector.clock.stage("optics"):
             return self._optics.is_dark(image)
 
-    def _account_dark(self, frame: Frame) -> list[DetectionRecord]:
-        """Account for a frame without light."""
-        self._journal.frame_came(frame.frame_id)
-        self.state.coverage.dark(frame)
-        self.state.last_frame = frame
-        self._journal.record([])
-        return []
-
-    def _on_mask(self, found: Detections, mask: ClothMask | None, frame: Frame) -> Detections:
+    def _on_mask(self, found: Detections, prepared: PreparedStrip, frame: Frame) -> Detections:
         """Leave out what lies mostly off the cloth, or along its edge."""
-        if mask is None or not len(found):
-            return found
-        mm_per_px = self._inspector.scale_of(frame.mm_per_px_across)
-        inner = mask.without_edge(self._selvedge_margin_mm / mm_per_px) if mm_per_px else mask
-        return found.take(inner.share_in(found.boxes_xyxy_px) >= LEAST_ON_CLOTH)
+        scale = self._inspector.scale_of(frame.mm_per_px_across)
+        return within(found, prepared.mask, self._selvedge_margin_mm / scale if scale else 0.0)
 
     def _between_selvedges(self, found: Detections, prepared: PreparedStrip, frame: Frame) -> Detections:
         """Bring detections to pixels of their frame, and leave out those beyond known selvedges."""
         in_frame = found.moved(0, -prepared.carried_lines)
         return on_cloth(in_frame, frame.position, self._selvedge_margin_mm)
-
-    def _account(
-        self, frame: Frame, found: Detections, records: list[DetectionRecord], cloth_lines: Mask | None
-    ) -> None:
-        state = self.state
-        self._journal.frame_came(frame.frame_id)
-        filled = state.coverage.passed(frame, cloth_lines)
-        state.last_frame = frame
-        state.frame_size_hw_px = frame.image.shape[:2]
-        for record in records:
-            label = record["label"]
-            state.detections_by_class[label] = state.detections_by_class.get(label, 0) + 1
-        if frame.position is None:
-            self._journal.record([])
-        else:
-            state.width.add(frame.position)
-            self._place(found, frame, frame.position, filled)
-
-    def _place(self, found: Detections, frame: Frame, position: FramePosition, filled: list[Gap]) -> None:
-        """Put what was found on the roll."""
-        m_per_line, coverage = position.mm_per_px_along / 1000, self.state.coverage
-        pieces = cloth_from_frame(found, position, self._class_names, frame.frame_id)
-        passed_m = position.along_m
-        if frame.follows_on:  # of other frames, the next one may overlap this one
-            passed_m += (len(frame.image) - self._preparation.seam.lines) * m_per_line
-        goes_back = position.first_line < self._last_line
-        self._last_line = position.first_line
-        self._journal.line_passed(position.first_line)
-        filled_m = [(gap.start * coverage.m_per_line, gap.end * coverage.m_per_line) for gap in filled]
-        complete = self._merger.add(pieces, passed_m, filled_m, goes_back)
-        if self._stops is not None:  # before the record: the machine does not wait for the disk
-            defects = [*complete, *self._merger.growing]
-            self._stops.placed(position.along_m, frame.monotonic_s, pieces, defects)
-        self._journal.record(complete)
-        self.state.defects += complete
-
-    def _count_unreadable(self, capture: Capture) -> None:
-        self.state.unreadable = self.state.coverage.frames_unreadable = capture.unreadable
-
-    def _unreadable_error(self) -> ImageError:
-        coverage, unreadable = self.state.coverage, self.state.unreadable
-        readable = coverage.frames_inspected + coverage.frames_without_cloth
-        return ImageError(
-            f"{unreadable} of {unreadable + readable} pictures of {self._camera.name} could not be read; "
-            "the others were inspected.",
-            "Replace or remove the files named above.",
-        )

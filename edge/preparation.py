@@ -10,6 +10,7 @@ from typing_extensions import Self
 
 from edge.camera_log import as_here
 from edge.cameras.protocol import Frame
+from edge.cloth.joints import JointFinder
 from edge.cloth.mask import ClothMask, Mask
 from edge.cloth.seams import Seam
 from edge.cloth.watch import ClothWatch
@@ -26,6 +27,7 @@ class PreparedStrip:
         cloth_lines: (H,) whether any cloth lies on each of the strip's own lines; None as `mask`.
         picture: for the inspector; None if there is no cloth at all.
         seconds: that all this took.
+        joint_row: the strip's row behind a joint that was recognised in it; None for none.
     """
 
     carried_lines: int
@@ -33,6 +35,8 @@ class PreparedStrip:
     cloth_lines: Mask | None
     picture: PreparedPicture | None
     seconds: float
+
+    joint_row: int | None = None
 
     @property
     def is_all_cloth(self) -> bool:
@@ -63,13 +67,18 @@ class Preparation:
     Args:
         inspector: prepares the picture for the network.
         cloth: says where in a picture is cloth; None to take every picture as cloth throughout.
+        joints: looks for joints between two pieces of cloth; None for nobody.
 
     Attributes:
+        inspector: as given; another one may take its place while nothing is begun.
         seam: what is carried over from one strip to the next.
     """
 
-    def __init__(self, inspector: Inspector, cloth: ClothWatch | None) -> None:
-        self._inspector = inspector
+    def __init__(
+        self, inspector: Inspector, cloth: ClothWatch | None, joints: JointFinder | None = None
+    ) -> None:
+        self.inspector = inspector
+        self._joints = joints
         self._cloth = cloth
         self._thread: ThreadPoolExecutor | None = None
         self.seam = Seam(0)
@@ -98,10 +107,22 @@ class Preparation:
         image, carried_lines = self.seam.picture(strip)
         mask = None
         if self._cloth is not None:
-            with self._inspector.clock.stage("cloth"):
+            with self.inspector.clock.stage("cloth"):
                 mask = self._cloth.look(image, strip.position)
         cloth_lines = None if mask is None else mask.lines()[carried_lines:]
         picture = None
         if cloth_lines is None or cloth_lines.any():
-            picture = self._inspector.prepare(image, strip.mm_per_px_across)
-        return PreparedStrip(carried_lines, mask, cloth_lines, picture, time.monotonic() - begin_s)
+            picture = self.inspector.prepare(image, strip.mm_per_px_across)
+        joint_row = self._joint_row(strip, mask, cloth_lines)
+        seconds = time.monotonic() - begin_s
+        return PreparedStrip(carried_lines, mask, cloth_lines, picture, seconds, joint_row)
+
+    def _joint_row(self, strip: Frame, mask: ClothMask | None, cloth_lines: Mask | None) -> int | None:
+        """Look for a joint, on strips that know their place and have cloth on all lines."""
+        if self._joints is None or strip.position is None:
+            return None
+        if cloth_lines is not None and not cloth_lines.all():
+            self._joints.interrupt()
+            return None
+        with self.inspector.clock.stage("joint"):
+            return self._joints.look(strip.image, strip.position)

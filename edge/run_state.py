@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edge.cameras.health import FaultKind
 from edge.cameras.protocol import Frame
 from edge.cloth.coverage import Coverage
+from edge.cloth.defects import ClothDefect
 from edge.cloth.found import DefectsFound
+from edge.cloth.sums import CoverageSums
 from edge.cloth.width import ClothWidth
 from edge.detections import DetectionRecord
-from edge.errors import LoomsightError
+from edge.errors import ImageError, LoomsightError
 from edge.latency import LatencyHistogram
+from edge.roll_part import EndedRoll, RollPart
+
+MOST_ROLLS = 1000
+"""Rolls of a run that are kept for its summary; the roll record has them all."""
 
 
 @dataclass(slots=True)
@@ -23,7 +30,10 @@ class RunState:
         latency: of preparing a frame, and then from the network to its record, per frame. Waiting for the
             frame before does not count.
         age: from the end of a frame's capture to its record, per frame: what a machine stop waits for.
-        defects: defects of the roll that are complete, for cameras that know their position.
+        roll: the one that passes now.
+        found: defects of all rolls that are complete, for cameras that know their position.
+        rolls: that ended, the last of them; `rolls_ended` counts all.
+        class_names: of the model that holds now.
         detections_by_class: boxes per class over all frames.
         detections_off_cloth: boxes left out because they lie mostly off the cloth or along its edge.
         silent_s: seconds since the last frame came, while none comes; 0 as soon as there is one.
@@ -33,11 +43,13 @@ class RunState:
         error: what ended the run before its end.
     """
 
-    coverage: Coverage = field(default_factory=Coverage)
-    width: ClothWidth = field(default_factory=ClothWidth)
+    roll: RollPart = field(default_factory=RollPart)
+    found: DefectsFound = field(default_factory=DefectsFound)
+    rolls: deque[EndedRoll] = field(default_factory=lambda: deque(maxlen=MOST_ROLLS))
+    rolls_ended: int = 0
+    class_names: tuple[str, ...] = ()
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
     age: LatencyHistogram = field(default_factory=LatencyHistogram)
-    defects: DefectsFound = field(default_factory=DefectsFound)
     detections_by_class: dict[str, int] = field(default_factory=dict)
     detections_off_cloth: int = 0
     dropped: int = 0
@@ -54,6 +66,38 @@ class RunState:
     stopped_on_request: bool = False
     error: LoomsightError | None = None
 
+    @property
+    def coverage(self) -> Coverage:
+        """Of the roll that passes now."""
+        return self.roll.coverage
+
+    @property
+    def width(self) -> ClothWidth:
+        """Of the cloth of that roll."""
+        return self.roll.width
+
+    @property
+    def defects(self) -> DefectsFound:
+        """Complete defects of that roll."""
+        return self.roll.defects
+
+    @property
+    def total(self) -> CoverageSums:
+        """Sums of all rolls of this run."""
+        roll = self.roll  # one look: another thread may ask
+        return roll.before + roll.coverage.sums()
+
+    def take(self, complete: list[ClothDefect]) -> None:
+        """Count complete defects, on their roll and in the run."""
+        self.roll.take(complete)
+        self.found += complete
+
+    def end_roll(self, following: RollPart) -> None:
+        """Put another roll in the place of the one that passes now."""
+        self.rolls.append(self.roll.ended())
+        self.rolls_ended += 1
+        self.roll = following
+
 
 Observer = Callable[[RunState, list[DetectionRecord]], None]
 
@@ -69,7 +113,18 @@ class Limits:
     def are_reached(self, state: RunState) -> bool:
         """Tell whether a run has come to one of them."""
         return (
-            (self.frames is not None and state.coverage.frames_inspected >= self.frames)
+            (self.frames is not None and state.total.frames_inspected >= self.frames)
             or (self.seconds is not None and state.seconds >= self.seconds)
-            or (self.metres is not None and state.coverage.metres_inspected >= self.metres)
+            or (self.metres is not None and state.total.metres_inspected >= self.metres)
         )
+
+
+def unreadable_error(state: RunState, camera: str) -> ImageError:
+    """Return the error of a run that ended well but for pictures that could not be read."""
+    total, unreadable = state.total, state.unreadable
+    readable = total.frames_inspected + total.frames_without_cloth
+    return ImageError(
+        f"{unreadable} of {unreadable + readable} pictures of {camera} could not be read; "
+        "the others were inspected.",
+        "Replace or remove the files named above.",
+    )

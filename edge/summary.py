@@ -12,9 +12,9 @@ from edge import __version__
 from edge.backends.description import BackendDescription
 from edge.cameras.protocol import Camera
 from edge.cameras.recovering import RecoveringCamera
-from edge.cloth.coverage import Coverage
+from edge.cloth.coverage import GapOnRoll
 from edge.cloth.gaps import GAP_REASONS
-from edge.cloth.grading import grade_points
+from edge.cloth.sums import Passed
 from edge.config import EdgeConfig
 from edge.latency import StageClock
 from edge.run_state import RunState
@@ -24,6 +24,9 @@ from edge.simulator.scoring import score_found
 LONGEST_DEFECT_M = 10.0
 """The truth is asked for this much beyond the end of the run: a defect found at the last line may belong to
 one that has not passed whole, and is no false alarm."""
+
+LAST_ROLLS = 10
+"""Rolls in the table for people."""
 
 MOST_GAPS = 1000
 """Gaps listed one by one; all of them are in the sums, and in the roll record."""
@@ -38,7 +41,7 @@ def summarise(
         Plain values, ready for JSON. `metres_inspected` is None where the camera knows no position; the
         counts of planted and found defects are there only where it knows the truth.
     """
-    coverage = state.coverage
+    coverage, rolls = state.total, [*state.rolls, state.roll.ended()]
     summary: dict[str, Any] = {
         "loomsight": __version__,
         "camera": camera.name,
@@ -46,7 +49,7 @@ def summarise(
         "metres_inspected": round(coverage.metres_inspected, 4) if coverage.knows_metres else None,
         "gap_m": round(coverage.gap_m, 4) if coverage.knows_metres else None,
         "gaps_m": _gaps_m(coverage),
-        **_gaps_by_reason(coverage),
+        **_gaps_by_reason(coverage, state.coverage.gaps),
         "coverage": None if coverage.share is None else round(coverage.share, 6),
         "frames": coverage.frames_inspected,
         "without_cloth": coverage.frames_without_cloth,
@@ -62,20 +65,17 @@ def summarise(
         "stages_ms": clock.quantiles(),
         "detections_by_class": state.detections_by_class,
         "detections_off_cloth": state.detections_off_cloth,
-        "defects_on_roll": len(state.defects) if coverage.knows_metres else None,
+        "defects_on_roll": len(state.found) if coverage.knows_metres else None,
         "capacity": _capacity(state),
     }
     if isinstance(camera, LoomCamera) and state.last_frame is not None:
         summary |= score_against_loom(camera, state)
-    summary["defects"] = [defect.as_json() for defect in state.defects]
-    if coverage.knows_metres:
-        width_mm = config.cloth_width_mm or state.width.mm
-        grade = grade_points(state.defects.points, coverage.metres_inspected, width_mm, config.grade_limits)
-        summary["four_points"] = grade.as_json() | {
-            "width_mm": None if width_mm is None else round(width_mm, 1)
-        }
-    else:
-        summary["four_points"] = None
+    summary["defects"] = [defect.as_json() for defect in state.found]
+    summary["rolls"] = [roll.as_json() for roll in rolls]
+    summary["four_points"] = None
+    if coverage.knows_metres and not state.rolls_ended:  # of several rolls, each has its own
+        graded = ("points", "points_per_100_m2", "grade", "width_mm")
+        summary["four_points"] = {name: summary["rolls"][0][name] for name in graded}
     summary["stopped_on_request"] = state.stopped_on_request
     summary["error"] = str(state.error) if state.error else None
     summary["config"] = config.public()
@@ -87,14 +87,14 @@ def camera_counters(camera: Camera) -> dict[str, int]:
     return dict(camera.counters) if isinstance(camera, RecoveringCamera) else {}
 
 
-def _gaps_m(coverage: Coverage) -> dict[str, float] | None:
+def _gaps_m(coverage: Passed) -> dict[str, float] | None:
     """State the metres that were not inspected, by reason."""
     if not coverage.knows_metres:
         return None
     return {"lost": round(coverage.lost_m, 4), "no cloth": round(coverage.metres_without_cloth, 4)}
 
 
-def _gaps_by_reason(coverage: Coverage) -> dict[str, Any]:
+def _gaps_by_reason(coverage: Passed, gaps: list[GapOnRoll]) -> dict[str, Any]:
     """Say in whole lines and in metres what passed uninspected, why and where."""
     if not coverage.knows_metres:
         return {"lines": None, "gaps_by_reason_m": None, "gaps": None}
@@ -102,7 +102,7 @@ def _gaps_by_reason(coverage: Coverage) -> dict[str, Any]:
     return {
         "lines": {"passed": coverage.lines_passed, "inspected": coverage.lines_inspected, **lines},
         "gaps_by_reason_m": {reason: round(coverage.gap_metres(reason), 4) for reason in GAP_REASONS},
-        "gaps": [gap.as_json() for gap in islice(coverage.gaps, MOST_GAPS)],
+        "gaps": [gap.as_json() for gap in islice(gaps, MOST_GAPS)],
     }
 
 
@@ -112,13 +112,13 @@ def score_against_loom(camera: LoomCamera, state: RunState) -> dict[str, Any]:
     The truth is in millimetres of the simulated cloth, whatever cloth its camera is said to be a part of.
     """
     position = state.last_frame.position if state.last_frame else None
-    if position is None or state.frame_size_hw_px is None or state.defects.forgotten:
+    if position is None or state.frame_size_hw_px is None or state.found.forgotten:
         return {}
     reached_m = position.along_m + state.frame_size_hw_px[0] * position.mm_per_px_along / 1000
     planted = camera.planted_up_to(reached_m + LONGEST_DEFECT_M)
     known_px = position.left_selvedge_px or 0.0
     across_mm = (known_px - camera.options.left_selvedge_px) * position.mm_per_px_across
-    found = tuple(defect.moved_across(across_mm) for defect in state.defects)
+    found = tuple(defect.moved_across(across_mm) for defect in state.found)
     return score_found(planted, found, reached_m).as_json()
 
 
@@ -128,7 +128,7 @@ def _capacity(state: RunState) -> dict[str, float] | None:
     if frame is None or frame.position is None or not state.busy_seconds:
         return None
     return {
-        "m_per_min": round(state.coverage.metres_inspected / state.busy_seconds * 60, 2),
+        "m_per_min": round(state.total.metres_inspected / state.busy_seconds * 60, 2),
         "width_m": round(frame.image.shape[1] * frame.position.mm_per_px_across / 1000, 3),
         "mm_per_px": frame.position.mm_per_px_across,
     }
@@ -164,7 +164,7 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     else:
         found = ", ".join(f"{count} {name}" for name, count in summary["detections_by_class"].items())
         rows.append(("detections", found or "none"))
-    rows += _grade_rows(summary["four_points"])
+    rows += _grade_rows(summary["four_points"]) or _roll_rows(summary["rolls"])
     rows.append(
         (
             "latency per frame",
@@ -192,6 +192,19 @@ def _grade_rows(graded: dict[str, Any] | None) -> list[tuple[str, str]]:
         return [("four-point grade", f"unknown: {graded['points']} points, the width is not known")]
     per_area = f"{graded['points']} points, {graded['points_per_100_m2']:.1f} per 100 m²"
     return [("four-point grade", f"{graded['grade'] or 'no limits set'}: {per_area}")]
+
+
+def _roll_rows(rolls: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Name the last rolls of several, with what each came to."""
+    if len(rolls) < 2:
+        return []
+    rows = []
+    for roll in rolls[-LAST_ROLLS:]:
+        metres, grade = roll["metres_passed"], roll["grade"] or "unknown"
+        length = f"{roll['frames']} frames" if metres is None else f"{metres:.2f} m"
+        found = "" if metres is None else f", {roll['defects']} defects, grade {grade}"
+        rows.append((f"roll {roll['name'] or ''}".rstrip(), length + found))
+    return rows
 
 
 def _lost_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from edge.cameras.protocol import Frame, FramePosition
-from edge.cloth.gaps import Gap, GapList, GapReason
+from edge.cloth.gaps import GAP_REASONS, Gap, GapList, GapReason
 from edge.cloth.mask import Mask
+from edge.cloth.sums import CoverageSums, Passed
 
 
 class GapOnRoll(NamedTuple):
@@ -28,17 +29,17 @@ class GapOnRoll(NamedTuple):
         }
 
 
-class Coverage:
-    """Account for every line that passed, in whole lines: inspected, or part of a gap with its reason.
+class Coverage(Passed):
+    """Account for every line of a roll, in whole lines: inspected, or part of a gap with its reason.
 
-    Lines are counted from the first one that passed; what lies before it belongs to no roll. Lines that
-    pass again, because frames overlap or the cloth ran back, are counted once; a gap that passes again and
-    is inspected then is none any more. A camera that knows no position is counted in frames.
+    Lines are counted from the first one that passed; what lies before it belongs to no roll, or to the one
+    before. Lines that pass again, because frames overlap or the cloth ran back, are counted once; a gap
+    that passes again and is inspected then is none any more. A camera that knows no position is counted in
+    frames.
 
     Attributes:
-        frames_dark: frames that were not inspected because the lamp was out.
-        frames_down: frames that the camera would have given while it was away, estimated from its rate.
-        seconds_down: for how long the camera was away.
+        first_line: of the roll, as the camera counts.
+        reached_line: behind the last one that passed.
     """
 
     def __init__(self) -> None:
@@ -135,40 +136,6 @@ class Coverage:
         unplaced = self.lines_unplaced if reason == "unreadable" else 0
         return self.gap_list.lines_of(reason) + unplaced
 
-    def gap_metres(self, reason: GapReason) -> float:
-        """Return the metres in gaps of one reason."""
-        return self.gap_lines(reason) * self.m_per_line
-
-    @property
-    def m_per_line(self) -> float:
-        """Metres of cloth per line; 0 where no position is known."""
-        return (self.mm_per_line or 0.0) / 1000
-
-    @property
-    def metres_inspected(self) -> float:
-        """Metres that were inspected."""
-        return self.lines_inspected * self.m_per_line
-
-    @property
-    def metres_without_cloth(self) -> float:
-        """Metres that passed without cloth on them."""
-        return self.gap_metres("no cloth")
-
-    @property
-    def lost_m(self) -> float:
-        """Metres that passed unseen, for whatever reason but that there was no cloth."""
-        return self.gap_m - self.metres_without_cloth
-
-    @property
-    def gap_m(self) -> float:
-        """Metres that passed uninspected, for whatever reason."""
-        return (self.lines_passed - self.lines_inspected) * self.m_per_line
-
-    @property
-    def frames_lost(self) -> int:
-        """Frames that nobody looked at, though cloth may have passed."""
-        return self.frames_dropped + self.frames_unreadable + self.frames_dark + self.frames_down
-
     def dark(self, frame: Frame) -> None:
         """Count a frame that was not inspected because there was no light to see by."""
         self.frames_dark += 1
@@ -183,19 +150,27 @@ class Coverage:
         self.seconds_down += seconds
         self.frames_down += frames
 
-    @property
-    def knows_metres(self) -> bool:
-        """Whether any frame had a position."""
-        return self.mm_per_line is not None
+    def sums(self) -> CoverageSums:
+        """Return the counts as they stand."""
+        return CoverageSums(
+            self.frames_inspected,
+            self.frames_dropped,
+            self.frames_unreadable,
+            self.frames_without_cloth,
+            self.frames_dark,
+            self.frames_down,
+            self.seconds_down,
+            self.mm_per_line,
+            self.lines_inspected,
+            {reason: lines for reason in GAP_REASONS if (lines := self.gap_lines(reason))},
+        )
 
-    @property
-    def share(self) -> float | None:
-        """Share of what passed that was inspected, 0..1; None before the first frame."""
-        if self.knows_metres:
-            return self.lines_inspected / self.lines_passed if self.lines_passed else None
-        uninspected = self.frames_lost + self.frames_without_cloth
-        passed = self.frames_inspected + uninspected
-        return self.frames_inspected / passed if passed else None
+    def following(self) -> Coverage:
+        """Return the account of the roll that begins behind the last line of this one."""
+        after = Coverage()
+        after.mm_per_line = self.mm_per_line
+        after.first_line = after.reached_line = self.reached_line
+        return after
 
     @property
     def _lines_lost(self) -> int:

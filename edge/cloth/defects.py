@@ -183,12 +183,16 @@ class DefectMerger:
 
     A defect stays open while the cloth that passes could still add to it, so a warp yarn missing for
     metres is one defect that grows.
+
+    Args:
+        touch_mm: pieces closer than this are one defect.
+        begins_m: what lies before this place belongs to an earlier roll; None if nothing does.
     """
 
-    def __init__(self, touch_mm: float = TOUCH_MM) -> None:
+    def __init__(self, touch_mm: float = TOUCH_MM, begins_m: float | None = None) -> None:
         self._touch_mm = touch_mm
         self._open: list[ClothDefect] = []
-        self._settled_m = -inf
+        self._settled_m = -inf if begins_m is None else begins_m
 
     @property
     def growing(self) -> tuple[ClothDefect, ...]:

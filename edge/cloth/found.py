@@ -28,6 +28,7 @@ class DefectsFound:
         most_kept: beyond so many the oldest are counted only.
     Attributes:
         by_class: how many there were of each.
+        origin_m: where the roll begins: its metres, that points are charged to, are counted from there.
     """
 
     def __init__(self, most_kept: int = MOST_KEPT) -> None:
@@ -36,6 +37,7 @@ class DefectsFound:
         self._pieces = 0
         self._count = 0
         self._charged: Counter[int] = Counter()
+        self.origin_m = 0.0
 
     def __iadd__(self, defects: Iterable[ClothDefect]) -> Self:
         new = tuple(defects)
@@ -43,9 +45,14 @@ class DefectsFound:
             self._keep(defect)
         self._count += len(new)
         self.by_class.update(defect.class_name for defect in new)
-        for metre, points in points_by_metre(new).items():
+        on_roll = new if not self.origin_m else tuple(self._moved(defect) for defect in new)
+        for metre, points in points_by_metre(on_roll).items():
             self._charged[metre] = min(self._charged[metre] + points, MOST_POINTS_PER_M)
         return self
+
+    def _moved(self, defect: ClothDefect) -> ClothDefect:
+        start_m, end_m = defect.start_m - self.origin_m, defect.end_m - self.origin_m
+        return replace(defect, start_m=start_m, end_m=end_m)
 
     def _keep(self, defect: ClothDefect) -> None:
         if len(self._kept) == self._kept.maxlen:

@@ -125,6 +125,11 @@ class OpticsWatch:
         events, self._events = self._events, []
         return events
 
+    def begin_anew(self) -> None:
+        """Forget how lamp and lens were at the start: other cloth is brighter or darker."""
+        self._seen, self._now, self._baseline, self._reference = 0, None, None, None
+        self._alarms.clear()
+
     def is_dark(self, image: Image) -> bool:
         """Tell whether the lamp is out: there is nothing to see, and so nothing to inspect."""
         reference = self._reference

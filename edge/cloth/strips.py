@@ -20,13 +20,14 @@ class Strips:
 
     Args:
         lines: height of a strip; 0 passes everything as it is.
+        last_id: number of the strip before the first one.
     """
 
-    def __init__(self, lines: int) -> None:
+    def __init__(self, lines: int, last_id: int = -1) -> None:
         self.lines = lines
         self._origin: int | None = None
         self._parts: list[Frame] = []
-        self._last_id = -1
+        self.last_id = last_id
         self._next: tuple[object, ...] | None = None
 
     def add(self, frame: Frame) -> list[Frame]:
@@ -55,9 +56,9 @@ class Strips:
             return []
         position = parts[0].position
         number = 0 if position is None else (position.first_line - (self._origin or 0)) // self.lines
-        self._last_id = max(self._last_id + 1, number)
+        self.last_id = max(self.last_id + 1, number)
         image = parts[0].image if len(parts) == 1 else np.concatenate([part.image for part in parts])
-        return [replace(parts[0], frame_id=self._last_id, image=image, monotonic_s=parts[-1].monotonic_s)]
+        return [replace(parts[0], frame_id=self.last_id, image=image, monotonic_s=parts[-1].monotonic_s)]
 
     def _cut(self, frame: Frame, position: FramePosition, origin: int) -> list[tuple[Frame, bool]]:
         """Cut a block where strips begin; say of each piece whether a strip ends with it."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edge.config import EdgeConfig
 from edge.decisions.policy import HOUR_S
+from edge.decisions.settings import StopSettings
 from edge.decisions.stops import STOP, WOULD_BE_STOP, Stops
 from edge.errors import ConfigError, RecordError
 from edge.machine.choose import choose_line
@@ -44,23 +45,32 @@ def choose_stops(
     settings = config.stop
     if settings.mode == "off":
         return None
+    check_rules(settings, class_names)
+    earlier_s = _earlier_stops_s(config.roll_record, STOP if settings.mode == "on" else WOULD_BE_STOP)
+    if settings.mode == "shadow":
+        return Stops(settings, class_names, earlier_stops_s=earlier_s)
+    if config.roll_record is None:
+        raise ConfigError("A stop must be in a record, and there is none.", "Add --roll-record.")
+    return Stops(settings, class_names, deliver(config.machine), earlier_s)
+
+
+def check_rules(settings: StopSettings, class_names: Sequence[str]) -> None:
+    """See that a policy fits a model.
+
+    Raises:
+        ConfigError: if a rule is for no class of it, or `on` has none.
+    """
     unknown = sorted(set(settings.classes) - set(class_names))
     if unknown:
         raise ConfigError(
             f"[stop.classes.{unknown[0]}] is for no class of the model.",
             f"It has: {', '.join(class_names)}.",
         )
-    earlier_s = _earlier_stops_s(config.roll_record, STOP if settings.mode == "on" else WOULD_BE_STOP)
-    if settings.mode == "shadow":
-        return Stops(settings, class_names, earlier_stops_s=earlier_s)
-    if not settings.classes:
+    if settings.mode == "on" and not settings.classes:
         raise ConfigError(
             "Nothing says which classes may stop the machine.",
             f"Add a table [stop.classes.NAME] for each; the model has: {', '.join(class_names)}.",
         )
-    if config.roll_record is None:
-        raise ConfigError("A stop must be in a record, and there is none.", "Add --roll-record.")
-    return Stops(settings, class_names, deliver(config.machine), earlier_s)
 
 
 def _earlier_stops_s(record: Path | None, kind: str) -> list[float]:

@@ -77,6 +77,18 @@ class StopPolicy:
         self._last_stop_m: float | None = None
         self._stops_s: deque[float] = deque(earlier_stops_s)
 
+    def following(self, settings: StopSettings, class_names: Sequence[str], at_m: float) -> StopPolicy:
+        """Return the policy of another article, from a place on. Stops up to now count for both.
+
+        Args:
+            settings, class_names: as of the constructor.
+            at_m: nearer to it than `after_start_m` nothing is stopped.
+        """
+        policy = StopPolicy(settings, class_names, self._stops_s)
+        policy._front_m, policy._last_stop_m = self._front_m, self._last_stop_m
+        policy._used_up_m = max(self._used_up_m, at_m + settings.after_start_m)
+        return policy
+
     @property
     def reach_m(self) -> float:
         """How far back what was found may still be evidence, in metres."""

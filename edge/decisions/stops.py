@@ -109,6 +109,8 @@ class Stops:
         """
         if self._stands_since_s is not None and captured_s > self._stands_since_s + COAST_S:
             self._stands_since_s = None
+        if self.mode == "off":
+            return
         now_s = time.monotonic()
         decision = self._policy.decide(Block(start_m, found, defects), now_s)
         if decision is None or decision.held_back is not None:
@@ -122,6 +124,12 @@ class Stops:
         logger.warning("%s at %.3f m: %s", event.kind, decision.at_m, decision.reason)
         if self.delivery is not None and self.mode == "on":
             self.delivery.request(StopRequest(event.event_id, captured_s, now_s))
+
+    def new_policy(self, settings: StopSettings, class_names: Sequence[str], at_m: float) -> None:
+        """Decide by another policy from a place on, in metres of the camera: other cloth begins there."""
+        self.mode = settings.mode
+        self._policy = self._policy.following(settings, class_names, at_m)
+        self._was_held_back = None
 
     def id_of(self, defect: ClothDefect) -> str:
         """Return the id under which a defect that is complete is recorded: the one a stop named it by.

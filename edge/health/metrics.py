@@ -95,7 +95,7 @@ def metrics_text(cameras: Healths) -> bytes:
 
 
 def _of_run(state: RunState) -> Iterator[Metric]:
-    coverage = state.coverage
+    coverage, roll = state.total, state.roll
     yield _counter("frames", "Inspected.", coverage.frames_inspected)
     yield _counter("frames_without_cloth", "Not inspected: no cloth.", coverage.frames_without_cloth)
     yield _counter("frames_dropped", "Dropped: the box was too slow.", coverage.frames_dropped)
@@ -112,6 +112,9 @@ def _of_run(state: RunState) -> Iterator[Metric]:
     counted = {name.replace(":", "").replace(" ", "_"): n for name, n in state.camera_counters.items()}
     yield _labelled(CounterMetricFamily, "camera_events", "See docs/cameras.md.", "what", counted)
     yield _gauge("metres_inspected", "On this run.", coverage.metres_inspected)
+    yield _counter("rolls_ended", "Ended by a change of roll.", state.rolls_ended)
+    yield _gauge("roll_metres_inspected", "Of the roll that passes.", roll.coverage.metres_inspected)
+    yield _gauge("roll_defects", "Complete, on the roll that passes.", len(roll.defects))
     gaps = {reason.replace(" ", "_"): coverage.gap_metres(reason) for reason in GAP_REASONS}
     yield _labelled(GaugeMetricFamily, "gap_metres", "Passed and not inspected.", "reason", gaps)
     yield _gauge("coverage_ratio", "Share of what passed that was inspected.", coverage.share or 0.0)

@@ -87,8 +87,8 @@ class Health:
 
     @property
     def defects_by_class(self) -> dict[str, int]:
-        """Complete defects of the roll."""
-        return dict(self.run.defects.by_class) if self.run else {}
+        """Complete defects of all rolls of this run."""
+        return dict(self.run.found.by_class) if self.run else {}
 
     @property
     def idle_s(self) -> float:
@@ -115,7 +115,7 @@ class Health:
             "warnings": list(verdict.warnings),
             "loom_stands": self.loom_stands,
             "idle_s": round(self.idle_s, 3),
-            "frames": self.run.coverage.frames_inspected if self.run else 0,
+            "frames": self.run.total.frames_inspected if self.run else 0,
         }
 
     @property

@@ -104,8 +104,8 @@ def _status_of(health: Health) -> str:
         return "starting"
     if run.silent_s and not health.is_over:
         return f"no frame for {run.silent_s:.0f} s"
-    frames, metres = run.coverage.frames_inspected, run.coverage.metres_inspected
-    return f"{frames} frames, {metres:.1f} m, {len(run.defects)} defects"
+    total = run.total
+    return f"{total.frames_inspected} frames, {total.metres_inspected:.1f} m, {len(run.found)} defects"
 
 
 def _address(name: str) -> str | None:

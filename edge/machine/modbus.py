@@ -41,6 +41,14 @@ class ModbusLine:
         if address is None:
             self._read()
             return None
+        return self.discrete_input(address)
+
+    def discrete_input(self, address: int) -> bool:
+        """Return whether an input is set.
+
+        Raises:
+            MachineError: if it cannot be read.
+        """
         answer = self._asked(lambda client, unit: client.read_discrete_inputs(address, device_id=unit))
         return bool(answer.bits[0])
 

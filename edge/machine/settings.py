@@ -23,6 +23,9 @@ class MachineSettings(BaseModel):
         read_back: read what was written, and take anything else for a failure. Switch it off for a PLC that
             takes the signal back at once.
         running_input: discrete input that is set while the machine runs; None if there is none.
+        roll_input: discrete input whose rising edge begins the next roll; None if there is none. It is read
+            whatever `stop` says.
+        roll_hold_s: a change of it counts once it has held for so long.
         chip, line: of libgpiod, for instance `/dev/gpiochip0` and 17.
         active_low: the line stops the machine when it is low.
         release_after_s: take the signal back after this time; None: it stays until somebody does.
@@ -43,6 +46,8 @@ class MachineSettings(BaseModel):
     register_value: int = Field(default=1, ge=0, le=65535)
     read_back: bool = True
     running_input: Address | None = None
+    roll_input: Address | None = None
+    roll_hold_s: float = Field(default=0.5, ge=0, le=60)
     chip: str = "/dev/gpiochip0"
     line: int | None = Field(default=None, ge=0)
     active_low: bool = False
@@ -56,6 +61,8 @@ class MachineSettings(BaseModel):
     def _has_a_signal(self) -> Self:
         if self.kind == "modbus" and (self.coil is None) == (self.holding_register is None):
             raise ValueError("modbus needs either coil or holding_register")
+        if self.kind != "modbus" and self.roll_input is not None:
+            raise ValueError("roll_input needs modbus")
         if self.kind == "gpio" and self.line is None:
             raise ValueError("gpio needs line")
         return self

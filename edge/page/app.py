@@ -16,7 +16,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from edge.errors import LoomsightError
+from edge.config import RollName
+from edge.errors import ConfigError, LoomsightError
 from edge.page.address import Address
 from edge.page.cloth import ClothPicture
 from edge.page.guard import Guard, RefusedError, small_body
@@ -25,6 +26,7 @@ from edge.page.rolls import EVENT_ID, Known, changes, recorded_defect
 from edge.page.state import StateText
 from edge.roll.pictures import cut_picture
 from edge.roll.reviews import record_verdict
+from edge.roll_changes import RollWish
 
 Result = TypeVar("Result")
 
@@ -35,6 +37,7 @@ SHIPPED: Final = {
     "/box.js": ("box.js", "text/javascript"),
     "/defects.js": ("defects.js", "text/javascript"),
     "/map.js": ("map.js", "text/javascript"),
+    "/next.js": ("next.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 """The empty page: it holds nothing about a mill, so it is served without a token."""
@@ -51,6 +54,16 @@ class Review(BaseModel):
 
     id: str = Field(pattern=EVENT_ID.pattern, min_length=32, max_length=32)
     verdict: Literal["confirmed", "rejected", "undone"]
+
+
+class NextRoll(BaseModel):
+    """Ask for the next roll; the same id twice is one request."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str = Field(pattern=EVENT_ID.pattern, min_length=32, max_length=32)
+    name: RollName | None = None
+    article: RollName | None = None
 
 
 class PageApp:
@@ -83,6 +96,7 @@ class PageApp:
             Route("/roll", self.roll),
             Route("/pictures/{event_id}", self.picture),
             Route("/reviews", self.review, methods=["POST"]),
+            Route("/rolls", self.next_roll, methods=["POST"]),
         ]
 
     async def state(self, request: Request) -> Response:
@@ -151,6 +165,22 @@ class PageApp:
         if not await self._beside(lambda: record_verdict(recorder.path, review.id, review.verdict)):
             raise RefusedError(404, "There is no such defect in the record.")
         return JSONResponse({"id": review.id, "verdict": review.verdict})
+
+    async def next_roll(self, request: Request) -> Response:
+        """Ask for the next roll. It begins within moments: `/roll` tells when."""
+        body, changes = await small_body(request), self._live.changes
+        try:
+            asked = NextRoll.model_validate_json(body)
+        except ValidationError as error:
+            raise RefusedError(422, "A name is one line of at most 200 characters.") from error
+        if changes is None:
+            raise RefusedError(409, "Inspection is not running.")
+        wish = RollWish("operator", asked.name, asked.article, asked.id)
+        try:
+            is_new = await self._beside(lambda: changes.ask(wish))
+        except ConfigError as error:
+            raise RefusedError(409, str(error)) from error
+        return JSONResponse({"id": asked.id, "repeated": not is_new}, 202)
 
     async def _beside(self, work: Callable[[], Result]) -> Result:
         """Do some work in a thread, after what others asked for."""

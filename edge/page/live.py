@@ -15,6 +15,7 @@ from edge.detections import DetectionRecord
 from edge.health.state import Health
 from edge.page.snapshot import Counts, Phase, Recent, Snapshot, counts_of, gaps_by_reason_m
 from edge.roll.recorder import RollRecorder
+from edge.roll_changes import RollChanges
 from edge.run_state import RunState
 
 SNAPSHOT_S = 0.25
@@ -63,12 +64,14 @@ class LivePage:
         box, snapshot, blocks: as they are now. Each is replaced whole.
         class_names: of the model, once it is open.
         recorder: of the run, once there is one.
+        changes: where the next roll is asked for, once there is a run.
     """
 
     def __init__(self, camera: str, version: str, *, can_review: bool, is_live: bool) -> None:
         self.box = Box(camera, version, can_review, is_live, uuid4().hex)
         self.class_names: tuple[str, ...] = ()
         self.recorder: RollRecorder | None = None
+        self.changes: RollChanges | None = None
         self.snapshot = Snapshot("starting", time.monotonic(), Counts(0.0, 0, 0, 0, 0, 0, 0.0))
         self.blocks: tuple[Block, ...] = ()
         self._health: Health | None = None
@@ -77,6 +80,7 @@ class LivePage:
         self._gaps: tuple[GapOnRoll, ...] = ()
         self._defects: tuple[ClothDefect, ...] = ()
         self._defects_before = 0
+        self._roll_number = 1
 
     @property
     def roll_id(self) -> str | None:
@@ -84,18 +88,24 @@ class LivePage:
         return self.recorder.roll_id if self.recorder else None
 
     def begin(
-        self, class_names: Sequence[str], recorder: RollRecorder | None, health: Health | None = None
+        self,
+        class_names: Sequence[str],
+        recorder: RollRecorder | None,
+        health: Health | None = None,
+        changes: RollChanges | None = None,
     ) -> None:
         """Take in what is known once the model is open. Called before the run."""
         self.class_names = tuple(class_names)
         self.recorder = recorder
         self._health = health
+        self.changes = changes
 
     def update(self, state: RunState, records: list[DetectionRecord]) -> None:
         """Take in a frame, or the silence of the camera. Called by inspection."""
         frame = state.last_frame
         if frame is not None and (not self.blocks or self.blocks[-1].frame is not frame):
             self._show(frame, records)
+        self.class_names = state.class_names or self.class_names
         now_s = time.monotonic()
         if now_s - self.snapshot.taken_s >= SNAPSHOT_S or self.snapshot.phase == "starting":
             self.snapshot = self._taken(state, now_s, "running")
@@ -133,8 +143,8 @@ class LivePage:
             gaps_m=gaps_by_reason_m(state),
             lost_m=coverage.lost_m,
             frames=coverage.frames_inspected,
-            dropped=state.dropped,
-            unreadable=state.unreadable,
+            dropped=coverage.frames_dropped,
+            unreadable=coverage.frames_unreadable,
             silent_s=state.silent_s,
             defect_count=len(state.defects),
             latency_ms=state.latency.quantiles(),
@@ -149,6 +159,9 @@ class LivePage:
             defects_before=self._defects_before,
             gaps=self._gaps,
             origin_m=origin_m,
+            roll_number=state.roll.number,
+            roll_name=state.roll.terms.name,
+            article=state.roll.terms.article,
         )
 
     def _origin_m(self, state: RunState) -> float:
@@ -161,6 +174,9 @@ class LivePage:
         """Copy defects and gaps when they changed; the roll record has them where there is one."""
         if self.recorder is not None:
             return
+        if self._roll_number != state.roll.number:
+            self._roll_number, self._gap_mark = state.roll.number, (-1, 0)
+            self._defects, self._defects_before = (), 0
         found = state.defects
         if self._defects_before + len(self._defects) != len(found):
             self._defects, self._defects_before = tuple(found), found.forgotten

@@ -3,6 +3,7 @@
 import { ask, follow, Refusal, setToken } from "./box.js";
 import { DefectList, icon } from "./defects.js";
 import { colourOf, RollMap } from "./map.js";
+import { NextRoll } from "./next.js";
 
 const CAMERA = { ok: "✓", silent: "✗ no picture", starting: "… starting", ended: "■ finished" };
 const GAPS = { overrun: "too fast", "lost lines": "lines lost", "camera down": "camera off",
@@ -18,6 +19,7 @@ let loading = false;
 let asking = false;
 
 const list = new DefectList(at("defects"), at("said"), verdicts, take, () => { at("key").hidden = false; });
+const next = new NextRoll(at("next"), at("next-said"), () => { at("key").hidden = false; });
 const map = new RollMap(at("map"), (id) => {
   list.choose(id);
   drawRoll();
@@ -138,6 +140,7 @@ async function askRoll() {
 
 function takeRoll(answer) {
   if (answer.roll !== roll.known.roll) {
+    next.begun();
     roll = emptyRoll();
     verdicts.clear();
     list.clear();
@@ -183,7 +186,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawMap);
 document.addEventListener("visibilitychange", askRoll);
 setInterval(askRoll, ROLL_MS);
 follow((now) => {
-  const grew = !state || state.defects !== now.defects;
+  const grew = !state || state.defects !== now.defects || state.roll !== now.roll;
   onState(now);
   if (grew) askRoll();
 }, onAway);

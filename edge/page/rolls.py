@@ -52,7 +52,10 @@ def changes(live: LivePage, known: Known) -> dict[str, Any]:
         return _from_run(live, known)
     with closing(open_for_reading(recorder.path)) as db:
         db.execute("BEGIN")  # one moment of a record that is being written
-        return _from_record(db, roll_id, known if known.roll == roll_id else Known())
+        head = db.execute("SELECT * FROM rolls WHERE roll_id = ?", (roll_id,)).fetchone()
+        if head is None:
+            return _waiting(live, roll_id)
+        return _from_record(db, head, known if known.roll == roll_id else Known())
 
 
 def recorded_defect(path: Path, event_id: str) -> DefectRow | None:
@@ -68,8 +71,26 @@ def recorded_defect(path: Path, event_id: str) -> DefectRow | None:
         return defect_row(row) if row else None
 
 
-def _from_record(db: sqlite3.Connection, roll_id: str, known: Known) -> dict[str, Any]:
-    head = db.execute("SELECT * FROM rolls WHERE roll_id = ?", (roll_id,)).fetchone()
+def _waiting(live: LivePage, roll_id: str) -> dict[str, Any]:
+    """Return a roll that could not be recorded yet: it waits in memory with all that is on it."""
+    now = live.snapshot
+    return {
+        "roll": roll_id,
+        "name": now.roll_name,
+        "article": now.article,
+        "length_m": now.length_m,
+        "width_mm": now.width_mm,
+        "known": Known(roll_id)._asdict(),
+        "more": False,
+        "defects": [],
+        "verdicts": [],
+        "gaps": [],
+        "events": [],
+    }
+
+
+def _from_record(db: sqlite3.Connection, head: sqlite3.Row, known: Known) -> dict[str, Any]:
+    roll_id = head["roll_id"]
     query = "SELECT rowid AS number, * FROM defects WHERE roll_id = ? AND rowid > ? ORDER BY rowid LIMIT ?"
     rows = db.execute(query, (roll_id, known.defect, MOST_AT_ONCE + 1)).fetchall()
     found, more = rows[:MOST_AT_ONCE], len(rows) > MOST_AT_ONCE
@@ -128,8 +149,9 @@ def _recorded(row: DefectRow) -> dict[str, Any]:
 
 def _from_run(live: LivePage, known: Known) -> dict[str, Any]:
     """Return the roll of a run without a record: there are no ids, and nothing is from before it."""
-    now, run_id = live.snapshot, live.box.run_id
-    known = known if known.roll == run_id else Known()
+    now = live.snapshot
+    roll_id = live.box.run_id if now.roll_number == 1 else f"{live.box.run_id}.{now.roll_number}"
+    known = known if known.roll == roll_id else Known()
     first = max(0, known.defect - now.defects_before)
     new = now.defects[first : first + MOST_AT_ONCE]
     before = now.defects_before + first
@@ -140,12 +162,12 @@ def _from_run(live: LivePage, known: Known) -> dict[str, Any]:
         for gap in now.gaps
     ]
     return {
-        "roll": run_id,
-        "name": None,
-        "article": None,
+        "roll": roll_id,
+        "name": now.roll_name,
+        "article": now.article,
         "length_m": now.length_m,
         "width_mm": now.width_mm,
-        "known": {"roll": run_id, "defect": last, "review": 0, "gaps": mark},
+        "known": {"roll": roll_id, "defect": last, "review": 0, "gaps": mark},
         "more": last < now.defects_before + len(now.defects),
         "defects": [
             {

@@ -47,6 +47,8 @@ class Snapshot:
         defects, gaps: of this run, for a page without a roll record; empty beside one.
         defects_before: how many came before those and are no longer kept.
         origin_m: place on the roll of this run's metre 0.
+        roll_number: of the roll in this run, from 1.
+        roll_name, article: as far as they are known.
     """
 
     phase: Phase
@@ -77,6 +79,9 @@ class Snapshot:
     defects_before: int = 0
     gaps: tuple[GapOnRoll, ...] = ()
     origin_m: float = 0.0
+    roll_number: int = 1
+    roll_name: str | None = None
+    article: str | None = None
 
 
 class Recent:
@@ -95,7 +100,7 @@ class Recent:
 
 def counts_of(state: RunState, now_s: float) -> Counts:
     """Return what a run has counted."""
-    coverage, frame = state.coverage, state.last_frame
+    coverage, frame = state.total, state.last_frame
     along_m = 0.0
     if frame is not None and frame.position is not None:
         along_m = frame.position.along_m + len(frame.image) * frame.position.mm_per_px_along / 1000

@@ -1,4 +1,4 @@
-"""Command line of `loomsight roll`: list, show, report and export what a roll record holds."""
+"""Command line of `loomsight roll`: list, show, report and export rolls, and begin the next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="List, show, report and export the rolls that edge-run --roll-record keeps.",
+    help="List, show, report and export the rolls that edge-run --roll-record keeps, and begin the next.",
 )
 
 RecordArgument = Annotated[Path, typer.Argument(help="File of edge-run --roll-record.", metavar="RECORD")]
@@ -97,6 +97,22 @@ def export(
         sys.stdout.write(text)
     else:
         _write(out, text.encode(), record)
+
+
+@app.command("next")
+def next_roll(
+    record: RecordArgument,
+    roll: Annotated[str | None, typer.Option(help="Name of the new roll  [default: of the time]")] = None,
+    article: Annotated[
+        str | None, typer.Option(help="Article of its cloth  [default: that of the roll before]")
+    ] = None,
+) -> None:
+    """End the roll that a running edge-run is writing here, and begin the next."""
+    configure_logging()
+    from edge.roll.requests import ask_next_roll
+
+    answer = ask_next_roll(record, roll, article)
+    sys.stdout.write(f"{answer['name']}\n")
 
 
 def _write(path: Path, data: bytes, *others: Path | None) -> None:

@@ -13,7 +13,16 @@ from edge.cloth.defects import ClothDefect
 from edge.cloth.gaps import Gap
 from edge.cloth.grading import grade_roll, points_of
 from edge.errors import ConfigError
-from edge.roll.values import OpenRoll, RecordedDefect, RecordedEvent, RollHead, RollStatus, new_id, utc_now
+from edge.roll.values import (
+    OpenRoll,
+    RecordedDefect,
+    RecordedEvent,
+    RollHead,
+    RollStatus,
+    new_id,
+    roll_name_of,
+    utc_now,
+)
 
 
 def close_interrupted(db: sqlite3.Connection) -> list[str]:
@@ -41,7 +50,9 @@ def begin_roll(db: sqlite3.Connection, head: RollHead) -> OpenRoll:
         query = "SELECT * FROM rolls WHERE name = ? ORDER BY rowid DESC LIMIT 1"
         known = db.execute(query, (head.name,)).fetchone()
     if known is None:
-        return _insert_roll(db, head)
+        roll = new_roll(head)
+        insert_roll(db, roll, head)
+        return roll
     if head.article and known["article"] and known["article"] != head.article:
         raise ConfigError(
             f"--roll {head.name} is recorded as article '{known['article']}', not '{head.article}'.",
@@ -56,7 +67,8 @@ def begin_roll(db: sqlite3.Connection, head: RollHead) -> OpenRoll:
     detail = f"camera {head.camera}, model {head.model_digest}; cloth that passed in between was not seen"
     at_m = known["reached_line"] * (known["mm_per_line"] or 0.0) / 1000
     insert_event(db, known["roll_id"], RecordedEvent("roll continued", detail, at_m))
-    kept = (name for name in OpenRoll.__slots__ if name not in ("roll_id", "name", "begun", "unplaced_id"))
+    own = ("roll_id", "name", "begun", "unplaced_id", "begun_utc")
+    kept = (name for name in OpenRoll.__slots__ if name not in own)
     return OpenRoll(known["roll_id"], known["name"], False, **{name: known[name] for name in kept})
 
 
@@ -162,9 +174,13 @@ def defect_of(row: sqlite3.Row) -> ClothDefect:
     return ClothDefect(*(row[name] for name in names))
 
 
-def _insert_roll(db: sqlite3.Connection, head: RollHead) -> OpenRoll:
-    now = utc_now()
-    roll = OpenRoll(new_id(), head.name or f"roll of {now[:19]}Z", True)
+def new_roll(head: RollHead) -> OpenRoll:
+    """Return a roll that is in no record yet; it has its id already."""
+    return OpenRoll(new_id(), head.name or roll_name_of(utc_now()), True)
+
+
+def insert_roll(db: sqlite3.Connection, roll: OpenRoll, head: RollHead) -> None:
+    """Record that a roll has begun."""
     db.execute(
         "INSERT INTO rolls (roll_id, name, article, status, started_utc, last_utc, camera, model_digest, "
         "loomsight, settings, cloth_width_mm) VALUES (?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?)",
@@ -172,8 +188,8 @@ def _insert_roll(db: sqlite3.Connection, head: RollHead) -> OpenRoll:
             roll.roll_id,
             roll.name,
             head.article,
-            now,
-            now,
+            roll.begun_utc,
+            roll.begun_utc,
             head.camera,
             head.model_digest,
             __version__,
@@ -181,7 +197,6 @@ def _insert_roll(db: sqlite3.Connection, head: RollHead) -> OpenRoll:
             head.cloth_width_mm,
         ),
     )
-    return roll
 
 
 def _replace_gaps(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from typing_extensions import Self
 
@@ -16,15 +17,19 @@ from edge.cloth.defects import ClothDefect
 from edge.errors import ConfigError, OutputError
 from edge.roll.database import RecordFile, described
 from edge.roll.outbox import Outbox
-from edge.roll.record import (
-    begin_roll,
-    close_interrupted,
-    end_roll,
-    insert_defect,
-    insert_event,
-    write_coverage,
+from edge.roll.pending import PendingRoll
+from edge.roll.record import begin_roll, close_interrupted, end_roll, insert_event, new_roll
+from edge.roll.requests import Request, unanswered, write_answer
+from edge.roll.values import (
+    ROLL_BEGUN,
+    ROLL_ENDED,
+    OpenRoll,
+    RecordedDefect,
+    RecordedEvent,
+    RollHead,
+    RollStatus,
+    new_id,
 )
-from edge.roll.values import OpenRoll, RecordedDefect, RecordedEvent, RollHead, RollStatus, new_id
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +51,15 @@ Announce = Callable[[Sequence[RecordedDefect], Sequence[RecordedEvent]], None]
 class RollRecorder:
     """Write one run into a roll record. Entering opens the file and begins the roll, or goes on with it.
 
+    `change_roll` ends the roll and begins the next, in one transaction.
+
     When the record cannot be written for a while (disk full, locked by another program), inspection goes
     on: what was found waits in memory under the ids it has, is not announced, and is written as soon as
     that works. What does not get written before the end of the run is the run's error.
 
     Args:
         path: of the record.
-        head: which roll, and with what.
+        head: which roll, and with what; of the first one.
         picture_of: gives the picture that shows a defect; None if there is none.
         announce: told of defects and events once they are on the disk, each exactly once.
         id_of: gives the id of a defect, in metres of the camera; None leaves it to the recorder.
@@ -75,10 +82,9 @@ class RollRecorder:
         self._id_of = id_of
         self._outbox = outbox
         self._file: RecordFile | None = None
-        self._roll: OpenRoll | None = None
-        self._defects: list[RecordedDefect] = []
-        self._events: list[RecordedEvent] = []
-        self._changed_from: int | None = None
+        self._ended: list[PendingRoll] = []
+        self._now: PendingRoll | None = None
+        self._answers: dict[str, dict[str, Any]] = {}
         self._written_s = 0.0
         self._blocked_s: float | None = None
         self._blocked_since = ""
@@ -91,19 +97,20 @@ class RollRecorder:
                 self._outbox.collect_from(file.connection)
             with file.transaction() as db:
                 interrupted = close_interrupted(db)
-                self._roll = begin_roll(db, self._head)
-                self._note_start(db, file, self._roll)
+                db.execute("DELETE FROM requests")  # nobody waits for an answer any more
+                roll = begin_roll(db, self._head)
+                self._note_start(db, file, roll)
         except sqlite3.Error as error:
             file.close()
             raise described(self._path, error) from error
         except BaseException:
             file.close()
             raise
-        self._file = file
+        self._file, self._now = file, PendingRoll(self._head, roll, is_begun=True)
         for name in interrupted:
             logger.warning("roll '%s' was interrupted; it is closed as it stands", name)
-        verb = "begun" if self._roll.begun else f"continued behind line {self._roll.reached_line}"
-        logger.info("roll '%s' %s in %s", self._roll.name, verb, self._path)
+        verb = "begun" if roll.begun else f"continued behind line {roll.reached_line}"
+        logger.info("roll '%s' %s in %s", roll.name, verb, self._path)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -114,12 +121,14 @@ class RollRecorder:
     @property
     def roll_name(self) -> str | None:
         """Name of the roll; None before it is open."""
-        return self._roll.name if self._roll else None
+        now = self._now  # another thread may ask
+        return now.roll.name if now else None
 
     @property
     def roll_id(self) -> str | None:
         """Id of the roll; None before it is open."""
-        return self._roll.roll_id if self._roll else None
+        now = self._now
+        return now.roll.roll_id if now else None
 
     @property
     def path(self) -> Path:
@@ -133,7 +142,7 @@ class RollRecorder:
 
     def shift_m(self, coverage: Coverage) -> float:
         """Return where on the roll metre 0 of the camera lies; 0 before the roll is open."""
-        reached_line = self._roll.reached_line if self._roll else 0
+        reached_line = self._now.roll.reached_line if self._now else 0
         return (reached_line - coverage.first_line) * coverage.m_per_line
 
     def add(self, defects: Sequence[ClothDefect], coverage: Coverage, width_mm: float | None) -> None:
@@ -146,14 +155,63 @@ class RollRecorder:
         Raises:
             ConfigError: if the roll was recorded at another scale.
         """
-        roll = self._open_roll()
-        _check_scale(roll, coverage)
+        now = self._open_roll()
+        _check_scale(now.roll, coverage)
         for defect in defects:
             on_roll, picture = self._on_roll(defect, coverage), self._picture(defect)
             self._keep(RecordedDefect(on_roll, picture, self._id_of(defect) or new_id()))
         due = time.monotonic() - self._written_s >= PROGRESS_S
-        if self._defects or self._events or due:
-            self._write(coverage, width_mm)
+        if now.defects or now.events or self._ended or self._answers or due:
+            now.cover(coverage, width_mm)
+            self._write()
+
+    def change_roll(
+        self,
+        coverage: Coverage,
+        width_mm: float | None,
+        head: RollHead,
+        by: str,
+        request_id: str | None = None,
+    ) -> None:
+        """End the roll and begin a new one: both in one transaction, or, if that fails, both in memory.
+
+        Args:
+            coverage: of the roll that ends; its last defects were given to `add`.
+            width_mm: of its cloth as measured; None if not known.
+            head: of the new roll.
+            by: who asked for it.
+            request_id: of a request in the record that this answers; None for none.
+        """
+        old, roll = self._open_roll(), new_roll(head)
+        end_m = self.shift_m(coverage) + coverage.reached_line * coverage.m_per_line
+        at_m = end_m if coverage.knows_metres else None
+        following = {"next": roll.roll_id, "name": roll.name, "by": by}
+        before = {"after": old.roll.roll_id, "name": old.roll.name, "by": by}
+        old.events.append(RecordedEvent(ROLL_ENDED, f"'{roll.name}' follows ({by})", at_m, data=following))
+        old.cover(coverage, width_mm)
+        old.end("finished")
+        begun = RecordedEvent(ROLL_BEGUN, f"behind '{old.roll.name}' ({by})", 0.0, data=before)
+        self._ended.append(old)
+        self._now = PendingRoll(head, roll, is_begun=False, events=[begun])
+        if request_id is not None:
+            self._answers[request_id] = {"name": roll.name, "roll_id": roll.roll_id}
+        logger.info("roll '%s' has ended, '%s' follows (%s)", old.roll.name, roll.name, by)
+        self._write()
+
+    def requests(self) -> list[Request]:
+        """Return what other programs ask for; the same again until it is answered."""
+        if self._file is None:
+            return []
+        try:
+            asked = unanswered(self._file.connection)
+        except sqlite3.Error as error:
+            logger.debug("requests cannot be read now: %s", error)
+            return []
+        return [request for request in asked if request.request_id not in self._answers]
+
+    def refuse(self, request_id: str, problem: str, cure: str) -> None:
+        """Answer a request that cannot be fulfilled, with the next `add`."""
+        self._answers[request_id] = {"problem": problem, "cure": cure}
 
     def event(self, kind: str, detail: str) -> None:
         """Record an event with the next `add` or `finish`."""
@@ -171,16 +229,18 @@ class RollRecorder:
         Raises:
             OutputError, RecordError: if it cannot be written, naming how much is not.
         """
-        file, roll = self._open_file(), self._open_roll()
+        file, now = self._open_file(), self._open_roll()
         self._blocked_s = None
         file.wait_for_others()
+        now.cover(coverage, width_mm)
         try:
-            self._commit(file, roll, coverage, width_mm)
+            self._commit(file)
             with file.transaction() as db:
-                end_roll(db, roll.roll_id, status, self._head.settings)
+                end_roll(db, now.roll.roll_id, status, now.head.settings)
         except sqlite3.Error as error:
             problem = described(self._path, error)
-            lost = f"{len(self._defects)} defects and {len(self._events)} events are not recorded."
+            defects, events = self._waiting()
+            lost = f"{defects} defects and {events} events are not recorded."
             raise type(problem)(f"{problem.problem} {lost}", problem.cure) from error
         if self.not_kept:
             raise OutputError(
@@ -188,66 +248,70 @@ class RollRecorder:
                 "Free space; the record says when that was.",
             )
 
-    def _write(self, coverage: Coverage, width_mm: float | None) -> None:
-        file, roll = self._open_file(), self._open_roll()
+    def _write(self) -> None:
+        file, now = self._open_file(), self._open_roll()
         now_s = time.monotonic()
         if self._blocked_s is not None and now_s - self._blocked_s < RETRY_S:
             return
         try:
-            self._commit(file, roll, coverage, width_mm)
+            self._commit(file)
         except sqlite3.Error as error:
             if self._blocked_s is None:
                 logger.error("%s Inspection goes on; what is found waits.", described(self._path, error))
                 waited = RecordedEvent("record not written", str(error))
-                self._blocked_since, self._events = waited.utc, [*self._events, waited]
+                self._blocked_since = waited.utc
+                now.events.append(waited)
             self._blocked_s = time.monotonic()
             file.wait_for_others(RETRY_WAIT_MS)
 
-    def _commit(self, file: RecordFile, roll: OpenRoll, coverage: Coverage, width_mm: float | None) -> None:
+    def _commit(self, file: RecordFile) -> None:
         """Write all that waits, then announce it."""
-        self._note_changes(coverage)
+        now = self._open_roll()
         if self._blocked_since:
-            self._events.append(self._written_again())
+            now.events.append(self._written_again())
         try:
             with file.transaction() as db:
-                for defect in self._defects:
-                    insert_defect(db, roll.roll_id, defect)
-                for event in self._events:
-                    insert_event(db, roll.roll_id, event)
-                if coverage.knows_metres or coverage.frames_inspected or coverage.frames_without_cloth:
-                    width = self._head.cloth_width_mm or width_mm
-                    write_coverage(db, roll, coverage, self._changed_from, width)
+                for roll in (*self._ended, now):
+                    roll.write(db)
+                for request_id, answer in self._answers.items():
+                    write_answer(db, request_id, answer)
         except sqlite3.Error:
             if self._blocked_since:
-                self._events.pop()
+                now.events.pop()
             raise
         if self._blocked_since:
             logger.info("the roll record %s can be written again; nothing that waited is lost", self._path)
             file.wait_for_others()
-        self._blocked_s, self._blocked_since = None, ""
-        self._written_s, self._changed_from = time.monotonic(), None
-        defects, self._defects = self._defects, []
-        events, self._events = self._events, []
-        if defects or events:
-            self._announce(defects, events)
+        self._blocked_s, self._blocked_since, self._written_s = None, "", time.monotonic()
+        self._tell_written()
+
+    def _tell_written(self) -> None:
+        """Announce what the record has now, in the order of the rolls."""
+        written = [roll.written() for roll in (*self._ended, self._open_roll())]
+        self._ended.clear()
+        self._answers.clear()
+        for defects, events in written:
+            if defects or events:
+                self._announce(defects, events)
+
+    def _waiting(self) -> tuple[int, int]:
+        """Count the defects and events that wait."""
+        rolls = (*self._ended, self._open_roll())
+        return sum(len(roll.defects) for roll in rolls), sum(len(roll.events) for roll in rolls)
 
     def _written_again(self) -> RecordedEvent:
-        waited = f"{len(self._defects)} defects waited in memory since {self._blocked_since}"
+        waited = f"{self._waiting()[0]} defects waited in memory since {self._blocked_since}"
         lost = f"; {self.not_kept} defects and events are lost" if self.not_kept else ""
         return RecordedEvent("record written again", waited + lost)
 
-    def _note_changes(self, coverage: Coverage) -> None:
-        changed = coverage.gap_list.take_changed()
-        known = [line for line in (changed, self._changed_from) if line is not None]
-        self._changed_from = min(known, default=None)
-
     def _keep(self, item: RecordedDefect | RecordedEvent) -> None:
-        if len(self._defects) + len(self._events) >= MOST_WAITING:
+        now = self._open_roll()
+        if sum(self._waiting()) >= MOST_WAITING:
             self.not_kept += 1
         elif isinstance(item, RecordedDefect):
-            self._defects.append(item)
+            now.defects.append(item)
         else:
-            self._events.append(item)
+            now.events.append(item)
 
     def _on_roll(self, defect: ClothDefect, coverage: Coverage) -> ClothDefect:
         """Bring a defect from metres of the camera to metres of the roll."""
@@ -268,10 +332,10 @@ class RollRecorder:
             raise ValueError("write to a recorder that is not open")
         return self._file
 
-    def _open_roll(self) -> OpenRoll:
-        if self._roll is None:
+    def _open_roll(self) -> PendingRoll:
+        if self._now is None:
             raise ValueError("write to a recorder that is not open")
-        return self._roll
+        return self._now
 
 
 def _check_scale(roll: OpenRoll, coverage: Coverage) -> None:

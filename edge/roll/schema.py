@@ -104,6 +104,14 @@ LATER_TABLES: Final = (
         origin TEXT NOT NULL CHECK (origin IN ('defect', 'event'))
     )
     """,
+    """
+    CREATE TABLE IF NOT EXISTS requests (
+        request_id TEXT PRIMARY KEY,
+        wish TEXT NOT NULL,
+        utc TEXT NOT NULL,
+        answer TEXT
+    )
+    """,
 )
 """Tables that came later; an older program writes beside them unharmed. Made in every record that is opened
 for writing."""

@@ -9,6 +9,9 @@ from typing import Any, Literal
 
 from edge.cloth.defects import ClothDefect
 
+ROLL_ENDED, ROLL_BEGUN = "roll ended", "roll begun"
+"""Events of a change of roll: at the end of one, with the id of the next, and at the begin of that."""
+
 RollStatus = Literal["running", "finished", "failed", "interrupted"]
 
 
@@ -20,6 +23,15 @@ def new_id() -> str:
 def utc_now() -> str:
     """Return the time as records carry it: UTC, ISO 8601, to the millisecond."""
     return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def roll_name_of(utc: str) -> str:
+    """Return the name of a roll that nobody named.
+
+    Args:
+        utc: when it begins, as `utc_now` gives it.
+    """
+    return f"roll of {utc[:19]}Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +101,7 @@ class OpenRoll:
         passed_lines, inspected_lines, passed_frames, inspected_frames: of earlier runs.
         mm_per_line: of earlier runs; None if not known.
         unplaced_id: event id of what this run could not read and nobody can place.
+        begun_utc: when this run began with it.
     """
 
     roll_id: str
@@ -101,3 +114,4 @@ class OpenRoll:
     inspected_frames: int = 0
     mm_per_line: float | None = None
     unplaced_id: str = field(default_factory=new_id)
+    begun_utc: str = field(default_factory=utc_now)

@@ -9,6 +9,7 @@ from typing_extensions import Self
 
 from edge.cameras.protocol import Frame, FramePosition
 from edge.errors import CameraNotFoundError
+from edge.simulator.joints import PlantedJoint
 from edge.simulator.loom import Loom
 from edge.simulator.options import LoomOptions, parse_loom_options
 from edge.simulator.truth import PlantedDefect, SeenDefect
@@ -125,6 +126,11 @@ class LoomCamera:
         """
         loom = self._loom or Loom(self.options, self._taxonomy)
         return loom.planted_up_to(along_m)
+
+    def joints_up_to(self, along_m: float) -> list[PlantedJoint]:
+        """Return the joints that lie wholly before a place on the roll, from its start."""
+        loom = self._loom or Loom(self.options, self._taxonomy)
+        return loom.joints_up_to(along_m)
 
     def _position(self, first_line: int) -> FramePosition:
         """Place a frame on the roll."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from edge.image import Image
 from edge.simulator.banks import add_bank, copy_bank, draw_banks, subtract_bank
+from edge.simulator.joints import JointPatch, PlantedJoint, apply_joint, draw_joint
 from edge.simulator.kinds import KINDS, Site
 from edge.simulator.options import LoomOptions
 from edge.simulator.patch import (
@@ -29,6 +30,7 @@ from edge.taxonomy import Taxonomy, load_taxonomy
 
 FIGURE_STREAM = 5
 KEPT_PANELS = 4
+KEPT_JOINTS = 2
 KEPT_PATCH_PX = 400_000
 """Pixels of defects kept drawn, 9 bytes each. Those of one block of 256 lines are some ten thousand."""
 
@@ -63,6 +65,7 @@ class Loom:
         self._ground = self._measure()
         self._site = self._survey()
         self._panels: BoundedStore[tuple[PlantedDefect, ...]] = BoundedStore(KEPT_PANELS)
+        self._joints: BoundedStore[JointPatch] = BoundedStore(KEPT_JOINTS)
         self._patches: BoundedStore[Patch] = BoundedStore(KEPT_PATCH_PX, lambda patch: patch.mask.size)
 
     def render(self, first_line: int, count: int) -> Image:
@@ -76,6 +79,8 @@ class Loom:
         image = self._cloth(first_line - before, count + smear_px - 1)
         for planted, patch in self._patches_in(first_line - before, len(image)):
             self._draw(image, first_line - before, planted, patch)
+        for number in self._joints_in(first_line - before, len(image)):
+            apply_joint(image, first_line - before, self.options.cloth_in_view_px[0], self._joint(number))
         if smear_px > 1:
             image = cv2.blur(image, (1, smear_px))[before : before + count].copy()
         plane = image.reshape(count, -1)
@@ -111,6 +116,16 @@ class Loom:
     def planted_up_to(self, along_m: float) -> list[PlantedDefect]:
         """Return the defects that end at or before a place on the roll, from its start."""
         return [item for item in self.planted_between(0.0, along_m) if item.along_m[1] <= along_m]
+
+    def joints_up_to(self, along_m: float) -> list[PlantedJoint]:
+        """Return the joints that end at or before a place on the roll."""
+        joints = []
+        for number, at_m in enumerate(self.options.joints_at_m):
+            if at_m <= along_m:
+                patch, m_per_line = self._joint(number), self.options.mm_per_px / 1000
+                start_m = patch.first_line * m_per_line
+                joints.append(PlantedJoint((start_m, start_m + len(patch.keep) * m_per_line)))
+        return [joint for joint in joints if joint.along_m[1] <= along_m]
 
     def planted_in_panels(self, count: int) -> list[PlantedDefect]:
         """Return the defects of the first panel that has any, of the first `count` panels."""
@@ -151,6 +166,19 @@ class Loom:
             patch = self._patch(planted)
             if top < first_line + count and top + len(patch.mask) > first_line:
                 yield planted, patch
+
+    def _joints_in(self, first_line: int, count: int) -> list[int]:
+        """Return the numbers of the joints that may touch these lines."""
+        m_per_line, reach_m = self.options.mm_per_px / 1000.0, 0.02
+        start_m, end_m = first_line * m_per_line - reach_m, (first_line + count) * m_per_line + reach_m
+        return [number for number, at_m in enumerate(self.options.joints_at_m) if start_m <= at_m <= end_m]
+
+    def _joint(self, number: int) -> JointPatch:
+        """Return what a joint does to the pixels."""
+        columns = slice(*self.options.cloth_in_view_px)
+        return self._joints.get(
+            number, lambda: draw_joint(self.options, number, self._ground.columns_grey[columns])
+        )
 
     def _panel(self, panel: int) -> tuple[PlantedDefect, ...]:
         """Return the plan of a panel."""

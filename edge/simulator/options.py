@@ -82,6 +82,11 @@ class LoomOptions(BaseModel):
     bed_right_mm: float = Field(
         15.0, description="millimetres of bed right of the cloth; negative: cloth out of view"
     )
+    joints_m: str | None = Field(
+        None,
+        pattern=r"^\d+(\.\d+)?(\+\d+(\.\d+)?)*$",
+        description="metres of sewn joints, joined by +, such as 10+25",
+    )
     texture_lines: int = Field(701, ge=127, le=4096, description="127 to 4096 lines until it repeats")
 
     faults: str | None = Field(
@@ -112,6 +117,11 @@ class LoomOptions(BaseModel):
         if right_px - left_px < MIN_CLOTH_PX:
             raise ValueError(f"less than {MIN_CLOTH_PX} pixels of cloth would be in view")
         return self
+
+    @property
+    def joints_at_m(self) -> tuple[float, ...]:
+        """Where two pieces of cloth are sewn together, in metres from the start."""
+        return tuple(sorted(float(place) for place in (self.joints_m or "").split("+") if place))
 
     @property
     def left_selvedge_px(self) -> int:

@@ -147,16 +147,22 @@ def test_an_operator_at_the_desk_and_on_the_phone(browser, tmp_path):
                     "button", "all => all.filter(one => one.offsetParent).map(one => one.offsetHeight)"
                 )
                 assert min(sizes) >= 44
-                unnamed = "all => all.filter(one => !(one.innerText || one.labels?.length)).length"
+                unnamed = "all => all.filter(one => !(one.textContent || one.labels?.length)).length"
                 assert phone.eval_on_selector_all("button, input", unnamed) == 0
                 assert phone.errors == []
             assert desk.errors == []
+            desk.locator("#next summary").click()
+            desk.fill("#next-name", "B 18")
+            desk.locator("#next button").click()
+            until(desk, "document.querySelector('#roll').textContent === 'B 18'")
+            assert desk.locator(f"[data-id='{defect}']").count() == 0  # the map and the list begin anew
+            assert not desk.locator("#next form").is_visible()
             process.send_signal(signal.SIGTERM)
             desk.wait_for_selector("#away:not([hidden])")
             assert process.wait(START_S) == 0
             with edge_run(tmp_path, str(urlsplit(bare).port), "--page-token-file", token):
                 desk.wait_for_selector("#away", state="hidden")
-                desk.wait_for_selector(f"[data-id='{defect}'].rejected", state="attached")
+                until(desk, "document.querySelector('#roll').textContent === 'B 18'")  # it goes on
                 assert any("ERR_CONNECTION_REFUSED" in error for error in desk.errors)
 
 

@@ -66,7 +66,7 @@ def finished(health, frames=1, defects=()):
         state.coverage.passed(frame)
         state.last_frame, state.silent_s = frame, 0.0
         state.latency.add(20.0)
-    state.defects += defects
+    state.take(list(defects))
     health.update(state, [])
     return state
 

@@ -49,7 +49,7 @@ def recorded_page(folder, defects=3):
         found = [defect(0.1 * (number + 1)) for number in range(defects)]
         recorder.event("camera silent", "no frame for 12 s")
         recorder.add(found, state.coverage, 1500.0)
-        state.defects += found
+        state.roll.defects += found
         live = LivePage("loom", "1.0", can_review=True, is_live=True)
         live.begin(CLASSES, recorder)
         live.update(state, [])

@@ -11,12 +11,16 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from edge.errors import ConfigError
 from edge.page.address import Address
 from edge.page.app import MOST_VIEWERS, SHIPPED, PageApp, web_app
 from edge.page.guard import LARGEST_BODY, POLICY
 from edge.page.rolls import MOST_AT_ONCE
+from edge.page.state import StateText
 from edge.roll.export import as_csv, as_json_lines
 from edge.roll.reading import read_roll
+from edge.roll.values import RollHead
+from edge.roll_part import RollTerms
 from tests.unit.edge.page.pages import defect, passed, plain_page, recorded_page
 
 TOKEN = "a-token-that-is-long"
@@ -113,7 +117,7 @@ def test_many_defects_come_in_several_answers(tmp_path):
 
 def test_a_run_without_a_record_has_a_map_and_no_verdicts():
     state = passed(plain_state(), 0, 3)
-    state.defects += [defect(0.05)]
+    state.roll.defects += [defect(0.05)]
     with client_of(plain_page(state)) as client:
         first = client.get("/roll").json()
         assert first["gaps"] == [[0.1, 0.3, "lost lines"]]
@@ -306,3 +310,88 @@ def test_so_many_viewers_and_no_more(tmp_path):
             app._viewers, app.closing = 0, True
             assert json.loads(client.get("/events").text.removeprefix("data: "))["along_m"] == 1.2
         assert app._viewers == 0
+
+
+class Asked:
+    """Take wishes for rolls as the run does."""
+
+    def __init__(self, error=None):
+        self.wishes, self._error = [], error
+
+    def ask(self, wish):
+        if self._error:
+            raise self._error
+        is_new = wish.request_id not in [one.request_id for one in self.wishes]
+        self.wishes += [wish] if is_new else []
+        return is_new
+
+
+def next_roll(client, headers=KEY, **body):
+    return client.post("/rolls", json={"id": "1" * 32, **body}, headers=headers)
+
+
+def test_the_next_roll_is_asked_for_once(tmp_path):
+    with page(tmp_path) as client:
+        client.live.changes = Asked()
+        assert next_roll(client, headers={}).status_code == 401
+        answers = [next_roll(client, name="B 7", article="twill") for _ in range(2)]
+        assert [(one.status_code, one.json()["repeated"]) for one in answers] == [(202, False), (202, True)]
+        (wish,) = client.live.changes.wishes
+        assert (wish.by, wish.name, wish.article) == ("operator", "B 7", "twill")
+        for wrong in ({"name": ""}, {"name": "a\nb"}, {"name": "x" * 201}, {"id": "../x"}, {"more": 1}):
+            assert next_roll(client, **wrong).status_code == 422
+        assert next_roll(client, name="ß" * 200, article="編" * 200).status_code == 202
+        assert next_roll(client, name="x" * 3000).status_code == 413
+        client.live.changes = Asked(ConfigError("The record has a roll 'A' already.", "Name another one."))
+        assert next_roll(client).json()["problem"] == "The record has a roll 'A' already. Name another one."
+        client.live.changes = None
+        assert next_roll(client).status_code == 409
+
+
+def test_the_page_begins_anew_with_the_new_roll(tmp_path):
+    with page(tmp_path) as client:
+        first = client.get("/roll").json()
+        state = client.run
+        client.recorder.change_roll(
+            state.coverage, 1500.0, RollHead("loom", "a" * 64, {}, "B", "satin"), "operator"
+        )
+        state.end_roll(state.roll.following(RollTerms("B", "satin")))
+        passed(state, 12)
+        client.recorder.add([defect(1.25)], state.coverage, None)
+        client.live.snapshot = client.live._taken(state, 0.0, "running")
+        second = client.get("/roll", params=first["known"]).json()
+        assert (second["name"], second["article"]) == ("B", "satin")
+        assert second["roll"] != first["roll"]
+        assert [one["start_m"] for one in second["defects"]] == [pytest.approx(0.05)]
+        assert [event["kind"] for event in second["events"]] == ["roll begun"]
+        told = StateText(client.live).now()
+        assert json.loads(told)["along_m"] == pytest.approx(0.1)
+        assert json.loads(told)["inspected_m"] == pytest.approx(0.1)
+
+
+def test_a_roll_that_could_not_be_recorded_yet_is_shown_all_the_same(tmp_path):
+    with page(tmp_path) as client, closing(sqlite3.connect(tmp_path / "rolls.db")) as other:
+        other.isolation_level = None
+        other.execute("BEGIN IMMEDIATE")
+        client.recorder._file.wait_for_others(1)
+        state = client.run
+        client.recorder.change_roll(state.coverage, None, RollHead("loom", "a" * 64, {}, "B"), "operator")
+        state.end_roll(state.roll.following(RollTerms("B")))
+        client.live.snapshot = client.live._taken(state, 0.0, "running")
+        roll = client.get("/roll").json()
+        assert (roll["name"], roll["defects"], roll["length_m"]) == ("B", [], 0.0)
+
+
+def test_without_a_record_the_map_begins_anew_too():
+    state = passed(plain_state(), 0, 3)
+    state.take([defect(0.05)])
+    live = plain_page(state)
+    with client_of(live) as client:
+        first = client.get("/roll").json()
+        state.end_roll(state.roll.following(RollTerms("B")))
+        passed(state, 4)
+        state.take([defect(0.45)])
+        live.snapshot = live._taken(state, 0.0, "running")
+        second = client.get("/roll", params=first["known"]).json()
+        assert (second["name"], second["gaps"]) == ("B", [])
+        assert [one["start_m"] for one in second["defects"]] == [pytest.approx(0.05)]

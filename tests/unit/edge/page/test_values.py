@@ -189,14 +189,14 @@ def test_every_fault_of_a_camera_has_words():
 
 def test_without_a_record_the_last_defects_of_many_are_shown():
     state = passed(RunState(), 0)
-    state.defects = DefectsFound(most_kept=3)
+    state.roll.defects = DefectsFound(most_kept=3)
     live = plain_page(state)
-    state.defects += [defect(0.01 * number) for number in range(5)]
+    state.roll.defects += [defect(0.01 * number) for number in range(5)]
     live.end(state)
     shown = changes(live, Known())
     assert [one["id"] for one in shown["defects"]] == ["3", "4", "5"]
     known = Known(roll=shown["roll"], defect=shown["known"]["defect"])
-    state.defects += [defect(0.06)]
+    state.roll.defects += [defect(0.06)]
     live.end(state)
     assert [one["id"] for one in changes(live, known)["defects"]] == ["6"]
 
@@ -254,7 +254,7 @@ def test_the_cloth_is_encoded_once_for_all_who_look(monkeypatch):
 def test_defects_without_a_record_are_copied_when_they_come():
     state = passed(RunState(), 0)
     live = plain_page(state)
-    state.defects += [defect(0.05)]
+    state.roll.defects += [defect(0.05)]
     live.end(state)
     assert [one.start_m for one in live.snapshot.defects] == [0.05]
     assert live.snapshot.phase == "ended"

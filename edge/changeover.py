@@ -1,0 +1,183 @@
+"""From one roll to the next: which settings and which model hold for it."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from typing_extensions import Self
+
+from edge.backends.protocol import OpenBackend
+from edge.bundle import demo_bundle_path, model_digest_of, open_bundle
+from edge.bundle_store import bundle_path
+from edge.config import EdgeConfig
+from edge.contract import ModelContract
+from edge.decisions.choose import check_rules
+from edge.decisions.stops import Stops
+from edge.errors import ConfigError, RecordError
+from edge.inspector import Inspector
+from edge.latency import StageClock
+from edge.model import contract_of
+from edge.roll.database import open_for_reading
+from edge.roll.following import last_following
+from edge.roll.values import RollHead, roll_name_of, utc_now
+from edge.roll_changes import RollPlan, RollWish
+from edge.roll_part import RollTerms
+
+logger = logging.getLogger(__name__)
+
+OpenModel = Callable[[EdgeConfig, ExitStack], tuple[OpenBackend, ModelContract]]
+
+
+class Changeover:
+    """Hold what the rolls of a run are inspected with. Entering opens the model of the first one.
+
+    Args:
+        config: of the run.
+        camera: its name, for the record.
+        open_model: opens the model of some settings, and checks its golden pictures.
+        stops: of the run, once they are there; None if nothing is decided.
+    """
+
+    def __init__(self, config: EdgeConfig, camera: str, open_model: OpenModel) -> None:
+        self._camera = camera
+        self._open_model = open_model
+        self._opened = ExitStack()
+        self._model_path = _model_path(config)
+        self.config = config
+        self.stops: Stops | None = None
+
+    def __enter__(self) -> Self:
+        self.backend, self.contract = self._open_model(self.config, self._opened)
+        self._note_model(self._model_path)
+        self.inspector = self._inspector_of(StageClock())
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._opened.close()
+
+    def head(self) -> RollHead:
+        """Return what the record is to know of the roll that passes."""
+        config = self.config
+        return RollHead(
+            self._camera,
+            self._digest,
+            config.public(),
+            config.roll,
+            config.article,
+            config.cloth_width_mm,
+            config.grade_limits,
+        )
+
+    def terms(self) -> RollTerms:
+        """Return how the first roll is called and graded."""
+        config = self.config
+        return RollTerms(config.roll, config.article, config.cloth_width_mm, config.grade_limits)
+
+    def check(self, wish: RollWish) -> None:
+        """See that a wish can be fulfilled, as far as that can be told without doing it. In any thread.
+
+        Raises:
+            LoomsightError: why it cannot.
+        """
+        config = self._config_for(wish)
+        if wish.name is not None and has_roll(config.roll_record, wish.name):
+            raise ConfigError(f"The record has a roll '{wish.name}' already.", "Name another one.")
+        path = _model_path(config)
+        as_published = self._as_published if path == self._model_path else contract_of(open_bundle(path))
+        contract = as_published.with_thresholds(config.score_thresholds)
+        mode, stops = config.stop.mode, self.stops
+        if stops is None and mode != "off":
+            raise ConfigError(
+                f"Article '{config.article}' has stop.mode {mode}, and this run decides nothing.",
+                f"Start edge-run anew with --article '{config.article}'.",
+            )
+        if mode == "on" and (stops is None or stops.delivery is None):
+            raise ConfigError(
+                f"Article '{config.article}' may stop the machine, and this run cannot reach it.",
+                f"Start edge-run anew with --article '{config.article}'.",
+            )
+        check_rules(config.stop, contract.class_names)
+
+    def next_roll(self, wish: RollWish) -> RollPlan:
+        """Go over to the next roll; a model of its article's own is opened, and the one before closed.
+
+        Raises:
+            LoomsightError: if that model cannot be vouched for.
+        """
+        before, self.config = self.config, self._config_for(wish)
+        config = self.config.model_copy(update={"roll": wish.name or roll_name_of(utc_now())})
+        self.config = config
+        is_other = config.article != before.article
+        if not is_other:
+            return RollPlan(self.head())
+        inspector = self._inspector_for(config)
+        return RollPlan(
+            self.head(),
+            article_changes=True,
+            inspector=inspector,
+            class_names=tuple(self.contract.class_names),
+            selvedge_margin_mm=config.selvedge_margin_mm,
+            stop=config.stop,
+        )
+
+    def _config_for(self, wish: RollWish) -> EdgeConfig:
+        article = wish.article if wish.article is not None else self.config.article
+        return self.config.for_roll(wish.name, article)
+
+    def _inspector_for(self, config: EdgeConfig) -> Inspector:
+        """Return an inspector with the model and thresholds of some settings."""
+        path = _model_path(config)
+        if path != self._model_path:
+            logger.info("article '%s' has another model: it is opened", config.article)
+            opened = ExitStack()
+            try:
+                backend, contract = self._open_model(config, opened)
+            except BaseException:
+                opened.close()
+                raise
+            self._opened.close()
+            self._opened, self.backend, self.contract = opened, backend, contract
+            self._note_model(path)
+        else:
+            self.contract = self._as_published.with_thresholds(config.score_thresholds)
+        self.inspector = self._inspector_of(self.inspector.clock)
+        return self.inspector
+
+    def _inspector_of(self, clock: StageClock) -> Inspector:
+        config = self.config
+        near_miss = config.near_miss if config.save_pictures else 0.0
+        return Inspector(self.backend, self.contract, config.batch_tiles, clock, near_miss=near_miss)
+
+    def _note_model(self, path: Path) -> None:
+        bundle = open_bundle(path)
+        self._model_path, self._digest = path, model_digest_of(bundle)
+        self._as_published = contract_of(bundle)
+
+
+def as_left(config: EdgeConfig) -> EdgeConfig:
+    """Return the settings of the roll that is on the loom: rolls may have followed on the one they name."""
+    following = last_following(config.roll_record, config.roll)
+    if following is None:
+        return config
+    logger.info("roll '%s' was followed by '%s': that one goes on", config.roll, following.name)
+    return config.for_roll(following.name, following.article or config.article)
+
+
+def has_roll(record: Path | None, name: str) -> bool:
+    """Tell whether a record has a roll of this name; a record that cannot be read now has none."""
+    if record is None or not record.is_file():
+        return False
+    try:
+        with closing(open_for_reading(record)) as db:
+            return db.execute("SELECT 1 FROM rolls WHERE name = ?", (name,)).fetchone() is not None
+    except (RecordError, sqlite3.Error) as error:
+        logger.debug("names of rolls cannot be read now: %s", error)
+        return False
+
+
+def _model_path(config: EdgeConfig) -> Path:
+    return bundle_path(config.model or demo_bundle_path())

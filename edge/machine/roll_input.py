@@ -1,0 +1,178 @@
+"""A signal of the machine that the next roll begins: an input, read in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from typing_extensions import Self
+
+from edge.errors import LoomsightError, MachineError
+from edge.machine.settings import MachineSettings
+from edge.roll.values import RecordedEvent
+from edge.roll_changes import RollChanges, RollWish
+
+logger = logging.getLogger(__name__)
+
+LOOK_S = 0.1
+"""How often the input is read."""
+
+LONGEST_PAUSE_S = 30.0
+"""A machine that is away is looked for in pauses that double up to this."""
+
+
+class Input(Protocol):
+    """Read one input of a machine."""
+
+    name: str
+
+    def read(self) -> bool:
+        """Return whether it is set.
+
+        Raises:
+            MachineError: if it cannot be read.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of it; it can be read again."""
+        ...
+
+
+class ModbusInput:
+    """Read a discrete input over Modbus/TCP, on a connection of its own.
+
+    Args:
+        settings: with `roll_input`.
+    Raises:
+        ImportError: if pymodbus is not installed.
+    """
+
+    def __init__(self, settings: MachineSettings) -> None:
+        from edge.machine.modbus import ModbusLine
+
+        self._line = ModbusLine(settings)
+        self._address = settings.roll_input or 0
+        self.name = f"{self._line.name} input {self._address}"
+
+    def read(self) -> bool:
+        """Return whether it is set; see `Input.read`."""
+        return self._line.discrete_input(self._address)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._line.close()
+
+
+class Edge:
+    """Tell the rising edge of an input that bounces. What it is at first, or after a break, is no edge.
+
+    Args:
+        hold_s: a change counts once it has held for so long.
+    """
+
+    def __init__(self, hold_s: float) -> None:
+        self._hold_s = hold_s
+        self._is_on: bool | None = None
+        self._since: tuple[bool, float] | None = None
+
+    def forget(self) -> None:
+        """Note that nobody knows what the input did meanwhile."""
+        self._is_on = self._since = None
+
+    def rises(self, is_on: bool, now_s: float) -> bool:
+        """Take in what was read; True once for an edge that has held."""
+        if self._since is None or self._since[0] != is_on:
+            self._since = (is_on, now_s)
+        if now_s - self._since[1] < self._hold_s or self._is_on is is_on:
+            return False
+        was, self._is_on = self._is_on, is_on
+        return is_on and was is False
+
+
+class RollInput:
+    """Ask for the next roll whenever an input rises. A `Reporter`; entering starts the thread.
+
+    The roll ends where the camera was when the input rose, not when that was certain.
+
+    Args:
+        line: reads the input.
+        settings: how long a change has to hold.
+        changes: are told.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        line: Input,
+        settings: MachineSettings,
+        changes: RollChanges,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._line = line
+        self._changes = changes
+        self._clock = clock
+        self._edge = Edge(settings.roll_hold_s)
+        self._mark: int | None = None
+        self._was_on = False
+        self._events: deque[RecordedEvent] = deque(maxlen=1000)
+        self._is_lost = False
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._look_on, name="roll input", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end.set()
+        self._thread.join(5.0)
+
+    def events(self) -> list[RecordedEvent]:
+        """Return, once, what happened since the last call."""
+        events = []
+        while self._events:
+            events.append(self._events.popleft())
+        return events
+
+    def look(self) -> bool:
+        """Read the input once; returns whether it could be read."""
+        try:
+            is_on = self._line.read()
+        except MachineError as error:
+            self._edge.forget()
+            self._was_on = False
+            self._note_lost(error)
+            return False
+        if self._is_lost:
+            self._is_lost = False
+            self._events.append(RecordedEvent("roll input back", self._line.name))
+        if is_on and not self._was_on:
+            self._mark = self._changes.mark()
+        self._was_on = is_on
+        if self._edge.rises(is_on, self._clock()):
+            self._ask()
+        return True
+
+    def _ask(self) -> None:
+        try:
+            self._changes.ask(RollWish("signal"), self._mark)
+        except LoomsightError as error:
+            logger.error("the signal for the next roll came to nothing: %s", error)
+            self._events.append(RecordedEvent("roll not changed", error.problem))
+
+    def _note_lost(self, error: MachineError) -> None:
+        if not self._is_lost:
+            logger.error("%s The next roll cannot be signalled.", error)
+            self._events.append(RecordedEvent("roll input lost", error.problem))
+        self._is_lost = True
+
+    def _look_on(self) -> None:
+        pause_s = LOOK_S
+        while not self._end.wait(pause_s):
+            pause_s = LOOK_S if self.look() else min(2 * pause_s, LONGEST_PAUSE_S)
+        self._line.close()

@@ -1,0 +1,46 @@
+// The form that begins the next roll. A request keeps its id until the box has answered: sent twice, it is one.
+
+import { Refusal, tell } from "./box.js";
+
+function newId() { // randomUUID is there over https only
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+export class NextRoll {
+  constructor(details, said, onKeyMissing) {
+    Object.assign(this, { details, said, onKeyMissing, id: null, wish: "" });
+    this.form = details.querySelector("form");
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.ask();
+    });
+  }
+
+  async ask() {
+    const button = this.form.querySelector("button");
+    const [name, article] = ["name", "article"].map((field) => this.form.elements[field].value.trim() || null);
+    const wish = JSON.stringify([name, article]);
+    if (!this.id || this.wish !== wish) Object.assign(this, { id: newId(), wish });
+    button.disabled = true;
+    try {
+      await tell("/rolls", { id: this.id, name, article });
+      this.id = null;
+      this.said.textContent = "… the next roll begins";
+    } catch (error) {
+      if (error instanceof Refusal) {
+        this.id = null;
+        if (error.status === 401) this.onKeyMissing();
+      }
+      this.said.textContent = `No new roll. ${error instanceof Refusal ? error.message : "The box does not answer."}`;
+    }
+    button.disabled = false;
+  }
+
+  // The page shows another roll now.
+  begun() {
+    if (!this.said.textContent.startsWith("…")) return;
+    this.said.textContent = "";
+    this.form.reset();
+    this.details.open = false;
+  }
+}

@@ -1,0 +1,67 @@
+"""One roll of a run on its way into the record: what waits to be written, and how it is written."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+
+from edge.cloth.coverage import Coverage
+from edge.roll.record import end_roll, insert_defect, insert_event, insert_roll, write_coverage
+from edge.roll.values import OpenRoll, RecordedDefect, RecordedEvent, RollHead, RollStatus, utc_now
+
+
+@dataclass(slots=True)
+class PendingRoll:
+    """Hold what the record does not have yet of a roll, under the ids that it will have there.
+
+    Attributes:
+        is_begun: whether the record has the roll.
+        coverage: as it is to be written; None if there is nothing yet.
+        width_mm: of the cloth as measured; None if not known.
+        changed_from: line of the camera from which on gaps changed; None if none did.
+        ended: status and time, once it has ended.
+    """
+
+    head: RollHead
+    roll: OpenRoll
+    is_begun: bool
+    coverage: Coverage | None = None
+    width_mm: float | None = None
+    defects: list[RecordedDefect] = field(default_factory=list)
+    events: list[RecordedEvent] = field(default_factory=list)
+    changed_from: int | None = None
+    ended: tuple[RollStatus, str] | None = None
+
+    def cover(self, coverage: Coverage, width_mm: float | None) -> None:
+        """Take in how far the roll has come."""
+        changed = coverage.gap_list.take_changed()
+        known = [line for line in (changed, self.changed_from) if line is not None]
+        self.coverage, self.width_mm, self.changed_from = coverage, width_mm, min(known, default=None)
+
+    def end(self, status: RollStatus) -> None:
+        """Note that the roll ends now."""
+        self.ended = (status, utc_now())
+
+    def write(self, db: sqlite3.Connection) -> None:
+        """Write all of it, in the transaction of the caller; `written` is for when that is on the disk."""
+        if not self.is_begun:
+            insert_roll(db, self.roll, self.head)
+        for defect in self.defects:
+            insert_defect(db, self.roll.roll_id, defect)
+        for event in self.events:
+            insert_event(db, self.roll.roll_id, event)
+        coverage = self.coverage
+        if coverage is not None and (
+            coverage.knows_metres or coverage.frames_inspected or coverage.frames_without_cloth
+        ):
+            width_mm = self.head.cloth_width_mm or self.width_mm
+            write_coverage(db, self.roll, coverage, self.changed_from, width_mm)
+        if self.ended is not None:
+            status, utc = self.ended
+            end_roll(db, self.roll.roll_id, status, self.head.settings, utc)
+
+    def written(self) -> tuple[list[RecordedDefect], list[RecordedEvent]]:
+        """Note that the record has all of it; returns what had waited."""
+        done = self.defects, self.events
+        self.is_begun, self.changed_from, self.defects, self.events = True, None, [], []
+        return done

@@ -1,0 +1,122 @@
+"""Asking a running edge-run for the next roll: a row in its record, which it looks for once a second."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from edge.errors import ConfigError, RecordError
+from edge.roll.database import BUSY_MS, described, open_for_reading
+from edge.roll.values import new_id, utc_now
+
+LOOK_S = 0.1
+PATIENCE_S = 20.0
+"""The command waits so long. A change happens within a second of the request, but for the last lines of
+the old roll, which are inspected first, and a model that is opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A wish that stands in a record; see `edge.roll_changes.RollWish`."""
+
+    request_id: str
+    name: str | None
+    article: str | None
+
+
+def unanswered(db: sqlite3.Connection) -> list[Request]:
+    """Return the requests of a record that wait, the oldest first."""
+    rows = db.execute("SELECT request_id, wish FROM requests WHERE answer IS NULL ORDER BY rowid")
+    return [Request(row["request_id"], **json.loads(row["wish"])) for row in rows]
+
+
+def write_answer(db: sqlite3.Connection, request_id: str, answer: dict[str, Any]) -> None:
+    """Answer a request, in the transaction of the caller; one that was taken back has no answer."""
+    db.execute("UPDATE requests SET answer = ? WHERE request_id = ?", (json.dumps(answer), request_id))
+
+
+def ask_next_roll(
+    path: Path, name: str | None, article: str | None, patience_s: float = PATIENCE_S
+) -> dict[str, Any]:
+    """Ask the edge-run that writes a record for the next roll, and wait until it has begun.
+
+    Returns:
+        `name` and `roll_id` of the new roll.
+    Raises:
+        RecordError: if no edge-run writes the record, or it does not answer.
+        ConfigError: if it refuses.
+        OutputError: if the record cannot be written.
+    """
+    open_for_reading(path).close()
+    if not _is_written(path):
+        raise _nobody(path)
+    try:
+        with closing(_opened(path)) as db:
+            request_id = new_id()
+            wish = json.dumps({"name": name, "article": article})
+            db.execute("INSERT INTO requests VALUES (?, ?, ?, NULL)", (request_id, wish, utc_now()))
+            answer = _answer(db, path, request_id, patience_s)
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            raise RecordError(
+                f"The edge-run that writes {path} is too old to be asked.", "Update it."
+            ) from error
+        raise described(path, error) from error
+    except sqlite3.Error as error:
+        raise described(path, error) from error
+    if "problem" in answer:
+        raise ConfigError(str(answer["problem"]), str(answer["cure"]))
+    return answer
+
+
+def _answer(db: sqlite3.Connection, path: Path, request_id: str, patience_s: float) -> dict[str, Any]:
+    """Wait for the answer; a request that nobody answers is taken back."""
+    deadline_s = time.monotonic() + patience_s
+    while True:
+        is_written = _is_written(path)  # before the look: the last thing it does may be to answer
+        row = db.execute("SELECT answer FROM requests WHERE request_id = ?", (request_id,)).fetchone()
+        if row is not None and row[0] is not None:
+            answer: dict[str, Any] = json.loads(row[0])
+            return answer
+        if row is None or not is_written or time.monotonic() >= deadline_s:
+            db.execute("DELETE FROM requests WHERE request_id = ? AND answer IS NULL", (request_id,))
+            if row is None or not is_written:
+                raise _nobody(path)
+            raise RecordError(
+                f"The edge-run that writes {path} has not answered for {patience_s:g} s.",
+                f"See `loomsight roll list {path}` whether the roll has changed.",
+            )
+        time.sleep(LOOK_S)
+
+
+def _nobody(path: Path) -> RecordError:
+    return RecordError(
+        f"No edge-run is writing {path}.", "Start one with --roll-record; --roll names its first roll."
+    )
+
+
+def _is_written(path: Path) -> bool:
+    """Tell whether an edge-run holds the lock beside a record."""
+    try:
+        with path.with_name(f"{path.name}.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.resolve()))}?mode=rw", uri=True, isolation_level=None
+    )
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    return connection

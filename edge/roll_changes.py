@@ -1,0 +1,142 @@
+"""Who asks for the next roll, and where it begins: asked by any thread, done by the one that inspects."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from edge.capture import Capture
+from edge.decisions.settings import StopSettings
+from edge.errors import ConfigError
+from edge.inspector import Inspector
+from edge.roll.values import RollHead, new_id
+
+logger = logging.getLogger(__name__)
+
+MOST_WAITING = 16
+"""Changes that wait for their line. Nobody ends sixteen rolls within one queue of frames."""
+
+MOST_REMEMBERED = 200
+"""Ids of requests that are known again when they come twice."""
+
+Origin = Literal["operator", "command", "signal", "joint"]
+
+
+@dataclass(frozen=True, slots=True)
+class RollWish:
+    """Ask for the next roll.
+
+    Attributes:
+        by: who asks.
+        name: None for one that is made of the time.
+        article: None for the one before.
+        request_id: one that came before is not done again.
+    """
+
+    by: Origin
+    name: str | None = None
+    article: str | None = None
+    request_id: str = field(default_factory=new_id)
+
+
+@dataclass(frozen=True, slots=True)
+class RollPlan:
+    """Say how the next roll is inspected.
+
+    Attributes:
+        head: of the roll, for the record.
+        article_changes: whether it is other cloth than before.
+        inspector: another one; None for the one before.
+        class_names: of its model.
+        stop: policy that holds from here on; None for the one before.
+    """
+
+    head: RollHead
+    article_changes: bool = False
+    inspector: Inspector | None = None
+    class_names: tuple[str, ...] = ()
+    selvedge_margin_mm: float = 0.0
+    stop: StopSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RollChange:
+    """A roll ends behind the frame of this number, and the next begins."""
+
+    wish: RollWish
+    last_frame_id: int
+
+
+class RollChanges:
+    """Keep what was asked for until its place in the stream comes.
+
+    A roll ends with the last line that the camera had delivered when the next one was asked for: frames
+    that wait for inspection then belong to the roll that they were woven on.
+
+    Args:
+        check: raises a `LoomsightError` for a wish that cannot be fulfilled.
+    """
+
+    def __init__(self, check: Callable[[RollWish], None] = lambda _: None) -> None:
+        self._check = check
+        self._waiting: deque[RollChange] = deque()
+        self._known: deque[str] = deque(maxlen=MOST_REMEMBERED)
+        self._lock = threading.Lock()
+        self._capture: Capture | None = None
+
+    def attach(self, capture: Capture | None) -> None:
+        """Take the stream that changes lie in; None when it has ended."""
+        with self._lock:
+            self._capture = capture
+            if capture is None:
+                self._waiting.clear()
+
+    def ask(self, wish: RollWish, last_frame_id: int | None = None) -> bool:
+        """Ask for the next roll.
+
+        Args:
+            wish: what for.
+            last_frame_id: of the old roll, as `mark` gave it; None for the last one delivered by now.
+        Returns:
+            False if this very request came before.
+        Raises:
+            LoomsightError: if it cannot be done; nothing happens then.
+        """
+        if wish.request_id in self._known:
+            return False
+        self._check(wish)
+        with self._lock:
+            if wish.request_id in self._known:
+                return False
+            if self._capture is None:
+                raise ConfigError("Inspection is not running.", "Ask again when it does.")
+            if len(self._waiting) >= MOST_WAITING:
+                raise ConfigError("Too many changes of roll are waiting.", "Wait for the cloth to move on.")
+            if last_frame_id is None:
+                last_frame_id = self._capture.mark()
+            if self._waiting:
+                last_frame_id = max(last_frame_id, self._waiting[-1].last_frame_id)
+            self._known.append(wish.request_id)
+            self._waiting.append(RollChange(wish, last_frame_id))
+        logger.info("the next roll was asked for (%s)", wish.by)
+        return True
+
+    def mark(self) -> int | None:
+        """Note this moment for an `ask` that may follow; None while nothing is captured."""
+        with self._lock:
+            return self._capture.mark() if self._capture is not None else None
+
+    def due(self, before: int | None = None) -> RollChange | None:
+        """Return the next change that lies before the frame of this number; None if there is none.
+
+        Args:
+            before: None if all that was captured has been taken.
+        """
+        with self._lock:
+            if self._waiting and (before is None or self._waiting[0].last_frame_id < before):
+                return self._waiting.popleft()
+        return None

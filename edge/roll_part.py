@@ -1,0 +1,167 @@
+"""What a run knows of one roll: a change of roll replaces all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from edge.cameras.protocol import Frame, FramePosition
+from edge.cloth.coverage import Coverage
+from edge.cloth.defects import TOUCH_MM, ClothDefect, DefectMerger
+from edge.cloth.found import DefectsFound
+from edge.cloth.gaps import Gap
+from edge.cloth.grading import grade_points
+from edge.cloth.sums import CoverageSums
+from edge.cloth.width import ClothWidth
+
+SLIVER_M = TOUCH_MM / 2000
+"""The jitter of a box's edge."""
+
+
+@dataclass(frozen=True, slots=True)
+class RollTerms:
+    """Say how a roll is called and graded.
+
+    Attributes:
+        name: None where nobody has given one.
+        article: of the cloth; None if nobody said.
+        cloth_width_mm: None if it is measured, or not known.
+        grade_limits: grade to the most points per 100 square metres.
+    """
+
+    name: str | None = None
+    article: str | None = None
+    cloth_width_mm: float | None = None
+    grade_limits: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EndedRoll:
+    """Say what a roll, or this run's part of it, came to.
+
+    Attributes:
+        start_m: where it began, in metres of the camera.
+    """
+
+    terms: RollTerms
+    start_m: float
+    sums: CoverageSums
+    defects: int
+    points: int
+    width_mm: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for a summary; metres and grade are None where the camera knows no position."""
+        sums, knows = self.sums, self.sums.knows_metres
+        grade = grade_points(self.points, sums.metres_inspected, self.width_mm, self.terms.grade_limits)
+        return {
+            "name": self.terms.name,
+            "article": self.terms.article,
+            "start_m": round(self.start_m, 4) if knows else None,
+            "metres_passed": round(sums.lines_passed * sums.m_per_line, 4) if knows else None,
+            "metres_inspected": round(sums.metres_inspected, 4) if knows else None,
+            "coverage": None if sums.share is None else round(sums.share, 6),
+            "frames": sums.frames_inspected,
+            "defects": self.defects if knows else None,
+            **(grade.as_json() if knows else {"points": None, "points_per_100_m2": None, "grade": None}),
+            "width_mm": None if self.width_mm is None else round(self.width_mm, 1),
+        }
+
+
+@dataclass(slots=True)
+class RollPart:
+    """Account for one roll, from the line where it begins to the one where the next begins.
+
+    Attributes:
+        terms: how it is called and graded.
+        number: of the roll in this run, from 1.
+        defects: complete ones, in metres of the camera.
+        before: sums of the rolls before it in this run.
+        last_line: first line of the last frame, wherever the roll began; None before the first.
+    """
+
+    terms: RollTerms = field(default_factory=RollTerms)
+    number: int = 1
+    coverage: Coverage = field(default_factory=Coverage)
+    width: ClothWidth = field(default_factory=ClothWidth)
+    merger: DefectMerger = field(default_factory=DefectMerger)
+    defects: DefectsFound = field(default_factory=DefectsFound)
+    before: CoverageSums = field(default_factory=CoverageSums)
+    last_line: int = 0
+
+    def count_unreadable(self, total: int) -> None:
+        """Count the pictures of a run that could not be read; those of earlier rolls are theirs."""
+        self.coverage.frames_unreadable = total - self.before.frames_unreadable
+
+    def place(
+        self,
+        pieces: Sequence[ClothDefect],
+        frame: Frame,
+        position: FramePosition,
+        shared_lines: int,
+        filled: Sequence[Gap],
+    ) -> list[ClothDefect]:
+        """Put what a frame showed on the roll.
+
+        Args:
+            pieces: that begin and end on this roll, in metres of the camera.
+            frame, position: of them.
+            shared_lines: of the frame that are shown again with the next one, if that follows on.
+            filled: parts of gaps that the frame closed.
+        Returns:
+            Defects that are complete.
+        """
+        m, m_per_line = self.coverage.m_per_line, position.mm_per_px_along / 1000
+        passed_m = position.along_m
+        if frame.follows_on:  # of other frames, the next one may overlap this one
+            passed_m += (len(frame.image) - shared_lines) * m_per_line
+        goes_back, self.last_line = position.first_line < self.last_line, position.first_line
+        return self.merger.add(
+            pieces, passed_m, [(gap.start * m, gap.end * m) for gap in filled], goes_back
+        )
+
+    def take(self, complete: Sequence[ClothDefect]) -> None:
+        """Count complete defects; points are those of metres that begin with the roll."""
+        self.defects.origin_m = self.coverage.first_line * self.coverage.m_per_line
+        self.defects += complete
+
+    def ended(self) -> EndedRoll:
+        """Return what it came to, as it stands."""
+        coverage = self.coverage
+        return EndedRoll(
+            self.terms,
+            coverage.first_line * coverage.m_per_line,
+            coverage.sums(),
+            len(self.defects),
+            self.defects.points,
+            self.terms.cloth_width_mm or self.width.mm,
+        )
+
+    def following(self, terms: RollTerms) -> RollPart:
+        """Return the roll that begins behind the last line of this one."""
+        coverage = self.coverage.following()
+        begin_m = coverage.first_line * coverage.m_per_line if coverage.knows_metres else None
+        return RollPart(
+            terms,
+            self.number + 1,
+            coverage,
+            merger=DefectMerger(begins_m=begin_m),
+            before=self.before + self.coverage.sums(),
+            last_line=self.last_line,
+        )
+
+
+def cut_at(pieces: Sequence[ClothDefect], at_m: float) -> tuple[list[ClothDefect], list[ClothDefect]]:
+    """Cut the pieces that a frame shows at a place: what lies before it, and what lies behind.
+
+    Of a piece that reaches over it by less than the jitter of a box, only the longer part is kept.
+    """
+    before, behind = [], []
+    for piece in pieces:
+        length_m, further_m = at_m - piece.start_m, piece.end_m - at_m
+        if length_m >= min(further_m, SLIVER_M):
+            before.append(replace(piece, end_m=min(piece.end_m, at_m)))
+        if further_m > 0 and (further_m > length_m or further_m >= SLIVER_M):
+            behind.append(replace(piece, start_m=max(piece.start_m, at_m)))
+    return before, behind
