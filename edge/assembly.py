@@ -145,7 +145,7 @@ class CameraRun:
             plan=changeover.next_roll,
             joints=JointFinder(config.seam_apart_m) if config.seam == "auto" else None,
         )
-        return OpenRun(config, self.called, self._watched, pipeline, changeover, around.page)
+        return OpenRun(config, self.called, self._watched, pipeline, changeover, changes, around.page)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +157,7 @@ class OpenRun:
     camera: Camera
     pipeline: Pipeline
     changeover: Changeover
+    changes: RollChanges
     page: LivePage | None
 
     @property

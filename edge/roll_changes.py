@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from edge.capture import Capture
 from edge.decisions.settings import StopSettings
-from edge.errors import ConfigError
+from edge.errors import ConfigError, LoomsightError
 from edge.inspector import Inspector
-from edge.roll.values import RollHead, new_id
+from edge.roll.values import RollHead, new_id, roll_name_of, utc_now
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +87,11 @@ class RollChanges:
         self._known: deque[str] = deque(maxlen=MOST_REMEMBERED)
         self._lock = threading.Lock()
         self._capture: Capture | None = None
+        self._beside: tuple[RollChanges, ...] = ()
+
+    def share_with(self, beside: Sequence[RollChanges]) -> None:
+        """Let other cameras of the same loom change their rolls with this one, under one name."""
+        self._beside = tuple(beside)
 
     def attach(self, capture: Capture | None) -> None:
         """Take the stream that changes lie in; None when it has ended."""
@@ -109,6 +114,8 @@ class RollChanges:
         if wish.request_id in self._known:
             return False
         self._check(wish)
+        if self._beside and wish.name is None:
+            wish = replace(wish, name=roll_name_of(utc_now()))
         with self._lock:
             if wish.request_id in self._known:
                 return False
@@ -123,7 +130,16 @@ class RollChanges:
             self._known.append(wish.request_id)
             self._waiting.append(RollChange(wish, last_frame_id))
         logger.info("the next roll was asked for (%s)", wish.by)
+        for other in self._beside:
+            other.follow(wish)
         return True
+
+    def follow(self, wish: RollWish) -> None:
+        """Do what another camera of the same loom was asked for; what speaks against it is logged."""
+        try:
+            self.ask(wish)
+        except LoomsightError as error:
+            logger.warning("the roll does not change with that of the camera beside: %s", error)
 
     def mark(self) -> int | None:
         """Note this moment for an `ask` that may follow; None while nothing is captured."""

@@ -144,6 +144,7 @@ class Box:
                 with self._attempt(place, LoomsightError), about_camera(place.name):
                     around = Surroundings(models, deliver, place.health, place.page, self._observers(place))
                     place.opened = place.chosen.open(around, place.stack)
+        _share_rolls([place.opened for place in self._places if place.opened])
         stack.enter_context(self._view)
         stack.callback(self._systemd.stopping)
         if config.health_port is not None:
@@ -298,6 +299,15 @@ def _with_common_rolls(cameras: Sequence[CameraSettings]) -> list[CameraSettings
         else camera
         for camera in cameras
     ]
+
+
+def _share_rolls(runs: Sequence[OpenRun]) -> None:
+    """Let rolls that somebody ends end for all cameras of a loom."""
+    for run in runs:
+        loom = run.config.loom
+        run.changes.share_with(
+            [other.changes for other in runs if loom and other.config.loom == loom and other is not run]
+        )
 
 
 @contextmanager

@@ -91,6 +91,20 @@ def test_a_refused_wish_may_come_again():
     assert changes.ask(wish)
 
 
+def test_cameras_of_one_loom_change_together_under_one_name(caplog):
+    cameras = [attached()[2] for _ in range(3)]
+    for one in cameras:
+        one.share_with([other for other in cameras if other is not one])
+    cameras[2].attach(None)
+    assert cameras[1].ask(RollWish("operator"))
+    first, second = cameras[0].due(), cameras[1].due()
+    assert first.wish == second.wish
+    assert first.wish.name.startswith("roll of ")
+    assert "does not change" in caplog.text, "the third camera has ended"
+    assert not cameras[0].ask(second.wish), "and nobody does it twice"
+    assert cameras[0].due() is cameras[1].due() is None
+
+
 @pytest.mark.parametrize("blocks", [3, 5])
 def test_while_the_loom_stands_the_roll_changes_at_once(inspector, blocks):
     """Lines that wait for a whole strip are inspected first; the yarn is cut in two."""
