@@ -163,7 +163,7 @@ def as_left(config: EdgeConfig) -> EdgeConfig:
     following = last_following(config.roll_record, config.roll)
     if following is None:
         return config
-    logger.info("roll '%s' was followed by '%s': that one goes on", config.roll, following.name)
+    logger.debug("roll '%s' was followed by '%s': that one goes on", config.roll, following.name)
     return config.for_roll(following.name, following.article or config.article)
 
 

@@ -1,7 +1,7 @@
 """Run as a program: kill a writer of a roll record again and again; print what it had acknowledged.
 
 Each writer is a forked child that records defects and names their ids on a pipe once they are announced.
-`kill_writer.py RECORD KILLS SEED`
+`kill_writer.py RECORD KILLS SEED [BLOCKS]`: every so many blocks the roll changes.
 """
 
 from __future__ import annotations
@@ -31,29 +31,32 @@ class Lines:
         return 50
 
 
-def write(record: Path, out: int) -> None:
+def write(record: Path, out: int, blocks: int) -> None:
     """Record one defect after the other, until killed; every third block of lines is missing."""
 
     def announce(defects, events):
         os.write(out, b"".join(f"{one.event_id}\n".encode() for one in (*defects, *events)))
 
-    coverage = Coverage()
-    with RollRecorder(record, RollHead("kill", "0" * 64, {}), announce=announce) as recorder:
+    coverage, head = Coverage(), RollHead("kill", "0" * 64, {})
+    with RollRecorder(record, head, announce=announce) as recorder:
         for number in range(10**6):
             first_line = number * 50 + number // 3 * 50
             position = FramePosition(first_line / 1000, 1.0, 1.0)
             coverage.passed(Frame(number, Lines(), 0.0, "kill", position))
             recorder.event("tick", str(number))
             recorder.add([ClothDefect("broken", 0.9, number, number + 0.1, 0, 5)], coverage, 1500.0)
+            if blocks and number % blocks == blocks - 1:
+                recorder.change_roll(coverage, 1500.0, head, "signal")
+                coverage = coverage.following()
 
 
-def acknowledged(record: Path, rng: random.Random) -> list[str]:
+def acknowledged(record: Path, rng: random.Random, blocks: int) -> list[str]:
     """Start a writer, kill it while it starts or after its first word, return the ids it named whole."""
     source, out = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(source)
-        write(record, out)
+        write(record, out, blocks)
         os._exit(1)
     os.close(out)
     if rng.random() < 0.8:
@@ -70,8 +73,8 @@ def acknowledged(record: Path, rng: random.Random) -> list[str]:
 def main() -> None:
     """Kill as often as told."""
     record, kills, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    rng = random.Random(seed)
-    ids = [one for _ in range(kills) for one in acknowledged(record, rng)]
+    rng, blocks = random.Random(seed), int((sys.argv[4:] or ["0"])[0])
+    ids = [one for _ in range(kills) for one in acknowledged(record, rng, blocks)]
     print(json.dumps(ids))
 
 

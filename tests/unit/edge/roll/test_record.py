@@ -452,3 +452,34 @@ def test_two_hundred_kills_lose_nothing_and_double_nothing(tmp_path):
                 sorted(row["start_m"] for row in places) == list(range(len(places)))
                 or roll["name"] == "after"
             )
+
+
+def test_kills_around_changes_of_roll_leave_rolls_that_add_up(tmp_path):
+    path = tmp_path / "r.db"
+    done = subprocess.run(
+        [sys.executable, str(HERE / "kill_writer.py"), str(path), "12", "3", "2"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "OPENBLAS_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    recorded(path, [0], "after")
+    kept = rows(path, "SELECT event_id FROM events UNION ALL SELECT event_id FROM defects")
+    acknowledged = json.loads(done.stdout)
+    assert set(acknowledged) <= {row["event_id"] for row in kept}
+    assert len(acknowledged) == len(set(acknowledged))
+    rolls = {roll["roll_id"]: roll for roll in rows(path, "SELECT * FROM rolls")}
+    ended = rows(path, "SELECT * FROM events JOIN event_data USING (event_id) WHERE kind = 'roll ended'")
+    assert len(ended) > 3
+    for event in ended:  # the one is ended where the other is begun, or neither
+        assert rolls[event["roll_id"]]["status"] == "finished"
+        assert json.loads(event["data"])["next"] in rolls
+    statuses = [roll["status"] for roll in rolls.values()]
+    assert statuses.count("finished") == len(ended) + 1
+    assert statuses.count("interrupted") <= 12
+    for roll in rolls.values():
+        (gaps,) = rows(path, "SELECT sum(lines) AS n FROM gaps WHERE roll_id = ?", roll["roll_id"])
+        assert roll["inspected_lines"] + (gaps["n"] or 0) == roll["passed_lines"]
+        assert roll["passed_lines"] == roll["reached_line"]
