@@ -55,7 +55,7 @@ pipeline: $(WORKBENCH_STAMP) ## the whole chain at smoke size: simulate, distill
 	    --camera loom:seed=77,length_m=10,defects_per_m=2,difficulties=obvious+clear \
 	    --model runs/pipeline/bundle --summary runs/pipeline/summary.json
 
-demo-bundle: $(WORKBENCH_STAMP) ## train the shipped demo bundle anew (three hours on two cores)
+demo-bundle: $(WORKBENCH_STAMP) ## train the shipped demo bundle anew (five hours on two cores)
 	rm -rf runs/demo-bundle
 	$(RUN)/loomsight simulate --out runs/demo-bundle/data --images 2000 --seed 20262 --workers 2 \
 	    --split train=0.97,val=0.03 --size-hw 768 768 --defects-per-m 40 \
@@ -91,7 +91,16 @@ demo-bundle: $(WORKBENCH_STAMP) ## train the shipped demo bundle anew (three hou
 	    --split train=0.97,val=0.03 --article-share 0.25
 	$(RUN)/loomsight distill runs/demo-bundle/wide --recipe docs/benchmarks/demo-wide.toml \
 	    --start-from runs/demo-bundle/last/best.pt --out runs/demo-bundle/widest
-	$(RUN)/loomsight export runs/demo-bundle/widest/best.pt --images runs/demo-bundle/article/images/val \
+	$(RUN)/loomsight simulate --out runs/demo-bundle/loose --images 12000 --seed 90907 $$cloth $$article \
+	    --split train=0.97,val=0.03 --article-share 0.25
+	$(RUN)/loomsight distill runs/demo-bundle/loose --recipe docs/benchmarks/demo-wide.toml \
+	    --start-from runs/demo-bundle/widest/best.pt --out runs/demo-bundle/loose-run
+	$(RUN)/loomsight simulate --out runs/demo-bundle/streaked --images 9000 --seed 101013 $$cloth $$article \
+	    --split train=0.97,val=0.03 --article-share 0.25
+	LOOMSIGHT_DISTILL_LEARNING_RATE=0.0005 $(RUN)/loomsight distill runs/demo-bundle/streaked --epochs 3 \
+	    --recipe docs/benchmarks/demo-wide.toml --start-from runs/demo-bundle/loose-run/best.pt \
+	    --out runs/demo-bundle/streaked-run
+	$(RUN)/loomsight export runs/demo-bundle/streaked-run/best.pt --images runs/demo-bundle/article/images/val \
 	    --threshold wrinkle=0.5 --threshold drop=0.6 --threshold broken=0.6 \
 	    --float16-weights --out edge/demo_bundle --overwrite
 
