@@ -19,7 +19,6 @@ from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Camera
 from edge.cameras.recovering import RecoveringCamera
 from edge.cameras.watched import watched_camera
-from edge.changeover import Changeover, as_left
 from edge.cloth.defects import ClothDefect
 from edge.cloth.finder import GrainFinder
 from edge.cloth.joints import JointFinder
@@ -37,9 +36,10 @@ from edge.mqtt.choose import choose_publisher
 from edge.outputs import pictures_folder, settings_file
 from edge.pipeline import Pipeline
 from edge.recording import Recording
+from edge.roll.askers import asking_for_rolls
+from edge.roll.changeover import Changeover, as_left
+from edge.roll.changes import RollChanges
 from edge.roll.recorder import RollRecorder
-from edge.roll_askers import asking_for_rolls
-from edge.roll_changes import RollChanges
 from edge.run_state import Limits, Observer, RunState
 from edge.sinks.files import set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink

@@ -192,7 +192,7 @@ def edge_bench(
 ) -> None:
     """Measure the loop of edge-run against the bare engine, in the same run, on the same frames."""
     configure_logging()
-    from edge.bench import bench
+    from edge.bench.frames import bench
     from edge.box import config_from_process
     from edge.errors import ConfigError
 
@@ -209,14 +209,14 @@ def edge_bench(
     if all_runtimes and lines:
         raise ConfigError("--lines and --all-runtimes are two benchmarks.", "Name one of them.")
     if all_runtimes:
-        from edge.bench_runtimes import bench_runtimes
+        from edge.bench.runtimes import bench_runtimes
 
         bench_runtimes(resolved, against, frames=frames, rounds=rounds, json_file=json_file)
         return
     if against is not None:
         raise ConfigError("--against is for --all-runtimes.", "Add --all-runtimes, or leave it out.")
     if lines:
-        from edge.bench_lines import bench_lines
+        from edge.bench.lines import bench_lines
 
         given = resolved.camera if "camera" in resolved.model_fields_set else None
         bench_lines(resolved, given, strips=frames, pairs=rounds, json_file=json_file)

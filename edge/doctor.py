@@ -19,7 +19,7 @@ from rich.table import Table
 
 from edge.backends.probe import nvidia_gpu_present, processor_features, processor_name
 from edge.backends.provider_start import CUDA, CUDA_LIBRARIES_CURE, cure_of
-from edge.bundle import demo_bundle_path, open_bundle
+from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.errors import LoomsightError
 
 Verdict = Literal["ok", "lacking", "broken"]

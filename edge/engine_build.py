@@ -30,8 +30,8 @@ from edge.backends.tensorrt_engines import (
 from edge.backends.tensorrt_library import Library, known_capabilities, open_library
 from edge.backends.tensorrt_places import TIMING_CACHE, models_of, private_folder
 from edge.backends.tensorrt_progress import Observe
-from edge.bundle import Bundle, demo_bundle_path, open_bundle
-from edge.bundle_store import bundle_path
+from edge.bundle.opening import Bundle, demo_bundle_path, open_bundle
+from edge.bundle.store import bundle_path
 from edge.contract import ModelContract
 from edge.errors import BackendError, ConfigError
 from edge.sinks.files import check_writable

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edge.bundle import Bundle
+from edge.bundle.opening import Bundle
 from edge.cameras.folder import read_picture
 from edge.contract import ModelContract
 from edge.detections import DetectionRecord

@@ -10,9 +10,9 @@ from edge.cameras.health import HealthSource
 from edge.capture import SILENCE_WARNING_S
 from edge.cloth.defects import ClothDefect
 from edge.latency import StageClock
+from edge.roll.changes import RollWish
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RecordedEvent, RollHead, RollStatus
-from edge.roll_changes import RollWish
 from edge.run_state import RunState
 
 logger = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from edge.decisions.stops import Stops
 from edge.detections import DetectionRecord, Detections
 from edge.journal import Journal
 from edge.recording import Recording
+from edge.roll.changes import RollPlan, RollWish
+from edge.roll.part import RollTerms, cut_at
 from edge.roll.values import RollHead, roll_name_of, utc_now
-from edge.roll_changes import RollPlan, RollWish
-from edge.roll_part import RollTerms, cut_at
 from edge.run_state import RunState
 
 Planner = Callable[[RollWish], RollPlan]

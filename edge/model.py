@@ -17,8 +17,8 @@ from edge.backends.choose import (
 )
 from edge.backends.onnxruntime import read_contract
 from edge.backends.protocol import OpenBackend
-from edge.bundle import Bundle, demo_bundle_path, open_bundle
-from edge.bundle_store import bundle_path
+from edge.bundle.opening import Bundle, demo_bundle_path, open_bundle
+from edge.bundle.store import bundle_path
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
 from edge.golden import check_golden

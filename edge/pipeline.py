@@ -28,9 +28,9 @@ from edge.journal import Journal, Reporter
 from edge.ledger import Ledger, Planner, same_cloth
 from edge.preparation import BegunStrip, Preparation, PreparedStrip
 from edge.recording import Recording
+from edge.roll.changes import RollChange, RollChanges
+from edge.roll.part import RollPart, RollTerms
 from edge.roll.recorder import RollRecorder
-from edge.roll_changes import RollChange, RollChanges
-from edge.roll_part import RollPart, RollTerms
 from edge.run_state import Limits, Observer, RunState, unreadable_error
 from edge.sinks.protocol import Sink
 

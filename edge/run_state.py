@@ -16,7 +16,7 @@ from edge.cloth.width import ClothWidth
 from edge.detections import DetectionRecord
 from edge.errors import ImageError, LoomsightError
 from edge.latency import LatencyHistogram
-from edge.roll_part import EndedRoll, RollPart
+from edge.roll.part import EndedRoll, RollPart
 
 MOST_ROLLS = 1000
 """Rolls of a run that are kept for its summary; the roll record has them all."""

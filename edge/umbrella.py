@@ -39,7 +39,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "scorecard": Command("distill.scorecard_cli", "app", "print and plot models side by side"),
     "export": Command("export.cli", "app", "make a checked bundle of a checkpoint"),
     "calib": Command("export.calib_cli", "app", "add and judge the pictures that INT8 is calibrated on"),
-    "bundle": Command("edge.bundle_cli", "app", "verify, install, roll back and show bundles"),
+    "bundle": Command("edge.bundle.cli", "app", "verify, install, roll back and show bundles"),
     "edge-run": Command("edge.cli", "run_app", "find defects in what a camera delivers"),
     "roll": Command("edge.roll.cli", "app", "list, show, report and export recorded rolls"),
     "stop": Command("edge.decisions.cli", "app", "check that this box can stop the machine"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge.backends.onnxruntime import OnnxRuntimeBackend
-from edge.bundle_manifest import GoldenPicture
+from edge.bundle.manifest import GoldenPicture
 from edge.cameras.folder import read_picture
 from edge.contract import ModelContract
 from edge.detections import DetectionRecord

@@ -6,7 +6,7 @@ from math import prod
 
 import onnx
 
-from edge.bundle_manifest import LayerSize
+from edge.bundle.manifest import LayerSize
 
 
 def layer_sizes(model: onnx.ModelProto) -> tuple[LayerSize, ...]:

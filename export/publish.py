@@ -22,8 +22,8 @@ from distill.checkpoint import (
 )
 from edge.backends.description import Precision
 from edge.backends.probe import multiplies_bfloat16
-from edge.bundle_manifest import MODEL_NAME, BundleManifest
-from edge.bundle_publish import check_destination, publish_bundle, staging_folder
+from edge.bundle.manifest import MODEL_NAME, BundleManifest
+from edge.bundle.publish import check_destination, publish_bundle, staging_folder
 from edge.contract import CONTRACT_VERSION, ModelContract, Outputs
 from edge.digest import file_digest
 from edge.engine_build import named_targets

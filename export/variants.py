@@ -11,7 +11,7 @@ import onnx
 
 from distill.checkpoint import Validation
 from edge.backends.description import Precision
-from edge.bundle_manifest import MODEL_NAME, GoldenPicture, Variant, VariantPrecision
+from edge.bundle.manifest import MODEL_NAME, GoldenPicture, Variant, VariantPrecision
 from edge.contract import ModelContract
 from edge.errors import ConfigError
 from export.calibration_set import calibration_tiles, read_manifest, shipped_calibration

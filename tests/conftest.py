@@ -12,8 +12,8 @@ import pytest
 from hypothesis import settings
 from onnx import TensorProto, helper, numpy_helper
 
-from edge.bundle_manifest import BundleManifest
-from edge.bundle_publish import publish_bundle, staging_folder
+from edge.bundle.manifest import BundleManifest
+from edge.bundle.publish import publish_bundle, staging_folder
 from edge.contract import METADATA_KEY, ModelContract, NoEnhancement, Tiles
 from edge.digest import file_digest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge.backends.onnxruntime import OnnxRuntimeBackend
-from edge.bundle import demo_bundle_path, open_bundle
+from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.cameras.protocol import Frame
 from edge.contract import ModelContract
 from edge.detections import DetectionRecord

@@ -16,7 +16,7 @@ from edge.backends.fastest import FastestBackend, opened_and_checked
 from edge.backends.measurements import Circumstances, MeasurementCache, cache_path
 from edge.backends.probe import available_cores, nvidia_gpu_present, processor_name
 from edge.backends.protocol import OpenBackend
-from edge.bundle import Bundle, model_digest_of
+from edge.bundle.opening import Bundle, model_digest_of
 from edge.contract import ModelContract
 from edge.errors import ConfigError
 from edge.inspector import Backend

@@ -15,8 +15,8 @@ from typing import Final
 
 from edge.backends.measurements import cache_path
 from edge.backends.tensorrt_engines import ENGINE_SUFFIX, MANIFEST_SUFFIX, EnginePrecision
-from edge.bundle import Bundle, open_bundle
-from edge.bundle_manifest import MANIFEST_NAME, MODEL_NAME
+from edge.bundle.manifest import MANIFEST_NAME, MODEL_NAME
+from edge.bundle.opening import Bundle, open_bundle
 from edge.digest import file_digest
 from edge.errors import BackendError
 

@@ -13,8 +13,8 @@ from typing_extensions import Self
 
 from edge.errors import LoomsightError, MachineError
 from edge.machine.settings import MachineSettings
+from edge.roll.changes import RollChanges, RollWish
 from edge.roll.values import RecordedEvent
-from edge.roll_changes import RollChanges, RollWish
 
 logger = logging.getLogger(__name__)
 

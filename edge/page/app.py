@@ -24,9 +24,9 @@ from edge.page.guard import Guard, RefusedError, small_body
 from edge.page.live import LivePage
 from edge.page.rolls import EVENT_ID, Known, changes, recorded_defect
 from edge.page.state import StateText
+from edge.roll.changes import RollWish
 from edge.roll.pictures import cut_picture
 from edge.roll.reviews import record_verdict
-from edge.roll_changes import RollWish
 
 Result = TypeVar("Result")
 

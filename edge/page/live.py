@@ -14,8 +14,8 @@ from edge.cloth.defects import ClothDefect
 from edge.detections import DetectionRecord
 from edge.health.state import Health
 from edge.page.snapshot import Counts, Phase, Recent, Snapshot, counts_of, gaps_by_reason_m
+from edge.roll.changes import RollChanges
 from edge.roll.recorder import RollRecorder
-from edge.roll_changes import RollChanges
 from edge.run_state import RunState
 
 SNAPSHOT_S = 0.25

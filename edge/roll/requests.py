@@ -24,7 +24,7 @@ the old roll, which are inspected first, and a model that is opened."""
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A wish that stands in a record; see `edge.roll_changes.RollWish`."""
+    """A wish that stands in a record; see `edge.roll.changes.RollWish`."""
 
     request_id: str
     name: str | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge.bundle import demo_bundle_path, open_bundle
+from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.config import EdgeConfig
 from edge.run import run
 from edge.taxonomy import load_taxonomy

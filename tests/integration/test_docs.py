@@ -21,7 +21,7 @@ import distill.labels.review.cli
 import distill.labels.sam.cli
 import distill.prune.cli
 import distill.scorecard_cli
-import edge.bundle_cli
+import edge.bundle.cli
 import edge.cli
 import edge.decisions.cli
 import edge.health.cli
@@ -43,7 +43,7 @@ from distill.recipe import Augmentation, Recipe
 from distill.sparsity import Sparsity
 from edge import errors
 from edge.box import CAMERAS, load_box
-from edge.bundle_manifest import BundleManifest
+from edge.bundle.manifest import BundleManifest
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
 from edge.decisions.settings import StopRule, StopSettings
@@ -85,7 +85,7 @@ APPS = {
     "scorecard": distill.scorecard_cli.app,
     "export": export.cli.app,
     "calib": export.calib_cli.app,
-    "bundle": edge.bundle_cli.app,
+    "bundle": edge.bundle.cli.app,
     "edge-run": edge.cli.run_app,
     "roll": edge.roll.cli.app,
     "stop": edge.decisions.cli.app,

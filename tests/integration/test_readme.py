@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.bundle import demo_bundle_path
+from edge.bundle.opening import demo_bundle_path
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 PREFIX = ".venv/bin/"

@@ -17,11 +17,11 @@ from edge import run as run_module
 from edge.config import EdgeConfig, load_config
 from edge.errors import ConfigError, LoomsightError, RecordError
 from edge.roll import recorder as recorder_module
+from edge.roll.changes import RollChanges, RollWish
 from edge.roll.reading import read_rolls
 from edge.roll.recorder import RollRecorder
 from edge.roll.requests import ask_next_roll
 from edge.roll.values import RollHead
-from edge.roll_changes import RollChanges, RollWish
 from edge.run import run
 from tests.conftest import CLASSES, write_bright_cell_bundle
 

@@ -17,8 +17,8 @@ from edge.detections import Detections
 from edge.journal import Journal
 from edge.latency import StageClock
 from edge.ledger import Ledger
-from edge.roll_changes import RollWish
-from edge.roll_part import SLIVER_M, cut_at
+from edge.roll.changes import RollWish
+from edge.roll.part import SLIVER_M, cut_at
 from edge.run_state import RunState
 
 MM = 0.3

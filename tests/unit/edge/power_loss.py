@@ -15,9 +15,9 @@ import signal
 import sys
 from pathlib import Path
 
-from edge.bundle import open_bundle
-from edge.bundle_install import install
-from edge.bundle_store import bundle_path, installed_path, is_store, read_state
+from edge.bundle.install import install
+from edge.bundle.opening import open_bundle
+from edge.bundle.store import bundle_path, installed_path, is_store, read_state
 from edge.errors import LoomsightError
 
 ON_FILES = ("open", "os.", "shutil.", "tempfile.", "fcntl.")

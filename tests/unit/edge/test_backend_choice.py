@@ -22,7 +22,7 @@ from edge.backends.measurements import (
     cache_path,
 )
 from edge.backends.onnxruntime import OnnxRuntimeBackend
-from edge.bundle import open_bundle
+from edge.bundle.opening import open_bundle
 from edge.errors import BackendError, ConfigError, ModelError
 from tests.conftest import bright_cell_contract, write_bright_cell_model
 

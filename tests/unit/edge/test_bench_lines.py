@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.bench_lines import KeptCamera, bench_lines, capacity
+from edge.bench.lines import KeptCamera, bench_lines, capacity
 from edge.cameras.protocol import Frame, FramePosition, frames_of
 from edge.config import EdgeConfig
 from edge.errors import NoImagesError

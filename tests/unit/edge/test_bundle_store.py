@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from edge.bundle import open_bundle
-from edge.bundle_cli import app
-from edge.bundle_install import install, roll_back
-from edge.bundle_layers import bar, write_picture
-from edge.bundle_manifest import MANIFEST_NAME, SEAL_NAME, BundleManifest, GoldenPicture
-from edge.bundle_publish import publish_bundle, staging_folder
-from edge.bundle_report import bundle_facts, flat
-from edge.bundle_store import bundle_path, is_store, read_state
+from edge.bundle.cli import app
+from edge.bundle.install import install, roll_back
+from edge.bundle.layers import bar, write_picture
+from edge.bundle.manifest import MANIFEST_NAME, SEAL_NAME, BundleManifest, GoldenPicture
+from edge.bundle.opening import open_bundle
+from edge.bundle.publish import publish_bundle, staging_folder
+from edge.bundle.report import bundle_facts, flat
+from edge.bundle.store import bundle_path, is_store, read_state
 from edge.config import EdgeConfig
 from edge.digest import file_digest
 from edge.errors import BackendError, ContractError, LoomsightError, ModelError, OutputError

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.bench import bench
+from edge.bench.frames import bench
 from edge.config import EdgeConfig
 from edge.errors import ConfigError, OutputError
 from edge.run import run

@@ -12,7 +12,7 @@ from edge.capture import Capture
 from edge.errors import ConfigError
 from edge.latency import StageClock
 from edge.pipeline import Pipeline
-from edge.roll_changes import MOST_WAITING, RollChanges, RollWish
+from edge.roll.changes import MOST_WAITING, RollChanges, RollWish
 from tests.unit.edge.test_pipeline import CLASSES, RollCamera, inspector
 
 __all__ = ["inspector"]

@@ -26,8 +26,8 @@ from edge.backends.tensorrt_places import (
     models_of,
     sources_of,
 )
-from edge.bundle_manifest import BundleManifest
-from edge.bundle_publish import publish_bundle, staging_folder
+from edge.bundle.manifest import BundleManifest
+from edge.bundle.publish import publish_bundle, staging_folder
 from edge.digest import file_digest
 from edge.errors import ContractError, ModelError
 from tests.conftest import bright_cell_contract, write_bright_cell_model

@@ -14,9 +14,9 @@ from onnx import numpy_helper
 from distill.checkpoint import load_detector, read_checkpoint, write_checkpoint
 from distill.detector.ported import OPSET
 from edge.backends.onnxruntime import OnnxRuntimeBackend, read_contract
-from edge.bundle import open_bundle
-from edge.bundle_manifest import BundleManifest
-from edge.bundle_publish import check_destination, publish_bundle, staging_folder
+from edge.bundle.manifest import BundleManifest
+from edge.bundle.opening import open_bundle
+from edge.bundle.publish import check_destination, publish_bundle, staging_folder
 from edge.contract import METADATA_KEY
 from edge.digest import file_digest
 from edge.errors import CheckpointError, ModelError, NoImagesError, OutputError, ParityError

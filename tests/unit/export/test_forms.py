@@ -12,7 +12,7 @@ import torch
 from distill.checkpoint import Checkpoint, Detector, load_detector, weights_digest, write_checkpoint
 from distill.detector.ported import raw_outputs_of
 from edge.backends.choose import BackendOptions, in_precision, open_backend, usable_backends
-from edge.bundle import open_bundle
+from edge.bundle.opening import open_bundle
 from edge.contract import CONTRACT_VERSION, HeadLevel, RawOutputs
 from edge.errors import ConfigError, ContractError
 from edge.golden import check_golden

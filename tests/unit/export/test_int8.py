@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
 
 from distill.checkpoint import load_detector
-from edge.bundle import open_bundle
+from edge.bundle.opening import open_bundle
 from edge.contract import METADATA_KEY
 from edge.errors import ConfigError, ModelError, ParityError
 from edge.golden import check_golden
@@ -302,8 +302,8 @@ def test_the_bundle_says_what_each_layer_costs(published, detector):
 
 def test_show_prints_models_variants_and_layers(published, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
-    from edge.bundle_layers import write_picture
-    from edge.bundle_report import bundle_facts, print_facts
+    from edge.bundle.layers import write_picture
+    from edge.bundle.report import bundle_facts, print_facts
 
     facts = bundle_facts(published.bundle)
     print_facts(facts, as_json=False)

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.bundle import Bundle, is_sealed, open_bundle
-from edge.bundle_manifest import MANIFEST_NAME, SEAL_NAME
-from edge.bundle_store import (
+from edge.bundle.manifest import MANIFEST_NAME, SEAL_NAME
+from edge.bundle.opening import Bundle, is_sealed, open_bundle
+from edge.bundle.store import (
     BUNDLES_NAME,
     STATE_NAME,
     StoreState,

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing_extensions import Self
 
 from edge.backends.protocol import OpenBackend
-from edge.bundle import demo_bundle_path, model_digest_of, open_bundle
-from edge.bundle_store import bundle_path
+from edge.bundle.opening import demo_bundle_path, model_digest_of, open_bundle
+from edge.bundle.store import bundle_path
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
 from edge.decisions.choose import check_rules
@@ -21,11 +21,11 @@ from edge.errors import ConfigError, RecordError
 from edge.inspector import Inspector
 from edge.latency import StageClock
 from edge.model import contract_of
+from edge.roll.changes import RollPlan, RollWish
 from edge.roll.database import open_for_reading
 from edge.roll.following import last_following
+from edge.roll.part import RollTerms
 from edge.roll.values import RollHead, roll_name_of, utc_now
-from edge.roll_changes import RollPlan, RollWish
-from edge.roll_part import RollTerms
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edge.bundle import Bundle, is_sealed, model_digest_of, open_bundle
-from edge.bundle_layers import bar
-from edge.bundle_store import BUNDLES_NAME, bundle_path, is_store, read_state
+from edge.bundle.layers import bar
+from edge.bundle.opening import Bundle, is_sealed, model_digest_of, open_bundle
+from edge.bundle.store import BUNDLES_NAME, bundle_path, is_store, read_state
 
 WORST_LAYERS = 8
 

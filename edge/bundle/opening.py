@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
-from edge.bundle_manifest import (
+from edge.bundle.manifest import (
     MANIFEST_NAME,
     MODEL_NAME,
     SEAL_NAME,

@@ -28,7 +28,7 @@ from typing_extensions import Self
 from edge.assembly import cloth_watch
 from edge.backends.probe import available_cores, processor_name
 from edge.backends.protocol import OpenBackend
-from edge.bundle import demo_bundle_path
+from edge.bundle.opening import demo_bundle_path
 from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame, frames_of

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.bundle_manifest import MANIFEST_NAME, SEAL_NAME, BundleManifest, read_manifest, seal_of
+from edge.bundle.manifest import MANIFEST_NAME, SEAL_NAME, BundleManifest, read_manifest, seal_of
 from edge.errors import ContractError, ModelError, OutputError
 
 

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from edge.config import EdgeConfig
 from edge.errors import LoomsightError
 from edge.journal import Reporter
+from edge.roll.changes import RollChanges, RollWish
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RecordedEvent
-from edge.roll_changes import RollChanges, RollWish
 
 LOOK_S = 1.0
 """How often the record is asked for requests."""

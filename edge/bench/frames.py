@@ -22,8 +22,8 @@ from rich.table import Table
 from edge.assembly import cloth_watch
 from edge.backends.choose import BACKENDS, in_precision
 from edge.backends.probe import available_cores, processor_name
-from edge.bundle import demo_bundle_path, open_bundle
-from edge.bundle_store import bundle_path
+from edge.bundle.opening import demo_bundle_path, open_bundle
+from edge.bundle.store import bundle_path
 from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame, frames_of

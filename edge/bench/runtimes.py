@@ -23,8 +23,8 @@ from edge.backends.probe import (
     nvidia_gpu_present,
     processor_name,
 )
-from edge.bundle import Bundle, demo_bundle_path, open_bundle
-from edge.bundle_store import bundle_path
+from edge.bundle.opening import Bundle, demo_bundle_path, open_bundle
+from edge.bundle.store import bundle_path
 from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame, frames_of

@@ -12,7 +12,7 @@ import typer
 from edge.console import configure_logging
 
 if TYPE_CHECKING:
-    from edge.bundle import Bundle
+    from edge.bundle.opening import Bundle
 
 app = typer.Typer(
     add_completion=False,
@@ -46,8 +46,8 @@ def verify(
 ) -> None:
     """Check every digest, inspect the golden pictures on this box, and time single tiles."""
     configure_logging()
-    from edge.bundle import is_sealed, open_bundle
-    from edge.bundle_store import bundle_path
+    from edge.bundle.opening import is_sealed, open_bundle
+    from edge.bundle.store import bundle_path
 
     opened = open_bundle(bundle_path(bundle))
     _inspected(config, backend, max_p99_ms)(opened)
@@ -67,7 +67,7 @@ def install(
 ) -> None:
     """Verify a bundle, copy it into a store and make it current; the one before is kept."""
     configure_logging()
-    from edge.bundle_install import install as install_bundle
+    from edge.bundle.install import install as install_bundle
 
     state = install_bundle(source, store, _inspected(config, backend, max_p99_ms))
     typer.echo(f"current   {state.current}\nprevious  {state.previous or 'none'}")
@@ -77,7 +77,7 @@ def install(
 def rollback(store: StoreArgument, config: ConfigFlag = None, backend: BackendFlag = None) -> None:
     """Verify the previous bundle of a store and make it current again."""
     configure_logging()
-    from edge.bundle_install import roll_back
+    from edge.bundle.install import roll_back
 
     state = roll_back(store, _inspected(config, backend))
     typer.echo(f"current   {state.current}\nprevious  {state.previous or 'none'}")
@@ -93,8 +93,8 @@ def show(
 ) -> None:
     """Print what a bundle says of itself: contract, scorecard, parity, and what each layer costs."""
     configure_logging()
-    from edge.bundle_layers import write_picture
-    from edge.bundle_report import bundle_facts, print_facts
+    from edge.bundle.layers import write_picture
+    from edge.bundle.report import bundle_facts, print_facts
 
     facts = bundle_facts(bundle)
     if picture is not None:
@@ -107,7 +107,7 @@ def _inspected(
 ) -> Callable[[Bundle], None]:
     """Return a check that opens a bundle as edge-run would, golden pictures included, and times it."""
     from edge.box import box_from_process
-    from edge.bundle_timing import check_latency
+    from edge.bundle.timing import check_latency
     from edge.model import open_model
 
     def check(bundle: Bundle) -> None:

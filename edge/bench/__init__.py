@@ -1,0 +1,1 @@
+"""edge-bench: how fast this box is."""

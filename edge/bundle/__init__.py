@@ -1,0 +1,1 @@
+"""The artefact a box runs: written, published, opened, installed, shown."""
