@@ -10,12 +10,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final, NoReturn
 
-import cv2
 from rich.console import Console
 
 from edge.apart import check_apart
 from edge.assembly import CameraRun, OpenRun, Surroundings, show_summary, write_summary
-from edge.backends.probe import available_cores
 from edge.box import CameraSettings
 from edge.camera_log import about_camera
 from edge.cameras.address import redact_credentials
@@ -31,8 +29,8 @@ from edge.machine.shared import Machines
 from edge.model import Models
 from edge.outputs import check_outputs
 from edge.page.live import LivePage
-from edge.roll.values import utc_now
 from edge.run_state import Observer, RunState
+from edge.sharing import processor_shared, share_rolls, with_common_rolls, with_threads
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +118,7 @@ class Box:
 
     def __init__(self, cameras: Sequence[CameraSettings]) -> None:
         self._view = LiveView(Console(stderr=True))
-        self._places = [Place(settings) for settings in _with_common_rolls(_with_threads(cameras))]
+        self._places = [Place(settings) for settings in with_common_rolls(with_threads(cameras))]
         self._is_one = len(cameras) == 1
         self._failed: list[Place] = []
         self._systemd = Systemd({place.name: place.health for place in self._places}, os.environ)
@@ -144,7 +142,7 @@ class Box:
                 with self._attempt(place, LoomsightError), about_camera(place.name):
                     around = Surroundings(models, deliver, place.health, place.page, self._observers(place))
                     place.opened = place.chosen.open(around, place.stack)
-        _share_rolls([place.opened for place in self._places if place.opened])
+        share_rolls([place.opened for place in self._places if place.opened])
         stack.enter_context(self._view)
         stack.callback(self._systemd.stopping)
         if config.health_port is not None:
@@ -166,7 +164,7 @@ class Box:
             for one in runs
         ]
         asked = threading.Event()
-        with _processor_shared(len(threads)), stopped_by_signals(asked):
+        with processor_shared(len(threads)), stopped_by_signals(asked):
             try:
                 for thread in threads:
                     thread.start()
@@ -280,45 +278,6 @@ class Box:
             if len(self._failed) == len(self._places):
                 _raise(self._failed[0])
             self._tell_end(place)
-
-
-def _with_threads(cameras: Sequence[CameraSettings]) -> list[CameraSettings]:
-    """Share the cores among several cameras, but for those whose settings say how many they get."""
-    if len(cameras) == 1:
-        return list(cameras)
-    share = max(1, available_cores() // len(cameras))
-    return [camera if camera.config.threads else camera.with_values(threads=share) for camera in cameras]
-
-
-def _with_common_rolls(cameras: Sequence[CameraSettings]) -> list[CameraSettings]:
-    """Let the cameras of one loom begin rolls of one name, where none is given."""
-    name = f"roll of {utc_now()[:19]}Z"
-    return [
-        camera.with_values(roll=name)
-        if camera.config.loom and camera.config.roll_record and camera.config.roll is None
-        else camera
-        for camera in cameras
-    ]
-
-
-def _share_rolls(runs: Sequence[OpenRun]) -> None:
-    """Let rolls that somebody ends end for all cameras of a loom."""
-    for run in runs:
-        loom = run.config.loom
-        run.changes.share_with(
-            [other.changes for other in runs if loom and other.config.loom == loom and other is not run]
-        )
-
-
-@contextmanager
-def _processor_shared(cameras: int) -> Iterator[None]:
-    """Let OpenCV, too, use no more threads than there are cores for each camera."""
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(max(1, available_cores() // max(1, cameras)))
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 def _stop(runs: Sequence[tuple[Place, OpenRun]]) -> None:
