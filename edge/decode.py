@@ -24,6 +24,9 @@ SEAM_TOLERANCE_PX = 4.0
 """Boxes of one thin yarn from two tiles differ by a pixel or two; each is widened by this before they
 are compared (a broken end is 3 px wide: unwidened, one pixel of jitter halves the overlap)."""
 
+FILLED = 0.05
+"""A box whose sides all lie so near to those of its view, as a share of the view, fills it."""
+
 SEAM_IOU = 0.3
 """Overlap, within what both tiles saw, above which two boxes are one defect."""
 
@@ -107,6 +110,8 @@ def merge_views(parts: Sequence[Detections], views: Sequence[View]) -> Detection
     Returns:
         Merged detections, frame pixels, by falling score.
     """
+    if len(views) > 1:
+        parts = [_with_an_end(part, view) for part, view in zip(parts, views, strict=True)]
     found = concatenate(parts)
     if len(views) < 2 or len(found) < 2:
         return found
@@ -117,6 +122,20 @@ def merge_views(parts: Sequence[Detections], views: Sequence[View]) -> Detection
         [alone, *(_join(found.take(groups == group)) for group in np.flatnonzero(members > 1))]
     )
     return joined.take(np.lexsort((joined.boxes_xyxy_px[:, 0], -joined.scores)))
+
+
+def _with_an_end(found: Detections, view: View) -> Detections:
+    """Leave out what fills its view from side to side, both ways.
+
+    Such a box says that all the view looks odd, as cloth does that the network has never seen. What is as
+    large as that has its ends in the views beside.
+    """
+    if not len(found):
+        return found
+    sides = np.array([view.left_px, view.top_px, view.right_px, view.bottom_px], np.float32)
+    reach_px = FILLED * min(view.right_px - view.left_px, view.bottom_px - view.top_px)
+    fills = (np.abs(found.boxes_xyxy_px - sides) <= reach_px).all(axis=1)
+    return found.take(~fills) if fills.any() else found
 
 
 def _same_defect_pairs(parts: Sequence[Detections], views: Sequence[View]) -> Iterator[tuple[int, int]]:

@@ -83,7 +83,7 @@ def test_teacher_detector_and_outlines_in_two_rounds(mill):
 
 @pytest.mark.slow
 def test_ray_makes_the_same_as_one_process(mill):
-    (mill / "engine.toml").write_text(settings_text(mill / "truth.json", steady={}, loose={"miss": 0.4}))
+    (mill / "engine.toml").write_text(settings_text(mill / "truth.json", steady={"miss": 0.4}))
     label("--out", "here")
     label("--out", "there", "--ray", "local", "--workers", "2")
     for name in ("answers", "rounds"):

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from edge import run as run_module
+from edge import assembly as run_module
 from edge.config import EdgeConfig, load_config
 from edge.errors import ConfigError, LoomsightError, RecordError
 from edge.roll import recorder as recorder_module

@@ -98,6 +98,23 @@ def test_what_is_not_the_same_stays_apart(other):
     assert len(merge_views([left, detections(other)], TWO_TILES)) == 2
 
 
+@pytest.mark.parametrize(
+    ("box", "stays"),
+    [
+        pytest.param((0, 0, 64, 64), False, id="fills the tile"),
+        pytest.param((2, 3, 62, 61), False, id="nearly fills it"),
+        pytest.param((0, 0, 64, 50), True, id="has an end below"),
+        pytest.param((0, 30, 64, 34), True, id="runs through from side to side"),
+        pytest.param((5, 5, 59, 59), True, id="has its ends inside"),
+    ],
+)
+def test_what_fills_one_of_several_tiles_says_nothing_of_a_place(box, stays):
+    found = detections((*box, 0.9, 0))
+    merged = merge_views([found, no_detections()], TWO_TILES)
+    assert len(merged) == stays
+    assert len(merge_views([found], TWO_TILES[:1])) == 1, "a picture of its own may show nothing else"
+
+
 def test_two_defects_in_one_tile_are_never_merged():
     both = detections((0, 0, 20, 20, 0.9, 0), (2, 2, 22, 22, 0.8, 0))
     assert len(merge_views([both, no_detections()], TWO_TILES)) == 2
