@@ -339,8 +339,9 @@ class Pipeline:
             shared_lines=self._preparation.seam.lines,
             joint_row=prepared.joint_row,
         )
-        self._count_time(begun, prepared.seconds + end_s - begin_s, end_s)
-        logger.debug("frame %d: %d found", frame.frame_id, len(found))
+        seconds = prepared.seconds + end_s - begin_s
+        self._count_time(begun, seconds, end_s)
+        logger.debug("frame %d: %d found, %.1f ms", frame.frame_id, len(found), seconds * 1000)
         return records
 
     def _count_time(self, begun: BegunStrip, seconds: float, end_s: float) -> None:
