@@ -17,6 +17,7 @@ from rich.console import Console
 from edge.box import CameraSettings
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Camera
+from edge.cameras.recorded import RecordedCamera
 from edge.cameras.recovering import RecoveringCamera
 from edge.cameras.watched import watched_camera
 from edge.cloth.defects import ClothDefect
@@ -113,6 +114,8 @@ class CameraRun:
         pictures = pictures_folder(config)
         recorder = _recorder(config, changeover, pictures, stops, publisher)
         changes = RollChanges(changeover.check)
+        if isinstance(self.camera, RecordedCamera):
+            self.camera.on_change = changes.replay
         around.health.attach(stops, publisher, lambda: recorder is not None and recorder.is_blocked)
         if around.page:
             around.page.begin(class_names, recorder, around.health, changes)

@@ -13,7 +13,7 @@ from edge.detections import DetectionRecord, Detections
 from edge.journal import Journal
 from edge.recording import Recording
 from edge.roll.changes import RollPlan, RollWish
-from edge.roll.part import RollTerms, cut_at
+from edge.roll.part import cut_at
 from edge.roll.values import RollHead, roll_name_of, utc_now
 from edge.run_state import RunState
 
@@ -122,8 +122,7 @@ class Ledger:
         plan = self._plan(wish)  # may open a model, which takes time, or fail
         head = plan.head
         name = self._journal.change_roll(head, wish) or head.name
-        terms = RollTerms(name, head.article, head.cloth_width_mm, head.grade_limits)
-        state.end_roll(state.roll.following(terms))
+        state.end_roll(state.roll.following(head.terms(name)))
         if plan.class_names:
             state.class_names = plan.class_names
         if self._stops is not None and plan.stop is not None:

@@ -29,8 +29,9 @@ from edge.ledger import Ledger, Planner, same_cloth
 from edge.preparation import BegunStrip, Preparation, PreparedStrip
 from edge.recording import Recording
 from edge.roll.changes import RollChange, RollChanges
-from edge.roll.part import RollPart, RollTerms
+from edge.roll.part import RollPart
 from edge.roll.recorder import RollRecorder
+from edge.roll.values import RollTerms
 from edge.run_state import Limits, Observer, RunState, unreadable_error
 from edge.sinks.protocol import Sink
 
@@ -223,6 +224,8 @@ class Pipeline:
             yield from self._strips.flush()
             yield []  # the last strip is recorded before the error is anybody's
             raise
+        if not self.stop.is_set():
+            yield from self._between(capture, None)  # asked for behind the last frame
         yield from self._strips.flush()
 
     def _between(
@@ -240,6 +243,8 @@ class Pipeline:
 
     def _change_roll(self, change: RollChange) -> None:
         """Go over to the next roll. Whatever was begun belongs to the one before, and is done."""
+        if self._recording is not None:
+            self._recording.changed(change.recorded())
         plan = self._ledger.change_roll(change.wish)
         if plan.inspector is not None:
             self._inspector = self._preparation.inspector = plan.inspector

@@ -12,7 +12,15 @@ import cv2
 from typing_extensions import Self
 
 from edge.cameras.protocol import DroppedFrames, Frame
-from edge.cameras.recorded import ENTRY, FORMAT, INDEX_NAME, RecordedFrame, picture_path
+from edge.cameras.recorded import (
+    ENTRY,
+    FORMAT,
+    INDEX_NAME,
+    Entry,
+    RecordedChange,
+    RecordedFrame,
+    picture_path,
+)  # fmt: skip
 from edge.errors import ConfigError
 from edge.image import Image
 from edge.roll.values import RecordedEvent
@@ -25,7 +33,7 @@ LEAST_FREE_BYTES = 1 << 30
 
 
 class Recording:
-    """Store each frame before it is inspected, and where frames were dropped.
+    """Store each frame before it is inspected, where frames were dropped, and where rolls changed.
 
     Pictures are stored raw, the index says what belongs to each and names no picture that is not whole.
     When there is no space left recording ends with an event, and inspection goes on.
@@ -78,15 +86,22 @@ class Recording:
 
     def missed(self, dropped: DroppedFrames) -> None:
         """Note that frames were dropped here."""
-        try:
-            self._write(ENTRY.dump_json(dropped))
-        except OSError as error:
-            self._end(error.strerror or str(error))
+        self._note(dropped)
+
+    def changed(self, change: RecordedChange) -> None:
+        """Note that somebody asked for the next roll here."""
+        self._note(change)
 
     def events(self) -> list[RecordedEvent]:
         """Return, once, that recording ended before the run did; see `edge.journal.Reporter`."""
         events, self._events = self._events, []
         return events
+
+    def _note(self, entry: Entry) -> None:
+        try:
+            self._write(ENTRY.dump_json(entry))
+        except OSError as error:
+            self._end(error.strerror or str(error))
 
     def _write(self, line: bytes) -> None:
         if self._index is not None:

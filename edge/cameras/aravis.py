@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from edge.cameras.device_options import Placing, parse_device
+from edge.cameras.encoder import encoder_dialects
 from edge.cameras.isolated import CameraProcess, IsolatedCamera
 
 PYTHON = ("/usr/bin/python3", "-I")
@@ -25,7 +26,11 @@ def aravis_camera(source: str, mm_per_px: float | None = None) -> IsolatedCamera
     process = CameraProcess(
         source,
         factory="",
-        arguments={"name": source, **options.model_dump(exclude_none=True)},
+        arguments={
+            "name": source,
+            **options.model_dump(exclude_none=True),
+            "encoder_dialects": encoder_dialects(options),
+        },
         is_paced=options.is_paced,
         program=(*PYTHON, str(PROGRAM)),
         placing=partial(Placing, options, mm_per_px),

@@ -111,11 +111,30 @@ def opened(library: Any, glib: Any, order: dict[str, Any]) -> Any:
             camera.set_float("AcquisitionLineRate", order["line_rate_hz"])
         if "trigger" in order:
             camera.set_trigger(order["trigger"])
+        set_up_encoder(camera, order)
     except glib.Error as error:
         problem = f"{order['name']}: the camera does not take a setting: {error.message}."
         raise Refusal("ConfigError", problem, "See its data sheet, or leave it out.") from error
     check_settings(camera, order)
     return camera
+
+
+def set_up_encoder(camera: Any, order: dict[str, Any]) -> None:
+    """Write what `edge.cameras.encoder` says, in the first way that the camera has."""
+    dialects = order["encoder_dialects"]
+    spoken = next((each for each in dialects if camera.is_feature_available(each[0][0])), None)
+    if dialects and spoken is None:
+        problem = f"{order['name']}: the camera has no setting for encoder."
+        raise Refusal("ConfigError", problem, "Leave it out.")
+    for node, value in spoken or ():
+        if value is None:
+            camera.execute_command(node)
+        elif value == "greatest":
+            camera.set_integer(node, camera.get_integer_bounds(node)[1])
+        elif isinstance(value, int):
+            camera.set_integer(node, value)
+        else:
+            camera.set_string(node, value)
 
 
 def check_settings(camera: Any, order: dict[str, Any]) -> None:

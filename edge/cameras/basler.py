@@ -10,6 +10,7 @@ import numpy as np
 from typing_extensions import Self
 
 from edge.cameras.device_options import DeviceOptions, Placing, parse_device
+from edge.cameras.encoder import GREATEST, encoder_dialects
 from edge.cameras.protocol import Frame, NoFrameYetError
 from edge.errors import CameraLostError, CameraNotFoundError, ConfigError, MissingPackageError
 from edge.image import Image
@@ -159,7 +160,23 @@ class BaslerCamera:
             self._write("trigger", ("TriggerSelector",), selector)
             self._write("trigger", ("TriggerMode",), "On")
             self._write("trigger", ("TriggerSource",), self._options.trigger)
+        self._set_up_encoder()
         self._set_up_emulator()
+
+    def _set_up_encoder(self) -> None:
+        dialects = encoder_dialects(self._options)
+        nodemap = self._device.GetNodeMap()
+        spoken = next((each for each in dialects if nodemap.GetNode(each[0].node) is not None), None)
+        if dialects and spoken is None:
+            raise self._has_no("encoder")
+        for name, value in spoken or ():
+            node = nodemap.GetNode(name)
+            if node is None:
+                raise self._has_no("encoder")
+            if value is None:
+                node.Execute()
+            else:
+                self._write("encoder", (name,), node.Max if value == GREATEST else value)
 
     def _set_up_emulator(self) -> None:
         if self._options.pictures is not None:
@@ -181,7 +198,10 @@ class BaslerCamera:
                     problem = f"{self.name}: the camera does not take {key}={value}: {_first_line(error)}."
                     raise ConfigError(problem, "See its data sheet.") from error
                 return
-        raise ConfigError(f"{self.name}: the camera has no setting for {key}.", "Leave it out.")
+        raise self._has_no(key)
+
+    def _has_no(self, key: str) -> ConfigError:
+        return ConfigError(f"{self.name}: the camera has no setting for {key}.", "Leave it out.")
 
     def _lost(self, problem: str) -> CameraLostError:
         return CameraLostError(f"The camera {self.name} is lost: {problem}.", "Check its cable and power.")

@@ -24,6 +24,10 @@ class DeviceOptions(BaseModel):
     exposure_us: float | None = Field(None, gt=0, le=10_000_000, description="above 0, up to 10 seconds")
     trigger: str | None = Field(None, min_length=1, description="a trigger source, such as Line1")
     encoder_mm_per_line: float | None = Field(None, gt=0, le=100, description="above 0, up to 100 mm")
+    encoder: str | None = Field(
+        None, pattern=r"^\w+\+\w+$", description="the inputs of its two tracks, such as Line1+Line2"
+    )
+    encoder_divider: int | None = Field(None, ge=1, le=65535, description="1 to 65535, with encoder")
     speed_m_min: float | None = Field(None, gt=0, le=600, description="above 0, up to 600 m/min")
     pictures: str | None = Field(None, description="a folder, for Basler's emulator")
     forced_failures: int = Field(0, ge=0, le=100_000, description="0 to 100000, for Basler's emulator")
@@ -31,12 +35,16 @@ class DeviceOptions(BaseModel):
     @property
     def is_paced(self) -> bool:
         """Whether frames come only while the cloth moves: a trigger or an encoder asks for them."""
-        return self.trigger is not None or self.encoder_mm_per_line is not None
+        return self.trigger is not None or self._has_encoder
 
     @property
     def is_line_scan(self) -> bool:
         """Whether frames are blocks of a line camera, each of which follows on from the one before."""
-        return self.line_rate_hz is not None or self.encoder_mm_per_line is not None
+        return self.line_rate_hz is not None or self._has_encoder
+
+    @property
+    def _has_encoder(self) -> bool:
+        return self.encoder is not None or self.encoder_mm_per_line is not None
 
     @property
     def mm_per_line(self) -> float | None:
@@ -87,6 +95,12 @@ def parse_device(source: str) -> DeviceOptions:
             problem = "is given twice" if equals else "has no value"
             raise ConfigError(f"{source}: {key} {problem}.", "Write each setting once, as key=value.")
         values[key] = value
+    if "encoder" in values and "trigger" in values:
+        raise ConfigError(f"{source}: encoder and trigger exclude each other.", "Leave one of them out.")
+    if "encoder_divider" in values and "encoder" not in values:
+        raise ConfigError(
+            f"{source}: encoder_divider needs encoder.", "Name its inputs: encoder=Line1+Line2."
+        )
     try:
         return DeviceOptions.model_validate(values)
     except ValidationError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,12 @@ from edge.errors import CameraNotFoundError, ImageError
 from edge.image import Image
 
 INDEX_NAME = "frames.jsonl"
-"""A line that names the recording, then one for each frame and for each run of frames that were dropped."""
+"""A line that names the recording, then one for each frame, run of frames that were dropped, and change of
+roll."""
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)
+"""Format 1 knew no changes of roll."""
 
 CURE = "Record anew; what stands before the damage can be replayed with --frames."
 
@@ -40,7 +43,21 @@ class RecordedFrame:
     counter: int | None
 
 
-Entry = RecordedFrame | DroppedFrames
+@dataclass(frozen=True, slots=True)
+class RecordedChange:
+    """A change of roll that somebody asked for: who, for what, behind which frame. See `RollWish`.
+
+    Those at a joint are not kept: whoever looks for joints finds them again.
+    """
+
+    changed_by: str
+    roll: str | None
+    article: str | None
+    request_id: str
+    last_frame_id: int
+
+
+Entry = RecordedFrame | DroppedFrames | RecordedChange
 
 ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
 """How an entry is spelled in the index: as JSON, numbers to the last bit."""
@@ -60,6 +77,8 @@ def picture_path(folder: Path, frame_id: int, *, is_grey: bool) -> Path:
 class RecordedCamera:
     """Deliver the frames of a recording: the same pictures at the same places, and the same ones dropped.
 
+    Where a roll changed, `on_change` is told, in the place of the change; nobody is told without it.
+
     A recording that a power cut ended is whole up to there. It waits for its reader, as a folder does.
 
     Args:
@@ -70,6 +89,7 @@ class RecordedCamera:
 
     def __init__(self, folder: Path) -> None:
         self.name = str(folder)
+        self.on_change: Callable[[RecordedChange], object] | None = None
         self._folder = folder
         self._entries: Iterator[Entry] = iter(())
 
@@ -83,6 +103,10 @@ class RecordedCamera:
     def read(self) -> Frame | None:
         """Return the next frame; see `Camera.read`."""
         entry = next(self._entries, None)
+        while isinstance(entry, RecordedChange):
+            if self.on_change is not None:
+                self.on_change(entry)
+            entry = next(self._entries, None)
         if entry is None:
             return None
         if isinstance(entry, DroppedFrames):
@@ -118,9 +142,10 @@ def _check_head(path: Path, line: bytes) -> None:
         found = json.loads(line)["format"]
     except (ValueError, TypeError, KeyError) as error:
         raise CameraNotFoundError(f"{path} is not the index of a recording.", CURE) from error
-    if found != FORMAT:
+    if found not in READABLE:
+        known = " and ".join(map(str, READABLE))
         raise CameraNotFoundError(
-            f"{path} has format {found}, and this program reads {FORMAT}.", "Use the program that made it."
+            f"{path} has format {found}, and this program reads {known}.", "Use the program that made it."
         )
 
 

@@ -13,6 +13,7 @@ from typing_extensions import Self
 
 from edge.cameras.health import FaultKind, HealthEvent
 from edge.cameras.judge import FrameJudge, Verdict, is_black
+from edge.cameras.left_out import FramesLeftOut
 from edge.cameras.onward import Onward
 from edge.cameras.protocol import Camera, CameraHungError, Frame, NoFrameYetError
 from edge.cameras.reader import Reader
@@ -38,9 +39,6 @@ second."""
 MOST_BLACK = 25
 """Black pictures in a row that are passed over: drivers give them while a sensor starts, and streams when
 they go on. Then black is what there is to see."""
-
-TELL_S = 10.0
-"""Single bad frames are told of together, at most so often."""
 
 MOST_LEFT_BEHIND = 4
 """Threads that may hang in calls; a camera is not opened again before one of them comes back."""
@@ -119,9 +117,7 @@ class RecoveringCamera:
         self._back_s = 0.0
         self._began_s = 0.0
         self._bad_in_a_row = 0
-        self._withheld: Counter[str] = Counter()
-        self._left_out: Counter[str] = Counter()
-        self._left_out_told_s = -TELL_S
+        self._left_out = FramesLeftOut(name)
         self._unreadable = 0
         self._knows_place: bool | None = None
         self._blacks_in_a_row = 0
@@ -149,7 +145,7 @@ class RecoveringCamera:
             detail = f"{self._down.kind} for {away_s:.0f} s when the run ended"
             self._events.append(HealthEvent("camera still down", detail, away_s, missed))
         if is_over:
-            self._tell_left_out(self._left_out_told_s + TELL_S)
+            self._tell_left_out(self._clock(), at_once=True)
         taken = []
         while self._events:
             taken.append(self._events.popleft())
@@ -199,9 +195,9 @@ class RecoveringCamera:
         """
         self._note_bad("unusable", error.problem)
         if self._knows_place:
-            self._withheld["unusable"] += 1
+            self._left_out.add("unusable")
             raise NoFrameYetError from error
-        self._left_out["unusable"] += 1
+        self._left_out.add_unreadable()
         self._unreadable += 1
 
     def _checked(self, frame: Frame) -> Frame:
@@ -220,7 +216,7 @@ class RecoveringCamera:
 
     def _refuse(self, frame: Frame, verdict: Verdict | Literal["black"]) -> None:
         """Note a frame that is not to be inspected."""
-        self._withheld[verdict] += 1
+        self._left_out.add(verdict)
         if verdict == "frozen":
             self._fail("frozen", f"the same picture for {self._patience.frozen_s:g} s")
         elif verdict == "repeated" or verdict == "black":
@@ -239,30 +235,20 @@ class RecoveringCamera:
         moved = self._onward.moved(frame, now_s)
         if was_down is not None:
             self._tell_back(was_down, now_s)
-        else:
-            if frame.position is None:  # a picture twice, now and then, is no loss then
-                self._withheld.pop("repeated", None)
-            self._left_out += self._withheld
-        if was_down is not None or self._withheld:
+        is_placed = frame.position is not None
+        if self._left_out.good_came(was_down=was_down is not None, is_placed=is_placed):
             moved = replace(moved, missing_before="camera down")
         elif self._knows_place is not None:
             self._onward.note_interval(away_s)
         self._last_good_s, self._bad_in_a_row, self._unreadable = now_s, 0, 0
-        self._withheld.clear()
-        self._knows_place = frame.position is not None
+        self._knows_place = is_placed
         self._tell_left_out(now_s)
         return moved
 
-    def _tell_left_out(self, now_s: float) -> None:
-        """Tell of single frames that were left out, now and then."""
-        if not self._left_out or now_s - self._left_out_told_s < TELL_S:
-            return
-        what = ", ".join(f"{count} {kind}" for kind, count in self._left_out.items())
-        logger.warning("the camera %s: frames left out: %s", self.name, what)
-        missed = 0 if self._knows_place else sum(self._left_out.values()) - self._left_out["unusable"]
-        self._events.append(HealthEvent("frames left out", what, frames_missed=missed))
-        self._left_out_told_s = now_s
-        self._left_out.clear()
+    def _tell_left_out(self, now_s: float, *, at_once: bool = False) -> None:
+        event = self._left_out.event(now_s, is_placed=bool(self._knows_place), at_once=at_once)
+        if event is not None:
+            self._events.append(event)
 
     def _tell_back(self, was_down: _Down, now_s: float) -> None:
         away_s = now_s - was_down.since_s

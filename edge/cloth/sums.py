@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edge.cloth.gaps import GapReason
 
 
-class Passed:
+class Passed(ABC):
     """What follows from the counts of what passed a camera; see `edge.cloth.coverage.Coverage`.
 
     Attributes:
@@ -29,18 +30,18 @@ class Passed:
     mm_per_line: float | None
 
     @property
+    @abstractmethod
     def lines_passed(self) -> int:
         """Lines that passed: exactly those inspected and those in gaps."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def lines_inspected(self) -> int:
         """Lines that passed and were inspected."""
-        raise NotImplementedError
 
+    @abstractmethod
     def gap_lines(self, reason: GapReason) -> int:
         """Count the lines in gaps of one reason."""
-        raise NotImplementedError
 
     def gap_metres(self, reason: GapReason) -> float:
         """Return the metres in gaps of one reason."""

@@ -24,8 +24,7 @@ from edge.model import contract_of
 from edge.roll.changes import RollPlan, RollWish
 from edge.roll.database import open_for_reading
 from edge.roll.following import last_following
-from edge.roll.part import RollTerms
-from edge.roll.values import RollHead, roll_name_of, utc_now
+from edge.roll.values import RollHead, RollTerms, roll_name_of, utc_now
 
 logger = logging.getLogger(__name__)
 
@@ -74,8 +73,7 @@ class Changeover:
 
     def terms(self) -> RollTerms:
         """Return how the first roll is called and graded."""
-        config = self.config
-        return RollTerms(config.roll, config.article, config.cloth_width_mm, config.grade_limits)
+        return self.head().terms(self.config.roll)
 
     def check(self, wish: RollWish) -> None:
         """See that a wish can be fulfilled, as far as that can be told without doing it. In any thread.

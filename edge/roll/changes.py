@@ -7,8 +7,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, get_args
 
+from edge.cameras.recorded import RecordedChange
 from edge.capture import Capture
 from edge.decisions.settings import StopSettings
 from edge.errors import ConfigError, LoomsightError
@@ -69,6 +70,11 @@ class RollChange:
 
     wish: RollWish
     last_frame_id: int
+
+    def recorded(self) -> RecordedChange:
+        """Return it as a recording keeps it."""
+        wish = self.wish
+        return RecordedChange(wish.by, wish.name, wish.article, wish.request_id, self.last_frame_id)
 
 
 class RollChanges:
@@ -133,6 +139,15 @@ class RollChanges:
         for other in self._beside:
             other.follow(wish)
         return True
+
+    def replay(self, change: RecordedChange) -> None:
+        """Ask for what was asked for when a recording was made.
+
+        Raises:
+            LoomsightError: if it cannot be done now.
+        """
+        by = next((one for one in get_args(Origin) if one == change.changed_by), "command")
+        self.ask(RollWish(by, change.roll, change.article, change.request_id), change.last_frame_id)
 
     def follow(self, wish: RollWish) -> None:
         """Do what another camera of the same loom was asked for; what speaks against it is logged."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,26 +14,10 @@ from edge.cloth.gaps import Gap
 from edge.cloth.grading import grade_points
 from edge.cloth.sums import CoverageSums
 from edge.cloth.width import ClothWidth
+from edge.roll.values import RollTerms
 
 SLIVER_M = TOUCH_MM / 2000
 """The jitter of a box's edge."""
-
-
-@dataclass(frozen=True, slots=True)
-class RollTerms:
-    """Say how a roll is called and graded.
-
-    Attributes:
-        name: None where nobody has given one.
-        article: of the cloth; None if nobody said.
-        cloth_width_mm: None if it is measured, or not known.
-        grade_limits: grade to the most points per 100 square metres.
-    """
-
-    name: str | None = None
-    article: str | None = None
-    cloth_width_mm: float | None = None
-    grade_limits: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Literal
@@ -35,6 +36,23 @@ def roll_name_of(utc: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class RollTerms:
+    """Say how a roll is called and graded.
+
+    Attributes:
+        name: None where nobody has given one.
+        article: of the cloth; None if nobody said.
+        cloth_width_mm: None if it is measured, or not known.
+        grade_limits: grade to the most points per 100 square metres.
+    """
+
+    name: str | None = None
+    article: str | None = None
+    cloth_width_mm: float | None = None
+    grade_limits: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class RollHead:
     """Say which roll a run inspects, and with what.
 
@@ -55,6 +73,10 @@ class RollHead:
     article: str | None = None
     cloth_width_mm: float | None = None
     grade_limits: dict[str, float] = field(default_factory=dict)
+
+    def terms(self, name: str | None) -> RollTerms:
+        """Return how the roll is called, by the name that it got, and graded."""
+        return RollTerms(name, self.article, self.cloth_width_mm, self.grade_limits)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import re
 import shutil
 import signal
 import subprocess
@@ -42,6 +43,12 @@ class FakeCamera:
 
     def __init__(self, lost_per_thousand):
         self._command = [FAKE, "-i", "127.0.0.1", "-r", str(lost_per_thousand)]
+        self.plug_in()
+
+    def become(self, description):
+        """Become a camera that describes itself in other words (a GenICam file)."""
+        self.unplug()
+        self._command += ["-g", str(description)]
         self.plug_in()
 
     def plug_in(self):
@@ -123,4 +130,89 @@ def test_no_camera_at_that_address():
 
 def test_a_setting_that_the_camera_does_not_have(fake):
     with pytest.raises(ConfigError), choose_camera(f"{ADDRESS},line_rate_hz=8000"):
+        pass
+
+
+ASK = """
+import sys, gi
+gi.require_version("Aravis", "0.8")
+from gi.repository import Aravis
+device = Aravis.Camera.new("127.0.0.1").get_device()
+for name in sys.argv[1:]:
+    name, _, selected = name.partition("=")
+    node = device.get_feature(name)
+    if selected:
+        node.set_value_from_string(selected)
+    print(node.get_value_as_string())
+if not sys.argv[1:]:
+    print(device.get_genicam_xml()[0])
+"""
+
+
+def ask(*names):
+    """Return the values of nodes of the fake camera; without a name, how the camera describes itself.
+
+    "Node=value" chooses what a selector selects.
+    """
+    command = ["/usr/bin/python3", "-I", "-c", ASK, *names]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def with_encoder(description):
+    """Add the nodes of an encoder to a description of a camera, each with a register of its own."""
+    entries = {
+        "EncoderSelector": ("Encoder0", "Encoder1"),
+        "EncoderSourceA": ("Off", "Line1", "Line2"),
+        "EncoderSourceB": ("Off", "Line1", "Line2"),
+        "EncoderOutputMode": ("Off", "Motion", "PositionUp"),
+    }
+    added = "".join(
+        _enumeration(name, values, 0x9000 + 4 * number)
+        for number, (name, values) in enumerate(entries.items())
+    )
+    added += '<Integer Name="EncoderDivider"><pValue>EncoderDividerRegister</pValue></Integer>'
+    added += _register("EncoderDivider", 0x9100)
+    for old, new in (("FrameStart", "LineStart"), ("Line0", "Encoder0")):
+        entry = re.search(rf'<EnumEntry Name="{old}"[^>]*>.*?</EnumEntry>', description, re.DOTALL)[0]
+        value = re.search(r"<Value>(\d+)</Value>", entry)[1]
+        other = entry.replace(f'Name="{old}"', f'Name="{new}"').replace(f"<Value>{value}<", "<Value>2<")
+        description = description.replace(entry, entry + other)
+    return description.replace("</RegisterDescription>", f"{added}</RegisterDescription>")
+
+
+def _enumeration(name, values, address):
+    entries = "".join(
+        f'<EnumEntry Name="{value}"><Value>{number}</Value></EnumEntry>'
+        for number, value in enumerate(values)
+    )
+    node = f'<Enumeration Name="{name}">{entries}<pValue>{name}Register</pValue></Enumeration>'
+    return node + _register(name, address)
+
+
+def _register(name, address):
+    return (
+        f'<IntReg Name="{name}Register"><Address>{address}</Address><Length>4</Length>'
+        "<AccessMode>RW</AccessMode><pPort>Device</pPort><Sign>Unsigned</Sign>"
+        "<Endianess>BigEndian</Endianess></IntReg>"
+    )
+
+
+def test_an_encoder_with_two_tracks_is_written_into_the_camera(fake, tmp_path):
+    description = tmp_path / "camera.xml"
+    description.write_text(with_encoder(ask()))
+    fake.become(description)
+    settings = "encoder=Line2+Line1,encoder_divider=4,encoder_mm_per_line=0.1"
+    with contextlib.suppress(NoFrameYetError), choose_camera(f"{ADDRESS},{settings}") as camera:
+        assert camera.is_paced
+        camera.read()
+    nodes = ("EncoderSourceA", "EncoderSourceB", "EncoderDivider", "EncoderOutputMode")
+    assert ask(*nodes).split() == ["Line2", "Line1", "4", "PositionUp"]
+    assert ask("TriggerSelector=LineStart", "TriggerMode", "TriggerSource").split()[1:] == ["On", "Encoder0"]
+
+
+def test_a_camera_without_an_encoder_module_says_so(fake):
+    with (
+        pytest.raises(ConfigError, match="has no setting for encoder"),
+        choose_camera(f"{ADDRESS},encoder=Line1+Line2"),
+    ):
         pass

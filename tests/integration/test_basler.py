@@ -86,6 +86,7 @@ def test_pictures_from_files(tmp_path):
         ("width=60000", ConfigError, "does not take width=60000"),
         ("line_rate_hz=8000", ConfigError, "has no setting for line_rate_hz"),
         ("trigger=Moon", ConfigError, "does not take trigger=Moon"),
+        ("encoder=Line1+Line2", ConfigError, "has no setting for encoder"),
     ],
 )
 def test_what_the_camera_refuses(settings, error, message):

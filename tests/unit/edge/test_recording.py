@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -12,12 +14,19 @@ from hypothesis import strategies as st
 import edge.recording
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.choose import choose_camera
-from edge.cameras.protocol import DroppedFrames, Frame, FramePosition, MissedFramesError
-from edge.cameras.recorded import INDEX_NAME, RecordedCamera
+from edge.cameras.protocol import (
+    DroppedFrames,
+    Frame,
+    FramePosition,
+    MissedFramesError,
+    NoFrameYetError,
+)  # fmt: skip
+from edge.cameras.recorded import INDEX_NAME, RecordedCamera, RecordedChange
 from edge.errors import CameraNotFoundError, ConfigError, ImageError, OutputError
 from edge.inspector import Inspector
 from edge.pipeline import Pipeline
 from edge.recording import Recording
+from edge.roll.changes import RollChanges, RollWish
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
 from edge.run_state import Limits
@@ -48,8 +57,12 @@ frames = st.builds(
     missing_before=st.sampled_from(["lost lines", "camera down", "overrun"]),
     counter=st.none() | st.integers(0, 2**40),
 )
+changes = st.builds(
+    RecordedChange, st.sampled_from(["operator", "signal"]), st.none() | st.text(), st.none() | st.text(),
+    st.text(), st.integers(-1, 2**40),
+)  # fmt: skip
 drops = st.builds(DroppedFrames, st.integers(1, 9), positions, st.integers(0, 999), st.integers(0, 999))
-streams = st.lists(frames | drops, max_size=6)
+streams = st.lists(frames | drops | changes, max_size=6)
 
 
 def recorded(folder, items):
@@ -62,6 +75,8 @@ def recorded(folder, items):
         for item in given_items:
             if isinstance(item, Frame):
                 recording.add(item)
+            elif isinstance(item, RecordedChange):
+                recording.changed(item)
             else:
                 recording.missed(item)
         assert recording.events() == []
@@ -71,6 +86,7 @@ def recorded(folder, items):
 def replayed(folder):
     found = []
     with RecordedCamera(folder) as camera:
+        camera.on_change = found.append
         while True:
             try:
                 frame = camera.read()
@@ -171,6 +187,46 @@ def test_a_replay_finds_the_same_defects_and_gaps(tmp_path):
     assert live.dropped == again.dropped
 
 
+@pytest.mark.parametrize("asked_at", [5, 12], ids=["in the middle", "behind the last frame"])
+def test_a_replay_changes_rolls_where_they_changed(tmp_path, asked_at):
+    raw, changes, asked, done = tmp_path / "raw", RollChanges(), [], threading.Event()
+
+    def ask(state, _):
+        if state.coverage.frames_inspected >= asked_at and not asked:
+            asked.append(changes.ask(RollWish("operator", "B", "twill")))
+        if state.rolls:
+            done.set()
+
+    class Stands(LiveRoll):
+        """The loom stands behind the last block, until the roll has changed."""
+
+        def read(self):
+            time.sleep(0.005)
+            if self._count < 12:
+                return super().read()
+            if done.is_set():
+                return None
+            raise NoFrameYetError
+
+    live, told, _ = inspected(
+        Stands(),
+        tmp_path / "live",
+        tmp_path,
+        recording=Recording(raw, "roll"),
+        changes=changes,
+        observe=ask,
+    )
+    camera, again = choose_camera(str(raw)), RollChanges()
+    camera.on_change = again.replay
+    replay, told_again, _ = inspected(camera, tmp_path / "again", tmp_path, changes=again)
+    assert told == told_again
+    assert len(live.rolls) == len(replay.rolls) == 1
+    assert [roll.as_json() for roll in live.rolls] == [roll.as_json() for roll in replay.rolls]
+    assert live.roll.terms == replay.roll.terms
+    assert live.roll.terms.name == "B"
+    assert live.roll.coverage.first_line == replay.roll.coverage.first_line
+
+
 def frame_of(number=0):
     return Frame(number, np.full((4, 4), number, np.uint8), 0.0, "test")
 
@@ -218,7 +274,7 @@ def test_a_file_in_place_of_the_folder(tmp_path):
         ("", CameraNotFoundError),
         ("no json\n", CameraNotFoundError),
         ("[]\n", CameraNotFoundError),
-        (json.dumps({"format": 2}) + "\n", CameraNotFoundError),
+        (json.dumps({"format": 3}) + "\n", CameraNotFoundError),
         (json.dumps({"format": 1}) + '\n{"frame_id": "x"}\n', ImageError),
     ],
 )

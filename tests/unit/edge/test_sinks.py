@@ -8,6 +8,8 @@ import stat
 import subprocess
 import sys
 import threading
+import tracemalloc
+from collections import deque
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 from edge.cameras.protocol import Frame, FramePosition
 from edge.errors import OutputError
 from edge.sinks import pictures as pictures_module
+from edge.sinks import quota as quota_module
 from edge.sinks.files import is_stream, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.near_misses import NearMissSink
@@ -151,6 +154,34 @@ def test_the_oldest_pictures_make_room(tmp_path_factory, sizes, new, limit):
         assert sum(every[len(every) - len(kept) - 1 :]) > limit
     assert (root / "notes.txt").exists()
     assert (root / "earlier").exists() == bool(list(root.rglob("earlier/*")))
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(0, 10**13 - 1), st.integers(0, 2), st.integers(0, 3)), max_size=60)
+)
+def test_files_come_back_in_order_and_whole(steps):
+    files, meant = quota_module.FilesInOrder(), deque()
+    quota_module.MOST_GONE, before = 3, quota_module.MOST_GONE
+    try:
+        for number, ending, taken in steps:
+            path = Path(f"/p/{number % 4}/{number:08d}{quota_module.ENDINGS[ending]}")
+            files.append(path, number % 1000)
+            meant.append((path, number % 1000))
+            for _ in range(min(taken, len(meant))):
+                assert files.popleft() == meant.popleft()
+            assert len(files) == len(meant)
+    finally:
+        quota_module.MOST_GONE = before
+
+
+def test_a_picture_costs_a_box_that_runs_for_months_next_to_no_memory():
+    files = quota_module.FilesInOrder()
+    tracemalloc.start()
+    for number in range(20_000):
+        files.append(Path(f"/p/{number:08d}.png"), 90_000)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 32 * 20_000
 
 
 def test_pictures_stay_below_their_limit(tmp_path):

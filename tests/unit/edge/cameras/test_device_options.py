@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge.cameras.device_options import FrameCount, Placing, parse_device
+from edge.cameras.encoder import NodeWrite, encoder_dialects
 from edge.errors import ConfigError
 
 
@@ -50,6 +51,7 @@ def test_without_a_scale_there_is_no_place(source):
         ("basler:line_rate_hz=8000", False, True),
         ("basler:trigger=Line1", True, False),
         ("basler:encoder_mm_per_line=0.1,trigger=Line1", True, True),
+        ("basler:encoder=Line1+Line2", True, True),
     ],
 )
 def test_what_is_paced_by_the_cloth(source, is_paced, is_line_scan):
@@ -65,6 +67,33 @@ def test_what_is_refused_names_the_key(source):
     with pytest.raises(ConfigError, match=r"wdth|width|speed_m_min") as caught:
         parse_device(source)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "settings", ["encoder=Line1", "encoder=Line1+", "encoder=A+B,trigger=Line1", "encoder_divider=2"]
+)
+def test_an_encoder_is_named_by_its_two_inputs(settings):
+    with pytest.raises(ConfigError, match="encoder"):
+        parse_device(f"basler:{settings}")
+
+
+@pytest.mark.parametrize(
+    ("divider", "source"),
+    [(None, ("Encoder0", "ShaftEncoderModuleOut")), (4, ("Encoder0", "FrequencyConverter"))],
+)
+def test_lines_are_asked_for_at_new_places_only(divider, source):
+    divided = f",encoder_divider={divider}" if divider else ""
+    standard, racer = encoder_dialects(parse_device(f"basler:encoder=Line1+Line3{divided}"))
+    assert NodeWrite("EncoderOutputMode", "PositionUp") in standard
+    assert NodeWrite("ShaftEncoderModuleMode", "ForwardOnly") in racer
+    for writes, last in zip((standard, racer), source, strict=True):
+        assert [value for _, value in writes if value in ("Line1", "Line3")] == ["Line1", "Line3"]
+        assert writes[-1] == ("TriggerSource", last)
+        assert divider is None or divider in [value for _, value in writes]
+
+
+def test_without_an_encoder_nothing_is_written():
+    assert encoder_dialects(parse_device("basler:encoder_mm_per_line=1")) == ()
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,8 @@ from edge.page.guard import LARGEST_BODY, POLICY
 from edge.page.rolls import MOST_AT_ONCE
 from edge.page.state import StateText
 from edge.roll.export import as_csv, as_json_lines
-from edge.roll.part import RollTerms
 from edge.roll.reading import read_roll
-from edge.roll.values import RollHead
+from edge.roll.values import RollHead, RollTerms
 from tests.unit.edge.page.pages import defect, passed, plain_page, recorded_page
 
 TOKEN = "a-token-that-is-long"
