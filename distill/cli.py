@@ -45,20 +45,26 @@ def distill(
     ],
     recipe: Annotated[
         str | None,
-        typer.Option(help=f"smoke, cpu, production, gid or a TOML file.  [default: {DEFAULT_RECIPE}]"),
+        typer.Option(
+            help=f"smoke, cpu, article, production, gid or a TOML file.  [default: {DEFAULT_RECIPE}]"
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.  [default: runs/RECIPE]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     start_from: Annotated[
-        Path | None,
-        typer.Option(help="Checkpoint or official YOLOv5 weights to start from  [default: random]"),
+        str | None,
+        typer.Option(
+            metavar="CHECKPOINT|shipped",
+            help="Checkpoint or official YOLOv5 weights to start from; shipped: the detector that edge-run "
+            "has without --model.  [default: random]",
+        ),
     ] = None,
     teacher: Annotated[
         str | None,
         typer.Option(
-            metavar="CHECKPOINT|train",
-            help="Detector to learn from; train: train one first.  [default: train if the recipe has a "
-            "table [distillation], else none]",
+            metavar="CHECKPOINT|shipped|train",
+            help="Detector to learn from; shipped: as above; train: train one first.  [default: train if "
+            "the recipe has a table [distillation], else none]",
         ),
     ] = None,
     student_alone: Annotated[
@@ -92,18 +98,21 @@ def distill(
     from distill.dataset import check_classes, load_dataset
     from distill.processes import joined
     from distill.run_folder import RunFolder, held
+    from distill.starting_point import SHIPPED, checkpoint_named
 
     folder = RunFolder(out or Path("runs") / Path(recipe or DEFAULT_RECIPE).stem)
     flags = {"epochs": epochs, "seed": seed}
     settings = _recipe_of_run(folder, recipe, flags, resume, teacher is not None, fake_quantise)
-    plan = _plan_of_run(folder, settings, teacher, student_alone, start_from, resume)
+    begin = None if start_from is None else checkpoint_named(start_from)
+    teacher = str(checkpoint_named(teacher)) if teacher == SHIPPED else teacher
+    plan = _plan_of_run(folder, settings, teacher, student_alone, begin, resume)
     classes = load_taxonomy(taxonomy)
     data = load_dataset(dataset, classes.classes)
     check_classes(data, classes.classes)
     with joined(device.value) as processes:
         if not processes.is_first:
             logging.disable(logging.WARNING)
-        chosen = _Chosen(folder, settings, plan, start_from, resume)
+        chosen = _Chosen(folder, settings, plan, begin, resume)
         with held(folder.path) if processes.is_first else nullcontext():
             stages = _prepared(chosen, data, classes, processes)
             _run_stages(chosen, stages, data, classes, processes)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distill.checkpoint import load_detector, read_checkpoint
+from distill.detector.build import build_module
 from distill.detector.choice import structure_of
-from distill.detector.official_weights import take_official_weights
+from distill.detector.official_weights import matched, put, take_official_weights
 from distill.detector.pickled_model import holds_objects
 from distill.detector.structure import DetectorStructure
 from distill.recipe import Recipe
@@ -17,6 +17,18 @@ from edge.errors import CheckpointError
 
 if TYPE_CHECKING:
     from distill.training_run import TrainingRun
+
+
+SHIPPED_CHECKPOINT = Path(__file__).parent / "weights" / "any-cloth.pt"
+"""The detector of the shipped bundle, as `distill` wrote it; weights of more than one axis are float16."""
+
+SHIPPED = "shipped"
+"""Names the detector that ships with the package where a checkpoint is asked for."""
+
+
+def checkpoint_named(name: str) -> Path:
+    """Return the path that a user means: of the shipped detector, or the one that was named."""
+    return SHIPPED_CHECKPOINT if name == SHIPPED else Path(name)
 
 
 def structure_to_train(
@@ -40,8 +52,8 @@ def structure_to_train(
 def take_weights(run: TrainingRun, path: Path) -> None:
     """Start from the weights of another run's checkpoint; everything else starts afresh.
 
-    Of a pickled model of YOLOv5's makers or ultralytics what fits is taken. Which file that was stands in
-    `start_from.json` of the run folder.
+    Of a checkpoint with other classes or colours, and of a pickled model of YOLOv5's makers or ultralytics,
+    what fits is taken. Which file that was stands in `start_from.json` of the run folder.
 
     Raises:
         CheckpointError: if it cannot be read or is of another structure.
@@ -49,20 +61,45 @@ def take_weights(run: TrainingRun, path: Path) -> None:
     """
     if holds_objects(path):
         taken = take_official_weights(run.module, path, run.contract.colour_order)
-        run.average.ema.load_state_dict(run.module.state_dict())
-        _record(run, taken)
-        return
+    else:
+        taken = _take_checkpoint(run, path)
+    run.average.ema.load_state_dict(run.module.state_dict())
+    if run.processes.is_first:
+        run.folder.write_json(run.folder.start_from, taken)
+
+
+def _take_checkpoint(run: TrainingRun, path: Path) -> dict[str, Any]:
     detector = load_detector(path)
-    if detector.checkpoint.structure != run.structure:
+    theirs, ours = detector.checkpoint.structure, run.structure
+    if not _is_same_network(theirs, ours):
         raise CheckpointError(
             f"{path} is of another structure than this recipe asks for.",
-            f"Start from a checkpoint of scale {run.recipe.scale} with the same channels and classes.",
+            f"Start from a checkpoint of scale {ours.scale} with the same head, or set scale = "
+            f'"{theirs.scale}" in the recipe.',
         )
-    run.module.load_state_dict(detector.module.state_dict())
-    run.average.ema.load_state_dict(detector.module.state_dict())
-    _record(run, {"checkpoint": str(path), "sha256": detector.file_digest})
+    record = {"checkpoint": str(path), "sha256": detector.file_digest}
+    weights = detector.module.state_dict()
+    named_alike = detector.contract.class_names == run.contract.class_names
+    if theirs == ours and named_alike:
+        run.module.load_state_dict(weights)
+        return record
+    if not named_alike:
+        for name in per_class_tensors(ours):
+            weights.pop(name, None)
+    fitting, transfer = matched(run.module.state_dict(), weights, run.contract.colour_order)
+    return {**record, **put(fitting, transfer, run.module, path)}
 
 
-def _record(run: TrainingRun, what: Mapping[str, Any]) -> None:
-    if run.processes.is_first:
-        run.folder.write_json(run.folder.start_from, what)
+def _is_same_network(theirs: DetectorStructure, ours: DetectorStructure) -> bool:
+    """Whether all but what goes in and which classes come out is the same."""
+    return theirs.model_copy(update={"channels": ours.channels, "classes": ours.classes}) == ours
+
+
+def per_class_tensors(structure: DetectorStructure) -> frozenset[str]:
+    """Name the tensors that have a part for each class: theirs mean nothing to other classes."""
+    one_more = structure.model_copy(update={"classes": structure.classes + 1})
+    shapes, others = (
+        {name: tensor.shape for name, tensor in build_module(each).state_dict().items()}
+        for each in (structure, one_more)
+    )
+    return frozenset(name for name, shape in shapes.items() if shape != others[name])

@@ -84,8 +84,7 @@ def take_official_weights(
         CheckpointError: if the file cannot be read, asks for code to be run, or hardly anything fits.
     """
     theirs = read_tensors(path)
-    ours = module.state_dict()
-    fitting, transfer = matched(ours, theirs, colour_order)
+    fitting, transfer = matched(module.state_dict(), theirs, colour_order)
     if transfer.share < LEAST_SHARE:
         raise CheckpointError(
             f"{path} does not fit this network: {100 * transfer.share:.1f} % of the parameters are in it.",
@@ -94,9 +93,18 @@ def take_official_weights(
     for name, tensor in fitting.items():
         if not torch.isfinite(tensor).all():
             raise CheckpointError(f"{path}: the weights '{name}' are not all finite.", "Copy it again.")
-    module.load_state_dict({**ours, **fitting})
+    return {"weights": str(path), "sha256": file_digest(path), **put(fitting, transfer, module, path)}
+
+
+def put(fitting: Mapping[str, Tensor], transfer: Transfer, module: nn.Module, path: Path) -> dict[str, Any]:
+    """Put what `matched` found into a detector, and say what that was.
+
+    Returns:
+        The transfer, as JSON values.
+    """
+    module.load_state_dict({**module.state_dict(), **fitting})
     logger.info("%s: %s", path, transfer.summary())
-    return {"weights": str(path), "sha256": file_digest(path), **transfer.record()}
+    return transfer.record()
 
 
 def matched(
@@ -132,8 +140,11 @@ def matched(
 def _for_colours(weight: Tensor, channels: int, colour_order: str) -> Tensor:
     """Turn a first convolution for RGB to one for other colours.
 
-    Grey is the same value on all three channels, which their sum answers as the three would.
+    Grey is the same value on all three channels, which their sum answers as the three would. The other way
+    round each channel has a third of the say.
     """
+    if weight.ndim == 4 and (weight.shape[1], channels) == (1, 3):
+        return weight.float().expand(-1, 3, -1, -1) / 3
     if weight.ndim != 4 or weight.shape[1] != 3:
         return weight
     if channels == 1:

@@ -3,13 +3,15 @@
 Usage: python docs/benchmarks/strips.py STRIPS OUT.json --scorer SCORER [--folder FOLDER] [--mm-per-px 0.2]
            [--teacher n] [--student p] [--plain s] [--size 256] [--epochs 30] [--tuning-epochs 10]
            [--pretraining-epochs 12] [--simulated 1500] [--plain-epochs 60] [--jobs 2] [--threads 1]
+           [--rows shipped-simulated-clahe tuned-simulated-clahe ...]
 
 STRIPS holds images/ and voc/ (Pascal VOC, LabelImg's form) of strips with defects and clean/ of strips
 without. SCORER is a script called as `SCORER --truth VOC --clean CLEAN DETECTIONS.jsonl` that prints JSON
 with map50, map_hit and operating. Teacher, student alone and student distilled, each with and without
 simulated cloth first (on which the distilled one has a teacher, too), each with and without CLAHE; beside
-them a plain ultralytics YOLOv5 from random weights on the same tiles, with ultralytics' own trainer and its
-defaults. Every detector is exported and looks at the other half through `edge-run`.
+them the shipped detector, as it is and tuned on the half, and a plain ultralytics YOLOv5 from random
+weights on the same tiles, with ultralytics' own trainer and its defaults. Every detector is exported
+and looks at the other half through `edge-run`.
 
 What is done in the folder already is not done again. With a GPU:
 --teacher l --student s --epochs 200 --tuning-epochs 100 --pretraining-epochs 60 --simulated 20000
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,6 +42,7 @@ from distill.labels.annotations import LabelSet
 from distill.labels.clean import with_clean_pictures
 from distill.labels.formats import read_labels
 from distill.labels.sharing import SharingOptions, shared_out
+from distill.starting_point import SHIPPED, SHIPPED_CHECKPOINT
 from edge.taxonomy import load_taxonomy
 
 Job = Callable[[], None]
@@ -59,7 +63,7 @@ class Row:
     """One way to train a detector.
 
     Attributes:
-        who: teacher, alone, distilled or plain.
+        who: teacher, alone, distilled, shipped, tuned (the shipped one, trained on) or plain.
     """
 
     who: str
@@ -78,12 +82,18 @@ ROWS = (
     *(Row(who, False, True) for who in ("teacher", "alone", "distilled")),
     *(Row(who, True, False) for who in ("teacher", "alone", "distilled")),
     *(Row(who, False, False) for who in ("teacher", "alone", "distilled")),
+    *(Row(who, True, True) for who in ("shipped", "tuned")),
 )
 
 
 def wanted(arguments: argparse.Namespace) -> list[Row]:
     """Return the rows that are asked for, in their order."""
     return [row for row in ROWS if arguments.rows is None or row.name in arguments.rows]
+
+
+def wants_plain(arguments: argparse.Namespace) -> bool:
+    """Tell whether the plain detector is asked for."""
+    return arguments.rows is None or PLAIN.name in arguments.rows
 
 
 def main() -> None:
@@ -152,6 +162,7 @@ def pretrainings(folder: Path, arguments: argparse.Namespace, has_clahe: bool) -
             train(folder, pretrained(who, has_clahe), "simulated", text, *extra)
 
     whos = {row.who for row in wanted(arguments) if row.is_pretrained and row.has_clahe == has_clahe}
+    whos -= {"shipped", "tuned"}
     taught = [who for who in ("teacher", "distilled") if who in whos or "distilled" in whos]
     return [partial(job, *taught), *(partial(job, who) for who in whos - set(taught))]
 
@@ -179,16 +190,23 @@ def trainings(folder: Path, arguments: argparse.Namespace, has_clahe: bool) -> l
     jobs: list[Job] = [
         partial(family, fold, is_pretrained) for is_pretrained in (True, False) for fold in FOLDS
     ]
-    return jobs if not has_clahe else [*jobs[:2], *(partial(plain, fold) for fold in FOLDS), *jobs[2:]]
+    plains = [partial(plain, fold) for fold in FOLDS] if has_clahe and wants_plain(arguments) else []
+    return [*jobs[:2], *plains, *jobs[2:]]
 
 
 def train_and_look(folder: Path, arguments: argparse.Namespace, row: Row, fold: str) -> None:
-    """Train one detector on one half and let it look at the other."""
+    """Train one detector on one half and let it look at the other; the shipped one is as it is."""
+    if row.who == "shipped":
+        (folder / f"{row.name}-{fold}").mkdir(exist_ok=True)
+        shutil.copyfile(SHIPPED_CHECKPOINT, folder / f"{row.name}-{fold}" / "best.pt")
+        look(folder, arguments, row, fold)
+        return
     changes: dict[str, Any] = {"epochs": arguments.epochs, "batch": 8, "empty_tile_share": EMPTY_SHARE}
     extra: list[str] = []
     if row.is_pretrained:
         changes |= {"epochs": arguments.tuning_epochs, "learning_rate": TUNING_RATE}
-        extra += ["--start-from", f"{pretrained(row.who, row.has_clahe)}/best.pt"]
+        start = SHIPPED if row.who == "tuned" else f"{pretrained(row.who, row.has_clahe)}/best.pt"
+        extra += ["--start-from", start]
     if row.who == "distilled":
         changes["distillation"] = {}
         teacher = Row("teacher", row.is_pretrained, row.has_clahe)
@@ -200,7 +218,7 @@ def train_and_look(folder: Path, arguments: argparse.Namespace, row: Row, fold: 
 def recipe(arguments: argparse.Namespace, row: Row, changes: dict[str, Any]) -> str:
     """Return a recipe as TOML."""
     values = {
-        "scale": arguments.teacher if row.who == "teacher" else arguments.student,
+        "scale": {"teacher": arguments.teacher, "tuned": "n"}.get(row.who, arguments.student),
         "input_size_hw_px": [arguments.size, arguments.size],
         "mm_per_px": arguments.mm_per_px,
         "ema_decay": 0.98,
@@ -237,20 +255,20 @@ def look(folder: Path, arguments: argparse.Namespace, row: Row, fold: str) -> No
 def results(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Score both halves of each row together: every strip once, by the detector that had not seen it."""
     rows = {}
-    for row in (PLAIN, *wanted(arguments)):
+    for row in (*([PLAIN] if wants_plain(arguments) else []), *wanted(arguments)):
         files = [folder / f"{row.name}-{fold}" / "detections.jsonl" for fold in FOLDS]
         command = [
             sys.executable, str(arguments.scorer), "--truth", str(arguments.strips / "voc"),
             "--clean", str(arguments.strips / "clean"), *map(str, files),
         ]  # fmt: skip
         rows[row.name] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    plain = rows[PLAIN.name]["map_hit"]
-    best = max(row["map_hit"] for name, row in rows.items() if name.startswith("distilled-simulated"))
+    plain = rows[PLAIN.name]["map_hit"] if PLAIN.name in rows else None
+    distilled = [row["map_hit"] for name, row in rows.items() if name.startswith("distilled-simulated")]
     settings = {k: str(v.name) if isinstance(v, Path) else v for k, v in vars(arguments).items()}
     return {
         "settings": settings,
         "rows": rows,
-        "ratio_to_plain": round(best / plain, 2) if plain else None,
+        "ratio_to_plain": round(max(distilled) / plain, 2) if plain and distilled else None,
     }
 
 
@@ -260,8 +278,9 @@ def table(result: dict[str, Any]) -> str:
     for name, row in result["rows"].items():
         working = row["operating"] or {"recall": 0.0}
         lines.append(f"| {name} | {row['map_hit']:.3f} | {row['map50']:.3f} | {working['recall']:.3f} |")
-    ratio = result["ratio_to_plain"] or "not known, the plain one finds nothing"
-    return "\n".join([*lines, f"distilled after simulated cloth / plain: {ratio}"])
+    if result["ratio_to_plain"]:
+        lines.append(f"distilled after simulated cloth / plain: {result['ratio_to_plain']}")
+    return "\n".join(lines)
 
 
 def _arguments() -> argparse.Namespace:
@@ -277,7 +296,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--epochs", type=int, default=30, help="on strips, from random weights")
     parser.add_argument("--tuning-epochs", type=int, default=10, help="on strips, after simulated cloth")
-    parser.add_argument("--rows", nargs="+", choices=[row.name for row in ROWS], help="[default: all]")
+    parser.add_argument(
+        "--rows", nargs="+", choices=[row.name for row in (PLAIN, *ROWS)], help="[default: all]"
+    )
     parser.add_argument("--pretraining-epochs", type=int, default=12, help="on simulated cloth")
     parser.add_argument("--simulated", type=int, default=1500, help="pictures")
     parser.add_argument("--plain-epochs", type=int, default=60, help="counted as those of the others")

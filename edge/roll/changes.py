@@ -146,7 +146,7 @@ class RollChanges:
         Raises:
             LoomsightError: if it cannot be done now.
         """
-        by = next((one for one in get_args(Origin) if one == change.changed_by), "command")
+        by: Origin = next((one for one in get_args(Origin) if one == change.changed_by), "command")
         self.ask(RollWish(by, change.roll, change.article, change.request_id), change.last_frame_id)
 
     def follow(self, wish: RollWish) -> None:

@@ -207,7 +207,8 @@ def test_an_encoder_with_two_tracks_is_written_into_the_camera(fake, tmp_path):
         camera.read()
     nodes = ("EncoderSourceA", "EncoderSourceB", "EncoderDivider", "EncoderOutputMode")
     assert ask(*nodes).split() == ["Line2", "Line1", "4", "PositionUp"]
-    assert ask("TriggerSelector=LineStart", "TriggerMode", "TriggerSource").split()[1:] == ["On", "Encoder0"]
+    trigger = ask("TriggerSelector=LineStart", "TriggerMode", "TriggerSource")
+    assert trigger.split() == ["LineStart", "On", "Encoder0"]
 
 
 def test_a_camera_without_an_encoder_module_says_so(fake):
