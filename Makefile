@@ -55,54 +55,8 @@ pipeline: $(WORKBENCH_STAMP) ## the whole chain at smoke size: simulate, distill
 	    --camera loom:seed=77,length_m=10,defects_per_m=2,difficulties=obvious+clear \
 	    --model runs/pipeline/bundle --summary runs/pipeline/summary.json
 
-demo-bundle: $(WORKBENCH_STAMP) ## train the shipped demo bundle anew (five hours on two cores)
-	rm -rf runs/demo-bundle
-	$(RUN)/loomsight simulate --out runs/demo-bundle/data --images 2000 --seed 20262 --workers 2 \
-	    --split train=0.97,val=0.03 --size-hw 768 768 --defects-per-m 40 \
-	    --difficulty obvious --difficulty clear --difficulty subtle \
-	    --weave plain --warp-pitch-px 4 --weft-pitch-px 4 --mean-grey 120 --article-share 0.5
-	$(RUN)/loomsight distill runs/demo-bundle/data --recipe demo --out runs/demo-bundle/general
-	$(RUN)/loomsight simulate --out runs/demo-bundle/article --images 900 --seed 20263 --workers 2 \
-	    --split train=0.94,val=0.06 --size-hw 768 768 --defects-per-m 40 \
-	    --difficulty obvious --difficulty clear --difficulty subtle \
-	    --weave plain --warp-pitch-px 4 --weft-pitch-px 4 --mean-grey 120
-	$(RUN)/loomsight distill runs/demo-bundle/article --recipe article \
-	    --start-from runs/demo-bundle/general/best.pt --out runs/demo-bundle/first
-	$(RUN)/loomsight distill runs/demo-bundle/article --recipe article --epochs 2 --seed 1 \
-	    --start-from runs/demo-bundle/first/best.pt --out runs/demo-bundle/train
-	cloth="--size-hw 256 256 --mm-per-px 0.2 --defects-per-m 25"
-	article="--weave plain --warp-pitch-px 4 --weft-pitch-px 4 --mean-grey 120"
-	$(RUN)/loomsight simulate --out runs/demo-bundle/many --images 4000 --seed 60417 $$cloth $$article \
-	    --split train=0.97,val=0.03 --article-share 0.3
-	$(RUN)/loomsight simulate --out runs/demo-bundle/more --images 1700 --seed 70711 $$cloth $$article \
-	    --split train=0.96,val=0.04 --article-share 0.4
-	$(RUN)/loomsight simulate --out runs/demo-bundle/yarns --images 800 --seed 70713 $$cloth \
-	    --split train=0.99,val=0.01 --category "broken end" --category "broken pick"
-	for part in many more yarns; do for place in {images,labels}/{train,val}; do
-	    mkdir -p runs/demo-bundle/any/$$place
-	    for file in runs/demo-bundle/$$part/$$place/*; do
-	        ln "$$file" "runs/demo-bundle/any/$$place/$$part-$${file##*/}"
-	    done
-	done; done
-	cp runs/demo-bundle/many/{data.yaml,simulation.json} runs/demo-bundle/any/
-	$(RUN)/loomsight distill runs/demo-bundle/any --recipe docs/benchmarks/demo-any-cloth.toml \
-	    --start-from runs/demo-bundle/train/best.pt --out runs/demo-bundle/last
-	$(RUN)/loomsight simulate --out runs/demo-bundle/wide --images 9000 --seed 80801 $$cloth $$article \
-	    --split train=0.97,val=0.03 --article-share 0.25
-	$(RUN)/loomsight distill runs/demo-bundle/wide --recipe docs/benchmarks/demo-wide.toml \
-	    --start-from runs/demo-bundle/last/best.pt --out runs/demo-bundle/widest
-	$(RUN)/loomsight simulate --out runs/demo-bundle/loose --images 12000 --seed 90907 $$cloth $$article \
-	    --split train=0.97,val=0.03 --article-share 0.25
-	$(RUN)/loomsight distill runs/demo-bundle/loose --recipe docs/benchmarks/demo-wide.toml \
-	    --start-from runs/demo-bundle/widest/best.pt --out runs/demo-bundle/loose-run
-	$(RUN)/loomsight simulate --out runs/demo-bundle/streaked --images 9000 --seed 101013 $$cloth $$article \
-	    --split train=0.97,val=0.03 --article-share 0.25
-	LOOMSIGHT_DISTILL_LEARNING_RATE=0.0005 $(RUN)/loomsight distill runs/demo-bundle/streaked --epochs 3 \
-	    --recipe docs/benchmarks/demo-wide.toml --start-from runs/demo-bundle/loose-run/best.pt \
-	    --out runs/demo-bundle/streaked-run
-	$(RUN)/loomsight export runs/demo-bundle/streaked-run/best.pt --images runs/demo-bundle/article/images/val \
-	    --threshold wrinkle=0.5 --threshold drop=0.6 --threshold broken=0.6 \
-	    --float16-weights --out edge/demo_bundle --overwrite
+demo-bundle: $(WORKBENCH_STAMP) ## train the shipped detector anew (six hours on two cores)
+	docs/benchmarks/demo_bundle.sh $(RUN) runs/demo-bundle
 
 pictures: .venv/.base ## draw the pictures of the documentation anew
 	$(RUN)/python docs/pictures/draw.py

@@ -16,9 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,10 +30,11 @@ from distill.detector.build import build_module, count_macs, infer
 from distill.detector.ported import BATCH_AXIS, raw_outputs_of, traced_onnx
 from distill.detector.structure import DetectorStructure
 from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row, measure_latency, read_rows
+from distill.tensor_file import UNREADABLE, first_line, read_tensors, write_tensors
 from distill.validation import Validation, load_validation
 from edge.contract import ModelContract, contract_from_json
 from edge.digest import file_digest
-from edge.errors import CheckpointError, ContractError, OutputError
+from edge.errors import CheckpointError, ContractError
 
 __all__ = [
     "BATCH_AXIS", "SCORECARD_NAME", "Checkpoint", "Dataset", "Detector", "LabelledPicture", "Latency",
@@ -48,9 +46,6 @@ __all__ = [
 FORMAT = "loomsight-checkpoint"
 FORMAT_VERSION = 1
 
-_UNREADABLE = (
-    OSError, RuntimeError, ValueError, KeyError, EOFError, AttributeError, pickle.UnpicklingError,
-)  # fmt: skip
 _UNBUILDABLE = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError)
 
 
@@ -103,7 +98,7 @@ def load_detector(path: Path) -> Detector:
         module.load_state_dict(dict(checkpoint.weights), strict=True)
     except _UNBUILDABLE as error:
         raise CheckpointError(
-            f"The weights in {path} do not fit its structure: {_first_line(error)}.",
+            f"The weights in {path} do not fit its structure: {first_line(error)}.",
             "Train again, or use the version of loomsight that wrote it.",
         ) from error
     module.eval().requires_grad_(False)
@@ -119,12 +114,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint at {path}.", "Name a best.pt made by `distill`.")
     try:
-        if not zipfile.is_zipfile(path):  # torch.load would also try older, plainer kinds of pickle
-            raise pickle.UnpicklingError("it is not of the kind that torch.save writes")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+        content = read_tensors(path)
+    except UNREADABLE as error:
         raise CheckpointError(
-            f"{path} is damaged or is not a loomsight checkpoint ({_first_line(error)}).",
+            f"{path} is damaged or is not a loomsight checkpoint ({first_line(error)}).",
             "Copy it again, or train again; pickled models are never loaded.",
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
@@ -155,18 +148,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "metrics": json.dumps(checkpoint.metrics),
         "training": dict(checkpoint.training) if checkpoint.training is not None else None,
     }
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        with temporary.open("wb") as stream:
-            torch.save(content, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"Cannot write {path}: {_first_line(error)}.", "Free space or choose another --out."
-        ) from error
+    write_tensors(path, content)
 
 
 def weights_digest(weights: Mapping[str, Tensor]) -> str:
@@ -191,7 +173,7 @@ def _from_content(content: Mapping[str, Any], path: Path) -> Checkpoint:
         recipe, metrics = json.loads(content["recipe"]), json.loads(content["metrics"])
     except (KeyError, TypeError, ValueError, ValidationError, ContractError) as error:
         raise CheckpointError(
-            f"{path} is not a complete checkpoint: {_first_line(error)}.",
+            f"{path} is not a complete checkpoint: {first_line(error)}.",
             "Train again, or use the version of loomsight that wrote it.",
         ) from error
     fits = structure.channels == contract.channels and structure.classes == len(contract.class_names)
@@ -208,8 +190,3 @@ def _check_finite(weights: Mapping[str, Tensor], path: Path) -> None:
                 f"{path}: the weights '{name}' are not all finite numbers.",
                 "Use an earlier checkpoint, or train again with a lower learning_rate.",
             )
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:200].rstrip(".:")

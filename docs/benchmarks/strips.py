@@ -143,7 +143,9 @@ def write_half(halves: LabelSet, split: str, target: Path) -> None:
 
 def pretrainings(folder: Path, arguments: argparse.Namespace, has_clahe: bool) -> list[Job]:
     """Return the trainings on simulated cloth; both halves start from them."""
-    if not (folder / "simulated").is_dir():
+    whos = {row.who for row in wanted(arguments) if row.is_pretrained and row.has_clahe == has_clahe}
+    whos -= {"shipped", "tuned"}
+    if whos and not (folder / "simulated").is_dir():
         size = ("--size-hw", str(arguments.size), str(arguments.size))
         options = ("--seed", "9101", "--split", "train=0.94,val=0.06", "--defects-per-m", "25")
         scale = ("--mm-per-px", str(arguments.mm_per_px), "--workers", "2")
@@ -161,8 +163,6 @@ def pretrainings(folder: Path, arguments: argparse.Namespace, has_clahe: bool) -
             text = recipe(arguments, row, {**changes, "batch": 16})
             train(folder, pretrained(who, has_clahe), "simulated", text, *extra)
 
-    whos = {row.who for row in wanted(arguments) if row.is_pretrained and row.has_clahe == has_clahe}
-    whos -= {"shipped", "tuned"}
     taught = [who for who in ("teacher", "distilled") if who in whos or "distilled" in whos]
     return [partial(job, *taught), *(partial(job, who) for who in whos - set(taught))]
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import pickle
-import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from edge.errors import CheckpointError, OutputError
+from distill.tensor_file import UNREADABLE, first_line, read_tensors, write_tensors
+from edge.errors import CheckpointError
 
 FORMAT = "loomsight-teacher"
 FORMAT_VERSION = 1
-
-_UNREADABLE = (OSError, RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError)
 
 
 @dataclass
@@ -42,18 +36,7 @@ def write_state(path: Path, content: dict[str, Any]) -> None:
     Raises:
         OutputError: if that is not possible; what stood at `path` stays.
     """
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
-        with temporary.open("wb") as stream:
-            torch.save({"format": FORMAT, "format_version": FORMAT_VERSION, **content}, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"Cannot write {path}: {error}.", "Free space or choose another --out."
-        ) from error
+    write_tensors(path, {"format": FORMAT, "format_version": FORMAT_VERSION, **content})
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -65,12 +48,10 @@ def read_state(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"There is no {path}.", "Start a fine-tuning first.")
     try:
-        if not zipfile.is_zipfile(path):
-            raise pickle.UnpicklingError("it is not of the kind that torch.save writes")
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+        content = read_tensors(path)
+    except UNREADABLE as error:
         raise CheckpointError(
-            f"{path} is damaged ({str(error).splitlines()[0][:120]}).", "Start the fine-tuning again."
+            f"{path} is damaged ({first_line(error)}).", "Start the fine-tuning again."
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not of a teacher's fine-tuning.", "Name the folder of one.")

@@ -1,0 +1,44 @@
+"""Make the checkpoint that ships with the package: half the file, nothing to resume from.
+
+Usage: python -m distill.slim BEST.pt OUT.pt
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor
+
+from distill.checkpoint import load_detector, weights_digest, write_checkpoint
+from edge.console import run_command
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def slim(
+    checkpoint: Annotated[Path, typer.Argument(metavar="BEST", help="Checkpoint of `distill`.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Where to write the small one.")],
+) -> None:
+    """Write a checkpoint with weights of more than one axis in float16; statistics stay float32."""
+    whole = load_detector(checkpoint).checkpoint
+    weights = narrowed(whole.weights)
+    contract = whole.contract.model_copy(update={"source_digest": weights_digest(weights)})
+    write_checkpoint(out, replace(whole, weights=weights, contract=contract, training=None))
+
+
+def narrowed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Round weights of more than one axis to float16."""
+    return {
+        name: tensor.to(torch.float16) if tensor.is_floating_point() and tensor.ndim > 1 else tensor
+        for name, tensor in weights.items()
+    }
+
+
+if __name__ == "__main__":
+    run_command(app)

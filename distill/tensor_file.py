@@ -1,0 +1,56 @@
+"""Files of tensors and primitives, written whole or not at all, and read without running code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from edge.errors import OutputError
+
+UNREADABLE = (
+    OSError, RuntimeError, ValueError, KeyError, EOFError, AttributeError, pickle.UnpicklingError,
+)  # fmt: skip
+"""What reading a damaged file, or one of something else, raises."""
+
+
+def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
+    """Write tensors and primitives under a temporary name, flush them to disk, then rename.
+
+    Raises:
+        OutputError: if that is not possible; what stood at `path` stays.
+    """
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        with temporary.open("wb") as stream:
+            torch.save(dict(content), stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except (OSError, RuntimeError) as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"Cannot write {path}: {first_line(error)}.", "Free space or choose another --out."
+        ) from error
+
+
+def read_tensors(path: Path) -> Any:
+    """Read what `write_tensors` wrote.
+
+    Raises:
+        UNREADABLE: one of these, if the file is damaged or something else.
+    """
+    if not zipfile.is_zipfile(path):  # torch.load would also try older, plainer kinds of pickle
+        raise pickle.UnpicklingError("it is not of the kind that torch.save writes")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def first_line(error: Exception) -> str:
+    """Return what an error says, short enough for one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:200].rstrip(".:")
