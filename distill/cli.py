@@ -46,7 +46,7 @@ def distill(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help=f"smoke, cpu, article, production, gid or a TOML file.  [default: {DEFAULT_RECIPE}]"
+            help=f"smoke, cpu, mill, production, gid or a TOML file.  [default: {DEFAULT_RECIPE}]"
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.  [default: runs/RECIPE]")] = None,
@@ -169,16 +169,23 @@ def _run_stages(
 ) -> None:
     """Train on simulated cloth, teacher, student alone and student as planned; print what came of it."""
     from distill.pretraining import simulated_dataset
+    from distill.rehearsal import rehearsed
     from distill.scorecard import SCORECARD_NAME
     from distill.stages import run_stage
 
     folder, pretraining = chosen.folder, chosen.recipe.pretraining
     scorecard = folder.path / SCORECARD_NAME
+    rehearsal, scale = chosen.recipe.rehearsal, data.mm_per_px or chosen.recipe.mm_per_px
+    lessons = data
+    if rehearsal is not None:
+        lessons = processes.first_before_others(
+            lambda: rehearsed(data, rehearsal, scale, folder.rehearsal, classes)
+        )
     for stage in stages:
-        mine = data
+        mine = lessons
         if stage.is_simulated and pretraining is not None:
             mine = processes.first_before_others(
-                lambda: simulated_dataset(pretraining, folder.simulated, classes)
+                lambda: simulated_dataset(pretraining.simulation, folder.simulated, classes)
             )
         if not run_stage(stage, mine, classes, processes, scorecard):
             _leave_interrupted(folder)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from distill.dataset import Dataset, load_dataset
+from edge.errors import DatasetError
 from edge.simulator.dataset import write_dataset
 from edge.simulator.dataset_options import DatasetOptions
 from edge.taxonomy import Taxonomy
@@ -31,17 +33,32 @@ class Pretraining(BaseModel):
     time_limit_min: float | None = Field(default=None, gt=0)
 
 
-def simulated_dataset(pretraining: Pretraining, folder: Path, taxonomy: Taxonomy) -> Dataset:
+def simulated_dataset(options: DatasetOptions, folder: Path, taxonomy: Taxonomy) -> Dataset:
     """Return the simulated data set; it is woven where it is not there yet.
 
     Args:
         folder: of the data set; a new one appears whole or not at all.
     Raises:
         OutputError: if it cannot be written.
-        DatasetError: if what stands there is none.
+        DatasetError: if what stands there is none, or was woven otherwise.
     """
     if not folder.is_dir():
-        options = pretraining.simulation
         logger.info("weaving %d pictures of simulated cloth in %s", options.images, folder)
         write_dataset(folder, options, taxonomy)
+    _check_woven(folder, options)
     return load_dataset(folder, taxonomy.classes)
+
+
+def _check_woven(folder: Path, options: DatasetOptions) -> None:
+    """See that a data set which stands there already is the one that is asked for."""
+    try:
+        woven = json.loads((folder / "simulation.json").read_bytes())["options"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{folder} is no simulated data set.", "Choose another --out.") from error
+    asked = options.model_dump(mode="json")
+    other = [key for key in woven if woven[key] != asked.get(key)]
+    if other:
+        raise DatasetError(
+            f"{folder} was woven with another {other[0]} than the recipe asks for.",
+            "Delete it, or choose another --out.",
+        )

@@ -16,6 +16,7 @@ from distill.detector.structure import DEFAULT_REG_MAX, Anchors, Scale
 from distill.fake_quantisation import FakeQuantisation
 from distill.gid.settings import Distillation, TeacherRecipe
 from distill.pretraining import Pretraining
+from distill.rehearsal import Rehearsal
 from distill.sparsity import Sparsity
 from edge.contract import Clahe, Enhancement
 from edge.errors import ConfigError
@@ -24,7 +25,7 @@ from edge.settings import environment_values, resolved, toml_values
 ENVIRONMENT_PREFIX = "LOOMSIGHT_DISTILL_"
 """LOOMSIGHT_DISTILL_EPOCHS=3 sets `epochs`; only plain values, not tables."""
 
-SHIPPED_RECIPES = ("smoke", "cpu", "production", "demo", "article", "gid")
+SHIPPED_RECIPES = ("smoke", "cpu", "mill", "production", "demo", "article", "gid")
 
 Side = Annotated[int, Field(ge=32, multiple_of=32)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -85,6 +86,8 @@ class Recipe(_Value):
         workers: processes that prepare tiles; 0 prepares them between the steps.
         distillation: how the detector learns from a teacher; None learns from the labels alone.
         teacher: how a teacher is trained where none is given.
+        pretraining: simulated cloth that the detector is trained on first; None for none.
+        rehearsal: simulated cloth that it sees along with the data set; None for none.
         sparsity: how channels are made easy to prune; None leaves them alone.
         fake_quantisation: how the detector gets used to INT8; None trains it in float.
     """
@@ -120,6 +123,7 @@ class Recipe(_Value):
     distillation: Distillation | None = None
     teacher: TeacherRecipe | None = None
     pretraining: Pretraining | None = None
+    rehearsal: Rehearsal | None = None
     sparsity: Sparsity | None = None
     fake_quantisation: FakeQuantisation | None = None
 
@@ -144,7 +148,7 @@ class Recipe(_Value):
     def on_simulated_cloth(self, pretraining: Pretraining) -> Recipe:
         """Return this recipe for the training that comes before, on simulated cloth."""
         changes = pretraining.model_dump(exclude={"simulation"}, exclude_none=True)
-        return self.plain().model_copy(update=changes)
+        return self.plain().model_copy(update={**changes, "rehearsal": None})
 
     def plain(self) -> Recipe:
         """Return this recipe for learning from the labels alone, for neither cutting nor rounding."""

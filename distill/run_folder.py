@@ -27,6 +27,7 @@ class RunFolder:
     stage. start_from.json names the checkpoint that training started from; it is missing if that was
     none. Under a teacher, stages.json says which and what else is trained, steps.jsonl has the loss parts
     of every step, instances/ has pictures, and teacher/ and student-alone/ are run folders of their own.
+    simulated/ and rehearsal/ are data sets of simulated cloth that the recipe asks for.
     With a sparsity, scales.png shows the scales of batch normalisation over the epochs.
     """
 
@@ -91,6 +92,10 @@ class RunFolder:
     @property
     def simulated(self) -> Path:
         return self.path / "simulated"
+
+    @property
+    def rehearsal(self) -> Path:
+        return self.path / "rehearsal"
 
     @property
     def metrics(self) -> Path:

@@ -1,0 +1,87 @@
+"""Simulated cloth among the pictures of the data set: woven once, at its scale, and never validated on."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import distill.finish
+import distill.scorecard
+import distill.stages
+from distill.cli import app
+from distill.dataset import load_dataset
+from distill.rehearsal import Rehearsal, rehearsed
+from edge.errors import DatasetError
+from edge.simulator.dataset_options import DatasetOptions
+from edge.taxonomy import load_taxonomy
+from tests.unit.distill.tiny import CLASSES, tiny_dataset, write_tiny_dataset
+
+SIMULATION = {"images": 4, "size_hw": (128, 128), "split": {"train": 0.75, "val": 0.25}}
+RECIPE = """
+scale = "p"
+input_size_hw_px = [64, 64]
+overlap_px = 0
+epochs = 1
+batch = 8
+precision = "float32"
+ema_warmup_steps = 5
+cache_mb = 16
+
+[rehearsal]
+repeats = 3
+
+[rehearsal.simulation]
+images = 4
+size_hw = [128, 128]
+split = {train = 0.75, val = 0.25}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    torch.set_num_threads(1)
+    monkeypatch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
+    monkeypatch.setattr(distill.finish, "write_report", lambda *_: None)
+
+
+def test_own_pictures_come_again_and_again_and_simulated_ones_are_never_validated_on(tmp_path):
+    data = tiny_dataset(tmp_path / "data", train=4, val=2)
+    asked = Rehearsal(repeats=3, simulation=DatasetOptions(**SIMULATION))
+    both = rehearsed(data, asked, 0.35, tmp_path / "woven", load_taxonomy())
+    assert both.train[:4] == both.train[4:8] == both.train[8:12] == data.train
+    assert [picture.path.parents[2].name for picture in both.train[12:]] == ["woven"] * 3
+    assert both.val == data.val
+    assert load_dataset(tmp_path / "woven", CLASSES).mm_per_px == 0.35
+
+
+def test_cloth_that_was_woven_otherwise_is_refused(tmp_path):
+    data = tiny_dataset(tmp_path / "data", train=2, val=2)
+    asked = Rehearsal(simulation=DatasetOptions(**SIMULATION))
+    rehearsed(data, asked, 0.2, tmp_path / "woven", load_taxonomy())
+    other = Rehearsal(simulation=DatasetOptions(**SIMULATION, seed=9))
+    with pytest.raises(DatasetError, match="another seed"):
+        rehearsed(data, other, 0.2, tmp_path / "woven", load_taxonomy())
+    with pytest.raises(DatasetError, match="no simulated data set"):
+        rehearsed(data, asked, 0.2, data.folder / "images", load_taxonomy())
+
+
+def test_distill_rehearses_and_goes_on_with_the_same_pictures(tmp_path, monkeypatch):
+    write_tiny_dataset(tmp_path / "data", train=4, val=2)
+    (tmp_path / "recipe.toml").write_text(RECIPE)
+    seen, trained = [], distill.stages.train
+
+    def train(dataset, *arguments, **options):
+        seen.append(dataset.train)
+        return len(seen) > 1 and trained(dataset, *arguments, **options)
+
+    monkeypatch.setattr(distill.stages, "train", train)
+    command = [tmp_path / "data", "--recipe", tmp_path / "recipe.toml", "--out", tmp_path / "run"]
+    runner = CliRunner()
+    assert runner.invoke(app, [str(word) for word in command]).exit_code == 130
+    (tmp_path / "run/last.pt").unlink(missing_ok=True)
+    done = runner.invoke(app, [str(word) for word in command])
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert len(seen[0]) == 3 * 4 + 3
+    assert [picture.path for picture in seen[0]] == [picture.path for picture in seen[1]]
+    assert (tmp_path / "run/best.pt").is_file()
