@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
+import edge.assembly
 import edge.run
 from edge.cameras.protocol import Frame
 from edge.config import EdgeConfig
@@ -73,7 +74,7 @@ def main() -> None:
 
 def inspect(folder: Path, port: int) -> None:
     """Inspect the roll with a page."""
-    edge.run.choose_camera = lambda *_: LosingLoom(parse_loom_options(LOOM))  # type: ignore[attr-defined]
+    edge.assembly.choose_camera = lambda *_: LosingLoom(parse_loom_options(LOOM))  # type: ignore[attr-defined]
     edge.run.run(
         EdgeConfig(
             camera=LOOM, roll_record=folder / "rolls.db", roll="roll 7", article="twill 220",
