@@ -145,10 +145,14 @@ class Recipe(_Value):
         """Return this recipe for a detector that learns from the labels alone."""
         return self.model_copy(update={"distillation": None, "teacher": None, "pretraining": None})
 
+    def without_rehearsal(self) -> Recipe:
+        """Return this recipe for a training that sees its data set alone."""
+        return self.model_copy(update={"rehearsal": None})
+
     def on_simulated_cloth(self, pretraining: Pretraining) -> Recipe:
         """Return this recipe for the training that comes before, on simulated cloth."""
         changes = pretraining.model_dump(exclude={"simulation"}, exclude_none=True)
-        return self.plain().model_copy(update={**changes, "rehearsal": None})
+        return self.plain().without_rehearsal().model_copy(update=changes)
 
     def plain(self) -> Recipe:
         """Return this recipe for learning from the labels alone, for neither cutting nor rounding."""

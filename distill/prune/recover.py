@@ -47,7 +47,7 @@ def recovery_recipe(
     values = asked.model_dump() | _of_the_detector(checkpoint)
     if values["head"] == "coupled":
         values["assigner"] = None
-    recipe = resolved(Recipe, {"The recipe, for this checkpoint": values}).alone()
+    recipe = resolved(Recipe, {"The recipe, for this checkpoint": values}).alone().without_rehearsal()
     if settings.recover == "labels":
         return recipe
     return recipe.model_copy(update={"distillation": asked.distillation or Distillation()})

@@ -166,17 +166,20 @@ class BaslerCamera:
     def _set_up_encoder(self) -> None:
         dialects = encoder_dialects(self._options)
         nodemap = self._device.GetNodeMap()
-        spoken = next((each for each in dialects if nodemap.GetNode(each[0].node) is not None), None)
+        spoken = next((each for each in dialects if self._has(nodemap.GetNode(each[0].node))), None)
         if dialects and spoken is None:
             raise self._has_no("encoder")
         for name, value in spoken or ():
             node = nodemap.GetNode(name)
-            if node is None:
+            if not self._has(node):
                 raise self._has_no("encoder")
             if value is None:
                 node.Execute()
             else:
                 self._write("encoder", (name,), node.Max if value == GREATEST else value)
+
+    def _has(self, node: Any) -> bool:
+        return node is not None and bool(self._genicam.IsAvailable(node))
 
     def _set_up_emulator(self) -> None:
         if self._options.pictures is not None:

@@ -91,6 +91,7 @@ class FilesInOrder:
 
     def __init__(self) -> None:
         self._folders: list[Path] = []
+        self._folder_ids: dict[Path, int] = {}
         self._strays: deque[tuple[Path, int]] = deque()
         self._keys = array("Q")
         self._sizes = array("Q")
@@ -102,12 +103,12 @@ class FilesInOrder:
     def append(self, path: Path, size: int) -> None:
         """Add a file; what a power cut left goes first, whenever it was written."""
         found = PICTURE.fullmatch(path.name)
-        if found is None:
+        folder = self._folder_ids.setdefault(path.parent, len(self._folders))
+        if folder == len(self._folders):
+            self._folders.append(path.parent)
+        if found is None or folder >> FOLDER_BITS:
             self._strays.append((path, size))
             return
-        if path.parent not in self._folders:
-            self._folders.append(path.parent)
-        folder = self._folders.index(path.parent)
         self._keys.append((int(found[1]) * len(ENDINGS) + ENDINGS.index(found[2])) << FOLDER_BITS | folder)
         self._sizes.append(size)
 

@@ -72,7 +72,7 @@ def _detector(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -
         f"the recipe in {spec.model}": checkpoint.recipe,
         f"the teaching of '{spec.name}'": spec.teaching,
     }
-    recipe = resolved(Recipe, layers).alone()
+    recipe = resolved(Recipe, layers).alone().without_rehearsal()
     data = load_dataset(dataset, job.taxonomy.classes)
     contract = contract_for(recipe, job.taxonomy, data.mm_per_px)
     resume = _opened(folder)
