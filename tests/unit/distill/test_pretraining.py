@@ -19,25 +19,16 @@ from distill.stage_plan import new_plan
 from distill.stages import stages_of
 from edge.digest import file_digest
 from edge.errors import ConfigError
-from tests.unit.distill.tiny import tiny_recipe, write_tiny_dataset
+from tests.unit.distill.tiny import TINY_TOML, tiny_recipe, write_tiny_dataset
 
-RECIPE = """
-scale = "p"
-input_size_hw_px = [64, 64]
-overlap_px = 0
-epochs = 1
-batch = 8
-precision = "float32"
-ema_warmup_steps = 5
-cache_mb = 16
-
+RECIPE = f"""{TINY_TOML}
 [pretraining]
 epochs = 2
 
 [pretraining.simulation]
 images = 6
 size_hw = [128, 128]
-split = {train = 0.5, val = 0.5}
+split = {{train = 0.5, val = 0.5}}
 """
 PRETRAINING = {"simulation": {"images": 6}, "epochs": 3, "learning_rate": 5e-4}
 

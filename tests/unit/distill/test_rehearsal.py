@@ -15,26 +15,17 @@ from distill.rehearsal import Rehearsal, rehearsed
 from edge.errors import DatasetError
 from edge.simulator.dataset_options import DatasetOptions
 from edge.taxonomy import load_taxonomy
-from tests.unit.distill.tiny import CLASSES, tiny_dataset, write_tiny_dataset
+from tests.unit.distill.tiny import CLASSES, TINY_TOML, tiny_dataset, write_tiny_dataset
 
 SIMULATION = {"images": 4, "size_hw": (128, 128), "split": {"train": 0.75, "val": 0.25}}
-RECIPE = """
-scale = "p"
-input_size_hw_px = [64, 64]
-overlap_px = 0
-epochs = 1
-batch = 8
-precision = "float32"
-ema_warmup_steps = 5
-cache_mb = 16
-
+RECIPE = f"""{TINY_TOML}
 [rehearsal]
 repeats = 3
 
 [rehearsal.simulation]
 images = 4
 size_hw = [128, 128]
-split = {train = 0.75, val = 0.25}
+split = {{train = 0.75, val = 0.25}}
 """
 
 

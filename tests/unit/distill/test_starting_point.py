@@ -15,6 +15,7 @@ from distill.checkpoint import load_detector, read_checkpoint, weights_digest, w
 from distill.cli import app
 from distill.detector.build import build_module
 from distill.run_folder import RunFolder
+from distill.slim import app as slim
 from distill.starting_point import (
     SHIPPED_CHECKPOINT,
     checkpoint_named,
@@ -139,3 +140,16 @@ def test_distill_goes_on_from_the_shipped_detector(tmp_path, monkeypatch):
         read_checkpoint(path).weights for path in (tmp_path / "run/best.pt", SHIPPED_CHECKPOINT)
     )
     torch.testing.assert_close(ours[FIRST], theirs[FIRST].float(), atol=1e-4, rtol=0)
+
+
+def test_slim_halves_a_checkpoint_and_changes_next_to_nothing(tmp_path):
+    write_checkpoint(tmp_path / "best.pt", untrained_checkpoint())
+    done = CliRunner().invoke(slim, [str(tmp_path / "best.pt"), str(tmp_path / "small.pt")])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "small.pt").stat().st_size < 0.6 * (tmp_path / "best.pt").stat().st_size
+    tile = torch.rand(1, 1, 64, 64)
+    with torch.no_grad():
+        ours, theirs = (
+            load_detector(tmp_path / f"{name}.pt").module(tile)[0] for name in ("small", "best")
+        )
+    torch.testing.assert_close(ours[:, 4:], theirs[:, 4:], atol=0.02, rtol=0)

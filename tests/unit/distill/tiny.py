@@ -20,6 +20,18 @@ from edge.taxonomy import load_taxonomy
 CLASSES = load_taxonomy().classes
 HEIGHT, WIDTH = 64, 160
 
+TINY_TOML = """
+scale = "p"
+input_size_hw_px = [64, 64]
+overlap_px = 0
+epochs = 1
+batch = 8
+precision = "float32"
+ema_warmup_steps = 5
+cache_mb = 16
+"""
+"""A recipe that takes seconds, as a file says it; tables may follow."""
+
 
 class Silence:
     """Hear nothing."""
