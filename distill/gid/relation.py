@@ -30,20 +30,18 @@ def relation_loss(
     Args:
         student: (N, ...) features per level.
         teacher: (N, ...) features per level, of any width; no gradient flows into it.
-        image_of: (N,) the picture of each instance.
+        image_of: (N,) the picture of each instance, rising.
         scope: image compares the instances of each picture, batch all of them.
     Returns:
         A scalar; pictures with less than three instances are left out, 0 if that leaves none.
     """
-    everyone = torch.ones_like(image_of, dtype=torch.bool)
-    by_image = [image_of == image for image in sorted(set(image_of.tolist()))]
-    terms = []
-    for chosen in by_image if scope == "image" else [everyone]:
-        if int(chosen.sum()) >= LEAST_INSTANCES:
-            terms += [
-                distance_loss(ours[chosen], theirs[chosen])
-                for ours, theirs in zip(student, teacher, strict=True)
-            ]
+    counts = image_of.bincount().tolist() if scope == "image" else [len(image_of)]
+    terms = [
+        distance_loss(ours, theirs)
+        for level in zip(student, teacher, strict=True)
+        for ours, theirs in zip(*(torch.split(side, counts) for side in level), strict=True)
+        if len(ours) >= LEAST_INSTANCES
+    ]
     return torch.stack(terms).mean() if terms else student[0].sum() * 0
 
 
@@ -53,18 +51,17 @@ def distance_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Args:
         student, teacher: (N, ...), N >= 2.
     """
-    count = len(student)
     ours, theirs = relative_distances(student), relative_distances(teacher.detach())
-    return functional.smooth_l1_loss(ours, theirs, reduction="sum") / (count * count - count)
+    return functional.smooth_l1_loss(ours, theirs)  # of a pair and its reverse, both alike
 
 
 def relative_distances(features: Tensor) -> Tensor:
-    """Return (N, N) Euclidean distances, divided by the mean of those between different instances.
+    """Return the Euclidean distances of N instances, divided by their mean.
 
     All are 0 where all instances are the same.
+
+    Returns:
+        (N·(N - 1) / 2,), each pair once.
     """
-    flat = features.flatten(1).float()
-    distances = torch.cdist(flat, flat, compute_mode="donot_use_mm_for_euclid_dist")
-    count = len(flat)
-    mean = distances.sum() / (count * count - count)
-    return distances / mean.clamp(min=LEAST_MEAN_DISTANCE)
+    distances = functional.pdist(features.flatten(1).float())
+    return distances / distances.mean().clamp(min=LEAST_MEAN_DISTANCE)

@@ -18,25 +18,20 @@ def roi_align(level: Tensor, rois: Tensor, cells: int, scale: float, samples: in
 
     Args:
         level: (B, C, H, W).
-        rois: (N, 5), number of the picture and box in input pixels.
+        rois: (N, 5), number of the picture, rising, and box in input pixels.
         cells: rows and columns of a region.
         scale: cells of the map in an input pixel.
         samples: in each row and column of a region's cell.
     Returns:
-        (N, C, cells, cells).
+        (N, C, cells, cells), channels last in memory.
     """
-    image_of, boxes = rois[:, 0].long(), rois[:, 1:] * scale - 0.5
+    boxes = rois[:, 1:] * scale - 0.5
     height, width = level.shape[2:]
     columns = _reading(boxes[:, 0], boxes[:, 2], width, cells, samples)
     rows = _reading(boxes[:, 1], boxes[:, 3], height, cells, samples)
-    cut = [level[:0, :, :1, :1].expand(0, -1, cells, cells)]  # no region is still part of the graph
-    order = [image_of.new_zeros(0)]
-    for image in range(len(level)):
-        mine = (image_of == image).nonzero()[:, 0]
-        if len(mine):
-            cut.append(_cut(level[image], rows[mine], columns[mine]))
-            order.append(mine)
-    return torch.cat(cut)[torch.cat(order).argsort()]
+    counts = rois[:, 0].long().bincount(minlength=len(level)).tolist()
+    parts = zip(level.unbind(), torch.split(rows, counts), torch.split(columns, counts), strict=True)
+    return torch.cat([_cut(*part) for part in parts])
 
 
 def _reading(starts: Tensor, ends: Tensor, length: int, cells: int, samples: int) -> Tensor:
@@ -56,11 +51,13 @@ def _reading(starts: Tensor, ends: Tensor, length: int, cells: int, samples: int
     return share.reshape(len(share), cells, samples, length).mean(dim=2)
 
 
-def _cut(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Cut K regions out of one map: rows (K, cells, H) · image (C, H, W) · columns (K, cells, W)ᵀ."""
-    channels, height, width = image.shape
+def _cut(picture: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Cut K regions out of one map: rows (K, cells, H) · picture (C, H, W) · columns (K, cells, W)ᵀ.
+
+    Computed with the channels last, as networks in training keep their maps: nothing has to be moved.
+    """
+    channels, height, width = picture.shape
     count, cells, _ = rows.shape
-    across = image.reshape(channels * height, width) @ columns.reshape(count * cells, width).T
-    by_region = across.view(channels, height, count, cells).permute(2, 1, 0, 3)
-    cut = rows @ by_region.reshape(count, height, channels * cells)
-    return cut.view(count, cells, channels, cells).transpose(1, 2)
+    by_place = picture.permute(1, 2, 0).reshape(height, width * channels)
+    across = (rows.reshape(count * cells, height) @ by_place).view(count, cells, width, channels)
+    return (columns[:, None] @ across).permute(0, 3, 1, 2)
