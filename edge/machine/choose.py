@@ -1,9 +1,10 @@
-"""Which module reaches the machine."""
+"""Which module reaches the machine, and which reads its signal for the next roll."""
 
 from __future__ import annotations
 
 from edge.errors import ConfigError
 from edge.machine.protocol import StopLine
+from edge.machine.roll_input import Input, ModbusInput
 from edge.machine.settings import MachineSettings
 
 
@@ -26,3 +27,16 @@ def choose_line(settings: MachineSettings) -> StopLine:
         "No machine is set.",
         'Add a table [machine] with kind = "modbus" or "gpio" to the file of --config.',
     )
+
+
+def choose_input(settings: MachineSettings) -> Input:
+    """Return what reads `roll_input`; nothing is connected yet.
+
+    Raises:
+        ImportError: if the package that reaches it is not installed.
+    """
+    if settings.kind == "gpio":
+        from edge.machine.gpio import GpioInput
+
+        return GpioInput(settings)
+    return ModbusInput(settings)

@@ -23,8 +23,9 @@ class MachineSettings(BaseModel):
         read_back: read what was written, and take anything else for a failure. Switch it off for a PLC that
             takes the signal back at once.
         running_input: discrete input that is set while the machine runs; None if there is none.
-        roll_input: discrete input whose rising edge begins the next roll; None if there is none. It is read
-            whatever `stop` says.
+        roll_input: discrete input, or line of the chip, whose rising edge begins the next roll; None if
+            there is none. It is read whatever `stop` says.
+        roll_active_low: the line of `roll_input` is set when it is low.
         roll_hold_s: a change of it counts once it has held for so long.
         chip, line: of libgpiod, for instance `/dev/gpiochip0` and 17.
         active_low: the line stops the machine when it is low.
@@ -47,6 +48,7 @@ class MachineSettings(BaseModel):
     read_back: bool = True
     running_input: Address | None = None
     roll_input: Address | None = None
+    roll_active_low: bool = False
     roll_hold_s: float = Field(default=0.5, ge=0, le=60)
     chip: str = "/dev/gpiochip0"
     line: int | None = Field(default=None, ge=0)
@@ -61,8 +63,10 @@ class MachineSettings(BaseModel):
     def _has_a_signal(self) -> Self:
         if self.kind == "modbus" and (self.coil is None) == (self.holding_register is None):
             raise ValueError("modbus needs either coil or holding_register")
-        if self.kind != "modbus" and self.roll_input is not None:
-            raise ValueError("roll_input needs modbus")
         if self.kind == "gpio" and self.line is None:
             raise ValueError("gpio needs line")
+        if self.roll_input is not None and self.kind is None:
+            raise ValueError("roll_input needs a kind")
+        if self.kind == "gpio" and self.roll_input == self.line:
+            raise ValueError("line and roll_input are the same")
         return self

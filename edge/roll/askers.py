@@ -55,7 +55,8 @@ def asking_for_rolls(
     if recorder is not None:
         askers.append(RecordedRequests(recorder, changes))
     if config.machine.roll_input is not None:
-        from edge.machine.roll_input import ModbusInput, RollInput
+        from edge.machine.choose import choose_input
+        from edge.machine.roll_input import RollInput
 
-        askers.append(stack.enter_context(RollInput(ModbusInput(config.machine), config.machine, changes)))
+        askers.append(stack.enter_context(RollInput(choose_input(config.machine), config.machine, changes)))
     return askers

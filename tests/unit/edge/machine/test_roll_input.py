@@ -93,8 +93,3 @@ def test_a_real_input_is_read_on_a_connection_of_its_own():
         with pytest.raises(MachineError):
             line.read()
         line.close()
-
-
-def test_the_input_needs_modbus():
-    with pytest.raises(ValueError, match="roll_input needs modbus"):
-        MachineSettings(kind="gpio", line=3, roll_input=7)
