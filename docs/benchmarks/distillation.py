@@ -2,7 +2,7 @@
 
 Usage: python docs/benchmarks/distillation.py OUT.json [--folder FOLDER] [--teacher n] [--student p]
            [--profile article] [--size 160] [--images 1000] [--epochs 10] [--teacher-epochs 25]
-           [--seeds 0 1] [--jobs 2]
+           [--teacher-under shipped] [--batch 16] [--seeds 0 1] [--jobs 2]
 
 All see the same simulated pictures; the numbers are of pictures of other seeds, which no training and no
 choice of an epoch saw. With --folder, what is done there already is not done again. On a GPU:
@@ -79,8 +79,10 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         if not (folder / name).is_dir():
             command = ["simulate", "--out", name, "--images", str(images), "--seed", str(seed)]
             loomsight(folder, *command, "--split", split, *cloth)
-    of_teacher = recipe(arguments, arguments.teacher, arguments.teacher_epochs, 0, None)
-    train(folder, "teacher", "data", of_teacher)
+    guide = [] if arguments.teacher_under is None else ["--teacher", arguments.teacher_under]
+    rate, table = arguments.teacher_learning_rate, {} if guide else None
+    of_teacher = recipe(arguments, arguments.teacher, arguments.teacher_epochs, 0, table, rate)
+    train(folder, "teacher", "data", of_teacher, *guide)
     rows = arguments.rows or list(ROWS)
     runs = [(row, seed) for seed in arguments.seeds for row in rows]
     run_all([partial(one, folder, arguments, row, seed) for row, seed in runs], arguments.jobs)
@@ -110,7 +112,12 @@ def run_name(row: str, seed: int) -> str:
 
 
 def recipe(
-    arguments: argparse.Namespace, scale: str, epochs: int, seed: int, table: Mapping[str, Any] | None
+    arguments: argparse.Namespace,
+    scale: str,
+    epochs: int,
+    seed: int,
+    table: Mapping[str, Any] | None,
+    learning_rate: float = 2e-3,
 ) -> str:
     """Return a recipe as TOML."""
     values: dict[str, Any] = {
@@ -118,9 +125,9 @@ def recipe(
         "input_size_hw_px": [arguments.size, arguments.size],
         "overlap_px": 0,
         "epochs": epochs,
-        "batch": 16,
+        "batch": arguments.batch,
         "seed": seed,
-        "learning_rate": 2e-3,
+        "learning_rate": learning_rate,
         "empty_tile_share": 0.5,
     }
     return toml(values if table is None else {**values, "distillation": dict(table)})
@@ -146,6 +153,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, default=1000)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--teacher-epochs", type=int, default=25)
+    parser.add_argument("--teacher-under", help="teach the teacher, too: a checkpoint, or shipped")
+    parser.add_argument("--teacher-learning-rate", type=float, default=2e-3)
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--jobs", type=int, default=2, help="trainings at once")
     names = [*ROWS, *EXTRA_ROWS]

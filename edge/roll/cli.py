@@ -20,6 +20,13 @@ app = typer.Typer(
 )
 
 RecordArgument = Annotated[Path, typer.Argument(help="File of edge-run --roll-record.", metavar="RECORD")]
+RecordsArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        help="File of edge-run --roll-record; of cameras beside each other one of each.",
+        metavar="RECORD...",
+    ),
+]
 RollFlag = Annotated[
     str | None, typer.Option(help="Name of the roll, or the begin of its id  [default: the last one]")
 ]
@@ -44,18 +51,18 @@ def list_rolls(record: RecordArgument, as_json: JsonFlag = False) -> None:
 
 
 @app.command()
-def show(record: RecordArgument, roll: RollFlag = None, as_json: JsonFlag = False) -> None:
+def show(records: RecordsArgument, roll: RollFlag = None, as_json: JsonFlag = False) -> None:
     """Print one roll: grade, coverage, gaps and defects."""
     configure_logging()
+    from edge.roll.beside import read_roll_beside
     from edge.roll.printing import print_roll
-    from edge.roll.reading import read_roll
 
-    print_roll(read_roll(record, roll), as_json)
+    print_roll(read_roll_beside(records, roll), as_json)
 
 
 @app.command()
 def report(
-    record: RecordArgument,
+    records: RecordsArgument,
     out: Annotated[Path, typer.Option(help="HTML page to write; an earlier one is set aside.")],
     roll: RollFlag = None,
     pdf: Annotated[Path | None, typer.Option(help="Print the page to PDF, too; needs Chromium.")] = None,
@@ -69,34 +76,34 @@ def report(
 ) -> None:
     """Write a printable report of one roll: map, grade, coverage, where to cut, pictures."""
     configure_logging()
+    from edge.roll.beside import read_roll_beside
     from edge.roll.pdf import find_browser, pdf_of
-    from edge.roll.reading import read_roll
     from edge.roll.report import PieceWish, report_page
 
-    page = report_page(read_roll(record, roll), PieceWish(piece_m, piece_points))
-    _write(out, page.encode(), record, pdf)
+    page = report_page(read_roll_beside(records, roll), PieceWish(piece_m, piece_points))
+    _write(out, page.encode(), *records, pdf)
     if pdf is not None:
-        _write(pdf, pdf_of(page, find_browser()), record)
+        _write(pdf, pdf_of(page, find_browser()), *records)
 
 
 @app.command()
 def export(
-    record: RecordArgument,
+    records: RecordsArgument,
     roll: RollFlag = None,
     form: Annotated[Form, typer.Option("--format", help="csv, or jsonl: JSON lines.")] = Form.csv,
     out: Annotated[Path | None, typer.Option(help="File to write  [default: stdout]")] = None,
 ) -> None:
     """Write the defects, gaps and events of one roll as a table for other programs."""
     configure_logging()
+    from edge.roll.beside import read_roll_beside
     from edge.roll.export import as_csv, as_json_lines
-    from edge.roll.reading import read_roll
 
-    found = read_roll(record, roll)
+    found = read_roll_beside(records, roll)
     text = as_csv(found) if form is Form.csv else as_json_lines(found)
     if out is None:
         sys.stdout.write(text)
     else:
-        _write(out, text.encode(), record)
+        _write(out, text.encode(), *records)
 
 
 @app.command("next")

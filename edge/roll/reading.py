@@ -111,9 +111,15 @@ class Roll:
         return width
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of the run, plain values."""
+        settings: dict[str, Any] = json.loads(self.head["settings"])
+        return settings
+
+    @property
     def grade_limits(self) -> dict[str, float]:
         """Grade to the most points per 100 square metres, as the run had them."""
-        limits: dict[str, float] = json.loads(self.head["settings"]).get("grade_limits", {})
+        limits: dict[str, float] = self.settings.get("grade_limits", {})
         return limits
 
     @property

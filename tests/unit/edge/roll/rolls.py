@@ -16,7 +16,15 @@ LIMITS = {"first": 20.0, "second": 40.0}
 
 
 def write_roll(
-    path, name="A17", *, metres=60, width_mm=1500.0, picture=None, defects=None, article=HOSTILE
+    path,
+    name="A17",
+    *,
+    metres=60,
+    width_mm=1500.0,
+    picture=None,
+    defects=None,
+    article=HOSTILE,
+    offset_mm=None,
 ):
     """Record a roll of 1 mm lines: 5 m lost at 20 m, 1 m without cloth at 40 m, three defects."""
     coverage = Coverage()
@@ -27,7 +35,8 @@ def write_roll(
             ClothDefect("broken", 0.8, 5.5, 9.7, 700.0, 702.0, seen=Sighting(4, box)),
             ClothDefect("drop", 0.7, 33.0, 33.01, 0.0, 1500.0, seen=Sighting(5, box)),
         ]
-    head = RollHead("loom <b>", "a" * 64, {"grade_limits": LIMITS}, name, article)
+    settings = {"grade_limits": LIMITS, "offset_mm": offset_mm}
+    head = RollHead("loom <b>", "a" * 64, settings, name, article)
     with RollRecorder(path, head, lambda defect: picture) as recorder:
         for metre in range(metres):
             if 20 <= metre < 25:

@@ -1,0 +1,206 @@
+"""One roll out of the records of cameras that looked at it beside each other.
+
+Each camera has a record of its own, in metres of the roll and millimetres from the left selvedge. Put
+together, a line counts as inspected where every camera inspected it, and a defect that reaches from the
+view of one into that of another is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from edge.cloth.defects import TOUCH_MM
+from edge.cloth.grading import points_of
+from edge.errors import RecordError
+from edge.roll.reading import DefectRow, EventRow, GapRow, Roll, read_roll
+
+WORST_FIRST = ("failed", "interrupted", "running", "finished")
+CURE = "Name the records of cameras beside each other, of the same roll."
+
+
+def read_roll_beside(paths: Sequence[Path], name: str | None) -> Roll:
+    """Read a roll from the records of all cameras that looked at it.
+
+    Args:
+        paths: one record of each camera.
+        name: as for `read_roll`; None for the last one of the first record.
+    Raises:
+        RecordError: as `read_roll`, or if the rolls do not belong together.
+    """
+    first = read_roll(paths[0], name)
+    others = [read_roll(path, first.name) for path in paths[1:]]
+    return put_together([*zip(map(str, paths), [first, *others], strict=True)])
+
+
+def put_together(rolls: Sequence[tuple[str, Roll]]) -> Roll:
+    """Make one roll of those of cameras beside each other; the only one is returned as it is.
+
+    Args:
+        rolls: each behind what its record is called.
+    Raises:
+        RecordError: if a record is there twice, the rolls are not of one article, or one has no metres or
+            no place across the cloth.
+    """
+    first = rolls[0][1]
+    if len(rolls) == 1:
+        return first
+    _check(rolls)
+    views = {_short(record, rolls): roll for record, roll in rolls}
+    gaps = _gaps(views, first)
+    reached = _line(_reached_m(views), first)
+    missed = sum(gap.lines for gap in gaps if gap.start_m is not None)
+    lengths = {
+        "reached_line": reached,
+        "passed_lines": reached + sum(gap.lines for gap in gaps if gap.start_m is None),
+        "inspected_lines": reached - missed,
+    }
+    return Roll(_head(views) | lengths, tuple(_defects(views)), gaps, tuple(_events(views)))
+
+
+def _check(rolls: Sequence[tuple[str, Roll]]) -> None:
+    ids = [roll.head["roll_id"] for _, roll in rolls]
+    if len(set(ids)) < len(ids):
+        raise RecordError("A roll of a record is named twice.", CURE)
+    for record, roll in rolls:
+        if not roll.m_per_line or _right_mm(roll) is None:
+            raise RecordError(
+                f"{record}: where roll '{roll.name}' lies is not known.",
+                "Give each camera mm_per_px, offset_mm and cloth_width_mm, and inspect the next roll so.",
+            )
+    if len({roll.head["article"] for _, roll in rolls}) > 1:
+        raise RecordError("The rolls are of different articles.", CURE)
+
+
+def _short(record: str, rolls: Sequence[tuple[str, Roll]]) -> str:
+    """Call a record by the name of its file, if no other has that, too."""
+    stems = [Path(other).stem for other, _ in rolls]
+    return Path(record).stem if stems.count(Path(record).stem) == 1 else record
+
+
+def _right_mm(roll: Roll) -> float | None:
+    """Return how far right of the left selvedge a camera's part of the cloth reaches; None if not known."""
+    offset_mm, width_mm = roll.settings.get("offset_mm"), roll.width_mm
+    return None if offset_mm is None or width_mm is None else max(offset_mm, 0.0) + width_mm
+
+
+def _head(views: dict[str, Roll]) -> dict[str, Any]:
+    heads = [roll.head for roll in views.values()]
+    ended = [head["ended_utc"] for head in heads]
+    digests = sorted({head["model_digest"] for head in heads})
+    return heads[0] | {
+        "roll_id": "+".join(head["roll_id"] for head in heads),
+        "status": min((head["status"] for head in heads), key=WORST_FIRST.index),
+        "started_utc": min(head["started_utc"] for head in heads),
+        "ended_utc": None if None in ended else max(ended),
+        "camera": ", ".join(f"{view}: {roll.head['camera']}" for view, roll in views.items()),
+        "model_digest": digests[0] if len(digests) == 1 else "several",
+        "cloth_width_mm": max(_right_mm(roll) or 0.0 for roll in views.values()),
+    }
+
+
+def _events(views: dict[str, Roll]) -> list[EventRow]:
+    events = [
+        replace(event, detail=f"{view}: {event.detail}")
+        for view, roll in views.items()
+        for event in roll.events
+    ]
+    return sorted(events, key=lambda event: event.utc)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sighted:
+    """A defect, and which cameras saw it."""
+
+    row: DefectRow
+    views: frozenset[str]
+
+
+def _defects(views: dict[str, Roll]) -> list[DefectRow]:
+    """Return the defects along the roll; those of different cameras that touch are one."""
+    sighted = [_Sighted(row, frozenset({view})) for view, roll in views.items() for row in roll.defects]
+    sighted.sort(key=lambda one: one.row.defect.start_m)
+    done: list[DefectRow] = []
+    reachable: list[_Sighted] = []
+    for new in sighted:
+        start_m = new.row.defect.start_m - TOUCH_MM / 1000
+        done += [old.row for old in reachable if old.row.defect.end_m < start_m]
+        reachable = [old for old in reachable if old.row.defect.end_m >= start_m]
+        apart = []
+        for old in reachable:
+            if _is_same(old, new):
+                new = _Sighted(_joined(old.row, new.row), old.views | new.views)
+            else:
+                apart.append(old)
+        reachable = [*apart, new]
+    done += [one.row for one in reachable]
+    return sorted(done, key=lambda row: row.defect.start_m)
+
+
+def _is_same(one: _Sighted, other: _Sighted) -> bool:
+    ours, theirs = one.row.defect, other.row.defect
+    return one.views != other.views and ours.class_name == theirs.class_name and ours.touches(theirs)
+
+
+def _joined(one: DefectRow, other: DefectRow) -> DefectRow:
+    """Make one row of two: the picture is that of the one that scores higher; a confirmation wins."""
+    better = one if one.defect.score >= other.defect.score else other
+    defect = one.defect.joined(other.defect)
+    verdicts = sorted({one.verdict, other.verdict} - {None}, key=str)
+    return replace(
+        better, defect=defect, points=points_of(defect), verdict=verdicts[0] if verdicts else None
+    )
+
+
+def _gaps(views: dict[str, Roll], first: Roll) -> tuple[GapRow, ...]:
+    """Return where not every camera inspected: stretches side by side, each with who missed it and why."""
+    missed = [
+        replace(gap, reason=f"{gap.reason} ({view})")
+        for view, roll in views.items()
+        for gap in (*roll.gaps, *_behind_the_end(roll, _reached_m(views)))
+    ]
+    edges: dict[int, list[GapRow]] = {}
+    for gap in missed:
+        if gap.start_m is not None and gap.end_m is not None:
+            edges.setdefault(_line(gap.start_m, first), []).append(gap)
+            edges.setdefault(_line(gap.end_m, first), [])
+    stretches: list[GapRow] = []
+    covering: list[GapRow] = []
+    for start, stop in pairwise(sorted(edges)):
+        covering = [gap for gap in covering + edges[start] if _line(gap.end_m, first) > start]
+        if covering:
+            _add_stretch(stretches, covering, start, stop, first.m_per_line)
+    return (*stretches, *(gap for gap in missed if gap.start_m is None))
+
+
+def _behind_the_end(roll: Roll, reached_m: float) -> Iterator[GapRow]:
+    """Yield the stretch that others saw behind a camera's last line."""
+    lines = round((reached_m - roll.length_m) / roll.m_per_line)
+    if lines > 0:
+        head = roll.head
+        yield GapRow(head["roll_id"], lines, roll.length_m, reached_m, "ended before", head["last_utc"])
+
+
+def _add_stretch(
+    stretches: list[GapRow], covering: Sequence[GapRow], start: int, stop: int, m_per_line: float
+) -> None:
+    """Add lines, in place; to the stretch before them, if that has the same reasons."""
+    reason = ", ".join(sorted({gap.reason for gap in covering}))
+    before = stretches[-1] if stretches else None
+    if before and before.reason == reason and before.end_m == start * m_per_line:
+        start -= stretches.pop().lines
+    event_id = "+".join(gap.event_id for gap in covering)
+    utc = max(gap.utc for gap in covering)
+    stretches.append(GapRow(event_id, stop - start, start * m_per_line, stop * m_per_line, reason, utc))
+
+
+def _reached_m(views: dict[str, Roll]) -> float:
+    return max(roll.length_m for roll in views.values())
+
+
+def _line(at_m: float | None, first: Roll) -> int:
+    """Return the line of the first camera at a place."""
+    return round((at_m or 0.0) / first.m_per_line)
