@@ -17,6 +17,7 @@ from edge.cloth.defects import TOUCH_MM
 from edge.cloth.grading import points_of
 from edge.errors import RecordError
 from edge.roll.reading import DefectRow, EventRow, GapRow, Roll, read_roll
+from edge.roll.values import STRIP_NOT_SEEN
 
 WORST_FIRST = ("failed", "interrupted", "running", "finished")
 CURE = "Name the records of cameras beside each other, of the same roll."
@@ -58,7 +59,8 @@ def put_together(rolls: Sequence[tuple[str, Roll]]) -> Roll:
         "passed_lines": reached + sum(gap.lines for gap in gaps if gap.start_m is None),
         "inspected_lines": reached - missed,
     }
-    return Roll(_head(views) | lengths, tuple(_defects(views)), gaps, tuple(_events(views)))
+    events = (*_blind_strips(views), *_events(views))
+    return Roll(_head(views) | lengths, tuple(_defects(views)), gaps, events)
 
 
 def _check(rolls: Sequence[tuple[str, Roll]]) -> None:
@@ -81,10 +83,16 @@ def _short(record: str, rolls: Sequence[tuple[str, Roll]]) -> str:
     return Path(record).stem if stems.count(Path(record).stem) == 1 else record
 
 
+def _left_mm(roll: Roll) -> float:
+    """Return where a camera's part of the cloth begins, from the left selvedge."""
+    return max(roll.settings.get("offset_mm") or 0.0, 0.0)
+
+
 def _right_mm(roll: Roll) -> float | None:
     """Return how far right of the left selvedge a camera's part of the cloth reaches; None if not known."""
-    offset_mm, width_mm = roll.settings.get("offset_mm"), roll.width_mm
-    return None if offset_mm is None or width_mm is None else max(offset_mm, 0.0) + width_mm
+    if roll.settings.get("offset_mm") is None or roll.width_mm is None:
+        return None
+    return _left_mm(roll) + roll.width_mm
 
 
 def _head(views: dict[str, Roll]) -> dict[str, Any]:
@@ -100,6 +108,17 @@ def _head(views: dict[str, Roll]) -> dict[str, Any]:
         "model_digest": digests[0] if len(digests) == 1 else "several",
         "cloth_width_mm": max(_right_mm(roll) or 0.0 for roll in views.values()),
     }
+
+
+def _blind_strips(views: dict[str, Roll]) -> Iterator[EventRow]:
+    """Yield an event for each strip of the cloth that no camera sees."""
+    reach_mm = 0.0
+    for roll in sorted(views.values(), key=_left_mm):
+        head, left_mm = roll.head, _left_mm(roll)
+        if left_mm > reach_mm:
+            detail = f"No camera sees the cloth {reach_mm:.0f} to {left_mm:.0f} mm from its left selvedge."
+            yield EventRow(f"{head['roll_id']} blind", STRIP_NOT_SEEN, detail, None, head["started_utc"])
+        reach_mm = max(reach_mm, _right_mm(roll) or 0.0)
 
 
 def _events(views: dict[str, Roll]) -> list[EventRow]:

@@ -13,6 +13,7 @@ from edge.roll.cuts import Piece, suggest_cuts
 from edge.roll.drawing import HATCH, class_names, colour_of, draw_map
 from edge.roll.pictures import pictures_section
 from edge.roll.reading import Roll
+from edge.roll.values import STRIP_NOT_SEEN
 
 MOST_ROWS_OF_DEFECTS = 2000
 
@@ -128,6 +129,7 @@ def _warnings(roll: Roll) -> str:
         said.append(f"The run {escape(roll.head['status'])}: what came after it is not in this report.")
     if any(event.kind == "roll continued" for event in roll.events):
         said.append("The roll was inspected in several runs; what passed between them has no length here.")
+    said += [escape(event.detail) for event in roll.events if event.kind == STRIP_NOT_SEEN]
     return "".join(f"<p class='warn'>{text}</p>" for text in said)
 
 

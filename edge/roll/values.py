@@ -13,6 +13,9 @@ from edge.cloth.defects import ClothDefect
 ROLL_ENDED, ROLL_BEGUN = "roll ended", "roll begun"
 """Events of a change of roll: at the end of one, with the id of the next, and at the begin of that."""
 
+STRIP_NOT_SEEN = "strip not seen"
+"""Event of a strip of the cloth that lies between the views of all its cameras, or beside them."""
+
 RollStatus = Literal["running", "finished", "failed", "interrupted"]
 
 

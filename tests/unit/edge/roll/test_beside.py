@@ -14,6 +14,7 @@ from edge.cloth.defects import ClothDefect
 from edge.errors import RecordError
 from edge.roll.beside import put_together, read_roll_beside
 from edge.roll.reading import DefectRow, EventRow, GapRow, Roll, read_roll
+from edge.roll.report import report_page
 from tests.unit.edge.roll.rolls import write_roll
 from tests.unit.edge.roll.test_report import loomsight
 
@@ -177,6 +178,22 @@ def test_head_and_events():
         "a/rolls.db: for a while",
         "b/rolls.db: for a while",
     ]
+
+
+def test_a_strip_that_no_camera_sees_is_said():
+    together = together_of(
+        {
+            "r.db": roll_of("r", offset_mm=1600.0, width_mm=500.0),
+            "l.db": roll_of("l", offset_mm=20.0, width_mm=1480.0),
+            "wide.db": roll_of("w", offset_mm=30.0, width_mm=100.0),
+        }
+    )
+    said = [event.detail for event in together.events if event.kind == "strip not seen"]
+    assert [text.split(" mm")[0] for text in said] == [
+        "No camera sees the cloth 0 to 20",
+        "No camera sees the cloth 1500 to 1600",
+    ]
+    assert f"<p class='warn'>{said[1]}</p>" in report_page(together)
 
 
 @pytest.mark.parametrize(
