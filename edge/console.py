@@ -33,6 +33,7 @@ EXTRAS: Final = {
     "openvino": ("openvino",),
     "basler": ("pypylon",),
     "mill": ("paho", "pymodbus", "prometheus_client", "starlette", "uvicorn"),
+    "gpio": ("gpiod",),
 }  # fmt: skip
 DISTRIBUTIONS: Final = {
     "cv2": "opencv-python",
