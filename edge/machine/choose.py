@@ -36,7 +36,7 @@ def choose_input(settings: MachineSettings) -> Input:
         ImportError: if the package that reaches it is not installed.
     """
     if settings.kind == "gpio":
-        from edge.machine.gpio import GpioInput
+        from edge.machine.gpio import OwnedLine
 
-        return GpioInput(settings)
+        return OwnedLine(settings.chip, settings.roll_input, "INPUT", settings.roll_active_low)
     return ModbusInput(settings)

@@ -6,7 +6,7 @@ Never tried on hardware.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 from edge.errors import MachineError
 from edge.machine.settings import MachineSettings
@@ -22,26 +22,17 @@ class GpioLine:
     """
 
     def __init__(self, settings: MachineSettings) -> None:
-        gpiod: Any = import_module("gpiod")
-        self._line = OwnedLine(
-            gpiod,
-            settings.chip,
-            settings.line,
-            direction=gpiod.line.Direction.OUTPUT,
-            output_value=gpiod.line.Value.INACTIVE,
-            active_low=settings.active_low,
-        )
-        self._values = gpiod.line.Value
+        self._line = OwnedLine(settings.chip, settings.line, "OUTPUT", settings.active_low)
         self._read_back = settings.read_back
         self.name = self._line.name
 
     def fire(self) -> None:
         """Switch the line on; see `StopLine.fire`."""
-        self._set(self._values.ACTIVE)
+        self._set(True)
 
     def release(self) -> None:
         """Switch the line off; see `StopLine.release`."""
-        self._set(self._values.INACTIVE)
+        self._set(False)
 
     def probe(self) -> None:
         """See that the line is ours; a line does not say whether the machine runs."""
@@ -51,57 +42,36 @@ class GpioLine:
         """Give the line back."""
         self._line.close()
 
-    def _set(self, value: Any) -> None:
-        self._line.write(value)
-        if self._read_back and self._line.read() != value:
+    def _set(self, is_on: bool) -> None:
+        self._line.write(is_on)
+        if self._read_back and self._line.read() is not is_on:
             raise MachineError(f"{self.name} does not follow.", "Check the wiring.")
 
 
-class GpioInput:
-    """Read a line; see `edge.machine.roll_input.Input`.
+class OwnedLine:
+    """Own a line of a chip from its first use on, and again after it was lost. An `Input`, if it is one.
 
     Args:
-        settings: of kind `gpio`, with `roll_input`.
+        chip: for instance `/dev/gpiochip0`.
+        number: of the line.
+        direction: an OUTPUT is switched off when it is taken.
+        active_low: it is on when it is low.
     Raises:
         ImportError: if libgpiod's Python package is not installed.
     """
 
-    def __init__(self, settings: MachineSettings) -> None:
-        gpiod: Any = import_module("gpiod")
-        self._line = OwnedLine(
-            gpiod,
-            settings.chip,
-            settings.roll_input,
-            direction=gpiod.line.Direction.INPUT,
-            active_low=settings.roll_active_low,
+    def __init__(
+        self, chip: str, number: int | None, direction: Literal["INPUT", "OUTPUT"], active_low: bool
+    ) -> None:
+        self.name = f"{chip} line {number}"
+        self._gpiod: Any = import_module("gpiod")
+        self._chip, self._number = chip, number
+        self._values = self._gpiod.line.Value
+        self._settings = self._gpiod.LineSettings(
+            direction=self._gpiod.line.Direction[direction],
+            output_value=self._values.INACTIVE,
+            active_low=active_low,
         )
-        self._active = gpiod.line.Value.ACTIVE
-        self.name = self._line.name
-
-    def read(self) -> bool:
-        """Return whether it is active; see `Input.read`."""
-        return bool(self._line.read() == self._active)
-
-    def close(self) -> None:
-        """Give the line back."""
-        self._line.close()
-
-
-class OwnedLine:
-    """Own a line of a chip from its first use on, and again after it was lost.
-
-    Args:
-        gpiod: the package.
-        chip: for instance `/dev/gpiochip0`.
-        line: its number.
-        settings: of `gpiod.LineSettings`.
-    """
-
-    def __init__(self, gpiod: Any, chip: str, line: int | None, **settings: Any) -> None:
-        self.name = f"{chip} line {line}"
-        self._gpiod = gpiod
-        self._chip, self._number = chip, line
-        self._settings = gpiod.LineSettings(**settings)
         self._request: Any = None
 
     def take(self) -> Any:
@@ -120,21 +90,21 @@ class OwnedLine:
                 raise MachineError(f"{self.name} cannot be taken: {error}.", cure) from error
         return self._request
 
-    def read(self) -> Any:
-        """Return its value.
+    def read(self) -> bool:
+        """Return whether it is on.
 
         Raises:
             MachineError: if it cannot be read.
         """
-        return self._use("get_value", self._number)
+        return bool(self._use("get_value", self._number) == self._values.ACTIVE)
 
-    def write(self, value: Any) -> None:
-        """Set it.
+    def write(self, is_on: bool) -> None:
+        """Switch it.
 
         Raises:
-            MachineError: if it cannot be set.
+            MachineError: if it cannot be switched.
         """
-        self._use("set_value", self._number, value)
+        self._use("set_value", self._number, self._values.ACTIVE if is_on else self._values.INACTIVE)
 
     def close(self) -> None:
         """Give it back."""
