@@ -54,7 +54,7 @@ def macs_of(detector: Detector) -> int:
 
 def _given_plan(detector: Detector, file: Path) -> PruningPlan:
     plan = read_plan(file)
-    if plan.source_digest != weights_digest(detector.checkpoint.weights):
+    if plan.source_digest != weights_digest(detector.module.state_dict()):
         cut(detector.module, detector.checkpoint.structure, plan)  # of another structure: says so
         raise ConfigError(
             f"The plan {file} was made for other weights of this structure.",

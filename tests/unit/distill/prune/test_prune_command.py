@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,11 +13,13 @@ import torch
 import distill.finish
 import distill.prune.stage_times
 import distill.scorecard
-from distill.checkpoint import load_detector
+from distill.checkpoint import load_detector, write_checkpoint
 from distill.prune.folder import PruneFolder
 from distill.prune.plan import read_plan
-from distill.prune.planning import macs_of
+from distill.prune.planning import macs_of, plan_of_step
+from distill.prune.settings import new_settings
 from distill.run_folder import RunFolder
+from distill.slim import narrowed
 from edge.digest import file_digest
 from edge.errors import CheckpointError, ConfigError, DatasetError
 from tests.unit.distill.prune.pruning import invoke, parameters, write_source
@@ -175,6 +178,20 @@ def test_a_plan_is_carried_out_again(place, replayed):
     assert macs_of(detector) == plan.macs
     assert parameters(replayed.best) == plan.parameters
     assert json.loads(replayed.recipe.read_text())["epochs"] == 1
+
+
+def test_a_plan_of_a_checkpoint_of_half_precision_is_its_own(place, tmp_path):
+    whole = load_detector(place / "best.pt").checkpoint
+    write_checkpoint(tmp_path / "slim.pt", replace(whole, weights=narrowed(whole.weights)))
+    said = invoke(tmp_path / "slim.pt", "--macs", 0.6, "--plan-only", "--out", tmp_path)
+    assert said.exit_code == 0, said.output
+    file = tmp_path / "plan.json"
+    settings = new_settings({"plan": str(file)})
+    detector = load_detector(tmp_path / "slim.pt")
+    plan = plan_of_step(
+        detector, settings, tmp_path / "table.json", source_macs=macs_of(detector), steps_left=1
+    )
+    assert plan == read_plan(file)
 
 
 def test_what_is_pruned_already_is_pruned_further(replayed, tmp_path):
