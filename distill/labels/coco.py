@@ -18,8 +18,8 @@ from distill.labels.attributes import attributes_from, attributes_of, box_from, 
 from distill.labels.documents import read_json
 from distill.labels.picture_files import likely_folders, root_of
 from distill.labels.problems import Problems
-from distill.labels.publishing import write_new_texts
 from edge.errors import DatasetError
+from edge.sinks.publishing import write_new_texts
 
 OWN_KEY = "loomsight"
 

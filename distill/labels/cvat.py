@@ -18,8 +18,8 @@ from distill.labels.attributes import ATTRIBUTES, attributes_from, attributes_of
 from distill.labels.documents import number_text, read_xml, text_from_xml
 from distill.labels.picture_files import likely_folders, root_of
 from distill.labels.problems import Problems
-from distill.labels.publishing import write_new_texts
 from edge.errors import DatasetError
+from edge.sinks.publishing import write_new_texts
 
 PICTURE_TAG = "loomsight picture"
 PICTURE_ATTRIBUTES = ("group", "split")

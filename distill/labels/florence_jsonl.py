@@ -22,8 +22,8 @@ from distill.labels.documents import json_from_text, read_text
 from distill.labels.location_tokens import BINS, parse_boxes, parse_polygons, write_boxes
 from distill.labels.picture_files import likely_folders, root_of, size_hw_px
 from distill.labels.problems import Problems
-from distill.labels.publishing import write_new_texts
 from edge.errors import DatasetError
+from edge.sinks.publishing import write_new_texts
 
 PREFIX = "<OD>"
 OWN_KEY = "loomsight"

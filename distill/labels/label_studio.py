@@ -22,8 +22,8 @@ from distill.labels.documents import read_json, text_from_xml
 from distill.labels.label_studio_results import UNDECIDED, region_of, size_of, value_of
 from distill.labels.picture_files import likely_folders, root_of, size_hw_px
 from distill.labels.problems import Problems
-from distill.labels.publishing import write_new_texts
 from edge.errors import DatasetError
+from edge.sinks.publishing import write_new_texts
 
 LOCAL_FILES = "/data/local-files/?d="
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")

@@ -21,8 +21,8 @@ from distill.labels.attributes import attributes_from, attributes_of, box_from, 
 from distill.labels.documents import number_text, read_xml, text_from_xml
 from distill.labels.picture_files import is_there, likely_folders, root_of, size_hw_px, with_picture_suffix
 from distill.labels.problems import Problems
-from distill.labels.publishing import name_below, new_folder
 from edge.errors import DatasetError, OutputError
+from edge.sinks.publishing import name_below, new_folder
 
 OWN_ELEMENT = "loomsight"
 UNKNOWN_POSE = "Unspecified"

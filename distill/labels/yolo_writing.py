@@ -12,12 +12,12 @@ from distill.labels import coco
 from distill.labels.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet
 from distill.labels.picture_files import decoded
 from distill.labels.problems import Problems
-from distill.labels.publishing import name_below, new_folder
 from distill.labels.yolo_rows import row_of, trainable_box
 from edge import __version__
 from edge.cameras.folder import PICTURE_SUFFIXES
 from edge.digest import file_digest
 from edge.errors import DatasetError
+from edge.sinks.publishing import name_below, new_folder
 
 logger = logging.getLogger(__name__)
 

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +22,7 @@ import cv2
 from edge.errors import OutputError
 from edge.simulator.dataset_options import SPLITS, DatasetOptions
 from edge.simulator.picture import coco_annotations, draw_picture, encode_png, yolo_lines
+from edge.sinks.publishing import new_folder
 from edge.taxonomy import Taxonomy, load_taxonomy
 
 Progress = Callable[[int, int], None]
@@ -74,7 +72,7 @@ def write_dataset(
     """
     taxonomy = taxonomy or load_taxonomy()
     try:
-        with _in_the_making(folder) as partial_folder:
+        with new_folder(folder) as partial_folder:
             written = []
             for item in _write_pictures(partial_folder, options, taxonomy):
                 written.append(item)
@@ -82,36 +80,12 @@ def write_dataset(
                     on_progress(len(written), options.images)
             _write_annotations(partial_folder, options, taxonomy, written)
             _write_descriptions(partial_folder, options, taxonomy)
-    except OSError as error:
-        raise OutputError(
-            f"Cannot write the data set {folder}: {error.strerror or error}.",
-            "Check free space and permissions; nothing was left behind.",
-        ) from error
     except BrokenProcessPool as error:
         raise OutputError(
             f"A process that drew pictures for {folder} was ended from outside.",
             "Check free memory, use fewer workers; nothing was left behind.",
         ) from error
     return _summary(folder, written, taxonomy)
-
-
-@contextmanager
-def _in_the_making(folder: Path) -> Iterator[Path]:
-    """Yield a temporary sibling that takes the folder's name if all goes well, else vanishes."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(
-            f"{folder} exists and is not empty.", "Name another folder, or delete this one first."
-        )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial_folder = folder.parent / f".{folder.name}.partial-{os.getpid()}"
-    partial_folder.mkdir()
-    try:
-        yield partial_folder
-        if folder.exists():
-            folder.rmdir()
-        partial_folder.rename(folder)
-    finally:
-        shutil.rmtree(partial_folder, ignore_errors=True)
 
 
 def _write_pictures(folder: Path, options: DatasetOptions, taxonomy: Taxonomy) -> Iterator[_Written]:

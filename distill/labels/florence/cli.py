@@ -221,7 +221,7 @@ def merge(
     configure_logging(verbose)
     from distill.labels.florence.adapter import merged
     from distill.labels.florence.loading import load_teacher, write_model_folder
-    from distill.labels.publishing import new_folder
+    from edge.sinks.publishing import new_folder
 
     with new_folder(out) as folder:
         loaded = load_teacher(model, adapter)

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from distill.labels.annotations import BoxXyxy
-from distill.labels.publishing import new_folder
 from distill.labels.sam.drawing import draw, masks_of
 from distill.labels.sam.finetune_run import (
     SamRun,
@@ -41,6 +40,7 @@ from distill.run_folder import RunFolder
 from edge.errors import TrainingError
 from edge.geometry import View
 from edge.interruption import stopped_by_signals
+from edge.sinks.publishing import new_folder
 
 if TYPE_CHECKING:
     from distill.train import Listener

@@ -1,4 +1,4 @@
-"""Files and folders that appear under their name when they are whole, or not at all."""
+"""New files and folders: they take their name when they are whole, or not at all."""
 
 from __future__ import annotations
 
