@@ -1,227 +1,226 @@
-"""A plan by measured time: what costs most milliseconds for the least importance goes first."""
+"""Plan for a time in milliseconds: whole detectors are cut at several widths and timed.
+
+What fits the time is searched for each rounding of channels; of those the one with the most multiplications
+left is taken: a runtime computes channels in blocks, so that at the same speed one rounding keeps more of a
+detector than another. Times of single layers are not used: alone, a layer costs what it does not cost
+inside a network (docs/decisions/0007-whole-detectors-are-timed.md).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from distill.detector.structure import DetectorStructure
+from distill.checkpoint import Detector
 from distill.prune.apply import cut
-from distill.prune.channels import Convolution, channel_graph
-from distill.prune.costs import Costs, Counts, channels_of, costs_of
-from distill.prune.importance import Scores, group_scores
-from distill.prune.latency_table import LatencyTable, ShapeTimes, against_reference
-from distill.prune.plan import PlanOptions, PruningPlan, plan_of_counts
-from distill.prune.runtimes import Floats, runtime_of
-from distill.prune.search import one_block_less, rounded
-from distill.prune.timing import detector_run
+from distill.prune.channels import channel_graph
+from distill.prune.costs import costs_of
+from distill.prune.plan import PruningPlan, Rounding, plan_for_macs
+from distill.prune.runtimes import Floats, RuntimeName, runtime_of
+from distill.prune.search import least_counts
+from distill.prune.settings import PruneSettings
+from distill.prune.timing import detector_run, interleaved_ms
+from edge.backends.probe import available_cores, processor_name
 from edge.errors import ConfigError
+from edge.sinks.files import write_whole
 
-BLOCKS_AHEAD = 4
-"""A layer's time can be level for a block and fall behind it: so many blocks at once are weighed."""
+logger = logging.getLogger(__name__)
 
-LEAST_SAVING_MS = 1e-9
+ROUNDINGS: tuple[Rounding, ...] = (8, 16, 32)
+
+TRIES = 5
+LATE, EARLY = 1.02, 0.98
+"""A plan may take so many times its target: medians of one run differ by as much."""
+
+LEAST_SAVING = 0.1
+"""A cut is taken to save so much of the time, at least, where the next one is guessed from it."""
+
+ROUNDS = 40
 
 
-class Fit(BaseModel):
-    """Say how the time of a whole detector follows from the sum of its convolutions' times.
+class FastEnoughError(ConfigError):
+    """A detector takes no longer than it may."""
+
+
+class Candidate(BaseModel):
+    """Say how long one input takes at some widths.
 
     Attributes:
-        whole_ms: of the detector as it is, measured; on a box as busy as it was for the table.
-        scale, rest_ms: what the sum is multiplied by, and what is added.
+        round_to: channels are multiples of it.
+        macs_share: of the multiplications that stay.
+        ms: measured in turn with the uncut detector.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    round_to: Rounding
+    macs_share: float
+    ms: float
+
+
+class LatencyTable(BaseModel):
+    """Hold all that was timed for a plan, on one runtime of one box.
+
+    Attributes:
+        threads: for one inference.
+        whole_ms: of the uncut detector; `goal_ms` is what the plan was to reach.
+        candidates: in the order they were tried.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    runtime: RuntimeName
+    processor: str
+    threads: int
     whole_ms: float = Field(gt=0)
-    scale: float = Field(gt=0)
-    rest_ms: float = Field(ge=0)
+    goal_ms: float = Field(gt=0)
+    candidates: tuple[Candidate, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """Foretell the time of a detector at any widths from a table."""
-
-    costs: Costs
-    times: dict[str, ShapeTimes]
-    scale: float = 1.0
-    rest_ms: float = 0.0
-    _known: dict[tuple[str, int, int], float] = field(default_factory=dict)
-
-    def ms(self, counts: Counts) -> float:
-        """Return milliseconds of one inference."""
-        return self.rest_ms + sum(self.layer_ms(one, counts) for one in self.costs.graph.convolutions)
-
-    def layer_ms(self, one: Convolution, counts: Counts) -> float:
-        """Return milliseconds of a convolution, and of what goes with it."""
-        key = one.name, channels_of(one.inputs, counts), channels_of(one.outputs, counts)
-        if key not in self._known:
-            self._known[key] = self.scale * self.times[one.name].at(*key[1:])
-        return self._known[key]
-
-
-def measure_fit(
-    module: nn.Module,
-    structure: DetectorStructure,
-    table: LatencyTable,
-    images_nchw: Floats,
-    *,
-    rounds: int = 30,
-) -> Fit:
-    """Time a detector, and one of half its channels, against the table: two points make a line.
-
-    Alone the convolutions know nothing of Concat, pooling and decoding, nor of a cache that others fill.
-
-    Args:
-        module: of `build_module`, on the processor; it is left as it is.
-        images_nchw: (N, channels, H, W) float32, real tiles where there are some.
-    Raises:
-        ConfigError: if the table is of another detector or input size.
-        MissingPackageError, BackendError: if the table's runtime cannot be used.
-    """
-    size_hw_px = images_nchw.shape[2], images_nchw.shape[3]
-    graph = channel_graph(module)
-    costs = costs_of(module, graph, (structure.channels, *size_hw_px))
-    bare = Prediction(costs, table.lookup(costs))
-    counts = tuple(
-        rounded(group.size / 2, group.size, table.round_to) if group.prunable else group.size
-        for group in graph.groups
-    )
-    scores = group_scores(module, graph, "l1")
-    options = PlanOptions()
-    plan = plan_of_counts(
-        module, costs, scores, counts, planner="latency", options=options, input_size_hw_px=size_hw_px
-    )
-    half, _ = cut(module, structure, plan)
-    on = runtime_of(table.runtime, table.threads)
-    runs = [detector_run(on, one, images_nchw) for one in (module, half)]
-    whole_ms, half_ms = (float(one) * table.reference_ms for one in against_reference(on, runs, rounds))
-    return fitted((bare.ms(costs.whole), whole_ms), (bare.ms(counts), half_ms))
-
-
-def fitted(whole: tuple[float, float], half: tuple[float, float]) -> Fit:
-    """Draw a line through two pairs of sum and measured time.
-
-    It passes through 0 and the first pair where it would otherwise fall, or begin below 0.
-    """
-    (sum_ms, whole_ms), (half_sum_ms, half_ms) = whole, half
-    proportional = whole_ms / max(sum_ms, 1e-9)
-    if half_sum_ms >= sum_ms or half_ms >= whole_ms:
-        return Fit(whole_ms=whole_ms, scale=proportional, rest_ms=0.0)
-    scale = min((whole_ms - half_ms) / (sum_ms - half_sum_ms), proportional)
-    return Fit(whole_ms=whole_ms, scale=scale, rest_ms=max(whole_ms - scale * sum_ms, 0.0))
-
-
-def plan_for_latency(
-    module: nn.Module,
-    structure: DetectorStructure,
-    table: LatencyTable,
-    target_ms: float,
-    *,
-    fit: Fit,
-    input_size_hw_px: tuple[int, int],
-    options: PlanOptions | None = None,
+def plan_for_time(
+    detector: Detector, settings: PruneSettings, target_ms: float, table: Path, steps_left: int
 ) -> PruningPlan:
-    """Choose channels so that one inference takes no longer than a time, by what the table foretells.
+    """Choose channels so that the cut detector, measured, takes no longer than a time.
 
-    Blocks of channels go one after the other, that of the least importance for each millisecond saved
-    first. The scope of the options has no say.
+    The rounding of the settings and the coarser ones are tried.
 
     Args:
-        module: of `build_module`; it is left as it is.
-        table: of `measure_table`, for this detector's convolutions.
-        target_ms: a share of it is that share of `fit.whole_ms`.
-        fit: of `measure_fit`.
+        target_ms: after the last step; this one takes its share of the way.
+        table: file that gets the times of all that was tried.
+        steps_left: this one among them, from 1.
     Raises:
-        ConfigError: if the time is out of reach, or the table is of another detector or rounding.
+        FastEnoughError: if the detector is as fast already.
+        ConfigError: if the time is out of reach.
+        MissingPackageError, BackendError: if the runtime cannot be used.
+        OutputError: if the table cannot be written.
     """
-    options = options or PlanOptions()
-    if table.round_to > options.round_to:
+    clock = _Clock(detector, settings)
+    whole_ms = clock.whole_ms
+    if whole_ms <= target_ms:
+        raise FastEnoughError(
+            f"One input takes {whole_ms:.3f} ms on {settings.runtime} already.",
+            f"Name less than that with --latency-ms, not {target_ms:g}.",
+        )
+    goal_ms = whole_ms * (target_ms / whole_ms) ** (1 / steps_left)
+    tried: list[tuple[PruningPlan, float]] = []
+    for round_to in (one for one in ROUNDINGS if one >= settings.options.round_to):
+        for plan, ms in _approach(detector, settings, clock, round_to, goal_ms):
+            logger.info(
+                "%.3f ms with %.3f of the multiplications, channels by %d; %.3f wanted",
+                ms, plan.macs_share, round_to, goal_ms,
+            )  # fmt: skip
+            tried.append((plan, ms))
+    fitting = [plan for plan, ms in tried if ms <= goal_ms * LATE]
+    if not fitting:
+        least_ms = min(ms for _, ms in tried)
         raise ConfigError(
-            f"The latency table was measured for channels by {table.round_to}, not by {options.round_to}.",
-            "Measure it anew, or set the rounding it was measured for.",
+            f"{goal_ms:g} ms are out of reach: the least is {least_ms:.3f} ms, of {whole_ms:.3f}.",
+            f"Ask for {least_ms:.3f} ms or more, or set a smaller rounding.",
         )
-    graph = channel_graph(module)
-    costs = costs_of(module, graph, (structure.channels, *input_size_hw_px))
-    scores = group_scores(module, graph, options.importance)
-    prediction = Prediction(costs, table.lookup(costs), fit.scale, fit.rest_ms)
-    counts = _fast_enough(prediction, scores, target_ms, options.round_to)
-    return plan_of_counts(
-        module,
-        costs,
-        scores,
-        counts,
-        planner="latency",
-        options=options,
-        input_size_hw_px=input_size_hw_px,
-        target_ms=target_ms,
+    _write_table(table, settings, whole_ms, goal_ms, tried)
+    best = max(fitting, key=lambda plan: plan.macs)
+    return best.model_copy(update={"target_macs_share": None, "target_ms": goal_ms})
+
+
+def threads_of(settings: PruneSettings) -> int:
+    """Return how many threads an inference is timed with."""
+    return settings.threads or available_cores()
+
+
+def noise(detector: Detector, pictures: int = 4) -> Floats:
+    """Return inputs to time a detector on: (pictures, channels, H, W) in [0, 1)."""
+    contract = detector.contract
+    shape = (pictures, contract.channels, *contract.input_size_hw_px)
+    return np.random.default_rng(0).random(shape, np.float32)
+
+
+class _Clock:
+    """Time cut detectors in turn with the uncut one.
+
+    Attributes:
+        whole_ms: of the uncut one, median.
+    """
+
+    def __init__(self, detector: Detector, settings: PruneSettings) -> None:
+        self._on = runtime_of(settings.runtime, threads_of(settings))
+        self._images = noise(detector)
+        self._whole = detector_run(self._on, detector.module, self._images)
+        self.whole_ms = float(np.median(interleaved_ms([self._whole], ROUNDS)))
+
+    def ms_of(self, module: nn.Module) -> float:
+        """Return milliseconds of one input, free of what else the box did meanwhile."""
+        times = interleaved_ms([self._whole, detector_run(self._on, module, self._images)], ROUNDS)
+        return self.whole_ms * float(np.median(times[:, 1] / times[:, 0]))
+
+
+def _approach(
+    detector: Detector, settings: PruneSettings, clock: _Clock, round_to: Rounding, goal_ms: float
+) -> Iterator[tuple[PruningPlan, float]]:
+    """Yield plans with one rounding and their times, nearer and nearer to the goal."""
+    least = _least_share(detector, round_to)
+    late = (1.0, clock.whole_ms)
+    early: tuple[float, float] | None = None
+    share = max(goal_ms / clock.whole_ms, least)
+    for _ in range(TRIES):
+        plan = plan_for_macs(
+            detector.module,
+            detector.checkpoint.structure,
+            share,
+            input_size_hw_px=detector.contract.input_size_hw_px,
+            options=settings.options.model_copy(update={"round_to": round_to}),
+            planner=settings.planner,
+        )
+        ms = clock.ms_of(cut(detector.module, detector.checkpoint.structure, plan)[0])
+        yield plan, ms
+        if EARLY * goal_ms <= ms <= LATE * goal_ms or (ms > goal_ms and share <= least):
+            return
+        if ms > goal_ms:
+            late = plan.macs_share, ms
+        else:
+            early = plan.macs_share, ms
+        share = max(_share_between(early or _further(late, clock.whole_ms), late, goal_ms), least)
+
+
+def _further(late: tuple[float, float], whole_ms: float) -> tuple[float, float]:
+    """Guess share and time of a smaller detector than one that is late: a line through it and the whole."""
+    share, ms = late
+    per_share_ms = max(whole_ms - ms, LEAST_SAVING * whole_ms) / max(1 - share, LEAST_SAVING)
+    return 0.0, ms - share * per_share_ms
+
+
+def _share_between(early: tuple[float, float], late: tuple[float, float], goal_ms: float) -> float:
+    """Return the share at which a line through two shares and times reaches the goal."""
+    return float(np.interp(goal_ms, [early[1], late[1]], [early[0], late[0]]))
+
+
+def _least_share(detector: Detector, round_to: Rounding) -> float:
+    shape = (detector.contract.channels, *detector.contract.input_size_hw_px)
+    costs = costs_of(detector.module, channel_graph(detector.module), shape)
+    return costs.macs(least_counts(costs, round_to)) / costs.macs(costs.whole)
+
+
+def _write_table(
+    file: Path,
+    settings: PruneSettings,
+    whole_ms: float,
+    goal_ms: float,
+    tried: Sequence[tuple[PruningPlan, float]],
+) -> None:
+    candidates = tuple(
+        Candidate(round_to=plan.options.round_to, macs_share=round(plan.macs_share, 4), ms=round(ms, 4))
+        for plan, ms in tried
     )
-
-
-def _fast_enough(prediction: Prediction, scores: Scores, target_ms: float, round_to: int) -> Counts:
-    touching = _touching(prediction.costs)
-    lost = _losses(scores)
-    counts = prediction.costs.whole
-    while (now_ms := prediction.ms(counts)) > target_ms:
-        best = min(
-            _steps(prediction, counts, touching, round_to),
-            key=lambda step: lost(step.group, counts[step.group], step.less) / step.saved_ms,
-            default=None,
-        )
-        if best is None:
-            raise ConfigError(
-                f"{target_ms:g} ms are out of reach: with channels in steps of {round_to} the least is "
-                f"{now_ms:.3f} ms.",
-                f"Ask for {now_ms:.3f} ms or more, or set a smaller rounding.",
-            )
-        counts = best.counts
-    return counts
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """Describe channels of a group that could go next."""
-
-    group: int
-    less: int
-    counts: Counts
-    saved_ms: float
-
-
-def _steps(
-    prediction: Prediction, counts: Counts, touching: dict[int, list[Convolution]], round_to: int
-) -> Iterator[_Step]:
-    """Yield what could go next and saves time: fewer channels are not always faster."""
-    for group, layers in touching.items():
-        now_ms = sum(prediction.layer_ms(one, counts) for one in layers)
-        less: int | None = counts[group]
-        for _ in range(BLOCKS_AHEAD):
-            less = one_block_less(less, round_to) if less is not None else None
-            if less is None:
-                break
-            fewer = (*counts[:group], less, *counts[group + 1 :])
-            saved_ms = now_ms - sum(prediction.layer_ms(one, fewer) for one in layers)
-            if saved_ms > LEAST_SAVING_MS:
-                yield _Step(group, less, fewer, saved_ms)
-
-
-def _touching(costs: Costs) -> dict[int, list[Convolution]]:
-    """Return for each prunable group the convolutions whose time depends on it."""
-    graph = costs.graph
-    return {
-        number: [one for one in graph.convolutions if number in (*one.inputs, *one.outputs)]
-        for number, group in enumerate(graph.groups)
-        if group.prunable
-    }
-
-
-def _losses(scores: Scores) -> Callable[[int, int, int], float]:
-    """Return a function from group, channels before and after to the importance that goes."""
-    sums = {
-        group: [0.0, *values.sort(descending=True).values.cumsum(0).tolist()]
-        for group, values in scores.items()
-    }
-    return lambda group, count, less: sums[group][count] - sums[group][less]
+    table = LatencyTable(
+        runtime=settings.runtime,
+        processor=processor_name(),
+        threads=threads_of(settings),
+        whole_ms=whole_ms,
+        goal_ms=goal_ms,
+        candidates=candidates,
+    )
+    write_whole(file, table.model_dump_json(indent=1).encode())

@@ -22,8 +22,7 @@ from distill.prune.search import ScopeName, counts_for_macs, wanted_at
 from distill.prune.stored import read_stored
 from edge.sinks.files import write_whole
 
-MacsPlanner = Literal["threshold", "depgraph"]
-PlannerName = Literal[MacsPlanner, "latency"]
+PlannerName = Literal["threshold", "depgraph"]
 Rounding = Literal[8, 16, 32]
 
 
@@ -88,7 +87,7 @@ def plan_for_macs(
     *,
     input_size_hw_px: tuple[int, int],
     options: PlanOptions | None = None,
-    planner: MacsPlanner = "threshold",
+    planner: PlannerName = "threshold",
 ) -> PruningPlan:
     """Choose channels so that a share of the multiplications is left.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from distill.checkpoint import Detector, count_macs, weights_digest
 from distill.prune.apply import cut
-from distill.prune.latency_target import plan_for_time
+from distill.prune.latency import plan_for_time
 from distill.prune.plan import PruningPlan, plan_for_macs, read_plan
 from distill.prune.settings import STEP_SHARE, PruneSettings
 from edge.errors import ConfigError

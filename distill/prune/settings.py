@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from typing_extensions import Self
 
 from distill.prune.folder import PruneFolder
-from distill.prune.plan import MacsPlanner, PlanOptions
+from distill.prune.plan import PlannerName, PlanOptions
 from distill.prune.runtimes import RuntimeName
 from edge.errors import CheckpointError, ConfigError
 from edge.settings import resolved
@@ -50,7 +50,7 @@ class PruneSettings(BaseModel):
     threads: int | None = Field(default=None, ge=1, le=1024)
     drop: float | None = Field(default=None, gt=0, le=100)
     plan: str | None = None
-    planner: MacsPlanner = "threshold"
+    planner: PlannerName = "threshold"
     options: PlanOptions = PlanOptions()
     steps: int | None = Field(default=None, ge=1, le=100)
     recover: Recovery = "self"
@@ -73,8 +73,6 @@ class PruneSettings(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if self.latency_ms is not None and self.planner == "depgraph":
-            raise ValueError("--planner depgraph counts multiplications and has no --latency-ms")
         if (self.recover == "teacher") != (self.teacher is not None):
             raise ValueError("--recover teacher and --teacher CHECKPOINT belong together")
         if self.plan is not None and self.most_steps > 1:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from distill.checkpoint import load_detector
 from distill.detector.ported import traced_onnx
-from distill.prune.latency_target import threads_of
+from distill.prune.latency import threads_of
 from distill.prune.runtimes import Floats, RuntimeName, runtime_of
 from distill.prune.settings import PruneSettings
 from distill.prune.timing import interleaved_ms

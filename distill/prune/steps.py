@@ -21,7 +21,7 @@ from distill.processes import Processes
 from distill.prune.apply import cut
 from distill.prune.check import check_cut
 from distill.prune.folder import PruneFolder
-from distill.prune.latency_target import FastEnoughError
+from distill.prune.latency import FastEnoughError
 from distill.prune.pareto import draw_pareto
 from distill.prune.plan import PruningPlan, read_plan, write_plan
 from distill.prune.planning import macs_of, plan_of_step

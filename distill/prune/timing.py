@@ -9,12 +9,10 @@ from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from distill.detector.ported import traced_onnx
-from distill.prune.runtimes import Floats, Runtime, RuntimeName, runtime_of
-from edge.backends.probe import processor_name
+from distill.prune.runtimes import Floats, Runtime
 from edge.contract import Outputs
 
 WARMING_RUNS = 3
@@ -22,57 +20,6 @@ LEAST_STRETCH_MS = 0.5
 """Runs shorter than this are timed several at once: the clock and its call take about a microsecond."""
 
 MOST_AT_ONCE = 20
-
-
-class PairedLatency(BaseModel):
-    """Say how long one inference takes with a detector and with another, timed in turn.
-
-    Attributes:
-        before_ms, after_ms: medians.
-        times_faster: median of the ratios of neighbouring runs.
-        rounds: runs of each.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    before_ms: float
-    after_ms: float
-    times_faster: float
-    rounds: int
-    runtime: str
-    processor: str
-    threads: int
-
-
-def paired_latency(
-    before: nn.Module,
-    after: nn.Module,
-    images_nchw: Floats,
-    *,
-    runtime: RuntimeName,
-    threads: int,
-    rounds: int = 100,
-) -> PairedLatency:
-    """Time two detectors on a runtime, in turn, one picture at a time.
-
-    Args:
-        before, after: of `build_module`, on the processor.
-        images_nchw: (N, channels, H, W) float32, real tiles where there are some; they take turns.
-    Raises:
-        MissingPackageError, BackendError: if the runtime cannot be used.
-    """
-    on = runtime_of(runtime, threads)
-    times = interleaved_ms([detector_run(on, module, images_nchw) for module in (before, after)], rounds)
-    medians = np.median(times, axis=0)
-    return PairedLatency(
-        before_ms=float(medians[0]),
-        after_ms=float(medians[1]),
-        times_faster=float(np.median(times[:, 0] / times[:, 1])),
-        rounds=rounds,
-        runtime=f"{runtime} {on.version}",
-        processor=processor_name(),
-        threads=threads,
-    )
 
 
 def detector_run(on: Runtime, module: nn.Module, images_nchw: Floats) -> Callable[[int], object]:

@@ -26,7 +26,6 @@ from tests.unit.distill.tiny import tiny_contract, tiny_recipe
         pytest.param({"macs": 0.0}, "macs = 0.0", id="nothing-left"),
         pytest.param({"macs": 1.0}, "macs = 1.0", id="nothing-cut"),
         pytest.param({"macs": float("nan")}, "macs = nan", id="not-a-number"),
-        pytest.param({"latency_ms": 5.0, "planner": "depgraph"}, "--latency-ms", id="time-by-depgraph"),
         pytest.param({"latency_ms": 5.0, "runtime": "abacus"}, "runtime = 'abacus'", id="no-such-runtime"),
         pytest.param({"macs": 0.5, "recover": "teacher"}, "--teacher", id="no-teacher"),
         pytest.param({"macs": 0.5, "teacher": "best.pt"}, "--recover teacher", id="idle-teacher"),
