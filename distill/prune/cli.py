@@ -92,7 +92,7 @@ def prune(
         Path | None, typer.Option(metavar="FILE", help="Target: carry this plan out again.")
     ] = None,
     planner: Annotated[
-        PlannerChoice | None, typer.Option(help="Who chooses the channels.  [default: threshold]")
+        PlannerChoice | None, typer.Option(help="Who chooses the channels.  [default: depgraph]")
     ] = None,
     importance: Annotated[
         ImportanceChoice | None, typer.Option(help="What is measured of a channel.  [default: l1]")

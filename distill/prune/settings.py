@@ -50,7 +50,7 @@ class PruneSettings(BaseModel):
     threads: int | None = Field(default=None, ge=1, le=1024)
     drop: float | None = Field(default=None, gt=0, le=100)
     plan: str | None = None
-    planner: PlannerName = "threshold"
+    planner: PlannerName = "depgraph"
     options: PlanOptions = PlanOptions()
     steps: int | None = Field(default=None, ge=1, le=100)
     recover: Recovery = "self"
