@@ -102,7 +102,7 @@ def prune(
         typer.Option(help="One threshold for all layers, or the same share of each.  [default: global]"),
     ] = None,
     round_to: Annotated[
-        int | None, typer.Option(metavar="8|16|32", help="Channels are multiples of this.  [default: 8]")
+        int | None, typer.Option(metavar="8|16|32", help="Channels are multiples of this.  [default: 16]")
     ] = None,
     steps: Annotated[
         int | None,

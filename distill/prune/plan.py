@@ -39,7 +39,7 @@ class PlanOptions(BaseModel):
 
     importance: ImportanceName = "l1"
     scope: ScopeName = "global"
-    round_to: Rounding = 8
+    round_to: Rounding = 16
 
 
 class PruningPlan(BaseModel):

@@ -87,8 +87,8 @@ def test_yolov5s_meets_the_target(yolov5s, planner, scope, share):
     assert plan.planner == planner
 
 
-@pytest.mark.parametrize("round_to", [16, 32])
-def test_yolov5s_meets_the_target_with_coarse_rounding(yolov5s, round_to):
+@pytest.mark.parametrize("round_to", [8, 32])
+def test_yolov5s_meets_the_target_with_other_roundings(yolov5s, round_to):
     module, structure = yolov5s
     options = PlanOptions(round_to=round_to)
     plan = plan_for_macs(module, structure, 0.5, input_size_hw_px=(256, 256), options=options)
@@ -156,7 +156,7 @@ def test_local_keeps_the_same_share_of_every_layer(yolov5s):
         for name, kept in plan.kept.items()
         if module.get_submodule(name).out_channels >= 128
     ]
-    assert max(shares) - min(shares) <= 8 / 128 + 1e-9
+    assert max(shares) - min(shares) <= 16 / 128 + 1e-9
 
 
 def test_planning_leaves_the_detector_alone(small):
