@@ -49,6 +49,7 @@ from edge.sinks.pictures import PictureSink, picture_name
 from edge.sinks.protocol import Sink
 from edge.sinks.quota import NEAR_MISSES, PictureQuota
 from edge.summary import print_summary, summarise
+from edge.supervised import Helpers
 
 if TYPE_CHECKING:
     from edge.mqtt.publisher import Publisher
@@ -134,6 +135,7 @@ class CameraRun:
             recorder=recorder,
             stops=stops,
             reporters=[
+                around.health.helpers,
                 *([publisher] if publisher else []),
                 *(sink for sink in sinks if isinstance(sink, PictureSink)),
                 *asking_for_rolls(config, recorder, changes, stack),
@@ -148,7 +150,10 @@ class CameraRun:
             plan=changeover.next_roll,
             joints=JointFinder(config.seam_apart_m) if config.seam == "auto" else None,
         )
-        return OpenRun(config, self.called, self._watched, pipeline, changeover, changes, around.page)
+        helpers = around.health.helpers
+        return OpenRun(
+            config, self.called, self._watched, pipeline, changeover, changes, around.page, helpers
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +167,7 @@ class OpenRun:
     changeover: Changeover
     changes: RollChanges
     page: LivePage | None
+    helpers: Helpers
 
     @property
     def stop(self) -> threading.Event:
@@ -181,6 +187,7 @@ class OpenRun:
         summary = summarise(self.config, self.camera, state, clock, description) | {"camera": self.called}
         stops = self.changeover.stops
         summary["stops"] = stops.as_json() if stops else None
+        summary["helpers"] = self.helpers.as_json()
         return summary, state
 
 

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, Final, NoReturn
 
 from rich.console import Console
@@ -31,6 +31,7 @@ from edge.outputs import check_outputs
 from edge.page.live import LivePage
 from edge.run_state import Observer, RunState
 from edge.sharing import processor_shared, share_rolls, with_common_rolls, with_threads
+from edge.supervised import watched_by
 
 logger = logging.getLogger(__name__)
 
@@ -134,12 +135,13 @@ class Box:
         """
         config = self._places[0].settings.config
         if config.page is not None:
-            self._serve_page(config, stack)
+            with self._all_watch():
+                self._serve_page(config, stack)
         models, deliver = Models(), delivery_to if self._is_one else Machines(stack).delivery
         for place in self._places:
             stack.enter_context(place.stack)
             if place.chosen is not None:
-                with self._attempt(place, LoomsightError), about_camera(place.name):
+                with self._attempt(place, LoomsightError), _in_name_of(place):
                     around = Surroundings(models, deliver, place.health, place.page, self._observers(place))
                     place.opened = place.chosen.open(around, place.stack)
         share_rolls([place.opened for place in self._places if place.opened])
@@ -149,14 +151,15 @@ class Box:
             from edge.health.server import HealthServer
 
             healths = {place.name: place.health for place in self._places}
-            stack.enter_context(HealthServer(healths, config.health_host, config.health_port))
+            with self._all_watch():
+                stack.enter_context(HealthServer(healths, config.health_host, config.health_port))
 
     def inspect(self) -> None:
         """Run all cameras to their ends; Ctrl-C and SIGTERM end them with the frames in hand."""
         runs = [(place, place.opened) for place in self._places if place.opened]
         if self._is_one:
             place, run = runs[0]
-            with stopped_by_signals(run.stop), about_camera(place.name):
+            with stopped_by_signals(run.stop), _in_name_of(place):
                 self._run(place, run)
             return
         threads = [
@@ -224,6 +227,10 @@ class Box:
                 place.fail(place.error)
         serve(config, pages, stack)
 
+    def _all_watch(self) -> AbstractContextManager[None]:
+        """Let each camera's health tell what happens to the threads that serve all of them."""
+        return watched_by(*(place.health.helpers for place in self._places))
+
     def _observers(self, place: Place) -> list[Observer]:
         def tell_systemd(state: RunState, records: list[DetectionRecord]) -> None:
             self._systemd.update(place.name)
@@ -238,7 +245,7 @@ class Box:
 
     def _run_beside(self, place: Place, run: OpenRun) -> None:
         """Run one camera of several, in its own thread; what it fails with is noted."""
-        with about_camera(place.name):
+        with _in_name_of(place):
             try:
                 with place.stack:
                     self._run(place, run)
@@ -291,6 +298,13 @@ def _are_running(threads: Sequence[threading.Thread], wait_s: float) -> bool:
     for thread in threads:
         thread.join(max(0.0, end_s - time.monotonic()))
     return any(thread.is_alive() for thread in threads)
+
+
+@contextmanager
+def _in_name_of(place: Place) -> Iterator[None]:
+    """Let the log name the camera, and its health watch the threads that are started from here."""
+    with about_camera(place.name), watched_by(place.health.helpers):
+        yield
 
 
 @contextmanager

@@ -62,6 +62,11 @@ class RunMetrics:
         yield _labelled(
             CounterMetricFamily, "defects", "Complete, on the roll.", "class", health.defects_by_class
         )
+        failures = health.helpers.failures
+        yield _labelled(
+            CounterMetricFamily, "helper_failures", "Not foreseen, by thread.", "thread", failures
+        )
+        yield _gauge("helpers_dead", "Helper threads that ended early.", len(health.helpers.dead))
         if health.run is not None:
             yield from _of_run(health.run)
         yield from self._of_stops()

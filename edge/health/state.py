@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.decisions.stops import Stops
 from edge.run_state import RunState
+from edge.supervised import Helpers
 
 if TYPE_CHECKING:
     from edge.mqtt.publisher import Publisher
@@ -42,6 +43,7 @@ class Health:
         run: how far the run is; None before the first frame.
         failure: what ended it for good, where others go on; None if nothing did.
         is_over: no more frames are to come, and nobody waits for one.
+        helpers: threads beside inspection. A dead one is a reason; one that met an error, a warning.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Health:
         self.run: RunState | None = None
         self.failure: str | None = None
         self.is_over = False
+        self.helpers = Helpers(clock)
         self._record_is_blocked = record_is_blocked
         self._clock = clock
         self._begin_s = clock()
@@ -104,6 +107,7 @@ class Health:
         error = self.failure or (self.run.error if self.run else None)
         if error is not None:
             reasons.append(str(error))
+        reasons += [f"the helper thread '{name}' is dead" for name in self.helpers.dead]
         return Verdict(not reasons, tuple(reasons), tuple(self._warnings()))
 
     def as_json(self) -> dict[str, Any]:
@@ -137,7 +141,9 @@ class Health:
             "the machine cannot be reached": self.machine_is_away,
             "the broker cannot be reached": self.broker_is_away,
         }
-        return [warning for warning, is_so in found.items() if is_so]
+        warnings = [warning for warning, is_so in found.items() if is_so]
+        unwell = self.helpers.unwell.items()
+        return warnings + [f"the helper thread '{name}' failed and goes on: {why}" for name, why in unwell]
 
 
 Healths = Mapping[str | None, Health]

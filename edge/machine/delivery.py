@@ -11,10 +11,10 @@ from queue import Empty, Full, Queue
 
 from typing_extensions import Self
 
-from edge.camera_log import as_here
 from edge.errors import MachineError
 from edge.machine.protocol import StopLine
 from edge.machine.settings import MachineSettings
+from edge.supervised import HelperThread, described
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class StopDelivery:
         self._news: deque[StopResult | MachineNews] = deque(maxlen=1000)
         self._end = threading.Event()
         self._release_s: float | None = None
-        self._thread = threading.Thread(target=as_here(self._deliver_all), name="machine", daemon=True)
+        self._thread = HelperThread("machine", self._deliver_all, self._end)
         self.is_reachable: bool | None = None
         self.is_running: bool | None = None
 
@@ -118,19 +118,23 @@ class StopDelivery:
             time.sleep(0.01)
 
     def _deliver_all(self) -> None:
+        try:
+            self._deliver_until_the_end()
+            self._release_if_due(at_once=True)
+        finally:
+            self._line.close()
+
+    def _deliver_until_the_end(self) -> None:
         pause_s, next_probe_s = self._settings.probe_s, 0.0
         while not self._end.is_set() or not self._queue.empty():
             request = self._next(next_probe_s)
             if request is not None:
-                self._news.append(self._delivered(request))
-                self._queue.task_done()
+                self._account_for(request)
             elif time.monotonic() >= next_probe_s and not self._end.is_set():
                 reached = self._probe()
                 pause_s = self._settings.probe_s if reached else min(2 * pause_s, LONGEST_PROBE_PAUSE_S)
                 next_probe_s = time.monotonic() + pause_s
             self._release_if_due()
-        self._release_if_due(at_once=True)
-        self._line.close()
 
     def _next(self, next_probe_s: float) -> StopRequest | None:
         """Wait for a request until something else is due, and look now and then whether this is the end."""
@@ -140,6 +144,15 @@ class StopDelivery:
         except Empty:
             return None
 
+    def _account_for(self, request: StopRequest) -> None:
+        """Deliver a stop and tell what became of it, whatever happens."""
+        result = StopResult(request, None, "the helper thread failed")
+        try:
+            result = self._delivered(request)
+        finally:
+            self._news.append(result)
+            self._queue.task_done()
+
     def _delivered(self, request: StopRequest) -> StopResult:
         pause_s, problem = FIRST_PAUSE_S, "it came too late"
         for tried in range(self._settings.retries + 1):
@@ -147,9 +160,9 @@ class StopDelivery:
                 return StopResult(request, None, problem, tried)
             try:
                 self._line.fire()
-            except MachineError as error:
-                problem = error.problem
-                self._reached(False, error.problem)
+            except Exception as error:  # noqa: BLE001  # a stop is tried again, whatever came between
+                problem = self._problem_of(error)
+                self._reached(False, problem)
                 time.sleep(pause_s)
                 pause_s *= 2
             else:
@@ -160,21 +173,28 @@ class StopDelivery:
                 return StopResult(request, now_s, "", tried + 1)
         return StopResult(request, None, problem, self._settings.retries + 1)
 
+    def _problem_of(self, error: Exception) -> str:
+        """Return what to say of an error; one that was not foreseen is noted as such."""
+        if isinstance(error, MachineError):
+            return error.problem
+        self._thread.note(error)
+        return f"{self._line.name} failed: {described(error)}"
+
     def _release_if_due(self, at_once: bool = False) -> None:
         if self._release_s is None or (not at_once and time.monotonic() < self._release_s):
             return
         try:
             self._line.release()
             self._release_s = None
-        except MachineError as error:
-            self._reached(False, error.problem)
+        except Exception as error:  # noqa: BLE001  # see `_delivered`
+            self._reached(False, self._problem_of(error))
             self._release_s = None if at_once else time.monotonic() + self._settings.probe_s
 
     def _probe(self) -> bool:
         try:
             self.is_running = self._line.probe()
-        except MachineError as error:
-            self._reached(False, error.problem)
+        except Exception as error:  # noqa: BLE001  # see `_delivered`
+            self._reached(False, self._problem_of(error))
             return False
         self._reached(True, self._line.name)
         return True

@@ -15,6 +15,7 @@ from edge.errors import LoomsightError, MachineError
 from edge.machine.settings import MachineSettings
 from edge.roll.changes import RollChanges, RollWish
 from edge.roll.values import RecordedEvent
+from edge.supervised import HelperThread, described
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class RollInput:
         self._events: deque[RecordedEvent] = deque(maxlen=1000)
         self._is_lost = False
         self._end = threading.Event()
-        self._thread = threading.Thread(target=self._look_on, name="roll input", daemon=True)
+        self._thread = HelperThread("roll input", self._look_on, self._end)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -164,6 +165,9 @@ class RollInput:
         except LoomsightError as error:
             logger.error("the signal for the next roll came to nothing: %s", error)
             self._events.append(RecordedEvent("roll not changed", error.problem))
+        except Exception as error:
+            self._events.append(RecordedEvent("roll not changed", described(error)))
+            raise
 
     def _note_lost(self, error: MachineError) -> None:
         if not self._is_lost:
@@ -173,6 +177,9 @@ class RollInput:
 
     def _look_on(self) -> None:
         pause_s = LOOK_S
-        while not self._end.wait(pause_s):
-            pause_s = LOOK_S if self.look() else min(2 * pause_s, LONGEST_PAUSE_S)
-        self._line.close()
+        try:
+            while not self._end.wait(pause_s):
+                pause_s = LOOK_S if self.look() else min(2 * pause_s, LONGEST_PAUSE_S)
+        finally:
+            self._edge.forget()
+            self._line.close()

@@ -154,6 +154,8 @@ class LivePage:
             camera_down=state.camera_down,
             broker_away=self._health is not None and self._health.broker_is_away,
             machine_away=self._health is not None and self._health.machine_is_away,
+            helpers_dead=tuple(self._health.helpers.dead) if self._health else (),
+            helpers_unwell=tuple(self._health.helpers.unwell) if self._health else (),
             error=str(state.error) if state.error else None,
             defects=self._defects,
             defects_before=self._defects_before,

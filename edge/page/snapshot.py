@@ -44,6 +44,7 @@ class Snapshot:
         recent: what the last seconds added to the counts.
         width_mm: of the cloth; None if not known.
         camera_down: what is wrong with the camera; None if nothing is.
+        helpers_dead, helpers_unwell: threads beside inspection that ended, or met an error, by name.
         defects, gaps: of this run, for a page without a roll record; empty beside one.
         defects_before: how many came before those and are no longer kept.
         origin_m: place on the roll of this run's metre 0.
@@ -74,6 +75,8 @@ class Snapshot:
     camera_down: FaultKind | None = None
     broker_away: bool = False
     machine_away: bool = False
+    helpers_dead: tuple[str, ...] = ()
+    helpers_unwell: tuple[str, ...] = ()
     error: str | None = None
     defects: tuple[ClothDefect, ...] = ()
     defects_before: int = 0

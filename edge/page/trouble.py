@@ -98,6 +98,12 @@ def _of_the_record(now: Snapshot) -> list[Trouble]:
         found.append(Trouble("bad", "machine", "The machine cannot be stopped: it does not answer."))
     if now.broker_away:
         found.append(Trouble("warn", "broker", "Messages cannot be sent. They wait.", "Check the network."))
+    for name in now.helpers_dead:
+        found.append(
+            Trouble("bad", "helper", f"A part of the program has ended: {name}.", "Start the box again.")
+        )
+    for name in set(now.helpers_unwell) - set(now.helpers_dead):
+        found.append(Trouble("warn", "helper", f"A part of the program fails: {name}.", "It tries again."))
     return found
 
 
