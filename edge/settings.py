@@ -76,8 +76,7 @@ def _checked(
         path = first["loc"]
         source = source_of(str(path[0]) if path else "")
         if not path:
-            said = str(first["msg"]).removeprefix("Value error, ").rstrip(".")
-            raise ConfigError(f"{source}: {said}.", "Correct one of them.") from error
+            raise ConfigError(f"{source}: {_said(first)}.", "Correct one of them.") from error
         key = ".".join(str(part) for part in path)
         if first["type"] == "extra_forbidden":
             known = ", ".join(_fields_at(kind, path[:-1]))
@@ -85,8 +84,15 @@ def _checked(
         if first["type"] == "missing":
             raise ConfigError(f"{source}: {key} is missing.", "Add it.") from error
         raise ConfigError(
-            f"{source}: {key} = {first['input']!r} is not permitted.", f"{first['msg']}."
+            f"{source}: {key} = {first['input']!r} is not permitted.",
+            f"{_said(first)}.",
         ) from error
+
+
+def _said(error: Mapping[str, Any]) -> str:
+    """Return what pydantic, or a check of our own, has to say of a value, as a sentence without its end."""
+    said = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
+    return said[:1].upper() + said[1:]
 
 
 def _fields_at(kind: type[BaseModel], path: Sequence[int | str]) -> list[str]:

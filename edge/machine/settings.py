@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
+from edge.host import checked_host
+
+Host = Annotated[str, AfterValidator(checked_host)]
 Address = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -39,7 +42,7 @@ class MachineSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["modbus", "gpio"] | None = None
-    host: str = "127.0.0.1"
+    host: Host = "127.0.0.1"
     port: int = Field(default=502, ge=1, le=65535)
     device_id: int = Field(default=1, ge=0, le=255)
     coil: Address | None = None
