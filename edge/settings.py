@@ -85,14 +85,13 @@ def _checked(
             raise ConfigError(f"{source}: {key} is missing.", "Add it.") from error
         raise ConfigError(
             f"{source}: {key} = {first['input']!r} is not permitted.",
-            f"{_said(first)}.",
+            f"{_said(first)[:1].upper()}{_said(first)[1:]}.",
         ) from error
 
 
 def _said(error: Mapping[str, Any]) -> str:
-    """Return what pydantic, or a check of our own, has to say of a value, as a sentence without its end."""
-    said = str(error["msg"]).removeprefix("Value error, ").rstrip(".")
-    return said[:1].upper() + said[1:]
+    """Return what pydantic, or a check of our own, has to say of a value, without a full stop."""
+    return str(error["msg"]).removeprefix("Value error, ").rstrip(".")
 
 
 def _fields_at(kind: type[BaseModel], path: Sequence[int | str]) -> list[str]:
