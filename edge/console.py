@@ -6,11 +6,14 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
 from edge.camera_log import FORMAT, name_camera
 from edge.errors import INTERRUPTED_EXIT_CODE, LoomsightError, MissingPackageError, OutputError
+from edge.last_resort import internal_error, wants_traceback
+from edge.terminal import PlainFormatter, have_standard_streams, printable, silence
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 REPAIR_CLONE: Final = "touch uv.lock && make demo"
@@ -57,39 +60,88 @@ def run_command(command: Callable[[], object]) -> NoReturn:
     """
     # ONNX Runtime 1.31 keeps a device id and a database in the home folder unless told not to.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    have_standard_streams()
     try:
-        command()
+        _run_to_its_end(command)
     except LoomsightError as error:
         _leave(error)
     except ImportError as error:
         _leave(_missing_package(error))
     except BrokenPipeError:
         # The reader of stdout went away (`... | head`): not worth a word, but Python would print one.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
         sys.exit(1)
     except OSError as error:
-        _leave(OutputError(f"{error}.", "Check the path, its permissions and the free space."))
+        where = f": {error.filename!r}" if error.filename is not None else ""
+        what = f"{error.strerror or error}{where}."
+        _leave(OutputError(what, "Check the path, its permissions and the free space."))
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+        _say("interrupted")
         sys.exit(INTERRUPTED_EXIT_CODE)
+    except Exception as error:
+        if wants_traceback(os.environ):
+            raise
+        _leave(internal_error(error))
     sys.exit(0)
 
 
 def configure_logging(verbose: bool = False) -> None:
     """Send log records to stderr, one line each: changes of state, or with `verbose` every frame."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format=FORMAT,
-        stream=sys.stderr,
-        force=True,
-    )
-    for handler in logging.root.handlers:
-        handler.addFilter(name_camera)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter(FORMAT))
+    handler.addFilter(name_camera)
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True)
+
+
+def _run_to_its_end(command: Callable[[], object]) -> None:
+    """Run a command, and see that what it printed has arrived: a full disk must not pass for success.
+
+    Raises:
+        OutputError: if stdout cannot be written.
+    """
+    try:
+        command()
+    except BaseException as error:
+        if not isinstance(error, SystemExit) or error.code:  # it has failed: that is what there is to say
+            with suppress(OutputError, OSError):
+                _flush_stdout()
+            raise
+        _flush_stdout()
+        raise
+    _flush_stdout()
+
+
+def _flush_stdout() -> None:
+    """Write what waits; what cannot be written is given up, or Python would complain of it at its end.
+
+    Raises:
+        BrokenPipeError: if the reader went away.
+        OutputError: if it cannot be written.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        silence(sys.stdout)
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise OutputError(
+            f"The result cannot be printed: {error.strerror or error}.",
+            "Check where stdout leads, and the free space there.",
+        ) from error
 
 
 def _leave(error: LoomsightError) -> NoReturn:
-    sys.stderr.write(f"error: {error}\n")
+    _say(f"error: {printable(str(error))}")
     sys.exit(error.exit_code)
+
+
+def _say(line: str) -> None:
+    """Write the last line of a command to stderr; where that cannot be, the exit code says it alone."""
+    try:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        silence(sys.stderr)
 
 
 def _missing_package(error: ImportError) -> MissingPackageError:

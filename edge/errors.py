@@ -150,5 +150,11 @@ class PruningError(LoomsightError):
     exit_code = 54
 
 
+class InternalError(LoomsightError):
+    """A fault of this program that nobody foresaw; what a maintainer needs is kept in a file."""
+
+    exit_code = 70
+
+
 INTERRUPTED_EXIT_CODE = 130
 """Exit code after Ctrl-C (128 + SIGINT), for work that did not reach its end."""

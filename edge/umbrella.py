@@ -54,9 +54,9 @@ def main() -> None:
     """Run `loomsight [COMMAND] [ARGUMENTS]`."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in {"--help", "-h", "help"}:
-        print(overview())
+        run_command(lambda: print(overview()))
     elif name in {"--version", "version"}:
-        print(f"loomsight {__version__}")
+        run_command(lambda: print(f"loomsight {__version__}"))
     elif name in COMMANDS:
         _hand_over(name)
     else:

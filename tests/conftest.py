@@ -18,6 +18,8 @@ from edge.contract import METADATA_KEY, ModelContract, NoEnhancement, Tiles
 from edge.digest import file_digest
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+# An error that nobody foresaw must end a test, not become one line and an exit code.
+os.environ.setdefault("LOOMSIGHT_TRACEBACK", "1")
 
 # Speed is measured by benchmarks, never by tests: a busy machine must not fail them.
 settings.register_profile("loomsight", deadline=None, max_examples=60)

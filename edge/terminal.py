@@ -1,0 +1,65 @@
+"""Standard streams that take every text: names that they cannot spell, streams that are closed or full."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+from typing import Final, TextIO
+
+STREAMS: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
+"""In the order of their descriptors."""
+
+ESCAPES: Final = {
+    code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\t\n"
+}
+"""Control characters, and how they are printed: raw ones, in the name of a file, drive a terminal."""
+
+
+def printable(text: str) -> str:
+    """Return a text with its control characters spelt out; tabs and line ends stay."""
+    return text.translate(ESCAPES)
+
+
+class PlainFormatter(logging.Formatter):
+    """Format log records without raw control characters."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text."""
+        return printable(super().format(record))
+
+
+def have_standard_streams() -> None:
+    """Make stdin, stdout and stderr usable whatever the program was started with.
+
+    One that is closed leads to the null device: otherwise the next file that is opened, a database for
+    instance, would get its descriptor, and with it what a library prints. A character that a stream cannot
+    spell is written as its number.
+    """
+    for descriptor, (name, mode) in enumerate(STREAMS):
+        _have_descriptor(descriptor)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def silence(stream: TextIO) -> None:
+    """Lead a stream that cannot be written to the null device, or Python complains of it at its end."""
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):
+        return
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)
+
+
+def _have_descriptor(descriptor: int) -> None:
+    """Open the null device on a descriptor that is closed; those below it are open."""
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        os.open(os.devnull, os.O_RDWR)
