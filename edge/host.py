@@ -25,7 +25,7 @@ def checked_host(text: str) -> str:
     """
     problem = _problem_of(text)
     if problem is not None:
-        raise ValueError(f"it cannot be a host: {problem}")
+        raise ValueError(f"It cannot be a host: {problem}")
     return text
 
 

@@ -84,8 +84,7 @@ def _checked(
         if first["type"] == "missing":
             raise ConfigError(f"{source}: {key} is missing.", "Add it.") from error
         raise ConfigError(
-            f"{source}: {key} = {first['input']!r} is not permitted.",
-            f"{_said(first)[:1].upper()}{_said(first)[1:]}.",
+            f"{source}: {key} = {first['input']!r} is not permitted.", f"{_said(first)}."
         ) from error
 
 

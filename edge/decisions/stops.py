@@ -15,7 +15,7 @@ from edge.cloth.defects import ClothDefect
 from edge.decisions.policy import Block, Decision, StopPolicy
 from edge.decisions.settings import StopSettings
 from edge.latency import LatencyHistogram
-from edge.machine.delivery import MachineNews, StopRequest, StopResult
+from edge.machine.delivery import MachineNews, SignalFound, StopRequest, StopResult
 from edge.machine.shared import Delivery, News, StoppedByAnother
 from edge.roll.values import RecordedEvent, new_id
 
@@ -28,6 +28,7 @@ DELIVERED: Final = "stop delivered"
 NOT_DELIVERED: Final = "stop not delivered"
 MACHINE_LOST: Final = "machine lost"
 MACHINE_BACK: Final = "machine back"
+SIGNAL_FOUND: Final = "stop signal found"
 JOINED: Final = "defects joined"
 
 WHY_HELD_BACK: Final = {
@@ -220,6 +221,8 @@ class Stops:
     def _note(self, news: News) -> None:
         if isinstance(news, StoppedByAnother):
             self._stands_since_s = news.acknowledged_s
+        elif isinstance(news, SignalFound):
+            self._tell(RecordedEvent(SIGNAL_FOUND, news.detail))
         else:
             self._tell(self._of_machine(news) if isinstance(news, MachineNews) else self._of_stop(news))
 

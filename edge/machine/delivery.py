@@ -27,6 +27,9 @@ FIRST_PAUSE_S = 0.05
 LONGEST_PROBE_PAUSE_S = 60.0
 """A machine that is away is looked for in pauses that double up to this."""
 
+TIMEOUTS_PER_CALL = 5
+"""A call that hangs lasts so many times its timeout: to connect, and twice for each of two replies."""
+
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
@@ -67,6 +70,16 @@ class MachineNews:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class SignalFound:
+    """The signal to stop stood before this run gave any: a run before was killed, or another gave it."""
+
+    detail: str
+
+
+OwnNews = StopResult | MachineNews | SignalFound
+
+
 class StopDelivery:
     """Deliver stops to a machine, and watch the connection while there are none.
 
@@ -82,9 +95,10 @@ class StopDelivery:
         self._line = line
         self._settings = settings
         self._queue: Queue[StopRequest] = Queue(MOST_WAITING)
-        self._news: deque[StopResult | MachineNews] = deque(maxlen=1000)
+        self._news: deque[OwnNews] = deque(maxlen=1000)
         self._end = threading.Event()
         self._release_s: float | None = None
+        self._has_looked = False
         self._thread = HelperThread("machine", self._deliver_all, self._end)
         self.is_reachable: bool | None = None
         self.is_running: bool | None = None
@@ -95,7 +109,7 @@ class StopDelivery:
 
     def __exit__(self, *error: object) -> None:
         self._end.set()
-        self._thread.join(self._settings.give_up_s + 2 * self._settings.timeout_s)
+        self._thread.join(self._longest_s() + self._settings.give_up_s)  # to deliver, and to release
 
     def request(self, request: StopRequest) -> None:
         """Ask for a stop, without waiting; `news` says what became of it."""
@@ -104,7 +118,7 @@ class StopDelivery:
         except Full:
             self._news.append(StopResult(request, None, "other stops are still waiting"))
 
-    def news(self) -> list[StopResult | MachineNews]:
+    def news(self) -> list[OwnNews]:
         """Return, once, what happened since the last call."""
         news = []
         while self._news:
@@ -113,14 +127,17 @@ class StopDelivery:
 
     def settle(self) -> None:
         """Wait until what was asked for is delivered or given up."""
-        deadline_s = time.monotonic() + self._settings.give_up_s + 2 * self._settings.timeout_s
+        deadline_s = time.monotonic() + self._longest_s()
         while self._thread.is_alive() and self._queue.unfinished_tasks and time.monotonic() < deadline_s:
             time.sleep(0.01)
+
+    def _longest_s(self) -> float:
+        return self._settings.give_up_s + TIMEOUTS_PER_CALL * self._settings.timeout_s
 
     def _deliver_all(self) -> None:
         try:
             self._deliver_until_the_end()
-            self._release_if_due(at_once=True)
+            self._release_at_the_end()
         finally:
             self._line.close()
 
@@ -166,11 +183,10 @@ class StopDelivery:
                 time.sleep(pause_s)
                 pause_s *= 2
             else:
-                now_s = time.monotonic()
-                if self._settings.release_after_s is not None:
-                    self._release_s = now_s + self._settings.release_after_s
                 self._reached(True, self._line.name)
-                return StopResult(request, now_s, "", tried + 1)
+                return StopResult(request, time.monotonic(), "", tried + 1)
+            finally:
+                self._plan_release()
         return StopResult(request, None, problem, self._settings.retries + 1)
 
     def _problem_of(self, error: Exception) -> str:
@@ -180,24 +196,59 @@ class StopDelivery:
         self._thread.note(error)
         return f"{self._line.name} failed: {described(error)}"
 
-    def _release_if_due(self, at_once: bool = False) -> None:
-        if self._release_s is None or (not at_once and time.monotonic() < self._release_s):
-            return
+    def _plan_release(self) -> None:
+        """Take the signal back after a while, also one that may stand though nobody has acknowledged it."""
+        if self._settings.release_after_s is not None and self._line.may_stand:
+            self._release_s = time.monotonic() + self._settings.release_after_s
+
+    def _release_if_due(self) -> None:
+        if self._release_s is not None and time.monotonic() >= self._release_s and not self._release():
+            self._release_s = time.monotonic() + self._settings.probe_s
+
+    def _release_at_the_end(self) -> None:
+        """Take the signal back before its time, and say so if that fails: then it may stand for ever."""
+        deadline_s, pause_s = time.monotonic() + self._settings.give_up_s, FIRST_PAUSE_S
+        while self._release_s is not None and not self._release():
+            if time.monotonic() + pause_s > deadline_s:
+                logger.error("the signal to stop may still stand: %s was not reached", self._line.name)
+                return
+            time.sleep(pause_s)
+            pause_s *= 2
+
+    def _release(self) -> bool:
         try:
             self._line.release()
-            self._release_s = None
         except Exception as error:  # noqa: BLE001  # see `_delivered`
             self._reached(False, self._problem_of(error))
-            self._release_s = None if at_once else time.monotonic() + self._settings.probe_s
+            return False
+        self._release_s = None
+        return True
 
     def _probe(self) -> bool:
         try:
             self.is_running = self._line.probe()
+            self._look_for_signal()
         except Exception as error:  # noqa: BLE001  # see `_delivered`
             self._reached(False, self._problem_of(error))
             return False
         self._reached(True, self._line.name)
         return True
+
+    def _look_for_signal(self) -> None:
+        """Look, at the first contact, whether a signal stands that this run has not given."""
+        if self._has_looked or self._line.may_stand:
+            return
+        stands = self._line.stands()
+        self._has_looked = True
+        if not stands:
+            return
+        after_s = self._settings.release_after_s
+        then = "somebody has to take it back" if after_s is None else f"it is taken back in {after_s:g} s"
+        detail = f"{self._line.name} had the signal to stop at the start of the run; {then}"
+        logger.warning("%s", detail)
+        self._news.append(SignalFound(detail))
+        if after_s is not None:
+            self._release_s = time.monotonic() + after_s
 
     def _reached(self, is_reachable: bool, detail: str) -> None:
         """Tell of a change; that the machine is there at the start is none."""

@@ -25,14 +25,21 @@ class GpioLine:
         self._line = OwnedLine(settings.chip, settings.line, "OUTPUT", settings.active_low)
         self._read_back = settings.read_back
         self.name = self._line.name
+        self.may_stand = False
 
     def fire(self) -> None:
         """Switch the line on; see `StopLine.fire`."""
+        self.may_stand = True
         self._set(True)
 
     def release(self) -> None:
         """Switch the line off; see `StopLine.release`."""
         self._set(False)
+        self.may_stand = False
+
+    def stands(self) -> bool:
+        """Read the line back. What a run before left is gone: a line that is taken is switched off."""
+        return self._line.read()
 
     def probe(self) -> None:
         """See that the line is ours; a line does not say whether the machine runs."""

@@ -10,9 +10,11 @@ class StopLine(Protocol):
 
     Attributes:
         name: what to call it in a message.
+        may_stand: whether the signal was given, or that was tried, and was not taken back since.
     """
 
     name: str
+    may_stand: bool
 
     def fire(self) -> None:
         """Give the signal to stop, and see that it stands.
@@ -27,6 +29,16 @@ class StopLine(Protocol):
 
         Raises:
             MachineError: if that may not have arrived.
+        """
+        ...
+
+    def stands(self) -> bool | None:
+        """Look whether the signal to stop stands, whoever gave it.
+
+        Returns:
+            None if that cannot be read.
+        Raises:
+            MachineError: if the machine cannot be reached.
         """
         ...
 

@@ -22,10 +22,13 @@ class MachineSettings(BaseModel):
         device_id: its unit number.
         coil: set to stop the machine.
         holding_register: in place of a coil.
-        register_value: what is written to it to stop the machine; 0 takes it back.
+        register_value: what is written to it to stop the machine; 0 takes it back, so it is no 0.
         read_back: read what was written, and take anything else for a failure. Switch it off for a PLC that
             takes the signal back at once.
         running_input: discrete input that is set while the machine runs; None if there is none.
+        heartbeat_register: holding register that counts while inspection goes on; None if there is none.
+        heartbeat_coil: in place of a register; it changes.
+        heartbeat_s: between two values.
         roll_input: discrete input, or line of the chip, whose rising edge begins the next roll; None if
             there is none. It is read whatever `stop` says.
         roll_active_low: the line of `roll_input` is set when it is low.
@@ -47,9 +50,12 @@ class MachineSettings(BaseModel):
     device_id: int = Field(default=1, ge=0, le=255)
     coil: Address | None = None
     holding_register: Address | None = None
-    register_value: int = Field(default=1, ge=0, le=65535)
+    register_value: int = Field(default=1, ge=1, le=65535)
     read_back: bool = True
     running_input: Address | None = None
+    heartbeat_register: Address | None = None
+    heartbeat_coil: Address | None = None
+    heartbeat_s: float = Field(default=1.0, ge=0.1, le=60)
     roll_input: Address | None = None
     roll_active_low: bool = False
     roll_hold_s: float = Field(default=0.5, ge=0, le=60)
@@ -73,3 +79,21 @@ class MachineSettings(BaseModel):
         if self.kind == "gpio" and self.roll_input == self.line:
             raise ValueError("line and roll_input are the same")
         return self
+
+    @model_validator(mode="after")
+    def _has_a_heartbeat_of_its_own(self) -> Self:
+        register, coil = self.heartbeat_register, self.heartbeat_coil
+        if register is not None and coil is not None:
+            raise ValueError("heartbeat_register and heartbeat_coil exclude each other")
+        if self.has_heartbeat and self.kind != "modbus":
+            raise ValueError('a heartbeat needs kind = "modbus"')
+        if register is not None and register == self.holding_register:
+            raise ValueError("holding_register and heartbeat_register are the same")
+        if coil is not None and coil == self.coil:
+            raise ValueError("coil and heartbeat_coil are the same")
+        return self
+
+    @property
+    def has_heartbeat(self) -> bool:
+        """Whether the machine is told that inspection goes on."""
+        return self.heartbeat_register is not None or self.heartbeat_coil is not None

@@ -12,7 +12,7 @@ from typing import Protocol
 from typing_extensions import Self
 
 from edge.machine.choose import choose_line
-from edge.machine.delivery import MachineNews, StopDelivery, StopRequest, StopResult
+from edge.machine.delivery import OwnNews, StopDelivery, StopRequest, StopResult
 from edge.machine.settings import MachineSettings
 
 
@@ -23,7 +23,7 @@ class StoppedByAnother:
     acknowledged_s: float
 
 
-News = StopResult | MachineNews | StoppedByAnother
+News = OwnNews | StoppedByAnother
 
 
 class Delivery(Protocol):
@@ -148,9 +148,9 @@ class _Way:
         self._machine.sort_news()
         return [self._news.popleft() for _ in range(len(self._news))]
 
-    def take(self, news: StopResult | MachineNews, *, is_own: bool) -> None:
+    def take(self, news: OwnNews, *, is_own: bool) -> None:
         """Take in what happened; of a stop that another camera asked for only that the machine stands."""
-        if is_own or isinstance(news, MachineNews):
+        if is_own or not isinstance(news, StopResult):
             self._news.append(news)
         elif news.acknowledged_s is not None:
             self._news.append(StoppedByAnother(news.acknowledged_s))

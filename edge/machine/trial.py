@@ -21,9 +21,10 @@ def probe_machine(settings: MachineSettings) -> str:
     """
     line = choose_line(settings)
     with closing(line):
-        running = line.probe()
+        running, stands = line.probe(), line.stands()
     says = {None: "It does not say whether it runs.", True: "It runs.", False: "It stands."}[running]
-    return f"{line.name} answers. {says}"
+    signal = " The signal to stop stands." if stands else ""
+    return f"{line.name} answers. {says}{signal}"
 
 
 def fire_once(settings: MachineSettings, *, is_meant: bool) -> str:
@@ -33,7 +34,7 @@ def fire_once(settings: MachineSettings, *, is_meant: bool) -> str:
         How long it took, for a person.
     Raises:
         ConfigError: if it is not meant, or no machine is set.
-        MachineError: if the signal was not delivered.
+        MachineError: if the signal was not delivered, or not taken back.
     """
     line = choose_line(settings)
     if not is_meant:
@@ -49,6 +50,12 @@ def fire_once(settings: MachineSettings, *, is_meant: bool) -> str:
         problem = results[0].problem if results else f"{line.name} gave no answer"
         raise MachineError(f"The stop was not delivered: {problem}", "Check the wiring and [machine].")
     latency_ms = (results[0].acknowledged_s - now_s) * 1000
-    taken_back = settings.release_after_s is not None
-    left = "the signal was taken back" if taken_back else "the signal stands until somebody takes it back"
+    if settings.release_after_s is not None and line.may_stand:
+        raise MachineError(
+            f"{line.name} acknowledged the stop, and the signal could not be taken back.",
+            "Take it back by hand, and check the wiring.",
+        )
+    left = (
+        "the signal stands until somebody takes it back" if line.may_stand else "the signal was taken back"
+    )
     return f"{line.name} acknowledged the stop after {latency_ms:.1f} ms; {left}."

@@ -17,7 +17,7 @@ class Plc:
     """Serve 16 coils, discrete inputs and holding registers, all 0, on a free port of localhost.
 
     Attributes:
-        takes_back: writes are acknowledged and come to nothing.
+        takes_back: writes are acknowledged, and taken back at once.
     """
 
     def __init__(self) -> None:
@@ -63,8 +63,11 @@ class Plc:
         self._on_loop(self._server.async_setValues(1, WRITE[function], address, values))
 
     async def _written(self, function, start, address, count, registers, values):
-        if values is not None and self.takes_back:
-            values[:] = [type(value)(0) for value in values]
+        if values is not None and self.takes_back and any(values):
+            none = [type(value)(0) for value in values]
+            asyncio.ensure_future(
+                self._server.async_setValues(1, function, address, none)
+            )  # behind the echo
 
     def _on_loop(self, work):
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(5)

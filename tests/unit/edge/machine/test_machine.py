@@ -68,7 +68,10 @@ def test_fire_and_release(plc, changes, function, address, value):
 
 def test_an_address_that_the_machine_does_not_have(plc):
     line = choose_line(machine(plc, coil=900))
-    with pytest.raises(MachineError, match="refuses: exception 2"):
+    with pytest.raises(
+        MachineError,
+        match="refuses to write a coil: exception 2, illegal data address",
+    ):
         line.fire()
     line.close()
 

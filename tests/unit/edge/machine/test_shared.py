@@ -22,7 +22,7 @@ FOUND = [ClothDefect("broken", 0.9, 0.1, 0.12, 0, 5)]
 class Line:
     """Stand for a wire: it counts, and is cut when a test says so."""
 
-    name = "wire"
+    name, may_stand = "wire", False
 
     def __init__(self):
         self.fired, self.is_cut, self.is_closed = 0, False, False
@@ -32,6 +32,9 @@ class Line:
 
     def release(self):
         pass
+
+    def stands(self):
+        return False
 
     def probe(self):
         if self.is_cut:
