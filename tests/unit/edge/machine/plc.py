@@ -65,9 +65,9 @@ class Plc:
     async def _written(self, function, start, address, count, registers, values):
         if values is not None and self.takes_back and any(values):
             none = [type(value)(0) for value in values]
-            asyncio.ensure_future(
+            self._after_echo = asyncio.ensure_future(
                 self._server.async_setValues(1, function, address, none)
-            )  # behind the echo
+            )
 
     def _on_loop(self, work):
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(5)
