@@ -93,6 +93,19 @@ class LabelSet:
     mm_per_px: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Hold what a writer of labels has put on the disk.
+
+    Attributes:
+        labels: the images that were written, with their regions, under the names they were written under.
+        left_out: what was not written, file -> one line.
+    """
+
+    labels: LabelSet
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
 def box_around(polygon_xy_px: PolygonXy) -> BoxXyxy:
     """Return the smallest box that holds an outline."""
     xs = [x for x, _ in polygon_xy_px]

@@ -16,7 +16,7 @@ from edge.console import configure_logging, run_command
 from edge.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
-    from distill.labels.annotations import LabelSet
+    from distill.labels.annotations import LabelSet, Written
     from distill.labels.sharing import SharingOptions
 
 
@@ -98,7 +98,7 @@ def convert(
         label_set = shared_out(label_set, options, anew=split is not None)
     else:
         label_set = with_groups(label_set, options)
-    _say_written(label_set, out, format_of(to.value).write(label_set, out))
+    _say_written(format_of(to.value).write(label_set, out), out)
 
 
 @app.command("split")
@@ -124,7 +124,7 @@ def split_command(
     label_set = _read(source, from_, pictures, taxonomy)
     options = _sharing_options(group, group_table, group_column, split, seed)
     label_set = shared_out(label_set, options, anew=True)
-    _say_written(label_set, out, yolo.write(label_set, out))
+    _say_written(yolo.write(label_set, out), out)
 
 
 @app.command()
@@ -147,7 +147,7 @@ def flip(
     if not directions:
         raise ConfigError("There is no direction to flip in.", "Add --horizontal or --vertical.")
     label_set = _read(source, from_, pictures, taxonomy)
-    _say_written(label_set, out, write_flipped(label_set, out, directions))
+    _say_written(write_flipped(label_set, out, directions), out)
 
 
 @app.command()
@@ -248,11 +248,11 @@ def _say_problems(problems: Mapping[str, str]) -> None:
         typer.echo(f"warning: {file}: {problem}", err=True)
 
 
-def _say_written(label_set: LabelSet, out: Path, left_out: Mapping[str, str]) -> None:
+def _say_written(written: Written, out: Path) -> None:
     from distill.labels.reports import summary_line
 
-    _say_problems(left_out)
-    typer.echo(f"{out}: {summary_line(label_set)}")
+    _say_problems(written.left_out)
+    typer.echo(f"{out}: {summary_line(written.labels, written.left_out)}")
 
 
 def main() -> NoReturn:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from distill.labels.annotations import AnnotatedImage, LabelSet, PolygonXy, Region, box_around
+from distill.labels.annotations import AnnotatedImage, LabelSet, PolygonXy, Region, Written, box_around
 from distill.labels.attributes import attributes_from, attributes_of, box_from, polygon_from
 from distill.labels.documents import read_json
 from distill.labels.picture_files import likely_folders, root_of
@@ -33,7 +33,7 @@ def read(source: Path, pictures: Path | None = None) -> LabelSet:
     return from_document(read_json(source), source, pictures)
 
 
-def write(label_set: LabelSet, target: Path) -> dict[str, str]:
+def write(label_set: LabelSet, target: Path) -> Written:
     """Write a COCO file; nothing is left out.
 
     Raises:
@@ -42,7 +42,7 @@ def write(label_set: LabelSet, target: Path) -> dict[str, str]:
     """
     root = os.path.relpath(label_set.root, target.parent)
     write_new_texts({target: json.dumps(document(label_set, root), ensure_ascii=False, indent=1) + "\n"})
-    return {}
+    return Written(label_set)
 
 
 def document(label_set: LabelSet, root: str) -> dict[str, Any]:
@@ -62,6 +62,7 @@ def document(label_set: LabelSet, root: str) -> dict[str, Any]:
     ]
     return {
         "info": {"description": "defects on cloth", OWN_KEY: own},
+        "licenses": [],
         "images": images,
         "categories": [
             {"id": number, "name": name, "supercategory": "defect"}
@@ -115,6 +116,7 @@ def _image_entry(number: int, image: AnnotatedImage) -> dict[str, Any]:
 
 
 def _annotation(region: Region, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Return a row; what is not known has no field, as other programs take no null for a number."""
     if region.label not in class_names:
         raise DatasetError(f"'{region.label}' is not one of the set's classes.", "Add it to them.")
     x1, y1, x2, y2 = region.box_xyxy_px
@@ -127,8 +129,6 @@ def _annotation(region: Region, class_names: tuple[str, ...]) -> dict[str, Any]:
         "segmentation": outline if region.polygon_xy_px else [],
         "iscrowd": 0,
         "label": " | ".join(level for level in levels if level),
-        "score": region.score,
-        "annotator": region.annotator,
         "review": region.review,
         "weight": region.weight,
         **attributes_of(region),

@@ -2,7 +2,8 @@
 
 CVAT keeps an attribute only if the task's labels declare it, so `write` puts a second file beside the
 first, NAME.labels.json: paste it into a new task under "Raw" before you upload the annotations. Group and
-split stand on a tag of each picture. A region with an outline is drawn as a polygon, any other as a box.
+split stand on a tag of each picture: `subset` belongs to exports of projects, and readers of a task drop
+every picture that has one. A region with an outline is drawn as a polygon, any other as a box.
 """
 
 from __future__ import annotations
@@ -13,7 +14,14 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
-from distill.labels.annotations import REVIEW_STATES, AnnotatedImage, LabelSet, Region, box_around
+from distill.labels.annotations import (
+    REVIEW_STATES,
+    AnnotatedImage,
+    LabelSet,
+    Region,
+    Written,
+    box_around,
+)
 from distill.labels.attributes import ATTRIBUTES, attributes_from, attributes_of, box_from, polygon_from
 from distill.labels.documents import number_text, read_xml, text_from_xml
 from distill.labels.picture_files import likely_folders, root_of
@@ -52,7 +60,7 @@ def read(source: Path, pictures: Path | None = None) -> LabelSet:
     return LabelSet(root, tuple(class_names), ordered, problems.by_file())
 
 
-def write(label_set: LabelSet, target: Path) -> dict[str, str]:
+def write(label_set: LabelSet, target: Path) -> Written:
     """Write an XML file and the labels of the task beside it; nothing is left out.
 
     Raises:
@@ -69,7 +77,7 @@ def write(label_set: LabelSet, target: Path) -> dict[str, str]:
         root.append(_image_element(number, image))
     raw = json.dumps(declared, ensure_ascii=False, indent=1) + "\n"
     write_new_texts({target: text_from_xml(root), target.with_suffix(".labels.json"): raw})
-    return {}
+    return Written(label_set)
 
 
 def _declared_labels(label_set: LabelSet) -> list[dict[str, Any]]:
@@ -109,7 +117,7 @@ def _label_element(label: Mapping[str, Any]) -> Element:
 def _image_element(number: int, image: AnnotatedImage) -> Element:
     height, width = image.size_hw_px
     values = {"id": str(number), "name": image.file_name, "width": str(width), "height": str(height)}
-    element = Element("image", values | ({"subset": image.split} if image.split else {}))
+    element = Element("image", values)
     for region in image.regions:
         element.append(_shape(region))
     own = {name: getattr(image, name) for name in PICTURE_ATTRIBUTES if getattr(image, name)}

@@ -72,9 +72,12 @@ def read_xml(path: Path) -> ElementTree.Element:
         raise DatasetError(f"{path} is damaged: {error}.", "Label the picture again.") from error
 
 
-def text_from_xml(root: ElementTree.Element) -> str:
+def text_from_xml(root: ElementTree.Element, *, declares_encoding: bool = True) -> str:
     """Return an element as an indented file.
 
+    Args:
+        root: the outermost element.
+        declares_encoding: begin with an XML declaration; lxml refuses one in a text already decoded.
     Raises:
         DatasetError: if a name holds a character that XML cannot hold.
     """
@@ -84,7 +87,8 @@ def text_from_xml(root: ElementTree.Element) -> str:
     if forbidden:
         around = text[max(0, forbidden.start() - 20) : forbidden.end() + 20]
         raise DatasetError(f"XML cannot hold the character in {around!r}.", "Rename the class or the file.")
-    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
+    declaration = '<?xml version="1.0" encoding="utf-8"?>\n' if declares_encoding else ""
+    return f"{declaration}{text}\n"
 
 
 def number_text(value: float) -> str:

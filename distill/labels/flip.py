@@ -13,7 +13,7 @@ from typing import Literal
 import cv2
 
 from distill.labels import yolo_writing
-from distill.labels.annotations import AnnotatedImage, BoxXyxy, LabelSet, Region
+from distill.labels.annotations import AnnotatedImage, BoxXyxy, LabelSet, Region, Written
 from distill.labels.picture_files import decoded
 from edge.errors import DatasetError
 
@@ -31,13 +31,11 @@ class _Origin:
     direction: Direction
 
 
-def write_flipped(label_set: LabelSet, target: Path, directions: Sequence[Direction]) -> dict[str, str]:
+def write_flipped(label_set: LabelSet, target: Path, directions: Sequence[Direction]) -> Written:
     """Write a data set folder with all pictures and a flipped copy of each training picture per direction.
 
     Copies are PNG files, so that flipping costs no quality.
 
-    Returns:
-        What could not be written, file -> one line.
     Raises:
         DatasetError: see `distill.labels.yolo_writing.write`; or a copy's name is taken.
         OutputError: if the folder is not empty or cannot be written.

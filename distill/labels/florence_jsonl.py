@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from distill.labels.annotations import AnnotatedImage, LabelSet, PolygonXy, Region, box_around
+from distill.labels.annotations import AnnotatedImage, LabelSet, PolygonXy, Region, Written, box_around
 from distill.labels.attributes import attributes_from, attributes_of, polygon_from
 from distill.labels.documents import json_from_text, read_text
 from distill.labels.location_tokens import BINS, parse_boxes, parse_polygons, write_boxes
@@ -59,7 +59,7 @@ def read(source: Path, pictures: Path | None = None) -> LabelSet:
     return LabelSet(root, tuple(labels), ordered, problems.by_file())
 
 
-def write(label_set: LabelSet, target: Path) -> dict[str, str]:
+def write(label_set: LabelSet, target: Path) -> Written:
     """Write one line per picture; nothing is left out.
 
     Raises:
@@ -67,7 +67,7 @@ def write(label_set: LabelSet, target: Path) -> dict[str, str]:
         DatasetError: if a region has no label.
     """
     write_new_texts({target: "".join(f"{line(image)}\n" for image in label_set.images)})
-    return {}
+    return Written(label_set)
 
 
 def line(image: AnnotatedImage) -> str:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from distill.labels import coco, cvat, florence_jsonl, label_studio, voc, yolo
-from distill.labels.annotations import LabelSet
+from distill.labels.annotations import LabelSet, Written
 from distill.labels.naming import named_by
 from edge.errors import ConfigError, DatasetError
 from edge.taxonomy import Taxonomy
@@ -29,12 +29,12 @@ class LabelFormat:
 
     Attributes:
         read: raises DatasetError if nothing at all can be read; single failures stand in `problems`.
-        write: returns what could not be written, file -> one line.
+        write: returns what was written, and what was not.
         suffix: of its file; "" for a folder.
     """
 
     read: Reader
-    write: Callable[[LabelSet, Path], Mapping[str, str]]
+    write: Callable[[LabelSet, Path], Written]
     suffix: str
 
 

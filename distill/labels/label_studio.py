@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.etree.ElementTree import Element, SubElement
 
-from distill.labels.annotations import AnnotatedImage, LabelSet, Region
+from distill.labels.annotations import AnnotatedImage, LabelSet, Region, Written
 from distill.labels.attributes import attributes_of
 from distill.labels.documents import read_json, text_from_xml
 from distill.labels.label_studio_results import UNDECIDED, region_of, size_of, value_of
@@ -57,7 +57,7 @@ def read(source: Path, pictures: Path | None = None) -> LabelSet:
     return LabelSet(root, tuple(labels), ordered, problems.by_file())
 
 
-def write(label_set: LabelSet, target: Path) -> dict[str, str]:
+def write(label_set: LabelSet, target: Path) -> Written:
     """Write the tasks, and the labelling configuration beside them; nothing is left out.
 
     Raises:
@@ -66,9 +66,9 @@ def write(label_set: LabelSet, target: Path) -> dict[str, str]:
     """
     tasks = [_task(number, image) for number, image in enumerate(label_set.images, start=1)]
     text = json.dumps(tasks, ensure_ascii=False, indent=1) + "\n"
-    config = text_from_xml(_configuration(label_set.class_names))
+    config = text_from_xml(_configuration(label_set.class_names), declares_encoding=False)
     write_new_texts({target: text, target.with_suffix(".config.xml"): config})
-    return {}
+    return Written(label_set)
 
 
 def _configuration(class_names: Iterable[str]) -> Element:
@@ -91,8 +91,9 @@ def _task(number: int, image: AnnotatedImage) -> dict[str, Any]:
     if _awaits_review(image.regions):
         scores = [region.score for region in image.regions if region.score is not None]
         version = ", ".join(sorted({region.annotator for region in image.regions if region.annotator}))
-        mean = sum(scores) / len(scores) if scores else None
-        prediction = {"model_version": version, "score": mean, "result": results}
+        prediction: dict[str, Any] = {"model_version": version, "result": results}
+        if scores:
+            prediction["score"] = sum(scores) / len(scores)
         return task | {"predictions": [prediction]}
     return task | {"annotations": [{"result": results}]}
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from distill.labels.annotations import LabelSet
+from distill.labels.annotations import NOT_TRAINED_ON, LabelSet
 from distill.labels.check import Finding
 from distill.labels.stats import SCORE_BINS, Sizes, Stats
 
@@ -32,18 +33,32 @@ def report_of_findings(findings: Sequence[Finding]) -> str:
     return table(("finding", "file", "detail"), [(f.kind, f.file, f.detail) for f in findings])
 
 
-def summary_line(label_set: LabelSet) -> str:
-    """Return what was read in one line."""
-    boxes = sum(len(image.regions) for image in label_set.images)
-    clean = sum(not image.regions for image in label_set.images)
+def summary_line(label_set: LabelSet, left_out: Mapping[str, str] | None = None) -> str:
+    """Return what was read or written in one line.
+
+    Args:
+        label_set: exactly that.
+        left_out: what was read and not written, file -> one line.
+    """
+    reviews = Counter(region.review for image in label_set.images for region in image.regions)
+    boxes = sum(count for review, count in reviews.items() if review not in NOT_TRAINED_ON)
+    aside = [f"{reviews[review]} {review}" for review in ("queued", "rejected") if reviews[review]]
+    clean = sum(all(r.review == "rejected" for r in image.regions) for image in label_set.images)
     splits = {image.split for image in label_set.images if image.split}
     counts = [
         f"{split} {sum(image.split == split for image in label_set.images)}"
         for split in ("train", "val", "test")
         if split in splits
     ]
-    parts = [f"{len(label_set.images)} pictures", f"{clean} without a defect", f"{boxes} boxes", *counts]
-    return ", ".join([*parts, f"{len(label_set.problems)} files with problems"])
+    files = {*label_set.problems, *(left_out or ())}
+    parts = [
+        f"{len(label_set.images)} pictures",
+        f"{clean} without a defect",
+        f"{boxes} boxes",
+        *aside,
+        *counts,
+    ]
+    return ", ".join([*parts, f"{len(files)} files with problems"])
 
 
 def report_of_stats(stats: Stats) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
-from distill.labels.annotations import AnnotatedImage, LabelSet, Region, box_around
+from distill.labels.annotations import AnnotatedImage, LabelSet, Region, Written, box_around
 from distill.labels.attributes import attributes_from, attributes_of, box_from, polygon_from
 from distill.labels.documents import number_text, read_xml, text_from_xml
 from distill.labels.picture_files import is_there, likely_folders, root_of, size_hw_px, with_picture_suffix
@@ -79,11 +79,9 @@ def read(source: Path, pictures: Path | None = None) -> LabelSet:
     return LabelSet(root, tuple(labels), ordered, problems.by_file())
 
 
-def write(label_set: LabelSet, target: Path) -> dict[str, str]:
+def write(label_set: LabelSet, target: Path) -> Written:
     """Write one XML file per picture into a new folder.
 
-    Returns:
-        What could not be written, picture -> one line.
     Raises:
         OutputError: if the folder is not empty or cannot be written, or two pictures share a name.
         DatasetError: if a name holds a character that XML cannot hold.
@@ -98,7 +96,7 @@ def write(label_set: LabelSet, target: Path) -> dict[str, str]:
                 )
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text_from_xml(_element(image, label_set.root)), encoding="utf-8")
-    return {}
+    return Written(label_set)
 
 
 def _parsed(path: Path, base: Path, problems: Problems) -> Iterable[_File]:

@@ -12,6 +12,10 @@ SAME_BOX_PX = 0.5
 """Programs round shares to six places or fewer; a box moved by a person moves by more."""
 
 
+LEAST_SIDE_PX = 1e-6
+"""A box with a smaller side has no area but for rounding, and a row could not hold it."""
+
+
 def trainable_box(region: Region, size_hw_px: tuple[int, int]) -> BoxXyxy | None:
     """Return a box as it may be trained on: corners in order, inside the picture.
 
@@ -22,17 +26,20 @@ def trainable_box(region: Region, size_hw_px: tuple[int, int]) -> BoxXyxy | None
     x1, y1, x2, y2 = region.box_xyxy_px
     left, right = (min(max(x, 0.0), float(width)) for x in sorted((x1, x2)))
     top, bottom = (min(max(y, 0.0), float(height)) for y in sorted((y1, y2)))
-    if region.review in NOT_TRAINED_ON or left >= right or top >= bottom:
+    if region.review in NOT_TRAINED_ON or min(right - left, bottom - top) < LEAST_SIDE_PX:
         return None
     return left, top, right, bottom
 
 
 def row_of(class_id: int, box: BoxXyxy, size_hw_px: tuple[int, int]) -> str:
-    """Return the line of a box, with digits enough for a millionth of a pixel."""
+    """Return the line of a box, with digits enough for a millionth of a pixel.
+
+    No power of ten stands in it: other programs take `1e-05` for no number and skip the file.
+    """
     height, width = size_hw_px
     x1, y1, x2, y2 = box
     shares = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
-    return f"{class_id} " + " ".join(f"{share:.12g}" for share in shares)
+    return f"{class_id} " + " ".join(f"{share:.15f}".rstrip("0").rstrip(".") for share in shares)
 
 
 def region_of(row: str, class_names: Sequence[str], size_hw_px: tuple[int, int]) -> Region:

@@ -138,6 +138,7 @@ def _write_annotations(
         annotations = [annotation for item in items for annotation in item.annotations]
         coco = {
             "info": {"description": "simulated cloth with planted defects"},
+            "licenses": [],
             "images": [item.image for item in items],
             "categories": categories,
             "annotations": [{"id": number + 1, **a} for number, a in enumerate(annotations)],
@@ -148,7 +149,8 @@ def _write_annotations(
 
 def _write_descriptions(folder: Path, options: DatasetOptions, taxonomy: Taxonomy) -> None:
     """Write `data.yaml`, which trainers read, and `simulation.json`, which tells how it was made."""
-    lines = ["path: .", *(f"{split}: images/{split}" for split in _splits(options)), "names:"]
+    # No `path`: ultralytics starts a relative one from its own working folder; without one it looks here.
+    lines = [*(f"{split}: images/{split}" for split in _splits(options)), "names:"]
     lines += [f"  {class_id}: {json.dumps(name)}" for class_id, name in enumerate(taxonomy.classes)]
     (folder / "data.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     made = {

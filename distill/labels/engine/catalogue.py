@@ -41,14 +41,17 @@ class Catalogue:
         """Tell catalogues of other pictures or other shards apart."""
         return hashlib.sha256(self._content()).hexdigest()
 
-    def keep(self, file: Path) -> None:
+    def keep(self, file: Path, *, is_begun: bool = True) -> None:
         """Write the catalogue, or compare it with the one that a job before this wrote.
 
+        Args:
+            file: where it is kept.
+            is_begun: whether anything of that job has been labelled; else that catalogue is replaced.
         Raises:
             DatasetError: if that one has other pictures.
             OutputError: if it cannot be read or written.
         """
-        if not file.is_file():
+        if not is_begun or not file.is_file():
             write_whole(file, self._content())
             return
         try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from distill.cli import DeviceChoice
+from distill.labels.documents import read_json
 from edge.console import configure_logging, run_command
 from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError
 from edge.taxonomy import load_taxonomy
@@ -19,7 +20,9 @@ from edge.taxonomy import load_taxonomy
 if TYPE_CHECKING:
     from distill.labels.engine.settings import EngineSettings
 
-PICTURE_COUNTS = ("labelled", "without_defects", "unreadable", "kept_back")
+PICTURE_COUNTS = ("labelled", "without_defects", "unreadable", "kept_back", "not_written")
+
+JOB_FILE = "job.json"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -80,12 +83,12 @@ def pseudo_label(
     labelled: the same command with --resume goes on.
     """
     configure_logging()
+    from distill.labels.engine.beginning import check_beginning
     from distill.labels.engine.catalogue import catalogue_of_folder
     from distill.labels.engine.job import Job, StoppedError
     from distill.labels.engine.ray_shards import RayRunner, connected
     from distill.labels.engine.rounds import run_rounds
     from distill.labels.engine.shards import run_here
-    from distill.labels.groups import by_name
     from distill.labels.split import shares_from_text
 
     if mm_per_px is not None and not mm_per_px > 0:
@@ -96,19 +99,19 @@ def pseudo_label(
     catalogue = catalogue_of_folder(pictures, resolved.shard_pictures)
     shares = shares_from_text(split)
     people = _reviewed(reviewed, classes)
-    if group:
-        by_name(group)
     sources = {
         "pictures": str(pictures), "reviewed": reviewed and str(reviewed), "group": group, "split": shares,
         "mm_per_px": mm_per_px, "taxonomy": classes.model_dump(mode="json"),
     }  # fmt: skip
-    keep_job(out, resolved, sources, resume=resume)
-    catalogue.keep(out / "catalogue.jsonl")
+    check_job(out, resolved, sources, resume=resume)
     runner = RayRunner(workers, gpus_per_worker, cpus_per_worker) if ray else run_here
     job = Job(
         out, resolved, classes, catalogue, people, runner,
         device=device.value, mm_per_px=mm_per_px, group=group,
     )  # fmt: skip
+    check_beginning(job, rounds, shares)
+    keep_job(out, resolved, sources)
+    catalogue.keep(out / "catalogue.jsonl", is_begun=is_begun(out))
     try:
         with connected(ray) if ray else nullcontext():
             best = run_rounds(job, rounds, shares, links=links)
@@ -143,32 +146,54 @@ def _settings(file: Path | None, models: dict[str, str | None], sam: str | None)
     return resolved(EngineSettings, layers)
 
 
-def keep_job(out: Path, settings: EngineSettings, sources: dict[str, Any], *, resume: bool) -> None:
-    """Write job.json, or see that it says the same.
+def is_begun(out: Path) -> bool:
+    """Tell whether anything of a job has been labelled: until then it can be started otherwise."""
+    return next((out / "answers").glob("*/*/*.jsonl"), None) is not None
+
+
+def check_job(out: Path, settings: EngineSettings, sources: dict[str, Any], *, resume: bool) -> None:
+    """See that a job that has been started is to go on, and as it was started.
 
     Raises:
-        ConfigError: if a job stands there and is not to be resumed, or was started otherwise.
-        OutputError: if it cannot be written.
+        ConfigError: if it is not to be resumed, was started otherwise, or there is none to resume.
     """
-    from edge.sinks.files import write_whole
-
-    file = out / "job.json"
-    said = {**sources, "settings": settings.model_dump(mode="json")}
-    text = json.dumps(said, ensure_ascii=False, indent=1).encode() + b"\n"
-    if not file.is_file():
-        if resume:
-            raise ConfigError(f"There is no job in {out}.", "Leave --resume out to start one.")
-        write_whole(file, text)
+    file = out / JOB_FILE
+    if resume and not file.is_file():
+        raise ConfigError(f"There is no job in {out}.", "Leave --resume out to start one.")
+    if not is_begun(out):
         return
     if not resume:
         raise ConfigError(
             f"{out} holds a job already.", "Add --resume to go on with it, or choose another --out."
         )
-    if file.read_bytes() != text:
+    said, kept = _said(settings, sources), read_json(file) if file.is_file() else None
+    if not any((out / "rounds").glob("*/dataset")) and isinstance(kept, dict):
+        kept = {**kept, "split": said["split"]}  # the splits are used when the first data set is written
+    if kept != said:
         raise ConfigError(
             f"The job in {out} was started with other settings or pictures.",
             f"Use those of {file}, or choose another --out.",
         )
+
+
+def keep_job(out: Path, settings: EngineSettings, sources: dict[str, Any]) -> None:
+    """Write job.json; one that says the same stays.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    from edge.sinks.files import write_whole
+
+    file = out / JOB_FILE
+    text = json.dumps(_said(settings, sources), ensure_ascii=False, indent=1).encode() + b"\n"
+    if not file.is_file() or file.read_bytes() != text:
+        write_whole(file, text)
+
+
+def _said(settings: EngineSettings, sources: dict[str, Any]) -> Any:
+    """Return what job.json says, as JSON gives it back."""
+    said = {**sources, "settings": settings.model_dump(mode="json")}
+    return json.loads(json.dumps(said))
 
 
 def _reviewed(source: Path | None, classes: Any) -> Any:

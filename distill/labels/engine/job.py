@@ -74,6 +74,18 @@ class Job:
         """Return the folder of a round."""
         return self.folder / "rounds" / str(number)
 
+    def is_wanted(self, spec: AnnotatorSpec) -> bool:
+        """Tell whether an annotator has pictures left to look at in the first round."""
+        asked = [(self.catalogue, "pictures")]
+        if self.reviewed is not None:
+            asked.append((self.reviewed.catalogue(self.settings.shard_pictures), "reviewed"))
+        return any(self._answers(spec, catalogue, about).pending() for catalogue, about in asked)
+
+    @property
+    def is_outlined(self) -> bool:
+        """Whether the first round has all its outlines."""
+        return not ShardFolder(self.round_folder(1) / "outlined", self.catalogue.shards).pending()
+
     def ask(self, specs: Sequence[AnnotatorSpec]) -> dict[str, ShardFolder]:
         """Ask annotators about the pictures, one after the other: one model at a time is in memory."""
         return {spec.name: self._asked(spec, self.catalogue, "pictures") for spec in specs}
@@ -126,11 +138,14 @@ class Job:
 
     def _asked(self, spec: AnnotatorSpec, catalogue: Catalogue, about: str) -> ShardFolder:
         """Ask one annotator; one that is the same as in an earlier round is not asked again."""
-        own = f"{spec.name}-{fingerprint(spec)[:FINGERPRINT_DIGITS]}"
-        folder = ShardFolder(self.folder / "answers" / own / about, catalogue.shards)
+        folder = self._answers(spec, catalogue, about)
         work = Asking(spec, catalogue, self.taxonomy, self.settings.batch, self.device, self.mm_per_px)
         self._make(f"ask {spec.name} about {about}", work, folder)
         return folder
+
+    def _answers(self, spec: AnnotatorSpec, catalogue: Catalogue, about: str) -> ShardFolder:
+        own = f"{spec.name}-{fingerprint(spec)[:FINGERPRINT_DIGITS]}"
+        return ShardFolder(self.folder / "answers" / own / about, catalogue.shards)
 
     def _make(self, what: str, work: ShardWork, folder: ShardFolder) -> None:
         """Make what is pending of a stage.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from distill.labels.engine.region_lines import region_from, values_of
 from distill.labels.engine.settings import Device, Outlines
 from distill.labels.engine.shards import MakeShard, ShardFolder, lines
 from distill.labels.picture_files import decoded
+from edge.errors import DatasetError
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,12 @@ class Outlining:
             regions = [region_from(values) for values in record.get("regions", ())]
             if not regions:
                 return record
-            found = outliner.outline(decoded(self.root / record["image"]), regions)
+            try:
+                picture = decoded(self.root / record["image"])
+            except DatasetError as error:  # it was there when annotators looked at it
+                log.warning("left without outlines: %s", error.problem)
+                return record
+            found = outliner.outline(picture, regions)
             return {**record, "regions": [values_of(region) for region in found]}
 
         return lambda shard: lines([outlined(record) for record in self.decided.records(shard)])

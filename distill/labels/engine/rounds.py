@@ -17,11 +17,14 @@ from distill.labels.engine.region_lines import region_from
 from distill.labels.engine.settings import AnnotatorSpec
 from distill.labels.engine.shards import ShardFolder
 from distill.labels.engine.teaching import is_teachable, taught
-from distill.labels.engine.training_set import counts_of, training_set
-from edge.errors import ConfigError, OutputError
+from distill.labels.engine.training_set import TrainingSet, counts_of, training_set
+from edge.errors import OutputError
 from edge.sinks.files import write_whole
 
 log = logging.getLogger(__name__)
+
+DATASET = "dataset"
+REPORT = "report.json"
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,8 @@ def run_rounds(job: Job, rounds: int, shares: Mapping[str, float], *, links: boo
     Returns:
         The folder of the last round that was worth it.
     Raises:
-        ConfigError: if there is nobody to teach, or nothing to judge by.
         StoppedError: if a signal asked to stop.
     """
-    if rounds > 1:
-        _check_can_teach(job)
     last = _labelled(job, 1, job.settings.annotators, shares, links=links, before=None)
     for number in range(2, rounds + 1):
         specs, lessons = _taught_specs(job, last, number)
@@ -72,17 +72,6 @@ def run_rounds(job: Job, rounds: int, shares: Mapping[str, float], *, links: boo
             break
         last = _labelled(job, number, specs, shares, links=links, before=last, lessons=lessons)
     return job.round_folder(last.number)
-
-
-def _check_can_teach(job: Job) -> None:
-    if job.reviewed is None:
-        raise ConfigError(
-            "More than one round needs a reviewed set to judge by.", "Name one with --reviewed."
-        )
-    if not any(is_teachable(spec) for spec in job.settings.annotators):
-        raise ConfigError(
-            "None of the annotators can be taught.", "Add a Florence-2 or a detector, or use --rounds 1."
-        )
 
 
 def _labelled(
@@ -104,31 +93,37 @@ def _labelled(
     decided = job.decide(number, answers, learnt)
     done = Round(number, tuple(specs), answers, reviewed_answers, learnt, decided)
     folder = job.round_folder(number)
-    problems = _write_dataset(job, folder / "dataset", decided, shares, links=links)
-    report = {"round": number, **counts_of(decided), **_quality(job, done), "not_written": problems}
+    made = training_set(
+        decided, job.catalogue.root, job.taxonomy.classes, job.reviewed, shares, job.mm_per_px
+    )
+    left_out = _write_dataset(made, folder, links=links)
+    counts = counts_of(decided, made.missing_in(folder / DATASET))
+    report = {"round": number, **counts, **_quality(job, done), "not_written": dict(left_out)}
     if before is not None:
         report |= {"taught": dict(lessons or {}), "change": _change(before.decided, decided).model_dump()}
     _write_report(folder, report)
     return done
 
 
-def _write_dataset(
-    job: Job, target: Path, decided: ShardFolder, shares: Mapping[str, float], *, links: bool
-) -> dict[str, str]:
-    """Write the data set folder, unless it stands there: a person may have reviewed in it since."""
-    if target.is_dir():
+def _write_dataset(made: TrainingSet, folder: Path, *, links: bool) -> Mapping[str, str]:
+    """Write the data set folder, unless it stands there: a person may have reviewed in it since.
+
+    Returns:
+        What was not written, file -> one line; if it stands there already, what its report says.
+    """
+    if not (folder / DATASET).is_dir():
+        return made.write(folder / DATASET, links=links).left_out
+    if not (folder / REPORT).is_file():
         return {}
-    made = training_set(
-        decided, job.catalogue.root, job.taxonomy.classes, job.reviewed, shares, job.mm_per_px
-    )
-    return made.write(target, links=links)
+    left_out: Mapping[str, str] = read_report(folder).get("not_written", {})
+    return left_out
 
 
 def _taught_specs(
     job: Job, last: Round, number: int
 ) -> tuple[tuple[AnnotatorSpec, ...], dict[str, dict[str, Any]]]:
     """Teach who can be taught, and keep who is then better on the judging split."""
-    dataset = job.round_folder(last.number) / "dataset"
+    dataset = job.round_folder(last.number) / DATASET
     specs, lessons = [], {}
     for spec in last.specs:
         if not is_teachable(spec):
@@ -199,7 +194,7 @@ def _accepted(record: Mapping[str, Any]) -> list[Region]:
 
 
 def _write_report(folder: Path, report: Mapping[str, Any]) -> None:
-    write_whole(folder / "report.json", json.dumps(report, ensure_ascii=False, indent=1).encode() + b"\n")
+    write_whole(folder / REPORT, json.dumps(report, ensure_ascii=False, indent=1).encode() + b"\n")
 
 
 def read_report(folder: Path) -> dict[str, Any]:
@@ -208,7 +203,7 @@ def read_report(folder: Path) -> dict[str, Any]:
     Raises:
         OutputError: if it is missing or damaged.
     """
-    file = folder / "report.json"
+    file = folder / REPORT
     try:
         report: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return report

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from distill.labels.engine.job import Job, StoppedError
 from distill.labels.engine.settings import AnnotatorKind, AnnotatorSpec
 from distill.run_folder import RunFolder
 from edge.settings import resolved
+
+if TYPE_CHECKING:
+    from distill.labels.florence.settings import FinetuneSettings
+    from distill.recipe import Recipe
 
 Teach = Callable[[AnnotatorSpec, Path, Job, RunFolder], AnnotatorSpec]
 
@@ -36,16 +40,42 @@ def taught(spec: AnnotatorSpec, dataset: Path, job: Job, folder: Path) -> Annota
     return TEACHERS[spec.kind](spec, dataset, job, RunFolder(folder))
 
 
+def check_teaching(spec: AnnotatorSpec) -> None:
+    """See that the settings of a teaching are valid, before hours of labelling lead to it.
+
+    Raises:
+        ConfigError: if one is not.
+        CheckpointError: if a detector's checkpoint, which holds its recipe, cannot be read.
+    """
+    SETTINGS[spec.kind](spec)
+
+
+def _finetune_settings(spec: AnnotatorSpec) -> FinetuneSettings:
+    from distill.labels.florence.settings import FinetuneSettings
+
+    return resolved(FinetuneSettings, {f"the teaching of '{spec.name}'": spec.teaching})
+
+
+def _recipe(spec: AnnotatorSpec) -> Recipe:
+    from distill.checkpoint import read_checkpoint
+    from distill.recipe import Recipe
+
+    layers: Mapping[str, Mapping[str, Any]] = {
+        f"the recipe in {spec.model}": read_checkpoint(Path(spec.model)).recipe,
+        f"the teaching of '{spec.name}'": spec.teaching,
+    }
+    return resolved(Recipe, layers).alone().without_rehearsal()
+
+
 def _florence(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -> AnnotatorSpec:
     from distill.labels.florence.finetune import finetune
     from distill.labels.florence.loading import load_teacher
     from distill.labels.florence.progress import TeacherListener
     from distill.labels.florence.publish import MODEL_FOLDER
-    from distill.labels.florence.settings import FinetuneSettings
     from distill.labels.formats import read_labels
     from distill.precision import choose_device
 
-    settings = resolved(FinetuneSettings, {f"the teaching of '{spec.name}'": spec.teaching})
+    settings = _finetune_settings(spec)
     label_set = read_labels(dataset, job.taxonomy, format_name="dataset")
     adapter = Path(spec.adapter) if spec.adapter else None
     teacher = load_teacher(spec.model, adapter, device=choose_device(job.device))
@@ -60,19 +90,12 @@ def _florence(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -
 
 
 def _detector(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -> AnnotatorSpec:
-    from distill.checkpoint import read_checkpoint
     from distill.dataset import load_dataset
     from distill.precision import choose_device
     from distill.progress import ConsoleListener
-    from distill.recipe import Recipe
     from distill.train import contract_for, train
 
-    checkpoint = read_checkpoint(Path(spec.model))
-    layers: Mapping[str, Mapping[str, Any]] = {
-        f"the recipe in {spec.model}": checkpoint.recipe,
-        f"the teaching of '{spec.name}'": spec.teaching,
-    }
-    recipe = resolved(Recipe, layers).alone().without_rehearsal()
+    recipe = _recipe(spec)
     data = load_dataset(dataset, job.taxonomy.classes)
     contract = contract_for(recipe, job.taxonomy, data.mm_per_px)
     resume = _opened(folder)
@@ -88,6 +111,10 @@ def _detector(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -
 
 
 TEACHERS: Final[Mapping[AnnotatorKind, Teach]] = {"florence": _florence, "detector": _detector}
+SETTINGS: Final[Mapping[AnnotatorKind, Callable[[AnnotatorSpec], object]]] = {
+    "florence": _finetune_settings,
+    "detector": _recipe,
+}
 
 
 def _opened(folder: RunFolder) -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from distill.labels import yolo_writing
-from distill.labels.annotations import AnnotatedImage, LabelSet
+from distill.labels.annotations import AnnotatedImage, LabelSet, Written
 from distill.labels.engine.region_lines import region_from
 from distill.labels.engine.reviewed import ReviewedSet
 from distill.labels.engine.shards import ShardFolder
@@ -19,7 +19,7 @@ from distill.labels.split import split
 from edge.errors import DatasetError
 
 PSEUDO = "pseudo"
-"""Folder within a split where pseudo-labelled pictures lie, beside reviewed ones."""
+"""Before the names of pseudo-labelled pictures beside reviewed ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +29,19 @@ class TrainingSet:
     Attributes:
         labels: all pictures, each with a split.
         sources: where the picture of each lies, by its name in the set.
+        pseudo: of each pseudo-labelled picture its name in the set -> its name in the catalogue.
     """
 
     labels: LabelSet
     sources: Mapping[str, Path]
+    pseudo: Mapping[str, str]
 
-    def write(self, target: Path, *, links: bool) -> dict[str, str]:
+    def write(self, target: Path, *, links: bool) -> Written:
         """Write the data set folder.
 
         Args:
             target: a new folder.
             links: hard links in place of copies, where the file system has them.
-        Returns:
-            What could not be written, file -> one line.
         Raises:
             OutputError: if the folder cannot be written.
         """
@@ -50,6 +50,15 @@ class TrainingSet:
             _bring(self.sources[image.file_name], path, links=links)
 
         return yolo_writing.write(self.labels, target, bring)
+
+    def missing_in(self, target: Path) -> frozenset[str]:
+        """Return the pseudo-labelled pictures, as the catalogue names them, that a data set lacks."""
+        images = self.labels.images
+        return frozenset(
+            self.pseudo[image.file_name]
+            for image, name in zip(images, yolo_writing.names_in_set(images), strict=True)
+            if image.file_name in self.pseudo and not (target / name).is_file()
+        )
 
 
 def training_set(
@@ -79,16 +88,43 @@ def training_set(
             labels = split(labels, shares, seed=0)
         else:
             labels = replace(labels, images=tuple(replace(image, split="train") for image in images))
-        return TrainingSet(labels, {image.file_name: pictures / image.file_name for image in images})
-    own = [replace(image, file_name=f"{PSEUDO}/{image.file_name}", split="train") for image in images]
-    sources = {new.file_name: pictures / old.file_name for new, old in zip(own, images, strict=True)}
+        names = {image.file_name: image.file_name for image in images}
+        return TrainingSet(labels, {name: pictures / name for name in names}, names)
+    names = {pseudo_name(image.file_name): image.file_name for image in images}
+    own = [replace(image, file_name=pseudo_name(image.file_name), split="train") for image in images]
+    sources = {name: pictures / found for name, found in names.items()}
     sources |= {image.file_name: reviewed.labels.root / image.file_name for image in reviewed.labels.images}
     labels = replace(reviewed.labels, images=(*reviewed.labels.images, *own))
-    return TrainingSet(labels if labels.mm_per_px else replace(labels, mm_per_px=mm_per_px), sources)
+    return TrainingSet(labels if labels.mm_per_px else replace(labels, mm_per_px=mm_per_px), sources, names)
 
 
-def counts_of(decided: ShardFolder) -> dict[str, object]:
-    """Count what became of pictures and boxes."""
+def pseudo_name(name: str) -> str:
+    """Return what a pseudo-labelled picture is called beside reviewed ones: `b.png` is `pseudo-b.png`."""
+    path = PurePosixPath(name)
+    return str(path.with_name(f"{PSEUDO}-{path.name}"))
+
+
+def check_names(catalogue: Iterable[str], reviewed: ReviewedSet | None) -> None:
+    """See that the pictures of a job can stand in one data set, before annotators are asked for hours.
+
+    Which split a picture goes to may not be known yet, so two that would share a label file in any are
+    refused.
+
+    Raises:
+        DatasetError: if two pictures would share a label file.
+    """
+    kept = [] if reviewed is None else list(reviewed.labels.images)
+    names = (name if reviewed is None else pseudo_name(name) for name in catalogue)
+    yolo_writing.names_in_set([*kept, *(AnnotatedImage(name, (1, 1), split="train") for name in names)])
+
+
+def counts_of(decided: ShardFolder, missing: frozenset[str] = frozenset()) -> dict[str, object]:
+    """Count what became of pictures and boxes; boxes are those in the data set.
+
+    Args:
+        decided: lines of `Deciding` (or `Outlining`).
+        missing: pictures that were decided on and are not in the data set.
+    """
     pictures: Counter[str] = Counter()
     accepted: Counter[str] = Counter()
     queued: Counter[str] = Counter()
@@ -97,6 +133,9 @@ def counts_of(decided: ShardFolder) -> dict[str, object]:
     for record in decided.all_records():
         if "left_out" in record:
             pictures["unreadable" if record["is_unreadable"] else "kept_back"] += 1
+            continue
+        if record["image"] in missing:
+            pictures["not_written"] += 1
             continue
         regions = [region_from(values) for values in record["regions"]]
         pictures["labelled"] += 1

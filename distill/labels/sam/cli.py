@@ -144,9 +144,12 @@ def refine(
     if not done.is_whole:
         typer.echo("Stopped; nothing was written.", err=True)
         raise typer.Exit(INTERRUPTED_EXIT_CODE)
-    _say_problems({**done.label_set.problems, **format_of(detect(labels)).write(done.label_set, out)})
-    counts = f"{len(label_set.images)} pictures, {done.outlined} of {done.boxes} boxes have an outline now"
-    typer.echo(f"{out}: {counts}")
+    written = format_of(detect(labels)).write(done.label_set, out)
+    _say_problems({**written.labels.problems, **written.left_out})
+    regions = [region for image in written.labels.images for region in image.regions]
+    outlined = sum(region.polygon_xy_px is not None for region in regions)
+    counts = f"{outlined} of {len(regions)} boxes have an outline now"
+    typer.echo(f"{out}: {len(written.labels.images)} pictures, {counts}")
 
 
 def _labels(labels: Path, pictures: Path | None, taxonomy: Path | None) -> LabelSet:

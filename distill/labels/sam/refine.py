@@ -23,14 +23,10 @@ class Refined:
     Attributes:
         label_set: with the outlines; its problems name the pictures that could not be read and stay as they
             were.
-        boxes: regions that had no outline before.
-        outlined: of those, how many have one now.
         is_whole: False if a signal stopped it before the last picture.
     """
 
     label_set: LabelSet
-    boxes: int
-    outlined: int
     is_whole: bool = True
 
 
@@ -52,16 +48,8 @@ def refine(label_set: LabelSet, outliner: Outliner, on_progress: Progress | None
             images.append(_refined(image, label_set, outliner, problems))
             if on_progress:
                 on_progress(len(images), len(label_set.images))
-    pairs = [
-        (old, new)
-        for before, after in zip(label_set.images, images, strict=False)
-        for old, new in zip(before.regions, after.regions, strict=True)
-        if old.polygon_xy_px is None
-    ]
     return Refined(
         replace(label_set, images=tuple(images), problems=problems.by_file()),
-        boxes=len(pairs),
-        outlined=sum(new.polygon_xy_px is not None for _, new in pairs),
         is_whole=len(images) == len(label_set.images),
     )
 

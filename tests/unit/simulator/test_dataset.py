@@ -55,7 +55,7 @@ def test_every_picture_has_a_label_file_and_an_entry(folder):
 
 def test_the_description_names_splits_and_classes(folder):
     text = (folder / "data.yaml").read_text()
-    assert text.startswith("path: .\ntrain: images/train\nval: images/val\ntest: images/test\n")
+    assert text.startswith("train: images/train\nval: images/val\ntest: images/test\n")
     assert '  0: "wrinkle"\n  1: "drop"\n  2: "broken"\n' in text
     made = json.loads((folder / "simulation.json").read_text())
     assert made["options"]["mm_per_px"] == OPTIONS.mm_per_px

@@ -33,7 +33,7 @@ def test_boxes_go_with_the_picture(tmp_path, direction):
     image[2:7, 10:50] = 255
     (root / "0001.bmp").write_bytes(cv2.imencode(".bmp", image)[1].tobytes())
     good = label_set(root, {"0001.bmp": (region(box=(10.0, 2.0, 50.0, 7.0)),)})
-    assert write_flipped(good, tmp_path / "data", [direction]) == {}
+    assert write_flipped(good, tmp_path / "data", [direction]).left_out == {}
     again = read_labels(tmp_path / "data", TAXONOMY)
     name = f"images/train/0001_{direction[0]}.png"
     copy = next(image for image in again.images if image.file_name == name)
@@ -71,5 +71,5 @@ def test_flipping_what_was_flipped_is_refused(tmp_path):
 def test_a_bad_picture_is_left_out(tmp_path):
     good = rich_set(write_pictures(tmp_path / "images"))
     (good.root / "0001.bmp").write_bytes(b"")
-    left_out = write_flipped(good, tmp_path / "data", ["horizontal"])
+    left_out = write_flipped(good, tmp_path / "data", ["horizontal"]).left_out
     assert sorted(left_out) == ["0001.bmp", "0001_h.png"]

@@ -168,7 +168,7 @@ def test_a_damaged_coco_file_is_one_line(data):
 
 def test_a_bad_picture_is_left_out_and_named(root, tmp_path):
     (root / "0001.bmp").write_bytes(b"no picture")
-    left_out = yolo.write(rich_set(root), tmp_path / "data")
+    left_out = yolo.write(rich_set(root), tmp_path / "data").left_out
     assert list(left_out) == ["0001.bmp"]
     assert len(load_dataset(tmp_path / "data", CLASSES).train) == 1
     assert not list((tmp_path / "data").rglob("0001*"))
@@ -178,13 +178,13 @@ def test_a_picture_that_trainers_would_pass_over_is_left_out(root, tmp_path):
     (root / "0001.bmp").rename(root / "0001.gif")
     good = rich_set(root)
     images = tuple(replace(i, file_name=i.file_name.replace("0001.bmp", "0001.gif")) for i in good.images)
-    left_out = yolo.write(replace(good, images=images), tmp_path / "data")
+    left_out = yolo.write(replace(good, images=images), tmp_path / "data").left_out
     assert left_out == {"0001.gif": "'.gif' is no suffix of a picture"}
 
 
 def test_a_picture_of_another_size_is_left_out(root, tmp_path):
     write_picture(root / "0001.bmp", (9, 9))
-    left_out = yolo.write(rich_set(root), tmp_path / "data")
+    left_out = yolo.write(rich_set(root), tmp_path / "data").left_out
     assert left_out == {"0001.bmp": "is 9 x 9 pixels, its labels are for 330 x 20"}
 
 
@@ -193,11 +193,9 @@ def test_boxes_are_made_fit_for_training(root, tmp_path):
         "0001.bmp": (
             region(box=(-5.0, -5.0, 10.0, 10.0)),
             region(box=(50.0, 15.0, 40.0, 5.0)),
-            region(box=(400.0, 0.0, 500.0, 9.0)),
         )
     }
-    left_out = yolo.write(label_set(root, boxes), tmp_path / "data")
-    assert "400, 0, 500, 9 is not trained on" in left_out["0001.bmp"]
+    assert yolo.write(label_set(root, boxes), tmp_path / "data").left_out == {}
     picture = next(p for p in load_dataset(tmp_path / "data", CLASSES).train if "0001" in p.path.name)
     found = picture.boxes_xyxy_px(read_labelled(picture.path)).tolist()
     assert found == [pytest.approx([0, 0, 10, 10]), pytest.approx([40, 5, 50, 15])]
@@ -207,9 +205,19 @@ def test_boxes_are_made_fit_for_training(root, tmp_path):
     ]
 
 
+def test_an_image_with_a_box_outside_of_it_waits_and_is_not_clean(root, tmp_path):
+    boxes = {"0001.bmp": (region(box=(400.0, 0.0, 500.0, 9.0)),)}
+    written = yolo.write(label_set(root, boxes), tmp_path / "data")
+    assert "400, 0, 500, 9: nothing of it is inside" in written.left_out["0001.bmp"]
+    assert [r.review for image in written.labels.images for r in image.regions] == ["queued"]
+    assert [p.path.name for p in load_dataset(tmp_path / "data", CLASSES).train] == ["0 (1).jpg"]
+    [again] = [image for image in read_labels(tmp_path / "data", TAXONOMY).images if image.regions]
+    assert [(r.box_xyxy_px, r.review) for r in again.regions] == [((400.0, 0.0, 500.0, 9.0), "queued")]
+
+
 def test_a_queued_box_waits_beside_the_labels(root, tmp_path):
     boxes = {"0001.bmp": (region(review="queued", score=0.5), region(box=(40.0, 5.0, 50.0, 15.0)))}
-    assert yolo.write(label_set(root, boxes), tmp_path / "data") == {}
+    assert yolo.write(label_set(root, boxes), tmp_path / "data").left_out == {}
     assert len((tmp_path / "data/labels/train/0001.txt").read_text().splitlines()) == 1
     again = read_labels(tmp_path / "data", TAXONOMY)
     assert again.problems == {}
@@ -231,7 +239,24 @@ def test_two_pictures_with_one_label_file_are_refused(root, tmp_path):
         yolo.write(replace(rich_set(root), images=(*images, twin)), tmp_path / "data")
 
 
-def test_names_that_clash_after_a_new_split_keep_their_old_folder(tmp_path):
+def test_images_of_a_split_lie_in_one_folder(root, tmp_path):
+    written = yolo.write(rich_set(root), tmp_path / "data")
+    names = [f"images/{i.split}/{i.file_name.rpartition('/')[2]}" for i in rich_set(root).images]
+    assert [image.file_name for image in written.labels.images] == names
+    assert {
+        p.relative_to(tmp_path / "data").as_posix() for p in (tmp_path / "data/images").glob("*/*")
+    } == {*names}
+
+
+def test_no_row_holds_a_power_of_ten(root, tmp_path):
+    boxes = {"0001.bmp": (region(box=(0.0, 0.0, 0.001, 0.0001)),)}
+    yolo.write(label_set(root, boxes), tmp_path / "data")
+    _, *shares = (tmp_path / "data/labels/train/0001.txt").read_text().split()
+    assert [share.replace(".", "").isdecimal() for share in shares] == [True] * 4
+    assert list(map(float, shares)) == pytest.approx([0.0005 / 330, 0.00005 / 20, 0.001 / 330, 0.0001 / 20])
+
+
+def test_names_that_clash_in_a_split_get_their_folders(tmp_path):
     for split in ("train", "val"):
         write_picture(tmp_path / "images" / split / "a.png", (9, 9))
     base = label_set(tmp_path).images[0]
@@ -240,7 +265,10 @@ def test_names_that_clash_after_a_new_split_keep_their_old_folder(tmp_path):
         for split in ("train", "val")
     )
     yolo.write(replace(label_set(tmp_path), images=images), tmp_path / "data")
-    assert len(list((tmp_path / "data/images/train").rglob("a.png"))) == 2
+    assert sorted(p.name for p in (tmp_path / "data/images/train").iterdir()) == [
+        "a-train.png",
+        "a-val.png",
+    ]
     assert len(read_labels(tmp_path / "data", TAXONOMY).images) == 2
 
 

@@ -15,6 +15,9 @@ from typer.testing import CliRunner
 
 from distill.dataset import load_dataset
 from distill.labels.engine.cli import app, with_address
+from distill.labels.engine.reviewed import ReviewedSet
+from distill.labels.engine.shards import ShardFolder
+from distill.labels.engine.training_set import counts_of, training_set
 from distill.labels.formats import read_labels
 from edge.errors import ConfigError, DatasetError, LoomsightError
 from tests.unit.distill.labels.engine.cloth import (
@@ -25,6 +28,7 @@ from tests.unit.distill.labels.engine.cloth import (
     truth_of,
     weave,
 )
+from tests.unit.distill.tiny import write_untrained
 
 SHARDS = 10
 
@@ -150,6 +154,96 @@ def test_wrong_settings_are_one_line(mill, text, message):
     (mill / "engine.toml").write_text(text)
     with pytest.raises(LoomsightError, match=message):
         label()
+
+
+def test_two_names_of_one_label_file_are_refused_before_anybody_is_asked(mill):
+    first = sorted((mill / "new").iterdir())[0]
+    (mill / "new" / f"{first.stem}.bmp").write_bytes(first.read_bytes())
+    (mill / "truth.json").unlink()  # whoever asked an annotator would now fail
+    with pytest.raises(DatasetError, match=r"roll0 \(0\)\.png and roll0 \(0\)\.bmp would share one label"):
+        label()
+    assert not (mill / "job").exists()
+
+
+def test_names_that_differ_by_their_folder_alone_stand_in_one_data_set(mill):
+    first = sorted((mill / "new").iterdir())[0]
+    (mill / "new" / "sub").mkdir()
+    (mill / "new" / "sub" / first.name).write_bytes(first.read_bytes())
+    label("--reviewed", "reviewed")
+    names = {p.name for p in (mill / "job/rounds/1/dataset/images/train").iterdir()}
+    assert {f"pseudo-{first.name}", f"pseudo-{first.stem}-sub.png"} <= names
+
+
+def test_the_second_annotator_is_looked_for_before_the_first_is_asked(mill):
+    spec = '[[annotators]]\nkind = "detector"\nmodel = "gone.pt"\n'
+    good = (mill / "engine.toml").read_text()
+    (mill / "engine.toml").write_text(good + spec)
+    with pytest.raises(LoomsightError, match=r"gone\.pt"):
+        label()
+    assert not (mill / "job").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--group", r"^(?P<group>roll[0-4]) "], "20 of 40 pictures have no group"),
+        (["--group", r"^(?P<group>roll)"], "1 groups cannot be shared out to 3 splits"),
+    ],
+)
+def test_groups_that_do_not_suffice_are_refused_before_anybody_is_asked(mill, arguments, message):
+    with pytest.raises(DatasetError, match=message):
+        label(*arguments)
+    assert not (mill / "job").exists()
+
+
+def test_what_a_teaching_is_to_learn_with_is_checked_before_anybody_is_asked(mill):
+    write_untrained(mill / "weak.pt")
+    spec = '[[annotators]]\nkind = "detector"\nmodel = "weak.pt"\nteaching = {epochs = -1}\n'
+    (mill / "engine.toml").write_text((mill / "engine.toml").read_text() + spec)
+    with pytest.raises(ConfigError, match="epochs"):
+        label("--reviewed", "reviewed", "--rounds", "2")
+    assert not (mill / "job").exists()
+
+
+def test_a_job_that_failed_before_it_labelled_can_be_started_otherwise(mill):
+    (mill / "truth.json").rename(mill / "elsewhere.json")
+    with pytest.raises(FileNotFoundError):
+        label()
+    (mill / "elsewhere.json").rename(mill / "truth.json")
+    next((mill / "new").iterdir()).unlink()
+    assert "39 labelled" in label("--mm-per-px", "0.2").stdout
+
+
+def test_shares_that_turned_out_too_many_can_be_changed_as_long_as_there_is_no_data_set(mill):
+    """All pictures of some groups are damaged, which shows only when they are looked at."""
+    for picture in (mill / "new").iterdir():
+        if not picture.name.startswith(("roll0 ", "roll1 ")):
+            picture.write_bytes(b"\x89PNG no")
+    group = ("--group", r"^(?P<group>roll\d+) ")
+    with pytest.raises(DatasetError, match="2 groups cannot be shared out to 3 splits"):
+        label(*group)
+    shown = label(*group, "--split", "train=0.5,val=0.5", "--resume").stdout
+    assert "8 labelled" in shown
+    assert "32 unreadable" in shown
+    with pytest.raises(ConfigError, match="other settings"):
+        label(*group, "--split", "train=0.6,val=0.4", "--resume")
+
+
+def test_a_picture_that_vanished_is_counted_as_not_written(mill):
+    label("--reviewed", "reviewed")
+    decided = ShardFolder(mill / "job/rounds/1/decided", SHARDS)
+    people = ReviewedSet(read_labels(mill / "reviewed", TAXONOMY))
+    made = training_set(decided, mill / "new", TAXONOMY.classes, people, {}, None)
+    gone = sorted((mill / "new").iterdir())[0]
+    gone.unlink()
+    left_out = made.write(mill / "data", links=False).left_out
+    assert left_out == {f"pseudo-{gone.name}": f"{gone} is no longer there."}
+    counts = counts_of(decided, made.missing_in(mill / "data"))
+    assert (counts["pictures"]["labelled"], counts["pictures"]["not_written"]) == (39, 1)
+    written = [i for i in read_labels(mill / "data", TAXONOMY).images if "pseudo-" in i.file_name]
+    regions = [region for image in written for region in image.regions]
+    assert sum(counts["accepted"].values()) == sum(region.review != "queued" for region in regions)
+    assert sum(counts["queued"].values()) == sum(region.review == "queued" for region in regions)
 
 
 def test_a_job_is_not_mixed_with_another(mill):

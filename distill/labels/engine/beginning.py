@@ -1,0 +1,79 @@
+"""Refuse what cannot end well before the first picture is labelled: names, groups, annotators, teaching."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from distill.labels.engine.builders import Surroundings, build_annotator
+from distill.labels.engine.job import Job
+from distill.labels.engine.shards import run_here
+from distill.labels.engine.teaching import check_teaching, is_teachable
+from distill.labels.engine.training_set import check_names
+from distill.labels.groups import by_name
+from edge.errors import ConfigError, DatasetError
+
+
+def check_beginning(job: Job, rounds: int, shares: Mapping[str, float]) -> None:
+    """See that a job can be done to its end; annotators that have nothing left to do are not loaded.
+
+    Args:
+        job: what to label, and how.
+        rounds: most rounds.
+        shares: of the splits, where there is no reviewed set.
+    Raises:
+        ConfigError: if there is nobody to teach, nothing to judge by, or a setting is not permitted.
+        DatasetError: if two pictures cannot stand in one data set, or the groups do not suffice.
+        LoomsightError: whatever loading an annotator raises.
+    """
+    check_names(job.catalogue.names, job.reviewed)
+    if job.group:
+        _check_groups(job, job.group, shares)
+    if rounds > 1:
+        _check_can_teach(job)
+    if job.runner is run_here:  # on Ray the models need not be here
+        _check_models(job)
+
+
+def _check_groups(job: Job, expression: str, shares: Collection[str]) -> None:
+    """Without a reviewed set pictures are shared out by their groups, so each needs one."""
+    group_of = by_name(expression)
+    if job.reviewed is not None:
+        return
+    groups = {name: group_of(name) for name in job.catalogue.names}
+    without = [name for name, group in groups.items() if not group]
+    if without:
+        raise DatasetError(
+            f"{len(without)} of {len(groups)} pictures have no group, the first is {without[0]}.",
+            "Correct --group until every picture has one, or leave it out.",
+        )
+    if len(set(groups.values())) < len(shares):
+        raise DatasetError(
+            f"{len(set(groups.values()))} groups cannot be shared out to {len(shares)} splits.",
+            "Use a finer --group, or fewer splits in --split.",
+        )
+
+
+def _check_can_teach(job: Job) -> None:
+    if job.reviewed is None:
+        raise ConfigError(
+            "More than one round needs a reviewed set to judge by.", "Name one with --reviewed."
+        )
+    teachable = [spec for spec in job.settings.annotators if is_teachable(spec)]
+    if not teachable:
+        raise ConfigError(
+            "None of the annotators can be taught.", "Add a Florence-2 or a detector, or use --rounds 1."
+        )
+    for spec in teachable:
+        check_teaching(spec)
+
+
+def _check_models(job: Job) -> None:
+    """Load, and let go again, what comes to work only after the first annotator is done."""
+    later = [spec for spec in job.settings.annotators if job.is_wanted(spec)][1:]
+    for spec in later:
+        build_annotator(spec, Surroundings(job.taxonomy, job.device, job.mm_per_px))
+    outlines = job.settings.outlines
+    if outlines is not None and not job.is_outlined:
+        from distill.labels.sam.outliner import open_outliner
+
+        open_outliner(outlines.model, outlines.settings, job.device)
