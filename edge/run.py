@@ -152,7 +152,8 @@ class Box:
 
             healths = {place.name: place.health for place in self._places}
             with self._all_watch():
-                stack.enter_context(HealthServer(healths, config.health_host, config.health_port))
+                server = HealthServer(healths, config.health_host, config.health_port, config.page_hosts)
+                stack.enter_context(server)
 
     def inspect(self) -> None:
         """Run all cameras to their ends; Ctrl-C and SIGTERM end them with the frames in hand."""

@@ -6,27 +6,29 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from importlib import resources
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from edge.config import RollName
 from edge.errors import ConfigError, LoomsightError
-from edge.page.address import Address
 from edge.page.cloth import ClothPicture
-from edge.page.guard import Guard, RefusedError, small_body
 from edge.page.live import LivePage
 from edge.page.rolls import EVENT_ID, Known, changes, recorded_defect
 from edge.page.state import StateText
 from edge.roll.changes import RollWish
 from edge.roll.pictures import cut_picture
 from edge.roll.reviews import record_verdict
+from edge.web.address import Address
+from edge.web.body import asked_for
+from edge.web.door import Rules, behind_door
+from edge.web.refusal import JsonAnswer, RefusedError
+from edge.web.viewers import EventStream, Viewers
 
 Result = TypeVar("Result")
 
@@ -72,8 +74,9 @@ class PageApp:
     Args:
         live: what inspection tells.
     Attributes:
-        closing: set from outside: streams end.
+        closing: whether streams end.
         live: as given.
+        viewers: who looks now.
     """
 
     def __init__(self, live: LivePage) -> None:
@@ -81,7 +84,7 @@ class PageApp:
         self.live = self._live = live
         self._state = StateText(live)
         self._cloth = ClothPicture()
-        self._viewers = 0
+        self.viewers = Viewers(MOST_VIEWERS)
         self.one = CapacityLimiter(1)
         """The network needs the processor more: the page never works on two things at once."""
 
@@ -99,25 +102,25 @@ class PageApp:
             Route("/rolls", self.next_roll, methods=["POST"]),
         ]
 
+    def close(self) -> None:
+        """Let streams end; called from outside."""
+        self.closing = True
+
     async def state(self, request: Request) -> Response:
         """Say once how the run stands."""
         return Response(self._state.now(), media_type="application/json")
 
     async def events(self, request: Request) -> Response:
         """Say how the run stands, again and again (server-sent events)."""
-        if self._viewers >= MOST_VIEWERS:
-            raise RefusedError(503, "Too many people look at this page.")
-        return StreamingResponse(self._told(), media_type="text/event-stream")
+        if request.method == "HEAD":
+            return Response(media_type="text/event-stream")
+        return EventStream(self._told(), self.viewers)
 
     async def _told(self) -> AsyncIterator[str]:
-        self._viewers += 1
-        try:
-            while not self.closing:
-                yield f"data: {self._state.now()}\n\n"
-                await asyncio.sleep(STATE_S)
+        while not self.closing:
             yield f"data: {self._state.now()}\n\n"
-        finally:
-            self._viewers -= 1
+            await asyncio.sleep(STATE_S)
+        yield f"data: {self._state.now()}\n\n"
 
     async def cloth(self, request: Request) -> Response:
         """Give the cloth that was inspected last, with boxes."""
@@ -136,7 +139,7 @@ class PageApp:
             _number(asked.get("review", "0")),
             asked.get("gaps", ""),
         )
-        return JSONResponse(await self._beside(lambda: changes(self._live, known)))
+        return JsonAnswer(await self._beside(lambda: changes(self._live, known)))
 
     async def picture(self, request: Request) -> Response:
         """Give the picture of a recorded defect, by the id of the defect."""
@@ -155,24 +158,18 @@ class PageApp:
 
     async def review(self, request: Request) -> Response:
         """Record a verdict; it is on the disk before this answers."""
-        body, recorder = await small_body(request), self._live.recorder
-        try:
-            review = Review.model_validate_json(body)
-        except ValidationError as error:
-            raise RefusedError(422, "That is no verdict on a defect.") from error
+        review = await asked_for(request, Review, "That is no verdict on a defect.")
+        recorder = self._live.recorder
         if recorder is None:
             raise RefusedError(409, "There is no roll record: start edge-run with --roll-record.")
         if not await self._beside(lambda: record_verdict(recorder.path, review.id, review.verdict)):
             raise RefusedError(404, "There is no such defect in the record.")
-        return JSONResponse({"id": review.id, "verdict": review.verdict})
+        return JsonAnswer({"id": review.id, "verdict": review.verdict})
 
     async def next_roll(self, request: Request) -> Response:
         """Ask for the next roll. It begins within moments: `/roll` tells when."""
-        body, changes = await small_body(request), self._live.changes
-        try:
-            asked = NextRoll.model_validate_json(body)
-        except ValidationError as error:
-            raise RefusedError(422, "A name is one line of at most 200 characters.") from error
+        asked = await asked_for(request, NextRoll, "A name is one line of at most 200 characters.")
+        changes = self._live.changes
         if changes is None:
             raise RefusedError(409, "Inspection is not running.")
         wish = RollWish("operator", asked.name, asked.article, asked.id)
@@ -180,7 +177,7 @@ class PageApp:
             is_new = await self._beside(lambda: changes.ask(wish))
         except ConfigError as error:
             raise RefusedError(409, str(error)) from error
-        return JSONResponse({"id": asked.id, "repeated": not is_new}, 202)
+        return JsonAnswer({"id": asked.id, "repeated": not is_new}, 202)
 
     async def _beside(self, work: Callable[[], Result]) -> Result:
         """Do some work in a thread, after what others asked for."""
@@ -208,18 +205,13 @@ def guarded(
         token: permits changes, and beyond this machine reading, too.
         names: further names of this box.
     """
-    guard = Middleware(Guard, address=address, token=token, names=names, open_paths=open_paths)
-    handlers: dict[Any, Any] = {RefusedError: _refused, LoomsightError: _said, sqlite3.Error: _said}
-    return Starlette(routes=routes, middleware=[guard], exception_handlers=handlers)
-
-
-async def _refused(request: Request, error: RefusedError) -> Response:
-    return error.answer()
+    rules = Rules(address.host, names, token, open_paths)
+    return behind_door(routes, rules, {LoomsightError: _said, sqlite3.Error: _said})
 
 
 async def _said(request: Request, error: Exception) -> Response:
     """Answer with the one line that a command would print."""
-    return JSONResponse({"problem": str(error)}, status_code=503)
+    return JsonAnswer({"problem": str(error)}, status_code=503)
 
 
 def _number(text: str) -> int:

@@ -34,6 +34,13 @@ export class Refusal extends Error {
   }
 }
 
+// Says why there is nothing to show: a refusal is an answer, and says it itself. Read aloud once.
+export function showAway(element, error) {
+  const words = error instanceof Refusal ? error.message : "The box does not answer.";
+  const strong = element.querySelector("strong");
+  if (strong.textContent !== words) strong.textContent = words;
+}
+
 async function answered(path, options) {
   const answer = await fetch(HERE + path, { ...options, cache: "no-store" });
   if (answer.ok) return answer;
@@ -53,7 +60,7 @@ export async function tell(path, value) {
 
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
 
-// Calls onState for each state, onAway(error) whenever the box is not there; goes on for ever.
+// Calls onState for each state, onAway(error) whenever there is none; goes on for ever.
 export async function follow(onState, onAway) {
   for (let tries = 0; ; tries += 1) {
     try {

@@ -8,12 +8,13 @@ from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from edge.page.address import Address
 from edge.page.app import SHIPPED, PageApp, guarded, shipped_file
 from edge.page.state import state_json
+from edge.web.address import Address
+from edge.web.refusal import JsonAnswer
 
 INDEX: Final = {
     "/": ("box.html", "text/html"),
@@ -48,7 +49,7 @@ def box_app(pages: Mapping[str, PageApp], address: Address, token: str, names: S
     open_paths = [*INDEX, *(f"/{name}{path}" for name in pages for path in SHIPPED)]
 
     def cameras(request: Request) -> Response:
-        return JSONResponse(cameras_json(pages))
+        return JsonAnswer(cameras_json(pages))
 
     routes: list[BaseRoute] = [
         *(Route(path, shipped_file(*file)) for path, file in INDEX.items()),

@@ -30,12 +30,14 @@ export class DefectList {
     Object.assign(this, { list, said, verdicts, onVerdict, onKeyMissing });
     this.pictures = new Map();
     this.cards = new Map();
+    this.waiting = new Map(); // images that the network kept back
     this.chosen = null;
   }
 
   clear() {
     this.list.replaceChildren();
     this.cards.clear();
+    this.waiting.clear();
     for (const url of this.pictures.values()) URL.revokeObjectURL(url);
     this.pictures.clear();
   }
@@ -45,6 +47,9 @@ export class DefectList {
     const last = defects.slice(-SHOWN).reverse();
     const chosen = defects.find((one) => one.id === this.chosen);
     if (chosen && !last.includes(chosen)) last.unshift(chosen);
+    const waiting = [...this.waiting.values()];
+    this.waiting.clear();
+    for (const [one, picture] of waiting) this.load(one, picture);
     const ids = new Set(last.map((one) => one.id));
     for (const [id, card] of this.cards) if (!ids.has(id)) this.drop(id, card);
     last.forEach((one, place) => {
@@ -56,6 +61,7 @@ export class DefectList {
   drop(id, card) {
     card.remove();
     this.cards.delete(id);
+    this.waiting.delete(id);
     if (this.pictures.has(id)) URL.revokeObjectURL(this.pictures.get(id));
     this.pictures.delete(id);
   }
@@ -89,8 +95,9 @@ export class DefectList {
       const url = URL.createObjectURL(await (await ask(`/pictures/${one.id}`)).blob());
       this.pictures.set(one.id, url);
       picture.src = url;
-    } catch {
-      picture.replaceWith(made("div", "picture none", "no picture"));
+    } catch (error) {
+      if (error instanceof Refusal) picture.replaceWith(made("div", "picture none", "no picture"));
+      else if (this.cards.has(one.id)) this.waiting.set(one.id, [one, picture]);
     }
   }
 

@@ -1,6 +1,6 @@
 // The page before those of the cameras: for each whether all is well, and the way to its page.
 
-import { ask, Refusal, setToken } from "./box.js";
+import { ask, Refusal, setToken, showAway } from "./box.js";
 
 const ASK_MS = 1000;
 
@@ -44,6 +44,7 @@ function onAway(error) {
   const needsKey = error instanceof Refusal && error.status === 401;
   at("key").hidden = !needsKey;
   at("away").hidden = needsKey;
+  showAway(at("away"), error);
   at("cameras").replaceChildren();
 }
 

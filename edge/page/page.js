@@ -1,6 +1,6 @@
 // The page: states come as a stream; pictures and the roll are asked for when there is something new.
 
-import { ask, follow, Refusal, setToken } from "./box.js";
+import { ask, follow, Refusal, setToken, showAway } from "./box.js";
 import { DefectList, icon } from "./defects.js";
 import { colourOf, RollMap } from "./map.js";
 import { NextRoll } from "./next.js";
@@ -53,10 +53,9 @@ function onAway(error) {
   const needsKey = error instanceof Refusal && error.status === 401;
   at("key").hidden = !needsKey;
   at("away").hidden = needsKey;
-  at("away").querySelector("span").textContent =
-    error instanceof Refusal ? error.message : "Trying again…";
+  showAway(at("away"), error);
   document.body.classList.add("away");
-  at("troubles").replaceChildren();
+  clearTroubles();
   at("camera").classList.add("bad");
   at("camera").querySelector("span").textContent = "?";
 }
@@ -72,6 +71,12 @@ function text(name, words) {
   const element = document.createElement(name);
   element.textContent = words;
   return element;
+}
+
+// What was wrong may have changed meanwhile; with the next state all of it is drawn, and read aloud, once more.
+function clearTroubles() {
+  at("troubles").replaceChildren();
+  delete at("troubles").dataset.mark;
 }
 
 function showTroubles() {

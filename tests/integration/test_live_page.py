@@ -18,9 +18,9 @@ import httpx
 import pytest
 
 from edge.config import EdgeConfig
-from edge.page import connection
 from edge.page.server import open_page
 from edge.simulator.camera import LoomCamera, parse_loom_options
+from edge.web import connection
 from tests.unit.edge.page.pages import passed, plain_page
 
 CHROMIUM = next(
@@ -259,7 +259,7 @@ def test_who_asks_nothing_is_sent_away(served, monkeypatch, sent):
     ("token", "status"), [("wrong", b"401"), (TOKEN, b"408")], ids=["without the token", "with it"]
 )
 def test_half_a_body_is_not_waited_for(served, monkeypatch, token, status):
-    monkeypatch.setattr("edge.page.guard.BODY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("edge.web.body.BODY_TIMEOUT_S", 0.3)
     head = f"Host: localhost\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", served)) as peer:
         peer.sendall(f"POST /reviews HTTP/1.1\r\n{head}Content-Length: 100\r\n\r\n{{".encode())

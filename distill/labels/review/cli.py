@@ -48,7 +48,7 @@ def review(
         raise DatasetError(f"{folder} holds no data.yaml.", "Name a data set folder (docs/labels.md).")
 
     from distill.labels.review.log import ReviewLog
-    from edge.page.address import bound_socket
+    from edge.web.address import bound_socket
 
     names = load_taxonomy(taxonomy)
     stop = threading.Event()
@@ -95,7 +95,7 @@ def _review(
 
 
 def _say_ready(session: Session, bound: socket, wishes: Wishes) -> None:
-    from edge.page.address import LOOPBACK
+    from edge.web.address import LOOPBACK
 
     address = f"http://{wishes.host}:{bound.getsockname()[1]}/"
     waiting, pictures = session.count("queued"), len(session.order("all"))

@@ -25,7 +25,7 @@ from distill.labels.review.questions import NO_TEACHER, TASKS, Panel
 from distill.labels.review.session import Session
 from distill.labels.review.views import overview, picture_view, png_of
 from edge.errors import LoomsightError, OutputError
-from edge.page.address import LOOPBACK
+from edge.web.address import LOOPBACK
 
 TITLE = "loomsight review"
 

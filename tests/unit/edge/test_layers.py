@@ -35,9 +35,13 @@ OPTIONAL_OF_FILE = {
     "edge/mqtt/publisher.py": {"paho"},
     "edge/page/app.py": {"anyio", "starlette"},
     "edge/page/box.py": {"starlette"},
-    "edge/page/connection.py": {"uvicorn"},
-    "edge/page/guard.py": {"starlette"},
-    "edge/page/server.py": {"uvicorn"},
+    "edge/health/server.py": {"starlette"},
+    "edge/web/body.py": {"starlette"},
+    "edge/web/connection.py": {"uvicorn"},
+    "edge/web/door.py": {"starlette"},
+    "edge/web/refusal.py": {"starlette"},
+    "edge/web/serving.py": {"starlette", "uvicorn"},
+    "edge/web/viewers.py": {"starlette"},
 }
 """Packages of extras, and the only files that may import them."""
 OPTIONAL_AT_THE_TOP = {
@@ -49,9 +53,13 @@ OPTIONAL_AT_THE_TOP = {
     "edge/mqtt/publisher.py",
     "edge/page/app.py",
     "edge/page/box.py",
-    "edge/page/connection.py",
-    "edge/page/guard.py",
     "edge/page/server.py",
+    "edge/web/body.py",
+    "edge/web/connection.py",
+    "edge/web/door.py",
+    "edge/web/refusal.py",
+    "edge/web/serving.py",
+    "edge/web/viewers.py",
 }
 """Those of them that are imported only where their package is."""
 EDGE_FILES = sorted((ROOT / "edge").rglob("*.py"))

@@ -8,9 +8,11 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -20,13 +22,14 @@ from edge.cloth.defects import ClothDefect
 from edge.decisions.settings import StopSettings
 from edge.decisions.stops import Stops
 from edge.errors import CameraLostError, ConfigError, OutputError
-from edge.health import server as server_module
 from edge.health.metrics import metrics_text
-from edge.health.server import HealthServer
+from edge.health.server import MOST_AT_ONCE, HealthServer
 from edge.health.service import unit_text
 from edge.health.state import Health, healthz
 from edge.health.systemd import Systemd
 from edge.run_state import RunState
+from edge.web import connection
+from tests.unit.edge.web.servers import everything, has_ipv6, said_to
 
 ANALYZE = shutil.which("systemd-analyze")
 
@@ -173,16 +176,51 @@ def test_over_http(health, clock):
 
 
 def test_clients_that_say_nothing_do_not_fill_the_server(health, monkeypatch):
-    monkeypatch.setattr(server_module._Handler, "timeout", 0.3)
-    with HealthServer({None: health}, "127.0.0.1", 0) as server:
-        slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(30)]
+    monkeypatch.setattr(connection, "LOOK_S", 0.05)
+    with HealthServer({None: health}, "127.0.0.1", 0) as server, ExitStack() as stack:
         before = threading.active_count()
-        assert before < 30
-        end = [one.recv(1) for one in slow]  # each is cut off
-        assert set(end) == {b""}
+        slow = [stack.enter_context(client(server.port)) for _ in range(MOST_AT_ONCE + 14)]
+        for one in slow[MOST_AT_ONCE:]:
+            assert everything(one).startswith(b"HTTP/1.1 503 ")
+        assert threading.active_count() == before
+        monkeypatch.setattr(connection, "REQUEST_TIMEOUT_S", 0.1)
+        assert [everything(one) for one in slow[:MOST_AT_ONCE]] == [b""] * MOST_AT_ONCE  # cut off
         assert asked(server.port, "/metrics")[0] == 200
-        for one in slow:
-            one.close()
+
+
+def client(port):
+    return socket.create_connection(("127.0.0.1", port), timeout=10)
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_health_is_served_on_ipv6(health, host):
+    with HealthServer({None: health}, host, 0) as server:
+        finished(health)
+        answer = httpx.get(f"http://[::1]:{server.port}/healthz")
+        assert (answer.status_code, answer.json()["ok"]) == (200, True)
+
+
+@pytest.mark.parametrize(
+    ("request_line", "headers", "status"),
+    [
+        ("GET /healthz HTTP/1.0", "", b"200"),  # load balancers name nobody
+        ("GET /healthz HTTP/1.1", "Host: localhost\r\n", b"200"),
+        ("GET /metrics HTTP/1.1", "Host: loom7.mill.example:9100\r\n", b"200"),
+        ("GET /metrics HTTP/1.1", "Host: evil.example\r\n", b"400"),
+        ("GET /metrics HTTP/1.1", "Host: localhost\r\nOrigin: http://evil.example\r\n", b"403"),
+        ("GET /metrics HTTP/1.1", "Host: localhost\r\nSec-Fetch-Site: cross-site\r\n", b"403"),
+        ("POST /healthz HTTP/1.1", "Host: localhost\r\nContent-Length: 5\r\n", b"413"),
+        ("POST /healthz HTTP/1.1", "Host: localhost\r\n", b"405"),
+    ],
+)
+def test_who_may_ask_for_health(health, request_line, headers, status):
+    finished(health)
+    with HealthServer({None: health}, "127.0.0.1", 0, ("loom7.mill.example",)) as server:
+        head = f"{request_line}\r\n{headers}Connection: close\r\n\r\n"
+        answer = said_to(("127.0.0.1", server.port), head.encode())
+        assert answer[9:12] == status
+        assert b"cache-control: no-store" in answer.lower()
 
 
 @pytest.fixture

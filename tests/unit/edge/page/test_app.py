@@ -12,14 +12,14 @@ import pytest
 from starlette.testclient import TestClient
 
 from edge.errors import ConfigError
-from edge.page.address import Address
 from edge.page.app import MOST_VIEWERS, SHIPPED, PageApp, web_app
-from edge.page.guard import LARGEST_BODY, POLICY
 from edge.page.rolls import MOST_AT_ONCE
 from edge.page.state import StateText
 from edge.roll.export import as_csv, as_json_lines
 from edge.roll.reading import read_roll
 from edge.roll.values import RollHead, RollTerms
+from edge.web.address import Address
+from edge.web.door import LARGEST_BODY, POLICY
 from tests.unit.edge.page.pages import defect, passed, plain_page, recorded_page
 
 TOKEN = "a-token-that-is-long"
@@ -303,12 +303,12 @@ def test_a_record_that_another_program_holds_is_said_and_nothing_is_acknowledged
 def test_so_many_viewers_and_no_more(tmp_path):
     with recorded_page(tmp_path) as (live, _, _):
         app = PageApp(live)
-        app._viewers = MOST_VIEWERS
+        app.viewers.count = MOST_VIEWERS
         with TestClient(web_app(app, LOCAL, TOKEN, ()), base_url="http://localhost") as client:
             assert client.get("/events").status_code == 503
-            app._viewers, app.closing = 0, True
+            app.viewers.count, app.closing = 0, True
             assert json.loads(client.get("/events").text.removeprefix("data: "))["along_m"] == 1.2
-        assert app._viewers == 0
+        assert app.viewers.count == 0
 
 
 class Asked:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from starlette.testclient import TestClient
 
-from edge.page.address import Address
 from edge.page.app import SHIPPED, PageApp
 from edge.page.box import INDEX, box_app
-from edge.page.guard import POLICY
 from edge.run_state import RunState
+from edge.web.address import Address
+from edge.web.door import POLICY
 from tests.unit.edge.page.pages import passed, plain_page, recorded_page
 
 KEY = {"Authorization": "Bearer a-token-that-is-long"}

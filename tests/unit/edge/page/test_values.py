@@ -14,7 +14,6 @@ from edge.cloth.found import DefectsFound
 from edge.config import EdgeConfig, load_config
 from edge.errors import ConfigError, OutputError
 from edge.page import live as live_module
-from edge.page.address import Address, parse_address
 from edge.page.cloth import WIDEST_PX, ClothPicture, drawn, scaled
 from edge.page.live import MOST_BLOCKS, Block, shown_together
 from edge.page.rolls import Known, changes
@@ -23,6 +22,7 @@ from edge.page.state import StateText, state_json
 from edge.page.token import page_token
 from edge.page.trouble import CAMERA_DOWN, troubles
 from edge.run_state import RunState
+from edge.web.address import Address, parse_address
 from tests.unit.edge.page.pages import CLASSES, defect, frame, passed, plain_page, recorded_page
 
 

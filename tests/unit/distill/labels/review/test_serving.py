@@ -8,7 +8,7 @@ import pytest
 
 from distill.labels.review.serving import serve
 from edge.errors import ConfigError, MissingPackageError
-from edge.page.address import bound_socket
+from edge.web.address import bound_socket
 
 
 async def hello(scope, receive, send):

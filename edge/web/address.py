@@ -7,9 +7,10 @@ import socket
 from typing import Final, NamedTuple
 
 from edge.errors import ConfigError
+from edge.web.names import is_loopback, number_of
 
-LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
-"""Addresses that only this machine reaches."""
+LOOPBACK: Final = "127.0.0.1"
+"""Where to listen if nothing is said: only this machine reaches it."""
 
 ADDRESS = re.compile(r"(?:(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):)?(?P<port>[0-9]{1,5})")
 
@@ -23,12 +24,17 @@ class Address(NamedTuple):
     @property
     def is_local(self) -> bool:
         """Whether only this machine reaches it."""
-        return self.host in LOOPBACK
+        return is_loopback(self.host)
 
     def url(self, port: int) -> str:
         """Return the address for a browser; where every address of the box is bound, by the box's name."""
         host = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+        return f"http://{in_address(host)}:{port}/"
+
+
+def in_address(host: str) -> str:
+    """Return a host as it stands in an address: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
 
 
 def parse_address(text: str) -> Address:
@@ -43,7 +49,7 @@ def parse_address(text: str) -> Address:
             f"page is [HOST:]PORT, not '{text}'.",
             "For instance 8080, or 0.0.0.0:8080 for the whole network.",
         )
-    return Address((match["host"] or LOOPBACK[0]).strip("[]"), int(match["port"]))
+    return Address((match["host"] or LOOPBACK).strip("[]"), int(match["port"]))
 
 
 def bound_socket(host: str, port: int, flag: str = "--port") -> socket.socket:
@@ -56,17 +62,28 @@ def bound_socket(host: str, port: int, flag: str = "--port") -> socket.socket:
     Raises:
         ConfigError: if it is taken, or not ours to bind.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    host = host.strip("[]")
     # asyncio sends small answers at once (TCP_NODELAY) only where the protocol is named: 40 ms a request.
-    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    bound = socket.socket(_family(host), socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((host, port))
         bound.listen(128)  # a socket with SO_REUSEADDR may be bound and not listened on
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError, TypeError) as error:
         bound.close()
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(
             f"Cannot serve on {host}, port {port}: {reason}.", f"Use another {flag}; 0 takes a free one."
         ) from error
     return bound
+
+
+def _family(host: str) -> socket.AddressFamily:
+    """Return the family of an address; of a name that has both, the one of the shorter numbers."""
+    if number := number_of(host):
+        return socket.AF_INET6 if ":" in host or number.version == 6 else socket.AF_INET
+    try:
+        families = {found[0] for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):  # said when it is bound
+        return socket.AF_INET
+    return socket.AF_INET if socket.AF_INET in families or not families else socket.AF_INET6
