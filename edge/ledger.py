@@ -152,7 +152,8 @@ class Ledger:
         complete = roll.place(pieces, frame, position, shared_lines, filled)
         if self._stops is not None:  # before the record: the machine does not wait for the disk
             defects = [*complete, *roll.merger.growing]
-            self._stops.placed(position.along_m, frame.monotonic_s, pieces, defects)
+            end_m = position.along_m + len(frame.image) * position.mm_per_px_along / 1000
+            self._stops.placed(position.along_m, frame.monotonic_s, pieces, defects, end_m)
         self._journal.record(complete)
         self._state.take(complete)
 

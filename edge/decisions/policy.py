@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from typing import Any, Literal
 
-from edge.cloth.defects import ClothDefect
+from edge.cloth.defects import TOUCH_MM, ClothDefect
 from edge.cloth.grading import points_of_length
 from edge.decisions.settings import StopRule, StopSettings
 
@@ -17,6 +18,10 @@ MOST_REMEMBERED = 1000
 """Detections of a class kept to be confirmed; the oldest go first. Bounds memory on cloth in
 tatters, and is ten times what a rule may ask for."""
 
+SAME_MM = TOUCH_MM / 2
+"""The jitter of a box's edge: what a second look at the same cloth finds so near to what the first look
+found is the same defect. Two that are further apart stay two, as in one look."""
+
 HeldBack = Literal["rate", "distance"]
 
 
@@ -25,12 +30,13 @@ class Block:
     """What one frame shows, in metres of the camera.
 
     Attributes:
-        start_m: where the frame begins.
-        found: its detections, in any order.
+        start_m, end_m: where its own lines begin and end.
+        found: its detections on these lines, in any order.
         defects: the defects these belong to, as far as they are known: growing, or just complete.
     """
 
     start_m: float
+    end_m: float
     found: Sequence[ClothDefect]
     defects: Sequence[ClothDefect] = ()
 
@@ -56,7 +62,8 @@ class StopPolicy:
     """Decide block by block. The mode plays no part: in shadow it decides exactly as it would in earnest.
 
     Cloth that passes again, because it ran back or stands, decides nothing. What led to a stop does not
-    lead to another one.
+    lead to another one. A defect that several frames show, because they overlap or because it lies across
+    their border, is one detection: that of the frame that showed it first.
 
     Args:
         settings: the policy.
@@ -69,10 +76,9 @@ class StopPolicy:
     ) -> None:
         self._settings = settings
         self._rules: Mapping[str, StopRule] = settings.classes or {name: StopRule() for name in class_names}
-        self._remembered: dict[str, deque[ClothDefect]] = {
-            name: deque(maxlen=MOST_REMEMBERED) for name in self._rules
-        }
+        self._remembered: dict[str, list[ClothDefect]] = {name: [] for name in self._rules}
         self._front_m: float | None = None
+        self._reached_m = -inf
         self._used_up_m = 0.0
         self._last_stop_m: float | None = None
         self._stops_s: deque[float] = deque(earlier_stops_s)
@@ -86,6 +92,7 @@ class StopPolicy:
         """
         policy = StopPolicy(settings, class_names, self._stops_s)
         policy._front_m, policy._last_stop_m = self._front_m, self._last_stop_m
+        policy._reached_m = self._reached_m
         policy._used_up_m = max(self._used_up_m, at_m + settings.after_start_m)
         return policy
 
@@ -109,6 +116,7 @@ class StopPolicy:
             return None
         self._front_m = block.start_m
         confirmed = [one for name in sorted(self._rules) for one in self._confirmed(name, block)]
+        self._reached_m = max(self._reached_m, block.end_m)
         if not confirmed:
             return None
         evidence = tuple(sorted({piece for _, pieces in confirmed for piece in pieces}, key=_place))
@@ -120,13 +128,9 @@ class StopPolicy:
 
     def _confirmed(self, name: str, block: Block) -> Iterator[tuple[str, list[ClothDefect]]]:
         """Yield each reason of a class, with what it rests on."""
-        rule, remembered = self._rules[name], self._remembered[name]
-        new = sorted((one for one in block.found if self._counts(one, name, rule, block)), key=_place)
-        if new:
-            remembered.extend(new)
-            recent = [one for one in sorted(remembered, key=_place) if self._is_recent(one, rule)]
-            remembered.clear()
-            remembered.extend(recent)
+        rule = self._rules[name]
+        if self._take_in(name, rule, block):
+            recent = [one for one in self._remembered[name] if self._is_recent(one, rule)]
             close = _within(recent, rule)
             if close:
                 spread_m = close[-1].start_m - close[0].start_m
@@ -136,10 +140,34 @@ class StopPolicy:
                 length_mm = (defect.end_m - defect.start_m) * 1000
                 yield f"{name} runs on for {length_mm:.0f} mm", [defect]
 
-    def _counts(self, found: ClothDefect, name: str, rule: StopRule, block: Block) -> bool:
-        if found.class_name != name or found.score < rule.least_score or found.start_m < self._used_up_m:
+    def _take_in(self, name: str, rule: StopRule, block: Block) -> bool:
+        """Remember the detections of a class; True if one counts, or goes on with one that did."""
+        past_m = block.start_m - rule.within_m
+        earlier = [one for one in self._remembered[name] if one.end_m >= past_m]
+        new: list[ClothDefect] = []
+        changed = False
+        for one in sorted((one for one in block.found if one.class_name == name), key=_place):
+            index = self._seen_before(one, earlier)
+            if index is not None:
+                earlier[index], changed = earlier[index].joined(one), True
+            elif self._counts(one, rule, block):
+                new.append(one)
+        self._remembered[name] = sorted([*earlier, *new], key=_place)[-MOST_REMEMBERED:]
+        return changed or bool(new)
+
+    def _seen_before(self, found: ClothDefect, earlier: Sequence[ClothDefect]) -> int | None:
+        """Return which detection of an earlier frame this one is part of; None for none.
+
+        Only what begins on lines that were seen before, or where they end, can be.
+        """
+        if found.start_m > self._reached_m + SAME_MM / 1000:
+            return None
+        return next((index for index, one in enumerate(earlier) if one.touches(found, SAME_MM)), None)
+
+    def _counts(self, found: ClothDefect, rule: StopRule, block: Block) -> bool:
+        if found.score < rule.least_score or found.start_m < self._used_up_m:
             return False
-        whole = [one for one in block.defects if one.class_name == name and one.touches(found)]
+        whole = [one for one in block.defects if one.class_name == found.class_name and one.touches(found)]
         size_mm = max(map(_size_mm, [found, *whole]))
         return size_mm >= rule.least_mm and points_of_length(size_mm) >= rule.least_points
 
@@ -164,6 +192,20 @@ class StopPolicy:
     def _note_stop(self, at_m: float, now_s: float) -> None:
         self._stops_s.append(now_s)
         self._last_stop_m = self._used_up_m = at_m
+
+
+def own_pieces(pieces: Sequence[ClothDefect], start_m: float) -> list[ClothDefect]:
+    """Keep what reaches into the own lines of a frame, cut at the first of them: what `--detections` has.
+
+    Args:
+        pieces: in metres of the camera; those on lines carried over lie before the frame.
+        start_m: where its own lines begin.
+    """
+    return [
+        one if one.start_m >= start_m else replace(one, start_m=start_m)
+        for one in pieces
+        if one.end_m > start_m
+    ]
 
 
 def _within(found: Sequence[ClothDefect], rule: StopRule) -> list[ClothDefect]:

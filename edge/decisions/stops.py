@@ -12,7 +12,7 @@ from typing import Any, Final
 from typing_extensions import Self
 
 from edge.cloth.defects import ClothDefect
-from edge.decisions.policy import Block, Decision, StopPolicy
+from edge.decisions.policy import Block, Decision, StopPolicy, own_pieces
 from edge.decisions.settings import StopSettings
 from edge.latency import LatencyHistogram
 from edge.machine.delivery import MachineNews, SignalFound, StopRequest, StopResult
@@ -99,21 +99,25 @@ class Stops:
         captured_s: float,
         found: Sequence[ClothDefect],
         defects: Sequence[ClothDefect],
+        end_m: float | None = None,
     ) -> None:
         """Decide about a frame, and have the machine stopped.
 
         Args:
             start_m: where the frame begins, in metres of the camera.
             captured_s: `time.monotonic()` when the frame was complete.
-            found: its detections.
+            found: its detections; what lies on lines carried over from the frame before does not count.
             defects: those they belong to, growing or complete.
+            end_m: where the frame ends; None: where what was found ends.
         """
         if self._stands_since_s is not None and captured_s > self._stands_since_s + COAST_S:
             self._stands_since_s = None
         if self.mode == "off":
             return
-        now_s = time.monotonic()
-        decision = self._policy.decide(Block(start_m, found, defects), now_s)
+        now_s, own = time.monotonic(), own_pieces(found, start_m)
+        if end_m is None:
+            end_m = max((one.end_m for one in own), default=start_m)
+        decision = self._policy.decide(Block(start_m, end_m, own, defects), now_s)
         if decision is None or decision.held_back is not None:
             self._note_held_back(decision, defects)
             return

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections import deque
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.defects import ClothDefect
 from edge.decisions.policy import HOUR_S, Block, StopPolicy
 from edge.decisions.settings import StopRule, StopSettings
 from edge.decisions.stops import STOP, WOULD_BE_STOP, Stops
+from edge.detections import Detections
+from edge.journal import Journal
+from edge.latency import StageClock
+from edge.ledger import Ledger
+from edge.run_state import RunState
 
 BLOCK_M = 0.1
 NAMES = ("broken", "drop")
@@ -57,7 +64,7 @@ def rolls(draw):
             ClothDefect(name, score, start_m + at, start_m + at + long_m, left, left + 5)
             for name, score, at, long_m, left in pieces
         ]
-        roll.append((Block(start_m, found, found), now_s))
+        roll.append((Block(start_m, start_m + BLOCK_M, found, found), now_s))
     return roll
 
 
@@ -89,7 +96,7 @@ def test_the_order_within_a_block_does_not_matter(policy, roll, rng):
         found, defects = list(block.found), list(block.defects)
         rng.shuffle(found)
         rng.shuffle(defects)
-        mixed.append((Block(block.start_m, found, defects), now_s))
+        mixed.append((Block(block.start_m, block.end_m, found, defects), now_s))
     assert decided(policy, mixed) == decided(policy, roll)
 
 
@@ -129,3 +136,62 @@ def test_cloth_that_passes_again_decides_nothing(policy, roll):
     for block, now_s in roll:
         machine.decide(block, now_s)
     assert all(machine.decide(block, now_s) is None for block, now_s in roll if roll)
+
+
+MM_PER_PX = 0.2
+APART_PX = 20
+"""More than the jitter of a box's edge, as two defects are that an inspector tells apart."""
+
+
+@st.composite
+def planted(draw):
+    """Boxes (x1, y1, x2, y2) in px of the cloth, none nearer to another than `APART_PX` along it."""
+    rows = draw(
+        st.lists(st.tuples(st.integers(APART_PX, 200), st.integers(1, 250)), min_size=1, max_size=8)
+    )
+    boxes, bottom = [], 0
+    for apart, height in rows:
+        left = draw(st.integers(0, 400))
+        boxes.append((left, bottom + apart, left + draw(st.integers(1, 100)), bottom + apart + height))
+        bottom += apart + height
+    return boxes
+
+
+@st.composite
+def looks(draw):
+    """How a camera looks at the cloth: (rows of a frame, step, rows carried over, first row)."""
+    rows = draw(st.integers(8, 400))
+    if draw(st.booleans()):  # a line camera: strips, with lines carried over
+        return rows, rows, draw(st.integers(0, rows)), draw(st.integers(0, 50))
+    return rows, draw(st.integers(max(1, rows // 5), rows)), 0, draw(st.integers(0, 50))
+
+
+def reasons_of(boxes, look, times):
+    """Inspect planted boxes as the pipeline does, through the real account of a run; return the reasons."""
+    rows, step, carried, first = look
+    rule = StopRule(times=times, within_m=100.0, running_mm=1e6)
+    stops = Stops(StopSettings(classes={"broken": rule}, after_start_m=0.0, apart_m=0.0), NAMES)
+    state = RunState(class_names=NAMES)
+    ledger = Ledger(state, Journal(state, StageClock(), None, [], []), stops)
+    last = max(box[3] for box in boxes)
+    for number, top in enumerate(range(-first, last, step)):
+        position = FramePosition(top * MM_PER_PX / 1000, MM_PER_PX, MM_PER_PX)
+        above = carried if number else 0
+        shown = np.array(boxes, np.float32) - np.float32([0, top, 0, top])
+        shown[:, [1, 3]] = shown[:, [1, 3]].clip(-above, rows)
+        shown = shown[shown[:, 3] > shown[:, 1]]
+        found = Detections(shown, np.full(len(shown), 0.9, np.float32), np.zeros(len(shown), np.int64))
+        frame = Frame(number, np.zeros((rows, 1), np.uint8), 0.0, "x", position, follows_on=step == rows)
+        ledger.inspected(frame, found, [], None, shared_lines=carried)
+    return [event.data["reason"] for event in stops.events() if event.kind == WOULD_BE_STOP]
+
+
+@settings(max_examples=60, deadline=None)
+@given(planted(), looks())
+def test_the_count_is_that_of_distinct_defects_however_lines_are_blocked(boxes, look):
+    """One that lies across a seam, or in several frames that overlap, is one; three picks are three."""
+    count = len(boxes)
+    reasons = reasons_of(boxes, look, count)
+    assert len(reasons) == 1
+    assert reasons[0].startswith(f"{count} detections of broken within ")
+    assert reasons_of(boxes, look, count + 1) == []

@@ -30,7 +30,7 @@ def decisions(settings, blocks, step_s=1.0):
     """Decide about blocks of 0.1 m; what one shows is each time a defect of its own."""
     machine = StopPolicy(settings, NAMES)
     return [
-        machine.decide(Block(number * 0.1, found, found), number * step_s)
+        machine.decide(Block(number * 0.1, number * 0.1 + 0.1, found, found), number * step_s)
         for number, found in enumerate(blocks)
     ]
 
@@ -59,9 +59,12 @@ def test_what_does_not_stop_the_machine(blocks):
 def test_severity_is_that_of_the_whole_defect():
     machine = StopPolicy(policy(times=1, least_points=2), NAMES)
     small, large = piece(0.0), piece(0.0, 100)
-    assert machine.decide(Block(0.0, [small], [small]), 0.0) is None
-    assert machine.decide(Block(0.1, [piece(0.1)], [large, piece(0.05, 90)]), 0.0) is not None
-    assert StopPolicy(policy(times=1, least_mm=50), NAMES).decide(Block(0.0, [small], [small]), 0.0) is None
+    assert machine.decide(Block(0.0, 0.1, [small], [small]), 0.0) is None
+    assert machine.decide(Block(0.1, 0.2, [piece(0.1)], [large, piece(0.05, 90)]), 0.0) is not None
+    assert (
+        StopPolicy(policy(times=1, least_mm=50), NAMES).decide(Block(0.0, 0.1, [small], [small]), 0.0)
+        is None
+    )
 
 
 def test_a_defect_that_runs_on_is_confirmed_by_itself():
@@ -69,7 +72,9 @@ def test_a_defect_that_runs_on_is_confirmed_by_itself():
     for number in range(8):
         part = piece(number * 0.1, 100)
         complete = merger.add([part], (number + 1) * 0.1)
-        found = machine.decide(Block(number * 0.1, [part], [*complete, *merger.growing]), 0.0)
+        found = machine.decide(
+            Block(number * 0.1, number * 0.1 + 0.1, [part], [*complete, *merger.growing]), 0.0
+        )
         reasons.append(found.reason if found and not found.held_back else None)
     assert reasons[:3] == [None, None, "broken runs on for 300 mm"]
     assert sum(reason is not None for reason in reasons) == 1  # the next is 1 m further on
