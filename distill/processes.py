@@ -21,6 +21,7 @@ from distill.precision import choose_device
 from edge.errors import ConfigError
 
 Value = TypeVar("Value")
+Item = TypeVar("Item")
 
 LONGEST_WAIT: Final = timedelta(hours=6)
 """While the first measures a finished stage the others wait, longer than torch's ten minutes."""
@@ -68,7 +69,7 @@ class Processes:
             )
         return batch // self.count
 
-    def share_of(self, order: Sequence[int]) -> list[int]:
+    def share_of(self, order: Sequence[Item]) -> list[Item]:
         """Return every count-th of an order, as many for each process: the first ones fill the last row."""
         filled = chain(order, islice(cycle(order), -len(order) % self.count))
         return list(filled)[self.number :: self.count]

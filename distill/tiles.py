@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -147,13 +148,30 @@ Sample = tuple[NDArray[np.float32], Boxes, NDArray[np.int64], NDArray[np.float32
 asked for the cells that show cloth."""
 
 
+class Showing(NamedTuple):
+    """Name a tile and how often it was shown before, in the same epoch."""
+
+    tile: int
+    before: int
+
+
 class TrainingTiles(TorchDataset[Sample]):
-    """Serve the tiles of one epoch, augmented. Showing n of tile k in epoch e is always the same."""
+    """Serve tiles of one epoch, augmented. Showing n of tile k in epoch e is always the same.
+
+    Args:
+        plan: of the split.
+        order: part of what `showings` gives for the whole epoch.
+        contract: of the model to be trained.
+        augmentation: of the recipe.
+        seed_words: the recipe's seed and the epoch.
+        turned_ids: class that each becomes by a quarter turn; None for a class that must not be turned.
+        finds_cloth: serve the cells that show cloth, too.
+    """
 
     def __init__(
         self,
         plan: TilePlan,
-        order: Sequence[int],
+        order: Sequence[Showing],
         contract: ModelContract,
         augmentation: Augmentation,
         seed_words: tuple[int, int],
@@ -162,7 +180,6 @@ class TrainingTiles(TorchDataset[Sample]):
     ) -> None:
         self._plan = plan
         self._order = order
-        self._showings = showings(order)
         self._input_hw_px = contract.input_size_hw_px
         self._contract = contract
         self._preprocessor: Preprocessor | None = None
@@ -177,9 +194,9 @@ class TrainingTiles(TorchDataset[Sample]):
     def __getitem__(self, position: int) -> Sample:
         if self._preprocessor is None:  # made in the process that uses it: CLAHE cannot be pickled
             self._preprocessor = Preprocessor(self._contract)
-        index = self._order[position]
+        index, before = self._order[position]
         tile = self._plan.tiles[index]
-        again = [self._showings[position]] if self._showings[position] else []
+        again = [before] if before else []
         rng = np.random.default_rng([_SPLIT, *self._seed_words, index, *again])
         image = self._plan.image(tile.picture)
         truth = self._plan.pictures[tile.picture]
@@ -204,14 +221,14 @@ def cloth_cells(tile: Image) -> NDArray[np.bool_]:
     return cells if cells.any() else np.ones_like(cells)
 
 
-def showings(order: Sequence[int]) -> list[int]:
-    """Say of each tile of an epoch how often it was shown before, in that epoch."""
+def showings(order: Sequence[int]) -> list[Showing]:
+    """Count, for each tile of a whole epoch, how often it was shown before in that epoch."""
     seen: Counter[int] = Counter()
-    before = []
+    shown = []
     for index in order:
-        before.append(seen[index])
+        shown.append(Showing(index, seen[index]))
         seen[index] += 1
-    return before
+    return shown
 
 
 def collate(samples: Sequence[Sample]) -> tuple[Tensor, dict[str, Tensor]]:

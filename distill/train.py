@@ -26,7 +26,7 @@ from distill.recipe import Recipe
 from distill.run_folder import RunFolder
 from distill.scales import add_penalty, draw_scales, scale_figures
 from distill.starting_point import take_weights
-from distill.tiles import TrainingTiles, batches
+from distill.tiles import TrainingTiles, batches, showings
 from distill.training_run import (
     TrainingRun,
     checkpoint_of,
@@ -152,7 +152,7 @@ def _train_epoch(run: TrainingRun, listener: Listener, stop: threading.Event) ->
     )
     processes = run.processes
     batch = processes.part_of(recipe.batch)
-    remaining = processes.share_of(order)[state.batch * batch :]
+    remaining = processes.share_of(showings(order))[state.batch * batch :]
     tiles = TrainingTiles(
         run.train_plan,
         remaining,
@@ -160,6 +160,7 @@ def _train_epoch(run: TrainingRun, listener: Listener, stop: threading.Event) ->
         recipe.augmentation,
         (recipe.seed, state.epoch),
         run.turned_ids,
+        finds_cloth=recipe.distillation is not None and recipe.distillation.finds_cloth,
     )
     total = -(-len(order) // recipe.batch)
     run.module.train()
@@ -174,13 +175,20 @@ def _train_epoch(run: TrainingRun, listener: Listener, stop: threading.Event) ->
         for name, value in parts.items():
             state.loss_sums[name] = state.loss_sums.get(name, 0.0) + value
         if recipe.distillation is not None and processes.is_first:
-            run.folder.append_step({"step": state.step, "epoch": state.epoch, **parts})
+            run.folder.append_step(
+                {"step": state.step, "epoch": state.epoch, **parts, **_cloth_ratio(targets)}
+            )
         state.batch, state.step = state.batch + 1, state.step + 1
         if processes.is_first:
             listener.batch_done(state.epoch, state.batch, total, sum(parts.values()))
         if run.schedule.is_over(elapsed_s):
             break
     return True
+
+
+def _cloth_ratio(targets: Mapping[str, Tensor]) -> dict[str, float]:
+    """Return the ratio of a batch's cells in which instances are permitted, where that is limited."""
+    return {"cloth_ratio": round(float(targets["cloth"].mean()), 4)} if "cloth" in targets else {}
 
 
 def _step(

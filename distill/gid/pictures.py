@@ -66,7 +66,7 @@ class InstancePictures:
         plan, size_hw = self._run.val_plan, self._run.contract.input_size_hw_px
         settings = self._run.recipe.distillation
         cuts = [cut_view(plan.image(tile.picture), tile.view, size_hw) for tile in self._tiles]
-        if settings is None or settings.cloth == "all":
+        if settings is None or not settings.finds_cloth:
             return torch.ones(len(cuts), 1, 1)
         return torch.from_numpy(np.stack([cloth_cells(cut) for cut in cuts]))
 

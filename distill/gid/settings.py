@@ -84,6 +84,11 @@ class Distillation(_Value):
             raise ValueError(f"no term of the method {self.method} has a weight above 0")
         return self
 
+    @property
+    def finds_cloth(self) -> bool:
+        """Whether training has to say where the cloth is: only general instances are limited to it."""
+        return self.method == "gid" and self.cloth == "auto"
+
     def weights(self) -> dict[str, float]:
         """Return the weight of each term of the method, by the name it has in the history."""
         if self.method == "ultralytics":

@@ -54,6 +54,7 @@ ROWS: Mapping[str, Mapping[str, Any] | None] = {
 EXTRA_ROWS: Mapping[str, Mapping[str, Any]] = {
     "GID, response at the labelled places": {"response_mask": "foreground"},
     "GID, relation across the batch": {"relation_scope": "batch"},
+    "all of GID, off the cloth too": {"cloth": "all"},
     "GID without relation": only("feature", "response_class", "response_box"),
 }
 """What is tried where the default does not win; asked for by name with --rows."""

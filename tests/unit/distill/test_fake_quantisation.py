@@ -13,7 +13,7 @@ from distill.fake_quantiser import FakeQuantised, rounding_of
 from distill.gid.settings import Distillation
 from distill.gid.teacher import load_teacher
 from distill.run_folder import RunFolder
-from distill.tiles import TrainingTiles, batches
+from distill.tiles import TrainingTiles, batches, showings
 from distill.train import _step
 from distill.training_run import prepare_run
 from edge.errors import CheckpointError, ConfigError
@@ -83,7 +83,7 @@ def test_a_student_under_a_teacher_is_rounded_too(data, tmp_path):
     prepared.module.train()
     order = prepared.train_plan.epoch_order(0, 0, 0.3, 0.0)[:4]
     tiles = TrainingTiles(
-        prepared.train_plan, order, prepared.contract, recipe.augmentation, (0, 0), (0, 1, 2)
+        prepared.train_plan, showings(order), prepared.contract, recipe.augmentation, (0, 0), (0, 1, 2)
     )
     images, targets = next(iter(batches(tiles, 4, 0)))
     assert any(name.startswith("gid_") for name in _step(prepared, images, targets, 0.0))
@@ -96,7 +96,7 @@ def test_bfloat16_is_rounded_as_well(data, tmp_path):
     prepared.module.train()
     order = prepared.train_plan.epoch_order(0, 0, 0.3, 0.0)[:2]
     tiles = TrainingTiles(
-        prepared.train_plan, order, prepared.contract, recipe.augmentation, (0, 0), (0, 1, 2)
+        prepared.train_plan, showings(order), prepared.contract, recipe.augmentation, (0, 0), (0, 1, 2)
     )
     images, targets = next(iter(batches(tiles, 2, 0)))
     assert all(loss == loss for loss in _step(prepared, images, targets, 0.0).values())

@@ -28,4 +28,4 @@ def test_each_tile_comes_as_often_as_its_factor_says(factors, seed):
 
 
 def test_showings_are_counted():
-    assert showings([4, 2, 4, 4, 2]) == [0, 0, 1, 2, 1]
+    assert showings([4, 2, 4, 4, 2]) == [(4, 0), (2, 0), (4, 1), (4, 2), (2, 1)]

@@ -16,7 +16,7 @@ from distill.gid.teacher import load_teacher
 from distill.run_folder import RunFolder
 from distill.scales import BINS, LARGEST_SCALE, add_penalty, draw_scales, scale_figures, scales
 from distill.sparsity import Sparsity
-from distill.tiles import TrainingTiles, batches
+from distill.tiles import TrainingTiles, batches, showings
 from distill.train import _step
 from distill.training_run import prepare_run
 from tests.unit.distill.test_train import CtrlC, run, without_times
@@ -67,7 +67,9 @@ def gradients_of_one_step(data, folder, sparsity, scaler, precision):
     run = prepare_run(data, tiny_contract(), recipe, RunFolder(folder), CPU, (0, 1, 2))
     run = replace(run, scaler=scaler, module=run.module.train())
     order = run.train_plan.epoch_order(0, 0, 0.3, 0.0)[:4]
-    tiles = TrainingTiles(run.train_plan, order, run.contract, recipe.augmentation, (0, 0), (0, 1, 2))
+    tiles = TrainingTiles(
+        run.train_plan, showings(order), run.contract, recipe.augmentation, (0, 0), (0, 1, 2)
+    )
     images, targets = next(iter(batches(tiles, 4, 0)))
     _step(run, images, targets, 0.0)
     return [scale.grad for scale in scales(run.module)]
@@ -139,7 +141,9 @@ def test_a_student_under_a_teacher_is_made_sparse_and_its_adapters_are_not(data,
     run = prepare_run(data, tiny_contract(), recipe, RunFolder(tmp_path), CPU, (0, 1, 2), teacher)
     run.module.train()
     order = run.train_plan.epoch_order(0, 0, 0.3, 0.0)[:4]
-    tiles = TrainingTiles(run.train_plan, order, run.contract, recipe.augmentation, (0, 0), (0, 1, 2))
+    tiles = TrainingTiles(
+        run.train_plan, showings(order), run.contract, recipe.augmentation, (0, 0), (0, 1, 2)
+    )
     images, targets = next(iter(batches(tiles, 4, 0)))
     parts = _step(run, images, targets, 0.0)
     assert any(name.startswith("gid_") for name in parts)

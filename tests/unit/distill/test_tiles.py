@@ -92,8 +92,8 @@ def test_a_rare_class_comes_more_often_and_is_never_twice_the_same(plan):
     assert set(order) == set(plan.epoch_order(0, 0, 0.0))
     assert len(order) > len(set(order))
     assert len(plan.epoch_order(1, 0, 0.0, rare_class_share=1.0)) == len(order)
-    again = next(position for position, count in enumerate(showings(order)) if count)
-    tiles = TrainingTiles(plan, order, tiny_contract(), Augmentation(), (0, 0), (0, 1, 2))
+    again = next(position for position, shown in enumerate(showings(order)) if shown.before)
+    tiles = TrainingTiles(plan, showings(order), tiny_contract(), Augmentation(), (0, 0), (0, 1, 2))
     assert (tiles[again][0] != tiles[order.index(order[again])][0]).any()
 
 
@@ -132,7 +132,9 @@ def test_training_tiles_repeat_exactly_and_change_with_the_epoch(plan):
     order = plan.epoch_order(0, 0, 1.0)
 
     def sample(epoch):
-        return TrainingTiles(plan, order, tiny_contract(), Augmentation(), (0, epoch), (0, 1, 2))[0]
+        return TrainingTiles(plan, showings(order), tiny_contract(), Augmentation(), (0, epoch), (0, 1, 2))[
+            0
+        ]
 
     assert (sample(0)[0] == sample(0)[0]).all()
     assert (sample(0)[0] != sample(1)[0]).any()
@@ -142,7 +144,13 @@ def test_cloth_comes_with_the_tiles_where_it_is_asked_for(plan):
     order = plan.epoch_order(0, 0, 1.0)[:2]
     for finds_cloth in (True, False):
         tiles = TrainingTiles(
-            plan, order, tiny_contract(), Augmentation(), (0, 0), (0, 1, 2), finds_cloth=finds_cloth
+            plan,
+            showings(order),
+            tiny_contract(),
+            Augmentation(),
+            (0, 0),
+            (0, 1, 2),
+            finds_cloth=finds_cloth,
         )
         _, targets = collate([tiles[0], tiles[1]])
         assert ("cloth" in targets) == finds_cloth

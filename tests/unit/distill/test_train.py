@@ -18,7 +18,7 @@ from distill.recipe import Augmentation
 from distill.run_folder import RunFolder
 from distill.schedule import Schedule
 from distill.scorecard import SCORECARD_NAME, read_rows
-from distill.tiles import TilePlan, TrainingTiles, batches
+from distill.tiles import TilePlan, TrainingTiles, batches, showings
 from distill.train import train
 from edge.digest import file_digest
 from edge.errors import CheckpointError, ConfigError, DatasetError, OutputError, TrainingError
@@ -79,7 +79,9 @@ def test_the_loss_falls_on_one_batch(data):
     contract = tiny_contract()
     plan = TilePlan(data.train, contract, 0.2, cache_mb=8)
     with_defects = plan.epoch_order(0, 0, 0.0)[:8]
-    tiles = TrainingTiles(plan, with_defects, contract, Augmentation(zoom_share=0), (0, 0), (0, 1, 2))
+    tiles = TrainingTiles(
+        plan, showings(with_defects), contract, Augmentation(zoom_share=0), (0, 0), (0, 1, 2)
+    )
     images, targets = next(iter(batches(tiles, 8, 0)))
     module = build_module(DetectorStructure(scale="p", channels=1, classes=3)).train()
     task = DetectionTask(module, choose_precision("float32", CPU))
@@ -114,6 +116,17 @@ def test_a_run_that_was_interrupted_goes_on_exactly(data, whole, tmp_path, at):
     assert done
     assert without_times(folder.read_history()) == without_times(whole.read_history())
     ours, theirs = (read_checkpoint(f.last).weights for f in (folder, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_run_that_repeats_rare_classes_goes_on_exactly(data, tmp_path):
+    """A tile that comes twice is augmented afresh the second time, also where the first was before the break."""
+    recipe = tiny_recipe(epochs=1, rare_class_share=1.0)
+    whole, _ = run(data, recipe, tmp_path / "whole")
+    cut, done = run(data, recipe, tmp_path / "cut", listener=CtrlC(0, 1))
+    assert not done
+    run(data, recipe, tmp_path / "cut", resume=True)
+    ours, theirs = (read_checkpoint(folder.last).weights for folder in (cut, whole))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 

@@ -303,3 +303,28 @@ def test_the_teacher_is_trained_as_its_student_but_for_its_table(tmp_path):
     assert (teacher.scale, teacher.epochs, teacher.batch, teacher.seed) == ("p", 1, 8, 4)
     assert teacher.distillation is None
     assert load_recipe("smoke", {}, {}).of_teacher().scale == "l"
+
+
+@pytest.mark.parametrize(
+    ("cloth", "is_limited"), [("auto", True), ("all", False)], ids=["by-default", "switched-off"]
+)
+def test_training_keeps_instances_to_cloth(place, tmp_path, cloth, is_limited):
+    """The left of every image shows the bare bed: the command itself has to find that out."""
+    data = write_tiny_dataset(tmp_path / "data", train=6, val=4)
+    for file in data.glob("images/*/*.png"):
+        image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+        grain = np.random.default_rng(0).normal(0, 25, image.shape)  # a weave that the cloth finder sees
+        image = np.clip(image + grain, 0, 255).astype(np.uint8)
+        image[:, :88] = 128
+        assert cv2.imwrite(str(file), image)
+    (tmp_path / "taught.toml").write_text(
+        TAUGHT.replace("[distillation]", f'[distillation]\ncloth = "{cloth}"')
+    )
+    done = invoke(data, "--recipe", tmp_path / "taught.toml", "--teacher", place / "teacher.pt", "--out", tmp_path / "run")  # fmt: skip
+    assert done.exit_code == 0, (done.output, done.exception)
+    steps = [json.loads(line) for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()]
+    if is_limited:
+        assert all(0 < step["cloth_ratio"] <= 1 for step in steps)
+        assert min(step["cloth_ratio"] for step in steps) < 1
+    else:
+        assert all("cloth_ratio" not in step for step in steps)

@@ -22,7 +22,7 @@ from distill.gid.terms import GeneralInstanceTerms, selection_of
 from distill.precision import choose_precision
 from distill.recipe import Augmentation
 from distill.run_folder import RunFolder
-from distill.tiles import TilePlan, TrainingTiles, batches
+from distill.tiles import TilePlan, TrainingTiles, batches, showings
 from distill.train import _step
 from distill.training_run import prepare_run
 from edge.contract import Clahe, NoEnhancement
@@ -59,7 +59,7 @@ def teacher_file(tmp_path_factory):
 def batch(data):
     plan = TilePlan(data.train, tiny_contract(), 0.2, cache_mb=8)
     tiles = TrainingTiles(
-        plan, plan.epoch_order(0, 0, 0.0)[:4], tiny_contract(), Augmentation(), (0, 0), (0, 1, 2)
+        plan, showings(plan.epoch_order(0, 0, 0.0)[:4]), tiny_contract(), Augmentation(), (0, 0), (0, 1, 2)
     )
     return next(iter(batches(tiles, 4, 0)))
 
