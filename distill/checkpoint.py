@@ -133,17 +133,20 @@ def read_checkpoint(path: Path) -> Checkpoint:
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint under a temporary name, flush it to disk, then rename it.
 
+    The contract it gets names the digest of these weights, which `read_checkpoint` compares.
+
     Raises:
         CheckpointError: if a weight is not finite; what stood at `path` stays.
         OutputError: if it cannot be written.
     """
     _check_finite(checkpoint.weights, path)
+    contract = checkpoint.contract.model_copy(update={"source_digest": weights_digest(checkpoint.weights)})
     content = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "structure": checkpoint.structure.model_dump_json(),
         "weights": {name: tensor.detach().cpu() for name, tensor in checkpoint.weights.items()},
-        "contract": checkpoint.contract.model_dump_json(),
+        "contract": contract.model_dump_json(),
         "recipe": json.dumps(checkpoint.recipe),
         "metrics": json.dumps(checkpoint.metrics),
         "training": dict(checkpoint.training) if checkpoint.training is not None else None,
@@ -180,6 +183,11 @@ def _from_content(content: Mapping[str, Any], path: Path) -> Checkpoint:
     are_tensors = isinstance(weights, dict) and all(isinstance(v, Tensor) for v in weights.values())
     if not fits or not are_tensors:
         raise CheckpointError(f"{path}: structure, weights and contract disagree.", "Train again.")
+    if weights_digest(weights) != contract.source_digest:
+        raise CheckpointError(
+            f"{path} is damaged: its weights are not those that were written (their digest differs).",
+            "Copy it again, or train again.",
+        )
     return Checkpoint(structure, weights, contract, recipe, metrics, training)
 
 

@@ -263,7 +263,9 @@ def _leave_interrupted(folder: RunFolder) -> NoReturn:
 
 
 def _print_summary(folder: RunFolder) -> None:
+    from distill.comparison import doubts
     from distill.finish import read_summary
+    from distill.scorecard import SCORECARD_NAME, read_rows
 
     summary = read_summary(folder)
     recall = "not known" if summary.recall is None else f"{summary.recall:.3f}"
@@ -273,6 +275,8 @@ def _print_summary(folder: RunFolder) -> None:
         f"mAP50 {summary.map50:.3f}  mAP50-95 {summary.map50_95:.3f}  recall {recall}  "
         f"false alarms per clean m2 {'not known' if alarms is None else f'{alarms:.2f}'}"
     )
+    for doubt in doubts(read_rows(folder.path / SCORECARD_NAME)[-1:]):
+        typer.echo(f"warning: {doubt}")
 
 
 def main() -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,12 +13,19 @@ from rich.console import Console
 from rich.table import Table
 
 from distill.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
-from distill.stage_plan import DISTILLED, STUDENT_ALONE
+from distill.stage_plan import DISTILLED, STUDENT_ALONE, TEACHER
 from edge.errors import ConfigError
 
 
+LEAST_MAP50: Final = 0.05
+"""Below it a detector has learnt next to nothing: the noise of a few lucky boxes."""
+
+LEAST_GAIN: Final = 0.005
+"""mAP50-95. Less is within what two seeds of one recipe differ by (measured: 0.01 to 0.08)."""
+
+
 def print_comparison(rows: Sequence[ScorecardRow], console: Console) -> None:
-    """Print what models cost and how good they are, and what distillation bought."""
+    """Print what models cost and how good they are, what distillation bought, and what to doubt."""
     table = Table(box=SIMPLE, pad_edge=False)
     table.add_column("stage", no_wrap=True)
     for heading in ("weights", "GMACs", "mAP50", "mAP50-95", "recall", "false alarms per m2", "p50 ms"):
@@ -35,6 +43,34 @@ def print_comparison(rows: Sequence[ScorecardRow], console: Console) -> None:
     by_stage = {row.stage: row for row in rows}
     if STUDENT_ALONE in by_stage and DISTILLED in by_stage:
         console.print(_gain(by_stage[STUDENT_ALONE], by_stage[DISTILLED]), highlight=False)
+    for doubt in doubts(rows):
+        console.print(f"warning: {doubt}", highlight=False, markup=False, soft_wrap=True)
+
+
+def doubts(rows: Sequence[ScorecardRow]) -> list[str]:
+    """Say which of the models have learnt nothing, and whether a distillation bought nothing."""
+    lines = [
+        f"{row.stage} finds next to nothing (mAP50 {row.map50:.3f}). {_cure(row.stage)}"
+        for row in rows
+        if row.map50 is not None and row.map50 < LEAST_MAP50
+    ]
+    by_stage = {row.stage: row for row in rows}
+    alone, distilled = by_stage.get(STUDENT_ALONE), by_stage.get(DISTILLED)
+    if alone is None or distilled is None or alone.map50_95 is None or distilled.map50_95 is None:
+        return lines
+    gain = distilled.map50_95 - alone.map50_95
+    if gain < LEAST_GAIN:
+        lines.append(
+            f"Distillation bought nothing that can be told from chance (mAP50-95 {gain:+.3f}). "
+            "Train longer, with a better teacher, or compare several seeds."
+        )
+    return lines
+
+
+def _cure(stage: str) -> str:
+    if stage == TEACHER:
+        return "What it teaches is noise: train it longer, or give another with --teacher."
+    return "Train it longer, or with more labelled images, before it is used."
 
 
 def _gain(alone: ScorecardRow, distilled: ScorecardRow) -> str:

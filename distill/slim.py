@@ -14,7 +14,7 @@ import torch
 import typer
 from torch import Tensor
 
-from distill.checkpoint import load_detector, weights_digest, write_checkpoint
+from distill.checkpoint import load_detector, write_checkpoint
 from edge.console import run_command
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -28,8 +28,7 @@ def slim(
     """Write a checkpoint with weights of more than one axis in float16; statistics stay float32."""
     whole = load_detector(checkpoint).checkpoint
     weights = narrowed(whole.weights)
-    contract = whole.contract.model_copy(update={"source_digest": weights_digest(weights)})
-    write_checkpoint(out, replace(whole, weights=weights, contract=contract, training=None))
+    write_checkpoint(out, replace(whole, weights=weights, training=None))
 
 
 def narrowed(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

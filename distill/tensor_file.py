@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from edge.errors import OutputError
 
 UNREADABLE = (
     OSError, RuntimeError, ValueError, KeyError, EOFError, AttributeError, pickle.UnpicklingError,
+    zipfile.BadZipFile, zlib.error, struct.error, IndexError, TypeError, MemoryError,
 )  # fmt: skip
 """What reading a damaged file, or one of something else, raises."""
 
@@ -47,6 +50,10 @@ def read_tensors(path: Path) -> Any:
     """
     if not zipfile.is_zipfile(path):  # torch.load would also try older, plainer kinds of pickle
         raise pickle.UnpicklingError("it is not of the kind that torch.save writes")
+    with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise pickle.UnpicklingError(f"the checksum of {damaged} is wrong")
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

@@ -16,7 +16,6 @@ from distill.checkpoint import (
     Checkpoint,
     Detector,
     read_checkpoint,
-    weights_digest,
     write_checkpoint,
 )
 from distill.dataset import Dataset, LabelledPicture
@@ -193,9 +192,7 @@ def checkpoint_of(run: TrainingRun, metrics: Metrics | None, training: dict[str,
     weights = {name: tensor.float() if tensor.is_floating_point() else tensor
                for name, tensor in run.average.ema.state_dict().items()}  # fmt: skip
     thresholds = metrics.thresholds if metrics else run.contract.score_thresholds
-    contract = run.contract.model_copy(
-        update={"score_thresholds": thresholds, "source_digest": weights_digest(weights)}
-    )
+    contract = run.contract.model_copy(update={"score_thresholds": thresholds})
     summary = {"map50": metrics.map50, "map50_95": metrics.map50_95} if metrics else {}
     return Checkpoint(
         run.structure, weights, contract, run.recipe.model_dump(mode="json"), summary, training

@@ -113,7 +113,7 @@ def export(
     )
     parity = published.parity
     typer.echo(f"bundle     {published.bundle}")
-    typer.echo(f"scorecard  {published.scorecard}")
+    typer.echo(f"scorecard  {published.scorecard or 'in the bundle only'}")
     typer.echo(
         f"parity     {parity.tiles} tiles: boxes within {parity.boxes_max_px:.2g} px, scores within "
         f"{parity.scores_max:.2g}, {parity.detections} detections alike"

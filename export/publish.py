@@ -27,12 +27,13 @@ from edge.bundle.publish import check_destination, publish_bundle, staging_folde
 from edge.contract import CONTRACT_VERSION, ModelContract, Outputs
 from edge.digest import file_digest
 from edge.engine_build import named_targets
+from edge.errors import OutputError
 from export.engines import write_engines
 from export.golden import write_golden
 from export.layers import layer_sizes
 from export.onnx import onnx_model, with_batch, with_float16_weights, write_onnx
 from export.parity import ParityReport, check_parity, checkpoint_answer, in_batches
-from export.quality import QualityRow, Reference, check_drop, quality_table
+from export.quality import QualityRow, Reference, check_drop, doubts, quality_table
 from export.samples import Samples, load_samples
 from export.variants import VariantOptions, file_of, write_variants
 
@@ -46,7 +47,8 @@ class Published:
     Attributes:
         quality: each model of the bundle on each runtime that is installed.
         engines: names of the TensorRT engines in it.
-        scorecard: the file the row was appended to: that of the checkpoint's run.
+        scorecard: the file the rows were appended to, that of the checkpoint's run; None where it cannot
+            be written: the bundle says the same.
     """
 
     bundle: Path
@@ -55,7 +57,7 @@ class Published:
     quality: tuple[QualityRow, ...]
     engines: tuple[str, ...]
     row: ScorecardRow
-    scorecard: Path
+    scorecard: Path | None
 
 
 def export_bundle(
@@ -125,6 +127,8 @@ def export_bundle(
         models += [(one.precision, staged / one.file) for one in others]
         quality = _quality(models, contract, reference)
         check_drop(quality, options.max_drop)
+        for doubt in doubts(reference.map50_95, quality):
+            logger.warning("%s", doubt)
         engines = write_engines(staged, models, contract, targets)
         scorecard = checkpoint.parent / SCORECARD_NAME
         rows = _scorecard_rows(detector, staged, contract, quality, read_rows(scorecard))
@@ -141,10 +145,19 @@ def export_bundle(
             },
         )
         publish_bundle(staged, destination, manifest, overwrite=overwrite)
-    for row in rows:
-        append_row(scorecard, row)
     names = tuple(engine.path.name for engine in engines)
-    return Published(destination, contract, parity, quality, names, rows[0], scorecard)
+    return Published(destination, contract, parity, quality, names, rows[0], _appended(scorecard, rows))
+
+
+def _appended(scorecard: Path, rows: Sequence[ScorecardRow]) -> Path | None:
+    """Append the rows beside the checkpoint; the bundle is published, so a read-only folder is no failure."""
+    try:
+        for row in rows:
+            append_row(scorecard, row)
+    except OutputError as error:
+        logger.warning("no rows in the scorecard of the checkpoint's run: %s", error)
+        return None
+    return scorecard
 
 
 def _reference(

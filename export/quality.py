@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 MATCH_IOU = 0.5
 
+LEAST_TELLING_MAP50_95 = 0.01
+"""A checkpoint that reaches less on the validation split has nothing to lose: a drop says nothing."""
+
 Floats = NDArray[np.float32]
 
 
@@ -37,7 +40,8 @@ class QualityRow(BaseModel):
         detections: of the checkpoint at its thresholds, on the sample tiles.
         matched: share of them, and of the model's own, that the other has too; 1 if there is none.
         map50, map50_95: on the validation split; None without one.
-        drop: mAP50-95 lost against the checkpoint.
+        drop: mAP50-95 lost against the checkpoint; None without a validation split, or where the checkpoint
+            finds next to nothing on it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,6 +101,27 @@ def check_drop(rows: Sequence[QualityRow], max_drop: float) -> None:
             )
 
 
+def doubts(map50_95: float | None, rows: Sequence[QualityRow]) -> list[str]:
+    """Say where the measured quality says nothing about what was exported.
+
+    Args:
+        map50_95: of the checkpoint on the validation split; None without one.
+        rows: of the bundle.
+    """
+    lines = []
+    if map50_95 is not None and map50_95 < LEAST_TELLING_MAP50_95:
+        lines.append(
+            f"The checkpoint finds next to nothing on the validation split (mAP50-95 {map50_95:.3f}): what a "
+            "variant loses cannot be told. Train it longer before it is used."
+        )
+    if rows and not any(row.detections for row in rows):
+        lines.append(
+            "The checkpoint detects nothing on the sample images at its thresholds: that the models match says "
+            "nothing about detections. Give --images that show defects, or look at its thresholds."
+        )
+    return lines
+
+
 def _measured(
     path: Path, precision: Precision, name: BackendName, contract: ModelContract, reference: Reference
 ) -> QualityRow:
@@ -123,9 +148,14 @@ def _measured(
     quality = {
         "map50": round(metrics.map50, 4),
         "map50_95": round(metrics.map50_95, 4),
-        "drop": round(reference.map50_95 - metrics.map50_95, 4),
+        "drop": _drop(reference.map50_95, metrics.map50_95),
     }
     return row.model_copy(update=quality)
+
+
+def _drop(whole_map50_95: float, map50_95: float) -> float | None:
+    """Return the mAP50-95 that is lost; None where there is nothing to lose."""
+    return round(whole_map50_95 - map50_95, 4) if whole_map50_95 >= LEAST_TELLING_MAP50_95 else None
 
 
 def compared(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from distill.checkpoint import Checkpoint, Detector, load_detector, weights_digest, write_checkpoint
+from distill.checkpoint import Checkpoint, Detector, load_detector, write_checkpoint
 from distill.dataset import Dataset
 from distill.figures import write_figure
 from distill.finish import measured
@@ -142,9 +142,7 @@ def write_cut(detector: Detector, plan: PruningPlan, file: Path) -> None:
         check.parameters_before / 1e6,
         check.largest_difference,
     )
-    weights = module.state_dict()
-    contract = detector.contract.model_copy(update={"source_digest": weights_digest(weights)})
-    write_checkpoint(file, Checkpoint(structure, weights, contract, checkpoint.recipe))
+    write_checkpoint(file, Checkpoint(structure, module.state_dict(), detector.contract, checkpoint.recipe))
 
 
 def _measure_once(work: Pruning, name: str, checkpoint: Path) -> ScorecardRow:

@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 from commands import python
 
-from distill.checkpoint import Checkpoint, weights_digest, write_checkpoint
+from distill.checkpoint import Checkpoint, write_checkpoint
 from distill.dataset import load_dataset
 from distill.detector.build import build_module
 from distill.detector.choice import structure_of
@@ -90,7 +90,6 @@ def bring_over(weights_file: Path, checkpoint: Path, plain: Plain) -> None:
     if taken["other_shape"] or taken["missing"]:
         raise SystemExit(f"{weights_file} is of another network: {taken}")
     weights = module.state_dict()
-    contract = contract.model_copy(update={"source_digest": weights_digest(weights)})
     checkpoint.parent.mkdir(exist_ok=True)
     write_checkpoint(checkpoint, Checkpoint(structure, weights, contract))
 

@@ -28,6 +28,10 @@ def file(tmp_path):
 def edited(file, **changes):
     """Rewrite a checkpoint file with some keys changed."""
     content = torch.load(file, weights_only=True)
+    if changes.get("weights") is not None:  # as if it had been written so: its digest is right
+        contract = json.loads(content["contract"])
+        contract["source_digest"] = weights_digest(changes["weights"])
+        changes["contract"] = json.dumps(contract)
     torch.save({**content, **changes}, file)
 
 
@@ -110,9 +114,27 @@ def fewer_weights(file):
     edited(file, weights=weights)
 
 
+def zeroed_block(file):
+    """As a disk does that loses a block: the archive stays whole, a stretch of the weights is zeros."""
+    data, block = bytearray(file.read_bytes()), 65_536
+    middle = len(data) // 2
+    data[middle : middle + block] = bytes(block)
+    file.write_bytes(data)
+
+
+def other_weights_of_the_same_form(file):
+    """As an editor does that writes right checksums: only the digest in the contract tells."""
+    content = torch.load(file, weights_only=True)
+    name, tensor = next((n, t) for n, t in content["weights"].items() if t.ndim > 1)
+    content["weights"][name] = torch.zeros_like(tensor)
+    torch.save(content, file)
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
+        pytest.param(zeroed_block, "checksum", id="block-of-zeros"),
+        pytest.param(other_weights_of_the_same_form, "digest differs", id="other-weights"),
         pytest.param(lambda file: file.unlink(), "no checkpoint", id="missing"),
         pytest.param(lambda file: file.write_bytes(b"garbage"), "damaged", id="garbage"),
         pytest.param(lambda file: file.write_bytes(b""), "damaged", id="empty"),

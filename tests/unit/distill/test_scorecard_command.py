@@ -42,6 +42,28 @@ def test_a_distillation_says_what_it_bought(runs):
     assert "mAP50-95 +0.050" in said
 
 
+@pytest.mark.parametrize(
+    ("stages", "warnings"),
+    [
+        pytest.param({TEACHER: 0.5, STUDENT_ALONE: 0.3, DISTILLED: 0.35}, [], id="all-is-well"),
+        pytest.param({TEACHER: 0.001}, ["What it teaches is noise"], id="teacher-knows-nothing"),
+        pytest.param(
+            {"pruned 1": 0.0}, ["pruned 1 finds next to nothing (mAP50 0.000)"], id="cut-to-nothing"
+        ),
+        pytest.param(
+            {STUDENT_ALONE: 0.3, DISTILLED: 0.3}, ["bought nothing that can be told"], id="no-gain"
+        ),
+        pytest.param({STUDENT_ALONE: 0.3, DISTILLED: 0.2}, ["(mAP50-95 -0.100)"], id="a-loss"),
+    ],
+)
+def test_what_is_worth_nothing_is_said(tmp_path, stages, warnings):
+    for stage, value in stages.items():
+        append_row(tmp_path / SCORECARD_NAME, row(stage, map50=value, map50_95=value))
+    said = CliRunner().invoke(app, [str(tmp_path)], catch_exceptions=False).stdout
+    assert said.count("warning:") == len(warnings)
+    assert all(warning in said for warning in warnings)
+
+
 def test_several_runs_are_told_apart_and_plotted(runs):
     plot = runs / "plot.png"
     given = [str(runs / "whole"), str(runs / "bare" / SCORECARD_NAME), "--plot", str(plot)]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -293,3 +294,15 @@ def test_help_needs_no_torch():
     assert done.returncode == 0, done.stderr
     for word in ("CHECKPOINT", "--images", "--out", "--overwrite"):
         assert word in done.stdout
+
+
+def test_a_scorecard_that_cannot_be_written_does_not_undo_a_bundle(place, tmp_path, caplog):
+    """The run folder may be read-only, as that of a shipped checkpoint is."""
+    shutil.copy(place / "best.pt", tmp_path / "best.pt")
+    (
+        tmp_path / "scorecard.jsonl"
+    ).mkdir()  # root writes into read-only folders, but not into a folder as a file
+    published = export_bundle(tmp_path / "best.pt", place / "data" / "images", tmp_path / "bundle")
+    assert published.scorecard is None
+    assert "no rows in the scorecard" in caplog.text
+    assert open_bundle(tmp_path / "bundle").manifest.scorecard == published.row.model_dump(mode="json")

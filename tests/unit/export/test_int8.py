@@ -21,7 +21,7 @@ from export.half import in_float16
 from export.int8 import Int8Options, make_int8
 from export.onnx import onnx_model
 from export.publish import export_bundle
-from export.quality import compared
+from export.quality import _drop, compared, doubts
 from export.quantize import absolute_ranges, calibrated, quantised
 from export.sensitivity import answer_error, answering, sensitivity
 from export.variants import VariantOptions
@@ -241,7 +241,32 @@ def test_each_model_was_measured_on_each_runtime(published):
     rows = open_bundle(published.bundle).manifest.parity["models"]
     measured = {(row["precision"], row["runtime"].split()[0]) for row in rows}
     assert {("f32", "onnxruntime"), ("f16", "onnxruntime"), ("int8", "onnxruntime")} <= measured
-    assert all(row["map50_95"] is not None and row["drop"] is not None for row in rows)
+    assert all(row["map50_95"] is not None for row in rows)
+    assert all(row["drop"] is None for row in rows)  # an untrained detector has nothing to lose
+
+
+@pytest.mark.parametrize(
+    ("whole", "lost", "drop", "said"),
+    [
+        pytest.param(0.4, 0.39, 0.01, [], id="something-to-lose"),
+        pytest.param(
+            0.0, 0.0, None, ["finds next to nothing on the validation split"], id="nothing-to-lose"
+        ),
+    ],
+)
+def test_a_drop_that_says_nothing_is_none_and_said(whole, lost, drop, said):
+    assert _drop(whole, lost) == drop
+    found = doubts(whole, ())
+    assert len(found) == len(said)
+    assert all(part in line for part, line in zip(said, found, strict=True))
+
+
+def test_the_command_says_that_int8_of_an_untrained_detector_says_nothing(
+    published, place, tmp_path, caplog
+):
+    options = VariantOptions(float16=True, data=place / "data")
+    export_bundle(place / "best.pt", place / "data" / "images", tmp_path / "bundle", variants=options)
+    assert "what a variant loses cannot be told" in caplog.text
 
 
 @pytest.mark.parametrize("precision", ["f16", "int8"])
