@@ -16,7 +16,6 @@ from distill.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
 from distill.stage_plan import DISTILLED, STUDENT_ALONE, TEACHER
 from edge.errors import ConfigError
 
-
 LEAST_MAP50: Final = 0.05
 """Below it a detector has learnt next to nothing: the noise of a few lucky boxes."""
 

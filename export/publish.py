@@ -150,7 +150,7 @@ def export_bundle(
 
 
 def _appended(scorecard: Path, rows: Sequence[ScorecardRow]) -> Path | None:
-    """Append the rows beside the checkpoint; the bundle is published, so a read-only folder is no failure."""
+    """Append the rows beside the checkpoint; the bundle is out, so a read-only folder is no failure."""
     try:
         for row in rows:
             append_row(scorecard, row)

@@ -111,13 +111,13 @@ def doubts(map50_95: float | None, rows: Sequence[QualityRow]) -> list[str]:
     lines = []
     if map50_95 is not None and map50_95 < LEAST_TELLING_MAP50_95:
         lines.append(
-            f"The checkpoint finds next to nothing on the validation split (mAP50-95 {map50_95:.3f}): what a "
-            "variant loses cannot be told. Train it longer before it is used."
+            f"The checkpoint finds next to nothing on the validation split (mAP50-95 {map50_95:.3f}): "
+            "what a variant loses cannot be told. Train it longer before it is used."
         )
     if rows and not any(row.detections for row in rows):
         lines.append(
-            "The checkpoint detects nothing on the sample images at its thresholds: that the models match says "
-            "nothing about detections. Give --images that show defects, or look at its thresholds."
+            "The checkpoint detects nothing on the sample images at its thresholds: that the models match "
+            "says nothing about detections. Give --images that show defects, or look at its thresholds."
         )
     return lines
 

@@ -120,7 +120,7 @@ def test_a_run_that_was_interrupted_goes_on_exactly(data, whole, tmp_path, at):
 
 
 def test_a_run_that_repeats_rare_classes_goes_on_exactly(data, tmp_path):
-    """A tile that comes twice is augmented afresh the second time, also where the first was before the break."""
+    """A tile that comes twice is augmented afresh the second time, also after a break in between."""
     recipe = tiny_recipe(epochs=1, rare_class_share=1.0)
     whole, _ = run(data, recipe, tmp_path / "whole")
     cut, done = run(data, recipe, tmp_path / "cut", listener=CtrlC(0, 1))

@@ -320,7 +320,8 @@ def test_training_keeps_instances_to_cloth(place, tmp_path, cloth, is_limited):
     (tmp_path / "taught.toml").write_text(
         TAUGHT.replace("[distillation]", f'[distillation]\ncloth = "{cloth}"')
     )
-    done = invoke(data, "--recipe", tmp_path / "taught.toml", "--teacher", place / "teacher.pt", "--out", tmp_path / "run")  # fmt: skip
+    given = ("--recipe", tmp_path / "taught.toml", "--teacher", place / "teacher.pt")
+    done = invoke(data, *given, "--out", tmp_path / "run")
     assert done.exit_code == 0, (done.output, done.exception)
     steps = [json.loads(line) for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()]
     if is_limited:
