@@ -47,7 +47,8 @@ class EdgeConfig(BaseModel):
             the view begins beside the cloth. None: millimetres are counted from a selvedge that the camera
             knows, else from the left edge of the view.
         loom: what the cameras beside each other on one cloth have in common; None for a camera by itself.
-        bit_depth: significant bits of a camera or picture that delivers 16-bit values.
+        bit_depth: significant bits of a camera or image that delivers 16-bit values; None: 16, and an image
+            that fills only 12 of them is refused.
         reconnect: open a live camera again whenever it fails, forever; False ends the run then.
         wait_for_camera: wait for a live camera that is not there at the start.
         silent_s: a live camera without a frame for so long has failed; of one that is paced by the cloth,
@@ -103,7 +104,7 @@ class EdgeConfig(BaseModel):
     mm_per_px: float | None = Field(default=None, gt=0, le=100)
     offset_mm: float | None = Field(default=None, ge=-10_000, le=10_000)
     loom: RollName | None = None
-    bit_depth: int = Field(default=16, ge=9, le=16)
+    bit_depth: int | None = Field(default=None, ge=9, le=16)
     reconnect: bool = True
     wait_for_camera: bool = False
     silent_s: float = Field(default=10.0, ge=1, le=3600)

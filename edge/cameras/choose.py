@@ -18,7 +18,7 @@ from edge.simulator.camera import LoomCamera, parse_loom_options
 from edge.simulator.faults import FaultyLoomCamera
 
 
-def choose_camera(source: str, mm_per_px: float | None = None, bit_depth: int = 16) -> Camera:
+def choose_camera(source: str, mm_per_px: float | None = None, bit_depth: int | None = None) -> Camera:
     """Build, without opening it, the camera that a source names.
 
     Args:

@@ -5,43 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 from typing_extensions import Self
 
 from edge.cameras.protocol import Frame, FramePosition
-from edge.errors import CameraNotFoundError, ImageError, NoImagesError
-from edge.image import Image, image_from_array
+from edge.errors import CameraNotFoundError, NoImagesError
+from edge.image import Image
+from edge.image_file import read_image
+
+read_picture = read_image
 
 logger = logging.getLogger(__name__)
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
-
-CURE = "Replace or remove the file."
-
-
-def read_picture(path: Path, bit_depth: int = 16) -> Image:
-    """Read one picture file whole, or not at all.
-
-    OpenCV returns the readable part of a truncated JPEG or PNG as if it were complete, so the end marker is
-    checked here.
-
-    Args:
-        path: any format OpenCV reads; 8 or 16 bits; grey, colour, with or without alpha.
-        bit_depth: significant bits of 16-bit values.
-    Raises:
-        ImageError: if it cannot be read, is truncated, or is no picture.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ImageError(f"Cannot read {path}: {error}.", CURE) from error
-    if _is_truncated(data):
-        raise ImageError(f"{path} is truncated.", CURE)
-    return image_from_array(_decoded(data, path), str(path), bit_depth)
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -85,7 +61,7 @@ class FolderCamera:
 
     is_live = False
 
-    def __init__(self, path: Path, mm_per_px: float | None = None, bit_depth: int = 16) -> None:
+    def __init__(self, path: Path, mm_per_px: float | None = None, bit_depth: int | None = None) -> None:
         self.name = str(path)
         self._path = path
         self._mm_per_px = mm_per_px
@@ -112,7 +88,7 @@ class FolderCamera:
         frame_id = self._next
         self._next += 1
         path = self._pictures[frame_id]
-        image = read_picture(path, self._bit_depth)
+        image = read_image(path, self._bit_depth)
         return Frame(frame_id, image, time.monotonic(), path.name, self._place(image))
 
     def _place(self, image: Image) -> FramePosition | None:
@@ -121,51 +97,3 @@ class FolderCamera:
         position = FramePosition(self._along_m, self._mm_per_px, self._mm_per_px)
         self._along_m += image.shape[0] * self._mm_per_px / 1000
         return position
-
-
-def _decoded(data: bytes, path: Path) -> NDArray[Any]:
-    flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_UNCHANGED
-    try:
-        array = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    except cv2.error as error:  # for instance a header that claims more pixels than OpenCV takes
-        raise ImageError(f"{path} cannot be decoded ({error.err or error}).", CURE) from error
-    if array is None:
-        raise ImageError(f"{path} is not a picture that can be read.", CURE)
-    return array
-
-
-def _is_truncated(data: bytes) -> bool:
-    """Tell whether a JPEG or PNG lacks its end (other formats are left to the decoder).
-
-    What follows the end, zeros or a camera maker's trailer, is no matter.
-    """
-    if data.startswith(b"\xff\xd8\xff"):
-        return data.find(b"\xff\xd9", _jpeg_scan_start(data)) < 0
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return not _png_has_end(data)
-    return False
-
-
-def _jpeg_scan_start(data: bytes) -> int:
-    """Return where the coded picture of a JPEG begins, behind its segments; its length if there is none.
-
-    A thumbnail inside a segment has an end marker of its own. In the coded data each 0xFF is followed by a
-    zero or a restart marker (ITU-T T.81, B.1.1.5), so FFD9 behind this place is the end of the picture.
-    """
-    place = 2
-    while place + 4 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if marker == 0xDA:
-            return place
-        place += 1 if marker == 0xFF else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return len(data)
-
-
-def _png_has_end(data: bytes) -> bool:
-    """Walk the chunks of a PNG (length, name, data, checksum) up to the one that ends it."""
-    place = 8
-    while place + 8 <= len(data):
-        if data[place + 4 : place + 8] == b"IEND":
-            return True
-        place += 12 + int.from_bytes(data[place : place + 4], "big")
-    return False

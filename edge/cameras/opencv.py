@@ -35,7 +35,9 @@ class OpenCvCamera:
         bit_depth: significant bits of 16-bit frames.
     """
 
-    def __init__(self, source: int | str, mm_per_px: float | None = None, bit_depth: int = 16) -> None:
+    def __init__(
+        self, source: int | str, mm_per_px: float | None = None, bit_depth: int | None = None
+    ) -> None:
         self._source = source
         self._is_file = isinstance(source, str) and _is_file(source)
         self.name = redact_credentials(str(source))
