@@ -18,6 +18,6 @@ class FakeQuantisation(BaseModel):
             greatest values.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     range_share: float = Field(default=0.05, gt=0, le=1)

@@ -25,7 +25,7 @@ class Pretraining(BaseModel):
         epochs, learning_rate, time_limit_min: of that training; None takes the recipe's.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     simulation: DatasetOptions = DatasetOptions()
     epochs: int | None = Field(default=None, ge=1, le=100_000)

@@ -30,7 +30,7 @@ class Rehearsal(BaseModel):
         repeats: times that an epoch shows each picture of the data set.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     simulation: DatasetOptions = DatasetOptions(
         images=600, size_hw=(256, 256), defects_per_m=25.0, split={"train": 0.99, "val": 0.01}

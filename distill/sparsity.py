@@ -17,7 +17,7 @@ class Sparsity(BaseModel):
         final_share: what is left of it at the end; it falls in a line.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     strength: float = Field(default=1e-3, gt=0, le=1)
     final_share: float = Field(default=0.1, ge=0, le=1)

@@ -29,7 +29,7 @@ class StagePlan(BaseModel):
         start_from: checkpoint whose weights the student starts from; None for random ones.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     teacher: str | None
     student_alone: bool = False

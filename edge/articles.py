@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from edge.decisions.settings import StopSettings
+from edge.settings import OwnPath
 
 logger = logging.getLogger(__name__)
 
@@ -22,13 +22,13 @@ class ArticleSettings(BaseModel):
     Contrast enhancement comes with the model: a network sees cloth as it was trained to see it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
-    model: Path | None = None
+    model: OwnPath | None = None
     score_thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
     selvedge_margin_mm: float | None = Field(default=None, ge=0, le=1000)
     cloth_width_mm: float | None = Field(default=None, gt=0, le=10_000)
-    grade_limits: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    grade_limits: dict[str, Annotated[float, Field(ge=0, le=1e9)]] | None = None
     stop: StopSettings | None = None
 
 
@@ -44,8 +44,10 @@ def with_article(layers: Mapping[str, Mapping[str, Any]]) -> Layers:
         key: values[key] for values in layers.values() for key in ("article", "articles") if key in values
     }
     article, tables = given.get("article"), given.get("articles")
-    own = tables.get(article) if isinstance(tables, dict) else None
-    if tables and article is not None and own is None:
+    if not isinstance(tables, dict) or not isinstance(article, str):
+        return {source: dict(values) for source, values in layers.items()}  # the check says what is wrong
+    own = tables.get(article)
+    if tables and own is None:
         logger.warning("article '%s' has no settings of its own", article)
     found: Layers = {}
     for source, values in layers.items():

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from edge.articles import ArticleSettings, with_article
 from edge.cameras.address import redact_credentials
 from edge.decisions.settings import StopSettings
 from edge.machine.settings import MachineSettings
 from edge.mqtt.settings import MqttSettings
-from edge.settings import environment_values, resolved, toml_values
+from edge.settings import OwnPath, environment_values, own_path, resolved, toml_values
 
 Layers = dict[str, dict[str, Any]]
 """Source -> values, a later one wins."""
@@ -97,10 +97,10 @@ class EdgeConfig(BaseModel):
         page_hosts: further names by which the page is called, for instance behind a proxy.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     camera: str = Field(default="0", min_length=1)
-    model: Path | None = None
+    model: OwnPath | None = None
     mm_per_px: float | None = Field(default=None, gt=0, le=100)
     offset_mm: float | None = Field(default=None, ge=-10_000, le=10_000)
     loom: RollName | None = None
@@ -110,8 +110,8 @@ class EdgeConfig(BaseModel):
     silent_s: float = Field(default=10.0, ge=1, le=3600)
     frozen_s: float = Field(default=10.0, ge=1, le=3600)
     frames: int | None = Field(default=None, ge=1)
-    seconds: float | None = Field(default=None, gt=0)
-    metres: float | None = Field(default=None, gt=0)
+    seconds: float | None = Field(default=None, gt=0, le=1e9)
+    metres: float | None = Field(default=None, gt=0, le=1e9)
     queue_frames: int = Field(default=4, ge=1, le=1024)
     selvedge_margin_mm: float = Field(default=10.0, ge=0, le=1000)
     cloth: Literal["auto", "all"] = "auto"
@@ -122,19 +122,19 @@ class EdgeConfig(BaseModel):
     providers: tuple[str, ...] = ()
     threads: int | None = Field(default=None, ge=1)
     score_thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
-    detections: Path | None = None
-    summary: Path | None = None
-    save_pictures: Path | None = None
-    pictures_gb: float = Field(default=20.0, gt=0)
+    detections: OwnPath | None = None
+    summary: OwnPath | None = None
+    save_pictures: OwnPath | None = None
+    pictures_gb: float = Field(default=20.0, gt=0, le=1e6)
     near_miss: float = Field(default=0.1, ge=0, le=1)
     near_misses_per_hour: int = Field(default=30, ge=1, le=3600)
-    record: Path | None = None
-    roll_record: Path | None = None
+    record: OwnPath | None = None
+    roll_record: OwnPath | None = None
     roll: RollName | None = None
     article: RollName | None = None
     articles: dict[RollName, ArticleSettings] = {}
     cloth_width_mm: float | None = Field(default=None, gt=0, le=10_000)
-    grade_limits: dict[str, Annotated[float, Field(ge=0)]] = {"first": 20.0, "second": 40.0}
+    grade_limits: dict[str, Annotated[float, Field(ge=0, le=1e9)]] = {"first": 20.0, "second": 40.0}
     seam: Literal["off", "auto"] = "off"
     seam_apart_m: float = Field(default=5.0, gt=0, le=10_000)
     stop: StopSettings = StopSettings()
@@ -142,11 +142,17 @@ class EdgeConfig(BaseModel):
     mqtt: MqttSettings = MqttSettings()
     health_port: int | None = Field(default=None, ge=0, le=65535)
     health_host: str = Field(default="127.0.0.1", min_length=1)
-    health_frame_s: float = Field(default=60.0, gt=0)
+    health_frame_s: float = Field(default=60.0, gt=0, le=1e6)
     show: bool = False
     page: str | None = Field(default=None, coerce_numbers_to_str=True)
-    page_token_file: Path | None = None
+    page_token_file: OwnPath | None = None
     page_hosts: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")], ...] = ()
+
+    @field_validator("camera")
+    @classmethod
+    def _camera_at_home(cls, camera: str) -> str:
+        """Read `~` in the path of a file or folder; no other source begins so."""
+        return str(own_path(Path(camera))) if camera.startswith("~") else camera
 
     _layers: dict[str, dict[str, Any]] | None = PrivateAttr(None)
 
@@ -226,5 +232,5 @@ def _parsed(text: str) -> Any:
     """Read a list or a table given as JSON; anything else stays text and is refused by the check."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # also for a number of thousands of digits, or nesting without end
         return text

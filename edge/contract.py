@@ -23,7 +23,7 @@ METADATA_KEY = "loomsight.contract"
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Clahe(_Value):

@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from edge.backends.probe import nvidia_gpu_present, processor_features, processor_name
+from edge.backends.probe import available_cores, nvidia_gpu_present, processor_features, processor_name
 from edge.backends.provider_start import CUDA, CUDA_LIBRARIES_CURE, cure_of
 from edge.bundle.opening import demo_bundle_path, open_bundle
+from edge.cgroup import cpu_quota
 from edge.errors import LoomsightError
 
 Verdict = Literal["ok", "lacking", "broken"]
@@ -90,7 +91,16 @@ def _python() -> Finding:
 
 def _processor() -> Finding:
     features = ", ".join(processor_features()) or "no vector features known"
-    return Finding("processor", "ok", f"{processor_name()}, {os.cpu_count()} cores, {features}")
+    return Finding("processor", "ok", f"{processor_name()}, {_cores()}, {features}")
+
+
+def _cores() -> str:
+    """Say how many cores there are, and how many of them this process may use."""
+    cores, available, quota = os.cpu_count() or 1, available_cores(), cpu_quota()
+    if available == cores and (quota is None or quota >= cores):
+        return f"{cores} cores"
+    of_quota = f", a quota of {quota:.3g}" if quota is not None else ""
+    return f"{available} of {cores} cores{of_quota}"
 
 
 def _memory() -> Finding:
@@ -121,7 +131,8 @@ def _opencv() -> Finding:
             str(error),
             "apt-get install libgl1 libglib2.0-0, or pip install opencv-python-headless.",
         )
-    return Finding("OpenCV", "ok", f"{cv2.__version__}, {cv2.getNumThreads()} threads")
+    threads = min(cv2.getNumThreads(), available_cores())
+    return Finding("OpenCV", "ok", f"{cv2.__version__}, {threads} threads")
 
 
 def _onnxruntime() -> Finding:

@@ -160,7 +160,7 @@ class Box:
         runs = [(place, place.opened) for place in self._places if place.opened]
         if self._is_one:
             place, run = runs[0]
-            with stopped_by_signals(run.stop), _in_name_of(place):
+            with processor_shared(1), stopped_by_signals(run.stop), _in_name_of(place):
                 self._run(place, run)
             return
         threads = [

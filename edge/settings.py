@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Annotated, Any, Final, TypeVar, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, ValidationError
 
 from edge.errors import ConfigError
 
@@ -17,6 +18,32 @@ else:
     import tomli as tomllib
 
 Settings = TypeVar("Settings", bound=BaseModel)
+
+LONGEST_VALUE: Final = 80
+"""Characters of a value that a message repeats."""
+
+LONGEST_NAME_BYTES: Final = 255
+"""Of a file or folder, as Linux has it."""
+
+
+def own_path(path: Path) -> Path:
+    """Return a path with `~` as the home folder that it means: no shell has read a file or the environment.
+
+    Raises:
+        ValueError: if there is no such home, or no file can have that name.
+    """
+    if "\0" in str(path):
+        raise ValueError("a name cannot hold a zero byte")
+    if any(len(os.fsencode(part)) > LONGEST_NAME_BYTES for part in path.parts):
+        raise ValueError(f"a name has at most {LONGEST_NAME_BYTES} bytes")
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path.parts[0]} is nobody's home folder here") from error
+
+
+OwnPath = Annotated[Path, AfterValidator(own_path)]
+"""A path that stands in a setting."""
 
 
 def resolved(kind: type[Settings], layers: Mapping[str, Mapping[str, Any]]) -> Settings:
@@ -77,20 +104,31 @@ def _checked(
         source = source_of(str(path[0]) if path else "")
         if not path:
             raise ConfigError(f"{source}: {_said(first)}.", "Correct one of them.") from error
-        key = ".".join(str(part) for part in path)
+        key = ".".join(str(part)[:LONGEST_VALUE] for part in path)
         if first["type"] == "extra_forbidden":
             known = ", ".join(_fields_at(kind, path[:-1]))
             raise ConfigError(f"{source}: there is no setting '{key}'.", f"Permitted: {known}.") from error
         if first["type"] == "missing":
             raise ConfigError(f"{source}: {key} is missing.", "Add it.") from error
         raise ConfigError(
-            f"{source}: {key} = {first['input']!r} is not permitted.", f"{_said(first)}."
+            f"{source}: {key} = {shown(first['input'])} is not permitted.", f"{_said(first)}."
         ) from error
 
 
 def _said(error: Mapping[str, Any]) -> str:
     """Return what pydantic, or a check of our own, has to say of a value, without a full stop."""
+    if error["type"] == "string_unicode":
+        return "its letters are not UTF-8: start with LC_ALL=C.UTF-8, or rename it"
     return str(error["msg"]).removeprefix("Value error, ").rstrip(".")
+
+
+def shown(value: Any) -> str:
+    """Return a value as a message repeats it: short, whatever it is."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits, a table without end
+        return f"a {type(value).__name__} that is too long to repeat"
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
 
 
 def _fields_at(kind: type[BaseModel], path: Sequence[int | str]) -> list[str]:

@@ -95,7 +95,7 @@ class DetectorStructure(BaseModel):
             pruned.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     family: Family = "yolov5-decoupled"
     scale: Scale

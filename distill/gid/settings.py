@@ -18,7 +18,7 @@ BoxLossChoice = Literal["auto", BoxLoss]
 
 
 class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Distillation(_Value):

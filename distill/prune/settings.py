@@ -42,7 +42,7 @@ class PruneSettings(BaseModel):
         recipe, epochs, seed: of a recovery, as they were given; None takes the checkpoint's.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     macs: float | None = Field(default=None, gt=0, lt=1)
     latency_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)

@@ -16,7 +16,7 @@ from typing_extensions import Self
 from edge.backends.description import BackendDescription, BackendName
 from edge.backends.fixed_batch import in_batches_of
 from edge.backends.ports import Port, check_ports
-from edge.backends.probe import available_cores, nvidia_gpu_present
+from edge.backends.probe import nvidia_gpu_present, threads_for
 from edge.backends.provider_start import CPU, CUDA, catch_output, cure_of, preload_cuda, reason_in
 from edge.contract import METADATA_KEY, ModelContract, contract_from_json
 from edge.errors import BackendError, ContractError, ModelError
@@ -204,7 +204,7 @@ def session_options(threads: int | None) -> Any:
         threads: for one inference; None for as many as there are cores.
     """
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads or available_cores()
+    options.intra_op_num_threads = threads_for(threads)
     options.log_severity_level = 4
     # Threads that spin between two inferences take the cores from capture and preprocessing.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

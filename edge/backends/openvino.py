@@ -16,7 +16,7 @@ from typing_extensions import Self
 from edge.backends.description import BackendDescription, BackendName, Precision
 from edge.backends.fixed_batch import in_batches_of
 from edge.backends.ports import Port, check_ports
-from edge.backends.probe import available_cores, processor_features
+from edge.backends.probe import processor_features, threads_for
 from edge.backends.provider_start import catch_output
 from edge.contract import METADATA_KEY, ModelContract, contract_from_json
 from edge.errors import BackendError, ContractError, ModelError
@@ -165,7 +165,7 @@ def compile_settings(precision: Precision, threads: int | None) -> dict[str, Any
     return {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
-        "INFERENCE_NUM_THREADS": threads or available_cores(),
+        "INFERENCE_NUM_THREADS": threads_for(threads),
         "INFERENCE_PRECISION_HINT": precision,
         # Pinned threads stand in the way of capture and preprocessing, and of a second camera's process.
         "ENABLE_CPU_PINNING": False,

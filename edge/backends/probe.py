@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 from pathlib import Path
+
+from edge.cgroup import cpu_quota
+
+logger = logging.getLogger(__name__)
 
 CPU_FEATURES = (
     "amx_tile",
@@ -20,10 +25,31 @@ CPU_FEATURES = (
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use, which in a container can be fewer than the box has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return how many cores this process may use, which in a container can be fewer than the box has.
+
+    More threads than a quota of time feeds are stopped in the middle of their work, all of them at once.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota()
+    return cores if quota is None else max(1, min(cores, int(quota)))
+
+
+def threads_for(wanted: int | None) -> int:
+    """Return the threads of one inference: as many as are wanted, but no more than the device has cores.
+
+    Args:
+        wanted: None for as many as this process may use.
+    """
+    most = max(os.cpu_count() or 1, available_cores())
+    if wanted is None:
+        return available_cores()
+    if wanted > most:
+        logger.warning("threads = %s: this device has %d cores, and so many are used", _short(wanted), most)
+    return min(wanted, most)
+
+
+def _short(number: int) -> str:
+    return str(number) if number < 10**9 else "more than 1,000,000,000"
 
 
 def nvidia_gpu_present() -> bool:

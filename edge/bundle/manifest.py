@@ -27,7 +27,7 @@ VariantPrecision = Literal["f16", "int8"]
 class GoldenPicture(BaseModel):
     """Pair a picture of the bundle with what the model must find on it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     file: str
     detections: tuple[DetectionRecord, ...]
@@ -42,7 +42,7 @@ class Variant(BaseModel):
         made: how it was made: calibration, layers left out.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     precision: VariantPrecision
     file: str
@@ -57,7 +57,7 @@ class LayerSize(BaseModel):
         macs: multiplications for one input.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
     macs: int
@@ -75,7 +75,7 @@ class BundleManifest(BaseModel):
         parity: how far the exported model is from its checkpoint.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     format: int = BUNDLE_FORMAT
     loomsight_version: str = __version__

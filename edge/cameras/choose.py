@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Final
 
 from edge.cameras.address import redact_credentials
 from edge.cameras.aravis import aravis_camera
@@ -16,6 +17,9 @@ from edge.cameras.recorded import RecordedCamera, is_recording
 from edge.errors import CameraNotFoundError
 from edge.simulator.camera import LoomCamera, parse_loom_options
 from edge.simulator.faults import FaultyLoomCamera
+
+INDEX: Final = re.compile(r"[0-9]{1,4}")
+"""Number of a camera of the system; a longer one is a name like any other."""
 
 
 def choose_camera(source: str, mm_per_px: float | None = None, bit_depth: int | None = None) -> Camera:
@@ -40,7 +44,7 @@ def choose_camera(source: str, mm_per_px: float | None = None, bit_depth: int | 
         return IsolatedCamera(CameraProcess(source, "edge.cameras.basler:open_basler", arguments, is_paced))
     if source.startswith("aravis:"):
         return aravis_camera(source, mm_per_px)
-    if source.isdigit():
+    if INDEX.fullmatch(source):
         return OpenCvCamera(int(source), mm_per_px, bit_depth)
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
         return OpenCvCamera(source, mm_per_px, bit_depth)

@@ -14,7 +14,7 @@ class DeviceOptions(BaseModel):
     What is not given is left as the camera has it. The description of each field says what is permitted.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     serial: str | None = Field(None, min_length=1, description="serial number, or address for aravis")
     width: int | None = Field(None, ge=1, le=65536, description="1 to 65536 pixels")

@@ -20,7 +20,7 @@ class StopRule(BaseModel):
         running_mm: a defect that runs along the cloth for so long is confirmed by itself; None: never.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     least_score: float = Field(default=0.5, ge=0, le=1)
     least_mm: float = Field(default=0.0, ge=0)
@@ -43,7 +43,7 @@ class StopSettings(BaseModel):
         after_start_m: what lies nearer to the place where the run began stops nothing.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     mode: StopMode = "shadow"
     classes: dict[str, StopRule] = {}

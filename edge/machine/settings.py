@@ -42,7 +42,7 @@ class MachineSettings(BaseModel):
         probe_s: pause between two looks at an idle connection.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     kind: Literal["modbus", "gpio"] | None = None
     host: Host = "127.0.0.1"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from edge.errors import ConfigError
+from edge.settings import OwnPath
 
 PASSWORD_VARIABLE = "LOOMSIGHT_MQTT_PASSWORD"
 PORTS = {"mqtt": 1883, "mqtts": 8883}
@@ -40,14 +40,14 @@ class MqttSettings(BaseModel):
         flush_s: the end of a run waits so long for the last messages.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     broker: str | None = None
     user: str | None = None
-    password_file: Path | None = None
-    ca_file: Path | None = None
-    certificate_file: Path | None = None
-    key_file: Path | None = None
+    password_file: OwnPath | None = None
+    ca_file: OwnPath | None = None
+    certificate_file: OwnPath | None = None
+    key_file: OwnPath | None = None
     prefix: Prefix = "loomsight"
     box: TopicPart | None = None
     camera: TopicPart | None = None

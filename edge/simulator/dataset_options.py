@@ -17,7 +17,7 @@ SIZE_PERMITTED = "height and width, 128 to 8192 pixels"
 class DatasetOptions(BaseModel):
     """Describe a data set: how many pictures of what, and how they are shared out."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     images: int = Field(1000, ge=1, le=1_000_000, description="1 to 1,000,000")
     split: dict[str, float] = Field(

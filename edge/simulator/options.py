@@ -51,7 +51,7 @@ class LoomOptions(BaseModel):
     The description of each field says what is permitted; it is what an error message quotes.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     seed: int = Field(0, ge=0, description="a whole number from 0")
     width_px: int = Field(2048, ge=128, le=16384, description="128 to 16384 pixels")
@@ -70,21 +70,29 @@ class LoomOptions(BaseModel):
     categories: tuple[str, ...] = Field(
         CATEGORIES, min_length=1, description=f"any of {'+'.join(CATEGORIES)}"
     )
-    length_m: float | None = Field(None, gt=0, description="metres above 0, or none for endless")
+    length_m: float | None = Field(
+        None, gt=0, le=1e6, description="metres above 0, up to 1,000,000, or none for endless"
+    )
     live: bool = Field(False, description="true or false")
     scan: Scan = Field("line", description="line or area")
     height_px: int = Field(1024, ge=16, le=8192, description="16 to 8192 pixels (area camera)")
     frames_hz: float = Field(5.0, gt=0, le=1000, description="above 0, up to 1000 (area camera)")
     exposure_ms: float = Field(0.5, ge=0, le=20, description="0 to 20 ms (area camera)")
     bed_left_mm: float = Field(
-        15.0, description="millimetres of bed left of the cloth; negative: cloth out of view"
+        15.0,
+        ge=-10_000,
+        le=10_000,
+        description="millimetres of bed left of the cloth; negative: cloth out of view",
     )
     bed_right_mm: float = Field(
-        15.0, description="millimetres of bed right of the cloth; negative: cloth out of view"
+        15.0,
+        ge=-10_000,
+        le=10_000,
+        description="millimetres of bed right of the cloth; negative: cloth out of view",
     )
     joints_m: str | None = Field(
         None,
-        pattern=r"^\d+(\.\d+)?(\+\d+(\.\d+)?)*$",
+        pattern=r"^[0-9]{1,6}(\.[0-9]{1,6})?(\+[0-9]{1,6}(\.[0-9]{1,6})?)*$",
         description="metres of sewn joints, joined by +, such as 10+25",
     )
     texture_lines: int = Field(701, ge=127, le=4096, description="127 to 4096 lines until it repeats")

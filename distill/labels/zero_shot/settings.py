@@ -25,7 +25,7 @@ class ZeroShotSettings(BaseModel):
         max_regions: of one picture, the best of them.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     score_threshold: Share | None = None
     negative_prompts: tuple[Words, ...] = ()

@@ -98,7 +98,7 @@ def test_bfloat16_is_usual_only_where_tiles_multiply_it(monkeypatch, features, e
 
 
 def test_threads_default_to_the_cores(monkeypatch):
-    monkeypatch.setattr(module, "available_cores", lambda: 7)
+    monkeypatch.setattr("edge.backends.probe.available_cores", lambda: 7)
     assert compile_settings("f32", None)["INFERENCE_NUM_THREADS"] == 7
     assert compile_settings("f32", 2)["INFERENCE_NUM_THREADS"] == 2
 
