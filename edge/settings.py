@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar, get_args
@@ -11,11 +10,7 @@ from typing import Annotated, Any, Final, TypeVar, get_args
 from pydantic import AfterValidator, BaseModel, ValidationError
 
 from edge.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from edge.outside_documents import read_toml
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -70,15 +65,7 @@ def toml_values(file: Path | None) -> dict[str, Any]:
     Raises:
         ConfigError: if it is missing or not TOML.
     """
-    if file is None:
-        return {}
-    try:
-        values: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
-        return values
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"Cannot read {file}: {error}.", "Check the path.") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file} is not valid TOML: {error}.", "Correct the line it names.") from error
+    return {} if file is None else read_toml(file)
 
 
 def environment_values(environment: Mapping[str, str], prefix: str) -> dict[str, str]:

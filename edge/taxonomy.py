@@ -7,7 +7,6 @@ A *class* is what a detector predicts; its id is its position in the file. A *ki
 
 from __future__ import annotations
 
-import sys
 from importlib import resources
 from pathlib import Path
 
@@ -15,11 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from typing_extensions import Self
 
 from edge.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from edge.outside_documents import parsed_toml, read_toml
 
 
 class DefectKind(BaseModel):
@@ -116,19 +111,10 @@ def load_taxonomy(path: Path | None = None) -> Taxonomy:
         ConfigError: if the file is missing, is not TOML or contradicts itself.
     """
     source = str(path) if path else "the shipped taxonomy.toml"
+    shipped = resources.files("edge").joinpath("taxonomy.toml")
+    values = read_toml(path) if path else parsed_toml(shipped.read_text(encoding="utf-8"), source)
     try:
-        text = (
-            path.read_text(encoding="utf-8")
-            if path
-            else resources.files("edge").joinpath("taxonomy.toml").read_text(encoding="utf-8")
-        )
-        return Taxonomy.model_validate(tomllib.loads(text))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"Cannot read the taxonomy {source}: {error}.", "Check the path and its permissions."
-        ) from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source} is not valid TOML: {error}.", "Correct the line it names.") from error
+        return Taxonomy.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"

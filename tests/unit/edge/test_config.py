@@ -51,7 +51,7 @@ def test_wrong_environment_and_flag():
         load_config(None, {"LOOMSIGHT_EDGE_CAMRA": "0"}, {})
     with pytest.raises(ConfigError, match="the command line: frames = -1"):
         load_config(None, {}, {"frames": -1})
-    with pytest.raises(ConfigError, match="Cannot read"):
+    with pytest.raises(ConfigError, match="There is no file"):
         load_config(Path("/no/edge.toml"), {}, {})
 
 
@@ -102,3 +102,13 @@ def test_a_wrong_setting_of_an_article_is_named_whether_it_is_woven_or_not(tmp_p
     file.write_text(table)
     with pytest.raises(ConfigError, match=named):
         load_config(file, {}, {"article": article})
+
+
+def test_a_settings_file_of_windows_is_read_or_named(tmp_path):
+    (tmp_path / "bom.toml").write_bytes(b'\xef\xbb\xbfcamera = "a.png"\r\n')
+    assert load_config(tmp_path / "bom.toml", {}, {}).camera == "a.png"
+    (tmp_path / "wide.toml").write_bytes('camera = "a.png"\n'.encode("utf-16"))
+    with pytest.raises(
+        ConfigError, match=r"wide\.toml is text in UTF-16, and not in UTF-8\. Save it as UTF-8"
+    ):
+        load_config(tmp_path / "wide.toml", {}, {})

@@ -60,5 +60,5 @@ def test_the_environment_and_a_file(tmp_path):
     (tmp_path / "room.toml").write_text("lamps = ")
     with pytest.raises(ConfigError, match=r"room\.toml is not valid TOML"):
         toml_values(tmp_path / "room.toml")
-    with pytest.raises(ConfigError, match="Cannot read"):
+    with pytest.raises(ConfigError, match="There is no file"):
         toml_values(tmp_path / "none.toml")

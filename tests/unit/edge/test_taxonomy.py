@@ -52,7 +52,7 @@ def test_a_wrong_file_is_named(tmp_path, text, named):
 def test_unknown_names_and_files():
     with pytest.raises(ConfigError, match="Use one of: wrinkle, drop, broken"):
         load_taxonomy().class_id("brokn")
-    with pytest.raises(ConfigError, match="Cannot read"):
+    with pytest.raises(ConfigError, match="There is no file"):
         load_taxonomy(Path("/no/such/file.toml"))
 
 
