@@ -6,16 +6,17 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from typing_extensions import Self
 
-from edge.cameras.folder import read_picture
 from edge.cameras.protocol import DroppedFrames, Frame, FramePosition, MissedFramesError
 from edge.cloth.gaps import GapReason
 from edge.errors import CameraNotFoundError, ImageError
 from edge.image import Image
+from edge.image_file import read_image
+from edge.outside_files import open_outside, reason_of
 
 INDEX_NAME = "frames.jsonl"
 """A line that names the recording, then one for each frame, run of frames that were dropped, and change of
@@ -24,6 +25,15 @@ roll."""
 FORMAT = 2
 READABLE = (1, 2)
 """Format 1 knew no changes of roll."""
+
+INDEX_BYTES = 16 * 2**30
+LINE_BYTES = 2**16
+"""Most bytes of an index, which is read line by line, and of a line of it."""
+
+MOST_MM_PER_PX = 1000.0
+MOST_ALONG = 1e9
+MOST_FRAMES = 2**53
+"""Numbers beyond these are damage: metres and pixels along and across, frames and lines."""
 
 CURE = "Record anew; what stands before the damage can be replayed with --frames."
 
@@ -91,29 +101,31 @@ class RecordedCamera:
         self.name = str(folder)
         self.on_change: Callable[[RecordedChange], object] | None = None
         self._folder = folder
-        self._entries: Iterator[Entry] = iter(())
+        self._lines: Iterator[tuple[int, bytes]] = iter(())
 
     def __enter__(self) -> Self:
-        self._entries = self._read_index()
+        self._lines = self._read_index()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._entries = iter(())
+        self._lines = iter(())
 
     def read(self) -> Frame | None:
         """Return the next frame; see `Camera.read`."""
-        entry = next(self._entries, None)
-        while isinstance(entry, RecordedChange):
+        for number, line in self._lines:
+            entry = _entry(self._folder / INDEX_NAME, number, line)
+            if isinstance(entry, DroppedFrames):
+                raise MissedFramesError(entry)
+            if isinstance(entry, RecordedFrame):
+                return self._frame(entry)
             if self.on_change is not None:
                 self.on_change(entry)
-            entry = next(self._entries, None)
-        if entry is None:
-            return None
-        if isinstance(entry, DroppedFrames):
-            raise MissedFramesError(entry)
+        return None
+
+    def _frame(self, entry: RecordedFrame) -> Frame:
         return Frame(
             entry.frame_id,
-            _picture(self._folder / entry.picture, entry.picture_bytes),
+            _image(self._folder / entry.picture, entry.picture_bytes),
             time.monotonic(),
             entry.source,
             entry.position,
@@ -123,42 +135,72 @@ class RecordedCamera:
             entry.counter,
         )
 
-    def _read_index(self) -> Iterator[Entry]:
-        """Yield what the index holds, up to a line that was cut off."""
+    def _read_index(self) -> Iterator[tuple[int, bytes]]:
+        """Yield number and text of the lines behind the head, up to a line that was cut off."""
         path = self._folder / INDEX_NAME
-        try:
-            with path.open("rb") as stream:
-                _check_head(path, stream.readline())
-                for number, line in enumerate(stream, start=2):
-                    if not line.endswith(b"\n"):
-                        return
-                    yield _entry(path, number, line)
-        except OSError as error:
-            raise CameraNotFoundError(f"Cannot read {path}: {error.strerror or error}.", CURE) from error
+        with open_outside(path, INDEX_BYTES, CameraNotFoundError, CURE) as stream:
+            try:
+                _check_head(path, stream.readline(LINE_BYTES))
+                number = 1
+                while (line := stream.readline(LINE_BYTES)).endswith(b"\n") or len(line) == LINE_BYTES:
+                    number += 1
+                    yield number, line
+            except OSError as error:
+                raise CameraNotFoundError(f"Cannot read {path}: {reason_of(error)}.", CURE) from error
 
 
 def _check_head(path: Path, line: bytes) -> None:
     try:
         found = json.loads(line)["format"]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise CameraNotFoundError(f"{path} is not the index of a recording.", CURE) from error
     if found not in READABLE:
         known = " and ".join(map(str, READABLE))
         raise CameraNotFoundError(
-            f"{path} has format {found}, and this program reads {known}.", "Use the program that made it."
+            f"{path} has format {str(found)[:20]}, and this program reads {known}.",
+            "Use the program that made it.",
         )
 
 
 def _entry(path: Path, number: int, line: bytes) -> Entry:
     try:
-        return ENTRY.validate_json(line)
-    except ValidationError as error:
+        entry = ENTRY.validate_json(line)
+        if not isinstance(entry, RecordedChange):
+            _check_values(entry)
+    except ValueError as error:  # that of pydantic is one, too
         raise ImageError(f"Line {number} of {path} is damaged.", CURE) from error
+    return entry
 
 
-def _picture(path: Path, size_bytes: int) -> Image:
-    """Read a picture whole: OpenCV makes up what is missing at the end of such a file."""
-    image = read_picture(path)
+def _check_values(entry: RecordedFrame | DroppedFrames) -> None:
+    """Refuse numbers that no camera gives, and an image that is none of the recording's.
+
+    Raises:
+        ValueError: if there is one.
+    """
+    place = entry.position
+    scales = [place.mm_per_px_along, place.mm_per_px_across] if place else []
+    places = [place.along_m, place.left_selvedge_px, place.right_selvedge_px] if place else []
+    if isinstance(entry, RecordedFrame):
+        scales += [entry.mm_per_px] if entry.mm_per_px is not None else []
+        counts = [entry.frame_id]
+        inside = PurePosixPath(entry.picture)
+        if inside.is_absolute() or ".." in inside.parts:
+            raise ValueError("an image lies outside the recording")
+    else:
+        counts = [entry.frames, entry.lines, entry.last_frame_id]
+    is_plausible = (
+        all(0 < scale <= MOST_MM_PER_PX for scale in scales)
+        and all(abs(value) <= MOST_ALONG for value in places if value is not None)
+        and all(0 <= count <= MOST_FRAMES for count in counts)
+    )
+    if not is_plausible:
+        raise ValueError("a number is out of all proportion")
+
+
+def _image(path: Path, size_bytes: int) -> Image:
+    """Read an image whole: one that grew or shrank is not the one that was recorded."""
+    image = read_image(path)
     if path.stat().st_size != size_bytes:
         raise ImageError(f"{path} is truncated.", CURE)
     return image

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 import time
@@ -33,9 +34,10 @@ from edge.run_state import Limits
 from edge.sinks.jsonlines import JsonLinesSink
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 
-numbers = st.floats(allow_nan=False, allow_infinity=False, width=64)
+numbers = st.floats(-1e9, 1e9)
+scales = st.floats(0, 1000, exclude_min=True)
 positions = st.none() | st.builds(
-    FramePosition, numbers, numbers, numbers, st.none() | numbers, st.none() | numbers
+    FramePosition, numbers, scales, scales, st.none() | numbers, st.none() | numbers
 )
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 9)) | st.tuples(
     st.integers(1, 9), st.integers(1, 9), st.just(3)
@@ -52,7 +54,7 @@ frames = st.builds(
     monotonic_s=numbers,
     source=st.text(),
     position=positions,
-    mm_per_px=st.none() | numbers,
+    mm_per_px=st.none() | scales,
     follows_on=st.booleans(),
     missing_before=st.sampled_from(["lost lines", "camera down", "overrun"]),
     counter=st.none() | st.integers(0, 2**40),
@@ -293,3 +295,68 @@ def test_a_picture_cut_off_is_unreadable_and_the_next_one_is_read(tmp_path):
             camera.read()
         assert camera.read().frame_id == 1
         assert camera.read() is None
+
+
+def change_line(folder, number, **changes):
+    """Change keys of one line of an index; the text of a value stands for JSON that Python cannot write."""
+    index = folder / INDEX_NAME
+    lines = index.read_text().splitlines()
+    entry = json.loads(lines[number - 1])
+    entry["position"] |= {key: changes.pop(key) for key in list(changes) if key in entry["position"]}
+    lines[number - 1] = json.dumps(entry | changes)
+    index.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"along_m": float("nan")},
+        {"along_m": float("inf")},
+        {"along_m": 1e300},
+        {"mm_per_px_along": 0.0},
+        {"mm_per_px_across": -1.0},
+        {"left_selvedge_px": float("nan")},
+        {"along_m": "far"},
+        {"along_m": None},
+        {"frame_id": -1},
+        {"frame_id": 1e400},
+        {"frame_id": 10**400},
+        {"mm_per_px": float("nan")},
+        {"picture": "../outside.pgm"},
+        {"picture": "/etc/passwd"},
+        {"picture": 7},
+        {"missing_before": "weather"},
+        {"follows_on": []},
+    ],
+    ids=str,
+)
+def test_an_entry_with_a_wrong_value_is_one_line_and_the_next_one_is_read(tmp_path, changes):
+    placed = replace(frame_of(), position=FramePosition(1.0, 0.1, 0.1))
+    recorded(tmp_path / "raw", [placed, placed, placed])
+    change_line(tmp_path / "raw", 3, **changes)
+    with RecordedCamera(tmp_path / "raw") as camera:
+        assert camera.read().frame_id == 0
+        with pytest.raises(ImageError, match=r"Line 3 of .* is damaged"):
+            camera.read()
+        assert camera.read().frame_id == 2
+        assert camera.read() is None
+
+
+@pytest.mark.parametrize("line", ["[" * 60_000, "x" * 200_000, '{"frame_id":'], ids=["deep", "long", "cut"])
+def test_a_line_without_sense_is_damage_and_nothing_worse(tmp_path, line):
+    recorded(tmp_path / "raw", [frame_of()])
+    with (tmp_path / "raw" / INDEX_NAME).open("a") as index:
+        index.write(line + "\n")
+    with RecordedCamera(tmp_path / "raw") as camera:
+        assert camera.read().frame_id == 0
+        with pytest.raises(ImageError, match="Line 3"):
+            camera.read()
+
+
+def test_a_pipe_in_place_of_a_recorded_image_is_refused(tmp_path):
+    recorded(tmp_path / "raw", [frame_of()])
+    picture = next((tmp_path / "raw").rglob("*.pgm"))
+    picture.unlink()
+    os.mkfifo(picture)
+    with RecordedCamera(tmp_path / "raw") as camera, pytest.raises(ImageError, match="is a pipe"):
+        camera.read()
