@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from pathlib import Path
 
 from typing_extensions import Self
 
+from edge.cameras.file_order import in_natural_order
 from edge.cameras.protocol import Frame, FramePosition
 from edge.errors import CameraNotFoundError, NoImagesError
 from edge.image import Image
@@ -19,17 +21,26 @@ logger = logging.getLogger(__name__)
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
 
+OTHER_SUFFIXES = frozenset(
+    {".avif", ".dng", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jxl", ".pbm", ".pnm", ".raw"}
+)
+"""Images that a folder may hold and that are not read: their number is said."""
+
 
 def list_pictures(folder: Path) -> list[Path]:
-    """Return the picture files of a folder, sorted by name.
+    """Return the image files of a folder in the order of the numbers in their names.
+
+    What has the suffix of an image and is none, for instance a link that leads nowhere, is among them: who
+    reads it counts it.
 
     Raises:
         CameraNotFoundError: if the folder cannot be read.
         NoImagesError: if there is none.
     """
     try:
-        pictures = sorted(
-            p for p in folder.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()
+        there = list(folder.iterdir())
+        pictures = in_natural_order(
+            p for p in there if p.suffix.lower() in PICTURE_SUFFIXES and not p.is_dir()
         )
     except OSError as error:
         raise CameraNotFoundError(
@@ -40,6 +51,10 @@ def list_pictures(folder: Path) -> list[Path]:
         raise NoImagesError(
             f"The folder {folder} holds no pictures.", f"Expected {', '.join(sorted(PICTURE_SUFFIXES))}."
         )
+    others = Counter(p.suffix.lower() for p in there if p.suffix.lower() in OTHER_SUFFIXES)
+    if others:
+        counted = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
+        logger.warning("%s also holds images of kinds that are not read: %s", folder, counted)
     return pictures
 
 
@@ -49,7 +64,7 @@ def picture_files(folder: Path) -> list[Path]:
 
 
 class FolderCamera:
-    """Deliver the pictures of a folder in the order of their names, each once.
+    """Deliver the images of a folder in the order of the numbers in their names, each once.
 
     Pictures may differ in size. With a known scale they are taken as consecutive pieces of one roll.
 

@@ -301,3 +301,46 @@ def test_what_is_recorded_holds_no_query():
     url = "http://10.0.0.1/stream?user=admin&pwd=secret"
     assert "secret" not in OpenCvCamera(url).name
     assert "secret" not in str(EdgeConfig(camera=url).public())
+
+
+def names_of(folder):
+    return [frame.source for frame in drain(FolderCamera(folder, mm_per_px=0.5))]
+
+
+def test_images_come_in_the_order_of_their_numbers_and_so_do_metres(tmp_path, caplog):
+    for number in (10, 9, 1, 2, 11):
+        write(tmp_path / f"{number}.png", np.full((number, 4), 90, np.uint8))
+    with caplog.at_level("INFO"):
+        frames = drain(FolderCamera(tmp_path, mm_per_px=0.5))
+    assert [frame.source for frame in frames] == ["1.png", "2.png", "9.png", "10.png", "11.png"]
+    assert [frame.position.first_line for frame in frames] == [0, 1, 3, 12, 22]
+    assert "order of their numbers: 9.png before 10.png" in caplog.text
+
+
+def test_names_of_equal_numbers_and_fractions_are_said_to_be_ambiguous(tmp_path, caplog):
+    for name in ("1.png", "01.png", "2.png"):
+        write(tmp_path / name, np.full((4, 4), 90, np.uint8))
+    assert names_of(tmp_path) == ["01.png", "1.png", "2.png"]
+    assert "01.png and 1.png have the same numbers" in caplog.text
+    (tmp_path / "m").mkdir()
+    for name in ("12.5m.png", "12.25m.png"):
+        write(tmp_path / "m" / name, np.full((4, 4), 90, np.uint8))
+    assert names_of(tmp_path / "m") == ["12.5m.png", "12.25m.png"]
+    assert "not as fractions" in caplog.text
+
+
+def test_an_image_that_a_link_does_not_find_is_unreadable_and_not_passed_over(tmp_path):
+    write(tmp_path / "2.png", np.full((4, 4), 90, np.uint8))
+    (tmp_path / "1.png").symlink_to("gone.png")
+    with FolderCamera(tmp_path) as camera:
+        with pytest.raises(ImageError, match=r"There is no file .*1\.png"):
+            camera.read()
+        assert camera.read().source == "2.png"
+
+
+def test_images_of_other_kinds_are_counted(tmp_path, caplog):
+    write(tmp_path / "2.png", np.full((4, 4), 90, np.uint8))
+    (tmp_path / "a.HEIC").touch()
+    (tmp_path / "b.gif").touch()
+    assert names_of(tmp_path) == ["2.png"]
+    assert "kinds that are not read: 1 .gif, 1 .heic" in caplog.text
