@@ -16,7 +16,7 @@ WORKBENCH_STAMP := .venv/.workbench
 DEMO_CLOTH := weave=plain,warp_pitch_px=4,weft_pitch_px=4,mean_grey=120
 SOURCES := edge distill export tests docs
 
-.PHONY: help demo workbench test check format lint types imports pipeline demo-bundle pictures clean
+.PHONY: help demo workbench peers test check format lint types imports pipeline demo-bundle pictures clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,13 @@ demo: .venv/.base ## find defects on a simulated loom with the shipped model (no
 	    --summary runs/demo/summary.json
 
 workbench: $(WORKBENCH_STAMP) ## install what trains and exports detectors (torch, ultralytics, openvino, tensorrt-rtx)
+
+peers: .venv-peers/.peers ## install the labelling programs that labels are exchanged with, for the tests
+
+# They need an older numpy and OpenCV than the project, so they have an environment of their own.
+.venv-peers/.peers: tests/peers/pyproject.toml tests/peers/uv.lock $(WORKBENCH_STAMP)
+	UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-peers $(UV) sync --frozen --quiet --project tests/peers --python $(RUN)/python
+	touch $@
 
 # Each worker has one core: with more threads apiece torch's wait for each other, several times as long as they work.
 test: $(WORKBENCH_STAMP) ## run the tests
@@ -62,7 +69,7 @@ pictures: .venv/.base ## draw the pictures of the documentation anew
 	$(RUN)/python docs/pictures/draw.py
 
 clean: ## remove what was installed and made here
-	rm -rf .venv .uv runs
+	rm -rf .venv .venv-peers .uv runs
 
 .uv/bin/uv:
 	python3 -m pip install --quiet --disable-pip-version-check --no-cache-dir --target .uv uv

@@ -97,7 +97,7 @@ def distill(
     # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
     from distill.dataset import check_classes, load_dataset
     from distill.processes import joined
-    from distill.run_folder import RunFolder, held
+    from distill.run_folder import RunFolder, held, way_on_said
     from distill.starting_point import SHIPPED, checkpoint_named
 
     folder = RunFolder(out or Path("runs") / Path(recipe or DEFAULT_RECIPE).stem)
@@ -113,7 +113,7 @@ def distill(
         if not processes.is_first:
             logging.disable(logging.WARNING)
         chosen = _Chosen(folder, settings, plan, begin, resume)
-        with held(folder.path) if processes.is_first else nullcontext():
+        with held(folder.path) if processes.is_first else nullcontext(), way_on_said(folder.way_on):
             stages = _prepared(chosen, data, classes, processes)
             _run_stages(chosen, stages, data, classes, processes)
 

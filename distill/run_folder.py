@@ -6,7 +6,7 @@ import fcntl
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ from edge.errors import CheckpointError, ConfigError, OutputError
 from edge.sinks.files import cannot_write, write_whole
 
 logger = logging.getLogger(__name__)
+
+KEEP_BEST = "Start a new run with another --out; best.pt stays as it is."
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +104,37 @@ class RunFolder:
         return self.path / "metrics.json"
 
     def open_new(self) -> None:
-        """Make the folder for a new run.
+        """Make the folder for a new run, also where one failed before its first `last.pt`.
 
         Raises:
             ConfigError: if a run stands there already.
             OutputError: if it cannot be made.
         """
-        runs = (self, self.teacher, self.student_alone, self.pretrained, self.teacher_pretrained)
-        if any(run.last.exists() or run.best.exists() for run in runs):
+        if any(run.last.exists() for run in self._runs):
             raise ConfigError(
                 f"{self.path} holds a training run already.",
                 "Add --resume to go on with it, or choose another --out.",
             )
+        for run in self._runs:
+            if run.best.exists() and run.has_been_resumable:
+                raise ConfigError(f"{run.best} is of a training whose last.pt is gone.", KEEP_BEST)
         self.open_again(self.stages)
+
+    @property
+    def _runs(self) -> tuple[RunFolder, ...]:
+        """All runs that may stand in this folder."""
+        return self, self.teacher, self.student_alone, self.pretrained, self.teacher_pretrained
+
+    @property
+    def has_been_resumable(self) -> bool:
+        """Whether there was a `last.pt` once: it is written after `best.pt`, at the end of each epoch."""
+        return self.metrics.is_file() or len(self.read_history()) > 1
+
+    def way_on(self) -> str:
+        """Say what to do after an error that has nothing to do with the run itself, a full disk say."""
+        is_resumable = any(file.is_file() for file in (*(run.last for run in self._runs), self.stages))
+        how = "with --resume goes on" if is_resumable else "starts the run again"
+        return f"Then the same command {how}."
 
     def open_again(self, *more: Path) -> None:
         """Make the folder for a run that has no `last.pt`, without what an earlier try left there.
@@ -138,8 +158,10 @@ class RunFolder:
             CheckpointError: if there is none.
         """
         if not self.last.is_file():
+            is_kept = self.best.exists() and self.has_been_resumable
             raise CheckpointError(
-                f"There is no {self.last} to go on from.", "Leave --resume out to start a new run."
+                f"There is no {self.last} to go on from.",
+                KEEP_BEST if is_kept else "Leave --resume out to start a new run.",
             )
 
     def write_json(self, file: Path, value: object) -> None:
@@ -179,6 +201,21 @@ class RunFolder:
     def read_history(self) -> list[dict[str, Any]]:
         """Return the rows so far; a last line cut short by a crash is left out."""
         return _read(self.history)
+
+
+@contextmanager
+def way_on_said(way_on: Callable[[], str]) -> Iterator[None]:
+    """Add to an error of writing how the work goes on once its cause is gone.
+
+    Args:
+        way_on: says so, when it has happened.
+    Raises:
+        OutputError: with that in its cure.
+    """
+    try:
+        yield
+    except OutputError as error:
+        raise OutputError(error.problem, f"{error.cure} {way_on()}") from error
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
     except (OSError, RuntimeError) as error:
         temporary.unlink(missing_ok=True)
         raise OutputError(
-            f"Cannot write {path}: {first_line(error)}.", "Free space or choose another --out."
+            f"Cannot write {path}: {first_line(error)}.", "Free space, or choose another --out."
         ) from error
 
 

@@ -149,7 +149,7 @@ def prune(
     # Imports stand here because torch takes seconds: --help is answered without it.
     from distill.prune.folder import PruneFolder
     from distill.prune.settings import kept_settings, new_settings
-    from distill.run_folder import held
+    from distill.run_folder import held, way_on_said
 
     folder = PruneFolder(out)
     if plan_only:
@@ -161,7 +161,7 @@ def prune(
             "A recovery needs a data set.", "Name its folder behind the checkpoint, or add --plan-only."
         )
     try:
-        with held(folder.path):
+        with held(folder.path), way_on_said(folder.way_on):
             is_done = _prune(checkpoint, dataset, settings, folder, resume, device, load_taxonomy(taxonomy))
     except KeyboardInterrupt:  # between two trainings: all that is done stands in the folder
         if not folder.settings.is_file():

@@ -83,6 +83,11 @@ class PruneFolder:
         """
         RunFolder(self.path).write_json(file, value)
 
+    def way_on(self) -> str:
+        """Say what to do after an error that has nothing to do with the pruning itself."""
+        how = "with --resume goes on" if self.settings.is_file() else "starts it again"
+        return f"Then the same command {how}."
+
     def check_free(self) -> None:
         """See that no run stands here already.
 

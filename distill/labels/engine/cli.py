@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 PICTURE_COUNTS = ("labelled", "without_defects", "unreadable", "kept_back", "not_written")
 
 JOB_FILE = "job.json"
+WAY_ON = "Then the same command with --resume goes on."
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -90,6 +91,7 @@ def pseudo_label(
     from distill.labels.engine.rounds import run_rounds
     from distill.labels.engine.shards import run_here
     from distill.labels.split import shares_from_text
+    from distill.run_folder import way_on_said
 
     if mm_per_px is not None and not mm_per_px > 0:
         raise ConfigError(f"--mm-per-px {mm_per_px:g} is no scale.", "It must be positive.")
@@ -113,7 +115,7 @@ def pseudo_label(
     keep_job(out, resolved, sources)
     catalogue.keep(out / "catalogue.jsonl", is_begun=is_begun(out))
     try:
-        with connected(ray) if ray else nullcontext():
+        with way_on_said(lambda: WAY_ON), connected(ray) if ray else nullcontext():
             best = run_rounds(job, rounds, shares, links=links)
     except StoppedError:
         typer.echo(f"Stopped. Go on with the same command and --resume --out {out}", err=True)

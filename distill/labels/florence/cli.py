@@ -17,7 +17,7 @@ from distill.labels.florence.settings import (
     load_settings,
 )
 from edge.console import configure_logging, run_command
-from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError, OutputError
+from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError, DatasetError, OutputError
 from edge.taxonomy import load_taxonomy
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def finetune(
     configure_logging(verbose)
     # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
     from distill.labels.formats import read_labels
-    from distill.run_folder import RunFolder
+    from distill.run_folder import RunFolder, way_on_said
 
     folder = RunFolder(out)
     flags = {
@@ -106,7 +106,7 @@ def finetune(
         folder.write_json(folder.path / "settings.json", resolved.model_dump(mode="json"))
     for name, problem in label_set.problems.items():
         typer.echo(f"left out  {name}: {problem}", err=True)
-    with TeacherListener(resolved.epochs) as listener:
+    with TeacherListener(resolved.epochs) as listener, way_on_said(folder.way_on):
         is_done = teach(loaded, label_set, classes, resolved, folder, listener=listener, resume=resume)
     if not is_done:
         _leave_interrupted(folder)
@@ -157,13 +157,17 @@ def annotate(
     from distill.precision import choose_device
     from edge.cameras.folder import picture_files
 
+    if not pictures.exists():
+        raise DatasetError(f"There is no {pictures}.", "Name a picture or a folder of them.")
     files = picture_files(pictures) if pictures.is_dir() else [pictures]
     if not files:
-        raise ConfigError(f"There are no pictures in {pictures}.", "Name a picture or a folder of them.")
+        raise DatasetError(f"There are no pictures in {pictures}.", "Name a picture or a folder of them.")
     loaded = load_teacher(model, adapter, device=choose_device(device.value))
     counts = write_lines(FlorenceAnnotator(loaded, classes, asked), files, out, batch=asked.batch)
     typer.echo(f"{counts.pictures} pictures, {counts.regions} regions, {counts.unreadable} unreadable")
     typer.echo(f"written to {out}")
+    if not counts.pictures:
+        raise DatasetError(f"None of the pictures in {pictures} can be read.", f"{out} says why.")
 
 
 @app.command()

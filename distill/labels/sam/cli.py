@@ -75,7 +75,7 @@ def finetune(
     """
     configure_logging(verbose)
     # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
-    from distill.run_folder import RunFolder
+    from distill.run_folder import RunFolder, way_on_said
 
     folder = RunFolder(out)
     flags = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate,
@@ -96,7 +96,7 @@ def finetune(
     if not resume:
         folder.open_new()
         folder.write_json(folder.path / "settings.json", resolved.model_dump(mode="json"))
-    with SamListener(resolved.epochs) as listener:
+    with SamListener(resolved.epochs) as listener, way_on_said(folder.way_on):
         is_done = teach(loaded, train, val, resolved, folder, listener=listener, resume=resume)
     if not is_done:
         typer.echo(f"Stopped. Go on with the same command and --resume --out {folder.path}", err=True)

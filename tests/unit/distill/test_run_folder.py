@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 from typer.testing import CliRunner
 
 import distill.cli
 import distill.prune.cli
-from distill.run_folder import held
-from edge.errors import ConfigError, OutputError
-from tests.unit.distill.tiny import write_tiny_dataset
+from distill.checkpoint import read_checkpoint
+from distill.run_folder import RunFolder, held
+from edge.errors import CheckpointError, ConfigError, OutputError
+from tests.unit.distill.tiny import TINY_TOML, write_tiny_dataset
 
 HOLD = "import sys; from pathlib import Path; from distill.run_folder import held\n"
 HOLD += "with held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
@@ -65,3 +68,69 @@ def test_a_second_run_in_a_folder_is_refused_and_touches_nothing(tmp_path, comma
     assert isinstance(result.exception, ConfigError), result.exception
     assert "Another process is at work" in str(result.exception)
     assert (tmp_path / "run" / "recipe.json").read_text() == "of the first"
+
+
+@contextmanager
+def no_file_larger_than(limit):
+    """Let the kernel refuse to write more, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def train(tmp_path, *arguments):
+    given = [tmp_path / "data", "--recipe", tmp_path / "tiny.toml", "--out", tmp_path / "run", *arguments]
+    return CliRunner().invoke(distill.cli.app, [str(a) for a in given])
+
+
+def test_a_disk_that_is_full_at_the_first_checkpoint_is_no_dead_end(tmp_path):
+    write_tiny_dataset(tmp_path / "data")
+    (tmp_path / "tiny.toml").write_text(TINY_TOML)
+    run = RunFolder(tmp_path / "run")
+    assert train(tmp_path).exit_code == 0
+    limit = (run.best.stat().st_size + run.last.stat().st_size) // 2
+    for file in (run.best, run.last, run.metrics, run.history):
+        file.unlink()
+    with no_file_larger_than(limit):
+        full = train(tmp_path)
+    assert isinstance(full.exception, OutputError)
+    assert "last.pt" in full.exception.problem
+    assert full.exception.cure.endswith("Then the same command starts the run again.")
+    assert run.best.is_file(), "the kind of folder that was a dead end"
+    assert not run.last.exists()
+    resumed = train(tmp_path, "--resume")
+    assert isinstance(resumed.exception, CheckpointError)
+    assert resumed.exception.cure == "Leave --resume out to start a new run."
+    again = train(tmp_path)
+    assert again.exit_code == 0, again.exception
+    assert read_checkpoint(run.last).training["epoch"] == 1
+
+
+def test_a_disk_that_is_full_later_says_that_the_run_can_be_resumed_and_it_can(tmp_path):
+    write_tiny_dataset(tmp_path / "data")
+    (tmp_path / "tiny.toml").write_text(TINY_TOML)
+    run = RunFolder(tmp_path / "run")
+    assert train(tmp_path).exit_code == 0
+    run.metrics.unlink()
+    (run.path / "scorecard.jsonl").unlink()
+    with no_file_larger_than(100):
+        full = train(tmp_path, "--resume")
+    assert isinstance(full.exception, OutputError), full.exception
+    assert full.exception.cure.endswith("Then the same command with --resume goes on.")
+    assert train(tmp_path, "--resume").exit_code == 0
+    assert run.metrics.is_file()
+
+
+def test_a_best_checkpoint_whose_last_one_is_gone_is_never_overwritten(tmp_path):
+    write_tiny_dataset(tmp_path / "data")
+    (tmp_path / "tiny.toml").write_text(TINY_TOML)
+    assert train(tmp_path).exit_code == 0
+    run = RunFolder(tmp_path / "run")
+    run.last.unlink()
+    best = run.best.read_bytes()
+    for result in (train(tmp_path), train(tmp_path, "--resume")):
+        assert "another --out; best.pt stays" in str(result.exception)
+    assert run.best.read_bytes() == best

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from distill.labels.florence.cli import app
-from edge.errors import CheckpointError, ConfigError
+from edge.errors import CheckpointError, ConfigError, DatasetError
 from tests.unit.distill.tiny import write_tiny_dataset
 
 SETTINGS = """
@@ -87,4 +87,23 @@ def test_mistakes_are_named(folder, base, arguments, said):
 
 
 def test_a_folder_without_pictures_is_named(folder, base, tmp_path):
-    assert "no pictures" in str(invoke("annotate", base, tmp_path).exception)
+    found = invoke("annotate", base, tmp_path).exception
+    assert isinstance(found, DatasetError)
+    assert "no pictures" in str(found)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "nowhere/at/all.png"])
+def test_a_path_that_is_not_there_is_an_error(base, tmp_path, name):
+    found = invoke("annotate", base, tmp_path / name, "--out", tmp_path / "lines.jsonl").exception
+    assert isinstance(found, DatasetError)
+    assert found.problem == f"There is no {tmp_path / name}."
+    assert not (tmp_path / "lines.jsonl").exists()
+
+
+def test_nothing_that_can_be_read_is_an_error(base, tmp_path):
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.png").write_bytes(b"no picture")
+    found = invoke("annotate", base, tmp_path / "bad", "--out", tmp_path / "lines.jsonl").exception
+    assert isinstance(found, DatasetError)
+    assert "None of the pictures" in found.problem
+    assert "problem" in json.loads((tmp_path / "lines.jsonl").read_text())
