@@ -68,6 +68,10 @@ def edge_run(
     wait_for_camera: Annotated[
         bool | None, typer.Option("--wait-for-camera", help="Wait for a live camera that is not there.")
     ] = None,
+    frame_size: Annotated[
+        str | None,
+        typer.Option(help="first, or any: a live camera may go on at another size  [default: first]"),
+    ] = None,
     frames: Annotated[int | None, typer.Option(help="End after so many frames.")] = None,
     seconds: Annotated[float | None, typer.Option(help="End after so many seconds.")] = None,
     metres: Annotated[float | None, typer.Option(help="End after so many metres of cloth.")] = None,

@@ -50,7 +50,9 @@ class EdgeConfig(BaseModel):
         bit_depth: significant bits of a camera or image that delivers 16-bit values; None: 16, and an image
             that fills only 12 of them is refused.
         reconnect: open a live camera again whenever it fails, forever; False ends the run then.
-        wait_for_camera: wait for a live camera that is not there at the start.
+        wait_for_camera: wait for a live camera that is not there, or does not answer, at the start.
+        frame_size: `first`: a live camera is down while it gives frames of another size than the first;
+            `any`: it goes on at another size once it gives no others.
         silent_s: a live camera without a frame for so long has failed; of one that is paced by the cloth,
             one without a sign of life.
         frozen_s: a live camera that gives one picture for so long has failed.
@@ -107,6 +109,7 @@ class EdgeConfig(BaseModel):
     bit_depth: int | None = Field(default=None, ge=9, le=16)
     reconnect: bool = True
     wait_for_camera: bool = False
+    frame_size: Literal["first", "any"] = "first"
     silent_s: float = Field(default=10.0, ge=1, le=3600)
     frozen_s: float = Field(default=10.0, ge=1, le=3600)
     frames: int | None = Field(default=None, ge=1)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from edge.cameras.health import HealthSource
 from edge.cameras.protocol import Camera, DroppedFrames, Frame
+from edge.cameras.recovering import RecoveringCamera
 from edge.capture import Capture
 from edge.cloth.defects import on_cloth
 from edge.cloth.joints import JointFinder
@@ -130,7 +131,12 @@ class Pipeline:
         """
         try:
             with ExitStack() as stack:
+                if isinstance(self._camera, RecoveringCamera):
+                    self._camera.ends_with(self.stop)
                 stack.enter_context(self._camera)
+                if self.stop.is_set():  # asked for before there was a camera: no record is set aside
+                    self.state.stopped_on_request = True
+                    return self.state
                 for sink in self._sinks:  # after the camera: a missing one must not set records aside
                     stack.enter_context(sink)
                 for part in (self._near_misses, self._recording, self._recorder, self._stops):

@@ -60,9 +60,14 @@ class FrameJudge:
             return "good"
         return "frozen" if now_s - self._same_since_s >= self._frozen_s else "repeated"
 
-    def expected(self) -> str:
-        """Say which size frames have."""
-        return "x".join(map(str, self._shape or ()))
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Shape that frames have to have; None before the first."""
+        return self._shape
+
+    def take_shape(self, frame: Frame) -> None:
+        """Take the size of a frame for that of all that follow."""
+        self._shape = frame.image.shape
 
     def _fits(self, frame: Frame) -> bool:
         """Tell whether a frame is like the first; blocks of a line camera may differ in height."""

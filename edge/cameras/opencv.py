@@ -9,6 +9,7 @@ import cv2
 from typing_extensions import Self
 
 from edge.cameras.address import redact_credentials
+from edge.cameras.frame_size import size_text
 from edge.cameras.guarded import GuardedCapture
 from edge.cameras.protocol import CutShortError, Frame, FramePosition
 from edge.errors import CameraLostError, CameraNotFoundError, FrameSizeError, NoImagesError
@@ -85,8 +86,9 @@ class OpenCvCamera:
         image = image_from_array(array, self.name, self._bit_depth)
         if self._shape not in (None, image.shape):
             raise FrameSizeError(
-                f"{self.name}: frame {frame_id} is {image.shape}, the ones before were {self._shape}.",
-                "Fix the camera's resolution and start again.",
+                f"{self.name}: frame {frame_id} is of {size_text(image.shape)}, those before were of "
+                f"{size_text(self._shape or image.shape)}.",
+                "Set the camera back, or start with --frame-size any to go on at the new size.",
             )
         self._shape = image.shape
         place = self._place(frame_id, image.shape[0])

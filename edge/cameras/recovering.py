@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
@@ -11,13 +12,14 @@ from typing import Literal
 
 from typing_extensions import Self
 
+from edge.cameras.frame_size import FrameSize, size_text
 from edge.cameras.health import FaultKind, HealthEvent
 from edge.cameras.judge import FrameJudge, Verdict, is_black
 from edge.cameras.left_out import FramesLeftOut
 from edge.cameras.onward import Onward
 from edge.cameras.protocol import Camera, CameraHungError, Frame, NoFrameYetError
 from edge.cameras.reader import Reader
-from edge.errors import CameraNotFoundError, FrameSizeError, ImageError, LoomsightError
+from edge.errors import CameraLostError, CameraNotFoundError, FrameSizeError, ImageError, LoomsightError
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +57,9 @@ class Patience:
         silent_s: no frame for so long is a failure. Of a camera paced by the cloth: no sign of life.
         frozen_s: one picture again and again for so long is a failure.
         is_paced: True for a camera that gives no frame while the cloth stands.
-        waits_at_start: True to wait for a camera that is not there at the start.
+        waits_at_start: True to wait for a camera that is not there, or does not answer, at the start.
         begins_anew: True if the positions of the camera begin at 0 whenever it is opened.
+        accepts_any_size: True to go on with frames of another size, once the camera gives no others.
     """
 
     silent_s: float = 10.0
@@ -64,6 +67,7 @@ class Patience:
     is_paced: bool = False
     waits_at_start: bool = False
     begins_anew: bool = False
+    accepts_any_size: bool = False
 
 
 @dataclass(slots=True)
@@ -74,6 +78,10 @@ class _Down:
     since_s: float
     told_s: float
     tries: int = 0
+
+
+class _NoAnswerError(CameraNotFoundError):
+    """A camera does not open in time."""
 
 
 class RecoveringCamera:
@@ -105,6 +113,8 @@ class RecoveringCamera:
         self._pause = pause
         self._judge = FrameJudge(self._patience.frozen_s)
         self._onward = Onward(self._patience.begins_anew)
+        self._size = FrameSize(self._patience.accepts_any_size)
+        self._stop = threading.Event()
         self._reader: Reader | None = None
         self._left_behind: list[Reader] = []
         self._down: _Down | None = None
@@ -151,14 +161,18 @@ class RecoveringCamera:
             taken.append(self._events.popleft())
         return taken
 
+    def ends_with(self, stop: threading.Event) -> None:
+        """Wait no longer for the camera to open for the first time once an event is set."""
+        self._stop = stop
+
     def __enter__(self) -> Self:
         self._last_good_s = self._back_s = self._clock()
         try:
             self._start()
-        except CameraNotFoundError as error:
+        except (CameraNotFoundError, CameraLostError, FrameSizeError, ImageError) as error:
             if not self._patience.waits_at_start:
                 raise
-            self._fail("unplugged", error.problem)
+            self._fail(_kind_of(error), error.problem)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -174,10 +188,10 @@ class RecoveringCamera:
         reader = self._reader or self._try_again()
         try:
             frame = reader.take(WAIT_S)
-        except ImageError as error:
-            self._note_unusable(error)
-            raise
         except LoomsightError as error:
+            if isinstance(error, ImageError) and reader.opened_s is not None:  # of one frame
+                self._note_unusable(error)
+                raise
             self._fail(_kind_of(error), error.problem)
             raise NoFrameYetError from error
         if frame is None:
@@ -204,6 +218,9 @@ class RecoveringCamera:
         """Return a good frame; note one that is not."""
         now_s = self._clock()
         verdict = self._judge.judge(frame, now_s)
+        if verdict == "wrong size" and self._size.is_taken(frame):
+            self._take_size(frame)
+            verdict = self._judge.judge(frame, now_s)
         if verdict == "good" and self._is_seen(frame):
             return self._accept(frame, now_s)
         self._refuse(frame, "black" if verdict == "good" else verdict)
@@ -222,17 +239,27 @@ class RecoveringCamera:
         elif verdict == "repeated" or verdict == "black":
             self._counted[verdict] += 1
         elif verdict == "wrong size" or verdict == "half empty":
-            shape = "x".join(map(str, frame.image.shape))
             is_size = verdict == "wrong size"
-            problem = (
-                f"{shape} instead of {self._judge.expected()}" if is_size else "the last rows are empty"
-            )
-            self._note_bad(verdict, problem)
+            self._note_bad(verdict, self._of_size(frame) if is_size else "the last rows are empty")
+
+    def _of_size(self, frame: Frame) -> str:
+        """Say which size a frame has, which it should have, and what to do."""
+        expected = size_text(self._judge.shape or frame.image.shape)
+        return f"{size_text(frame.image.shape)} instead of {expected}. {self._size.advice(frame)}"
+
+    def _take_size(self, frame: Frame) -> None:
+        """Go on at another size: what came at it until now was not inspected, and is a gap."""
+        before = size_text(self._judge.shape or frame.image.shape)
+        detail = f"{size_text(frame.image.shape)} from here on, {before} until now"
+        logger.warning("the camera %s goes on at another size: %s", self.name, detail)
+        self._counted["new size"] += 1
+        self._events.append(HealthEvent("camera size", detail))
+        self._judge.take_shape(frame)
 
     def _accept(self, frame: Frame, now_s: float) -> Frame:
         away_s = now_s - self._last_good_s
         was_down, self._down = self._down, None
-        moved = self._onward.moved(frame, now_s)
+        moved = self._onward.moved(self._size.good_came(frame), now_s)
         if was_down is not None:
             self._tell_back(was_down, now_s)
         is_placed = frame.position is not None
@@ -326,11 +353,16 @@ class RecoveringCamera:
             LoomsightError: if that fails.
         """
         self._reader, self._began_s = Reader(self._open_camera, self._clock), self._clock()
-        if not self._reader.wait_open(OPEN_S):
-            self._give_up()
-            raise CameraNotFoundError(
-                f"The camera {self.name} does not open within {OPEN_S:.0f} s.", "Check its cable and power."
-            )
+        until_s = time.monotonic() + OPEN_S
+        while not self._reader.wait_open(WAIT_S):
+            if self._stop.is_set():
+                return
+            if time.monotonic() >= until_s:
+                self._give_up()
+                raise _NoAnswerError(
+                    f"The camera {self.name} does not open within {OPEN_S:.0f} s.",
+                    "Check its cable and power.",
+                )
 
     def _give_up(self) -> None:
         reader, self._reader = self._reader, None
@@ -350,6 +382,6 @@ def _counters_of(camera: Camera | None) -> Counter[str]:
 
 
 def _kind_of(error: LoomsightError) -> FaultKind:
-    if isinstance(error, CameraHungError):
+    if isinstance(error, CameraHungError | _NoAnswerError):
         return "hung"
     return "wrong size" if isinstance(error, FrameSizeError) else "unplugged"

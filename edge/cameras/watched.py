@@ -27,6 +27,7 @@ def watched_camera(camera: Camera, config: EdgeConfig) -> Camera:
         is_paced=isinstance(camera, IsolatedCamera | FaultyLoomCamera) and camera.is_paced,
         waits_at_start=config.wait_for_camera,
         begins_anew=isinstance(camera, IsolatedCamera),
+        accepts_any_size=config.frame_size == "any",
     )
     if isinstance(camera, FaultyLoomCamera):  # the roll goes on, whatever happens to its camera
         return RecoveringCamera(camera.name, lambda: camera, patience)

@@ -38,7 +38,10 @@ CAMERA_DOWN: Final[dict[FaultKind, tuple[str, str]]] = {
     "late": ("The camera gives no picture.", CHECK),
     "hung": ("The camera does not answer.", CHECK),
     "frozen": ("The picture of the camera stands still.", CHECK),
-    "wrong size": ("The camera gives pictures of another size.", "Check its settings."),
+    "wrong size": (
+        "The camera gives pictures of another size.",
+        "Set it back, or start with --frame-size any.",
+    ),
     "half empty": ("Half of each picture is missing.", "Check cable and network."),
     "unusable": ("The camera gives no usable picture.", CHECK),
 }

@@ -90,7 +90,9 @@ def test_a_frame_of_another_size_in_mid_stream(tmp_path, inspector):
     camera = PictureSeries(str(tmp_path / "f%02d.png"))
     state, frames = inspect(camera, inspector, tmp_path / "o.jsonl", queue_frames=60)
     assert isinstance(state.error, FrameSizeError)
-    assert "frame 3 is (48, 80), the ones before were (64, 80)" in str(state.error)
+    assert "frame 3 is of 80 x 48 pixels in grey, those before were of 80 x 64 pixels in grey" in str(
+        state.error
+    )
     assert frames == [0, 1, 2]
 
 

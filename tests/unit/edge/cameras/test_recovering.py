@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
+from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edge.cameras import recovering
+from edge.cameras.choose import choose_camera
+from edge.cameras.frame_size import TAKEN_AFTER
 from edge.cameras.protocol import CameraHungError, Frame, FramePosition, NoFrameYetError
 from edge.cameras.recovering import LONGEST_PAUSE_S, MOST_BAD_FRAMES, MOST_BLACK, Patience, RecoveringCamera
 from edge.errors import CameraLostError, CameraNotFoundError, ConfigError, FrameSizeError, ImageError
@@ -84,6 +89,15 @@ def frames(camera, count, most_reads=5000):
             return taken
         taken.append(frame)
     raise AssertionError(f"only {len(taken)} frames")
+
+
+def frames_within(camera, reads):
+    """Read so often; return the frames that came."""
+    taken = []
+    for _ in range(reads):
+        with suppress(NoFrameYetError):
+            taken.append(camera.read())
+    return taken
 
 
 def kinds(events):
@@ -271,6 +285,87 @@ def test_single_bad_frames_are_left_out_and_counted(clock, spoil, kind, with_pos
     assert taken[9].missing_before == "camera down"
     assert [(event.kind, event.detail) for event in events] == [("frames left out", f"3 {kind}")]
     assert events[0].frames_missed == (0 if with_position else 3)
+
+
+def resized(height, width, **more):
+    """Make frames as another resolution gives them."""
+
+    def change(frame):
+        image = np.random.default_rng(frame.frame_id).integers(60, 200, (height, width), np.uint8)
+        return replace(frame, image=image, **more)
+
+    return change
+
+
+def test_a_camera_that_stays_at_another_size_is_said_with_both_sizes_and_the_cure(clock):
+    device = Device(clock, rate_hz=25)
+    device.at.update(dict.fromkeys(range(10, 100_000), resized(16, 24)))
+    with recovering_camera(clock, device) as camera:
+        frames(camera, 9)
+        assert frames_within(camera, 300) == []
+        (event,) = camera.take_events()
+        assert camera.down == "wrong size"
+    assert "24 x 16 pixels in grey instead of 48 x 32 pixels in grey" in event.detail
+    assert "Set the camera back, or start with --frame-size any" in event.detail
+
+
+@pytest.mark.parametrize("size_hw", [(16, 24), (64, 96), (31, 48)], ids=["half", "double", "cut"])
+def test_with_any_size_the_run_goes_on_at_the_new_one_behind_a_gap(clock, size_hw):
+    device = Device(clock, rate_hz=25)
+    device.at.update(dict.fromkeys(range(10, 100_000), resized(*size_hw)))
+    with recovering_camera(clock, device, accepts_any_size=True) as camera:
+        taken = frames(camera, 30)
+        events = camera.take_events()
+    first_new = 9 + TAKEN_AFTER
+    assert [frame.frame_id for frame in taken] == [*range(1, 10), *range(first_new, first_new + 21)]
+    assert taken[9].image.shape == size_hw
+    assert taken[9].missing_before == "camera down"
+    assert events[0].kind == "camera size"
+    width, height = size_hw[1], size_hw[0]
+    assert events[0].detail == (
+        f"{width} x {height} pixels in grey from here on, 48 x 32 pixels in grey until now"
+    )
+    assert sum(event.frames_missed for event in events) == TAKEN_AFTER - 1
+    assert camera.counters["new size"] == 1
+
+
+def test_the_scale_of_a_camera_follows_its_resolution(clock):
+    device = Device(clock, rate_hz=25)
+    device.at.update(dict.fromkeys(range(10), resized(32, 48, mm_per_px=0.2)))
+    device.at.update(dict.fromkeys(range(10, 100_000), resized(16, 24, mm_per_px=0.2)))
+    with recovering_camera(clock, device, accepts_any_size=True) as camera:
+        taken = frames(camera, 12)
+    assert [frame.mm_per_px for frame in taken] == [0.2] * 9 + [0.4] * 3
+
+
+@pytest.mark.parametrize(
+    ("change", "with_position", "why"),
+    [
+        (resized(32, 24, mm_per_px=0.2), False, "--mm-per-px is not known at that size"),
+        (resized(16, 24), True, "where its columns lie on the cloth is not known"),
+    ],
+    ids=["another ratio of the sides", "a camera that knows its place"],
+)
+def test_a_size_at_which_the_cloth_cannot_be_measured_is_never_taken(clock, change, with_position, why):
+    device = Device(clock, rate_hz=25, with_position=with_position)
+    device.at.update(dict.fromkeys(range(10, 100_000), change))
+    with recovering_camera(clock, device, accepts_any_size=True) as camera:
+        assert len(frames(camera, 9)) == 9
+        assert frames_within(camera, 300) == []
+        (event,) = camera.take_events()
+        assert camera.down == "wrong size"
+    assert why in event.detail
+
+
+def test_two_sizes_in_turn_are_never_taken(clock):
+    device = Device(clock, rate_hz=25)
+    for number in range(10, 100_000):
+        device.at[number] = resized(16, 24) if number % 2 else resized(8, 12)
+    with recovering_camera(clock, device, accepts_any_size=True) as camera:
+        frames(camera, 9)
+        assert frames_within(camera, 300) == []
+        assert camera.down == "wrong size"
+        assert "new size" not in camera.counters
 
 
 @pytest.mark.parametrize(("spoil", "kind"), [(cut, "wrong size"), (torn, "half empty")])
@@ -472,3 +567,93 @@ def test_positions_that_begin_anew_go_on_by_the_speed_before(clock):
     assert after.position.along_m == pytest.approx(true_m, abs=0.1)
     assert after.frame_id == 49
     assert after.missing_before == "camera down"
+
+
+@pytest.fixture
+def silent_server():
+    """A network camera that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        taken = []
+
+        def take():
+            with suppress(OSError):
+                while True:
+                    taken.append(listener.accept()[0])
+
+        threading.Thread(target=take, daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
+        for connection in taken:
+            connection.close()
+
+
+def test_a_stop_is_obeyed_while_an_rtsp_address_opens(silent_server):
+    """Tried with OpenCV's own stream: it does not come back for 30 s."""
+    address = f"rtsp://127.0.0.1:{silent_server}/x"
+    stop = threading.Event()
+    camera = RecoveringCamera(address, lambda: choose_camera(address), Patience(silent_s=5))
+    camera.ends_with(stop)
+    threading.Timer(0.5, stop.set).start()
+    began_s = time.monotonic()
+    with camera:
+        assert stop.is_set()
+    assert time.monotonic() - began_s < 10
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (CameraHungError("It does not come back.", "Look."), "hung"),
+        (LOST, "unplugged"),
+        (ImageError("It is none.", "Look."), "unplugged"),
+    ],
+    ids=["hangs", "lost", "no image"],
+)
+def test_with_wait_for_camera_whatever_happens_to_it_while_it_opens_is_waited_for(clock, error, kind):
+    tries = []
+
+    def opened():
+        tries.append(clock())
+        if len(tries) < 3:
+            raise error
+        return Device(clock)
+
+    camera = RecoveringCamera(
+        "front", opened, Patience(waits_at_start=True), clock=clock, pause=clock.pause
+    )
+    with camera:
+        assert len(frames(camera, 3)) == 3
+        events = camera.take_events()
+    assert len(tries) == 3
+    assert events[0].detail.startswith(f"{kind}: ")
+
+
+def test_with_wait_for_camera_one_that_does_not_open_at_all_is_waited_for(clock, monkeypatch):
+    monkeypatch.setattr(recovering, "OPEN_S", 0.3)
+    hanging = threading.Event()
+    tries = []
+
+    def opened():
+        tries.append(1)
+        if len(tries) == 1:
+            hanging.wait(20)
+        return Device(clock)
+
+    camera = RecoveringCamera(
+        "front", opened, Patience(waits_at_start=True), clock=clock, pause=clock.pause
+    )
+    with camera:
+        assert camera.down == "hung"
+        assert len(frames(camera, 3)) == 3
+    hanging.set()
+
+
+def test_with_wait_for_camera_a_wrong_setting_still_ends_the_run(clock):
+    def opened():
+        raise ConfigError("There is no node.", "Correct it.")
+
+    camera = RecoveringCamera(
+        "front", opened, Patience(waits_at_start=True), clock=clock, pause=clock.pause
+    )
+    with pytest.raises(ConfigError), camera:
+        pass
