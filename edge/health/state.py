@@ -128,6 +128,15 @@ class Health:
         return self.publisher is not None and self.publisher.is_connected is False
 
     @property
+    def broker_refuses(self) -> bool:
+        """Whether messages wait or are set aside though the broker is there."""
+        return self.publisher is not None and bool(self.publisher.warnings())
+
+    @property
+    def _why_away(self) -> str | None:
+        return self.publisher.why_away if self.publisher else None
+
+    @property
     def machine_is_away(self) -> bool:
         """Whether the machine cannot be reached, and so not be stopped."""
         delivery = self.stops.delivery if self.stops else None
@@ -139,9 +148,10 @@ class Health:
             f"the camera is down: {down}": down is not None,
             "the roll record cannot be written": self._record_is_blocked(),
             "the machine cannot be reached": self.machine_is_away,
-            "the broker cannot be reached": self.broker_is_away,
+            f"the broker cannot be reached: {self._why_away}": self.broker_is_away,
         }
         warnings = [warning for warning, is_so in found.items() if is_so]
+        warnings += self.publisher.warnings() if self.publisher else []
         unwell = self.helpers.unwell.items()
         return warnings + [f"the helper thread '{name}' failed and goes on: {why}" for name, why in unwell]
 

@@ -27,18 +27,21 @@ def check(
     only: Annotated[
         str | None, typer.Option(metavar="NAME", help="Of the cameras in the file, this one.")
     ] = None,
+    publish: Annotated[
+        bool, typer.Option("--publish/--no-publish", help="Publish a message on each topic of a run.")
+    ] = True,
 ) -> None:
-    """Log in to the broker as edge-run would, and leave."""
+    """Log in to the broker as edge-run would, and try each topic of a run. A run beside it goes on."""
     configure_logging()
     from edge.box import config_from_process
     from edge.errors import ConfigError
-    from edge.mqtt.publisher import check_broker
+    from edge.mqtt.check import check_broker
     from edge.mqtt.settings import password_of
 
     settings = config_from_process(config, {"mqtt": mqtt}, only).mqtt
     if settings.broker is None:
         raise ConfigError("No broker is named.", "Add --mqtt, or a table [mqtt] to the file of --config.")
-    typer.echo(check_broker(settings, password_of(settings, os.environ)))
+    typer.echo(check_broker(settings, password_of(settings, os.environ), publishes=publish))
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from edge.roll.outbox import Waiting
 
@@ -30,10 +30,10 @@ class DefectMessage(_OfRoll):
 
     class_name: str
     score: float = Field(ge=0, le=1)
-    start_m: float = Field(description="Along the roll.")
-    end_m: float
-    left_mm: float = Field(description="From the left selvedge.")
-    right_mm: float
+    start_m: FiniteFloat = Field(description="Along the roll.")
+    end_m: FiniteFloat
+    left_mm: FiniteFloat = Field(description="From the left selvedge.")
+    right_mm: FiniteFloat
     points: int = Field(description="ASTM D5430.")
 
 
@@ -42,17 +42,20 @@ class EventMessage(_OfRoll):
 
     kind: str = Field(description="For instance `would-be stop` or `camera silent`.")
     detail: str = Field(description="For a person to read.")
-    at_m: float | None = Field(description="Along the roll.")
+    at_m: FiniteFloat | None = Field(description="Along the roll.")
     data: dict[str, Any] | None = Field(description="The same for a program to read.")
 
 
 class StatusMessage(BaseModel):
-    """Whether this box is there. Topic `PREFIX/BOX/status`, retained; `lost` is the last will."""
+    """Whether this box is there. Topic `PREFIX/BOX/status`, retained; `lost` is the last will.
+
+    `check` is of `loomsight mqtt check`, is not retained, and says nothing about the box.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     version: Literal[1] = VERSION
-    state: Literal["running", "ended", "lost"]
+    state: Literal["running", "ended", "lost", "check"]
     loomsight: str = Field(description="Version of the program.")
     camera: str = Field(description="Name of the camera.")
 
@@ -67,7 +70,11 @@ MESSAGES: Final[dict[str, type[BaseModel]]] = {
 
 
 def message_of(waiting: Waiting) -> tuple[str, str]:
-    """Return the last part of the topic, and the JSON text."""
+    """Return the last part of the topic, and the JSON text.
+
+    Raises:
+        ValueError: if the record holds something else than its schema permits.
+    """
     if waiting.origin == "defect":
         return "defect", DefectMessage(id=waiting.event_id, **waiting.fields).model_dump_json()
     message = EventMessage(id=waiting.event_id, **waiting.fields)

@@ -3,39 +3,45 @@
 from __future__ import annotations
 
 import logging
+import random
 import sqlite3
-import ssl
 import threading
 import time
-from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import replace
 from hashlib import sha256
+from typing import Final, TypeVar
 
-from paho.mqtt.client import Client, ConnectFlags
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
 from typing_extensions import Self
 
 from edge import __version__
-from edge.camera_log import as_here
-from edge.errors import BrokerError, ConfigError
-from edge.mqtt.messages import StatusMessage, message_of
+from edge.mqtt.connection import LOOP_S, Connection, Login, dial
+from edge.mqtt.lanes import Lanes
+from edge.mqtt.messages import MESSAGES, StatusMessage, message_of
+from edge.mqtt.reasons import Lost
+from edge.mqtt.reports import Reports
 from edge.mqtt.settings import MqttSettings
-from edge.roll.outbox import Outbox, OutboxReader
+from edge.mqtt.tls import tls_context
+from edge.roll.outbox import FileIdentity, Outbox, OutboxReader, Waiting
 from edge.roll.values import RecordedEvent
+from edge.supervised import HelperThread
 
 logger = logging.getLogger(__name__)
 
-LOOP_S = 0.05
-"""How long a look at the socket waits: what was recorded is sent at most so much later."""
+Answer = TypeVar("Answer")
 
-DELETE_EVERY_S = 0.5
+STATUS: Final = "status"
+TIDY_EVERY_S: Final = 0.5
 """What was acknowledged is taken out of the record so often, or when a hundred are."""
 
-MANY_ACKNOWLEDGED = 100
-MOST_OF_A_NAME = 65
-AWAY_S = 10.0
-"""A broker that is away for less is no event."""
+MANY_ACKNOWLEDGED: Final = 100
+MOST_ROWS: Final = 1000
+MOST_OF_A_NAME: Final = 65
+STEADY_S: Final = 60.0
+"""A connection that lasts for so long has a name of its own."""
+
+RECORD_PAUSE_S: Final = 1.0
+"""A record that cannot be read is left alone for so long."""
 
 
 class Publisher:
@@ -43,7 +49,7 @@ class Publisher:
 
     A message is taken out of the outbox when the broker has acknowledged it (QoS 1). Each connection begins
     with the oldest that was not: so nothing is lost and nothing overtakes, and what the broker had received
-    without saying so comes twice, under one id.
+    without saying so comes twice, under one id. What the broker refuses stays and is tried again: `Lanes`.
 
     Args:
         outbox: of the record; it need not exist yet.
@@ -55,6 +61,9 @@ class Publisher:
         is_connected: None before the first try.
         depth: messages that wait, as of the last look.
         sent: messages that were acknowledged.
+        unsendable: messages of the record that can never be sent, set aside there.
+    Raises:
+        ConfigError: if a file of certificates cannot be used.
     """
 
     def __init__(
@@ -62,22 +71,30 @@ class Publisher:
     ) -> None:
         self.outbox = outbox
         self._settings = settings
-        self._password = password
         self._camera = camera
-        self._tls = _tls(settings) if settings.is_encrypted else None
+        tls, will = tls_context(settings), self._status("lost")
+        self._login = Login(settings, password, tls, client_id(settings.root), will)
+        self._reports = Reports(str(settings.broker))
+        self._lanes = self._new_lanes()
         self._end = threading.Event()
         self._flush_by_s = 0.0
-        self._events: deque[RecordedEvent] = deque(maxlen=1000)
-        self._away_since_s: float | None = None
-        self._away_told = False
-        self._was_full = False
-        self._thread = threading.Thread(target=as_here(self._send_all), name="mqtt", daemon=True)
+        self._reader: OutboxReader | None = None
+        self._file: FileIdentity | None = None
+        self._is_another_file = False
+        self._ask_again_s = 0.0
+        self._acknowledged: set[int] = set()
+        self._rows = settings.inflight
+        self._is_skipping = False
+        self._refused: tuple[str, ...] = ()
+        self._is_done = False
+        self._thread = HelperThread("mqtt", self._send_all, self._end)
         self.is_connected: bool | None = None
         self.depth = 0
         self.sent = 0
+        self.unsendable = 0
 
     def __enter__(self) -> Self:
-        if self._password and not self._settings.is_encrypted:
+        if self._login.password and not self._settings.is_encrypted:
             logger.warning("the password for %s goes over the network in the clear", self._settings.broker)
         self._thread.start()
         return self
@@ -87,31 +104,42 @@ class Publisher:
         self._end.set()
         self._thread.join(self._settings.flush_s + 2 * self._settings.timeout_s)
         if self.depth:
-            logger.warning("%d messages wait for the broker; the next run sends them", self.depth)
+            why = "; ".join([*([self.why_away] if self.why_away else []), *self.warnings()])
+            waits = f"{self.depth} messages wait for the broker; the next run sends them"
+            logger.warning("%s%s", waits, f" ({why})" if why else "")
 
     def events(self) -> list[RecordedEvent]:
         """Return, once, what happened since the last call."""
-        events = []
-        while self._events:
-            events.append(self._events.popleft())
-        return events
+        return self._reports.events()
+
+    @property
+    def why_away(self) -> str | None:
+        """Why there is no connection; None while there is one, or before the first try."""
+        return self._reports.away
+
+    def warnings(self) -> list[str]:
+        """Say what waits though the broker is there, and what else is wrong with it."""
+        return [*self._reports.warnings(), *self._refused]
 
     def _send_all(self) -> None:
         while not self.outbox.is_open.wait(0.2):
             if self._end.is_set():
                 return
-        reader = OutboxReader(self.outbox.path)
         pause_s = 1.0
         try:
             while True:
-                was_connected = self._connection(reader)
-                self._look(reader)
-                if self._end.is_set() and (not self.depth or time.monotonic() >= self._flush_by_s):
+                was_useful = self._connection()
+                self._tidy()
+                is_over = self._is_done or not self.depth or time.monotonic() >= self._flush_by_s
+                if self._end.is_set() and is_over:
                     return
-                pause_s = 1.0 if was_connected else min(2 * pause_s, self._settings.longest_pause_s)
-                self._pause(pause_s)
+                pause_s = 1.0 if was_useful else min(2 * pause_s, self._settings.longest_pause_s)
+                self._pause(
+                    pause_s * random.uniform(0.7, 1.0)
+                )  # two devices of one name should not keep step
         finally:
-            reader.close()
+            self.is_connected = False
+            self._close_reader()
 
     def _pause(self, seconds: float) -> None:
         """Wait before the next try; the end of the run cuts it short once."""
@@ -120,226 +148,179 @@ class Publisher:
         else:
             self._end.wait(seconds)
 
-    def _connection(self, reader: OutboxReader) -> bool:
-        """Use one connection for as long as it lasts; True if there was one."""
-        connection = _Connection(self._settings, self._password, self._tls, self._camera)
+    def _connection(self) -> bool:
+        """Use one connection for as long as it lasts; True if the broker took or refused anything."""
+        self._tidy()
         try:
-            connection.open()
-            self._reached()
-            self._use(connection, reader)
-        except (OSError, _Lost) as error:
-            self._away(str(error))
-        except sqlite3.Error as error:
-            logger.warning("the outbox cannot be read now: %s", error)
-        finally:
-            try:
-                self._take_out(connection, reader)
-            except sqlite3.Error as error:
-                logger.warning("the outbox cannot be written now: %s", error)
-            connection.close()
+            connection = dial(self._login)
+        except Lost as lost:
             self.is_connected = False
-        return connection.was_accepted
+            self._reports.is_away(lost)
+            return False
+        self.is_connected = True
+        self._reports.reached(connection.says_what_it_denies)
+        begun_s, sent = time.monotonic(), self.sent
+        try:
+            self._use(connection, begun_s)
+        except Lost as lost:
+            self._collect(connection)
+            self._reports.fell(lost, time.monotonic() - begun_s)
+            self._reports.is_away(lost)
+            if lost.cut and connection.has_answered:
+                news = self._lanes.ended(connection.unacknowledged, self.sent > sent, time.monotonic())
+                self._reports.news(news)
+            return connection.has_answered and not self._reports.is_thrown_out
+        finally:
+            self.is_connected = False
+            self._collect(connection)
+            connection.close()
+        return True
 
-    def _use(self, connection: _Connection, reader: OutboxReader) -> None:
-        """Send until the connection is lost, or all is sent at the end of the run."""
-        last = 0
-        looked_s = 0.0
+    def _use(self, connection: Connection, begun_s: float) -> None:
+        """Send until the record is another, or all is sent at the end of the run.
+
+        Raises:
+            Lost: if the connection is.
+        """
+        connection.send(None, STATUS, self._status("running"), retain=True)
+        self._lanes.connected()
+        tidied_s = begun_s
         while True:
-            room = self._settings.inflight - connection.unacknowledged
-            waiting = reader.after(last, room) if 2 * room >= self._settings.inflight else []
-            for one in waiting:
-                connection.send(one.number, *message_of(one))
-                last = one.number
-            connection.turn(LOOP_S)
+            is_all = self._fill(connection)
+            connection.turn(0.0 if self._is_skipping else LOOP_S)
+            self._collect(connection)
             now_s = time.monotonic()
-            if len(connection.acknowledged) >= MANY_ACKNOWLEDGED or now_s - looked_s >= DELETE_EVERY_S:
-                looked_s = now_s
-                self._take_out(connection, reader)
-                self._look(reader)
-            is_empty = not waiting and not connection.unacknowledged
+            if len(self._acknowledged) >= MANY_ACKNOWLEDGED or now_s - tidied_s >= TIDY_EVERY_S:
+                tidied_s = now_s
+                if not self._tidy():
+                    return
+                if now_s - begun_s >= STEADY_S:
+                    self._reports.holds()
+            is_empty = is_all and not connection.unacknowledged
             if self._end.is_set() and (is_empty or now_s >= self._flush_by_s):
-                connection.say("ended")
+                self._is_done = True
+                connection.send(None, STATUS, self._status("ended"), retain=True)
                 return
 
-    def _take_out(self, connection: _Connection, reader: OutboxReader) -> None:
-        if connection.acknowledged:
-            reader.sent(connection.acknowledged)
-            self.sent += len(connection.acknowledged)
-            connection.acknowledged.clear()
+    def _fill(self, connection: Connection) -> bool:
+        """Send what may be sent and has room; True if nothing is left that may be."""
+        most = 1 if self._lanes.is_careful else min(self._settings.inflight, connection.granted.inflight)
+        room, now_s = most - len(connection.unacknowledged), time.monotonic()
+        begin = self._lanes.begin(now_s)
+        self._is_skipping = False
+        if begin is None or room <= 0 or 2 * room < most:
+            return begin is None
+        asked = max(room, self._rows)
+        rows = self._asked(lambda reader: reader.after(begin, asked))
+        if rows is None:
+            return False
+        busy = {sent.number for sent in connection.unacknowledged if sent.number} | self._acknowledged
+        last, sent, faults = begin, 0, []
+        for row in rows:
+            if sent == room:
+                break
+            fault, is_sent = self._send(connection, row, busy, now_s)
+            faults += fault
+            sent += is_sent
+            last = row.number
+        self._lanes.looked(last, now_s)
+        self._set_aside(faults)
+        is_all = len(rows) < asked and sent < room
+        # Rows in turn that may not be sent, of a topic that is refused: take larger steps over them.
+        self._is_skipping = not sent and not is_all
+        self._rows = min(4 * asked, MOST_ROWS) if self._is_skipping else room
+        return is_all
 
-    def _look(self, reader: OutboxReader) -> None:
-        """Note how much waits; say when there is no more room, and when there is again."""
-        self.depth = reader.depth()
-        is_full = self.depth >= self.outbox.most_waiting
-        if is_full and not self._was_full:
-            detail = f"{self.depth} messages wait; what comes now is in the record and is not sent"
-            self._tell("outbox full", detail)
-        if self._was_full and not is_full:
-            self._tell("outbox has room", f"{self.depth} messages wait")
-        self._was_full = is_full
+    def _send(
+        self, connection: Connection, row: Waiting, busy: Collection[int], now_s: float
+    ) -> tuple[list[Waiting], bool]:
+        """Send a message if it may be sent; returns it if it never can be, and whether it is under way."""
+        try:
+            if row.fault is not None:
+                return [row], False
+            topic, payload = message_of(row)
+        except (ValueError, TypeError, RecursionError) as error:
+            return [replace(row, fault=" ".join(str(error).split()))], False
+        if not self._lanes.may_send(topic, row.number, busy, now_s):
+            return [], False
+        if not connection.fits(topic, payload):
+            why = f"the broker takes no more than {connection.granted.packet_bytes} bytes at once"
+            self._reports.news(self._lanes.set_aside(topic, row.number, why, now_s))
+            return [], False
+        connection.send(row.number, topic, payload)
+        return [], True
 
-    def _reached(self) -> None:
-        self.is_connected = True
-        logger.info("connected to %s", self._settings.broker)
-        if self._away_told:
-            self._tell("broker back", str(self._settings.broker))
-        self._away_since_s, self._away_told = None, False
+    def _set_aside(self, faults: list[Waiting]) -> None:
+        if faults and self._asked(lambda reader: reader.set_aside(faults)) is not None:
+            self.unsendable += len(faults)
+            last = faults[-1]
+            self._reports.unsendable(self.unsendable, f"number {last.number}, {last.fault}")
 
-    def _away(self, why: str) -> None:
-        now_s = time.monotonic()
-        if self._away_since_s is None:
-            self._away_since_s = now_s
-            logger.warning("no connection to %s: %s. Messages wait.", self._settings.broker, why)
-        if not self._away_told and now_s - self._away_since_s >= AWAY_S:
-            self._away_told = True
-            self._tell("broker lost", f"{self._settings.broker}: {why}")
+    def _collect(self, connection: Connection) -> None:
+        """Take from a connection what the broker has taken, and what it has not."""
+        self._acknowledged |= {sent.number for sent in connection.acknowledged if sent.number is not None}
+        self.sent += len(connection.acknowledged)
+        self._reports.news(self._lanes.accepted(connection.acknowledged))
+        self._reports.news(self._lanes.refused(connection.refusals, time.monotonic()))
+        for refusal in connection.refusals:
+            if refusal.number is None:
+                self._reports.status_refused(f"{self._settings.root}/{STATUS}", refusal)
+        connection.acknowledged.clear()
+        connection.refusals.clear()
 
-    def _tell(self, kind: str, detail: str) -> None:
-        self._events.append(RecordedEvent(kind, detail))
+    def _tidy(self) -> bool:
+        """Take out of the record what was acknowledged; False if there is another record now."""
+        gone = set(self._acknowledged)
+        if gone and self._asked(lambda reader: reader.sent(gone)) is not None:
+            self._acknowledged -= gone
+        depth = self._asked(lambda reader: reader.depth())
+        self.depth = self.depth if depth is None else depth
+        self._reports.depth(self.depth, self.outbox.most_waiting)
+        self._refused = tuple(self._lanes.warnings())
+        if self._reader is not None and not self._reader.is_of_this_file:
+            self._is_another_file = True
+        if not self._is_another_file:
+            return True
+        logger.warning("%s is another file now: what waits in that one is sent", self.outbox.path)
+        self._close_reader()
+        self._file, self._is_another_file = None, False
+        self._acknowledged.clear()
+        self._lanes = self._new_lanes()
+        return False
 
+    def _asked(self, question: Callable[[OutboxReader], Answer]) -> Answer | None:
+        """Ask the record; None from one that cannot be used now, which is opened again later."""
+        if time.monotonic() < self._ask_again_s or self._is_another_file:
+            return None
+        try:
+            reader = self._reader = self._reader or OutboxReader(self.outbox.path)
+            self._file = self._file or reader.file
+            if reader.file != self._file:
+                self._is_another_file = True  # its numbers mean other messages
+                return None
+            answer = question(reader)
+        except sqlite3.Error as error:
+            self._reports.unreadable(error)
+            self._ask_again_s = time.monotonic() + RECORD_PAUSE_S
+            self._close_reader()
+            return None
+        self._reports.readable()
+        return answer
 
-class _Lost(Exception):  # noqa: N818
-    """The connection ended, or was refused."""
+    def _close_reader(self) -> None:
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
 
-
-class _Connection:
-    """One connection to the broker, driven by the thread that uses it."""
-
-    def __init__(
-        self, settings: MqttSettings, password: str | None, tls: ssl.SSLContext | None, camera: str
-    ) -> None:
-        self._settings = settings
-        self._camera = camera
-        self._number_of: dict[int, int] = {}
-        self._refused = ""
-        self.acknowledged: list[int] = []
-        self.was_accepted = False
-        self._client = Client(CallbackAPIVersion.VERSION2, client_id=_client_id(settings.root))
-        self._client.max_inflight_messages_set(settings.inflight)
-        self._client.connect_timeout = settings.timeout_s
-        self._client.on_connect = self._on_connect
-        self._client.on_publish = self._on_publish
-        self._client.will_set(f"{settings.root}/status", self._status("lost"), qos=1, retain=True)
-        if settings.user is not None:
-            self._client.username_pw_set(settings.user, password)
-        if tls is not None:
-            self._client.tls_set_context(tls)
-
-    @property
-    def unacknowledged(self) -> int:
-        """Messages sent and not acknowledged."""
-        return len(self._number_of)
-
-    def open(self) -> None:
-        """Connect and log in.
-
-        Raises:
-            OSError, _Lost: if that does not work in time.
-        """
-        host, port = self._settings.address
-        self._client.connect(host, port, keepalive=self._settings.keepalive_s)
-        deadline_s = time.monotonic() + self._settings.timeout_s
-        while not self.was_accepted:
-            self.turn(LOOP_S)
-            if time.monotonic() > deadline_s:
-                raise _Lost("the broker does not answer")
-        self.say("running")
-
-    def turn(self, wait_s: float) -> None:
-        """Read and write what there is to.
-
-        Raises:
-            _Lost: if the connection ended.
-        """
-        result = self._client.loop(wait_s)
-        if self._refused:
-            raise _Lost(self._refused)
-        if result != MQTTErrorCode.MQTT_ERR_SUCCESS:
-            raise _Lost("the connection ended")
-
-    def send(self, number: int, topic: str, payload: str) -> None:
-        """Send one message; its number is in `acknowledged` once the broker has it."""
-        info = self._client.publish(f"{self._settings.root}/{topic}", payload, qos=1)
-        self._number_of[info.mid] = number
-
-    def say(self, state: str) -> None:
-        """Publish whether this box is there."""
-        self._client.publish(f"{self._settings.root}/status", self._status(state), qos=1, retain=True)
-
-    def close(self) -> None:
-        """Take leave; without this the broker publishes the last will."""
-        self._client.disconnect()
-        self._client.loop(0.0)
-        rest = self._client.socket()
-        if rest is not None:
-            rest.close()
+    def _new_lanes(self) -> Lanes:
+        return Lanes(self._settings.root, MESSAGES.keys() - {STATUS}, self._settings.longest_pause_s)
 
     def _status(self, state: str) -> str:
         status = {"state": state, "loomsight": __version__, "camera": self._camera}
         return StatusMessage.model_validate(status).model_dump_json()
 
-    def _on_connect(
-        self, client: Client, data: object, flags: ConnectFlags, code: ReasonCode, more: Properties | None
-    ) -> None:
-        if code.is_failure:
-            self._refused = f"the broker refuses: {code}"
-        else:
-            self.was_accepted = True
 
-    def _on_publish(
-        self, client: Client, data: object, mid: int, code: ReasonCode, more: Properties
-    ) -> None:
-        number = self._number_of.pop(mid, None)
-        if number is not None:
-            self.acknowledged.append(number)
-
-
-def _client_id(root: str) -> str:
+def client_id(root: str) -> str:
     """Return the name of a connection: two of one name would throw each other out."""
     whole = f"loomsight-{root}"
     return whole if len(whole) <= MOST_OF_A_NAME else f"loomsight-{sha256(root.encode()).hexdigest()[:40]}"
-
-
-def _tls(settings: MqttSettings) -> ssl.SSLContext:
-    """Return what the broker's certificate and name are checked with.
-
-    Raises:
-        ConfigError: if a file of certificates cannot be used.
-    """
-    try:
-        context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
-        if settings.certificate_file is not None:
-            context.load_cert_chain(settings.certificate_file, settings.key_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"The certificates for {settings.broker} cannot be used: {error}.",
-            "Check mqtt.ca_file, certificate_file and key_file.",
-        ) from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
-
-
-def check_broker(settings: MqttSettings, password: str | None) -> str:
-    """Log in to the broker and leave; nothing is published but that this box is there, and that it left.
-
-    Returns:
-        What was reached, for a person.
-    Raises:
-        BrokerError: if that does not work.
-        ConfigError: if a file of certificates cannot be used.
-    """
-    tls = _tls(settings) if settings.is_encrypted else None
-    connection = _Connection(settings, password, tls, "none")
-    try:
-        connection.open()
-        connection.turn(LOOP_S)
-        connection.say("ended")
-        connection.turn(LOOP_S)
-    except (OSError, _Lost) as error:
-        raise BrokerError(
-            f"The broker {settings.broker} cannot be used: {error}.",
-            "Check its address, ca_file, user and password.",
-        ) from error
-    finally:
-        connection.close()
-    return f"{settings.broker} lets this box in; its topics begin with {settings.root}."

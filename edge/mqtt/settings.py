@@ -10,6 +10,9 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from edge.errors import ConfigError
+from edge.host import checked_host
+from edge.outside_files import read_text
+from edge.secret_files import check_private
 from edge.settings import OwnPath
 
 PASSWORD_VARIABLE = "LOOMSIGHT_MQTT_PASSWORD"
@@ -19,6 +22,7 @@ TopicPart = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^#+/\
 Prefix = Annotated[
     str, Field(min_length=1, max_length=200, pattern=r"^[^#+$/\x00-\x1f\x7f][^#+\x00-\x1f\x7f]*$")
 ]
+LoginText = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
 class MqttSettings(BaseModel):
@@ -36,6 +40,7 @@ class MqttSettings(BaseModel):
         most_waiting: when so many wait, what is recorded further is not queued for the broker.
         keepalive_s: after so much silence the connection is tested.
         timeout_s: of connecting.
+        acknowledge_s: a broker that acknowledges nothing for so long is connected to again.
         longest_pause_s: between two tries; the first is one second.
         flush_s: the end of a run waits so long for the last messages.
     """
@@ -43,7 +48,7 @@ class MqttSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     broker: str | None = None
-    user: str | None = None
+    user: LoginText | None = None
     password_file: OwnPath | None = None
     ca_file: OwnPath | None = None
     certificate_file: OwnPath | None = None
@@ -55,6 +60,7 @@ class MqttSettings(BaseModel):
     most_waiting: int = Field(default=100_000, ge=1, le=10_000_000)
     keepalive_s: int = Field(default=30, ge=5, le=3600)
     timeout_s: float = Field(default=5.0, gt=0, le=60)
+    acknowledge_s: float = Field(default=30.0, gt=0, le=600)
     longest_pause_s: float = Field(default=60.0, ge=1, le=3600)
     flush_s: float = Field(default=5.0, ge=0, le=600)
 
@@ -63,14 +69,21 @@ class MqttSettings(BaseModel):
     def _is_an_address(cls, broker: str | None) -> str | None:
         if broker is None:
             return None
-        parts = urlsplit(broker)
+        if not broker.isprintable() or " " in broker:
+            raise ValueError("it has a space or a control character; mqtts://host[:port] is permitted")
+        try:
+            parts = urlsplit(broker)
+        except ValueError as error:
+            raise ValueError(f"{error}; mqtts://host[:port] is permitted") from error
         if "@" in parts.netloc:  # the message must not show it, and pydantic shows what was given
             raise ConfigError(
                 "The broker's address holds a user or a password, which every process list shows.",
                 f"Set user, and password_file or {PASSWORD_VARIABLE}.",
             )
-        if parts.scheme not in PORTS or not parts.hostname or parts.path.strip("/") or not _has_port(parts):
+        rest = parts.path.strip("/") or parts.query or parts.fragment
+        if parts.scheme not in PORTS or not parts.hostname or rest or not _has_port(parts):
             raise ValueError("mqtts://host[:port] or mqtt://host[:port] is permitted")
+        checked_host(parts.hostname)
         return broker
 
     @property
@@ -95,14 +108,17 @@ def password_of(settings: MqttSettings, environment: Mapping[str, str]) -> str |
     """Return the password; None if there is none.
 
     Raises:
-        ConfigError: if its file cannot be read, or there is a password and no user.
+        ConfigError: if its file cannot be read, or others may read it, or it is no text; if there is a
+            password and no user.
     """
     file, password = settings.password_file, environment.get(PASSWORD_VARIABLE)
     if file is not None:
-        try:
-            password = file.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"Cannot read {file}: {error}.", "Check mqtt.password_file.") from error
+        check_private(file, "mqtt.password_file")
+        password = read_text(file, cure="Check mqtt.password_file.").split("\n", 1)[0]
+    if password and not password.isprintable():
+        raise ConfigError(
+            "The password for the broker holds a control character.", "Write it as plain text."
+        )
     if password and settings.user is None:
         raise ConfigError("There is a password for the broker, and no user.", "Set mqtt.user.")
     return password or None

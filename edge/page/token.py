@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
-import stat
 from pathlib import Path
 
 from edge.errors import ConfigError
+from edge.outside_files import read_text
+from edge.secret_files import check_private
 from edge.sinks.files import cannot_write
 
 LEAST_CHARACTERS = 16
@@ -18,20 +19,16 @@ def page_token(file: Path | None) -> str:
     """Return the token of a file, which is made if it is not there; without a file, a new one.
 
     Raises:
-        ConfigError: if others may read the file, or what it holds is no token.
+        ConfigError: if others may read the file or it belongs to another user, or what it holds is no token.
         OutputError: if it cannot be made.
     """
     if file is None:
         return secrets.token_urlsafe(24)
     if not file.exists():
         _make(file)
-    try:
-        mode, token = file.stat().st_mode, file.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"page_token_file {file} cannot be read: {error}.", "Check the path.") from error
-    if stat.S_IMODE(mode) & 0o077:
-        raise ConfigError(f"Others may read page_token_file {file}.", f"Run `chmod 600 {file}`.")
-    if len(token) < LEAST_CHARACTERS or not token.isprintable() or " " in token:
+    check_private(file, "page_token_file")
+    token = read_text(file, cure="Check page_token_file.").strip()
+    if len(token) < LEAST_CHARACTERS or not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigError(
             f"page_token_file {file} holds no token: one word of at least {LEAST_CHARACTERS} characters.",
             "Delete the file and edge-run makes one.",

@@ -9,15 +9,19 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 BUSY_MS = 2000
 """How long the sender waits while the recorder writes; a commit takes milliseconds."""
 
 Origin = Literal["defect", "event"]
+FileIdentity = tuple[int, int]
+"""Device and number of a file."""
 
 _ROWS = {
     "defect": """
@@ -43,12 +47,14 @@ class Waiting:
     Attributes:
         number: orders all that ever waited.
         fields: columns of the record; `data` of an event is parsed.
+        fault: why it can never be sent; None if it can.
     """
 
     number: int
     event_id: str
     origin: Origin
     fields: dict[str, Any]
+    fault: str | None = None
 
 
 class Outbox:
@@ -69,8 +75,10 @@ class Outbox:
         for origin in _ROWS:
             connection.execute(
                 f"CREATE TEMP TRIGGER outbox_of_{origin}s AFTER INSERT ON main.{origin}s "
+                # The first two queries take a step each. Only if old messages wait behind newer ones, or it
+                # is full, are the rows counted.
                 "WHEN coalesce((SELECT max(number) FROM outbox) - (SELECT min(number) FROM outbox) + 1, 0) "
-                f"< {self.most_waiting} "  # two queries: each takes one step, both in one would count rows
+                f"< {self.most_waiting} OR (SELECT count(*) FROM outbox) < {self.most_waiting} "
                 f"BEGIN INSERT INTO outbox (event_id, origin) VALUES (new.event_id, '{origin}'); END"
             )
         self.is_open.set()
@@ -81,38 +89,54 @@ class OutboxReader:
 
     Args:
         path: of a roll record that exists.
+    Attributes:
+        file: tells the file from one that takes its name later; None if there was none.
     """
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
+        self._path = path
+        self.file = _identity(path)
+        self._db = sqlite3.connect(
+            f"file:{quote(str(path.absolute()))}?mode=rw", uri=True, isolation_level=None
+        )
         self._db.row_factory = sqlite3.Row
+        self._db.text_factory = _text
         self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
         # What is lost of this in a power cut is sent again, under the same id.
         self._db.execute("PRAGMA synchronous = NORMAL")
 
-    def after(self, number: int, most: int) -> list[Waiting]:
-        """Return what waits behind a number, in the order of the record."""
-        db = self._db
-        numbers = db.execute(
-            "SELECT number FROM outbox WHERE number > ? ORDER BY number LIMIT ?", (number, most)
-        ).fetchall()
-        if not numbers:
-            return []
-        span = (number, numbers[-1]["number"])
-        rows = [_waiting(row, "defect") for row in db.execute(_ROWS["defect"], span)]
-        rows += [_waiting(row, "event") for row in db.execute(_ROWS["event"], span)]
-        return sorted(rows, key=lambda row: row.number)
+    @property
+    def is_of_this_file(self) -> bool:
+        """Whether the path still names the file that is read: a record may be moved, or set aside."""
+        return _identity(self._path) == self.file
 
-    def sent(self, numbers: Sequence[int]) -> None:
-        """Take out what the receiver has acknowledged."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
+    def after(self, number: int, most: int) -> list[Waiting]:
+        """Return what waits behind a number, in the order of the record; also what can never be sent."""
+        db = self._db
+        rows = db.execute(
+            "SELECT number, event_id, origin FROM outbox WHERE number > ? ORDER BY number LIMIT ?",
+            (number, most),
+        ).fetchall()
+        if not rows:
+            return []
+        span = (number, rows[-1]["number"])
+        found = {row["number"]: _waiting(row, "defect") for row in db.execute(_ROWS["defect"], span)}
+        found |= {row["number"]: _waiting(row, "event") for row in db.execute(_ROWS["event"], span)}
+        return [found.get(row["number"]) or _orphan(row) for row in rows]
+
+    def set_aside(self, faults: Sequence[Waiting]) -> int:
+        """Move what can never be sent to a table of its own, where a person finds it; returns how many."""
+        values = [(one.number, str(one.event_id), str(one.origin), one.fault) for one in faults]
+        with self._transaction():
+            self._db.executemany("INSERT OR REPLACE INTO outbox_set_aside VALUES (?, ?, ?, ?)", values)
+            self._db.executemany("DELETE FROM outbox WHERE number = ?", [row[:1] for row in values])
+        return len(values)
+
+    def sent(self, numbers: Collection[int]) -> int:
+        """Take out what the receiver has acknowledged; returns how many numbers that were."""
+        with self._transaction():
             self._db.executemany("DELETE FROM outbox WHERE number = ?", [(number,) for number in numbers])
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+        return len(numbers)
 
     def depth(self) -> int:
         """Count what waits."""
@@ -122,9 +146,45 @@ class OutboxReader:
         """Close the connection."""
         self._db.close()
 
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
 
 def _waiting(row: sqlite3.Row, origin: Origin) -> Waiting:
     fields = {name: row[name] for name in row.keys() if name not in ("number", "event_id")}  # noqa: SIM118
+    fault = None
     if fields.get("data"):
-        fields["data"] = json.loads(fields["data"])
-    return Waiting(row["number"], row["event_id"], origin, fields)
+        try:
+            fields["data"] = json.loads(fields["data"])
+        except (ValueError, TypeError, RecursionError) as error:
+            fault = f"its data is no JSON: {error}"
+    return Waiting(row["number"], row["event_id"], origin, fields, fault)
+
+
+def _orphan(row: sqlite3.Row) -> Waiting:
+    """Return a row of the outbox that names nothing in the record."""
+    return Waiting(
+        row["number"], row["event_id"], row["origin"], {}, "it names nothing that is in the record"
+    )
+
+
+def _text(stored: bytes) -> str:
+    """Read text of a damaged record, too: one byte of it must not keep all other rows back."""
+    return stored.decode("utf-8", "replace")
+
+
+def _identity(path: Path) -> FileIdentity | None:
+    """Return what tells a file from one that took its name; None if there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

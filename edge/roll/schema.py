@@ -105,6 +105,14 @@ LATER_TABLES: Final = (
     )
     """,
     """
+    CREATE TABLE IF NOT EXISTS outbox_set_aside (
+        number INTEGER PRIMARY KEY,
+        event_id TEXT NOT NULL,
+        origin TEXT NOT NULL,
+        why TEXT NOT NULL
+    )
+    """,
+    """
     CREATE TABLE IF NOT EXISTS requests (
         request_id TEXT PRIMARY KEY,
         wish TEXT NOT NULL,
