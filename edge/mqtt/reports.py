@@ -27,8 +27,8 @@ SHORT_ONES: Final = 3
 """So many connections in a row that the broker closes so soon look like two devices of one name."""
 
 CLOSES_SOON: Final = (
-    "The broker closes each connection soon after it was made. The probable cause is a second device with the "
-    "same mqtt.box (a copied card?): each throws the other out. Give each its own."
+    "The broker closes each connection soon after it was made. The probable cause is a second device with "
+    "the same mqtt.box (a copied card?): each throws the other out. Give each its own."
 )
 
 

@@ -19,7 +19,7 @@ def page_token(file: Path | None) -> str:
     """Return the token of a file, which is made if it is not there; without a file, a new one.
 
     Raises:
-        ConfigError: if others may read the file or it belongs to another user, or what it holds is no token.
+        ConfigError: if others may read the file, it belongs to another user, or what it holds is no token.
         OutputError: if it cannot be made.
     """
     if file is None:

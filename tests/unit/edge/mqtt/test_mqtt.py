@@ -242,10 +242,10 @@ def test_a_day_without_broker(broker, path):
 def test_who_is_not_let_in(running, path):
     with pytest.raises(BrokerError, match="refuses: Not authorized"):
         check_broker(settings(running, "t4"), "wrong")
-    with pytest.raises(BrokerError, match="the certificate of .* is not accepted: self-signed"):
+    with pytest.raises(BrokerError, match=r"the certificate of .* is not accepted: self-signed"):
         check_broker(settings(running, "t4", ca_file=None), PASSWORD)
     assert "lets this box in" in check_broker(settings(running, "t4"), PASSWORD)
-    with pytest.raises(ConfigError, match="cannot be used"):
+    with pytest.raises(ConfigError, match="There is no file"):
         check_broker(settings(running, "t4", ca_file=path), PASSWORD)
 
 
