@@ -65,6 +65,9 @@ class AnnotatedImage:
         regions: in the order of the file.
         group: roll or strip it was cut from: pictures of one group never lie in two splits.
         split: train, val or test; None if it is not shared out.
+        unread: how many objects its labels hold that could not be read. Without them the image is not
+            known: where they are it would teach that there is no defect.
+        said_of_whole: names that the labels give to the image and to no place of it.
     """
 
     file_name: str
@@ -72,6 +75,8 @@ class AnnotatedImage:
     regions: tuple[Region, ...] = ()
     group: str | None = None
     split: str | None = None
+    unread: int = 0
+    said_of_whole: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,8 @@ class LabelSet:
         images: sorted by file name.
         problems: what could not be read, file -> one line; the rest was read all the same.
         mm_per_px: size of a pixel on the cloth; None if not known.
+        notes: what was read as something else, for instance a turned box as its outline, file -> one line.
+        left_out: images of which an object could not be read; they are in no training set.
     """
 
     root: Path
@@ -91,6 +98,8 @@ class LabelSet:
     images: tuple[AnnotatedImage, ...]
     problems: Mapping[str, str] = field(default_factory=dict)
     mm_per_px: float | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
+    left_out: tuple[AnnotatedImage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,9 @@ TEXTS = ("category", "phrase", "annotator")
 SHARES = ("score", "weight")
 ATTRIBUTES = ("category", "phrase", "score", "annotator", "review", "weight")
 
+FARTHEST_PX = 1e9
+"""No image is as large; greater numbers come from damage, and overflow when they are added."""
+
 _DEFAULTS = Region(label="", box_xyxy_px=(0.0, 0.0, 0.0, 0.0))
 
 
@@ -57,15 +60,38 @@ def finite_numbers(values: Iterable[Any]) -> tuple[float, ...]:
     """Return texts or numbers as finite floats.
 
     Raises:
-        ValueError: if one is missing, no number or not finite.
+        ValueError: if one is missing, no number, not finite, or greater than any place in an image.
     """
-    try:
-        numbers = tuple(float(value) for value in values)
-    except (TypeError, OverflowError) as error:
-        raise ValueError("a coordinate is missing or no number") from error
+    numbers = tuple(_number(value) for value in values)
     if not all(math.isfinite(number) for number in numbers):
         raise ValueError("a coordinate is not finite")
+    if any(abs(number) > FARTHEST_PX for number in numbers):
+        raise ValueError(f"a coordinate is beyond {FARTHEST_PX:g}")
     return numbers
+
+
+def side_px(value: Any) -> int | None:
+    """Return the height or width of an image as a file states it: a whole number of any type above 0.
+
+    Returns:
+        None if it is anything else.
+    """
+    try:
+        [number] = finite_numbers([value])
+    except ValueError:
+        return None
+    return int(number) if number >= 1 and number.is_integer() else None
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or (isinstance(value, str) and "_" in value):  # Python reads 1_0 as 10
+        raise ValueError(f"{str(value)[:40]!r} is no number")
+    try:
+        return float(value)
+    except (TypeError, OverflowError) as error:
+        raise ValueError("a coordinate is missing or no number") from error
+    except ValueError as error:
+        raise ValueError(f"could not convert {str(value)[:40]!r} to a number") from error
 
 
 def box_from(values: Iterable[Any]) -> BoxXyxy:

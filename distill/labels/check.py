@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Literal
 
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
+from distill.labels.completeness import OUTSIDE_TOLERANCE_PX
 from distill.labels.picture_files import content_digest, decoded
 from edge.errors import DatasetError
 
@@ -25,9 +26,6 @@ Kind = Literal[
     "picture in two splits",
     "group in two splits",
 ]
-
-OUTSIDE_TOLERANCE_PX = 0.5
-"""What other programs' rounding moves a box over the edge."""
 
 DUPLICATE_IOU = 0.95
 """Two boxes of one class that cover each other by so much are one defect labelled twice."""
@@ -56,7 +54,7 @@ def check(label_set: LabelSet, *, with_pictures: bool = True) -> list[Finding]:
         with_pictures: also decode every picture, for damage, size and copies.
     """
     findings = [Finding("not read", file, line) for file, line in label_set.problems.items()]
-    for image in label_set.images:
+    for image in (*label_set.images, *label_set.left_out):
         findings += _boxes(image, label_set.class_names)
     findings += _groups(label_set.images)
     return [*findings, *(_pictures(label_set) if with_pictures else ())]
@@ -116,7 +114,7 @@ def _groups(images: tuple[AnnotatedImage, ...]) -> Iterator[Finding]:
 
 def _pictures(label_set: LabelSet) -> Iterator[Finding]:
     first_of: dict[str, AnnotatedImage] = {}
-    for image in label_set.images:
+    for image in (*label_set.images, *label_set.left_out):
         try:
             picture = decoded(label_set.root / image.file_name)
         except DatasetError as error:

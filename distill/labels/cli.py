@@ -173,6 +173,7 @@ def check(
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=1))
     else:
+        _say_notes(label_set.notes)
         typer.echo(report_of_findings(findings) if findings else f"ok: {summary_line(label_set)}")
     if findings:
         plural = "" if len(findings) == 1 else "s"
@@ -218,6 +219,7 @@ def _read(
     for folder in clean or ():
         label_set = with_clean_pictures(label_set, folder)
     _say_problems(label_set.problems)
+    _say_notes(label_set.notes)
     if not label_set.images:
         raise DatasetError(f"Nothing of {source} can be used.", "Correct what is named above.")
     return replace(label_set, mm_per_px=mm_per_px) if mm_per_px else label_set
@@ -241,6 +243,11 @@ def _sharing_options(
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(f"--{first['loc'][0]}: {first['msg']}.", "See --help.") from error
+
+
+def _say_notes(notes: Mapping[str, str]) -> None:
+    for file, note in notes.items():
+        typer.echo(f"note: {file}: {note}", err=True)
 
 
 def _say_problems(problems: Mapping[str, str]) -> None:

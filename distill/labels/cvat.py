@@ -14,50 +14,13 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
-from distill.labels.annotations import (
-    REVIEW_STATES,
-    AnnotatedImage,
-    LabelSet,
-    Region,
-    Written,
-    box_around,
-)
-from distill.labels.attributes import ATTRIBUTES, attributes_from, attributes_of, box_from, polygon_from
-from distill.labels.documents import number_text, read_xml, text_from_xml
-from distill.labels.picture_files import likely_folders, root_of
-from distill.labels.problems import Problems
-from edge.errors import DatasetError
+from distill.labels.annotations import REVIEW_STATES, AnnotatedImage, LabelSet, Region, Written
+from distill.labels.attributes import ATTRIBUTES, attributes_of
+from distill.labels.cvat_reading import CORNERS, PICTURE_ATTRIBUTES, PICTURE_TAG, read
+from distill.labels.documents import number_text, text_from_xml
 from edge.sinks.publishing import write_new_texts
 
-PICTURE_TAG = "loomsight picture"
-PICTURE_ATTRIBUTES = ("group", "split")
-CORNERS = ("xtl", "ytl", "xbr", "ybr")
-
-
-def read(source: Path, pictures: Path | None = None) -> LabelSet:
-    """Read an XML file, as `write` left it or as CVAT exported it.
-
-    Shapes other than boxes, polygons and tags are named as problems.
-
-    Raises:
-        DatasetError: if it cannot be read or is of another kind.
-    """
-    root_element = read_xml(source)
-    if root_element.tag != "annotations" or root_element.find("track") is not None:
-        raise DatasetError(
-            f"{source} is not in the form 'CVAT for images 1.1'.", "Export the task again in that form."
-        )
-    problems = Problems()
-    images = [
-        image for item in root_element.findall("image") for image in _images(item, problems)
-    ]  # fmt: skip
-    declared = (name.text or "" for name in root_element.findall("meta//labels/label/name"))
-    used = (region.label for image in images for region in image.regions)
-    class_names = dict.fromkeys(name for name in (*declared, *used) if name not in ("", PICTURE_TAG))
-    names = [image.file_name for image in images]
-    root = root_of(names, [pictures] if pictures else likely_folders(source))
-    ordered = tuple(sorted(images, key=lambda image: image.file_name))
-    return LabelSet(root, tuple(class_names), ordered, problems.by_file())
+__all__ = ["read", "write"]
 
 
 def write(label_set: LabelSet, target: Path) -> Written:
@@ -142,47 +105,3 @@ def _attributes(parent: Element, values: Mapping[str, str | float]) -> None:
     for name, value in values.items():
         text = value if isinstance(value, str) else number_text(value)
         SubElement(parent, "attribute", {"name": name}).text = text
-
-
-def _images(item: Element, problems: Problems) -> list[AnnotatedImage]:
-    name = item.get("name", "").replace("\\", "/")
-    try:
-        size = int(item.get("height", "0")), int(item.get("width", "0"))
-    except ValueError:
-        size = (0, 0)
-    if not name or min(size) <= 0:
-        problems.add(name or f"image {item.get('id')}", "the CVAT file does not give its name and size")
-        return []
-    regions, own = [], {"split": item.get("subset") or None}
-    for number, shape in enumerate(item, start=1):
-        if shape.tag == "tag":
-            values = _values(shape) if shape.get("label") == PICTURE_TAG else {}
-            own |= {key: values[key] for key in PICTURE_ATTRIBUTES if values.get(key)}
-            continue
-        try:
-            regions.append(_region(shape, f"shape {number}", name, problems))
-        except ValueError as error:
-            problems.add(name, f"shape {number}: {error}")
-    return [AnnotatedImage(name, size, tuple(regions), own.get("group"), own.get("split"))]
-
-
-def _region(shape: Element, where: str, name: str, problems: Problems) -> Region:
-    """Read one shape; the caller turns a ValueError into a problem."""
-    label = shape.get("label", "").strip()
-    if not label or shape.tag not in ("box", "polygon"):
-        raise ValueError("has no label" if not label else f"a {shape.tag} is neither box nor polygon")
-    if float(shape.get("rotation") or 0):
-        raise ValueError("a turned box cannot be kept: draw it as a polygon")
-    attributes, wrong = attributes_from(_values(shape))
-    for line in wrong:
-        problems.add(name, f"{where}: {line}")
-    if shape.tag == "box":
-        return Region(label, box_from(shape.get(corner) for corner in CORNERS), **attributes)
-    outline = polygon_from(shape.get("points", "").replace(";", ",").split(","))
-    return Region(label, box_around(outline), outline, **attributes)
-
-
-def _values(shape: Element) -> dict[str, str]:
-    return {
-        item.get("name", ""): (item.text or "").strip() for item in shape.findall("attribute")
-    }  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from distill.labels import coco, cvat, florence_jsonl, label_studio, voc, yolo
 from distill.labels.annotations import LabelSet, Written
+from distill.labels.completeness import only_complete
 from distill.labels.naming import named_by
 from edge.errors import ConfigError, DatasetError
 from edge.taxonomy import Taxonomy
@@ -55,6 +56,8 @@ def read_labels(
 ) -> LabelSet:
     """Read labels of any form and bring their names to a taxonomy.
 
+    An image of which something could not be read is in `left_out` and not in `images`.
+
     Args:
         source: file or folder.
         taxonomy: the classes of the set.
@@ -67,7 +70,7 @@ def read_labels(
     if pictures and not pictures.is_dir():
         raise ConfigError(f"There is no folder {pictures}.", "Correct --pictures.")
     name = format_name or detect(source)
-    return named_by(format_of(name).read(source, pictures), taxonomy)
+    return only_complete(named_by(format_of(name).read(source, pictures), taxonomy))
 
 
 def format_of(name: str) -> LabelFormat:

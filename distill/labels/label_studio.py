@@ -9,52 +9,22 @@ shows it. Beside the tasks `write` puts NAME.config.xml, the labelling configura
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import quote
 from xml.etree.ElementTree import Element, SubElement
 
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region, Written
 from distill.labels.attributes import attributes_of
-from distill.labels.documents import read_json, text_from_xml
-from distill.labels.label_studio_results import UNDECIDED, region_of, size_of, value_of
-from distill.labels.picture_files import likely_folders, root_of, size_hw_px
-from distill.labels.problems import Problems
-from edge.errors import DatasetError
+from distill.labels.documents import text_from_xml
+from distill.labels.label_studio_reading import read
+from distill.labels.label_studio_results import UNDECIDED, value_of
 from edge.sinks.publishing import write_new_texts
 
+__all__ = ["read", "write"]
+
 LOCAL_FILES = "/data/local-files/?d="
-_UPLOADED = re.compile(r"^[0-9a-f]{8}-")
-"""Label Studio puts this before the name of an uploaded picture."""
-
-
-def read(source: Path, pictures: Path | None = None) -> LabelSet:
-    """Read a JSON export, or what `write` left.
-
-    Raises:
-        DatasetError: if it cannot be read or is no list of tasks.
-    """
-    tasks = read_json(source)
-    if not isinstance(tasks, list) or not all(
-        isinstance(task, dict) and isinstance(task.get("data"), dict) for task in tasks
-    ):
-        raise DatasetError(
-            f"{source} is no list of Label Studio's tasks.", "Export the project as JSON, not JSON-MIN."
-        )
-    problems = Problems()
-    named = [(_file_name(task["data"]), task) for task in tasks]
-    root = root_of((name for name, _ in named), [pictures] if pictures else likely_folders(source))
-    images = []
-    for name, task in named:
-        try:
-            images.append(_image(name, task, root, problems))
-        except (DatasetError, ValueError) as error:
-            problems.add(name, error.problem if isinstance(error, DatasetError) else str(error))
-    labels = sorted({region.label for image in images for region in image.regions})
-    ordered = tuple(sorted(images, key=lambda image: image.file_name))
-    return LabelSet(root, tuple(labels), ordered, problems.by_file())
 
 
 def write(label_set: LabelSet, target: Path) -> Written:
@@ -119,57 +89,3 @@ def _result(place: int, region: Region, image: AnnotatedImage) -> dict[str, Any]
         "meta": attributes_of(region),
         **({} if region.score is None else {"score": region.score}),
     }
-
-
-def _file_name(data: Mapping[str, Any]) -> str:
-    """Return the name of a task's picture: as stated, or from where Label Studio fetches it."""
-    if data.get("file_name"):
-        return str(data["file_name"])
-    try:
-        address = urlsplit(str(data.get("image") or ""))
-    except ValueError:
-        return ""
-    local = parse_qs(address.query).get("d")
-    if local:
-        return local[0].lstrip("/")
-    return _UPLOADED.sub("", unquote(address.path).split("/")[-1])
-
-
-def _image(name: str, task: Mapping[str, Any], root: Path, problems: Problems) -> AnnotatedImage:
-    if not name:
-        raise ValueError(f"task {task.get('id')} names no picture")
-    data = task["data"]
-    results = _results(task)
-    size = size_of([data]) or size_of(results) or size_hw_px(root / name)
-    regions = []
-    for number, result in enumerate(results, start=1):
-        try:
-            region, wrong = region_of(result, size)
-        except ValueError as error:
-            problems.add(name, f"result {number}: {error}")
-            continue
-        for line in wrong:
-            problems.add(name, f"result {number}: {line}")
-        regions.append(region)
-    group, split = (None if data.get(key) is None else str(data[key]) for key in ("group", "split"))
-    return AnnotatedImage(name, size, tuple(regions), group, split)
-
-
-def _results(task: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the results that hold: the last annotation's and what it rejected, else the predictions'."""
-    done = [item for item in _dicts(task.get("annotations")) if not item.get("was_cancelled")]
-    predicted = [
-        result for item in _dicts(task.get("predictions"))[-1:] for result in _dicts(item.get("result"))
-    ]
-    if not done:
-        return predicted
-    kept = _dicts(done[-1].get("result"))
-    ids = {str(result.get("id")) for result in kept}
-    rejected = [
-        {**result, "origin": "rejected"} for result in predicted if str(result.get("id")) not in ids
-    ]
-    return kept + rejected
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

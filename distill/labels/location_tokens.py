@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from distill.labels.annotations import BoxXyxy, PolygonXy
+from distill.labels.annotations import BoxXyxy, PolygonXy, box_around
 from edge.errors import DatasetError
 
 BINS = 1000
@@ -26,10 +26,14 @@ _ESCAPED = re.compile(r"<|&((?:amp;)*)lt;")
 
 @dataclass(slots=True)
 class _Run:
-    """Hold the bins that follow one label: piece by piece, and whether `<poly>` stood around them."""
+    """Hold the bins that follow one label: piece by piece, and whether `<poly>` stood around them.
+
+    `is_named`: the label stands right before them, and is not that of an earlier run.
+    """
 
     label: str
     is_outline: bool
+    is_named: bool = False
     pieces: list[list[int]] = field(default_factory=lambda: [[]])
 
     @property
@@ -144,6 +148,45 @@ def parse_polygons(text: str, size_hw_px: tuple[int, int]) -> list[tuple[str, tu
     return found
 
 
+def parse_places(
+    text: str, size_hw_px: tuple[int, int]
+) -> tuple[list[tuple[str, BoxXyxy, PolygonXy | None]], list[str]]:
+    """Read boxes and outlines, in the order of the text, and name everything else in it.
+
+    Where the tokens behind a label are no multiple of four nobody knows which are a box, so none is.
+
+    Returns:
+        Label, box and outline (None for a box) of each piece; and one line for each object not read.
+    """
+    places: list[tuple[str, BoxXyxy, PolygonXy | None]] = []
+    wrong = []
+    for run in _all_runs(text):
+        fault = _fault_of(run)
+        if fault:
+            wrong.append(fault)
+        elif run.is_outline:
+            outlines = [_polygon(piece, size_hw_px) for piece in run.pieces if piece]
+            places += [(run.label, box_around(outline), outline) for outline in outlines]
+        else:
+            starts = range(0, len(run.bins), 4)
+            places += [(run.label, _box(run.bins[i : i + 4], size_hw_px), None) for i in starts]
+    return places, wrong
+
+
+def _fault_of(run: _Run) -> str:
+    """Say why a run is not read; "" if it is, or is none."""
+    shown = f"'{run.label[:40]}'"
+    if not run.bins:
+        return f"{shown} holds no place" if run.is_named else ""
+    if not run.label:
+        return "a place stands before any label"
+    if not run.is_outline and len(run.bins) % 4:
+        return f"{shown} has {len(run.bins)} location tokens: boxes need four each"
+    if run.is_outline and any(piece and (len(piece) % 2 or len(piece) < 6) for piece in run.pieces):
+        return f"the outline of {shown} has an odd number of tokens, or fewer than three corners"
+    return ""
+
+
 def written_label(label: str) -> str:
     """Return a label as it stands before location tokens: `<` as `&lt;`, an `&lt;` as `&amp;lt;`.
 
@@ -162,23 +205,25 @@ def label_from_written(text: str) -> str:
 
 def _runs(text: str) -> Iterator[_Run]:
     """Cut a text into labels and the rows of tokens behind them; numbers beyond 999 count as 999."""
+    return (run for run in _all_runs(text) if run.bins)
+
+
+def _all_runs(text: str) -> Iterator[_Run]:
+    """Yield also labels without any tokens behind them."""
     label, run = "", _Run("", is_outline=False)
     for token in _TOKEN.finditer(text):
         number, mark, words = token.groups()
         if number:
-            run.pieces[-1].append(min(int(number), BINS - 1))
+            run.pieces[-1].append(min(int(number[:9]), BINS - 1))
         elif mark == "sep":
             run.pieces.append([])
+        elif mark == "poly" and run.is_named and not run.bins:
+            run.is_outline = True
         elif mark or (words and words.strip()):
-            yield from _not_empty(run)
+            yield run
             label = label_from_written(words) if words else label
-            run = _Run(label, is_outline=mark == "poly")
-    yield from _not_empty(run)
-
-
-def _not_empty(run: _Run) -> Iterator[_Run]:
-    if run.bins:
-        yield run
+            run = _Run(label, is_outline=mark == "poly", is_named=bool(words))
+    yield run
 
 
 def _bin_size_px(shape: tuple[int, ...], size_hw_px: tuple[int, int]) -> NDArray[np.float64]:

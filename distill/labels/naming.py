@@ -7,16 +7,21 @@ the phrase or the category gives the whole triple. A word that is a class and a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from distill.labels.annotations import LabelSet, Region
+from distill.labels.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.problems import Problems
 from edge.taxonomy import DefectKind, Taxonomy
 
 LEVELS = " | "
 """Between the levels of a name."""
+
+NAMES_OF_NO_DEFECT = frozenset(
+    {"clean", "good", "ok", "normal", "background", "no defect", "no defects", "defect free", "none"}
+)
+"""What people call an image that shows nothing, as the tag of a whole image."""
 
 
 class Namer:
@@ -47,29 +52,48 @@ class Namer:
 def named_by(label_set: LabelSet, taxonomy: Taxonomy) -> LabelSet:
     """Give every region of files its names; a class and a phrase that people chose stay.
 
-    What the taxonomy does not have is a problem: an unknown label leaves the region out, an unknown
-    category or one of another class is dropped.
+    What the taxonomy does not have is a problem: a region with an unknown label counts as not read, an
+    unknown category or one of another class is dropped.
 
     Returns:
         The set with the taxonomy's classes in the taxonomy's order.
     """
-    problems = Problems(label_set.problems)
-    images = []
-    for image in label_set.images:
-        regions = []
-        for region in image.regions:
-            named = _as_chosen(region, taxonomy)
-            if named is None:
-                known = ", ".join(taxonomy.classes)
-                problems.add(image.file_name, f"'{region.label}' is not in the taxonomy ({known})")
-                continue
-            if region.category and not _is_kind_of(region.category, named.label, taxonomy):
-                problems.add(image.file_name, f"'{region.category}' is no kind of '{named.label}'")
-            regions.append(named)
-        images.append(replace(image, regions=tuple(regions)))
-    return replace(
-        label_set, class_names=taxonomy.classes, images=tuple(images), problems=problems.by_file()
-    )
+    problems = Problems(label_set.problems, label_set.notes)
+    images = tuple(_named_image(image, taxonomy, problems) for image in label_set.images)
+    return replace(label_set, class_names=taxonomy.classes, images=images, problems=problems.by_file())
+
+
+def _named_image(image: AnnotatedImage, taxonomy: Taxonomy, problems: Problems) -> AnnotatedImage:
+    regions, unread = [], image.unread
+    for region in image.regions:
+        named = _as_chosen(region, taxonomy)
+        if named is None:
+            known = ", ".join(taxonomy.classes)
+            problems.add(image.file_name, f"'{region.label}' is not in the taxonomy ({known})")
+            unread += 1
+            continue
+        if region.category and not _is_kind_of(region.category, named.label, taxonomy):
+            problems.add(image.file_name, f"'{region.category}' is no kind of '{named.label}'")
+        regions.append(named)
+    for name in _not_placed(image.said_of_whole, regions, taxonomy):
+        problems.add(image.file_name, f"'{name}' is said of the whole image and of no place in it")
+        unread += 1
+    return replace(image, regions=tuple(regions), unread=unread, said_of_whole=())
+
+
+def _not_placed(names: Iterable[str], regions: list[Region], taxonomy: Taxonomy) -> Iterator[str]:
+    """Yield the names of a whole image that no region explains.
+
+    A name that the taxonomy lacks matters only where there is no region at all: it may be a defect.
+    """
+    placed = {region.label for region in regions}
+    words = _words_of(taxonomy)
+    for name in names:
+        plain = _plain(name)
+        kind = words.kinds.get(plain)
+        label = words.classes.get(plain) or (kind.parent if kind else None)
+        if label not in placed if label else not placed and plain not in NAMES_OF_NO_DEFECT:
+            yield name
 
 
 def kind_of(region: Region, taxonomy: Taxonomy) -> DefectKind | None:

@@ -78,6 +78,26 @@ def is_there(path: Path) -> bool:
         return False
 
 
+def name_within(stated: str, root: Path) -> str:
+    """Return where in a folder the image lies that labels name; no name leads out of the folder.
+
+    Of a name that starts elsewhere (`/home/me/set/a.png`, `../a.png`) the longest end that is there counts.
+
+    Args:
+        stated: the name, with slashes of either kind.
+        root: the folder.
+    Returns:
+        The name below the folder, whether it is there or not; "" if nothing is left of it.
+    """
+    plain = stated.strip().replace("\\", "/")
+    parts = [part for part in plain.split("/") if part not in ("", ".")]
+    kept = [part for part in parts if part != ".." and part[1:] != ":"]
+    if not plain.startswith("/") and kept == parts:
+        return "/".join(kept)
+    names = ["/".join(kept[start:]) for start in range(len(kept))]
+    return next((name for name in names if is_there(root / name)), "/".join(kept))
+
+
 def with_picture_suffix(path: Path) -> Path | None:
     """Return the picture whose name is this one with a suffix; None if there is none."""
     for suffix in sorted(PICTURE_SUFFIXES):

@@ -58,6 +58,8 @@ def summary_line(label_set: LabelSet, left_out: Mapping[str, str] | None = None)
         *aside,
         *counts,
     ]
+    if label_set.left_out:
+        parts.append(f"{len(label_set.left_out)} left out for objects that could not be read")
     return ", ".join([*parts, f"{len(files)} files with problems"])
 
 

@@ -12,25 +12,39 @@ A box in a label file counts as it stands there; the COCO file adds what is know
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import yaml  # type: ignore[import-untyped]
 
 from distill.dataset import label_file
 from distill.labels import coco
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.documents import read_json, read_text
-from distill.labels.picture_files import size_hw_px
+from distill.labels.listed_twice import joined
+from distill.labels.picture_files import is_there, size_hw_px
 from distill.labels.problems import Problems
-from distill.labels.yolo_rows import merged, region_of
-from distill.labels.yolo_writing import SPLITS, write
-from edge.cameras.folder import picture_files
+from distill.labels.yolo_description import Description, Split, images_of, read_description
+from distill.labels.yolo_label_files import lost_label_files, shown_name
+from distill.labels.yolo_rows import class_id_of, merged, region_of
+from distill.labels.yolo_writing import write
 from edge.errors import DatasetError
 
 __all__ = ["read", "write"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Hold what a label file says.
+
+    Attributes:
+        regions: in its order.
+        class_ids: of all rows that begin with a number.
+        unread: how many rows are no label; 1 where the file is not there and should be.
+    """
+
+    regions: tuple[Region, ...] = ()
+    class_ids: frozenset[int] = frozenset()
+    unread: int = 0
 
 
 def read(source: Path, pictures: Path | None = None) -> LabelSet:
@@ -42,118 +56,165 @@ def read(source: Path, pictures: Path | None = None) -> LabelSet:
     Raises:
         DatasetError: if data.yaml is missing, damaged, or names no classes or no folder of a split.
     """
-    description_file = source if source.is_file() else source / "data.yaml"
-    description = _description(description_file)
-    class_names = _class_names(description.get("names"), description_file)
-    root = Path(os.path.normpath(description_file.parent / str(description.get("path") or ".")))
+    description = read_description(source)
+    root, class_names = description.root, description.class_names
+    if not any(description.entries.values()):
+        raise DatasetError(f"{description.file} leads to no folder of pictures.", "Correct its paths.")
     problems = Problems()
+    for split, names in description.lacking.items():
+        for name in names:
+            problems.add(description.file.name, f"{split}: there is no folder '{name}'")
     _compare_with_classes_txt(root, class_names, problems)
-    kept = _kept(root, problems)
-    folders = [(split, root / str(description[split])) for split in SPLITS if description.get(split)]
-    if not any(folder.is_dir() for _, folder in folders):
-        raise DatasetError(f"{description_file} leads to no folder of pictures.", "Correct its paths.")
-    images = [
-        image
-        for split, folder in folders
-        for path in picture_files(folder)
-        for image in _image(path, split, root, class_names, kept, problems)
+    kept, in_doubt = _kept(root, problems)
+    files = _files(description, problems)
+    lost = lost_label_files((path for path, _ in files), description, problems)
+    read_images = [
+        (image, rows)
+        for path, split in files
+        for image, rows in _image(path, split, description, lost, kept, problems)
     ]
-    _name_orphans(
-        root, [folder for _, folder in folders], {*kept} - {i.file_name for i in images}, problems
+    numbered = _numbered_from_0(read_images, description, problems)
+    images = joined((_doubted(image, in_doubt) for image in numbered), problems)
+    _name_orphans(root, {*kept} - {image.file_name for image in images}, problems)
+    return LabelSet(
+        root,
+        class_names,
+        tuple(images),
+        problems.by_file(),
+        _mm_per_px(root, problems),
+        problems.notes_by_file(),
     )
-    ordered = tuple(sorted(images, key=lambda image: image.file_name))
-    return LabelSet(root, tuple(class_names), ordered, problems.by_file(), _mm_per_px(root, problems))
 
 
-def _description(file: Path) -> Mapping[str, Any]:
-    try:
-        description = yaml.safe_load(read_text(file))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{file} is not valid YAML: {error}.", "Correct it.") from error
-    if not isinstance(description, dict):
-        raise DatasetError(f"{file} holds no keys.", "It needs path, train, val and names.")
-    return description
+def _files(description: Description, problems: Problems) -> list[tuple[Path, Split]]:
+    """Return every image with its split; an image that one split names twice stands there once."""
+    pairs = [
+        (path, split)
+        for split, entries in description.entries.items()
+        for entry in entries
+        for path in images_of(entry, description.root, problems)
+    ]
+    return list(dict.fromkeys(pairs))
 
 
-def _class_names(names: object, file: Path) -> list[str]:
-    """Return the names by number; "" for a number that has none."""
-    if isinstance(names, list):
-        names = dict(enumerate(names))
-    if not isinstance(names, dict) or not names or not all(isinstance(key, int) for key in names):
-        raise DatasetError(f"{file} names no classes.", "Add a line such as `names: [wrinkle, drop]`.")
-    if min(names) < 0 or max(names) > 9999:
-        raise DatasetError(f"{file} numbers its classes from {min(names)} to {max(names)}.", "Use 0 on.")
-    return [str(names.get(number, "")).strip() for number in range(max(names) + 1)]
-
-
-def _compare_with_classes_txt(root: Path, class_names: list[str], problems: Problems) -> None:
+def _compare_with_classes_txt(root: Path, class_names: Sequence[str], problems: Problems) -> None:
     """LabelImg leaves a classes.txt whose order is that in which classes were first used."""
     for file in (root / "classes.txt", *sorted((root / "labels").glob("**/classes.txt"))):
         if file.is_file():
             listed = [name.strip() for name in read_text(file).splitlines() if name.strip()]
-            if listed != class_names:
+            if listed != [*class_names]:
                 problems.add(
                     file.relative_to(root).as_posix(),
                     f"numbers the classes {', '.join(listed)}; data.yaml {', '.join(class_names)}",
                 )
 
 
-def _kept(root: Path, problems: Problems) -> dict[str, AnnotatedImage]:
-    """Read what the COCO files know, by picture."""
+def _kept(root: Path, problems: Problems) -> tuple[dict[str, AnnotatedImage], frozenset[str]]:
+    """Return what the COCO files know, by picture, and the splits whose COCO file is damaged.
+
+    Boxes that wait for a person stand there alone: without the file any image of the split may have some.
+    """
     kept: dict[str, AnnotatedImage] = {}
+    in_doubt: set[str] = set()
     for file in sorted((root / "annotations").glob("*.json")):
         name = file.relative_to(root).as_posix()
         try:
             label_set = coco.from_document(read_json(file), file, root)
         except DatasetError as error:
             problems.add(name, error.problem)
+            in_doubt.add(file.stem)
             continue
         for where, problem in label_set.problems.items():
             problems.add(name, f"{where}: {problem}")
         kept |= {image.file_name: image for image in label_set.images}
-    return kept
+    return kept, frozenset(in_doubt)
 
 
-def _name_orphans(root: Path, folders: list[Path], listed: set[str], problems: Problems) -> None:
-    """Name labels whose picture is gone."""
+def _name_orphans(root: Path, listed: set[str], problems: Problems) -> None:
+    """Name what COCO files say of images that are gone."""
     for name in sorted(listed):
-        if not (root / name).is_file():
+        if not is_there(root / name):
             problems.add(name, "stands in a COCO file, but there is no such picture")
-    for folder in folders:
-        stems = {label_file(path) for path in picture_files(folder)}
-        for file in sorted(label_file(folder / "any").parent.rglob("*.txt")):
-            if file not in stems and file.name != "classes.txt":
-                problems.add(os.path.relpath(file, root).replace(os.sep, "/"), "has no picture")
 
 
 def _image(
     path: Path,
-    split: str,
-    root: Path,
-    class_names: list[str],
+    split: Split,
+    description: Description,
+    lost: frozenset[Path],
     kept: Mapping[str, AnnotatedImage],
     problems: Problems,
-) -> Iterator[AnnotatedImage]:
-    name = os.path.relpath(path, root).replace(os.sep, "/")
+) -> list[tuple[AnnotatedImage, _Rows]]:
+    """Return an image and what its label file says; nothing if the image has no size."""
+    name = shown_name(path, description.root)
     file = label_file(path)
-    shown = os.path.relpath(file, root).replace(os.sep, "/")
     try:
         size = size_hw_px(path)
-        text = read_text(file) if file.exists() else ""
     except DatasetError as error:
         problems.add(name, error.problem)
-        return
-    rows: list[Region] = []
+        return []
+    rows = _rows(path, file, description, size, file in lost, problems)
+    known = kept.get(name)
+    regions, differences = merged(rows.regions, known.regions if known else (), size)
+    for difference in differences:
+        problems.add(shown_name(file, description.root), difference)
+    if known and not file.exists() and differences:
+        rows = replace(rows, unread=rows.unread + len(differences))
+    unread = rows.unread + (known.unread if known else 0)
+    group = known.group if known else None
+    return [(AnnotatedImage(name, size, tuple(regions), group, split, unread), rows)]
+
+
+def _rows(
+    path: Path,
+    file: Path,
+    description: Description,
+    size: tuple[int, int],
+    is_lost: bool,
+    problems: Problems,
+) -> _Rows:
+    shown = shown_name(file, description.root)
+    if is_lost:
+        beside = path.with_suffix(".txt")
+        where = f"; {beside.name} lies beside the image: put it there" if is_there(beside) else ""
+        problems.add(shown, f"there is no such label file{where}")
+        return _Rows(unread=1)
+    try:
+        text = read_text(file) if file.exists() else ""
+    except DatasetError as error:
+        problems.add(shown_name(path, description.root), error.problem)
+        return _Rows(unread=1)
+    regions: list[Region] = []
+    class_ids: set[int] = set()
+    unread = 0
     for number, row in enumerate(text.splitlines(), start=1):
+        if not row.strip():
+            continue
         try:
-            rows += [region_of(row, class_names, size)] if row.strip() else []
+            class_ids.add(class_id_of(row))
+            regions.append(region_of(row, description.class_names, size))
         except ValueError as error:
             problems.add(shown, f"line {number}: {error}")
-    known = kept.get(name)
-    regions, differences = merged(rows, known.regions if known else (), size)
-    for difference in differences:
-        problems.add(shown, difference)
-    yield AnnotatedImage(name, size, tuple(regions), known.group if known else None, split)
+            unread += 1
+    return _Rows(tuple(regions), frozenset(class_ids), unread)
+
+
+def _doubted(image: AnnotatedImage, in_doubt: frozenset[str]) -> AnnotatedImage:
+    return replace(image, unread=image.unread + 1) if image.split in in_doubt else image
+
+
+def _numbered_from_0(
+    images: Iterable[tuple[AnnotatedImage, _Rows]], description: Description, problems: Problems
+) -> list[AnnotatedImage]:
+    """Count every box as unread where the labels number their classes from 1, and all names are one off."""
+    pairs = list(images)
+    used = {number for _, rows in pairs for number in rows.class_ids}
+    count = len(description.class_names)
+    if used != set(range(1, count + 1)):
+        return [image for image, _ in pairs]
+    wrong = f"numbers its classes from 0, the label files from 1 to {count}: all names would be wrong"
+    problems.add(description.file.name, wrong)
+    return [replace(image, unread=image.unread + len(rows.regions)) for image, rows in pairs]
 
 
 def _mm_per_px(root: Path, problems: Problems) -> float | None:

@@ -42,21 +42,42 @@ def row_of(class_id: int, box: BoxXyxy, size_hw_px: tuple[int, int]) -> str:
     return f"{class_id} " + " ".join(f"{share:.15f}".rstrip("0").rstrip(".") for share in shares)
 
 
+MOST_OUTSIDE = 0.01
+"""So far may a share lie outside of 0 to 1, by rounding (ultralytics takes as much)."""
+
+
+def class_id_of(row: str) -> int:
+    """Return the class number of a line: whole, also as `1.0`.
+
+    Raises:
+        ValueError: if it begins with no whole number.
+    """
+    text = row.split()[0]
+    [number] = finite_numbers([text]) if text.isascii() else [-0.5]
+    if not number.is_integer():
+        raise ValueError(f"'{text[:40]}' is no class number")
+    return int(number)
+
+
 def region_of(row: str, class_names: Sequence[str], size_hw_px: tuple[int, int]) -> Region:
     """Read a line: a box, or an outline if it has six or more shares.
 
     Raises:
-        ValueError: if it is neither, or its class has no name.
+        ValueError: if it is neither, its class has no name, or its numbers are no shares.
     """
     number, *texts = row.split()
-    if not number.isdecimal() or int(number) >= len(class_names) or not class_names[int(number)]:
+    class_id = class_id_of(row)
+    if not 0 <= class_id < len(class_names) or not class_names[class_id]:
         raise ValueError(f"class {number[:20]} has no name in data.yaml ({len(class_names)} names, from 0)")
     if len(texts) != 4 and (len(texts) < 6 or len(texts) % 2):
-        raise ValueError(f"'{row[:60]}' is not: class centre-x centre-y width height")
+        hint = ": is the sixth number the score of a prediction?" if len(texts) == 5 else ""
+        raise ValueError(f"'{row[:60]}' is not: class centre-x centre-y width height{hint}")
     height, width = size_hw_px
     shares = finite_numbers(texts)
+    if max(shares) > 1 + MOST_OUTSIDE or min(shares) < -MOST_OUTSIDE:
+        raise ValueError(f"'{row[:60]}' is not in shares of width and height, 0 to 1")
     pixels = [share * (height if place % 2 else width) for place, share in enumerate(shares)]
-    label = class_names[int(number)]
+    label = class_names[class_id]
     if len(pixels) > 4:
         outline = polygon_from(pixels)
         return Region(label, box_around(outline), outline)

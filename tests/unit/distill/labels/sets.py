@@ -38,6 +38,11 @@ def write_pictures(root: Path) -> Path:
     return root
 
 
+def everything(labels: LabelSet) -> tuple[AnnotatedImage, ...]:
+    """Return all images of a set, also those of which an object could not be read."""
+    return (*labels.images, *labels.left_out)
+
+
 def region(label="drop", box=(10.0, 10.0, 20.0, 20.0), **values) -> Region:
     return Region(label, box, **values)
 

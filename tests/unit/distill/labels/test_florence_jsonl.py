@@ -8,7 +8,14 @@ from distill.labels import florence_jsonl
 from distill.labels.flip import flipped
 from distill.labels.formats import read_labels
 from edge.errors import DatasetError
-from tests.unit.distill.labels.sets import TAXONOMY, label_set, region, write_picture, write_pictures
+from tests.unit.distill.labels.sets import (
+    TAXONOMY,
+    everything,
+    label_set,
+    region,
+    write_picture,
+    write_pictures,
+)
 
 MILLS_LINE = '{"prefix":"<OD>","suffix":"drop<loc_732><loc_481><loc_748><loc_501>","image":"0 (1).jpg"}'
 FLIPPED_LINE = '{"prefix":"<OD>","suffix":"drop<loc_251><loc_481><loc_267><loc_501>","image":"0 (1)_h.png"}'
@@ -74,14 +81,14 @@ def test_an_outline_becomes_a_region_with_one(folder):
         pytest.param(MILLS_LINE.replace("0 (1)", "gone"), "Cannot read", id="no-picture"),
         pytest.param(MILLS_LINE.replace("<OD>", "<CAPTION>"), "prefix '<CAPTION>'", id="another-task"),
         pytest.param(MILLS_LINE.replace("drop", ""), "before any label", id="no-label"),
-        pytest.param(MILLS_LINE.replace("<loc_501>", ""), "holds no place", id="incomplete"),
+        pytest.param(MILLS_LINE.replace("<loc_501>", ""), "3 location tokens", id="incomplete"),
         pytest.param(MILLS_LINE.replace("drop", "slub"), "'slub' is not in", id="unknown-class"),
         pytest.param(MILLS_LINE.replace("501", "1000"), "<loc_1000> is no token", id="no-such-bin"),
     ],
 )  # fmt: skip
 def test_a_bad_line_is_one_line_and_the_rest_is_read(folder, line, said):
     found = read(folder, MILLS_LINE, line, "")
-    assert found.images[0].regions
+    assert everything(found)[0].regions
     [problem] = found.problems.values()
     assert said in problem
 

@@ -12,6 +12,7 @@ from distill.labels.formats import read_labels
 from edge.errors import DatasetError
 from tests.unit.distill.labels.sets import (
     TAXONOMY,
+    everything,
     label_set,
     region,
     rich_set,
@@ -42,7 +43,7 @@ def task_of(tasks, name="0001.bmp"):
 def read_again(tasks, file):
     file.write_text(json.dumps(tasks), encoding="utf-8")
     label_set_ = read_labels(file, TAXONOMY)
-    image = next(image for image in label_set_.images if image.file_name == "0001.bmp")
+    image = next(image for image in everything(label_set_) if image.file_name == "0001.bmp")
     return image, label_set_.problems
 
 
@@ -115,7 +116,7 @@ def test_a_turned_rectangle_is_an_outline(tasks):
         pytest.param({"value": {"rectanglelabels": ["drop"]}}, "missing", id="no-place"),
         pytest.param({"value": {"x": 1, "y": 1, "width": 1, "height": 1}}, "no label", id="no-label"),
         pytest.param({"meta": {"review": "maybe"}}, "review 'maybe'", id="review"),
-        pytest.param({"value": None}, "neither", id="no-value"),
+        pytest.param({"value": None}, "no label", id="no-value"),
     ],
 )
 def test_a_bad_result_is_one_line_and_the_others_are_read(tasks, change, said):
@@ -194,17 +195,18 @@ CVAT_EXPORT = """<?xml version="1.0" encoding="utf-8"?>
     ("shape", "said"),
     [
         pytest.param("", None, id="good"),
-        pytest.param('<mask label="drop" rle="1"/>', "a mask is neither", id="mask"),
+        pytest.param('<mask label="drop" rle="1"/>', "missing", id="mask-without-a-place"),
+        pytest.param('<polyline label="drop" points="1,2;3,4"/>', "a polyline has no area", id="polyline"),
         pytest.param('<box label="drop" xtl="1"/>', "missing", id="incomplete"),
         pytest.param('<polygon label="drop" points="1,2;3,4"/>', "three corners", id="two-corners"),
-        pytest.param('<box label="drop" rotation="20" xtl="1"/>', "turned", id="turned"),
         pytest.param('<box label="slub" xtl="1" ytl="1" xbr="2" ybr="2"/>', "'slub'", id="unknown"),
     ],
 )
 def test_what_cvat_exports(tmp_path, shape, said):
     (tmp_path / "cvat.xml").write_text(CVAT_EXPORT.format(shape=shape), encoding="utf-8")
     label_set_ = read_labels(tmp_path / "cvat.xml", TAXONOMY)
-    [image] = label_set_.images
+    assert len(label_set_.left_out) == bool(said)
+    [image] = everything(label_set_)
     assert image.regions[0].box_xyxy_px == (10.12, 3.0, 14.5, 7.25)
     assert (image.regions[0].score, image.regions[0].review) == (None, "accepted")
     assert [line for line in label_set_.problems.values() if said not in line] == []

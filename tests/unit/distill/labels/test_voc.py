@@ -126,7 +126,8 @@ def test_a_bad_file_is_one_line_and_the_rest_is_read(folder, content, said):
 )
 def test_a_bad_object_is_one_line_and_the_others_are_read(folder, bad, said):
     label_set = read_labels(write(folder, xml(bad + DROP)), TAXONOMY)
-    assert [found.category for found in label_set.images[0].regions] == ["nep"]
+    assert label_set.images == ()
+    assert [found.category for found in label_set.left_out[0].regions] == ["nep"]
     [line] = label_set.problems.values()
     assert said in line
 

@@ -14,8 +14,8 @@ from distill.labels.formats import read_labels
 from edge.errors import DatasetError, OutputError
 from tests.unit.distill.labels.sets import (
     CLASSES,
-    PICTURES,
     TAXONOMY,
+    everything,
     label_set,
     region,
     rich_set,
@@ -120,7 +120,8 @@ def test_a_bad_row_is_one_line_and_the_others_are_read(data, row, said):
     label_set_ = read_labels(data, TAXONOMY)
     assert said in label_set_.problems["labels/train/0001.txt"]
     assert label_set_.problems["labels/train/0001.txt"].startswith("line 2: ")
-    image = next(image for image in label_set_.images if "0001" in image.file_name)
+    [image] = label_set_.left_out
+    assert (image.file_name, image.unread) == ("images/train/0001.bmp", 1)
     assert [found.label for found in image.regions] == ["wrinkle"]
 
 
@@ -152,18 +153,19 @@ def test_a_bad_data_yaml_is_refused(data, text, said):
 def test_labels_without_a_picture_are_named(data):
     (data / "images/train/0001.bmp").unlink()
     (data / "labels/val/old.txt").write_text("")
-    assert list(read_labels(data, TAXONOMY).problems) == [
+    assert sorted(read_labels(data, TAXONOMY).problems) == [
         "images/train/0001.bmp",
         "labels/train/0001.txt",
         "labels/val/old.txt",
     ]
 
 
-def test_a_damaged_coco_file_is_one_line(data):
+def test_a_damaged_coco_file_is_one_line_and_its_images_are_left_out(data):
     (data / "annotations/train.json").write_text("{")
     label_set_ = read_labels(data, TAXONOMY)
     assert list(label_set_.problems) == ["annotations/train.json"]
-    assert len(label_set_.images) == len(PICTURES)
+    assert {image.split for image in label_set_.left_out} == {"train"}
+    assert {image.split for image in label_set_.images} == {"val", "test"}
 
 
 def test_a_bad_picture_is_left_out_and_named(root, tmp_path):
@@ -200,9 +202,8 @@ def test_boxes_are_made_fit_for_training(root, tmp_path):
     found = picture.boxes_xyxy_px(read_labelled(picture.path)).tolist()
     assert found == [pytest.approx([0, 0, 10, 10]), pytest.approx([40, 5, 50, 15])]
     again = read_labels(tmp_path / "data", TAXONOMY)
-    assert [r.box_xyxy_px for image in again.images for r in image.regions] == [
-        r.box_xyxy_px for r in boxes["0001.bmp"]
-    ]
+    found = [r.box_xyxy_px for image in everything(again) for r in image.regions]
+    assert found == [(-5, -5, 10, 10), (40, 5, 50, 15), (400, 0, 500, 9)]
 
 
 def test_an_image_with_a_box_outside_of_it_waits_and_is_not_clean(root, tmp_path):
