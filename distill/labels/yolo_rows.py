@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from distill.labels.annotations import NOT_TRAINED_ON, BoxXyxy, Region, box_around
 from distill.labels.attributes import finite_numbers, polygon_from
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")
 
 SAME_BOX_PX = 0.5
 """Programs round shares to six places or fewer; a box moved by a person moves by more."""
@@ -53,10 +56,9 @@ def class_id_of(row: str) -> int:
         ValueError: if it begins with no whole number.
     """
     text = row.split()[0]
-    [number] = finite_numbers([text]) if text.isascii() else [-0.5]
-    if not number.is_integer():
-        raise ValueError(f"'{text[:40]}' is no class number")
-    return int(number)
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(f"class {text[:40]} is no whole number")
+    return int(float(text))
 
 
 def region_of(row: str, class_names: Sequence[str], size_hw_px: tuple[int, int]) -> Region:

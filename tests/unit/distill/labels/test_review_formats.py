@@ -112,7 +112,11 @@ def test_a_turned_rectangle_is_an_outline(tasks):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        pytest.param({"type": "brushlabels"}, "'brushlabels'", id="brush"),
+        pytest.param(
+            {"type": "brushlabels", "value": {"rle": [0], "brushlabels": ["drop"]}},
+            "a 'brushlabels' is neither",
+            id="brush",
+        ),
         pytest.param({"value": {"rectanglelabels": ["drop"]}}, "missing", id="no-place"),
         pytest.param({"value": {"x": 1, "y": 1, "width": 1, "height": 1}}, "no label", id="no-label"),
         pytest.param({"meta": {"review": "maybe"}}, "review 'maybe'", id="review"),
