@@ -78,7 +78,7 @@ def test_an_outline_becomes_a_region_with_one(folder):
         pytest.param(MILLS_LINE[:50], "not valid JSON", id="truncated"),
         pytest.param("[1]", "needs the texts", id="no-object"),
         pytest.param('{"prefix":"<OD>","suffix":"drop"}', "needs the texts", id="no-image"),
-        pytest.param(MILLS_LINE.replace("0 (1)", "gone"), "Cannot read", id="no-picture"),
+        pytest.param(MILLS_LINE.replace("0 (1)", "gone"), "There is no file", id="no-picture"),
         pytest.param(MILLS_LINE.replace("<OD>", "<CAPTION>"), "prefix '<CAPTION>'", id="another-task"),
         pytest.param(MILLS_LINE.replace("drop", ""), "before any label", id="no-label"),
         pytest.param(MILLS_LINE.replace("<loc_501>", ""), "3 location tokens", id="incomplete"),

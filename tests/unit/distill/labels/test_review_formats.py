@@ -158,7 +158,7 @@ def test_a_task_that_names_no_picture_is_one_line(tmp_path, image):
 
 def test_a_task_without_a_picture_is_one_line(tmp_path):
     (tmp_path / "export.json").write_text(json.dumps([{"id": 4, "data": {"image": "gone.png"}}]))
-    assert "Cannot read" in label_studio.read(tmp_path / "export.json").problems["gone.png"]
+    assert "There is no file" in label_studio.read(tmp_path / "export.json").problems["gone.png"]
 
 
 @pytest.mark.parametrize("content", ['{"images": []}', "[1]", '[{"image": "a.png"}]'])

@@ -100,7 +100,7 @@ BOMB = '<!DOCTYPE a [<!ENTITY b "bbbbbbbbbb"><!ENTITY c "&b;&b;&b;&b;">]>' + xml
         pytest.param("<annotations/>", "not LabelImg's", id="another-kind"),
         pytest.param(BOMB, "document type", id="entity-bomb"),
         pytest.param(b"<a>\xff\xfe\x81\xff</a>", "encodings", id="no-encoding"),
-        pytest.param(xml(filename="gone.png", size=""), "Cannot read", id="no-picture-and-no-size"),
+        pytest.param(xml(filename="gone.png", size=""), "There is no file", id="no-picture-and-no-size"),
     ],
 )
 def test_a_bad_file_is_one_line_and_the_rest_is_read(folder, content, said):
