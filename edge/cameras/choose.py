@@ -10,6 +10,7 @@ from edge.cameras.address import redact_credentials
 from edge.cameras.aravis import aravis_camera
 from edge.cameras.device_options import parse_device
 from edge.cameras.folder import PICTURE_SUFFIXES, FolderCamera
+from edge.cameras.http_stream import HttpCamera
 from edge.cameras.isolated import CameraProcess, IsolatedCamera
 from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import Camera
@@ -46,8 +47,9 @@ def choose_camera(source: str, mm_per_px: float | None = None, bit_depth: int | 
         return aravis_camera(source, mm_per_px)
     if INDEX.fullmatch(source):
         return OpenCvCamera(int(source), mm_per_px, bit_depth)
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", source):
-        return OpenCvCamera(source, mm_per_px, bit_depth)
+    if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source):
+        of_stream = HttpCamera if scheme[1].lower() in ("http", "https") else OpenCvCamera
+        return of_stream(source, mm_per_px, bit_depth)
     path = Path(source)
     try:
         if is_recording(path):
