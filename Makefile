@@ -16,7 +16,7 @@ WORKBENCH_STAMP := .venv/.workbench
 DEMO_CLOTH := weave=plain,warp_pitch_px=4,weft_pitch_px=4,mean_grey=120
 SOURCES := edge distill export tests docs
 
-.PHONY: help demo workbench peers test check format lint types imports pipeline demo-bundle pictures clean
+.PHONY: help demo workbench test-tools peers test check format lint types imports pipeline demo-bundle pictures clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,11 @@ peers: .venv-peers/.peers ## install the labelling programs that labels are exch
 .venv-peers/.peers: tests/peers/pyproject.toml tests/peers/uv.lock $(WORKBENCH_STAMP)
 	UV_PROJECT_ENVIRONMENT=$(CURDIR)/.venv-peers $(UV) sync --frozen --quiet --project tests/peers --python $(RUN)/python
 	touch $@
+
+test-tools: ## install the Debian packages that tests use, as root: browser, broker, camera, proxy
+	apt-get update -qq
+	apt-get install -y -qq --no-install-recommends chromium mosquitto mosquitto-clients openssl nginx systemd sqlite3 \
+	    aravis-tools gir1.2-aravis-0.8 python3-gi
 
 # Each worker has one core: with more threads apiece torch's wait for each other, several times as long as they work.
 test: $(WORKBENCH_STAMP) ## run the tests

@@ -17,6 +17,8 @@ from edge.bundle.publish import publish_bundle, staging_folder
 from edge.contract import METADATA_KEY, ModelContract, NoEnhancement, Tiles
 from edge.digest import file_digest
 
+pytest_plugins = ["tests.skips", "tests.worker_traces"]
+
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 # An error that nobody foresaw must end a test, not become one line and an exit code.
 os.environ.setdefault("LOOMSIGHT_TRACEBACK", "1")

@@ -68,7 +68,8 @@ def test_any_head_with_any_levels(kind, images, classes, bins, cells_hw, strides
     for ours, theirs in zip(got, expected, strict=True):
         assert ours.dtype == np.float32
         assert ours.flags.c_contiguous
-        np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-5, atol=1e-4)
+        # A float32 knows exp(60) to 4e-6 and 1,000 px to 6e-5; a wrong bin is a stride away.
+        np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-4, atol=2e-3)
 
 
 def test_logits_that_are_no_numbers_stay_none():

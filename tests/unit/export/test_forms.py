@@ -32,6 +32,9 @@ from tests.unit.export.test_int8 import ranked
 
 HEADS = ("yolov5-decoupled", "yolov5-yolox")
 SIZE_HW = (64, 96)
+SAME_BOX_PX = 0.02
+"""Kernels of other processors sum in another order: a logit then differs by some 1e-5 of its size,
+and a side is the mean of 16 bins of 32 px. A head that is decoded in a wrong way is whole pixels off."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,8 +70,8 @@ def test_a_head_decoded_beside_the_network_says_what_its_checkpoint_says(family,
     assert not {node.op_type for node in model.graph.node} & {"Softmax", "Reshape", "Exp", "Transpose"}
     write_onnx(model, tmp_path / "model.onnx")
     report = check_parity(detector, tmp_path / "model.onnx", detector.contract, tiles)
-    assert report.boxes_max_px <= 1e-4
-    assert report.scores_max <= 1e-5
+    assert report.boxes_max_px <= SAME_BOX_PX
+    assert report.scores_max <= 1e-4
     assert report.detections > 0
 
 
@@ -149,7 +152,7 @@ def test_a_bundle_says_its_batch_and_where_it_is_decoded(published):
     assert contract == published.contract
     assert (contract.contract_version, contract.batch) == (CONTRACT_VERSION, 3)
     assert contract.outputs.layout == "head_levels"
-    assert published.parity.boxes_max_px <= 1e-3
+    assert published.parity.boxes_max_px <= SAME_BOX_PX
 
 
 @pytest.mark.parametrize("name", usable_backends(BackendOptions(precision="int8")))

@@ -7,7 +7,7 @@ from distill.checkpoint import Checkpoint, load_detector, weights_digest, write_
 from distill.detector.build import count_macs
 from distill.prune import check
 from distill.prune.apply import cut, masked
-from distill.prune.check import check_cut
+from distill.prune.check import TOLERANCE, check_cut
 from distill.prune.plan import plan_for_macs
 from edge.errors import ConfigError, PruningError
 from tests.unit.distill.prune.small import HEADS, SIZE_HW_PX, lively, structure_with
@@ -39,7 +39,7 @@ def test_a_cut_detector_is_what_was_planned(head):
     before = weights_digest(module.state_dict())
     smaller, narrow = cut(module, structure, plan)
     found = check_cut(module, plan, smaller, narrow, tiny_contract())
-    assert found.largest_difference <= 1e-5
+    assert found.largest_difference <= TOLERANCE
     assert found.macs == plan.macs == count_macs(smaller, (1, *SIZE_HW_PX))
     assert found.parameters == plan.parameters < found.parameters_before
     assert weights_digest(module.state_dict()) == before

@@ -34,10 +34,17 @@ TIMES = StageTimes(
 )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # runs are compared bit by bit
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Spare what other tests look at: the report of each run, and times but for those of `done`."""
-    torch.set_num_threads(1)
     monkeypatch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
     monkeypatch.setattr(distill.finish, "write_report", lambda *_: None)
     monkeypatch.setattr(distill.prune.steps, "time_stages", lambda *_: TIMES)
@@ -185,8 +192,12 @@ def test_a_first_step_that_loses_too_much_ends_it(again, done):
 
 
 def test_ctrl_c_in_a_recovery_stops_and_resumes(place, done, tmp_path, monkeypatch):
+    pressed = []
+
     def press(self, epoch, done, total, loss):
-        signal.raise_signal(signal.SIGINT)
+        if not pressed:  # a second one would end the process that runs the tests
+            pressed.append(epoch)
+            signal.raise_signal(signal.SIGINT)
 
     before = file_digest(place / "best.pt")
     folder = PruneFolder(tmp_path / "run")
