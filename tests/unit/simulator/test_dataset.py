@@ -1,5 +1,6 @@
 import json
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -147,19 +148,24 @@ def test_nothing_is_left_behind_when_it_ends_badly(tmp_path, monkeypatch, raised
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def no_root(tmp_path):
-    """Be somebody for a test who may not write into its folder: root may write anywhere."""
-    tmp_path.chmod(0o500)
+@contextmanager
+def without_root():
+    """Be somebody for a while: root may write anywhere."""
     before = os.geteuid()
     if before == 0:
         os.seteuid(65534)
-    yield
-    os.seteuid(before)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path, no_root):
-    with pytest.raises(OutputError, match="permission"):
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    write_dataset(
+        tmp_path / "in", OPTIONS
+    )  # and all that is imported on the way, which root alone may read here
+    tmp_path.chmod(0o500)
+    with without_root(), pytest.raises(OutputError, match="permission"):
         write_dataset(tmp_path / "out", OPTIONS)
 
 
