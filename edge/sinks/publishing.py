@@ -31,7 +31,9 @@ def new_folder(folder: Path) -> Iterator[Path]:
     Raises:
         OutputError: if the folder holds something already or cannot be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    with _said_plainly(folder):
+        is_taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    if is_taken:
         raise OutputError(
             f"{folder} exists and is not empty.", "Name another folder, or delete this one first."
         )
@@ -55,7 +57,9 @@ def write_new_texts(texts: Mapping[Path, str]) -> None:
         OutputError: if one exists or cannot be written.
     """
     for path in texts:
-        if path.exists():
+        with _said_plainly(path):
+            is_taken = path.exists()
+        if is_taken:
             raise OutputError(f"{path} exists.", "Name another file, or delete this one first.")
     partial_files = {path: path.with_name(f".{path.name}.partial-{os.getpid()}") for path in texts}
     try:

@@ -161,9 +161,7 @@ def without_root():
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
-    write_dataset(
-        tmp_path / "in", OPTIONS
-    )  # and all that is imported on the way, which root alone may read here
+    write_dataset(tmp_path / "in", OPTIONS)  # imports, too, what root alone may read here
     tmp_path.chmod(0o500)
     with without_root(), pytest.raises(OutputError, match="permission"):
         write_dataset(tmp_path / "out", OPTIONS)
