@@ -21,8 +21,8 @@ from edge.contract import ModelContract
 from edge.errors import PruningError
 
 TOLERANCE = 1e-4
-"""Sums of float32 in another order differ by less, whatever processor adds them up; a channel cut that was not
-silent, or one kept in the wrong place, differs by far more."""
+"""Sums of float32 in another order differ by less, whatever processor adds them up; a channel cut that was
+not silent, or one kept in the wrong place, differs by far more."""
 
 PICTURES = 2
 
