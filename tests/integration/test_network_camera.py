@@ -244,5 +244,6 @@ def test_frames_cut_in_half_are_a_gap_and_never_inspected(bundle):
             optics="off",
         ))  # fmt: skip
     assert summary["frames"] == 24
-    assert summary["unreadable"] == summary["camera_counters"]["unusable"] >= 50
+    assert summary["unreadable"] >= 50
+    assert summary["camera_counters"]["unusable"] >= 50
     assert summary["coverage"] <= 24 / 74 + 1e-6
