@@ -13,6 +13,7 @@ from edge.contract import ModelContract
 from edge.detections import DetectionRecord
 from edge.digest import file_digest
 from edge.errors import ContractError, ModelError
+from edge.outside_files import read_text
 
 BUNDLE_FORMAT = 2
 """1 knew no variants and no layers; such bundles are read."""
@@ -103,8 +104,8 @@ def read_manifest(path: Path) -> BundleManifest:
         ModelError: if it cannot be read.
         ContractError: if it is newer than this program or not valid.
     """
+    text = read_text(path, error=ModelError, cure="Name a bundle folder made by `loomsight export`.")
     try:
-        text = path.read_text(encoding="utf-8")
         version = _FormatOnly.model_validate_json(text).format
         if version > BUNDLE_FORMAT:
             raise ContractError(
@@ -112,10 +113,6 @@ def read_manifest(path: Path) -> BundleManifest:
                 "Update loomsight on this box.",
             )
         return BundleManifest.model_validate_json(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(
-            f"Cannot read {path}: {error}.", "Name a bundle folder made by `loomsight export`."
-        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or MANIFEST_NAME

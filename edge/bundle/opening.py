@@ -25,6 +25,7 @@ from edge.bundle.manifest import (
 )
 from edge.digest import file_digest
 from edge.errors import ModelError
+from edge.outside_files import SETTINGS_BYTES, read_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +134,8 @@ def _check_seal(folder: Path) -> None:
     """See that nothing changed in the manifest, which vouches for all other files but itself."""
     if not is_sealed(folder):
         return
-    try:
-        is_whole = (folder / SEAL_NAME).read_bytes() == seal_of(folder)
-    except OSError as error:
-        raise ModelError(
-            f"Cannot read {folder / SEAL_NAME}: {error}.", "Copy the whole bundle again."
-        ) from error
-    if not is_whole:
+    seal = read_bytes(folder / SEAL_NAME, SETTINGS_BYTES, ModelError, "Copy the whole bundle again.")
+    if seal != seal_of(folder):
         raise ModelError(
             f"{folder / MANIFEST_NAME} or its seal {SEAL_NAME} was changed after the bundle was published.",
             "Copy the whole bundle again.",

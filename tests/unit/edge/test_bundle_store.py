@@ -110,6 +110,15 @@ def test_a_missing_or_cut_file_is_refused(tmp_path, old, name):
         open_bundle(bundle)
 
 
+@pytest.mark.parametrize("name", ["bundle.json", "bundle.json.sha256", "model.onnx"])
+def test_a_pipe_in_place_of_a_file_is_refused_without_waiting_for_a_writer(tmp_path, old, name):
+    copy = Path(shutil.copytree(old, tmp_path / "bundle"))
+    (copy / name).unlink()
+    os.mkfifo(copy / name)
+    with pytest.raises(ModelError, match=r"pipe|lacks"):
+        open_bundle(copy)
+
+
 def test_a_bundle_of_a_time_before_seals_is_opened(tmp_path, old):
     bundle = shutil.copytree(old, tmp_path / "bundle")
     (bundle / SEAL_NAME).unlink()
