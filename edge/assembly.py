@@ -117,7 +117,12 @@ class CameraRun:
         changes = RollChanges(changeover.check)
         if isinstance(self.camera, RecordedCamera):
             self.camera.on_change = changes.replay
-        around.health.attach(stops, publisher, lambda: recorder is not None and recorder.is_blocked)
+        around.health.attach(
+            stops,
+            publisher,
+            lambda: recorder is not None and recorder.is_blocked,
+            lambda: recorder.replaced if recorder else None,
+        )
         if around.page:
             around.page.begin(class_names, recorder, around.health, changes)
         quota = _quota(config)

@@ -62,15 +62,25 @@ class Health:
         self.is_over = False
         self.helpers = Helpers(clock)
         self._record_is_blocked = record_is_blocked
+        self._record_replaced: Callable[[], str | None] = lambda: None
         self._clock = clock
         self._begin_s = clock()
         self._finished_s: float | None = None
 
     def attach(
-        self, stops: Stops | None, publisher: Publisher | None, record_is_blocked: Callable[[], bool]
+        self,
+        stops: Stops | None,
+        publisher: Publisher | None,
+        record_is_blocked: Callable[[], bool],
+        record_replaced: Callable[[], str | None] = lambda: None,
     ) -> None:
-        """Take in what is known once the model is open."""
-        self.stops, self.publisher, self._record_is_blocked = stops, publisher, record_is_blocked
+        """Take in what is known once the model is open.
+
+        Args:
+            record_replaced: says what became of the roll record while it was written; None if nothing did.
+        """
+        self.stops, self.publisher = stops, publisher
+        self._record_is_blocked, self._record_replaced = record_is_blocked, record_replaced
 
     def update(self, state: RunState, detections: object) -> None:
         """Take in one finished frame, or the silence of the camera; an observer of the pipeline."""
@@ -142,11 +152,17 @@ class Health:
         delivery = self.stops.delivery if self.stops else None
         return delivery is not None and delivery.is_reachable is False
 
+    @property
+    def record_replaced(self) -> str | None:
+        """What became of the roll record while it was written; None if nothing did."""
+        return self._record_replaced()
+
     def _warnings(self) -> list[str]:
         down = self.run.camera_down if self.run else None
         found = {
             f"the camera is down: {down}": down is not None,
             "the roll record cannot be written": self._record_is_blocked(),
+            f"{self.record_replaced} A new one is written.": self.record_replaced is not None,
             "the machine cannot be reached": self.machine_is_away,
             f"the broker cannot be reached: {self._why_away}": self.broker_is_away,
         }

@@ -151,6 +151,7 @@ class LivePage:
             age_ms=state.age.quantiles() if self.box.is_live else None,
             width_mm=state.width.mm,
             record_waits=self.recorder is not None and self.recorder.is_blocked,
+            record_replaced=self.recorder is not None and self.recorder.replaced is not None,
             camera_down=state.camera_down,
             broker_away=self._health is not None and self._health.broker_is_away,
             machine_away=self._health is not None and self._health.machine_is_away,

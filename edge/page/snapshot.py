@@ -72,6 +72,7 @@ class Snapshot:
     age_ms: LatencyQuantiles | None = None
     width_mm: float | None = None
     record_waits: bool = False
+    record_replaced: bool = False
     camera_down: FaultKind | None = None
     broker_away: bool = False
     machine_away: bool = False

@@ -97,6 +97,9 @@ def _of_the_record(now: Snapshot) -> list[Trouble]:
         found.append(
             Trouble("bad", "record", "Results cannot be saved. They wait.", "Disk full? Make space.")
         )
+    if now.record_replaced:
+        said = "The file of results was removed. A new one is written."
+        found.append(Trouble("bad", "record replaced", said, "Tell who looks after the box."))
     if now.machine_away:
         found.append(Trouble("bad", "machine", "The machine cannot be stopped: it does not answer."))
     if now.broker_away:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -22,7 +21,7 @@ from edge.inspector import Inspector
 from edge.latency import StageClock
 from edge.model import contract_of
 from edge.roll.changes import RollPlan, RollWish
-from edge.roll.database import open_for_reading
+from edge.roll.database import DAMAGE_ERRORS, open_for_reading
 from edge.roll.following import last_following
 from edge.roll.values import RollHead, RollTerms, roll_name_of, utc_now
 
@@ -172,7 +171,7 @@ def has_roll(record: Path | None, name: str) -> bool:
     try:
         with closing(open_for_reading(record)) as db:
             return db.execute("SELECT 1 FROM rolls WHERE name = ?", (name,)).fetchone() is not None
-    except (RecordError, sqlite3.Error) as error:
+    except (RecordError, *DAMAGE_ERRORS) as error:
         logger.debug("names of rolls cannot be read now: %s", error)
         return False
 

@@ -7,7 +7,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -25,6 +25,12 @@ SIDE_FILES = ("-wal", "-shm", "")
 """What belongs to a database, in the order in which it is renamed: a log left beside a new file would be
 played into it."""
 
+DAMAGE_ERRORS = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What reading a damaged file raises; the second where SQLite quotes in its message what is damaged."""
+
+DAMAGED_WORDS = ("malformed", "not a database", "disk I/O error")
+"""What SQLite says of a file that is damaged, or was cut off, while it is open."""
+
 
 class RecordFile:
     """Hold a roll record open for writing; only one program at a time does.
@@ -33,6 +39,7 @@ class RecordFile:
 
     Args:
         path: of the database; made if it is not there.
+        anew: set aside whatever is there, sound or not, and begin a new one.
     Attributes:
         connection: in autocommit mode; a commit is on the disk when it returns.
         set_aside: where a damaged file was put; None if there was none.
@@ -41,15 +48,17 @@ class RecordFile:
         RecordError: if it belongs to another program or a newer version, or is in use.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, anew: bool = False) -> None:
         self.path = path
         self.set_aside: Path | None = None
+        self._anew = anew
         check_not_a_folder(path)
         if is_stream(path):
             raise RecordError(f"{path} is no file.", "Name a file for the roll record.")
         self._lock = _locked(path)
         try:
             self.connection = self._open()
+            self._identity = _identity(path)
         except BaseException:
             self._lock.close()
             raise
@@ -57,6 +66,23 @@ class RecordFile:
     def close(self) -> None:
         """Close the file and let others write."""
         self.connection.close()
+        self.unlock()
+
+    def unlock(self) -> None:
+        """Let others write, while what was written can still be read here."""
+        self._lock.close()
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the path still leads to the file that is written."""
+        return _identity(self.path) == self._identity
+
+    def leave(self) -> None:
+        """Close a file that is no longer in its place, whole by itself wherever it is now."""
+        with suppress(*DAMAGE_ERRORS):
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with suppress(*DAMAGE_ERRORS):
+            self.connection.close()
         self._lock.close()
 
     def wait_for_others(self, most_ms: int = BUSY_MS) -> None:
@@ -77,13 +103,16 @@ class RecordFile:
 
     def _open(self) -> sqlite3.Connection:
         try:
-            if self.path.exists() and self.path.stat().st_size and not _is_sound(self.path):
+            if self._anew:
+                if any(os.path.lexists(f"{self.path}{side}") for side in SIDE_FILES):
+                    self.set_aside = _set_aside(self.path)
+            elif self.path.exists() and self.path.stat().st_size and not _is_sound(self.path):
                 self.set_aside = _set_aside(self.path)
                 logger.warning(
                     "%s is damaged: it is now %s, and a new record is begun", self.path, self.set_aside.name
                 )
             return _prepared(self.path)
-        except sqlite3.Error as error:
+        except DAMAGE_ERRORS as error:
             raise described(self.path, error) from error
         except OSError as error:
             raise cannot_write(self.path, error) from error
@@ -111,7 +140,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
             except BaseException:
                 connection.close()
                 raise
-    except sqlite3.DatabaseError as error:
+    except DAMAGE_ERRORS as error:
         raise RecordError(
             f"{path} cannot be read as a roll record: {error}.",
             "Name another file; edge-run sets a damaged one aside when it starts.",
@@ -125,9 +154,15 @@ def belongs_to(path: Path, record: Path) -> bool:
     return os.path.realpath(path) in [os.path.realpath(one) for one in own]
 
 
-def described(path: Path, error: sqlite3.Error) -> LoomsightError:
-    """Say in one line what keeps a record from being written."""
+def is_damage(error: Exception) -> bool:
+    """Tell whether an error says that the file itself is damaged, and will be at the next try."""
     said = str(error)
+    return not isinstance(error, sqlite3.Error) or any(word in said for word in DAMAGED_WORDS)
+
+
+def described(path: Path, error: Exception) -> LoomsightError:
+    """Say in one line what keeps a record from being written."""
+    said = str(error) if isinstance(error, sqlite3.Error) else "it is damaged"
     if "locked" in said or "busy" in said:
         return RecordError(f"{path} is in use by another program.", "Close that one, or name another file.")
     return OutputError(
@@ -155,8 +190,23 @@ def _locked(path: Path) -> IO[bytes]:
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.row_factory = sqlite3.Row
+    connection.text_factory = as_text
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
     return connection
+
+
+def as_text(stored: bytes) -> str:
+    """Return text of a record; a byte that is damaged costs a letter, not the run."""
+    return stored.decode("utf-8", errors="replace")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from any other; None if it is not there, or was emptied."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found.st_size else None
 
 
 def _is_sound(path: Path) -> bool:
@@ -174,7 +224,7 @@ def _is_sound(path: Path) -> bool:
             _check_version(path, connection)
         except sqlite3.OperationalError:
             raise
-        except sqlite3.DatabaseError:
+        except DAMAGE_ERRORS:
             return False
     return bool(result == "ok")
 

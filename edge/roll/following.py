@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge.errors import RecordError
-from edge.roll.database import open_for_reading
+from edge.roll.database import DAMAGE_ERRORS, open_for_reading
 from edge.roll.values import ROLL_ENDED
 
 
@@ -33,7 +33,7 @@ def last_following(record: Path | None, name: str | None) -> Following | None:
     try:
         with closing(open_for_reading(record)) as db:
             return _last_following(db, name)
-    except (RecordError, sqlite3.Error):
+    except (RecordError, *DAMAGE_ERRORS, ValueError, KeyError, TypeError):
         return None
 
 

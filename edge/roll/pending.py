@@ -38,6 +38,12 @@ class PendingRoll:
         known = [line for line in (changed, self.changed_from) if line is not None]
         self.coverage, self.width_mm, self.changed_from = coverage, width_mm, min(known, default=None)
 
+    def begin_again(self) -> None:
+        """Note that the record has nothing of the roll any more: it is recorded as far as memory goes."""
+        self.is_begun = False
+        if self.coverage is not None:
+            self.changed_from = self.coverage.first_line
+
     def end(self, status: RollStatus) -> None:
         """Note that the roll ends now."""
         self.ended = (status, utc_now())

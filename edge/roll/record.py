@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from edge import __version__
 from edge.cloth.coverage import Coverage
@@ -24,6 +25,15 @@ from edge.roll.values import (
     utc_now,
 )
 
+logger = logging.getLogger(__name__)
+
+MOST_M: Final = 1e6
+"""Metres of a roll: a thousand kilometres of cloth are on none."""
+
+MOST_WIDTH_MM: Final = 1e6
+MOST_MM_PER_LINE: Final = 1e4
+MOST_LINES: Final = 2**53
+
 
 def close_interrupted(db: sqlite3.Connection) -> list[str]:
     """Close the rolls that a killed run left open.
@@ -35,8 +45,17 @@ def close_interrupted(db: sqlite3.Connection) -> list[str]:
     for roll in rolls:
         detail = f"the run ended without a word; it last wrote at {roll['last_utc']}"
         insert_event(db, roll["roll_id"], RecordedEvent("roll interrupted", detail))
-        end_roll(db, roll["roll_id"], "interrupted", json.loads(roll["settings"]), roll["last_utc"])
-    return [roll["name"] for roll in rolls]
+        end_roll(db, roll["roll_id"], "interrupted", _settings_of(roll["settings"]), roll["last_utc"])
+    return [str(roll["name"]) for roll in rolls]
+
+
+def _settings_of(text: object) -> dict[str, Any]:
+    """Return the settings of a recorded roll; of a row that is damaged, none."""
+    try:
+        values = json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        values = None
+    return values if isinstance(values, dict) else {}
 
 
 def begin_roll(db: sqlite3.Connection, head: RollHead) -> OpenRoll:
@@ -49,6 +68,10 @@ def begin_roll(db: sqlite3.Connection, head: RollHead) -> OpenRoll:
     if head.name is not None:
         query = "SELECT * FROM rolls WHERE name = ? ORDER BY rowid DESC LIMIT 1"
         known = db.execute(query, (head.name,)).fetchone()
+    if known is not None and not _is_whole(known):
+        insert_event(db, known["roll_id"], RecordedEvent("roll damaged", "its row cannot be gone on with"))
+        logger.warning("the row of roll '%s' in the record is damaged: a new roll is begun", known["name"])
+        known = None
     if known is None:
         roll = new_roll(head)
         insert_roll(db, roll, head)
@@ -70,6 +93,18 @@ def begin_roll(db: sqlite3.Connection, head: RollHead) -> OpenRoll:
     own = ("roll_id", "name", "begun", "unplaced_id", "begun_utc")
     kept = (name for name in OpenRoll.__slots__ if name not in own)
     return OpenRoll(known["roll_id"], known["name"], False, **{name: known[name] for name in kept})
+
+
+def _is_whole(roll: sqlite3.Row) -> bool:
+    """Tell whether the row of a roll holds numbers where numbers belong."""
+    counts = ("reached_line", "passed_lines", "inspected_lines", "passed_frames", "inspected_frames")
+    return all(isinstance(roll[name], int) and 0 <= roll[name] <= MOST_LINES for name in counts) and (
+        roll["mm_per_line"] is None or _is_number(roll["mm_per_line"], 0.0, MOST_MM_PER_LINE)
+    )
+
+
+def _is_number(value: object, least: float, most: float) -> bool:
+    return isinstance(value, int | float) and least <= value <= most
 
 
 def insert_defect(db: sqlite3.Connection, roll_id: str, recorded: RecordedDefect) -> None:
@@ -155,17 +190,36 @@ def end_roll(
     """Close a roll and grade it by what is recorded of it."""
     roll = db.execute("SELECT * FROM rolls WHERE roll_id = ?", (roll_id,)).fetchone()
     rows = db.execute("SELECT * FROM defects WHERE roll_id = ?", (roll_id,))
-    grade = grade_roll(
-        map(defect_of, rows),
-        roll["inspected_lines"] * (roll["mm_per_line"] or 0.0) / 1000,
-        roll["cloth_width_mm"],
-        settings.get("grade_limits", {}),
-    )
+    whole = [defect_of(row) for row in rows if _is_on_cloth(row)]
+    recorded = db.execute("SELECT count(*) FROM defects WHERE roll_id = ?", (roll_id,)).fetchone()[0]
+    if len(whole) < recorded:
+        detail = (
+            f"{recorded - len(whole)} of {recorded} defects have no place on the roll, and do not count"
+        )
+        insert_event(db, roll_id, RecordedEvent("defects damaged", detail))
+    inspected_m = roll["inspected_lines"] * (roll["mm_per_line"] or 0.0) / 1000 if _is_whole(roll) else 0.0
+    width_mm = roll["cloth_width_mm"] if _is_number(roll["cloth_width_mm"], 0.0, MOST_WIDTH_MM) else None
+    grade = grade_roll(whole, inspected_m, width_mm, _limits_of(settings))
     db.execute(
         "UPDATE rolls SET status = ?, ended_utc = ?, points = ?, points_per_100_m2 = ?, grade = ? "
         "WHERE roll_id = ?",
         (status, ended_utc or utc_now(), grade.points, grade.points_per_100_m2, grade.grade, roll_id),
     )
+
+
+def _limits_of(settings: dict[str, Any]) -> dict[str, float]:
+    """Return the limits of the grades among recorded settings; nothing that is no limit."""
+    limits = settings.get("grade_limits")
+    if not isinstance(limits, dict):
+        return {}
+    return {str(name): most for name, most in limits.items() if _is_number(most, 0.0, float("inf"))}
+
+
+def _is_on_cloth(row: sqlite3.Row) -> bool:
+    """Tell whether the row of a defect has a place that cloth can have: one absurd metre costs hours."""
+    along = _is_number(row["start_m"], -MOST_M, MOST_M) and _is_number(row["end_m"], -MOST_M, MOST_M)
+    across = all(_is_number(row[name], -MOST_WIDTH_MM, MOST_WIDTH_MM) for name in ("left_mm", "right_mm"))
+    return bool(along and across and isinstance(row["class_name"], str))
 
 
 def defect_of(row: sqlite3.Row) -> ClothDefect:

@@ -14,12 +14,13 @@ from typing_extensions import Self
 
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
-from edge.errors import ConfigError, OutputError
-from edge.roll.database import RecordFile, described
+from edge.errors import ConfigError, LoomsightError, OutputError, RecordError
+from edge.roll.carry import succeed
+from edge.roll.database import DAMAGE_ERRORS, RecordFile, described, is_damage
 from edge.roll.outbox import Outbox
 from edge.roll.pending import PendingRoll
 from edge.roll.record import begin_roll, close_interrupted, end_roll, insert_event, new_roll
-from edge.roll.requests import Request, unanswered, write_answer
+from edge.roll.requests import Request, drop, unanswered, write_answer
 from edge.roll.values import (
     ROLL_BEGUN,
     ROLL_ENDED,
@@ -29,6 +30,7 @@ from edge.roll.values import (
     RollHead,
     RollStatus,
     new_id,
+    utc_now,
 )
 
 logger = logging.getLogger(__name__)
@@ -44,6 +46,9 @@ RETRY_WAIT_MS = 50
 
 MOST_WAITING = 10_000
 """Defects and events that may wait in memory while the disk is full; more are counted, not kept."""
+
+MOST_ENDS = 3
+"""A record that goes away while its roll is closed is written again, but not forever."""
 
 Announce = Callable[[Sequence[RecordedDefect], Sequence[RecordedEvent]], None]
 
@@ -85,24 +90,27 @@ class RollRecorder:
         self._ended: list[PendingRoll] = []
         self._now: PendingRoll | None = None
         self._answers: dict[str, dict[str, Any]] = {}
+        self._nonsense: list[int] = []
         self._written_s = 0.0
         self._blocked_s: float | None = None
         self._blocked_since = ""
+        self._is_damaged = False
+        self._replaced: list[str] = []
         self.not_kept = 0
 
     def __enter__(self) -> Self:
         file = RecordFile(self._path)
         try:
-            if self._outbox is not None:
-                self._outbox.collect_from(file.connection)
-            with file.transaction() as db:
-                interrupted = close_interrupted(db)
-                db.execute("DELETE FROM requests")  # nobody waits for an answer any more
-                roll = begin_roll(db, self._head)
-                self._note_start(db, file, roll)
-        except sqlite3.Error as error:
-            file.close()
-            raise described(self._path, error) from error
+            try:
+                interrupted, roll = self._begin(file)
+            except DAMAGE_ERRORS as error:
+                if not is_damage(error):
+                    raise described(self._path, error) from error
+                # What the check of the whole file did not see: without this, every start would end here.
+                file.leave()
+                file = RecordFile(self._path, anew=True)
+                logger.warning("%s is damaged: it is now %s", self._path, file.set_aside)
+                interrupted, roll = self._begin(file)
         except BaseException:
             file.close()
             raise
@@ -112,6 +120,17 @@ class RollRecorder:
         verb = "begun" if roll.begun else f"continued behind line {roll.reached_line}"
         logger.info("roll '%s' %s in %s", roll.name, verb, self._path)
         return self
+
+    def _begin(self, file: RecordFile) -> tuple[list[str], OpenRoll]:
+        """Close what a killed run left open, and begin the roll or go on with it."""
+        if self._outbox is not None:
+            self._outbox.collect_from(file.connection)
+        with file.transaction() as db:
+            interrupted = close_interrupted(db)
+            db.execute("DELETE FROM requests")  # nobody waits for an answer any more
+            roll = begin_roll(db, self._head)
+            self._note_start(db, file, roll)
+        return interrupted, roll
 
     def __exit__(self, *error: object) -> None:
         if self._file is not None:
@@ -140,6 +159,11 @@ class RollRecorder:
         """Whether the record cannot be written at the moment: what is found waits in memory."""
         return self._blocked_s is not None
 
+    @property
+    def replaced(self) -> str | None:
+        """What became of the record while it was written, the last time; None if it is where it was."""
+        return self._replaced[-1] if self._replaced else None
+
     def shift_m(self, coverage: Coverage) -> float:
         """Return where on the roll metre 0 of the camera lies; 0 before the roll is open."""
         reached_line = self._now.roll.reached_line if self._now else 0
@@ -161,7 +185,7 @@ class RollRecorder:
             on_roll, picture = self._on_roll(defect, coverage), self._picture(defect)
             self._keep(RecordedDefect(on_roll, picture, self._id_of(defect) or new_id()))
         due = time.monotonic() - self._written_s >= PROGRESS_S
-        if now.defects or now.events or self._ended or self._answers or due:
+        if now.defects or now.events or self._ended or self._answers or self._nonsense or due:
             now.cover(coverage, width_mm)
             self._write()
 
@@ -202,9 +226,11 @@ class RollRecorder:
         """Return what other programs ask for; the same again until it is answered."""
         if self._file is None:
             return []
+        if not self._file.is_in_place:  # also while the loom stands
+            self._write()
         try:
-            asked = unanswered(self._file.connection)
-        except sqlite3.Error as error:
+            asked, self._nonsense = unanswered(self._file.connection)
+        except DAMAGE_ERRORS as error:
             logger.debug("requests cannot be read now: %s", error)
             return []
         return [request for request in asked if request.request_id not in self._answers]
@@ -229,40 +255,99 @@ class RollRecorder:
         Raises:
             OutputError, RecordError: if it cannot be written, naming how much is not.
         """
-        file, now = self._open_file(), self._open_roll()
+        now = self._open_roll()
         self._blocked_s = None
-        file.wait_for_others()
         now.cover(coverage, width_mm)
         try:
-            self._commit(file)
-            with file.transaction() as db:
-                end_roll(db, now.roll.roll_id, status, now.head.settings)
-        except sqlite3.Error as error:
-            problem = described(self._path, error)
+            self._end(now, status)
+        except (LoomsightError, *DAMAGE_ERRORS) as error:
+            problem = error if isinstance(error, LoomsightError) else described(self._path, error)
             defects, events = self._waiting()
             lost = f"{defects} defects and {events} events are not recorded."
             raise type(problem)(f"{problem.problem} {lost}", problem.cure) from error
+        if self._replaced:
+            raise RecordError(
+                f"{self._replaced[-1]} This roll is in the new file, rolls before it are not.",
+                "Find out what removes the file; `loomsight roll list` reads the old one wherever it is.",
+            )
         if self.not_kept:
             raise OutputError(
                 f"{self.not_kept} defects and events found while {self._path} was full are lost.",
                 "Free space; the record says when that was.",
             )
 
+    def _end(self, now: PendingRoll, status: RollStatus) -> None:
+        """Write what waits and close the roll, in the file that is in its place then."""
+        for _ in range(MOST_ENDS):
+            self._stay_in_place()
+            file = self._open_file()
+            file.wait_for_others()
+            try:
+                self._commit(file)
+                with file.transaction() as db:
+                    end_roll(db, now.roll.roll_id, status, now.head.settings)
+            except DAMAGE_ERRORS as error:
+                if not is_damage(error):
+                    raise
+                self._is_damaged = True
+            if file.is_in_place and not self._is_damaged:
+                return
+
     def _write(self) -> None:
-        file, now = self._open_file(), self._open_roll()
         now_s = time.monotonic()
         if self._blocked_s is not None and now_s - self._blocked_s < RETRY_S:
             return
         try:
+            self._stay_in_place()
+        except LoomsightError as error:
+            self._block(error, str(error))
+            return
+        file = self._open_file()
+        try:
             self._commit(file)
-        except sqlite3.Error as error:
-            if self._blocked_s is None:
-                logger.error("%s Inspection goes on; what is found waits.", described(self._path, error))
-                waited = RecordedEvent("record not written", str(error))
-                self._blocked_since = waited.utc
-                now.events.append(waited)
-            self._blocked_s = time.monotonic()
-            file.wait_for_others(RETRY_WAIT_MS)
+        except DAMAGE_ERRORS as error:
+            self._is_damaged = is_damage(error)
+            self._block(described(self._path, error), str(error))
+            if not self._is_damaged:
+                file.wait_for_others(RETRY_WAIT_MS)
+
+    def _block(self, problem: LoomsightError, why: str) -> None:
+        """Let what is found wait in memory for a while."""
+        if self._blocked_s is None:
+            logger.error("%s Inspection goes on; what is found waits.", problem)
+            waited = RecordedEvent("record not written", why)
+            self._blocked_since = waited.utc
+            self._open_roll().events.append(waited)
+        self._blocked_s = time.monotonic()
+
+    def _stay_in_place(self) -> None:
+        """See that the path still leads to the file that is written; if not, go on in a new one there.
+
+        Raises:
+            LoomsightError: if no new one can be made now.
+        """
+        file = self._open_file()
+        if file.is_in_place and not self._is_damaged:
+            return
+        rolls = (*self._ended, self._open_roll())
+        is_there = file.path.exists()
+        new, is_carried = succeed(file, [roll.roll.roll_id for roll in rolls if roll.is_begun])
+        if not is_carried:
+            for roll in rolls:
+                roll.begin_again()
+        if self._outbox is not None:
+            self._outbox.collect_from(new.connection)
+        self._file, self._is_damaged = new, False
+        self._note_replaced("damaged or replaced" if is_there else "deleted or renamed", new, is_carried)
+
+    def _note_replaced(self, what: str, new: RecordFile, is_carried: bool) -> None:
+        utc = utc_now()
+        self._replaced.append(f"The roll record {self._path} was {what} while it was written ({utc}).")
+        aside = f"; what stood there is now {new.set_aside.name}" if new.set_aside else ""
+        kept = "this one has the roll so far" if is_carried else "the roll before that is lost"
+        logger.error("%s A new one is begun: %s%s.", self._replaced[-1], kept, aside)
+        event = RecordedEvent("record replaced", f"{self._path.name} was {what}: {kept}{aside}")
+        self._open_roll().events.append(event)
 
     def _commit(self, file: RecordFile) -> None:
         """Write all that waits, then announce it."""
@@ -275,7 +360,8 @@ class RollRecorder:
                     roll.write(db)
                 for request_id, answer in self._answers.items():
                     write_answer(db, request_id, answer)
-        except sqlite3.Error:
+                drop(db, self._nonsense)
+        except DAMAGE_ERRORS:
             if self._blocked_since:
                 now.events.pop()
             raise
@@ -290,6 +376,7 @@ class RollRecorder:
         written = [roll.written() for roll in (*self._ended, self._open_roll())]
         self._ended.clear()
         self._answers.clear()
+        self._nonsense = []
         for defects, events in written:
             if defects or events:
                 self._announce(defects, events)

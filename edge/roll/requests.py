@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import sqlite3
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,12 @@ from edge.errors import ConfigError, RecordError
 from edge.roll.database import BUSY_MS, described, open_for_reading
 from edge.roll.values import new_id, utc_now
 
+logger = logging.getLogger(__name__)
+
 LOOK_S = 0.1
+MOST_AT_ONCE = 100
+"""Requests that are read in one look."""
+
 PATIENCE_S = 20.0
 """The command waits so long. A change happens within a second of the request, but for the last lines of
 the old roll, which are inspected first, and a model that is opened."""
@@ -31,10 +38,41 @@ class Request:
     article: str | None
 
 
-def unanswered(db: sqlite3.Connection) -> list[Request]:
-    """Return the requests of a record that wait, the oldest first."""
-    rows = db.execute("SELECT request_id, wish FROM requests WHERE answer IS NULL ORDER BY rowid")
-    return [Request(row["request_id"], **json.loads(row["wish"])) for row in rows]
+def unanswered(db: sqlite3.Connection) -> tuple[list[Request], list[int]]:
+    """Return the requests of a record that wait, the oldest first, and the rows that are none.
+
+    Any program may write here, so each row is read by itself.
+    """
+    asked, nonsense = [], []
+    rows = db.execute("SELECT rowid, request_id, wish FROM requests WHERE answer IS NULL ORDER BY rowid")
+    for number, request_id, wish in rows.fetchmany(MOST_AT_ONCE):
+        try:
+            asked.append(_request(request_id, wish))
+        except (ValueError, RecursionError) as error:
+            logger.warning("a row of the table requests is no request, and is dropped: %s", error)
+            nonsense.append(int(number))
+    return asked, nonsense
+
+
+def _request(request_id: object, wish: object) -> Request:
+    """Read a row.
+
+    Raises:
+        ValueError: if it is not of the form that `ask_next_roll` writes.
+    """
+    if not isinstance(request_id, str) or not isinstance(wish, str):
+        raise ValueError("it holds no text")
+    said = json.loads(wish)
+    if not isinstance(said, dict) or not said.keys() <= {"name", "article"}:
+        raise ValueError("it names neither a roll nor an article")
+    if not all(text is None or isinstance(text, str) for text in said.values()):
+        raise ValueError("a name is no text")
+    return Request(request_id, said.get("name"), said.get("article"))
+
+
+def drop(db: sqlite3.Connection, numbers: Sequence[int]) -> None:
+    """Delete rows that are no requests, in the transaction of the caller."""
+    db.executemany("DELETE FROM requests WHERE rowid = ? AND answer IS NULL", [(one,) for one in numbers])
 
 
 def write_answer(db: sqlite3.Connection, request_id: str, answer: dict[str, Any]) -> None:

@@ -1,0 +1,113 @@
+"""Carrying the rolls of a running program over into a new record, when its file went from under it.
+
+A file that was deleted or renamed can still be read through the connection that has it open: nothing that
+was recorded of the roll is lost.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from edge.roll.database import DAMAGE_ERRORS, RecordFile
+
+logger = logging.getLogger(__name__)
+
+OF_A_ROLL: Final = (
+    ("rolls", "roll_id = ?"),
+    ("defects", "roll_id = ?"),
+    ("gaps", "roll_id = ?"),
+    ("events", "roll_id = ?"),
+    ("reviews", "roll_id = ?"),
+    ("event_data", "event_id IN (SELECT event_id FROM events WHERE roll_id = ?)"),
+    (
+        "outbox",
+        "event_id IN (SELECT event_id FROM events WHERE roll_id = ?1 "
+        "UNION ALL SELECT event_id FROM defects WHERE roll_id = ?1)",
+    ),
+)
+"""Tables, each behind those that it refers to, and which of their rows belong to a roll."""
+
+
+def carry_over(old: sqlite3.Connection, new: sqlite3.Connection, roll_ids: Iterable[str]) -> None:
+    """Copy rolls with all that is recorded of them, in one transaction.
+
+    Args:
+        old: the record that is gone; it is only read.
+        new: an empty record.
+        roll_ids: rolls that go on; those of what waits to be sent come with them.
+    Raises:
+        sqlite3.Error: if the old one cannot be read, or the new one not written; that is then empty.
+    """
+    wanted = sorted({*roll_ids, *_with_waiting(old)})
+    new.execute("BEGIN IMMEDIATE")
+    try:
+        for table, of_roll in OF_A_ROLL:
+            for roll_id in wanted:
+                _copy(old, new, table, of_roll, roll_id)
+        _count_on(old, new)
+        new.execute("COMMIT")
+    except BaseException:
+        if new.in_transaction:
+            new.execute("ROLLBACK")
+        raise
+
+
+def _with_waiting(db: sqlite3.Connection) -> set[str]:
+    """Return the rolls of what waits to be sent."""
+    rows = db.execute(
+        "SELECT roll_id FROM defects JOIN outbox USING (event_id) "
+        "UNION SELECT roll_id FROM events JOIN outbox USING (event_id) WHERE roll_id IS NOT NULL"
+    )
+    return {row[0] for row in rows}
+
+
+def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: str, which: str, roll_id: str) -> None:
+    rows = old.execute(f"SELECT * FROM {table} WHERE {which}", (roll_id,))
+    places = ", ".join("?" * len(rows.description))
+    new.executemany(f"INSERT INTO {table} VALUES ({places})", map(tuple, rows))
+
+
+def _count_on(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
+    """Let numbers of the outbox go on behind the last one ever given: receivers know them."""
+    last = old.execute("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'").fetchone()
+    if last is not None:
+        new.execute("DELETE FROM sqlite_sequence WHERE name = 'outbox'")
+        new.execute("INSERT INTO sqlite_sequence VALUES ('outbox', ?)", (last[0],))
+
+
+def succeed(file: RecordFile, roll_ids: Iterable[str]) -> tuple[RecordFile, bool]:
+    """Begin a new record in the place of one that is no longer there, or is damaged.
+
+    Args:
+        file: what was written so far; it is closed, unless the new one cannot be made.
+        roll_ids: rolls that go on.
+    Returns:
+        The new record, and whether it has what was recorded of the rolls.
+    Raises:
+        LoomsightError: if no new one can be made now.
+    """
+    file.unlock()
+    new = RecordFile(file.path, anew=True)
+    try:
+        carry_over(file.connection, new.connection, roll_ids)
+        is_carried = True
+    except DAMAGE_ERRORS as error:
+        logger.error("what was recorded before cannot be read any more: %s", error)
+        is_carried = False
+    file.leave()
+    _clear(new.set_aside)
+    return new, is_carried
+
+
+def _clear(set_aside: Path | None) -> None:
+    """Remove the log that a renamed record left in its place, once all of it is in that record."""
+    if set_aside is None or set_aside.exists():
+        return
+    log = Path(f"{set_aside}-wal")
+    if not log.exists() or not log.stat().st_size:
+        for side in ("-wal", "-shm"):
+            Path(f"{set_aside}{side}").unlink(missing_ok=True)
