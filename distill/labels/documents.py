@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import yaml  # type: ignore[import-untyped]
 
 from edge.errors import DatasetError
+from edge.outside_files import LABELS_BYTES, read_bytes
 
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 _DECLARED_ENCODING = re.compile(rb"^[^<]{0,8}<\?xml[^>]*encoding\s*=\s*[\"']([A-Za-z0-9._-]+)[\"']")
@@ -28,13 +29,17 @@ _BYTE_ORDER_MARKS = {
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def read_text(path: Path) -> str:
+YAML_BYTES = 1 << 18
+"""Most bytes of a data.yaml: ten thousand classes have fewer, and a longer one takes long to parse."""
+
+
+def read_text(path: Path, most_bytes: int = LABELS_BYTES) -> str:
     """Read a text by its byte order mark, as UTF-8 or, failing that, as GB 18030, of which GBK is a part.
 
     Raises:
-        DatasetError: if it cannot be read or is none of them.
+        DatasetError: if it cannot be read, is none of them or is too long.
     """
-    data = _read_bytes(path)
+    data = _read_bytes(path, most_bytes)
     return _decoded(data, path, [*_marked(data), "utf-8-sig", "gb18030"]).removeprefix("\ufeff")
 
 
@@ -47,7 +52,7 @@ def read_yaml(path: Path) -> Any:
         DatasetError: if it cannot be read or is no YAML.
     """
     try:
-        return yaml.load(read_text(path), _Loader)
+        return yaml.load(read_text(path, YAML_BYTES), _Loader)
     except (yaml.YAMLError, ValueError, RecursionError, OverflowError, TypeError) as error:
         reason = getattr(error, "problem", None) or error
         raise DatasetError(f"{path} is not valid YAML: {str(reason)[:200]}.", "Correct it.") from error
@@ -131,11 +136,8 @@ def number_text(value: float) -> str:
     return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DatasetError(f"Cannot read {path}: {error.strerror}.", "Check the path.") from error
+def _read_bytes(path: Path, most_bytes: int = LABELS_BYTES) -> bytes:
+    return read_bytes(path, most_bytes, DatasetError)
 
 
 def _marked(data: bytes) -> list[str]:

@@ -13,6 +13,7 @@ from distill.labels.annotations import LabelSet, Written
 from distill.labels.completeness import only_complete
 from distill.labels.naming import named_by
 from edge.errors import ConfigError, DatasetError
+from edge.outside_files import LABELS_BYTES, open_outside
 from edge.taxonomy import Taxonomy
 
 _LOOKED_AT_BYTES = 1 << 16
@@ -106,8 +107,9 @@ def _form_of_folder(folder: Path) -> str | None:
 
 def _form_of_file(file: Path) -> str | None:
     """Tell by the suffix and, where two forms share one, by what the file begins with."""
-    with file.open("rb") as stream:
-        head = stream.read(_LOOKED_AT_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")
+    with open_outside(file, LABELS_BYTES, DatasetError) as stream:
+        # Without the zeros UTF-16 reads like ASCII, which is enough to tell the forms apart.
+        head = stream.read(_LOOKED_AT_BYTES).replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
     suffix = file.suffix.lower()
     if suffix == ".xml":
         return "cvat" if b"<annotations" in head else "voc"
