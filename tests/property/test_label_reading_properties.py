@@ -279,7 +279,9 @@ def test_every_form_is_generated():
     assert set(FORMS) == set(FORMATS)
 
 
-@pytest.mark.parametrize(("name", "bad"), [(name, bad) for name, (_, made) in FORMS.items() for bad in made])
+@pytest.mark.parametrize(
+    ("name", "bad"), [(name, bad) for name, (_, made) in FORMS.items() for bad in made]
+)
 def test_an_object_that_cannot_be_read_is_one_unread_object_and_named(images, tmp_path, name, bad):
     box = Good("drop", (50, 50, 60, 60))
     found = read(name, images, {"a.png": [box, Bad(bad)], "b.png": [Bad(bad)], "c.png": [box]}, tmp_path)
