@@ -85,7 +85,10 @@ def read_bytes(
     """
     with open_outside(path, most_bytes, error, cure) as stream:
         try:
-            data = stream.read(most_bytes + 1)
+            expected = os.fstat(stream.fileno()).st_size
+            data = stream.read(expected + 1)
+            if len(data) > expected:  # it grew, or the kernel makes it up and says 0
+                data += stream.read(most_bytes + 1 - len(data))
         except OSError as reason:
             raise error(f"Cannot read {path}: {reason_of(reason)}.", cure) from reason
     if len(data) > most_bytes:
