@@ -44,10 +44,12 @@ from edge.roll.recorder import RollRecorder
 from edge.run_state import Limits, Observer, RunState
 from edge.sinks.files import set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
+from edge.sinks.locks import file_locked, folder_locked
 from edge.sinks.near_misses import NearMissSink
 from edge.sinks.pictures import PictureSink, picture_name
 from edge.sinks.protocol import Sink
 from edge.sinks.quota import NEAR_MISSES, PictureQuota
+from edge.sinks.written import WrittenList
 from edge.summary import print_summary, summarise
 from edge.supervised import Helpers
 
@@ -106,6 +108,7 @@ class CameraRun:
             LoomsightError: if the model cannot be vouched for, or a setting does not go with it.
         """
         config = self.config
+        lock_outputs(config, stack)
         changeover = stack.enter_context(Changeover(config, self.called, around.models.open))
         class_names = changeover.contract.class_names
         stops = changeover.stops = choose_stops(config, class_names, around.deliver)
@@ -255,10 +258,30 @@ def _all_of(*observers: Observer) -> Observer:
     return tell
 
 
+def lock_outputs(config: EdgeConfig, stack: ExitStack) -> None:
+    """Keep other programs out of the files and folders of a run, until the stack closes.
+
+    Raises:
+        OutputError: if another one is writing there.
+    """
+    for file in (config.detections, config.summary):
+        if file is not None:
+            stack.enter_context(file_locked(file))
+    folder = config.save_pictures
+    if folder is not None and config.roll_record is not None:
+        stack.enter_context(folder_locked(folder))
+    elif folder is not None:  # it is renamed, if it holds images of an earlier run
+        if folder.is_dir():
+            with folder_locked(folder):
+                pass
+        stack.enter_context(file_locked(folder))
+
+
 def _quota(config: EdgeConfig) -> PictureQuota | None:
     if config.save_pictures is None:
         return None
-    return PictureQuota(config.save_pictures, round(config.pictures_gb * 1e9))
+    written = WrittenList(config.save_pictures) if config.roll_record else None  # else each run has its own
+    return PictureQuota(config.save_pictures, round(config.pictures_gb * 1e9), written)
 
 
 def _near_misses(config: EdgeConfig, pictures: Path | None, quota: PictureQuota | None) -> Sink | None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,9 +23,13 @@ MOST_LINKS = 40
 """Symbolic links followed one after the other, as Linux does."""
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(
+    path: Path, data: bytes, before_naming: Callable[[os.stat_result], None] = lambda _: None
+) -> None:
     """Write a file under a temporary name, sync it and rename it; a stream is written in place.
 
+    Args:
+        before_naming: called with the file as it is, just before it gets its name.
     Raises:
         OutputError: if it cannot be written; a file of that name that was there before stays.
     """
@@ -38,12 +44,22 @@ def write_whole(path: Path, data: bytes) -> None:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(0o666 & ~_umask())
+        before_naming(temporary.stat())
         temporary.replace(path)
     except OSError as error:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
         raise cannot_write(path, error) from error
+
+
+def _umask() -> int:
+    """Return what this process keeps from others: a file gets the rights that any program gives it."""
+    try:  # os.umask() would have to change it to read it, for all threads
+        found = re.search(r"^Umask:\s*([0-7]+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return int(found[1], 8) if found else 0o022
 
 
 def check_writable(folder: Path) -> None:
@@ -95,13 +111,38 @@ def rename_aside(path: Path) -> None:
         OutputError: if it cannot be renamed.
     """
     number = 1
-    while os.path.lexists(aside := path.with_name(f"{path.name}.{number}")):
+    while True:
+        aside = path.with_name(f"{path.name}.{number}")
+        try:
+            if not os.path.lexists(aside):
+                _rename_without_replacing(path, aside)
+                break
+        except FileExistsError:  # another run has just taken that name
+            pass
+        except OSError as error:
+            raise cannot_write(aside, error) from error
         number += 1
-    try:
-        path.rename(aside)
-    except OSError as error:
-        raise cannot_write(aside, error) from error
     logger.info("%s of an earlier run is now %s", path.name, aside.name)
+
+
+def _rename_without_replacing(path: Path, aside: Path) -> None:
+    """Rename a file in two steps, of which the first fails where the name is taken.
+
+    Raises:
+        FileExistsError: if it is.
+        OSError: if it cannot be renamed.
+    """
+    if path.is_dir() and not path.is_symlink():  # the system itself replaces no folder that holds anything
+        path.rename(aside)
+        return
+    try:
+        os.link(path, aside, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        path.rename(aside)
+    else:
+        path.unlink()
 
 
 def is_stream(path: Path) -> bool:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
@@ -16,7 +17,7 @@ from edge.detections import DetectionRecord
 from edge.errors import OutputError
 from edge.image import Image
 from edge.sinks.files import write_whole
-from edge.sinks.pictures import picture_name, write_picture
+from edge.sinks.pictures import not_noted, picture_name, write_picture
 from edge.sinks.quota import PictureQuota
 
 logger = logging.getLogger(__name__)
@@ -83,11 +84,14 @@ class NearMissSink:
         """Write picture and boxes, or none."""
         self._folder.mkdir(parents=True, exist_ok=True)
         picture, boxes = self._folder / f"{name}.png", self._folder / f"{name}.xml"
-        write_picture(picture, image)
+        note = self._quota.note if self._quota is not None else not_noted
+        write_picture(picture, image, note)
         try:
-            write_whole(boxes, labelimg_xml(picture, image, detections))
+            write_whole(boxes, labelimg_xml(picture, image, detections), partial(note, boxes))
         except OutputError:
             picture.unlink(missing_ok=True)
+            if self._quota is not None:
+                self._quota.given_up(picture)
             raise
         if self._quota is not None:
             self._quota.added(picture)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -114,11 +116,14 @@ class PictureSink:
     def _write(self, name: str, image: Image, detections: list[DetectionRecord]) -> None:
         """Write both pictures, or none."""
         whole, drawn = self._folder / f"{name}.png", self._folder / f"{name}_boxes.jpg"
-        write_picture(whole, image)
+        note = self._quota.note if self._quota is not None else not_noted
+        write_picture(whole, image, note)
         try:
-            write_picture(drawn, draw_detections(image, detections))
+            write_picture(drawn, draw_detections(image, detections), note)
         except OutputError:
             whole.unlink(missing_ok=True)
+            if self._quota is not None:
+                self._quota.given_up(whole)
             raise
         if self._quota is not None:
             self._quota.added(whole)
@@ -169,13 +174,21 @@ def check_picture_folder(folder: Path) -> None:
         raise OutputError(f"{folder} holds pictures and cannot be renamed: this program runs in it.", cure)
 
 
-def write_picture(path: Path, image: Image) -> None:
+def not_noted(path: Path, found: os.stat_result) -> None:
+    """Note nothing of a picture that is about to get its name."""
+
+
+def write_picture(
+    path: Path, image: Image, note: Callable[[Path, os.stat_result], None] = not_noted
+) -> None:
     """Write a picture in the form its suffix names, whole or not at all.
 
+    Args:
+        note: told of it just before it has its name; see `PictureQuota.note`.
     Raises:
         OutputError: if it cannot be written.
     """
     ok, data = cv2.imencode(path.suffix, image)
     if not ok:
         raise ValueError(f"OpenCV cannot encode {image.shape} as {path.suffix}")
-    write_whole(path, data.tobytes())
+    write_whole(path, data.tobytes(), partial(note, path))

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from array import array
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from edge.sinks.files import cannot_write
+from edge.errors import OutputError
+from edge.sinks.written import Written, WrittenList
 
 logger = logging.getLogger(__name__)
 
@@ -31,46 +34,72 @@ NEAR_MISSES: Final = "near"
 class PictureQuota:
     """Delete the oldest pictures below a folder when together they are larger than they may be.
 
-    Only pictures that this program wrote count and go. The newest one always stays.
+    Only pictures that this program wrote, and nobody changed since, count and go: a list in the folder says
+    which those are, whatever others are called. The newest one always stays.
 
     Args:
         root: the folder; those of earlier runs may lie below it.
         limit_bytes: for all of them together.
+        written: the list; None for a folder of one run, which remembers what it wrote.
     """
 
-    def __init__(self, root: Path, limit_bytes: int) -> None:
+    def __init__(self, root: Path, limit_bytes: int, written: WrittenList | None = None) -> None:
         self._root = root
         self._limit_bytes = limit_bytes
+        self._list = written
         self._files = FilesInOrder()
+        self._noted: dict[Path, Written] = {}
         self._total_bytes = 0
+        self._gone_from_list = 0
         self.deleted = 0
 
     def look(self) -> None:
-        """Take in what lies below the folder, the oldest first.
+        """Take in what earlier runs wrote below the folder, the oldest first.
 
         Raises:
-            OutputError: if it cannot be read.
+            OutputError: if the list cannot be read or written.
         """
-        try:
-            names = [path for path in self._root.rglob("*") if OWN_NAMES.fullmatch(path.name)]
-            found = sorted((*_age_and_size(path), path) for path in names)
-        except OSError as error:
-            raise cannot_write(self._root, error) from error
-        self._files = FilesInOrder()
-        for _, size, path in found:
-            self._files.append(path, size)
-        self._total_bytes = sum(size for _, size, _ in found)
+        self._files, self._total_bytes, gone = FilesInOrder(), 0, 0
+        if self._list is None:
+            return
+        for written in self._list.read():
+            if PICTURE.fullmatch(written.path.name) and written.is_as_written:
+                self._files.append(written)
+                self._total_bytes += written.size
+            else:
+                gone += 1
+        if gone:
+            self._list.write(self._files)
+
+    def note(self, path: Path, found: os.stat_result) -> None:
+        """Put a picture on the list that is about to get its name.
+
+        Raises:
+            OSError: if that cannot be written.
+        """
+        if self._list is not None:
+            self._list.add(path, found)
+        self._noted[path] = Written(path, found.st_size, found.st_mtime_ns)
 
     def added(self, path: Path) -> None:
-        """Take in a picture that was just written, and make room for it."""
-        _, size = _age_and_size(path)
-        self._files.append(path, size)
-        self._total_bytes += size
+        """Take in a picture that was noted and has its name now, and make room for it."""
+        written = self._noted.pop(path)
+        self._files.append(written)
+        self._total_bytes += written.size
         while self._total_bytes > self._limit_bytes and len(self._files) > 1:
-            self._delete(*self._files.popleft())
+            self._delete(self._files.popleft())
+        if self._gone_from_list > max(MOST_GONE, len(self._files)):
+            self._shorten()
 
-    def _delete(self, path: Path, size: int) -> None:
-        self._total_bytes -= size
+    def given_up(self, path: Path) -> None:
+        """Forget a picture that was noted and is not to stay."""
+        self._noted.pop(path, None)
+
+    def _delete(self, written: Written) -> None:
+        self._total_bytes -= written.size
+        self._gone_from_list += 1
+        if not written.is_as_written:
+            return
         if not self.deleted:
             logger.warning(
                 "pictures in %s take %.1f GB: from now on the oldest are deleted",
@@ -78,6 +107,7 @@ class PictureQuota:
                 self._limit_bytes / 1e9,
             )
         self.deleted += 1
+        path = written.path
         try:
             path.unlink(missing_ok=True)
             if path.parent != self._root and not any(path.parent.iterdir()):
@@ -85,51 +115,62 @@ class PictureQuota:
         except OSError as error:
             logger.warning("cannot delete %s: %s", path, error.strerror or error)
 
+    def _shorten(self) -> None:
+        """Leave out of the list what is gone."""
+        self._gone_from_list = 0
+        try:
+            if self._list is not None:
+                self._list.write(self._files)
+        except OutputError as error:
+            logger.warning("%s It stays as long as it is.", error)
+
 
 class FilesInOrder:
-    """Remember files and their sizes, in order, in 16 bytes each: a box takes pictures for months."""
+    """Remember files as they were written, in order, in 24 bytes each: a box takes pictures for months."""
 
     def __init__(self) -> None:
         self._folders: list[Path] = []
         self._folder_ids: dict[Path, int] = {}
-        self._strays: deque[tuple[Path, int]] = deque()
+        self._strays: deque[Written] = deque()
         self._keys = array("Q")
         self._sizes = array("Q")
+        self._times = array("Q")
         self._gone = 0
 
     def __len__(self) -> int:
         return len(self._strays) + len(self._keys) - self._gone
 
-    def append(self, path: Path, size: int) -> None:
-        """Add a file; what a power cut left goes first, whenever it was written."""
-        found = PICTURE.fullmatch(path.name)
-        folder = self._folder_ids.setdefault(path.parent, len(self._folders))
+    def __iter__(self) -> Iterator[Written]:
+        yield from self._strays
+        yield from (self._at(place) for place in range(self._gone, len(self._keys)))
+
+    def append(self, written: Written) -> None:
+        """Add a file; one of the folders beyond the first 65,536 goes before all others."""
+        found = PICTURE.fullmatch(written.path.name)
+        folder = self._folder_ids.setdefault(written.path.parent, len(self._folders))
         if folder == len(self._folders):
-            self._folders.append(path.parent)
+            self._folders.append(written.path.parent)
         if found is None or folder >> FOLDER_BITS:
-            self._strays.append((path, size))
+            self._strays.append(written)
             return
         self._keys.append((int(found[1]) * len(ENDINGS) + ENDINGS.index(found[2])) << FOLDER_BITS | folder)
-        self._sizes.append(size)
+        self._sizes.append(written.size)
+        self._times.append(written.mtime_ns)
 
-    def popleft(self) -> tuple[Path, int]:
+    def popleft(self) -> Written:
         """Take out the oldest."""
         if self._strays:
             return self._strays.popleft()
-        key, size = self._keys[self._gone], self._sizes[self._gone]
+        written = self._at(self._gone)
         self._gone += 1
         if self._gone == MOST_GONE:
-            del self._keys[:MOST_GONE], self._sizes[:MOST_GONE]
+            del self._keys[:MOST_GONE], self._sizes[:MOST_GONE], self._times[:MOST_GONE]
             self._gone = 0
+        return written
+
+    def _at(self, place: int) -> Written:
+        key = self._keys[place]
         folder = self._folders[key & ((1 << FOLDER_BITS) - 1)]
         number, ending = divmod(key >> FOLDER_BITS, len(ENDINGS))
-        return folder / f"{number:08d}{ENDINGS[ending]}", size
-
-
-def _age_and_size(path: Path) -> tuple[int, int]:
-    """Return when a file was written, in ns, and its bytes; zeros if another run has just deleted it."""
-    try:
-        stat = path.stat()
-    except FileNotFoundError:
-        return 0, 0
-    return stat.st_mtime_ns, stat.st_size
+        path = folder / f"{number:08d}{ENDINGS[ending]}"
+        return Written(path, self._sizes[place], self._times[place])

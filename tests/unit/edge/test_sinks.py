@@ -29,6 +29,7 @@ from edge.sinks.near_misses import NearMissSink
 from edge.sinks.pictures import PictureSink
 from edge.sinks.quota import PictureQuota
 from edge.sinks.window import WindowSink
+from edge.sinks.written import LIST_NAME, Written, WrittenList
 
 FOUND = [{"label": "broken", "score": 0.91, "box_xyxy_px": [3.0, 4.0, 9.0, 30.0]}]
 
@@ -126,7 +127,7 @@ def earlier_pictures(root, sizes):
         path = root / "earlier" / f"{number:08d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(size))
-        os.utime(path, ns=(number, number))
+        WrittenList(root).add(path, path.stat())
 
 
 @given(
@@ -139,11 +140,12 @@ def test_the_oldest_pictures_make_room(tmp_path_factory, sizes, new, limit):
     root = tmp_path_factory.mktemp("q")
     earlier_pictures(root, sizes)
     (root / "notes.txt").write_bytes(bytes(1000))
-    quota = PictureQuota(root, limit)
+    quota = PictureQuota(root, limit, WrittenList(root))
     quota.look()
     for number, size in enumerate(new):
         path = root / f"{number + 10:08d}_boxes.jpg"
         path.write_bytes(bytes(size))
+        quota.note(path, path.stat())
         quota.added(path)
     left = sorted((path for path in root.rglob("0*") if path.is_file()), key=lambda path: path.name)
     every = [*sizes, *new]
@@ -165,8 +167,8 @@ def test_files_come_back_in_order_and_whole(steps):
     try:
         for number, ending, taken in steps:
             path = Path(f"/p/{number % 4}/{number:08d}{quota_module.ENDINGS[ending]}")
-            files.append(path, number % 1000)
-            meant.append((path, number % 1000))
+            meant.append(Written(path, number % 1000, number % 77))
+            files.append(meant[-1])
             for _ in range(min(taken, len(meant))):
                 assert files.popleft() == meant.popleft()
             assert len(files) == len(meant)
@@ -178,10 +180,10 @@ def test_a_picture_costs_a_box_that_runs_for_months_next_to_no_memory():
     files = quota_module.FilesInOrder()
     tracemalloc.start()
     for number in range(20_000):
-        files.append(Path(f"/p/{number:08d}.png"), 90_000)
+        files.append(Written(Path(f"/p/{number:08d}.png"), 90_000, 10**18 + number))
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert kept < 32 * 20_000
+    assert kept < 40 * 20_000
 
 
 def test_pictures_stay_below_their_limit(tmp_path):
@@ -198,11 +200,89 @@ def test_pictures_stay_below_their_limit(tmp_path):
 
 def test_a_picture_that_another_run_deleted_is_no_failure(tmp_path):
     earlier_pictures(tmp_path, [50, 50])
-    quota = PictureQuota(tmp_path, 60)
+    quota = PictureQuota(tmp_path, 60, WrittenList(tmp_path))
     quota.look()
     (tmp_path / "earlier" / "00000000.png").unlink()
-    quota.added(tmp_path / "00000009.png")
-    assert [path.name for path in tmp_path.rglob("*.png")] == ["00000001.png"]
+    new = tmp_path / "00000009.png"
+    new.write_bytes(b"")
+    quota.note(new, new.stat())
+    quota.added(new)
+    assert sorted(path.name for path in tmp_path.rglob("*.png")) == ["00000001.png", "00000009.png"]
+
+
+def theirs(root):
+    """Put pictures and labels of a person below the folder, under names as this program gives them."""
+    folder = root / "my-labelled"
+    folder.mkdir(parents=True)
+    for name in ("20240117.png", "20240117.xml", "00000001_boxes.jpg", ".00000002.png-abc"):
+        (folder / name).write_bytes(bytes(5000))
+        os.utime(folder / name, (1, 1))
+    return folder
+
+
+def test_what_others_wrote_stays_whatever_it_is_called(tmp_path):
+    folder = theirs(tmp_path)
+    image = np.random.default_rng(0).integers(0, 255, (32, 40), np.uint8)
+    for run in ("run1", "run2"):
+        quota = PictureQuota(tmp_path, 9000, WrittenList(tmp_path))
+        with PictureSink(tmp_path / run, quota) as sink:
+            for number in range(9):
+                sink.write(frame(number, image), FOUND)
+        assert len(list(folder.iterdir())) == 4
+    assert not (tmp_path / "run1").exists(), "of an earlier run, on the list: the oldest made room"
+    assert sum(path.stat().st_size for path in (tmp_path / "run2").iterdir()) <= 9000
+    listed = [one.path for one in WrittenList(tmp_path).read() if one.is_as_written]
+    assert sorted(listed) == sorted((tmp_path / "run2").iterdir())
+
+
+def test_a_picture_that_a_person_changed_is_theirs(tmp_path):
+    earlier_pictures(tmp_path, [50, 50, 50])
+    corrected = tmp_path / "earlier" / "00000000.png"
+    corrected.write_bytes(bytes(51))
+    touched = tmp_path / "earlier" / "00000001.png"
+    os.utime(touched, (10**9, 10**9))
+    quota = PictureQuota(tmp_path, 1, WrittenList(tmp_path))
+    with PictureSink(tmp_path / "run", quota) as sink:
+        sink.write(frame(9), FOUND)
+    assert corrected.exists()
+    assert touched.exists()
+    assert not (tmp_path / "earlier" / "00000002.png").exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"nonsense", b"\xff\0\n", b"50 1 /etc/00000000.png", b"50 1 ../../00000000.png", b"9" * 5000],
+)
+def test_damaged_lines_of_the_list_delete_nothing_and_are_said(tmp_path, caplog, line):
+    earlier_pictures(tmp_path, [50])
+    with (tmp_path / LIST_NAME).open("ab") as stream:
+        stream.write(line)
+    quota = PictureQuota(tmp_path, 1, WrittenList(tmp_path))
+    with PictureSink(tmp_path / "run", quota) as sink:
+        sink.write(frame(9), FOUND)
+    assert not (tmp_path / "earlier").exists()
+    assert "damaged" in caplog.text
+    assert [one.path.name for one in WrittenList(tmp_path).read()][-1] == "00000009_boxes.jpg"
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_kill_between_list_and_picture_forgets_none(tmp_path, monkeypatch, at):
+    """A line comes before its picture: whatever is there is on the list."""
+    replace, calls = Path.replace, []
+
+    def killed(path, target):
+        calls.append(target)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    quota = PictureQuota(tmp_path, 9000, WrittenList(tmp_path))
+    with pytest.raises(KeyboardInterrupt), PictureSink(tmp_path / "run", quota) as sink:
+        sink.write(frame(9), FOUND)
+    there = {path for path in (tmp_path / "run").glob("0*")}
+    assert there <= {one.path for one in WrittenList(tmp_path).read()}
+    assert len(there) == at - 1
 
 
 def test_beside_a_record_pictures_are_left_out_on_a_full_disk(tmp_path, monkeypatch):
