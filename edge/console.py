@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 
 from edge.camera_log import FORMAT, name_camera
 from edge.errors import INTERRUPTED_EXIT_CODE, LoomsightError, MissingPackageError, OutputError
+from edge.interruption import Interrupted, raised_by_signals
 from edge.last_resort import internal_error, wants_traceback
 from edge.terminal import PlainFormatter, have_standard_streams, printable, silence
 
@@ -62,7 +63,11 @@ def run_command(command: Callable[[], object]) -> NoReturn:
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     have_standard_streams()
     try:
-        _run_to_its_end(command)
+        with raised_by_signals():
+            _run_to_its_end(command)
+    except Interrupted as ending:
+        _say("interrupted" if ending.exit_code == INTERRUPTED_EXIT_CODE else f"ended by {ending}")
+        sys.exit(ending.exit_code)
     except LoomsightError as error:
         _leave(error)
     except ImportError as error:

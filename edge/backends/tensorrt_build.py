@@ -11,8 +11,6 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -23,7 +21,7 @@ from edge.backends.tensorrt_engines import EngineManifest, LibraryName, digest_o
 from edge.backends.tensorrt_library import Library, open_library
 from edge.backends.tensorrt_progress import Observe, Phases
 from edge.errors import BackendError, ContractError, LoomsightError
-from edge.interruption import stopped_by_signals
+from edge.interruption import left_to_parent, stopped_by_signals
 
 __all__ = ["BuiltEngine", "EngineRequest", "build_engine"]
 
@@ -111,7 +109,7 @@ def _built_elsewhere(
     asked_to_stop = spawn.Event()
     arguments = (theirs, asked_to_stop, request, library.name, model, timing_cache)
     process = spawn.Process(target=_in_the_child, args=arguments, name="engine-build", daemon=True)
-    with _deaf_to_ctrl_c():
+    with left_to_parent():
         process.start()
     theirs.close()
     try:
@@ -156,19 +154,6 @@ def _death(exit_code: int, model_path: Path) -> BackendError:
         f"TensorRT ended {how} while it built an engine of {model_path}.",
         "Build another precision, or report it.",
     )
-
-
-@contextmanager
-def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Start a process that ignores Ctrl-C: a terminal sends it to both, and this one passes it on."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _in_the_child(

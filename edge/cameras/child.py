@@ -7,7 +7,6 @@ import json
 import mmap
 import os
 import queue
-import signal
 import socket
 import threading
 import time
@@ -18,6 +17,7 @@ import numpy as np
 
 from edge.cameras.protocol import Camera, Frame, NoFrameYetError
 from edge.errors import ImageError, LoomsightError
+from edge.interruption import leave_to_parent
 
 SIGN_S = 0.4
 """A sign of life is sent at most so often."""
@@ -31,7 +31,7 @@ def main(channel: str, memory: str, order: str) -> None:
         memory: descriptor of the memory for frames.
         order: JSON with `factory`, `arguments`, `slots`, `slot_bytes`.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_to_parent()
     told = json.loads(order)
     server = CameraServer(
         socket.socket(fileno=int(channel)), int(memory), told["slots"], told["slot_bytes"]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +19,7 @@ from typing import Any
 import cv2
 
 from edge.errors import OutputError
+from edge.interruption import leave_to_parent
 from edge.simulator.dataset_options import SPLITS, DatasetOptions
 from edge.simulator.picture import coco_annotations, draw_picture, encode_png, yolo_lines
 from edge.sinks.publishing import new_folder
@@ -107,7 +107,7 @@ def _write_pictures(folder: Path, options: DatasetOptions, taxonomy: Taxonomy) -
 
 def _quiet_worker() -> None:
     """Leave Ctrl-C to the parent, and each worker to one core."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    leave_to_parent()
     cv2.setNumThreads(1)
 
 
