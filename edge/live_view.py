@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -14,6 +16,7 @@ from typing_extensions import Self
 
 from edge.detections import DetectionRecord
 from edge.run_state import RunState
+from edge.terminal import silence
 
 REFRESH_S = 0.25
 LOG_EVERY_S = 30.0
@@ -25,7 +28,8 @@ SILENT_AFTER_S = 2.0
 
 class LiveView:
     """Show a line for each camera, and the last defects: a live block on a terminal, else now and then a
-    line in a log. Cameras may tell it from threads of their own.
+    line in a log. Cameras may tell it from threads of their own. A terminal that closes ends it alone: the
+    run goes on to its summary.
     """
 
     def __init__(self, console: Console) -> None:
@@ -36,15 +40,16 @@ class LiveView:
         self._lines: dict[str, str] = {}
         self._last: deque[str] = deque(maxlen=LAST_DEFECTS)
         self._lock = threading.Lock()
+        self._is_gone = False
 
     def __enter__(self) -> Self:
         if self._live:
-            self._live.start()
+            self._draw(self._live.start)
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._live:
-            self._live.stop()
+            self._draw(self._live.stop)
 
     def line_of(self, camera: str, prefix: str = "") -> CameraLine:
         """Return the line of one camera.
@@ -63,9 +68,19 @@ class LiveView:
             self._last += defects
             if self._live:
                 lines = (Text(line, style="bold") for line in self._lines.values())
-                self._live.update(Group(*lines, *map(Text, self._last)), refresh=True)
+                shown = Group(*lines, *map(Text, self._last))
+                self._draw(partial(self._live.update, shown, refresh=True))
             else:
-                self._console.print(line, highlight=False)
+                self._draw(partial(self._console.print, line, highlight=False))
+
+    def _draw(self, draw: Callable[[], object]) -> None:
+        if self._is_gone:
+            return
+        try:
+            draw()
+        except (OSError, ValueError):
+            self._is_gone = True
+            silence(sys.stderr)
 
 
 class CameraLine:
