@@ -73,8 +73,6 @@ def decoded_image(data: bytes, name: str, bit_depth: int | None = None) -> Image
     except (cv2.error, ValueError) as error:
         reason = getattr(error, "err", None) or str(error)
         raise ImageError(f"{name} is truncated or damaged ({reason}).", CURE) from error
-    if header.maxval not in (None, 1, 255, 65535):  # a PNM says itself how deep it is
-        array = cv2.convertScaleAbs(array, alpha=255 / (header.maxval or 255))
     return image_from_array(_turned(array, header), name, bit_depth)
 
 
@@ -135,16 +133,30 @@ def _webp(data: bytes, header: ImageHeader) -> Array:
 
 
 def _pnm(data: bytes, header: ImageHeader) -> Array:
-    """Take the pixels of a raw PGM or PPM as they lie; the forms in letters, and bits, are OpenCV's."""
+    """Take the pixels of a raw PGM or PPM as they lie, those of the forms in letters and bits from OpenCV.
+
+    Which value is white stands in the header. OpenCV brings 8-bit values in letters to it, and no others.
+    """
+    white = header.maxval or 255
     if data[1:2] not in (b"5", b"6"):
-        return _by_opencv(data, header)
+        array = _by_opencv(data, header)
+        return array if white <= 255 else _to_white(array, white)
     shape: tuple[int, ...] = (header.height_px, header.width_px)
     if data[1:2] == b"6":
         shape = (*shape, 3)
     kind = np.dtype(">u2" if (header.maxval or 0) > 255 else np.uint8)
     array = np.frombuffer(data, kind, int(np.prod(shape)), header.pixels_at).reshape(shape)
-    own: Array = array.astype(kind.newbyteorder("="))  # what lies in the bytes cannot be written to
-    return cv2.cvtColor(own, cv2.COLOR_RGB2BGR) if len(shape) == 3 else own
+    own = array.astype(kind.newbyteorder("="))  # what lies in the bytes cannot be written to
+    scaled = _to_white(own, white)
+    return cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR) if len(shape) == 3 else scaled
+
+
+def _to_white(array: Array, white: int) -> Array:
+    """Scale values so that white is that of eight bits; sixteen whole bits are left as they are."""
+    if white in (255, 65535):
+        return array
+    scaled: Array = cv2.convertScaleAbs(array, alpha=255 / white)
+    return scaled
 
 
 _DECODERS: Mapping[Format, Callable[[bytes, ImageHeader], Array]] = {

@@ -308,7 +308,7 @@ def _pnm_pages(stream: BinaryIO, header: ImageHeader) -> int:
     if stream.seek(0, os.SEEK_END) < end:
         raise _TruncatedError
     stream.seek(end)
-    return 2 if _PNM_HEADER.match(stream.read(64)) else 1
+    return 2 if _PNM_HEADER.match(stream.read(64).lstrip()) else 1
 
 
 _READERS: tuple[tuple[re.Pattern[bytes], Callable[[BinaryIO], ImageHeader]], ...] = (
