@@ -43,7 +43,7 @@ def attributes_from(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str
             read[name] = str(value)
         if name not in read:
             permitted = "0 to 1" if name in SHARES else ", ".join(REVIEW_STATES)
-            wrong.append(f"{name} '{value}' is not one of {permitted}")
+            wrong.append(f"{name} '{str(value)[:40]}' is not one of {permitted}")
     return read, wrong
 
 
@@ -51,7 +51,7 @@ def _share(value: Any) -> float | None:
     """Return a number within 0..1; None if it is none."""
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if 0 <= number <= 1 else None
 

@@ -107,7 +107,7 @@ def _image(name: str, task: Mapping[str, Any], root: Path, problems: Problems) -
     regions: list[Region] = []
     said: list[str] = []
     for number, result in enumerate(results, start=1):
-        if result.get("type") in _NO_SHAPES:
+        if str(result.get("type")) in _NO_SHAPES:
             said += _choices(result)
             continue
         if _is_told_elsewhere(result, results):

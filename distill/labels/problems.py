@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+MOST_LINES = 20
+"""So many problems of one file are shown; a damaged one may have thousands."""
+
+MOST_LETTERS = 300
+"""Of one problem."""
 
 
 class Problems:
@@ -23,16 +29,26 @@ class Problems:
 
     def add(self, file: str, problem: str) -> None:
         """Add a problem; several of one file are put on one line."""
-        self._problems.setdefault(file, []).append(" ".join(problem.split()))
+        self._problems.setdefault(file, []).append(_one_line(problem))
 
     def note(self, file: str, note: str) -> None:
         """Add a note; several of one file are put on one line."""
-        self._notes.setdefault(file, []).append(" ".join(note.split()))
+        self._notes.setdefault(file, []).append(_one_line(note))
 
     def by_file(self) -> dict[str, str]:
         """Return the problems, file -> one line."""
-        return {file: "; ".join(lines) for file, lines in self._problems.items()}
+        return {file: _joined(lines) for file, lines in self._problems.items()}
 
     def notes_by_file(self) -> dict[str, str]:
         """Return the notes, file -> one line."""
-        return {file: "; ".join(lines) for file, lines in self._notes.items()}
+        return {file: _joined(lines) for file, lines in self._notes.items()}
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MOST_LETTERS else f"{line[:MOST_LETTERS]}..."
+
+
+def _joined(lines: Sequence[str]) -> str:
+    rest = len(lines) - MOST_LINES
+    return "; ".join([*lines[:MOST_LINES], *([f"and {rest} more"] if rest > 0 else [])])

@@ -29,6 +29,9 @@ KEYS: Mapping[Split, tuple[str, ...]] = {
 
 MOST_CLASSES = 10_000
 
+MOST_PATH = 4096
+"""Letters of a path: Linux takes no longer one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Description:
@@ -131,7 +134,7 @@ def _stated(content: Mapping[str, Any], keys: tuple[str, ...], file: Path) -> li
     """Return the paths of a split as they stand in the file."""
     value: Any = next((content[key] for key in keys if content.get(key)), [])
     texts = value if isinstance(value, list) else [value]
-    if not all(isinstance(text, str) and "\0" not in text for text in texts):
+    if not all(isinstance(text, str) and "\0" not in text and len(text) < MOST_PATH for text in texts):
         raise DatasetError(f"{file}: '{keys[0]}' is no path.", f"Write for instance `{keys[0]}: images`.")
     return [text.strip() for text in texts if text.strip()]
 
@@ -159,7 +162,14 @@ def _found(root: Path, stated: str) -> Path | None:
         candidates.insert(0, root.joinpath(*inside))
     if inside[:1] == [root.resolve().name]:  # relative to the folder that the data set lies in
         candidates.append(root.joinpath(*inside[1:]))
-    return next((place for place in candidates if place.is_dir() or _is_list(place)), None)
+    return next((place for place in candidates if _is_folder(place) or _is_list(place)), None)
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):  # no folder can have such a name
+        return False
 
 
 def _is_list(path: Path) -> bool:
