@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from tests.unit.edge.mqtt.scripted import CLOSE, SILENCE, Script, disconnect
@@ -20,7 +21,7 @@ class Misbehaviour(NamedTuple):
 
     make: Callable[[], Script]
     said: str
-    settings: dict[str, float] = {}
+    settings: Mapping[str, float] = MappingProxyType({})
 
 
 def _wrong_number(topic, message):

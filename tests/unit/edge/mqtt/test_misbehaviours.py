@@ -1,9 +1,8 @@
-"""Brokers that misbehave: the sender lives, every message is accounted for, a person is told, and all heals."""
+"""Brokers that misbehave: the sender lives, every message is accounted for, it is said, and all heals."""
 
 from __future__ import annotations
 
 import sqlite3
-import time
 from contextlib import closing
 
 import pytest
