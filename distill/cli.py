@@ -107,7 +107,7 @@ def distill(
     teacher = str(checkpoint_named(teacher)) if teacher == SHIPPED else teacher
     plan = _plan_of_run(folder, settings, teacher, student_alone, begin, resume)
     classes = load_taxonomy(taxonomy)
-    data = load_dataset(dataset, classes.classes)
+    data = load_dataset(dataset, classes)
     check_classes(data, classes.classes)
     with joined(device.value) as processes:
         if not processes.is_first:

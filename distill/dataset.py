@@ -9,26 +9,28 @@ simulation.json      optional; the simulator's options, among them mm_per_px
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import yaml  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from distill.box_weights import BoxWeights
-from edge.cameras.folder import PICTURE_SUFFIXES, picture_files, read_picture
+from distill.labels.annotations import AnnotatedImage, LabelSet
+from distill.labels.formats import read_labels
+from distill.labels.label_file import label_file
+from distill.labels.yolo_rows import trainable_box
+from edge.cameras.folder import PICTURE_SUFFIXES, read_picture
 from edge.errors import DatasetError, ImageError
 from edge.image import Image
+from edge.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
 
-EDGE_TOLERANCE = 1e-4
-"""How far a share may lie outside 0..1 from rounding alone; it is then clipped."""
+TRAINED_WITH = ("train", "val")
+SCALE_FILE = "simulation.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,28 +68,35 @@ class Dataset:
     mm_per_px: float | None
 
 
-def load_dataset(folder: Path, class_names: tuple[str, ...]) -> Dataset:
-    """Read a data set; its classes are mapped by name to the positions in `class_names`.
+def load_dataset(folder: Path, taxonomy: Taxonomy | Sequence[str]) -> Dataset:
+    """Read a data set by the reader of `loomsight labels`: what its `check` calls ok is taken here.
+
+    Args:
+        folder: with a data.yaml; its classes are mapped by name to their positions in the taxonomy.
+        taxonomy: or the names of its classes alone.
+    Raises:
+        DatasetError: if data.yaml, a folder or every picture of a split is missing, or the labels of a
+            picture cannot be read.
+    """
+    if not isinstance(taxonomy, Taxonomy):
+        taxonomy = Taxonomy(version=1, classes=tuple(taxonomy))
+    return dataset_of(read_labels(folder, taxonomy, format_name="dataset"), folder)
+
+
+def dataset_of(label_set: LabelSet, folder: Path) -> Dataset:
+    """Return what a label set gives to train on.
 
     Raises:
-        DatasetError: if data.yaml, a folder or every picture of a split is missing, a label is damaged
-            or a class is not one of `class_names`.
+        DatasetError: as `load_dataset`.
     """
-    description_file = folder / "data.yaml"
-    description = _read_description(description_file)
-    class_ids = _class_ids(description.get("names"), class_names, description_file)
-    root = folder / str(description.get("path") or ".")
-    for split in ("train", "val"):
-        if not isinstance(description.get(split), str):
-            raise DatasetError(
-                f"{description_file} names no folder '{split}'.",
-                f"Add a line such as `{split}: images/{split}`.",
-            )
+    _check_is_read(label_set, folder)
+    for name, problem in label_set.problems.items():
+        logger.warning("%s: %s", name, problem)
     return Dataset(
         folder=folder,
-        train=_weighted(_read_split(root / description["train"], class_ids), BoxWeights(folder, "train")),
-        val=_read_split(root / description["val"], class_ids),
-        mm_per_px=_scale_of_simulation(folder),
+        train=_pictures(label_set, "train", folder),
+        val=tuple(replace(picture, weights=None) for picture in _pictures(label_set, "val", folder)),
+        mm_per_px=label_set.mm_per_px,
     )
 
 
@@ -125,128 +134,74 @@ def read_labelled(path: Path) -> Image:
         raise DatasetError(error.problem, error.cure) from error
 
 
-def label_file(image: Path) -> Path:
-    """Return where a picture's labels lie, as ultralytics has it: the last folder images becomes labels."""
-    parts = list(image.parts)
-    if "images" in parts:
-        last = len(parts) - 1 - parts[::-1].index("images")
-        parts[last] = "labels"
-    return Path(*parts).with_suffix(".txt")
+def _check_is_read(label_set: LabelSet, folder: Path) -> None:
+    """See that nothing is lacking that would pass for clean cloth, or for no scale."""
+    cure = f"Correct what `loomsight labels check {folder}` names."
+    if SCALE_FILE in label_set.problems:
+        raise DatasetError(f"{folder / SCALE_FILE} {label_set.problems[SCALE_FILE]}.", cure)
+    lost = [image.file_name for image in label_set.left_out if image.split in TRAINED_WITH]
+    read = {image.file_name for image in (*label_set.images, *label_set.left_out)}
+    lost += [name for name in label_set.problems if name not in read and _is_picture(label_set.root / name)]
+    if lost:
+        more = f" (and {len(lost) - 1} more like it)" if len(lost) > 1 else ""
+        raise DatasetError(f"{lost[0]}: {_problem_of(lost[0], label_set)}{more}.", cure)
 
 
-def _read_description(file: Path) -> Mapping[str, Any]:
-    try:
-        description = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DatasetError(
-            f"There is no {file}.", "Name a data set folder that holds a data.yaml."
-        ) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DatasetError(f"{file} cannot be read: {error}.", "Correct it.") from error
-    if not isinstance(description, dict):
-        raise DatasetError(f"{file} holds no keys.", "It needs path, train, val and names.")
-    return description
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
 
 
-def _class_ids(names: object, class_names: tuple[str, ...], file: Path) -> dict[int, int]:
-    """Map the data set's class numbers to the taxonomy's."""
-    if isinstance(names, list):
-        names = dict(enumerate(names))
-    if not isinstance(names, dict) or not names:
-        raise DatasetError(f"{file} names no classes.", f"Add `names: [{', '.join(class_names)}]`.")
-    mapping = {}
-    for number, name in names.items():
-        if name not in class_names or not isinstance(number, int):
-            raise DatasetError(
-                f"{file}: class {number}, '{name}', is not one of the taxonomy's.",
-                f"Use {', '.join(class_names)}, or train with a taxonomy that has it.",
-            )
-        mapping[number] = class_names.index(name)
-    return mapping
+def _problem_of(name: str, label_set: LabelSet) -> str:
+    """Return what is wrong with a picture: it stands at its name or at its label file's."""
+    path = label_set.root / name
+    beside = os.path.relpath(label_file(path), label_set.root).replace(os.sep, "/")
+    found = [label_set.problems[key] for key in (name, beside) if key in label_set.problems]
+    rest = [f"{key}: {problem}" for key, problem in label_set.problems.items()]
+    return "; ".join(found or rest[:1])
 
 
-def _read_split(images: Path, class_ids: Mapping[int, int]) -> tuple[LabelledPicture, ...]:
-    if not images.is_dir():
-        raise DatasetError(f"There is no folder {images}.", "Correct the path in data.yaml.")
-    files = picture_files(images)
-    if not files:
-        raise DatasetError(
-            f"{images} holds no pictures.", f"It needs {', '.join(sorted(PICTURE_SUFFIXES))} files."
-        )
-    return tuple(_read_labels(file, label_file(file), class_ids) for file in files)
+def _pictures(label_set: LabelSet, split: str, folder: Path) -> tuple[LabelledPicture, ...]:
+    """Return the pictures of a split, without those of which a box waits for a person.
 
-
-def _weighted(pictures: tuple[LabelledPicture, ...], weights: BoxWeights) -> tuple[LabelledPicture, ...]:
-    """Give boxes their weights, and leave out pictures with a box that waits for a person.
-
-    Trained on without it, such a picture would teach that there is no defect.
+    Trained on without it, such a picture would teach that there is no defect; validated on, a detector that
+    finds the defect would be counted down.
     """
-    ready = [picture for picture in pictures if not weights.is_waiting(picture.path)]
-    if len(ready) < len(pictures):
-        waiting = len(pictures) - len(ready)
-        logger.info("%d of %d training pictures wait for `loomsight review`", waiting, len(pictures))
+    images = [image for image in label_set.images if image.split == split]
+    if not images:
+        raise DatasetError(
+            f"{folder} has no pictures in the split '{split}'.",
+            f"Name a folder of {', '.join(sorted(PICTURE_SUFFIXES))} files in data.yaml: "
+            f"`{split}: images/{split}`.",
+        )
+    ready = [image for image in images if not _is_waiting(image)]
+    if len(ready) < len(images):
+        waiting = len(images) - len(ready)
+        logger.info("%d of %d pictures of %s wait for `loomsight review`", waiting, len(images), split)
     if not ready:
-        raise DatasetError("Every training picture waits for review.", "Run `loomsight review`.")
-    return tuple(
-        replace(picture, weights=weights.of(picture.path, picture.boxes_share)) for picture in ready
+        raise DatasetError(f"Every picture of {split} waits for review.", "Run `loomsight review`.")
+    return tuple(_labelled(image, label_set) for image in ready)
+
+
+def _is_waiting(image: AnnotatedImage) -> bool:
+    """Tell whether a box waits for a person, or is said to be there and nothing of it is."""
+    return any(
+        region.review == "queued"
+        or (region.review != "rejected" and trainable_box(region, image.size_hw_px) is None)
+        for region in image.regions
     )
 
 
-def _read_labels(image: Path, file: Path, class_ids: Mapping[int, int]) -> LabelledPicture:
-    try:
-        text = file.read_text(encoding="utf-8") if file.exists() else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{file} cannot be read: {error}.", "Correct or remove it.") from error
-    rows = [
-        _read_row(line, f"{file}, line {number}", class_ids)
-        for number, line in enumerate(text.splitlines(), start=1)
-        if line.strip()
+def _labelled(image: AnnotatedImage, label_set: LabelSet) -> LabelledPicture:
+    height, width = image.size_hw_px
+    held = [
+        (box, label_set.class_names.index(region.label), region.weight)
+        for region in image.regions
+        if (box := trainable_box(region, image.size_hw_px)) is not None
     ]
-    boxes = np.array([box for _, box in rows], np.float64).reshape(-1, 4)
-    return LabelledPicture(image, boxes, np.array([class_id for class_id, _ in rows], np.int64))
-
-
-def _read_row(
-    line: str, where: str, class_ids: Mapping[int, int]
-) -> tuple[int, tuple[float, float, float, float]]:
-    try:
-        number, x, y, width, height = line.split()
-        class_number, shares = int(number), [float(value) for value in (x, y, width, height)]
-    except ValueError as error:
-        raise DatasetError(
-            f"{where}: '{line[:60]}' is not a box.", "A line is: class centre-x centre-y width height."
-        ) from error
-    if class_number not in class_ids:
-        raise DatasetError(
-            f"{where}: class {class_number} has no name in data.yaml.",
-            f"Known numbers: {', '.join(map(str, class_ids))}.",
-        )
-    centre_x, centre_y, box_width, box_height = shares
-    box = np.array([centre_x - box_width / 2, centre_y - box_height / 2,
-                    centre_x + box_width / 2, centre_y + box_height / 2])  # fmt: skip
-    inside = (box >= -EDGE_TOLERANCE).all() and (box <= 1 + EDGE_TOLERANCE).all()
-    if not inside or not box_width > 0 or not box_height > 0:
-        raise DatasetError(
-            f"{where}: the box {' '.join(map(str, shares))} has no area or leaves the picture.",
-            "Coordinates are shares of width and height, 0 to 1.",
-        )
-    left, top, right, bottom = np.clip(box, 0, 1).tolist()
-    return class_ids[class_number], (left, top, right, bottom)
-
-
-def _scale_of_simulation(folder: Path) -> float | None:
-    """Read mm_per_px from the simulator's record, if there is one."""
-    file = folder / "simulation.json"
-    if not file.is_file():
-        return None
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-        value = record["mm_per_px"] if "mm_per_px" in record else record["options"]["mm_per_px"]
-        scale = float(value)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f"{file} does not say mm_per_px.", "Write the data set again, or remove that file."
-        ) from error
-    if not scale > 0:
-        raise DatasetError(f"{file}: mm_per_px is {scale}.", "It must be positive.")
-    return scale
+    boxes_px = np.array([box for box, _, _ in held], np.float64).reshape(-1, 4)
+    return LabelledPicture(
+        label_set.root / image.file_name,
+        boxes_px / (width, height, width, height),
+        np.array([class_id for _, class_id, _ in held], np.int64),
+        np.array([weight for _, _, weight in held], np.float32),
+    )

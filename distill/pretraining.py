@@ -46,7 +46,7 @@ def simulated_dataset(options: DatasetOptions, folder: Path, taxonomy: Taxonomy)
         logger.info("weaving %d pictures of simulated cloth in %s", options.images, folder)
         write_dataset(folder, options, taxonomy)
     _check_woven(folder, options)
-    return load_dataset(folder, taxonomy.classes)
+    return load_dataset(folder, taxonomy)
 
 
 def _check_woven(folder: Path, options: DatasetOptions) -> None:

@@ -108,8 +108,8 @@ def spread(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
 
 def _candidates(pictures: Path) -> tuple[list[Candidate], float | None]:
     if (pictures / "data.yaml").is_file():
-        names = load_taxonomy().classes
-        data = load_dataset(pictures, names)
+        taxonomy = load_taxonomy()
+        names, data = taxonomy.classes, load_dataset(pictures, taxonomy)
         return [Candidate(one.path, _classes(one, names)) for one in data.train], data.mm_per_px
     files = [pictures] if pictures.is_file() else picture_files(pictures)
     return [Candidate(path, {}) for path in files], None

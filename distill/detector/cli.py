@@ -54,7 +54,7 @@ def anchors(
 
     settings = load_recipe(recipe, os.environ, {})
     classes = load_taxonomy(taxonomy)
-    data = load_dataset(dataset, classes.classes)
+    data = load_dataset(dataset, classes)
 
     import numpy as np
     from rich.console import Console

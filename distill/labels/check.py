@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import Literal
 
+from distill.dataset import check_classes, dataset_of
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.completeness import OUTSIDE_TOLERANCE_PX
 from distill.labels.picture_files import content_digest, decoded
@@ -25,6 +27,7 @@ Kind = Literal[
     "duplicate picture",
     "picture in two splits",
     "group in two splits",
+    "not trainable",
 ]
 
 DUPLICATE_IOU = 0.95
@@ -58,6 +61,15 @@ def check(label_set: LabelSet, *, with_pictures: bool = True) -> list[Finding]:
         findings += _boxes(image, label_set.class_names)
     findings += _groups(label_set.images)
     return [*findings, *(_pictures(label_set) if with_pictures else ())]
+
+
+def of_training(label_set: LabelSet, folder: Path) -> list[Finding]:
+    """Return why `loomsight distill` would refuse a data set, by its own words; nothing if it takes it."""
+    try:
+        check_classes(dataset_of(label_set, folder), label_set.class_names)
+    except DatasetError as error:
+        return [Finding("not trainable", folder.name, error.problem)]
+    return []
 
 
 def _boxes(image: AnnotatedImage, class_names: tuple[str, ...]) -> Iterator[Finding]:

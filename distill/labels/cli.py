@@ -163,13 +163,16 @@ def check(
 ) -> None:
     """Look for what breaks trainings; the exit code is 50 if there is anything."""
     from distill.labels.check import check as find
-    from distill.labels.formats import read_labels
+    from distill.labels.check import of_training
+    from distill.labels.formats import detect, read_labels
     from distill.labels.reports import report_of_findings, summary_line
     from edge.taxonomy import load_taxonomy
 
-    form = from_.value if from_ else None
+    form = from_.value if from_ else detect(source)
     label_set = read_labels(source, load_taxonomy(taxonomy), format_name=form, pictures=pictures)
     findings = find(label_set, with_pictures=not labels_only)
+    if form == Form.dataset.value and not findings:
+        findings = of_training(label_set, source)
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=1))
     else:

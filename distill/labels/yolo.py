@@ -12,14 +12,15 @@ A box in a label file counts as it stands there; the COCO file adds what is know
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from distill.dataset import label_file
 from distill.labels import coco
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.documents import read_json, read_text
+from distill.labels.label_file import label_file
 from distill.labels.listed_twice import joined
 from distill.labels.picture_files import is_there, size_hw_px
 from distill.labels.problems import Problems
@@ -76,12 +77,13 @@ def read(source: Path, pictures: Path | None = None) -> LabelSet:
     numbered = _numbered_from_0(read_images, description, problems)
     images = joined((_doubted(image, in_doubt) for image in numbered), problems)
     _name_orphans(root, {*kept} - {image.file_name for image in images}, problems)
+    mm_per_px = _mm_per_px(root, problems)
     return LabelSet(
         root,
         class_names,
         tuple(images),
         problems.by_file(),
-        _mm_per_px(root, problems),
+        mm_per_px,
         problems.notes_by_file(),
     )
 
@@ -228,4 +230,7 @@ def _mm_per_px(root: Path, problems: Problems) -> float | None:
     except (DatasetError, KeyError, TypeError, ValueError):
         problems.add(file.name, "does not say mm_per_px")
         return None
-    return scale if scale > 0 else None
+    if not 0 < scale < math.inf:
+        problems.add(file.name, f"says that mm_per_px is {scale:g}: it must be above 0")
+        return None
+    return scale

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from distill.dataset import label_file
+from distill.labels.label_file import label_file
 from distill.labels.picture_files import is_there
 from distill.labels.problems import Problems
 from distill.labels.yolo_description import Description

@@ -101,27 +101,35 @@ def merged(
         The regions, and one line for each that the two tell differently.
     """
     rest = list(rows)
+    boxes = [trainable_box(region, size_hw_px) for region in kept]
+    row_of_region: dict[int, Region] = {}
+    for same_class in (True, False):  # a row of another class is taken when no box of its own is left
+        for place, (region, box) in enumerate(zip(kept, boxes, strict=True)):
+            match = _match(region, box, rest, same_class=same_class) if box else None
+            if match and place not in row_of_region:
+                row_of_region[place] = match
+                rest.remove(match)
     regions, differences = [], []
-    for region in kept:
-        box = trainable_box(region, size_hw_px)
-        match = _match(region, box, rest) if box else None
-        if match is None and box:
+    for place, (region, box) in enumerate(zip(kept, boxes, strict=True)):
+        row = row_of_region.get(place)
+        if box and row is None:
             differences.append(f"a box of '{region.label}' is no longer in the label file")
             continue
-        if match and match.label != region.label:
-            differences.append(f"a box is '{match.label}' by its number and '{region.label}' by name")
-            region = replace(region, label=match.label, category=None, phrase=None)
-        if match:
-            rest.remove(match)
+        if row and row.label != region.label:
+            differences.append(f"a box is '{row.label}' by its number and '{region.label}' by name")
+            region = replace(region, label=row.label, category=None, phrase=None, weight=1.0)
         regions.append(region)
     return regions + rest, differences
 
 
-def _match(region: Region, box: BoxXyxy, rows: Sequence[Region]) -> Region | None:
-    """Return the row of the same box, of the same class if there is one."""
-    near = [row for row in rows if _distance_px(row.box_xyxy_px, box) <= SAME_BOX_PX]
-    same = [row for row in near if row.label == region.label]
-    return min(same or near, key=lambda row: _distance_px(row.box_xyxy_px, box), default=None)
+def _match(region: Region, box: BoxXyxy, rows: Sequence[Region], *, same_class: bool) -> Region | None:
+    """Return the nearest row of the same box and class, or of the same box and another class."""
+    near = [
+        row
+        for row in rows
+        if (row.label == region.label) == same_class and _distance_px(row.box_xyxy_px, box) <= SAME_BOX_PX
+    ]
+    return min(near, key=lambda row: _distance_px(row.box_xyxy_px, box), default=None)
 
 
 def _distance_px(a: BoxXyxy, b: BoxXyxy) -> float:

@@ -190,7 +190,7 @@ def _prune(
 
     detector = load_detector(checkpoint)
     _check_classes(checkpoint, detector, classes)
-    data = load_dataset(dataset, classes.classes)
+    data = load_dataset(dataset, classes)
     if settings.teacher is not None:
         load_teacher(Path(settings.teacher), detector.contract)
     chosen_device = choose_device(device.value)

@@ -315,7 +315,7 @@ def test_what_supervision_writes_is_read(mill, peers, tmp_path):
     folder = mill / "images" / "train"
     peers.ask("supervision_voc", images=folder, labels=mill / "to-voc/images/train", writes=voc)
     text = (yolo / "data.yaml").read_text(encoding="utf-8")
-    (yolo / "data.yaml").write_text(f"train: images/train\nval: images/train\n{text}", encoding="utf-8")
+    (yolo / "data.yaml").write_text(f"train: images/train\n{text}", encoding="utf-8")
     assert_equal(read_here(yolo), wanted("train"), tolerance_px=0.001)  # it rounds shares to 5 digits
     assert_equal(read_here(coco / "coco.json"), wanted(*SPLITS))
     flat = {name: rows for name, rows in wanted("train").items() if (folder / name).is_file()}

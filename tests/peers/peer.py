@@ -1,7 +1,8 @@
 """Answer requests as other programs would: one JSON line in, one out.
 
 It runs in .venv-peers, without loomsight. A request is {"do": NAME, "cwd": FOLDER, ...}; the answer
-{"boxes": {NAME OF THE IMAGE: [[CLASS, x1, y1, x2, y2], ...]}} of what was read, in pixels, or {"error": TEXT}.
+{"boxes": {NAME OF THE IMAGE: [[CLASS, x1, y1, x2, y2], ...]}} of what was read, in pixels, or
+{"error": TEXT}.
 """
 
 from __future__ import annotations

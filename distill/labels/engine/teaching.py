@@ -96,7 +96,7 @@ def _detector(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -
     from distill.train import contract_for, train
 
     recipe = _recipe(spec)
-    data = load_dataset(dataset, job.taxonomy.classes)
+    data = load_dataset(dataset, job.taxonomy)
     contract = contract_for(recipe, job.taxonomy, data.mm_per_px)
     resume = _opened(folder)
     with ConsoleListener(recipe.epochs) as listener:

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from distill.dataset import label_file
 from distill.labels import coco
 from distill.labels.annotations import AnnotatedImage, LabelSet
 from distill.labels.documents import read_json, read_text
+from distill.labels.label_file import label_file
 from distill.labels.yolo_rows import region_of, row_of, trainable_box
 from edge.digest import file_digest
 from edge.errors import DatasetError

@@ -114,7 +114,50 @@ def test_a_data_set_with_weights_is_json_all_through(folder):
 def test_a_picture_that_waits_for_a_person_is_not_trained_on(folder, caplog):
     with caplog.at_level("INFO"):
         assert [picture.path.name for picture in load_dataset(folder, CLASSES).train] == ["a.png"]
-    assert "1 of 2 training pictures wait" in caplog.text
+    assert "1 of 2 pictures of train wait" in caplog.text
+
+
+def test_a_picture_that_waits_for_a_person_is_not_validated_on_as_one_without_a_defect(folder, caplog):
+    kept = json.loads((folder / "annotations" / "val.json").read_text())
+    kept["annotations"][0]["review"] = "queued"
+    (folder / "annotations" / "val.json").write_text(json.dumps(kept))
+    (folder / "labels" / "val" / "b.txt").write_text("")
+    with pytest.raises(DatasetError, match="Every picture of val waits for review"):
+        load_dataset(folder, CLASSES)
+
+
+def twins(tmp_path, rows):
+    """Write one image with a box that is trusted and one of another class, at its place, that is not."""
+    write_picture(tmp_path / "in" / "a.png", (64, 64))
+    write_picture(tmp_path / "in" / "b.png", (64, 64))
+    both = (Region("wrinkle", (2, 2, 30, 30), weight=0.25), Region("drop", (2, 2, 30, 30)))
+    images = (
+        AnnotatedImage("a.png", (64, 64), both, split="train"),
+        AnnotatedImage("b.png", (64, 64), (SURE,), split="val"),
+    )
+    yolo.write(LabelSet(tmp_path / "in", CLASSES, images), tmp_path / "twins")
+    file = tmp_path / "twins" / "labels" / "train" / "a.txt"
+    lines = file.read_text().splitlines()
+    file.write_text("".join(f"{lines[row]}\n" for row in rows))
+    (picture,) = load_dataset(tmp_path / "twins", CLASSES).train
+    return [(CLASSES[n], w) for n, w in zip(picture.class_ids, picture.weights.tolist(), strict=True)]
+
+
+@pytest.mark.parametrize("rows", [(0, 1), (1, 0)], ids=["in-order", "turned-round"])
+def test_a_weight_goes_to_the_box_of_its_class(tmp_path, rows):
+    assert twins(tmp_path, rows) == [("wrinkle", 0.25), ("drop", 1.0)]
+
+
+def test_the_weight_of_a_box_that_was_removed_goes_to_no_other(tmp_path):
+    assert twins(tmp_path, (1,)) == [("drop", 1.0)]
+
+
+def test_a_box_whose_class_a_person_changed_is_trusted(folder):
+    file = folder / "labels" / "train" / "a.txt"
+    file.write_text(file.read_text().replace("2 ", "0 ", 1))
+    (picture,) = load_dataset(folder, CLASSES).train
+    found = {CLASSES[n]: w for n, w in zip(picture.class_ids, picture.weights.tolist(), strict=True)}
+    assert found == {"wrinkle": 1.0, "drop": 1.0}
 
 
 def test_a_set_that_waits_as_a_whole_is_refused(folder):

@@ -32,6 +32,8 @@ def test_a_picture_without_labels_has_no_defects(tmp_path):
 
 
 LABEL = "labels/train/000.txt"
+NAMES = "names: [wrinkle, drop, broken]"
+SPLITS = "train: images/train\nval: images/val\n"
 
 
 def remove_yaml(folder):
@@ -55,20 +57,21 @@ def write(name, text):
     ("damage", "said"),
     [
         pytest.param(remove_yaml, "data.yaml", id="no-data-yaml"),
-        pytest.param(write("data.yaml", "a: [b"), "cannot be read", id="yaml-broken"),
+        pytest.param(write("data.yaml", "a: [b"), "not valid YAML", id="yaml-broken"),
         pytest.param(write("data.yaml", "just text"), "holds no keys", id="yaml-not-a-table"),
         pytest.param(write("data.yaml", "train: a\nval: b"), "names no classes", id="no-names"),
-        pytest.param(write("data.yaml", "names: [drop]\ntrain: images/train"), "'val'", id="no-val"),
-        pytest.param(write("data.yaml", "train: a\nval: b\nnames: [hole]"), "'hole'", id="unknown-class"),
-        pytest.param(remove_images, "no folder", id="missing-folder"),
-        pytest.param(empty_images, "no pictures", id="no-images"),
+        pytest.param(write("data.yaml", f"{NAMES}\ntrain: images/train"), "'val'", id="no-val"),
+        pytest.param(write("data.yaml", SPLITS + NAMES.replace("drop", "hole")), "'hole'", id="unknown"),
+        pytest.param(remove_images, "no pictures in the split 'val'", id="missing-folder"),
+        pytest.param(empty_images, "no pictures in the split 'val'", id="no-images"),
         pytest.param(write(LABEL, "1 0.5 0.5 0.1"), "line 1", id="too-few-numbers"),
-        pytest.param(write(LABEL, "1 a 0.5 0.1 0.1"), "is not a box", id="not-a-number"),
+        pytest.param(write(LABEL, "1 a 0.5 0.1 0.1"), "could not convert", id="not-a-number"),
         pytest.param(write(LABEL, "\n1 0.5 0.5 1.2 0.1"), "line 2", id="outside"),
-        pytest.param(write(LABEL, "1 0.5 0.5 0 0.1"), "no area", id="no-area"),
-        pytest.param(write(LABEL, "1 nan 0.5 0.1 0.1"), "leaves the picture", id="nan"),
+        pytest.param(write(LABEL, "1 0.5 0.5 0 0.1"), "000.png", id="no-area"),
+        pytest.param(write(LABEL, "1 nan 0.5 0.1 0.1"), "not finite", id="nan"),
         pytest.param(write(LABEL, "9 0.5 0.5 0.1 0.1"), "class 9", id="unknown-number"),
         pytest.param(write("simulation.json", "{}"), "mm_per_px", id="simulation-without-scale"),
+        pytest.param(write("simulation.json", '{"mm_per_px": -1}'), "above 0", id="scale-below-0"),
     ],
 )  # fmt: skip
 def test_damage_is_a_data_set_error_on_one_line(tmp_path, damage, said):

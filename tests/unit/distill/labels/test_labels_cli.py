@@ -4,13 +4,15 @@ import json
 
 import pytest
 
+from distill import cli as distill_cli
 from distill.dataset import load_dataset
 from distill.labels import cli, voc
 from distill.labels.annotations import AnnotatedImage, LabelSet
 from distill.labels.formats import FORMATS
 from distill.labels.split import SPLITS
-from edge.errors import LoomsightError
+from edge.errors import CheckpointError, DatasetError, LoomsightError
 from tests.unit.distill.labels.sets import CLASSES, region, write_picture
+from tests.unit.distill.tiny import write_tiny_dataset
 
 COUNT = 12
 
@@ -150,3 +152,67 @@ def test_nothing_to_use_is_an_error(mill, capsys):
     code, _, err = labels(capsys, "stats", mill / "bad")
     assert code == 50
     assert "Nothing of" in err
+
+
+def as_gbk(folder):
+    text = "# 布匹\npath: .\ntrain: images/train\nval: images/val\nnames: [wrinkle, drop, broken]\n"
+    (folder / "data.yaml").write_bytes(text.encode("gbk"))
+
+
+def with_byte_order_marks(folder):
+    for file in folder.glob("labels/*/*.txt"):
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+
+
+def with_an_outline(folder):
+    (folder / "labels/train/000.txt").write_text("0 0.4 0.4 0.6 0.4 0.6 0.6 0.4 0.6\n")
+
+
+def with_capitals(folder):
+    (folder / "data.yaml").write_text(
+        "train: images/train\nval: images/val\nnames: [Wrinkle, DROP, broken end]\n"
+    )
+
+
+def without_val(folder):
+    (folder / "data.yaml").write_text("train: images/train\nnames: [wrinkle, drop, broken]\n")
+
+
+def without_a_defect(folder):
+    for file in folder.glob("labels/train/*.txt"):
+        file.write_text("")
+
+
+def with_a_damaged_row(folder):
+    (folder / "labels/train/000.txt").write_text("0 0.4 0.4 0.6\n")
+
+
+def with_a_damaged_image(folder):
+    (folder / "images/train/000.png").write_bytes(b"no image")
+
+
+def with_a_class_of_no_taxonomy(folder):
+    (folder / "data.yaml").write_text(
+        "train: images/train\nval: images/val\nnames: [wrinkle, moth, broken]\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "is_ok"),
+    [
+        (as_gbk, True), (with_byte_order_marks, True), (with_an_outline, True), (with_capitals, True),
+        (without_val, False), (without_a_defect, False), (with_a_damaged_row, False),
+        (with_a_damaged_image, False), (with_a_class_of_no_taxonomy, False),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)  # fmt: skip
+def test_check_says_ok_where_distill_takes_a_data_set_and_only_there(tmp_path, capsys, change, is_ok):
+    folder = write_tiny_dataset(tmp_path / "data")
+    change(folder)
+    code, _, err = labels(capsys, "check", folder, "--labels-only")
+    assert (code == 0) == is_ok, err
+    out = tmp_path / "run"
+    given = [folder, "--recipe", "smoke", "--epochs", "1", "--teacher", tmp_path / "none.pt", "--out", out]
+    with pytest.raises(LoomsightError) as caught:  # a data set that is taken is asked for its teacher next
+        distill_cli.app([str(argument) for argument in given], standalone_mode=False)
+    assert isinstance(caught.value, CheckpointError if is_ok else DatasetError), caught.value
