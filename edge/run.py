@@ -145,6 +145,7 @@ class Box:
                     around = Surroundings(models, deliver, place.health, place.page, self._observers(place))
                     place.opened = place.chosen.open(around, place.stack)
         share_rolls([place.opened for place in self._places if place.opened])
+        self._beat(stack)
         stack.enter_context(self._view)
         stack.callback(self._systemd.stopping)
         if config.health_port is not None:
@@ -154,6 +155,21 @@ class Box:
             with self._all_watch():
                 server = HealthServer(healths, config.health_host, config.health_port, config.page_hosts)
                 stack.enter_context(server)
+
+    def _beat(self, stack: ExitStack) -> None:
+        """Tell each machine that wants it that inspection goes on."""
+        machines = {place.settings.config.machine for place in self._places}
+        for machine in (one for one in machines if one.has_heartbeat):
+            from edge.machine.heartbeat import Heartbeat
+            from edge.machine.modbus import ModbusLine
+
+            healths = {
+                place.name: place.health
+                for place in self._places
+                if place.settings.config.machine == machine
+            }
+            with watched_by(*(health.helpers for health in healths.values())):
+                stack.enter_context(Heartbeat(ModbusLine(machine), machine, healths))
 
     def inspect(self) -> None:
         """Run all cameras to their ends; Ctrl-C and SIGTERM end them with the frames in hand."""

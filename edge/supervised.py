@@ -94,6 +94,11 @@ class Helpers:
                     RecordedEvent(HELPER_FAILED, f"{name}: {problem}; it goes on", data=data)
                 )
 
+    def tell(self, event: RecordedEvent) -> None:
+        """Take in an event of a thread that serves several cameras."""
+        with self._lock:
+            self._events.append(event)
+
     @property
     def failures(self) -> dict[str, int]:
         """Unforeseen errors so far, by the name of the thread."""

@@ -44,6 +44,7 @@ class Health:
         failure: what ended it for good, where others go on; None if nothing did.
         is_over: no more frames are to come, and nobody waits for one.
         helpers: threads beside inspection. A dead one is a reason; one that met an error, a warning.
+        heartbeat_is_lost: whether the machine does not take what tells it that inspection goes on.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Health:
         self.failure: str | None = None
         self.is_over = False
         self.helpers = Helpers(clock)
+        self.heartbeat_is_lost = False
         self._record_is_blocked = record_is_blocked
         self._record_replaced: Callable[[], str | None] = lambda: None
         self._clock = clock
@@ -87,6 +89,11 @@ class Health:
         self.run = state
         if not state.silent_s and state.last_frame is not None:
             self._finished_s = self._clock()
+
+    @property
+    def finished_s(self) -> float | None:
+        """When the last frame was finished; None before the first."""
+        return self._finished_s
 
     @property
     def is_delivering(self) -> bool:
@@ -164,6 +171,7 @@ class Health:
             "the roll record cannot be written": self._record_is_blocked(),
             f"{self.record_replaced} A new one is written.": self.record_replaced is not None,
             "the machine cannot be reached": self.machine_is_away,
+            "the machine does not take the heartbeat": self.heartbeat_is_lost,
             f"the broker cannot be reached: {self._why_away}": self.broker_is_away,
         }
         warnings = [warning for warning, is_so in found.items() if is_so]

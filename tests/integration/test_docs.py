@@ -334,7 +334,7 @@ def test_every_metric_is_named_on_its_page():
         for line in metrics_text({None: health}).decode().splitlines()
         if not line.startswith("#")
     }
-    counted = ("detections", "defects", "stop_events", "camera_events")
+    counted = ("detections", "defects", "stop_events", "camera_events", "helper_failures")
     empty = {f"loomsight_{name}_total" for name in counted}  # no sample before there is a label
     cells = (row[0].strip("`").split("{")[0] for row in rows(DOCS / "service.md", 3))
     assert names | empty == {cell for cell in cells if cell.startswith("loomsight_")}
