@@ -129,8 +129,8 @@ def _found_by_image(
 
 def _region(label: str, row: Mapping[str, Any], where: str, problems: Problems) -> Region:
     """Read an annotation; the caller turns a ValueError into a problem."""
-    if row.get("iscrowd") in (1, True, "1", 1.0):
-        raise ValueError("is a crowd: it covers several objects, and their boxes are not known")
+    if any(row.get(mark) in (1, True, "1") for mark in ("iscrowd", "ignore")):
+        raise ValueError("is a crowd, or to be ignored: the boxes of the objects in it are not known")
     attributes, wrong = attributes_from(row)
     for line in wrong:
         problems.add(where, line)

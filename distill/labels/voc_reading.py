@@ -148,6 +148,8 @@ def _objects(file: _File, problems: Problems) -> tuple[list[Region], int]:
     unread = 0
     items = list(file.element.iter("object"))
     for number, item in enumerate(items, start=1):
+        if (item.findtext("deleted") or "").strip() == "1":  # LabelMe keeps what a person took away
+            continue
         for place, shape in enumerate(_shapes(item) or [None], start=1):
             where = f"object {number}" + (f", box {place}" if place > 1 else "")
             try:

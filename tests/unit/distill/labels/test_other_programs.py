@@ -73,6 +73,14 @@ def test_a_turned_box_leans_as_it_was_drawn(tmp_path):
     assert right[1] > 60
 
 
+def test_outlines_of_labelme_are_read_and_deleted_ones_are_not(tmp_path):
+    images(tmp_path, "a.png")
+    points = "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in ((10, 10), (30, 10), (30, 30)))
+    shape = "<object><name>drop</name><deleted>{}</deleted><polygon>{}</polygon></object>"
+    labels = read(voc(tmp_path, shape.format(0, points) + shape.format(1, points)))
+    assert (boxes(labels), labels.problems) == ({"a.png": [(10, 10, 30, 30)]}, {})
+
+
 def test_two_files_of_one_image_that_differ_leave_it_out(tmp_path):
     images(tmp_path, "a.png", "b.png")
     voc(tmp_path, f"<object><name>drop</name>{BOX.format(10, 30)}</object>")
@@ -191,9 +199,10 @@ def test_the_box_holds_where_the_outline_is_elsewhere(tmp_path):
     assert "the box holds" in labels.problems["annotation 0"]
 
 
-def test_a_crowd_leaves_its_image_out(tmp_path):
+@pytest.mark.parametrize("mark", ["iscrowd", "ignore"])
+def test_a_crowd_leaves_its_image_out(tmp_path, mark):
     images(tmp_path, "a.png")
-    labels = read(write_json(tmp_path, coco({}, {"bbox": [0, 0, 200, 100], "iscrowd": 1})))
+    labels = read(write_json(tmp_path, coco({}, {"bbox": [0, 0, 200, 100], mark: 1})))
     assert (labels.images, [image.unread for image in labels.left_out]) == ((), [1])
 
 
