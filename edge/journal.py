@@ -9,10 +9,11 @@ from typing import Protocol
 from edge.cameras.health import HealthSource
 from edge.capture import SILENCE_WARNING_S
 from edge.cloth.defects import ClothDefect
+from edge.cloth.width import Across
 from edge.latency import StageClock
 from edge.roll.changes import RollWish
 from edge.roll.recorder import RollRecorder
-from edge.roll.values import RecordedEvent, RollHead, RollStatus
+from edge.roll.values import WIDTH_NOT_SEEN, RecordedEvent, RollHead, RollStatus
 from edge.run_state import RunState
 
 logger = logging.getLogger(__name__)
@@ -107,6 +108,18 @@ class Journal:
             state = self._state
             self._recorder.change_roll(state.coverage, state.width.mm, head, wish.by, request_id)
         return self._recorder.roll_name
+
+    def width_seen(self, across: Across) -> None:
+        """Say at the end of a roll that not all of the width of the cloth was seen."""
+        width_mm, seen_mm = across.width_mm, across.seen_mm
+        if width_mm is None or seen_mm is None or not across.unseen:
+            return
+        detail = f"{seen_mm:.0f} of {width_mm:.0f} mm of the cloth were seen; the rest is not graded"
+        logger.warning("%s", detail)
+        if self._recorder is not None:
+            data = {"width_mm": round(width_mm, 1), "seen_width_mm": round(seen_mm, 1)}
+            event = RecordedEvent(WIDTH_NOT_SEEN, detail, data=data)
+            self._recorder.take([event], self._state.coverage)
 
     def end(self, defects: Sequence[ClothDefect]) -> None:
         """Record the last defects, and close the roll."""

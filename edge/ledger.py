@@ -82,6 +82,7 @@ class Ledger:
         *,
         shared_lines: int = 0,
         joint_row: int | None = None,
+        cloth_columns: tuple[float, float] | None = None,
     ) -> None:
         """Account for a frame that was looked at.
 
@@ -91,6 +92,7 @@ class Ledger:
             cloth_lines: (H,) bool, which of its lines show cloth; None for all.
             shared_lines: see `RollPart.place`.
             joint_row: row at which another roll begins, as a joint in the cloth says; None for none.
+            cloth_columns: first and last-plus-one column of the cloth; None for all.
         """
         state = self._state
         self._journal.frame_came(frame.frame_id)
@@ -103,7 +105,7 @@ class Ledger:
         for begins, part, lines, own in _parts(frame, cloth_lines, pieces, joint_row):
             if begins:
                 self.change_roll(RollWish("joint"))
-            self._account(part, own, lines, shared_lines)
+            self._account(part, own, lines, shared_lines, cloth_columns)
         if joint_row is not None and joint_row >= len(frame.image):
             self.change_roll(RollWish("joint"))
         state.last_frame = frame
@@ -118,6 +120,7 @@ class Ledger:
         state = self._state
         last = state.roll.merger.finish()
         state.take(last)
+        self._journal.width_seen(state.roll.across)
         self._journal.record(last)
         plan = self._plan(wish)  # may open a model, which takes time, or fail
         head = plan.head
@@ -136,14 +139,20 @@ class Ledger:
         self._state.take(last)
         if self._stops is not None:
             self._stops.settle()
+        self._journal.width_seen(self._state.roll.across)
         self._journal.end(last)
 
     def _account(
-        self, frame: Frame, pieces: list[ClothDefect], cloth_lines: Mask | None, shared_lines: int
+        self,
+        frame: Frame,
+        pieces: list[ClothDefect],
+        cloth_lines: Mask | None,
+        shared_lines: int,
+        cloth_columns: tuple[float, float] | None,
     ) -> None:
         """Account for a frame, or the part of one, that belongs to one roll."""
         roll, position = self._state.roll, frame.position
-        filled = roll.coverage.passed(frame, cloth_lines)
+        filled = roll.coverage.passed(frame, cloth_lines, cloth_columns)
         if position is None:
             self._journal.record([])
             return

@@ -349,6 +349,7 @@ class Pipeline:
             prepared.cloth_lines,
             shared_lines=self._preparation.seam.lines,
             joint_row=prepared.joint_row,
+            cloth_columns=prepared.cloth_columns,
         )
         seconds = prepared.seconds + end_s - begin_s
         self._count_time(begun, seconds, end_s)

@@ -25,6 +25,7 @@ class PreparedStrip:
         carried_lines: lines of the strip before that were put above this one.
         mask: where in the picture, with these lines, is cloth; None to take all of it as cloth.
         cloth_lines: (H,) whether any cloth lies on each of the strip's own lines; None as `mask`.
+        cloth_columns: first and last-plus-one column of the cloth; None as `mask`.
         picture: for the inspector; None if there is no cloth at all.
         seconds: that all this took.
         joint_row: the strip's row behind a joint that was recognised in it; None for none.
@@ -37,6 +38,7 @@ class PreparedStrip:
     seconds: float
 
     joint_row: int | None = None
+    cloth_columns: tuple[float, float] | None = None
 
     @property
     def is_all_cloth(self) -> bool:
@@ -115,7 +117,8 @@ class Preparation:
             picture = self.inspector.prepare(image, strip.mm_per_px_across)
         joint_row = self._joint_row(strip, mask, cloth_lines)
         seconds = time.monotonic() - begin_s
-        return PreparedStrip(carried_lines, mask, cloth_lines, picture, seconds, joint_row)
+        columns = None if mask is None else mask.columns()
+        return PreparedStrip(carried_lines, mask, cloth_lines, picture, seconds, joint_row, columns)
 
     def _joint_row(self, strip: Frame, mask: ClothMask | None, cloth_lines: Mask | None) -> int | None:
         """Look for a joint, on strips that know their place and have cloth on all lines."""

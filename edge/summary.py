@@ -15,6 +15,7 @@ from edge.cameras.recovering import RecoveringCamera
 from edge.cloth.coverage import GapOnRoll
 from edge.cloth.gaps import GAP_REASONS
 from edge.cloth.sums import Passed
+from edge.cloth.width import LEAST_STRIP_MM
 from edge.config import EdgeConfig
 from edge.latency import StageClock
 from edge.run_state import RunState
@@ -74,7 +75,7 @@ def summarise(
     summary["rolls"] = [roll.as_json() for roll in rolls]
     summary["four_points"] = None
     if coverage.knows_metres and not state.rolls_ended:  # of several rolls, each has its own
-        graded = ("points", "points_per_100_m2", "grade", "width_mm")
+        graded = ("points", "points_per_100_m2", "grade", "width_mm", "seen_width_mm", "inspected_m2")
         summary["four_points"] = {name: summary["rolls"][0][name] for name in graded}
     summary["stopped_on_request"] = state.stopped_on_request
     summary["error"] = str(state.error) if state.error else None
@@ -188,10 +189,16 @@ def _grade_rows(graded: dict[str, Any] | None) -> list[tuple[str, str]]:
     """State the points of the four-point system, and the grade where it is known."""
     if graded is None:
         return []
+    width_mm, seen_mm = graded["width_mm"], graded["seen_width_mm"]
     if graded["points_per_100_m2"] is None:
-        return [("four-point grade", f"unknown: {graded['points']} points, the width is not known")]
+        why = "the width is not known" if width_mm is None else "no cloth was inspected"
+        return [("four-point grade", f"unknown: {graded['points']} points, {why}")]
     per_area = f"{graded['points']} points, {graded['points_per_100_m2']:.1f} per 100 m²"
-    return [("four-point grade", f"{graded['grade'] or 'no limits set'}: {per_area}")]
+    rows = [("four-point grade", f"{graded['grade'] or 'no limits set'}: {per_area}")]
+    if width_mm - seen_mm >= LEAST_STRIP_MM:
+        seen = f"{seen_mm:.0f} of {width_mm:.0f} mm seen: the rest was not inspected, and is not graded"
+        rows.insert(0, ("width", seen))
+    return rows
 
 
 def _roll_rows(rolls: list[dict[str, Any]]) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.gaps import GAP_REASONS, Gap, GapList, GapReason
 from edge.cloth.mask import Mask
 from edge.cloth.sums import CoverageSums, Passed
+from edge.cloth.width import ViewWidth, strip_of
 
 
 class GapOnRoll(NamedTuple):
@@ -40,6 +41,7 @@ class Coverage(Passed):
     Attributes:
         first_line: of the roll, as the camera counts.
         reached_line: behind the last one that passed.
+        view: which strip of the cloth was seen on the lines that were inspected.
     """
 
     def __init__(self) -> None:
@@ -51,16 +53,23 @@ class Coverage(Passed):
         self.frames_down = 0
         self.seconds_down = 0.0
         self.gap_list = GapList()
+        self.view = ViewWidth()
         self.mm_per_line: float | None = None
         self.first_line = 0
         self.reached_line = 0
 
-    def passed(self, frame: Frame, cloth_lines: Mask | None = None) -> list[Gap]:
+    def passed(
+        self,
+        frame: Frame,
+        cloth_lines: Mask | None = None,
+        cloth_columns: tuple[float, float] | None = None,
+    ) -> list[Gap]:
         """Count a frame that was looked at; lines between it and what was reached before are a gap.
 
         Args:
             frame: in the order of capture.
             cloth_lines: (H,) bool, which of its lines show cloth and were inspected; None for all.
+            cloth_columns: first and last-plus-one column of the cloth; None for all.
         Returns:
             The gaps, or parts of them, that this frame closed: cloth that ran back and was inspected.
         """
@@ -71,6 +80,7 @@ class Coverage(Passed):
         if frame.position is None:
             return []
         start, end = self._reach(frame.position, frame.image.shape[0], frame.missing_before)
+        inspected = self.lines_inspected
         filled: list[Gap] = []
         for run_start, run_end, is_cloth in _runs(cloth_lines, start, end):
             if is_cloth:
@@ -79,6 +89,8 @@ class Coverage(Passed):
                 self.reached_line = max(self.reached_line, run_end)
             else:
                 self._without_cloth(run_start, run_end)
+        strip = strip_of(frame.position, frame.image.shape[1], cloth_columns)
+        self.view.add(strip, max(0, self.lines_inspected - inspected))
         return [gap for gap in filled if gap.reason != "no cloth"]
 
     def missed(

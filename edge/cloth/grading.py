@@ -8,6 +8,7 @@ The standard sets no limit for a grade: buyer and seller agree on one.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Grade:
 
     Attributes:
         points: after the limit per metre.
-        points_per_100_m2: None where the width or the inspected length is not known.
+        points_per_100_m2: None where the inspected area is not known, or there is none.
         grade: the best one whose limit holds; `below grade` if none does; None where that is not known.
     """
 
@@ -81,39 +82,71 @@ def points_by_metre(defects: Iterable[ClothDefect]) -> Counter[int]:
     return Counter({metre: min(points, MOST_POINTS_PER_M) for metre, points in charged.items()})
 
 
-def points_per_100_m2(points: int, inspected_m: float, width_mm: float | None) -> float | None:
-    """Return points x 100 / (inspected length x width in metres); None where one of them is not known.
+def total_points(defects: Iterable[ClothDefect]) -> int:
+    """Return the sum of `points_by_metre`, however long defects are: metres are not counted one by one."""
+    short: Counter[int] = Counter()
+    long: list[range] = []
+    for defect in defects:
+        metres = _metres_of(defect)
+        if metres.stop - metres.start > 1:
+            long.append(metres)
+        else:
+            short[metres.start] += points_of_length(_length_mm(defect))
+    return _charged(long, short)
+
+
+def _charged(long: Iterable[range], short: Mapping[int, int]) -> int:
+    """Charge metres of defects that go on 4 points each, and others what lies in them, at most 4."""
+    runs: list[range] = []
+    for run in sorted(long, key=lambda run: run.start):
+        if runs and run.start <= runs[-1].stop:
+            runs[-1] = range(runs[-1].start, max(runs[-1].stop, run.stop))
+        else:
+            runs.append(run)
+    starts = [run.start for run in runs]
+    points = MOST_POINTS_PER_M * sum(run.stop - run.start for run in runs)
+    for metre, charged in short.items():
+        index = bisect_right(starts, metre) - 1
+        if index < 0 or metre not in runs[index]:
+            points += min(charged, MOST_POINTS_PER_M)
+    return points
+
+
+def area_m2(inspected_m: float, width_mm: float | None) -> float | None:
+    """Return an inspected area; None where the width is not known.
+
+    Args:
+        inspected_m: length that was inspected.
+        width_mm: that was seen on it.
+    """
+    return None if width_mm is None else max(0.0, inspected_m) * max(0.0, width_mm) / 1000
+
+
+def points_per_100_m2(points: int, inspected_m2: float | None) -> float | None:
+    """Return points x 100 / inspected area; None where there is none, or it is not known.
 
     The source is the formula of ASTM D5430: total points x 100,000 / (length in m x width in mm).
     """
-    if not width_mm or width_mm <= 0 or inspected_m <= 0:
-        return None
-    return points * 100_000 / (inspected_m * width_mm)
+    return points * 100 / inspected_m2 if inspected_m2 else None
 
 
 def grade_roll(
-    defects: Iterable[ClothDefect],
-    inspected_m: float,
-    width_mm: float | None,
-    limits: Mapping[str, float],
+    defects: Iterable[ClothDefect], inspected_m2: float | None, limits: Mapping[str, float]
 ) -> Grade:
     """Grade a roll.
 
     Args:
         defects: all of them, in any order.
-        inspected_m: length that was inspected; what passed unseen is not counted as good cloth.
-        width_mm: of the cloth; None if not known.
+        inspected_m2: area that was inspected: what no camera saw is not counted as good cloth. None where
+            it is not known.
         limits: grade to the most points per 100 square metres that it admits.
     """
-    points = sum(points_by_metre(defects).values())
-    return grade_points(points, inspected_m, width_mm, limits)
+    return grade_points(total_points(defects), inspected_m2, limits)
 
 
-def grade_points(
-    points: int, inspected_m: float, width_mm: float | None, limits: Mapping[str, float]
-) -> Grade:
+def grade_points(points: int, inspected_m2: float | None, limits: Mapping[str, float]) -> Grade:
     """Grade cloth by the points it was charged; see `grade_roll`."""
-    per_area = points_per_100_m2(points, inspected_m, width_mm)
+    per_area = points_per_100_m2(points, inspected_m2)
     if per_area is None or not limits:
         return Grade(points, per_area, None)
     holding = [(most, name) for name, most in limits.items() if per_area <= most]

@@ -39,6 +39,16 @@ class ClothMask:
         """Tell of each line of the picture whether any cloth lies on it: (H,) bool."""
         return np.repeat(self.cells.any(axis=1), CELL_PX)[: self.size_hw_px[0]]
 
+    def columns(self) -> tuple[float, float]:
+        """Return the first and last-plus-one column of the cloth: the mean over the lines that show any."""
+        rows = self.cells[self.cells.any(axis=1)]
+        if not len(rows):
+            return 0.0, 0.0
+        ends_px = (rows.shape[1] - rows[:, ::-1].argmax(axis=1)) * CELL_PX
+        return float(rows.argmax(axis=1).mean()) * CELL_PX, float(
+            np.minimum(ends_px, self.size_hw_px[1]).mean()
+        )
+
     def without_edge(self, margin_px: float) -> ClothMask:
         """Return the cloth that lies further than this from its edge; the picture's own edge is none."""
         cells = round(margin_px / CELL_PX)

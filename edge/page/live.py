@@ -149,7 +149,7 @@ class LivePage:
             defect_count=len(state.defects),
             latency_ms=state.latency.quantiles(),
             age_ms=state.age.quantiles() if self.box.is_live else None,
-            width_mm=state.width.mm,
+            across=state.roll.across,
             record_waits=self.recorder is not None and self.recorder.is_blocked,
             record_replaced=self.recorder is not None and self.recorder.replaced is not None,
             camera_down=state.camera_down,

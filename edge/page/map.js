@@ -45,8 +45,10 @@ export class RollMap {
     pen.scale(ratio, ratio);
     pen.font = "12px system-ui, sans-serif";
     const scale = (width - 2 * MARGIN) / perRow;
-    const spans = (start, end) => {
-      const first = Math.floor(start / perRow), last = Math.max(first, Math.ceil(end / perRow - 1e-9) - 1);
+    const spans = (from, to) => {
+      const [start, end] = [from, to].map((at) => Math.min(Math.max(at, 0), length));
+      const first = Math.min(Math.floor(start / perRow), rows - 1);
+      const last = Math.min(Math.max(first, Math.ceil(end / perRow - 1e-9) - 1), rows - 1);
       return Array.from({ length: last - first + 1 }, (_, i) => first + i).map((row) => ({
         x: MARGIN + (Math.max(start, row * perRow) - row * perRow) * scale,
         w: (Math.min(end, (row + 1) * perRow) - Math.max(start, row * perRow)) * scale,
@@ -58,6 +60,15 @@ export class RollMap {
     for (const [start, end] of roll.gaps) {
       for (const span of spans(start, end)) this.hatch(pen, span, colour("--gap"), colour("--card"));
     }
+    const left = roll.left_mm || 0;
+    const cloth = roll.width_mm || roll.defects.reduce((most, one) => Math.max(most, one.right_mm), 0) || 1000;
+    const down = (mm) => Math.min(1, Math.max(0, (mm - left) / cloth)) * HEIGHT;
+    for (const [from, to] of roll.unseen || []) {
+      for (const span of spans(0, length)) {
+        const strip = { x: span.x, w: span.w, y: span.y + down(from) };
+        this.hatch(pen, strip, colour("--gap"), colour("--card"), Math.max(1, down(to) - down(from)));
+      }
+    }
     pen.fillStyle = colour("--soft");
     for (let row = 0; row < rows; row += 1) {
       for (const part of [0, 0.5]) {
@@ -65,9 +76,8 @@ export class RollMap {
         if (at <= length) pen.fillText(`${+at.toFixed(2)} m`, MARGIN + part * perRow * scale, row * PITCH + HEIGHT + 14);
       }
     }
-    const cloth = roll.width_mm || roll.defects.reduce((most, one) => Math.max(most, one.right_mm), 0) || 1000;
     this.marks = [];
-    for (const one of roll.defects) this.mark(pen, one, spans, cloth, colourOf(one.label, classes), verdicts.get(one.id));
+    for (const one of roll.defects) this.mark(pen, one, spans, down, colourOf(one.label, classes), verdicts.get(one.id));
     if (along !== null) {
       const [span] = spans(along, along);
       pen.fillStyle = colour("--text");
@@ -79,28 +89,27 @@ export class RollMap {
       `Map of the roll: ${length.toFixed(1)} metres, ${roll.defects.length} defects, ${roll.gaps.length} gaps`);
   }
 
-  hatch(pen, span, dark, light) {
+  hatch(pen, span, dark, light, height = HEIGHT) {
     const wide = Math.max(2, span.w);
     pen.save();
     pen.beginPath();
-    pen.rect(span.x, span.y, wide, HEIGHT);
+    pen.rect(span.x, span.y, wide, height);
     pen.clip();
     pen.fillStyle = light;
-    pen.fillRect(span.x, span.y, wide, HEIGHT);
+    pen.fillRect(span.x, span.y, wide, height);
     pen.strokeStyle = dark;
     pen.lineWidth = 3;
-    for (let x = span.x - HEIGHT; x < span.x + wide; x += 8) {
+    for (let x = span.x - height; x < span.x + wide; x += 8) {
       pen.beginPath();
-      pen.moveTo(x, span.y + HEIGHT);
-      pen.lineTo(x + HEIGHT, span.y);
+      pen.moveTo(x, span.y + height);
+      pen.lineTo(x + height, span.y);
       pen.stroke();
     }
     pen.restore();
   }
 
-  mark(pen, one, spans, cloth, fill, verdict) {
-    const within = (mm) => Math.min(1, Math.max(0, mm / cloth)) * HEIGHT;
-    const top = within(one.left_mm), tall = Math.max(SMALLEST, within(one.right_mm) - top);
+  mark(pen, one, spans, down, fill, verdict) {
+    const top = down(one.left_mm), tall = Math.max(SMALLEST, down(one.right_mm) - top);
     for (const span of spans(one.start_m, one.end_m)) {
       const wide = Math.max(SMALLEST, span.w);
       const place = { id: one.id, x: span.x, y: span.y + Math.min(top, HEIGHT - tall), w: wide, h: tall };

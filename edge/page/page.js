@@ -150,7 +150,8 @@ function takeRoll(answer) {
     verdicts.clear();
     list.clear();
   }
-  Object.assign(roll, { known: answer.known, length_m: answer.length_m, width_mm: answer.width_mm });
+  Object.assign(roll, { known: answer.known, length_m: answer.length_m, width_mm: answer.width_mm,
+    left_mm: answer.left_mm, unseen: answer.unseen });
   roll.defects.push(...answer.defects);
   if (answer.gaps) roll.gaps = answer.gaps;
   for (const [id, verdict] of answer.verdicts) {

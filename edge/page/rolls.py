@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from edge.cloth.defects import ClothDefect
 from edge.page.live import LivePage
 from edge.roll.database import open_for_reading
-from edge.roll.reading import DefectRow, defect_row
+from edge.roll.reading import DefectRow, defect_row, recorded_across
 from edge.roll.reviews import has_reviews
 
 MOST_GAPS: Final = 5000
@@ -79,7 +79,9 @@ def _waiting(live: LivePage, roll_id: str) -> dict[str, Any]:
         "name": now.roll_name,
         "article": now.article,
         "length_m": now.length_m,
-        "width_mm": now.width_mm,
+        "width_mm": now.across.width_mm,
+        "left_mm": now.across.part.left_mm if now.across.part else 0.0,
+        "unseen": now.across.unseen,
         "known": Known(roll_id)._asdict(),
         "more": False,
         "defects": [],
@@ -96,12 +98,15 @@ def _from_record(db: sqlite3.Connection, head: sqlite3.Row, known: Known) -> dic
     found, more = rows[:MOST_AT_ONCE], len(rows) > MOST_AT_ONCE
     verdicts, last_review = _verdicts(db, roll_id, known.review)
     mark, gaps = _gaps(db, roll_id, known.gaps)
+    across = recorded_across(db, head)
     return {
         "roll": roll_id,
         "name": head["name"],
         "article": head["article"],
         "length_m": head["reached_line"] * (head["mm_per_line"] or 0.0) / 1000,
-        "width_mm": head["cloth_width_mm"],
+        "width_mm": across.width_mm,
+        "left_mm": across.part.left_mm if across.part else 0.0,
+        "unseen": across.unseen,
         "known": {
             "roll": roll_id,
             "defect": found[-1]["number"] if found else known.defect,
@@ -109,7 +114,7 @@ def _from_record(db: sqlite3.Connection, head: sqlite3.Row, known: Known) -> dic
             "gaps": mark,
         },
         "more": more,
-        "defects": [_recorded(defect_row(row)) for row in found],
+        "defects": [_recorded(defect) for row in found if (defect := defect_row(row)) is not None],
         "verdicts": verdicts,
         "gaps": gaps,
         "events": _events(db, roll_id),
@@ -166,7 +171,9 @@ def _from_run(live: LivePage, known: Known) -> dict[str, Any]:
         "name": now.roll_name,
         "article": now.article,
         "length_m": now.length_m,
-        "width_mm": now.width_mm,
+        "width_mm": now.across.width_mm,
+        "left_mm": now.across.part.left_mm if now.across.part else 0.0,
+        "unseen": now.across.unseen,
         "known": {"roll": roll_id, "defect": last, "review": 0, "gaps": mark},
         "more": last < now.defects_before + len(now.defects),
         "defects": [

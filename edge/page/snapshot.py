@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from edge.cameras.health import FaultKind
 from edge.cloth.coverage import GapOnRoll
 from edge.cloth.defects import ClothDefect
 from edge.cloth.gaps import GAP_REASONS
+from edge.cloth.width import Across
 from edge.latency import LatencyQuantiles
 from edge.run_state import RunState
 
@@ -42,7 +43,7 @@ class Snapshot:
         coverage: 0..1; None before the first frame.
         gaps_m: reason to metres, of this run.
         recent: what the last seconds added to the counts.
-        width_mm: of the cloth; None if not known.
+        across: how much of the width of the cloth is seen.
         camera_down: what is wrong with the camera; None if nothing is.
         helpers_dead, helpers_unwell: threads beside inspection that ended, or met an error, by name.
         defects, gaps: of this run, for a page without a roll record; empty beside one.
@@ -70,7 +71,7 @@ class Snapshot:
     defect_count: int = 0
     latency_ms: LatencyQuantiles | None = None
     age_ms: LatencyQuantiles | None = None
-    width_mm: float | None = None
+    across: Across = field(default_factory=Across)
     record_waits: bool = False
     record_replaced: bool = False
     camera_down: FaultKind | None = None

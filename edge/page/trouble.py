@@ -121,6 +121,9 @@ def _of_the_cloth(now: Snapshot) -> list[Trouble]:
         )
     if now.recent.without_cloth and not now.recent.frames:
         found.append(Trouble("warn", "no cloth", "No cloth under the camera."))
+    if now.across.unseen:
+        text = f"{now.across.unseen_mm:.0f} of {now.across.width_mm:.0f} mm of the width are not seen."
+        found.append(Trouble("note", "width", text))
     if now.lost_m > 0:
         found.append(Trouble("note", "unseen", f"{now.lost_m:.2f} m of this roll were not seen."))
     return found

@@ -2,11 +2,12 @@
 
 Each camera has a record of its own, in metres of the roll and millimetres from the left selvedge. Put
 together, a line counts as inspected where every camera inspected it, and a defect that reaches from the
-view of one into that of another is one.
+view of one into that of another is one. The area that is graded is what any camera inspected, counted once.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -15,8 +16,9 @@ from typing import Any
 
 from edge.cloth.defects import TOUCH_MM
 from edge.cloth.grading import points_of
+from edge.cloth.width import Across, joined, seen_strips, together
 from edge.errors import RecordError
-from edge.roll.reading import DefectRow, EventRow, GapRow, Roll, read_roll
+from edge.roll.reading import DefectRow, EventRow, GapRow, Roll, SeenTogether, read_roll
 from edge.roll.values import STRIP_NOT_SEEN
 
 WORST_FIRST = ("failed", "interrupted", "running", "finished")
@@ -51,7 +53,8 @@ def put_together(rolls: Sequence[tuple[str, Roll]]) -> Roll:
         return first
     _check(rolls)
     views = {_short(record, rolls): roll for record, roll in rolls}
-    gaps = _gaps(views, first)
+    missed_by = {view: _missed(view, roll, _reached_m(views)) for view, roll in views.items()}
+    gaps = _gaps(missed_by, first)
     reached = _line(_reached_m(views), first)
     missed = sum(gap.lines for gap in gaps if gap.start_m is not None)
     lengths = {
@@ -59,8 +62,14 @@ def put_together(rolls: Sequence[tuple[str, Roll]]) -> Roll:
         "passed_lines": reached + sum(gap.lines for gap in gaps if gap.start_m is None),
         "inspected_lines": reached - missed,
     }
-    events = (*_blind_strips(views), *_events(views))
-    return Roll(_head(views) | lengths, tuple(_defects(views)), gaps, events)
+    across = together([roll.across for roll in views.values()])
+    seen = SeenTogether(across, _inspected_m2(views, missed_by, reached, first))
+    events = (*_blind_strips(across, first), *_events(views))
+    damaged: Counter[str] = Counter()
+    for roll in views.values():
+        damaged.update(roll.damaged)
+    head = _head(views) | lengths | {"cloth_width_mm": across.width_mm}
+    return Roll(head, tuple(_defects(views)), gaps, events, together=seen, damaged=damaged)
 
 
 def _check(rolls: Sequence[tuple[str, Roll]]) -> None:
@@ -68,7 +77,7 @@ def _check(rolls: Sequence[tuple[str, Roll]]) -> None:
     if len(set(ids)) < len(ids):
         raise RecordError("A roll of a record is named twice.", CURE)
     for record, roll in rolls:
-        if not roll.m_per_line or _right_mm(roll) is None:
+        if not roll.m_per_line or roll.settings.get("offset_mm") is None or roll.width_mm is None:
             raise RecordError(
                 f"{record}: where roll '{roll.name}' lies is not known.",
                 "Give each camera mm_per_px, offset_mm and cloth_width_mm, and inspect the next roll so.",
@@ -83,18 +92,6 @@ def _short(record: str, rolls: Sequence[tuple[str, Roll]]) -> str:
     return Path(record).stem if stems.count(Path(record).stem) == 1 else record
 
 
-def _left_mm(roll: Roll) -> float:
-    """Return where a camera's part of the cloth begins, from the left selvedge."""
-    return max(roll.settings.get("offset_mm") or 0.0, 0.0)
-
-
-def _right_mm(roll: Roll) -> float | None:
-    """Return how far right of the left selvedge a camera's part of the cloth reaches; None if not known."""
-    if roll.settings.get("offset_mm") is None or roll.width_mm is None:
-        return None
-    return _left_mm(roll) + roll.width_mm
-
-
 def _head(views: dict[str, Roll]) -> dict[str, Any]:
     heads = [roll.head for roll in views.values()]
     ended = [head["ended_utc"] for head in heads]
@@ -106,19 +103,15 @@ def _head(views: dict[str, Roll]) -> dict[str, Any]:
         "ended_utc": None if None in ended else max(ended),
         "camera": ", ".join(f"{view}: {roll.head['camera']}" for view, roll in views.items()),
         "model_digest": digests[0] if len(digests) == 1 else "several",
-        "cloth_width_mm": max(_right_mm(roll) or 0.0 for roll in views.values()),
     }
 
 
-def _blind_strips(views: dict[str, Roll]) -> Iterator[EventRow]:
+def _blind_strips(across: Across, first: Roll) -> Iterator[EventRow]:
     """Yield an event for each strip of the cloth that no camera sees."""
-    reach_mm = 0.0
-    for roll in sorted(views.values(), key=_left_mm):
-        head, left_mm = roll.head, _left_mm(roll)
-        if left_mm > reach_mm:
-            detail = f"No camera sees the cloth {reach_mm:.0f} to {left_mm:.0f} mm from its left selvedge."
-            yield EventRow(f"{head['roll_id']} blind", STRIP_NOT_SEEN, detail, None, head["started_utc"])
-        reach_mm = max(reach_mm, _right_mm(roll) or 0.0)
+    for left_mm, right_mm in across.unseen:
+        detail = f"No camera sees the cloth {left_mm:.0f} to {right_mm:.0f} mm from its left selvedge."
+        event_id = f"{first.head['roll_id']} blind {left_mm:.0f}"
+        yield EventRow(event_id, STRIP_NOT_SEEN, detail, None, first.head["started_utc"])
 
 
 def _events(views: dict[str, Roll]) -> list[EventRow]:
@@ -174,25 +167,54 @@ def _joined(one: DefectRow, other: DefectRow) -> DefectRow:
     )
 
 
-def _gaps(views: dict[str, Roll], first: Roll) -> tuple[GapRow, ...]:
+def _missed(view: str, roll: Roll, reached_m: float) -> list[GapRow]:
+    """Return what a camera did not inspect of what any reached, each with its name."""
+    gaps = (*roll.gaps, *_behind_the_end(roll, reached_m))
+    return [replace(gap, reason=f"{gap.reason} ({view})") for gap in gaps]
+
+
+def _gaps(missed_by: dict[str, list[GapRow]], first: Roll) -> tuple[GapRow, ...]:
     """Return where not every camera inspected: stretches side by side, each with who missed it and why."""
-    missed = [
-        replace(gap, reason=f"{gap.reason} ({view})")
-        for view, roll in views.items()
-        for gap in (*roll.gaps, *_behind_the_end(roll, _reached_m(views)))
-    ]
-    edges: dict[int, list[GapRow]] = {}
-    for gap in missed:
-        if gap.start_m is not None and gap.end_m is not None:
-            edges.setdefault(_line(gap.start_m, first), []).append(gap)
-            edges.setdefault(_line(gap.end_m, first), [])
+    missed = [gap for gaps in missed_by.values() for gap in gaps]
     stretches: list[GapRow] = []
-    covering: list[GapRow] = []
-    for start, stop in pairwise(sorted(edges)):
-        covering = [gap for gap in covering + edges[start] if _line(gap.end_m, first) > start]
+    for start, stop, covering in _stretches(missed, first):
         if covering:
             _add_stretch(stretches, covering, start, stop, first.m_per_line)
     return (*stretches, *(gap for gap in missed if gap.start_m is None))
+
+
+def _stretches(gaps: Sequence[GapRow], first: Roll) -> Iterator[tuple[int, int, list[GapRow]]]:
+    """Yield lines [start, stop) of the first camera between ends of gaps, with the gaps that cover them."""
+    edges: dict[int, list[GapRow]] = {}
+    for gap in gaps:
+        if gap.start_m is not None and gap.end_m is not None:
+            edges.setdefault(_line(gap.start_m, first), []).append(gap)
+            edges.setdefault(_line(gap.end_m, first), [])
+    covering: list[GapRow] = []
+    for start, stop in pairwise(sorted(edges)):
+        covering = [gap for gap in covering + edges[start] if _line(gap.end_m, first) > start]
+        yield start, stop, covering
+
+
+def _inspected_m2(
+    views: dict[str, Roll], missed_by: dict[str, list[GapRow]], reached: int, first: Roll
+) -> float:
+    """Return the area that was inspected by any camera, each part of it once."""
+    view_of = {id(gap): view for view, gaps in missed_by.items() for gap in gaps}
+    missed = [gap for gaps in missed_by.values() for gap in gaps]
+    whole_mm = _seen_mm(views, frozenset())
+    area = reached * whole_mm
+    for start, stop, covering in _stretches(missed, first):
+        lines = max(0, min(stop, reached) - max(start, 0))
+        if lines and covering:
+            area -= lines * (whole_mm - _seen_mm(views, frozenset(view_of[id(gap)] for gap in covering)))
+    return max(0.0, area) * first.m_per_line / 1000
+
+
+def _seen_mm(views: dict[str, Roll], without: frozenset[str]) -> float:
+    """Return the width that cameras saw, but for some of them."""
+    strips = seen_strips(roll.across for view, roll in views.items() if view not in without)
+    return sum(strip.width_mm for strip in joined(strips))
 
 
 def _behind_the_end(roll: Roll, reached_m: float) -> Iterator[GapRow]:

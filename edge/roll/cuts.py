@@ -12,7 +12,10 @@ from edge.cloth.grading import points_by_metre
 from edge.roll.reading import Roll
 
 LEAST_INSPECTED = 0.5
-"""A metre of which less was inspected is part of no piece: nobody can vouch for it."""
+"""A metre of whose area less was inspected is part of no piece: nobody can vouch for it."""
+
+LONGEST_M = 20_000.0
+"""No way to cut a longer roll is looked for: that takes time by the square of its length."""
 
 CUT_COST_M = 1e-6
 """A piece costs that much, so that of two ways that keep the same length the one with fewer cuts wins."""
@@ -24,14 +27,14 @@ class Piece:
 
     Attributes:
         start_m, end_m: where to cut.
-        inspected_m: of its length.
+        inspected_m2: of its area.
         points: by the four-point system.
         points_per_100_m2: of it.
     """
 
     start_m: float
     end_m: float
-    inspected_m: float
+    inspected_m2: float
     points: int
     points_per_100_m2: float
 
@@ -43,24 +46,26 @@ def suggest_cuts(roll: Roll, least_m: float, most_points: float) -> list[Piece] 
     what was inspected of it, and no metre that was hardly inspected. What lies between pieces is waste.
 
     Returns:
-        The pieces in the order of the roll; None where length or width is not known.
+        The pieces in the order of the roll; None where length or width is not known, or the roll is longer
+        than `LONGEST_M`.
     """
     width_mm = roll.width_mm
-    if not width_mm or not roll.length_m:
+    if not width_mm or not 0 < roll.length_m <= LONGEST_M:
         return None
     edges = np.array([*range(ceil(roll.length_m - 1e-9)), roll.length_m], np.float64)
-    inspected = inspected_by_metre(roll)
+    inspected = inspected_by_metre(roll)  # in square metres
     charged = points_by_metre(row.defect for row in roll.defects)
     inspected_sum = _sums(inspected)
     points_sum = _sums([charged[metre] for metre in range(len(inspected))])
-    unseen = [inspected[i] < LEAST_INSPECTED * (b - a) for i, (a, b) in enumerate(pairwise(edges))]
+    least_m2 = [LEAST_INSPECTED * (b - a) * width_mm / 1000 for a, b in pairwise(edges)]
+    unseen = [area < least for area, least in zip(inspected, least_m2, strict=True)]
     unseen_sum = _sums(unseen)
     kept, begin_of = np.zeros(len(edges)), [-1] * len(edges)
     for end in range(1, len(edges)):
         kept[end] = kept[end - 1]
-        seen_m = inspected_sum[end] - inspected_sum[:end]
+        seen_m2 = inspected_sum[end] - inspected_sum[:end]
         good = (edges[end] - edges[:end] >= least_m - 1e-9) & (unseen_sum[end] == unseen_sum[:end])
-        good &= (points_sum[end] - points_sum[:end]) * 100_000 <= most_points * seen_m * width_mm
+        good &= (points_sum[end] - points_sum[:end]) * 100 <= most_points * seen_m2
         gain = np.where(good, kept[:end] + edges[end] - edges[:end] - CUT_COST_M, -1.0)
         begin = int(np.argmax(gain))
         if gain[begin] > kept[end]:
@@ -69,24 +74,28 @@ def suggest_cuts(roll: Roll, least_m: float, most_points: float) -> list[Piece] 
         Piece(
             float(edges[begin]),
             float(edges[end]),
-            seen_m := float(inspected_sum[end] - inspected_sum[begin]),
+            seen_m2 := float(inspected_sum[end] - inspected_sum[begin]),
             points := int(points_sum[end] - points_sum[begin]),
-            points * 100_000 / (seen_m * width_mm),
+            points * 100 / seen_m2,
         )
         for begin, end in _chosen(begin_of)
     ]
 
 
 def inspected_by_metre(roll: Roll) -> list[float]:
-    """Return how much of each metre of the roll was inspected, in metres; the last one may be shorter."""
+    """Return how much of each metre of the roll was inspected, in square metres.
+
+    Of several cameras, what any of them missed of a stretch is taken as missed by all.
+    """
     count = ceil(roll.length_m - 1e-9)
     inspected = [min(1.0, roll.length_m - metre) for metre in range(count)]
     for gap in roll.gaps:
         if gap.start_m is None or gap.end_m is None:
             continue
-        for metre in range(int(gap.start_m), min(count, ceil(gap.end_m))):
+        for metre in range(max(0, int(gap.start_m)), min(count, ceil(gap.end_m))):
             inspected[metre] -= max(0.0, min(gap.end_m, metre + 1) - max(gap.start_m, metre))
-    return [max(0.0, part) for part in inspected]
+    seen_m = (roll.across.seen_mm or 0.0) / 1000
+    return [max(0.0, part) * seen_m for part in inspected]
 
 
 def _sums(values: list[float] | list[int] | list[bool]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

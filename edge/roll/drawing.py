@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from math import ceil
+from typing import NamedTuple
 
+from edge.cloth.width import Strip
 from edge.roll.cuts import Piece
 from edge.roll.reading import DefectRow, GapRow, Roll
 
@@ -13,6 +15,9 @@ ROW_PX, ROW_HEIGHT_PX, ROW_PITCH_PX, MARGIN_PX = 1000.0, 54.0, 82.0, 44.0
 MOST_ROWS = 24
 ROW_LENGTHS_M = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 SMALLEST_MARK_PX = 5.0
+
+MOST_MARKS = 20_000
+"""Defects, and gaps, on a map; a page with more of them opens in no browser."""
 
 COLOURS = ("#c0392b", "#1f6fb2", "#b8860b", "#6c3483", "#117864", "#af601a", "#2c3e50", "#a93226")
 
@@ -23,8 +28,50 @@ def row_length_m(length_m: float) -> float:
     return float(next(fitting, length_m / MOST_ROWS))
 
 
+class _Frame(NamedTuple):
+    """What a map shows: rows of so many metres, and the cloth from one side to the other."""
+
+    rows: int
+    per_row_m: float
+    length_m: float
+    left_mm: float
+    right_mm: float
+
+    def spans(self, start_m: float, end_m: float) -> list[tuple[float, float, float]]:
+        """Cut a stretch at the ends of rows: (left px, right px, top px) for each that it touches.
+
+        What lies off the roll, because the cloth ran back or boxes jitter, is drawn at its ends.
+        """
+        start_m, end_m = (min(max(at_m, 0.0), self.length_m) for at_m in (start_m, end_m))
+        per_row_m = self.per_row_m
+        first = min(int(start_m / per_row_m), self.rows - 1)
+        last = min(max(first, ceil(end_m / per_row_m - 1e-9) - 1), self.rows - 1)
+        return [
+            (
+                MARGIN_PX + (max(start_m, row * per_row_m) / per_row_m - row) * ROW_PX,
+                MARGIN_PX + (min(end_m, (row + 1) * per_row_m) / per_row_m - row) * ROW_PX,
+                row * ROW_PITCH_PX,
+            )
+            for row in range(first, last + 1)
+        ]
+
+    def down_px(self, at_mm: float) -> float:
+        """Return how far below the upper edge of its row a place across the cloth is drawn."""
+        across = (at_mm - self.left_mm) / max(self.right_mm - self.left_mm, 1e-9)
+        return max(0.0, min(1.0, across)) * ROW_HEIGHT_PX
+
+
+def _sides_mm(roll: Roll) -> tuple[float, float]:
+    """Return where the cloth begins and ends on the map."""
+    part = roll.across.part
+    if part is not None and part.width_mm:
+        return part.left_mm, part.right_mm
+    return 0.0, max((row.defect.right_mm for row in roll.defects), default=0.0) or 1000.0
+
+
 def draw_map(roll: Roll, pieces: Sequence[Piece] = ()) -> str:
-    """Draw a roll: each row a stretch of it, the left selvedge above; defects by class, gaps hatched.
+    """Draw a roll: each row a stretch of it, the left selvedge above; defects by class, what was not seen
+    hatched: stretches as gaps, and strips that lie beside what the camera saw.
 
     Returns:
         An SVG element; nothing in it comes from elsewhere, and all text is escaped. Empty where the length
@@ -34,15 +81,17 @@ def draw_map(roll: Roll, pieces: Sequence[Piece] = ()) -> str:
         return ""
     per_row_m = row_length_m(roll.length_m)
     rows = max(1, ceil(roll.length_m / per_row_m - 1e-9))
-    width_mm = roll.width_mm or max((row.defect.right_mm for row in roll.defects), default=0.0) or 1000.0
+    frame = _Frame(rows, per_row_m, roll.length_m, *_sides_mm(roll))
     body = [_rows(rows, per_row_m, roll.length_m)]
-    for gap in roll.gaps:
-        body += _gap(gap, per_row_m)
+    for gap in roll.gaps[:MOST_MARKS]:
+        body += _gap(gap, frame)
+    for strip in roll.across.unseen:
+        body += _blind(strip, frame)
     for piece in pieces:
-        body += _band(piece.start_m, piece.end_m, per_row_m)
+        body += _band(piece.start_m, piece.end_m, frame)
     classes = class_names(roll)
-    for number, row in enumerate(roll.defects, start=1):
-        body += _mark(number, row, per_row_m, width_mm, classes)
+    for number, row in enumerate(roll.defects[:MOST_MARKS], start=1):
+        body += _mark(number, row, frame, classes)
     size = f"0 -8 {ROW_PX + 2 * MARGIN_PX:g} {rows * ROW_PITCH_PX + 2:g}"
     return f'<svg viewBox="{size}" role="img" aria-label="Map of the roll">{HATCH}{"".join(body)}</svg>'
 
@@ -84,49 +133,44 @@ def _rows(rows: int, per_row_m: float, length_m: float) -> str:
     return "".join(parts)
 
 
-def _spans(start_m: float, end_m: float, per_row_m: float) -> list[tuple[float, float, float]]:
-    """Cut a stretch at the ends of rows: (left px, right px, top px) for each row that it touches."""
-    first = int(start_m / per_row_m)
-    last = max(first, ceil(end_m / per_row_m - 1e-9) - 1)
-    return [
-        (
-            MARGIN_PX + (max(start_m, row * per_row_m) / per_row_m - row) * ROW_PX,
-            MARGIN_PX + (min(end_m, (row + 1) * per_row_m) / per_row_m - row) * ROW_PX,
-            row * ROW_PITCH_PX,
-        )
-        for row in range(first, last + 1)
-    ]
-
-
-def _gap(gap: GapRow, per_row_m: float) -> list[str]:
+def _gap(gap: GapRow, frame: _Frame) -> list[str]:
     if gap.start_m is None or gap.end_m is None:
         return []
     title = escape(f"not inspected, {gap.reason}: {gap.start_m:.3f} to {gap.end_m:.3f} m")
     return [
         f'<rect class="gap" x="{left:.2f}" y="{top:g}" width="{max(1.0, right - left):.2f}" '
         f'height="{ROW_HEIGHT_PX:g}" fill="url(#gap)"><title>{title}</title></rect>'
-        for left, right, top in _spans(gap.start_m, gap.end_m, per_row_m)
+        for left, right, top in frame.spans(gap.start_m, gap.end_m)
     ]
 
 
-def _band(start_m: float, end_m: float, per_row_m: float) -> list[str]:
+def _blind(strip: Strip, frame: _Frame) -> list[str]:
+    """Hatch a strip of the cloth that no camera saw, along the whole roll."""
+    title = escape(f"not seen: {strip.left_mm:.0f} to {strip.right_mm:.0f} mm from the left selvedge")
+    y1, y2 = frame.down_px(strip.left_mm), frame.down_px(strip.right_mm)
+    return [
+        f'<rect class="gap blind" x="{left:.2f}" y="{top + y1:.2f}" width="{right - left:.2f}" '
+        f'height="{max(1.0, y2 - y1):.2f}" fill="url(#gap)"><title>{title}</title></rect>'
+        for left, right, top in frame.spans(0.0, frame.length_m)
+    ]
+
+
+def _band(start_m: float, end_m: float, frame: _Frame) -> list[str]:
     """Draw a line below the rows where a piece lies."""
     return [
         f'<path d="M{left:.2f} {top - 4:g}H{right:.2f}" class="piece"/>'
-        for left, right, top in _spans(start_m, end_m, per_row_m)
+        for left, right, top in frame.spans(start_m, end_m)
     ]
 
 
-def _mark(
-    number: int, row: DefectRow, per_row_m: float, width_mm: float, classes: Sequence[str]
-) -> list[str]:
+def _mark(number: int, row: DefectRow, frame: _Frame, classes: Sequence[str]) -> list[str]:
     defect = row.defect
-    y1, y2 = (max(0.0, min(1.0, mm / width_mm)) * ROW_HEIGHT_PX for mm in (defect.left_mm, defect.right_mm))
+    y1, y2 = frame.down_px(defect.left_mm), frame.down_px(defect.right_mm)
     grown = max(0.0, SMALLEST_MARK_PX - (y2 - y1)) / 2
     title = escape(f"{number}: {defect.class_name}, {defect.start_m:.3f} m, {defect.left_mm:.0f} mm")
     colour = colour_of(defect.class_name, classes)
     marks = []
-    for left, right, top in _spans(defect.start_m, defect.end_m, per_row_m):
+    for left, right, top in frame.spans(defect.start_m, defect.end_m):
         wider = max(0.0, SMALLEST_MARK_PX - (right - left)) / 2
         marks.append(
             f'<rect class="defect" x="{left - wider:.2f}" y="{top + y1 - grown:.2f}" '

@@ -11,9 +11,9 @@ from edge.cloth.coverage import Coverage
 from edge.cloth.defects import TOUCH_MM, ClothDefect, DefectMerger
 from edge.cloth.found import DefectsFound
 from edge.cloth.gaps import Gap
-from edge.cloth.grading import grade_points
+from edge.cloth.grading import area_m2, grade_points
 from edge.cloth.sums import CoverageSums
-from edge.cloth.width import ClothWidth
+from edge.cloth.width import Across, ClothWidth
 from edge.roll.values import RollTerms
 
 SLIVER_M = TOUCH_MM / 2000
@@ -26,6 +26,7 @@ class EndedRoll:
 
     Attributes:
         start_m: where it began, in metres of the camera.
+        across: how much of the width of the cloth was seen.
     """
 
     terms: RollTerms
@@ -33,12 +34,17 @@ class EndedRoll:
     sums: CoverageSums
     defects: int
     points: int
-    width_mm: float | None
+    across: Across
+
+    @property
+    def inspected_m2(self) -> float | None:
+        """Area that was inspected; None where the width of the cloth is not known."""
+        return area_m2(self.sums.metres_inspected, self.across.seen_mm)
 
     def as_json(self) -> dict[str, Any]:
         """Return it for a summary; metres and grade are None where the camera knows no position."""
-        sums, knows = self.sums, self.sums.knows_metres
-        grade = grade_points(self.points, sums.metres_inspected, self.width_mm, self.terms.grade_limits)
+        sums, knows, area = self.sums, self.sums.knows_metres, self.inspected_m2
+        grade = grade_points(self.points, area, self.terms.grade_limits)
         return {
             "name": self.terms.name,
             "article": self.terms.article,
@@ -49,8 +55,15 @@ class EndedRoll:
             "frames": sums.frames_inspected,
             "defects": self.defects if knows else None,
             **(grade.as_json() if knows else {"points": None, "points_per_100_m2": None, "grade": None}),
-            "width_mm": None if self.width_mm is None else round(self.width_mm, 1),
+            **across_facts(self.across),
+            "inspected_m2": None if area is None or not knows else round(area, 4),
         }
+
+
+def across_facts(across: Across) -> dict[str, float | None]:
+    """Return how wide the cloth is and how much of it was seen, for a summary."""
+    sides = {"width_mm": across.width_mm, "seen_width_mm": across.seen_mm}
+    return {name: None if mm is None else round(mm, 1) for name, mm in sides.items()}
 
 
 @dataclass(slots=True)
@@ -119,8 +132,13 @@ class RollPart:
             coverage.sums(),
             len(self.defects),
             self.defects.points,
-            self.terms.cloth_width_mm or self.width.mm,
+            self.across,
         )
+
+    @property
+    def across(self) -> Across:
+        """How much of the width of the cloth was seen up to now."""
+        return self.terms.across(self.width.mm, self.coverage.view.strip())
 
     def following(self, terms: RollTerms) -> RollPart:
         """Return the roll that begins behind the last line of this one."""

@@ -60,8 +60,8 @@ class PendingRoll:
         if coverage is not None and (
             coverage.knows_metres or coverage.frames_inspected or coverage.frames_without_cloth
         ):
-            width_mm = self.head.cloth_width_mm or self.width_mm
-            write_coverage(db, self.roll, coverage, self.changed_from, width_mm)
+            across = self.head.terms(None).across(self.width_mm, coverage.view.strip())
+            write_coverage(db, self.roll, coverage, self.changed_from, across.width_mm)
         if self.ended is not None:
             status, utc = self.ended
             end_roll(db, self.roll.roll_id, status, self.head.settings, utc)

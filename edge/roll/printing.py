@@ -23,14 +23,15 @@ def print_rolls(rolls: Sequence[dict[str, Any]], as_json: bool) -> None:
         return
     table = Table("roll", "article", "status", "begun (UTC)", "inspected", "coverage", "defects", "grade")
     for facts in rolls:
-        length = facts["inspected_m"]
+        length, covered = facts["inspected_m"], facts["area_coverage"]
+        covered = facts["coverage"] if covered is None else covered
         table.add_row(
             escape(facts["name"]),
             escape(facts["article"] or "—"),
             facts["status"],
             facts["started_utc"][:19].replace("T", " "),
             "—" if length is None else f"{length:.2f} m",
-            "—" if facts["coverage"] is None else f"{facts['coverage']:.2%}",
+            "—" if covered is None else f"{covered:.2%}",
             str(facts["defects"]),
             escape(_graded(facts)),
         )

@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from edge.cloth.defects import ClothDefect
-from edge.cloth.grading import Grade, grade_roll
+from edge.cloth.grading import Grade, area_m2, grade_roll
+from edge.cloth.width import Across, Strip, within_part
 from edge.errors import RecordError
 from edge.roll.database import open_for_reading
-from edge.roll.record import defect_of
-from edge.roll.reviews import verdicts_of
+from edge.roll.reviews import has_table, verdicts_of
+from edge.roll.rows import (
+    BESIDE_M,
+    Cells,
+    DamagedRowError,
+    DefectCells,
+    EventCells,
+    GapCells,
+    RollCells,
+    ViewCells,
+    box_of,
+    cells_of,
+    data_of,
+)
+
+logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -64,18 +80,33 @@ class EventRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenTogether:
+    """Say what several cameras saw of a roll: how much of its width, and how much area."""
+
+    across: Across
+    inspected_m2: float
+
+
+@dataclass(frozen=True, slots=True)
 class Roll:
     """A recorded roll; see the table `rolls` for what the names mean.
 
     Attributes:
         head: the row of the table.
         defects, gaps, events: in the order of the roll, events in that of time.
+        view: strip of the cloth that its camera saw on the lines that it inspected, on average; None if
+            the record does not say it.
+        together: of several cameras: what they saw; None for one.
+        damaged: table to how many rows of it are damaged: they are left out, or what is wrong in them is.
     """
 
     head: dict[str, Any]
     defects: tuple[DefectRow, ...]
     gaps: tuple[GapRow, ...]
     events: tuple[EventRow, ...]
+    view: Strip | None = None
+    together: SeenTogether | None = None
+    damaged: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -99,16 +130,46 @@ class Roll:
 
     @property
     def coverage(self) -> float | None:
-        """Share of what passed that was inspected, by lines or, where there are none, by frames."""
+        """Share of the length that passed that was inspected, by lines or, without any, by frames."""
         unit = "lines" if self.head["passed_lines"] else "frames"
         passed = self.head[f"passed_{unit}"]
         return self.head[f"inspected_{unit}"] / passed if passed else None
 
     @property
+    def across(self) -> Across:
+        """How much of the width of the cloth was seen."""
+        if self.together is not None:
+            return self.together.across
+        offset_mm, width_mm = self.settings.get("offset_mm"), self.head["cloth_width_mm"]
+        left_mm = max(offset_mm or 0.0, 0.0)
+        if width_mm is None:
+            return Across(None, None if self.view is None else (self.view,))
+        if self.view is None and self.settings.get("cloth_width_mm") is None:
+            width_mm = max(0.0, width_mm - left_mm)  # older programs measured from the left selvedge
+        part = Strip(left_mm, left_mm + width_mm)
+        return within_part(part, self.view, is_placed=offset_mm is not None)
+
+    @property
     def width_mm(self) -> float | None:
-        """Width of the cloth; None if not known."""
-        width: float | None = self.head["cloth_width_mm"]
-        return width
+        """Width of the cloth, or of the part of it that the camera is there for; None if not known."""
+        return self.across.width_mm
+
+    @property
+    def inspected_m2(self) -> float | None:
+        """Area that was inspected; None where the width of the cloth is not known."""
+        if self.together is not None:
+            return self.together.inspected_m2
+        return area_m2(self.inspected_m, self.across.seen_mm)
+
+    @property
+    def area_coverage(self) -> float | None:
+        """Share of the area that passed that was inspected; None where width or length is not known."""
+        passed_m2 = area_m2(self.head["passed_lines"] * self.m_per_line, self.width_mm)
+        inspected_m2 = self.inspected_m2
+        if not passed_m2 or inspected_m2 is None:
+            return None
+        is_whole = self.coverage == 1 and not self.across.unseen
+        return 1.0 if is_whole else min(1.0, inspected_m2 / passed_m2)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -125,8 +186,7 @@ class Roll:
     @property
     def grade(self) -> Grade:
         """The roll's grade by what is recorded up to now."""
-        defects = (row.defect for row in self.defects)
-        return grade_roll(defects, self.inspected_m, self.width_mm, self.grade_limits)
+        return grade_roll((row.defect for row in self.defects), self.inspected_m2, self.grade_limits)
 
     @property
     def verdicts(self) -> dict[str, int]:
@@ -138,7 +198,7 @@ class Roll:
     def grade_after_review(self) -> Grade:
         """The grade without the defects that a person rejected."""
         left = (row.defect for row in self.defects if row.verdict != "rejected")
-        return grade_roll(left, self.inspected_m, self.width_mm, self.grade_limits)
+        return grade_roll(left, self.inspected_m2, self.grade_limits)
 
     def facts(self) -> dict[str, Any]:
         """Return what a person wants to know first, plain values."""
@@ -155,27 +215,45 @@ class Roll:
         gap_m: dict[str, float] = {}
         for gap in self.gaps:
             gap_m[gap.reason] = gap_m.get(gap.reason, 0.0) + gap.lines * self.m_per_line
-        known = bool(self.m_per_line)
+        known, across = bool(self.m_per_line), self.across
         return {name: self.head[name] for name in shown} | {
             "length_m": round(self.length_m, 4) if known else None,
             "inspected_m": round(self.inspected_m, 4) if known else None,
-            "coverage": None if self.coverage is None else round(self.coverage, 6),
+            "coverage": _rounded(self.coverage, 6),
             "gaps_m": {reason: round(metres, 4) for reason, metres in gap_m.items()},
-            "width_mm": None if self.width_mm is None else round(self.width_mm, 1),
+            "width_mm": _rounded(across.width_mm, 1),
+            "seen_width_mm": _rounded(across.seen_mm, 1),
+            "inspected_m2": _rounded(self.inspected_m2, 4) if known else None,
+            "area_coverage": _rounded(self.area_coverage, 6),
             "defects": len(self.defects),
             **self.grade.as_json(),
             "verdicts": self.verdicts,
             "after_review": self.grade_after_review.as_json() if self.verdicts else None,
+            "damaged_rows": dict(self.damaged),
         }
 
 
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
 def read_rolls(path: Path) -> list[Roll]:
-    """Read all rolls of a record, the first one first.
+    """Read all rolls of a record, the first one first; one whose own row is damaged is named and left out.
 
     Raises:
         RecordError: if the record cannot be read.
     """
-    return _reading(path, lambda db: [_roll(db, row) for row in db.execute("SELECT * FROM rolls")])
+
+    def read(db: sqlite3.Connection) -> list[Roll]:
+        rolls = []
+        for number, row in enumerate(db.execute("SELECT * FROM rolls ORDER BY rowid"), start=1):
+            try:
+                rolls.append(_roll(db, row))
+            except DamagedRowError as error:
+                logger.warning("%s: row %d of rolls is damaged and left out: %s", path, number, error)
+        return rolls
+
+    return _reading(path, read)
 
 
 def read_roll(path: Path, name: str | None) -> Roll:
@@ -186,7 +264,7 @@ def read_roll(path: Path, name: str | None) -> Roll:
         name: of the roll, or the begin of its id (from 8 characters); None for the last one. Of several
             rolls of one name the last.
     Raises:
-        RecordError: if the record cannot be read, or there is no such roll.
+        RecordError: if the record cannot be read, there is no such roll, or its own row is damaged.
     """
 
     def find(db: sqlite3.Connection) -> Roll:
@@ -199,59 +277,168 @@ def read_roll(path: Path, name: str | None) -> Roll:
         if row is None:
             what = "is empty" if name is None else f"has no roll '{name}'"
             raise RecordError(f"The roll record {path} {what}.", f"See `loomsight roll list {path}`.")
-        return _roll(db, row)
+        try:
+            return _roll(db, row)
+        except DamagedRowError as error:
+            which = "The last roll" if name is None else f"Roll '{name}'"
+            raise RecordError(
+                f"{which} of {path} is damaged: {error}.",
+                f"Name another one with --roll; `loomsight roll list {path}` shows those that can be read.",
+            ) from error
 
     return _reading(path, find)
+
+
+def recorded_roll(db: sqlite3.Connection, roll_id: str) -> Roll:
+    """Return a roll of an open record by its id.
+
+    Raises:
+        DamagedRowError: if its own row is damaged.
+    """
+    return _roll(db, db.execute("SELECT * FROM rolls WHERE roll_id = ?", (roll_id,)).fetchone())
+
+
+def recorded_view(db: sqlite3.Connection, roll_id: str) -> Strip | None:
+    """Return the strip of the cloth that was seen of a roll; None where the record does not say it."""
+    if not has_table(db, "views"):
+        return None
+    row = db.execute("SELECT * FROM views WHERE roll_id = ?", (roll_id,)).fetchone()
+    try:
+        cells = None if row is None else cells_of(ViewCells, row)[0]
+    except DamagedRowError:
+        return None
+    return None if cells is None else Strip(cells.left_mm, cells.right_mm)
+
+
+def recorded_across(db: sqlite3.Connection, row: sqlite3.Row) -> Across:
+    """Return how much of the width of the cloth was seen on a roll, by its row of an open record."""
+    try:
+        head, _ = cells_of(RollCells, row)
+    except DamagedRowError:
+        return Across()
+    return Roll(head.model_dump(), (), (), (), recorded_view(db, head.roll_id)).across
 
 
 def _reading(path: Path, read: Callable[[sqlite3.Connection], Result]) -> Result:
     try:
         with closing(open_for_reading(path)) as db:
+            db.text_factory = _text
             db.execute("BEGIN")  # one moment of a record that is being written
             return read(db)
-    except (sqlite3.Error, ValueError, TypeError) as error:
+    except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
         raise RecordError(
             f"{path} cannot be read as a roll record: {error}.",
             "Name another file; edge-run sets a damaged one aside when it starts.",
         ) from error
 
 
-def _roll(db: sqlite3.Connection, head: sqlite3.Row) -> Roll:
-    mine = (head["roll_id"],)
-    defects = db.execute("SELECT * FROM defects WHERE roll_id = ? ORDER BY start_m, rowid", mine)
-    gaps = db.execute("SELECT * FROM gaps WHERE roll_id = ? ORDER BY start_line", mine)
-    events = db.execute("SELECT * FROM events WHERE roll_id = ? ORDER BY rowid", mine)
-    verdicts = verdicts_of(db, head["roll_id"])
-    data = _data_of_events(db)
-    return Roll(
-        dict(head),
-        tuple(defect_row(row, verdicts.get(row["event_id"])) for row in defects),
-        tuple(GapRow(*(row[name] for name in GapRow.__slots__)) for row in gaps),
-        tuple(_event(row, data) for row in events),
+def _text(data: bytes) -> str:
+    """Return a text as it is shown; bytes that are none are marked."""
+    return data.decode("utf-8", "replace")
+
+
+def _roll(db: sqlite3.Connection, row: sqlite3.Row) -> Roll:
+    """Read a roll with all that belongs to it; damaged rows are counted and left out.
+
+    Raises:
+        DamagedRowError: if its own row is damaged.
+    """
+    damaged: Counter[str] = Counter()
+    head, is_repaired = cells_of(RollCells, row)
+    damaged["rolls"] += is_repaired
+    read = _Reader(db, head, damaged)
+    roll = Roll(
+        head.model_dump(),
+        tuple(read.defects()),
+        tuple(read.gaps()),
+        tuple(read.events()),
+        read.view(),
+        damaged={table: count for table, count in damaged.items() if count},
     )
+    if roll.damaged:
+        rows = ", ".join(f"{count} of {table}" for table, count in roll.damaged.items())
+        logger.warning("roll '%s': damaged rows in the record are left out: %s", roll.name, rows)
+    return roll
 
 
-def _event(row: sqlite3.Row, data: dict[str, dict[str, Any]]) -> EventRow:
-    event_id = row["event_id"]
-    return EventRow(event_id, row["kind"], row["detail"], row["at_m"], row["utc"], data.get(event_id))
+class _Reader:
+    """Read what belongs to one roll, and count what is damaged."""
+
+    def __init__(self, db: sqlite3.Connection, head: RollCells, damaged: Counter[str]) -> None:
+        self._db = db
+        self._head = head
+        self._damaged = damaged
+
+    def defects(self) -> Iterator[DefectRow]:
+        """Yield the defects, in the order of the roll."""
+        verdicts = verdicts_of(self._db, self._head.roll_id)
+        for cells in self._rows("defects", DefectCells, "start_m, rowid"):
+            if not self._is_on_roll("defects", cells.start_m, cells.end_m):
+                continue
+            try:
+                box = box_of(cells.box_xyxy_px)
+            except ValueError:
+                box = None
+                self._damaged["defects"] += 1
+            verdict = verdicts.get(cells.event_id)
+            yield DefectRow(
+                cells.event_id, cells.defect, cells.points, cells.picture, box, cells.utc, verdict
+            )
+
+    def gaps(self) -> Iterator[GapRow]:
+        """Yield the gaps, in the order of the roll."""
+        for cells in self._rows("gaps", GapCells, "start_line"):
+            if cells.start_m is None or self._is_on_roll("gaps", cells.start_m, cells.end_m or 0.0):
+                yield GapRow(
+                    cells.event_id, cells.lines, cells.start_m, cells.end_m, cells.reason, cells.utc
+                )
+
+    def events(self) -> Iterator[EventRow]:
+        """Yield the events, in the order of time."""
+        texts = self._data_of_events()
+        for cells in self._rows("events", EventCells, "rowid"):
+            data = None
+            if cells.event_id in texts:
+                data = data_of(texts[cells.event_id])
+                self._damaged["event_data"] += data is None
+            yield EventRow(cells.event_id, cells.kind, cells.detail, cells.at_m, cells.utc, data)
+
+    def view(self) -> Strip | None:
+        """Return the strip of the cloth that was seen; None where the record does not say it."""
+        if not has_table(self._db, "views"):
+            return None
+        view = next(self._rows("views", ViewCells, "rowid"), None)
+        return None if view is None else Strip(view.left_mm, view.right_mm)
+
+    def _rows(self, table: str, kind: type[Cells], order: str) -> Iterator[Cells]:
+        query = f"SELECT * FROM {table} WHERE roll_id = ? ORDER BY {order}"
+        for row in self._db.execute(query, (self._head.roll_id,)):
+            try:
+                cells, is_repaired = cells_of(kind, row)
+            except DamagedRowError:
+                self._damaged[table] += 1
+                continue
+            self._damaged[table] += is_repaired
+            yield cells
+
+    def _is_on_roll(self, table: str, start_m: float, end_m: float) -> bool:
+        is_on = start_m >= -BESIDE_M and end_m <= self._head.length_m + BESIDE_M
+        self._damaged[table] += not is_on
+        return is_on
+
+    def _data_of_events(self) -> dict[str, Any]:
+        """Return event id -> data; a record that no newer program has opened has no table for it."""
+        if not has_table(self._db, "event_data"):
+            return {}
+        query = "SELECT event_id, data FROM events JOIN event_data USING (event_id) WHERE roll_id = ?"
+        return dict(self._db.execute(query, (self._head.roll_id,)).fetchall())
 
 
-def _data_of_events(db: sqlite3.Connection) -> dict[str, dict[str, Any]]:
-    """Return event id -> data; a record that no newer program has opened has no table for it."""
-    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'event_data'").fetchone():
-        return {}
-    return {row["event_id"]: json.loads(row["data"]) for row in db.execute("SELECT * FROM event_data")}
-
-
-def defect_row(row: sqlite3.Row, verdict: str | None = None) -> DefectRow:
-    """Return a row of the table `defects` as a value."""
-    box = json.loads(row["box_xyxy_px"]) if row["box_xyxy_px"] else None
-    return DefectRow(
-        row["event_id"],
-        defect_of(row),
-        row["points"],
-        row["picture"],
-        tuple(box) if box else None,
-        row["utc"],
-        verdict,
-    )
+def defect_row(row: sqlite3.Row) -> DefectRow | None:
+    """Return a row of the table `defects` as a value; None if it is damaged."""
+    try:
+        cells, _ = cells_of(DefectCells, row)
+        box = box_of(cells.box_xyxy_px)
+    except ValueError:
+        return None
+    return DefectRow(cells.event_id, cells.defect, cells.points, cells.picture, box, cells.utc)

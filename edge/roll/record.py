@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from edge import __version__
 from edge.cloth.coverage import Coverage
-from edge.cloth.defects import ClothDefect
 from edge.cloth.gaps import Gap
-from edge.cloth.grading import grade_roll, points_of
+from edge.cloth.grading import Grade, grade_roll, points_of
 from edge.errors import ConfigError
+from edge.roll.reading import recorded_roll, recorded_view
+from edge.roll.rows import DamagedRowError
 from edge.roll.values import (
     OpenRoll,
     RecordedDefect,
@@ -27,10 +28,6 @@ from edge.roll.values import (
 
 logger = logging.getLogger(__name__)
 
-MOST_M: Final = 1e6
-"""Metres of a roll: a thousand kilometres of cloth are on none."""
-
-MOST_WIDTH_MM: Final = 1e6
 MOST_MM_PER_LINE: Final = 1e4
 MOST_LINES: Final = 2**53
 
@@ -90,9 +87,10 @@ def begin_roll(db: sqlite3.Connection, head: RollHead) -> OpenRoll:
     detail = f"camera {head.camera}, model {head.model_digest}; cloth that passed in between was not seen"
     at_m = known["reached_line"] * (known["mm_per_line"] or 0.0) / 1000
     insert_event(db, known["roll_id"], RecordedEvent("roll continued", detail, at_m))
-    own = ("roll_id", "name", "begun", "unplaced_id", "begun_utc")
-    kept = (name for name in OpenRoll.__slots__ if name not in own)
-    return OpenRoll(known["roll_id"], known["name"], False, **{name: known[name] for name in kept})
+    own = ("roll_id", "name", "begun", "view", "unplaced_id", "begun_utc")
+    kept = {name: known[name] for name in OpenRoll.__slots__ if name not in own}
+    view = recorded_view(db, known["roll_id"])
+    return OpenRoll(known["roll_id"], known["name"], False, view=view, **kept)
 
 
 def _is_whole(roll: sqlite3.Row) -> bool:
@@ -152,7 +150,7 @@ def write_coverage(
 
     Args:
         changed_from: line of the camera from which on gaps changed; None if none did.
-        width_mm: of the cloth; None if not known.
+        width_mm: of the part of the cloth that the camera is there for; None if not known.
     """
     shift = roll.reached_line - coverage.first_line
     if changed_from is not None:
@@ -178,6 +176,9 @@ def write_coverage(
             roll.roll_id,
         ),
     )
+    view = coverage.view.strip(roll.view, roll.inspected_lines)
+    if view is not None:
+        db.execute("INSERT OR REPLACE INTO views VALUES (?, ?, ?)", (roll.roll_id, *view))
 
 
 def end_roll(
@@ -188,18 +189,7 @@ def end_roll(
     ended_utc: str | None = None,
 ) -> None:
     """Close a roll and grade it by what is recorded of it."""
-    roll = db.execute("SELECT * FROM rolls WHERE roll_id = ?", (roll_id,)).fetchone()
-    rows = db.execute("SELECT * FROM defects WHERE roll_id = ?", (roll_id,))
-    whole = [defect_of(row) for row in rows if _is_on_cloth(row)]
-    recorded = db.execute("SELECT count(*) FROM defects WHERE roll_id = ?", (roll_id,)).fetchone()[0]
-    if len(whole) < recorded:
-        detail = (
-            f"{recorded - len(whole)} of {recorded} defects have no place on the roll, and do not count"
-        )
-        insert_event(db, roll_id, RecordedEvent("defects damaged", detail))
-    inspected_m = roll["inspected_lines"] * (roll["mm_per_line"] or 0.0) / 1000 if _is_whole(roll) else 0.0
-    width_mm = roll["cloth_width_mm"] if _is_number(roll["cloth_width_mm"], 0.0, MOST_WIDTH_MM) else None
-    grade = grade_roll(whole, inspected_m, width_mm, _limits_of(settings))
+    grade = _grade_of(db, roll_id, _limits_of(settings))
     db.execute(
         "UPDATE rolls SET status = ?, ended_utc = ?, points = ?, points_per_100_m2 = ?, grade = ? "
         "WHERE roll_id = ?",
@@ -215,17 +205,18 @@ def _limits_of(settings: dict[str, Any]) -> dict[str, float]:
     return {str(name): most for name, most in limits.items() if _is_number(most, 0.0, float("inf"))}
 
 
-def _is_on_cloth(row: sqlite3.Row) -> bool:
-    """Tell whether the row of a defect has a place that cloth can have: one absurd metre costs hours."""
-    along = _is_number(row["start_m"], -MOST_M, MOST_M) and _is_number(row["end_m"], -MOST_M, MOST_M)
-    across = all(_is_number(row[name], -MOST_WIDTH_MM, MOST_WIDTH_MM) for name in ("left_mm", "right_mm"))
-    return bool(along and across and isinstance(row["class_name"], str))
-
-
-def defect_of(row: sqlite3.Row) -> ClothDefect:
-    """Return a recorded defect as the value it was."""
-    names = ("class_name", "score", "start_m", "end_m", "left_mm", "right_mm")
-    return ClothDefect(*(row[name] for name in names))
+def _grade_of(db: sqlite3.Connection, roll_id: str, limits: Mapping[str, float]) -> Grade:
+    """Grade what is recorded of a roll; of one whose own row is damaged nothing is known."""
+    try:
+        roll = recorded_roll(db, roll_id)
+    except DamagedRowError:
+        return Grade(0, None, None)
+    recorded = db.execute("SELECT count(*) FROM defects WHERE roll_id = ?", (roll_id,)).fetchone()[0]
+    if len(roll.defects) < recorded:
+        lost = recorded - len(roll.defects)
+        detail = f"{lost} of {recorded} defects have no place on the roll, and do not count"
+        insert_event(db, roll_id, RecordedEvent("defects damaged", detail))
+    return grade_roll((row.defect for row in roll.defects), roll.inspected_m2, limits)
 
 
 def new_roll(head: RollHead) -> OpenRoll:

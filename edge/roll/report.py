@@ -9,7 +9,8 @@ from importlib import resources
 from typing import Any
 
 from edge import __version__
-from edge.roll.cuts import Piece, suggest_cuts
+from edge.cloth.width import Across
+from edge.roll.cuts import LEAST_INSPECTED, LONGEST_M, Piece, suggest_cuts
 from edge.roll.drawing import HATCH, class_names, colour_of, draw_map
 from edge.roll.pictures import pictures_section
 from edge.roll.reading import Roll
@@ -82,7 +83,7 @@ def _head(roll: Roll) -> str:
 def _facts(roll: Roll) -> str:
     grade = roll.grade
     per_area = grade.points_per_100_m2
-    known = bool(roll.m_per_line)
+    known, area = bool(roll.m_per_line), roll.inspected_m2
     facts = {
         "grade": grade.grade or "unknown",
         "points per 100 m²": "unknown" if per_area is None else f"{per_area:.1f}",
@@ -90,15 +91,19 @@ def _facts(roll: Roll) -> str:
         "defects": str(len(roll.defects)),
         "length": f"{roll.length_m:.2f} m" if known else "unknown",
         "inspected": f"{roll.inspected_m:.2f} m" if known else "unknown",
-        "coverage": "unknown" if roll.coverage is None else _percent(roll.coverage),
+        "coverage of the length": _share(roll.coverage),
         "width": "unknown" if roll.width_mm is None else f"{roll.width_mm:.0f} mm",
+        "width seen": _seen_width(roll.across),
+        "area inspected": "unknown" if area is None or not known else f"{area:.2f} m²",
+        "coverage of the area": _share(roll.area_coverage),
     }
     cells = "".join(f"<div><dt>{name}</dt><dd>{escape(text)}</dd></div>" for name, text in facts.items())
     limits = ", ".join(
         f"{escape(name)} up to {most:g}"
         for name, most in sorted(roll.grade_limits.items(), key=lambda item: item[1])
     )
-    note = f"Four-point system (ASTM D5430); points per 100 m²: {limits or 'no limits set'}."
+    note = "Four-point system (ASTM D5430); points per 100 m² of the area that was inspected: "
+    note += f"{limits or 'no limits set'}."
     return f"<dl class='facts'>{cells}</dl><p class='sub'>{note}</p>{_reviewed(roll)}"
 
 
@@ -116,6 +121,20 @@ def _reviewed(roll: Roll) -> str:
     return f"<p>{text}</p>"
 
 
+def _share(share: float | None) -> str:
+    return "unknown" if share is None else _percent(share)
+
+
+def _seen_width(across: Across) -> str:
+    """Say how much of the width was seen, and of how much."""
+    if across.part is None:
+        strips = across.seen or ()
+        return f"{sum(strip.width_mm for strip in strips):.0f} mm" if strips else "unknown"
+    if across.seen is None:
+        return "not recorded"
+    return f"{across.seen_mm:.0f} of {across.part.width_mm:.0f} mm"
+
+
 def _percent(share: float) -> str:
     """Write a share so that only all of it is called 100 %."""
     return "100 %" if share == 1 else f"{min(share * 100, 99.99):.2f} %"
@@ -123,14 +142,40 @@ def _percent(share: float) -> str:
 
 def _warnings(roll: Roll) -> str:
     said = []
-    if roll.coverage is not None and roll.coverage < 1:
+    if (roll.coverage is not None and roll.coverage < 1) or roll.across.unseen:
         said.append("Not all of this roll was inspected: the hatched parts of the map were not seen.")
+    if roll.across.unseen and roll.together is None:
+        said.append(
+            f"Of the width of the cloth {_seen_width(roll.across)} were seen: {_strips(roll)} were not."
+        )
+    said += _of_the_record(roll)
     if roll.head["status"] in ("interrupted", "failed"):
         said.append(f"The run {escape(roll.head['status'])}: what came after it is not in this report.")
     if any(event.kind == "roll continued" for event in roll.events):
         said.append("The roll was inspected in several runs; what passed between them has no length here.")
     said += [escape(event.detail) for event in roll.events if event.kind == STRIP_NOT_SEEN]
     return "".join(f"<p class='warn'>{text}</p>" for text in said)
+
+
+def _strips(roll: Roll) -> str:
+    """Name the strips that were not seen."""
+    strips = [f"{strip.left_mm:.0f} to {strip.right_mm:.0f} mm" for strip in roll.across.unseen]
+    return " and ".join(strips)
+
+
+def _of_the_record(roll: Roll) -> list[str]:
+    """Say what the record does not tell, or not any more."""
+    said = []
+    if roll.across.part is not None and roll.across.seen is None:
+        said.append(
+            "The record does not say how wide the view of the camera was: all of the width is graded."
+        )
+    if roll.damaged:
+        rows = ", ".join(f"{count} of {escape(table)}" for table, count in roll.damaged.items())
+        said.append(
+            f"Damaged rows of the record ({rows}) are left out: this report, and the grade, lack them."
+        )
+    return said
 
 
 def _map(roll: Roll, pieces: Sequence[Piece]) -> str:
@@ -156,23 +201,29 @@ def _cuts(roll: Roll, pieces: Sequence[Piece] | None, least_m: float, points: fl
         return f"{title}<p>No limit of points is set.</p>"
     wish = f"at least {least_m:g} m with at most {points:g} points per 100 m²"
     if pieces is None:
-        return f"{title}<p>Pieces of {wish}: unknown, as length or width is not known.</p>"
+        why = "the roll is too long" if roll.length_m > LONGEST_M else "length or width is not known"
+        return f"{title}<p>Pieces of {wish}: unknown, as {why}.</p>"
     if not pieces:
-        return f"{title}<p>There is no piece of {wish}.</p>"
+        hidden = (roll.across.share or 0.0) < LEAST_INSPECTED
+        why = ": less than half of the width was seen" if hidden else ""
+        return f"{title}<p>There is no piece of {wish}{why}.</p>"
     rows = [
-        [f"{metres:.2f}" for metres in (p.start_m, p.end_m, p.end_m - p.start_m, p.inspected_m)]
+        [f"{metres:.2f}" for metres in (p.start_m, p.end_m, p.end_m - p.start_m, p.inspected_m2)]
         + [str(p.points), f"{p.points_per_100_m2:.1f}"]
         for p in pieces
     ]
     kept_m = sum(p.end_m - p.start_m for p in pieces)
     note = f"<p>Pieces of {wish}: {len(pieces)}, {kept_m:.2f} of {roll.length_m:.2f} m.</p>"
-    names = ("from m", "to m", "length m", "inspected m", "points", "per 100 m²")
+    names = ("from m", "to m", "length m", "inspected m²", "points", "per 100 m²")
+    if roll.across.unseen:
+        note += f"<p class='warn'>What lies at {_strips(roll)} was not seen of any piece.</p>"
     return title + note + _table(names, rows, numbers=range(6))
 
 
 def _gaps(roll: Roll) -> str:
+    title = "<h2>Not inspected</h2>" + _not_across(roll)
     if not roll.gaps:
-        return "<h2>Not inspected</h2><p>Nothing: every line that passed was inspected.</p>"
+        return f"{title}<p>{_no_gap(roll)}</p>"
     rows = [
         (
             "somewhere" if gap.start_m is None else f"{gap.start_m:.3f}",
@@ -184,7 +235,26 @@ def _gaps(roll: Roll) -> str:
         for gap in roll.gaps[:MOST_ROWS_OF_DEFECTS]
     ]
     names = ("from m", "to m", "length m", "why", "UTC")
-    return f"<h2>Not inspected</h2>{_left_out(len(roll.gaps))}" + _table(names, rows, numbers=range(3))
+    return f"{title}{_left_out(len(roll.gaps))}" + _table(names, rows, numbers=range(3))
+
+
+def _not_across(roll: Roll) -> str:
+    """Say which strips of the cloth were not seen on any line."""
+    if not roll.across.unseen:
+        return ""
+    return f"<p>Along the whole roll, from the left selvedge: {_strips(roll)}.</p>"
+
+
+def _no_gap(roll: Roll) -> str:
+    """Say what was inspected where there is no gap, and no more than that."""
+    if not roll.head["passed_lines"]:
+        return "No line of cloth was counted."
+    across = roll.across
+    if across.part is None or across.seen is None:
+        return "No line that passed was missed. How much of the width of the cloth was seen is not known."
+    if across.unseen:
+        return "No line that passed was missed in the width that was seen."
+    return "Nothing: every line that passed was inspected, in its whole width."
 
 
 def _defects(roll: Roll) -> str:

@@ -51,13 +51,18 @@ def verdicts_of(db: sqlite3.Connection, roll_id: str) -> dict[str, str]:
         return {}
     rows = db.execute("SELECT event_id, verdict FROM reviews WHERE roll_id = ? ORDER BY rowid", (roll_id,))
     last = {row["event_id"]: row["verdict"] for row in rows}
-    return {event_id: verdict for event_id, verdict in last.items() if verdict != "undone"}
+    return {event_id: said for event_id, said in last.items() if said in ("confirmed", "rejected")}
 
 
 def has_reviews(db: sqlite3.Connection) -> bool:
     """Tell whether a record has the table; those of older programs have none."""
-    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'reviews'"
-    return db.execute(query).fetchone() is not None
+    return has_table(db, "reviews")
+
+
+def has_table(db: sqlite3.Connection, name: str) -> bool:
+    """Tell whether a record has a table; those of older programs lack some."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return db.execute(query, (name,)).fetchone() is not None
 
 
 def _standing(db: sqlite3.Connection, event_id: str) -> str:

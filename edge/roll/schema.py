@@ -92,6 +92,13 @@ LATER_TABLES: Final = (
     """,
     "CREATE INDEX IF NOT EXISTS reviews_of_defect ON reviews (event_id)",
     """
+    CREATE TABLE IF NOT EXISTS views (
+        roll_id TEXT PRIMARY KEY REFERENCES rolls,
+        left_mm REAL NOT NULL,
+        right_mm REAL NOT NULL
+    )
+    """,
+    """
     CREATE TABLE IF NOT EXISTS event_data (
         event_id TEXT PRIMARY KEY REFERENCES events,
         data TEXT NOT NULL

@@ -9,12 +9,16 @@ from datetime import datetime, timezone
 from typing import Any, Literal
 
 from edge.cloth.defects import ClothDefect
+from edge.cloth.width import Across, Strip, across_of
 
 ROLL_ENDED, ROLL_BEGUN = "roll ended", "roll begun"
 """Events of a change of roll: at the end of one, with the id of the next, and at the begin of that."""
 
 STRIP_NOT_SEEN = "strip not seen"
 """Event of a strip of the cloth that lies between the views of all its cameras, or beside them."""
+
+WIDTH_NOT_SEEN = "width not seen"
+"""Event at the end of a roll of which a camera saw less than the width that it is there for."""
 
 RollStatus = Literal["running", "finished", "failed", "interrupted"]
 
@@ -47,12 +51,18 @@ class RollTerms:
         article: of the cloth; None if nobody said.
         cloth_width_mm: None if it is measured, or not known.
         grade_limits: grade to the most points per 100 square metres.
+        offset_mm: from the left selvedge to the left edge of the view; None if that is not known.
     """
 
     name: str | None = None
     article: str | None = None
     cloth_width_mm: float | None = None
     grade_limits: Mapping[str, float] = field(default_factory=dict)
+    offset_mm: float | None = None
+
+    def across(self, measured_mm: float | None, view: Strip | None) -> Across:
+        """Return what was to be seen of the width of the cloth, and what was; see `across_of`."""
+        return across_of(self.offset_mm, self.cloth_width_mm, measured_mm, view)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +89,8 @@ class RollHead:
 
     def terms(self, name: str | None) -> RollTerms:
         """Return how the roll is called, by the name that it got, and graded."""
-        return RollTerms(name, self.article, self.cloth_width_mm, self.grade_limits)
+        offset_mm = self.settings.get("offset_mm")
+        return RollTerms(name, self.article, self.cloth_width_mm, self.grade_limits, offset_mm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +136,7 @@ class OpenRoll:
         reached_line: lines that passed in earlier runs: this run's first line comes behind them.
         passed_lines, inspected_lines, passed_frames, inspected_frames: of earlier runs.
         mm_per_line: of earlier runs; None if not known.
+        view: strip of the cloth that they saw on those lines, on average; None if that is not known.
         unplaced_id: event id of what this run could not read and nobody can place.
         begun_utc: when this run began with it.
     """
@@ -138,5 +150,6 @@ class OpenRoll:
     passed_frames: int = 0
     inspected_frames: int = 0
     mm_per_line: float | None = None
+    view: Strip | None = None
     unplaced_id: str = field(default_factory=new_id)
     begun_utc: str = field(default_factory=utc_now)

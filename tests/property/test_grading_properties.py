@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from edge.cloth.defects import ClothDefect
 from edge.cloth.grading import (
     Grade,
+    area_m2,
     grade_roll,
     points_by_metre,
     points_of,
     points_of_length,
     points_per_100_m2,
+    total_points,
 )
 
 
@@ -82,12 +84,22 @@ def test_a_metre_is_charged_at_most_four(found):
 
 
 def test_points_per_100_square_metres():
-    assert points_per_100_m2(20, 120.0, 1500.0) == pytest.approx(20 * 100 / (120 * 1.5))
+    assert points_per_100_m2(20, area_m2(120.0, 1500.0)) == pytest.approx(20 * 100 / (120 * 1.5))
 
 
 @pytest.mark.parametrize(("inspected_m", "width_mm"), [(10.0, None), (0.0, 1500.0), (10.0, 0.0)])
 def test_unknown_where_width_or_length_is_not_known(inspected_m, width_mm):
-    assert grade_roll([defect(0, 10)], inspected_m, width_mm, {"first": 20.0}) == Grade(1, None, None)
+    area = area_m2(inspected_m, width_mm)
+    assert grade_roll([defect(0, 10)], area, {"first": 20.0}) == Grade(1, None, None)
+
+
+@given(defects)
+def test_the_total_is_the_sum_over_metres(found):
+    assert total_points(found) == sum(points_by_metre(found).values())
+
+
+def test_a_defect_of_absurd_length_is_graded_at_once():
+    assert total_points([defect(0, 1e15), defect(5, 10)]) == 4 * 10**12
 
 
 @pytest.mark.parametrize(
@@ -101,5 +113,5 @@ def test_unknown_where_width_or_length_is_not_known(inspected_m, width_mm):
 )
 def test_the_best_grade_whose_limit_holds(limits, grade):
     found = [defect(float(metre), 10) for metre in range(10)]
-    result = grade_roll(found, 100.0, 1000.0, limits)
+    result = grade_roll(found, 100.0, limits)
     assert result == Grade(10, pytest.approx(10.0), grade)

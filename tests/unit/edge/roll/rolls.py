@@ -35,15 +35,18 @@ def write_roll(
             ClothDefect("broken", 0.8, 5.5, 9.7, 700.0, 702.0, seen=Sighting(4, box)),
             ClothDefect("drop", 0.7, 33.0, 33.01, 0.0, 1500.0, seen=Sighting(5, box)),
         ]
-    settings = {"grade_limits": LIMITS, "offset_mm": offset_mm}
-    head = RollHead("loom <b>", "a" * 64, settings, name, article)
+    stated_mm = None if offset_mm is None else width_mm
+    settings = {"grade_limits": LIMITS, "offset_mm": offset_mm, "cloth_width_mm": stated_mm}
+    head = RollHead("loom <b>", "a" * 64, settings, name, article, stated_mm)
     with RollRecorder(path, head, lambda defect: picture) as recorder:
         for metre in range(metres):
             if 20 <= metre < 25:
                 continue
-            position = FramePosition(float(metre), 1.0, 1.0)
+            position = FramePosition(float(metre), 1.0, (width_mm or 1500.0) / 2)
             image = np.zeros((1000, 2), np.uint8)
-            coverage.passed(Frame(metre, image, 0.0, "x", position), np.full(1000, metre != 40))
+            frame = Frame(metre, image, 0.0, "x", position)
+            frame = frame if offset_mm is None else frame.at_offset(offset_mm)
+            coverage.passed(frame, np.full(1000, metre != 40))
         recorder.event("camera silent", HOSTILE)
         recorder.add(defects, coverage, width_mm)
         recorder.finish(coverage, width_mm, "finished")

@@ -38,7 +38,7 @@ def defect(start_m=0.1, class_name="broken"):
 
 
 def frame(number, first_line, lines=100):
-    position = FramePosition(first_line / 1000, 1.0, 1.0)
+    position = FramePosition(first_line / 1000, 1.0, 375.0)
     return Frame(number, np.zeros((lines, 4), np.uint8), 0.0, "test", position)
 
 

@@ -88,7 +88,7 @@ def places(pieces):
 
 def test_a_good_roll_is_one_piece():
     (piece,) = suggest_cuts(roll_of(length_m=30.4), 10, 5)
-    assert (piece.start_m, piece.end_m, piece.points, piece.inspected_m) == (
+    assert (piece.start_m, piece.end_m, piece.points, piece.inspected_m2) == (
         0,
         pytest.approx(30.4),
         0,
@@ -108,7 +108,7 @@ def test_what_was_not_seen_is_part_of_no_piece():
     gaps = [(10.4, 13.2), (20.1, 20.3)]
     pieces = suggest_cuts(roll_of(gaps=gaps), 5, 0)
     assert places(pieces) == [(0, 10), (13, 30)]
-    assert pieces[1].inspected_m == pytest.approx(17 - 0.2 - 0.2)
+    assert pieces[1].inspected_m2 == pytest.approx(17 - 0.2 - 0.2)
     assert inspected_by_metre(roll_of(gaps=gaps))[9:15] == pytest.approx([1, 0.4, 0, 0, 0.8, 1])
 
 
