@@ -348,7 +348,7 @@ def _roll(db: sqlite3.Connection, row: sqlite3.Row) -> Roll:
     damaged["rolls"] += is_repaired
     read = _Reader(db, head, damaged)
     roll = Roll(
-        head.model_dump(),
+        dict(row) | head.model_dump(),
         tuple(read.defects()),
         tuple(read.gaps()),
         tuple(read.events()),

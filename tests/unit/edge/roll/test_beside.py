@@ -31,7 +31,9 @@ def roll_of(
         "mm_per_line": mm_per_line, "reached_line": lines, "passed_lines": lines,
         "cloth_width_mm": width_mm,
         "inspected_lines": lines - sum(end - start for start, end in gaps),
-        "settings": json.dumps({"offset_mm": offset_mm, "cloth_width_mm": width_mm, "grade_limits": {"first": 20.0}}),
+        "settings": json.dumps(
+            {"offset_mm": offset_mm, "cloth_width_mm": width_mm, "grade_limits": {"first": 20.0}}
+        ),
     } | head  # fmt: skip
     return Roll(
         head,
