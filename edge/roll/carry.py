@@ -21,6 +21,7 @@ OF_A_ROLL: Final = (
     ("defects", "roll_id = ?"),
     ("gaps", "roll_id = ?"),
     ("events", "roll_id = ?"),
+    ("views", "roll_id = ?"),
     ("reviews", "roll_id = ?"),
     ("event_data", "event_id IN (SELECT event_id FROM events WHERE roll_id = ?)"),
     (
