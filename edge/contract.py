@@ -167,7 +167,8 @@ class ModelContract(_Value):
     taxonomy_version: int = Field(ge=1)
     class_names: tuple[str, ...] = Field(min_length=1)
     input_size_hw_px: tuple[
-        Annotated[int, Field(ge=32, multiple_of=32)], Annotated[int, Field(ge=32, multiple_of=32)]
+        Annotated[int, Field(ge=32, le=8192, multiple_of=32)],
+        Annotated[int, Field(ge=32, le=8192, multiple_of=32)],
     ]
     colour_order: Literal["grey", "bgr", "rgb"] = "grey"
     enhancement: Enhancement = Clahe()
@@ -176,7 +177,7 @@ class ModelContract(_Value):
     outputs: AnyOutputs = Outputs()
     score_thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]]
     iou_threshold: float = Field(default=0.5, gt=0, le=1)
-    mm_per_px: float | None = Field(default=None, gt=0)
+    mm_per_px: float | None = Field(default=None, ge=1e-6, le=1000)
     source_digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     batch: int | None = Field(default=None, ge=1, le=256)
 

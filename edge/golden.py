@@ -10,7 +10,7 @@ from edge.bundle.opening import Bundle
 from edge.cameras.folder import read_picture
 from edge.contract import ModelContract
 from edge.detections import DetectionRecord
-from edge.errors import ModelError
+from edge.errors import ImageError, ModelError
 from edge.geometry import Boxes, iou_matrix
 from edge.inspector import Backend, Inspector
 
@@ -30,7 +30,11 @@ def check_golden(bundle: Bundle, backend: Backend, contract: ModelContract) -> N
         return
     inspector = Inspector(backend, contract)
     for golden in bundle.manifest.golden:
-        found = inspector.inspect(read_picture(bundle.path / golden.file)).records(contract.class_names)
+        try:
+            image = read_picture(bundle.path / golden.file)
+        except ImageError as error:
+            raise ModelError(error.problem, "Copy the whole bundle again.") from error
+        found = inspector.inspect(image).records(contract.class_names)
         difference = difference_of(golden.detections, found, contract)
         if difference:
             raise ModelError(

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import sys
+from contextlib import suppress
 from typing import Final, TextIO
 
 STREAMS: Final = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
@@ -43,7 +44,8 @@ def have_standard_streams() -> None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+            with suppress(OSError):  # a descriptor that was exchanged behind the stream's back
+                stream.reconfigure(errors="backslashreplace")
 
 
 def silence(stream: TextIO) -> None:

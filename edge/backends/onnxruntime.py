@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from threading import Timer
+from typing import Any, TypeVar
 
 import numpy as np
 import onnxruntime as ort
@@ -15,6 +17,8 @@ from typing_extensions import Self
 
 from edge.backends.description import BackendDescription, BackendName
 from edge.backends.fixed_batch import in_batches_of
+from edge.backends.memory_guard import bytes_for, memory_limited
+from edge.backends.model_file import checked_model_bytes
 from edge.backends.ports import Port, check_ports
 from edge.backends.probe import nvidia_gpu_present, threads_for
 from edge.backends.provider_start import CPU, CUDA, catch_output, cure_of, preload_cuda, reason_in
@@ -38,6 +42,17 @@ ORT_ERRORS: tuple[type[Exception], ...] = tuple(
 START_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, RuntimeError, ValueError)
 """What may come out of a provider's start besides."""
 
+PROOF_S = 15.0
+"""A network that has not inspected one input by then has a loop without end, or is none for this device."""
+
+LONGEST_REASON = 700
+"""Characters. The longest that is known says which opset is understood, at its very end."""
+
+CURE = "Export it again with `loomsight export`."
+NEWER_CURE = "Update ONNX Runtime on this device, or export it again with this version of loomsight."
+
+Answer = TypeVar("Answer")
+
 IDENTITY_MODEL = bytes.fromhex(
     "08083a370a100a017812017922084964656e746974791201695a0f0a0178120a0a0808011204"
     "0a020801620f0a0179120a0a08080112040a02080142040a00100d"
@@ -55,7 +70,7 @@ def read_contract(model_path: Path) -> ModelContract:
         ContractError: if it carries no contract, or one that cannot be honoured.
     """
     session = _open_session(model_path, [CPU], threads=1)
-    return _contract_of(session, model_path)
+    return _readable(_contract_of, session, model_path)
 
 
 class OnnxRuntimeBackend:
@@ -85,13 +100,13 @@ class OnnxRuntimeBackend:
     ) -> None:
         chosen, passed_over = choose_providers(providers or PROVIDER_ORDER)
         self._session, not_started = _start_session(model_path, chosen, threads)
-        inside = _contract_of(self._session, model_path)
+        inside = _readable(_contract_of, self._session, model_path)
         if inside != contract:
             raise ContractError(
                 f"The contract inside {model_path} is not the one of its bundle.",
                 "Copy the whole bundle again, or export it again.",
             )
-        check_ports(_ports(self._session), contract, model_path)
+        check_ports(_readable(_ports, self._session, model_path), contract, model_path)
         self._ports, self._batch = contract.outputs, contract.batch
         self._input_shape = (contract.channels, *contract.input_size_hw_px)
         self.description = BackendDescription(
@@ -100,6 +115,7 @@ class OnnxRuntimeBackend:
             precision=precision,
             passed_over=(*passed_over, *not_started),
         )
+        self._prove(contract, model_path)
 
     def __enter__(self) -> Self:
         return self
@@ -128,11 +144,41 @@ class OnnxRuntimeBackend:
         noise = np.random.default_rng(0).random((batch, *self._input_shape), np.float32)
         self.infer(noise)
 
-    def _run(self, images_nchw: Floats) -> Sequence[Floats]:
+    def _run(self, images_nchw: Floats, options: Any = None) -> Sequence[Floats]:
         given: Sequence[Floats] = self._session.run(
-            list(self._ports.output_ports), {self._ports.images_port: images_nchw}
+            list(self._ports.output_ports), {self._ports.images_port: images_nchw}, options
         )
         return given
+
+    def _prove(self, contract: ModelContract, model_path: Path) -> None:
+        """Run the network once on one input, with limits on time and memory: it may have loops without end.
+
+        Raises:
+            ModelError: if it fails, or does not come to an end.
+            ContractError: if it does not give what its contract says.
+        """
+        black = np.zeros((self._batch or 1, *self._input_shape), np.float32)
+        options = ort.RunOptions()
+        options.log_severity_level = 4
+        timer = Timer(PROOF_S, setattr, (options, "terminate", True))
+        timer.daemon = True
+        timer.start()
+        try:
+            with memory_limited(bytes_for(model_path.stat().st_size, contract.input_size_hw_px)):
+                given = self._run(black, options)
+                boxes, scores = answer_of(given, self._ports)
+        except (*START_ERRORS, MemoryError, OSError) as error:
+            late = (
+                f"it has not come to an end after {PROOF_S:g} s" if options.terminate else reason_of(error)
+            )
+            raise ModelError(f"{model_path} does not run: {late}.", CURE) from error
+        finally:
+            timer.cancel()
+        if boxes.shape[:1] != scores.shape[:1] or boxes.ndim != 3 or boxes.shape[1] != scores.shape[1]:
+            raise ContractError(
+                f"{model_path} gives {list(boxes.shape)} boxes and {list(scores.shape)} scores.",
+                "The contract belongs to another model: export it again.",
+            )
 
 
 def choose_providers(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -212,16 +258,37 @@ def session_options(threads: int | None) -> Any:
 
 
 def _open_session(model_path: Path, providers: list[str], threads: int | None) -> Any:
-    if not model_path.is_file():
-        raise ModelError(f"There is no model at {model_path}.", "Check the path.")
+    size_bytes = checked_model_bytes(model_path)
     try:
-        return ort.InferenceSession(str(model_path), session_options(threads), providers=providers)
-    except ORT_ERRORS as error:
-        reason = str(error).splitlines()[0][:200]
+        with memory_limited(bytes_for(size_bytes, (0, 0))):
+            return ort.InferenceSession(str(model_path), session_options(threads), providers=providers)
+    except (*START_ERRORS, TypeError, MemoryError) as error:
+        reason = reason_of(error)
+        is_newer = "IR version" in reason or "opset" in reason
         raise ModelError(
-            f"{model_path} cannot be read as an ONNX model: {reason}.",
-            "Export it again with `loomsight export`.",
+            f"{model_path} cannot be read as an ONNX model: {reason}.", NEWER_CURE if is_newer else CURE
         ) from error
+
+
+def reason_of(error: Exception) -> str:
+    """Return what ONNX Runtime says of a failure, without the places in its sources that come first."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    text = re.sub(r"^Load model from .*? failed: ?", "", text)
+    text = re.sub(r"^/\S+\.(?:cc|h):\d+ [^()]*\((?:[^()]|\([^()]*\))*\)(?: const)? ", "", text)
+    return text[:LONGEST_REASON].rstrip(" .")
+
+
+def _readable(read: Callable[[Any, Path], Answer], session: Any, model_path: Path) -> Answer:
+    """Read names or metadata out of a session; those of a damaged file may be no text.
+
+    Raises:
+        ModelError: if they are not.
+    """
+    try:
+        return read(session, model_path)
+    except (UnicodeError, *ORT_ERRORS) as error:
+        raise ModelError(f"{model_path} is damaged: it holds names that are no text.", CURE) from error
 
 
 def _contract_of(session: Any, model_path: Path) -> ModelContract:
@@ -234,6 +301,6 @@ def _contract_of(session: Any, model_path: Path) -> ModelContract:
     return contract_from_json(metadata[METADATA_KEY], str(model_path))
 
 
-def _ports(session: Any) -> dict[str, Port]:
+def _ports(session: Any, model_path: Path) -> dict[str, Port]:
     found = [*session.get_inputs(), *session.get_outputs()]
     return {port.name: Port(port.type, port.type == "tensor(float)", tuple(port.shape)) for port in found}

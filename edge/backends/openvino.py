@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from edge.backends.description import BackendDescription, BackendName, Precision
 from edge.backends.fixed_batch import in_batches_of
+from edge.backends.model_file import checked_model_bytes
 from edge.backends.ports import Port, check_ports
 from edge.backends.probe import processor_features, threads_for
 from edge.backends.provider_start import catch_output
@@ -176,12 +177,11 @@ def first_line(error: Exception) -> str:
     """Return the line of an OpenVINO error that says what happened: it begins with lines of its sources."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
-    return (telling or lines or ["no reason given"])[0][:200].rstrip(" .")
+    return (telling or lines or ["no reason given"])[0][:700].rstrip(" .")
 
 
 def _read_model(core: Any, model_path: Path) -> Any:
-    if not model_path.is_file():
-        raise ModelError(f"There is no model at {model_path}.", "Check the path.")
+    checked_model_bytes(model_path)
     with catch_output() as caught:  # readers of other formats print when they do not know the file
         try:
             return with_barriers(core.read_model(str(model_path)))

@@ -61,8 +61,8 @@ class LayerSize(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str
-    macs: int
-    parameters: int
+    macs: int = Field(ge=0, le=10**15)
+    parameters: int = Field(ge=0, le=10**15)
 
 
 class BundleManifest(BaseModel):
@@ -120,4 +120,4 @@ def read_manifest(path: Path) -> BundleManifest:
 
 
 class _FormatOnly(BaseModel):
-    format: int
+    format: int = Field(ge=1)

@@ -23,9 +23,14 @@ from edge.bundle.manifest import (
     read_manifest,
     seal_of,
 )
-from edge.digest import file_digest
+from edge.digest import file_digest, stream_digest
 from edge.errors import ModelError
-from edge.outside_files import SETTINGS_BYTES, read_bytes
+from edge.outside_files import MODEL_BYTES, SETTINGS_BYTES, open_outside, read_bytes, reason_of
+
+RIGHTS = "Give the user of this program the right to read all of the bundle."
+
+MOST_PX = 1e6
+"""Pixels of an image, along a side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,26 +89,40 @@ def open_bundle(path: Path) -> Bundle:
         ModelError: if it is missing, incomplete or was changed since it was published.
         ContractError: if the manifest is newer than this program or not valid.
     """
-    if path.is_file():
-        return Bundle(path, path, None)
-    if not path.is_dir():
+    try:
+        if path.is_file():
+            return Bundle(path, path, None)
+        is_there = path.is_dir()
+    except OSError as error:
+        raise ModelError(f"Cannot look at {path}: {reason_of(error)}.", RIGHTS) from error
+    if not is_there:
         raise ModelError(
             f"There is no model at {path}.", "Name a bundle folder made by `loomsight export`."
         )
     manifest = read_manifest(path / MANIFEST_NAME)
     _check_seal(path)
     for name, digest in manifest.files.items():
-        file = path / name
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise ModelError(f"The bundle {path} names {name}, outside of it.", "Export it again.")
-        if not file.is_file():
-            raise ModelError(f"The bundle {path} lacks {name}.", "Copy the whole bundle again.")
-        if file_digest(file) != digest:
+        _check_file(path, name, digest)
+    _check_vouched(path, manifest)
+    return Bundle(path, path / MODEL_NAME, manifest)
+
+
+def _check_file(path: Path, name: str, digest: str) -> None:
+    """See that a file of a bundle is there, readable, and as it was published."""
+    if "\0" in name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        raise ModelError(f"The bundle {path} names {name}, outside of it.", "Export it again.")
+    file = path / name
+    try:
+        file.stat()
+    except FileNotFoundError as error:
+        raise ModelError(f"The bundle {path} lacks {name}.", "Copy the whole bundle again.") from error
+    except OSError as error:
+        raise ModelError(f"Cannot read {file}: {reason_of(error)}.", RIGHTS) from error
+    with open_outside(file, MODEL_BYTES, ModelError, RIGHTS) as stream:
+        if stream_digest(stream) != digest:
             raise ModelError(
                 f"{file} was changed after the bundle was published.", "Copy the whole bundle again."
             )
-    _check_vouched(path, manifest)
-    return Bundle(path, path / MODEL_NAME, manifest)
 
 
 def model_digest_of(bundle: Bundle) -> str:
@@ -123,11 +142,29 @@ def _check_vouched(path: Path, manifest: BundleManifest) -> None:
     for name in (MODEL_NAME, *(one.file for one in manifest.variants)):
         if name not in manifest.files:
             raise ModelError(f"The bundle {path} vouches for no {name}.", "Export it again.")
+    for golden in manifest.golden:
+        if golden.file not in manifest.files:
+            raise ModelError(f"The bundle {path} vouches for no {golden.file}.", "Export it again.")
+    known = set(manifest.contract.class_names)
+    for detections in (
+        *(one.detections for one in manifest.golden),
+        *(o for v in manifest.variants for o in v.golden),
+    ):
+        for record in detections:
+            if record["label"] not in known or not _is_box(record["box_xyxy_px"]):
+                raise ModelError(
+                    f"The bundle {path} expects on a golden picture what is no defect of its classes.",
+                    "Export it again.",
+                )
     if any(len(one.golden) != len(manifest.golden) for one in manifest.variants):
         raise ModelError(
             f"The bundle {path} does not say what its variants find on every golden picture.",
             "Export it again.",
         )
+
+
+def _is_box(sides: list[float]) -> bool:
+    return len(sides) == 4 and all(abs(side) <= MOST_PX for side in sides)
 
 
 def _check_seal(folder: Path) -> None:

@@ -14,6 +14,7 @@ from rich.table import Table
 from edge.bundle.layers import bar
 from edge.bundle.opening import Bundle, is_sealed, model_digest_of, open_bundle
 from edge.bundle.store import BUNDLES_NAME, bundle_path, is_store, read_state
+from edge.settings import shown
 
 WORST_LAYERS = 8
 
@@ -60,7 +61,8 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     console = Console()
     console.print(escape(str(facts["path"])), soft_wrap=True)
     parity = dict(facts.get("parity") or {})
-    models, variants = parity.pop("models", ()), facts.get("variants", {})
+    models = parity.pop("models", ()) if _are_rows(parity.get("models", ())) else ()
+    variants = facts.get("variants", {})
     for title, values in {**facts, "parity": parity}.items():
         if title in ("path", "layers", "variants"):
             continue
@@ -74,6 +76,15 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
         console.print(_variant_table(precision, made))
     if "layers" in facts:
         console.print(_layers_table(facts["layers"]))
+
+
+def _are_rows(rows: Any) -> bool:
+    """Tell whether a report on models is one that `models_table` can lay out; any other is printed flat."""
+    try:
+        models_table(rows)
+    except (LookupError, TypeError, ValueError, ArithmeticError):
+        return False
+    return True
 
 
 def models_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -108,14 +119,19 @@ def models_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 def _variant_table(precision: str, made: Mapping[str, Any]) -> Table:
     """Lay out how a variant was made; of the sensitivity, the worst layers and those left out."""
     table = Table(f"variant {precision}", "", title_justify="left")
-    left_out = made.get("layers_left_out", ())
-    costs = dict(made.get("sensitivity", {}))
+    left_out, costs = made.get("layers_left_out", ()), made.get("sensitivity", {})
+    if not isinstance(left_out, list | tuple) or not _are_numbers(costs):
+        left_out, costs = (), {}
     for key, value in flat({k: v for k, v in made.items() if k != "sensitivity"}).items():
         table.add_row(escape(key), escape(value))
     for name in [one for place, one in enumerate(costs) if place < WORST_LAYERS or one in left_out]:
         kept = ", stays in float32" if name in left_out else ""
         table.add_row(escape(name.removeprefix("/module/")), f"costs {costs[name]:.4f}{kept}")
     return table
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, Mapping) and all(isinstance(value, int | float) for value in values.values())
 
 
 def _layers_table(layers: Sequence[Mapping[str, Any]]) -> Table:
@@ -153,4 +169,4 @@ def _shown(value: Any) -> str:
         return (", " if all(not isinstance(part, Mapping) for part in value) else "; ").join(
             _shown(part) for part in value
         ) or "none"
-    return "—" if value is None else str(value)
+    return "—" if value is None else shown(value) if isinstance(value, int) else str(value)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.errors import ModelError
+from edge.outside_files import SETTINGS_BYTES, read_bytes
 
 STATE_NAME = "store.json"
 BUNDLES_NAME = "bundles"
@@ -36,7 +37,10 @@ class StoreState(BaseModel):
 
 def is_store(path: Path) -> bool:
     """Tell whether something was installed in a folder."""
-    return (path / STATE_NAME).is_file()
+    try:
+        return (path / STATE_NAME).is_file()
+    except OSError:  # a folder that may not be looked into: who opens it says so
+        return False
 
 
 def read_state(store: Path) -> StoreState:
@@ -50,8 +54,8 @@ def read_state(store: Path) -> StoreState:
             f"{store} is no store of bundles.", f"Make one with `loomsight bundle install BUNDLE {store}`."
         )
     try:
-        return StoreState.model_validate_json((store / STATE_NAME).read_bytes())
-    except (OSError, ValidationError) as error:
+        return StoreState.model_validate_json(read_bytes(store / STATE_NAME, SETTINGS_BYTES, ModelError))
+    except ValidationError as error:
         raise ModelError(
             f"{store / STATE_NAME} does not say which bundle is current.",
             "Delete it and install the bundle again.",
