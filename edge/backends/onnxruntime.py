@@ -42,6 +42,9 @@ ORT_ERRORS: tuple[type[Exception], ...] = tuple(
 START_ERRORS: tuple[type[Exception], ...] = (*ORT_ERRORS, RuntimeError, ValueError)
 """What may come out of a provider's start besides."""
 
+PROOF_ERRORS: tuple[type[Exception], ...] = (*START_ERRORS, TypeError, MemoryError, OSError)
+"""What a damaged file may raise: text that is none is a ValueError."""
+
 PROOF_S = 15.0
 """A network that has not inspected one input by then has a loop without end, or is none for this device."""
 
@@ -167,7 +170,7 @@ class OnnxRuntimeBackend:
             with memory_limited(bytes_for(model_path.stat().st_size, contract.input_size_hw_px)):
                 given = self._run(black, options)
                 boxes, scores = answer_of(given, self._ports)
-        except (*START_ERRORS, MemoryError, OSError) as error:
+        except PROOF_ERRORS as error:
             late = (
                 f"it has not come to an end after {PROOF_S:g} s" if options.terminate else reason_of(error)
             )
@@ -262,7 +265,7 @@ def _open_session(model_path: Path, providers: list[str], threads: int | None) -
     try:
         with memory_limited(bytes_for(size_bytes, (0, 0))):
             return ort.InferenceSession(str(model_path), session_options(threads), providers=providers)
-    except (*START_ERRORS, TypeError, MemoryError) as error:
+    except PROOF_ERRORS as error:
         reason = reason_of(error)
         is_newer = "IR version" in reason or "opset" in reason
         raise ModelError(
@@ -287,7 +290,7 @@ def _readable(read: Callable[[Any, Path], Answer], session: Any, model_path: Pat
     """
     try:
         return read(session, model_path)
-    except (UnicodeError, *ORT_ERRORS) as error:
+    except PROOF_ERRORS as error:
         raise ModelError(f"{model_path} is damaged: it holds names that are no text.", CURE) from error
 
 
