@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 
 from typing_extensions import Self
 
-from edge.camera_log import as_here
 from edge.cameras.protocol import (
     Camera,
     CutShortError,
@@ -22,6 +21,7 @@ from edge.cameras.protocol import (
 from edge.cameras.recovering import MOST_BAD_FRAMES, RecoveringCamera
 from edge.errors import CameraLostError, ImageError
 from edge.latency import StageClock
+from edge.supervised import HelperThread, described
 
 logger = logging.getLogger(__name__)
 
@@ -75,11 +75,11 @@ class Capture:
         self._changed = threading.Condition()
         self._ended = False
         self._deadline_s: float | None = None
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._bad_in_a_row = 0
         self._last_frame_s = time.monotonic()
         self._warned_s = -NEXT_SILENCE_WARNING_S
-        self._thread = threading.Thread(target=as_here(self._read_all), name="capture", daemon=True)
+        self._thread = HelperThread("capture", self._read_all, stop)
         self._dropped_frames: deque[DroppedFrames] = deque()
         self._last_id = -1
         self._marks: deque[int] = deque(maxlen=MOST_MARKS)
@@ -193,8 +193,10 @@ class Capture:
             while not self._stop.is_set() and (frame := self._read()) is not None:
                 self._put(frame)
         # The thread's own failure belongs to the reader of the queue, whatever it is.
-        except Exception as error:  # noqa: BLE001
-            self._error = error
+        except BaseException as error:  # noqa: BLE001
+            panic = f"The driver of the camera {self._camera.name} failed: {described(error)}."
+            is_usual = isinstance(error, Exception)
+            self._error = error if is_usual else CameraLostError(panic, "Check the camera.")
         finally:
             with self._changed:
                 self._ended = True

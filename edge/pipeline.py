@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ from edge.errors import ConfigError, LoomsightError
 from edge.image import Image
 from edge.inspector import Inspector
 from edge.journal import Journal, Reporter
+from edge.last_resort import internal_error, wants_traceback
 from edge.ledger import Ledger, Planner, same_cloth
 from edge.preparation import BegunStrip, Preparation, PreparedStrip
 from edge.recording import Recording
@@ -145,8 +147,8 @@ class Pipeline:
                 self._name_roll()
                 self._inspect_stream()
                 self._ledger.end()
-        except LoomsightError as error:
-            self.state.error = self.state.error or error
+        except Exception as error:  # noqa: BLE001  # see `_as_ended`
+            self.state.error = self.state.error or _as_ended(error)
         if self.state.error is None and self.state.unreadable and not self._camera.is_live:
             self.state.error = unreadable_error(self.state, self._camera.name)
         return self.state
@@ -160,8 +162,8 @@ class Pipeline:
         try:
             with capture:
                 self._inspect_all(capture)
-        except LoomsightError as error:
-            self.state.error = error
+        except Exception as error:  # noqa: BLE001  # see `_as_ended`
+            self.state.error = _as_ended(error)
         self._changes.attach(None)
         self._ledger.unreadable(capture.unreadable)
         is_at_a_limit = self.state.error is None and self._limits.are_reached(self.state)
@@ -226,7 +228,7 @@ class Pipeline:
                     self._start(frame)
                 self._keep(frame)
                 yield from self._strips.add(frame)
-        except LoomsightError:
+        except Exception:
             yield from self._strips.flush()
             yield []  # the last strip is recorded before the error is anybody's
             raise
@@ -378,3 +380,16 @@ class Pipeline:
         """Bring detections to pixels of their frame, and leave out those beyond known selvedges."""
         in_frame = found.moved(0, -prepared.carried_lines)
         return on_cloth(in_frame, frame.position, self._selvedge_margin_mm)
+
+
+def _as_ended(error: Exception) -> LoomsightError:
+    """Return what ended a run, whatever it was: what was found before is recorded and summed up.
+
+    Raises:
+        Exception: the error itself, if nobody foresaw it and a maintainer wants to see it.
+    """
+    if isinstance(error, LoomsightError):
+        return error
+    if wants_traceback(os.environ):
+        raise error
+    return internal_error(error)

@@ -8,7 +8,6 @@ import mmap
 import os
 import queue
 import socket
-import threading
 import time
 from dataclasses import astuple
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 from edge.cameras.protocol import Camera, Frame, NoFrameYetError
 from edge.errors import ImageError, LoomsightError
 from edge.interruption import leave_to_parent
+from edge.supervised import HelperThread
 
 SIGN_S = 0.4
 """A sign of life is sent at most so often."""
@@ -64,7 +64,7 @@ class CameraServer:
         for slot in range(slots):
             self._free.put(slot)
         self._sign_s = 0.0
-        threading.Thread(target=self._take_back, name="slots", daemon=True).start()
+        HelperThread("slots", self._take_back).start()
 
     def serve(self, camera: Camera) -> None:
         """Send frames until the stream ends.

@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from edge.camera_log import as_here
 from edge.cameras.protocol import Camera, Frame, NoFrameYetError
-from edge.errors import ImageError
+from edge.errors import CameraLostError, ImageError, LoomsightError
+from edge.supervised import HelperThread, described
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Reader:
         self._has_ended = False
         self._stop = threading.Event()
         self.sign_s = clock()
-        self._thread = threading.Thread(target=as_here(self._run), name="camera reader", daemon=True)
+        self._thread = HelperThread("camera reader", self._run, self._stop)
         self._thread.start()
 
     @property
@@ -110,12 +110,21 @@ class Reader:
                 while not self._stop.is_set() and self._read(camera):
                     pass
         # The thread's own failure belongs to the reader, whatever it is.
-        except Exception as error:  # noqa: BLE001
-            self._hand_over(None, error)
+        except BaseException as error:  # noqa: BLE001
+            self._hand_over(None, self._as_lost(error))
         finally:
             with self._changed:
                 self._has_ended = True
                 self._changed.notify_all()
+
+    def _as_lost(self, error: BaseException) -> LoomsightError:
+        """Return an error of the camera; one that nobody foresaw is noted, and opens it anew."""
+        if isinstance(error, LoomsightError):
+            return error
+        self._thread.note(error)
+        lost = CameraLostError(f"The driver of the camera failed: {described(error)}.", "Check the camera.")
+        lost.__cause__ = error
+        return lost
 
     def _read(self, camera: Camera) -> bool:
         """Read one frame; False at the end of the stream."""

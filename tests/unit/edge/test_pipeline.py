@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.protocol import Frame, FramePosition
 from edge.capture import Capture
-from edge.errors import CameraLostError, ConfigError
+from edge.errors import CameraLostError, ConfigError, InternalError
 from edge.inspector import Inspector, batches
+from edge.last_resort import TRACEBACK_VARIABLE
 from edge.pipeline import Pipeline
 from edge.run_state import Limits
 from edge.sinks.jsonlines import JsonLinesSink
@@ -168,3 +170,30 @@ def test_a_network_is_warmed_up_once_for_each_size_of_batch(inspector, monkeypat
     for width in (64, 300, 64, 300):
         inspector.warm_up((64, width))
     assert sizes == [1, 6]
+
+
+class DriverPanic(BaseException):
+    """What a library in another language raises past `except Exception`."""
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ValueError("buffer of 17 bytes"), InternalError),
+        (sqlite3.OperationalError("disk I/O error"), InternalError),
+        (DriverPanic("index out of bounds"), CameraLostError),
+    ],
+    ids=["ValueError", "OperationalError", "panic"],
+)
+def test_an_error_that_nobody_foresaw_ends_a_run_with_all_that_was_found(
+    inspector, error, kind, monkeypatch, tmp_path
+):
+    monkeypatch.delenv(TRACEBACK_VARIABLE, raising=False)
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
+    camera, out = RollCamera(5, then=error), tmp_path / "out.jsonl"
+    state = Pipeline(camera, inspector, CLASSES, sinks=[JsonLinesSink(out)]).run()
+    assert isinstance(state.error, kind)
+    assert type(error).__name__ in str(state.error)
+    assert not camera.is_open
+    assert len(out.read_text().splitlines()) == 5
+    assert len(state.defects) == 1

@@ -129,9 +129,7 @@ def test_the_end_is_reached_though_all_work_fails():
 def dead(monkeypatch):
     """A thread that is gone, past its last resort."""
     thread = HelperThread("machine", lambda: None)
-    monkeypatch.setattr(thread, "_around", None)
-    monkeypatch.setattr(threading, "excepthook", lambda args: None)
-    monkeypatch.setattr(HelperThread, "run", lambda self: None)
+    monkeypatch.setattr(thread, "run", lambda: None)
     return thread
 
 

@@ -8,6 +8,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,6 +18,7 @@ from edge.cameras.frame_size import TAKEN_AFTER
 from edge.cameras.protocol import CameraHungError, Frame, FramePosition, NoFrameYetError
 from edge.cameras.recovering import LONGEST_PAUSE_S, MOST_BAD_FRAMES, MOST_BLACK, Patience, RecoveringCamera
 from edge.errors import CameraLostError, CameraNotFoundError, ConfigError, FrameSizeError, ImageError
+from edge.supervised import Helpers, watched_by
 
 HW = (32, 48)
 
@@ -657,3 +659,29 @@ def test_with_wait_for_camera_a_wrong_setting_still_ends_the_run(clock):
     )
     with pytest.raises(ConfigError), camera:
         pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("buffer of 17 bytes"),
+        MemoryError(),
+        OSError(5, "Input/output error"),
+        cv2.error("assert"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_a_driver_raises_unforeseen_opens_the_camera_again_and_is_said(clock, error):
+    device, helpers = Device(clock), Helpers()
+    device.at[5] = error
+    with (
+        watched_by(helpers),
+        RecoveringCamera("front", lambda: device, clock=clock, pause=clock.pause) as camera,
+    ):
+        frames(camera, 20)
+        events = camera.take_events()
+    assert kinds(events) == ["camera down", "camera back"]
+    assert type(error).__name__ in events[0].detail
+    assert device.opened == 2
+    assert helpers.failures == {"camera reader": 1}
+    assert helpers.dead == []
