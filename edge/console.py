@@ -27,7 +27,6 @@ EXTRAS: Final = {
         "torch", "torchvision", "ultralytics", "torch_pruning", "transformers", "peft", "onnx", "onnxslim",
         "yaml",
         "ensemble_boxes",
-        "gradio",
         "matplotlib",
         "ray",
         "scipy",

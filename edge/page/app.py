@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from importlib import resources
 from typing import Final, Literal, TypeVar
 
 from anyio import CapacityLimiter, to_thread
@@ -28,6 +27,7 @@ from edge.web.address import Address
 from edge.web.body import asked_for
 from edge.web.door import Rules, behind_door
 from edge.web.refusal import JsonAnswer, RefusedError
+from edge.web.shipped import shipped_file
 from edge.web.viewers import EventStream, Viewers
 
 Result = TypeVar("Result")
@@ -90,7 +90,7 @@ class PageApp:
 
     def routes(self) -> list[Route]:
         """Return all addresses."""
-        shipped = [Route(path, shipped_file(*file)) for path, file in SHIPPED.items()]
+        shipped = [Route(path, shipped_file("edge.page", *file)) for path, file in SHIPPED.items()]
         return [
             *shipped,
             Route("/state", self.state),
@@ -218,9 +218,3 @@ def _number(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise RefusedError(422, "That is no number.")
     return int(text)
-
-
-def shipped_file(name: str, media_type: str) -> Callable[[Request], Response]:
-    """Return what answers with a file of this package."""
-    text = resources.files("edge.page").joinpath(name).read_text(encoding="utf-8")
-    return lambda request: Response(text, media_type=media_type)

@@ -11,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
-from edge.page.app import SHIPPED, PageApp, guarded, shipped_file
+from edge.page.app import SHIPPED, PageApp, guarded
 from edge.page.state import state_json
 from edge.web.address import Address
 from edge.web.refusal import JsonAnswer
+from edge.web.shipped import shipped_file
 
 INDEX: Final = {
     "/": ("box.html", "text/html"),
@@ -52,7 +53,7 @@ def box_app(pages: Mapping[str, PageApp], address: Address, token: str, names: S
         return JsonAnswer(cameras_json(pages))
 
     routes: list[BaseRoute] = [
-        *(Route(path, shipped_file(*file)) for path, file in INDEX.items()),
+        *(Route(path, shipped_file("edge.page", *file)) for path, file in INDEX.items()),
         Route("/cameras.json", cameras),
         *(Mount(f"/{name}", routes=page.routes()) for name, page in pages.items()),
     ]

@@ -87,6 +87,16 @@ class LivePage:
         """Id of the roll in the record; None without a record, and before it is open."""
         return self.recorder.roll_id if self.recorder else None
 
+    @property
+    def now(self) -> Snapshot:
+        """The last snapshot, with the helper threads as they are now, also while inspection hangs."""
+        if self._health is None:
+            return self.snapshot
+        helpers = self._health.helpers
+        return replace(
+            self.snapshot, helpers_dead=tuple(helpers.dead), helpers_unwell=tuple(helpers.unwell)
+        )
+
     def begin(
         self,
         class_names: Sequence[str],
@@ -155,8 +165,6 @@ class LivePage:
             camera_down=state.camera_down,
             broker_away=self._health is not None and self._health.broker_is_away,
             machine_away=self._health is not None and self._health.machine_is_away,
-            helpers_dead=tuple(self._health.helpers.dead) if self._health else (),
-            helpers_unwell=tuple(self._health.helpers.unwell) if self._health else (),
             error=str(state.error) if state.error else None,
             defects=self._defects,
             defects_before=self._defects_before,

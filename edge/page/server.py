@@ -13,6 +13,7 @@ from edge.page.app import MOST_VIEWERS, PageApp, web_app
 from edge.page.box import box_app
 from edge.page.live import LivePage
 from edge.page.token import page_token
+from edge.terminal import silence
 from edge.web.address import bound_socket, parse_address
 from edge.web.connection import MOST_CONNECTIONS
 from edge.web.serving import WebServer
@@ -66,11 +67,9 @@ def serve(config: EdgeConfig, cameras: dict[str | None, LivePage], stack: ExitSt
 
 
 def _say(line: str) -> None:
-    """Write a line to stderr; where that is closed or full, inspection goes on without it."""
-    if sys.stderr is None:
-        return
+    """Write a line to stderr; where that is full, inspection goes on without it."""
     try:
         sys.stderr.write(f"{line}\n")
         sys.stderr.flush()
     except (OSError, ValueError):
-        logger.debug("stderr takes no text")
+        silence(sys.stderr)

@@ -31,7 +31,7 @@ class StateText:
 
 def state_json(live: LivePage, now_s: float) -> dict[str, Any]:
     """Return the state as plain values; what is not known is None."""
-    box, now, blocks = live.box, live.snapshot, live.blocks
+    box, now, blocks = live.box, live.now, live.blocks
     return {
         "run": box.run_id,
         "version": box.version,

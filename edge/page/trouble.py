@@ -55,7 +55,13 @@ def troubles(now: Snapshot, now_s: float) -> list[Trouble]:
         now: how the run stands.
         now_s: `time.monotonic()`.
     """
-    found = [*_of_the_run(now, now_s), *_of_the_camera(now), *_of_the_record(now), *_of_the_cloth(now)]
+    found = [
+        *_of_the_run(now, now_s),
+        *_of_the_camera(now),
+        *_of_the_record(now),
+        *_of_the_helpers(now),
+        *_of_the_cloth(now),
+    ]
     order: tuple[Level, ...] = ("bad", "warn", "note")
     return sorted(found, key=lambda trouble: order.index(trouble.level))
 
@@ -91,6 +97,33 @@ def _of_the_camera(now: Snapshot) -> list[Trouble]:
     return found
 
 
+RESTART: Final = "Start the box again."
+
+HELPERS: Final = {
+    "machine": "stops of the machine",
+    "roll input": "the signal for the next roll",
+    "mqtt": "messages to the broker",
+    "page": "this page",
+    "health": "the health check",
+}
+"""What helper threads do, in plain words, by name."""
+
+
+def _of_the_helpers(now: Snapshot) -> list[Trouble]:
+    """Say which part of the program is gone, or fails and is tried again."""
+    dead = [
+        Trouble("bad", "helper", f"A part of the program is gone: {HELPERS.get(name, name)}.", RESTART)
+        for name in now.helpers_dead
+    ]
+    unwell = [
+        Trouble(
+            "warn", "helper", f"A part of the program fails: {HELPERS.get(name, name)}.", "It tries again."
+        )
+        for name in sorted(set(now.helpers_unwell) - set(now.helpers_dead))
+    ]
+    return dead + unwell
+
+
 def _of_the_record(now: Snapshot) -> list[Trouble]:
     found = []
     if now.record_waits:
@@ -104,12 +137,6 @@ def _of_the_record(now: Snapshot) -> list[Trouble]:
         found.append(Trouble("bad", "machine", "The machine cannot be stopped: it does not answer."))
     if now.broker_away:
         found.append(Trouble("warn", "broker", "Messages cannot be sent. They wait.", "Check the network."))
-    for name in now.helpers_dead:
-        found.append(
-            Trouble("bad", "helper", f"A part of the program has ended: {name}.", "Start the box again.")
-        )
-    for name in set(now.helpers_unwell) - set(now.helpers_dead):
-        found.append(Trouble("warn", "helper", f"A part of the program fails: {name}.", "It tries again."))
     return found
 
 

@@ -31,6 +31,10 @@ def review(
         str | None, typer.Option(metavar="MODEL", help="Florence-2 to ask: hub id or folder.")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
+    host_name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Further name of this device in a browser; may be repeated."),
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     taxonomy: Annotated[
@@ -53,7 +57,7 @@ def review(
     names = load_taxonomy(taxonomy)
     stop = threading.Event()
     with bound_socket(host, port) as bound, ReviewLog(folder) as log, stopped_by_signals(stop):
-        _review(log, bound, names, Wishes(folder, host, teacher, open_), stop)
+        _review(log, bound, names, Wishes(folder, host, tuple(host_name or ()), teacher, open_), stop)
 
 
 class Wishes(NamedTuple):
@@ -61,6 +65,7 @@ class Wishes(NamedTuple):
 
     folder: Path
     host: str
+    host_names: tuple[str, ...]
     teacher: str | None
     opens_browser: bool
 
@@ -79,14 +84,15 @@ def _review(
 
     florence = load_florence(wishes.teacher, taxonomy) if wishes.teacher else None
 
-    # gradio takes seconds: what is wrong with the folder or the teacher is said before it.
     from distill.labels.review.page import web_app
-    from distill.labels.review.serving import serve
+    from edge.web.serving import WebServer
 
-    app = web_app(session, Panel(session, florence), wishes.host)
+    app = web_app(session, Panel(session, florence), wishes.host, wishes.host_names)
     before = len(log.decisions)
     try:
-        serve(app, bound, stop, lambda: _say_ready(session, bound, wishes))
+        with WebServer(app, bound, "page"):
+            _say_ready(session, bound, wishes)
+            stop.wait()
     finally:
         session.finish()
     count = len(log.decisions) - before
@@ -95,14 +101,15 @@ def _review(
 
 
 def _say_ready(session: Session, bound: socket, wishes: Wishes) -> None:
-    from edge.web.address import LOOPBACK
+    from edge.web.address import Address
 
-    address = f"http://{wishes.host}:{bound.getsockname()[1]}/"
+    bound_to = Address(wishes.host, bound.getsockname()[1])
+    address = bound_to.url(bound_to.port)
     waiting, pictures = session.count("queued"), len(session.order("all"))
     where = f"in {len(session.order('queued'))} of {pictures} pictures"
     typer.echo(f"{waiting} regions wait {where}" if waiting else f"nothing waits in {pictures} pictures")
     typer.echo(f"{address}  (Ctrl-C ends the review)")
-    if wishes.host not in LOOPBACK:
+    if not bound_to.is_local:
         typer.echo("warning: there is no password: whoever reaches this address can decide", err=True)
     sys.stdout.flush()
     if wishes.opens_browser:

@@ -1,4 +1,6 @@
-// The page's own component. Everything it shows comes from the server, which holds what is on the disk.
+// The review page. Everything it shows comes from the server, which holds what is on the disk.
+
+const element = document.getElementById('review');
 const COLOURS = ['#4cc9f0', '#ffb703', '#ef476f', '#80ed99', '#b388ff', '#ff8fab', '#f4f1bb', '#9bf6ff', '#ffd6a5'];
 const KEYS = [
   ['a', 'accept'], ['r', 'reject'], ['1–9', 'class'], ['d', 'draw anew'], ['i', 'insert missing'],
@@ -27,7 +29,7 @@ async function call(path, body) {
   const options = body && { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
   let response;
   try {
-    response = await fetch('/review/' + path, options);
+    response = await fetch('review/' + path, options);
   } catch {
     throw new Error('The program does not answer: it has ended. Start it again; what was decided is safe.');
   }
@@ -282,7 +284,6 @@ const ACTIONS = {
 };
 
 function onKey(event) {
-  if (!element.isConnected) return document.removeEventListener('keydown', onKey);
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !page.view) return;
   if (event.target.closest('input, textarea, select, [contenteditable=true], #prompt')) return;
   const number = Number(event.key);
@@ -298,6 +299,32 @@ function relabel(event) {
   const [kind, name] = [event.target.value.slice(0, 1), event.target.value.slice(1)];
   event.target.blur();
   if (kind) alone(() => decide({ action: 'relabel', ...(kind === 'c' ? { category: name } : { label: name }) }));
+}
+
+// The teacher
+
+// Other things go on meanwhile: an answer to a question about another image is not drawn.
+async function ask() {
+  const button = find('ask');
+  const picture = page.view?.picture ?? '';
+  button.disabled = true;
+  try {
+    const body = { task: find('task').value, text: find('words').value, picture, place: page.chosen };
+    const { text, regions } = await asked('ask', body);
+    find('answer-text').value = text;
+    if (page.view?.picture === picture) page.answer = regions;
+    draw();
+  } catch (error) {
+    find('answer-text').value = error.message;
+  }
+  button.disabled = false;
+}
+
+function fillPrompt() {
+  const { tasks, no_teacher } = page.overview;
+  find('no-teacher').textContent = tasks.length ? '' : no_teacher;
+  find('prompt').hidden = !tasks.length;
+  find('task').replaceChildren(...tasks.map((name) => new Option(name, name)));
 }
 
 function fill() {
@@ -325,6 +352,7 @@ function fill() {
 async function start() {
   page.overview = await asked('overview');
   fill();
+  fillPrompt();
   const [wanted, name] = location.hash.slice(1).split('/', 2);
   page.wanted = ['queued', 'all'].includes(wanted) ? wanted : 'queued';
   if (page.wanted === 'queued' && !page.overview.queued) page.wanted = 'all';
@@ -355,8 +383,5 @@ for (const [name, work] of [['next', () => step(1)], ['previous', () => step(-1)
 find('wanted').addEventListener('change', (event) => alone(() => changeWanted(event)));
 find('name').addEventListener('change', relabel);
 document.addEventListener('keydown', onKey);
-window.loomsightReview = {
-  present: () => [page.view?.picture ?? '', page.chosen],
-  showAnswer: (regions) => { page.answer = regions || []; draw(); },
-};
+find('prompt').addEventListener('submit', (event) => { event.preventDefault(); ask(); });
 alone(start);

@@ -1,23 +1,16 @@
-"""The page: gradio around an own component, and the addresses that the component talks to.
-
-Nothing is fetched from anywhere else, and the browser is told to refuse it.
-"""
+"""The review page: an empty page with its script, and the addresses that the script talks to."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Awaitable, Callable
-from importlib import resources
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
-import gradio as gr
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse
-from pydantic import BaseModel
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from anyio import CapacityLimiter, to_thread
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from distill.labels.review.choices import Choice
 from distill.labels.review.order import Wanted
@@ -25,117 +18,152 @@ from distill.labels.review.questions import NO_TEACHER, TASKS, Panel
 from distill.labels.review.session import Session
 from distill.labels.review.views import overview, picture_view, png_of
 from edge.errors import LoomsightError, OutputError
-from edge.web.address import LOOPBACK
+from edge.web.body import asked_for
+from edge.web.door import Rules, behind_door
+from edge.web.refusal import JsonAnswer, RefusedError
+from edge.web.shipped import shipped_file
 
-TITLE = "loomsight review"
+Result = TypeVar("Result")
 
-POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:; frame-ancestors 'none'"
-"""Gradio builds functions from text; everything that is loaded comes from this server."""
+SHIPPED: Final = {
+    "/": ("distill.labels.review", "page.html", "text/html"),
+    "/page.css": ("distill.labels.review", "page.css", "text/css"),
+    "/page.js": ("distill.labels.review", "page.js", "text/javascript"),
+    "/icon.svg": ("edge.page", "icon.svg", "image/svg+xml"),
+}
 
-PRESENT = "(task, text, picture, place) => [task, text, ...window.loomsightReview.present()]"
-SHOW = "(regions) => window.loomsightReview.showAnswer(regions)"
+LARGEST_BODY: Final = 16 * 1024
+"""Bytes; a decision has less than 5,000 even where its file has the longest name there is."""
+
+MOST_AT_ONCE: Final = 4
+"""Images that are decoded at a time; further ones wait."""
 
 
-class Undo(BaseModel):
-    """Ask for the last decision to be taken back."""
+class Asked(BaseModel):
+    """What a page may ask for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class WantedImage(Asked):
+    """Name an image by its file, or by its position among those that are wanted."""
+
+    wanted: Wanted
+    name: str | None = None
+    position: int | None = None
+
+
+class Undo(Asked):
+    """Ask for the last decision to be taken back, or for everything to be written."""
 
     wanted: Wanted
 
 
-def web_app(session: Session, panel: Panel, host: str) -> FastAPI:
-    """Return the web application of a review.
+class Question(Asked):
+    """Ask the teacher about an image; see `Panel.ask`."""
+
+    task: str
+    text: str = Field(default="", max_length=2000)
+    picture: str
+    place: int
+
+
+class ReviewApp:
+    """Answer requests about one review.
 
     Args:
         session: of the review.
         panel: the prompt panel.
-        host: address it is bound to; under a loopback address other names are refused, so that no page
-            elsewhere can reach it by a name of its own.
     """
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    if host in LOOPBACK:
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOOPBACK))
-    app.middleware("http")(_guarded)
-    app.add_exception_handler(LoomsightError, _said)
-    _add_addresses(app, session)
-    quiet: dict[str, Any] = {
-        "footer_links": [], "run_history": False, "ssr_mode": False, "mcp_server": False, "pwa": False,
-        "enable_monitoring": False,
-    }  # fmt: skip
-    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])
-    mounted: FastAPI = gr.mount_gradio_app(app, _blocks(panel), path="/", theme=theme, **quiet)
-    return mounted
 
+    def __init__(self, session: Session, panel: Panel) -> None:
+        self._session = session
+        self._panel = panel
+        self._places = CapacityLimiter(MOST_AT_ONCE)
+        self._teacher = CapacityLimiter(1)
 
-def _blocks(panel: Panel) -> Any:
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True) as blocks:
-        gr.HTML(
-            html_template=_shipped("page.html"),
-            css_template=_shipped("page.css"),
-            js_on_load=_shipped("page.js"),
-            apply_default_css=False,
-            elem_id="review",
+    def routes(self) -> list[Route]:
+        """Return all addresses."""
+        shipped = [Route(path, shipped_file(*file)) for path, file in SHIPPED.items()]
+        return [
+            *shipped,
+            Route("/review/overview", self.overview),
+            Route("/review/picture", self.picture),
+            Route("/review/pixels", self.pixels),
+            Route("/review/decide", self.decide, methods=["POST"]),
+            Route("/review/undo", self.undo, methods=["POST"]),
+            Route("/review/finish", self.finish, methods=["POST"]),
+            Route("/review/ask", self.ask, methods=["POST"]),
+        ]
+
+    async def overview(self, request: Request) -> Response:
+        """Give what stays the same during a review."""
+        has_teacher = self._panel.teacher is not None
+        panel = {"tasks": list(TASKS) if has_teacher else [], "no_teacher": NO_TEACHER}
+        return JsonAnswer(await self._beside(lambda: {**overview(self._session), **panel}))
+
+    async def picture(self, request: Request) -> Response:
+        """Give one image with its regions."""
+        asked = _query(request)
+        view = lambda: picture_view(  # noqa: E731
+            self._session, asked.wanted, name=asked.name, position=asked.position
         )
-        with gr.Accordion("Ask the teacher about this picture", open=False, elem_id="prompt"):
-            if panel.teacher is None:
-                gr.Markdown(NO_TEACHER)
-            else:
-                _question_form(panel)
-    return blocks
+        return JsonAnswer(await self._beside(view))
+
+    async def pixels(self, request: Request) -> Response:
+        """Give an image as the browser can show it."""
+        name = request.query_params.get("name", "")
+        return Response(await self._beside(lambda: png_of(self._session, name)), media_type="image/png")
+
+    async def decide(self, request: Request) -> Response:
+        """Record a decision; it is on the disk before this answers."""
+        choice = await asked_for(request, Choice, "That is no decision.")
+        warning = await self._beside(lambda: self._session.decide(choice))
+        return JsonAnswer({"warning": warning, "version": self._session.version(choice.picture)})
+
+    async def undo(self, request: Request) -> Response:
+        """Take the last decision back."""
+        await asked_for(request, Undo, "That cannot be undone.")
+        name, warning = await self._beside(self._session.undo)
+        return JsonAnswer({"warning": warning, "picture": name})
+
+    async def finish(self, request: Request) -> Response:
+        """Write all files."""
+        await asked_for(request, Undo, "That cannot be finished.")
+        return JsonAnswer({"decisions": await self._beside(self._session.finish)})
+
+    async def ask(self, request: Request) -> Response:
+        """Ask the teacher, one question after the other."""
+        asked = await asked_for(request, Question, "A question has a task and at most 2,000 characters.")
+        ask = lambda: self._panel.ask(asked.task, asked.text, asked.picture, asked.place)  # noqa: E731
+        text, regions = await to_thread.run_sync(ask, limiter=self._teacher)
+        return JsonAnswer({"text": text, "regions": regions})
+
+    async def _beside(self, work: Callable[[], Result]) -> Result:
+        return await to_thread.run_sync(work, limiter=self._places)
 
 
-def _question_form(panel: Panel) -> None:
-    with gr.Row():
-        task = gr.Dropdown(list(TASKS), value=TASKS[0], label="Task", elem_id="task")
-        text = gr.Textbox(label="Words, or a place in location tokens", elem_id="words")
-        ask = gr.Button("Ask", variant="primary", elem_id="ask")
-    answer = gr.Textbox(label="Answer", lines=4, interactive=False, elem_id="answer")
-    picture, place = gr.Textbox(visible=False), gr.Number(visible=False, precision=0)
-    regions = gr.JSON(visible=False)
-    asked = ask.click(
-        panel.ask, [task, text, picture, place], [answer, regions], js=PRESENT, api_visibility="private"
-    )
-    asked.then(None, [regions], None, js=SHOW, api_visibility="private")
+def web_app(session: Session, panel: Panel, host: str, names: Sequence[str] = ()) -> Starlette:
+    """Return the web application of a review, behind the door that all servers have.
+
+    Args:
+        session: of the review.
+        panel: the prompt panel.
+        host: address it is bound to.
+        names: further names by which browsers call this device.
+    """
+    rules = Rules(host, names, largest_body=LARGEST_BODY)
+    return behind_door(ReviewApp(session, panel).routes(), rules, {LoomsightError: _said})
 
 
-def _add_addresses(app: FastAPI, session: Session) -> None:
-    @app.get("/review/overview")
-    def _overview() -> dict[str, Any]:
-        return overview(session)
-
-    @app.get("/review/picture")
-    def _picture(wanted: Wanted, name: str | None = None, position: int | None = None) -> dict[str, Any]:
-        return picture_view(session, wanted, name=name, position=position)
-
-    @app.get("/review/pixels")
-    def _pixels(name: str) -> Response:
-        return Response(png_of(session, name), media_type="image/png")
-
-    @app.post("/review/decide")
-    def _decide(choice: Choice) -> dict[str, Any]:
-        return {"warning": session.decide(choice), "version": session.version(choice.picture)}
-
-    @app.post("/review/undo")
-    def _undo(undo: Undo) -> dict[str, Any]:
-        name, warning = session.undo()
-        return {"warning": warning, "picture": name}
-
-    @app.post("/review/finish")
-    def _finish(undo: Undo) -> dict[str, Any]:
-        return {"decisions": session.finish()}
+def _query(request: Request) -> WantedImage:
+    try:
+        return WantedImage.model_validate(dict(request.query_params))
+    except ValidationError as error:
+        raise RefusedError(422, "That is no question for an image.") from error
 
 
-async def _guarded(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-    response = await go_on(request)
-    response.headers["Content-Security-Policy"] = POLICY
-    response.headers["Cache-Control"] = "no-store"
-    return response
-
-
-def _said(request: Request, error: Exception) -> Response:
+async def _said(request: Request, error: Exception) -> Response:
     """Answer with the one line that a command would print."""
     status = 507 if isinstance(error, OutputError) else 422
-    return JSONResponse({"problem": str(error)}, status_code=status)
-
-
-def _shipped(name: str) -> str:
-    return resources.files("distill.labels.review").joinpath(name).read_text(encoding="utf-8")
+    return JsonAnswer({"problem": str(error)}, status)
