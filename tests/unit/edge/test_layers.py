@@ -24,6 +24,8 @@ BASE_MODULES = {
     "typing_extensions",
     "tomli",
     "onnxruntime",
+    "simplejpeg",
+    "PIL",
 }
 OPTIONAL_OF_FILE = {
     "edge/backends/openvino.py": {"openvino"},
@@ -32,6 +34,7 @@ OPTIONAL_OF_FILE = {
     "edge/cameras/basler.py": {"pypylon"},
     "edge/health/metrics.py": {"prometheus_client"},
     "edge/machine/modbus.py": {"pymodbus"},
+    "edge/machine/replies.py": {"pymodbus"},
     "edge/mqtt/connection.py": {"paho"},
     "edge/page/app.py": {"anyio", "starlette"},
     "edge/page/box.py": {"starlette"},
@@ -41,6 +44,7 @@ OPTIONAL_OF_FILE = {
     "edge/web/door.py": {"starlette"},
     "edge/web/refusal.py": {"starlette"},
     "edge/web/serving.py": {"starlette", "uvicorn"},
+    "edge/web/shipped.py": {"starlette"},
     "edge/web/viewers.py": {"starlette"},
 }
 """Packages of extras, and the only files that may import them."""
@@ -50,6 +54,7 @@ OPTIONAL_AT_THE_TOP = {
     "edge/health/metrics.py",
     "edge/health/server.py",
     "edge/machine/modbus.py",
+    "edge/machine/replies.py",
     "edge/mqtt/check.py",
     "edge/mqtt/connection.py",
     "edge/mqtt/publisher.py",
@@ -61,6 +66,7 @@ OPTIONAL_AT_THE_TOP = {
     "edge/web/door.py",
     "edge/web/refusal.py",
     "edge/web/serving.py",
+    "edge/web/shipped.py",
     "edge/web/viewers.py",
 }
 """Those of them that are imported only where their package is."""
@@ -113,7 +119,7 @@ def test_edge_imports_only_itself_and_the_base_packages(path):
 def test_the_base_packages_are_those_of_the_project_file():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {line.split(">")[0].replace("-", "_") for line in project["dependencies"]}
-    module_of = {"opencv_python": "cv2", "onnxruntime_gpu": "onnxruntime"}
+    module_of = {"opencv_python": "cv2", "onnxruntime_gpu": "onnxruntime", "pillow": "PIL"}
     assert {module_of.get(name, name) for name in names} == BASE_MODULES
 
 

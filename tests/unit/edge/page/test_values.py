@@ -80,7 +80,7 @@ def test_a_new_token_with_every_start_and_one_that_lasts(tmp_path):
         ("short", 0o600, "holds no token"),
         ("two words that are long enough", 0o600, "holds no token"),
         ("a" * 30, 0o644, "chmod 600"),
-        ("ä" * 30, 0o600, "cannot be read"),
+        ("ä" * 30, 0o600, "holds no token"),
     ],
 )
 def test_a_file_that_is_no_token(tmp_path, text, mode, said):
