@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -450,3 +451,18 @@ def test_shipped_recipes_can_be_named():
     assert files == set(SHIPPED_RECIPES)
     for name in SHIPPED_RECIPES:
         load_recipe(name, {}, {})
+
+
+def test_the_licence_of_every_weight_and_image_that_ships_is_named():
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    kinds = (".png", ".jpg", ".svg", ".onnx", ".pt")
+    shipped = [
+        name for name in listed.splitlines() if name.endswith(kinds) and not name.startswith("tests/")
+    ]
+    rows_of_licence = re.findall(r"^\| `([^`]+)`", text_of(DOCS / "licence.md"), re.MULTILINE)
+    assert shipped
+    assert [name for name in shipped if not name.startswith(tuple(rows_of_licence))] == []
+    manifest = json.loads((ROOT / "calib_images" / "manifest.json").read_text())
+    assert {one["licence"] for one in manifest["pictures"]} == {"AGPL-3.0-or-later, made by this project"}
