@@ -172,7 +172,7 @@ class ModbusLine:
                 "Check that a Modbus/TCP server listens there; if one does, its firmware is at fault.",
             )
         why, cure = f"{described(error)}", "Check cable, host and port."
-        if isinstance(error, ConnectionException):
+        if isinstance(error, ConnectionException | ConnectionResetError | BrokenPipeError):
             why, cure = "it closes the connection", "It may serve too few clients at once; check it."
         elif isinstance(error, ModbusException):
             why = f"no reply within {self._settings.timeout_s:g} s{self._what_came()}"
