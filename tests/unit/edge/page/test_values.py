@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from typing import get_args
 
@@ -13,6 +14,7 @@ from edge.cameras.health import FaultKind
 from edge.cloth.found import DefectsFound
 from edge.config import EdgeConfig, load_config
 from edge.errors import ConfigError, OutputError
+from edge.health.state import Health, healthz
 from edge.page import live as live_module
 from edge.page.cloth import WIDEST_PX, ClothPicture, drawn, scaled
 from edge.page.live import MOST_BLOCKS, Block, shown_together
@@ -22,6 +24,7 @@ from edge.page.state import StateText, state_json
 from edge.page.token import page_token
 from edge.page.trouble import CAMERA_DOWN, troubles
 from edge.run_state import RunState
+from edge.supervised import HelperThread, watched_by
 from edge.web.address import Address, parse_address
 from tests.unit.edge.page.pages import CLASSES, defect, frame, passed, plain_page, recorded_page
 
@@ -146,6 +149,43 @@ def codes(state=None, later_s=0.0, **changes):
     live = plain_page(passed(RunState(), 0) if state is None else state)
     now = replace(live.snapshot, **changes)
     return [trouble.code for trouble in troubles(now, now.taken_s + later_s)]
+
+
+def test_a_dead_helper_thread_shows_at_once_also_while_inspection_hangs():
+    health, live = Health(60.0), plain_page(passed(RunState(), 0))
+    live.begin(CLASSES, None, health)
+    assert state_json(live, live.snapshot.taken_s)["troubles"] == []
+    with watched_by(health.helpers):
+        thread = HelperThread("machine", lambda: None)
+    thread._is_started = True  # it has ended, and its work has not
+    health.helpers.add(thread)
+    (trouble,) = state_json(live, live.snapshot.taken_s)["troubles"]
+    assert (trouble["level"], trouble["text"], trouble["cure"]) == (
+        "bad",
+        "A part of the program is gone: stops of the machine.",
+        "Start the box again.",
+    )
+    assert healthz({None: health})["reasons"] == ["the helper thread 'machine' is dead"]
+
+
+def test_a_helper_thread_that_met_an_error_is_a_warning():
+    health, live, failed = Health(60.0), plain_page(passed(RunState(), 0)), threading.Event()
+    live.begin(CLASSES, None, health)
+
+    def fail_once():
+        if not failed.is_set():
+            failed.set()
+            raise ZeroDivisionError
+
+    with watched_by(health.helpers):
+        thread = HelperThread("mqtt", fail_once)
+        thread.start()
+    thread.join(10)
+    (trouble,) = state_json(live, live.snapshot.taken_s)["troubles"]
+    assert (trouble["level"], trouble["text"]) == (
+        "warn",
+        "A part of the program fails: messages to the broker.",
+    )
 
 
 def test_all_is_well():
