@@ -31,6 +31,7 @@ from edge.roll.rows import (
     cells_of,
     data_of,
 )
+from edge.terminal import printable
 
 logger = logging.getLogger(__name__)
 
@@ -333,8 +334,8 @@ def _reading(path: Path, read: Callable[[sqlite3.Connection], Result]) -> Result
 
 
 def _text(data: bytes) -> str:
-    """Return a text as it is shown; bytes that are none are marked."""
-    return data.decode("utf-8", "replace")
+    """Return a text as it is shown: bytes that are none are marked, control characters are spelt out."""
+    return printable(data.decode("utf-8", "replace"))
 
 
 def _roll(db: sqlite3.Connection, row: sqlite3.Row) -> Roll:
