@@ -1,0 +1,96 @@
+"""The README's own line: images narrower than the cloth are graded by what they show, and all say so."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.unit.edge.roll.test_report import loomsight
+
+EDGE_RUN = [sys.executable, "-c", "from edge.cli import run_main; run_main()"]
+
+
+def bright(path, *boxes):
+    image = np.full((512, 1024), 20, np.uint8)
+    for x1, y1, x2, y2 in boxes:
+        image[y1:y2, x1:x2] = 255
+    assert cv2.imwrite(str(path), image)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    from tests.conftest import write_bright_cell_bundle
+
+    folder = tmp_path_factory.mktemp("line")
+    write_bright_cell_bundle(folder / "bundle")
+    (folder / "pictures").mkdir()
+    bright(folder / "pictures" / "a.png", (160, 160, 192, 192))
+    bright(folder / "pictures" / "b.png", (640, 240, 672, 272))
+    return folder
+
+
+def run(folder, *more):
+    """Run the line; a pixel is 0.8 mm, so that a view is 819 mm wide."""
+    line = ["--camera", "pictures/", "--mm-per-px", "0.8", "--cloth-width-mm", "1600"]
+    line += ["--roll-record", "rolls.db", "--roll", "A17", "--model", "bundle", "--cloth", "all", *more]
+    done = subprocess.run(
+        [*EDGE_RUN, *line], cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_width_that_no_camera_saw_is_said_hatched_and_not_graded(folder):
+    done = run(folder, "--summary", "s.json")
+    area_m2 = 2 * 512 * 0.8 / 1000 * 0.8192
+    graded = json.loads((folder / "s.json").read_text())["four_points"]
+    assert graded["points"] == 2
+    assert graded["points_per_100_m2"] == pytest.approx(2 * 100 / area_m2, abs=0.01)
+    assert (graded["width_mm"], graded["seen_width_mm"]) == (1600, 819.2)
+    assert "819 of 1600 mm seen" in done.stdout
+
+    record = folder / "rolls.db"
+    facts = json.loads(loomsight("show", record, "--json").stdout)
+    assert facts["points_per_100_m2"] == graded["points_per_100_m2"]
+    assert (facts["coverage"], facts["area_coverage"]) == (1, pytest.approx(0.512))
+    assert facts["inspected_m2"] == pytest.approx(area_m2, abs=1e-4)
+    (event,) = [event for event in facts["events"] if event["kind"] == "width not seen"]
+    assert event["data"] == {"width_mm": 1600, "seen_width_mm": 819.2}
+    assert json.loads(loomsight("list", record, "--json").stdout)[0]["area_coverage"] == 0.512
+    assert "51.20%" in loomsight("list", record).stdout
+
+    assert loomsight("report", record, "--out", folder / "r.html", "--piece-m", "0.1").returncode == 0
+    page = (folder / "r.html").read_text()
+    assert "every line that passed was inspected" not in page
+    assert "Of the width of the cloth 819 of 1600 mm were seen: 819 to 1600 mm were not." in page
+    assert "Along the whole roll, from the left selvedge: 819 to 1600 mm." in page
+    assert 'class="gap blind"' in page
+    assert f"{graded['points_per_100_m2']:.1f}" in page
+    rows = list(csv.DictReader(io.StringIO(loomsight("export", record).stdout)))
+    assert "width not seen" in [row["what"] for row in rows]
+    first = json.loads(loomsight("export", record, "--format", "jsonl").stdout.splitlines()[0])
+    assert (first["seen_width_mm"], first["points_per_100_m2"]) == (819.2, graded["points_per_100_m2"])
+
+
+@pytest.mark.parametrize(
+    ("more", "width_mm", "seen_mm"),
+    [
+        (("--cloth-width-mm", "500"), 500, 500),
+        (("--cloth-width-mm", "819.2"), 819.2, 819.2),
+    ],
+    ids=["wider than the cloth", "as wide"],
+)
+def test_a_view_that_shows_all_of_the_cloth(folder, more, width_mm, seen_mm):
+    run(folder, "--roll", f"B{width_mm}", "--summary", "s.json", *more)
+    graded = json.loads((folder / "s.json").read_text())["four_points"]
+    assert (graded["width_mm"], graded["seen_width_mm"]) == (width_mm, seen_mm)
+    assert graded["points_per_100_m2"] == pytest.approx(2 * 100 / (0.8192 * seen_mm / 1000), abs=0.01)
