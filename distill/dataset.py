@@ -106,15 +106,24 @@ def check_classes(dataset: Dataset, class_names: tuple[str, ...]) -> None:
     Raises:
         DatasetError: if no training picture shows a defect.
     """
+    check_shows_defects(dataset)
     lacking = {"train": _lacking(dataset.train, class_names), "val": _lacking(dataset.val, class_names)}
-    if len(lacking["train"]) == len(class_names):
+    for split, verb in (("train", "learnt"), ("val", "measured, and their threshold is not chosen")):
+        if lacking[split]:
+            logger.warning("no box of %s in %s: cannot be %s", ", ".join(lacking[split]), split, verb)
+
+
+def check_shows_defects(dataset: Dataset) -> None:
+    """See that there is something to learn.
+
+    Raises:
+        DatasetError: if no training picture shows a defect.
+    """
+    if not any(len(picture.class_ids) for picture in dataset.train):
         raise DatasetError(
             f"No training picture of {dataset.folder} shows a defect.",
             "Label some: a detector learns from boxes.",
         )
-    for split, verb in (("train", "learnt"), ("val", "measured, and their threshold is not chosen")):
-        if lacking[split]:
-            logger.warning("no box of %s in %s: cannot be %s", ", ".join(lacking[split]), split, verb)
 
 
 def _lacking(pictures: tuple[LabelledPicture, ...], class_names: tuple[str, ...]) -> list[str]:

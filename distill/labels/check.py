@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from distill.dataset import check_classes, dataset_of
+from distill.dataset import check_shows_defects, dataset_of
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.completeness import OUTSIDE_TOLERANCE_PX
 from distill.labels.picture_files import content_digest, decoded
@@ -66,7 +66,7 @@ def check(label_set: LabelSet, *, with_pictures: bool = True) -> list[Finding]:
 def of_training(label_set: LabelSet, folder: Path) -> list[Finding]:
     """Return why `loomsight distill` would refuse a data set, by its own words; nothing if it takes it."""
     try:
-        check_classes(dataset_of(label_set, folder), label_set.class_names)
+        check_shows_defects(dataset_of(label_set, folder))
     except DatasetError as error:
         return [Finding("not trainable", folder.name, error.problem)]
     return []

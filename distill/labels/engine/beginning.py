@@ -68,10 +68,10 @@ def _check_can_teach(job: Job) -> None:
 
 
 def _check_models(job: Job) -> None:
-    """Load, and let go again, what comes to work only after the first annotator is done."""
-    later = [spec for spec in job.settings.annotators if job.is_wanted(spec)][1:]
-    for spec in later:
-        build_annotator(spec, Surroundings(job.taxonomy, job.device, job.mm_per_px))
+    """Load, and release again, what has work left: a model that is missing would stop the job half-way."""
+    for spec in job.settings.annotators:
+        if job.is_wanted(spec):
+            build_annotator(spec, Surroundings(job.taxonomy, job.device, job.mm_per_px))
     outlines = job.settings.outlines
     if outlines is not None and not job.is_outlined:
         from distill.labels.sam.outliner import open_outliner

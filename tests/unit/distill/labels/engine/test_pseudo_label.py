@@ -285,7 +285,7 @@ def start(mill: Path, out: str, *arguments: str) -> subprocess.Popen:
     )
 
 
-def wait_for(condition, process, seconds=60):
+def wait_for(condition, process, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.stderr.read()

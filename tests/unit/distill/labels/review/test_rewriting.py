@@ -103,7 +103,7 @@ def test_a_label_file_holds_what_is_trained_on_and_lines_that_are_no_label_stay(
     image = only(CLEAN, *regions).images[0]
     assert write_label_file(folder, image, CLASSES) == path
     first, *rest = path.read_text().splitlines()
-    assert first.split() == ["1", "0.25", "0.333333333333333", "0.166666666667", "0.333333333333"]
+    assert first.split() == ["1", "0.25", "0.333333333333333", "0.166666666666667", "0.333333333333333"]
     assert rest == ["1 0.5 oops", "9 0.5 0.5 0.1 0.1"]
 
 
