@@ -18,7 +18,7 @@ OBJECTS = {
     "d": "<object><name>drop</name></object>",
     "e": "",
 }
-SHARED = ("--split", "train=1", "--group", "(?P<group>.)")
+SHARED = ("--split", "train=0.5,val=0.5", "--group", "(?P<group>.)")
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_convert_writes_no_image_of_which_an_object_was_not_read(folder, capsys)
     rows = {path.stem: path.read_text() for path in (folder / "out" / "labels").rglob("*.txt")}
     assert code == 0
     assert {name: bool(text) for name, text in rows.items()} == {"a": True, "e": False}
-    assert "2 pictures, 1 without a defect, 1 boxes, train 2, 3 left out" in out
+    assert "2 pictures, 1 without a defect, 1 boxes, train 1, val 1, 3 left out" in out
     named = [line.split(":")[1].strip() for line in err.splitlines() if line.startswith("warning")]
     assert named == ["b.xml", "d.xml", "c.png"]
     assert labels(capsys, "check", folder / "out")[0] == 0
