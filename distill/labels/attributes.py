@@ -62,11 +62,11 @@ def finite_numbers(values: Iterable[Any]) -> tuple[float, ...]:
     Raises:
         ValueError: if one is missing, no number, not finite, or greater than any place in an image.
     """
-    numbers = tuple(_number(value) for value in values)
-    if not all(math.isfinite(number) for number in numbers):
-        raise ValueError("a coordinate is not finite")
-    if any(abs(number) > FARTHEST_PX for number in numbers):
-        raise ValueError(f"a coordinate is beyond {FARTHEST_PX:g}")
+    numbers = tuple(map(_number, values))
+    for number in numbers:
+        if not -FARTHEST_PX <= number <= FARTHEST_PX:
+            is_finite = math.isfinite(number)
+            raise ValueError(f"a coordinate is {f'beyond {FARTHEST_PX:g}' if is_finite else 'not finite'}")
     return numbers
 
 
@@ -84,6 +84,8 @@ def side_px(value: Any) -> int | None:
 
 
 def _number(value: Any) -> float:
+    if type(value) is float:
+        return value
     if isinstance(value, bool) or (isinstance(value, str) and "_" in value):  # Python reads 1_0 as 10
         raise ValueError(f"{str(value)[:40]!r} is no number")
     try:

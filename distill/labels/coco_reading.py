@@ -164,7 +164,9 @@ def _turned(box: tuple[float, float, float, float], row: Mapping[str, Any]) -> P
     """Turn a box as CVAT and datumaro say it: by degrees among the attributes."""
     attributes = row.get("attributes")
     degrees = attributes.get("rotation") if isinstance(attributes, dict) else None
-    [angle] = finite_numbers([degrees or 0])
+    if not degrees:
+        return Place(box)
+    [angle] = finite_numbers([degrees])
     return turned_box(box, math.radians(angle))
 
 

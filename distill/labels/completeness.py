@@ -7,7 +7,7 @@ from dataclasses import replace
 from distill.labels.annotations import NOT_TRAINED_ON, AnnotatedImage, BoxXyxy, LabelSet, Region
 from distill.labels.problems import Problems
 from distill.labels.shapes import ordered
-from distill.labels.yolo_rows import trainable_box
+from distill.labels.yolo_rows import LEAST_SIDE_PX, trainable_box
 
 OUTSIDE_TOLERANCE_PX = 0.5
 """What other programs' rounding moves a box over the edge."""
@@ -36,6 +36,8 @@ def only_complete(label_set: LabelSet) -> LabelSet:
 
 def _checked(image: AnnotatedImage, problems: Problems) -> AnnotatedImage:
     """Put corners in order, note boxes that reach over the edge, count those of which nothing is inside."""
+    if all(_is_inside(region.box_xyxy_px, image.size_hw_px) for region in image.regions):
+        return image
     regions: list[Region] = []
     strays = 0
     for number, region in enumerate(image.regions, start=1):
@@ -53,6 +55,13 @@ def _checked(image: AnnotatedImage, problems: Problems) -> AnnotatedImage:
         elif _reach_px(box, image.size_hw_px) > OUTSIDE_TOLERANCE_PX:
             problems.note(image.file_name, f"{where}: reaches over the edge, and is cut there")
     return replace(image, regions=tuple(regions), unread=image.unread + strays)
+
+
+def _is_inside(box: BoxXyxy, size_hw_px: tuple[int, int]) -> bool:
+    """Tell whether a box has its corners in order, an area, and lies in the image."""
+    height, width = size_hw_px
+    x1, y1, x2, y2 = box
+    return 0 <= x1 <= x2 - LEAST_SIDE_PX and 0 <= y1 <= y2 - LEAST_SIDE_PX and x2 <= width and y2 <= height
 
 
 def _reach_px(box: BoxXyxy, size_hw_px: tuple[int, int]) -> float:

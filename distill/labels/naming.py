@@ -59,35 +59,37 @@ def named_by(label_set: LabelSet, taxonomy: Taxonomy) -> LabelSet:
         The set with the taxonomy's classes in the taxonomy's order.
     """
     problems = Problems(label_set.problems, label_set.notes)
-    images = tuple(_named_image(image, taxonomy, problems) for image in label_set.images)
+    words = _words_of(taxonomy)
+    images = tuple(_named_image(image, words, problems) for image in label_set.images)
     return replace(label_set, class_names=taxonomy.classes, images=images, problems=problems.by_file())
 
 
-def _named_image(image: AnnotatedImage, taxonomy: Taxonomy, problems: Problems) -> AnnotatedImage:
+def _named_image(image: AnnotatedImage, words: _Words, problems: Problems) -> AnnotatedImage:
+    if not image.regions and not image.said_of_whole:
+        return image
     regions, unread = [], image.unread
     for region in image.regions:
-        named = _as_chosen(region, taxonomy)
+        named = _as_chosen(region, words)
         if named is None:
-            known = ", ".join(taxonomy.classes)
+            known = ", ".join(words.classes.values())
             problems.add(image.file_name, f"'{region.label}' is not in the taxonomy ({known})")
             unread += 1
             continue
-        if region.category and not _is_kind_of(region.category, named.label, taxonomy):
+        if region.category and not _is_kind_of(region.category, named.label, words):
             problems.add(image.file_name, f"'{region.category}' is no kind of '{named.label}'")
         regions.append(named)
-    for name in _not_placed(image.said_of_whole, regions, taxonomy):
+    for name in _not_placed(image.said_of_whole, regions, words):
         problems.add(image.file_name, f"'{name}' is said of the whole image and of no place in it")
         unread += 1
     return replace(image, regions=tuple(regions), unread=unread, said_of_whole=())
 
 
-def _not_placed(names: Iterable[str], regions: list[Region], taxonomy: Taxonomy) -> Iterator[str]:
+def _not_placed(names: Iterable[str], regions: list[Region], words: _Words) -> Iterator[str]:
     """Yield the names of a whole image that no region explains.
 
     A name that the taxonomy lacks matters only where there is no region at all: it may be a defect.
     """
     placed = {region.label for region in regions}
-    words = _words_of(taxonomy)
     for name in names:
         plain = _plain(name)
         kind = words.kinds.get(plain)
@@ -98,7 +100,10 @@ def _not_placed(names: Iterable[str], regions: list[Region], taxonomy: Taxonomy)
 
 def kind_of(region: Region, taxonomy: Taxonomy) -> DefectKind | None:
     """Return the kind of the taxonomy that a region is of; None if its words do not say."""
-    words = _words_of(taxonomy)
+    return _kind_of(region, _words_of(taxonomy))
+
+
+def _kind_of(region: Region, words: _Words) -> DefectKind | None:
     said = [_plain(text) for text in (region.category, region.phrase) if text]
     label = _plain(region.label)
     said += [] if label in words.classes else [label]
@@ -164,19 +169,18 @@ def _words_of(taxonomy: Taxonomy) -> _Words:
     return _Words({_plain(name): name for name in taxonomy.classes}, kinds)
 
 
-def _as_chosen(region: Region, taxonomy: Taxonomy) -> Region | None:
+def _as_chosen(region: Region, words: _Words) -> Region | None:
     """Assign the names, but let the label that was chosen overrule all else; None if nobody knows it."""
-    words = _words_of(taxonomy)
     label = words.classes.get(_plain(region.label))
-    kind = kind_of(region, taxonomy) if label else words.kinds.get(_plain(region.label))
+    kind = _kind_of(region, words) if label else words.kinds.get(_plain(region.label))
     if kind is not None and kind.parent == (label or kind.parent):
         phrase = region.phrase or kind.phrase
         return replace(region, label=kind.parent, category=kind.category, phrase=phrase)
     return replace(region, label=label, category=None) if label else None
 
 
-def _is_kind_of(category: str, label: str, taxonomy: Taxonomy) -> bool:
-    kind = _words_of(taxonomy).kinds.get(_plain(category))
+def _is_kind_of(category: str, label: str, words: _Words) -> bool:
+    kind = words.kinds.get(_plain(category))
     return kind is not None and kind.parent == label
 
 

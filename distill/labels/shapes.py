@@ -41,8 +41,7 @@ def pixel_box(values: Iterable[Any]) -> BoxXyxy:
     if len(numbers) != 4:
         raise ValueError(f"a box has 4 numbers, not {len(numbers)}")
     x1, y1, x2, y2 = numbers
-    is_below_a_pixel = min(abs(x2 - x1), abs(y2 - y1)) < 1 - _ROUNDING
-    if max(numbers) <= 1 and min(numbers) >= 0 and is_below_a_pixel and max(numbers) > 0:
+    if 0 < max(numbers) <= 1 and min(numbers) >= 0 and min(abs(x2 - x1), abs(y2 - y1)) < 1 - _ROUNDING:
         raise ValueError("a box is in shares of the sides, 0 to 1: pixels are needed")
     return x1, y1, x2, y2
 

@@ -28,7 +28,7 @@ POSES_OF_VOC = frozenset({UNKNOWN_POSE, "", "Frontal", "Rear", "Left", "Right"})
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _TURNED = ("cx", "cy", "w", "h", "angle")
-_SHAPES = ("bndbox", "robndbox", "polygon")
+_SHAPES = frozenset({"bndbox", "robndbox", "polygon"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +145,14 @@ def _stated_size(element: Element) -> tuple[int, int] | None:
 def _objects(file: _File, problems: Problems) -> tuple[list[Region], int]:
     """Return the regions of a file, and how many boxes it holds that could not be read."""
     regions: list[Region] = []
-    unread = 0
+    unread = placed = 0
     items = list(file.element.iter("object"))
     for number, item in enumerate(items, start=1):
         if (item.findtext("deleted") or "").strip() == "1":  # LabelMe keeps what a person took away
             continue
-        for place, shape in enumerate(_shapes(item) or [None], start=1):
+        shapes = _shapes(item)
+        placed += len(shapes)
+        for place, shape in enumerate(shapes or [None], start=1):
             where = f"object {number}" + (f", box {place}" if place > 1 else "")
             try:
                 regions.append(_region(item, shape, where, file.name, problems))
@@ -159,7 +161,7 @@ def _objects(file: _File, problems: Problems) -> tuple[list[Region], int]:
                 unread += 1
         if item.find("part") is not None:
             problems.note(file.name, f"object {number}: the boxes of its parts are not read")
-    stray = _shapes_elsewhere(file.element, items)
+    stray = _shapes_elsewhere(file.element, items, placed)
     if stray:
         problems.add(file.name, f"{stray} boxes stand outside of <object>")
     return regions, unread + stray
@@ -171,14 +173,14 @@ def _shapes(item: Element) -> list[Element | None]:
     return [*(boxes or item.findall("polygon"))]
 
 
-def _shapes_elsewhere(root: Element, items: Iterable[Element]) -> int:
-    """Count boxes that belong to no object, for instance to an `<Object>`."""
-    inside = sum(_count_shapes(item) for item in items)
-    return _count_shapes(root) - inside
+def _shapes_elsewhere(root: Element, items: Iterable[Element], known: int) -> int:
+    """Count boxes that belong to no object, for instance to an `<Object>`; `known` ones need no search."""
+    everywhere = _count_shapes(root)
+    return 0 if everywhere == known else everywhere - sum(map(_count_shapes, items))
 
 
 def _count_shapes(element: Element) -> int:
-    return sum(str(shape.tag).casefold() in _SHAPES for shape in element.iter())
+    return sum([shape.tag.lower() in _SHAPES for shape in element.iter()])
 
 
 def _region(item: Element, shape: Element | None, where: str, file_name: str, problems: Problems) -> Region:

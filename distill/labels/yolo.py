@@ -160,7 +160,7 @@ def _image(
     regions, differences = merged(rows.regions, known.regions if known else (), size)
     for difference in differences:
         problems.add(shown_name(file, description.root), difference)
-    if known and not file.exists() and differences:
+    if differences and not file.exists():
         rows = replace(rows, unread=rows.unread + len(differences))
     unread = rows.unread + (known.unread if known else 0)
     group = known.group if known else None

@@ -58,7 +58,10 @@ def lost_label_files(
 
 def shown_name(path: Path, root: Path) -> str:
     """Return a path from the folder of the data set, with forward slashes."""
-    return os.path.relpath(path, root).replace(os.sep, "/")
+    below, folder = str(path), str(root) + os.sep
+    if not below.startswith(folder):  # the quick way is for the thousands of images below it
+        below = os.path.relpath(path, root)
+    return below.removeprefix(folder).replace(os.sep, "/")
 
 
 def _folders(description: Description) -> set[Path]:

@@ -132,7 +132,7 @@ def test_stats(mill, capsys):
         pytest.param(["convert", "voc", "--out", "x", "--seed", "-1"], 10, "seed", id="seed"),
         pytest.param(["convert", "voc", "--out", "x", "--pictures", "gone"], 10, "folder", id="pictures"),
         pytest.param(["convert", "voc", "--out", "x", "--clean", "voc"], 50, "no pictures", id="clean"),
-        pytest.param(["convert", "voc", "--out", "x", "--from", "coco"], 50, "Cannot read", id="form"),
+        pytest.param(["convert", "voc", "--out", "x", "--from", "coco"], 50, "is a folder", id="form"),
         pytest.param(["flip", "voc", "--out", "x"], 50, "no split", id="flip-before-split"),
         pytest.param(["flip", "voc", "--out", "x", "--no-horizontal"], 10, "direction", id="no-direction"),
     ],
