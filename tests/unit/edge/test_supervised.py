@@ -150,7 +150,7 @@ def test_a_dead_thread_is_in_healthz_metrics_and_page_at_once_and_an_event_once(
         "running", 0.0, Counts(*[0] * 7), helpers_dead=("machine",), helpers_unwell=("machine",)
     )
     assert [(one.level, one.code, one.text) for one in troubles(shown, 0.0)] == [
-        ("bad", "helper", "A part of the program has ended: machine.")
+        ("bad", "helper", "A part of the program is gone: stops of the machine.")
     ]
 
 
