@@ -192,7 +192,9 @@ def within_part(part: Strip, view: Strip | None, *, is_placed: bool) -> Across:
     if is_placed:
         strip = Strip(max(view.left_mm, part.left_mm), min(view.right_mm, part.right_mm))
     else:
-        strip = Strip(view.left_mm, view.left_mm + min(view.width_mm, part.width_mm))
+        width_mm = min(view.width_mm, part.width_mm)
+        left_mm = max(part.left_mm, min(view.left_mm, part.right_mm - width_mm))
+        strip = Strip(left_mm, left_mm + width_mm)
     return Across(part, (strip,) if strip.width_mm > 0 else ())
 
 

@@ -94,3 +94,29 @@ def test_a_view_that_shows_all_of_the_cloth(folder, more, width_mm, seen_mm):
     graded = json.loads((folder / "s.json").read_text())["four_points"]
     assert (graded["width_mm"], graded["seen_width_mm"]) == (width_mm, seen_mm)
     assert graded["points_per_100_m2"] == pytest.approx(2 * 100 / (0.8192 * seen_mm / 1000), abs=0.01)
+
+
+def test_two_cameras_beside_each_other_count_an_offset_once(folder):
+    loom = "loom:width_px=1024,length_m=0.2,defects_per_m=20,mean_grey=120,bed_left_mm=0,seed"
+    tables = "".join(
+        f"[cameras.{name}]\ncamera = '{loom}={seed}'\nloom = '7'\noffset_mm = {offset_mm}\n"
+        for name, seed, offset_mm in (("left", 3, 0), ("right", 4, 190))
+    )
+    common = "model = 'bundle'\ncloth = 'all'\nthreads = 1\nscore_thresholds = {broken = 0.45}\n"
+    (folder / "box.toml").write_text(f"{common}roll_record = 'r.db'\n{tables}")
+    done = subprocess.run(
+        [*EDGE_RUN, "--config", "box.toml"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    left, right = folder / "r-left.db", folder / "r-right.db"
+    assert json.loads(loomsight("show", right, "--json").stdout)["width_mm"] == 189.8
+    facts = json.loads(loomsight("show", left, right, "--json").stdout)
+    assert (facts["width_mm"], facts["seen_width_mm"], facts["area_coverage"]) == (379.8, 379.8, 1)
+    assert not [event for event in facts["events"] if "not seen" in event["kind"]]
+    assert facts["points"] > 0
+    assert facts["points_per_100_m2"] == pytest.approx(facts["points"] * 100 / (0.2 * 0.3798), abs=0.01)
