@@ -191,7 +191,7 @@ def test_what_is_recorded_counts_though_the_label_file_cannot_be_written(folder)
         labels.unlink()
         labels.mkdir()
         warning = decide(session, "accept", 1)
-        assert warning.startswith("Recorded, but the label file is not up to date yet: Cannot")
+        assert warning.startswith("Recorded, but the label file is not up to date yet: ")
         labels.rmdir()
         session.finish()
     assert regions_in(folder, HARD)[1].review == "accepted"
