@@ -11,10 +11,19 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from edge.camera_log import FORMAT, name_camera
-from edge.errors import INTERRUPTED_EXIT_CODE, LoomsightError, MissingPackageError, OutputError
+from edge.errors import (
+    INTERRUPTED_EXIT_CODE,
+    ConfigError,
+    LoomsightError,
+    MissingPackageError,
+    OutputError,
+)
 from edge.interruption import Interrupted, raised_by_signals
 from edge.last_resort import internal_error, wants_traceback
 from edge.terminal import PlainFormatter, have_standard_streams, printable, silence
+
+MOST_FOLDERS: Final = 255
+"""Python makes the folders of a path by calling itself for each."""
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 REPAIR_CLONE: Final = "touch uv.lock && make demo"
@@ -101,8 +110,11 @@ def _run_to_its_end(command: Callable[[], object]) -> None:
     """Run a command, and see that what it printed has arrived: a full disk must not pass for success.
 
     Raises:
+        ConfigError: if a path is so deep that nobody can mean it.
         OutputError: if stdout cannot be written.
     """
+    if any(word.count("/") > MOST_FOLDERS for word in sys.argv[1:]):
+        raise ConfigError(f"A path has more than {MOST_FOLDERS} folders.", "Name a shorter one.")
     try:
         command()
     except BaseException as error:

@@ -20,6 +20,9 @@ LONGEST_VALUE: Final = 80
 LONGEST_NAME_BYTES: Final = 255
 """Of a file or folder, as Linux has it."""
 
+MOST_PARTS: Final = 255
+"""Folders of a path; Python makes them by calling itself for each."""
+
 
 def own_path(path: Path) -> Path:
     """Return a path with `~` as the home folder that it means: no shell has read a file or the environment.
@@ -31,6 +34,8 @@ def own_path(path: Path) -> Path:
         raise ValueError("a name cannot hold a zero byte")
     if any(len(os.fsencode(part)) > LONGEST_NAME_BYTES for part in path.parts):
         raise ValueError(f"a name has at most {LONGEST_NAME_BYTES} bytes")
+    if len(path.parts) > MOST_PARTS:
+        raise ValueError(f"a path has at most {MOST_PARTS} folders")
     try:
         return path.expanduser()
     except RuntimeError as error:
@@ -100,6 +105,9 @@ def _checked(
         raise ConfigError(
             f"{source}: {key} = {shown(first['input'])} is not permitted.", f"{_said(first)}."
         ) from error
+    except (ValueError, OverflowError, RecursionError) as error:  # a number of thousands of digits as text
+        named = ", ".join(dict.fromkeys(source_of(key) for key in values))
+        raise ConfigError(f"{named}: {str(error)[:LONGEST_VALUE]}.", "Correct it there.") from error
 
 
 def _said(error: Mapping[str, Any]) -> str:

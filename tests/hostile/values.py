@@ -167,13 +167,13 @@ def mutated_json(draw: st.DrawFn, document: Any) -> str:
             parent = parent[part]
         how = draw(st.sampled_from(["exchange", "exchange", "leave out", "repeat", "add"]))
         if how == "exchange":
-            parent[key] = draw(json_values)
+            parent[key] = copy.deepcopy(draw(json_values))
         elif how == "leave out":
             del parent[key]
         elif how == "repeat" and isinstance(parent, list):
             parent.insert(key, copy.deepcopy(parent[key]))
         elif isinstance(parent, dict):
-            parent[draw(st.sampled_from(TEXTS))] = draw(json_values)
+            parent[draw(st.sampled_from(TEXTS))] = copy.deepcopy(draw(json_values))
     text = _as_json(changed)
     return text[: draw(st.integers(0, len(text)))] if draw(st.integers(0, 9)) == 0 else text
 

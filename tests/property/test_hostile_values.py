@@ -119,6 +119,14 @@ OPTIONS = (
     ("bundle", "verify", "BUNDLE", "--max-p99-ms"),
     ("bundle", "rollback"),
     ("simulate", "--out", "new", "--images", "1", "--seed"),
+    ("simulate", "--images", "1", "--size-hw", "128", "128", "--taxonomy", "nowhere", "--out"),
+    ("labels", "check"),
+    ("scorecard",),
+    ("anchors",),
+    ("prune", "plan"),
+    ("export", "--checkpoint"),
+    ("distill", "DATA", "--recipe"),
+    ("distill", "DATA", "--epochs"),
     ("simulate", "--out", "new", "--images"),
     ("simulate", "--out", "new", "--images", "1", "--split"),
     ("simulate", "--out", "new", "--images", "1", "--mm-per-px"),
@@ -139,7 +147,7 @@ OPTIONS = (
 def test_any_word_on_the_command_line(workshop, words, value):
     if words[0] == "simulate" and words[-1] == "--images" and value.isdecimal() and int(value[:9] or 0) > 2:
         return  # as many images as that are no fault
-    named = {"CAMERA": str(workshop / "cloth.png"), "BUNDLE": str(workshop / "bundle")}
+    named = {"DATA": "nowhere", "CAMERA": str(workshop / "cloth.png"), "BUNDLE": str(workshop / "bundle")}
     run(workshop, *(named.get(word, word) for word in words), value)
 
 

@@ -57,8 +57,9 @@ def test_each_camera_gets_its_own_below_the_home_folder(home):
         ("~nobody-of-this-name/x", "~nobody-of-this-name is nobody's home folder here"),
         ("a\0b", "zero byte"),
         ("é" * 200, "at most 255 bytes"),
+        ("a/" * 2000, "at most 255 folders"),
     ],
-    ids=["nobody", "zero-byte", "long"],
+    ids=["nobody", "zero-byte", "long", "deep"],
 )
 def test_a_name_that_no_file_can_have_is_refused(path, said):
     with pytest.raises(ConfigError, match=f"summary = .* is not permitted.*{said}"):
