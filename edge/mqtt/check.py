@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from secrets import token_hex
 from typing import Final, NamedTuple
@@ -55,10 +56,14 @@ def check_broker(settings: MqttSettings, password: str | None, *, publishes: boo
         ConfigError: if a file of certificates cannot be used.
     """
     login = Login(settings, password, tls_context(settings), f"loomsight-check-{token_hex(3)}", None)
+    found = Found()
     try:
         connection = dial(login)
         try:
-            found = _tried(connection, settings) if publishes else Found()
+            if publishes and connection.says_what_it_denies:
+                found = _tried(login)
+            elif publishes:
+                found = _tried_unseen(connection, settings)
         finally:
             connection.close()
     except Lost as lost:
@@ -75,23 +80,30 @@ def check_broker(settings: MqttSettings, password: str | None, *, publishes: boo
     return _reached(settings, connection, found)
 
 
-def _tried(connection: Connection, settings: MqttSettings) -> Found:
-    """Publish on every topic.
+def _tried(login: Login) -> Found:
+    """Publish on every topic, on a connection for each: a broker may close one after it has refused.
+
+    Raises:
+        Lost: if a connection ends, or nothing is acknowledged in time.
+    """
+    denied = []
+    for topic in MESSAGES:
+        connection = dial(replace(login, client_id=f"loomsight-check-{token_hex(3)}"))
+        try:
+            _publish(connection, topic, _message(topic))
+        finally:
+            connection.close()
+        denied += [f"{login.settings.root}/{topic} ({refusal.said})" for refusal in connection.refusals]
+    return Found(tuple(denied), () if denied else tuple(MESSAGES))
+
+
+def _tried_unseen(connection: Connection, settings: MqttSettings) -> Found:
+    """Find out in MQTT 3.1.1, where a denied message is acknowledged: does it come back to a subscriber?
 
     Raises:
         Lost: if the connection ends, or nothing is acknowledged in time.
     """
     messages = {topic: _message(topic) for topic in MESSAGES}
-    if not connection.says_what_it_denies:
-        return _tried_unseen(connection, settings, messages)
-    for topic, payload in messages.items():
-        _publish(connection, topic, payload)
-    denied = [f"{settings.root}/{refusal.topic} ({refusal.said})" for refusal in connection.refusals]
-    return Found(tuple(denied), tuple(messages))
-
-
-def _tried_unseen(connection: Connection, settings: MqttSettings, messages: dict[str, str]) -> Found:
-    """Find out in MQTT 3.1.1, where a denied message is acknowledged: does it come back to a subscriber?"""
     asked = {topic: connection.subscribe(topic) for topic in messages}
     _until(connection, lambda: len(connection.subscribed) >= len(asked))
     seen = [
@@ -124,6 +136,8 @@ def _publish(connection: Connection, topic: str, payload: str) -> None:
         while connection.unacknowledged:
             connection.turn(LOOP_S)
     except Lost as lost:
+        if connection.has_refused:
+            return
         raise Lost(f"{lost.said}, after a message on {topic}", lost.code, cure=lost.cure) from lost
 
 

@@ -119,6 +119,7 @@ class Connection:
         received: topic and payload of what came on topics that were subscribed to.
         subscribed: number of a subscription to the reason code of its answer.
         has_answered: whether the broker has acknowledged or refused any message.
+        has_refused: whether it has refused one. Over TLS, mosquitto 2.0.11 then closes the connection.
     """
 
     def __init__(self, login: Login, plan: Plan) -> None:
@@ -129,6 +130,7 @@ class Connection:
         self.received: list[tuple[str, bytes]] = []
         self.subscribed: dict[int, int] = {}
         self.has_answered = False
+        self.has_refused = False
         self._settings = login.settings
         self._sent: dict[int, Sent] = {}
         self._answered_s = time.monotonic()
@@ -269,6 +271,7 @@ class Connection:
             return
         self._answered_s, self.has_answered = time.monotonic(), True
         if code.is_failure:
+            self.has_refused = True
             self.refusals.append(Refusal(*sent, code.value, str(code)))
         elif sent.number is not None:
             self.acknowledged.append(sent)

@@ -83,6 +83,7 @@ class Publisher:
         self._is_another_file = False
         self._ask_again_s = 0.0
         self._acknowledged: set[int] = set()
+        self._faults: dict[int, Waiting] = {}
         self._rows = settings.inflight
         self._is_skipping = False
         self._refused: tuple[str, ...] = ()
@@ -164,9 +165,9 @@ class Publisher:
             self._use(connection, begun_s)
         except Lost as lost:
             self._collect(connection)
-            self._reports.fell(lost, time.monotonic() - begun_s)
+            self._reports.fell(lost, time.monotonic() - begun_s, has_refused=connection.has_refused)
             self._reports.is_away(lost)
-            if lost.cut and connection.has_answered:
+            if lost.cut and connection.has_answered and not connection.has_refused:
                 news = self._lanes.ended(connection.unacknowledged, self.sent > sent, time.monotonic())
                 self._reports.news(news)
             return connection.has_answered and not self._reports.is_thrown_out
@@ -224,7 +225,7 @@ class Publisher:
             sent += is_sent
             last = row.number
         self._lanes.looked(last, now_s)
-        self._set_aside(faults)
+        self._faults |= {fault.number: fault for fault in faults}
         is_all = len(rows) < asked and sent < room
         # Rows in turn that may not be sent, of a topic that is refused: take larger steps over them.
         self._is_skipping = not sent and not is_all
@@ -250,8 +251,11 @@ class Publisher:
         connection.send(row.number, topic, payload)
         return [], True
 
-    def _set_aside(self, faults: list[Waiting]) -> None:
+    def _set_aside(self) -> None:
+        """Take out of the outbox what can never be sent; what cannot be taken out now is next time."""
+        faults = list(self._faults.values())
         if faults and self._asked(lambda reader: reader.set_aside(faults)) is not None:
+            self._faults.clear()
             self.unsendable += len(faults)
             last = faults[-1]
             self._reports.unsendable(self.unsendable, f"number {last.number}, {last.fault}")
@@ -273,6 +277,7 @@ class Publisher:
         gone = set(self._acknowledged)
         if gone and self._asked(lambda reader: reader.sent(gone)) is not None:
             self._acknowledged -= gone
+        self._set_aside()
         depth = self._asked(lambda reader: reader.depth())
         self.depth = self.depth if depth is None else depth
         self._reports.depth(self.depth, self.outbox.most_waiting)
@@ -285,6 +290,7 @@ class Publisher:
         self._close_reader()
         self._file, self._is_another_file = None, False
         self._acknowledged.clear()
+        self._faults.clear()
         self._lanes = self._new_lanes()
         return False
 

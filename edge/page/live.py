@@ -164,6 +164,7 @@ class LivePage:
             record_replaced=self.recorder is not None and self.recorder.replaced is not None,
             camera_down=state.camera_down,
             broker_away=self._health is not None and self._health.broker_is_away,
+            broker_refuses=self._health is not None and self._health.broker_refuses,
             machine_away=self._health is not None and self._health.machine_is_away,
             error=str(state.error) if state.error else None,
             defects=self._defects,

@@ -76,6 +76,7 @@ class Snapshot:
     record_replaced: bool = False
     camera_down: FaultKind | None = None
     broker_away: bool = False
+    broker_refuses: bool = False
     machine_away: bool = False
     helpers_dead: tuple[str, ...] = ()
     helpers_unwell: tuple[str, ...] = ()

@@ -137,6 +137,9 @@ def _of_the_record(now: Snapshot) -> list[Trouble]:
         found.append(Trouble("bad", "machine", "The machine cannot be stopped: it does not answer."))
     if now.broker_away:
         found.append(Trouble("warn", "broker", "Messages cannot be sent. They wait.", "Check the network."))
+    if now.broker_refuses:
+        said = "The broker does not take all messages. They wait."
+        found.append(Trouble("warn", "broker refuses", said, "Tell who looks after the network."))
     return found
 
 

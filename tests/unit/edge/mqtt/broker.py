@@ -38,7 +38,7 @@ def make_certificates(folder: Path) -> None:
 class Broker:
     """Run mosquitto on a free port; what it holds survives its death."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: str = "") -> None:
         self.folder = folder
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
@@ -55,6 +55,7 @@ class Broker:
             f"persistence true\npersistence_location {folder}/\nautosave_interval 1\n"
             f"set_tcp_nodelay true\nmax_queued_messages 0\nmax_inflight_messages 0\n"
             + (f"user {user}\n" if user else "")
+            + settings
         )
         self._process = None
 
@@ -76,6 +77,10 @@ class Broker:
             except OSError:
                 time.sleep(0.02)
         raise TimeoutError("mosquitto does not listen")
+
+    def reload(self):
+        """Let it read its access list again."""
+        self._process.send_signal(signal.SIGHUP)
 
     def down(self, how=signal.SIGKILL):
         if self._process is not None:

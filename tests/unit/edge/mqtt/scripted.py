@@ -12,6 +12,8 @@ from typing import Any
 
 CLOSE = "close"
 SILENCE = None
+THROWN_AWAY = "thrown away"
+"""Acknowledged, and given to nobody."""
 CONNECT, PUBLISH, SUBSCRIBE, PINGREQ = 1, 3, 8, 12
 
 
@@ -163,6 +165,8 @@ class ScriptedBroker:
         topic, message = whole.rpartition("/")[2], json.loads(payload)
         self.came.append(topic)
         answer = self.script.publish(topic, message)
+        if answer == THROWN_AWAY:
+            return self._say(peer, packet(0x40, number), self._connack)
         if answer == 0:
             self.taken.append((topic, message))
             self._pass_on(whole, payload)

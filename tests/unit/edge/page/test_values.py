@@ -203,6 +203,7 @@ def test_all_is_well():
         ({"record_waits": True, "silent_s": 3.0}, ["record", "silent"]),
         ({"camera_down": "frozen", "silent_s": 30.0}, ["camera down"]),
         ({"broker_away": True, "machine_away": True}, ["machine", "broker"]),
+        ({"broker_refuses": True}, ["broker refuses"]),
         ({"recent": Counts(5, 5, 0, 2, 0, 0, 1.0), "lost_m": 0.5}, ["too slow", "unseen"]),
         ({"recent": Counts(5, 0, 9, 0, 0, 0, 1.0)}, ["no cloth"]),
         ({"recent": Counts(5, 1, 9, 0, 1, 7, 1.0)}, ["lost lines", "unreadable"]),
