@@ -24,6 +24,9 @@ BLAMES: Final = 3
 MESSAGES_OF_A_TOPIC: Final = 2
 """So many messages of one topic are taken for the cause in a row, before the topic is."""
 
+SETTLE_S: Final = 0.5
+"""A new connection is for messages that nobody refused, for so long."""
+
 REPORTED_EVERY_S: Final = 3600.0
 """One topic and reason make an event no more often: that event is a message, too."""
 
@@ -99,12 +102,16 @@ class Lanes:
         self._reported_s: dict[tuple[str, str], float] = {}
         self.is_careful = False
 
-    def connected(self) -> None:
-        """Begin with the oldest message again: what was under way was not acknowledged."""
+    def connected(self, now_s: float) -> None:
+        """Begin with the oldest message again, for what was under way was not acknowledged.
+
+        What is held is tried a little later: a broker that then closes the connection has taken others before.
+        """
         for lane in self._lanes.values():
             lane.cursor = 0
             for hold in lane.holds():
                 hold.trial = None
+                hold.until_s = max(hold.until_s, now_s + SETTLE_S)
 
     def begin(self, now_s: float) -> int | None:
         """Return the number behind which there may be a message to send; None if all topics wait."""

@@ -184,7 +184,7 @@ class Publisher:
             Lost: if the connection is.
         """
         connection.send(None, STATUS, self._status("running"), retain=True)
-        self._lanes.connected()
+        self._lanes.connected(begun_s)
         tidied_s = begun_s
         while True:
             is_all = self._fill(connection)

@@ -13,7 +13,7 @@ DENIED, TOO_LARGE = 0x87, 0x95
 @pytest.fixture
 def lanes():
     lanes = Lanes("m/b1", ["defect", "event"], 60.0)
-    lanes.connected()
+    lanes.connected(0.0)
     return lanes
 
 
@@ -34,7 +34,7 @@ ROWS = [(1, "defect"), (2, "event"), (3, "defect"), (4, "event"), (5, "defect")]
 def test_all_go_in_order_and_once(lanes):
     assert sent(lanes, ROWS) == [1, 2, 3, 4, 5]
     assert sent(lanes, ROWS) == []
-    lanes.connected()
+    lanes.connected(0.0)
     assert sent(lanes, ROWS) == [1, 2, 3, 4, 5]
 
 
@@ -87,7 +87,7 @@ def test_a_message_that_ends_the_connection_is_found_and_set_aside(lanes):
         tried = [number for number in sent(lanes, rows)]
         under_way = [Sent(number, dict(rows)[number]) for number in tried]
         lanes.ended(under_way[:1] if lanes.is_careful else under_way, False, 0.0)
-        lanes.connected()
+        lanes.connected(0.0)
         assert lanes.is_careful
     assert sent(lanes, rows) == [2, 3, 4, 5]
     assert "m/b1/defect that are set aside: 1" in lanes.warnings()[0]

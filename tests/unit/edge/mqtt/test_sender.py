@@ -150,7 +150,8 @@ def test_a_broker_of_mqtt_5_that_cuts_once_is_not_taken_for_an_old_one(path):
     cuts = iter([CLOSE])
     with ScriptedBroker(Script(connect=lambda: next(cuts, 0))) as broker:
         assert "lost unseen" not in check_broker(settings(broker), None)
-    assert broker.connections == [5, 4, 5]
+    assert broker.connections[:3] == [5, 4, 5]
+    assert set(broker.connections[3:]) == {5}
 
 
 def test_in_mqtt_3_1_1_check_finds_out_what_is_thrown_away():
