@@ -105,7 +105,7 @@ class Lanes:
     def connected(self, now_s: float) -> None:
         """Begin with the oldest message again, for what was under way was not acknowledged.
 
-        What is held is tried a little later: a broker that then closes the connection has taken others before.
+        What is held is tried a little later: if the broker then closes the connection, it has taken others.
         """
         for lane in self._lanes.values():
             lane.cursor = 0
