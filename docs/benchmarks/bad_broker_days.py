@@ -1,4 +1,4 @@
-"""A broker that is away while ten thousand events happen, and one that comes and goes: a real mosquitto."""
+"""Brokers that are away, that come and go (a real mosquitto) and that misbehave; errors of the outbox."""
 
 from __future__ import annotations
 
@@ -12,10 +12,36 @@ from bad_box import LOOM, Box, Happened, happened, kinds
 from bad_day import Day, Place, judged
 
 from tests.unit.edge.mqtt.broker import PASSWORD, USER, Broker, Subscriber
+from tests.unit.edge.mqtt.misbehaviours import MISBEHAVIOURS
+from tests.unit.edge.mqtt.scripted import Script, ScriptedBroker
 
 EVENTS = 10_000
 FLAPPING_S = 60.0
 AWAY = "broker cannot be reached"
+MISBEHAVES_S = 6.0
+DATABASE_ERRORS = 200
+CAUGHT_UP_S = 120.0
+FAILING = """
+import random, sqlite3
+from edge.roll.outbox import OutboxReader
+KINDS = (sqlite3.OperationalError, sqlite3.DatabaseError, sqlite3.IntegrityError, sqlite3.InterfaceError,
+         sqlite3.InternalError, sqlite3.ProgrammingError, MemoryError)
+chance, left = random.Random(7), [{count}]
+def failing(name):
+    works = getattr(OutboxReader, name)
+    def call(self, *arguments):
+        if left[0] and chance.random() < 0.3:
+            left[0] -= 1
+            with open({counted!r}, "ab") as counted:
+                counted.write(b"x")
+            raise chance.choice(KINDS)("injected")
+        return works(self, *arguments)
+    setattr(OutboxReader, name, call)
+for name in ("__init__", "after", "sent", "depth", "close"):
+    failing(name)
+import edge.mqtt.publisher
+edge.mqtt.publisher.RECORD_PAUSE_S = 0.1
+"""
 
 
 @contextmanager
@@ -115,4 +141,73 @@ def flapping(place: Place) -> Day:
         return judged(all_delivered(day, box, subscriber, 60), box, before)
 
 
-BROKER_DAYS = {"broker-away": a_day_away, "broker-flapping": flapping}
+def misbehaving(place: Place) -> Day:
+    """A scripted broker misbehaves in each way in turn, then behaves."""
+    done = f"a broker misbehaves in {len(MISBEHAVIOURS)} ways, {MISBEHAVES_S:.0f} s each, then behaves"
+    with ScriptedBroker() as broker:
+        box = sending_to(place, broker, "timeout_s = 1\nacknowledge_s = 2\nlongest_pause_s = 2\n")
+        box.start_and_wait()
+        unsaid = []
+        for name, wrong in MISBEHAVIOURS.items():
+            box.said.clear()
+            broker.script = wrong.make()
+            broker.drop()
+            time.sleep(MISBEHAVES_S)
+            if not any("broker" in said or "messages of" in said for said in box.said):
+                unsaid.append(name)
+        broker.script = Script()
+        broker.drop()
+        return _ended(
+            Day(done, f"not said by /healthz or page: {', '.join(unsaid) or 'none'}"), box, broker
+        )
+
+
+def failing_outbox(place: Place) -> Day:
+    """Each kind of error of SQLite is raised in the sender, at random questions."""
+    with ScriptedBroker() as broker:
+        counted = place.folder / "raised"
+        before = FAILING.format(count=DATABASE_ERRORS, counted=str(counted))
+        box = sending_to(place, broker, "longest_pause_s = 2\n", before)
+        box.start_and_wait()
+        box.until(
+            "all errors", lambda: counted.exists() and len(counted.read_bytes()) >= DATABASE_ERRORS, 600
+        )
+        day = Day(f"{DATABASE_ERRORS} database errors raised in the sender, of seven kinds", "")
+        return _ended(day, box, broker)
+
+
+def sending_to(place: Place, broker: ScriptedBroker, settings: str, before: str = "") -> Box:
+    """Return a box that sends to a scripted broker."""
+    tables = f'[mqtt]\nbroker = "{broker.url}"\nbox = "b1"\nflush_s = 20\n{settings}'
+    return place.box(f"{LOOM},defects_per_m=4,speed_m_min=6", tables=tables, before=before)
+
+
+def _ended(day: Day, box: Box, broker: ScriptedBroker) -> Day:
+    """Wait until nothing is left to send, end the run, and account for every message."""
+    end_s = time.monotonic() + CAUGHT_UP_S
+    while time.monotonic() < end_s and not {one.event_id for one in happened(box.record)} <= set(
+        broker.ids("defect", "event", "stop")
+    ):
+        time.sleep(0.5)
+    before, code = happened(box.record), box.end()
+    came = broker.ids("defect", "event", "stop")
+    recorded = {one.event_id for one in happened(box.record)}
+    again = len(came) - len(set(came))
+    day.seen = "; ".join(
+        part
+        for part in (day.seen, f"{len(recorded)} recorded, {len(set(came))} delivered, {again} again")
+        if part
+    )
+    day.expect(code == 0, f"exit code {code}")
+    day.expect(set(came) == recorded, f"{len(recorded - set(came))} messages did not come")
+    day.expect(not any("is dead" in said for said in box.said), "a thread died")
+    day.expect("none" in day.seen or "not said" not in day.seen, "a misbehaviour was not said")
+    return judged(day, box, before)
+
+
+BROKER_DAYS = {
+    "broker-away": a_day_away,
+    "broker-flapping": flapping,
+    "broker-misbehaves": misbehaving,
+    "broker-outbox-fails": failing_outbox,
+}

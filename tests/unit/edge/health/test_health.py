@@ -294,6 +294,14 @@ def test_paths_that_systemd_would_read_in_another_way():
             unit_text(Path(program), Path(config), "loomsight", 120)
 
 
+@pytest.mark.parametrize(
+    "user", ["a\nExecStart=/bin/sh", "a b", "", "%n", "-x", "a\x1b", "root\n", "x" * 40]
+)
+def test_a_user_that_is_no_name_does_not_get_into_the_unit(user):
+    with pytest.raises(ConfigError, match="cannot be a user in a unit"):
+        unit_text(Path("/opt/edge-run"), Path("/etc/loomsight/box.toml"), user, 120)
+
+
 @pytest.mark.skipif(not ANALYZE, reason="no systemd-analyze here: `apt-get install systemd`")
 def test_the_unit_as_systemd_reads_it(tmp_path):
     unit = tmp_path / "loomsight.service"
