@@ -25,11 +25,21 @@ SIDE_FILES = ("-wal", "-shm", "")
 """What belongs to a database, in the order in which it is renamed: a log left beside a new file would be
 played into it."""
 
-DAMAGE_ERRORS = (sqlite3.DatabaseError, UnicodeDecodeError)
+DAMAGE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """What reading a damaged file raises; the second where SQLite quotes in its message what is damaged."""
 
 DAMAGED_WORDS = ("malformed", "not a database", "disk I/O error")
 """What SQLite says of a file that is damaged, or was cut off, while it is open."""
+
+
+def roll_back(connection: sqlite3.Connection) -> None:
+    """Take back what a transaction has begun, if there is one.
+
+    Raises:
+        sqlite3.Error: if that does not work now.
+    """
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 class RecordFile:
@@ -86,19 +96,23 @@ class RecordFile:
         self._lock.close()
 
     def wait_for_others(self, most_ms: int = BUSY_MS) -> None:
-        """Set how long a write waits for another program that holds the file."""
-        self.connection.execute(f"PRAGMA busy_timeout = {most_ms}")
+        """Set how long a write waits for another program that holds the file; not doing so is no harm."""
+        try:
+            self.connection.execute(f"PRAGMA busy_timeout = {most_ms}")
+        except sqlite3.Error as error:
+            logger.debug("the patience with other programs stays as it is: %s", error)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Make all changes of the block together, or none of them."""
+        roll_back(self.connection)  # one that could not be taken back would be in the way for ever
         self.connection.execute("BEGIN IMMEDIATE")
         try:
             yield self.connection
             self.connection.execute("COMMIT")
         except BaseException:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
+            with suppress(sqlite3.Error):
+                roll_back(self.connection)
             raise
 
     def _open(self) -> sqlite3.Connection:

@@ -10,11 +10,13 @@ import json
 import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
+
+from edge.roll.database import roll_back
 
 BUSY_MS = 2000
 """How long the sender waits while the recorder writes; a commit takes milliseconds."""
@@ -148,13 +150,14 @@ class OutboxReader:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        roll_back(self._db)
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._db.execute("COMMIT")
         except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            with suppress(sqlite3.Error):
+                roll_back(self._db)
             raise
 
 

@@ -1,0 +1,132 @@
+"""Two hundred errors of the database, in recorder and sender: no thread dies, and each event arrives."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+import time
+from copy import copy
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from edge import supervised
+from edge.cloth.coverage import Coverage
+from edge.health.state import Health
+from edge.mqtt.publisher import Publisher
+from edge.mqtt.settings import MqttSettings
+from edge.roll import recorder as recorder_module
+from edge.roll.outbox import Outbox
+from edge.roll.recorder import RollRecorder
+from edge.roll.values import RecordedEvent, RollHead
+from edge.supervised import watched_by
+from tests.unit.edge.mqtt.broker import MOSQUITTO, OPENSSL, PASSWORD, USER, WHY_NOT, Broker, Subscriber
+
+ERRORS_EACH, EVENTS = 100, 150
+
+OF_SQLITE = [
+    sqlite3.OperationalError("database is locked"),
+    sqlite3.OperationalError("database or disk is full"),
+    sqlite3.OperationalError("attempt to write a readonly database"),
+    sqlite3.IntegrityError("UNIQUE constraint failed"),
+    sqlite3.ProgrammingError("Cannot operate on a closed database."),
+    sqlite3.InterfaceError("bad parameter or other API misuse"),
+]
+OF_PYTHON = [
+    MemoryError(),
+    UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+    SystemError("x"),
+]
+
+
+class Faults:
+    """Raise in the statements of a thread, now and then, so many times."""
+
+    def __init__(self):
+        self.left = {"mqtt": ERRORS_EACH, "MainThread": ERRORS_EACH}
+        self.are_on = False
+        self._chance = random.Random(3)
+
+    def strike(self):
+        name = threading.current_thread().name
+        if self.are_on and self.left.get(name, 0) and self._chance.random() < 0.4:
+            self.left[name] -= 1
+            raise copy(self._chance.choice(OF_SQLITE + (OF_DAMAGE + OF_PYTHON if name == "mqtt" else [])))
+
+
+@pytest.fixture
+def faults(monkeypatch):
+    made = Faults()
+
+    class Struck(sqlite3.Connection):
+        """A real connection, some of whose statements fail before they begin."""
+
+        def execute(self, *arguments):
+            made.strike()
+            return super().execute(*arguments)
+
+        def executemany(self, *arguments):
+            made.strike()
+            return super().executemany(*arguments)
+
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Struck))
+    monkeypatch.setattr(Publisher, "_pause", lambda self, seconds: time.sleep(0.002))
+    monkeypatch.setattr(supervised, "FIRST_PAUSE_S", 0.002)
+    monkeypatch.setattr(supervised, "LONGEST_PAUSE_S", 0.002)
+    monkeypatch.setattr(recorder_module, "RETRY_S", 0.0)
+    return made
+
+
+@pytest.mark.skipif(not (MOSQUITTO and OPENSSL), reason=WHY_NOT)
+def test_two_hundred_errors_lose_nothing_and_end_no_thread(faults, tmp_path):
+    health = Health(60.0)
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    broker = Broker(folder)
+    broker.up()
+    try:
+        with Subscriber(broker, "d/b") as heard:
+            sent = record_and_send(tmp_path / "rolls.db", broker, faults, health)
+            assert wait_for(lambda: set(sent) <= {message["id"] for message in heard.of("event")})
+    finally:
+        broker.down()
+    assert faults.left == {"mqtt": 0, "MainThread": 0}
+    assert health.helpers.dead == []
+    assert health.verdict().reasons == ()
+
+
+def record_and_send(path: Path, broker: Broker, faults: Faults, health: Health) -> list[str]:
+    """Record events while statements fail, and send them; returns their ids."""
+    outbox, coverage, ids = Outbox(path), Coverage(), []
+    head = RollHead("loom", "0" * 64, {}, "R1")
+    settings = MqttSettings(
+        broker=broker.url,
+        prefix="d",
+        user=USER,
+        ca_file=broker.folder / "ca.pem",
+        box="b",
+        flush_s=60.0,
+    )
+    with watched_by(health.helpers), Publisher(outbox, settings, PASSWORD) as publisher:
+        with RollRecorder(path, head, outbox=outbox) as recorder:
+            faults.are_on = True
+            while any(faults.left.values()) or len(ids) < EVENTS:
+                event = RecordedEvent("x", "y")
+                ids.append(event.event_id)
+                recorder.take([event], coverage)
+                recorder.add([], coverage, None)
+                time.sleep(0.002)
+                assert len(ids) < 9000, faults.left
+            faults.are_on = False
+            recorder.finish(coverage, None, "finished")
+        assert wait_for(lambda: publisher.depth == 0)
+    return ids
+
+
+def wait_for(condition, seconds=30.0):
+    end_s = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end_s:
+        time.sleep(0.02)
+    return condition()
