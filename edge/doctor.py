@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from edge.backends.probe import available_cores, nvidia_gpu_present, processor_features, processor_name
@@ -22,6 +21,7 @@ from edge.backends.provider_start import CUDA, CUDA_LIBRARIES_CURE, cure_of
 from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.cgroup import cpu_quota
 from edge.errors import LoomsightError
+from edge.terminal import as_cell
 
 Verdict = Literal["ok", "lacking", "broken"]
 
@@ -80,7 +80,7 @@ def print_report(as_json: bool) -> bool:
         colours = {"ok": "green", "lacking": "yellow", "broken": "red"}
         for finding in findings:
             verdict = f"[{colours[finding.verdict]}]{finding.verdict}[/]"
-            table.add_row(finding.name, verdict, escape(finding.detail), escape(finding.cure))
+            table.add_row(finding.name, verdict, as_cell(finding.detail), as_cell(finding.cure))
         Console().print(table)
     return all(finding.verdict != "broken" for finding in findings)
 

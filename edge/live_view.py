@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from edge.detections import DetectionRecord
 from edge.run_state import RunState
-from edge.terminal import silence
+from edge.terminal import printable, silence
 
 REFRESH_S = 0.25
 LOG_EVERY_S = 30.0
@@ -64,14 +64,14 @@ class LiveView:
 
     def _show(self, camera: str, line: str, defects: list[str]) -> None:
         with self._lock:
-            self._lines[camera] = line
-            self._last += defects
+            line = self._lines[camera] = printable(line)
+            self._last += map(printable, defects)
             if self._live:
                 lines = (Text(line, style="bold") for line in self._lines.values())
                 shown = Group(*lines, *map(Text, self._last))
                 self._draw(partial(self._live.update, shown, refresh=True))
             else:
-                self._draw(partial(self._console.print, line, highlight=False))
+                self._draw(partial(self._console.print, line, highlight=False, markup=False))
 
     def _draw(self, draw: Callable[[], object]) -> None:
         if self._is_gone:

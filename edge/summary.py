@@ -21,6 +21,7 @@ from edge.latency import StageClock
 from edge.run_state import RunState
 from edge.simulator.camera import LoomCamera
 from edge.simulator.scoring import score_found
+from edge.terminal import as_cell
 
 LONGEST_DEFECT_M = 10.0
 """The truth is asked for this much beyond the end of the run: a defect found at the last line may belong to
@@ -137,11 +138,13 @@ def _capacity(state: RunState) -> dict[str, float] | None:
 
 def print_summary(summary: dict[str, Any], console: Console) -> None:
     """Print the closing table of a run."""
-    table = Table(title=f"loomsight on {summary['camera']}", show_header=False, title_justify="left")
+    table = Table(
+        title=f"loomsight on {as_cell(summary['camera'])}", show_header=False, title_justify="left"
+    )
     table.add_column(style="bold")
     table.add_column()
     for name, text in _rows(summary):
-        table.add_row(name, text)
+        table.add_row(name, as_cell(text))
     console.print(table)
 
 

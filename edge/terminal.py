@@ -23,6 +23,13 @@ def printable(text: str) -> str:
     return text.translate(ESCAPES)
 
 
+def as_cell(text: str) -> str:
+    """Return a text for rich without markup or control characters: a file may be called `[red]x[/red]`."""
+    from rich.markup import escape
+
+    return escape(printable(text))
+
+
 class PlainFormatter(logging.Formatter):
     """Format log records without raw control characters."""
 

@@ -14,6 +14,7 @@ import typer
 
 from edge.console import configure_logging, run_command
 from edge.errors import ConfigError, DatasetError
+from edge.terminal import printable
 
 if TYPE_CHECKING:
     from distill.labels.annotations import LabelSet, Written
@@ -250,12 +251,12 @@ def _sharing_options(
 
 def _say_notes(notes: Mapping[str, str]) -> None:
     for file, note in notes.items():
-        typer.echo(f"note: {file}: {note}", err=True)
+        typer.echo(printable(f"note: {file}: {note}"), err=True)
 
 
 def _say_problems(problems: Mapping[str, str]) -> None:
     for file, problem in problems.items():
-        typer.echo(f"warning: {file}: {problem}", err=True)
+        typer.echo(printable(f"warning: {file}: {problem}"), err=True)
 
 
 def _say_written(written: Written, out: Path) -> None:

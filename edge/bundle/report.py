@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from edge.bundle.layers import bar
 from edge.bundle.opening import Bundle, is_sealed, model_digest_of, open_bundle
 from edge.bundle.store import BUNDLES_NAME, bundle_path, is_store, read_state
 from edge.settings import shown
+from edge.terminal import as_cell
 
 WORST_LAYERS = 8
 
@@ -59,7 +59,7 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
         print(json.dumps(facts, indent=1))
         return
     console = Console()
-    console.print(escape(str(facts["path"])), soft_wrap=True)
+    console.print(as_cell(str(facts["path"])), soft_wrap=True)
     parity = dict(facts.get("parity") or {})
     models = parity.pop("models", ()) if _are_rows(parity.get("models", ())) else ()
     variants = facts.get("variants", {})
@@ -68,7 +68,7 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
             continue
         table = Table(title, "", title_justify="left")
         for key, value in flat(values or {"": "nothing known"}).items():
-            table.add_row(escape(key), escape(value))
+            table.add_row(as_cell(key), as_cell(value))
         console.print(table)
     if models:
         console.print(models_table(models))
@@ -105,7 +105,7 @@ def models_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for row in rows:
         table.add_row(
             row["precision"],
-            escape(row["runtime"]),
+            as_cell(row["runtime"]),
             f"{row['boxes_max_px']:.2g}",
             f"{row['scores_max']:.2g}",
             f"{row['matched']:.3f} of {row['detections']}",
@@ -123,10 +123,10 @@ def _variant_table(precision: str, made: Mapping[str, Any]) -> Table:
     if not isinstance(left_out, list | tuple) or not _are_numbers(costs):
         left_out, costs = (), {}
     for key, value in flat({k: v for k, v in made.items() if k != "sensitivity"}).items():
-        table.add_row(escape(key), escape(value))
+        table.add_row(as_cell(key), as_cell(value))
     for name in [one for place, one in enumerate(costs) if place < WORST_LAYERS or one in left_out]:
         kept = ", stays in float32" if name in left_out else ""
-        table.add_row(escape(name.removeprefix("/module/")), f"costs {costs[name]:.4f}{kept}")
+        table.add_row(as_cell(name.removeprefix("/module/")), f"costs {costs[name]:.4f}{kept}")
     return table
 
 
@@ -140,7 +140,7 @@ def _layers_table(layers: Sequence[Mapping[str, Any]]) -> Table:
     for layer in layers:
         macs, parameters = layer["macs"], layer["parameters"]
         table.add_row(
-            escape(layer["name"]),
+            as_cell(layer["name"]),
             f"{macs / 1e6:.2f}",
             bar(macs, greatest["macs"]),
             f"{parameters / 1e3:.1f}",

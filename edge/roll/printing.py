@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from edge.roll.reading import Roll
+from edge.terminal import as_cell
 
 MOST_SHOWN = 50
 
@@ -26,14 +26,14 @@ def print_rolls(rolls: Sequence[dict[str, Any]], as_json: bool) -> None:
         length, covered = facts["inspected_m"], facts["area_coverage"]
         covered = facts["coverage"] if covered is None else covered
         table.add_row(
-            escape(facts["name"]),
-            escape(facts["article"] or "—"),
+            as_cell(facts["name"]),
+            as_cell(facts["article"] or "—"),
             facts["status"],
             facts["started_utc"][:19].replace("T", " "),
             "—" if length is None else f"{length:.2f} m",
             "—" if covered is None else f"{covered:.2%}",
             str(facts["defects"]),
-            escape(_graded(facts)),
+            as_cell(_graded(facts)),
         )
     _console().print(table)
 
@@ -60,16 +60,16 @@ def print_roll(roll: Roll, as_json: bool) -> None:
         print(json.dumps(facts | {"defect_list": defects, "gaps": gaps, "events": events}, indent=1))
         return
     console = _console()
-    table = Table(title=escape(roll.name), show_header=False, title_justify="left")
+    table = Table(title=as_cell(roll.name), show_header=False, title_justify="left")
     for name, value in facts.items():
-        table.add_row(name, escape(_shown(value)))
+        table.add_row(name, as_cell(_shown(value)))
     console.print(table)
     _print_defects(roll, console)
     for gap in roll.gaps[:MOST_SHOWN]:
         place = "somewhere" if gap.start_m is None else f"{gap.start_m:.3f} to {gap.end_m:.3f} m"
         console.print(f"gap   {place}  {gap.lines * roll.m_per_line:.3f} m  {gap.reason}", highlight=False)
     for event in roll.events[:MOST_SHOWN]:
-        console.print(escape(f"event {event.utc}  {event.kind}: {event.detail}"), highlight=False)
+        console.print(as_cell(f"event {event.utc}  {event.kind}: {event.detail}"), highlight=False)
     most = max(len(roll.defects), len(roll.gaps), len(roll.events))
     if most > MOST_SHOWN:
         console.print(f"at most {MOST_SHOWN} of each; --json and `roll export` give all")
@@ -83,7 +83,7 @@ def _print_defects(roll: Roll, console: Console) -> None:
         defect = row.defect
         places = (f"{defect.start_m:.3f}", f"{defect.end_m:.3f}", f"{defect.left_mm:.0f}")
         table.add_row(
-            escape(defect.class_name),
+            as_cell(defect.class_name),
             *places,
             f"{defect.right_mm:.0f}",
             str(row.points),
