@@ -32,6 +32,7 @@ REPAIR_WORKBENCH: Final = "touch uv.lock && make workbench"
 
 OWN_MODULES: Final = ("edge", "distill", "export")
 EXTRAS: Final = {
+    "mill": ("paho", "pymodbus", "prometheus_client", "starlette", "uvicorn"),  # first: devices lack it
     "workbench": (
         "torch", "torchvision", "ultralytics", "torch_pruning", "transformers", "peft", "onnx", "onnxslim",
         "yaml",
@@ -39,12 +40,13 @@ EXTRAS: Final = {
         "matplotlib",
         "ray",
         "scipy",
+        "starlette",
+        "uvicorn",
     ),
     "tensorrt": ("tensorrt", "pycuda"),
     "rtx": ("tensorrt_rtx",),
     "openvino": ("openvino",),
     "basler": ("pypylon",),
-    "mill": ("paho", "pymodbus", "prometheus_client", "starlette", "uvicorn"),
     "gpio": ("gpiod",),
 }  # fmt: skip
 DISTRIBUTIONS: Final = {
