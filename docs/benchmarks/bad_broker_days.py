@@ -25,12 +25,12 @@ FAILING = """
 import random, sqlite3
 from edge.roll.outbox import OutboxReader
 KINDS = (sqlite3.OperationalError, sqlite3.DatabaseError, sqlite3.IntegrityError, sqlite3.InterfaceError,
-         sqlite3.InternalError, sqlite3.ProgrammingError, MemoryError)
+         sqlite3.InternalError, sqlite3.ProgrammingError, sqlite3.DataError)
 chance, left = random.Random(7), [{count}]
 def failing(name):
     works = getattr(OutboxReader, name)
     def call(self, *arguments):
-        if left[0] and chance.random() < 0.3:
+        if left[0] and chance.random() < 0.5:
             left[0] -= 1
             with open({counted!r}, "ab") as counted:
                 counted.write(b"x")

@@ -197,7 +197,14 @@ def test_a_broker_killed_and_revived_gets_all_in_order(running, path, monkeypatc
                     running.down()
             assert wait_for(lambda: publisher.is_connected is False)
             running.up()
-            assert wait_for(lambda: len({one["id"] for one in subscriber.of("defect")}) == 300)
+            assert wait_for(lambda: len({one["id"] for one in subscriber.of("defect")}) == 300, 40), (
+                publisher.sent,
+                publisher.depth,
+                publisher.is_connected,
+                publisher.why_away,
+                len(subscriber.got),
+                publisher.warnings(),
+            )
         kinds = [event.kind for event in publisher.events()]
     first_times = list(dict.fromkeys(one["id"] for one in subscriber.of("defect")))
     assert first_times == ids_in(path)
