@@ -82,6 +82,11 @@ class Broker:
         """Let it read its access list again."""
         self._process.send_signal(signal.SIGHUP)
 
+    def save(self):
+        """Let it write who subscribed, before it is killed."""
+        self._process.send_signal(signal.SIGUSR1)
+        time.sleep(1)
+
     def down(self, how=signal.SIGKILL):
         if self._process is not None:
             self._process.send_signal(how)

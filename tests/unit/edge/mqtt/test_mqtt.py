@@ -193,7 +193,7 @@ def test_a_broker_killed_and_revived_gets_all_in_order(running, path, monkeypatc
                 recorder.add([defect(float(number))], Coverage(), None)
                 if number == 100:
                     assert wait_for(lambda: len(subscriber.of("defect")) == 101)
-                    time.sleep(1.5)  # the broker saves who subscribed
+                    running.save()
                     running.down()
             assert wait_for(lambda: publisher.is_connected is False)
             running.up()
