@@ -4,8 +4,8 @@ Usage: PYTHONPATH=. python docs/benchmarks/kills.py OUT.json [--kills N] [--jobs
 
 Each job runs one command over and over, each time in a process of its own that is killed at a random moment
 of its usual time. After every kill: what stands under a final name is whole, what was acknowledged is still
-there, and the command, or the one that its documentation advises, goes through to its end. `edge-run` with a
-broker is killed by `bad_days.py --days kills`.
+there, and the command, or the one that its documentation advises, ends well. Jobs that stand in
+OUT.json already and are not named are kept. `edge-run` with a broker is killed by `bad_days.py --days kills`.
 
 A process is forked from this one, which has imported everything: a kill hits the work, not the imports.
 """
@@ -184,7 +184,7 @@ def is_whole_bundle(folder: Path) -> bool:
 
 def store_is_whole(store: Path) -> bool:
     """See that a store has a current bundle that can be opened, if it has any."""
-    if not (store / "current").exists() and not any(store.glob("*.json")):
+    if not (store / "store.json").exists():
         return False
     open_bundle(bundle_path(store))
     return True
@@ -216,27 +216,32 @@ def run_is_done(folder: Path) -> bool:
     return (folder / "metrics.json").is_file() and bool(json.loads((folder / "metrics.json").read_text()))
 
 
-def simple(command: str, out: str, *more: str, check: Callable[[Path], bool]) -> Job:
-    """Return a job of a command that needs a free name and is simply run again."""
+def round_is_whole(job: Path) -> bool:
+    """See that the data set of a round of pseudo-labels is whole, if it has its name."""
+    return is_whole_data_set(job / "rounds" / "1" / "dataset")
+
+
+def simple(command: str, out: str, *, check: Callable[[Path], bool], replaces: bool = False) -> Job:
+    """Return a job of a command that is simply run again."""
     return Job(
-        lambda place, folder: [*command.format(**place.paths).split(), *more, "--out", str(folder / out)],
+        lambda place, folder: [*command.format(**place.paths).split(), "--out", str(folder / out)],
         lambda place, folder: check(folder / out),
+        needs_free_name=not replaces,
     )
 
 
-def resumed(command: str, out: str, *more: str, check: Callable[[Path], bool]) -> Job:
+def resumed(command: str, out: str, *, check: Callable[[Path], bool]) -> Job:
     """Return a job of a command that goes on with --resume."""
-    job = simple(command, out, *more, check=check)
+    job = simple(command, out, check=check)
     return replace(job, again=lambda place, folder: [*job.arguments(place, folder), "--resume"])
 
 
+SIMULATE = "simulate --images 4 --seed 3 --size-hw 128 128 --workers 1"
 PRUNE = "prune {checkpoint} {data} --macs 0.5 --recover labels --recipe {recipe} --epochs 1 --threads 1"
 PSEUDO_LABEL = "pseudo-label {images} --reviewed {data} --detector {checkpoint} --device cpu"
 
 JOBS: dict[str, Job] = {
-    "simulate": simple(
-        "simulate --images 4 --seed 3 --size-hw 128 128 --workers 1", "out", check=is_whole_data_set
-    ),
+    "simulate": simple(SIMULATE, "out", check=is_whole_data_set),
     "labels convert": simple("labels convert {data} --to dataset", "out", check=is_whole_data_set),
     "labels flip": simple("labels flip {data}", "out", check=is_whole_data_set),
     "bundle install": Job(
@@ -244,18 +249,12 @@ JOBS: dict[str, Job] = {
         lambda place, folder: store_is_whole(folder / "store"),
         needs_free_name=False,
     ),
-    "roll report": replace(
-        simple("roll report {record}", "report.html", check=is_the_report), needs_free_name=False
-    ),
-    "roll export": replace(
-        simple("roll export {record}", "defects.csv", check=is_the_export), needs_free_name=False
-    ),
+    "roll report": simple("roll report {record}", "report.html", check=is_the_report, replaces=True),
+    "roll export": simple("roll export {record}", "defects.csv", check=is_the_export, replaces=True),
     "export": simple("export {checkpoint} --images {images}", "out", check=is_whole_bundle),
     "distill": resumed("distill {data} --recipe {recipe}", "run", check=run_is_done),
     "prune": resumed(PRUNE, "run", check=run_is_done),
-    "pseudo-label": resumed(
-        PSEUDO_LABEL, "job", check=lambda job: is_whole_data_set(job / "rounds/1/dataset")
-    ),
+    "pseudo-label": resumed(PSEUDO_LABEL, "job", check=round_is_whole),
 }
 
 
@@ -301,7 +300,7 @@ def kill_once(
 
 
 def gone_on(job: Job, place: Place, folder: Path) -> int:
-    """Go on after a kill as the documentation and the last line of the command have it; returns the exit code.
+    """Go on after a kill as the documentation and the last line printed have it; returns the exit code.
 
     A run that stands is resumed; one that has kept nothing yet says so, and is started again.
     """
@@ -340,7 +339,8 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
-    rows: list[dict[str, Any]] = []
+    kept = json.loads(asked.out.read_text(encoding="utf-8"))["jobs"] if asked.out.is_file() else []
+    rows: list[dict[str, Any]] = [row for row in kept if row["job"] not in asked.jobs]
     with tempfile.TemporaryDirectory(prefix="kills-") as folder:
         place = Place(Path(folder))
         for name in asked.jobs:
