@@ -5,7 +5,7 @@ Usage: PYTHONPATH=. python docs/benchmarks/kills.py OUT.json [--kills N] [--jobs
 Each job runs one command over and over, each time in a process of its own that is killed at a random moment
 of its usual time. After every kill: what stands under a final name is whole, what was acknowledged is still
 there, and the command, or the one that its documentation advises, ends well. Jobs that stand in
-OUT.json already and are not named are kept. `edge-run` with a broker is killed by `bad_days.py --days kills`.
+OUT.json already and are not named are kept. `bad_days.py --days kills` kills `edge-run` with a broker.
 
 A process is forked from this one, which has imported everything: a kill hits the work, not the imports.
 """
