@@ -1,0 +1,384 @@
+"""Make hostile inputs of every kind, by number: the same number gives the same input.
+
+Each maker writes what it needs into an empty folder and returns the words of a command of `loomsight`. All start
+from inputs that are sound (`Workshop`) and spoil one or a few places of them.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import shutil
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edge.bundle.manifest import seal_of
+from edge.config import EdgeConfig
+from tests.conftest import write_bright_cell_bundle
+from tests.hostile.values import BINARY, NESTED_TEXTS, NUMBER_TEXTS, TEXTS, places_of
+from tests.unit.distill.tiny import write_tiny_dataset
+
+Words = list[str]
+
+TOML_VALUES = (*NUMBER_TEXTS, "true", "[]", "{}", "{a = {}}", '""', "[1, 'a', {}]", *NESTED_TEXTS[:2])
+JSON_VALUES: tuple[Any, ...] = (
+    None, True, 0, -1, 2**63, 10**400, 1e308, -1e308, float("nan"), float("inf"), "", [], {}, [[]] * 3,
+    {"a": {"b": {}}}, ["x"] * 1000, [1e308] * 4, "\ud800", "a\0b", *TEXTS[:20],
+)  # fmt: skip
+SQL_VALUES: tuple[Any, ...] = (
+    None, -1, 0, 2**62, 1e308, -1e308, 9e999, "", "no number", "é" * 5000, b"", b"\xff\xfe\0", '{"a":', "[1e999]",
+)  # fmt: skip
+LABEL_FORMS = {
+    "voc": "voc",
+    "coco": "coco",
+    "florence": "florence",
+    "cvat": "cvat",
+    "label-studio": "label-studio",
+}
+IMAGE_SUFFIXES = (".png", ".jpg", ".webp", ".tif", ".bmp", ".pgm")
+WRITTEN = ("detections", "summary", "save_pictures", "record", "roll_record", "page_token_file")
+"""Settings that name what is written: the devices of this machine are not given to them."""
+WAITING = (
+    "wait_for_camera",
+    "show",
+    "page",
+    "health_port",
+    "health_host",
+    "camera",
+    "stop",
+    "machine",
+    "mqtt",
+)
+"""Settings that wait for something legitimately, or reach out of the process."""
+SETTINGS = sorted(set(EdgeConfig.model_fields) - {*WRITTEN, *WAITING})
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Sound inputs that the hostile ones are made of.
+
+    Attributes:
+        data: a data set folder.
+        labels: the same labels in each form that the project writes; filled by `write_workshop`.
+        bundle: of a tiny model.
+        record: of one roll; stream: what a run recorded.
+    """
+
+    folder: Path
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def bundle(self) -> Path:
+        return self.folder / "bundle"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / "rolls.db"
+
+    @property
+    def stream(self) -> Path:
+        return self.folder / "stream"
+
+    def labels(self, form: str) -> Path:
+        return self.folder / "labels" / form
+
+    def images(self) -> list[Path]:
+        return sorted((self.folder / "images").iterdir())
+
+
+def write_workshop(folder: Path, run: Callable[[Sequence[str]], int]) -> Workshop:
+    """Make the sound inputs.
+
+    Args:
+        run: runs a command of `loomsight`; returns its exit code.
+    """
+    shop = Workshop(folder)
+    write_tiny_dataset(shop.data, train=3, val=2)
+    write_bright_cell_bundle(shop.bundle)
+    (folder / "images").mkdir()
+    image = np.random.default_rng(0).normal(110, 12, (96, 128)).clip(0, 255).astype(np.uint8)
+    for suffix in IMAGE_SUFFIXES:
+        cv2.imwrite(str(folder / "images" / f"cloth{suffix}"), image)
+    for form in LABEL_FORMS:
+        if run(["labels", "convert", str(shop.data), "--to", form, "--out", str(shop.labels(form))]):
+            raise RuntimeError(f"no labels of the form {form}")
+    camera = "loom:width_px=256,bed_left_mm=2,bed_right_mm=2,length_m=0.2,mean_grey=120,seed=7"
+    made = ["edge-run", "--camera", camera, "--model", str(shop.bundle), "--threads", "1"]
+    if run([*made, "--roll-record", str(shop.record), "--record", str(shop.stream)]):
+        raise RuntimeError("no record")
+    return shop
+
+
+def on_cloth(shop: Workshop, *words: str, camera: Path | None = None, model: Path | None = None) -> Words:
+    """Return a short edge-run."""
+    given = ["--camera", str(camera or shop.images()[0]), "--model", str(model or shop.bundle), *words]
+    return ["edge-run", *given, "--frames", "2", "--threads", "1"]
+
+
+def spoilt_bytes(data: bytes, chance: random.Random) -> bytes:
+    """Cut, overwrite, repeat or exchange bytes."""
+    changed = bytearray(data)
+    for _ in range(chance.randint(1, 4)):
+        at = chance.randrange(len(changed) + 1)
+        how = chance.randrange(6)
+        if how == 0:
+            del changed[at:]
+        elif how == 1:
+            changed[at : at + chance.randint(1, 64)] = bytes(chance.randint(1, 64))
+        elif how == 2:
+            changed[at:at] = chance.randbytes(chance.randint(1, 32))
+        elif how == 3:
+            changed[at:at] = changed[:at][-64:]
+        elif how == 4 and changed:
+            changed[at % len(changed)] ^= 1 << chance.randrange(8)
+        else:
+            changed += bytes(chance.randint(1, 4096))
+    return bytes(changed)
+
+
+def spoilt_json(text: str, chance: random.Random) -> str:
+    """Exchange, leave out, repeat or add values of a JSON document."""
+    document = copy.deepcopy(json.loads(text))
+    for _ in range(chance.randint(1, 3)):
+        places = places_of(document)
+        if not places:
+            break
+        *path, key = chance.choice(places)
+        parent = document
+        for part in path:
+            parent = parent[part]
+        how = chance.randrange(5)
+        if how < 3:
+            parent[key] = chance.choice(JSON_VALUES)
+        elif how == 3:
+            del parent[key]
+        elif isinstance(parent, list):
+            parent.insert(key, copy.deepcopy(parent[key]))
+        else:
+            parent[chance.choice(TEXTS)] = chance.choice(JSON_VALUES)
+    return json.dumps(document)
+
+
+def spoilt_text(text: str, chance: random.Random) -> bytes:
+    """Exchange words and numbers of a text, or its bytes."""
+    how = chance.randrange(4)
+    if how == 0:
+        return spoilt_bytes(text.encode(), chance)
+    if how == 1:
+        return chance.choice((*BINARY, *(one.encode("utf-8", "surrogatepass") for one in NESTED_TEXTS)))
+    words = text.replace(">", "> ").replace("<", " <").split(" ")
+    for _ in range(chance.randint(1, 3)):
+        words[chance.randrange(len(words))] = chance.choice((*NUMBER_TEXTS, *TEXTS))
+    encoding = chance.choice(("utf-8", "utf-8", "utf-8", "utf-16", "utf-8-sig"))
+    return " ".join(words).encode(encoding, "surrogatepass")
+
+
+def spoil_a_file(files: Sequence[Path], chance: random.Random) -> None:
+    """Spoil one of some files, as what it is."""
+    file = chance.choice(files)
+    data = file.read_bytes()
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        file.write_bytes(spoilt_bytes(data, chance))
+        return
+    if file.suffix == ".json" and chance.randrange(4):
+        file.write_text(spoilt_json(text, chance), encoding="utf-8", errors="surrogatepass")
+    else:
+        file.write_bytes(spoilt_text(text, chance))
+
+
+def an_option(shop: Workshop, folder: Path, chance: random.Random) -> Words:
+    """A value on the command line that no person would write."""
+    value = chance.choice((*NUMBER_TEXTS, *TEXTS)).replace("\0", "0")
+    name = chance.choice([key for key in SETTINGS if key != "articles"]).replace("_", "-")
+    made = str(folder / "out")
+    return chance.choice(
+        [
+            on_cloth(shop, f"--{name}={value}"),
+            [
+                "edge-run",
+                "--camera",
+                value.replace("/dev/", "/nodev/"),
+                "--model",
+                str(shop.bundle),
+                "--frames",
+                "1",
+            ],
+            [
+                "edge-bench",
+                "--camera",
+                str(shop.images()[0]),
+                "--model",
+                str(shop.bundle),
+                "--frames",
+                value,
+            ],
+            [
+                "simulate",
+                "--out",
+                made,
+                f"--{chance.choice(('images', 'seed', 'defects-per-m', 'mm-per-px'))}",
+                value,
+            ],
+            [
+                "labels",
+                "split",
+                str(shop.data),
+                "--out",
+                made,
+                chance.choice(("--split", "--group")),
+                value,
+            ],
+            ["labels", "convert", str(shop.data), "--out", made, "--to", value],
+            ["roll", "show", str(shop.record), value],
+            ["roll", "report", str(shop.record), "--roll", value, "--out", made],
+            ["labels", "check", value],
+            ["bundle", "show", value],
+            ["export", value, "--images", value, "--out", made],
+            ["stop", "probe", "--config", value],
+            ["service", "print", "--user", value],
+            ["anchors", str(shop.data), "--out", made, "--count", value],
+        ]
+    )
+
+
+def a_setting(shop: Workshop, folder: Path, chance: random.Random) -> Words:
+    """A file of settings, or an environment's value, with values of the wrong kind."""
+    rows = [
+        f"{chance.choice(SETTINGS)} = {chance.choice((*TOML_VALUES, *map(json.dumps, TEXTS)))}"
+        for _ in range(chance.randint(1, 3))
+    ]
+    text = "\n".join(dict.fromkeys(rows)) + "\n"
+    file = folder / "settings.toml"
+    file.write_bytes(
+        spoilt_text(text, chance) if chance.randrange(4) == 0 else text.encode("utf-8", "replace")
+    )
+    return on_cloth(shop, "--config", str(file))
+
+
+def a_label_file(shop: Workshop, folder: Path, chance: random.Random) -> Words:
+    """Labels of any form, spoilt in a few places."""
+    form = chance.choice([*LABEL_FORMS, "yolo"])
+    copied = folder / "labels"
+    source = shop.data if form == "yolo" else shop.labels(form)
+    if source.is_dir():
+        shutil.copytree(source, copied)
+        files = [
+            one for one in sorted(copied.rglob("*")) if one.is_file() and one.suffix not in IMAGE_SUFFIXES
+        ]
+    else:  # one document; its images lie beside it
+        copied = folder / f"{source.name}{source.suffix or '.xml'}"
+        files = [Path(shutil.copy(source, copied))]
+    spoil_a_file(files, chance)
+    return chance.choice(
+        [
+            ["labels", "check", str(copied)],
+            ["labels", "stats", str(copied)],
+            ["labels", "convert", str(copied), "--out", str(folder / "out")],
+        ]
+    )
+
+
+def an_image(shop: Workshop, folder: Path, chance: random.Random) -> Words:
+    """An image file, spoilt, among sound ones."""
+    images = folder / "images"
+    shutil.copytree(shop.folder / "images", images)
+    file = chance.choice(sorted(images.iterdir()))
+    file.write_bytes(spoilt_bytes(file.read_bytes(), chance))
+    if chance.randrange(3) == 0:
+        file.rename(file.with_suffix(chance.choice(IMAGE_SUFFIXES)))
+    return on_cloth(shop, camera=images)
+
+
+def a_bundle(shop: Workshop, folder: Path, chance: random.Random) -> Words:
+    """A bundle whose manifest, model or golden image is spoilt, in half of all cases under a seal that holds."""
+    bundle = folder / "bundle"
+    shutil.copytree(shop.bundle, bundle)
+    spoil_a_file([one for one in sorted(bundle.rglob("*")) if one.is_file()], chance)
+    manifest = bundle / "bundle.json"
+    if chance.randrange(2) and manifest.is_file():
+        sealed = bundle / "bundle.sha256"
+        if sealed.exists():
+            sealed.write_text(seal_of(manifest.read_bytes()))
+    if chance.randrange(2):
+        return ["bundle", chance.choice(("verify", "show")), str(bundle)]
+    return on_cloth(shop, model=bundle / "model.onnx" if chance.randrange(2) else bundle)
+
+
+def a_record(shop: Workshop, folder: Path, chance: random.Random) -> Words:
+    """A roll record with values of any type in any column, or with spoilt bytes."""
+    record = folder / "rolls.db"
+    with closing(sqlite3.connect(shop.record)) as source, closing(sqlite3.connect(record)) as target:
+        source.backup(target)
+    if chance.randrange(4) == 0:
+        record.write_bytes(spoilt_bytes(record.read_bytes(), chance))
+    else:
+        spoil_rows(record, chance)
+    if chance.randrange(3) == 0:
+        return on_cloth(shop, "--roll-record", str(record), "--mm-per-px", "0.2")
+    out = str(folder / "out.html")
+    return ["roll", *chance.choice([["list", str(record)], ["show", str(record)],
+                                    ["report", str(record), "--out", out], ["export", str(record)]])]  # fmt: skip
+
+
+def spoil_rows(record: Path, chance: random.Random) -> None:
+    """Exchange values in a few rows of a few tables."""
+    with closing(sqlite3.connect(record)) as base:
+        tables = [name for (name,) in base.execute("select name from sqlite_master where type = 'table'")]
+        for _ in range(chance.randint(1, 4)):
+            table = chance.choice(tables)
+            columns = [row[1] for row in base.execute(f'pragma table_info("{table}")')]
+            try:
+                base.execute(
+                    f'update "{table}" set "{chance.choice(columns)}" = ?', (chance.choice(SQL_VALUES),)
+                )
+            except sqlite3.Error:
+                continue  # what the schema forbids cannot stand in a record
+        base.commit()
+
+
+def a_stream(shop: Workshop, folder: Path, chance: random.Random) -> Words:
+    """A recorded stream, spoilt in its index or in a frame."""
+    stream = folder / "stream"
+    shutil.copytree(shop.stream, stream)
+    spoil_a_file([one for one in sorted(stream.rglob("*")) if one.is_file()], chance)
+    return on_cloth(shop, camera=stream)
+
+
+def a_taxonomy(shop: Workshop, folder: Path, chance: random.Random) -> Words:
+    """A taxonomy file, spoilt."""
+    import edge.taxonomy
+
+    file = folder / "taxonomy.toml"
+    shipped = Path(edge.taxonomy.__file__).with_name("taxonomy.toml").read_text(encoding="utf-8")
+    file.write_bytes(spoilt_text(shipped, chance))
+    return ["labels", "check", str(shop.data), "--taxonomy", str(file)]
+
+
+MAKERS: dict[str, Callable[[Workshop, Path, random.Random], Words]] = {
+    "option": an_option,
+    "setting": a_setting,
+    "label file": a_label_file,
+    "image": an_image,
+    "bundle": a_bundle,
+    "record": a_record,
+    "stream": a_stream,
+    "taxonomy": a_taxonomy,
+}
+
+
+def hostile_words(kind: str, number: int, shop: Workshop, folder: Path) -> Words:
+    """Make one hostile input in a folder; returns the words of the command that is to meet it."""
+    return MAKERS[kind](shop, folder, random.Random(f"{kind} {number}"))
