@@ -1,7 +1,7 @@
 """Make hostile inputs of every kind, by number: the same number gives the same input.
 
-Each maker writes what it needs into an empty folder and returns the words of a command of `loomsight`. All start
-from inputs that are sound (`Workshop`) and spoil one or a few places of them.
+Each maker writes what it needs into an empty folder and returns the words of a command of `loomsight`. All
+start from inputs that are sound (`Workshop`) and spoil one or a few places of them.
 """
 
 from __future__ import annotations
@@ -34,15 +34,10 @@ JSON_VALUES: tuple[Any, ...] = (
     {"a": {"b": {}}}, ["x"] * 1000, [1e308] * 4, "\ud800", "a\0b", *TEXTS[:20],
 )  # fmt: skip
 SQL_VALUES: tuple[Any, ...] = (
-    None, -1, 0, 2**62, 1e308, -1e308, 9e999, "", "no number", "é" * 5000, b"", b"\xff\xfe\0", '{"a":', "[1e999]",
+    None, -1, 0, 2**62, 1e308, -1e308, 9e999, "", "no number", "é" * 5000, b"", b"\xff\xfe\0", '{"a":',
+    "[1e999]",
 )  # fmt: skip
-LABEL_FORMS = {
-    "voc": "voc",
-    "coco": "coco",
-    "florence": "florence",
-    "cvat": "cvat",
-    "label-studio": "label-studio",
-}
+LABEL_FORMS = ("voc", "coco", "florence", "cvat", "label-studio")
 IMAGE_SUFFIXES = (".png", ".jpg", ".webp", ".tif", ".bmp", ".pgm")
 WRITTEN = ("detections", "summary", "save_pictures", "record", "roll_record", "page_token_file")
 """Settings that name what is written: the devices of this machine are not given to them."""
@@ -203,35 +198,14 @@ def an_option(shop: Workshop, folder: Path, chance: random.Random) -> Words:
     """A value on the command line that no person would write."""
     value = chance.choice((*NUMBER_TEXTS, *TEXTS)).replace("\0", "0")
     name = chance.choice([key for key in SETTINGS if key != "articles"]).replace("_", "-")
-    made = str(folder / "out")
+    simulated = chance.choice(("seed", "defects-per-m", "mm-per-px"))
+    model, made = str(shop.bundle), str(folder / "out")
+    away = value.replace("/dev/", "/nodev/")
     return chance.choice(
         [
             on_cloth(shop, f"--{name}={value}"),
-            [
-                "edge-run",
-                "--camera",
-                value.replace("/dev/", "/nodev/"),
-                "--model",
-                str(shop.bundle),
-                "--frames",
-                "1",
-            ],
-            [
-                "edge-bench",
-                "--camera",
-                str(shop.images()[0]),
-                "--model",
-                str(shop.bundle),
-                "--frames",
-                value,
-            ],
-            [
-                "simulate",
-                "--out",
-                made,
-                f"--{chance.choice(('images', 'seed', 'defects-per-m', 'mm-per-px'))}",
-                value,
-            ],
+            ["edge-run", "--camera", away, "--model", model, "--frames", "1", "--seconds", "5"],
+            ["simulate", "--out", made, "--images", "1", f"--{simulated}", value],
             [
                 "labels",
                 "split",
@@ -303,7 +277,7 @@ def an_image(shop: Workshop, folder: Path, chance: random.Random) -> Words:
 
 
 def a_bundle(shop: Workshop, folder: Path, chance: random.Random) -> Words:
-    """A bundle whose manifest, model or golden image is spoilt, in half of all cases under a seal that holds."""
+    """A bundle whose manifest, model or golden image is spoilt, sometimes under a seal that holds."""
     bundle = folder / "bundle"
     shutil.copytree(shop.bundle, bundle)
     spoil_a_file([one for one in sorted(bundle.rglob("*")) if one.is_file()], chance)
@@ -328,9 +302,9 @@ def a_record(shop: Workshop, folder: Path, chance: random.Random) -> Words:
         spoil_rows(record, chance)
     if chance.randrange(3) == 0:
         return on_cloth(shop, "--roll-record", str(record), "--mm-per-px", "0.2")
-    out = str(folder / "out.html")
-    return ["roll", *chance.choice([["list", str(record)], ["show", str(record)],
-                                    ["report", str(record), "--out", out], ["export", str(record)]])]  # fmt: skip
+    command = chance.choice(("list", "show", "report", "export"))
+    out = ["--out", str(folder / "out.html")] if command == "report" else []
+    return ["roll", command, str(record), *out]
 
 
 def spoil_rows(record: Path, chance: random.Random) -> None:

@@ -1,4 +1,4 @@
-"""A few hostile inputs of every kind through the real commands; `docs/benchmarks/hostile.py` gives thousands."""
+"""A few hostile inputs of every kind through the real commands; a benchmark (hostile.py) gives thousands."""
 
 from __future__ import annotations
 
