@@ -3,7 +3,7 @@
 Usage: PYTHONPATH=. python docs/benchmarks/hostile.py OUT.json [--inputs N] [--first N] [--kinds KIND ...]
 
 Each input is met by a process of its own, forked from this one, which has imported everything. It must end
-within 20 s, with less than 2 GB of memory, by a documented exit code, and without a traceback. The same numbers
+within 20 s, with less than 2 GB of memory, by a documented exit code, without a traceback. The same numbers
 make the same inputs: look again at what is found with `--first N --inputs 1 --kinds KIND`.
 """
 
