@@ -1,4 +1,4 @@
-"""A few hostile inputs of every kind through the real commands; hostile.py of the benchmarks gives thousands."""
+"""A few hostile inputs of every kind through the real commands; a benchmark gives thousands."""
 
 from __future__ import annotations
 
