@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from typing import Final, TypeVar
@@ -116,7 +117,7 @@ class Publisher:
     @property
     def why_away(self) -> str | None:
         """Why there is no connection; None while there is one, or before the first try."""
-        return self._reports.away
+        return self._reports.away or (None if self.is_connected is not False else "it is tried again")
 
     def warnings(self) -> list[str]:
         """Say what waits though the broker is there, and what else is wrong with it."""
@@ -316,7 +317,8 @@ class Publisher:
     def _close_reader(self) -> None:
         reader, self._reader = self._reader, None
         if reader is not None:
-            reader.close()
+            with suppress(sqlite3.Error):  # it is given up either way
+                reader.close()
 
     def _new_lanes(self) -> Lanes:
         return Lanes(self._settings.root, MESSAGES.keys() - {STATUS}, self._settings.longest_pause_s)
