@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge.cameras.onward import Onward
+from edge.cameras.onward import SPEED_OVER_S, Onward
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage
 
 LINES, MM = 100, 1.0
+
+BACK_AND_ON_AGAIN = [0, -7, *[0] * 9, 7]
+"""Lines that a loom ran each second: none from first to last, and 7 in the last ten seconds."""
 
 
 def frame(number, first_line):
@@ -34,17 +37,22 @@ def test_a_place_that_the_encoder_knows_is_believed_also_behind_the_last_one():
 
 
 @given(st.lists(st.integers(-30, 30), min_size=2, max_size=20), st.floats(0, 1000))
-def test_a_place_that_begins_anew_never_lies_before_what_was_seen_last(steps, away_s):
+@example(BACK_AND_ON_AGAIN, 143.0)
+def test_a_place_that_begins_anew_lies_as_far_on_as_the_last_ten_seconds_say_and_never_back(steps, away_s):
     """A loom that ran back before the failure is not taken to run back further: nobody knows that."""
-    onward, line, last = Onward(begins_anew=True), 10_000, None
+    onward, lines, last = Onward(begins_anew=True), [10_000], None
     for number, step in enumerate(steps):
-        line += step
-        last = onward.moved(frame(number, line), number)
+        lines.append(lines[-1] + step)
+        last = onward.moved(frame(number, lines[-1]), number)
     onward.begin_again()
     first = onward.moved(frame(0, 0), len(steps) + away_s)
     assert first.frame_id == last.frame_id + 1
-    assert first.position.first_line >= last.position.first_line + LINES
-    if line <= 10_000 + steps[0]:  # it ran back, or stood
-        assert first.position.first_line == last.position.first_line + LINES
+    gone = first.position.first_line - (last.position.first_line + LINES)
+    known = lines[1:][-1 - int(SPEED_OVER_S) :]  # a frame a second
+    speed = (known[-1] - known[0]) / (len(known) - 1)
+    if speed <= 0:  # it ran back, or stood
+        assert gone == 0
+    else:  # the first frame shows the last lines of what passed
+        assert gone == pytest.approx(max(0.0, speed * (away_s + 1) - LINES), abs=0.5 + 1e-6)
     second = onward.moved(frame(1, LINES), len(steps) + away_s + 1)
     assert second.position.first_line == pytest.approx(first.position.first_line + LINES)
