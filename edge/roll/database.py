@@ -127,9 +127,21 @@ class RecordFile:
                 )
             return _prepared(self.path)
         except DAMAGE_ERRORS as error:
+            self._put_back()
             raise described(self.path, error) from error
         except OSError as error:
+            self._put_back()
             raise cannot_write(self.path, error) from error
+
+    def _put_back(self) -> None:
+        """Give what was set aside its name again: tries that fail leave no further files."""
+        aside, self.set_aside = self.set_aside, None
+        if aside is None:
+            return
+        with suppress(OSError):
+            for side in reversed(SIDE_FILES):
+                Path(f"{self.path}{side}").unlink(missing_ok=True)
+            _rename(aside, self.path)
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
@@ -284,7 +296,13 @@ def _set_aside(path: Path) -> Path:
     number = 1
     while any(os.path.lexists(f"{path}.{number}{side}") for side in SIDE_FILES):
         number += 1
+    aside = path.with_name(f"{path.name}.{number}")
+    _rename(path, aside)
+    return aside
+
+
+def _rename(path: Path, new: Path) -> None:
+    """Rename a database with what belongs to it."""
     for side in SIDE_FILES:
         if os.path.lexists(f"{path}{side}"):
-            Path(f"{path}{side}").rename(f"{path}.{number}{side}")
-    return path.with_name(f"{path.name}.{number}")
+            Path(f"{path}{side}").rename(f"{new}{side}")

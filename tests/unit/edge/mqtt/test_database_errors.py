@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import statistics
 import threading
 import time
 from copy import copy
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,7 @@ the pause is shortened here. It then asks some twenty times a second: the hundre
 
 OFTEN = {"mqtt": 0.7, "MainThread": 0.4}
 EVENTS = 150
+PAUSE_S = 0.2
 
 OF_SQLITE = [
     sqlite3.OperationalError("database is locked"),
@@ -60,12 +63,17 @@ class Faults:
     def __init__(self):
         self.left = dict(ERRORS)
         self.of = {"mqtt": OF_SQLITE + OF_DAMAGE + OF_PYTHON, "MainThread": OF_SQLITE}
+        self.often = dict(OFTEN)
+        self.asked_s: dict[str, list[float]] = {name: [] for name in ERRORS}
         self.are_on = False
         self._chance = random.Random(3)
 
     def strike(self):
         name = threading.current_thread().name
-        if self.are_on and self.left.get(name, 0) and self._chance.random() < OFTEN[name]:
+        if not self.are_on or name not in self.left:
+            return
+        self.asked_s[name].append(time.monotonic())
+        if self.left[name] and self._chance.random() < self.often[name]:
             self.left[name] -= 1
             raise copy(self._chance.choice(self.of[name]))
 
@@ -94,22 +102,44 @@ def faults(monkeypatch):
     return made
 
 
-@pytest.mark.skipif(not (MOSQUITTO and OPENSSL), reason=WHY_NOT)
-def test_two_hundred_errors_lose_nothing_and_end_no_thread(faults, tmp_path):
-    health = Health(600.0)  # no frame passes here
+@pytest.fixture
+def broker(tmp_path):
+    if not (MOSQUITTO and OPENSSL):
+        pytest.skip(WHY_NOT)
     folder = tmp_path / "broker"
     folder.mkdir()
-    broker = Broker(folder)
-    broker.up()
-    try:
-        with Subscriber(broker, "d/b") as heard:
-            sent = record_and_send(tmp_path / "rolls.db", broker, faults, health)
-            assert wait_for(lambda: set(sent) <= {message["id"] for message in heard.of("event")})
-    finally:
-        broker.down()
+    made = Broker(folder)
+    made.up()
+    yield made
+    made.down()
+
+
+def test_two_hundred_errors_lose_nothing_and_end_no_thread(faults, broker, tmp_path):
+    health = Health(600.0)  # no frame passes here
+    with Subscriber(broker, "d/b") as heard:
+        sent = record_and_send(tmp_path / "rolls.db", broker, faults, health)
+        assert wait_for(lambda: set(sent) <= {message["id"] for message in heard.of("event")})
     assert faults.left == {"mqtt": 0, "MainThread": 0}
     assert health.helpers.dead == []
     assert health.verdict().reasons == ()
+
+
+def test_the_sender_asks_again_a_pause_after_each_error_and_sends_once_the_database_is_well(
+    faults, broker, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(publisher_module, "RECORD_PAUSE_S", PAUSE_S)
+    faults.left, faults.often = {"mqtt": 8}, {"mqtt": 1.0}
+    faults.of = {"mqtt": OF_SQLITE + OF_DAMAGE}
+    health = Health(600.0)
+    with Subscriber(broker, "d/b") as heard:
+        sent = record_and_send(tmp_path / "rolls.db", broker, faults, health)
+        assert wait_for(lambda: set(sent) <= {message["id"] for message in heard.of("event")})
+    asked_s = faults.asked_s["mqtt"][:9]  # eight errors, and the first answer
+    pauses_s = [later - before for before, later in pairwise(asked_s)]
+    assert len(pauses_s) == 8
+    assert min(pauses_s) >= PAUSE_S
+    assert statistics.median(pauses_s) < 10 * PAUSE_S  # they do not grow; a busy computer has its time
+    assert health.helpers.failures == {}
 
 
 def record_and_send(path: Path, broker: Broker, faults: Faults, health: Health) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from functools import partial
 
 import pytest
 
@@ -140,6 +141,38 @@ def test_it_is_noticed_while_the_loom_stands(path):
         RecordedRequests(recorder, None).events()
         assert recorder.replaced is not None
         assert path.exists()
+
+
+def test_what_stands_there_is_set_aside_once_however_often_a_new_record_cannot_be_made(
+    path, monkeypatch, caplog
+):
+    tries = []
+
+    class Failing(sqlite3.Connection):
+        """A real connection; the first three new records cannot be made."""
+
+        def execute(self, statement, *more):
+            if statement.startswith("CREATE") and "TRIGGER" not in statement and len(tries) < 3:
+                tries.append(statement)
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().execute(statement, *more)
+
+    with RollRecorder(path, head("R")) as recorder:
+        run = Run(recorder)
+        run.inspect()
+        replaced(path)
+        monkeypatch.setattr("edge.roll.recorder.RETRY_S", 0.0)
+        monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Failing))
+        for _ in range(3):
+            run.inspect()
+            assert path.read_bytes() == b"a letter of mine"
+            assert not path.with_name("rolls.db.1").exists()
+        run.inspect()
+    assert len(tries) == 3
+    assert path.with_name("rolls.db.1").read_bytes() == b"a letter of mine"
+    assert not path.with_name("rolls.db.2").exists()
+    assert "what stood there is now rolls.db.1." in caplog.text
+    assert len(rows(path, "SELECT * FROM defects")) == 5
 
 
 def test_where_no_new_record_can_be_made_defects_wait(path, monkeypatch):
