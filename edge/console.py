@@ -32,7 +32,8 @@ REPAIR_WORKBENCH: Final = "touch uv.lock && make workbench"
 
 OWN_MODULES: Final = ("edge", "distill", "export")
 EXTRAS: Final = {
-    "mill": ("paho", "pymodbus", "prometheus_client", "starlette", "uvicorn"),  # first: devices lack it
+    # First, as devices lack it.
+    "mill": ("paho", "pymodbus", "prometheus_client", "starlette", "anyio", "uvicorn"),
     "workbench": (
         "torch", "torchvision", "ultralytics", "torch_pruning", "transformers", "peft", "onnx", "onnxslim",
         "yaml",
@@ -41,6 +42,7 @@ EXTRAS: Final = {
         "ray",
         "scipy",
         "starlette",
+        "anyio",
         "uvicorn",
     ),
     "tensorrt": ("tensorrt", "pycuda"),

@@ -59,7 +59,7 @@ def examine() -> list[Finding]:
         _cuda,
         _tensorrt,
         _openvino,
-        lambda: _not_yet_used("pypylon"),
+        _pypylon,
         _cameras,
         _model,
     )
@@ -232,11 +232,14 @@ def _devices(openvino: Any) -> str:
         return " ".join(str(error).split())[:200]
 
 
-def _not_yet_used(package: str) -> Finding:
-    """Name the version of a package that has its place in the design but no code yet."""
-    return Finding(
-        package, "ok", f"{_version(package) or 'not installed'}; this version of loomsight does not use it"
-    )
+def _pypylon() -> Finding:
+    """Name the version of Basler's package; only Basler cameras need it."""
+    installed = _version("pypylon")
+    if installed is None:
+        command = "pip install 'loomsight[basler]', in a clone uv sync --inexact --extra basler"
+        cure = f"For Basler cameras: {command}."
+        return Finding("pypylon", "ok", "not installed", cure)
+    return Finding("pypylon", "ok", installed)
 
 
 def _cameras() -> Finding:

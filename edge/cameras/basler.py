@@ -220,7 +220,8 @@ def _pylon() -> tuple[Any, Any]:
         from pypylon import genicam, pylon
     except ImportError as error:
         raise MissingPackageError(
-            f"Basler cameras need pypylon: {error}.", "pip install 'loomsight[basler]'"
+            f"Basler cameras need pypylon: {error}.",
+            "Install it: `pip install 'loomsight[basler]'`; in a clone `uv sync --inexact --extra basler`.",
         ) from error
     return pylon, genicam
 

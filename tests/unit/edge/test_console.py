@@ -57,6 +57,10 @@ def missing(name):
             "pypylon", "'pypylon'", "`pip install 'loomsight[basler]'`",
             "`uv sync --inexact --extra basler`", id="basler",
         ),
+        pytest.param(
+            "anyio", "'anyio'", "`pip install 'loomsight[mill]'`",
+            "`uv sync --inexact --extra mill`", id="page",
+        ),
     ],
 )  # fmt: skip
 def test_a_missing_module_is_cured_by_its_package(

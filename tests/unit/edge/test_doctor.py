@@ -52,10 +52,15 @@ def test_a_damaged_shipped_bundle_is_broken(bundle, monkeypatch, capsys, damage)
     assert rows["demo bundle"]["cure"]
 
 
-def test_what_nothing_uses_is_never_lacking():
-    rows = {finding.name: finding for finding in examine()}
-    assert rows["pypylon"].verdict == "ok"
-    assert "does not use it" in rows["pypylon"].detail
+@pytest.mark.parametrize(
+    ("installed", "detail", "cure"), [(None, "not installed", "'loomsight[basler]'"), ("26.8", "26.8", "")]
+)
+def test_pypylon_is_needed_for_basler_cameras_alone(monkeypatch, installed, detail, cure):
+    monkeypatch.setattr(doctor, "_version", {"pypylon": installed}.get)
+    row = next(finding for finding in examine() if finding.name == "pypylon")
+    assert (row.verdict, row.detail) == ("ok", detail)
+    assert cure in row.cure
+    assert bool(row.cure) == (installed is None)
 
 
 @pytest.mark.parametrize(
