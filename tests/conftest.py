@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,13 @@ from edge.digest import file_digest
 pytest_plugins = ["tests.skips", "tests.worker_traces"]
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+# `nohup` and a shell's `&` have signals ignored, and what the tests start would inherit that.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL), (signal.SIGQUIT, signal.SIG_DFL),
+):  # fmt: skip
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 # An error that nobody foresaw must end a test, not become one line and an exit code.
 os.environ.setdefault("LOOMSIGHT_TRACEBACK", "1")
 

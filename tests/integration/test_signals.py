@@ -23,11 +23,26 @@ LIVE = "loom:seed=3,live=true,width_px=512,lines_per_block=128,defects_per_m=20"
 PATIENCE_S = 60.0
 
 
+_started: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_running():
+    """End what a test that failed has left: it would take the processor from all others."""
+    yield
+    while _started:
+        process = _started.pop()
+        if process.poll() is None:
+            process.kill()
+
+
 def started(*command, cwd, **more):
     line = [str(BIN / command[0]), *map(str, command[1:])]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         line, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
     )
+    _started.append(process)
+    return process
 
 
 def wait_for(condition, what):
