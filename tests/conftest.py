@@ -23,9 +23,12 @@ pytest_plugins = ["tests.skips", "tests.worker_traces"]
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 # `nohup` and a shell's `&` have signals ignored, and what the tests start would inherit that.
-for number, handler in (
-    (signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL), (signal.SIGQUIT, signal.SIG_DFL),
-):  # fmt: skip
+USUAL = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGHUP: signal.SIG_DFL,
+    signal.SIGQUIT: signal.SIG_DFL,
+}
+for number, handler in USUAL.items():
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, handler)
 # An error that nobody foresaw must end a test, not become one line and an exit code.
