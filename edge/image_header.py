@@ -8,12 +8,13 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import BinaryIO, Final, Literal
-
-from PIL import Image as PillowImage
-from PIL.TiffImagePlugin import TiffImageFile
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal
 
 from edge.errors import ImageError
+
+# Pillow is imported where a file needs it, for TIFF and EXIF: most commands meet neither.
+if TYPE_CHECKING:
+    from PIL.TiffImagePlugin import TiffImageFile
 
 Format = Literal["PNG", "JPEG", "TIFF", "WebP", "BMP", "PNM"]
 
@@ -123,7 +124,9 @@ def _exactly(stream: BinaryIO, count: int) -> bytes:
 
 def _exif_orientation(exif: bytes) -> int:
     """Return the orientation in a block of EXIF; 1 if it holds none that is known."""
-    block = PillowImage.Exif()
+    from PIL.Image import Exif
+
+    block = Exif()
     try:
         block.load(exif)
         orientation = block.get(ORIENTATION_TAG)
@@ -136,31 +139,34 @@ def _exif_orientation(exif: bytes) -> int:
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 4, 6: 4}
 """Channels that a colour type is decoded to (PNG specification, 11.2.1)."""
 
+_PNG_CHUNK = struct.Struct(">I4s")
+
 
 def _png(stream: BinaryIO) -> ImageHeader:
     """Walk the chunks of a PNG (length, name, data, checksum) up to the one that ends it."""
     _exactly(stream, 8)
-    header = ImageHeader("PNG", 0, 0)
+    height, width, pixel_bytes, orientation, pages = 0, 0, 3, 1, 1
     while True:
-        length, name = struct.unpack(">I4s", _exactly(stream, 8))
+        length, name = _PNG_CHUNK.unpack(_exactly(stream, 8))
         if name == b"IEND":
-            return header
-        if name in (b"IHDR", b"acTL", b"eXIf"):
-            data = _exactly(stream, length)
-            header = _with_png_chunk(header, name, data)
-            _exactly(stream, 4)
-        else:
+            return ImageHeader("PNG", height, width, pixel_bytes, orientation, pages)
+        if name not in (b"IHDR", b"acTL", b"eXIf"):
             stream.seek(length + 4, os.SEEK_CUR)
+            continue
+        data = _exactly(stream, length)
+        if name == b"IHDR":
+            height, width, pixel_bytes = _png_shape(data)
+        elif name == b"acTL":
+            pages = max(1, int.from_bytes(data[:4], "big"))
+        else:
+            orientation = _exif_orientation(data)
+        _exactly(stream, 4)
 
 
-def _with_png_chunk(header: ImageHeader, name: bytes, data: bytes) -> ImageHeader:
-    if name == b"acTL":
-        return replace(header, pages=max(1, int.from_bytes(data[:4], "big")))
-    if name == b"eXIf":
-        return replace(header, orientation=_exif_orientation(data))
+def _png_shape(data: bytes) -> tuple[int, int, int]:
+    """Return height, width and bytes of a pixel from the chunk IHDR."""
     width, height, depth, colour_type = struct.unpack(">IIBB", data[:10])
-    pixel_bytes = _PNG_CHANNELS[colour_type] * (2 if depth == 16 else 1)
-    return replace(header, height_px=height, width_px=width, pixel_bytes=pixel_bytes)
+    return height, width, _PNG_CHANNELS[colour_type] * (2 if depth == 16 else 1)
 
 
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
@@ -203,6 +209,8 @@ def _with_jpeg_segment(header: ImageHeader, marker: int, data: bytes) -> ImageHe
 
 
 def _tiff(stream: BinaryIO) -> ImageHeader:
+    from PIL.TiffImagePlugin import TiffImageFile
+
     image = TiffImageFile(stream)
     tags = image.tag_v2
     _check_tiff_data(stream, tags.get(273) or tags[324], tags.get(279) or tags[325])

@@ -29,6 +29,9 @@ MODEL_BYTES = 2 * 2**30
 
 CHUNK_BYTES = 1 << 20
 
+STREAM_BYTES = 1 << 13
+"""Buffer of a stream. Python asks the system for one, and whether it is a terminal, if none is named."""
+
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32"),
     (codecs.BOM_UTF32_BE, "UTF-32"),
@@ -59,20 +62,8 @@ def open_outside(
     Raises:
         LoomsightError: `error`, if there is no such file, it may not be read, is not regular or too long.
     """
-    try:
-        _check_kind(path, path.stat(), most_bytes, error)
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    except FileNotFoundError as reason:
-        raise error(f"There is no file {path}.", cure) from reason
-    except (OSError, ValueError) as reason:  # ValueError: a name with a zero byte
-        raise error(f"Cannot read {path}: {reason_of(reason)}.", cure) from reason
-    stream = os.fdopen(descriptor, "rb")
-    try:
-        _check_kind(path, os.fstat(descriptor), most_bytes, error)  # it may be another one by now
-    except LoomsightError:
-        stream.close()
-        raise
-    return stream
+    descriptor, _ = _opened(path, most_bytes, error, cure)
+    return os.fdopen(descriptor, "rb", buffering=STREAM_BYTES)
 
 
 def read_bytes(
@@ -83,14 +74,13 @@ def read_bytes(
     Raises:
         LoomsightError: `error`, also if a read fails or the file grows beyond the limit.
     """
-    with open_outside(path, most_bytes, error, cure) as stream:
-        try:
-            expected = os.fstat(stream.fileno()).st_size
-            data = stream.read(expected + 1)
-            if len(data) > expected:  # it grew, or the kernel makes it up and says 0
-                data += stream.read(most_bytes + 1 - len(data))
-        except OSError as reason:
-            raise error(f"Cannot read {path}: {reason_of(reason)}.", cure) from reason
+    descriptor, expected = _opened(path, most_bytes, error, cure)
+    try:
+        data = _read_up_to(descriptor, expected, most_bytes + 1)
+    except OSError as reason:
+        raise error(f"Cannot read {path}: {reason_of(reason)}.", cure) from reason
+    finally:
+        os.close(descriptor)
     if len(data) > most_bytes:
         raise _too_long(path, most_bytes, error)
     return data
@@ -148,6 +138,45 @@ _SAVE_AS_UTF8 = "Save it as UTF-8: in Notepad by 'Save as', else with `iconv -f 
 def reason_of(error: Exception) -> str:
     """Return what the system gives as the reason of an error."""
     return getattr(error, "strerror", None) or str(error)
+
+
+def _opened(path: Path, most_bytes: int, error: type[LoomsightError], cure: str) -> tuple[int, int]:
+    """Return a descriptor of a regular file, and how long the file is; see `open_outside`.
+
+    It is looked at before, as opening alone moves some devices, and after: it may be another one by then.
+    """
+    try:
+        _check_kind(path, path.stat(), most_bytes, error)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+    except FileNotFoundError as reason:
+        raise error(f"There is no file {path}.", cure) from reason
+    except (OSError, ValueError) as reason:  # ValueError: a name with a zero byte
+        raise error(f"Cannot read {path}: {reason_of(reason)}.", cure) from reason
+    try:
+        found = os.fstat(descriptor)
+        _check_kind(path, found, most_bytes, error)
+    except LoomsightError:
+        os.close(descriptor)
+        raise
+    return descriptor, found.st_size
+
+
+def _read_up_to(descriptor: int, expected: int, most_bytes: int) -> bytes:
+    """Read to the end of a file, or `most_bytes`; one read may return less than is there.
+
+    Args:
+        descriptor: of the file, at its beginning.
+        expected: its length; more follows if it grew, or the kernel makes it up and says 0.
+        most_bytes: a longer file is cut there.
+    """
+    data = os.read(descriptor, max(expected + 1, STREAM_BYTES))  # some files of the kernel give all at once
+    if len(data) == expected:  # and not one byte of those more that were asked for: the end
+        return data
+    pieces, left = [data], most_bytes - len(data)
+    while left > 0 and pieces[-1]:
+        pieces.append(os.read(descriptor, min(left, CHUNK_BYTES)))
+        left -= len(pieces[-1])
+    return b"".join(pieces)
 
 
 def _check_kind(path: Path, found: os.stat_result, most_bytes: int, error: type[LoomsightError]) -> None:

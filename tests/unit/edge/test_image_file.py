@@ -209,3 +209,17 @@ def test_a_label_of_a_turned_image_is_where_edge_run_finds_it_and_where_training
         image = read_labelled(picture.path)
         x1, y1, x2, y2 = picture.boxes_xyxy_px(image)[0].round().astype(int)
         assert image[y1:y2, x1:x2].mean() > 200
+
+
+def test_pillow_is_imported_by_the_first_file_that_needs_it(tmp_path):
+    """Its import is a good part of the start of a short command, and most files are PNG or JPEG."""
+    (tmp_path / "a.png").write_bytes(encoded("PNG"))
+    (tmp_path / "a.tif").write_bytes(encoded("TIFF"))
+    program = (
+        "import sys; from pathlib import Path; from edge.image_file import image_size_hw_px\n"
+        "for name in ('a.png', 'a.tif'):\n"
+        "    print(image_size_hw_px(Path(sys.argv[1], name)), 'PIL' in sys.modules)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed.splitlines() == ["(64, 96) False", "(64, 96) True"]

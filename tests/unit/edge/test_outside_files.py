@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,20 @@ def test_a_file_without_a_size_is_limited_all_the_same():
     assert read_text(Path("/proc/self/stat"))
     with pytest.raises(ConfigError, match="longer than"):
         read_bytes(Path("/proc/self/stat"), 10)
+
+
+def test_a_file_that_the_kernel_gives_only_at_once_is_read_whole():
+    """A setting of the kernel has the size 0, and nothing follows the first read of it."""
+    assert read_text(Path("/proc/sys/kernel/ostype")) == "Linux\n"
+
+
+def test_a_file_far_longer_than_its_stated_size_is_read_to_its_end():
+    value = "x" * 100_000
+    command = [sys.executable, "-c", "input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env={"VALUE": value}) as process:
+        environment = read_bytes(Path(f"/proc/{process.pid}/environ"), 1 << 20)
+        process.communicate(b"\n")
+    assert environment == f"VALUE={value}\0".encode()
 
 
 @pytest.mark.parametrize(
