@@ -145,8 +145,10 @@ def test_the_cut_end_of_the_cloth_is_no_defect(tmp_path, bundle, margin_mm, mm_p
 
 def test_a_black_belt_is_no_cloth_from_the_first_frame_on(tmp_path, bundle, roll):
     belt = np.random.default_rng(0).normal(3, 1, (HEIGHT, WIDTH)).clip(0, 9).astype(np.uint8)
-    for name in ("+0", "+1"):
-        assert cv2.imwrite(str(roll / f"{name}.png"), spotted(belt, 32, 32))
+    for image in sorted(roll.iterdir(), reverse=True):
+        image.rename(image.with_stem(str(int(image.stem) + 2)))
+    for number in (0, 1):
+        assert cv2.imwrite(str(roll / f"{number}.png"), spotted(belt, 32, 32))
     summary, found = inspected(tmp_path, bundle, roll, mm_per_px=1.0)
     assert set(found) == {2, 3, 6}
     assert summary["without_cloth"] == 4
