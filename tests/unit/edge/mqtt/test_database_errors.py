@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import sqlite3
-import statistics
 import threading
 import time
 from copy import copy
@@ -138,7 +137,6 @@ def test_the_sender_asks_again_a_pause_after_each_error_and_sends_once_the_datab
     pauses_s = [later - before for before, later in pairwise(asked_s)]
     assert len(pauses_s) == 8
     assert min(pauses_s) >= PAUSE_S
-    assert statistics.median(pauses_s) < 10 * PAUSE_S  # they do not grow; a busy computer has its time
     assert health.helpers.failures == {}
 
 
