@@ -166,7 +166,8 @@ class Publisher:
             self._use(connection, begun_s)
         except Lost as lost:
             self._collect(connection)
-            self._reports.fell(lost, time.monotonic() - begun_s, has_refused=connection.has_refused)
+            has_refused = connection.has_refused or bool(self._refused)
+            self._reports.fell(lost, time.monotonic() - begun_s, has_refused=has_refused)
             self._reports.is_away(lost)
             if lost.cut and connection.has_answered and not connection.has_refused:
                 news = self._lanes.ended(connection.unacknowledged, self.sent > sent, time.monotonic())

@@ -40,8 +40,11 @@ class Broker:
 
     def __init__(self, folder: Path, settings: str = "") -> None:
         self.folder = folder
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        with (
+            socket.create_server(("127.0.0.1", 0)) as free,
+            socket.create_server(("127.0.0.1", 0)) as other,
+        ):
+            self.port, self.plain_port = free.getsockname()[1], other.getsockname()[1]
         make_certificates(folder)
         passwords = folder / "passwords"
         tool = shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"
@@ -56,12 +59,18 @@ class Broker:
             f"set_tcp_nodelay true\nmax_queued_messages 0\nmax_inflight_messages 0\n"
             + (f"user {user}\n" if user else "")
             + settings
+            + f"listener {self.plain_port} 127.0.0.1\n"
         )
         self._process = None
 
     @property
     def url(self):
         return f"mqtts://localhost:{self.port}"
+
+    @property
+    def plain_url(self):
+        """Without TLS, where mosquitto 2.0.11 does not cut a connection whose message it refuses."""
+        return f"mqtt://localhost:{self.plain_port}"
 
     def up(self):
         self._process = subprocess.Popen(

@@ -18,7 +18,7 @@ from edge.errors import BrokerError
 from edge.mqtt import lanes
 from edge.mqtt.check import check_broker
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.settings import PASSWORD_VARIABLE
+from edge.mqtt.settings import PASSWORD_VARIABLE, MqttSettings
 from edge.roll.database import SIDE_FILES
 from edge.roll.outbox import OutboxReader
 from tests.unit.edge.mqtt.broker import PASSWORD, USER, Broker, Subscriber
@@ -73,7 +73,10 @@ def test_what_the_access_list_denies_stays_is_said_and_goes_once_it_is_permitted
     monkeypatch.setattr(lanes, "FIRST_PAUSE_S", 0.2)
     outbox, recorder = recording(path)
     with Subscriber(guarded, "acl/b1") as subscriber:
-        publisher = Publisher(outbox, tls_settings(guarded, "acl", longest_pause_s=1.0), PASSWORD)
+        settings = MqttSettings(
+            broker=guarded.plain_url, prefix="acl", user=USER, box="b1", longest_pause_s=1.0
+        )
+        publisher = Publisher(outbox, settings, PASSWORD)
         with recorder, publisher:
             record_some(recorder)
             assert wait_for(lambda: len(subscriber.of("event", "stop")) >= 2)
@@ -173,8 +176,6 @@ def test_in_mqtt_3_1_1_check_finds_out_what_is_thrown_away():
     ],
 )
 def test_an_unknown_name_and_a_refusal_are_told_apart(broker, said):
-    from edge.mqtt.settings import MqttSettings
-
     with pytest.raises(BrokerError, match=said):
         check_broker(MqttSettings(broker=broker, timeout_s=2.0), None)
 
