@@ -23,6 +23,9 @@ from tests.integration.test_live_page import CHROMIUM, START_S, needs_chromium, 
 from tests.unit.edge.page.pages import passed
 from tests.unit.edge.web.servers import has_ipv6
 
+# A connection that is cut on purpose may leave its socket to the garbage collector.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 NGINX = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
 TOKEN = "a-token-that-is-long"
 KEY = {"Authorization": f"Bearer {TOKEN}"}
