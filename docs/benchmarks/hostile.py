@@ -10,8 +10,10 @@ make the same inputs: look again at what is found with `--first N --inputs 1 --k
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import pkgutil
 import platform
 import shlex
 import shutil
@@ -21,10 +23,12 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge.backends.probe import processor_name
+from edge.umbrella import COMMANDS
 from edge.umbrella import main as loomsight
 from tests.hostile.commands import DOCUMENTED
 from tests.hostile.inputs import MAKERS, Workshop, hostile_words, write_workshop
@@ -96,6 +100,18 @@ def wrong_with(outcome: Met) -> str | None:
     return None
 
 
+def import_everything() -> None:
+    """Import what the commands import only when they need it, once instead of in every child."""
+    import_module("onnxruntime")
+    for package in ("edge", "distill.labels"):
+        for found in pkgutil.walk_packages(import_module(package).__path__, f"{package}."):
+            if found.name.rpartition(".")[2] != "__main__":
+                with contextlib.suppress(ImportError):
+                    import_module(found.name)
+    for command in COMMANDS.values():
+        import_module(command.module)
+
+
 def tried(kind: str, number: int, shop: Workshop, root: Path) -> tuple[Met, dict[str, Any] | None]:
     """Meet one input; returns what became of it and, if that is wrong, what to look at."""
     folder = Path(tempfile.mkdtemp(prefix="input-", dir=root))
@@ -123,6 +139,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=MAKERS, default=list(MAKERS), metavar="KIND")
     asked = parser.parse_args()
     os.environ.pop("LOOMSIGHT_TRACEBACK", None)
+    import_everything()
     codes: dict[str, Counter[str]] = {kind: Counter() for kind in asked.kinds}
     problems: list[dict[str, Any]] = []
     worst = {"seconds": 0.0, "memory_mb": 0.0}

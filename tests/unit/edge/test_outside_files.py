@@ -77,8 +77,12 @@ def test_a_file_that_the_kernel_gives_only_at_once_is_read_whole():
 
 def test_a_file_far_longer_than_its_stated_size_is_read_to_its_end():
     value = "x" * 100_000
-    command = [sys.executable, "-c", "input()"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, env={"VALUE": value}) as process:
+    command = [sys.executable, "-c", "print('runs', flush=True); input()"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, env={"VALUE": value}) as process:
+        assert (
+            process.stdout.readline() == b"runs\n"
+        )  # before, the kernel may still give an empty environment
         environment = read_bytes(Path(f"/proc/{process.pid}/environ"), 1 << 20)
         process.communicate(b"\n")
     assert environment == f"VALUE={value}\0".encode()
