@@ -50,7 +50,8 @@ def _checked(image: AnnotatedImage, problems: Problems) -> AnnotatedImage:
             continue
         if trainable_box(region, image.size_hw_px) is None:
             corners = ", ".join(f"{corner:g}" for corner in box)
-            problems.add(image.file_name, f"{where}, at {corners}: nothing of it is inside")
+            fault = "nothing of it is inside" if _has_area(box) else "has no area"
+            problems.add(image.file_name, f"{where}, at {corners}: {fault}")
             strays += 1
         elif _reach_px(box, image.size_hw_px) > OUTSIDE_TOLERANCE_PX:
             problems.note(image.file_name, f"{where}: reaches over the edge, and is cut there")
@@ -62,6 +63,12 @@ def _is_inside(box: BoxXyxy, size_hw_px: tuple[int, int]) -> bool:
     height, width = size_hw_px
     x1, y1, x2, y2 = box
     return 0 <= x1 <= x2 - LEAST_SIDE_PX and 0 <= y1 <= y2 - LEAST_SIDE_PX and x2 <= width and y2 <= height
+
+
+def _has_area(box: BoxXyxy) -> bool:
+    """Tell whether a box with ordered corners has an area."""
+    x1, y1, x2, y2 = box
+    return min(x2 - x1, y2 - y1) >= LEAST_SIDE_PX
 
 
 def _reach_px(box: BoxXyxy, size_hw_px: tuple[int, int]) -> float:

@@ -52,8 +52,8 @@ class Namer:
 def named_by(label_set: LabelSet, taxonomy: Taxonomy) -> LabelSet:
     """Give every region of files its names; a class and a phrase that people chose stay.
 
-    What the taxonomy does not have is a problem: a region with an unknown label counts as not read, an
-    unknown category or one of another class is dropped.
+    What the taxonomy does not have is a problem: a region with an unknown label counts as not read, unless
+    a person rejected it; an unknown category or one of another class is dropped.
 
     Returns:
         The set with the taxonomy's classes in the taxonomy's order.
@@ -73,7 +73,7 @@ def _named_image(image: AnnotatedImage, words: _Words, problems: Problems) -> An
         if named is None:
             known = ", ".join(words.classes.values())
             problems.add(image.file_name, f"'{region.label}' is not in the taxonomy ({known})")
-            unread += 1
+            unread += region.review != "rejected"  # a person said that nothing is there
             continue
         if region.category and not _is_kind_of(region.category, named.label, words):
             problems.add(image.file_name, f"'{region.category}' is no kind of '{named.label}'")

@@ -13,6 +13,7 @@ A box in a label file counts as it stands there; the COCO file adds what is know
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,7 +76,9 @@ def read(source: Path, pictures: Path | None = None) -> LabelSet:
         for image, rows in _image(path, split, description, lost, kept, problems)
     ]
     numbered = _numbered_from_0(read_images, description, problems)
-    images = joined((_doubted(image, in_doubt) for image in numbered), problems)
+    images = _one_label_file_each(
+        joined((_doubted(image, in_doubt) for image in numbered), problems), problems
+    )
     _name_orphans(root, {*kept} - {image.file_name for image in images}, problems)
     mm_per_px = _mm_per_px(root, problems)
     return LabelSet(
@@ -208,15 +211,33 @@ def _doubted(image: AnnotatedImage, in_doubt: frozenset[str]) -> AnnotatedImage:
 def _numbered_from_0(
     images: Iterable[tuple[AnnotatedImage, _Rows]], description: Description, problems: Problems
 ) -> list[AnnotatedImage]:
-    """Count every box as unread where the labels number their classes from 1, and all names are one off."""
+    """Count every box as unread where the labels number their classes from 1, and all names are one off.
+
+    They do where the number behind the last is used, 0 is not, and nothing is beyond.
+    """
     pairs = list(images)
     used = {number for _, rows in pairs for number in rows.class_ids}
     count = len(description.class_names)
-    if used != set(range(1, count + 1)):
+    if 0 in used or max(used, default=0) != count:
         return [image for image, _ in pairs]
     wrong = f"numbers its classes from 0, the label files from 1 to {count}: all names would be wrong"
     problems.add(description.file.name, wrong)
     return [replace(image, unread=image.unread + len(rows.regions)) for image, rows in pairs]
+
+
+def _one_label_file_each(images: Sequence[AnnotatedImage], problems: Problems) -> list[AnnotatedImage]:
+    """Count the boxes as unread of images whose names differ by the suffix alone: of which are they?"""
+    file_of = {image.file_name: label_file(Path(image.file_name)) for image in images}
+    times = Counter(file_of.values())
+    checked = []
+    for image in images:
+        if times[file_of[image.file_name]] > 1 and image.regions:
+            problems.add(
+                image.file_name, "another image has the same name but for its suffix, and the same labels"
+            )
+            image = replace(image, unread=image.unread + len(image.regions))
+        checked.append(image)
+    return checked
 
 
 def _mm_per_px(root: Path, problems: Problems) -> float | None:

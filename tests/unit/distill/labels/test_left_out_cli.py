@@ -72,3 +72,39 @@ def test_what_is_read_as_something_else_is_noted_and_no_finding(folder, capsys):
     code, out, err = labels(capsys, "check", folder)
     assert (code, out.startswith("ok: 3 pictures, 1 without a defect, 2 boxes")) == (0, True)
     assert err.startswith("note: b.xml: object 1: a box turned by")
+
+
+@pytest.mark.parametrize(("review", "pictures"), [("rejected", 1), ("queued", 0)])
+def test_an_unknown_class_that_a_person_rejected_takes_no_image_away(tmp_path, capsys, review, pictures):
+    write_picture(tmp_path / "a.png", (40, 90))
+    rows = [
+        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 20, 20]},
+        {"id": 2, "image_id": 1, "category_id": 2, "bbox": [50, 10, 20, 20], "review": review},
+    ]
+    content = {
+        "images": [{"id": 1, "file_name": "a.png", "height": 40, "width": 90}],
+        "annotations": rows,
+        "categories": [{"id": 1, "name": "drop"}, {"id": 2, "name": "dust"}],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    code, out, _ = labels(capsys, "check", tmp_path / "a.json", "--json")
+    assert (code, json.loads(out)[0]["detail"][:6]) == (50, "'dust'")
+    code, out, _ = labels(capsys, "convert", tmp_path / "a.json", "--to", "voc", "--out", tmp_path / "out")
+    assert (code, out.count("1 pictures, 0 without a defect, 1 boxes")) == (0 if pictures else 50, pictures)
+
+
+@pytest.mark.parametrize(
+    ("corners", "fault"),
+    [
+        ("<xmax>30</xmax><ymax>10</ymax>", "has no area"),
+        ("<xmax>30</xmax><ymax>-5</ymax>", "nothing of it"),
+    ],
+)
+def test_the_message_says_what_is_wrong_with_a_box(folder, capsys, corners, fault):
+    box = f"<bndbox><xmin>10</xmin><ymin>{10 if 'area' in fault else -20}</ymin>{corners}</bndbox>"
+    text = (
+        f"<annotation><filename>a.png</filename>{SIZE}<object><name>drop</name>{box}</object></annotation>"
+    )
+    (folder / "a.xml").write_text(text)
+    _, _, err = labels(capsys, "stats", folder)
+    assert [fault in line for line in err.splitlines() if "a.png" in line] == [True]

@@ -526,6 +526,33 @@ def test_labels_that_number_their_classes_from_1_are_left_out(tmp_path):
     assert "from 1 to 3" in labels.problems["data.yaml"]
 
 
+def test_so_are_they_where_a_class_between_has_no_box(tmp_path):
+    rows = {"train/labels/a": "1 .5 .5 .2 .2", "valid/labels/b": "3 .5 .5 .2 .2"}
+    labels = read(yolo(tmp_path, "train: train/images\nval: valid/images", rows))
+    assert (labels.images, len(labels.left_out)) == ((), 2)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [pytest.param("1", "2", id="the-first-is-not-used"), pytest.param("0", "1", id="nor-the-last")],
+)
+def test_a_class_without_a_box_does_not_make_the_numbers_start_from_1(tmp_path, a, b):
+    rows = {"train/labels/a": f"{a} .5 .5 .2 .2", "valid/labels/b": f"{b} .5 .5 .2 .2"}
+    labels = read(yolo(tmp_path, "train: train/images\nval: valid/images", rows))
+    found = [region.label for image in labels.images for region in image.regions]
+    assert found == [CLASSES[int(a)], CLASSES[int(b)]]
+
+
+def test_two_images_of_one_label_file_are_left_out_if_it_has_a_box(tmp_path):
+    rows = {"train/labels/a": "1 .5 .5 .2 .2", "valid/labels/b": ""}
+    folder = yolo(tmp_path, "train: train/images\nval: valid/images", rows)
+    images(folder, "train/images/a.bmp", "valid/images/b.bmp")
+    labels = read(folder)
+    assert [image.file_name for image in labels.images] == ["valid/images/b.bmp", "valid/images/b.png"]
+    assert [image.file_name for image in labels.left_out] == ["train/images/a.bmp", "train/images/a.png"]
+    assert "same name but for its suffix" in labels.problems["train/images/a.png"]
+
+
 @pytest.mark.parametrize("row", ["1.0 .5 .5 .2 .2", "+1 0.5 0.5 .2 2e-1", "\ufeff1\t.5\t.5\t.2\t.2\r"])
 def test_rows_as_programs_write_them(tmp_path, row):
     rows = {"train/labels/a": row, "valid/labels/b": ""}
