@@ -125,15 +125,15 @@ class Publisher:
 
     def _send_all(self) -> None:
         while not self.outbox.is_open.wait(0.2):
-            if self._end.is_set():
+            if self._end.is_set() and not self.outbox.is_open.is_set():
                 return
         pause_s = 1.0
         try:
             while True:
                 was_useful = self._connection()
+                is_ending = self._end.is_set()  # asked before the record is: then all of the run is in it
                 self._tidy()
-                is_over = self._is_done or not self.depth or time.monotonic() >= self._flush_by_s
-                if self._end.is_set() and is_over:
+                if is_ending and (self._is_done or not self.depth or self._is_late):
                     return
                 pause_s = 1.0 if was_useful else min(2 * pause_s, self._settings.longest_pause_s)
                 self._pause(
@@ -142,6 +142,11 @@ class Publisher:
         finally:
             self.is_connected = False
             self._close_reader()
+
+    @property
+    def _is_late(self) -> bool:
+        """Whether the end of the run waits no longer; only of use once it has begun."""
+        return time.monotonic() >= self._flush_by_s
 
     def _pause(self, seconds: float) -> None:
         """Wait before the next try; the end of the run cuts it short once."""
@@ -189,6 +194,7 @@ class Publisher:
         self._lanes.connected(begun_s)
         tidied_s = begun_s
         while True:
+            is_ending = self._end.is_set()  # see `_send_all`
             is_all = self._fill(connection)
             connection.turn(0.0 if self._is_skipping else LOOP_S)
             self._collect(connection)
@@ -200,7 +206,7 @@ class Publisher:
                 if now_s - begun_s >= STEADY_S:
                     self._reports.holds()
             is_empty = is_all and not connection.unacknowledged
-            if self._end.is_set() and (is_empty or now_s >= self._flush_by_s):
+            if is_ending and (is_empty or self._is_late):
                 self._is_done = True
                 connection.send(None, STATUS, self._status("ended"), retain=True)
                 return

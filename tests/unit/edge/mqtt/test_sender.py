@@ -320,3 +320,19 @@ def test_old_messages_that_wait_do_not_fill_the_outbox(path):
         changed(path, "DELETE FROM outbox WHERE number IN (2, 3)")  # the first one is refused, others went
         recorder.add([defect(n) for n in range(3, 8)], Coverage(), None)
         assert len(rows(path, "outbox")) == 4
+
+
+def test_what_is_recorded_just_before_the_end_is_sent_by_this_run(path, tmp_path):
+    for number in range(3):
+        path = tmp_path / f"rolls{number}.db"
+        outbox, recorder = recording(path)
+        with ScriptedBroker() as broker:
+            with Publisher(outbox, settings(broker, flush_s=10.0)) as publisher, recorder:
+                record_some(recorder)
+                assert wait_for(lambda: broker.taken and not rows(path, "outbox"))  # noqa: B023
+                recorder.finish(Coverage(), None, "finished")
+                recorder.event("camera silent", "at the very end")
+                recorder.add([defect(9.0)], Coverage(), None)
+            assert rows(path, "outbox") == []
+            assert publisher.depth == 0
+            assert set(broker.ids("defect", "event", "stop")) == set(ids_in(path))
