@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from edge.roll.database import DAMAGE_ERRORS, RecordFile
+from edge.roll.database import DAMAGE_ERRORS, RecordFile, described, is_for_a_while
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def succeed(file: RecordFile, roll_ids: Iterable[str]) -> tuple[RecordFile, bool
     Returns:
         The new record, and whether it has what was recorded of the rolls.
     Raises:
-        LoomsightError: if no new one can be made now.
+        LoomsightError: if no new one can be made now, or the disk has no room for the rolls.
     """
     file.unlock()
     new = RecordFile(file.path, anew=True)
@@ -97,6 +97,9 @@ def succeed(file: RecordFile, roll_ids: Iterable[str]) -> tuple[RecordFile, bool
         carry_over(file.connection, new.connection, roll_ids)
         is_carried = True
     except DAMAGE_ERRORS as error:
+        if is_for_a_while(error):  # the old one is closed only once its rolls are somewhere else
+            new.take_back()
+            raise described(file.path, error) from error
         logger.error("what was recorded before cannot be read any more: %s", error)
         is_carried = False
     file.leave()

@@ -32,6 +32,10 @@ DAMAGED_WORDS = ("malformed", "not a database", "disk I/O error")
 """What SQLite says of a file that is damaged, or was cut off, while it is open."""
 
 
+PASSING_WORDS = ("is full", "is locked")
+"""What SQLite says of what may work later: the disk is full, another program writes."""
+
+
 def roll_back(connection: sqlite3.Connection) -> None:
     """Take back what a transaction has begun, if there is one.
 
@@ -133,14 +137,21 @@ class RecordFile:
             self._put_back()
             raise cannot_write(self.path, error) from error
 
+    def take_back(self) -> None:
+        """Remove a new record that holds nothing yet, and give what stood there its name again."""
+        self.connection.close()
+        with suppress(OSError):
+            _remove(self.path)
+        self._put_back()
+        self.unlock()
+
     def _put_back(self) -> None:
         """Give what was set aside its name again: tries that fail leave no further files."""
         aside, self.set_aside = self.set_aside, None
         if aside is None:
             return
         with suppress(OSError):
-            for side in reversed(SIDE_FILES):
-                Path(f"{self.path}{side}").unlink(missing_ok=True)
+            _remove(self.path)
             _rename(aside, self.path)
 
 
@@ -184,6 +195,11 @@ def is_damage(error: Exception) -> bool:
     """Tell whether an error says that the file itself is damaged, and will be at the next try."""
     said = str(error)
     return not isinstance(error, sqlite3.Error) or any(word in said for word in DAMAGED_WORDS)
+
+
+def is_for_a_while(error: Exception) -> bool:
+    """Tell whether an error says that the disk is full, or another program writes: later it may work."""
+    return isinstance(error, sqlite3.Error) and any(word in str(error) for word in PASSING_WORDS)
 
 
 def described(path: Path, error: Exception) -> LoomsightError:
@@ -306,3 +322,9 @@ def _rename(path: Path, new: Path) -> None:
     for side in SIDE_FILES:
         if os.path.lexists(f"{path}{side}"):
             Path(f"{path}{side}").rename(f"{new}{side}")
+
+
+def _remove(path: Path) -> None:
+    """Remove a database with what belongs to it."""
+    for side in reversed(SIDE_FILES):
+        Path(f"{path}{side}").unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 from edge.errors import RecordError
 from edge.roll.database import DAMAGE_ERRORS, open_for_reading
+from edge.roll.rows import data_of
 from edge.roll.values import ROLL_ENDED
 
 
@@ -33,14 +33,17 @@ def last_following(record: Path | None, name: str | None) -> Following | None:
     try:
         with closing(open_for_reading(record)) as db:
             return _last_following(db, name)
-    except (RecordError, *DAMAGE_ERRORS, ValueError, KeyError, TypeError):
+    except (RecordError, *DAMAGE_ERRORS):
         return None
 
 
 def _last_following(db: sqlite3.Connection, name: str) -> Following | None:
     first = db.execute("SELECT * FROM rolls WHERE name = ? ORDER BY rowid DESC LIMIT 1", (name,)).fetchone()
-    roll = first
+    roll, known = first, set()
     while roll is not None and (after := _next_of(db, roll["roll_id"])) is not None:
+        known.add(roll["roll_id"])
+        if after["roll_id"] in known:  # a damaged record leads in a circle
+            break
         roll = after
     if roll is None or roll["roll_id"] == first["roll_id"]:
         return None
@@ -53,8 +56,9 @@ def _next_of(db: sqlite3.Connection, roll_id: str) -> sqlite3.Row | None:
         "ORDER BY events.rowid DESC LIMIT 1"
     )
     ended = db.execute(query, (roll_id, ROLL_ENDED)).fetchone()
-    if ended is None:
+    data = None if ended is None else data_of(ended["data"])
+    after = data.get("next") if data else None
+    if not isinstance(after, str):
         return None
-    after = json.loads(ended["data"])["next"]
     row: sqlite3.Row | None = db.execute("SELECT * FROM rolls WHERE roll_id = ?", (after,)).fetchone()
     return row

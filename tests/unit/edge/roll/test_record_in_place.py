@@ -13,8 +13,10 @@ from edge.cloth.coverage import Coverage
 from edge.errors import OutputError, RecordError
 from edge.roll.askers import RecordedRequests
 from edge.roll.database import SIDE_FILES
+from edge.roll.following import last_following
 from edge.roll.outbox import Outbox
 from edge.roll.recorder import RollRecorder
+from edge.roll.values import ROLL_ENDED
 from tests.unit.edge.roll.test_record import defect, frame, head, recorded, rows
 
 
@@ -193,6 +195,54 @@ def test_where_no_new_record_can_be_made_defects_wait(path, monkeypatch):
         with pytest.raises(OutputError, match="0 defects and"):
             recorder.finish(run.coverage, 1500.0, "finished")
         path.rmdir()
+
+
+def test_a_roll_that_the_disk_has_no_room_for_is_carried_over_once_it_has(path, monkeypatch, caplog):
+    left = [2]
+
+    class Full(sqlite3.Connection):
+        """A real connection; the disk is full when the first two new records take in the defects."""
+
+        def executemany(self, statement, *more):
+            if statement.startswith("INSERT INTO defects") and left[0]:
+                left[0] -= 1
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().executemany(statement, *more)
+
+    monkeypatch.setattr("edge.roll.recorder.RETRY_S", 0.0)
+    with RollRecorder(path, head("R")) as recorder:
+        run = Run(recorder)
+        run.inspect()
+        run.inspect()
+        replaced(path)
+        monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Full))
+        for _ in range(2):
+            run.inspect()
+            assert recorder.is_blocked
+            assert path.read_bytes() == b"a letter of mine"
+        run.inspect()
+        assert not recorder.is_blocked
+        starts = [row["start_m"] for row in rows(path, "SELECT start_m FROM defects ORDER BY rowid")]
+        assert starts == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    assert left == [0]
+    assert path.with_name("rolls.db.1").read_bytes() == b"a letter of mine"
+    assert not path.with_name("rolls.db.2").exists()
+    assert "is lost" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "data",
+    ['{{"next": "{own}"}}', '{{"next": ["{own}"]}}', '["{own}"]', "[" * 100_000, "no json"],
+    ids=["circle", "list", "no-object", "nested", "no-json"],
+)
+def test_an_event_that_names_no_following_roll_leads_nowhere(path, data):
+    recorded(path, [0], "R")
+    ((own, kind),) = [(row["roll_id"], ROLL_ENDED) for row in rows(path, "SELECT roll_id FROM rolls")]
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("INSERT INTO events VALUES ('e', ?, ?, '', 0, '2026')", (own, kind))
+        db.execute("INSERT INTO event_data VALUES ('e', ?)", (data.format(own=own),))
+        db.commit()
+    assert last_following(path, "R") is None
 
 
 HOSTILE = {
