@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import resource
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,9 @@ MAPS: Final = 64
 TILES: Final = 16
 """Of activations, as large as the input, for as many inputs as are given to the network at once."""
 
+_ONE_AT_A_TIME: Final = threading.RLock()
+"""The limit is of the whole process: cameras that open models at once would leave each other's behind."""
+
 
 def bytes_for(model_bytes: int, input_size_hw_px: tuple[int, int]) -> int:
     """Return the memory that opening a network, and inspecting its golden images, may take.
@@ -40,8 +44,15 @@ def bytes_for(model_bytes: int, input_size_hw_px: tuple[int, int]) -> int:
 def memory_limited(more_bytes: int) -> Iterator[None]:
     """Let this process take no more than so much memory beyond what it has; what asks for more fails.
 
-    Where there is a GPU nothing is limited: its driver reserves address space without end.
+    Where there is a GPU nothing is limited: its driver reserves address space without end. A second thread
+    waits until the first is done.
     """
+    with _ONE_AT_A_TIME, _limited(more_bytes):
+        yield
+
+
+@contextmanager
+def _limited(more_bytes: int) -> Iterator[None]:
     used = _data_bytes()
     if used is None or nvidia_gpu_present():
         yield

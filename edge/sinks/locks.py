@@ -66,12 +66,20 @@ def _own_lock_file(name: Path, path: Path) -> int:
             raise cannot_write(path, error) from error
         try:
             _lock(descriptor, path)
-            if name.exists() and os.path.samestat(name.stat(), os.fstat(descriptor)):
+            if _is_called(name, descriptor):
                 return descriptor
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)  # the one before has taken it away with its own lock
+
+
+def _is_called(name: Path, descriptor: int) -> bool:
+    """Tell whether a name leads to an open file; another program may take it away at any time."""
+    try:
+        return os.path.samestat(name.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _lock(descriptor: int, path: Path) -> None:
