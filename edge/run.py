@@ -24,6 +24,7 @@ from edge.errors import CameraNotFoundError, ConfigError, LoomsightError
 from edge.health.state import Health
 from edge.health.systemd import Systemd
 from edge.interruption import stopped_by_signals
+from edge.last_resort import internal_error
 from edge.live_view import CameraLine, LiveView
 from edge.machine.shared import Machines
 from edge.model import Models
@@ -268,9 +269,10 @@ class Box:
                     self._run(place, run)
                 if place.summary is not None:
                     write_summary(run.config, place.summary)
-            # What one camera fails with, whatever it is, must not end the others.
-            except Exception as error:  # noqa: BLE001
-                self._fail(place, error)
+            # What one camera fails with, whatever it is (a library's panic is no Exception), must neither
+            # end the others nor go unseen.
+            except BaseException as error:  # noqa: BLE001
+                self._fail(place, error if isinstance(error, Exception) else internal_error(error))
             self._tell_end(place)
 
     def _fail(self, place: Place, error: Exception) -> None:

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from edge.assembly import OpenRun
 from edge.box import load_box
-from edge.errors import CameraNotFoundError, ConfigError, ModelError, OutputError
+from edge.errors import CameraNotFoundError, ConfigError, InternalError, ModelError, OutputError
 from edge.roll.reading import read_roll
 from edge.run import run, run_box
 from tests.unit.edge.health.test_health import asked
@@ -117,6 +118,24 @@ def test_a_camera_that_fails_does_not_end_the_others(tmp_path, box, caplog):
     assert not (tmp_path / "s-gone.json").exists()
     with pytest.raises(ModelError, match="Camera 'model'"):  # the first that failed
         run_box([one for one in loaded if one.name in ("broken", "model")])
+
+
+def test_a_panic_in_the_thread_of_one_camera_is_its_error_and_the_other_goes_on(tmp_path, box, monkeypatch):
+    class Panic(BaseException):
+        """As of a library in Rust: no Exception."""
+
+    inspect = OpenRun.inspect
+
+    def inspect_or_panic(self):
+        if self.called.startswith("left"):
+            raise Panic("index out of range")
+        return inspect(self)
+
+    monkeypatch.setattr(OpenRun, "inspect", inspect_or_panic)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with pytest.raises(InternalError, match=r"Camera 'left'.*Panic: index out of range"):
+        run_box(box(addresses(**LOOMS), summary=tmp_path / "s.json"))
+    assert json.loads((tmp_path / "s-right.json").read_text())["metres_inspected"] == pytest.approx(0.6)
 
 
 def test_when_none_is_left_the_first_error_ends_the_box(tmp_path, box):
