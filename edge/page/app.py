@@ -138,6 +138,7 @@ class PageApp:
             _number(asked.get("defect", "0")),
             _number(asked.get("review", "0")),
             asked.get("gaps", ""),
+            _number(asked.get("record", "0")),
         )
         return JsonAnswer(await self._beside(lambda: changes(self._live, known)))
 

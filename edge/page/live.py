@@ -156,7 +156,7 @@ class LivePage:
             dropped=coverage.frames_dropped,
             unreadable=coverage.frames_unreadable,
             silent_s=state.silent_s,
-            defect_count=len(state.defects),
+            defect_count=self._count_defects(state),
             latency_ms=state.latency.quantiles(),
             age_ms=state.age.quantiles() if self.box.is_live else None,
             across=state.roll.across,
@@ -175,6 +175,10 @@ class LivePage:
             roll_name=state.roll.terms.name,
             article=state.roll.terms.article,
         )
+
+    def _count_defects(self, state: RunState) -> int:
+        """Count those of the roll that are listed: what waits to be recorded is in neither."""
+        return self.recorder.defects_recorded if self.recorder is not None else len(state.defects)
 
     def _origin_m(self, state: RunState) -> float:
         """Return where on the roll metre 0 of the camera lies."""

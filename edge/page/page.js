@@ -28,7 +28,7 @@ const map = new RollMap(at("map"), (id) => {
 });
 
 function emptyRoll() {
-  return { known: {}, defects: [], gaps: [], length_m: 0, width_mm: null };
+  return { known: {}, defects: [], forgotten: 0, gaps: [], length_m: 0, width_mm: null };
 }
 
 function take(id, verdict) {
@@ -93,7 +93,6 @@ function showNumbers() {
   at("along").textContent = known(state.along_m, "m", 2);
   at("speed").textContent = state.speed_m_min === null ? `${state.frames_per_s.toFixed(1)} /s` : known(state.speed_m_min, "m/min", 1);
   at("coverage").textContent = state.coverage === null ? "–" : `${(Math.floor(state.coverage * 1000) / 10).toFixed(1)} %`;
-  at("count").textContent = String(state.defects);
   at("camera").classList.toggle("bad", state.camera.state === "silent");
   at("camera").querySelector("span").textContent = `${state.camera.name} ${CAMERA[state.camera.state]}`;
   const gaps = Object.entries(state.gaps_m || {});
@@ -144,8 +143,8 @@ async function askRoll() {
 }
 
 function takeRoll(answer) {
-  if (answer.roll !== roll.known.roll) {
-    next.begun();
+  if (answer.roll !== roll.known.roll) next.begun();
+  if (answer.roll !== roll.known.roll || answer.known.record !== roll.known.record) {
     roll = emptyRoll();
     verdicts.clear();
     list.clear();
@@ -153,6 +152,7 @@ function takeRoll(answer) {
   Object.assign(roll, { known: answer.known, length_m: answer.length_m, width_mm: answer.width_mm,
     left_mm: answer.left_mm, unseen: answer.unseen });
   roll.defects.push(...answer.defects);
+  roll.forgotten += answer.forgotten; // before what a run without a record still has
   if (answer.gaps) roll.gaps = answer.gaps;
   for (const [id, verdict] of answer.verdicts) {
     if (verdict === "undone") verdicts.delete(id);
@@ -171,6 +171,7 @@ function drawMap() {
 function drawRoll() {
   const classes = state ? state.classes : [];
   drawMap();
+  at("count").textContent = String(roll.forgotten + roll.defects.length); // those of the map and the list
   list.show(roll.defects, classes, Boolean(state && state.can_review));
   const present = classes.filter((name) => roll.defects.some((one) => one.label === name));
   at("legend").replaceChildren(...present.map((name) => {

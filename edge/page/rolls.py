@@ -32,12 +32,14 @@ class Known(NamedTuple):
         roll: id of the roll that the rest is about.
         defect, review: number of the last one; 0 for none.
         gaps: mark of the gaps.
+        record: how often the record was replaced: the numbers hold in that one only.
     """
 
     roll: str = ""
     defect: int = 0
     review: int = 0
     gaps: str = ""
+    record: int = 0
 
 
 def changes(live: LivePage, known: Known) -> dict[str, Any]:
@@ -50,12 +52,14 @@ def changes(live: LivePage, known: Known) -> dict[str, Any]:
     recorder, roll_id = live.recorder, live.roll_id
     if recorder is None or roll_id is None:
         return _from_run(live, known)
+    record = recorder.times_replaced  # before it is opened: a newer one is read again from its start
     with closing(open_for_reading(recorder.path)) as db:
         db.execute("BEGIN")  # one moment of a record that is being written
         head = db.execute("SELECT * FROM rolls WHERE roll_id = ?", (roll_id,)).fetchone()
         if head is None:
-            return _waiting(live, roll_id)
-        return _from_record(db, head, known if known.roll == roll_id else Known())
+            return _waiting(live, Known(roll_id, record=record))
+        start = Known(roll_id, record=record)
+        return _from_record(db, head, known if _is_of(known, start) else start)
 
 
 def recorded_defect(path: Path, event_id: str) -> DefectRow | None:
@@ -71,19 +75,24 @@ def recorded_defect(path: Path, event_id: str) -> DefectRow | None:
         return defect_row(row) if row else None
 
 
-def _waiting(live: LivePage, roll_id: str) -> dict[str, Any]:
+def _is_of(known: Known, start: Known) -> bool:
+    return (known.roll, known.record) == (start.roll, start.record)
+
+
+def _waiting(live: LivePage, start: Known) -> dict[str, Any]:
     """Return a roll that could not be recorded yet: it waits in memory with all that is on it."""
     now = live.snapshot
     return {
-        "roll": roll_id,
+        "roll": start.roll,
         "name": now.roll_name,
         "article": now.article,
         "length_m": now.length_m,
         "width_mm": now.across.width_mm,
         "left_mm": now.across.part.left_mm if now.across.part else 0.0,
         "unseen": now.across.unseen,
-        "known": Known(roll_id)._asdict(),
+        "known": start._asdict(),
         "more": False,
+        "forgotten": 0,
         "defects": [],
         "verdicts": [],
         "gaps": [],
@@ -112,8 +121,10 @@ def _from_record(db: sqlite3.Connection, head: sqlite3.Row, known: Known) -> dic
             "defect": found[-1]["number"] if found else known.defect,
             "review": last_review,
             "gaps": mark,
+            "record": known.record,
         },
         "more": more,
+        "forgotten": 0,
         "defects": [_recorded(defect) for row in found if (defect := defect_row(row)) is not None],
         "verdicts": verdicts,
         "gaps": gaps,
@@ -174,8 +185,9 @@ def _from_run(live: LivePage, known: Known) -> dict[str, Any]:
         "width_mm": now.across.width_mm,
         "left_mm": now.across.part.left_mm if now.across.part else 0.0,
         "unseen": now.across.unseen,
-        "known": {"roll": roll_id, "defect": last, "review": 0, "gaps": mark},
+        "known": Known(roll_id, last, gaps=mark)._asdict(),
         "more": last < now.defects_before + len(now.defects),
+        "forgotten": max(0, now.defects_before - known.defect),
         "defects": [
             {
                 "id": str(before + number),

@@ -16,6 +16,7 @@ class PendingRoll:
 
     Attributes:
         is_begun: whether the record has the roll.
+        recorded: defects of the roll that the record has, those of earlier runs among them.
         coverage: as it is to be written; None if there is nothing yet.
         width_mm: of the cloth as measured; None if not known.
         changed_from: line of the camera from which on gaps changed; None if none did.
@@ -25,6 +26,7 @@ class PendingRoll:
     head: RollHead
     roll: OpenRoll
     is_begun: bool
+    recorded: int = 0
     coverage: Coverage | None = None
     width_mm: float | None = None
     defects: list[RecordedDefect] = field(default_factory=list)
@@ -40,7 +42,7 @@ class PendingRoll:
 
     def begin_again(self) -> None:
         """Note that the record has nothing of the roll any more: it is recorded as far as memory goes."""
-        self.is_begun = False
+        self.is_begun, self.recorded = False, 0
         if self.coverage is not None:
             self.changed_from = self.coverage.first_line
 
@@ -69,5 +71,6 @@ class PendingRoll:
     def written(self) -> tuple[list[RecordedDefect], list[RecordedEvent]]:
         """Note that the record has all of it; returns what had waited."""
         done = self.defects, self.events
+        self.recorded += len(self.defects)
         self.is_begun, self.changed_from, self.defects, self.events = True, None, [], []
         return done

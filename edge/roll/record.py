@@ -219,6 +219,12 @@ def _grade_of(db: sqlite3.Connection, roll_id: str, limits: Mapping[str, float])
     return grade_roll((row.defect for row in roll.defects), roll.inspected_m2, limits)
 
 
+def count_defects(db: sqlite3.Connection, roll_id: str) -> int:
+    """Count the defects that the record has of a roll."""
+    count: int = db.execute("SELECT count(*) FROM defects WHERE roll_id = ?", (roll_id,)).fetchone()[0]
+    return count
+
+
 def new_roll(head: RollHead) -> OpenRoll:
     """Return a roll that is in no record yet; it has its id already."""
     return OpenRoll(new_id(), head.name or roll_name_of(utc_now()), True)

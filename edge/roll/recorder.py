@@ -19,7 +19,14 @@ from edge.roll.carry import succeed
 from edge.roll.database import DAMAGE_ERRORS, RecordFile, described, is_damage
 from edge.roll.outbox import Outbox
 from edge.roll.pending import PendingRoll
-from edge.roll.record import begin_roll, close_interrupted, end_roll, insert_event, new_roll
+from edge.roll.record import (
+    begin_roll,
+    close_interrupted,
+    count_defects,
+    end_roll,
+    insert_event,
+    new_roll,
+)
 from edge.roll.requests import Request, drop, unanswered, write_answer
 from edge.roll.values import (
     ROLL_BEGUN,
@@ -114,7 +121,8 @@ class RollRecorder:
         except BaseException:
             file.close()
             raise
-        self._file, self._now = file, PendingRoll(self._head, roll, is_begun=True)
+        self._file = file
+        self._now = PendingRoll(self._head, roll, True, count_defects(file.connection, roll.roll_id))
         for name in interrupted:
             logger.warning("roll '%s' was interrupted; it is closed as it stands", name)
         verb = "begun" if roll.begun else f"continued behind line {roll.reached_line}"
@@ -150,6 +158,12 @@ class RollRecorder:
         return now.roll.roll_id if now else None
 
     @property
+    def defects_recorded(self) -> int:
+        """How many defects the record has of the roll, those of earlier runs among them."""
+        now = self._now
+        return now.recorded if now else 0
+
+    @property
     def path(self) -> Path:
         """The record."""
         return self._path
@@ -163,6 +177,11 @@ class RollRecorder:
     def replaced(self) -> str | None:
         """What became of the record while it was written, the last time; None if it is where it was."""
         return self._replaced[-1] if self._replaced else None
+
+    @property
+    def times_replaced(self) -> int:
+        """How often a new record was begun in the place of one: rows have other numbers in it."""
+        return len(self._replaced)
 
     def shift_m(self, coverage: Coverage) -> float:
         """Return where on the roll metre 0 of the camera lies; 0 before the roll is open."""

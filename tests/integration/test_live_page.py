@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -32,9 +33,11 @@ needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no chromium here: `apt
 START_S = 120
 LOOM = (
     "loom:seed=7,width_px=512,scan=area,height_px=320,frames_hz=4,speed_m_min=20,live=true,"
-    "defects_per_m=30,difficulties=obvious"
+    "defects_per_m=8,difficulties=obvious"
 )
-"""Pictures of 64 mm every 83 mm: every second one shows a defect, and between two there is always a gap."""
+"""Pictures of 64 mm every 83 mm: some show a defect, and between two there is always a gap.
+
+The list holds the last 30: that many do not pass while a test looks at one of them on a busy processor."""
 
 COLOURED = """() => {
   const picture = document.querySelector('#cloth img');
@@ -164,6 +167,39 @@ def test_an_operator_at_the_desk_and_on_the_phone(browser, tmp_path):
                 desk.wait_for_selector("#away", state="hidden")
                 until(desk, "document.querySelector('#roll').textContent === 'B 18'")  # it goes on
                 assert any("ERR_CONNECTION_REFUSED" in error for error in desk.errors)
+
+
+COUNTED = """() => [
+  Number(document.querySelector('#count').textContent),
+  Number(document.querySelector('#map').dataset.defects),
+  document.querySelectorAll('#defects li').length,
+]"""
+
+
+def recorded_defects(folder):
+    with closing(sqlite3.connect(folder / "rolls.db")) as db:
+        return db.execute("SELECT count(*) FROM defects").fetchone()[0]
+
+
+@needs_chromium
+def test_the_number_of_defects_is_that_of_the_list_and_of_the_record(browser, tmp_path):
+    summary = tmp_path / "summary.json"
+    with edge_run(tmp_path, "0", "--frames", "24", "--summary", summary) as (process, _):
+        assert process.wait(START_S) == 0
+    before = recorded_defects(tmp_path)
+    assert json.loads(summary.read_text())["defects_on_roll"] == before > 0
+    seen = []
+    with edge_run(tmp_path) as (_, address), tab_of(browser, address, 1280, 800) as tab:
+        until(tab, "document.querySelector('#map').dataset.defects > 0")
+        while not seen or seen[-1][0] < before + 3:  # the roll goes on, and so does its number
+            seen.append(tab.evaluate(COUNTED))
+            time.sleep(0.02)
+        told, end_s = 0, time.monotonic() + START_S
+        while told < before + 3 and time.monotonic() < end_s:  # programs get the number a moment later
+            told = get(urlsplit(address).port).json()["defects"]
+        assert before + 3 <= told <= recorded_defects(tmp_path)
+    assert [one for one in seen if one[0] != one[1] or one[2] != min(one[0], 30)] == []
+    assert seen[0][0] >= before
 
 
 def test_a_port_in_use_is_one_line_and_a_missing_page_is_none(tmp_path):

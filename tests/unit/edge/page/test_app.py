@@ -106,6 +106,37 @@ def test_the_roll_comes_in_parts_and_only_what_is_new(tmp_path):
         assert len(other["defects"]) == 4
 
 
+def test_the_count_is_of_what_is_recorded_of_the_roll(tmp_path):
+    with page(tmp_path) as client, closing(sqlite3.connect(tmp_path / "rolls.db")) as other:
+        other.isolation_level = None
+        other.execute("BEGIN IMMEDIATE")
+        client.recorder._file.wait_for_others(1)
+        state = client.run
+        client.recorder.add([defect(1.1)], state.coverage, None)  # waits in memory
+        client.live.end(state)
+        assert client.get("/state").json()["defects"] == len(ids(client)) == 3
+        other.execute("ROLLBACK")
+        client.recorder.finish(state.coverage, None, "finished")
+        client.live.end(state)
+        assert (client.live.snapshot.defect_count, len(ids(client))) == (4, 4)
+
+
+def test_a_record_that_was_replaced_is_listed_from_its_start(tmp_path):
+    with page(tmp_path) as client:
+        first = client.get("/roll").json()
+        with closing(sqlite3.connect(tmp_path / "rolls.db")) as db, db:  # as in a record of many rolls
+            db.execute("UPDATE defects SET rowid = rowid + 1000")
+        first = client.get("/roll").json()
+        (tmp_path / "rolls.db").rename(tmp_path / "away.db")
+        client.recorder.add([defect(1.1)], client.run.coverage, None)
+        then = client.get("/roll", params=first["known"]).json()
+        assert then["known"]["record"] == 1
+        assert [one["start_m"] for one in then["defects"]] == [0.1, 0.2, 0.3, 1.1]
+        assert client.get("/roll", params=then["known"]).json()["defects"] == []
+        client.live.end(client.run)
+        assert client.live.snapshot.defect_count == 4
+
+
 def test_many_defects_come_in_several_answers(tmp_path):
     with recorded_page(tmp_path, defects=MOST_AT_ONCE + 5) as (live, _, _), client_of(live) as client:
         first = client.get("/roll").json()

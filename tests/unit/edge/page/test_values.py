@@ -236,10 +236,12 @@ def test_without_a_record_the_last_defects_of_many_are_shown():
     live.end(state)
     shown = changes(live, Known())
     assert [one["id"] for one in shown["defects"]] == ["3", "4", "5"]
+    assert shown["forgotten"] + len(shown["defects"]) == live.snapshot.defect_count == 5
     known = Known(roll=shown["roll"], defect=shown["known"]["defect"])
     state.roll.defects += [defect(0.06)]
     live.end(state)
-    assert [one["id"] for one in changes(live, known)["defects"]] == ["6"]
+    then = changes(live, known)
+    assert ([one["id"] for one in then["defects"]], then["forgotten"]) == (["6"], 0)
 
 
 def test_the_state_is_made_once_for_all_who_look():
