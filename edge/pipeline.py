@@ -114,6 +114,7 @@ class Pipeline:
         self._is_fitted = False
         self._begin_s: float | None = None
         self._free_since_s = 0.0
+        self._lines_done = 0
         self.stop = threading.Event()
         self.state = RunState(roll=RollPart(terms or RollTerms()), class_names=tuple(class_names))
         self._journal = Journal(
@@ -167,8 +168,10 @@ class Pipeline:
         self._changes.attach(None)
         self._ledger.unreadable(capture.unreadable)
         is_at_a_limit = self.state.error is None and self._limits.are_reached(self.state)
-        if not is_at_a_limit:  # there the roll ends where it is
+        if not is_at_a_limit:
             self._ledger.dropped(capture.take_dropped())
+        elif self._recording is not None:  # the roll ends where it is
+            self._recording.ended(self._lines_done)
 
     def _name_roll(self) -> None:
         """Take in the name that the first roll has in the record."""
@@ -200,6 +203,7 @@ class Pipeline:
             elif not isinstance(work, Frame):
                 self._ledger.dropped(work)
             elif following is None:
+                self._lines_done += len(work.image)
                 self._ledger.dark(work)
                 yield []
         if begun is not None:
@@ -325,6 +329,7 @@ class Pipeline:
     def _finish(self, begun: BegunStrip) -> list[DetectionRecord]:
         """Inspect a strip and record it; one without any cloth is accounted for and nothing more."""
         frame, prepared = begun.strip, begun.coming.result()
+        self._lines_done += len(frame.image)
         begin_s = time.monotonic()
         if prepared.picture is None:
             self._ledger.inspected(frame, no_detections(), [], prepared.cloth_lines)

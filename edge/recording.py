@@ -18,6 +18,7 @@ from edge.cameras.recorded import (
     INDEX_NAME,
     Entry,
     RecordedChange,
+    RecordedEnd,
     RecordedFrame,
     picture_path,
 )  # fmt: skip
@@ -33,7 +34,7 @@ LEAST_FREE_BYTES = 1 << 30
 
 
 class Recording:
-    """Store each frame before it is inspected, where frames were dropped, and where rolls changed.
+    """Store each frame before it is inspected, where frames were dropped, where rolls changed, and the end.
 
     Pictures are stored raw, the index says what belongs to each and names no picture that is not whole.
     When there is no space left recording ends with an event, and inspection goes on.
@@ -48,7 +49,7 @@ class Recording:
         self._camera = camera
         self._index: BinaryIO | None = None
         self._events: list[RecordedEvent] = []
-        self._frames = 0
+        self._frames = self._lines = 0
 
     def __enter__(self) -> Self:
         try:
@@ -83,6 +84,7 @@ class Recording:
             self._end(error.strerror or str(error))
         else:
             self._frames += 1
+            self._lines += len(frame.image)
 
     def missed(self, dropped: DroppedFrames) -> None:
         """Note that frames were dropped here."""
@@ -91,6 +93,11 @@ class Recording:
     def changed(self, change: RecordedChange) -> None:
         """Note that somebody asked for the next roll here."""
         self._note(change)
+
+    def ended(self, inspected_lines: int) -> None:
+        """Note that a limit ended the run, where lines that are kept were not inspected any more."""
+        if inspected_lines < self._lines:
+            self._note(RecordedEnd(inspected_lines))
 
     def events(self) -> list[RecordedEvent]:
         """Return, once, that recording ended before the run did; see `edge.journal.Reporter`."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pydantic import TypeAdapter
@@ -22,9 +23,9 @@ INDEX_NAME = "frames.jsonl"
 """A line that names the recording, then one for each frame, run of frames that were dropped, and change of
 roll."""
 
-FORMAT = 2
-READABLE = (1, 2)
-"""Format 1 knew no changes of roll."""
+FORMAT = 3
+READABLE = (1, 2, 3)
+"""Format 1 knew no changes of roll, format 2 no end at a limit."""
 
 INDEX_BYTES = 16 * 2**30
 LINE_BYTES = 2**16
@@ -67,7 +68,14 @@ class RecordedChange:
     last_frame_id: int
 
 
-Entry = RecordedFrame | DroppedFrames | RecordedChange
+@dataclass(frozen=True, slots=True)
+class RecordedEnd:
+    """How many lines were inspected before a limit ended the run; those kept behind them were not."""
+
+    inspected_lines: int
+
+
+Entry = RecordedFrame | DroppedFrames | RecordedChange | RecordedEnd
 
 ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
 """How an entry is spelled in the index: as JSON, numbers to the last bit."""
@@ -89,6 +97,8 @@ class RecordedCamera:
 
     Where a roll changed, `on_change` is told, in the place of the change; nobody is told without it.
 
+    It ends where a limit ended the run: lines that were kept and not inspected any more are left out.
+
     A recording that a power cut ended is whole up to there. It waits for its reader, as a folder does.
 
     Args:
@@ -102,9 +112,11 @@ class RecordedCamera:
         self.on_change: Callable[[RecordedChange], object] | None = None
         self._folder = folder
         self._lines: Iterator[tuple[int, bytes]] = iter(())
+        self._lines_left = math.inf
 
     def __enter__(self) -> Self:
         self._lines = self._read_index()
+        self._lines_left = _inspected_lines(self._folder / INDEX_NAME)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -117,10 +129,17 @@ class RecordedCamera:
             if isinstance(entry, DroppedFrames):
                 raise MissedFramesError(entry)
             if isinstance(entry, RecordedFrame):
-                return self._frame(entry)
-            if self.on_change is not None:
+                if self._lines_left > 0:
+                    return self._inspected(self._frame(entry))
+            elif isinstance(entry, RecordedChange) and self.on_change is not None:
                 self.on_change(entry)
         return None
+
+    def _inspected(self, frame: Frame) -> Frame:
+        """Return what of a frame was inspected."""
+        lines, height = self._lines_left, len(frame.image)
+        self._lines_left -= height
+        return frame if height <= lines else replace(frame, image=frame.image[: int(lines)])
 
     def _frame(self, entry: RecordedFrame) -> Frame:
         return Frame(
@@ -149,6 +168,17 @@ class RecordedCamera:
                 raise CameraNotFoundError(f"Cannot read {path}: {reason_of(error)}.", CURE) from error
 
 
+def _inspected_lines(path: Path) -> float:
+    """Return how many lines were inspected; without end if all that were kept."""
+    with open_outside(path, INDEX_BYTES, CameraNotFoundError, CURE) as stream:
+        try:
+            stream.seek(max(0, path.stat().st_size - LINE_BYTES))
+            last = ENTRY.validate_json(stream.read(LINE_BYTES).splitlines()[-1])
+        except (OSError, ValueError, IndexError):  # said where the line is read
+            return math.inf
+    return last.inspected_lines if isinstance(last, RecordedEnd) else math.inf
+
+
 def _check_head(path: Path, line: bytes) -> None:
     try:
         found = json.loads(line)["format"]
@@ -165,7 +195,7 @@ def _check_head(path: Path, line: bytes) -> None:
 def _entry(path: Path, number: int, line: bytes) -> Entry:
     try:
         entry = ENTRY.validate_json(line)
-        if not isinstance(entry, RecordedChange):
+        if isinstance(entry, RecordedFrame | DroppedFrames):
             _check_values(entry)
     except ValueError as error:  # that of pydantic is one, too
         raise ImageError(f"Line {number} of {path} is damaged.", CURE) from error

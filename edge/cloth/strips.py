@@ -87,8 +87,10 @@ def strips_of(frames: Iterable[Frame], lines_at: Callable[[float | None], int]) 
 def _piece(frame: Frame, position: FramePosition, start: int, stop: int) -> Frame:
     """Return lines [start, stop) of a block."""
     first = position.first_line
-    if (start, stop) == (first, first + len(frame.image)):
-        return frame
+    if start == first:  # its place to the last bit, wherever it ends
+        return (
+            frame if stop == first + len(frame.image) else replace(frame, image=frame.image[: stop - first])
+        )
     mm_per_line = position.mm_per_px_along
     beside = round(position.along_m * 1000 / mm_per_line - first, 6)  # 0 where lines are counted
     moved = replace(position, along_m=(start + beside) * mm_per_line / 1000)

@@ -189,6 +189,51 @@ def test_a_replay_finds_the_same_defects_and_gaps(tmp_path):
     assert live.dropped == again.dropped
 
 
+class SlowRoll(LiveRoll):
+    """The camera takes longer than inspection, but now and then: strips go over the borders of blocks."""
+
+    def read(self):
+        time.sleep(0.01 if self._count % 4 else 0)
+        return super().read()
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [Limits(frames=12), Limits(metres=0.5), Limits(seconds=0.3)],
+    ids=["frames", "metres", "seconds"],
+)
+def test_a_replay_ends_where_a_limit_ended_the_run(tmp_path, limits):
+    raw = tmp_path / "raw"
+    live, told, said = inspected(
+        SlowRoll(), tmp_path / "live", tmp_path, recording=Recording(raw, "roll"), limits=limits
+    )
+    again, told_again, said_again = inspected(choose_camera(str(raw)), tmp_path / "again", tmp_path)
+    assert live.total.frames_inspected == again.total.frames_inspected > 0
+    assert (told, said, list(live.defects)) == (told_again, said_again, list(again.defects))
+    assert live.coverage.gaps == again.coverage.gaps
+    assert live.coverage.lines_passed == again.coverage.lines_passed
+
+
+def test_lines_that_were_not_inspected_any_more_are_kept_and_not_replayed(tmp_path):
+    with Recording(tmp_path / "raw", "test") as recording:
+        for number in range(4):
+            recording.add(frame_of(number))
+        recording.missed(DroppedFrames(1, None, 4, 4))  # accounted for, so it is delivered
+        recording.ended(inspected_lines=10)
+    first, second, cut, missed = replayed(tmp_path / "raw")
+    assert [len(frame.image) for frame in (first, second, cut)] == [4, 4, 2]
+    assert missed == DroppedFrames(1, None, 4, 4)
+    assert len(list((tmp_path / "raw").rglob("*.pgm"))) == 4
+
+
+def test_a_run_that_inspected_all_it_kept_has_no_end_in_its_index(tmp_path):
+    with Recording(tmp_path / "raw", "test") as recording:
+        recording.add(frame_of())
+        recording.ended(inspected_lines=4)
+    assert len((tmp_path / "raw" / INDEX_NAME).read_bytes().splitlines()) == 2
+    assert len(replayed(tmp_path / "raw")) == 1
+
+
 @pytest.mark.parametrize("asked_at", [5, 12], ids=["in the middle", "behind the last frame"])
 def test_a_replay_changes_rolls_where_they_changed(tmp_path, asked_at):
     raw, changes, asked, done = tmp_path / "raw", RollChanges(), [], threading.Event()
@@ -276,7 +321,7 @@ def test_a_file_in_place_of_the_folder(tmp_path):
         ("", CameraNotFoundError),
         ("no json\n", CameraNotFoundError),
         ("[]\n", CameraNotFoundError),
-        (json.dumps({"format": 3}) + "\n", CameraNotFoundError),
+        (json.dumps({"format": 4}) + "\n", CameraNotFoundError),
         (json.dumps({"format": 1}) + '\n{"frame_id": "x"}\n', ImageError),
     ],
 )
