@@ -17,7 +17,6 @@ from edge.backends.choose import (
 )
 from edge.backends.onnxruntime import read_contract
 from edge.backends.protocol import OpenBackend
-from edge.backends.trial import check_in_trial
 from edge.bundle.opening import Bundle, demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path
 from edge.config import EdgeConfig
@@ -47,10 +46,7 @@ class Models:
         """
         path = bundle_path(config.model or demo_bundle_path())
         if path not in self._bundles:
-            bundle = open_bundle(path)
-            if bundle.manifest is None:  # nobody vouches for it
-                check_in_trial(bundle.model_path)
-            self._bundles[path] = bundle
+            self._bundles[path] = open_bundle(path)
         return self._bundles[path]
 
     def open(self, config: EdgeConfig, stack: ExitStack) -> tuple[OpenBackend, ModelContract]:
