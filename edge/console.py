@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final, NoReturn
 
 from edge.camera_log import FORMAT, name_camera
@@ -15,54 +14,15 @@ from edge.errors import (
     INTERRUPTED_EXIT_CODE,
     ConfigError,
     LoomsightError,
-    MissingPackageError,
     OutputError,
 )
 from edge.interruption import Interrupted, raised_by_signals
 from edge.last_resort import internal_error, wants_traceback
+from edge.packages import missing_package
 from edge.terminal import PlainFormatter, have_standard_streams, printable, silence
 
 MOST_FOLDERS: Final = 255
 """Python makes the folders of a path by calling itself for each."""
-
-ROOT: Final = Path(__file__).resolve().parents[1]
-REPAIR_CLONE: Final = "touch uv.lock && make demo"
-REPAIR_WORKBENCH: Final = "touch uv.lock && make workbench"
-"""A newer uv.lock lets make look again at what is installed."""
-
-OWN_MODULES: Final = ("edge", "distill", "export")
-EXTRAS: Final = {
-    # First, as devices lack it.
-    "mill": ("paho", "pymodbus", "prometheus_client", "starlette", "anyio", "uvicorn"),
-    "workbench": (
-        "torch", "torchvision", "ultralytics", "torch_pruning", "transformers", "peft", "onnx", "onnxslim",
-        "yaml",
-        "ensemble_boxes",
-        "matplotlib",
-        "ray",
-        "scipy",
-        "starlette",
-        "anyio",
-        "uvicorn",
-    ),
-    "tensorrt": ("tensorrt", "pycuda"),
-    "rtx": ("tensorrt_rtx",),
-    "openvino": ("openvino",),
-    "basler": ("pypylon",),
-    "gpio": ("gpiod",),
-}  # fmt: skip
-DISTRIBUTIONS: Final = {
-    "cv2": "opencv-python",
-    "PIL": "pillow",
-    "ensemble_boxes": "ensemble-boxes",
-    "paho": "paho-mqtt",
-    "prometheus_client": "prometheus-client",
-    "tensorrt_rtx": "tensorrt-rtx",
-    "torch_pruning": "torch-pruning",
-    "typing_extensions": "typing-extensions",
-    "yaml": "pyyaml",
-}
-"""Where a module's package has another name."""
 
 
 def run_command(command: Callable[[], object]) -> NoReturn:
@@ -83,7 +43,7 @@ def run_command(command: Callable[[], object]) -> NoReturn:
     except LoomsightError as error:
         _leave(error)
     except ImportError as error:
-        _leave(_missing_package(error))
+        _leave(missing_package(error))
     except BrokenPipeError:
         # The reader of stdout went away (`... | head`): not worth a word, but Python would print one.
         silence(sys.stdout)
@@ -162,45 +122,3 @@ def _say(line: str) -> None:
         sys.stderr.flush()
     except (OSError, ValueError):
         silence(sys.stderr)
-
-
-def _missing_package(error: ImportError) -> MissingPackageError:
-    library = next((name for name in ("libGL", "libgthread", "libglib") if name in str(error)), None)
-    if library:
-        headless = "pip install --force-reinstall opencv-python-headless"
-        return MissingPackageError(
-            f"OpenCV cannot start: this system lacks {library}.",
-            f"Run `apt-get install libgl1 libglib2.0-0`, or `{REPAIR_CLONE if _in_clone() else headless}`.",
-        )
-    module = (error.name or "").split(".")[0]
-    if not isinstance(error, ModuleNotFoundError) or module in OWN_MODULES:
-        return MissingPackageError(
-            f"A package cannot be loaded: {error}.", f"{_again(module)} Report it if that does not help."
-        )
-    distribution = DISTRIBUTIONS.get(module, module)
-    called = f"'{distribution}'" + (f" (module {module})" if distribution != module else "")
-    return MissingPackageError(f"The package {called} is not installed.", _cure(module, distribution))
-
-
-def _cure(module: str, distribution: str) -> str:
-    extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
-    if extra is None:
-        command = REPAIR_CLONE if _in_clone() else f"pip install {distribution}"
-    elif not _in_clone():
-        command = f"pip install 'loomsight[{extra}]'"
-    else:
-        command = REPAIR_WORKBENCH if extra == "workbench" else f"uv sync --inexact --extra {extra}"
-    return f"Install it: `{command}`."
-
-
-def _again(module: str) -> str:
-    """Say how to install anew what is there but does not load."""
-    distribution = "loomsight" if module in OWN_MODULES else DISTRIBUTIONS.get(module, module)
-    if _in_clone() or not distribution:
-        return f"In a clone run `{REPAIR_CLONE}`, elsewhere install loomsight anew."
-    return f"Run `pip install --force-reinstall {distribution}`."
-
-
-def _in_clone() -> bool:
-    """Tell whether this package runs from a clone, whose Makefile keeps the environment."""
-    return (ROOT / "Makefile").is_file() and (ROOT / "uv.lock").is_file()

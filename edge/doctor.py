@@ -17,10 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.backends.probe import available_cores, nvidia_gpu_present, processor_features, processor_name
-from edge.backends.provider_start import CUDA, CUDA_LIBRARIES_CURE, cure_of
+from edge.backends.provider_start import CUDA, CUDA_LIBRARIES, cure_of
 from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.cgroup import cpu_quota
 from edge.errors import LoomsightError
+from edge.packages import headless_opencv, install_again, install_extra, install_package, repair
 from edge.terminal import as_cell
 
 Verdict = Literal["ok", "lacking", "broken"]
@@ -125,12 +126,7 @@ def _opencv() -> Finding:
     try:
         import cv2
     except ImportError as error:
-        return Finding(
-            "OpenCV",
-            "broken",
-            str(error),
-            "apt-get install libgl1 libglib2.0-0, or pip install opencv-python-headless.",
-        )
+        return Finding("OpenCV", "broken", str(error), headless_opencv())
     threads = min(cv2.getNumThreads(), available_cores())
     return Finding("OpenCV", "ok", f"{cv2.__version__}, {threads} threads")
 
@@ -139,7 +135,7 @@ def _onnxruntime() -> Finding:
     try:
         import onnxruntime
     except ImportError as error:
-        return Finding("ONNX Runtime", "broken", str(error), "pip install onnxruntime")
+        return Finding("ONNX Runtime", "broken", str(error), repair("onnxruntime"))
     providers = ", ".join(onnxruntime.get_available_providers())
     return Finding("ONNX Runtime", "ok", f"{onnxruntime.__version__}: {providers}")
 
@@ -181,7 +177,10 @@ def cuda_finding(built_in: bool, reason: str | None) -> Finding:
     if not built_in:
         detail = "GPU present, but this ONNX Runtime was built without CUDA"
         return Finding(
-            CUDA_ROW, "lacking", detail, f"{CUDA_LIBRARIES_CURE}; on a Jetson, the wheel for its JetPack"
+            CUDA_ROW,
+            "lacking",
+            detail,
+            f"{install_package(CUDA_LIBRARIES)}; on a Jetson, the wheel for its JetPack",
         )
     if reason:
         detail = f"GPU present, but the CUDA provider does not start: {reason}"
@@ -200,7 +199,7 @@ def _tensorrt() -> Finding:
         return Finding("TensorRT", "ok", detail, cure)
     if libraries and found["pycuda"]:
         return Finding("TensorRT", "ok", detail, "Build an engine: edge-doctor --build --model BUNDLE.")
-    cure = "pip install 'loomsight[tensorrt]' if edge-run --backend tensorrt or auto is to use it."
+    cure = f"{install_extra('tensorrt')} if edge-run --backend tensorrt or auto is to use it."
     return Finding("TensorRT", "ok", detail, cure)
 
 
@@ -216,12 +215,10 @@ def _openvino() -> Finding:
     try:
         import openvino
     except ModuleNotFoundError:
-        cure = "pip install 'loomsight[openvino]' if edge-run --backend openvino or auto is to use it."
+        cure = f"{install_extra('openvino')} if edge-run --backend openvino or auto is to use it."
         return Finding("OpenVINO", "ok", "not installed", cure)
     except (ImportError, OSError, RuntimeError) as error:
-        return Finding(
-            "OpenVINO", "lacking", " ".join(str(error).split()), "pip install --force-reinstall openvino"
-        )
+        return Finding("OpenVINO", "lacking", " ".join(str(error).split()), install_again("openvino"))
     return Finding("OpenVINO", "ok", f"{openvino.__version__.split('-')[0]}: {_devices(openvino)}")
 
 
@@ -236,8 +233,7 @@ def _pypylon() -> Finding:
     """Name the version of Basler's package; only Basler cameras need it."""
     installed = _version("pypylon")
     if installed is None:
-        command = "pip install 'loomsight[basler]', in a clone uv sync --inexact --extra basler"
-        cure = f"For Basler cameras: {command}."
+        cure = f"For Basler cameras: {install_extra('basler')}"
         return Finding("pypylon", "ok", "not installed", cure)
     return Finding("pypylon", "ok", installed)
 

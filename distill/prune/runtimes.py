@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from edge.backends.onnxruntime import session_options
 from edge.backends.provider_start import CPU
-from edge.errors import BackendError, MissingPackageError
+from edge.errors import BackendError
+from edge.packages import missing_package
 
 RuntimeName = Literal["onnxruntime", "openvino", "tensorrt"]
 
@@ -58,7 +59,7 @@ def _onnxruntime(threads: int) -> Runtime:
 
 
 def _openvino(threads: int) -> Runtime:
-    openvino = _imported("openvino", "openvino")
+    openvino = _imported("openvino")
     from edge.backends.openvino import compile_settings
 
     core = openvino.Core()
@@ -74,7 +75,7 @@ def _openvino(threads: int) -> Runtime:
 
 def _tensorrt(_threads: int) -> Runtime:
     """Time on an NVIDIA GPU, copies to and from it included; untested: it was written without one."""
-    tensorrt = _imported("tensorrt", "tensorrt")
+    tensorrt = _imported("tensorrt")
     if not torch.cuda.is_available():
         raise BackendError("TensorRT needs an NVIDIA GPU.", "Choose --runtime onnxruntime or openvino.")
     log = tensorrt.Logger(tensorrt.Logger.ERROR)
@@ -119,10 +120,8 @@ RUNTIMES: Mapping[RuntimeName, Callable[[int], Runtime]] = {
 }
 
 
-def _imported(module: str, package: str) -> Any:
+def _imported(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingPackageError(
-            f"The runtime {module} is not installed.", f"Run `pip install {package}`."
-        ) from error
+        raise missing_package(error) from error

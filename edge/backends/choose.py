@@ -20,6 +20,7 @@ from edge.bundle.opening import Bundle, model_digest_of
 from edge.contract import ModelContract
 from edge.errors import ConfigError
 from edge.inspector import Backend
+from edge.packages import install_extra
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,7 @@ def fastest_backend(
     if not candidates:
         raise ConfigError(
             f"No backend that is installed can compute in {options.precision}.",
-            "Leave the setting 'precision' out, or install loomsight[openvino].",
+            f"Leave the setting 'precision' out, or run `{install_extra('openvino')}`.",
         )
 
     def opener(name: BackendName, precision: Precision | None) -> OpenBackend:

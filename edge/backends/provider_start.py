@@ -14,10 +14,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
+from edge.packages import install_package
+
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"
 
-CUDA_LIBRARIES_CURE = "pip install 'onnxruntime-gpu[cuda,cudnn]'"
+CUDA_LIBRARIES = "onnxruntime-gpu[cuda,cudnn]"
 """The base install has ONNX Runtime's CUDA provider without the 2 GB of libraries that it loads."""
 
 LONGEST_REASON = 200
@@ -85,5 +87,5 @@ def cure_of(reason: str) -> str:
     if "libcuda.so" in reason:
         return "Install the NVIDIA driver; in a container, start it with access to the GPU (`--gpus all`)."
     if re.search(r"lib\w+\.so", reason):
-        return CUDA_LIBRARIES_CURE
+        return install_package(CUDA_LIBRARIES)
     return "Compare the driver with what this ONNX Runtime needs: https://onnxruntime.ai/docs/install"

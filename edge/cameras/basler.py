@@ -14,6 +14,7 @@ from edge.cameras.encoder import GREATEST, encoder_dialects
 from edge.cameras.protocol import Frame, NoFrameYetError
 from edge.errors import CameraLostError, CameraNotFoundError, ConfigError, MissingPackageError
 from edge.image import Image
+from edge.packages import install_extra
 
 WAIT_MS = 200
 """How long a read waits before it says that there is no frame yet."""
@@ -221,7 +222,7 @@ def _pylon() -> tuple[Any, Any]:
     except ImportError as error:
         raise MissingPackageError(
             f"Basler cameras need pypylon: {error}.",
-            "Install it: `pip install 'loomsight[basler]'`; in a clone `uv sync --inexact --extra basler`.",
+            f"Install it: `{install_extra('basler')}`.",
         ) from error
     return pylon, genicam
 

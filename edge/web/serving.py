@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from typing_extensions import Self
 
 from edge.errors import MissingPackageError
+from edge.packages import install_extra
 from edge.supervised import HelperThread
 from edge.web.connection import GuardedProtocol
 
@@ -83,7 +84,7 @@ class WebServer:
         if not self.is_serving:
             self.__exit__()
             raise MissingPackageError(
-                f"The {self._name} does not start.", "Install anew: `pip install 'loomsight[mill]'`."
+                f"The {self._name} does not start.", f"Install it again: `{install_extra('mill')}`."
             )
         return self
 

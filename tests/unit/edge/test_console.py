@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from edge import console
-from edge.console import DISTRIBUTIONS, EXTRAS, run_command
+from edge import packages
+from edge.console import run_command
 from edge.errors import OutputError
+from edge.packages import DISTRIBUTIONS, EXTRAS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -20,6 +21,11 @@ else:
 
 ROOT = Path(__file__).parents[3]
 CLONE = "`touch uv.lock && make demo`"
+
+
+@pytest.fixture(autouse=True)
+def with_uv(monkeypatch):
+    monkeypatch.setattr(packages.shutil, "which", {"uv": "/usr/bin/uv"}.get)
 
 
 def said_about(capsys, error):
@@ -69,7 +75,7 @@ def test_a_missing_module_is_cured_by_its_package(
     assert said_about(capsys, missing(module)) == (
         f"error: The package {package} is not installed. Install it: {clone}."
     )
-    monkeypatch.setattr(console, "ROOT", tmp_path)
+    monkeypatch.setattr(packages, "ROOT", tmp_path)
     assert f"is not installed. Install it: {installed}." in said_about(capsys, missing(module))
 
 
@@ -83,7 +89,9 @@ def test_a_missing_module_is_cured_by_its_package(
             id="own-name",
         ),
         pytest.param(
-            ImportError("libcudart.so.12: cannot open shared object file"), "loomsight anew", id="library"
+            ImportError("libcudart.so.12: cannot open shared object file"),
+            "Install loomsight again.",
+            id="library",
         ),
         pytest.param(
             ImportError("numpy.core.multiarray failed to import", name="cv2"), "opencv-python`", id="cv2"
@@ -92,7 +100,7 @@ def test_a_missing_module_is_cured_by_its_package(
 )
 def test_what_is_there_but_does_not_load_is_not_called_missing(capsys, monkeypatch, tmp_path, error, cure):
     assert CLONE in said_about(capsys, error)
-    monkeypatch.setattr(console, "ROOT", tmp_path)
+    monkeypatch.setattr(packages, "ROOT", tmp_path)
     line = said_about(capsys, error)
     assert str(error) in line
     assert cure in line
@@ -102,7 +110,7 @@ def test_what_is_there_but_does_not_load_is_not_called_missing(capsys, monkeypat
 def test_a_missing_libgl(capsys, monkeypatch, tmp_path):
     error = ImportError("libGL.so.1: cannot open shared object file")
     assert CLONE in said_about(capsys, error)
-    monkeypatch.setattr(console, "ROOT", tmp_path)
+    monkeypatch.setattr(packages, "ROOT", tmp_path)
     line = said_about(capsys, error)
     assert "apt-get install libgl1" in line
     assert "`pip install --force-reinstall opencv-python-headless`" in line

@@ -5,8 +5,14 @@ import sys
 
 import pytest
 
-from edge import doctor
+from edge import doctor, packages
 from edge.doctor import cuda_finding, examine, print_report
+
+
+@pytest.fixture(autouse=True)
+def from_a_wheel(monkeypatch, tmp_path):
+    """Cures name the commands of an installation that is no clone."""
+    monkeypatch.setattr(packages, "ROOT", tmp_path)
 
 
 @pytest.mark.parametrize(
