@@ -1,0 +1,111 @@
+"""Look at images of an article's cloth for what does not belong there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from edge.image import Image
+from edge.reference.contrast import BRIGHTEST_GREY, DARKEST_GREY, Floats, Mask
+from edge.reference.follow import RollReference
+from edge.reference.maps import CHANNELS, channel_map, relative
+from edge.reference.regions import Regions, find_regions, no_regions
+from edge.reference.taught import LEAST_CELLS, MOST_VECTORS, TaughtCloth
+from edge.reference.trunk import Features, Trunk, vectors_of
+
+Levels = Mapping[str, float]
+"""Channel -> excess over the usual, in the article's own units, from which on something is reported."""
+
+NotJudged = Literal["no cloth", "black", "saturated", "blank"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """Hold what the reference model says of one image.
+
+    Attributes:
+        regions: those that reach their level; none where no levels are set.
+        maxima: channel -> the largest value on the cloth of this image; empty if nothing was judged.
+        cloth_px: how many pixels were judged.
+        fit_distance: of the image's features to what was taught; None if nothing was judged.
+        not_judged: why nothing was; None if something was.
+    """
+
+    regions: Regions
+    maxima: Mapping[str, float]
+    cloth_px: int
+    fit_distance: float | None
+    not_judged: NotJudged | None = None
+
+
+class ReferenceModel:
+    """Compare cloth with itself: with what was taught, with the roll so far, with the rest of the image.
+
+    Images are looked at in order; the same images in the same order give the same result to the bit.
+
+    Args:
+        trunk: computes features.
+        taught: the article's clean cloth.
+        levels: channel -> level; None to report nothing.
+    """
+
+    def __init__(self, trunk: Trunk, taught: TaughtCloth, levels: Levels | None = None) -> None:
+        if levels is not None and set(levels) != set(CHANNELS):
+            raise ValueError(f"levels are needed for {', '.join(CHANNELS)}")
+        self._trunk = trunk
+        self._taught = taught
+        self._levels = levels
+        self._roll = RollReference(taught.moments, taught.most_usual)
+
+    def restart(self) -> None:
+        """Forget the roll: the next image is compared with itself and what was taught."""
+        self._roll.restart()
+
+    def look(self, image: Image, is_cloth: Mask | None = None, *, follow: bool = True) -> Look:
+        """Look at an image.
+
+        Args:
+            image: (H, W) grey or (H, W, 3) BGR, uint8, at the scale that was taught.
+            is_cloth: (H, W) bool, where cloth is and something may be reported; None for all.
+            follow: whether the roll is followed; False leaves the model as it is.
+        """
+        features = self._trunk.features(image, is_cloth)
+        cells = int(features.is_judged.sum())
+        if cells < LEAST_CELLS:
+            return Look(no_regions(), {}, 0, None, _why_not(features, is_cloth))
+        fit = self._roll.fit(vectors_of(features, MOST_VECTORS))
+        excess = self._excess(fit.whitening.distances(features.vectors), features.is_judged)
+        if follow:
+            self._roll.learn(fit)
+        maxima = {name: float(values.max()) for name, values in excess.items()}
+        return Look(
+            self._regions(excess, image.shape[:2]), maxima, cells * self._trunk.stride_px**2, fit.distance
+        )
+
+    def _excess(self, distances: Floats, is_judged: Mask) -> dict[str, Floats]:
+        """Return the excess of each channel over the usual, in units of the article; 0 if not judged."""
+        ratios = relative(distances, is_judged)
+        found = {}
+        for name, channel in CHANNELS.items():
+            values = channel_map(ratios, is_judged, channel) - np.float32(self._taught.medians[name])
+            found[name] = np.maximum(values / np.float32(self._taught.spreads[name]), 0)
+        return found
+
+    def _regions(self, excess: Mapping[str, Floats], size_hw_px: tuple[int, ...]) -> Regions:
+        if self._levels is None:
+            return no_regions()
+        ratios = {name: values / np.float32(self._levels[name]) for name, values in excess.items()}
+        return find_regions(ratios, self._trunk.stride_px, (size_hw_px[0], size_hw_px[1]))
+
+
+def _why_not(features: Features, is_cloth: Mask | None) -> NotJudged:
+    if is_cloth is not None and not is_cloth.any():
+        return "no cloth"
+    if features.brightness < DARKEST_GREY:
+        return "black"
+    if features.brightness > BRIGHTEST_GREY:
+        return "saturated"
+    return "blank"

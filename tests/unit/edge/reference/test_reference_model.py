@@ -1,0 +1,176 @@
+"""The reference model finds what does not belong to cloth, and nothing where there is none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge.errors import ModelError
+from edge.reference.maps import CHANNELS
+from edge.reference.model import Look, ReferenceModel
+from edge.reference.taught import TaughtCloth
+from edge.reference.trunk import Trunk
+
+HEIGHT, WIDTH = 256, 512
+
+
+def woven(seed: int, *, mean: float = 120.0, contrast: float = 25.0, pitch_px: float = 5.0) -> np.ndarray:
+    """Weave plain cloth: warp and weft with yarns that are never quite the same."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
+    warp = np.sin(2 * np.pi * x / pitch_px + random.normal(0, 0.3, WIDTH).astype(np.float32))
+    weft = np.sin(2 * np.pi * y / pitch_px + random.normal(0, 0.3, (HEIGHT, 1)).astype(np.float32))
+    grain = random.normal(0, 0.4, (HEIGHT, WIDTH)).astype(np.float32)
+    return np.clip(mean + contrast * (warp + weft + grain) / 2, 0, 255).astype(np.uint8)
+
+
+def with_spot(image: np.ndarray, x: int, y: int, radius: int = 5, by: int = 60) -> np.ndarray:
+    """Draw a bright spot."""
+    ys, xs = np.mgrid[0 : image.shape[0], 0 : image.shape[1]]
+    spot = (ys - y) ** 2 + (xs - x) ** 2 <= radius**2
+    return np.clip(image.astype(int) + by * spot, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def trunk() -> Trunk:
+    return Trunk()
+
+
+@pytest.fixture(scope="module")
+def taught(trunk: Trunk) -> TaughtCloth:
+    return TaughtCloth.fit(((woven(seed), None) for seed in range(4)), trunk)
+
+
+@pytest.fixture(scope="module")
+def levels(trunk: Trunk, taught: TaughtCloth) -> dict[str, float]:
+    model = ReferenceModel(trunk, taught)
+    looks = [model.look(woven(seed), follow=False) for seed in range(10, 16)]
+    return {name: 1.2 * max(look.maxima[name] for look in looks) for name in CHANNELS}
+
+
+def look_at(trunk: Trunk, taught: TaughtCloth, levels: dict[str, float], *images: np.ndarray) -> Look:
+    model = ReferenceModel(trunk, taught, levels)
+    return [model.look(image) for image in images][-1]
+
+
+def test_clean_cloth_has_no_region(trunk, taught, levels) -> None:
+    for seed in range(20, 24):
+        look = look_at(trunk, taught, levels, woven(seed))
+        assert len(look.regions) == 0
+        assert look.not_judged is None
+        assert look.cloth_px > 0.85 * HEIGHT * WIDTH
+
+
+def test_a_spot_is_one_region_with_a_tight_box(trunk, taught, levels) -> None:
+    regions = look_at(trunk, taught, levels, with_spot(woven(30), 200, 120)).regions
+    assert len(regions) == 1
+    assert regions.ratios[0] > 1
+    assert np.abs(regions.boxes_xyxy_px[0] - [195, 115, 206, 126]).max() <= 8
+
+
+@pytest.mark.parametrize(
+    ("across", "shape"), [(True, "weft line"), (False, "warp line")], ids=["pick", "end"]
+)
+def test_a_missing_yarn_is_a_line_in_its_direction(trunk, taught, levels, across, shape) -> None:
+    image = woven(31)
+    line = np.s_[120:124, 100:400] if across else np.s_[20:236, 250:254]
+    image[line] = 95
+    regions = look_at(trunk, taught, levels, image).regions
+    assert len(regions) == 1
+    assert regions.shapes == (shape,)
+    x1, y1, x2, y2 = regions.boxes_xyxy_px[0]
+    assert (x2 - x1 > 250 and y2 - y1 < 30) if across else (y2 - y1 > 180 and x2 - x1 < 30)
+
+
+def test_what_is_not_cloth_is_never_reported(trunk, taught, levels) -> None:
+    image, is_cloth = with_spot(woven(32), 100, 120, radius=20), np.ones((HEIGHT, WIDTH), bool)
+    is_cloth[:, :180] = False
+    assert len(look_at(trunk, taught, levels, image).regions) >= 1
+    model = ReferenceModel(trunk, taught, levels)
+    look = model.look(image, is_cloth)
+    assert len(look.regions) == 0
+    assert look.cloth_px < HEIGHT * (WIDTH - 180)
+
+
+@pytest.mark.parametrize(
+    ("grey", "reason"), [(0, "black"), (255, "saturated"), (128, "blank")], ids=["black", "white", "grey"]
+)
+def test_an_image_without_anything_in_it_is_not_judged(trunk, taught, levels, grey, reason) -> None:
+    look = look_at(trunk, taught, levels, np.full((HEIGHT, WIDTH), grey, np.uint8))
+    assert (len(look.regions), look.maxima, look.cloth_px, look.fit_distance) == (0, {}, 0, None)
+    assert look.not_judged == reason
+
+
+def test_without_cloth_nothing_is_judged(trunk, taught, levels) -> None:
+    look = ReferenceModel(trunk, taught, levels).look(woven(1), np.zeros((HEIGHT, WIDTH), bool))
+    assert look.not_judged == "no cloth"
+
+
+def test_an_unjudged_image_leaves_the_roll_as_it_is(trunk, taught, levels) -> None:
+    dark = np.zeros((HEIGHT, WIDTH), np.uint8)
+    assert look_at(trunk, taught, levels, woven(40), dark, woven(41)).maxima == (
+        look_at(trunk, taught, levels, woven(40), woven(41)).maxima
+    )
+
+
+def test_without_levels_maxima_are_measured_and_nothing_is_reported(trunk, taught) -> None:
+    look = ReferenceModel(trunk, taught).look(with_spot(woven(33), 200, 120))
+    assert len(look.regions) == 0
+    assert set(look.maxima) == set(CHANNELS)
+
+
+def test_the_same_images_in_the_same_order_give_the_same_to_the_bit(trunk, taught, levels) -> None:
+    images = [with_spot(woven(seed), 100 + seed, 120) for seed in range(50, 54)]
+    first, second = (look_at(trunk, taught, levels, *images) for _ in range(2))
+    assert first.maxima == second.maxima
+    assert first.regions.boxes_xyxy_px.tobytes() == second.regions.boxes_xyxy_px.tobytes()
+    assert first.regions.ratios.tobytes() == second.regions.ratios.tobytes()
+
+
+def test_a_look_that_does_not_follow_leaves_the_model_as_it_is(trunk, taught, levels) -> None:
+    model = ReferenceModel(trunk, taught, levels)
+    model.look(woven(60, contrast=12), follow=False)
+    assert model.look(woven(61)).maxima == look_at(trunk, taught, levels, woven(61)).maxima
+
+
+def test_another_cloth_is_far_from_what_was_taught_and_another_lamp_is_not(trunk, taught, levels) -> None:
+    same = look_at(trunk, taught, levels, woven(70)).fit_distance
+    lamp = look_at(trunk, taught, levels, woven(70, mean=90, contrast=17)).fit_distance
+    other = look_at(trunk, taught, levels, woven(70, pitch_px=7)).fit_distance
+    assert lamp < 2 * same
+    assert other > 4 * max(same, lamp)
+
+
+def test_arrays_give_back_what_was_taught(trunk, taught) -> None:
+    again = TaughtCloth.from_arrays(taught.arrays(), trunk)
+    image = with_spot(woven(80), 200, 120)
+    assert (
+        ReferenceModel(trunk, again).look(image).maxima == ReferenceModel(trunk, taught).look(image).maxima
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("trunk_digest", np.array("0" * 64)),
+        ("total", np.zeros(3)),
+        ("products", np.full((32, 32), np.nan)),
+        ("spreads", np.zeros(len(CHANNELS))),
+        ("channels", np.array(["other"])),
+    ],
+)
+def test_damaged_arrays_are_refused(trunk, taught, name, value) -> None:
+    with pytest.raises(ModelError, match="Teach the article again"):
+        TaughtCloth.from_arrays({**taught.arrays(), name: value}, trunk)
+
+
+def test_a_missing_array_is_refused(trunk, taught) -> None:
+    arrays = taught.arrays()
+    del arrays["medians"]
+    with pytest.raises(ModelError, match="medians"):
+        TaughtCloth.from_arrays(arrays, trunk)
+
+
+def test_nothing_is_learnt_from_no_cloth(trunk) -> None:
+    with pytest.raises(ValueError, match="enough cloth"):
+        TaughtCloth.fit([(np.zeros((256, 256), np.uint8), None)], trunk)

