@@ -13,7 +13,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from typing import Final
+from typing import IO, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from typing_extensions import Self
@@ -153,9 +153,20 @@ def _opener(address: str) -> urllib.request.OpenerDirector:
         passwords.add_password(None, _without_user(address), user, password)
     return urllib.request.build_opener(
         urllib.request.HTTPSHandler(context=trusting),
+        _ClosesRefusals(),
         urllib.request.HTTPBasicAuthHandler(passwords),
         urllib.request.HTTPDigestAuthHandler(passwords),
     )
+
+
+class _ClosesRefusals(urllib.request.BaseHandler):
+    """Close a connection that was refused before urllib asks again with a password: it leaves it open."""
+
+    handler_order = urllib.request.HTTPDigestAuthHandler.handler_order - 1
+
+    def http_error_401(self, _request: object, response: IO[bytes], *_more: object) -> None:
+        """Close the refused response; the handlers that come next need its headers alone."""
+        response.close()
 
 
 def _without_user(address: str) -> str:

@@ -25,11 +25,11 @@ def bright(path, *boxes):
     assert cv2.imwrite(str(path), image)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+@pytest.fixture
+def folder(tmp_path):
     from tests.conftest import write_bright_cell_bundle
 
-    folder = tmp_path_factory.mktemp("line")
+    folder = tmp_path
     write_bright_cell_bundle(folder / "bundle")
     (folder / "pictures").mkdir()
     bright(folder / "pictures" / "a.png", (160, 160, 192, 192))

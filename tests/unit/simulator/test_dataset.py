@@ -161,10 +161,11 @@ def without_root():
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
-    write_dataset(tmp_path / "in", OPTIONS)  # imports, too, what root alone may read here
+    taxonomy = load_taxonomy()
+    write_dataset(tmp_path / "in", OPTIONS, taxonomy)  # imports, too, what root alone may read here
     tmp_path.chmod(0o500)
     with without_root(), pytest.raises(OutputError, match="permission"):
-        write_dataset(tmp_path / "out", OPTIONS)
+        write_dataset(tmp_path / "out", OPTIONS, taxonomy)
 
 
 def test_a_parent_that_is_a_file_is_named(tmp_path):
