@@ -28,7 +28,7 @@ from edge.cloth.watch import ClothWatch
 from edge.config import EdgeConfig
 from edge.decisions.choose import choose_stops
 from edge.decisions.stops import Stops
-from edge.detections import DetectionRecord
+from edge.detections import DetectionRecord, with_unclassified
 from edge.health.state import Health
 from edge.machine.settings import MachineSettings
 from edge.machine.shared import Delivery
@@ -110,7 +110,7 @@ class CameraRun:
         config = self.config
         lock_outputs(config, stack)
         changeover = stack.enter_context(Changeover(config, self.called, around.models.open))
-        class_names = changeover.contract.class_names
+        class_names = with_unclassified(changeover.contract.class_names)
         stops = changeover.stops = choose_stops(config, class_names, around.deliver)
         publisher = choose_publisher(config, self.called)
         if publisher is not None:

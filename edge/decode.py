@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.components import components
 from edge.contract import ModelContract
 from edge.detections import Detections, concatenate, no_detections
 from edge.errors import ModelError
@@ -115,7 +116,7 @@ def merge_views(parts: Sequence[Detections], views: Sequence[View]) -> Detection
     found = concatenate(parts)
     if len(views) < 2 or len(found) < 2:
         return found
-    groups = _groups(len(found), _same_defect_pairs(parts, views))
+    groups = components(len(found), _same_defect_pairs(parts, views))
     members = np.bincount(groups, minlength=len(found))
     alone = found.take(members[groups] == 1)
     joined = concatenate(
@@ -163,22 +164,6 @@ def _within(found: Detections, zone: NDArray[np.float32]) -> NDArray[np.float32]
     reach = np.array([-1, -1, 1, 1], np.float32) * SEAM_TOLERANCE_PX
     widened = found.boxes_xyxy_px + reach
     return np.clip(widened, np.tile(zone[:2], 2), np.tile(zone[2:], 2))
-
-
-def _groups(count: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
-    """Label connected components: each element gets the smallest one of its component (union-find)."""
-    parent = list(range(count))
-
-    def root(element: int) -> int:
-        while parent[element] != element:
-            parent[element] = parent[parent[element]]
-            element = parent[element]
-        return element
-
-    for i, j in pairs:
-        low, high = sorted((root(i), root(j)))
-        parent[high] = low
-    return np.array([root(element) for element in range(count)], np.int64)
 
 
 def _join(group: Detections) -> Detections:

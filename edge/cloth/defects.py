@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edge.cameras.protocol import FramePosition
-from edge.detections import Detections
+from edge.detections import Detections, Shape, joined_shape
 
 TOUCH_MM = 6.0
 """Boxes of one class closer than this are one defect: about twice the jitter of a detector's box edge at
@@ -45,6 +45,7 @@ class ClothDefect:
         pieces: the rectangles it consists of, if it does not fill the one around it: a yarn across that
             meets one along leaves most of that free, and what lies there is another defect.
         seen: where its picture shows it; None if that is not known.
+        shape: of one that is unclassified; None where a detector has named it.
     """
 
     class_name: str
@@ -55,6 +56,7 @@ class ClothDefect:
     right_mm: float
     pieces: tuple[ClothDefect, ...] = ()
     seen: Sighting | None = None
+    shape: Shape | None = None
 
     def touches(self, other: ClothDefect, reach_mm: float = TOUCH_MM) -> bool:
         """Tell whether two defects overlap or lie closer than `reach_mm`, whatever their class."""
@@ -73,8 +75,9 @@ class ClothDefect:
         return replace(self._around(other), pieces=tuple(pieces) if detailed else ())
 
     def as_json(self) -> dict[str, str | float]:
-        """Return class, score and the rectangle around it, for a summary."""
-        return {name: getattr(self, name) for name in self.__slots__ if name not in ("pieces", "seen")}
+        """Return class, score and the rectangle around it, and its shape if it has one, for a summary."""
+        left_out = {"pieces", "seen"} | ({"shape"} if self.shape is None else set())
+        return {name: getattr(self, name) for name in self.__slots__ if name not in left_out}
 
     def moved_across(self, by_mm: float) -> ClothDefect:
         """Return the defect with other millimetres from the left selvedge."""
@@ -109,7 +112,13 @@ class ClothDefect:
             min(self.left_mm, other.left_mm),
             max(self.right_mm, other.right_mm),
             seen=better.seen or self.seen or other.seen,
+            shape=joined_shape([self.shape, other.shape]),
         )
+
+
+def class_and_shape(defect: ClothDefect) -> str:
+    """Return the class for a person to read, such as `broken` or `unclassified (weft line)`."""
+    return defect.class_name if defect.shape is None else f"{defect.class_name} ({defect.shape})"
 
 
 def _add_piece(pieces: list[ClothDefect], piece: ClothDefect) -> None:
@@ -151,7 +160,7 @@ def cloth_from_frame(
     Args:
         found: boxes in frame pixels.
         position: of the frame.
-        class_names: of the contract.
+        class_names: of the run.
         frame_id: of the frame; None: the defects do not say where they were seen.
     """
     left_edge_px = position.left_selvedge_px or 0.0
@@ -165,9 +174,10 @@ def cloth_from_frame(
             (float(x1) - left_edge_px) * across,
             (float(x2) - left_edge_px) * across,
             seen=_sighting(frame_id, (float(x1), float(y1), float(x2), float(y2))),
+            shape=shape,
         )
-        for (x1, y1, x2, y2), score, class_id in zip(
-            found.boxes_xyxy_px, found.scores, found.class_ids, strict=True
+        for (x1, y1, x2, y2), score, class_id, shape in zip(
+            found.boxes_xyxy_px, found.scores, found.class_ids, found.shapes, strict=True
         )
     ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from edge.cameras.protocol import Frame
@@ -55,4 +57,4 @@ def on_own_lines(found: Detections) -> Detections:
     kept = found.take(found.boxes_xyxy_px[:, 3] > 0)
     boxes = kept.boxes_xyxy_px.copy()
     boxes[:, 1] = np.maximum(boxes[:, 1], 0)
-    return Detections(boxes, kept.scores, kept.class_ids)
+    return replace(kept, boxes_xyxy_px=boxes)

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
+from edge.detections import UNCLASSIFIED, Shape
 from edge.roll.outbox import Waiting
 
 VERSION: Final = 1
@@ -35,6 +36,9 @@ class DefectMessage(_OfRoll):
     left_mm: FiniteFloat = Field(description="From the left selvedge.")
     right_mm: FiniteFloat
     points: int = Field(description="ASTM D5430.")
+    shape: Shape | None = Field(
+        description=f"Of the class `{UNCLASSIFIED}`, which no detector has a name for; else null."
+    )
 
 
 class EventMessage(_OfRoll):

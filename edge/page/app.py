@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from edge.config import RollName
+from edge.detections import UNCLASSIFIED
 from edge.errors import ConfigError, LoomsightError
 from edge.page.cloth import ClothPicture
 from edge.page.live import LivePage
@@ -22,7 +23,7 @@ from edge.page.rolls import EVENT_ID, Known, changes, recorded_defect
 from edge.page.state import StateText
 from edge.roll.changes import RollWish
 from edge.roll.pictures import cut_picture
-from edge.roll.reviews import record_verdict
+from edge.roll.reviews import Review, Verdict, record_review
 from edge.web.address import Address
 from edge.web.body import asked_for
 from edge.web.door import Rules, behind_door
@@ -49,13 +50,14 @@ STATE_S: Final = 0.5
 """How often a viewer is told how the run stands."""
 
 
-class Review(BaseModel):
-    """Ask for a verdict to be recorded."""
+class AskedReview(BaseModel):
+    """Ask for a verdict to be recorded, and with a confirmation the class that a person gives."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str = Field(pattern=EVENT_ID.pattern, min_length=32, max_length=32)
-    verdict: Literal["confirmed", "rejected", "undone"]
+    verdict: Verdict
+    class_name: str | None = Field(None, min_length=1, max_length=200)
 
 
 class NextRoll(BaseModel):
@@ -159,13 +161,23 @@ class PageApp:
 
     async def review(self, request: Request) -> Response:
         """Record a verdict; it is on the disk before this answers."""
-        review = await asked_for(request, Review, "That is no verdict on a defect.")
+        asked = await asked_for(request, AskedReview, "That is no verdict on a defect.")
         recorder = self._live.recorder
         if recorder is None:
             raise RefusedError(409, "There is no roll record: start edge-run with --roll-record.")
-        if not await self._beside(lambda: record_verdict(recorder.path, review.id, review.verdict)):
+        self._check_class(asked)
+        review = Review(asked.verdict, asked.class_name)
+        if not await self._beside(lambda: record_review(recorder.path, asked.id, review)):
             raise RefusedError(404, "There is no such defect in the record.")
-        return JsonAnswer({"id": review.id, "verdict": review.verdict})
+        return JsonAnswer({"id": asked.id, **review._asdict()})
+
+    def _check_class(self, asked: AskedReview) -> None:
+        """Refuse a class that is none of the model, and one beside anything but a confirmation."""
+        if asked.class_name is None:
+            return
+        names = [name for name in self._live.class_names if name != UNCLASSIFIED]
+        if asked.verdict != "confirmed" or asked.class_name not in names:
+            raise RefusedError(422, f"A confirmed defect may be called {', '.join(names)}.")
 
     async def next_roll(self, request: Request) -> Response:
         """Ask for the next roll. It begins within moments: `/roll` tells when."""

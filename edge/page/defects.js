@@ -4,6 +4,7 @@ import { ask, Refusal, tell } from "./box.js";
 import { colourOf } from "./map.js";
 
 const SHOWN = 30;
+const UNCLASSIFIED = "unclassified";
 const STAMPS = { confirmed: "✓ real defect", rejected: "✗ no defect" };
 
 function made(name, className, text = "") {
@@ -77,13 +78,16 @@ export class DefectList {
     const place = made("div", "");
     place.append(icon("metre"), ` ${one.start_m.toFixed(2)} m · ↔ ${one.left_mm.toFixed(0)} mm`);
     where.append(
-      made("strong", "", one.label),
+      made("strong", "", one.shape ? `${one.label}: ${one.shape}` : one.label),
       place,
       made("div", "soft", `${long.toFixed(0)} mm long · ${Math.round(one.score * 100)} % sure`));
     card.append(picture, where);
     this.cards.set(one.id, card);
     if (canReview) {
-      card.append(made("div", "verdicts"));
+      const row = made("div", "verdicts");
+      // A person can name what no detector has a name for.
+      row.dataset.names = JSON.stringify(one.label === UNCLASSIFIED ? classes.filter((name) => name !== UNCLASSIFIED) : []);
+      card.append(row);
       this.stamp(one.id);
     }
     return card;
@@ -105,31 +109,32 @@ export class DefectList {
     const card = this.cards.get(id);
     const row = card && card.querySelector(".verdicts");
     if (!row) return;
-    const verdict = this.verdicts.get(id);
+    const { verdict, named } = this.verdicts.get(id) || {};
     card.classList.remove("confirmed", "rejected");
     row.replaceChildren();
-    const button = (className, text, label, next) => {
+    const button = (className, text, label, next, name = null) => {
       const made_ = made("button", className, text);
       made_.type = "button";
       made_.setAttribute("aria-label", `${label}: ${card.querySelector("strong").textContent}`);
-      made_.addEventListener("click", () => this.decide(id, next, row));
+      made_.addEventListener("click", () => this.decide(id, next, name, row));
       return made_;
     };
     if (verdict) {
       card.classList.add(verdict);
-      row.append(made("span", "stamp", STAMPS[verdict]), button("undo", "↶ Undo", "Undo", "undone"));
+      row.append(made("span", "stamp", named ? `✓ ${named}` : STAMPS[verdict]), button("undo", "↶ Undo", "Undo", "undone"));
     } else {
       row.append(button("yes", "✓ Yes", "Confirm, it is a defect", "confirmed"),
+        ...JSON.parse(row.dataset.names).map((name) => button("yes", `✓ ${name}`, `It is ${name}`, "confirmed", name)),
         button("no", "✗ No", "Reject, it is no defect", "rejected"));
     }
   }
 
-  async decide(id, verdict, row) {
+  async decide(id, verdict, name, row) {
     for (const button of row.querySelectorAll("button")) button.disabled = true;
     try {
-      const answer = await tell("/reviews", { id, verdict });
+      const answer = await tell("/reviews", name ? { id, verdict, class_name: name } : { id, verdict });
       this.said.textContent = "";
-      this.onVerdict(answer.id, answer.verdict);
+      this.onVerdict(answer.id, answer.verdict, answer.class_name);
     } catch (error) {
       if (error instanceof Refusal && error.status === 401) this.onKeyMissing();
       const why = error instanceof Refusal ? error.message : "The box does not answer.";

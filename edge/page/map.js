@@ -77,7 +77,7 @@ export class RollMap {
       }
     }
     this.marks = [];
-    for (const one of roll.defects) this.mark(pen, one, spans, down, colourOf(one.label, classes), verdicts.get(one.id));
+    for (const one of roll.defects) this.mark(pen, one, spans, down, colourOf(one.label, classes), verdicts.get(one.id)?.verdict);
     if (along !== null) {
       const [span] = spans(along, along);
       pen.fillStyle = colour("--text");

@@ -31,11 +31,15 @@ function emptyRoll() {
   return { known: {}, defects: [], forgotten: 0, gaps: [], length_m: 0, width_mm: null };
 }
 
-function take(id, verdict) {
-  if (verdict === "undone") verdicts.delete(id);
-  else verdicts.set(id, verdict);
-  list.stamp(id);
+function take(id, verdict, named) {
+  note(id, verdict, named);
   drawMap();
+}
+
+function note(id, verdict, named) {
+  if (verdict === "undone") verdicts.delete(id);
+  else verdicts.set(id, { verdict, named });
+  list.stamp(id);
 }
 
 function onState(now) {
@@ -154,11 +158,7 @@ function takeRoll(answer) {
   roll.defects.push(...answer.defects);
   roll.forgotten += answer.forgotten; // before what a run without a record still has
   if (answer.gaps) roll.gaps = answer.gaps;
-  for (const [id, verdict] of answer.verdicts) {
-    if (verdict === "undone") verdicts.delete(id);
-    else verdicts.set(id, verdict);
-    list.stamp(id);
-  }
+  for (const [id, verdict, named] of answer.verdicts) note(id, verdict, named);
   at("roll").textContent = [answer.name || "loomsight", answer.article].filter(Boolean).join(" · ");
   at("events").replaceChildren(...answer.events.map((one) => item(
     "", text("time", one.utc.slice(0, 19).replace("T", " ")), " ", text("strong", one.kind), ` ${one.detail}`)));

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 from edge.cloth.defects import ClothDefect
 from edge.page.live import LivePage
 from edge.roll.database import open_for_reading
-from edge.roll.reading import DefectRow, defect_row, recorded_across
-from edge.roll.reviews import has_reviews
+from edge.roll.reading import DefectRow, defect_row, defects_table, recorded_across
+from edge.roll.reviews import reviews_after
 
 MOST_GAPS: Final = 5000
 """The last gaps of a roll are drawn; a roll with more is hatched all over."""
@@ -71,7 +71,8 @@ def recorded_defect(path: Path, event_id: str) -> DefectRow | None:
     if not EVENT_ID.fullmatch(event_id):
         return None
     with closing(open_for_reading(path)) as db:
-        row = db.execute("SELECT * FROM defects WHERE event_id = ?", (event_id,)).fetchone()
+        query = f"SELECT * FROM {defects_table(db)} WHERE event_id = ?"
+        row = db.execute(query, (event_id,)).fetchone()
         return defect_row(row) if row else None
 
 
@@ -102,7 +103,10 @@ def _waiting(live: LivePage, start: Known) -> dict[str, Any]:
 
 def _from_record(db: sqlite3.Connection, head: sqlite3.Row, known: Known) -> dict[str, Any]:
     roll_id = head["roll_id"]
-    query = "SELECT rowid AS number, * FROM defects WHERE roll_id = ? AND rowid > ? ORDER BY rowid LIMIT ?"
+    query = (
+        f"SELECT defects.rowid AS number, * FROM {defects_table(db)} "
+        "WHERE roll_id = ? AND defects.rowid > ? ORDER BY defects.rowid LIMIT ?"
+    )
     rows = db.execute(query, (roll_id, known.defect, MOST_AT_ONCE + 1)).fetchall()
     found, more = rows[:MOST_AT_ONCE], len(rows) > MOST_AT_ONCE
     verdicts, last_review = _verdicts(db, roll_id, known.review)
@@ -132,12 +136,10 @@ def _from_record(db: sqlite3.Connection, head: sqlite3.Row, known: Known) -> dic
     }
 
 
-def _verdicts(db: sqlite3.Connection, roll_id: str, after: int) -> tuple[list[list[str]], int]:
-    if not has_reviews(db):
-        return [], after
-    query = "SELECT rowid AS number, * FROM reviews WHERE roll_id = ? AND rowid > ? ORDER BY rowid"
-    rows = db.execute(query, (roll_id, after)).fetchall()
-    return [[row["event_id"], row["verdict"]] for row in rows], rows[-1]["number"] if rows else after
+def _verdicts(db: sqlite3.Connection, roll_id: str, after: int) -> tuple[list[list[str | None]], int]:
+    """Return what persons said since: id of the defect, verdict, class that they gave it."""
+    new = reviews_after(db, roll_id, after)
+    return [[event_id, *review] for _, event_id, review in new], new[-1][0] if new else after
 
 
 def _gaps(db: sqlite3.Connection, roll_id: str, known: str) -> tuple[str, list[list[Any]] | None]:
@@ -206,6 +208,7 @@ def _from_run(live: LivePage, known: Known) -> dict[str, Any]:
 def _place(defect: ClothDefect, origin_m: float = 0.0) -> dict[str, Any]:
     return {
         "label": defect.class_name,
+        "shape": defect.shape,
         "score": round(defect.score, 3),
         "start_m": round(defect.start_m + origin_m, 4),
         "end_m": round(defect.end_m + origin_m, 4),

@@ -163,7 +163,11 @@ def _joined(one: DefectRow, other: DefectRow) -> DefectRow:
     defect = one.defect.joined(other.defect)
     verdicts = sorted({one.verdict, other.verdict} - {None}, key=str)
     return replace(
-        better, defect=defect, points=points_of(defect), verdict=verdicts[0] if verdicts else None
+        better,
+        defect=defect,
+        points=points_of(defect),
+        verdict=verdicts[0] if verdicts else None,
+        named=better.named or one.named or other.named,
     )
 
 

@@ -16,6 +16,7 @@ from edge.config import EdgeConfig
 from edge.contract import ModelContract
 from edge.decisions.choose import check_rules
 from edge.decisions.stops import Stops
+from edge.detections import with_unclassified
 from edge.errors import ConfigError, RecordError
 from edge.inspector import Inspector
 from edge.latency import StageClock
@@ -97,7 +98,7 @@ class Changeover:
                 f"Article '{config.article}' may stop the machine, and this run cannot reach it.",
                 f"Start edge-run anew with --article '{config.article}'.",
             )
-        check_rules(config.stop, contract.class_names)
+        check_rules(config.stop, with_unclassified(contract.class_names))
 
     def next_roll(self, wish: RollWish) -> RollPlan:
         """Go over to the next roll; a model of its article's own is opened, and the one before closed.
@@ -116,7 +117,7 @@ class Changeover:
             self.head(),
             article_changes=True,
             inspector=inspector,
-            class_names=tuple(self.contract.class_names),
+            class_names=with_unclassified(self.contract.class_names),
             selvedge_margin_mm=config.selvedge_margin_mm,
             stop=config.stop,
         )

@@ -12,7 +12,8 @@ from edge.roll.reading import Roll
 
 COLUMNS: Final = (
     "type", "event_id", "roll_id", "roll", "article", "utc", "what", "start_m", "end_m", "left_mm",
-    "right_mm", "length_m", "points", "score", "picture", "detail", "verdict", "box_xyxy_px",
+    "right_mm", "length_m", "points", "score", "picture", "detail", "verdict", "box_xyxy_px", "shape",
+    "named",
 )  # fmt: skip
 
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -43,6 +44,8 @@ def rows_of(roll: Roll) -> Iterator[dict[str, Any]]:
                 "score": defect.score,
                 "picture": row.picture,
                 "verdict": row.verdict,
+                "shape": defect.shape,
+                "named": row.named,
                 "box_xyxy_px": None if row.box_xyxy_px is None else json.dumps(row.box_xyxy_px),
             }
         )

@@ -29,8 +29,8 @@ def pictures_section(roll: Roll) -> str:
         data = cut_picture(row)
         missing += data is None
         if data is not None:
-            text = f"{number}: {row.defect.class_name}, {row.defect.start_m:.3f} m"
-            text += f", {row.verdict}" if row.verdict else ""
+            text = f"{number}: {row.called}, {row.defect.start_m:.3f} m"
+            text += f", {row.judged}" if row.judged else ""
             image = base64.b64encode(data).decode()
             figures.append(
                 f'<figure><img alt="{escape(text)}" src="data:image/jpeg;base64,{image}">'

@@ -49,6 +49,7 @@ def print_roll(roll: Roll, as_json: bool) -> None:
                 "points": row.points,
                 "picture": row.picture,
                 "verdict": row.verdict,
+                "named": row.named,
             }
             for row in roll.defects
         ]
@@ -83,7 +84,7 @@ def _print_defects(roll: Roll, console: Console) -> None:
         defect = row.defect
         places = (f"{defect.start_m:.3f}", f"{defect.end_m:.3f}", f"{defect.left_mm:.0f}")
         table.add_row(
-            as_cell(defect.class_name),
+            as_cell(row.called),
             *places,
             f"{defect.right_mm:.0f}",
             str(row.points),

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edge.cloth.defects import ClothDefect
+from edge.cloth.defects import ClothDefect, class_and_shape
 from edge.cloth.grading import Grade, area_m2, grade_roll
 from edge.cloth.width import Across, Strip, within_part
 from edge.errors import RecordError
 from edge.roll.database import open_for_reading
-from edge.roll.reviews import has_table, verdicts_of
+from edge.roll.reviews import has_table, reviews_of
 from edge.roll.rows import (
     BESIDE_M,
     Cells,
@@ -45,6 +45,7 @@ class DefectRow:
     Attributes:
         box_xyxy_px: in its picture; None if it has none.
         verdict: a person's, `confirmed` or `rejected`; None if nobody gave one.
+        named: class that a person gave it; None if nobody did.
     """
 
     event_id: str
@@ -54,6 +55,17 @@ class DefectRow:
     box_xyxy_px: tuple[float, float, float, float] | None
     utc: str
     verdict: str | None = None
+    named: str | None = None
+
+    @property
+    def called(self) -> str:
+        """Its class for a person to read: with the shape of what no detector named."""
+        return class_and_shape(self.defect)
+
+    @property
+    def judged(self) -> str:
+        """What a person said of it, and the class they gave it; empty where nobody did."""
+        return ", ".join(word for word in (self.verdict, self.named) if word)
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,8 +384,8 @@ class _Reader:
 
     def defects(self) -> Iterator[DefectRow]:
         """Yield the defects, in the order of the roll."""
-        verdicts = verdicts_of(self._db, self._head.roll_id)
-        for cells in self._rows("defects", DefectCells, "start_m, rowid"):
+        reviews = reviews_of(self._db, self._head.roll_id)
+        for cells in self._rows(defects_table(self._db), DefectCells, "start_m, defects.rowid"):
             if not self._is_on_roll("defects", cells.start_m, cells.end_m):
                 continue
             try:
@@ -381,9 +393,10 @@ class _Reader:
             except ValueError:
                 box = None
                 self._damaged["defects"] += 1
-            verdict = verdicts.get(cells.event_id)
+            review = reviews.get(cells.event_id)
+            said = (None, None) if review is None else review
             yield DefectRow(
-                cells.event_id, cells.defect, cells.points, cells.picture, box, cells.utc, verdict
+                cells.event_id, cells.defect, cells.points, cells.picture, box, cells.utc, *said
             )
 
     def gaps(self) -> Iterator[GapRow]:
@@ -411,8 +424,9 @@ class _Reader:
         view = next(self._rows("views", ViewCells, "rowid"), None)
         return None if view is None else Strip(view.left_mm, view.right_mm)
 
-    def _rows(self, table: str, kind: type[Cells], order: str) -> Iterator[Cells]:
-        query = f"SELECT * FROM {table} WHERE roll_id = ? ORDER BY {order}"
+    def _rows(self, tables: str, kind: type[Cells], order: str) -> Iterator[Cells]:
+        """Yield the rows of a table, which comes first of those that are joined."""
+        table, query = tables.split()[0], f"SELECT * FROM {tables} WHERE roll_id = ? ORDER BY {order}"
         for row in self._db.execute(query, (self._head.roll_id,)):
             try:
                 cells, is_repaired = cells_of(kind, row)
@@ -435,8 +449,13 @@ class _Reader:
         return dict(self._db.execute(query, (self._head.roll_id,)).fetchall())
 
 
+def defects_table(db: sqlite3.Connection) -> str:
+    """Return the table `defects` with the shapes beside it; those of older programs have none."""
+    return "defects LEFT JOIN shapes USING (event_id)" if has_table(db, "shapes") else "defects"
+
+
 def defect_row(row: sqlite3.Row) -> DefectRow | None:
-    """Return a row of the table `defects` as a value; None if it is damaged."""
+    """Return a row of `defects_table` as a value; None if it is damaged."""
     try:
         cells, _ = cells_of(DefectCells, row)
         box = box_of(cells.box_xyxy_px)

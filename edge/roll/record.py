@@ -125,6 +125,8 @@ def insert_defect(db: sqlite3.Connection, roll_id: str, recorded: RecordedDefect
             recorded.utc,
         ),
     )
+    if defect.shape is not None:
+        db.execute("INSERT OR IGNORE INTO shapes VALUES (?, ?)", (recorded.event_id, defect.shape))
 
 
 def insert_event(db: sqlite3.Connection, roll_id: str | None, event: RecordedEvent) -> None:

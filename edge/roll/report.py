@@ -263,14 +263,14 @@ def _defects(roll: Roll) -> str:
     rows = [
         (
             str(number),
-            row.defect.class_name,
+            row.called,
             f"{row.defect.start_m:.3f}",
             f"{row.defect.end_m:.3f}",
             f"{row.defect.left_mm:.0f}",
             f"{row.defect.right_mm:.0f}",
             str(row.points),
             f"{row.defect.score:.2f}",
-            row.verdict or "",
+            row.judged,
             row.utc,
         )
         for number, row in enumerate(roll.defects[:MOST_ROWS_OF_DEFECTS], start=1)

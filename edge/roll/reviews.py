@@ -1,29 +1,43 @@
-"""What a person says of a recorded defect, confirmed or rejected: nothing is overwritten, all is undone."""
+"""Record what persons say of defects, verdicts and classes: nothing is overwritten, all is undone."""
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, NamedTuple, get_args
 from urllib.parse import quote
 
 from edge.roll.database import BUSY_MS, described
 from edge.roll.values import new_id, utc_now
 
 Verdict = Literal["confirmed", "rejected", "undone"]
+VERDICTS: Final[Mapping[object, Verdict]] = {word: word for word in get_args(Verdict)}
+HOLDING: Final = ("confirmed", "rejected")
 
 
-def record_verdict(path: Path, event_id: str, verdict: Verdict) -> bool:
-    """Write a verdict beside the run that writes the record; it is on the disk when this returns.
+class Review(NamedTuple):
+    """What a person says of a defect.
 
-    The table `reviews` keeps every verdict; the last one of a defect holds. The one that holds already is
-    not written again.
+    Attributes:
+        class_name: that they gave it; None if they left it at that of the detector.
+    """
+
+    verdict: Verdict
+    class_name: str | None = None
+
+
+def record_review(path: Path, event_id: str, review: Review) -> bool:
+    """Write a review beside the run that writes the record; it is on the disk when this returns.
+
+    The tables `reviews` and `namings` keep every one; the last one of a defect holds. The one that holds
+    already is not written again.
 
     Args:
         path: of the record.
         event_id: of the defect.
-        verdict: `undone` takes the last one back.
+        review: `undone` takes the last one back.
     Returns:
         False if there is no such defect.
     Raises:
@@ -36,27 +50,42 @@ def record_verdict(path: Path, event_id: str, verdict: Verdict) -> bool:
             defect = db.execute("SELECT roll_id FROM defects WHERE event_id = ?", (event_id,)).fetchone()
             if defect is None:
                 return False
-            if _standing(db, event_id) != verdict:
-                row = (new_id(), event_id, defect[0], verdict, utc_now())
+            if _standing(db, event_id) != review:
+                review_id = new_id()
+                row = (review_id, event_id, defect[0], review.verdict, utc_now())
                 db.execute("INSERT INTO reviews VALUES (?, ?, ?, ?, ?)", row)
+                if review.class_name is not None:
+                    db.execute("INSERT INTO namings VALUES (?, ?)", (review_id, review.class_name))
             db.execute("COMMIT")
             return True
     except sqlite3.Error as error:
         raise described(path, error) from error
 
 
-def verdicts_of(db: sqlite3.Connection, roll_id: str) -> dict[str, str]:
-    """Return event id -> verdict for the defects of a roll that have one."""
-    if not has_reviews(db):
-        return {}
-    rows = db.execute("SELECT event_id, verdict FROM reviews WHERE roll_id = ? ORDER BY rowid", (roll_id,))
-    last = {row["event_id"]: row["verdict"] for row in rows}
-    return {event_id: said for event_id, said in last.items() if said in ("confirmed", "rejected")}
+def reviews_of(db: sqlite3.Connection, roll_id: str) -> dict[str, Review]:
+    """Return event id -> review for the defects of a roll that have one that holds."""
+    last = {event_id: review for _, event_id, review in reviews_after(db, roll_id, 0)}
+    return {event_id: review for event_id, review in last.items() if review.verdict in HOLDING}
 
 
-def has_reviews(db: sqlite3.Connection) -> bool:
-    """Tell whether a record has the table; those of older programs have none."""
-    return has_table(db, "reviews")
+def reviews_after(db: sqlite3.Connection, roll_id: str, number: int) -> list[tuple[int, str, Review]]:
+    """Return the reviews of a roll behind a number, in order: number, id of the defect, review.
+
+    Records of older programs have none, or none with a class; damaged rows are left out.
+    """
+    if not has_table(db, "reviews"):
+        return []
+    named = has_table(db, "namings")
+    query = (
+        f"SELECT r.rowid, r.event_id, r.verdict, {'n.class_name' if named else 'NULL'} FROM reviews r "
+        f"{'LEFT JOIN namings n USING (review_id)' if named else ''} "
+        "WHERE r.roll_id = ? AND r.rowid > ? ORDER BY r.rowid"
+    )
+    return [
+        (number, event_id, Review(VERDICTS[verdict], class_name if isinstance(class_name, str) else None))
+        for number, event_id, verdict, class_name in db.execute(query, (roll_id, number))
+        if isinstance(event_id, str) and verdict in VERDICTS
+    ]
 
 
 def has_table(db: sqlite3.Connection, name: str) -> bool:
@@ -65,10 +94,13 @@ def has_table(db: sqlite3.Connection, name: str) -> bool:
     return db.execute(query, (name,)).fetchone() is not None
 
 
-def _standing(db: sqlite3.Connection, event_id: str) -> str:
-    query = "SELECT verdict FROM reviews WHERE event_id = ? ORDER BY rowid DESC LIMIT 1"
+def _standing(db: sqlite3.Connection, event_id: str) -> Review:
+    query = (
+        "SELECT verdict, class_name FROM reviews LEFT JOIN namings USING (review_id) "
+        "WHERE event_id = ? ORDER BY reviews.rowid DESC LIMIT 1"
+    )
     row = db.execute(query, (event_id,)).fetchone()
-    return str(row[0]) if row else "undone"
+    return Review(row[0], row[1]) if row else Review("undone")
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from typing_extensions import Self
 
 from edge.cloth.defects import ClothDefect
+from edge.detections import Shape
 
 MOST_M: Final = 1e8
 """No roll is longer: a loom makes a metre in seconds, and this is a hundred years of it."""
@@ -114,6 +115,7 @@ class DefectCells(_Cells):
     picture: Text | None
     box_xyxy_px: Text | None
     utc: Utc
+    shape: Shape | None = None
 
     @model_validator(mode="after")
     def _has_sides(self) -> Self:
@@ -125,7 +127,13 @@ class DefectCells(_Cells):
     def defect(self) -> ClothDefect:
         """The defect as the value it was."""
         return ClothDefect(
-            self.class_name, self.score, self.start_m, self.end_m, self.left_mm, self.right_mm
+            self.class_name,
+            self.score,
+            self.start_m,
+            self.end_m,
+            self.left_mm,
+            self.right_mm,
+            shape=self.shape,
         )
 
 
@@ -177,7 +185,7 @@ EMPTIED: Final[Mapping[type[_Cells], Mapping[str, Any]]] = {
         "article": None, "started_utc": "", "ended_utc": None, "last_utc": "", "camera": "not known",
         "model_digest": "not known", "loomsight": "not known", "settings": "{}", "cloth_width_mm": None,
     },
-    DefectCells: {"picture": None, "box_xyxy_px": None, "utc": ""},
+    DefectCells: {"picture": None, "box_xyxy_px": None, "utc": "", "shape": None},
     GapCells: {"utc": ""},
     EventCells: {"detail": "", "at_m": None, "utc": ""},
 }  # fmt: skip

@@ -92,6 +92,18 @@ LATER_TABLES: Final = (
     """,
     "CREATE INDEX IF NOT EXISTS reviews_of_defect ON reviews (event_id)",
     """
+    CREATE TABLE IF NOT EXISTS namings (
+        review_id TEXT PRIMARY KEY REFERENCES reviews,
+        class_name TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS shapes (
+        event_id TEXT PRIMARY KEY REFERENCES defects,
+        shape TEXT NOT NULL
+    )
+    """,
+    """
     CREATE TABLE IF NOT EXISTS views (
         roll_id TEXT PRIMARY KEY REFERENCES rolls,
         left_mm REAL NOT NULL,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,18 @@ def test_what_is_recorded_waits_in_the_order_of_the_record(path):
     assert sent[0][1]["roll"] == "R1"
     for topic, message in sent:
         MESSAGES[topic].model_validate(message)
+
+
+def test_a_defect_that_no_detector_names_is_sent_with_its_shape(path):
+    recorder = recording(path)[1]
+    with recorder:
+        line = replace(defect(0.1), class_name="unclassified", shape="warp line")
+        recorder.add([line, defect(0.2)], Coverage(), None)
+    sent = [json.loads(message_of(row)[1]) for row in waiting(path)]
+    assert [(one["class_name"], one["shape"]) for one in sent] == [
+        ("unclassified", "warp line"),
+        ("broken", None),
+    ]
 
 
 def test_events_of_the_start_wait_too(path):

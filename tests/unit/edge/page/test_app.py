@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -101,7 +102,7 @@ def test_the_roll_comes_in_parts_and_only_what_is_new(tmp_path):
         then = client.get("/roll", params=first["known"]).json()
         assert [one["start_m"] for one in then["defects"]] == [1.3]
         assert then["gaps"] == [[0.5, 0.7, "lost lines"], [1.2, 1.4, "lost lines"]]
-        assert then["verdicts"] == [[first["defects"][1]["id"], "rejected"]]
+        assert then["verdicts"] == [[first["defects"][1]["id"], "rejected", None]]
         other = client.get("/roll", params={**first["known"], "roll": "of yesterday"}).json()
         assert len(other["defects"]) == 4
 
@@ -168,7 +169,8 @@ def test_a_verdict_is_on_the_disk_when_it_is_answered_once_and_can_be_undone(tmp
     with page(tmp_path) as client:
         one, two, _ = ids(client)
         for _ in range(3):
-            assert review(client, one, "confirmed").json() == {"id": one, "verdict": "confirmed"}
+            answer = review(client, one, "confirmed").json()
+            assert answer == {"id": one, "verdict": "confirmed", "class_name": None}
         assert reviews(tmp_path) == [(one, "confirmed")]
         review(client, two, "rejected")
         review(client, two, "undone")
@@ -178,16 +180,55 @@ def test_a_verdict_is_on_the_disk_when_it_is_answered_once_and_can_be_undone(tmp
     roll = read_roll(tmp_path / "rolls.db", "A17")
     assert [row.verdict for row in roll.defects] == ["confirmed", None, None]
     first = as_csv(roll).splitlines()[1]
-    assert first.endswith('00000003.png,,confirmed,"[10.0, 10.0, 30.0, 30.0]"')
+    assert first.endswith('00000003.png,,confirmed,"[10.0, 10.0, 30.0, 30.0]",,')
     rows = [json.loads(line) for line in as_json_lines(roll).splitlines()]
     assert [row.get("verdict") for row in rows if row["type"] == "defect"] == ["confirmed", None, None]
+
+
+def named(client, event_id, class_name, verdict="confirmed"):
+    asked = {"id": event_id, "verdict": verdict, "class_name": class_name}
+    return client.post("/reviews", json=asked, headers=KEY)
+
+
+def test_a_person_names_what_no_detector_has_a_name_for_and_takes_it_back(tmp_path):
+    with page(tmp_path) as client:
+        line = replace(defect(1.1, "unclassified"), shape="weft line")
+        client.recorder.add([line], client.run.coverage, 1500.0)
+        first = client.get("/roll").json()
+        one = first["defects"][-1]
+        assert (one["label"], one["shape"]) == ("unclassified", "weft line")
+        assert named(client, one["id"], "broken").json()["class_name"] == "broken"
+        assert named(client, one["id"], "broken").status_code == 200
+        assert reviews(tmp_path) == [(one["id"], "confirmed")]
+        then = client.get("/roll", params=first["known"]).json()
+        assert then["verdicts"] == [[one["id"], "confirmed", "broken"]]
+        (row,) = [
+            row for row in read_roll(tmp_path / "rolls.db", None).defects if row.event_id == one["id"]
+        ]
+        assert (row.called, row.judged) == ("unclassified (weft line)", "confirmed, broken")
+        assert review(client, one["id"], "undone").status_code == 200
+        (row,) = [
+            row for row in read_roll(tmp_path / "rolls.db", None).defects if row.event_id == one["id"]
+        ]
+        assert (row.verdict, row.named) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("class_name", "verdict"),
+    [("hole", "confirmed"), ("unclassified", "confirmed"), ("broken", "rejected"), ("", "confirmed")],
+)
+def test_a_class_that_is_none_of_the_model_is_refused(tmp_path, class_name, verdict):
+    with page(tmp_path) as client:
+        assert named(client, ids(client)[0], class_name, verdict).status_code == 422
+        assert reviews(tmp_path) == []
 
 
 def test_a_record_of_before_has_no_verdicts_and_gets_a_place_for_them(tmp_path):
     with recorded_page(tmp_path) as (_, recorder, state):
         recorder.finish(state.coverage, None, "finished")
     with closing(sqlite3.connect(tmp_path / "rolls.db")) as db:
-        db.execute("DROP TABLE reviews")
+        for table in ("namings", "shapes", "reviews"):
+            db.execute(f"DROP TABLE {table}")
         db.commit()
     assert [row.verdict for row in read_roll(tmp_path / "rolls.db", None).defects] == [None] * 3
     with page(tmp_path) as client:

@@ -28,7 +28,7 @@ from edge.roll.export import as_csv, as_json_lines
 from edge.roll.pictures import cut_picture
 from edge.roll.reading import DefectRow, GapRow, Roll, read_roll, read_rolls
 from edge.roll.report import PieceWish, report_page
-from edge.roll.reviews import record_verdict
+from edge.roll.reviews import Review, record_review
 from tests.unit.edge.roll.rolls import HOSTILE, write_picture, write_roll
 
 
@@ -80,6 +80,31 @@ def roll_of(defects=(), gaps=(), length_m=30.0, width_mm=1000.0):
 
 def spot(at_m):
     return ClothDefect("drop", 0.9, at_m, at_m + 0.01, 0.0, 10.0)
+
+
+def test_what_no_detector_names_is_graded_and_shown_with_its_shape_everywhere(tmp_path):
+    line = ClothDefect("unclassified", 0.8, 1.0, 1.2, 0.0, 3.0, shape="warp line")
+    path = write_roll(tmp_path / "r.db", metres=2, defects=[line, spot(0.5)])
+    roll = read_roll(path, None)
+    assert [row.defect.shape for row in roll.defects] == [None, "warp line"]
+    assert roll.grade.points == 1 + 3
+    assert "unclassified (warp line)" in report_page(roll, PieceWish(1, None))
+    (row,) = [row for row in csv.DictReader(io.StringIO(as_csv(roll))) if row["shape"]]
+    assert (row["what"], row["shape"], row["points"]) == ("unclassified", "warp line", "3")
+    shown = json.loads(loomsight("show", path, "--json").stdout)["defect_list"]
+    assert [one.get("shape") for one in shown] == [None, "warp line"]
+    assert "unclassified (warp line)" in loomsight("show", path).stdout
+
+
+def test_a_damaged_shape_costs_the_shape_and_not_the_defect(tmp_path):
+    line = ClothDefect("unclassified", 0.8, 1.0, 1.2, 0.0, 3.0, shape="warp line")
+    path = write_roll(tmp_path / "r.db", metres=2, defects=[line])
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE shapes SET shape = 'heart'")
+        db.commit()
+    roll = read_roll(path, None)
+    assert [row.called for row in roll.defects] == ["unclassified"]
+    assert roll.damaged == {"defects": 1}
 
 
 def places(pieces):
@@ -200,10 +225,10 @@ def test_what_persons_said_stands_in_the_report(tmp_path):
     assert read_roll(path, None).facts()["after_review"] is None
     assert "Persons" not in report_page(read_roll(path, None))
     first, long_yarn, last = read_roll(path, None).defects
-    record_verdict(path, first.event_id, "confirmed")
-    record_verdict(path, long_yarn.event_id, "rejected")
-    record_verdict(path, last.event_id, "rejected")
-    record_verdict(path, last.event_id, "undone")
+    record_review(path, first.event_id, Review("confirmed"))
+    record_review(path, long_yarn.event_id, Review("rejected"))
+    record_review(path, last.event_id, Review("rejected"))
+    record_review(path, last.event_id, Review("undone"))
     roll = read_roll(path, None)
     assert roll.verdicts == {"confirmed": 1, "rejected": 1}
     assert (roll.grade.points, roll.grade.grade) == (25, "second")
