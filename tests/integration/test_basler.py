@@ -161,12 +161,18 @@ def test_a_child_does_not_outlive_a_killed_parent(bundle):
 
 def children_of(pid):
     """The camera processes that a process has started."""
-    path = Path(f"/proc/{pid}/task/{pid}/children")
-    threads = Path(f"/proc/{pid}/task").glob("*/children") if path.exists() else []
-    found = [child for file in threads for child in file.read_text().split()]
-    return [
-        child for child in found if b"edge.cameras.child" in Path(f"/proc/{child}/cmdline").read_bytes()
+    found = [
+        child for file in Path(f"/proc/{pid}/task").glob("*/children") for child in text_of(file).split()
     ]
+    return [child for child in found if "edge.cameras.child" in text_of(Path(f"/proc/{child}/cmdline"))]
+
+
+def text_of(file):
+    """What a file of the kernel holds; nothing once its thread or process is gone."""
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
 
 
 def is_running(pid):

@@ -16,6 +16,7 @@ from edge.config import EdgeConfig
 from edge.errors import ConfigError, MachineError
 from edge.roll.reading import read_roll
 from edge.run import run
+from tests.ports import HeldPort
 from tests.unit.edge.machine.plc import COILS, Plc
 from tests.unit.edge.mqtt.broker import MOSQUITTO, OPENSSL, PASSWORD, USER, WHY_NOT, Broker, Subscriber
 
@@ -109,7 +110,7 @@ def test_a_camera_without_position_stops_nothing(tmp_path, bundle):
 
 
 def test_health_while_running(tmp_path, bundle):
-    port, answers = 0, {}
+    answers = {}
 
     def ask():
         end_s = time.monotonic() + 20
@@ -124,15 +125,12 @@ def test_health_while_running(tmp_path, bundle):
             except OSError:
                 time.sleep(0.02)
 
-    import socket
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    asking = threading.Thread(target=ask)
-    asking.start()
     camera = "loom:seed=3,width_px=256,live=true,speed_m_min=60,lines_per_block=100"
-    run(config(tmp_path, bundle, camera=camera, seconds=3.0, health_port=port))
-    asking.join(20)
+    with HeldPort() as port:
+        asking = threading.Thread(target=ask)
+        asking.start()
+        run(config(tmp_path, bundle, camera=camera, seconds=3.0, health_port=port))
+        asking.join(20)
     assert "loomsight_stop_events_total" in answers["metrics"]
     assert answers["healthz"][0] == 200
     assert answers["healthz"][1]["ok"]

@@ -20,6 +20,7 @@ from edge.page.app import MOST_VIEWERS
 from edge.page.server import live_page, serve
 from edge.run_state import RunState
 from tests.integration.test_live_page import CHROMIUM, START_S, needs_chromium, until
+from tests.ports import HeldPort
 from tests.unit.edge.page.pages import passed
 from tests.unit.edge.web.servers import has_ipv6
 
@@ -43,6 +44,7 @@ class Network:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self):
+        self._listening.shutdown(socket.SHUT_RDWR)  # else the thread waits for ever
         self._listening.close()
         self.break_()
 
@@ -157,21 +159,20 @@ def test_a_page_on_ipv6_is_read_by_its_number(tmp_path, capsys):
 @contextmanager
 def nginx(folder, port, headers):
     """Run nginx before a port, as few lines as a person would write; yields its port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        own = free.getsockname()[1]
     folder.mkdir()
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    (folder / "nginx.conf").write_text(
-        f"pid {folder}/pid; error_log {folder}/log; daemon off; events {{}}\n"
-        f"http {{ access_log off; {temporary}\n"
-        f"server {{ listen 127.0.0.1:{own};\n"
-        f"location / {{ proxy_pass http://127.0.0.1:{port}; {headers} }} }} }}\n"
-    )
     command = [NGINX, "-c", str(folder / "nginx.conf"), "-p", str(folder)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    with HeldPort() as own, ExitStack() as stack:
+        (folder / "nginx.conf").write_text(
+            f"pid {folder}/pid; error_log {folder}/log; daemon off; events {{}}\n"
+            f"http {{ access_log off; {temporary}\n"
+            f"server {{ listen 127.0.0.1:{own};\n"
+            f"location / {{ proxy_pass http://127.0.0.1:{port}; {headers} }} }} }}\n"
+        )
+        process = stack.enter_context(subprocess.Popen(command, stderr=subprocess.DEVNULL))
         try:
             end_s = time.monotonic() + START_S
             while not answers(own):

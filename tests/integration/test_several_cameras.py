@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from edge.box import load_box
 from edge.errors import CameraNotFoundError, ConfigError, InternalError, ModelError, OutputError
 from edge.roll.reading import read_roll
 from edge.run import run, run_box
+from tests.ports import HeldPort
 from tests.unit.edge.health.test_health import asked
 
 CHROMIUM = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
@@ -193,13 +193,14 @@ def test_a_signal_ends_all_and_every_summary_is_written(tmp_path, box):
         assert f"loomsight on {name} (loom" in shown
 
 
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
+@pytest.fixture
+def two_ports():
+    with HeldPort() as one, HeldPort() as other:
+        yield one, other
 
 
-def test_metrics_and_health_name_the_camera_and_the_page_has_all(tmp_path, box, capsys):
-    port, page = free_port(), free_port()
+def test_metrics_and_health_name_the_camera_and_the_page_has_all(tmp_path, box, capsys, two_ports):
+    port, page = two_ports
     tables = addresses(left=LIVE, gone=tmp_path / "gone")
     answers = {}
 

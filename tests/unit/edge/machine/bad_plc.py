@@ -48,6 +48,18 @@ def right(question, memory):
     return echo(question)
 
 
+class Memory(dict):
+    """Hold what was written, and remember all of it in `log`: address and value."""
+
+    def __init__(self):
+        super().__init__()
+        self.log = []
+
+    def __setitem__(self, address, value):
+        self.log.append((address, value))
+        super().__setitem__(address, value)
+
+
 class Server:
     """Serve until left.
 
@@ -58,7 +70,7 @@ class Server:
     """
 
     def __init__(self, mode=None):
-        self.mode, self.memory = mode, {}
+        self.mode, self.memory = mode, Memory()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self._open = []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
+
+from tests.ports import HeldPort
 
 COILS, INPUTS, HOLDING = 1, 2, 3
 WRITE = {COILS: 5, INPUTS: 2, HOLDING: 6}
@@ -18,12 +19,14 @@ class Plc:
 
     Attributes:
         takes_back: writes are acknowledged, and taken back at once.
+        written: function, address and values of what clients wrote.
     """
 
     def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self._held = HeldPort()
+        self.port = self._held.number
         self.takes_back = False
+        self.written = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -38,6 +41,7 @@ class Plc:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
+        self._held.release()
 
     def up(self):
         async def serve():
@@ -63,6 +67,8 @@ class Plc:
         self._on_loop(self._server.async_setValues(1, WRITE[function], address, values))
 
     async def _written(self, function, start, address, count, registers, values):
+        if values is not None:
+            self.written.append((function, address, [int(value) for value in values]))
         if values is not None and self.takes_back and any(values):
             none = [type(value)(0) for value in values]
             self._after_echo = asyncio.ensure_future(

@@ -14,6 +14,8 @@ from pathlib import Path
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from tests.ports import HeldPort
+
 MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 OPENSSL = shutil.which("openssl")
 WHY_NOT = "no mosquitto with openssl here: `apt-get install mosquitto openssl`"
@@ -40,11 +42,8 @@ class Broker:
 
     def __init__(self, folder: Path, settings: str = "") -> None:
         self.folder = folder
-        with (
-            socket.create_server(("127.0.0.1", 0)) as free,
-            socket.create_server(("127.0.0.1", 0)) as other,
-        ):
-            self.port, self.plain_port = free.getsockname()[1], other.getsockname()[1]
+        self._held = HeldPort(), HeldPort()
+        self.port, self.plain_port = (held.number for held in self._held)
         make_certificates(folder)
         passwords = folder / "passwords"
         tool = shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"

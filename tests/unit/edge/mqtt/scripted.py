@@ -91,6 +91,7 @@ class ScriptedBroker:
         return self
 
     def __exit__(self, *_):
+        self._server.shutdown(socket.SHUT_RDWR)  # else the thread waits, and the port is open, for ever
         self._server.close()
         self.drop()
 
