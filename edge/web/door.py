@@ -143,7 +143,7 @@ class Door:
         return name
 
     def _is_direct(self, scope: Scope, headers: Headers, name: str) -> bool:
-        """Tell whether a browser of this device asks; nginx speaks HTTP/1.0 and adds nothing by default."""
+        """Tell whether a browser of this device asks: nginx before 1.29.7 adds nothing in HTTP/1.0."""
         is_proxied = self._is_behind_proxy or any(key.startswith(FORWARDING) for key in headers)
         return not is_proxied and is_loopback(name) and scope["http_version"] != "1.0"
 

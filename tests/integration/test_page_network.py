@@ -188,12 +188,13 @@ def nginx(folder, port, headers):
 @pytest.mark.parametrize(
     ("headers", "names"),
     [
-        ("", ()),  # Host: 127.0.0.1, HTTP/1.0, and not a word of itself
+        # The default before 1.29.7: Host: 127.0.0.1, and not a word of itself.
+        ("proxy_http_version 1.0;", ()),
         ("proxy_http_version 1.1;", ("loom7.mill.example",)),
         ("proxy_http_version 1.1; proxy_set_header X-Real-IP $remote_addr;", ()),
         ("proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr;", ()),
     ],
-    ids=["the default", "a name that was set", "X-Real-IP", "X-Forwarded-For"],
+    ids=["HTTP/1.0", "a name that was set", "X-Real-IP", "X-Forwarded-For"],
 )
 def test_behind_nginx_nobody_reads_without_the_token_and_streams_flow(tmp_path, capsys, headers, names):
     with page(tmp_path, capsys, page_hosts=names) as (_, port), nginx(tmp_path / "n", port, headers) as own:

@@ -262,6 +262,8 @@ def test_a_replay_changes_rolls_where_they_changed(tmp_path, asked_at):
         recording=Recording(raw, "roll"),
         changes=changes,
         observe=ask,
+        queue_frames=12,  # all are inspected, however slow the processor is: else nobody ever asks
+        limits=Limits(seconds=60),
     )
     camera, again = choose_camera(str(raw)), RollChanges()
     camera.on_change = again.replay
