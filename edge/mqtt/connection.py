@@ -119,6 +119,7 @@ class Connection:
         received: topic and payload of what came on topics that were subscribed to.
         subscribed: number of a subscription to the reason code of its answer.
         has_answered: whether the broker has acknowledged or refused any message.
+        has_taken_status: whether it has acknowledged one that is in no outbox.
         has_refused: whether it has refused one. Over TLS, mosquitto 2.0.11 then closes the connection.
     """
 
@@ -129,7 +130,7 @@ class Connection:
         self.refusals: list[Refusal] = []
         self.received: list[tuple[str, bytes]] = []
         self.subscribed: dict[int, int] = {}
-        self.has_answered = False
+        self.has_answered = self.has_taken_status = False
         self.has_refused = False
         self._settings = login.settings
         self._sent: dict[int, Sent] = {}
@@ -275,6 +276,8 @@ class Connection:
             self.refusals.append(Refusal(*sent, code.value, str(code)))
         elif sent.number is not None:
             self.acknowledged.append(sent)
+        else:
+            self.has_taken_status = True
 
     def _on_subscribe(
         self, client: Client, data: object, mid: int, codes: list[ReasonCode], more: Properties

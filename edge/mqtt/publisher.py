@@ -274,6 +274,8 @@ class Publisher:
         self.sent += len(connection.acknowledged)
         self._reports.news(self._lanes.accepted(connection.acknowledged))
         self._reports.news(self._lanes.refused(connection.refusals, time.monotonic()))
+        if connection.has_taken_status:
+            self._reports.status_taken()
         for refusal in connection.refusals:
             if refusal.number is None:
                 self._reports.status_refused(f"{self._settings.root}/{STATUS}", refusal)

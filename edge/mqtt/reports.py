@@ -104,6 +104,10 @@ class Reports:
         """Note that the broker does not take the status of this device."""
         self._stand("status", f"the broker refuses {topic}: {refusal.said}", "messages refused")
 
+    def status_taken(self) -> None:
+        """Note that the broker takes the status of this device, now that somebody lets it."""
+        self._standing.pop("status", None)
+
     def unreadable(self, error: sqlite3.Error) -> None:
         """Note that the outbox cannot be read or written; its messages wait."""
         self._stand("record", f"the outbox cannot be used now, messages wait: {error}", None)

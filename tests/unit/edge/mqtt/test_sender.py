@@ -322,6 +322,16 @@ def test_old_messages_that_wait_do_not_fill_the_outbox(path):
         assert len(rows(path, "outbox")) == 4
 
 
+def test_a_status_that_was_refused_is_a_warning_until_the_broker_takes_it(path):
+    outbox, recorder = recording(path)
+    refusing = Script(publish=lambda topic, message: 0x87 if topic == "status" else 0)
+    with ScriptedBroker(refusing) as broker, recorder, Publisher(outbox, settings(broker)) as publisher:
+        assert wait_for(lambda: "refuses loomsight/b1/status: Not authorized" in said_by(publisher))
+        broker.script = Script()
+        broker.drop()
+        assert wait_for(lambda: publisher.is_connected and publisher.warnings() == [])
+
+
 def test_what_is_recorded_just_before_the_end_is_sent_by_this_run(path, tmp_path):
     for number in range(3):
         path = tmp_path / f"rolls{number}.db"
