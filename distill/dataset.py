@@ -92,6 +92,7 @@ def dataset_of(label_set: LabelSet, folder: Path) -> Dataset:
     _check_is_read(label_set, folder)
     for name, problem in label_set.problems.items():
         logger.warning("%s: %s", name, problem)
+    _say_notes(label_set, folder)
     return Dataset(
         folder=folder,
         train=_pictures(label_set, "train", folder),
@@ -154,6 +155,15 @@ def _check_is_read(label_set: LabelSet, folder: Path) -> None:
     if lost:
         more = f" (and {len(lost) - 1} more like it)" if len(lost) > 1 else ""
         raise DatasetError(f"{lost[0]}: {_problem_of(lost[0], label_set)}{more}.", cure)
+
+
+def _say_notes(label_set: LabelSet, folder: Path) -> None:
+    """Say what was read as something else, such as a box that was cut at the edge: one, and the count."""
+    for name, note in [*label_set.notes.items()][:1]:
+        more = len(label_set.notes) - 1
+        logger.info(
+            "%s: %s%s", name, note, f"; {more} more in `loomsight labels check {folder}`" if more else ""
+        )
 
 
 def _is_picture(path: Path) -> bool:

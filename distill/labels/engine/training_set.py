@@ -111,10 +111,15 @@ def check_names(catalogue: Iterable[str], reviewed: ReviewedSet | None) -> None:
     refused.
 
     Raises:
-        DatasetError: if two pictures would share a label file.
+        DatasetError: if two pictures would share a label file, or have one name.
     """
     kept = [] if reviewed is None else list(reviewed.labels.images)
-    names = (name if reviewed is None else pseudo_name(name) for name in catalogue)
+    names = [name if reviewed is None else pseudo_name(name) for name in catalogue]
+    taken = {image.file_name for image in kept}.intersection(names)
+    if taken:  # it is by this name that the picture of each is found
+        raise DatasetError(
+            f"The reviewed {min(taken)} has the name that a pseudo-labelled picture gets.", "Rename it."
+        )
     yolo_writing.names_in_set([*kept, *(AnnotatedImage(name, (1, 1), split="train") for name in names)])
 
 

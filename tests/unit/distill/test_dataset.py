@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from distill.dataset import check_classes, load_dataset, read_labelled
@@ -29,6 +30,18 @@ def test_a_picture_without_labels_has_no_defects(tmp_path):
     folder = write_tiny_dataset(tmp_path / "data")
     (folder / "labels" / "train" / "000.txt").unlink()
     assert not len(load_dataset(folder, CLASSES).train[0].class_ids)
+
+
+def test_a_box_that_is_cut_at_the_edge_is_said(tmp_path, caplog):
+    folder = write_tiny_dataset(tmp_path)
+    for name in ("000", "001"):
+        (folder / f"labels/train/{name}.txt").write_text("1 0.95 0.5 0.2 0.2\n")
+    with caplog.at_level("INFO"):
+        first = load_dataset(folder, CLASSES).train[0]
+    assert first.boxes_share == pytest.approx(np.array([[0.85, 0.4, 1.0, 0.6]]))
+    assert (
+        "images/train/000.png: box 1, drop: reaches over the edge, and is cut there; 1 more" in caplog.text
+    )
 
 
 LABEL = "labels/train/000.txt"

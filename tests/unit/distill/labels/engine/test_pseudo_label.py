@@ -14,10 +14,11 @@ import pytest
 from typer.testing import CliRunner
 
 from distill.dataset import load_dataset
+from distill.labels.annotations import AnnotatedImage, LabelSet
 from distill.labels.engine.cli import app, with_address
 from distill.labels.engine.reviewed import ReviewedSet
 from distill.labels.engine.shards import ShardFolder
-from distill.labels.engine.training_set import counts_of, training_set
+from distill.labels.engine.training_set import check_names, counts_of, training_set
 from distill.labels.formats import read_labels
 from edge.errors import ConfigError, DatasetError, LoomsightError
 from tests.unit.distill.labels.engine.cloth import (
@@ -163,6 +164,15 @@ def test_two_names_of_one_label_file_are_refused_before_anybody_is_asked(mill):
     with pytest.raises(DatasetError, match=r"roll0 \(0\)\.png and roll0 \(0\)\.bmp would share one label"):
         label()
     assert not (mill / "job").exists()
+
+
+def test_a_reviewed_picture_with_the_name_of_a_pseudo_labelled_one_is_refused(tmp_path):
+    """Its pixels would be written under the labels of the other, whatever their splits are."""
+    seen = AnnotatedImage("pseudo-b.png", (9, 9), split="val")
+    people = ReviewedSet(LabelSet(tmp_path, TAXONOMY.classes, (seen,)))
+    with pytest.raises(DatasetError, match=r"reviewed pseudo-b\.png has the name"):
+        check_names(["a.png", "b.png"], people)
+    check_names(["a.png", "c.png"], people)
 
 
 def test_names_that_differ_by_their_folder_alone_stand_in_one_data_set(mill):
