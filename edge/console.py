@@ -19,7 +19,7 @@ from edge.errors import (
 from edge.interruption import Interrupted, raised_by_signals
 from edge.last_resort import internal_error, wants_traceback
 from edge.packages import missing_package
-from edge.terminal import PlainFormatter, have_standard_streams, printable, silence
+from edge.terminal import PlainFormatter, have_standard_streams, printable, say, silence
 
 MOST_FOLDERS: Final = 255
 """Python makes the folders of a path by calling itself for each."""
@@ -38,7 +38,7 @@ def run_command(command: Callable[[], object]) -> NoReturn:
         with raised_by_signals():
             _run_to_its_end(command)
     except Interrupted as ending:
-        _say("interrupted" if ending.exit_code == INTERRUPTED_EXIT_CODE else f"ended by {ending}")
+        say("interrupted" if ending.exit_code == INTERRUPTED_EXIT_CODE else f"ended by {ending}")
         sys.exit(ending.exit_code)
     except LoomsightError as error:
         _leave(error)
@@ -53,7 +53,7 @@ def run_command(command: Callable[[], object]) -> NoReturn:
         what = f"{error.strerror or error}{where}."
         _leave(OutputError(what, "Check the path, its permissions and the free space."))
     except KeyboardInterrupt:
-        _say("interrupted")
+        say("interrupted")
         sys.exit(INTERRUPTED_EXIT_CODE)
     except Exception as error:
         if wants_traceback(os.environ):
@@ -111,14 +111,5 @@ def _flush_stdout() -> None:
 
 
 def _leave(error: LoomsightError) -> NoReturn:
-    _say(f"error: {printable(str(error))}")
+    say(f"error: {printable(str(error))}")
     sys.exit(error.exit_code)
-
-
-def _say(line: str) -> None:
-    """Write the last line of a command to stderr; where that cannot be, the exit code says it alone."""
-    try:
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        silence(sys.stderr)

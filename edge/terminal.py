@@ -66,6 +66,15 @@ def silence(stream: TextIO) -> None:
     os.close(null)
 
 
+def say(line: str) -> None:
+    """Write a line to stderr; where that cannot be, what says it goes on without it."""
+    try:
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        silence(sys.stderr)
+
+
 def _have_descriptor(descriptor: int) -> None:
     """Open the null device on a descriptor that is closed; those below it are open."""
     try:

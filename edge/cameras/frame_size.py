@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edge.cameras.protocol import Frame
+from edge.errors import FrameSizeError
 
 Shape = tuple[int, ...]
 
@@ -76,3 +77,20 @@ class FrameSize:
 def size_text(shape: Shape) -> str:
     """Return a size as people write it, with the colour where that is what differs."""
     return f"{shape[1]} x {shape[0]} pixels {'in colour' if len(shape) == 3 else 'in grey'}"
+
+
+def check_same_size(shape: Shape, before: Shape | None, what: str) -> None:
+    """See that a frame has the size of those before it.
+
+    Args:
+        shape: of the frame.
+        before: of those before; None for the first.
+        what: names camera and frame in the message.
+    Raises:
+        FrameSizeError: if it has not.
+    """
+    if before is not None and shape != before:
+        raise FrameSizeError(
+            f"{what} is of {size_text(shape)}, those before were of {size_text(before)}.",
+            "Set the camera back, or start with --frame-size any to go on at the new size.",
+        )

@@ -19,11 +19,11 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from typing_extensions import Self
 
 from edge.cameras.address import redact_credentials
-from edge.cameras.frame_size import size_text
+from edge.cameras.frame_size import check_same_size
 from edge.cameras.multipart import Multipart, StreamEndedError
 from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import Camera, Frame
-from edge.errors import CameraLostError, CameraNotFoundError, FrameSizeError, ImageError
+from edge.errors import CameraLostError, CameraNotFoundError, ImageError
 from edge.image_file import decoded_image
 
 logger = logging.getLogger(__name__)
@@ -94,12 +94,7 @@ class HttpCamera:
             image = decoded_image(data, f"Frame {frame_id} of {self.name}", self._bit_depth)
         except ImageError as error:
             raise ImageError(error.problem, "Check the network and the settings of the camera.") from error
-        if self._shape not in (None, image.shape):
-            raise FrameSizeError(
-                f"{self.name}: frame {frame_id} is of {size_text(image.shape)}, those before were of "
-                f"{size_text(self._shape or image.shape)}.",
-                "Set the camera back, or start with --frame-size any to go on at the new size.",
-            )
+        check_same_size(image.shape, self._shape, f"{self.name}: frame {frame_id}")
         self._shape = image.shape
         return Frame(frame_id, image, time.monotonic(), self.name, None, self._mm_per_px)
 

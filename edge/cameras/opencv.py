@@ -9,10 +9,10 @@ import cv2
 from typing_extensions import Self
 
 from edge.cameras.address import redact_credentials
-from edge.cameras.frame_size import size_text
+from edge.cameras.frame_size import check_same_size
 from edge.cameras.guarded import GuardedCapture
 from edge.cameras.protocol import CutShortError, Frame, FramePosition
-from edge.errors import CameraLostError, CameraNotFoundError, FrameSizeError, NoImagesError
+from edge.errors import CameraLostError, CameraNotFoundError, NoImagesError
 from edge.image import image_from_array
 
 MISSING_SHARE = 0.02
@@ -84,12 +84,7 @@ class OpenCvCamera:
         self._count += 1
         self._reached_ms = max(self._reached_ms, time_ms)
         image = image_from_array(array, self.name, self._bit_depth)
-        if self._shape not in (None, image.shape):
-            raise FrameSizeError(
-                f"{self.name}: frame {frame_id} is of {size_text(image.shape)}, those before were of "
-                f"{size_text(self._shape or image.shape)}.",
-                "Set the camera back, or start with --frame-size any to go on at the new size.",
-            )
+        check_same_size(image.shape, self._shape, f"{self.name}: frame {frame_id}")
         self._shape = image.shape
         place = self._place(frame_id, image.shape[0])
         return Frame(frame_id, image, time.monotonic(), self._frame_name(frame_id), place, self._mm_per_px)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from contextlib import ExitStack
 
 from edge import __version__
@@ -13,7 +12,7 @@ from edge.page.app import MOST_VIEWERS, PageApp, web_app
 from edge.page.box import box_app
 from edge.page.live import LivePage
 from edge.page.token import page_token
-from edge.terminal import silence
+from edge.terminal import say
 from edge.web.address import bound_socket, parse_address
 from edge.web.connection import MOST_CONNECTIONS
 from edge.web.serving import WebServer
@@ -61,15 +60,6 @@ def serve(config: EdgeConfig, cameras: dict[str | None, LivePage], stack: ExitSt
     at_end = [page.close for page in pages]
     stack.enter_context(WebServer(app, bound, "page", at_end=at_end, most_connections=most))
     url = address.url(bound.getsockname()[1])
-    _say(f"page: {url}{'' if config.page_token_file else f'#token={token}'}")
+    say(f"page: {url}{'' if config.page_token_file else f'#token={token}'}")
     if not address.is_local:
         logger.warning("the page is open to the network, and http is not encrypted: see docs/page.md")
-
-
-def _say(line: str) -> None:
-    """Write a line to stderr; where that is full, inspection goes on without it."""
-    try:
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        silence(sys.stderr)
