@@ -45,11 +45,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(autouse=True)
 def _logging_as_it_was():
-    """Undo what a command made of logging: its handler writes to a stream that ends with the test."""
+    """Undo what a command made of logging: its handler writes to a stream that ends with the test.
+
+    One that a fixture of many tests has run left its own, whose stream is closed by now.
+    """
+    logging.root.handlers[:] = [h for h in logging.root.handlers if not _is_closed(h)]
     handlers, level = logging.root.handlers[:], logging.root.level
     yield
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
+
+
+def _is_closed(handler: logging.Handler) -> bool:
+    return isinstance(handler, logging.StreamHandler) and getattr(handler.stream, "closed", False)
 
 
 CELL_PX = 8

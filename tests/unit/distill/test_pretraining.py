@@ -43,12 +43,9 @@ def place(tmp_path_factory):
 
 @pytest.fixture(autouse=True, scope="module")
 def _quick():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
         yield
-    torch.set_num_threads(before)
 
 
 def command(place, out, *more):

@@ -28,7 +28,6 @@ STRONG = Sparsity(strength=0.5)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    torch.set_num_threads(1)
     return tiny_dataset(tmp_path_factory.mktemp("tiny") / "data", train=8, val=2)
 
 

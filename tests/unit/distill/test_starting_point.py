@@ -41,7 +41,6 @@ CLASS_BIAS = "model.24.cv3.0.2.bias"
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    torch.set_num_threads(1)
     return tiny_dataset(tmp_path_factory.mktemp("tiny") / "data", train=8, val=2)
 
 

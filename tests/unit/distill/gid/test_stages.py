@@ -49,14 +49,6 @@ epochs = 1
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True, scope="module")
 def _few_timings():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distill.scorecard, "LATENCY_RUNS", 2)

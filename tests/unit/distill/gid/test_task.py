@@ -35,14 +35,6 @@ FLOAT32 = choose_precision("float32", CPU)
 EVERYTHING = Distillation(warmup_epochs=0, relation_scope="batch")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     return tiny_dataset(tmp_path_factory.mktemp("tiny") / "data")

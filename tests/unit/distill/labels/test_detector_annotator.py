@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from pydantic import ValidationError
 
 from distill.checkpoint import load_detector
@@ -11,8 +10,6 @@ from distill.working_point import TorchBackend
 from edge.errors import ConfigError
 from edge.inspector import Inspector
 from tests.unit.distill.tiny import write_untrained
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

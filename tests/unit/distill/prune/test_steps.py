@@ -34,14 +34,6 @@ TIMES = StageTimes(
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # runs are compared bit by bit
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Spare what other tests look at: the report of each run, and times but for those of `done`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from distill.labels.review.log import ReviewLog
 from distill.labels.review.questions import NO_TEACHER, TASKS, Panel, load_florence
@@ -18,7 +17,6 @@ TAXONOMY = load_taxonomy()
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory):
-    torch.set_num_threads(1)
     return load_florence(str(small_folder(tmp_path_factory.mktemp("teacher") / "model")), TAXONOMY)
 
 

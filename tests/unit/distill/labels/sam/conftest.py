@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from distill.labels.sam.small_model import write_small_sam
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

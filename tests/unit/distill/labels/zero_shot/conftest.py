@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from tests.unit.distill.labels.zero_shot.small import write_grounding_dino, write_owlv2, write_owlvit
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""One thread for torch: many threads on few cores wait for each other."""
+"""One thread for torch: runs are compared bit by bit, and many threads on few cores wait for each other."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
