@@ -1,0 +1,192 @@
+"""The commands that are killed: what they work on, how they go on, and what must stand at any moment."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+from kill_process import in_peace, last_line
+
+from distill.checkpoint import read_checkpoint
+from distill.dataset import load_dataset
+from edge.bundle.opening import open_bundle
+from edge.bundle.store import bundle_path, read_state
+from edge.contract import Tiles
+from edge.taxonomy import load_taxonomy
+from tests.conftest import write_bright_cell_bundle
+from tests.unit.distill.tiny import write_tiny_dataset, write_untrained
+
+CLASSES = load_taxonomy().classes
+RECIPE = """
+scale = "p"
+input_size_hw_px = [64, 64]
+overlap_px = 8
+epochs = 2
+batch = 8
+precision = "float32"
+ema_warmup_steps = 5
+cache_mb = 16
+"""
+
+
+class Place:
+    """Where all jobs work, and what they work on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = write_tiny_dataset(folder / "data", train=8, val=4)
+        self.checkpoint = write_untrained(folder / "best.pt")
+        self.bundle = write_bright_cell_bundle(folder / "bundle")
+        self.store = folder / "store"
+        self.recipe = folder / "tiny.toml"
+        self.recipe.write_text(RECIPE, encoding="utf-8")
+        self.record = folder / "rolls.db"
+        self.paths = {
+            "data": self.data, "images": self.data / "images" / "train", "checkpoint": self.checkpoint,
+            "recipe": self.recipe, "record": self.record,
+        }  # fmt: skip
+        other = write_bright_cell_bundle(folder / "other-bundle", geometry=Tiles(overlap_px=8))
+        for bundle in (other, self.bundle):
+            self._made(["bundle", "install", str(bundle), str(self.store)])
+        camera = "loom:width_px=256,bed_left_mm=2,bed_right_mm=2,length_m=1,mean_grey=120,seed=7"
+        made = ["edge-run", "--camera", camera, "--model", str(self.bundle), "--threads", "1"]
+        self._made([*made, "--roll-record", str(self.record)])
+
+    def _made(self, arguments: list[str]) -> None:
+        log = self.folder / "made.log"
+        if code := in_peace(arguments, log):
+            raise RuntimeError(f"{shlex.join(arguments)}: exit code {code}: {last_line(log)}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command that writes.
+
+    Attributes:
+        arguments: of `loomsight`, given the folder of one try.
+        again: those that go on after a kill; None for the same ones.
+        check: raises if what stands in the folder is not whole; returns whether the result is there.
+        needs_free_name: the command refuses a result that stands, or takes it back: it is not run again.
+        prepare: makes what a try begins with.
+    """
+
+    arguments: Callable[[Place, Path], list[str]]
+    check: Callable[[Place, Path], bool]
+    again: Callable[[Place, Path], list[str]] | None = None
+    needs_free_name: bool = True
+    prepare: Callable[[Place, Path], object] | None = None
+
+
+def is_whole_data_set(folder: Path) -> bool:
+    """Load a data set and decode all its images; False if there is none."""
+    if not folder.exists():
+        return False
+    data = load_dataset(folder, CLASSES)
+    for image in (*data.train, *data.val):
+        if cv2.imread(str(image.path)) is None:
+            raise AssertionError(f"{image.path} is damaged")
+    return True
+
+
+def is_whole_bundle(folder: Path) -> bool:
+    """Check every digest of a bundle; False if there is none."""
+    if not folder.exists():
+        return False
+    open_bundle(folder)
+    return True
+
+
+def store_is_whole(store: Path) -> bool:
+    """See that a store has a current bundle that can be opened, if it has any."""
+    if not (store / "store.json").exists():
+        return False
+    open_bundle(bundle_path(store))
+    return True
+
+
+def is_rolled_back(place: Place, store: Path) -> bool:
+    """See that both bundles of a store are whole, and whether the current one is the one before."""
+    before, now = read_state(place.store), read_state(store)
+    for bundle in (now.current, now.previous):
+        open_bundle(store / "bundles" / str(bundle))
+    if {now.current, now.previous} != {before.current, before.previous}:
+        raise AssertionError(f"the store has forgotten a bundle: {now}")
+    return now.current == before.previous
+
+
+def is_the_report(file: Path) -> bool:
+    """See that a report, where it has its name, ends as a report ends."""
+    if not file.exists():
+        return False
+    if not file.read_text(encoding="utf-8").rstrip().endswith("</html>"):
+        raise AssertionError("half a report stands under its name")
+    return True
+
+
+def is_the_export(file: Path) -> bool:
+    """See that an exported table, where it has its name, ends with a whole line."""
+    if not file.exists():
+        return False
+    if not file.read_bytes().endswith(b"\n"):
+        raise AssertionError("half a table stands under its name")
+    return True
+
+
+def run_is_done(folder: Path) -> bool:
+    """Read the checkpoints of a run folder; True if its last word is written."""
+    for file in folder.rglob("*.pt"):
+        if not file.name.startswith("."):
+            read_checkpoint(file)
+    return (folder / "metrics.json").is_file() and bool(json.loads((folder / "metrics.json").read_text()))
+
+
+def round_is_whole(job: Path) -> bool:
+    """See that the data set of a round of pseudo-labels is whole, if it has its name."""
+    return is_whole_data_set(job / "rounds" / "1" / "dataset")
+
+
+def simple(command: str, out: str, *, check: Callable[[Path], bool], replaces: bool = False) -> Job:
+    """Return a job of a command that is simply run again."""
+    return Job(
+        lambda place, folder: [*command.format(**place.paths).split(), "--out", str(folder / out)],
+        lambda place, folder: check(folder / out),
+        needs_free_name=not replaces,
+    )
+
+
+def resumed(command: str, out: str, *, check: Callable[[Path], bool]) -> Job:
+    """Return a job of a command that goes on with --resume."""
+    job = simple(command, out, check=check)
+    return replace(job, again=lambda place, folder: [*job.arguments(place, folder), "--resume"])
+
+
+SIMULATE = "simulate --images 4 --seed 3 --size-hw 128 128 --workers 1"
+PRUNE = "prune {checkpoint} {data} --macs 0.5 --recover labels --recipe {recipe} --epochs 1 --threads 1"
+PSEUDO_LABEL = "pseudo-label {images} --reviewed {data} --detector {checkpoint} --device cpu"
+
+JOBS: dict[str, Job] = {
+    "simulate": simple(SIMULATE, "out", check=is_whole_data_set),
+    "labels convert": simple("labels convert {data} --to dataset", "out", check=is_whole_data_set),
+    "labels flip": simple("labels flip {data}", "out", check=is_whole_data_set),
+    "bundle install": Job(
+        lambda place, folder: ["bundle", "install", str(place.bundle), str(folder / "store")],
+        lambda place, folder: store_is_whole(folder / "store"),
+        needs_free_name=False,
+    ),
+    "bundle rollback": Job(
+        lambda place, folder: ["bundle", "rollback", str(folder / "store")],
+        lambda place, folder: is_rolled_back(place, folder / "store"),
+        prepare=lambda place, folder: shutil.copytree(place.store, folder / "store"),
+    ),
+    "roll report": simple("roll report {record}", "report.html", check=is_the_report, replaces=True),
+    "roll export": simple("roll export {record}", "defects.csv", check=is_the_export, replaces=True),
+    "export": simple("export {checkpoint} --images {images}", "out", check=is_whole_bundle),
+    "distill": resumed("distill {data} --recipe {recipe}", "run", check=run_is_done),
+    "prune": resumed(PRUNE, "run", check=run_is_done),
+    "pseudo-label": resumed(PSEUDO_LABEL, "job", check=round_is_whole),
+}
