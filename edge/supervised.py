@@ -150,6 +150,24 @@ def watched_by(*helpers: Helpers) -> Iterator[None]:
         _WATCHING.reset(token)
 
 
+class Telling:
+    """Tell the first of errors that follow each other, and count the others."""
+
+    def __init__(self) -> None:
+        self._told_s = float("-inf")
+        self._untold = 0
+
+    def more(self) -> str | None:
+        """Return what to add to a line that tells of an error now; None if it is only to be counted."""
+        now_s = time.monotonic()
+        if now_s - self._told_s < TOLD_EVERY_S:
+            self._untold += 1
+            return None
+        more = f" ({self._untold} more since the last time)" if self._untold else ""
+        self._told_s, self._untold = now_s, 0
+        return more
+
+
 class HelperThread(threading.Thread):
     """Work beside inspection, whatever happens; see the module. It logs about the camera of its starter.
 
@@ -177,8 +195,7 @@ class HelperThread(threading.Thread):
         self._watching: tuple[Helpers, ...] = ()
         self._around = copy_context()
         self._is_started = False
-        self._told_s = float("-inf")
-        self._untold = 0
+        self._telling = Telling()
         self.has_ended = False
 
     @property
@@ -227,18 +244,20 @@ class HelperThread(threading.Thread):
 
     def note(self, error: BaseException) -> None:
         """Note an error that was not foreseen; `work` may do so itself where it can go on at once."""
-        problem, now_s = described(error), time.monotonic()
-        is_told = now_s - self._told_s >= TOLD_EVERY_S
-        if is_told:
-            more = f" ({self._untold} more since the last time)" if self._untold else ""
+        problem, more = described(error), self._telling.more()
+        if more is not None:
             logger.error(
                 "the helper thread '%s' failed: %s; it goes on%s", self.name, problem, more, exc_info=error
             )
-            self._told_s, self._untold = now_s, 0
-        else:
-            self._untold += 1
         for helpers in self._watching:
-            helpers.note(self.name, problem, is_told=is_told)
+            helpers.note(self.name, problem, is_told=more is not None)
+
+
+def note_here(error: BaseException) -> None:
+    """Note an error that nobody foresaw where the thread that meets it is watched, and goes on at once."""
+    thread = threading.current_thread()
+    if isinstance(thread, HelperThread):
+        thread.note(error)
 
 
 def described(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, TypeVar
@@ -16,7 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from edge.config import RollName
 from edge.detections import UNCLASSIFIED
-from edge.errors import ConfigError, LoomsightError
+from edge.errors import ConfigError, LoomsightError, OutputError, RecordError
 from edge.page.cloth import ClothPicture
 from edge.page.live import LivePage
 from edge.page.rolls import EVENT_ID, Known, changes, recorded_defect
@@ -24,12 +25,15 @@ from edge.page.state import StateText
 from edge.roll.changes import RollWish
 from edge.roll.pictures import cut_picture
 from edge.roll.reviews import Review, Verdict, record_review
+from edge.supervised import Telling
 from edge.web.address import Address
 from edge.web.body import asked_for
 from edge.web.door import Rules, behind_door
 from edge.web.refusal import JsonAnswer, RefusedError
 from edge.web.shipped import shipped_file
 from edge.web.viewers import EventStream, Viewers
+
+logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -87,6 +91,7 @@ class PageApp:
         self._state = StateText(live)
         self._cloth = ClothPicture()
         self.viewers = Viewers(MOST_VIEWERS)
+        self._telling = Telling()
         self.one = CapacityLimiter(1)
         """The network needs the processor more: the page never works on two things at once."""
 
@@ -193,8 +198,19 @@ class PageApp:
         return JsonAnswer({"id": asked.id, "repeated": not is_new}, 202)
 
     async def _beside(self, work: Callable[[], Result]) -> Result:
-        """Do some work in a thread, after what others asked for."""
-        return await to_thread.run_sync(work, limiter=self.one)
+        """Do some work in a thread, after what others asked for; health learns what the record refuses.
+
+        Raises:
+            RefusedError: if the record cannot be read or written.
+        """
+        try:
+            return await to_thread.run_sync(work, limiter=self.one)
+        except (OutputError, RecordError, sqlite3.Error) as error:
+            more = self._telling.more()
+            if more is not None:
+                logger.error("the page: %s%s", error, more)
+            self._live.fails(str(error), is_told=more is not None)
+            raise RefusedError(503, str(error)) from error
 
 
 def web_app(page: PageApp, address: Address, token: str, names: Sequence[str]) -> Starlette:
@@ -219,7 +235,7 @@ def guarded(
         names: further names of this box.
     """
     rules = Rules(address.host, names, token, open_paths)
-    return behind_door(routes, rules, {LoomsightError: _said, sqlite3.Error: _said})
+    return behind_door(routes, rules, {LoomsightError: _said})
 
 
 async def _said(request: Request, error: Exception) -> Response:

@@ -128,6 +128,11 @@ class LivePage:
         """Show why there is no run, or no more of it."""
         self.snapshot = replace(self.snapshot, phase="ended", taken_s=time.monotonic(), error=why)
 
+    def fails(self, problem: str, *, is_told: bool) -> None:
+        """Let health know what keeps the page from answering; see `Helpers.note`. Called by the page."""
+        if self._health is not None:
+            self._health.helpers.note("page", problem, is_told=is_told)
+
     def _show(self, frame: Frame, records: list[DetectionRecord]) -> None:
         before = self.blocks
         block = Block(before[-1].number + 1 if before else 1, frame, tuple(records))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from edge.cloth.defects import ClothDefect
 from edge.page.live import LivePage
-from edge.roll.database import open_for_reading
-from edge.roll.reading import DefectRow, defect_row, defects_table, recorded_across
+from edge.roll.reading import DefectRow, defect_row, defects_table, look_into, recorded_across
 from edge.roll.reviews import reviews_after
+from edge.roll.rows import Cells, DamagedRowError, EventCells, GapCells, RollCells, cells_of
 
 MOST_GAPS: Final = 5000
 """The last gaps of a roll are drawn; a roll with more is hatched all over."""
@@ -46,34 +47,37 @@ def changes(live: LivePage, known: Known) -> dict[str, Any]:
     """Return the roll, with the defects, verdicts and gaps that a page does not have yet.
 
     Raises:
-        RecordError: if the record cannot be read.
-        sqlite3.Error: if it is damaged, or kept by another program.
+        RecordError: if the record cannot be read: it is damaged, or kept by another program.
     """
     recorder, roll_id = live.recorder, live.roll_id
     if recorder is None or roll_id is None:
         return _from_run(live, known)
-    record = recorder.times_replaced  # before it is opened: a newer one is read again from its start
-    with closing(open_for_reading(recorder.path)) as db:
-        db.execute("BEGIN")  # one moment of a record that is being written
-        head = db.execute("SELECT * FROM rolls WHERE roll_id = ?", (roll_id,)).fetchone()
-        if head is None:
-            return _waiting(live, Known(roll_id, record=record))
-        start = Known(roll_id, record=record)
-        return _from_record(db, head, known if _is_of(known, start) else start)
+    start = Known(roll_id, record=recorder.times_replaced)  # a newer record is read again from its start
+
+    def read(db: sqlite3.Connection) -> dict[str, Any]:
+        row = db.execute("SELECT * FROM rolls WHERE roll_id = ?", (roll_id,)).fetchone()
+        if row is None:
+            return _waiting(live, start)
+        return _from_record(db, cells_of(RollCells, row)[0], known if _is_of(known, start) else start)
+
+    return look_into(recorder.path, read)
 
 
 def recorded_defect(path: Path, event_id: str) -> DefectRow | None:
     """Return a defect of a record; None if there is none of that id.
 
     Raises:
-        RecordError, sqlite3.Error: if the record cannot be read.
+        RecordError: if the record cannot be read.
     """
     if not EVENT_ID.fullmatch(event_id):
         return None
-    with closing(open_for_reading(path)) as db:
+
+    def read(db: sqlite3.Connection) -> DefectRow | None:
         query = f"SELECT * FROM {defects_table(db)} WHERE event_id = ?"
         row = db.execute(query, (event_id,)).fetchone()
         return defect_row(row) if row else None
+
+    return look_into(path, read)
 
 
 def _is_of(known: Known, start: Known) -> bool:
@@ -101,8 +105,8 @@ def _waiting(live: LivePage, start: Known) -> dict[str, Any]:
     }
 
 
-def _from_record(db: sqlite3.Connection, head: sqlite3.Row, known: Known) -> dict[str, Any]:
-    roll_id = head["roll_id"]
+def _from_record(db: sqlite3.Connection, head: RollCells, known: Known) -> dict[str, Any]:
+    roll_id = head.roll_id
     query = (
         f"SELECT defects.rowid AS number, * FROM {defects_table(db)} "
         "WHERE roll_id = ? AND defects.rowid > ? ORDER BY defects.rowid LIMIT ?"
@@ -114,9 +118,9 @@ def _from_record(db: sqlite3.Connection, head: sqlite3.Row, known: Known) -> dic
     across = recorded_across(db, head)
     return {
         "roll": roll_id,
-        "name": head["name"],
-        "article": head["article"],
-        "length_m": head["reached_line"] * (head["mm_per_line"] or 0.0) / 1000,
+        "name": head.name,
+        "article": head.article,
+        "length_m": head.length_m,
         "width_mm": across.width_mm,
         "left_mm": across.part.left_mm if across.part else 0.0,
         "unseen": across.unseen,
@@ -148,17 +152,28 @@ def _gaps(db: sqlite3.Connection, roll_id: str, known: str) -> tuple[str, list[l
     mark = "-".join(str(value) for value in db.execute(sums, (roll_id,)).fetchone())
     if mark == known:
         return mark, None
-    query = (
-        "SELECT start_m, end_m, reason FROM gaps WHERE roll_id = ? AND start_m IS NOT NULL "
-        "ORDER BY start_line DESC LIMIT ?"
-    )
-    rows = db.execute(query, (roll_id, MOST_GAPS)).fetchall()
-    return mark, [[round(row[0], 3), round(row[1], 3), row[2]] for row in reversed(rows)]
+    query = "SELECT * FROM gaps WHERE roll_id = ? AND start_m IS NOT NULL ORDER BY start_line DESC LIMIT ?"
+    gaps = _sound(GapCells, db.execute(query, (roll_id, MOST_GAPS)))
+    return mark, [
+        [round(gap.start_m, 3), round(gap.end_m, 3), gap.reason]
+        for gap in reversed(gaps)
+        if gap.start_m is not None and gap.end_m is not None
+    ]
 
 
 def _events(db: sqlite3.Connection, roll_id: str) -> list[dict[str, str]]:
-    query = "SELECT kind, detail, utc FROM events WHERE roll_id = ? ORDER BY rowid DESC LIMIT ?"
-    return [dict(row) for row in db.execute(query, (roll_id, LAST_EVENTS))]
+    query = "SELECT * FROM events WHERE roll_id = ? ORDER BY rowid DESC LIMIT ?"
+    events = _sound(EventCells, db.execute(query, (roll_id, LAST_EVENTS)))
+    return [event.model_dump(include={"kind", "detail", "utc"}) for event in events]
+
+
+def _sound(kind: type[Cells], rows: Iterable[sqlite3.Row]) -> list[Cells]:
+    """Return the rows that are not damaged; the report of the roll counts the others."""
+    sound = []
+    for row in rows:
+        with suppress(DamagedRowError):
+            sound.append(cells_of(kind, row)[0])
+    return sound
 
 
 def _recorded(row: DefectRow) -> dict[str, Any]:

@@ -178,11 +178,16 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
                 connection.close()
                 raise
     except DAMAGE_ERRORS as error:
-        raise RecordError(
-            f"{path} cannot be read as a roll record: {error}.",
-            "Name another file; edge-run sets a damaged one aside when it starts.",
-        ) from error
+        raise unreadable(path, error) from error
     raise AssertionError("unreachable")
+
+
+def unreadable(path: Path, error: Exception) -> RecordError:
+    """Say in one line what keeps a record from being read."""
+    return RecordError(
+        f"{path} cannot be read as a roll record: {error}.",
+        "Name another file; edge-run sets a damaged one aside when it starts.",
+    )
 
 
 def belongs_to(path: Path, record: Path) -> bool:

@@ -16,7 +16,7 @@ from edge.cloth.defects import ClothDefect, class_and_shape
 from edge.cloth.grading import Grade, area_m2, grade_roll
 from edge.cloth.width import Across, Strip, within_part
 from edge.errors import RecordError
-from edge.roll.database import open_for_reading
+from edge.roll.database import open_for_reading, unreadable
 from edge.roll.reviews import has_table, reviews_of
 from edge.roll.rows import (
     BESIDE_M,
@@ -266,7 +266,7 @@ def read_rolls(path: Path) -> list[Roll]:
                 logger.warning("%s: row %d of rolls is damaged and left out: %s", path, number, error)
         return rolls
 
-    return _reading(path, read)
+    return look_into(path, read)
 
 
 def read_roll(path: Path, name: str | None) -> Roll:
@@ -299,7 +299,7 @@ def read_roll(path: Path, name: str | None) -> Roll:
                 f"Name another one with --roll; `loomsight roll list {path}` shows those that can be read.",
             ) from error
 
-    return _reading(path, find)
+    return look_into(path, find)
 
 
 def recorded_roll(db: sqlite3.Connection, roll_id: str) -> Roll:
@@ -323,26 +323,27 @@ def recorded_view(db: sqlite3.Connection, roll_id: str) -> Strip | None:
     return None if cells is None else Strip(cells.left_mm, cells.right_mm)
 
 
-def recorded_across(db: sqlite3.Connection, row: sqlite3.Row) -> Across:
+def recorded_across(db: sqlite3.Connection, head: RollCells) -> Across:
     """Return how much of the width of the cloth was seen on a roll, by its row of an open record."""
-    try:
-        head, _ = cells_of(RollCells, row)
-    except DamagedRowError:
-        return Across()
     return Roll(head.model_dump(), (), (), (), recorded_view(db, head.roll_id)).across
 
 
-def _reading(path: Path, read: Callable[[sqlite3.Connection], Result]) -> Result:
+def look_into(path: Path, read: Callable[[sqlite3.Connection], Result]) -> Result:
+    """Read something of a record, as it is at one moment.
+
+    Args:
+        path: of the record.
+        read: does it.
+    Raises:
+        RecordError: if the record cannot be read, or holds what `read` cannot take.
+    """
     try:
         with closing(open_for_reading(path)) as db:
             db.text_factory = _text
             db.execute("BEGIN")  # one moment of a record that is being written
             return read(db)
     except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
-        raise RecordError(
-            f"{path} cannot be read as a roll record: {error}.",
-            "Name another file; edge-run sets a damaged one aside when it starts.",
-        ) from error
+        raise unreadable(path, error) from error
 
 
 def _text(data: bytes) -> str:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edge.supervised import note_here
 from edge.web.body import with_whole_body
 from edge.web.names import Names, host_name, is_loopback
 from edge.web.refusal import RefusedError
@@ -118,6 +119,7 @@ class Door:
         except Exception as error:
             logger.error("%s %s: %s: %s", scope["method"], scope["path"], type(error).__name__, error)
             logger.debug("where it came from", exc_info=error)
+            note_here(error)
             if is_started:
                 raise
             await RefusedError(500, "That went wrong; the log says why.").answer()(
