@@ -242,10 +242,15 @@ class HelperThread(threading.Thread):
             return False
         return True
 
-    def note(self, error: BaseException) -> None:
-        """Note an error that was not foreseen; `work` may do so itself where it can go on at once."""
+    def note(self, error: BaseException, *, is_logged: bool = False) -> None:
+        """Note an error that was not foreseen; `work` may do so itself where it can go on at once.
+
+        Args:
+            error: that was met.
+            is_logged: the log has it already.
+        """
         problem, more = described(error), self._telling.more()
-        if more is not None:
+        if more is not None and not is_logged:
             logger.error(
                 "the helper thread '%s' failed: %s; it goes on%s", self.name, problem, more, exc_info=error
             )
@@ -254,10 +259,10 @@ class HelperThread(threading.Thread):
 
 
 def note_here(error: BaseException) -> None:
-    """Note an error that nobody foresaw where the thread that meets it is watched, and goes on at once."""
+    """Let those who watch this thread know of an error that was not foreseen, and is logged already."""
     thread = threading.current_thread()
     if isinstance(thread, HelperThread):
-        thread.note(error)
+        thread.note(error, is_logged=True)
 
 
 def described(error: BaseException) -> str:

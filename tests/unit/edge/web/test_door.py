@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
+from edge.supervised import HELPER_FAILED, Helpers, watched_by
 from edge.web import body as body_module
 from edge.web.body import asked_for
 from edge.web.door import HEADERS, Rules, behind_door
@@ -235,12 +236,16 @@ def test_reading_with_a_body_is_measured_too(local, monkeypatch):
     assert said_to(local, half)[9:12] == b"408"
 
 
-def test_what_one_request_meets_is_logged_and_the_next_is_answered(local, caplog):
+def test_what_one_request_meets_is_logged_health_knows_and_the_next_is_answered(caplog):
     caplog.set_level(logging.ERROR)
-    assert status_of(local, "/fail", Host="localhost") == 500
-    assert [record.getMessage() for record in caplog.records] == ["GET /fail: ZeroDivisionError: by nought"]
-    assert caplog.records[0].exc_info is None
-    assert status_of(local, "/read", Host="localhost") == 200
+    helpers = Helpers()
+    with watched_by(helpers), served(door()) as local:
+        assert status_of(local, "/fail", Host="localhost") == 500
+        assert [one.getMessage() for one in caplog.records] == ["GET /fail: ZeroDivisionError: by nought"]
+        assert caplog.records[0].exc_info is None
+        assert helpers.unwell["test"].startswith("ZeroDivisionError: by nought")
+        assert [event.kind for event in helpers.events()] == [HELPER_FAILED]
+        assert status_of(local, "/read", Host="localhost") == 200
 
 
 @pytest.mark.parametrize("target", ["*", "http://evil.example/read", "localhost:80", "read"])
