@@ -30,7 +30,7 @@ def run(command, shell_tail="", **environment):
         ["sh", "-c", f"{line} {shell_tail}"],
         capture_output=True,
         env={**os.environ, **environment},
-        timeout=60,
+        timeout=300,
     )
 
 
