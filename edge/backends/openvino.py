@@ -17,7 +17,7 @@ from edge.backends.description import BackendDescription, BackendName, Precision
 from edge.backends.fixed_batch import in_batches_of
 from edge.backends.model_file import checked_model_bytes
 from edge.backends.ports import Port, check_ports
-from edge.backends.probe import processor_features, threads_for
+from edge.backends.probe import permits_bfloat16, processor_features, threads_for
 from edge.backends.provider_start import catch_output
 from edge.contract import METADATA_KEY, ModelContract, contract_from_json
 from edge.errors import BackendError, ContractError, ModelError
@@ -47,7 +47,7 @@ def usual_precision() -> Precision:
     bfloat16 where the processor multiplies it in tiles. Without AMX it is no faster, or slower: 79 ms for
     56 ms, YOLOv5s at 256 px on one thread of a Xeon that has avx512_bf16 alone.
     """
-    return "bf16" if "amx_bf16" in processor_features() else "f32"
+    return "bf16" if "amx_bf16" in processor_features() and permits_bfloat16() else "f32"
 
 
 class OpenVinoBackend:

@@ -24,6 +24,10 @@ CPU_FEATURES = (
 """Instruction sets that decide how fast a network runs, as Linux spells them."""
 
 
+ISA_WITH_BFLOAT16 = ("DEFAULT", "ALL", "BF16", "FP16", "AMX", "AVX10")
+"""Parts of those values of oneDNN's ONEDNN_MAX_CPU_ISA that include bfloat16."""
+
+
 def available_cores() -> int:
     """Return how many cores this process may use, which in a container can be fewer than the box has.
 
@@ -70,8 +74,17 @@ def processor_features() -> list[str]:
 
 
 def multiplies_bfloat16() -> bool:
-    """Tell whether the processor multiplies bfloat16 by itself."""
-    return bool({"amx_bf16", "avx512_bf16"} & set(processor_features()))
+    """Tell whether the processor multiplies bfloat16 by itself, and may."""
+    return permits_bfloat16() and bool({"amx_bf16", "avx512_bf16"} & set(processor_features()))
+
+
+def permits_bfloat16() -> bool:
+    """Tell whether the environment leaves oneDNN the instructions for bfloat16.
+
+    OpenVINO takes no notice of that limit and finds no kernel then: it does not compile the model.
+    """
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
+    return any(word in limit for word in ISA_WITH_BFLOAT16)
 
 
 def _cpuinfo() -> list[tuple[str, str]]:

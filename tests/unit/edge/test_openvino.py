@@ -18,6 +18,7 @@ from tests.conftest import bright_cell_contract, write_bright_cell_model
 pytest.importorskip("openvino")
 
 from edge.backends import openvino as module
+from edge.backends import probe
 from edge.backends.openvino import (
     OpenVinoBackend,
     compile_settings,
@@ -94,7 +95,24 @@ def test_bfloat16_is_what_it_says_or_is_passed_over(model, contract):
 )
 def test_bfloat16_is_usual_only_where_tiles_multiply_it(monkeypatch, features, expected):
     monkeypatch.setattr(module, "processor_features", lambda: features)
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     assert usual_precision() == expected
+
+
+@pytest.mark.parametrize(
+    ("limit", "is_permitted"),
+    [("AVX2", False), ("avx512_core", False), ("AVX512_CORE_BF16", True), ("DEFAULT", True), (None, True)],
+)
+def test_bfloat16_is_not_tried_where_the_environment_forbids_its_instructions(
+    monkeypatch, limit, is_permitted
+):
+    monkeypatch.setattr(probe, "processor_features", lambda: ["amx_bf16"])
+    monkeypatch.setattr(module, "processor_features", lambda: ["amx_bf16"])
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    if limit:
+        monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert probe.multiplies_bfloat16() == is_permitted
+    assert usual_precision() == ("bf16" if is_permitted else "f32")
 
 
 def test_threads_default_to_the_cores(monkeypatch):
