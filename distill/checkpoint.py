@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from distill.dataset import Dataset, LabelledPicture, load_dataset
@@ -30,7 +29,7 @@ from distill.detector.build import build_module, count_macs, infer
 from distill.detector.ported import BATCH_AXIS, raw_outputs_of, traced_onnx
 from distill.detector.structure import DetectorStructure
 from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row, measure_latency, read_rows
-from distill.tensor_file import UNREADABLE, first_line, read_tensors, write_tensors
+from distill.tensor_file import UNREADABLE, bytes_of, first_line, read_tensors, write_tensors
 from distill.validation import Validation, load_validation
 from edge.contract import ModelContract, contract_from_json
 from edge.digest import file_digest
@@ -174,7 +173,7 @@ def _from_content(content: Mapping[str, Any], path: Path) -> Checkpoint:
         contract = contract_from_json(content["contract"], str(path))
         weights, training = content["weights"], content["training"]
         recipe, metrics = json.loads(content["recipe"]), json.loads(content["metrics"])
-    except (KeyError, TypeError, ValueError, ValidationError, ContractError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, ContractError) as error:
         raise CheckpointError(
             f"{path} is not a complete checkpoint: {first_line(error)}.",
             "Train again, or use the version of loomsight that wrote it.",
@@ -183,6 +182,10 @@ def _from_content(content: Mapping[str, Any], path: Path) -> Checkpoint:
     are_tensors = isinstance(weights, dict) and all(isinstance(v, Tensor) for v in weights.values())
     if not fits or not are_tensors:
         raise CheckpointError(f"{path}: structure, weights and contract disagree.", "Train again.")
+    if bytes_of(weights.values()) > path.stat().st_size:
+        raise CheckpointError(
+            f"{path} claims more weights than it holds.", "Copy it again, or train again."
+        )
     if weights_digest(weights) != contract.source_digest:
         raise CheckpointError(
             f"{path} is damaged: its weights are not those that were written (their digest differs).",

@@ -15,6 +15,7 @@ import typer
 from edge.console import configure_logging, run_command
 from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError
 from edge.taxonomy import Taxonomy, load_taxonomy
+from edge.terminal import echo
 
 if TYPE_CHECKING:
     from distill.dataset import Dataset
@@ -191,7 +192,7 @@ def _run_stages(
             _leave_interrupted(folder)
     if not processes.is_first:
         return
-    typer.echo(f"checkpoint  {folder.best}\nscorecard   {scorecard}")
+    echo(f"checkpoint  {folder.best}\nscorecard   {scorecard}")
     if chosen.plan is None:
         _print_summary(folder)
         return
@@ -258,7 +259,7 @@ def _given(flags: dict[str, int | None]) -> dict[str, int]:
 
 
 def _leave_interrupted(folder: RunFolder) -> NoReturn:
-    typer.echo(f"Stopped. Go on with the same command and --resume --out {folder.path}", err=True)
+    echo(f"Stopped. Go on with the same command and --resume --out {folder.path}", err=True)
     raise typer.Exit(INTERRUPTED_EXIT_CODE)
 
 
@@ -270,13 +271,13 @@ def _print_summary(folder: RunFolder) -> None:
     summary = read_summary(folder)
     recall = "not known" if summary.recall is None else f"{summary.recall:.3f}"
     alarms = summary.false_alarms_per_clean_m2
-    typer.echo(f"metrics     {folder.metrics}")
-    typer.echo(
+    echo(f"metrics     {folder.metrics}")
+    echo(
         f"mAP50 {summary.map50:.3f}  mAP50-95 {summary.map50_95:.3f}  recall {recall}  "
         f"false alarms per clean m2 {'not known' if alarms is None else f'{alarms:.2f}'}"
     )
     for doubt in doubts(read_rows(folder.path / SCORECARD_NAME)[-1:]):
-        typer.echo(f"warning: {doubt}")
+        echo(f"warning: {doubt}")
 
 
 def main() -> NoReturn:

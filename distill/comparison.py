@@ -12,9 +12,11 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from distill.figures import plain
 from distill.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
 from distill.stage_plan import DISTILLED, STUDENT_ALONE, TEACHER
 from edge.errors import ConfigError
+from edge.terminal import as_cell
 
 LEAST_MAP50: Final = 0.05
 """Below it a detector has learnt next to nothing: the noise of a few lucky boxes."""
@@ -31,7 +33,7 @@ def print_comparison(rows: Sequence[ScorecardRow], console: Console) -> None:
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
-            row.stage,
+            as_cell(row.stage),
             f"{row.parameters / 1e6:.2f} M",
             f"{row.macs / 1e9:.2f}",
             *(_shown(value, 3) for value in (row.map50, row.map50_95, row.recall)),
@@ -43,7 +45,7 @@ def print_comparison(rows: Sequence[ScorecardRow], console: Console) -> None:
     if STUDENT_ALONE in by_stage and DISTILLED in by_stage:
         console.print(_gain(by_stage[STUDENT_ALONE], by_stage[DISTILLED]), highlight=False)
     for doubt in doubts(rows):
-        console.print(f"warning: {doubt}", highlight=False, markup=False, soft_wrap=True)
+        console.print(as_cell(f"warning: {doubt}"), highlight=False, soft_wrap=True)
 
 
 def doubts(rows: Sequence[ScorecardRow]) -> list[str]:
@@ -120,7 +122,7 @@ def draw_comparison(rows: Sequence[ScorecardRow]) -> Figure:
     for offset, key, label in ((-0.2, "map50", "mAP50"), (0.2, "map50_95", "mAP50-95")):
         values = [getattr(row, key) or 0.0 for row in rows]
         bars.barh(places + offset, values, height=0.38, label=label)
-    bars.set_yticks(places, [row.stage for row in rows])
+    bars.set_yticks(places, [plain(row.stage) for row in rows])
     bars.invert_yaxis()
     bars.set_xlim(0, 1)
     bars.legend()
@@ -128,7 +130,7 @@ def draw_comparison(rows: Sequence[ScorecardRow]) -> Figure:
         if row.latency is not None and row.map50_95 is not None:
             cloud.plot(row.latency.p50_ms, row.map50_95, "o")
             at = (row.latency.p50_ms, row.map50_95)
-            cloud.annotate(row.stage, at, xytext=(5, 3), textcoords="offset points", fontsize=8)
+            cloud.annotate(plain(row.stage), at, xytext=(5, 3), textcoords="offset points", fontsize=8)
     cloud.set(xlabel="p50 latency of one tile, ms", ylabel="mAP50-95")
     cloud.grid(alpha=0.3)
     return figure

@@ -10,6 +10,11 @@ from matplotlib.figure import Figure
 from edge.sinks.files import write_whole
 
 
+def plain(text: str) -> str:
+    """Return a name for matplotlib, which takes what stands between two dollar signs for a formula."""
+    return text.replace("$", r"\$")
+
+
 def write_figure(figure: Figure, file: Path) -> None:
     """Write a diagram as PNG.
 

@@ -55,7 +55,7 @@ def read_summary(folder: RunFolder) -> Summary:
     """
     try:
         return Summary(**json.loads(folder.metrics.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise CheckpointError(
             f"{folder.metrics} cannot be read.", "Start a new run with another --out."
         ) from error

@@ -53,7 +53,7 @@ def _check_woven(folder: Path, options: DatasetOptions) -> None:
     """See that a data set which stands there already is the one that is asked for."""
     try:
         woven = json.loads((folder / "simulation.json").read_bytes())["options"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DatasetError(f"{folder} is no simulated data set.", "Choose another --out.") from error
     asked = options.model_dump(mode="json")
     other = [key for key in woven if woven[key] != asked.get(key)]

@@ -10,13 +10,17 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from edge.errors import OutputError
+from edge.errors import ConfigError, OutputError
+from edge.outside_files import LABELS_BYTES, read_bytes
 
 logger = logging.getLogger(__name__)
 
 SCORECARD_NAME = "scorecard.jsonl"
+
+MOST = 1e15
+"""Greatest number in a row: a thousand times the MACs of the largest detector."""
 
 LATENCY_RUNS = 100
 LATENCY_LIMIT_S = 20.0
@@ -82,14 +86,32 @@ def append_row(file: Path, row: ScorecardRow) -> None:
 
 
 def read_rows(file: Path) -> list[ScorecardRow]:
-    """Return the rows of a scorecard that can be read; none if there is no such file."""
+    """Return the rows of a scorecard that can be read; none if there is no such file.
+
+    Raises:
+        ConfigError: if the file itself may not be read.
+    """
     rows = []
-    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+    for line in read_bytes(file, LABELS_BYTES, ConfigError).splitlines() if file.is_file() else ():
         try:
-            rows.append(ScorecardRow.model_validate_json(line))
-        except ValidationError:
-            logger.warning("%s has a row that is not of this version; it is left out", file)
+            rows.append(_checked(ScorecardRow.model_validate_json(line)))
+        except ValueError:
+            logger.warning("%s has a row that cannot be used; it is left out", file)
     return rows
+
+
+def _checked(row: ScorecardRow) -> ScorecardRow:
+    """Return a row that can be printed and drawn.
+
+    Raises:
+        ValueError: if a number in it is none that a model can have.
+    """
+    times = (row.latency.p50_ms, row.latency.p99_ms) if row.latency else ()
+    rates = (row.map50, row.map50_95, row.recall, row.false_alarms_per_clean_m2)
+    numbers = (row.parameters, row.macs, row.file_size_bytes, *rates, *times)
+    if any(number is not None and not 0 <= number <= MOST for number in numbers):
+        raise ValueError(f"a number of {row.stage} lies outside of 0 to {MOST:g}")
+    return row
 
 
 def measure_latency(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edge.console import configure_logging
+from edge.terminal import echo
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -36,4 +37,4 @@ def scorecard(
     print_comparison(rows, Console())
     if plot is not None:
         write_figure(draw_comparison(rows), plot)
-        typer.echo(f"plot  {plot}")
+        echo(f"plot  {plot}")

@@ -7,7 +7,7 @@ import pickle
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +48,31 @@ def read_tensors(path: Path) -> Any:
     Raises:
         UNREADABLE: one of these, if the file is damaged or something else.
     """
+    check_archive(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def check_archive(path: Path) -> None:
+    """See that a file is a whole archive of `torch.save`, and holds no more than its length says.
+
+    torch.save does not compress: an archive that grows when it is read is made to fill the memory.
+
+    Raises:
+        UNREADABLE: one of these, if it is damaged or something else.
+    """
     if not zipfile.is_zipfile(path):  # torch.load would also try older, plainer kinds of pickle
         raise pickle.UnpicklingError("it is not of the kind that torch.save writes")
     with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
+        if sum(member.file_size for member in archive.infolist()) > path.stat().st_size:
+            raise pickle.UnpicklingError("it is compressed, as torch.save writes none")
         damaged = archive.testzip()
     if damaged is not None:
         raise pickle.UnpicklingError(f"the checksum of {damaged} is wrong")
-    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
+    """Return how many bytes tensors take when each element is written out, whatever they share."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def first_line(error: Exception) -> str:

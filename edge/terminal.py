@@ -66,6 +66,17 @@ def silence(stream: TextIO) -> None:
     os.close(null)
 
 
+def echo(text: str, *, err: bool = False) -> None:
+    """Print what a command has to say, on stdout or stderr, without raw control characters.
+
+    Raises:
+        OSError: if the stream takes no more.
+    """
+    stream = sys.stderr if err else sys.stdout
+    stream.write(f"{printable(text)}\n")
+    stream.flush()
+
+
 def say(line: str) -> None:
     """Write a line to stderr; where that cannot be, what says it goes on without it."""
     try:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edge.console import configure_logging
+from edge.terminal import echo
 
 app = typer.Typer(
     add_completion=False,
@@ -36,7 +37,7 @@ def add(
     from export.calibration_add import Origin, add_pictures
 
     manifest = add_pictures(folder, pictures, most, Origin(source, licence, mm_per_px))
-    typer.echo(f"{folder}: {len(manifest.pictures)} pictures, {_coverage(manifest.class_coverage)}")
+    echo(f"{folder}: {len(manifest.pictures)} pictures, {_coverage(manifest.class_coverage)}")
 
 
 @app.command()
@@ -49,9 +50,9 @@ def check(
 
     checked = folder or shipped_calibration()
     manifest = check_calibration(checked)
-    typer.echo(f"{checked}: {len(manifest.pictures)} pictures whole, {_coverage(manifest.class_coverage)}")
+    echo(f"{checked}: {len(manifest.pictures)} pictures whole, {_coverage(manifest.class_coverage)}")
     for licence in sorted({one.licence for one in manifest.pictures}):
-        typer.echo(f"licence: {licence}")
+        echo(f"licence: {licence}")
 
 
 @app.command()

@@ -22,6 +22,7 @@ from edge.digest import file_digest
 from edge.errors import ImageError, NoImagesError
 from edge.geometry import plan_views
 from edge.image import Image
+from edge.outside_files import LABELS_BYTES, read_bytes
 from edge.preprocess import Preprocessor
 
 MANIFEST_NAME = "manifest.json"
@@ -84,13 +85,9 @@ def read_manifest(folder: Path) -> CalibrationManifest:
         NoImagesError: if it is missing or damaged.
     """
     file = folder / MANIFEST_NAME
+    cure = "Name a calibration folder, or make one with `loomsight calib add`."
     try:
-        return CalibrationManifest.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise NoImagesError(
-            f"Cannot read {file}: {error.strerror or error}.",
-            "Name a calibration folder, or make one with `loomsight calib add`.",
-        ) from error
+        return CalibrationManifest.model_validate_json(read_bytes(file, LABELS_BYTES, NoImagesError, cure))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or MANIFEST_NAME

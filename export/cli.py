@@ -13,6 +13,7 @@ import typer
 
 from edge.console import configure_logging, run_command
 from edge.errors import ConfigError
+from edge.terminal import echo
 
 if TYPE_CHECKING:
     from export.quality import QualityRow
@@ -112,16 +113,16 @@ def export(
         overwrite=overwrite,
     )
     parity = published.parity
-    typer.echo(f"bundle     {published.bundle}")
-    typer.echo(f"scorecard  {published.scorecard or 'in the bundle only'}")
-    typer.echo(
+    echo(f"bundle     {published.bundle}")
+    echo(f"scorecard  {published.scorecard or 'in the bundle only'}")
+    echo(
         f"parity     {parity.tiles} tiles: boxes within {parity.boxes_max_px:.2g} px, scores within "
         f"{parity.scores_max:.2g}, {parity.detections} detections alike"
     )
     print_quality(published.quality)
     for name in published.engines:
-        typer.echo(f"engine     {name}")
-    typer.echo(f"made in    {time.monotonic() - begin_s:.0f} s")
+        echo(f"engine     {name}")
+    echo(f"made in    {time.monotonic() - begin_s:.0f} s")
 
 
 def print_quality(rows: Sequence[QualityRow]) -> None:

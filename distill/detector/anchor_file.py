@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from edge.errors import ConfigError
+from edge.outside_documents import read_json
 
 
 def read_anchors(value: Any) -> Any:
@@ -16,10 +18,9 @@ def read_anchors(value: Any) -> Any:
     if not isinstance(value, (str, Path)):
         return value
     try:
-        content = json.loads(Path(value).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is not JSON"
-        raise ValueError(f"{value} cannot be read ({reason})") from error
+        content = read_json(Path(value))
+    except ConfigError as error:
+        raise ValueError(error.problem.rstrip(".")) from error
     anchors = content.get("anchors") if isinstance(content, dict) else content
     if not isinstance(anchors, list):
         raise ValueError(f"{value} holds no list 'anchors'")

@@ -12,6 +12,7 @@ from edge.console import configure_logging, run_command
 from edge.errors import ConfigError, DatasetError
 from edge.sinks.files import check_not_a_folder, check_writable
 from edge.taxonomy import load_taxonomy
+from edge.terminal import echo
 
 LONGEST_ELBOW = 12
 """Fits that are shown at least, if there are so many different boxes."""
@@ -85,9 +86,9 @@ def anchors(
     write_anchors(out, chosen, fits, about)
     draw_elbow(fits, chosen, plot)
     Console().print(elbow_table(fits, fit_of(sides, np.array(YOLOV5_ANCHORS, np.float64))))
-    typer.echo(f"boxes    {len(sides)} in {len(data.train)} pictures")
-    typer.echo(f"anchors  {out}")
-    typer.echo(f"plot     {plot}")
+    echo(f"boxes    {len(sides)} in {len(data.train)} pictures")
+    echo(f"anchors  {out}")
+    echo(f"plot     {plot}")
 
 
 def main() -> NoReturn:

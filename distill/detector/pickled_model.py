@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from distill.tensor_file import check_archive
 from edge.errors import CheckpointError
 
 SHELL_ROOTS = frozenset(
@@ -53,7 +54,7 @@ class Shell:
 def holds_objects(path: Path) -> bool:
     """Tell whether a file of `torch.save` names more than tensors and containers, as ours never do."""
     try:
-        return any(module not in PLAIN_MODULES for module, _ in _names_in(path))
+        return path.is_file() and any(module not in PLAIN_MODULES for module, _ in _names_in(path))
     except UNREADABLE:
         return False
 
@@ -65,6 +66,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         CheckpointError: if the file cannot be read, asks for code to be run, or holds no model.
     """
     try:
+        check_archive(path)
         names = set(_names_in(path))
     except UNREADABLE as error:
         raise _unreadable(path, error) from error

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from distill.figures import plain
 from edge.detections import Detections
 from edge.geometry import iou_matrix
 
@@ -59,7 +60,7 @@ def _paired(truth: Detections, found: Detections) -> tuple[list[int], list[int]]
 
 def draw_confusion(matrix: NDArray[np.int64], names: Sequence[str]) -> Figure:
     """Draw it, shaded by the share of each row."""
-    labels = [*names, NOTHING]
+    labels = [*map(plain, names), NOTHING]
     figure = Figure(figsize=(1.2 * len(labels) + 2, 1.1 * len(labels) + 1.2), layout="constrained")
     axes: Any = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)

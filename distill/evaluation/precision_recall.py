@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from distill.evaluate import match
+from distill.figures import plain
 from edge.detections import Detections, concatenate
 
 CURVE_IOU = 0.5
@@ -60,7 +61,7 @@ def draw_precision_recall(curves: dict[str, Curve], thresholds: Mapping[str, flo
     figure = Figure(figsize=(5.5, 5), layout="constrained")
     axes: Any = figure.subplots()
     for name, curve in curves.items():
-        (line,) = axes.plot(curve.recall, curve.precision, label=f"{name} ({curve.defects})")
+        (line,) = axes.plot(curve.recall, curve.precision, label=f"{plain(name)} ({curve.defects})")
         reported = int((curve.scores >= thresholds[name]).sum())
         if reported:
             at = (curve.recall[reported - 1], curve.precision[reported - 1])

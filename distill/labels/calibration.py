@@ -17,6 +17,7 @@ from scipy.optimize import isotonic_regression, minimize
 from typing_extensions import Self
 
 from edge.errors import ConfigError, DatasetError
+from edge.outside_files import SETTINGS_BYTES, read_bytes
 from edge.sinks.files import write_whole
 
 Floats = NDArray[np.float64]
@@ -125,9 +126,9 @@ def load_calibrations(file: Path) -> dict[str, IsotonicCalibration | Temperature
         ConfigError: if the file is missing or is not of that form.
     """
     try:
-        return _CALIBRATIONS.validate_json(file.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"Cannot read {file}: {error.strerror}.", "Calibrate first.") from error
+        return _CALIBRATIONS.validate_json(
+            read_bytes(file, SETTINGS_BYTES, ConfigError, "Calibrate first.")
+        )
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"

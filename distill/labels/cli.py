@@ -14,7 +14,7 @@ import typer
 
 from edge.console import configure_logging, run_command
 from edge.errors import ConfigError, DatasetError
-from edge.terminal import printable
+from edge.terminal import echo
 
 if TYPE_CHECKING:
     from distill.labels.annotations import LabelSet, Written
@@ -178,7 +178,7 @@ def check(
         typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=1))
     else:
         _say_notes(label_set.notes)
-        typer.echo(report_of_findings(findings) if findings else f"ok: {summary_line(label_set)}")
+        echo(report_of_findings(findings) if findings else f"ok: {summary_line(label_set)}")
     if findings:
         plural = "" if len(findings) == 1 else "s"
         raise DatasetError(f"{len(findings)} finding{plural} in {source}.", "Correct the labels above.")
@@ -199,7 +199,7 @@ def stats(
 
     counts = stats_of(_read(source, from_, pictures, taxonomy, mm_per_px=mm_per_px))
     shown = json.dumps(asdict(counts), ensure_ascii=False, indent=1) if as_json else report_of_stats(counts)
-    typer.echo(shown)
+    echo(shown)
 
 
 def _read(
@@ -251,19 +251,19 @@ def _sharing_options(
 
 def _say_notes(notes: Mapping[str, str]) -> None:
     for file, note in notes.items():
-        typer.echo(printable(f"note: {file}: {note}"), err=True)
+        echo(f"note: {file}: {note}", err=True)
 
 
 def _say_problems(problems: Mapping[str, str]) -> None:
     for file, problem in problems.items():
-        typer.echo(printable(f"warning: {file}: {problem}"), err=True)
+        echo(f"warning: {file}: {problem}", err=True)
 
 
 def _say_written(written: Written, out: Path) -> None:
     from distill.labels.reports import summary_line
 
     _say_problems(written.left_out)
-    typer.echo(f"{out}: {summary_line(written.labels, written.left_out)}")
+    echo(f"{out}: {summary_line(written.labels, written.left_out)}")
 
 
 def main() -> NoReturn:

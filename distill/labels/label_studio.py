@@ -54,7 +54,8 @@ def _configuration(class_names: Iterable[str]) -> Element:
 
 def _task(number: int, image: AnnotatedImage) -> dict[str, Any]:
     height, width = image.size_hw_px
-    data = {"image": LOCAL_FILES + quote(image.file_name), "file_name": image.file_name,
+    address = LOCAL_FILES + quote(image.file_name, errors="surrogatepass")  # the writer refuses such a name
+    data = {"image": address, "file_name": image.file_name,
             "width": width, "height": height, "group": image.group, "split": image.split}  # fmt: skip
     results = [_result(place, region, image) for place, region in enumerate(image.regions, start=1)]
     task: dict[str, Any] = {"id": number, "data": data}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from transformers import PretrainedConfig
 
 from distill.labels.remarks import without_remarks
 from edge.errors import CheckpointError
+from edge.outside_documents import read_json
 
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt")
@@ -115,19 +115,15 @@ def read_config(source: str, example: str) -> dict[str, Any]:
 
 
 def _read_local_config(folder: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    file = folder / "config.json"
+    if not file.exists():
         raise CheckpointError(
             f"{folder} is not the folder of a model: it has no config.json.",
             "Name the folder that save_pretrained or `hf download` wrote.",
-        ) from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{folder / 'config.json'} cannot be read: {_first_line(error)}.", "Copy the folder again."
-        ) from error
+        )
+    config = read_json(file, error=CheckpointError)
     if not isinstance(config, dict):
-        raise CheckpointError(f"{folder / 'config.json'} holds no keys.", "Copy the folder again.")
+        raise CheckpointError(f"{file} holds no keys.", "Copy the folder again.")
     return config
 
 

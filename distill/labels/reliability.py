@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from distill.figures import write_figure
+from distill.figures import plain, write_figure
 from distill.labels.annotations import Region
 from edge.geometry import iou_matrix
 
@@ -91,7 +91,9 @@ def draw_reliability(curves: Mapping[str, Sequence[ReliabilityBin]], file: Path)
     axes: Any = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
     for name, bins in curves.items():
-        axes.plot([b.mean_score for b in bins], [b.share_right for b in bins], marker="o", label=name)
+        axes.plot(
+            [b.mean_score for b in bins], [b.share_right for b in bins], marker="o", label=plain(name)
+        )
     axes.set(xlabel="score", ylabel="share of right boxes", xlim=(0, 1), ylim=(0, 1))
     axes.grid(alpha=0.3)
     if curves:

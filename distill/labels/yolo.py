@@ -13,6 +13,7 @@ A box in a label file counts as it stands there; the COCO file adds what is know
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -163,7 +164,7 @@ def _image(
     regions, differences = merged(rows.regions, known.regions if known else (), size)
     for difference in differences:
         problems.add(shown_name(file, description.root), difference)
-    if differences and not file.exists():
+    if differences and not os.path.lexists(file):
         rows = replace(rows, unread=rows.unread + len(differences))
     unread = rows.unread + (known.unread if known else 0)
     group = known.group if known else None
@@ -185,7 +186,7 @@ def _rows(
         problems.add(shown, f"there is no such label file{where}")
         return _Rows(unread=1)
     try:
-        text = read_text(file) if file.exists() else ""
+        text = read_text(file) if os.path.lexists(file) else ""
     except DatasetError as error:
         problems.add(shown_name(path, description.root), error.problem)
         return _Rows(unread=1)

@@ -13,6 +13,7 @@ from distill.cli import DeviceChoice
 from edge.console import configure_logging, run_command
 from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError
 from edge.taxonomy import Taxonomy, load_taxonomy
+from edge.terminal import echo
 
 if TYPE_CHECKING:
     from distill.checkpoint import Detector
@@ -249,7 +250,7 @@ def _only_plan(checkpoint: Path, settings: PruneSettings, folder: PruneFolder) -
     rows = layer_rows(detector.module, plan)
     write_chart(plan, rows, folder.chart)
     print_plan(plan, rows, Console())
-    typer.echo(f"plan   {folder.only_plan}\nchart  {folder.chart}")
+    echo(f"plan   {folder.only_plan}\nchart  {folder.chart}")
 
 
 def _check_classes(checkpoint: Path, detector: Detector, classes: Taxonomy) -> None:
@@ -263,7 +264,7 @@ def _check_classes(checkpoint: Path, detector: Detector, classes: Taxonomy) -> N
 
 def _say_if_pruned(checkpoint: Path, detector: Detector) -> None:
     if detector.checkpoint.structure.widths is not None:
-        typer.echo(f"{checkpoint} is pruned already: shares are of what it is now.", err=True)
+        echo(f"{checkpoint} is pruned already: shares are of what it is now.", err=True)
 
 
 def _kept_recipe(folder: PruneFolder) -> Recipe:
@@ -284,7 +285,7 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _leave_interrupted(folder: PruneFolder) -> NoReturn:
-    typer.echo(f"Stopped. Go on with the same command and --resume --out {folder.path}", err=True)
+    echo(f"Stopped. Go on with the same command and --resume --out {folder.path}", err=True)
     raise typer.Exit(INTERRUPTED_EXIT_CODE)
 
 
@@ -295,7 +296,7 @@ def _print_result(folder: PruneFolder) -> None:
     from distill.prune.stage_times import print_times, read_times
     from distill.scorecard import read_rows
 
-    typer.echo(f"checkpoint  {folder.best}\nscorecard   {folder.scorecard}\npicture     {folder.pareto}")
+    echo(f"checkpoint  {folder.best}\nscorecard   {folder.scorecard}\npicture     {folder.pareto}")
     console = Console()
     print_comparison(read_rows(folder.scorecard), console)
     print_times(read_times(folder.latency), console)

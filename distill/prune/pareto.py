@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from distill.figures import plain
 from distill.prune.stage_times import StageTimes
 from distill.scorecard import ScorecardRow
 
@@ -44,4 +45,4 @@ def _draw(axes: Axes, rows: Sequence[ScorecardRow], cost: Cost) -> None:
     for row, x, y in points:
         is_cut = row.stage.startswith(CUT)
         axes.plot(x, y, "o", color="tab:blue", fillstyle="none" if is_cut else "full")
-        axes.annotate(row.stage, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=8)
+        axes.annotate(plain(row.stage), (x, y), xytext=(5, 3), textcoords="offset points", fontsize=8)

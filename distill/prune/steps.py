@@ -217,7 +217,7 @@ def check_source(folder: PruneFolder, source: Path) -> None:
     """
     try:
         known = json.loads(folder.source.read_bytes())["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ConfigError(
             f"{folder.source} cannot be read.", "Start a new run with another --out."
         ) from error

@@ -8,6 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from edge.errors import ConfigError
+from edge.outside_files import SETTINGS_BYTES, read_bytes
 
 Value = TypeVar("Value", bound=BaseModel)
 
@@ -22,9 +23,7 @@ def read_stored(kind: type[Value], file: Path, name: str, cure: str) -> Value:
         ConfigError: if it is missing or holds none.
     """
     try:
-        return kind.model_validate_json(file.read_bytes())
-    except OSError as error:
-        raise ConfigError(f"Cannot read the {name} {file}: {error.strerror}.", cure) from error
+        return kind.model_validate_json(read_bytes(file, SETTINGS_BYTES, ConfigError, cure))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"

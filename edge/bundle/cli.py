@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.console import configure_logging
+from edge.terminal import echo
 
 if TYPE_CHECKING:
     from edge.bundle.opening import Bundle
@@ -54,7 +55,7 @@ def verify(
     manifest = opened.manifest
     files, golden = (len(manifest.files), len(manifest.golden)) if manifest else (0, 0)
     sealed = "sealed" if is_sealed(opened.path) else "not sealed: nothing vouches for bundle.json itself"
-    typer.echo(f"{opened.path}: {files} files whole, {golden} golden pictures as published, {sealed}")
+    echo(f"{opened.path}: {files} files whole, {golden} golden pictures as published, {sealed}")
 
 
 @app.command()
@@ -70,7 +71,7 @@ def install(
     from edge.bundle.install import install as install_bundle
 
     state = install_bundle(source, store, _inspected(config, backend, max_p99_ms))
-    typer.echo(f"current   {state.current}\nprevious  {state.previous or 'none'}")
+    echo(f"current   {state.current}\nprevious  {state.previous or 'none'}")
 
 
 @app.command()
@@ -80,7 +81,7 @@ def rollback(store: StoreArgument, config: ConfigFlag = None, backend: BackendFl
     from edge.bundle.install import roll_back
 
     state = roll_back(store, _inspected(config, backend))
-    typer.echo(f"current   {state.current}\nprevious  {state.previous or 'none'}")
+    echo(f"current   {state.current}\nprevious  {state.previous or 'none'}")
 
 
 @app.command()
@@ -115,6 +116,6 @@ def _inspected(
         with ExitStack() as stack:
             backend_opened, contract = open_model(settings, stack)
             times = check_latency(backend_opened, contract, max_p99_ms)
-            typer.echo(f"a tile takes p50 {times['p50']:.1f} / p99 {times['p99']:.1f} ms on this box")
+            echo(f"a tile takes p50 {times['p50']:.1f} / p99 {times['p99']:.1f} ms on this box")
 
     return check

@@ -9,6 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.hostile.commands import outcome_of
+
+FORMS = ("dataset", "voc", "coco", "florence", "cvat", "label-studio")
+
 
 @pytest.mark.parametrize("name", ["\x1b[2J", "a\x9b31mb", "a\rb", "[red]x[/red]", "[/nothing]"])
 def test_a_name_is_printed_spelt_out_and_as_it_stands(name, tmp_path, bundle):
@@ -30,3 +34,30 @@ def test_a_name_is_printed_spelt_out_and_as_it_stands(name, tmp_path, bundle):
     assert b"Traceback" not in shown
     if "[" in name and "\x1b" not in name:
         assert name.rpartition("/")[2].encode() in shown.replace(b"\n", b"")
+
+
+def _labelled(folder, name):
+    """Write a data set of one image of that name, and one whose copy `check` finds."""
+    for split, own in (("train", name), ("val", "b")):
+        for kind in ("images", "labels"):
+            (folder / kind / split).mkdir(parents=True)
+        cv2.imwrite(str(folder / "a.png"), np.full((64, 64), 120, np.uint8))
+        (folder / "a.png").rename(folder / "images" / split / f"{own}.png")
+        (folder / "labels" / split / f"{own}.txt").write_text("1 0.5 0.5 0.25 0.25\n")
+    (folder / "data.yaml").write_text(
+        "train: images/train\nval: images/val\nnames: [wrinkle, drop, broken]\n"
+    )
+    return folder
+
+
+@pytest.mark.parametrize("name", ["\x1b[31mred", "a\x9b31mb", "a\rb", "a\x7fb", "a\udcffb"])
+def test_labels_of_images_of_any_name_are_checked_and_converted_or_refused_in_a_line(name, tmp_path):
+    folder = _labelled(tmp_path / "set", name)
+    outcomes = [outcome_of(["labels", "check", str(folder)], tmp_path)]
+    for form in FORMS:
+        words = ["labels", "convert", str(folder), "--to", form, "--out", str(tmp_path / form)]
+        outcomes.append(outcome_of(words, tmp_path))
+    assert outcomes[0].code == 50, "the two images are the same"
+    for outcome in outcomes:
+        assert outcome.is_documented, outcome
+        assert not any(mark in outcome.stdout + outcome.stderr for mark in "\x1b\x9b\r\x7f"), outcome

@@ -16,6 +16,7 @@ from distill.labels.documents import read_json
 from edge.console import configure_logging, run_command
 from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError
 from edge.taxonomy import load_taxonomy
+from edge.terminal import echo
 
 if TYPE_CHECKING:
     from distill.labels.engine.settings import EngineSettings
@@ -118,7 +119,7 @@ def pseudo_label(
         with way_on_said(lambda: WAY_ON), connected(ray) if ray else nullcontext():
             best = run_rounds(job, rounds, shares, links=links)
     except StoppedError:
-        typer.echo(f"Stopped. Go on with the same command and --resume --out {out}", err=True)
+        echo(f"Stopped. Go on with the same command and --resume --out {out}", err=True)
         raise typer.Exit(INTERRUPTED_EXIT_CODE) from None
     _print_summary(best)
 
@@ -206,7 +207,7 @@ def _reviewed(source: Path | None, classes: Any) -> Any:
 
     labels = read_labels(source, classes)
     for name, problem in labels.problems.items():
-        typer.echo(f"warning: {name}: {problem}", err=True)
+        echo(f"warning: {name}: {problem}", err=True)
     return ReviewedSet(labels)
 
 
@@ -216,17 +217,17 @@ def _print_summary(folder: Path) -> None:
     report = read_report(folder)
     pictures, queued = report["pictures"], sum(report["queued"].values())
     counts = [f"{pictures.get(name, 0)} {name.replace('_', ' ')}" for name in PICTURE_COUNTS]
-    typer.echo(f"pictures  {', '.join(counts)}")
+    echo(f"pictures  {', '.join(counts)}")
     accepted = sum(report["accepted"].values())
-    typer.echo(f"boxes     {accepted} accepted, {queued} queued, {report['rejected']} let go")
+    echo(f"boxes     {accepted} accepted, {queued} queued, {report['rejected']} let go")
     quality = report.get("accepted_on_judging_split")
     if quality:
         shares = (f"{name} {_shown(quality[name])}" for name in ("precision", "recall"))
-        typer.echo(f"accepted  {', '.join(shares)} on the reviewed {report['judged_on']['split']} split")
-    typer.echo(f"data set  {folder / 'dataset'}")
-    typer.echo(f"report    {folder / 'report.json'}")
+        echo(f"accepted  {', '.join(shares)} on the reviewed {report['judged_on']['split']} split")
+    echo(f"data set  {folder / 'dataset'}")
+    echo(f"report    {folder / 'report.json'}")
     if queued:
-        typer.echo(f"review    loomsight review {folder / 'dataset'}")
+        echo(f"review    loomsight review {folder / 'dataset'}")
 
 
 def _shown(share: float | None) -> str:

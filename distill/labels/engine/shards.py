@@ -63,7 +63,7 @@ class ShardFolder:
             return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
         except OSError as error:
             raise OutputError(f"Cannot read {file}: {error.strerror}.", "Run the job again.") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise OutputError(f"{file} is damaged.", "Remove it and run the job again.") from error
 
     def all_records(self) -> Iterator[dict[str, Any]]:

@@ -18,6 +18,7 @@ from torch import nn
 from distill.labels.florence.settings import LoraSettings
 from distill.labels.remarks import without_remarks
 from edge.errors import CheckpointError, ConfigError
+from edge.outside_documents import read_json
 
 BASE_NOTE = "loomsight_base.json"
 """File beside an adapter that says which model it is for."""
@@ -115,15 +116,12 @@ def _check_base(folder: Path, base_fingerprint: str, source: str) -> None:
 
 
 def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if not file.exists():
         raise CheckpointError(
             f"{file.parent} is not the folder of an adapter: it has no {file.name}.",
             "Name the folder `adapter` that fine-tuning wrote.",
-        ) from error
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} cannot be read: {error}.", "Copy the adapter again.") from error
+        )
+    content = read_json(file, error=CheckpointError)
     if not isinstance(content, dict):
         raise CheckpointError(f"{file} holds no keys.", "Copy the adapter again.")
     return content

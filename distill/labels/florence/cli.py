@@ -19,6 +19,7 @@ from distill.labels.florence.settings import (
 from edge.console import configure_logging, run_command
 from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError, DatasetError, OutputError
 from edge.taxonomy import load_taxonomy
+from edge.terminal import echo
 
 if TYPE_CHECKING:
     from distill.run_folder import RunFolder
@@ -105,7 +106,7 @@ def finetune(
         folder.open_new()
         folder.write_json(folder.path / "settings.json", resolved.model_dump(mode="json"))
     for name, problem in label_set.problems.items():
-        typer.echo(f"left out  {name}: {problem}", err=True)
+        echo(f"left out  {name}: {problem}", err=True)
     with TeacherListener(resolved.epochs) as listener, way_on_said(folder.way_on):
         is_done = teach(loaded, label_set, classes, resolved, folder, listener=listener, resume=resume)
     if not is_done:
@@ -164,8 +165,8 @@ def annotate(
         raise DatasetError(f"There are no pictures in {pictures}.", "Name a picture or a folder of them.")
     loaded = load_teacher(model, adapter, device=choose_device(device.value))
     counts = write_lines(FlorenceAnnotator(loaded, classes, asked), files, out, batch=asked.batch)
-    typer.echo(f"{counts.pictures} pictures, {counts.regions} regions, {counts.unreadable} unreadable")
-    typer.echo(f"written to {out}")
+    echo(f"{counts.pictures} pictures, {counts.regions} regions, {counts.unreadable} unreadable")
+    echo(f"written to {out}")
     if not counts.pictures:
         raise DatasetError(f"None of the pictures in {pictures} can be read.", f"{out} says why.")
 
@@ -230,7 +231,7 @@ def merge(
     with new_folder(out) as folder:
         loaded = load_teacher(model, adapter)
         write_model_folder(merged(loaded.model), loaded.processor, folder)
-    typer.echo(f"model   {out}")
+    echo(f"model   {out}")
 
 
 def _names(given: str | None) -> tuple[str, ...] | None:
@@ -266,7 +267,7 @@ def _settings_of_run(
 
 
 def _leave_interrupted(folder: RunFolder) -> NoReturn:
-    typer.echo(f"Stopped. Go on with the same command and --resume --out {folder.path}", err=True)
+    echo(f"Stopped. Go on with the same command and --resume --out {folder.path}", err=True)
     raise typer.Exit(INTERRUPTED_EXIT_CODE)
 
 
@@ -277,9 +278,9 @@ def _print_summary(folder: RunFolder) -> None:
     rows = [row for row in folder.read_history() if row["val_loss"] is not None]
     best = max(rows, key=lambda row: (row["map50"] or 0.0, -row["val_loss"]))
     map50 = "not known" if best["map50"] is None else f"{best['map50']:.3f}"
-    typer.echo(f"model   {folder.path / MODEL_FOLDER}")
-    typer.echo(f"curves  {folder.path / CURVES}")
-    typer.echo(f"best epoch {best['epoch'] + 1}  mAP50 {map50}  validation loss {best['val_loss']:.3f}")
+    echo(f"model   {folder.path / MODEL_FOLDER}")
+    echo(f"curves  {folder.path / CURVES}")
+    echo(f"best epoch {best['epoch'] + 1}  mAP50 {map50}  validation loss {best['val_loss']:.3f}")
 
 
 def main() -> NoReturn:

@@ -13,6 +13,7 @@ from edge.console import configure_logging, run_command
 from edge.errors import DatasetError
 from edge.interruption import stopped_by_signals
 from edge.taxonomy import load_taxonomy
+from edge.terminal import echo
 
 if TYPE_CHECKING:
     from socket import socket
@@ -78,7 +79,7 @@ def _review(
 
     session = Session(wishes.folder, log, taxonomy)
     for name, problem in session.problems.items():
-        typer.echo(f"warning: {name}: {problem}", err=True)
+        echo(f"warning: {name}: {problem}", err=True)
 
     from distill.labels.review.questions import Panel, load_florence
 
@@ -97,7 +98,7 @@ def _review(
         session.finish()
     count = len(log.decisions) - before
     plural = "" if count == 1 else "s"
-    typer.echo(f"{count} decision{plural}; the files of {wishes.folder} are up to date")
+    echo(f"{count} decision{plural}; the files of {wishes.folder} are up to date")
 
 
 def _say_ready(session: Session, bound: socket, wishes: Wishes) -> None:
@@ -107,10 +108,10 @@ def _say_ready(session: Session, bound: socket, wishes: Wishes) -> None:
     address = bound_to.url(bound_to.port)
     waiting, pictures = session.count("queued"), len(session.order("all"))
     where = f"in {len(session.order('queued'))} of {pictures} pictures"
-    typer.echo(f"{waiting} regions wait {where}" if waiting else f"nothing waits in {pictures} pictures")
-    typer.echo(f"{address}  (Ctrl-C ends the review)")
+    echo(f"{waiting} regions wait {where}" if waiting else f"nothing waits in {pictures} pictures")
+    echo(f"{address}  (Ctrl-C ends the review)")
     if not bound_to.is_local:
-        typer.echo("warning: there is no password: whoever reaches this address can decide", err=True)
+        echo("warning: there is no password: whoever reaches this address can decide", err=True)
     sys.stdout.flush()
     if wishes.opens_browser:
         typer.launch(address)

@@ -97,7 +97,7 @@ class ReviewLog:
                     written = len(decisions)
                 else:
                     decisions.append(decision_of(record))
-            except (ValueError, TypeError, AttributeError) as error:
+            except (ValueError, TypeError, AttributeError, RecursionError) as error:
                 raise DatasetError(
                     f"{self.path}, line {number} is damaged: {error}.", "Correct it or remove the line."
                 ) from error

@@ -14,6 +14,7 @@ from distill.cli import DeviceChoice
 from edge.console import configure_logging, run_command
 from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError, OutputError
 from edge.taxonomy import load_taxonomy
+from edge.terminal import echo
 
 if TYPE_CHECKING:
     from distill.labels.annotations import LabelSet
@@ -99,7 +100,7 @@ def finetune(
     with SamListener(resolved.epochs) as listener, way_on_said(folder.way_on):
         is_done = teach(loaded, train, val, resolved, folder, listener=listener, resume=resume)
     if not is_done:
-        typer.echo(f"Stopped. Go on with the same command and --resume --out {folder.path}", err=True)
+        echo(f"Stopped. Go on with the same command and --resume --out {folder.path}", err=True)
         raise typer.Exit(INTERRUPTED_EXIT_CODE)
     _print_summary(folder)
 
@@ -142,14 +143,14 @@ def refine(
 
     done = outline(label_set, Outliner(load_sam(model, device=choose_device(device.value)), asked))
     if not done.is_whole:
-        typer.echo("Stopped; nothing was written.", err=True)
+        echo("Stopped; nothing was written.", err=True)
         raise typer.Exit(INTERRUPTED_EXIT_CODE)
     written = format_of(detect(labels)).write(done.label_set, out)
     _say_problems({**written.labels.problems, **written.left_out})
     regions = [region for image in written.labels.images for region in image.regions]
     outlined = sum(region.polygon_xy_px is not None for region in regions)
     counts = f"{outlined} of {len(regions)} boxes have an outline now"
-    typer.echo(f"{out}: {len(written.labels.images)} pictures, {counts}")
+    echo(f"{out}: {len(written.labels.images)} pictures, {counts}")
 
 
 def _labels(labels: Path, pictures: Path | None, taxonomy: Path | None) -> LabelSet:
@@ -194,7 +195,7 @@ def _settings_of_run(
 
 def _say_problems(problems: Mapping[str, str]) -> None:
     for file, problem in problems.items():
-        typer.echo(f"warning: {file}: {problem}", err=True)
+        echo(f"warning: {file}: {problem}", err=True)
 
 
 def _print_summary(folder: RunFolder) -> None:
@@ -202,10 +203,8 @@ def _print_summary(folder: RunFolder) -> None:
 
     metrics = json.loads(folder.metrics.read_text(encoding="utf-8"))
     before = "not known" if metrics["before"] is None else f"{metrics['before']:.3f}"
-    typer.echo(f"model           {folder.path / MODEL_FOLDER}")
-    typer.echo(
-        f"validation IoU  {metrics['best']:.3f}  before {before}  full boxes {metrics['full_box']:.3f}"
-    )
+    echo(f"model           {folder.path / MODEL_FOLDER}")
+    echo(f"validation IoU  {metrics['best']:.3f}  before {before}  full boxes {metrics['full_box']:.3f}")
 
 
 def main() -> NoReturn:

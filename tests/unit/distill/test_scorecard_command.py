@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import cv2
 import pytest
 from typer.testing import CliRunner
@@ -79,3 +81,29 @@ def test_a_run_without_a_scorecard_is_named(tmp_path, content):
         (tmp_path / SCORECARD_NAME).write_text(content)
     with pytest.raises(ConfigError, match="has no scorecard"):
         gathered([tmp_path])
+
+
+@pytest.mark.parametrize("stage", [r"$\frac$", "[/red]", "a\x1b[31mb", "$", "x" * 5_000])
+@pytest.mark.filterwarnings("ignore:Glyph", "ignore:constrained_layout")
+def test_a_stage_of_any_name_is_printed_and_drawn(tmp_path, stage):
+    append_row(tmp_path / SCORECARD_NAME, row(stage, map50=0.5, map50_95=0.3, latency=LATENCY))
+    done = CliRunner().invoke(app, [str(tmp_path), "--plot", str(tmp_path / "p.png")], color=True)
+    assert (done.exit_code, done.exception) == (0, None)
+    assert "\x1b[31m" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param({"parameters": 10**400}, id="400-digits"),
+        pytest.param({"macs": -1}, id="negative"),
+        pytest.param({"map50": float("nan")}, id="nan"),
+        pytest.param({"latency": LATENCY.model_copy(update={"p50_ms": 1e308})}, id="1e308-ms"),
+        pytest.param({"latency": LATENCY.model_copy(update={"p99_ms": float("inf")})}, id="infinite-ms"),
+    ],
+)
+def test_a_row_whose_numbers_no_model_can_have_is_left_out_and_said(tmp_path, caplog, values):
+    lines = [row("bad").model_copy(update=values), row("good")]
+    (tmp_path / SCORECARD_NAME).write_text("".join(json.dumps(line.model_dump()) + "\n" for line in lines))
+    assert [one.stage for one in gathered([tmp_path])] == ["good"]
+    assert "cannot be used" in caplog.text

@@ -108,3 +108,24 @@ def test_the_message_says_what_is_wrong_with_a_box(folder, capsys, corners, faul
     (folder / "a.xml").write_text(text)
     _, _, err = labels(capsys, "stats", folder)
     assert [fault in line for line in err.splitlines() if "a.png" in line] == [True]
+
+
+def test_an_image_whose_label_file_is_a_link_that_leads_nowhere_is_not_clean(tmp_path, capsys):
+    for number, name in enumerate(("a", "b", "c", "d")):
+        split = "val" if name == "d" else "train"
+        write_picture(tmp_path / "images" / split / f"{name}.png", (40, 90), number)
+        (tmp_path / "labels" / split).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "labels" / split / f"{name}.txt").write_text("1 0.5 0.5 0.2 0.2\n")
+    for name, target in (("b", "b.txt"), ("c", "unplugged/c.txt")):
+        label = tmp_path / "labels" / "train" / f"{name}.txt"
+        label.unlink()
+        label.symlink_to(target)
+    (tmp_path / "data.yaml").write_text(
+        "train: images/train\nval: images/val\nnames: [wrinkle, drop, broken]\n"
+    )
+    code, out, err = labels(capsys, "convert", tmp_path, "--to", "coco", "--out", tmp_path / "o.json")
+    assert code == 0
+    assert "2 pictures, 0 without a defect, 2 boxes" in out
+    assert "2 left out" in out
+    assert "images/train/b.png" in err
+    assert "images/train/c.png" in err
