@@ -35,6 +35,7 @@ from edge.bundle.store import bundle_path
 from edge.contract import ModelContract
 from edge.errors import BackendError, ConfigError
 from edge.sinks.files import check_writable
+from edge.terminal import echo
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +200,7 @@ def _build(request: EngineRequest, library: Library, folder: Path) -> EngineFile
         built = build_engine(request, library, observe, timing_cache)
     engine = write_engine(folder, built.engine, built.manifest)
     seconds, mib = time.monotonic() - begin_s, len(built.engine) / 2**20
-    print(f"{engine.path}: {built.manifest.precision}, {mib:.1f} MiB, built in {seconds:.1f} s")
+    echo(f"{engine.path}: {built.manifest.precision}, {mib:.1f} MiB, built in {seconds:.1f} s")
     return engine
 
 

@@ -10,6 +10,7 @@ from rich.progress import Progress
 from edge.simulator.dataset import write_dataset
 from edge.simulator.dataset_options import DatasetOptions, parse_split, validated_dataset_options
 from edge.taxonomy import load_taxonomy
+from edge.terminal import as_cell
 
 
 def simulate_dataset(out: Path, settings: dict[str, object], taxonomy_file: Path | None = None) -> None:
@@ -37,4 +38,4 @@ def simulate_dataset(out: Path, settings: dict[str, object], taxonomy_file: Path
     for split, count in summary.images.items():
         defects = ", ".join(f"{number} {name}" for name, number in summary.defects[split].items())
         console.print(f"{split}: {count} pictures, {defects or 'no defects'}", highlight=False)
-    console.print(f"data set in {out}", highlight=False, soft_wrap=True)
+    console.print(as_cell(f"data set in {out}"), highlight=False, soft_wrap=True)

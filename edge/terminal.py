@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import sys
@@ -21,6 +22,12 @@ ESCAPES: Final = {
 def printable(text: str) -> str:
     """Return a text with its control characters spelt out; tabs and line ends stay."""
     return text.translate(ESCAPES)
+
+
+def json_text(value: object) -> str:
+    """Return a value as JSON that people read: names as they are, control characters spelt out."""
+    text = json.dumps(value, ensure_ascii=False, indent=1)
+    return text.translate({code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)})
 
 
 def as_cell(text: str) -> str:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distill.checkpoint import load_detector, load_validation
+from edge.terminal import as_cell
 from export.calibration_set import MOST_TILES, calibration_tiles
 from export.graph import convolutions
 from export.onnx import onnx_model
@@ -77,7 +78,7 @@ def print_report(rows: Sequence[RangeRow], worst: int) -> None:
     """Print the worst rows and the verdict."""
     table = Table("activation", "calibration", "data", "ratio")
     for row in rows[:worst]:
-        table.add_row(row.tensor, f"{row.calibration:.3g}", f"{row.data:.3g}", f"{row.ratio:.2f}")
+        table.add_row(as_cell(row.tensor), f"{row.calibration:.3g}", f"{row.data:.3g}", f"{row.ratio:.2f}")
     console = Console()
     console.print(table)
     console.print(verdict(rows), soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -14,7 +13,7 @@ import typer
 
 from edge.console import configure_logging, run_command
 from edge.errors import ConfigError, DatasetError
-from edge.terminal import echo
+from edge.terminal import echo, json_text
 
 if TYPE_CHECKING:
     from distill.labels.annotations import LabelSet, Written
@@ -175,7 +174,7 @@ def check(
     if form == Form.dataset.value and not findings:
         findings = of_training(label_set, source)
     if as_json:
-        typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False, indent=1))
+        echo(json_text([asdict(finding) for finding in findings]))
     else:
         _say_notes(label_set.notes)
         echo(report_of_findings(findings) if findings else f"ok: {summary_line(label_set)}")
@@ -198,7 +197,7 @@ def stats(
     from distill.labels.stats import stats_of
 
     counts = stats_of(_read(source, from_, pictures, taxonomy, mm_per_px=mm_per_px))
-    shown = json.dumps(asdict(counts), ensure_ascii=False, indent=1) if as_json else report_of_stats(counts)
+    shown = json_text(asdict(counts)) if as_json else report_of_stats(counts)
     echo(shown)
 
 

@@ -18,6 +18,7 @@ from distill.prune.apply import groups_kept
 from distill.prune.channels import channel_graph
 from distill.prune.costs import channels_of, costs_of
 from distill.prune.plan import PruningPlan
+from edge.terminal import as_cell
 
 WIDTH_IN, HEIGHT_PER_LAYER_IN, MARGIN_IN = 7.0, 0.15, 1.0
 
@@ -70,7 +71,7 @@ def print_plan(plan: PruningPlan, rows: Sequence[LayerRow], console: Console) ->
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(
-            row.name,
+            as_cell(row.name),
             str(row.before),
             str(row.kept),
             f"{row.kept / row.before:.0%}",

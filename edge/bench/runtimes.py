@@ -34,6 +34,7 @@ from edge.inspector import Inspector
 from edge.latency import LatencyHistogram
 from edge.model import open_model
 from edge.sinks.files import check_not_a_folder, check_writable, set_aside, write_whole
+from edge.terminal import as_cell
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +192,7 @@ def _print(result: dict[str, Any]) -> None:
     for row in result["rows"]:
         shown = "—" if row["map50_95"] is None else f"{row['map50_95']:.4f}"
         table.add_row(
-            row["model"], row["backend"], row["precision"], f"{row['frames_per_s']:.2f}",
+            as_cell(row["model"]), row["backend"], row["precision"], f"{row['frames_per_s']:.2f}",
             f"{row['times_reference']:.2f}", f"{row['p50_ms']:.1f}", f"{row['p99_ms']:.1f}", shown,
         )  # fmt: skip
     console = Console(width=120)

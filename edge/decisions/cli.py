@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edge.console import configure_logging
+from edge.terminal import echo
 
 app = typer.Typer(
     add_completion=False,
@@ -30,7 +31,7 @@ def probe(config: ConfigFlag = None, only: OnlyFlag = None) -> None:
     from edge.box import config_from_process
     from edge.machine.trial import probe_machine
 
-    typer.echo(probe_machine(config_from_process(config, {}, only).machine))
+    echo(probe_machine(config_from_process(config, {}, only).machine))
 
 
 @app.command("test")
@@ -41,9 +42,9 @@ def fire(
         bool, typer.Option("--yes", help="Stop the machine. Without it nothing is sent.")
     ] = False,
 ) -> None:
-    """Give the signal to stop once, as edge-run would, and say how long it took."""
+    """Give the signal to stop once, as edge-run would, and echo how long it took."""
     configure_logging()
     from edge.box import config_from_process
     from edge.machine.trial import fire_once
 
-    typer.echo(fire_once(config_from_process(config, {}, only).machine, is_meant=yes))
+    echo(fire_once(config_from_process(config, {}, only).machine, is_meant=yes))

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from edge.console import configure_logging
+from edge.terminal import echo
 
 app = typer.Typer(
     add_completion=False,
@@ -41,7 +42,7 @@ def check(
     settings = config_from_process(config, {"mqtt": mqtt}, only).mqtt
     if settings.broker is None:
         raise ConfigError("No broker is named.", "Add --mqtt, or a table [mqtt] to the file of --config.")
-    typer.echo(check_broker(settings, password_of(settings, os.environ), publishes=publish))
+    echo(check_broker(settings, password_of(settings, os.environ), publishes=publish))
 
 
 @app.command()
@@ -49,4 +50,4 @@ def schema() -> None:
     """Print the JSON schema of each message, by the last part of its topic."""
     from edge.mqtt.messages import MESSAGES
 
-    typer.echo(json.dumps({topic: kind.model_json_schema() for topic, kind in MESSAGES.items()}, indent=1))
+    echo(json.dumps({topic: kind.model_json_schema() for topic, kind in MESSAGES.items()}, indent=1))

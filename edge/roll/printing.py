@@ -28,8 +28,8 @@ def print_rolls(rolls: Sequence[dict[str, Any]], as_json: bool) -> None:
         table.add_row(
             as_cell(facts["name"]),
             as_cell(facts["article"] or "—"),
-            facts["status"],
-            facts["started_utc"][:19].replace("T", " "),
+            as_cell(facts["status"]),
+            as_cell(facts["started_utc"][:19].replace("T", " ")),
             "—" if length is None else f"{length:.2f} m",
             "—" if covered is None else f"{covered:.2%}",
             str(facts["defects"]),

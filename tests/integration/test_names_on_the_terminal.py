@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -61,3 +62,30 @@ def test_labels_of_images_of_any_name_are_checked_and_converted_or_refused_in_a_
     for outcome in outcomes:
         assert outcome.is_documented, outcome
         assert not any(mark in outcome.stdout + outcome.stderr for mark in "\x1b\x9b\r\x7f"), outcome
+
+
+@pytest.mark.parametrize("name", ["\x1b[2J", "a\x9b31mb", "\udce9"])
+def test_names_in_labels_are_printed_spelt_out_and_json_gives_them_back(name, tmp_path):
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [50, 50, 40, 40], "area": 1600, "iscrowd": 0}
+    labels = {
+        "images": [{"id": 1, "file_name": f"{name}.png", "width": 64, "height": 64}],
+        "annotations": [box],  # beyond its image: the finding names it
+        "categories": [{"id": 1, "name": "drop"}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(labels))
+    check = [
+        sys.executable,
+        "-c",
+        "from edge.umbrella import main; main()",
+        "labels",
+        "check",
+        "--labels-only",
+    ]
+    for more in ([], ["--json"]):
+        done = subprocess.run([*check, tmp_path / "coco.json", *more], capture_output=True)
+        shown = done.stdout + done.stderr
+        assert done.returncode == 50, shown
+        assert b".png" in done.stdout
+        assert not [byte for byte in shown if byte < 32 and byte != 10], shown
+        assert b"\xc2\x9b" not in shown
+    assert f"{name}.png" in {row["file"] for row in json.loads(done.stdout)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -19,7 +18,7 @@ from distill.labels.florence.settings import (
 from edge.console import configure_logging, run_command
 from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError, DatasetError, OutputError
 from edge.taxonomy import load_taxonomy
-from edge.terminal import echo
+from edge.terminal import echo, json_text
 
 if TYPE_CHECKING:
     from distill.run_folder import RunFolder
@@ -212,7 +211,7 @@ def ask(
     image = decoded(picture) if picture else None
     loaded = load_teacher(model, adapter, device=choose_device(device.value))
     (answer,) = FlorenceAnnotator(loaded, classes, asked).answer([Question(name, image, text)])
-    typer.echo(json.dumps(answer_record(name, picture, image, answer), ensure_ascii=False, indent=2))
+    echo(json_text(answer_record(name, picture, image, answer)))
 
 
 @app.command()
