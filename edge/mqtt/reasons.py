@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from typing import Final, NamedTuple
 
 TAKEN_OVER: Final = 0x8E
@@ -22,6 +23,13 @@ CURES: Final = {
     0x9D: "Name the other broker in mqtt.broker.",
 }
 """What to do about the reason code of a CONNACK (MQTT 5.0, section 3.2.2.2)."""
+
+EXPIRED: Final = 10
+NOT_YET_VALID: Final = 9
+OF_ANOTHER_HOST: Final = frozenset({62, 64})
+UNKNOWN_SIGNER: Final = frozenset({18, 19, 20, 21})
+"""Codes of OpenSSL (openssl-verification-options(1), `X509_V_ERR_...`): mismatch of name and of address,
+self-signed (itself, or in its chain), no issuer at hand."""
 
 NAME_IN_USE: Final = (
     "another client uses the name of this one: most probably two devices have one mqtt.box (a copied card?)"
@@ -95,7 +103,7 @@ def unreached(error: Exception, host: str, port: int, timeout_s: float) -> Lost:
     if isinstance(error, UnicodeError):
         return Lost(f"{host} is no name of a host", cure="Check the host in mqtt.broker.")
     if isinstance(error, ssl.SSLError):
-        return _not_vouched_for(error, where)
+        return _not_vouched_for(error, host, where)
     if isinstance(error, TimeoutError):
         return Lost(
             f"{where} did not answer within {timeout_s:g} s", cure="Check the address and firewalls."
@@ -107,10 +115,28 @@ def unreached(error: Exception, host: str, port: int, timeout_s: float) -> Lost:
     return Lost(f"{where} cannot be reached: {error}", cure="Check the address and the network.")
 
 
-def _not_vouched_for(error: ssl.SSLError, where: str) -> Lost:
+def _not_vouched_for(error: ssl.SSLError, host: str, where: str) -> Lost:
     if isinstance(error, ssl.SSLCertVerificationError):
-        said = f"the certificate of {where} is not accepted: {error.verify_message}"
-        return Lost(said, cure="Check the host in mqtt.broker, mqtt.ca_file and the clock.")
+        return _certificate_refused(error, host, where)
     if error.reason in ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "RECORD_LAYER_FAILURE"):
         return Lost(f"{where} does not speak TLS", cure="mqtt:// is without TLS; check the port.")
     return Lost(f"TLS with {where} failed: {error}", cure="Check mqtt.ca_file and certificate_file.")
+
+
+def _certificate_refused(error: ssl.SSLCertVerificationError, host: str, where: str) -> Lost:
+    """Name what is wrong with a certificate: its time, its host, or who signed it."""
+    code, clock = error.verify_code, time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+    certificate = f"the certificate of {where}"
+    if code == EXPIRED:
+        cure = "Renew it on the broker; if the date is wrong, set the clock of this device."
+        return Lost(f"{certificate} has expired, by the clock of this device: {clock}", cure=cure)
+    if code == NOT_YET_VALID:
+        cure = "Set the clock of this device, or wait."
+        return Lost(f"{certificate} is not valid yet, by the clock of this device: {clock}", cure=cure)
+    if code in OF_ANOTHER_HOST:
+        cure = "Name in mqtt.broker a host that the certificate has, or have one made for this host."
+        return Lost(f"{certificate} is for another host than {host}", cure=cure)
+    cure = "Name in mqtt.ca_file the certificate of who signed it."
+    if code not in UNKNOWN_SIGNER:
+        cure = "Check the certificate of the broker, mqtt.ca_file and the clock."
+    return Lost(f"{certificate} is not accepted: {error.verify_message.rstrip('.')}", cure=cure)

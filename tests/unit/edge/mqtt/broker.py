@@ -22,8 +22,8 @@ WHY_NOT = "no mosquitto with openssl here: `apt-get install mosquitto openssl`"
 USER, PASSWORD = "box1", "s3cret-of-the-mill"
 
 
-def make_certificates(folder: Path) -> None:
-    """Write ca.pem, and broker.pem with broker.key, signed by it for localhost."""
+def make_certificates(folder: Path, names: str = "DNS:localhost,IP:127.0.0.1", days: int = 2) -> None:
+    """Write ca.pem, and broker.pem with broker.key, signed by it for localhost; 0 days expire at once."""
 
     def openssl(*arguments):
         subprocess.run([OPENSSL, *arguments], cwd=folder, check=True, capture_output=True)
@@ -32,19 +32,19 @@ def make_certificates(folder: Path) -> None:
     openssl("req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=mill",
             "-addext", "keyUsage=critical,keyCertSign")  # fmt: skip
     openssl("req", *curve[:-2], "-keyout", "broker.key", "-out", "broker.csr", "-subj", "/CN=localhost")
-    (folder / "ext").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    (folder / "ext").write_text(f"subjectAltName={names}\n")
     openssl("x509", "-req", "-in", "broker.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-            "-out", "broker.pem", "-days", "2", "-extfile", "ext")  # fmt: skip
+            "-out", "broker.pem", "-days", str(days), "-extfile", "ext")  # fmt: skip
 
 
 class Broker:
     """Run mosquitto on a free port; what it holds survives its death."""
 
-    def __init__(self, folder: Path, settings: str = "") -> None:
+    def __init__(self, folder: Path, settings: str = "", **certificate: object) -> None:
         self.folder = folder
         self._held = HeldPort(), HeldPort()
         self.port, self.plain_port = (held.number for held in self._held)
-        make_certificates(folder)
+        make_certificates(folder, **certificate)
         passwords = folder / "passwords"
         tool = shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"
         subprocess.run([tool, "-b", "-c", passwords, USER, PASSWORD], check=True, capture_output=True)

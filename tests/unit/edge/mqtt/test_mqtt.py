@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -267,6 +268,42 @@ def test_who_is_not_let_in(running, path):
     assert "lets this box in" in check_broker(settings(running, "t4"), PASSWORD)
     with pytest.raises(ConfigError, match="There is no file"):
         check_broker(settings(running, "t4", ca_file=path), PASSWORD)
+
+
+@needs_broker
+@pytest.mark.parametrize(
+    ("certificate", "host", "said", "cure"),
+    [
+        ({"days": 0}, "localhost", "has expired, by the clock of this device: 2", "Renew it on the broker"),
+        (
+            {"names": "DNS:broker.example"}, "localhost", "is for another host than localhost",
+            "Name in mqtt.broker a host that the certificate has,",
+        ),
+        (
+            {"names": "DNS:localhost"}, "127.0.0.1", "is for another host than 127.0.0.1",
+            "Name in mqtt.broker a host that the certificate has,",
+        ),
+    ],
+    ids=["expired", "another name", "another address"],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Exception ignored in. <ssl.SSLSocket")
+def test_what_is_wrong_with_a_certificate_is_named(tmp_path, certificate, host, said, cure):
+    broker = Broker(tmp_path, **certificate)
+    broker.up()
+    try:
+        if "days" in certificate:
+            time.sleep(1.1)  # the time on a certificate has no fractions
+        own = settings(broker, "t9").model_copy(update={"broker": f"mqtts://{host}:{broker.port}"})
+        with pytest.raises(BrokerError) as caught:
+            check_broker(own, PASSWORD)
+    finally:
+        broker.down()
+    expected = f"The broker {own.broker} cannot be used: the certificate of {host}:{broker.port} {said}"
+    assert str(caught.value).startswith(expected)
+    assert caught.value.cure.startswith(cure)
+    assert "\n" not in str(caught.value)
+    del caught
+    gc.collect()  # paho leaves its socket to the collector
 
 
 @needs_broker
