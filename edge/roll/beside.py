@@ -18,7 +18,8 @@ from edge.cloth.defects import TOUCH_MM
 from edge.cloth.grading import points_of
 from edge.cloth.width import Across, joined, seen_strips, together
 from edge.errors import RecordError
-from edge.roll.reading import DefectRow, EventRow, GapRow, Roll, SeenTogether, read_roll
+from edge.roll.reading import read_roll
+from edge.roll.recorded import DefectRow, EventRow, GapRow, Roll, SeenTogether
 from edge.roll.values import STRIP_NOT_SEEN
 
 WORST_FIRST = ("failed", "interrupted", "running", "finished")

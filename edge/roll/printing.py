@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from edge.roll.reading import Roll
+from edge.roll.recorded import Roll
 from edge.terminal import as_cell
 
 MOST_SHOWN = 50

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from edge.cloth.defects import ClothDefect
 from edge.errors import RecordError
 from edge.roll.beside import put_together, read_roll_beside
-from edge.roll.reading import DefectRow, EventRow, GapRow, Roll, read_roll
+from edge.roll.reading import read_roll
+from edge.roll.recorded import DefectRow, EventRow, GapRow, Roll
 from edge.roll.report import report_page
 from tests.unit.edge.roll.rolls import write_roll
 from tests.unit.edge.roll.test_report import loomsight

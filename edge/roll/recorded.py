@@ -1,0 +1,225 @@
+"""What is read from a roll record, as values: a roll with its defects, gaps and events, and its grade."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from edge.cloth.defects import ClothDefect, class_and_shape
+from edge.cloth.grading import Grade, area_m2, grade_roll
+from edge.cloth.width import Across, Strip, within_part
+
+
+@dataclass(frozen=True, slots=True)
+class DefectRow:
+    """A recorded defect.
+
+    Attributes:
+        box_xyxy_px: in its picture; None if it has none.
+        verdict: a person's, `confirmed` or `rejected`; None if nobody gave one.
+        named: class that a person gave it; None if nobody did.
+    """
+
+    event_id: str
+    defect: ClothDefect
+    points: int
+    picture: str | None
+    box_xyxy_px: tuple[float, float, float, float] | None
+    utc: str
+    verdict: str | None = None
+    named: str | None = None
+
+    @property
+    def called(self) -> str:
+        """Its class for a person to read: with the shape of what no detector named."""
+        return class_and_shape(self.defect)
+
+    @property
+    def judged(self) -> str:
+        """What a person said of it, and the class they gave it; empty where nobody did."""
+        return ", ".join(word for word in (self.verdict, self.named) if word)
+
+
+@dataclass(frozen=True, slots=True)
+class GapRow:
+    """A recorded gap; one of pictures that could not be read has no place."""
+
+    event_id: str
+    lines: int
+    start_m: float | None
+    end_m: float | None
+    reason: str
+    utc: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """Something that happened; see `RecordedEvent`."""
+
+    event_id: str
+    kind: str
+    detail: str
+    at_m: float | None
+    utc: str
+    data: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeenTogether:
+    """Say what several cameras saw of a roll: how much of its width, and how much area."""
+
+    across: Across
+    inspected_m2: float
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """A recorded roll; see the table `rolls` for what the names mean.
+
+    Attributes:
+        head: the row of the table.
+        defects, gaps, events: in the order of the roll, events in that of time.
+        view: strip of the cloth that its camera saw on the lines that it inspected, on average; None if
+            the record does not say it.
+        together: of several cameras: what they saw; None for one.
+        damaged: table to how many rows of it are damaged: they are left out, or what is wrong in them is.
+    """
+
+    head: dict[str, Any]
+    defects: tuple[DefectRow, ...]
+    gaps: tuple[GapRow, ...]
+    events: tuple[EventRow, ...]
+    view: Strip | None = None
+    together: SeenTogether | None = None
+    damaged: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return str(self.head["name"])
+
+    @property
+    def m_per_line(self) -> float:
+        """Metres per line; 0 where the camera knew no position."""
+        return (self.head["mm_per_line"] or 0.0) / 1000
+
+    @property
+    def length_m(self) -> float:
+        """Metres between the first and the last line."""
+        return float(self.head["reached_line"] * self.m_per_line)
+
+    @property
+    def inspected_m(self) -> float:
+        """Metres that were inspected."""
+        return float(self.head["inspected_lines"] * self.m_per_line)
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of the length that passed that was inspected, by lines or, without any, by frames."""
+        unit = "lines" if self.head["passed_lines"] else "frames"
+        passed = self.head[f"passed_{unit}"]
+        return self.head[f"inspected_{unit}"] / passed if passed else None
+
+    @property
+    def across(self) -> Across:
+        """How much of the width of the cloth was seen."""
+        if self.together is not None:
+            return self.together.across
+        offset_mm, width_mm = self.settings.get("offset_mm"), self.head["cloth_width_mm"]
+        left_mm = max(offset_mm or 0.0, 0.0)
+        if width_mm is None:
+            return Across(None, None if self.view is None else (self.view,))
+        if self.view is None and self.settings.get("cloth_width_mm") is None:
+            width_mm = max(0.0, width_mm - left_mm)  # older programs measured from the left selvedge
+        part = Strip(left_mm, left_mm + width_mm)
+        return within_part(part, self.view, is_placed=offset_mm is not None)
+
+    @property
+    def width_mm(self) -> float | None:
+        """Width of the cloth, or of the part of it that the camera is there for; None if not known."""
+        return self.across.width_mm
+
+    @property
+    def inspected_m2(self) -> float | None:
+        """Area that was inspected; None where the width of the cloth is not known."""
+        if self.together is not None:
+            return self.together.inspected_m2
+        return area_m2(self.inspected_m, self.across.seen_mm)
+
+    @property
+    def area_coverage(self) -> float | None:
+        """Share of the area that passed that was inspected; None where width or length is not known."""
+        passed_m2 = area_m2(self.head["passed_lines"] * self.m_per_line, self.width_mm)
+        inspected_m2 = self.inspected_m2
+        if not passed_m2 or inspected_m2 is None:
+            return None
+        is_whole = self.coverage == 1 and not self.across.unseen
+        return 1.0 if is_whole else min(1.0, inspected_m2 / passed_m2)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of the run, plain values."""
+        settings: dict[str, Any] = json.loads(self.head["settings"])
+        return settings
+
+    @property
+    def grade_limits(self) -> dict[str, float]:
+        """Grade to the most points per 100 square metres, as the run had them."""
+        limits: dict[str, float] = self.settings.get("grade_limits", {})
+        return limits
+
+    @property
+    def grade(self) -> Grade:
+        """The roll's grade by what is recorded up to now."""
+        return grade_roll((row.defect for row in self.defects), self.inspected_m2, self.grade_limits)
+
+    @property
+    def verdicts(self) -> dict[str, int]:
+        """How many defects persons confirmed and rejected; empty where nobody judged any."""
+        counts = Counter(row.verdict for row in self.defects if row.verdict)
+        return {verdict: counts[verdict] for verdict in ("confirmed", "rejected") if counts[verdict]}
+
+    @property
+    def grade_after_review(self) -> Grade:
+        """The grade without the defects that a person rejected."""
+        left = (row.defect for row in self.defects if row.verdict != "rejected")
+        return grade_roll(left, self.inspected_m2, self.grade_limits)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a person wants to know first, plain values."""
+        shown = (
+            "roll_id",
+            "name",
+            "article",
+            "status",
+            "started_utc",
+            "ended_utc",
+            "camera",
+            "model_digest",
+        )
+        gap_m: dict[str, float] = {}
+        for gap in self.gaps:
+            gap_m[gap.reason] = gap_m.get(gap.reason, 0.0) + gap.lines * self.m_per_line
+        known, across = bool(self.m_per_line), self.across
+        return {name: self.head[name] for name in shown} | {
+            "length_m": round(self.length_m, 4) if known else None,
+            "inspected_m": round(self.inspected_m, 4) if known else None,
+            "coverage": _rounded(self.coverage, 6),
+            "gaps_m": {reason: round(metres, 4) for reason, metres in gap_m.items()},
+            "width_mm": _rounded(across.width_mm, 1),
+            "seen_width_mm": _rounded(across.seen_mm, 1),
+            "inspected_m2": _rounded(self.inspected_m2, 4) if known else None,
+            "area_coverage": _rounded(self.area_coverage, 6),
+            "defects": len(self.defects),
+            **self.grade.as_json(),
+            "verdicts": self.verdicts,
+            "after_review": self.grade_after_review.as_json() if self.verdicts else None,
+            "damaged_rows": dict(self.damaged),
+        }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
