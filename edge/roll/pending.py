@@ -6,6 +6,7 @@ import sqlite3
 from dataclasses import dataclass, field
 
 from edge.cloth.coverage import Coverage
+from edge.errors import ConfigError
 from edge.roll.record import end_roll, insert_defect, insert_event, insert_roll, write_coverage
 from edge.roll.values import OpenRoll, RecordedDefect, RecordedEvent, RollHead, RollStatus, utc_now
 
@@ -39,6 +40,19 @@ class PendingRoll:
         changed = coverage.gap_list.take_changed()
         known = [line for line in (changed, self.changed_from) if line is not None]
         self.coverage, self.width_mm, self.changed_from = coverage, width_mm, min(known, default=None)
+
+    def check_scale(self, coverage: Coverage) -> None:
+        """Refuse to go on with a roll whose lines have another length: they could not be added up.
+
+        Raises:
+            ConfigError: if they have.
+        """
+        before, now = self.roll.mm_per_line, coverage.mm_per_line
+        if before is not None and now is not None and before != now:
+            raise ConfigError(
+                f"Roll '{self.roll.name}' was recorded at {before:g} mm per line; this camera has {now:g}.",
+                "Name another --roll.",
+            )
 
     def begin_again(self) -> None:
         """Note that the record has nothing of the roll any more: it is recorded as far as memory goes."""

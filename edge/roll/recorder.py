@@ -8,13 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from typing_extensions import Self
 
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
-from edge.errors import ConfigError, LoomsightError, OutputError, RecordError
+from edge.errors import LoomsightError, OutputError, RecordError
 from edge.roll.carry import succeed
 from edge.roll.database import DAMAGE_ERRORS, RecordFile, described, is_damage
 from edge.roll.outbox import Outbox
@@ -27,7 +26,7 @@ from edge.roll.record import (
     insert_event,
     new_roll,
 )
-from edge.roll.requests import Request, drop, unanswered, write_answer
+from edge.roll.requests import Request, unanswered
 from edge.roll.values import (
     ROLL_BEGUN,
     ROLL_ENDED,
@@ -39,6 +38,7 @@ from edge.roll.values import (
     new_id,
     utc_now,
 )
+from edge.roll.waiting import Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -50,9 +50,6 @@ RETRY_S = 5.0
 
 RETRY_WAIT_MS = 50
 """So long later tries wait for another program, in place of a second: a live camera overruns in that."""
-
-MOST_WAITING = 10_000
-"""Defects and events that may wait in memory while the disk is full; more are counted, not kept."""
 
 MOST_ENDS = 3
 """A record that goes away while its roll is closed is written again, but not forever."""
@@ -94,16 +91,12 @@ class RollRecorder:
         self._id_of = id_of
         self._outbox = outbox
         self._file: RecordFile | None = None
-        self._ended: list[PendingRoll] = []
-        self._now: PendingRoll | None = None
-        self._answers: dict[str, dict[str, Any]] = {}
-        self._nonsense: list[int] = []
+        self._waiting = Waiting()
         self._written_s = 0.0
         self._blocked_s: float | None = None
         self._blocked_since = ""
         self._is_damaged = False
         self._replaced: list[str] = []
-        self.not_kept = 0
 
     def __enter__(self) -> Self:
         file = RecordFile(self._path)
@@ -122,7 +115,9 @@ class RollRecorder:
             file.close()
             raise
         self._file = file
-        self._now = PendingRoll(self._head, roll, True, count_defects(file.connection, roll.roll_id))
+        self._waiting.now = PendingRoll(
+            self._head, roll, True, count_defects(file.connection, roll.roll_id)
+        )
         for name in interrupted:
             logger.warning("roll '%s' was interrupted; it is closed as it stands", name)
         verb = "begun" if roll.begun else f"continued behind line {roll.reached_line}"
@@ -148,19 +143,19 @@ class RollRecorder:
     @property
     def roll_name(self) -> str | None:
         """Name of the roll; None before it is open."""
-        now = self._now  # another thread may ask
+        now = self._waiting.now  # another thread may ask
         return now.roll.name if now else None
 
     @property
     def roll_id(self) -> str | None:
         """Id of the roll; None before it is open."""
-        now = self._now
+        now = self._waiting.now
         return now.roll.roll_id if now else None
 
     @property
     def defects_recorded(self) -> int:
         """How many defects the record has of the roll, those of earlier runs among them."""
-        now = self._now
+        now = self._waiting.now
         return now.recorded if now else 0
 
     @property
@@ -185,7 +180,7 @@ class RollRecorder:
 
     def shift_m(self, coverage: Coverage) -> float:
         """Return where on the roll metre 0 of the camera lies; 0 before the roll is open."""
-        reached_line = self._now.roll.reached_line if self._now else 0
+        reached_line = self._waiting.now.roll.reached_line if self._waiting.now else 0
         return (reached_line - coverage.first_line) * coverage.m_per_line
 
     def add(self, defects: Sequence[ClothDefect], coverage: Coverage, width_mm: float | None) -> None:
@@ -198,13 +193,13 @@ class RollRecorder:
         Raises:
             ConfigError: if the roll was recorded at another scale.
         """
-        now = self._open_roll()
-        _check_scale(now.roll, coverage)
+        now = self._waiting.roll
+        now.check_scale(coverage)
         for defect in defects:
             on_roll, picture = self._on_roll(defect, coverage), self._picture(defect)
-            self._keep(RecordedDefect(on_roll, picture, self._id_of(defect) or new_id()))
+            self._waiting.keep(RecordedDefect(on_roll, picture, self._id_of(defect) or new_id()))
         due = time.monotonic() - self._written_s >= PROGRESS_S
-        if now.defects or now.events or self._ended or self._answers or self._nonsense or due:
+        if self._waiting.is_urgent or due:
             now.cover(coverage, width_mm)
             self._write()
 
@@ -225,7 +220,7 @@ class RollRecorder:
             by: who asked for it.
             request_id: of a request in the record that this answers; None for none.
         """
-        old, roll = self._open_roll(), new_roll(head)
+        old, roll = self._waiting.roll, new_roll(head)
         end_m = self.shift_m(coverage) + coverage.reached_line * coverage.m_per_line
         at_m = end_m if coverage.knows_metres else None
         following = {"next": roll.roll_id, "name": roll.name, "by": by}
@@ -234,10 +229,10 @@ class RollRecorder:
         old.cover(coverage, width_mm)
         old.end("finished")
         begun = RecordedEvent(ROLL_BEGUN, f"behind '{old.roll.name}' ({by})", 0.0, data=before)
-        self._ended.append(old)
-        self._now = PendingRoll(head, roll, is_begun=False, events=[begun])
+        self._waiting.ended.append(old)
+        self._waiting.now = PendingRoll(head, roll, is_begun=False, events=[begun])
         if request_id is not None:
-            self._answers[request_id] = {"name": roll.name, "roll_id": roll.roll_id}
+            self._waiting.answers[request_id] = {"name": roll.name, "roll_id": roll.roll_id}
         logger.info("roll '%s' has ended, '%s' follows (%s)", old.roll.name, roll.name, by)
         self._write()
 
@@ -248,25 +243,25 @@ class RollRecorder:
         if not self._file.is_in_place:  # also while the loom stands
             self._write()
         try:
-            asked, self._nonsense = unanswered(self._file.connection)
+            asked, self._waiting.nonsense = unanswered(self._file.connection)
         except DAMAGE_ERRORS as error:
             logger.debug("requests cannot be read now: %s", error)
             return []
-        return [request for request in asked if request.request_id not in self._answers]
+        return [request for request in asked if request.request_id not in self._waiting.answers]
 
     def refuse(self, request_id: str, problem: str, cure: str) -> None:
         """Answer a request that cannot be fulfilled, with the next `add`."""
-        self._answers[request_id] = {"problem": problem, "cure": cure}
+        self._waiting.answers[request_id] = {"problem": problem, "cure": cure}
 
     def event(self, kind: str, detail: str) -> None:
         """Record an event with the next `add` or `finish`."""
-        self._keep(RecordedEvent(kind, detail))
+        self._waiting.keep(RecordedEvent(kind, detail))
 
     def take(self, events: Sequence[RecordedEvent], coverage: Coverage) -> None:
         """Record events with the next `add` or `finish`; their places are in metres of the camera."""
         shift_m = self.shift_m(coverage)
         for event in events:
-            self._keep(event if event.at_m is None else replace(event, at_m=event.at_m + shift_m))
+            self._waiting.keep(event if event.at_m is None else replace(event, at_m=event.at_m + shift_m))
 
     def finish(self, coverage: Coverage, width_mm: float | None, status: RollStatus) -> None:
         """Write what waits, close the roll and grade it.
@@ -274,14 +269,14 @@ class RollRecorder:
         Raises:
             OutputError, RecordError: if it cannot be written, naming how much is not.
         """
-        now = self._open_roll()
+        now = self._waiting.roll
         self._blocked_s = None
         now.cover(coverage, width_mm)
         try:
             self._end(now, status)
         except (LoomsightError, *DAMAGE_ERRORS) as error:
             problem = error if isinstance(error, LoomsightError) else described(self._path, error)
-            defects, events = self._waiting()
+            defects, events = self._waiting.counts()
             lost = f"{defects} defects and {events} events are not recorded."
             raise type(problem)(f"{problem.problem} {lost}", problem.cure) from error
         if self._replaced:
@@ -289,9 +284,9 @@ class RollRecorder:
                 f"{self._replaced[-1]} This roll is in the new file, rolls before it are not.",
                 "Find out what removes the file; `loomsight roll list` reads the old one wherever it is.",
             )
-        if self.not_kept:
+        if self._waiting.not_kept:
             raise OutputError(
-                f"{self.not_kept} defects and events found while {self._path} was full are lost.",
+                f"{self._waiting.not_kept} defects and events found while {self._path} was full are lost.",
                 "Free space; the record says when that was.",
             )
 
@@ -336,7 +331,7 @@ class RollRecorder:
             logger.error("%s Inspection goes on; what is found waits.", problem)
             waited = RecordedEvent("record not written", why)
             self._blocked_since = waited.utc
-            self._open_roll().events.append(waited)
+            self._waiting.roll.events.append(waited)
         self._blocked_s = time.monotonic()
 
     def _stay_in_place(self) -> None:
@@ -348,7 +343,7 @@ class RollRecorder:
         file = self._open_file()
         if file.is_in_place and not self._is_damaged:
             return
-        rolls = (*self._ended, self._open_roll())
+        rolls = self._waiting.rolls
         is_there = file.path.exists()
         new, is_carried = succeed(file, [roll.roll.roll_id for roll in rolls if roll.is_begun])
         if not is_carried:
@@ -366,20 +361,16 @@ class RollRecorder:
         kept = "this one has the roll so far" if is_carried else "the roll before that is lost"
         logger.error("%s A new one is begun: %s%s.", self._replaced[-1], kept, aside)
         event = RecordedEvent("record replaced", f"{self._path.name} was {what}: {kept}{aside}")
-        self._open_roll().events.append(event)
+        self._waiting.roll.events.append(event)
 
     def _commit(self, file: RecordFile) -> None:
         """Write all that waits, then announce it."""
-        now = self._open_roll()
+        now = self._waiting.roll
         if self._blocked_since:
-            now.events.append(self._written_again())
+            now.events.append(self._waiting.written_again(self._blocked_since))
         try:
             with file.transaction() as db:
-                for roll in (*self._ended, now):
-                    roll.write(db)
-                for request_id, answer in self._answers.items():
-                    write_answer(db, request_id, answer)
-                drop(db, self._nonsense)
+                self._waiting.write(db)
         except DAMAGE_ERRORS:
             if self._blocked_since:
                 now.events.pop()
@@ -388,36 +379,8 @@ class RollRecorder:
             logger.info("the roll record %s can be written again; nothing that waited is lost", self._path)
             file.wait_for_others()
         self._blocked_s, self._blocked_since, self._written_s = None, "", time.monotonic()
-        self._tell_written()
-
-    def _tell_written(self) -> None:
-        """Announce what the record has now, in the order of the rolls."""
-        written = [roll.written() for roll in (*self._ended, self._open_roll())]
-        self._ended.clear()
-        self._answers.clear()
-        self._nonsense = []
-        for defects, events in written:
-            if defects or events:
-                self._announce(defects, events)
-
-    def _waiting(self) -> tuple[int, int]:
-        """Count the defects and events that wait."""
-        rolls = (*self._ended, self._open_roll())
-        return sum(len(roll.defects) for roll in rolls), sum(len(roll.events) for roll in rolls)
-
-    def _written_again(self) -> RecordedEvent:
-        waited = f"{self._waiting()[0]} defects waited in memory since {self._blocked_since}"
-        lost = f"; {self.not_kept} defects and events are lost" if self.not_kept else ""
-        return RecordedEvent("record written again", waited + lost)
-
-    def _keep(self, item: RecordedDefect | RecordedEvent) -> None:
-        now = self._open_roll()
-        if sum(self._waiting()) >= MOST_WAITING:
-            self.not_kept += 1
-        elif isinstance(item, RecordedDefect):
-            now.defects.append(item)
-        else:
-            now.events.append(item)
+        for defects, events in self._waiting.written():
+            self._announce(defects, events)
 
     def _on_roll(self, defect: ClothDefect, coverage: Coverage) -> ClothDefect:
         """Bring a defect from metres of the camera to metres of the roll."""
@@ -437,18 +400,3 @@ class RollRecorder:
         if self._file is None:
             raise ValueError("write to a recorder that is not open")
         return self._file
-
-    def _open_roll(self) -> PendingRoll:
-        if self._now is None:
-            raise ValueError("write to a recorder that is not open")
-        return self._now
-
-
-def _check_scale(roll: OpenRoll, coverage: Coverage) -> None:
-    """Refuse to go on with a roll whose lines have another length: they could not be added up."""
-    before, now = roll.mm_per_line, coverage.mm_per_line
-    if before is not None and now is not None and before != now:
-        raise ConfigError(
-            f"Roll '{roll.name}' was recorded at {before:g} mm per line; this camera has {now:g}.",
-            "Name another --roll.",
-        )

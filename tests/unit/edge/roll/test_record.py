@@ -22,6 +22,7 @@ from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
 from edge.errors import ConfigError, OutputError, RecordError
 from edge.roll import recorder as recorder_module
+from edge.roll import waiting as waiting_module
 from edge.roll.database import BUSY_MS, RecordFile
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
@@ -224,7 +225,7 @@ def test_what_is_still_not_written_at_the_end_is_an_error(path):
 
 def test_more_than_can_wait_is_counted_and_said(path, monkeypatch):
     monkeypatch.setattr(recorder_module, "RETRY_S", 0.0)
-    monkeypatch.setattr(recorder_module, "MOST_WAITING", 5)
+    monkeypatch.setattr(waiting_module, "MOST_WAITING", 5)
     coverage = Coverage()
     coverage.passed(frame(0, 0))
     with RollRecorder(path, head("R1")) as recorder:
