@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -19,6 +21,7 @@ from edge.terminal import echo
 
 if TYPE_CHECKING:
     from distill.dataset import Dataset
+    from distill.operating_point.reports import ImageReports
     from distill.processes import Processes
     from distill.recipe import Recipe
     from distill.run_folder import RunFolder
@@ -169,6 +172,7 @@ def _run_stages(
     chosen: _Chosen, stages: list[Stage], data: Dataset, classes: Taxonomy, processes: Processes
 ) -> None:
     """Train on simulated cloth, teacher, student alone and student as planned; print what came of it."""
+    from distill.operating_point.settle import settle
     from distill.pretraining import simulated_dataset
     from distill.rehearsal import rehearsed
     from distill.scorecard import SCORECARD_NAME
@@ -177,24 +181,30 @@ def _run_stages(
     folder, pretraining = chosen.folder, chosen.recipe.pretraining
     scorecard = folder.path / SCORECARD_NAME
     rehearsal, scale = chosen.recipe.rehearsal, data.mm_per_px or chosen.recipe.mm_per_px
-    lessons = data
-    if rehearsal is not None:
-        lessons = processes.first_before_others(
-            lambda: rehearsed(data, rehearsal, scale, folder.rehearsal, classes)
+
+    def with_rehearsal(part: Dataset) -> Dataset:
+        if rehearsal is None:
+            return part
+        return processes.first_before_others(
+            lambda: rehearsed(part, rehearsal, scale, folder.rehearsal, classes)
         )
+
+    lessons = with_rehearsal(data)
+    folds = _cross_validated(chosen, stages[-1], data, classes, with_rehearsal, processes)
     for stage in stages:
         mine = lessons
         if stage.is_simulated and pretraining is not None:
             mine = processes.first_before_others(
                 lambda: simulated_dataset(pretraining.simulation, folder.simulated, classes)
             )
-        if not run_stage(stage, mine, classes, processes, scorecard):
+        settled = partial(settle, data, stage.recipe, folder, folds) if stage is stages[-1] else None
+        if not run_stage(stage, mine, classes, processes, scorecard, settled):
             _leave_interrupted(folder)
     if not processes.is_first:
         return
     echo(f"checkpoint  {folder.best}\nscorecard   {scorecard}")
-    if chosen.plan is None:
-        _print_summary(folder)
+    if chosen.plan is None or (chosen.plan.teacher is None and len(stages) == 1):
+        _print_summary(folder, data.mm_per_px)
         return
     from rich.console import Console
 
@@ -202,6 +212,33 @@ def _run_stages(
     from distill.stages import rows_of
 
     print_comparison(rows_of(chosen.plan, stages, data, scorecard), Console())
+
+
+def _cross_validated(
+    chosen: _Chosen,
+    stage: Stage,
+    data: Dataset,
+    classes: Taxonomy,
+    with_rehearsal: Callable[[Dataset], Dataset],
+    processes: Processes,
+) -> list[list[ImageReports]]:
+    """Judge every image by a detector that was trained without it, where the recipe asks for that.
+
+    Under a teacher, or after a training on simulated cloth, the val split alone is judged.
+    """
+    from distill.operating_point.folds import cross_validated
+    from distill.stages import row_of
+
+    recipe = chosen.recipe
+    is_alone = recipe.distillation is None and recipe.pretraining is None
+    if not (recipe.operating_point.folds and is_alone) or row_of(stage) is not None:
+        return []
+    listed = cross_validated(
+        data, recipe, classes, chosen.folder, stage.start_from, with_rehearsal, processes
+    )
+    if listed is None:
+        _leave_interrupted(chosen.folder)
+    return listed
 
 
 def _recipe_of_run(
@@ -263,9 +300,13 @@ def _leave_interrupted(folder: RunFolder) -> NoReturn:
     raise typer.Exit(INTERRUPTED_EXIT_CODE)
 
 
-def _print_summary(folder: RunFolder) -> None:
+def _print_summary(folder: RunFolder, mm_per_px: float | None) -> None:
+    from rich.console import Console
+
     from distill.comparison import doubts
     from distill.finish import read_summary
+    from distill.operating_point.settle import read_verdict
+    from distill.operating_point.table import print_verdict
     from distill.scorecard import SCORECARD_NAME, read_rows
 
     summary = read_summary(folder)
@@ -278,6 +319,8 @@ def _print_summary(folder: RunFolder) -> None:
     )
     for doubt in doubts(read_rows(folder.path / SCORECARD_NAME)[-1:]):
         echo(f"warning: {doubt}")
+    if (verdict := read_verdict(folder)) is not None:
+        print_verdict(verdict, mm_per_px, Console())
 
 
 def main() -> NoReturn:

@@ -41,12 +41,14 @@ class LabelledPicture:
         boxes_share: (N, 4) float64: x1, y1, x2, y2 as shares of width and height.
         class_ids: (N,) int64, ids of the taxonomy.
         weights: (N,) float32 in [0, 1], how much each box is trusted; None for 1 throughout.
+        group: roll or strip it was cut from; None if nobody said.
     """
 
     path: Path
     boxes_share: NDArray[np.float64]
     class_ids: NDArray[np.int64]
     weights: NDArray[np.float32] | None = None
+    group: str | None = None
 
     def boxes_xyxy_px(self, image: Image) -> NDArray[np.float32]:
         """Return the boxes in pixels of the decoded picture, (N, 4) float32."""
@@ -223,4 +225,5 @@ def _labelled(image: AnnotatedImage, label_set: LabelSet) -> LabelledPicture:
         boxes_px / (width, height, width, height),
         np.array([class_id for _, class_id, _ in held], np.int64),
         np.array([weight for _, _, weight in held], np.float32),
+        image.group,
     )

@@ -15,6 +15,7 @@ from distill.detector.choice import AssignerName, HeadName
 from distill.detector.structure import DEFAULT_REG_MAX, Anchors, Scale
 from distill.fake_quantisation import FakeQuantisation
 from distill.gid.settings import Distillation, TeacherRecipe
+from distill.operating_point.settings import OperatingPoint
 from distill.pretraining import Pretraining
 from distill.rehearsal import Rehearsal
 from distill.sparsity import Sparsity
@@ -88,6 +89,7 @@ class Recipe(_Value):
         teacher: how a teacher is trained where none is given.
         pretraining: simulated cloth that the detector is trained on first; None for none.
         rehearsal: simulated cloth that it sees along with the data set; None for none.
+        operating_point: how score thresholds are chosen at the end.
         sparsity: how channels are made easy to prune; None leaves them alone.
         fake_quantisation: how the detector gets used to INT8; None trains it in float.
     """
@@ -124,6 +126,7 @@ class Recipe(_Value):
     teacher: TeacherRecipe | None = None
     pretraining: Pretraining | None = None
     rehearsal: Rehearsal | None = None
+    operating_point: OperatingPoint = OperatingPoint()
     sparsity: Sparsity | None = None
     fake_quantisation: FakeQuantisation | None = None
 

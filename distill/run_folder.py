@@ -29,6 +29,9 @@ class RunFolder:
     stage. start_from.json names the checkpoint that training started from; it is missing if that was
     none. Under a teacher, stages.json says which and what else is trained, steps.jsonl has the loss parts
     of every step, instances/ has pictures, and teacher/ and student-alone/ are run folders of their own.
+    operating_point.json says how the score thresholds were chosen and whether the detector is better than
+    the one that training started from; where it is not, best.pt is the latter and tuned.pt the former.
+    folds/ has a run of each part of a cross-validation, with reports.json: what it reports on its part.
     simulated/ and rehearsal/ are data sets of simulated cloth that the recipe asks for.
     With a sparsity, scales.png shows the scales of batch normalisation over the epochs.
     """
@@ -98,6 +101,22 @@ class RunFolder:
     @property
     def rehearsal(self) -> Path:
         return self.path / "rehearsal"
+
+    @property
+    def folds(self) -> Path:
+        return self.path / "folds"
+
+    @property
+    def reports(self) -> Path:
+        return self.path / "reports.json"
+
+    @property
+    def operating_point(self) -> Path:
+        return self.path / "operating_point.json"
+
+    @property
+    def tuned(self) -> Path:
+        return self.path / "tuned.pt"
 
     @property
     def metrics(self) -> Path:

@@ -39,7 +39,7 @@ class StagePlan(BaseModel):
 def new_plan(
     recipe: Recipe, teacher: str | None, student_alone: bool, start_from: Path | None
 ) -> StagePlan | None:
-    """Plan the stages of a new run; None if the recipe has neither a distillation nor a pretraining.
+    """Plan the stages of a new run; None if there is one alone and nothing before it.
 
     Raises:
         ConfigError: if something is asked for that needs a distillation, or weights for a run that makes
@@ -55,7 +55,8 @@ def new_plan(
             "--start-from and the recipe's table [pretraining] exclude each other.",
             "Leave one of them out.",
         )
-    if recipe.distillation is None and recipe.pretraining is None:
+    is_alone = recipe.distillation is None and recipe.pretraining is None
+    if is_alone and not recipe.operating_point.folds:
         return None
     return StagePlan(
         teacher=(teacher or TRAIN) if recipe.distillation is not None else None,

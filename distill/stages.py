@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,7 +97,12 @@ def check_teacher(plan: StagePlan, recipe: Recipe, dataset: Dataset, taxonomy: T
 
 
 def run_stage(
-    stage: Stage, dataset: Dataset, taxonomy: Taxonomy, processes: Processes, scorecard: Path
+    stage: Stage,
+    dataset: Dataset,
+    taxonomy: Taxonomy,
+    processes: Processes,
+    scorecard: Path,
+    settle: Callable[[], object] | None = None,
 ) -> bool:
     """Train and measure one stage; what of it is done already is not done again.
 
@@ -105,6 +110,7 @@ def run_stage(
         processes: that train it together; the first alone measures and writes.
         dataset: the one it learns from: for a simulated stage that of `simulated_dataset`.
         scorecard: of all stages; this one's row goes there, too, unless it was measured on simulated cloth.
+        settle: called between training and measuring, by the first process.
     Returns:
         False if a signal stopped it: it can be resumed.
     Raises:
@@ -135,6 +141,8 @@ def run_stage(
         if not is_done:
             return False
         if processes.is_first:
+            if settle is not None:
+                settle()
             finish(dataset, recipe, folder, stage.name)
         processes.wait()
     if not processes.is_first:

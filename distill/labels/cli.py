@@ -166,6 +166,7 @@ def check(
     from distill.labels.check import of_training
     from distill.labels.formats import detect, read_labels
     from distill.labels.reports import report_of_findings, summary_line
+    from distill.labels.sufficiency import too_little_in
     from edge.taxonomy import load_taxonomy
 
     form = from_.value if from_ else detect(source)
@@ -178,6 +179,8 @@ def check(
     else:
         _say_notes(label_set.notes)
         echo(report_of_findings(findings) if findings else f"ok: {summary_line(label_set)}")
+        for line in too_little_in(label_set):
+            echo(f"note: {line}", err=True)
     if findings:
         plural = "" if len(findings) == 1 else "s"
         raise DatasetError(f"{len(findings)} finding{plural} in {source}.", "Correct the labels above.")

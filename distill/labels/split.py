@@ -87,7 +87,8 @@ class _Plan:
         """Give all waiting groups that have a kind to the splits."""
         total = sum(counts[kind] for counts in (*self.waiting.values(), *self.held.values()))
         wanted = {name: share * total for name, share in self.shares.items()}
-        for name in sorted(self.shares, key=lambda name: (-self.shares[name], SPLITS.index(name))):
+        ranks = [*SPLITS, *self.shares]
+        for name in sorted(self.shares, key=lambda name: (-self.shares[name], ranks.index(name))):
             candidates = self._with(kind)
             if candidates and not self.held[name][kind]:
                 self._give(self._closest(candidates, kind, wanted[name]), name)

@@ -1,0 +1,52 @@
+"""Print a verdict: before against after, on the same images, and in words."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from distill.operating_point.reports import Counts
+from distill.operating_point.verdict import Verdict, remarks
+
+
+def print_verdict(verdict: Verdict, mm_per_px: float | None, console: Console) -> None:
+    """Print the table, what it says in words, and what it cannot tell."""
+    table = Table(box=SIMPLE, pad_edge=False)
+    table.add_column("at the thresholds that ship", no_wrap=True)
+    for heading in ("found", *verdict.after.found, "false positives", "on clean images"):
+        table.add_column(heading, justify="right")
+    if verdict.before is not None:
+        table.add_row("before", *_cells(verdict.before, list(verdict.after.found)))
+    table.add_row("after", *_cells(verdict.after, list(verdict.after.found)))
+    console.print(table)
+    for line in (in_words(verdict), *(f"warning: {remark}" for remark in remarks(verdict, mm_per_px))):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def in_words(verdict: Verdict) -> str:
+    """Say in one line what the training was worth."""
+    before, after = verdict.before, verdict.after
+    how = "" if verdict.is_cross_validated else "; the thresholds were chosen on these very images"
+    if before is None:
+        return f"finds {after.true_positives} of {after.defects} defects{how}"
+    ours = f"{after.true_positives} of {after.defects} with {after.false_positives} false positives"
+    theirs = f"{before.true_positives} with {before.false_positives}"
+    if verdict.is_better:
+        return f"better than before: finds {ours}, before {theirs}{how}"
+    kept = (
+        "; best.pt is the detector from before, tuned.pt the trained one"
+        if verdict.is_cross_validated
+        else ""
+    )
+    return f"not better than before: finds {ours}, before {theirs}{how}{kept}"
+
+
+def _cells(counts: Counts, names: list[str]) -> list[str]:
+    of_class = (counts.found.get(name, (0, 0)) for name in names)
+    return [
+        f"{counts.true_positives} of {counts.defects}",
+        *(f"{found} of {total}" for total, found in of_class),
+        f"{counts.false_positives} on {counts.images}",
+        f"{counts.false_positives_on_clean} on {counts.clean_images}",
+    ]
