@@ -156,10 +156,24 @@ def main() -> None:
                 print(json.dumps(problem), flush=True)
             if number % 100 == 99:
                 print(f"{number + 1} inputs, {len(problems)} problems", flush=True)
+                write(asked, number + 1 - asked.first, codes, worst, problems)
+    result = write(asked, asked.inputs, codes, worst, problems)
+    print(json.dumps({**result, "shown": len(problems[:SHOWN])}, indent=1))
+    sys.exit(bool(problems))
+
+
+def write(
+    asked: argparse.Namespace,
+    inputs: int,
+    codes: dict[str, Counter[str]],
+    worst: dict[str, float],
+    problems: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """Write what is known so far; returns it."""
     result = {
         "processor": processor_name(),
         "system": platform.platform(),
-        "inputs": asked.inputs,
+        "inputs": inputs,
         "first": asked.first,
         "exit_codes": {kind: dict(sorted(counts.items())) for kind, counts in codes.items()},
         "longest_s": round(worst["seconds"], 2),
@@ -168,8 +182,7 @@ def main() -> None:
         "shown": problems[:SHOWN],
     }
     asked.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps({**result, "shown": len(problems[:SHOWN])}, indent=1))
-    sys.exit(bool(problems))
+    return result
 
 
 if __name__ == "__main__":
