@@ -1,10 +1,10 @@
-"""The README's chain "On your own cloth", by folds: what the tuned detector finds at the thresholds that ship.
+"""The README's chain "On your own cloth", by folds: what a tuned detector finds at the shipped thresholds.
 
 Usage: python docs/benchmarks/own_cloth.py STRIPS OUT.json --folder FOLDER [--folds 4] [--seeds 0 1]
 
-STRIPS holds voc/ (LabelImg's form) and images/ of strips with defects and clean/ of strips without. For each
-fold and seed: `labels convert`, `distill --recipe mill --start-from shipped`, `export`, then `edge-run` over
-the strips held out, with the new bundle and with the shipped one. No threshold is given to any command.
+STRIPS holds voc/ (LabelImg's form) and images/ of strips with defects and clean/ of strips without. For
+each fold and seed: `labels convert`, `distill --recipe mill --start-from shipped`, `export`, then `edge-run`
+over the strips held out, with the new bundle and with the shipped one. No command is given a threshold.
 
 What is done in the folder already is not done again.
 """
