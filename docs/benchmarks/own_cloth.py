@@ -3,7 +3,7 @@
 Usage: python docs/benchmarks/own_cloth.py STRIPS OUT.json --folder FOLDER [--folds 4] [--seeds 0 1]
 
 STRIPS holds voc/ (LabelImg's form) and images/ of strips with defects and clean/ of strips without. For
-each fold and seed: `labels convert`, `distill --recipe mill --start-from shipped`, `export`, then `edge-run`
+each fold and seed: `labels convert`, `distill --recipe mill --start-from shipped`, `export`, `edge-run`
 over the strips held out, with the new bundle and with the shipped one. No command is given a threshold.
 
 What is done in the folder already is not done again.
