@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
 from distill.dataset import check_shows_defects, dataset_of
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.completeness import OUTSIDE_TOLERANCE_PX
+from distill.labels.duplicate_boxes import duplicates
 from distill.labels.picture_files import content_digest, decoded
 from edge.errors import DatasetError
 
@@ -29,9 +29,6 @@ Kind = Literal[
     "group in two splits",
     "not trainable",
 ]
-
-DUPLICATE_IOU = 0.95
-"""Two boxes of one class that cover each other by so much are one defect labelled twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +74,9 @@ def _boxes(image: AnnotatedImage, class_names: tuple[str, ...]) -> Iterator[Find
         where = f"box {number}, {region.label}"
         for kind, detail in _of_one_box(region, image.size_hw_px, class_names):
             yield Finding(kind, image.file_name, f"{where}: {detail}")
-    for (first, a), (second, b) in combinations(enumerate(image.regions, start=1), 2):
-        if a.label == b.label and _iou(a, b) >= DUPLICATE_IOU:
-            yield Finding("duplicate box", image.file_name, f"boxes {first} and {second}, {a.label}")
+    for first, second in duplicates(image.regions):
+        detail = f"boxes {first + 1} and {second + 1}, {image.regions[first].label}"
+        yield Finding("duplicate box", image.file_name, detail)
 
 
 def _of_one_box(
@@ -97,18 +94,6 @@ def _of_one_box(
     far = max(-x1, -y1, -x2, -y2, x1 - width, x2 - width, y1 - height, y2 - height)
     if far > OUTSIDE_TOLERANCE_PX:
         yield "outside", f"{corners} in a picture of {width} x {height}"
-
-
-def _iou(a: Region, b: Region) -> float:
-    """Compute intersection over union of two boxes; 1 for equal ones without area."""
-    if a.box_xyxy_px == b.box_xyxy_px:
-        return 1.0
-    (ax1, ay1, ax2, ay2), (bx1, by1, bx2, by2) = a.box_xyxy_px, b.box_xyxy_px
-    across, down = min(ax2, bx2) - max(ax1, bx1), min(ay2, by2) - max(ay1, by1)
-    if across <= 0 or down <= 0:
-        return 0.0
-    union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1) - across * down
-    return across * down / union if union > 0 else 0.0
 
 
 def _groups(images: tuple[AnnotatedImage, ...]) -> Iterator[Finding]:
