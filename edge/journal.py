@@ -95,6 +95,13 @@ class Journal:
         self._ask_reporters()
         self._write(defects)
 
+    def tell(self, events: Sequence[RecordedEvent]) -> None:
+        """Record events; their places are in metres of the camera."""
+        for event in events:
+            logger.info("%s: %s", event.kind, event.detail)
+        if self._recorder is not None:
+            self._recorder.take(events, self._state.coverage)
+
     def change_roll(self, head: RollHead, wish: RollWish) -> str | None:
         """Close the record of the roll, and begin that of the next.
 

@@ -8,13 +8,14 @@ from dataclasses import replace
 from edge.cameras.protocol import DroppedFrames, Frame
 from edge.cloth.defects import ClothDefect, cloth_from_frame
 from edge.cloth.mask import Mask
+from edge.cloth.recurring import Recurrence
 from edge.decisions.stops import Stops
 from edge.detections import DetectionRecord, Detections
 from edge.journal import Journal
 from edge.recording import Recording
 from edge.roll.changes import RollPlan, RollWish
 from edge.roll.part import cut_at
-from edge.roll.values import RollHead, roll_name_of, utc_now
+from edge.roll.values import RECURRED, RECURS, RecordedEvent, RollHead, roll_name_of, utc_now
 from edge.run_state import RunState
 
 Planner = Callable[[RollWish], RollPlan]
@@ -120,6 +121,7 @@ class Ledger:
         state = self._state
         last = state.roll.merger.finish()
         state.take(last)
+        self._tell_recurring()
         self._journal.width_seen(state.roll.across)
         self._journal.record(last)
         plan = self._plan(wish)  # may open a model, which takes time, or fail
@@ -137,6 +139,7 @@ class Ledger:
         """Complete what is open, and close the record of the roll."""
         last = self._state.roll.merger.finish()
         self._state.take(last)
+        self._tell_recurring()
         if self._stops is not None:
             self._stops.settle()
         self._journal.width_seen(self._state.roll.across)
@@ -163,8 +166,29 @@ class Ledger:
             defects = [*complete, *roll.merger.growing]
             end_m = position.along_m + len(frame.image) * position.mm_per_px_along / 1000
             self._stops.placed(position.along_m, frame.monotonic_s, pieces, defects, end_m)
+        self._tell_recurring()
         self._journal.record(complete)
         self._state.take(complete)
+
+    def _tell_recurring(self) -> None:
+        """Record what comes again and again at the same ends of the warp."""
+        self._journal.tell([_recurs(one) for one in self._state.roll.merger.recurring.take_news()])
+
+
+def _recurs(seen: Recurrence) -> RecordedEvent:
+    first = seen.first
+    place = f"{first.class_name} at {first.left_mm:.0f} to {first.right_mm:.0f} mm"
+    length_m = seen.end_m - first.start_m
+    detail = f"{place}: {seen.times} times within {length_m:.2f} m, reported once"
+    data = {
+        "class_name": first.class_name,
+        "left_mm": round(first.left_mm, 1),
+        "right_mm": round(first.right_mm, 1),
+        "times": seen.times,
+        "length_m": round(length_m, 3),
+    }
+    kind = RECURRED if seen.has_ended else RECURS
+    return RecordedEvent(kind, detail, first.start_m, data=data)
 
 
 def _parts(

@@ -15,6 +15,7 @@ from edge.cameras.protocol import Camera, DroppedFrames, Frame
 from edge.cameras.recovering import RecoveringCamera
 from edge.capture import Capture
 from edge.cloth.defects import on_cloth
+from edge.cloth.in_frame import one_each
 from edge.cloth.joints import JointFinder
 from edge.cloth.mask import within
 from edge.cloth.optics import OpticsWatch
@@ -339,6 +340,8 @@ class Pipeline:
         finding = self._inspector.find(prepared.picture)
         on_mask = self._on_mask(finding.defects, prepared, frame)
         self.state.detections_off_cloth += len(finding.defects) - len(on_mask)
+        height, width = frame.image.shape[:2]
+        on_mask = one_each(on_mask, (height + prepared.carried_lines, width))
         found = self._between_selvedges(on_mask, prepared, frame)
         records = on_own_lines(found).records(self.state.class_names)
         with self._inspector.clock.stage("write"):

@@ -65,6 +65,7 @@ class RunState:
     camera_counters: dict[str, int] = field(default_factory=dict)
     stopped_on_request: bool = False
     error: LoomsightError | None = None
+    _folded_before: int = 0
 
     @property
     def coverage(self) -> Coverage:
@@ -96,7 +97,13 @@ class RunState:
         """Put another roll in the place of the one that passes now."""
         self.rolls.append(self.roll.ended())
         self.rolls_ended += 1
+        self._folded_before = self.folded
         self.roll = following
+
+    @property
+    def folded(self) -> int:
+        """Defects that are not reported, as they came again and again at the same ends of the warp."""
+        return self._folded_before + self.roll.merger.recurring.folded
 
 
 Observer = Callable[[RunState, list[DetectionRecord]], None]

@@ -68,6 +68,7 @@ def summarise(
         "detections_by_class": state.detections_by_class,
         "detections_off_cloth": state.detections_off_cloth,
         "defects_on_roll": len(state.found) if coverage.knows_metres else None,
+        "recurring": state.folded if coverage.knows_metres else None,
         "capacity": _capacity(state),
     }
     if isinstance(camera, LoomCamera) and state.last_frame is not None:

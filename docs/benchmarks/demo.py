@@ -16,7 +16,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame, on_cloth
+from edge.cloth.defects import ClothDefect, cloth_from_frame, on_cloth
+from edge.cloth.in_frame import one_each
+from edge.cloth.merger import DefectMerger
 from edge.cloth.seams import Seam
 from edge.config import EdgeConfig
 from edge.inspector import Inspector
@@ -42,19 +44,20 @@ class SeenRoll:
     """Hold what a model saw on one roll.
 
     Attributes:
-        frames: per frame its pieces of defects, and how far cloth had then passed for the last time.
+        frames: per frame its pieces of defects, how far cloth had then passed for the last time, and how
+            wide the view is.
         planted: the truth.
     """
 
-    frames: list[tuple[list[ClothDefect], float]]
+    frames: list[tuple[list[ClothDefect], float, float]]
     planted: list[PlantedDefect]
 
     def score(self, thresholds: Mapping[str, float]) -> TruthScore:
         """Score the roll as if the model had had these thresholds."""
         merger, found = DefectMerger(), []
-        for pieces, passed_m in self.frames:
+        for pieces, passed_m, view_mm in self.frames:
             kept = [piece for piece in pieces if piece.score >= thresholds[piece.class_name]]
-            found += merger.add(kept, passed_m)
+            found += merger.add(kept, passed_m, view_mm=view_mm)
         return score_found(self.planted, found + merger.finish())
 
 
@@ -71,11 +74,12 @@ def look_at(roll: str, model: Path | None, thresholds: Mapping[str, float]) -> S
         for frame in iter(camera.read, None):
             assert frame.position is not None, "a loom knows its place"
             picture, carried = seam.picture(frame)
-            found = inspector.inspect(picture, scale).moved(0, -carried)
+            found = one_each(inspector.inspect(picture, scale), picture.shape[:2]).moved(0, -carried)
             found = on_cloth(found, frame.position, config.selvedge_margin_mm)
             pieces = cloth_from_frame(found, frame.position, contract.class_names)
             passed_lines = len(frame.image) - seam.lines
-            frames.append((pieces, frame.position.along_m + passed_lines * scale / 1000))
+            passed_m = frame.position.along_m + passed_lines * scale / 1000
+            frames.append((pieces, passed_m, frame.image.shape[1] * scale))
         return SeenRoll(frames, camera.planted_up_to(camera.options.length_m or 0.0))
 
 

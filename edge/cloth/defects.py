@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -43,7 +42,8 @@ class ClothDefect:
         left_mm, right_mm: from the left selvedge; from the left edge of the picture if the selvedge is
             not known.
         pieces: the rectangles it consists of, if it does not fill the one around it: a yarn across that
-            meets one along leaves most of that free, and what lies there is another defect.
+            meets one along leaves most of that free, and what lies there is another defect. Those of a
+            defect whose parts have several classes have these.
         seen: where its picture shows it; None if that is not known.
         shape: of one that is unclassified; None where a detector has named it.
     """
@@ -65,6 +65,11 @@ class ClothDefect:
             for piece in self.pieces or (self,)
             for others in other.pieces or (other,)
         )
+
+    def has_part(self, piece: ClothDefect) -> bool:
+        """Tell whether a piece belongs to the defect: it touches, and some of that has its class."""
+        names = {self.class_name, *(one.class_name for one in self.pieces)}
+        return piece.class_name in names and self.touches(piece)
 
     def joined(self, other: ClothDefect) -> ClothDefect:
         """Return the defect that consists of both, with the class of the one that scores higher."""
@@ -186,85 +191,3 @@ def _sighting(frame_id: int | None, box: tuple[float, float, float, float]) -> S
     """Say where a box is seen; None if it lies mostly on lines carried over from the frame before."""
     _, top, _, bottom = box
     return None if frame_id is None or top + bottom <= 0 else Sighting(frame_id, box)
-
-
-class DefectMerger:
-    """Make one defect of the pieces that consecutive frames show of it.
-
-    A defect stays open while the cloth that passes could still add to it, so a warp yarn missing for
-    metres is one defect that grows.
-
-    Args:
-        touch_mm: pieces closer than this are one defect.
-        begins_m: what lies before this place belongs to an earlier roll; None if nothing does.
-    """
-
-    def __init__(self, touch_mm: float = TOUCH_MM, begins_m: float | None = None) -> None:
-        self._touch_mm = touch_mm
-        self._open: list[ClothDefect] = []
-        self._settled_m = -inf if begins_m is None else begins_m
-
-    @property
-    def growing(self) -> tuple[ClothDefect, ...]:
-        """Defects that what comes may add to."""
-        return tuple(self._open)
-
-    def add(
-        self,
-        pieces: Sequence[ClothDefect],
-        passed_m: float,
-        filled: Sequence[tuple[float, float]] = (),
-        goes_back: bool = False,
-    ) -> list[ClothDefect]:
-        """Take in the pieces of one frame.
-
-        Cloth that runs back and forward again shows its defects again: what lies where defects were
-        completed before is left out, but for stretches that were a gap until now.
-
-        Args:
-            pieces: what the frame shows.
-            passed_m: everything above it has been seen for the last time, if the cloth goes on.
-            filled: stretches (start, end) of the frame that passed unseen before.
-            goes_back: True if the frame lies before the last one: then nothing is complete.
-        Returns:
-            Defects that are complete: nothing that comes can touch them.
-        """
-        for piece in pieces:
-            for part in self._unseen(piece, filled):
-                self._take_in(part)
-        self._settled_m = max(self._settled_m, passed_m)
-        if goes_back:
-            return []
-        horizon_m = passed_m - self._touch_mm / 1000
-        closed = [defect for defect in self._open if defect.end_m < horizon_m]
-        self._open = [defect for defect in self._open if defect.end_m >= horizon_m]
-        return closed
-
-    def finish(self) -> list[ClothDefect]:
-        """Return what is still open, at the end of the roll."""
-        closed, self._open = self._open, []
-        return closed
-
-    def _unseen(self, piece: ClothDefect, filled: Sequence[tuple[float, float]]) -> list[ClothDefect]:
-        """Return what of a piece lies where defects are not complete yet."""
-        if piece.start_m >= self._settled_m:
-            return [piece]
-        parts = [
-            replace(piece, start_m=max(piece.start_m, start_m), end_m=min(piece.end_m, end_m))
-            for start_m, end_m in [*filled, (self._settled_m, inf)]
-        ]
-        return [part for part in parts if part.start_m < part.end_m]
-
-    def _take_in(self, piece: ClothDefect) -> None:
-        apart = []
-        for defect in self._open:
-            if defect.class_name == piece.class_name and defect.touches(piece, self._touch_mm):
-                piece = piece.joined(defect)
-            else:
-                apart.append(defect)
-        grew = len(apart) < len(self._open)
-        self._open = apart
-        if grew:
-            self._take_in(piece)
-        else:
-            self._open.append(piece)

@@ -167,7 +167,7 @@ class StopPolicy:
     def _counts(self, found: ClothDefect, rule: StopRule, block: Block) -> bool:
         if found.score < rule.least_score or found.start_m < self._used_up_m:
             return False
-        whole = [one for one in block.defects if one.class_name == found.class_name and one.touches(found)]
+        whole = [one for one in block.defects if one.has_part(found)]
         size_mm = max(map(_size_mm, [found, *whole]))
         return size_mm >= rule.least_mm and points_of_length(size_mm) >= rule.least_points
 

@@ -142,7 +142,7 @@ class Stops:
         Args:
             defect: in metres of the camera.
         """
-        names = [one for one in self._named if not one.is_recorded and _is_part(one.defect, defect)]
+        names = [one for one in self._named if not one.is_recorded and defect.has_part(one.defect)]
         for other in names[1:]:
             other.is_recorded = True
             data = {"id": names[0].event_id, "part": other.event_id}
@@ -208,9 +208,9 @@ class Stops:
 
     def _name(self, piece: ClothDefect, defects: Sequence[ClothDefect]) -> str:
         """Return the id of the defect that a piece belongs to; one not recorded yet gets one."""
-        whole = next((one for one in defects if _is_part(piece, one)), piece)
+        whole = next((one for one in defects if one.has_part(piece)), piece)
         for named in self._named:
-            if _is_part(piece, named.defect) or (not named.is_recorded and _is_part(named.defect, whole)):
+            if named.defect.has_part(piece) or (not named.is_recorded and whole.has_part(named.defect)):
                 return named.event_id
         named = _Named(new_id(), whole)
         self._remember(named)
@@ -252,7 +252,3 @@ class Stops:
         self.counts[event.kind] += 1
         self._events.append(event)
         return event
-
-
-def _is_part(piece: ClothDefect, whole: ClothDefect) -> bool:
-    return piece.class_name == whole.class_name and whole.touches(piece)

@@ -16,6 +16,7 @@ from typing import Any
 
 from edge.cloth.defects import TOUCH_MM
 from edge.cloth.grading import points_of
+from edge.cloth.one_report import is_part, one_report
 from edge.cloth.width import Across, joined, seen_strips, together
 from edge.errors import RecordError
 from edge.roll.reading import read_roll
@@ -155,13 +156,16 @@ def _defects(views: dict[str, Roll]) -> list[DefectRow]:
 
 def _is_same(one: _Sighted, other: _Sighted) -> bool:
     ours, theirs = one.row.defect, other.row.defect
-    return one.views != other.views and ours.class_name == theirs.class_name and ours.touches(theirs)
+    if one.views == other.views:
+        return False
+    return is_part(ours, theirs) or (ours.class_name == theirs.class_name and ours.touches(theirs))
 
 
 def _joined(one: DefectRow, other: DefectRow) -> DefectRow:
     """Make one row of two: the picture is that of the one that scores higher; a confirmation wins."""
     better = one if one.defect.score >= other.defect.score else other
-    defect = one.defect.joined(other.defect)
+    is_one_class = one.defect.class_name == other.defect.class_name
+    defect = one.defect.joined(other.defect) if is_one_class else one_report([one.defect, other.defect])
     verdicts = sorted({one.verdict, other.verdict} - {None}, key=str)
     return replace(
         better,

@@ -8,10 +8,11 @@ from typing import Any
 
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage
-from edge.cloth.defects import TOUCH_MM, ClothDefect, DefectMerger
+from edge.cloth.defects import TOUCH_MM, ClothDefect
 from edge.cloth.found import DefectsFound
 from edge.cloth.gaps import Gap
 from edge.cloth.grading import area_m2, grade_points
+from edge.cloth.merger import DefectMerger
 from edge.cloth.sums import CoverageSums
 from edge.cloth.width import Across, ClothWidth
 from edge.roll.values import RollTerms
@@ -115,7 +116,11 @@ class RollPart:
             passed_m += (len(frame.image) - shared_lines) * m_per_line
         goes_back, self.last_line = position.first_line < self.last_line, position.first_line
         return self.merger.add(
-            pieces, passed_m, [(gap.start * m, gap.end * m) for gap in filled], goes_back
+            pieces,
+            passed_m,
+            [(gap.start * m, gap.end * m) for gap in filled],
+            goes_back,
+            frame.image.shape[1] * position.mm_per_px_across,
         )
 
     def take(self, complete: Sequence[ClothDefect]) -> None:

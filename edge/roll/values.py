@@ -20,6 +20,9 @@ STRIP_NOT_SEEN = "strip not seen"
 WIDTH_NOT_SEEN = "width not seen"
 """Event at the end of a roll of which a camera saw less than the width that it is there for."""
 
+RECURS, RECURRED = "defect recurs", "defect recurred"
+"""Events of what comes again and again at the same ends of the warp, and of its end."""
+
 RollStatus = Literal["running", "finished", "failed", "interrupted"]
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage
-from edge.cloth.defects import MOST_PIECES, ClothDefect, DefectMerger, cloth_from_frame, on_cloth
+from edge.cloth.defects import MOST_PIECES, ClothDefect, cloth_from_frame, on_cloth
+from edge.cloth.merger import DefectMerger
 from edge.detections import Detections
 
 
@@ -71,7 +72,7 @@ def test_a_stretch_in_tatters_is_kept_as_one_rectangle():
 
 def test_classes_and_distance_keep_defects_apart():
     merger = DefectMerger()
-    merger.add([defect(0, 0.1), defect(0, 0.1, name="drop"), defect(0, 0.1, 100, 110)], 0.1)
+    merger.add([defect(0, 0.1), defect(0, 0.1, 10, 20, name="drop"), defect(0, 0.1, 100, 110)], 0.1)
     assert len(merger.finish()) == 3
     assert merger.finish() == []
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edge.cloth.defects import ClothDefect, DefectMerger
+from edge.cloth.defects import ClothDefect
+from edge.cloth.merger import DefectMerger
 from edge.config import load_config
 from edge.decisions.choose import choose_stops
 from edge.decisions.policy import Block, StopPolicy

@@ -127,7 +127,7 @@ def test_a_defect_in_two_views_is_one():
         (defect(1.002, 1.012, 990, 1400, score=0.8), "confirmed"),
         (defect(2, 2.01, 1100, 1120), None),
     ]
-    other_class = [(defect(1.0, 1.01, 990, 1000, "drop"), None)]
+    other_class = [(defect(1.0, 1.01, 1402, 1412, "drop"), None)]
     together = together_of(
         {
             "l.db": roll_of("l", across, lines=3000),
@@ -148,7 +148,7 @@ def test_a_defect_in_two_views_is_one():
     assert sorted(found, key=str) == sorted(
         [
             ("broken", 600, 1400, 4, "confirmed", "r.png"),
-            ("drop", 990, 1000, 1, None, "r.png"),
+            ("drop", 1402, 1412, 1, None, "r.png"),
             ("broken", 100, 120, 1, "rejected", "l.png"),
             ("broken", 1100, 1120, 1, None, "r.png"),
         ],
