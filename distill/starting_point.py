@@ -12,8 +12,10 @@ from distill.detector.official_weights import matched, put, take_official_weight
 from distill.detector.pickled_model import holds_objects
 from distill.detector.structure import DetectorStructure
 from distill.recipe import Recipe
+from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.contract import ModelContract
 from edge.errors import CheckpointError
+from edge.model import contract_of
 
 if TYPE_CHECKING:
     from distill.training_run import TrainingRun
@@ -29,6 +31,19 @@ SHIPPED = "shipped"
 def checkpoint_named(name: str) -> Path:
     """Return the path that a user means: of the shipped detector, or the one that was named."""
     return SHIPPED_CHECKPOINT if name == SHIPPED else Path(name)
+
+
+def shipped_thresholds(path: Path) -> dict[str, float] | None:
+    """Return the score thresholds that the shipped bundle has; None for any other checkpoint than its own.
+
+    They were chosen when the bundle was exported: those in the checkpoint are of its last training.
+
+    Raises:
+        BundleError: if the shipped bundle is damaged.
+    """
+    if path.resolve() != SHIPPED_CHECKPOINT.resolve():
+        return None
+    return dict(contract_of(open_bundle(demo_bundle_path())).score_thresholds)
 
 
 def structure_to_train(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,7 @@ from distill.operating_point.reports import ImageReports, reports_on
 from distill.operating_point.verdict import Verdict, verdict_on
 from distill.recipe import Recipe
 from distill.run_folder import RunFolder
+from distill.starting_point import shipped_thresholds
 from edge.contract import ModelContract
 from edge.errors import CheckpointError
 
@@ -84,12 +85,21 @@ def _starting_detector(folder: RunFolder, contract: ModelContract) -> Detector |
         return None
     try:
         path = Path(json.loads(folder.start_from.read_bytes())["checkpoint"])
-        is_alike = read_checkpoint(path).contract.class_names == contract.class_names
-        return load_detector(path) if is_alike else None
+        if read_checkpoint(path).contract.class_names != contract.class_names:
+            return None
+        detector = load_detector(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         logger.warning(
             "%s cannot be read: no comparison with what came before (%s)", folder.start_from, error
         )
     except CheckpointError as error:
         logger.warning("no comparison with what came before: %s", error.problem)
+    else:
+        thresholds = shipped_thresholds(path)
+        return detector if thresholds is None else _at(detector, thresholds)
     return None
+
+
+def _at(detector: Detector, thresholds: Mapping[str, float]) -> Detector:
+    contract = detector.contract.with_thresholds(thresholds)
+    return replace(detector, contract=contract, checkpoint=replace(detector.checkpoint, contract=contract))

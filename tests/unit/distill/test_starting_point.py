@@ -20,10 +20,12 @@ from distill.starting_point import (
     SHIPPED_CHECKPOINT,
     checkpoint_named,
     per_class_tensors,
+    shipped_thresholds,
     take_weights,
 )  # fmt: skip
 from distill.training_run import prepare_run
 from edge.bundle.opening import demo_bundle_path, open_bundle
+from edge.digest import file_digest
 from edge.errors import CheckpointError
 from edge.model import contract_of
 from tests.unit.distill.tiny import (
@@ -32,6 +34,7 @@ from tests.unit.distill.tiny import (
     tiny_recipe,
     untrained_checkpoint,
     write_tiny_dataset,
+    write_untrained,
 )  # fmt: skip
 
 CPU = torch.device("cpu")
@@ -152,3 +155,10 @@ def test_slim_halves_a_checkpoint_and_changes_next_to_nothing(tmp_path):
             load_detector(tmp_path / f"{name}.pt").module(tile)[0] for name in ("small", "best")
         )
     torch.testing.assert_close(ours[:, 4:], theirs[:, 4:], atol=0.02, rtol=0)
+
+
+def test_the_shipped_detector_has_the_thresholds_of_the_shipped_bundle(tmp_path):
+    contract = contract_of(open_bundle(demo_bundle_path()))
+    assert shipped_thresholds(SHIPPED_CHECKPOINT) == contract.score_thresholds
+    assert contract.source_digest == file_digest(SHIPPED_CHECKPOINT)
+    assert shipped_thresholds(write_untrained(tmp_path / "another.pt")) is None
