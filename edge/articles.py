@@ -25,6 +25,7 @@ class ArticleSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
     model: OwnPath | None = None
+    reference: OwnPath | None = None
     score_thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
     selvedge_margin_mm: float | None = Field(default=None, ge=0, le=1000)
     cloth_width_mm: float | None = Field(default=None, gt=0, le=10_000)

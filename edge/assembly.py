@@ -157,6 +157,7 @@ class CameraRun:
             changes=changes,
             plan=changeover.next_roll,
             joints=JointFinder(config.seam_apart_m) if config.seam == "auto" else None,
+            reference=changeover.reference,
         )
         helpers = around.health.helpers
         return OpenRun(

@@ -98,6 +98,9 @@ def edge_run(
         str | None, typer.Option(help="Name of the roll; one of that name goes on  [default: a new one]")
     ] = None,
     article: Annotated[str | None, typer.Option(help="Article of the cloth, for the record.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Article file of `loomsight teach`: the cloth is its own reference.")
+    ] = None,
     cloth_width_mm: Annotated[
         float | None, typer.Option(help="Width for grading, where the selvedges are not known.")
     ] = None,

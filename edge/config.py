@@ -81,6 +81,8 @@ class EdgeConfig(BaseModel):
         roll: name of the roll; one of that name in the record is continued. None begins a new one.
         article: of the cloth, for the record, and for what `articles` says of it.
         articles: what single articles have of their own, by name.
+        reference: article file of `loomsight teach`: the reference model looks beside the detector, whose
+            thresholds come from there, too, but for those in `score_thresholds`. None: the detector alone.
         cloth_width_mm: width of the cloth for grading; None: measured, where both selvedges are known.
         grade_limits: grade to the most points per 100 square metres (ASTM D5430) that it admits. The
             standard sets none; these are a proposal.
@@ -136,6 +138,7 @@ class EdgeConfig(BaseModel):
     roll: RollName | None = None
     article: RollName | None = None
     articles: dict[RollName, ArticleSettings] = {}
+    reference: OwnPath | None = None
     cloth_width_mm: float | None = Field(default=None, gt=0, le=10_000)
     grade_limits: dict[str, Annotated[float, Field(ge=0, le=1e9)]] = {"first": 20.0, "second": 40.0}
     seam: Literal["off", "auto"] = "off"

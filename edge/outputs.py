@@ -55,7 +55,8 @@ def pictures_folder(config: EdgeConfig) -> Path | None:
 
 
 def _check_roll(config: EdgeConfig) -> None:
-    if config.roll_record is None and (config.roll or config.article):
+    has_table = config.article in config.articles  # then it says how the cloth is inspected, too
+    if config.roll_record is None and (config.roll or (config.article and not has_table)):
         given = "--roll" if config.roll else "--article"
         raise ConfigError(f"{given} says something for a record, and there is none.", "Add --roll-record.")
 

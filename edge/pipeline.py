@@ -10,11 +10,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+import numpy as np
+
 from edge.cameras.health import HealthSource
 from edge.cameras.protocol import Camera, DroppedFrames, Frame
 from edge.cameras.recovering import RecoveringCamera
 from edge.capture import Capture
 from edge.cloth.defects import on_cloth
+from edge.cloth.fusion import fuse
 from edge.cloth.in_frame import one_each
 from edge.cloth.joints import JointFinder
 from edge.cloth.mask import within
@@ -23,7 +26,7 @@ from edge.cloth.seams import Seam, on_own_lines
 from edge.cloth.strips import Strips
 from edge.cloth.watch import ClothWatch
 from edge.decisions.stops import Stops
-from edge.detections import DetectionRecord, Detections, no_detections
+from edge.detections import UNCLASSIFIED, DetectionRecord, Detections, no_detections
 from edge.errors import ConfigError, LoomsightError
 from edge.image import Image
 from edge.inspector import Inspector
@@ -37,6 +40,7 @@ from edge.roll.part import RollPart
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollTerms
 from edge.run_state import Limits, Observer, RunState, unreadable_error
+from edge.second_look import SecondLook
 from edge.sinks.protocol import Sink
 
 logger = logging.getLogger(__name__)
@@ -68,6 +72,7 @@ class Pipeline:
         changes: where the next roll is asked for.
         plan: says how the next roll is inspected.
         joints: finds joints between two pieces of cloth, where a roll ends; None for nobody.
+        reference: looks beside the detector for what does not belong into the cloth; None for nobody.
     """
 
     def __init__(
@@ -94,6 +99,7 @@ class Pipeline:
         changes: RollChanges | None = None,
         plan: Planner = same_cloth,
         joints: JointFinder | None = None,
+        reference: SecondLook | None = None,
     ) -> None:
         self._camera = camera
         self._inspector = inspector
@@ -110,7 +116,7 @@ class Pipeline:
         self._offset_mm = offset_mm
         self._changes = changes or RollChanges()
         self._joints = joints
-        self._preparation = Preparation(inspector, cloth, joints)
+        self._preparation = Preparation(inspector, cloth, joints, reference)
         self._strips = Strips(0)
         self._is_fitted = False
         self._begin_s: float | None = None
@@ -261,6 +267,7 @@ class Pipeline:
         plan = self._ledger.change_roll(change.wish)
         if plan.inspector is not None:
             self._inspector = self._preparation.inspector = plan.inspector
+            self._preparation.reference = plan.reference
             self._is_fitted = False
         if plan.class_names:
             self._selvedge_margin_mm = plan.selvedge_margin_mm
@@ -342,7 +349,7 @@ class Pipeline:
         self.state.detections_off_cloth += len(finding.defects) - len(on_mask)
         height, width = frame.image.shape[:2]
         on_mask = one_each(on_mask, (height + prepared.carried_lines, width))
-        found = self._between_selvedges(on_mask, prepared, frame)
+        found = self._with_regions(self._between_selvedges(on_mask, prepared, frame), prepared)
         records = on_own_lines(found).records(self.state.class_names)
         with self._inspector.clock.stage("write"):
             for sink in self._sinks:
@@ -383,6 +390,15 @@ class Pipeline:
         """Leave out what lies mostly off the cloth, or along its edge."""
         scale = self._inspector.scale_of(frame.mm_per_px_across)
         return within(found, prepared.mask, self._selvedge_margin_mm / scale if scale else 0.0)
+
+    def _with_regions(self, found: Detections, prepared: PreparedStrip) -> Detections:
+        """Merge what the detector found, in pixels of the frame, with what the reference model did."""
+        look = prepared.look
+        if look is None or not len(look.regions):
+            return found
+        up = np.array([0, prepared.carried_lines] * 2, np.float32)
+        regions = replace(look.regions, boxes_xyxy_px=look.regions.boxes_xyxy_px - up)
+        return fuse(found, regions, self.state.class_names.index(UNCLASSIFIED))
 
     def _between_selvedges(self, found: Detections, prepared: PreparedStrip, frame: Frame) -> Detections:
         """Bring detections to pixels of their frame, and leave out those beyond known selvedges."""

@@ -14,7 +14,10 @@ from edge.cloth.joints import JointFinder
 from edge.cloth.mask import ClothMask, Mask
 from edge.cloth.seams import Seam
 from edge.cloth.watch import ClothWatch
+from edge.image import Image
 from edge.inspector import Inspector, PreparedPicture
+from edge.reference.model import Look
+from edge.second_look import SecondLook
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,6 +32,8 @@ class PreparedStrip:
         picture: for the inspector; None if there is no cloth at all.
         seconds: that all this took.
         joint_row: the strip's row behind a joint that was recognised in it; None for none.
+        image: the strip with the lines above it; None if there is no cloth at all.
+        look: what the reference model says of that image; None if there is none, or nothing to look at.
     """
 
     carried_lines: int
@@ -39,6 +44,8 @@ class PreparedStrip:
 
     joint_row: int | None = None
     cloth_columns: tuple[float, float] | None = None
+    image: Image | None = None
+    look: Look | None = None
 
     @property
     def is_all_cloth(self) -> bool:
@@ -70,16 +77,22 @@ class Preparation:
         inspector: prepares the picture for the network.
         cloth: says where in a picture is cloth; None to take every picture as cloth throughout.
         joints: looks for joints between two pieces of cloth; None for nobody.
+        reference: looks at the cloth beside the detector; None for nobody.
 
     Attributes:
-        inspector: as given; another one may take its place while nothing is begun.
+        inspector, reference: as given; others may take their place while nothing is begun.
         seam: what is carried over from one strip to the next.
     """
 
     def __init__(
-        self, inspector: Inspector, cloth: ClothWatch | None, joints: JointFinder | None = None
+        self,
+        inspector: Inspector,
+        cloth: ClothWatch | None,
+        joints: JointFinder | None = None,
+        reference: SecondLook | None = None,
     ) -> None:
         self.inspector = inspector
+        self.reference = reference
         self._joints = joints
         self._cloth = cloth
         self._thread: ThreadPoolExecutor | None = None
@@ -115,10 +128,17 @@ class Preparation:
         picture = None
         if cloth_lines is None or cloth_lines.any():
             picture = self.inspector.prepare(image, strip.mm_per_px_across)
+        look = None
+        if self.reference is not None and picture is not None:
+            with self.inspector.clock.stage("reference"):
+                look = self.reference.look(image, mask, strip)
         joint_row = self._joint_row(strip, mask, cloth_lines)
         seconds = time.monotonic() - begin_s
         columns = None if mask is None else mask.columns()
-        return PreparedStrip(carried_lines, mask, cloth_lines, picture, seconds, joint_row, columns)
+        kept = None if picture is None else image
+        return PreparedStrip(
+            carried_lines, mask, cloth_lines, picture, seconds, joint_row, columns, kept, look
+        )
 
     def _joint_row(self, strip: Frame, mask: ClothMask | None, cloth_lines: Mask | None) -> int | None:
         """Look for a joint, on strips that know their place and have cloth on all lines."""

@@ -40,6 +40,9 @@ COMMANDS: Final[dict[str, Command]] = {
     "export": Command("export.cli", "app", "make a checked bundle of a checkpoint"),
     "calib": Command("export.calib_cli", "app", "add and judge the pictures that INT8 is calibrated on"),
     "bundle": Command("edge.bundle.cli", "app", "verify, install, roll back and show bundles"),
+    "teach": Command(
+        "edge.teach.cli", "app", "learn an article from clean cloth, promise a rate of alarms"
+    ),
     "edge-run": Command("edge.cli", "run_app", "find defects in what a camera delivers"),
     "roll": Command("edge.roll.cli", "app", "list, show, report and export recorded rolls"),
     "stop": Command("edge.decisions.cli", "app", "check that this box can stop the machine"),

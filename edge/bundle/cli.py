@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 
 BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder, or a store.")]
+VerifiedArgument = Annotated[Path, typer.Argument(help="Bundle folder, a store, or an article file.")]
 StoreArgument = Annotated[
     Path, typer.Argument(help="Folder that keeps bundles; edge-run --model takes it.")
 ]
@@ -40,13 +41,23 @@ BackendFlag = Annotated[
 
 @app.command()
 def verify(
-    bundle: BundleArgument,
+    bundle: VerifiedArgument,
     config: ConfigFlag = None,
     backend: BackendFlag = None,
     max_p99_ms: MaxP99Flag = None,
 ) -> None:
-    """Check every digest, inspect the golden pictures on this box, and time single tiles."""
+    """Check every digest, inspect the golden pictures on this box, and time single tiles.
+
+    Of an article file: every digest, and that its features are those that this version computes.
+    """
     configure_logging()
+    from edge.teach.article_file import is_article
+
+    if is_article(bundle):
+        from edge.teach.opening import verified_text
+
+        typer.echo(verified_text(bundle))
+        return
     from edge.bundle.opening import is_sealed, open_bundle
     from edge.bundle.store import bundle_path
 

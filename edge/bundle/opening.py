@@ -102,26 +102,44 @@ def open_bundle(path: Path) -> Bundle:
     manifest = read_manifest(path / MANIFEST_NAME)
     _check_seal(path)
     for name, digest in manifest.files.items():
-        _check_file(path, name, digest)
+        check_file(path, name, digest)
     _check_vouched(path, manifest)
     return Bundle(path, path / MODEL_NAME, manifest)
 
 
-def _check_file(path: Path, name: str, digest: str) -> None:
-    """See that a file of a bundle is there, readable, and as it was published."""
+def check_file(
+    path: Path,
+    name: str,
+    digest: str,
+    *,
+    what: str = "bundle",
+    again: str = "Export it again.",
+    most_bytes: int = MODEL_BYTES,
+) -> None:
+    """See that a file of a bundle, or of another folder with digests, is there and as it was published.
+
+    Args:
+        path: the folder.
+        name, digest: of the file.
+        what: to call the folder.
+        again: how to make another one.
+        most_bytes: of the file.
+    Raises:
+        ModelError: if it is not.
+    """
     if "\0" in name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        raise ModelError(f"The bundle {path} names {name}, outside of it.", "Export it again.")
+        raise ModelError(f"The {what} {path} names {name}, outside of it.", again)
     file = path / name
     try:
         file.stat()
     except FileNotFoundError as error:
-        raise ModelError(f"The bundle {path} lacks {name}.", "Copy the whole bundle again.") from error
+        raise ModelError(f"The {what} {path} lacks {name}.", f"Copy the whole {what} again.") from error
     except OSError as error:
         raise ModelError(f"Cannot read {file}: {reason_of(error)}.", RIGHTS) from error
-    with open_outside(file, MODEL_BYTES, ModelError, RIGHTS) as stream:
+    with open_outside(file, most_bytes, ModelError, RIGHTS) as stream:
         if stream_digest(stream) != digest:
             raise ModelError(
-                f"{file} was changed after the bundle was published.", "Copy the whole bundle again."
+                f"{file} was changed after the {what} was published.", f"Copy the whole {what} again."
             )
 
 

@@ -27,16 +27,25 @@ def publish_bundle(
         manifest_path = staged / MANIFEST_NAME
         manifest_path.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (staged / SEAL_NAME).write_bytes(seal_of(staged))
-        staged.chmod(0o755)
         check_destination(destination, overwrite=overwrite)
-        if destination.exists():
-            _swap(staged, destination)
-        else:
-            staged.replace(destination)
+        take_name(staged, destination)
     except OSError as error:
         raise OutputError(
             f"Cannot write the bundle {destination}: {error}.", "Free space or choose another place."
         ) from error
+
+
+def take_name(staged: Path, destination: Path) -> None:
+    """Rename a staged folder to its final name; an older folder there, which may be replaced, goes.
+
+    Raises:
+        OSError: if it cannot be renamed; the older folder then stays.
+    """
+    staged.chmod(0o755)
+    if destination.exists():
+        _swap(staged, destination)
+    else:
+        staged.replace(destination)
 
 
 def check_destination(destination: Path, *, overwrite: bool) -> None:

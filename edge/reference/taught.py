@@ -59,7 +59,7 @@ class TaughtCloth:
         Raises:
             ValueError: if no image shows enough cloth.
         """
-        fits = [_Fit.of(features) for features in _with_cloth(images, trunk)]
+        fits = [fit for one in _with_cloth(images, trunk) if (fit := _Fit.of(one)) is not None]
         if not fits:
             raise ValueError("no image shows enough cloth to learn from")
         moments = sum((fit.moments for fit in fits[1:]), fits[0].moments).as_one()
@@ -136,11 +136,14 @@ class _Fit:
     spreads: Mapping[str, float]
 
     @classmethod
-    def of(cls, features: Features) -> _Fit:
+    def of(cls, features: Features) -> _Fit | None:
+        """Fit an image; None if it is too low or too narrow for the window of a channel."""
         moments = trimmed_moments(vectors_of(features, MOST_VECTORS), TRIMMED_RATIO)
         ratios = relative(Whitening.of(moments).distances(features.vectors), features.is_judged)
         maps = {name: channel_map(ratios, features.is_judged, one) for name, one in CHANNELS.items()}
         values = {name: one[one > 0] for name, one in maps.items()}
+        if not all(len(one) for one in values.values()):
+            return None
         medians = {name: float(np.median(one)) for name, one in values.items()}
         spreads = {
             name: max(1e-3, float(np.quantile(one, SPREAD_RATIO)) - medians[name])

@@ -25,6 +25,8 @@ from edge.roll.changes import RollPlan, RollWish
 from edge.roll.database import DAMAGE_ERRORS, open_for_reading
 from edge.roll.following import last_following
 from edge.roll.values import RollHead, RollTerms, roll_name_of, utc_now
+from edge.second_look import SecondLook
+from edge.teach.opening import open_for
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +49,13 @@ class Changeover:
         self._opened = ExitStack()
         self._model_path = _model_path(config)
         self.config = config
+        self.reference: SecondLook | None = None
         self.stops: Stops | None = None
 
     def __enter__(self) -> Self:
         self.backend, self.contract = self._open_model(self.config, self._opened)
         self._note_model(self._model_path)
+        self._open_reference()
         self.inspector = self._inspector_of(StageClock())
         return self
 
@@ -87,6 +91,9 @@ class Changeover:
         path = _model_path(config)
         as_published = self._as_published if path == self._model_path else contract_of(open_bundle(path))
         contract = as_published.with_thresholds(config.score_thresholds)
+        if config.reference is not None:
+            digest = self._digest if path == self._model_path else model_digest_of(open_bundle(path))
+            open_for(config.reference, as_published, digest)
         mode, stops = config.stop.mode, self.stops
         if stops is None and mode != "off":
             raise ConfigError(
@@ -117,6 +124,7 @@ class Changeover:
             self.head(),
             article_changes=True,
             inspector=inspector,
+            reference=self.reference,
             class_names=with_unclassified(self.contract.class_names),
             selvedge_margin_mm=config.selvedge_margin_mm,
             stop=config.stop,
@@ -142,8 +150,21 @@ class Changeover:
             self._note_model(path)
         else:
             self.contract = self._as_published.with_thresholds(config.score_thresholds)
+        self._open_reference()
         self.inspector = self._inspector_of(self.inspector.clock)
         return self.inspector
+
+    def _open_reference(self) -> None:
+        """Open what the article was taught, and take its thresholds where the settings name none."""
+        config, self.reference = self.config, None
+        if config.reference is None:
+            return
+        article = open_for(config.reference, self._as_published, self._digest, config.threads)
+        thresholds = {**article.file.manifest.score_thresholds, **config.score_thresholds}
+        self.contract = self._as_published.with_thresholds(thresholds)
+        self.reference = article.beside(self._as_published, config.selvedge_margin_mm)
+        promise = article.file.manifest.promise.text()
+        logger.info("article '%s': %s", article.file.manifest.article, promise)
 
     def _inspector_of(self, clock: StageClock) -> Inspector:
         config = self.config

@@ -15,6 +15,7 @@ from edge.decisions.settings import StopSettings
 from edge.errors import ConfigError, LoomsightError
 from edge.inspector import Inspector
 from edge.roll.values import RollHead, new_id, roll_name_of, utc_now
+from edge.second_look import SecondLook
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class RollPlan:
         head: of the roll, for the record.
         article_changes: whether it is other cloth than before.
         inspector: another one; None for the one before.
+        reference: that goes with it; None for none.
         class_names: of its model.
         stop: policy that holds from here on; None for the one before.
     """
@@ -59,6 +61,7 @@ class RollPlan:
     head: RollHead
     article_changes: bool = False
     inspector: Inspector | None = None
+    reference: SecondLook | None = None
     class_names: tuple[str, ...] = ()
     selvedge_margin_mm: float = 0.0
     stop: StopSettings | None = None

@@ -28,6 +28,7 @@ import edge.decisions.cli
 import edge.health.cli
 import edge.mqtt.cli
 import edge.roll.cli
+import edge.teach.cli
 import export.calib_cli
 import export.cli
 from distill.gid.settings import Distillation, TeacherRecipe
@@ -87,6 +88,7 @@ APPS = {
     "export": export.cli.app,
     "calib": export.calib_cli.app,
     "bundle": edge.bundle.cli.app,
+    "teach": edge.teach.cli.app,
     "edge-run": edge.cli.run_app,
     "roll": edge.roll.cli.app,
     "stop": edge.decisions.cli.app,
@@ -106,6 +108,7 @@ TOML_OF_PAGE = {
     "detectors.md": Recipe,
     "preprocessing.md": Recipe,
     "page.md": EdgeConfig,
+    "teach.md": EdgeConfig,
     "taxonomy.md": Taxonomy,
     "teacher.md": FinetuneSettings,
     "pseudo-label.md": EngineSettings,

@@ -1,0 +1,1 @@
+"""Teach an article from clean cloth: fit, calibrate under a budget of false alarms, publish, verify."""

@@ -1,0 +1,108 @@
+"""A budget of false alarms: how many an amount of clean cloth stands for, and what it can carry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil, floor, log10
+from typing import Final, Literal
+
+from edge.errors import DatasetError
+
+Unit = Literal["100 m", "m2", "image"]
+
+MOST_ALARMS: Final = 1e6
+"""Per unit; more is a slip of the pen."""
+
+LEAST_ALLOWED: Final = 0.25
+"""Least number of false alarms that the calibration cloth stands for at the rate asked for: below it the
+level would lie further beyond the largest value seen than its tail can be trusted. Measured over tails from
+normal to Pareto with exponent 4, 300 calibrations each (docs/teach.md, section The statistics)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClothAmount:
+    """How much clean cloth was looked at.
+
+    Attributes:
+        images: frames or strips.
+        metres, square_metres: 0 where no scale is known.
+    """
+
+    images: int
+    metres: float = 0.0
+    square_metres: float = 0.0
+
+    def __add__(self, other: ClothAmount) -> ClothAmount:
+        """Return both together."""
+        return ClothAmount(
+            self.images + other.images,
+            self.metres + other.metres,
+            self.square_metres + other.square_metres,
+        )
+
+    def units(self, per: Unit) -> float:
+        """Return the amount in units of a budget."""
+        return {"100 m": self.metres / 100, "m2": self.square_metres, "image": float(self.images)}[per]
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """At most so many false alarms per unit of cloth."""
+
+    false_alarms: float
+    per: Unit
+
+    def allowed_on(self, cloth: ClothAmount) -> float:
+        """Return how many false alarms the budget allows on an amount of cloth."""
+        return self.false_alarms * cloth.units(self.per)
+
+    def check(self, cloth: ClothAmount, left_out: str = "") -> None:
+        """See that an amount of calibration cloth carries the promise.
+
+        Args:
+            left_out: what was left out of it and why, in words.
+        Raises:
+            DatasetError: naming what is missing, and what the cloth carries.
+        """
+        allowed = self.allowed_on(cloth)
+        if allowed >= LEAST_ALLOWED:
+            return
+        units = cloth.units(self.per)
+        needed = LEAST_ALLOWED / self.false_alarms
+        missing = amount_text(needed - units, self.per)
+        carries = f" It carries {self.least_text(cloth)}." if units else ""
+        but = f" (left out: {left_out})" if left_out else ""
+        raise DatasetError(
+            f"{amount_text(units, self.per)} of clean cloth{but} cannot carry the promise of "
+            f"{self.text()}: {missing} more are missing.{carries}",
+            f"Teach on {amount_text(needed, self.per)} or more, or ask for a higher rate.",
+        )
+
+    def least(self, cloth: ClothAmount) -> float:
+        """Return the lowest rate that an amount carries, rounded up to two digits."""
+        return rounded_up(LEAST_ALLOWED / cloth.units(self.per))
+
+    def least_text(self, cloth: ClothAmount) -> str:
+        """Return the lowest promise that an amount of cloth carries."""
+        return Budget(self.least(cloth), self.per).text()
+
+    def text(self) -> str:
+        """Return the promise in words."""
+        alarms = "false alarm" if self.false_alarms == 1 else "false alarms"
+        return f"at most {self.false_alarms:g} {alarms} per {'m²' if self.per == 'm2' else self.per}"
+
+
+def amount_text(units: float, per: Unit) -> str:
+    """Return an amount of cloth in words: metres, square metres or images."""
+    if per == "image":
+        images = ceil(units - 1e-9)
+        return f"{images} image{'' if images == 1 else 's'}"
+    value = units * 100 if per == "100 m" else units
+    digits = 1 if value < 100 else 0
+    return f"{value:.{digits}f} {'m' if per == '100 m' else 'm²'}".replace(".0 ", " ")
+
+
+def rounded_up(value: float) -> float:
+    """Round a positive number up to two significant digits."""
+    step = 10.0 ** (floor(log10(value)) - 1)
+    return round(ceil(value / step - 1e-9) * step, 12)

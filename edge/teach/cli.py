@@ -1,0 +1,137 @@
+"""Command line of `loomsight teach`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge.cli import (
+    BackendFlag,
+    BatchFlag,
+    CameraFlag,
+    ConfigFlag,
+    MmPerPxFlag,
+    ModelFlag,
+    OnlyFlag,
+    PrecisionFlag,
+    ThreadsFlag,
+    VerboseFlag,
+)
+from edge.console import configure_logging
+from edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edge.teach.budget import Budget
+    from edge.teach.teaching import Lesson
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+PROGRESS_S = 10.0
+"""A line about how far the teaching is comes no more often."""
+
+
+@app.command()
+def teach(
+    article: Annotated[str, typer.Option(help="Name of the article.")],
+    out: Annotated[Path, typer.Option(help="Folder to write: the article file.")],
+    camera: CameraFlag = None,
+    model: ModelFlag = None,
+    config: ConfigFlag = None,
+    only: OnlyFlag = None,
+    false_alarms_per_100m: Annotated[
+        float | None, typer.Option(help="Promise: at most so many per 100 m of cloth.")
+    ] = None,
+    false_alarms_per_m2: Annotated[float | None, typer.Option(help="Or so many per square metre.")] = None,
+    false_alarms_per_image: Annotated[
+        float | None, typer.Option(help="Or so many per image, where no scale is known.")
+    ] = None,
+    metres: Annotated[
+        float | None, typer.Option(help="Read so much clean cloth  [default: all; 30 of a live camera]")
+    ] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Read so many frames or strips.")] = None,
+    leave_out: Annotated[
+        list[int] | None,
+        typer.Option(help="Number on the contact sheet of --out that shows a defect; repeat for several."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the article file at --out.")
+    ] = False,
+    mm_per_px: MmPerPxFlag = None,
+    cloth: Annotated[
+        str | None, typer.Option(help="auto: leave out what lies off the cloth; all  [default: auto]")
+    ] = None,
+    batch_tiles: BatchFlag = None,
+    backend: BackendFlag = None,
+    precision: PrecisionFlag = None,
+    threads: ThreadsFlag = None,
+    verbose: VerboseFlag = False,
+) -> None:
+    """Learn an article from clean cloth, and set the thresholds for a promised rate of false alarms.
+
+    Fits on one half of the cloth and calibrates on the other, in turn; prints the promise and what was left
+    out, and draws the places that came nearest to an alarm.
+    """
+    configure_logging(verbose)
+    from edge.box import config_from_process
+    from edge.teach.reading import ReadingLimits
+    from edge.teach.teaching import TeachWish
+    from edge.teach.teaching import teach as teach_article
+
+    flags = {
+        "camera": camera, "model": model, "article": article, "mm_per_px": mm_per_px, "cloth": cloth,
+        "batch_tiles": batch_tiles, "backend": backend, "precision": precision, "threads": threads,
+        "metres": metres,
+    }  # fmt: skip
+    budget = _budget(false_alarms_per_100m, false_alarms_per_m2, false_alarms_per_image)
+    settings = config_from_process(config, flags, only)
+    wish = TeachWish(article, budget, out, overwrite, ReadingLimits(metres, frames), tuple(leave_out or ()))
+    _print(teach_article(settings, wish, Progress()), out)
+
+
+class Progress:
+    """Write how far the teaching is to stderr, now and then."""
+
+    def __init__(self) -> None:
+        self._last_s = time.monotonic()
+
+    def __call__(self, what: str, done: int, whole: int) -> None:
+        """Take in what is done, how much of it, and how much there is; 0 if that is not known."""
+        now_s = time.monotonic()
+        if now_s - self._last_s >= PROGRESS_S:
+            self._last_s = now_s
+            sys.stderr.write(f"{what}: {done}{f' of {whole}' if whole else ''} images\n")
+
+
+def _budget(per_100m: float | None, per_m2: float | None, per_image: float | None) -> Budget:
+    from edge.teach.budget import MOST_ALARMS, Budget, Unit
+
+    given: list[tuple[float, Unit]] = []
+    if per_100m is not None:
+        given.append((per_100m, "100 m"))
+    if per_m2 is not None:
+        given.append((per_m2, "m2"))
+    if per_image is not None:
+        given.append((per_image, "image"))
+    if len(given) != 1:
+        raise ConfigError(
+            "One promise is needed: how many false alarms are permitted.",
+            "Give one of --false-alarms-per-100m, --false-alarms-per-m2 and --false-alarms-per-image.",
+        )
+    ((alarms, per),) = given
+    if not 0 < alarms <= MOST_ALARMS:
+        raise ConfigError(
+            f"A promise of {alarms:g} false alarms is not permitted.",
+            f"Ask for more than 0 and at most {MOST_ALARMS:g}.",
+        )
+    return Budget(alarms, per)
+
+
+def _print(lesson: Lesson, out: Path) -> None:
+    from edge.teach.report import lines_of
+
+    for line in lines_of(lesson, out):
+        typer.echo(line)

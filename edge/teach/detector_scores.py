@@ -1,0 +1,65 @@
+"""Scores of the detector on clean cloth, on a scale on which their tail can be extrapolated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.teach.calibration import TAIL, Tail
+
+Floats = NDArray[np.float64]
+
+FLOOR: Final = 0.01
+"""Least score that is looked at on clean cloth."""
+
+LOWERED: Final = 0.5
+"""The lowest that a threshold becomes, times the bundle's own: that one was chosen on defects, and clean
+cloth says nothing of how well a weak box fits one."""
+
+PRIOR_SCORES: Final = 5
+PRIOR_SCALE: Final = 1.0
+"""Few scores are shrunk towards a tail with this mean excess, in logits, as if so many had been seen."""
+
+
+def logit(scores: Floats) -> Floats:
+    """Return ln(s / (1 - s)); 0 and 1 become large finite numbers."""
+    kept = np.clip(np.asarray(scores, np.float64), 1e-6, 1 - 1e-6)
+    return np.asarray(np.log(kept / (1 - kept)), np.float64)
+
+
+def score_of(value: float) -> float:
+    """Return the score that has this logit."""
+    return float(1 / (1 + np.exp(-value)))
+
+
+def score_tail(maxima: Floats) -> Tail:
+    """Estimate the tail of one class.
+
+    It starts where as many stretches as a tail is estimated from would exceed it: below `FLOOR`, if fewer
+    reach that.
+
+    Args:
+        maxima: (n,) logit of the greatest score of the class on each stretch; NaN where it has none.
+    """
+    seen = np.sort(maxima[np.isfinite(maxima)])[::-1]
+    start = float(seen[TAIL]) if len(seen) > TAIL else float(logit(np.array(FLOOR)))
+    excess = seen[:TAIL] - start
+    count = len(excess) + PRIOR_SCORES
+    scale = (float(excess.sum()) + PRIOR_SCORES * PRIOR_SCALE) / count
+    rarer = Tail(0.0, scale, count).value_at(float(np.log(TAIL / max(len(excess), 0.5))))
+    return Tail(start - rarer, scale, count)
+
+
+def least_thresholds(own: Mapping[str, float]) -> dict[str, float]:
+    """Return the lowest threshold that clean cloth can set for each class."""
+    return {name: threshold * LOWERED for name, threshold in own.items()}
+
+
+def thresholds_at(level: float, tails: Mapping[str, Tail], own: Mapping[str, float]) -> dict[str, float]:
+    """Return the threshold of each class at a level of the common scale, rounded up to 0.001."""
+    least = least_thresholds(own)
+    found = {name: max(score_of(tails[name].value_at(level)), least[name]) for name in own}
+    return {name: min(1.0, float(np.ceil(value * 1000 - 1e-9) / 1000)) for name, value in found.items()}

@@ -1,0 +1,165 @@
+"""Look at clean cloth with a reference that was fitted on other stretches of it: cross-fitting.
+
+Stretches alternate between two folds. The reference of each fold looks at the stretches of the other, so
+all of the cloth calibrates and none of it is judged by a fit that has seen it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from edge.cameras.protocol import FramePosition
+from edge.cloth.mask import Mask
+from edge.detections import Detections
+from edge.errors import DatasetError
+from edge.image import Image
+from edge.reference.model import Look, ReferenceModel
+from edge.reference.taught import TaughtCloth
+from edge.reference.trunk import Trunk
+from edge.second_look import look_at
+from edge.teach.budget import ClothAmount
+from edge.teach.spool import Spool
+
+STRETCH_M: Final = 1.0
+"""Length of a stretch, where a position is known: far longer than a defect or the pooling of features."""
+
+LEAST_STRETCHES: Final = 8
+"""Of little cloth, stretches are shorter than that."""
+
+PROVISIONAL_STRIPS: Final = 16
+"""Strips of its own fold that say where a reference begins to cut regions out of its maps."""
+
+FOLDS: Final = 2
+
+LEAST_LEVEL: Final = 0.05
+"""In units of the article's own cloth: what is below it is no region of anything."""
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpooledStrip:
+    """A strip of clean cloth whose image lies in the spool.
+
+    Attributes:
+        number: in the spool.
+        source, frame_id, position: of its frame.
+        carried_lines: lines above the frame's own in the image.
+        found: what the detector sees, in pixels of the frame.
+    """
+
+    number: int
+    source: str
+    frame_id: int
+    position: FramePosition | None
+    carried_lines: int
+    found: Detections
+    amount: ClothAmount
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JudgedStrip:
+    """A strip with what the reference of the other fold says of it; regions in pixels of the strip."""
+
+    strip: SpooledStrip
+    look: Look
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CrossLooks:
+    """What cross-fitting gives.
+
+    Attributes:
+        taught: from all stretches.
+        judged: strips in the order of the cloth.
+        not_judged: reason -> strips.
+    """
+
+    taught: TaughtCloth
+    judged: tuple[JudgedStrip, ...]
+    not_judged: dict[str, int]
+
+
+def cross_look(
+    strips: Sequence[SpooledStrip], spool: Spool, trunk: Trunk, progress: Progress = lambda *_: None
+) -> CrossLooks:
+    """Fit each fold and let it look at the other.
+
+    Args:
+        progress: called with what is done, how much of it, and how much there is.
+    Raises:
+        DatasetError: if a fold shows too little cloth to be fitted.
+    """
+    folds = _folds(strips)
+    own = [
+        [strip for strip, fold in zip(strips, folds, strict=True) if fold == number]
+        for number in range(FOLDS)
+    ]
+    fits = [_fit(part, spool, trunk, progress) for part in own]
+    models = [_model(taught, part, spool, trunk) for taught, part in zip(fits, own, strict=True)]
+    judged: list[JudgedStrip] = []
+    not_judged: dict[str, int] = {}
+    for done, (strip, fold) in enumerate(zip(strips, folds, strict=True), start=1):
+        progress("look", done, len(strips))
+        look = look_at(models[1 - fold], spool.view(strip.number))
+        if look is not None and look.not_judged is None:
+            judged.append(JudgedStrip(strip, look))
+            continue
+        reason = "too low" if look is None else str(look.not_judged)
+        not_judged[reason] = not_judged.get(reason, 0) + 1
+    return CrossLooks(_combined(*fits), tuple(judged), not_judged)
+
+
+def _folds(strips: Sequence[SpooledStrip]) -> list[int]:
+    """Return the fold of each strip: that of its stretch; each image without a position is a stretch."""
+    places = [strip.position.along_m for strip in strips if strip.position is not None]
+    if len(places) < len(strips):
+        return [number % FOLDS for number in range(len(strips))]
+    start_m, span_m = min(places), max(places) - min(places)
+    length_m = min(STRETCH_M, span_m / LEAST_STRETCHES) or STRETCH_M
+    return [int((along_m - start_m) // length_m) % FOLDS for along_m in places]
+
+
+def _fit(strips: Sequence[SpooledStrip], spool: Spool, trunk: Trunk, progress: Progress) -> TaughtCloth:
+    def images() -> Iterator[tuple[Image, Mask | None]]:
+        for done, strip in enumerate(strips, start=1):
+            progress("fit", done, len(strips))
+            view = spool.view(strip.number)
+            if view.is_high_enough:
+                yield view.image, view.is_cloth
+
+    try:
+        return TaughtCloth.fit(images(), trunk)
+    except ValueError as error:
+        raise DatasetError(
+            "There is too little clean cloth: it is fitted on one half and calibrated on the other, and "
+            "one of them shows none.",
+            f"Teach on at least {FOLDS} images that show cloth.",
+        ) from error
+
+
+def _model(taught: TaughtCloth, own: Sequence[SpooledStrip], spool: Spool, trunk: Trunk) -> ReferenceModel:
+    """Return the reference of a fold, with levels that about every other strip reaches."""
+    sample = own[:: max(1, len(own) // PROVISIONAL_STRIPS)]
+    model = ReferenceModel(trunk, taught)
+    looks = [look_at(model, spool.view(strip.number)) for strip in sample]
+    maxima = [look.maxima for look in looks if look is not None and look.maxima]
+    levels = {
+        name: max(LEAST_LEVEL, float(np.median([one[name] for one in maxima]))) for name in taught.medians
+    }
+    return ReferenceModel(trunk, taught, levels)
+
+
+def _combined(one: TaughtCloth, other: TaughtCloth) -> TaughtCloth:
+    """Return what both halves were taught, each with the same weight."""
+    return replace(
+        one,
+        moments=(one.moments + other.moments).as_one(),
+        most_usual=(one.most_usual + other.most_usual) / 2,
+        medians={name: (one.medians[name] + other.medians[name]) / 2 for name in one.medians},
+        spreads={name: (one.spreads[name] + other.spreads[name]) / 2 for name in one.spreads},
+    )

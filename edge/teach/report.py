@@ -1,0 +1,52 @@
+"""What `loomsight teach` prints: the cloth that was used, the promise, the places to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from edge.teach.article_file import SHEET_NAME, ArticleManifest
+from edge.teach.budget import Budget
+from edge.teach.reports import standing_out
+from edge.teach.teaching import Lesson, reasons_text
+
+
+def lines_of(lesson: Lesson, out: Path) -> Iterator[str]:
+    """Yield the lines that say what came of it."""
+    manifest = lesson.manifest
+    yield f"article    {manifest.article}"
+    yield f"cloth      {_cloth(manifest)}"
+    yield f"left out   {_left_out(manifest)}"
+    yield f"promise    {_promise(manifest)}"
+    thresholds = ", ".join(f"{name} {value:g}" for name, value in manifest.score_thresholds.items())
+    yield f"thresholds {thresholds}"
+    if manifest.places:
+        yield f"look at    {out / SHEET_NAME}: the {len(manifest.places)} places nearest to an alarm"
+    standing = standing_out(lesson.calibration.places)
+    if standing:
+        numbers = " ".join(f"--leave-out {number}" for number in range(1, standing + 1))
+        places = "place stands" if standing == 1 else "places stand"
+        yield (
+            f"warning    {standing} {places} far out of the rest. If the sheet shows defects there, teach "
+            f"again with {numbers}: they hide others as weak."
+        )
+    yield f"written    {out}"
+
+
+def _cloth(manifest: ArticleManifest) -> str:
+    cloth = manifest.cloth
+    images = f"{cloth.images} image{'' if cloth.images == 1 else 's'}"
+    if not cloth.metres:
+        return images
+    return f"{cloth.metres:.1f} m, {cloth.square_metres:.2f} m², {images}"
+
+
+def _left_out(manifest: ArticleManifest) -> str:
+    reasons = reasons_text(manifest.cloth.left_out)
+    struck = f"{len(manifest.struck_out)} places struck out" if manifest.struck_out else ""
+    return ", ".join(part for part in (reasons, struck) if part) or "nothing"
+
+
+def _promise(manifest: ArticleManifest) -> str:
+    promise = manifest.promise
+    return f"{promise.text()}; it would carry {Budget(promise.least, promise.per).text()}"

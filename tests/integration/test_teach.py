@@ -1,0 +1,327 @@
+"""`loomsight teach` and what a run makes of it, through the real commands, on small simulated cloth."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from edge.bundle.cli import app as bundle_app
+from edge.errors import ContractError, DatasetError, LoomsightError, ModelError, OutputError
+from edge.simulator.camera import LoomCamera, parse_loom_options
+from edge.teach.article_file import ARRAYS_NAME, MANIFEST_NAME, SEAL_NAME, SHEET_NAME, open_article
+from edge.teach.cli import app
+from tests.conftest import write_bright_cell_bundle
+
+CLOTH = "weave=plain,warp_pitch_px=5,weft_pitch_px=5,mean_grey=70,width_px=320,bed_left_mm=0,bed_right_mm=0"
+CLEAN = f"loom:seed=3,defects_per_m=0,length_m=0.96,{CLOTH}"
+SIDE_PX = 160
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory):
+    """A detector that sees bright cells alone: on this cloth it never reports anything."""
+    return write_bright_cell_bundle(tmp_path_factory.mktemp("detector") / "bundle")
+
+
+@pytest.fixture(scope="module")
+def clean_images(tmp_path_factory):
+    """Images of clean cloth, as a folder holds them."""
+    folder = tmp_path_factory.mktemp("clean")
+    for number, image in enumerate(images_of_cloth(12)):
+        cv2.imwrite(str(folder / f"{number}.png"), image)
+    return folder
+
+
+def images_of_cloth(count, seed=3):
+    options = parse_loom_options(f"loom:seed={seed},defects_per_m=0,lines_per_block={SIDE_PX},{CLOTH}")
+    with LoomCamera(options) as camera:
+        return [np.ascontiguousarray(camera.read().image[:, 80 : 80 + SIDE_PX]) for _ in range(count)]
+
+
+def arguments(detector, out, *more):
+    return ["--article", "plain 5", "--model", str(detector), "--out", str(out), *map(str, more)]
+
+
+def teach(detector, out, *more):
+    """Teach in this process; an error is raised as it is."""
+    done = CliRunner().invoke(app, arguments(detector, out, *more))
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def command(*parts, **options):
+    program = [sys.executable, "-c", "from edge.umbrella import main; main()", *map(str, parts)]
+    return subprocess.run(program, capture_output=True, text=True, check=False, **options)
+
+
+def run_on(camera, article, detector, out, *more):
+    return command(
+        "edge-run",
+        "--camera",
+        camera,
+        "--model",
+        detector,
+        "--reference",
+        article,
+        "--detections",
+        out,
+        *more,
+    )
+
+
+def lines_of(file):
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def taught(detector, tmp_path_factory):
+    """Teach by the command itself: what it printed, and the article file."""
+    out = tmp_path_factory.mktemp("taught") / "article"
+    done = command("teach", *arguments(detector, out, "--camera", CLEAN, "--false-alarms-per-100m", 100))
+    assert done.returncode == 0, done.stderr
+    return out, done.stdout
+
+
+def test_it_prints_the_metres_used_what_was_left_out_and_the_promise(taught):
+    out, printed = taught
+    assert "cloth      1.0 m, 0.06 m², 100 images" in printed
+    assert "left out   nothing" in printed
+    assert "promise    at most 100 false alarms per 100 m, from 1 m of clean cloth; " in printed
+    assert "it would carry at most 27 false alarms per 100 m" in printed
+    assert printed.splitlines()[-1] == f"written    {out}"
+
+
+def test_the_article_file_holds_contract_arrays_and_sheet_and_is_verified(taught, detector):
+    out, _ = taught
+    assert {path.name for path in out.iterdir()} == {MANIFEST_NAME, SEAL_NAME, ARRAYS_NAME, SHEET_NAME}
+    manifest = open_article(out).manifest
+    assert (manifest.article, manifest.mm_per_px, manifest.width_px) == ("plain 5", 0.2, 320)
+    assert set(manifest.levels) == {"spot", "patch", "area", "warp_line", "weft_line"}
+    assert cv2.imread(str(out / SHEET_NAME)).shape[1] == 4 * 224
+    done = CliRunner().invoke(bundle_app, ["verify", str(out)])
+    assert (done.exit_code, "2 files whole, sealed" in done.output) == (0, True)
+
+
+def test_the_same_cloth_teaches_the_same_to_the_bit(taught, detector, tmp_path):
+    out, _ = taught
+    teach(detector, tmp_path / "again", "--camera", CLEAN, "--false-alarms-per-100m", 100)
+    again, first = (open_article(path).manifest for path in (tmp_path / "again", out))
+    assert (again.levels, again.files, again.places) == (first.levels, first.files, first.places)
+
+
+def test_a_promise_that_the_cloth_cannot_carry_is_one_line_with_the_missing_metres(detector, tmp_path):
+    with pytest.raises(DatasetError, match=r"^1 m of clean cloth cannot .* 24 m more are missing"):
+        teach(detector, tmp_path / "a", "--camera", CLEAN, "--false-alarms-per-100m", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_with_the_article_reports_what_no_detector_names_with_its_shape(
+    clean_images, detector, tmp_path
+):
+    out, with_article = tmp_path / "article", tmp_path / "with.jsonl"
+    teach(detector, out, "--camera", clean_images, "--false-alarms-per-image", 0.1)
+    folder = tmp_path / "cloth"
+    folder.mkdir()
+    for number, image in enumerate(images_of_cloth(4)):
+        if number == 2:
+            cv2.circle(image, (75, 75), 9, 12, -1)  # a hole
+        cv2.imwrite(str(folder / f"{number}.png"), image)
+    done = run_on(folder, out, detector, with_article)
+    assert done.returncode == 0, done.stderr
+    record = max(lines_of(with_article)[2]["detections"], key=lambda one: one["score"])
+    assert record["label"] == "unclassified"
+    assert record["shape"] in ("spot", "area")
+    assert record["score"] > 0.6
+    left, top, right, bottom = record["box_xyxy_px"]
+    assert min(right, 84) - max(left, 66) >= 12
+    assert min(bottom, 84) - max(top, 66) >= 12
+    without = tmp_path / "without.jsonl"
+    command("edge-run", "--camera", folder, "--model", detector, "--detections", without)
+    assert [record for line in lines_of(without) for record in line["detections"]] == []
+
+
+def test_a_table_of_the_article_names_its_file_and_holds_for_the_run(taught, detector, tmp_path):
+    settings = tmp_path / "s.toml"
+    settings.write_text(f'[articles."plain 5"]\nreference = "{taught[0]}"\nmodel = "{detector}"\n')
+    done = command(
+        "edge-run", "--config", settings, "--article", "plain 5", "--camera", CLEAN, "--frames", 2
+    )
+    assert done.returncode == 0, done.stderr
+    assert "at most 100 false alarms per 100 m, from 1 m of clean cloth" in done.stderr
+
+
+@pytest.mark.parametrize("name", [MANIFEST_NAME, SEAL_NAME, ARRAYS_NAME, SHEET_NAME])
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
+def test_a_damaged_article_file_is_one_line_and_code_30(taught, tmp_path, name, damage):
+    copy = shutil.copytree(taught[0], tmp_path / "copy")
+    data = bytearray((copy / name).read_bytes())
+    if damage == "gone":
+        (copy / name).unlink()
+    else:
+        middle = len(data) // 2
+        data[middle] ^= 0x10
+        (copy / name).write_bytes(data if damage == "flip" else data[:middle])
+    with pytest.raises(LoomsightError) as error:
+        open_article(copy)
+    assert error.value.exit_code in (30, 31)
+
+
+def test_another_detector_or_scale_is_refused_before_anything_is_reported(taught, detector, tmp_path):
+    other = tmp_path / "d.jsonl"
+    demo = command("edge-run", "--camera", CLEAN, "--reference", taught[0], "--detections", other)
+    assert demo.returncode == ContractError.exit_code
+    assert "was taught with another detector" in demo.stderr.splitlines()[-1]
+    coarser = run_on(CLEAN.replace("seed=3", "seed=3,mm_per_px=0.25"), taught[0], detector, other)
+    assert coarser.returncode == ContractError.exit_code
+    assert "was taught at 0.2 mm per pixel, and this camera shows 0.25" in coarser.stderr
+
+
+def test_images_without_anything_to_see_are_left_out_and_counted(detector, clean_images, tmp_path):
+    folder = shutil.copytree(clean_images, tmp_path / "cloth")
+    for name, grey in (("a", 0), ("b", 255), ("c", 120)):
+        cv2.imwrite(str(folder / f"{name}.png"), np.full((SIDE_PX, SIDE_PX), grey, np.uint8))
+    (folder / "d.png").write_bytes(b"no image")
+    printed = teach(
+        detector, tmp_path / "a", "--camera", folder, "--cloth", "all", "--false-alarms-per-image", 0.2
+    )
+    line = next(line for line in printed.splitlines() if line.startswith("left out"))
+    assert sorted(line.removeprefix("left out   ").split(", ")) == [
+        "1 black",
+        "1 blank",
+        "1 cannot be read",
+        "1 saturated",
+    ]
+    assert "cloth      12 images" in printed
+
+
+@pytest.mark.parametrize("grey", [0, 128, 255], ids=["black", "blank", "saturated"])
+def test_a_folder_of_nothing_is_one_line(detector, tmp_path, grey):
+    folder = tmp_path / "nothing"
+    folder.mkdir()
+    for number in range(4):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((SIDE_PX, SIDE_PX), grey, np.uint8))
+    with pytest.raises(DatasetError, match=r"no clean cloth|too little clean cloth"):
+        teach(detector, tmp_path / "a", "--camera", folder, "--false-alarms-per-image", 1)
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_defect_in_the_clean_cloth_stands_first_on_the_sheet_and_is_left_out_when_struck(
+    detector, tmp_path
+):
+    folder = tmp_path / "cloth"
+    folder.mkdir()
+    for number, image in enumerate(images_of_cloth(24)):
+        if number == 7:
+            cv2.circle(image, (55, 85), 9, 12, -1)  # a hole
+        cv2.imwrite(str(folder / f"{number:02d}.png"), image)
+    out = tmp_path / "a"
+    printed = teach(detector, out, "--camera", folder, "--false-alarms-per-image", 0.1)
+    first = open_article(out).manifest
+    assert (first.places[0].source, first.places[0].number) == ("07.png", 1)
+    assert "place stands far out of the rest" in printed
+    printed = teach(detector, out, "--camera", folder, "--false-alarms-per-image", 0.1, "--leave-out", 1)
+    second = open_article(out).manifest
+    assert "1 places struck out" in printed
+    assert second.struck_out == (first.places[0],)
+    assert second.places[0].source != "07.png"
+    assert second.levels["spot"] < first.levels["spot"]
+
+
+def test_a_number_that_is_not_on_the_sheet_is_refused(taught, detector):
+    out, _ = taught
+    before = (out / MANIFEST_NAME).read_bytes()
+    with pytest.raises(LoomsightError, match="has no place 99"):
+        teach(detector, out, "--camera", CLEAN, "--false-alarms-per-100m", 100, "--leave-out", 99)
+    assert (out / MANIFEST_NAME).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        [],
+        ["--false-alarms-per-100m", 1, "--false-alarms-per-image", 1],
+        ["--false-alarms-per-100m", 0],
+        ["--false-alarms-per-100m", -3],
+        ["--false-alarms-per-m2", "nan"],
+    ],
+    ids=["none", "two", "zero", "negative", "no number"],
+)
+def test_one_promise_is_needed(detector, tmp_path, promise):
+    with pytest.raises(LoomsightError, match="promise"):
+        teach(detector, tmp_path / "a", "--camera", CLEAN, *promise)
+
+
+def test_metres_need_a_scale(detector, clean_images, tmp_path):
+    with pytest.raises(LoomsightError, match="knows no position, so false alarms cannot be counted"):
+        teach(detector, tmp_path / "a", "--camera", clean_images, "--false-alarms-per-100m", 100)
+
+
+def test_something_else_at_out_is_not_replaced(detector, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "thesis.txt").write_text("mine")
+    for more in ([], ["--overwrite"]):
+        with pytest.raises(OutputError):
+            teach(detector, tmp_path / "a", "--camera", CLEAN, "--false-alarms-per-100m", 100, *more)
+    assert (tmp_path / "a" / "thesis.txt").read_text() == "mine"
+
+
+def test_an_older_article_file_is_replaced_whole_when_asked(taught, detector, clean_images, tmp_path):
+    out = shutil.copytree(taught[0], tmp_path / "a")
+    teach(detector, out, "--camera", clean_images, "--false-alarms-per-image", 0.5, "--overwrite")
+    assert open_article(out).manifest.promise.per == "image"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_ctrl_c_leaves_nothing_behind_and_ends_with_130(detector, tmp_path):
+    out = tmp_path / "a"
+    endless = f"loom:seed=3,defects_per_m=0,{CLOTH}"
+    program = [sys.executable, "-c", "from edge.umbrella import main; main()", "teach"]
+    more = arguments(detector, out, "--camera", endless, "--metres", 1e6, "--false-alarms-per-100m", 1)
+    with subprocess.Popen([*program, *more], stderr=subprocess.PIPE, text=True) as process:
+        while "model" not in process.stderr.readline():
+            assert process.poll() is None
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        process.stderr.read()
+    assert process.returncode == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_is_one_line_and_code_40(detector, tmp_path):
+    limit = 300_000
+    done = command(
+        "teach",
+        *arguments(detector, tmp_path / "a", "--camera", CLEAN, "--false-alarms-per-100m", 100),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert done.returncode == OutputError.exit_code, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: Cannot keep the clean cloth in ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_article_of_other_features_is_refused(taught, tmp_path):
+    from edge.bundle.opening import file_digest
+    from edge.teach.arrays import read_arrays, write_arrays
+    from edge.teach.opening import verified_text
+
+    copy = shutil.copytree(taught[0], tmp_path / "copy")
+    arrays = read_arrays(copy / ARRAYS_NAME)
+    write_arrays(copy / ARRAYS_NAME, {**arrays, "trunk_digest": np.array("0" * 64)})
+    manifest = json.loads((copy / MANIFEST_NAME).read_text())
+    manifest["files"][ARRAYS_NAME] = file_digest(copy / ARRAYS_NAME)
+    (copy / MANIFEST_NAME).write_text(json.dumps(manifest))
+    (copy / SEAL_NAME).write_text(f"{file_digest(copy / MANIFEST_NAME)}  {MANIFEST_NAME}\n")
+    with pytest.raises(ModelError, match="other features"):
+        verified_text(copy)
