@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.cameras.protocol import FramePosition
-from edge.cloth.defects import ClothDefect, DefectMerger, cloth_from_frame
+from edge.cloth.defects import ClothDefect, cloth_from_frame
+from edge.cloth.merger import DefectMerger
 from edge.cloth.seams import on_own_lines
 from edge.detections import Detections
 from edge.teach.calibration import TAIL, Tail, level_of, tail_of
@@ -164,7 +165,8 @@ def _rarest(pieces: Sequence[Detections], most: int) -> list[Detections]:
 
 def _merged(judged: Sequence[JudgedStrip], pieces: Sequence[Detections]) -> list[ClothDefect]:
     """Merge pieces to reports, across strips and models; their score is the greatest surprise."""
-    merger, reports = DefectMerger(), []
+    merger = DefectMerger()
+    reports: list[ClothDefect] = []
     for one, found in zip(judged, pieces, strict=True):
         number = one.strip.number
         position = one.strip.position or FramePosition(number * APART_M, 1.0, 1.0)
