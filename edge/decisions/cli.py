@@ -42,7 +42,7 @@ def fire(
         bool, typer.Option("--yes", help="Stop the machine. Without it nothing is sent.")
     ] = False,
 ) -> None:
-    """Give the signal to stop once, as edge-run would, and echo how long it took."""
+    """Give the signal to stop once, as edge-run would, and say how long it took."""
     configure_logging()
     from edge.box import config_from_process
     from edge.machine.trial import fire_once

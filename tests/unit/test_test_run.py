@@ -63,6 +63,8 @@ def test_what_counts_as_hardware(reason, expected):
     [
         pytest.param("signal.raise_signal(signal.SIGINT)", "KeyboardInterrupt", id="ctrl-c"),
         pytest.param("os.kill(os.getpid(), signal.SIGSEGV)", "Segmentation fault", id="crash"),
+        pytest.param("os.kill(os.getpid(), signal.SIGTERM)", "Current thread", id="terminated"),
+        pytest.param("os.kill(os.getpid(), signal.SIGKILL)", "test_interrupted", id="killed"),
     ],
 )
 def test_a_worker_that_dies_leaves_its_trace(tmp_path, how, trace):
@@ -73,6 +75,7 @@ def test_a_worker_that_dies_leaves_its_trace(tmp_path, how, trace):
     assert kept[0].startswith("test_it.py::test_interrupted")
     assert trace in kept[0]
     assert trace in said
+    assert "exit code" in said
 
 
 def test_a_worker_that_ends_well_leaves_nothing(tmp_path):

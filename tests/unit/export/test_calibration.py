@@ -118,7 +118,7 @@ def damage_no_manifest(folder):
         (damage_undeclared, "does not declare"),
         (damage_manifest, "is not valid"),
         (damage_empty, "declares no picture"),
-        (damage_no_manifest, "Cannot read .*calib add"),
+        (damage_no_manifest, "There is no file .*calib add"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -83,8 +83,8 @@ def test_anchors_come_from_a_file_and_stay_in_the_recipe(tmp_path, content):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        pytest.param(None, "No such file", id="missing"),
-        pytest.param("{", "not JSON", id="not-json"),
+        pytest.param(None, "There is no file", id="missing"),
+        pytest.param("{", "not valid JSON", id="not-json"),
         pytest.param('{"count": 3}', "no list 'anchors'", id="no-anchors"),
         pytest.param('{"anchors": []}', "at least 1", id="empty"),
         pytest.param('{"anchors": [[1, -2]]}', "greater than 0", id="negative"),

@@ -50,7 +50,7 @@ def test_a_folder_of_either_family_is_loaded(folders, model_type):
     ("damage", "said"),
     [
         (without("config.json"), "no config.json"),
-        (garbled("config.json"), "cannot be read"),
+        (garbled("config.json"), "not valid JSON"),
         (of_another_type, "of the type 'florence2'"),
         (without("processor_config.json"), "lacks its processor"),
         (without("tokenizer.json", "vocab.txt"), "lacks its tokenizer"),
