@@ -159,7 +159,7 @@ def test_a_bundle_says_its_batch_and_where_it_is_decoded(published):
 
 
 def may_saturate(name):
-    """Tell whether OpenVINO adds products of int8 in 16 bits, as AVX2 does: large ones are cut, and refused."""
+    """Tell whether OpenVINO adds products of int8 in 16 bits, as AVX2 does: large ones are cut."""
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "DEFAULT").upper()
     has_vnni = {"avx512_vnni", "avx_vnni"} & set(processor_features())
     return name == "openvino" and not (has_vnni and ("VNNI" in limit or limit in ("DEFAULT", "ALL")))
