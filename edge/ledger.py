@@ -122,6 +122,7 @@ class Ledger:
         last = state.roll.merger.finish()
         state.take(last)
         self._tell_recurring()
+        self._name_again()
         self._journal.width_seen(state.roll.across)
         self._journal.record(last)
         plan = self._plan(wish)  # may open a model, which takes time, or fail
@@ -140,6 +141,7 @@ class Ledger:
         last = self._state.roll.merger.finish()
         self._state.take(last)
         self._tell_recurring()
+        self._name_again()
         if self._stops is not None:
             self._stops.settle()
         self._journal.width_seen(self._state.roll.across)
@@ -169,6 +171,13 @@ class Ledger:
         self._tell_recurring()
         self._journal.record(complete)
         self._state.take(complete)
+        self._name_again()  # behind the record, which gave the first its id
+
+    def _name_again(self) -> None:
+        """Let stops name what recurs, and is not recorded, as what is."""
+        for before, again in self._state.roll.merger.recurring.take_again():
+            if self._stops is not None:
+                self._stops.comes_again(before, again)
 
     def _tell_recurring(self) -> None:
         """Record what comes again and again at the same ends of the warp."""

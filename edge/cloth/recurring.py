@@ -60,10 +60,12 @@ class Recurring:
     Attributes:
         folded: defects that are not reported, as they are a place that was.
         news: recurrences that began or ended, until they are taken.
+        again: what is not reported, each behind the time before, until it is taken.
     """
 
     folded: int = 0
     news: list[Recurrence] = field(default_factory=list)
+    again: list[tuple[ClothDefect, ClothDefect]] = field(default_factory=list)
     _places: list[_Place] = field(default_factory=list)
 
     @property
@@ -93,6 +95,11 @@ class Recurring:
         """Return what was held, at the end of the roll."""
         return self._expired(float("inf"))
 
+    def take_again(self) -> list[tuple[ClothDefect, ClothDefect]]:
+        """Return, once, what is not reported, each behind the time before at the same place."""
+        again, self.again = self.again, []
+        return again
+
     def take_news(self) -> list[Recurrence]:
         """Return, once, what began or ended to recur."""
         news, self.news = self.news, []
@@ -105,13 +112,17 @@ class Recurring:
             if len(self._places) < MOST_PLACES:
                 self._places.append(_Place(defect, defect))
             return [defect]
-        place.last, place.times = defect, place.times + 1
+        before, place.last, place.times = place.last, defect, place.times + 1
         if place.times == RECURS_TIMES:
-            self.folded += RECURS_TIMES - 1
+            self._fold(place.first, before)
             self._tell(place, has_ended=False)
-        elif place.times > RECURS_TIMES:
-            self.folded += 1
+        if place.times >= RECURS_TIMES:
+            self._fold(before, defect)
         return []
+
+    def _fold(self, before: ClothDefect, defect: ClothDefect) -> None:
+        self.folded += 1
+        self.again.append((before, defect))
 
     def _expired(self, passed_m: float) -> list[ClothDefect]:
         """Forget places that have not come again, and return what was held of them."""

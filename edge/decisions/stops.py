@@ -12,6 +12,7 @@ from typing import Any, Final
 from typing_extensions import Self
 
 from edge.cloth.defects import ClothDefect
+from edge.cloth.recurring import RECURS_M
 from edge.decisions.policy import Block, Decision, StopPolicy, own_pieces
 from edge.decisions.settings import StopSettings
 from edge.latency import LatencyHistogram
@@ -145,14 +146,29 @@ class Stops:
         names = [one for one in self._named if not one.is_recorded and defect.has_part(one.defect)]
         for other in names[1:]:
             other.is_recorded = True
-            data = {"id": names[0].event_id, "part": other.event_id}
-            detail = f"what a stop called {other.event_id} is part of {names[0].event_id}"
-            self._tell(RecordedEvent(JOINED, detail, defect.start_m, data=data))
+            self._tell_joined(names[0].event_id, other.event_id, defect.start_m)
         if not names:
             names = [_Named(new_id(), defect)]
             self._remember(names[0])
         names[0].defect, names[0].is_recorded = defect, True
         return names[0].event_id
+
+    def comes_again(self, before: ClothDefect, again: ClothDefect) -> None:
+        """Name a defect that comes again at the same ends, and is not recorded, as the one before.
+
+        Args:
+            before: recorded, or called so itself.
+            again: complete.
+        """
+        event_id = next(
+            (one.event_id for one in self._named if one.is_recorded and one.defect == before), None
+        )
+        if event_id is None:  # there is no record
+            return
+        for other in [one for one in self._named if not one.is_recorded and again.has_part(one.defect)]:
+            self._named.remove(other)
+            self._tell_joined(event_id, other.event_id, again.start_m)
+        self._remember(_Named(event_id, again, is_recorded=True))
 
     def events(self) -> list[RecordedEvent]:
         """Return, once, what happened since the last call; places are in metres of the camera."""
@@ -216,9 +232,13 @@ class Stops:
         self._remember(named)
         return named.event_id
 
+    def _tell_joined(self, event_id: str, part: str, at_m: float) -> None:
+        detail = f"what a stop called {part} is part of {event_id}"
+        self._tell(RecordedEvent(JOINED, detail, at_m, data={"id": event_id, "part": part}))
+
     def _remember(self, named: _Named) -> None:
         self._named.append(named)
-        reach_m = named.defect.start_m - self._policy.reach_m - 1
+        reach_m = named.defect.start_m - self._policy.reach_m - 1 - 2 * RECURS_M
         self._named = [one for one in self._named if not one.is_recorded or one.defect.end_m >= reach_m]
         del self._named[:-MOST_NAMED]
 

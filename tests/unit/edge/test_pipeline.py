@@ -13,6 +13,9 @@ from edge.errors import CameraLostError, ConfigError, InternalError
 from edge.inspector import Inspector, batches
 from edge.last_resort import TRACEBACK_VARIABLE
 from edge.pipeline import Pipeline
+from edge.roll.reading import read_roll
+from edge.roll.recorder import RollRecorder
+from edge.roll.values import RollHead
 from edge.run_state import Limits
 from edge.sinks.jsonlines import JsonLinesSink
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
@@ -70,6 +73,38 @@ def test_a_yarn_through_all_blocks_is_one_defect_in_metres(inspector, follows_on
     assert (yarn.left_mm, yarn.right_mm) == (pytest.approx(30, abs=6), pytest.approx(38, abs=6))
     assert state.coverage.metres_inspected == pytest.approx(0.64)
     assert state.cold_start_ms > 0
+
+
+class StreakCamera(RollCamera):
+    """Deliver cloth with a spot of one grey value at the same ends of each block."""
+
+    def __init__(self, blocks, grey):
+        super().__init__(blocks)
+        self._grey = grey
+
+    def read(self):
+        frame = super().read()
+        if frame is not None:
+            frame.image[:] = 0
+            frame.image[24:32, 48:56] = self._grey
+        return frame
+
+
+@pytest.mark.parametrize(("grey", "reported"), [(150, 1), (250, 20)], ids=["weak", "clear"])
+def test_a_weak_place_that_comes_again_and_again_is_reported_once_with_an_event(
+    tmp_path, inspector, grey, reported
+):
+    out, record = tmp_path / "d.jsonl", tmp_path / "r.db"
+    recorder = RollRecorder(record, RollHead("roll", "0" * 64, {}))
+    camera = StreakCamera(20, grey)
+    state = Pipeline(camera, inspector, CLASSES, sinks=[JsonLinesSink(out)], recorder=recorder).run()
+    assert state.error is None
+    roll = read_roll(record, None)
+    assert len(roll.defects) == len(state.defects) == reported
+    assert state.folded == 20 - reported
+    assert sum(len(json.loads(line)["detections"]) for line in out.read_text().splitlines()) == 20
+    recurs = {one.kind: one.data["times"] for one in roll.events if "recur" in one.kind}
+    assert recurs == ({"defect recurs": 3, "defect recurred": 20} if reported == 1 else {})
 
 
 def test_a_camera_that_vanishes_leaves_what_was_recorded(tmp_path, inspector):

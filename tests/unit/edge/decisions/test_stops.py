@@ -10,7 +10,7 @@ from edge.config import load_config
 from edge.decisions.choose import choose_stops
 from edge.decisions.policy import Block, StopPolicy
 from edge.decisions.settings import StopRule, StopSettings
-from edge.decisions.stops import HELD_BACK, WOULD_BE_STOP, Stops
+from edge.decisions.stops import HELD_BACK, JOINED, WOULD_BE_STOP, Stops
 from edge.errors import ConfigError
 
 NAMES = ("wrinkle", "drop", "broken")
@@ -128,6 +128,32 @@ def test_two_named_defects_that_turn_out_to_be_one():
     stop, joined = stops.events()
     assert stop.data["defects"][0] == kept == joined.data["id"]
     assert joined.data["part"] == stop.data["defects"][1]
+
+
+@pytest.mark.parametrize("times", [2, 3, 4, 6])
+def test_what_a_stop_names_is_recorded_or_joined_to_what_is_also_where_it_comes_again_and_again(times):
+    stops, merger, recorded = (
+        Stops(policy(times=times, within_m=2.0, apart_m=0.0), NAMES),
+        DefectMerger(),
+        [],
+    )
+    for number in range(12):
+        found = [piece(number * 0.1 + 0.02, score=0.6)]
+        complete = merger.add(found, (number + 1) * 0.1, view_mm=400.0)
+        stops.placed(number * 0.1, 0.0, found, [*complete, *merger.growing])
+        recorded += [stops.id_of(one) for one in complete]
+        for pair in merger.recurring.take_again():
+            stops.comes_again(*pair)
+    recorded += [stops.id_of(one) for one in merger.finish()]
+    for pair in merger.recurring.take_again():
+        stops.comes_again(*pair)
+    events = stops.events()
+    known = {*recorded, *(one.data["part"] for one in events if one.kind == JOINED)}
+    named = {event_id for one in events if one.kind == WOULD_BE_STOP for event_id in one.data["defects"]}
+    assert named
+    assert named <= known
+    assert len(recorded) == 1
+    assert merger.recurring.folded == 11
 
 
 def test_held_back_stops_are_told_once_in_a_row():
