@@ -6,12 +6,16 @@ all of the cloth calibrates and none of it is judged by a fit that has seen it.
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
+from edge.camera_log import as_here
 from edge.cameras.protocol import FramePosition
 from edge.cloth.mask import Mask
 from edge.detections import Detections
@@ -99,19 +103,54 @@ def cross_look(
         [strip for strip, fold in zip(strips, folds, strict=True) if fold == number]
         for number in range(FOLDS)
     ]
-    fits = [_fit(part, spool, trunk, progress) for part in own]
-    models = [_model(taught, part, spool, trunk) for taught, part in zip(fits, own, strict=True)]
-    judged: list[JudgedStrip] = []
-    not_judged: dict[str, int] = {}
-    for done, (strip, fold) in enumerate(zip(strips, folds, strict=True), start=1):
-        progress("look", done, len(strips))
-        look = look_at(models[1 - fold], spool.view(strip.number))
-        if look is not None and look.not_judged is None:
-            judged.append(JudgedStrip(strip, look))
-            continue
-        reason = "too low" if look is None else str(look.not_judged)
-        not_judged[reason] = not_judged.get(reason, 0) + 1
-    return CrossLooks(_combined(*fits), tuple(judged), not_judged)
+    steps = _Steps(len(strips), progress)
+    with ThreadPoolExecutor(FOLDS, "fold", initializer=as_here()) as threads:
+        fits = list(threads.map(lambda part: _fit(part, spool, trunk, steps), own))
+        looked = [
+            threads.submit(_look, taught, part, other, spool, trunk, steps)
+            for taught, part, other in zip(fits, own, reversed(own), strict=True)
+        ]
+    looks = sorted((one for part in looked for one in part.result()), key=lambda one: one[0].number)
+    judged = [
+        JudgedStrip(strip, look) for strip, look in looks if look is not None and look.not_judged is None
+    ]
+    not_judged = Counter(
+        "too low" if look is None else str(look.not_judged)
+        for _, look in looks
+        if look is None or look.not_judged is not None
+    )
+    return CrossLooks(_combined(*fits), tuple(judged), dict(not_judged))
+
+
+class _Steps:
+    """Count what the threads of the folds have done, together."""
+
+    def __init__(self, strips: int, progress: Progress) -> None:
+        self._strips, self._progress = strips, progress
+        self._done: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def __call__(self, what: str) -> None:
+        with self._lock:
+            self._done[what] += 1
+            self._progress(what, self._done[what], self._strips)
+
+
+def _look(
+    taught: TaughtCloth,
+    own: Sequence[SpooledStrip],
+    other: Sequence[SpooledStrip],
+    spool: Spool,
+    trunk: Trunk,
+    steps: _Steps,
+) -> list[tuple[SpooledStrip, Look | None]]:
+    """Let the reference of a fold look at the strips of the other, in the order of the cloth."""
+    model = _model(taught, own, spool, trunk)
+    looks = []
+    for strip in other:
+        steps("look")
+        looks.append((strip, look_at(model, spool.view(strip.number))))
+    return looks
 
 
 def _folds(strips: Sequence[SpooledStrip]) -> list[int]:
@@ -124,10 +163,10 @@ def _folds(strips: Sequence[SpooledStrip]) -> list[int]:
     return [int((along_m - start_m) // length_m) % FOLDS for along_m in places]
 
 
-def _fit(strips: Sequence[SpooledStrip], spool: Spool, trunk: Trunk, progress: Progress) -> TaughtCloth:
+def _fit(strips: Sequence[SpooledStrip], spool: Spool, trunk: Trunk, steps: _Steps) -> TaughtCloth:
     def images() -> Iterator[tuple[Image, Mask | None]]:
-        for done, strip in enumerate(strips, start=1):
-            progress("fit", done, len(strips))
+        for strip in strips:
+            steps("fit")
             view = spool.view(strip.number)
             if view.is_high_enough:
                 yield view.image, view.is_cloth

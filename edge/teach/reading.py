@@ -6,6 +6,7 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 from edge.cameras.protocol import Camera, Frame
@@ -106,8 +107,8 @@ class ClothReading:
         with self._camera, self._preparation:
             capture = Capture(self._camera, self._queue_frames, self.stop, self._inspector.clock)
             with capture:
-                for frame in self._pieces(capture):
-                    strip = self._look(frame)
+                for frame, coming in self._prepared(capture):
+                    strip = self._look(frame, coming.result())
                     if strip is not None:
                         yield strip
                     if self._is_enough():
@@ -118,6 +119,21 @@ class ClothReading:
     def leave_out(self, reason: str) -> None:
         """Count an image that turned out to show nothing to learn from."""
         self._count(reason, 1)
+
+    def _prepared(self, capture: Capture) -> Iterator[tuple[Frame, Future[PreparedStrip]]]:
+        """Yield strips; the next one is prepared while the detector has this one."""
+        begun: tuple[Frame, Future[PreparedStrip]] | None = None
+        for frame in self._pieces(capture):
+            self._size = self._size or frame.image.shape[1:]
+            if frame.image.shape[1:] != self._size:
+                self._count("of another width or colour", 1)
+                continue
+            following = (frame, self._preparation.begin(frame))
+            if begun is not None:
+                yield begun
+            begun = following
+        if begun is not None:
+            yield begun
 
     def _pieces(self, capture: Capture) -> Iterator[Frame]:
         strips: Strips | None = None
@@ -139,12 +155,7 @@ class ClothReading:
             self._preparation.seam = Seam(self._inspector.shared_lines(frame.mm_per_px_across))
         return Strips(lines if frame.position is not None else 0)
 
-    def _look(self, frame: Frame) -> CleanStrip | None:
-        self._size = self._size or frame.image.shape[1:]
-        if frame.image.shape[1:] != self._size:
-            self._count("of another width or colour", 1)
-            return None
-        prepared = self._preparation.begin(frame).result()
+    def _look(self, frame: Frame, prepared: PreparedStrip) -> CleanStrip | None:
         if prepared.picture is None or prepared.image is None:
             self._count("without cloth", 1)
             return None

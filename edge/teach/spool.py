@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -59,13 +60,13 @@ class Spool:
     def view(self, number: int) -> ReferenceView:
         """Return an image as it was stored."""
         start, shape, has_mask, scale = self._places[number]
-        self._file.seek(start)
-        count = int(np.prod(shape))
-        image = np.frombuffer(self._file.read(count), np.uint8).reshape(shape)
+        count, pixels = int(np.prod(shape)), shape[0] * shape[1]
+        mask_bytes = -(-pixels // 8) if has_mask else 0
+        data = os.pread(self._file.fileno(), count + mask_bytes, start)  # in any thread
+        image = np.frombuffer(data, np.uint8, count).reshape(shape)
         is_cloth = None
         if has_mask:
-            pixels = shape[0] * shape[1]
-            bits = np.frombuffer(self._file.read(-(-pixels // 8)), np.uint8)
+            bits = np.frombuffer(data, np.uint8, offset=count)
             is_cloth = np.unpackbits(bits, count=pixels).reshape(shape[:2]).astype(np.bool_)
         return ReferenceView(image, is_cloth, scale)
 

@@ -112,7 +112,7 @@ def teach(config: EdgeConfig, wish: TeachWish, progress: Progress = lambda *_: N
     struck_out = _struck_places(wish)
     camera = choose_camera(config.camera, config.mm_per_px, config.bit_depth)
     with ExitStack() as stack:
-        models, trunk = Models(), Trunk(config.threads)
+        models, trunk = Models(), Trunk(1)  # each fold has a thread of its own
         backend, contract = models.open(config, stack)
         spool = stack.enter_context(Spool(wish.out.absolute().parent))
         keeper = Keeper(contract, config.selvedge_margin_mm, spool, struck_out)

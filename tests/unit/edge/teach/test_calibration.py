@@ -31,7 +31,8 @@ def test_a_level_beyond_the_cloth_is_above_all_that_was_seen():
 
 
 def test_values_that_are_all_alike_give_a_level_there():
-    assert level_of(np.full(50, 2.0), 50, 0.5) == pytest.approx(2.0, abs=1e-3)
+    assert level_of(np.full(50, 2.0), 50, 1.0) == 2.0
+    assert tail_of(np.full(50, 2.0)).value_at(5.0) == pytest.approx(2.0, abs=1e-3)
 
 
 @pytest.mark.parametrize("values", [[], [np.nan, np.nan]], ids=["empty", "none finite"])
