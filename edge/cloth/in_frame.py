@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.cloth.one_report import LEAST_RATIO, MOSTLY, name_weight
+from edge.cloth.one_report import LEAST_RATIO, MOSTLY
 from edge.components import components
 from edge.detections import Detections, concatenate
 from edge.geometry import box_areas
@@ -72,6 +72,6 @@ def _runs_out(boxes_xyxy_px: Floats, frame_hw_px: tuple[int, int]) -> NDArray[np
 
 
 def _joined(group: Detections) -> Detections:
-    weights = np.bincount(group.class_ids, name_weight(group.scores) * box_areas(group.boxes_xyxy_px))
+    weights = np.bincount(group.class_ids, group.scores * box_areas(group.boxes_xyxy_px))
     box = np.concatenate([group.boxes_xyxy_px[:, :2].min(axis=0), group.boxes_xyxy_px[:, 2:].max(axis=0)])
     return Detections(box[None], group.scores.max(keepdims=True), np.array([weights.argmax()]))

@@ -6,10 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.cloth.defects import MOST_PIECES, TOUCH_MM, ClothDefect
 from edge.components import components
@@ -32,7 +30,6 @@ YARN_GAP_MM = 50.0
 """A detector loses a missing yarn for so long where it hardly shows: gaps within one yarn were 10 to 42 mm
 long on simulated rolls (docs/benchmarks/demo.md)."""
 
-ODDS_MOST = 1e6
 LEAST_MM2 = 1e-6
 
 
@@ -115,9 +112,8 @@ def one_report(group: Sequence[ClothDefect]) -> ClothDefect:
     """Make one report of the parts of a defect.
 
     It lies around all of them and has the highest score. Its name is that of the class whose parts have
-    the greatest area, each weighted with the odds of its score: a strong box on the end of a crease does
-    not name the crease, nor does a weak one around all of it. What is unclassified names nothing where a
-    detector has a name.
+    the greatest area, each weighted with its score: a strong box on the end of a crease does not name the
+    crease. What is unclassified names nothing where a detector has a name.
 
     Args:
         group: at least one.
@@ -126,9 +122,7 @@ def one_report(group: Sequence[ClothDefect]) -> ClothDefect:
         return group[0]
     weights: dict[str, float] = defaultdict(float)
     for part in _parts(group):
-        weights[part.class_name] += float(name_weight(np.asarray(part.score))) * max(
-            _area_mm2(part), LEAST_MM2
-        )
+        weights[part.class_name] += part.score * max(_area_mm2(part), LEAST_MM2)
     named = sorted(set(weights) - {UNCLASSIFIED}) or [UNCLASSIFIED]
     name = max(named, key=lambda one: weights[one])
     best = max((one for one in group if one.class_name == name), key=_rank)
@@ -142,18 +136,6 @@ def one_report(group: Sequence[ClothDefect]) -> ClothDefect:
         pieces=tuple(sorted(_few(_parts(group)), key=_rank)),
         seen=best.seen or next((one.seen for one in sorted(group, key=_rank) if one.seen), None),
     )
-
-
-def name_weight(scores: NDArray[Any]) -> NDArray[np.float64]:
-    """Return what a box of this score counts, for each unit of its area, where classes compete for a name.
-
-    Args:
-        scores: in [0, 1], of any shape.
-    Returns:
-        The odds of the score, finite.
-    """
-    scores = np.asarray(scores, np.float64)
-    return np.asarray(np.minimum(scores / np.maximum(1 - scores, 1 / ODDS_MOST), ODDS_MOST), np.float64)
 
 
 def _pairs(defects: Sequence[ClothDefect]) -> Iterator[tuple[int, int]]:

@@ -9,7 +9,7 @@ from edge.cloth.defects import MOST_PIECES, ClothDefect
 from edge.cloth.grading import total_points
 from edge.cloth.in_frame import one_each
 from edge.cloth.merger import DefectMerger
-from edge.cloth.one_report import YARN_GAP_MM, name_weight, one_report, reports
+from edge.cloth.one_report import YARN_GAP_MM, one_report, reports
 from edge.cloth.recurring import OWN_SCORE, RECURS_M, Recurring
 from edge.detections import Detections
 
@@ -132,11 +132,6 @@ def test_a_defect_of_very_many_pieces_keeps_a_rectangle_for_each_class():
     report = one_report(parts)
     assert sorted(piece.class_name for piece in report.pieces) == sorted(CLASSES)
     assert all(report.has_part(part) for part in parts)
-
-
-@pytest.mark.parametrize("score", [0.0, 0.5, 1.0])
-def test_the_weight_of_a_name_is_finite(score):
-    assert np.isfinite(name_weight(np.float32(score)))
 
 
 def frame_of(*rows):
