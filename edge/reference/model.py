@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -14,7 +14,13 @@ from edge.reference.follow import RollReference
 from edge.reference.maps import CHANNELS, channel_map, relative
 from edge.reference.regions import Regions, find_regions, no_regions
 from edge.reference.taught import LEAST_CELLS, MOST_VECTORS, TaughtCloth
-from edge.reference.trunk import Features, Trunk, vectors_of
+from edge.reference.trunk import STRIDE_PX, Features, Trunk, vectors_of
+
+BLOCK_PX = 256
+"""Width of a block: far wider than a region of clean cloth that comes near to a level."""
+
+LEAST_SHOWN = 0.5
+"""A block with less cloth, next to the one with most of it, says nothing of the tail."""
 
 Levels = Mapping[str, float]
 """Channel -> excess over the usual, in the article's own units, from which on something is reported."""
@@ -29,6 +35,8 @@ class Look:
     Attributes:
         regions: those that reach their level; none where no levels are set.
         maxima: channel -> the largest value on the cloth of this image; empty if nothing was judged.
+        block_maxima: channel -> (blocks,) float32, the largest value in each block of the image's width
+            that shows cloth: what an image says of the tail of clean cloth. Empty if nothing was judged.
         cloth_px: how many pixels were judged.
         fit_distance: of the image's features to what was taught; None if nothing was judged.
         not_judged: why nothing was; None if something was.
@@ -39,6 +47,7 @@ class Look:
     cloth_px: int
     fit_distance: float | None
     not_judged: NotJudged | None = None
+    block_maxima: Mapping[str, Floats] = field(default_factory=dict)
 
 
 class ReferenceModel:
@@ -82,7 +91,11 @@ class ReferenceModel:
             self._roll.learn(fit)
         maxima = {name: float(values.max()) for name, values in excess.items()}
         return Look(
-            self._regions(excess, image.shape[:2]), maxima, cells * self._trunk.stride_px**2, fit.distance
+            self._regions(excess, image.shape[:2]),
+            maxima,
+            cells * self._trunk.stride_px**2,
+            fit.distance,
+            block_maxima=block_maxima(excess, features.is_judged),
         )
 
     def _excess(self, distances: Floats, is_judged: Mask) -> dict[str, Floats]:
@@ -99,6 +112,20 @@ class ReferenceModel:
             return no_regions()
         ratios = {name: values / np.float32(self._levels[name]) for name, values in excess.items()}
         return find_regions(ratios, self._trunk.stride_px, (size_hw_px[0], size_hw_px[1]))
+
+
+def block_maxima(excess: Mapping[str, Floats], is_judged: Mask) -> dict[str, Floats]:
+    """Return the largest values in blocks of the width; those that show too little cloth are left out.
+
+    Where all do, the image is one block.
+    """
+    starts = np.arange(0, is_judged.shape[1], BLOCK_PX // STRIDE_PX)
+    covered = np.add.reduceat(is_judged.sum(axis=0), starts)
+    counts = covered >= LEAST_SHOWN * covered.max()
+    return {
+        name: np.asarray(np.maximum.reduceat(values.max(axis=0), starts)[counts], np.float32)
+        for name, values in excess.items()
+    }
 
 
 def _why_not(features: Features, is_cloth: Mask | None) -> NotJudged:

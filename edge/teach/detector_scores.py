@@ -19,6 +19,12 @@ LOWERED: Final = 0.5
 """The lowest that a threshold becomes, times the bundle's own: that one was chosen on defects, and clean
 cloth says nothing of how well a weak box fits one."""
 
+ENOUGH_IMAGES: Final = 40
+"""So many images and more set a threshold wherever their tail leads."""
+
+SCORE_STEP: Final = 0.002
+"""Above the greatest score seen."""
+
 PRIOR_SCORES: Final = 5
 PRIOR_SCALE: Final = 1.0
 """Few scores are shrunk towards a tail with this mean excess, in logits, as if so many had been seen."""
@@ -58,8 +64,33 @@ def least_thresholds(own: Mapping[str, float]) -> dict[str, float]:
     return {name: threshold * LOWERED for name, threshold in own.items()}
 
 
-def thresholds_at(level: float, tails: Mapping[str, Tail], own: Mapping[str, float]) -> dict[str, float]:
-    """Return the threshold of each class at a level of the common scale, rounded up to 0.001."""
+def thresholds_at(
+    level: float, tails: Mapping[str, Tail], own: Mapping[str, float], most: Mapping[str, float]
+) -> dict[str, float]:
+    """Return the threshold of each class at a level of the common scale, rounded up to 0.001.
+
+    Args:
+        level: surprise.
+        tails: of each class.
+        own: thresholds of the bundle.
+        most: the highest that each may become.
+    """
     least = least_thresholds(own)
-    found = {name: max(score_of(tails[name].value_at(level)), least[name]) for name in own}
+    found = {name: max(min(score_of(tails[name].value_at(level)), most[name]), least[name]) for name in own}
     return {name: min(1.0, float(np.ceil(value * 1000 - 1e-9) / 1000)) for name, value in found.items()}
+
+
+def most_thresholds(own: Mapping[str, float], seen: Mapping[str, float], images: int) -> dict[str, float]:
+    """Return the highest threshold that clean cloth can set for each class.
+
+    A few images say less of a detector than what its bundle's thresholds were chosen on: they raise one no
+    further than to where they themselves show no false alarm.
+
+    Args:
+        own: thresholds of the bundle.
+        seen: the greatest score of each class on the clean cloth.
+        images: how many there are.
+    """
+    if images >= ENOUGH_IMAGES:
+        return dict.fromkeys(own, 1.0)
+    return {name: max(threshold, seen[name] + SCORE_STEP) for name, threshold in own.items()}

@@ -182,13 +182,14 @@ def _fit(strips: Sequence[SpooledStrip], spool: Spool, trunk: Trunk, steps: _Ste
 
 
 def _model(taught: TaughtCloth, own: Sequence[SpooledStrip], spool: Spool, trunk: Trunk) -> ReferenceModel:
-    """Return the reference of a fold, with levels that about every other strip reaches."""
+    """Return the reference of a fold, with levels that about every other block of a strip reaches."""
     sample = own[:: max(1, len(own) // PROVISIONAL_STRIPS)]
     model = ReferenceModel(trunk, taught)
     looks = [look_at(model, spool.view(strip.number)) for strip in sample]
-    maxima = [look.maxima for look in looks if look is not None and look.maxima]
+    maxima = [look.block_maxima for look in looks if look is not None and look.maxima]
     levels = {
-        name: max(LEAST_LEVEL, float(np.median([one[name] for one in maxima]))) for name in taught.medians
+        name: max(LEAST_LEVEL, float(np.median(np.concatenate([one[name] for one in maxima]))))
+        for name in taught.spreads
     }
     return ReferenceModel(trunk, taught, levels)
 

@@ -16,7 +16,13 @@ from edge.cloth.merger import DefectMerger
 from edge.cloth.seams import on_own_lines
 from edge.detections import Detections
 from edge.teach.calibration import TAIL, Tail, level_of, tail_of
-from edge.teach.detector_scores import least_thresholds, logit, score_tail, thresholds_at
+from edge.teach.detector_scores import (
+    least_thresholds,
+    logit,
+    most_thresholds,
+    score_tail,
+    thresholds_at,
+)
 from edge.teach.looks import LEAST_LEVEL, JudgedStrip
 
 Floats = NDArray[np.float64]
@@ -84,14 +90,17 @@ def calibrate(
     level = level_of(values, len(judged), allowed)
     return Calibration(
         {name: max(LEAST_LEVEL, tail.value_at(level)) for name, tail in channels.items()},
-        thresholds_at(level, classes, own_thresholds),
+        thresholds_at(level, classes, own_thresholds, _most(judged, own_thresholds)),
         _places(reports, judged, level),
     )
 
 
 def _channel_tails(judged: Sequence[JudgedStrip]) -> dict[str, Tail]:
+    """Estimate the tail of each channel: of blocks of the width, so that eight images suffice for one."""
     names = judged[0].look.maxima
-    return {name: tail_of(np.array([one.look.maxima[name] for one in judged])) for name in names}
+    return {
+        name: tail_of(np.concatenate([one.look.block_maxima[name] for one in judged])) for name in names
+    }
 
 
 def _class_tails(judged: Sequence[JudgedStrip], names: Sequence[str]) -> dict[str, Tail]:
@@ -100,6 +109,17 @@ def _class_tails(judged: Sequence[JudgedStrip], names: Sequence[str]) -> dict[st
         best = [_best_score(one.strip.found, number) for one in judged]
         tails[name] = score_tail(np.array(best, np.float64))
     return tails
+
+
+def _most(judged: Sequence[JudgedStrip], own_thresholds: Mapping[str, float]) -> dict[str, float]:
+    seen = {
+        name: max(
+            float(one.strip.found.scores[one.strip.found.class_ids == number].max(initial=0))
+            for one in judged
+        )
+        for number, name in enumerate(own_thresholds)
+    }
+    return most_thresholds(own_thresholds, seen, len(judged))
 
 
 def _best_score(found: Detections, class_id: int) -> float:

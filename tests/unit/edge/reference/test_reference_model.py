@@ -7,7 +7,7 @@ import pytest
 
 from edge.errors import ModelError
 from edge.reference.maps import CHANNELS
-from edge.reference.model import Look, ReferenceModel
+from edge.reference.model import Look, ReferenceModel, block_maxima
 from edge.reference.taught import TaughtCloth
 from edge.reference.trunk import Trunk
 
@@ -174,3 +174,13 @@ def test_a_missing_array_is_refused(trunk, taught) -> None:
 def test_nothing_is_learnt_from_no_cloth(trunk) -> None:
     with pytest.raises(ValueError, match="enough cloth"):
         TaughtCloth.fit([(np.zeros((256, 256), np.uint8), None)], trunk)
+
+
+def test_an_image_says_what_is_largest_in_each_block_of_its_width():
+    excess = {"spot": np.zeros((8, 300), np.float32)}
+    excess["spot"][3, 130], excess["spot"][5, 290] = 4, 2
+    is_judged = np.ones((8, 300), bool)
+    is_judged[:, :100] = False  # all of the first block is left out but a quarter
+    assert block_maxima(excess, is_judged)["spot"].tolist() == [4]
+    is_judged[:] = True
+    assert block_maxima(excess, is_judged)["spot"].tolist() == [0, 4]
