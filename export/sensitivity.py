@@ -11,7 +11,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.quantization.calibrate import TensorsData
 
-from edge.backends.onnxruntime import session_options
+from edge.backends.onnx_session import session_options
 from edge.backends.provider_start import CPU
 from edge.contract import AnyOutputs
 from edge.raw_outputs import answer_of

@@ -12,7 +12,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from edge.backends.onnxruntime import session_options
+from edge.backends.onnx_session import session_options
 from edge.backends.provider_start import CPU
 from edge.errors import BackendError
 from edge.packages import missing_package

@@ -66,12 +66,10 @@ def _onnxruntime(model_path: Path, contract: ModelContract, options: BackendOpti
 
 
 def _openvino(model_path: Path, contract: ModelContract, options: BackendOptions) -> OpenBackend:
-    from edge.backends.onnxruntime import OnnxRuntimeBackend
     from edge.backends.openvino import OpenVinoBackend
-    from edge.backends.provider_start import CPU
+    from edge.backends.proof import prove
 
-    with OnnxRuntimeBackend(model_path, contract, [CPU], options.threads):
-        pass  # proves the network within limits: OpenVINO does not end what has no end (2026.4)
+    prove(model_path)
     return OpenVinoBackend(model_path, contract, options.precision, options.threads)
 
 

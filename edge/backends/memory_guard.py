@@ -1,19 +1,11 @@
-"""A limit on the memory that opening a network may take: a file of 300 bytes can ask for all there is."""
+"""A limit on the memory of the process that proves a network: 300 bytes can ask for all there is."""
 
 from __future__ import annotations
 
-import logging
 import re
 import resource
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
-
-from edge.backends.probe import nvidia_gpu_present
-
-logger = logging.getLogger(__name__)
 
 LEAST_BYTES: Final = 1 << 30
 """What a runtime takes for itself and its threads, with much to spare."""
@@ -24,9 +16,6 @@ COPIES: Final = 24
 MAPS: Final = 64
 TILES: Final = 16
 """Of activations, as large as the input, for as many inputs as are given to the network at once."""
-
-_ONE_AT_A_TIME: Final = threading.RLock()
-"""The limit is of the whole process: cameras that open models at once would leave each other's behind."""
 
 
 def bytes_for(model_bytes: int, input_size_hw_px: tuple[int, int]) -> int:
@@ -40,33 +29,15 @@ def bytes_for(model_bytes: int, input_size_hw_px: tuple[int, int]) -> int:
     return LEAST_BYTES + COPIES * model_bytes + TILES * MAPS * 4 * height * width
 
 
-@contextmanager
-def memory_limited(more_bytes: int) -> Iterator[None]:
-    """Let this process take no more than so much memory beyond what it has; what asks for more fails.
-
-    Where there is a GPU nothing is limited: its driver reserves address space without end. A second thread
-    waits until the first is done.
-    """
-    with _ONE_AT_A_TIME, _limited(more_bytes):
-        yield
-
-
-@contextmanager
-def _limited(more_bytes: int) -> Iterator[None]:
+def limit_memory(more_bytes: int) -> None:
+    """Let this process take no more than so much memory beyond what it has; what asks for more fails."""
     used = _data_bytes()
-    if used is None or nvidia_gpu_present():
-        yield
+    if used is None:
         return
-    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limit = used + more_bytes
-    if soft != resource.RLIM_INFINITY and soft <= limit:
-        yield
-        return
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+    if hard == resource.RLIM_INFINITY or limit <= hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
 def _data_bytes() -> int | None:

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from edge.backends.onnxruntime import ORT_ERRORS, session_options
+from edge.backends.onnx_session import ORT_ERRORS, session_options
 from edge.digest import file_digest
 from edge.errors import BackendError, ModelError
 from edge.image import Image

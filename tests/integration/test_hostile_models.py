@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -16,10 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from edge.backends.proof import prove
 from edge.bundle.manifest import seal_of
 from edge.bundle.opening import demo_bundle_path
 from edge.config import EdgeConfig
-from edge.errors import LoomsightError, ModelError
+from edge.errors import BackendError, LoomsightError, ModelError
 from edge.run import run
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
 
@@ -141,15 +144,103 @@ def test_a_network_that_asks_for_all_memory_is_refused_and_takes_none(tmp_path, 
     assert "allocate" in str(error)
 
 
+def endless_product(path):
+    """Multiply 200 matrices of constants, seconds each: computed when the network is opened."""
+    shape = numpy_helper.from_array(np.array([4000, 4000]), "side")
+    nodes = [helper.make_node("ConstantOfShape", ["side"], ["m0"])]
+    nodes += [helper.make_node("MatMul", [f"m{n}", "m0"], [f"m{n + 1}"]) for n in range(200)]
+    nodes.append(helper.make_node("ReduceMax", ["m200"], ["more"], keepdims=0))
+    with_part(path, nodes, [shape])
+
+
+def functions_that_call_each_other_twice(path):
+    """Write 2**40 nodes as forty functions: they are written out when the network is opened."""
+    ours = [helper.make_opsetid("", 17), helper.make_opsetid("ours", 1)]
+    model = onnx.load(path)
+    for n in range(40):
+        name, domain = (f"f{n - 1}", "ours") if n else ("Neg", "")
+        body = [helper.make_node(name, [x], [y], domain=domain) for x, y in (("a", "t"), ("t", "b"))]
+        model.functions.append(helper.make_function("ours", f"f{n}", ["a"], ["b"], body, ours))
+    model.opset_import.append(ours[1])
+    onnx.save(model, path)
+    start = numpy_helper.from_array(np.array(0, np.float32), "nought")
+    with_part(path, [helper.make_node("f39", ["nought"], ["more"], domain="ours")], [start])
+
+
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "auto"])
 def test_a_network_that_has_no_end_is_ended(tmp_path, image, contract, monkeypatch, backend):
-    monkeypatch.setattr("edge.backends.onnxruntime.PROOF_S", 0.3)
+    monkeypatch.setattr("edge.backends.proof.PROOF_CPU_S", 3)
     path = tmp_path / "m.onnx"
     write_bright_cell_model(path, contract)
     endless_loop(path)
     error = refused(image, path, backend=backend)
     assert isinstance(error, ModelError)
-    assert "it has not come to an end after 0.3 s" in str(error)
+    assert "it has not come to an end after 3 s of processor time" in str(error)
+
+
+@pytest.mark.parametrize("make", [endless_product, functions_that_call_each_other_twice])
+def test_a_network_whose_opening_never_ends_is_ended_and_takes_no_memory(
+    tmp_path, image, contract, monkeypatch, make
+):
+    """Where it fills the memory before its time is over, that is said."""
+    monkeypatch.setattr("edge.backends.proof.PROOF_CPU_S", 3)
+    path = tmp_path / "m.onnx"
+    write_bright_cell_model(path, contract)
+    make(path)
+    before = peak_of_children_bytes()
+    error = refused(image, path)
+    assert isinstance(error, ModelError)
+    assert re.search("not come to an end after 3 s|alloc|ends the process that proves it", str(error))
+    assert peak_of_children_bytes() <= max(before, 2 << 30)
+
+
+def peak_of_children_bytes():
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "file"])
+def test_a_network_with_weights_in_another_file_is_refused_and_that_file_not_opened(
+    tmp_path, image, contract, kind
+):
+    """The seal of a bundle is on one file, and what lies beside it may be a pipe."""
+    path, other = tmp_path / "m.onnx", tmp_path / "weights"
+    write_bright_cell_model(path, contract)
+    if kind == "fifo":
+        os.mkfifo(other)
+    elif kind == "device":
+        other.symlink_to("/dev/zero")
+    else:
+        other.write_bytes(bytes(4))
+    outside = TensorProto(name="outside", data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL)
+    for key, value in (("location", other.name), ("offset", "0"), ("length", "4")):
+        outside.external_data.add(key=key, value=value)
+    with_part(path, [helper.make_node("Identity", ["outside"], ["more"])], [outside])
+    error = refused(image, path)
+    assert isinstance(error, ModelError)
+    assert "External data" in str(error)
+    assert "weights in one file" in error.cure
+
+
+def test_a_network_is_proved_once_in_a_process_and_again_when_its_file_changes(
+    tmp_path, contract, monkeypatch
+):
+    path = tmp_path / "m.onnx"
+    write_bright_cell_model(path, contract)
+    model = onnx.load(path)
+    model.doc_string = str(tmp_path)  # no other test has proved it
+    onnx.save(model, path)
+    prove(path)
+    monkeypatch.setattr("sys.executable", str(tmp_path / "none"))
+    prove(path)
+    model.doc_string += "x"
+    onnx.save(model, path)
+    with pytest.raises(BackendError, match=r"No process can be started to prove .*: No such file"):
+        prove(path)
+
+
+def test_the_network_that_ships_with_the_program_starts_without_a_proof(monkeypatch):
+    monkeypatch.setattr("sys.executable", "/none")
+    prove(demo_bundle_path() / "model.onnx")
 
 
 @pytest.mark.parametrize("kind", ["fifo", "device"])

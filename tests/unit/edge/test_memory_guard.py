@@ -1,44 +1,34 @@
-"""The limit on memory while a network is opened: it goes as it came, whoever opens one beside it."""
+"""The limit on memory of the process that proves a network."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
+import pytest
+
+TAKE = """
 import resource
-import threading
-
-from edge.backends.memory_guard import memory_limited
-
-
-def test_two_threads_that_open_at_once_leave_no_limit_behind():
-    before = resource.getrlimit(resource.RLIMIT_DATA)
-    is_in, may_leave = threading.Event(), threading.Event()
-    within = []
-
-    def first():
-        with memory_limited(1 << 40):
-            is_in.set()
-            may_leave.wait(10)
-
-    def second():
-        with memory_limited(1 << 39):
-            within.append(resource.getrlimit(resource.RLIMIT_DATA)[0])
-
-    threads = [threading.Thread(target=first), threading.Thread(target=second)]
-    threads[0].start()
-    assert is_in.wait(10)
-    threads[1].start()
-    threads[1].join(0.2)  # it waits for the first one
-    may_leave.set()
-    for thread in threads:
-        thread.join(10)
-    assert resource.getrlimit(resource.RLIMIT_DATA) == before
-    assert len(within) == 1
+from edge.backends.memory_guard import limit_memory
+if {hard}:
+    resource.setrlimit(resource.RLIMIT_DATA, ({hard}, {hard}))
+limit_memory(2**28)
+try:
+    taken = bytearray({mib} * 2**20)
+except MemoryError:
+    print("refused")
+else:
+    print("taken")
+"""
 
 
-def test_one_within_another_of_the_same_thread_takes_the_lower_limit_and_gives_it_back():
-    before = resource.getrlimit(resource.RLIMIT_DATA)
-    with memory_limited(1 << 40):
-        outer = resource.getrlimit(resource.RLIMIT_DATA)
-        with memory_limited(1 << 39):
-            assert resource.getrlimit(resource.RLIMIT_DATA)[0] < outer[0]
-        assert resource.getrlimit(resource.RLIMIT_DATA) == outer
-    assert resource.getrlimit(resource.RLIMIT_DATA) == before
+@pytest.mark.parametrize(
+    ("mib", "hard", "expected"),
+    [(200, 0, "taken"), (300, 0, "refused"), (300, 2**31, "refused"), (200, 2**28, "taken")],
+    ids=["less", "more", "within another limit", "another limit is lower and stays"],
+)
+def test_what_asks_for_more_than_the_limit_fails(mib, hard, expected):
+    done = subprocess.run(
+        [sys.executable, "-c", TAKE.format(mib=mib, hard=hard)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [expected]
