@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from distill.dataset import Dataset, load_dataset
 from edge.errors import DatasetError
+from edge.simulator.clean_folder import folder_digest
 from edge.simulator.dataset import write_dataset
 from edge.simulator.dataset_options import DatasetOptions
 from edge.taxonomy import Taxonomy
@@ -39,11 +40,12 @@ def simulated_dataset(options: DatasetOptions, folder: Path, taxonomy: Taxonomy)
     Args:
         folder: of the data set; a new one appears whole or not at all.
     Raises:
-        OutputError: if it cannot be written.
+        OutputError, CameraNotFoundError, NoImagesError: as `write_dataset`.
         DatasetError: if what stands there is none, or was woven otherwise.
     """
     if not folder.is_dir():
-        logger.info("weaving %d pictures of simulated cloth in %s", options.images, folder)
+        kind = f"clean cloth of {options.on}" if options.on else "simulated cloth"
+        logger.info("weaving %d pictures of %s in %s", options.images, kind, folder)
         write_dataset(folder, options, taxonomy)
     _check_woven(folder, options)
     return load_dataset(folder, taxonomy)
@@ -52,13 +54,27 @@ def simulated_dataset(options: DatasetOptions, folder: Path, taxonomy: Taxonomy)
 def _check_woven(folder: Path, options: DatasetOptions) -> None:
     """See that a data set which stands there already is the one that is asked for."""
     try:
-        woven = json.loads((folder / "simulation.json").read_bytes())["options"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        made = json.loads((folder / "simulation.json").read_bytes())
+        woven, clean = dict(made["options"]), made.get("clean_images", {}).get("sha256")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(f"{folder} is no simulated data set.", "Choose another --out.") from error
-    asked = options.model_dump(mode="json")
-    other = [key for key in woven if woven[key] != asked.get(key)]
+    asked = options.model_dump(mode="json", exclude={"workers"})
+    other = [key for key in {**woven, "on": None} if woven.get(key) != asked.get(key)]
+    if options.on is not None and not other:
+        other = _changed_images(options.on, clean)
     if other:
         raise DatasetError(
             f"{folder} was woven with another {other[0]} than the recipe asks for.",
             "Delete it, or choose another --out.",
         )
+
+
+def _changed_images(on: Path, digest: str | None) -> list[str]:
+    """Name the folder of clean images if they are others than those of a digest.
+
+    One that is gone is said and changes nothing: the data set that was made of it is whole.
+    """
+    if not on.is_dir():
+        logger.warning("%s is gone: the defects planted in its images are used as they are", on)
+        return []
+    return [] if folder_digest(on) == digest else [f"content of {on}"]

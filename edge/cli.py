@@ -285,6 +285,10 @@ def edge_doctor(
 @simulate_app.command()
 def simulate(
     out: Annotated[Path, typer.Option(help="Folder to write; it must not exist, or be empty.")],
+    on: Annotated[
+        Path | None,
+        typer.Option(help="Folder of real clean images to plant the defects in.  [default: woven cloth]"),
+    ] = None,
     images: Annotated[int | None, typer.Option(help="Pictures over all splits.")] = None,
     split: Annotated[str | None, typer.Option(help="Shares, e.g. train=0.8,val=0.1,test=0.1")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same pictures.")] = None,
@@ -306,7 +310,9 @@ def simulate(
     workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
     taxonomy: Annotated[Path | None, typer.Option(help="Taxonomy file  [default: the shipped one]")] = None,
 ) -> None:
-    """Write a data set of simulated cloth, in YOLO and COCO form, with exact truth."""
+    """Write a data set of simulated or clean cloth with planted defects, in YOLO and COCO form, with exact
+    ground truth.
+    """
     settings = dict(locals())
     for name in ("out", "difficulty", "category", "taxonomy"):
         del settings[name]

@@ -20,12 +20,15 @@ import cv2
 
 from edge.errors import OutputError
 from edge.interruption import leave_to_parent
+from edge.simulator.clean_folder import CleanFolder, survey
 from edge.simulator.dataset_options import SPLITS, DatasetOptions
-from edge.simulator.picture import coco_annotations, draw_picture, encode_png, yolo_lines
+from edge.simulator.picture import Picture, coco_annotations, draw_picture, encode_png, yolo_lines
+from edge.simulator.planting import Planter
 from edge.sinks.publishing import new_folder
 from edge.taxonomy import Taxonomy, load_taxonomy
 
 Progress = Callable[[int, int], None]
+Draw = Callable[[int], Picture]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +72,21 @@ def write_dataset(
         on_progress: called with (pictures done, pictures in all).
     Raises:
         OutputError: if the folder holds something already or cannot be written.
+        CameraNotFoundError, NoImagesError: if the folder of clean images holds none that can be used.
+        ImageError: if a clean image vanishes meanwhile.
     """
     taxonomy = taxonomy or load_taxonomy()
+    clean = survey(options.on, options) if options.on is not None else None
+    draw = Planter(options, taxonomy, clean) if clean else partial(draw_picture, options, taxonomy)
     try:
         with new_folder(folder) as partial_folder:
             written = []
-            for item in _write_pictures(partial_folder, options, taxonomy):
+            for item in _write_pictures(partial_folder, options, taxonomy, draw):
                 written.append(item)
                 if on_progress:
                     on_progress(len(written), options.images)
             _write_annotations(partial_folder, options, taxonomy, written)
-            _write_descriptions(partial_folder, options, taxonomy)
+            _write_descriptions(partial_folder, options, taxonomy, clean)
     except BrokenProcessPool as error:
         raise OutputError(
             f"A process that drew pictures for {folder} was ended from outside.",
@@ -88,12 +95,14 @@ def write_dataset(
     return _summary(folder, written, taxonomy)
 
 
-def _write_pictures(folder: Path, options: DatasetOptions, taxonomy: Taxonomy) -> Iterator[_Written]:
+def _write_pictures(
+    folder: Path, options: DatasetOptions, taxonomy: Taxonomy, draw: Draw
+) -> Iterator[_Written]:
     """Draw and write all pictures, in the order of their index."""
     for split in _splits(options):
         (folder / "images" / split).mkdir(parents=True)
         (folder / "labels" / split).mkdir(parents=True)
-    write = partial(_write_picture, folder, options, taxonomy)
+    write = partial(_write_picture, folder, options, taxonomy, draw)
     if options.workers == 1:
         yield from map(write, range(options.images))
         return
@@ -111,9 +120,11 @@ def _quiet_worker() -> None:
     cv2.setNumThreads(1)
 
 
-def _write_picture(folder: Path, options: DatasetOptions, taxonomy: Taxonomy, index: int) -> _Written:
+def _write_picture(
+    folder: Path, options: DatasetOptions, taxonomy: Taxonomy, draw: Draw, index: int
+) -> _Written:
     """Draw one picture and write it with its labels."""
-    picture = draw_picture(options, taxonomy, index)
+    picture = draw(index)
     split, stem = options.split_of(index), f"{index:06d}"
     (folder / "images" / split / f"{stem}.png").write_bytes(encode_png(picture.image))
     labels = yolo_lines(picture, taxonomy)
@@ -121,6 +132,8 @@ def _write_picture(folder: Path, options: DatasetOptions, taxonomy: Taxonomy, in
     height, width = picture.image.shape[:2]
     entry = {"id": index, "file_name": f"images/{split}/{stem}.png", "height": height,
              "width": width, "seed": picture.seed}  # fmt: skip
+    if picture.clean_image is not None:
+        entry |= {"clean_image": picture.clean_image, "corner_xy_px": list(picture.corner_xy_px)}
     return _Written(split, entry, coco_annotations(picture, taxonomy))
 
 
@@ -137,7 +150,11 @@ def _write_annotations(
         items = [item for item in written if item.split == split]
         annotations = [annotation for item in items for annotation in item.annotations]
         coco = {
-            "info": {"description": "simulated cloth with planted defects"},
+            "info": {
+                "description": "clean cloth with planted defects"
+                if options.on
+                else "simulated cloth with planted defects"
+            },
             "licenses": [],
             "images": [item.image for item in items],
             "categories": categories,
@@ -147,17 +164,21 @@ def _write_annotations(
         (folder / "annotations" / f"{split}.json").write_text(text, encoding="utf-8")
 
 
-def _write_descriptions(folder: Path, options: DatasetOptions, taxonomy: Taxonomy) -> None:
+def _write_descriptions(
+    folder: Path, options: DatasetOptions, taxonomy: Taxonomy, clean: CleanFolder | None
+) -> None:
     """Write `data.yaml`, which trainers read, and `simulation.json`, which tells how it was made."""
     # No `path`: ultralytics starts a relative one from its own working folder; without one it looks here.
     lines = [*(f"{split}: images/{split}" for split in _splits(options)), "names:"]
     lines += [f"  {class_id}: {json.dumps(name)}" for class_id, name in enumerate(taxonomy.classes)]
     (folder / "data.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    made = {
+    made: dict[str, object] = {
         "options": options.model_dump(mode="json", exclude={"workers"}),
         "taxonomy_version": taxonomy.version,
         "classes": list(taxonomy.classes),
     }
+    if clean is not None:
+        made["clean_images"] = clean.described()
     text = json.dumps(made, indent=2) + "\n"
     (folder / "simulation.json").write_text(text, encoding="utf-8")
 

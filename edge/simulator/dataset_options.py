@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 from typing_extensions import Self
 
 from edge.errors import ConfigError
+from edge.settings import OwnPath
 from edge.simulator.options import CATEGORIES, MIN_CLOTH_PX, Weave, validated
 from edge.simulator.truth import DIFFICULTIES, Difficulty
 
 SPLITS = ("train", "val", "test")
+
+WOVEN_KEYS = ("weave", "mean_grey", "article_share")
+"""What real clean images are not asked for."""
 
 SIZE_PERMITTED = "height and width, 128 to 8192 pixels"
 
@@ -19,6 +25,9 @@ class DatasetOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    on: OwnPath | None = Field(
+        None, description="a folder of clean images to plant the defects in, or none to weave the cloth"
+    )
     images: int = Field(1000, ge=1, le=1_000_000, description="1 to 1,000,000")
     split: dict[str, float] = Field(
         {"train": 0.8, "val": 0.1, "test": 0.1}, description="shares of train, val and test, sum 1"
@@ -63,6 +72,18 @@ class DatasetOptions(BaseModel):
         if min(split.values(), default=0.0) < 0 or abs(sum(split.values()) - 1.0) > 1e-6:
             raise ValueError("the shares have to be 0 or more and sum to 1")
         return split
+
+    @field_serializer("on")
+    def _as_text(self, on: Path | None) -> str | None:
+        return None if on is None else str(on)
+
+    @model_validator(mode="after")
+    def _check_cloth(self) -> Self:
+        asked = [key for key in WOVEN_KEYS if self.on is not None and key in self.model_fields_set]
+        asked = [key for key in asked if getattr(self, key) != type(self).model_fields[key].default]
+        if asked:
+            raise ValueError(f"{asked[0]} is of woven cloth: images of clean cloth have their own")
+        return self
 
     @model_validator(mode="after")
     def _check_size(self) -> Self:

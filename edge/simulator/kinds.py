@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.simulator.fold_figures import draw_crease, draw_wrinkle
-from edge.simulator.patch import Figure
+from edge.simulator.patch import CONTRAST_RANGES, Figure
 from edge.simulator.spot_figures import draw_hole, draw_nep, draw_stain
-from edge.simulator.truth import Difficulty
+from edge.simulator.truth import Difficulty, PlantedDefect
 from edge.simulator.yarn_figures import (
     NARROW,
     draw_broken_end,
@@ -18,6 +18,9 @@ from edge.simulator.yarn_figures import (
     draw_broken_yarn,
     draw_dropped_stitch,
 )
+
+FIGURE_STREAM = 5
+"""Keeps the random numbers of a defect's form apart from those of style, texture and plan."""
 
 SIZE_FACTORS: dict[Difficulty, float] = {
     "obvious": 1.25,
@@ -136,6 +139,21 @@ def draw_size_mm(
     along_mm, across_mm = min(along_mm, LONGEST_MM), min(across_mm, site.breadth_mm)
     along_px, across_px = (max(1, round(side / site.mm_per_px)) for side in (along_mm, across_mm))
     return along_px * site.mm_per_px, across_px * site.mm_per_px
+
+
+def draw_figure(planted: PlantedDefect, seed: int, site: Site) -> tuple[Figure, float]:
+    """Draw a defect from the seed and its number.
+
+    Returns:
+        Its form, and how strong it is in deviations of the cloth.
+    """
+    rng = np.random.default_rng([seed, FIGURE_STREAM, planted.defect_id])
+    (start_m, end_m), (left_mm, right_mm) = planted.along_m, planted.across_mm
+    lines = round((end_m - start_m) * (1000.0 / site.mm_per_px))
+    columns = round((right_mm - left_mm) / site.mm_per_px)
+    kind = KINDS[planted.category]
+    figure = kind.draw((lines, columns), site, rng)
+    return figure, kind.salience * rng.uniform(*CONTRAST_RANGES[planted.difficulty])
 
 
 def _between(low_high: tuple[float, float], rng: np.random.Generator) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,16 +10,9 @@ import numpy as np
 from edge.image import Image
 from edge.simulator.banks import add_bank, copy_bank, draw_banks, subtract_bank
 from edge.simulator.joints import JointPatch, PlantedJoint, apply_joint, draw_joint
-from edge.simulator.kinds import KINDS, Site
+from edge.simulator.kinds import Site, draw_figure
 from edge.simulator.options import LoomOptions
-from edge.simulator.patch import (
-    CONTRAST_RANGES,
-    Ground,
-    Patch,
-    apply_patch,
-    measure_ground,
-    patch_from_figure,
-)
+from edge.simulator.patch import Ground, Patch, apply_patch, measure_ground, patch_from_figure
 from edge.simulator.plan import panel_at, plan_panel
 from edge.simulator.store import BoundedStore
 from edge.simulator.style import draw_style
@@ -28,7 +20,6 @@ from edge.simulator.texture import draw_texture, selvedge_bands_px
 from edge.simulator.truth import BoxPx, Mask, PlantedDefect, SeenDefect, tight_box
 from edge.taxonomy import Taxonomy, load_taxonomy
 
-FIGURE_STREAM = 5
 KEPT_PANELS = 4
 KEPT_JOINTS = 2
 KEPT_PATCH_PX = 400_000
@@ -177,7 +168,7 @@ class Loom:
         """Return what a joint does to the pixels."""
         columns = slice(*self.options.cloth_in_view_px)
         return self._joints.get(
-            number, lambda: draw_joint(self.options, number, self._ground.columns_grey[columns])
+            number, lambda: draw_joint(self.options, number, self._ground.grey[columns])
         )
 
     def _panel(self, panel: int) -> tuple[PlantedDefect, ...]:
@@ -192,16 +183,9 @@ class Loom:
 
     def _draw_patch(self, planted: PlantedDefect) -> Patch:
         """Draw a defect from the seed and its number."""
-        rng = np.random.default_rng([self.options.seed, FIGURE_STREAM, planted.defect_id])
-        px_per_m = 1000.0 / self.options.mm_per_px
-        lines = round((planted.along_m[1] - planted.along_m[0]) * px_per_m)
-        left_mm, right_mm = planted.across_mm
-        columns = round((right_mm - left_mm) / self.options.mm_per_px)
-        kind = KINDS[planted.category]
-        figure = kind.draw((lines, columns), self._site, rng)
+        figure, strength = draw_figure(planted, self.options.seed, self._site)
         _, left = self._corner(planted)
-        ground = replace(self._ground, columns_grey=self._ground.columns_grey[left : left + columns])
-        strength = kind.salience * rng.uniform(*CONTRAST_RANGES[planted.difficulty])
+        ground = self._ground.part(slice(None), slice(left, left + figure.body.shape[1]))
         return patch_from_figure(figure, ground, strength)
 
     def _measure(self) -> Ground:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -79,16 +79,25 @@ class Ground:
     """Describe the clean cloth a defect is planted in.
 
     Attributes:
-        columns_grey: (W,) float32, mean brightness of each column, grey levels.
-        deviation_grey: standard deviation of the cloth blurred over one yarn, grey levels.
+        grey: (W,) or (H, W) float32, mean brightness of each column or pixel, grey levels.
+        deviation_grey: standard deviation of the cloth blurred over one yarn, grey levels: of the whole, or
+            (H, W) float32.
         blur_px: Gaussian width of that blur.
         tint: blue, green and red of the cloth, mean 1.
     """
 
-    columns_grey: Plane
-    deviation_grey: float
+    grey: Plane
+    deviation_grey: float | Plane
     blur_px: float
     tint: Tint
+
+    def part(self, rows: slice, columns: slice) -> Ground:
+        """Return the cloth under a part of the image."""
+        grey = self.grey[columns] if self.grey.ndim == 1 else self.grey[rows, columns]
+        deviation = self.deviation_grey
+        if isinstance(deviation, np.ndarray):
+            deviation = deviation[rows, columns]
+        return replace(self, grey=grey, deviation_grey=deviation)
 
 
 def measure_ground(image: Image, ground_px: tuple[int, int], pitch_px: float) -> Ground:
@@ -116,7 +125,7 @@ def patch_from_figure(figure: Figure, ground: Ground, strength: float, tint: Tin
 
     Args:
         figure: (H, W) form.
-        ground: the cloth under it; its columns are those of the figure.
+        ground: the cloth under it; its columns, or pixels, are those of the figure.
         strength: wanted blurred contrast, in deviations of the ground.
         tint: colour of what is added; None for that of the cloth.
     """
@@ -124,11 +133,11 @@ def patch_from_figure(figure: Figure, ground: Ground, strength: float, tint: Tin
     size = np.abs(shade)
     blurred = cv2.GaussianBlur(size, (0, 0), ground.blur_px, borderType=cv2.BORDER_CONSTANT)
     reach = float(np.percentile(blurred[figure.body], SPREAD_PERCENTILE))
-    amplitude = min(strength * ground.deviation_grey / max(reach, 0.05), STRONGEST_GREY)
-    if shade.sum() > 0 and float(ground.columns_grey.mean()) + amplitude > BLINDING_GREY:
+    amplitude = np.minimum(strength * ground.deviation_grey / max(reach, 0.05), STRONGEST_GREY)
+    if shade.sum() > 0 and float(ground.grey.mean()) + float(amplitude.mean()) > BLINDING_GREY:
         shade = -shade
     keep = np.where(figure.body, 1 - figure.fade, 1).astype(np.float32)
-    plus = (1 - keep) * ground.columns_grey[None, :] + np.float32(amplitude) * shade
+    plus = (1 - keep) * ground.grey + amplitude.astype(np.float32) * shade
     return Patch(keep, plus.astype(np.float32), tint or ground.tint, figure.body.astype(np.uint8))
 
 

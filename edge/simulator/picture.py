@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from edge.image import Image
 from edge.simulator.dataset_options import DatasetOptions
 from edge.simulator.loom import Loom
 from edge.simulator.options import MIN_CLOTH_PX, LoomOptions
-from edge.simulator.truth import SeenDefect
+from edge.simulator.truth import BoxPx, PlantedDefect, SeenDefect
 from edge.taxonomy import Taxonomy
 
 PICTURE_STREAM = 6
@@ -39,12 +40,16 @@ class Picture:
         seed: seed of its cloth.
         image: (H, W) or (H, W, 3) BGR uint8.
         defects: those that are to be found.
+        clean_image: name of the clean image that it was cut out of; None for one that was woven.
+        corner_xy_px: upper left corner of the cut in that image.
     """
 
     index: int
     seed: int
     image: Image
     defects: tuple[SeenDefect, ...]
+    clean_image: str | None = None
+    corner_xy_px: tuple[int, int] = (0, 0)
 
 
 def picture_seed(dataset_seed: int, index: int) -> int:
@@ -58,10 +63,14 @@ def draw_picture(options: DatasetOptions, taxonomy: Taxonomy, index: int) -> Pic
     rng = np.random.default_rng([seed, PICTURE_STREAM])
     with_defect = bool(rng.random() < options.defect_share)
     loom = Loom(_loom_options(options, seed, with_defect, rng), taxonomy)
-    first_line = _aim(loom, options.size_hw[0], rng)
-    image = loom.render(first_line, options.size_hw[0])
-    seen = loom.seen_defects(first_line, options.size_hw[0])
-    return Picture(index, seed, image, tuple(item for item in seen if not _is_sliver(item, image)))
+    planted = loom.planted_in_panels(SEARCHED_PANELS)
+    lines = options.size_hw[0]
+    first_line = aim(planted, options.mm_per_px, lines, rng) if planted else int(rng.integers(100_000))
+    image = loom.render(first_line, lines)
+    seen = loom.seen_defects(first_line, lines)
+    return Picture(
+        index, seed, image, tuple(item for item in seen if not is_sliver(item.box_xyxy_px, len(image)))
+    )
 
 
 def yolo_lines(picture: Picture, taxonomy: Taxonomy) -> str:
@@ -149,13 +158,10 @@ def _article(options: DatasetOptions, seed: int) -> dict[str, Any]:
     return options.model_dump(include={"weave", "warp_pitch_px", "weft_pitch_px", "mean_grey"})
 
 
-def _aim(loom: Loom, lines: int, rng: np.random.Generator) -> int:
-    """Choose the first line of the picture so that one defect, if any is planted, lies in it."""
-    planted = loom.planted_in_panels(SEARCHED_PANELS)
-    if not planted:
-        return int(rng.integers(100_000))
+def aim(planted: Sequence[PlantedDefect], mm_per_px: float, lines: int, rng: np.random.Generator) -> int:
+    """Choose the first line of the picture so that one of these defects lies in it."""
     aimed = planted[int(rng.integers(len(planted)))]
-    start, end = (round(place_m * 1000.0 / loom.options.mm_per_px) for place_m in aimed.along_m)
+    start, end = (round(place_m * 1000.0 / mm_per_px) for place_m in aimed.along_m)
     if end - start <= 0.8 * lines:
         low, high = end - lines, start
     else:
@@ -163,7 +169,7 @@ def _aim(loom: Loom, lines: int, rng: np.random.Generator) -> int:
     return max(0, int(rng.integers(low, high + 1)))
 
 
-def _is_sliver(seen: SeenDefect, image: Image) -> bool:
+def is_sliver(box_xyxy_px: BoxPx, lines: int) -> bool:
     """Say whether only the rim of a defect reaches over the upper or lower edge of the picture."""
-    _, y1, _, y2 = seen.box_xyxy_px
-    return (y1 == 0 or y2 == len(image)) and y2 - y1 < SLIVER_PX
+    _, y1, _, y2 = box_xyxy_px
+    return (y1 == 0 or y2 == lines) and y2 - y1 < SLIVER_PX

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -16,6 +19,7 @@ from edge.errors import DatasetError
 from edge.simulator.dataset_options import DatasetOptions
 from edge.taxonomy import load_taxonomy
 from tests.unit.distill.tiny import CLASSES, TINY_TOML, tiny_dataset, write_tiny_dataset
+from tests.unit.simulator.clean_images import clean_cloth, save
 
 SIMULATION = {"images": 4, "size_hw": (128, 128), "split": {"train": 0.75, "val": 0.25}}
 RECIPE = f"""{TINY_TOML}
@@ -55,6 +59,63 @@ def test_cloth_that_was_woven_otherwise_is_refused(tmp_path):
         rehearsed(data, other, 0.2, tmp_path / "woven", load_taxonomy())
     with pytest.raises(DatasetError, match="no simulated data set"):
         rehearsed(data, asked, 0.2, data.folder / "images", load_taxonomy())
+
+
+def paths_of(dataset):
+    return [picture.path for picture in dataset.train]
+
+
+def clean_folder(place):
+    return save(place / "clean", a=clean_cloth(1, (192, 320)), b=clean_cloth(2, (192, 320)))
+
+
+def test_defects_are_planted_in_clean_images_and_others_than_those_are_refused(tmp_path):
+    data = tiny_dataset(tmp_path / "data", train=2, val=2)
+    clean = clean_folder(tmp_path)
+    asked = Rehearsal(simulation=DatasetOptions(**SIMULATION, on=clean))
+    both = rehearsed(data, asked, 0.2, tmp_path / "planted", load_taxonomy())
+    assert [picture.path.parents[2].name for picture in both.train[4:]] == ["planted"] * 3
+    made = json.loads((tmp_path / "planted/simulation.json").read_text())
+    assert made["clean_images"]["images"] == 2
+    assert paths_of(rehearsed(data, asked, 0.2, tmp_path / "planted", load_taxonomy())) == paths_of(both)
+    woven = Rehearsal(simulation=DatasetOptions(**SIMULATION))
+    with pytest.raises(DatasetError, match="another on"):
+        rehearsed(data, woven, 0.2, tmp_path / "planted", load_taxonomy())
+    save(clean, a=clean_cloth(4, (192, 320)))
+    with pytest.raises(DatasetError, match=f"another content of {clean}"):
+        rehearsed(data, asked, 0.2, tmp_path / "planted", load_taxonomy())
+    shutil.rmtree(clean)
+    assert paths_of(rehearsed(data, asked, 0.2, tmp_path / "planted", load_taxonomy())) == paths_of(both)
+
+
+def test_a_data_set_of_before_there_were_clean_images_is_still_taken(tmp_path):
+    data = tiny_dataset(tmp_path / "data", train=2, val=2)
+    asked = Rehearsal(simulation=DatasetOptions(**SIMULATION))
+    rehearsed(data, asked, 0.2, tmp_path / "woven", load_taxonomy())
+    file = tmp_path / "woven/simulation.json"
+    made = json.loads(file.read_text())
+    del made["options"]["on"]
+    file.write_text(json.dumps(made))
+    assert len(rehearsed(data, asked, 0.2, tmp_path / "woven", load_taxonomy()).train) == 2 * 2 + 3
+    planted = Rehearsal(simulation=DatasetOptions(**SIMULATION, on=clean_folder(tmp_path)))
+    with pytest.raises(DatasetError, match="another on"):
+        rehearsed(data, planted, 0.2, tmp_path / "woven", load_taxonomy())
+
+
+def test_distill_plants_defects_in_the_clean_images_of_its_recipe(tmp_path):
+    write_tiny_dataset(tmp_path / "data", train=4, val=2)
+    (tmp_path / "recipe.toml").write_text(f"{RECIPE}on = {json.dumps(str(clean_folder(tmp_path)))}\n")
+    command = [tmp_path / "data", "--recipe", tmp_path / "recipe.toml", "--out", tmp_path / "run"]
+    done = CliRunner().invoke(app, [str(word) for word in command])
+    assert done.exit_code == 0, (done.output, done.exception)
+    coco = json.loads((tmp_path / "run/rehearsal/annotations/train.json").read_text())
+    assert {entry["clean_image"] for entry in coco["images"]} <= {"a.png", "b.png"}
+    again = CliRunner().invoke(app, [str(word) for word in (*command, "--resume")])
+    assert again.exit_code == 0, (again.output, again.exception)
+    save(tmp_path / "clean", c=clean_cloth(4, (192, 320)))
+    changed = CliRunner().invoke(app, [str(word) for word in (*command, "--resume")])
+    assert isinstance(changed.exception, DatasetError)
+    assert "another content of" in str(changed.exception)
 
 
 def test_distill_rehearses_and_goes_on_with_the_same_pictures(tmp_path, monkeypatch):
