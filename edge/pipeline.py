@@ -35,6 +35,7 @@ from edge.last_resort import internal_error, wants_traceback
 from edge.ledger import Ledger, Planner, same_cloth
 from edge.preparation import BegunStrip, Preparation, PreparedStrip
 from edge.recording import Recording
+from edge.reference_watch import ReferenceWatch
 from edge.roll.changes import RollChange, RollChanges
 from edge.roll.part import RollPart
 from edge.roll.recorder import RollRecorder
@@ -117,6 +118,8 @@ class Pipeline:
         self._changes = changes or RollChanges()
         self._joints = joints
         self._preparation = Preparation(inspector, cloth, joints, reference)
+        self._reference_watch = ReferenceWatch()
+        self._reference_watch.begin_anew(reference.usual if reference else None)
         self._strips = Strips(0)
         self._is_fitted = False
         self._begin_s: float | None = None
@@ -128,7 +131,7 @@ class Pipeline:
             self.state,
             inspector.clock,
             recorder,
-            [*health, *([optics] if optics else [])],
+            [*health, *([optics] if optics else []), self._reference_watch],
             [*([stops] if stops else []), *([recording] if recording else []), *reporters],
         )
         self._ledger = Ledger(self.state, self._journal, stops, recording, plan)
@@ -268,6 +271,7 @@ class Pipeline:
         if plan.inspector is not None:
             self._inspector = self._preparation.inspector = plan.inspector
             self._preparation.reference = plan.reference
+            self._reference_watch.begin_anew(plan.reference.usual if plan.reference else None)
             self._is_fitted = False
         if plan.class_names:
             self._selvedge_margin_mm = plan.selvedge_margin_mm
@@ -394,6 +398,7 @@ class Pipeline:
     def _with_regions(self, found: Detections, prepared: PreparedStrip) -> Detections:
         """Merge what the detector found, in pixels of the frame, with what the reference model did."""
         look = prepared.look
+        self._reference_watch.look(look)
         if look is None or not len(look.regions):
             return found
         up = np.array([0, prepared.carried_lines] * 2, np.float32)

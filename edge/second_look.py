@@ -17,6 +17,7 @@ from edge.errors import ContractError
 from edge.geometry import view_scale
 from edge.image import Image
 from edge.reference.model import Look, ReferenceModel
+from edge.reference_watch import UsualCloth
 
 logger = logging.getLogger(__name__)
 
@@ -119,16 +120,23 @@ class SecondLook:
         contract: of the detector, for its scale.
         margin_mm: nearer to a selvedge, or to an edge of the cloth, nothing is looked at.
         taught: what it was taught at.
+        usual: what was usual then.
     """
 
     def __init__(
-        self, model: ReferenceModel, contract: ModelContract, margin_mm: float, taught: TaughtView
+        self,
+        model: ReferenceModel,
+        contract: ModelContract,
+        margin_mm: float,
+        taught: TaughtView,
+        usual: UsualCloth,
     ) -> None:
         self._model = model
         self._contract = contract
         self._margin_mm = margin_mm
         self._taught = taught
         self._is_checked = False
+        self.usual = usual
 
     def look(self, image: Image, mask: ClothMask | None, frame: Frame) -> Look | None:
         """Look at a strip, with the lines that were put above it, in the order of the cloth.
@@ -143,11 +151,6 @@ class SecondLook:
             self._check(view, frame)
             self._is_checked = True
         return look_at(self._model, view)
-
-    def restart(self) -> None:
-        """Forget the roll: another one begins, or the camera sees other frames."""
-        self._model.restart()
-        self._is_checked = False
 
     def _check(self, view: ReferenceView, frame: Frame) -> None:
         own_mm = frame.mm_per_px_across

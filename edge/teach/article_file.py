@@ -104,6 +104,8 @@ class ArticleManifest(_Value):
         trunk_digest: sha256 of the features.
         levels: of the channels of the reference, in its own units.
         score_thresholds: per class of the detector.
+        fit_distance: greatest one of a strip that was not fitted.
+        near: ratio to its level that few of the strips exceeded, see `edge.reference_watch`.
         places: on the contact sheet.
         struck_out: places of earlier sheets that a person left out.
         files: sha256 of the other files.
@@ -123,6 +125,8 @@ class ArticleManifest(_Value):
     score_thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]]
     promise: Promise
     cloth: ClothUsed
+    fit_distance: Positive
+    near: Positive
     places: tuple[SheetPlace, ...] = Field(default=(), max_length=999)
     struck_out: tuple[SheetPlace, ...] = Field(default=(), max_length=999)
     files: dict[str, Digest] = {}

@@ -11,6 +11,7 @@ from edge.reference.maps import CHANNELS
 from edge.reference.model import ReferenceModel
 from edge.reference.taught import TaughtCloth
 from edge.reference.trunk import Trunk
+from edge.reference_watch import UsualCloth
 from edge.second_look import SecondLook, TaughtView
 from edge.teach.article_file import TEACH_AGAIN, ArticleFile, check_detector, open_article
 
@@ -31,7 +32,8 @@ class OpenArticle:
         """Return what looks at the strips of a run beside its detector."""
         manifest = self.file.manifest
         taught = TaughtView(manifest.article, manifest.mm_per_px, manifest.width_px)
-        return SecondLook(self.model, contract, margin_mm, taught)
+        usual = UsualCloth(manifest.article, manifest.levels, manifest.fit_distance, manifest.near)
+        return SecondLook(self.model, contract, margin_mm, taught, usual)
 
 
 def open_for(

@@ -15,6 +15,7 @@ from edge.cloth.defects import ClothDefect, cloth_from_frame
 from edge.cloth.merger import DefectMerger
 from edge.cloth.seams import on_own_lines
 from edge.detections import Detections
+from edge.reference_watch import NEAR_RATIO
 from edge.teach.calibration import TAIL, Tail, level_of, tail_of
 from edge.teach.detector_scores import (
     least_thresholds,
@@ -35,6 +36,9 @@ CLASS: Final = "report"
 RANKED: Final = 3
 """Times the values of the tail, or the false alarms allowed: so many pieces are merged to reports."""
 
+LEAST_FIT: Final = 1e-3
+"""Of a fit distance: images that are all alike have none."""
+
 LEAST_RANKED: Final = 16
 """Of fewer places nobody can tell whether one stands out."""
 
@@ -50,11 +54,15 @@ class Calibration:
         levels: channel of the reference -> level.
         score_thresholds: class of the detector -> threshold.
         places: reports of the clean cloth, those that came nearest to an alarm first.
+        fit_distance: greatest one of the strips.
+        near: ratio to its level that `NEAR_RATIO` of the strips exceed.
     """
 
     levels: dict[str, float]
     score_thresholds: dict[str, float]
     places: tuple[Place, ...]
+    fit_distance: float
+    near: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +96,20 @@ def calibrate(
     reports = _merged(judged, _rarest(pieces, ceil(RANKED * max(TAIL, allowed))))
     values = np.array([report.score for report in reports]) if reports else np.zeros(1)
     level = level_of(values, len(judged), allowed)
+    levels = {name: max(LEAST_LEVEL, tail.value_at(level)) for name, tail in channels.items()}
     return Calibration(
-        {name: max(LEAST_LEVEL, tail.value_at(level)) for name, tail in channels.items()},
+        levels,
         thresholds_at(level, classes, own_thresholds, _most(judged, own_thresholds)),
         _places(reports, judged, level),
+        max(LEAST_FIT, *(one.look.fit_distance or 0.0 for one in judged)),
+        _near(judged, levels),
     )
+
+
+def _near(judged: Sequence[JudgedStrip], levels: Mapping[str, float]) -> float:
+    """Return the ratio to its level that `NEAR_RATIO` of the strips reach: an order statistic."""
+    ratios = sorted(max(one.look.maxima[name] / levels[name] for name in levels) for one in judged)
+    return max(LEAST_LEVEL, ratios[min(len(ratios) - 1, ceil((1 - NEAR_RATIO) * len(ratios)))])
 
 
 def _channel_tails(judged: Sequence[JudgedStrip]) -> dict[str, Tail]:

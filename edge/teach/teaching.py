@@ -133,6 +133,8 @@ def teach(config: EdgeConfig, wish: TeachWish, progress: Progress = lambda *_: N
             score_thresholds=calibration.score_thresholds,
             promise=_promise(wish.budget, amount),
             cloth=_cloth_used(cloth, looks, amount),
+            fit_distance=calibration.fit_distance,
+            near=calibration.near,
             places=sheet.places,
             struck_out=struck_out,
         )

@@ -6,9 +6,11 @@ import json
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import cv2
 import numpy as np
@@ -44,8 +46,8 @@ def clean_images(tmp_path_factory):
     return folder
 
 
-def images_of_cloth(count, seed=3):
-    options = parse_loom_options(f"loom:seed={seed},defects_per_m=0,lines_per_block={SIDE_PX},{CLOTH}")
+def images_of_cloth(count, cloth=CLOTH):
+    options = parse_loom_options(f"loom:seed=3,defects_per_m=0,lines_per_block={SIDE_PX},{cloth}")
     with LoomCamera(options) as camera:
         return [camera.read().image for _ in range(count)]
 
@@ -130,17 +132,16 @@ def test_a_promise_that_the_cloth_cannot_carry_is_one_line_with_the_missing_metr
 
 
 def test_a_run_with_the_article_reports_what_no_detector_names_with_its_shape(
-    clean_images, detector, tmp_path
+    taught_on_images, detector, tmp_path
 ):
-    out, with_article = tmp_path / "article", tmp_path / "with.jsonl"
-    teach(detector, out, "--camera", clean_images, "--false-alarms-per-image", 0.1)
+    with_article = tmp_path / "with.jsonl"
     folder = tmp_path / "cloth"
     folder.mkdir()
     for number, image in enumerate(images_of_cloth(4)):
         if number == 2:
             cv2.circle(image, (75, 75), 9, 12, -1)  # a hole
         cv2.imwrite(str(folder / f"{number}.png"), image)
-    done = run_on(folder, out, detector, with_article)
+    done = run_on(folder, taught_on_images, detector, with_article)
     assert done.returncode == 0, done.stderr
     record = max(lines_of(with_article)[2]["detections"], key=lambda one: one["score"])
     assert record["label"] == "unclassified"
@@ -188,6 +189,34 @@ def test_another_detector_or_scale_is_refused_before_anything_is_reported(taught
     coarser = run_on(CLEAN.replace("seed=3", "seed=3,mm_per_px=0.25"), taught[0], detector, other)
     assert coarser.returncode == ContractError.exit_code
     assert "was taught at 0.2 mm per pixel, and this camera shows 0.25" in coarser.stderr
+
+
+@pytest.fixture(scope="module")
+def taught_on_images(clean_images, detector, tmp_path_factory):
+    out = tmp_path_factory.mktemp("on_images") / "article"
+    teach(detector, out, "--camera", clean_images, "--false-alarms-per-image", 0.1)
+    return out
+
+
+def test_cloth_that_is_not_the_article_is_an_event_with_its_cure(taught_on_images, detector, tmp_path):
+    other = CLOTH.replace("weave=plain", "weave=satin").replace("pitch_px=5", "pitch_px=8")
+    record, folder = tmp_path / "r.db", tmp_path / "other"
+    folder.mkdir()
+    for number, image in enumerate(images_of_cloth(24, cloth=other)):
+        cv2.imwrite(str(folder / f"{number:02d}.png"), image)
+    done = run_on(folder, taught_on_images, detector, tmp_path / "d.jsonl", "--roll-record", record)
+    assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(record)) as db:
+        rows = db.execute("SELECT detail FROM events WHERE kind = 'other article'").fetchall()
+    ((detail,),) = rows
+    assert detail.startswith("the cloth looks unlike article 'plain 5': ")
+    assert "teach it again" in detail
+
+
+def test_the_article_itself_is_no_event(taught, detector, tmp_path):
+    done = run_on(CLEAN, taught[0], detector, tmp_path / "d.jsonl", "--frames", 40)
+    assert done.returncode == 0, done.stderr
+    assert "unlike" not in done.stderr
 
 
 def test_images_without_anything_to_see_are_left_out_and_counted(detector, clean_images, tmp_path):

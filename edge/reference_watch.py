@@ -1,0 +1,133 @@
+"""Notice cloth that is not the article that was taught, and thresholds that drift: events, not defects."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from edge.cameras.health import FaultKind, HealthEvent
+from edge.reference.model import Look
+
+logger = logging.getLogger(__name__)
+
+OTHER_ARTICLE: Final = "other article"
+DRIFT: Final = "thresholds drift"
+
+FIT_STRIPS: Final = 20
+"""Strips over which the distance from what was taught is averaged: other cloth stays other cloth."""
+
+OTHER, SAME = 1.5, 1.2
+"""Times the greatest distance of clean cloth when it was taught, above which it is another article, and
+below which it is the same again. On simulated cloth, 256 px wide, the same roll stays below 1.0, other
+articles lie at 2.8 to 4.1, a lens out of focus at 2.0 to 3.5, and a lamp that gives 0.7 of its light below
+1.0; on images of 160 px, which scatter more, another article lies at 1.7."""
+
+NEAR_STRIPS: Final = 200
+"""Strips over which those near to the threshold are counted."""
+
+NEAR_RATIO: Final = 0.05
+"""Of the strips of clean cloth, when it was taught: so many are called near to the threshold."""
+
+MANY, FEW = 4.0, 2.0
+"""Times that, above which the thresholds drift, and below which they fit again."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsualCloth:
+    """What was usual when an article was taught.
+
+    Attributes:
+        article: its name.
+        levels: channel -> level of the reference.
+        fit_distance: greatest one of a strip that was not fitted.
+        near: ratio to its level that `NEAR_RATIO` of the strips exceeded.
+    """
+
+    article: str
+    levels: Mapping[str, float]
+    fit_distance: float
+    near: float
+
+
+class ReferenceWatch:
+    """Watch what the reference model says of the cloth as a whole. A `HealthSource`."""
+
+    down: FaultKind | None = None
+
+    def __init__(self) -> None:
+        self._events: list[HealthEvent] = []
+        self.begin_anew(None)
+
+    @property
+    def counters(self) -> Mapping[str, int]:
+        """Nothing is counted."""
+        return {}
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What is wrong at the moment."""
+        states = ((OTHER_ARTICLE, self._is_other), (DRIFT, self._drifts))
+        return tuple(kind for kind, is_on in states if is_on)
+
+    def take_events(self, *, is_over: bool = False) -> list[HealthEvent]:
+        """Return, once, what changed."""
+        events, self._events = self._events, []
+        return events
+
+    def begin_anew(self, usual: UsualCloth | None) -> None:
+        """Begin with other cloth.
+
+        Args:
+            usual: what its article was taught; None for none: then nothing is watched.
+        """
+        self._usual = usual
+        self._seen, self._fit = 0, 0.0
+        self._counted, self._near = 0, NEAR_RATIO
+        self._is_other = self._drifts = False
+
+    def look(self, look: Look | None) -> None:
+        """Take in what the reference model says of a strip."""
+        usual = self._usual
+        if usual is None or look is None or look.fit_distance is None:
+            return
+        self._seen += 1
+        self._fit += (look.fit_distance - self._fit) / min(self._seen, FIT_STRIPS)
+        if self._seen >= FIT_STRIPS:
+            self._tell_article(usual, self._fit / usual.fit_distance)
+        if len(look.regions):
+            return  # a defect that runs for metres is no drift
+        ratio = max(look.maxima[name] / level for name, level in usual.levels.items())
+        self._counted += 1
+        self._near += (float(ratio >= usual.near) - self._near) / NEAR_STRIPS
+        if self._counted >= NEAR_STRIPS:
+            self._tell_drift(self._near)
+
+    def _tell_article(self, usual: UsualCloth, distance: float) -> None:
+        if not self._is_other and distance > OTHER:
+            self._is_other = True
+            self._tell(
+                OTHER_ARTICLE,
+                f"the cloth looks unlike article '{usual.article}': {distance:.1f} times as far off as its "
+                "clean cloth ever was; check the article of the roll, lamp and focus, or teach it again",
+            )
+        elif self._is_other and distance < SAME:
+            self._is_other = False
+            self._tell(f"{OTHER_ARTICLE} is over", f"the cloth looks like article '{usual.article}'")
+
+    def _tell_drift(self, near: float) -> None:
+        if not self._drifts and near > MANY * NEAR_RATIO:
+            self._drifts = True
+            self._tell(
+                DRIFT,
+                f"{near:.0%} of the strips come near to a threshold, and {NEAR_RATIO:.0%} did when it was "
+                "taught: clean the lens, check lamp and tension, or teach the article again",
+            )
+        elif self._drifts and near < FEW * NEAR_RATIO:
+            self._drifts = False
+            self._tell(f"{DRIFT} is over", f"{near:.0%} of the strips come near to a threshold")
+
+    def _tell(self, kind: str, detail: str) -> None:
+        logger.warning("%s: %s", kind, detail)
+        self._events.append(HealthEvent(kind, detail))
