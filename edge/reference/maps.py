@@ -8,6 +8,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.reference.contrast import Floats, Mask
 
@@ -28,21 +29,106 @@ class Channel:
 
 
 CHANNELS: Mapping[str, Channel] = {
-    "spot": Channel("spot", (3, 3)),
-    "patch": Channel("spot", (7, 7)),
-    "area": Channel("area", (15, 15)),
-    "warp_line": Channel("warp line", (33, 1)),
-    "weft_line": Channel("weft line", (1, 33)),
+    "spot": Channel("spot", (1, 1)),
+    "patch": Channel("spot", (3, 3)),
+    "warp_line": Channel("warp line", (17, 1)),
+    "weft_line": Channel("weft line", (1, 17)),
 }
 
 LEAST_COVERED = 0.5
 """A window with less of it judged has no value."""
 
+MEDIAN_STEP = 7
+"""Every so many cells are enough for a median."""
+
+PROFILE_CELLS = 4
+"""Of the width, that share one value of the profile."""
+
+PROFILE_REACH = 4
+"""Values to each side that a value of the profile is the median of: 144 px, wider than a crease or a band
+of broken ends. What belongs to the cloth is wider: the fall-off of a lens or a lamp, a selvedge."""
+
+PROFILE_TOP = 1.5
+"""Times the median, above which a distance does not count further for the profile."""
+
+PROFILE_RANGE = (0.7, 1.8)
+"""The profile's own limits, as ratios to the median: wide defects must not become usual."""
+
+
+SPREAD_CELLS = 101
+"""Of the width, that the variation is averaged over: 400 px."""
+
+SPREAD_TOP = 3.0
+"""Times the mean, above which a deviation does not count further."""
+
+SPREAD_RANGE = (0.5, 2.5)
+
 
 def relative(distances: Floats, is_judged: Mask) -> Floats:
-    """Divide distances by their median over the cells that are judged; 0 elsewhere."""
-    median = float(np.median(distances[is_judged]))
-    return np.asarray(np.where(is_judged, distances / np.float32(max(median, 1e-6)), 0), np.float32)
+    """Divide distances by what is usual in their column of the image; 0 where nothing is judged.
+
+    The lens is less sharp and the lamp less bright at the sides of an image, which has nothing to do with
+    defects: on real strips the largest distances of clean cloth all lay there.
+    """
+    profile = column_profile(distances, is_judged)
+    return np.asarray(np.where(is_judged, distances / profile, 0), np.float32)
+
+
+def column_profile(distances: Floats, is_judged: Mask) -> Floats:
+    """Measure the usual distance along the width.
+
+    Args:
+        distances: (h, w).
+        is_judged: (h, w), with at least one True.
+    Returns:
+        (w,) float32, positive.
+    """
+    median = max(median_of(distances, is_judged), 1e-6)
+    counted = np.where(is_judged, np.minimum(distances, np.float32(PROFILE_TOP * median)), 0)
+    sums = _by_blocks(counted.sum(axis=0, dtype=np.float64))
+    counts = _by_blocks(is_judged.sum(axis=0, dtype=np.float64))
+    values = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    around = np.lib.stride_tricks.sliding_window_view(
+        np.pad(values, PROFILE_REACH, constant_values=np.nan), 2 * PROFILE_REACH + 1
+    )
+    known = counts > 0
+    centres = (np.arange(len(values)) + 0.5) * PROFILE_CELLS - 0.5
+    smooth = np.nanmedian(around[known], axis=1) / float(np.median(values[known]))
+    columns = np.interp(np.arange(distances.shape[1]), centres[known], smooth)
+    return np.asarray(np.clip(columns, *PROFILE_RANGE) * median, np.float32)
+
+
+def median_of(values: Floats, is_valid: Mask) -> float:
+    """Return the median of an even sample of the values that count."""
+    return float(np.median(values[is_valid][::MEDIAN_STEP]))
+
+
+def spread_profile(deviations: Floats, is_valid: Mask) -> Floats:
+    """Measure along the width how much a channel varies on clean cloth, as a ratio to its median.
+
+    Args:
+        deviations: (h, w), a channel's distances from its median, either way.
+        is_valid: (h, w), where they count.
+    Returns:
+        (w,) float32.
+    """
+    top = np.float32(SPREAD_TOP * float(deviations[is_valid][::MEDIAN_STEP].mean()))
+    counted = np.where(is_valid, np.minimum(deviations, top), 0)
+    window = np.ones((1, SPREAD_CELLS), np.float64)
+    sums, counts = (
+        cv2.filter2D(plane.sum(axis=0, dtype=np.float64)[None], -1, window, borderType=cv2.BORDER_CONSTANT)[
+            0
+        ]
+        for plane in (counted, is_valid)
+    )
+    means = sums / np.maximum(counts, 1)
+    known = means[is_valid.any(axis=0)]
+    return np.asarray(np.clip(means / max(float(np.median(known)), 1e-9), *SPREAD_RANGE), np.float32)
+
+
+def _by_blocks(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum up neighbouring columns."""
+    return np.add.reduceat(columns, np.arange(0, len(columns), PROFILE_CELLS))
 
 
 def channel_map(ratios: Floats, is_judged: Mask, channel: Channel) -> Floats:

@@ -81,30 +81,38 @@ class ReferenceModel:
             is_cloth: (H, W) bool, where cloth is and something may be reported; None for all.
             follow: whether the roll is followed; False leaves the model as it is.
         """
-        features = self._trunk.features(image, is_cloth)
+        features = self._trunk.features(image, is_cloth, self._taught.selvedges_px)
         cells = int(features.is_judged.sum())
         if cells < LEAST_CELLS:
             return Look(no_regions(), {}, 0, None, _why_not(features, is_cloth))
+        excess, distance = self.maps(features, follow=follow)
+        maxima = {name: float(values.max()) for name, values in excess.items()}
+        cloth_px = cells * self._trunk.stride_px**2
+        blocks = block_maxima(excess, features.is_judged)
+        regions = self._regions(excess, image.shape[:2])
+        return Look(regions, maxima, cloth_px, distance, block_maxima=blocks)
+
+    def maps(self, features: Features, *, follow: bool = True) -> tuple[dict[str, Floats], float]:
+        """Map what does not belong to the cloth.
+
+        Args:
+            features: of an image with at least `LEAST_CELLS` cells that are judged.
+            follow: as of `look`.
+        Returns:
+            channel -> (h, w) float32, the excess over the usual in units of the article, 0 where nothing is
+            judged; and the distance of the image's features to what was taught.
+        """
         fit = self._roll.fit(vectors_of(features, MOST_VECTORS))
-        excess = self._excess(fit.whitening.distances(features.vectors), features.is_judged)
         if follow:
             self._roll.learn(fit)
-        maxima = {name: float(values.max()) for name, values in excess.items()}
-        return Look(
-            self._regions(excess, image.shape[:2]),
-            maxima,
-            cells * self._trunk.stride_px**2,
-            fit.distance,
-            block_maxima=block_maxima(excess, features.is_judged),
-        )
+        return self._excess(fit.whitening.distances(features.vectors), features.is_judged), fit.distance
 
     def _excess(self, distances: Floats, is_judged: Mask) -> dict[str, Floats]:
         """Return the excess of each channel over the usual, in units of the article; 0 if not judged."""
         ratios = relative(distances, is_judged)
         found = {}
         for name, channel in CHANNELS.items():
-            values = channel_map(ratios, is_judged, channel) - np.float32(self._taught.medians[name])
-            found[name] = np.maximum(values / np.float32(self._taught.spreads[name]), 0)
+            found[name] = self._taught.excess(name, channel_map(ratios, is_judged, channel))
         return found
 
     def _regions(self, excess: Mapping[str, Floats], size_hw_px: tuple[int, ...]) -> Regions:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.reference.contrast import Floats
+from edge.reference.contrast import Floats, Mask
 from edge.reference.maps import CHANNELS, Shape
+
+Indices = NDArray[np.intp]
 
 FOOT = 0.6
 """A region reaches to where the map falls below so much of its peak, or below the level."""
 
 JOINED_PX = 24
 """Pieces of one defect that lie nearer than that are one region."""
+
+LINE_JOINED_PX = 96
+"""The same along a line."""
+
+AREA_PX = 48
+"""A region that is as wide and as high as that is an area, unless it is a line."""
 
 MOST_REGIONS = 50
 """Of one image, those furthest beyond their level: an image full of them is no cloth of this article."""
@@ -58,31 +66,48 @@ def find_regions(ratios: Mapping[str, Floats], stride_px: int, size_hw_px: tuple
         return no_regions()
     top = np.max([ratios[name] for name in names], axis=0)
     found = []
-    for number, cells in _pieces(top >= 1, JOINED_PX // stride_px):
-        ys, xs = cells
+    for ys, xs in _pieces(top >= 1, _near({name: ratios[name] >= 1 for name in names}, stride_px)):
         by_channel = [float(ratios[name][ys, xs].max()) for name in names]
-        best = names[int(np.argmax(by_channel))]
-        box = _tight(top, cells)
-        found.append((max(by_channel), number, box * stride_px, best))
-    found.sort(key=lambda one: (-one[0], one[1]))
+        box = _tight(top, ys, xs) * stride_px
+        found.append((max(by_channel), box, _shape(CHANNELS[names[int(np.argmax(by_channel))]].shape, box)))
+    found.sort(key=lambda one: (-one[0], *one[1].tolist()))
     return _as_regions(found[:MOST_REGIONS], size_hw_px)
 
 
-def _pieces(
-    is_over: NDArray[np.bool_], reach: int
-) -> list[tuple[int, tuple[NDArray[np.intp], NDArray[np.intp]]]]:
-    """Group cells that lie near to one another: (number, (ys, xs)) of each group."""
-    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach | 1, reach | 1))
-    near = cv2.dilate(is_over.astype(np.uint8), around)
-    count, labels = cv2.connectedComponents(near, connectivity=8)
+def _near(is_over: Mapping[str, Mask], stride_px: int) -> Mask:
+    """Tell what lies near to cells over their level: all round, and further along a line."""
+    reach, along = JOINED_PX // stride_px | 1, LINE_JOINED_PX // stride_px | 1
+    kernels = {
+        "spot": cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)),
+        "warp line": np.ones((along, 3), np.uint8),
+        "weft line": np.ones((3, along), np.uint8),
+    }
+    near = [
+        cv2.dilate(cells.astype(np.uint8), kernel)
+        for name, cells in is_over.items()
+        for shape, kernel in kernels.items()
+        if shape in ("spot", CHANNELS[name].shape)
+    ]
+    return np.asarray(np.max(near, axis=0) > 0, np.bool_)
+
+
+def _pieces(is_over: Mask, near: Mask) -> Iterator[tuple[Indices, Indices]]:
+    """Group cells that lie near to one another: (ys, xs) of each group."""
+    count, labels = cv2.connectedComponents(near.astype(np.uint8), connectivity=8)
     ys, xs = np.nonzero(is_over)
     of_cell = labels[ys, xs]
-    return [(number, (ys[of_cell == number], xs[of_cell == number])) for number in range(1, count)]
+    for number in range(1, count):
+        yield ys[of_cell == number], xs[of_cell == number]
 
 
-def _tight(top: Floats, cells: tuple[NDArray[np.intp], NDArray[np.intp]]) -> NDArray[np.int64]:
+def _shape(of_channel: Shape, box: NDArray[np.int64]) -> Shape:
+    """Name the shape of a region: what its channel looks for, or an area if it is large both ways."""
+    sides = box[2:] - box[:2]
+    return "area" if of_channel == "spot" and sides.min() >= AREA_PX else of_channel
+
+
+def _tight(top: Floats, ys: Indices, xs: Indices) -> NDArray[np.int64]:
     """Bound the part of a group that stands out as much as its peak, as x1, y1, x2, y2 in cells."""
-    ys, xs = cells
     values = top[ys, xs]
     high = values >= max(1.0, FOOT * float(values.max()))
     ys, xs = ys[high], xs[high]
@@ -90,10 +115,10 @@ def _tight(top: Floats, cells: tuple[NDArray[np.intp], NDArray[np.intp]]) -> NDA
 
 
 def _as_regions(
-    found: Sequence[tuple[float, int, NDArray[np.int64], str]], size_hw_px: tuple[int, int]
+    found: Sequence[tuple[float, NDArray[np.int64], Shape]], size_hw_px: tuple[int, int]
 ) -> Regions:
     height, width = size_hw_px
-    boxes = np.array([box for _, _, box, _ in found], np.float32).reshape(-1, 4)
+    boxes = np.array([box for _, box, _ in found], np.float32).reshape(-1, 4)
     boxes = np.minimum(boxes, np.array([width, height, width, height], np.float32))
     ratios = np.array([ratio for ratio, *_ in found], np.float32)
-    return Regions(boxes, ratios, tuple(CHANNELS[name].shape for *_, name in found))
+    return Regions(boxes, ratios, tuple(shape for *_, shape in found))

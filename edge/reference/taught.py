@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,25 +11,35 @@ from numpy.typing import NDArray
 
 from edge.errors import ModelError
 from edge.image import Image
-from edge.reference.contrast import Mask
-from edge.reference.maps import CHANNELS, channel_map, relative
+from edge.reference.contrast import Floats, Mask
+from edge.reference.maps import CHANNELS, channel_map, median_of, relative, spread_profile
 from edge.reference.statistics import Moments, Whitening, trimmed_moments
-from edge.reference.trunk import Features, Trunk, vectors_of
+from edge.reference.trunk import EDGE_PX, SELVEDGE_PX, STRIDE_PX, Features, Trunk, vectors_of
 
 TRIMMED_RATIO = 0.03
 """Of an image's features, left out of its fit: clean cloth that is taught may hold defects."""
 
-MOST_VECTORS = 40_000
+MOST_VECTORS = 16_000
 """Of one image that are looked at for a fit: 32 features need no more."""
 
-LEAST_CELLS = 1024
-"""Of 2 x 2 px: an image with less cloth is not fitted, and not judged."""
+LEAST_CELLS = 256
+"""Of 4 x 4 px: an image with less cloth is not fitted, and not judged."""
 
 USUAL_RATIO = 0.98
 """So many of the cloth's distances are usual; what is further off is an outlier."""
 
-SPREAD_RATIO = 0.999
+SPREAD_RATIO = 0.99
 """A channel's unit is the distance from its median to this quantile of clean cloth."""
+
+
+MOST_SELVEDGE_PX = 160
+"""Of a selvedge, beyond the margin that is left out of any cloth."""
+
+SELVEDGE_TOP = 1.12
+"""Times the usual distance, from which on a column of cells belongs to the selvedge."""
+
+SELVEDGE_GAP = 5
+"""Columns of cells that look like cloth end a selvedge."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +49,8 @@ class TaughtCloth:
     Attributes:
         moments: of its features, each image with the weight of one vector.
         most_usual: distance over the median, up to which a feature is no outlier.
-        medians, spreads: channel -> usual value, and the unit of its excess.
+        medians, spreads: channel -> usual value, and the unit of the excess over it.
+        selvedges_px: so near to the left and to the right edge of the cloth nothing is judged.
         trunk_digest: of the network that the features are of.
     """
 
@@ -47,6 +58,7 @@ class TaughtCloth:
     most_usual: float
     medians: Mapping[str, float]
     spreads: Mapping[str, float]
+    selvedges_px: tuple[int, int]
     trunk_digest: str
 
     @classmethod
@@ -68,8 +80,18 @@ class TaughtCloth:
             float(np.median([fit.most_usual for fit in fits])),
             {name: float(np.median([fit.medians[name] for fit in fits])) for name in CHANNELS},
             {name: float(np.median([fit.spreads[name] for fit in fits])) for name in CHANNELS},
+            selvedges_of([fit.selvedges_px for fit in fits]),
             trunk.digest,
         )
+
+    def excess(self, name: str, values: Floats) -> Floats:
+        """Return how far a channel's values exceed the usual, in the article's units; 0 for no value."""
+        is_valid = np.asarray(values > 0, np.bool_)
+        if not is_valid.any():
+            return np.zeros_like(values)
+        deviations = values - np.float32(median_of(values, is_valid))
+        units = np.float32(self.spreads[name]) * spread_profile(np.abs(deviations), is_valid)
+        return np.asarray(np.maximum(np.where(is_valid, deviations / units, 0), 0), np.float32)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return it as arrays, for a file."""
@@ -81,6 +103,7 @@ class TaughtCloth:
             "channels": np.array(list(CHANNELS)),
             "medians": np.array([self.medians[name] for name in CHANNELS], np.float64),
             "spreads": np.array([self.spreads[name] for name in CHANNELS], np.float64),
+            "selvedges_px": np.array(self.selvedges_px, np.int64),
             "trunk_digest": np.array(self.trunk_digest),
         }
 
@@ -117,11 +140,15 @@ class TaughtCloth:
         ):
             raise ValueError("its numbers are impossible")
         most_usual = float(_finite(arrays["most_usual"], ()))
+        selvedges = _finite(arrays["selvedges_px"], (2,))
+        if most_usual < 1 or selvedges.min() < 0 or selvedges.max() > MOST_SELVEDGE_PX + SELVEDGE_PX:
+            raise ValueError("its numbers are impossible")
         return cls(
             moments,
             most_usual,
             dict(zip(CHANNELS, medians.tolist(), strict=True)),
             dict(zip(CHANNELS, spreads.tolist(), strict=True)),
+            (int(selvedges[0]), int(selvedges[1])),
             trunk.digest,
         )
 
@@ -134,23 +161,71 @@ class _Fit:
     most_usual: float
     medians: Mapping[str, float]
     spreads: Mapping[str, float]
+    selvedges_px: tuple[int, int]
 
     @classmethod
     def of(cls, features: Features) -> _Fit | None:
         """Fit an image; None if it is too low or too narrow for the window of a channel."""
-        moments = trimmed_moments(vectors_of(features, MOST_VECTORS), TRIMMED_RATIO)
-        ratios = relative(Whitening.of(moments).distances(features.vectors), features.is_judged)
-        maps = {name: channel_map(ratios, features.is_judged, one) for name, one in CHANNELS.items()}
+        whitening = Whitening.of(_trimmed(features))
+        distances = whitening.distances(features.vectors)
+        left, right = (selvedge_cells(distances[:, ::way], features.is_judged[:, ::way]) for way in (1, -1))
+        inner = replace(features, is_judged=_without_columns(features.is_judged, left, right))
+        moments = _trimmed(inner)
+        ratios = relative(Whitening.of(moments).distances(inner.vectors), inner.is_judged)
+        maps = {name: channel_map(ratios, inner.is_judged, one) for name, one in CHANNELS.items()}
         values = {name: one[one > 0] for name, one in maps.items()}
         if not all(len(one) for one in values.values()):
             return None
         medians = {name: float(np.median(one)) for name, one in values.items()}
-        spreads = {
-            name: max(1e-3, float(np.quantile(one, SPREAD_RATIO)) - medians[name])
-            for name, one in values.items()
-        }
-        most_usual = float(np.quantile(ratios[features.is_judged], USUAL_RATIO))
-        return cls(moments.as_one(), most_usual, medians, spreads)
+        spreads = {name: _spread(one) for name, one in values.items()}
+        most_usual = float(np.quantile(ratios[inner.is_judged], USUAL_RATIO))
+        selvedges_px = (left * STRIDE_PX, right * STRIDE_PX)
+        return cls(moments.as_one(), most_usual, medians, spreads, selvedges_px)
+
+
+def selvedges_of(beyond_px: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Return the margins of an article: of those measured, one that three of four images keep within."""
+    left, right = np.quantile(np.array(beyond_px), 0.75, axis=0, method="higher")
+    return int(left) + SELVEDGE_PX + EDGE_PX, int(right) + SELVEDGE_PX + EDGE_PX
+
+
+def selvedge_cells(distances: Floats, is_judged: Mask) -> int:
+    """Measure how many columns at the left look otherwise than the cloth inside of them.
+
+    Args:
+        distances, is_judged: (h, w).
+    Returns:
+        A number of columns of cells; 0 where the cloth reaches the border of the image.
+    """
+    columns = np.flatnonzero(is_judged.any(axis=0))
+    first, reach = int(columns[0]), MOST_SELVEDGE_PX // STRIDE_PX
+    if first <= EDGE_PX // STRIDE_PX or len(columns) < 4 * reach:
+        return 0
+    seen = np.where(is_judged, distances, np.nan)[:, first : first + 4 * reach]
+    if np.isnan(seen).all(axis=0).any():
+        return 0
+    usual_here = np.nanmedian(seen, axis=0)
+    smooth = np.convolve(np.pad(usual_here, 1, mode="edge"), np.ones(3) / 3, mode="valid")
+    over = np.flatnonzero(smooth[:reach] > SELVEDGE_TOP * np.median(usual_here[reach:]))
+    gaps = np.diff(over, prepend=-1)
+    joined = over[: int(np.argmax(gaps > SELVEDGE_GAP))] if (gaps > SELVEDGE_GAP).any() else over
+    return int(joined[-1]) + 2 if len(joined) else 0
+
+
+def _without_columns(is_judged: Mask, left: int, right: int) -> Mask:
+    columns = np.flatnonzero(is_judged.any(axis=0))
+    inner: Mask = is_judged.copy()
+    inner[:, : columns[0] + left] = False
+    inner[:, columns[-1] + 1 - right :] = False
+    return inner
+
+
+def _trimmed(features: Features) -> Moments:
+    return trimmed_moments(vectors_of(features, MOST_VECTORS), TRIMMED_RATIO)
+
+
+def _spread(values: Floats) -> float:
+    return max(1e-3, float(np.quantile(values, SPREAD_RATIO)) - float(np.median(values)))
 
 
 def _with_cloth(images: Iterable[tuple[Image, Mask | None]], trunk: Trunk) -> Iterable[Features]:

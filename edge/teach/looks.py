@@ -202,4 +202,8 @@ def _combined(one: TaughtCloth, other: TaughtCloth) -> TaughtCloth:
         most_usual=(one.most_usual + other.most_usual) / 2,
         medians={name: (one.medians[name] + other.medians[name]) / 2 for name in one.medians},
         spreads={name: (one.spreads[name] + other.spreads[name]) / 2 for name in one.spreads},
+        selvedges_px=(
+            max(one.selvedges_px[0], other.selvedges_px[0]),
+            max(one.selvedges_px[1], other.selvedges_px[1]),
+        ),
     )

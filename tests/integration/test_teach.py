@@ -112,7 +112,7 @@ def test_the_article_file_holds_contract_arrays_and_sheet_and_is_verified(taught
     assert {path.name for path in out.iterdir()} == {MANIFEST_NAME, SEAL_NAME, ARRAYS_NAME, SHEET_NAME}
     manifest = open_article(out).manifest
     assert (manifest.article, manifest.mm_per_px, manifest.width_px) == ("plain 5", 0.2, 160)
-    assert set(manifest.levels) == {"spot", "patch", "area", "warp_line", "weft_line"}
+    assert set(manifest.levels) == {"spot", "patch", "warp_line", "weft_line"}
     assert cv2.imread(str(out / SHEET_NAME)).shape[1] == 4 * 224
     done = CliRunner().invoke(bundle_app, ["verify", str(out)])
     assert (done.exit_code, "2 files whole, sealed" in done.output) == (0, True)

@@ -154,7 +154,7 @@ def test_arrays_give_back_what_was_taught(trunk, taught) -> None:
     [
         ("trunk_digest", np.array("0" * 64)),
         ("total", np.zeros(3)),
-        ("products", np.full((32, 32), np.nan)),
+        ("products", np.full((40, 40), np.nan)),
         ("spreads", np.zeros(len(CHANNELS))),
         ("channels", np.array(["other"])),
     ],
@@ -177,10 +177,10 @@ def test_nothing_is_learnt_from_no_cloth(trunk) -> None:
 
 
 def test_an_image_says_what_is_largest_in_each_block_of_its_width():
-    excess = {"spot": np.zeros((8, 300), np.float32)}
-    excess["spot"][3, 130], excess["spot"][5, 290] = 4, 2
-    is_judged = np.ones((8, 300), bool)
-    is_judged[:, :100] = False  # all of the first block is left out but a quarter
+    excess = {"spot": np.zeros((8, 150), np.float32)}
+    excess["spot"][3, 65], excess["spot"][5, 145] = 4, 2
+    is_judged = np.ones((8, 150), bool)
+    is_judged[:, :50] = False  # all of the first block is left out but a quarter
     assert block_maxima(excess, is_judged)["spot"].tolist() == [4]
     is_judged[:] = True
     assert block_maxima(excess, is_judged)["spot"].tolist() == [0, 4]
