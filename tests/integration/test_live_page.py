@@ -64,7 +64,7 @@ def edge_run(folder, page="0", *more):
         list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as process:  # fmt: skip
-        watchdog = threading.Timer(START_S, process.kill)
+        watchdog = threading.Timer(4 * START_S, process.kill)  # of the whole test, of many waits
         watchdog.start()
         drain = threading.Thread(target=process.stderr.read)
         try:
