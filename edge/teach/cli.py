@@ -38,6 +38,9 @@ PROGRESS_S = 10.0
 def teach(
     article: Annotated[str, typer.Option(help="Name of the article.")],
     out: Annotated[Path, typer.Option(help="Folder to write: the article file.")],
+    more: Annotated[
+        list[int] | None, typer.Argument(metavar="[NUMBER]...", help="Further numbers for --leave-out.")
+    ] = None,
     camera: CameraFlag = None,
     model: ModelFlag = None,
     config: ConfigFlag = None,
@@ -55,7 +58,7 @@ def teach(
     frames: Annotated[int | None, typer.Option(min=1, help="Read so many frames or strips.")] = None,
     leave_out: Annotated[
         list[int] | None,
-        typer.Option(help="Number on the contact sheet of --out that shows a defect; repeat for several."),
+        typer.Option(help="Numbers on the contact sheet of --out that show defects, e.g. 3 5."),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the article file at --out.")
@@ -87,8 +90,12 @@ def teach(
         "metres": metres,
     }  # fmt: skip
     budget = _budget(false_alarms_per_100m, false_alarms_per_m2, false_alarms_per_image)
+    if more and not leave_out:
+        raise ConfigError(f"Nothing says what {more[0]} is for.", "Write numbers behind --leave-out.")
     settings = config_from_process(config, flags, only)
-    wish = TeachWish(article, budget, out, overwrite, ReadingLimits(metres, frames), tuple(leave_out or ()))
+    wish = TeachWish(
+        article, budget, out, overwrite, ReadingLimits(metres, frames), (*(leave_out or ()), *(more or ()))
+    )
     _print(teach_article(settings, wish, Progress()), out)
 
 

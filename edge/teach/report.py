@@ -24,11 +24,11 @@ def lines_of(lesson: Lesson, out: Path) -> Iterator[str]:
         yield f"look at    {out / SHEET_NAME}: the {len(manifest.places)} places nearest to an alarm"
     standing = standing_out(lesson.calibration.places)
     if standing:
-        numbers = " ".join(f"--leave-out {number}" for number in range(1, standing + 1))
+        numbers = " ".join(map(str, range(1, standing + 1)))
         places = "place stands" if standing == 1 else "places stand"
         yield (
             f"warning    {standing} {places} far out of the rest. If the sheet shows defects there, teach "
-            f"again with {numbers}: they hide others as weak."
+            f"again with --leave-out {numbers}: they hide others as weak."
         )
     yield f"written    {out}"
 

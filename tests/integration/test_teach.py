@@ -270,6 +270,14 @@ def test_a_defect_in_the_clean_cloth_stands_first_on_the_sheet_and_is_left_out_w
     assert second.levels["spot"] < first.levels["spot"]
 
 
+def test_numbers_without_leave_out_are_refused_and_several_are_taken(taught, detector, tmp_path):
+    wanted = ["--camera", CLEAN, "--false-alarms-per-100m", 100]
+    with pytest.raises(LoomsightError, match="Nothing says what 5 is for"):
+        teach(detector, tmp_path / "a", *wanted, 5)
+    out = shutil.copytree(taught[0], tmp_path / "b")
+    assert "2 places struck out" in teach(detector, out, *wanted, "--leave-out", 3, 5)
+
+
 def test_a_number_that_is_not_on_the_sheet_is_refused(taught, detector):
     out, _ = taught
     before = (out / MANIFEST_NAME).read_bytes()
