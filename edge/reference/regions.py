@@ -15,7 +15,14 @@ from edge.reference.maps import CHANNELS, Shape
 Indices = NDArray[np.intp]
 
 FOOT = 0.6
-"""A region reaches to where the map falls below so much of its peak, or below the level."""
+"""A region reaches to where the finest map falls below so much of its peak."""
+
+CENTRE_PX = 0.5
+"""Where in the image the features of a cell have their centre, from the cell's own first pixel on: each
+layer with a stride looks at its first pixel and at those on both sides of it."""
+
+FINEST = ("spot", "patch")
+"""Channels whose maps say how far a region reaches; those of lines smear it along the line."""
 
 JOINED_PX = 24
 """Pieces of one defect that lie nearer than that are one region."""
@@ -65,13 +72,15 @@ def find_regions(ratios: Mapping[str, Floats], stride_px: int, size_hw_px: tuple
     if not names:
         return no_regions()
     top = np.max([ratios[name] for name in names], axis=0)
+    fine = np.max([ratios[name] for name in FINEST], axis=0)
     found = []
     for ys, xs in _pieces(top >= 1, _near({name: ratios[name] >= 1 for name in names}, stride_px)):
         by_channel = [float(ratios[name][ys, xs].max()) for name in names]
-        box = _tight(top, ys, xs) * stride_px
-        found.append((max(by_channel), box, _shape(CHANNELS[names[int(np.argmax(by_channel))]].shape, box)))
+        shape = CHANNELS[names[int(np.argmax(by_channel))]].shape
+        box = _tight(fine, ys, xs, is_line=shape.endswith("line")) * stride_px
+        found.append((max(by_channel), box, _shape(shape, box)))
     found.sort(key=lambda one: (-one[0], *one[1].tolist()))
-    return _as_regions(found[:MOST_REGIONS], size_hw_px)
+    return _as_regions(found[:MOST_REGIONS], stride_px, size_hw_px)
 
 
 def _near(is_over: Mapping[str, Mask], stride_px: int) -> Mask:
@@ -106,19 +115,26 @@ def _shape(of_channel: Shape, box: NDArray[np.int64]) -> Shape:
     return "area" if of_channel == "spot" and sides.min() >= AREA_PX else of_channel
 
 
-def _tight(top: Floats, ys: Indices, xs: Indices) -> NDArray[np.int64]:
-    """Bound the part of a group that stands out as much as its peak, as x1, y1, x2, y2 in cells."""
-    values = top[ys, xs]
-    high = values >= max(1.0, FOOT * float(values.max()))
+def _tight(fine: Floats, ys: Indices, xs: Indices, *, is_line: bool) -> NDArray[np.int64]:
+    """Bound the part of a group that stands out as much as its peak, as x1, y1, x2, y2 in cells.
+
+    A line is as long as it reaches the level anywhere, however far one knot on it stands out.
+    """
+    values = fine[ys, xs]
+    least = FOOT * float(values.max())
+    high = values >= (min(least, 1.0) if is_line else least)
     ys, xs = ys[high], xs[high]
     return np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], np.int64)
 
 
 def _as_regions(
-    found: Sequence[tuple[float, NDArray[np.int64], Shape]], size_hw_px: tuple[int, int]
+    found: Sequence[tuple[float, NDArray[np.int64], Shape]],
+    stride_px: int,
+    size_hw_px: tuple[int, int],
 ) -> Regions:
     height, width = size_hw_px
     boxes = np.array([box for _, box, _ in found], np.float32).reshape(-1, 4)
-    boxes = np.minimum(boxes, np.array([width, height, width, height], np.float32))
+    boxes += np.float32(CENTRE_PX - stride_px / 2)
+    boxes = np.clip(boxes, 0, np.array([width, height, width, height], np.float32))
     ratios = np.array([ratio for ratio, *_ in found], np.float32)
     return Regions(boxes, ratios, tuple(shape for *_, shape in found))
