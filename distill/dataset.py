@@ -169,7 +169,7 @@ def _say_notes(label_set: LabelSet, folder: Path) -> None:
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES and path.is_file()
+    return path.suffix.lower() in PICTURE_SUFFIXES and os.path.lexists(path)
 
 
 def _problem_of(name: str, label_set: LabelSet) -> str:

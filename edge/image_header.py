@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import struct
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal
@@ -172,22 +174,45 @@ def _png_shape(data: bytes) -> tuple[int, int, int]:
 _JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 """Markers of a frame header (ITU-T T.81, table B.1)."""
 
-_JPEG_SCAN, _JPEG_APP1 = 0xDA, 0xE1
+_JPEG_SCAN, _JPEG_APP1, _JPEG_APP2 = 0xDA, 0xE1, 0xE2
 
 
 def _jpeg(stream: BinaryIO) -> ImageHeader:
     """Walk the segments of a JPEG up to its coded data."""
     _exactly(stream, 2)
     header = ImageHeader("JPEG", 0, 0)
+    has_more = False
     while True:
         marker = _next_jpeg_marker(stream)
         if marker == _JPEG_SCAN:
-            return header
+            return replace(header, pages=_mpo_pages(stream)) if has_more else header
         length = int.from_bytes(_exactly(stream, 2), "big") - 2
         if marker == _JPEG_APP1 or marker in _JPEG_FRAMES:
             header = _with_jpeg_segment(header, marker, _exactly(stream, length))
+        elif marker == _JPEG_APP2:
+            has_more |= _exactly(stream, length).startswith(b"MPF\0")
         else:
             stream.seek(length, os.SEEK_CUR)
+
+
+def _mpo_pages(stream: BinaryIO) -> int:
+    """Count the images of a multi-picture file (CIPA DC-007), but for smaller ones, as of a TIFF.
+
+    Telephones put thumbnails and gain maps behind a photograph. An image that the index names and that
+    is not there, as programs leave it that copy the first one alone, is none.
+    """
+    from PIL.JpegImagePlugin import jpeg_factory
+
+    stream.seek(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of an index that is damaged: it is then the first image alone
+        image = jpeg_factory(stream)
+    size, pages = image.size, 1
+    for number in range(1, getattr(image, "n_frames", 1)):
+        with suppress(Exception):  # whatever Pillow makes of bytes that are no image
+            image.seek(number)
+            pages += image.size == size
+    return pages
 
 
 def _next_jpeg_marker(stream: BinaryIO) -> int:

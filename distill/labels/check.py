@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from distill.dataset import check_shows_defects, dataset_of
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
-from distill.labels.completeness import OUTSIDE_TOLERANCE_PX
+from distill.labels.completeness import OUTSIDE_TOLERANCE_PX, SWAPPED
 from distill.labels.duplicate_boxes import duplicates
 from distill.labels.picture_files import content_digest, decoded
 from edge.errors import DatasetError
@@ -53,11 +53,25 @@ def check(label_set: LabelSet, *, with_pictures: bool = True) -> list[Finding]:
         label_set: what was read; its problems are findings, too.
         with_pictures: also decode every picture, for damage, size and copies.
     """
-    findings = [Finding("not read", file, line) for file, line in label_set.problems.items()]
-    for image in (*label_set.images, *label_set.left_out):
-        findings += _boxes(image, label_set.class_names)
-    findings += _groups(label_set.images)
+    images = (*label_set.images, *label_set.left_out)
+    boxes = [finding for image in images for finding in _boxes(image, label_set.class_names)]
+    findings = [*_of_reading(label_set.problems, boxes), *boxes, *_groups(label_set.images)]
     return [*findings, *(_pictures(label_set) if with_pictures else ())]
+
+
+def _of_reading(problems: Mapping[str, str], boxes: Iterable[Finding]) -> Iterator[Finding]:
+    """Turn what reading said into findings, but for boxes that are findings already."""
+    named = {
+        (one.file, one.detail.partition(": ")[0]) for one in boxes if one.kind in ("outside", "no area")
+    }
+    for file, text in problems.items():
+        lines = [line for line in text.split("; ") if (file, line.partition(", at ")[0]) not in named]
+        swapped = [line for line in lines if line.endswith(SWAPPED)]
+        rest = [line for line in lines if not line.endswith(SWAPPED)]
+        if swapped:
+            yield Finding("swapped corners", file, "; ".join(swapped))
+        if rest:
+            yield Finding("not read", file, "; ".join(rest))
 
 
 def of_training(label_set: LabelSet, folder: Path) -> list[Finding]:

@@ -157,6 +157,8 @@ def _box(bbox: Any) -> tuple[float, float, float, float]:
     if len(numbers) != 4:
         raise ValueError(f"a box has 4 numbers, not {len(numbers)}")
     x, y, width, height = numbers
+    if all(0 <= number <= 1 for number in numbers) and min(width, height) < 1:
+        raise ValueError("a box is in shares of the sides, 0 to 1: pixels are needed")
     return pixel_box((x, y, x + width, y + height))
 
 

@@ -12,6 +12,8 @@ from distill.labels.yolo_rows import LEAST_SIDE_PX, trainable_box
 OUTSIDE_TOLERANCE_PX = 0.5
 """What other programs' rounding moves a box over the edge."""
 
+SWAPPED = "its corners were swapped, and are put in order"
+
 
 def only_complete(label_set: LabelSet) -> LabelSet:
     """Leave out each image with an object that was not read, or with a box of which nothing is inside.
@@ -44,7 +46,7 @@ def _checked(image: AnnotatedImage, problems: Problems) -> AnnotatedImage:
         where = f"box {number}, {region.label}"
         box = ordered(region.box_xyxy_px)
         if box != region.box_xyxy_px:
-            problems.add(image.file_name, f"{where}: its corners were swapped, and are put in order")
+            problems.add(image.file_name, f"{where}: {SWAPPED}")
         regions.append(replace(region, box_xyxy_px=box))
         if region.review in NOT_TRAINED_ON:
             continue

@@ -59,8 +59,8 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """List the picture files in a folder and in the folders below it, sorted by path."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+    """List the image files in a folder and in the folders below it, sorted by path; see `list_pictures`."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and not p.is_dir())
 
 
 class FolderCamera:

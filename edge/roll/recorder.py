@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -132,7 +131,9 @@ class RollRecorder:
             interrupted = close_interrupted(db)
             db.execute("DELETE FROM requests")  # nobody waits for an answer any more
             roll = begin_roll(db, self._head)
-            self._note_start(db, file, roll)
+            if file.set_aside is not None:
+                detail = f"{file.path.name} was damaged and is now {file.set_aside.name}"
+                insert_event(db, roll.roll_id, RecordedEvent("record set aside", detail))
         return interrupted, roll
 
     def __exit__(self, *error: object) -> None:
@@ -308,8 +309,7 @@ class RollRecorder:
                 return
 
     def _write(self) -> None:
-        now_s = time.monotonic()
-        if self._blocked_s is not None and now_s - self._blocked_s < RETRY_S:
+        if self._blocked_s is not None and time.monotonic() - self._blocked_s < RETRY_S:
             return
         try:
             self._stay_in_place()
@@ -390,11 +390,6 @@ class RollRecorder:
     def _picture(self, defect: ClothDefect) -> str | None:
         picture = self._picture_of(defect)
         return None if picture is None else str(picture.resolve())
-
-    def _note_start(self, db: sqlite3.Connection, file: RecordFile, roll: OpenRoll) -> None:
-        if file.set_aside is not None:
-            detail = f"{file.path.name} was damaged and is now {file.set_aside.name}"
-            insert_event(db, roll.roll_id, RecordedEvent("record set aside", detail))
 
     def _open_file(self) -> RecordFile:
         if self._file is None:

@@ -41,10 +41,11 @@ PGM = b"P5\n96 64\n255\n" + GREY.tobytes()
         (encoded("TIFF", save_all=True, append_images=PAGES[:1], compression="tiff_lzw"), 2),
         (encoded("WebP", save_all=True, append_images=PAGES, lossless=True), 3),
         (encoded("PNG", save_all=True, append_images=PAGES), 3),
+        (encoded("MPO", save_all=True, append_images=PAGES[:1]), 2),
         (PGM + PGM, 2),
         (PGM + b"\n" + PGM, 2),
     ],
-    ids=["tiff", "lzw tiff", "webp", "apng", "pgm", "pgm behind a line end"],
+    ids=["tiff", "lzw tiff", "webp", "apng", "mpo", "pgm", "pgm behind a line end"],
 )
 def test_several_images_in_a_file_are_refused_with_their_number(data, pages):
     with pytest.raises(ImageError, match=f"holds {pages} images"):
@@ -56,6 +57,16 @@ def test_a_small_version_beside_an_image_is_no_page(tmp_path):
     small.encoderinfo = {"tiffinfo": {254: 1}}
     data = encoded("TIFF", save_all=True, append_images=[small])
     assert (decoded_image(data, "x") == GREY).all()
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["smaller", "named and not there"])
+def test_a_jpeg_with_a_smaller_image_behind_it_or_none_is_one_image(is_there):
+    """As telephones store thumbnails and gain maps; a copy may hold the first image alone."""
+    small = PillowImage.fromarray(GREY[::2, ::2]) if is_there else PAGES[0]
+    data = encoded("MPO", SMOOTH, save_all=True, append_images=[small])
+    if not is_there:
+        data = data[: data.index(b"\xff\xd9\xff\xd8") + 2]
+    assert (decoded_image(data, "x") == cv2.imdecode(np.frombuffer(data, np.uint8), 0)).all()
 
 
 @pytest.mark.parametrize(

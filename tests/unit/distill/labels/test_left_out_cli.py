@@ -6,6 +6,9 @@ import json
 
 import pytest
 
+from distill.dataset import load_dataset
+from edge.errors import DatasetError
+from edge.taxonomy import load_taxonomy
 from tests.unit.distill.labels.sets import write_picture
 from tests.unit.distill.labels.test_labels_cli import labels
 
@@ -129,3 +132,59 @@ def test_an_image_whose_label_file_is_a_link_that_leads_nowhere_is_not_clean(tmp
     assert "2 left out" in out
     assert "images/train/b.png" in err
     assert "images/train/c.png" in err
+
+
+@pytest.mark.parametrize("target", ["unplugged/c.png", "c.png"], ids=["leads nowhere", "is a loop"])
+def test_an_image_that_is_a_link_without_end_or_goal_is_named_and_not_passed_over(tmp_path, capsys, target):
+    for number, name in enumerate(("a", "b", "c", "d")):
+        split = "val" if name == "d" else "train"
+        write_picture(tmp_path / "images" / split / f"{name}.png", (40, 90), number)
+        (tmp_path / "labels" / split).mkdir(parents=True, exist_ok=True)
+        if name != "c":
+            (tmp_path / "labels" / split / f"{name}.txt").write_text("1 0.5 0.5 0.2 0.2\n")
+    image = tmp_path / "images" / "train" / "c.png"
+    image.unlink()
+    image.symlink_to(target)
+    (tmp_path / "data.yaml").write_text(
+        "train: images/train\nval: images/val\nnames: [wrinkle, drop, broken]\n"
+    )
+    code, out, _ = labels(capsys, "check", tmp_path)
+    assert code == 50
+    assert next(line.split()[:3] for line in out.splitlines() if "c.png" in line) == [
+        *("not", "read", "images/train/c.png")
+    ]
+    _, out, err = labels(capsys, "convert", tmp_path, "--to", "coco", "--out", tmp_path / "o.json")
+    assert "3 pictures" in out
+    assert "1 files with problems" in out
+    assert "warning: images/train/c.png: " in err
+    with pytest.raises(DatasetError, match=r"images/train/c\.png"):
+        load_dataset(tmp_path, load_taxonomy())
+
+
+def test_a_box_outside_without_area_or_with_swapped_corners_is_one_finding(tmp_path, capsys):
+    boxes = {
+        "a.png": (500, 10, 5, 5),
+        "b.png": (30, 30, -10, -10),
+        "c.png": (5, 5, 0, 9),
+        "d.png": (0.5, 0.5, 0.6, 0.6),  # a normalised centre: right and lower side lie beyond 1
+        "e.png": (0, 0, 20, 20),
+    }
+    for number, name in enumerate(boxes):
+        write_picture(tmp_path / name, (40, 90), number)
+    content = {
+        "images": [{"id": n, "file_name": name, "width": 90, "height": 40} for n, name in enumerate(boxes)],
+        "annotations": [
+            {"id": n, "image_id": n, "category_id": 1, "bbox": box} for n, box in enumerate(boxes.values())
+        ],
+        "categories": [{"id": 1, "name": "drop"}],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    code, out, _ = labels(capsys, "check", tmp_path / "coco.json", "--json")
+    found = sorted((one["file"], one["kind"]) for one in json.loads(out))
+    assert code == 50
+    assert found == [
+        ("a.png", "outside"),
+        ("annotation 3", "not read"),
+        ("b.png", "swapped corners"),
+        ("c.png", "no area"),
+    ]
