@@ -19,8 +19,8 @@ from edge.reference.trunk import EDGE_PX, SELVEDGE_PX, STRIDE_PX, Features, Trun
 TRIMMED_RATIO = 0.03
 """Of an image's features, left out of its fit: clean cloth that is taught may hold defects."""
 
-MOST_VECTORS = 16_000
-"""Of one image that are looked at for a fit: 32 features need no more."""
+MOST_VECTORS = 8_000
+"""Of one image that are looked at for a fit: 40 features need no more."""
 
 LEAST_CELLS = 256
 """Of 4 x 4 px: an image with less cloth is not fitted, and not judged."""

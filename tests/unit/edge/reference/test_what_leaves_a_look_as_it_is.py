@@ -81,3 +81,11 @@ def test_sums_over_parts_are_the_sums_over_all():
     np.testing.assert_allclose(parts.mean, vectors.mean(axis=1), rtol=1e-5)
     np.testing.assert_allclose(parts.covariance, np.cov(vectors, bias=True), rtol=1e-4, atol=1e-4)
     assert divergence(parts, whole) < 1e-6
+
+
+def test_a_wide_image_has_the_features_of_its_parts():
+    trunk, image = Trunk(), np.concatenate([woven(seed) for seed in range(5)], axis=1)
+    wide = trunk.features(image).vectors
+    part = trunk.features(np.ascontiguousarray(image[:, 384:896])).vectors
+    inner = slice(32, 96)  # further from the border than the window of the contrast
+    np.testing.assert_allclose(wide[:, :, 96:][:, :, inner], part[:, :, inner], atol=1e-3)
