@@ -127,7 +127,7 @@ class CameraRun:
             lambda: recorder.replaced if recorder else None,
         )
         if around.page:
-            around.page.begin(class_names, recorder, around.health, changes)
+            around.page.begin(class_names, recorder, around.health, changes, lambda: changeover.taught)
         quota = _quota(config)
         sinks = _sinks(config, pictures, quota)
         pipeline = Pipeline(

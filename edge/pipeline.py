@@ -272,6 +272,7 @@ class Pipeline:
             self._inspector = self._preparation.inspector = plan.inspector
             self._preparation.reference = plan.reference
             self._reference_watch.begin_anew(plan.reference.usual if plan.reference else None)
+            self.state.cloth_troubles = ()
             self._is_fitted = False
         if plan.class_names:
             self._selvedge_margin_mm = plan.selvedge_margin_mm
@@ -399,6 +400,7 @@ class Pipeline:
         """Merge what the detector found, in pixels of the frame, with what the reference model did."""
         look = prepared.look
         self._reference_watch.look(look)
+        self.state.cloth_troubles = self._reference_watch.troubles
         if look is None or not len(look.regions):
             return found
         up = np.array([0, prepared.carried_lines] * 2, np.float32)

@@ -39,6 +39,7 @@ class RunState:
         silent_s: seconds since the last frame came, while none comes; 0 as soon as there is one.
         waiting_frames: frames in the queue between capture and inspection.
         camera_down: what is wrong with the camera at the moment; None if nothing is.
+        cloth_troubles: what is wrong with the cloth, or with what was taught of it, at the moment.
         camera_counters: what a live camera has counted since the start of the run.
         error: what ended the run before its end.
     """
@@ -62,6 +63,7 @@ class RunState:
     silent_s: float = 0.0
     waiting_frames: int = 0
     camera_down: FaultKind | None = None
+    cloth_troubles: tuple[str, ...] = ()
     camera_counters: dict[str, int] = field(default_factory=dict)
     stopped_on_request: bool = False
     error: LoomsightError | None = None

@@ -21,6 +21,7 @@ from edge.errors import ConfigError, LoomsightError, OutputError, RecordError
 from edge.page.cloth import ClothPicture
 from edge.page.live import LivePage
 from edge.page.rolls import EVENT_ID, Known, changes, recorded_defect
+from edge.page.sheet import SheetPages
 from edge.page.state import StateText
 from edge.roll.changes import RollWish
 from edge.roll.pictures import cut_picture
@@ -45,6 +46,9 @@ SHIPPED: Final = {
     "/defects.js": ("defects.js", "text/javascript"),
     "/map.js": ("map.js", "text/javascript"),
     "/next.js": ("next.js", "text/javascript"),
+    "/picture.js": ("picture.js", "text/javascript"),
+    "/sheet": ("sheet.html", "text/html"),
+    "/sheet.js": ("sheet.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 """The empty page: it holds nothing about a mill, so it is served without a token."""
@@ -107,6 +111,7 @@ class PageApp:
             Route("/pictures/{event_id}", self.picture),
             Route("/reviews", self.review, methods=["POST"]),
             Route("/rolls", self.next_roll, methods=["POST"]),
+            *SheetPages(self._live, self._beside).routes(),
         ]
 
     def close(self) -> None:

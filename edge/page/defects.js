@@ -27,8 +27,8 @@ export function icon(name) {
 }
 
 export class DefectList {
-  constructor(list, said, verdicts, onVerdict, onKeyMissing) {
-    Object.assign(this, { list, said, verdicts, onVerdict, onKeyMissing });
+  constructor(list, said, large, verdicts, onVerdict, onKeyMissing) {
+    Object.assign(this, { list, said, large, verdicts, onVerdict, onKeyMissing });
     this.pictures = new Map();
     this.cards = new Map();
     this.waiting = new Map(); // images that the network kept back
@@ -36,6 +36,7 @@ export class DefectList {
   }
 
   clear() {
+    this.large.close();
     this.list.replaceChildren();
     this.cards.clear();
     this.waiting.clear();
@@ -60,6 +61,7 @@ export class DefectList {
   }
 
   drop(id, card) {
+    if (this.large.id === id) this.large.close();
     card.remove();
     this.cards.delete(id);
     this.waiting.delete(id);
@@ -72,7 +74,12 @@ export class DefectList {
     card.dataset.id = one.id;
     card.style.borderLeftColor = colourOf(one.label, classes);
     const picture = one.picture ? made("img", "picture") : made("div", "picture none", "no picture");
-    if (one.picture) this.load(one, picture);
+    if (one.picture) {
+      Object.assign(picture, { tabIndex: 0, role: "button" });
+      picture.addEventListener("click", () => this.enlarge(one.id));
+      picture.addEventListener("keydown", (event) => { if (event.key === "Enter") this.enlarge(one.id); });
+      this.load(one, picture);
+    }
     const where = made("div", "where");
     const long = (one.end_m - one.start_m) * 1000;
     const place = made("div", "");
@@ -105,12 +112,30 @@ export class DefectList {
     }
   }
 
+  // Shows the picture as large as it is, with the same buttons.
+  enlarge(id) {
+    const card = this.cards.get(id);
+    if (!card || !this.pictures.has(id)) return;
+    this.large.open(id, this.pictures.get(id), card.querySelector("strong").textContent, card.querySelector(".where div").textContent);
+    this.stamp(id);
+  }
+
   stamp(id) {
     const card = this.cards.get(id);
     const row = card && card.querySelector(".verdicts");
     if (!row) return;
-    const { verdict, named } = this.verdicts.get(id) || {};
+    const { verdict } = this.verdicts.get(id) || {};
     card.classList.remove("confirmed", "rejected");
+    if (verdict) card.classList.add(verdict);
+    this.fill(row, id);
+    if (this.large.id === id) this.large.stamp(verdict, (large) => this.fill(large, id));
+  }
+
+  // Puts the buttons of a verdict into a row, or the verdict with a way back.
+  fill(row, id) {
+    const card = this.cards.get(id);
+    const names = JSON.parse(card.querySelector(".verdicts").dataset.names);
+    const { verdict, named } = this.verdicts.get(id) || {};
     row.replaceChildren();
     const button = (className, text, label, next, name = null) => {
       const made_ = made("button", className, text);
@@ -120,11 +145,10 @@ export class DefectList {
       return made_;
     };
     if (verdict) {
-      card.classList.add(verdict);
       row.append(made("span", "stamp", named ? `✓ ${named}` : STAMPS[verdict]), button("undo", "↶ Undo", "Undo", "undone"));
     } else {
       row.append(button("yes", "✓ Yes", "Confirm, it is a defect", "confirmed"),
-        ...JSON.parse(row.dataset.names).map((name) => button("yes", `✓ ${name}`, `It is ${name}`, "confirmed", name)),
+        ...names.map((name) => button("yes", `✓ ${name}`, `It is ${name}`, "confirmed", name)),
         button("no", "✗ No", "Reject, it is no defect", "rejected"));
     }
   }
@@ -133,14 +157,21 @@ export class DefectList {
     for (const button of row.querySelectorAll("button")) button.disabled = true;
     try {
       const answer = await tell("/reviews", name ? { id, verdict, class_name: name } : { id, verdict });
-      this.said.textContent = "";
+      this.say("");
       this.onVerdict(answer.id, answer.verdict, answer.class_name);
     } catch (error) {
-      if (error instanceof Refusal && error.status === 401) this.onKeyMissing();
-      const why = error instanceof Refusal ? error.message : "The box does not answer.";
-      this.said.textContent = `Not saved. ${why}`;
+      if (error instanceof Refusal && error.status === 401) {
+        this.large.close();
+        this.onKeyMissing();
+      }
+      this.say(`Not saved. ${error instanceof Refusal ? error.message : "The box does not answer."}`);
       this.stamp(id);
     }
+  }
+
+  say(words) {
+    this.said.textContent = words;
+    this.large.say(words);
   }
 
   choose(id) {

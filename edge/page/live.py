@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 from uuid import uuid4
@@ -17,6 +17,7 @@ from edge.page.snapshot import Counts, Phase, Recent, Snapshot, counts_of, gaps_
 from edge.roll.changes import RollChanges
 from edge.roll.recorder import RollRecorder
 from edge.run_state import RunState
+from edge.teach.article_file import ArticleFile
 
 SNAPSHOT_S = 0.25
 """A snapshot costs a tenth of a millisecond; so often a person sees numbers change."""
@@ -65,6 +66,7 @@ class LivePage:
         class_names: of the model, once it is open.
         recorder: of the run, once there is one.
         changes: where the next roll is asked for, once there is a run.
+        taught: returns what the article on the loom was taught; None if nobody taught it.
     """
 
     def __init__(self, camera: str, version: str, *, can_review: bool, is_live: bool) -> None:
@@ -72,6 +74,7 @@ class LivePage:
         self.class_names: tuple[str, ...] = ()
         self.recorder: RollRecorder | None = None
         self.changes: RollChanges | None = None
+        self.taught: Callable[[], ArticleFile | None] = _nothing
         self.snapshot = Snapshot("starting", time.monotonic(), Counts(0.0, 0, 0, 0, 0, 0, 0.0))
         self.blocks: tuple[Block, ...] = ()
         self._health: Health | None = None
@@ -103,12 +106,14 @@ class LivePage:
         recorder: RollRecorder | None,
         health: Health | None = None,
         changes: RollChanges | None = None,
+        taught: Callable[[], ArticleFile | None] | None = None,
     ) -> None:
         """Take in what is known once the model is open. Called before the run."""
         self.class_names = tuple(class_names)
         self.recorder = recorder
         self._health = health
         self.changes = changes
+        self.taught = taught or _nothing
 
     def update(self, state: RunState, records: list[DetectionRecord]) -> None:
         """Take in a frame, or the silence of the camera. Called by inspection."""
@@ -168,6 +173,7 @@ class LivePage:
             record_waits=self.recorder is not None and self.recorder.is_blocked,
             record_replaced=self.recorder is not None and self.recorder.replaced is not None,
             camera_down=state.camera_down,
+            cloth_troubles=state.cloth_troubles,
             broker_away=self._health is not None and self._health.broker_is_away,
             broker_refuses=self._health is not None and self._health.broker_refuses,
             machine_away=self._health is not None and self._health.machine_is_away,
@@ -205,6 +211,10 @@ class LivePage:
         mark = (len(gaps), gaps.lines)
         if mark != self._gap_mark:
             self._gap_mark, self._gaps = mark, tuple(state.coverage.gaps)
+
+
+def _nothing() -> None:
+    """Say that nothing was taught."""
 
 
 def shown_together(blocks: tuple[Block, ...]) -> tuple[Block, ...]:

@@ -4,6 +4,7 @@ import { ask, follow, Refusal, setToken, showAway } from "./box.js";
 import { DefectList, icon } from "./defects.js";
 import { colourOf, RollMap } from "./map.js";
 import { NextRoll } from "./next.js";
+import { LargePicture } from "./picture.js";
 
 const CAMERA = { ok: "✓", silent: "✗ no picture", starting: "… starting", ended: "■ finished" };
 const GAPS = { overrun: "too fast", "lost lines": "lines lost", "camera down": "camera off",
@@ -18,7 +19,7 @@ let shown = 0;
 let loading = false;
 let asking = false;
 
-const list = new DefectList(at("defects"), at("said"), verdicts, take, () => { at("key").hidden = false; });
+const list = new DefectList(at("defects"), at("said"), new LargePicture(at("large")), verdicts, take, () => { at("key").hidden = false; });
 const next = new NextRoll(at("next"), at("next-said"), () => { at("key").hidden = false; });
 const map = new RollMap(at("map"), (id) => {
   list.choose(id);
@@ -49,6 +50,7 @@ function onState(now) {
   document.body.classList.remove("away");
   at("away").hidden = at("key").hidden = true;
   showTroubles();
+  showArticle();
   showNumbers();
   if (now.picture !== shown && !loading) loadCloth();
 }
@@ -90,6 +92,19 @@ function showTroubles() {
   if (at("troubles").dataset.mark === mark) return; // a reader aloud says it once
   at("troubles").dataset.mark = mark;
   at("troubles").replaceChildren(...(wrong.length ? wrong : [item("trouble good", icon("good"), " ", text("strong", "All is well."))]));
+}
+
+// What the box knows of the article on the loom.
+function showArticle() {
+  const known = state.article, line = at("article"), mark = JSON.stringify(known);
+  if (line.dataset.mark === mark) return;
+  line.dataset.mark = mark;
+  line.hidden = !known;
+  if (!known) return;
+  line.className = `trouble ${known.level}`;
+  line.querySelector("strong").textContent = known.text;
+  line.querySelector("span").textContent = known.more;
+  line.querySelector("a").hidden = !known.is_taught;
 }
 
 function showNumbers() {

@@ -45,6 +45,7 @@ class Snapshot:
         recent: what the last seconds added to the counts.
         across: how much of the width of the cloth is seen.
         camera_down: what is wrong with the camera; None if nothing is.
+        cloth_troubles: what is wrong with the cloth; see `RunState`.
         helpers_dead, helpers_unwell: threads beside inspection that ended, or met an error, by name.
         defects, gaps: of this run, for a page without a roll record; empty beside one.
         defects_before: how many came before those and are no longer kept.
@@ -75,6 +76,7 @@ class Snapshot:
     record_waits: bool = False
     record_replaced: bool = False
     camera_down: FaultKind | None = None
+    cloth_troubles: tuple[str, ...] = ()
     broker_away: bool = False
     broker_refuses: bool = False
     machine_away: bool = False

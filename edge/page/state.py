@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any
 
+from edge.page.article import article_json
 from edge.page.live import LivePage
 from edge.page.snapshot import Snapshot
 from edge.page.trouble import SILENT_WARN_S, troubles
@@ -39,6 +40,7 @@ def state_json(live: LivePage, now_s: float) -> dict[str, Any]:
         "camera": {"name": box.camera, "state": _camera_state(now), "silent_s": round(now.silent_s, 1)},
         "classes": list(live.class_names),
         "roll": live.roll_id,
+        "article": None if now.phase == "starting" else article_json(now.article, live.taught()),
         "can_review": box.can_review,
         "picture": blocks[-1].number if blocks else 0,
         "along_m": _rounded(now.along_m),

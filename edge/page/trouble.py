@@ -6,6 +6,7 @@ from typing import Final, Literal, NamedTuple
 
 from edge.cameras.health import FaultKind
 from edge.page.snapshot import Snapshot
+from edge.reference_watch import DRIFT, OTHER_ARTICLE
 
 Level = Literal["note", "warn", "bad"]
 
@@ -46,6 +47,19 @@ CAMERA_DOWN: Final[dict[FaultKind, tuple[str, str]]] = {
     "unusable": ("The camera gives no usable picture.", CHECK),
 }
 """What is said of each fault, and what to do."""
+
+
+OF_THE_ARTICLE: Final = {
+    OTHER_ARTICLE: (
+        "This is not the cloth that was taught.",
+        "Check the article of the roll, lamp and focus. Or teach it again.",
+    ),
+    DRIFT: (
+        "The cloth comes nearer to an alarm than when it was taught.",
+        "Clean the lens. Check lamp and tension. Or teach the article again.",
+    ),
+}
+"""What is said of cloth that is unlike what was taught of its article, and what to do."""
 
 
 def troubles(now: Snapshot, now_s: float) -> list[Trouble]:
@@ -151,6 +165,8 @@ def _of_the_cloth(now: Snapshot) -> list[Trouble]:
         )
     if now.recent.without_cloth and not now.recent.frames:
         found.append(Trouble("warn", "no cloth", "No cloth under the camera."))
+    if now.phase == "running":
+        found += [Trouble("warn", kind, *OF_THE_ARTICLE[kind]) for kind in now.cloth_troubles]
     if now.across.unseen:
         text = f"{now.across.unseen_mm:.0f} of {now.across.width_mm:.0f} mm of the width are not seen."
         found.append(Trouble("note", "width", text))

@@ -26,6 +26,7 @@ from edge.roll.database import DAMAGE_ERRORS, open_for_reading
 from edge.roll.following import last_following
 from edge.roll.values import RollHead, RollTerms, roll_name_of, utc_now
 from edge.second_look import SecondLook
+from edge.teach.article_file import ArticleFile
 from edge.teach.opening import open_for
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,8 @@ class Changeover:
         camera: its name, for the record.
         open_model: opens the model of some settings, and checks its golden pictures.
         stops: of the run, once they are there; None if nothing is decided.
+    Attributes:
+        taught: what the article on the loom was taught; None if nobody taught it.
     """
 
     def __init__(self, config: EdgeConfig, camera: str, open_model: OpenModel) -> None:
@@ -50,6 +53,7 @@ class Changeover:
         self._model_path = _model_path(config)
         self.config = config
         self.reference: SecondLook | None = None
+        self.taught: ArticleFile | None = None
         self.stops: Stops | None = None
 
     def __enter__(self) -> Self:
@@ -158,11 +162,13 @@ class Changeover:
         """Open what the article was taught, and take its thresholds where the settings name none."""
         config, self.reference = self.config, None
         if config.reference is None:
+            self.taught = None
             return
         article = open_for(config.reference, self._as_published, self._digest, config.threads)
         thresholds = {**article.file.manifest.score_thresholds, **config.score_thresholds}
         self.contract = self._as_published.with_thresholds(thresholds)
         self.reference = article.beside(self._as_published, config.selvedge_margin_mm)
+        self.taught = article.file
         promise = article.file.manifest.promise.text()
         logger.info("article '%s': %s", article.file.manifest.article, promise)
 

@@ -63,3 +63,8 @@ def plain_page(state=None, **changes):
     if state is not None:
         live.update(state, [])
     return live
+
+
+def plain_state():
+    """Return the state of a run before its first frame."""
+    return RunState()

@@ -301,3 +301,15 @@ def test_defects_without_a_record_are_copied_when_they_come():
     live.end(state)
     assert [one.start_m for one in live.snapshot.defects] == [0.05]
     assert live.snapshot.phase == "ended"
+
+
+def test_cloth_unlike_what_was_taught_is_a_warning_as_long_as_it_is():
+    state = passed(RunState(), 0)
+    state.cloth_troubles = ("other article", "thresholds drift")
+    now = plain_page(state).snapshot
+    said = [(one.level, one.text) for one in troubles(now, now.taken_s)]
+    assert ("warn", "This is not the cloth that was taught.") in said
+    assert ("warn", "The cloth comes nearer to an alarm than when it was taught.") in said
+    state.cloth_troubles = ()
+    now = plain_page(state).snapshot
+    assert not {"other article", "thresholds drift"} & {one.code for one in troubles(now, now.taken_s)}

@@ -1,0 +1,38 @@
+"""What the run knows of its article, in plain words: whether it was taught, and what that promises."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from edge.page.trouble import Level
+from edge.teach.article_file import ArticleFile
+
+Tone = Level | Literal["good"]
+
+UNTAUGHT: Final = "Only defects that the detector knows are found."
+
+
+def article_json(name: str | None, taught: ArticleFile | None) -> dict[str, Any]:
+    """Return what to show of an article.
+
+    Args:
+        name: of the article on the loom; None if nobody named one.
+        taught: its article file; None if nobody taught it.
+    """
+    if taught is None:
+        who = f"{name}: an article that nobody taught." if name else "No article was taught."
+        return _shown("note", name, who, UNTAUGHT, is_taught=False)
+    own, promise = taught.manifest.article, _sentence(taught.manifest.promise.text())
+    if name is not None and name != own:
+        text = f"{name}: the box uses what it was taught of {own}."
+        cure = f"Is {own} on the loom? Else name the right article file in the settings."
+        return _shown("warn", name, text, cure, is_taught=True)
+    return _shown("good", own, f"{own}: taught.", promise, is_taught=True)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _shown(level: Tone, name: str | None, text: str, more: str, *, is_taught: bool) -> dict[str, Any]:
+    return {"level": level, "name": name, "text": text, "more": more, "is_taught": is_taught}
