@@ -1,12 +1,10 @@
 """Measure the reference model alone on real strips: taught per fabric on clean ones, scored on others.
 
-Usage: python docs/benchmarks/reference.py STRIPS OUT.json [--scorer SCORER] [--planted]
+Usage: python docs/benchmarks/reference.py STRIPS OUT.json [--scorer SCORER]
 
 STRIPS holds teach/ (clean strips to teach on), images/ and voc/ (strips with boxes, Pascal VOC) and clean/.
 Names end with the fabric. The fit is on one half of a fabric's strips, the level from the other half, both
 ways round: the order statistic of the strips' maxima that the budget of 0.1 alarms per strip asks for.
-With --planted nothing but teach/ is looked at: defects are drawn into one half of its strips and looked for
-with the levels of the rest. SCORER is called as `SCORER --truth VOC --clean CLEAN DETECTIONS.jsonl`.
 """
 
 from __future__ import annotations
