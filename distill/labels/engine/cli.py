@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from distill.cli import DeviceChoice
+from distill.idle_threads import let_idle_threads_sleep
 from distill.labels.documents import read_json
 from edge.console import configure_logging, run_command
 from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError
@@ -85,6 +86,7 @@ def pseudo_label(
     labelled: the same command with --resume goes on.
     """
     configure_logging()
+    let_idle_threads_sleep(os.environ)
     from distill.labels.engine.beginning import check_beginning
     from distill.labels.engine.catalogue import catalogue_of_folder
     from distill.labels.engine.job import Job, StoppedError
