@@ -39,7 +39,7 @@ def teach(
     article: Annotated[str, typer.Option(help="Name of the article.")],
     out: Annotated[Path, typer.Option(help="Folder to write: the article file.")],
     more: Annotated[
-        list[int] | None, typer.Argument(metavar="[NUMBER]...", help="Further numbers for --leave-out.")
+        list[int] | None, typer.Argument(metavar="NUMBER", help="Further numbers for --leave-out.")
     ] = None,
     camera: CameraFlag = None,
     model: ModelFlag = None,
