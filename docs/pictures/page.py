@@ -26,7 +26,7 @@ from edge.simulator.camera import LoomCamera, parse_loom_options
 HERE = Path(__file__).resolve().parent
 LOOM = (
     "loom:seed=7,width_px=1024,length_m=9,defects_per_m=3,difficulties=obvious+clear,"
-    "mean_grey=140,live=true,speed_m_min=12"
+    "mean_grey=140,live=true,speed_m_min=3"
 )
 LOST_BLOCKS = range(20, 24)
 GREYS = 32
