@@ -19,7 +19,7 @@ from edge.config import EdgeConfig
 from edge.page.app import MOST_VIEWERS
 from edge.page.server import live_page, serve
 from edge.run_state import RunState
-from tests.integration.test_live_page import CHROMIUM, START_S, needs_chromium, until
+from tests.integration.browsing import CHROMIUM, START_S, needs_chromium, until
 from tests.ports import HeldPort
 from tests.unit.edge.page.pages import passed
 from tests.unit.edge.web.servers import has_ipv6

@@ -38,7 +38,7 @@ def edge_commands() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """Lay out what the commands name: pictures/, roll.mp4 and runs/bundle."""
+    """Lay out what the commands name: pictures/, roll.mp4, runs/bundle and an article that was taught."""
     root = tmp_path_factory.mktemp("readme")
     (root / "pictures").mkdir()
     cloth = np.random.default_rng(5).integers(90, 150, (3, 256, 320), np.uint8)
@@ -48,7 +48,29 @@ def place(tmp_path_factory) -> Path:
         video.write(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
     video.release()
     shutil.copytree(demo_bundle_path(), root / "runs" / "bundle")
+    woven = ["--images", "6", "--defect-share", "0", "--size-hw", "256", "320", "--seed", "3"]
+    run([".venv/bin/loomsight", "simulate", "--out", "woven", *woven, "--mm-per-px", "0.2"], root)
+    (root / "clean").mkdir()
+    for number, image in enumerate(sorted((root / "woven" / "images").rglob("*.png"))):
+        shutil.copyfile(image, root / "clean" / f"{number}.png")
+    run([".venv/bin/loomsight", *teach_command()], root)
     return root
+
+
+def teach_command() -> list[str]:
+    """Return the words of the README's line that teaches an article, after `loomsight`."""
+    (line,) = re.findall(
+        r"^\.venv/bin/loomsight (teach .*)$", README.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    return shlex.split(line)
+
+
+def run(words: list[str], place: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command of the README."""
+    return subprocess.run(
+        [str(Path(sys.executable).parent / words[0].removeprefix(PREFIX)), *words[1:]],
+        cwd=place, capture_output=True, text=True, timeout=300, check=words[0].startswith(PREFIX),
+    )  # fmt: skip
 
 
 def test_the_readme_shows_every_edge_command():
@@ -58,10 +80,7 @@ def test_the_readme_shows_every_edge_command():
 @pytest.mark.parametrize("words", edge_commands(), ids=" ".join)
 def test_a_command_of_the_readme(place, words):
     arguments = [NO_CAMERA_HERE.get(word, word) for word in words[1:]]
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / words[0]), *arguments, *SHORTER[words[0]]],
-        cwd=place, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    done = run([words[0], *arguments, *SHORTER[words[0]]], place)
     assert done.returncode in PERMITTED.get(words[0], {0}), done.stderr
     assert done.stdout
     written = dict(pairwise(arguments))

@@ -41,7 +41,8 @@ class Fusion:
 
         Args:
             opinions: annotator name -> its regions, each with a score and a label of the taxonomy. An
-                annotator that looked and found nothing is there with none.
+                annotator that looked and found nothing is there with none. A region without any area inside
+                the picture, as a box that a detector draws below its edge, is nothing.
             size_hw_px: of the picture.
         Returns:
             Regions by falling score; `annotator` names all that found it, joined by `AGREED`. Category,
@@ -49,6 +50,10 @@ class Fusion:
         Raises:
             ValueError: if a region has no score.
         """
+        opinions = {
+            name: [region for region in regions if _shows(region, size_hw_px)]
+            for name, regions in opinions.items()
+        }
         names = sorted(opinions)
         regions = [region for name in names for region in opinions[name]]
         if any(region.score is None for region in regions):
@@ -108,6 +113,12 @@ class Fusion:
             return Region(label, fused, score=score)
         best = max(supporters.values(), key=lambda region: region.score or 0.0)
         return replace(best, box_xyxy_px=fused, score=min(score, 1.0), annotator=found_by)
+
+
+def _shows(region: Region, size_hw_px: tuple[int, int]) -> bool:
+    """Tell whether any of a region's area lies inside the picture."""
+    (height, width), (x1, y1, x2, y2) = size_hw_px, region.box_xyxy_px
+    return min(x2, width) > max(x1, 0) and min(y2, height) > max(y1, 0)
 
 
 def _best_of(

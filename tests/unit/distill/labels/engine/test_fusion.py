@@ -72,3 +72,12 @@ def test_the_order_of_annotators_does_not_matter(first, second):
     assert forward == backward
     assert all(0.0 <= (one.score or 0.0) <= 1.0 for one in forward)
     assert all(0 <= one.box_xyxy_px[0] <= one.box_xyxy_px[2] <= 200 + 1e-3 for one in forward)
+
+
+@pytest.mark.parametrize("method", ["weighted", "best"])
+def test_a_box_that_lies_beside_the_picture_is_nothing(method):
+    below = region(y1=100.0)  # the picture has 100 lines
+    fused = Fusion(method).fuse({"a": [below, region()], "b": [region()]}, (100, 200))
+    assert len(fused) == 1
+    assert fused[0].box_xyxy_px == pytest.approx(region().box_xyxy_px, abs=1e-3)
+    assert Fusion(method).fuse({"a": [below]}, (100, 200)) == ()
