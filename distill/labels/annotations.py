@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from edge.detections import UNCLASSIFIED, with_unclassified
+
 ReviewState = Literal["unreviewed", "queued", "accepted", "rejected", "corrected"]
 
 REVIEW_STATES: tuple[ReviewState, ...] = ("unreviewed", "queued", "accepted", "rejected", "corrected")
@@ -33,7 +35,8 @@ class Region:
     """Say that something is at a place of a picture.
 
     Attributes:
-        label: class name, or whatever the file says it is.
+        label: class name, or whatever the file says it is; `unclassified` where nobody has named it yet:
+            such a region is queued until a person does.
         box_xyxy_px: where; for a region with a polygon, the box around it.
         polygon_xy_px: its outline, where one is known.
         category: finer name of the taxonomy, for instance ``broken end``; None if not known.
@@ -100,6 +103,12 @@ class LabelSet:
     mm_per_px: float | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[AnnotatedImage, ...] = ()
+
+    @property
+    def labels_in_use(self) -> tuple[str, ...]:
+        """The classes and, if a region waits for its class, `unclassified` behind them."""
+        waits = any(region.label == UNCLASSIFIED for image in self.images for region in image.regions)
+        return with_unclassified(self.class_names) if waits else self.class_names
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from distill.dataset import check_shows_defects, dataset_of
-from distill.labels.annotations import AnnotatedImage, LabelSet, Region
+from distill.labels.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet, Region
 from distill.labels.completeness import OUTSIDE_TOLERANCE_PX, SWAPPED
 from distill.labels.duplicate_boxes import duplicates
 from distill.labels.picture_files import content_digest, decoded
+from edge.detections import UNCLASSIFIED
 from edge.errors import DatasetError
 
 Kind = Literal[
@@ -99,7 +100,8 @@ def _of_one_box(
     height, width = size_hw_px
     x1, y1, x2, y2 = region.box_xyxy_px
     corners = f"{x1:g}, {y1:g}, {x2:g}, {y2:g}"
-    if region.label not in class_names:
+    waits = region.label == UNCLASSIFIED and region.review in NOT_TRAINED_ON
+    if region.label not in class_names and not waits:
         yield "unknown class", f"not one of {', '.join(class_names)}"
     if x1 > x2 or y1 > y2:
         yield "swapped corners", corners

@@ -31,11 +31,26 @@ class Form(str, Enum):
     label_studio = "label-studio"
 
 
+class SourceForm(str, Enum):
+    """Forms that labels are read in: those that are written, and the roll record."""
+
+    dataset = "dataset"
+    voc = "voc"
+    coco = "coco"
+    florence = "florence"
+    cvat = "cvat"
+    label_studio = "label-studio"
+    roll = "roll"
+
+
 SourceArgument = Annotated[
-    Path, typer.Argument(metavar="SOURCE", help="Labels: a file, a folder of XML files or a data set.")
+    Path,
+    typer.Argument(
+        metavar="SOURCE", help="Labels: a file, a folder of XML files, a data set or a roll record."
+    ),
 ]
 OutFlag = Annotated[Path, typer.Option(help="What to write; it must not exist yet.")]
-FromFlag = Annotated[Form | None, typer.Option("--from", help="Form of SOURCE.  [default: look]")]
+FromFlag = Annotated[SourceForm | None, typer.Option("--from", help="Form of SOURCE.  [default: look]")]
 PicturesFlag = Annotated[
     Path | None, typer.Option(help="Folder of the pictures.  [default: in or beside SOURCE]")
 ]
@@ -206,7 +221,7 @@ def stats(
 
 def _read(
     source: Path,
-    form: Form | None,
+    form: SourceForm | None,
     pictures: Path | None,
     taxonomy: Path | None,
     clean: list[Path] | None = None,

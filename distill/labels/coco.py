@@ -42,8 +42,9 @@ def document(label_set: LabelSet, root: str) -> dict[str, Any]:
     """
     own = {"root": root.replace(os.sep, "/"), "mm_per_px": label_set.mm_per_px}
     images = [_image_entry(number, image) for number, image in enumerate(label_set.images, start=1)]
+    names = label_set.labels_in_use
     annotations = [
-        {"image_id": number, **_annotation(region, label_set.class_names)}
+        {"image_id": number, **_annotation(region, names)}
         for number, image in enumerate(label_set.images, start=1)
         for region in image.regions
     ]
@@ -53,7 +54,7 @@ def document(label_set: LabelSet, root: str) -> dict[str, Any]:
         "images": images,
         "categories": [
             {"id": number, "name": name, "supercategory": "defect"}
-            for number, name in enumerate(label_set.class_names, start=1)
+            for number, name in enumerate(names, start=1)
         ],
         "annotations": [{"id": number, **entry} for number, entry in enumerate(annotations, start=1)],
     }

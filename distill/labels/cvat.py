@@ -46,7 +46,7 @@ def write(label_set: LabelSet, target: Path) -> Written:
 def _declared_labels(label_set: LabelSet) -> list[dict[str, Any]]:
     """Return the labels of the task in the form of CVAT's constructor."""
     attributes = [_declared(name) for name in ATTRIBUTES]
-    labels = [{"name": name, "type": "any", "attributes": attributes} for name in label_set.class_names]
+    labels = [{"name": name, "type": "any", "attributes": attributes} for name in label_set.labels_in_use]
     of_picture = [_declared(name) for name in PICTURE_ATTRIBUTES]
     return [*labels, {"name": PICTURE_TAG, "type": "tag", "attributes": of_picture}]
 

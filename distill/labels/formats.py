@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
-from distill.labels import coco, cvat, florence_jsonl, label_studio, voc, yolo
+from distill.labels import coco, cvat, florence_jsonl, label_studio, roll_record, voc, yolo
 from distill.labels.annotations import LabelSet, Written
 from distill.labels.completeness import only_complete
 from distill.labels.naming import named_by
@@ -17,6 +17,8 @@ from edge.outside_files import LABELS_BYTES, open_outside
 from edge.taxonomy import Taxonomy
 
 _LOOKED_AT_BYTES = 1 << 16
+
+Form = TypeVar("Form")
 
 
 class Reader(Protocol):
@@ -51,6 +53,11 @@ FORMATS: Final[Mapping[str, LabelFormat]] = MappingProxyType(
     }
 )
 
+READERS: Final[Mapping[str, Reader]] = MappingProxyType(
+    {**{name: form.read for name, form in FORMATS.items()}, "roll": roll_record.read}
+)
+"""A roll record is read and never written."""
+
 
 def read_labels(
     source: Path, taxonomy: Taxonomy, *, format_name: str | None = None, pictures: Path | None = None
@@ -62,7 +69,7 @@ def read_labels(
     Args:
         source: file or folder.
         taxonomy: the classes of the set.
-        format_name: a key of `FORMATS`; None to look what it is.
+        format_name: a key of `READERS`; None to look what it is.
         pictures: folder of the pictures; None to look in and beside the source.
     Raises:
         DatasetError: if there is nothing there, it is of no known form, or nothing can be read.
@@ -71,7 +78,7 @@ def read_labels(
     if pictures and not pictures.is_dir():
         raise ConfigError(f"There is no folder {pictures}.", "Correct --pictures.")
     name = format_name or detect(source)
-    return only_complete(named_by(format_of(name).read(source, pictures), taxonomy))
+    return only_complete(named_by(_found(READERS, name)(source, pictures), taxonomy))
 
 
 def format_of(name: str) -> LabelFormat:
@@ -80,9 +87,13 @@ def format_of(name: str) -> LabelFormat:
     Raises:
         ConfigError: if there is none of that name.
     """
-    if name not in FORMATS:
-        raise ConfigError(f"There is no form of labels '{name}'.", f"Use one of: {', '.join(FORMATS)}.")
-    return FORMATS[name]
+    return _found(FORMATS, name)
+
+
+def _found(forms: Mapping[str, Form], name: str) -> Form:
+    if name not in forms:
+        raise ConfigError(f"There is no form of labels '{name}'.", f"Use one of: {', '.join(forms)}.")
+    return forms[name]
 
 
 def detect(source: Path) -> str:
@@ -95,7 +106,7 @@ def detect(source: Path) -> str:
         raise DatasetError(f"There is no {source}.", "Check the path.")
     name = _form_of_folder(source) if source.is_dir() else _form_of_file(source)
     if name is None:
-        raise DatasetError(f"{source} holds no labels of a known form.", f"Known: {', '.join(FORMATS)}.")
+        raise DatasetError(f"{source} holds no labels of a known form.", f"Known: {', '.join(READERS)}.")
     return name
 
 
@@ -108,8 +119,11 @@ def _form_of_folder(folder: Path) -> str | None:
 def _form_of_file(file: Path) -> str | None:
     """Tell by the suffix and, where two forms share one, by what the file begins with."""
     with open_outside(file, LABELS_BYTES, DatasetError) as stream:
-        # Without the zeros UTF-16 reads like ASCII, which is enough to tell the forms apart.
-        head = stream.read(_LOOKED_AT_BYTES).replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
+        start = stream.read(_LOOKED_AT_BYTES)
+    if start.startswith(roll_record.HEADER):
+        return "roll"
+    # Without the zeros UTF-16 reads like ASCII, which is enough to tell the forms apart.
+    head = start.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
     suffix = file.suffix.lower()
     if suffix == ".xml":
         return "cvat" if b"<annotations" in head else "voc"

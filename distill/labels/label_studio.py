@@ -36,7 +36,7 @@ def write(label_set: LabelSet, target: Path) -> Written:
     """
     tasks = [_task(number, image) for number, image in enumerate(label_set.images, start=1)]
     text = json.dumps(tasks, ensure_ascii=False, indent=1) + "\n"
-    config = text_from_xml(_configuration(label_set.class_names), declares_encoding=False)
+    config = text_from_xml(_configuration(label_set.labels_in_use), declares_encoding=False)
     write_new_texts({target: text, target.with_suffix(".config.xml"): config})
     return Written(label_set)
 

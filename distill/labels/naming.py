@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from distill.labels.annotations import AnnotatedImage, LabelSet, Region
+from distill.labels.annotations import AnnotatedImage, LabelSet, Region, ReviewState
 from distill.labels.problems import Problems
+from edge.detections import UNCLASSIFIED
 from edge.taxonomy import DefectKind, Taxonomy
 
 LEVELS = " | "
@@ -53,7 +54,8 @@ def named_by(label_set: LabelSet, taxonomy: Taxonomy) -> LabelSet:
     """Give every region of files its names; a class and a phrase that people chose stay.
 
     What the taxonomy does not have is a problem: a region with an unknown label counts as not read, unless
-    a person rejected it; an unknown category or one of another class is dropped.
+    a person rejected it; an unknown category or one of another class is dropped. An `unclassified` region
+    waits for a person, whatever its file says of it.
 
     Returns:
         The set with the taxonomy's classes in the taxonomy's order.
@@ -69,6 +71,9 @@ def _named_image(image: AnnotatedImage, words: _Words, problems: Problems) -> An
         return image
     regions, unread = [], image.unread
     for region in image.regions:
+        if _plain(region.label) == UNCLASSIFIED and UNCLASSIFIED not in words.classes:
+            regions.append(_waiting(region))
+            continue
         named = _as_chosen(region, words)
         if named is None:
             known = ", ".join(words.classes.values())
@@ -82,6 +87,11 @@ def _named_image(image: AnnotatedImage, words: _Words, problems: Problems) -> An
         problems.add(image.file_name, f"'{name}' is said of the whole image and of no place in it")
         unread += 1
     return replace(image, regions=tuple(regions), unread=unread, said_of_whole=())
+
+
+def _waiting(region: Region) -> Region:
+    review: ReviewState = "rejected" if region.review == "rejected" else "queued"
+    return replace(region, label=UNCLASSIFIED, category=None, phrase=None, review=review)
 
 
 def _not_placed(names: Iterable[str], regions: list[Region], words: _Words) -> Iterator[str]:

@@ -16,6 +16,7 @@ from distill.labels.problems import Problems
 from distill.labels.yolo_rows import row_of, trainable_box
 from edge import __version__
 from edge.cameras.folder import PICTURE_SUFFIXES
+from edge.detections import UNCLASSIFIED
 from edge.digest import file_digest
 from edge.errors import DatasetError
 from edge.sinks.publishing import name_below, new_folder
@@ -170,7 +171,7 @@ def _write_labels(image: AnnotatedImage, folder: Path, class_names: tuple[str, .
     rows = []
     for region in image.regions:
         box = trainable_box(region, image.size_hw_px)
-        if region.label not in class_names:
+        if region.label not in class_names and (box or region.label != UNCLASSIFIED):
             raise DatasetError(f"'{region.label}' is not one of the set's classes.", "Add it to them.")
         if box:
             rows.append(row_of(class_names.index(region.label), box, image.size_hw_px) + "\n")

@@ -48,7 +48,8 @@ def judged(choice: Choice, image: AnnotatedImage, class_names: Sequence[str], ta
     """Return the region that a choice leads to.
 
     Raises:
-        DatasetError: if there is no such region or class, or the box is too small.
+        DatasetError: if there is no such region or class, the box is too small, or a region is accepted
+            that nobody has given a class.
         ConfigError: if there is no such category.
     """
     if choice.action == "add":
@@ -62,9 +63,12 @@ def judged(choice: Choice, image: AnnotatedImage, class_names: Sequence[str], ta
         return replace(region, review="rejected")
     if choice.action == "redraw":
         box = inside(choice.box_xyxy_px, image.size_hw_px)
-        return replace(region, box_xyxy_px=box, polygon_xy_px=None, review="corrected", weight=1.0)
+        drawn = replace(region, box_xyxy_px=box, polygon_xy_px=None, weight=1.0)
+        return drawn if region.label not in class_names else replace(drawn, review="corrected")
     if choice.action == "relabel":
         return relabelled(region, choice, class_names, taxonomy)
+    if region.label not in class_names:
+        raise DatasetError(f"It is {region.label}.", "Give it a class: 1 to 9, or the list Name.")
     return accepted(region)
 
 

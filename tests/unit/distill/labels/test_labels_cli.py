@@ -8,7 +8,7 @@ from distill import cli as distill_cli
 from distill.dataset import load_dataset
 from distill.labels import cli, voc
 from distill.labels.annotations import AnnotatedImage, LabelSet
-from distill.labels.formats import FORMATS
+from distill.labels.formats import FORMATS, READERS
 from distill.labels.split import SPLITS
 from edge.errors import CheckpointError, DatasetError, LoomsightError
 from tests.unit.distill.labels.sets import CLASSES, region, write_picture
@@ -47,6 +47,7 @@ GROUP = ("--group", "^(?P<group>[0-9]+)")
 
 def test_the_forms_are_those_of_the_command():
     assert {form.value for form in cli.Form} == set(FORMATS)
+    assert {form.value for form in cli.SourceForm} == set(READERS)
 
 
 def test_what_a_training_would_have_too_little_of_is_said_before_it(mill, capsys):

@@ -63,6 +63,24 @@ def test_a_corrected_region_stays_corrected_when_it_is_accepted():
     assert again.review == "corrected"
 
 
+def unclassified(action, **values):
+    image = replace(IMAGE, regions=(replace(UNSURE, label="unclassified"),))
+    return judged(Choice(picture=HARD, version=0, action=action, **values), image, CLASSES, TAXONOMY)
+
+
+def test_a_region_without_a_class_is_accepted_by_giving_it_one():
+    with pytest.raises(DatasetError, match=r"It is unclassified\. Give it a class"):
+        unclassified("accept")
+    named = unclassified("relabel", label="drop")
+    assert (named.label, named.review, named.weight) == ("drop", "corrected", 1.0)
+    assert unclassified("reject").review == "rejected"
+
+
+def test_a_region_without_a_class_waits_on_when_it_is_redrawn():
+    drawn = unclassified("redraw", box_xyxy_px=(5.0, 5.0, 25.0, 20.0))
+    assert (drawn.review, drawn.box_xyxy_px) == ("queued", (5.0, 5.0, 25.0, 20.0))
+
+
 def test_a_new_region_is_a_persons():
     found = result("add", label="broken", box_xyxy_px=(1.0, 2.0, 3.0, 4.0))
     assert (found.label, found.score, found.annotator, found.review) == (
