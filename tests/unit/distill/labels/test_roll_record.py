@@ -46,7 +46,9 @@ def write_record(folder, defects, name="A17", frames=6):
     found.mkdir()
     coverage, head = Coverage(), RollHead("loom", "a" * 64, {"mm_per_px": MM}, name)
     noise = np.random.default_rng(len(name) + ord(name[-1]))
-    with RollRecorder(folder / "rolls.db", head, lambda one: found / f"{one.seen.frame_id}.png") as recorder:
+    with RollRecorder(
+        folder / "rolls.db", head, lambda one: found / f"{one.seen.frame_id}.png"
+    ) as recorder:
         for number in range(frames):
             image = noise.integers(0, 255, (HEIGHT, WIDTH), np.uint8)
             cv2.imwrite(str(found / f"{number}.png"), image)
