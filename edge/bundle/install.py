@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.bundle.manifest import MANIFEST_NAME, SEAL_NAME
+from edge.bundle.manifest import FORM, MANIFEST_NAME
 from edge.bundle.opening import Bundle, is_sealed, open_bundle
 from edge.bundle.store import (
     BUNDLES_NAME,
@@ -122,7 +122,7 @@ def _copy(bundle: Bundle, store: Path, destination: Path) -> None:
         ModelError: if the copy differs.
     """
     names = [MANIFEST_NAME, *(bundle.manifest.files if bundle.manifest else ())]
-    names += [SEAL_NAME] if is_sealed(bundle.path) else []
+    names += [FORM.seal_name] if is_sealed(bundle.path) else []
     incoming = Path(tempfile.mkdtemp(prefix=INCOMING, dir=store / BUNDLES_NAME))
     try:
         for name in names:

@@ -6,20 +6,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from edge import __version__
+from edge.bundle.sealed import SealedForm
 from edge.contract import ModelContract
 from edge.detections import DetectionRecord
-from edge.digest import file_digest
-from edge.errors import ContractError, ModelError
-from edge.outside_files import read_text
 
 BUNDLE_FORMAT = 2
 """1 knew no variants and no layers; such bundles are read."""
 
 MANIFEST_NAME = "bundle.json"
-SEAL_NAME = "bundle.json.sha256"
 MODEL_NAME = "model.onnx"
 
 VariantPrecision = Literal["f16", "int8"]
@@ -92,9 +89,13 @@ class BundleManifest(BaseModel):
     parity: dict[str, Any] | None = None
 
 
-def seal_of(folder: Path) -> bytes:
-    """Return what the seal of a bundle has to say."""
-    return f"{file_digest(folder / MANIFEST_NAME)}  {MANIFEST_NAME}\n".encode()
+FORM = SealedForm(
+    what="bundle",
+    manifest_name=MANIFEST_NAME,
+    newest_format=BUNDLE_FORMAT,
+    cure_missing="Name a bundle folder made by `loomsight export`.",
+    cure_invalid="Export it again.",
+)
 
 
 def read_manifest(path: Path) -> BundleManifest:
@@ -104,20 +105,4 @@ def read_manifest(path: Path) -> BundleManifest:
         ModelError: if it cannot be read.
         ContractError: if it is newer than this program or not valid.
     """
-    text = read_text(path, error=ModelError, cure="Name a bundle folder made by `loomsight export`.")
-    try:
-        version = _FormatOnly.model_validate_json(text).format
-        if version > BUNDLE_FORMAT:
-            raise ContractError(
-                f"{path} is of format {version}; this loomsight reads up to {BUNDLE_FORMAT}.",
-                "Update loomsight on this box.",
-            )
-        return BundleManifest.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or MANIFEST_NAME
-        raise ContractError(f"{path} is not valid: {where}: {first['msg']}.", "Export it again.") from error
-
-
-class _FormatOnly(BaseModel):
-    format: int = Field(ge=1)
+    return FORM.read_manifest(path, BundleManifest)

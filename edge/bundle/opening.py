@@ -14,18 +14,17 @@ from importlib import resources
 from pathlib import Path, PurePosixPath
 
 from edge.bundle.manifest import (
+    FORM,
     MANIFEST_NAME,
     MODEL_NAME,
-    SEAL_NAME,
     BundleManifest,
     Variant,
     VariantPrecision,
     read_manifest,
-    seal_of,
 )
 from edge.digest import file_digest, stream_digest
 from edge.errors import ModelError
-from edge.outside_files import MODEL_BYTES, SETTINGS_BYTES, open_outside, read_bytes, reason_of
+from edge.outside_files import MODEL_BYTES, open_outside, reason_of
 
 RIGHTS = "Give the user of this program the right to read all of the bundle."
 
@@ -100,7 +99,8 @@ def open_bundle(path: Path) -> Bundle:
             f"There is no model at {path}.", "Name a bundle folder made by `loomsight export`."
         )
     manifest = read_manifest(path / MANIFEST_NAME)
-    _check_seal(path)
+    if is_sealed(path):
+        FORM.check_seal(path)
     for name, digest in manifest.files.items():
         check_file(path, name, digest)
     _check_vouched(path, manifest)
@@ -152,7 +152,7 @@ def model_digest_of(bundle: Bundle) -> str:
 
 def is_sealed(folder: Path) -> bool:
     """Tell whether a bundle has a seal; those made before there were seals have none."""
-    return (folder / SEAL_NAME).exists()
+    return (folder / FORM.seal_name).exists()
 
 
 def _check_vouched(path: Path, manifest: BundleManifest) -> None:
@@ -183,15 +183,3 @@ def _check_vouched(path: Path, manifest: BundleManifest) -> None:
 
 def _is_box(sides: list[float]) -> bool:
     return len(sides) == 4 and all(abs(side) <= MOST_PX for side in sides)
-
-
-def _check_seal(folder: Path) -> None:
-    """See that nothing changed in the manifest, which vouches for all other files but itself."""
-    if not is_sealed(folder):
-        return
-    seal = read_bytes(folder / SEAL_NAME, SETTINGS_BYTES, ModelError, "Copy the whole bundle again.")
-    if seal != seal_of(folder):
-        raise ModelError(
-            f"{folder / MANIFEST_NAME} or its seal {SEAL_NAME} was changed after the bundle was published.",
-            "Copy the whole bundle again.",
-        )

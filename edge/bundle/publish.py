@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge.bundle.manifest import MANIFEST_NAME, SEAL_NAME, BundleManifest, read_manifest, seal_of
+from edge.bundle.manifest import FORM, MANIFEST_NAME, BundleManifest, read_manifest
 from edge.errors import ContractError, ModelError, OutputError
 
 
@@ -24,9 +24,7 @@ def publish_bundle(
         OutputError: if `destination` may not be replaced (see `check_destination`), or cannot be written.
     """
     try:
-        manifest_path = staged / MANIFEST_NAME
-        manifest_path.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        (staged / SEAL_NAME).write_bytes(seal_of(staged))
+        FORM.write_manifest(staged, manifest)
         check_destination(destination, overwrite=overwrite)
         take_name(staged, destination)
     except OSError as error:
@@ -78,7 +76,7 @@ def _check_is_bundle(folder: Path) -> None:
     files = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
     foreign = {path.relative_to(folder).as_posix() for path in files} - {
         MANIFEST_NAME,
-        SEAL_NAME,
+        FORM.seal_name,
         *manifest.files,
     }
     if foreign:

@@ -15,25 +15,31 @@ from typing import Annotated, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from edge import __version__
 from edge.bundle.opening import check_file
 from edge.bundle.publish import staging_folder, take_name
+from edge.bundle.sealed import SealedForm
 from edge.digest import file_digest
 from edge.errors import ContractError, ModelError, OutputError
-from edge.outside_files import SETTINGS_BYTES, read_bytes, read_text
 from edge.teach.arrays import ARRAYS_BYTES, read_arrays, write_arrays
 from edge.teach.budget import Budget, Unit
 
 ARTICLE_FORMAT: Final = 1
 MANIFEST_NAME: Final = "article.json"
-SEAL_NAME: Final = "article.json.sha256"
 ARRAYS_NAME: Final = "reference.npz"
 SHEET_NAME: Final = "contact-sheet.png"
 
 TEACH_AGAIN: Final = "Teach the article again with `loomsight teach`."
 WHAT: Final = "article file"
+FORM: Final = SealedForm(
+    what=WHAT,
+    manifest_name=MANIFEST_NAME,
+    newest_format=ARTICLE_FORMAT,
+    cure_missing="Name a folder made by `loomsight teach`.",
+    cure_invalid=TEACH_AGAIN,
+)
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Positive = Annotated[float, Field(gt=0, le=1e9)]
@@ -164,9 +170,7 @@ def publish_article(
             write_arrays(staged / ARRAYS_NAME, arrays)
             (staged / SHEET_NAME).write_bytes(sheet_png)
             files = {name: file_digest(staged / name) for name in (ARRAYS_NAME, SHEET_NAME)}
-            text = manifest.model_copy(update={"files": files}).model_dump_json(indent=2)
-            (staged / MANIFEST_NAME).write_text(f"{text}\n", encoding="utf-8")
-            (staged / SEAL_NAME).write_bytes(_seal_of(staged))
+            FORM.write_manifest(staged, manifest.model_copy(update={"files": files}))
             open_article(staged)  # the disk may have taken it without a word
             check_article_destination(destination, overwrite=overwrite)
             take_name(staged, destination)
@@ -196,7 +200,7 @@ def check_article_destination(destination: Path, *, overwrite: bool) -> None:
         ) from error
     if not overwrite:
         raise OutputError(f"{destination} exists already.", "Choose another name or add --overwrite.")
-    if MANIFEST_NAME not in there or there - {MANIFEST_NAME, SEAL_NAME, ARRAYS_NAME, SHEET_NAME}:
+    if MANIFEST_NAME not in there or there - {MANIFEST_NAME, FORM.seal_name, ARRAYS_NAME, SHEET_NAME}:
         raise OutputError(
             f"{destination} is not an article file alone and is not replaced.",
             "Choose another name, or delete it yourself.",
@@ -218,13 +222,8 @@ def open_article(path: Path) -> ArticleFile:
         ModelError: if it is missing, incomplete, damaged or was changed since it was published.
         ContractError: if it is newer than this program or not valid.
     """
-    manifest = _read_manifest(path)
-    seal = read_bytes(path / SEAL_NAME, SETTINGS_BYTES, ModelError, f"Copy the whole {WHAT} again.")
-    if seal != _seal_of(path):
-        raise ModelError(
-            f"{path / MANIFEST_NAME} or its seal {SEAL_NAME} was changed after the {WHAT} was published.",
-            f"Copy the whole {WHAT} again.",
-        )
+    manifest = FORM.read_manifest(path / MANIFEST_NAME, ArticleManifest)
+    FORM.check_seal(path)
     for name in (ARRAYS_NAME, SHEET_NAME):
         if name not in manifest.files:
             raise ModelError(f"The {WHAT} {path} vouches for no {name}.", TEACH_AGAIN)
@@ -244,28 +243,3 @@ def check_detector(article: ArticleFile, detector_digest: str) -> None:
             f"{article.path} was taught with another detector than the one of this run.",
             f"Name that model, or teach again: `loomsight teach --article '{article.manifest.article}'`.",
         )
-
-
-def _seal_of(folder: Path) -> bytes:
-    return f"{file_digest(folder / MANIFEST_NAME)}  {MANIFEST_NAME}\n".encode()
-
-
-def _read_manifest(path: Path) -> ArticleManifest:
-    file = path / MANIFEST_NAME
-    text = read_text(file, error=ModelError, cure="Name a folder made by `loomsight teach`.")
-    try:
-        version = _FormatOnly.model_validate_json(text).format
-        if version > ARTICLE_FORMAT:
-            raise ContractError(
-                f"{file} is of format {version}; this loomsight reads up to {ARTICLE_FORMAT}.",
-                "Update loomsight on this device.",
-            )
-        return ArticleManifest.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or MANIFEST_NAME
-        raise ContractError(f"{file} is not valid: {where}: {first['msg']}.", TEACH_AGAIN) from error
-
-
-class _FormatOnly(BaseModel):
-    format: int = Field(ge=1)

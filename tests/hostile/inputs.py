@@ -20,8 +20,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge.bundle.manifest import seal_of
+from edge.bundle.manifest import FORM as BUNDLE
+from edge.bundle.sealed import SealedForm
 from edge.config import EdgeConfig
+from edge.digest import file_digest
+from edge.teach.article_file import FORM as ARTICLE
 from tests.conftest import write_bright_cell_bundle
 from tests.hostile.values import BINARY, NESTED_TEXTS, NUMBER_TEXTS, TEXTS, places_of
 from tests.unit.distill.tiny import write_tiny_dataset
@@ -63,7 +66,7 @@ class Workshop:
     Attributes:
         data: a data set folder.
         labels: the same labels in each form that the project writes; filled by `write_workshop`.
-        bundle: of a tiny model.
+        bundle: of a tiny model; article: an article file that was taught beside it.
         record: of one roll; stream: what a run recorded.
     """
 
@@ -76,6 +79,10 @@ class Workshop:
     @property
     def bundle(self) -> Path:
         return self.folder / "bundle"
+
+    @property
+    def article(self) -> Path:
+        return self.folder / "article"
 
     @property
     def record(self) -> Path:
@@ -112,6 +119,14 @@ def write_workshop(folder: Path, run: Callable[[Sequence[str]], int]) -> Worksho
     made = ["edge-run", "--camera", camera, "--model", str(shop.bundle), "--threads", "1"]
     if run([*made, "--roll-record", str(shop.record), "--record", str(shop.stream)]):
         raise RuntimeError("no record")
+    clean = (
+        "loom:width_px=160,bed_left_mm=-20,bed_right_mm=-20,length_m=0.96,mean_grey=70,defects_per_m=0,seed=3,"
+        "weave=plain"
+    )
+    budget = ["--false-alarms-per-100m", "1000"]
+    taught = ["teach", "--article", "plain", "--camera", clean, *budget, "--out", str(shop.article)]
+    if run([*taught, "--model", str(shop.bundle), "--threads", "1"]):
+        raise RuntimeError("no article file")
     return shop
 
 
@@ -278,17 +293,39 @@ def an_image(shop: Workshop, folder: Path, chance: random.Random) -> Words:
 
 def a_bundle(shop: Workshop, folder: Path, chance: random.Random) -> Words:
     """A bundle whose manifest, model or golden image is spoilt, sometimes under a seal that holds."""
-    bundle = folder / "bundle"
-    shutil.copytree(shop.bundle, bundle)
-    spoil_a_file([one for one in sorted(bundle.rglob("*")) if one.is_file()], chance)
-    manifest = bundle / "bundle.json"
-    if chance.randrange(2) and manifest.is_file():
-        sealed = bundle / "bundle.sha256"
-        if sealed.exists():
-            sealed.write_text(seal_of(manifest.read_bytes()))
+    bundle = spoilt_copy(shop.bundle, folder / "bundle", BUNDLE, chance)
     if chance.randrange(2):
         return ["bundle", chance.choice(("verify", "show")), str(bundle)]
     return on_cloth(shop, model=bundle / "model.onnx" if chance.randrange(2) else bundle)
+
+
+def an_article(shop: Workshop, folder: Path, chance: random.Random) -> Words:
+    """An article file whose manifest, arrays or sheet is spoilt, sometimes under a seal that holds."""
+    article = spoilt_copy(shop.article, folder / "article", ARTICLE, chance)
+    if chance.randrange(2):
+        return ["bundle", "verify", str(article)]
+    return on_cloth(shop, "--reference", str(article))
+
+
+def spoilt_copy(source: Path, copy: Path, form: SealedForm, chance: random.Random) -> Path:
+    """Copy a sealed folder and spoil a file of it; one time in two what vouches for it is made anew."""
+    shutil.copytree(source, copy)
+    spoil_a_file([one for one in sorted(copy.rglob("*")) if one.is_file()], chance)
+    manifest = copy / form.manifest_name
+    if chance.randrange(2) and manifest.is_file():
+        vouch_anew(copy, manifest)
+        (copy / form.seal_name).write_bytes(form.seal_of(copy))
+    return copy
+
+
+def vouch_anew(folder: Path, manifest: Path) -> None:
+    """Put the digests that the files have now into a manifest, if it can still be read."""
+    try:
+        said = json.loads(manifest.read_bytes())
+        said["files"] = {name: file_digest(folder / name) for name in said["files"]}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError):
+        return
+    manifest.write_text(json.dumps(said), encoding="utf-8")
 
 
 def a_record(shop: Workshop, folder: Path, chance: random.Random) -> Words:
@@ -347,6 +384,7 @@ MAKERS: dict[str, Callable[[Workshop, Path, random.Random], Words]] = {
     "label file": a_label_file,
     "image": an_image,
     "bundle": a_bundle,
+    "article": an_article,
     "record": a_record,
     "stream": a_stream,
     "taxonomy": a_taxonomy,

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.backends.proof import prove
-from edge.bundle.manifest import seal_of
+from edge.bundle.manifest import FORM
 from edge.bundle.opening import demo_bundle_path
 from edge.config import EdgeConfig
 from edge.errors import BackendError, LoomsightError, ModelError
@@ -250,7 +250,7 @@ def test_pipes_and_endless_devices_in_a_bundle_hang_nobody(tmp_path, bundle, ima
     if name == "golden.png":
         manifest["files"][name] = "0" * 64
         (bundle / "bundle.json").write_text(json.dumps(manifest))
-        (bundle / "bundle.json.sha256").write_bytes(seal_of(bundle))
+        (bundle / "bundle.json.sha256").write_bytes(FORM.seal_of(bundle))
     (bundle / name).unlink(missing_ok=True)
     if kind == "fifo":
         os.mkfifo(bundle / name)

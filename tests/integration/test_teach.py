@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from edge.bundle.cli import app as bundle_app
 from edge.errors import ContractError, DatasetError, LoomsightError, ModelError, OutputError
 from edge.simulator.camera import LoomCamera, parse_loom_options
-from edge.teach.article_file import ARRAYS_NAME, MANIFEST_NAME, SEAL_NAME, SHEET_NAME, open_article
+from edge.teach.article_file import ARRAYS_NAME, FORM, MANIFEST_NAME, SHEET_NAME, open_article
 from edge.teach.cli import app
 from tests.conftest import write_bright_cell_bundle
 
@@ -109,7 +109,7 @@ def test_it_prints_the_metres_used_what_was_left_out_and_the_promise(taught):
 
 def test_the_article_file_holds_contract_arrays_and_sheet_and_is_verified(taught, detector):
     out, _ = taught
-    assert {path.name for path in out.iterdir()} == {MANIFEST_NAME, SEAL_NAME, ARRAYS_NAME, SHEET_NAME}
+    assert {path.name for path in out.iterdir()} == {MANIFEST_NAME, FORM.seal_name, ARRAYS_NAME, SHEET_NAME}
     manifest = open_article(out).manifest
     assert (manifest.article, manifest.mm_per_px, manifest.width_px) == ("plain 5", 0.2, 160)
     assert set(manifest.levels) == {"spot", "patch", "warp_line", "weft_line"}
@@ -165,7 +165,7 @@ def test_a_table_of_the_article_names_its_file_and_holds_for_the_run(taught, det
     assert "at most 100 false alarms per 100 m, from 1 m of clean cloth" in done.stderr
 
 
-@pytest.mark.parametrize("name", [MANIFEST_NAME, SEAL_NAME, ARRAYS_NAME, SHEET_NAME])
+@pytest.mark.parametrize("name", [MANIFEST_NAME, FORM.seal_name, ARRAYS_NAME, SHEET_NAME])
 @pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
 def test_a_damaged_article_file_is_one_line_and_code_30(taught, tmp_path, name, damage):
     copy = shutil.copytree(taught[0], tmp_path / "copy")
@@ -361,6 +361,6 @@ def test_an_article_of_other_features_is_refused(taught, tmp_path):
     manifest = json.loads((copy / MANIFEST_NAME).read_text())
     manifest["files"][ARRAYS_NAME] = file_digest(copy / ARRAYS_NAME)
     (copy / MANIFEST_NAME).write_text(json.dumps(manifest))
-    (copy / SEAL_NAME).write_text(f"{file_digest(copy / MANIFEST_NAME)}  {MANIFEST_NAME}\n")
+    (copy / FORM.seal_name).write_text(f"{file_digest(copy / MANIFEST_NAME)}  {MANIFEST_NAME}\n")
     with pytest.raises(ModelError, match="other features"):
         verified_text(copy)

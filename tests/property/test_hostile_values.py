@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from edge.bundle.manifest import seal_of
+from edge.bundle.manifest import FORM
 from edge.config import TABLES, EdgeConfig
 from tests.conftest import write_bright_cell_bundle
 from tests.hostile.commands import outcome_of
@@ -167,7 +167,7 @@ def test_any_manifest_under_a_seal_that_holds(workshop, text):
         document["parity"] = {"models": [{"precision": "f32", "latency": {"p50_ms": 1}}], "boxes_px": 0.1}
         document["layers"] = [{"name": "a", "macs": 10, "parameters": 3}]
         (bundle / "bundle.json").write_text(text.draw(mutated_json(document)))
-        (bundle / "bundle.json.sha256").write_bytes(seal_of(bundle))
+        (bundle / "bundle.json.sha256").write_bytes(FORM.seal_of(bundle))
         for words in (("bundle", "show", str(bundle)), ("bundle", "show", "--json", str(bundle))):
             run(workshop, *words)
         run_edge(workshop, "--model", str(bundle))

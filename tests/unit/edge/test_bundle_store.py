@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from edge.bundle.cli import app
 from edge.bundle.install import install, roll_back
 from edge.bundle.layers import bar, write_picture
-from edge.bundle.manifest import MANIFEST_NAME, SEAL_NAME, BundleManifest, GoldenPicture
+from edge.bundle.manifest import FORM, MANIFEST_NAME, BundleManifest, GoldenPicture
 from edge.bundle.opening import open_bundle
 from edge.bundle.publish import publish_bundle, staging_folder
 from edge.bundle.report import bundle_facts, flat
@@ -87,7 +87,7 @@ def flip(path, rng):
 def test_any_flipped_bit_is_refused(tmp_path, old):
     bundle = shutil.copytree(old, tmp_path / "bundle")
     files, rng = files_of(bundle), random.Random(20261121)
-    assert [path.name for path in files] == [MANIFEST_NAME, SEAL_NAME, "0.png", "model.onnx"]
+    assert [path.name for path in files] == [MANIFEST_NAME, FORM.seal_name, "0.png", "model.onnx"]
     for number in range(FLIPS):
         path = files[number % len(files)]
         whole = path.read_bytes()
@@ -121,12 +121,12 @@ def test_a_pipe_in_place_of_a_file_is_refused_without_waiting_for_a_writer(tmp_p
 
 def test_a_bundle_of_a_time_before_seals_is_opened(tmp_path, old):
     bundle = shutil.copytree(old, tmp_path / "bundle")
-    (bundle / SEAL_NAME).unlink()
+    (bundle / FORM.seal_name).unlink()
     assert open_bundle(bundle).manifest is not None
 
 
 def test_the_seal_is_what_sha256sum_writes(old):
-    assert (old / SEAL_NAME).read_text() == f"{file_digest(old / MANIFEST_NAME)}  {MANIFEST_NAME}\n"
+    assert (old / FORM.seal_name).read_text() == f"{file_digest(old / MANIFEST_NAME)}  {MANIFEST_NAME}\n"
 
 
 @pytest.mark.parametrize("name", ["../model.onnx", "/etc/hostname", "golden/../../x"])
@@ -168,7 +168,7 @@ def test_only_what_is_vouched_for_is_copied(tmp_path, store, old):
     assert not (bundle_path(store) / "notes.txt").exists()
 
 
-@pytest.mark.parametrize("name", [MANIFEST_NAME, SEAL_NAME, "golden/0.png", "model.onnx"])
+@pytest.mark.parametrize("name", [MANIFEST_NAME, FORM.seal_name, "golden/0.png", "model.onnx"])
 def test_a_damaged_source_is_refused_and_the_running_one_stays(tmp_path, store, old, new, name):
     state = install(old, store, passed)
     source = shutil.copytree(new, tmp_path / "bundle")
