@@ -8,6 +8,7 @@ and on what, it is proved on one thread of the processor.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -115,13 +116,23 @@ def _how(returncode: int) -> str:
 
 
 def main(name: str, cpu_s: int) -> None:
-    """Prove a network within limits, and print what is wrong with it; past its time it is ended."""
+    """Prove a network within limits, and write what is wrong with it; past its time it is ended."""
+    verdict = _own_output()
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         _prove_here(Path(name))
     except LoomsightError as error:
-        print(json.dumps([type(error).__name__, error.problem, error.cure]))
+        os.write(verdict, json.dumps([type(error).__name__, error.problem, error.cure]).encode())
+
+
+def _own_output() -> int:
+    """Return a descriptor for the verdict alone: what a runtime prints to the standard output is dropped."""
+    verdict = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    return verdict
 
 
 def _prove_here(model_path: Path) -> None:

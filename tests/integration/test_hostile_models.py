@@ -282,6 +282,17 @@ def test_damaged_onnx_files_are_one_line(tmp_path_factory, data):
         assert "\n" not in str(error)  # noqa: PT017
 
 
+def test_a_file_that_a_runtime_prints_about_is_one_line(tmp_path, image):
+    """ONNX Runtime's Python part prints to the standard output when an error is not UTF-8."""
+    path = write_bright_cell_model(tmp_path / "m.onnx", bright_cell_contract())
+    data = bytearray(path.read_bytes())
+    data[data.index(b"nothing") + 2] = 0x80  # the name of an input of a node
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match="cannot be read as an ONNX model") as raised:
+        run(EdgeConfig(camera=str(image), model=path, threads=1))
+    assert "\n" not in str(raised.value)
+
+
 def test_a_bundle_is_whole_as_it_is_made(tmp_path, image):
     summary = run(EdgeConfig(camera=str(image), model=write_bright_cell_bundle(tmp_path / "w"), threads=1))
     assert summary["frames"] == 1
