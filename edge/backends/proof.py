@@ -127,7 +127,7 @@ def main(name: str, cpu_s: int) -> None:
 
 
 def _own_output() -> int:
-    """Return a descriptor for the verdict alone: what a runtime prints to the standard output is dropped."""
+    """Return a descriptor for the verdict alone: what a runtime prints on standard output is dropped."""
     verdict = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
