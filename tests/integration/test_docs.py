@@ -35,6 +35,7 @@ from distill.gid.settings import Distillation, TeacherRecipe
 from distill.labels.detector_annotator import DetectorSettings
 from distill.labels.engine.settings import EngineSettings
 from distill.labels.florence.settings import AnnotationSettings, FinetuneSettings, LoraSettings
+from distill.labels.reference_annotator import ReferenceSettings
 from distill.labels.sam.settings import OutlineSettings, SamFinetuneSettings
 from distill.labels.sharing import SharingOptions
 from distill.labels.zero_shot.settings import ZeroShotSettings
@@ -299,7 +300,8 @@ def test_every_setting_of_the_teacher(model, begin, end):
     ("page", "model", "begin", "end"),
     [
         ("annotators.md", ZeroShotSettings, "## Open-vocabulary", "## Detector"),
-        ("annotators.md", DetectorSettings, "## Detector", "## When"),
+        ("annotators.md", DetectorSettings, "## Detector", "## Reference"),
+        ("annotators.md", ReferenceSettings, "## Reference model", "## When"),
         ("sam.md", OutlineSettings, "## refine", "## finetune"),
         ("sam.md", SamFinetuneSettings, "### Settings of finetune", "## When"),
     ],

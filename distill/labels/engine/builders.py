@@ -104,6 +104,17 @@ def _detector(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
     )
 
 
+def _reference(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
+    from distill.labels.reference_annotator import ReferenceAnnotator, ReferenceSettings
+
+    return ReferenceAnnotator(
+        spec.model,
+        mm_per_px=surroundings.mm_per_px,
+        settings=_settings(ReferenceSettings, spec.settings, spec),
+        name=spec.name,
+    )
+
+
 def _python(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
     module_name, _, function_name = spec.model.partition(":")
     cure = 'Write model = "package.module:function", and see that Python finds the package.'
@@ -120,6 +131,7 @@ BUILDERS: Final[Mapping[str, Build]] = {
     "florence": _florence,
     "zero-shot": _zero_shot,
     "detector": _detector,
+    "reference": _reference,
     "python": _python,
 }
 

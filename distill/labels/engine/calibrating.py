@@ -21,10 +21,12 @@ from distill.labels.calibration import (
     fit_calibration,
 )
 from distill.labels.engine.opinion import Answers, Opinion
+from distill.labels.engine.proposals import as_the_truth_has_it
 from distill.labels.engine.settings import EngineSettings
 from distill.labels.engine.triage import Band, Triage
 from distill.labels.naming import Namer
 from distill.labels.reliability import expected_calibration_error, judge
+from edge.detections import UNCLASSIFIED
 from edge.errors import DatasetError
 
 LEAST_RIGHT_BOXES = 5
@@ -124,6 +126,8 @@ def calibrate(
             notes.append(f"{label}: too few right boxes on the reviewed split, thresholds of the settings")
         else:
             bands[label] = band
+    if any(annotator.kind == "reference" for annotator in settings.annotators):
+        bands[UNCLASSIFIED] = Band(accept=1.0, reject=settings.worth_a_look)
     return learnt.model_copy(update={"bands": bands, "notes": tuple(notes)})
 
 
@@ -141,8 +145,12 @@ def _judged_annotator(
     opinion: Opinion, name: str, pictures: Iterable[ReviewedPicture]
 ) -> tuple[Floats, Bools]:
     return _joined(
-        judge(opinion.named(name, one.answers.get(name, ()), one.size_hw_px), one.truth) for one in pictures
+        judge(as_the_truth_has_it(_said_by(opinion, name, one), one.truth), one.truth) for one in pictures
     )
+
+
+def _said_by(opinion: Opinion, name: str, picture: ReviewedPicture) -> Sequence[Region]:
+    return opinion.named(name, picture.answers.get(name, ()), picture.size_hw_px)
 
 
 def _judged_fused(opinion: Opinion, pictures: Iterable[ReviewedPicture]) -> tuple[Floats, Bools]:

@@ -50,6 +50,12 @@ def pseudo_label(
     detector: Annotated[
         str | None, typer.Option(metavar="CHECKPOINT", help="Ask a detector trained by `distill`.")
     ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARTICLE", help="Ask the reference model: an article file of `teach`, or self."
+        ),
+    ] = None,
     sam: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Outlines and tight boxes by a SAM.")
     ] = None,
@@ -98,7 +104,7 @@ def pseudo_label(
 
     if mm_per_px is not None and not mm_per_px > 0:
         raise ConfigError(f"--mm-per-px {mm_per_px:g} is no scale.", "It must be positive.")
-    models = {"florence": florence, "zero-shot": zero_shot, "detector": detector}
+    models = {"florence": florence, "zero-shot": zero_shot, "detector": detector, "reference": reference}
     resolved = _settings(settings, models, sam)
     classes = load_taxonomy(taxonomy)
     catalogue = catalogue_of_folder(pictures, resolved.shard_pictures)
@@ -139,7 +145,7 @@ def _settings(file: Path | None, models: dict[str, str | None], sam: str | None)
     elif "annotators" not in values:
         raise ConfigError(
             "Nobody is asked.",
-            "Name --florence, --zero-shot or --detector, or a --settings file with annotators.",
+            "Name --florence, --zero-shot, --detector or --reference, or annotators in --settings.",
         )
     if sam:
         flags["outlines"] = {"model": sam}

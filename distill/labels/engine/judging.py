@@ -11,6 +11,7 @@ from distill.evaluate import metrics_of
 from distill.labels.annotations import Region
 from distill.labels.engine.calibrating import ReviewedPicture
 from distill.labels.engine.opinion import Opinion
+from distill.labels.engine.proposals import as_the_truth_has_it, is_proposal
 from distill.labels.reliability import RIGHT_IOU, judge
 from edge.detections import Detections
 from edge.taxonomy import Taxonomy
@@ -55,7 +56,8 @@ def quality_of(opinion: Opinion, pictures: Iterable[ReviewedPicture]) -> Quality
     true_boxes = boxes = right = queued_right = 0
     for picture in pictures:
         result = opinion.of(picture.answers, picture.size_hw_px)
-        _, is_right = judge((*result.accepted, *result.queued), picture.truth)
+        found = as_the_truth_has_it((*result.accepted, *result.queued), picture.truth)
+        _, is_right = judge(found, picture.truth)
         _, accepted_right = judge(result.accepted, picture.truth)
         true_boxes, boxes = true_boxes + len(picture.truth), boxes + len(result.accepted)
         right += int(accepted_right.sum())
@@ -66,7 +68,7 @@ def quality_of(opinion: Opinion, pictures: Iterable[ReviewedPicture]) -> Quality
 def mean_average_precision(
     name: str, opinion: Opinion, pictures: Iterable[ReviewedPicture], taxonomy: Taxonomy
 ) -> float:
-    """Return the mAP50 of one annotator by its raw scores."""
+    """Return the mAP50 of one annotator by its raw scores; places without a class do not count."""
     compared = [
         (
             _detections(opinion.named(name, one.answers.get(name, ()), one.size_hw_px), taxonomy),
@@ -78,6 +80,7 @@ def mean_average_precision(
 
 
 def _detections(regions: Sequence[Region], taxonomy: Taxonomy) -> Detections:
+    regions = [region for region in regions if not is_proposal(region)]
     return Detections(
         np.array([region.box_xyxy_px for region in regions], np.float32).reshape(-1, 4),
         np.array([1.0 if region.score is None else region.score for region in regions], np.float32),

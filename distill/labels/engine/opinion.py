@@ -10,6 +10,7 @@ import numpy as np
 
 from distill.labels.annotations import Region
 from distill.labels.engine.fusion import Fusion
+from distill.labels.engine.proposals import apart, is_proposal, not_covered, with_votes
 from distill.labels.engine.triage import Sorted, Triage
 from distill.labels.naming import Namer
 from edge.geometry import iou_matrix
@@ -50,25 +51,42 @@ class Opinion:
             Regions with calibrated scores; `annotator` names all that found each.
         """
         regions = [replace(r, score=self.final(r.score or 0.0)) for r in self.fused(answers, size_hw_px)]
-        return _without_disputes(self.triage.sort(regions, mm_per_px), self.fusion.iou_threshold)
+        named = _without_disputes(self.triage.sort(regions, mm_per_px), self.fusion.iou_threshold)
+        proposals = self.triage.sort(self.proposed(answers, size_hw_px), mm_per_px)
+        left = not_covered(proposals.queued, (*named.accepted, *named.queued))
+        return replace(
+            named, queued=(*named.queued, *left), rejected=(*named.rejected, *proposals.rejected)
+        )
 
     def fused(self, answers: Answers, size_hw_px: tuple[int, int]) -> tuple[Region, ...]:
-        """Fuse what was said of one picture; scores are those of the fusion."""
-        calibrated = {
-            name: [self._calibrated(name, region) for region in self.named(name, regions, size_hw_px)]
-            for name, regions in answers.items()
-        }
-        return self.fusion.fuse(calibrated, size_hw_px)
+        """Fuse what was named in one picture; scores are those of the fusion."""
+        return self.fusion.fuse(with_votes(*apart(self._all_calibrated(answers, size_hw_px))), size_hw_px)
+
+    def proposed(self, answers: Answers, size_hw_px: tuple[int, int]) -> tuple[Region, ...]:
+        """Fuse the places of one picture that have no class, whether others name them or not."""
+        _, proposals = apart(self._all_calibrated(answers, size_hw_px))
+        who = {name: said for name, said in proposals.items() if said}
+        return replace(self.fusion, method="best").fuse(who, size_hw_px)
 
     def named(self, name: str, regions: Sequence[Region], size_hw_px: tuple[int, int]) -> Sequence[Region]:
         """Keep the regions of one annotator that have a place in the taxonomy, each thing once."""
-        named = [region for raw in regions if (region := self.namer.named(raw)) is not None]
+        named = [region for raw in regions if (region := self._named(raw)) is not None]
         once = replace(self.fusion, method="best").fuse({name: named}, size_hw_px)
         return [replace(region, annotator=name) for region in once]
 
     def unknown(self, answers: Answers) -> Counter[str]:
         """Count the names that the taxonomy does not have, or that are blacklisted."""
-        return Counter(r.label for said in answers.values() for r in said if self.namer.named(r) is None)
+        return Counter(r.label for said in answers.values() for r in said if self._named(r) is None)
+
+    def _named(self, raw: Region) -> Region | None:
+        named = self.namer.named(raw)
+        return raw if named is None and is_proposal(raw) else named
+
+    def _all_calibrated(self, answers: Answers, size_hw_px: tuple[int, int]) -> dict[str, list[Region]]:
+        return {
+            name: [self._calibrated(name, region) for region in self.named(name, regions, size_hw_px)]
+            for name, regions in answers.items()
+        }
 
     def _calibrated(self, name: str, region: Region) -> Region:
         return replace(region, score=self.calibrators.get(name, float)(region.score or 0.0))

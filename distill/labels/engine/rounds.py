@@ -161,6 +161,7 @@ def _quality(job: Job, done: Round) -> dict[str, Any]:
     maps = {
         spec.name: round(mean_average_precision(spec.name, opinion, pictures, job.taxonomy), 4)
         for spec in done.specs
+        if spec.kind != "reference"  # which names nothing
     }
     return {
         "judged_on": {"split": job.reviewed.judging_split, "pictures": len(pictures)},

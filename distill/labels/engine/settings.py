@@ -13,7 +13,7 @@ from distill.labels.engine.triage import Band
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Device = Literal["auto", "cpu", "cuda"]
-AnnotatorKind = Literal["florence", "zero-shot", "detector", "python"]
+AnnotatorKind = Literal["florence", "zero-shot", "detector", "reference", "python"]
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_PSEUDO_LABEL_"
 """LOOMSIGHT_PSEUDO_LABEL_BATCH=4 sets `batch`; only plain values, not tables."""
@@ -30,8 +30,8 @@ class AnnotatorSpec(_Value):
 
     Attributes:
         kind: what it is; `python` is code of the mill's own.
-        model: hub id, folder or checkpoint; for `python` a `module:function` that is given the taxonomy and
-            `settings` and returns an `Annotator`.
+        model: hub id, folder or checkpoint; for `reference` an article file, or `self`; for `python` a
+            `module:function` that is given the taxonomy and `settings` and returns an `Annotator`.
         name: what its regions are said to come from; the kind, if it is not given.
         adapter: LoRA adapter of a Florence-2.
         settings: of its kind.

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from distill.labels.annotations import Region
+from edge.detections import UNCLASSIFIED
 
 
 class Band(BaseModel):
@@ -48,7 +49,7 @@ class Triage:
 
         Args:
             regions: with calibrated scores; what a person has accepted or corrected passes as it is, what
-                a person has rejected stays rejected.
+                a person has rejected stays rejected. What is `unclassified` is never accepted.
             mm_per_px: scale of the picture; None if not known, then nothing is too small.
         Returns:
             What waits for a person has the review state ``queued``.
@@ -60,13 +61,13 @@ class Triage:
         return Sorted(tuple(kinds["accepted"]), queued, tuple(kinds["rejected"]))
 
     def _fate(self, region: Region, mm_per_px: float | None) -> str:
-        if region.review in ("accepted", "corrected"):
+        if region.review in ("accepted", "corrected") and region.label != UNCLASSIFIED:
             return "accepted"
         if region.review == "rejected" or self._is_too_small(region, mm_per_px):
             return "rejected"
         band = self.bands.get(region.label, self.default)
         score = region.score or 0.0
-        if score >= band.accept:
+        if score >= band.accept and region.label != UNCLASSIFIED:
             return "accepted"
         return "queued" if score >= band.reject else "rejected"
 
