@@ -52,6 +52,10 @@ from edge.sinks.quota import NEAR_MISSES, PictureQuota
 from edge.sinks.written import WrittenList
 from edge.summary import print_summary, summarise
 from edge.supervised import Helpers
+from edge.teach.in_a_run import TeachingInRun
+from edge.teach.learnt_articles import LearntArticles
+from edge.teach.on_the_roll import RollTeacher
+from edge.teach.requests import TeachingRequests
 
 if TYPE_CHECKING:
     from edge.mqtt.publisher import Publisher
@@ -94,6 +98,7 @@ class CameraRun:
     def __init__(self, settings: CameraSettings) -> None:
         config = as_left(settings.config)
         self.config = config
+        self._name = settings.name
         self.camera: Camera = choose_camera(config.camera, config.mm_per_px, config.bit_depth)
         self.called = settings.called(self.camera.name)
         self._watched = watched_camera(self.camera, config)
@@ -109,7 +114,8 @@ class CameraRun:
         """
         config = self.config
         lock_outputs(config, stack)
-        changeover = stack.enter_context(Changeover(config, self.called, around.models.open))
+        learnt = self._learnt_articles()
+        changeover = stack.enter_context(Changeover(config, self.called, around.models.open, learnt))
         class_names = with_unclassified(changeover.contract.class_names)
         stops = changeover.stops = choose_stops(config, class_names, around.deliver)
         publisher = choose_publisher(config, self.called)
@@ -128,6 +134,7 @@ class CameraRun:
         )
         if around.page:
             around.page.begin(class_names, recorder, around.health, changes, lambda: changeover.taught)
+        teaching = self._teaching(changeover)
         quota = _quota(config)
         sinks = _sinks(config, pictures, quota)
         pipeline = Pipeline(
@@ -150,7 +157,7 @@ class CameraRun:
             ],
             optics=OpticsWatch() if config.optics == "auto" else None,
             health=[self._watched] if isinstance(self._watched, RecoveringCamera) else [],
-            recording=Recording(config.record, self.camera.name) if config.record else None,
+            recording=_recording(config, self.camera, changeover),
             near_misses=_near_misses(config, pictures, quota),
             offset_mm=config.offset_mm,
             terms=changeover.terms(),
@@ -158,11 +165,45 @@ class CameraRun:
             plan=changeover.next_roll,
             joints=JointFinder(config.seam_apart_m) if config.seam == "auto" else None,
             reference=changeover.reference,
+            teaching=teaching,
         )
+        if learnt is not None:
+            learnt.roll_name = lambda: pipeline.state.roll.terms.name or config.camera
         helpers = around.health.helpers
         return OpenRun(
             config, self.called, self._watched, pipeline, changeover, changes, around.page, helpers
         )
+
+    def _learnt_articles(self) -> LearntArticles | None:
+        """Return where articles lie that runs of this camera learn; None if they learn none."""
+        folder = self.config.auto_teach.folder
+        if folder is None:
+            return None
+        replayed = self.camera if isinstance(self.camera, RecordedCamera) else None
+        return LearntArticles(
+            folder / self._name if self._name else folder,
+            is_replay=replayed is not None,
+            knew_first=replayed is not None and replayed.knew,
+        )
+
+    def _teaching(self, changeover: Changeover) -> TeachingInRun | None:
+        """Return what learns the article on the loom; None if nothing is to be learnt."""
+        settings = self.config.auto_teach
+        if settings.folder is None:
+            return None
+        requests, camera = TeachingRequests(), self.camera
+        begins_alone = settings.start == "auto"
+        if isinstance(camera, RecordedCamera):
+            camera.on_teaching = requests.replay
+            begins_alone = begins_alone and not camera.teaches
+        teacher = RollTeacher(
+            settings,
+            changeover.subject,
+            is_live=self._watched.is_live,
+            begins_alone=begins_alone,
+            requests=requests,
+        )
+        return TeachingInRun(teacher, changeover, requests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +260,13 @@ def _recorder(
     id_of = stops.id_of if stops else (lambda _: None)
     outbox = publisher.outbox if publisher else None
     return RollRecorder(config.roll_record, changeover.head(), picture_of, id_of=id_of, outbox=outbox)
+
+
+def _recording(config: EdgeConfig, camera: Camera, changeover: Changeover) -> Recording | None:
+    if config.record is None:
+        return None
+    teaches = config.auto_teach.folder is not None
+    return Recording(config.record, camera.name, teaches=teaches, knew=changeover.knows)
 
 
 def cloth_watch(config: EdgeConfig) -> ClothWatch | None:

@@ -101,6 +101,10 @@ def edge_run(
     reference: Annotated[
         Path | None, typer.Option(help="Article file of `loomsight teach`: the cloth is its own reference.")
     ] = None,
+    auto_teach: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Learn articles that nobody taught; their files go there."),
+    ] = None,
     cloth_width_mm: Annotated[
         float | None, typer.Option(help="Width for grading, where the selvedges are not known.")
     ] = None,
@@ -155,6 +159,7 @@ def edge_run(
     of the cloth was inspected and how long it took. A file with tables [cameras.NAME] runs several cameras.
     """
     flags = {name: value for name, value in locals().items() if name not in ("config", "only", "verbose")}
+    flags["auto_teach"] = None if auto_teach is None else str(auto_teach)
     configure_logging(verbose)
     from edge.box import box_from_process
     from edge.run import run_box

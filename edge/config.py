@@ -19,17 +19,19 @@ from edge.decisions.settings import StopSettings
 from edge.machine.settings import MachineSettings
 from edge.mqtt.settings import MqttSettings
 from edge.settings import OwnPath, environment_values, own_path, resolved, toml_values
+from edge.teach.settings import AutoTeachSettings
 
 Layers = dict[str, dict[str, Any]]
 """Source -> values, a later one wins."""
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_EDGE_"
 TABLES = (
-    "providers", "score_thresholds", "grade_limits", "articles", "page_hosts", "stop", "machine", "mqtt",
+    "providers", "score_thresholds", "grade_limits", "articles", "auto_teach", "page_hosts", "stop",
+    "machine", "mqtt",
 )  # fmt: skip
 """Settings that the environment gives as JSON."""
 
-MAIN_KEYS = {"stop": "mode", "mqtt": "broker"}
+MAIN_KEYS = {"stop": "mode", "mqtt": "broker", "auto_teach": "folder"}
 """Tables that a flag, or the environment, may give by one word: the key that it sets."""
 
 RollName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -83,6 +85,8 @@ class EdgeConfig(BaseModel):
         articles: what single articles have of their own, by name.
         reference: article file of `loomsight teach`: the reference model looks beside the detector, whose
             thresholds come from there, too, but for those in `score_thresholds`. None: the detector alone.
+        auto_teach: whether articles that nobody taught are learnt from the first metres of their roll;
+            `--auto-teach` sets the folder of their article files.
         cloth_width_mm: width of the cloth for grading; None: measured, where both selvedges are known.
         grade_limits: grade to the most points per 100 square metres (ASTM D5430) that it admits. The
             standard sets none; these are a proposal.
@@ -139,6 +143,7 @@ class EdgeConfig(BaseModel):
     article: RollName | None = None
     articles: dict[RollName, ArticleSettings] = {}
     reference: OwnPath | None = None
+    auto_teach: AutoTeachSettings = AutoTeachSettings()
     cloth_width_mm: float | None = Field(default=None, gt=0, le=10_000)
     grade_limits: dict[str, Annotated[float, Field(ge=0, le=1e9)]] = {"first": 20.0, "second": 40.0}
     seam: Literal["off", "auto"] = "off"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import cycle
 from math import ceil
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from edge.latency import StageClock
 from edge.preprocess import Preprocessor
 
 Floats = NDArray[np.float32]
+
+FLOOR: Final = 0.01
+"""Least score of what is called weak."""
 
 
 class Backend(Protocol):
@@ -60,10 +63,12 @@ class Finding:
     Attributes:
         defects: what reaches the threshold of its class.
         near_misses: what nearly does; looked for only where there is no defect.
+        weak: all that the network sees, however weak; looked for only where that is wanted.
     """
 
     defects: Detections
     near_misses: Detections
+    weak: Detections
 
 
 class Inspector:
@@ -77,6 +82,9 @@ class Inspector:
         batch_tiles: most views given to the network at once, where it takes any number.
         clock: counts how long each stage takes.
         near_miss: a score below its threshold by at most so much is a near miss; 0: nothing is.
+
+    Attributes:
+        wants_weak: whether `find` also returns what is weak.
     """
 
     def __init__(
@@ -94,6 +102,8 @@ class Inspector:
         self._preprocessors = cycle((Preprocessor(contract), Preprocessor(contract)))
         self._decoder = Decoder(contract)
         self._near_decoder = Decoder(_lowered(contract, near_miss)) if near_miss else None
+        self._weak_decoder = Decoder(contract.with_thresholds(dict.fromkeys(contract.class_names, FLOOR)))
+        self.wants_weak = False
         self._warm: set[int] = set()
         self._plan = lru_cache(maxsize=32)(self._plan_views)
         self.clock = clock or StageClock()
@@ -125,6 +135,7 @@ class Inspector:
         """Find what is in a prepared picture; see `inspect`."""
         parts: list[Detections] = []
         near: list[Detections] = []
+        weak: list[Detections] = []
         for views in batches(picture.views, self._batch_tiles):
             images_nchw = picture.images_nchw[len(parts) : len(parts) + len(views)]
             with self.clock.stage("infer"):
@@ -133,10 +144,16 @@ class Inspector:
                 parts += self._decoder.decode(boxes, scores, views)
                 if self._near_decoder is not None and not any(len(part) for part in parts):
                     near += self._near_decoder.decode(boxes, scores, views)
+                if self.wants_weak:
+                    weak += self._weak_decoder.decode(boxes, scores, views)
         with self.clock.stage("merge"):
             defects = merge_views(parts, picture.views)
             is_clean = len(near) == len(parts) and not len(defects)
-            return Finding(defects, merge_views(near, picture.views) if is_clean else no_detections())
+            return Finding(
+                defects,
+                merge_views(near, picture.views) if is_clean else no_detections(),
+                merge_views(weak, picture.views) if weak else no_detections(),
+            )
 
     def scale_of(self, mm_per_px: float | None) -> float | None:
         """Return the millimetres per pixel a frame is taken to have; None if there is nothing to go by.

@@ -55,8 +55,8 @@ def pictures_folder(config: EdgeConfig) -> Path | None:
 
 
 def _check_roll(config: EdgeConfig) -> None:
-    has_table = config.article in config.articles  # then it says how the cloth is inspected, too
-    if config.roll_record is None and (config.roll or (config.article and not has_table)):
+    is_used = config.article in config.articles or config.auto_teach.folder  # for how cloth is inspected
+    if config.roll_record is None and (config.roll or (config.article and not is_used)):
         given = "--roll" if config.roll else "--article"
         raise ConfigError(f"{given} says something for a record, and there is none.", "Add --roll-record.")
 
@@ -74,7 +74,11 @@ def files_of(config: EdgeConfig) -> dict[str, Path]:
 
 def folders_of(config: EdgeConfig) -> dict[str, Path]:
     """Return the folders that a run writes into, by the setting that names them."""
-    folders = {"--save-pictures": config.save_pictures, "--record": config.record}
+    folders = {
+        "--save-pictures": config.save_pictures,
+        "--record": config.record,
+        "--auto-teach": config.auto_teach.folder,
+    }
     return {name: path for name, path in folders.items() if path is not None}
 
 

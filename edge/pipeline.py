@@ -29,7 +29,7 @@ from edge.decisions.stops import Stops
 from edge.detections import UNCLASSIFIED, DetectionRecord, Detections, no_detections
 from edge.errors import ConfigError, LoomsightError
 from edge.image import Image
-from edge.inspector import Inspector
+from edge.inspector import Finding, Inspector
 from edge.journal import Journal, Reporter
 from edge.last_resort import internal_error, wants_traceback
 from edge.ledger import Ledger, Planner, same_cloth
@@ -43,8 +43,12 @@ from edge.roll.values import RollTerms
 from edge.run_state import Limits, Observer, RunState, unreadable_error
 from edge.second_look import SecondLook
 from edge.sinks.protocol import Sink
+from edge.teach.in_a_run import TeachingInRun
+from edge.teach.on_the_roll import TeachingStep
 
 logger = logging.getLogger(__name__)
+
+Work = Frame | list[DroppedFrames] | RollChange | TeachingStep
 
 
 class Pipeline:
@@ -74,6 +78,7 @@ class Pipeline:
         plan: says how the next roll is inspected.
         joints: finds joints between two pieces of cloth, where a roll ends; None for nobody.
         reference: looks beside the detector for what does not belong into the cloth; None for nobody.
+        teaching: learns the article on the loom; None for nobody.
     """
 
     def __init__(
@@ -101,6 +106,7 @@ class Pipeline:
         plan: Planner = same_cloth,
         joints: JointFinder | None = None,
         reference: SecondLook | None = None,
+        teaching: TeachingInRun | None = None,
     ) -> None:
         self._camera = camera
         self._inspector = inspector
@@ -120,8 +126,11 @@ class Pipeline:
         self._preparation = Preparation(inspector, cloth, joints, reference)
         self._reference_watch = ReferenceWatch()
         self._reference_watch.begin_anew(reference.usual if reference else None)
+        self._teaching = teaching
         self._strips = Strips(0)
+        self._strips_begun = 0
         self._is_fitted = False
+        self._last_kept: Frame | None = None
         self._begin_s: float | None = None
         self._free_since_s = 0.0
         self._lines_done = 0
@@ -132,7 +141,7 @@ class Pipeline:
             inspector.clock,
             recorder,
             [*health, *([optics] if optics else []), self._reference_watch],
-            [*([stops] if stops else []), *([recording] if recording else []), *reporters],
+            [one for one in (stops, recording, teaching) if one is not None] + [*reporters],
         )
         self._ledger = Ledger(self.state, self._journal, stops, recording, plan)
 
@@ -156,7 +165,10 @@ class Pipeline:
                     if part is not None:
                         stack.enter_context(part)
                 self._name_roll()
+                if self._teaching is not None:
+                    stack.callback(self._teaching.close)
                 self._inspect_stream()
+                self._end_teaching()
                 self._ledger.end()
         except Exception as error:  # noqa: BLE001  # see `_as_ended`
             self.state.error = self.state.error or _as_ended(error)
@@ -204,12 +216,15 @@ class Pipeline:
         """Inspect in order. The next strip, if it is there, is prepared while the network has this one."""
         begun: BegunStrip | None = None
         for work in self._work(capture):
+            self._strips_begun += isinstance(work, Frame)
             following = self._begin(work, begun) if isinstance(work, Frame) else None
             if begun is not None:
                 yield self._finish(begun)
             begun = following
             if isinstance(work, RollChange):
                 self._change_roll(work)
+            elif isinstance(work, TeachingStep):
+                self._teach(work)
             elif not isinstance(work, Frame):
                 self._ledger.dropped(work)
             elif following is None:
@@ -219,9 +234,9 @@ class Pipeline:
         if begun is not None:
             yield self._finish(begun)
 
-    def _work(self, capture: Capture) -> Iterator[Frame | list[DroppedFrames] | RollChange]:
-        """Yield strips, and between them what was dropped and where the roll changes; an empty list where
-        one has to wait for a frame.
+    def _work(self, capture: Capture) -> Iterator[Work]:
+        """Yield strips, and between them what was dropped, where the roll changes, and what the teaching of
+        the article changes; an empty list where one has to wait for a frame.
 
         Frames are inspected as they are, those of a line camera as strips of one height.
         """
@@ -240,6 +255,9 @@ class Pipeline:
                 yield from self._between(capture, frame.frame_id)
                 if not self._is_fitted:
                     self._start(frame)
+                step = self._teaching.before(frame, self._strips_begun) if self._teaching else None
+                if step is not None:
+                    yield step
                 self._keep(frame)
                 yield from self._strips.add(frame)
         except Exception:
@@ -265,9 +283,9 @@ class Pipeline:
 
     def _change_roll(self, change: RollChange) -> None:
         """Go over to the next roll. Whatever was begun belongs to the one before, and is done."""
-        if self._recording is not None:
-            self._recording.changed(change.recorded())
         plan = self._ledger.change_roll(change.wish)
+        if self._recording is not None:
+            self._recording.changed(change.recorded(knows=plan.knows))
         if plan.inspector is not None:
             self._inspector = self._preparation.inspector = plan.inspector
             self._preparation.reference = plan.reference
@@ -276,12 +294,47 @@ class Pipeline:
             self._is_fitted = False
         if plan.class_names:
             self._selvedge_margin_mm = plan.selvedge_margin_mm
+        if self._teaching is not None:
+            coverage = self.state.coverage
+            at_m = coverage.first_line * coverage.m_per_line
+            self._teaching.new_cloth(is_other=plan.article_changes, at_m=at_m)
         if plan.article_changes:
             for watch in (self._optics, self._joints):
                 if watch is not None:
                     watch.begin_anew()
 
+    def _teach(self, step: TeachingStep) -> None:
+        """Take a step of the teaching; whatever was begun is done."""
+        if self._teaching is None:
+            return
+        learnt = self._teaching.take(step, self.stop, self._recording)
+        self.state.teaching = self._teaching.now
+        if learnt is not None:
+            self._inspector = self._preparation.inspector = learnt.inspector
+            self._preparation.reference = learnt.reference
+            self._reference_watch.begin_anew(learnt.reference.usual if learnt.reference else None)
+            self.state.cloth_troubles = ()
+
+    def _end_teaching(self) -> None:
+        """Publish what is being learnt; a run that somebody ends, or an error, does not wait for it."""
+        if self._teaching is None:
+            return
+        if self.state.error is None and not self.state.stopped_on_request:
+            self.stop.clear()  # the end of the capture set it; from here on somebody does
+        self._teaching.finish(self.stop, self._recording, self._last_kept)
+        self.state.teaching = None
+
+    def _read(self, begun: BegunStrip, finding: Finding | None) -> None:
+        """Let the teaching read a strip that was inspected."""
+        if self._teaching is None:
+            return
+        frame, weak = begun.strip, no_detections() if finding is None else finding.weak
+        scale_mm = self._inspector.scale_of(frame.mm_per_px_across)
+        self._teaching.add(begun.number, frame, begun.coming.result(), weak, scale_mm)
+        self.state.teaching = self._teaching.now
+
     def _keep(self, frame: Frame) -> None:
+        self._last_kept = frame
         if self._recording is not None:
             with self._inspector.clock.stage("keep frame"):
                 self._recording.add(frame)
@@ -329,7 +382,7 @@ class Pipeline:
             self._watch_optics(before)
         if self._is_dark(strip.image):
             return None
-        return BegunStrip(strip, self._preparation.begin(strip), now_s)
+        return BegunStrip(strip, self._preparation.begin(strip), now_s, self._strips_begun)
 
     def _watch_optics(self, begun: BegunStrip) -> None:
         """Look at the optics of a strip, once and in order, if there is cloth on all of its lines."""
@@ -346,6 +399,7 @@ class Pipeline:
         begin_s = time.monotonic()
         if prepared.picture is None:
             self._ledger.inspected(frame, no_detections(), [], prepared.cloth_lines)
+            self._read(begun, None)
             logger.debug("frame %d: no cloth", frame.frame_id)
             return []
         self._watch_optics(begun)
@@ -373,6 +427,7 @@ class Pipeline:
             joint_row=prepared.joint_row,
             cloth_columns=prepared.cloth_columns,
         )
+        self._read(begun, finding)
         seconds = prepared.seconds + end_s - begin_s
         self._count_time(begun, seconds, end_s)
         logger.debug("frame %d: %d found, %.1f ms", frame.frame_id, len(found), seconds * 1000)

@@ -59,12 +59,14 @@ class BegunStrip:
 
     Attributes:
         taken_s: `time.monotonic()` when it was begun.
+        number: of the strip in the run, from 1.
         is_watched: whether the optics were looked at.
     """
 
     strip: Frame
     coming: Future[PreparedStrip]
     taken_s: float
+    number: int = 0
     is_watched: bool = False
 
 

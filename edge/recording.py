@@ -20,6 +20,7 @@ from edge.cameras.recorded import (
     RecordedChange,
     RecordedEnd,
     RecordedFrame,
+    RecordedTeaching,
     picture_path,
 )  # fmt: skip
 from edge.errors import ConfigError
@@ -42,11 +43,14 @@ class Recording:
     Args:
         folder: new or empty.
         camera: what to call the camera in the index.
+        teaches: whether the run learns articles by itself.
+        knew: whether it begins with one that was learnt so before.
     """
 
-    def __init__(self, folder: Path, camera: str) -> None:
+    def __init__(self, folder: Path, camera: str, *, teaches: bool = False, knew: bool = False) -> None:
         self._folder = folder
         self._camera = camera
+        self._about = {"teaches": teaches, "knew": knew}
         self._index: BinaryIO | None = None
         self._events: list[RecordedEvent] = []
         self._frames = self._lines = 0
@@ -57,7 +61,8 @@ class Recording:
             if any(self._folder.iterdir()):
                 raise ConfigError(f"--record {self._folder} is not empty.", "Name a new folder.")
             self._index = (self._folder / INDEX_NAME).open("xb", buffering=0)
-            self._write(json.dumps({"format": FORMAT, "camera": self._camera}).encode())
+            head = {"format": FORMAT, "camera": self._camera, **self._about}
+            self._write(json.dumps(head).encode())
         except OSError as error:
             raise cannot_write(self._folder, error) from error
         return self
@@ -93,6 +98,10 @@ class Recording:
     def changed(self, change: RecordedChange) -> None:
         """Note that somebody asked for the next roll here."""
         self._note(change)
+
+    def taught(self, step: RecordedTeaching) -> None:
+        """Note what happened to the teaching of an article."""
+        self._note(step)
 
     def ended(self, inspected_lines: int) -> None:
         """Note that a limit ended the run, where lines that are kept were not inspected any more."""

@@ -17,6 +17,7 @@ from edge.detections import DetectionRecord
 from edge.errors import ImageError, LoomsightError
 from edge.latency import LatencyHistogram
 from edge.roll.part import EndedRoll, RollPart
+from edge.teach.values import TeachingNow
 
 MOST_ROLLS = 1000
 """Rolls of a run that are kept for its summary; the roll record has them all."""
@@ -40,6 +41,7 @@ class RunState:
         waiting_frames: frames in the queue between capture and inspection.
         camera_down: what is wrong with the camera at the moment; None if nothing is.
         cloth_troubles: what is wrong with the cloth, or with what was taught of it, at the moment.
+        teaching: how far the teaching of the article on the loom is; None while it is not taught.
         camera_counters: what a live camera has counted since the start of the run.
         error: what ended the run before its end.
     """
@@ -64,6 +66,7 @@ class RunState:
     waiting_frames: int = 0
     camera_down: FaultKind | None = None
     cloth_troubles: tuple[str, ...] = ()
+    teaching: TeachingNow | None = None
     camera_counters: dict[str, int] = field(default_factory=dict)
     stopped_on_request: bool = False
     error: LoomsightError | None = None

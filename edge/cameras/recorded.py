@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any, Literal
 
 from pydantic import TypeAdapter
 from typing_extensions import Self
@@ -23,9 +24,9 @@ INDEX_NAME = "frames.jsonl"
 """A line that names the recording, then one for each frame, run of frames that were dropped, and change of
 roll."""
 
-FORMAT = 3
-READABLE = (1, 2, 3)
-"""Format 1 knew no changes of roll, format 2 no end at a limit."""
+FORMAT = 4
+READABLE = (1, 2, 3, 4)
+"""Format 1 knew no changes of roll, format 2 no end at a limit, format 3 no teaching."""
 
 INDEX_BYTES = 16 * 2**30
 LINE_BYTES = 2**16
@@ -66,6 +67,7 @@ class RecordedChange:
     article: str | None
     request_id: str
     last_frame_id: int
+    knew: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,21 @@ class RecordedEnd:
     inspected_lines: int
 
 
-Entry = RecordedFrame | DroppedFrames | RecordedChange | RecordedEnd
+TeachingNote = Literal["begin", "cancel", "late"]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedTeaching:
+    """What happened to the teaching of an article behind a frame.
+
+    It began, or was cancelled; or what came of it was due and not there yet: a live camera does not wait.
+    """
+
+    teaching: TeachingNote
+    last_frame_id: int
+
+
+Entry = RecordedFrame | DroppedFrames | RecordedChange | RecordedEnd | RecordedTeaching
 
 ENTRY: TypeAdapter[Entry] = TypeAdapter(Entry)
 """How an entry is spelled in the index: as JSON, numbers to the last bit."""
@@ -95,7 +111,8 @@ def picture_path(folder: Path, frame_id: int, *, is_grey: bool) -> Path:
 class RecordedCamera:
     """Deliver the frames of a recording: the same pictures at the same places, and the same ones dropped.
 
-    Where a roll changed, `on_change` is told, in the place of the change; nobody is told without it.
+    Where a roll changed, `on_change` is told, in the place of the change; nobody is told without it. So is
+    `on_teaching` of what the recorded run did about an article.
 
     It ends where a limit ended the run: lines that were kept and not inspected any more are left out.
 
@@ -110,6 +127,7 @@ class RecordedCamera:
     def __init__(self, folder: Path) -> None:
         self.name = str(folder)
         self.on_change: Callable[[RecordedChange], object] | None = None
+        self.on_teaching: Callable[[RecordedTeaching], object] | None = None
         self._folder = folder
         self._lines: Iterator[tuple[int, bytes]] = iter(())
         self._lines_left = math.inf
@@ -133,7 +151,24 @@ class RecordedCamera:
                     return self._inspected(self._frame(entry))
             elif isinstance(entry, RecordedChange) and self.on_change is not None:
                 self.on_change(entry)
+            elif isinstance(entry, RecordedTeaching) and self.on_teaching is not None:
+                self.on_teaching(entry)
         return None
+
+    @property
+    def teaches(self) -> bool:
+        """Whether the recorded run learnt articles by itself: a replay then learns where that one did."""
+        return self._head().get("teaches") is True
+
+    @property
+    def knew(self) -> bool:
+        """Whether the recorded run began with an article that a run had learnt."""
+        return self._head().get("knew") is True
+
+    def _head(self) -> dict[str, Any]:
+        path = self._folder / INDEX_NAME
+        with open_outside(path, INDEX_BYTES, CameraNotFoundError, CURE) as stream:
+            return _checked_head(path, stream.readline(LINE_BYTES))
 
     def _inspected(self, frame: Frame) -> Frame:
         """Return what of a frame was inspected."""
@@ -159,7 +194,7 @@ class RecordedCamera:
         path = self._folder / INDEX_NAME
         with open_outside(path, INDEX_BYTES, CameraNotFoundError, CURE) as stream:
             try:
-                _check_head(path, stream.readline(LINE_BYTES))
+                _checked_head(path, stream.readline(LINE_BYTES))
                 number = 1
                 while (line := stream.readline(LINE_BYTES)).endswith(b"\n") or len(line) == LINE_BYTES:
                     number += 1
@@ -179,9 +214,10 @@ def _inspected_lines(path: Path) -> float:
     return last.inspected_lines if isinstance(last, RecordedEnd) else math.inf
 
 
-def _check_head(path: Path, line: bytes) -> None:
+def _checked_head(path: Path, line: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(line)["format"]
+        head: dict[str, Any] = json.loads(line)
+        found = head["format"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise CameraNotFoundError(f"{path} is not the index of a recording.", CURE) from error
     if found not in READABLE:
@@ -190,6 +226,7 @@ def _check_head(path: Path, line: bytes) -> None:
             f"{path} has format {str(found)[:20]}, and this program reads {known}.",
             "Use the program that made it.",
         )
+    return head
 
 
 def _entry(path: Path, number: int, line: bytes) -> Entry:

@@ -83,14 +83,26 @@ class StopPolicy:
         self._last_stop_m: float | None = None
         self._stops_s: deque[float] = deque(earlier_stops_s)
 
-    def following(self, settings: StopSettings, class_names: Sequence[str], at_m: float) -> StopPolicy:
-        """Return the policy of another article, from a place on. Stops up to now count for both.
+    @property
+    def stops_s(self) -> tuple[float, ...]:
+        """When it decided to stop, as far as that counts."""
+        return tuple(self._stops_s)
+
+    def following(
+        self,
+        settings: StopSettings,
+        class_names: Sequence[str],
+        at_m: float,
+        stops_s: Sequence[float] | None = None,
+    ) -> StopPolicy:
+        """Return the policy of another article, from a place on.
 
         Args:
             settings, class_names: as of the constructor.
             at_m: nearer to it than `after_start_m` nothing is stopped.
+            stops_s: stops that count for it; None for all up to now.
         """
-        policy = StopPolicy(settings, class_names, self._stops_s)
+        policy = StopPolicy(settings, class_names, self._stops_s if stops_s is None else stops_s)
         policy._front_m, policy._last_stop_m = self._front_m, self._last_stop_m
         policy._reached_m = self._reached_m
         policy._used_up_m = max(self._used_up_m, at_m + settings.after_start_m)

@@ -84,6 +84,7 @@ class Stops:
         self._events: list[RecordedEvent] = []
         self._was_held_back: str | None = None
         self._stands_since_s: float | None = None
+        self._delivered_s: tuple[float, ...] | None = None
 
     def __enter__(self) -> Self:
         if self.delivery is not None:
@@ -132,9 +133,16 @@ class Stops:
             self.delivery.request(StopRequest(event.event_id, captured_s, now_s))
 
     def new_policy(self, settings: StopSettings, class_names: Sequence[str], at_m: float) -> None:
-        """Decide by another policy from a place on, in metres of the camera: other cloth begins there."""
+        """Decide by another policy from a place on, in metres of the camera: other cloth begins there.
+
+        What would have stopped a machine that is stopped again from here on uses up none of its stops.
+        """
+        was_on, is_on = self.mode == "on", settings.mode == "on"
+        if was_on and not is_on:
+            self._delivered_s = self._policy.stops_s
+        before = self._delivered_s if is_on and not was_on else None
         self.mode = settings.mode
-        self._policy = self._policy.following(settings, class_names, at_m)
+        self._policy = self._policy.following(settings, class_names, at_m, before)
         self._was_held_back = None
 
     def id_of(self, defect: ClothDefect) -> str:

@@ -117,6 +117,9 @@ def _of_run(state: RunState) -> Iterator[Metric]:
     counted = {name.replace(":", "").replace(" ", "_"): n for name, n in state.camera_counters.items()}
     yield _labelled(CounterMetricFamily, "camera_events", "See docs/cameras.md.", "what", counted)
     yield _gauge("metres_inspected", "On this run.", coverage.metres_inspected)
+    teaching = state.teaching
+    yield _gauge("teaching", "1 while an article is being learnt.", teaching is not None)
+    yield _gauge("teaching_metres", "Read of it so far.", teaching.metres if teaching else 0.0)
     yield _counter("rolls_ended", "Ended by a change of roll.", state.rolls_ended)
     yield _gauge("roll_metres_inspected", "Of the roll that passes.", roll.coverage.metres_inspected)
     yield _gauge("roll_defects", "Complete, on the roll that passes.", len(roll.defects))

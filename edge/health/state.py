@@ -137,6 +137,7 @@ class Health:
             "loom_stands": self.loom_stands,
             "idle_s": round(self.idle_s, 3),
             "frames": self.run.total.frames_inspected if self.run else 0,
+            "teaching": self.run.teaching.as_json() if self.run and self.run.teaching else None,
         }
 
     @property

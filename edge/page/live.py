@@ -174,6 +174,7 @@ class LivePage:
             record_replaced=self.recorder is not None and self.recorder.replaced is not None,
             camera_down=state.camera_down,
             cloth_troubles=state.cloth_troubles,
+            teaching=state.teaching,
             broker_away=self._health is not None and self._health.broker_is_away,
             broker_refuses=self._health is not None and self._health.broker_refuses,
             machine_away=self._health is not None and self._health.machine_is_away,

@@ -13,6 +13,7 @@ from edge.cloth.gaps import GAP_REASONS
 from edge.cloth.width import Across
 from edge.latency import LatencyQuantiles
 from edge.run_state import RunState
+from edge.teach.values import TeachingNow
 
 Phase = Literal["starting", "running", "ended"]
 
@@ -46,6 +47,7 @@ class Snapshot:
         across: how much of the width of the cloth is seen.
         camera_down: what is wrong with the camera; None if nothing is.
         cloth_troubles: what is wrong with the cloth; see `RunState`.
+        teaching: how far the teaching of the article is; None if it is not taught now.
         helpers_dead, helpers_unwell: threads beside inspection that ended, or met an error, by name.
         defects, gaps: of this run, for a page without a roll record; empty beside one.
         defects_before: how many came before those and are no longer kept.
@@ -77,6 +79,7 @@ class Snapshot:
     record_replaced: bool = False
     camera_down: FaultKind | None = None
     cloth_troubles: tuple[str, ...] = ()
+    teaching: TeachingNow | None = None
     broker_away: bool = False
     broker_refuses: bool = False
     machine_away: bool = False

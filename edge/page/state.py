@@ -40,7 +40,9 @@ def state_json(live: LivePage, now_s: float) -> dict[str, Any]:
         "camera": {"name": box.camera, "state": _camera_state(now), "silent_s": round(now.silent_s, 1)},
         "classes": list(live.class_names),
         "roll": live.roll_id,
-        "article": None if now.phase == "starting" else article_json(now.article, live.taught()),
+        "article": None
+        if now.phase == "starting"
+        else article_json(now.article, live.taught(), now.teaching),
         "can_review": box.can_review,
         "picture": blocks[-1].number if blocks else 0,
         "along_m": _rounded(now.along_m),

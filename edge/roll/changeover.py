@@ -17,7 +17,7 @@ from edge.contract import ModelContract
 from edge.decisions.choose import check_rules
 from edge.decisions.stops import Stops
 from edge.detections import with_unclassified
-from edge.errors import ConfigError, RecordError
+from edge.errors import ConfigError, LoomsightError, RecordError
 from edge.inspector import Inspector
 from edge.latency import StageClock
 from edge.model import contract_of
@@ -27,7 +27,10 @@ from edge.roll.following import last_following
 from edge.roll.values import RollHead, RollTerms, roll_name_of, utc_now
 from edge.second_look import SecondLook
 from edge.teach.article_file import ArticleFile
-from edge.teach.opening import open_for
+from edge.teach.learning import DetectorUsed
+from edge.teach.learnt_articles import LearntArticles
+from edge.teach.on_the_roll import Subject
+from edge.teach.opening import OpenArticle, open_for, ready
 
 logger = logging.getLogger(__name__)
 
@@ -41,25 +44,35 @@ class Changeover:
         config: of the run.
         camera: its name, for the record.
         open_model: opens the model of some settings, and checks its golden pictures.
+        learnt: finds articles that a run has learnt by itself; None for nobody.
         stops: of the run, once they are there; None if nothing is decided.
     Attributes:
         taught: what the article on the loom was taught; None if nobody taught it.
+        knows: whether that is an article file that a run has learnt by itself.
     """
 
-    def __init__(self, config: EdgeConfig, camera: str, open_model: OpenModel) -> None:
+    def __init__(
+        self,
+        config: EdgeConfig,
+        camera: str,
+        open_model: OpenModel,
+        learnt: LearntArticles | None = None,
+    ) -> None:
         self._camera = camera
         self._open_model = open_model
+        self._learnt = learnt
         self._opened = ExitStack()
         self._model_path = _model_path(config)
         self.config = config
         self.reference: SecondLook | None = None
         self.taught: ArticleFile | None = None
+        self.knows = False
         self.stops: Stops | None = None
 
     def __enter__(self) -> Self:
         self.backend, self.contract = self._open_model(self.config, self._opened)
         self._note_model(self._model_path)
-        self._open_reference()
+        self._open_reference(knew=self._learnt is not None and self._learnt.knew_first)
         self.inspector = self._inspector_of(StageClock())
         return self
 
@@ -123,7 +136,7 @@ class Changeover:
         is_other = config.article != before.article
         if not is_other:
             return RollPlan(self.head())
-        inspector = self._inspector_for(config)
+        inspector = self._inspector_for(config, knew=bool(wish.knew))
         return RollPlan(
             self.head(),
             article_changes=True,
@@ -132,13 +145,14 @@ class Changeover:
             class_names=with_unclassified(self.contract.class_names),
             selvedge_margin_mm=config.selvedge_margin_mm,
             stop=config.stop,
+            knows=self.knows,
         )
 
     def _config_for(self, wish: RollWish) -> EdgeConfig:
         article = wish.article if wish.article is not None else self.config.article
         return self.config.for_roll(wish.name, article)
 
-    def _inspector_for(self, config: EdgeConfig) -> Inspector:
+    def _inspector_for(self, config: EdgeConfig, *, knew: bool) -> Inspector:
         """Return an inspector with the model and thresholds of some settings."""
         path = _model_path(config)
         if path != self._model_path:
@@ -154,23 +168,74 @@ class Changeover:
             self._note_model(path)
         else:
             self.contract = self._as_published.with_thresholds(config.score_thresholds)
-        self._open_reference()
+        self._open_reference(knew=knew)
         self.inspector = self._inspector_of(self.inspector.clock)
         return self.inspector
 
-    def _open_reference(self) -> None:
+    def _open_reference(self, *, knew: bool) -> None:
         """Open what the article was taught, and take its thresholds where the settings name none."""
-        config, self.reference = self.config, None
-        if config.reference is None:
-            self.taught = None
+        article = self._opened_article(knew=knew)
+        if article is None:
+            self.reference = self.taught = None
             return
-        article = open_for(config.reference, self._as_published, self._digest, config.threads)
+        self._look_with(article)
+
+    def _opened_article(self, *, knew: bool) -> OpenArticle | None:
+        """Open the article file that the settings name, or that a run has learnt; None if there is none.
+
+        Args:
+            knew: of a replay: whether the recorded run used one that was learnt.
+        """
+        config = self.config
+        if config.reference is not None:
+            return open_for(config.reference, self._as_published, self._digest, config.threads)
+        learnt, self.knows = self._learnt, False
+        path = learnt.find(config.article, knew=knew) if learnt is not None else None
+        if path is None:
+            return None
+        try:
+            article = open_for(path, self._as_published, self._digest, config.threads)
+        except LoomsightError as error:
+            logger.warning("article '%s' is as if nobody had taught it: %s", config.article, error)
+            return None
+        self.knows = True
+        return article
+
+    def _look_with(self, article: OpenArticle) -> None:
+        config = self.config
         thresholds = {**article.file.manifest.score_thresholds, **config.score_thresholds}
         self.contract = self._as_published.with_thresholds(thresholds)
         self.reference = article.beside(self._as_published, config.selvedge_margin_mm)
         self.taught = article.file
         promise = article.file.manifest.promise.text()
         logger.info("article '%s': %s", article.file.manifest.article, promise)
+
+    def use(self, article: ArticleFile) -> None:
+        """Inspect with an article that was learnt from here on.
+
+        Raises:
+            LoomsightError: if it does not go with the detector.
+        """
+        self._look_with(ready(article, self._as_published, self._digest, self.config.threads))
+        self.inspector = self._inspector_of(self.inspector.clock)
+
+    def subject(self) -> Subject:
+        """Return what a run is to learn: the article on the loom."""
+        config, learnt = self.config, self._learnt
+        if learnt is None:
+            raise ValueError("this run learns nothing")
+        called = config.article or config.roll or learnt.roll_name()
+        own = self._as_published.with_thresholds(config.score_thresholds)
+        return Subject(
+            article=config.article,
+            called=called,
+            path=learnt.path_of(called),
+            contract=self._as_published,
+            detector=DetectorUsed(self._digest, own.score_thresholds),
+            margin_mm=config.selvedge_margin_mm,
+            is_taught=self.taught is not None,
+            may_replace=not learnt.is_replay,
+        )
 
     def _inspector_of(self, clock: StageClock) -> Inspector:
         config = self.config

@@ -37,12 +37,14 @@ class RollWish:
         name: None for one that is made of the time.
         article: None for the one before.
         request_id: one that came before is not done again.
+        knew: of a replay: whether the recorded run used an article file that was learnt; None if none is.
     """
 
     by: Origin
     name: str | None = None
     article: str | None = None
     request_id: str = field(default_factory=new_id)
+    knew: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ class RollPlan:
         reference: that goes with it; None for none.
         class_names: of its model.
         stop: policy that holds from here on; None for the one before.
+        knows: whether its article file was learnt by a run.
     """
 
     head: RollHead
@@ -65,6 +68,7 @@ class RollPlan:
     class_names: tuple[str, ...] = ()
     selvedge_margin_mm: float = 0.0
     stop: StopSettings | None = None
+    knows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +78,16 @@ class RollChange:
     wish: RollWish
     last_frame_id: int
 
-    def recorded(self) -> RecordedChange:
-        """Return it as a recording keeps it."""
+    def recorded(self, *, knows: bool) -> RecordedChange:
+        """Return it as a recording keeps it.
+
+        Args:
+            knows: see `RollPlan`.
+        """
         wish = self.wish
-        return RecordedChange(wish.by, wish.name, wish.article, wish.request_id, self.last_frame_id)
+        return RecordedChange(
+            wish.by, wish.name, wish.article, wish.request_id, self.last_frame_id, knows or None
+        )
 
 
 class RollChanges:
@@ -150,7 +160,8 @@ class RollChanges:
             LoomsightError: if it cannot be done now.
         """
         by: Origin = next((one for one in get_args(Origin) if one == change.changed_by), "command")
-        self.ask(RollWish(by, change.roll, change.article, change.request_id), change.last_frame_id)
+        wish = RollWish(by, change.roll, change.article, change.request_id, change.knew)
+        self.ask(wish, change.last_frame_id)
 
     def follow(self, wish: RollWish) -> None:
         """Do what another camera of the same loom was asked for; what speaks against it is logged."""

@@ -8,6 +8,7 @@ contact-sheet.png    the places of the clean cloth that came nearest to an alarm
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -179,6 +180,29 @@ def publish_article(
             f"Cannot write the article file {destination}: {error.strerror or error}.",
             "Free space or choose another place; nothing was left behind.",
         ) from error
+
+
+def published(
+    destination: Path,
+    manifest: ArticleManifest,
+    arrays: dict[str, NDArray[np.generic]],
+    sheet_png: bytes,
+    *,
+    may_replace: bool,
+) -> ArticleFile:
+    """Publish an article file, and return it as it was opened again.
+
+    Args:
+        may_replace: an older article file there is replaced; else that one stays, and what is returned is
+            in no file.
+    Raises:
+        LoomsightError: if it cannot be written, or something else has the name.
+    """
+    if not may_replace and is_article(destination):
+        digest = hashlib.sha256(sheet_png).hexdigest()
+        return ArticleFile(destination, manifest.model_copy(update={"files": {SHEET_NAME: digest}}), arrays)
+    publish_article(destination, manifest, arrays, sheet_png, overwrite=True)
+    return open_article(destination)
 
 
 def check_article_destination(destination: Path, *, overwrite: bool) -> None:

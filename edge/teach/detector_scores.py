@@ -8,12 +8,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.inspector import FLOOR
 from edge.teach.calibration import TAIL, Tail
 
 Floats = NDArray[np.float64]
-
-FLOOR: Final = 0.01
-"""Least score that is looked at on clean cloth."""
 
 LOWERED: Final = 0.5
 """The lowest that a threshold becomes, times the bundle's own: that one was chosen on defects, and clean

@@ -49,7 +49,13 @@ def open_for(
         ModelError: if it is missing, damaged, or of other features.
         ContractError: if it is newer, not valid, or was taught with another detector.
     """
-    article = open_article(path)
+    return ready(open_article(path), contract, detector_digest, threads)
+
+
+def ready(
+    article: ArticleFile, contract: ModelContract, detector_digest: str, threads: int | None = None
+) -> OpenArticle:
+    """Make an article file that is open ready for a run; see `open_for`."""
     check_detector(article, detector_digest)
     _check_names(article, contract)
     trunk = Trunk(threads)

@@ -69,7 +69,6 @@ class ClothReading:
 
     Attributes:
         left_out: reason -> images that were not looked at.
-        amount: cloth that was looked at.
         stop: ends the reading.
     """
 
@@ -92,9 +91,8 @@ class ClothReading:
         self._offset_mm = offset_mm
         self._preparation = Preparation(inspector, cloth)
         self._size: tuple[int, ...] | None = None
-        self._end_m: float | None = None
+        self._meter = ClothMeter()
         self.left_out: Counter[str] = Counter()
-        self.amount = ClothAmount(0)
         self.stop = threading.Event()
 
     def strips(self) -> Iterator[CleanStrip]:
@@ -160,20 +158,55 @@ class ClothReading:
             self._count("without cloth", 1)
             return None
         found = self._inspector.find(prepared.picture).defects
-        amount = self._amount_of(frame, prepared)
-        self.amount += amount
-        kept = self._kept(found, prepared, frame)
+        amount = self._meter.add(frame, prepared)
+        scale = self._inspector.scale_of(frame.mm_per_px_across)
+        kept = kept_on_cloth(found, prepared, frame, self._margin_mm, scale)
         return CleanStrip(frame, prepared.image, prepared.carried_lines, prepared, kept, amount)
 
-    def _kept(self, found: Detections, prepared: PreparedStrip, frame: Frame) -> Detections:
-        """Leave out what a run leaves out: what lies off the cloth, along its edge, or on earlier lines."""
-        scale = self._inspector.scale_of(frame.mm_per_px_across)
-        inner = within(found, prepared.mask, self._margin_mm / scale if scale else 0.0)
-        in_frame = inner.moved(0, -prepared.carried_lines)
-        return on_own_lines(on_cloth(in_frame, frame.position, self._margin_mm))
+    def _is_enough(self) -> bool:
+        limits, amount = self._limits, self._meter.amount
+        return (limits.frames is not None and amount.images >= limits.frames) or (
+            limits.metres is not None and amount.metres >= limits.metres - 1e-9
+        )
+
+    def _count(self, reason: str, images: int) -> None:
+        if images:
+            self.left_out[reason] += images
+
+
+def kept_on_cloth(
+    found: Detections, prepared: PreparedStrip, frame: Frame, margin_mm: float, mm_per_px: float | None
+) -> Detections:
+    """Leave out what a run leaves out: what lies off the cloth, along its edge, or on earlier lines.
+
+    Args:
+        found: in pixels of the prepared image.
+        margin_mm: nearer to a selvedge, or to an edge of the cloth, nothing is looked at.
+        mm_per_px: that the frame is taken to have.
+    """
+    inner = within(found, prepared.mask, margin_mm / mm_per_px if mm_per_px else 0.0)
+    in_frame = inner.moved(0, -prepared.carried_lines)
+    return on_own_lines(on_cloth(in_frame, frame.position, margin_mm))
+
+
+class ClothMeter:
+    """Measure cloth that is looked at; frames of an area camera may overlap.
+
+    Attributes:
+        amount: all of it.
+    """
+
+    def __init__(self) -> None:
+        self.amount = ClothAmount(0)
+        self._end_m: float | None = None
+
+    def add(self, frame: Frame, prepared: PreparedStrip) -> ClothAmount:
+        """Add a strip; returns the cloth that it adds to those before."""
+        amount = self._amount_of(frame, prepared)
+        self.amount += amount
+        return amount
 
     def _amount_of(self, frame: Frame, prepared: PreparedStrip) -> ClothAmount:
-        """Measure the cloth of a strip; frames of an area camera may overlap."""
         if frame.position is None:
             return ClothAmount(1)
         start_m = frame.position.along_m
@@ -182,16 +215,6 @@ class ClothReading:
         self._end_m = end_m if self._end_m is None else max(self._end_m, end_m)
         metres = end_m - before_m
         return ClothAmount(1, metres, metres * _cloth_width_m(frame, prepared))
-
-    def _is_enough(self) -> bool:
-        limits, amount = self._limits, self.amount
-        return (limits.frames is not None and amount.images >= limits.frames) or (
-            limits.metres is not None and amount.metres >= limits.metres - 1e-9
-        )
-
-    def _count(self, reason: str, images: int) -> None:
-        if images:
-            self.left_out[reason] += images
 
 
 def _cloth_width_m(frame: Frame, prepared: PreparedStrip) -> float:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from edge.teach.article_file import SHEET_NAME, ArticleManifest
 from edge.teach.budget import Budget
+from edge.teach.learning import reasons_text
 from edge.teach.reports import standing_out
-from edge.teach.teaching import Lesson, reasons_text
+from edge.teach.teaching import Lesson
 
 
 def lines_of(lesson: Lesson, out: Path) -> Iterator[str]:

@@ -18,10 +18,16 @@ class Spool:
 
     Args:
         folder: on whose disk.
+        cure: what to do where that is full.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        cure: str = "Free space or choose another place for --out; teach from fewer --metres.",
+    ) -> None:
         self._folder = folder
+        self._cure = cure
         self._places: list[tuple[int, tuple[int, ...], bool, float]] = []
 
     def __enter__(self) -> Self:
@@ -72,6 +78,5 @@ class Spool:
 
     def _cannot(self, error: OSError) -> OutputError:
         return OutputError(
-            f"Cannot keep the clean cloth in {self._folder}: {error.strerror or error}.",
-            "Free space or choose another place for --out; teach from fewer --metres.",
+            f"Cannot keep the clean cloth in {self._folder}: {error.strerror or error}.", self._cure
         )

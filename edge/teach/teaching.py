@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,27 +14,24 @@ from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Camera
 from edge.cameras.watched import watched_camera
 from edge.config import EdgeConfig
-from edge.errors import ConfigError, DatasetError
-from edge.inspector import Inspector
+from edge.errors import ConfigError
+from edge.inspector import FLOOR, Inspector
 from edge.model import Models
 from edge.reference.trunk import Trunk
 from edge.simulator.camera import LoomCamera
 from edge.teach.article_file import (
     ArticleManifest,
-    ClothUsed,
-    Promise,
     SheetPlace,
     check_article_destination,
     open_article,
     publish_article,
 )
-from edge.teach.budget import Budget, ClothAmount, amount_text
-from edge.teach.detector_scores import FLOOR
+from edge.teach.budget import Budget
 from edge.teach.keeping import Keeper
-from edge.teach.looks import CrossLooks, Progress, SpooledStrip, cross_look
+from edge.teach.learning import CleanCloth, DetectorUsed, learn
+from edge.teach.looks import Progress
 from edge.teach.reading import ClothReading, ReadingLimits
-from edge.teach.reports import Calibration, calibrate
-from edge.teach.sheet import Sheet
+from edge.teach.reports import Calibration
 from edge.teach.spool import Spool
 
 logger = logging.getLogger(__name__)
@@ -86,19 +81,6 @@ class Lesson:
     calibration: Calibration
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class CleanCloth:
-    """Clean cloth that was read.
-
-    Attributes:
-        strips: whose images lie in the spool.
-        left_out: reason -> images.
-    """
-
-    strips: tuple[SpooledStrip, ...]
-    left_out: Counter[str]
-
-
 def teach(config: EdgeConfig, wish: TeachWish, progress: Progress = lambda *_: None) -> Lesson:
     """Teach an article and publish its file.
 
@@ -119,28 +101,10 @@ def teach(config: EdgeConfig, wish: TeachWish, progress: Progress = lambda *_: N
         floors = dict.fromkeys(contract.class_names, FLOOR)
         inspector = Inspector(backend, contract.with_thresholds(floors), config.batch_tiles)
         cloth = _read(_reading(config, wish, camera, inspector), keeper, progress)
-        looks = _judged(cloth, wish.budget, spool, trunk, progress)
-        amount = _amount(looks)
-        calibration = calibrate(looks.judged, contract.score_thresholds, wish.budget.allowed_on(amount))
-        sheet = Sheet.of(calibration.places, cloth.strips, wish.budget.per, amount)
-        manifest = ArticleManifest(
-            article=wish.article,
-            mm_per_px=keeper.mm_per_px,
-            width_px=keeper.width_px,
-            detector_digest=model_digest_of(models.bundle(config)),
-            trunk_digest=trunk.digest,
-            levels=calibration.levels,
-            score_thresholds=calibration.score_thresholds,
-            promise=_promise(wish.budget, amount),
-            cloth=_cloth_used(cloth, looks, amount),
-            fit_distance=calibration.fit_distance,
-            near=calibration.near,
-            places=sheet.places,
-            struck_out=struck_out,
-        )
-        arrays = looks.taught.arrays()
-        publish_article(wish.out, manifest, arrays, sheet.png(spool), overwrite=wish.replaces)
-    return Lesson(manifest, calibration)
+        detector = DetectorUsed(model_digest_of(models.bundle(config)), contract.score_thresholds)
+        learnt = learn(wish.article, wish.budget, cloth, keeper, detector, trunk, progress)
+        publish_article(wish.out, learnt.manifest, learnt.arrays, learnt.sheet_png, overwrite=wish.replaces)
+    return Lesson(learnt.manifest, learnt.calibration)
 
 
 def _struck_places(wish: TeachWish) -> tuple[SheetPlace, ...]:
@@ -187,59 +151,3 @@ def _read(reading: ClothReading, keeper: Keeper, progress: Progress) -> CleanClo
         strips.append(keeper.keep(strip))
         progress("read", len(strips), 0)
     return CleanCloth(tuple(strips), reading.left_out)
-
-
-def _judged(
-    cloth: CleanCloth, budget: Budget, spool: Spool, trunk: Trunk, progress: Progress
-) -> CrossLooks:
-    """Look at the cloth, if there is enough of it.
-
-    Raises:
-        DatasetError: if there is not.
-    """
-    if not cloth.strips:
-        reasons = reasons_text(cloth.left_out)
-        raise DatasetError(
-            f"There is no clean cloth to learn from{': ' + reasons if reasons else ''}.",
-            "Name a camera, folder, video or recording that shows the article's cloth in good light.",
-        )
-    _check_unit(budget, cloth.strips)
-    budget.check(sum((strip.amount for strip in cloth.strips), ClothAmount(0)))
-    looks = cross_look(cloth.strips, spool, trunk, progress)
-    budget.check(_amount(looks), reasons_text(cloth.left_out + Counter(looks.not_judged)))
-    return looks
-
-
-def _check_unit(budget: Budget, strips: Sequence[SpooledStrip]) -> None:
-    if budget.per != "image" and strips[0].position is None:
-        raise ConfigError(
-            "The camera knows no position, so false alarms cannot be counted per metre.",
-            "Add --mm-per-px, or ask for --false-alarms-per-image.",
-        )
-
-
-def _amount(looks: CrossLooks) -> ClothAmount:
-    return sum((one.strip.amount for one in looks.judged), ClothAmount(0))
-
-
-def _promise(budget: Budget, amount: ClothAmount) -> Promise:
-    return Promise(
-        false_alarms=budget.false_alarms,
-        per=budget.per,
-        calibrated_on=amount_text(amount.units(budget.per), budget.per),
-        least=budget.least(amount),
-    )
-
-
-def _cloth_used(cloth: CleanCloth, looks: CrossLooks, amount: ClothAmount) -> ClothUsed:
-    return ClothUsed(
-        images=amount.images,
-        metres=round(amount.metres, 3),
-        square_metres=round(amount.square_metres, 3),
-        left_out=dict(cloth.left_out + Counter(looks.not_judged)),
-    )
-
-
-def reasons_text(left_out: Mapping[str, int]) -> str:
-    """Return what was left out and why, in words; empty if nothing was."""
-    return ", ".join(f"{count} {reason}" for reason, count in left_out.items())

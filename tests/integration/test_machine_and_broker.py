@@ -80,6 +80,25 @@ def test_the_machine_is_stopped(tmp_path, bundle, plc):
     assert summary["stops"]["stop_latency_ms"]["p99"] >= summary["stops"]["stop_latency_ms"]["p50"] > 0
 
 
+def test_nothing_stops_the_machine_on_an_article_that_is_still_being_learnt(tmp_path, bundle, plc):
+    machine = {"kind": "modbus", "port": plc.port, "coil": 5}
+    stop = {
+        "mode": "on",
+        "classes": {"broken": RULE},
+        "after_start_m": 0.0,
+        "apart_m": 0,
+        "most_per_hour": 2,
+    }
+    teach = {"folder": tmp_path / "articles", "metres": 1.0, "false_alarms_per_100m": 100}
+    changes = {"machine": machine, "stop": stop, "auto_teach": teach, "article": "A"}
+    run(config(tmp_path, bundle, **changes))
+    (learnt,) = by_kind(tmp_path / "r.db", "article learnt")
+    shadow, stops = by_kind(tmp_path / "r.db", "would-be stop"), by_kind(tmp_path / "r.db", "stop")
+    assert len(shadow) == 2
+    assert len(stops) == 2
+    assert max(one.at_m for one in shadow) < learnt.at_m <= min(one.at_m for one in stops)
+
+
 def test_the_limit_per_hour_holds_over_restarts(tmp_path, bundle):
     """A service that is started again and again stops the machine no more often than one that goes on."""
     stop = {"classes": {"broken": RULE}, "after_start_m": 0.0, "apart_m": 0.0, "most_per_hour": 3}

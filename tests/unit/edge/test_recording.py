@@ -323,7 +323,7 @@ def test_a_file_in_place_of_the_folder(tmp_path):
         ("", CameraNotFoundError),
         ("no json\n", CameraNotFoundError),
         ("[]\n", CameraNotFoundError),
-        (json.dumps({"format": 4}) + "\n", CameraNotFoundError),
+        (json.dumps({"format": 5}) + "\n", CameraNotFoundError),
         (json.dumps({"format": 1}) + '\n{"frame_id": "x"}\n', ImageError),
     ],
 )

@@ -10,10 +10,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from edge.page.app import PageApp, web_app
+from edge.page.article import article_json
 from edge.teach.article_file import ArticleManifest, ClothUsed, Promise, SheetPlace, open_article
 from edge.teach.article_file import publish_article as publish
 from edge.teach.contact_sheet import CELL_PX, sheet_png
 from edge.teach.marks import marked_places, marks_path
+from edge.teach.values import TeachingNow
 from edge.web.address import Address
 from tests.unit.edge.page.pages import passed, plain_page, plain_state
 
@@ -171,6 +173,7 @@ def test_a_taught_article_is_said_with_its_promise(article, name):
         "text": "twill 220: taught.",
         "more": "At most 3 false alarms per 100 m, from 30 m of clean cloth.",
         "is_taught": True,
+        "teaching": None,
     }
 
 
@@ -181,6 +184,17 @@ def test_a_taught_article_is_said_with_its_promise(article, name):
 def test_an_article_that_nobody_taught_is_said(name, text):
     said = shown(None, name).get("/state").json()["article"]
     assert (said["level"], said["text"], said["is_taught"]) == ("note", text, False)
+
+
+def test_an_article_that_is_being_learnt_is_said_with_what_it_would_promise():
+    now = TeachingNow("denim", "reading", 12.3, 30.0, 2.1, is_new=True)
+    said = article_json("denim", None, now)
+    assert (said["level"], said["text"]) == ("note", "denim is being learnt.")
+    assert said["more"] == (
+        "12.3 of 30 m read, would carry at most 2.1 false alarms per 100 m. "
+        "Nothing stops the machine until then."
+    )
+    assert said["teaching"]["metres"] == 12.3
 
 
 def test_what_was_taught_of_another_article_is_a_warning(article):

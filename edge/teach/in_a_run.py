@@ -1,0 +1,139 @@
+"""Teaching beside the inspection of a run: what it changes there, and what a recording notes of it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from edge.cameras.protocol import Frame
+from edge.cameras.recorded import RecordedTeaching, TeachingNote
+from edge.decisions.stops import Stops
+from edge.detections import Detections, with_unclassified
+from edge.errors import ConfigError
+from edge.inspector import Inspector
+from edge.preparation import PreparedStrip
+from edge.recording import Recording
+from edge.roll.changeover import Changeover
+from edge.roll.values import RecordedEvent
+from edge.second_look import SecondLook
+from edge.teach.on_the_roll import RollTeacher, TeachingStep
+from edge.teach.requests import TeachingRequests
+from edge.teach.values import TeachingNow, TeachingWish
+
+
+@dataclass(frozen=True, slots=True)
+class LearntArticle:
+    """What a run inspects with once an article is learnt."""
+
+    inspector: Inspector
+    reference: SecondLook | None
+
+
+class TeachingInRun:
+    """Let a run learn the article on its loom. A `Reporter`.
+
+    Args:
+        teacher: learns.
+        changeover: has what the roll is inspected with.
+        requests: of the teacher; asked by any thread.
+    """
+
+    def __init__(self, teacher: RollTeacher, changeover: Changeover, requests: TeachingRequests) -> None:
+        self._teacher = teacher
+        self._changeover = changeover
+        self._requests = requests
+        self._is_shadow = False
+
+    @property
+    def now(self) -> TeachingNow | None:
+        """How far it is; None while nothing is learnt."""
+        return self._teacher.now
+
+    def events(self) -> list[RecordedEvent]:
+        """Return, once, what happened since the last call."""
+        return self._teacher.events()
+
+    def ask(self, wish: TeachingWish) -> None:
+        """Ask for teaching to begin or to end, in any thread; it is done with the next frame.
+
+        Raises:
+            ConfigError: if it cannot be done now.
+        """
+        now = self._teacher.now
+        if wish == "begin" and now is not None:
+            raise ConfigError("An article is being learnt already.", "Wait, or cancel that.")
+        if wish == "cancel" and now is None:
+            raise ConfigError("No article is being learnt.", "There is nothing to cancel.")
+        self._requests.ask(wish)
+
+    def before(self, frame: Frame, strips: int) -> TeachingStep | None:
+        """Say what changes before a frame; see `RollTeacher.before`."""
+        return self._teacher.before(frame, strips)
+
+    def take(
+        self, step: TeachingStep, stop: threading.Event, recording: Recording | None
+    ) -> LearntArticle | None:
+        """Take a step, with nothing begun.
+
+        Returns:
+            What is to be inspected with from here on; None if that stays.
+        """
+        article, note = self._teacher.take(step, stop)
+        _note(recording, note, step.frame_id - 1)
+        if article is not None:
+            self._changeover.use(article)
+        self._follow(step.at_m)
+        if article is None:
+            return None
+        return LearntArticle(self._changeover.inspector, self._changeover.reference)
+
+    def add(
+        self,
+        number: int,
+        frame: Frame,
+        prepared: PreparedStrip,
+        weak: Detections,
+        mm_per_px: float | None,
+    ) -> None:
+        """Read a strip that was inspected; see `RollTeacher.add`."""
+        self._teacher.add(number, frame, prepared, weak, mm_per_px)
+        self._follow(frame.position.along_m if frame.position else 0.0)
+
+    def new_cloth(self, *, is_other: bool, at_m: float) -> None:
+        """Take in that a roll began, by another policy if it is of another article."""
+        if is_other:
+            self._is_shadow = False
+        self._teacher.new_cloth(is_other=is_other, at_m=at_m)
+        self._follow(at_m)
+
+    def finish(self, stop: threading.Event, recording: Recording | None, last: Frame | None) -> None:
+        """End with the run; see `RollTeacher.finish`."""
+        at_m = last.position.along_m if last is not None and last.position is not None else None
+        note = self._teacher.finish(stop, at_m)
+        _note(recording, note, last.frame_id if last is not None else 0)
+
+    def close(self) -> None:
+        """Let go of thread and images."""
+        self._teacher.close()
+
+    def _follow(self, at_m: float) -> None:
+        """Let the detector tell what is weak while strips are read, and nothing stop while they are new."""
+        self._changeover.inspector.wants_weak = self._teacher.is_reading
+        stops = self._changeover.stops
+        is_new = self._teacher.is_on_new_article
+        if stops is not None and is_new != self._is_shadow:
+            self._set_policy(stops, at_m, is_new=is_new)
+        self._is_shadow = is_new
+
+    def _set_policy(self, stops: Stops, at_m: float, *, is_new: bool) -> None:
+        """Only decide and record about an article that is new; about others do what the settings say."""
+        settings = self._changeover.config.stop
+        if settings.mode != "on":
+            return
+        policy = settings.model_copy(update={"mode": "shadow"}) if is_new else settings
+        stops.new_policy(policy, with_unclassified(self._changeover.contract.class_names), at_m)
+
+
+def _note(recording: Recording | None, note: TeachingNote | None, last_frame_id: int) -> None:
+    if recording is not None and note is not None:
+        recording.taught(RecordedTeaching(note, last_frame_id))

@@ -1,0 +1,477 @@
+"""Learn the article on the loom from the first metres of its roll, while the run goes on.
+
+What is learnt, and from which frame on it is used, depends on frames alone: strips are kept until enough
+metres are read, a thread fits them while the run goes on, and what came of it is used a fixed length of
+cloth later. Where frames wait, as those of a file or a recording do, inspection waits there for the thread;
+a live camera cannot wait, so its use is put off by the same length again, and the recording notes that.
+
+Called by the thread that inspects, but for `requests`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import floor
+from pathlib import Path
+from typing import Final, Literal
+
+from edge.cameras.protocol import Frame
+from edge.cameras.recorded import TeachingNote
+from edge.contract import ModelContract
+from edge.detections import Detections
+from edge.errors import ConfigError, LoomsightError, OutputError
+from edge.last_resort import internal_error, wants_traceback
+from edge.preparation import PreparedStrip
+from edge.recording import LEAST_FREE_BYTES
+from edge.roll.values import RecordedEvent
+from edge.supervised import note_here
+from edge.teach.article_file import ArticleFile, published
+from edge.teach.budget import ClothAmount
+from edge.teach.fitting import Fitting
+from edge.teach.keeping import Keeper
+from edge.teach.learning import CleanCloth, DetectorUsed, Learnt
+from edge.teach.looks import SpooledStrip
+from edge.teach.reading import CleanStrip, ClothMeter, kept_on_cloth
+from edge.teach.requests import TeachingRequests
+from edge.teach.settings import AutoTeachSettings
+from edge.teach.spool import Spool
+from edge.teach.values import BEGUN, GOES_ON, LEARNT, NOT_LEARNT, TeachingNow
+
+logger = logging.getLogger(__name__)
+
+SETTLE_RATIO: Final = 1 / 3
+"""Of the metres that are read: so much cloth later what was learnt is used. Fitting takes less."""
+
+SETTLE_STRIPS: Final = 5
+"""At least: a strip is inspected while the next one or two are prepared."""
+
+TOLD_RATIO: Final = 1 / 3
+"""Of the metres to read: how far the teaching is becomes an event so often."""
+
+CURE: Final = "Free space, or name another folder in auto_teach."
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Name what is to be learnt, and how.
+
+    Attributes:
+        article: its name; None if nobody named it.
+        called: name of the article file: the article's, or the roll's.
+        path: where the article file is published.
+        contract, detector: of the network that runs beside.
+        margin_mm: nearer to a selvedge, or to an edge of the cloth, nothing is looked at.
+        is_taught: whether an article file is in use.
+        may_replace: whether an older article file at `path` is replaced.
+    """
+
+    article: str | None
+    called: str
+    path: Path
+    contract: ModelContract
+    detector: DetectorUsed
+    margin_mm: float
+    is_taught: bool
+    may_replace: bool
+
+    def text(self) -> str:
+        """Return the article in words."""
+        return f"article '{self.article}'" if self.article else "the article on the loom"
+
+
+@dataclass(frozen=True, slots=True)
+class TeachingStep:
+    """Say what changes before a frame.
+
+    Attributes:
+        kind: teaching begins, is cancelled, or what came of it is due.
+        frame_id, at_m: of that frame.
+    """
+
+    kind: Literal["begin", "cancel", "due"]
+    frame_id: int
+    at_m: float
+
+
+Taken = tuple[ArticleFile | None, TeachingNote | None]
+
+
+class RollTeacher:
+    """Learn the article on the loom.
+
+    Args:
+        settings: whether by itself, from how much cloth, and for which promise.
+        subject: returns what is on the loom now.
+        is_live: whether the camera does not wait for inspection.
+        begins_alone: whether articles that nobody taught are learnt without being asked for.
+        requests: what others ask for.
+    Attributes:
+        now: how far it is; None while nothing is learnt.
+    """
+
+    def __init__(
+        self,
+        settings: AutoTeachSettings,
+        subject: Callable[[], Subject],
+        *,
+        is_live: bool,
+        begins_alone: bool,
+        requests: TeachingRequests,
+    ) -> None:
+        self._settings = settings
+        self._subject_now = subject
+        self._is_live = is_live
+        self._begins_alone = begins_alone
+        self._requests = requests
+        self._stack = ExitStack()
+        self._events: list[RecordedEvent] = []
+        self._reading: _Reading | None = None
+        self._fitting: Fitting | None = None
+        self._subject: Subject | None = None
+        self._read_until = 0
+        self._due_m = 0.0
+        self._is_new_cloth = True
+        self._begins_m: float | None = None
+        self.now: TeachingNow | None = None
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether strips are wanted."""
+        return self._reading is not None
+
+    @property
+    def is_on_new_article(self) -> bool:
+        """Whether an article is being learnt that nobody taught: nothing stops the machine then."""
+        return self.now is not None and self.now.is_new
+
+    def events(self) -> list[RecordedEvent]:
+        """Return, once, what happened since the last call; see `edge.journal.Reporter`."""
+        events, self._events = self._events, []
+        return events
+
+    def before(self, frame: Frame, strips: int) -> TeachingStep | None:
+        """Say what changes before a frame; None for nothing.
+
+        Args:
+            frame: as the camera delivered it.
+            strips: that were handed out so far; the last of them may not be inspected yet.
+        Raises:
+            ConfigError: if the camera knows no position.
+        """
+        if frame.position is None:
+            raise ConfigError(
+                "The camera knows no position, so auto_teach cannot count metres.",
+                "Leave auto_teach out; for a video or a folder, --mm-per-px also helps.",
+            )
+        at_m, wish = frame.position.along_m, self._requests.due(frame.frame_id)
+        if wish is None and self._is_to_begin(at_m):
+            wish = "begin"
+        if wish is not None and (wish == "begin") == (self.now is None):
+            return TeachingStep(wish, frame.frame_id, at_m)
+        if self._fitting is None or strips - 1 <= self._read_until or at_m < self._due_m:
+            return None
+        return TeachingStep("due", frame.frame_id, at_m)
+
+    def take(self, step: TeachingStep, stop: threading.Event) -> Taken:
+        """Take a step.
+
+        Args:
+            stop: the run is to end: nothing is waited for.
+        Returns:
+            The article file that is to be used from here on, or None; and what a recording is to note.
+        """
+        if step.kind == "begin":
+            return None, "begin" if self._begin(step.at_m) else None
+        if step.kind == "cancel":
+            return None, "cancel" if self._cancel("somebody cancelled it", step.at_m) else None
+        return self._take_due(step, stop)
+
+    def add(
+        self,
+        number: int,
+        frame: Frame,
+        prepared: PreparedStrip,
+        weak: Detections,
+        mm_per_px: float | None,
+    ) -> None:
+        """Read a strip that was inspected.
+
+        Args:
+            number: of the strip, as `before` counts them.
+            frame, prepared: of it.
+            weak: all that the detector sees, in pixels of the prepared image, however weak.
+            mm_per_px: that the frame is taken to have.
+        """
+        reading, position = self._reading, frame.position
+        if reading is None or position is None:
+            return
+        end_m = position.along_m + len(frame.image) * position.mm_per_px_along / 1000
+        try:
+            reading.add(frame, prepared, weak, mm_per_px)
+        except LoomsightError as error:
+            self._fail(error, end_m)
+            return
+        # What is beside inspection does not end it.
+        except Exception as error:
+            if wants_traceback(os.environ):
+                raise
+            note_here(error)
+            self._fail(internal_error(error), end_m)
+            return
+        self._tell_progress(reading, end_m)
+        if reading.is_enough:
+            self._fit(reading, number, end_m, end_m - position.along_m)
+
+    def new_cloth(self, *, is_other: bool, at_m: float) -> None:
+        """Take in that a roll began.
+
+        Args:
+            is_other: whether it is of another article.
+            at_m: where.
+        """
+        if not is_other:
+            return
+        self._is_new_cloth, self._begins_m = True, None
+        if self._reading is not None:
+            self._cancel("another article is on the loom", at_m)
+
+    def finish(self, stop: threading.Event, at_m: float | None) -> TeachingNote | None:
+        """End with the run: what is being fitted is published, if there is time for it.
+
+        Args:
+            stop: somebody ended the run: nothing is waited for.
+        Returns:
+            What a recording is to note.
+        """
+        is_cancelled = self._requests.due(None) == "cancel"
+        noted: TeachingNote | None = None
+        if self._fitting is not None and not is_cancelled:
+            outcome = self._fitting.wait(stop)
+            noted = "cancel" if outcome is None else None
+            if outcome is not None:
+                self._publish(outcome, at_m, in_use=False)
+        if self.now is not None:
+            self._cancel("the run ended", at_m)
+        return noted
+
+    def close(self) -> None:
+        """Let go of thread and images, however the run ended."""
+        if self._fitting is not None:
+            self._fitting.cancel()
+        self._clear()
+
+    def _is_to_begin(self, at_m: float) -> bool:
+        """Tell, once per article, whether teaching begins by itself; again some metres after it failed."""
+        if not self._begins_alone or self.now is not None:
+            return False
+        is_time = self._is_new_cloth or (self._begins_m is not None and at_m >= self._begins_m)
+        if not is_time:
+            return False
+        self._is_new_cloth, self._begins_m = False, None
+        return not self._subject_now().is_taught
+
+    def _begin(self, at_m: float) -> bool:
+        if self.now is not None:
+            return False
+        subject, settings = self._subject_now(), self._settings
+        try:
+            spool = self._stack.enter_context(Spool(subject.path.absolute().parent, CURE))
+        except LoomsightError as error:
+            self._fail(error, at_m, subject)
+            return False
+        self._subject = subject
+        self._reading = _Reading(subject, spool, settings.metres)
+        self.now = self._state(self._reading, "reading")
+        budget = settings.budget.text()
+        detail = f"{subject.text()}: {settings.metres:g} m of clean cloth are read for {budget}"
+        if not subject.is_taught:
+            detail += "; nothing stops the machine until it is learnt"
+        self._tell(BEGUN, detail, at_m)
+        return True
+
+    def _take_due(self, step: TeachingStep, stop: threading.Event) -> Taken:
+        fitting = self._fitting
+        if fitting is None:
+            return None, None
+        if self._requests.was_late(step.frame_id) or (self._is_live and not fitting.is_done):
+            self._due_m = step.at_m + SETTLE_RATIO * self._settings.metres
+            logger.warning(
+                "the article is not learnt yet: it is used %.1f m later", self._due_m - step.at_m
+            )
+            return None, "late"
+        outcome = fitting.wait(stop)
+        if outcome is None:
+            return None, None  # the run ends: `finish` says so
+        return self._publish(outcome, step.at_m, in_use=True), None
+
+    def _publish(
+        self, outcome: Learnt | LoomsightError, at_m: float | None, *, in_use: bool
+    ) -> ArticleFile | None:
+        """Publish what was learnt; None, and an event that says why, if that cannot be done."""
+        subject = self._subject
+        if isinstance(outcome, LoomsightError) or subject is None:
+            if isinstance(outcome, LoomsightError):
+                self._fail(outcome, at_m)
+            return None
+        try:
+            article = published(
+                subject.path, outcome.manifest, outcome.arrays, outcome.sheet_png,
+                may_replace=subject.may_replace,
+            )  # fmt: skip
+        except LoomsightError as error:
+            self._fail(error, at_m)
+            return None
+        is_current = in_use and self._subject_now().called == subject.called
+        use = "in use from here on" if is_current else "the next roll of it uses that"
+        promise = article.manifest.promise
+        data = {
+            "false_alarms_per_100m": promise.false_alarms,
+            "metres": article.manifest.cloth.metres,
+            "in_use": is_current,
+        }
+        self._tell(LEARNT, f"{subject.text()}: {promise.text()}; {use}", at_m, data)
+        logger.info("article file in %s", subject.path)
+        self._clear()
+        return article if is_current else None
+
+    def _tell_progress(self, reading: _Reading, at_m: float) -> None:
+        step_m = self._settings.metres * TOLD_RATIO
+        self.now = self._state(reading, "reading")
+        parts = floor(reading.metres / step_m + 1e-9)
+        if parts > reading.told and not reading.is_enough:
+            reading.told = parts
+            self._tell(GOES_ON, f"{reading.subject.text()}: {self.now.text()}", at_m, self.now.as_json())
+
+    def _fit(self, reading: _Reading, number: int, end_m: float, strip_m: float) -> None:
+        subject = reading.subject
+        self._reading, self._read_until = None, number
+        self.now = self._state(reading, "fitting")
+        settle_m = max(SETTLE_RATIO * self._settings.metres, SETTLE_STRIPS * strip_m)
+        self._due_m = end_m + settle_m
+        self._fitting = Fitting(
+            subject.called, self._settings.budget, reading.cloth, reading.keeper, subject.detector
+        )
+        self._fitting.begin()
+        logger.info(
+            "%s: %.1f m were read; it is used %.1f m later", subject.text(), reading.metres, settle_m
+        )
+
+    def _cancel(self, why: str, at_m: float | None) -> bool:
+        if self.now is None or self._subject is None:
+            return False
+        said = f"{self._subject.text()}: {why}; {self.now.text()}"
+        if self._fitting is not None:
+            self._fitting.cancel()
+        self._clear()
+        self._tell(NOT_LEARNT, said, at_m)
+        return True
+
+    def _fail(self, error: LoomsightError, at_m: float | None, subject: Subject | None = None) -> None:
+        """Say why nothing was learnt; inspection goes on with what there was."""
+        who = subject or self._subject
+        self._clear()
+        detail = f"{who.text() if who else 'the article'}: {error}"
+        logger.error("%s: %s", NOT_LEARNT, detail)
+        self._events.append(RecordedEvent(NOT_LEARNT, detail, at_m))
+        if at_m is not None:
+            self._begins_m = at_m + self._settings.metres
+
+    def _clear(self) -> None:
+        self._reading = self._fitting = self._subject = self.now = None
+        self._stack.close()
+
+    def _state(self, reading: _Reading, phase: Literal["reading", "fitting"]) -> TeachingNow:
+        metres, budget = reading.metres, self._settings.budget
+        least = budget.least(reading.amount) if metres > 0 else None
+        subject = reading.subject
+        return TeachingNow(
+            subject.article, phase, metres, self._settings.metres, least, is_new=not subject.is_taught
+        )
+
+    def _tell(
+        self, kind: str, detail: str, at_m: float | None, data: Mapping[str, object] | None = None
+    ) -> None:
+        logger.info("%s: %s", kind, detail)
+        self._events.append(RecordedEvent(kind, detail, at_m, data=dict(data) if data else None))
+
+
+class _Reading:
+    """Keep the strips of clean cloth.
+
+    Args:
+        subject: what is to be learnt.
+        spool: takes the images; as large as the cloth to read.
+        of_metres: to read.
+    """
+
+    def __init__(self, subject: Subject, spool: Spool, of_metres: float) -> None:
+        self.subject = subject
+        self.keeper = Keeper(subject.contract, subject.margin_mm, spool)
+        self.told = 0
+        self._folder = subject.path.absolute().parent
+        self._of_metres = of_metres
+        self._meter = ClothMeter()
+        self._strips: list[SpooledStrip] = []
+        self._left_out: Counter[str] = Counter()
+        self._width_px: int | None = None
+
+    @property
+    def amount(self) -> ClothAmount:
+        """Cloth that was read."""
+        return self._meter.amount
+
+    @property
+    def metres(self) -> float:
+        """Length of it."""
+        return self._meter.amount.metres
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether all of it was read."""
+        return self.metres >= self._of_metres - 1e-9
+
+    @property
+    def cloth(self) -> CleanCloth:
+        """What was read."""
+        return CleanCloth(tuple(self._strips), self._left_out)
+
+    def add(self, frame: Frame, prepared: PreparedStrip, weak: Detections, mm_per_px: float | None) -> None:
+        """Keep a strip, if it shows cloth.
+
+        Raises:
+            LoomsightError: if the disk is full, or the scale is none of the detector's.
+        """
+        if prepared.picture is None or prepared.image is None:
+            self._left_out["without cloth"] += 1
+            return
+        self._width_px = self._width_px or frame.image.shape[1]
+        if frame.image.shape[1] != self._width_px:
+            self._left_out["of another width"] += 1
+            return
+        self._check_space(prepared.image.nbytes)
+        found = kept_on_cloth(weak, prepared, frame, self.subject.margin_mm, mm_per_px)
+        amount = self._meter.add(frame, prepared)
+        strip = CleanStrip(frame, prepared.image, prepared.carried_lines, prepared, found, amount)
+        self._strips.append(self.keeper.keep(strip))
+
+    def _check_space(self, more_bytes: int) -> None:
+        """Leave space to the roll record: it needs the rest of the disk.
+
+        Raises:
+            OutputError: if there is too little.
+        """
+        try:
+            free = shutil.disk_usage(self._folder).free
+        except OSError as error:
+            raise OutputError(f"Cannot look at {self._folder}: {error.strerror}.", "Check it.") from error
+        if free < LEAST_FREE_BYTES + more_bytes:
+            raise OutputError(
+                f"Cannot keep the clean cloth in {self._folder}: less than 1 GiB is free.", CURE
+            )

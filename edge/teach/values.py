@@ -1,0 +1,55 @@
+"""Values of teaching on the device: what is known so far, what is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from edge.teach.budget import Budget
+
+BEGUN: Final = "teaching begun"
+GOES_ON: Final = "teaching goes on"
+LEARNT: Final = "article learnt"
+NOT_LEARNT: Final = "article not learnt"
+
+TeachingWish = Literal["begin", "cancel"]
+"""What a person, or the run itself, may ask for."""
+
+
+@dataclass(frozen=True, slots=True)
+class TeachingNow:
+    """Say how far the teaching is.
+
+    Attributes:
+        article: its name; None if nobody named it.
+        phase: `reading` clean cloth, or `fitting`.
+        metres, of_metres: read, and to read.
+        least: false alarms per 100 m that the cloth read so far would carry; None for none yet.
+        is_new: nothing was taught of it before, so nothing stops the machine.
+    """
+
+    article: str | None
+    phase: Literal["reading", "fitting"]
+    metres: float
+    of_metres: float
+    least: float | None
+    is_new: bool
+
+    def text(self) -> str:
+        """Return it in words."""
+        if self.phase == "fitting":
+            return f"{self.metres:.1f} m were read, it is being learnt"
+        so_far = f"{self.metres:.1f} of {self.of_metres:g} m read"
+        if self.least is None:
+            return so_far
+        return f"{so_far}, would carry {Budget(self.least, '100 m').text()}"
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as plain values."""
+        return {
+            "article": self.article,
+            "phase": self.phase,
+            "metres": round(self.metres, 2),
+            "of_metres": self.of_metres,
+            "would_carry_per_100m": self.least,
+        }

@@ -1,0 +1,216 @@
+"""Articles that a run learns from the first metres of their roll, through the real command."""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import pytest
+
+from edge.config import load_config
+from edge.errors import ConfigError, LoomsightError
+from edge.teach.article_file import MANIFEST_NAME, is_article, open_article
+from tests.conftest import write_bright_cell_bundle
+
+CLOTH = (
+    "weave=plain,warp_pitch_px=5,weft_pitch_px=5,mean_grey=70,width_px=160,bed_left_mm=-20,bed_right_mm=-20"
+)
+LOOM = f"loom:seed=3,defects_per_m=8,length_m=1.8,{CLOTH}"
+
+
+@pytest.fixture(scope="module")
+def detector(tmp_path_factory):
+    """A detector that sees bright cells alone: on this cloth it never reports anything."""
+    return write_bright_cell_bundle(tmp_path_factory.mktemp("detector") / "bundle")
+
+
+@pytest.fixture
+def settings(detector, tmp_path):
+    """Settings that learn an article from 0.6 m, into the folder `articles` beside them."""
+    return write_settings(tmp_path, detector)
+
+
+def write_settings(folder, detector, more=""):
+    file = folder / "box.toml"
+    file.write_text(
+        f'model = "{detector}"\narticle = "plain 5"\nthreads = 1\n{more}'
+        f'[auto_teach]\nfolder = "{folder / "articles"}"\nmetres = 0.6\nfalse_alarms_per_100m = 100\n'
+    )
+    return file
+
+
+def program(settings, *parts):
+    start = [sys.executable, "-c", "from edge.umbrella import main; main()", "edge-run"]
+    return [*start, "--config", str(settings), *map(str, parts)]
+
+
+def edge_run(settings, *parts, **options):
+    return subprocess.run(program(settings, *parts), capture_output=True, text=True, check=False, **options)
+
+
+def outcome(folder, name, settings, camera, *more):
+    """Run, and return what came out of it: each line of detections, and each event without id and time."""
+    detections, record = folder / f"{name}.jsonl", folder / f"{name}.db"
+    done = edge_run(
+        settings, "--camera", camera, "--detections", detections, "--roll-record", record, *more
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in detections.read_text().splitlines()]
+    kept = [(line["frame_id"], line["along_m"], line["detections"]) for line in lines]
+    return kept, events_of(record)
+
+
+def events_of(record):
+    with closing(sqlite3.connect(record)) as db:
+        rows = db.execute("SELECT kind, detail, at_m FROM events ORDER BY rowid").fetchall()
+    return [row for row in rows if row[0] not in ("camera silent", "camera back")]
+
+
+def kinds_of(events):
+    return [kind for kind, *_ in events if kind.startswith(("teaching", "article"))]
+
+
+def test_a_replay_with_teaching_gives_the_same_events_to_the_bit(settings, tmp_path):
+    recording = tmp_path / "recording"
+    lines, events = outcome(tmp_path, "run", settings, LOOM, "--record", recording)
+    assert kinds_of(events) == ["teaching begun", *["teaching goes on"] * 2, "article learnt"]
+    learnt_m = next(at_m for kind, _, at_m in events if kind == "article learnt")
+    assert 0.8 <= learnt_m <= 0.85
+    found = [along_m for _, along_m, found in lines if found]
+    assert found
+    assert min(found) >= learnt_m
+    digest = open_article(tmp_path / "articles" / "plain 5").manifest.files
+    replayed = outcome(tmp_path, "replay", settings, recording)
+    assert replayed == (lines, events)
+    other_pace = outcome(tmp_path, "other", settings, recording, "--queue-frames", 64, "--threads", 2)
+    assert other_pace == (lines, events)
+    assert open_article(tmp_path / "articles" / "plain 5").manifest.files == digest
+
+
+def test_a_recording_made_without_teaching_is_learnt_from_anew_with_every_replay(
+    detector, settings, tmp_path
+):
+    recording, plain = tmp_path / "recording", tmp_path / "plain.toml"
+    plain.write_text(f'model = "{detector}"\n')
+    assert edge_run(plain, "--camera", LOOM, "--record", recording).returncode == 0
+    first = outcome(tmp_path, "first", settings, recording)
+    assert kinds_of(first[1])[-1] == "article learnt"
+    assert outcome(tmp_path, "second", settings, recording) == first
+
+
+def test_what_a_live_camera_was_late_with_comes_again_in_the_replay(settings, tmp_path):
+    live = LOOM.replace("length_m=1.8", "length_m=2.4,live=true,speed_m_min=45")
+    recording = tmp_path / "recording"
+    lines, events = outcome(tmp_path, "run", settings, live, "--record", recording)
+    lines_again, events_again = outcome(tmp_path, "replay", settings, recording)
+    assert kinds_of(events)[:1] == ["teaching begun"]
+    assert lines_again == lines
+    assert [event for event in events_again if event[0] in kinds_of(events)] == [
+        event for event in events if event[0] in kinds_of(events)
+    ]
+
+
+def test_the_next_roll_of_a_learnt_article_uses_it_from_its_first_line(settings, tmp_path):
+    outcome(tmp_path, "first", settings, LOOM)
+    done = edge_run(settings, "--camera", LOOM, "--roll-record", tmp_path / "second.db")
+    assert "article 'plain 5': at most 100 false alarms per 100 m, from 0.6 m of clean cloth" in done.stderr
+    assert kinds_of(events_of(tmp_path / "second.db")) == []
+
+
+def test_a_learnt_article_that_is_damaged_is_learnt_again(settings, tmp_path):
+    article = tmp_path / "articles" / "plain 5"
+    outcome(tmp_path, "first", settings, LOOM)
+    (article / MANIFEST_NAME).write_text("{}")
+    with pytest.raises(LoomsightError):
+        open_article(article)
+    _, events = outcome(tmp_path, "second", settings, LOOM)
+    assert kinds_of(events)[-1] == "article learnt"
+    assert open_article(article).manifest.article == "plain 5"
+
+
+def test_a_roll_that_ends_too_early_teaches_nothing_and_says_how_far_it_came(settings, tmp_path):
+    _, events = outcome(tmp_path, "run", settings, LOOM, "--metres", 0.3)
+    assert kinds_of(events)[-1] == "article not learnt"
+    assert "the run ended; 0.3 of 0.6 m read" in events[-1][1] + events[-2][1]
+    assert list((tmp_path / "articles").iterdir()) == []
+
+
+def test_a_roll_that_ends_while_its_cloth_is_fitted_is_learnt_for_the_next_one(settings, tmp_path):
+    _, events = outcome(tmp_path, "run", settings, LOOM, "--metres", 0.65)
+    (detail,) = [detail for kind, detail, *_ in events if kind == "article learnt"]
+    assert detail.endswith("the next roll of it uses that")
+    assert is_article(tmp_path / "articles" / "plain 5")
+
+
+def test_a_disk_that_fills_is_one_line_and_inspection_goes_on(settings, tmp_path):
+    limit = 300_000
+    done = edge_run(
+        settings, "--camera", LOOM, "--metres", 0.96, "--detections", tmp_path / "d.jsonl",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")]
+    said = "article not learnt: article 'plain 5': Cannot keep the clean cloth in "
+    assert [said in line for line in errors] == [True]
+    assert len((tmp_path / "d.jsonl").read_text().splitlines()) == 100
+    assert list((tmp_path / "articles").iterdir()) == []
+
+
+def test_ctrl_c_while_an_article_is_learnt_leaves_nothing_behind(settings, tmp_path):
+    endless = LOOM.replace(",length_m=1.8", ",live=true,speed_m_min=1")
+    record = tmp_path / "r.db"
+    more = ["--camera", endless, "--roll-record", record, "--health-port", 0]
+    with subprocess.Popen(program(settings, *more), stderr=subprocess.PIPE, text=True) as process:
+        while "teaching begun" not in process.stderr.readline():
+            assert process.poll() is None
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        process.stderr.read()
+    assert process.returncode == 0
+    assert "the run ended" in events_of(record)[-2][1] + events_of(record)[-1][1]
+    assert list((tmp_path / "articles").iterdir()) == []
+
+
+def test_kill_9_never_leaves_half_an_article(settings, tmp_path):
+    chance, article = random.Random(5), tmp_path / "articles" / "plain 5"
+    for number in range(4):
+        process = subprocess.Popen(
+            program(settings, "--camera", LOOM), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        time.sleep(chance.uniform(1.0, 4.0))
+        process.kill()
+        process.wait()
+        if article.exists():
+            assert open_article(article).manifest.article == "plain 5", number
+            article.rename(tmp_path / f"kept-{number}")
+
+
+def test_a_promise_that_so_few_metres_cannot_carry_is_refused_at_the_start(tmp_path):
+    file = tmp_path / "box.toml"
+    file.write_text("[auto_teach]\nmetres = 30\nfalse_alarms_per_100m = 0.5\n")
+    with pytest.raises(ConfigError, match=r"30 m of clean cloth carry at most 0\.84 .* needs 50 m"):
+        load_config(file, {}, {})
+
+
+def test_a_camera_without_a_position_is_refused_with_the_cure(settings, tmp_path):
+    import cv2
+    import numpy as np
+
+    (tmp_path / "cloth").mkdir()
+    cv2.imwrite(str(tmp_path / "cloth" / "1.png"), np.full((160, 160), 70, np.uint8))
+    done = edge_run(settings, "--camera", tmp_path / "cloth")
+    assert done.returncode == ConfigError.exit_code
+    assert "knows no position, so auto_teach cannot count metres" in done.stderr.splitlines()[-1]
+
+
+def test_a_word_for_the_table_names_the_folder(tmp_path):
+    config = load_config(None, {"LOOMSIGHT_EDGE_AUTO_TEACH": str(tmp_path)}, {})
+    assert config.auto_teach.folder == tmp_path
+    assert load_config(None, {}, {}).auto_teach.folder is None
