@@ -126,6 +126,31 @@ def spread_profile(deviations: Floats, is_valid: Mask) -> Floats:
     return np.asarray(np.clip(means / max(float(np.median(known)), 1e-9), *SPREAD_RANGE), np.float32)
 
 
+def evened(values: Floats, is_valid: Mask) -> Floats:
+    """Return a channel's deviations from its median, divided by how much it varies there along the width.
+
+    Args:
+        values, is_valid: (h, w), with at least one True.
+    Returns:
+        (h, w) float32; 0 where a value does not count.
+    """
+    deviations = values - np.float32(median_of(values, is_valid))
+    even = deviations / spread_profile(np.abs(deviations), is_valid)
+    return np.asarray(np.where(is_valid, even, 0), np.float32)
+
+
+def crest_of(even: Floats, is_valid: Mask) -> float:
+    """Measure how far an image usually goes: the median over its width of each column's greatest deviation.
+
+    What is narrower than half of the image does not count; what runs along most of it does.
+
+    Args:
+        even: of `evened`.
+    """
+    greatest = even.max(axis=0)[is_valid.any(axis=0)]
+    return float(np.median(greatest))
+
+
 def _by_blocks(columns: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sum up neighbouring columns."""
     return np.add.reduceat(columns, np.arange(0, len(columns), PROFILE_CELLS))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge.errors import ModelError
 from edge.image import Image
 from edge.reference.contrast import Floats, Mask
-from edge.reference.maps import CHANNELS, channel_map, median_of, relative, spread_profile
+from edge.reference.maps import CHANNELS, channel_map, crest_of, evened, relative
 from edge.reference.statistics import Moments, Whitening, trimmed_moments
 from edge.reference.trunk import EDGE_PX, SELVEDGE_PX, STRIDE_PX, Features, Trunk, vectors_of
 
@@ -28,9 +28,12 @@ LEAST_CELLS = 256
 USUAL_RATIO = 0.98
 """So many of the cloth's distances are usual; what is further off is an outlier."""
 
-SPREAD_RATIO = 0.99
-"""A channel's unit is the distance from its median to this quantile of clean cloth."""
+MOST_OFF = 4.0
+"""Times the article's own crest, or its inverse, that the crest of one image counts at most: a defect as
+wide as the image must not become usual."""
 
+LEAST_CREST = 1e-3
+"""Cloth that is all alike has none."""
 
 MOST_SELVEDGE_PX = 160
 """Of a selvedge, beyond the margin that is left out of any cloth."""
@@ -49,7 +52,7 @@ class TaughtCloth:
     Attributes:
         moments: of its features, each image with the weight of one vector.
         most_usual: distance over the median, up to which a feature is no outlier.
-        medians, spreads: channel -> usual value, and the unit of the excess over it.
+        medians, crests: channel -> usual value, and how far an image usually goes beyond it (`crest_of`).
         selvedges_px: so near to the left and to the right edge of the cloth nothing is judged.
         trunk_digest: of the network that the features are of.
     """
@@ -57,7 +60,7 @@ class TaughtCloth:
     moments: Moments
     most_usual: float
     medians: Mapping[str, float]
-    spreads: Mapping[str, float]
+    crests: Mapping[str, float]
     selvedges_px: tuple[int, int]
     trunk_digest: str
 
@@ -79,19 +82,25 @@ class TaughtCloth:
             moments,
             float(np.median([fit.most_usual for fit in fits])),
             {name: float(np.median([fit.medians[name] for fit in fits])) for name in CHANNELS},
-            {name: float(np.median([fit.spreads[name] for fit in fits])) for name in CHANNELS},
+            {name: float(np.median([fit.crests[name] for fit in fits])) for name in CHANNELS},
             selvedges_of([fit.selvedges_px for fit in fits]),
             trunk.digest,
         )
 
     def excess(self, name: str, values: Floats) -> Floats:
-        """Return how far a channel's values exceed the usual, in the article's units; 0 for no value."""
+        """Return how far a channel's values exceed the usual; 0 for no value.
+
+        The unit is the geometric mean of what is usual for the article and of what is usual in this image:
+        cloth of another day, rougher all over or with bands along much of its width, raises its own level,
+        and a defect, which is nowhere near as wide as an image, does not.
+        """
         is_valid = np.asarray(values > 0, np.bool_)
         if not is_valid.any():
             return np.zeros_like(values)
-        deviations = values - np.float32(median_of(values, is_valid))
-        units = np.float32(self.spreads[name]) * spread_profile(np.abs(deviations), is_valid)
-        return np.asarray(np.maximum(np.where(is_valid, deviations / units, 0), 0), np.float32)
+        even = evened(values, is_valid)
+        usual = self.crests[name]
+        own = min(max(crest_of(even, is_valid), usual / MOST_OFF), usual * MOST_OFF)
+        return np.asarray(np.maximum(even, 0) / np.float32((own * usual) ** 0.5), np.float32)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return it as arrays, for a file."""
@@ -102,7 +111,7 @@ class TaughtCloth:
             "most_usual": np.float64(self.most_usual)[...],
             "channels": np.array(list(CHANNELS)),
             "medians": np.array([self.medians[name] for name in CHANNELS], np.float64),
-            "spreads": np.array([self.spreads[name] for name in CHANNELS], np.float64),
+            "crests": np.array([self.crests[name] for name in CHANNELS], np.float64),
             "selvedges_px": np.array(self.selvedges_px, np.int64),
             "trunk_digest": np.array(self.trunk_digest),
         }
@@ -132,10 +141,10 @@ class TaughtCloth:
             _finite(arrays["products"], (trunk.channels, trunk.channels)),
         )
         medians = _finite(arrays["medians"], (len(CHANNELS),))
-        spreads = _finite(arrays["spreads"], (len(CHANNELS),))
+        crests = _finite(arrays["crests"], (len(CHANNELS),))
         if (
             not moments.count > 0
-            or not (spreads > 0).all()
+            or not (crests > 0).all()
             or np.linalg.eigvalsh(moments.covariance)[0] < -1e-6
         ):
             raise ValueError("its numbers are impossible")
@@ -147,7 +156,7 @@ class TaughtCloth:
             moments,
             most_usual,
             dict(zip(CHANNELS, medians.tolist(), strict=True)),
-            dict(zip(CHANNELS, spreads.tolist(), strict=True)),
+            dict(zip(CHANNELS, crests.tolist(), strict=True)),
             (int(selvedges[0]), int(selvedges[1])),
             trunk.digest,
         )
@@ -160,7 +169,7 @@ class _Fit:
     moments: Moments
     most_usual: float
     medians: Mapping[str, float]
-    spreads: Mapping[str, float]
+    crests: Mapping[str, float]
     selvedges_px: tuple[int, int]
 
     @classmethod
@@ -173,14 +182,14 @@ class _Fit:
         moments = _trimmed(inner)
         ratios = relative(Whitening.of(moments).distances(inner.vectors), inner.is_judged)
         maps = {name: channel_map(ratios, inner.is_judged, one) for name, one in CHANNELS.items()}
-        values = {name: one[one > 0] for name, one in maps.items()}
-        if not all(len(one) for one in values.values()):
+        valid = {name: np.asarray(one > 0, np.bool_) for name, one in maps.items()}
+        if not all(one.any() for one in valid.values()):
             return None
-        medians = {name: float(np.median(one)) for name, one in values.items()}
-        spreads = {name: _spread(one) for name, one in values.items()}
+        medians = {name: float(np.median(one[valid[name]])) for name, one in maps.items()}
+        crests = {name: _crest(one, valid[name]) for name, one in maps.items()}
         most_usual = float(np.quantile(ratios[inner.is_judged], USUAL_RATIO))
         selvedges_px = (left * STRIDE_PX, right * STRIDE_PX)
-        return cls(moments.as_one(), most_usual, medians, spreads, selvedges_px)
+        return cls(moments.as_one(), most_usual, medians, crests, selvedges_px)
 
 
 def selvedges_of(beyond_px: Sequence[tuple[int, int]]) -> tuple[int, int]:
@@ -224,8 +233,8 @@ def _trimmed(features: Features) -> Moments:
     return trimmed_moments(vectors_of(features, MOST_VECTORS), TRIMMED_RATIO)
 
 
-def _spread(values: Floats) -> float:
-    return max(1e-3, float(np.quantile(values, SPREAD_RATIO)) - float(np.median(values)))
+def _crest(values: Floats, is_valid: Mask) -> float:
+    return max(LEAST_CREST, crest_of(evened(values, is_valid), is_valid))
 
 
 def _with_cloth(images: Iterable[tuple[Image, Mask | None]], trunk: Trunk) -> Iterable[Features]:

@@ -189,7 +189,7 @@ def _model(taught: TaughtCloth, own: Sequence[SpooledStrip], spool: Spool, trunk
     maxima = [look.block_maxima for look in looks if look is not None and look.maxima]
     levels = {
         name: max(LEAST_LEVEL, float(np.median(np.concatenate([one[name] for one in maxima]))))
-        for name in taught.spreads
+        for name in taught.crests
     }
     return ReferenceModel(trunk, taught, levels)
 
@@ -201,7 +201,7 @@ def _combined(one: TaughtCloth, other: TaughtCloth) -> TaughtCloth:
         moments=(one.moments + other.moments).as_one(),
         most_usual=(one.most_usual + other.most_usual) / 2,
         medians={name: (one.medians[name] + other.medians[name]) / 2 for name in one.medians},
-        spreads={name: (one.spreads[name] + other.spreads[name]) / 2 for name in one.spreads},
+        crests={name: (one.crests[name] + other.crests[name]) / 2 for name in one.crests},
         selvedges_px=(
             max(one.selvedges_px[0], other.selvedges_px[0]),
             max(one.selvedges_px[1], other.selvedges_px[1]),

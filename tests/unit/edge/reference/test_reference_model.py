@@ -155,7 +155,7 @@ def test_arrays_give_back_what_was_taught(trunk, taught) -> None:
         ("trunk_digest", np.array("0" * 64)),
         ("total", np.zeros(3)),
         ("products", np.full((40, 40), np.nan)),
-        ("spreads", np.zeros(len(CHANNELS))),
+        ("crests", np.zeros(len(CHANNELS))),
         ("channels", np.array(["other"])),
     ],
 )
@@ -184,3 +184,36 @@ def test_an_image_says_what_is_largest_in_each_block_of_its_width():
     assert block_maxima(excess, is_judged)["spot"].tolist() == [4]
     is_judged[:] = True
     assert block_maxima(excess, is_judged)["spot"].tolist() == [0, 4]
+
+
+def banded(random: np.random.Generator, share: float, by: float) -> np.ndarray:
+    """Return values of a channel with a band over a share of the width, in the middle of the height."""
+    values = random.uniform(0.9, 1.1, (64, 256)).astype(np.float32)
+    values[30:34, : round(256 * share)] += np.float32(by)
+    return values
+
+
+def test_a_band_over_most_of_the_width_raises_the_level_of_its_image_and_a_shorter_one_does_not(taught):
+    short, long = (
+        float(taught.excess("spot", banded(np.random.default_rng(0), share, 0.8)).max())
+        for share in (0.3, 0.9)
+    )
+    none = float(taught.excess("spot", banded(np.random.default_rng(0), 0, 0)).max())
+    assert short > 4 * none
+    assert long < 0.75 * short
+
+
+def test_a_defect_as_wide_as_the_image_does_not_become_usual(taught):
+    weak, strong = (
+        float(taught.excess("spot", banded(np.random.default_rng(0), 1, by)).max()) for by in (2, 20)
+    )
+    assert strong > 8 * weak
+
+
+def test_cloth_twice_as_uneven_exceeds_the_usual_by_the_root_of_two(taught):
+    noise = np.random.default_rng(0).normal(0, 1, (64, 256)).astype(np.float32)
+    unit = taught.crests["spot"] / 2.5  # about how far the greatest of 64 goes
+    once, twice = (taught.excess("spot", 9 + noise * np.float32(unit * k)).max() for k in (0.05, 0.1))
+    even, uneven = (taught.excess("spot", 9 + noise * np.float32(unit * k)).max() for k in (1, 2))
+    assert uneven == pytest.approx(even * 2**0.5, rel=1e-3)
+    assert twice == pytest.approx(once * 2, rel=1e-3)  # below what is taken as noise at all
