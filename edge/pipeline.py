@@ -287,7 +287,10 @@ class Pipeline:
         if self._recording is not None:
             self._recording.changed(change.recorded(knows=plan.knows))
         if plan.inspector is not None:
-            self._look_with(plan.inspector, plan.reference)
+            self._inspector = self._preparation.inspector = plan.inspector
+            self._preparation.reference = plan.reference
+            self._reference_watch.begin_anew(plan.reference.usual if plan.reference else None)
+            self.state.cloth_troubles = ()
             self._is_fitted = False
         if plan.class_names:
             self._selvedge_margin_mm = plan.selvedge_margin_mm
@@ -307,14 +310,10 @@ class Pipeline:
         learnt = self._teaching.take(step, self.stop, self._recording)
         self.state.teaching = self._teaching.now
         if learnt is not None:
-            self._look_with(learnt.inspector, learnt.reference)
-
-    def _look_with(self, inspector: Inspector, reference: SecondLook | None) -> None:
-        """Inspect what is prepared from here on with other thresholds, and another reference."""
-        self._inspector = self._preparation.inspector = inspector
-        self._preparation.reference = reference
-        self._reference_watch.begin_anew(reference.usual if reference else None)
-        self.state.cloth_troubles = ()
+            self._inspector = self._preparation.inspector = learnt.inspector
+            self._preparation.reference = learnt.reference
+            self._reference_watch.begin_anew(learnt.reference.usual if learnt.reference else None)
+            self.state.cloth_troubles = ()
 
     def _end_teaching(self) -> None:
         """Publish what is being learnt; a run that somebody ends, or an error, does not wait for it."""
@@ -419,7 +418,7 @@ class Pipeline:
                 near = on_own_lines(self._between_selvedges(near, prepared, frame))
                 self._near_misses.write(frame, near.records(self.state.class_names))
         end_s = time.monotonic()
-        plan = self._ledger.inspected(
+        self._ledger.inspected(
             frame,
             found,
             records,
@@ -428,8 +427,6 @@ class Pipeline:
             joint_row=prepared.joint_row,
             cloth_columns=prepared.cloth_columns,
         )
-        if plan is not None and plan.inspector is not None:
-            self._look_with(plan.inspector, plan.reference)
         self._read(begun, finding)
         seconds = prepared.seconds + end_s - begin_s
         self._count_time(begun, seconds, end_s)

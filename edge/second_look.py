@@ -31,6 +31,8 @@ LEAST_LINES = 32
 SAME_WIDTH = 0.05
 """A view that is wider or narrower by more is another one."""
 
+NO_SCALE_CURE = "Teach the article again with this camera; with --mm-per-px both know their scale."
+
 
 @dataclass(frozen=True, slots=True)
 class TaughtView:
@@ -40,11 +42,13 @@ class TaughtView:
         article: its name.
         mm_per_px: scale of the images that the reference saw; None if none was known.
         width_px: of those images.
+        is_per_area: whether false alarms were promised per square metre, whatever the width.
     """
 
     article: str
     mm_per_px: float | None
     width_px: int
+    is_per_area: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,7 +148,8 @@ class SecondLook:
         Returns:
             What the model says, regions in pixels of `image`; None if the strip is too low to be looked at.
         Raises:
-            ContractError: if the first frame has another scale than was taught.
+            ContractError: if the first frame has another scale than was taught, or is wider: it would show
+                more false alarms than were promised.
         """
         view = strip_view(image, mask, frame, self._contract, self._margin_mm)
         if not self._is_checked:
@@ -163,15 +168,31 @@ class SecondLook:
                 f"camera shows {_scale_text(seen_mm)}.",
                 "Correct mm_per_px (--mm-per-px), or teach the article again with this camera.",
             )
-        width_px = view.image.shape[1]
-        if abs(width_px / taught.width_px - 1) > SAME_WIDTH:
-            logger.warning(
-                "article '%s' was taught on images %d px wide, and this camera's are %d: its promise holds "
-                "for the width that was taught; teach it again",
-                taught.article,
-                taught.width_px,
-                width_px,
+        self._check_width(view.image.shape[1])
+
+    def _check_width(self, width_px: int) -> None:
+        """Refuse a width at which the promise cannot be kept; say another one at which it is.
+
+        Without a scale another width is most likely another scale: the same camera at another resolution.
+        """
+        taught = self._taught
+        ratio = width_px / taught.width_px
+        if abs(ratio - 1) <= SAME_WIDTH:
+            return
+        what = f"Article '{taught.article}' was taught on images {taught.width_px} px wide"
+        if taught.mm_per_px is None:
+            raise ContractError(
+                f"{what} of no known scale, and this camera's are {width_px}: their yarns may have another "
+                "size.",
+                NO_SCALE_CURE,
             )
+        if ratio > 1 and not taught.is_per_area:
+            raise ContractError(
+                f"{what}, and this camera's are {width_px}: wider cloth has more false alarms than were "
+                "promised.",
+                "Teach the article again with this camera, or on --false-alarms-per-m2.",
+            )
+        logger.warning("%s, and this camera's are %d: its promise is kept", what, width_px)
 
 
 def _scale_text(mm_per_px: float | None) -> str:

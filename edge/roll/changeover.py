@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Final
 
 from typing_extensions import Self
 
@@ -25,18 +24,15 @@ from edge.model import contract_of
 from edge.roll.changes import RollPlan, RollWish
 from edge.roll.database import DAMAGE_ERRORS, open_for_reading
 from edge.roll.following import last_following
-from edge.roll.values import RecordedEvent, RollHead, RollTerms, roll_name_of, utc_now
+from edge.roll.values import RollHead, RollTerms, roll_name_of, utc_now
 from edge.second_look import SecondLook
-from edge.teach.article_file import ArticleFile, is_another
+from edge.teach.article_file import ArticleFile
 from edge.teach.learning import DetectorUsed
 from edge.teach.learnt_articles import LearntArticles
 from edge.teach.on_the_roll import Subject
 from edge.teach.opening import OpenArticle, open_for, ready
 
 logger = logging.getLogger(__name__)
-
-TAUGHT_AGAIN: Final = "article taught again"
-NOT_OPENED: Final = "article not opened"
 
 OpenModel = Callable[[EdgeConfig, ExitStack], tuple[OpenBackend, ModelContract]]
 
@@ -139,7 +135,7 @@ class Changeover:
         self.config = config
         is_other = config.article != before.article
         if not is_other:
-            return self._plan_with_same_article()
+            return RollPlan(self.head())
         inspector = self._inspector_for(config, knew=bool(wish.knew))
         return RollPlan(
             self.head(),
@@ -150,32 +146,6 @@ class Changeover:
             selvedge_margin_mm=config.selvedge_margin_mm,
             stop=config.stop,
             knows=self.knows,
-        )
-
-    def _plan_with_same_article(self) -> RollPlan:
-        """Go on as before, but for an article file that was taught again meanwhile: it is opened again.
-
-        One that is refused leaves what is in use as it is, with an event that says why.
-        """
-        before = self.taught
-        try:
-            if before is None or not is_another(before):
-                return RollPlan(self.head(), knows=self.knows)
-            article = open_for(before.path, self._as_published, self._digest, self.config.threads)
-        except LoomsightError as error:
-            logger.warning("what was taught before stays in use: %s", error)
-            event = RecordedEvent(NOT_OPENED, f"what was taught before stays in use: {error}")
-            return RollPlan(self.head(), knows=self.knows, events=(event,))
-        self._look_with(article)
-        self.inspector = self._inspector_of(self.inspector.clock)
-        manifest = article.file.manifest
-        detail = f"article '{manifest.article}': {manifest.promise.text()}"
-        return RollPlan(
-            self.head(),
-            inspector=self.inspector,
-            reference=self.reference,
-            knows=self.knows,
-            events=(RecordedEvent(TAUGHT_AGAIN, detail),),
         )
 
     def _config_for(self, wish: RollWish) -> EdgeConfig:

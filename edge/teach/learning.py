@@ -15,6 +15,7 @@ from edge.teach.article_file import ArticleManifest, ClothUsed, Promise
 from edge.teach.budget import Budget, ClothAmount, amount_text
 from edge.teach.keeping import Keeper
 from edge.teach.looks import CrossLooks, Progress, SpooledStrip, cross_look
+from edge.teach.pattern import Pattern, pattern_of, strips_to_sample
 from edge.teach.reports import Calibration, calibrate
 from edge.teach.sheet import Sheet
 from edge.teach.spool import Spool
@@ -55,12 +56,14 @@ class Learnt:
         arrays: of the reference.
         sheet_png: the contact sheet.
         calibration: levels, and the places that came nearest to an alarm.
+        pattern: that the cloth has, which a reference cannot describe; None if it has none.
     """
 
     manifest: ArticleManifest
     arrays: dict[str, NDArray[np.generic]]
     sheet_png: bytes
     calibration: Calibration
+    pattern: Pattern | None = None
 
 
 def learn(
@@ -106,7 +109,10 @@ def learn(
         places=sheet.places,
         struck_out=tuple(keeper.struck_out),
     )
-    return Learnt(manifest, dict(looks.taught.arrays()), sheet.png(spool), calibration)
+    pattern = pattern_of(
+        spool.view(cloth.strips[number].number) for number in strips_to_sample(len(cloth.strips))
+    )
+    return Learnt(manifest, dict(looks.taught.arrays()), sheet.png(spool), calibration, pattern)
 
 
 def _judged(

@@ -336,7 +336,8 @@ class RollTeacher:
             "metres": article.manifest.cloth.metres,
             "in_use": is_current,
         }
-        self._tell(LEARNT, f"{subject.text()}: {promise.text()}; {use}", at_m, data)
+        noticed = f"; {outcome.pattern.text()}" if outcome.pattern is not None else ""
+        self._tell(LEARNT, f"{subject.text()}: {promise.text()}; {use}{noticed}", at_m, data)
         logger.info("article file in %s", subject.path)
         self._clear()
         return article if is_current else None

@@ -31,7 +31,9 @@ class OpenArticle:
     def beside(self, contract: ModelContract, margin_mm: float) -> SecondLook:
         """Return what looks at the strips of a run beside its detector."""
         manifest = self.file.manifest
-        taught = TaughtView(manifest.article, manifest.mm_per_px, manifest.width_px)
+        taught = TaughtView(
+            manifest.article, manifest.mm_per_px, manifest.width_px, manifest.promise.per == "m2"
+        )
         usual = UsualCloth(manifest.article, manifest.levels, manifest.fit_distance, manifest.near)
         return SecondLook(self.model, contract, margin_mm, taught, usual)
 

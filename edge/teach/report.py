@@ -23,7 +23,7 @@ def lines_of(lesson: Lesson, out: Path) -> Iterator[str]:
     yield f"thresholds {thresholds}"
     if manifest.places:
         yield f"look at    {out / SHEET_NAME}: the {len(manifest.places)} places nearest to an alarm"
-    standing = standing_out(lesson.calibration.places)
+    standing = min(standing_out(lesson.calibration.places), len(manifest.places))
     if standing:
         numbers = " ".join(map(str, range(1, standing + 1)))
         places = "place stands" if standing == 1 else "places stand"
@@ -31,6 +31,8 @@ def lines_of(lesson: Lesson, out: Path) -> Iterator[str]:
             f"warning    {standing} {places} far out of the rest. If the sheet shows defects there, teach "
             f"again with --leave-out {numbers}: they hide others as weak."
         )
+    if lesson.pattern is not None:
+        yield f"warning    {lesson.pattern.text()}"
     yield f"written    {out}"
 
 

@@ -45,6 +45,10 @@ LEAST_RANKED: Final = 16
 FAR: Final = 4.0
 """Mean excesses beyond what its rank makes usual; one place in fifty goes so far by chance."""
 
+FAR_GAP: Final = 10.0
+"""Times the scale of the tail, from which on a gap between neighbours, times its rank, parts two kinds of
+places: by chance in 1 of 100 tails that are exponential, normal or log-normal."""
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
@@ -229,8 +233,26 @@ def standing_out(places: Sequence[Place]) -> int:
     beyond = np.array([place.beyond for place in places])
     if len(beyond) < LEAST_RANKED:
         return 0
+    return max(_beyond_the_tail(beyond), _before_a_gap(beyond))
+
+
+def _beyond_the_tail(beyond: NDArray[np.float64]) -> int:
+    """Count what lies beyond the tail of the others: few places, that may be at any distance."""
     high, low = len(beyond) // 8, len(beyond) // 2
     scale = max(1e-9, float(beyond[high] - beyond[low]) / np.log((low + 1) / (high + 1)))
     usual = beyond[high] + scale * np.log((high + 1) / np.arange(1, high + 1))
     far = np.flatnonzero(beyond[:high] - usual > FAR * scale)
     return int(far[-1]) + 1 if len(far) else 0
+
+
+def _before_a_gap(beyond: NDArray[np.float64]) -> int:
+    """Count what a wide gap parts from the others: up to half of the places.
+
+    Of an exponential tail each gap between neighbours, times its rank, has the scale of the tail (Renyi
+    1953); the median of the gaps does not mind the defects.
+    """
+    ranks = np.arange(1, len(beyond) * 2 // 3)
+    gaps = ranks * (beyond[: len(ranks)] - beyond[1 : len(ranks) + 1])
+    scale = max(1e-9, float(np.median(gaps)) / np.log(2))
+    wide = np.flatnonzero(gaps[: len(beyond) // 2] > FAR_GAP * scale)
+    return int(wide[-1]) + 1 if len(wide) else 0

@@ -30,6 +30,7 @@ from edge.teach.budget import Budget
 from edge.teach.keeping import Keeper
 from edge.teach.learning import CleanCloth, DetectorUsed, learn
 from edge.teach.looks import Progress
+from edge.teach.pattern import Pattern
 from edge.teach.reading import ClothReading, ReadingLimits
 from edge.teach.reports import Calibration
 from edge.teach.spool import Spool
@@ -75,10 +76,12 @@ class Lesson:
     Attributes:
         manifest: as published.
         calibration: levels, and the places that came nearest to an alarm.
+        pattern: that the cloth has, which a reference cannot describe; None if it has none.
     """
 
     manifest: ArticleManifest
     calibration: Calibration
+    pattern: Pattern | None = None
 
 
 def teach(config: EdgeConfig, wish: TeachWish, progress: Progress = lambda *_: None) -> Lesson:
@@ -104,7 +107,7 @@ def teach(config: EdgeConfig, wish: TeachWish, progress: Progress = lambda *_: N
         detector = DetectorUsed(model_digest_of(models.bundle(config)), contract.score_thresholds)
         learnt = learn(wish.article, wish.budget, cloth, keeper, detector, trunk, progress)
         publish_article(wish.out, learnt.manifest, learnt.arrays, learnt.sheet_png, overwrite=wish.replaces)
-    return Lesson(learnt.manifest, learnt.calibration)
+    return Lesson(learnt.manifest, learnt.calibration, learnt.pattern)
 
 
 def _struck_places(wish: TeachWish) -> tuple[SheetPlace, ...]:

@@ -191,6 +191,40 @@ def test_another_detector_or_scale_is_refused_before_anything_is_reported(taught
     assert "was taught at 0.2 mm per pixel, and this camera shows 0.25" in coarser.stderr
 
 
+WIDER = CLEAN.replace("width_px=160", "width_px=240").replace("length_m=0.96", "length_m=0.2")
+
+
+def test_wider_cloth_is_refused_as_the_promise_would_not_hold_and_narrower_cloth_is_taken(
+    taught, detector, tmp_path
+):
+    wider = run_on(WIDER, taught[0], detector, tmp_path / "d.jsonl")
+    assert wider.returncode == ContractError.exit_code
+    assert wider.stderr.splitlines()[-1].startswith(
+        "error: Article 'plain 5' was taught on images 160 px wide, and this camera's are 240: wider cloth "
+        "has more false alarms than were promised. Teach the article again with this camera"
+    )
+    narrower = WIDER.replace("width_px=240", "width_px=140")
+    taken = run_on(narrower, taught[0], detector, tmp_path / "d.jsonl", "--frames", 4)
+    assert taken.returncode == 0, taken.stderr
+    assert "160 px wide, and this camera's are 140: its promise is kept" in taken.stderr
+
+
+def test_a_promise_per_square_metre_is_kept_on_wider_cloth(detector, tmp_path):
+    teach(detector, tmp_path / "a", "--camera", CLEAN, "--false-alarms-per-m2", 100)
+    done = run_on(WIDER, tmp_path / "a", detector, tmp_path / "d.jsonl", "--frames", 4)
+    assert done.returncode == 0, done.stderr
+
+
+def test_another_width_of_no_known_scale_is_refused(taught_on_images, detector, tmp_path):
+    folder = tmp_path / "half"
+    folder.mkdir()
+    for number, image in enumerate(images_of_cloth(2)):
+        cv2.imwrite(str(folder / f"{number}.png"), image[:, :100])
+    done = run_on(folder, taught_on_images, detector, tmp_path / "d.jsonl")
+    assert done.returncode == ContractError.exit_code
+    assert "160 px wide of no known scale, and this camera's are 100" in done.stderr.splitlines()[-1]
+
+
 @pytest.fixture(scope="module")
 def taught_on_images(clean_images, detector, tmp_path_factory):
     out = tmp_path_factory.mktemp("on_images") / "article"
@@ -268,6 +302,77 @@ def test_a_defect_in_the_clean_cloth_stands_first_on_the_sheet_and_is_left_out_w
     assert second.struck_out == (first.places[0],)
     assert second.places[0].source != "07.png"
     assert second.levels["spot"] < first.levels["spot"]
+
+
+def test_defects_in_a_twentieth_of_the_cloth_stand_on_the_sheet_and_the_promise_holds(detector, tmp_path):
+    asked = 0.1
+    folder, judged = tmp_path / "cloth", tmp_path / "judged"
+    folder.mkdir()
+    judged.mkdir()
+    places = np.random.default_rng(1).integers(10, SIDE_PX - 70, (100, 2))
+    bad = set()
+    for number, image in enumerate(images_of_cloth(100)):
+        name = f"{number:03d}.png"
+        if number < 60 and number % 4 == 3:  # holes in 15 of 60 images: a twentieth of what they show
+            x, y = places[number]
+            image = image.copy()
+            image[y : y + 60, x : x + 85] = image[y : y + 60, x : x + 85] // 3
+            bad.add(name)
+        cv2.imwrite(str((folder if number < 60 else judged) / name), image)
+    assert len(bad) * 60 * 85 / (60 * SIDE_PX**2) == pytest.approx(0.05, abs=0.001)
+    out = tmp_path / "a"
+    printed = teach(detector, out, "--camera", folder, "--false-alarms-per-image", asked)
+    with_defects = open_article(out).manifest
+    assert {
+        place.source for place in with_defects.places if place.number <= len(bad)
+    } == bad  # before any clean place
+    assert f"{len(bad)} places stand far out of the rest" in printed
+    assert "the cloth has" not in printed
+    assert false_alarms(judged, out, detector, tmp_path) <= asked * 40
+    numbers = range(1, len(bad) + 1)
+    teach(detector, out, "--camera", folder, "--false-alarms-per-image", asked, "--leave-out", *numbers)
+    assert open_article(out).manifest.levels["spot"] < 0.8 * with_defects.levels["spot"]
+    assert false_alarms(judged, out, detector, tmp_path) <= 2 * asked * 40
+
+
+def false_alarms(folder, article, detector, tmp_path):
+    """Count what a run reports on clean cloth."""
+    done = run_on(folder, article, detector, tmp_path / "d.jsonl")
+    assert done.returncode == 0, done.stderr
+    return sum(len(line["detections"]) for line in lines_of(tmp_path / "d.jsonl"))
+
+
+STRIPED = "weave=plain,warp_pitch_px=5,weft_pitch_px=5,mean_grey=110,width_px=512"
+
+
+@pytest.mark.parametrize("axis", [0, 1], ids=["along the weft", "along the warp"])
+def test_a_striped_article_is_one_line_that_says_what_follows(detector, tmp_path, axis, request):
+    folder = tmp_path / "cloth"
+    folder.mkdir()
+    roll = np.concatenate(images_of_cloth(12, cloth=STRIPED + ",bed_left_mm=-20,bed_right_mm=-20"))
+    bands = np.arange(roll.shape[axis]) // 150 % 2  # 300 px from stripe to stripe: longer than an image
+    dark = 1 - 0.15 * (bands[:, None] if axis == 0 else bands[None, :])
+    for number, image in enumerate(np.split((roll * dark).astype(np.uint8), 12)):
+        cv2.imwrite(str(folder / f"{number:02d}.png"), image)
+    printed = teach(detector, tmp_path / "a", "--camera", folder, "--false-alarms-per-image", 0.2)
+    (line,) = [line for line in printed.splitlines() if "the cloth has" in line]
+    assert line.startswith(
+        f"warning    the cloth has stripes {request.node.callspec.id}: its brightness varies"
+    )
+    assert "weak defects are missed here" in line
+
+
+def test_cloth_without_stripes_says_nothing_of_them(taught, detector, tmp_path):
+    assert "the cloth has" not in taught[1]
+    folder = tmp_path / "cloth"
+    folder.mkdir()
+    for number, image in enumerate(
+        images_of_cloth(12, cloth=STRIPED + ",bed_left_mm=-20,bed_right_mm=-20")
+    ):
+        lamp = 1 - 0.4 * np.linspace(-1, 1, image.shape[1]) ** 2  # a lamp that falls off to the sides
+        cv2.imwrite(str(folder / f"{number:02d}.png"), (image * lamp).astype(np.uint8))
+    printed = teach(detector, tmp_path / "a", "--camera", folder, "--false-alarms-per-image", 0.2)
+    assert "the cloth has" not in printed
 
 
 def test_numbers_without_leave_out_are_refused_and_several_are_taken(taught, detector, tmp_path):
