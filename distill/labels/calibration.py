@@ -13,7 +13,6 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
-from scipy.optimize import isotonic_regression, minimize
 from typing_extensions import Self
 
 from edge.errors import ConfigError, DatasetError
@@ -151,6 +150,8 @@ def _fit_isotonic(scores: Floats, right: Floats) -> IsotonicCalibration:
     """Make a knot of each run of scores that the regression gives one share, at their mean."""
     levels, positions, counts = np.unique(scores, return_inverse=True, return_counts=True)
     shares = np.bincount(positions, weights=right) / counts
+    from scipy.optimize import isotonic_regression  # a second to import, for whoever has nothing to fit
+
     fit = isotonic_regression(shares, weights=counts)
     starts = fit.blocks[:-1]
     knots = np.add.reduceat(levels * counts, starts) / np.add.reduceat(counts, starts)
@@ -167,6 +168,8 @@ def _fit_temperature(scores: Floats, right: Floats) -> TemperatureCalibration:
         slope, offset = weights
         prior = PRIOR_STRENGTH / 2 * ((slope - 1) ** 2 + offset**2)
         return float(np.logaddexp(0.0, -sign * (slope * logits + offset)).sum() + prior)
+
+    from scipy.optimize import minimize  # see above
 
     found = minimize(cost, x0=[1.0, 0.0], method="L-BFGS-B", bounds=[(LEAST_SLOPE, None), (None, None)])
     slope, offset = found.x.tolist()

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
-from distill.figures import plain, write_figure
 from distill.labels.annotations import Region
 from edge.geometry import iou_matrix
 
@@ -87,6 +85,10 @@ def draw_reliability(curves: Mapping[str, Sequence[ReliabilityBin]], file: Path)
     Raises:
         OutputError: if it cannot be written.
     """
+    from matplotlib.figure import Figure  # a second to import, for whoever draws nothing
+
+    from distill.figures import plain, write_figure
+
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
     axes: Any = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)

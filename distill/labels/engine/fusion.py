@@ -8,7 +8,6 @@ from typing import Literal
 
 import cv2
 import numpy as np
-from ensemble_boxes import weighted_boxes_fusion
 
 from distill.labels.annotations import BoxXyxy, Region
 from edge.geometry import Boxes, iou_matrix
@@ -75,7 +74,10 @@ class Fusion:
         classes: Sequence[str],
         size_hw_px: tuple[int, int],
     ) -> tuple[Boxes, np.ndarray, np.ndarray]:
-        """Hand the lists to the library and bring its boxes back to pixels."""
+        """Hand the lists to the library and bring its boxes back to pixels.
+
+        Of one annotator alone nothing is averaged: of its boxes of one thing the best stays.
+        """
         sides = np.array([size_hw_px[1], size_hw_px[0]] * 2, np.float64)
         normalised = [
             (np.array([region.box_xyxy_px for region in one]).reshape(-1, 4) / sides).clip(0, 1)
@@ -84,7 +86,9 @@ class Fusion:
         scores = [np.array([region.score for region in one], np.float64) for one in lists]
         labels = [np.array([classes.index(region.label) for region in one], np.int64) for one in lists]
         weights = [(self.weights or {}).get(name, 1.0) for name in names]
-        if self.method == "weighted":
+        if self.method == "weighted" and len(lists) > 1:
+            from ensemble_boxes import weighted_boxes_fusion  # imports a compiler
+
             result = weighted_boxes_fusion(
                 normalised, scores, labels, weights=weights, iou_thr=self.iou_threshold, skip_box_thr=0.0
             )

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from distill.evaluate import metrics_of
 from distill.labels.annotations import Region
 from distill.labels.engine.calibrating import ReviewedPicture
 from distill.labels.engine.opinion import Opinion
@@ -69,6 +68,8 @@ def mean_average_precision(
     name: str, opinion: Opinion, pictures: Iterable[ReviewedPicture], taxonomy: Taxonomy
 ) -> float:
     """Return the mAP50 of one annotator by its raw scores; places without a class do not count."""
+    from distill.evaluate import metrics_of  # imports torch
+
     compared = [
         (
             _detections(opinion.named(name, one.answers.get(name, ()), one.size_hw_px), taxonomy),
