@@ -13,8 +13,9 @@ from edge.image import Image
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-WINDOW_PX = 100
-"""Side of the window that mean and standard deviation are taken over: some twenty yarns."""
+WINDOW_PX = 200
+"""Side of the window that mean and standard deviation are taken over: some forty yarns. Of defects planted
+in real clean strips 52 px found 0.512, 100 px 0.568, 200 px 0.580, 400 px 0.572."""
 
 STEP_PX = 4
 """They are measured on an image so many times smaller."""

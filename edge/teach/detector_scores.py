@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.inspector import FLOOR
+from edge.teach.budget import ENOUGH_IMAGES
 from edge.teach.calibration import TAIL, Tail
 
 Floats = NDArray[np.float64]
@@ -16,9 +17,6 @@ Floats = NDArray[np.float64]
 LOWERED: Final = 0.5
 """The lowest that a threshold becomes, times the bundle's own: that one was chosen on defects, and clean
 cloth says nothing of how well a weak box fits one."""
-
-ENOUGH_IMAGES: Final = 40
-"""So many images and more set a threshold wherever their tail leads."""
 
 SCORE_STEP: Final = 0.002
 """Above the greatest score seen."""

@@ -92,7 +92,7 @@ def learn(
     spool = keeper.spool
     looks = _judged(cloth, budget, spool, trunk, progress)
     amount = _amount(looks)
-    calibration = calibrate(looks.judged, detector.thresholds, budget.allowed_on(amount))
+    calibration = calibrate(looks.judged, detector.thresholds, budget.set_on(amount))
     sheet = Sheet.of(calibration.places, cloth.strips, budget.per, amount)
     manifest = ArticleManifest(
         article=article,

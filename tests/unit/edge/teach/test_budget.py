@@ -44,3 +44,14 @@ def test_no_metres_carry_no_promise_per_metre(amount):
 )
 def test_a_rate_is_rounded_up_to_two_digits(value, up):
     assert rounded_up(value) == up
+
+
+@pytest.mark.parametrize(
+    ("images", "allowed"), [(8, 0.2), (20, 1.0), (40, 4.0), (400, 40.0)], ids=lambda value: f"{value:g}"
+)
+def test_levels_of_few_images_are_set_for_less_than_is_allowed(images, allowed):
+    assert Budget(0.1, "image").set_on(ClothAmount(images)) == pytest.approx(allowed)
+
+
+def test_levels_of_a_roll_are_set_for_what_is_allowed():
+    assert Budget(3, "100 m").set_on(ClothAmount(3, 30.0, 11.4)) == pytest.approx(0.9)
