@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import resource
 import signal
 import sqlite3
@@ -68,9 +69,19 @@ def outcome(folder, name, settings, camera, *more):
 
 
 def events_of(record):
+    """Return the events; the random ids of defects in them become numbers in the order of their coming."""
     with closing(sqlite3.connect(record)) as db:
         rows = db.execute("SELECT kind, detail, at_m FROM events ORDER BY rowid").fetchall()
-    return [row for row in rows if row[0] not in ("camera silent", "camera back")]
+    ids: dict[str, str] = {}
+
+    def number_of(found: re.Match[str]) -> str:
+        return ids.setdefault(found[0], f"#{len(ids)}")
+
+    return [
+        (kind, re.sub(r"\b[0-9a-f]{32}\b", number_of, detail or ""), at_m)
+        for kind, detail, at_m in rows
+        if kind not in ("camera silent", "camera back")
+    ]
 
 
 def kinds_of(events):
