@@ -132,9 +132,11 @@ class CameraRun:
             lambda: recorder is not None and recorder.is_blocked,
             lambda: recorder.replaced if recorder else None,
         )
-        if around.page:
-            around.page.begin(class_names, recorder, around.health, changes, lambda: changeover.taught)
         teaching = self._teaching(changeover)
+        if around.page:
+            around.page.begin(
+                class_names, recorder, around.health, changes, lambda: changeover.taught, teaching
+            )
         quota = _quota(config)
         sinks = _sinks(config, pictures, quota)
         pipeline = Pipeline(
@@ -166,6 +168,7 @@ class CameraRun:
             joints=JointFinder(config.seam_apart_m) if config.seam == "auto" else None,
             reference=changeover.reference,
             teaching=teaching,
+            recognise=changeover.recognise,
         )
         if learnt is not None:
             learnt.roll_name = lambda: pipeline.state.roll.terms.name or config.camera

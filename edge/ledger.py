@@ -84,7 +84,7 @@ class Ledger:
         shared_lines: int = 0,
         joint_row: int | None = None,
         cloth_columns: tuple[float, float] | None = None,
-    ) -> None:
+    ) -> RollPlan | None:
         """Account for a frame that was looked at.
 
         Args:
@@ -94,6 +94,8 @@ class Ledger:
             shared_lines: see `RollPart.place`.
             joint_row: row at which another roll begins, as a joint in the cloth says; None for none.
             cloth_columns: first and last-plus-one column of the cloth; None for all.
+        Returns:
+            How the next frames are inspected, if a roll began at a joint; else None.
         """
         state = self._state
         self._journal.frame_came(frame.frame_id)
@@ -103,14 +105,16 @@ class Ledger:
         pieces: list[ClothDefect] = []
         if frame.position is not None:
             pieces = cloth_from_frame(found, frame.position, state.class_names, frame.frame_id)
+        plan = None
         for begins, part, lines, own in _parts(frame, cloth_lines, pieces, joint_row):
             if begins:
-                self.change_roll(RollWish("joint"))
+                plan = self.change_roll(RollWish("joint"))
             self._account(part, own, lines, shared_lines, cloth_columns)
         if joint_row is not None and joint_row >= len(frame.image):
-            self.change_roll(RollWish("joint"))
+            plan = self.change_roll(RollWish("joint"))
         state.last_frame = frame
         state.frame_size_hw_px = frame.image.shape[:2]
+        return plan
 
     def change_roll(self, wish: RollWish) -> RollPlan:
         """End the roll behind the last line that was accounted for, and begin the next there.
@@ -129,6 +133,7 @@ class Ledger:
         head = plan.head
         name = self._journal.change_roll(head, wish) or head.name
         state.end_roll(state.roll.following(head.terms(name)))
+        self._journal.tell(plan.events)
         if plan.class_names:
             state.class_names = plan.class_names
         if self._stops is not None and plan.stop is not None:

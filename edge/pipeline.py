@@ -35,13 +35,13 @@ from edge.last_resort import internal_error, wants_traceback
 from edge.ledger import Ledger, Planner, same_cloth
 from edge.preparation import BegunStrip, Preparation, PreparedStrip
 from edge.recording import Recording
-from edge.reference_watch import ReferenceWatch
+from edge.reference_watch import Recognise, ReferenceWatch, knows_none
 from edge.roll.changes import RollChange, RollChanges
 from edge.roll.part import RollPart
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollTerms
 from edge.run_state import Limits, Observer, RunState, unreadable_error
-from edge.second_look import SecondLook
+from edge.second_look import Looker
 from edge.sinks.protocol import Sink
 from edge.teach.in_a_run import TeachingInRun
 from edge.teach.on_the_roll import TeachingStep
@@ -79,6 +79,7 @@ class Pipeline:
         joints: finds joints between two pieces of cloth, where a roll ends; None for nobody.
         reference: looks beside the detector for what does not belong into the cloth; None for nobody.
         teaching: learns the article on the loom; None for nobody.
+        recognise: names the article, other than that of the roll, that cloth looks like.
     """
 
     def __init__(
@@ -105,8 +106,9 @@ class Pipeline:
         changes: RollChanges | None = None,
         plan: Planner = same_cloth,
         joints: JointFinder | None = None,
-        reference: SecondLook | None = None,
+        reference: Looker | None = None,
         teaching: TeachingInRun | None = None,
+        recognise: Recognise = knows_none,
     ) -> None:
         self._camera = camera
         self._inspector = inspector
@@ -124,7 +126,7 @@ class Pipeline:
         self._changes = changes or RollChanges()
         self._joints = joints
         self._preparation = Preparation(inspector, cloth, joints, reference)
-        self._reference_watch = ReferenceWatch()
+        self._reference_watch = ReferenceWatch(recognise)
         self._reference_watch.begin_anew(reference.usual if reference else None)
         self._teaching = teaching
         self._strips = Strips(0)
@@ -287,10 +289,7 @@ class Pipeline:
         if self._recording is not None:
             self._recording.changed(change.recorded(knows=plan.knows))
         if plan.inspector is not None:
-            self._inspector = self._preparation.inspector = plan.inspector
-            self._preparation.reference = plan.reference
-            self._reference_watch.begin_anew(plan.reference.usual if plan.reference else None)
-            self.state.cloth_troubles = ()
+            self._look_with(plan.inspector, plan.reference)
             self._is_fitted = False
         if plan.class_names:
             self._selvedge_margin_mm = plan.selvedge_margin_mm
@@ -310,10 +309,14 @@ class Pipeline:
         learnt = self._teaching.take(step, self.stop, self._recording)
         self.state.teaching = self._teaching.now
         if learnt is not None:
-            self._inspector = self._preparation.inspector = learnt.inspector
-            self._preparation.reference = learnt.reference
-            self._reference_watch.begin_anew(learnt.reference.usual if learnt.reference else None)
-            self.state.cloth_troubles = ()
+            self._look_with(learnt.inspector, learnt.reference)
+
+    def _look_with(self, inspector: Inspector, reference: Looker | None) -> None:
+        """Inspect what is prepared from here on with other thresholds, and another reference."""
+        self._inspector = self._preparation.inspector = inspector
+        self._preparation.reference = reference
+        self._reference_watch.begin_anew(reference.usual if reference else None)
+        self.state.cloth_troubles, self.state.recognised = (), None
 
     def _end_teaching(self) -> None:
         """Publish what is being learnt; a run that somebody ends, or an error, does not wait for it."""
@@ -418,7 +421,7 @@ class Pipeline:
                 near = on_own_lines(self._between_selvedges(near, prepared, frame))
                 self._near_misses.write(frame, near.records(self.state.class_names))
         end_s = time.monotonic()
-        self._ledger.inspected(
+        plan = self._ledger.inspected(
             frame,
             found,
             records,
@@ -427,6 +430,8 @@ class Pipeline:
             joint_row=prepared.joint_row,
             cloth_columns=prepared.cloth_columns,
         )
+        if plan is not None and plan.inspector is not None:
+            self._look_with(plan.inspector, plan.reference)
         self._read(begun, finding)
         seconds = prepared.seconds + end_s - begin_s
         self._count_time(begun, seconds, end_s)
@@ -456,6 +461,7 @@ class Pipeline:
         look = prepared.look
         self._reference_watch.look(look)
         self.state.cloth_troubles = self._reference_watch.troubles
+        self.state.recognised = self._reference_watch.recognised
         if look is None or not len(look.regions):
             return found
         up = np.array([0, prepared.carried_lines] * 2, np.float32)

@@ -17,7 +17,7 @@ from edge.cloth.watch import ClothWatch
 from edge.image import Image
 from edge.inspector import Inspector, PreparedPicture
 from edge.reference.model import Look
-from edge.second_look import SecondLook
+from edge.second_look import Looker
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,7 +91,7 @@ class Preparation:
         inspector: Inspector,
         cloth: ClothWatch | None,
         joints: JointFinder | None = None,
-        reference: SecondLook | None = None,
+        reference: Looker | None = None,
     ) -> None:
         self.inspector = inspector
         self.reference = reference

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from edge.cameras.health import FaultKind, HealthEvent
 from edge.reference.model import Look
+from edge.reference.statistics import Moments
 
 logger = logging.getLogger(__name__)
 
 OTHER_ARTICLE: Final = "other article"
 DRIFT: Final = "thresholds drift"
+KNOWN_ARTICLE: Final = "known article"
+
+BEGIN: Final = "begin a roll of that article"
+"""What to do about one that is recognised."""
 
 FIT_STRIPS: Final = 20
 """Strips over which the distance from what was taught is averaged: other cloth stays other cloth."""
@@ -51,13 +56,28 @@ class UsualCloth:
     near: float
 
 
+Recognise = Callable[[Moments], str | None]
+"""Names the article that was taught, and is not the one of the roll, whose cloth has such features."""
+
+
+def knows_none(own: Moments) -> None:
+    """Know no other article."""
+
+
 class ReferenceWatch:
-    """Watch what the reference model says of the cloth as a whole. A `HealthSource`."""
+    """Watch what the reference model says of the cloth as a whole. A `HealthSource`.
+
+    Args:
+        recognise: knows other articles.
+    Attributes:
+        recognised: the article that the cloth looks like, while it is not the one of the roll.
+    """
 
     down: FaultKind | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, recognise: Recognise = knows_none) -> None:
         self._events: list[HealthEvent] = []
+        self._recognise = recognise
         self.begin_anew(None)
 
     @property
@@ -86,11 +106,19 @@ class ReferenceWatch:
         self._seen, self._fit = 0, 0.0
         self._counted, self._near = 0, NEAR_RATIO
         self._is_other = self._drifts = False
+        self._own: Moments | None = None
+        self._own_seen = 0
+        self.recognised: str | None = None
 
     def look(self, look: Look | None) -> None:
         """Take in what the reference model says of a strip."""
         usual = self._usual
-        if usual is None or look is None or look.fit_distance is None:
+        if look is None:
+            return
+        self._remember(look.own)
+        if usual is None and self._own_seen == FIT_STRIPS and look.own is not None:
+            self._tell_known()
+        if usual is None or look.fit_distance is None:
             return
         self._seen += 1
         self._fit += (look.fit_distance - self._fit) / min(self._seen, FIT_STRIPS)
@@ -107,14 +135,33 @@ class ReferenceWatch:
     def _tell_article(self, usual: UsualCloth, distance: float) -> None:
         if not self._is_other and distance > OTHER:
             self._is_other = True
+            self.recognised = None if self._own is None else self._recognise(self._own)
+            like = f"; it looks like article '{self.recognised}': {BEGIN}" if self.recognised else ""
             self._tell(
                 OTHER_ARTICLE,
                 f"the cloth looks unlike article '{usual.article}': {distance:.1f} times as far off as its "
-                "clean cloth ever was; check the article of the roll, lamp and focus, or teach it again",
+                f"clean cloth ever was{like}; check the article of the roll, lamp and focus, or teach it "
+                "again",
             )
         elif self._is_other and distance < SAME:
-            self._is_other = False
+            self._is_other, self.recognised = False, None
             self._tell(f"{OTHER_ARTICLE} is over", f"the cloth looks like article '{usual.article}'")
+
+    def _remember(self, own: Moments | None) -> None:
+        """Take the features of a strip into the mean of the last ones."""
+        if own is None:
+            return
+        self._own_seen += 1
+        weight = 1 / min(self._own_seen, FIT_STRIPS)
+        before = self._own
+        self._own = own if before is None else before.weighted(1 - weight) + own.weighted(weight)
+
+    def _tell_known(self) -> None:
+        """Say which article that was taught is on the loom, if the one of the roll was not."""
+        self.recognised = None if self._own is None else self._recognise(self._own)
+        if self.recognised is not None:
+            said = f"the cloth looks like article '{self.recognised}', which was taught: {BEGIN}"
+            self._tell(KNOWN_ARTICLE, said)
 
     def _tell_drift(self, near: float) -> None:
         if not self._drifts and near > MANY * NEAR_RATIO:

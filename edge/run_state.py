@@ -41,6 +41,7 @@ class RunState:
         waiting_frames: frames in the queue between capture and inspection.
         camera_down: what is wrong with the camera at the moment; None if nothing is.
         cloth_troubles: what is wrong with the cloth, or with what was taught of it, at the moment.
+        recognised: article that was taught and the cloth looks like, while it is not the one of the roll.
         teaching: how far the teaching of the article on the loom is; None while it is not taught.
         camera_counters: what a live camera has counted since the start of the run.
         error: what ended the run before its end.
@@ -66,6 +67,7 @@ class RunState:
     waiting_frames: int = 0
     camera_down: FaultKind | None = None
     cloth_troubles: tuple[str, ...] = ()
+    recognised: str | None = None
     teaching: TeachingNow | None = None
     camera_counters: dict[str, int] = field(default_factory=dict)
     stopped_on_request: bool = False

@@ -17,7 +17,10 @@ from edge.errors import ContractError
 from edge.geometry import view_scale
 from edge.image import Image
 from edge.reference.model import Look, ReferenceModel
-from edge.reference_watch import UsualCloth
+from edge.reference.regions import no_regions
+from edge.reference.taught import own_moments
+from edge.reference.trunk import Trunk
+from edge.reference_watch import FIT_STRIPS, UsualCloth
 
 logger = logging.getLogger(__name__)
 
@@ -193,6 +196,37 @@ class SecondLook:
                 "Teach the article again with this camera, or on --false-alarms-per-m2.",
             )
         logger.warning("%s, and this camera's are %d: its promise is kept", what, width_px)
+
+
+class FirstLook:
+    """Look at the first strips of cloth that nobody taught, to tell whether it is another one that was.
+
+    Args:
+        trunk: computes features.
+        contract, margin_mm: as of `SecondLook`.
+    """
+
+    usual: UsualCloth | None = None
+
+    def __init__(self, trunk: Trunk, contract: ModelContract, margin_mm: float) -> None:
+        self._trunk = trunk
+        self._contract = contract
+        self._margin_mm = margin_mm
+        self._looks = 0
+
+    def look(self, image: Image, mask: ClothMask | None, frame: Frame) -> Look | None:
+        """Look at a strip; see `SecondLook.look`. None once there were enough."""
+        if self._looks >= FIT_STRIPS:
+            return None
+        view = strip_view(image, mask, frame, self._contract, self._margin_mm)
+        own = own_moments(view.image, view.is_cloth, self._trunk) if view.is_high_enough else None
+        if own is None:
+            return None
+        self._looks += 1
+        return Look(no_regions(), {}, 0, None, own=own)
+
+
+Looker = SecondLook | FirstLook
 
 
 def _scale_text(mm_per_px: float | None) -> str:

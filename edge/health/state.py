@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from edge.decisions.stops import Stops
+from edge.reference_watch import BEGIN, DRIFT, OTHER_ARTICLE
 from edge.run_state import RunState
 from edge.supervised import Helpers
 
@@ -177,8 +178,26 @@ class Health:
         }
         warnings = [warning for warning, is_so in found.items() if is_so]
         warnings += self.publisher.warnings() if self.publisher else []
+        warnings += cloth_warnings(self.run) if self.run is not None else []
         unwell = self.helpers.unwell.items()
         return warnings + [f"the helper thread '{name}' failed and goes on: {why}" for name, why in unwell]
+
+
+CURES: Final = {
+    OTHER_ARTICLE: "the cloth is unlike the article that was taught: check the article of the roll, lamp "
+    "and focus, or teach it again",
+    DRIFT: "the cloth comes nearer to an alarm than when it was taught: clean the lens, check lamp and "
+    "tension, or teach the article again",
+}
+"""What is said of cloth that is unlike what was taught, with the cure."""
+
+
+def cloth_warnings(run: RunState) -> list[str]:
+    """Return what is wrong with the cloth, or with what was taught of it, at the moment."""
+    found = [CURES[kind] for kind in run.cloth_troubles]
+    if run.recognised is not None:
+        found.append(f"the cloth looks like article '{run.recognised}', which was taught: {BEGIN}")
+    return found
 
 
 Healths = Mapping[str | None, Health]

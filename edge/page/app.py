@@ -27,6 +27,7 @@ from edge.roll.changes import RollWish
 from edge.roll.pictures import cut_picture
 from edge.roll.reviews import Review, Verdict, record_review
 from edge.supervised import Telling
+from edge.teach.values import TeachingWish
 from edge.web.address import Address
 from edge.web.body import asked_for
 from edge.web.door import Rules, behind_door
@@ -47,6 +48,7 @@ SHIPPED: Final = {
     "/map.js": ("map.js", "text/javascript"),
     "/next.js": ("next.js", "text/javascript"),
     "/picture.js": ("picture.js", "text/javascript"),
+    "/teaching.js": ("teaching.js", "text/javascript"),
     "/sheet": ("sheet.html", "text/html"),
     "/sheet.js": ("sheet.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
@@ -76,6 +78,14 @@ class NextRoll(BaseModel):
     id: str = Field(pattern=EVENT_ID.pattern, min_length=32, max_length=32)
     name: RollName | None = None
     article: RollName | None = None
+
+
+class AskedTeaching(BaseModel):
+    """Ask for the article on the loom to be learnt, or for that to be cancelled."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    wish: TeachingWish
 
 
 class PageApp:
@@ -111,6 +121,7 @@ class PageApp:
             Route("/pictures/{event_id}", self.picture),
             Route("/reviews", self.review, methods=["POST"]),
             Route("/rolls", self.next_roll, methods=["POST"]),
+            Route("/teaching", self.teach, methods=["POST"]),
             *SheetPages(self._live, self._beside).routes(),
         ]
 
@@ -201,6 +212,18 @@ class PageApp:
         except ConfigError as error:
             raise RefusedError(409, str(error)) from error
         return JsonAnswer({"id": asked.id, "repeated": not is_new}, 202)
+
+    async def teach(self, request: Request) -> Response:
+        """Ask for the article on the loom to be learnt, or for that to end; done with the next frame."""
+        asked = await asked_for(request, AskedTeaching, "Teaching may begin, or be cancelled.")
+        teaching = self._live.teaching
+        if teaching is None:
+            raise RefusedError(409, "Nothing is learnt here: start edge-run with --auto-teach.")
+        try:
+            teaching.ask(asked.wish)
+        except ConfigError as error:
+            raise RefusedError(409, str(error)) from error
+        return JsonAnswer({"wish": asked.wish}, 202)
 
     async def _beside(self, work: Callable[[], Result]) -> Result:
         """Do some work in a thread, after what others asked for; health learns what the record refuses.

@@ -18,6 +18,7 @@ from edge.roll.changes import RollChanges
 from edge.roll.recorder import RollRecorder
 from edge.run_state import RunState
 from edge.teach.article_file import ArticleFile
+from edge.teach.in_a_run import TeachingInRun
 
 SNAPSHOT_S = 0.25
 """A snapshot costs a tenth of a millisecond; so often a person sees numbers change."""
@@ -67,6 +68,7 @@ class LivePage:
         recorder: of the run, once there is one.
         changes: where the next roll is asked for, once there is a run.
         taught: returns what the article on the loom was taught; None if nobody taught it.
+        teaching: learns the article on the loom when it is asked to; None if nothing is to be learnt.
     """
 
     def __init__(self, camera: str, version: str, *, can_review: bool, is_live: bool) -> None:
@@ -75,6 +77,7 @@ class LivePage:
         self.recorder: RollRecorder | None = None
         self.changes: RollChanges | None = None
         self.taught: Callable[[], ArticleFile | None] = _nothing
+        self.teaching: TeachingInRun | None = None
         self.snapshot = Snapshot("starting", time.monotonic(), Counts(0.0, 0, 0, 0, 0, 0, 0.0))
         self.blocks: tuple[Block, ...] = ()
         self._health: Health | None = None
@@ -107,6 +110,7 @@ class LivePage:
         health: Health | None = None,
         changes: RollChanges | None = None,
         taught: Callable[[], ArticleFile | None] | None = None,
+        teaching: TeachingInRun | None = None,
     ) -> None:
         """Take in what is known once the model is open. Called before the run."""
         self.class_names = tuple(class_names)
@@ -114,6 +118,7 @@ class LivePage:
         self._health = health
         self.changes = changes
         self.taught = taught or _nothing
+        self.teaching = teaching
 
     def update(self, state: RunState, records: list[DetectionRecord]) -> None:
         """Take in a frame, or the silence of the camera. Called by inspection."""
@@ -174,6 +179,7 @@ class LivePage:
             record_replaced=self.recorder is not None and self.recorder.replaced is not None,
             camera_down=state.camera_down,
             cloth_troubles=state.cloth_troubles,
+            recognised=state.recognised,
             teaching=state.teaching,
             broker_away=self._health is not None and self._health.broker_is_away,
             broker_refuses=self._health is not None and self._health.broker_refuses,

@@ -36,6 +36,14 @@ export class NextRoll {
     button.disabled = false;
   }
 
+  // Somebody looks at the form, and begins the roll or does not.
+  propose(article) {
+    this.details.open = true;
+    this.form.elements.article.value = article;
+    this.details.scrollIntoView({ block: "center" });
+    this.form.querySelector("button").focus();
+  }
+
   // The page shows another roll now.
   begun() {
     if (!this.said.textContent.startsWith("…")) return;

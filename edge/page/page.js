@@ -5,6 +5,7 @@ import { DefectList, icon } from "./defects.js";
 import { colourOf, RollMap } from "./map.js";
 import { NextRoll } from "./next.js";
 import { LargePicture } from "./picture.js";
+import { ArticleLine } from "./teaching.js";
 
 const CAMERA = { ok: "✓", silent: "✗ no picture", starting: "… starting", ended: "■ finished" };
 const GAPS = { overrun: "too fast", "lost lines": "lines lost", "camera down": "camera off",
@@ -21,6 +22,7 @@ let asking = false;
 
 const list = new DefectList(at("defects"), at("said"), new LargePicture(at("large")), verdicts, take, () => { at("key").hidden = false; });
 const next = new NextRoll(at("next"), at("next-said"), () => { at("key").hidden = false; });
+const article = new ArticleLine(at("article"), () => { at("key").hidden = false; });
 const map = new RollMap(at("map"), (id) => {
   list.choose(id);
   drawRoll();
@@ -50,7 +52,7 @@ function onState(now) {
   document.body.classList.remove("away");
   at("away").hidden = at("key").hidden = true;
   showTroubles();
-  showArticle();
+  article.show(state.article);
   showNumbers();
   if (now.picture !== shown && !loading) loadCloth();
 }
@@ -87,24 +89,20 @@ function clearTroubles() {
 
 function showTroubles() {
   const wrong = state.troubles.map((one) => item(
-    `trouble ${one.level}`, icon(one.level), " ", text("strong", one.text), ...(one.cure ? [text("span", one.cure)] : [])));
+    `trouble ${one.level}`, icon(one.level), " ", text("strong", one.text), ...(one.cure ? [text("span", one.cure)] : []),
+    ...(one.article ? [rollOf(one.article)] : [])));
   const mark = JSON.stringify(state.troubles);
   if (at("troubles").dataset.mark === mark) return; // a reader aloud says it once
   at("troubles").dataset.mark = mark;
   at("troubles").replaceChildren(...(wrong.length ? wrong : [item("trouble good", icon("good"), " ", text("strong", "All is well."))]));
 }
 
-// What the box knows of the article on the loom.
-function showArticle() {
-  const known = state.article, line = at("article"), mark = JSON.stringify(known);
-  if (line.dataset.mark === mark) return;
-  line.dataset.mark = mark;
-  line.hidden = !known;
-  if (!known) return;
-  line.className = `trouble ${known.level}`;
-  line.querySelector("strong").textContent = known.text;
-  line.querySelector("span").textContent = known.more;
-  line.querySelector("a").hidden = !known.is_taught;
+// A button that fills in the form for a roll of an article.
+function rollOf(name) {
+  const button = text("button", `▶ New roll of ${name}`);
+  button.type = "button";
+  button.addEventListener("click", () => next.propose(name));
+  return button;
 }
 
 function showNumbers() {

@@ -100,7 +100,7 @@ def sheet_of(article: ArticleFile) -> bytes:
     Raises:
         RecordError: if it cannot be read, or another one has taken its place.
     """
-    again = "Start the box again to use what stands there now."
+    again = "The next roll, or a start of the box, uses what stands there now."
     data = read_bytes(article.path / SHEET_NAME, ARRAYS_BYTES, RecordError, again)
     if hashlib.sha256(data).hexdigest() != article.manifest.files[SHEET_NAME]:
         raise RecordError(f"The article file {article.path} was taught again meanwhile.", again)

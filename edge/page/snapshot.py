@@ -47,6 +47,7 @@ class Snapshot:
         across: how much of the width of the cloth is seen.
         camera_down: what is wrong with the camera; None if nothing is.
         cloth_troubles: what is wrong with the cloth; see `RunState`.
+        recognised: article that the cloth looks like and the roll is not of; see `RunState`.
         teaching: how far the teaching of the article is; None if it is not taught now.
         helpers_dead, helpers_unwell: threads beside inspection that ended, or met an error, by name.
         defects, gaps: of this run, for a page without a roll record; empty beside one.
@@ -79,6 +80,7 @@ class Snapshot:
     record_replaced: bool = False
     camera_down: FaultKind | None = None
     cloth_troubles: tuple[str, ...] = ()
+    recognised: str | None = None
     teaching: TeachingNow | None = None
     broker_away: bool = False
     broker_refuses: bool = False

@@ -40,9 +40,7 @@ def state_json(live: LivePage, now_s: float) -> dict[str, Any]:
         "camera": {"name": box.camera, "state": _camera_state(now), "silent_s": round(now.silent_s, 1)},
         "classes": list(live.class_names),
         "roll": live.roll_id,
-        "article": None
-        if now.phase == "starting"
-        else article_json(now.article, live.taught(), now.teaching),
+        "article": article_of(live, now),
         "can_review": box.can_review,
         "picture": blocks[-1].number if blocks else 0,
         "along_m": _rounded(now.along_m),
@@ -59,6 +57,14 @@ def state_json(live: LivePage, now_s: float) -> dict[str, Any]:
         "defects": now.defect_count,
         "troubles": [trouble._asdict() for trouble in troubles(now, now_s)],
     }
+
+
+def article_of(live: LivePage, now: Snapshot) -> dict[str, Any] | None:
+    """Return what to show of the article on the loom; None before the first frame."""
+    if now.phase == "starting":
+        return None
+    shown = article_json(now.article, live.taught(), now.teaching)
+    return shown | {"can_teach": now.phase == "running" and live.teaching is not None}
 
 
 def _camera_state(now: Snapshot) -> str:

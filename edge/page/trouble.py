@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple
 
 from edge.cameras.health import FaultKind
 from edge.page.snapshot import Snapshot
-from edge.reference_watch import DRIFT, OTHER_ARTICLE
+from edge.reference_watch import DRIFT, KNOWN_ARTICLE, OTHER_ARTICLE
 
 Level = Literal["note", "warn", "bad"]
 
@@ -24,12 +24,14 @@ class Trouble(NamedTuple):
         code: for programs and pictograms.
         text: what happened.
         cure: what to do; empty if nothing.
+        article: a roll of which may be begun; empty for none.
     """
 
     level: Level
     code: str
     text: str
     cure: str = ""
+    article: str = ""
 
 
 CHECK: Final = "Check cable and power. It is opened again by itself."
@@ -157,6 +159,16 @@ def _of_the_record(now: Snapshot) -> list[Trouble]:
     return found
 
 
+def _of_the_article(now: Snapshot) -> list[Trouble]:
+    """Say that the cloth is unlike its article, and which one that was taught it looks like."""
+    found = [Trouble("warn", kind, *OF_THE_ARTICLE[kind]) for kind in now.cloth_troubles]
+    if now.recognised is not None:
+        text = f"This cloth looks like {now.recognised}, which was taught."
+        cure = "Is it? Begin a roll of it."
+        found.append(Trouble("warn", KNOWN_ARTICLE, text, cure, now.recognised))
+    return found
+
+
 def _of_the_cloth(now: Snapshot) -> list[Trouble]:
     found = []
     if now.recent.dropped:
@@ -166,7 +178,7 @@ def _of_the_cloth(now: Snapshot) -> list[Trouble]:
     if now.recent.without_cloth and not now.recent.frames:
         found.append(Trouble("warn", "no cloth", "No cloth under the camera."))
     if now.phase == "running":
-        found += [Trouble("warn", kind, *OF_THE_ARTICLE[kind]) for kind in now.cloth_troubles]
+        found += _of_the_article(now)
     if now.across.unseen:
         text = f"{now.across.unseen_mm:.0f} of {now.across.width_mm:.0f} mm of the width are not seen."
         found.append(Trouble("note", "width", text))

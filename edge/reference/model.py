@@ -10,9 +10,10 @@ import numpy as np
 
 from edge.image import Image
 from edge.reference.contrast import BRIGHTEST_GREY, DARKEST_GREY, Floats, Mask
-from edge.reference.follow import RollReference
+from edge.reference.follow import ImageFit, RollReference
 from edge.reference.maps import CHANNELS, channel_map, relative
 from edge.reference.regions import Regions, find_regions, no_regions
+from edge.reference.statistics import Moments
 from edge.reference.taught import LEAST_CELLS, MOST_VECTORS, TaughtCloth
 from edge.reference.trunk import STRIDE_PX, Features, Trunk, vectors_of
 
@@ -40,6 +41,7 @@ class Look:
         cloth_px: how many pixels were judged.
         fit_distance: of the image's features to what was taught; None if nothing was judged.
         not_judged: why nothing was; None if something was.
+        own: moments of the image's features without outliers; None if nothing was judged.
     """
 
     regions: Regions
@@ -48,6 +50,7 @@ class Look:
     fit_distance: float | None
     not_judged: NotJudged | None = None
     block_maxima: Mapping[str, Floats] = field(default_factory=dict)
+    own: Moments | None = None
 
 
 class ReferenceModel:
@@ -85,12 +88,13 @@ class ReferenceModel:
         cells = int(features.is_judged.sum())
         if cells < LEAST_CELLS:
             return Look(no_regions(), {}, 0, None, _why_not(features, is_cloth))
-        excess, distance = self.maps(features, follow=follow)
+        fit = self._fit(features, follow=follow)
+        excess = self._excess(fit.whitening.distances(features.vectors), features.is_judged)
         maxima = {name: float(values.max()) for name, values in excess.items()}
         cloth_px = cells * self._trunk.stride_px**2
         blocks = block_maxima(excess, features.is_judged)
         regions = self._regions(excess, image.shape[:2])
-        return Look(regions, maxima, cloth_px, distance, block_maxima=blocks)
+        return Look(regions, maxima, cloth_px, fit.distance, block_maxima=blocks, own=fit.own)
 
     def maps(self, features: Features, *, follow: bool = True) -> tuple[dict[str, Floats], float]:
         """Map what does not belong to the cloth.
@@ -102,10 +106,14 @@ class ReferenceModel:
             channel -> (h, w) float32, the excess over the usual in units of the article, 0 where nothing is
             judged; and the distance of the image's features to what was taught.
         """
+        fit = self._fit(features, follow=follow)
+        return self._excess(fit.whitening.distances(features.vectors), features.is_judged), fit.distance
+
+    def _fit(self, features: Features, *, follow: bool) -> ImageFit:
         fit = self._roll.fit(vectors_of(features, MOST_VECTORS))
         if follow:
             self._roll.learn(fit)
-        return self._excess(fit.whitening.distances(features.vectors), features.is_judged), fit.distance
+        return fit
 
     def _excess(self, distances: Floats, is_judged: Mask) -> dict[str, Floats]:
         """Return the excess of each channel over the usual, in units of the article; 0 if not judged."""

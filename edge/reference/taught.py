@@ -162,6 +162,18 @@ class TaughtCloth:
         )
 
 
+def own_moments(image: Image, is_cloth: Mask | None, trunk: Trunk) -> Moments | None:
+    """Return the moments of an image's features, without outliers, of whatever article it is.
+
+    Returns:
+        With the weight of one vector; None if the image shows too little cloth.
+    """
+    features = trunk.features(image, is_cloth, selvedges_of([(0, 0)]))
+    if int(features.is_judged.sum()) < LEAST_CELLS:
+        return None
+    return _trimmed(features).as_one()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Fit:
     """Hold what one image of clean cloth says."""

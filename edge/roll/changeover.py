@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Final
 
 from typing_extensions import Self
 
@@ -21,18 +22,24 @@ from edge.errors import ConfigError, LoomsightError, RecordError
 from edge.inspector import Inspector
 from edge.latency import StageClock
 from edge.model import contract_of
+from edge.reference.statistics import Moments
+from edge.reference.trunk import TRUNK_DIGEST, Trunk
 from edge.roll.changes import RollPlan, RollWish
 from edge.roll.database import DAMAGE_ERRORS, open_for_reading
 from edge.roll.following import last_following
-from edge.roll.values import RollHead, RollTerms, roll_name_of, utc_now
-from edge.second_look import SecondLook
-from edge.teach.article_file import ArticleFile
+from edge.roll.values import RecordedEvent, RollHead, RollTerms, roll_name_of, utc_now
+from edge.second_look import FirstLook, Looker
+from edge.teach.article_file import ArticleFile, is_another
+from edge.teach.known_articles import KnownArticle, known_articles, nearest
 from edge.teach.learning import DetectorUsed
 from edge.teach.learnt_articles import LearntArticles
-from edge.teach.on_the_roll import Subject
 from edge.teach.opening import OpenArticle, open_for, ready
+from edge.teach.roll_reading import Subject
 
 logger = logging.getLogger(__name__)
+
+TAUGHT_AGAIN: Final = "article taught again"
+NOT_OPENED: Final = "article not opened"
 
 OpenModel = Callable[[EdgeConfig, ExitStack], tuple[OpenBackend, ModelContract]]
 
@@ -64,7 +71,8 @@ class Changeover:
         self._opened = ExitStack()
         self._model_path = _model_path(config)
         self.config = config
-        self.reference: SecondLook | None = None
+        self.reference: Looker | None = None
+        self._known: tuple[KnownArticle, ...] = ()
         self.taught: ArticleFile | None = None
         self.knows = False
         self.stops: Stops | None = None
@@ -135,7 +143,7 @@ class Changeover:
         self.config = config
         is_other = config.article != before.article
         if not is_other:
-            return RollPlan(self.head())
+            return self._plan_with_same_article()
         inspector = self._inspector_for(config, knew=bool(wish.knew))
         return RollPlan(
             self.head(),
@@ -146,6 +154,32 @@ class Changeover:
             selvedge_margin_mm=config.selvedge_margin_mm,
             stop=config.stop,
             knows=self.knows,
+        )
+
+    def _plan_with_same_article(self) -> RollPlan:
+        """Go on as before, but for an article file that was taught again meanwhile: it is opened again.
+
+        One that is refused leaves what is in use as it is, with an event that says why.
+        """
+        before = self.taught
+        try:
+            if before is None or not is_another(before):
+                return RollPlan(self.head(), knows=self.knows)
+            article = open_for(before.path, self._as_published, self._digest, self.config.threads)
+        except LoomsightError as error:
+            logger.warning("what was taught before stays in use: %s", error)
+            event = RecordedEvent(NOT_OPENED, f"what was taught before stays in use: {error}")
+            return RollPlan(self.head(), knows=self.knows, events=(event,))
+        self._look_with(article)
+        self.inspector = self._inspector_of(self.inspector.clock)
+        manifest = article.file.manifest
+        detail = f"article '{manifest.article}': {manifest.promise.text()}"
+        return RollPlan(
+            self.head(),
+            inspector=self.inspector,
+            reference=self.reference,
+            knows=self.knows,
+            events=(RecordedEvent(TAUGHT_AGAIN, detail),),
         )
 
     def _config_for(self, wish: RollWish) -> EdgeConfig:
@@ -175,8 +209,9 @@ class Changeover:
     def _open_reference(self, *, knew: bool) -> None:
         """Open what the article was taught, and take its thresholds where the settings name none."""
         article = self._opened_article(knew=knew)
+        self._look_around()
         if article is None:
-            self.reference = self.taught = None
+            self.reference, self.taught = self._first_look(), None
             return
         self._look_with(article)
 
@@ -217,19 +252,42 @@ class Changeover:
             LoomsightError: if it does not go with the detector.
         """
         self._look_with(ready(article, self._as_published, self._digest, self.config.threads))
+        self._look_around()
         self.inspector = self._inspector_of(self.inspector.clock)
+
+    def recognise(self, own: Moments) -> str | None:
+        """Name the article, other than that of the roll, that cloth looks like; None if it is none."""
+        taught = self.taught.manifest.article if self.taught is not None else None
+        others = [one for one in self._known if one.name != taught]
+        return nearest(others, own, self.config.article)
+
+    def _first_look(self) -> FirstLook | None:
+        """Return what looks at cloth that nobody taught; None if there is nothing to be recognised."""
+        if not any(one.name != self.config.article for one in self._known):
+            return None
+        trunk = Trunk(self.config.threads)
+        return FirstLook(trunk, self._as_published, self.config.selvedge_margin_mm)
+
+    def _look_around(self) -> None:
+        """Open what was taught of other articles, to recognise their cloth."""
+        tables = self.config.articles.items()
+        paths = {name: table.reference for name, table in tables if table.reference is not None}
+        if self._learnt is not None:
+            paths = {**self._learnt.all(), **paths}
+        self._known = known_articles(paths, self._digest, TRUNK_DIGEST, self.config.mm_per_px)
 
     def subject(self) -> Subject:
         """Return what a run is to learn: the article on the loom."""
         config, learnt = self.config, self._learnt
         if learnt is None:
             raise ValueError("this run learns nothing")
-        called = config.article or config.roll or learnt.roll_name()
+        roll = config.roll or learnt.roll_name()
+        called = config.article or roll
         own = self._as_published.with_thresholds(config.score_thresholds)
         return Subject(
             article=config.article,
             called=called,
-            path=learnt.path_of(called),
+            path=learnt.path_of(called) if config.article else learnt.path_of_roll(roll),
             contract=self._as_published,
             detector=DetectorUsed(self._digest, own.score_thresholds),
             margin_mm=config.selvedge_margin_mm,

@@ -14,8 +14,8 @@ from edge.capture import Capture
 from edge.decisions.settings import StopSettings
 from edge.errors import ConfigError, LoomsightError
 from edge.inspector import Inspector
-from edge.roll.values import RollHead, new_id, roll_name_of, utc_now
-from edge.second_look import SecondLook
+from edge.roll.values import RecordedEvent, RollHead, new_id, roll_name_of, utc_now
+from edge.second_look import Looker
 
 logger = logging.getLogger(__name__)
 
@@ -59,16 +59,18 @@ class RollPlan:
         class_names: of its model.
         stop: policy that holds from here on; None for the one before.
         knows: whether its article file was learnt by a run.
+        events: what there is to say of it.
     """
 
     head: RollHead
     article_changes: bool = False
     inspector: Inspector | None = None
-    reference: SecondLook | None = None
+    reference: Looker | None = None
     class_names: tuple[str, ...] = ()
     selvedge_margin_mm: float = 0.0
     stop: StopSettings | None = None
     knows: bool = False
+    events: tuple[RecordedEvent, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

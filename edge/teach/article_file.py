@@ -141,7 +141,7 @@ class ArticleManifest(_Value):
 
 @dataclass(frozen=True, slots=True)
 class ArticleFile:
-    """An article file whose digests hold."""
+    """An article file whose digests hold; one that a replay has learnt may be in no file."""
 
     path: Path
     manifest: ArticleManifest
@@ -237,6 +237,19 @@ def is_article(path: Path) -> bool:
         return (path / MANIFEST_NAME).is_file()
     except (OSError, ValueError):
         return False
+
+
+def is_another(article: ArticleFile) -> bool:
+    """Tell whether another article file than this one has its name now.
+
+    Raises:
+        ModelError, ContractError: if that cannot be told.
+    """
+    is_in_a_file = ARRAYS_NAME in article.manifest.files
+    return (
+        is_in_a_file
+        and FORM.read_manifest(article.path / MANIFEST_NAME, ArticleManifest) != article.manifest
+    )
 
 
 def open_article(path: Path) -> ArticleFile:

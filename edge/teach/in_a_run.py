@@ -15,7 +15,7 @@ from edge.preparation import PreparedStrip
 from edge.recording import Recording
 from edge.roll.changeover import Changeover
 from edge.roll.values import RecordedEvent
-from edge.second_look import SecondLook
+from edge.second_look import Looker
 from edge.teach.on_the_roll import RollTeacher, TeachingStep
 from edge.teach.requests import TeachingRequests
 from edge.teach.values import TeachingNow, TeachingWish
@@ -26,7 +26,7 @@ class LearntArticle:
     """What a run inspects with once an article is learnt."""
 
     inspector: Inspector
-    reference: SecondLook | None
+    reference: Looker | None
 
 
 class TeachingInRun:

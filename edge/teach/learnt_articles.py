@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edge.teach.article_file import is_article
+from edge.errors import LoomsightError
+from edge.teach.article_file import FORM, MANIFEST_NAME, ArticleManifest, is_article
 
 logger = logging.getLogger(__name__)
 
 NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9 ._-]+")
 LONGEST_NAME: Final = 100
+ROLLS: Final = "rolls without an article"
 
 
 @dataclass(slots=True)
@@ -35,9 +37,26 @@ class LearntArticles:
     knew_first: bool = False
     roll_name: Callable[[], str] = lambda: "roll"
 
-    def path_of(self, called: str) -> Path:
-        """Return where the article file of this name is, or would be, published."""
-        return self.folder / folder_name(called)
+    def path_of(self, article: str) -> Path:
+        """Return where the article file of an article is, or would be, published."""
+        return self.folder / folder_name(article)
+
+    def path_of_roll(self, roll: str) -> Path:
+        """Return where an article without a name is published: it is none that is known again."""
+        return self.folder / ROLLS / folder_name(roll)
+
+    def all(self) -> dict[str, Path]:
+        """Return all articles that are found by their name."""
+        try:
+            paths = sorted(path for path in self.folder.iterdir() if is_article(path))
+        except OSError:
+            return {}
+        found = {}
+        for path in paths:
+            name = name_in(path)
+            if name is not None and self.path_of(name) == path:
+                found[name] = path
+        return found
 
     def find(self, article: str | None, *, knew: bool) -> Path | None:
         """Return the article file of an article; None if there is none to be used.
@@ -52,6 +71,14 @@ class LearntArticles:
             return path
         if knew:
             logger.warning("the recorded run used the article file %s, which is not there", path)
+        return None
+
+
+def name_in(path: Path) -> str | None:
+    """Return the name of the article in an article file; None if that cannot be read."""
+    try:
+        return FORM.read_manifest(path / MANIFEST_NAME, ArticleManifest).article
+    except LoomsightError:
         return None
 
 

@@ -12,34 +12,26 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from math import floor
-from pathlib import Path
 from typing import Final, Literal
 
 from edge.cameras.protocol import Frame
 from edge.cameras.recorded import TeachingNote
-from edge.contract import ModelContract
 from edge.detections import Detections
-from edge.errors import ConfigError, LoomsightError, OutputError
+from edge.errors import ConfigError, LoomsightError
 from edge.last_resort import internal_error, wants_traceback
 from edge.preparation import PreparedStrip
-from edge.recording import LEAST_FREE_BYTES
 from edge.roll.values import RecordedEvent
 from edge.supervised import note_here
 from edge.teach.article_file import ArticleFile, published
-from edge.teach.budget import ClothAmount
 from edge.teach.fitting import Fitting
-from edge.teach.keeping import Keeper
-from edge.teach.learning import CleanCloth, DetectorUsed, Learnt
-from edge.teach.looks import SpooledStrip
-from edge.teach.reading import CleanStrip, ClothMeter, kept_on_cloth
+from edge.teach.learning import Learnt
 from edge.teach.requests import TeachingRequests
+from edge.teach.roll_reading import CURE, RollReading, Subject
 from edge.teach.settings import AutoTeachSettings
 from edge.teach.spool import Spool
 from edge.teach.values import BEGUN, GOES_ON, LEARNT, NOT_LEARNT, TeachingNow
@@ -54,36 +46,6 @@ SETTLE_STRIPS: Final = 5
 
 TOLD_RATIO: Final = 1 / 3
 """Of the metres to read: how far the teaching is becomes an event so often."""
-
-CURE: Final = "Free space, or name another folder in auto_teach."
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """Name what is to be learnt, and how.
-
-    Attributes:
-        article: its name; None if nobody named it.
-        called: name of the article file: the article's, or the roll's.
-        path: where the article file is published.
-        contract, detector: of the network that runs beside.
-        margin_mm: nearer to a selvedge, or to an edge of the cloth, nothing is looked at.
-        is_taught: whether an article file is in use.
-        may_replace: whether an older article file at `path` is replaced.
-    """
-
-    article: str | None
-    called: str
-    path: Path
-    contract: ModelContract
-    detector: DetectorUsed
-    margin_mm: float
-    is_taught: bool
-    may_replace: bool
-
-    def text(self) -> str:
-        """Return the article in words."""
-        return f"article '{self.article}'" if self.article else "the article on the loom"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +94,7 @@ class RollTeacher:
         self._requests = requests
         self._stack = ExitStack()
         self._events: list[RecordedEvent] = []
-        self._reading: _Reading | None = None
+        self._reading: RollReading | None = None
         self._fitting: Fitting | None = None
         self._subject: Subject | None = None
         self._read_until = 0
@@ -287,7 +249,7 @@ class RollTeacher:
             self._fail(error, at_m, subject)
             return False
         self._subject = subject
-        self._reading = _Reading(subject, spool, settings.metres)
+        self._reading = RollReading(subject, spool, settings.metres)
         self.now = self._state(self._reading, "reading")
         budget = settings.budget.text()
         detail = f"{subject.text()}: {settings.metres:g} m of clean cloth are read for {budget}"
@@ -342,7 +304,7 @@ class RollTeacher:
         self._clear()
         return article if is_current else None
 
-    def _tell_progress(self, reading: _Reading, at_m: float) -> None:
+    def _tell_progress(self, reading: RollReading, at_m: float) -> None:
         step_m = self._settings.metres * TOLD_RATIO
         self.now = self._state(reading, "reading")
         parts = floor(reading.metres / step_m + 1e-9)
@@ -350,7 +312,7 @@ class RollTeacher:
             reading.told = parts
             self._tell(GOES_ON, f"{reading.subject.text()}: {self.now.text()}", at_m, self.now.as_json())
 
-    def _fit(self, reading: _Reading, number: int, end_m: float, strip_m: float) -> None:
+    def _fit(self, reading: RollReading, number: int, end_m: float, strip_m: float) -> None:
         subject = reading.subject
         self._reading, self._read_until = None, number
         self.now = self._state(reading, "fitting")
@@ -388,7 +350,7 @@ class RollTeacher:
         self._reading = self._fitting = self._subject = self.now = None
         self._stack.close()
 
-    def _state(self, reading: _Reading, phase: Literal["reading", "fitting"]) -> TeachingNow:
+    def _state(self, reading: RollReading, phase: Literal["reading", "fitting"]) -> TeachingNow:
         metres, budget = reading.metres, self._settings.budget
         least = budget.least(reading.amount) if metres > 0 else None
         subject = reading.subject
@@ -401,78 +363,3 @@ class RollTeacher:
     ) -> None:
         logger.info("%s: %s", kind, detail)
         self._events.append(RecordedEvent(kind, detail, at_m, data=dict(data) if data else None))
-
-
-class _Reading:
-    """Keep the strips of clean cloth.
-
-    Args:
-        subject: what is to be learnt.
-        spool: takes the images; as large as the cloth to read.
-        of_metres: to read.
-    """
-
-    def __init__(self, subject: Subject, spool: Spool, of_metres: float) -> None:
-        self.subject = subject
-        self.keeper = Keeper(subject.contract, subject.margin_mm, spool)
-        self.told = 0
-        self._folder = subject.path.absolute().parent
-        self._of_metres = of_metres
-        self._meter = ClothMeter()
-        self._strips: list[SpooledStrip] = []
-        self._left_out: Counter[str] = Counter()
-        self._width_px: int | None = None
-
-    @property
-    def amount(self) -> ClothAmount:
-        """Cloth that was read."""
-        return self._meter.amount
-
-    @property
-    def metres(self) -> float:
-        """Length of it."""
-        return self._meter.amount.metres
-
-    @property
-    def is_enough(self) -> bool:
-        """Whether all of it was read."""
-        return self.metres >= self._of_metres - 1e-9
-
-    @property
-    def cloth(self) -> CleanCloth:
-        """What was read."""
-        return CleanCloth(tuple(self._strips), self._left_out)
-
-    def add(self, frame: Frame, prepared: PreparedStrip, weak: Detections, mm_per_px: float | None) -> None:
-        """Keep a strip, if it shows cloth.
-
-        Raises:
-            LoomsightError: if the disk is full, or the scale is none of the detector's.
-        """
-        if prepared.picture is None or prepared.image is None:
-            self._left_out["without cloth"] += 1
-            return
-        self._width_px = self._width_px or frame.image.shape[1]
-        if frame.image.shape[1] != self._width_px:
-            self._left_out["of another width"] += 1
-            return
-        self._check_space(prepared.image.nbytes)
-        found = kept_on_cloth(weak, prepared, frame, self.subject.margin_mm, mm_per_px)
-        amount = self._meter.add(frame, prepared)
-        strip = CleanStrip(frame, prepared.image, prepared.carried_lines, prepared, found, amount)
-        self._strips.append(self.keeper.keep(strip))
-
-    def _check_space(self, more_bytes: int) -> None:
-        """Leave space to the roll record: it needs the rest of the disk.
-
-        Raises:
-            OutputError: if there is too little.
-        """
-        try:
-            free = shutil.disk_usage(self._folder).free
-        except OSError as error:
-            raise OutputError(f"Cannot look at {self._folder}: {error.strerror}.", "Check it.") from error
-        if free < LEAST_FREE_BYTES + more_bytes:
-            raise OutputError(
-                f"Cannot keep the clean cloth in {self._folder}: less than 1 GiB is free.", CURE
-            )

@@ -23,6 +23,7 @@ from tests.conftest import write_bright_cell_bundle
 CLOTH = (
     "weave=plain,warp_pitch_px=5,weft_pitch_px=5,mean_grey=70,width_px=160,bed_left_mm=-20,bed_right_mm=-20"
 )
+OTHER = CLOTH.replace("weave=plain", "weave=satin").replace("pitch_px=5", "pitch_px=8")
 LOOM = f"loom:seed=3,defects_per_m=8,length_m=1.8,{CLOTH}"
 
 
@@ -201,6 +202,45 @@ def test_kill_9_never_leaves_half_an_article(settings, tmp_path):
         if article.exists():
             assert open_article(article).manifest.article == "plain 5", number
             article.rename(tmp_path / f"kept-{number}")
+
+
+@pytest.fixture(scope="module")
+def two_articles(detector, tmp_path_factory):
+    """A folder of article files: `plain 5`, and `satin 8`, which was learnt from other cloth."""
+    folder = tmp_path_factory.mktemp("two")
+    settings = write_settings(folder, detector)
+    for article, cloth in (("plain 5", f"seed=3,{CLOTH}"), ("satin 8", f"seed=5,{OTHER}")):
+        clean = f"loom:defects_per_m=0,length_m=0.9,{cloth}"
+        done = edge_run(settings, "--camera", clean, "--article", article)
+        assert done.returncode == 0, done.stderr
+    assert {path.name for path in (folder / "articles").iterdir()} == {"plain 5", "satin 8"}
+    return settings
+
+
+def test_other_cloth_that_was_taught_is_recognised_by_its_features(two_articles, tmp_path):
+    camera = f"loom:seed=5,texture_lines=907,defects_per_m=0,length_m=0.5,{OTHER}"
+    _, events = outcome(tmp_path, "run", two_articles, camera, "--article", "plain 5")
+    (detail,) = [detail for kind, detail, _ in events if kind == "other article"]
+    assert detail.startswith("the cloth looks unlike article 'plain 5': ")
+    assert "; it looks like article 'satin 8': begin a roll of that article; " in detail
+
+
+def test_an_article_that_is_not_known_is_recognised_in_its_first_metres_and_learnt_all_the_same(
+    two_articles, tmp_path
+):
+    camera = f"loom:seed=5,texture_lines=907,defects_per_m=0,length_m=0.9,{OTHER}"
+    _, events = outcome(tmp_path, "run", two_articles, camera, "--article", "sateen")
+    assert kinds_of(events) == ["teaching begun", *["teaching goes on"] * 2, "article learnt"]
+    (detail,) = [detail for kind, detail, _ in events if kind == "known article"]
+    assert detail == (
+        "the cloth looks like article 'satin 8', which was taught: begin a roll of that article"
+    )
+
+
+def test_new_cloth_is_recognised_as_nothing(two_articles, tmp_path):
+    camera = f"loom:seed=6,defects_per_m=0,length_m=0.5,{CLOTH.replace('plain', 'twill')}"
+    _, events = outcome(tmp_path, "run", two_articles, camera, "--article", "twill")
+    assert [kind for kind, *_ in events if kind == "known article"] == []
 
 
 def test_a_promise_that_so_few_metres_cannot_carry_is_refused_at_the_start(tmp_path):

@@ -60,7 +60,7 @@ def test_what_no_detector_has_a_name_for_is_named_in_the_list_and_on_its_picture
     more = ["--camera", LIVE, "--model", detector, "--reference", article]
     with edge_run(tmp_path, "0", *more) as (_, address), tab_of(browser, address, 1280, 800) as desk:
         until(desk, "document.querySelector('#article strong').textContent === 'twill 220: taught.'")
-        assert desk.inner_text("#article span").startswith("At most 100 false alarms per 100 m, from 0.")
+        assert desk.inner_text("#article .more").startswith("At most 100 false alarms per 100 m, from 0.")
         card = desk.locator("#defects li", has_text="unclassified").first
         defect = card.get_attribute("data-id")
         card = desk.locator(f"#defects [data-id='{defect}']")
@@ -147,3 +147,64 @@ def test_an_article_that_nobody_taught_is_said_and_a_roll_of_a_taught_one_begins
         assert phone.locator("#article a").is_visible()
         assert width_of(phone) <= 360
         assert phone.errors == []
+
+
+@needs_chromium
+def test_teaching_is_begun_cancelled_and_begun_again_at_the_desk_and_watched_on_the_phone(
+    browser, detector, tmp_path
+):
+    settings = tmp_path / "edge.toml"
+    settings.write_text(
+        f'[auto_teach]\nfolder = "{tmp_path / "articles"}"\nstart = "asked"\n'
+        "metres = 0.64\nfalse_alarms_per_100m = 100\n"
+    )
+    more = ["--camera", LIVE, "--model", detector, "--config", settings, "--article", "denim"]
+    with edge_run(tmp_path, "0", *more) as (_, address), tab_of(browser, address, 1280, 800) as desk:
+        said = "document.querySelector('#article strong').textContent"
+        until(desk, f"{said} === 'denim: an article that nobody taught.'")
+        with tab_of(browser, address, 360, 760) as phone:
+            desk.get_by_role("button", name="Teach this article").click()
+            until(desk, f"{said} === 'denim is being learnt.'")
+            assert "Nothing stops the machine until then." in desk.inner_text("#article .more")
+            phone.get_by_role("button", name="Cancel").tap()
+            until(phone, f"{said} === 'denim: an article that nobody taught.'")
+            phone.get_by_role("button", name="Teach this article").tap()
+            until(phone, "document.querySelector('#article progress').value > 0")
+            assert phone.get_attribute("#article progress", "max") == "0.64"
+            assert width_of(phone) <= 360
+            until(phone, f"{said} === 'denim: taught.'")
+            assert phone.inner_text("#article .more").startswith("At most 100 false alarms per 100 m")
+            assert phone.get_by_role("button", name="Teach again").is_visible()
+            assert phone.errors == []
+        desk.get_by_role("link", name="Contact sheet").click()
+        desk.wait_for_selector("#places button")
+        assert desk.errors == []
+    assert open_article(tmp_path / "articles" / "denim").manifest.article == "denim"
+
+
+@needs_chromium
+def test_cloth_that_was_taught_is_recognised_and_its_roll_begun_at_the_desk_and_on_the_phone(
+    browser, article, detector, tmp_path
+):
+    settings = tmp_path / "edge.toml"
+    settings.write_text(f'[articles."twill 220"]\nreference = "{article}"\n[articles.denim]\n')
+    camera = (
+        LIVE.replace("seed=7", "seed=3").replace("frames_hz=2", "frames_hz=4").replace("min=8", "min=16")
+    )
+    more = ["--camera", camera, "--model", detector, "--config", settings, "--article", "denim"]
+    with edge_run(tmp_path, "0", *more) as (_, address), tab_of(browser, address, 1280, 800) as desk:
+        trouble = desk.locator(
+            "#troubles li", has_text="This cloth looks like twill 220, which was taught."
+        )
+        trouble.get_by_role("button", name="New roll of twill 220").click()
+        assert desk.input_value("#next-article") == "twill 220"
+        assert desk.locator("#next button").evaluate("button => button === document.activeElement")
+        with tab_of(browser, address, 360, 760) as phone:
+            phone.get_by_role("button", name="New roll of twill 220").tap()
+            assert width_of(phone) <= 360
+            phone.locator("#next button").tap()
+            said = "document.querySelector('#article strong').textContent"
+            until(phone, f"{said} === 'twill 220: taught.'")
+            until(phone, "!document.querySelector('#troubles').textContent.includes('looks like')")
+            assert phone.errors == []
+        assert desk.errors == []

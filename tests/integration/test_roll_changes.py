@@ -12,17 +12,22 @@ import time
 from contextlib import closing, contextmanager
 
 import pytest
+from typer.testing import CliRunner
 
 from edge import assembly as run_module
 from edge.config import EdgeConfig, load_config
 from edge.errors import ConfigError, LoomsightError, RecordError
+from edge.model import open_model
 from edge.roll import recorder as recorder_module
+from edge.roll.changeover import Changeover
 from edge.roll.changes import RollChanges, RollWish
 from edge.roll.reading import read_rolls
 from edge.roll.recorder import RollRecorder
 from edge.roll.requests import ask_next_roll
 from edge.roll.values import RollHead
 from edge.run import run
+from edge.teach.article_file import open_article, publish_article
+from edge.teach.cli import app as teach_app
 from tests.conftest import CLASSES, write_bright_cell_bundle
 
 LOOM = (
@@ -229,3 +234,38 @@ def test_a_request_that_nobody_answers_is_taken_back(tmp_path):
         assert recorder.requests() == []
     with pytest.raises(RecordError, match="There is no roll record"):
         ask_next_roll(tmp_path / "none.db", None, None)
+
+
+@pytest.fixture
+def taught(tmp_path, bundle):
+    """An article file of this cloth."""
+    clean = LOOM.replace("defects_per_m=40", "defects_per_m=0,bed_left_mm=-20,bed_right_mm=-20")
+    flags = ["--article", "twill", "--model", bundle, "--camera", clean, "--out", tmp_path / "twill"]
+    done = CliRunner().invoke(teach_app, list(map(str, [*flags, "--false-alarms-per-100m", 100])))
+    assert done.exit_code == 0, done.output
+    return open_article(tmp_path / "twill")
+
+
+def teach_again(article, alarms):
+    promise = article.manifest.promise.model_copy(update={"false_alarms": alarms})
+    manifest = article.manifest.model_copy(update={"promise": promise})
+    publish_article(article.path, manifest, article.arrays, b"sheet", overwrite=True)
+
+
+def test_the_next_roll_of_an_article_that_was_taught_again_uses_what_was_taught(tmp_path, bundle, taught):
+    config = EdgeConfig(camera=LOOM, model=bundle, article="twill", reference=taught.path, **WIDE)
+    with Changeover(config, "loom", open_model) as changeover:
+        assert changeover.next_roll(RollWish("operator", "B")).inspector is None
+        teach_again(taught, 55.0)
+        plan = changeover.next_roll(RollWish("operator", "C"))
+        assert plan.inspector is changeover.inspector
+        assert (plan.reference, plan.article_changes) == (changeover.reference, False)
+        assert [event.kind for event in plan.events] == ["article taught again"]
+        assert changeover.taught.manifest.promise.false_alarms == 55.0
+        in_use = changeover.reference
+        (taught.path / "article.json").write_text("{}")
+        refused = changeover.next_roll(RollWish("operator", "D"))
+        assert refused.inspector is None
+        assert [event.kind for event in refused.events] == ["article not opened"]
+        assert changeover.reference is in_use
+        assert changeover.taught.manifest.promise.false_alarms == 55.0

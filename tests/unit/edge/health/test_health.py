@@ -28,6 +28,7 @@ from edge.health.service import unit_text
 from edge.health.state import Health, healthz
 from edge.health.systemd import Systemd
 from edge.run_state import RunState
+from edge.teach.values import TeachingNow
 from edge.web import connection
 from tests.unit.edge.web.servers import everything, has_ipv6, said_to
 
@@ -142,6 +143,29 @@ def test_metrics_are_what_the_run_says(health):
     assert found["loomsight_camera_down_seconds_total",] == 2.5
     assert found["loomsight_camera_events_total", "lost_lines"] == 12
     assert health.verdict().warnings == ("the camera is down: frozen",)
+
+
+def test_an_article_that_is_learnt_and_cloth_that_is_unlike_what_was_taught_are_said(health):
+    state = RunState(cloth_troubles=("other article", "thresholds drift"), recognised="twill 220")
+    state.teaching = TeachingNow("denim", "reading", 12.345, 30.0, 2.1, is_new=True)
+    health.update(state, [])
+    answer = health.as_json()
+    assert [line.split(":")[0] for line in answer["warnings"]] == [
+        "the cloth is unlike the article that was taught",
+        "the cloth comes nearer to an alarm than when it was taught",
+        "the cloth looks like article 'twill 220', which was taught",
+    ]
+    assert "lamp" in answer["warnings"][0]
+    assert "clean the lens" in answer["warnings"][1]
+    assert answer["teaching"] == {
+        "article": "denim",
+        "phase": "reading",
+        "metres": 12.35,
+        "of_metres": 30.0,
+        "would_carry_per_100m": 2.1,
+    }
+    found = samples(health)
+    assert (found["loomsight_teaching",], found["loomsight_teaching_metres",]) == (1, 12.345)
 
 
 def test_metrics_before_the_first_frame(health):

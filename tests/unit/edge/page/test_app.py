@@ -419,6 +419,33 @@ def test_the_next_roll_is_asked_for_once(tmp_path):
         assert next_roll(client).status_code == 409
 
 
+def test_teaching_is_asked_for_with_the_token_and_refused_in_plain_words(tmp_path):
+    def teach(headers=KEY, **body):
+        return client.post("/teaching", json=body, headers=headers)
+
+    with page(tmp_path) as client:
+        assert (
+            teach(wish="begin").json()["problem"].startswith("Nothing is learnt here: start edge-run with")
+        )
+        teacher = client.live.teaching = Asked()
+        teacher.ask = teacher.wishes.append
+        assert teach(headers={}, wish="begin").status_code == 401
+        assert [teach(wish=wish).status_code for wish in ("begin", "cancel")] == [202, 202]
+        assert teacher.wishes == ["begin", "cancel"]
+        for wrong in ({}, {"wish": "stop"}, {"wish": "begin", "more": 1}, {"wish": ["begin"]}):
+            assert teach(**wrong).status_code == 422
+        assert client.get("/state").json()["article"]["can_teach"]
+
+
+def test_cloth_of_another_article_that_was_taught_is_offered(tmp_path):
+    with page(tmp_path) as client:
+        client.run.recognised = "twill 220"
+        client.live.snapshot = client.live._taken(client.run, 0.0, "running")
+        (offer,) = [one for one in client.get("/state").json()["troubles"] if one["article"]]
+        assert (offer["code"], offer["article"]) == ("known article", "twill 220")
+        assert offer["text"] == "This cloth looks like twill 220, which was taught."
+
+
 def test_the_page_begins_anew_with_the_new_roll(tmp_path):
     with page(tmp_path) as client:
         first = client.get("/roll").json()

@@ -174,6 +174,7 @@ def test_a_taught_article_is_said_with_its_promise(article, name):
         "more": "At most 3 false alarms per 100 m, from 30 m of clean cloth.",
         "is_taught": True,
         "teaching": None,
+        "can_teach": False,
     }
 
 

@@ -1,0 +1,51 @@
+// The line about the article on the loom: what the box knows of it, how far it is with learning it, the buttons.
+
+import { Refusal, tell } from "./box.js";
+
+export class ArticleLine {
+  constructor(line, onKeyMissing) {
+    Object.assign(this, { line, onKeyMissing, mark: null, wish: null });
+    [this.text, this.more, this.sheet, this.bar, this.button, this.said] = ["strong", ".more", "a", "progress", "button", ".said"]
+      .map((which) => line.querySelector(which));
+    this.button.addEventListener("click", () => this.ask());
+  }
+
+  show(known) {
+    const mark = JSON.stringify(known);
+    if (mark === this.mark) return;
+    this.mark = mark;
+    this.line.hidden = !known;
+    if (!known) return;
+    this.line.className = `trouble ${known.level}`;
+    this.text.textContent = known.text;
+    this.more.textContent = known.more;
+    this.sheet.hidden = !known.is_taught;
+    this.showTeaching(known);
+  }
+
+  showTeaching({ teaching, can_teach, is_taught }) {
+    this.bar.hidden = !teaching;
+    if (teaching) Object.assign(this.bar, { max: teaching.of_metres, value: teaching.metres });
+    this.button.hidden = !can_teach;
+    this.button.textContent = teaching ? "Cancel" : is_taught ? "Teach again" : "Teach this article";
+    const wish = teaching ? "cancel" : "begin";
+    if (wish !== this.wish) {
+      this.said.textContent = "";
+      this.button.disabled = false;
+    }
+    this.wish = wish;
+  }
+
+  async ask() {
+    this.button.disabled = true;
+    try {
+      await tell("/teaching", { wish: this.wish });
+      this.said.textContent = "… with the next cloth";
+      return; // the next state says the rest
+    } catch (error) {
+      if (error instanceof Refusal && error.status === 401) this.onKeyMissing();
+      this.said.textContent = error instanceof Refusal ? error.message : "The box does not answer.";
+    }
+    this.button.disabled = false;
+  }
+}

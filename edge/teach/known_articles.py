@@ -1,0 +1,91 @@
+"""Articles that were taught, by the features of their cloth: which of them is on the loom?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from edge.errors import LoomsightError
+from edge.reference.statistics import Moments, divergence
+from edge.teach.article_file import ArticleFile, open_article
+
+logger = logging.getLogger(__name__)
+
+ALIKE: Final = 1.2
+"""Times the greatest distance of an article's clean cloth: cloth that is no further off looks like it."""
+
+SAME_SCALE: Final = 0.02
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KnownArticle:
+    """Remember an article by its cloth.
+
+    Attributes:
+        name: by which a roll of it is begun.
+        moments: of its features.
+        fit_distance: greatest one of its clean cloth.
+    """
+
+    name: str
+    moments: Moments
+    fit_distance: float
+
+    @classmethod
+    def of(cls, name: str, article: ArticleFile) -> KnownArticle:
+        """Take the moments out of an article file."""
+        arrays = article.arrays
+        moments = Moments(
+            float(arrays["count"]),
+            np.asarray(arrays["total"], np.float64),
+            np.asarray(arrays["products"], np.float64),
+        )
+        return cls(name, moments, article.manifest.fit_distance)
+
+
+def known_articles(
+    paths: Mapping[str, Path], detector_digest: str, trunk_digest: str, mm_per_px: float | None
+) -> tuple[KnownArticle, ...]:
+    """Open the article files that can be used in a run; others are left out, with a line each.
+
+    Args:
+        paths: of the files, by the name of the article.
+        detector_digest, trunk_digest: of the run.
+        mm_per_px: scale of the cloth in it; None to take any.
+    """
+    found = []
+    for name, path in paths.items():
+        try:
+            article = open_article(path)
+            manifest = article.manifest
+            fits = (manifest.detector_digest, manifest.trunk_digest) == (detector_digest, trunk_digest)
+            if fits and _is_of_scale(manifest.mm_per_px, mm_per_px):
+                found.append(KnownArticle.of(name, article))
+        except (LoomsightError, KeyError, ValueError) as error:
+            logger.warning("article '%s' is not recognised on the loom: %s", name, error)
+    return tuple(found)
+
+
+def _is_of_scale(taught_mm: float | None, seen_mm: float | None) -> bool:
+    if taught_mm is None or seen_mm is None:
+        return True
+    return abs(taught_mm / seen_mm - 1) <= SAME_SCALE
+
+
+def nearest(articles: Iterable[KnownArticle], own: Moments, but: str | None) -> str | None:
+    """Return the name of the article that cloth looks like the most; None if it looks like none of them.
+
+    Args:
+        own: moments of the features of the cloth.
+        but: this one is not asked for.
+    """
+    distances = {
+        one.name: divergence(own, one.moments) / one.fit_distance for one in articles if one.name != but
+    }
+    name = min(distances, key=lambda name: distances[name], default=None)
+    return name if name is not None and distances[name] <= ALIKE else None
