@@ -197,6 +197,12 @@ def edge_bench(
         bool,
         typer.Option("--all-runtimes", help="Compare every backend and precision of this box instead."),
     ] = False,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --lines: article file of `loomsight teach`; the loop has turns with it, too."
+        ),
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option(help="With --all-runtimes: bundle whose float32 on ONNX Runtime is the reference."),
@@ -216,8 +222,11 @@ def edge_bench(
         "backend": backend,
         "precision": precision,
         "threads": threads,
+        "reference": reference,
     }
     resolved = config_from_process(config, flags, only)
+    if reference is not None and not lines:
+        raise ConfigError("--reference is for --lines.", "Add --lines, or leave it out.")
     if all_runtimes and lines:
         raise ConfigError("--lines and --all-runtimes are two benchmarks.", "Name one of them.")
     if all_runtimes:

@@ -1,7 +1,8 @@
 """What a box can take beside a loom, and what the loop of `edge-run` costs beside the bare engine.
 
 Pictures are woven before anything is timed. The loop and the bare engine look at the same strips, in small
-turns, one after the other: whatever else the box does meanwhile slows down both.
+turns, one after the other: whatever else the box does meanwhile slows down both. With an article file the
+loop has turns with its reference model, too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import platform
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -28,7 +29,8 @@ from typing_extensions import Self
 from edge.assembly import cloth_watch
 from edge.backends.probe import available_cores, processor_name
 from edge.backends.protocol import OpenBackend
-from edge.bundle.opening import demo_bundle_path
+from edge.bundle.opening import demo_bundle_path, model_digest_of, open_bundle
+from edge.bundle.store import bundle_path
 from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame, frames_of
@@ -37,15 +39,18 @@ from edge.cloth.seams import Seam
 from edge.cloth.strips import strips_of
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
+from edge.detections import with_unclassified
 from edge.errors import NoImagesError
 from edge.geometry import plan_views
 from edge.inspector import Inspector, batches
 from edge.latency import StageClock
-from edge.model import open_model
+from edge.model import contract_of, open_model
 from edge.pipeline import Pipeline
 from edge.preprocess import Preprocessor
+from edge.second_look import SecondLook
 from edge.sinks.files import check_not_a_folder, check_writable, is_stream, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
+from edge.teach.opening import open_for
 
 logger = logging.getLogger(__name__)
 
@@ -102,15 +107,21 @@ class KeptCamera:
 
 @dataclass(slots=True)
 class Turns:
-    """Strips per second of the loop and of the bare engine, turn by turn."""
+    """Strips per second of the loop, of the bare engine, and of the loop with a reference, turn by turn."""
 
     loop_hz: list[float] = field(default_factory=list)
     engine_hz: list[float] = field(default_factory=list)
+    reference_hz: list[float] = field(default_factory=list)
 
     @property
     def ratios(self) -> list[float]:
         """Loop over engine, pair by pair."""
         return [loop / engine for loop, engine in zip(self.loop_hz, self.engine_hz, strict=True)]
+
+    @property
+    def reference_ratios(self) -> list[float]:
+        """Loop with the reference over the loop without, pair by pair."""
+        return [beside / loop for beside, loop in zip(self.reference_hz, self.loop_hz, strict=True)]
 
 
 class LinesBenchmark:
@@ -119,15 +130,22 @@ class LinesBenchmark:
     Args:
         camera: as of `edge-run`; strips are taken from it once.
         strips: per turn.
+        reference: has turns of its own beside the detector; None for none.
     Raises:
         NoImagesError: if the camera gives no frame.
     """
 
     def __init__(
-        self, config: EdgeConfig, camera: str, strips: int, backend: OpenBackend, contract: ModelContract
+        self,
+        config: EdgeConfig,
+        camera: str,
+        strips: int,
+        backend: OpenBackend,
+        contract: ModelContract,
+        reference: SecondLook | None = None,
     ) -> None:
         self._config, self._camera, self._strips = config, camera, strips
-        self._backend, self._contract = backend, contract
+        self._backend, self._contract, self._reference = backend, contract, reference
         self.clock = StageClock()
         self._inspector = Inspector(backend, contract, config.batch_tiles, self.clock)
         self._cloth = cloth_watch(config)
@@ -138,12 +156,19 @@ class LinesBenchmark:
         self._engine_turn(1)
 
     def pair(self, *, engine_first: bool) -> None:
-        """Give the loop and the engine a turn each."""
-        if engine_first:
-            self.turns.engine_hz.append(self._engine_turn(self._strips))
-        self.turns.loop_hz.append(self._loop_turn())
-        if not engine_first:
-            self.turns.engine_hz.append(self._engine_turn(self._strips))
+        """Give a turn to the engine, the loop, and the loop with the reference; or the other way round."""
+        for turn in self._in_order() if engine_first else reversed(self._in_order()):
+            turn()
+
+    def _in_order(self) -> list[Callable[[], None]]:
+        turns = self.turns
+        order: list[Callable[[], None]] = [
+            lambda: turns.engine_hz.append(self._engine_turn(self._strips)),
+            lambda: turns.loop_hz.append(self._loop_turn(None)),
+        ]
+        if self._reference is not None:
+            order.append(lambda: turns.reference_hz.append(self._loop_turn(self._reference)))
+        return order
 
     def result(self) -> dict[str, Any]:
         """Return everything measured, ready for JSON."""
@@ -159,6 +184,21 @@ class LinesBenchmark:
             "pairs": [round(ratio, 4) for ratio in turns.ratios],
             "capacity": capacity(first, loop_hz),
             "stages_ms": self.clock.quantiles(),
+            **self._of_reference(first),
+        }
+
+    def _of_reference(self, first: Frame) -> dict[str, Any]:
+        turns = self.turns
+        if not turns.reference_hz:
+            return {}
+        strips_hz = float(np.median(turns.reference_hz))
+        return {
+            "with_reference": {
+                "strips_per_s": round(strips_hz, 3),
+                "ratio": round(float(np.median(turns.reference_ratios)), 4),
+                "pairs": [round(ratio, 4) for ratio in turns.reference_ratios],
+                "capacity": capacity(first, strips_hz),
+            }
         }
 
     def _keep(self) -> list[Frame]:
@@ -189,17 +229,18 @@ class LinesBenchmark:
                 self._backend.infer(images_nchw)
         return strips / (time.perf_counter() - begin_s)
 
-    def _loop_turn(self) -> float:
+    def _loop_turn(self, reference: SecondLook | None) -> float:
         """Run the real pipeline, with everything that `edge-run` does by itself, writing what it finds."""
         with tempfile.TemporaryDirectory() as folder:
             state = Pipeline(
                 KeptCamera(self._kept, self._strips),
                 self._inspector,
-                self._contract.class_names,
+                with_unclassified(self._contract.class_names) if reference else self._contract.class_names,
                 sinks=[JsonLinesSink(Path(folder) / "detections.jsonl")],
                 queue_frames=self._config.queue_frames,
                 cloth=self._cloth,
                 optics=self._optics,
+                reference=reference,
             ).run()
         if state.error is not None:
             raise state.error
@@ -243,10 +284,11 @@ def bench_lines(
         check_writable(json_file.parent)
     with ExitStack() as stack:
         backend, contract = open_model(config, stack)
+        reference = _reference_of(config) if config.reference else None
         cameras = {camera: camera} if camera else _cameras(config, Inspector(backend, contract), contract)
         shapes = {}
         for name, address in cameras.items():
-            benchmark = LinesBenchmark(config, address, strips, backend, contract)
+            benchmark = LinesBenchmark(config, address, strips, backend, contract, reference)
             for number in range(pairs):
                 benchmark.pair(engine_first=number % 2 == 1)
             shapes[redact_credentials(name)] = benchmark.result()
@@ -259,6 +301,15 @@ def bench_lines(
         write_whole(json_file, json.dumps(result, indent=1).encode() + b"\n")
         logger.info("result in %s", json_file)
     return result
+
+
+def _reference_of(config: EdgeConfig) -> SecondLook:
+    """Open the article file of the settings as a run does."""
+    assert config.reference is not None
+    bundle = open_bundle(bundle_path(config.model or demo_bundle_path()))
+    as_published = contract_of(bundle)
+    article = open_for(config.reference, as_published, model_digest_of(bundle), config.threads)
+    return article.beside(as_published, config.selvedge_margin_mm)
 
 
 def _cameras(config: EdgeConfig, inspector: Inspector, contract: ModelContract) -> dict[str, str]:
@@ -303,6 +354,13 @@ def _print(result: dict[str, Any]) -> None:
             else f"{can['m_per_min']:.1f} m/min x {can['width_m']:.2f} m at {can['mm_per_px']:g} mm/px",
         )  # fmt: skip
     console.print(table)
+    for name, shape in result["shapes"].items():
+        if beside := shape.get("with_reference"):
+            console.print(
+                f"{name}, with the reference: {beside['strips_per_s']:.2f} strips/s,"
+                f" {beside['ratio']:.3f} of those without",
+                soft_wrap=True,
+            )
     for name, shape in result["shapes"].items():
         stages = ", ".join(f"{stage} {times['p50']:.2f}" for stage, times in shape["stages_ms"].items())
         console.print(f"{name}, p50 ms: {stages}", soft_wrap=True)

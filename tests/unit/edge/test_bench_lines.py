@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from edge.bench.lines import KeptCamera, bench_lines, capacity
 from edge.cameras.protocol import Frame, FramePosition, frames_of
+from edge.cli import bench_app
 from edge.config import EdgeConfig
-from edge.errors import NoImagesError
+from edge.errors import ConfigError, NoImagesError
+from edge.teach.cli import app as teach_app
 from tests.conftest import write_bright_cell_bundle
 
 
@@ -65,6 +70,27 @@ def test_the_loop_is_measured_in_pairs_and_capacity_follows_from_it(tmp_path, co
     assert shape["capacity"]["m_per_min"] == pytest.approx(metres, rel=0.01)
     assert {"cloth", "optics", "preprocess", "infer", "decode", "merge", "write"} <= set(shape["stages_ms"])
     assert (result["measured_on"]["enhancement"], result["strips_per_turn"]) == ("none", 3)
+
+
+def test_with_an_article_file_the_loop_has_turns_with_the_reference_too(tmp_path, config):
+    cloth = "weave=plain,width_px=160,bed_left_mm=-20,bed_right_mm=-20,mean_grey=70,seed=3,defects_per_m=0"
+    article, out = tmp_path / "article", tmp_path / "lines.json"
+    words = ["--article", "plain", "--camera", f"loom:{cloth},length_m=0.96", "--model", str(config.model)]
+    words += ["--false-alarms-per-100m", "1000", "--out", str(article), "--mm-per-px", "0.2"]
+    taught = CliRunner().invoke(teach_app, words)
+    assert taught.exit_code == 0, taught.output
+    words = ["--camera", f"loom:{cloth}", "--model", str(config.model), "--reference", str(article)]
+    words += ["--frames", "2", "--rounds", "3", "--json", str(out)]
+    done = CliRunner().invoke(bench_app, [*words, "--lines"])
+    assert done.exit_code == 0, done.output
+    (shape,) = json.loads(out.read_text())["shapes"].values()
+    beside = shape["with_reference"]
+    assert beside["ratio"] == pytest.approx(np.median(beside["pairs"]))
+    assert len(beside["pairs"]) == len(shape["pairs"]) == 3
+    assert "reference" in shape["stages_ms"]
+    assert "of those without" in done.output
+    refused = CliRunner().invoke(bench_app, words)
+    assert isinstance(refused.exception, ConfigError)
 
 
 def test_a_camera_without_frames_is_named(tmp_path, config):
