@@ -61,12 +61,14 @@ def _onnxruntime(threads: int) -> Runtime:
 def _openvino(threads: int) -> Runtime:
     openvino = _imported("openvino")
     from edge.backends.openvino import compile_settings
+    from edge.backends.signal_stack import signal_stack_kept
 
     core = openvino.Core()
     settings = compile_settings("f32", threads)
 
     def opened(model: bytes) -> Run:
-        compiled = core.compile_model(core.read_model(model, b""), "CPU", settings)
+        with signal_stack_kept():
+            compiled = core.compile_model(core.read_model(model, b""), "CPU", settings)
         request = compiled.create_infer_request()
         return lambda images: request.infer([images], share_inputs=True, share_outputs=True)
 

@@ -19,6 +19,7 @@ from edge.backends.model_file import checked_model_bytes
 from edge.backends.ports import Port, check_ports
 from edge.backends.probe import permits_bfloat16, processor_features, threads_for
 from edge.backends.provider_start import catch_output
+from edge.backends.signal_stack import signal_stack_kept
 from edge.contract import METADATA_KEY, ModelContract, contract_from_json
 from edge.errors import BackendError, ContractError, ModelError
 from edge.raw_outputs import answer_of
@@ -220,7 +221,8 @@ def with_barriers(model: Any) -> Any:
 
 def _compiled(core: Any, model: Any, model_path: Path, settings: dict[str, Any]) -> Any:
     try:
-        return core.compile_model(model, "CPU", settings)
+        with signal_stack_kept():
+            return core.compile_model(model, "CPU", settings)
     except RuntimeError as error:
         raise BackendError(
             f"OpenVINO cannot make {model_path} ready: {first_line(error)}.",
