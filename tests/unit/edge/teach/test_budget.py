@@ -47,7 +47,9 @@ def test_a_rate_is_rounded_up_to_two_digits(value, up):
 
 
 @pytest.mark.parametrize(
-    ("images", "allowed"), [(8, 0.4), (20, 1.0), (30, 2.25), (40, 4.0), (400, 40.0)], ids=lambda value: f"{value:g}"
+    ("images", "allowed"),
+    [(8, 0.4), (20, 1.0), (30, 2.25), (40, 4.0), (400, 40.0)],
+    ids=lambda value: f"{value:g}",
 )
 def test_levels_of_few_images_are_set_for_less_than_is_allowed(images, allowed):
     assert Budget(0.1, "image").set_on(ClothAmount(images)) == pytest.approx(allowed)
