@@ -24,7 +24,7 @@ from tests.conftest import write_bright_cell_bundle
 
 SIDE_PX = 320
 CLOTH = f"weave=plain,warp_pitch_px=5,weft_pitch_px=5,mean_grey=70,width_px={SIDE_PX}"
-OWN = ReferenceSettings(own_level=3.5)
+OWN = ReferenceSettings(own_level=8.0)
 HOLES = {2: (150, 170), 5: (90, 220)}
 
 
@@ -58,7 +58,7 @@ def article(images, tmp_path_factory):
             cv2.imwrite(str(folder / f"{number}.png"), image)
     bundle = write_bright_cell_bundle(out.parent / "bundle")
     flags = ["--article", "plain 5", "--model", bundle, "--camera", folder, "--out", out]
-    done = CliRunner().invoke(teach_app, list(map(str, [*flags, "--false-alarms-per-image", 0.2])))
+    done = CliRunner().invoke(teach_app, list(map(str, [*flags, "--false-alarms-per-image", 1])))
     assert done.exit_code == 0, done.output
     return out
 
@@ -93,7 +93,7 @@ def test_what_only_the_reference_sees_waits_for_review_and_is_trained_on_when_a_
     how = ("--reference", article)
     if way == "self":
         settings = tmp_path / "engine.toml"
-        own = 'kind = "reference"\nmodel = "self"\nsettings = {own_level = 3.5}\n'
+        own = 'kind = "reference"\nmodel = "self"\nsettings = {own_level = 8.0}\n'
         settings.write_text(f"[[annotators]]\n{own}")
         how = ("--settings", settings)
     printed = label(pictures, tmp_path / "job", *how, *split)
@@ -159,7 +159,7 @@ def test_beside_another_annotator_what_it_names_has_its_class_and_the_rest_waits
     settings = tmp_path / "engine.toml"
     settings.write_text(
         '[[annotators]]\nkind = "python"\nname = "namer"\nmodel = "namer_of_holes:annotator"\n'
-        '[[annotators]]\nkind = "reference"\nmodel = "self"\nsettings = {own_level = 3.5}\n'
+        '[[annotators]]\nkind = "reference"\nmodel = "self"\nsettings = {own_level = 8.0}\n'
         "[band]\naccept = 0.7\nreject = 0.3\n"
     )
     label(pictures, tmp_path / "job", "--settings", settings)
