@@ -27,6 +27,7 @@ from edge.errors import ConfigError
 if TYPE_CHECKING:
     from edge.teach.budget import Budget
     from edge.teach.teaching import Lesson
+    from edge.teach.training_job import TrainingFolder
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -63,6 +64,16 @@ def teach(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the article file at --out.")
     ] = False,
+    train: Annotated[
+        bool, typer.Option("--train", help="Then train the detector on defects planted in this cloth.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with that training, or say what came of it.")
+    ] = False,
+    train_images: Annotated[
+        int, typer.Option(min=30, max=100_000, help="Images to plant defects in.")
+    ] = 300,
+    train_epochs: Annotated[int, typer.Option(min=1, max=1000, help="How often to go through them.")] = 3,
     mm_per_px: MmPerPxFlag = None,
     cloth: Annotated[
         str | None, typer.Option(help="auto: leave out what lies off the cloth; all  [default: auto]")
@@ -76,9 +87,13 @@ def teach(
     """Learn an article from clean cloth, and set the thresholds for a promised rate of false alarms.
 
     Fits on one half of the cloth and calibrates on the other, in turn; prints the promise and what was left
-    out, and draws the places that came nearest to an alarm.
+    out, and draws the places that came nearest to an alarm. With --train a process in the background then
+    trains the detector on defects planted in the same cloth, where the workbench is installed.
     """
     configure_logging(verbose)
+    if resume:
+        _go_on(out, train)
+        return
     from edge.box import config_from_process
     from edge.teach.reading import ReadingLimits
     from edge.teach.teaching import TeachWish
@@ -96,7 +111,40 @@ def teach(
     wish = TeachWish(
         article, budget, out, overwrite, ReadingLimits(metres, frames), (*(leave_out or ()), *(more or ()))
     )
-    _print(teach_article(settings, wish, Progress()), out)
+    if not train:
+        _print(teach_article(settings, wish, Progress()), out)
+        return
+    from edge.teach.training_job import TrainingFolder, TrainingStart, check_can_train
+
+    folder = TrainingFolder.beside(out)
+    check_can_train(folder, settings)
+    training = TrainingStart(folder, train_images, train_epochs)
+    lesson = teach_article(settings, wish, Progress(), training.keep)
+    _print(lesson, out)
+    _say_started(folder, training.begin(settings, wish, lesson.manifest))
+
+
+def _go_on(out: Path, is_training: bool) -> None:
+    """Go on with a training, or print what came of it."""
+    from edge.teach.training import read_result
+    from edge.teach.training_job import TrainingFolder, start
+
+    if not is_training:
+        raise ConfigError("Nothing says what is to be resumed.", "Write --train --resume.")
+    folder = TrainingFolder.beside(out)
+    job = folder.read_job()
+    if not folder.result.is_file():
+        _say_started(folder, start(folder))
+        return
+    for line in read_result(folder).lines(folder, job.article):
+        typer.echo(line)
+
+
+def _say_started(folder: TrainingFolder, number: int) -> None:
+    typer.echo(f"training   process {number} in the background: {folder.log}")
+    typer.echo(
+        "           the same command with --train --resume goes on with it, and says what came of it"
+    )
 
 
 class Progress:

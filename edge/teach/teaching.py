@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,8 @@ from edge.teach.spool import Spool
 
 logger = logging.getLogger(__name__)
 
+AfterTeaching = Callable[[CleanCloth, Keeper], None]
+
 NO_LIMITS: Final = ReadingLimits()
 
 USUAL_METRES: Final = 30.0
@@ -54,6 +57,7 @@ class TeachWish:
         overwrite: replace an older article file there.
         limits: how much to read; None each for the whole source, or `USUAL_METRES` of one without an end.
         leave_out: numbers on the contact sheet of the article file at `out`.
+        struck_out: places that a person left out of the same cloth before.
     """
 
     article: str
@@ -62,6 +66,7 @@ class TeachWish:
     overwrite: bool = False
     limits: ReadingLimits = NO_LIMITS
     leave_out: tuple[int, ...] = ()
+    struck_out: tuple[SheetPlace, ...] = ()
 
     @property
     def replaces(self) -> bool:
@@ -84,12 +89,18 @@ class Lesson:
     pattern: Pattern | None = None
 
 
-def teach(config: EdgeConfig, wish: TeachWish, progress: Progress = lambda *_: None) -> Lesson:
+def teach(
+    config: EdgeConfig,
+    wish: TeachWish,
+    progress: Progress = lambda *_: None,
+    then: AfterTeaching = lambda *_: None,
+) -> Lesson:
     """Teach an article and publish its file.
 
     Args:
         config: of a run on this camera, with this detector.
         progress: called with what is done, how much of it, and how much there is.
+        then: called with the cloth when the article file is published, as long as its images are there.
     Raises:
         LoomsightError: if the cloth cannot carry the promise, or anything that is needed is missing.
     """
@@ -107,6 +118,7 @@ def teach(config: EdgeConfig, wish: TeachWish, progress: Progress = lambda *_: N
         detector = DetectorUsed(model_digest_of(models.bundle(config)), contract.score_thresholds)
         learnt = learn(wish.article, wish.budget, cloth, keeper, detector, trunk, progress)
         publish_article(wish.out, learnt.manifest, learnt.arrays, learnt.sheet_png, overwrite=wish.replaces)
+        then(cloth, keeper)
     return Lesson(learnt.manifest, learnt.calibration, learnt.pattern)
 
 
@@ -117,7 +129,7 @@ def _struck_places(wish: TeachWish) -> tuple[SheetPlace, ...]:
         ConfigError: if the sheet has no such number.
     """
     if not wish.leave_out:
-        return ()
+        return wish.struck_out
     older = open_article(wish.out).manifest
     known = {place.number: place for place in older.places}
     unknown = [number for number in wish.leave_out if number not in known]

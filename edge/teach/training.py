@@ -1,0 +1,296 @@
+"""Train the detector for an article: plant defects, train, export, teach again, keep the better one.
+
+Runs as a process of its own. Every step leaves its result under a final name, so a training that was ended
+goes on where it was. Training and export are commands of the workbench, started as such.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from edge.cameras.folder import list_pictures, read_picture
+from edge.config import EdgeConfig
+from edge.console import configure_logging, run_command
+from edge.errors import TrainingError
+from edge.geometry import Boxes
+from edge.inspector import Inspector
+from edge.interruption import Interrupted
+from edge.model import Models
+from edge.simulator.dataset import write_dataset
+from edge.simulator.dataset_options import DatasetOptions
+from edge.sinks.files import write_whole
+from edge.sinks.locks import folder_locked
+from edge.taxonomy import load_taxonomy
+from edge.teach.article_file import open_article
+from edge.teach.reading import ReadingLimits
+from edge.teach.teaching import TeachWish, teach
+from edge.teach.training_job import TILE_PX, TrainingFolder, TrainingJob
+
+logger = logging.getLogger(__name__)
+
+NICENESS: Final = 15
+"""Inspection and people at the same machine come first."""
+
+SEED: Final = 9100
+"""Of planted defects; far from those that the shipped detector was trained on."""
+
+DEFECTS_PER_M: Final = 25.0
+
+RECIPE: Final = """# From the shipped detector to one article, on defects planted in its clean cloth
+scale = "n"
+input_size_hw_px = [256, 256]
+{scale}epochs = {epochs}
+batch = 16
+learning_rate = 3e-4
+ema_decay = 0.99
+ema_warmup_steps = 20
+empty_tile_share = 1.0
+"""
+"""What docs/benchmarks/planted.md was measured with."""
+
+RUN: Final = "from edge.umbrella import main; main()"
+
+
+class Counts(BaseModel):
+    """What a detector finds of planted defects, at the thresholds that the clean cloth set.
+
+    Attributes:
+        planted, found: defects; one that any box touches is found.
+        named: those of which a box had the right class.
+        false_positives: boxes that touch none.
+        images: that were looked at.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    planted: int
+    found: int
+    named: int
+    false_positives: int
+    images: int
+
+    def text(self) -> str:
+        """Return one line."""
+        return (
+            f"{self.found} of {self.planted} found, {self.named} by their class, "
+            f"{self.false_positives} false positives on {self.images} images"
+        )
+
+
+class TrainingResult(BaseModel):
+    """Which detector is better for the article; stands in `result.json`.
+
+    Attributes:
+        before, after: on the same images, which neither was trained on.
+        is_better: whether the trained one finds more at no more false positives.
+        thresholds_before, thresholds_after: per class, as the clean cloth set them.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    before: Counts
+    after: Counts
+    is_better: bool
+    thresholds_before: dict[str, float]
+    thresholds_after: dict[str, float]
+
+    def lines(self, folder: TrainingFolder, article: str) -> Iterator[str]:
+        """Yield what a person reads: both in a table, which is kept, and where it lies."""
+        yield "scored on  defects planted in clean cloth that was not trained on, at the taught thresholds"
+        yield f"before     {self.before.text()}"
+        yield f"after      {self.after.text()}"
+        for name, thresholds in (("before", self.thresholds_before), ("after", self.thresholds_after)):
+            listed = ", ".join(f"{label} {value:g}" for label, value in thresholds.items())
+            yield f"thresholds {listed} ({name})"
+        if not self.is_better:
+            yield "kept       the detector from before: the trained one does not find more at no more false"
+            yield "           positives. Nothing has changed."
+            return
+        yield "kept       the trained detector: better than before. Name it in the settings:"
+        yield f'           [articles."{article}"]'
+        yield f'           model = "{folder.bundle.absolute()}"'
+        yield f'           reference = "{folder.article.absolute()}"'
+
+
+def train_for_article(folder: TrainingFolder) -> TrainingResult:
+    """Do what is left of a training; steps that are done are not done again.
+
+    Raises:
+        LoomsightError: if a step fails; those before it stay.
+    """
+    with folder_locked(folder.path):
+        job = folder.read_job()
+        if folder.result.is_file():
+            return read_result(folder)
+        _plant(folder, job)
+        _train(folder, job)
+        if not folder.bundle.is_dir():
+            tuned = folder.train / "tuned.pt"
+            trained = tuned if tuned.is_file() else folder.train / "best.pt"
+            _workbench("export", str(trained), "--images", str(folder.clean), "--out", str(folder.bundle))
+        if not folder.article.is_dir():
+            _teach_again(folder, job)
+        result = _compared(folder, job)
+        write_whole(folder.result, result.model_dump_json(indent=1).encode() + b"\n")
+    return result
+
+
+def read_result(folder: TrainingFolder) -> TrainingResult:
+    """Read what came of a training that is done.
+
+    Raises:
+        TrainingError: if it is damaged.
+    """
+    try:
+        return TrainingResult.model_validate_json(folder.result.read_bytes())
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{folder.result} cannot be read.", "Delete it and use --resume.") from error
+
+
+def _plant(folder: TrainingFolder, job: TrainingJob) -> None:
+    if folder.planted.is_dir():
+        return
+    logger.info("planting defects in %d images", job.images)
+    sizes = [read_picture(path).shape[:2] for path in list_pictures(folder.clean)]
+    height, width = (min(TILE_PX, *(size[axis] for size in sizes)) for axis in (0, 1))
+    scale = {"mm_per_px": job.mm_per_px} if job.mm_per_px else {}
+    options = DatasetOptions(
+        on=folder.clean,
+        images=job.images,
+        split={"train": 0.7, "val": 0.15, "test": 0.15},
+        seed=SEED,
+        size_hw=(height, width),
+        defects_per_m=DEFECTS_PER_M,
+        **scale,
+    )
+    write_dataset(folder.planted, options, load_taxonomy(None))
+
+
+def _train(folder: TrainingFolder, job: TrainingJob) -> None:
+    if (folder.train / "metrics.json").is_file():
+        return
+    arguments = [str(folder.planted), "--out", str(folder.train)]
+    if (folder.train / "last.pt").is_file():
+        _workbench("distill", *arguments, "--resume")
+        return
+    shutil.rmtree(folder.train, ignore_errors=True)  # ended before there was anything to go on from
+    scale = f"mm_per_px = {job.mm_per_px}\n" if job.mm_per_px else ""
+    write_whole(folder.recipe, RECIPE.format(scale=scale, epochs=job.epochs).encode())
+    _workbench("distill", *arguments, "--recipe", str(folder.recipe), "--start-from", "shipped")
+
+
+def _workbench(command: str, *arguments: str) -> None:
+    """Run a command of the workbench; it says what it does in the log.
+
+    Raises:
+        TrainingError: if it fails.
+    """
+    logger.info("%s", command)
+    process = subprocess.Popen([sys.executable, "-c", RUN, command, *arguments], stdin=subprocess.DEVNULL)
+    try:
+        status = process.wait()
+    except (Interrupted, KeyboardInterrupt):
+        process.send_signal(signal.SIGTERM)  # it saves what it has
+        process.wait()
+        raise
+    if status:
+        raise TrainingError(
+            f"{command} ended with {status}; the log says why.", "Correct it, then --resume."
+        )
+
+
+def _teach_again(folder: TrainingFolder, job: TrainingJob) -> None:
+    """Teach the same cloth with the trained detector beside it."""
+    changes: dict[str, object] = {"model": folder.bundle}
+    if job.is_live:
+        changes |= {"camera": str(folder.clean), "mm_per_px": job.mm_per_px}
+    config = EdgeConfig.model_validate(
+        {**job.config, **{k: v for k, v in changes.items() if v is not None}}
+    )
+    wish = TeachWish(
+        job.article,
+        job.budget,
+        folder.article,
+        limits=ReadingLimits(job.metres, job.frames),
+        struck_out=() if job.is_live else job.struck_out,
+    )
+    teach(config, wish)
+
+
+def _compared(folder: TrainingFolder, job: TrainingJob) -> TrainingResult:
+    """Let both detectors look at the images that none was trained on, at the thresholds taught."""
+    config = job.settings
+    before, after = open_article(job.article_file).manifest, open_article(folder.article).manifest
+    trained = config.model_copy(update={"model": folder.bundle})
+    counts = [
+        _looked(folder.planted, one, dict(manifest.score_thresholds), job.mm_per_px)
+        for one, manifest in ((config, before), (trained, after))
+    ]
+    return TrainingResult(
+        before=counts[0],
+        after=counts[1],
+        is_better=counts[1].found > counts[0].found
+        and counts[1].false_positives <= counts[0].false_positives,
+        thresholds_before=dict(before.score_thresholds),
+        thresholds_after=dict(after.score_thresholds),
+    )
+
+
+def _looked(planted: Path, config: EdgeConfig, thresholds: dict[str, float], scale: float | None) -> Counts:
+    total = np.zeros(4, np.int64)
+    pictures = list_pictures(planted / "images" / "test")
+    with ExitStack() as stack:
+        backend, contract = Models().open(config, stack)
+        inspector = Inspector(backend, contract.with_thresholds(thresholds), config.batch_tiles)
+        for path in pictures:
+            image = read_picture(path)
+            found = inspector.inspect(image, scale)
+            truth, class_ids = _truth(planted / "labels" / "test" / f"{path.stem}.txt", image.shape)
+            touch = _touching(found.boxes_xyxy_px, truth)
+            right = touch & (found.class_ids[:, None] == class_ids[None])
+            total += [len(truth), touch.any(0).sum(), right.any(0).sum(), (~touch.any(1)).sum()]
+    planted_, found_, named, false = total.tolist()
+    return Counts(planted=planted_, found=found_, named=named, false_positives=false, images=len(pictures))
+
+
+def _truth(labels: Path, shape: tuple[int, ...]) -> tuple[Boxes, np.ndarray]:
+    """Read the boxes of an image that the simulator drew: class, centre, width and height as shares."""
+    rows = [[float(word) for word in row.split()] for row in labels.read_text().splitlines() if row]
+    table = np.array(rows, np.float64).reshape(-1, 5)
+    centres, sides = table[:, 1:3], table[:, 3:5]
+    boxes = np.hstack([centres - sides / 2, centres + sides / 2])
+    boxes = boxes * (shape[1], shape[0], shape[1], shape[0])
+    return np.asarray(boxes, np.float32), table[:, 0].astype(np.int64)
+
+
+def _touching(found: Boxes, truth: Boxes) -> np.ndarray:
+    low = np.maximum(found[:, None, :2], truth[None, :, :2])
+    high = np.minimum(found[:, None, 2:], truth[None, :, 2:])
+    return np.asarray((high > low).all(axis=2))
+
+
+def _run() -> None:
+    configure_logging()
+    with suppress(OSError):
+        os.nice(NICENESS)
+    folder = TrainingFolder(Path(sys.argv[1]))
+    result = train_for_article(folder)
+    for line in result.lines(folder, folder.read_job().article):
+        print(line, flush=True)
+
+
+def main() -> None:
+    """Go on with the training in the folder that is named, and leave with an exit code."""
+    run_command(_run)
