@@ -22,6 +22,19 @@ def folder_locked(folder: Path) -> Iterator[None]:
     Raises:
         OutputError: if another program holds it, or it cannot be made.
     """
+    with lock_handed_on(folder):
+        yield
+
+
+@contextmanager
+def lock_handed_on(folder: Path) -> Iterator[int]:
+    """Lock a folder for a process that is started meanwhile, which then has the lock to its own end.
+
+    Yields:
+        The descriptor, for `pass_fds`.
+    Raises:
+        OutputError: if another program holds it, or it cannot be made.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -29,7 +42,7 @@ def folder_locked(folder: Path) -> Iterator[None]:
         raise cannot_write(folder, error) from error
     try:
         _lock(descriptor, folder)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -72,8 +72,8 @@ def teach(
     ] = False,
     train_images: Annotated[
         int, typer.Option(min=30, max=100_000, help="Images to plant defects in.")
-    ] = 300,
-    train_epochs: Annotated[int, typer.Option(min=1, max=1000, help="How often to go through them.")] = 3,
+    ] = 600,
+    train_epochs: Annotated[int, typer.Option(min=1, max=1000, help="How often to go through them.")] = 6,
     mm_per_px: MmPerPxFlag = None,
     cloth: Annotated[
         str | None, typer.Option(help="auto: leave out what lies off the cloth; all  [default: auto]")

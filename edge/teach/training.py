@@ -31,7 +31,6 @@ from edge.model import Models
 from edge.simulator.dataset import write_dataset
 from edge.simulator.dataset_options import DatasetOptions
 from edge.sinks.files import write_whole
-from edge.sinks.locks import folder_locked
 from edge.taxonomy import load_taxonomy
 from edge.teach.article_file import open_article
 from edge.teach.reading import ReadingLimits
@@ -127,23 +126,24 @@ class TrainingResult(BaseModel):
 def train_for_article(folder: TrainingFolder) -> TrainingResult:
     """Do what is left of a training; steps that are done are not done again.
 
+    The process holds the lock of the folder since it was started.
+
     Raises:
         LoomsightError: if a step fails; those before it stay.
     """
-    with folder_locked(folder.path):
-        job = folder.read_job()
-        if folder.result.is_file():
-            return read_result(folder)
-        _plant(folder, job)
-        _train(folder, job)
-        if not folder.bundle.is_dir():
-            tuned = folder.train / "tuned.pt"
-            trained = tuned if tuned.is_file() else folder.train / "best.pt"
-            _workbench("export", str(trained), "--images", str(folder.clean), "--out", str(folder.bundle))
-        if not folder.article.is_dir():
-            _teach_again(folder, job)
-        result = _compared(folder, job)
-        write_whole(folder.result, result.model_dump_json(indent=1).encode() + b"\n")
+    job = folder.read_job()
+    if folder.result.is_file():
+        return read_result(folder)
+    _plant(folder, job)
+    _train(folder, job)
+    if not folder.bundle.is_dir():
+        tuned = folder.train / "tuned.pt"
+        trained = tuned if tuned.is_file() else folder.train / "best.pt"
+        _workbench("export", str(trained), "--images", str(folder.clean), "--out", str(folder.bundle))
+    if not folder.article.is_dir():
+        _teach_again(folder, job)
+    result = _compared(folder, job)
+    write_whole(folder.result, result.model_dump_json(indent=1).encode() + b"\n")
     return result
 
 

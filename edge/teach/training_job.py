@@ -27,7 +27,7 @@ from edge.outside_files import SETTINGS_BYTES, read_bytes
 from edge.packages import missing_package
 from edge.simulator.options import MIN_CLOTH_PX
 from edge.sinks.files import write_whole
-from edge.sinks.locks import folder_locked
+from edge.sinks.locks import lock_handed_on
 from edge.sinks.publishing import new_folder
 from edge.teach.article_file import ArticleManifest, SheetPlace
 from edge.teach.budget import Budget, Unit
@@ -77,8 +77,8 @@ class TrainingJob(BaseModel):
     config: dict[str, Any]
     is_live: bool = False
     mm_per_px: float | None = None
-    images: int = Field(300, ge=30, le=100_000)
-    epochs: int = Field(3, ge=1, le=1000)
+    images: int = Field(600, ge=30, le=100_000)
+    epochs: int = Field(6, ge=1, le=1000)
 
     @property
     def budget(self) -> Budget:
@@ -236,22 +236,28 @@ def start(folder: TrainingFolder, job: TrainingJob | None = None) -> int:
         OutputError: if it runs already, or the folder cannot be written.
         ConfigError: if there is none to go on with.
     """
-    with folder_locked(folder.path):
+    if job is None:
+        folder.read_job()
+    with lock_handed_on(folder.path) as lock:
         if job is not None:
             write_whole(folder.job, job.model_dump_json(indent=1).encode() + b"\n")
-        folder.read_job()
-    try:
-        with folder.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, str(folder.path)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
-            )
-    except OSError as error:
-        raise OutputError(
-            f"Cannot start the training: {error.strerror or error}.", "Check the folder of --out."
-        ) from error
+        try:
+            return _started(folder, lock)
+        except OSError as error:
+            raise OutputError(
+                f"Cannot start the training: {error.strerror or error}.", "Check the folder of --out."
+            ) from error
+
+
+def _started(folder: TrainingFolder, lock: int) -> int:
+    with folder.log.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, str(folder.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            pass_fds=(lock,),
+            env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+        )
     return process.pid
