@@ -31,7 +31,7 @@ export class DefectList {
     Object.assign(this, { list, said, large, verdicts, onVerdict, onKeyMissing });
     this.pictures = new Map();
     this.cards = new Map();
-    this.waiting = new Map(); // images that the network kept back
+    this.waiting = new Map(); // images that did not come yet
     this.chosen = null;
   }
 
@@ -103,13 +103,20 @@ export class DefectList {
   async load(one, picture) {
     picture.alt = `${one.label} at ${one.start_m.toFixed(2)} metres`;
     try {
-      const url = URL.createObjectURL(await (await ask(`/pictures/${one.id}`)).blob());
-      this.pictures.set(one.id, url);
-      picture.src = url;
+      const image = await (await ask(`/pictures/${one.id}`)).blob();
+      if (!this.shows(one.id, picture)) return;
+      this.pictures.set(one.id, URL.createObjectURL(image));
+      picture.src = this.pictures.get(one.id);
     } catch (error) {
-      if (error instanceof Refusal) picture.replaceWith(made("div", "picture none", "no picture"));
-      else if (this.cards.has(one.id)) this.waiting.set(one.id, [one, picture]);
+      const isGone = error instanceof Refusal && error.status === 404; // any other refusal passes
+      if (isGone) picture.replaceWith(made("div", "picture none", "no picture"));
+      else if (this.shows(one.id, picture)) this.waiting.set(one.id, [one, picture]);
     }
+  }
+
+  // Whether a card still is in the list with this image: another roll may have begun meanwhile.
+  shows(id, picture) {
+    return Boolean(this.cards.get(id)?.contains(picture));
   }
 
   // Shows the picture as large as it is, with the same buttons.

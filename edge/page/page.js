@@ -19,10 +19,11 @@ let roll = emptyRoll();
 let shown = 0;
 let loading = false;
 let asking = false;
+let readingNeedsKey = false;
 
-const list = new DefectList(at("defects"), at("said"), new LargePicture(at("large")), verdicts, take, () => { at("key").hidden = false; });
-const next = new NextRoll(at("next"), at("next-said"), () => { at("key").hidden = false; });
-const article = new ArticleLine(at("article"), () => { at("key").hidden = false; });
+const list = new DefectList(at("defects"), at("said"), new LargePicture(at("large")), verdicts, take, showKey);
+const next = new NextRoll(at("next"), at("next-said"), showKey);
+const article = new ArticleLine(at("article"), showKey);
 const map = new RollMap(at("map"), (id) => {
   list.choose(id);
   drawRoll();
@@ -32,6 +33,11 @@ const map = new RollMap(at("map"), (id) => {
 
 function emptyRoll() {
   return { known: {}, defects: [], forgotten: 0, gaps: [], length_m: 0, width_mm: null };
+}
+
+// Where reading is open, only a change asks for the token: the states that go on coming leave the form alone.
+function showKey() {
+  at("key").hidden = false;
 }
 
 function take(id, verdict, named) {
@@ -50,7 +56,9 @@ function onState(now) {
   if (state && state.run !== now.run) shown = 0;
   state = now;
   document.body.classList.remove("away");
-  at("away").hidden = at("key").hidden = true;
+  at("away").hidden = true;
+  if (readingNeedsKey) at("key").hidden = true;
+  readingNeedsKey = false;
   showTroubles();
   article.show(state.article);
   showNumbers();
@@ -59,7 +67,8 @@ function onState(now) {
 
 function onAway(error) {
   const needsKey = error instanceof Refusal && error.status === 401;
-  at("key").hidden = !needsKey;
+  if (needsKey || readingNeedsKey) at("key").hidden = !needsKey;
+  readingNeedsKey = needsKey;
   at("away").hidden = needsKey;
   showAway(at("away"), error);
   document.body.classList.add("away");

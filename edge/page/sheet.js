@@ -2,6 +2,8 @@
 
 import { ask, Refusal, setToken, tell } from "./box.js";
 
+const NEXT_TRY_MS = 2000;
+
 const at = (id) => document.getElementById(id);
 let sheet = null;
 
@@ -10,10 +12,12 @@ function say(error) {
   at("said").textContent = error instanceof Refusal ? error.message : "The box does not answer.";
 }
 
+// Shows the sheet; while the box does not answer, or the record is busy, it is tried again.
 async function show() {
   try {
-    sheet = await (await ask("/sheet.json")).json();
+    const known = await (await ask("/sheet.json")).json();
     const image = await createImageBitmap(await (await ask("/sheet.png")).blob());
+    sheet = known;
     at("said").textContent = sheet.places.length ? "" : "Nothing came near to an alarm.";
     at("title").textContent = `Contact sheet: ${sheet.article}`;
     at("promise").textContent = `Promised: ${sheet.promise}.`;
@@ -21,6 +25,7 @@ async function show() {
     showMarks(sheet);
   } catch (error) {
     say(error);
+    if (!(error instanceof Refusal) || error.status === 503) setTimeout(show, NEXT_TRY_MS);
   }
 }
 

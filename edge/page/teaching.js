@@ -2,6 +2,8 @@
 
 import { Refusal, tell } from "./box.js";
 
+const PATIENCE_MS = 5000; // a frame that takes what was asked for comes sooner, if cloth passes
+
 export class ArticleLine {
   constructor(line, onKeyMissing) {
     Object.assign(this, { line, onKeyMissing, mark: null, wish: null });
@@ -29,19 +31,24 @@ export class ArticleLine {
     this.button.hidden = !can_teach;
     this.button.textContent = teaching ? "Cancel" : is_taught ? "Teach again" : "Teach this article";
     const wish = teaching ? "cancel" : "begin";
-    if (wish !== this.wish) {
-      this.said.textContent = "";
-      this.button.disabled = false;
-    }
+    if (wish !== this.wish) this.ready();
     this.wish = wish;
   }
 
+  ready() {
+    this.said.textContent = "";
+    this.button.disabled = false;
+  }
+
   async ask() {
+    const wish = this.wish;
     this.button.disabled = true;
     try {
-      await tell("/teaching", { wish: this.wish });
+      await tell("/teaching", { wish });
+      if (this.wish !== wish) return; // a state has said it already
       this.said.textContent = "… with the next cloth";
-      return; // the next state says the rest
+      setTimeout(() => { if (this.wish === wish) this.ready(); }, PATIENCE_MS); // a stop, a box that was started again
+      return;
     } catch (error) {
       if (error instanceof Refusal && error.status === 401) this.onKeyMissing();
       this.said.textContent = error instanceof Refusal ? error.message : "The box does not answer.";
