@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import platform
 import tempfile
@@ -22,6 +21,7 @@ from rich.table import Table
 from edge.assembly import cloth_watch
 from edge.backends.choose import BACKENDS, in_precision
 from edge.backends.probe import available_cores, processor_name
+from edge.bench.result_file import check_result_file, write_result
 from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path
 from edge.cameras.address import redact_credentials
@@ -39,7 +39,6 @@ from edge.model import backend_options, contract_of, open_model
 from edge.pipeline import Pipeline
 from edge.preprocess import Preprocessor, grey_enhancer
 from edge.run_state import Limits
-from edge.sinks.files import check_not_a_folder, check_writable, is_stream, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 
 logger = logging.getLogger(__name__)
@@ -270,9 +269,7 @@ def bench(
     Raises:
         OutputError: if `json_file` cannot be written; as far as possible before anything is measured.
     """
-    if json_file and not is_stream(json_file):
-        check_not_a_folder(json_file)
-        check_writable(json_file.parent)
+    check_result_file(json_file)
     with ExitStack() as stack:
         benchmark = Benchmark(config, frames, stack)
         cold = benchmark.cold()
@@ -282,10 +279,7 @@ def bench(
         result = benchmark.result()
         result |= {"cold": cold, "after_idle": benchmark.after_idle(idle_seconds)}
     _print_result(result, Console())
-    if json_file:
-        set_aside(json_file)
-        write_whole(json_file, json.dumps(result, indent=1).encode() + b"\n")
-        logger.info("result in %s", json_file)
+    write_result(result, json_file)
     return result
 
 

@@ -7,7 +7,6 @@ loop has turns with its reference model, too.
 
 from __future__ import annotations
 
-import json
 import logging
 import platform
 import tempfile
@@ -29,6 +28,7 @@ from typing_extensions import Self
 from edge.assembly import cloth_watch
 from edge.backends.probe import available_cores, processor_name
 from edge.backends.protocol import OpenBackend
+from edge.bench.result_file import check_result_file, write_result
 from edge.bundle.opening import demo_bundle_path, model_digest_of, open_bundle
 from edge.bundle.store import bundle_path
 from edge.cameras.address import redact_credentials
@@ -48,7 +48,6 @@ from edge.model import contract_of, open_model
 from edge.pipeline import Pipeline
 from edge.preprocess import Preprocessor
 from edge.second_look import SecondLook
-from edge.sinks.files import check_not_a_folder, check_writable, is_stream, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.teach.opening import open_for
 
@@ -279,9 +278,7 @@ def bench_lines(
         LoomsightError: if the model cannot be vouched for, the camera gives no frame, or `json_file` cannot
             be written; the last, as far as possible, before anything is measured.
     """
-    if json_file and not is_stream(json_file):
-        check_not_a_folder(json_file)
-        check_writable(json_file.parent)
+    check_result_file(json_file)
     with ExitStack() as stack:
         backend, contract = open_model(config, stack)
         reference = _reference_of(config) if config.reference else None
@@ -296,10 +293,7 @@ def bench_lines(
         result = {"measured_on": _measured_on(config, backend, contract), "strips_per_turn": strips}
     result["shapes"] = shapes
     _print(result)
-    if json_file:
-        set_aside(json_file)
-        write_whole(json_file, json.dumps(result, indent=1).encode() + b"\n")
-        logger.info("result in %s", json_file)
+    write_result(result, json_file)
     return result
 
 

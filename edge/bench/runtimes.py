@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -23,6 +22,7 @@ from edge.backends.probe import (
     nvidia_gpu_present,
     processor_name,
 )
+from edge.bench.result_file import check_result_file, write_result
 from edge.bundle.opening import Bundle, demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path
 from edge.cameras.address import redact_credentials
@@ -33,7 +33,6 @@ from edge.errors import NoImagesError
 from edge.inspector import Inspector
 from edge.latency import LatencyHistogram
 from edge.model import open_model
-from edge.sinks.files import check_not_a_folder, check_writable, set_aside, write_whole
 from edge.terminal import as_cell
 
 logger = logging.getLogger(__name__)
@@ -78,9 +77,7 @@ def bench_runtimes(
     Raises:
         LoomsightError: if a bundle cannot be vouched for, or the camera gives no frame.
     """
-    if json_file:
-        check_not_a_folder(json_file)
-        check_writable(json_file.parent)
+    check_result_file(json_file)
     kept = _kept_frames(config)
     with ExitStack() as stack:
         contenders = list(_contenders(config, against, stack))
@@ -92,10 +89,7 @@ def bench_runtimes(
             logger.info("round %d of %d done", number + 1, rounds)
         result = _result(contenders, config, frames * rounds)
     _print(result)
-    if json_file:
-        set_aside(json_file)
-        write_whole(json_file, json.dumps(result, indent=1).encode() + b"\n")
-        logger.info("result in %s", json_file)
+    write_result(result, json_file)
     return result
 
 
@@ -131,12 +125,17 @@ def _runnable(bundle: Bundle) -> list[tuple[BackendName, Precision]]:
 
 
 def published_map(bundle: Bundle, name: BackendName, precision: Precision) -> float | None:
-    """Return the mAP50-95 that a bundle says a model of it reached on a runtime; None if it does not."""
+    """Return the mAP50-95 that a bundle says a model of it reached on a runtime; None if it does not.
+
+    A report on models may hold anything: what is no row of `loomsight export` says nothing.
+    """
     rows = ((bundle.manifest.parity or {}) if bundle.manifest else {}).get("models", ())
-    for row in rows:
-        if row["precision"] == precision and str(row["runtime"]).startswith(name):
-            value: float | None = row["map50_95"]
-            return value
+    for row in rows if isinstance(rows, list | tuple) else ():
+        if not isinstance(row, Mapping) or row.get("precision") != precision:
+            continue
+        value = row.get("map50_95")
+        if str(row.get("runtime")).startswith(name) and isinstance(value, int | float):
+            return float(value)
     return None
 
 

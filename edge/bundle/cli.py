@@ -56,7 +56,7 @@ def verify(
     if is_article(bundle):
         from edge.teach.opening import verified_text
 
-        typer.echo(verified_text(bundle))
+        echo(verified_text(bundle))
         return
     from edge.bundle.opening import is_sealed, open_bundle
     from edge.bundle.store import bundle_path

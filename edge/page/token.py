@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from edge.errors import ConfigError
 from edge.outside_files import read_text
 from edge.secret_files import check_private
-from edge.sinks.files import cannot_write
+from edge.sinks.files import cannot_write, rename_without_replacing
 
 LEAST_CHARACTERS = 16
 """Shorter ones could be guessed."""
@@ -37,12 +39,20 @@ def page_token(file: Path | None) -> str:
 
 
 def _make(file: Path) -> None:
+    """Write a new token; its file gets the name when it is whole: with half of one the next start fails."""
+    whole: Path | None = None
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        made = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        made, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")  # of its owner only
+        whole = Path(name)
         with os.fdopen(made, "w", encoding="ascii") as stream:
-            stream.write(secrets.token_urlsafe(24) + "\n")
+            stream.write(f"{secrets.token_urlsafe(24)}\n")
             stream.flush()
             os.fsync(stream.fileno())
+        with suppress(FileExistsError):  # another run has just made one
+            rename_without_replacing(whole, file)
     except OSError as error:
         raise cannot_write(file, error) from error
+    finally:
+        if whole is not None:
+            whole.unlink(missing_ok=True)

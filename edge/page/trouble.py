@@ -117,7 +117,12 @@ RESTART: Final = "Start the box again."
 
 HELPERS: Final = {
     "machine": "stops of the machine",
+    "heartbeat": "the heartbeat for the machine",
     "roll input": "the signal for the next roll",
+    "camera reader": "reading of the camera",
+    "capture": "frames of the camera",
+    "slots": "memory for frames of the camera",
+    "teach": "learning of the article",
     "mqtt": "messages to the broker",
     "page": "this page",
     "health": "the health check",
@@ -140,6 +145,21 @@ def _of_the_helpers(now: Snapshot) -> list[Trouble]:
     return dead + unwell
 
 
+_MACHINE_AWAY: Final = Trouble(
+    "bad",
+    "machine",
+    "The machine cannot be stopped: it does not answer.",
+    "Watch the cloth. Check power and network of the machine.",
+)
+
+_NO_CLOTH: Final = Trouble(
+    "warn",
+    "no cloth",
+    "No cloth under the camera.",
+    "Loom empty? Then all is well. If not: check lamp and lens.",
+)
+
+
 def _of_the_record(now: Snapshot) -> list[Trouble]:
     found = []
     if now.record_waits:
@@ -150,7 +170,7 @@ def _of_the_record(now: Snapshot) -> list[Trouble]:
         said = "The file of results was removed. A new one is written."
         found.append(Trouble("bad", "record replaced", said, "Tell who looks after the box."))
     if now.machine_away:
-        found.append(Trouble("bad", "machine", "The machine cannot be stopped: it does not answer."))
+        found.append(_MACHINE_AWAY)
     if now.broker_away:
         found.append(Trouble("warn", "broker", "Messages cannot be sent. They wait.", "Check the network."))
     if now.broker_refuses:
@@ -176,7 +196,7 @@ def _of_the_cloth(now: Snapshot) -> list[Trouble]:
             Trouble("bad", "too slow", "Too fast: cloth passes unseen.", "Slow down, or a faster box.")
         )
     if now.recent.without_cloth and not now.recent.frames:
-        found.append(Trouble("warn", "no cloth", "No cloth under the camera."))
+        found.append(_NO_CLOTH)
     if now.phase == "running":
         found += _of_the_article(now)
     if now.across.unseen:

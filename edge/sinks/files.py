@@ -115,7 +115,7 @@ def rename_aside(path: Path) -> None:
         aside = path.with_name(f"{path.name}.{number}")
         try:
             if not os.path.lexists(aside):
-                _rename_without_replacing(path, aside)
+                rename_without_replacing(path, aside)
                 break
         except FileExistsError:  # another run has just taken that name
             pass
@@ -125,7 +125,7 @@ def rename_aside(path: Path) -> None:
     logger.info("%s of an earlier run is now %s", path.name, aside.name)
 
 
-def _rename_without_replacing(path: Path, aside: Path) -> None:
+def rename_without_replacing(path: Path, aside: Path) -> None:
     """Rename a file in two steps, of which the first fails where the name is taken.
 
     Raises:

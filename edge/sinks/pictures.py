@@ -35,12 +35,12 @@ def draw_detections(
     Args:
         image: (H, W) grey or (H, W, 3) BGR, uint8; left as it is.
         detections: boxes in pixels of this image.
-        class_names: give each class its colour; without them, those that are in the picture.
+        class_names: give each class its colour; those of the image that are not among them come after.
     Returns:
         (H, W, 3) uint8, BGR.
     """
     drawn = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image.copy()
-    labels = list(class_names) or sorted({found["label"] for found in detections})
+    labels = [*class_names, *sorted({found["label"] for found in detections} - set(class_names))]
     for found in detections:
         colour = BOX_COLOURS_BGR[labels.index(found["label"]) % len(BOX_COLOURS_BGR)]
         left, top, right, bottom = (round(side) for side in found["box_xyxy_px"])

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from secrets import token_hex
 
 from edge.errors import DatasetError, OutputError
 
@@ -37,7 +38,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         raise OutputError(
             f"{folder} exists and is not empty.", "Name another folder, or delete this one first."
         )
-    partial_folder = folder.parent / f".{folder.name}.partial-{os.getpid()}"
+    partial_folder = _partial(folder)
     with _said_plainly(folder):
         partial_folder.mkdir(parents=True)
     try:
@@ -61,7 +62,7 @@ def write_new_texts(texts: Mapping[Path, str]) -> None:
             is_taken = path.exists()
         if is_taken:
             raise OutputError(f"{path} exists.", "Name another file, or delete this one first.")
-    partial_files = {path: path.with_name(f".{path.name}.partial-{os.getpid()}") for path in texts}
+    partial_files = {path: _partial(path) for path in texts}
     try:
         for path, partial_file in partial_files.items():
             with _said_plainly(path):
@@ -73,6 +74,11 @@ def write_new_texts(texts: Mapping[Path, str]) -> None:
     finally:
         for partial_file in partial_files.values():
             partial_file.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    """Return a temporary sibling; in a container each process may have the number of the one before."""
+    return path.parent / f".{path.name}.partial-{os.getpid()}-{token_hex(4)}"
 
 
 @contextmanager

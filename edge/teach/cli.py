@@ -23,6 +23,7 @@ from edge.cli import (
 )
 from edge.console import configure_logging
 from edge.errors import ConfigError
+from edge.terminal import echo
 
 if TYPE_CHECKING:
     from edge.teach.budget import Budget
@@ -189,4 +190,4 @@ def _print(lesson: Lesson, out: Path) -> None:
     from edge.teach.report import lines_of
 
     for line in lines_of(lesson, out):
-        typer.echo(line)
+        echo(line)

@@ -118,6 +118,16 @@ def test_the_article_file_holds_contract_arrays_and_sheet_and_is_verified(taught
     assert (done.exit_code, "2 files whole, sealed" in done.output) == (0, True)
 
 
+def test_control_characters_in_the_name_of_an_article_do_not_reach_the_terminal(detector, tmp_path):
+    out = tmp_path / "article"
+    flags = ["--article", "twill\x9b2J", "--model", detector, "--out", out, "--camera", CLEAN]
+    taught = command("teach", *flags, "--false-alarms-per-100m", 100)
+    shown = command("bundle", "verify", out)
+    assert (taught.returncode, shown.returncode) == (0, 0)
+    assert "article    twill\\x9b2J" in taught.stdout
+    assert "article 'twill\\x9b2J'" in shown.stdout
+
+
 def test_the_same_cloth_teaches_the_same_to_the_bit(taught, detector, tmp_path):
     out, _ = taught
     teach(detector, tmp_path / "again", "--camera", CLEAN, "--false-alarms-per-100m", 100)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import resource
+import signal
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
 
+import edge
 from edge.cameras.health import FaultKind
 from edge.cloth.found import DefectsFound
 from edge.config import EdgeConfig, load_config
@@ -22,7 +27,7 @@ from edge.page.rolls import Known, changes
 from edge.page.snapshot import WINDOW_S, Counts, Recent
 from edge.page.state import StateText, state_json
 from edge.page.token import page_token
-from edge.page.trouble import CAMERA_DOWN, troubles
+from edge.page.trouble import CAMERA_DOWN, HELPERS, troubles
 from edge.run_state import RunState
 from edge.supervised import HelperThread, watched_by
 from edge.web.address import Address, parse_address
@@ -92,6 +97,20 @@ def test_a_file_that_is_no_token(tmp_path, text, mode, said):
     file.chmod(mode)
     with pytest.raises(ConfigError, match=said):
         page_token(file)
+
+
+def test_a_full_disk_leaves_no_empty_token_file_that_the_next_start_would_refuse(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(OutputError, match="Cannot write"):
+            page_token(tmp_path / "token")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not list(tmp_path.iterdir())
+    assert len(page_token(tmp_path / "token")) >= 32
 
 
 def test_a_token_that_cannot_be_made(tmp_path):
@@ -215,6 +234,21 @@ def test_what_is_wrong_is_said_the_worst_first(changes, expected):
     assert codes(**changes) == expected
 
 
+def test_every_helper_thread_is_named_in_plain_words():
+    source = "".join(path.read_text() for path in Path(edge.__file__).parent.rglob("*.py"))
+    names = set(re.findall(r'HelperThread\("([^"]+)"', source)) | {"page", "health"}
+    assert names - {"mqtt"} > {"machine", "heartbeat", "teach"}
+    assert names <= set(HELPERS)
+
+
+def test_what_is_bad_comes_with_what_to_do():
+    live = plain_page(passed(RunState(), 0))
+    now = replace(
+        live.snapshot, machine_away=True, record_waits=True, record_replaced=True, broker_away=True
+    )
+    assert all(trouble.cure for trouble in troubles(now, now.taken_s))
+
+
 def test_a_camera_that_is_silent_for_long_is_bad():
     live = plain_page(passed(RunState(), 0))
     levels = [
@@ -292,6 +326,13 @@ def test_the_cloth_is_encoded_once_for_all_who_look(monkeypatch):
     second = picture.jpeg(blocks(frame(0), frame(1)), CLASSES)
     assert (first.number, second.number) == (1, 2)
     assert cv2.imdecode(np.frombuffer(second.data, np.uint8), cv2.IMREAD_COLOR).shape == (200, 200, 3)
+
+
+def test_a_picture_with_a_class_of_the_article_before_is_drawn():
+    box = {"label": "unclassified", "score": 0.9, "box_xyxy_px": [20.0, 10.0, 60.0, 90.0]}
+    jpeg = ClothPicture().jpeg(blocks(frame(0), records=[box]), CLASSES)
+    image = cv2.imdecode(np.frombuffer(jpeg.data, np.uint8), cv2.IMREAD_COLOR)
+    assert np.ptp(image.astype(int), axis=2).max() > 60
 
 
 def test_defects_without_a_record_are_copied_when_they_come():
