@@ -38,6 +38,25 @@ NO_SCALE_CURE = "Teach the article again with this camera; with --mm-per-px both
 
 
 @dataclass(frozen=True, slots=True)
+class SeenView:
+    """What a camera shows, at the scale of the reference.
+
+    Attributes:
+        mm_per_px: None if no scale is known.
+        width_px: of the images.
+    """
+
+    mm_per_px: float | None
+    width_px: int
+
+    @classmethod
+    def of(cls, view: ReferenceView, frame: Frame) -> SeenView:
+        """Return what a strip of a frame shows."""
+        own_mm = frame.mm_per_px_across
+        return cls(own_mm / view.scale if own_mm else None, view.image.shape[1])
+
+
+@dataclass(frozen=True, slots=True)
 class TaughtView:
     """What an article was taught at.
 
@@ -52,6 +71,39 @@ class TaughtView:
     mm_per_px: float | None
     width_px: int
     is_per_area: bool = False
+
+    def check(self, seen: SeenView) -> None:
+        """See that what was taught can be used at what a camera shows.
+
+        Raises:
+            ContractError: if that has another scale, or is wider: it would show more false alarms than were
+                promised. Without a scale another width is most likely another scale.
+        """
+        if (seen.mm_per_px is None) != (self.mm_per_px is None) or (
+            seen.mm_per_px and self.mm_per_px and abs(seen.mm_per_px / self.mm_per_px - 1) > SAME_SCALE
+        ):
+            raise ContractError(
+                f"Article '{self.article}' was taught at {_scale_text(self.mm_per_px)}, and this "
+                f"camera shows {_scale_text(seen.mm_per_px)}.",
+                "Correct mm_per_px (--mm-per-px), or teach the article again with this camera.",
+            )
+        ratio = seen.width_px / self.width_px
+        if abs(ratio - 1) <= SAME_WIDTH:
+            return
+        what = f"Article '{self.article}' was taught on images {self.width_px} px wide"
+        if self.mm_per_px is None:
+            raise ContractError(
+                f"{what} of no known scale, and this camera's are {seen.width_px}: their yarns may have "
+                "another size.",
+                NO_SCALE_CURE,
+            )
+        if ratio > 1 and not self.is_per_area:
+            raise ContractError(
+                f"{what}, and this camera's are {seen.width_px}: wider cloth has more false alarms than "
+                "were promised.",
+                "Teach the article again with this camera, or on --false-alarms-per-m2.",
+            )
+        logger.warning("%s, and this camera's are %d: its promise is kept", what, seen.width_px)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +180,8 @@ class SecondLook:
         margin_mm: nearer to a selvedge, or to an edge of the cloth, nothing is looked at.
         taught: what it was taught at.
         usual: what was usual then.
+    Attributes:
+        seen: what the camera shows; None before the first strip.
     """
 
     def __init__(
@@ -142,7 +196,7 @@ class SecondLook:
         self._contract = contract
         self._margin_mm = margin_mm
         self._taught = taught
-        self._is_checked = False
+        self.seen: SeenView | None = None
         self.usual = usual
 
     def look(self, image: Image, mask: ClothMask | None, frame: Frame) -> Look | None:
@@ -155,47 +209,11 @@ class SecondLook:
                 more false alarms than were promised.
         """
         view = strip_view(image, mask, frame, self._contract, self._margin_mm)
-        if not self._is_checked:
-            self._check(view, frame)
-            self._is_checked = True
+        if self.seen is None:
+            seen = SeenView.of(view, frame)
+            self._taught.check(seen)
+            self.seen = seen
         return look_at(self._model, view)
-
-    def _check(self, view: ReferenceView, frame: Frame) -> None:
-        own_mm = frame.mm_per_px_across
-        seen_mm, taught = own_mm / view.scale if own_mm else None, self._taught
-        if (seen_mm is None) != (taught.mm_per_px is None) or (
-            seen_mm and taught.mm_per_px and abs(seen_mm / taught.mm_per_px - 1) > SAME_SCALE
-        ):
-            raise ContractError(
-                f"Article '{taught.article}' was taught at {_scale_text(taught.mm_per_px)}, and this "
-                f"camera shows {_scale_text(seen_mm)}.",
-                "Correct mm_per_px (--mm-per-px), or teach the article again with this camera.",
-            )
-        self._check_width(view.image.shape[1])
-
-    def _check_width(self, width_px: int) -> None:
-        """Refuse a width at which the promise cannot be kept; say another one at which it is.
-
-        Without a scale another width is most likely another scale: the same camera at another resolution.
-        """
-        taught = self._taught
-        ratio = width_px / taught.width_px
-        if abs(ratio - 1) <= SAME_WIDTH:
-            return
-        what = f"Article '{taught.article}' was taught on images {taught.width_px} px wide"
-        if taught.mm_per_px is None:
-            raise ContractError(
-                f"{what} of no known scale, and this camera's are {width_px}: their yarns may have another "
-                "size.",
-                NO_SCALE_CURE,
-            )
-        if ratio > 1 and not taught.is_per_area:
-            raise ContractError(
-                f"{what}, and this camera's are {width_px}: wider cloth has more false alarms than were "
-                "promised.",
-                "Teach the article again with this camera, or on --false-alarms-per-m2.",
-            )
-        logger.warning("%s, and this camera's are %d: its promise is kept", what, width_px)
 
 
 class FirstLook:
@@ -204,6 +222,8 @@ class FirstLook:
     Args:
         trunk: computes features.
         contract, margin_mm: as of `SecondLook`.
+    Attributes:
+        seen: as of `SecondLook`.
     """
 
     usual: UsualCloth | None = None
@@ -213,12 +233,14 @@ class FirstLook:
         self._contract = contract
         self._margin_mm = margin_mm
         self._looks = 0
+        self.seen: SeenView | None = None
 
     def look(self, image: Image, mask: ClothMask | None, frame: Frame) -> Look | None:
         """Look at a strip; see `SecondLook.look`. None once there were enough."""
         if self._looks >= FIT_STRIPS:
             return None
         view = strip_view(image, mask, frame, self._contract, self._margin_mm)
+        self.seen = self.seen or SeenView.of(view, frame)
         own = own_moments(view.image, view.is_cloth, self._trunk) if view.is_high_enough else None
         if own is None:
             return None

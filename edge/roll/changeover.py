@@ -118,7 +118,10 @@ class Changeover:
         contract = as_published.with_thresholds(config.score_thresholds)
         if config.reference is not None:
             digest = self._digest if path == self._model_path else model_digest_of(open_bundle(path))
-            open_for(config.reference, as_published, digest)
+            article = open_for(config.reference, as_published, digest)
+            seen = self.reference.seen if self.reference is not None else None
+            if seen is not None and path == self._model_path:
+                article.taught.check(seen)
         mode, stops = config.stop.mode, self.stops
         if stops is None and mode != "off":
             raise ConfigError(

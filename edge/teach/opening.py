@@ -28,14 +28,18 @@ class OpenArticle:
     file: ArticleFile
     model: ReferenceModel
 
+    @property
+    def taught(self) -> TaughtView:
+        """What it was taught at."""
+        manifest = self.file.manifest
+        is_per_area = manifest.promise.per == "m2"
+        return TaughtView(manifest.article, manifest.mm_per_px, manifest.width_px, is_per_area)
+
     def beside(self, contract: ModelContract, margin_mm: float) -> SecondLook:
         """Return what looks at the strips of a run beside its detector."""
         manifest = self.file.manifest
-        taught = TaughtView(
-            manifest.article, manifest.mm_per_px, manifest.width_px, manifest.promise.per == "m2"
-        )
         usual = UsualCloth(manifest.article, manifest.levels, manifest.fit_distance, manifest.near)
-        return SecondLook(self.model, contract, margin_mm, taught, usual)
+        return SecondLook(self.model, contract, margin_mm, self.taught, usual)
 
 
 def open_for(

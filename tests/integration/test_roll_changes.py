@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from edge import assembly as run_module
 from edge.config import EdgeConfig, load_config
-from edge.errors import ConfigError, LoomsightError, RecordError
+from edge.errors import ConfigError, ContractError, LoomsightError, RecordError
 from edge.model import open_model
 from edge.roll import recorder as recorder_module
 from edge.roll.changeover import Changeover
@@ -26,6 +26,7 @@ from edge.roll.recorder import RollRecorder
 from edge.roll.requests import ask_next_roll
 from edge.roll.values import RollHead
 from edge.run import run
+from edge.simulator.camera import LoomCamera, parse_loom_options
 from edge.teach.article_file import open_article, publish_article
 from edge.teach.cli import app as teach_app
 from tests.conftest import CLASSES, write_bright_cell_bundle
@@ -269,3 +270,26 @@ def test_the_next_roll_of_an_article_that_was_taught_again_uses_what_was_taught(
         assert [event.kind for event in refused.events] == ["article not opened"]
         assert changeover.reference is in_use
         assert changeover.taught.manifest.promise.false_alarms == 55.0
+
+
+def test_a_roll_of_an_article_taught_on_narrower_cloth_is_refused_and_the_one_on_the_loom_goes_on(
+    tmp_path, bundle, taught
+):
+    narrow = taught.manifest.model_copy(
+        update={"article": "narrow", "width_px": taught.manifest.width_px // 2}
+    )
+    publish_article(tmp_path / "narrow", narrow, taught.arrays, b"sheet")
+    articles = {name: {"reference": str(tmp_path / name)} for name in ("twill", "narrow")}
+    values = {"camera": LOOM, "model": str(bundle), "articles": articles, "stop": {"mode": "off"}, **WIDE}
+    config = EdgeConfig.model_validate(values).for_roll(None, "twill")
+    with (
+        Changeover(config, "loom", open_model) as changeover,
+        LoomCamera(parse_loom_options(LOOM)) as camera,
+    ):
+        changeover.check(RollWish("operator", "B", "narrow"))  # nobody knows yet what the camera shows
+        frame = camera.read()
+        changeover.reference.look(frame.image, None, frame)
+        with pytest.raises(ContractError, match=r"'narrow' was taught on images .* wider cloth has more"):
+            changeover.check(RollWish("operator", "B", "narrow"))
+        changeover.check(RollWish("operator", "B", "twill"))
+        assert changeover.reference.look(frame.image, None, frame) is not None
