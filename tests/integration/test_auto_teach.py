@@ -6,6 +6,7 @@ import json
 import random
 import re
 import resource
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -205,7 +206,7 @@ def test_kill_9_never_leaves_half_an_article(settings, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def two_articles(detector, tmp_path_factory):
+def learnt_articles(detector, tmp_path_factory):
     """A folder of article files: `plain 5`, and `satin 8`, which was learnt from other cloth."""
     folder = tmp_path_factory.mktemp("two")
     settings = write_settings(folder, detector)
@@ -214,7 +215,14 @@ def two_articles(detector, tmp_path_factory):
         done = edge_run(settings, "--camera", clean, "--article", article)
         assert done.returncode == 0, done.stderr
     assert {path.name for path in (folder / "articles").iterdir()} == {"plain 5", "satin 8"}
-    return settings
+    return folder / "articles"
+
+
+@pytest.fixture
+def two_articles(detector, learnt_articles, tmp_path):
+    """Settings with a copy of those article files: a run may add to them."""
+    shutil.copytree(learnt_articles, tmp_path / "articles")
+    return write_settings(tmp_path, detector)
 
 
 def test_other_cloth_that_was_taught_is_recognised_by_its_features(two_articles, tmp_path):
