@@ -18,6 +18,7 @@ from edge.bundle.opening import open_bundle
 from edge.bundle.store import bundle_path, read_state
 from edge.contract import Tiles
 from edge.taxonomy import load_taxonomy
+from edge.teach.article_file import open_article
 from tests.conftest import write_bright_cell_bundle
 from tests.unit.distill.tiny import write_tiny_dataset, write_untrained
 
@@ -31,6 +32,15 @@ batch = 8
 precision = "float32"
 ema_warmup_steps = 5
 cache_mb = 16
+"""
+CLOTH = (
+    "seed=3,weave=plain,warp_pitch_px=5,weft_pitch_px=5,mean_grey=70,width_px=160,bed_left_mm=-20,"
+    "bed_right_mm=-20"
+)
+LEARNING = """
+[auto_teach]
+metres = 0.6
+false_alarms_per_100m = 100
 """
 
 
@@ -46,7 +56,12 @@ class Place:
         self.recipe = folder / "tiny.toml"
         self.recipe.write_text(RECIPE, encoding="utf-8")
         self.record = folder / "rolls.db"
+        self.article = folder / "article"
+        self.learning = folder / "learning.toml"
+        self.learning.write_text(LEARNING, encoding="utf-8")
         self.paths = {
+            "bundle": self.bundle, "clean": f"loom:defects_per_m=0,length_m=0.96,{CLOTH}",
+            "roll": f"loom:defects_per_m=4,length_m=1.2,{CLOTH}",
             "data": self.data, "images": self.data / "images" / "train", "checkpoint": self.checkpoint,
             "recipe": self.recipe, "record": self.record,
         }  # fmt: skip
@@ -56,6 +71,7 @@ class Place:
         camera = "loom:width_px=256,bed_left_mm=2,bed_right_mm=2,length_m=1,mean_grey=120,seed=7"
         made = ["edge-run", "--camera", camera, "--model", str(self.bundle), "--threads", "1"]
         self._made([*made, "--roll-record", str(self.record)])
+        self._made([*teach_arguments(self), "--out", str(self.article)])
 
     def _made(self, arguments: list[str]) -> None:
         log = self.folder / "made.log"
@@ -99,6 +115,20 @@ def is_whole_bundle(folder: Path) -> bool:
         return False
     open_bundle(folder)
     return True
+
+
+def is_whole_article(folder: Path) -> bool:
+    """Check every digest of an article file; False if there is none."""
+    if not folder.exists():
+        return False
+    open_article(folder)
+    return True
+
+
+def is_taught_again(place: Place, folder: Path) -> bool:
+    """See that an article file is there at any moment, whole, and whether it is the one that came last."""
+    older, now = open_article(place.article), open_article(folder)
+    return older.manifest.created_utc != now.manifest.created_utc
 
 
 def store_is_whole(store: Path) -> bool:
@@ -169,6 +199,15 @@ SIMULATE = "simulate --images 4 --seed 3 --size-hw 128 128 --workers 1"
 PRUNE = "prune {checkpoint} {data} --macs 0.5 --recover labels --recipe {recipe} --epochs 1 --threads 1"
 PSEUDO_LABEL = "pseudo-label {images} --reviewed {data} --detector {checkpoint} --device cpu"
 
+TEACH = "teach --article twill --model {bundle} --camera {clean} --false-alarms-per-100m 100 --threads 1"
+AUTO_TEACH = "edge-run --article twill --model {bundle} --camera {roll} --threads 1"
+
+
+def teach_arguments(place: Place) -> list[str]:
+    """Return the arguments of `teach`, but for where to."""
+    return TEACH.format(**place.paths).split()
+
+
 JOBS: dict[str, Job] = {
     "simulate": simple(SIMULATE, "out", check=is_whole_data_set),
     "labels convert": simple("labels convert {data} --to dataset", "out", check=is_whole_data_set),
@@ -185,6 +224,24 @@ JOBS: dict[str, Job] = {
     ),
     "roll report": simple("roll report {record}", "report.html", check=is_the_report, replaces=True),
     "roll export": simple("roll export {record}", "defects.csv", check=is_the_export, replaces=True),
+    "teach": simple(TEACH, "article", check=is_whole_article),
+    "teach again": Job(
+        lambda place, folder: [*teach_arguments(place), "--overwrite", "--out", str(folder / "article")],
+        lambda place, folder: is_taught_again(place, folder / "article"),
+        needs_free_name=False,
+        prepare=lambda place, folder: shutil.copytree(place.article, folder / "article"),
+    ),
+    "edge-run --auto-teach": Job(
+        lambda place, folder: [
+            *AUTO_TEACH.format(**place.paths).split(),
+            "--config",
+            str(place.learning),
+            "--auto-teach",
+            str(folder / "articles"),
+        ],
+        lambda place, folder: is_whole_article(folder / "articles" / "twill"),
+        needs_free_name=False,
+    ),
     "export": simple("export {checkpoint} --images {images}", "out", check=is_whole_bundle),
     "distill": resumed("distill {data} --recipe {recipe}", "run", check=run_is_done),
     "prune": resumed(PRUNE, "run", check=run_is_done),

@@ -1,4 +1,4 @@
-"""Take the images of an article on the live page: naming a defect, the contact sheet; in a real browser.
+"""Take the images of an article on the live page: naming, contact sheet, teaching; in a real browser.
 
 Run `python docs/pictures/page_article.py` in the root of the repository. It needs the extra mill,
 playwright and Chromium. It teaches the article first.
@@ -10,6 +10,7 @@ import shutil
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,45 +18,65 @@ from page import save, until
 from playwright.sync_api import sync_playwright
 
 import edge.run
+from edge.articles import ArticleSettings
 from edge.config import EdgeConfig
 from edge.teach.budget import Budget
 from edge.teach.reading import ReadingLimits
+from edge.teach.settings import AutoTeachSettings
 from edge.teach.teaching import TeachWish, teach
 
 CLOTH = "weave=plain,width_px=512,mean_grey=140,bed_left_mm=0,bed_right_mm=0"
 CLEAN = f"loom:seed=3,defects_per_m=0,length_m=5,{CLOTH}"
-ROLL = f"loom:seed=11,length_m=4,defects_per_m=3,difficulties=clear+subtle,live=true,speed_m_min=2,{CLOTH}"
+LIVE = f"live=true,texture_lines=907,{CLOTH}"
+ROLL = f"loom:seed=3,length_m=4,defects_per_m=3,difficulties=obvious+clear,speed_m_min=2,{LIVE}"
+"""Other metres of the cloth that is taught: the seed draws its yarns and lamp."""
+
+LEARNT = f"loom:seed=3,length_m=9,defects_per_m=0,speed_m_min=4,{LIVE}"
 BUDGET = Budget(10.0, "100 m")
 
 
 def main() -> None:
-    """Write page-naming.png and page-sheet.png."""
-    with TemporaryDirectory() as name, socket.create_server(("127.0.0.1", 0)) as free:
-        folder, port = Path(name), free.getsockname()[1]
-        free.close()
+    """Write page-naming.png, page-sheet.png, page-teaching.png and page-known.png."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
         article = folder / "articles" / "twill-220"
         article.parent.mkdir()
         wish = TeachWish("twill 220", BUDGET, article, limits=ReadingLimits())
         teach(EdgeConfig(camera=CLEAN), wish)
-        run = threading.Thread(target=inspect, args=(folder, article, port))
-        run.start()
-        token = folder / "token"
-        while not token.exists():
-            time.sleep(0.1)
-        time.sleep(1.0)
-        taken(f"http://127.0.0.1:{port}/", token.read_text().strip())
-        run.join()
+        beside(of_the_article(folder, article), taken)
+        beside(of_an_unknown_article(folder, article), taken_of_teaching)
 
 
-def inspect(folder: Path, article: Path, port: int) -> None:
-    """Inspect a roll of the article with a page."""
-    edge.run.run(
-        EdgeConfig(
-            camera=ROLL, roll_record=folder / "rolls.db", roll="roll 11", article="twill 220",
-            reference=article, save_pictures=folder / "found", page=str(port),
-            page_token_file=folder / "token",
-        )
+def of_the_article(folder: Path, article: Path) -> EdgeConfig:
+    """Return the settings of a roll of the article."""
+    return EdgeConfig(
+        camera=ROLL, roll_record=folder / "rolls.db", roll="roll 11", article="twill 220",
+        reference=article, save_pictures=folder / "found", page_token_file=folder / "token",
+        score_thresholds=dict.fromkeys(("wrinkle", "drop", "broken"), 1.0),  # a detector that knows nothing
     )  # fmt: skip
+
+
+def of_an_unknown_article(folder: Path, article: Path) -> EdgeConfig:
+    """Return the settings of a roll whose article nobody taught; its cloth is that of the other one."""
+    return EdgeConfig(
+        camera=LEARNT, roll_record=folder / "rolls.db", roll="roll 12", article="denim 90",
+        articles={"twill 220": ArticleSettings(reference=article)}, page_token_file=folder / "token",
+        auto_teach=AutoTeachSettings(folder=folder / "learnt", metres=8, false_alarms_per_100m=10),
+    )  # fmt: skip
+
+
+def beside(config: EdgeConfig, take: Callable[[str, str], None]) -> None:
+    """Inspect with a page, and take images of it meanwhile."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    run = threading.Thread(target=edge.run.run, args=(config.changed(page=str(port)),))
+    run.start()
+    token = config.page_token_file
+    while token is None or not token.exists():
+        time.sleep(0.1)
+    time.sleep(1.0)
+    take(f"http://127.0.0.1:{port}/", token.read_text().strip())
+    run.join()
 
 
 def taken(address: str, token: str) -> None:
@@ -78,6 +99,22 @@ def taken(address: str, token: str) -> None:
         phone.locator("#defects img.picture[src^=blob][alt^=unclassified]").first.click()
         until(phone, "document.querySelector('#large').open")
         save("page-naming.png", phone.screenshot())
+
+
+def taken_of_teaching(address: str, token: str) -> None:
+    """Take an article that is being learnt at a desk, and the offer of another one on a phone."""
+    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        desk = browser.new_page(viewport={"width": 900, "height": 560})
+        desk.goto(f"{address}#token={token}")
+        until(desk, "document.querySelector('#article progress').value > 1.2")
+        save("page-teaching.png", desk.screenshot())
+        context = browser.new_context(device_scale_factor=2, viewport={"width": 360, "height": 620})
+        phone = context.new_page()
+        phone.goto(f"{address}#token={token}")
+        until(phone, "document.querySelector('#troubles button')")
+        save("page-known.png", phone.screenshot())
 
 
 if __name__ == "__main__":

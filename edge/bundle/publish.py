@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edge.bundle.exchange import exchanged
 from edge.bundle.manifest import FORM, MANIFEST_NAME, BundleManifest, read_manifest
 from edge.errors import ContractError, ModelError, OutputError
 
@@ -40,10 +41,10 @@ def take_name(staged: Path, destination: Path) -> None:
         OSError: if it cannot be renamed; the older folder then stays.
     """
     staged.chmod(0o755)
-    if destination.exists():
-        _swap(staged, destination)
-    else:
+    if not destination.exists():
         staged.replace(destination)
+    elif not exchanged(staged, destination):
+        _swap(staged, destination)
 
 
 def check_destination(destination: Path, *, overwrite: bool) -> None:
@@ -86,7 +87,10 @@ def _check_is_bundle(folder: Path) -> None:
 
 
 def _swap(staged: Path, destination: Path) -> None:
-    """Put a new folder in the place of an old one; the old one comes back if that fails."""
+    """Put a new folder in the place of an old one; the old one comes back if that fails.
+
+    For a moment nothing has the name: only where the file system cannot exchange two.
+    """
     with tempfile.TemporaryDirectory(dir=destination.parent) as folder:
         retired = Path(folder) / "retired"
         destination.replace(retired)

@@ -93,7 +93,14 @@ class Fitting:
 
     def _learnt(self) -> Learnt:
         return learn(
-            self._called, self._budget, self._cloth, self._keeper, self._detector, Trunk(1), self._go_on
+            self._called,
+            self._budget,
+            self._cloth,
+            self._keeper,
+            self._detector,
+            Trunk(1),
+            self._go_on,
+            leaves_out=True,
         )
 
     def _go_on(self, *_: object) -> None:

@@ -16,6 +16,8 @@ from edge.teach.looks import SpooledStrip
 from edge.teach.reading import CleanStrip
 from edge.teach.spool import Spool
 
+Box = tuple[float, float, float, float]
+
 STRUCK_MARGIN_PX: Final = 24
 """Around a place that a person left out nothing is fitted or judged: a defect reaches beyond its box."""
 
@@ -45,8 +47,8 @@ class Keeper:
         found = strip.found
         for place in self.struck_out:
             if place.frame_id == frame.frame_id and place.source == frame.source:
-                view = _without(view, place, strip.carried_lines)
-                found = _not_in(found, place)
+                view = without(view, place.box_xyxy_px, strip.carried_lines)
+                found = not_in(found, place.box_xyxy_px)
         own_mm = frame.mm_per_px_across
         self.mm_per_px = own_mm / view.scale if own_mm else None
         self.width_px = view.image.shape[1]
@@ -61,11 +63,11 @@ class Keeper:
         )
 
 
-def _without(view: ReferenceView, place: SheetPlace, carried_lines: int) -> ReferenceView:
+def without(view: ReferenceView, box_xyxy_px: Box, carried_lines: int) -> ReferenceView:
     """Take a place, in pixels of its frame, out of the cloth of a view."""
     height, width = view.image.shape[:2]
     is_cloth = np.ones((height, width), np.bool_) if view.is_cloth is None else view.is_cloth.copy()
-    left, top, right, bottom = (side * view.scale for side in place.box_xyxy_px)
+    left, top, right, bottom = (side * view.scale for side in box_xyxy_px)
     down = carried_lines * view.scale
     rows = slice(
         max(0, int(top + down) - STRUCK_MARGIN_PX), max(0, int(bottom + down) + 1 + STRUCK_MARGIN_PX)
@@ -75,9 +77,9 @@ def _without(view: ReferenceView, place: SheetPlace, carried_lines: int) -> Refe
     return replace(view, is_cloth=is_cloth)
 
 
-def _not_in(found: Detections, place: SheetPlace) -> Detections:
+def not_in(found: Detections, box_xyxy_px: Box) -> Detections:
     """Leave out detections that touch a place."""
-    left, top, right, bottom = place.box_xyxy_px
+    left, top, right, bottom = box_xyxy_px
     boxes = found.boxes_xyxy_px
     touches = (
         (boxes[:, 0] <= right) & (boxes[:, 2] >= left) & (boxes[:, 1] <= bottom) & (boxes[:, 3] >= top)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ from edge.teach.looks import CrossLooks, Progress, SpooledStrip, cross_look
 from edge.teach.pattern import Pattern, pattern_of, strips_to_sample
 from edge.teach.reports import Calibration, calibrate
 from edge.teach.sheet import Sheet
-from edge.teach.spool import Spool
+from edge.teach.spool import Views
+from edge.teach.striking import ROUNDS, StruckViews, far_places, numbered
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +75,8 @@ def learn(
     detector: DetectorUsed,
     trunk: Trunk,
     progress: Progress = lambda *_: None,
+    *,
+    leaves_out: bool = False,
 ) -> Learnt:
     """Learn an article from clean cloth.
 
@@ -85,14 +88,22 @@ def learn(
         detector: that ran beside, with thresholds so low that its tail was seen.
         trunk: computes features.
         progress: called with what is done, how much of it, and how much there is.
+        leaves_out: whether places that stand far out of the others are left out, as nobody looks at them.
     Raises:
         DatasetError: if the cloth cannot carry the promise.
         ConfigError: if its unit is not known here.
     """
-    spool = keeper.spool
-    looks = _judged(cloth, budget, spool, trunk, progress)
-    amount = _amount(looks)
-    calibration = calibrate(looks.judged, detector.thresholds, budget.set_on(amount))
+    spool, struck = keeper.spool, tuple(keeper.struck_out)
+    views = StruckViews(spool, cloth.strips)
+    looks, amount, calibration = _calibrated(cloth, budget, views, detector, trunk, progress)
+    for _ in range(ROUNDS if leaves_out else 0):
+        far = far_places(calibration.places, len(cloth.strips))
+        if not far:
+            break
+        struck += numbered(far, cloth.strips, budget.per, amount)
+        views.strike(far)
+        cloth = replace(cloth, strips=views.without_places())
+        looks, amount, calibration = _calibrated(cloth, budget, views, detector, trunk, progress)
     sheet = Sheet.of(calibration.places, cloth.strips, budget.per, amount)
     manifest = ArticleManifest(
         article=article,
@@ -107,7 +118,7 @@ def learn(
         fit_distance=calibration.fit_distance,
         near=calibration.near,
         places=sheet.places,
-        struck_out=tuple(keeper.struck_out),
+        struck_out=struck,
     )
     pattern = pattern_of(
         spool.view(cloth.strips[number].number) for number in strips_to_sample(len(cloth.strips))
@@ -115,8 +126,22 @@ def learn(
     return Learnt(manifest, dict(looks.taught.arrays()), sheet.png(spool), calibration, pattern)
 
 
+def _calibrated(
+    cloth: CleanCloth,
+    budget: Budget,
+    views: Views,
+    detector: DetectorUsed,
+    trunk: Trunk,
+    progress: Progress,
+) -> tuple[CrossLooks, ClothAmount, Calibration]:
+    """Look at the cloth, and set the levels for the budget; see `learn`."""
+    looks = _judged(cloth, budget, views, trunk, progress)
+    amount = _amount(looks)
+    return looks, amount, calibrate(looks.judged, detector.thresholds, budget.set_on(amount))
+
+
 def _judged(
-    cloth: CleanCloth, budget: Budget, spool: Spool, trunk: Trunk, progress: Progress
+    cloth: CleanCloth, budget: Budget, spool: Views, trunk: Trunk, progress: Progress
 ) -> CrossLooks:
     """Look at the cloth, if there is enough of it.
 

@@ -26,7 +26,7 @@ from edge.reference.taught import TaughtCloth
 from edge.reference.trunk import Trunk
 from edge.second_look import look_at
 from edge.teach.budget import ClothAmount
-from edge.teach.spool import Spool
+from edge.teach.spool import Views
 
 STRETCH_M: Final = 1.0
 """Length of a stretch, where a position is known: far longer than a defect or the pooling of features."""
@@ -89,7 +89,7 @@ class CrossLooks:
 
 
 def cross_look(
-    strips: Sequence[SpooledStrip], spool: Spool, trunk: Trunk, progress: Progress = lambda *_: None
+    strips: Sequence[SpooledStrip], spool: Views, trunk: Trunk, progress: Progress = lambda *_: None
 ) -> CrossLooks:
     """Fit each fold and let it look at the other.
 
@@ -140,7 +140,7 @@ def _look(
     taught: TaughtCloth,
     own: Sequence[SpooledStrip],
     other: Sequence[SpooledStrip],
-    spool: Spool,
+    spool: Views,
     trunk: Trunk,
     steps: _Steps,
 ) -> list[tuple[SpooledStrip, Look | None]]:
@@ -163,7 +163,7 @@ def _folds(strips: Sequence[SpooledStrip]) -> list[int]:
     return [int((along_m - start_m) // length_m) % FOLDS for along_m in places]
 
 
-def _fit(strips: Sequence[SpooledStrip], spool: Spool, trunk: Trunk, steps: _Steps) -> TaughtCloth:
+def _fit(strips: Sequence[SpooledStrip], spool: Views, trunk: Trunk, steps: _Steps) -> TaughtCloth:
     def images() -> Iterator[tuple[Image, Mask | None]]:
         for strip in strips:
             steps("fit")
@@ -181,7 +181,7 @@ def _fit(strips: Sequence[SpooledStrip], spool: Spool, trunk: Trunk, steps: _Ste
         ) from error
 
 
-def _model(taught: TaughtCloth, own: Sequence[SpooledStrip], spool: Spool, trunk: Trunk) -> ReferenceModel:
+def _model(taught: TaughtCloth, own: Sequence[SpooledStrip], spool: Views, trunk: Trunk) -> ReferenceModel:
     """Return the reference of a fold, with levels that about every other block of a strip reaches."""
     sample = own[:: max(1, len(own) // PROVISIONAL_STRIPS)]
     model = ReferenceModel(trunk, taught)

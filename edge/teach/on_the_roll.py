@@ -297,8 +297,12 @@ class RollTeacher:
             "false_alarms_per_100m": promise.false_alarms,
             "metres": article.manifest.cloth.metres,
             "in_use": is_current,
+            "places_left_out": len(article.manifest.struck_out),
         }
-        noticed = f"; {outcome.pattern.text()}" if outcome.pattern is not None else ""
+        left_out = len(article.manifest.struck_out)
+        places = "1 place that stands" if left_out == 1 else f"{left_out} places that stand"
+        noticed = f"; {places} far out of the rest left out" if left_out else ""
+        noticed += f"; {outcome.pattern.text()}" if outcome.pattern is not None else ""
         self._tell(LEARNT, f"{subject.text()}: {promise.text()}; {use}{noticed}", at_m, data)
         logger.info("article file in %s", subject.path)
         self._clear()

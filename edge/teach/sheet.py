@@ -10,7 +10,7 @@ from edge.teach.budget import ClothAmount, Unit
 from edge.teach.contact_sheet import MOST_PLACES, crop_of, sheet_png
 from edge.teach.looks import SpooledStrip
 from edge.teach.reports import Place
-from edge.teach.spool import Spool
+from edge.teach.spool import Views
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Sheet:
         ]
         return cls(tuple(numbered), tuple(strip for _, strip in chosen), per)
 
-    def png(self, spool: Spool) -> bytes:
+    def png(self, spool: Views) -> bytes:
         """Draw the sheet."""
         crops, captions = [], []
         for place, strip in zip(self.places, self.strips, strict=True):

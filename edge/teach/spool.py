@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from typing_extensions import Self
 
 from edge.errors import OutputError
 from edge.second_look import ReferenceView
+
+
+class Views(Protocol):
+    """Images of clean cloth by number."""
+
+    def view(self, number: int) -> ReferenceView:
+        """Return an image."""
+        ...
 
 
 class Spool:

@@ -205,6 +205,20 @@ def test_kill_9_never_leaves_half_an_article(settings, tmp_path):
             article.rename(tmp_path / f"kept-{number}")
 
 
+def test_defects_in_the_cloth_that_is_learnt_are_left_out_where_they_stand_far_out(settings, tmp_path):
+    levels = {}
+    for name, defects in (("clean", 0), ("with defects", 4)):
+        camera = f"loom:seed=3,defects_per_m={defects},difficulties=obvious,length_m=0.7,{CLOTH}"
+        done = edge_run(settings, "--camera", camera, "--article", name)
+        assert done.returncode == 0, done.stderr
+        manifest = open_article(tmp_path / "articles" / name).manifest
+        levels[name] = (manifest.levels["spot"], len(manifest.struck_out))
+    assert levels["clean"][1] == 0
+    assert 1 <= levels["with defects"][1] <= 4
+    assert levels["with defects"][0] < 1.3 * levels["clean"][0]
+    assert "that stand far out of the rest left out" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def learnt_articles(detector, tmp_path_factory):
     """A folder of article files: `plain 5`, and `satin 8`, which was learnt from other cloth."""
