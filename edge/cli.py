@@ -32,6 +32,10 @@ MmPerPxFlag = Annotated[
     float | None,
     typer.Option(help="Millimetres of cloth per pixel, where the camera does not tell."),
 ]
+ClothFlag = Annotated[
+    str | None,
+    typer.Option(help="auto: leave out what lies off the cloth; all: inspect everything  [default: auto]"),
+]
 BatchFlag = Annotated[int | None, typer.Option(help="Most tiles given to the network at once.")]
 OnlyFlag = Annotated[
     str | None, typer.Option(metavar="NAME", help="Of the cameras in the file of --config, this one.")
@@ -141,12 +145,7 @@ def edge_run(
     selvedge_margin_mm: Annotated[
         float | None, typer.Option(help="Report nothing nearer to a known selvedge.")
     ] = None,
-    cloth: Annotated[
-        str | None,
-        typer.Option(
-            help="auto: leave out what lies off the cloth; all: inspect everything  [default: auto]"
-        ),
-    ] = None,
+    cloth: ClothFlag = None,
     batch_tiles: BatchFlag = None,
     backend: BackendFlag = None,
     precision: PrecisionFlag = None,

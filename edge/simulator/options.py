@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -45,6 +46,17 @@ Options = TypeVar("Options", bound=BaseModel)
 LIST_KEYS = ("difficulties", "categories")
 
 
+def _can_be_drawn(categories: tuple[str, ...]) -> tuple[str, ...]:
+    unknown = sorted(set(categories) - set(CATEGORIES))
+    if unknown:
+        raise ValueError(f"the loom cannot draw {', '.join(unknown)}")
+    return categories
+
+
+Categories = Annotated[tuple[str, ...], AfterValidator(_can_be_drawn)]
+"""Categories that the loom knows how to draw."""
+
+
 class LoomOptions(BaseModel):
     """Describe one roll of cloth and the camera above it.
 
@@ -67,9 +79,7 @@ class LoomOptions(BaseModel):
     difficulties: tuple[Difficulty, ...] = Field(
         DIFFICULTIES, min_length=1, description=f"any of {'+'.join(DIFFICULTIES)}"
     )
-    categories: tuple[str, ...] = Field(
-        CATEGORIES, min_length=1, description=f"any of {'+'.join(CATEGORIES)}"
-    )
+    categories: Categories = Field(CATEGORIES, min_length=1, description=f"any of {'+'.join(CATEGORIES)}")
     length_m: float | None = Field(
         None, gt=0, le=1e6, description="metres above 0, up to 1,000,000, or none for endless"
     )
@@ -110,14 +120,6 @@ class LoomOptions(BaseModel):
         if faults and not info.data.get("live"):
             raise ValueError("only a live camera fails")
         return faults
-
-    @field_validator("categories")
-    @classmethod
-    def _check_categories(cls, categories: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = sorted(set(categories) - set(CATEGORIES))
-        if unknown:
-            raise ValueError(f"the loom cannot draw {', '.join(unknown)}")
-        return categories
 
     @model_validator(mode="after")
     def _check_width(self) -> Self:

@@ -13,6 +13,7 @@ from edge.cli import (
     BackendFlag,
     BatchFlag,
     CameraFlag,
+    ClothFlag,
     ConfigFlag,
     MmPerPxFlag,
     ModelFlag,
@@ -76,9 +77,7 @@ def teach(
     ] = 600,
     train_epochs: Annotated[int, typer.Option(min=1, max=1000, help="How often to go through them.")] = 6,
     mm_per_px: MmPerPxFlag = None,
-    cloth: Annotated[
-        str | None, typer.Option(help="auto: leave out what lies off the cloth; all  [default: auto]")
-    ] = None,
+    cloth: ClothFlag = None,
     batch_tiles: BatchFlag = None,
     backend: BackendFlag = None,
     precision: PrecisionFlag = None,

@@ -19,9 +19,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import typer
 
 from edge.bundle.manifest import FORM as BUNDLE
 from edge.bundle.sealed import SealedForm
+from edge.cli import run_app
 from edge.config import EdgeConfig
 from edge.digest import file_digest
 from edge.teach.article_file import FORM as ARTICLE
@@ -57,6 +59,13 @@ WAITING = (
 )
 """Settings that wait for something legitimately, or reach out of the process."""
 SETTINGS = sorted(set(EdgeConfig.model_fields) - {*WRITTEN, *WAITING})
+FLAGS = sorted(
+    flag
+    for parameter in typer.main.get_command(run_app).params
+    for flag in parameter.opts
+    if flag.removeprefix("--").replace("-", "_") in SETTINGS and not getattr(parameter, "is_flag", False)
+)
+"""Of the settings not all have a flag: one that is not there would be refused whatever its value is."""
 
 
 @dataclass(frozen=True)
@@ -212,13 +221,13 @@ def spoil_a_file(files: Sequence[Path], chance: random.Random) -> None:
 def an_option(shop: Workshop, folder: Path, chance: random.Random) -> Words:
     """A value on the command line that no person would write."""
     value = chance.choice((*NUMBER_TEXTS, *TEXTS)).replace("\0", "0")
-    name = chance.choice([key for key in SETTINGS if key != "articles"]).replace("_", "-")
+    flag = chance.choice(FLAGS)
     simulated = chance.choice(("seed", "defects-per-m", "mm-per-px"))
     model, made = str(shop.bundle), str(folder / "out")
     away = value.replace("/dev/", "/nodev/")
     return chance.choice(
         [
-            on_cloth(shop, f"--{name}={value}"),
+            on_cloth(shop, f"{flag}={value}"),
             ["edge-run", "--camera", away, "--model", model, "--frames", "1", "--seconds", "5"],
             ["simulate", "--out", made, "--images", "1", f"--{simulated}", value],
             [
