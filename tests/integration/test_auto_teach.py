@@ -192,12 +192,18 @@ def test_ctrl_c_while_an_article_is_learnt_leaves_nothing_behind(settings, tmp_p
 
 
 def test_kill_9_never_leaves_half_an_article(settings, tmp_path):
-    chance, article = random.Random(5), tmp_path / "articles" / "plain 5"
+    """Each kill falls on the moments in which the article file is written."""
+    chance, folder = random.Random(5), tmp_path / "articles"
+    article = folder / "plain 5"
     for number in range(4):
         process = subprocess.Popen(
             program(settings, "--camera", LOOM), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
         )
-        time.sleep(chance.uniform(1.0, 4.0))
+        before = set(folder.glob(".plain 5-*"))
+        while not article.exists() and set(folder.glob(".plain 5-*")) == before:
+            assert process.poll() is None
+            time.sleep(0.0005)
+        time.sleep(chance.choice((0.0, 0.001, 0.01, 0.1)))
         process.kill()
         process.wait()
         if article.exists():
