@@ -111,7 +111,7 @@ class Tiles:
 
 def tiles_of(strip: Strip, article: Article, trunk: Trunk) -> Tiles:
     model = ReferenceModel(trunk, article.taught, article.levels)
-    features = trunk.features(strip.image, strip.is_cloth, article.taught.selvedges_px)
+    features = trunk.features(strip.image, strip.is_cloth)
     excess, _ = model.maps(features)
     ratios = np.max([excess[name] / article.levels[name] for name in CHANNELS], axis=0)
     side, scores, judged = TILE_PX // trunk.stride_px, {}, {}

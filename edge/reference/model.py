@@ -84,7 +84,7 @@ class ReferenceModel:
             is_cloth: (H, W) bool, where cloth is and something may be reported; None for all.
             follow: whether the roll is followed; False leaves the model as it is.
         """
-        features = self._trunk.features(image, is_cloth, self._taught.selvedges_px)
+        features = self._trunk.features(image, is_cloth)
         cells = int(features.is_judged.sum())
         if cells < LEAST_CELLS:
             return Look(no_regions(), {}, 0, None, _why_not(features, is_cloth))

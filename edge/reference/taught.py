@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,9 +12,18 @@ from numpy.typing import NDArray
 from edge.errors import ModelError
 from edge.image import Image
 from edge.reference.contrast import Floats, Mask
+from edge.reference.edges import (
+    EDGE_CELLS,
+    core,
+    raised_columns,
+    selvedge_cells,
+    usual_heights,
+    without_columns,
+)
+from edge.reference.edges import heights as edge_heights
 from edge.reference.maps import CHANNELS, channel_map, crest_of, evened, relative
 from edge.reference.statistics import Moments, Whitening, trimmed_moments
-from edge.reference.trunk import EDGE_PX, SELVEDGE_PX, STRIDE_PX, Features, Trunk, vectors_of
+from edge.reference.trunk import Features, Trunk, vectors_of
 
 TRIMMED_RATIO = 0.03
 """Of an image's features, left out of its fit: clean cloth that is taught may hold defects."""
@@ -35,15 +44,6 @@ wide as the image must not become usual."""
 LEAST_CREST = 1e-3
 """Cloth that is all alike has none."""
 
-MOST_SELVEDGE_PX = 160
-"""Of a selvedge, beyond the margin that is left out of any cloth."""
-
-SELVEDGE_TOP = 1.12
-"""Times the usual distance, from which on a column of cells belongs to the selvedge."""
-
-SELVEDGE_GAP = 5
-"""Columns of cells that look like cloth end a selvedge."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TaughtCloth:
@@ -53,7 +53,7 @@ class TaughtCloth:
         moments: of its features, each image with the weight of one vector.
         most_usual: distance over the median, up to which a feature is no outlier.
         medians, crests: channel -> usual value, and how far an image usually goes beyond it (`crest_of`).
-        selvedges_px: so near to the left and to the right edge of the cloth nothing is judged.
+        heights: channel -> (2, EDGE_CELLS), how much higher columns near to the edges of the cloth go.
         trunk_digest: of the network that the features are of.
     """
 
@@ -61,7 +61,7 @@ class TaughtCloth:
     most_usual: float
     medians: Mapping[str, float]
     crests: Mapping[str, float]
-    selvedges_px: tuple[int, int]
+    heights: Mapping[str, Floats]
     trunk_digest: str
 
     @classmethod
@@ -83,7 +83,7 @@ class TaughtCloth:
             float(np.median([fit.most_usual for fit in fits])),
             {name: float(np.median([fit.medians[name] for fit in fits])) for name in CHANNELS},
             {name: float(np.median([fit.crests[name] for fit in fits])) for name in CHANNELS},
-            selvedges_of([fit.selvedges_px for fit in fits]),
+            {name: usual_heights([fit.heights[name] for fit in fits]) for name in CHANNELS},
             trunk.digest,
         )
 
@@ -100,7 +100,8 @@ class TaughtCloth:
         even = evened(values, is_valid)
         usual = self.crests[name]
         own = min(max(crest_of(even, is_valid), usual / MOST_OFF), usual * MOST_OFF)
-        return np.asarray(np.maximum(even, 0) / np.float32((own * usual) ** 0.5), np.float32)
+        units = raised_columns(self.heights[name], is_valid) * np.float32((own * usual) ** 0.5)
+        return np.asarray(np.maximum(even, 0) / units, np.float32)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return it as arrays, for a file."""
@@ -112,7 +113,7 @@ class TaughtCloth:
             "channels": np.array(list(CHANNELS)),
             "medians": np.array([self.medians[name] for name in CHANNELS], np.float64),
             "crests": np.array([self.crests[name] for name in CHANNELS], np.float64),
-            "selvedges_px": np.array(self.selvedges_px, np.int64),
+            "heights": np.stack([self.heights[name] for name in CHANNELS]),
             "trunk_digest": np.array(self.trunk_digest),
         }
 
@@ -149,15 +150,15 @@ class TaughtCloth:
         ):
             raise ValueError("its numbers are impossible")
         most_usual = float(_finite(arrays["most_usual"], ()))
-        selvedges = _finite(arrays["selvedges_px"], (2,))
-        if most_usual < 1 or selvedges.min() < 0 or selvedges.max() > MOST_SELVEDGE_PX + SELVEDGE_PX:
+        heights = _finite(arrays["heights"], (len(CHANNELS), 2, EDGE_CELLS)).astype(np.float32)
+        if most_usual < 1 or heights.min() < 1:
             raise ValueError("its numbers are impossible")
         return cls(
             moments,
             most_usual,
             dict(zip(CHANNELS, medians.tolist(), strict=True)),
             dict(zip(CHANNELS, crests.tolist(), strict=True)),
-            (int(selvedges[0]), int(selvedges[1])),
+            dict(zip(CHANNELS, heights, strict=True)),
             trunk.digest,
         )
 
@@ -168,10 +169,10 @@ def own_moments(image: Image, is_cloth: Mask | None, trunk: Trunk) -> Moments | 
     Returns:
         With the weight of one vector; None if the image shows too little cloth.
     """
-    features = trunk.features(image, is_cloth, selvedges_of([(0, 0)]))
+    features = trunk.features(image, is_cloth)
     if int(features.is_judged.sum()) < LEAST_CELLS:
         return None
-    return _trimmed(features).as_one()
+    return _trimmed(_without_selvedges(features)).as_one()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,71 +183,41 @@ class _Fit:
     most_usual: float
     medians: Mapping[str, float]
     crests: Mapping[str, float]
-    selvedges_px: tuple[int, int]
+    heights: Mapping[str, Floats]
 
     @classmethod
     def of(cls, features: Features) -> _Fit | None:
         """Fit an image; None if it is too low or too narrow for the window of a channel."""
-        whitening = Whitening.of(_trimmed(features))
-        distances = whitening.distances(features.vectors)
-        left, right = (selvedge_cells(distances[:, ::way], features.is_judged[:, ::way]) for way in (1, -1))
-        inner = replace(features, is_judged=_without_columns(features.is_judged, left, right))
+        inner = _without_selvedges(features)
         moments = _trimmed(inner)
-        ratios = relative(Whitening.of(moments).distances(inner.vectors), inner.is_judged)
-        maps = {name: channel_map(ratios, inner.is_judged, one) for name, one in CHANNELS.items()}
-        valid = {name: np.asarray(one > 0, np.bool_) for name, one in maps.items()}
-        if not all(one.any() for one in valid.values()):
-            return None
-        medians = {name: float(np.median(one[valid[name]])) for name, one in maps.items()}
-        crests = {name: _crest(one, valid[name]) for name, one in maps.items()}
+        whitening = Whitening.of(moments)
+        ratios = relative(whitening.distances(features.vectors), features.is_judged)
+        medians, crests, heights = {}, {}, {}
+        for name, channel in CHANNELS.items():
+            values = channel_map(ratios, features.is_judged, channel)
+            is_valid = np.asarray(values > 0, np.bool_)
+            if not is_valid.any():
+                return None
+            even = evened(values, is_valid)
+            medians[name] = float(np.median(values[is_valid]))
+            crests[name] = max(LEAST_CREST, crest_of(even, is_valid))
+            heights[name] = edge_heights(even, is_valid, crests[name])
         most_usual = float(np.quantile(ratios[inner.is_judged], USUAL_RATIO))
-        selvedges_px = (left * STRIDE_PX, right * STRIDE_PX)
-        return cls(moments.as_one(), most_usual, medians, crests, selvedges_px)
+        return cls(moments.as_one(), most_usual, medians, crests, heights)
 
 
-def selvedges_of(beyond_px: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Return the margins of an article: of those measured, one that three of four images keep within."""
-    left, right = np.quantile(np.array(beyond_px), 0.75, axis=0, method="higher")
-    return int(left) + SELVEDGE_PX + EDGE_PX, int(right) + SELVEDGE_PX + EDGE_PX
-
-
-def selvedge_cells(distances: Floats, is_judged: Mask) -> int:
-    """Measure how many columns at the left look otherwise than the cloth inside of them.
-
-    Args:
-        distances, is_judged: (h, w).
-    Returns:
-        A number of columns of cells; 0 where the cloth reaches the border of the image.
-    """
-    columns = np.flatnonzero(is_judged.any(axis=0))
-    first, reach = int(columns[0]), MOST_SELVEDGE_PX // STRIDE_PX
-    if first <= EDGE_PX // STRIDE_PX or len(columns) < 4 * reach:
-        return 0
-    seen = np.where(is_judged, distances, np.nan)[:, first : first + 4 * reach]
-    if np.isnan(seen).all(axis=0).any():
-        return 0
-    usual_here = np.nanmedian(seen, axis=0)
-    smooth = np.convolve(np.pad(usual_here, 1, mode="edge"), np.ones(3) / 3, mode="valid")
-    over = np.flatnonzero(smooth[:reach] > SELVEDGE_TOP * np.median(usual_here[reach:]))
-    gaps = np.diff(over, prepend=-1)
-    joined = over[: int(np.argmax(gaps > SELVEDGE_GAP))] if (gaps > SELVEDGE_GAP).any() else over
-    return int(joined[-1]) + 2 if len(joined) else 0
-
-
-def _without_columns(is_judged: Mask, left: int, right: int) -> Mask:
-    columns = np.flatnonzero(is_judged.any(axis=0))
-    inner: Mask = is_judged.copy()
-    inner[:, : columns[0] + left] = False
-    inner[:, columns[-1] + 1 - right :] = False
-    return inner
+def _without_selvedges(features: Features) -> Features:
+    """Leave out what lies near to the edges of the cloth, and looks otherwise."""
+    inner = replace(features, is_judged=core(features.is_judged))
+    if not inner.is_judged.any():
+        return features
+    distances = Whitening.of(_trimmed(inner)).distances(features.vectors)
+    left, right = (selvedge_cells(distances[:, ::way], inner.is_judged[:, ::way]) for way in (1, -1))
+    return replace(inner, is_judged=without_columns(inner.is_judged, left, right))
 
 
 def _trimmed(features: Features) -> Moments:
     return trimmed_moments(vectors_of(features, MOST_VECTORS), TRIMMED_RATIO)
-
-
-def _crest(values: Floats, is_valid: Mask) -> float:
-    return max(LEAST_CREST, crest_of(evened(values, is_valid), is_valid))
 
 
 def _with_cloth(images: Iterable[tuple[Image, Mask | None]], trunk: Trunk) -> Iterable[Features]:

@@ -37,9 +37,9 @@ PART_PX = 512
 EDGE_PX = 8
 """Nearer to the image's border, or to what is blank, nothing is judged: features there see both."""
 
-SELVEDGE_PX = 64
-"""Nearer to the edge of the cloth nothing is judged: selvedges are woven otherwise. Those of seven real
-fabrics reach 20 to 110 px into the cloth; what is beyond this is measured where an article is taught."""
+SELVEDGE_PX = 40
+"""Nearer to the edge of the cloth nothing is judged: contrast and features there see where it ends. At
+0.1 false alarms 0.563 of the defects planted in real clean strips were found with 24 px, 0.581 with 40."""
 
 LEAST_SIDE_PX = 32
 """Of an image."""
@@ -82,18 +82,12 @@ class Trunk:
         )
         self.channels = int(self._session.get_outputs()[0].shape[1])
 
-    def features(
-        self,
-        image: Image,
-        is_cloth: Mask | None = None,
-        selvedges_px: tuple[int, int] = (SELVEDGE_PX, SELVEDGE_PX),
-    ) -> Features:
+    def features(self, image: Image, is_cloth: Mask | None = None) -> Features:
         """Compute the features of an image.
 
         Args:
             image: (H, W) grey or (H, W, 3) BGR, uint8.
             is_cloth: (H, W) bool; None for all.
-            selvedges_px: so near to the left and to the right edge of the cloth nothing is judged.
         Returns:
             Features of ceil(H / 4) x ceil(W / 4) cells.
         Raises:
@@ -109,7 +103,7 @@ class Trunk:
         inside = np.s_[first : first + cells_hw[0], first : first + cells_hw[1]]
         is_judged = _inner(contrast.is_seen[::STRIDE_PX, ::STRIDE_PX][inside], (EDGE_PX,) * 4, beyond=0)
         if is_cloth is not None and not is_cloth.all():
-            margins_px = (EDGE_PX, EDGE_PX, *selvedges_px)
+            margins_px = (EDGE_PX, EDGE_PX, SELVEDGE_PX, SELVEDGE_PX)
             is_judged &= _inner(is_cloth[::STRIDE_PX, ::STRIDE_PX], margins_px, beyond=1)
         return Features(vectors[:, inside[0], inside[1]], is_judged, contrast.brightness)
 

@@ -202,8 +202,5 @@ def _combined(one: TaughtCloth, other: TaughtCloth) -> TaughtCloth:
         most_usual=(one.most_usual + other.most_usual) / 2,
         medians={name: (one.medians[name] + other.medians[name]) / 2 for name in one.medians},
         crests={name: (one.crests[name] + other.crests[name]) / 2 for name in one.crests},
-        selvedges_px=(
-            max(one.selvedges_px[0], other.selvedges_px[0]),
-            max(one.selvedges_px[1], other.selvedges_px[1]),
-        ),
+        heights={name: np.maximum(one.heights[name], other.heights[name]) for name in one.heights},
     )
