@@ -123,11 +123,12 @@ class TrainingResult(BaseModel):
         yield f'           reference = "{folder.article.absolute()}"'
 
 
-def train_for_article(folder: TrainingFolder) -> TrainingResult:
+def train_for_article(folder: TrainingFolder, lock: int) -> TrainingResult:
     """Do what is left of a training; steps that are done are not done again.
 
-    The process holds the lock of the folder since it was started.
-
+    Args:
+        lock: descriptor by which this process has held the lock of the folder since it was started; what it
+            starts holds it, too, so that nobody goes on beside a command that is left over.
     Raises:
         LoomsightError: if a step fails; those before it stay.
     """
@@ -135,11 +136,12 @@ def train_for_article(folder: TrainingFolder) -> TrainingResult:
     if folder.result.is_file():
         return read_result(folder)
     _plant(folder, job)
-    _train(folder, job)
+    _train(folder, job, lock)
     if not folder.bundle.is_dir():
         tuned = folder.train / "tuned.pt"
         trained = tuned if tuned.is_file() else folder.train / "best.pt"
-        _workbench("export", str(trained), "--images", str(folder.clean), "--out", str(folder.bundle))
+        images, bundle = str(folder.clean), str(folder.bundle)
+        _workbench(lock, "export", str(trained), "--images", images, "--out", bundle)
     if not folder.article.is_dir():
         _teach_again(folder, job)
     result = _compared(folder, job)
@@ -178,27 +180,30 @@ def _plant(folder: TrainingFolder, job: TrainingJob) -> None:
     write_dataset(folder.planted, options, load_taxonomy(None))
 
 
-def _train(folder: TrainingFolder, job: TrainingJob) -> None:
+def _train(folder: TrainingFolder, job: TrainingJob, lock: int) -> None:
     if (folder.train / "metrics.json").is_file():
         return
     arguments = [str(folder.planted), "--out", str(folder.train)]
     if (folder.train / "last.pt").is_file():
-        _workbench("distill", *arguments, "--resume")
+        _workbench(lock, "distill", *arguments, "--resume")
         return
     shutil.rmtree(folder.train, ignore_errors=True)  # ended before there was anything to go on from
     scale = f"mm_per_px = {job.mm_per_px}\n" if job.mm_per_px else ""
     write_whole(folder.recipe, RECIPE.format(scale=scale, epochs=job.epochs).encode())
-    _workbench("distill", *arguments, "--recipe", str(folder.recipe), "--start-from", "shipped")
+    begin = ("--recipe", str(folder.recipe), "--start-from", "shipped")
+    _workbench(lock, "distill", *arguments, *begin)
 
 
-def _workbench(command: str, *arguments: str) -> None:
+def _workbench(lock: int, command: str, *arguments: str) -> None:
     """Run a command of the workbench; it says what it does in the log.
 
     Raises:
         TrainingError: if it fails.
     """
     logger.info("%s", command)
-    process = subprocess.Popen([sys.executable, "-c", RUN, command, *arguments], stdin=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, command, *arguments], stdin=subprocess.DEVNULL, pass_fds=(lock,)
+    )
     try:
         status = process.wait()
     except (Interrupted, KeyboardInterrupt):
@@ -286,7 +291,7 @@ def _run() -> None:
     with suppress(OSError):
         os.nice(NICENESS)
     folder = TrainingFolder(Path(sys.argv[1]))
-    result = train_for_article(folder)
+    result = train_for_article(folder, int(sys.argv[2]))
     for line in result.lines(folder, folder.read_job().article):
         print(line, flush=True)
 

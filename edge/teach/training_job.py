@@ -252,7 +252,7 @@ def start(folder: TrainingFolder, job: TrainingJob | None = None) -> int:
 def _started(folder: TrainingFolder, lock: int) -> int:
     with folder.log.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(folder.path)],
+            [sys.executable, "-c", PROGRAM, str(folder.path), str(lock)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
