@@ -19,7 +19,7 @@ from edge.config import EdgeConfig
 from edge.page.app import MOST_VIEWERS
 from edge.page.server import live_page, serve
 from edge.run_state import RunState
-from tests.integration.browsing import CHROMIUM, START_S, needs_chromium, until
+from tests.integration.browsing import START_S, needs_chromium, until
 from tests.ports import HeldPort
 from tests.unit.edge.page.pages import passed
 from tests.unit.edge.web.servers import has_ipv6
@@ -96,14 +96,6 @@ def page(tmp_path, capsys, host="", **more):
         standing = replace(live.snapshot, machine_away=True, taken_s=time.monotonic() + 3600)
         live.snapshot = standing
         yield live, urlsplit(capsys.readouterr().err.split()[1]).port
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
 
 
 STANDS = "document.querySelector('#troubles').textContent.includes('The machine cannot be stopped')"

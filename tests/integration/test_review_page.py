@@ -6,12 +6,10 @@ import json
 import os
 import re
 import resource
-import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -20,6 +18,7 @@ import httpx
 import pytest
 
 from edge.web.door import POLICY
+from tests.integration.browsing import needs_chromium, until
 from tests.unit.distill.labels.florence.small import small_folder
 from tests.unit.distill.labels.review.folders import (
     CLEAN,
@@ -32,12 +31,6 @@ from tests.unit.distill.labels.review.folders import (
     regions_in,
     write_folder,
 )
-
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))),
-    None,
-)
-needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no chromium here: `apt-get install chromium`")
 
 LABELS = "labels/train/b (1).txt"
 START_S = 120
@@ -89,22 +82,6 @@ def end(process, number=signal.SIGINT):
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     return process.returncode, out, err
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-
-
-def until(tab, script):
-    """Wait until a script says true; the page's policy forbids the browser's own way to wait."""
-    end_s = time.monotonic() + START_S
-    while not tab.evaluate(script):
-        assert time.monotonic() < end_s, script
-        time.sleep(0.02)
 
 
 class Page:
@@ -299,7 +276,7 @@ def test_kill_9_loses_nothing_and_two_pages_do_not_disagree(folder, browser):
         process.kill()
         process.wait()
         first.press("a")
-        assert "it has ended" in first.said
+        assert "has it ended" in first.said
     with review(folder) as (_, address), Page(browser, address) as page:
         assert "Nothing is queued" in page.said
         assert [region.review for region in regions_in(folder, HARD)] == [
@@ -336,6 +313,19 @@ def test_an_unreadable_picture_is_named_and_the_next_goes_on(folder, browser):
             assert page.reviews == ["accepted"]
             page.tab.click("#prompt summary")
             page.tab.wait_for_selector("text=--teacher MODEL")
+
+
+@needs_chromium
+def test_an_answer_that_never_comes_holds_up_nothing(folder, browser):
+    with review(folder) as (_, address), Page(browser, address) as page:
+        page.tab.clock.install()
+        page.tab.route("**/review/decide", lambda route: None, times=1)
+        page.tab.keyboard.press("a")
+        page.tab.clock.run_for(61_000)
+        page.await_idle()
+        assert page.said.startswith("Not done: The program does not answer")
+        page.press("a")
+        assert "accepted" in page.reviews
 
 
 @needs_chromium

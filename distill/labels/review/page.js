@@ -7,6 +7,7 @@ const KEYS = [
   ['n / p', 'next / previous region'], ['space', 'next picture'], ['shift+space', 'previous picture'],
   ['u', 'undo'], ['m', 'masks'], ['z', 'zoom'], ['esc', 'stop drawing'],
 ];
+const ANSWER_MS = 60000; // a question to the teacher alone may take longer
 const find = (name) => element.querySelector('.' + name);
 const svg = find('cloth');
 const page = { overview: null, view: null, chosen: -1, drawing: null, from: null, masks: true, zoomed: false,
@@ -27,11 +28,15 @@ function say(text, kind = '') {
 
 async function call(path, body) {
   const options = body && { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
+  const ended = new AbortController();
+  const patience = path === 'ask' ? 0 : setTimeout(() => ended.abort(), ANSWER_MS);
   let response;
   try {
-    response = await fetch('review/' + path, options);
+    response = await fetch('review/' + path, { ...options, signal: ended.signal });
   } catch {
-    throw new Error('The program does not answer: it has ended. Start it again; what was decided is safe.');
+    throw new Error('The program does not answer: has it ended? Start it again; what was decided is safe.');
+  } finally {
+    clearTimeout(patience);
   }
   if (!response.ok) {
     const answer = await response.json().catch(() => ({}));
@@ -43,7 +48,7 @@ async function call(path, body) {
 const asked = async (path, body) => (await call(path, body)).json();
 const query = (values) => '?' + new URLSearchParams(values);
 
-// One thing at a time: a key pressed while an answer is awaited is passed over.
+// One thing at a time: a key pressed while an answer is awaited is skipped.
 async function alone(work) {
   if (page.busy) return;
   page.busy = true;
