@@ -98,7 +98,6 @@ class CameraRun:
     def __init__(self, settings: CameraSettings) -> None:
         config = as_left(settings.config)
         self.config = config
-        self._name = settings.name
         self.camera: Camera = choose_camera(config.camera, config.mm_per_px, config.bit_depth)
         self.called = settings.called(self.camera.name)
         self._watched = watched_camera(self.camera, config)
@@ -184,7 +183,7 @@ class CameraRun:
             return None
         replayed = self.camera if isinstance(self.camera, RecordedCamera) else None
         return LearntArticles(
-            folder / self._name if self._name else folder,
+            folder,
             is_replay=replayed is not None,
             knew_first=replayed is not None and replayed.knew,
         )

@@ -146,7 +146,18 @@ def _config(
 
 
 def _own_value(value: Any, name: str, key: str) -> Any:
+    if key == "auto_teach":
+        return _own_articles(value, name)
     return place_of(value, name, key) if key in (*FILES, *FOLDERS) else value
+
+
+def _own_articles(value: Any, name: str) -> Any:
+    """Return the table `auto_teach`, or the word for it, with a folder of the camera's own."""
+    if isinstance(value, str):
+        return str(Path(value) / name) if value else value
+    if isinstance(value, dict) and isinstance(value.get("folder"), str) and value["folder"]:
+        return {**value, "folder": str(Path(value["folder"]) / name)}
+    return value
 
 
 def _checked_tables(file: Path | None, tables: Any) -> dict[str, dict[str, Any]]:

@@ -215,6 +215,15 @@ class SecondLook:
             self.seen = seen
         return look_at(self._model, view)
 
+    def misfit(self, frame: Frame) -> ContractError | None:
+        """Return why this camera shows cloth otherwise than it was taught; None if it does not."""
+        view = strip_view(frame.image, None, frame, self._contract, self._margin_mm)
+        try:
+            self._taught.check(SeenView.of(view, frame))
+        except ContractError as error:
+            return error
+        return None
+
 
 class FirstLook:
     """Look at the first strips of cloth that nobody taught, to tell whether it is another one that was.

@@ -6,19 +6,19 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Final
 
 from typing_extensions import Self
 
 from edge.backends.protocol import OpenBackend
 from edge.bundle.opening import demo_bundle_path, model_digest_of, open_bundle
 from edge.bundle.store import bundle_path
+from edge.cameras.protocol import Frame
 from edge.config import EdgeConfig
 from edge.contract import ModelContract
 from edge.decisions.choose import check_rules
 from edge.decisions.stops import Stops
 from edge.detections import with_unclassified
-from edge.errors import ConfigError, LoomsightError, RecordError
+from edge.errors import ConfigError, ContractError, LoomsightError, RecordError
 from edge.inspector import Inspector
 from edge.latency import StageClock
 from edge.model import contract_of
@@ -28,18 +28,16 @@ from edge.roll.changes import RollPlan, RollWish
 from edge.roll.database import DAMAGE_ERRORS, open_for_reading
 from edge.roll.following import last_following
 from edge.roll.values import RecordedEvent, RollHead, RollTerms, roll_name_of, utc_now
-from edge.second_look import FirstLook, Looker
+from edge.second_look import FirstLook, Looker, SecondLook
 from edge.teach.article_file import ArticleFile, is_another
 from edge.teach.known_articles import KnownArticle, known_articles, nearest
 from edge.teach.learning import DetectorUsed
 from edge.teach.learnt_articles import LearntArticles
 from edge.teach.opening import OpenArticle, open_for, ready
 from edge.teach.roll_reading import Subject
+from edge.teach.values import NOT_OPENED, TAUGHT_AGAIN
 
 logger = logging.getLogger(__name__)
-
-TAUGHT_AGAIN: Final = "article taught again"
-NOT_OPENED: Final = "article not opened"
 
 OpenModel = Callable[[EdgeConfig, ExitStack], tuple[OpenBackend, ModelContract]]
 
@@ -278,6 +276,18 @@ class Changeover:
         if self._learnt is not None:
             paths = {**self._learnt.all(), **paths}
         self._known = known_articles(paths, self._digest, TRUNK_DIGEST, self.config.mm_per_px)
+
+    def misfit(self, frame: Frame) -> ContractError | None:
+        """Return why what a run has learnt of the article does not go with this camera; None if it does."""
+        if not self.knows or not isinstance(self.reference, SecondLook):
+            return None
+        return self.reference.misfit(frame)
+
+    def forget(self) -> None:
+        """Inspect as if nobody had taught the article."""
+        self.knows, self.taught, self.reference = False, None, self._first_look()
+        self.contract = self._as_published.with_thresholds(self.config.score_thresholds)
+        self.inspector = self._inspector_of(self.inspector.clock)
 
     def subject(self) -> Subject:
         """Return what a run is to learn: the article on the loom."""

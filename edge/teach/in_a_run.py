@@ -9,7 +9,7 @@ from edge.cameras.protocol import Frame
 from edge.cameras.recorded import RecordedTeaching, TeachingNote
 from edge.decisions.stops import Stops
 from edge.detections import Detections, with_unclassified
-from edge.errors import ConfigError
+from edge.errors import ConfigError, LoomsightError
 from edge.inspector import Inspector
 from edge.preparation import PreparedStrip
 from edge.recording import Recording
@@ -43,6 +43,8 @@ class TeachingInRun:
         self._changeover = changeover
         self._requests = requests
         self._is_shadow = False
+        self._is_checked = False
+        self._misfit: LoomsightError | None = None
 
     @property
     def now(self) -> TeachingNow | None:
@@ -67,7 +69,15 @@ class TeachingInRun:
         self._requests.ask(wish)
 
     def before(self, frame: Frame, strips: int) -> TeachingStep | None:
-        """Say what changes before a frame; see `RollTeacher.before`."""
+        """Say what changes before a frame; see `RollTeacher.before`.
+
+        What was learnt of an article before is first seen to go with the camera: else it is learnt again.
+        """
+        if not self._is_checked and frame.position is not None:
+            self._is_checked = True
+            self._misfit = self._changeover.misfit(frame)
+            if self._misfit is not None:
+                return TeachingStep("misfit", frame.frame_id, frame.position.along_m)
         return self._teacher.before(frame, strips)
 
     def take(
@@ -78,6 +88,8 @@ class TeachingInRun:
         Returns:
             What is to be inspected with from here on; None if that stays.
         """
+        if step.kind == "misfit":
+            return self._forgotten(step)
         article, note = self._teacher.take(step, stop)
         _note(recording, note, step.frame_id - 1)
         if article is not None:
@@ -85,6 +97,13 @@ class TeachingInRun:
         self._follow(step.at_m)
         if article is None:
             return None
+        return LearntArticle(self._changeover.inspector, self._changeover.reference)
+
+    def _forgotten(self, step: TeachingStep) -> LearntArticle:
+        """Go on as if nobody had taught the article."""
+        if self._misfit is not None:
+            self._teacher.tell_misfit(self._misfit, step.at_m)
+        self._changeover.forget()
         return LearntArticle(self._changeover.inspector, self._changeover.reference)
 
     def add(
@@ -102,7 +121,7 @@ class TeachingInRun:
     def new_cloth(self, *, is_other: bool, at_m: float) -> None:
         """Take in that a roll began, by another policy if it is of another article."""
         if is_other:
-            self._is_shadow = False
+            self._is_shadow = self._is_checked = False
         self._teacher.new_cloth(is_other=is_other, at_m=at_m)
         self._follow(at_m)
 

@@ -34,7 +34,7 @@ from edge.teach.requests import TeachingRequests
 from edge.teach.roll_reading import CURE, RollReading, Subject
 from edge.teach.settings import AutoTeachSettings
 from edge.teach.spool import Spool
-from edge.teach.values import BEGUN, GOES_ON, LEARNT, NOT_LEARNT, TeachingNow
+from edge.teach.values import BEGUN, GOES_ON, LEARNT, NOT_LEARNT, NOT_OPENED, TeachingNow
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +53,12 @@ class TeachingStep:
     """Say what changes before a frame.
 
     Attributes:
-        kind: teaching begins, is cancelled, or what came of it is due.
+        kind: teaching begins, is cancelled, or what came of it is due; or what was learnt before is of
+            another camera.
         frame_id, at_m: of that frame.
     """
 
-    kind: Literal["begin", "cancel", "due"]
+    kind: Literal["begin", "cancel", "due", "misfit"]
     frame_id: int
     at_m: float
 
@@ -222,6 +223,11 @@ class RollTeacher:
         if self.now is not None:
             self._cancel("the run ended", at_m)
         return noted
+
+    def tell_misfit(self, error: LoomsightError, at_m: float) -> None:
+        """Say that what was learnt of the article before is not used, and why."""
+        logger.warning("what was learnt of the article is not used: %s", error)
+        self._events.append(RecordedEvent(NOT_OPENED, f"it is as if nobody had taught it: {error}", at_m))
 
     def close(self) -> None:
         """Let go of thread and images, however the run ended."""

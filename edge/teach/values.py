@@ -11,6 +11,8 @@ BEGUN: Final = "teaching begun"
 GOES_ON: Final = "teaching goes on"
 LEARNT: Final = "article learnt"
 NOT_LEARNT: Final = "article not learnt"
+TAUGHT_AGAIN: Final = "article taught again"
+NOT_OPENED: Final = "article not opened"
 
 TeachingWish = Literal["begin", "cancel"]
 """What a person, or the run itself, may ask for."""

@@ -148,6 +148,17 @@ def test_a_learnt_article_that_is_damaged_is_learnt_again(settings, tmp_path):
     assert open_article(article).manifest.article == "plain 5"
 
 
+def test_an_article_that_was_learnt_on_narrower_cloth_is_learnt_again(settings, tmp_path):
+    outcome(tmp_path, "first", settings, LOOM, "--metres", 0.7)
+    assert open_article(tmp_path / "articles" / "plain 5").manifest.width_px == 160
+    wider = LOOM.replace("width_px=160", "width_px=224")
+    second = outcome(tmp_path, "second", settings, wider)
+    assert kinds_of(second[1])[:2] == ["article not opened", "teaching begun"]
+    assert kinds_of(second[1])[-1] == "article learnt"
+    assert "was taught on images 160 px wide, and this camera's are 224" in second[1][0][1]
+    assert open_article(tmp_path / "articles" / "plain 5").manifest.width_px == 224
+
+
 def test_a_roll_that_ends_too_early_teaches_nothing_and_says_how_far_it_came(settings, tmp_path):
     _, events = outcome(tmp_path, "run", settings, LOOM, "--metres", 0.3)
     assert kinds_of(events)[-1] == "article not learnt"

@@ -105,6 +105,15 @@ NAMES = st.text("aB0_-", min_size=1, max_size=4).map("c{}".format)
 PARTS = st.text("aÄ0_-. ", min_size=1, max_size=4).map("p{}p".format)
 
 
+def test_each_camera_learns_articles_into_a_folder_of_its_own(tmp_path):
+    file = tmp_path / "box.toml"
+    tables = "[cameras.left]\n[cameras.right]\n[cameras.own]\nauto_teach = '/own'\n"
+    for settings_of in ("auto_teach = '/a'\n", "[auto_teach]\nfolder = '/a'\n"):
+        file.write_text(settings_of + tables)
+        folders = [str(camera.config.auto_teach.folder) for camera in load_box(file, {}, {})]
+        assert folders == ["/a/left", "/a/right", "/own"]
+
+
 @settings(max_examples=30)
 @given(name=NAMES, other=NAMES, parts=st.lists(PARTS, min_size=1, max_size=3), suffix=PARTS)
 def test_places_of_two_cameras_are_two_places(name, other, parts, suffix):
