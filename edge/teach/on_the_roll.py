@@ -100,6 +100,7 @@ class RollTeacher:
         self._subject: Subject | None = None
         self._read_until = 0
         self._due_m = 0.0
+        self._was_late = False
         self._is_new_cloth = True
         self._begins_m: float | None = None
         self.now: TeachingNow | None = None
@@ -270,9 +271,9 @@ class RollTeacher:
             return None, None
         if self._requests.was_late(step.frame_id) or (self._is_live and not fitting.is_done):
             self._due_m = step.at_m + SETTLE_RATIO * self._settings.metres
-            logger.warning(
-                "the article is not learnt yet: it is used %.1f m later", self._due_m - step.at_m
-            )
+            level = logging.DEBUG if self._was_late else logging.WARNING
+            logger.log(level, "the article is not learnt yet: it is used from metre %.1f on", self._due_m)
+            self._was_late = True
             return None, "late"
         outcome = fitting.wait(stop)
         if outcome is None:
@@ -324,7 +325,7 @@ class RollTeacher:
 
     def _fit(self, reading: RollReading, number: int, end_m: float, strip_m: float) -> None:
         subject = reading.subject
-        self._reading, self._read_until = None, number
+        self._reading, self._read_until, self._was_late = None, number, False
         self.now = self._state(reading, "fitting")
         settle_m = max(SETTLE_RATIO * self._settings.metres, SETTLE_STRIPS * strip_m)
         self._due_m = end_m + settle_m
