@@ -30,7 +30,7 @@ from edge.roll.following import last_following
 from edge.roll.values import RecordedEvent, RollHead, RollTerms, roll_name_of, utc_now
 from edge.second_look import FirstLook, Looker, SecondLook
 from edge.teach.article_file import ArticleFile, is_another
-from edge.teach.known_articles import KnownArticle, known_articles, nearest
+from edge.teach.known_articles import ArticleFiles, KnownArticle, known_articles, nearest
 from edge.teach.learning import DetectorUsed
 from edge.teach.learnt_articles import LearntArticles
 from edge.teach.opening import OpenArticle, open_for, ready
@@ -71,6 +71,7 @@ class Changeover:
         self.config = config
         self.reference: Looker | None = None
         self._known: tuple[KnownArticle, ...] = ()
+        self._files = ArticleFiles()
         self.taught: ArticleFile | None = None
         self.knows = False
         self.stops: Stops | None = None
@@ -271,11 +272,19 @@ class Changeover:
 
     def _look_around(self) -> None:
         """Open what was taught of other articles, to recognise their cloth."""
-        tables = self.config.articles.items()
-        paths = {name: table.reference for name, table in tables if table.reference is not None}
-        if self._learnt is not None:
-            paths = {**self._learnt.all(), **paths}
-        self._known = known_articles(paths, self._digest, TRUNK_DIGEST, self.config.mm_per_px)
+        found: dict[str, ArticleFile] = {}
+        for path in self._learnt.paths() if self._learnt is not None else ():
+            article = self._files.open(path)
+            if article is not None and path == self._learnt_path(article.manifest.article):
+                found[article.manifest.article] = article
+        for name, table in self.config.articles.items():
+            article = self._files.open(table.reference) if table.reference is not None else None
+            if article is not None:
+                found[name] = article
+        self._known = known_articles(found, self._digest, TRUNK_DIGEST, self.config.mm_per_px)
+
+    def _learnt_path(self, name: str) -> Path | None:
+        return self._learnt.path_of(name) if self._learnt is not None else None
 
     def misfit(self, frame: Frame) -> ContractError | None:
         """Return why what a run has learnt of the article does not go with this camera; None if it does."""

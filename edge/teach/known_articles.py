@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.errors import LoomsightError
 from edge.reference.statistics import Moments, divergence
-from edge.teach.article_file import ArticleFile, open_article
+from edge.teach.article_file import MANIFEST_NAME, ArticleFile, open_article
 
 logger = logging.getLogger(__name__)
 
@@ -48,26 +48,48 @@ class KnownArticle:
         return cls(name, moments, article.manifest.fit_distance)
 
 
+class ArticleFiles:
+    """Open article files, each once as long as it stays as it is: a roll changes while cloth passes."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Path, tuple[int, ArticleFile | None]] = {}
+
+    def open(self, path: Path) -> ArticleFile | None:
+        """Return an article file; None, and once a line that says why, if it cannot be used."""
+        try:
+            stamp = (path / MANIFEST_NAME).stat().st_mtime_ns
+        except OSError:
+            stamp = 0
+        kept = self._kept.get(path)
+        if kept is None or kept[0] != stamp:
+            kept = self._kept[path] = (stamp, _opened(path))
+        return kept[1]
+
+
+def _opened(path: Path) -> ArticleFile | None:
+    try:
+        return open_article(path)
+    except LoomsightError as error:
+        logger.warning("the cloth of %s is not recognised on the loom: %s", path, error)
+        return None
+
+
 def known_articles(
-    paths: Mapping[str, Path], detector_digest: str, trunk_digest: str, mm_per_px: float | None
+    articles: Mapping[str, ArticleFile], detector_digest: str, trunk_digest: str, mm_per_px: float | None
 ) -> tuple[KnownArticle, ...]:
-    """Open the article files that can be used in a run; others are left out, with a line each.
+    """Take the articles that can be used in a run.
 
     Args:
-        paths: of the files, by the name of the article.
+        articles: by their names.
         detector_digest, trunk_digest: of the run.
         mm_per_px: scale of the cloth in it; None to take any.
     """
     found = []
-    for name, path in paths.items():
-        try:
-            article = open_article(path)
-            manifest = article.manifest
-            fits = (manifest.detector_digest, manifest.trunk_digest) == (detector_digest, trunk_digest)
-            if fits and _is_of_scale(manifest.mm_per_px, mm_per_px):
-                found.append(KnownArticle.of(name, article))
-        except (LoomsightError, KeyError, ValueError) as error:
-            logger.warning("article '%s' is not recognised on the loom: %s", name, error)
+    for name, article in articles.items():
+        manifest = article.manifest
+        fits = (manifest.detector_digest, manifest.trunk_digest) == (detector_digest, trunk_digest)
+        if fits and _is_of_scale(manifest.mm_per_px, mm_per_px):
+            found.append(KnownArticle.of(name, article))
     return tuple(found)
 
 

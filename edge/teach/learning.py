@@ -100,10 +100,14 @@ def learn(
         far = far_places(calibration.places, len(cloth.strips))
         if not far:
             break
-        struck += numbered(far, cloth.strips, budget.per, amount)
         views.strike(far)
-        cloth = replace(cloth, strips=views.without_places())
-        looks, amount, calibration = _calibrated(cloth, budget, views, detector, trunk, progress)
+        fewer = replace(cloth, strips=views.without_places())
+        try:
+            found = _calibrated(fewer, budget, views, detector, trunk, progress)
+        except DatasetError:  # the rest does not carry the promise
+            break
+        struck += numbered(far, cloth.strips, budget.per, amount)
+        cloth, (looks, amount, calibration) = fewer, found
     sheet = Sheet.of(calibration.places, cloth.strips, budget.per, amount)
     manifest = ArticleManifest(
         article=article,

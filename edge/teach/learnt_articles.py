@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edge.errors import LoomsightError
-from edge.teach.article_file import FORM, MANIFEST_NAME, ArticleManifest, is_article
+from edge.teach.article_file import is_article
 
 logger = logging.getLogger(__name__)
 
@@ -45,18 +44,12 @@ class LearntArticles:
         """Return where an article without a name is published: it is none that is known again."""
         return self.folder / ROLLS / folder_name(roll)
 
-    def all(self) -> dict[str, Path]:
-        """Return all articles that are found by their name."""
+    def paths(self) -> tuple[Path, ...]:
+        """Return where article files of articles with a name lie."""
         try:
-            paths = sorted(path for path in self.folder.iterdir() if is_article(path))
+            return tuple(sorted(path for path in self.folder.iterdir() if is_article(path)))
         except OSError:
-            return {}
-        found = {}
-        for path in paths:
-            name = name_in(path)
-            if name is not None and self.path_of(name) == path:
-                found[name] = path
-        return found
+            return ()
 
     def find(self, article: str | None, *, knew: bool) -> Path | None:
         """Return the article file of an article; None if there is none to be used.
@@ -71,14 +64,6 @@ class LearntArticles:
             return path
         if knew:
             logger.warning("the recorded run used the article file %s, which is not there", path)
-        return None
-
-
-def name_in(path: Path) -> str | None:
-    """Return the name of the article in an article file; None if that cannot be read."""
-    try:
-        return FORM.read_manifest(path / MANIFEST_NAME, ArticleManifest).article
-    except LoomsightError:
         return None
 
 

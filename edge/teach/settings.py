@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from math import ceil
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from edge.settings import OwnPath
 from edge.teach.budget import LEAST_ALLOWED, MOST_ALARMS, Budget, ClothAmount
+
+JUDGED_RATIO: Final = 0.9
+"""Of the cloth that is read, at least: the rest may be blank, or left out."""
 
 
 class AutoTeachSettings(BaseModel):
@@ -32,11 +36,12 @@ class AutoTeachSettings(BaseModel):
     @model_validator(mode="after")
     def _is_carried(self) -> Self:
         """Refuse a promise that so many metres cannot carry."""
-        cloth = ClothAmount(0, self.metres)
+        cloth = ClothAmount(0, JUDGED_RATIO * self.metres)
         if self.budget.allowed_on(cloth) < LEAST_ALLOWED:
+            needed_m = LEAST_ALLOWED * 100 / self.false_alarms_per_100m / JUDGED_RATIO
             raise ValueError(
-                f"{self.metres:g} m of clean cloth carry {self.budget.least_text(cloth)}; "
-                f"{self.budget.text()} needs {LEAST_ALLOWED * 100 / self.false_alarms_per_100m:.0f} m"
+                f"{self.metres:g} m, a tenth of which may show nothing to judge, carry "
+                f"{self.budget.least_text(cloth)}; {self.budget.text()} needs {ceil(needed_m)} m"
             )
         return self
 

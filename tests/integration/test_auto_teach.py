@@ -133,7 +133,7 @@ def test_what_a_live_camera_was_late_with_comes_again_in_the_replay(settings, tm
 def test_the_next_roll_of_a_learnt_article_uses_it_from_its_first_line(settings, tmp_path):
     outcome(tmp_path, "first", settings, LOOM)
     done = edge_run(settings, "--camera", LOOM, "--roll-record", tmp_path / "second.db")
-    assert "article 'plain 5': at most 100 false alarms per 100 m, from 0.6 m of clean cloth" in done.stderr
+    assert "changeover: article 'plain 5': at most 100 false alarms per 100 m, from 0." in done.stderr
     assert kinds_of(events_of(tmp_path / "second.db")) == []
 
 
@@ -285,7 +285,7 @@ def test_new_cloth_is_recognised_as_nothing(two_articles, tmp_path):
 def test_a_promise_that_so_few_metres_cannot_carry_is_refused_at_the_start(tmp_path):
     file = tmp_path / "box.toml"
     file.write_text("[auto_teach]\nmetres = 30\nfalse_alarms_per_100m = 0.5\n")
-    with pytest.raises(ConfigError, match=r"30 m of clean cloth carry at most 0\.84 .* needs 50 m"):
+    with pytest.raises(ConfigError, match=r"30 m, .* carry at most 0\.93 .* needs 56 m"):
         load_config(file, {}, {})
 
 
