@@ -11,37 +11,15 @@ from contextlib import AbstractContextManager
 from urllib.parse import urlsplit
 
 import httpx
-import pytest
-from typer.testing import CliRunner
 
 from distill.dataset import load_dataset
 from edge.roll.reading import read_rolls
 from edge.roll.reviews import Review, record_review
 from edge.taxonomy import load_taxonomy
-from edge.teach.cli import app as teach_app
-from tests.conftest import write_bright_cell_bundle
+from tests.integration.articles import FRAMES
 from tests.integration.browsing import START_S, edge_run
 
-CLOTH = "weave=plain,warp_pitch_px=5,weft_pitch_px=5,mean_grey=70,width_px=320,bed_left_mm=0,bed_right_mm=0"
-FRAMES = f"scan=area,height_px=320,{CLOTH}"
-CLEAN = f"loom:seed=3,defects_per_m=0,length_m=0.64,{FRAMES}"
 LIVE = f"loom:seed=7,defects_per_m=8,difficulties=obvious,live=true,frames_hz=3,speed_m_min=12,{FRAMES}"
-
-
-@pytest.fixture(scope="module")
-def detector(tmp_path_factory):
-    """A detector that sees bright cells alone: it has a name for little that this cloth shows."""
-    return write_bright_cell_bundle(tmp_path_factory.mktemp("detector") / "bundle")
-
-
-@pytest.fixture(scope="module")
-def article(detector, tmp_path_factory):
-    """An article that was taught by the command."""
-    out = tmp_path_factory.mktemp("articles") / "twill"
-    flags = ["--article", "twill 220", "--model", detector, "--camera", CLEAN, "--out", out]
-    done = CliRunner().invoke(teach_app, list(map(str, [*flags, "--false-alarms-per-100m", 100])))
-    assert done.exit_code == 0, done.output
-    return out
 
 
 class Operator(AbstractContextManager):

@@ -6,35 +6,14 @@ import json
 import sqlite3
 from contextlib import closing
 
-import pytest
 from typer.testing import CliRunner
 
 from edge.roll.cli import app as roll_app
 from edge.teach.article_file import open_article
-from edge.teach.cli import app as teach_app
-from tests.conftest import write_bright_cell_bundle
+from tests.integration.articles import FRAMES
 from tests.integration.browsing import edge_run, needs_chromium, tab_of, until
 
-CLOTH = "weave=plain,warp_pitch_px=5,weft_pitch_px=5,mean_grey=70,width_px=320,bed_left_mm=0,bed_right_mm=0"
-FRAMES = f"scan=area,height_px=320,{CLOTH}"
-CLEAN = f"loom:seed=3,defects_per_m=0,length_m=0.64,{FRAMES}"
 LIVE = f"loom:seed=7,defects_per_m=8,difficulties=obvious,live=true,frames_hz=2,speed_m_min=8,{FRAMES}"
-
-
-@pytest.fixture(scope="module")
-def detector(tmp_path_factory):
-    """A detector that sees bright cells alone: it has a name for little that this cloth shows."""
-    return write_bright_cell_bundle(tmp_path_factory.mktemp("detector") / "bundle")
-
-
-@pytest.fixture(scope="module")
-def article(detector, tmp_path_factory):
-    """An article that was taught by the command."""
-    out = tmp_path_factory.mktemp("articles") / "twill"
-    flags = ["--article", "twill 220", "--model", detector, "--camera", CLEAN, "--out", out]
-    done = CliRunner().invoke(teach_app, list(map(str, [*flags, "--false-alarms-per-100m", 100])))
-    assert done.exit_code == 0, done.output
-    return out
 
 
 def width_of(tab):

@@ -14,30 +14,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edge.bundle.manifest import FORM
-from edge.config import TABLES, EdgeConfig
+from edge.config import TABLES
 from tests.conftest import write_bright_cell_bundle
 from tests.hostile.commands import outcome_of
+from tests.hostile.inputs import SETTINGS, WAITING, WRITTEN
 from tests.hostile.values import BINARY, arguments, mutated_json, toml_values
 
-ENDING = ("detections", "summary", "save_pictures", "record", "roll_record", "page_token_file")
-"""Settings that name what is written: given away, they would write to devices of this machine."""
-
-LASTING = (
-    "wait_for_camera",
-    "show",
-    "page",
-    "health_port",
-    "health_host",
-    "camera",
-    "loom",
-    "stop",
-    "machine",
-    "mqtt",
-)
-"""Settings that wait for something by right, or reach out of this process."""
-
-TRIED = sorted(set(EdgeConfig.model_fields) - {*ENDING, *LASTING})
-CHECKED_ONLY = sorted({*ENDING, *LASTING} - {"show"})
+CHECKED_ONLY = sorted({*WRITTEN, *WAITING} - {"show"})
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +51,7 @@ quickly = settings(
 
 
 @quickly
-@given(key=st.sampled_from(TRIED), value=toml_values)
+@given(key=st.sampled_from(SETTINGS), value=toml_values)
 @example(key="threads", value="99999999999")
 @example(key="frames", value="9" * 5000)
 @example(key="article", value="{a = {}}")
@@ -100,7 +83,7 @@ def test_any_bytes_in_the_file(workshop, data):
 
 
 @quickly
-@given(key=st.sampled_from([*TRIED, *TABLES]), value=arguments)
+@given(key=st.sampled_from([*SETTINGS, *TABLES]), value=arguments)
 def test_any_value_in_the_environment(workshop, key, value):
     if key in ("stop", "machine", "mqtt"):
         value = f"{value}x" if value in ("on", "shadow") else value
