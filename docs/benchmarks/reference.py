@@ -66,11 +66,13 @@ class Strip:
 
 def read_strips(folder: Path) -> Iterator[Strip]:
     """Read the strips of a folder, in the order of their names."""
-    for path in sorted(folder.glob("*.png")):
-        image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-        cells = GrainFinder().find(image).cells
-        mask = np.repeat(np.repeat(cells, CELL_PX, 0), CELL_PX, 1)
-        yield Strip(path.name, image, mask[: image.shape[0], : image.shape[1]])
+    return map(read_strip, sorted(folder.glob("*.png")))
+
+
+def read_strip(path: Path) -> Strip:
+    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    mask = np.repeat(np.repeat(GrainFinder().find(image).cells, CELL_PX, 0), CELL_PX, 1)
+    return Strip(path.name, image, mask[: image.shape[0], : image.shape[1]])
 
 
 @dataclass(frozen=True)
