@@ -109,6 +109,7 @@ def measure(clean: Mapping[str, list[Strip]], planted: Mapping[str, list[Planted
         "recall": round(float(np.mean(hit)), 4),
         "strips": len(alarms),
         "alarms_per_clean_strip": round(float(np.mean(alarms)), 4),
+        "clean_strips_with_alarm": sum(count > 0 for count in alarms),
         "auroc_mean": round(float(np.mean(areas)), 4),
     }
 
