@@ -217,3 +217,10 @@ def test_cloth_twice_as_uneven_exceeds_the_usual_by_the_root_of_two(taught):
     even, uneven = (taught.excess("spot", 9 + noise * np.float32(unit * k)).max() for k in (1, 2))
     assert uneven == pytest.approx(even * 2**0.5, rel=1e-3)
     assert twice == pytest.approx(once * 2, rel=1e-3)  # below what is taken as noise at all
+
+
+def test_a_narrow_image_has_the_unit_of_its_article(taught):
+    noise = np.random.default_rng(0).normal(0, 1, (64, 255)).astype(np.float32)
+    unit = taught.crests["spot"] / 2.5
+    even, uneven = (taught.excess("spot", 9 + noise * np.float32(unit * k)).max() for k in (1, 2))
+    assert uneven == pytest.approx(even * 2, rel=1e-3)
