@@ -137,7 +137,12 @@ class TaughtCloth:
 
     @classmethod
     def _from_arrays(cls, arrays: Mapping[str, NDArray[Any]], trunk: Trunk) -> TaughtCloth:
-        if str(arrays["trunk_digest"]) != trunk.digest or list(arrays["channels"]) != list(CHANNELS):
+        is_older = "heights" not in arrays
+        if (
+            is_older
+            or str(arrays["trunk_digest"]) != trunk.digest
+            or list(arrays["channels"]) != list(CHANNELS)
+        ):
             raise ModelError(
                 "The reference was taught with other features than this version computes.",
                 "Teach the article again.",

@@ -171,6 +171,13 @@ def test_a_missing_array_is_refused(trunk, taught) -> None:
         TaughtCloth.from_arrays(arrays, trunk)
 
 
+def test_what_an_older_version_taught_is_refused_as_such(trunk, taught):
+    arrays = taught.arrays()
+    del arrays["heights"]
+    with pytest.raises(ModelError, match="taught with other features than this version computes"):
+        TaughtCloth.from_arrays(arrays, trunk)
+
+
 def test_nothing_is_learnt_from_no_cloth(trunk) -> None:
     with pytest.raises(ValueError, match="enough cloth"):
         TaughtCloth.fit([(np.zeros((256, 256), np.uint8), None)], trunk)
