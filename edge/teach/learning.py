@@ -42,10 +42,19 @@ class DetectorUsed:
     Attributes:
         digest: sha256 of its model.
         thresholds: per class, as its bundle has them.
+        has_seen_cloth: whether it was trained on this very cloth: then it scores lower on it than on other
+            cloth of the article, and no threshold is lowered by that.
     """
 
     digest: str
     thresholds: Mapping[str, float]
+    has_seen_cloth: bool = False
+
+    def above(self, taught: Mapping[str, float]) -> dict[str, float]:
+        """Return the thresholds that clean cloth set, none lower than permitted."""
+        if not self.has_seen_cloth:
+            return dict(taught)
+        return {name: max(value, self.thresholds[name]) for name, value in taught.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +125,7 @@ def learn(
         detector_digest=detector.digest,
         trunk_digest=trunk.digest,
         levels=calibration.levels,
-        score_thresholds=calibration.score_thresholds,
+        score_thresholds=detector.above(calibration.score_thresholds),
         promise=_promise(budget, amount),
         cloth=_cloth_used(cloth, looks, amount),
         fit_distance=calibration.fit_distance,

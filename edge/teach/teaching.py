@@ -58,6 +58,7 @@ class TeachWish:
         limits: how much to read; None each for the whole source, or `USUAL_METRES` of one without an end.
         leave_out: numbers on the contact sheet of the article file at `out`.
         struck_out: places that a person left out of the same cloth before.
+        has_seen_cloth: whether the detector was trained on this very cloth.
     """
 
     article: str
@@ -67,6 +68,7 @@ class TeachWish:
     limits: ReadingLimits = NO_LIMITS
     leave_out: tuple[int, ...] = ()
     struck_out: tuple[SheetPlace, ...] = ()
+    has_seen_cloth: bool = False
 
     @property
     def replaces(self) -> bool:
@@ -115,7 +117,8 @@ def teach(
         floors = dict.fromkeys(contract.class_names, FLOOR)
         inspector = Inspector(backend, contract.with_thresholds(floors), config.batch_tiles)
         cloth = _read(_reading(config, wish, camera, inspector), keeper, progress)
-        detector = DetectorUsed(model_digest_of(models.bundle(config)), contract.score_thresholds)
+        digest = model_digest_of(models.bundle(config))
+        detector = DetectorUsed(digest, contract.score_thresholds, wish.has_seen_cloth)
         learnt = learn(wish.article, wish.budget, cloth, keeper, detector, trunk, progress)
         publish_article(wish.out, learnt.manifest, learnt.arrays, learnt.sheet_png, overwrite=wish.replaces)
         then(cloth, keeper)

@@ -230,6 +230,7 @@ def _teach_again(folder: TrainingFolder, job: TrainingJob) -> None:
         folder.article,
         limits=ReadingLimits(job.metres, job.frames),
         struck_out=() if job.is_live else job.struck_out,
+        has_seen_cloth=True,
     )
     teach(config, wish)
 
