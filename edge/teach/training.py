@@ -31,6 +31,7 @@ from edge.model import Models
 from edge.simulator.dataset import write_dataset
 from edge.simulator.dataset_options import DatasetOptions
 from edge.sinks.files import write_whole
+from edge.sinks.publishing import new_folder
 from edge.taxonomy import load_taxonomy
 from edge.teach.article_file import open_article
 from edge.teach.reading import ReadingLimits
@@ -162,14 +163,20 @@ def read_result(folder: TrainingFolder) -> TrainingResult:
 
 
 def _plant(folder: TrainingFolder, job: TrainingJob) -> None:
+    """Plant defects in every other image: what was trained on says nothing of false positives elsewhere."""
     if folder.planted.is_dir():
         return
     logger.info("planting defects in %d images", job.images)
-    sizes = [read_picture(path).shape[:2] for path in list_pictures(folder.clean)]
+    pictures = list_pictures(folder.clean)[::2]
+    if not folder.sown.is_dir():
+        with new_folder(folder.sown) as staged:
+            for path in pictures:
+                shutil.copyfile(path, staged / path.name)
+    sizes = [read_picture(path).shape[:2] for path in pictures]
     height, width = (min(TILE_PX, *(size[axis] for size in sizes)) for axis in (0, 1))
     scale = {"mm_per_px": job.mm_per_px} if job.mm_per_px else {}
     options = DatasetOptions(
-        on=folder.clean,
+        on=folder.sown,
         images=job.images,
         split={"train": 0.7, "val": 0.15, "test": 0.15},
         seed=SEED,

@@ -43,8 +43,8 @@ WORKBENCH: Final = ("torch", "ultralytics", "onnx")
 TILE_PX: Final = 256
 """Side of the images that defects are planted in: that of the shipped detector's tiles."""
 
-LEAST_IMAGES: Final = 3
-"""Of clean cloth: train, val and test are to show different ones."""
+LEAST_IMAGES: Final = 6
+"""Of clean cloth: half of them are planted in, and train, val and test are to show different ones."""
 
 PROGRAM: Final = "from edge.teach.training import main; main()"
 
@@ -95,9 +95,9 @@ class TrainingJob(BaseModel):
 class TrainingFolder:
     """Name what lies in the folder of a training.
 
-    job.json is what is asked for, clean/ the cloth that was taught, planted/ the data set with defects in
-    it, train/ the run of `distill`, bundle/ what it gave, article/ the article file that goes with it,
-    result.json which of the two is better, log.txt what was said.
+    job.json is what is asked for, clean/ the cloth that was taught, sown/ the half of it that defects are
+    planted in, planted/ the data set with them, train/ the run of `distill`, bundle/ what it gave, article/
+    the article file that goes with it, result.json which of the two is better, log.txt what was said.
     """
 
     path: Path
@@ -111,7 +111,7 @@ class TrainingFolder:
         files = {"job": "job.json", "recipe": "recipe.toml", "result": "result.json", "log": "log.txt"}
         if name in files:
             return self.path / files[name]
-        if name in ("clean", "planted", "train", "bundle", "article"):
+        if name in ("clean", "sown", "planted", "train", "bundle", "article"):
             return self.path / name
         raise AttributeError(name)
 
