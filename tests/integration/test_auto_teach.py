@@ -169,7 +169,7 @@ def test_a_roll_that_ends_too_early_teaches_nothing_and_says_how_far_it_came(set
 def test_a_roll_that_ends_while_its_cloth_is_fitted_is_learnt_for_the_next_one(settings, tmp_path):
     _, events = outcome(tmp_path, "run", settings, LOOM, "--metres", 0.65)
     (detail,) = [detail for kind, detail, *_ in events if kind == "article learnt"]
-    assert detail.endswith("the next roll of it uses that")
+    assert "; the next roll of it uses that" in detail
     assert is_article(tmp_path / "articles" / "plain 5")
 
 
