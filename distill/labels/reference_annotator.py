@@ -53,7 +53,7 @@ class ReferenceSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     least_ratio: float = Field(default=1.0, ge=0.5, le=100)
-    own_level: float = Field(default=3.9, gt=0, le=100)
+    own_level: float = Field(default=4.0, gt=0, le=100)
     margin_mm: float = Field(default=10.0, ge=0, le=1000)
     cloth: Literal["auto", "all"] = "auto"
 
