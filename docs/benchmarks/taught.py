@@ -35,13 +35,13 @@ def main() -> None:
     result = {
         "processor": processor_name(),
         "rate_per_image": arguments.rate,
-        "whole": scored(arguments, detections),
+        "whole": scored(arguments, detections, lines),
         "by_fabric": by_fabric(lines, arguments.strips),
     }
     for name, is_meant in (("detector", _is_named), ("reference", _is_unclassified)):
-        part = arguments.folder / f"{name}.jsonl"
-        part.write_text("".join(kept(lines, is_meant)), encoding="utf-8")
-        result[name] = scored(arguments, part)
+        part, some = arguments.folder / f"{name}.jsonl", kept(lines, is_meant)
+        part.write_text("".join(some), encoding="utf-8")
+        result[name] = scored(arguments, part, some)
     arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=1))
 
@@ -82,14 +82,25 @@ def link(paths: list[Path], folder: Path) -> None:
             (folder / path.name).symlink_to(path)
 
 
-def scored(arguments: argparse.Namespace, detections: Path) -> dict[str, Any]:
-    """Score what was reported, all of it."""
+def scored(arguments: argparse.Namespace, detections: Path, lines: list[str]) -> dict[str, Any]:
+    """Score what was reported, all of it.
+
+    The scorer names the highest score that finds as many, and the false alarms above that; what is quoted
+    here are those of everything that was reported.
+    """
     command = [
         sys.executable, str(arguments.scorer), "--truth", str(arguments.strips / "voc"),
         "--clean", str(arguments.strips / "clean"), "--alarms", "1e9", str(detections),
     ]  # fmt: skip
     result = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    return {key: result[key] for key in ("operating", "map_hit", "map50", "truths", "clean_strips")}
+    alarms = sum(row["false_alarms"] for row in by_fabric(lines, arguments.strips).values())
+    return {
+        "hits": result["operating"]["hits"],
+        "recall": result["operating"]["recall"],
+        "false_alarms": alarms,
+        "false_alarms_per_clean_strip": round(alarms / result["clean_strips"], 4),
+        **{key: result[key] for key in ("map_hit", "map50", "truths", "clean_strips")},
+    }
 
 
 def kept(lines: list[str], is_meant: Any) -> list[str]:
