@@ -21,13 +21,13 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import MissingPackageError
 from edge.packages import install_package
-from edge.reference.trunk import CONTRAST_PORT, FEATURES_PORT, TRUNK_PATH
+from edge.reference.trunk import CONTRAST_PORT, FEATURES_PORTS, TRUNK_PATH
 from export.onnx import IR_VERSION
 
 OPSET = 17
 
-CHANNELS = 40
-"""16 of the first block, 24 of the second."""
+CHANNELS = (16, 24)
+"""Of the first block, and of the second."""
 
 BATCH_NORM_EPSILON = 1e-3
 """Of EfficientNet-Lite (tensorflow/tpu, models/official/efficientnet/lite)."""
@@ -70,14 +70,14 @@ def read_state() -> State:
 
 
 def trunk_model(state: State) -> onnx.ModelProto:
-    """Build the trunk: contrast (1, 1, H, W) -> features (1, 40, H / 4, W / 4), sides multiples of 4."""
+    """Build the trunk: contrast (1, 1, H, W) -> features (1, C, H / 4, W / 4) of each block."""
     graph, value, outputs = _Graph(), CONTRAST_PORT, []
     for number, layer in enumerate(_layers(state)):
         value = graph.conv(layer, value, number)
         outputs.append(value)
-    pooled = [graph.pool(outputs[2], "early", 2), graph.pool(outputs[5], "late", 1)]
-    graph.node("Concat", pooled, FEATURES_PORT, axis=1)
-    return graph.model(CHANNELS)
+    for block, name, stride in zip((outputs[2], outputs[5]), FEATURES_PORTS, (2, 1), strict=True):
+        graph.pool(block, name, stride)
+    return graph.model()
 
 
 @dataclass(frozen=True)
@@ -160,16 +160,15 @@ class _Graph:
         limits = [self.constant("zero", np.float32(0)[...]), self.constant("six", np.float32(6)[...])]
         return self.node("Clip", [raw, *limits], f"clipped_{number}")
 
-    def model(self, channels: int) -> onnx.ModelProto:
-        """Return the checked model."""
+    def model(self) -> onnx.ModelProto:
+        """Return the checked model; sides of what it is given are multiples of 4."""
         graph = helper.make_graph(
             self._nodes,
             "trunk",
             [helper.make_tensor_value_info(CONTRAST_PORT, TensorProto.FLOAT, [1, 1, "height", "width"])],
             [
-                helper.make_tensor_value_info(
-                    FEATURES_PORT, TensorProto.FLOAT, [1, channels, "rows", "columns"]
-                )
+                helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, channels, "rows", "columns"])
+                for name, channels in zip(FEATURES_PORTS, CHANNELS, strict=True)
             ],
             list(self._constants.values()),
         )

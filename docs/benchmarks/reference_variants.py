@@ -34,12 +34,14 @@ class GaborTrunk(Trunk):
         self._kernels = torch.from_numpy(gabor_kernels())
         self.channels = len(self._kernels) // 2
 
-    def _vectors(self, contrast: Any) -> Any:
+    def _run(self, contrast_nchw: Any) -> Any:
         torch.set_num_threads(1)
-        given = torch.from_numpy(np.ascontiguousarray(contrast))[None, None]
-        even, odd = F.conv2d(given, self._kernels, stride=2, padding=KERNEL_PX // 2).chunk(2, dim=1)
+        responses = F.conv2d(
+            torch.from_numpy(contrast_nchw), self._kernels, stride=2, padding=KERNEL_PX // 2
+        )
+        even, odd = responses.chunk(2, dim=1)
         energy = (even.square() + odd.square()).sqrt()
-        return F.avg_pool2d(energy, 3, 2, 1)[0].numpy()
+        return [F.avg_pool2d(energy, 3, 2, 1).numpy()]
 
 
 class DetectorTrunk(Trunk):
@@ -50,14 +52,13 @@ class DetectorTrunk(Trunk):
         self._layers: Any = ort.InferenceSession(first_layers(), session_options(1))
         self.channels = sum(int(one.shape[1]) for one in self._layers.get_outputs())
 
-    def _vectors(self, contrast: Any) -> Any:
-        grey = np.clip(0.5 + 0.16 * contrast, 0, 1).astype(np.float32)
-        stem, second = self._layers.run(None, {"images": np.ascontiguousarray(grey[None, None])})
-        pooled = [
-            F.avg_pool2d(torch.from_numpy(stem), 3, 2, 1),
-            F.avg_pool2d(torch.from_numpy(second), 3, 1, 1),
+    def _run(self, contrast_nchw: Any) -> Any:
+        grey = np.clip(0.5 + 0.16 * contrast_nchw, 0, 1).astype(np.float32)
+        stem, second = self._layers.run(None, {"images": grey})
+        return [
+            F.avg_pool2d(torch.from_numpy(stem), 3, 2, 1).numpy(),
+            F.avg_pool2d(torch.from_numpy(second), 3, 1, 1).numpy(),
         ]
-        return torch.cat(pooled, dim=1)[0].numpy()
 
 
 def gabor_kernels() -> Any:

@@ -41,17 +41,39 @@ LEAST_BLANK_PX = 40
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contrast:
-    """Hold an image in local contrast.
+    """Hold an image and its contrast around each cell of 4 x 4 px.
 
     Attributes:
-        values: (H, W) float32, standard deviations from the local mean; 0 off the cloth.
-        is_seen: (H, W) bool, cloth that is neither blank, black nor saturated.
+        grey: (H, W) uint8.
+        mean, gain: (H / 4, W / 4) float32, local mean and the inverse of the local standard deviation.
+        is_seen: (H, W) bool, cloth that is neither blank, black nor saturated; None if all is.
         brightness: mean grey of all that is cloth, 0 to 255.
     """
 
-    values: Floats
-    is_seen: Mask
+    grey: Image
+    mean: Floats
+    gain: Floats
+    is_seen: Mask | None
     brightness: float
+
+    def values(self, first_px: int, last_px: int) -> Floats:
+        """Return the local contrast of some columns, so few that they stay in a processor's cache.
+
+        Args:
+            first_px, last_px: multiples of 4.
+        Returns:
+            (H, last_px - first_px) float32, standard deviations from the local mean; 0 off the cloth.
+        """
+        cells = slice(max(0, first_px // STEP_PX - 1), last_px // STEP_PX + 1)
+        from_px = first_px - cells.start * STEP_PX
+        inner = np.s_[:, from_px : from_px + last_px - first_px]
+        mean, gain = (_enlarged(plane[:, cells])[inner] for plane in (self.mean, self.gain))
+        values = np.subtract(self.grey[:, first_px:last_px], mean, dtype=np.float32)
+        np.multiply(values, gain, out=values)
+        np.clip(values, -LARGEST, LARGEST, out=values)
+        if self.is_seen is not None:
+            values[~self.is_seen[:, first_px:last_px]] = 0
+        return values
 
 
 def local_contrast(grey: Image, is_cloth: Mask | None = None) -> Contrast:
@@ -66,25 +88,21 @@ def local_contrast(grey: Image, is_cloth: Mask | None = None) -> Contrast:
     cloth = np.ones(small_wh[::-1], np.float32)
     if is_cloth is not None:
         cloth = _shrunk(is_cloth.astype(np.float32), small_wh)
-        values = values * is_cloth
-    first, second = _shrunk(values, small_wh), _shrunk(values * values, small_wh)
+        values *= is_cloth
+    first = _shrunk(values, small_wh)
+    second = _shrunk(np.square(values, out=values), small_wh)
     seen = (cloth > 0.5) & ~_is_blank(first, second, cloth)
+    is_seen = is_cloth
     if not seen.all():
         weight = (seen & (cloth > 0)).astype(np.float32)
         first, second, cloth = first * weight, second * weight, cloth * weight
+        is_seen = _enlarged(seen.astype(np.uint8), cv2.INTER_NEAREST) > 0
+        if is_cloth is not None:
+            is_seen &= is_cloth
     mean, deviation = _moments(first, second, cloth, WINDOW_PX)
-    size_wh = grey.shape[::-1]
-    centred = values - _grown(mean, size_wh)
-    np.multiply(centred, _grown(np.reciprocal(deviation), size_wh), out=centred)
-    np.clip(centred, -LARGEST, LARGEST, out=centred)
-    is_seen = _grown(seen.astype(np.uint8), size_wh, cv2.INTER_NEAREST) > 0
-    if is_cloth is not None:
-        is_seen &= is_cloth
-    if not is_seen.all():
-        centred[~is_seen] = 0
     total = float(cloth.sum(dtype=np.float64))
     brightness = float(first.sum(dtype=np.float64)) / total if total else float(grey.mean())
-    return Contrast(centred, np.asarray(is_seen, np.bool_), brightness)
+    return Contrast(grey, mean, np.reciprocal(deviation), is_seen, brightness)
 
 
 def _moments(first: Floats, second: Floats, cloth: Floats, window_px: int) -> tuple[Floats, Floats]:
@@ -115,9 +133,8 @@ def _shrunk(plane: Floats, size_wh: tuple[int, int]) -> Floats:
     return np.asarray(cv2.resize(plane, size_wh, interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _grown(
-    plane: NDArray[np.float32] | NDArray[np.uint8],
-    size_wh: tuple[int, ...],
-    interpolation: int = cv2.INTER_LINEAR,
-) -> Floats:
-    return np.asarray(cv2.resize(plane, (size_wh[0], size_wh[1]), interpolation=interpolation), np.float32)
+def _enlarged(
+    plane: NDArray[np.float32] | NDArray[np.uint8], interpolation: int = cv2.INTER_LINEAR
+) -> NDArray[np.float32]:
+    """Return a plane of cells at the size of their image."""
+    return np.asarray(cv2.resize(plane, None, fx=STEP_PX, fy=STEP_PX, interpolation=interpolation))

@@ -14,8 +14,11 @@ from edge.reference.follow import ImageFit, RollReference
 from edge.reference.maps import CHANNELS, channel_map, relative
 from edge.reference.regions import Regions, find_regions, no_regions
 from edge.reference.statistics import Moments
-from edge.reference.taught import LEAST_CELLS, MOST_VECTORS, TaughtCloth
+from edge.reference.taught import LEAST_CELLS, TaughtCloth
 from edge.reference.trunk import STRIDE_PX, Features, Trunk, vectors_of
+
+MOST_VECTORS = 4_000
+"""Of an image, for its fit: a hundred for each of the features."""
 
 BLOCK_PX = 256
 """Width of a block: far wider than a region of clean cloth that comes near to a level."""

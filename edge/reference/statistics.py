@@ -13,6 +13,9 @@ RIDGE = 1e-2
 """Of the mean variance, added to each: features that hardly vary must not decide. 1e-3 found 0.560 of the
 defects planted in real clean strips at 0.1 false alarms per strip, 1e-2 0.564, 1e-1 0.545."""
 
+PART = 4096
+"""Vectors that are whitened at a time: they stay in a processor's cache."""
+
 Doubles = NDArray[np.float64]
 
 
@@ -79,9 +82,12 @@ class Whitening:
 
     def distances(self, vectors: Floats) -> Floats:
         """Return the Mahalanobis distance of each vector, (C, ...) -> (...)."""
-        flat = self.matrix @ vectors.reshape(len(vectors), -1)
-        flat -= self.offset[:, None]
-        squares = np.einsum("cn,cn->n", flat, flat)
+        flat = vectors.reshape(len(vectors), -1)
+        squares = np.empty(flat.shape[1], np.float32)
+        for first in range(0, flat.shape[1], PART):
+            whitened = self.matrix @ flat[:, first : first + PART]
+            whitened -= self.offset[:, None]
+            np.einsum("cn,cn->n", whitened, whitened, out=squares[first : first + PART])
         return np.asarray(np.sqrt(squares, out=squares).reshape(vectors.shape[1:]), np.float32)
 
 

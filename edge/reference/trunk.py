@@ -16,26 +16,34 @@ from edge.backends.onnx_session import ORT_ERRORS, session_options
 from edge.digest import file_digest
 from edge.errors import BackendError, ModelError
 from edge.image import Image
-from edge.reference.contrast import Floats, Mask, local_contrast
+from edge.reference.blas import use_one_blas_thread
+from edge.reference.contrast import Contrast, Floats, Mask, local_contrast
 
 TRUNK_PATH = Path(__file__).with_name("trunk.onnx")
 """Made by `python -m export.trunk`."""
 
-TRUNK_DIGEST = "cb88a94ef63a3912ceea621ed772fbed8d1195b6d6d3fd998414dcb05b0be393"
+TRUNK_DIGEST = "a2a91e69bc0547c1eeec7f2988b9fe43c3dda4537e55d824992548c602360881"
 """sha256 of that file."""
 
-CONTRAST_PORT, FEATURES_PORT = "contrast", "features"
+CONTRAST_PORT = "contrast"
+FEATURES_PORTS = ("early", "late")
 
 STRIDE_PX = 4
 
-AROUND_PX = 16
-"""The image is continued by reflection by so much: wider than what a feature sees to each side."""
+AROUND_PX = 4
+"""The image is continued by reflection by so much: what a feature that is judged sees beyond its border."""
 
-PART_PX = 512
+PART_PX = 256
 """Width that the network looks at in one go: what it works on then stays in a processor's cache."""
+
+HALO_PX = 12
+"""More of the image on both sides of a part: what a feature sees to each side of its cell is 9 px."""
 
 EDGE_PX = 8
 """Nearer to the image's border, or to what is blank, nothing is judged: features there see both."""
+
+ABOVE = AROUND_PX // STRIDE_PX
+"""Rows of cells above the image, and columns beside it."""
 
 SELVEDGE_PX = 40
 """Nearer to the edge of the cloth nothing is judged: contrast and features there see where it ends. At
@@ -76,11 +84,12 @@ class Trunk:
     stride_px = STRIDE_PX
 
     def __init__(self, threads: int | None = 1) -> None:
+        use_one_blas_thread()
         self.digest = _checked_digest(TRUNK_PATH)
         self._session: Any = ort.InferenceSession(
             str(TRUNK_PATH), session_options(threads), providers=["CPUExecutionProvider"]
         )
-        self.channels = int(self._session.get_outputs()[0].shape[1])
+        self.channels = sum(int(port.shape[1]) for port in self._session.get_outputs())
 
     def features(self, image: Image, is_cloth: Mask | None = None) -> Features:
         """Compute the features of an image.
@@ -95,34 +104,34 @@ class Trunk:
             BackendError: if the runtime fails.
         """
         _check(image, is_cloth)
-        height, width = image.shape[:2]
-        cells_hw = (-(-height // STRIDE_PX), -(-width // STRIDE_PX))
+        cells_hw = (-(-image.shape[0] // STRIDE_PX), -(-image.shape[1] // STRIDE_PX))
         contrast = local_contrast(_continued(_grey(image)), _continued_mask(is_cloth))
-        vectors = self._vectors(contrast.values)
-        first = AROUND_PX // STRIDE_PX
-        inside = np.s_[first : first + cells_hw[0], first : first + cells_hw[1]]
-        is_judged = _inner(contrast.is_seen[::STRIDE_PX, ::STRIDE_PX][inside], (EDGE_PX,) * 4, beyond=0)
+        is_judged = _inner(_seen_cells(contrast, cells_hw), (EDGE_PX,) * 4, beyond=0)
         if is_cloth is not None and not is_cloth.all():
             margins_px = (EDGE_PX, EDGE_PX, SELVEDGE_PX, SELVEDGE_PX)
             is_judged &= _inner(is_cloth[::STRIDE_PX, ::STRIDE_PX], margins_px, beyond=1)
-        return Features(vectors[:, inside[0], inside[1]], is_judged, contrast.brightness)
+        return Features(self._vectors(contrast, cells_hw), is_judged, contrast.brightness)
 
-    def _vectors(self, contrast: Floats) -> Floats:
-        """Run the network over a wide image part by part: (C, h, w) of (H, W)."""
-        width, parts = contrast.shape[1], []
-        for start in range(0, width, PART_PX):
-            first, last = max(0, start - AROUND_PX), min(width, start + PART_PX + AROUND_PX)
-            given = self._run(np.ascontiguousarray(contrast[None, None, :, first:last]))
-            skipped = (start - first) // STRIDE_PX
-            parts.append(given[0, :, :, skipped : skipped + PART_PX // STRIDE_PX])
-        return np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0]
+    def _vectors(self, contrast: Contrast, cells_hw: tuple[int, int]) -> Floats:
+        """Run the network over a wide image part by part: (C, h, w)."""
+        height, width = cells_hw
+        vectors = np.empty((self.channels, height, width), np.float32)
+        for first in range(0, width, PART_PX // STRIDE_PX):
+            last = min(width, first + PART_PX // STRIDE_PX)
+            first_px = max(0, first * STRIDE_PX + AROUND_PX - HALO_PX)
+            last_px = min(contrast.grey.shape[1], last * STRIDE_PX + AROUND_PX + HALO_PX)
+            left = first + (AROUND_PX - first_px) // STRIDE_PX
+            inner = np.s_[0, :, ABOVE : ABOVE + height, left : left + last - first]
+            given = [one[inner] for one in self._run(contrast.values(first_px, last_px)[None, None])]
+            np.concatenate(given, out=vectors[:, :, first:last])
+        return vectors
 
-    def _run(self, contrast_nchw: Floats) -> Floats:
+    def _run(self, contrast_nchw: Floats) -> list[Floats]:
+        """Return the features of an image, (1, C, H / 4, W / 4) of each block."""
         try:
-            (given,) = self._session.run([FEATURES_PORT], {CONTRAST_PORT: contrast_nchw})
+            return list(self._session.run(FEATURES_PORTS, {CONTRAST_PORT: contrast_nchw}))
         except ORT_ERRORS as error:
             raise BackendError(f"The reference model failed: {error}.", "Run edge-doctor.") from error
-        return np.asarray(given, np.float32)
 
 
 def _checked_digest(path: Path) -> str:
@@ -165,6 +174,13 @@ def _continued_mask(is_cloth: Mask | None) -> Mask | None:
     if is_cloth is None or is_cloth.all():
         return None
     return np.asarray(_continued(is_cloth.astype(np.uint8)) > 0, np.bool_)
+
+
+def _seen_cells(contrast: Contrast, cells_hw: tuple[int, int]) -> Mask:
+    if contrast.is_seen is None:
+        return np.ones(cells_hw, np.bool_)
+    cells = contrast.is_seen[::STRIDE_PX, ::STRIDE_PX]
+    return cells[ABOVE : ABOVE + cells_hw[0], ABOVE : ABOVE + cells_hw[1]]
 
 
 def _inner(is_inside: Mask, margins_px: Sequence[int], *, beyond: int) -> Mask:

@@ -25,6 +25,7 @@ BASE_MODULES = {
     "tomli",
     "onnxruntime",
     "simplejpeg",
+    "threadpoolctl",
     "PIL",
 }
 OPTIONAL_OF_FILE = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from edge.errors import ModelError
 from edge.reference.maps import CHANNELS
@@ -231,3 +232,31 @@ def test_a_narrow_image_has_the_unit_of_its_article(taught):
     unit = taught.crests["spot"] / 2.5
     even, uneven = (taught.excess("spot", 9 + noise * np.float32(unit * k)).max() for k in (1, 2))
     assert uneven == pytest.approx(even * 2, rel=1e-3)
+
+
+def test_a_wide_image_has_the_features_that_it_has_in_one_go(trunk, monkeypatch) -> None:
+    image = np.hstack([woven(seed)[:, :-3] for seed in range(40, 43)])
+    in_parts = trunk.features(image)
+    monkeypatch.setattr("edge.reference.trunk.PART_PX", 4096)
+    at_once = trunk.features(image)
+    assert in_parts.vectors.shape == (trunk.channels, HEIGHT // 4, -(-image.shape[1] // 4))
+    np.testing.assert_array_equal(in_parts.is_judged, at_once.is_judged)
+    judged = at_once.is_judged
+    np.testing.assert_allclose(in_parts.vectors[:, judged], at_once.vectors[:, judged], atol=1e-3)
+
+
+def test_what_lies_beyond_the_border_changes_nothing_that_is_judged(trunk, monkeypatch) -> None:
+    image = woven(44)
+    narrow = trunk.features(image)
+    monkeypatch.setattr("edge.reference.trunk.AROUND_PX", 16)
+    monkeypatch.setattr("edge.reference.trunk.ABOVE", 4)
+    wide = trunk.features(image)
+    judged = narrow.is_judged
+    scale = wide.vectors[:, judged].std()
+    assert np.abs(narrow.vectors[:, judged] - wide.vectors[:, judged]).max() < 0.1 * scale
+
+
+def test_matrix_products_of_a_look_take_no_core_from_the_detector() -> None:
+    with threadpool_limits(2, user_api="blas"):
+        Trunk()
+        assert {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"} == {1}
