@@ -56,14 +56,13 @@ class TaughtCloth:
     Attributes:
         moments: of its features, each image with the weight of one vector.
         most_usual: distance over the median, up to which a feature is no outlier.
-        medians, crests: channel -> usual value, and how far an image usually goes beyond it (`crest_of`).
+        crests: channel -> how far an image usually goes beyond its usual value (`crest_of`).
         heights: channel -> (2, EDGE_CELLS), how much higher columns near to the edges of the cloth go.
         trunk_digest: of the network that the features are of.
     """
 
     moments: Moments
     most_usual: float
-    medians: Mapping[str, float]
     crests: Mapping[str, float]
     heights: Mapping[str, Floats]
     trunk_digest: str
@@ -85,7 +84,6 @@ class TaughtCloth:
         return cls(
             moments,
             float(np.median([fit.most_usual for fit in fits])),
-            {name: float(np.median([fit.medians[name] for fit in fits])) for name in CHANNELS},
             {name: float(np.median([fit.crests[name] for fit in fits])) for name in CHANNELS},
             {name: usual_heights([fit.heights[name] for fit in fits]) for name in CHANNELS},
             trunk.digest,
@@ -117,7 +115,6 @@ class TaughtCloth:
             "products": self.moments.products,
             "most_usual": np.float64(self.most_usual)[...],
             "channels": np.array(list(CHANNELS)),
-            "medians": np.array([self.medians[name] for name in CHANNELS], np.float64),
             "crests": np.array([self.crests[name] for name in CHANNELS], np.float64),
             "heights": np.stack([self.heights[name] for name in CHANNELS]),
             "trunk_digest": np.array(self.trunk_digest),
@@ -152,7 +149,6 @@ class TaughtCloth:
             _finite(arrays["total"], (trunk.channels,)),
             _finite(arrays["products"], (trunk.channels, trunk.channels)),
         )
-        medians = _finite(arrays["medians"], (len(CHANNELS),))
         crests = _finite(arrays["crests"], (len(CHANNELS),))
         if (
             not moments.count > 0
@@ -167,7 +163,6 @@ class TaughtCloth:
         return cls(
             moments,
             most_usual,
-            dict(zip(CHANNELS, medians.tolist(), strict=True)),
             dict(zip(CHANNELS, crests.tolist(), strict=True)),
             dict(zip(CHANNELS, heights, strict=True)),
             trunk.digest,
@@ -192,7 +187,6 @@ class _Fit:
 
     moments: Moments
     most_usual: float
-    medians: Mapping[str, float]
     crests: Mapping[str, float]
     heights: Mapping[str, Floats]
 
@@ -203,18 +197,17 @@ class _Fit:
         moments = _trimmed(inner)
         whitening = Whitening.of(moments)
         ratios = relative(whitening.distances(features.vectors), features.is_judged)
-        medians, crests, heights = {}, {}, {}
+        crests, heights = {}, {}
         for name, channel in CHANNELS.items():
             values = channel_map(ratios, features.is_judged, channel)
             is_valid = np.asarray(values > 0, np.bool_)
             if not is_valid.any():
                 return None
             even = evened(values, is_valid)
-            medians[name] = float(np.median(values[is_valid]))
             crests[name] = max(LEAST_CREST, crest_of(even, is_valid))
             heights[name] = edge_heights(even, is_valid, crests[name])
         most_usual = float(np.quantile(ratios[inner.is_judged], USUAL_RATIO))
-        return cls(moments.as_one(), most_usual, medians, crests, heights)
+        return cls(moments.as_one(), most_usual, crests, heights)
 
 
 def _without_selvedges(features: Features) -> Features:

@@ -200,7 +200,6 @@ def _combined(one: TaughtCloth, other: TaughtCloth) -> TaughtCloth:
         one,
         moments=(one.moments + other.moments).as_one(),
         most_usual=(one.most_usual + other.most_usual) / 2,
-        medians={name: (one.medians[name] + other.medians[name]) / 2 for name in one.medians},
         crests={name: (one.crests[name] + other.crests[name]) / 2 for name in one.crests},
         heights={name: np.maximum(one.heights[name], other.heights[name]) for name in one.heights},
     )

@@ -167,8 +167,8 @@ def test_damaged_arrays_are_refused(trunk, taught, name, value) -> None:
 
 def test_a_missing_array_is_refused(trunk, taught) -> None:
     arrays = taught.arrays()
-    del arrays["medians"]
-    with pytest.raises(ModelError, match="medians"):
+    del arrays["crests"]
+    with pytest.raises(ModelError, match="crests"):
         TaughtCloth.from_arrays(arrays, trunk)
 
 
