@@ -1,4 +1,4 @@
-"""Draw the pictures of the documentation and print what was measured on them.
+"""Draw the images of the documentation and print what was measured on them.
 
 Run `python docs/pictures/draw.py` in the root of the repository. It needs the base packages alone.
 """
@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> None:
-    """Draw every picture; the same every time."""
+    """Draw every image; the same every time."""
     cv2.setNumThreads(1)
     scene = weave_scene(SHOWN_SEED)
     if scene is None:
@@ -26,9 +26,7 @@ def main() -> None:
     save(HERE / "selvedge-shift.jpg", draw_shift(scene))
     save(HERE / "histograms.png", draw_histograms(scene))
     save(HERE / "defects.jpg", draw_kinds())
-    found = draw_found()
-    if found is not None:
-        save(HERE / "found.jpg", found)
+    save(HERE / "found.jpg", draw_found())
     print_measured(scene)
 
 
