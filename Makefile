@@ -16,7 +16,7 @@ WORKBENCH_STAMP := .venv/.workbench
 DEMO_CLOTH := weave=plain,warp_pitch_px=4,weft_pitch_px=4,mean_grey=120
 SOURCES := edge distill export tests docs
 
-.PHONY: help demo workbench test-tools peers test check format lint types imports pipeline demo-bundle pictures clean
+.PHONY: help demo workbench test-tools peers test check docs format lint types imports pipeline demo-bundle pictures clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -73,8 +73,13 @@ demo-bundle: $(WORKBENCH_STAMP) ## train the shipped detector anew (six hours on
 pictures: .venv/.base ## draw the pictures of the documentation anew
 	$(RUN)/python docs/pictures/draw.py
 
+# Its packages lie in an environment of their own; of the project it reads the sources, and imports nothing.
+docs: $(filter .uv/bin/uv,$(UV)) ## build the documentation site in site/; a broken link is an error
+	UV_PROJECT_ENVIRONMENT=.venv-docs $(UV) sync --frozen --quiet --only-group docs
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
 clean: ## remove what was installed and made here
-	rm -rf .venv .venv-peers .uv runs
+	rm -rf .venv .venv-peers .venv-docs .uv runs site
 
 .uv/bin/uv:
 	python3 -m pip install --quiet --disable-pip-version-check --no-cache-dir --target .uv uv

@@ -25,7 +25,7 @@ SHORTER = {
     "edge-doctor": [],
 }
 PERMITTED = {"edge-doctor": {0, 1}}  # 1: this box lacks something, which is what it is for
-NO_CAMERA_HERE = {"0": "pictures/"}
+NO_CAMERA_HERE = {"0": "images/"}
 
 
 def edge_commands() -> list[list[str]]:
@@ -38,13 +38,13 @@ def edge_commands() -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """Lay out what the commands name: pictures/, roll.mp4, runs/bundle and an article that was taught."""
+    """Lay out what the commands name: images/, roll.mp4, runs/bundle and an article that was taught."""
     root = tmp_path_factory.mktemp("readme")
-    (root / "pictures").mkdir()
+    (root / "images").mkdir()
     cloth = np.random.default_rng(5).integers(90, 150, (3, 256, 320), np.uint8)
     video = cv2.VideoWriter(str(root / "roll.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (320, 256))
     for number, image in enumerate(cloth):
-        assert cv2.imwrite(str(root / "pictures" / f"{number}.png"), image)
+        assert cv2.imwrite(str(root / "images" / f"{number}.png"), image)
         video.write(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR))
     video.release()
     shutil.copytree(demo_bundle_path(), root / "runs" / "bundle")
