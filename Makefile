@@ -67,10 +67,10 @@ pipeline: $(WORKBENCH_STAMP) ## the whole chain at smoke size: simulate, distill
 	    --camera loom:seed=77,length_m=10,defects_per_m=2,difficulties=obvious+clear \
 	    --model runs/pipeline/bundle --summary runs/pipeline/summary.json
 
-demo-bundle: $(WORKBENCH_STAMP) ## train the shipped detector anew (six hours on two cores)
+demo-bundle: $(WORKBENCH_STAMP) ## train the shipped detector again (six hours on two cores)
 	docs/benchmarks/demo_bundle.sh $(RUN) runs/demo-bundle
 
-pictures: .venv/.base ## draw the pictures of the documentation anew
+pictures: .venv/.base ## draw the images of the documentation again
 	$(RUN)/python docs/pictures/draw.py
 
 # Its packages lie in an environment of their own; of the project it reads the sources, and imports nothing.

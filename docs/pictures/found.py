@@ -1,4 +1,4 @@
-"""Draw what the shipped model reports on one frame of simulated cloth, from the files that `edge-run` wrote."""
+"""Draw what `edge-run` reports with the shipped model on one frame of simulated cloth."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def inspect(folder: Path) -> None:
     """Run `edge-run` over the roll up to the shown frame."""
     command = [
         str(Path(sys.executable).parent / "edge-run"), "--camera", ROLL, "--frames", str(SHOWN_FRAME + 1),
-        "--threads", "1", "--detections", str(folder / "found.jsonl"), "--save-pictures", str(folder / "images"),
+        "--threads", "1", "--detections", str(folder / "found.jsonl"),
+        "--save-pictures", str(folder / "images"),
     ]  # fmt: skip
     subprocess.run(command, check=True, capture_output=True)
 

@@ -1,0 +1,121 @@
+"""README and guides: field words, short sentences, and numbers that stand in a benchmark."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from edge.taxonomy import load_taxonomy
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
+GUIDES = [README, *sorted(DOCS.glob("*.md"))]
+
+BANNED = {
+    r"pictures?": "image, or frame from a camera",
+    r"photo(graph)?s?": "image",
+    r"(?<!ground )truth": "ground truth",
+    r"passed over": "skipped",
+    r"for nobody": "None to disable",
+    r"anew": "again",
+    r"begun": "started",
+    r"by right": "legitimately",
+    r"as ever": "by default",
+    r"shar(ed|es) out": "split",
+    r"multiplications": "MACs",
+    r"(this box|box beside (a|the) loom|on a box|a box that runs)": "device",
+    r"let(s|ting)? in": "authorise",
+}
+"""Pattern of a word that is not used, and the field word in its place."""
+
+QUOTED = re.compile(
+    r"```.*?^```|`[^`\n]+`|\]\([^)\s]+\)|<[a-z][^>]*>|(?<![*\w])\*[^*\n]+\*(?!\*)", re.DOTALL | re.MULTILINE
+)
+"""Code, names of settings, link targets, HTML, and words that a page or the terminal shows (in italics)."""
+
+LONGEST_SENTENCE = 40
+"""Words of a sentence of the README."""
+
+
+def prose(page: Path) -> str:
+    """Return the text of a page without what it quotes."""
+    return QUOTED.sub(" ", page.read_text(encoding="utf-8"))
+
+
+def found_words(text: str) -> list[str]:
+    """Return the banned words of a text, each with the word to use."""
+    return [
+        f"{match.group()}: say {better}"
+        for pattern, better in BANNED.items()
+        for match in re.finditer(rf"\b{pattern}\b", text, re.IGNORECASE)
+    ]
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_a_guide_uses_field_words(page):
+    assert found_words(prose(page)) == []
+
+
+def test_a_banned_word_is_found_and_a_quoted_one_is_not(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "A Picture of the truth, `save_pictures`, [x](pictures/x.jpg), *No picture*.\n\nGround truth.\n"
+    )
+    assert found_words(prose(page)) == [
+        "Picture: say image, or frame from a camera",
+        "truth: say ground truth",
+    ]
+
+
+def table_rows(heading: str) -> list[str]:
+    """Return the rows of the table below a heading of the README."""
+    section = README.read_text(encoding="utf-8").split(f"## {heading}\n")[1].split("\n## ")[0]
+    return [line for line in section.splitlines() if line.startswith("| ")][1:]
+
+
+@pytest.mark.parametrize(
+    "row", table_rows("Five numbers that a mill asks for"), ids=lambda row: row.split("|")[1].strip()
+)
+def test_a_number_of_the_readme_stands_in_a_benchmark_that_its_row_links(row):
+    numbers = re.findall(r"\*\*([^*]+)\*\*", row)
+    targets = re.findall(r"\((docs/benchmarks/[\w-]+\.md)\)", row)
+    assert numbers
+    assert targets
+    measured = "\n".join((ROOT / target).read_text(encoding="utf-8") for target in targets)
+    assert [
+        number
+        for number in numbers
+        if not re.search(rf"(?<![\d.]){re.escape(number)}(?![\d]|\.\d)", measured)
+    ] == []
+
+
+def test_the_readme_asks_five_questions_and_begins_with_the_two_commands():
+    assert len(table_rows("Five numbers that a mill asks for")) == 5
+    first = re.findall(r"^```sh\n(.*?)^```", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[
+        0
+    ]
+    assert first.splitlines() == ["make demo", "make test"]
+
+
+def test_no_sentence_of_the_readme_is_long():
+    paragraphs = re.split(r"\n\s*\n|\|", prose(README))
+    sentences = [one for paragraph in paragraphs for one in re.split(r"(?<=[.:?!])\s", paragraph)]
+    assert [one for one in sentences if len(one.split()) > LONGEST_SENTENCE] == []
+
+
+def test_the_glossary_says_what_every_class_and_kind_is():
+    text = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    rows = {row.split("`")[1]: row for row in text.splitlines() if row.startswith("| `")}
+    taxonomy = load_taxonomy()
+    assert set(rows) == {*taxonomy.classes, "unclassified"}
+    assert [kind.category for kind in taxonomy.kinds if kind.category not in rows[kind.parent]] == []
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/index.md", "docs/taxonomy.md", "docs/edge-run.md", "docs/teach.md"]
+)
+def test_the_glossary_is_linked(page):
+    assert "glossary.md" in (ROOT / page).read_text(encoding="utf-8")
