@@ -100,6 +100,7 @@ APPS = {
 }
 TOML_OF_PAGE = {
     "edge-run.md": EdgeConfig,
+    "several-cameras.md": EdgeConfig,
     "stop.md": EdgeConfig,
     "mqtt.md": EdgeConfig,
     "distill.md": Recipe,
