@@ -14,12 +14,10 @@ BLOCKS = dict(re.findall(r"^::: ([\w.]+)\n(?: .*\n)*? +members: \[([^]]+)\]", AP
 
 
 @pytest.mark.parametrize("module", BLOCKS)
-def test_every_name_of_the_api_page_is_there_and_documented(module):
+def test_every_name_of_the_api_page_is_there(module):
     """mkdocstrings leaves a name out that is not there, and says nothing."""
     home = importlib.import_module(module)
-    for name in BLOCKS[module].split(", "):
-        member = getattr(home, name)
-        assert member.__doc__, name
+    assert [name for name in BLOCKS[module].split(", ") if not hasattr(home, name)] == []
 
 
 def test_the_api_page_lists_members_of_every_module():
