@@ -29,3 +29,13 @@ def test_the_site_has_every_page_once():
     listed = re.findall(r"[\w/-]+\.md$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
     pages = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")}
     assert sorted(listed) == sorted(pages)
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
+)
+def test_images_in_html_are_there(page):
+    """mkdocs does not follow `<img src=…>`."""
+    file = ROOT / page
+    sources = re.findall(r'<img src="([^"]+)"', file.read_text(encoding="utf-8"))
+    assert [source for source in sources if not (file.parent / source).is_file()] == []
