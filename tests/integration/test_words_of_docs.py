@@ -28,6 +28,11 @@ BANNED = {
     r"multiplications": "MACs",
     r"(this box|box beside (a|the) loom|on a box|a box that runs)": "device",
     r"let(s|ting)? in": "authorise",
+    r"(lines|those) that passed": "lines delivered",
+    r"suppression of doubles": "non-maximum suppression (NMS)",
+    r"\d+ % sure": "confidence 0.65",
+    r"half under": "p50",
+    r"wish(es)?": "request",
 }
 """Pattern of a word that is not used, and the field word in its place."""
 
