@@ -111,6 +111,7 @@ TOML_OF_PAGE = {
     "preprocessing.md": Recipe,
     "page.md": EdgeConfig,
     "teach.md": EdgeConfig,
+    "teach-on-the-loom.md": EdgeConfig,
     "taxonomy.md": Taxonomy,
     "teacher.md": FinetuneSettings,
     "pseudo-label.md": EngineSettings,
