@@ -45,6 +45,10 @@ def test_a_single_strip_unlike_the_article_is_no_event(watch):
     assert events_of(watch, [look()] * 50 + [look(fit=5.0)] + [look()] * 50) == []
 
 
+def test_defects_as_wide_as_the_image_in_a_third_of_the_strips_are_no_other_cloth(watch):
+    assert events_of(watch, [look(), look(), look(fit=40.0)] * 100) == []
+
+
 def test_many_strips_near_to_a_threshold_are_drift_before_any_is_an_alarm(watch):
     quarter = [look(spot=1.7 if number % 3 == 0 else 1.0) for number in range(5 * NEAR_STRIPS)]
     assert events_of(watch, quarter) == ["thresholds drift"]
