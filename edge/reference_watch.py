@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
+
+import numpy as np
 
 from edge.cameras.health import FaultKind, HealthEvent
 from edge.reference.model import Look
@@ -21,7 +24,12 @@ BEGIN: Final = "begin a roll of that article"
 """What to do about one that is recognised."""
 
 FIT_STRIPS: Final = 20
-"""Strips over which the distance from what was taught is averaged: other cloth stays other cloth."""
+"""Strips whose features tell which article it is."""
+
+OTHER_STRIPS: Final = 40
+OTHER_RATIO: Final = 0.75
+"""Of the last so many strips, so many have to be far from what was taught: other cloth stays other cloth,
+and a defect that takes a tenth of a narrow image ends."""
 
 OTHER, SAME = 1.5, 1.2
 """Times the greatest distance of clean cloth when it was taught, above which it is another article, and
@@ -103,7 +111,7 @@ class ReferenceWatch:
             usual: what its article was taught; None for none: then nothing is watched.
         """
         self._usual = usual
-        self._seen, self._fit = 0, 0.0
+        self._fits: deque[float] = deque(maxlen=OTHER_STRIPS)
         self._counted, self._near = 0, NEAR_RATIO
         self._is_other = self._drifts = False
         self._own: Moments | None = None
@@ -120,10 +128,10 @@ class ReferenceWatch:
             self._tell_known()
         if usual is None or look.fit_distance is None:
             return
-        self._seen += 1
-        self._fit += (look.fit_distance - self._fit) / min(self._seen, FIT_STRIPS)
-        if self._seen >= FIT_STRIPS:
-            self._tell_article(usual, self._fit / usual.fit_distance)
+        self._fits.append(look.fit_distance)
+        if len(self._fits) == OTHER_STRIPS:
+            distance = float(np.quantile(self._fits, 1 - OTHER_RATIO))
+            self._tell_article(usual, distance / usual.fit_distance)
         if len(look.regions):
             return  # a defect that runs for metres is no drift
         ratio = max(look.maxima[name] / level for name, level in usual.levels.items())

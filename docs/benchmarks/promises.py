@@ -87,7 +87,7 @@ def false_alarms(folder: Path, roll: str, rate: float, arguments: argparse.Names
         counts: dict[str, int] = {}
         for defect in read_roll(record, "roll").defects:
             if defect.defect.start_m >= arguments.taught:
-                label = defect.defect.label
+                label = defect.defect.class_name
                 counts[label] = counts.get(label, 0) + 1
         done.write_text(json.dumps(counts), encoding="utf-8")
     counted: dict[str, int] = json.loads(done.read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ import pytest
 
 from edge.reference.model import Look
 from edge.reference.regions import Regions, no_regions
-from edge.reference_watch import FIT_STRIPS, NEAR_STRIPS, ReferenceWatch, UsualCloth
+from edge.reference_watch import NEAR_STRIPS, OTHER_STRIPS, ReferenceWatch, UsualCloth
 
 USUAL = UsualCloth("twill", {"spot": 2.0, "patch": 4.0}, fit_distance=0.3, near=0.8)
 SOMETHING = Regions(np.array([[0, 0, 9, 9]], np.float32), np.array([1.5], np.float32), ("spot",))
@@ -35,14 +35,18 @@ def test_clean_cloth_of_the_article_is_no_event(watch):
 
 
 def test_other_cloth_is_told_once_and_its_end_too(watch):
-    assert events_of(watch, [look(fit=0.9)] * 3 * FIT_STRIPS) == ["other article"]
+    assert events_of(watch, [look(fit=0.9)] * 3 * OTHER_STRIPS) == ["other article"]
     assert watch.troubles == ("other article",)
-    assert events_of(watch, [look(fit=0.2)] * 10 * FIT_STRIPS) == ["other article is over"]
+    assert events_of(watch, [look(fit=0.2)] * 10 * OTHER_STRIPS) == ["other article is over"]
     assert watch.troubles == ()
 
 
 def test_a_single_strip_unlike_the_article_is_no_event(watch):
     assert events_of(watch, [look()] * 50 + [look(fit=5.0)] + [look()] * 50) == []
+
+
+def test_long_defects_in_half_of_the_strips_are_no_other_cloth(watch):
+    assert events_of(watch, ([look()] * 25 + [look(fit=40.0)] * 25) * 20) == []
 
 
 def test_many_strips_near_to_a_threshold_are_drift_before_any_is_an_alarm(watch):
@@ -56,6 +60,6 @@ def test_a_defect_that_runs_for_metres_is_no_drift(watch):
 
 
 def test_other_cloth_begins_anew(watch):
-    events_of(watch, [look(fit=0.9)] * FIT_STRIPS)
+    events_of(watch, [look(fit=0.9)] * OTHER_STRIPS)
     watch.begin_anew(None)
     assert (watch.troubles, events_of(watch, [look(fit=9.0)] * 100)) == ((), [])
