@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.recipe import Augmentation
-from edge.geometry import Boxes, View
-from edge.image import Image
+from edge.core.geometry import Boxes, View
+from edge.core.image import Image
 
 
 def moved_view(

@@ -31,9 +31,9 @@ from distill.detector.structure import DetectorStructure
 from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row, measure_latency, read_rows
 from distill.tensor_file import UNREADABLE, bytes_of, first_line, read_tensors, write_tensors
 from distill.validation import Validation, load_validation
-from edge.contract import ModelContract, contract_from_json
-from edge.digest import file_digest
-from edge.errors import CheckpointError, ContractError
+from edge.core.contract import ModelContract, contract_from_json
+from edge.core.digest import file_digest
+from edge.core.errors import CheckpointError, ContractError
 
 __all__ = [
     "BATCH_AXIS", "SCORECARD_NAME", "Checkpoint", "Dataset", "Detector", "LabelledPicture", "Latency",

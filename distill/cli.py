@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from edge.console import configure_logging, run_command
-from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError
-from edge.taxonomy import Taxonomy, load_taxonomy
-from edge.terminal import echo
+from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError
+from edge.core.taxonomy import Taxonomy, load_taxonomy
+from edge.process.console import configure_logging, run_command
+from edge.process.terminal import echo
 
 if TYPE_CHECKING:
     from distill.dataset import Dataset

@@ -15,8 +15,8 @@ from rich.table import Table
 from distill.figures import plain
 from distill.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
 from distill.stage_plan import DISTILLED, STUDENT_ALONE, TEACHER
-from edge.errors import ConfigError
-from edge.terminal import as_cell
+from edge.core.errors import ConfigError
+from edge.process.terminal import as_cell
 
 LEAST_MAP50: Final = 0.05
 """Below it a detector has learnt next to nothing: the noise of a few lucky boxes."""

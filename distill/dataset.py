@@ -23,9 +23,9 @@ from distill.labels.formats import read_labels
 from distill.labels.label_file import label_file
 from distill.labels.yolo_rows import trainable_box
 from edge.cameras.folder import PICTURE_SUFFIXES, read_picture
-from edge.errors import DatasetError, ImageError
-from edge.image import Image
-from edge.taxonomy import Taxonomy
+from edge.core.errors import DatasetError, ImageError
+from edge.core.image import Image
+from edge.core.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from torch import nn
 from distill.detector.build import infer
 from distill.tiles import TilePlan, truth_batches
 from distill.ultralytics_door import ap_per_class
-from edge.contract import ModelContract
+from edge.core.contract import ModelContract
+from edge.core.detections import Detections, concatenate
+from edge.core.errors import TrainingError
+from edge.core.geometry import iou_matrix
 from edge.decode import decode_view
-from edge.detections import Detections, concatenate
-from edge.errors import TrainingError
-from edge.geometry import iou_matrix
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """Those of COCO: mAP50 uses the first, mAP50-95 the mean over all."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from edge.sinks.files import write_whole
+from edge.core.files import write_whole
 
 
 def plain(text: str) -> str:

@@ -18,7 +18,7 @@ from distill.run_folder import RunFolder
 from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row, measure_latency
 from distill.tiles import TilePlan, truth_batches
 from distill.working_point import measure_working_point
-from edge.errors import CheckpointError
+from edge.core.errors import CheckpointError
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import torch
 
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)

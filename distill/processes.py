@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from distill.precision import choose_device
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 Value = TypeVar("Value")
 Item = TypeVar("Item")

@@ -19,9 +19,9 @@ from distill.operating_point.settings import OperatingPoint
 from distill.pretraining import Pretraining
 from distill.rehearsal import Rehearsal
 from distill.sparsity import Sparsity
-from edge.contract import Clahe, Enhancement
-from edge.errors import ConfigError
-from edge.settings import environment_values, resolved, toml_values
+from edge.core.contract import Clahe, Enhancement
+from edge.core.errors import ConfigError
+from edge.core.settings import environment_values, resolved, toml_values
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_DISTILL_"
 """LOOMSIGHT_DISTILL_EPOCHS=3 sets `epochs`; only plain values, not tables."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.errors import CheckpointError, ConfigError, OutputError
-from edge.sinks.files import cannot_write, write_whole
+from edge.core.errors import CheckpointError, ConfigError, OutputError
+from edge.core.files import cannot_write, write_whole
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge.errors import ConfigError, OutputError
-from edge.outside_files import LABELS_BYTES, read_bytes
+from edge.core.errors import ConfigError, OutputError
+from edge.core.outside_files import LABELS_BYTES, read_bytes
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ import typer
 from torch import Tensor
 
 from distill.checkpoint import load_detector, write_checkpoint
-from edge.console import run_command
+from edge.process.console import run_command
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 

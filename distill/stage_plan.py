@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from distill.recipe import Recipe
 from distill.run_folder import RunFolder
-from edge.errors import CheckpointError, ConfigError
+from edge.core.errors import CheckpointError, ConfigError
 
 TRAIN: Final = "train"
 """In the place of a teacher's checkpoint: train one first."""

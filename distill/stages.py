@@ -26,9 +26,9 @@ from distill.stage_plan import (
     StagePlan,
 )
 from distill.train import contract_for, train
-from edge.contract import ModelContract
-from edge.digest import file_digest
-from edge.taxonomy import Taxonomy
+from edge.core.contract import ModelContract
+from edge.core.digest import file_digest
+from edge.core.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
 

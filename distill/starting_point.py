@@ -13,8 +13,8 @@ from distill.detector.pickled_model import holds_objects
 from distill.detector.structure import DetectorStructure
 from distill.recipe import Recipe
 from edge.bundle.opening import demo_bundle_path, open_bundle
-from edge.contract import ModelContract
-from edge.errors import CheckpointError
+from edge.core.contract import ModelContract
+from edge.core.errors import CheckpointError
 from edge.model import contract_of
 
 if TYPE_CHECKING:

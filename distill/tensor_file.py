@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from edge.errors import OutputError
+from edge.core.errors import OutputError
 
 UNREADABLE = (
     OSError, RuntimeError, ValueError, KeyError, EOFError, AttributeError, pickle.UnpicklingError,

@@ -20,10 +20,10 @@ from distill.dataset import LabelledPicture, read_labelled
 from distill.rare_classes import repeat_factors, repeated
 from distill.recipe import Augmentation
 from edge.cloth.finder import cloth_mask
-from edge.contract import ModelContract
-from edge.detections import Detections
-from edge.geometry import Boxes, View, box_areas, input_from_frame, plan_views
-from edge.image import Image
+from edge.core.contract import ModelContract
+from edge.core.detections import Detections
+from edge.core.geometry import Boxes, View, box_areas, input_from_frame, plan_views
+from edge.core.image import Image
 from edge.preprocess import Preprocessor, cut_view
 
 LEAST_VISIBLE_SHARE = 0.3

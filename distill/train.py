@@ -34,10 +34,10 @@ from distill.training_run import (
     restore_run,
     save_last,
 )
-from edge.contract import ModelContract, Tiles
-from edge.errors import TrainingError
-from edge.interruption import stopped_by_signals
-from edge.taxonomy import Taxonomy
+from edge.core.contract import ModelContract, Tiles
+from edge.core.errors import TrainingError
+from edge.core.taxonomy import Taxonomy
+from edge.process.interruption import stopped_by_signals
 
 
 class Listener(Protocol):

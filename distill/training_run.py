@@ -33,8 +33,8 @@ from distill.schedule import Schedule, schedule_of
 from distill.starting_point import structure_to_train
 from distill.tiles import TilePlan
 from distill.ultralytics_door import ModelEMA
-from edge.contract import ModelContract
-from edge.errors import CheckpointError, DatasetError
+from edge.core.contract import ModelContract
+from edge.core.errors import CheckpointError, DatasetError
 
 
 @dataclass

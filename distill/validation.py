@@ -10,8 +10,8 @@ import numpy as np
 from distill.dataset import load_dataset
 from distill.evaluate import Floats, Metrics, Run, compared_with_truth, metrics_of
 from distill.tiles import TilePlan
-from edge.contract import ModelContract
-from edge.errors import DatasetError
+from edge.core.contract import ModelContract
+from edge.core.errors import DatasetError
 from edge.preprocess import Preprocessor
 
 CACHE_MB = 1024

@@ -14,8 +14,8 @@ from torch import nn
 from distill.detector.build import infer
 from distill.tiles import TilePlan
 from edge.backends.description import BackendDescription
-from edge.contract import ModelContract
-from edge.detections import Detections
+from edge.core.contract import ModelContract
+from edge.core.detections import Detections
 from edge.inspector import Floats, Inspector
 
 

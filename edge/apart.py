@@ -10,7 +10,7 @@ from pathlib import Path
 from edge.box import CameraSettings
 from edge.cameras.device_options import parse_device
 from edge.cameras.protocol import Camera
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 from edge.outputs import CURE, check_inputs, files_of, folders_of, lasting, lies_in
 
 Device = tuple[str, str | None]

@@ -26,9 +26,10 @@ from edge.cloth.joints import JointFinder
 from edge.cloth.optics import OpticsWatch
 from edge.cloth.watch import ClothWatch
 from edge.config import EdgeConfig
+from edge.core.detections import DetectionRecord, with_unclassified
+from edge.core.files import set_aside, write_whole
 from edge.decisions.choose import choose_stops
 from edge.decisions.stops import Stops
-from edge.detections import DetectionRecord, with_unclassified
 from edge.health.state import Health
 from edge.machine.settings import MachineSettings
 from edge.machine.shared import Delivery
@@ -36,13 +37,13 @@ from edge.model import Models
 from edge.mqtt.choose import choose_publisher
 from edge.outputs import pictures_folder, settings_file
 from edge.pipeline import Pipeline
+from edge.process.supervised import Helpers
 from edge.recording import Recording
 from edge.roll.askers import asking_for_rolls
 from edge.roll.changeover import Changeover, as_left
 from edge.roll.changes import RollChanges
 from edge.roll.recorder import RollRecorder
 from edge.run_state import Limits, Observer, RunState
-from edge.sinks.files import set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.locks import file_locked, folder_locked
 from edge.sinks.near_misses import NearMissSink
@@ -51,7 +52,6 @@ from edge.sinks.protocol import Sink
 from edge.sinks.quota import NEAR_MISSES, PictureQuota
 from edge.sinks.written import WrittenList
 from edge.summary import print_summary, summarise
-from edge.supervised import Helpers
 from edge.teach.in_a_run import TeachingInRun
 from edge.teach.learnt_articles import LearntArticles
 from edge.teach.on_the_roll import RollTeacher

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from edge.config import EdgeConfig, config_of, layers_of
-from edge.errors import ConfigError
-from edge.settings import toml_values
-from edge.sinks.files import is_stream
+from edge.core.errors import ConfigError
+from edge.core.files import is_stream
+from edge.core.settings import toml_values
 
 CAMERAS: Final = "cameras"
 """The key of the file that holds the tables."""

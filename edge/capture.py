@@ -19,9 +19,9 @@ from edge.cameras.protocol import (
     NoFrameYetError,
 )
 from edge.cameras.recovering import MOST_BAD_FRAMES, RecoveringCamera
-from edge.errors import CameraLostError, ImageError
-from edge.latency import StageClock
-from edge.supervised import HelperThread, described
+from edge.core.errors import CameraLostError, ImageError
+from edge.core.latency import StageClock
+from edge.process.supervised import HelperThread, described
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from edge.console import configure_logging, run_command
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
+from edge.process.console import configure_logging, run_command
 
 CameraFlag = Annotated[
     str | None,
@@ -211,7 +211,7 @@ def edge_bench(
     configure_logging()
     from edge.bench.frames import bench
     from edge.box import config_from_process
-    from edge.errors import ConfigError
+    from edge.core.errors import ConfigError
 
     flags = {
         "camera": camera,

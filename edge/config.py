@@ -14,11 +14,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
 from edge.articles import ArticleSettings, with_article
-from edge.cameras.address import redact_credentials
+from edge.core.address import redact_credentials
+from edge.core.settings import OwnPath, environment_values, own_path, resolved, toml_values
 from edge.decisions.settings import StopSettings
 from edge.machine.settings import MachineSettings
 from edge.mqtt.settings import MqttSettings
-from edge.settings import OwnPath, environment_values, own_path, resolved, toml_values
 from edge.teach.settings import AutoTeachSettings
 
 Layers = dict[str, dict[str, Any]]

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.components import components
-from edge.contract import ModelContract
-from edge.detections import Detections, concatenate, no_detections
-from edge.errors import ModelError
-from edge.geometry import View, frame_from_input, iou_matrix
+from edge.core.components import components
+from edge.core.contract import ModelContract
+from edge.core.detections import Detections, concatenate, no_detections
+from edge.core.errors import ModelError
+from edge.core.geometry import View, frame_from_input, iou_matrix
 
 MAX_CANDIDATES_PER_VIEW = 1000
 """Highest-scoring boxes kept before suppression: bounds the time a flickering lamp can cost."""

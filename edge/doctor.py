@@ -20,9 +20,9 @@ from edge.backends.probe import available_cores, nvidia_gpu_present, processor_f
 from edge.backends.provider_start import CUDA, CUDA_LIBRARIES, cure_of
 from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.cgroup import cpu_quota
-from edge.errors import LoomsightError
-from edge.packages import headless_opencv, install_again, install_extra, install_package, repair
-from edge.terminal import as_cell
+from edge.core.errors import LoomsightError
+from edge.process.packages import headless_opencv, install_again, install_extra, install_package, repair
+from edge.process.terminal import as_cell
 
 Verdict = Literal["ok", "lacking", "broken"]
 

@@ -32,10 +32,10 @@ from edge.backends.tensorrt_places import TIMING_CACHE, models_of, private_folde
 from edge.backends.tensorrt_progress import Observe
 from edge.bundle.opening import Bundle, demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path
-from edge.contract import ModelContract
-from edge.errors import BackendError, ConfigError
-from edge.sinks.files import check_writable
-from edge.terminal import echo
+from edge.core.contract import ModelContract
+from edge.core.errors import BackendError, ConfigError
+from edge.core.files import check_writable
+from edge.process.terminal import echo
 
 logger = logging.getLogger(__name__)
 

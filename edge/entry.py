@@ -1,7 +1,7 @@
 """Begin a command so that a signal is a clean end from its first moment on, while modules are imported too.
 
-This module imports nothing that takes time: `edge.console.run_command` takes over once it is there. What
-the interpreter does before the first line of a program is not ours.
+This module imports nothing that takes time: `edge.process.console.run_command` takes over once it is
+there. What the interpreter does before the first line of a program is not ours.
 """
 
 from __future__ import annotations

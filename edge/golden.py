@@ -8,10 +8,10 @@ import numpy as np
 
 from edge.bundle.opening import Bundle
 from edge.cameras.folder import read_picture
-from edge.contract import ModelContract
-from edge.detections import DetectionRecord
-from edge.errors import ImageError, ModelError
-from edge.geometry import Boxes, iou_matrix
+from edge.core.contract import ModelContract
+from edge.core.detections import DetectionRecord
+from edge.core.errors import ImageError, ModelError
+from edge.core.geometry import Boxes, iou_matrix
 from edge.inspector import Backend, Inspector
 
 SCORE_TOLERANCE = 0.05

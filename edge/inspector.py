@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.backends.description import BackendDescription
-from edge.contract import Letterbox, ModelContract
+from edge.core.contract import Letterbox, ModelContract
+from edge.core.detections import Detections, no_detections
+from edge.core.geometry import View, plan_views, view_scale
+from edge.core.image import Image
+from edge.core.latency import StageClock
 from edge.decode import Decoder, merge_views
-from edge.detections import Detections, no_detections
-from edge.geometry import View, plan_views, view_scale
-from edge.image import Image
-from edge.latency import StageClock
 from edge.preprocess import Preprocessor
 
 Floats = NDArray[np.float32]

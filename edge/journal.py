@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Protocol
 
 from edge.cameras.health import HealthSource
 from edge.capture import SILENCE_WARNING_S
 from edge.cloth.defects import ClothDefect
 from edge.cloth.width import Across
-from edge.latency import StageClock
+from edge.core.events import RecordedEvent, Reporter
+from edge.core.latency import StageClock
 from edge.roll.changes import RollWish
 from edge.roll.recorder import RollRecorder
-from edge.roll.values import WIDTH_NOT_SEEN, RecordedEvent, RollHead, RollStatus
+from edge.roll.values import WIDTH_NOT_SEEN, RollHead, RollStatus
 from edge.run_state import RunState
 
 logger = logging.getLogger(__name__)
@@ -22,14 +22,6 @@ WRONG_DIRECTION = (
     "the cloth ran back beyond the place where this run began: what lies there is not counted; "
     "if it runs forward, turn the direction of the encoder round"
 )
-
-
-class Reporter(Protocol):
-    """Something beside inspection that has events for the record: the machine, the broker."""
-
-    def events(self) -> list[RecordedEvent]:
-        """Return, once, what happened since the last call; places are in metres of the camera."""
-        ...
 
 
 class Journal:

@@ -9,13 +9,14 @@ from edge.cameras.protocol import DroppedFrames, Frame
 from edge.cloth.defects import ClothDefect, cloth_from_frame
 from edge.cloth.mask import Mask
 from edge.cloth.recurring import Recurrence
+from edge.core.detections import DetectionRecord, Detections
+from edge.core.events import RecordedEvent, utc_now
 from edge.decisions.stops import Stops
-from edge.detections import DetectionRecord, Detections
 from edge.journal import Journal
 from edge.recording import Recording
 from edge.roll.changes import RollPlan, RollWish
 from edge.roll.part import cut_at
-from edge.roll.values import RECURRED, RECURS, RecordedEvent, RollHead, roll_name_of, utc_now
+from edge.roll.values import RECURRED, RECURS, RollHead, roll_name_of
 from edge.run_state import RunState
 
 Planner = Callable[[RollWish], RollPlan]

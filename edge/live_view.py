@@ -14,9 +14,9 @@ from rich.live import Live
 from rich.text import Text
 from typing_extensions import Self
 
-from edge.detections import DetectionRecord
+from edge.core.detections import DetectionRecord
+from edge.process.terminal import printable, silence
 from edge.run_state import RunState
-from edge.terminal import printable, silence
 
 REFRESH_S = 0.25
 LOG_EVERY_S = 30.0

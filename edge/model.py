@@ -20,7 +20,7 @@ from edge.backends.protocol import OpenBackend
 from edge.bundle.opening import Bundle, demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path
 from edge.config import EdgeConfig
-from edge.contract import ModelContract
+from edge.core.contract import ModelContract
 from edge.golden import check_golden
 from edge.inspector import Backend
 

@@ -25,15 +25,16 @@ from edge.cloth.optics import OpticsWatch
 from edge.cloth.seams import Seam, on_own_lines
 from edge.cloth.strips import Strips
 from edge.cloth.watch import ClothWatch
+from edge.core.detections import UNCLASSIFIED, DetectionRecord, Detections, no_detections
+from edge.core.errors import ConfigError, LoomsightError
+from edge.core.events import Reporter
+from edge.core.image import Image
 from edge.decisions.stops import Stops
-from edge.detections import UNCLASSIFIED, DetectionRecord, Detections, no_detections
-from edge.errors import ConfigError, LoomsightError
-from edge.image import Image
 from edge.inspector import Finding, Inspector
-from edge.journal import Journal, Reporter
-from edge.last_resort import internal_error, wants_traceback
+from edge.journal import Journal
 from edge.ledger import Ledger, Planner, same_cloth
 from edge.preparation import BegunStrip, Preparation, PreparedStrip
+from edge.process.last_resort import internal_error, wants_traceback
 from edge.recording import Recording
 from edge.reference_watch import Recognise, ReferenceWatch, knows_none
 from edge.roll.changes import RollChange, RollChanges

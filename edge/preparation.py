@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from typing_extensions import Self
 
-from edge.camera_log import as_here
 from edge.cameras.protocol import Frame
 from edge.cloth.joints import JointFinder
 from edge.cloth.mask import ClothMask, Mask
 from edge.cloth.seams import Seam
 from edge.cloth.watch import ClothWatch
-from edge.image import Image
+from edge.core.image import Image
 from edge.inspector import Inspector, PreparedPicture
+from edge.process.camera_log import as_here
 from edge.reference.model import Look
 from edge.second_look import Looker
 

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract import Clahe, Enhancement, GlobalEqualisation, ModelContract, NoEnhancement
-from edge.geometry import View
-from edge.image import Image
+from edge.core.contract import Clahe, Enhancement, GlobalEqualisation, ModelContract, NoEnhancement
+from edge.core.geometry import View
+from edge.core.image import Image
 
 Enhance = Callable[[Image], Image]
 

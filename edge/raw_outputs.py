@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract import AnyOutputs, HeadLevel, Outputs, RawOutputs
+from edge.core.contract import AnyOutputs, HeadLevel, Outputs, RawOutputs
 
 LOG_SIDE_LIMIT = 8.0
 """exp of it is 2981 strides, more than any picture has: what lies beyond only overflows."""

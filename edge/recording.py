@@ -23,10 +23,10 @@ from edge.cameras.recorded import (
     RecordedTeaching,
     picture_path,
 )  # fmt: skip
-from edge.errors import ConfigError
-from edge.image import Image
-from edge.roll.values import RecordedEvent
-from edge.sinks.files import cannot_write, write_all
+from edge.core.errors import ConfigError
+from edge.core.events import RecordedEvent
+from edge.core.files import cannot_write, write_all
+from edge.core.image import Image
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class Recording:
             self._note(RecordedEnd(inspected_lines))
 
     def events(self) -> list[RecordedEvent]:
-        """Return, once, that recording ended before the run did; see `edge.journal.Reporter`."""
+        """Return, once, that recording ended before the run did; see `edge.core.events.Reporter`."""
         events, self._events = self._events, []
         return events
 

@@ -15,24 +15,24 @@ from rich.console import Console
 from edge.apart import check_apart
 from edge.assembly import CameraRun, OpenRun, Surroundings, show_summary, write_summary
 from edge.box import CameraSettings
-from edge.camera_log import about_camera
-from edge.cameras.address import redact_credentials
 from edge.config import EdgeConfig
+from edge.core.address import redact_credentials
+from edge.core.detections import DetectionRecord
+from edge.core.errors import CameraNotFoundError, ConfigError, LoomsightError
 from edge.decisions.choose import delivery_to
-from edge.detections import DetectionRecord
-from edge.errors import CameraNotFoundError, ConfigError, LoomsightError
 from edge.health.state import Health
 from edge.health.systemd import Systemd
-from edge.interruption import stopped_by_signals
-from edge.last_resort import internal_error
 from edge.live_view import CameraLine, LiveView
 from edge.machine.shared import Machines
 from edge.model import Models
 from edge.outputs import check_outputs
 from edge.page.live import LivePage
+from edge.process.camera_log import about_camera
+from edge.process.interruption import stopped_by_signals
+from edge.process.last_resort import internal_error
+from edge.process.supervised import watched_by
 from edge.run_state import Observer, RunState
 from edge.sharing import processor_shared, share_rolls, with_common_rolls, with_threads
-from edge.supervised import watched_by
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from edge.cloth.defects import ClothDefect
 from edge.cloth.found import DefectsFound
 from edge.cloth.sums import CoverageSums
 from edge.cloth.width import ClothWidth
-from edge.detections import DetectionRecord
-from edge.errors import ImageError, LoomsightError
-from edge.latency import LatencyHistogram
+from edge.core.detections import DetectionRecord
+from edge.core.errors import ImageError, LoomsightError
+from edge.core.latency import LatencyHistogram
 from edge.roll.part import EndedRoll, RollPart
 from edge.teach.values import TeachingNow
 

@@ -12,10 +12,10 @@ import numpy as np
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.grain import CELL_PX
 from edge.cloth.mask import ClothMask, Mask
-from edge.contract import Letterbox, ModelContract
-from edge.errors import ContractError
-from edge.geometry import view_scale
-from edge.image import Image
+from edge.core.contract import Letterbox, ModelContract
+from edge.core.errors import ContractError
+from edge.core.geometry import view_scale
+from edge.core.image import Image
 from edge.reference.model import Look, ReferenceModel
 from edge.reference.regions import no_regions
 from edge.reference.taught import own_moments

@@ -10,7 +10,7 @@ import cv2
 from edge.assembly import OpenRun
 from edge.backends.probe import available_cores
 from edge.box import CameraSettings
-from edge.roll.values import utc_now
+from edge.core.events import utc_now
 
 
 def with_threads(cameras: Sequence[CameraSettings]) -> list[CameraSettings]:

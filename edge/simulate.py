@@ -7,10 +7,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from edge.core.taxonomy import load_taxonomy
+from edge.process.terminal import as_cell
 from edge.simulator.dataset import write_dataset
 from edge.simulator.dataset_options import DatasetOptions, parse_split, validated_dataset_options
-from edge.taxonomy import load_taxonomy
-from edge.terminal import as_cell
 
 
 def simulate_dataset(out: Path, settings: dict[str, object], taxonomy_file: Path | None = None) -> None:

@@ -17,11 +17,11 @@ from edge.cloth.gaps import GAP_REASONS
 from edge.cloth.sums import Passed
 from edge.cloth.width import LEAST_STRIP_MM
 from edge.config import EdgeConfig
-from edge.latency import StageClock
+from edge.core.latency import StageClock
+from edge.process.terminal import as_cell
 from edge.run_state import RunState
 from edge.simulator.camera import LoomCamera
 from edge.simulator.scoring import score_found
-from edge.terminal import as_cell
 
 LONGEST_DEFECT_M = 10.0
 """The truth is asked for this much beyond the end of the run: a defect found at the last line may belong to

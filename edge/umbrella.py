@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Final, NamedTuple
 
 from edge import __version__
-from edge.console import run_command
+from edge.process.console import run_command
 
 
 class Command(NamedTuple):

@@ -11,10 +11,10 @@ import numpy as np
 
 from distill.checkpoint import LabelledPicture, load_dataset
 from edge.cameras.folder import picture_files, read_picture
-from edge.digest import file_digest
-from edge.errors import NoImagesError, OutputError
-from edge.sinks.files import write_whole
-from edge.taxonomy import load_taxonomy
+from edge.core.digest import file_digest
+from edge.core.errors import NoImagesError, OutputError
+from edge.core.files import write_whole
+from edge.core.taxonomy import load_taxonomy
 from export.calibration_set import (
     MANIFEST_NAME,
     CalibrationManifest,

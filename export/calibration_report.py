@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distill.checkpoint import load_detector, load_validation
-from edge.terminal import as_cell
+from edge.process.terminal import as_cell
 from export.calibration_set import MOST_TILES, calibration_tiles
 from export.graph import convolutions
 from export.onnx import onnx_model

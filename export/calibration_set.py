@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.cameras.folder import picture_files, read_picture
-from edge.contract import ModelContract
-from edge.digest import file_digest
-from edge.errors import ImageError, NoImagesError
-from edge.geometry import plan_views
-from edge.image import Image
-from edge.outside_files import LABELS_BYTES, read_bytes
+from edge.core.contract import ModelContract
+from edge.core.digest import file_digest
+from edge.core.errors import ImageError, NoImagesError
+from edge.core.geometry import plan_views
+from edge.core.image import Image
+from edge.core.outside_files import LABELS_BYTES, read_bytes
 from edge.preprocess import Preprocessor
 
 MANIFEST_NAME = "manifest.json"

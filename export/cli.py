@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from edge.console import configure_logging, run_command
-from edge.errors import ConfigError
-from edge.terminal import echo
+from edge.core.errors import ConfigError
+from edge.process.console import configure_logging, run_command
+from edge.process.terminal import echo
 
 if TYPE_CHECKING:
     from export.quality import QualityRow

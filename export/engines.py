@@ -11,7 +11,7 @@ from edge.backends.description import Precision
 from edge.backends.tensorrt_build import EngineRequest, build_engine
 from edge.backends.tensorrt_engines import LOWEST_FIRST, EngineFile, sm_of, write_engine
 from edge.backends.tensorrt_places import ENGINES_FOLDER
-from edge.contract import ModelContract
+from edge.core.contract import ModelContract
 from edge.engine_build import Target, batch_profile_for, shown_progress
 
 logger = logging.getLogger(__name__)

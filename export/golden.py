@@ -8,8 +8,8 @@ from pathlib import Path
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle.manifest import GoldenPicture
 from edge.cameras.folder import read_picture
-from edge.contract import ModelContract
-from edge.detections import DetectionRecord
+from edge.core.contract import ModelContract
+from edge.core.detections import DetectionRecord
 from edge.inspector import Inspector
 from edge.sinks.pictures import write_picture
 

@@ -11,8 +11,8 @@ from onnxruntime.quantization.calibrate import TensorsData
 from pydantic import BaseModel, ConfigDict
 
 from distill.checkpoint import Validation
-from edge.contract import AnyOutputs
-from edge.errors import ParityError
+from edge.core.contract import AnyOutputs
+from edge.core.errors import ParityError
 from export.graph import convolutions
 from export.quantize import Floats, Method, calibrated, quantised
 from export.sensitivity import LayerError, answering, sensitivity

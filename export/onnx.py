@@ -15,8 +15,8 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.tools.onnx_model_utils import make_dim_param_fixed
 
 from distill.checkpoint import BATCH_AXIS, Detector, traced_onnx
-from edge.contract import METADATA_KEY, ModelContract
-from edge.errors import ModelError, OutputError
+from edge.core.contract import METADATA_KEY, ModelContract
+from edge.core.errors import ModelError, OutputError
 
 IR_VERSION = 8
 """The one that belongs to `OPSET` 17; ONNX Runtime 1.18 refuses models above 10."""

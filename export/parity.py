@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict
 
 from distill.checkpoint import Detector, infer
 from edge.backends.onnxruntime import OnnxRuntimeBackend
-from edge.contract import ModelContract
+from edge.core.contract import ModelContract
+from edge.core.errors import ParityError
+from edge.core.geometry import View
 from edge.decode import Decoder
-from edge.errors import ParityError
-from edge.geometry import View
 from edge.golden import difference_of
 
 BOX_TOLERANCE_PX = 0.05

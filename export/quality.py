@@ -14,11 +14,11 @@ from pydantic import BaseModel, ConfigDict
 from distill.checkpoint import Latency, Validation, measure_latency
 from edge.backends.choose import BACKENDS, BackendOptions, usable_backends
 from edge.backends.description import BackendName, Precision
-from edge.contract import ModelContract
+from edge.core.contract import ModelContract
+from edge.core.detections import Detections
+from edge.core.errors import ParityError
+from edge.core.geometry import View, iou_matrix
 from edge.decode import Decoder
-from edge.detections import Detections
-from edge.errors import ParityError
-from edge.geometry import View, iou_matrix
 from export.parity import in_batches
 
 logger = logging.getLogger(__name__)

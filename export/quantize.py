@@ -27,7 +27,7 @@ from onnxruntime.quantization.calibrate import (
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from edge.backends.provider_start import CPU
-from edge.errors import ModelError
+from edge.core.errors import ModelError
 from export.graph import convolutions
 from export.onnx import rechecked, write_onnx
 

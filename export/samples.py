@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.cameras.folder import picture_files, read_picture
-from edge.contract import ModelContract
-from edge.errors import NoImagesError
-from edge.geometry import plan_views
+from edge.core.contract import ModelContract
+from edge.core.errors import NoImagesError
+from edge.core.geometry import plan_views
 from edge.preprocess import Preprocessor
 
 MIN_TILES = 8

@@ -13,7 +13,7 @@ from onnxruntime.quantization.calibrate import TensorsData
 
 from edge.backends.onnx_session import session_options
 from edge.backends.provider_start import CPU
-from edge.contract import AnyOutputs
+from edge.core.contract import AnyOutputs
 from edge.raw_outputs import answer_of
 from export.graph import convolutions
 from export.quantize import quantised

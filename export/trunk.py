@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edge.errors import MissingPackageError
-from edge.packages import install_package
+from edge.core.errors import MissingPackageError
+from edge.process.packages import install_package
 from edge.reference.trunk import CONTRAST_PORT, FEATURES_PORTS, TRUNK_PATH
 from export.onnx import IR_VERSION
 

@@ -12,8 +12,8 @@ import onnx
 from distill.checkpoint import Validation
 from edge.backends.description import Precision
 from edge.bundle.manifest import MODEL_NAME, GoldenPicture, Variant, VariantPrecision
-from edge.contract import ModelContract
-from edge.errors import ConfigError
+from edge.core.contract import ModelContract
+from edge.core.errors import ConfigError
 from export.calibration_set import calibration_tiles, read_manifest, shipped_calibration
 from export.golden import found_on
 from export.half import in_float16

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edge.errors import ConfigError
-from edge.outside_documents import read_json
+from edge.core.errors import ConfigError
+from edge.core.outside_documents import read_json
 
 
 def read_anchors(value: Any) -> Any:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from distill.detector.anchors import AnchorFit, knee
-from edge.sinks.files import write_whole
+from edge.core.files import write_whole
 
 DECIMALS = 1
 """Of an anchor's sides, in pixels."""

@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING, Literal
 
 from distill.detector.structure import YOLOV5_ANCHORS, Anchors, DetectorStructure, Family
-from edge.contract import ModelContract
-from edge.errors import ConfigError
+from edge.core.contract import ModelContract
+from edge.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from distill.recipe import Recipe

@@ -8,11 +8,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from edge.console import configure_logging, run_command
-from edge.errors import ConfigError, DatasetError
-from edge.sinks.files import check_not_a_folder, check_writable
-from edge.taxonomy import load_taxonomy
-from edge.terminal import echo
+from edge.core.errors import ConfigError, DatasetError
+from edge.core.files import check_not_a_folder, check_writable
+from edge.core.taxonomy import load_taxonomy
+from edge.process.console import configure_logging, run_command
+from edge.process.terminal import echo
 
 LONGEST_ELBOW = 12
 """Fits that are shown at least, if there are so many different boxes."""

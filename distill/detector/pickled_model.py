@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from distill.tensor_file import check_archive
-from edge.errors import CheckpointError
+from edge.core.errors import CheckpointError
 
 SHELL_ROOTS = frozenset(
     {"models", "utils", "ultralytics", "torch", "torchvision", "numpy", "pathlib", "datetime"}

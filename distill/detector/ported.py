@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from distill.detector.build import infer, traceable_copy
 from distill.detector.yolox_head import YoloxHead
 from distill.ultralytics_door import Detect
-from edge.contract import AnyOutputs, HeadLevel, RawOutputs
-from edge.errors import ConfigError
+from edge.core.contract import AnyOutputs, HeadLevel, RawOutputs
+from edge.core.errors import ConfigError
 
 OPSET = 17
 """Old enough for every runtime the project names (TensorRT 10.3 reads up to 20, ONNX Runtime 1.18 up to
@@ -32,7 +32,7 @@ exactly the ports asked for. Both warnings say only that it is the older one."""
 
 
 class PortedDetector(nn.Module):
-    """Give a detector the ports of `edge.contract` and nothing else.
+    """Give a detector the ports of `edge.core.contract` and nothing else.
 
     In: images (B, channels, H, W) float32. Out, with `Outputs`: boxes (B, A, 4) float32, x1 y1 x2 y2 in
     input pixels, and scores (B, A, classes) float32 in [0, 1]; with `RawOutputs`: the maps of the head, in

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from distill.figures import plain
-from edge.detections import Detections
-from edge.geometry import iou_matrix
+from edge.core.detections import Detections
+from edge.core.geometry import iou_matrix
 
 CONFUSED_IOU = 0.3
 """Overlap from which a report and a defect are the same thing, whatever they are called."""

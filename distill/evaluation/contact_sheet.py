@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.detections import Detections
-from edge.geometry import iou_matrix
-from edge.image import Image
+from edge.core.detections import Detections
+from edge.core.geometry import iou_matrix
+from edge.core.image import Image
 
 CELL_PX = 192
 COLUMNS = 6

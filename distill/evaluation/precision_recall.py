@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from distill.evaluate import match
 from distill.figures import plain
-from edge.detections import Detections, concatenate
+from edge.core.detections import Detections, concatenate
 
 CURVE_IOU = 0.5
 

@@ -13,10 +13,10 @@ from distill.evaluation.contact_sheet import Mistake, draw_mistake, false_alarms
 from distill.evaluation.precision_recall import draw_precision_recall, precision_recall
 from distill.figures import write_figure
 from distill.tiles import TilePlan
-from edge.contract import ModelContract
-from edge.detections import Detections
+from edge.core.contract import ModelContract
+from edge.core.detections import Detections
+from edge.core.files import cannot_write, write_whole
 from edge.preprocess import cut_view
-from edge.sinks.files import cannot_write, write_whole
 
 SHOWN_MISTAKES = 24
 Compared = Sequence[tuple[Detections, Detections]]

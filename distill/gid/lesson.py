@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from distill.detector.outputs import HeadOutputs, head_outputs
 from distill.precision import Precision
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,10 +12,10 @@ from torch import Tensor
 from distill.gid.instances import Instances
 from distill.gid.task import DistillationTask
 from distill.tiles import Tile, cloth_cells, visible_truth
-from edge.geometry import Boxes
-from edge.image import Image
+from edge.core.files import write_whole
+from edge.core.geometry import Boxes
+from edge.core.image import Image
 from edge.preprocess import Preprocessor, cut_view
-from edge.sinks.files import write_whole
 
 if TYPE_CHECKING:
     from distill.training_run import TrainingRun

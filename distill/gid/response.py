@@ -13,7 +13,7 @@ from torchvision.ops import complete_box_iou_loss, generalized_box_iou_loss
 
 from distill.detector.outputs import HeadOutputs
 from distill.gid.settings import BoxLoss, BoxLossChoice
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 LEAST_PROBABILITY = 1e-6
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from distill.checkpoint import Detector, load_detector
-from edge.contract import ModelContract
-from edge.errors import ConfigError
+from edge.core.contract import ModelContract
+from edge.core.errors import ConfigError
 
 CURES: Final = {
     "class_names": "Name a --teacher of the same taxonomy, or train one with --teacher train.",

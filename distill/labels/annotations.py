@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from edge.detections import UNCLASSIFIED, with_unclassified
+from edge.core.detections import UNCLASSIFIED, with_unclassified
 
 ReviewState = Literal["unreviewed", "queued", "accepted", "rejected", "corrected"]
 

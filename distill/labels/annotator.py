@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from distill.labels.annotations import Region
-from edge.image import Image
+from edge.core.image import Image
 
 
 class Annotator(Protocol):

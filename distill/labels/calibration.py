@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from typing_extensions import Self
 
-from edge.errors import ConfigError, DatasetError
-from edge.outside_files import SETTINGS_BYTES, read_bytes
-from edge.sinks.files import write_whole
+from edge.core.errors import ConfigError, DatasetError
+from edge.core.files import write_whole
+from edge.core.outside_files import SETTINGS_BYTES, read_bytes
 
 Floats = NDArray[np.float64]
 

@@ -13,8 +13,8 @@ from distill.labels.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet,
 from distill.labels.completeness import OUTSIDE_TOLERANCE_PX, SWAPPED
 from distill.labels.duplicate_boxes import duplicates
 from distill.labels.picture_files import content_digest, decoded
-from edge.detections import UNCLASSIFIED
-from edge.errors import DatasetError
+from edge.core.detections import UNCLASSIFIED
+from edge.core.errors import DatasetError
 
 Kind = Literal[
     "not read",

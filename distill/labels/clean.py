@@ -11,7 +11,7 @@ from distill.labels.annotations import AnnotatedImage, LabelSet
 from distill.labels.picture_files import size_hw_px
 from distill.labels.problems import Problems
 from edge.cameras.folder import picture_files
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 
 
 def with_clean_pictures(label_set: LabelSet, folder: Path) -> LabelSet:

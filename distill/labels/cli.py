@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from edge.console import configure_logging, run_command
-from edge.errors import ConfigError, DatasetError
-from edge.terminal import echo, json_text
+from edge.core.errors import ConfigError, DatasetError
+from edge.process.console import configure_logging, run_command
+from edge.process.terminal import echo, json_text
 
 if TYPE_CHECKING:
     from distill.labels.annotations import LabelSet, Written
@@ -182,7 +182,7 @@ def check(
     from distill.labels.formats import detect, read_labels
     from distill.labels.reports import report_of_findings, summary_line
     from distill.labels.sufficiency import too_little_in
-    from edge.taxonomy import load_taxonomy
+    from edge.core.taxonomy import load_taxonomy
 
     form = from_.value if from_ else detect(source)
     label_set = read_labels(source, load_taxonomy(taxonomy), format_name=form, pictures=pictures)
@@ -230,7 +230,7 @@ def _read(
     """Read labels, saying on stderr what could not be read."""
     from distill.labels.clean import with_clean_pictures
     from distill.labels.formats import read_labels
-    from edge.taxonomy import load_taxonomy
+    from edge.core.taxonomy import load_taxonomy
 
     configure_logging()
     if mm_per_px is not None and not (math.isfinite(mm_per_px) and mm_per_px > 0):

@@ -14,8 +14,8 @@ from typing import Any
 from distill.labels.annotations import AnnotatedImage, LabelSet, PolygonXy, Region, Written
 from distill.labels.attributes import attributes_of
 from distill.labels.coco_reading import OWN_KEY, from_document, read
-from edge.errors import DatasetError
-from edge.sinks.publishing import write_new_texts
+from edge.core.errors import DatasetError
+from edge.core.publishing import write_new_texts
 
 __all__ = ["document", "from_document", "read", "write"]
 

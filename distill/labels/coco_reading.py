@@ -17,7 +17,7 @@ from distill.labels.picture_files import likely_folders, name_within, root_of, s
 from distill.labels.problems import Problems
 from distill.labels.run_lengths import box_of_run_lengths
 from distill.labels.shapes import Place, pixel_box, turned_box, with_outline
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 
 OWN_KEY = "loomsight"
 TABLES = ("images", "annotations", "categories")

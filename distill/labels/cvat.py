@@ -18,7 +18,7 @@ from distill.labels.annotations import REVIEW_STATES, AnnotatedImage, LabelSet, 
 from distill.labels.attributes import ATTRIBUTES, attributes_of
 from distill.labels.cvat_reading import CORNERS, PICTURE_ATTRIBUTES, PICTURE_TAG, read
 from distill.labels.documents import number_text, text_from_xml
-from edge.sinks.publishing import write_new_texts
+from edge.core.publishing import write_new_texts
 
 __all__ = ["read", "write"]
 

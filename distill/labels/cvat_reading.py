@@ -17,7 +17,7 @@ from distill.labels.listed_twice import joined
 from distill.labels.picture_files import is_there, likely_folders, name_within, root_of
 from distill.labels.problems import Problems
 from distill.labels.shapes import Place, ellipse, pixel_box, turned_box
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 
 PICTURE_TAG = "loomsight picture"
 PICTURE_ATTRIBUTES = ("group", "split")

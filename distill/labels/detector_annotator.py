@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from distill.checkpoint import Detector, infer
 from distill.labels.annotations import Region
-from edge.contract import ModelContract
+from edge.core.contract import ModelContract
+from edge.core.detections import Detections, concatenate
+from edge.core.geometry import View, iou_matrix, plan_views
+from edge.core.image import Image
 from edge.decode import Decoder, merge_views
-from edge.detections import Detections, concatenate
-from edge.geometry import View, iou_matrix, plan_views
-from edge.image import Image
 from edge.inspector import batches
 from edge.preprocess import Preprocessor
 

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 
 import yaml  # type: ignore[import-untyped]
 
-from edge.errors import DatasetError
-from edge.outside_files import LABELS_BYTES, read_bytes
+from edge.core.errors import DatasetError
+from edge.core.outside_files import LABELS_BYTES, read_bytes
 
 _DECLARATION = re.compile(r"^\s*<\?xml[^>]*\?>")
 _DECLARED_ENCODING = re.compile(rb"^[^<]{0,8}<\?xml[^>]*encoding\s*=\s*[\"']([A-Za-z0-9._-]+)[\"']")

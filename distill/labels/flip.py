@@ -15,7 +15,7 @@ import cv2
 from distill.labels import yolo_writing
 from distill.labels.annotations import AnnotatedImage, BoxXyxy, LabelSet, Region, Written
 from distill.labels.picture_files import decoded
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 
 Direction = Literal["horizontal", "vertical"]
 

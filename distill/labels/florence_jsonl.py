@@ -17,7 +17,7 @@ from distill.labels.annotations import AnnotatedImage, LabelSet, Region, Written
 from distill.labels.attributes import attributes_of
 from distill.labels.florence_reading import OWN_KEY, PREFIX, read
 from distill.labels.location_tokens import write_boxes
-from edge.sinks.publishing import write_new_texts
+from edge.core.publishing import write_new_texts
 
 __all__ = ["line", "read", "write"]
 

@@ -16,7 +16,7 @@ from distill.labels.location_tokens import BINS, parse_places
 from distill.labels.picture_files import likely_folders, name_within, root_of, size_hw_px
 from distill.labels.problems import Problems
 from distill.labels.shapes import with_outline
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 
 PREFIX = "<OD>"
 OWN_KEY = "loomsight"

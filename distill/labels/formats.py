@@ -12,9 +12,9 @@ from distill.labels import coco, cvat, florence_jsonl, label_studio, roll_record
 from distill.labels.annotations import LabelSet, Written
 from distill.labels.completeness import only_complete
 from distill.labels.naming import named_by
-from edge.errors import ConfigError, DatasetError
-from edge.outside_files import LABELS_BYTES, open_outside
-from edge.taxonomy import Taxonomy
+from edge.core.errors import ConfigError, DatasetError
+from edge.core.outside_files import LABELS_BYTES, open_outside
+from edge.core.taxonomy import Taxonomy
 
 _LOOKED_AT_BYTES = 1 << 16
 

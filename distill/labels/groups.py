@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from distill.labels.annotations import LabelSet
 from distill.labels.documents import read_text
-from edge.errors import ConfigError, DatasetError
+from edge.core.errors import ConfigError, DatasetError
 
 GROUP_NAME = "group"
 FILE_COLUMN = "file_name"

@@ -20,7 +20,7 @@ from distill.labels.attributes import attributes_of
 from distill.labels.documents import text_from_xml
 from distill.labels.label_studio_reading import read
 from distill.labels.label_studio_results import UNDECIDED, value_of
-from edge.sinks.publishing import write_new_texts
+from edge.core.publishing import write_new_texts
 
 __all__ = ["read", "write"]
 

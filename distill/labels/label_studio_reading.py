@@ -17,7 +17,7 @@ from distill.labels.listed_twice import apart, joined
 from distill.labels.picture_files import is_there, likely_folders, name_within, root_of, size_hw_px
 from distill.labels.problems import Problems
 from edge.cameras.folder import PICTURE_SUFFIXES
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 """Label Studio puts this before the name of an uploaded picture."""

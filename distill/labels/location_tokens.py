@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from distill.labels.annotations import BoxXyxy, PolygonXy, box_around
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 
 BINS = 1000
 """Florence-2's quantizer (Xiao et al. 2023, section 4.1): there is no token beyond `<loc_999>`."""

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from transformers import PretrainedConfig
 
 from distill.labels.remarks import without_remarks
-from edge.errors import CheckpointError
-from edge.outside_documents import read_json
+from edge.core.errors import CheckpointError
+from edge.core.outside_documents import read_json
 
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt")

@@ -13,8 +13,8 @@ from functools import lru_cache
 
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region, ReviewState
 from distill.labels.problems import Problems
-from edge.detections import UNCLASSIFIED
-from edge.taxonomy import DefectKind, Taxonomy
+from edge.core.detections import UNCLASSIFIED
+from edge.core.taxonomy import DefectKind, Taxonomy
 
 LEVELS = " | "
 """Between the levels of a name."""

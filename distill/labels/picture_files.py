@@ -8,9 +8,9 @@ from itertools import islice, product
 from pathlib import Path
 
 from edge.cameras.folder import PICTURE_SUFFIXES
-from edge.errors import DatasetError, ImageError
-from edge.image import Image
-from edge.image_file import image_size_hw_px, read_image
+from edge.core.errors import DatasetError, ImageError
+from edge.core.image import Image
+from edge.core.image_file import image_size_hw_px, read_image
 
 _LOOKED_FOR = 50
 """So many names are tried in each folder before it is taken not to be the one."""

@@ -16,9 +16,9 @@ from distill.labels.annotations import Region
 from edge.cloth.finder import GrainFinder
 from edge.cloth.fusion import score_from_ratio
 from edge.cloth.watch import ClothWatch
-from edge.detections import UNCLASSIFIED
-from edge.errors import ConfigError
-from edge.image import Image
+from edge.core.detections import UNCLASSIFIED
+from edge.core.errors import ConfigError
+from edge.core.image import Image
 from edge.reference.maps import CHANNELS
 from edge.reference.model import Look, ReferenceModel
 from edge.reference.taught import TaughtCloth

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from distill.labels.annotations import Region
-from edge.geometry import iou_matrix
+from edge.core.geometry import iou_matrix
 
 BINS = 10
 """Of equal width, as in Guo et al. 2017."""

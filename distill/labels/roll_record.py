@@ -19,8 +19,8 @@ import numpy as np
 from distill.labels.annotations import AnnotatedImage, BoxXyxy, LabelSet, Region, ReviewState
 from distill.labels.picture_files import is_there, name_within, size_hw_px
 from distill.labels.problems import Problems
-from edge.detections import UNCLASSIFIED
-from edge.errors import DatasetError
+from edge.core.detections import UNCLASSIFIED
+from edge.core.errors import DatasetError
 from edge.roll.reading import read_rolls
 from edge.roll.recorded import DefectRow, Roll
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from edge.errors import CheckpointError, ConfigError, DatasetError
+from edge.core.errors import CheckpointError, ConfigError, DatasetError
 
 
 class Origin(NamedTuple):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from distill.labels import groups
 from distill.labels.annotations import LabelSet
 from distill.labels.split import shares_from_text, split
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 
 class SharingOptions(BaseModel):

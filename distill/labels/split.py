@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from distill.labels.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet
-from edge.errors import ConfigError, DatasetError
+from edge.core.errors import ConfigError, DatasetError
 
 SPLITS = ("train", "val", "test")
 SHARES_TOLERANCE = 1e-6

@@ -18,8 +18,8 @@ from distill.labels.annotations import AnnotatedImage, LabelSet, Region, Written
 from distill.labels.attributes import attributes_of
 from distill.labels.documents import number_text, text_from_xml
 from distill.labels.voc_reading import CORNERS, OWN_ELEMENT, UNKNOWN_POSE, read
-from edge.errors import OutputError
-from edge.sinks.publishing import name_below, new_folder
+from edge.core.errors import OutputError
+from edge.core.publishing import name_below, new_folder
 
 __all__ = ["read", "write"]
 

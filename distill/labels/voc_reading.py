@@ -19,7 +19,7 @@ from distill.labels.listed_twice import apart
 from distill.labels.picture_files import is_there, likely_folders, root_of, size_hw_px, with_picture_suffix
 from distill.labels.problems import Problems
 from distill.labels.shapes import Place, pixel_box, turned_box, with_outline
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 
 OWN_ELEMENT = "loomsight"
 UNKNOWN_POSE = "Unspecified"

@@ -30,7 +30,7 @@ from distill.labels.yolo_description import Description, Split, images_of, read_
 from distill.labels.yolo_label_files import lost_label_files, shown_name
 from distill.labels.yolo_rows import class_id_of, merged, region_of
 from distill.labels.yolo_writing import write
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 
 __all__ = ["read", "write"]
 

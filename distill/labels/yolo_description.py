@@ -16,7 +16,7 @@ from distill.labels.documents import read_text, read_yaml
 from distill.labels.picture_files import is_there, name_within
 from distill.labels.problems import Problems
 from edge.cameras.folder import PICTURE_SUFFIXES, picture_files
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 
 Split = Literal["train", "val", "test"]
 

@@ -16,10 +16,10 @@ from distill.labels.problems import Problems
 from distill.labels.yolo_rows import row_of, trainable_box
 from edge import __version__
 from edge.cameras.folder import PICTURE_SUFFIXES
-from edge.detections import UNCLASSIFIED
-from edge.digest import file_digest
-from edge.errors import DatasetError
-from edge.sinks.publishing import name_below, new_folder
+from edge.core.detections import UNCLASSIFIED
+from edge.core.digest import file_digest
+from edge.core.errors import DatasetError
+from edge.core.publishing import name_below, new_folder
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from distill.progress import ConsoleListener
 from distill.recipe import Recipe
 from distill.run_folder import RunFolder
 from distill.train import contract_for, train
-from edge.errors import DatasetError
-from edge.taxonomy import Taxonomy
+from edge.core.errors import DatasetError
+from edge.core.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
 

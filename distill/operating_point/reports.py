@@ -11,9 +11,9 @@ from torch import nn
 from distill.dataset import LabelledPicture, read_labelled
 from distill.evaluate import LOCATED_IOU
 from distill.working_point import TorchBackend
-from edge.contract import ModelContract
-from edge.detections import Detections
-from edge.geometry import Boxes, iou_matrix
+from edge.core.contract import ModelContract
+from edge.core.detections import Detections
+from edge.core.geometry import Boxes, iou_matrix
 from edge.inspector import Inspector
 
 LEAST_SCORE = 0.05

@@ -19,8 +19,8 @@ from distill.operating_point.verdict import Verdict, verdict_on
 from distill.recipe import Recipe
 from distill.run_folder import RunFolder
 from distill.starting_point import shipped_thresholds
-from edge.contract import ModelContract
-from edge.errors import CheckpointError
+from edge.core.contract import ModelContract
+from edge.core.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from distill.detector.build import build_module
 from distill.detector.structure import DetectorStructure, Width
 from distill.prune.channels import ChannelGraph, Convolution, channel_graph
 from distill.prune.plan import PruningPlan, joined
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 KeptOfGroups = tuple[tuple[int, ...], ...]
 

@@ -17,8 +17,8 @@ from distill.detector.structure import DetectorStructure
 from distill.prune.apply import groups_kept, masked
 from distill.prune.channels import channel_graph
 from distill.prune.plan import PruningPlan, joined
-from edge.contract import ModelContract
-from edge.errors import PruningError
+from edge.core.contract import ModelContract
+from edge.core.errors import PruningError
 
 TOLERANCE = 1e-4
 """Sums of float32 in another order differ by less, whatever processor adds them up; a channel cut that was

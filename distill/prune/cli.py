@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from distill.cli import DeviceChoice
-from edge.console import configure_logging, run_command
-from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError
-from edge.taxonomy import Taxonomy, load_taxonomy
-from edge.terminal import echo
+from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError
+from edge.core.taxonomy import Taxonomy, load_taxonomy
+from edge.process.console import configure_logging, run_command
+from edge.process.terminal import echo
 
 if TYPE_CHECKING:
     from distill.checkpoint import Detector
@@ -233,7 +233,7 @@ def _only_plan(checkpoint: Path, settings: PruneSettings, folder: PruneFolder) -
     from distill.prune.plan import write_plan
     from distill.prune.planning import macs_of, plan_of_step
     from distill.prune.report import layer_rows, print_plan, write_chart
-    from edge.sinks.files import check_writable
+    from edge.core.files import check_writable
 
     if settings.most_steps > 1:
         raise ConfigError(

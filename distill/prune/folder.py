@@ -7,8 +7,8 @@ from pathlib import Path
 
 from distill.run_folder import RunFolder
 from distill.scorecard import SCORECARD_NAME
-from edge.errors import ConfigError
-from edge.sinks.files import check_writable
+from edge.core.errors import ConfigError
+from edge.core.files import check_writable
 
 
 @dataclass(frozen=True, slots=True)

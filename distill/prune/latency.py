@@ -26,8 +26,8 @@ from distill.prune.search import least_counts
 from distill.prune.settings import PruneSettings
 from distill.prune.timing import detector_run, interleaved_ms
 from edge.backends.probe import available_cores, processor_name
-from edge.errors import ConfigError
-from edge.sinks.files import write_whole
+from edge.core.errors import ConfigError
+from edge.core.files import write_whole
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from distill.prune.depgraph import depgraph_scores
 from distill.prune.importance import ImportanceName, Scores, group_scores
 from distill.prune.search import ScopeName, counts_for_macs, wanted_at
 from distill.prune.stored import read_stored
-from edge.sinks.files import write_whole
+from edge.core.files import write_whole
 
 PlannerName = Literal["threshold", "depgraph"]
 Rounding = Literal[8, 16, 32]

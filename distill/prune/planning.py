@@ -9,7 +9,7 @@ from distill.prune.apply import cut
 from distill.prune.latency import plan_for_time
 from distill.prune.plan import PruningPlan, plan_for_macs, read_plan
 from distill.prune.settings import STEP_SHARE, PruneSettings
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 
 def plan_of_step(

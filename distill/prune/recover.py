@@ -16,9 +16,9 @@ from distill.prune.folder import PruneFolder
 from distill.prune.settings import PruneSettings
 from distill.recipe import Recipe, load_recipe
 from distill.stages import Stage
-from edge.contract import Tiles
-from edge.errors import ConfigError
-from edge.settings import resolved
+from edge.core.contract import Tiles
+from edge.core.errors import ConfigError
+from edge.core.settings import resolved
 
 EPOCHS_SHARE, LEAST_EPOCHS_SHARE = 1 / 3, 1 / 12
 """Without a recipe, all recoveries together get a third of the epochs of the checkpoint's own, and each a

@@ -18,7 +18,7 @@ from distill.prune.apply import groups_kept
 from distill.prune.channels import channel_graph
 from distill.prune.costs import channels_of, costs_of
 from distill.prune.plan import PruningPlan
-from edge.terminal import as_cell
+from edge.process.terminal import as_cell
 
 WIDTH_IN, HEIGHT_PER_LAYER_IN, MARGIN_IN = 7.0, 0.15, 1.0
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from edge.backends.onnx_session import session_options
 from edge.backends.provider_start import CPU
-from edge.errors import BackendError
-from edge.packages import missing_package
+from edge.core.errors import BackendError
+from edge.process.packages import missing_package
 
 RuntimeName = Literal["onnxruntime", "openvino", "tensorrt"]
 

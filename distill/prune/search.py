@@ -10,7 +10,7 @@ import torch
 from distill.prune.channels import ChannelGraph
 from distill.prune.costs import Costs, Counts
 from distill.prune.importance import Scores
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 ScopeName = Literal["global", "local"]
 

@@ -11,8 +11,8 @@ from typing_extensions import Self
 from distill.prune.folder import PruneFolder
 from distill.prune.plan import PlannerName, PlanOptions
 from distill.prune.runtimes import RuntimeName
-from edge.errors import CheckpointError, ConfigError
-from edge.settings import resolved
+from edge.core.errors import CheckpointError, ConfigError
+from edge.core.settings import resolved
 
 Recovery = Literal["labels", "teacher", "self"]
 

@@ -16,7 +16,7 @@ from distill.prune.runtimes import Floats, RuntimeName, runtime_of
 from distill.prune.settings import PruneSettings
 from distill.prune.timing import interleaved_ms
 from edge.backends.probe import processor_name
-from edge.contract import Outputs
+from edge.core.contract import Outputs
 
 ROUNDS = 60
 

@@ -33,10 +33,10 @@ from distill.recipe import Recipe
 from distill.scorecard import ScorecardRow, append_row, read_rows
 from distill.stages import row_of, run_stage
 from distill.tiles import TilePlan, truth_batches
-from edge.digest import file_digest
-from edge.errors import ConfigError, PruningError
-from edge.sinks.files import write_whole
-from edge.taxonomy import Taxonomy
+from edge.core.digest import file_digest
+from edge.core.errors import ConfigError, PruningError
+from edge.core.files import write_whole
+from edge.core.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from edge.errors import ConfigError
-from edge.outside_files import SETTINGS_BYTES, read_bytes
+from edge.core.errors import ConfigError
+from edge.core.outside_files import SETTINGS_BYTES, read_bytes
 
 Value = TypeVar("Value", bound=BaseModel)
 

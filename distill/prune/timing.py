@@ -13,7 +13,7 @@ from torch import nn
 
 from distill.detector.ported import traced_onnx
 from distill.prune.runtimes import Floats, Runtime
-from edge.contract import Outputs
+from edge.core.contract import Outputs
 
 WARMING_RUNS = 3
 LEAST_STRETCH_MS = 0.5

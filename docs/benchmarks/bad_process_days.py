@@ -12,7 +12,7 @@ from bad_broker_days import all_delivered, post, sending
 from bad_clock import JUMPING
 from bad_day import Day, Place, judged
 
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 from edge.roll.reading import read_rolls
 
 CAMERA = f"{LOOM},defects_per_m=4,speed_m_min=6"

@@ -26,7 +26,7 @@ from edge.backends.probe import processor_name
 from edge.cloth.finder import ClothFinder, GrainFinder
 from edge.cloth.grain import CELL_PX
 from edge.config import EdgeConfig
-from edge.image import Image
+from edge.core.image import Image
 from edge.run import run
 from edge.simulator.camera import LoomCamera
 from edge.simulator.options import LoomOptions

@@ -24,7 +24,7 @@ from distill.labels.engine.region_lines import region_from
 from distill.labels.engine.shards import ShardFolder
 from distill.labels.formats import read_labels
 from distill.labels.reliability import judge
-from edge.taxonomy import load_taxonomy
+from edge.core.taxonomy import load_taxonomy
 
 REVIEWED = ("--images", "600", "--seed", "7101", "--split", "train=0.2,val=0.4,test=0.4")
 NEW = ("--images", "1000", "--seed", "7102", "--split", "train=0.98,val=0.02")

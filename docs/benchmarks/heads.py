@@ -38,11 +38,11 @@ from distill.run_folder import RunFolder
 from distill.tiles import TilePlan, truth_batches
 from distill.train import contract_for, train
 from edge.backends.probe import processor_name
-from edge.errors import INTERRUPTED_EXIT_CODE, LoomsightError
+from edge.core.errors import INTERRUPTED_EXIT_CODE, LoomsightError
+from edge.core.files import write_whole
+from edge.core.taxonomy import load_taxonomy
 from edge.simulator.dataset import write_dataset
 from edge.simulator.dataset_options import DatasetOptions
-from edge.sinks.files import write_whole
-from edge.taxonomy import load_taxonomy
 
 HEADS: dict[str, dict[str, Any]] = {
     "coupled, k-means anchors": {"head": "coupled"},

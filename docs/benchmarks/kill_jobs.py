@@ -16,8 +16,8 @@ from distill.checkpoint import read_checkpoint
 from distill.dataset import load_dataset
 from edge.bundle.opening import open_bundle
 from edge.bundle.store import bundle_path, read_state
-from edge.contract import Tiles
-from edge.taxonomy import load_taxonomy
+from edge.core.contract import Tiles
+from edge.core.taxonomy import load_taxonomy
 from edge.teach.article_file import open_article
 from tests.conftest import write_bright_cell_bundle
 from tests.unit.distill.tiny import write_tiny_dataset, write_untrained

@@ -30,7 +30,7 @@ from distill.labels.split import split
 from distill.operating_point.reports import points_at
 from distill.starting_point import SHIPPED
 from edge.backends.probe import processor_name
-from edge.taxonomy import load_taxonomy
+from edge.core.taxonomy import load_taxonomy
 
 GROUP = "^(?P<group>[0-9]+)"
 

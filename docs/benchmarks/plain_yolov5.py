@@ -22,9 +22,9 @@ from distill.detector.official_weights import take_official_weights
 from distill.recipe import Recipe
 from distill.tiles import TilePlan, visible_truth
 from distill.train import contract_for
-from edge.contract import NoEnhancement
+from edge.core.contract import NoEnhancement
+from edge.core.taxonomy import load_taxonomy
 from edge.preprocess import cut_view
-from edge.taxonomy import load_taxonomy
 
 EVERY = 4
 """Its list names the tiles with defects so many times and some of the others once: an epoch of its trainer

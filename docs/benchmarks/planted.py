@@ -28,7 +28,7 @@ from commands import loomsight
 from training import toml, train, work_folder
 
 from distill.starting_point import SHIPPED, SHIPPED_CHECKPOINT
-from edge.taxonomy import load_taxonomy
+from edge.core.taxonomy import load_taxonomy
 
 CLOTHS = ("simulated", "planted")
 DEFECTS_PER_M = 25.0

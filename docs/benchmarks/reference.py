@@ -32,8 +32,8 @@ from edge.backends.onnx_session import session_options
 from edge.backends.probe import processor_name
 from edge.cloth.finder import GrainFinder
 from edge.cloth.grain import CELL_PX
-from edge.detections import no_detections
-from edge.image import Image
+from edge.core.detections import no_detections
+from edge.core.image import Image
 from edge.reference.maps import CHANNELS
 from edge.reference.model import Look, ReferenceModel
 from edge.reference.taught import TaughtCloth

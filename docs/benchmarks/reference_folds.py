@@ -24,7 +24,7 @@ import numpy as np
 from reference import ALARMS_PER_STRIP, TILE_PX, Strip, auroc, by_fabric, hits, read_strip, read_strips
 from reference_variants import VARIANTS, changed
 
-from edge.detections import no_detections
+from edge.core.detections import no_detections
 from edge.reference.maps import CHANNELS
 from edge.reference.model import Look, ReferenceModel, block_maxima
 from edge.reference.regions import Regions, find_regions

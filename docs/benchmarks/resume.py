@@ -19,7 +19,7 @@ from commands import LOOMSIGHT, start
 from simulated_annotators import write_truth
 
 from distill.labels.formats import read_labels
-from edge.taxonomy import load_taxonomy
+from edge.core.taxonomy import load_taxonomy
 
 CLOTH = ("--size-hw", "128", "128", "--defects-per-m", "10", "--split", "train=0.97,val=0.03")
 MANNERS = {"steady": 0.01, "loose": 0.01}

@@ -36,13 +36,13 @@ from distill.labels.sam.outliner import Outliner
 from distill.labels.sam.settings import SamFinetuneSettings
 from distill.labels.sam.small_model import SmallSamSizes, write_small_sam
 from distill.run_folder import RunFolder
-from edge.errors import INTERRUPTED_EXIT_CODE
-from edge.geometry import iou_matrix
-from edge.image import Image
+from edge.core.errors import INTERRUPTED_EXIT_CODE
+from edge.core.geometry import iou_matrix
+from edge.core.image import Image
+from edge.core.taxonomy import Taxonomy, load_taxonomy
 from edge.simulator.dataset import write_dataset
 from edge.simulator.dataset_options import DatasetOptions
 from edge.simulator.picture import draw_picture
-from edge.taxonomy import Taxonomy, load_taxonomy
 
 TAUGHT_SEED, UNSEEN_SEED = 11, 12
 WIDENED_PX = 4.0

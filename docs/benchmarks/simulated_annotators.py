@@ -18,8 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from distill.labels.annotations import LabelSet, Region
 from distill.labels.engine.reviewed import true_regions
 from distill.labels.picture_files import content_digest, decoded
-from edge.image import Image
-from edge.taxonomy import Taxonomy
+from edge.core.image import Image
+from edge.core.taxonomy import Taxonomy
 
 
 class Manner(BaseModel):

@@ -43,7 +43,7 @@ from distill.labels.clean import with_clean_pictures
 from distill.labels.formats import read_labels
 from distill.labels.sharing import SharingOptions, shared_out
 from distill.starting_point import SHIPPED, SHIPPED_CHECKPOINT
-from edge.taxonomy import load_taxonomy
+from edge.core.taxonomy import load_taxonomy
 
 Job = Callable[[], None]
 

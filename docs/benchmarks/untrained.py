@@ -15,7 +15,7 @@ from distill.detector.build import build_module
 from distill.detector.structure import DetectorStructure
 from distill.recipe import Recipe
 from distill.train import contract_for
-from edge.taxonomy import load_taxonomy
+from edge.core.taxonomy import load_taxonomy
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.image import Image
+from edge.core.image import Image
 
 Colour = tuple[int, int, int]
 """Blue, green, red."""

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from canvas import INK, Colour
 
-from edge.image import Image
+from edge.core.image import Image
 
 SHOWN_FRAME = 21
 ROLL = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from canvas import below, beside, boxed, captioned
 
-from edge.image import Image
+from edge.core.image import Image
 from edge.simulator.loom import Loom
 from edge.simulator.options import CATEGORIES, LoomOptions
 from edge.simulator.truth import DIFFICULTIES, Difficulty, PlantedDefect

@@ -10,8 +10,8 @@ import numpy as np
 from canvas import Colour, as_bgr, below, beside, boxed, captioned, enlarged
 from numpy.typing import NDArray
 
-from edge.contract import Clahe, Enhancement, GlobalEqualisation, NoEnhancement
-from edge.image import Image
+from edge.core.contract import Clahe, Enhancement, GlobalEqualisation, NoEnhancement
+from edge.core.image import Image
 from edge.preprocess import grey_enhancer
 from edge.simulator.loom import Loom
 from edge.simulator.options import LoomOptions

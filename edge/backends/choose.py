@@ -17,10 +17,10 @@ from edge.backends.measurements import Circumstances, MeasurementCache, cache_pa
 from edge.backends.probe import available_cores, nvidia_gpu_present, processor_name
 from edge.backends.protocol import OpenBackend
 from edge.bundle.opening import Bundle, model_digest_of
-from edge.contract import ModelContract
-from edge.errors import ConfigError
+from edge.core.contract import ModelContract
+from edge.core.errors import ConfigError
 from edge.inspector import Backend
-from edge.packages import install_extra
+from edge.process.packages import install_extra
 
 
 @dataclass(frozen=True, slots=True)

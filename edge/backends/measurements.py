@@ -11,8 +11,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.backends.description import CandidateName
-from edge.errors import OutputError
-from edge.sinks.files import write_whole
+from edge.core.errors import OutputError
+from edge.core.files import write_whole
 
 logger = logging.getLogger(__name__)
 

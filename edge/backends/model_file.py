@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from edge.errors import ModelError
-from edge.outside_files import MODEL_BYTES, open_outside
+from edge.core.errors import ModelError
+from edge.core.outside_files import MODEL_BYTES, open_outside
 
 CURE = "Check the path, and that the user of this program may read it; or copy the whole bundle again."
 

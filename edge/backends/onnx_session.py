@@ -13,8 +13,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state
 from edge.backends.ports import Port
 from edge.backends.probe import threads_for
 from edge.backends.provider_start import CPU
-from edge.contract import METADATA_KEY, ModelContract, contract_from_json
-from edge.errors import ContractError, ModelError
+from edge.core.contract import METADATA_KEY, ModelContract, contract_from_json
+from edge.core.errors import ContractError, ModelError
 
 ORT_ERRORS: tuple[type[Exception], ...] = tuple(
     value

@@ -20,8 +20,8 @@ from edge.backends.ports import Port, check_ports
 from edge.backends.probe import permits_bfloat16, processor_features, threads_for
 from edge.backends.provider_start import catch_output
 from edge.backends.signal_stack import signal_stack_kept
-from edge.contract import METADATA_KEY, ModelContract, contract_from_json
-from edge.errors import BackendError, ContractError, ModelError
+from edge.core.contract import METADATA_KEY, ModelContract, contract_from_json
+from edge.core.errors import BackendError, ContractError, ModelError
 from edge.raw_outputs import answer_of
 
 logger = logging.getLogger(__name__)

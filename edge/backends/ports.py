@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.contract import ModelContract, RawOutputs
-from edge.errors import ContractError
+from edge.core.contract import ModelContract, RawOutputs
+from edge.core.errors import ContractError
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,9 @@ from edge.backends.onnx_session import (
     reason_of,
 )
 from edge.backends.ports import check_ports
-from edge.contract import ModelContract
-from edge.digest import file_digest
-from edge.errors import BackendError, ContractError, LoomsightError, ModelError
+from edge.core.contract import ModelContract
+from edge.core.digest import file_digest
+from edge.core.errors import BackendError, ContractError, LoomsightError, ModelError
 from edge.raw_outputs import answer_of
 
 PROOF_CPU_S = 15

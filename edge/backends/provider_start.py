@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
-from edge.packages import install_package
+from edge.process.packages import install_package
 
 CUDA = "CUDAExecutionProvider"
 CPU = "CPUExecutionProvider"

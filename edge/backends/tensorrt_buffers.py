@@ -10,8 +10,8 @@ from typing import Final
 
 from edge.backends.ports import Port, check_ports, expected_shapes
 from edge.backends.tensorrt_engines import BatchProfile, EngineFile
-from edge.contract import ModelContract, RawOutputs
-from edge.errors import ContractError
+from edge.core.contract import ModelContract, RawOutputs
+from edge.core.errors import ContractError
 
 FLOAT32_BYTES: Final = 4
 

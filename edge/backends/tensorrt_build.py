@@ -20,8 +20,8 @@ from edge.backends.tensorrt_builder import EngineRequest, build_here, out_of_mem
 from edge.backends.tensorrt_engines import EngineManifest, LibraryName, digest_of
 from edge.backends.tensorrt_library import Library, open_library
 from edge.backends.tensorrt_progress import Observe, Phases
-from edge.errors import BackendError, ContractError, LoomsightError
-from edge.interruption import left_to_parent, stopped_by_signals
+from edge.core.errors import BackendError, ContractError, LoomsightError
+from edge.process.interruption import left_to_parent, stopped_by_signals
 
 __all__ = ["BuiltEngine", "EngineRequest", "build_engine"]
 

@@ -25,9 +25,9 @@ from edge.backends.tensorrt_library import (
     set_target,
 )
 from edge.backends.tensorrt_progress import Phases, progress_monitor
-from edge.contract import ModelContract
-from edge.errors import BackendError, ModelError, OutputError
-from edge.sinks.files import write_whole
+from edge.core.contract import ModelContract
+from edge.core.errors import BackendError, ModelError, OutputError
+from edge.core.files import write_whole
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from edge.backends.ports import Port
 from edge.backends.tensorrt_buffers import BufferPlan, Run
 from edge.backends.tensorrt_engines import REBUILD, EngineFile, Gpu
 from edge.backends.tensorrt_library import Library, create_context, keep_runtime_cache, load_engine, port_of
-from edge.errors import BackendError
+from edge.core.errors import BackendError
 
 logger = logging.getLogger(__name__)
 

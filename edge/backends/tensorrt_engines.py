@@ -16,10 +16,10 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
-from edge.contract import ModelContract
-from edge.digest import file_digest
-from edge.errors import ContractError, ModelError
-from edge.sinks.files import write_whole
+from edge.core.contract import ModelContract
+from edge.core.digest import file_digest
+from edge.core.errors import ContractError, ModelError
+from edge.core.files import write_whole
 
 ENGINE_SUFFIX = ".engine"
 MANIFEST_SUFFIX = ".json"

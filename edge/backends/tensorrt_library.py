@@ -27,9 +27,9 @@ from edge.backends.tensorrt_engines import (
     sm_of,
 )
 from edge.backends.tensorrt_places import is_private
-from edge.contract import ModelContract
-from edge.errors import BackendError, OutputError
-from edge.sinks.files import write_whole
+from edge.core.contract import ModelContract
+from edge.core.errors import BackendError, OutputError
+from edge.core.files import write_whole
 
 logger = logging.getLogger(__name__)
 

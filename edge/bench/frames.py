@@ -24,17 +24,17 @@ from edge.backends.probe import available_cores, processor_name
 from edge.bench.result_file import check_result_file, write_result
 from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path
-from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame, frames_of
 from edge.cloth.seams import Seam
 from edge.cloth.strips import strips_of
 from edge.config import EdgeConfig
-from edge.contract import ModelContract
-from edge.errors import NoImagesError
-from edge.geometry import View, plan_views
+from edge.core.address import redact_credentials
+from edge.core.contract import ModelContract
+from edge.core.errors import NoImagesError
+from edge.core.geometry import View, plan_views
+from edge.core.latency import LatencyHistogram, StageClock
 from edge.inspector import Inspector, batches
-from edge.latency import LatencyHistogram, StageClock
 from edge.model import backend_options, contract_of, open_model
 from edge.pipeline import Pipeline
 from edge.preprocess import Preprocessor, grey_enhancer

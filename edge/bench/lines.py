@@ -31,19 +31,19 @@ from edge.backends.protocol import OpenBackend
 from edge.bench.result_file import check_result_file, write_result
 from edge.bundle.opening import demo_bundle_path, model_digest_of, open_bundle
 from edge.bundle.store import bundle_path
-from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame, frames_of
 from edge.cloth.optics import OpticsWatch
 from edge.cloth.seams import Seam
 from edge.cloth.strips import strips_of
 from edge.config import EdgeConfig
-from edge.contract import ModelContract
-from edge.detections import with_unclassified
-from edge.errors import NoImagesError
-from edge.geometry import plan_views
+from edge.core.address import redact_credentials
+from edge.core.contract import ModelContract
+from edge.core.detections import with_unclassified
+from edge.core.errors import NoImagesError
+from edge.core.geometry import plan_views
+from edge.core.latency import StageClock
 from edge.inspector import Inspector, batches
-from edge.latency import StageClock
 from edge.model import contract_of, open_model
 from edge.pipeline import Pipeline
 from edge.preprocess import Preprocessor

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edge.sinks.files import check_not_a_folder, check_writable, is_stream, set_aside, write_whole
+from edge.core.files import check_not_a_folder, check_writable, is_stream, set_aside, write_whole
 
 logger = logging.getLogger(__name__)
 

@@ -25,15 +25,15 @@ from edge.backends.probe import (
 from edge.bench.result_file import check_result_file, write_result
 from edge.bundle.opening import Bundle, demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path
-from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame, frames_of
 from edge.config import EdgeConfig
-from edge.errors import NoImagesError
+from edge.core.address import redact_credentials
+from edge.core.errors import NoImagesError
+from edge.core.latency import LatencyHistogram
 from edge.inspector import Inspector
-from edge.latency import LatencyHistogram
 from edge.model import open_model
-from edge.terminal import as_cell
+from edge.process.terminal import as_cell
 
 logger = logging.getLogger(__name__)
 

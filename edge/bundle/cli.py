@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.console import configure_logging
-from edge.terminal import echo
+from edge.process.console import configure_logging
+from edge.process.terminal import echo
 
 if TYPE_CHECKING:
     from edge.bundle.opening import Bundle

@@ -26,9 +26,9 @@ from edge.bundle.store import (
     is_store,
     read_state,
 )
-from edge.digest import file_digest
-from edge.errors import LoomsightError, ModelError, OutputError
-from edge.sinks.files import write_whole
+from edge.core.digest import file_digest
+from edge.core.errors import LoomsightError, ModelError, OutputError
+from edge.core.files import write_whole
 
 logger = logging.getLogger(__name__)
 

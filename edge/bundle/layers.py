@@ -7,8 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from edge.errors import ModelError
-from edge.sinks.files import set_aside, write_whole
+from edge.core.errors import ModelError
+from edge.core.files import set_aside, write_whole
 
 BAR_CHARACTERS = 30
 ROW_PX, NAME_PX, BAR_PX = 18, 110, 320

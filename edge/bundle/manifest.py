@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from edge import __version__
 from edge.bundle.sealed import SealedForm
-from edge.contract import ModelContract
-from edge.detections import DetectionRecord
+from edge.core.contract import ModelContract
+from edge.core.detections import DetectionRecord
 
 BUNDLE_FORMAT = 2
 """1 knew no variants and no layers; such bundles are read."""

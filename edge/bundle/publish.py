@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edge.bundle.exchange import exchanged
 from edge.bundle.manifest import FORM, MANIFEST_NAME, BundleManifest, read_manifest
-from edge.errors import ContractError, ModelError, OutputError
+from edge.core.errors import ContractError, ModelError, OutputError
 
 
 def publish_bundle(

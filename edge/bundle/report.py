@@ -13,8 +13,8 @@ from rich.table import Table
 from edge.bundle.layers import bar
 from edge.bundle.opening import Bundle, is_sealed, model_digest_of, open_bundle
 from edge.bundle.store import BUNDLES_NAME, bundle_path, is_store, read_state
-from edge.settings import shown
-from edge.terminal import as_cell
+from edge.core.settings import shown
+from edge.process.terminal import as_cell
 
 WORST_LAYERS = 8
 

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from edge.digest import file_digest
-from edge.errors import ContractError, ModelError
-from edge.outside_files import SETTINGS_BYTES, read_bytes, read_text
+from edge.core.digest import file_digest
+from edge.core.errors import ContractError, ModelError
+from edge.core.outside_files import SETTINGS_BYTES, read_bytes, read_text
 
 ManifestT = TypeVar("ManifestT", bound=BaseModel)
 

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge.errors import ModelError
-from edge.outside_files import SETTINGS_BYTES, read_bytes
+from edge.core.errors import ModelError
+from edge.core.outside_files import SETTINGS_BYTES, read_bytes
 
 STATE_NAME = "store.json"
 BUNDLES_NAME = "bundles"

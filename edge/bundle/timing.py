@@ -6,10 +6,10 @@ import time
 
 import numpy as np
 
-from edge.contract import ModelContract
-from edge.errors import BackendError
+from edge.core.contract import ModelContract
+from edge.core.errors import BackendError
+from edge.core.latency import LatencyHistogram, LatencyQuantiles
 from edge.inspector import Backend
-from edge.latency import LatencyHistogram, LatencyQuantiles
 
 MOST_RUNS = 100
 LIMIT_S = 10.0

@@ -186,7 +186,11 @@ def gone(name: str, why: str) -> Refusal:
 
 def main(channel: str, memory: str, order: str) -> None:
     """Serve a camera until the other process closes the socket; see `edge.cameras.child.main`."""
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):  # as edge.interruption.leave_to_parent
+    for number in (
+        signal.SIGINT,
+        signal.SIGHUP,
+        signal.SIGQUIT,
+    ):  # as edge.process.interruption.leave_to_parent
         signal.signal(number, signal.SIG_IGN)
     told = json.loads(order)
     talk = Talk(int(channel), int(memory), told["slots"], told["slot_bytes"])

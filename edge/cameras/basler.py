@@ -12,9 +12,9 @@ from typing_extensions import Self
 from edge.cameras.device_options import DeviceOptions, Placing, parse_device
 from edge.cameras.encoder import GREATEST, encoder_dialects
 from edge.cameras.protocol import Frame, NoFrameYetError
-from edge.errors import CameraLostError, CameraNotFoundError, ConfigError, MissingPackageError
-from edge.image import Image
-from edge.packages import install_extra
+from edge.core.errors import CameraLostError, CameraNotFoundError, ConfigError, MissingPackageError
+from edge.core.image import Image
+from edge.process.packages import install_extra
 
 WAIT_MS = 200
 """How long a read waits before it says that there is no frame yet."""

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from edge.cameras.protocol import Camera, Frame, NoFrameYetError
-from edge.errors import ImageError, LoomsightError
-from edge.interruption import leave_to_parent
-from edge.supervised import HelperThread
+from edge.core.errors import ImageError, LoomsightError
+from edge.process.interruption import leave_to_parent
+from edge.process.supervised import HelperThread
 
 SIGN_S = 0.4
 """A sign of life is sent at most so often."""

@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Final
 
-from edge.cameras.address import redact_credentials
 from edge.cameras.aravis import aravis_camera
 from edge.cameras.device_options import parse_device
 from edge.cameras.folder import PICTURE_SUFFIXES, FolderCamera
@@ -15,7 +14,8 @@ from edge.cameras.isolated import CameraProcess, IsolatedCamera
 from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import Camera
 from edge.cameras.recorded import RecordedCamera, is_recording
-from edge.errors import CameraNotFoundError
+from edge.core.address import redact_credentials
+from edge.core.errors import CameraNotFoundError
 from edge.simulator.camera import LoomCamera, parse_loom_options
 from edge.simulator.faults import FaultyLoomCamera
 

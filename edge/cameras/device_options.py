@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.cameras.protocol import FramePosition, NoFrameYetError
-from edge.errors import ConfigError, ImageError
+from edge.core.errors import ConfigError, ImageError
 
 
 class DeviceOptions(BaseModel):

@@ -11,9 +11,9 @@ from typing_extensions import Self
 
 from edge.cameras.file_order import in_natural_order
 from edge.cameras.protocol import Frame, FramePosition
-from edge.errors import CameraNotFoundError, NoImagesError
-from edge.image import Image
-from edge.image_file import read_image
+from edge.core.errors import CameraNotFoundError, NoImagesError
+from edge.core.image import Image
+from edge.core.image_file import read_image
 
 read_picture = read_image
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from edge.cameras.protocol import Frame
-from edge.errors import FrameSizeError
+from edge.core.errors import FrameSizeError
 
 Shape = tuple[int, ...]
 

@@ -18,13 +18,13 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from typing_extensions import Self
 
-from edge.cameras.address import redact_credentials
 from edge.cameras.frame_size import check_same_size
 from edge.cameras.multipart import Multipart, StreamEndedError
 from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import Camera, Frame
-from edge.errors import CameraLostError, CameraNotFoundError, ImageError
-from edge.image_file import decoded_image
+from edge.core.address import redact_credentials
+from edge.core.errors import CameraLostError, CameraNotFoundError, ImageError
+from edge.core.image_file import decoded_image
 
 logger = logging.getLogger(__name__)
 

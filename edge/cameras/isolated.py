@@ -17,11 +17,11 @@ from typing import Any
 
 from typing_extensions import Self
 
-from edge import errors
 from edge.cameras.device_options import Placing
 from edge.cameras.protocol import CameraHungError, Frame, FramePosition, NoFrameYetError
 from edge.cameras.shared_frames import SLOT_BYTES, SLOTS, SharedFrames
-from edge.errors import CameraLostError, CameraNotFoundError, LoomsightError
+from edge.core import errors
+from edge.core.errors import CameraLostError, CameraNotFoundError, LoomsightError
 
 logger = logging.getLogger(__name__)
 

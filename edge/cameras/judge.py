@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from edge.cameras.protocol import Frame
-from edge.image import Image
+from edge.core.image import Image
 
 Verdict = Literal["good", "repeated", "frozen", "wrong size", "half empty"]
 

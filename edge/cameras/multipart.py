@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from edge.errors import ImageError
+from edge.core.errors import ImageError
 
 MOST_PART_BYTES: Final = 64 * 2**20
 """Most bytes of one image of a stream, and most that are read in search of the next one."""

@@ -8,12 +8,12 @@ from pathlib import Path
 import cv2
 from typing_extensions import Self
 
-from edge.cameras.address import redact_credentials
 from edge.cameras.frame_size import check_same_size
 from edge.cameras.guarded import GuardedCapture
 from edge.cameras.protocol import CutShortError, Frame, FramePosition
-from edge.errors import CameraLostError, CameraNotFoundError, NoImagesError
-from edge.image import image_from_array
+from edge.core.address import redact_credentials
+from edge.core.errors import CameraLostError, CameraNotFoundError, NoImagesError
+from edge.core.image import image_from_array
 
 MISSING_SHARE = 0.02
 """A video that lacks at most this share of the frames it declares is taken as whole. AVI, MP4 and MOV

@@ -9,8 +9,8 @@ from typing import Protocol
 from typing_extensions import Self
 
 from edge.cloth.gaps import GapReason
-from edge.errors import CameraLostError
-from edge.image import Image
+from edge.core.errors import CameraLostError
+from edge.core.image import Image
 
 
 class CutShortError(CameraLostError):

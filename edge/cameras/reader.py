@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 
 from edge.cameras.protocol import Camera, Frame, NoFrameYetError
-from edge.errors import CameraLostError, ImageError, LoomsightError
-from edge.supervised import HelperThread, described
+from edge.core.errors import CameraLostError, ImageError, LoomsightError
+from edge.process.supervised import HelperThread, described
 
 logger = logging.getLogger(__name__)
 

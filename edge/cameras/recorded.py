@@ -15,10 +15,10 @@ from typing_extensions import Self
 
 from edge.cameras.protocol import DroppedFrames, Frame, FramePosition, MissedFramesError
 from edge.cloth.gaps import GapReason
-from edge.errors import CameraNotFoundError, ImageError
-from edge.image import Image
-from edge.image_file import read_image
-from edge.outside_files import open_outside, reason_of
+from edge.core.errors import CameraNotFoundError, ImageError
+from edge.core.image import Image
+from edge.core.image_file import read_image
+from edge.core.outside_files import open_outside, reason_of
 
 INDEX_NAME = "frames.jsonl"
 """A line that names the recording, then one for each frame, run of frames that were dropped, and change of

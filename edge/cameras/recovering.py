@@ -19,7 +19,13 @@ from edge.cameras.left_out import FramesLeftOut
 from edge.cameras.onward import Onward
 from edge.cameras.protocol import Camera, CameraHungError, Frame, NoFrameYetError
 from edge.cameras.reader import Reader
-from edge.errors import CameraLostError, CameraNotFoundError, FrameSizeError, ImageError, LoomsightError
+from edge.core.errors import (
+    CameraLostError,
+    CameraNotFoundError,
+    FrameSizeError,
+    ImageError,
+    LoomsightError,
+)
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from edge.errors import ImageError
-from edge.image import Image
+from edge.core.errors import ImageError
+from edge.core.image import Image
 
 SLOTS = 8
 

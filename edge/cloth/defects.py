@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edge.cameras.protocol import FramePosition
-from edge.detections import Detections, Shape, joined_shape
+from edge.core.detections import Detections, Shape, joined_shape
 
 TOUCH_MM = 6.0
 """Boxes of one class closer than this are one defect: about twice the jitter of a detector's box edge at

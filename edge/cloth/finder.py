@@ -9,7 +9,7 @@ import numpy as np
 
 from edge.cloth.grain import Grain, measure_grain
 from edge.cloth.mask import ClothMask, Mask
-from edge.image import Image
+from edge.core.image import Image
 
 LEAST_GROWTH = 0.8
 """Grain of the halved picture over that of the full one, from which on a cell is cloth. White noise has

@@ -13,9 +13,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.components import components
-from edge.detections import NO_SHAPE, SHAPES, Detections, Shape, concatenate, joined_shape
-from edge.geometry import iou_matrix
+from edge.core.components import components
+from edge.core.detections import NO_SHAPE, SHAPES, Detections, Shape, concatenate, joined_shape
+from edge.core.geometry import iou_matrix
 
 Floats = NDArray[np.float32]
 

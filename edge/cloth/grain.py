@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.image import Image
+from edge.core.image import Image
 
 Floats = NDArray[np.float32]
 

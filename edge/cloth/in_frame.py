@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.cloth.one_report import LEAST_RATIO, MOSTLY
-from edge.components import components
-from edge.detections import Detections, concatenate
-from edge.geometry import box_areas
+from edge.core.components import components
+from edge.core.detections import Detections, concatenate
+from edge.core.geometry import box_areas
 
 Floats = NDArray[np.float32]
 

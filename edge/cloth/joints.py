@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.cameras.protocol import FramePosition
-from edge.image import Image
+from edge.core.image import Image
 
 Floats = NDArray[np.float32]
 Flags = NDArray[np.bool_]

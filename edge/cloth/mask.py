@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.cloth.grain import CELL_PX, Floats
-from edge.detections import Detections
+from edge.core.detections import Detections
 
 Mask = NDArray[np.bool_]
 

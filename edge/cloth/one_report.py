@@ -10,8 +10,8 @@ from itertools import combinations
 import numpy as np
 
 from edge.cloth.defects import MOST_PIECES, TOUCH_MM, ClothDefect
-from edge.components import components
-from edge.detections import UNCLASSIFIED
+from edge.core.components import components
+from edge.core.detections import UNCLASSIFIED
 
 REACH_MM = TOUCH_MM / 2
 """The jitter of a box's edge: sides that are nearer are the same."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.cameras.health import FaultKind, HealthEvent
-from edge.image import Image
+from edge.core.image import Image
 
 logger = logging.getLogger(__name__)
 

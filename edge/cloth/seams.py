@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from edge.cameras.protocol import Frame
-from edge.detections import Detections
-from edge.image import Image
+from edge.core.detections import Detections
+from edge.core.image import Image
 
 
 class Seam:

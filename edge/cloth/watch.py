@@ -7,7 +7,7 @@ import logging
 from edge.cameras.protocol import FramePosition
 from edge.cloth.finder import ClothFinder, is_black
 from edge.cloth.mask import ClothMask
-from edge.image import Image
+from edge.core.image import Image
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from edge.config import EdgeConfig
+from edge.core.errors import ConfigError, RecordError
 from edge.decisions.policy import HOUR_S
 from edge.decisions.settings import StopSettings
 from edge.decisions.stops import STOP, WOULD_BE_STOP, Stops
-from edge.errors import ConfigError, RecordError
 from edge.machine.choose import choose_line
 from edge.machine.delivery import StopDelivery
 from edge.machine.settings import MachineSettings

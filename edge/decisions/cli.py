@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from edge.console import configure_logging
-from edge.terminal import echo
+from edge.process.console import configure_logging
+from edge.process.terminal import echo
 
 app = typer.Typer(
     add_completion=False,

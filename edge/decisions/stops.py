@@ -13,12 +13,12 @@ from typing_extensions import Self
 
 from edge.cloth.defects import ClothDefect
 from edge.cloth.recurring import RECURS_M
+from edge.core.events import RecordedEvent, new_id
+from edge.core.latency import LatencyHistogram
 from edge.decisions.policy import Block, Decision, StopPolicy, own_pieces
 from edge.decisions.settings import StopSettings
-from edge.latency import LatencyHistogram
 from edge.machine.delivery import MachineNews, SignalFound, StopRequest, StopResult
 from edge.machine.shared import Delivery, News, StoppedByAnother
-from edge.roll.values import RecordedEvent, new_id
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from typing_extensions import Self
 
-from edge.errors import ConfigError, OutputError
+from edge.core.errors import ConfigError, OutputError
 from edge.health.metrics import metrics_text
 from edge.health.state import Healths, healthz
 from edge.web.address import bound_socket, in_address

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from shlex import quote
 
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 UNIT = Path(__file__).with_name("loomsight.service")
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.decisions.stops import Stops
+from edge.process.supervised import Helpers
 from edge.reference_watch import BEGIN, DRIFT, OTHER_ARTICLE
 from edge.run_state import RunState
-from edge.supervised import Helpers
 
 if TYPE_CHECKING:
     from edge.mqtt.publisher import Publisher

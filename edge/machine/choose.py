@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 from edge.machine.protocol import StopLine
 from edge.machine.roll_input import Input, ModbusInput
 from edge.machine.settings import MachineSettings

@@ -11,10 +11,10 @@ from queue import Empty, Full, Queue
 
 from typing_extensions import Self
 
-from edge.errors import MachineError
+from edge.core.errors import MachineError
 from edge.machine.protocol import StopLine
 from edge.machine.settings import MachineSettings
-from edge.supervised import HelperThread, described
+from edge.process.supervised import HelperThread, described
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Literal
 
-from edge.errors import MachineError
+from edge.core.errors import MachineError
 from edge.machine.settings import MachineSettings
 
 

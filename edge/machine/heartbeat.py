@@ -8,11 +8,11 @@ from typing import Protocol
 
 from typing_extensions import Self
 
-from edge.errors import MachineError
+from edge.core.errors import MachineError
+from edge.core.events import RecordedEvent
 from edge.health.state import Health, Healths
 from edge.machine.settings import MachineSettings
-from edge.roll.values import RecordedEvent
-from edge.supervised import HelperThread
+from edge.process.supervised import HelperThread
 
 logger = logging.getLogger(__name__)
 

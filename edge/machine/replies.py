@@ -12,7 +12,7 @@ from pymodbus.pdu.bit_message import (
 )
 from pymodbus.pdu.register_message import ReadHoldingRegistersResponse, WriteSingleRegisterResponse
 
-from edge.errors import MachineError
+from edge.core.errors import MachineError
 
 REFUSALS: Final[dict[int, tuple[str, str]]] = {
     1: (

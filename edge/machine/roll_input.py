@@ -11,11 +11,11 @@ from typing import Protocol
 
 from typing_extensions import Self
 
-from edge.errors import LoomsightError, MachineError
+from edge.core.errors import LoomsightError, MachineError
+from edge.core.events import RecordedEvent
 from edge.machine.settings import MachineSettings
+from edge.process.supervised import HelperThread, described
 from edge.roll.changes import RollChanges, RollWish
-from edge.roll.values import RecordedEvent
-from edge.supervised import HelperThread, described
 
 logger = logging.getLogger(__name__)
 

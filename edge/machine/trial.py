@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import closing
 
-from edge.errors import ConfigError, MachineError
+from edge.core.errors import ConfigError, MachineError
 from edge.machine.choose import choose_line
 from edge.machine.delivery import StopDelivery, StopRequest, StopResult
 from edge.machine.settings import MachineSettings

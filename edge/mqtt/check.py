@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from uuid import uuid4
 
 from edge import __version__
-from edge.errors import BrokerError
+from edge.core.errors import BrokerError
 from edge.mqtt.connection import LOOP_S, Connection, Login, dial
 from edge.mqtt.messages import MESSAGES, EventMessage, StatusMessage
 from edge.mqtt.reasons import Lost

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from edge.config import EdgeConfig
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 from edge.mqtt.settings import password_of
 from edge.roll.outbox import Outbox
 

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from edge.console import configure_logging
-from edge.terminal import echo
+from edge.process.console import configure_logging
+from edge.process.terminal import echo
 
 app = typer.Typer(
     add_completion=False,
@@ -35,7 +35,7 @@ def check(
     """Log in to the broker as edge-run would, and try each topic of a run. A run beside it goes on."""
     configure_logging()
     from edge.box import config_from_process
-    from edge.errors import ConfigError
+    from edge.core.errors import ConfigError
     from edge.mqtt.check import check_broker
     from edge.mqtt.settings import password_of
 

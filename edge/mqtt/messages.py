@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from edge.detections import UNCLASSIFIED, Shape
+from edge.core.detections import UNCLASSIFIED, Shape
 from edge.roll.outbox import Waiting
 
 VERSION: Final = 1

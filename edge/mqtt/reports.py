@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+from edge.core.events import RecordedEvent
 from edge.mqtt.lanes import News
 from edge.mqtt.reasons import TAKEN_OVER, Lost, Refusal
-from edge.roll.values import RecordedEvent
 
 logger = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from edge.errors import ConfigError
-from edge.host import checked_host
-from edge.outside_files import read_text
-from edge.secret_files import check_private
-from edge.settings import OwnPath
+from edge.core.errors import ConfigError
+from edge.core.host import checked_host
+from edge.core.outside_files import read_text
+from edge.core.secret_files import check_private
+from edge.core.settings import OwnPath
 
 PASSWORD_VARIABLE = "LOOMSIGHT_MQTT_PASSWORD"
 PORTS = {"mqtt": 1883, "mqtts": 8883}

@@ -16,17 +16,17 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from edge.config import RollName
-from edge.detections import UNCLASSIFIED
-from edge.errors import ConfigError, LoomsightError, OutputError, RecordError
+from edge.core.detections import UNCLASSIFIED
+from edge.core.errors import ConfigError, LoomsightError, OutputError, RecordError
 from edge.page.cloth import ClothPicture
 from edge.page.live import LivePage
 from edge.page.rolls import EVENT_ID, Known, changes, recorded_defect
 from edge.page.sheet import SheetPages
 from edge.page.state import StateText
+from edge.process.supervised import Telling
 from edge.roll.changes import RollWish
 from edge.roll.pictures import cut_picture
 from edge.roll.reviews import Review, Verdict, record_review
-from edge.supervised import Telling
 from edge.teach.values import TeachingWish
 from edge.web.address import Address
 from edge.web.body import asked_for

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from edge.detections import DetectionRecord
-from edge.image import Image
+from edge.core.detections import DetectionRecord
+from edge.core.image import Image
 from edge.page.live import Block
 from edge.sinks.pictures import draw_detections
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 from edge.cameras.protocol import Frame
 from edge.cloth.coverage import GapOnRoll
 from edge.cloth.defects import ClothDefect
-from edge.detections import DetectionRecord
+from edge.core.detections import DetectionRecord
 from edge.health.state import Health
 from edge.page.snapshot import Counts, Phase, Recent, Snapshot, counts_of, gaps_by_reason_m
 from edge.roll.changes import RollChanges

@@ -12,7 +12,7 @@ from edge.page.app import MOST_VIEWERS, PageApp, web_app
 from edge.page.box import box_app
 from edge.page.live import LivePage
 from edge.page.token import page_token
-from edge.terminal import say
+from edge.process.terminal import say
 from edge.web.address import bound_socket, parse_address
 from edge.web.connection import MOST_CONNECTIONS
 from edge.web.serving import WebServer

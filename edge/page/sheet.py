@@ -11,8 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from edge.errors import RecordError
-from edge.outside_files import read_bytes
+from edge.core.errors import RecordError
+from edge.core.outside_files import read_bytes
 from edge.page.live import LivePage
 from edge.teach.arrays import ARRAYS_BYTES
 from edge.teach.article_file import SHEET_NAME, ArticleFile, SheetPlace

@@ -11,7 +11,7 @@ from edge.cloth.coverage import GapOnRoll
 from edge.cloth.defects import ClothDefect
 from edge.cloth.gaps import GAP_REASONS
 from edge.cloth.width import Across
-from edge.latency import LatencyQuantiles
+from edge.core.latency import LatencyQuantiles
 from edge.run_state import RunState
 from edge.teach.values import TeachingNow
 

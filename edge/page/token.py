@@ -8,10 +8,10 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from edge.errors import ConfigError
-from edge.outside_files import read_text
-from edge.secret_files import check_private
-from edge.sinks.files import cannot_write, rename_without_replacing
+from edge.core.errors import ConfigError
+from edge.core.files import cannot_write, rename_without_replacing
+from edge.core.outside_files import read_text
+from edge.core.secret_files import check_private
 
 LEAST_CHARACTERS = 16
 """Shorter ones could be guessed."""

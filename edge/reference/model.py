@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from edge.image import Image
+from edge.core.image import Image
 from edge.reference.contrast import BRIGHTEST_GREY, DARKEST_GREY, Floats, Mask
 from edge.reference.follow import ImageFit, RollReference
 from edge.reference.maps import CHANNELS, channel_map, relative

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ModelError
-from edge.image import Image
+from edge.core.errors import ModelError
+from edge.core.image import Image
 from edge.reference.contrast import Floats, Mask
 from edge.reference.edges import (
     EDGE_CELLS,

@@ -13,9 +13,9 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge.backends.onnx_session import ORT_ERRORS, session_options
-from edge.digest import file_digest
-from edge.errors import BackendError, ModelError
-from edge.image import Image
+from edge.core.digest import file_digest
+from edge.core.errors import BackendError, ModelError
+from edge.core.image import Image
 from edge.reference.blas import use_one_blas_thread
 from edge.reference.contrast import Contrast, Floats, Mask, local_contrast
 

@@ -6,11 +6,10 @@ import time
 from contextlib import ExitStack
 
 from edge.config import EdgeConfig
-from edge.errors import LoomsightError
-from edge.journal import Reporter
+from edge.core.errors import LoomsightError
+from edge.core.events import RecordedEvent, Reporter
 from edge.roll.changes import RollChanges, RollWish
 from edge.roll.recorder import RollRecorder
-from edge.roll.values import RecordedEvent
 
 LOOK_S = 1.0
 """How often the record is asked for requests."""

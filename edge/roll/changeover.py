@@ -14,20 +14,21 @@ from edge.bundle.opening import demo_bundle_path, model_digest_of, open_bundle
 from edge.bundle.store import bundle_path
 from edge.cameras.protocol import Frame
 from edge.config import EdgeConfig
-from edge.contract import ModelContract
+from edge.core.contract import ModelContract
+from edge.core.detections import with_unclassified
+from edge.core.errors import ConfigError, ContractError, LoomsightError, RecordError
+from edge.core.events import RecordedEvent, utc_now
+from edge.core.latency import StageClock
 from edge.decisions.choose import check_rules
 from edge.decisions.stops import Stops
-from edge.detections import with_unclassified
-from edge.errors import ConfigError, ContractError, LoomsightError, RecordError
 from edge.inspector import Inspector
-from edge.latency import StageClock
 from edge.model import contract_of
 from edge.reference.statistics import Moments
 from edge.reference.trunk import TRUNK_DIGEST, Trunk
 from edge.roll.changes import RollPlan, RollWish
 from edge.roll.database import DAMAGE_ERRORS, open_for_reading
 from edge.roll.following import last_following
-from edge.roll.values import RecordedEvent, RollHead, RollTerms, roll_name_of, utc_now
+from edge.roll.values import RollHead, RollTerms, roll_name_of
 from edge.second_look import FirstLook, Looker, SecondLook
 from edge.teach.article_file import ArticleFile, is_another
 from edge.teach.known_articles import ArticleFiles, KnownArticle, known_articles, nearest

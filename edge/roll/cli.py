@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from edge.console import configure_logging
+from edge.process.console import configure_logging
 
 app = typer.Typer(
     add_completion=False,
@@ -129,9 +129,9 @@ def _write(path: Path, data: bytes, *others: Path | None) -> None:
         ConfigError: if the path is one of the others, or belongs to the record.
         OutputError: if it cannot be written.
     """
-    from edge.errors import ConfigError
+    from edge.core.errors import ConfigError
+    from edge.core.files import set_aside, write_whole
     from edge.roll.database import belongs_to
-    from edge.sinks.files import set_aside, write_whole
 
     for other in others:
         if other is not None and belongs_to(path, other):

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-from edge.errors import LoomsightError, OutputError, RecordError
+from edge.core.errors import LoomsightError, OutputError, RecordError
+from edge.core.files import cannot_write, check_not_a_folder, is_stream
 from edge.roll.schema import APPLICATION_ID, LATER_TABLES, SCHEMA_VERSION, TABLES
-from edge.sinks.files import cannot_write, check_not_a_folder, is_stream
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from edge.errors import RecordError
+from edge.core.errors import RecordError
 from edge.roll.database import DAMAGE_ERRORS, open_for_reading
 from edge.roll.rows import data_of
 from edge.roll.values import ROLL_ENDED

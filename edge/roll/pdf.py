@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from edge.errors import MissingPackageError, OutputError
+from edge.core.errors import MissingPackageError, OutputError
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 LONGEST_S = 180

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from edge.cameras.folder import read_picture
-from edge.errors import ImageError
+from edge.core.errors import ImageError
 from edge.roll.recorded import DefectRow, Roll
 
 MOST_PICTURES = 60

@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from edge.process.terminal import as_cell
 from edge.roll.recorded import Roll
-from edge.terminal import as_cell
 
 MOST_SHOWN = 50
 

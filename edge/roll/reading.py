@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edge.cloth.width import Across, Strip
-from edge.errors import RecordError
+from edge.core.errors import RecordError
+from edge.process.terminal import printable
 from edge.roll.database import open_for_reading, unreadable
 from edge.roll.recorded import DefectRow, EventRow, GapRow, Roll
 from edge.roll.reviews import has_table, reviews_of
@@ -28,7 +29,6 @@ from edge.roll.rows import (
     cells_of,
     data_of,
 )
-from edge.terminal import printable
 
 logger = logging.getLogger(__name__)
 

@@ -12,19 +12,11 @@ from edge import __version__
 from edge.cloth.coverage import Coverage
 from edge.cloth.gaps import Gap
 from edge.cloth.grading import Grade, grade_roll, points_of
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
+from edge.core.events import RecordedEvent, new_id, utc_now
 from edge.roll.reading import recorded_roll, recorded_view
 from edge.roll.rows import DamagedRowError
-from edge.roll.values import (
-    OpenRoll,
-    RecordedDefect,
-    RecordedEvent,
-    RollHead,
-    RollStatus,
-    new_id,
-    roll_name_of,
-    utc_now,
-)
+from edge.roll.values import OpenRoll, RecordedDefect, RollHead, RollStatus, roll_name_of
 
 logger = logging.getLogger(__name__)
 

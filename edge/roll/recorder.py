@@ -12,7 +12,8 @@ from typing_extensions import Self
 
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
-from edge.errors import LoomsightError, OutputError, RecordError
+from edge.core.errors import LoomsightError, OutputError, RecordError
+from edge.core.events import RecordedEvent, new_id, utc_now
 from edge.roll.carry import succeed
 from edge.roll.database import DAMAGE_ERRORS, RecordFile, described, is_damage
 from edge.roll.outbox import Outbox
@@ -26,17 +27,7 @@ from edge.roll.record import (
     new_roll,
 )
 from edge.roll.requests import Request, unanswered
-from edge.roll.values import (
-    ROLL_BEGUN,
-    ROLL_ENDED,
-    OpenRoll,
-    RecordedDefect,
-    RecordedEvent,
-    RollHead,
-    RollStatus,
-    new_id,
-    utc_now,
-)
+from edge.roll.values import ROLL_BEGUN, ROLL_ENDED, OpenRoll, RecordedDefect, RollHead, RollStatus
 from edge.roll.waiting import Waiting
 
 logger = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from edge.errors import ConfigError, RecordError
+from edge.core.errors import ConfigError, RecordError
+from edge.core.events import new_id, utc_now
 from edge.roll.database import BUSY_MS, described, open_for_reading
-from edge.roll.values import new_id, utc_now
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, get_args
 from urllib.parse import quote
 
+from edge.core.events import new_id, utc_now
 from edge.roll.database import BUSY_MS, described
-from edge.roll.values import new_id, utc_now
 
 Verdict = Literal["confirmed", "rejected", "undone"]
 VERDICTS: Final[Mapping[object, Verdict]] = {word: word for word in get_args(Verdict)}

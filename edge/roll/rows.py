@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from typing_extensions import Self
 
 from edge.cloth.defects import ClothDefect
-from edge.detections import Shape
+from edge.core.detections import Shape
 
 MOST_M: Final = 1e8
 """No roll is longer: a loom makes a metre in seconds, and this is a hundred years of it."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any, Literal
 
 from edge.cloth.defects import ClothDefect
 from edge.cloth.width import Across, Strip, across_of
+from edge.core.events import new_id, utc_now
 
 ROLL_ENDED, ROLL_BEGUN = "roll ended", "roll begun"
 """Events of a change of roll: at the end of one, with the id of the next, and at the begin of that."""
@@ -24,16 +23,6 @@ RECURS, RECURRED = "defect recurs", "defect recurred"
 """Events of what comes again and again at the same ends of the warp, and of its end."""
 
 RollStatus = Literal["running", "finished", "failed", "interrupted"]
-
-
-def new_id() -> str:
-    """Return an id that no other event of any record has."""
-    return uuid.uuid4().hex
-
-
-def utc_now() -> str:
-    """Return the time as records carry it: UTC, ISO 8601, to the millisecond."""
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
 def roll_name_of(utc: str) -> str:
@@ -109,25 +98,6 @@ class RecordedDefect:
     picture: str | None = None
     event_id: str = field(default_factory=new_id)
     utc: str = field(default_factory=utc_now)
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedEvent:
-    """Something that happened to a roll, its camera or its record.
-
-    Attributes:
-        kind: what, for instance `camera silent`.
-        detail: for a person to read.
-        at_m: where on the roll; None if that is not known.
-        data: the same for a program to read, plain values; None if there is no more to say.
-    """
-
-    kind: str
-    detail: str
-    at_m: float | None = None
-    event_id: str = field(default_factory=new_id)
-    utc: str = field(default_factory=utc_now)
-    data: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any, Final
 
+from edge.core.events import RecordedEvent
 from edge.roll.pending import PendingRoll
 from edge.roll.requests import drop, write_answer
-from edge.roll.values import RecordedDefect, RecordedEvent
+from edge.roll.values import RecordedDefect
 
 MOST_WAITING: Final = 10_000
 """Defects and events that may wait in memory while the disk is full; more are counted, not kept."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from edge.image import Image
+from edge.core.image import Image
 from edge.simulator.options import LoomOptions
 from edge.simulator.style import ClothStyle
 from edge.simulator.weave import smooth_noise

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing_extensions import Self
 
 from edge.cameras.protocol import Frame, FramePosition
-from edge.errors import CameraNotFoundError
+from edge.core.errors import CameraNotFoundError
+from edge.core.taxonomy import Taxonomy
 from edge.simulator.joints import PlantedJoint
 from edge.simulator.loom import Loom
 from edge.simulator.options import LoomOptions, parse_loom_options
 from edge.simulator.truth import PlantedDefect, SeenDefect
-from edge.taxonomy import Taxonomy
 
 __all__ = ["LoomCamera", "parse_loom_options"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from edge.cloth.finder import GrainFinder
 from edge.cloth.grain import CELL_PX
 from edge.cloth.mask import Mask
-from edge.image import Image
+from edge.core.image import Image
 from edge.simulator.patch import QUIET_CLOTH_GREY, Ground, Tint
 from edge.simulator.weave import Plane, as_plane
 

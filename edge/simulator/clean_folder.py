@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from edge.cameras.folder import list_pictures
-from edge.digest import file_digest
-from edge.errors import ImageError, NoImagesError
-from edge.image_file import read_image
+from edge.core.digest import file_digest
+from edge.core.errors import ImageError, NoImagesError
+from edge.core.image_file import read_image
 from edge.simulator.clean_cloth import grey_of, plantable
 from edge.simulator.dataset_options import SPLITS, DatasetOptions
 from edge.simulator.options import MIN_CLOTH_PX

@@ -18,14 +18,14 @@ from typing import Any
 
 import cv2
 
-from edge.errors import OutputError
-from edge.interruption import leave_to_parent
+from edge.core.errors import OutputError
+from edge.core.publishing import new_folder
+from edge.core.taxonomy import Taxonomy, load_taxonomy
+from edge.process.interruption import leave_to_parent
 from edge.simulator.clean_folder import CleanFolder, survey
 from edge.simulator.dataset_options import SPLITS, DatasetOptions
 from edge.simulator.picture import Picture, coco_annotations, draw_picture, encode_png, yolo_lines
 from edge.simulator.planting import Planter
-from edge.sinks.publishing import new_folder
-from edge.taxonomy import Taxonomy, load_taxonomy
 
 Progress = Callable[[int, int], None]
 Draw = Callable[[int], Picture]

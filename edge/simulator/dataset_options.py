@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 from typing_extensions import Self
 
-from edge.errors import ConfigError
-from edge.settings import OwnPath
+from edge.core.errors import ConfigError
+from edge.core.settings import OwnPath
 from edge.simulator.options import CATEGORIES, MIN_CLOTH_PX, Categories, Weave, validated
 from edge.simulator.truth import DIFFICULTIES, Difficulty
 

@@ -11,8 +11,8 @@ import numpy as np
 from typing_extensions import Self
 
 from edge.cameras.protocol import Frame, NoFrameYetError
-from edge.errors import CameraLostError, CameraNotFoundError
-from edge.image import Image
+from edge.core.errors import CameraLostError, CameraNotFoundError
+from edge.core.image import Image
 from edge.simulator.camera import LoomCamera
 from edge.simulator.fault_plan import Fault, FaultName, parse_faults
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge.image import Image
+from edge.core.image import Image
 from edge.simulator.options import LoomOptions
 from edge.simulator.weave import Plane
 

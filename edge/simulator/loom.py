@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from edge.image import Image
+from edge.core.image import Image
+from edge.core.taxonomy import Taxonomy, load_taxonomy
 from edge.simulator.banks import add_bank, copy_bank, draw_banks, subtract_bank
 from edge.simulator.joints import JointPatch, PlantedJoint, apply_joint, draw_joint
 from edge.simulator.kinds import Site, draw_figure
@@ -18,7 +19,6 @@ from edge.simulator.store import BoundedStore
 from edge.simulator.style import draw_style
 from edge.simulator.texture import draw_texture, selvedge_bands_px
 from edge.simulator.truth import BoxPx, Mask, PlantedDefect, SeenDefect, tight_box
-from edge.taxonomy import Taxonomy, load_taxonomy
 
 KEPT_PANELS = 4
 KEPT_JOINTS = 2

@@ -16,7 +16,7 @@ from pydantic import (
 )
 from typing_extensions import Self
 
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 from edge.simulator.fault_plan import parse_faults
 from edge.simulator.truth import DIFFICULTIES, Difficulty
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.image import Image
+from edge.core.image import Image
 from edge.simulator.truth import Difficulty, Mask
 from edge.simulator.weave import Plane
 

@@ -9,12 +9,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from edge.image import Image
+from edge.core.image import Image
+from edge.core.taxonomy import Taxonomy
 from edge.simulator.dataset_options import DatasetOptions
 from edge.simulator.loom import Loom
 from edge.simulator.options import MIN_CLOTH_PX, LoomOptions
 from edge.simulator.truth import BoxPx, PlantedDefect, SeenDefect
-from edge.taxonomy import Taxonomy
 
 PICTURE_STREAM = 6
 ARTICLE_STREAM = 7

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.cloth.mask import Mask
-from edge.image import Image
+from edge.core.image import Image
 from edge.simulator.weave import Plane, as_plane
 
 SHORTEST_PX, LONGEST_PX = 2.2, 16.0

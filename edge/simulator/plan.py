@@ -10,10 +10,10 @@ import math
 
 import numpy as np
 
+from edge.core.taxonomy import Taxonomy
 from edge.simulator.kinds import KINDS, Site, draw_size_mm
 from edge.simulator.options import LoomOptions
 from edge.simulator.truth import Difficulty, PlantedDefect
-from edge.taxonomy import Taxonomy
 
 PLAN_STREAM = 4
 PANEL_M = 4.0

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.cloth.mask import Mask
-from edge.image import Image
-from edge.image_file import read_image
+from edge.core.image import Image
+from edge.core.image_file import read_image
+from edge.core.taxonomy import Taxonomy
 from edge.simulator.clean_cloth import Window, as_asked, ground_of, plantable
 from edge.simulator.clean_folder import CleanFolder, CleanImage
 from edge.simulator.dataset_options import DatasetOptions
@@ -18,7 +19,6 @@ from edge.simulator.patch import Figure, apply_patch, patch_from_figure
 from edge.simulator.picture import PICTURE_STREAM, SEARCHED_PANELS, Picture, aim, is_sliver, picture_seed
 from edge.simulator.plan import plan_panel
 from edge.simulator.truth import PlantedDefect, SeenDefect, tight_box
-from edge.taxonomy import Taxonomy
 
 LEAST_CLOTH = 0.5
 """Of an image cut out of a clean one, so much is to be plantable cloth, if there is such a place."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from edge.image import Image
+from edge.core.image import Image
 from edge.simulator.evenness import evened
 from edge.simulator.options import LoomOptions
 from edge.simulator.style import ClothStyle

@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 from typing_extensions import Self
 
 from edge.cameras.protocol import Frame
-from edge.detections import DetectionRecord
-from edge.sinks.files import cannot_write, is_stream, open_stream, set_aside, write_all
+from edge.core.detections import DetectionRecord
+from edge.core.files import cannot_write, is_stream, open_stream, set_aside, write_all
 
 
 class JsonLinesSink:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from edge.errors import OutputError
-from edge.sinks.files import cannot_write, is_stream
+from edge.core.errors import OutputError
+from edge.core.files import cannot_write, is_stream
 
 logger = logging.getLogger(__name__)
 

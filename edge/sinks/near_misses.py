@@ -13,10 +13,10 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 from typing_extensions import Self
 
 from edge.cameras.protocol import Frame
-from edge.detections import DetectionRecord
-from edge.errors import OutputError
-from edge.image import Image
-from edge.sinks.files import write_whole
+from edge.core.detections import DetectionRecord
+from edge.core.errors import OutputError
+from edge.core.files import write_whole
+from edge.core.image import Image
 from edge.sinks.pictures import not_noted, picture_name, write_picture
 from edge.sinks.quota import PictureQuota
 

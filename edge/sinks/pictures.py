@@ -15,11 +15,11 @@ import numpy as np
 from typing_extensions import Self
 
 from edge.cameras.protocol import Frame
-from edge.detections import DetectionRecord
-from edge.errors import OutputError
-from edge.image import Image
-from edge.roll.values import RecordedEvent
-from edge.sinks.files import cannot_write, rename_aside, write_whole
+from edge.core.detections import DetectionRecord
+from edge.core.errors import OutputError
+from edge.core.events import RecordedEvent
+from edge.core.files import cannot_write, rename_aside, write_whole
+from edge.core.image import Image
 from edge.sinks.quota import NEAR_MISSES, OWN_NAMES, PictureQuota
 
 logger = logging.getLogger(__name__)

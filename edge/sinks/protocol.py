@@ -7,7 +7,7 @@ from typing import Protocol
 from typing_extensions import Self
 
 from edge.cameras.protocol import Frame
-from edge.detections import DetectionRecord
+from edge.core.detections import DetectionRecord
 
 
 class Sink(Protocol):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from edge.errors import OutputError
+from edge.core.errors import OutputError
 from edge.sinks.written import Written, WrittenList
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ import cv2
 from typing_extensions import Self
 
 from edge.cameras.protocol import Frame
-from edge.detections import DetectionRecord
-from edge.errors import OutputError
+from edge.core.detections import DetectionRecord
+from edge.core.errors import OutputError
 from edge.sinks.pictures import draw_detections
 
 WINDOW = "loomsight"

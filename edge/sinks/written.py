@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from edge.sinks.files import cannot_write, write_all, write_whole
+from edge.core.files import cannot_write, write_all, write_whole
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ModelError
-from edge.outside_files import read_bytes
+from edge.core.errors import ModelError
+from edge.core.outside_files import read_bytes
 
 ARRAYS_BYTES: Final = 128 * 2**20
 """Most bytes of the file, and of its arrays unpacked."""

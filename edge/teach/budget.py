@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import Final, Literal
 
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 
 Unit = Literal["100 m", "m2", "image"]
 

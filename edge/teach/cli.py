@@ -22,9 +22,9 @@ from edge.cli import (
     ThreadsFlag,
     VerboseFlag,
 )
-from edge.console import configure_logging
-from edge.errors import ConfigError
-from edge.terminal import echo
+from edge.core.errors import ConfigError
+from edge.process.console import configure_logging
+from edge.process.terminal import echo
 
 if TYPE_CHECKING:
     from edge.teach.budget import Budget

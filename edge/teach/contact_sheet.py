@@ -8,8 +8,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from edge.errors import OutputError
-from edge.image import Image
+from edge.core.errors import OutputError
+from edge.core.image import Image
 
 CELL_PX: Final = 224
 TEXT_PX: Final = 26

@@ -8,10 +8,10 @@ import threading
 from contextlib import suppress
 from typing import Final
 
-from edge.errors import LoomsightError
-from edge.last_resort import internal_error
+from edge.core.errors import LoomsightError
+from edge.process.last_resort import internal_error
+from edge.process.supervised import HelperThread, note_here
 from edge.reference.trunk import Trunk
-from edge.supervised import HelperThread, note_here
 from edge.teach.budget import Budget
 from edge.teach.keeping import Keeper
 from edge.teach.learning import CleanCloth, DetectorUsed, Learnt, learn

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from edge.cameras.protocol import Frame
 from edge.cameras.recorded import RecordedTeaching, TeachingNote
+from edge.core.detections import Detections, with_unclassified
+from edge.core.errors import ConfigError, LoomsightError
+from edge.core.events import RecordedEvent
 from edge.decisions.stops import Stops
-from edge.detections import Detections, with_unclassified
-from edge.errors import ConfigError, LoomsightError
 from edge.inspector import Inspector
 from edge.preparation import PreparedStrip
 from edge.recording import Recording
 from edge.roll.changeover import Changeover
-from edge.roll.values import RecordedEvent
 from edge.second_look import Looker
 from edge.teach.on_the_roll import RollTeacher, TeachingStep
 from edge.teach.requests import TeachingRequests

@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from edge.contract import ModelContract
-from edge.detections import Detections
+from edge.core.contract import ModelContract
+from edge.core.detections import Detections
 from edge.second_look import ReferenceView, strip_view
 from edge.teach.article_file import SheetPlace
 from edge.teach.looks import SpooledStrip

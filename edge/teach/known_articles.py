@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from edge.errors import LoomsightError
+from edge.core.errors import LoomsightError
 from edge.reference.statistics import Moments, divergence
 from edge.teach.article_file import MANIFEST_NAME, ArticleFile, open_article
 

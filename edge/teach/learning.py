@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ConfigError, DatasetError
+from edge.core.errors import ConfigError, DatasetError
 from edge.reference.trunk import Trunk
 from edge.teach.article_file import ArticleManifest, ClothUsed, Promise
 from edge.teach.budget import Budget, ClothAmount, amount_text

@@ -15,12 +15,12 @@ from typing import Final
 
 import numpy as np
 
-from edge.camera_log import as_here
 from edge.cameras.protocol import FramePosition
 from edge.cloth.mask import Mask
-from edge.detections import Detections
-from edge.errors import DatasetError
-from edge.image import Image
+from edge.core.detections import Detections
+from edge.core.errors import DatasetError
+from edge.core.image import Image
+from edge.process.camera_log import as_here
 from edge.reference.model import Look, ReferenceModel
 from edge.reference.taught import TaughtCloth
 from edge.reference.trunk import Trunk

@@ -8,9 +8,9 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge.errors import RecordError
-from edge.outside_files import read_text
-from edge.sinks.files import write_whole
+from edge.core.errors import RecordError
+from edge.core.files import write_whole
+from edge.core.outside_files import read_text
 from edge.teach.article_file import SHEET_NAME, ArticleFile
 from edge.teach.budget import Unit
 

@@ -21,12 +21,12 @@ from typing import Final, Literal
 
 from edge.cameras.protocol import Frame
 from edge.cameras.recorded import TeachingNote
-from edge.detections import Detections
-from edge.errors import ConfigError, LoomsightError
-from edge.last_resort import internal_error, wants_traceback
+from edge.core.detections import Detections
+from edge.core.errors import ConfigError, LoomsightError
+from edge.core.events import RecordedEvent
 from edge.preparation import PreparedStrip
-from edge.roll.values import RecordedEvent
-from edge.supervised import note_here
+from edge.process.last_resort import internal_error, wants_traceback
+from edge.process.supervised import note_here
 from edge.teach.article_file import ArticleFile, published
 from edge.teach.fitting import Fitting
 from edge.teach.learning import Learnt
@@ -116,7 +116,7 @@ class RollTeacher:
         return self.now is not None and self.now.is_new
 
     def events(self) -> list[RecordedEvent]:
-        """Return, once, what happened since the last call; see `edge.journal.Reporter`."""
+        """Return, once, what happened since the last call; see `edge.core.events.Reporter`."""
         events, self._events = self._events, []
         return events
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.contract import ModelContract
-from edge.errors import ContractError
+from edge.core.contract import ModelContract
+from edge.core.errors import ContractError
 from edge.reference.maps import CHANNELS
 from edge.reference.model import ReferenceModel
 from edge.reference.taught import TaughtCloth

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.image import Image
+from edge.core.image import Image
 from edge.second_look import ReferenceView
 
 CELL_PX: Final = 32

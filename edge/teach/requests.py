@@ -7,7 +7,7 @@ from collections import deque
 from typing import Final
 
 from edge.cameras.recorded import RecordedTeaching
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 from edge.teach.values import TeachingWish
 
 MOST_WAITING: Final = 64

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from edge.cameras.protocol import Frame
-from edge.contract import ModelContract
-from edge.detections import Detections
-from edge.errors import OutputError
+from edge.core.contract import ModelContract
+from edge.core.detections import Detections
+from edge.core.errors import OutputError
 from edge.preparation import PreparedStrip
 from edge.recording import LEAST_FREE_BYTES
 from edge.teach.budget import ClothAmount

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from edge.settings import OwnPath
+from edge.core.settings import OwnPath
 from edge.teach.budget import LEAST_ALLOWED, MOST_ALARMS, Budget, ClothAmount
 
 JUDGED_RATIO: Final = 0.9

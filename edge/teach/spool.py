@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from typing_extensions import Self
 
-from edge.errors import OutputError
+from edge.core.errors import OutputError
 from edge.second_look import ReferenceView
 
 

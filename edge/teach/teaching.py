@@ -15,7 +15,7 @@ from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Camera
 from edge.cameras.watched import watched_camera
 from edge.config import EdgeConfig
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 from edge.inspector import FLOOR, Inspector
 from edge.model import Models
 from edge.reference.trunk import Trunk

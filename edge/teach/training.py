@@ -22,17 +22,17 @@ from pydantic import BaseModel, ConfigDict
 
 from edge.cameras.folder import list_pictures, read_picture
 from edge.config import EdgeConfig
-from edge.console import configure_logging, run_command
-from edge.errors import TrainingError
-from edge.geometry import Boxes
+from edge.core.errors import TrainingError
+from edge.core.files import write_whole
+from edge.core.geometry import Boxes
+from edge.core.publishing import new_folder
+from edge.core.taxonomy import load_taxonomy
 from edge.inspector import Inspector
-from edge.interruption import Interrupted
 from edge.model import Models
+from edge.process.console import configure_logging, run_command
+from edge.process.interruption import Interrupted
 from edge.simulator.dataset import write_dataset
 from edge.simulator.dataset_options import DatasetOptions
-from edge.sinks.files import write_whole
-from edge.sinks.publishing import new_folder
-from edge.taxonomy import load_taxonomy
 from edge.teach.article_file import open_article
 from edge.teach.reading import ReadingLimits
 from edge.teach.teaching import TeachWish, teach

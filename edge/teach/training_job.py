@@ -21,14 +21,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edge.bundle.opening import demo_bundle_path
 from edge.cameras.choose import choose_camera
 from edge.config import EdgeConfig
-from edge.contract import Letterbox
-from edge.errors import ConfigError, DatasetError, LoomsightError, OutputError
-from edge.outside_files import SETTINGS_BYTES, read_bytes
-from edge.packages import missing_package
+from edge.core.contract import Letterbox
+from edge.core.errors import ConfigError, DatasetError, LoomsightError, OutputError
+from edge.core.files import write_whole
+from edge.core.outside_files import SETTINGS_BYTES, read_bytes
+from edge.core.publishing import new_folder
+from edge.process.packages import missing_package
 from edge.simulator.options import MIN_CLOTH_PX
-from edge.sinks.files import write_whole
 from edge.sinks.locks import lock_handed_on
-from edge.sinks.publishing import new_folder
 from edge.teach.article_file import ArticleManifest, SheetPlace
 from edge.teach.budget import Budget, Unit
 from edge.teach.keeping import Keeper

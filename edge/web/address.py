@@ -6,7 +6,7 @@ import re
 import socket
 from typing import Final, NamedTuple
 
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 from edge.web.names import is_loopback, number_of
 
 LOOPBACK: Final = "127.0.0.1"

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge.supervised import note_here
+from edge.process.supervised import note_here
 from edge.web.body import with_whole_body
 from edge.web.names import Names, host_name, is_loopback
 from edge.web.refusal import RefusedError

@@ -15,9 +15,9 @@ import uvicorn
 from starlette.types import ASGIApp
 from typing_extensions import Self
 
-from edge.errors import MissingPackageError
-from edge.packages import install_extra
-from edge.supervised import HelperThread
+from edge.core.errors import MissingPackageError
+from edge.process.packages import install_extra
+from edge.process.supervised import HelperThread
 from edge.web.connection import GuardedProtocol
 
 logger = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ import json
 import numpy as np
 import pytest
 
+from edge.core.geometry import View
 from edge.decode import Decoder, merge_views
-from edge.geometry import View
 from tests.conftest import CLASSES, bright_cell_contract
 from tests.golden.stored import CURE, FOLDER
 

@@ -8,7 +8,7 @@ import pytest
 
 from distill.checkpoint import load_detector
 from edge.backends.onnxruntime import OnnxRuntimeBackend, read_contract
-from edge.contract import METADATA_KEY, Clahe, ModelContract, Normalisation, Tiles, contract_from_json
+from edge.core.contract import METADATA_KEY, Clahe, ModelContract, Normalisation, Tiles, contract_from_json
 from export.onnx import onnx_model, write_onnx
 from tests.golden.stored import CURE, FOLDER
 from tests.unit.distill.tiny import write_untrained

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from edge import errors
-from edge.console import run_command
+from edge.core import errors
+from edge.process.console import run_command
 from edge.umbrella import COMMANDS
 
 UNDOCUMENTED = {errors.InternalError.exit_code}

@@ -25,7 +25,7 @@ from edge.bundle.manifest import FORM as BUNDLE
 from edge.bundle.sealed import SealedForm
 from edge.cli import run_app
 from edge.config import EdgeConfig
-from edge.digest import file_digest
+from edge.core.digest import file_digest
 from edge.teach.article_file import FORM as ARTICLE
 from tests.conftest import write_bright_cell_bundle
 from tests.hostile.values import BINARY, NESTED_TEXTS, NUMBER_TEXTS, TEXTS, places_of
@@ -379,10 +379,10 @@ def a_stream(shop: Workshop, folder: Path, chance: random.Random) -> Words:
 
 def a_taxonomy(shop: Workshop, folder: Path, chance: random.Random) -> Words:
     """A taxonomy file, spoilt."""
-    import edge.taxonomy
+    import edge.core.taxonomy
 
     file = folder / "taxonomy.toml"
-    shipped = Path(edge.taxonomy.__file__).with_name("taxonomy.toml").read_text(encoding="utf-8")
+    shipped = Path(edge.core.taxonomy.__file__).with_name("taxonomy.toml").read_text(encoding="utf-8")
     file.write_bytes(spoilt_text(shipped, chance))
     return ["labels", "check", str(shop.data), "--taxonomy", str(file)]
 

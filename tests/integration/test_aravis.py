@@ -17,7 +17,7 @@ import pytest
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import NoFrameYetError
 from edge.cameras.recovering import Patience, RecoveringCamera
-from edge.errors import CameraNotFoundError, ConfigError, ImageError
+from edge.core.errors import CameraNotFoundError, ConfigError, ImageError
 
 FAKE = "arv-fake-gv-camera-0.8"
 

@@ -9,7 +9,7 @@ from edge.cameras.choose import choose_camera
 from edge.cameras.recovering import Patience, RecoveringCamera
 from edge.cameras.watched import watched_camera
 from edge.config import EdgeConfig
-from edge.errors import CameraLostError, ConfigError
+from edge.core.errors import CameraLostError, ConfigError
 from edge.inspector import Inspector
 from edge.pipeline import Pipeline
 from edge.roll.reading import read_roll

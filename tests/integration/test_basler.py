@@ -19,7 +19,7 @@ from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import NoFrameYetError
 from edge.cameras.watched import watched_camera
 from edge.config import EdgeConfig
-from edge.errors import CameraNotFoundError, ConfigError, ImageError
+from edge.core.errors import CameraNotFoundError, ConfigError, ImageError
 from edge.inspector import Inspector
 from edge.pipeline import Pipeline
 from edge.roll.reading import read_roll

@@ -16,7 +16,7 @@ from edge.cameras.choose import choose_camera
 from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import Frame
 from edge.config import EdgeConfig
-from edge.errors import CameraLostError, CameraNotFoundError, FrameSizeError
+from edge.core.errors import CameraLostError, CameraNotFoundError, FrameSizeError
 from edge.inspector import Inspector
 from edge.pipeline import Pipeline
 from edge.roll.reading import read_roll

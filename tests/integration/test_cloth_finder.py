@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge.config import EdgeConfig
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 from edge.run import run
 
 HEIGHT, WIDTH = 128, 256

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.config import EdgeConfig
+from edge.core.taxonomy import load_taxonomy
 from edge.run import run
-from edge.taxonomy import load_taxonomy
 
 ARTICLE = "weave=plain,warp_pitch_px=4,weft_pitch_px=4,mean_grey=120"
 """What `make demo` weaves: the cloth that the shipped model is for."""

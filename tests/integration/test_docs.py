@@ -44,11 +44,12 @@ from distill.prune.plan import PlanOptions
 from distill.prune.settings import PruneSettings
 from distill.recipe import Augmentation, Recipe
 from distill.sparsity import Sparsity
-from edge import errors
 from edge.box import CAMERAS, load_box
 from edge.bundle.manifest import BundleManifest
 from edge.config import EdgeConfig
-from edge.contract import ModelContract
+from edge.core import errors
+from edge.core.contract import ModelContract
+from edge.core.taxonomy import Taxonomy, load_taxonomy
 from edge.decisions.settings import StopRule, StopSettings
 from edge.decisions.stops import Stops
 from edge.health.metrics import metrics_text
@@ -62,7 +63,6 @@ from edge.roll.outbox import Outbox
 from edge.run_state import RunState
 from edge.simulator.dataset_options import DatasetOptions
 from edge.simulator.options import LoomOptions, parse_loom_options
-from edge.taxonomy import Taxonomy, load_taxonomy
 from edge.umbrella import COMMANDS
 
 if sys.version_info >= (3, 11):

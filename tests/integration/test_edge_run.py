@@ -18,8 +18,8 @@ import onnx
 import pytest
 
 from edge.config import EdgeConfig
-from edge.contract import CONTRACT_VERSION
-from edge.errors import ConfigError, ImageError, LoomsightError, ModelError, OutputError
+from edge.core.contract import CONTRACT_VERSION
+from edge.core.errors import ConfigError, ImageError, LoomsightError, ModelError, OutputError
 from edge.run import run
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
 
@@ -247,7 +247,7 @@ def test_a_golden_picture_that_comes_out_differently(tmp_path, bundle):
     (bundle / "bundle.json.sha256").unlink()
     (bundle / "golden").mkdir()
     spot(bundle / "golden" / "0.png", (16, 16, 24, 24), size=(64, 64))
-    from edge.digest import file_digest
+    from edge.core.digest import file_digest
 
     right = {"label": "broken", "score": 1.0, "box_xyxy_px": [16.0, 16.0, 24.0, 24.0]}
     manifest["files"]["golden/0.png"] = file_digest(bundle / "golden" / "0.png")

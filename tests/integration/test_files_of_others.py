@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from distill.detector.pickled_model import read_tensors
-from edge.errors import CheckpointError
+from edge.core.errors import CheckpointError
 from tests.hostile.commands import outcome_of
 from tests.unit.distill.tiny import write_tiny_dataset
 

@@ -22,7 +22,7 @@ from edge.backends.proof import prove
 from edge.bundle.manifest import FORM
 from edge.bundle.opening import demo_bundle_path
 from edge.config import EdgeConfig
-from edge.errors import BackendError, LoomsightError, ModelError
+from edge.core.errors import BackendError, LoomsightError, ModelError
 from edge.run import run
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
 

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from distill.dataset import load_dataset
+from edge.core.taxonomy import load_taxonomy
 from edge.roll.reading import read_rolls
 from edge.roll.reviews import Review, record_review
-from edge.taxonomy import load_taxonomy
 from tests.integration.articles import FRAMES
 from tests.integration.browsing import START_S, edge_run
 

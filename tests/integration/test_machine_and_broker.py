@@ -13,7 +13,7 @@ import urllib.request
 import pytest
 
 from edge.config import EdgeConfig
-from edge.errors import ConfigError, MachineError
+from edge.core.errors import ConfigError, MachineError
 from edge.roll.reading import read_roll
 from edge.run import run
 from tests.ports import HeldPort

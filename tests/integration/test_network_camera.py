@@ -17,7 +17,7 @@ import pytest
 from edge.cameras import multipart
 from edge.cameras.choose import choose_camera
 from edge.config import EdgeConfig
-from edge.errors import CameraLostError, CameraNotFoundError, FrameSizeError, ImageError
+from edge.core.errors import CameraLostError, CameraNotFoundError, FrameSizeError, ImageError
 from edge.run import run
 
 SIZE_HW = (48, 64)

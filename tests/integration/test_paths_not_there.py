@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from edge import umbrella
-from edge.errors import LoomsightError
+from edge.core.errors import LoomsightError
 from tests.unit.distill.tiny import write_untrained
 
 COMMANDS = {

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from distill.labels import cli
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.formats import FORMATS, read_labels
-from edge.taxonomy import load_taxonomy
+from edge.core.taxonomy import load_taxonomy
 from tests.unit.distill.labels.sets import CLASSES, TAXONOMY, write_picture
 
 ROOT = Path(__file__).parents[2]

@@ -209,7 +209,7 @@ def test_a_review_from_the_first_key_to_the_data_set(folder, browser):
             relabelled, redrawn, accepted = regions_in(folder, HARD)
             assert page.hosts - {None} == {"127.0.0.1"}  # None: blob and data addresses
         code, out, err = end(process)
-    assert (code, err) == (0, "INFO edge.interruption: stopping on SIGINT\n")
+    assert (code, err) == (0, "INFO edge.process.interruption: stopping on SIGINT\n")
     assert out == f"6 decisions; the files of {folder} are up to date\n"
     assert relabelled == replace(SURE, label="wrinkle", review="corrected", weight=1.0)
     assert redrawn.box_xyxy_px == pytest.approx((25, 12, 45, 33), abs=0.3)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from edge import assembly as run_module
 from edge.config import EdgeConfig, load_config
-from edge.errors import ConfigError, ContractError, LoomsightError, RecordError
+from edge.core.errors import ConfigError, ContractError, LoomsightError, RecordError
 from edge.model import open_model
 from edge.roll import recorder as recorder_module
 from edge.roll.changeover import Changeover

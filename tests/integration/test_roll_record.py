@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from edge.config import EdgeConfig
-from edge.errors import ConfigError, ImageError, OutputError
+from edge.core.errors import ConfigError, ImageError, OutputError
 from edge.roll.reading import read_roll, read_rolls
 from edge.run import run
 from tests.unit.edge.roll.rolls import HOSTILE, write_picture, write_roll

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge.bundle.opening import model_digest_of, open_bundle
-from edge.errors import ConfigError, LoomsightError, MissingPackageError, OutputError
+from edge.core.errors import ConfigError, LoomsightError, MissingPackageError, OutputError
 from edge.simulator.camera import LoomCamera, parse_loom_options
 from edge.teach import training_job
 from edge.teach.article_file import open_article
@@ -176,7 +176,7 @@ def test_without_the_workbench_it_is_one_line_with_the_cure_before_the_cloth_is_
 
 
 def test_the_cure_names_the_workbench():
-    from edge.packages import missing_package
+    from edge.process.packages import missing_package
 
     error = missing_package(ModuleNotFoundError("No module named 'torch'", name="torch"))
     assert "workbench" in error.cure
@@ -184,7 +184,7 @@ def test_the_cure_names_the_workbench():
 
 
 def training_job_extras():
-    from edge.packages import EXTRAS
+    from edge.process.packages import EXTRAS
 
     return EXTRAS["workbench"]
 

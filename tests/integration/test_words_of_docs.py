@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.taxonomy import load_taxonomy
+from edge.core.taxonomy import load_taxonomy
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.cameras.protocol import Frame, FramePosition
-from edge.detections import Detections
+from edge.core.detections import Detections
+from edge.core.latency import StageClock
 from edge.journal import Journal
-from edge.latency import StageClock
 from edge.ledger import Ledger
 from edge.roll.beside import read_roll_beside
 from edge.roll.part import RollPart

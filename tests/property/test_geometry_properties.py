@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.geometry import frame_from_input, input_from_frame, letterbox_view, plan_tiles, tile_starts
+from edge.core.geometry import frame_from_input, input_from_frame, letterbox_view, plan_tiles, tile_starts
 
 sizes = st.integers(1, 3000)
 inputs = st.tuples(st.sampled_from([32, 64, 256, 640]), st.sampled_from([32, 64, 256, 640]))

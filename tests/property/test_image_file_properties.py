@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
-from edge.errors import ImageError
-from edge.image_file import MOST_ZEROS, decoded_image
-from edge.image_header import header_of
+from edge.core.errors import ImageError
+from edge.core.image_file import MOST_ZEROS, decoded_image
+from edge.core.image_header import header_of
 
 SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
 LOSSLESS = {

@@ -13,7 +13,7 @@ from edge.cloth.fusion import BLUR_PX, fuse
 from edge.cloth.in_frame import one_each
 from edge.cloth.merger import DefectMerger
 from edge.cloth.one_report import groups, one_report, reports
-from edge.detections import SHAPES, UNCLASSIFIED, Detections, with_unclassified
+from edge.core.detections import SHAPES, UNCLASSIFIED, Detections, with_unclassified
 from tests.unit.edge.cloth.test_fusion import SeenRegions
 
 CLASSES = with_unclassified(("wrinkle", "drop", "broken"))

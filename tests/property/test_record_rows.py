@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from edge.cloth.defects import ClothDefect
-from edge.errors import RecordError
+from edge.core.errors import RecordError
 from edge.roll.cli import app
 from edge.roll.reading import read_roll
 from tests.unit.edge.roll.rolls import write_roll

@@ -13,9 +13,9 @@ from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
 from edge.cloth.gaps import GAP_REASONS
 from edge.cloth.mask import Mask
-from edge.detections import Detections
+from edge.core.detections import Detections
+from edge.core.latency import StageClock
 from edge.journal import Journal
-from edge.latency import StageClock
 from edge.ledger import Ledger
 from edge.roll.changes import RollWish
 from edge.roll.part import SLIVER_M, cut_at

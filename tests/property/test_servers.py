@@ -14,11 +14,11 @@ from distill.labels.review.log import ReviewLog
 from distill.labels.review.page import web_app as review_app
 from distill.labels.review.questions import Panel
 from distill.labels.review.session import Session
+from edge.core.taxonomy import load_taxonomy
 from edge.health.server import health_app
 from edge.health.state import Health
 from edge.page.app import PageApp, web_app
 from edge.page.box import box_app
-from edge.taxonomy import load_taxonomy
 from edge.web.address import Address
 from tests.unit.distill.labels.review.folders import HARD, write_folder
 from tests.unit.edge.page.pages import plain_page, recorded_page

@@ -17,9 +17,9 @@ from distill.labels.engine.region_lines import values_of
 from distill.labels.engine.settings import AnnotatorSpec, Device
 from distill.labels.engine.shards import MakeShard, lines
 from distill.labels.picture_files import content_digest, decoded
-from edge.errors import DatasetError
-from edge.image import Image
-from edge.taxonomy import Taxonomy
+from edge.core.errors import DatasetError
+from edge.core.image import Image
+from edge.core.taxonomy import Taxonomy
 
 READERS = 4
 """Threads that decode pictures ahead of the annotator."""

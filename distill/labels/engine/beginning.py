@@ -10,7 +10,7 @@ from distill.labels.engine.shards import run_here
 from distill.labels.engine.teaching import check_teaching, is_teachable
 from distill.labels.engine.training_set import check_names
 from distill.labels.groups import by_name
-from edge.errors import ConfigError, DatasetError
+from edge.core.errors import ConfigError, DatasetError
 
 
 def check_beginning(job: Job, rounds: int, shares: Mapping[str, float]) -> None:

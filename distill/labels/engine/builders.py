@@ -12,10 +12,10 @@ from typing import Any, Final
 
 from distill.labels.annotator import Annotator
 from distill.labels.engine.settings import AnnotatorSpec, Device
-from edge.digest import file_digest
-from edge.errors import ConfigError
-from edge.settings import resolved
-from edge.taxonomy import Taxonomy
+from edge.core.digest import file_digest
+from edge.core.errors import ConfigError
+from edge.core.settings import resolved
+from edge.core.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True, slots=True)

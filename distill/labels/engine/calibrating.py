@@ -26,8 +26,8 @@ from distill.labels.engine.settings import EngineSettings
 from distill.labels.engine.triage import Band, Triage
 from distill.labels.naming import Namer
 from distill.labels.reliability import expected_calibration_error, judge
-from edge.detections import UNCLASSIFIED
-from edge.errors import DatasetError
+from edge.core.detections import UNCLASSIFIED
+from edge.core.errors import DatasetError
 
 LEAST_RIGHT_BOXES = 5
 """Of a class on the reviewed split, below which its thresholds are those of the settings."""

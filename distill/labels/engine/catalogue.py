@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.cameras.folder import picture_files
-from edge.errors import DatasetError, OutputError
-from edge.sinks.files import write_whole
+from edge.core.errors import DatasetError, OutputError
+from edge.core.files import write_whole
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,10 @@ import typer
 from distill.cli import DeviceChoice
 from distill.idle_threads import let_idle_threads_sleep
 from distill.labels.documents import read_json
-from edge.console import configure_logging, run_command
-from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError
-from edge.taxonomy import load_taxonomy
-from edge.terminal import echo
+from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError
+from edge.core.taxonomy import load_taxonomy
+from edge.process.console import configure_logging, run_command
+from edge.process.terminal import echo
 
 if TYPE_CHECKING:
     from distill.labels.engine.settings import EngineSettings
@@ -135,7 +135,7 @@ def pseudo_label(
 def _settings(file: Path | None, models: dict[str, str | None], sam: str | None) -> EngineSettings:
     """Resolve the settings: annotators named by flags are asked beside those of the file."""
     from distill.labels.engine.settings import ENVIRONMENT_PREFIX, EngineSettings
-    from edge.settings import environment_values, resolved, toml_values
+    from edge.core.settings import environment_values, resolved, toml_values
 
     values = toml_values(file)
     named = [{"kind": kind, "model": model} for kind, model in models.items() if model]
@@ -193,7 +193,7 @@ def keep_job(out: Path, settings: EngineSettings, sources: dict[str, Any]) -> No
     Raises:
         OutputError: if it cannot be written.
     """
-    from edge.sinks.files import write_whole
+    from edge.core.files import write_whole
 
     file = out / JOB_FILE
     text = json.dumps(_said(settings, sources), ensure_ascii=False, indent=1).encode() + b"\n"

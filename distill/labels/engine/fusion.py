@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from distill.labels.annotations import BoxXyxy, Region
-from edge.geometry import Boxes, iou_matrix
+from edge.core.geometry import Boxes, iou_matrix
 
 Method = Literal["weighted", "best"]
 

@@ -31,9 +31,9 @@ from distill.labels.engine.reviewed import CALIBRATES, ReviewedSet
 from distill.labels.engine.settings import AnnotatorSpec, Device, EngineSettings
 from distill.labels.engine.shards import Runner, ShardFolder, ShardWork
 from distill.labels.naming import Namer
-from edge.interruption import stopped_by_signals
-from edge.sinks.files import write_whole
-from edge.taxonomy import Taxonomy
+from edge.core.files import write_whole
+from edge.core.taxonomy import Taxonomy
+from edge.process.interruption import stopped_by_signals
 
 FINGERPRINT_DIGITS = 12
 

@@ -12,8 +12,8 @@ from distill.labels.engine.calibrating import ReviewedPicture
 from distill.labels.engine.opinion import Opinion
 from distill.labels.engine.proposals import as_the_truth_has_it, is_proposal
 from distill.labels.reliability import RIGHT_IOU, judge
-from edge.detections import Detections
-from edge.taxonomy import Taxonomy
+from edge.core.detections import Detections
+from edge.core.taxonomy import Taxonomy
 
 
 class Quality(BaseModel):

@@ -13,7 +13,7 @@ from distill.labels.engine.fusion import Fusion
 from distill.labels.engine.proposals import apart, is_proposal, not_covered, with_votes
 from distill.labels.engine.triage import Sorted, Triage
 from distill.labels.naming import Namer
-from edge.geometry import iou_matrix
+from edge.core.geometry import iou_matrix
 
 Calibrator = Callable[[float], float]
 """From a score to the share of such regions that are right."""

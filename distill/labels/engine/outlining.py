@@ -12,7 +12,7 @@ from distill.labels.engine.region_lines import region_from, values_of
 from distill.labels.engine.settings import Device, Outlines
 from distill.labels.engine.shards import MakeShard, ShardFolder, lines
 from distill.labels.picture_files import decoded
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from distill.labels.annotations import BoxXyxy, Region
-from edge.detections import UNCLASSIFIED
+from edge.core.detections import UNCLASSIFIED
 
 SAME_PLACE: Final = 0.5
 """Of the smaller of two boxes, that lies in the other where they are of one place."""

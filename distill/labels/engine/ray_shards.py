@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from distill.labels.engine.shards import MakeShard, ShardFolder, ShardWork
-from edge.errors import ConfigError, LoomsightError, OutputError
-from edge.sinks.files import write_whole
+from edge.core.errors import ConfigError, LoomsightError, OutputError
+from edge.core.files import write_whole
 
 log = logging.getLogger(__name__)
 

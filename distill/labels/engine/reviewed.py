@@ -12,7 +12,7 @@ from distill.labels.engine.deciding import KeptBack
 from distill.labels.engine.region_lines import region_from
 from distill.labels.engine.shards import ShardFolder
 from distill.labels.picture_files import content_digest, decoded
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 
 CALIBRATES, JUDGES = "val", "test"
 

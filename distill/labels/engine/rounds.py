@@ -18,8 +18,8 @@ from distill.labels.engine.settings import AnnotatorSpec
 from distill.labels.engine.shards import ShardFolder
 from distill.labels.engine.teaching import is_teachable, taught
 from distill.labels.engine.training_set import TrainingSet, counts_of, training_set
-from edge.errors import OutputError
-from edge.sinks.files import write_whole
+from edge.core.errors import OutputError
+from edge.core.files import write_whole
 
 log = logging.getLogger(__name__)
 

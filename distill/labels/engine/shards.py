@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from edge.errors import OutputError
-from edge.sinks.files import cannot_write, write_whole
+from edge.core.errors import OutputError
+from edge.core.files import cannot_write, write_whole
 
 log = logging.getLogger(__name__)
 

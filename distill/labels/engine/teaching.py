@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from distill.labels.engine.job import Job, StoppedError
 from distill.labels.engine.settings import AnnotatorKind, AnnotatorSpec
 from distill.run_folder import RunFolder
-from edge.settings import resolved
+from edge.core.settings import resolved
 
 if TYPE_CHECKING:
     from distill.labels.florence.settings import FinetuneSettings

@@ -16,7 +16,7 @@ from distill.labels.engine.region_lines import region_from
 from distill.labels.engine.reviewed import ReviewedSet
 from distill.labels.engine.shards import ShardFolder
 from distill.labels.split import split
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 
 PSEUDO = "pseudo"
 """Before the names of pseudo-labelled pictures beside reviewed ones."""

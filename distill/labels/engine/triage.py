@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from distill.labels.annotations import Region
-from edge.detections import UNCLASSIFIED
+from edge.core.detections import UNCLASSIFIED
 
 
 class Band(BaseModel):

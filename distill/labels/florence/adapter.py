@@ -17,8 +17,8 @@ from torch import nn
 
 from distill.labels.florence.settings import LoraSettings
 from distill.labels.remarks import without_remarks
-from edge.errors import CheckpointError, ConfigError
-from edge.outside_documents import read_json
+from edge.core.errors import CheckpointError, ConfigError
+from edge.core.outside_documents import read_json
 
 BASE_NOTE = "loomsight_base.json"
 """File beside an adapter that says which model it is for."""

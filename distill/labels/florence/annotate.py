@@ -19,8 +19,8 @@ from distill.labels.florence.settings import AnnotationSettings, TaskName
 from distill.labels.florence.tasks import TASKS, grounding_text, prompt_for
 from distill.labels.location_tokens import label_from_written, xy_from_bins
 from distill.labels.tiling import look_by_tiles, without_doubles
-from edge.image import Image
-from edge.taxonomy import Taxonomy
+from edge.core.image import Image
+from edge.core.taxonomy import Taxonomy
 
 NO_PICTURE_HW_PX = (1000, 1000)
 """Places in the answer to a question without a picture are given in bins."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from distill.labels.annotations import AnnotatedImage, Region
 from distill.labels.naming import class_of, kind_of
-from edge.taxonomy import Taxonomy
+from edge.core.taxonomy import Taxonomy
 
 CLEAN = "Woven cloth without a defect."
 THIRDS_DOWN, THIRDS_ACROSS = ("upper", "middle", "lower"), ("left", "centre", "right")

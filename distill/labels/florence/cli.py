@@ -15,10 +15,10 @@ from distill.labels.florence.settings import (
     changed_by,
     load_settings,
 )
-from edge.console import configure_logging, run_command
-from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError, DatasetError, OutputError
-from edge.taxonomy import load_taxonomy
-from edge.terminal import echo, json_text
+from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError, DatasetError, OutputError
+from edge.core.taxonomy import load_taxonomy
+from edge.process.console import configure_logging, run_command
+from edge.process.terminal import echo, json_text
 
 if TYPE_CHECKING:
     from distill.run_folder import RunFolder
@@ -225,7 +225,7 @@ def merge(
     configure_logging(verbose)
     from distill.labels.florence.adapter import merged
     from distill.labels.florence.loading import load_teacher, write_model_folder
-    from edge.sinks.publishing import new_folder
+    from edge.core.publishing import new_folder
 
     with new_folder(out) as folder:
         loaded = load_teacher(model, adapter)

@@ -31,9 +31,9 @@ from distill.labels.florence.teaching import loss_of
 from distill.labels.florence.timetable import Turn, epoch_batches
 from distill.labels.florence.validation import Validation, validate
 from distill.run_folder import RunFolder
-from edge.errors import TrainingError
-from edge.interruption import stopped_by_signals
-from edge.taxonomy import Taxonomy
+from edge.core.errors import TrainingError
+from edge.core.taxonomy import Taxonomy
+from edge.process.interruption import stopped_by_signals
 
 if TYPE_CHECKING:
     from distill.train import Listener

@@ -25,8 +25,8 @@ from distill.labels.same_run import Origin, check_same_run
 from distill.precision import Precision, choose_precision
 from distill.run_folder import RunFolder
 from distill.schedule import Schedule
-from edge.errors import CheckpointError, DatasetError
-from edge.taxonomy import Taxonomy
+from edge.core.errors import CheckpointError, DatasetError
+from edge.core.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from distill.labels.annotations import AnnotatedImage
 from distill.labels.flip import Direction, flipped_region
-from edge.image import Image
+from edge.core.image import Image
 
 
 class Flips(NamedTuple):

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from distill.labels.florence.settings import FinetuneSettings
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 VISION_PARTS = ("vision_tower", "multi_modal_projector")
 TEXT_PARTS = ("language_model", "lm_head")

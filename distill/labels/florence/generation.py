@@ -14,7 +14,7 @@ from torch import Tensor
 
 from distill.labels.florence.loading import Teacher
 from distill.labels.florence.scores import token_log_probabilities
-from edge.image import Image
+from edge.core.image import Image
 
 
 @dataclass(frozen=True, slots=True)

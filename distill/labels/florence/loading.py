@@ -20,7 +20,7 @@ from distill.labels.model_source import (
     read_config,
 )
 from distill.labels.remarks import without_remarks
-from edge.errors import CheckpointError
+from edge.core.errors import CheckpointError
 
 NATIVE_SOURCES = "florence-community/Florence-2-base-ft or florence-community/Florence-2-large-ft"
 MODEL_TYPE = "florence2"

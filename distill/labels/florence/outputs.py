@@ -10,7 +10,7 @@ from distill.labels.florence.settings import TaskName
 from distill.labels.florence.tasks import TASKS
 from distill.labels.location_tokens import BINS, parse_boxes, parse_polygons
 from distill.labels.naming import names_from_text
-from edge.taxonomy import Taxonomy
+from edge.core.taxonomy import Taxonomy
 
 ANNOTATOR = "florence-2"
 

@@ -13,8 +13,8 @@ from distill.labels.annotations import Region
 from distill.labels.annotator import Annotator
 from distill.labels.florence.outputs import Answer
 from distill.labels.picture_files import decoded
-from edge.errors import DatasetError, OutputError
-from edge.image import Image
+from edge.core.errors import DatasetError, OutputError
+from edge.core.image import Image
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.tensor_file import UNREADABLE, first_line, read_tensors, write_tensors
-from edge.errors import CheckpointError
+from edge.core.errors import CheckpointError
 
 FORMAT = "loomsight-teacher"
 FORMAT_VERSION = 1

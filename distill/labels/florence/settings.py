@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from edge.settings import environment_values, resolved, toml_values
+from edge.core.settings import environment_values, resolved, toml_values
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_TEACHER_"
 """LOOMSIGHT_TEACHER_EPOCHS=3 sets `epochs`; only plain values, not tables."""

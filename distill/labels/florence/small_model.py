@@ -27,7 +27,7 @@ from transformers import (
 from distill.labels.florence.loading import LOCATION_TOKENS, write_model_folder
 from distill.labels.florence.small_tokenizer import build_tokenizer
 from distill.labels.location_tokens import BINS
-from edge.taxonomy import Taxonomy
+from edge.core.taxonomy import Taxonomy
 
 LOCATION_RMS = 0.05
 """Strength of the sines in the location tokens; the other tokens start at 0.02."""

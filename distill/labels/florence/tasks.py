@@ -17,8 +17,8 @@ from distill.labels.florence.places import outlines_text, place_text
 from distill.labels.florence.settings import TaskName
 from distill.labels.location_tokens import write_boxes
 from distill.labels.naming import class_of, full_name, kind_of
-from edge.errors import ConfigError
-from edge.taxonomy import Taxonomy
+from edge.core.errors import ConfigError
+from edge.core.taxonomy import Taxonomy
 
 Pair = tuple[str, str]
 """What stands behind the task token, and the right answer."""

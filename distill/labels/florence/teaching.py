@@ -19,9 +19,9 @@ from distill.labels.florence.loading import Teacher
 from distill.labels.florence.tasks import Lesson, lessons_of
 from distill.labels.florence.timetable import Turn
 from distill.labels.picture_files import decoded
-from edge.errors import DatasetError
-from edge.image import Image
-from edge.taxonomy import Taxonomy
+from edge.core.errors import DatasetError
+from edge.core.image import Image
+from edge.core.taxonomy import Taxonomy
 
 IGNORED = -100
 """Label of what is not learnt from: padding. torch's cross-entropy passes it over by default."""

@@ -12,7 +12,7 @@ from distill.labels.annotations import AnnotatedImage
 from distill.labels.florence.flips import Flips
 from distill.labels.florence.settings import FinetuneSettings, TaskName
 from distill.labels.florence.tasks import lessons_of
-from edge.taxonomy import Taxonomy
+from edge.core.taxonomy import Taxonomy
 
 
 class Exercise(NamedTuple):

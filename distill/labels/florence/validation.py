@@ -18,10 +18,10 @@ from distill.labels.florence.teaching import Classroom, loss_of
 from distill.labels.florence.timetable import Turn, exercises_of
 from distill.labels.naming import class_of
 from distill.labels.picture_files import decoded
-from edge.detections import Detections
-from edge.errors import DatasetError
-from edge.image import Image
-from edge.taxonomy import Taxonomy
+from edge.core.detections import Detections
+from edge.core.errors import DatasetError
+from edge.core.image import Image
+from edge.core.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True, slots=True)

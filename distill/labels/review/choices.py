@@ -10,8 +10,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from distill.labels.annotations import AnnotatedImage, BoxXyxy, Region
-from edge.errors import DatasetError
-from edge.taxonomy import Taxonomy
+from edge.core.errors import DatasetError
+from edge.core.taxonomy import Taxonomy
 
 PERSON = "person"
 """Annotator of a region that was drawn on the page."""

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn
 
 import typer
 
-from edge.console import configure_logging, run_command
-from edge.errors import DatasetError
-from edge.interruption import stopped_by_signals
-from edge.taxonomy import load_taxonomy
-from edge.terminal import echo
+from edge.core.errors import DatasetError
+from edge.core.taxonomy import load_taxonomy
+from edge.process.console import configure_logging, run_command
+from edge.process.interruption import stopped_by_signals
+from edge.process.terminal import echo
 
 if TYPE_CHECKING:
     from socket import socket
 
     from distill.labels.review.log import ReviewLog
     from distill.labels.review.session import Session
-    from edge.taxonomy import Taxonomy
+    from edge.core.taxonomy import Taxonomy
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 

@@ -14,8 +14,8 @@ from typing_extensions import Self
 
 from distill.labels.review.decisions import Decision
 from distill.labels.review.records import decision_of, encoded, line_of
-from edge.errors import DatasetError, OutputError
-from edge.sinks.files import cannot_write
+from edge.core.errors import DatasetError, OutputError
+from edge.core.files import cannot_write
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from distill.labels.review.order import Wanted
 from distill.labels.review.questions import NO_TEACHER, TASKS, Panel
 from distill.labels.review.session import Session
 from distill.labels.review.views import overview, picture_view, png_of
-from edge.errors import LoomsightError, OutputError
+from edge.core.errors import LoomsightError, OutputError
 from edge.web.body import asked_for
 from edge.web.door import Rules, behind_door
 from edge.web.refusal import JsonAnswer, RefusedError

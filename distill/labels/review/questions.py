@@ -10,14 +10,14 @@ from distill.labels.florence.settings import TaskName
 from distill.labels.picture_files import decoded
 from distill.labels.review.session import Session
 from distill.labels.review.views import region_view
-from edge.errors import ConfigError, LoomsightError
+from edge.core.errors import ConfigError, LoomsightError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from distill.labels.florence.annotate import Question
     from distill.labels.florence.outputs import Answer
-    from edge.taxonomy import Taxonomy
+    from edge.core.taxonomy import Taxonomy
 
 TASKS: tuple[str, ...] = get_args(TaskName)
 

@@ -13,9 +13,9 @@ from distill.labels.annotations import AnnotatedImage, LabelSet
 from distill.labels.documents import read_json, read_text
 from distill.labels.label_file import label_file
 from distill.labels.yolo_rows import region_of, row_of, trainable_box
-from edge.digest import file_digest
-from edge.errors import DatasetError
-from edge.sinks.files import write_whole
+from edge.core.digest import file_digest
+from edge.core.errors import DatasetError
+from edge.core.files import write_whole
 
 
 def write_label_file(root: Path, image: AnnotatedImage, class_names: Sequence[str]) -> Path:

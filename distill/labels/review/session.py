@@ -16,8 +16,8 @@ from distill.labels.review.decisions import Decision, applied, apply_reviews, no
 from distill.labels.review.log import ReviewLog
 from distill.labels.review.order import Wanted, hardest_first
 from distill.labels.review.rewriting import update_manifest, write_coco_files, write_label_file
-from edge.errors import DatasetError, LoomsightError
-from edge.taxonomy import Taxonomy
+from edge.core.errors import DatasetError, LoomsightError
+from edge.core.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from distill.cli import DeviceChoice
-from edge.console import configure_logging, run_command
-from edge.errors import INTERRUPTED_EXIT_CODE, ConfigError, OutputError
-from edge.taxonomy import load_taxonomy
-from edge.terminal import echo
+from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError, OutputError
+from edge.core.taxonomy import load_taxonomy
+from edge.process.console import configure_logging, run_command
+from edge.process.terminal import echo
 
 if TYPE_CHECKING:
     from distill.labels.annotations import LabelSet
@@ -124,7 +124,7 @@ def refine(
     configure_logging(verbose)
     from distill.labels.formats import detect, format_of
     from distill.labels.sam.settings import OutlineSettings
-    from edge.settings import environment_values, resolved, toml_values
+    from edge.core.settings import environment_values, resolved, toml_values
 
     if out.exists() and (out.is_file() or any(out.iterdir())):
         raise OutputError(f"{out} exists.", "Name another --out, or delete this one first.")
@@ -169,7 +169,7 @@ def _settings_of_run(
         CheckpointError: if there is no run to resume.
     """
     from distill.labels.sam.settings import SamFinetuneSettings
-    from edge.settings import environment_values, resolved, toml_values
+    from edge.core.settings import environment_values, resolved, toml_values
 
     given = {key: value for key, value in flags.items() if value is not None}
     layers = {

@@ -12,7 +12,7 @@ from torch.nn import functional
 from distill.labels.annotations import BoxXyxy
 from distill.labels.florence.generation import rgb_from_image
 from distill.labels.sam.loading import Sam
-from edge.image import Image
+from edge.core.image import Image
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -37,10 +37,10 @@ from distill.labels.sam.losses import loss_parts, overlaps
 from distill.labels.sam.masks import TrueMask, overlap
 from distill.labels.sam.settings import SamFinetuneSettings
 from distill.run_folder import RunFolder
-from edge.errors import TrainingError
-from edge.geometry import View
-from edge.interruption import stopped_by_signals
-from edge.sinks.publishing import new_folder
+from edge.core.errors import TrainingError
+from edge.core.geometry import View
+from edge.core.publishing import new_folder
+from edge.process.interruption import stopped_by_signals
 
 if TYPE_CHECKING:
     from distill.train import Listener

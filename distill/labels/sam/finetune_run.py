@@ -20,7 +20,7 @@ from distill.labels.sam.settings import SamFinetuneSettings
 from distill.labels.same_run import Origin, check_same_run
 from distill.run_folder import RunFolder
 from distill.schedule import Schedule
-from edge.errors import CheckpointError, DatasetError
+from edge.core.errors import CheckpointError, DatasetError
 
 KIND = "sam"
 """Written into the states of a run, so that one of another model is not taken up."""

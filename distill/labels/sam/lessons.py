@@ -15,8 +15,8 @@ from distill.labels.documents import read_json
 from distill.labels.problems import Problems
 from distill.labels.sam.masks import TrueMask, from_outlines, from_run_lengths
 from distill.labels.sam.windows import window_of
-from edge.errors import DatasetError
-from edge.geometry import View
+from edge.core.errors import DatasetError
+from edge.core.geometry import View
 
 Masks = Mapping[str, Sequence[TrueMask]]
 """File name -> what is to be seen there."""

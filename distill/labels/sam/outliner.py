@@ -15,9 +15,9 @@ from distill.labels.sam.masks import Mask, main_piece, outline_of
 from distill.labels.sam.settings import OutlineSettings
 from distill.labels.sam.windows import window_of
 from distill.precision import choose_device
-from edge.geometry import View
-from edge.image import Image
-from edge.settings import resolved
+from edge.core.geometry import View
+from edge.core.image import Image
+from edge.core.settings import resolved
 from edge.simulator.truth import tight_box
 
 

@@ -10,8 +10,8 @@ from distill.labels.annotations import AnnotatedImage, LabelSet
 from distill.labels.picture_files import decoded
 from distill.labels.problems import Problems
 from distill.labels.sam.outliner import Outliner
-from edge.errors import DatasetError
-from edge.interruption import stopped_by_signals
+from edge.core.errors import DatasetError
+from edge.process.interruption import stopped_by_signals
 
 Progress = Callable[[int, int], None]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import ceil, floor
 
 from distill.labels.annotations import BoxXyxy
-from edge.geometry import View
+from edge.core.geometry import View
 
 CONTEXT_SHARE = 0.2
 """A box larger than the window gets one that reaches over it by this share of its longer side."""

@@ -17,9 +17,9 @@ from distill.labels.zero_shot.loading import GROUNDING_DINO_TYPES, OpenDetector
 from distill.labels.zero_shot.owl import OwlQuery
 from distill.labels.zero_shot.prompts import Prompt, prompts_of, texts_of
 from distill.labels.zero_shot.settings import ZeroShotSettings
-from edge.geometry import iou_matrix
-from edge.image import Image
-from edge.taxonomy import Taxonomy
+from edge.core.geometry import iou_matrix
+from edge.core.image import Image
+from edge.core.taxonomy import Taxonomy
 
 ANNOTATOR = "zero-shot"
 

@@ -14,7 +14,7 @@ from transformers.image_transforms import center_to_corners_format
 from distill.labels.zero_shot.found import Found, together
 from distill.labels.zero_shot.loading import OpenDetector
 from distill.labels.zero_shot.prompts import in_groups
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 USUAL_THRESHOLD = 0.25
 FRAME_TOKENS = 2

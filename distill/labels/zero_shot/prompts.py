@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from edge.errors import ConfigError
-from edge.taxonomy import Taxonomy
+from edge.core.errors import ConfigError
+from edge.core.taxonomy import Taxonomy
 
 SEPARATORS = ".?"
 """Grounding DINO takes these as the end of a phrase, so none may stand within one."""

@@ -15,7 +15,7 @@ from distill.labels import yolo
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
 from distill.precision import choose_precision
 from distill.training_run import _dataset_digest
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 from tests.unit.distill.labels.sets import CLASSES, write_picture
 
 SURE, UNSURE = Region("drop", (2, 2, 30, 30)), Region("broken", (40, 10, 60, 50), score=0.4, weight=0.4)

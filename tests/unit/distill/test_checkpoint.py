@@ -16,7 +16,7 @@ from distill.checkpoint import (
 )
 from distill.detector.build import build_module, count_macs
 from distill.detector.structure import DetectorStructure
-from edge.errors import CheckpointError
+from edge.core.errors import CheckpointError
 from tests.unit.distill.tiny import untrained_checkpoint, write_untrained
 
 

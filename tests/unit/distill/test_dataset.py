@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from distill.dataset import check_classes, load_dataset, read_labelled
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 from tests.unit.distill.tiny import CLASSES, tiny_dataset, write_tiny_dataset
 
 

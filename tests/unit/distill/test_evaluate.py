@@ -16,8 +16,8 @@ from distill.evaluate import (
     validate,
 )
 from distill.tiles import TilePlan
-from edge.detections import Detections, no_detections
-from edge.errors import TrainingError
+from edge.core.detections import Detections, no_detections
+from edge.core.errors import TrainingError
 from tests.unit.distill.tiny import tiny_dataset, write_untrained
 
 NAMES = ("wrinkle", "drop", "broken")

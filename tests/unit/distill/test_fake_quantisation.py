@@ -16,7 +16,7 @@ from distill.run_folder import RunFolder
 from distill.tiles import TrainingTiles, batches, showings
 from distill.train import _step
 from distill.training_run import prepare_run
-from edge.errors import CheckpointError, ConfigError
+from edge.core.errors import CheckpointError, ConfigError
 from tests.unit.distill.prune.test_training_on import pruned_structure, write_pruned
 from tests.unit.distill.test_train import CtrlC, run, without_times
 from tests.unit.distill.tiny import tiny_contract, tiny_dataset, tiny_recipe, write_untrained

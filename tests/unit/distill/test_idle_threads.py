@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from distill.idle_threads import let_idle_threads_sleep
 from distill.labels.engine.cli import app
-from edge.errors import LoomsightError
+from edge.core.errors import LoomsightError
 
 
 def test_pseudo_label_lets_idle_threads_sleep(tmp_path, monkeypatch):

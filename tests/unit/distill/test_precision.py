@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from distill.precision import choose_device, choose_precision, processor_computes_bf16
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 
 def test_auto_takes_bf16_only_where_the_processor_has_it():

@@ -17,8 +17,8 @@ from distill.run_folder import RunFolder
 from distill.scorecard import SCORECARD_NAME, read_rows
 from distill.stage_plan import new_plan
 from distill.stages import stages_of
-from edge.digest import file_digest
-from edge.errors import ConfigError
+from edge.core.digest import file_digest
+from edge.core.errors import ConfigError
 from tests.unit.distill.tiny import TINY_TOML, tiny_recipe, write_tiny_dataset
 
 RECIPE = f"""{TINY_TOML}

@@ -15,7 +15,7 @@ from torch import nn
 from distill.checkpoint import load_detector, read_checkpoint
 from distill.processes import Processes, joined
 from distill.scorecard import read_rows
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 from tests.unit.distill.tiny import write_tiny_dataset
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")

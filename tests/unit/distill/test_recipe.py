@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from distill.recipe import SHIPPED_RECIPES, Augmentation, Recipe, load_recipe
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 
 @pytest.mark.parametrize("name", SHIPPED_RECIPES)

@@ -12,7 +12,7 @@ import distill.cli
 import distill.prune.cli
 from distill.checkpoint import read_checkpoint
 from distill.run_folder import RunFolder, held
-from edge.errors import CheckpointError, ConfigError, OutputError
+from edge.core.errors import CheckpointError, ConfigError, OutputError
 from tests.unit.distill.tiny import TINY_TOML, write_tiny_dataset
 
 HOLD = "import sys; from pathlib import Path; from distill.run_folder import held\n"

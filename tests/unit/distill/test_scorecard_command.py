@@ -12,7 +12,7 @@ from distill.comparison import gathered
 from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row
 from distill.scorecard_cli import app
 from distill.stage_plan import DISTILLED, STUDENT_ALONE, TEACHER
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 LATENCY = Latency(
     p50_ms=3.0, p99_ms=4.0, runs=9, batch=1, device="cpu", runtime="torch", precision="float32"

@@ -25,8 +25,8 @@ from distill.starting_point import (
 )  # fmt: skip
 from distill.training_run import prepare_run
 from edge.bundle.opening import demo_bundle_path, open_bundle
-from edge.digest import file_digest
-from edge.errors import CheckpointError
+from edge.core.digest import file_digest
+from edge.core.errors import CheckpointError
 from edge.model import contract_of
 from tests.unit.distill.tiny import (
     tiny_contract,

@@ -14,7 +14,7 @@ from distill.tiles import (
     truth_batches,
     visible_truth,
 )
-from edge.geometry import View
+from edge.core.geometry import View
 from edge.preprocess import Preprocessor
 from tests.unit.distill.tiny import tiny_contract, tiny_dataset
 

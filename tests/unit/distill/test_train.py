@@ -19,8 +19,8 @@ from distill.schedule import Schedule
 from distill.scorecard import SCORECARD_NAME, read_rows
 from distill.tiles import TilePlan, TrainingTiles, batches, showings
 from distill.train import train
-from edge.digest import file_digest
-from edge.errors import CheckpointError, ConfigError, DatasetError, OutputError, TrainingError
+from edge.core.digest import file_digest
+from edge.core.errors import CheckpointError, ConfigError, DatasetError, OutputError, TrainingError
 from tests.unit.distill.tiny import Silence, tiny_contract, tiny_dataset, tiny_recipe
 
 CPU = torch.device("cpu")

@@ -7,8 +7,8 @@ import torch
 from distill.detector.build import infer
 from distill.tiles import TilePlan
 from distill.working_point import TorchBackend, measure_working_point
+from edge.core.geometry import plan_views
 from edge.decode import Decoder, merge_views
-from edge.geometry import plan_views
 from edge.inspector import Inspector
 from edge.preprocess import Preprocessor
 from tests.unit.distill.tiny import tiny_contract, tiny_dataset

@@ -18,7 +18,7 @@ from pathlib import Path
 from edge.bundle.install import install
 from edge.bundle.opening import open_bundle
 from edge.bundle.store import bundle_path, installed_path, is_store, read_state
-from edge.errors import LoomsightError
+from edge.core.errors import LoomsightError
 
 ON_FILES = ("open", "os.", "shutil.", "tempfile.", "fcntl.")
 STOPPED, UNTOUCHED, BROKEN = 1, 0, 2

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edge.contract import METADATA_KEY, ModelContract
+from edge.core.contract import METADATA_KEY, ModelContract
 from tests.conftest import CLASSES, INPUT_PX
 
 CELL_PX = 8

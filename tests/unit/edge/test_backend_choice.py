@@ -23,7 +23,7 @@ from edge.backends.measurements import (
 )
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle.opening import open_bundle
-from edge.errors import BackendError, ConfigError, ModelError
+from edge.core.errors import BackendError, ConfigError, ModelError
 from tests.conftest import bright_cell_contract, write_bright_cell_model
 
 MODULES = ["edge.backends.onnxruntime", "edge.backends.openvino"]

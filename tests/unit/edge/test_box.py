@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edge.apart import check_apart
 from edge.box import FILES, FOLDERS, OF_THE_BOX, OWN, load_box, load_camera, place_of
 from edge.config import EdgeConfig
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 TWO = """
 queue_frames = 7

@@ -25,8 +25,8 @@ from edge.bundle.publish import publish_bundle, staging_folder
 from edge.bundle.report import bundle_facts, flat
 from edge.bundle.store import bundle_path, is_store, read_state
 from edge.config import EdgeConfig
-from edge.digest import file_digest
-from edge.errors import BackendError, ContractError, LoomsightError, ModelError, OutputError
+from edge.core.digest import file_digest
+from edge.core.errors import BackendError, ContractError, LoomsightError, ModelError, OutputError
 from edge.run import run
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
 

@@ -6,8 +6,8 @@ import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from edge.camera_log import about_camera, as_here
-from edge.console import configure_logging
+from edge.process.camera_log import about_camera, as_here
+from edge.process.console import configure_logging
 
 logger = logging.getLogger("edge.test")
 

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.cameras.address import redact_credentials
 from edge.cameras.choose import choose_camera
 from edge.cameras.folder import FolderCamera, read_picture
 from edge.cameras.opencv import OpenCvCamera, frames_missing
 from edge.cameras.protocol import CutShortError
 from edge.config import EdgeConfig
-from edge.errors import CameraNotFoundError, ConfigError, ImageError, NoImagesError
-from edge.image import image_from_array
+from edge.core.address import redact_credentials
+from edge.core.errors import CameraNotFoundError, ConfigError, ImageError, NoImagesError
+from edge.core.image import image_from_array
 from edge.simulator.camera import LoomCamera
 
 

@@ -10,8 +10,8 @@ from edge.cameras.guarded import GuardedCapture
 from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import CutShortError, Frame
 from edge.capture import MOST_BAD_FRAMES, MOST_UNREADABLE_SHOWN, Capture
-from edge.errors import CameraLostError, ImageError
-from edge.latency import StageClock
+from edge.core.errors import CameraLostError, ImageError
+from edge.core.latency import StageClock
 
 
 class ScriptedCamera:

@@ -7,7 +7,7 @@ from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import MOST_PIECES, ClothDefect, cloth_from_frame, on_cloth
 from edge.cloth.merger import DefectMerger
-from edge.detections import Detections
+from edge.core.detections import Detections
 
 
 def frame(frame_id, along_m=None, height=100):

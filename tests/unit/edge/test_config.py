@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge.config import EdgeConfig, load_config
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 
 def test_flag_over_environment_over_file_over_default(tmp_path):

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from edge import packages
-from edge.console import run_command
-from edge.errors import OutputError
-from edge.packages import DISTRIBUTIONS, EXTRAS
+from edge.core.errors import OutputError
+from edge.process import packages
+from edge.process.console import run_command
+from edge.process.packages import DISTRIBUTIONS, EXTRAS
 
 if sys.version_info >= (3, 11):
     import tomllib

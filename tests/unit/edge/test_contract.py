@@ -5,7 +5,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from edge.contract import (
+from edge.core.contract import (
     CONTRACT_VERSION,
     Clahe,
     GlobalEqualisation,
@@ -15,7 +15,7 @@ from edge.contract import (
     RawOutputs,
     contract_from_json,
 )
-from edge.errors import ContractError
+from edge.core.errors import ContractError
 from tests.conftest import bright_cell_contract
 
 

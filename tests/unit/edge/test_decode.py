@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edge.core.detections import Detections, no_detections
+from edge.core.errors import ModelError
+from edge.core.geometry import View, plan_tiles
 from edge.decode import MAX_DETECTIONS_PER_VIEW, Decoder, decode_view, merge_views, suppress_doubles
-from edge.detections import Detections, no_detections
-from edge.errors import ModelError
-from edge.geometry import View, plan_tiles
 from tests.conftest import bright_cell_contract
 
 

@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from edge import doctor, packages
+from edge import doctor
 from edge.doctor import cuda_finding, examine, print_report
+from edge.process import packages
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.contract import Letterbox
-from edge.errors import ConfigError
-from edge.geometry import iou_matrix, letterbox_view, plan_tiles, plan_views, tile_starts
+from edge.core.contract import Letterbox
+from edge.core.errors import ConfigError
+from edge.core.geometry import iou_matrix, letterbox_view, plan_tiles, plan_views, tile_starts
 from tests.conftest import bright_cell_contract
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.host import checked_host
+from edge.core.host import checked_host
 from edge.machine.settings import MachineSettings
 
 POSSIBLE = [

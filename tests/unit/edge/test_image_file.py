@@ -16,8 +16,8 @@ from PIL import Image as PillowImage
 from distill.dataset import load_dataset, read_labelled
 from distill.labels.cli import app as labels_app
 from edge.config import EdgeConfig
-from edge.errors import ImageError
-from edge.image_file import decoded_image, image_size_hw_px, read_image
+from edge.core.errors import ImageError
+from edge.core.image_file import decoded_image, image_size_hw_px, read_image
 from edge.run import run
 
 GREY = np.random.default_rng(7).integers(0, 256, (64, 96), np.uint8)
@@ -228,7 +228,7 @@ def test_pillow_is_imported_by_the_first_file_that_needs_it(tmp_path):
     (tmp_path / "a.png").write_bytes(encoded("PNG"))
     (tmp_path / "a.tif").write_bytes(encoded("TIFF"))
     program = (
-        "import sys; from pathlib import Path; from edge.image_file import image_size_hw_px\n"
+        "import sys; from pathlib import Path; from edge.core.image_file import image_size_hw_px\n"
         "for name in ('a.png', 'a.tif'):\n"
         "    print(image_size_hw_px(Path(sys.argv[1], name)), 'PIL' in sys.modules)"
     )

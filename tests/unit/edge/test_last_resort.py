@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from edge.console import run_command
-from edge.terminal import printable
+from edge.process.console import run_command
+from edge.process.terminal import printable
 
 LOOM = ["--camera", "loom:seed=2,length_m=0.2,width_px=384", "--threads", "1"]
 

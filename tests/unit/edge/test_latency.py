@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.latency import LatencyHistogram, StageClock
+from edge.core.latency import LatencyHistogram, StageClock
 
 
 @given(st.lists(st.floats(0.002, 1e5), min_size=1, max_size=300), st.sampled_from([0.5, 0.95, 0.99]))

@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.backends.onnxruntime import OnnxRuntimeBackend
-from edge.contract import METADATA_KEY, Outputs
-from edge.errors import BackendError, ContractError, ModelError
+from edge.core.contract import METADATA_KEY, Outputs
+from edge.core.errors import BackendError, ContractError, ModelError
 from tests.conftest import bright_cell_contract, write_bright_cell_model
 
 pytest.importorskip("openvino")
@@ -192,7 +192,7 @@ def test_an_error_becomes_the_line_that_tells():
 def test_without_the_package_the_cure_is_named():
     program = (
         "import sys; sys.modules['openvino'] = None\n"
-        "from edge.console import run_command\n"
+        "from edge.process.console import run_command\n"
         "def command():\n    import edge.backends.openvino\n"
         "run_command(command)\n"
     )

@@ -8,7 +8,7 @@ import pytest
 
 from edge.bench.frames import bench
 from edge.config import EdgeConfig
-from edge.errors import ConfigError, OutputError
+from edge.core.errors import ConfigError, OutputError
 from edge.run import run
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edge.errors import ConfigError, DatasetError
-from edge.outside_documents import read_json, read_toml
-from edge.outside_files import read_bytes, read_text
+from edge.core.errors import ConfigError, DatasetError
+from edge.core.outside_documents import read_json, read_toml
+from edge.core.outside_files import read_bytes, read_text
 
 
 @pytest.fixture

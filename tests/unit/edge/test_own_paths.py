@@ -6,7 +6,7 @@ import pytest
 
 from edge.box import load_box
 from edge.config import load_config
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 PATHS = ("model", "detections", "summary", "save_pictures", "record", "roll_record", "page_token_file")
 

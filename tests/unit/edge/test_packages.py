@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from distill.prune.runtimes import runtime_of
-from edge import doctor, packages
-from edge.errors import MissingPackageError
+from edge import doctor
+from edge.core.errors import MissingPackageError
+from edge.process import packages
 
 ROOT = Path(__file__).parents[3]
 
@@ -70,4 +71,4 @@ def test_no_other_place_says_how_to_install_a_package():
         for path in (ROOT / top).rglob("*.py")
         if said.search(path.read_text(encoding="utf-8"))
     ]
-    assert places == ["edge/packages.py"]
+    assert places == ["edge/process/packages.py"]

@@ -9,10 +9,10 @@ import pytest
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.protocol import Frame, FramePosition
 from edge.capture import Capture
-from edge.errors import CameraLostError, ConfigError, InternalError
+from edge.core.errors import CameraLostError, ConfigError, InternalError
 from edge.inspector import Inspector, batches
-from edge.last_resort import TRACEBACK_VARIABLE
 from edge.pipeline import Pipeline
+from edge.process.last_resort import TRACEBACK_VARIABLE
 from edge.roll.reading import read_roll
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead

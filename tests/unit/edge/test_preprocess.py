@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.contract import Clahe, GlobalEqualisation, NoEnhancement, Normalisation
-from edge.geometry import View, letterbox_view
+from edge.core.contract import Clahe, GlobalEqualisation, NoEnhancement, Normalisation
+from edge.core.geometry import View, letterbox_view
 from edge.preprocess import Preprocessor, cut_view, resize
 from tests.conftest import bright_cell_contract
 

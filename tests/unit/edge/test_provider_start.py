@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from edge.backends.onnxruntime import IDENTITY_MODEL, OnnxRuntimeBackend, why_cuda_does_not_start
 from edge.backends.probe import nvidia_gpu_present
 from edge.backends.provider_start import CPU, CUDA, catch_output, cure_of, reason_in
-from edge.errors import BackendError
+from edge.core.errors import BackendError
 from tests.conftest import bright_cell_contract, write_bright_cell_model
 
 NO_LIBRARY = (

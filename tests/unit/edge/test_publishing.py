@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from edge.errors import OutputError
-from edge.sinks.publishing import new_folder, write_new_texts
+from edge.core.errors import OutputError
+from edge.core.publishing import new_folder, write_new_texts
 
 
 def test_what_a_killed_run_with_the_same_process_number_left_is_in_nobodys_way(tmp_path):

@@ -23,7 +23,7 @@ from edge.cameras.protocol import (
     NoFrameYetError,
 )  # fmt: skip
 from edge.cameras.recorded import INDEX_NAME, RecordedCamera, RecordedChange
-from edge.errors import CameraNotFoundError, ConfigError, ImageError, OutputError
+from edge.core.errors import CameraNotFoundError, ConfigError, ImageError, OutputError
 from edge.inspector import Inspector
 from edge.pipeline import Pipeline
 from edge.recording import Recording

@@ -9,8 +9,8 @@ import pytest
 
 from edge.cameras.protocol import NoFrameYetError
 from edge.capture import Capture
-from edge.errors import ConfigError
-from edge.latency import StageClock
+from edge.core.errors import ConfigError
+from edge.core.latency import StageClock
 from edge.pipeline import Pipeline
 from edge.roll.changes import MOST_WAITING, RollChanges, RollWish
 from tests.unit.edge.test_pipeline import CLASSES, RollCamera, inspector

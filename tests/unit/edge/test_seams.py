@@ -5,7 +5,7 @@ import pytest
 
 from edge.cameras.protocol import Frame
 from edge.cloth.seams import Seam, on_own_lines
-from edge.detections import Detections
+from edge.core.detections import Detections
 
 
 def block(frame_id: int, lines: int = 8, width: int = 4, *, follows_on: bool = True) -> Frame:

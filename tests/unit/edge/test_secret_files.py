@@ -6,10 +6,10 @@ import os
 
 import pytest
 
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
+from edge.core.secret_files import check_private
 from edge.mqtt.settings import MqttSettings, password_of
 from edge.page.token import page_token
-from edge.secret_files import check_private
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file away")
 

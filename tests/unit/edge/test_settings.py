@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from edge.errors import ConfigError
-from edge.settings import environment_values, resolved, toml_values
+from edge.core.errors import ConfigError
+from edge.core.settings import environment_values, resolved, toml_values
 
 
 class Lamp(BaseModel):

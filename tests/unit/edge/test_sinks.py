@@ -21,10 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.cameras.protocol import Frame, FramePosition
-from edge.errors import OutputError
+from edge.core.errors import OutputError
+from edge.core.files import is_stream, set_aside, write_whole
 from edge.sinks import pictures as pictures_module
 from edge.sinks import quota as quota_module
-from edge.sinks.files import is_stream, set_aside, write_whole
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.near_misses import NearMissSink
 from edge.sinks.pictures import PictureSink
@@ -372,7 +372,7 @@ def test_a_fifo_is_written_in_place(tmp_path, write):
 def test_stdout_in_a_file_keeps_its_place(tmp_path, name):
     """`--summary /dev/stdout > file`: a regular file, but the shell's, and in use."""
     program = (
-        "import sys; from pathlib import Path; from edge.sinks.files import set_aside, write_whole\n"
+        "import sys; from pathlib import Path; from edge.core.files import set_aside, write_whole\n"
         "print('before', flush=True)\n"
         "path = Path(sys.argv[1]); set_aside(path); write_whole(path, b'summary\\n')\n"
         "print('after')"

@@ -10,13 +10,13 @@ from http.client import HTTPConnection
 
 import pytest
 
-from edge.camera_log import about_camera, name_camera
 from edge.health.metrics import metrics_text
 from edge.health.server import HealthServer
 from edge.health.state import Health
 from edge.page.snapshot import Counts, Snapshot
 from edge.page.trouble import troubles
-from edge.supervised import HELPER_DEAD, HELPER_FAILED, Helpers, HelperThread, described, watched_by
+from edge.process.camera_log import about_camera, name_camera
+from edge.process.supervised import HELPER_DEAD, HELPER_FAILED, Helpers, HelperThread, described, watched_by
 
 
 class Clock:

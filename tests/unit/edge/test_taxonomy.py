@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edge.errors import ConfigError
-from edge.taxonomy import load_taxonomy
+from edge.core.errors import ConfigError
+from edge.core.taxonomy import load_taxonomy
 
 
 def test_shipped_taxonomy_is_the_mills():

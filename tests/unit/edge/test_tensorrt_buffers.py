@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edge.backends.ports import Port
 from edge.backends.tensorrt_buffers import best_for, plan_buffers, plan_runs
 from edge.backends.tensorrt_engines import BatchProfile, EngineFile
-from edge.errors import ContractError
+from edge.core.errors import ContractError
 from tests.unit.edge.test_tensorrt_engines import manifest, profile
 
 HERE = Path("m.engine")

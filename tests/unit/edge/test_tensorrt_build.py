@@ -31,7 +31,7 @@ from edge.backends.tensorrt_library import (
     set_target,
 )
 from edge.backends.tensorrt_progress import Phases
-from edge.errors import BackendError, ContractError, ModelError
+from edge.core.errors import BackendError, ContractError, ModelError
 from tests.conftest import bright_cell_contract
 from tests.unit.edge.small_detector import write_small_detector
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.errors import ImageError, LoomsightError, NoImagesError
+from edge.core.errors import ImageError, LoomsightError, NoImagesError
 from export.calibration_add import Candidate, Origin, add_pictures, spread
 from export.calibration_report import RangeRow, compare_ranges, verdict
 from export.calibration_set import (

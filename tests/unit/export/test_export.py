@@ -18,9 +18,9 @@ from edge.backends.onnxruntime import OnnxRuntimeBackend, read_contract
 from edge.bundle.manifest import BundleManifest
 from edge.bundle.opening import open_bundle
 from edge.bundle.publish import check_destination, publish_bundle, staging_folder
-from edge.contract import METADATA_KEY
-from edge.digest import file_digest
-from edge.errors import CheckpointError, ModelError, NoImagesError, OutputError, ParityError
+from edge.core.contract import METADATA_KEY
+from edge.core.digest import file_digest
+from edge.core.errors import CheckpointError, ModelError, NoImagesError, OutputError, ParityError
 from edge.golden import check_golden
 from export.onnx import IR_VERSION, onnx_model, with_float16_weights, write_onnx
 from export.parity import (

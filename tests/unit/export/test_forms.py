@@ -16,8 +16,8 @@ from distill.detector.ported import raw_outputs_of
 from edge.backends.choose import BackendOptions, in_precision, open_backend, usable_backends
 from edge.backends.probe import processor_features
 from edge.bundle.opening import open_bundle
-from edge.contract import CONTRACT_VERSION, HeadLevel, RawOutputs
-from edge.errors import ConfigError, ContractError, ModelError
+from edge.core.contract import CONTRACT_VERSION, HeadLevel, RawOutputs
+from edge.core.errors import ConfigError, ContractError, ModelError
 from edge.golden import check_golden
 from export import int8
 from export.cli import parse_batch

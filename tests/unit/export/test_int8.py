@@ -12,8 +12,8 @@ from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, Te
 
 from distill.checkpoint import load_detector
 from edge.bundle.opening import open_bundle
-from edge.contract import METADATA_KEY
-from edge.errors import ConfigError, ModelError, ParityError
+from edge.core.contract import METADATA_KEY
+from edge.core.errors import ConfigError, ModelError, ParityError
 from edge.golden import check_golden
 from export import int8, quantize
 from export.graph import answering_nodes, convolutions

@@ -18,8 +18,8 @@ from edge.backends.tensorrt_builder import EngineRequest, build_here
 from edge.backends.tensorrt_engines import BatchProfile
 from edge.backends.tensorrt_library import open_library
 from edge.backends.tensorrt_progress import Phases
-from edge.contract import METADATA_KEY
-from edge.errors import ModelError
+from edge.core.contract import METADATA_KEY
+from edge.core.errors import ModelError
 from export.onnx import onnx_model
 from export.qdq_rules import check_qdq, problems_of
 from tests.conftest import bright_cell_contract

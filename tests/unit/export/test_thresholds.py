@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 from export.cli import parse_thresholds
 from tests.conftest import bright_cell_contract
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 
-from edge.image import Image
+from edge.core.image import Image
 from edge.simulator.loom import Loom
 from edge.simulator.options import LoomOptions
 

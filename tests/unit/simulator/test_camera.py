@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edge.cameras.protocol import Camera
-from edge.errors import CameraNotFoundError
+from edge.core.errors import CameraNotFoundError
 from edge.simulator.camera import LoomCamera
 from edge.simulator.loom import Loom
 from edge.simulator.options import LoomOptions

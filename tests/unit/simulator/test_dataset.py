@@ -7,13 +7,13 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.errors import OutputError
+from edge.core.errors import OutputError
+from edge.core.taxonomy import load_taxonomy
 from edge.simulator import dataset
 from edge.simulator.dataset import write_dataset
 from edge.simulator.dataset_options import DatasetOptions
 from edge.simulator.picture import draw_picture, picture_seed, run_lengths
 from edge.simulator.truth import SeenDefect
-from edge.taxonomy import load_taxonomy
 
 OPTIONS = DatasetOptions(
     images=10, split={"train": 0.6, "val": 0.2, "test": 0.2}, seed=3, size_hw=(128, 256)

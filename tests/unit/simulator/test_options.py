@@ -1,10 +1,10 @@
 import pytest
 
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
+from edge.core.taxonomy import load_taxonomy
 from edge.simulator.camera import parse_loom_options
 from edge.simulator.dataset_options import DatasetOptions, parse_split, validated_dataset_options
 from edge.simulator.options import CATEGORIES, LoomOptions
-from edge.taxonomy import load_taxonomy
 
 
 def test_a_bare_loom_has_the_defaults():

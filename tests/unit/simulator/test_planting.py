@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge.cli import simulate_app
-from edge.errors import CameraNotFoundError, ConfigError, NoImagesError
+from edge.core.errors import CameraNotFoundError, ConfigError, NoImagesError
 from edge.simulator.clean_folder import survey
 from edge.simulator.dataset_options import DatasetOptions
 from edge.simulator.options import WEAVES

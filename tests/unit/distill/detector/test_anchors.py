@@ -26,7 +26,7 @@ from distill.detector.cli import app
 from distill.detector.coupled_loss import match_anchors
 from distill.recipe import Recipe
 from distill.tiles import TilePlan
-from edge.errors import ConfigError, DatasetError, OutputError
+from edge.core.errors import ConfigError, DatasetError, OutputError
 from tests.unit.distill.tiny import CLASSES, tiny_contract, tiny_dataset
 
 GROUPS = np.array([[6, 60], [60, 6], [30, 30]], np.float64)

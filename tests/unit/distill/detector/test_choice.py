@@ -17,7 +17,7 @@ from distill.run_folder import RunFolder
 from distill.starting_point import take_weights
 from distill.train import train
 from distill.training_run import prepare_run
-from edge.errors import CheckpointError, ConfigError
+from edge.core.errors import CheckpointError, ConfigError
 from tests.unit.distill.detector.small_heads import structure_of as small_structure
 from tests.unit.distill.detector.test_official_weights import theirs, write_official
 from tests.unit.distill.tiny import Silence, tiny_contract, tiny_dataset, tiny_recipe

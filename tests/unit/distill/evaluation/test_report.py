@@ -16,9 +16,9 @@ from distill.evaluation.contact_sheet import CELL_PX, false_alarms, missed_defec
 from distill.evaluation.precision_recall import precision_recall
 from distill.evaluation.report import write_report
 from distill.tiles import TilePlan
-from edge.contract import ModelContract, NoEnhancement, Tiles
-from edge.detections import Detections, no_detections
-from edge.errors import OutputError
+from edge.core.contract import ModelContract, NoEnhancement, Tiles
+from edge.core.detections import Detections, no_detections
+from edge.core.errors import OutputError
 
 NAMES = ("wrinkle", "drop", "broken")
 THRESHOLDS = {"wrinkle": 0.5, "drop": 0.5, "broken": 0.5}

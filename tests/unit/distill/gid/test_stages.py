@@ -20,7 +20,7 @@ from distill.progress import ConsoleListener
 from distill.recipe import load_recipe
 from distill.run_folder import RunFolder
 from distill.scorecard import SCORECARD_NAME, read_rows
-from edge.errors import CheckpointError, ConfigError
+from edge.core.errors import CheckpointError, ConfigError
 from tests.unit.distill.tiny import write_tiny_dataset, write_untrained
 
 PLAIN = """

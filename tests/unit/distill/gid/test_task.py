@@ -25,8 +25,8 @@ from distill.run_folder import RunFolder
 from distill.tiles import TilePlan, TrainingTiles, batches, showings
 from distill.train import _step
 from distill.training_run import prepare_run
-from edge.contract import Clahe, NoEnhancement
-from edge.errors import CheckpointError, ConfigError, TrainingError
+from edge.core.contract import Clahe, NoEnhancement
+from edge.core.errors import CheckpointError, ConfigError, TrainingError
 from tests.unit.distill.gid.heads import SIZE_PX, random_mask, random_outputs, small_detector
 from tests.unit.distill.tiny import tiny_contract, tiny_dataset, tiny_recipe, untrained_checkpoint
 

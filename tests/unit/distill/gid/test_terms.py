@@ -11,7 +11,7 @@ from distill.gid.baseline import Projectors, weighted_feature_loss
 from distill.gid.feature import Adapters, feature_loss, regions
 from distill.gid.relation import distance_loss, relation_loss
 from distill.gid.response import box_loss, class_loss, objectness_loss
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 from tests.unit.distill.gid.heads import CHANNELS, SIZE_PX, random_mask, random_outputs, small_detector
 
 SEEDS = range(3)

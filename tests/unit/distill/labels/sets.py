@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from distill.labels.annotations import REVIEW_STATES, AnnotatedImage, LabelSet, Region, box_around
 from distill.labels.naming import named_by
-from edge.taxonomy import load_taxonomy
+from edge.core.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy()
 CLASSES = TAXONOMY.classes

@@ -18,7 +18,7 @@ from distill.labels.reliability import (
     judge,
     reliability,
 )
-from edge.errors import ConfigError, DatasetError
+from edge.core.errors import ConfigError, DatasetError
 
 
 def timid_scores(count=2000, seed=0):

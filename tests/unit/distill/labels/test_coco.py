@@ -6,7 +6,7 @@ import pytest
 
 from distill.labels import coco
 from distill.labels.formats import read_labels
-from edge.errors import DatasetError, OutputError
+from edge.core.errors import DatasetError, OutputError
 from tests.unit.distill.labels.sets import TAXONOMY, everything, rich_set, write_picture, write_pictures
 
 IMAGE = {"id": 7, "file_name": "a.png", "height": 50, "width": 200}

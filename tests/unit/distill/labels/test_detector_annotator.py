@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from distill.checkpoint import load_detector
 from distill.labels.detector_annotator import DetectorAnnotator, DetectorSettings
 from distill.working_point import TorchBackend
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 from edge.inspector import Inspector
 from tests.unit.distill.tiny import write_untrained
 

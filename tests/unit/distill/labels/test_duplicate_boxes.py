@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from distill.labels.annotations import Region
 from distill.labels.duplicate_boxes import DUPLICATE_IOU, duplicates
-from edge.geometry import iou_matrix
+from edge.core.geometry import iou_matrix
 
 
 def boxes(*corners, label="drop"):

@@ -10,7 +10,7 @@ from distill.labels.check import check
 from distill.labels.flip import flipped_region, write_flipped
 from distill.labels.formats import read_labels
 from distill.labels.picture_files import decoded
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 from tests.unit.distill.labels.sets import TAXONOMY, label_set, region, regions, rich_set, write_pictures
 
 SIZE = (50, 200)

@@ -7,7 +7,7 @@ import pytest
 from distill.labels import florence_jsonl
 from distill.labels.flip import flipped
 from distill.labels.formats import read_labels
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 from tests.unit.distill.labels.sets import (
     TAXONOMY,
     everything,

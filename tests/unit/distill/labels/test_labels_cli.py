@@ -10,7 +10,7 @@ from distill.labels import cli, voc
 from distill.labels.annotations import AnnotatedImage, LabelSet
 from distill.labels.formats import FORMATS, READERS
 from distill.labels.split import SPLITS
-from edge.errors import CheckpointError, DatasetError, LoomsightError
+from edge.core.errors import CheckpointError, DatasetError, LoomsightError
 from tests.unit.distill.labels.sets import CLASSES, region, write_picture
 from tests.unit.distill.tiny import write_tiny_dataset
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from distill.dataset import load_dataset
-from edge.errors import DatasetError
-from edge.taxonomy import load_taxonomy
+from edge.core.errors import DatasetError
+from edge.core.taxonomy import load_taxonomy
 from tests.unit.distill.labels.sets import write_picture
 from tests.unit.distill.labels.test_labels_cli import labels
 

@@ -18,7 +18,7 @@ from distill.labels.location_tokens import (
     written_label,
     xy_from_bins,
 )
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 
 SIZE = (500, 2000)
 TRIANGLE = ((10.0, 10.0), (40.0, 20.0), (30.0, 90.0))

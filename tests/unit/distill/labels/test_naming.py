@@ -6,7 +6,7 @@ import pytest
 
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.naming import Namer, class_of, full_name, kind_of, named_by
-from edge.taxonomy import load_taxonomy
+from edge.core.taxonomy import load_taxonomy
 
 BOX = (0.0, 0.0, 10.0, 10.0)
 TAXONOMY = load_taxonomy()

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from distill.labels.formats import read_labels
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 from tests.unit.distill.labels.sets import CLASSES, TAXONOMY, write_picture
 
 SIZE = (100, 200)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from distill.labels.picture_files import content_digest, decoded, size_hw_px
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 from tests.unit.distill.labels.sets import write_picture
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from distill.labels import cvat, label_studio
 from distill.labels.formats import read_labels
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 from tests.unit.distill.labels.sets import (
     TAXONOMY,
     everything,

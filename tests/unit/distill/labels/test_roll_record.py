@@ -16,12 +16,12 @@ from distill.labels.formats import read_labels
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect, Sighting
-from edge.errors import DatasetError, LoomsightError
+from edge.core.errors import DatasetError, LoomsightError
+from edge.core.taxonomy import load_taxonomy
 from edge.roll.reading import read_rolls
 from edge.roll.recorder import RollRecorder
 from edge.roll.reviews import Review, record_review
 from edge.roll.values import RollHead
-from edge.taxonomy import load_taxonomy
 
 MM = 0.5
 HEIGHT, WIDTH = 200, 320

@@ -12,7 +12,7 @@ from distill.labels.annotations import AnnotatedImage, LabelSet
 from distill.labels.groups import by_name, by_table, grouped
 from distill.labels.sharing import SharingOptions, shared_out
 from distill.labels.split import shares_from_text, split
-from edge.errors import ConfigError, DatasetError
+from edge.core.errors import ConfigError, DatasetError
 from tests.unit.distill.labels.sets import CLASSES, region
 
 SHARES = {"train": 0.7, "val": 0.2, "test": 0.1}

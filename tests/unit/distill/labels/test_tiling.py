@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from distill.labels.annotations import Region
 from distill.labels.tiling import merge_regions, tiles_of, without_doubles
-from edge.geometry import View
+from edge.core.geometry import View
 
 
 def region(label, box, score):

@@ -4,7 +4,7 @@ import pytest
 
 from distill.labels import voc
 from distill.labels.formats import read_labels
-from edge.errors import DatasetError, OutputError
+from edge.core.errors import DatasetError, OutputError
 from tests.unit.distill.labels.sets import TAXONOMY, label_set, region, write_picture, write_pictures
 
 BOX = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40.5</ymax></bndbox>"

@@ -11,7 +11,7 @@ import pytest
 from distill.dataset import load_dataset, read_labelled
 from distill.labels import yolo
 from distill.labels.formats import read_labels
-from edge.errors import DatasetError, OutputError
+from edge.core.errors import DatasetError, OutputError
 from tests.unit.distill.labels.sets import (
     CLASSES,
     TAXONOMY,

@@ -11,7 +11,7 @@ from distill.checkpoint import load_detector, read_checkpoint
 from distill.operating_point.folds import parts_of
 from distill.operating_point.settle import read_verdict
 from distill.run_folder import RunFolder
-from edge.errors import CheckpointError
+from edge.core.errors import CheckpointError
 from tests.unit.distill.test_cli import invoke
 from tests.unit.distill.tiny import TINY_TOML, tiny_dataset, write_tiny_dataset, write_untrained
 

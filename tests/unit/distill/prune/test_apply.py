@@ -9,7 +9,7 @@ from distill.prune import check
 from distill.prune.apply import cut, masked
 from distill.prune.check import TOLERANCE, check_cut
 from distill.prune.plan import plan_for_macs
-from edge.errors import ConfigError, PruningError
+from edge.core.errors import ConfigError, PruningError
 from tests.unit.distill.prune.small import HEADS, SIZE_HW_PX, lively, structure_with
 from tests.unit.distill.tiny import tiny_contract
 

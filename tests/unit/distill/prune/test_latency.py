@@ -17,7 +17,7 @@ from distill.prune.channels import channel_graph
 from distill.prune.costs import costs_of
 from distill.prune.latency import FastEnoughError, LatencyTable, plan_for_time
 from distill.prune.settings import new_settings
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 from tests.unit.distill.prune.pruning import invoke, write_source
 
 SHAPE = (1, 64, 64)

@@ -11,7 +11,7 @@ from distill.prune.depgraph import depgraph_scores
 from distill.prune.importance import group_scores
 from distill.prune.plan import PlanOptions, PruningPlan, plan_for_macs, read_plan, write_plan
 from distill.prune.search import one_block_less, rounded
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 from tests.unit.distill.prune.small import HEADS, SIZE_HW_PX, lively, structure_with
 
 torch.set_num_threads(1)

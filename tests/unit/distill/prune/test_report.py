@@ -9,7 +9,7 @@ from rich.console import Console
 
 from distill.prune.plan import plan_for_macs
 from distill.prune.report import draw_plan, layer_rows, print_plan, write_chart
-from edge.errors import ConfigError, OutputError
+from edge.core.errors import ConfigError, OutputError
 from tests.unit.distill.prune.small import SIZE_HW_PX, lively, structure_with
 
 torch.set_num_threads(1)

@@ -13,8 +13,8 @@ from distill.prune.folder import PruneFolder
 from distill.prune.recover import recovery_recipe, stage_of
 from distill.prune.settings import STEPS_TO_A_DROP, kept_settings, new_settings
 from distill.sparsity import Sparsity
-from edge.contract import NoEnhancement
-from edge.errors import CheckpointError, ConfigError
+from edge.core.contract import NoEnhancement
+from edge.core.errors import CheckpointError, ConfigError
 from tests.unit.distill.tiny import tiny_contract, tiny_recipe
 
 

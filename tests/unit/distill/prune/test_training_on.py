@@ -16,7 +16,7 @@ from distill.detector.widths import widths_of
 from distill.gid.settings import Distillation
 from distill.run_folder import RunFolder
 from distill.train import train
-from edge.errors import CheckpointError
+from edge.core.errors import CheckpointError
 from tests.unit.distill.test_cli import TINY
 from tests.unit.distill.test_train import CtrlC, run, without_times
 from tests.unit.distill.tiny import (

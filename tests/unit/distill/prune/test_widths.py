@@ -11,7 +11,7 @@ from distill.detector.structure import DetectorStructure
 from distill.detector.widths import widths_of
 from distill.gid.feature import Adapters
 from distill.gid.lesson import channels_of
-from edge.errors import CheckpointError
+from edge.core.errors import CheckpointError
 from tests.unit.distill.prune.small import HEADS, SIZE_HW_PX, halved, structure_with
 from tests.unit.distill.tiny import tiny_contract, untrained_checkpoint
 

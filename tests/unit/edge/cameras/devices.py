@@ -9,7 +9,7 @@ import time
 import numpy as np
 
 from edge.cameras.protocol import Frame, FramePosition, NoFrameYetError
-from edge.errors import CameraNotFoundError, ImageError
+from edge.core.errors import CameraNotFoundError, ImageError
 
 FRAMES_BEFORE = 5
 

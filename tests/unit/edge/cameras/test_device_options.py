@@ -6,7 +6,7 @@ import pytest
 
 from edge.cameras.device_options import FrameCount, Placing, parse_device
 from edge.cameras.encoder import NodeWrite, encoder_dialects
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 
 @pytest.mark.parametrize(

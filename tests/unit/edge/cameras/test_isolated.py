@@ -16,7 +16,7 @@ from edge.cameras.isolated import CameraProcess, IsolatedCamera
 from edge.cameras.protocol import CameraHungError, NoFrameYetError
 from edge.cameras.recovering import Patience, RecoveringCamera
 from edge.cameras.shared_frames import SLOTS
-from edge.errors import CameraLostError, CameraNotFoundError, ImageError
+from edge.core.errors import CameraLostError, CameraNotFoundError, ImageError
 from tests.unit.edge.cameras.devices import FRAMES_BEFORE
 
 FACTORY = "tests.unit.edge.cameras.devices:open_child"

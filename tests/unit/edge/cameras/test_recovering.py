@@ -17,8 +17,8 @@ from edge.cameras.choose import choose_camera
 from edge.cameras.frame_size import TAKEN_AFTER
 from edge.cameras.protocol import CameraHungError, Frame, FramePosition, NoFrameYetError
 from edge.cameras.recovering import LONGEST_PAUSE_S, MOST_BAD_FRAMES, MOST_BLACK, Patience, RecoveringCamera
-from edge.errors import CameraLostError, CameraNotFoundError, ConfigError, FrameSizeError, ImageError
-from edge.supervised import Helpers, watched_by
+from edge.core.errors import CameraLostError, CameraNotFoundError, ConfigError, FrameSizeError, ImageError
+from edge.process.supervised import Helpers, watched_by
 
 HW = (32, 48)
 

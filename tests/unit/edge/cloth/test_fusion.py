@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from edge.cloth.fusion import fuse
-from edge.detections import Detections, joined_shape, no_detections, with_unclassified
+from edge.core.detections import Detections, joined_shape, no_detections, with_unclassified
 
 CLASSES = with_unclassified(("wrinkle", "drop", "broken"))
 UNCLASSIFIED = CLASSES.index("unclassified")

@@ -11,7 +11,7 @@ from edge.cloth.in_frame import one_each
 from edge.cloth.merger import DefectMerger
 from edge.cloth.one_report import YARN_GAP_MM, one_report, reports
 from edge.cloth.recurring import OWN_SCORE, RECURS_M, Recurring
-from edge.detections import Detections
+from edge.core.detections import Detections
 
 CLASSES = ("wrinkle", "drop", "broken")
 

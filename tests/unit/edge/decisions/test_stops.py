@@ -7,11 +7,11 @@ import pytest
 from edge.cloth.defects import ClothDefect
 from edge.cloth.merger import DefectMerger
 from edge.config import load_config
+from edge.core.errors import ConfigError
 from edge.decisions.choose import choose_stops
 from edge.decisions.policy import Block, StopPolicy
 from edge.decisions.settings import StopRule, StopSettings
 from edge.decisions.stops import HELD_BACK, JOINED, WOULD_BE_STOP, Stops
-from edge.errors import ConfigError
 
 NAMES = ("wrinkle", "drop", "broken")
 

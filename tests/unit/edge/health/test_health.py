@@ -19,9 +19,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.defects import ClothDefect
+from edge.core.errors import CameraLostError, ConfigError, OutputError
 from edge.decisions.settings import StopSettings
 from edge.decisions.stops import Stops
-from edge.errors import CameraLostError, ConfigError, OutputError
 from edge.health.metrics import metrics_text
 from edge.health.server import MOST_AT_ONCE, HealthServer
 from edge.health.service import unit_text

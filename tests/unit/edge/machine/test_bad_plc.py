@@ -7,15 +7,15 @@ from contextlib import closing
 
 import pytest
 
-from edge.errors import LoomsightError, MachineError
+from edge.core.errors import LoomsightError, MachineError
 from edge.health.state import Health
 from edge.machine.choose import choose_input, choose_line
 from edge.machine.delivery import StopDelivery, StopRequest, StopResult
 from edge.machine.roll_input import RollInput
 from edge.machine.settings import MachineSettings
 from edge.machine.trial import fire_once, probe_machine
+from edge.process.supervised import watched_by
 from edge.roll.changes import RollChanges
-from edge.supervised import watched_by
 from tests.unit.edge.machine.bad_plc import MODES, Server
 
 HARMLESS = {"replies twice"}

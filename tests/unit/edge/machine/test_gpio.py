@@ -9,7 +9,7 @@ import pytest
 from gpiod.line import Direction, Value
 from pydantic import ValidationError
 
-from edge.errors import MachineError
+from edge.core.errors import MachineError
 from edge.machine.choose import choose_input, choose_line
 from edge.machine.roll_input import RollInput
 from edge.machine.settings import MachineSettings

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from edge.cloth.defects import ClothDefect
+from edge.core.errors import ConfigError, MachineError
 from edge.decisions.settings import StopRule, StopSettings
 from edge.decisions.stops import DELIVERED, MACHINE_BACK, MACHINE_LOST, NOT_DELIVERED, STOP, Stops
-from edge.errors import ConfigError, MachineError
 from edge.machine.choose import choose_line
 from edge.machine.delivery import MachineNews, StopDelivery, StopRequest, StopResult
 from edge.machine.settings import MachineSettings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.errors import ConfigError, MachineError
+from edge.core.errors import ConfigError, MachineError
 from edge.machine.roll_input import ModbusInput, RollInput
 from edge.machine.settings import MachineSettings
 from tests.unit.edge.machine.plc import INPUTS, Plc

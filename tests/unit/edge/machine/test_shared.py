@@ -8,9 +8,9 @@ from contextlib import ExitStack
 import pytest
 
 from edge.cloth.defects import ClothDefect
+from edge.core.errors import MachineError
 from edge.decisions.settings import StopRule, StopSettings
 from edge.decisions.stops import DELIVERED, MACHINE_LOST, STOP, Stops
-from edge.errors import MachineError
 from edge.machine import shared
 from edge.machine.settings import MachineSettings
 from edge.machine.shared import Machines

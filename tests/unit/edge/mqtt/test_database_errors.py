@@ -13,17 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from edge import supervised
 from edge.cloth.coverage import Coverage
+from edge.core.events import RecordedEvent
 from edge.health.state import Health
 from edge.mqtt import publisher as publisher_module
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.settings import MqttSettings
+from edge.process import supervised
+from edge.process.supervised import watched_by
 from edge.roll import recorder as recorder_module
 from edge.roll.outbox import Outbox
 from edge.roll.recorder import RollRecorder
-from edge.roll.values import RecordedEvent, RollHead
-from edge.supervised import watched_by
+from edge.roll.values import RollHead
 from tests.unit.edge.mqtt.broker import MOSQUITTO, OPENSSL, PASSWORD, USER, WHY_NOT, Broker, Subscriber
 
 ERRORS = {"mqtt": 100, "MainThread": 100}

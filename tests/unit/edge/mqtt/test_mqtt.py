@@ -19,7 +19,8 @@ import pytest
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
 from edge.config import load_config
-from edge.errors import BrokerError, ConfigError
+from edge.core.errors import BrokerError, ConfigError
+from edge.core.events import RecordedEvent
 from edge.mqtt import reports as reports_module
 from edge.mqtt.check import check_broker
 from edge.mqtt.messages import MESSAGES, message_of
@@ -28,7 +29,7 @@ from edge.mqtt.settings import PASSWORD_VARIABLE, MqttSettings, password_of
 from edge.roll.outbox import Outbox, OutboxReader
 from edge.roll.reading import read_roll
 from edge.roll.recorder import RollRecorder
-from edge.roll.values import RecordedEvent, RollHead
+from edge.roll.values import RollHead
 from tests.unit.edge.mqtt.broker import MOSQUITTO, OPENSSL, PASSWORD, USER, WHY_NOT, Broker, Subscriber
 
 needs_broker = pytest.mark.skipif(not (MOSQUITTO and OPENSSL), reason=WHY_NOT)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from edge.cloth.coverage import Coverage
-from edge.errors import BrokerError
+from edge.core.errors import BrokerError
 from edge.mqtt import lanes
 from edge.mqtt.check import check_broker
 from edge.mqtt.publisher import Publisher

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 from edge.page.app import MOST_VIEWERS, SHIPPED, PageApp, web_app
 from edge.page.rolls import MOST_AT_ONCE
 from edge.page.state import StateText

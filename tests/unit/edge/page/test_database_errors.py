@@ -18,8 +18,8 @@ from edge.health.server import HealthServer
 from edge.health.state import Health
 from edge.page import state
 from edge.page.app import PageApp, web_app
+from edge.process.supervised import HELPER_FAILED, STEADY_S, watched_by
 from edge.roll import reviews
-from edge.supervised import HELPER_FAILED, STEADY_S, watched_by
 from edge.web.address import Address
 from tests.unit.edge.page.pages import CLASSES, recorded_page
 from tests.unit.edge.web.servers import served

@@ -18,7 +18,7 @@ import edge
 from edge.cameras.health import FaultKind
 from edge.cloth.found import DefectsFound
 from edge.config import EdgeConfig, load_config
-from edge.errors import ConfigError, OutputError
+from edge.core.errors import ConfigError, OutputError
 from edge.health.state import Health, healthz
 from edge.page import live as live_module
 from edge.page.cloth import WIDEST_PX, ClothPicture, drawn, scaled
@@ -28,8 +28,8 @@ from edge.page.snapshot import WINDOW_S, Counts, Recent
 from edge.page.state import StateText, state_json
 from edge.page.token import page_token
 from edge.page.trouble import CAMERA_DOWN, HELPERS, troubles
+from edge.process.supervised import HelperThread, watched_by
 from edge.run_state import RunState
-from edge.supervised import HelperThread, watched_by
 from edge.web.address import Address, parse_address
 from tests.unit.edge.page.pages import CLASSES, defect, frame, passed, plain_page, recorded_page
 

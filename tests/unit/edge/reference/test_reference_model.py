@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from edge.errors import ModelError
+from edge.core.errors import ModelError
 from edge.reference.maps import CHANNELS
 from edge.reference.model import Look, ReferenceModel, block_maxima
 from edge.reference.taught import TaughtCloth

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.cloth.defects import ClothDefect
-from edge.errors import RecordError
+from edge.core.errors import RecordError
 from edge.roll.beside import put_together, read_roll_beside
 from edge.roll.reading import read_roll
 from edge.roll.recorded import DefectRow, EventRow, GapRow, Roll

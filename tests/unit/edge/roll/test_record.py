@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
-from edge.errors import ConfigError, OutputError, RecordError
+from edge.core.errors import ConfigError, OutputError, RecordError
 from edge.roll import recorder as recorder_module
 from edge.roll import waiting as waiting_module
 from edge.roll.database import BUSY_MS, RecordFile

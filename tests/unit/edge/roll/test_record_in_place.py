@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from edge.cloth.coverage import Coverage
-from edge.errors import OutputError, RecordError
+from edge.core.errors import OutputError, RecordError
 from edge.roll.askers import RecordedRequests
 from edge.roll.database import SIDE_FILES
 from edge.roll.following import last_following

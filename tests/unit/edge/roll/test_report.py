@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.cloth.defects import ClothDefect
-from edge.errors import MissingPackageError, OutputError, RecordError
+from edge.core.errors import MissingPackageError, OutputError, RecordError
 from edge.roll import pdf
 from edge.roll.cuts import inspected_by_metre, suggest_cuts
 from edge.roll.drawing import draw_map, row_length_m

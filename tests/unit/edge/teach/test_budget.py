@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.errors import DatasetError
+from edge.core.errors import DatasetError
 from edge.teach.budget import Budget, ClothAmount, rounded_up
 
 

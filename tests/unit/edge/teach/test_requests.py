@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge.cameras.recorded import RecordedTeaching
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 from edge.teach.requests import MOST_WAITING, TeachingRequests
 
 

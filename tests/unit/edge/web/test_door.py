@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from edge.supervised import HELPER_FAILED, Helpers, watched_by
+from edge.process.supervised import HELPER_FAILED, Helpers, watched_by
 from edge.web import body as body_module
 from edge.web.body import asked_for
 from edge.web.door import HEADERS, Rules, behind_door

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from edge.errors import ConfigError, MissingPackageError
-from edge.supervised import Helpers, watched_by
+from edge.core.errors import ConfigError, MissingPackageError
+from edge.process.supervised import Helpers, watched_by
 from edge.web import serving
 from edge.web.address import bound_socket
 from edge.web.serving import WebServer

@@ -12,7 +12,7 @@ import numpy as np
 from distill.labels import yolo
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.picture_files import content_digest, decoded
-from edge.taxonomy import load_taxonomy
+from edge.core.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy()
 SIDE_PX = 48

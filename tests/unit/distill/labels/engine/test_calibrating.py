@@ -9,7 +9,7 @@ from distill.labels.engine.calibrating import ReviewedPicture, calibrate, opinio
 from distill.labels.engine.judging import Change, quality_of
 from distill.labels.engine.settings import AnnotatorSpec, EngineSettings
 from distill.labels.naming import Namer
-from edge.taxonomy import load_taxonomy
+from edge.core.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy()
 NAMER = Namer(TAXONOMY)

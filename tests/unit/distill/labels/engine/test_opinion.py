@@ -7,7 +7,7 @@ from distill.labels.engine.fusion import Fusion
 from distill.labels.engine.opinion import Opinion
 from distill.labels.engine.triage import Band, Triage
 from distill.labels.naming import Namer
-from edge.taxonomy import load_taxonomy
+from edge.core.taxonomy import load_taxonomy
 
 SIZE = (100, 200)
 HOLE = Region("hole", (10, 10, 30, 30), score=0.9)

@@ -9,7 +9,7 @@ from distill.labels.engine.calibrating import Calibrated, ReviewedPicture, calib
 from distill.labels.engine.judging import quality_of
 from distill.labels.engine.settings import EngineSettings
 from distill.labels.naming import Namer
-from edge.taxonomy import load_taxonomy
+from edge.core.taxonomy import load_taxonomy
 
 SIZE = (400, 400)
 TAXONOMY = load_taxonomy()

@@ -20,7 +20,7 @@ from distill.labels.engine.reviewed import ReviewedSet
 from distill.labels.engine.shards import ShardFolder
 from distill.labels.engine.training_set import check_names, counts_of, training_set
 from distill.labels.formats import read_labels
-from edge.errors import ConfigError, DatasetError, LoomsightError
+from edge.core.errors import ConfigError, DatasetError, LoomsightError
 from tests.unit.distill.labels.engine.cloth import (
     BENCHMARKS,
     TAXONOMY,

@@ -7,7 +7,7 @@ import pytest
 
 from distill.labels.engine.catalogue import catalogue_of, catalogue_of_folder
 from distill.labels.engine.shards import ShardFolder, lines, run_here
-from edge.errors import DatasetError, OutputError
+from edge.core.errors import DatasetError, OutputError
 
 
 @dataclass

@@ -10,7 +10,7 @@ import numpy as np
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.florence.settings import FinetuneSettings
 from distill.labels.florence.small_model import SmallSizes, write_small_model
-from edge.taxonomy import load_taxonomy
+from edge.core.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy()
 SIZES = SmallSizes(

@@ -12,7 +12,7 @@ from distill.labels.florence.grammar import TokenIds, grammar_of, prefix_functio
 from distill.labels.florence.loading import load_teacher
 from distill.labels.florence.scores import scored_boxes
 from distill.labels.florence.settings import AnnotationSettings
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 from tests.unit.distill.labels.florence.small import TAXONOMY, bright_square
 
 NAMES = TAXONOMY.classes

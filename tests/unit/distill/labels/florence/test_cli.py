@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from distill.labels.florence.cli import app
-from edge.errors import CheckpointError, ConfigError, DatasetError
+from edge.core.errors import CheckpointError, ConfigError, DatasetError
 from tests.unit.distill.tiny import write_tiny_dataset
 
 SETTINGS = """

@@ -20,7 +20,7 @@ from distill.labels.florence.tasks import Lesson
 from distill.labels.florence.teaching import IGNORED, labels_of, loss_of
 from distill.labels.florence.timetable import epoch_batches, exercises_of
 from distill.run_folder import RunFolder
-from edge.errors import CheckpointError, ConfigError, DatasetError, TrainingError
+from edge.core.errors import CheckpointError, ConfigError, DatasetError, TrainingError
 from tests.unit.distill.labels.florence.small import TAXONOMY, Silence, small_set, small_settings
 
 

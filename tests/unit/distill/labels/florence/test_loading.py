@@ -15,7 +15,7 @@ from distill.labels.florence.freezing import freeze, learning
 from distill.labels.florence.generation import model_inputs
 from distill.labels.florence.loading import load_teacher, write_model_folder
 from distill.labels.florence.settings import FinetuneSettings, LoraSettings
-from edge.errors import CheckpointError, ConfigError
+from edge.core.errors import CheckpointError, ConfigError
 from tests.unit.distill.labels.florence.small import bright_square, small_folder
 
 

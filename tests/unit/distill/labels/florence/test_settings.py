@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from distill.labels.florence.settings import AnnotationSettings, FinetuneSettings, load_settings
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 
 def test_the_defaults_are_the_mills():

@@ -9,7 +9,7 @@ from distill.labels.florence.outputs import read_answer, whole_box
 from distill.labels.florence.places import place_text
 from distill.labels.florence.tasks import TASKS, lessons_of, prompt_for
 from distill.labels.naming import full_name, names_from_text
-from edge.errors import ConfigError, DatasetError
+from edge.core.errors import ConfigError, DatasetError
 from tests.unit.distill.labels.florence.small import TAXONOMY
 
 SIZE_HW = (200, 1000)

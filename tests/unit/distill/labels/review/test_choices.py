@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from distill.labels.review.choices import Choice, judged
-from edge.errors import ConfigError, DatasetError
-from edge.taxonomy import load_taxonomy
+from edge.core.errors import ConfigError, DatasetError
+from edge.core.taxonomy import load_taxonomy
 from tests.unit.distill.labels.review.folders import CLASSES, HARD, MASKED, UNSURE, label_set
 
 IMAGE = next(image for image in label_set().images if image.file_name == HARD)

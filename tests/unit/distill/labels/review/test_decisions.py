@@ -12,7 +12,7 @@ from distill.labels.annotations import Region
 from distill.labels.review.choices import Choice, judged
 from distill.labels.review.decisions import Decision, apply_reviews, not_undone, undoing
 from distill.labels.review.records import decision_of, encoded, line_of
-from edge.taxonomy import load_taxonomy
+from edge.core.taxonomy import load_taxonomy
 from tests.unit.distill.labels.review.folders import CLASSES, CLEAN, DONE, EASY, HARD, label_set
 
 TAXONOMY = load_taxonomy()

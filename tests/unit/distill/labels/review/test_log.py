@@ -10,7 +10,7 @@ import pytest
 from distill.labels.annotations import Region
 from distill.labels.review.decisions import Decision
 from distill.labels.review.log import ReviewLog
-from edge.errors import DatasetError, OutputError
+from edge.core.errors import DatasetError, OutputError
 
 REGION = Region("drop", (1.0, 2.0, 3.0, 4.0), score=0.5, annotator="florence", review="queued")
 

@@ -7,8 +7,8 @@ import pytest
 from distill.labels.review.log import ReviewLog
 from distill.labels.review.questions import NO_TEACHER, TASKS, Panel, load_florence
 from distill.labels.review.session import Session
-from edge.errors import CheckpointError
-from edge.taxonomy import load_taxonomy
+from edge.core.errors import CheckpointError
+from edge.core.taxonomy import load_taxonomy
 from tests.unit.distill.labels.florence.small import small_folder
 from tests.unit.distill.labels.review.folders import HARD, write_folder
 

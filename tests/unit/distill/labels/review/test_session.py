@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from distill.labels.review.choices import Choice
 from distill.labels.review.log import ReviewLog
 from distill.labels.review.session import Session
-from edge.digest import file_digest
-from edge.errors import DatasetError, OutputError
-from edge.taxonomy import load_taxonomy
+from edge.core.digest import file_digest
+from edge.core.errors import DatasetError, OutputError
+from edge.core.taxonomy import load_taxonomy
 from tests.unit.distill.labels.review.folders import (
     CLEAN,
     DONE,

@@ -8,8 +8,8 @@ from distill.labels.review.choices import Choice
 from distill.labels.review.log import ReviewLog
 from distill.labels.review.session import Session
 from distill.labels.review.views import overview, picture_view, png_of
-from edge.errors import DatasetError
-from edge.taxonomy import load_taxonomy
+from edge.core.errors import DatasetError
+from edge.core.taxonomy import load_taxonomy
 from tests.unit.distill.labels.review.folders import CLASSES, DONE, EASY, HARD, SIZE_HW, write_folder
 
 

@@ -14,8 +14,8 @@ from distill.labels.sam.loading import load_sam
 from distill.labels.sam.settings import SamFinetuneSettings
 from distill.labels.sam.small_model import write_small_sam
 from distill.run_folder import RunFolder
-from edge.errors import CheckpointError, ConfigError, DatasetError, TrainingError
-from edge.taxonomy import load_taxonomy
+from edge.core.errors import CheckpointError, ConfigError, DatasetError, TrainingError
+from edge.core.taxonomy import load_taxonomy
 from tests.unit.distill.labels.sam.sets import ellipse_set
 
 SETTINGS = SamFinetuneSettings(epochs=2, batch=2, learning_rate=1e-3)

@@ -14,7 +14,7 @@ from distill.labels.sam.loading import load_sam
 from distill.labels.sam.outliner import Outliner, believable, open_outliner
 from distill.labels.sam.settings import OutlineSettings
 from distill.labels.sam.windows import window_of
-from edge.errors import CheckpointError, ConfigError
+from edge.core.errors import CheckpointError, ConfigError
 
 ANYTHING = OutlineSettings(least_area_share=0, least_side_share=0, most_area_share=1e6, window_px=64)
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from distill.labels.coco import read
 from distill.labels.sam.cli import app
 from distill.labels.sam.loading import load_sam
-from edge.errors import LoomsightError
+from edge.core.errors import LoomsightError
 from tests.unit.distill.labels.sam.sets import ellipse_set, without_outlines
 
 ANYTHING = "least_area_share = 0.0\nleast_side_share = 0.0\nmost_area_share = 1e6\n"

@@ -9,9 +9,9 @@ from distill.labels.zero_shot.annotate import ZeroShotAnnotator, described_bette
 from distill.labels.zero_shot.grounding_dino import GroundingDinoQuery, scores_of_phrases
 from distill.labels.zero_shot.loading import load_open_detector
 from distill.labels.zero_shot.settings import ZeroShotSettings
-from edge.errors import ConfigError
-from edge.geometry import iou_matrix
-from edge.taxonomy import DefectKind, Taxonomy, load_taxonomy
+from edge.core.errors import ConfigError
+from edge.core.geometry import iou_matrix
+from edge.core.taxonomy import DefectKind, Taxonomy, load_taxonomy
 from tests.unit.distill.labels.zero_shot.small import write_grounding_dino
 
 FAMILIES = ["grounding-dino", "owlv2", "owlvit"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from distill.labels.zero_shot.loading import load_open_detector
-from edge.errors import CheckpointError
+from edge.core.errors import CheckpointError
 
 
 def without(*names):

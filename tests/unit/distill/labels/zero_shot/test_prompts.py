@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.labels.zero_shot.prompts import in_groups, prompts_of, texts_of
-from edge.errors import ConfigError
-from edge.taxonomy import DefectKind, Taxonomy, load_taxonomy
+from edge.core.errors import ConfigError
+from edge.core.taxonomy import DefectKind, Taxonomy, load_taxonomy
 
 
 def taxonomy(*kinds, classes=("broken", "drop")):

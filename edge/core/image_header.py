@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import TYPE_CHECKING, BinaryIO, Final, Literal
 
-from edge.errors import ImageError
+from edge.core.errors import ImageError
 
 # Pillow is imported where a file needs it, for TIFF and EXIF: most commands meet neither.
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
-from edge.errors import ConfigError, ContractError
+from edge.core.errors import ConfigError, ContractError
 
 CONTRACT_VERSION = 2
 """Raised by every change that an older runtime would misunderstand. 1 knew no fixed batch and no head that

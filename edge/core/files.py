@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from edge.errors import OutputError
+from edge.core.errors import OutputError
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from edge.errors import ConfigError, LoomsightError
+from edge.core.errors import ConfigError, LoomsightError
 
 SETTINGS_BYTES = 4 * 2**20
 """Most bytes of a file of settings, a password, a token, a manifest or a taxonomy."""

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ValidationError
 
-from edge.errors import ConfigError
-from edge.outside_documents import read_toml
+from edge.core.errors import ConfigError
+from edge.core.outside_documents import read_toml
 
 Settings = TypeVar("Settings", bound=BaseModel)
 

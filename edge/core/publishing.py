@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
 
-from edge.errors import DatasetError, OutputError
+from edge.core.errors import DatasetError, OutputError
 
 
 def name_below(file_name: str) -> PurePosixPath:

@@ -9,17 +9,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NoReturn
 
-from edge.camera_log import FORMAT, name_camera
-from edge.errors import (
-    INTERRUPTED_EXIT_CODE,
-    ConfigError,
-    LoomsightError,
-    OutputError,
-)
-from edge.interruption import Interrupted, raised_by_signals
-from edge.last_resort import internal_error, wants_traceback
-from edge.packages import missing_package
-from edge.terminal import PlainFormatter, have_standard_streams, printable, say, silence
+from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError, LoomsightError, OutputError
+from edge.process.camera_log import FORMAT, name_camera
+from edge.process.interruption import Interrupted, raised_by_signals
+from edge.process.last_resort import internal_error, wants_traceback
+from edge.process.packages import missing_package
+from edge.process.terminal import PlainFormatter, have_standard_streams, printable, say, silence
 
 MOST_FOLDERS: Final = 255
 """Python makes the folders of a path by calling itself for each."""

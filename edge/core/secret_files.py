@@ -6,7 +6,7 @@ import os
 import stat
 from pathlib import Path
 
-from edge.errors import ConfigError
+from edge.core.errors import ConfigError
 
 
 def check_private(file: Path, setting: str) -> None:

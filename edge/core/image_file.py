@@ -17,10 +17,10 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from edge.errors import ImageError
-from edge.image import Image, image_from_array
-from edge.image_header import CURE, Format, ImageHeader, header_of, read_header, riff_chunks
-from edge.outside_files import IMAGE_BYTES, open_outside, read_bytes
+from edge.core.errors import ImageError
+from edge.core.image import Image, image_from_array
+from edge.core.image_header import CURE, Format, ImageHeader, header_of, read_header, riff_chunks
+from edge.core.outside_files import IMAGE_BYTES, open_outside, read_bytes
 
 Array = NDArray[Any]
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ImageError
+from edge.core.errors import ImageError
 
 Image = NDArray[np.uint8]
 """(H, W) grey or (H, W, 3) BGR, uint8, C-contiguous."""

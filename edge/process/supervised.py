@@ -30,7 +30,7 @@ from contextvars import ContextVar, copy_context
 from pathlib import Path
 from typing import Final
 
-from edge.roll.values import RecordedEvent
+from edge.core.events import RecordedEvent
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from edge.errors import MissingPackageError
+from edge.core.errors import MissingPackageError
 
-ROOT: Final = Path(__file__).resolve().parents[1]
+ROOT: Final = Path(__file__).resolve().parents[2]
 REPAIR_CLONE: Final = "touch uv.lock && make demo"
 REPAIR_WORKBENCH: Final = "touch uv.lock && make workbench"
 """A newer uv.lock lets make look again at what is installed. It fetches uv where there is none."""

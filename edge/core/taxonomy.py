@@ -13,8 +13,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
-from edge.errors import ConfigError
-from edge.outside_documents import parsed_toml, read_toml
+from edge.core.errors import ConfigError
+from edge.core.outside_documents import parsed_toml, read_toml
 
 
 class DefectKind(BaseModel):
@@ -111,7 +111,7 @@ def load_taxonomy(path: Path | None = None) -> Taxonomy:
         ConfigError: if the file is missing, is not TOML or contradicts itself.
     """
     source = str(path) if path else "the shipped taxonomy.toml"
-    shipped = resources.files("edge").joinpath("taxonomy.toml")
+    shipped = resources.files("edge.core").joinpath("taxonomy.toml")
     values = read_toml(path) if path else parsed_toml(shipped.read_text(encoding="utf-8"), source)
     try:
         return Taxonomy.model_validate(values)
@@ -119,5 +119,5 @@ def load_taxonomy(path: Path | None = None) -> Taxonomy:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise ConfigError(
-            f"{source}: {where}: {first['msg']}.", "See edge/taxonomy.toml for the form."
+            f"{source}: {where}: {first['msg']}.", "See edge/core/taxonomy.toml for the form."
         ) from error

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from edge import __version__
-from edge.errors import InternalError
+from edge.core.errors import InternalError
 
 TRACEBACK_VARIABLE: Final = "LOOMSIGHT_TRACEBACK"
 """Set to anything, errors that nobody foresaw are not caught: for maintainers, and for the tests."""

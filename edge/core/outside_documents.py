@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from edge.errors import ConfigError, LoomsightError
-from edge.outside_files import SETTINGS_BYTES, read_text
+from edge.core.errors import ConfigError, LoomsightError
+from edge.core.outside_files import SETTINGS_BYTES, read_text
 
 if sys.version_info >= (3, 11):
     import tomllib

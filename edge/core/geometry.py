@@ -8,8 +8,8 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.contract import Letterbox, ModelContract
-from edge.errors import ConfigError
+from edge.core.contract import Letterbox, ModelContract
+from edge.core.errors import ConfigError
 
 GREATEST_RESCALING = 4.0
 """A frame is enlarged or shrunk at most so much to reach the model's scale. Beyond it a network sees little

@@ -1,0 +1,1 @@
+"""Values, errors and files that every room uses; imports no other room."""
