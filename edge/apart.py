@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from itertools import permutations, product
 from pathlib import Path
 
-from edge.box import CameraSettings
 from edge.cameras.device_options import parse_device
 from edge.cameras.protocol import Camera
+from edge.config.device import CameraSettings
 from edge.core.errors import ConfigError
 from edge.outputs import CURE, check_inputs, files_of, folders_of, lasting, lies_in
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from edge.box import CameraSettings
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Camera
 from edge.cameras.recorded import RecordedCamera
@@ -25,13 +24,14 @@ from edge.cloth.finder import GrainFinder
 from edge.cloth.joints import JointFinder
 from edge.cloth.optics import OpticsWatch
 from edge.cloth.watch import ClothWatch
-from edge.config import EdgeConfig
+from edge.config.device import CameraSettings
+from edge.config.edge import EdgeConfig
+from edge.config.machine import MachineSettings
 from edge.core.detections import DetectionRecord, with_unclassified
 from edge.core.files import set_aside, write_whole
 from edge.decisions.choose import choose_stops
 from edge.decisions.stops import Stops
 from edge.health.state import Health
-from edge.machine.settings import MachineSettings
 from edge.machine.shared import Delivery
 from edge.model import Models
 from edge.mqtt.choose import choose_publisher

@@ -1,6 +1,6 @@
 """Command lines of the edge.
 
-Settings of a run have their defaults in `edge.config`, those of a data set in
+Settings of a run have their defaults in `edge.config.edge`, those of a data set in
 `edge.simulator.dataset_options`; only what edge-bench alone has (frames, rounds, pause) has them here.
 """
 
@@ -160,7 +160,7 @@ def edge_run(
     flags = {name: value for name, value in locals().items() if name not in ("config", "only", "verbose")}
     flags["auto_teach"] = None if auto_teach is None else str(auto_teach)
     configure_logging(verbose)
-    from edge.box import box_from_process
+    from edge.config.device import box_from_process
     from edge.run import run_box
 
     run_box(box_from_process(config, flags, only))
@@ -210,7 +210,7 @@ def edge_bench(
     """Measure the loop of edge-run against the bare engine, in the same run, on the same frames."""
     configure_logging()
     from edge.bench.frames import bench
-    from edge.box import config_from_process
+    from edge.config.device import config_from_process
     from edge.core.errors import ConfigError
 
     flags = {

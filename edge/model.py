@@ -19,7 +19,7 @@ from edge.backends.onnxruntime import read_contract
 from edge.backends.protocol import OpenBackend
 from edge.bundle.opening import Bundle, demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.contract import ModelContract
 from edge.golden import check_golden
 from edge.inspector import Backend

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from edge.cameras.folder import PICTURE_SUFFIXES
 from edge.cameras.protocol import Camera
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError
 from edge.core.files import check_not_a_folder, check_writable, is_stream
 from edge.simulator.camera import LoomCamera

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from edge.apart import check_apart
 from edge.assembly import CameraRun, OpenRun, Surroundings, show_summary, write_summary
-from edge.box import CameraSettings
-from edge.config import EdgeConfig
+from edge.config.device import CameraSettings
+from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
 from edge.core.detections import DetectionRecord
 from edge.core.errors import CameraNotFoundError, ConfigError, LoomsightError

@@ -9,7 +9,7 @@ import cv2
 
 from edge.assembly import OpenRun
 from edge.backends.probe import available_cores
-from edge.box import CameraSettings
+from edge.config.device import CameraSettings
 from edge.core.events import utc_now
 
 

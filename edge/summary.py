@@ -16,7 +16,7 @@ from edge.cloth.coverage import GapOnRoll
 from edge.cloth.gaps import GAP_REASONS
 from edge.cloth.sums import Passed
 from edge.cloth.width import LEAST_STRIP_MM
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.latency import StageClock
 from edge.process.terminal import as_cell
 from edge.run_state import RunState

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from edge.backends.probe import processor_name
 from edge.cloth.finder import ClothFinder, GrainFinder
 from edge.cloth.grain import CELL_PX
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.image import Image
 from edge.run import run
 from edge.simulator.camera import LoomCamera

@@ -20,7 +20,7 @@ from edge.cloth.defects import ClothDefect, cloth_from_frame, on_cloth
 from edge.cloth.in_frame import one_each
 from edge.cloth.merger import DefectMerger
 from edge.cloth.seams import Seam
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.inspector import Inspector
 from edge.model import open_model
 from edge.simulator.camera import LoomCamera

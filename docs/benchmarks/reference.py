@@ -32,6 +32,7 @@ from edge.backends.onnx_session import session_options
 from edge.backends.probe import processor_name
 from edge.cloth.finder import GrainFinder
 from edge.cloth.grain import CELL_PX
+from edge.config.alarm_budget import Budget, ClothAmount
 from edge.core.detections import no_detections
 from edge.core.image import Image
 from edge.reference.maps import CHANNELS
@@ -39,7 +40,6 @@ from edge.reference.model import Look, ReferenceModel
 from edge.reference.taught import TaughtCloth
 from edge.reference.trunk import Trunk
 from edge.second_look import ReferenceView
-from edge.teach.budget import Budget, ClothAmount
 from edge.teach.looks import SpooledStrip, cross_look
 from edge.teach.reports import calibrate
 from edge.teach.spool import Spool

@@ -24,13 +24,13 @@ import numpy as np
 from reference import ALARMS_PER_STRIP, TILE_PX, Strip, auroc, by_fabric, hits, read_strip, read_strips
 from reference_variants import VARIANTS, changed
 
+from edge.config.alarm_budget import Budget, ClothAmount
 from edge.core.detections import no_detections
 from edge.reference.maps import CHANNELS
 from edge.reference.model import Look, ReferenceModel, block_maxima
 from edge.reference.regions import Regions, find_regions
 from edge.reference.taught import TaughtCloth
 from edge.reference.trunk import STRIDE_PX, Trunk
-from edge.teach.budget import Budget, ClothAmount
 from edge.teach.looks import JudgedStrip, SpooledStrip
 from edge.teach.reports import calibrate
 

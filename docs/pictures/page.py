@@ -20,7 +20,7 @@ from playwright.sync_api import Page, sync_playwright
 import edge.assembly
 import edge.run
 from edge.cameras.protocol import Frame
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.simulator.camera import LoomCamera, parse_loom_options
 
 HERE = Path(__file__).resolve().parent

@@ -18,11 +18,11 @@ from page import save, until
 from playwright.sync_api import sync_playwright
 
 import edge.run
-from edge.articles import ArticleSettings
-from edge.config import EdgeConfig
-from edge.teach.budget import Budget
+from edge.config.alarm_budget import Budget
+from edge.config.articles import ArticleSettings
+from edge.config.auto_teach import AutoTeachSettings
+from edge.config.edge import EdgeConfig
 from edge.teach.reading import ReadingLimits
-from edge.teach.settings import AutoTeachSettings
 from edge.teach.teaching import TeachWish, teach
 
 CLOTH = "weave=plain,width_px=512,mean_grey=140,bed_left_mm=0,bed_right_mm=0"

@@ -15,7 +15,7 @@ import numpy as np
 from playwright.sync_api import sync_playwright
 
 from edge.cameras.protocol import Frame
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.roll.reading import read_roll
 from edge.roll.report import PieceWish, report_page
 from edge.simulator.camera import LoomCamera, parse_loom_options

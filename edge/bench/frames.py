@@ -28,7 +28,7 @@ from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame, frames_of
 from edge.cloth.seams import Seam
 from edge.cloth.strips import strips_of
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
 from edge.core.contract import ModelContract
 from edge.core.errors import NoImagesError

@@ -36,7 +36,7 @@ from edge.cameras.protocol import Frame, frames_of
 from edge.cloth.optics import OpticsWatch
 from edge.cloth.seams import Seam
 from edge.cloth.strips import strips_of
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
 from edge.core.contract import ModelContract
 from edge.core.detections import with_unclassified

@@ -27,7 +27,7 @@ from edge.bundle.opening import Bundle, demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame, frames_of
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
 from edge.core.errors import NoImagesError
 from edge.core.latency import LatencyHistogram

@@ -118,8 +118,8 @@ def _inspected(
     config: Path | None, backend: str | None, max_p99_ms: float | None = None
 ) -> Callable[[Bundle], None]:
     """Return a check that opens a bundle as edge-run would, golden pictures included, and times it."""
-    from edge.box import box_from_process
     from edge.bundle.timing import check_latency
+    from edge.config.device import box_from_process
     from edge.model import open_model
 
     def check(bundle: Bundle) -> None:

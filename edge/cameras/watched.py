@@ -8,7 +8,7 @@ from edge.cameras.choose import choose_camera
 from edge.cameras.isolated import IsolatedCamera
 from edge.cameras.protocol import Camera
 from edge.cameras.recovering import Patience, RecoveringCamera
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.simulator.camera import LoomCamera
 from edge.simulator.faults import FaultyLoomCamera
 

@@ -9,14 +9,14 @@ from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
+from edge.config.machine import MachineSettings
+from edge.config.stop import StopSettings
 from edge.core.errors import ConfigError, RecordError
 from edge.decisions.policy import HOUR_S
-from edge.decisions.settings import StopSettings
 from edge.decisions.stops import STOP, WOULD_BE_STOP, Stops
 from edge.machine.choose import choose_line
 from edge.machine.delivery import StopDelivery
-from edge.machine.settings import MachineSettings
 from edge.machine.shared import Delivery
 from edge.roll.database import open_for_reading
 

@@ -28,7 +28,7 @@ OnlyFlag = Annotated[
 def probe(config: ConfigFlag = None, only: OnlyFlag = None) -> None:
     """See whether the machine can be reached; nothing is written to it."""
     configure_logging()
-    from edge.box import config_from_process
+    from edge.config.device import config_from_process
     from edge.machine.trial import probe_machine
 
     echo(probe_machine(config_from_process(config, {}, only).machine))
@@ -44,7 +44,7 @@ def fire(
 ) -> None:
     """Give the signal to stop once, as edge-run would, and say how long it took."""
     configure_logging()
-    from edge.box import config_from_process
+    from edge.config.device import config_from_process
     from edge.machine.trial import fire_once
 
     echo(fire_once(config_from_process(config, {}, only).machine, is_meant=yes))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from edge.cloth.defects import TOUCH_MM, ClothDefect
 from edge.cloth.grading import points_of_length
-from edge.decisions.settings import StopRule, StopSettings
+from edge.config.stop import StopRule, StopSettings
 
 HOUR_S = 3600.0
 

@@ -13,10 +13,10 @@ from typing_extensions import Self
 
 from edge.cloth.defects import ClothDefect
 from edge.cloth.recurring import RECURS_M
+from edge.config.stop import StopSettings
 from edge.core.events import RecordedEvent, new_id
 from edge.core.latency import LatencyHistogram
 from edge.decisions.policy import Block, Decision, StopPolicy, own_pieces
-from edge.decisions.settings import StopSettings
 from edge.machine.delivery import MachineNews, SignalFound, StopRequest, StopResult
 from edge.machine.shared import Delivery, News, StoppedByAnother
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from edge.config.machine import MachineSettings
 from edge.core.errors import ConfigError
 from edge.machine.protocol import StopLine
 from edge.machine.roll_input import Input, ModbusInput
-from edge.machine.settings import MachineSettings
 
 
 def choose_line(settings: MachineSettings) -> StopLine:

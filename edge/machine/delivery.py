@@ -11,9 +11,9 @@ from queue import Empty, Full, Queue
 
 from typing_extensions import Self
 
+from edge.config.machine import MachineSettings
 from edge.core.errors import MachineError
 from edge.machine.protocol import StopLine
-from edge.machine.settings import MachineSettings
 from edge.process.supervised import HelperThread, described
 
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Literal
 
+from edge.config.machine import MachineSettings
 from edge.core.errors import MachineError
-from edge.machine.settings import MachineSettings
 
 
 class GpioLine:

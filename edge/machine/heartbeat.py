@@ -8,10 +8,10 @@ from typing import Protocol
 
 from typing_extensions import Self
 
+from edge.config.machine import MachineSettings
 from edge.core.errors import MachineError
 from edge.core.events import RecordedEvent
 from edge.health.state import Health, Healths
-from edge.machine.settings import MachineSettings
 from edge.process.supervised import HelperThread
 
 logger = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from pymodbus.client import ModbusTcpClient
 from pymodbus.exceptions import ConnectionException, ModbusException
 from pymodbus.pdu import ModbusPDU
 
+from edge.config.machine import MachineSettings
 from edge.core.errors import MachineError
 from edge.machine.replies import STRICT, BadReplyError, RefusedError, checked_reply, refusal
-from edge.machine.settings import MachineSettings
 from edge.process.supervised import described
 
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # what fails is said here, once

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from typing_extensions import Self
 
+from edge.config.machine import MachineSettings
 from edge.core.errors import LoomsightError, MachineError
 from edge.core.events import RecordedEvent
-from edge.machine.settings import MachineSettings
 from edge.process.supervised import HelperThread, described
 from edge.roll.changes import RollChanges, RollWish
 

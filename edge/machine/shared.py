@@ -11,9 +11,9 @@ from typing import Protocol
 
 from typing_extensions import Self
 
+from edge.config.machine import MachineSettings
 from edge.machine.choose import choose_line
 from edge.machine.delivery import OwnNews, StopDelivery, StopRequest, StopResult
-from edge.machine.settings import MachineSettings
 
 
 @dataclass(frozen=True, slots=True)

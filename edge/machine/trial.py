@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from contextlib import closing
 
+from edge.config.machine import MachineSettings
 from edge.core.errors import ConfigError, MachineError
 from edge.machine.choose import choose_line
 from edge.machine.delivery import StopDelivery, StopRequest, StopResult
-from edge.machine.settings import MachineSettings
 
 
 def probe_machine(settings: MachineSettings) -> str:

@@ -11,12 +11,12 @@ from typing import Final, NamedTuple
 from uuid import uuid4
 
 from edge import __version__
+from edge.config.mqtt import MqttSettings
 from edge.core.errors import BrokerError
 from edge.mqtt.connection import LOOP_S, Connection, Login, dial
 from edge.mqtt.messages import MESSAGES, EventMessage, StatusMessage
 from edge.mqtt.reasons import Lost
 from edge.mqtt.reports import UNSEEN_DENIALS
-from edge.mqtt.settings import MqttSettings
 from edge.mqtt.tls import tls_context
 
 CHECK: Final = "check"

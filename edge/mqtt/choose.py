@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
+from edge.config.mqtt import password_of
 from edge.core.errors import ConfigError
-from edge.mqtt.settings import password_of
 from edge.roll.outbox import Outbox
 
 if TYPE_CHECKING:

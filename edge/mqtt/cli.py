@@ -34,10 +34,10 @@ def check(
 ) -> None:
     """Log in to the broker as edge-run would, and try each topic of a run. A run beside it goes on."""
     configure_logging()
-    from edge.box import config_from_process
+    from edge.config.device import config_from_process
+    from edge.config.mqtt import password_of
     from edge.core.errors import ConfigError
     from edge.mqtt.check import check_broker
-    from edge.mqtt.settings import password_of
 
     settings = config_from_process(config, {"mqtt": mqtt}, only).mqtt
     if settings.broker is None:

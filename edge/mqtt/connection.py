@@ -13,6 +13,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from typing_extensions import Self
 
+from edge.config.mqtt import MqttSettings
 from edge.mqtt.reasons import (
     NO_QOS,
     NO_RETAIN,
@@ -24,7 +25,6 @@ from edge.mqtt.reasons import (
     refused,
     unreached,
 )
-from edge.mqtt.settings import MqttSettings
 
 LOOP_S: Final = 0.05
 """How long a look at the socket waits: what was recorded is sent at most so much later."""

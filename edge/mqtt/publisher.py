@@ -16,13 +16,13 @@ from typing import Final, TypeVar
 from typing_extensions import Self
 
 from edge import __version__
+from edge.config.mqtt import MqttSettings
 from edge.core.events import RecordedEvent
 from edge.mqtt.connection import LOOP_S, Connection, Login, dial
 from edge.mqtt.lanes import Lanes
 from edge.mqtt.messages import MESSAGES, StatusMessage, message_of
 from edge.mqtt.reasons import Lost
 from edge.mqtt.reports import Reports
-from edge.mqtt.settings import MqttSettings
 from edge.mqtt.tls import tls_context
 from edge.process.supervised import HelperThread
 from edge.roll.outbox import FileIdentity, Outbox, OutboxReader, Waiting

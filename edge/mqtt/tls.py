@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ssl
 
+from edge.config.mqtt import MqttSettings
 from edge.core.errors import ConfigError
 from edge.core.outside_files import SETTINGS_BYTES, open_outside
 from edge.core.secret_files import check_private
-from edge.mqtt.settings import MqttSettings
 
 
 def tls_context(settings: MqttSettings) -> ssl.SSLContext | None:

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from edge.config import RollName
+from edge.config.edge import RollName
 from edge.core.detections import UNCLASSIFIED
 from edge.core.errors import ConfigError, LoomsightError, OutputError, RecordError
 from edge.page.cloth import ClothPicture

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from edge import __version__
 from edge.cameras.protocol import Camera
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.page.app import MOST_VIEWERS, PageApp, web_app
 from edge.page.box import box_app
 from edge.page.live import LivePage

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.errors import LoomsightError
 from edge.core.events import RecordedEvent, Reporter
 from edge.roll.changes import RollChanges, RollWish

@@ -13,7 +13,7 @@ from edge.backends.protocol import OpenBackend
 from edge.bundle.opening import demo_bundle_path, model_digest_of, open_bundle
 from edge.bundle.store import bundle_path
 from edge.cameras.protocol import Frame
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.contract import ModelContract
 from edge.core.detections import with_unclassified
 from edge.core.errors import ConfigError, ContractError, LoomsightError, RecordError

@@ -11,9 +11,9 @@ from typing import Literal, get_args
 
 from edge.cameras.recorded import RecordedChange
 from edge.capture import Capture
+from edge.config.stop import StopSettings
 from edge.core.errors import ConfigError, LoomsightError
 from edge.core.events import RecordedEvent, new_id, utc_now
-from edge.decisions.settings import StopSettings
 from edge.inspector import Inspector
 from edge.roll.values import RollHead, roll_name_of
 from edge.second_look import Looker

@@ -22,10 +22,10 @@ from edge import __version__
 from edge.bundle.opening import check_file
 from edge.bundle.publish import staging_folder, take_name
 from edge.bundle.sealed import SealedForm
+from edge.config.alarm_budget import Budget, Unit
 from edge.core.digest import file_digest
 from edge.core.errors import ContractError, ModelError, OutputError
 from edge.teach.arrays import ARRAYS_BYTES, read_arrays, write_arrays
-from edge.teach.budget import Budget, Unit
 
 ARTICLE_FORMAT: Final = 1
 MANIFEST_NAME: Final = "article.json"

@@ -27,7 +27,7 @@ from edge.process.console import configure_logging
 from edge.process.terminal import echo
 
 if TYPE_CHECKING:
-    from edge.teach.budget import Budget
+    from edge.config.alarm_budget import Budget
     from edge.teach.teaching import Lesson
     from edge.teach.training_job import TrainingFolder
 
@@ -94,7 +94,7 @@ def teach(
     if resume:
         _go_on(out, train)
         return
-    from edge.box import config_from_process
+    from edge.config.device import config_from_process
     from edge.teach.reading import ReadingLimits
     from edge.teach.teaching import TeachWish
     from edge.teach.teaching import teach as teach_article
@@ -162,7 +162,7 @@ class Progress:
 
 
 def _budget(per_100m: float | None, per_m2: float | None, per_image: float | None) -> Budget:
-    from edge.teach.budget import MOST_ALARMS, Budget, Unit
+    from edge.config.alarm_budget import MOST_ALARMS, Budget, Unit
 
     given: list[tuple[float, Unit]] = []
     if per_100m is not None:

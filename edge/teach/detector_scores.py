@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.config.alarm_budget import ENOUGH_IMAGES
 from edge.inspector import FLOOR
-from edge.teach.budget import ENOUGH_IMAGES
 from edge.teach.calibration import TAIL, Tail
 
 Floats = NDArray[np.float64]

@@ -8,11 +8,11 @@ import threading
 from contextlib import suppress
 from typing import Final
 
+from edge.config.alarm_budget import Budget
 from edge.core.errors import LoomsightError
 from edge.process.last_resort import internal_error
 from edge.process.supervised import HelperThread, note_here
 from edge.reference.trunk import Trunk
-from edge.teach.budget import Budget
 from edge.teach.keeping import Keeper
 from edge.teach.learning import CleanCloth, DetectorUsed, Learnt, learn
 

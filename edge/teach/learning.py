@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.config.alarm_budget import Budget, ClothAmount, amount_text
 from edge.core.errors import ConfigError, DatasetError
 from edge.reference.trunk import Trunk
 from edge.teach.article_file import ArticleManifest, ClothUsed, Promise
-from edge.teach.budget import Budget, ClothAmount, amount_text
 from edge.teach.keeping import Keeper
 from edge.teach.looks import CrossLooks, Progress, SpooledStrip, cross_look
 from edge.teach.pattern import Pattern, pattern_of, strips_to_sample

@@ -17,6 +17,7 @@ import numpy as np
 
 from edge.cameras.protocol import FramePosition
 from edge.cloth.mask import Mask
+from edge.config.alarm_budget import ClothAmount
 from edge.core.detections import Detections
 from edge.core.errors import DatasetError
 from edge.core.image import Image
@@ -25,7 +26,6 @@ from edge.reference.model import Look, ReferenceModel
 from edge.reference.taught import TaughtCloth
 from edge.reference.trunk import Trunk
 from edge.second_look import look_at
-from edge.teach.budget import ClothAmount
 from edge.teach.spool import Views
 
 STRETCH_M: Final = 1.0

@@ -8,11 +8,11 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from edge.config.alarm_budget import Unit
 from edge.core.errors import RecordError
 from edge.core.files import write_whole
 from edge.core.outside_files import read_text
 from edge.teach.article_file import SHEET_NAME, ArticleFile
-from edge.teach.budget import Unit
 
 BUDGET_FLAGS: Final[dict[Unit, str]] = {
     "100 m": "--false-alarms-per-100m",

@@ -21,6 +21,7 @@ from typing import Final, Literal
 
 from edge.cameras.protocol import Frame
 from edge.cameras.recorded import TeachingNote
+from edge.config.auto_teach import AutoTeachSettings
 from edge.core.detections import Detections
 from edge.core.errors import ConfigError, LoomsightError
 from edge.core.events import RecordedEvent
@@ -32,7 +33,6 @@ from edge.teach.fitting import Fitting
 from edge.teach.learning import Learnt
 from edge.teach.requests import TeachingRequests
 from edge.teach.roll_reading import CURE, RollReading, Subject
-from edge.teach.settings import AutoTeachSettings
 from edge.teach.spool import Spool
 from edge.teach.values import BEGUN, GOES_ON, LEARNT, NOT_LEARNT, NOT_OPENED, TeachingNow
 

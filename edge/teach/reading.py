@@ -16,12 +16,12 @@ from edge.cloth.mask import within
 from edge.cloth.seams import Seam, on_own_lines
 from edge.cloth.strips import Strips
 from edge.cloth.watch import ClothWatch
+from edge.config.alarm_budget import ClothAmount
 from edge.core.detections import Detections
 from edge.core.errors import ConfigError
 from edge.core.image import Image
 from edge.inspector import Inspector
 from edge.preparation import Preparation, PreparedStrip
-from edge.teach.budget import ClothAmount
 
 logger = logging.getLogger(__name__)
 

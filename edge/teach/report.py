@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from edge.config.alarm_budget import Budget
 from edge.teach.article_file import SHEET_NAME, ArticleManifest
-from edge.teach.budget import Budget
 from edge.teach.learning import reasons_text
 from edge.teach.reports import standing_out
 from edge.teach.teaching import Lesson

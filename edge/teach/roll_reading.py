@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from edge.cameras.protocol import Frame
+from edge.config.alarm_budget import ClothAmount
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections
 from edge.core.errors import OutputError
 from edge.preparation import PreparedStrip
 from edge.recording import LEAST_FREE_BYTES
-from edge.teach.budget import ClothAmount
 from edge.teach.keeping import Keeper
 from edge.teach.learning import CleanCloth, DetectorUsed
 from edge.teach.looks import SpooledStrip

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edge.config.alarm_budget import ClothAmount, Unit
 from edge.teach.article_file import SheetPlace
-from edge.teach.budget import ClothAmount, Unit
 from edge.teach.contact_sheet import MOST_PLACES, crop_of, sheet_png
 from edge.teach.looks import SpooledStrip
 from edge.teach.reports import Place

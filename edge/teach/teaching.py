@@ -14,7 +14,8 @@ from edge.bundle.opening import model_digest_of
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Camera
 from edge.cameras.watched import watched_camera
-from edge.config import EdgeConfig
+from edge.config.alarm_budget import Budget
+from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError
 from edge.inspector import FLOOR, Inspector
 from edge.model import Models
@@ -27,7 +28,6 @@ from edge.teach.article_file import (
     open_article,
     publish_article,
 )
-from edge.teach.budget import Budget
 from edge.teach.keeping import Keeper
 from edge.teach.learning import CleanCloth, DetectorUsed, learn
 from edge.teach.looks import Progress

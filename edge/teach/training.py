@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from edge.cameras.folder import list_pictures, read_picture
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.errors import TrainingError
 from edge.core.files import write_whole
 from edge.core.geometry import Boxes

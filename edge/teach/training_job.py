@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.bundle.opening import demo_bundle_path
 from edge.cameras.choose import choose_camera
-from edge.config import EdgeConfig
+from edge.config.alarm_budget import Budget, Unit
+from edge.config.edge import EdgeConfig
 from edge.core.contract import Letterbox
 from edge.core.errors import ConfigError, DatasetError, LoomsightError, OutputError
 from edge.core.files import write_whole
@@ -30,7 +31,6 @@ from edge.process.packages import missing_package
 from edge.simulator.options import MIN_CLOTH_PX
 from edge.sinks.locks import lock_handed_on
 from edge.teach.article_file import ArticleManifest, SheetPlace
-from edge.teach.budget import Budget, Unit
 from edge.teach.keeping import Keeper
 from edge.teach.learning import CleanCloth
 from edge.teach.teaching import TeachWish

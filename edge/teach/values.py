@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from edge.teach.budget import Budget
+from edge.config.alarm_budget import Budget
 
 BEGUN: Final = "teaching begun"
 GOES_ON: Final = "teaching goes on"

@@ -16,7 +16,7 @@ from contextlib import closing
 
 import pytest
 
-from edge.config import load_config
+from edge.config.edge import load_config
 from edge.core.errors import ConfigError, LoomsightError
 from edge.teach.article_file import MANIFEST_NAME, is_article, open_article
 from tests.conftest import write_bright_cell_bundle

@@ -8,7 +8,7 @@ from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.choose import choose_camera
 from edge.cameras.recovering import Patience, RecoveringCamera
 from edge.cameras.watched import watched_camera
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.errors import CameraLostError, ConfigError
 from edge.inspector import Inspector
 from edge.pipeline import Pipeline

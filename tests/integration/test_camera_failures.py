@@ -15,7 +15,7 @@ from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.choose import choose_camera
 from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import Frame
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.errors import CameraLostError, CameraNotFoundError, FrameSizeError
 from edge.inspector import Inspector
 from edge.pipeline import Pipeline

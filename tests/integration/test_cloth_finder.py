@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError
 from edge.run import run
 
@@ -116,7 +116,7 @@ def test_the_simulated_loom_knows_where_its_cloth_is(tmp_path, bundle):
 
 
 def test_another_word_than_these_two(tmp_path, bundle):
-    from edge.config import load_config
+    from edge.config.edge import load_config
 
     with pytest.raises(ConfigError, match=r"cloth.*'auto' or 'all'"):
         load_config(None, {}, {"camera": "loom", "cloth": "some"})

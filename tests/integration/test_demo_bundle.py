@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge.bundle.opening import demo_bundle_path, open_bundle
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.taxonomy import load_taxonomy
 from edge.run import run
 

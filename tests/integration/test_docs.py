@@ -44,21 +44,21 @@ from distill.prune.plan import PlanOptions
 from distill.prune.settings import PruneSettings
 from distill.recipe import Augmentation, Recipe
 from distill.sparsity import Sparsity
-from edge.box import CAMERAS, load_box
 from edge.bundle.manifest import BundleManifest
-from edge.config import EdgeConfig
+from edge.config.device import CAMERAS, load_box
+from edge.config.edge import EdgeConfig
+from edge.config.machine import MachineSettings
+from edge.config.mqtt import MqttSettings
+from edge.config.stop import StopRule, StopSettings
 from edge.core import errors
 from edge.core.contract import ModelContract
 from edge.core.taxonomy import Taxonomy, load_taxonomy
-from edge.decisions.settings import StopRule, StopSettings
 from edge.decisions.stops import Stops
 from edge.health.metrics import metrics_text
 from edge.health.state import Health
 from edge.machine.delivery import StopDelivery
-from edge.machine.settings import MachineSettings
 from edge.mqtt.messages import MESSAGES
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.settings import MqttSettings
 from edge.roll.outbox import Outbox
 from edge.run_state import RunState
 from edge.simulator.dataset_options import DatasetOptions

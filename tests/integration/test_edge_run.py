@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import pytest
 
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.contract import CONTRACT_VERSION
 from edge.core.errors import ConfigError, ImageError, LoomsightError, ModelError, OutputError
 from edge.run import run

@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edge.backends.proof import prove
 from edge.bundle.manifest import FORM
 from edge.bundle.opening import demo_bundle_path
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.errors import BackendError, LoomsightError, ModelError
 from edge.run import run
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model

@@ -10,7 +10,7 @@ import pytest
 
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.protocol import Frame, FramePosition
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.inspector import Inspector
 from edge.pipeline import Pipeline
 from edge.run import run

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.page.server import open_page
 from edge.simulator.camera import LoomCamera, parse_loom_options
 from edge.web import connection

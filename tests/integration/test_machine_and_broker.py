@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, MachineError
 from edge.roll.reading import read_roll
 from edge.run import run

@@ -16,7 +16,7 @@ import pytest
 
 from edge.cameras import multipart
 from edge.cameras.choose import choose_camera
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.errors import CameraLostError, CameraNotFoundError, FrameSizeError, ImageError
 from edge.run import run
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.page.app import MOST_VIEWERS
 from edge.page.server import live_page, serve
 from edge.run_state import RunState

@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge import assembly as run_module
-from edge.config import EdgeConfig, load_config
+from edge.config.edge import EdgeConfig, load_config
 from edge.core.errors import ConfigError, ContractError, LoomsightError, RecordError
 from edge.model import open_model
 from edge.roll import recorder as recorder_module

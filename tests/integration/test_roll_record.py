@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, ImageError, OutputError
 from edge.roll.reading import read_roll, read_rolls
 from edge.run import run

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from edge.config import EdgeConfig
-from edge.decisions.settings import StopSettings
+from edge.config.edge import EdgeConfig
+from edge.config.stop import StopSettings
 from edge.decisions.stops import WOULD_BE_STOP
 from edge.roll.reading import read_roll
 from edge.run import run

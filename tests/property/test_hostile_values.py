@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from edge.bundle.manifest import FORM
-from edge.config import TABLES
+from edge.config.edge import TABLES
 from tests.conftest import write_bright_cell_bundle
 from tests.hostile.commands import outcome_of
 from tests.hostile.inputs import SETTINGS, WAITING, WRITTEN

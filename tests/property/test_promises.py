@@ -7,7 +7,7 @@ from math import erfc
 import numpy as np
 import pytest
 
-from edge.teach.budget import LEAST_ALLOWED
+from edge.config.alarm_budget import LEAST_ALLOWED
 from edge.teach.calibration import joint_values, level_of, tail_of
 
 STRETCHES, EACH, CALIBRATIONS = 670, 4, 300

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.defects import ClothDefect
+from edge.config.stop import StopRule, StopSettings
 from edge.core.detections import Detections
 from edge.core.latency import StageClock
 from edge.decisions.policy import HOUR_S, Block, StopPolicy
-from edge.decisions.settings import StopRule, StopSettings
 from edge.decisions.stops import STOP, WOULD_BE_STOP, Stops
 from edge.journal import Journal
 from edge.ledger import Ledger

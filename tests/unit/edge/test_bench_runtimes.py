@@ -10,7 +10,7 @@ import pytest
 
 from edge.bench.runtimes import bench_runtimes, published_map
 from edge.bundle.opening import open_bundle
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from tests.conftest import write_bright_cell_bundle
 
 ROW = {"precision": "f32", "runtime": "onnxruntime 1.20 CPU", "map50_95": 0.5}

@@ -24,7 +24,7 @@ from edge.bundle.opening import open_bundle
 from edge.bundle.publish import publish_bundle, staging_folder
 from edge.bundle.report import bundle_facts, flat
 from edge.bundle.store import bundle_path, is_store, read_state
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.digest import file_digest
 from edge.core.errors import BackendError, ContractError, LoomsightError, ModelError, OutputError
 from edge.run import run

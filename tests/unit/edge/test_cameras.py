@@ -12,7 +12,7 @@ from edge.cameras.choose import choose_camera
 from edge.cameras.folder import FolderCamera, read_picture
 from edge.cameras.opencv import OpenCvCamera, frames_missing
 from edge.cameras.protocol import CutShortError
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
 from edge.core.errors import CameraNotFoundError, ConfigError, ImageError, NoImagesError
 from edge.core.image import image_from_array

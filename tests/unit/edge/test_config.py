@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.config import EdgeConfig, load_config
+from edge.config.edge import EdgeConfig, load_config
 from edge.core.errors import ConfigError
 
 

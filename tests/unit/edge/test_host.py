@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.config.machine import MachineSettings
 from edge.core.host import checked_host
-from edge.machine.settings import MachineSettings
 
 POSSIBLE = [
     "10.0.0.5", "127.0.0.1", "localhost", "plc", "plc-1", "PLC.mill.lan", "mill.lan.", "1plc.lan",

@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 
 from distill.dataset import load_dataset, read_labelled
 from distill.labels.cli import app as labels_app
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.errors import ImageError
 from edge.core.image_file import decoded_image, image_size_hw_px, read_image
 from edge.run import run

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from edge.assembly import lock_outputs
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.errors import OutputError
 from edge.core.files import rename_aside, write_whole
 from edge.run import run

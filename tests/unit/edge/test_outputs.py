@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edge.bench.frames import bench
-from edge.config import EdgeConfig
+from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, OutputError
 from edge.run import run
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edge.box import load_box
-from edge.config import load_config
+from edge.config.device import load_box
+from edge.config.edge import load_config
 from edge.core.errors import ConfigError
 
 PATHS = ("model", "detections", "summary", "save_pictures", "record", "roll_record", "page_token_file")

@@ -6,9 +6,9 @@ import os
 
 import pytest
 
+from edge.config.mqtt import MqttSettings, password_of
 from edge.core.errors import ConfigError
 from edge.core.secret_files import check_private
-from edge.mqtt.settings import MqttSettings, password_of
 from edge.page.token import page_token
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file away")

@@ -6,11 +6,11 @@ import pytest
 
 from edge.cloth.defects import ClothDefect
 from edge.cloth.merger import DefectMerger
-from edge.config import load_config
+from edge.config.edge import load_config
+from edge.config.stop import StopRule, StopSettings
 from edge.core.errors import ConfigError
 from edge.decisions.choose import choose_stops
 from edge.decisions.policy import Block, StopPolicy
-from edge.decisions.settings import StopRule, StopSettings
 from edge.decisions.stops import HELD_BACK, JOINED, WOULD_BE_STOP, Stops
 
 NAMES = ("wrinkle", "drop", "broken")

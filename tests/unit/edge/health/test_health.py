@@ -19,8 +19,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.defects import ClothDefect
+from edge.config.stop import StopSettings
 from edge.core.errors import CameraLostError, ConfigError, OutputError
-from edge.decisions.settings import StopSettings
 from edge.decisions.stops import Stops
 from edge.health.metrics import metrics_text
 from edge.health.server import MOST_AT_ONCE, HealthServer

@@ -11,10 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from edge.cameras.protocol import Frame
+from edge.config.machine import MachineSettings
 from edge.health.state import Health
 from edge.machine.heartbeat import HEARTBEAT_BACK, HEARTBEAT_LOST, Heartbeat
 from edge.machine.modbus import ModbusLine
-from edge.machine.settings import MachineSettings
 from edge.run_state import RunState
 from tests.unit.edge.machine.plc import COILS, HOLDING, Plc
 
@@ -176,7 +176,7 @@ def test_settings_that_make_no_sense(plc, changes, said):
 
 
 def test_a_real_run_beats(plc, tmp_path):
-    from edge.config import EdgeConfig
+    from edge.config.edge import EdgeConfig
     from edge.run import run
 
     config = EdgeConfig(

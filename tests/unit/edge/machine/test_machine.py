@@ -8,12 +8,12 @@ import time
 import pytest
 
 from edge.cloth.defects import ClothDefect
+from edge.config.machine import MachineSettings
+from edge.config.stop import StopRule, StopSettings
 from edge.core.errors import ConfigError, MachineError
-from edge.decisions.settings import StopRule, StopSettings
 from edge.decisions.stops import DELIVERED, MACHINE_BACK, MACHINE_LOST, NOT_DELIVERED, STOP, Stops
 from edge.machine.choose import choose_line
 from edge.machine.delivery import MachineNews, StopDelivery, StopRequest, StopResult
-from edge.machine.settings import MachineSettings
 from edge.machine.trial import fire_once, probe_machine
 from tests.unit.edge.machine.plc import COILS, HOLDING, INPUTS, Plc
 

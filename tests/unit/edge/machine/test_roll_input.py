@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from edge.config.machine import MachineSettings
 from edge.core.errors import ConfigError, MachineError
 from edge.machine.roll_input import ModbusInput, RollInput
-from edge.machine.settings import MachineSettings
 from tests.unit.edge.machine.plc import INPUTS, Plc
 
 

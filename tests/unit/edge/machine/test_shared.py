@@ -8,11 +8,11 @@ from contextlib import ExitStack
 import pytest
 
 from edge.cloth.defects import ClothDefect
+from edge.config.machine import MachineSettings
+from edge.config.stop import StopRule, StopSettings
 from edge.core.errors import MachineError
-from edge.decisions.settings import StopRule, StopSettings
 from edge.decisions.stops import DELIVERED, MACHINE_LOST, STOP, Stops
 from edge.machine import shared
-from edge.machine.settings import MachineSettings
 from edge.machine.shared import Machines
 
 POLICY = StopSettings(mode="on", after_start_m=0, classes={"broken": StopRule(times=1)})

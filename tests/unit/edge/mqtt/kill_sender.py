@@ -16,8 +16,8 @@ from pathlib import Path
 
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
+from edge.config.mqtt import MqttSettings, password_of
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.settings import MqttSettings, password_of
 from edge.roll.outbox import Outbox
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead

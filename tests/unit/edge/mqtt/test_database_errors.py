@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from edge.cloth.coverage import Coverage
+from edge.config.mqtt import MqttSettings
 from edge.core.events import RecordedEvent
 from edge.health.state import Health
 from edge.mqtt import publisher as publisher_module
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.settings import MqttSettings
 from edge.process import supervised
 from edge.process.supervised import watched_by
 from edge.roll import recorder as recorder_module

@@ -8,10 +8,10 @@ from contextlib import closing
 import pytest
 
 from edge.cloth.coverage import Coverage
+from edge.config.mqtt import MqttSettings
 from edge.health.state import Health
 from edge.mqtt import lanes
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.settings import MqttSettings
 from tests.unit.edge.mqtt.misbehaviours import MISBEHAVIOURS
 from tests.unit.edge.mqtt.scripted import Script, ScriptedBroker
 from tests.unit.edge.mqtt.test_mqtt import defect, ids_in, recording, wait_for

@@ -18,14 +18,14 @@ import pytest
 
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
-from edge.config import load_config
+from edge.config.edge import load_config
+from edge.config.mqtt import PASSWORD_VARIABLE, MqttSettings, password_of
 from edge.core.errors import BrokerError, ConfigError
 from edge.core.events import RecordedEvent
 from edge.mqtt import reports as reports_module
 from edge.mqtt.check import check_broker
 from edge.mqtt.messages import MESSAGES, message_of
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.settings import PASSWORD_VARIABLE, MqttSettings, password_of
 from edge.roll.outbox import Outbox, OutboxReader
 from edge.roll.reading import read_roll
 from edge.roll.recorder import RollRecorder

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from edge.cloth.coverage import Coverage
+from edge.config.mqtt import PASSWORD_VARIABLE, MqttSettings
 from edge.core.errors import BrokerError
 from edge.mqtt import lanes
 from edge.mqtt.check import check_broker
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.settings import PASSWORD_VARIABLE, MqttSettings
 from edge.roll.database import SIDE_FILES
 from edge.roll.outbox import OutboxReader
 from tests.unit.edge.mqtt.broker import PASSWORD, USER, Broker, Subscriber

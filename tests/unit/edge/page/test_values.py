@@ -17,7 +17,7 @@ import pytest
 import edge
 from edge.cameras.health import FaultKind
 from edge.cloth.found import DefectsFound
-from edge.config import EdgeConfig, load_config
+from edge.config.edge import EdgeConfig, load_config
 from edge.core.errors import ConfigError, OutputError
 from edge.health.state import Health, healthz
 from edge.page import live as live_module

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from edge.config.alarm_budget import Budget, ClothAmount, rounded_up
 from edge.core.errors import DatasetError
-from edge.teach.budget import Budget, ClothAmount, rounded_up
 
 
 def test_thirty_metres_carry_one_false_alarm_per_100_m():

@@ -8,8 +8,8 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
+from edge.config.alarm_budget import LEAST_ALLOWED, MOST_ALARMS, Budget, ClothAmount
 from edge.core.settings import OwnPath
-from edge.teach.budget import LEAST_ALLOWED, MOST_ALARMS, Budget, ClothAmount
 
 JUDGED_RATIO: Final = 0.9
 """Of the cloth that is read, at least: the rest may be blank, or left out."""

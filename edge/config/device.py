@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from edge.config import EdgeConfig, config_of, layers_of
+from edge.config.edge import EdgeConfig, config_of, layers_of
 from edge.core.errors import ConfigError
 from edge.core.files import is_stream
 from edge.core.settings import toml_values

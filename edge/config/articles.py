@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from edge.config.stop import StopSettings
 from edge.core.settings import OwnPath
-from edge.decisions.settings import StopSettings
 
 logger = logging.getLogger(__name__)
 

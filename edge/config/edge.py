@@ -13,13 +13,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
-from edge.articles import ArticleSettings, with_article
+from edge.config.articles import ArticleSettings, with_article
+from edge.config.auto_teach import AutoTeachSettings
+from edge.config.machine import MachineSettings
+from edge.config.mqtt import MqttSettings
+from edge.config.stop import StopSettings
 from edge.core.address import redact_credentials
 from edge.core.settings import OwnPath, environment_values, own_path, resolved, toml_values
-from edge.decisions.settings import StopSettings
-from edge.machine.settings import MachineSettings
-from edge.mqtt.settings import MqttSettings
-from edge.teach.settings import AutoTeachSettings
 
 Layers = dict[str, dict[str, Any]]
 """Source -> values, a later one wins."""
