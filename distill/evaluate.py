@@ -17,7 +17,7 @@ from edge.core.contract import ModelContract
 from edge.core.detections import Detections, concatenate
 from edge.core.errors import TrainingError
 from edge.core.geometry import iou_matrix
-from edge.decode import decode_view
+from edge.inference.decode import decode_view
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """Those of COCO: mAP50 uses the first, mAP50-95 the mean over all."""

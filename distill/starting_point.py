@@ -15,7 +15,7 @@ from distill.recipe import Recipe
 from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.core.contract import ModelContract
 from edge.core.errors import CheckpointError
-from edge.model import contract_of
+from edge.inference.model import contract_of
 
 if TYPE_CHECKING:
     from distill.training_run import TrainingRun

@@ -24,7 +24,7 @@ from edge.core.contract import ModelContract
 from edge.core.detections import Detections
 from edge.core.geometry import Boxes, View, box_areas, input_from_frame, plan_views
 from edge.core.image import Image
-from edge.preprocess import Preprocessor, cut_view
+from edge.inference.preprocess import Preprocessor, cut_view
 
 LEAST_VISIBLE_SHARE = 0.3
 """A box cut by the tile's edge stays if this share of its area is inside."""

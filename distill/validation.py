@@ -12,7 +12,7 @@ from distill.evaluate import Floats, Metrics, Run, compared_with_truth, metrics_
 from distill.tiles import TilePlan
 from edge.core.contract import ModelContract
 from edge.core.errors import DatasetError
-from edge.preprocess import Preprocessor
+from edge.inference.preprocess import Preprocessor
 
 CACHE_MB = 1024
 

@@ -14,9 +14,10 @@ from torch import nn
 from distill.detector.build import infer
 from distill.tiles import TilePlan
 from edge.backends.description import BackendDescription
+from edge.backends.protocol import Floats
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections
-from edge.inspector import Floats, Inspector
+from edge.inference.inspector import Inspector
 
 
 @dataclass(frozen=True, slots=True)

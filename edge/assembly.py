@@ -32,8 +32,8 @@ from edge.core.files import set_aside, write_whole
 from edge.decisions.choose import choose_stops
 from edge.decisions.stops import Stops
 from edge.health.state import Health
+from edge.inference.model import Models
 from edge.machine.shared import Delivery
-from edge.model import Models
 from edge.mqtt.choose import choose_publisher
 from edge.outputs import pictures_folder, settings_file
 from edge.pipeline import Pipeline

@@ -279,7 +279,7 @@ def edge_doctor(
 ) -> None:
     """Say what this box has, and what to do about what it lacks; or build an engine for its GPU."""
     if build:
-        from edge.engine_build import BuildWish, build_engines
+        from edge.inference.engine_build import BuildWish, build_engines
 
         configure_logging(verbose)
         build_engines(BuildWish(model, precision, batch, bool(fixed_batch), tuple(targets or ())))

@@ -16,10 +16,10 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.table import Table
 
+from edge.backends.cgroup import cpu_quota
 from edge.backends.probe import available_cores, nvidia_gpu_present, processor_features, processor_name
 from edge.backends.provider_start import CUDA, CUDA_LIBRARIES, cure_of
 from edge.bundle.opening import demo_bundle_path, open_bundle
-from edge.cgroup import cpu_quota
 from edge.core.errors import LoomsightError
 from edge.process.packages import headless_opencv, install_again, install_extra, install_package, repair
 from edge.process.terminal import as_cell

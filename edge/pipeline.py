@@ -30,19 +30,19 @@ from edge.core.errors import ConfigError, LoomsightError
 from edge.core.events import Reporter
 from edge.core.image import Image
 from edge.decisions.stops import Stops
-from edge.inspector import Finding, Inspector
+from edge.inference.inspector import Finding, Inspector
+from edge.inference.preparation import BegunStrip, Preparation, PreparedStrip
 from edge.journal import Journal
 from edge.ledger import Ledger, Planner, same_cloth
-from edge.preparation import BegunStrip, Preparation, PreparedStrip
 from edge.process.last_resort import internal_error, wants_traceback
 from edge.recording import Recording
-from edge.reference_watch import Recognise, ReferenceWatch, knows_none
+from edge.reference.second_look import Looker
+from edge.reference.watch import Recognise, ReferenceWatch, knows_none
 from edge.roll.changes import RollChange, RollChanges
 from edge.roll.part import RollPart
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollTerms
 from edge.run_state import Limits, Observer, RunState, unreadable_error
-from edge.second_look import Looker
 from edge.sinks.protocol import Sink
 from edge.teach.in_a_run import TeachingInRun
 from edge.teach.on_the_roll import TeachingStep

@@ -22,9 +22,9 @@ from edge.core.errors import CameraNotFoundError, ConfigError, LoomsightError
 from edge.decisions.choose import delivery_to
 from edge.health.state import Health
 from edge.health.systemd import Systemd
+from edge.inference.model import Models
 from edge.live_view import CameraLine, LiveView
 from edge.machine.shared import Machines
-from edge.model import Models
 from edge.outputs import check_outputs
 from edge.page.live import LivePage
 from edge.process.camera_log import about_camera

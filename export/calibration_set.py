@@ -23,7 +23,7 @@ from edge.core.errors import ImageError, NoImagesError
 from edge.core.geometry import plan_views
 from edge.core.image import Image
 from edge.core.outside_files import LABELS_BYTES, read_bytes
-from edge.preprocess import Preprocessor
+from edge.inference.preprocess import Preprocessor
 
 MANIFEST_NAME = "manifest.json"
 LEAST_TILES = 16

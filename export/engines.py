@@ -12,7 +12,7 @@ from edge.backends.tensorrt_build import EngineRequest, build_engine
 from edge.backends.tensorrt_engines import LOWEST_FIRST, EngineFile, sm_of, write_engine
 from edge.backends.tensorrt_places import ENGINES_FOLDER
 from edge.core.contract import ModelContract
-from edge.engine_build import Target, batch_profile_for, shown_progress
+from edge.inference.engine_build import Target, batch_profile_for, shown_progress
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ def write_engines(
 
     Args:
         models: of the bundle, by precision.
-        targets: of `edge.engine_build.named_targets`.
+        targets: of `edge.inference.engine_build.named_targets`.
     Raises:
         ModelError, BackendError: if the model cannot be parsed, or a build fails.
         OutputError: if an engine cannot be written.

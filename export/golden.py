@@ -10,7 +10,7 @@ from edge.bundle.manifest import GoldenPicture
 from edge.cameras.folder import read_picture
 from edge.core.contract import ModelContract
 from edge.core.detections import DetectionRecord
-from edge.inspector import Inspector
+from edge.inference.inspector import Inspector
 from edge.sinks.pictures import write_picture
 
 GOLDEN_COUNT = 3

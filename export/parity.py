@@ -15,8 +15,8 @@ from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.core.contract import ModelContract
 from edge.core.errors import ParityError
 from edge.core.geometry import View
-from edge.decode import Decoder
-from edge.golden import difference_of
+from edge.inference.decode import Decoder
+from edge.inference.golden import difference_of
 
 BOX_TOLERANCE_PX = 0.05
 SCORE_TOLERANCE = 1e-3

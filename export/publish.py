@@ -27,7 +27,7 @@ from edge.bundle.publish import check_destination, publish_bundle, staging_folde
 from edge.core.contract import CONTRACT_VERSION, ModelContract, Outputs
 from edge.core.digest import file_digest
 from edge.core.errors import OutputError
-from edge.engine_build import named_targets
+from edge.inference.engine_build import named_targets
 from export.engines import write_engines
 from export.golden import write_golden
 from export.layers import layer_sizes

@@ -18,7 +18,7 @@ from edge.core.contract import ModelContract
 from edge.core.detections import Detections
 from edge.core.errors import ParityError
 from edge.core.geometry import View, iou_matrix
-from edge.decode import Decoder
+from edge.inference.decode import Decoder
 from export.parity import in_batches
 
 logger = logging.getLogger(__name__)

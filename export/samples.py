@@ -13,7 +13,7 @@ from edge.cameras.folder import picture_files, read_picture
 from edge.core.contract import ModelContract
 from edge.core.errors import NoImagesError
 from edge.core.geometry import plan_views
-from edge.preprocess import Preprocessor
+from edge.inference.preprocess import Preprocessor
 
 MIN_TILES = 8
 MAX_TILES = 64

@@ -13,8 +13,8 @@ from onnxruntime.quantization.calibrate import TensorsData
 
 from edge.backends.onnx_session import session_options
 from edge.backends.provider_start import CPU
+from edge.backends.raw_outputs import answer_of
 from edge.core.contract import AnyOutputs
-from edge.raw_outputs import answer_of
 from export.graph import convolutions
 from export.quantize import quantised
 

@@ -62,7 +62,7 @@ def infer(module: nn.Module, images_nchw: Tensor) -> tuple[Tensor, Tensor]:
     """Run a detector in eval mode.
 
     Args:
-        images_nchw: (B, channels, H, W) float32, as `edge.preprocess.Preprocessor.batch` gives it.
+        images_nchw: (B, channels, H, W) float32, of `edge.inference.preprocess.Preprocessor.batch`.
     Returns:
         Boxes (B, A, 4), x1 y1 x2 y2 in input pixels, and scores (B, A, classes) in [0, 1].
     """

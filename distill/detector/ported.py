@@ -36,7 +36,7 @@ class PortedDetector(nn.Module):
 
     In: images (B, channels, H, W) float32. Out, with `Outputs`: boxes (B, A, 4) float32, x1 y1 x2 y2 in
     input pixels, and scores (B, A, classes) float32 in [0, 1]; with `RawOutputs`: the maps of the head, in
-    the order of its ports. Thresholds and suppression stay outside, in `edge.decode`.
+    the order of its ports. Thresholds and suppression stay outside, in `edge.inference.decode`.
 
     Args:
         module: of `build_module`, on the processor; it is copied.

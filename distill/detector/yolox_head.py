@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from distill.detector.cells import cell_corners
 from distill.ultralytics_door import Conv
-from edge.raw_outputs import LOG_SIDE_LIMIT
+from edge.backends.raw_outputs import LOG_SIDE_LIMIT
 
 PRIOR = 0.01
 """Score of a fresh head: most places show nothing (Lin et al., Focal Loss, 2017, section 4.1)."""

@@ -16,7 +16,7 @@ from distill.tiles import TilePlan
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections
 from edge.core.files import cannot_write, write_whole
-from edge.preprocess import cut_view
+from edge.inference.preprocess import cut_view
 
 SHOWN_MISTAKES = 24
 Compared = Sequence[tuple[Detections, Detections]]

@@ -15,7 +15,7 @@ from distill.tiles import Tile, cloth_cells, visible_truth
 from edge.core.files import write_whole
 from edge.core.geometry import Boxes
 from edge.core.image import Image
-from edge.preprocess import Preprocessor, cut_view
+from edge.inference.preprocess import Preprocessor, cut_view
 
 if TYPE_CHECKING:
     from distill.training_run import TrainingRun

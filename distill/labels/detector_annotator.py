@@ -16,9 +16,9 @@ from edge.core.contract import ModelContract
 from edge.core.detections import Detections, concatenate
 from edge.core.geometry import View, iou_matrix, plan_views
 from edge.core.image import Image
-from edge.decode import Decoder, merge_views
-from edge.inspector import batches
-from edge.preprocess import Preprocessor
+from edge.inference.decode import Decoder, merge_views
+from edge.inference.inspector import batches
+from edge.inference.preprocess import Preprocessor
 
 ANNOTATOR = "detector"
 

@@ -21,9 +21,9 @@ from edge.core.errors import ConfigError
 from edge.core.image import Image
 from edge.reference.maps import CHANNELS
 from edge.reference.model import Look, ReferenceModel
+from edge.reference.second_look import ReferenceView, view_of
 from edge.reference.taught import TaughtCloth
 from edge.reference.trunk import Trunk
-from edge.second_look import ReferenceView, view_of
 from edge.teach.article_file import open_article
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """Wide strips tile by tile: where an annotator looks, and one set of regions of what it saw.
 
 Large models scale every picture to one size, so a strip looked at whole loses its thin yarns. The tiles and
-their merging are those of the camera box (`edge.core.geometry`, `edge.decode`).
+their merging are those of the camera box (`edge.core.geometry`, `edge.inference.decode`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from distill.labels.annotations import Region
 from edge.core.detections import Detections
 from edge.core.geometry import View, iou_matrix, plan_tiles
 from edge.core.image import Image
-from edge.decode import merge_views, suppress_doubles
+from edge.inference.decode import merge_views, suppress_doubles
 
 SAME_BOX_IOU = 0.999
 """Boxes that overlap this much are one box, once in float32 and once in float64."""

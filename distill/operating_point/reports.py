@@ -14,7 +14,7 @@ from distill.working_point import TorchBackend
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections
 from edge.core.geometry import Boxes, iou_matrix
-from edge.inspector import Inspector
+from edge.inference.inspector import Inspector
 
 LEAST_SCORE = 0.05
 """Reports below this score are not listed: no threshold goes lower."""

@@ -21,8 +21,8 @@ from edge.cloth.in_frame import one_each
 from edge.cloth.merger import DefectMerger
 from edge.cloth.seams import Seam
 from edge.config.edge import EdgeConfig
-from edge.inspector import Inspector
-from edge.model import open_model
+from edge.inference.inspector import Inspector
+from edge.inference.model import open_model
 from edge.simulator.camera import LoomCamera
 from edge.simulator.options import parse_loom_options
 from edge.simulator.scoring import TruthScore, score_found

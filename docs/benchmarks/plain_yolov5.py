@@ -24,7 +24,7 @@ from distill.tiles import TilePlan, visible_truth
 from distill.train import contract_for
 from edge.core.contract import NoEnhancement
 from edge.core.taxonomy import load_taxonomy
-from edge.preprocess import cut_view
+from edge.inference.preprocess import cut_view
 
 EVERY = 4
 """Its list names the tiles with defects so many times and some of the others once: an epoch of its trainer

@@ -37,9 +37,9 @@ from edge.core.detections import no_detections
 from edge.core.image import Image
 from edge.reference.maps import CHANNELS
 from edge.reference.model import Look, ReferenceModel
+from edge.reference.second_look import ReferenceView
 from edge.reference.taught import TaughtCloth
 from edge.reference.trunk import Trunk
-from edge.second_look import ReferenceView
 from edge.teach.looks import SpooledStrip, cross_look
 from edge.teach.reports import calibrate
 from edge.teach.spool import Spool

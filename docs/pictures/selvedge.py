@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge.core.contract import Clahe, Enhancement, GlobalEqualisation, NoEnhancement
 from edge.core.image import Image
-from edge.preprocess import grey_enhancer
+from edge.inference.preprocess import grey_enhancer
 from edge.simulator.loom import Loom
 from edge.simulator.options import LoomOptions
 from edge.simulator.truth import PlantedDefect, SeenDefect

@@ -15,11 +15,10 @@ from edge.backends.description import BackendName, CandidateName, Precision
 from edge.backends.fastest import FastestBackend, opened_and_checked
 from edge.backends.measurements import Circumstances, MeasurementCache, cache_path
 from edge.backends.probe import available_cores, nvidia_gpu_present, processor_name
-from edge.backends.protocol import OpenBackend
+from edge.backends.protocol import Backend, OpenBackend
 from edge.bundle.opening import Bundle, model_digest_of
 from edge.core.contract import ModelContract
 from edge.core.errors import ConfigError
-from edge.inspector import Backend
 from edge.process.packages import install_extra
 
 

@@ -13,9 +13,8 @@ from typing_extensions import Self
 
 from edge.backends.description import BackendDescription, BackendName, CandidateName
 from edge.backends.measurements import Circumstances, Measurement, MeasurementCache
-from edge.backends.protocol import OpenBackend
+from edge.backends.protocol import Backend, OpenBackend
 from edge.core.errors import LoomsightError
-from edge.inspector import Backend
 
 logger = logging.getLogger(__name__)
 

@@ -27,9 +27,9 @@ from edge.backends.ports import check_ports
 from edge.backends.probe import nvidia_gpu_present
 from edge.backends.proof import prove
 from edge.backends.provider_start import CPU, CUDA, catch_output, cure_of, preload_cuda, reason_in
+from edge.backends.raw_outputs import answer_of
 from edge.core.contract import ModelContract
 from edge.core.errors import BackendError, ContractError
-from edge.raw_outputs import answer_of
 
 logger = logging.getLogger(__name__)
 

@@ -19,10 +19,10 @@ from edge.backends.model_file import checked_model_bytes
 from edge.backends.ports import Port, check_ports
 from edge.backends.probe import permits_bfloat16, processor_features, threads_for
 from edge.backends.provider_start import catch_output
+from edge.backends.raw_outputs import answer_of
 from edge.backends.signal_stack import signal_stack_kept
 from edge.core.contract import METADATA_KEY, ModelContract, contract_from_json
 from edge.core.errors import BackendError, ContractError, ModelError
-from edge.raw_outputs import answer_of
 
 logger = logging.getLogger(__name__)
 

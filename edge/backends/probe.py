@@ -7,7 +7,7 @@ import os
 import platform
 from pathlib import Path
 
-from edge.cgroup import cpu_quota
+from edge.backends.cgroup import cpu_quota
 
 logger = logging.getLogger(__name__)
 

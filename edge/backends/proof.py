@@ -32,10 +32,10 @@ from edge.backends.onnx_session import (
     reason_of,
 )
 from edge.backends.ports import check_ports
+from edge.backends.raw_outputs import answer_of
 from edge.core.contract import ModelContract
 from edge.core.digest import file_digest
 from edge.core.errors import BackendError, ContractError, LoomsightError, ModelError
-from edge.raw_outputs import answer_of
 
 PROOF_CPU_S = 15
 """Seconds on the processor to open a network and inspect one input. The shipped detector takes 0.9."""

@@ -16,6 +16,7 @@ from edge.backends.description import BackendDescription, BackendName
 from edge.backends.onnxruntime import read_contract
 from edge.backends.probe import nvidia_gpu_present
 from edge.backends.provider_start import cure_of
+from edge.backends.raw_outputs import answer_of
 from edge.backends.tensorrt_buffers import best_for, plan_buffers, plan_runs
 from edge.backends.tensorrt_engines import (
     REBUILD,
@@ -32,7 +33,6 @@ from edge.backends.tensorrt_places import bundle_of, engine_folder, manifests_fo
 from edge.core.contract import ModelContract
 from edge.core.digest import file_digest
 from edge.core.errors import BackendError
-from edge.raw_outputs import answer_of
 
 if TYPE_CHECKING:
     from edge.backends.tensorrt_cuda import Device, LoadedEngine

@@ -34,10 +34,10 @@ from edge.core.contract import ModelContract
 from edge.core.errors import NoImagesError
 from edge.core.geometry import View, plan_views
 from edge.core.latency import LatencyHistogram, StageClock
-from edge.inspector import Inspector, batches
-from edge.model import backend_options, contract_of, open_model
+from edge.inference.inspector import Inspector, batches
+from edge.inference.model import backend_options, contract_of, open_model
+from edge.inference.preprocess import Preprocessor, grey_enhancer
 from edge.pipeline import Pipeline
-from edge.preprocess import Preprocessor, grey_enhancer
 from edge.run_state import Limits
 from edge.sinks.jsonlines import JsonLinesSink
 

@@ -43,11 +43,11 @@ from edge.core.detections import with_unclassified
 from edge.core.errors import NoImagesError
 from edge.core.geometry import plan_views
 from edge.core.latency import StageClock
-from edge.inspector import Inspector, batches
-from edge.model import contract_of, open_model
+from edge.inference.inspector import Inspector, batches
+from edge.inference.model import contract_of, open_model
+from edge.inference.preprocess import Preprocessor
 from edge.pipeline import Pipeline
-from edge.preprocess import Preprocessor
-from edge.second_look import SecondLook
+from edge.reference.second_look import SecondLook
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.teach.opening import open_for
 

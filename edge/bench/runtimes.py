@@ -31,8 +31,8 @@ from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
 from edge.core.errors import NoImagesError
 from edge.core.latency import LatencyHistogram
-from edge.inspector import Inspector
-from edge.model import open_model
+from edge.inference.inspector import Inspector
+from edge.inference.model import open_model
 from edge.process.terminal import as_cell
 
 logger = logging.getLogger(__name__)

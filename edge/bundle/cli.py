@@ -118,9 +118,9 @@ def _inspected(
     config: Path | None, backend: str | None, max_p99_ms: float | None = None
 ) -> Callable[[Bundle], None]:
     """Return a check that opens a bundle as edge-run would, golden pictures included, and times it."""
-    from edge.bundle.timing import check_latency
     from edge.config.device import box_from_process
-    from edge.model import open_model
+    from edge.inference.model import open_model
+    from edge.inference.timing import check_latency
 
     def check(bundle: Bundle) -> None:
         settings = box_from_process(config, {"model": bundle.path, "backend": backend})[0].config

@@ -114,7 +114,7 @@ class HeadLevel(_Value):
 
 
 class RawOutputs(_Value):
-    """Name the ports of a network that ends in its head; `edge.raw_outputs` decodes what they carry.
+    """Name the ports of a network that ends in its head; `edge.backends.raw_outputs` decodes them.
 
     Attributes:
         decoding: `distribution`: the distances of a box's sides from its cell are distributions over bins

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge.decisions.stops import Stops
 from edge.process.supervised import Helpers
-from edge.reference_watch import BEGIN, DRIFT, OTHER_ARTICLE
+from edge.reference.watch import BEGIN, DRIFT, OTHER_ARTICLE
 from edge.run_state import RunState
 
 if TYPE_CHECKING:

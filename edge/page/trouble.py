@@ -6,7 +6,7 @@ from typing import Final, Literal, NamedTuple
 
 from edge.cameras.health import FaultKind
 from edge.page.snapshot import Snapshot
-from edge.reference_watch import DRIFT, KNOWN_ARTICLE, OTHER_ARTICLE
+from edge.reference.watch import DRIFT, KNOWN_ARTICLE, OTHER_ARTICLE
 
 Level = Literal["note", "warn", "bad"]
 

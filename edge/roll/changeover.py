@@ -21,15 +21,15 @@ from edge.core.events import RecordedEvent, utc_now
 from edge.core.latency import StageClock
 from edge.decisions.choose import check_rules
 from edge.decisions.stops import Stops
-from edge.inspector import Inspector
-from edge.model import contract_of
+from edge.inference.inspector import Inspector
+from edge.inference.model import contract_of
+from edge.reference.second_look import FirstLook, Looker, SecondLook
 from edge.reference.statistics import Moments
 from edge.reference.trunk import TRUNK_DIGEST, Trunk
 from edge.roll.changes import RollPlan, RollWish
 from edge.roll.database import DAMAGE_ERRORS, open_for_reading
 from edge.roll.following import last_following
 from edge.roll.values import RollHead, RollTerms, roll_name_of
-from edge.second_look import FirstLook, Looker, SecondLook
 from edge.teach.article_file import ArticleFile, is_another
 from edge.teach.known_articles import ArticleFiles, KnownArticle, known_articles, nearest
 from edge.teach.learning import DetectorUsed

@@ -14,9 +14,9 @@ from edge.capture import Capture
 from edge.config.stop import StopSettings
 from edge.core.errors import ConfigError, LoomsightError
 from edge.core.events import RecordedEvent, new_id, utc_now
-from edge.inspector import Inspector
+from edge.inference.inspector import Inspector
+from edge.reference.second_look import Looker
 from edge.roll.values import RollHead, roll_name_of
-from edge.second_look import Looker
 
 logger = logging.getLogger(__name__)
 

@@ -112,7 +112,7 @@ class ArticleManifest(_Value):
         levels: of the channels of the reference, in its own units.
         score_thresholds: per class of the detector.
         fit_distance: greatest one of a strip that was not fitted.
-        near: ratio to its level that few of the strips exceeded, see `edge.reference_watch`.
+        near: ratio to its level that few of the strips exceeded, see `edge.reference.watch`.
         places: on the contact sheet.
         struck_out: places of earlier sheets that a person left out.
         files: sha256 of the other files.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.config.alarm_budget import ENOUGH_IMAGES
-from edge.inspector import FLOOR
+from edge.inference.inspector import FLOOR
 from edge.teach.calibration import TAIL, Tail
 
 Floats = NDArray[np.float64]

@@ -11,11 +11,11 @@ from edge.core.detections import Detections, with_unclassified
 from edge.core.errors import ConfigError, LoomsightError
 from edge.core.events import RecordedEvent
 from edge.decisions.stops import Stops
-from edge.inspector import Inspector
-from edge.preparation import PreparedStrip
+from edge.inference.inspector import Inspector
+from edge.inference.preparation import PreparedStrip
 from edge.recording import Recording
+from edge.reference.second_look import Looker
 from edge.roll.changeover import Changeover
-from edge.second_look import Looker
 from edge.teach.on_the_roll import RollTeacher, TeachingStep
 from edge.teach.requests import TeachingRequests
 from edge.teach.values import TeachingNow, TeachingWish

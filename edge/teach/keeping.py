@@ -10,7 +10,7 @@ import numpy as np
 
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections
-from edge.second_look import ReferenceView, strip_view
+from edge.reference.second_look import ReferenceView, strip_view
 from edge.teach.article_file import SheetPlace
 from edge.teach.looks import SpooledStrip
 from edge.teach.reading import CleanStrip

@@ -23,9 +23,9 @@ from edge.core.errors import DatasetError
 from edge.core.image import Image
 from edge.process.camera_log import as_here
 from edge.reference.model import Look, ReferenceModel
+from edge.reference.second_look import look_at
 from edge.reference.taught import TaughtCloth
 from edge.reference.trunk import Trunk
-from edge.second_look import look_at
 from edge.teach.spool import Views
 
 STRETCH_M: Final = 1.0

@@ -25,7 +25,7 @@ from edge.config.auto_teach import AutoTeachSettings
 from edge.core.detections import Detections
 from edge.core.errors import ConfigError, LoomsightError
 from edge.core.events import RecordedEvent
-from edge.preparation import PreparedStrip
+from edge.inference.preparation import PreparedStrip
 from edge.process.last_resort import internal_error, wants_traceback
 from edge.process.supervised import note_here
 from edge.teach.article_file import ArticleFile, published

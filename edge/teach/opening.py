@@ -9,10 +9,10 @@ from edge.core.contract import ModelContract
 from edge.core.errors import ContractError
 from edge.reference.maps import CHANNELS
 from edge.reference.model import ReferenceModel
+from edge.reference.second_look import SecondLook, TaughtView
 from edge.reference.taught import TaughtCloth
 from edge.reference.trunk import Trunk
-from edge.reference_watch import UsualCloth
-from edge.second_look import SecondLook, TaughtView
+from edge.reference.watch import UsualCloth
 from edge.teach.article_file import TEACH_AGAIN, ArticleFile, check_detector, open_article
 
 

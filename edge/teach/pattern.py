@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.image import Image
-from edge.second_look import ReferenceView
+from edge.reference.second_look import ReferenceView
 
 CELL_PX: Final = 32
 """Side of a cell: some six yarns, so that the weave itself averages out."""

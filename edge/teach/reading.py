@@ -20,8 +20,8 @@ from edge.config.alarm_budget import ClothAmount
 from edge.core.detections import Detections
 from edge.core.errors import ConfigError
 from edge.core.image import Image
-from edge.inspector import Inspector
-from edge.preparation import Preparation, PreparedStrip
+from edge.inference.inspector import Inspector
+from edge.inference.preparation import Preparation, PreparedStrip
 
 logger = logging.getLogger(__name__)
 

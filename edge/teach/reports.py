@@ -15,7 +15,7 @@ from edge.cloth.defects import ClothDefect, cloth_from_frame
 from edge.cloth.merger import DefectMerger
 from edge.cloth.seams import on_own_lines
 from edge.core.detections import Detections
-from edge.reference_watch import NEAR_RATIO
+from edge.reference.watch import NEAR_RATIO
 from edge.teach.calibration import TAIL, Tail, level_of, tail_of
 from edge.teach.detector_scores import (
     least_thresholds,

@@ -13,7 +13,7 @@ from edge.config.alarm_budget import ClothAmount
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections
 from edge.core.errors import OutputError
-from edge.preparation import PreparedStrip
+from edge.inference.preparation import PreparedStrip
 from edge.recording import LEAST_FREE_BYTES
 from edge.teach.keeping import Keeper
 from edge.teach.learning import CleanCloth, DetectorUsed

@@ -11,7 +11,7 @@ import numpy as np
 from typing_extensions import Self
 
 from edge.core.errors import OutputError
-from edge.second_look import ReferenceView
+from edge.reference.second_look import ReferenceView
 
 
 class Views(Protocol):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from edge.config.alarm_budget import ClothAmount, Unit
-from edge.second_look import ReferenceView
+from edge.reference.second_look import ReferenceView
 from edge.teach.article_file import SheetPlace
 from edge.teach.keeping import Box, not_in, without
 from edge.teach.looks import SpooledStrip

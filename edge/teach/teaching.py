@@ -17,8 +17,8 @@ from edge.cameras.watched import watched_camera
 from edge.config.alarm_budget import Budget
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError
-from edge.inspector import FLOOR, Inspector
-from edge.model import Models
+from edge.inference.inspector import FLOOR, Inspector
+from edge.inference.model import Models
 from edge.reference.trunk import Trunk
 from edge.simulator.camera import LoomCamera
 from edge.teach.article_file import (

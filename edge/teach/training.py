@@ -27,8 +27,8 @@ from edge.core.files import write_whole
 from edge.core.geometry import Boxes
 from edge.core.publishing import new_folder
 from edge.core.taxonomy import load_taxonomy
-from edge.inspector import Inspector
-from edge.model import Models
+from edge.inference.inspector import Inspector
+from edge.inference.model import Models
 from edge.process.console import configure_logging, run_command
 from edge.process.interruption import Interrupted
 from edge.simulator.dataset import write_dataset

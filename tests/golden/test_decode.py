@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge.core.geometry import View
-from edge.decode import Decoder, merge_views
+from edge.inference.decode import Decoder, merge_views
 from tests.conftest import CLASSES, bright_cell_contract
 from tests.golden.stored import CURE, FOLDER
 

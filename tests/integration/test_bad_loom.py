@@ -10,7 +10,7 @@ from edge.cameras.recovering import Patience, RecoveringCamera
 from edge.cameras.watched import watched_camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import CameraLostError, ConfigError
-from edge.inspector import Inspector
+from edge.inference.inspector import Inspector
 from edge.pipeline import Pipeline
 from edge.roll.reading import read_roll
 from edge.roll.recorder import RollRecorder

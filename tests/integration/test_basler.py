@@ -20,7 +20,7 @@ from edge.cameras.protocol import NoFrameYetError
 from edge.cameras.watched import watched_camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import CameraNotFoundError, ConfigError, ImageError
-from edge.inspector import Inspector
+from edge.inference.inspector import Inspector
 from edge.pipeline import Pipeline
 from edge.roll.reading import read_roll
 from edge.run import run

@@ -17,7 +17,7 @@ from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import Frame
 from edge.config.edge import EdgeConfig
 from edge.core.errors import CameraLostError, CameraNotFoundError, FrameSizeError
-from edge.inspector import Inspector
+from edge.inference.inspector import Inspector
 from edge.pipeline import Pipeline
 from edge.roll.reading import read_roll
 from edge.roll.recorder import RollRecorder

@@ -12,7 +12,7 @@ import pytest
 
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle.opening import open_bundle
-from edge.golden import check_golden
+from edge.inference.golden import check_golden
 from edge.simulator.dataset import write_dataset
 from edge.simulator.dataset_options import DatasetOptions
 

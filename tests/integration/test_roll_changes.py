@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from edge import assembly as run_module
 from edge.config.edge import EdgeConfig, load_config
 from edge.core.errors import ConfigError, ContractError, LoomsightError, RecordError
-from edge.model import open_model
+from edge.inference.model import open_model
 from edge.roll import recorder as recorder_module
 from edge.roll.changeover import Changeover
 from edge.roll.changes import RollChanges, RollWish

@@ -185,7 +185,7 @@ def test_a_signal_ends_all_and_every_summary_is_written(tmp_path, box):
         shown, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
-    assert "INFO edge.model: left: model" in errors
+    assert "INFO edge.inference.model: left: model" in errors
     for name, path in zip(("left", "right"), out, strict=True):
         summary = json.loads((tmp_path / f"s-{name}.json").read_text())
         assert summary["stopped_on_request"]

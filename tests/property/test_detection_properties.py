@@ -10,7 +10,7 @@ from edge.backends.onnxruntime import read_contract
 from edge.core.contract import Clahe, GlobalEqualisation, Letterbox, NoEnhancement, Normalisation, Tiles
 from edge.core.detections import Detections
 from edge.core.geometry import iou_matrix, plan_tiles
-from edge.decode import merge_views, suppress_doubles
+from edge.inference.decode import merge_views, suppress_doubles
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 
 seeds = st.integers(0, 2**32 - 1)

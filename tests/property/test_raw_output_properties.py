@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from distill.detector.ported import RawHead, raw_outputs_of
 from distill.detector.yolox_head import YoloxHead
 from distill.ultralytics_door import Detect
-from edge.raw_outputs import answer_of
+from edge.backends.raw_outputs import answer_of
 
 CHANNELS = 16
 

@@ -27,7 +27,7 @@ from distill.training_run import prepare_run
 from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.core.digest import file_digest
 from edge.core.errors import CheckpointError
-from edge.model import contract_of
+from edge.inference.model import contract_of
 from tests.unit.distill.tiny import (
     tiny_contract,
     tiny_dataset,

@@ -15,7 +15,7 @@ from distill.tiles import (
     visible_truth,
 )
 from edge.core.geometry import View
-from edge.preprocess import Preprocessor
+from edge.inference.preprocess import Preprocessor
 from tests.unit.distill.tiny import tiny_contract, tiny_dataset
 
 VIEW = View(100, 0, 164, 64)

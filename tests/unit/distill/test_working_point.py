@@ -8,9 +8,9 @@ from distill.detector.build import infer
 from distill.tiles import TilePlan
 from distill.working_point import TorchBackend, measure_working_point
 from edge.core.geometry import plan_views
-from edge.decode import Decoder, merge_views
-from edge.inspector import Inspector
-from edge.preprocess import Preprocessor
+from edge.inference.decode import Decoder, merge_views
+from edge.inference.inspector import Inspector
+from edge.inference.preprocess import Preprocessor
 from tests.unit.distill.tiny import tiny_contract, tiny_dataset
 
 

@@ -6,7 +6,13 @@ import pytest
 from edge.core.detections import Detections, no_detections
 from edge.core.errors import ModelError
 from edge.core.geometry import View, plan_tiles
-from edge.decode import MAX_DETECTIONS_PER_VIEW, Decoder, decode_view, merge_views, suppress_doubles
+from edge.inference.decode import (
+    MAX_DETECTIONS_PER_VIEW,
+    Decoder,
+    decode_view,
+    merge_views,
+    suppress_doubles,
+)
 from tests.conftest import bright_cell_contract
 
 

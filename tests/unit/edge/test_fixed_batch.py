@@ -11,8 +11,8 @@ from edge.backends.fixed_batch import in_batches_of
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.core.contract import ModelContract
 from edge.core.errors import BackendError, ConfigError, ContractError
-from edge.engine_build import batch_profile_for
-from edge.inspector import Inspector
+from edge.inference.engine_build import batch_profile_for
+from edge.inference.inspector import Inspector
 from tests.conftest import bright_cell_contract
 from tests.unit.edge.small_detector import write_small_detector
 

@@ -10,7 +10,7 @@ from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.protocol import Frame, FramePosition
 from edge.capture import Capture
 from edge.core.errors import CameraLostError, ConfigError, InternalError
-from edge.inspector import Inspector, batches
+from edge.inference.inspector import Inspector, batches
 from edge.pipeline import Pipeline
 from edge.process.last_resort import TRACEBACK_VARIABLE
 from edge.roll.reading import read_roll

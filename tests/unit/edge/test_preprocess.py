@@ -6,7 +6,7 @@ import pytest
 
 from edge.core.contract import Clahe, GlobalEqualisation, NoEnhancement, Normalisation
 from edge.core.geometry import View, letterbox_view
-from edge.preprocess import Preprocessor, cut_view, resize
+from edge.inference.preprocess import Preprocessor, cut_view, resize
 from tests.conftest import bright_cell_contract
 
 

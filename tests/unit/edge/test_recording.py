@@ -24,7 +24,7 @@ from edge.cameras.protocol import (
 )  # fmt: skip
 from edge.cameras.recorded import INDEX_NAME, RecordedCamera, RecordedChange
 from edge.core.errors import CameraNotFoundError, ConfigError, ImageError, OutputError
-from edge.inspector import Inspector
+from edge.inference.inspector import Inspector
 from edge.pipeline import Pipeline
 from edge.recording import Recording
 from edge.roll.changes import RollChanges, RollWish

@@ -5,7 +5,7 @@ import pytest
 
 from edge.reference.model import Look
 from edge.reference.regions import Regions, no_regions
-from edge.reference_watch import NEAR_STRIPS, OTHER_STRIPS, ReferenceWatch, UsualCloth
+from edge.reference.watch import NEAR_STRIPS, OTHER_STRIPS, ReferenceWatch, UsualCloth
 
 USUAL = UsualCloth("twill", {"spot": 2.0, "patch": 4.0}, fit_distance=0.3, near=0.8)
 SOMETHING = Regions(np.array([[0, 0, 9, 9]], np.float32), np.array([1.5], np.float32), ("spot",))

@@ -15,7 +15,7 @@ from edge.backends.tensorrt import TensorRtBackend, check_images, no_engine, ope
 from edge.backends.tensorrt_engines import EngineChoice, EngineFile
 from edge.backends.tensorrt_places import bundle_of
 from edge.core.errors import BackendError, ConfigError
-from edge.engine_build import BuildWish, batch_profile, build_engines, capability_of, model_for
+from edge.inference.engine_build import BuildWish, batch_profile, build_engines, capability_of, model_for
 from tests.unit.edge.small_detector import write_small_detector
 from tests.unit.edge.test_tensorrt_engines import manifest
 

@@ -21,7 +21,7 @@ from edge.bundle.publish import check_destination, publish_bundle, staging_folde
 from edge.core.contract import METADATA_KEY
 from edge.core.digest import file_digest
 from edge.core.errors import CheckpointError, ModelError, NoImagesError, OutputError, ParityError
-from edge.golden import check_golden
+from edge.inference.golden import check_golden
 from export.onnx import IR_VERSION, onnx_model, with_float16_weights, write_onnx
 from export.parity import (
     BOX_TOLERANCE_PX,

@@ -18,7 +18,7 @@ from edge.backends.probe import processor_features
 from edge.bundle.opening import open_bundle
 from edge.core.contract import CONTRACT_VERSION, HeadLevel, RawOutputs
 from edge.core.errors import ConfigError, ContractError, ModelError
-from edge.golden import check_golden
+from edge.inference.golden import check_golden
 from export import int8
 from export.cli import parse_batch
 from export.graph import convolutions

@@ -14,7 +14,7 @@ from distill.checkpoint import load_detector
 from edge.bundle.opening import open_bundle
 from edge.core.contract import METADATA_KEY
 from edge.core.errors import ConfigError, ModelError, ParityError
-from edge.golden import check_golden
+from edge.inference.golden import check_golden
 from export import int8, quantize
 from export.graph import answering_nodes, convolutions
 from export.half import in_float16

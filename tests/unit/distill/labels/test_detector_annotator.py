@@ -8,7 +8,7 @@ from distill.checkpoint import load_detector
 from distill.labels.detector_annotator import DetectorAnnotator, DetectorSettings
 from distill.working_point import TorchBackend
 from edge.core.errors import ConfigError
-from edge.inspector import Inspector
+from edge.inference.inspector import Inspector
 from tests.unit.distill.tiny import write_untrained
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.second_look import ReferenceView
+from edge.reference.second_look import ReferenceView
 from edge.teach.pattern import pattern_of, strips_to_sample
 
 HEIGHT, WIDTH, STRIPS = 160, 1024, 10

@@ -20,7 +20,7 @@ from edge.reference.model import Look, ReferenceModel
 from edge.reference.regions import no_regions
 from edge.reference.taught import own_moments
 from edge.reference.trunk import Trunk
-from edge.reference_watch import FIT_STRIPS, UsualCloth
+from edge.reference.watch import FIT_STRIPS, UsualCloth
 
 logger = logging.getLogger(__name__)
 

@@ -6,41 +6,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import cycle
 from math import ceil
-from typing import Final, Protocol
+from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edge.backends.description import BackendDescription
+from edge.backends.protocol import Backend, Floats
 from edge.core.contract import Letterbox, ModelContract
 from edge.core.detections import Detections, no_detections
 from edge.core.geometry import View, plan_views, view_scale
 from edge.core.image import Image
 from edge.core.latency import StageClock
-from edge.decode import Decoder, merge_views
-from edge.preprocess import Preprocessor
-
-Floats = NDArray[np.float32]
+from edge.inference.decode import Decoder, merge_views
+from edge.inference.preprocess import Preprocessor
 
 FLOOR: Final = 0.01
 """Least score of what is called weak."""
-
-
-class Backend(Protocol):
-    """Run a network: see `edge.backends`."""
-
-    @property
-    def description(self) -> BackendDescription:
-        """What it runs on."""
-        ...
-
-    def infer(self, images_nchw: Floats) -> tuple[Floats, Floats]:
-        """Return boxes (B, A, 4) in input pixels and scores (B, A, classes)."""
-        ...
-
-    def warm_up(self, batch: int) -> None:
-        """Run once on a batch of this size."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,10 +6,10 @@ import time
 
 import numpy as np
 
+from edge.backends.protocol import Backend
 from edge.core.contract import ModelContract
 from edge.core.errors import BackendError
 from edge.core.latency import LatencyHistogram, LatencyQuantiles
-from edge.inspector import Backend
 
 MOST_RUNS = 100
 LIMIT_S = 10.0

@@ -16,13 +16,12 @@ from edge.backends.choose import (
     precision_for,
 )
 from edge.backends.onnxruntime import read_contract
-from edge.backends.protocol import OpenBackend
+from edge.backends.protocol import Backend, OpenBackend
 from edge.bundle.opening import Bundle, demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path
 from edge.config.edge import EdgeConfig
 from edge.core.contract import ModelContract
-from edge.golden import check_golden
-from edge.inspector import Backend
+from edge.inference.golden import check_golden
 
 logger = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from edge.cloth.mask import ClothMask, Mask
 from edge.cloth.seams import Seam
 from edge.cloth.watch import ClothWatch
 from edge.core.image import Image
-from edge.inspector import Inspector, PreparedPicture
+from edge.inference.inspector import Inspector, PreparedPicture
 from edge.process.camera_log import as_here
 from edge.reference.model import Look
-from edge.second_look import Looker
+from edge.reference.second_look import Looker
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edge.backends.protocol import Backend
 from edge.bundle.opening import Bundle
 from edge.cameras.folder import read_picture
 from edge.core.contract import ModelContract
 from edge.core.detections import DetectionRecord
 from edge.core.errors import ImageError, ModelError
 from edge.core.geometry import Boxes, iou_matrix
-from edge.inspector import Backend, Inspector
+from edge.inference.inspector import Inspector
 
 SCORE_TOLERANCE = 0.05
 """Runtimes differ in the order of their sums; FP16 stays within 0.01 on these networks."""

@@ -86,7 +86,7 @@ def build_engines(wish: BuildWish) -> list[EngineFile]:
         OutputError: if the engine cannot be written.
         KeyboardInterrupt: if someone pressed Ctrl-C; nothing half-built stays.
     """
-    from edge.model import contract_of
+    from edge.inference.model import contract_of
 
     bundle = open_bundle(bundle_path(wish.model or demo_bundle_path()))
     contract = contract_of(bundle)

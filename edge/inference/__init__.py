@@ -1,0 +1,1 @@
+"""From a frame to detections: prepare, run the network, decode, merge."""
