@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from distill.dataset import Dataset, load_dataset
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import Taxonomy
-from edge.simulator.clean_folder import folder_digest
-from edge.simulator.dataset import write_dataset
-from edge.simulator.dataset_options import DatasetOptions
+from edge.dataset.clean_folder import folder_digest
+from edge.dataset.options import DatasetOptions
+from edge.dataset.writing import write_dataset
 
 logger = logging.getLogger(__name__)
 

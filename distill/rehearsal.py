@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from distill.dataset import Dataset
 from distill.pretraining import simulated_dataset
 from edge.core.taxonomy import Taxonomy
-from edge.simulator.dataset_options import DatasetOptions
+from edge.dataset.options import DatasetOptions
 
 UNKNOWN_SCALE_MM_PER_PX: Final = 0.2
 """Simulated cloth is woven at this scale where nobody said that of the data set."""

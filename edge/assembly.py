@@ -16,14 +16,13 @@ from rich.console import Console
 
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Camera
-from edge.cameras.recorded import RecordedCamera
+from edge.cameras.raw_stream import RecordedCamera
 from edge.cameras.recovering import RecoveringCamera
 from edge.cameras.watched import watched_camera
 from edge.cloth.defects import ClothDefect
-from edge.cloth.finder import GrainFinder
 from edge.cloth.joints import JointFinder
 from edge.cloth.optics import OpticsWatch
-from edge.cloth.watch import ClothWatch
+from edge.cloth.watch import cloth_watch
 from edge.config.device import CameraSettings
 from edge.config.edge import EdgeConfig
 from edge.config.machine import MachineSettings
@@ -38,7 +37,6 @@ from edge.mqtt.choose import choose_publisher
 from edge.outputs import pictures_folder, settings_file
 from edge.pipeline import Pipeline
 from edge.process.supervised import Helpers
-from edge.recording import Recording
 from edge.roll.askers import asking_for_rolls
 from edge.roll.changeover import Changeover, as_left
 from edge.roll.changes import RollChanges
@@ -50,6 +48,7 @@ from edge.sinks.near_misses import NearMissSink
 from edge.sinks.pictures import PictureSink, picture_name
 from edge.sinks.protocol import Sink
 from edge.sinks.quota import NEAR_MISSES, PictureQuota
+from edge.sinks.raw_stream import Recording
 from edge.sinks.written import WrittenList
 from edge.summary import print_summary, summarise
 from edge.teach.in_a_run import TeachingInRun
@@ -269,11 +268,6 @@ def _recording(config: EdgeConfig, camera: Camera, changeover: Changeover) -> Re
         return None
     teaches = config.auto_teach.folder is not None
     return Recording(config.record, camera.name, teaches=teaches, knew=changeover.knows)
-
-
-def cloth_watch(config: EdgeConfig) -> ClothWatch | None:
-    """Return what says where the cloth is; None if every picture is to be taken as cloth throughout."""
-    return ClothWatch(GrainFinder()) if config.cloth == "auto" else None
 
 
 def show_summary(summary: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Command lines of the edge.
 
 Settings of a run have their defaults in `edge.config.edge`, those of a data set in
-`edge.simulator.dataset_options`; only what edge-bench alone has (frames, rounds, pause) has them here.
+`edge.dataset.options`; only what edge-bench alone has (frames, rounds, pause) has them here.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from edge.cameras.capture import SILENCE_WARNING_S
 from edge.cameras.health import HealthSource
-from edge.capture import SILENCE_WARNING_S
 from edge.cloth.defects import ClothDefect
 from edge.cloth.width import Across
 from edge.core.events import RecordedEvent, Reporter

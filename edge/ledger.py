@@ -13,11 +13,11 @@ from edge.core.detections import DetectionRecord, Detections
 from edge.core.events import RecordedEvent, utc_now
 from edge.decisions.stops import Stops
 from edge.journal import Journal
-from edge.recording import Recording
 from edge.roll.changes import RollPlan, RollWish
 from edge.roll.part import cut_at
 from edge.roll.values import RECURRED, RECURS, RollHead, roll_name_of
 from edge.run_state import RunState
+from edge.sinks.raw_stream import Recording
 
 Planner = Callable[[RollWish], RollPlan]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from uuid import uuid4
 
 from edge.cameras.folder import PICTURE_SUFFIXES
+from edge.cameras.loom import LoomCamera
 from edge.cameras.protocol import Camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError
 from edge.core.files import check_not_a_folder, check_writable, is_stream
-from edge.simulator.camera import LoomCamera
 from edge.sinks.pictures import check_picture_folder
 
 CURE = "Give each a place of its own."

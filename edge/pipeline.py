@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from edge.cameras.capture import Capture
 from edge.cameras.health import HealthSource
 from edge.cameras.protocol import Camera, DroppedFrames, Frame
 from edge.cameras.recovering import RecoveringCamera
-from edge.capture import Capture
 from edge.cloth.defects import on_cloth
 from edge.cloth.fusion import fuse
 from edge.cloth.in_frame import one_each
@@ -35,7 +35,6 @@ from edge.inference.preparation import BegunStrip, Preparation, PreparedStrip
 from edge.journal import Journal
 from edge.ledger import Ledger, Planner, same_cloth
 from edge.process.last_resort import internal_error, wants_traceback
-from edge.recording import Recording
 from edge.reference.second_look import Looker
 from edge.reference.watch import Recognise, ReferenceWatch, knows_none
 from edge.roll.changes import RollChange, RollChanges
@@ -44,6 +43,7 @@ from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollTerms
 from edge.run_state import Limits, Observer, RunState, unreadable_error
 from edge.sinks.protocol import Sink
+from edge.sinks.raw_stream import Recording
 from edge.teach.in_a_run import TeachingInRun
 from edge.teach.on_the_roll import TeachingStep
 

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from edge.core.taxonomy import load_taxonomy
+from edge.dataset.options import DatasetOptions, parse_split, validated_dataset_options
+from edge.dataset.writing import write_dataset
 from edge.process.terminal import as_cell
-from edge.simulator.dataset import write_dataset
-from edge.simulator.dataset_options import DatasetOptions, parse_split, validated_dataset_options
 
 
 def simulate_dataset(out: Path, settings: dict[str, object], taxonomy_file: Path | None = None) -> None:

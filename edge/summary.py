@@ -10,17 +10,16 @@ from rich.table import Table
 
 from edge import __version__
 from edge.backends.description import BackendDescription
-from edge.cameras.protocol import Camera
+from edge.cameras.loom import LoomCamera
+from edge.cameras.protocol import GAP_REASONS, Camera
 from edge.cameras.recovering import RecoveringCamera
 from edge.cloth.coverage import GapOnRoll
-from edge.cloth.gaps import GAP_REASONS
 from edge.cloth.sums import Passed
 from edge.cloth.width import LEAST_STRIP_MM
 from edge.config.edge import EdgeConfig
 from edge.core.latency import StageClock
 from edge.process.terminal import as_cell
 from edge.run_state import RunState
-from edge.simulator.camera import LoomCamera
 from edge.simulator.scoring import score_found
 
 LONGEST_DEFECT_M = 10.0

@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.backends.probe import processor_name
+from edge.cameras.loom import LoomCamera
 from edge.cloth.finder import ClothFinder, GrainFinder
 from edge.cloth.grain import CELL_PX
 from edge.config.edge import EdgeConfig
 from edge.core.image import Image
 from edge.run import run
-from edge.simulator.camera import LoomCamera
 from edge.simulator.options import LoomOptions
 
 TRUTH = Path(__file__).with_name("cloth-truth.json")

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.cameras.loom import LoomCamera
 from edge.cloth.defects import ClothDefect, cloth_from_frame, on_cloth
 from edge.cloth.in_frame import one_each
 from edge.cloth.merger import DefectMerger
@@ -23,7 +24,6 @@ from edge.cloth.seams import Seam
 from edge.config.edge import EdgeConfig
 from edge.inference.inspector import Inspector
 from edge.inference.model import open_model
-from edge.simulator.camera import LoomCamera
 from edge.simulator.options import parse_loom_options
 from edge.simulator.scoring import TruthScore, score_found
 from edge.simulator.truth import PlantedDefect

@@ -46,8 +46,8 @@ from distill.run_folder import RunFolder
 from edge.core.errors import DatasetError
 from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy, load_taxonomy
-from edge.simulator.dataset_options import DatasetOptions
-from edge.simulator.picture import draw_picture, encode_png
+from edge.dataset.image import draw_picture, encode_png
+from edge.dataset.options import DatasetOptions
 
 IOU = 0.5
 TRAIN_SEED, VAL_SEED, UNSEEN_SEED = 1, 2, 3

@@ -41,8 +41,8 @@ from edge.backends.probe import processor_name
 from edge.core.errors import INTERRUPTED_EXIT_CODE, LoomsightError
 from edge.core.files import write_whole
 from edge.core.taxonomy import load_taxonomy
-from edge.simulator.dataset import write_dataset
-from edge.simulator.dataset_options import DatasetOptions
+from edge.dataset.options import DatasetOptions
+from edge.dataset.writing import write_dataset
 
 HEADS: dict[str, dict[str, Any]] = {
     "coupled, k-means anchors": {"head": "coupled"},

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import cv2
 
+from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.cloth.joints import JointFinder
-from edge.simulator.camera import LoomCamera, parse_loom_options
 
 WIDTH_PX, LINES = 2048, 400
 BEFORE_M, BEHIND_M = 0.005, 0.02

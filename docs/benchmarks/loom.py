@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from edge.backends.probe import processor_name
-from edge.simulator.camera import LoomCamera
+from edge.cameras.loom import LoomCamera
 from edge.simulator.options import parse_loom_options
 
 ROUNDS = 5

@@ -40,9 +40,9 @@ from edge.core.errors import INTERRUPTED_EXIT_CODE
 from edge.core.geometry import iou_matrix
 from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy, load_taxonomy
-from edge.simulator.dataset import write_dataset
-from edge.simulator.dataset_options import DatasetOptions
-from edge.simulator.picture import draw_picture
+from edge.dataset.image import draw_picture
+from edge.dataset.options import DatasetOptions
+from edge.dataset.writing import write_dataset
 
 TAUGHT_SEED, UNSEEN_SEED = 11, 12
 WIDENED_PX = 4.0

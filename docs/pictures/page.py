@@ -19,9 +19,9 @@ from playwright.sync_api import Page, sync_playwright
 
 import edge.assembly
 import edge.run
+from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.cameras.protocol import Frame
 from edge.config.edge import EdgeConfig
-from edge.simulator.camera import LoomCamera, parse_loom_options
 
 HERE = Path(__file__).resolve().parent
 LOOM = (

@@ -18,8 +18,8 @@ from playwright.sync_api import sync_playwright
 from distill.labels import yolo
 from distill.labels.annotations import AnnotatedImage, LabelSet, PolygonXy, Region, box_around
 from edge.core.taxonomy import load_taxonomy
-from edge.simulator.dataset_options import DatasetOptions
-from edge.simulator.picture import Picture, draw_picture, encode_png
+from edge.dataset.image import Picture, draw_picture, encode_png
+from edge.dataset.options import DatasetOptions
 from edge.simulator.truth import SeenDefect
 
 HERE = Path(__file__).resolve().parent

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 from playwright.sync_api import sync_playwright
 
+from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.cameras.protocol import Frame
 from edge.config.edge import EdgeConfig
 from edge.roll.reading import read_roll
 from edge.roll.report import PieceWish, report_page
-from edge.simulator.camera import LoomCamera, parse_loom_options
 
 HERE = Path(__file__).resolve().parent
 GREYS = 24

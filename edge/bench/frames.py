@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from edge.assembly import cloth_watch
 from edge.backends.choose import BACKENDS, in_precision
 from edge.backends.probe import available_cores, processor_name
 from edge.bench.result_file import check_result_file, write_result
@@ -28,6 +27,7 @@ from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame, frames_of
 from edge.cloth.seams import Seam
 from edge.cloth.strips import strips_of
+from edge.cloth.watch import cloth_watch
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
 from edge.core.contract import ModelContract

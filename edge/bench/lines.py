@@ -25,7 +25,6 @@ from rich.console import Console
 from rich.table import Table
 from typing_extensions import Self
 
-from edge.assembly import cloth_watch
 from edge.backends.probe import available_cores, processor_name
 from edge.backends.protocol import OpenBackend
 from edge.bench.result_file import check_result_file, write_result
@@ -36,6 +35,7 @@ from edge.cameras.protocol import Frame, frames_of
 from edge.cloth.optics import OpticsWatch
 from edge.cloth.seams import Seam
 from edge.cloth.strips import strips_of
+from edge.cloth.watch import cloth_watch
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
 from edge.core.contract import ModelContract

@@ -8,16 +8,16 @@ from typing import Final
 
 from edge.cameras.aravis import aravis_camera
 from edge.cameras.device_options import parse_device
+from edge.cameras.faulty_loom import FaultyLoomCamera
 from edge.cameras.folder import PICTURE_SUFFIXES, FolderCamera
 from edge.cameras.http_stream import HttpCamera
 from edge.cameras.isolated import CameraProcess, IsolatedCamera
+from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import Camera
-from edge.cameras.recorded import RecordedCamera, is_recording
+from edge.cameras.raw_stream import RecordedCamera, is_recording
 from edge.core.address import redact_credentials
 from edge.core.errors import CameraNotFoundError
-from edge.simulator.camera import LoomCamera, parse_loom_options
-from edge.simulator.faults import FaultyLoomCamera
 
 INDEX: Final = re.compile(r"[0-9]{1,4}")
 """Number of a camera of the system; a longer one is a name like any other."""

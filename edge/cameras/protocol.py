@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Literal, Protocol, get_args
 
 from typing_extensions import Self
 
-from edge.cloth.gaps import GapReason
 from edge.core.errors import CameraLostError
 from edge.core.image import Image
+
+GapReason = Literal["overrun", "lost lines", "camera down", "unreadable", "no cloth", "lamp"]
+"""Why cloth was not inspected: our queue was full; the position jumped; the camera was away; the picture
+could not be read; there was no cloth; there was no light to see by."""
+
+
+GAP_REASONS: Final[tuple[GapReason, ...]] = get_args(GapReason)
 
 
 class CutShortError(CameraLostError):

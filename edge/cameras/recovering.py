@@ -12,11 +12,11 @@ from typing import Literal
 
 from typing_extensions import Self
 
+from edge.cameras.continuation import Onward
 from edge.cameras.frame_size import FrameSize, size_text
 from edge.cameras.health import FaultKind, HealthEvent
 from edge.cameras.judge import FrameJudge, Verdict, is_black
 from edge.cameras.left_out import FramesLeftOut
-from edge.cameras.onward import Onward
 from edge.cameras.protocol import Camera, CameraHungError, Frame, NoFrameYetError
 from edge.cameras.reader import Reader
 from edge.core.errors import (

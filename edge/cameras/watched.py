@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from edge.cameras.choose import choose_camera
+from edge.cameras.faulty_loom import FaultyLoomCamera
 from edge.cameras.isolated import IsolatedCamera
+from edge.cameras.loom import LoomCamera
 from edge.cameras.protocol import Camera
 from edge.cameras.recovering import Patience, RecoveringCamera
 from edge.config.edge import EdgeConfig
-from edge.simulator.camera import LoomCamera
-from edge.simulator.faults import FaultyLoomCamera
 
 
 def watched_camera(camera: Camera, config: EdgeConfig) -> Camera:

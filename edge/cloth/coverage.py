@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edge.cameras.protocol import Frame, FramePosition
-from edge.cloth.gaps import GAP_REASONS, Gap, GapList, GapReason
+from edge.cameras.protocol import GAP_REASONS, Frame, FramePosition, GapReason
+from edge.cloth.gaps import Gap, GapList
 from edge.cloth.mask import Mask
 from edge.cloth.sums import CoverageSums, Passed
 from edge.cloth.width import ViewWidth, strip_of

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Final, NamedTuple
 
-GapReason = Literal["overrun", "lost lines", "camera down", "unreadable", "no cloth", "lamp"]
-"""Why cloth was not inspected: our queue was full; the position jumped; the camera was away; the picture
-could not be read; there was no cloth; there was no light to see by."""
-
-GAP_REASONS: Final[tuple[GapReason, ...]] = get_args(GapReason)
-
+from edge.cameras.protocol import GAP_REASONS, GapReason
 
 MOST_KEPT: Final = 10_000
 FORGET_AT_ONCE: Final = 1000

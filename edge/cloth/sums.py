@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from edge.cloth.gaps import GapReason
+from edge.cameras.protocol import GapReason
 
 
 class Passed(ABC):

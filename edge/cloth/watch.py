@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 
 from edge.cameras.protocol import FramePosition
-from edge.cloth.finder import ClothFinder, is_black
+from edge.cloth.finder import ClothFinder, GrainFinder, is_black
 from edge.cloth.mask import ClothMask
+from edge.config.edge import EdgeConfig
 from edge.core.image import Image
 
 logger = logging.getLogger(__name__)
@@ -48,3 +49,8 @@ class ClothWatch:
 
 def _knows_selvedges(position: FramePosition) -> bool:
     return position.left_selvedge_px is not None and position.right_selvedge_px is not None
+
+
+def cloth_watch(config: EdgeConfig) -> ClothWatch | None:
+    """Return what says where the cloth is; None if every picture is to be taken as cloth throughout."""
+    return ClothWatch(GrainFinder()) if config.cloth == "auto" else None

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
 from edge import __version__
-from edge.cloth.gaps import GAP_REASONS
+from edge.cameras.protocol import GAP_REASONS
 from edge.core.latency import LatencyHistogram
 from edge.health.state import Health, Healths
 from edge.run_state import RunState

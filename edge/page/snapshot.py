@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from edge.cameras.health import FaultKind
+from edge.cameras.protocol import GAP_REASONS
 from edge.cloth.coverage import GapOnRoll
 from edge.cloth.defects import ClothDefect
-from edge.cloth.gaps import GAP_REASONS
 from edge.cloth.width import Across
 from edge.core.latency import LatencyQuantiles
 from edge.run_state import RunState

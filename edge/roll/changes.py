@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
-from edge.cameras.recorded import RecordedChange
-from edge.capture import Capture
+from edge.cameras.capture import Capture
+from edge.cameras.raw_stream import RecordedChange
 from edge.config.stop import StopSettings
 from edge.core.errors import ConfigError, LoomsightError
 from edge.core.events import RecordedEvent, new_id, utc_now

@@ -6,16 +6,16 @@ import threading
 from dataclasses import dataclass
 
 from edge.cameras.protocol import Frame
-from edge.cameras.recorded import RecordedTeaching, TeachingNote
+from edge.cameras.raw_stream import RecordedTeaching, TeachingNote
 from edge.core.detections import Detections, with_unclassified
 from edge.core.errors import ConfigError, LoomsightError
 from edge.core.events import RecordedEvent
 from edge.decisions.stops import Stops
 from edge.inference.inspector import Inspector
 from edge.inference.preparation import PreparedStrip
-from edge.recording import Recording
 from edge.reference.second_look import Looker
 from edge.roll.changeover import Changeover
+from edge.sinks.raw_stream import Recording
 from edge.teach.on_the_roll import RollTeacher, TeachingStep
 from edge.teach.requests import TeachingRequests
 from edge.teach.values import TeachingNow, TeachingWish

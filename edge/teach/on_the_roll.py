@@ -20,7 +20,7 @@ from math import floor
 from typing import Final, Literal
 
 from edge.cameras.protocol import Frame
-from edge.cameras.recorded import TeachingNote
+from edge.cameras.raw_stream import TeachingNote
 from edge.config.auto_teach import AutoTeachSettings
 from edge.core.detections import Detections
 from edge.core.errors import ConfigError, LoomsightError

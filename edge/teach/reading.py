@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from edge.cameras.capture import Capture
 from edge.cameras.protocol import Camera, Frame
-from edge.capture import Capture
 from edge.cloth.defects import on_cloth
 from edge.cloth.mask import within
 from edge.cloth.seams import Seam, on_own_lines

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from typing import Final
 
-from edge.cameras.recorded import RecordedTeaching
+from edge.cameras.raw_stream import RecordedTeaching
 from edge.core.errors import ConfigError
 from edge.teach.values import TeachingWish
 

@@ -14,7 +14,7 @@ from edge.core.contract import ModelContract
 from edge.core.detections import Detections
 from edge.core.errors import OutputError
 from edge.inference.preparation import PreparedStrip
-from edge.recording import LEAST_FREE_BYTES
+from edge.sinks.raw_stream import LEAST_FREE_BYTES
 from edge.teach.keeping import Keeper
 from edge.teach.learning import CleanCloth, DetectorUsed
 from edge.teach.looks import SpooledStrip

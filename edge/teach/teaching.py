@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from edge.assembly import cloth_watch
 from edge.bundle.opening import model_digest_of
 from edge.cameras.choose import choose_camera
+from edge.cameras.loom import LoomCamera
 from edge.cameras.protocol import Camera
 from edge.cameras.watched import watched_camera
+from edge.cloth.watch import cloth_watch
 from edge.config.alarm_budget import Budget
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError
 from edge.inference.inspector import FLOOR, Inspector
 from edge.inference.model import Models
 from edge.reference.trunk import Trunk
-from edge.simulator.camera import LoomCamera
 from edge.teach.article_file import (
     ArticleManifest,
     SheetPlace,

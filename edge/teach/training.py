@@ -27,12 +27,12 @@ from edge.core.files import write_whole
 from edge.core.geometry import Boxes
 from edge.core.publishing import new_folder
 from edge.core.taxonomy import load_taxonomy
+from edge.dataset.options import DatasetOptions
+from edge.dataset.writing import write_dataset
 from edge.inference.inspector import Inspector
 from edge.inference.model import Models
 from edge.process.console import configure_logging, run_command
 from edge.process.interruption import Interrupted
-from edge.simulator.dataset import write_dataset
-from edge.simulator.dataset_options import DatasetOptions
 from edge.teach.article_file import open_article
 from edge.teach.reading import ReadingLimits
 from edge.teach.teaching import TeachWish, teach

@@ -6,6 +6,7 @@ import pytest
 
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.choose import choose_camera
+from edge.cameras.faulty_loom import FaultyLoomCamera
 from edge.cameras.recovering import Patience, RecoveringCamera
 from edge.cameras.watched import watched_camera
 from edge.config.edge import EdgeConfig
@@ -15,7 +16,6 @@ from edge.pipeline import Pipeline
 from edge.roll.reading import read_roll
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
-from edge.simulator.faults import FaultyLoomCamera
 from edge.simulator.options import parse_loom_options
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 from tests.unit.edge.cameras.test_recovering import Clock

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge import capture
 from edge.backends.onnxruntime import OnnxRuntimeBackend
+from edge.cameras import capture
 from edge.cameras.choose import choose_camera
 from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import Frame

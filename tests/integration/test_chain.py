@@ -12,9 +12,9 @@ import pytest
 
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.bundle.opening import open_bundle
+from edge.dataset.options import DatasetOptions
+from edge.dataset.writing import write_dataset
 from edge.inference.golden import check_golden
-from edge.simulator.dataset import write_dataset
-from edge.simulator.dataset_options import DatasetOptions
 
 RECIPE = """
 scale = "p"

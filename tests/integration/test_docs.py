@@ -53,6 +53,7 @@ from edge.config.stop import StopRule, StopSettings
 from edge.core import errors
 from edge.core.contract import ModelContract
 from edge.core.taxonomy import Taxonomy, load_taxonomy
+from edge.dataset.options import DatasetOptions
 from edge.decisions.stops import Stops
 from edge.health.metrics import metrics_text
 from edge.health.state import Health
@@ -61,7 +62,6 @@ from edge.mqtt.messages import MESSAGES
 from edge.mqtt.publisher import Publisher
 from edge.roll.outbox import Outbox
 from edge.run_state import RunState
-from edge.simulator.dataset_options import DatasetOptions
 from edge.simulator.options import LoomOptions, parse_loom_options
 from edge.umbrella import COMMANDS
 

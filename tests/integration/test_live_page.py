@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.config.edge import EdgeConfig
 from edge.page.server import open_page
-from edge.simulator.camera import LoomCamera, parse_loom_options
 from edge.web import connection
 from tests.integration.browsing import START_S, edge_run, needs_chromium, tab_of, until
 from tests.unit.edge.page.pages import passed, plain_page

@@ -8,8 +8,8 @@ import subprocess
 import sys
 from contextlib import closing
 
+from edge.cameras.loom import LoomCamera
 from edge.cloth.defects import ClothDefect
-from edge.simulator.camera import LoomCamera
 from edge.simulator.options import parse_loom_options
 
 ARTICLE = "weave=plain,warp_pitch_px=4,weft_pitch_px=4,mean_grey=120"

@@ -15,6 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge import assembly as run_module
+from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.config.edge import EdgeConfig, load_config
 from edge.core.errors import ConfigError, ContractError, LoomsightError, RecordError
 from edge.inference.model import open_model
@@ -26,7 +27,6 @@ from edge.roll.recorder import RollRecorder
 from edge.roll.requests import ask_next_roll
 from edge.roll.values import RollHead
 from edge.run import run
-from edge.simulator.camera import LoomCamera, parse_loom_options
 from edge.teach.article_file import open_article, publish_article
 from edge.teach.cli import app as teach_app
 from tests.conftest import CLASSES, write_bright_cell_bundle

@@ -18,8 +18,8 @@ import pytest
 from typer.testing import CliRunner
 
 from edge.bundle.cli import app as bundle_app
+from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.core.errors import ContractError, DatasetError, LoomsightError, ModelError, OutputError
-from edge.simulator.camera import LoomCamera, parse_loom_options
 from edge.teach.article_file import ARRAYS_NAME, FORM, MANIFEST_NAME, SHEET_NAME, open_article
 from edge.teach.cli import app
 from tests.conftest import write_bright_cell_bundle

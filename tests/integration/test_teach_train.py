@@ -15,8 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 from edge.bundle.opening import model_digest_of, open_bundle
+from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.core.errors import ConfigError, LoomsightError, MissingPackageError, OutputError
-from edge.simulator.camera import LoomCamera, parse_loom_options
 from edge.teach import training_job
 from edge.teach.article_file import open_article
 from edge.teach.cli import app

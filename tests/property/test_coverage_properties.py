@@ -6,9 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.cameras.protocol import Frame, FramePosition
+from edge.cameras.protocol import GAP_REASONS, Frame, FramePosition
 from edge.cloth.coverage import Coverage
-from edge.cloth.gaps import GAP_REASONS
 from edge.cloth.strips import Strips
 
 MM = 0.3

@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edge.core.taxonomy import load_taxonomy
-from edge.simulator.clean_folder import survey
-from edge.simulator.dataset_options import DatasetOptions
-from edge.simulator.planting import Planter
+from edge.dataset.clean_folder import survey
+from edge.dataset.options import DatasetOptions
+from edge.dataset.planting import Planter
 from edge.simulator.truth import tight_box
 from tests.unit.simulator.clean_images import clean_cloth, save
 

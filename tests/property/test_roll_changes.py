@@ -8,10 +8,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.cameras.protocol import DroppedFrames, Frame, FramePosition
+from edge.cameras.protocol import GAP_REASONS, DroppedFrames, Frame, FramePosition
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
-from edge.cloth.gaps import GAP_REASONS
 from edge.cloth.mask import Mask
 from edge.core.detections import Detections
 from edge.core.latency import StageClock

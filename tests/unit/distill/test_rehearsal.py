@@ -17,7 +17,7 @@ from distill.dataset import load_dataset
 from distill.rehearsal import Rehearsal, rehearsed
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import load_taxonomy
-from edge.simulator.dataset_options import DatasetOptions
+from edge.dataset.options import DatasetOptions
 from tests.unit.distill.tiny import CLASSES, TINY_TOML, tiny_dataset, write_tiny_dataset
 from tests.unit.simulator.clean_images import clean_cloth, save
 

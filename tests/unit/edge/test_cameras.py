@@ -10,13 +10,13 @@ import pytest
 
 from edge.cameras.choose import choose_camera
 from edge.cameras.folder import FolderCamera, read_picture
+from edge.cameras.loom import LoomCamera
 from edge.cameras.opencv import OpenCvCamera, frames_missing
 from edge.cameras.protocol import CutShortError
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
 from edge.core.errors import CameraNotFoundError, ConfigError, ImageError, NoImagesError
 from edge.core.image import image_from_array
-from edge.simulator.camera import LoomCamera
 
 
 def write(path, array):

@@ -5,11 +5,11 @@ import threading
 import numpy as np
 import pytest
 
-from edge import capture as capture_module
+from edge.cameras import capture as capture_module
+from edge.cameras.capture import MOST_BAD_FRAMES, MOST_UNREADABLE_SHOWN, Capture
 from edge.cameras.guarded import GuardedCapture
 from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import CutShortError, Frame
-from edge.capture import MOST_BAD_FRAMES, MOST_UNREADABLE_SHOWN, Capture
 from edge.core.errors import CameraLostError, ImageError
 from edge.core.latency import StageClock
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from edge.backends.onnxruntime import OnnxRuntimeBackend
+from edge.cameras.capture import Capture
 from edge.cameras.protocol import Frame, FramePosition
-from edge.capture import Capture
 from edge.core.errors import CameraLostError, ConfigError, InternalError
 from edge.inference.inspector import Inspector, batches
 from edge.pipeline import Pipeline

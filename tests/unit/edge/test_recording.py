@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import edge.recording
+import edge.sinks.raw_stream
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import (
@@ -22,16 +22,16 @@ from edge.cameras.protocol import (
     MissedFramesError,
     NoFrameYetError,
 )  # fmt: skip
-from edge.cameras.recorded import INDEX_NAME, RecordedCamera, RecordedChange
+from edge.cameras.raw_stream import INDEX_NAME, RecordedCamera, RecordedChange
 from edge.core.errors import CameraNotFoundError, ConfigError, ImageError, OutputError
 from edge.inference.inspector import Inspector
 from edge.pipeline import Pipeline
-from edge.recording import Recording
 from edge.roll.changes import RollChanges, RollWish
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
 from edge.run_state import Limits
 from edge.sinks.jsonlines import JsonLinesSink
+from edge.sinks.raw_stream import Recording
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 
 numbers = st.floats(-1e9, 1e9)
@@ -284,7 +284,7 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path, monkeypatch, 
     with Recording(tmp_path / "raw", "test") as recording:
         recording.add(frame_of(0))
         usage = shutil.disk_usage(tmp_path)._replace(free=100)
-        monkeypatch.setattr(edge.recording.shutil, "disk_usage", lambda _: usage)
+        monkeypatch.setattr(edge.sinks.raw_stream.shutil, "disk_usage", lambda _: usage)
         for number in (1, 2):
             recording.add(frame_of(number))
         recording.missed(DroppedFrames(1, None, 4, 2))

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
+from edge.cameras.capture import Capture
 from edge.cameras.protocol import NoFrameYetError
-from edge.capture import Capture
 from edge.core.errors import ConfigError
 from edge.core.latency import StageClock
 from edge.pipeline import Pipeline

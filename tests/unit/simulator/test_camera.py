@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from edge.cameras.loom import LoomCamera
 from edge.cameras.protocol import Camera
 from edge.core.errors import CameraNotFoundError
-from edge.simulator.camera import LoomCamera
 from edge.simulator.loom import Loom
 from edge.simulator.options import LoomOptions
 

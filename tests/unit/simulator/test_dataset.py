@@ -9,10 +9,10 @@ import pytest
 
 from edge.core.errors import OutputError
 from edge.core.taxonomy import load_taxonomy
-from edge.simulator import dataset
-from edge.simulator.dataset import write_dataset
-from edge.simulator.dataset_options import DatasetOptions
-from edge.simulator.picture import draw_picture, picture_seed, run_lengths
+from edge.dataset import writing as dataset
+from edge.dataset.image import draw_picture, picture_seed, run_lengths
+from edge.dataset.options import DatasetOptions
+from edge.dataset.writing import write_dataset
 from edge.simulator.truth import SeenDefect
 
 OPTIONS = DatasetOptions(

@@ -1,9 +1,9 @@
 import pytest
 
+from edge.cameras.loom import parse_loom_options
 from edge.core.errors import ConfigError
 from edge.core.taxonomy import load_taxonomy
-from edge.simulator.camera import parse_loom_options
-from edge.simulator.dataset_options import DatasetOptions, parse_split, validated_dataset_options
+from edge.dataset.options import DatasetOptions, parse_split, validated_dataset_options
 from edge.simulator.options import CATEGORIES, LoomOptions
 
 

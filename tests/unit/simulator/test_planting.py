@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from edge.cli import simulate_app
 from edge.core.errors import CameraNotFoundError, ConfigError, NoImagesError
-from edge.simulator.clean_folder import survey
-from edge.simulator.dataset_options import DatasetOptions
+from edge.dataset.clean_folder import survey
+from edge.dataset.options import DatasetOptions
 from edge.simulator.options import WEAVES
 from tests.unit.simulator.clean_images import BED_PX, WARP_PX, WEFT_PX, clean_cloth, save
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from edge.cameras.onward import SPEED_OVER_S, Onward
+from edge.cameras.continuation import SPEED_OVER_S, Onward
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage
 

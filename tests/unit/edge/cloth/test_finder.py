@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.cameras.loom import LoomCamera
 from edge.cloth.finder import (
     ISLAND_CELLS,
     SPECK_CELLS,
@@ -14,7 +15,6 @@ from edge.cloth.finder import (
     without_islands,
     without_specks,
 )
-from edge.simulator.camera import LoomCamera
 from edge.simulator.options import LoomOptions
 
 FULL = {"bed_left_mm": -10, "bed_right_mm": -10}

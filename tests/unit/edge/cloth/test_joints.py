@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edge.cameras.loom import LoomCamera
 from edge.cameras.protocol import FramePosition
 from edge.cloth.joints import LAG_MM, JointFinder
-from edge.simulator.camera import LoomCamera
 from edge.simulator.options import parse_loom_options
 
 LINES, WIDTH, MM = 200, 1024, 0.2

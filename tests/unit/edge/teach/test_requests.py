@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.cameras.recorded import RecordedTeaching
+from edge.cameras.raw_stream import RecordedTeaching
 from edge.core.errors import ConfigError
 from edge.teach.requests import MOST_WAITING, TeachingRequests
 

@@ -11,9 +11,9 @@ from distill.labels.sam.lessons import digest_of, lessons_of, masks_of_labels
 from distill.labels.sam.masks import TrueMask, overlap
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import load_taxonomy
-from edge.simulator.dataset import write_dataset
-from edge.simulator.dataset_options import DatasetOptions
-from edge.simulator.picture import draw_picture
+from edge.dataset.image import draw_picture
+from edge.dataset.options import DatasetOptions
+from edge.dataset.writing import write_dataset
 from tests.unit.distill.labels.sam.sets import CLASSES, ellipse_set
 
 TAXONOMY = load_taxonomy()

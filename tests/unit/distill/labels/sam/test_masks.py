@@ -16,7 +16,7 @@ from distill.labels.sam.masks import (
     outline_of,
     overlap,
 )
-from edge.simulator.picture import run_lengths
+from edge.dataset.image import run_lengths
 from edge.simulator.truth import SeenDefect, tight_box
 
 SIZE = (24, 32)

@@ -15,10 +15,10 @@ from edge.cameras.folder import list_pictures
 from edge.core.digest import file_digest
 from edge.core.errors import ImageError, NoImagesError
 from edge.core.image_file import read_image
-from edge.simulator.clean_cloth import grey_of, plantable
-from edge.simulator.dataset_options import SPLITS, DatasetOptions
+from edge.dataset.clean_cloth import grey_of, plantable
+from edge.dataset.options import SPLITS, DatasetOptions
+from edge.dataset.pitch import YarnPitch, measure_pitch
 from edge.simulator.options import MIN_CLOTH_PX
-from edge.simulator.pitch import YarnPitch, measure_pitch
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import cv2
 from typing_extensions import Self
 
 from edge.cameras.protocol import DroppedFrames, Frame
-from edge.cameras.recorded import (
+from edge.cameras.raw_stream import (  # fmt: skip
     ENTRY,
     FORMAT,
     INDEX_NAME,
@@ -22,7 +22,7 @@ from edge.cameras.recorded import (
     RecordedFrame,
     RecordedTeaching,
     picture_path,
-)  # fmt: skip
+)
 from edge.core.errors import ConfigError
 from edge.core.events import RecordedEvent
 from edge.core.files import cannot_write, write_all

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from typing_extensions import Self
 
+from edge.cameras.loom import LoomCamera
 from edge.cameras.protocol import Frame, NoFrameYetError
 from edge.core.errors import CameraLostError, CameraNotFoundError
 from edge.core.image import Image
-from edge.simulator.camera import LoomCamera
 from edge.simulator.fault_plan import Fault, FaultName, parse_faults
 
 WAIT_S = 0.1

@@ -21,11 +21,11 @@ import cv2
 from edge.core.errors import OutputError
 from edge.core.publishing import new_folder
 from edge.core.taxonomy import Taxonomy, load_taxonomy
+from edge.dataset.clean_folder import CleanFolder, survey
+from edge.dataset.image import Picture, coco_annotations, draw_picture, encode_png, yolo_lines
+from edge.dataset.options import SPLITS, DatasetOptions
+from edge.dataset.planting import Planter
 from edge.process.interruption import leave_to_parent
-from edge.simulator.clean_folder import CleanFolder, survey
-from edge.simulator.dataset_options import SPLITS, DatasetOptions
-from edge.simulator.picture import Picture, coco_annotations, draw_picture, encode_png, yolo_lines
-from edge.simulator.planting import Planter
 
 Progress = Callable[[int, int], None]
 Draw = Callable[[int], Picture]

@@ -10,13 +10,13 @@ from edge.cloth.mask import Mask
 from edge.core.image import Image
 from edge.core.image_file import read_image
 from edge.core.taxonomy import Taxonomy
-from edge.simulator.clean_cloth import Window, as_asked, ground_of, plantable
-from edge.simulator.clean_folder import CleanFolder, CleanImage
-from edge.simulator.dataset_options import DatasetOptions
+from edge.dataset.clean_cloth import Window, as_asked, ground_of, plantable
+from edge.dataset.clean_folder import CleanFolder, CleanImage
+from edge.dataset.image import PICTURE_STREAM, SEARCHED_PANELS, Picture, aim, is_sliver, picture_seed
+from edge.dataset.options import DatasetOptions
 from edge.simulator.kinds import Site, draw_figure
 from edge.simulator.options import LoomOptions
 from edge.simulator.patch import Figure, apply_patch, patch_from_figure
-from edge.simulator.picture import PICTURE_STREAM, SEARCHED_PANELS, Picture, aim, is_sliver, picture_seed
 from edge.simulator.plan import plan_panel
 from edge.simulator.truth import PlantedDefect, SeenDefect, tight_box
 

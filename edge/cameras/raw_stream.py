@@ -13,8 +13,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from typing_extensions import Self
 
-from edge.cameras.protocol import DroppedFrames, Frame, FramePosition, MissedFramesError
-from edge.cloth.gaps import GapReason
+from edge.cameras.protocol import DroppedFrames, Frame, FramePosition, GapReason, MissedFramesError
 from edge.core.errors import CameraNotFoundError, ImageError
 from edge.core.image import Image
 from edge.core.image_file import read_image

@@ -11,7 +11,7 @@ import numpy as np
 
 from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy
-from edge.simulator.dataset_options import DatasetOptions
+from edge.dataset.options import DatasetOptions
 from edge.simulator.loom import Loom
 from edge.simulator.options import MIN_CLOTH_PX, LoomOptions
 from edge.simulator.truth import BoxPx, PlantedDefect, SeenDefect
