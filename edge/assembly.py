@@ -35,13 +35,14 @@ from edge.inference.model import Models
 from edge.machine.shared import Delivery
 from edge.mqtt.choose import choose_publisher
 from edge.outputs import pictures_folder, settings_file
-from edge.pipeline import Pipeline
+from edge.pipeline.changeover import Changeover, as_left
+from edge.pipeline.changes import RollChanges
+from edge.pipeline.pipeline import Pipeline
+from edge.pipeline.run_state import Limits, Observer, RunState
+from edge.pipeline.teaching import TeachingInRun
 from edge.process.supervised import Helpers
 from edge.roll.askers import asking_for_rolls
-from edge.roll.changeover import Changeover, as_left
-from edge.roll.changes import RollChanges
 from edge.roll.recorder import RollRecorder
-from edge.run_state import Limits, Observer, RunState
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.locks import file_locked, folder_locked
 from edge.sinks.near_misses import NearMissSink
@@ -51,7 +52,6 @@ from edge.sinks.quota import NEAR_MISSES, PictureQuota
 from edge.sinks.raw_stream import Recording
 from edge.sinks.written import WrittenList
 from edge.summary import print_summary, summarise
-from edge.teach.in_a_run import TeachingInRun
 from edge.teach.learnt_articles import LearntArticles
 from edge.teach.on_the_roll import RollTeacher
 from edge.teach.requests import TeachingRequests

@@ -15,8 +15,8 @@ from rich.text import Text
 from typing_extensions import Self
 
 from edge.core.detections import DetectionRecord
+from edge.pipeline.run_state import RunState
 from edge.process.terminal import printable, silence
-from edge.run_state import RunState
 
 REFRESH_S = 0.25
 LOG_EVERY_S = 30.0

@@ -27,11 +27,11 @@ from edge.live_view import CameraLine, LiveView
 from edge.machine.shared import Machines
 from edge.outputs import check_outputs
 from edge.page.live import LivePage
+from edge.pipeline.run_state import Observer, RunState
 from edge.process.camera_log import about_camera
 from edge.process.interruption import stopped_by_signals
 from edge.process.last_resort import internal_error
 from edge.process.supervised import watched_by
-from edge.run_state import Observer, RunState
 from edge.sharing import processor_shared, share_rolls, with_common_rolls, with_threads
 
 logger = logging.getLogger(__name__)
@@ -161,7 +161,7 @@ class Box:
         """Tell each machine that wants it that inspection goes on."""
         machines = {place.settings.config.machine for place in self._places}
         for machine in (one for one in machines if one.has_heartbeat):
-            from edge.machine.heartbeat import Heartbeat
+            from edge.health.heartbeat import Heartbeat
             from edge.machine.modbus import ModbusLine
 
             healths = {

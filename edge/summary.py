@@ -18,8 +18,8 @@ from edge.cloth.sums import Passed
 from edge.cloth.width import LEAST_STRIP_MM
 from edge.config.edge import EdgeConfig
 from edge.core.latency import StageClock
+from edge.pipeline.run_state import RunState
 from edge.process.terminal import as_cell
-from edge.run_state import RunState
 from edge.simulator.scoring import score_found
 
 LONGEST_DEFECT_M = 10.0

@@ -21,8 +21,8 @@ from distill.labels.picture_files import is_there, name_within, size_hw_px
 from distill.labels.problems import Problems
 from edge.core.detections import UNCLASSIFIED
 from edge.core.errors import DatasetError
+from edge.roll.contents import DefectRow, Roll
 from edge.roll.reading import read_rolls
-from edge.roll.recorded import DefectRow, Roll
 
 ANNOTATOR: Final = "edge-run"
 

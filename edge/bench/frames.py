@@ -37,8 +37,8 @@ from edge.core.latency import LatencyHistogram, StageClock
 from edge.inference.inspector import Inspector, batches
 from edge.inference.model import backend_options, contract_of, open_model
 from edge.inference.preprocess import Preprocessor, grey_enhancer
-from edge.pipeline import Pipeline
-from edge.run_state import Limits
+from edge.pipeline.pipeline import Pipeline
+from edge.pipeline.run_state import Limits
 from edge.sinks.jsonlines import JsonLinesSink
 
 logger = logging.getLogger(__name__)

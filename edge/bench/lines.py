@@ -46,7 +46,7 @@ from edge.core.latency import StageClock
 from edge.inference.inspector import Inspector, batches
 from edge.inference.model import contract_of, open_model
 from edge.inference.preprocess import Preprocessor
-from edge.pipeline import Pipeline
+from edge.pipeline.pipeline import Pipeline
 from edge.reference.second_look import SecondLook
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.teach.opening import open_for

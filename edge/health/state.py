@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.decisions.stops import Stops
+from edge.pipeline.run_state import RunState
 from edge.process.supervised import Helpers
 from edge.reference.watch import BEGIN, DRIFT, OTHER_ARTICLE
-from edge.run_state import RunState
 
 if TYPE_CHECKING:
     from edge.mqtt.publisher import Publisher

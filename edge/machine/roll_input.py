@@ -14,8 +14,8 @@ from typing_extensions import Self
 from edge.config.machine import MachineSettings
 from edge.core.errors import LoomsightError, MachineError
 from edge.core.events import RecordedEvent
+from edge.pipeline.changes import RollChanges, RollWish
 from edge.process.supervised import HelperThread, described
-from edge.roll.changes import RollChanges, RollWish
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from edge.page.live import LivePage
 from edge.page.rolls import EVENT_ID, Known, changes, recorded_defect
 from edge.page.sheet import SheetPages
 from edge.page.state import StateText
+from edge.pipeline.changes import RollWish
 from edge.process.supervised import Telling
-from edge.roll.changes import RollWish
 from edge.roll.pictures import cut_picture
 from edge.roll.reviews import Review, Verdict, record_review
 from edge.teach.values import TeachingWish

@@ -14,11 +14,11 @@ from edge.cloth.defects import ClothDefect
 from edge.core.detections import DetectionRecord
 from edge.health.state import Health
 from edge.page.snapshot import Counts, Phase, Recent, Snapshot, counts_of, gaps_by_reason_m
-from edge.roll.changes import RollChanges
+from edge.pipeline.changes import RollChanges
+from edge.pipeline.run_state import RunState
+from edge.pipeline.teaching import TeachingInRun
 from edge.roll.recorder import RollRecorder
-from edge.run_state import RunState
 from edge.teach.article_file import ArticleFile
-from edge.teach.in_a_run import TeachingInRun
 
 SNAPSHOT_S = 0.25
 """A snapshot costs a tenth of a millisecond; so often a person sees numbers change."""

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 from edge.cloth.defects import ClothDefect
 from edge.page.live import LivePage
+from edge.roll.contents import DefectRow
 from edge.roll.reading import defect_row, defects_table, look_into, recorded_across
-from edge.roll.recorded import DefectRow
 from edge.roll.reviews import reviews_after
 from edge.roll.rows import Cells, DamagedRowError, EventCells, GapCells, RollCells, cells_of
 

@@ -12,7 +12,7 @@ from edge.cloth.coverage import GapOnRoll
 from edge.cloth.defects import ClothDefect
 from edge.cloth.width import Across
 from edge.core.latency import LatencyQuantiles
-from edge.run_state import RunState
+from edge.pipeline.run_state import RunState
 from edge.teach.values import TeachingNow
 
 Phase = Literal["starting", "running", "ended"]

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from edge.config.edge import EdgeConfig
 from edge.core.errors import LoomsightError
 from edge.core.events import RecordedEvent, Reporter
-from edge.roll.changes import RollChanges, RollWish
+from edge.pipeline.changes import RollChanges, RollWish
 from edge.roll.recorder import RollRecorder
 
 LOOK_S = 1.0

@@ -54,8 +54,8 @@ def list_rolls(record: RecordArgument, as_json: JsonFlag = False) -> None:
 def show(records: RecordsArgument, roll: RollFlag = None, as_json: JsonFlag = False) -> None:
     """Print one roll: grade, coverage, gaps and defects."""
     configure_logging()
-    from edge.roll.beside import read_roll_beside
     from edge.roll.printing import print_roll
+    from edge.roll.side_by_side import read_roll_beside
 
     print_roll(read_roll_beside(records, roll), as_json)
 
@@ -76,9 +76,9 @@ def report(
 ) -> None:
     """Write a printable report of one roll: map, grade, coverage, where to cut, pictures."""
     configure_logging()
-    from edge.roll.beside import read_roll_beside
     from edge.roll.pdf import find_browser, pdf_of
     from edge.roll.report import PieceWish, report_page
+    from edge.roll.side_by_side import read_roll_beside
 
     page = report_page(read_roll_beside(records, roll), PieceWish(piece_m, piece_points))
     _write(out, page.encode(), *records, pdf)
@@ -95,8 +95,8 @@ def export(
 ) -> None:
     """Write the defects, gaps and events of one roll as a table for other programs."""
     configure_logging()
-    from edge.roll.beside import read_roll_beside
     from edge.roll.export import as_csv, as_json_lines
+    from edge.roll.side_by_side import read_roll_beside
 
     found = read_roll_beside(records, roll)
     text = as_csv(found) if form is Form.csv else as_json_lines(found)

@@ -9,7 +9,7 @@ from math import ceil
 import numpy as np
 
 from edge.cloth.grading import points_by_metre
-from edge.roll.recorded import Roll
+from edge.roll.contents import Roll
 
 LEAST_INSPECTED = 0.5
 """A metre of whose area less was inspected is part of no piece: nobody can vouch for it."""

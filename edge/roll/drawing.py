@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from edge.cloth.defects import class_and_shape
 from edge.cloth.width import Strip
+from edge.roll.contents import DefectRow, GapRow, Roll
 from edge.roll.cuts import Piece
-from edge.roll.recorded import DefectRow, GapRow, Roll
 
 ROW_PX, ROW_HEIGHT_PX, ROW_PITCH_PX, MARGIN_PX = 1000.0, 54.0, 82.0, 44.0
 MOST_ROWS = 24

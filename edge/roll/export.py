@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from edge.roll.recorded import Roll
+from edge.roll.contents import Roll
 
 COLUMNS: Final = (
     "type", "event_id", "roll_id", "roll", "article", "utc", "what", "start_m", "end_m", "left_mm",

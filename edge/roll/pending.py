@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from edge.cloth.coverage import Coverage
 from edge.core.errors import ConfigError
 from edge.core.events import RecordedEvent, utc_now
-from edge.roll.record import end_roll, insert_defect, insert_event, insert_roll, write_coverage
 from edge.roll.values import OpenRoll, RecordedDefect, RollHead, RollStatus
+from edge.roll.writing import end_roll, insert_defect, insert_event, insert_roll, write_coverage
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from edge.cameras.folder import read_picture
 from edge.core.errors import ImageError
-from edge.roll.recorded import DefectRow, Roll
+from edge.roll.contents import DefectRow, Roll
 
 MOST_PICTURES = 60
 """The worst defects are shown first; a page of hundreds of pictures prints for minutes."""

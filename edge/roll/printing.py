@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.process.terminal import as_cell
-from edge.roll.recorded import Roll
+from edge.roll.contents import Roll
 
 MOST_SHOWN = 50
 

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 from edge.cloth.width import Across, Strip
 from edge.core.errors import RecordError
 from edge.process.terminal import printable
+from edge.roll.contents import DefectRow, EventRow, GapRow, Roll
 from edge.roll.database import open_for_reading, unreadable
-from edge.roll.recorded import DefectRow, EventRow, GapRow, Roll
 from edge.roll.reviews import has_table, reviews_of
 from edge.roll.rows import (
     BESIDE_M,

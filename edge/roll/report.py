@@ -10,10 +10,10 @@ from typing import Any
 
 from edge import __version__
 from edge.cloth.width import Across
+from edge.roll.contents import Roll
 from edge.roll.cuts import LEAST_INSPECTED, LONGEST_M, Piece, suggest_cuts
 from edge.roll.drawing import HATCH, class_names, colour_of, draw_map
 from edge.roll.pictures import pictures_section
-from edge.roll.recorded import Roll
 from edge.roll.values import STRIP_NOT_SEEN
 
 MOST_ROWS_OF_DEFECTS = 2000

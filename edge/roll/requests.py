@@ -31,7 +31,7 @@ the old roll, which are inspected first, and a model that is opened."""
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A wish that stands in a record; see `edge.roll.changes.RollWish`."""
+    """A wish that stands in a record; see `edge.pipeline.changes.RollWish`."""
 
     request_id: str
     name: str | None

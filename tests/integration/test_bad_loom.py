@@ -12,7 +12,7 @@ from edge.cameras.watched import watched_camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import CameraLostError, ConfigError
 from edge.inference.inspector import Inspector
-from edge.pipeline import Pipeline
+from edge.pipeline.pipeline import Pipeline
 from edge.roll.reading import read_roll
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead

@@ -21,10 +21,10 @@ from edge.cameras.watched import watched_camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import CameraNotFoundError, ConfigError, ImageError
 from edge.inference.inspector import Inspector
-from edge.pipeline import Pipeline
+from edge.pipeline.pipeline import Pipeline
+from edge.pipeline.run_state import Limits
 from edge.roll.reading import read_roll
 from edge.run import run
-from edge.run_state import Limits
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 
 pytestmark = pytest.mark.skipif(find_spec("pypylon") is None, reason="Basler's pypylon is not installed")

@@ -18,12 +18,12 @@ from edge.cameras.protocol import Frame
 from edge.config.edge import EdgeConfig
 from edge.core.errors import CameraLostError, CameraNotFoundError, FrameSizeError
 from edge.inference.inspector import Inspector
-from edge.pipeline import Pipeline
+from edge.pipeline.pipeline import Pipeline
+from edge.pipeline.run_state import Limits
 from edge.roll.reading import read_roll
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
 from edge.run import run
-from edge.run_state import Limits
 from edge.sinks.jsonlines import JsonLinesSink
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 
@@ -171,7 +171,7 @@ def test_a_camera_that_is_waited_for(bundle):
 
 def test_a_silence_is_an_event_of_the_roll(tmp_path, inspector, monkeypatch):
     monkeypatch.setattr(capture, "WAIT_STEP_S", 0.01)
-    monkeypatch.setattr("edge.journal.SILENCE_WARNING_S", 0.05)
+    monkeypatch.setattr("edge.pipeline.journal.SILENCE_WARNING_S", 0.05)
     camera = PausingCamera()
 
     def announce(defects, events):

@@ -60,8 +60,8 @@ from edge.health.state import Health
 from edge.machine.delivery import StopDelivery
 from edge.mqtt.messages import MESSAGES
 from edge.mqtt.publisher import Publisher
+from edge.pipeline.run_state import RunState
 from edge.roll.outbox import Outbox
-from edge.run_state import RunState
 from edge.simulator.options import LoomOptions, parse_loom_options
 from edge.umbrella import COMMANDS
 

@@ -12,7 +12,7 @@ from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.protocol import Frame, FramePosition
 from edge.config.edge import EdgeConfig
 from edge.inference.inspector import Inspector
-from edge.pipeline import Pipeline
+from edge.pipeline.pipeline import Pipeline
 from edge.run import run
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 

@@ -176,7 +176,7 @@ def served(capsys, token_file):
 
 
 def plain_page_state():
-    from edge.run_state import RunState
+    from edge.pipeline.run_state import RunState
 
     return RunState()
 

@@ -18,7 +18,7 @@ import pytest
 from edge.config.edge import EdgeConfig
 from edge.page.app import MOST_VIEWERS
 from edge.page.server import live_page, serve
-from edge.run_state import RunState
+from edge.pipeline.run_state import RunState
 from tests.integration.browsing import START_S, needs_chromium, until
 from tests.ports import HeldPort
 from tests.unit.edge.page.pages import passed

@@ -19,9 +19,9 @@ from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.config.edge import EdgeConfig, load_config
 from edge.core.errors import ConfigError, ContractError, LoomsightError, RecordError
 from edge.inference.model import open_model
+from edge.pipeline.changeover import Changeover
+from edge.pipeline.changes import RollChanges, RollWish
 from edge.roll import recorder as recorder_module
-from edge.roll.changeover import Changeover
-from edge.roll.changes import RollChanges, RollWish
 from edge.roll.reading import read_rolls
 from edge.roll.recorder import RollRecorder
 from edge.roll.requests import ask_next_roll

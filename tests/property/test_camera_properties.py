@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from edge.cameras.protocol import Frame, FramePosition
 from edge.core.detections import Detections
 from edge.core.latency import StageClock
-from edge.journal import Journal
-from edge.ledger import Ledger
-from edge.roll.beside import read_roll_beside
+from edge.pipeline.journal import Journal
+from edge.pipeline.ledger import Ledger
+from edge.pipeline.run_state import RunState
 from edge.roll.part import RollPart
 from edge.roll.recorder import RollRecorder
+from edge.roll.side_by_side import read_roll_beside
 from edge.roll.values import RollHead
-from edge.run_state import RunState
 
 LINES = 100
 """Of a frame; a pixel is a millimetre, both ways."""

@@ -14,11 +14,11 @@ from edge.cloth.defects import ClothDefect
 from edge.cloth.mask import Mask
 from edge.core.detections import Detections
 from edge.core.latency import StageClock
-from edge.journal import Journal
-from edge.ledger import Ledger
-from edge.roll.changes import RollWish
+from edge.pipeline.changes import RollWish
+from edge.pipeline.journal import Journal
+from edge.pipeline.ledger import Ledger
+from edge.pipeline.run_state import RunState
 from edge.roll.part import SLIVER_M, cut_at
-from edge.run_state import RunState
 
 MM = 0.3
 steps = st.lists(

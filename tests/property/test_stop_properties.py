@@ -15,9 +15,9 @@ from edge.core.detections import Detections
 from edge.core.latency import StageClock
 from edge.decisions.policy import HOUR_S, Block, StopPolicy
 from edge.decisions.stops import STOP, WOULD_BE_STOP, Stops
-from edge.journal import Journal
-from edge.ledger import Ledger
-from edge.run_state import RunState
+from edge.pipeline.journal import Journal
+from edge.pipeline.ledger import Ledger
+from edge.pipeline.run_state import RunState
 
 BLOCK_M = 0.1
 NAMES = ("broken", "drop")

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from edge import live_view
 from edge.live_view import LiveView
-from edge.run_state import RunState
+from edge.pipeline.run_state import RunState
 
 
 def shown_by(state, monkeypatch, terminal):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.folder import FolderCamera
 from edge.inference.inspector import Inspector
-from edge.pipeline import Pipeline
+from edge.pipeline.pipeline import Pipeline
 from edge.sinks.near_misses import NearMissSink
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 

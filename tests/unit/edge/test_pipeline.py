@@ -11,12 +11,12 @@ from edge.cameras.capture import Capture
 from edge.cameras.protocol import Frame, FramePosition
 from edge.core.errors import CameraLostError, ConfigError, InternalError
 from edge.inference.inspector import Inspector, batches
-from edge.pipeline import Pipeline
+from edge.pipeline.pipeline import Pipeline
+from edge.pipeline.run_state import Limits
 from edge.process.last_resort import TRACEBACK_VARIABLE
 from edge.roll.reading import read_roll
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
-from edge.run_state import Limits
 from edge.sinks.jsonlines import JsonLinesSink
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 

@@ -25,11 +25,11 @@ from edge.cameras.protocol import (
 from edge.cameras.raw_stream import INDEX_NAME, RecordedCamera, RecordedChange
 from edge.core.errors import CameraNotFoundError, ConfigError, ImageError, OutputError
 from edge.inference.inspector import Inspector
-from edge.pipeline import Pipeline
-from edge.roll.changes import RollChanges, RollWish
+from edge.pipeline.changes import RollChanges, RollWish
+from edge.pipeline.pipeline import Pipeline
+from edge.pipeline.run_state import Limits
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
-from edge.run_state import Limits
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.raw_stream import Recording
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model

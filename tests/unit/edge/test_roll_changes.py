@@ -11,8 +11,8 @@ from edge.cameras.capture import Capture
 from edge.cameras.protocol import NoFrameYetError
 from edge.core.errors import ConfigError
 from edge.core.latency import StageClock
-from edge.pipeline import Pipeline
-from edge.roll.changes import MOST_WAITING, RollChanges, RollWish
+from edge.pipeline.changes import MOST_WAITING, RollChanges, RollWish
+from edge.pipeline.pipeline import Pipeline
 from tests.unit.edge.test_pipeline import CLASSES, RollCamera, inspector
 
 __all__ = ["inspector"]

@@ -27,7 +27,7 @@ from edge.health.server import MOST_AT_ONCE, HealthServer
 from edge.health.service import unit_text
 from edge.health.state import Health, healthz
 from edge.health.systemd import Systemd
-from edge.run_state import RunState
+from edge.pipeline.run_state import RunState
 from edge.teach.values import TeachingNow
 from edge.web import connection
 from tests.unit.edge.web.servers import everything, has_ipv6, said_to

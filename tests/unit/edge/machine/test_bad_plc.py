@@ -14,8 +14,8 @@ from edge.machine.choose import choose_input, choose_line
 from edge.machine.delivery import StopDelivery, StopRequest, StopResult
 from edge.machine.roll_input import RollInput
 from edge.machine.trial import fire_once, probe_machine
+from edge.pipeline.changes import RollChanges
 from edge.process.supervised import watched_by
-from edge.roll.changes import RollChanges
 from tests.unit.edge.machine.bad_plc import MODES, Server
 
 HARMLESS = {"replies twice"}

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from edge.cameras.protocol import Frame
 from edge.config.machine import MachineSettings
+from edge.health.heartbeat import HEARTBEAT_BACK, HEARTBEAT_LOST, Heartbeat
 from edge.health.state import Health
-from edge.machine.heartbeat import HEARTBEAT_BACK, HEARTBEAT_LOST, Heartbeat
 from edge.machine.modbus import ModbusLine
-from edge.run_state import RunState
+from edge.pipeline.run_state import RunState
 from tests.unit.edge.machine.plc import COILS, HOLDING, Plc
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.defects import ClothDefect, Sighting
 from edge.page.live import LivePage
+from edge.pipeline.run_state import RunState
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
-from edge.run_state import RunState
 from tests.unit.edge.roll.rolls import write_picture
 
 CLASSES = ("wrinkle", "drop", "broken")

@@ -160,7 +160,7 @@ def test_a_run_without_a_record_has_a_map_and_no_verdicts():
 
 
 def plain_state():
-    from edge.run_state import RunState
+    from edge.pipeline.run_state import RunState
 
     return RunState()
 

@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 from edge.page.app import SHIPPED, PageApp
 from edge.page.box import INDEX, box_app
-from edge.run_state import RunState
+from edge.pipeline.run_state import RunState
 from edge.web.address import Address
 from edge.web.door import POLICY
 from tests.unit.edge.page.pages import passed, plain_page, recorded_page

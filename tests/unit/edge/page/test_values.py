@@ -28,8 +28,8 @@ from edge.page.snapshot import WINDOW_S, Counts, Recent
 from edge.page.state import StateText, state_json
 from edge.page.token import page_token
 from edge.page.trouble import CAMERA_DOWN, HELPERS, troubles
+from edge.pipeline.run_state import RunState
 from edge.process.supervised import HelperThread, watched_by
-from edge.run_state import RunState
 from edge.web.address import Address, parse_address
 from tests.unit.edge.page.pages import CLASSES, defect, frame, passed, plain_page, recorded_page
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from edge.cloth.defects import ClothDefect
 from edge.core.errors import RecordError
-from edge.roll.beside import put_together, read_roll_beside
+from edge.roll.contents import DefectRow, EventRow, GapRow, Roll
 from edge.roll.reading import read_roll
-from edge.roll.recorded import DefectRow, EventRow, GapRow, Roll
 from edge.roll.report import report_page
+from edge.roll.side_by_side import put_together, read_roll_beside
 from tests.unit.edge.roll.rolls import write_roll
 from tests.unit.edge.roll.test_report import loomsight
 

@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 from edge.cloth.defects import ClothDefect
 from edge.core.errors import MissingPackageError, OutputError, RecordError
 from edge.roll import pdf
+from edge.roll.contents import DefectRow, GapRow, Roll
 from edge.roll.cuts import inspected_by_metre, suggest_cuts
 from edge.roll.drawing import draw_map, row_length_m
 from edge.roll.export import as_csv, as_json_lines
 from edge.roll.pictures import cut_picture
 from edge.roll.reading import read_roll, read_rolls
-from edge.roll.recorded import DefectRow, GapRow, Roll
 from edge.roll.report import PieceWish, report_page
 from edge.roll.reviews import Review, record_review
 from tests.unit.edge.roll.rolls import HOSTILE, write_picture, write_roll

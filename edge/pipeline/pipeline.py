@@ -32,19 +32,19 @@ from edge.core.image import Image
 from edge.decisions.stops import Stops
 from edge.inference.inspector import Finding, Inspector
 from edge.inference.preparation import BegunStrip, Preparation, PreparedStrip
-from edge.journal import Journal
-from edge.ledger import Ledger, Planner, same_cloth
+from edge.pipeline.changes import RollChange, RollChanges
+from edge.pipeline.journal import Journal
+from edge.pipeline.ledger import Ledger, Planner, same_cloth
+from edge.pipeline.run_state import Limits, Observer, RunState, unreadable_error
+from edge.pipeline.teaching import TeachingInRun
 from edge.process.last_resort import internal_error, wants_traceback
 from edge.reference.second_look import Looker
 from edge.reference.watch import Recognise, ReferenceWatch, knows_none
-from edge.roll.changes import RollChange, RollChanges
 from edge.roll.part import RollPart
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollTerms
-from edge.run_state import Limits, Observer, RunState, unreadable_error
 from edge.sinks.protocol import Sink
 from edge.sinks.raw_stream import Recording
-from edge.teach.in_a_run import TeachingInRun
 from edge.teach.on_the_roll import TeachingStep
 
 logger = logging.getLogger(__name__)

@@ -19,8 +19,8 @@ from edge.cloth.grading import points_of
 from edge.cloth.one_report import is_part, one_report
 from edge.cloth.width import Across, joined, seen_strips, together
 from edge.core.errors import RecordError
+from edge.roll.contents import DefectRow, EventRow, GapRow, Roll, SeenTogether
 from edge.roll.reading import read_roll
-from edge.roll.recorded import DefectRow, EventRow, GapRow, Roll, SeenTogether
 from edge.roll.values import STRIP_NOT_SEEN
 
 WORST_FIRST = ("failed", "interrupted", "running", "finished")

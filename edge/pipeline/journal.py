@@ -11,10 +11,10 @@ from edge.cloth.defects import ClothDefect
 from edge.cloth.width import Across
 from edge.core.events import RecordedEvent, Reporter
 from edge.core.latency import StageClock
-from edge.roll.changes import RollWish
+from edge.pipeline.changes import RollWish
+from edge.pipeline.run_state import RunState
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import WIDTH_NOT_SEEN, RollHead, RollStatus
-from edge.run_state import RunState
 
 logger = logging.getLogger(__name__)
 

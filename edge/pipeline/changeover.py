@@ -23,10 +23,10 @@ from edge.decisions.choose import check_rules
 from edge.decisions.stops import Stops
 from edge.inference.inspector import Inspector
 from edge.inference.model import contract_of
+from edge.pipeline.changes import RollPlan, RollWish
 from edge.reference.second_look import FirstLook, Looker, SecondLook
 from edge.reference.statistics import Moments
 from edge.reference.trunk import TRUNK_DIGEST, Trunk
-from edge.roll.changes import RollPlan, RollWish
 from edge.roll.database import DAMAGE_ERRORS, open_for_reading
 from edge.roll.following import last_following
 from edge.roll.values import RollHead, RollTerms, roll_name_of

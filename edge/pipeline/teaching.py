@@ -13,8 +13,8 @@ from edge.core.events import RecordedEvent
 from edge.decisions.stops import Stops
 from edge.inference.inspector import Inspector
 from edge.inference.preparation import PreparedStrip
+from edge.pipeline.changeover import Changeover
 from edge.reference.second_look import Looker
-from edge.roll.changeover import Changeover
 from edge.sinks.raw_stream import Recording
 from edge.teach.on_the_roll import RollTeacher, TeachingStep
 from edge.teach.requests import TeachingRequests

@@ -12,11 +12,11 @@ from edge.cloth.recurring import Recurrence
 from edge.core.detections import DetectionRecord, Detections
 from edge.core.events import RecordedEvent, utc_now
 from edge.decisions.stops import Stops
-from edge.journal import Journal
-from edge.roll.changes import RollPlan, RollWish
+from edge.pipeline.changes import RollPlan, RollWish
+from edge.pipeline.journal import Journal
+from edge.pipeline.run_state import RunState
 from edge.roll.part import cut_at
 from edge.roll.values import RECURRED, RECURS, RollHead, roll_name_of
-from edge.run_state import RunState
 from edge.sinks.raw_stream import Recording
 
 Planner = Callable[[RollWish], RollPlan]
