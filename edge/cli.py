@@ -160,8 +160,8 @@ def edge_run(
     flags = {name: value for name, value in locals().items() if name not in ("config", "only", "verbose")}
     flags["auto_teach"] = None if auto_teach is None else str(auto_teach)
     configure_logging(verbose)
+    from edge.app.run import run_box
     from edge.config.device import box_from_process
-    from edge.run import run_box
 
     run_box(box_from_process(config, flags, only))
 

@@ -22,13 +22,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.app.run import run
 from edge.backends.probe import processor_name
 from edge.cameras.loom import LoomCamera
 from edge.cloth.finder import ClothFinder, GrainFinder
 from edge.cloth.grain import CELL_PX
 from edge.config.edge import EdgeConfig
 from edge.core.image import Image
-from edge.run import run
 from edge.simulator.options import LoomOptions
 
 TRUTH = Path(__file__).with_name("cloth-truth.json")

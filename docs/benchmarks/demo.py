@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge.app.scoring import TruthScore, score_found
 from edge.cameras.loom import LoomCamera
 from edge.cloth.defects import ClothDefect, cloth_from_frame, on_cloth
 from edge.cloth.in_frame import one_each
@@ -25,7 +26,6 @@ from edge.config.edge import EdgeConfig
 from edge.inference.inspector import Inspector
 from edge.inference.model import open_model
 from edge.simulator.options import parse_loom_options
-from edge.simulator.scoring import TruthScore, score_found
 from edge.simulator.truth import PlantedDefect
 
 ARTICLE = "weave=plain,warp_pitch_px=4,weft_pitch_px=4,mean_grey=120"

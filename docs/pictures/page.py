@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
-import edge.assembly
-import edge.run
+import edge.app.assembly
+import edge.app.run
 from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.cameras.protocol import Frame
 from edge.config.edge import EdgeConfig
@@ -74,8 +74,8 @@ def main() -> None:
 
 def inspect(folder: Path, port: int) -> None:
     """Inspect the roll with a page."""
-    edge.assembly.choose_camera = lambda *_: LosingLoom(parse_loom_options(LOOM))  # type: ignore[attr-defined]
-    edge.run.run(
+    edge.app.assembly.choose_camera = lambda *_: LosingLoom(parse_loom_options(LOOM))  # type: ignore[attr-defined]
+    edge.app.run.run(
         EdgeConfig(
             camera=LOOM, roll_record=folder / "rolls.db", roll="roll 7", article="twill 220",
             save_pictures=folder / "found", page=str(port), page_token_file=folder / "token",

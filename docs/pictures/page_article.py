@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from page import save, until
 from playwright.sync_api import sync_playwright
 
-import edge.run
+import edge.app.run
 from edge.config.alarm_budget import Budget
 from edge.config.articles import ArticleSettings
 from edge.config.auto_teach import AutoTeachSettings
@@ -69,7 +69,7 @@ def beside(config: EdgeConfig, take: Callable[[str, str], None]) -> None:
     """Inspect with a page, and take images of it meanwhile."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    run = threading.Thread(target=edge.run.run, args=(config.changed(page=str(port)),))
+    run = threading.Thread(target=edge.app.run.run, args=(config.changed(page=str(port)),))
     run.start()
     token = config.page_token_file
     while token is None or not token.exists():

@@ -52,12 +52,12 @@ def main() -> None:
 
 def recorded(folder: Path) -> str:
     """Inspect the roll and return its report."""
-    import edge.run
+    import edge.app.run
 
-    edge.run.choose_camera = lambda *_: LosingLoom(parse_loom_options(LOOM))  # type: ignore[attr-defined]
+    edge.app.run.choose_camera = lambda *_: LosingLoom(parse_loom_options(LOOM))  # type: ignore[attr-defined]
     record = folder / "rolls.db"
     limits = {"first": 300.0, "second": 700.0}  # the simulated cloth is narrow and full of defects
-    edge.run.run(
+    edge.app.run.run(
         EdgeConfig(
             camera=LOOM, roll_record=record, roll="roll 7", article="twill 220", grade_limits=limits,
             save_pictures=folder / "found",

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.app.run import run
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import NoFrameYetError
@@ -24,7 +25,6 @@ from edge.inference.inspector import Inspector
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.run_state import Limits
 from edge.roll.reading import read_roll
-from edge.run import run
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 
 pytestmark = pytest.mark.skipif(find_spec("pypylon") is None, reason="Basler's pypylon is not installed")

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.app.run import run
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras import capture
 from edge.cameras.choose import choose_camera
@@ -23,7 +24,6 @@ from edge.pipeline.run_state import Limits
 from edge.roll.reading import read_roll
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
-from edge.run import run
 from edge.sinks.jsonlines import JsonLinesSink
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.app.run import run
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError
-from edge.run import run
 
 HEIGHT, WIDTH = 128, 256
 

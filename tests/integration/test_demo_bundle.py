@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edge.app.run import run
 from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.config.edge import EdgeConfig
 from edge.core.taxonomy import load_taxonomy
-from edge.run import run
 
 ARTICLE = "weave=plain,warp_pitch_px=4,weft_pitch_px=4,mean_grey=120"
 """What `make demo` weaves: the cloth that the shipped model is for."""

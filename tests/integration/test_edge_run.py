@@ -17,10 +17,10 @@ import numpy as np
 import onnx
 import pytest
 
+from edge.app.run import run
 from edge.config.edge import EdgeConfig
 from edge.core.contract import CONTRACT_VERSION
 from edge.core.errors import ConfigError, ImageError, LoomsightError, ModelError, OutputError
-from edge.run import run
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
 
 EDGE_RUN = [sys.executable, "-c", "from edge.cli import run_main; run_main()"]
@@ -359,7 +359,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_recorded(tmp_path, bundle):
 def test_a_summary_that_cannot_be_written_is_printed_and_hides_no_error(tmp_path, bundle):
     done = run_until_the_disk_is_full(tmp_path, bundle, 1024)
     assert "capacity" in done.stdout
-    assert re.search(r"^ERROR edge.run: Cannot write .*summary.json", done.stderr, re.MULTILINE)
+    assert re.search(r"^ERROR edge.app.run: Cannot write .*summary.json", done.stderr, re.MULTILINE)
     (last,) = re.findall(r"^error: .*", done.stderr, re.MULTILINE)
     assert "out.jsonl" in last
     assert not (tmp_path / "summary.json").exists()
@@ -390,7 +390,7 @@ def test_a_disk_that_is_really_full(tmp_path, bundle):
     assert "capacity" in done.stdout
     (last,) = re.findall(r"^error: .*", done.stderr, re.MULTILINE)
     assert last.startswith(f"error: Cannot write {disk}/out.jsonl: No space left on device.")
-    assert f"ERROR edge.run: Cannot write {disk}/summary.json: No space left" in done.stderr
+    assert f"ERROR edge.app.run: Cannot write {disk}/summary.json: No space left" in done.stderr
 
 
 def test_a_reader_that_goes_away_costs_no_summary(tmp_path, bundle, pictures):

@@ -18,12 +18,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from edge.app.run import run
 from edge.backends.proof import prove
 from edge.bundle.manifest import FORM
 from edge.bundle.opening import demo_bundle_path
 from edge.config.edge import EdgeConfig
 from edge.core.errors import BackendError, LoomsightError, ModelError
-from edge.run import run
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
 
 DOCUMENTED_FOR_MODELS = (20, 22, 30, 31, 32)

@@ -8,12 +8,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from edge.app.run import run
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.protocol import Frame, FramePosition
 from edge.config.edge import EdgeConfig
 from edge.inference.inspector import Inspector
 from edge.pipeline.pipeline import Pipeline
-from edge.run import run
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 
 MM = 0.2

@@ -12,10 +12,10 @@ import urllib.request
 
 import pytest
 
+from edge.app.run import run
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, MachineError
 from edge.roll.reading import read_roll
-from edge.run import run
 from tests.ports import HeldPort
 from tests.unit.edge.machine.plc import COILS, Plc
 from tests.unit.edge.mqtt.broker import MOSQUITTO, OPENSSL, PASSWORD, USER, WHY_NOT, Broker, Subscriber

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.app.run import run
 from edge.cameras import multipart
 from edge.cameras.choose import choose_camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import CameraLostError, CameraNotFoundError, FrameSizeError, ImageError
-from edge.run import run
 
 SIZE_HW = (48, 64)
 

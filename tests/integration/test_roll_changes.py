@@ -14,7 +14,8 @@ from contextlib import closing, contextmanager
 import pytest
 from typer.testing import CliRunner
 
-from edge import assembly as run_module
+from edge.app import assembly as run_module
+from edge.app.run import run
 from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.config.edge import EdgeConfig, load_config
 from edge.core.errors import ConfigError, ContractError, LoomsightError, RecordError
@@ -26,7 +27,6 @@ from edge.roll.reading import read_rolls
 from edge.roll.recorder import RollRecorder
 from edge.roll.requests import ask_next_roll
 from edge.roll.values import RollHead
-from edge.run import run
 from edge.teach.article_file import open_article, publish_article
 from edge.teach.cli import app as teach_app
 from tests.conftest import CLASSES, write_bright_cell_bundle

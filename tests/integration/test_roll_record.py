@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.app.run import run
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, ImageError, OutputError
 from edge.roll.reading import read_roll, read_rolls
-from edge.run import run
 from tests.unit.edge.roll.rolls import HOSTILE, write_picture, write_roll
 
 CHROMIUM = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)

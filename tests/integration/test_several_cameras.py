@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from edge.assembly import OpenRun
+from edge.app.assembly import OpenRun
+from edge.app.run import run, run_box
 from edge.config.device import load_box
 from edge.core.errors import CameraNotFoundError, ConfigError, InternalError, ModelError, OutputError
 from edge.roll.reading import read_roll
-from edge.run import run, run_box
 from tests.ports import HeldPort
 from tests.unit.edge.health.test_health import asked
 

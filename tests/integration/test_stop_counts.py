@@ -7,11 +7,11 @@ import re
 
 import pytest
 
+from edge.app.run import run
 from edge.config.edge import EdgeConfig
 from edge.config.stop import StopSettings
 from edge.decisions.stops import WOULD_BE_STOP
 from edge.roll.reading import read_roll
-from edge.run import run
 
 
 @pytest.mark.parametrize("seed", [1, 15])

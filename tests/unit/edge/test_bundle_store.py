@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from edge.app.run import run
 from edge.bundle.cli import app
 from edge.bundle.install import install, roll_back
 from edge.bundle.layers import bar, write_picture
@@ -27,7 +28,6 @@ from edge.bundle.store import bundle_path, is_store, read_state
 from edge.config.edge import EdgeConfig
 from edge.core.digest import file_digest
 from edge.core.errors import BackendError, ContractError, LoomsightError, ModelError, OutputError
-from edge.run import run
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
 
 FLIPS = 200

@@ -84,7 +84,7 @@ def test_a_missing_module_is_cured_by_its_package(
     [
         pytest.param(missing("edge.gone"), "--force-reinstall loomsight`", id="own-module"),
         pytest.param(
-            ImportError("cannot import name 'run' from 'edge.run'", name="edge.run"),
+            ImportError("cannot import name 'run' from 'edge.app.run'", name="edge.app.run"),
             "--force-reinstall loomsight`",
             id="own-name",
         ),

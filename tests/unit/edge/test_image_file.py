@@ -15,10 +15,10 @@ from PIL import Image as PillowImage
 
 from distill.dataset import load_dataset, read_labelled
 from distill.labels.cli import app as labels_app
+from edge.app.run import run
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ImageError
 from edge.core.image_file import decoded_image, image_size_hw_px, read_image
-from edge.run import run
 
 GREY = np.random.default_rng(7).integers(0, 256, (64, 96), np.uint8)
 SMOOTH = cv2.GaussianBlur(GREY, (0, 0), 2)

@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from edge import live_view
-from edge.live_view import LiveView
+from edge.app import live_view
+from edge.app.live_view import LiveView
 from edge.pipeline.run_state import RunState
 
 

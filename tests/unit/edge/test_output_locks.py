@@ -8,11 +8,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from edge.assembly import lock_outputs
+from edge.app.assembly import lock_outputs
+from edge.app.run import run
 from edge.config.edge import EdgeConfig
 from edge.core.errors import OutputError
 from edge.core.files import rename_aside, write_whole
-from edge.run import run
 from edge.sinks.locks import file_locked, folder_locked
 
 LOOM = "loom:seed=2,length_m=0.1,width_px=256,defects_per_m=20"

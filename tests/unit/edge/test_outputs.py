@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.app.run import run
 from edge.bench.frames import bench
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, OutputError
-from edge.run import run
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from edge.app.scoring import score_found
 from edge.cloth.defects import ClothDefect
-from edge.simulator.scoring import score_found
 from edge.simulator.truth import PlantedDefect
 
 

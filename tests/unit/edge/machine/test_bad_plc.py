@@ -7,12 +7,12 @@ from contextlib import closing
 
 import pytest
 
+from edge.app.roll_input import RollInput
 from edge.config.machine import MachineSettings
 from edge.core.errors import LoomsightError, MachineError
 from edge.health.state import Health
 from edge.machine.choose import choose_input, choose_line
 from edge.machine.delivery import StopDelivery, StopRequest, StopResult
-from edge.machine.roll_input import RollInput
 from edge.machine.trial import fire_once, probe_machine
 from edge.pipeline.changes import RollChanges
 from edge.process.supervised import watched_by

@@ -9,10 +9,10 @@ import pytest
 from gpiod.line import Direction, Value
 from pydantic import ValidationError
 
+from edge.app.roll_input import RollInput
 from edge.config.machine import MachineSettings
 from edge.core.errors import MachineError
 from edge.machine.choose import choose_input, choose_line
-from edge.machine.roll_input import RollInput
 from tests.unit.edge.machine.test_roll_input import Changes
 
 STOP, ROLL = 17, 27

@@ -176,8 +176,8 @@ def test_settings_that_make_no_sense(plc, changes, said):
 
 
 def test_a_real_run_beats(plc, tmp_path):
+    from edge.app.run import run
     from edge.config.edge import EdgeConfig
-    from edge.run import run
 
     config = EdgeConfig(
         camera="loom:seed=3,live=true,width_px=256,lines_per_block=128,length_m=100",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from edge.app.roll_input import RollInput
 from edge.config.machine import MachineSettings
 from edge.core.errors import ConfigError, MachineError
-from edge.machine.roll_input import ModbusInput, RollInput
+from edge.machine.roll_input import ModbusInput
 from tests.unit.edge.machine.plc import INPUTS, Plc
 
 

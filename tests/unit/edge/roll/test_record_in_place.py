@@ -9,9 +9,9 @@ from functools import partial
 
 import pytest
 
+from edge.app.request_sources import RecordedRequests
 from edge.cloth.coverage import Coverage
 from edge.core.errors import OutputError, RecordError
-from edge.roll.askers import RecordedRequests
 from edge.roll.database import SIDE_FILES
 from edge.roll.following import last_following
 from edge.roll.outbox import Outbox

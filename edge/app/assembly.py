@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from edge.app.outputs import pictures_folder, settings_file
+from edge.app.request_sources import asking_for_rolls
+from edge.app.summary import print_summary, summarise
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Camera
 from edge.cameras.raw_stream import RecordedCamera
@@ -34,14 +37,12 @@ from edge.health.state import Health
 from edge.inference.model import Models
 from edge.machine.shared import Delivery
 from edge.mqtt.choose import choose_publisher
-from edge.outputs import pictures_folder, settings_file
 from edge.pipeline.changeover import Changeover, as_left
 from edge.pipeline.changes import RollChanges
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.run_state import Limits, Observer, RunState
 from edge.pipeline.teaching import TeachingInRun
 from edge.process.supervised import Helpers
-from edge.roll.askers import asking_for_rolls
 from edge.roll.recorder import RollRecorder
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.locks import file_locked, folder_locked
@@ -51,7 +52,6 @@ from edge.sinks.protocol import Sink
 from edge.sinks.quota import NEAR_MISSES, PictureQuota
 from edge.sinks.raw_stream import Recording
 from edge.sinks.written import WrittenList
-from edge.summary import print_summary, summarise
 from edge.teach.learnt_articles import LearntArticles
 from edge.teach.on_the_roll import RollTeacher
 from edge.teach.requests import TeachingRequests

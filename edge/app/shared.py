@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import cv2
 
-from edge.assembly import OpenRun
+from edge.app.assembly import OpenRun
 from edge.backends.probe import available_cores
 from edge.config.device import CameraSettings
 from edge.core.events import utc_now

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge import __version__
+from edge.app.scoring import score_found
 from edge.backends.description import BackendDescription
 from edge.cameras.loom import LoomCamera
 from edge.cameras.protocol import GAP_REASONS, Camera
@@ -20,7 +21,6 @@ from edge.config.edge import EdgeConfig
 from edge.core.latency import StageClock
 from edge.pipeline.run_state import RunState
 from edge.process.terminal import as_cell
-from edge.simulator.scoring import score_found
 
 LONGEST_DEFECT_M = 10.0
 """The truth is asked for this much beyond the end of the run: a defect found at the last line may belong to

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from itertools import permutations, product
 from pathlib import Path
 
+from edge.app.outputs import CURE, check_inputs, files_of, folders_of, lasting, lies_in
 from edge.cameras.device_options import parse_device
 from edge.cameras.protocol import Camera
 from edge.config.device import CameraSettings
 from edge.core.errors import ConfigError
-from edge.outputs import CURE, check_inputs, files_of, folders_of, lasting, lies_in
 
 Device = tuple[str, str | None]
 """What kind of device, and which one; None for the first that is found."""

@@ -54,8 +54,8 @@ def asking_for_rolls(
     if recorder is not None:
         askers.append(RecordedRequests(recorder, changes))
     if config.machine.roll_input is not None:
+        from edge.app.roll_input import RollInput
         from edge.machine.choose import choose_input
-        from edge.machine.roll_input import RollInput
 
         askers.append(stack.enter_context(RollInput(choose_input(config.machine), config.machine, changes)))
     return askers

@@ -12,8 +12,11 @@ from typing import Any, Final, NoReturn
 
 from rich.console import Console
 
-from edge.apart import check_apart
-from edge.assembly import CameraRun, OpenRun, Surroundings, show_summary, write_summary
+from edge.app.assembly import CameraRun, OpenRun, Surroundings, show_summary, write_summary
+from edge.app.conflicts import check_apart
+from edge.app.live_view import CameraLine, LiveView
+from edge.app.outputs import check_outputs
+from edge.app.shared import processor_shared, share_rolls, with_common_rolls, with_threads
 from edge.config.device import CameraSettings
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
@@ -23,16 +26,13 @@ from edge.decisions.choose import delivery_to
 from edge.health.state import Health
 from edge.health.systemd import Systemd
 from edge.inference.model import Models
-from edge.live_view import CameraLine, LiveView
 from edge.machine.shared import Machines
-from edge.outputs import check_outputs
 from edge.page.live import LivePage
 from edge.pipeline.run_state import Observer, RunState
 from edge.process.camera_log import about_camera
 from edge.process.interruption import stopped_by_signals
 from edge.process.last_resort import internal_error
 from edge.process.supervised import watched_by
-from edge.sharing import processor_shared, share_rolls, with_common_rolls, with_threads
 
 logger = logging.getLogger(__name__)
 
