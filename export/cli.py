@@ -129,7 +129,7 @@ def print_quality(rows: Sequence[QualityRow]) -> None:
     """Print what each model of a bundle gives on each runtime."""
     from rich.console import Console
 
-    from edge.bundle.report import models_table
+    from edge.commands.bundle_report import models_table
 
     console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(models_table([row.model_dump(mode="json") for row in rows]))

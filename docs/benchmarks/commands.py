@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 BENCHMARKS = Path(__file__).parent
-LOOMSIGHT = "from edge.umbrella import main; main()"
+LOOMSIGHT = "from edge.commands.loomsight import main; main()"
 
 
 def run_all(jobs: Iterable[Callable[[], object]], at_once: int) -> None:

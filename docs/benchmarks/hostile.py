@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge.backends.probe import processor_name
-from edge.umbrella import COMMANDS
-from edge.umbrella import main as loomsight
+from edge.commands.loomsight import COMMANDS
+from edge.commands.loomsight import main as loomsight
 from tests.hostile.commands import DOCUMENTED
 from tests.hostile.inputs import MAKERS, Workshop, hostile_words, write_workshop
 

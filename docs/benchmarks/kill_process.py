@@ -10,7 +10,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
-from edge.umbrella import main as loomsight
+from edge.commands.loomsight import main as loomsight
 
 LONGEST_S = 300.0
 IMPORTED = ".imported"

@@ -60,7 +60,7 @@ empty_tile_share = 1.0
 """
 """What docs/benchmarks/planted.md was measured with."""
 
-RUN: Final = "from edge.umbrella import main; main()"
+RUN: Final = "from edge.commands.loomsight import main; main()"
 
 
 class Counts(BaseModel):

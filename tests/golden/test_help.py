@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from edge.umbrella import COMMANDS
+from edge.commands.loomsight import COMMANDS
 from tests.golden.stored import CURE
 
 WIDTH = {"COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1"}
@@ -16,7 +16,7 @@ WIDTH = {"COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1"}
 
 def printed(*arguments: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", "from edge.umbrella import main; main()", *arguments],
+        [sys.executable, "-c", "from edge.commands.loomsight import main; main()", *arguments],
         capture_output=True,
         text=True,
         check=True,

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
+from edge.commands.loomsight import COMMANDS
 from edge.core import errors
 from edge.process.console import run_command
-from edge.umbrella import COMMANDS
 
 UNDOCUMENTED = {errors.InternalError.exit_code}
 DOCUMENTED = {0, 1, 2, errors.INTERRUPTED_EXIT_CODE} | {

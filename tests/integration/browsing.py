@@ -35,7 +35,8 @@ The list holds the last 30: that many do not pass while a test looks at one of t
 def edge_run(folder, page="0", *more):
     """Run edge-run with a page; yields the process and the address it printed."""
     command = [
-        sys.executable, "-c", "from edge.cli import run_main; run_main()", "--camera", LOOM, "--page", page,
+        sys.executable, "-c", "from edge.commands.cli import run_main; run_main()", "--camera", LOOM,
+        "--page", page,
         "--roll-record", folder / "rolls.db", "--roll", "A17", "--save-pictures", folder / "found",
         "--threads", "1", *more,
     ]  # fmt: skip

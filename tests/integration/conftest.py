@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from typer.testing import CliRunner
 
-from edge.teach.cli import app as teach_app
+from edge.commands.teach_cli import app as teach_app
 from tests.conftest import write_bright_cell_bundle
 from tests.integration.articles import CLEAN
 from tests.integration.browsing import CHROMIUM

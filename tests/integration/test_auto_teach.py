@@ -50,7 +50,7 @@ def write_settings(folder, detector, more=""):
 
 
 def program(settings, *parts):
-    start = [sys.executable, "-c", "from edge.umbrella import main; main()", "edge-run"]
+    start = [sys.executable, "-c", "from edge.commands.loomsight import main; main()", "edge-run"]
     return [*start, "--config", str(settings), *map(str, parts)]
 
 

@@ -124,7 +124,7 @@ def test_incomplete_buffers_without_a_position_do_not_end_a_run(tmp_path, bundle
 
 
 def test_ctrl_c_ends_well_and_leaves_no_process(tmp_path, bundle):
-    program = [sys.executable, "-c", "from edge.umbrella import main; main()", "edge-run"]
+    program = [sys.executable, "-c", "from edge.commands.loomsight import main; main()", "edge-run"]
     summary = tmp_path / "summary.json"
     more = ["--camera", f"basler:{SMALL}", "--model", str(bundle), "--summary", str(summary)]
     running = subprocess.Popen(
@@ -147,7 +147,7 @@ def test_ctrl_c_ends_well_and_leaves_no_process(tmp_path, bundle):
 
 
 def test_a_child_does_not_outlive_a_killed_parent(bundle):
-    program = [sys.executable, "-c", "from edge.umbrella import main; main()", "edge-run"]
+    program = [sys.executable, "-c", "from edge.commands.loomsight import main; main()", "edge-run"]
     more = ["--camera", f"basler:{SMALL}", "--model", str(bundle)]
     running = subprocess.Popen([*program, *more], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     end_s = time.monotonic() + 20

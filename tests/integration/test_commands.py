@@ -12,14 +12,14 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.umbrella import COMMANDS
+from edge.commands.loomsight import COMMANDS
 
 HEAVY = {"numpy", "cv2", "onnxruntime", "torch", "ultralytics", "onnx"}
 
 
 def loomsight(*arguments, check=True):
     return subprocess.run(
-        [sys.executable, "-c", "from edge.umbrella import main; main()", *map(str, arguments)],
+        [sys.executable, "-c", "from edge.commands.loomsight import main; main()", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=120,
@@ -31,7 +31,14 @@ def test_a_run_leaves_nothing_in_the_home_folder(tmp_path, bundle):
     home = tmp_path / "home"
     home.mkdir()
     environment = {"PATH": os.environ["PATH"], "HOME": str(home)}
-    command = [sys.executable, "-c", "from edge.umbrella import main; main()", "edge-run", "--frames", "1"]
+    command = [
+        sys.executable,
+        "-c",
+        "from edge.commands.loomsight import main; main()",
+        "edge-run",
+        "--frames",
+        "1",
+    ]
     command += ["--camera", "loom:width_px=256", "--model", str(bundle)]
     subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, timeout=120)
     assert list(home.rglob("*")) == []
@@ -61,12 +68,14 @@ def help_without_heavy_imports(statement, *arguments):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_explains_itself_without_heavy_imports(name):
-    assert f"loomsight {name}" in help_without_heavy_imports("from edge.umbrella import main; main()", name)
+    assert f"loomsight {name}" in help_without_heavy_imports(
+        "from edge.commands.loomsight import main; main()", name
+    )
 
 
 @pytest.mark.parametrize("function", ["run_main", "bench_main", "doctor_main"])
 def test_every_script_of_the_edge_explains_itself_without_heavy_imports(function):
-    assert "Usage:" in help_without_heavy_imports(f"from edge.cli import {function}; {function}()")
+    assert "Usage:" in help_without_heavy_imports(f"from edge.commands.cli import {function}; {function}()")
 
 
 def in_order(quantiles):

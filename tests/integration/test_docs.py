@@ -22,13 +22,13 @@ import distill.labels.review.cli
 import distill.labels.sam.cli
 import distill.prune.cli
 import distill.scorecard_cli
-import edge.bundle.cli
-import edge.cli
-import edge.decisions.cli
-import edge.health.cli
-import edge.mqtt.cli
-import edge.roll.cli
-import edge.teach.cli
+import edge.commands.bundle_cli
+import edge.commands.cli
+import edge.commands.mqtt_cli
+import edge.commands.roll_cli
+import edge.commands.service_cli
+import edge.commands.stop_cli
+import edge.commands.teach_cli
 import export.calib_cli
 import export.cli
 from distill.gid.settings import Distillation, TeacherRecipe
@@ -45,6 +45,7 @@ from distill.prune.settings import PruneSettings
 from distill.recipe import Augmentation, Recipe
 from distill.sparsity import Sparsity
 from edge.bundle.manifest import BundleManifest
+from edge.commands.loomsight import COMMANDS
 from edge.config.device import CAMERAS, load_box
 from edge.config.edge import EdgeConfig
 from edge.config.machine import MachineSettings
@@ -63,7 +64,6 @@ from edge.mqtt.publisher import Publisher
 from edge.pipeline.run_state import RunState
 from edge.roll.outbox import Outbox
 from edge.simulator.options import LoomOptions, parse_loom_options
-from edge.umbrella import COMMANDS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -76,7 +76,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 LARGEST_PICTURE_BYTES = 500_000
 
 APPS = {
-    "simulate": edge.cli.simulate_app,
+    "simulate": edge.commands.cli.simulate_app,
     "labels": distill.labels.cli.app,
     "pseudo-label": distill.labels.engine.cli.app,
     "review": distill.labels.review.cli.app,
@@ -88,15 +88,15 @@ APPS = {
     "scorecard": distill.scorecard_cli.app,
     "export": export.cli.app,
     "calib": export.calib_cli.app,
-    "bundle": edge.bundle.cli.app,
-    "teach": edge.teach.cli.app,
-    "edge-run": edge.cli.run_app,
-    "roll": edge.roll.cli.app,
-    "stop": edge.decisions.cli.app,
-    "mqtt": edge.mqtt.cli.app,
-    "service": edge.health.cli.app,
-    "edge-bench": edge.cli.bench_app,
-    "edge-doctor": edge.cli.doctor_app,
+    "bundle": edge.commands.bundle_cli.app,
+    "teach": edge.commands.teach_cli.app,
+    "edge-run": edge.commands.cli.run_app,
+    "roll": edge.commands.roll_cli.app,
+    "stop": edge.commands.stop_cli.app,
+    "mqtt": edge.commands.mqtt_cli.app,
+    "service": edge.commands.service_cli.app,
+    "edge-bench": edge.commands.cli.bench_app,
+    "edge-doctor": edge.commands.cli.doctor_app,
 }
 TOML_OF_PAGE = {
     "edge-run.md": EdgeConfig,

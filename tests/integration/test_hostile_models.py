@@ -52,7 +52,13 @@ def test_what_may_not_be_read_of_a_bundle_is_code_30_which_systemd_does_not_star
     target.chmod(0)
     rights = "-dac_override,-dac_read_search"  # root that minds permissions
     minding = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"] if os.geteuid() == 0 else []
-    program = [sys.executable, "-c", "from edge.cli import run_main; run_main()", "--camera", str(image)]
+    program = [
+        sys.executable,
+        "-c",
+        "from edge.commands.cli import run_main; run_main()",
+        "--camera",
+        str(image),
+    ]
     done = subprocess.run(
         [*minding, *program],
         env={**os.environ, "LOOMSIGHT_EDGE_MODEL": str(tmp_path / "b")},

@@ -61,7 +61,13 @@ class Operator(AbstractContextManager):
 
 
 def labels(*parts):
-    program = [sys.executable, "-c", "from edge.umbrella import main; main()", "labels", *map(str, parts)]
+    program = [
+        sys.executable,
+        "-c",
+        "from edge.commands.loomsight import main; main()",
+        "labels",
+        *map(str, parts),
+    ]
     return subprocess.run(program, capture_output=True, text=True, check=False)
 
 

@@ -133,7 +133,7 @@ def test_a_port_in_use_is_one_line_and_a_missing_page_is_none(tmp_path):
         command = [
             sys.executable,
             "-c",
-            "from edge.cli import run_main; run_main()",
+            "from edge.commands.cli import run_main; run_main()",
             "--camera",
             "loom",
             "--page",

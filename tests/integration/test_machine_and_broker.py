@@ -32,7 +32,7 @@ def plc():
 
 def loomsight(*arguments, **environment):
     return subprocess.run(
-        [sys.executable, "-c", "from edge.umbrella import main; main()", *map(str, arguments)],
+        [sys.executable, "-c", "from edge.commands.loomsight import main; main()", *map(str, arguments)],
         capture_output=True,
         text=True,
         env={**os.environ, **environment},

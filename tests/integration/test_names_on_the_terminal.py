@@ -24,7 +24,7 @@ def test_a_name_is_printed_spelt_out_and_as_it_stands(name, tmp_path, bundle):
     (folder / "b.png").write_bytes(b"no image")
     done = subprocess.run(
         [
-            sys.executable, "-c", "from edge.umbrella import main; main()", "edge-run",
+            sys.executable, "-c", "from edge.commands.loomsight import main; main()", "edge-run",
             "--camera", folder, "--model", bundle, "--cloth", "all", "--threads", "1",
         ],
         capture_output=True,
@@ -76,7 +76,7 @@ def test_names_in_labels_are_printed_spelt_out_and_json_gives_them_back(name, tm
     check = [
         sys.executable,
         "-c",
-        "from edge.umbrella import main; main()",
+        "from edge.commands.loomsight import main; main()",
         "labels",
         "check",
         "--labels-only",

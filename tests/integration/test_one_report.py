@@ -19,7 +19,7 @@ CREASE = f"loom:{ARTICLE},width_px=768,length_m=1,defects_per_m=8,seed=7102"
 
 def test_a_crease_with_an_end_like_a_broken_yarn_is_one_report_in_detections_summary_and_record(tmp_path):
     command = [
-        sys.executable, "-c", "from edge.entry import edge_run; edge_run()", "--camera", CREASE,
+        sys.executable, "-c", "from edge.commands.entry import edge_run; edge_run()", "--camera", CREASE,
         "--summary", str(tmp_path / "s.json"), "--roll-record", str(tmp_path / "r.db"),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)

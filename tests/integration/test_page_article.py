@@ -8,7 +8,7 @@ from contextlib import closing
 
 from typer.testing import CliRunner
 
-from edge.roll.cli import app as roll_app
+from edge.commands.roll_cli import app as roll_app
 from edge.teach.article_file import open_article
 from tests.integration.articles import FRAMES
 from tests.integration.browsing import edge_run, needs_chromium, tab_of, until

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from edge import umbrella
+from edge.commands import loomsight as umbrella
 from edge.core.errors import LoomsightError
 from tests.unit.distill.tiny import write_untrained
 

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from edge.app import assembly as run_module
 from edge.app.run import run
 from edge.cameras.loom import LoomCamera, parse_loom_options
+from edge.commands.teach_cli import app as teach_app
 from edge.config.edge import EdgeConfig, load_config
 from edge.core.errors import ConfigError, ContractError, LoomsightError, RecordError
 from edge.inference.model import open_model
@@ -28,7 +29,6 @@ from edge.roll.recorder import RollRecorder
 from edge.roll.requests import ask_next_roll
 from edge.roll.values import RollHead
 from edge.teach.article_file import open_article, publish_article
-from edge.teach.cli import app as teach_app
 from tests.conftest import CLASSES, write_bright_cell_bundle
 
 LOOM = (
@@ -185,7 +185,7 @@ def test_a_record_that_is_locked_at_a_change_is_written_later(tmp_path, bundle, 
 def edge_run(folder, bundle, *more):
     """Run edge-run on a slow live loom; yields the process once it writes its record."""
     command = [
-        sys.executable, "-c", "from edge.cli import run_main; run_main()", "--camera", SLOW,
+        sys.executable, "-c", "from edge.commands.cli import run_main; run_main()", "--camera", SLOW,
         "--model", bundle, "--roll-record", folder / "r.db", "--roll", "A", "--threads", "1", *more,
     ]  # fmt: skip
     with subprocess.Popen(

@@ -28,7 +28,7 @@ needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no chromium here: `apt
 
 def loomsight(*arguments, **environment):
     return subprocess.run(
-        [sys.executable, "-c", "from edge.umbrella import main; main()", *map(str, arguments)],
+        [sys.executable, "-c", "from edge.commands.loomsight import main; main()", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=200,
@@ -105,7 +105,7 @@ def test_a_killed_run_is_closed_as_interrupted_and_adds_up(tmp_path, bundle):
     camera = ["--camera", "loom:width_px=256,defects_per_m=20", "--model", str(bundle)]
     command = ["edge-run", *camera, "--roll-record", str(record), "--roll", "R1"]
     process = subprocess.Popen(
-        [sys.executable, "-c", "from edge.umbrella import main; main()", *command],
+        [sys.executable, "-c", "from edge.commands.loomsight import main; main()", *command],
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )

@@ -17,11 +17,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from edge.bundle.cli import app as bundle_app
 from edge.cameras.loom import LoomCamera, parse_loom_options
+from edge.commands.bundle_cli import app as bundle_app
+from edge.commands.teach_cli import app
 from edge.core.errors import ContractError, DatasetError, LoomsightError, ModelError, OutputError
 from edge.teach.article_file import ARRAYS_NAME, FORM, MANIFEST_NAME, SHEET_NAME, open_article
-from edge.teach.cli import app
 from tests.conftest import write_bright_cell_bundle
 
 CLOTH = (
@@ -66,7 +66,7 @@ def teach(detector, out, *more):
 
 
 def command(*parts, **options):
-    program = [sys.executable, "-c", "from edge.umbrella import main; main()", *map(str, parts)]
+    program = [sys.executable, "-c", "from edge.commands.loomsight import main; main()", *map(str, parts)]
     return subprocess.run(program, capture_output=True, text=True, check=False, **options)
 
 
@@ -441,7 +441,7 @@ def test_an_older_article_file_is_replaced_whole_when_asked(taught, detector, cl
 def test_ctrl_c_leaves_nothing_behind_and_ends_with_130(detector, tmp_path):
     out = tmp_path / "a"
     endless = f"loom:seed=3,defects_per_m=0,{CLOTH}"
-    program = [sys.executable, "-c", "from edge.umbrella import main; main()", "teach"]
+    program = [sys.executable, "-c", "from edge.commands.loomsight import main; main()", "teach"]
     more = arguments(detector, out, "--camera", endless, "--metres", 1e6, "--false-alarms-per-100m", 1)
     with subprocess.Popen([*program, *more], stderr=subprocess.PIPE, text=True) as process:
         while "model" not in process.stderr.readline():

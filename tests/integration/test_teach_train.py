@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from edge.bundle.opening import model_digest_of, open_bundle
 from edge.cameras.loom import LoomCamera, parse_loom_options
+from edge.commands.teach_cli import app
 from edge.core.errors import ConfigError, LoomsightError, MissingPackageError, OutputError
 from edge.teach import training_job
 from edge.teach.article_file import open_article
-from edge.teach.cli import app
 from edge.teach.training import Counts, TrainingResult, read_result
 from edge.teach.training_job import TrainingFolder
 from tests.conftest import write_bright_cell_bundle
@@ -94,7 +94,7 @@ def is_running(process):
 
 def command(*parts):
     """Run a command as a person does: its background process outlives it."""
-    program = [sys.executable, "-c", "from edge.umbrella import main; main()", *map(str, parts)]
+    program = [sys.executable, "-c", "from edge.commands.loomsight import main; main()", *map(str, parts)]
     return subprocess.run(program, capture_output=True, text=True, check=False)
 
 

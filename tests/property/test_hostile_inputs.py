@@ -7,7 +7,7 @@ from importlib import import_module
 import pytest
 import typer
 
-from edge.umbrella import COMMANDS
+from edge.commands.loomsight import COMMANDS
 from tests.hostile.commands import outcome_of
 from tests.hostile.inputs import FLAGS, MAKERS, hostile_words, write_workshop
 

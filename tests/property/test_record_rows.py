@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from edge.cloth.defects import ClothDefect
+from edge.commands.roll_cli import app
 from edge.core.errors import RecordError
-from edge.roll.cli import app
 from edge.roll.reading import read_roll
 from tests.unit.edge.roll.rolls import write_roll
 from tests.unit.edge.roll.test_report import loomsight

@@ -353,7 +353,7 @@ def test_help_imports_no_runtime(command):
         "import sys\n"
         "sys.modules.update(onnxruntime=None, openvino=None, cv2=None)\n"
         f"sys.argv = ['loomsight', '{command}', '--help']\n"
-        "from edge.umbrella import main; main()\n"
+        "from edge.commands.loomsight import main; main()\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 
 from edge.bench.lines import KeptCamera, bench_lines, capacity
 from edge.cameras.protocol import Frame, FramePosition, frames_of
-from edge.cli import bench_app
+from edge.commands.cli import bench_app
+from edge.commands.teach_cli import app as teach_app
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, NoImagesError
-from edge.teach.cli import app as teach_app
 from tests.conftest import write_bright_cell_bundle
 
 

@@ -17,14 +17,14 @@ import pytest
 from typer.testing import CliRunner
 
 from edge.app.run import run
-from edge.bundle.cli import app
 from edge.bundle.install import install, roll_back
 from edge.bundle.layers import bar, write_picture
 from edge.bundle.manifest import FORM, MANIFEST_NAME, BundleManifest, GoldenPicture
 from edge.bundle.opening import open_bundle
 from edge.bundle.publish import publish_bundle, staging_folder
-from edge.bundle.report import bundle_facts, flat
 from edge.bundle.store import bundle_path, is_store, read_state
+from edge.commands.bundle_cli import app
+from edge.commands.bundle_report import bundle_facts, flat
 from edge.config.edge import EdgeConfig
 from edge.core.digest import file_digest
 from edge.core.errors import BackendError, ContractError, LoomsightError, ModelError, OutputError

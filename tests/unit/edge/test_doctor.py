@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from edge import doctor
-from edge.doctor import cuda_finding, examine, print_report
+from edge.commands import doctor
+from edge.commands.doctor import cuda_finding, examine, print_report
 from edge.process import packages
 
 

@@ -164,7 +164,7 @@ def test_an_image_of_too_many_pixels_costs_no_memory(tmp_path):
     (tmp_path / "a.png").write_bytes(bomb(32_000))
     code = (
         "import re, sys\n"
-        "from edge.cli import run_main\n"
+        "from edge.commands.cli import run_main\n"
         "sys.argv = ['edge-run', '--camera', 'a.png']\n"
         "try:\n    run_main()\nfinally:\n"
         "    status = open('/proc/self/status').read()\n"  # ru_maxrss is also that of who started it

@@ -20,7 +20,7 @@ def failing():
 
 
 def program(*words):
-    return [sys.executable, "-c", f"from edge.cli import {words[0]}; {words[0]}()", *words[1:]]
+    return [sys.executable, "-c", f"from edge.commands.cli import {words[0]}; {words[0]}()", *words[1:]]
 
 
 def run(command, shell_tail="", **environment):
@@ -105,7 +105,7 @@ def test_a_full_stdout_is_one_line_and_exit_code_40(command):
 
 
 def test_the_list_of_commands_on_a_full_stdout_is_exit_code_40():
-    program = [sys.executable, "-c", "from edge.umbrella import main; main()", "--help"]
+    program = [sys.executable, "-c", "from edge.commands.loomsight import main; main()", "--help"]
     done = run(program, ">/dev/full")
     assert (done.returncode, done.stderr.count(b"\n")) == (40, 1)
 

@@ -31,7 +31,7 @@ BASE_MODULES = {
 OPTIONAL_OF_FILE = {
     "edge/backends/openvino.py": {"openvino"},
     "edge/backends/tensorrt_cuda.py": {"pycuda", "cuda"},
-    "edge/doctor.py": {"openvino"},
+    "edge/commands/doctor.py": {"openvino"},
     "edge/cameras/basler.py": {"pypylon"},
     "edge/health/metrics.py": {"prometheus_client"},
     "edge/machine/modbus.py": {"pymodbus"},

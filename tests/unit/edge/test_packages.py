@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from distill.prune.runtimes import runtime_of
-from edge import doctor
+from edge.commands import doctor
 from edge.core.errors import MissingPackageError
 from edge.process import packages
 

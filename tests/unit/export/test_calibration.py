@@ -175,7 +175,7 @@ def test_ranges_of_the_pictures_a_split_holds_are_its_own(tmp_path):
 
 
 def test_the_command_checks_and_says_so(folder):
-    program = "from edge.umbrella import main; main()"
+    program = "from edge.commands.loomsight import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", program, "calib", "check", str(folder)],
         capture_output=True,

@@ -328,7 +328,7 @@ def test_the_bundle_says_what_each_layer_costs(published, detector):
 def test_show_prints_models_variants_and_layers(published, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
     from edge.bundle.layers import write_picture
-    from edge.bundle.report import bundle_facts, print_facts
+    from edge.commands.bundle_report import bundle_facts, print_facts
 
     facts = bundle_facts(published.bundle)
     print_facts(facts, as_json=False)

@@ -17,9 +17,9 @@ from distill.labels.review.choices import Choice
 from distill.labels.review.log import ReviewLog
 from distill.labels.review.session import Session
 from edge.cameras.loom import LoomCamera, parse_loom_options
+from edge.commands.teach_cli import app as teach_app
 from edge.core.errors import ConfigError, DatasetError, ModelError
 from edge.core.taxonomy import load_taxonomy
-from edge.teach.cli import app as teach_app
 from tests.conftest import write_bright_cell_bundle
 
 SIDE_PX = 320

@@ -51,7 +51,7 @@ def guarded(tmp_path):
 
 def loomsight(*arguments):
     return subprocess.run(
-        [sys.executable, "-c", "from edge.umbrella import main; main()", *map(str, arguments)],
+        [sys.executable, "-c", "from edge.commands.loomsight import main; main()", *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=60,

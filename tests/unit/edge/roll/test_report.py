@@ -35,7 +35,13 @@ from tests.unit.edge.roll.rolls import HOSTILE, write_picture, write_roll
 
 def loomsight(*arguments):
     return subprocess.run(
-        [sys.executable, "-c", "from edge.umbrella import main; main()", "roll", *map(str, arguments)],
+        [
+            sys.executable,
+            "-c",
+            "from edge.commands.loomsight import main; main()",
+            "roll",
+            *map(str, arguments),
+        ],
         capture_output=True,
         text=True,
         timeout=120,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.cli import (
+from edge.commands.cli import (
     BackendFlag,
     BatchFlag,
     CameraFlag,

@@ -106,7 +106,7 @@ def show(
     """Print what a bundle says of itself: contract, scorecard, parity, and what each layer costs."""
     configure_logging()
     from edge.bundle.layers import write_picture
-    from edge.bundle.report import bundle_facts, print_facts
+    from edge.commands.bundle_report import bundle_facts, print_facts
 
     facts = bundle_facts(bundle)
     if picture is not None:

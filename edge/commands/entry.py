@@ -12,22 +12,22 @@ import os
 
 def loomsight() -> None:
     """Entry point of `loomsight`."""
-    _begin("edge.umbrella", "main")
+    _begin("edge.commands.loomsight", "main")
 
 
 def edge_run() -> None:
     """Entry point of `edge-run`."""
-    _begin("edge.cli", "run_main")
+    _begin("edge.commands.cli", "run_main")
 
 
 def edge_bench() -> None:
     """Entry point of `edge-bench`."""
-    _begin("edge.cli", "bench_main")
+    _begin("edge.commands.cli", "bench_main")
 
 
 def edge_doctor() -> None:
     """Entry point of `edge-doctor`."""
-    _begin("edge.cli", "doctor_main")
+    _begin("edge.commands.cli", "doctor_main")
 
 
 def distill() -> None:

@@ -19,7 +19,9 @@ class Command(NamedTuple):
 
 
 COMMANDS: Final[dict[str, Command]] = {
-    "simulate": Command("edge.cli", "simulate_app", "write a data set of simulated cloth with exact truth"),
+    "simulate": Command(
+        "edge.commands.cli", "simulate_app", "write a data set of simulated cloth with exact truth"
+    ),
     "labels": Command(
         "distill.labels.cli", "app", "convert, check, count, split and flip labelled pictures"
     ),
@@ -39,17 +41,17 @@ COMMANDS: Final[dict[str, Command]] = {
     "scorecard": Command("distill.scorecard_cli", "app", "print and plot models side by side"),
     "export": Command("export.cli", "app", "make a checked bundle of a checkpoint"),
     "calib": Command("export.calib_cli", "app", "add and judge the pictures that INT8 is calibrated on"),
-    "bundle": Command("edge.bundle.cli", "app", "verify, install, roll back and show bundles"),
+    "bundle": Command("edge.commands.bundle_cli", "app", "verify, install, roll back and show bundles"),
     "teach": Command(
-        "edge.teach.cli", "app", "learn an article from clean cloth, promise a rate of alarms"
+        "edge.commands.teach_cli", "app", "learn an article from clean cloth, promise a rate of alarms"
     ),
-    "edge-run": Command("edge.cli", "run_app", "find defects in what a camera delivers"),
-    "roll": Command("edge.roll.cli", "app", "list, show, report and export recorded rolls"),
-    "stop": Command("edge.decisions.cli", "app", "check that this box can stop the machine"),
-    "mqtt": Command("edge.mqtt.cli", "app", "check the broker, print the schema of the messages"),
-    "service": Command("edge.health.cli", "app", "print a systemd unit for this box"),
-    "edge-bench": Command("edge.cli", "bench_app", "measure the loop against the bare engine"),
-    "edge-doctor": Command("edge.cli", "doctor_app", "say what this box has and lacks"),
+    "edge-run": Command("edge.commands.cli", "run_app", "find defects in what a camera delivers"),
+    "roll": Command("edge.commands.roll_cli", "app", "list, show, report and export recorded rolls"),
+    "stop": Command("edge.commands.stop_cli", "app", "check that this box can stop the machine"),
+    "mqtt": Command("edge.commands.mqtt_cli", "app", "check the broker, print the schema of the messages"),
+    "service": Command("edge.commands.service_cli", "app", "print a systemd unit for this box"),
+    "edge-bench": Command("edge.commands.cli", "bench_app", "measure the loop against the bare engine"),
+    "edge-doctor": Command("edge.commands.cli", "doctor_app", "say what this box has and lacks"),
 }
 
 

@@ -289,7 +289,7 @@ def edge_doctor(
     given = [f"--{name}" for name, value in flags.items() if value is not None]
     if given:
         raise ConfigError(f"{', '.join(given)} wants --build.", "Add it, or leave the rest out.")
-    from edge.doctor import print_report
+    from edge.commands.doctor import print_report
 
     if not print_report(as_json):
         raise typer.Exit(1)
@@ -330,7 +330,7 @@ def simulate(
     for name in ("out", "difficulty", "category", "taxonomy"):
         del settings[name]
     configure_logging()
-    from edge.simulate import simulate_dataset
+    from edge.commands.simulate import simulate_dataset
 
     settings |= {"difficulties": difficulty or None, "categories": category or None}
     simulate_dataset(out, settings, taxonomy)

@@ -1,0 +1,1 @@
+"""Command lines of the edge: flags in, text and exit codes out."""
