@@ -10,7 +10,7 @@ from edge.dataset.clean_folder import survey
 from edge.dataset.options import DatasetOptions
 from edge.dataset.planting import Planter
 from edge.simulator.truth import tight_box
-from tests.unit.simulator.clean_images import clean_cloth, save
+from tests.unit.edge.dataset.clean_images import clean_cloth, save
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from edge.core.errors import DatasetError
 from edge.core.taxonomy import load_taxonomy
 from edge.dataset.options import DatasetOptions
 from tests.unit.distill.tiny import CLASSES, TINY_TOML, tiny_dataset, write_tiny_dataset
-from tests.unit.simulator.clean_images import clean_cloth, save
+from tests.unit.edge.dataset.clean_images import clean_cloth, save
 
 SIMULATION = {"images": 4, "size_hw": (128, 128), "split": {"train": 0.75, "val": 0.25}}
 RECIPE = f"""{TINY_TOML}

@@ -13,7 +13,7 @@ from edge.app.roll_input import RollInput
 from edge.config.machine import MachineSettings
 from edge.core.errors import MachineError
 from edge.machine.choose import choose_input, choose_line
-from tests.unit.edge.machine.test_roll_input import Changes
+from tests.unit.edge.app.test_roll_input import Changes
 
 STOP, ROLL = 17, 27
 

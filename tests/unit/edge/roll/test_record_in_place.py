@@ -17,7 +17,7 @@ from edge.roll.following import last_following
 from edge.roll.outbox import Outbox
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import ROLL_ENDED
-from tests.unit.edge.roll.test_record import defect, frame, head, recorded, rows
+from tests.unit.edge.roll.test_writing import defect, frame, head, recorded, rows
 
 
 @pytest.fixture

@@ -375,7 +375,7 @@ import logging, sys
 from pathlib import Path
 from edge.cloth.coverage import Coverage
 from edge.roll import recorder as module
-from tests.unit.edge.roll.test_record import defect, frame, head
+from tests.unit.edge.roll.test_writing import defect, frame, head
 logging.basicConfig(level=logging.INFO)
 module.RETRY_S = 0.0
 disk, told, coverage, found = Path(sys.argv[1]), [], Coverage(), 0

@@ -14,7 +14,7 @@ from edge.core.errors import CameraNotFoundError, ConfigError, NoImagesError
 from edge.dataset.clean_folder import survey
 from edge.dataset.options import DatasetOptions
 from edge.simulator.options import WEAVES
-from tests.unit.simulator.clean_images import BED_PX, WARP_PX, WEFT_PX, clean_cloth, save
+from tests.unit.edge.dataset.clean_images import BED_PX, WARP_PX, WEFT_PX, clean_cloth, save
 
 MARGIN_PX = 50
 """10 mm at 0.2 mm/px."""

@@ -267,7 +267,7 @@ def test_a_stop_at_any_operation_leaves_one_whole_bundle(tmp_path, old, new, mod
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(PROGRAM.parents[3]), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(PROGRAM.parents[4]), "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
     assert all(int(count) > 15 for count in done.stdout.split())

@@ -12,7 +12,7 @@ from edge.backends.ports import Port
 from edge.backends.tensorrt_buffers import best_for, plan_buffers, plan_runs
 from edge.backends.tensorrt_engines import BatchProfile, EngineFile
 from edge.core.errors import ContractError
-from tests.unit.edge.test_tensorrt_engines import manifest, profile
+from tests.unit.edge.backends.test_tensorrt_engines import manifest, profile
 
 HERE = Path("m.engine")
 

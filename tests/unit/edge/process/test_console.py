@@ -19,7 +19,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 CLONE = "`touch uv.lock && make demo`"
 
 

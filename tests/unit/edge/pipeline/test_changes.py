@@ -13,7 +13,7 @@ from edge.core.errors import ConfigError
 from edge.core.latency import StageClock
 from edge.pipeline.changes import MOST_WAITING, RollChanges, RollWish
 from edge.pipeline.pipeline import Pipeline
-from tests.unit.edge.test_pipeline import CLASSES, RollCamera, inspector
+from tests.unit.edge.pipeline.test_pipeline import CLASSES, RollCamera, inspector
 
 __all__ = ["inspector"]
 

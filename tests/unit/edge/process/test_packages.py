@@ -13,7 +13,7 @@ from edge.commands import doctor
 from edge.core.errors import MissingPackageError
 from edge.process import packages
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 @pytest.fixture(params=["wheel", "clone with uv", "clone with its own uv", "clone without uv"])

@@ -16,8 +16,8 @@ from edge.backends.tensorrt_engines import EngineChoice, EngineFile
 from edge.backends.tensorrt_places import bundle_of
 from edge.core.errors import BackendError, ConfigError
 from edge.inference.engine_build import BuildWish, batch_profile, build_engines, capability_of, model_for
+from tests.unit.edge.backends.test_tensorrt_engines import manifest
 from tests.unit.edge.small_detector import write_small_detector
-from tests.unit.edge.test_tensorrt_engines import manifest
 
 without_gpu = pytest.mark.skipif(nvidia_gpu_present(), reason="says what happens without a GPU")
 
