@@ -119,6 +119,10 @@ def test_edge_imports_only_itself_and_the_base_packages(path):
     assert roots - BASE_MODULES - {"edge"} - sys.stdlib_module_names == set()
 
 
+def test_the_root_of_edge_has_rooms_alone():
+    assert [path.name for path in (ROOT / "edge").glob("*.py")] == ["__init__.py"]
+
+
 def test_the_base_packages_are_those_of_the_project_file():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     names = {line.split(">")[0].replace("-", "_") for line in project["dependencies"]}
