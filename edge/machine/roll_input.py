@@ -1,4 +1,4 @@
-"""A signal of the machine that the next roll begins: an input, read in a thread of its own."""
+"""Read a signal of the machine that the next roll begins: an input, and its rising edge."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A loom in software: woven cloth with planted defects and exact truth, as a camera and as a data set.
+"""A loom in software: woven cloth with planted defects and exact truth.
 
-`options` says what to weave, `loom` weaves it, `camera` photographs it, `dataset` writes it to disk.
-Nothing is imported here, so that naming the package costs nothing.
+`options` says what to weave, `loom` weaves it. `edge.cameras.loom` photographs it, `edge.dataset` writes it
+to disk. Nothing is imported here, so that naming the package costs nothing.
 """
