@@ -21,6 +21,7 @@ from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.commands.bundle_cli import app as bundle_app
 from edge.commands.teach_cli import app
 from edge.core.errors import ContractError, DatasetError, LoomsightError, ModelError, OutputError
+from edge.reference.watch import OTHER_STRIPS
 from edge.teach.article_file import ARRAYS_NAME, FORM, MANIFEST_NAME, SHEET_NAME, open_article
 from tests.conftest import write_bright_cell_bundle
 
@@ -246,7 +247,7 @@ def test_cloth_that_is_not_the_article_is_an_event_with_its_cure(taught_on_image
     other = CLOTH.replace("weave=plain", "weave=satin").replace("pitch_px=5", "pitch_px=8")
     record, folder = tmp_path / "r.db", tmp_path / "other"
     folder.mkdir()
-    for number, image in enumerate(images_of_cloth(24, cloth=other)):
+    for number, image in enumerate(images_of_cloth(OTHER_STRIPS + 4, cloth=other)):
         cv2.imwrite(str(folder / f"{number:02d}.png"), image)
     done = run_on(folder, taught_on_images, detector, tmp_path / "d.jsonl", "--roll-record", record)
     assert done.returncode == 0, done.stderr
