@@ -20,11 +20,11 @@ from edge.process.console import configure_logging, run_command
 from edge.process.terminal import echo
 
 if TYPE_CHECKING:
+    from distill.core.processes import Processes
+    from distill.core.run_folder import RunFolder
     from distill.dataset import Dataset
     from distill.operating_point.reports import ImageReports
-    from distill.processes import Processes
-    from distill.recipe import Recipe
-    from distill.run_folder import RunFolder
+    from distill.settings.recipe import Recipe
     from distill.stage_plan import StagePlan
     from distill.stages import Stage
 
@@ -99,9 +99,9 @@ def distill(
             "Leave --start-from out to go on, or --resume with another --out to start anew.",
         )
     # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
+    from distill.core.processes import joined
+    from distill.core.run_folder import RunFolder, held, way_on_said
     from distill.dataset import check_classes, load_dataset
-    from distill.processes import joined
-    from distill.run_folder import RunFolder, held, way_on_said
     from distill.starting_point import SHIPPED, checkpoint_named
 
     folder = RunFolder(out or Path("runs") / Path(recipe or DEFAULT_RECIPE).stem)
@@ -258,7 +258,7 @@ def _recipe_of_run(
         ConfigError: if a resumed run is asked to change.
         CheckpointError: if there is no run to resume.
     """
-    from distill.recipe import Recipe, load_recipe
+    from distill.settings.recipe import Recipe, load_recipe
 
     if not resume:
         asked = load_recipe(recipe or DEFAULT_RECIPE, os.environ, flags)
@@ -279,7 +279,7 @@ def _recipe_of_run(
 
 
 def _kept_recipe(folder: RunFolder) -> Recipe:
-    from distill.recipe import Recipe
+    from distill.settings.recipe import Recipe
     from distill.stage_plan import kept_recipe
 
     if folder.stages.is_file() and not folder.last.is_file():

@@ -12,7 +12,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from distill.figures import plain
+from distill.core.figures import plain
 from distill.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
 from distill.stage_plan import DISTILLED, STUDENT_ALONE, TEACHER
 from edge.core.errors import ConfigError

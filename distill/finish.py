@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 
 from distill.checkpoint import Detector, load_detector
+from distill.core.run_folder import RunFolder
 from distill.dataset import Dataset
 from distill.detector.build import count_macs, infer
 from distill.evaluate import found_and_truth, metrics_of
 from distill.evaluation.report import write_report
-from distill.recipe import Recipe
-from distill.run_folder import RunFolder
 from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row, measure_latency
+from distill.settings.recipe import Recipe
 from distill.tiles import TilePlan, truth_batches
 from distill.working_point import measure_working_point
 from edge.core.errors import CheckpointError

@@ -1,12 +1,10 @@
-"""Simulated cloth before real cloth: the table `[pretraining]` of a recipe, and its data set."""
+"""Weave the simulated cloth that a detector is trained on before real cloth."""
 
 from __future__ import annotations
 
 import json
 import logging
 from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from distill.dataset import Dataset, load_dataset
 from edge.core.errors import DatasetError
@@ -16,22 +14,6 @@ from edge.dataset.options import DatasetOptions
 from edge.dataset.writing import write_dataset
 
 logger = logging.getLogger(__name__)
-
-
-class Pretraining(BaseModel):
-    """Say what simulated cloth a detector is trained on before the data set.
-
-    Attributes:
-        simulation: what `loomsight simulate` would be asked for.
-        epochs, learning_rate, time_limit_min: of that training; None takes the recipe's.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    simulation: DatasetOptions = DatasetOptions()
-    epochs: int | None = Field(default=None, ge=1, le=100_000)
-    learning_rate: float | None = Field(default=None, gt=0, le=1)
-    time_limit_min: float | None = Field(default=None, gt=0)
 
 
 def simulated_dataset(options: DatasetOptions, folder: Path, taxonomy: Taxonomy) -> Dataset:

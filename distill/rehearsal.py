@@ -1,4 +1,4 @@
-"""Simulated cloth along with real cloth: the table `[rehearsal]` of a recipe.
+"""Add simulated cloth to the images that a detector learns from.
 
 A few dozen labelled pictures make a detector forget what it knew of cloth they do not show. Seen among
 pictures of simulated cloth they add to it instead: docs/benchmarks/strips.md.
@@ -10,32 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from distill.dataset import Dataset
 from distill.pretraining import simulated_dataset
+from distill.settings.rehearsal import Rehearsal
 from edge.core.taxonomy import Taxonomy
-from edge.dataset.options import DatasetOptions
 
 UNKNOWN_SCALE_MM_PER_PX: Final = 0.2
 """Simulated cloth is woven at this scale where nobody said that of the data set."""
-
-
-class Rehearsal(BaseModel):
-    """Say what simulated cloth a detector sees along with the data set.
-
-    Attributes:
-        simulation: what `loomsight simulate` would be asked for; at the scale of the data set, whatever
-            stands there.
-        repeats: times that an epoch shows each picture of the data set.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    simulation: DatasetOptions = DatasetOptions(
-        images=600, size_hw=(256, 256), defects_per_m=25.0, split={"train": 0.99, "val": 0.01}
-    )
-    repeats: int = Field(default=2, ge=1, le=1000)
 
 
 def rehearsed(

@@ -31,7 +31,7 @@ def scorecard(
     from rich.console import Console
 
     from distill.comparison import draw_comparison, gathered, print_comparison
-    from distill.figures import write_figure
+    from distill.core.figures import write_figure
 
     rows = gathered(runs)
     print_comparison(rows, Console())

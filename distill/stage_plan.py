@@ -7,8 +7,8 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from distill.recipe import Recipe
-from distill.run_folder import RunFolder
+from distill.core.run_folder import RunFolder
+from distill.settings.recipe import Recipe
 from edge.core.errors import CheckpointError, ConfigError
 
 TRAIN: Final = "train"

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from distill.core.processes import Processes
+from distill.core.progress import ConsoleListener
+from distill.core.run_folder import RunFolder
 from distill.dataset import Dataset
 from distill.finish import finish, measured
 from distill.gid.teacher import load_teacher
-from distill.processes import Processes
-from distill.progress import ConsoleListener
-from distill.recipe import Recipe
-from distill.run_folder import RunFolder
 from distill.scorecard import SCORECARD_NAME, ScorecardRow, append_row, read_rows
+from distill.settings.recipe import Recipe
 from distill.stage_plan import (
     DISTILLED,
     PLAIN,

@@ -10,8 +10,8 @@ from distill.detector.build import build_module
 from distill.detector.choice import structure_of
 from distill.detector.official_weights import matched, put, take_official_weights
 from distill.detector.pickled_model import holds_objects
-from distill.detector.structure import DetectorStructure
-from distill.recipe import Recipe
+from distill.settings.recipe import Recipe
+from distill.settings.structure import DetectorStructure
 from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.core.contract import ModelContract
 from edge.core.errors import CheckpointError

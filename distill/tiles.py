@@ -18,7 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 from distill.augmentation import flipped, moved_view, quarter_turned, relit
 from distill.dataset import LabelledPicture, read_labelled
 from distill.rare_classes import repeat_factors, repeated
-from distill.recipe import Augmentation
+from distill.settings.augmentation import Augmentation
 from edge.cloth.finder import cloth_mask
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections

@@ -10,21 +10,22 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from distill.checkpoint import write_checkpoint
+from distill.core.figures import write_figure
+from distill.core.processes import ALONE, Processes
+from distill.core.progress import Listener
+from distill.core.run_folder import RunFolder
 from distill.dataset import Dataset
 from distill.evaluate import DEFAULT_THRESHOLD, Metrics, validate
-from distill.figures import write_figure
 from distill.gid.pictures import InstancePictures
 from distill.gid.teacher import load_teacher
-from distill.processes import ALONE, Processes
-from distill.recipe import Recipe
-from distill.run_folder import RunFolder
 from distill.scales import add_penalty, draw_scales, scale_figures
+from distill.settings.recipe import Recipe
 from distill.starting_point import take_weights
 from distill.tiles import TrainingTiles, batches, showings
 from distill.training_run import (
@@ -38,16 +39,6 @@ from edge.core.contract import ModelContract, Tiles
 from edge.core.errors import TrainingError
 from edge.core.taxonomy import Taxonomy
 from edge.process.interruption import stopped_by_signals
-
-
-class Listener(Protocol):
-    """Hear how training goes."""
-
-    def batch_done(self, epoch: int, done: int, total: int, loss: float) -> None:
-        """Hear of a step."""
-
-    def epoch_done(self, row: Mapping[str, Any]) -> None:
-        """Hear of an epoch: the row of history.jsonl."""
 
 
 def contract_for(recipe: Recipe, taxonomy: Taxonomy, dataset_mm_per_px: float | None) -> ModelContract:

@@ -9,13 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.detector.choice import AssignerName
+from distill.core.precision import Precision
 from distill.detector.coupled_head import CoupledHead
 from distill.detector.losses import loss_of
-from distill.detector.structure import DetectorStructure
 from distill.detector.widths import resize
 from distill.detector.yolox_head import YoloxHead
-from distill.precision import Precision
+from distill.settings.structure import AssignerName, DetectorStructure
 from distill.ultralytics_door import Detect, DetectionModel, initialize_weights
 
 LOSS_GAINS = {"box": 7.5, "cls": 0.5, "dfl": 1.5}

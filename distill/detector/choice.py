@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Literal
 
-from distill.detector.structure import YOLOV5_ANCHORS, Anchors, DetectorStructure, Family
+from distill.settings.recipe import Recipe
+from distill.settings.structure import (
+    YOLOV5_ANCHORS,
+    Anchors,
+    AssignerName,
+    DetectorStructure,
+    Family,
+    HeadName,
+)
 from edge.core.contract import ModelContract
 from edge.core.errors import ConfigError
 
-if TYPE_CHECKING:
-    from distill.recipe import Recipe
-
 logger = logging.getLogger(__name__)
-
-HeadName = Literal["decoupled", "yolox", "coupled"]
-AssignerName = Literal["task-aligned", "simota"]
 
 FAMILIES: dict[HeadName, Family] = {
     "decoupled": "yolov5-decoupled",

@@ -51,7 +51,7 @@ def anchors(
     check_writable(out.parent)
     # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
     from distill.dataset import load_dataset
-    from distill.recipe import load_recipe
+    from distill.settings.recipe import load_recipe
 
     settings = load_recipe(recipe, os.environ, {})
     classes = load_taxonomy(taxonomy)
@@ -62,7 +62,7 @@ def anchors(
 
     from distill.detector.anchor_report import draw_elbow, elbow_table, write_anchors
     from distill.detector.anchors import elbow, fit_of, tile_sides
-    from distill.detector.structure import YOLOV5_ANCHORS
+    from distill.settings.structure import YOLOV5_ANCHORS
     from distill.tiles import TilePlan
     from distill.train import contract_for
 

@@ -6,14 +6,14 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from distill.detector.choice import ASSIGNERS, AssignerName
+from distill.detector.choice import ASSIGNERS
 from distill.detector.coupled_head import CoupledHead
 from distill.detector.coupled_loss import CoupledLoss
 from distill.detector.simota import SimOta
-from distill.detector.structure import Family
 from distill.detector.weighted_loss import WeightedDetectionLoss
 from distill.detector.yolox_head import YoloxHead
 from distill.detector.yolox_loss import YoloxLoss
+from distill.settings.structure import AssignerName, Family
 from distill.ultralytics_door import TaskAlignedAssigner
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.detector.pickled_model import read_tensors
-from distill.detector.structure import SCALES
+from distill.settings.structure import SCALES
 from edge.core.digest import file_digest
 from edge.core.errors import CheckpointError
 

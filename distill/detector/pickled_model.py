@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from distill.tensor_file import check_archive
+from distill.core.tensor_file import check_archive
 from edge.core.errors import CheckpointError
 
 SHELL_ROOTS = frozenset(

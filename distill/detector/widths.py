@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from distill.detector.structure import Width
 from distill.prune.channels import ChannelGraph, channel_graph
+from distill.settings.structure import Width
 
 
 def resize(module: nn.Module, widths: Iterable[Width]) -> None:

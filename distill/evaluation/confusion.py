@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from distill.figures import plain
+from distill.core.figures import plain
 from edge.core.detections import Detections
 from edge.core.geometry import iou_matrix
 

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from distill.core.figures import plain
 from distill.evaluate import match
-from distill.figures import plain
 from edge.core.detections import Detections, concatenate
 
 CURVE_IOU = 0.5

@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from distill.detector.outputs import HeadOutputs
-from distill.gid.settings import GiScore
+from distill.settings.distillation import GiScore
 
 LEAST_SIDE_PX = 1.0
 """Whatever the least size on the cloth: a box narrower than a pixel shows nothing."""

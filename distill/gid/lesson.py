@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from distill.core.precision import Precision
 from distill.detector.outputs import HeadOutputs, head_outputs
-from distill.precision import Precision
 from edge.core.errors import ConfigError
 
 

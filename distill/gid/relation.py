@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from distill.gid.settings import RelationScope
+from distill.settings.distillation import RelationScope
 
 LEAST_INSTANCES = 3
 """Two instances have one distance, which is its own mean: nothing could be learnt from it."""

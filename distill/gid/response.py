@@ -12,7 +12,7 @@ from torch.nn import functional
 from torchvision.ops import complete_box_iou_loss, generalized_box_iou_loss
 
 from distill.detector.outputs import HeadOutputs
-from distill.gid.settings import BoxLoss, BoxLossChoice
+from distill.settings.distillation import BoxLoss, BoxLossChoice
 from edge.core.errors import ConfigError
 
 LEAST_PROBABILITY = 1e-6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from distill.gid.settings import Distillation
+from distill.settings.distillation import Distillation
 
 
 def heard_share(settings: Distillation, epochs_done: float, epochs: int) -> float:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from distill.core.precision import Precision
 from distill.detector.build import DetectionTask
 from distill.detector.outputs import head_outputs
 from distill.gid.instances import Instances
 from distill.gid.lesson import Lesson, check_alike, heard
-from distill.gid.settings import Distillation
 from distill.gid.terms import METHODS, GeneralInstanceTerms
-from distill.precision import Precision
+from distill.settings.distillation import Distillation
 
 
 class DistillationTask:

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from torch import Tensor, nn
 
+from distill.core.precision import Precision
 from distill.detector.outputs import HeadOutputs
 from distill.gid.baseline import Projectors, weighted_feature_loss
 from distill.gid.feature import Adapters, feature_loss, regions
@@ -14,8 +15,7 @@ from distill.gid.instances import LEAST_SIDE_PX, Instances, Selection, find_inst
 from distill.gid.lesson import Lesson, channels_of
 from distill.gid.relation import relation_loss
 from distill.gid.response import box_loss, box_loss_for, class_loss, objectness_loss
-from distill.gid.settings import Distillation
-from distill.precision import Precision
+from distill.settings.distillation import Distillation
 
 
 class Terms(Protocol):

@@ -87,7 +87,7 @@ def draw_reliability(curves: Mapping[str, Sequence[ReliabilityBin]], file: Path)
     """
     from matplotlib.figure import Figure  # a second to import, for whoever draws nothing
 
-    from distill.figures import plain, write_figure
+    from distill.core.figures import plain, write_figure
 
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
     axes: Any = figure.subplots()

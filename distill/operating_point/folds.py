@@ -11,14 +11,14 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from distill.checkpoint import load_detector
+from distill.core.processes import Processes
+from distill.core.progress import ConsoleListener
+from distill.core.run_folder import RunFolder
 from distill.dataset import Dataset, LabelledPicture
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.split import split
 from distill.operating_point.reports import ImageReports, reports_on
-from distill.processes import Processes
-from distill.progress import ConsoleListener
-from distill.recipe import Recipe
-from distill.run_folder import RunFolder
+from distill.settings.recipe import Recipe
 from distill.train import contract_for, train
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import Taxonomy

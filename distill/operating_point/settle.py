@@ -12,12 +12,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from distill.checkpoint import Detector, load_detector, read_checkpoint, write_checkpoint
+from distill.core.run_folder import RunFolder
 from distill.dataset import Dataset
 from distill.operating_point.folds import parts_of
 from distill.operating_point.reports import ImageReports, reports_on
 from distill.operating_point.verdict import Verdict, verdict_on
-from distill.recipe import Recipe
-from distill.run_folder import RunFolder
+from distill.settings.recipe import Recipe
 from distill.starting_point import shipped_thresholds
 from edge.core.contract import ModelContract
 from edge.core.errors import CheckpointError

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from distill.labels.sufficiency import too_little
 from distill.operating_point.choose import thresholds_under_budget
 from distill.operating_point.reports import Counts, ImageReports, counts_at, found_defects
-from distill.operating_point.settings import OperatingPoint
+from distill.settings.operating_point import OperatingPoint
 
 CHANCE = 0.1
 """Differences that chance alone makes as often as this are said to be no proof."""

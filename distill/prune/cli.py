@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from distill.checkpoint import Detector
     from distill.prune.folder import PruneFolder
     from distill.prune.settings import PruneSettings
-    from distill.recipe import Recipe
+    from distill.settings.recipe import Recipe
 
 DEFAULT_OUT = Path("runs") / "pruned"
 
@@ -148,9 +148,9 @@ def prune(
         "recipe": recipe, "epochs": epochs, "seed": seed, "options": _given(options) or None,
     }  # fmt: skip
     # Imports stand here because torch takes seconds: --help is answered without it.
+    from distill.core.run_folder import held, way_on_said
     from distill.prune.folder import PruneFolder
     from distill.prune.settings import kept_settings, new_settings
-    from distill.run_folder import held, way_on_said
 
     folder = PruneFolder(out)
     if plan_only:
@@ -184,9 +184,9 @@ def _prune(
 ) -> bool:
     """See that all that is asked for is there before anything is written, then prune."""
     from distill.checkpoint import load_detector
+    from distill.core.precision import choose_device
     from distill.dataset import load_dataset
     from distill.gid.teacher import load_teacher
-    from distill.precision import choose_device
     from distill.prune.steps import Pruning, check_source, prune
 
     detector = load_detector(checkpoint)
@@ -268,7 +268,7 @@ def _say_if_pruned(checkpoint: Path, detector: Detector) -> None:
 
 
 def _kept_recipe(folder: PruneFolder) -> Recipe:
-    from distill.run_folder import RunFolder
+    from distill.core.run_folder import RunFolder
     from distill.stage_plan import kept_recipe
 
     return kept_recipe(RunFolder(folder.path))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from distill.run_folder import RunFolder
+from distill.core.run_folder import RunFolder
 from distill.scorecard import SCORECARD_NAME
 from edge.core.errors import ConfigError
 from edge.core.files import check_writable

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from distill.figures import plain
+from distill.core.figures import plain
 from distill.prune.stage_times import StageTimes
 from distill.scorecard import ScorecardRow
 

@@ -13,13 +13,13 @@ from torch import nn
 from typing_extensions import Self
 
 from distill.checkpoint import weights_digest
-from distill.detector.structure import DetectorStructure
 from distill.prune.channels import ChannelGraph, channel_graph
 from distill.prune.costs import Costs, Counts, costs_of
 from distill.prune.depgraph import depgraph_scores
 from distill.prune.importance import ImportanceName, Scores, group_scores
 from distill.prune.search import ScopeName, counts_for_macs, wanted_at
 from distill.prune.stored import read_stored
+from distill.settings.structure import DetectorStructure
 from edge.core.files import write_whole
 
 PlannerName = Literal["threshold", "depgraph"]

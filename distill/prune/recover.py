@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from distill.checkpoint import Checkpoint
 from distill.detector.choice import FAMILIES
-from distill.gid.settings import Distillation
 from distill.prune.folder import PruneFolder
 from distill.prune.settings import PruneSettings
-from distill.recipe import Recipe, load_recipe
+from distill.settings.distillation import Distillation
+from distill.settings.recipe import Recipe, load_recipe
 from distill.stages import Stage
 from edge.core.contract import Tiles
 from edge.core.errors import ConfigError

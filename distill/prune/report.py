@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from distill.figures import write_figure
+from distill.core.figures import write_figure
 from distill.prune.apply import groups_kept
 from distill.prune.channels import channel_graph
 from distill.prune.costs import channels_of, costs_of

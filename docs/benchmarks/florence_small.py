@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 import torch
 
+from distill.core.run_folder import RunFolder
 from distill.evaluate import match
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.calibration import calibrated, fit_calibration
@@ -42,7 +43,6 @@ from distill.labels.reliability import (
     judge,
     reliability,
 )
-from distill.run_folder import RunFolder
 from edge.core.errors import DatasetError
 from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy, load_taxonomy

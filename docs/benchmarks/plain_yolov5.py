@@ -19,7 +19,7 @@ from distill.dataset import load_dataset
 from distill.detector.build import build_module
 from distill.detector.choice import structure_of
 from distill.detector.official_weights import take_official_weights
-from distill.recipe import Recipe
+from distill.settings.recipe import Recipe
 from distill.tiles import TilePlan, visible_truth
 from distill.train import contract_for
 from edge.core.contract import NoEnhancement

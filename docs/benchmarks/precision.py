@@ -25,9 +25,9 @@ from commands import loomsight, run_all
 from distillation import CLOTH
 from training import score, toml, train, work_folder
 
+from distill.core.precision import choose_precision
 from distill.detector.build import DetectionTask, build_module
-from distill.detector.structure import DetectorStructure
-from distill.precision import choose_precision
+from distill.settings.structure import DetectorStructure
 from edge.backends.probe import processor_features, processor_name
 
 PRECISIONS: tuple[Literal["float32"], Literal["bf16"]] = ("float32", "bf16")

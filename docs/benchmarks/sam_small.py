@@ -25,6 +25,7 @@ import cv2
 import numpy as np
 import torch
 
+from distill.core.run_folder import RunFolder
 from distill.labels.annotations import Region
 from distill.labels.formats import read_labels
 from distill.labels.sam.drawing import features_of, masks_of
@@ -35,7 +36,6 @@ from distill.labels.sam.masks import TrueMask, overlap
 from distill.labels.sam.outliner import Outliner
 from distill.labels.sam.settings import SamFinetuneSettings
 from distill.labels.sam.small_model import SmallSamSizes, write_small_sam
-from distill.run_folder import RunFolder
 from edge.core.errors import INTERRUPTED_EXIT_CODE
 from edge.core.geometry import iou_matrix
 from edge.core.image import Image

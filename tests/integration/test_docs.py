@@ -31,7 +31,6 @@ import edge.commands.stop_cli
 import edge.commands.teach_cli
 import export.calib_cli
 import export.cli
-from distill.gid.settings import Distillation, TeacherRecipe
 from distill.labels.detector_annotator import DetectorSettings
 from distill.labels.engine.settings import EngineSettings
 from distill.labels.florence.settings import AnnotationSettings, FinetuneSettings, LoraSettings
@@ -39,11 +38,13 @@ from distill.labels.reference_annotator import ReferenceSettings
 from distill.labels.sam.settings import OutlineSettings, SamFinetuneSettings
 from distill.labels.sharing import SharingOptions
 from distill.labels.zero_shot.settings import ZeroShotSettings
-from distill.pretraining import Pretraining
 from distill.prune.plan import PlanOptions
 from distill.prune.settings import PruneSettings
-from distill.recipe import Augmentation, Recipe
-from distill.sparsity import Sparsity
+from distill.settings.augmentation import Augmentation
+from distill.settings.distillation import Distillation, TeacherRecipe
+from distill.settings.pretraining import Pretraining
+from distill.settings.recipe import Recipe
+from distill.settings.sparsity import Sparsity
 from edge.bundle.manifest import BundleManifest
 from edge.commands.loomsight import COMMANDS
 from edge.config.device import CAMERAS, load_box
@@ -452,7 +453,7 @@ def test_pictures_are_small():
 
 
 def test_shipped_recipes_can_be_named():
-    from distill.recipe import SHIPPED_RECIPES, load_recipe
+    from distill.settings.recipe import SHIPPED_RECIPES, load_recipe
 
     files = {path.stem for path in (ROOT / "distill" / "recipes").glob("*.toml")}
     assert files == set(SHIPPED_RECIPES)

@@ -7,7 +7,6 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from distill.detector.build import count_macs
-from distill.detector.structure import YOLOV5_ANCHORS, DetectorStructure
 from distill.prune.apply import cut
 from distill.prune.channels import channel_graph
 from distill.prune.check import check_cut
@@ -15,6 +14,7 @@ from distill.prune.costs import costs_of
 from distill.prune.depgraph import depgraph_scores
 from distill.prune.plan import PlanOptions, PruningPlan, plan_for_macs
 from distill.prune.search import least_counts
+from distill.settings.structure import YOLOV5_ANCHORS, DetectorStructure
 from tests.unit.distill.prune.small import SIZE_HW_PX, lively
 from tests.unit.distill.tiny import tiny_contract
 

@@ -66,10 +66,10 @@ def _content_digest(path: Path) -> str:
 
 
 def _florence(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
+    from distill.core.precision import choose_device
     from distill.labels.florence.annotate import FlorenceAnnotator
     from distill.labels.florence.loading import load_teacher
     from distill.labels.florence.settings import AnnotationSettings
-    from distill.precision import choose_device
 
     settings = _settings(
         AnnotationSettings, {"vocabulary": surroundings.taxonomy.classes, **spec.settings}, spec
@@ -80,10 +80,10 @@ def _florence(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
 
 
 def _zero_shot(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
+    from distill.core.precision import choose_device
     from distill.labels.zero_shot.annotate import ZeroShotAnnotator
     from distill.labels.zero_shot.loading import load_open_detector
     from distill.labels.zero_shot.settings import ZeroShotSettings
-    from distill.precision import choose_device
 
     settings = _settings(ZeroShotSettings, spec.settings, spec)
     detector = load_open_detector(spec.model, device=choose_device(surroundings.device))
@@ -92,8 +92,8 @@ def _zero_shot(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
 
 def _detector(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
     from distill.checkpoint import load_detector
+    from distill.core.precision import choose_device
     from distill.labels.detector_annotator import DetectorAnnotator, DetectorSettings
-    from distill.precision import choose_device
 
     return DetectorAnnotator(
         load_detector(Path(spec.model)),

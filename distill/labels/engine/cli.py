@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from distill.cli import DeviceChoice
-from distill.idle_threads import let_idle_threads_sleep
+from distill.core.idle_threads import let_idle_threads_sleep
 from distill.labels.documents import read_json
 from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError
 from edge.core.taxonomy import load_taxonomy
@@ -93,6 +93,7 @@ def pseudo_label(
     """
     configure_logging()
     let_idle_threads_sleep(os.environ)
+    from distill.core.run_folder import way_on_said
     from distill.labels.engine.beginning import check_beginning
     from distill.labels.engine.catalogue import catalogue_of_folder
     from distill.labels.engine.job import Job, StoppedError
@@ -100,7 +101,6 @@ def pseudo_label(
     from distill.labels.engine.rounds import run_rounds
     from distill.labels.engine.shards import run_here
     from distill.labels.split import shares_from_text
-    from distill.run_folder import way_on_said
 
     if mm_per_px is not None and not mm_per_px > 0:
         raise ConfigError(f"--mm-per-px {mm_per_px:g} is no scale.", "It must be positive.")

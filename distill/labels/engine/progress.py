@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from distill.progress import LOG_LINE_S
+from distill.core.progress import LOG_LINE_S
 
 
 @contextmanager

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from distill.core.run_folder import RunFolder
 from distill.labels.engine.job import Job, StoppedError
 from distill.labels.engine.settings import AnnotatorKind, AnnotatorSpec
-from distill.run_folder import RunFolder
 from edge.core.settings import resolved
 
 if TYPE_CHECKING:
     from distill.labels.florence.settings import FinetuneSettings
-    from distill.recipe import Recipe
+    from distill.settings.recipe import Recipe
 
 Teach = Callable[[AnnotatorSpec, Path, Job, RunFolder], AnnotatorSpec]
 
@@ -58,7 +58,7 @@ def _finetune_settings(spec: AnnotatorSpec) -> FinetuneSettings:
 
 def _recipe(spec: AnnotatorSpec) -> Recipe:
     from distill.checkpoint import read_checkpoint
-    from distill.recipe import Recipe
+    from distill.settings.recipe import Recipe
 
     layers: Mapping[str, Mapping[str, Any]] = {
         f"the recipe in {spec.model}": read_checkpoint(Path(spec.model)).recipe,
@@ -68,12 +68,12 @@ def _recipe(spec: AnnotatorSpec) -> Recipe:
 
 
 def _florence(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -> AnnotatorSpec:
+    from distill.core.precision import choose_device
     from distill.labels.florence.finetune import finetune
     from distill.labels.florence.loading import load_teacher
     from distill.labels.florence.progress import TeacherListener
     from distill.labels.florence.publish import MODEL_FOLDER
     from distill.labels.formats import read_labels
-    from distill.precision import choose_device
 
     settings = _finetune_settings(spec)
     label_set = read_labels(dataset, job.taxonomy, format_name="dataset")
@@ -90,9 +90,9 @@ def _florence(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -
 
 
 def _detector(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -> AnnotatorSpec:
+    from distill.core.precision import choose_device
+    from distill.core.progress import ConsoleListener
     from distill.dataset import load_dataset
-    from distill.precision import choose_device
-    from distill.progress import ConsoleListener
     from distill.train import contract_for, train
 
     recipe = _recipe(spec)

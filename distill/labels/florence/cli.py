@@ -21,7 +21,7 @@ from edge.process.console import configure_logging, run_command
 from edge.process.terminal import echo, json_text
 
 if TYPE_CHECKING:
-    from distill.run_folder import RunFolder
+    from distill.core.run_folder import RunFolder
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -82,8 +82,8 @@ def finetune(
     """
     configure_logging(verbose)
     # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
+    from distill.core.run_folder import RunFolder, way_on_said
     from distill.labels.formats import read_labels
-    from distill.run_folder import RunFolder, way_on_said
 
     folder = RunFolder(out)
     flags = {
@@ -95,10 +95,10 @@ def finetune(
     classes = load_taxonomy(taxonomy)
     label_set = read_labels(labels, classes, pictures=pictures)
 
+    from distill.core.precision import choose_device
     from distill.labels.florence.finetune import finetune as teach
     from distill.labels.florence.loading import load_teacher
     from distill.labels.florence.progress import TeacherListener
-    from distill.precision import choose_device
 
     loaded = load_teacher(model, device=choose_device(device.value))
     if not resume:
@@ -151,10 +151,10 @@ def annotate(
     if out.exists():
         raise OutputError(f"{out} exists.", "Name another --out, or delete this one first.")
 
+    from distill.core.precision import choose_device
     from distill.labels.florence.annotate import FlorenceAnnotator
     from distill.labels.florence.loading import load_teacher
     from distill.labels.florence.picture_lines import write_lines
-    from distill.precision import choose_device
     from edge.cameras.folder import picture_files
 
     if not pictures.exists():
@@ -200,12 +200,12 @@ def ask(
     flags = {"beams": beams, "vocabulary": _names(vocabulary)}
     asked = load_settings(AnnotationSettings, settings, os.environ, flags)
 
+    from distill.core.precision import choose_device
     from distill.labels.florence.annotate import FlorenceAnnotator, Question
     from distill.labels.florence.loading import load_teacher
     from distill.labels.florence.picture_lines import answer_record
     from distill.labels.florence.tasks import checked_task
     from distill.labels.picture_files import decoded
-    from distill.precision import choose_device
 
     name = checked_task(task, text, has_picture=picture is not None)
     image = decoded(picture) if picture else None

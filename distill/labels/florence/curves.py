@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from distill.figures import write_figure
+from distill.core.figures import write_figure
 
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], file: Path) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
+from distill.core.progress import Listener
+from distill.core.run_folder import RunFolder
 from distill.labels.annotations import LabelSet
 from distill.labels.florence.curves import draw_curves
 from distill.labels.florence.finetune_run import (
@@ -30,13 +32,9 @@ from distill.labels.florence.settings import FinetuneSettings
 from distill.labels.florence.teaching import loss_of
 from distill.labels.florence.timetable import Turn, epoch_batches
 from distill.labels.florence.validation import Validation, validate
-from distill.run_folder import RunFolder
 from edge.core.errors import TrainingError
 from edge.core.taxonomy import Taxonomy
 from edge.process.interruption import stopped_by_signals
-
-if TYPE_CHECKING:
-    from distill.train import Listener
 
 CURVES = "curves.png"
 

@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.core.precision import Precision, choose_precision
+from distill.core.run_folder import RunFolder
+from distill.core.schedule import Schedule
 from distill.labels.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet
 from distill.labels.florence.adapter import add_adapter
 from distill.labels.florence.divergence import DivergenceWatch
@@ -22,9 +25,6 @@ from distill.labels.florence.teaching import Classroom
 from distill.labels.florence.timetable import Exercise, epoch_batches, exercises_of
 from distill.labels.remarks import without_remarks
 from distill.labels.same_run import Origin, check_same_run
-from distill.precision import Precision, choose_precision
-from distill.run_folder import RunFolder
-from distill.schedule import Schedule
 from edge.core.errors import CheckpointError, DatasetError
 from edge.core.taxonomy import Taxonomy
 

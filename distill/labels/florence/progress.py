@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from distill.progress import ConsoleListener
+from distill.core.progress import ConsoleListener
 
 
 class TeacherListener(ConsoleListener):

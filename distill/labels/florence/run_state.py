@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distill.tensor_file import UNREADABLE, first_line, read_tensors, write_tensors
+from distill.core.tensor_file import UNREADABLE, first_line, read_tensors, write_tensors
 from edge.core.errors import CheckpointError
 
 FORMAT = "loomsight-teacher"

@@ -39,9 +39,9 @@ def load_florence(model: str, taxonomy: Taxonomy) -> Teacher:
     Raises:
         CheckpointError: if it cannot be loaded.
     """
+    from distill.core.precision import choose_device
     from distill.labels.florence.annotate import FlorenceAnnotator
     from distill.labels.florence.loading import load_teacher
-    from distill.precision import choose_device
 
     return FlorenceAnnotator(load_teacher(model, device=choose_device("auto")), taxonomy)
 

@@ -17,9 +17,9 @@ from edge.process.console import configure_logging, run_command
 from edge.process.terminal import echo
 
 if TYPE_CHECKING:
+    from distill.core.run_folder import RunFolder
     from distill.labels.annotations import LabelSet
     from distill.labels.sam.settings import SamFinetuneSettings
-    from distill.run_folder import RunFolder
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -76,7 +76,7 @@ def finetune(
     """
     configure_logging(verbose)
     # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
-    from distill.run_folder import RunFolder, way_on_said
+    from distill.core.run_folder import RunFolder, way_on_said
 
     folder = RunFolder(out)
     flags = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate,
@@ -84,11 +84,11 @@ def finetune(
     resolved = _settings_of_run(folder, settings, flags, resume)
     label_set = _labels(labels, pictures, taxonomy)
 
+    from distill.core.precision import choose_device
     from distill.labels.sam.finetune import finetune as teach
     from distill.labels.sam.lessons import lessons_of, masks_of_labels
     from distill.labels.sam.loading import load_sam
     from distill.labels.sam.progress import SamListener
-    from distill.precision import choose_device
 
     masks, problems = masks_of_labels(label_set, labels)
     _say_problems({**label_set.problems, **problems})
@@ -136,10 +136,10 @@ def refine(
     asked = resolved(OutlineSettings, layers)
     label_set = _labels(labels, pictures, taxonomy)
 
+    from distill.core.precision import choose_device
     from distill.labels.sam.loading import load_sam
     from distill.labels.sam.outliner import Outliner
     from distill.labels.sam.refine import refine as outline
-    from distill.precision import choose_device
 
     done = outline(label_set, Outliner(load_sam(model, device=choose_device(device.value)), asked))
     if not done.is_whole:

@@ -12,7 +12,7 @@ import shutil
 import threading
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from distill.core.progress import Listener
+from distill.core.run_folder import RunFolder
 from distill.labels.annotations import BoxXyxy
 from distill.labels.sam.drawing import draw, masks_of
 from distill.labels.sam.finetune_run import (
@@ -36,14 +38,10 @@ from distill.labels.sam.loading import Sam, write_sam
 from distill.labels.sam.losses import loss_parts, overlaps
 from distill.labels.sam.masks import TrueMask, overlap
 from distill.labels.sam.settings import SamFinetuneSettings
-from distill.run_folder import RunFolder
 from edge.core.errors import TrainingError
 from edge.core.geometry import View
 from edge.core.publishing import new_folder
 from edge.process.interruption import stopped_by_signals
-
-if TYPE_CHECKING:
-    from distill.train import Listener
 
 MODEL_FOLDER = "model"
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.core.run_folder import RunFolder
+from distill.core.schedule import Schedule
 from distill.labels.florence.loading import fingerprint_of
 from distill.labels.florence.run_state import Progress, read_state, write_state
 from distill.labels.picture_files import decoded
@@ -18,8 +20,6 @@ from distill.labels.sam.lessons import Lesson, digest_of
 from distill.labels.sam.loading import Sam
 from distill.labels.sam.settings import SamFinetuneSettings
 from distill.labels.same_run import Origin, check_same_run
-from distill.run_folder import RunFolder
-from distill.schedule import Schedule
 from edge.core.errors import CheckpointError, DatasetError
 
 KIND = "sam"

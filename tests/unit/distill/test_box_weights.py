@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from distill.core.precision import choose_precision
 from distill.dataset import load_dataset
 from distill.detector.build import DetectionTask, build_module
-from distill.detector.structure import DetectorStructure
 from distill.detector.weighted_loss import padded_weights
 from distill.labels import yolo
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
-from distill.precision import choose_precision
+from distill.settings.structure import DetectorStructure
 from distill.training_run import _dataset_digest
 from edge.core.errors import DatasetError
 from tests.unit.distill.labels.sets import CLASSES, write_picture

@@ -15,7 +15,7 @@ from distill.checkpoint import (
     write_checkpoint,
 )
 from distill.detector.build import build_module, count_macs
-from distill.detector.structure import DetectorStructure
+from distill.settings.structure import DetectorStructure
 from edge.core.errors import CheckpointError
 from tests.unit.distill.tiny import untrained_checkpoint, write_untrained
 

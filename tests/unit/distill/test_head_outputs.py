@@ -6,7 +6,7 @@ import torch
 
 from distill.detector.build import build_module
 from distill.detector.outputs import head_outputs
-from distill.detector.structure import DetectorStructure
+from distill.settings.structure import DetectorStructure
 
 
 def test_boxes_and_scores_are_those_of_inference():

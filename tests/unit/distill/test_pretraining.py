@@ -12,9 +12,9 @@ import distill.scorecard
 import distill.stages
 from distill.checkpoint import read_checkpoint
 from distill.cli import app
-from distill.recipe import load_recipe
-from distill.run_folder import RunFolder
+from distill.core.run_folder import RunFolder
 from distill.scorecard import SCORECARD_NAME, read_rows
+from distill.settings.recipe import load_recipe
 from distill.stage_plan import new_plan
 from distill.stages import stages_of
 from edge.core.digest import file_digest

@@ -14,7 +14,8 @@ import distill.scorecard
 import distill.stages
 from distill.cli import app
 from distill.dataset import load_dataset
-from distill.rehearsal import Rehearsal, rehearsed
+from distill.rehearsal import rehearsed
+from distill.settings.rehearsal import Rehearsal
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import load_taxonomy
 from edge.dataset.options import DatasetOptions

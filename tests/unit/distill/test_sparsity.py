@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from distill.checkpoint import read_checkpoint
+from distill.core.run_folder import RunFolder
 from distill.detector.build import build_module
-from distill.detector.structure import DetectorStructure
-from distill.gid.settings import Distillation
 from distill.gid.teacher import load_teacher
-from distill.run_folder import RunFolder
 from distill.scales import BINS, LARGEST_SCALE, add_penalty, draw_scales, scale_figures, scales
-from distill.sparsity import Sparsity
+from distill.settings.distillation import Distillation
+from distill.settings.sparsity import Sparsity
+from distill.settings.structure import DetectorStructure
 from distill.tiles import TrainingTiles, batches, showings
 from distill.train import _step
 from distill.training_run import prepare_run

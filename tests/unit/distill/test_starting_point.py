@@ -13,8 +13,8 @@ import distill.finish
 import distill.scorecard
 from distill.checkpoint import load_detector, read_checkpoint, weights_digest, write_checkpoint
 from distill.cli import app
+from distill.core.run_folder import RunFolder
 from distill.detector.build import build_module
-from distill.run_folder import RunFolder
 from distill.slim import app as slim
 from distill.starting_point import (
     SHIPPED_CHECKPOINT,

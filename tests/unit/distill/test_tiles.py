@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from distill.augmentation import flipped, moved_view, quarter_turned, relit
-from distill.recipe import Augmentation
+from distill.settings.augmentation import Augmentation
 from distill.tiles import (
     TilePlan,
     TrainingTiles,

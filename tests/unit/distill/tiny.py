@@ -12,8 +12,8 @@ import torch
 from distill.checkpoint import Checkpoint, weights_digest, write_checkpoint
 from distill.dataset import Dataset, load_dataset
 from distill.detector.build import build_module
-from distill.detector.structure import DetectorStructure
-from distill.recipe import Recipe
+from distill.settings.recipe import Recipe
+from distill.settings.structure import DetectorStructure
 from distill.train import contract_for
 from edge.core.taxonomy import load_taxonomy
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from distill.core.precision import Precision
 from distill.detector.build import DetectionTask, build_module
-from distill.detector.structure import YOLOV5_ANCHORS, DetectorStructure
-from distill.precision import Precision
+from distill.settings.structure import YOLOV5_ANCHORS, DetectorStructure
 
 FAMILIES = ("yolov5-decoupled", "yolov5-yolox", "yolov5-coupled")
 LESSONS = [

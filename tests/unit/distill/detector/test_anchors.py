@@ -24,7 +24,7 @@ from distill.detector.anchors import (
 )
 from distill.detector.cli import app
 from distill.detector.coupled_loss import match_anchors
-from distill.recipe import Recipe
+from distill.settings.recipe import Recipe
 from distill.tiles import TilePlan
 from edge.core.errors import ConfigError, DatasetError, OutputError
 from tests.unit.distill.tiny import CLASSES, tiny_contract, tiny_dataset

@@ -9,11 +9,11 @@ import torch
 from pydantic import ValidationError
 
 from distill.checkpoint import read_checkpoint
+from distill.core.run_folder import RunFolder
 from distill.detector.choice import reach_note, structure_of
 from distill.detector.coupled_loss import CoupledLoss
-from distill.detector.structure import YOLOV5_ANCHORS
-from distill.recipe import Recipe, load_recipe
-from distill.run_folder import RunFolder
+from distill.settings.recipe import Recipe, load_recipe
+from distill.settings.structure import YOLOV5_ANCHORS
 from distill.starting_point import take_weights
 from distill.train import train
 from distill.training_run import prepare_run

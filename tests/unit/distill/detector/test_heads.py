@@ -14,8 +14,8 @@ from distill.detector.build import count_macs, infer, traceable_copy
 from distill.detector.cells import cell_corners
 from distill.detector.coupled_head import CoupledHead
 from distill.detector.outputs import cell_centres, head_outputs
-from distill.detector.structure import YOLOV5_ANCHORS, DetectorStructure
 from distill.detector.yolox_head import LOG_SIDE_LIMIT, YoloxHead
+from distill.settings.structure import YOLOV5_ANCHORS, DetectorStructure
 from distill.ultralytics_door import ModelEMA
 from tests.unit.distill.detector.small_heads import FAMILIES, module_of, pictures, structure_of
 from tests.unit.distill.tiny import tiny_contract

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
+from distill.core.precision import Precision
 from distill.detector.build import DetectionTask
 from distill.detector.losses import loss_of
 from distill.detector.outputs import head_outputs
 from distill.detector.simota import pairwise_iou
 from distill.detector.truth import batch_truth, padded
-from distill.precision import Precision
 from tests.unit.distill.detector.small_heads import (
     BOXES,
     LESSONS,

@@ -19,7 +19,7 @@ from torch import nn
 from distill.detector.build import build_module
 from distill.detector.official_weights import matched, take_official_weights
 from distill.detector.pickled_model import Shell, holds_objects, read_tensors
-from distill.detector.structure import YOLOV5_ANCHORS, DetectorStructure
+from distill.settings.structure import YOLOV5_ANCHORS, DetectorStructure
 from edge.core.errors import CheckpointError
 from tests.unit.distill.tiny import write_untrained
 

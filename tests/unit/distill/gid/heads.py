@@ -6,7 +6,7 @@ import torch
 
 from distill.detector.build import build_module
 from distill.detector.outputs import HeadOutputs, cell_centres
-from distill.detector.structure import DetectorStructure
+from distill.settings.structure import DetectorStructure
 
 SIZE_PX = 64
 CHANNELS = {"student": (4, 6, 8), "teacher": (6, 9, 12)}

@@ -15,11 +15,11 @@ import distill.scorecard
 import distill.stages
 from distill.checkpoint import read_checkpoint
 from distill.cli import app
+from distill.core.progress import ConsoleListener
+from distill.core.run_folder import RunFolder
 from distill.gid.pictures import COLOURS_BGR, TEACHERS, TRUTH, drawn_tile, sheet
-from distill.progress import ConsoleListener
-from distill.recipe import load_recipe
-from distill.run_folder import RunFolder
 from distill.scorecard import SCORECARD_NAME, read_rows
+from distill.settings.recipe import load_recipe
 from edge.core.errors import CheckpointError, ConfigError
 from tests.unit.distill.tiny import write_tiny_dataset, write_untrained
 

@@ -9,19 +9,19 @@ import torch
 from torch import nn
 
 from distill.checkpoint import Checkpoint, load_detector, write_checkpoint
+from distill.core.precision import choose_precision
+from distill.core.run_folder import RunFolder
 from distill.detector.build import DetectionTask, build_module
-from distill.detector.structure import DetectorStructure
 from distill.gid.instances import Selection, find_instances, inside_instances
 from distill.gid.lesson import Lesson, check_alike
 from distill.gid.response import box_loss
 from distill.gid.schedule import heard_share
-from distill.gid.settings import Distillation
 from distill.gid.task import DistillationTask
 from distill.gid.teacher import load_teacher
 from distill.gid.terms import GeneralInstanceTerms, selection_of
-from distill.precision import choose_precision
-from distill.recipe import Augmentation
-from distill.run_folder import RunFolder
+from distill.settings.augmentation import Augmentation
+from distill.settings.distillation import Distillation
+from distill.settings.structure import DetectorStructure
 from distill.tiles import TilePlan, TrainingTiles, batches, showings
 from distill.train import _step
 from distill.training_run import prepare_run

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from distill.checkpoint import load_detector, read_checkpoint
+from distill.core.run_folder import RunFolder
 from distill.operating_point.folds import parts_of
 from distill.operating_point.settle import read_verdict
-from distill.run_folder import RunFolder
 from edge.core.errors import CheckpointError
 from tests.unit.distill.test_cli import invoke
 from tests.unit.distill.tiny import TINY_TOML, tiny_dataset, write_tiny_dataset, write_untrained

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from distill.operating_point.reports import points_at
-from distill.operating_point.settings import OperatingPoint
 from distill.operating_point.table import in_words
 from distill.operating_point.verdict import remarks, sign_test, verdict_on
+from distill.settings.operating_point import OperatingPoint
 from tests.unit.distill.operating_point.test_choose import BEFORE, image, strips_with
 
 NOTHING = image(truth=["drop"])

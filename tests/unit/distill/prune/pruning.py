@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from distill.checkpoint import Checkpoint, load_detector, weights_digest, write_checkpoint
 from distill.detector.build import build_module
-from distill.detector.structure import DetectorStructure
 from distill.prune.cli import app
+from distill.settings.structure import DetectorStructure
 from tests.unit.distill.tiny import tiny_contract, tiny_recipe
 
 

@@ -14,11 +14,11 @@ import distill.finish
 import distill.prune.stage_times
 import distill.scorecard
 from distill.checkpoint import load_detector, write_checkpoint
+from distill.core.run_folder import RunFolder
 from distill.prune.folder import PruneFolder
 from distill.prune.plan import read_plan
 from distill.prune.planning import macs_of, plan_of_step
 from distill.prune.settings import new_settings
-from distill.run_folder import RunFolder
 from distill.slim import narrowed
 from edge.core.digest import file_digest
 from edge.core.errors import CheckpointError, ConfigError, DatasetError

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from distill.checkpoint import Checkpoint
-from distill.detector.structure import YOLOV5_ANCHORS, DetectorStructure
-from distill.gid.settings import Distillation, TeacherRecipe
 from distill.prune.folder import PruneFolder
 from distill.prune.recover import recovery_recipe, stage_of
 from distill.prune.settings import STEPS_TO_A_DROP, kept_settings, new_settings
-from distill.sparsity import Sparsity
+from distill.settings.distillation import Distillation, TeacherRecipe
+from distill.settings.sparsity import Sparsity
+from distill.settings.structure import YOLOV5_ANCHORS, DetectorStructure
 from edge.core.contract import NoEnhancement
 from edge.core.errors import CheckpointError, ConfigError
 from tests.unit.distill.tiny import tiny_contract, tiny_recipe

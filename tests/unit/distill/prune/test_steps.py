@@ -9,8 +9,8 @@ import signal
 import pytest
 import torch
 
+import distill.core.progress
 import distill.finish
-import distill.progress
 import distill.prune.stage_times
 import distill.prune.steps
 import distill.scorecard
@@ -204,7 +204,7 @@ def test_ctrl_c_in_a_recovery_stops_and_resumes(place, done, tmp_path, monkeypat
         folder.path,
     )
     with monkeypatch.context() as patch:
-        patch.setattr(distill.progress.ConsoleListener, "batch_done", press)
+        patch.setattr(distill.core.progress.ConsoleListener, "batch_done", press)
         said = invoke(*arguments)
     assert said.exit_code == 130
     assert said.stderr.count("--resume") == 1

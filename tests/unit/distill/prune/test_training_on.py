@@ -10,11 +10,11 @@ import distill.finish
 import distill.scorecard
 from distill.checkpoint import Checkpoint, load_detector, read_checkpoint, weights_digest, write_checkpoint
 from distill.cli import app
+from distill.core.run_folder import RunFolder
 from distill.detector.build import build_module
-from distill.detector.structure import DetectorStructure
 from distill.detector.widths import widths_of
-from distill.gid.settings import Distillation
-from distill.run_folder import RunFolder
+from distill.settings.distillation import Distillation
+from distill.settings.structure import DetectorStructure
 from distill.train import train
 from edge.core.errors import CheckpointError
 from tests.unit.distill.test_cli import TINY

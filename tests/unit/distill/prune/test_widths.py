@@ -7,10 +7,10 @@ import torch
 
 from distill.checkpoint import Checkpoint, load_detector, write_checkpoint
 from distill.detector.build import build_module, count_macs
-from distill.detector.structure import DetectorStructure
 from distill.detector.widths import widths_of
 from distill.gid.feature import Adapters
 from distill.gid.lesson import channels_of
+from distill.settings.structure import DetectorStructure
 from edge.core.errors import CheckpointError
 from tests.unit.distill.prune.small import HEADS, SIZE_HW_PX, halved, structure_with
 from tests.unit.distill.tiny import tiny_contract, untrained_checkpoint

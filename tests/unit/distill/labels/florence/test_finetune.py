@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from distill.core.run_folder import RunFolder
 from distill.labels.florence.divergence import DivergenceWatch
 from distill.labels.florence.finetune import finetune
 from distill.labels.florence.finetune_run import settings_of_run
@@ -19,7 +20,6 @@ from distill.labels.florence.settings import LoraSettings
 from distill.labels.florence.tasks import Lesson
 from distill.labels.florence.teaching import IGNORED, labels_of, loss_of
 from distill.labels.florence.timetable import epoch_batches, exercises_of
-from distill.run_folder import RunFolder
 from edge.core.errors import CheckpointError, ConfigError, DatasetError, TrainingError
 from tests.unit.distill.labels.florence.small import TAXONOMY, Silence, small_set, small_settings
 

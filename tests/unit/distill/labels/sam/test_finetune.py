@@ -6,6 +6,7 @@ import signal
 import pytest
 import torch
 
+from distill.core.run_folder import RunFolder
 from distill.labels.formats import read_labels
 from distill.labels.sam.finetune import MODEL_FOLDER, finetune
 from distill.labels.sam.finetune_run import prepare_run, settings_of_run
@@ -13,7 +14,6 @@ from distill.labels.sam.lessons import lessons_of, masks_of_labels
 from distill.labels.sam.loading import load_sam
 from distill.labels.sam.settings import SamFinetuneSettings
 from distill.labels.sam.small_model import write_small_sam
-from distill.run_folder import RunFolder
 from edge.core.errors import CheckpointError, ConfigError, DatasetError, TrainingError
 from edge.core.taxonomy import load_taxonomy
 from tests.unit.distill.labels.sam.sets import ellipse_set

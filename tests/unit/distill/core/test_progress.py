@@ -1,6 +1,6 @@
 """How a training is shown."""
 
-from distill.progress import LOG_LINE_S, ConsoleListener
+from distill.core.progress import LOG_LINE_S, ConsoleListener
 
 
 def test_into_a_log_go_a_line_a_minute_and_one_for_each_epoch(capfd):

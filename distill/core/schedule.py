@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from distill.recipe import Recipe
+from distill.settings.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,15 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from distill.detector.anchor_file import read_anchors
-from distill.detector.choice import AssignerName, HeadName
-from distill.detector.structure import DEFAULT_REG_MAX, Anchors, Scale
-from distill.fake_quantisation import FakeQuantisation
-from distill.gid.settings import Distillation, TeacherRecipe
-from distill.operating_point.settings import OperatingPoint
-from distill.pretraining import Pretraining
-from distill.rehearsal import Rehearsal
-from distill.sparsity import Sparsity
+from distill.settings.anchor_file import read_anchors
+from distill.settings.augmentation import Augmentation, Share
+from distill.settings.distillation import Distillation, TeacherRecipe
+from distill.settings.fake_quantisation import FakeQuantisation
+from distill.settings.operating_point import OperatingPoint
+from distill.settings.pretraining import Pretraining
+from distill.settings.rehearsal import Rehearsal
+from distill.settings.sparsity import Sparsity
+from distill.settings.structure import DEFAULT_REG_MAX, Anchors, AssignerName, HeadName, Scale
 from edge.core.contract import Clahe, Enhancement
 from edge.core.errors import ConfigError
 from edge.core.settings import environment_values, resolved, toml_values
@@ -29,38 +29,9 @@ ENVIRONMENT_PREFIX = "LOOMSIGHT_DISTILL_"
 SHIPPED_RECIPES = ("smoke", "cpu", "mill", "production", "demo", "article", "gid")
 
 Side = Annotated[int, Field(ge=32, multiple_of=32)]
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Augmentation(_Value):
-    """Say how far a training tile may be changed, before it is enhanced.
-
-    Attributes:
-        flip_share: chance of a flip, along each axis on its own.
-        quarter_turn_share: chance of a turn by 90 degrees; needs a square input.
-        shift_share: greatest shift of a tile, as a share of its side.
-        zoom_share: greatest change of scale, in both directions.
-        brightness_share, contrast_share, gamma_share: greatest change, in both directions.
-        noise_grey: greatest standard deviation of added noise, in grey values.
-        blur_share: chance of a light blur (Gaussian, sigma up to 1 px).
-    """
-
-    flip_share: Share = 0.5
-    quarter_turn_share: Share = 0.0
-    shift_share: Share = 0.4
-    zoom_share: Annotated[float, Field(ge=0, le=0.8)] = 0.15
-    brightness_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    contrast_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    gamma_share: Annotated[float, Field(ge=0, lt=1)] = 0.2
-    noise_grey: Annotated[float, Field(ge=0, le=64)] = 3.0
-    blur_share: Share = 0.1
-
-
-class Recipe(_Value):
+class Recipe(BaseModel):
     """State everything that decides how a training ends, apart from the data.
 
     Attributes:
@@ -93,6 +64,8 @@ class Recipe(_Value):
         sparsity: how channels are made easy to prune; None leaves them alone.
         fake_quantisation: how the detector gets used to INT8; None trains it in float.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     scale: Scale = "n"
     head: HeadName = "decoupled"

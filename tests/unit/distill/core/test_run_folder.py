@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 import distill.cli
 import distill.prune.cli
 from distill.checkpoint import read_checkpoint
-from distill.run_folder import RunFolder, held
+from distill.core.run_folder import RunFolder, held
 from edge.core.errors import CheckpointError, ConfigError, OutputError
 from tests.unit.distill.tiny import TINY_TOML, write_tiny_dataset
 
-HOLD = "import sys; from pathlib import Path; from distill.run_folder import held\n"
+HOLD = "import sys; from pathlib import Path; from distill.core.run_folder import held\n"
 HOLD += "with held(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
 
 

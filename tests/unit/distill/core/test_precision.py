@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from distill.precision import choose_device, choose_precision, processor_computes_bf16
+from distill.core.precision import choose_device, choose_precision, processor_computes_bf16
 from edge.core.errors import ConfigError
 
 

@@ -13,6 +13,9 @@ Family = Literal["yolov5-decoupled", "yolov5-yolox", "yolov5-coupled"]
 """YOLOv5's backbone and neck, and which head reads them. decoupled: ultralytics' own, anchor-free, without
 objectness. yolox: the head of YOLOX (Ge et al., 2021). coupled: that of classic YOLOv5, with anchors."""
 
+HeadName = Literal["decoupled", "yolox", "coupled"]
+AssignerName = Literal["task-aligned", "simota"]
+
 MAX_CHANNELS = 1024
 
 SCALES: dict[Scale, tuple[float, float, int]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -12,6 +12,16 @@ from typing_extensions import Self
 
 LOG_LINE_S = 60.0
 """Where there is no terminal to draw a bar on, a line is printed this often."""
+
+
+class Listener(Protocol):
+    """Hear how training goes."""
+
+    def batch_done(self, epoch: int, done: int, total: int, loss: float) -> None:
+        """Hear of a step."""
+
+    def epoch_done(self, row: Mapping[str, Any]) -> None:
+        """Hear of an epoch: the row of history.jsonl."""
 
 
 class ConsoleListener:

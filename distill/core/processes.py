@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-from distill.precision import choose_device
+from distill.core.precision import choose_device
 from edge.core.errors import ConfigError
 
 Value = TypeVar("Value")

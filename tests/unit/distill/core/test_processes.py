@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from torch import nn
 
 from distill.checkpoint import load_detector, read_checkpoint
-from distill.processes import Processes, joined
+from distill.core.processes import Processes, joined
 from distill.scorecard import read_rows
 from edge.core.errors import ConfigError
 from tests.unit.distill.tiny import write_tiny_dataset
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-PROJECT = Path(__file__).parents[3]
+PROJECT = Path(__file__).parents[4]
 
 AVERAGING = """
 import torch
 from torch import nn
-from distill.processes import joined
+from distill.core.processes import joined
 
 with joined("cpu") as processes:
     torch.manual_seed(processes.number)

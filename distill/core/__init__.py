@@ -1,0 +1,1 @@
+"""Serve every other package: run folders, tensor files, processes, precision, progress, figures."""

@@ -1,0 +1,24 @@
+"""Simulated cloth along with real cloth: the table `[rehearsal]` of a recipe."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from edge.dataset.options import DatasetOptions
+
+
+class Rehearsal(BaseModel):
+    """Say what simulated cloth a detector sees along with the data set.
+
+    Attributes:
+        simulation: what `loomsight simulate` would be asked for; at the scale of the data set, whatever
+            stands there.
+        repeats: times that an epoch shows each picture of the data set.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    simulation: DatasetOptions = DatasetOptions(
+        images=600, size_hw=(256, 256), defects_per_m=25.0, split={"train": 0.99, "val": 0.01}
+    )
+    repeats: int = Field(default=2, ge=1, le=1000)
