@@ -25,12 +25,19 @@ import torch
 from torch import Tensor, nn
 
 from distill.core.tensor_file import UNREADABLE, bytes_of, first_line, read_tensors, write_tensors
-from distill.dataset import Dataset, LabelledPicture, load_dataset
+from distill.data.dataset import Dataset, LabelledPicture, load_dataset
 from distill.detector.build import build_module, count_macs, infer
 from distill.detector.ported import BATCH_AXIS, raw_outputs_of, traced_onnx
-from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row, measure_latency, read_rows
+from distill.evaluation.scorecard import (
+    SCORECARD_NAME,
+    Latency,
+    ScorecardRow,
+    append_row,
+    measure_latency,
+    read_rows,
+)
+from distill.evaluation.validation import Validation, load_validation
 from distill.settings.structure import DetectorStructure
-from distill.validation import Validation, load_validation
 from edge.core.contract import ModelContract, contract_from_json
 from edge.core.digest import file_digest
 from edge.core.errors import CheckpointError, ContractError

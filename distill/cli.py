@@ -22,7 +22,7 @@ from edge.process.terminal import echo
 if TYPE_CHECKING:
     from distill.core.processes import Processes
     from distill.core.run_folder import RunFolder
-    from distill.dataset import Dataset
+    from distill.data.dataset import Dataset
     from distill.operating_point.reports import ImageReports
     from distill.settings.recipe import Recipe
     from distill.stage_plan import StagePlan
@@ -101,7 +101,7 @@ def distill(
     # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
     from distill.core.processes import joined
     from distill.core.run_folder import RunFolder, held, way_on_said
-    from distill.dataset import check_classes, load_dataset
+    from distill.data.dataset import check_classes, load_dataset
     from distill.starting_point import SHIPPED, checkpoint_named
 
     folder = RunFolder(out or Path("runs") / Path(recipe or DEFAULT_RECIPE).stem)
@@ -172,10 +172,10 @@ def _run_stages(
     chosen: _Chosen, stages: list[Stage], data: Dataset, classes: Taxonomy, processes: Processes
 ) -> None:
     """Train on simulated cloth, teacher, student alone and student as planned; print what came of it."""
+    from distill.data.pretraining import simulated_dataset
+    from distill.data.rehearsal import rehearsed
+    from distill.evaluation.scorecard import SCORECARD_NAME
     from distill.operating_point.settle import settle
-    from distill.pretraining import simulated_dataset
-    from distill.rehearsal import rehearsed
-    from distill.scorecard import SCORECARD_NAME
     from distill.stages import run_stage
 
     folder, pretraining = chosen.folder, chosen.recipe.pretraining
@@ -304,10 +304,10 @@ def _print_summary(folder: RunFolder, mm_per_px: float | None) -> None:
     from rich.console import Console
 
     from distill.comparison import doubts
+    from distill.evaluation.scorecard import SCORECARD_NAME, read_rows
     from distill.finish import read_summary
     from distill.operating_point.settle import read_verdict
     from distill.operating_point.table import print_verdict
-    from distill.scorecard import SCORECARD_NAME, read_rows
 
     summary = read_summary(folder)
     recall = "not known" if summary.recall is None else f"{summary.recall:.3f}"

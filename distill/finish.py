@@ -10,14 +10,14 @@ import torch
 
 from distill.checkpoint import Detector, load_detector
 from distill.core.run_folder import RunFolder
-from distill.dataset import Dataset
+from distill.data.dataset import Dataset
+from distill.data.tiles import TilePlan, truth_batches
 from distill.detector.build import count_macs, infer
-from distill.evaluate import found_and_truth, metrics_of
+from distill.evaluation.evaluate import found_and_truth, metrics_of
 from distill.evaluation.report import write_report
-from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row, measure_latency
+from distill.evaluation.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row, measure_latency
+from distill.evaluation.working_point import measure_working_point
 from distill.settings.recipe import Recipe
-from distill.tiles import TilePlan, truth_batches
-from distill.working_point import measure_working_point
 from edge.core.errors import CheckpointError
 
 

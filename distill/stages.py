@@ -10,10 +10,10 @@ from pathlib import Path
 from distill.core.processes import Processes
 from distill.core.progress import ConsoleListener
 from distill.core.run_folder import RunFolder
-from distill.dataset import Dataset
+from distill.data.dataset import Dataset
+from distill.evaluation.scorecard import SCORECARD_NAME, ScorecardRow, append_row, read_rows
 from distill.finish import finish, measured
 from distill.gid.teacher import load_teacher
-from distill.scorecard import SCORECARD_NAME, ScorecardRow, append_row, read_rows
 from distill.settings.recipe import Recipe
 from distill.stage_plan import (
     DISTILLED,

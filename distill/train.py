@@ -20,14 +20,14 @@ from distill.core.figures import write_figure
 from distill.core.processes import ALONE, Processes
 from distill.core.progress import Listener
 from distill.core.run_folder import RunFolder
-from distill.dataset import Dataset
-from distill.evaluate import DEFAULT_THRESHOLD, Metrics, validate
+from distill.data.dataset import Dataset
+from distill.data.tiles import TrainingTiles, batches, showings
+from distill.evaluation.evaluate import DEFAULT_THRESHOLD, Metrics, validate
 from distill.gid.pictures import InstancePictures
 from distill.gid.teacher import load_teacher
 from distill.scales import add_penalty, draw_scales, scale_figures
 from distill.settings.recipe import Recipe
 from distill.starting_point import take_weights
-from distill.tiles import TrainingTiles, batches, showings
 from distill.training_run import (
     TrainingRun,
     checkpoint_of,

@@ -22,16 +22,16 @@ from distill.core.precision import choose_precision
 from distill.core.processes import ALONE, Processes
 from distill.core.run_folder import RunFolder
 from distill.core.schedule import Schedule, schedule_of
-from distill.dataset import Dataset, LabelledPicture
+from distill.data.dataset import Dataset, LabelledPicture
+from distill.data.tiles import TilePlan
 from distill.detector.build import DetectionTask, build_module
-from distill.evaluate import Metrics
+from distill.evaluation.evaluate import Metrics
 from distill.fake_quantiser import FakeQuantised, Rounding, rounding_of
 from distill.gid.schedule import heard_share
 from distill.gid.task import DistillationTask
 from distill.settings.recipe import Recipe
 from distill.settings.structure import DetectorStructure
 from distill.starting_point import structure_to_train
-from distill.tiles import TilePlan
 from distill.ultralytics_door import ModelEMA
 from edge.core.contract import ModelContract
 from edge.core.errors import CheckpointError, DatasetError

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.tiles import TilePlan, visible_truth
-
 Sides = NDArray[np.float64]
 """(N, 2) width and height in pixels of the network's input, above 0."""
 
@@ -39,18 +37,6 @@ class AnchorFit:
     anchors_px: tuple[tuple[float, float], ...]
     mean_iou: float
     best_possible_recall: float
-
-
-def tile_sides(plan: TilePlan) -> Sides:
-    """Return width and height of every box of every tile, in input pixels: what training sees."""
-    found = [np.zeros((0, 4), np.float32)]
-    for tile in plan.tiles:
-        picture = plan.pictures[tile.picture]
-        height, width = plan.frame_hw_px[tile.picture]
-        boxes = np.asarray(picture.boxes_share * (width, height, width, height), np.float32)
-        found.append(visible_truth(boxes, picture.class_ids, tile.view)[0])
-    boxes = np.concatenate(found)
-    return np.asarray(boxes[:, 2:] - boxes[:, :2], np.float64)
 
 
 def elbow(sides_px: Sides, most: int, seed: int) -> list[AnchorFit]:

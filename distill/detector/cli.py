@@ -50,7 +50,7 @@ def anchors(
         raise ConfigError(f"{out} is where the plot goes.", "Name a .json file.")
     check_writable(out.parent)
     # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
-    from distill.dataset import load_dataset
+    from distill.data.dataset import load_dataset
     from distill.settings.recipe import load_recipe
 
     settings = load_recipe(recipe, os.environ, {})
@@ -60,10 +60,11 @@ def anchors(
     import numpy as np
     from rich.console import Console
 
+    from distill.data.box_sides import tile_sides
+    from distill.data.tiles import TilePlan
     from distill.detector.anchor_report import draw_elbow, elbow_table, write_anchors
-    from distill.detector.anchors import elbow, fit_of, tile_sides
+    from distill.detector.anchors import elbow, fit_of
     from distill.settings.structure import YOLOV5_ANCHORS
-    from distill.tiles import TilePlan
     from distill.train import contract_for
 
     contract = contract_for(settings, classes, data.mm_per_px)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from distill.prune.channels import ChannelGraph, channel_graph
+from distill.detector.channels import ChannelGraph, channel_graph
 from distill.settings.structure import Width
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from distill.core.figures import plain
-from distill.evaluate import match
+from distill.evaluation.evaluate import match
 from edge.core.detections import Detections, concatenate
 
 CURVE_IOU = 0.5

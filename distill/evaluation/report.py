@@ -9,10 +9,10 @@ from pathlib import Path
 import cv2
 
 from distill.core.figures import write_figure
+from distill.data.tiles import TilePlan
 from distill.evaluation.confusion import NOTHING, confusion_matrix, draw_confusion, working
 from distill.evaluation.contact_sheet import Mistake, draw_mistake, false_alarms, missed_defects, sheet_of
 from distill.evaluation.precision_recall import draw_precision_recall, precision_recall
-from distill.tiles import TilePlan
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections
 from edge.core.files import cannot_write, write_whole

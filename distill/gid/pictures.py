@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from distill.data.tiles import Tile, cloth_cells, visible_truth
 from distill.gid.instances import Instances
 from distill.gid.task import DistillationTask
-from distill.tiles import Tile, cloth_cells, visible_truth
 from edge.core.files import write_whole
 from edge.core.geometry import Boxes
 from edge.core.image import Image

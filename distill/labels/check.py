@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from distill.dataset import check_shows_defects, dataset_of
+from distill.data.dataset import check_shows_defects, dataset_of
 from distill.labels.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet, Region
 from distill.labels.completeness import OUTSIDE_TOLERANCE_PX, SWAPPED
 from distill.labels.duplicate_boxes import duplicates

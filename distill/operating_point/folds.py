@@ -14,7 +14,7 @@ from distill.checkpoint import load_detector
 from distill.core.processes import Processes
 from distill.core.progress import ConsoleListener
 from distill.core.run_folder import RunFolder
-from distill.dataset import Dataset, LabelledPicture
+from distill.data.dataset import Dataset, LabelledPicture
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.split import split
 from distill.operating_point.reports import ImageReports, reports_on

@@ -8,9 +8,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-from distill.dataset import LabelledPicture, read_labelled
-from distill.evaluate import LOCATED_IOU
-from distill.working_point import TorchBackend
+from distill.data.dataset import LabelledPicture, read_labelled
+from distill.evaluation.evaluate import LOCATED_IOU
+from distill.evaluation.working_point import TorchBackend
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections
 from edge.core.geometry import Boxes, iou_matrix

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from distill.checkpoint import Detector, load_detector, read_checkpoint, write_checkpoint
 from distill.core.run_folder import RunFolder
-from distill.dataset import Dataset
+from distill.data.dataset import Dataset
 from distill.operating_point.folds import parts_of
 from distill.operating_point.reports import ImageReports, reports_on
 from distill.operating_point.verdict import Verdict, verdict_on

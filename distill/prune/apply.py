@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.detector.build import build_module
-from distill.prune.channels import ChannelGraph, Convolution, channel_graph
+from distill.detector.channels import ChannelGraph, Convolution, channel_graph
 from distill.prune.plan import PruningPlan, joined
 from distill.settings.structure import DetectorStructure, Width
 from edge.core.errors import ConfigError

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from distill.checkpoint import Checkpoint, load_detector, write_checkpoint
 from distill.detector.build import count_macs, infer
+from distill.detector.channels import channel_graph
 from distill.prune.apply import groups_kept, masked
-from distill.prune.channels import channel_graph
 from distill.prune.plan import PruningPlan, joined
 from distill.settings.structure import DetectorStructure
 from edge.core.contract import ModelContract

@@ -185,7 +185,7 @@ def _prune(
     """See that all that is asked for is there before anything is written, then prune."""
     from distill.checkpoint import load_detector
     from distill.core.precision import choose_device
-    from distill.dataset import load_dataset
+    from distill.data.dataset import load_dataset
     from distill.gid.teacher import load_teacher
     from distill.prune.steps import Pruning, check_source, prune
 
@@ -293,8 +293,8 @@ def _print_result(folder: PruneFolder) -> None:
     from rich.console import Console
 
     from distill.comparison import print_comparison
+    from distill.evaluation.scorecard import read_rows
     from distill.prune.stage_times import print_times, read_times
-    from distill.scorecard import read_rows
 
     echo(f"checkpoint  {folder.best}\nscorecard   {folder.scorecard}\npicture     {folder.pareto}")
     console = Console()

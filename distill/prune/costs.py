@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distill.prune.channels import ChannelGraph, Convolution
+from distill.detector.channels import ChannelGraph, Convolution
 
 Counts = tuple[int, ...]
 """Channels kept of each group of a graph, by number."""

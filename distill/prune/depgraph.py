@@ -16,7 +16,7 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
-from distill.prune.channels import ChannelGraph
+from distill.detector.channels import ChannelGraph
 from distill.prune.importance import ImportanceName, Scores, normalised
 
 

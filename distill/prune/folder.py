@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill.core.run_folder import RunFolder
-from distill.scorecard import SCORECARD_NAME
+from distill.evaluation.scorecard import SCORECARD_NAME
 from edge.core.errors import ConfigError
 from edge.core.files import check_writable
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from distill.prune.channels import ChannelGraph, Convolution
+from distill.detector.channels import ChannelGraph, Convolution
 
 ImportanceName = Literal["bn-scale", "l1"]
 

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from distill.checkpoint import Detector
+from distill.detector.channels import channel_graph
 from distill.prune.apply import cut
-from distill.prune.channels import channel_graph
 from distill.prune.costs import costs_of
 from distill.prune.plan import PruningPlan, Rounding, plan_for_macs
 from distill.prune.runtimes import Floats, RuntimeName, runtime_of

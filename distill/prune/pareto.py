@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from distill.core.figures import plain
+from distill.evaluation.scorecard import ScorecardRow
 from distill.prune.stage_times import StageTimes
-from distill.scorecard import ScorecardRow
 
 CUT, RECOVERED = "cut-", "recovered-"
 

@@ -13,7 +13,7 @@ from torch import nn
 from typing_extensions import Self
 
 from distill.checkpoint import weights_digest
-from distill.prune.channels import ChannelGraph, channel_graph
+from distill.detector.channels import ChannelGraph, channel_graph
 from distill.prune.costs import Costs, Counts, costs_of
 from distill.prune.depgraph import depgraph_scores
 from distill.prune.importance import ImportanceName, Scores, group_scores

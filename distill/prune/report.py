@@ -14,8 +14,8 @@ from rich.table import Table
 from torch import nn
 
 from distill.core.figures import write_figure
+from distill.detector.channels import channel_graph
 from distill.prune.apply import groups_kept
-from distill.prune.channels import channel_graph
 from distill.prune.costs import channels_of, costs_of
 from distill.prune.plan import PruningPlan
 from edge.process.terminal import as_cell

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 
-from distill.prune.channels import ChannelGraph
+from distill.detector.channels import ChannelGraph
 from distill.prune.costs import Costs, Counts
 from distill.prune.importance import Scores
 from edge.core.errors import ConfigError

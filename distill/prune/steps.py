@@ -16,7 +16,9 @@ import torch
 from distill.checkpoint import Checkpoint, Detector, load_detector, write_checkpoint
 from distill.core.figures import write_figure
 from distill.core.processes import Processes
-from distill.dataset import Dataset
+from distill.data.dataset import Dataset
+from distill.data.tiles import TilePlan, truth_batches
+from distill.evaluation.scorecard import ScorecardRow, append_row, read_rows
 from distill.finish import measured
 from distill.prune.apply import cut
 from distill.prune.check import check_cut
@@ -29,10 +31,8 @@ from distill.prune.recover import recovered_name, stage_of
 from distill.prune.runtimes import Floats
 from distill.prune.settings import PruneSettings
 from distill.prune.stage_times import time_stages
-from distill.scorecard import ScorecardRow, append_row, read_rows
 from distill.settings.recipe import Recipe
 from distill.stages import row_of, run_stage
-from distill.tiles import TilePlan, truth_batches
 from edge.core.digest import file_digest
 from edge.core.errors import ConfigError, PruningError
 from edge.core.files import write_whole

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from distill.core.run_folder import RunFolder
-from distill.evaluate import match
+from distill.evaluation.evaluate import match
 from distill.labels.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.calibration import calibrated, fit_calibration
 from distill.labels.florence.annotate import FlorenceAnnotator

@@ -28,14 +28,15 @@ import torch
 from distill.checkpoint import count_macs, load_detector
 from distill.core.progress import ConsoleListener
 from distill.core.run_folder import RunFolder
-from distill.dataset import Dataset, load_dataset
+from distill.data.box_sides import tile_sides
+from distill.data.dataset import Dataset, load_dataset
+from distill.data.tiles import TilePlan, truth_batches
 from distill.detector.anchor_report import rounded
-from distill.detector.anchors import fitted, tile_sides
-from distill.evaluate import validate
+from distill.detector.anchors import fitted
+from distill.evaluation.evaluate import validate
 from distill.prune.runtimes import runtime_of
 from distill.prune.timing import detector_run, interleaved_ms
 from distill.settings.recipe import Recipe, load_recipe
-from distill.tiles import TilePlan, truth_batches
 from distill.train import contract_for, train
 from edge.backends.probe import processor_name
 from edge.core.errors import INTERRUPTED_EXIT_CODE, LoomsightError

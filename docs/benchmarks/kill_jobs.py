@@ -13,7 +13,7 @@ import cv2
 from kill_process import in_peace, last_line
 
 from distill.checkpoint import read_checkpoint
-from distill.dataset import load_dataset
+from distill.data.dataset import load_dataset
 from edge.bundle.opening import open_bundle
 from edge.bundle.store import bundle_path, read_state
 from edge.core.contract import Tiles

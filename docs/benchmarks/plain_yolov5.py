@@ -15,12 +15,12 @@ import yaml
 from commands import python
 
 from distill.checkpoint import Checkpoint, write_checkpoint
-from distill.dataset import load_dataset
+from distill.data.dataset import load_dataset
+from distill.data.tiles import TilePlan, visible_truth
 from distill.detector.build import build_module
 from distill.detector.choice import structure_of
 from distill.detector.official_weights import take_official_weights
 from distill.settings.recipe import Recipe
-from distill.tiles import TilePlan, visible_truth
 from distill.train import contract_for
 from edge.core.contract import NoEnhancement
 from edge.core.taxonomy import load_taxonomy

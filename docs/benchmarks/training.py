@@ -13,9 +13,9 @@ import torch
 from commands import loomsight
 
 from distill.checkpoint import count_macs, load_detector
-from distill.dataset import load_dataset
-from distill.evaluate import validate
-from distill.tiles import TilePlan
+from distill.data.dataset import load_dataset
+from distill.data.tiles import TilePlan
+from distill.evaluation.evaluate import validate
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from distill.dataset import load_dataset
+from distill.data.dataset import load_dataset
 from edge.core.taxonomy import load_taxonomy
 from edge.roll.reading import read_rolls
 from edge.roll.reviews import Review, record_review

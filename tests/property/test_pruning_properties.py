@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from distill.detector.build import count_macs
+from distill.detector.channels import channel_graph
 from distill.prune.apply import cut
-from distill.prune.channels import channel_graph
 from distill.prune.check import check_cut
 from distill.prune.costs import costs_of
 from distill.prune.depgraph import depgraph_scores

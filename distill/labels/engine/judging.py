@@ -68,7 +68,7 @@ def mean_average_precision(
     name: str, opinion: Opinion, pictures: Iterable[ReviewedPicture], taxonomy: Taxonomy
 ) -> float:
     """Return the mAP50 of one annotator by its raw scores; places without a class do not count."""
-    from distill.evaluate import metrics_of  # imports torch
+    from distill.evaluation.evaluate import metrics_of  # imports torch
 
     compared = [
         (

@@ -92,7 +92,7 @@ def _florence(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -
 def _detector(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -> AnnotatorSpec:
     from distill.core.precision import choose_device
     from distill.core.progress import ConsoleListener
-    from distill.dataset import load_dataset
+    from distill.data.dataset import load_dataset
     from distill.train import contract_for, train
 
     recipe = _recipe(spec)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from distill.evaluate import Metrics, metrics_of
+from distill.evaluation.evaluate import Metrics, metrics_of
 from distill.labels.annotations import AnnotatedImage, Region
 from distill.labels.florence.annotate import FlorenceAnnotator
 from distill.labels.florence.finetune_run import FinetuneRun

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 from distill.checkpoint import load_detector, read_checkpoint
 from distill.cli import _recipe_of_run
 from distill.core.run_folder import RunFolder
+from distill.data.tiles import TrainingTiles, batches, showings
 from distill.fake_quantiser import FakeQuantised, rounding_of
 from distill.gid.teacher import load_teacher
 from distill.settings.distillation import Distillation
 from distill.settings.fake_quantisation import FakeQuantisation
-from distill.tiles import TrainingTiles, batches, showings
 from distill.train import _step
 from distill.training_run import prepare_run
 from edge.core.errors import CheckpointError, ConfigError

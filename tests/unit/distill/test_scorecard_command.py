@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from distill.comparison import gathered
-from distill.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row
+from distill.evaluation.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row
 from distill.scorecard_cli import app
 from distill.stage_plan import DISTILLED, STUDENT_ALONE, TEACHER
 from edge.core.errors import ConfigError

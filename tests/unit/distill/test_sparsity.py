@@ -10,13 +10,13 @@ from torch import nn
 
 from distill.checkpoint import read_checkpoint
 from distill.core.run_folder import RunFolder
+from distill.data.tiles import TrainingTiles, batches, showings
 from distill.detector.build import build_module
 from distill.gid.teacher import load_teacher
 from distill.scales import BINS, LARGEST_SCALE, add_penalty, draw_scales, scale_figures, scales
 from distill.settings.distillation import Distillation
 from distill.settings.sparsity import Sparsity
 from distill.settings.structure import DetectorStructure
-from distill.tiles import TrainingTiles, batches, showings
 from distill.train import _step
 from distill.training_run import prepare_run
 from tests.unit.distill.test_train import CtrlC, run, without_times

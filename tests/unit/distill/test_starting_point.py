@@ -9,8 +9,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import distill.evaluation.scorecard
 import distill.finish
-import distill.scorecard
 from distill.checkpoint import load_detector, read_checkpoint, weights_digest, write_checkpoint
 from distill.cli import app
 from distill.core.run_folder import RunFolder
@@ -126,7 +126,7 @@ def test_the_shipped_checkpoint_is_the_shipped_bundle():
 
 
 def test_distill_goes_on_from_the_shipped_detector(tmp_path, monkeypatch):
-    monkeypatch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
+    monkeypatch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
     monkeypatch.setattr(distill.finish, "write_report", lambda *_: None)
     data = write_tiny_dataset(tmp_path / "data", train=4, val=2)
     recipe = tmp_path / "recipe.toml"

@@ -12,12 +12,12 @@ from distill.checkpoint import load_detector, read_checkpoint
 from distill.core.precision import choose_precision
 from distill.core.run_folder import RunFolder
 from distill.core.schedule import Schedule
+from distill.data.tiles import TilePlan, TrainingTiles, batches, showings
 from distill.detector.build import DetectionTask, build_module
+from distill.evaluation.scorecard import SCORECARD_NAME, read_rows
 from distill.finish import finish
-from distill.scorecard import SCORECARD_NAME, read_rows
 from distill.settings.augmentation import Augmentation
 from distill.settings.structure import DetectorStructure
-from distill.tiles import TilePlan, TrainingTiles, batches, showings
 from distill.train import train
 from edge.core.digest import file_digest
 from edge.core.errors import CheckpointError, ConfigError, DatasetError, OutputError, TrainingError

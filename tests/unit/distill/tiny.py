@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from distill.checkpoint import Checkpoint, weights_digest, write_checkpoint
-from distill.dataset import Dataset, load_dataset
+from distill.data.dataset import Dataset, load_dataset
 from distill.detector.build import build_module
 from distill.settings.recipe import Recipe
 from distill.settings.structure import DetectorStructure

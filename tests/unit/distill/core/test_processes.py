@@ -14,7 +14,7 @@ from torch import nn
 
 from distill.checkpoint import load_detector, read_checkpoint
 from distill.core.processes import Processes, joined
-from distill.scorecard import read_rows
+from distill.evaluation.scorecard import read_rows
 from edge.core.errors import ConfigError
 from tests.unit.distill.tiny import write_tiny_dataset
 

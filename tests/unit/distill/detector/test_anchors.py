@@ -12,20 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from distill.data.box_sides import tile_sides
+from distill.data.tiles import TilePlan
 from distill.detector.anchor_report import rounded
-from distill.detector.anchors import (
-    elbow,
-    fit_of,
-    fitted,
-    knee,
-    mean_iou,
-    sides_iou,
-    tile_sides,
-)
+from distill.detector.anchors import elbow, fit_of, fitted, knee, mean_iou, sides_iou
 from distill.detector.cli import app
 from distill.detector.coupled_loss import match_anchors
 from distill.settings.recipe import Recipe
-from distill.tiles import TilePlan
 from edge.core.errors import ConfigError, DatasetError, OutputError
 from tests.unit.distill.tiny import CLASSES, tiny_contract, tiny_dataset
 

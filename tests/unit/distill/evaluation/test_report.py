@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.dataset import LabelledPicture
+from distill.data.dataset import LabelledPicture
+from distill.data.tiles import TilePlan
 from distill.evaluation.confusion import confusion_matrix, working
 from distill.evaluation.contact_sheet import CELL_PX, false_alarms, missed_defects
 from distill.evaluation.precision_recall import precision_recall
 from distill.evaluation.report import write_report
-from distill.tiles import TilePlan
 from edge.core.contract import ModelContract, NoEnhancement, Tiles
 from edge.core.detections import Detections, no_detections
 from edge.core.errors import OutputError

@@ -11,14 +11,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-import distill.scorecard
+import distill.evaluation.scorecard
 import distill.stages
 from distill.checkpoint import read_checkpoint
 from distill.cli import app
 from distill.core.progress import ConsoleListener
 from distill.core.run_folder import RunFolder
+from distill.evaluation.scorecard import SCORECARD_NAME, read_rows
 from distill.gid.pictures import COLOURS_BGR, TEACHERS, TRUTH, drawn_tile, sheet
-from distill.scorecard import SCORECARD_NAME, read_rows
 from distill.settings.recipe import load_recipe
 from edge.core.errors import CheckpointError, ConfigError
 from tests.unit.distill.tiny import write_tiny_dataset, write_untrained
@@ -51,7 +51,7 @@ epochs = 1
 @pytest.fixture(autouse=True, scope="module")
 def _few_timings():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
+        patch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
         yield
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from distill.checkpoint import Checkpoint, load_detector, write_checkpoint
 from distill.core.precision import choose_precision
 from distill.core.run_folder import RunFolder
+from distill.data.tiles import TilePlan, TrainingTiles, batches, showings
 from distill.detector.build import DetectionTask, build_module
 from distill.gid.instances import Selection, find_instances, inside_instances
 from distill.gid.lesson import Lesson, check_alike
@@ -22,7 +23,6 @@ from distill.gid.terms import GeneralInstanceTerms, selection_of
 from distill.settings.augmentation import Augmentation
 from distill.settings.distillation import Distillation
 from distill.settings.structure import DetectorStructure
-from distill.tiles import TilePlan, TrainingTiles, batches, showings
 from distill.train import _step
 from distill.training_run import prepare_run
 from edge.core.contract import Clahe, NoEnhancement

@@ -5,8 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from distill.checkpoint import load_detector
+from distill.evaluation.working_point import TorchBackend
 from distill.labels.detector_annotator import DetectorAnnotator, DetectorSettings
-from distill.working_point import TorchBackend
 from edge.core.errors import ConfigError
 from edge.inference.inspector import Inspector
 from tests.unit.distill.tiny import write_untrained

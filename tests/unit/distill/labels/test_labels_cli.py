@@ -5,7 +5,7 @@ import json
 import pytest
 
 from distill import cli as distill_cli
-from distill.dataset import load_dataset
+from distill.data.dataset import load_dataset
 from distill.labels import cli, voc
 from distill.labels.annotations import AnnotatedImage, LabelSet
 from distill.labels.formats import FORMATS, READERS

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from distill.dataset import load_dataset
+from distill.data.dataset import load_dataset
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import load_taxonomy
 from tests.unit.distill.labels.sets import write_picture

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from distill.dataset import load_dataset
+from distill.data.dataset import load_dataset
 from distill.labels.engine import cli
 from distill.labels.formats import read_labels
 from distill.labels.reference_annotator import ReferenceAnnotator, ReferenceSettings

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from distill.dataset import load_dataset
+from distill.data.dataset import load_dataset
 from distill.labels.cli import app
 from distill.labels.formats import read_labels
 from edge.cameras.protocol import Frame, FramePosition

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from distill.dataset import load_dataset, read_labelled
+from distill.data.dataset import load_dataset, read_labelled
 from distill.labels import yolo
 from distill.labels.formats import read_labels
 from edge.core.errors import DatasetError, OutputError

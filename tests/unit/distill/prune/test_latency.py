@@ -11,9 +11,9 @@ import torch
 
 import distill.prune.latency as latency
 from distill.checkpoint import load_detector
+from distill.detector.channels import channel_graph
 from distill.detector.widths import widths_of
 from distill.prune.apply import cut
-from distill.prune.channels import channel_graph
 from distill.prune.costs import costs_of
 from distill.prune.latency import FastEnoughError, LatencyTable, plan_for_time
 from distill.prune.settings import new_settings

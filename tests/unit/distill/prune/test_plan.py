@@ -5,7 +5,7 @@ import torch
 
 from distill.checkpoint import weights_digest
 from distill.detector.build import count_macs
-from distill.prune.channels import channel_graph
+from distill.detector.channels import channel_graph
 from distill.prune.costs import costs_of
 from distill.prune.depgraph import depgraph_scores
 from distill.prune.importance import group_scores

@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+import distill.evaluation.scorecard
 import distill.finish
 import distill.prune.stage_times
-import distill.scorecard
 from distill.checkpoint import load_detector, write_checkpoint
 from distill.core.run_folder import RunFolder
 from distill.prune.folder import PruneFolder
@@ -160,7 +160,7 @@ def test_a_plan_is_printed_drawn_and_written_and_nothing_trained(place):
 @pytest.fixture(scope="module")
 def replayed(place):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
+        patch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
         patch.setattr(distill.prune.stage_times, "ROUNDS", 2)
         patch.setattr(distill.finish, "write_report", lambda *_: None)
         said = invoke(

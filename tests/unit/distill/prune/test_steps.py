@@ -10,16 +10,16 @@ import pytest
 import torch
 
 import distill.core.progress
+import distill.evaluation.scorecard
 import distill.finish
 import distill.prune.stage_times
 import distill.prune.steps
-import distill.scorecard
 from distill.checkpoint import load_detector, read_checkpoint
+from distill.evaluation.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
 from distill.prune.folder import PruneFolder
 from distill.prune.pareto import draw_pareto
 from distill.prune.planning import macs_of
 from distill.prune.stage_times import StageTimes, read_times
-from distill.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
 from edge.core.digest import file_digest
 from edge.core.errors import PruningError
 from tests.unit.distill.prune.pruning import invoke, parameters, write_source
@@ -37,7 +37,7 @@ TIMES = StageTimes(
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Spare what other tests look at: the report of each run, and times but for those of `done`."""
-    monkeypatch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
+    monkeypatch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
     monkeypatch.setattr(distill.finish, "write_report", lambda *_: None)
     monkeypatch.setattr(distill.prune.steps, "time_stages", lambda *_: TIMES)
 
@@ -55,7 +55,7 @@ def done(place):
     """Prune in two steps; the later tests look at what it left."""
     before = file_digest(place / "best.pt")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
+        patch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
         patch.setattr(distill.prune.stage_times, "ROUNDS", 2)
         patch.setattr(distill.finish, "write_report", lambda *_: None)
         said = invoke(

@@ -6,8 +6,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import distill.evaluation.scorecard
 import distill.finish
-import distill.scorecard
 from distill.checkpoint import Checkpoint, load_detector, read_checkpoint, weights_digest, write_checkpoint
 from distill.cli import app
 from distill.core.run_folder import RunFolder
@@ -126,7 +126,7 @@ def test_a_last_checkpoint_of_another_structure_is_refused(data, pruned, tmp_pat
 
 
 def test_distill_starts_from_a_pruned_checkpoint(pruned, tmp_path, monkeypatch):
-    monkeypatch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
+    monkeypatch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
     monkeypatch.setattr(distill.finish, "write_report", lambda *_: None)
     write_tiny_dataset(tmp_path / "data", train=4, val=2)
     (tmp_path / "tiny.toml").write_text(TINY)

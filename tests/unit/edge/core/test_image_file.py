@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from distill.dataset import load_dataset, read_labelled
+from distill.data.dataset import load_dataset, read_labelled
 from distill.labels.cli import app as labels_app
 from edge.app.run import run
 from edge.config.edge import EdgeConfig

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from distill.dataset import load_dataset
+from distill.data.dataset import load_dataset
 from distill.labels.annotations import AnnotatedImage, LabelSet
 from distill.labels.engine.cli import app, with_address
 from distill.labels.engine.reviewed import ReviewedSet

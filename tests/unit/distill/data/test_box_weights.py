@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from distill.core.precision import choose_precision
-from distill.dataset import load_dataset
+from distill.data.dataset import load_dataset
 from distill.detector.build import DetectionTask, build_module
 from distill.detector.weighted_loss import padded_weights
 from distill.labels import yolo

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from distill.data.tiles import TilePlan, truth_batches
 from distill.detector.build import infer
-from distill.tiles import TilePlan, truth_batches
 from distill.ultralytics_door import ap_per_class
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections, concatenate

@@ -8,12 +8,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-import distill.scorecard
+import distill.evaluation.scorecard
 import distill.stages
 from distill.checkpoint import read_checkpoint
 from distill.cli import app
 from distill.core.run_folder import RunFolder
-from distill.scorecard import SCORECARD_NAME, read_rows
+from distill.evaluation.scorecard import SCORECARD_NAME, read_rows
 from distill.settings.recipe import load_recipe
 from distill.stage_plan import new_plan
 from distill.stages import stages_of
@@ -44,7 +44,7 @@ def place(tmp_path_factory):
 @pytest.fixture(autouse=True, scope="module")
 def _quick():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
+        patch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
         yield
 
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from distill.dataset import Dataset
-from distill.pretraining import simulated_dataset
+from distill.data.dataset import Dataset
+from distill.data.pretraining import simulated_dataset
 from distill.settings.rehearsal import Rehearsal
 from edge.core.taxonomy import Taxonomy
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import distill.evaluation.scorecard
 import distill.finish
-import distill.scorecard
 import distill.stages
 from distill.cli import app
-from distill.dataset import load_dataset
-from distill.rehearsal import rehearsed
+from distill.data.dataset import load_dataset
+from distill.data.rehearsal import rehearsed
 from distill.settings.rehearsal import Rehearsal
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import load_taxonomy
@@ -37,7 +37,7 @@ split = {{train = 0.75, val = 0.25}}
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     torch.set_num_threads(1)
-    monkeypatch.setattr(distill.scorecard, "LATENCY_RUNS", 2)
+    monkeypatch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
     monkeypatch.setattr(distill.finish, "write_report", lambda *_: None)
 
 

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from distill.augmentation import flipped, moved_view, quarter_turned, relit
-from distill.dataset import LabelledPicture, read_labelled
-from distill.rare_classes import repeat_factors, repeated
+from distill.data.augmentation import flipped, moved_view, quarter_turned, relit
+from distill.data.dataset import LabelledPicture, read_labelled
+from distill.data.rare_classes import repeat_factors, repeated
 from distill.settings.augmentation import Augmentation
 from edge.cloth.finder import cloth_mask
 from edge.core.contract import ModelContract

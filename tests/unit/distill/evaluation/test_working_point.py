@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from distill.data.tiles import TilePlan
 from distill.detector.build import infer
-from distill.tiles import TilePlan
-from distill.working_point import TorchBackend, measure_working_point
+from distill.evaluation.working_point import TorchBackend, measure_working_point
 from edge.core.geometry import plan_views
 from edge.inference.decode import Decoder, merge_views
 from edge.inference.inspector import Inspector

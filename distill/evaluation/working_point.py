@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from distill.data.tiles import TilePlan
 from distill.detector.build import infer
-from distill.tiles import TilePlan
 from edge.backends.description import BackendDescription
 from edge.backends.protocol import Floats
 from edge.core.contract import ModelContract

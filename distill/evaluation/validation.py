@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.dataset import load_dataset
-from distill.evaluate import Floats, Metrics, Run, compared_with_truth, metrics_of
-from distill.tiles import TilePlan
+from distill.data.dataset import load_dataset
+from distill.data.tiles import TilePlan
+from distill.evaluation.evaluate import Floats, Metrics, Run, compared_with_truth, metrics_of
 from edge.core.contract import ModelContract
 from edge.core.errors import DatasetError
 from edge.inference.preprocess import Preprocessor

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.rare_classes import repeat_factors, repeated
-from distill.tiles import showings
+from distill.data.rare_classes import repeat_factors, repeated
+from distill.data.tiles import showings
 
 
 def test_factors_are_the_root_of_what_is_lacking():

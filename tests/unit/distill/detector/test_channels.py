@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from distill.detector.build import build_module
-from distill.prune.channels import channel_graph
+from distill.detector.channels import channel_graph
 from tests.unit.distill.prune.small import HEADS, structure_with
 
 torch.set_num_threads(1)

@@ -6,7 +6,7 @@ import json
 import logging
 from pathlib import Path
 
-from distill.dataset import Dataset, load_dataset
+from distill.data.dataset import Dataset, load_dataset
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import Taxonomy
 from edge.dataset.clean_folder import folder_digest

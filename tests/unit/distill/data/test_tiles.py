@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distill.augmentation import flipped, moved_view, quarter_turned, relit
-from distill.settings.augmentation import Augmentation
-from distill.tiles import (
+from distill.data.augmentation import flipped, moved_view, quarter_turned, relit
+from distill.data.tiles import (
     TilePlan,
     TrainingTiles,
     cloth_cells,
@@ -14,6 +13,7 @@ from distill.tiles import (
     truth_batches,
     visible_truth,
 )
+from distill.settings.augmentation import Augmentation
 from edge.core.geometry import View
 from edge.inference.preprocess import Preprocessor
 from tests.unit.distill.tiny import tiny_contract, tiny_dataset

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from distill.checkpoint import load_detector
-from distill.evaluate import (
+from distill.data.tiles import TilePlan
+from distill.evaluation.evaluate import (
     DEFAULT_THRESHOLD,
     IOU_THRESHOLDS,
     THRESHOLD_CAP,
@@ -15,7 +16,6 @@ from distill.evaluate import (
     metrics_of,
     validate,
 )
-from distill.tiles import TilePlan
 from edge.core.detections import Detections, no_detections
 from edge.core.errors import TrainingError
 from tests.unit.distill.tiny import tiny_dataset, write_untrained

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from distill.dataset import check_classes, load_dataset, read_labelled
+from distill.data.dataset import check_classes, load_dataset, read_labelled
 from edge.core.errors import DatasetError
 from tests.unit.distill.tiny import CLASSES, tiny_dataset, write_tiny_dataset
 

@@ -1,0 +1,1 @@
+"""Images and boxes on disk, and the training tiles made of them."""
