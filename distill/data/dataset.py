@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.labels.annotations import AnnotatedImage, LabelSet
-from distill.labels.formats import read_labels
-from distill.labels.label_file import label_file
-from distill.labels.yolo_rows import trainable_box
+from distill.labels.formats.label_file import label_file
+from distill.labels.formats.registry import read_labels
+from distill.labels.formats.yolo_rows import trainable_box
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet
 from edge.cameras.folder import PICTURE_SUFFIXES, read_picture
 from edge.core.errors import DatasetError, ImageError
 from edge.core.image import Image

@@ -1,1 +1,1 @@
-"""Labels: the forms people keep them in, and the teacher that writes them for pictures nobody labelled."""
+"""Labels: their formats and checks, the annotators that propose them, and the review that settles them."""

@@ -16,12 +16,12 @@ from edge.process.console import configure_logging, run_command
 from edge.process.terminal import echo, json_text
 
 if TYPE_CHECKING:
-    from distill.labels.annotations import LabelSet, Written
-    from distill.labels.sharing import SharingOptions
+    from distill.labels.sets.annotations import LabelSet, Written
+    from distill.labels.sets.sharing import SharingOptions
 
 
 class Form(str, Enum):
-    """Forms of labels; `distill.labels.formats` knows how to read and write each."""
+    """Forms of labels; `distill.labels.formats.registry` knows how to read and write each."""
 
     dataset = "dataset"
     voc = "voc"
@@ -104,8 +104,8 @@ def convert(
     The default form is the data set folder that `loomsight distill` takes. For it pictures are shared out,
     unless each has a split already; --split shares them out anew.
     """
-    from distill.labels.formats import format_of
-    from distill.labels.sharing import shared_out, with_groups
+    from distill.labels.formats.registry import format_of
+    from distill.labels.sets.sharing import shared_out, with_groups
 
     label_set = _read(source, from_, pictures, taxonomy, clean, mm_per_px)
     options = _sharing_options(group, group_table, group_column, split, seed)
@@ -133,8 +133,8 @@ def split_command(
 
     Splits that SOURCE has are forgotten.
     """
-    from distill.labels import yolo
-    from distill.labels.sharing import shared_out
+    from distill.labels.formats import yolo
+    from distill.labels.sets.sharing import shared_out
 
     label_set = _read(source, from_, pictures, taxonomy)
     options = _sharing_options(group, group_table, group_column, split, seed)
@@ -155,7 +155,7 @@ def flip(
     taxonomy: TaxonomyFlag = None,
 ) -> None:
     """Write a data set folder in which each training picture also stands flipped, with its boxes."""
-    from distill.labels.flip import Direction, write_flipped
+    from distill.labels.formats.flip import Direction, write_flipped
 
     wanted: dict[Direction, bool] = {"horizontal": horizontal, "vertical": vertical}
     directions = [direction for direction, is_wanted in wanted.items() if is_wanted]
@@ -177,11 +177,11 @@ def check(
     taxonomy: TaxonomyFlag = None,
 ) -> None:
     """Look for what breaks trainings; the exit code is 50 if there is anything."""
-    from distill.labels.check import check as find
-    from distill.labels.check import of_training
-    from distill.labels.formats import detect, read_labels
-    from distill.labels.reports import report_of_findings, summary_line
-    from distill.labels.sufficiency import too_little_in
+    from distill.labels.checks.check import check as find
+    from distill.labels.checks.check import of_training
+    from distill.labels.checks.reports import report_of_findings, summary_line
+    from distill.labels.checks.sufficiency import too_little_in
+    from distill.labels.formats.registry import detect, read_labels
     from edge.core.taxonomy import load_taxonomy
 
     form = from_.value if from_ else detect(source)
@@ -211,8 +211,8 @@ def stats(
     taxonomy: TaxonomyFlag = None,
 ) -> None:
     """Count pictures and boxes by class, category, split, group, size and score."""
-    from distill.labels.reports import report_of_stats
-    from distill.labels.stats import stats_of
+    from distill.labels.checks.reports import report_of_stats
+    from distill.labels.checks.stats import stats_of
 
     counts = stats_of(_read(source, from_, pictures, taxonomy, mm_per_px=mm_per_px))
     shown = json_text(asdict(counts)) if as_json else report_of_stats(counts)
@@ -228,8 +228,8 @@ def _read(
     mm_per_px: float | None = None,
 ) -> LabelSet:
     """Read labels, saying on stderr what could not be read."""
-    from distill.labels.clean import with_clean_pictures
-    from distill.labels.formats import read_labels
+    from distill.labels.formats.registry import read_labels
+    from distill.labels.sets.clean import with_clean_pictures
     from edge.core.taxonomy import load_taxonomy
 
     configure_logging()
@@ -255,7 +255,7 @@ def _sharing_options(
 ) -> SharingOptions:
     from pydantic import ValidationError
 
-    from distill.labels.sharing import SharingOptions
+    from distill.labels.sets.sharing import SharingOptions
 
     flags = {"group": group, "group_table": group_table, "group_column": group_column,
              "split": split, "seed": seed}  # fmt: skip
@@ -277,7 +277,7 @@ def _say_problems(problems: Mapping[str, str]) -> None:
 
 
 def _say_written(written: Written, out: Path) -> None:
-    from distill.labels.reports import summary_line
+    from distill.labels.checks.reports import summary_line
 
     _say_problems(written.left_out)
     echo(f"{out}: {summary_line(written.labels, written.left_out)}")

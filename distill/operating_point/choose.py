@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from distill.labels.sufficiency import LEAST_BOXES
+from distill.labels.checks.sufficiency import LEAST_BOXES
 from distill.operating_point.reports import LEAST_SCORE, ImageReports
 
 STEP: Final = 0.001

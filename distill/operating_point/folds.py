@@ -15,8 +15,8 @@ from distill.core.processes import Processes
 from distill.core.progress import ConsoleListener
 from distill.core.run_folder import RunFolder
 from distill.data.dataset import Dataset, LabelledPicture
-from distill.labels.annotations import AnnotatedImage, LabelSet, Region
-from distill.labels.split import split
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
+from distill.labels.sets.split import split
 from distill.operating_point.reports import ImageReports, reports_on
 from distill.settings.recipe import Recipe
 from distill.train import contract_for, train

@@ -7,7 +7,7 @@ from math import comb, floor
 
 from pydantic import BaseModel, ConfigDict
 
-from distill.labels.sufficiency import too_little
+from distill.labels.checks.sufficiency import too_little
 from distill.operating_point.choose import thresholds_under_budget
 from distill.operating_point.reports import Counts, ImageReports, counts_at, found_defects
 from distill.settings.operating_point import OperatingPoint

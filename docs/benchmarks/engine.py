@@ -19,11 +19,11 @@ import numpy as np
 from commands import loomsight
 from simulated_annotators import write_truth
 
-from distill.labels.annotations import LabelSet, Region
 from distill.labels.engine.region_lines import region_from
+from distill.labels.engine.reliability import judge
 from distill.labels.engine.shards import ShardFolder
-from distill.labels.formats import read_labels
-from distill.labels.reliability import judge
+from distill.labels.formats.registry import read_labels
+from distill.labels.sets.annotations import LabelSet, Region
 from edge.core.taxonomy import load_taxonomy
 
 REVIEWED = ("--images", "600", "--seed", "7101", "--split", "train=0.2,val=0.4,test=0.4")

@@ -27,8 +27,13 @@ import torch
 
 from distill.core.run_folder import RunFolder
 from distill.evaluation.evaluate import match
-from distill.labels.annotations import AnnotatedImage, LabelSet, Region
-from distill.labels.calibration import calibrated, fit_calibration
+from distill.labels.engine.calibration import calibrated, fit_calibration
+from distill.labels.engine.reliability import (
+    draw_reliability,
+    expected_calibration_error,
+    judge,
+    reliability,
+)
 from distill.labels.florence.annotate import FlorenceAnnotator
 from distill.labels.florence.finetune import CURVES, finetune
 from distill.labels.florence.loading import Teacher, load_teacher
@@ -36,13 +41,8 @@ from distill.labels.florence.publish import MODEL_FOLDER
 from distill.labels.florence.settings import AnnotationSettings, FinetuneSettings
 from distill.labels.florence.small_model import SmallSizes, write_small_model
 from distill.labels.florence.validation import detections_of
-from distill.labels.picture_files import decoded
-from distill.labels.reliability import (
-    draw_reliability,
-    expected_calibration_error,
-    judge,
-    reliability,
-)
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
+from distill.labels.sets.picture_files import decoded
 from edge.core.errors import DatasetError
 from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy, load_taxonomy

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import httpx
 from kill_process import awaited, forked, kill, last_line
 
-from distill.labels import yolo
-from distill.labels.annotations import LabelSet, Region
+from distill.labels.formats import yolo
+from distill.labels.formats.yolo_rows import SAME_BOX_PX
 from distill.labels.review.decisions import apply_reviews
 from distill.labels.review.log import ReviewLog
-from distill.labels.yolo_rows import SAME_BOX_PX
+from distill.labels.sets.annotations import LabelSet, Region
 from tests.unit.distill.labels.review.folders import CLASSES, REGIONS, SIZE_HW, write_folder
 
 START_S = 60.0

@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from commands import loomsight
 
-from distill.labels.annotations import LabelSet
-from distill.labels.clean import with_clean_pictures
-from distill.labels.formats import read_labels
-from distill.labels.sharing import SharingOptions, with_groups
-from distill.labels.split import split
+from distill.labels.formats.registry import read_labels
+from distill.labels.sets.annotations import LabelSet
+from distill.labels.sets.clean import with_clean_pictures
+from distill.labels.sets.sharing import SharingOptions, with_groups
+from distill.labels.sets.split import split
 from distill.operating_point.reports import points_at
 from distill.starting_point import SHIPPED
 from edge.backends.probe import processor_name

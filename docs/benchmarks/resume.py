@@ -18,7 +18,7 @@ from typing import Any
 from commands import LOOMSIGHT, start
 from simulated_annotators import write_truth
 
-from distill.labels.formats import read_labels
+from distill.labels.formats.registry import read_labels
 from edge.core.taxonomy import load_taxonomy
 
 CLOTH = ("--size-hw", "128", "128", "--defects-per-m", "10", "--split", "train=0.97,val=0.03")

@@ -26,8 +26,7 @@ import numpy as np
 import torch
 
 from distill.core.run_folder import RunFolder
-from distill.labels.annotations import Region
-from distill.labels.formats import read_labels
+from distill.labels.formats.registry import read_labels
 from distill.labels.sam.drawing import features_of, masks_of
 from distill.labels.sam.finetune import MODEL_FOLDER, finetune
 from distill.labels.sam.lessons import lessons_of, masks_of_labels
@@ -36,6 +35,7 @@ from distill.labels.sam.masks import TrueMask, overlap
 from distill.labels.sam.outliner import Outliner
 from distill.labels.sam.settings import SamFinetuneSettings
 from distill.labels.sam.small_model import SmallSamSizes, write_small_sam
+from distill.labels.sets.annotations import Region
 from edge.core.errors import INTERRUPTED_EXIT_CODE
 from edge.core.geometry import iou_matrix
 from edge.core.image import Image

@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from distill.labels.annotations import LabelSet, Region
 from distill.labels.engine.reviewed import true_regions
-from distill.labels.picture_files import content_digest, decoded
+from distill.labels.sets.annotations import LabelSet, Region
+from distill.labels.sets.picture_files import content_digest, decoded
 from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy
 

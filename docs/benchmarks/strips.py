@@ -37,11 +37,11 @@ from commands import loomsight, run_all
 from plain_yolov5 import Plain, train_plain
 from training import toml, train, work_folder
 
-from distill.labels import yolo
-from distill.labels.annotations import LabelSet
-from distill.labels.clean import with_clean_pictures
-from distill.labels.formats import read_labels
-from distill.labels.sharing import SharingOptions, shared_out
+from distill.labels.formats import yolo
+from distill.labels.formats.registry import read_labels
+from distill.labels.sets.annotations import LabelSet
+from distill.labels.sets.clean import with_clean_pictures
+from distill.labels.sets.sharing import SharingOptions, shared_out
 from distill.starting_point import SHIPPED, SHIPPED_CHECKPOINT
 from edge.core.taxonomy import load_taxonomy
 

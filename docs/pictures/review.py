@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from distill.labels import yolo
-from distill.labels.annotations import AnnotatedImage, LabelSet, PolygonXy, Region, box_around
+from distill.labels.formats import yolo
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet, PolygonXy, Region, box_around
 from edge.core.taxonomy import load_taxonomy
 from edge.dataset.image import Picture, draw_picture, encode_png
 from edge.dataset.options import DatasetOptions

@@ -31,12 +31,12 @@ import edge.commands.stop_cli
 import edge.commands.teach_cli
 import export.calib_cli
 import export.cli
-from distill.labels.detector_annotator import DetectorSettings
+from distill.labels.annotators.detector_annotator import DetectorSettings
+from distill.labels.annotators.reference_annotator import ReferenceSettings
 from distill.labels.engine.settings import EngineSettings
 from distill.labels.florence.settings import AnnotationSettings, FinetuneSettings, LoraSettings
-from distill.labels.reference_annotator import ReferenceSettings
 from distill.labels.sam.settings import OutlineSettings, SamFinetuneSettings
-from distill.labels.sharing import SharingOptions
+from distill.labels.sets.sharing import SharingOptions
 from distill.labels.zero_shot.settings import ZeroShotSettings
 from distill.prune.plan import PlanOptions
 from distill.prune.settings import PruneSettings

@@ -68,7 +68,7 @@ DOCUMENTED = {kind.exit_code for kind in all_errors() if kind is not LoomsightEr
 
 @pytest.fixture(scope="module")
 def mill(tmp_path_factory):
-    from tests.unit.distill.labels.sets import write_picture
+    from tests.unit.distill.labels.label_sets import write_picture
 
     root = tmp_path_factory.mktemp("mill")
     write_picture(root / "images" / "a.png", (64, 64))

@@ -17,10 +17,10 @@ import torchvision
 from typer.testing import CliRunner
 
 from distill.labels import cli
-from distill.labels.annotations import AnnotatedImage, LabelSet, Region
-from distill.labels.formats import FORMATS, read_labels
+from distill.labels.formats.registry import FORMATS, read_labels
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
 from edge.core.taxonomy import load_taxonomy
-from tests.unit.distill.labels.sets import CLASSES, TAXONOMY, write_picture
+from tests.unit.distill.labels.label_sets import CLASSES, TAXONOMY, write_picture
 
 ROOT = Path(__file__).parents[2]
 PEER = ROOT / ".venv-peers" / "bin" / "python"

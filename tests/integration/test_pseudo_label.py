@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from distill.labels import yolo
 from distill.labels.engine.cli import app
 from distill.labels.florence.small_model import write_small_model
-from distill.labels.formats import read_labels
+from distill.labels.formats import yolo
+from distill.labels.formats.registry import read_labels
 from distill.labels.sam.small_model import write_small_sam
 from tests.unit.distill.labels.engine.cloth import (
     BENCHMARKS,

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from distill.labels import yolo
-from distill.labels.formats import FORMATS, read_labels
-from distill.labels.sharing import SharingOptions, shared_out
-from tests.unit.distill.labels.sets import CLASSES, TAXONOMY, write_picture
+from distill.labels.formats import yolo
+from distill.labels.formats.registry import FORMATS, read_labels
+from distill.labels.sets.sharing import SharingOptions, shared_out
+from tests.unit.distill.labels.label_sets import CLASSES, TAXONOMY, write_picture
 
 HEIGHT, WIDTH = 100, 200
 BINS = 1000

@@ -10,13 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from distill.labels.annotator import Annotator
+from distill.labels.annotators.annotator import Annotator
 from distill.labels.engine.builders import Surroundings, build_annotator
 from distill.labels.engine.catalogue import Catalogue
 from distill.labels.engine.region_lines import values_of
 from distill.labels.engine.settings import AnnotatorSpec, Device
 from distill.labels.engine.shards import MakeShard, lines
-from distill.labels.picture_files import content_digest, decoded
+from distill.labels.sets.picture_files import content_digest, decoded
 from edge.core.errors import DatasetError
 from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy

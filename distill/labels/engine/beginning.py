@@ -9,7 +9,7 @@ from distill.labels.engine.job import Job
 from distill.labels.engine.shards import run_here
 from distill.labels.engine.teaching import check_teaching, is_teachable
 from distill.labels.engine.training_set import check_names
-from distill.labels.groups import by_name
+from distill.labels.sets.groups import by_name
 from edge.core.errors import ConfigError, DatasetError
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from distill.labels.annotator import Annotator
+from distill.labels.annotators.annotator import Annotator
 from distill.labels.engine.settings import AnnotatorSpec, Device
 from edge.core.digest import file_digest
 from edge.core.errors import ConfigError
@@ -93,7 +93,7 @@ def _zero_shot(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
 def _detector(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
     from distill.checkpoint import load_detector
     from distill.core.precision import choose_device
-    from distill.labels.detector_annotator import DetectorAnnotator, DetectorSettings
+    from distill.labels.annotators.detector_annotator import DetectorAnnotator, DetectorSettings
 
     return DetectorAnnotator(
         load_detector(Path(spec.model)),
@@ -105,7 +105,7 @@ def _detector(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
 
 
 def _reference(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
-    from distill.labels.reference_annotator import ReferenceAnnotator, ReferenceSettings
+    from distill.labels.annotators.reference_annotator import ReferenceAnnotator, ReferenceSettings
 
     return ReferenceAnnotator(
         spec.model,

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from distill.labels.annotations import Region
-from distill.labels.calibration import (
+from distill.labels.engine.calibration import (
     LEAST_SAMPLES,
     Calibration,
     IsotonicCalibration,
@@ -22,10 +21,11 @@ from distill.labels.calibration import (
 )
 from distill.labels.engine.opinion import Answers, Opinion
 from distill.labels.engine.proposals import as_the_truth_has_it
+from distill.labels.engine.reliability import expected_calibration_error, judge
 from distill.labels.engine.settings import EngineSettings
 from distill.labels.engine.triage import Band, Triage
-from distill.labels.naming import Namer
-from distill.labels.reliability import expected_calibration_error, judge
+from distill.labels.sets.annotations import Region
+from distill.labels.sets.naming import Namer
 from edge.core.detections import UNCLASSIFIED
 from edge.core.errors import DatasetError
 

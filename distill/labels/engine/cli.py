@@ -13,7 +13,7 @@ import typer
 
 from distill.cli import DeviceChoice
 from distill.core.idle_threads import let_idle_threads_sleep
-from distill.labels.documents import read_json
+from distill.labels.sets.documents import read_json
 from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError
 from edge.core.taxonomy import load_taxonomy
 from edge.process.console import configure_logging, run_command
@@ -100,7 +100,7 @@ def pseudo_label(
     from distill.labels.engine.ray_shards import RayRunner, connected
     from distill.labels.engine.rounds import run_rounds
     from distill.labels.engine.shards import run_here
-    from distill.labels.split import shares_from_text
+    from distill.labels.sets.split import shares_from_text
 
     if mm_per_px is not None and not mm_per_px > 0:
         raise ConfigError(f"--mm-per-px {mm_per_px:g} is no scale.", "It must be positive.")
@@ -211,7 +211,7 @@ def _reviewed(source: Path | None, classes: Any) -> Any:
     if source is None:
         return None
     from distill.labels.engine.reviewed import ReviewedSet
-    from distill.labels.formats import read_labels
+    from distill.labels.formats.registry import read_labels
 
     labels = read_labels(source, classes)
     for name, problem in labels.problems.items():

@@ -10,7 +10,7 @@ from distill.labels.engine.catalogue import Catalogue
 from distill.labels.engine.opinion import Opinion
 from distill.labels.engine.region_lines import region_from, values_of
 from distill.labels.engine.shards import MakeShard, ShardFolder, lines
-from distill.labels.groups import GroupOf, by_name
+from distill.labels.sets.groups import GroupOf, by_name
 
 
 @dataclass(frozen=True, slots=True)

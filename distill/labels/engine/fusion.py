@@ -9,7 +9,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from distill.labels.annotations import BoxXyxy, Region
+from distill.labels.sets.annotations import BoxXyxy, Region
 from edge.core.geometry import Boxes, iou_matrix
 
 Method = Literal["weighted", "best"]

@@ -30,7 +30,7 @@ from distill.labels.engine.progress import shards_shown
 from distill.labels.engine.reviewed import CALIBRATES, ReviewedSet
 from distill.labels.engine.settings import AnnotatorSpec, Device, EngineSettings
 from distill.labels.engine.shards import Runner, ShardFolder, ShardWork
-from distill.labels.naming import Namer
+from distill.labels.sets.naming import Namer
 from edge.core.files import write_whole
 from edge.core.taxonomy import Taxonomy
 from edge.process.interruption import stopped_by_signals

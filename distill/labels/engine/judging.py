@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from distill.labels.annotations import Region
 from distill.labels.engine.calibrating import ReviewedPicture
 from distill.labels.engine.opinion import Opinion
 from distill.labels.engine.proposals import as_the_truth_has_it, is_proposal
-from distill.labels.reliability import RIGHT_IOU, judge
+from distill.labels.engine.reliability import RIGHT_IOU, judge
+from distill.labels.sets.annotations import Region
 from edge.core.detections import Detections
 from edge.core.taxonomy import Taxonomy
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from distill.labels.annotations import Region
 from distill.labels.engine.fusion import Fusion
 from distill.labels.engine.proposals import apart, is_proposal, not_covered, with_votes
 from distill.labels.engine.triage import Sorted, Triage
-from distill.labels.naming import Namer
+from distill.labels.sets.annotations import Region
+from distill.labels.sets.naming import Namer
 from edge.core.geometry import iou_matrix
 
 Calibrator = Callable[[float], float]

@@ -11,7 +11,7 @@ from typing import Any
 from distill.labels.engine.region_lines import region_from, values_of
 from distill.labels.engine.settings import Device, Outlines
 from distill.labels.engine.shards import MakeShard, ShardFolder, lines
-from distill.labels.picture_files import decoded
+from distill.labels.sets.picture_files import decoded
 from edge.core.errors import DatasetError
 
 log = logging.getLogger(__name__)

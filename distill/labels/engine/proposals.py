@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from distill.labels.annotations import BoxXyxy, Region
+from distill.labels.sets.annotations import BoxXyxy, Region
 from edge.core.detections import UNCLASSIFIED
 
 SAME_PLACE: Final = 0.5

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from distill.labels.annotations import Region
-from distill.labels.attributes import attributes_from, attributes_of, box_from, polygon_from
+from distill.labels.sets.annotations import Region
+from distill.labels.sets.attributes import attributes_from, attributes_of, box_from, polygon_from
 
 BOX_DIGITS = 2
 SCORE_DIGITS = 6

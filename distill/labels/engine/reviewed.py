@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from distill.labels.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet, Region
 from distill.labels.engine.calibrating import ReviewedPicture
 from distill.labels.engine.catalogue import Catalogue, catalogue_of
 from distill.labels.engine.deciding import KeptBack
 from distill.labels.engine.region_lines import region_from
 from distill.labels.engine.shards import ShardFolder
-from distill.labels.picture_files import content_digest, decoded
+from distill.labels.sets.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet, Region
+from distill.labels.sets.picture_files import content_digest, decoded
 from edge.core.errors import DatasetError
 
 CALIBRATES, JUDGES = "val", "test"

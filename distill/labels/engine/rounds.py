@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.labels.annotations import Region
 from distill.labels.engine.calibrating import Calibrated, ReviewedPicture
 from distill.labels.engine.job import Job
 from distill.labels.engine.judging import Change, Quality, mean_average_precision, quality_of
@@ -18,6 +17,7 @@ from distill.labels.engine.settings import AnnotatorSpec
 from distill.labels.engine.shards import ShardFolder
 from distill.labels.engine.teaching import is_teachable, taught
 from distill.labels.engine.training_set import TrainingSet, counts_of, training_set
+from distill.labels.sets.annotations import Region
 from edge.core.errors import OutputError
 from edge.core.files import write_whole
 

@@ -73,7 +73,7 @@ def _florence(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -
     from distill.labels.florence.loading import load_teacher
     from distill.labels.florence.progress import TeacherListener
     from distill.labels.florence.publish import MODEL_FOLDER
-    from distill.labels.formats import read_labels
+    from distill.labels.formats.registry import read_labels
 
     settings = _finetune_settings(spec)
     label_set = read_labels(dataset, job.taxonomy, format_name="dataset")

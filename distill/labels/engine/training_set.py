@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from distill.labels import yolo_writing
-from distill.labels.annotations import AnnotatedImage, LabelSet, Written
 from distill.labels.engine.region_lines import region_from
 from distill.labels.engine.reviewed import ReviewedSet
 from distill.labels.engine.shards import ShardFolder
-from distill.labels.split import split
+from distill.labels.formats import yolo_writing
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Written
+from distill.labels.sets.split import split
 from edge.core.errors import DatasetError
 
 PSEUDO = "pseudo"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from distill.labels.annotations import Region
+from distill.labels.sets.annotations import Region
 from edge.core.detections import UNCLASSIFIED
 
 

@@ -15,8 +15,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError
 from torch import nn
 
+from distill.labels.annotators.remarks import without_remarks
 from distill.labels.florence.settings import LoraSettings
-from distill.labels.remarks import without_remarks
 from edge.core.errors import CheckpointError, ConfigError
 from edge.core.outside_documents import read_json
 

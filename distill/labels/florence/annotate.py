@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.labels.annotations import Region
+from distill.labels.annotators.tiling import look_by_tiles, without_doubles
 from distill.labels.florence.generation import Said, generate, model_inputs
 from distill.labels.florence.grammar import BoxGrammar, TokenIds, grammar_of, prefix_function
 from distill.labels.florence.loading import Teacher
@@ -17,8 +17,8 @@ from distill.labels.florence.outputs import ANNOTATOR, Answer, read_answer, regi
 from distill.labels.florence.scores import ScoredBox, scored_boxes
 from distill.labels.florence.settings import AnnotationSettings, TaskName
 from distill.labels.florence.tasks import TASKS, grounding_text, prompt_for
-from distill.labels.location_tokens import label_from_written, xy_from_bins
-from distill.labels.tiling import look_by_tiles, without_doubles
+from distill.labels.formats.location_tokens import label_from_written, xy_from_bins
+from distill.labels.sets.annotations import Region
 from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy
 

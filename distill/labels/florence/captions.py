@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from distill.labels.annotations import AnnotatedImage, Region
-from distill.labels.naming import class_of, kind_of
+from distill.labels.sets.annotations import AnnotatedImage, Region
+from distill.labels.sets.naming import class_of, kind_of
 from edge.core.taxonomy import Taxonomy
 
 CLEAN = "Woven cloth without a defect."

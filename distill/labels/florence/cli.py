@@ -83,7 +83,7 @@ def finetune(
     configure_logging(verbose)
     # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
     from distill.core.run_folder import RunFolder, way_on_said
-    from distill.labels.formats import read_labels
+    from distill.labels.formats.registry import read_labels
 
     folder = RunFolder(out)
     flags = {
@@ -205,7 +205,7 @@ def ask(
     from distill.labels.florence.loading import load_teacher
     from distill.labels.florence.picture_lines import answer_record
     from distill.labels.florence.tasks import checked_task
-    from distill.labels.picture_files import decoded
+    from distill.labels.sets.picture_files import decoded
 
     name = checked_task(task, text, has_picture=picture is not None)
     image = decoded(picture) if picture else None

@@ -16,7 +16,6 @@ from torch import nn
 
 from distill.core.progress import Listener
 from distill.core.run_folder import RunFolder
-from distill.labels.annotations import LabelSet
 from distill.labels.florence.curves import draw_curves
 from distill.labels.florence.finetune_run import (
     FinetuneRun,
@@ -32,6 +31,7 @@ from distill.labels.florence.settings import FinetuneSettings
 from distill.labels.florence.teaching import loss_of
 from distill.labels.florence.timetable import Turn, epoch_batches
 from distill.labels.florence.validation import Validation, validate
+from distill.labels.sets.annotations import LabelSet
 from edge.core.errors import TrainingError
 from edge.core.taxonomy import Taxonomy
 from edge.process.interruption import stopped_by_signals

@@ -13,18 +13,18 @@ from torch import Tensor, nn
 from distill.core.precision import Precision, choose_precision
 from distill.core.run_folder import RunFolder
 from distill.core.schedule import Schedule
-from distill.labels.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet
+from distill.labels.annotators.remarks import without_remarks
+from distill.labels.annotators.run_state import Progress, read_state, write_state
+from distill.labels.annotators.same_run import Origin, check_same_run
 from distill.labels.florence.adapter import add_adapter
 from distill.labels.florence.divergence import DivergenceWatch
 from distill.labels.florence.freezing import freeze, learning
 from distill.labels.florence.grammar import TokenIds
 from distill.labels.florence.loading import Teacher
-from distill.labels.florence.run_state import Progress, read_state, write_state
 from distill.labels.florence.settings import FinetuneSettings
 from distill.labels.florence.teaching import Classroom
 from distill.labels.florence.timetable import Exercise, epoch_batches, exercises_of
-from distill.labels.remarks import without_remarks
-from distill.labels.same_run import Origin, check_same_run
+from distill.labels.sets.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet
 from edge.core.errors import CheckpointError, DatasetError
 from edge.core.taxonomy import Taxonomy
 

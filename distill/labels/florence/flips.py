@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distill.labels.annotations import AnnotatedImage
-from distill.labels.flip import Direction, flipped_region
+from distill.labels.formats.flip import Direction, flipped_region
+from distill.labels.sets.annotations import AnnotatedImage
 from edge.core.image import Image
 
 

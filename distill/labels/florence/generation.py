@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from distill.labels.annotators.processor_images import rgb_from_image
 from distill.labels.florence.loading import Teacher
 from distill.labels.florence.scores import token_log_probabilities
 from edge.core.image import Image
@@ -28,12 +26,6 @@ class Said:
 
     tokens: tuple[int, ...]
     log_probabilities: tuple[float, ...]
-
-
-def rgb_from_image(image: Image) -> NDArray[np.uint8]:
-    """Bring a picture into the processor's form: (H, W, 3) RGB, uint8."""
-    code = cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB
-    return np.asarray(cv2.cvtColor(image, code), np.uint8)
 
 
 def model_inputs(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from distill.labels.florence.loading import LOCATION_TOKENS
-from distill.labels.location_tokens import written_label
+from distill.labels.formats.location_tokens import written_label
 
 CORNERS = 4
 """Location tokens of a box: x1, y1, x2, y2."""

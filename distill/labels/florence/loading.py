@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +9,17 @@ from typing import Any
 import torch
 from transformers import Florence2ForConditionalGeneration, Florence2Processor
 
-from distill.labels.florence.adapter import attach_adapter
-from distill.labels.location_tokens import BINS
-from distill.labels.model_source import (
+from distill.labels.annotators.model_source import (
     PROCESSOR_FILES,
     check_files,
+    fingerprint_of,
     load_processor,
     load_weights,
     read_config,
 )
-from distill.labels.remarks import without_remarks
+from distill.labels.annotators.remarks import without_remarks
+from distill.labels.florence.adapter import attach_adapter
+from distill.labels.formats.location_tokens import BINS
 from edge.core.errors import CheckpointError
 
 NATIVE_SOURCES = "florence-community/Florence-2-base-ft or florence-community/Florence-2-large-ft"
@@ -88,15 +88,6 @@ def write_model_folder(model: Any, processor: Any, folder: Path) -> None:
     with without_remarks():
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
-
-
-def fingerprint_of(model: Any) -> str:
-    """Return a sha256 over the name, type and bytes of every weight."""
-    digest = hashlib.sha256()
-    for name, weight in sorted(model.named_parameters()):
-        digest.update(f"{name} {weight.dtype} {tuple(weight.shape)}\n".encode())
-        digest.update(weight.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _check_layout(source: str) -> None:

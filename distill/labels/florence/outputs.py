@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from distill.labels.annotations import BoxXyxy, Region, box_around
 from distill.labels.florence.settings import TaskName
 from distill.labels.florence.tasks import TASKS
-from distill.labels.location_tokens import BINS, parse_boxes, parse_polygons
-from distill.labels.naming import names_from_text
+from distill.labels.formats.location_tokens import BINS, parse_boxes, parse_polygons
+from distill.labels.sets.annotations import BoxXyxy, Region, box_around
+from distill.labels.sets.naming import names_from_text
 from edge.core.taxonomy import Taxonomy
 
 ANNOTATOR = "florence-2"

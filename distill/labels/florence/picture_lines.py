@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.labels.annotations import Region
-from distill.labels.annotator import Annotator
+from distill.labels.annotators.annotator import Annotator
 from distill.labels.florence.outputs import Answer
-from distill.labels.picture_files import decoded
+from distill.labels.sets.annotations import Region
+from distill.labels.sets.picture_files import decoded
 from edge.core.errors import DatasetError, OutputError
 from edge.core.image import Image
 

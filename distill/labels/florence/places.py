@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from distill.labels.annotations import BoxXyxy, PolygonXy
-from distill.labels.location_tokens import bins_from_xy
+from distill.labels.formats.location_tokens import bins_from_xy
+from distill.labels.sets.annotations import BoxXyxy, PolygonXy
 
 
 def place_text(place: BoxXyxy | PolygonXy, size_hw_px: tuple[int, int]) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from distill.labels.annotators.run_state import read_state
 from distill.labels.florence.adapter import merged, save_adapter
 from distill.labels.florence.finetune_run import FinetuneRun, load_weights
 from distill.labels.florence.loading import write_model_folder
-from distill.labels.florence.run_state import read_state
 
 MODEL_FOLDER, ADAPTER_FOLDER = "model", "adapter"
 

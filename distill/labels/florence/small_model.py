@@ -26,7 +26,7 @@ from transformers import (
 
 from distill.labels.florence.loading import LOCATION_TOKENS, write_model_folder
 from distill.labels.florence.small_tokenizer import build_tokenizer
-from distill.labels.location_tokens import BINS
+from distill.labels.formats.location_tokens import BINS
 from edge.core.taxonomy import Taxonomy
 
 LOCATION_RMS = 0.05

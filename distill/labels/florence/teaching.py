@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from distill.labels.annotations import AnnotatedImage
 from distill.labels.florence.flips import flipped_labels, flipped_picture
 from distill.labels.florence.generation import model_inputs
 from distill.labels.florence.loading import Teacher
 from distill.labels.florence.tasks import Lesson, lessons_of
 from distill.labels.florence.timetable import Turn
-from distill.labels.picture_files import decoded
+from distill.labels.sets.annotations import AnnotatedImage
+from distill.labels.sets.picture_files import decoded
 from edge.core.errors import DatasetError
 from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distill.labels.annotations import AnnotatedImage
 from distill.labels.florence.flips import Flips
 from distill.labels.florence.settings import FinetuneSettings, TaskName
 from distill.labels.florence.tasks import lessons_of
+from distill.labels.sets.annotations import AnnotatedImage
 from edge.core.taxonomy import Taxonomy
 
 

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 
 from distill.evaluation.evaluate import Metrics, metrics_of
-from distill.labels.annotations import AnnotatedImage, Region
 from distill.labels.florence.annotate import FlorenceAnnotator
 from distill.labels.florence.finetune_run import FinetuneRun
 from distill.labels.florence.flips import Flips
 from distill.labels.florence.settings import AnnotationSettings
 from distill.labels.florence.teaching import Classroom, loss_of
 from distill.labels.florence.timetable import Turn, exercises_of
-from distill.labels.naming import class_of
-from distill.labels.picture_files import decoded
+from distill.labels.sets.annotations import AnnotatedImage, Region
+from distill.labels.sets.naming import class_of
+from distill.labels.sets.picture_files import decoded
 from edge.core.detections import Detections
 from edge.core.errors import DatasetError
 from edge.core.image import Image

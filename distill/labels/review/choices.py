@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from distill.labels.annotations import AnnotatedImage, BoxXyxy, Region
+from distill.labels.sets.annotations import AnnotatedImage, BoxXyxy, Region
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import Taxonomy
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from distill.labels.annotations import LabelSet, Region
-from distill.labels.yolo_rows import SAME_BOX_PX
+from distill.labels.formats.yolo_rows import SAME_BOX_PX
+from distill.labels.sets.annotations import LabelSet, Region
 
 Action = Literal["accept", "reject", "relabel", "redraw", "add", "undo"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from distill.labels.annotations import AnnotatedImage, Region, ReviewState
+from distill.labels.sets.annotations import AnnotatedImage, Region, ReviewState
 
 Wanted = Literal["queued", "all"]
 

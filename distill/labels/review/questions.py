@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, get_args
 
 from distill.labels.florence.settings import TaskName
-from distill.labels.picture_files import decoded
 from distill.labels.review.session import Session
 from distill.labels.review.views import region_view
+from distill.labels.sets.picture_files import decoded
 from edge.core.errors import ConfigError, LoomsightError
 
 if TYPE_CHECKING:

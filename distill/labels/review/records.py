@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from distill.labels.annotations import Region
-from distill.labels.attributes import attributes_from, attributes_of, box_from, polygon_from
 from distill.labels.review.decisions import Action, Decision
+from distill.labels.sets.annotations import Region
+from distill.labels.sets.attributes import attributes_from, attributes_of, box_from, polygon_from
 
 
 def line_of(decision: Decision, at: str) -> bytes:

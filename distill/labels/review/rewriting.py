@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from distill.labels import coco
-from distill.labels.annotations import AnnotatedImage, LabelSet
-from distill.labels.documents import read_json, read_text
-from distill.labels.label_file import label_file
-from distill.labels.yolo_rows import region_of, row_of, trainable_box
+from distill.labels.formats import coco
+from distill.labels.formats.label_file import label_file
+from distill.labels.formats.yolo_rows import region_of, row_of, trainable_box
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet
+from distill.labels.sets.documents import read_json, read_text
 from edge.core.digest import file_digest
 from edge.core.errors import DatasetError
 from edge.core.files import write_whole

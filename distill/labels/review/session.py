@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from distill.labels import yolo
-from distill.labels.annotations import AnnotatedImage, LabelSet, Region, ReviewState
+from distill.labels.formats import yolo
 from distill.labels.review.choices import Choice, judged
 from distill.labels.review.decisions import Decision, applied, apply_reviews, not_undone, undoing
 from distill.labels.review.log import ReviewLog
 from distill.labels.review.order import Wanted, hardest_first
 from distill.labels.review.rewriting import update_manifest, write_coco_files, write_label_file
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region, ReviewState
 from edge.core.errors import DatasetError, LoomsightError
 from edge.core.taxonomy import Taxonomy
 

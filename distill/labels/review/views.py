@@ -7,10 +7,10 @@ from typing import Any
 
 import cv2
 
-from distill.labels.annotations import Region
-from distill.labels.picture_files import decoded
 from distill.labels.review.order import Wanted, found_by, regions_in_order
 from distill.labels.review.session import Session
+from distill.labels.sets.annotations import Region
+from distill.labels.sets.picture_files import decoded
 from edge.core.errors import DatasetError
 
 QUICK_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)

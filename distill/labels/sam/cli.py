@@ -18,8 +18,8 @@ from edge.process.terminal import echo
 
 if TYPE_CHECKING:
     from distill.core.run_folder import RunFolder
-    from distill.labels.annotations import LabelSet
     from distill.labels.sam.settings import SamFinetuneSettings
+    from distill.labels.sets.annotations import LabelSet
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -122,7 +122,7 @@ def refine(
     What has an outline keeps it. A box stays as it is where the mask is empty or of quite another size.
     """
     configure_logging(verbose)
-    from distill.labels.formats import detect, format_of
+    from distill.labels.formats.registry import detect, format_of
     from distill.labels.sam.settings import OutlineSettings
     from edge.core.settings import environment_values, resolved, toml_values
 
@@ -154,7 +154,7 @@ def refine(
 
 
 def _labels(labels: Path, pictures: Path | None, taxonomy: Path | None) -> LabelSet:
-    from distill.labels.formats import read_labels
+    from distill.labels.formats.registry import read_labels
 
     return read_labels(labels, load_taxonomy(taxonomy), pictures=pictures)
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from distill.labels.annotations import BoxXyxy
-from distill.labels.florence.generation import rgb_from_image
+from distill.labels.annotators.processor_images import rgb_from_image
 from distill.labels.sam.loading import Sam
+from distill.labels.sets.annotations import BoxXyxy
 from edge.core.image import Image
 
 

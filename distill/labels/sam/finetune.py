@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from distill.core.progress import Listener
 from distill.core.run_folder import RunFolder
-from distill.labels.annotations import BoxXyxy
 from distill.labels.sam.drawing import draw, masks_of
 from distill.labels.sam.finetune_run import (
     SamRun,
@@ -38,6 +37,7 @@ from distill.labels.sam.loading import Sam, write_sam
 from distill.labels.sam.losses import loss_parts, overlaps
 from distill.labels.sam.masks import TrueMask, overlap
 from distill.labels.sam.settings import SamFinetuneSettings
+from distill.labels.sets.annotations import BoxXyxy
 from edge.core.errors import TrainingError
 from edge.core.geometry import View
 from edge.core.publishing import new_folder

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from distill.core.run_folder import RunFolder
 from distill.core.schedule import Schedule
-from distill.labels.florence.loading import fingerprint_of
-from distill.labels.florence.run_state import Progress, read_state, write_state
-from distill.labels.picture_files import decoded
+from distill.labels.annotators.model_source import fingerprint_of
+from distill.labels.annotators.run_state import Progress, read_state, write_state
+from distill.labels.annotators.same_run import Origin, check_same_run
 from distill.labels.sam.drawing import Features, features_of
 from distill.labels.sam.lessons import Lesson, digest_of
 from distill.labels.sam.loading import Sam
 from distill.labels.sam.settings import SamFinetuneSettings
-from distill.labels.same_run import Origin, check_same_run
+from distill.labels.sets.picture_files import decoded
 from edge.core.errors import CheckpointError, DatasetError
 
 KIND = "sam"

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.labels.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet, PolygonXy
-from distill.labels.attributes import polygon_from
-from distill.labels.documents import read_json
-from distill.labels.problems import Problems
 from distill.labels.sam.masks import TrueMask, from_outlines, from_run_lengths
 from distill.labels.sam.windows import window_of
+from distill.labels.sets.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet, PolygonXy
+from distill.labels.sets.attributes import polygon_from
+from distill.labels.sets.documents import read_json
+from distill.labels.sets.problems import Problems
 from edge.core.errors import DatasetError
 from edge.core.geometry import View
 

@@ -9,8 +9,13 @@ from typing import Any
 import torch
 from transformers import SamModel, SamProcessor
 
-from distill.labels.model_source import PROCESSOR_FILES, check_source, load_processor, load_weights
-from distill.labels.remarks import without_remarks
+from distill.labels.annotators.model_source import (
+    PROCESSOR_FILES,
+    check_source,
+    load_processor,
+    load_weights,
+)
+from distill.labels.annotators.remarks import without_remarks
 
 EXAMPLE = "facebook/sam-vit-base"
 

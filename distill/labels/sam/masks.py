@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.labels.annotations import BoxXyxy, PolygonXy
+from distill.labels.sets.annotations import BoxXyxy, PolygonXy
 from edge.simulator.truth import tight_box
 
 Mask = NDArray[np.uint8]

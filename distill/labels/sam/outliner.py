@@ -9,12 +9,12 @@ from typing import Any, Literal
 import numpy as np
 
 from distill.core.precision import choose_device
-from distill.labels.annotations import BoxXyxy, Region, box_around
 from distill.labels.sam.drawing import features_of, masks_of
 from distill.labels.sam.loading import Sam, load_sam
 from distill.labels.sam.masks import Mask, main_piece, outline_of
 from distill.labels.sam.settings import OutlineSettings
 from distill.labels.sam.windows import window_of
+from distill.labels.sets.annotations import BoxXyxy, Region, box_around
 from edge.core.geometry import View
 from edge.core.image import Image
 from edge.core.settings import resolved

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from distill.labels.annotations import AnnotatedImage, LabelSet
-from distill.labels.picture_files import decoded
-from distill.labels.problems import Problems
 from distill.labels.sam.outliner import Outliner
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet
+from distill.labels.sets.picture_files import decoded
+from distill.labels.sets.problems import Problems
 from edge.core.errors import DatasetError
 from edge.process.interruption import stopped_by_signals
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil, floor
 
-from distill.labels.annotations import BoxXyxy
+from distill.labels.sets.annotations import BoxXyxy
 from edge.core.geometry import View
 
 CONTEXT_SHARE = 0.2

@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.labels.annotations import Region
-from distill.labels.florence.generation import rgb_from_image
-from distill.labels.tiling import look_by_tiles, without_doubles
+from distill.labels.annotators.processor_images import rgb_from_image
+from distill.labels.annotators.tiling import look_by_tiles, without_doubles
+from distill.labels.sets.annotations import Region
 from distill.labels.zero_shot.found import Found
 from distill.labels.zero_shot.grounding_dino import GroundingDinoQuery
 from distill.labels.zero_shot.loading import GROUNDING_DINO_TYPES, OpenDetector

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-from distill.labels.model_source import (
+from distill.labels.annotators.model_source import (
     PROCESSOR_FILES,
     TOKENIZER_FILES,
     check_source,

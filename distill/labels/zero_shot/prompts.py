@@ -23,7 +23,7 @@ class Prompt:
     Attributes:
         text: small letters, without full stop.
         label: class of what it finds; None for what is no defect.
-        category: see `distill.labels.annotations.Region`.
+        category: see `distill.labels.sets.annotations.Region`.
         phrase: likewise.
     """
 

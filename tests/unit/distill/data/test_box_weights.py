@@ -11,12 +11,12 @@ from distill.core.precision import choose_precision
 from distill.data.dataset import load_dataset
 from distill.detector.build import DetectionTask, build_module
 from distill.detector.weighted_loss import padded_weights
-from distill.labels import yolo
-from distill.labels.annotations import AnnotatedImage, LabelSet, Region
+from distill.labels.formats import yolo
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
 from distill.settings.structure import DetectorStructure
 from distill.training_run import _dataset_digest
 from edge.core.errors import DatasetError
-from tests.unit.distill.labels.sets import CLASSES, write_picture
+from tests.unit.distill.labels.label_sets import CLASSES, write_picture
 
 SURE, UNSURE = Region("drop", (2, 2, 30, 30)), Region("broken", (40, 10, 60, 50), score=0.4, weight=0.4)
 QUEUED = Region("wrinkle", (5, 40, 30, 60), score=0.2, review="queued", weight=0.2)

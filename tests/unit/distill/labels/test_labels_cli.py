@@ -6,12 +6,13 @@ import pytest
 
 from distill import cli as distill_cli
 from distill.data.dataset import load_dataset
-from distill.labels import cli, voc
-from distill.labels.annotations import AnnotatedImage, LabelSet
-from distill.labels.formats import FORMATS, READERS
-from distill.labels.split import SPLITS
+from distill.labels import cli
+from distill.labels.formats import voc
+from distill.labels.formats.registry import FORMATS, READERS
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet
+from distill.labels.sets.split import SPLITS
 from edge.core.errors import CheckpointError, DatasetError, LoomsightError
-from tests.unit.distill.labels.sets import CLASSES, region, write_picture
+from tests.unit.distill.labels.label_sets import CLASSES, region, write_picture
 from tests.unit.distill.tiny import write_tiny_dataset
 
 COUNT = 12

@@ -9,7 +9,7 @@ import pytest
 from distill.data.dataset import load_dataset
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import load_taxonomy
-from tests.unit.distill.labels.sets import write_picture
+from tests.unit.distill.labels.label_sets import write_picture
 from tests.unit.distill.labels.test_labels_cli import labels
 
 SIZE = "<size><width>90</width><height>40</height></size>"

@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from distill.labels import yolo
-from distill.labels.annotations import AnnotatedImage, LabelSet, Region
-from distill.labels.picture_files import content_digest, decoded
+from distill.labels.formats import yolo
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
+from distill.labels.sets.picture_files import content_digest, decoded
 from edge.core.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy()

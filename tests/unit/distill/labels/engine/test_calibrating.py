@@ -4,11 +4,11 @@ import random
 
 import pytest
 
-from distill.labels.annotations import Region
 from distill.labels.engine.calibrating import ReviewedPicture, calibrate, opinion_of
 from distill.labels.engine.judging import Change, quality_of
 from distill.labels.engine.settings import AnnotatorSpec, EngineSettings
-from distill.labels.naming import Namer
+from distill.labels.sets.annotations import Region
+from distill.labels.sets.naming import Namer
 from edge.core.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy()

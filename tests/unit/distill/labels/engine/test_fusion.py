@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.labels.annotations import Region
 from distill.labels.engine.fusion import Fusion
+from distill.labels.sets.annotations import Region
 
 SIZE_HW_PX = (100, 200)
 

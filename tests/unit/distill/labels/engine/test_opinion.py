@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from distill.labels.annotations import Region
 from distill.labels.engine.fusion import Fusion
 from distill.labels.engine.opinion import Opinion
 from distill.labels.engine.triage import Band, Triage
-from distill.labels.naming import Namer
+from distill.labels.sets.annotations import Region
+from distill.labels.sets.naming import Namer
 from edge.core.taxonomy import load_taxonomy
 
 SIZE = (100, 200)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from distill.labels.annotations import Region
 from distill.labels.engine.calibrating import Calibrated, ReviewedPicture, calibrate, opinion_of
 from distill.labels.engine.judging import quality_of
 from distill.labels.engine.settings import EngineSettings
-from distill.labels.naming import Namer
+from distill.labels.sets.annotations import Region
+from distill.labels.sets.naming import Namer
 from edge.core.taxonomy import load_taxonomy
 
 SIZE = (400, 400)

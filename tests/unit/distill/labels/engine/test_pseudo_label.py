@@ -14,12 +14,12 @@ import pytest
 from typer.testing import CliRunner
 
 from distill.data.dataset import load_dataset
-from distill.labels.annotations import AnnotatedImage, LabelSet
 from distill.labels.engine.cli import app, with_address
 from distill.labels.engine.reviewed import ReviewedSet
 from distill.labels.engine.shards import ShardFolder
 from distill.labels.engine.training_set import check_names, counts_of, training_set
-from distill.labels.formats import read_labels
+from distill.labels.formats.registry import read_labels
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet
 from edge.core.errors import ConfigError, DatasetError, LoomsightError
 from tests.unit.distill.labels.engine.cloth import (
     BENCHMARKS,
@@ -268,7 +268,7 @@ def test_a_reviewed_set_needs_pictures_that_calibrate(mill):
     weave(mill / "flat", 4, 9)
     from dataclasses import replace
 
-    from distill.labels import yolo
+    from distill.labels.formats import yolo
 
     cloth = weave(mill / "train", 4, 8)
     yolo.write(replace(cloth, images=tuple(replace(i, split="train") for i in cloth.images)), mill / "only")

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from distill.labels.annotations import Region
 from distill.labels.engine.triage import Band, Triage
+from distill.labels.sets.annotations import Region
 
 BOX = (0.0, 0.0, 10.0, 4.0)
 TRIAGE = Triage({"broken": Band(accept=0.5, reject=0.2)}, Band(accept=0.8, reject=0.3), least_side_mm=1.5)

@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from distill.labels.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.florence.settings import FinetuneSettings
 from distill.labels.florence.small_model import SmallSizes, write_small_model
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
 from edge.core.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy()

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from distill.core.run_folder import RunFolder
+from distill.labels.annotators.run_state import read_state
 from distill.labels.florence.divergence import DivergenceWatch
 from distill.labels.florence.finetune import finetune
 from distill.labels.florence.finetune_run import settings_of_run
 from distill.labels.florence.grammar import TokenIds
 from distill.labels.florence.loading import load_teacher
-from distill.labels.florence.run_state import read_state
 from distill.labels.florence.settings import LoraSettings
 from distill.labels.florence.tasks import Lesson
 from distill.labels.florence.teaching import IGNORED, labels_of, loss_of

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distill.labels.annotations import AnnotatedImage, Region
 from distill.labels.florence.flips import Flips, flipped_labels
 from distill.labels.florence.outputs import read_answer, whole_box
 from distill.labels.florence.places import place_text
 from distill.labels.florence.tasks import TASKS, lessons_of, prompt_for
-from distill.labels.naming import full_name, names_from_text
+from distill.labels.sets.annotations import AnnotatedImage, Region
+from distill.labels.sets.naming import full_name, names_from_text
 from edge.core.errors import ConfigError, DatasetError
 from tests.unit.distill.labels.florence.small import TAXONOMY
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from distill.labels import yolo
-from distill.labels.annotations import AnnotatedImage, LabelSet, Region, box_around
+from distill.labels.formats import yolo
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region, box_around
 
 CLASSES = ("wrinkle", "drop", "broken")
 SIZE_HW = (60, 120)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.labels.annotations import Region
 from distill.labels.review.choices import Choice, judged
 from distill.labels.review.decisions import Decision, apply_reviews, not_undone, undoing
 from distill.labels.review.records import decision_of, encoded, line_of
+from distill.labels.sets.annotations import Region
 from edge.core.taxonomy import load_taxonomy
 from tests.unit.distill.labels.review.folders import CLASSES, CLEAN, DONE, EASY, HARD, label_set
 

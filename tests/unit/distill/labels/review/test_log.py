@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from distill.labels.annotations import Region
 from distill.labels.review.decisions import Decision
 from distill.labels.review.log import ReviewLog
+from distill.labels.sets.annotations import Region
 from edge.core.errors import DatasetError, OutputError
 
 REGION = Region("drop", (1.0, 2.0, 3.0, 4.0), score=0.5, annotator="florence", review="queued")

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.labels.annotations import REVIEW_STATES, AnnotatedImage, Region
 from distill.labels.review.order import found_by, hardest_first, hardness, regions_in_order
+from distill.labels.sets.annotations import REVIEW_STATES, AnnotatedImage, Region
 from tests.unit.distill.labels.review.folders import CLEAN, DONE, EASY, HARD, label_set
 
 

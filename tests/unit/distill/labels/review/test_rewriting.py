@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from distill.labels.annotations import LabelSet
 from distill.labels.review.rewriting import update_manifest, with_images, write_coco_files, write_label_file
+from distill.labels.sets.annotations import LabelSet
 from edge.core.digest import file_digest
 from edge.core.errors import DatasetError
 from tests.unit.distill.labels.review.folders import (

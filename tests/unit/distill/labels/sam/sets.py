@@ -7,9 +7,9 @@ import json
 import cv2
 import numpy as np
 
-from distill.labels.annotations import AnnotatedImage, LabelSet, Region, box_around
+from distill.labels.formats.yolo import write
 from distill.labels.sam.masks import outline_of
-from distill.labels.yolo import write
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region, box_around
 
 SIZE = (64, 64)
 CLASSES = ("wrinkle", "drop", "broken")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from distill.core.run_folder import RunFolder
-from distill.labels.formats import read_labels
+from distill.labels.formats.registry import read_labels
 from distill.labels.sam.finetune import MODEL_FOLDER, finetune
 from distill.labels.sam.finetune_run import prepare_run, settings_of_run
 from distill.labels.sam.lessons import lessons_of, masks_of_labels

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from distill.labels.annotations import AnnotatedImage, LabelSet, Region
-from distill.labels.formats import read_labels
+from distill.labels.formats.registry import read_labels
 from distill.labels.sam.lessons import digest_of, lessons_of, masks_of_labels
 from distill.labels.sam.masks import TrueMask, overlap
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import load_taxonomy
 from edge.dataset.image import draw_picture

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.labels.annotations import box_around
 from distill.labels.sam.masks import (
     TrueMask,
     from_outlines,
@@ -16,6 +15,7 @@ from distill.labels.sam.masks import (
     outline_of,
     overlap,
 )
+from distill.labels.sets.annotations import box_around
 from edge.dataset.image import run_lengths
 from edge.simulator.truth import SeenDefect, tight_box
 

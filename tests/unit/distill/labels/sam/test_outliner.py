@@ -9,11 +9,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.labels.annotations import Region, box_around
 from distill.labels.sam.loading import load_sam
 from distill.labels.sam.outliner import Outliner, believable, open_outliner
 from distill.labels.sam.settings import OutlineSettings
 from distill.labels.sam.windows import window_of
+from distill.labels.sets.annotations import Region, box_around
 from edge.core.errors import CheckpointError, ConfigError
 
 ANYTHING = OutlineSettings(least_area_share=0, least_side_share=0, most_area_share=1e6, window_px=64)

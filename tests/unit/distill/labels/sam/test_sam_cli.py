@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from distill.labels.coco import read
+from distill.labels.formats.coco import read
 from distill.labels.sam.cli import app
 from distill.labels.sam.loading import load_sam
 from edge.core.errors import LoomsightError
@@ -31,8 +31,8 @@ def labels(tmp_path_factory):
 
 
 def coco_of(labels, file):
-    from distill.labels.coco import write
-    from distill.labels.yolo import read as read_dataset
+    from distill.labels.formats.coco import write
+    from distill.labels.formats.yolo import read as read_dataset
 
     write(read_dataset(labels), file)
     return file

@@ -25,7 +25,7 @@ from transformers import (
     SwinConfig,
 )
 
-from distill.labels.remarks import without_remarks
+from distill.labels.annotators.remarks import without_remarks
 
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz,'-0123456789"
 INPUT_PX = 64

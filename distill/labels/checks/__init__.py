@@ -1,0 +1,1 @@
+"""Find mistakes in a label set, count what it holds, report both."""

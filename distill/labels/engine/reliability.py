@@ -1,0 +1,107 @@
+"""How far scores can be believed: boxes judged against the truth, calibration error, reliability plot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from distill.labels.sets.annotations import Region
+from edge.core.geometry import iou_matrix
+
+BINS = 10
+"""Of equal width, as in Guo et al. 2017."""
+
+RIGHT_IOU = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ReliabilityBin:
+    """Compare what boxes of like score claim with what is true of them."""
+
+    mean_score: float
+    share_right: float
+    count: int
+
+
+def judge(
+    found: Sequence[Region], truth: Sequence[Region], iou_threshold: float = RIGHT_IOU
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Judge the boxes of one picture: by falling score, each takes the free truth of its label that fits.
+
+    Args:
+        found: with scores.
+        truth: what a person says, rejected regions left out.
+        iou_threshold: least overlap of a right box.
+    Returns:
+        Scores and whether they are right, (N,) each, by falling score.
+    """
+    ranked = sorted(found, key=lambda region: -(region.score or 0.0))
+    right = np.zeros(len(ranked), bool)
+    scores = np.array([region.score or 0.0 for region in ranked], np.float64)
+    if not ranked or not truth:
+        return scores, right
+    overlap = iou_matrix(_boxes(ranked), _boxes(truth))
+    free = np.array([[a.label == b.label for b in truth] for a in ranked])
+    for row in range(len(ranked)):
+        candidates = overlap[row] * free[row]
+        best = int(candidates.argmax())
+        if candidates[best] >= iou_threshold:
+            right[row], free[:, best] = True, False
+    return scores, right
+
+
+def reliability(scores: ArrayLike, is_right: ArrayLike, bins: int = BINS) -> list[ReliabilityBin]:
+    """Sort boxes by score into bins of equal width over [0, 1]; empty bins are left out."""
+    values, right = np.asarray(scores, np.float64), np.asarray(is_right, np.float64)
+    numbers = np.minimum((values * bins).astype(int), bins - 1)
+    return [
+        ReliabilityBin(float(values[mine].mean()), float(right[mine].mean()), int(mine.sum()))
+        for number in range(bins)
+        if (mine := numbers == number).any()
+    ]
+
+
+def expected_calibration_error(scores: ArrayLike, is_right: ArrayLike, bins: int = BINS) -> float:
+    """Return the mean distance between score and share of right boxes, over bins weighted by their boxes.
+
+    0 for no boxes.
+    """
+    found = reliability(scores, is_right, bins)
+    total = sum(one.count for one in found)
+    return sum(one.count * abs(one.mean_score - one.share_right) for one in found) / total if total else 0.0
+
+
+def draw_reliability(curves: Mapping[str, Sequence[ReliabilityBin]], file: Path) -> None:
+    """Draw share of right boxes over score into a PNG.
+
+    Args:
+        curves: by name, for instance `before` and `after`.
+        file: what to write.
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    from matplotlib.figure import Figure  # a second to import, for whoever draws nothing
+
+    from distill.core.figures import plain, write_figure
+
+    figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+    axes: Any = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+    for name, bins in curves.items():
+        axes.plot(
+            [b.mean_score for b in bins], [b.share_right for b in bins], marker="o", label=plain(name)
+        )
+    axes.set(xlabel="score", ylabel="share of right boxes", xlim=(0, 1), ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    if curves:
+        axes.legend()
+    write_figure(figure, file)
+
+
+def _boxes(regions: Sequence[Region]) -> NDArray[np.float32]:
+    return np.array([region.box_xyxy_px for region in regions], np.float32).reshape(-1, 4)

@@ -1,0 +1,1 @@
+"""Read and write labels: one module per format, and their registry."""

@@ -1,0 +1,97 @@
+"""Flip pictures together with their boxes and outlines.
+
+A flipped copy keeps the group and the split of its picture, so it never meets it across splits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import cv2
+
+from distill.labels.formats import yolo_writing
+from distill.labels.sets.annotations import AnnotatedImage, BoxXyxy, LabelSet, Region, Written
+from distill.labels.sets.picture_files import decoded
+from edge.core.errors import DatasetError
+
+Direction = Literal["horizontal", "vertical"]
+
+SUFFIXES: dict[Direction, str] = {"horizontal": "_h", "vertical": "_v"}
+OPENCV_CODES: dict[Direction, int] = {"horizontal": 1, "vertical": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Say of which picture one is the flipped copy."""
+
+    image: AnnotatedImage
+    direction: Direction
+
+
+def write_flipped(label_set: LabelSet, target: Path, directions: Sequence[Direction]) -> Written:
+    """Write a data set folder with all pictures and a flipped copy of each training picture per direction.
+
+    Copies are PNG files, so that flipping costs no quality.
+
+    Raises:
+        DatasetError: see `distill.labels.formats.yolo_writing.write`; or a copy's name is taken.
+        OutputError: if the folder is not empty or cannot be written.
+    """
+    names = {image.file_name for image in label_set.images}
+    copies, origins = [], {}
+    for image in label_set.images:
+        for direction in directions if image.split == "train" else ():
+            copy = flipped(image, direction)
+            if copy.file_name in names:
+                raise DatasetError(
+                    f"There is a picture {copy.file_name} already.", "It was flipped before."
+                )
+            copies.append(copy)
+            origins[copy.file_name] = _Origin(image, direction)
+    copy_picture = yolo_writing.copier(label_set.root)
+
+    def write_picture(image: AnnotatedImage, path: Path) -> None:
+        origin = origins.get(image.file_name)
+        if origin is None:
+            copy_picture(image, path)
+        else:
+            _write_flipped(label_set.root / origin.image.file_name, origin, path)
+
+    images = sorted((*label_set.images, *copies), key=lambda image: image.file_name)
+    return yolo_writing.write(replace(label_set, images=tuple(images)), target, write_picture)
+
+
+def flipped(image: AnnotatedImage, direction: Direction) -> AnnotatedImage:
+    """Return the labels of the flipped copy: same group, same split, a name with `_h` or `_v`."""
+    path = PurePosixPath(image.file_name)
+    name = str(path.with_name(f"{path.stem}{SUFFIXES[direction]}.png"))
+    regions = tuple(flipped_region(region, image.size_hw_px, direction) for region in image.regions)
+    return replace(image, file_name=name, regions=regions)
+
+
+def flipped_region(region: Region, size_hw_px: tuple[int, int], direction: Direction) -> Region:
+    """Return a region in the flipped picture."""
+    height, width = size_hw_px
+    x1, y1, x2, y2 = region.box_xyxy_px
+    polygon = region.polygon_xy_px
+    box: BoxXyxy
+    if direction == "horizontal":
+        box = (width - x2, y1, width - x1, y2)
+        polygon = polygon and tuple((width - x, y) for x, y in polygon)
+    else:
+        box = (x1, height - y2, x2, height - y1)
+        polygon = polygon and tuple((x, height - y) for x, y in polygon)
+    return replace(region, box_xyxy_px=box, polygon_xy_px=polygon)
+
+
+def _write_flipped(source: Path, origin: _Origin, path: Path) -> None:
+    picture = decoded(source)
+    if picture.shape[:2] != origin.image.size_hw_px:
+        raise DatasetError(f"{source} is not as large as its labels say.", "Label it again.")
+    done, data = cv2.imencode(".png", cv2.flip(picture, OPENCV_CODES[origin.direction]))
+    if not done:
+        raise DatasetError(f"{source} cannot be saved as PNG.", "Replace or remove the file.")
+    path.write_bytes(data.tobytes())
