@@ -19,7 +19,7 @@ from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.sets.split import split
 from distill.operating_point.reports import ImageReports, reports_on
 from distill.settings.recipe import Recipe
-from distill.train import contract_for, train
+from distill.training.train import contract_for, train
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import Taxonomy
 

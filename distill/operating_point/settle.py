@@ -18,7 +18,7 @@ from distill.operating_point.folds import parts_of
 from distill.operating_point.reports import ImageReports, reports_on
 from distill.operating_point.verdict import Verdict, verdict_on
 from distill.settings.recipe import Recipe
-from distill.starting_point import shipped_thresholds
+from distill.training.starting_point import shipped_thresholds
 from edge.core.contract import ModelContract
 from edge.core.errors import CheckpointError
 

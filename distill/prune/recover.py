@@ -15,7 +15,7 @@ from distill.prune.folder import PruneFolder
 from distill.prune.settings import PruneSettings
 from distill.settings.distillation import Distillation
 from distill.settings.recipe import Recipe, load_recipe
-from distill.stages import Stage
+from distill.training.stages import Stage
 from edge.core.contract import Tiles
 from edge.core.errors import ConfigError
 from edge.core.settings import resolved

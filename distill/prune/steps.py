@@ -19,7 +19,6 @@ from distill.core.processes import Processes
 from distill.data.dataset import Dataset
 from distill.data.tiles import TilePlan, truth_batches
 from distill.evaluation.scorecard import ScorecardRow, append_row, read_rows
-from distill.finish import measured
 from distill.prune.apply import cut
 from distill.prune.check import check_cut
 from distill.prune.folder import PruneFolder
@@ -32,7 +31,8 @@ from distill.prune.runtimes import Floats
 from distill.prune.settings import PruneSettings
 from distill.prune.stage_times import time_stages
 from distill.settings.recipe import Recipe
-from distill.stages import row_of, run_stage
+from distill.training.finish import measured
+from distill.training.stages import row_of, run_stage
 from edge.core.digest import file_digest
 from edge.core.errors import ConfigError, PruningError
 from edge.core.files import write_whole
@@ -70,7 +70,7 @@ def prune(work: Pruning) -> bool:
     Raises:
         ConfigError: if the target is out of reach.
         PruningError: if a cut is not as planned, or the first one loses more than may be lost.
-        LoomsightError: as `distill.train.train`.
+        LoomsightError: as `distill.training.train.train`.
     """
     source = load_detector(work.source)
     unpruned = _measure_once(work, UNPRUNED, work.source)

@@ -54,7 +54,7 @@ LOOMSIGHT_DISTILL_LEARNING_RATE=0.0005 train streaked loose-run streaked-run "${
 join both loose streaked
 LOOMSIGHT_DISTILL_EMA_DECAY=0.999 train both streaked-run both-run "${wide[@]}" --epochs 2 --seed 7
 
-"$bin/python" -m distill.slim "$folder/both-run/best.pt" "$folder/shipped.pt"
+"$bin/python" -m distill.commands.slim "$folder/both-run/best.pt" "$folder/shipped.pt"
 "$bin/loomsight" export "$folder/shipped.pt" --images "$folder/article/images/val" \
     --threshold wrinkle=0.4 --threshold drop=0.65 --threshold broken=0.4 \
     --float16-weights --out edge/demo_bundle --overwrite

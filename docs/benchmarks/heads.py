@@ -37,7 +37,7 @@ from distill.evaluation.evaluate import validate
 from distill.prune.runtimes import runtime_of
 from distill.prune.timing import detector_run, interleaved_ms
 from distill.settings.recipe import Recipe, load_recipe
-from distill.train import contract_for, train
+from distill.training.train import contract_for, train
 from edge.backends.probe import processor_name
 from edge.core.errors import INTERRUPTED_EXIT_CODE, LoomsightError
 from edge.core.files import write_whole

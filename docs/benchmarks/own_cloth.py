@@ -28,7 +28,7 @@ from distill.labels.sets.clean import with_clean_pictures
 from distill.labels.sets.sharing import SharingOptions, with_groups
 from distill.labels.sets.split import split
 from distill.operating_point.reports import points_at
-from distill.starting_point import SHIPPED
+from distill.training.starting_point import SHIPPED
 from edge.backends.probe import processor_name
 from edge.core.taxonomy import load_taxonomy
 

@@ -21,7 +21,7 @@ from distill.detector.build import build_module
 from distill.detector.choice import structure_of
 from distill.detector.official_weights import take_official_weights
 from distill.settings.recipe import Recipe
-from distill.train import contract_for
+from distill.training.train import contract_for
 from edge.core.contract import NoEnhancement
 from edge.core.taxonomy import load_taxonomy
 from edge.inference.preprocess import cut_view

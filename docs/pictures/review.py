@@ -97,7 +97,7 @@ def outline(seen: SeenDefect) -> PolygonXy | None:
 
 def taken(folder: Path) -> bytes:
     """Open the page in Chromium and return a screenshot."""
-    command = [sys.executable, "-m", "distill.labels.review.cli", str(folder), "--port", "0"]
+    command = [sys.executable, "-m", "distill.commands.review_cli", str(folder), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         server.stdout.readline()

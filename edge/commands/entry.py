@@ -32,12 +32,12 @@ def edge_doctor() -> None:
 
 def distill() -> None:
     """Entry point of `distill`."""
-    _begin("distill.cli", "main")
+    _begin("distill.commands.distill_cli", "main")
 
 
 def prune() -> None:
     """Entry point of `prune`."""
-    _begin("distill.prune.cli", "main")
+    _begin("distill.commands.prune_cli", "main")
 
 
 def export() -> None:

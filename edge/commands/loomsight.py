@@ -23,22 +23,28 @@ COMMANDS: Final[dict[str, Command]] = {
         "edge.commands.cli", "simulate_app", "write a data set of simulated cloth with exact truth"
     ),
     "labels": Command(
-        "distill.labels.cli", "app", "convert, check, count, split and flip labelled pictures"
+        "distill.commands.labels_cli", "app", "convert, check, count, split and flip labelled pictures"
     ),
     "pseudo-label": Command(
-        "distill.labels.engine.cli",
+        "distill.commands.pseudo_label_cli",
         "command",
         "label pictures by several annotators, for distill and review",
     ),
-    "review": Command("distill.labels.review.cli", "app", "decide about pseudo-labels on a local page"),
+    "review": Command("distill.commands.review_cli", "app", "decide about pseudo-labels on a local page"),
     "teacher": Command(
-        "distill.labels.florence.cli", "app", "fine-tune the labelling teacher, and ask it about pictures"
+        "distill.commands.teacher_cli", "app", "fine-tune the labelling teacher, and ask it about pictures"
     ),
-    "sam": Command("distill.labels.sam.cli", "app", "teach a SAM the mill's defects, give boxes outlines"),
-    "anchors": Command("distill.detector.cli", "app", "find anchors that fit the boxes of a data set"),
-    "distill": Command("distill.cli", "app", "train a detector on a data set folder"),
-    "prune": Command("distill.prune.cli", "app", "make a trained detector smaller, and let it recover"),
-    "scorecard": Command("distill.scorecard_cli", "app", "print and plot models side by side"),
+    "sam": Command(
+        "distill.commands.sam_cli", "app", "teach a SAM the mill's defects, give boxes outlines"
+    ),
+    "anchors": Command(
+        "distill.commands.anchors_cli", "app", "find anchors that fit the boxes of a data set"
+    ),
+    "distill": Command("distill.commands.distill_cli", "app", "train a detector on a data set folder"),
+    "prune": Command(
+        "distill.commands.prune_cli", "app", "make a trained detector smaller, and let it recover"
+    ),
+    "scorecard": Command("distill.commands.scorecard_cli", "app", "print and plot models side by side"),
     "export": Command("export.cli", "app", "make a checked bundle of a checkpoint"),
     "calib": Command("export.calib_cli", "app", "add and judge the pictures that INT8 is calibrated on"),
     "bundle": Command("edge.commands.bundle_cli", "app", "verify, install, roll back and show bundles"),

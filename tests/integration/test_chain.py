@@ -46,7 +46,12 @@ def place(tmp_path_factory) -> Path:
 @pytest.mark.slow
 def test_simulated_cloth_becomes_a_bundle_that_keeps_its_promises(place):
     trained = command(
-        "distill.cli", place / "cloth", "--recipe", place / "tiny.toml", "--out", place / "run"
+        "distill.commands.distill_cli",
+        place / "cloth",
+        "--recipe",
+        place / "tiny.toml",
+        "--out",
+        place / "run",
     )
     assert trained.returncode == 0, trained.stderr
     exported = command(
@@ -71,8 +76,10 @@ def test_simulated_cloth_becomes_a_bundle_that_keeps_its_promises(place):
 @pytest.mark.parametrize(
     ("module", "arguments", "code"),
     [
-        pytest.param("distill.cli", ("nowhere",), 50, id="no-data-set"),
-        pytest.param("distill.cli", ("nowhere", "--recipe", "no.toml"), 10, id="no-recipe"),
+        pytest.param("distill.commands.distill_cli", ("nowhere",), 50, id="no-data-set"),
+        pytest.param(
+            "distill.commands.distill_cli", ("nowhere", "--recipe", "no.toml"), 10, id="no-recipe"
+        ),
         pytest.param("export.cli", ("no.pt", "--images", ".", "--out", "never"), 51, id="no-checkpoint"),
     ],
 )

@@ -13,15 +13,15 @@ import pytest
 import typer
 from pydantic import BaseModel
 
-import distill.cli
-import distill.detector.cli
-import distill.labels.cli
-import distill.labels.engine.cli
-import distill.labels.florence.cli
-import distill.labels.review.cli
-import distill.labels.sam.cli
-import distill.prune.cli
-import distill.scorecard_cli
+import distill.commands.anchors_cli
+import distill.commands.distill_cli
+import distill.commands.labels_cli
+import distill.commands.prune_cli
+import distill.commands.pseudo_label_cli
+import distill.commands.review_cli
+import distill.commands.sam_cli
+import distill.commands.scorecard_cli
+import distill.commands.teacher_cli
 import edge.commands.bundle_cli
 import edge.commands.cli
 import edge.commands.mqtt_cli
@@ -78,15 +78,15 @@ LARGEST_PICTURE_BYTES = 500_000
 
 APPS = {
     "simulate": edge.commands.cli.simulate_app,
-    "labels": distill.labels.cli.app,
-    "pseudo-label": distill.labels.engine.cli.app,
-    "review": distill.labels.review.cli.app,
-    "sam": distill.labels.sam.cli.app,
-    "teacher": distill.labels.florence.cli.app,
-    "anchors": distill.detector.cli.app,
-    "distill": distill.cli.app,
-    "prune": distill.prune.cli.app,
-    "scorecard": distill.scorecard_cli.app,
+    "labels": distill.commands.labels_cli.app,
+    "pseudo-label": distill.commands.pseudo_label_cli.app,
+    "review": distill.commands.review_cli.app,
+    "sam": distill.commands.sam_cli.app,
+    "teacher": distill.commands.teacher_cli.app,
+    "anchors": distill.commands.anchors_cli.app,
+    "distill": distill.commands.distill_cli.app,
+    "prune": distill.commands.prune_cli.app,
+    "scorecard": distill.commands.scorecard_cli.app,
     "export": export.cli.app,
     "calib": export.calib_cli.app,
     "bundle": edge.commands.bundle_cli.app,
@@ -396,7 +396,7 @@ def test_every_setting_of_labels():
 
 def test_every_form_of_labels():
     table = {row[0].strip("`") for row in rows(DOCS / "labels.md", 4)}
-    assert {form.value for form in distill.labels.cli.Form} <= table
+    assert {form.value for form in distill.commands.labels_cli.Form} <= table
 
 
 @pytest.mark.parametrize("model", [BundleManifest, ModelContract], ids=lambda model: model.__name__)

@@ -16,7 +16,7 @@ import pytest
 import torchvision
 from typer.testing import CliRunner
 
-from distill.labels import cli
+from distill.commands import labels_cli as cli
 from distill.labels.formats.registry import FORMATS, read_labels
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
 from edge.core.taxonomy import load_taxonomy

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from distill.labels.engine.cli import app
+from distill.commands.pseudo_label_cli import app
 from distill.labels.florence.small_model import write_small_model
 from distill.labels.formats import yolo
 from distill.labels.formats.registry import read_labels

@@ -40,7 +40,7 @@ def command(folder, *arguments):
     return [
         sys.executable,
         "-m",
-        "distill.labels.review.cli",
+        "distill.commands.review_cli",
         str(folder),
         "--port",
         "0",

@@ -93,7 +93,7 @@ def _detector(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -
     from distill.core.precision import choose_device
     from distill.core.progress import ConsoleListener
     from distill.data.dataset import load_dataset
-    from distill.train import contract_for, train
+    from distill.training.train import contract_for, train
 
     recipe = _recipe(spec)
     data = load_dataset(dataset, job.taxonomy)

@@ -14,7 +14,7 @@ from distill.data.dataset import Dataset, load_dataset
 from distill.detector.build import build_module
 from distill.settings.recipe import Recipe
 from distill.settings.structure import DetectorStructure
-from distill.train import contract_for
+from distill.training.train import contract_for
 from edge.core.taxonomy import load_taxonomy
 
 CLASSES = load_taxonomy().classes

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from distill.checkpoint import Checkpoint, Detector, infer
-from distill.fake_quantiser import (
+from distill.training.fake_quantiser import (
     GREATEST,
     FakeQuantised,
     quantised_convolutions,

@@ -7,8 +7,8 @@ import os
 import pytest
 from typer.testing import CliRunner
 
+from distill.commands.pseudo_label_cli import app
 from distill.core.idle_threads import let_idle_threads_sleep
-from distill.labels.engine.cli import app
 from edge.core.errors import LoomsightError
 
 

@@ -70,7 +70,7 @@ def test_two_processes_train_one_detector(tmp_path):
     (tmp_path / "tiny.toml").write_text("\n".join(lines))
     done = torchrun(
         "-m",
-        "distill.cli",
+        "distill.commands.distill_cli",
         "data",
         "--recipe",
         "tiny.toml",

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import pytest
 from typer.testing import CliRunner
 
-import distill.cli
-import distill.prune.cli
+import distill.commands.distill_cli
+import distill.commands.prune_cli
 from distill.checkpoint import read_checkpoint
 from distill.core.run_folder import RunFolder, held
 from edge.core.errors import CheckpointError, ConfigError, OutputError
@@ -61,10 +61,10 @@ def test_a_second_run_in_a_folder_is_refused_and_touches_nothing(tmp_path, comma
     with held(tmp_path / "run"):
         if command == "distill":
             arguments = [tmp_path / "data", "--recipe", "smoke", "--out", tmp_path / "run"]
-            result = CliRunner().invoke(distill.cli.app, [str(a) for a in arguments])
+            result = CliRunner().invoke(distill.commands.distill_cli.app, [str(a) for a in arguments])
         else:
             arguments = [tmp_path / "no.pt", tmp_path / "data", "--macs", "0.5", "--out", tmp_path / "run"]
-            result = CliRunner().invoke(distill.prune.cli.app, [str(a) for a in arguments])
+            result = CliRunner().invoke(distill.commands.prune_cli.app, [str(a) for a in arguments])
     assert isinstance(result.exception, ConfigError), result.exception
     assert "Another process is at work" in str(result.exception)
     assert (tmp_path / "run" / "recipe.json").read_text() == "of the first"
@@ -83,7 +83,7 @@ def no_file_larger_than(limit):
 
 def train(tmp_path, *arguments):
     given = [tmp_path / "data", "--recipe", tmp_path / "tiny.toml", "--out", tmp_path / "run", *arguments]
-    return CliRunner().invoke(distill.cli.app, [str(a) for a in given])
+    return CliRunner().invoke(distill.commands.distill_cli.app, [str(a) for a in given])
 
 
 def test_a_disk_that_is_full_at_the_first_checkpoint_is_no_dead_end(tmp_path):

@@ -14,7 +14,7 @@ from distill.detector.weighted_loss import padded_weights
 from distill.labels.formats import yolo
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
 from distill.settings.structure import DetectorStructure
-from distill.training_run import _dataset_digest
+from distill.training.training_run import _dataset_digest
 from edge.core.errors import DatasetError
 from tests.unit.distill.labels.label_sets import CLASSES, write_picture
 

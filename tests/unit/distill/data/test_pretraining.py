@@ -9,14 +9,14 @@ import torch
 from typer.testing import CliRunner
 
 import distill.evaluation.scorecard
-import distill.stages
+import distill.training.stages
 from distill.checkpoint import read_checkpoint
-from distill.cli import app
+from distill.commands.distill_cli import app
 from distill.core.run_folder import RunFolder
 from distill.evaluation.scorecard import SCORECARD_NAME, read_rows
 from distill.settings.recipe import load_recipe
-from distill.stage_plan import new_plan
-from distill.stages import stages_of
+from distill.training.stage_plan import new_plan
+from distill.training.stages import stages_of
 from edge.core.digest import file_digest
 from edge.core.errors import ConfigError
 from tests.unit.distill.tiny import TINY_TOML, tiny_recipe, write_tiny_dataset
@@ -73,13 +73,13 @@ def test_a_detector_is_trained_on_simulated_cloth_first(whole):
 
 def test_a_run_that_was_stopped_in_between_goes_on(place, whole, monkeypatch):
     out = place / "stopped"
-    trained = distill.stages.train
+    trained = distill.training.stages.train
 
     def train(*arguments, **options):
         return options["start_from"] is None and trained(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(distill.stages, "train", train)
+        patch.setattr(distill.training.stages, "train", train)
         assert command(place, out).exit_code == 130
     kept = (out / "pretrained/best.pt").read_bytes()
     done = command(place, out, "--resume")

@@ -10,9 +10,9 @@ import torch
 from typer.testing import CliRunner
 
 import distill.evaluation.scorecard
-import distill.finish
-import distill.stages
-from distill.cli import app
+import distill.training.finish
+import distill.training.stages
+from distill.commands.distill_cli import app
 from distill.data.dataset import load_dataset
 from distill.data.rehearsal import rehearsed
 from distill.settings.rehearsal import Rehearsal
@@ -38,7 +38,7 @@ split = {{train = 0.75, val = 0.25}}
 def _quick(monkeypatch):
     torch.set_num_threads(1)
     monkeypatch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
-    monkeypatch.setattr(distill.finish, "write_report", lambda *_: None)
+    monkeypatch.setattr(distill.training.finish, "write_report", lambda *_: None)
 
 
 def test_own_pictures_come_again_and_again_and_simulated_ones_are_never_validated_on(tmp_path):
@@ -122,13 +122,13 @@ def test_distill_plants_defects_in_the_clean_images_of_its_recipe(tmp_path):
 def test_distill_rehearses_and_goes_on_with_the_same_pictures(tmp_path, monkeypatch):
     write_tiny_dataset(tmp_path / "data", train=4, val=2)
     (tmp_path / "recipe.toml").write_text(RECIPE)
-    seen, trained = [], distill.stages.train
+    seen, trained = [], distill.training.stages.train
 
     def train(dataset, *arguments, **options):
         seen.append(dataset.train)
         return len(seen) > 1 and trained(dataset, *arguments, **options)
 
-    monkeypatch.setattr(distill.stages, "train", train)
+    monkeypatch.setattr(distill.training.stages, "train", train)
     command = [tmp_path / "data", "--recipe", tmp_path / "recipe.toml", "--out", tmp_path / "run"]
     runner = CliRunner()
     assert runner.invoke(app, [str(word) for word in command]).exit_code == 130

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from distill.commands.anchors_cli import app
 from distill.data.box_sides import tile_sides
 from distill.data.tiles import TilePlan
 from distill.detector.anchor_report import rounded
 from distill.detector.anchors import elbow, fit_of, fitted, knee, mean_iou, sides_iou
-from distill.detector.cli import app
 from distill.detector.coupled_loss import match_anchors
 from distill.settings.recipe import Recipe
 from edge.core.errors import ConfigError, DatasetError, OutputError

@@ -14,9 +14,9 @@ from distill.detector.choice import reach_note, structure_of
 from distill.detector.coupled_loss import CoupledLoss
 from distill.settings.recipe import Recipe, load_recipe
 from distill.settings.structure import YOLOV5_ANCHORS
-from distill.starting_point import take_weights
-from distill.train import train
-from distill.training_run import prepare_run
+from distill.training.starting_point import take_weights
+from distill.training.train import train
+from distill.training.training_run import prepare_run
 from edge.core.errors import CheckpointError, ConfigError
 from tests.unit.distill.detector.small_heads import structure_of as small_structure
 from tests.unit.distill.detector.test_official_weights import theirs, write_official

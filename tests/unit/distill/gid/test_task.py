@@ -23,8 +23,8 @@ from distill.gid.terms import GeneralInstanceTerms, selection_of
 from distill.settings.augmentation import Augmentation
 from distill.settings.distillation import Distillation
 from distill.settings.structure import DetectorStructure
-from distill.train import _step
-from distill.training_run import prepare_run
+from distill.training.train import _step
+from distill.training.training_run import prepare_run
 from edge.core.contract import Clahe, NoEnhancement
 from edge.core.errors import CheckpointError, ConfigError, TrainingError
 from tests.unit.distill.gid.heads import SIZE_PX, random_mask, random_outputs, small_detector

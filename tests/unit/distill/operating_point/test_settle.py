@@ -12,7 +12,7 @@ from distill.core.run_folder import RunFolder
 from distill.operating_point.folds import parts_of
 from distill.operating_point.settle import read_verdict
 from edge.core.errors import CheckpointError
-from tests.unit.distill.test_cli import invoke
+from tests.unit.distill.commands.test_distill_cli import invoke
 from tests.unit.distill.tiny import TINY_TOML, tiny_dataset, write_tiny_dataset, write_untrained
 
 FOLDS = "\n[operating_point]\nfolds = 2\n"

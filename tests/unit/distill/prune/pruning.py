@@ -6,8 +6,8 @@ import torch
 from typer.testing import CliRunner
 
 from distill.checkpoint import Checkpoint, load_detector, weights_digest, write_checkpoint
+from distill.commands.prune_cli import app
 from distill.detector.build import build_module
-from distill.prune.cli import app
 from distill.settings.structure import DetectorStructure
 from tests.unit.distill.tiny import tiny_contract, tiny_recipe
 

@@ -11,9 +11,9 @@ import torch
 
 import distill.core.progress
 import distill.evaluation.scorecard
-import distill.finish
 import distill.prune.stage_times
 import distill.prune.steps
+import distill.training.finish
 from distill.checkpoint import load_detector, read_checkpoint
 from distill.evaluation.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
 from distill.prune.folder import PruneFolder
@@ -38,7 +38,7 @@ TIMES = StageTimes(
 def quick(monkeypatch):
     """Spare what other tests look at: the report of each run, and times but for those of `done`."""
     monkeypatch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
-    monkeypatch.setattr(distill.finish, "write_report", lambda *_: None)
+    monkeypatch.setattr(distill.training.finish, "write_report", lambda *_: None)
     monkeypatch.setattr(distill.prune.steps, "time_stages", lambda *_: TIMES)
 
 
@@ -57,7 +57,7 @@ def done(place):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
         patch.setattr(distill.prune.stage_times, "ROUNDS", 2)
-        patch.setattr(distill.finish, "write_report", lambda *_: None)
+        patch.setattr(distill.training.finish, "write_report", lambda *_: None)
         said = invoke(
             place / "best.pt", place / "data", "--macs", 0.5, "--steps", 2, "--recover", "labels",
             "--threads", 1, "--out", place / "run",

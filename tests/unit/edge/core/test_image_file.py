@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from distill.commands.labels_cli import app as labels_app
 from distill.data.dataset import load_dataset, read_labelled
-from distill.labels.cli import app as labels_app
 from edge.app.run import run
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ImageError

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from distill.commands import pseudo_label_cli as cli
 from distill.data.dataset import load_dataset
 from distill.labels.annotators.reference_annotator import ReferenceAnnotator, ReferenceSettings
-from distill.labels.engine import cli
 from distill.labels.formats.registry import read_labels
 from distill.labels.review.choices import Choice
 from distill.labels.review.log import ReviewLog

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from distill.commands.pseudo_label_cli import app, with_address
 from distill.data.dataset import load_dataset
-from distill.labels.engine.cli import app, with_address
 from distill.labels.engine.reviewed import ReviewedSet
 from distill.labels.engine.shards import ShardFolder
 from distill.labels.engine.training_set import check_names, counts_of, training_set
@@ -283,7 +283,14 @@ def test_ray_may_stand_alone():
 
 
 def start(mill: Path, out: str, *arguments: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "distill.labels.engine.cli", "new", "--settings", "engine.toml"]
+    command = [
+        sys.executable,
+        "-m",
+        "distill.commands.pseudo_label_cli",
+        "new",
+        "--settings",
+        "engine.toml",
+    ]
     environment = {**os.environ, "PYTHONPATH": f"{BENCHMARKS}:{Path(__file__).parents[5]}"}
     return subprocess.Popen(
         [*command, "--reviewed", "reviewed", "--out", out, *arguments],

@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
+from distill.commands.teacher_cli import main
 from distill.labels.florence.adapter import add_adapter, save_adapter
-from distill.labels.florence.cli import main
 from distill.labels.florence.loading import load_teacher
 from distill.labels.florence.settings import LoraSettings
 from tests.unit.distill.tiny import write_tiny_dataset

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from distill.commands.labels_cli import app
 from distill.data.dataset import load_dataset
-from distill.labels.cli import app
 from distill.labels.formats.registry import read_labels
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage

@@ -5,8 +5,8 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from distill.commands.sam_cli import app
 from distill.labels.formats.coco import read
-from distill.labels.sam.cli import app
 from distill.labels.sam.loading import load_sam
 from edge.core.errors import LoomsightError
 from tests.unit.distill.labels.sam.sets import ellipse_set, without_outlines

@@ -13,14 +13,14 @@ from distill.core.run_folder import RunFolder
 from distill.data.tiles import TrainingTiles, batches, showings
 from distill.detector.build import build_module
 from distill.gid.teacher import load_teacher
-from distill.scales import BINS, LARGEST_SCALE, add_penalty, draw_scales, scale_figures, scales
 from distill.settings.distillation import Distillation
 from distill.settings.sparsity import Sparsity
 from distill.settings.structure import DetectorStructure
-from distill.train import _step
-from distill.training_run import prepare_run
-from tests.unit.distill.test_train import CtrlC, run, without_times
+from distill.training.scales import BINS, LARGEST_SCALE, add_penalty, draw_scales, scale_figures, scales
+from distill.training.train import _step
+from distill.training.training_run import prepare_run
 from tests.unit.distill.tiny import tiny_contract, tiny_dataset, tiny_recipe, write_untrained
+from tests.unit.distill.training.test_train import CtrlC, run, without_times
 
 CPU = torch.device("cpu")
 STRONG = Sparsity(strength=0.5)

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
-from distill.labels.florence.cli import app
+from distill.commands.teacher_cli import app
 from edge.core.errors import CheckpointError, ConfigError, DatasetError
 from tests.unit.distill.tiny import write_tiny_dataset
 

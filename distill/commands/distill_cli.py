@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from distill.data.dataset import Dataset
     from distill.operating_point.reports import ImageReports
     from distill.settings.recipe import Recipe
-    from distill.stage_plan import StagePlan
-    from distill.stages import Stage
+    from distill.training.stage_plan import StagePlan
+    from distill.training.stages import Stage
 
 DEFAULT_RECIPE = "smoke"
 
@@ -102,7 +102,7 @@ def distill(
     from distill.core.processes import joined
     from distill.core.run_folder import RunFolder, held, way_on_said
     from distill.data.dataset import check_classes, load_dataset
-    from distill.starting_point import SHIPPED, checkpoint_named
+    from distill.training.starting_point import SHIPPED, checkpoint_named
 
     folder = RunFolder(out or Path("runs") / Path(recipe or DEFAULT_RECIPE).stem)
     flags = {"epochs": epochs, "seed": seed}
@@ -141,7 +141,7 @@ def _plan_of_run(
     start_from: Path | None,
     resume: bool,
 ) -> StagePlan | None:
-    from distill.stage_plan import kept_plan, new_plan
+    from distill.training.stage_plan import kept_plan, new_plan
 
     if resume:
         return kept_plan(folder, teacher, student_alone)
@@ -150,7 +150,7 @@ def _plan_of_run(
 
 def _prepared(chosen: _Chosen, data: Dataset, classes: Taxonomy, processes: Processes) -> list[Stage]:
     """List what is to be trained; a new run gets its folder, once all is seen to fit."""
-    from distill.stages import check_teacher, plain_stage, stages_of
+    from distill.training.stages import check_teacher, plain_stage, stages_of
 
     folder, recipe, plan = chosen.folder, chosen.recipe, chosen.plan
     if plan is not None:
@@ -176,7 +176,7 @@ def _run_stages(
     from distill.data.rehearsal import rehearsed
     from distill.evaluation.scorecard import SCORECARD_NAME
     from distill.operating_point.settle import settle
-    from distill.stages import run_stage
+    from distill.training.stages import run_stage
 
     folder, pretraining = chosen.folder, chosen.recipe.pretraining
     scorecard = folder.path / SCORECARD_NAME
@@ -208,8 +208,8 @@ def _run_stages(
         return
     from rich.console import Console
 
-    from distill.comparison import print_comparison
-    from distill.stages import rows_of
+    from distill.training.comparison import print_comparison
+    from distill.training.stages import rows_of
 
     print_comparison(rows_of(chosen.plan, stages, data, scorecard), Console())
 
@@ -227,7 +227,7 @@ def _cross_validated(
     Under a teacher, or after a training on simulated cloth, the val split alone is judged.
     """
     from distill.operating_point.folds import cross_validated
-    from distill.stages import row_of
+    from distill.training.stages import row_of
 
     recipe = chosen.recipe
     is_alone = recipe.distillation is None and recipe.pretraining is None
@@ -280,7 +280,7 @@ def _recipe_of_run(
 
 def _kept_recipe(folder: RunFolder) -> Recipe:
     from distill.settings.recipe import Recipe
-    from distill.stage_plan import kept_recipe
+    from distill.training.stage_plan import kept_recipe
 
     if folder.stages.is_file() and not folder.last.is_file():
         return kept_recipe(folder)
@@ -303,11 +303,11 @@ def _leave_interrupted(folder: RunFolder) -> NoReturn:
 def _print_summary(folder: RunFolder, mm_per_px: float | None) -> None:
     from rich.console import Console
 
-    from distill.comparison import doubts
     from distill.evaluation.scorecard import SCORECARD_NAME, read_rows
-    from distill.finish import read_summary
     from distill.operating_point.settle import read_verdict
     from distill.operating_point.table import print_verdict
+    from distill.training.comparison import doubts
+    from distill.training.finish import read_summary
 
     summary = read_summary(folder)
     recall = "not known" if summary.recall is None else f"{summary.recall:.3f}"

@@ -12,10 +12,10 @@ from distill.core.progress import ConsoleListener
 from distill.core.run_folder import RunFolder
 from distill.data.dataset import Dataset
 from distill.evaluation.scorecard import SCORECARD_NAME, ScorecardRow, append_row, read_rows
-from distill.finish import finish, measured
 from distill.gid.teacher import load_teacher
 from distill.settings.recipe import Recipe
-from distill.stage_plan import (
+from distill.training.finish import finish, measured
+from distill.training.stage_plan import (
     DISTILLED,
     PLAIN,
     PRETRAINED,
@@ -25,7 +25,7 @@ from distill.stage_plan import (
     TRAIN,
     StagePlan,
 )
-from distill.train import contract_for, train
+from distill.training.train import contract_for, train
 from edge.core.contract import ModelContract
 from edge.core.digest import file_digest
 from edge.core.taxonomy import Taxonomy

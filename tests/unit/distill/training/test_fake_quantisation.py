@@ -7,19 +7,19 @@ import torch
 from pydantic import ValidationError
 
 from distill.checkpoint import load_detector, read_checkpoint
-from distill.cli import _recipe_of_run
+from distill.commands.distill_cli import _recipe_of_run
 from distill.core.run_folder import RunFolder
 from distill.data.tiles import TrainingTiles, batches, showings
-from distill.fake_quantiser import FakeQuantised, rounding_of
 from distill.gid.teacher import load_teacher
 from distill.settings.distillation import Distillation
 from distill.settings.fake_quantisation import FakeQuantisation
-from distill.train import _step
-from distill.training_run import prepare_run
+from distill.training.fake_quantiser import FakeQuantised, rounding_of
+from distill.training.train import _step
+from distill.training.training_run import prepare_run
 from edge.core.errors import CheckpointError, ConfigError
-from tests.unit.distill.prune.test_training_on import pruned_structure, write_pruned
-from tests.unit.distill.test_train import CtrlC, run, without_times
 from tests.unit.distill.tiny import tiny_contract, tiny_dataset, tiny_recipe, write_untrained
+from tests.unit.distill.training.test_train import CtrlC, run, without_times
+from tests.unit.distill.training.test_training_on import pruned_structure, write_pruned
 
 CPU = torch.device("cpu")
 ROUNDED = tiny_recipe(fake_quantisation=FakeQuantisation())

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from distill import cli as distill_cli
+from distill.commands import distill_cli
+from distill.commands import labels_cli as cli
 from distill.data.dataset import load_dataset
-from distill.labels import cli
 from distill.labels.formats import voc
 from distill.labels.formats.registry import FORMATS, READERS
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet

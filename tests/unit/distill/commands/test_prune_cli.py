@@ -11,15 +11,15 @@ import pytest
 import torch
 
 import distill.evaluation.scorecard
-import distill.finish
 import distill.prune.stage_times
+import distill.training.finish
 from distill.checkpoint import load_detector, write_checkpoint
+from distill.commands.slim import narrowed
 from distill.core.run_folder import RunFolder
 from distill.prune.folder import PruneFolder
 from distill.prune.plan import read_plan
 from distill.prune.planning import macs_of, plan_of_step
 from distill.prune.settings import new_settings
-from distill.slim import narrowed
 from edge.core.digest import file_digest
 from edge.core.errors import CheckpointError, ConfigError, DatasetError
 from tests.unit.distill.prune.pruning import invoke, parameters, write_source
@@ -45,7 +45,7 @@ def place(tmp_path_factory):
 def test_help_needs_no_torch():
     code = (
         "import sys; sys.argv = ['prune', '--help']\n"
-        "from distill.prune.cli import main\n"
+        "from distill.commands.prune_cli import main\n"
         "try: main()\n"
         "finally: assert 'torch' not in sys.modules, 'torch was imported'\n"
     )
@@ -162,7 +162,7 @@ def replayed(place):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
         patch.setattr(distill.prune.stage_times, "ROUNDS", 2)
-        patch.setattr(distill.finish, "write_report", lambda *_: None)
+        patch.setattr(distill.training.finish, "write_report", lambda *_: None)
         said = invoke(
             place / "best.pt", place / "data", "--plan", place / "plan" / "plan.json", "--epochs", 1,
             "--recover", "labels", "--out", place / "run",

@@ -7,18 +7,17 @@ import torch
 from typer.testing import CliRunner
 
 import distill.evaluation.scorecard
-import distill.finish
+import distill.training.finish
 from distill.checkpoint import Checkpoint, load_detector, read_checkpoint, weights_digest, write_checkpoint
-from distill.cli import app
+from distill.commands.distill_cli import app
 from distill.core.run_folder import RunFolder
 from distill.detector.build import build_module
 from distill.detector.widths import widths_of
 from distill.settings.distillation import Distillation
 from distill.settings.structure import DetectorStructure
-from distill.train import train
+from distill.training.train import train
 from edge.core.errors import CheckpointError
-from tests.unit.distill.test_cli import TINY
-from tests.unit.distill.test_train import CtrlC, run, without_times
+from tests.unit.distill.commands.test_distill_cli import TINY
 from tests.unit.distill.tiny import (
     Silence,
     tiny_contract,
@@ -27,6 +26,7 @@ from tests.unit.distill.tiny import (
     write_tiny_dataset,
     write_untrained,
 )
+from tests.unit.distill.training.test_train import CtrlC, run, without_times
 
 CPU = torch.device("cpu")
 RECIPE = tiny_recipe(epochs=1)
@@ -127,7 +127,7 @@ def test_a_last_checkpoint_of_another_structure_is_refused(data, pruned, tmp_pat
 
 def test_distill_starts_from_a_pruned_checkpoint(pruned, tmp_path, monkeypatch):
     monkeypatch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
-    monkeypatch.setattr(distill.finish, "write_report", lambda *_: None)
+    monkeypatch.setattr(distill.training.finish, "write_report", lambda *_: None)
     write_tiny_dataset(tmp_path / "data", train=4, val=2)
     (tmp_path / "tiny.toml").write_text(TINY)
     arguments = [tmp_path / "data", "--recipe", tmp_path / "tiny.toml", "--out", tmp_path / "run"]

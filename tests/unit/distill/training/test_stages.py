@@ -12,14 +12,14 @@ import torch
 from typer.testing import CliRunner
 
 import distill.evaluation.scorecard
-import distill.stages
+import distill.training.stages
 from distill.checkpoint import read_checkpoint
-from distill.cli import app
+from distill.commands.distill_cli import app
 from distill.core.progress import ConsoleListener
 from distill.core.run_folder import RunFolder
 from distill.evaluation.scorecard import SCORECARD_NAME, read_rows
-from distill.gid.pictures import COLOURS_BGR, TEACHERS, TRUTH, drawn_tile, sheet
 from distill.settings.recipe import load_recipe
+from distill.training.instance_pictures import COLOURS_BGR, TEACHERS, TRUTH, drawn_tile, sheet
 from edge.core.errors import CheckpointError, ConfigError
 from tests.unit.distill.tiny import write_tiny_dataset, write_untrained
 
@@ -159,7 +159,7 @@ def stopped_at(monkeypatch, wanted, how):
             if len(began) - 1 == wanted and (epoch, done) == (self._epochs - 1, 1):
                 how()
 
-    monkeypatch.setattr(distill.stages, "ConsoleListener", Stopper)
+    monkeypatch.setattr(distill.training.stages, "ConsoleListener", Stopper)
 
 
 def kill():

@@ -26,12 +26,12 @@ from distill.data.dataset import Dataset, LabelledPicture
 from distill.data.tiles import TilePlan
 from distill.detector.build import DetectionTask, build_module
 from distill.evaluation.evaluate import Metrics
-from distill.fake_quantiser import FakeQuantised, Rounding, rounding_of
 from distill.gid.schedule import heard_share
 from distill.gid.task import DistillationTask
 from distill.settings.recipe import Recipe
 from distill.settings.structure import DetectorStructure
-from distill.starting_point import structure_to_train
+from distill.training.fake_quantiser import FakeQuantised, Rounding, rounding_of
+from distill.training.starting_point import structure_to_train
 from distill.ultralytics_door import ModelEMA
 from edge.core.contract import ModelContract
 from edge.core.errors import CheckpointError, DatasetError

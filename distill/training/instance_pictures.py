@@ -18,7 +18,7 @@ from edge.core.image import Image
 from edge.inference.preprocess import Preprocessor, cut_view
 
 if TYPE_CHECKING:
-    from distill.training_run import TrainingRun
+    from distill.training.training_run import TrainingRun
 
 TILES = 6
 LEAST_SHOWN_SIDE_PX = 384

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from distill.core.figures import plain
 from distill.evaluation.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
-from distill.stage_plan import DISTILLED, STUDENT_ALONE, TEACHER
+from distill.training.stage_plan import DISTILLED, STUDENT_ALONE, TEACHER
 from edge.core.errors import ConfigError
 from edge.process.terminal import as_cell
 

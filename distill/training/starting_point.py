@@ -18,10 +18,10 @@ from edge.core.errors import CheckpointError
 from edge.inference.model import contract_of
 
 if TYPE_CHECKING:
-    from distill.training_run import TrainingRun
+    from distill.training.training_run import TrainingRun
 
 
-SHIPPED_CHECKPOINT = Path(__file__).parent / "weights" / "any-cloth.pt"
+SHIPPED_CHECKPOINT = Path(__file__).parents[1] / "weights" / "any-cloth.pt"
 """The detector of the shipped bundle, as `distill` wrote it; weights of more than one axis are float16."""
 
 SHIPPED = "shipped"

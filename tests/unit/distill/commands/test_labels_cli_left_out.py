@@ -9,8 +9,8 @@ import pytest
 from distill.data.dataset import load_dataset
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import load_taxonomy
+from tests.unit.distill.commands.test_labels_cli import labels
 from tests.unit.distill.labels.label_sets import write_picture
-from tests.unit.distill.labels.test_labels_cli import labels
 
 SIZE = "<size><width>90</width><height>40</height></size>"
 BOX = "<bndbox><xmin>{}</xmin><ymin>10</ymin><xmax>30</xmax><ymax>30</ymax></bndbox>"

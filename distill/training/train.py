@@ -23,12 +23,12 @@ from distill.core.run_folder import RunFolder
 from distill.data.dataset import Dataset
 from distill.data.tiles import TrainingTiles, batches, showings
 from distill.evaluation.evaluate import DEFAULT_THRESHOLD, Metrics, validate
-from distill.gid.pictures import InstancePictures
 from distill.gid.teacher import load_teacher
-from distill.scales import add_penalty, draw_scales, scale_figures
 from distill.settings.recipe import Recipe
-from distill.starting_point import take_weights
-from distill.training_run import (
+from distill.training.instance_pictures import InstancePictures
+from distill.training.scales import add_penalty, draw_scales, scale_figures
+from distill.training.starting_point import take_weights
+from distill.training.training_run import (
     TrainingRun,
     checkpoint_of,
     prepare_run,

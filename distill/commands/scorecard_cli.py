@@ -30,8 +30,8 @@ def scorecard(
     configure_logging()
     from rich.console import Console
 
-    from distill.comparison import draw_comparison, gathered, print_comparison
     from distill.core.figures import write_figure
+    from distill.training.comparison import draw_comparison, gathered, print_comparison
 
     rows = gathered(runs)
     print_comparison(rows, Console())

@@ -65,7 +65,7 @@ def anchors(
     from distill.detector.anchor_report import draw_elbow, elbow_table, write_anchors
     from distill.detector.anchors import elbow, fit_of
     from distill.settings.structure import YOLOV5_ANCHORS
-    from distill.train import contract_for
+    from distill.training.train import contract_for
 
     contract = contract_for(settings, classes, data.mm_per_px)
     sides = tile_sides(TilePlan(data.train, contract, data.mm_per_px, cache_mb=0))

@@ -8,10 +8,10 @@ import cv2
 import pytest
 from typer.testing import CliRunner
 
-from distill.comparison import gathered
+from distill.commands.scorecard_cli import app
 from distill.evaluation.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row
-from distill.scorecard_cli import app
-from distill.stage_plan import DISTILLED, STUDENT_ALONE, TEACHER
+from distill.training.comparison import gathered
+from distill.training.stage_plan import DISTILLED, STUDENT_ALONE, TEACHER
 from edge.core.errors import ConfigError
 
 LATENCY = Latency(

@@ -10,20 +10,20 @@ import torch
 from typer.testing import CliRunner
 
 import distill.evaluation.scorecard
-import distill.finish
+import distill.training.finish
 from distill.checkpoint import load_detector, read_checkpoint, weights_digest, write_checkpoint
-from distill.cli import app
+from distill.commands.distill_cli import app
+from distill.commands.slim import app as slim
 from distill.core.run_folder import RunFolder
 from distill.detector.build import build_module
-from distill.slim import app as slim
-from distill.starting_point import (
+from distill.training.starting_point import (
     SHIPPED_CHECKPOINT,
     checkpoint_named,
     per_class_tensors,
     shipped_thresholds,
     take_weights,
 )  # fmt: skip
-from distill.training_run import prepare_run
+from distill.training.training_run import prepare_run
 from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.core.digest import file_digest
 from edge.core.errors import CheckpointError
@@ -127,7 +127,7 @@ def test_the_shipped_checkpoint_is_the_shipped_bundle():
 
 def test_distill_goes_on_from_the_shipped_detector(tmp_path, monkeypatch):
     monkeypatch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
-    monkeypatch.setattr(distill.finish, "write_report", lambda *_: None)
+    monkeypatch.setattr(distill.training.finish, "write_report", lambda *_: None)
     data = write_tiny_dataset(tmp_path / "data", train=4, val=2)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(

@@ -1,6 +1,6 @@
 """Make the checkpoint that ships with the package: half the file, nothing to resume from.
 
-Usage: python -m distill.slim BEST.pt OUT.pt
+Usage: python -m distill.commands.slim BEST.pt OUT.pt
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from distill.cli import DeviceChoice
+from distill.commands.distill_cli import DeviceChoice
 from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError
 from edge.core.taxonomy import Taxonomy, load_taxonomy
 from edge.process.console import configure_logging, run_command
@@ -269,7 +269,7 @@ def _say_if_pruned(checkpoint: Path, detector: Detector) -> None:
 
 def _kept_recipe(folder: PruneFolder) -> Recipe:
     from distill.core.run_folder import RunFolder
-    from distill.stage_plan import kept_recipe
+    from distill.training.stage_plan import kept_recipe
 
     return kept_recipe(RunFolder(folder.path))
 
@@ -292,9 +292,9 @@ def _leave_interrupted(folder: PruneFolder) -> NoReturn:
 def _print_result(folder: PruneFolder) -> None:
     from rich.console import Console
 
-    from distill.comparison import print_comparison
     from distill.evaluation.scorecard import read_rows
     from distill.prune.stage_times import print_times, read_times
+    from distill.training.comparison import print_comparison
 
     echo(f"checkpoint  {folder.best}\nscorecard   {folder.scorecard}\npicture     {folder.pareto}")
     console = Console()

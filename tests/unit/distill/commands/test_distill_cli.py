@@ -6,7 +6,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from distill.cli import app
+from distill.commands.distill_cli import app
 from edge.core.errors import CheckpointError, ConfigError, DatasetError
 from tests.unit.distill.tiny import write_tiny_dataset
 
@@ -40,7 +40,7 @@ def first(folder):
 def test_help_needs_no_torch():
     code = (
         "import sys; sys.argv = ['distill', '--help']\n"
-        "from distill.cli import main\n"
+        "from distill.commands.distill_cli import main\n"
         "try: main()\n"
         "finally: assert 'torch' not in sys.modules, 'torch was imported'\n"
     )

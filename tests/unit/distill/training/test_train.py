@@ -15,10 +15,10 @@ from distill.core.schedule import Schedule
 from distill.data.tiles import TilePlan, TrainingTiles, batches, showings
 from distill.detector.build import DetectionTask, build_module
 from distill.evaluation.scorecard import SCORECARD_NAME, read_rows
-from distill.finish import finish
 from distill.settings.augmentation import Augmentation
 from distill.settings.structure import DetectorStructure
-from distill.train import train
+from distill.training.finish import finish
+from distill.training.train import train
 from edge.core.digest import file_digest
 from edge.core.errors import CheckpointError, ConfigError, DatasetError, OutputError, TrainingError
 from tests.unit.distill.tiny import Silence, tiny_contract, tiny_dataset, tiny_recipe

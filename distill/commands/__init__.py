@@ -1,0 +1,1 @@
+"""Commands of the workbench, one module each; those of `loomsight` import torch only once they run."""
