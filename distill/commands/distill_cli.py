@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from distill.commands.device import DeviceChoice
 from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError
 from edge.core.taxonomy import Taxonomy, load_taxonomy
 from edge.process.console import configure_logging, run_command
@@ -29,14 +29,6 @@ if TYPE_CHECKING:
     from distill.training.stages import Stage
 
 DEFAULT_RECIPE = "smoke"
-
-
-class DeviceChoice(str, Enum):
-    """Where to train."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)

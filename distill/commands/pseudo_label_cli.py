@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from distill.commands.distill_cli import DeviceChoice
+from distill.commands.device import DeviceChoice
 from distill.core.idle_threads import let_idle_threads_sleep
 from distill.labels.sets.documents import read_json
 from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError

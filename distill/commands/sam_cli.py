@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from distill.commands.distill_cli import DeviceChoice
+from distill.commands.device import DeviceChoice
 from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError, OutputError
 from edge.core.taxonomy import load_taxonomy
 from edge.process.console import configure_logging, run_command

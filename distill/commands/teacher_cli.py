@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from distill.commands.distill_cli import DeviceChoice
+from distill.commands.device import DeviceChoice
 from distill.labels.florence.settings import (
     AnnotationSettings,
     FinetuneSettings,

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from distill.settings.recipe import Recipe
-
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -34,14 +32,3 @@ class Schedule:
     def is_over(self, elapsed_s: float) -> bool:
         """Tell whether the time is up."""
         return self.time_limit_s is not None and elapsed_s >= self.time_limit_s
-
-
-def schedule_of(recipe: Recipe, steps_per_epoch: int) -> Schedule:
-    """Build the schedule of a recipe."""
-    return Schedule(
-        peak=recipe.learning_rate,
-        final_share=recipe.final_learning_rate_share,
-        warmup_steps=recipe.warmup_epochs * steps_per_epoch,
-        total_steps=recipe.epochs * steps_per_epoch,
-        time_limit_s=recipe.time_limit_min * 60 if recipe.time_limit_min else None,
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import cv2
 import numpy as np
@@ -12,13 +12,11 @@ from torch import Tensor
 from distill.data.tiles import Tile, cloth_cells, visible_truth
 from distill.gid.instances import Instances
 from distill.gid.task import DistillationTask
+from distill.training.training_run import TrainingRun
 from edge.core.files import write_whole
 from edge.core.geometry import Boxes
 from edge.core.image import Image
 from edge.inference.preprocess import Preprocessor, cut_view
-
-if TYPE_CHECKING:
-    from distill.training.training_run import TrainingRun
 
 TILES = 6
 LEAST_SHOWN_SIDE_PX = 384

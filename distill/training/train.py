@@ -27,7 +27,7 @@ from distill.gid.teacher import load_teacher
 from distill.settings.recipe import Recipe
 from distill.training.instance_pictures import InstancePictures
 from distill.training.scales import add_penalty, draw_scales, scale_figures
-from distill.training.starting_point import take_weights
+from distill.training.taking_weights import take_weights
 from distill.training.training_run import (
     TrainingRun,
     checkpoint_of,

@@ -21,7 +21,7 @@ from distill.checkpoint import (
 from distill.core.precision import choose_precision
 from distill.core.processes import ALONE, Processes
 from distill.core.run_folder import RunFolder
-from distill.core.schedule import Schedule, schedule_of
+from distill.core.schedule import Schedule
 from distill.data.dataset import Dataset, LabelledPicture
 from distill.data.tiles import TilePlan
 from distill.detector.build import DetectionTask, build_module
@@ -31,6 +31,7 @@ from distill.gid.task import DistillationTask
 from distill.settings.recipe import Recipe
 from distill.settings.structure import DetectorStructure
 from distill.training.fake_quantiser import FakeQuantised, Rounding, rounding_of
+from distill.training.schedule import schedule_of
 from distill.training.starting_point import structure_to_train
 from distill.ultralytics_door import ModelEMA
 from edge.core.contract import ModelContract

@@ -14,7 +14,7 @@ from distill.detector.choice import reach_note, structure_of
 from distill.detector.coupled_loss import CoupledLoss
 from distill.settings.recipe import Recipe, load_recipe
 from distill.settings.structure import YOLOV5_ANCHORS
-from distill.training.starting_point import take_weights
+from distill.training.taking_weights import take_weights
 from distill.training.train import train
 from distill.training.training_run import prepare_run
 from edge.core.errors import CheckpointError, ConfigError

@@ -1,0 +1,13 @@
+"""Choose the device that a command computes on."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class DeviceChoice(str, Enum):
+    """Where to train."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
