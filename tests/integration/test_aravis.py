@@ -71,7 +71,7 @@ def fake(request):
         camera.unplug()
 
 
-def take(camera, count, end_after_s=20):
+def take(camera, count, end_after_s=90):
     taken, bad, end_s = [], 0, time.monotonic() + end_after_s
     while len(taken) < count:
         assert time.monotonic() < end_s, f"only {len(taken)} frames, {bad} bad"
