@@ -171,8 +171,9 @@ class Publisher:
             self._use(connection, begun_s)
         except Lost as lost:
             self._collect(connection)
-            has_refused = connection.has_refused or bool(self._refused)
-            self._reports.fell(lost, time.monotonic() - begun_s, has_refused=has_refused)
+            self._reports.fell(
+                lost, time.monotonic() - begun_s, is_refusal=self._may_be_refusal(connection)
+            )
             self._reports.is_away(lost)
             if lost.cut and connection.has_answered and not connection.has_refused:
                 news = self._lanes.ended(connection.unacknowledged, self.sent > sent, time.monotonic())
@@ -183,6 +184,14 @@ class Publisher:
             self._collect(connection)
             connection.close()
         return True
+
+    def _may_be_refusal(self, connection: Connection) -> bool:
+        """Tell whether the broker may have cut a connection for a message that it refuses.
+
+        The answer to that message may be lost with the connection.
+        """
+        waits = any(sent.number is not None for sent in connection.unacknowledged)
+        return connection.has_refused or bool(self._refused) or waits
 
     def _use(self, connection: Connection, begun_s: float) -> None:
         """Send until the record is another, or all is sent at the end of the run.

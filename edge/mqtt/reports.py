@@ -85,9 +85,13 @@ class Reports:
             self._away_is_event = True
             self._event("broker lost", f"{self._broker}: {lost.said}")
 
-    def fell(self, lost: Lost, lasted_s: float, *, has_refused: bool) -> None:
-        """Note how a connection ended; find out whether another device has the same name."""
-        is_short = lost.cut and lasted_s < SHORT_S and not has_refused
+    def fell(self, lost: Lost, lasted_s: float, *, is_refusal: bool) -> None:
+        """Note how a connection ended; find out whether another device has the same name.
+
+        Args:
+            is_refusal: whether a message that the broker refuses may have ended it.
+        """
+        is_short = lost.cut and lasted_s < SHORT_S and not is_refusal
         self._short_ones = self._short_ones + 1 if is_short else 0
         self.is_thrown_out = lost.code == TAKEN_OVER or self._short_ones >= SHORT_ONES
         if lost.code == TAKEN_OVER:

@@ -19,6 +19,7 @@ from edge.core.errors import BrokerError
 from edge.mqtt import lanes
 from edge.mqtt.check import check_broker
 from edge.mqtt.publisher import Publisher
+from edge.mqtt.reports import SHORT_ONES
 from edge.roll.database import SIDE_FILES
 from edge.roll.outbox import OutboxReader
 from tests.unit.edge.mqtt.broker import PASSWORD, USER, Broker, Subscriber
@@ -133,6 +134,19 @@ def test_two_devices_of_one_name_are_named_as_the_probable_cause(guarded, tmp_pa
         assert wait_for(lambda: all("same mqtt.box" in said_by(one) for one in publishers), 40)
     kinds = [event.kind for one in publishers for event in one.events()]
     assert kinds.count("broker name in use") == 2
+
+
+def test_a_broker_that_cuts_at_a_message_without_an_answer_is_no_second_device(path, monkeypatch):
+    monkeypatch.setattr(lanes, "FIRST_PAUSE_S", 0.1)
+    outbox, recorder = recording(path)
+    script = Script(publish=lambda topic, message: CLOSE if topic == "defect" else 0)
+    with ScriptedBroker(script) as broker:
+        publisher = Publisher(outbox, settings(broker, flush_s=0.0, longest_pause_s=1.0))
+        with recorder, publisher:
+            record_some(recorder)
+            assert wait_for(lambda: len(broker.connections) > 2 * SHORT_ONES)
+        assert "same mqtt.box" not in said_by(publisher)
+        assert "broker name in use" not in {event.kind for event in publisher.events()}
 
 
 def test_a_broker_of_mqtt_3_1_1_gets_all_and_it_is_said_that_it_denies_unseen(path, caplog):
