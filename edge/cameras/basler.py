@@ -11,6 +11,7 @@ from typing_extensions import Self
 
 from edge.cameras.device_options import DeviceOptions, Placing, parse_device
 from edge.cameras.encoder import GREATEST, encoder_dialects
+from edge.cameras.genicam_locks import remove_stale_locks
 from edge.cameras.protocol import Frame, NoFrameYetError
 from edge.core.errors import CameraLostError, CameraNotFoundError, ConfigError, MissingPackageError
 from edge.core.image import Image
@@ -217,6 +218,7 @@ def open_basler(source: str, mm_per_px: float | None = None) -> BaslerCamera:
 
 
 def _pylon() -> tuple[Any, Any]:
+    remove_stale_locks()  # loading pylon already waits for them
     try:
         from pypylon import genicam, pylon
     except ImportError as error:

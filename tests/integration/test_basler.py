@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ import pytest
 from edge.app.run import run
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.choose import choose_camera
+from edge.cameras.genicam_locks import PATTERN, SEMAPHORES
 from edge.cameras.protocol import NoFrameYetError
 from edge.cameras.watched import watched_camera
 from edge.config.edge import EdgeConfig
@@ -49,6 +51,15 @@ def take(camera, count):
         except ImageError:
             bad += 1
     return taken, bad
+
+
+def test_a_lock_that_a_killed_process_left_does_not_keep_cameras_shut():
+    with choose_camera(f"basler:{SMALL}") as camera:
+        take(camera, 1)
+    for lock in SEMAPHORES.glob(PATTERN):
+        lock.write_bytes(struct.pack("=I", 0) + lock.read_bytes()[4:])
+    with choose_camera(f"basler:{SMALL}") as camera:
+        assert len(take(camera, 1)[0]) == 1
 
 
 def test_incomplete_buffers_are_counted_and_none_is_delivered():
