@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge.reference.contrast import Floats
-from edge.reference.statistics import Moments, Whitening, divergence, usual
+from edge.reference.statistics import Moments, UsualVectors, Whitening, divergence, usual
 
 ROLL_WEIGHT = 0.25
 """Of the roll so far, beside the image's own features: the rest is the image itself."""
@@ -39,13 +39,12 @@ class RollReference:
     an image's fit, however many there are.
 
     Args:
-        taught: moments of the article's clean cloth.
-        most: times the median distance, beyond which a vector is an outlier.
+        taught: vectors of the article's clean cloth.
     """
 
-    def __init__(self, taught: Moments, most: float) -> None:
-        self._taught = taught.as_one()
-        self._most = most
+    def __init__(self, taught: UsualVectors) -> None:
+        self._taught = taught.moments.as_one()
+        self._most = taught.most
         self._roll = self._taught
 
     def restart(self) -> None:

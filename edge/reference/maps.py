@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import cv2
@@ -14,26 +15,42 @@ from edge.reference.contrast import Floats, Mask
 
 Shape = Literal["spot", "warp line", "weft line", "area"]
 
+Source = Literal["cells", "lines", "pixels"]
+
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """Describe a channel: the mean of the distances in a window.
+    """Describe a channel: what is measured, and in which window.
 
     Attributes:
         shape: of a defect that it finds first.
         size_hw: of the window, in cells.
+        source: mean of the distances of `cells`; distance of the mean features of `lines`, where a small
+            difference that goes on along a yarn adds up, and what varies from cell to cell cancels out; or
+            the greatest response of `pixels` to a filter for specks.
+        angles_deg: of lines through the window, from the weft; the largest of their means counts. Without
+            any the whole window is averaged.
     """
 
     shape: Shape
     size_hw: tuple[int, int]
+    source: Source = "cells"
+    angles_deg: tuple[float, ...] = ()
 
 
 CHANNELS: Mapping[str, Channel] = {
     "spot": Channel("spot", (1, 1)),
     "patch": Channel("spot", (3, 3)),
     "warp_line": Channel("warp line", (17, 1)),
-    "weft_line": Channel("weft line", (1, 17)),
+    "slant": Channel("spot", (15, 15), angles_deg=(22.5, 45, 67.5, 112.5, 135, 157.5)),
+    "end": Channel("warp line", (36, 1), "lines"),
+    "pick": Channel("weft line", (1, 36), "lines"),
+    "speck": Channel("spot", (1, 1), "pixels"),
 }
+"""What each is worth: docs/benchmarks/reference.md, section What was chosen."""
+
+LINES = tuple(name for name, channel in CHANNELS.items() if channel.source == "lines")
+"""Channels with features of their own."""
 
 LEAST_COVERED = 0.5
 """A window with less of it judged has no value."""
@@ -156,17 +173,59 @@ def _by_blocks(columns: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.add.reduceat(columns, np.arange(0, len(columns), PROFILE_CELLS))
 
 
+def channel_values(planes: Mapping[str, tuple[Floats, Mask]]) -> Iterator[tuple[str, Floats, Mask]]:
+    """Yield each channel with its values and where it has any.
+
+    Args:
+        planes: (h, w) of `relative` and where they count: of "cells", of "pixels", and of each of `LINES`.
+    """
+    for name, channel in CHANNELS.items():
+        ratios, is_judged = planes[name if channel.source == "lines" else channel.source]
+        values = channel_map(ratios, is_judged, channel) if channel.source == "cells" else ratios
+        yield name, values, np.asarray(values > 0, np.bool_)
+
+
 def channel_map(ratios: Floats, is_judged: Mask, channel: Channel) -> Floats:
     """Average ratios in a window around each cell, over the cells that are judged.
 
     Args:
         ratios: (h, w) of `relative`.
         is_judged: (h, w).
+        channel: whose source are cells.
     Returns:
         (h, w) float32; 0 where a cell is not judged, or too little of its window is.
     """
+    if channel.angles_deg:
+        return _greatest_of_lines(ratios, is_judged, channel)
     size_wh = channel.size_hw[::-1]
     summed = cv2.blur(ratios, size_wh, borderType=cv2.BORDER_CONSTANT)
     covered = cv2.blur(is_judged.astype(np.float32), size_wh, borderType=cv2.BORDER_CONSTANT)
     has_value = is_judged & (covered >= LEAST_COVERED)
     return np.asarray(np.where(has_value, summed / np.maximum(covered, LEAST_COVERED), 0), np.float32)
+
+
+def _greatest_of_lines(ratios: Floats, is_judged: Mask, channel: Channel) -> Floats:
+    """Return the greatest mean of the lines through each cell; what is not judged counts as usual."""
+    filled = np.where(is_judged, ratios, np.float32(1))
+    greatest = np.zeros_like(filled)
+    for line in _lines(channel):
+        np.maximum(
+            greatest, cv2.filter2D(filled, -1, line, borderType=cv2.BORDER_REFLECT_101), out=greatest
+        )
+    greatest[~is_judged] = 0
+    return greatest
+
+
+@lru_cache
+def _lines(channel: Channel) -> tuple[Floats, ...]:
+    """Return for each angle the weights of a line through the window, with the sum 1."""
+    height, width = channel.size_hw
+    centre = np.array([width // 2, height // 2])
+    lines = []
+    for angle in np.radians(channel.angles_deg):
+        reach = centre * (np.cos(angle), np.sin(angle))
+        plane = np.zeros((height, width), np.float32)
+        start, end = (tuple(np.rint(centre + sign * reach).astype(int).tolist()) for sign in (-1, 1))
+        cv2.line(plane, start, end, [1.0])
+        lines.append(plane / plane.sum())
+    return tuple(lines)

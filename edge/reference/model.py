@@ -11,11 +11,13 @@ import numpy as np
 from edge.core.image import Image
 from edge.reference.contrast import BRIGHTEST_GREY, DARKEST_GREY, Floats, Mask
 from edge.reference.follow import ImageFit, RollReference
-from edge.reference.maps import CHANNELS, channel_map, relative
+from edge.reference.lines import LineMeans
+from edge.reference.maps import CHANNELS, LINES, channel_values, relative
 from edge.reference.regions import Regions, find_regions, no_regions
+from edge.reference.specks import speck_filter, speck_response
 from edge.reference.statistics import Moments
 from edge.reference.taught import LEAST_CELLS, TaughtCloth
-from edge.reference.trunk import STRIDE_PX, Features, Trunk, vectors_of
+from edge.reference.trunk import STRIDE_PX, Features, Trunk, sample_of
 
 MOST_VECTORS = 4_000
 """Of an image, for its fit: a hundred for each of the features."""
@@ -73,11 +75,13 @@ class ReferenceModel:
         self._trunk = trunk
         self._taught = taught
         self._levels = levels
-        self._roll = RollReference(taught.moments, taught.most_usual)
+        self._rolls = {name: RollReference(usual) for name, usual in taught.usual.items()}
+        self._kernel = speck_filter(taught.spectrum)
 
     def restart(self) -> None:
         """Forget the roll: the next image is compared with itself and what was taught."""
-        self._roll.restart()
+        for roll in self._rolls.values():
+            roll.restart()
 
     def look(self, image: Image, is_cloth: Mask | None = None, *, follow: bool = True) -> Look:
         """Look at an image.
@@ -91,8 +95,7 @@ class ReferenceModel:
         cells = int(features.is_judged.sum())
         if cells < LEAST_CELLS:
             return Look(no_regions(), {}, 0, None, _why_not(features, is_cloth))
-        fit = self._fit(features, follow=follow)
-        excess = self._excess(fit.whitening.distances(features.vectors), features.is_judged)
+        excess, fit = self._excess(features, follow=follow)
         maxima = {name: float(values.max()) for name, values in excess.items()}
         cloth_px = cells * self._trunk.stride_px**2
         blocks = block_maxima(excess, features.is_judged)
@@ -109,22 +112,34 @@ class ReferenceModel:
             channel -> (h, w) float32, the excess over the usual in units of the article, 0 where nothing is
             judged; and the distance of the image's features to what was taught.
         """
-        fit = self._fit(features, follow=follow)
-        return self._excess(fit.whitening.distances(features.vectors), features.is_judged), fit.distance
+        excess, fit = self._excess(features, follow=follow)
+        return excess, fit.distance
 
-    def _fit(self, features: Features, *, follow: bool) -> ImageFit:
-        fit = self._roll.fit(vectors_of(features, MOST_VECTORS))
+    def _excess(self, features: Features, *, follow: bool) -> tuple[dict[str, Floats], ImageFit]:
+        """Return the excess of each channel over the usual, and the fit of the image's cells.
+
+        The excess is in units of the article, 0 where nothing is judged.
+        """
+        fit = self._fit("cells", features.vectors, features.is_judged, follow=follow)
+        cells = relative(fit.whitening.distances(features.vectors), features.is_judged)
+        pixels = relative(speck_response(features.contrast, self._kernel), features.is_judged)
+        planes = {"cells": (cells, features.is_judged), "pixels": (pixels, features.is_judged)}
+        for name in LINES:
+            planes[name] = self._lines(name, features, follow=follow)
+        excess = {name: self._taught.excess(name, values) for name, values, _ in channel_values(planes)}
+        return excess, fit
+
+    def _lines(self, name: str, features: Features, *, follow: bool) -> tuple[Floats, Mask]:
+        means = LineMeans.of(features.vectors, features.is_judged, CHANNELS[name])
+        if not means.has_value.any():
+            return np.zeros(features.is_judged.shape, np.float32), np.zeros_like(features.is_judged)
+        return means.ratios(self._fit(name, means.vectors, means.has_value, follow=follow).whitening)
+
+    def _fit(self, name: str, vectors: Floats, has_value: Mask, *, follow: bool) -> ImageFit:
+        fit = self._rolls[name].fit(sample_of(vectors, has_value, MOST_VECTORS))
         if follow:
-            self._roll.learn(fit)
+            self._rolls[name].learn(fit)
         return fit
-
-    def _excess(self, distances: Floats, is_judged: Mask) -> dict[str, Floats]:
-        """Return the excess of each channel over the usual, in units of the article; 0 if not judged."""
-        ratios = relative(distances, is_judged)
-        found = {}
-        for name, channel in CHANNELS.items():
-            found[name] = self._taught.excess(name, channel_map(ratios, is_judged, channel))
-        return found
 
     def _regions(self, excess: Mapping[str, Floats], size_hw_px: tuple[int, ...]) -> Regions:
         if self._levels is None:

@@ -21,7 +21,7 @@ CENTRE_PX = 0.5
 """Where in the image the features of a cell have their centre, from the cell's own first pixel on: each
 layer with a stride looks at its first pixel and at those on both sides of it."""
 
-FINEST = ("spot", "patch")
+FINEST = ("spot", "patch", "speck")
 """Channels whose maps say how far a region reaches; those of lines smear it along the line."""
 
 JOINED_PX = 24

@@ -63,6 +63,23 @@ class Moments:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class UsualVectors:
+    """Describe vectors of clean cloth.
+
+    Attributes:
+        moments: with the weight of one vector.
+        most: distance over the median, up to which a vector is no outlier.
+    """
+
+    moments: Moments
+    most: float
+
+    def merged(self, other: UsualVectors) -> UsualVectors:
+        """Return what both describe, each with the same weight."""
+        return UsualVectors((self.moments + other.moments).as_one(), (self.most + other.most) / 2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Whitening:
     """Map vectors so that clean cloth has mean 0 and covariance 1: y = matrix x - offset.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,9 +21,17 @@ from edge.reference.edges import (
     without_columns,
 )
 from edge.reference.edges import heights as edge_heights
-from edge.reference.maps import CHANNELS, channel_map, crest_of, evened, relative
-from edge.reference.statistics import Moments, Whitening, trimmed_moments
-from edge.reference.trunk import Features, Trunk, vectors_of
+from edge.reference.lines import LineMeans
+from edge.reference.maps import CHANNELS, LINES, channel_values, crest_of, evened, relative
+from edge.reference.specks import SIDE_PX, speck_filter, speck_response, spectrum_of
+from edge.reference.statistics import Moments, UsualVectors, Whitening, trimmed_moments
+from edge.reference.trunk import Features, Trunk, sample_of
+
+VECTORS = ("cells", *LINES)
+"""What has features of its own."""
+
+Spectrum = tuple[NDArray[np.float64], int]
+"""Sum over windows, and how many."""
 
 TRIMMED_RATIO = 0.03
 """Of an image's features, left out of its fit: clean cloth that is taught may hold defects."""
@@ -54,15 +62,15 @@ class TaughtCloth:
     """Hold the clean cloth of an article.
 
     Attributes:
-        moments: of its features, each image with the weight of one vector.
-        most_usual: distance over the median, up to which a feature is no outlier.
+        usual: its features, of "cells" and of each of `LINES`; each image has the weight of one vector.
+        spectrum: (SIDE_PX, SIDE_PX) float64, its power spectrum.
         crests: channel -> how far an image usually goes beyond its usual value (`crest_of`).
         heights: channel -> (2, EDGE_CELLS), how much higher columns near to the edges of the cloth go.
         trunk_digest: of the network that the features are of.
     """
 
-    moments: Moments
-    most_usual: float
+    usual: Mapping[str, UsualVectors]
+    spectrum: NDArray[np.float64]
     crests: Mapping[str, float]
     heights: Mapping[str, Floats]
     trunk_digest: str
@@ -80,13 +88,27 @@ class TaughtCloth:
         fits = [fit for one in _with_cloth(images, trunk) if (fit := _Fit.of(one)) is not None]
         if not fits:
             raise ValueError("no image shows enough cloth to learn from")
-        moments = sum((fit.moments for fit in fits[1:]), fits[0].moments).as_one()
         return cls(
-            moments,
-            float(np.median([fit.most_usual for fit in fits])),
+            {name: _usual_of([fit.usual[name] for fit in fits]) for name in VECTORS},
+            _spectrum_of([fit.spectrum for fit in fits]),
             {name: float(np.median([fit.crests[name] for fit in fits])) for name in CHANNELS},
             {name: usual_heights([fit.heights[name] for fit in fits]) for name in CHANNELS},
             trunk.digest,
+        )
+
+    @property
+    def moments(self) -> Moments:
+        """Of the features of its cells."""
+        return self.usual["cells"].moments
+
+    def merged(self, other: TaughtCloth) -> TaughtCloth:
+        """Return what both were taught, each with the same weight."""
+        return replace(
+            self,
+            usual={name: one.merged(other.usual[name]) for name, one in self.usual.items()},
+            spectrum=(self.spectrum + other.spectrum) / 2,
+            crests={name: (self.crests[name] + other.crests[name]) / 2 for name in self.crests},
+            heights={name: np.maximum(self.heights[name], other.heights[name]) for name in self.heights},
         )
 
     def excess(self, name: str, values: Floats) -> Floats:
@@ -109,11 +131,13 @@ class TaughtCloth:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return it as arrays, for a file."""
+        moments = [self.usual[name].moments for name in VECTORS]
         return {
-            "count": np.float64(self.moments.count)[...],
-            "total": self.moments.total,
-            "products": self.moments.products,
-            "most_usual": np.float64(self.most_usual)[...],
+            "count": np.array([one.count for one in moments], np.float64),
+            "total": np.stack([one.total for one in moments]),
+            "products": np.stack([one.products for one in moments]),
+            "most_usual": np.array([self.usual[name].most for name in VECTORS], np.float64),
+            "spectrum": self.spectrum,
             "channels": np.array(list(CHANNELS)),
             "crests": np.array([self.crests[name] for name in CHANNELS], np.float64),
             "heights": np.stack([self.heights[name] for name in CHANNELS]),
@@ -134,9 +158,8 @@ class TaughtCloth:
 
     @classmethod
     def _from_arrays(cls, arrays: Mapping[str, NDArray[Any]], trunk: Trunk) -> TaughtCloth:
-        is_older = "heights" not in arrays
         if (
-            is_older
+            not {"heights", "spectrum"} <= set(arrays)
             or str(arrays["trunk_digest"]) != trunk.digest
             or list(arrays["channels"]) != list(CHANNELS)
         ):
@@ -144,29 +167,49 @@ class TaughtCloth:
                 "The reference was taught with other features than this version computes.",
                 "Teach the article again.",
             )
-        moments = Moments(
-            float(arrays["count"]),
-            _finite(arrays["total"], (trunk.channels,)),
-            _finite(arrays["products"], (trunk.channels, trunk.channels)),
-        )
         crests = _finite(arrays["crests"], (len(CHANNELS),))
-        if (
-            not moments.count > 0
-            or not (crests > 0).all()
-            or np.linalg.eigvalsh(moments.covariance)[0] < -1e-6
-        ):
-            raise ValueError("its numbers are impossible")
-        most_usual = float(_finite(arrays["most_usual"], ()))
         heights = _finite(arrays["heights"], (len(CHANNELS), 2, EDGE_CELLS)).astype(np.float32)
-        if most_usual < 1 or heights.min() < 1:
+        spectrum = _finite(arrays["spectrum"], (SIDE_PX, SIDE_PX))
+        if not (crests > 0).all() or heights.min() < 1 or not (spectrum.min() >= 0 < spectrum.max()):
             raise ValueError("its numbers are impossible")
         return cls(
-            moments,
-            most_usual,
+            _usual_from(arrays, trunk.channels),
+            spectrum,
             dict(zip(CHANNELS, crests.tolist(), strict=True)),
             dict(zip(CHANNELS, heights, strict=True)),
             trunk.digest,
         )
+
+
+def _usual_of(images: Sequence[UsualVectors]) -> UsualVectors:
+    moments = sum((one.moments for one in images[1:]), images[0].moments).as_one()
+    return UsualVectors(moments, float(np.median([one.most for one in images])))
+
+
+def _usual_from(arrays: Mapping[str, NDArray[Any]], channels: int) -> dict[str, UsualVectors]:
+    counts = _finite(arrays["count"], (len(VECTORS),))
+    totals = _finite(arrays["total"], (len(VECTORS), channels))
+    products = _finite(arrays["products"], (len(VECTORS), channels, channels))
+    most = _finite(arrays["most_usual"], (len(VECTORS),))
+    usual = {}
+    for number, name in enumerate(VECTORS):
+        moments = Moments(float(counts[number]), totals[number], products[number])
+        if (
+            not moments.count > 0
+            or most[number] < 1
+            or np.linalg.eigvalsh(moments.covariance)[0] < -1e-6 * max(1.0, np.trace(moments.covariance))
+        ):
+            raise ValueError("its numbers are impossible")
+        usual[name] = UsualVectors(moments, float(most[number]))
+    return usual
+
+
+def _spectrum_of(images: Sequence[Spectrum]) -> NDArray[np.float64]:
+    """Return the mean spectrum; that of noise where no image shows a whole window of cloth."""
+    windows = sum(count for _, count in images)
+    if not windows:
+        return np.ones((SIDE_PX, SIDE_PX))
+    return np.asarray(sum(total for total, _ in images) / windows, np.float64)
 
 
 def own_moments(image: Image, is_cloth: Mask | None, trunk: Trunk) -> Moments | None:
@@ -185,8 +228,8 @@ def own_moments(image: Image, is_cloth: Mask | None, trunk: Trunk) -> Moments | 
 class _Fit:
     """Hold what one image of clean cloth says."""
 
-    moments: Moments
-    most_usual: float
+    usual: Mapping[str, UsualVectors]
+    spectrum: Spectrum
     crests: Mapping[str, float]
     heights: Mapping[str, Floats]
 
@@ -194,20 +237,45 @@ class _Fit:
     def of(cls, features: Features) -> _Fit | None:
         """Fit an image; None if it is too low or too narrow for the window of a channel."""
         inner = _without_selvedges(features)
-        moments = _trimmed(inner)
-        whitening = Whitening.of(moments)
-        ratios = relative(whitening.distances(features.vectors), features.is_judged)
+        spectrum = spectrum_of(features.contrast, inner.is_judged)
+        kernel = speck_filter(_spectrum_of([spectrum]))
+        response = speck_response(features.contrast, kernel)
+        planes = {"pixels": (relative(response, features.is_judged), features.is_judged)}
+        usual = {}
+        for name in VECTORS:
+            fitted = _fitted(name, features, inner)
+            if fitted is None:
+                return None
+            usual[name], planes[name] = fitted
         crests, heights = {}, {}
-        for name, channel in CHANNELS.items():
-            values = channel_map(ratios, features.is_judged, channel)
-            is_valid = np.asarray(values > 0, np.bool_)
+        for name, values, is_valid in channel_values(planes):
             if not is_valid.any():
                 return None
             even = evened(values, is_valid)
             crests[name] = max(LEAST_CREST, crest_of(even, is_valid))
             heights[name] = edge_heights(even, is_valid, crests[name])
-        most_usual = float(np.quantile(ratios[inner.is_judged], USUAL_RATIO))
-        return cls(moments.as_one(), most_usual, crests, heights)
+        return cls(usual, spectrum, crests, heights)
+
+
+def _fitted(
+    name: str, features: Features, inner: Features
+) -> tuple[UsualVectors, tuple[Floats, Mask]] | None:
+    """Fit the vectors of cells or lines, without selvedges; return them and the ratios of all."""
+    if name == "cells":
+        moments = _trimmed(inner)
+        plane = relative(Whitening.of(moments).distances(features.vectors), features.is_judged)
+        return _described(moments, plane, inner.is_judged), (plane, features.is_judged)
+    means = LineMeans.of(features.vectors, inner.is_judged, CHANNELS[name])
+    if not means.has_value.any():
+        return None
+    moments = trimmed_moments(sample_of(means.vectors, means.has_value, MOST_VECTORS), TRIMMED_RATIO)
+    whitening = Whitening.of(moments)
+    of_all = LineMeans.of(features.vectors, features.is_judged, CHANNELS[name]).ratios(whitening)
+    return _described(moments, *means.ratios(whitening)), of_all
+
+
+def _described(moments: Moments, ratios: Floats, is_judged: Mask) -> UsualVectors:
+    return UsualVectors(moments.as_one(), max(1.0, float(np.quantile(ratios[is_judged], USUAL_RATIO))))
 
 
 def _without_selvedges(features: Features) -> Features:
@@ -221,7 +289,8 @@ def _without_selvedges(features: Features) -> Features:
 
 
 def _trimmed(features: Features) -> Moments:
-    return trimmed_moments(vectors_of(features, MOST_VECTORS), TRIMMED_RATIO)
+    vectors = sample_of(features.vectors, features.is_judged, MOST_VECTORS)
+    return trimmed_moments(vectors, TRIMMED_RATIO)
 
 
 def _with_cloth(images: Iterable[tuple[Image, Mask | None]], trunk: Trunk) -> Iterable[Features]:

@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
 from edge.backends.onnx_session import ORT_ERRORS, session_options
 from edge.core.digest import file_digest
@@ -61,11 +60,13 @@ class Features:
         vectors: (C, h, w) float32, one vector for each cell of 4 x 4 px.
         is_judged: (h, w) bool, cells that show cloth and lie far enough from its edge.
         brightness: mean grey of the cloth.
+        contrast: (4 h, 4 w) float32, the image as the network saw it.
     """
 
     vectors: Floats
     is_judged: Mask
     brightness: float
+    contrast: Floats
 
 
 class Trunk:
@@ -110,21 +111,27 @@ class Trunk:
         if is_cloth is not None and not is_cloth.all():
             margins_px = (EDGE_PX, EDGE_PX, SELVEDGE_PX, SELVEDGE_PX)
             is_judged &= _inner(is_cloth[::STRIDE_PX, ::STRIDE_PX], margins_px, beyond=1)
-        return Features(self._vectors(contrast, cells_hw), is_judged, contrast.brightness)
+        vectors, seen = self._vectors(contrast, cells_hw)
+        return Features(vectors, is_judged, contrast.brightness, seen)
 
-    def _vectors(self, contrast: Contrast, cells_hw: tuple[int, int]) -> Floats:
-        """Run the network over a wide image part by part: (C, h, w)."""
+    def _vectors(self, contrast: Contrast, cells_hw: tuple[int, int]) -> tuple[Floats, Floats]:
+        """Run the network over a wide image part by part: (C, h, w), and what it saw, (4 h, 4 w)."""
         height, width = cells_hw
         vectors = np.empty((self.channels, height, width), np.float32)
+        seen = np.empty((height * STRIDE_PX, width * STRIDE_PX), np.float32)
         for first in range(0, width, PART_PX // STRIDE_PX):
             last = min(width, first + PART_PX // STRIDE_PX)
             first_px = max(0, first * STRIDE_PX + AROUND_PX - HALO_PX)
             last_px = min(contrast.grey.shape[1], last * STRIDE_PX + AROUND_PX + HALO_PX)
             left = first + (AROUND_PX - first_px) // STRIDE_PX
             inner = np.s_[0, :, ABOVE : ABOVE + height, left : left + last - first]
-            given = [one[inner] for one in self._run(contrast.values(first_px, last_px)[None, None])]
+            part = contrast.values(first_px, last_px)
+            given = [one[inner] for one in self._run(part[None, None])]
             np.concatenate(given, out=vectors[:, :, first:last])
-        return vectors
+            start_px = first * STRIDE_PX + AROUND_PX - first_px
+            columns = slice(start_px, start_px + (last - first) * STRIDE_PX)
+            seen[:, first * STRIDE_PX : last * STRIDE_PX] = part[AROUND_PX : AROUND_PX + len(seen), columns]
+        return vectors, seen
 
     def _run(self, contrast_nchw: Floats) -> list[Floats]:
         """Return the features of an image, (1, C, H / 4, W / 4) of each block."""
@@ -201,9 +208,16 @@ def _inner(is_inside: Mask, margins_px: Sequence[int], *, beyond: int) -> Mask:
     return np.asarray(inner[top : top + height, left : left + width] > 0, np.bool_)
 
 
-def vectors_of(features: Features, most: int) -> NDArray[np.float32]:
-    """Return an even sample of the vectors that are judged, (C, n), at most about `most` of them."""
-    at = np.flatnonzero(features.is_judged)
-    step = max(1, len(at) // most) if most else 1
-    flat = features.vectors.reshape(len(features.vectors), -1)
-    return np.ascontiguousarray(flat[:, at[:: step | 1]])
+def sample_of(vectors: Floats, has_value: Mask, most: int) -> Floats:
+    """Return an even sample of the vectors that count.
+
+    Args:
+        vectors: (C, h, w).
+        has_value: (h, w), which of them count.
+        most: about so many at most.
+    Returns:
+        (C, n).
+    """
+    at = np.flatnonzero(has_value)
+    step = max(1, len(at) // most)
+    return np.ascontiguousarray(vectors.reshape(len(vectors), -1)[:, at[:: step | 1]])

@@ -32,8 +32,10 @@ not exponential (docs/teach.md, section The statistics)."""
 TAIL_RATIO: Final = 3
 """Of few values, at most every third belongs to the tail."""
 
-CAUTION: Final = 0.75
-"""An extrapolated level is set for so much of the rate asked for: tails heavier than exponential."""
+CAUTION: Final = 0.85
+"""An extrapolated level is set for so much of the rate asked for: tails heavier than exponential. Asked for
+1 and 3 false alarms per 100 m, ten simulated rolls of five articles gave 0.2 and 0.4 times as many with
+0.75, and 0.4 and 0.5 times with 0.85; a Pareto tail with exponent 8 gives 1.5 times."""
 
 FLAT: Final = 1e-6
 """Least scale of a tail, relative to its start: values that are all alike have none."""

@@ -11,7 +11,9 @@ from typing import Final
 import numpy as np
 
 from edge.core.errors import LoomsightError
+from edge.reference.maps import CHANNELS
 from edge.reference.statistics import Moments, divergence
+from edge.reference.taught import VECTORS
 from edge.teach.article_file import MANIFEST_NAME, ArticleFile, open_article
 
 logger = logging.getLogger(__name__)
@@ -39,13 +41,11 @@ class KnownArticle:
     @classmethod
     def of(cls, name: str, article: ArticleFile) -> KnownArticle:
         """Take the moments out of an article file."""
-        arrays = article.arrays
-        moments = Moments(
-            float(arrays["count"]),
-            np.asarray(arrays["total"], np.float64),
-            np.asarray(arrays["products"], np.float64),
+        count, total, products = (
+            np.asarray(article.arrays[key], np.float64)[VECTORS.index("cells")]
+            for key in ("count", "total", "products")
         )
-        return cls(name, moments, article.manifest.fit_distance)
+        return cls(name, Moments(float(count), total, products), article.manifest.fit_distance)
 
 
 class ArticleFiles:
@@ -88,6 +88,7 @@ def known_articles(
     for name, article in articles.items():
         manifest = article.manifest
         fits = (manifest.detector_digest, manifest.trunk_digest) == (detector_digest, trunk_digest)
+        fits &= set(manifest.levels) == set(CHANNELS)
         if fits and _is_of_scale(manifest.mm_per_px, mm_per_px):
             found.append(KnownArticle.of(name, article))
     return tuple(found)

@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -119,7 +119,7 @@ def cross_look(
         for _, look in looks
         if look is None or look.not_judged is not None
     )
-    return CrossLooks(_combined(*fits), tuple(judged), dict(not_judged))
+    return CrossLooks(fits[0].merged(fits[1]), tuple(judged), dict(not_judged))
 
 
 class _Steps:
@@ -192,14 +192,3 @@ def _model(taught: TaughtCloth, own: Sequence[SpooledStrip], spool: Views, trunk
         for name in taught.crests
     }
     return ReferenceModel(trunk, taught, levels)
-
-
-def _combined(one: TaughtCloth, other: TaughtCloth) -> TaughtCloth:
-    """Return what both halves were taught, each with the same weight."""
-    return replace(
-        one,
-        moments=(one.moments + other.moments).as_one(),
-        most_usual=(one.most_usual + other.most_usual) / 2,
-        crests={name: (one.crests[name] + other.crests[name]) / 2 for name in one.crests},
-        heights={name: np.maximum(one.heights[name], other.heights[name]) for name in one.heights},
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -46,7 +47,7 @@ def taught(trunk: Trunk) -> TaughtCloth:
 def levels(trunk: Trunk, taught: TaughtCloth) -> dict[str, float]:
     model = ReferenceModel(trunk, taught)
     looks = [model.look(woven(seed), follow=False) for seed in range(10, 16)]
-    return {name: 1.2 * max(look.maxima[name] for look in looks) for name in CHANNELS}
+    return {name: 1.4 * max(look.maxima[name] for look in looks) for name in CHANNELS}
 
 
 def look_at(trunk: Trunk, taught: TaughtCloth, levels: dict[str, float], *images: np.ndarray) -> Look:
@@ -260,3 +261,46 @@ def test_matrix_products_of_a_look_take_no_core_from_the_detector() -> None:
     with threadpool_limits(2, user_api="blas"):
         Trunk()
         assert {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"} == {1}
+
+
+def reached(trunk: Trunk, taught: TaughtCloth, levels: dict[str, float], image: np.ndarray) -> set[str]:
+    """Return the channels that reach their level."""
+    look = look_at(trunk, taught, levels, image)
+    return {name for name in CHANNELS if look.maxima[name] >= levels[name]}
+
+
+def test_a_speck_as_small_as_a_yarn_stands_out_of_the_weave(trunk, taught, levels) -> None:
+    image = with_spot(woven(35), 200, 120, radius=2, by=40)
+    assert reached(trunk, taught, levels, image) == {"speck"}
+    (box,) = look_at(trunk, taught, levels, image).regions.boxes_xyxy_px
+    assert np.abs(box.reshape(2, 2).mean(axis=0) - 200.5 + (0, 80)).max() <= 3
+    assert (box[2:] - box[:2]).max() <= 12
+
+
+def test_a_faint_pick_adds_up_along_its_length(trunk, taught, levels) -> None:
+    image = woven(36).astype(int)
+    image[120:123, 20:480] += 14
+    assert "pick" in reached(trunk, taught, levels, image.clip(0, 255).astype(np.uint8))
+    levels = levels | dict.fromkeys(set(CHANNELS) - {"pick"}, 1e6)
+    regions = look_at(trunk, taught, levels, image.clip(0, 255).astype(np.uint8)).regions
+    assert set(regions.shapes) == {"weft line"}
+
+
+def test_a_crease_stands_out_in_its_own_direction(trunk, taught, levels) -> None:
+    crease = np.zeros((HEIGHT, WIDTH), np.uint8)
+    cv2.line(crease, (150, 60), (270, 180), [1.0], 3)
+    image = (woven(35).astype(int) - 16 * crease).clip(0, 255).astype(np.uint8)
+    look = look_at(trunk, taught, levels, image)
+    ratios = {name: look.maxima[name] / levels[name] for name in CHANNELS}
+    assert max(ratios, key=lambda name: ratios[name]) == "slant"
+    assert look.regions.shapes == ("area",)
+    assert np.abs(look.regions.boxes_xyxy_px[0] - (150, 60, 271, 181)).max() <= 12
+
+
+@pytest.mark.parametrize("height", [56, 64, 100])
+def test_cloth_lower_than_a_line_is_judged_by_shorter_lines(trunk, height) -> None:
+    images = [woven(seed)[:height] for seed in range(4)]
+    taught = TaughtCloth.fit(((image, None) for image in images[:3]), trunk)
+    look = ReferenceModel(trunk, taught).look(images[3])
+    assert set(look.maxima) == set(CHANNELS)
+    assert look.maxima["end"] > 0
