@@ -157,7 +157,7 @@ def draw_histograms(scene: Scene) -> Image:
 
 
 def print_measured(scene: Scene) -> None:
-    """Print the numbers that docs/preprocessing.md quotes."""
+    """Print the numbers that docs/benchmarks/preprocessing.md quotes."""
     print(f"\none defect (seed {SHOWN_SEED}), {SHOWN_BED_SHARE:.0%} of the tile is bed")
     for name, enhancement in NAMED.items():
         print("  " + "; ".join(_lines(name, measure(scene, enhancement, SHOWN_BED_SHARE))))

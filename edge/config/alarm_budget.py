@@ -16,7 +16,7 @@ MOST_ALARMS: Final = 1e6
 LEAST_ALLOWED: Final = 0.25
 """Least number of false alarms that the calibration cloth stands for at the rate asked for: below it the
 level would lie further beyond the largest value seen than its tail can be trusted. Measured over tails from
-normal to Pareto with exponent 4, 300 calibrations each (docs/teach.md, section The statistics)."""
+normal to Pareto with exponent 4, 300 calibrations each (docs/false-alarms.md, section The statistics)."""
 
 
 ENOUGH_IMAGES: Final = 40

@@ -30,7 +30,7 @@ class BoxMetrics(Collector):
         self._cameras = cameras
 
     def collect(self) -> Iterator[Metric]:
-        """Yield each metric as it stands; see docs/service.md."""
+        """Yield each metric as it stands; see docs/health.md."""
         yield _labelled(GaugeMetricFamily, "info", "Of this program.", "version", {__version__: 1})
         families: dict[str, Metric] = {}
         for name, health in self._cameras.items():

@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 
 TAIL: Final = 20
 """Values that a tail is estimated from. 10 and 40 were tried: 10 scatters more, 40 is off where the tail is
-not exponential (docs/teach.md, section The statistics)."""
+not exponential (docs/false-alarms.md, section The statistics)."""
 
 TAIL_RATIO: Final = 3
 """Of few values, at most every third belongs to the tail."""

@@ -20,7 +20,7 @@ UNDOCUMENTED = {errors.InternalError.exit_code}
 DOCUMENTED = {0, 1, 2, errors.INTERRUPTED_EXIT_CODE} | {
     one.exit_code for one in errors.LoomsightError.__subclasses__() if one.exit_code not in UNDOCUMENTED
 }
-"""Exit codes that may come out, whatever goes in: see the table of docs/edge-run.md."""
+"""Exit codes that may come out, whatever goes in: see the table of docs/exit-codes.md."""
 
 
 class Outcome(NamedTuple):

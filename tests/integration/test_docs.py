@@ -99,14 +99,22 @@ APPS = {
     "edge-bench": edge.commands.cli.bench_app,
     "edge-doctor": edge.commands.cli.doctor_app,
 }
+PAGES_OF_COMMAND = {
+    "edge-run": ("edge-run", "settings"),
+    "teacher": ("teacher", "teacher-finetune"),
+}
+"""Pages that name the flags of a command, where that is more than its own."""
+
 TOML_OF_PAGE = {
-    "edge-run.md": EdgeConfig,
+    "settings.md": EdgeConfig,
     "several-cameras.md": EdgeConfig,
     "stop.md": EdgeConfig,
+    "machine.md": EdgeConfig,
+    "grading.md": EdgeConfig,
     "mqtt.md": EdgeConfig,
-    "distill.md": Recipe,
+    "recipe.md": Recipe,
     "gid.md": Recipe,
-    "prune.md": Recipe,
+    "sparsity.md": Recipe,
     "pretraining.md": Recipe,
     "detectors.md": Recipe,
     "preprocessing.md": Recipe,
@@ -114,8 +122,8 @@ TOML_OF_PAGE = {
     "teach.md": EdgeConfig,
     "teach-on-the-loom.md": EdgeConfig,
     "taxonomy.md": Taxonomy,
-    "teacher.md": FinetuneSettings,
-    "pseudo-label.md": EngineSettings,
+    "teacher-finetune.md": FinetuneSettings,
+    "pseudo-label-settings.md": EngineSettings,
 }
 
 
@@ -220,7 +228,8 @@ def test_every_command_is_shown_on_its_page():
 
 @pytest.mark.parametrize("command", APPS)
 def test_every_flag_is_named_on_its_page(command):
-    text = text_of(DOCS / f"{command}.md")
+    pages = PAGES_OF_COMMAND.get(command, (command,))
+    text = "\n".join(text_of(DOCS / f"{page}.md") for page in pages)
     spelled = {flag: flag.removeprefix("--").replace("-", "_") for flag in flags_of(APPS[command])}
     unnamed = [
         flag
@@ -255,20 +264,18 @@ def table_of(page):
 @pytest.mark.parametrize(
     ("page", "model"),
     [
-        ("edge-run.md", EdgeConfig),
-        ("edge-run.md", LoomOptions),
-        ("distill.md", Recipe),
-        ("distill.md", Augmentation),
+        ("settings.md", EdgeConfig),
+        ("simulated-loom.md", LoomOptions),
+        ("recipe.md", Recipe),
+        ("recipe.md", Augmentation),
         ("pretraining.md", Pretraining),
-        ("prune.md", Sparsity),
+        ("sparsity.md", Sparsity),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
 def test_every_setting_and_its_default(page, model: type[BaseModel]):
     table = table_of(DOCS / page)
     assert set(model.model_fields) <= set(table)
-    if model is EdgeConfig:  # `mm_per_px` stands in the loom's table, too, with the loom's default
-        table = table_of_section(DOCS / page, "## Settings", "### The simulated loom")
     for key, field in model.model_fields.items():
         default = shown(field.default)
         assert default is None or table[key] == default, key
@@ -282,16 +289,16 @@ def table_of_section(page, begin, end):
 
 
 @pytest.mark.parametrize(
-    ("model", "begin", "end"),
+    ("page", "model", "begin", "end"),
     [
-        (FinetuneSettings, "## Settings", "Key in `[lora]`"),
-        (LoraSettings, "Key in `[lora]`", "These defaults"),
-        (AnnotationSettings, "`--beams` in `ask`, too", "## ask"),
+        ("teacher-finetune.md", FinetuneSettings, "## Settings", "Key in `[lora]`"),
+        ("teacher-finetune.md", LoraSettings, "Key in `[lora]`", "## Where the defaults"),
+        ("teacher.md", AnnotationSettings, "`--beams` in `ask`, too", "## ask"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
-def test_every_setting_of_the_teacher(model, begin, end):
-    table = table_of_section(DOCS / "teacher.md", begin, end)
+def test_every_setting_of_the_teacher(page, model, begin, end):
+    table = table_of_section(DOCS / page, begin, end)
     assert set(table) == set(model.model_fields)
     for key, field in model.model_fields.items():
         words = isinstance(field.default, tuple)
@@ -321,8 +328,8 @@ def test_every_setting_of_an_annotator(page, model, begin, end):
     ("page", "model", "begin", "end"),
     [
         ("stop.md", StopSettings, "Key in `[stop]`", "Key in `[stop.classes.NAME]`"),
-        ("stop.md", StopRule, "Key in `[stop.classes.NAME]`", "## How"),
-        ("stop.md", MachineSettings, "Key in `[machine]`", "Modbus needs"),
+        ("stop.md", StopRule, "Key in `[stop.classes.NAME]`", "## What is recorded"),
+        ("machine.md", MachineSettings, "Key in `[machine]`", "## Several cameras"),
         ("mqtt.md", MqttSettings, "Key in `[mqtt]`", "## Topics"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -345,7 +352,7 @@ def test_every_metric_is_named_on_its_page():
     }
     counted = ("detections", "defects", "stop_events", "camera_events", "helper_failures")
     empty = {f"loomsight_{name}_total" for name in counted}  # no sample before there is a label
-    cells = (row[0].strip("`").split("{")[0] for row in rows(DOCS / "service.md", 3))
+    cells = (row[0].strip("`").split("{")[0] for row in rows(DOCS / "health.md", 3))
     assert names | empty == {cell for cell in cells if cell.startswith("loomsight_")}
 
 
@@ -395,27 +402,27 @@ def test_every_setting_of_labels():
 
 
 def test_every_form_of_labels():
-    table = {row[0].strip("`") for row in rows(DOCS / "labels.md", 4)}
+    table = {row[0].strip("`") for row in rows(DOCS / "label-formats.md", 4)}
     assert {form.value for form in distill.commands.labels_cli.Form} <= table
 
 
 @pytest.mark.parametrize("model", [BundleManifest, ModelContract], ids=lambda model: model.__name__)
 def test_every_field_of_a_bundle(model):
-    text = text_of(DOCS / "export.md")
+    text = text_of(DOCS / "bundle.md")
     assert [key for key in model.model_fields if f"`{key}`" not in text] == []
 
 
 def test_the_table_of_exit_codes():
     table = {
         (int(row[0]), row[1])
-        for row in rows(DOCS / "edge-run.md", 4)
+        for row in rows(DOCS / "exit-codes.md", 4)
         if row[0].isdigit() and row[1]
     }  # fmt: skip
     family = errors.LoomsightError.__subclasses__()
     own = [error for error in family if error.__module__ == errors.__name__]
     assert table == {(error.exit_code, error.__name__) for error in own}
     assert len({error.exit_code for error in own}) == len(own)
-    assert f"| {errors.INTERRUPTED_EXIT_CODE} |" in text_of(DOCS / "edge-run.md")
+    assert f"| {errors.INTERRUPTED_EXIT_CODE} |" in text_of(DOCS / "exit-codes.md")
 
 
 def test_the_table_of_kinds():
