@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from edge.backends.onnx_session import session_options
-from edge.reference import contrast, follow, maps, taught
+from edge.reference import contrast, follow, maps, model, taught
 from edge.reference.maps import CHANNELS
 from edge.reference.trunk import Trunk
 
@@ -79,9 +79,9 @@ def gabor_kernels() -> Any:
 
 def first_layers() -> bytes:
     """Cut the first two convolutions with their activations out of the detector, for images of any size."""
-    model = onnx.load(DEMO_MODEL)
-    ends = [node.output[0] for node in model.graph.node if node.op_type == "Mul"][:2]
-    part = onnx.utils.Extractor(model).extract_model(["images"], ends)
+    whole = onnx.load(DEMO_MODEL)
+    ends = [node.output[0] for node in whole.graph.node if node.op_type == "Mul"][:2]
+    part = onnx.utils.Extractor(whole).extract_model(["images"], ends)
     for port in (*part.graph.input, *part.graph.output):
         for number in (0, 2, 3):
             port.type.tensor_type.shape.dim[number].dim_param = f"{port.name}_{number}"
@@ -91,13 +91,16 @@ def first_layers() -> bytes:
 
 @contextmanager
 def changed(
-    *constants: tuple[Any, str, Any], trunk: Callable[[], Trunk] = Trunk, without: str = ""
+    *constants: tuple[Any, str, Any], trunk: Callable[[], Trunk] = Trunk, without: tuple[str, ...] = ()
 ) -> Iterator[Trunk]:
     """Change constants, features or channels of the reference model for a while."""
     with ExitStack() as stack:
         for module, name, value in constants:
             stack.enter_context(mock.patch.object(module, name, value))
-        kept = {name: one for name, one in CHANNELS.items() if not (without and without in name)}
+        kept = {name: one for name, one in CHANNELS.items() if name not in without}
+        lines = tuple(name for name in maps.LINES if name in kept)
+        stack.enter_context(mock.patch.object(model, "LINES", lines))
+        stack.enter_context(mock.patch.object(taught, "VECTORS", ("cells", *lines)))
         stack.enter_context(mock.patch.dict(CHANNELS, kept, clear=True))  # type: ignore[arg-type]
         yield trunk()
 
@@ -109,7 +112,10 @@ VARIANTS: Mapping[str, Callable[[], Any]] = {
     "image itself alone": partial(changed, (follow, "ROLL_WEIGHT", 0.0)),
     "contrast of the whole image": partial(changed, (contrast, "WINDOW_PX", 4096)),
     "contrast over 100 px": partial(changed, (contrast, "WINDOW_PX", 100)),
-    "no line channels": partial(changed, without="line"),
+    "no channels for lines": partial(changed, without=("warp_line", "slant", "end", "pick")),
+    "no mean features of lines": partial(changed, without=("end", "pick")),
+    "no slanted lines": partial(changed, without=("slant",)),
+    "no specks": partial(changed, without=("speck",)),
     "unit of what was taught alone": partial(changed, (taught, "MOST_OFF", 1.0)),
     "not divided by column": partial(
         changed, (maps, "PROFILE_RANGE", (1.0, 1.0)), (maps, "SPREAD_RANGE", (1.0, 1.0))
