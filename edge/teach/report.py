@@ -46,7 +46,8 @@ def _cloth(manifest: ArticleManifest) -> str:
 
 def _left_out(manifest: ArticleManifest) -> str:
     reasons = reasons_text(manifest.cloth.left_out)
-    struck = f"{len(manifest.struck_out)} places struck out" if manifest.struck_out else ""
+    count = len(manifest.struck_out)
+    struck = f"{count} place{'' if count == 1 else 's'} struck out" if count else ""
     return ", ".join(part for part in (reasons, struck) if part) or "nothing"
 
 

@@ -21,6 +21,7 @@ from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.commands.bundle_cli import app as bundle_app
 from edge.commands.teach_cli import app
 from edge.core.errors import ContractError, DatasetError, LoomsightError, ModelError, OutputError
+from edge.reference.maps import CHANNELS
 from edge.reference.watch import OTHER_STRIPS
 from edge.teach.article_file import ARRAYS_NAME, FORM, MANIFEST_NAME, SHEET_NAME, open_article
 from tests.conftest import write_bright_cell_bundle
@@ -113,7 +114,7 @@ def test_the_article_file_holds_contract_arrays_and_sheet_and_is_verified(taught
     assert {path.name for path in out.iterdir()} == {MANIFEST_NAME, FORM.seal_name, ARRAYS_NAME, SHEET_NAME}
     manifest = open_article(out).manifest
     assert (manifest.article, manifest.mm_per_px, manifest.width_px) == ("plain 5", 0.2, 160)
-    assert set(manifest.levels) == {"spot", "patch", "warp_line", "weft_line"}
+    assert set(manifest.levels) == set(CHANNELS)
     assert cv2.imread(str(out / SHEET_NAME)).shape[1] == 4 * 224
     done = CliRunner().invoke(bundle_app, ["verify", str(out)])
     assert (done.exit_code, "2 files whole, sealed" in done.output) == (0, True)
@@ -298,7 +299,7 @@ def test_a_defect_in_the_clean_cloth_stands_first_on_the_sheet_and_is_left_out_w
 ):
     folder = tmp_path / "cloth"
     folder.mkdir()
-    for number, image in enumerate(images_of_cloth(24)):
+    for number, image in enumerate(images_of_cloth(40)):
         if number == 7:
             cv2.circle(image, (55, 85), 9, 12, -1)  # a hole
         cv2.imwrite(str(folder / f"{number:02d}.png"), image)
@@ -309,7 +310,7 @@ def test_a_defect_in_the_clean_cloth_stands_first_on_the_sheet_and_is_left_out_w
     assert "place stands far out of the rest" in printed
     printed = teach(detector, out, "--camera", folder, "--false-alarms-per-image", 0.1, "--leave-out", 1)
     second = open_article(out).manifest
-    assert "1 places struck out" in printed
+    assert "1 place struck out" in printed
     assert second.struck_out == (first.places[0],)
     assert second.places[0].source != "07.png"
     assert second.levels["spot"] < first.levels["spot"]
