@@ -72,7 +72,7 @@ def find_regions(ratios: Mapping[str, Floats], stride_px: int, size_hw_px: tuple
     if not names:
         return no_regions()
     top = np.max([ratios[name] for name in names], axis=0)
-    fine = np.max([ratios[name] for name in FINEST], axis=0)
+    fine = np.max([ratios[name] for name in FINEST if name in ratios], axis=0)
     found = []
     for ys, xs in _pieces(top >= 1, _near({name: ratios[name] >= 1 for name in names}, stride_px)):
         by_channel = [float(ratios[name][ys, xs].max()) for name in names]
