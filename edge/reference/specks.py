@@ -20,7 +20,7 @@ SIDE_PX = 64
 
 SPOT_PX = 2.0
 """Standard deviation of the spot that is looked for. Of specks of 2 to 5 px drawn into real clean strips
-0.8 px found 0.12, 1.2 px 0.15, 2.0 px 0.24, 2.5 px 0.21; 0.08 without the filter."""
+0.8 px found 0.14, 1.2 px 0.20, 2.0 px 0.26, 2.5 px 0.22; without the filter 0.08 were found."""
 
 FLOOR = 0.02
 """Of the mean power, added to each: frequencies that the cloth hardly has must not decide."""
