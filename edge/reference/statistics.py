@@ -16,7 +16,7 @@ defects planted in real clean strips at 0.1 false alarms per strip, 1e-2 0.564, 
 PART = 4096
 """Vectors that are whitened at a time: they stay in a processor's cache."""
 
-Doubles = NDArray[np.float64]
+Float64s = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,8 +30,8 @@ class Moments:
     """
 
     count: float
-    total: Doubles
-    products: Doubles
+    total: Float64s
+    products: Float64s
 
     @classmethod
     def of(cls, vectors: Floats) -> Moments:
@@ -52,12 +52,12 @@ class Moments:
         return self.weighted(1 / self.count)
 
     @property
-    def mean(self) -> Doubles:
+    def mean(self) -> Float64s:
         """(C,) mean vector."""
         return np.asarray(self.total / self.count, np.float64)
 
     @property
-    def covariance(self) -> Doubles:
+    def covariance(self) -> Float64s:
         """(C, C) covariance."""
         return np.asarray(self.products / self.count - np.outer(self.mean, self.mean), np.float64)
 
@@ -132,6 +132,6 @@ def divergence(own: Moments, other: Moments) -> float:
     return float(np.sqrt(squares))
 
 
-def _ridged(covariance: Doubles) -> Doubles:
+def _ridged(covariance: Float64s) -> Float64s:
     ridge = RIDGE * max(float(np.trace(covariance)) / len(covariance), 1e-9)
     return covariance + ridge * np.eye(len(covariance))
