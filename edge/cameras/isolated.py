@@ -18,7 +18,7 @@ from typing import Any
 from typing_extensions import Self
 
 from edge.cameras.device_options import Placing
-from edge.cameras.protocol import CameraHungError, Frame, FramePosition, NoFrameYetError
+from edge.cameras.protocol import Camera, CameraHungError, Frame, FramePosition, NoFrameYetError
 from edge.cameras.shared_frames import SLOT_BYTES, SLOTS, SharedFrames
 from edge.core import errors
 from edge.core.errors import CameraLostError, CameraNotFoundError, LoomsightError
@@ -64,7 +64,7 @@ class CameraProcess:
     mm_per_px: float | None = None
 
 
-class IsolatedCamera:
+class IsolatedCamera(Camera):
     """Deliver the frames of a camera that lives in another process. Satisfies `Camera`.
 
     The process gets a socket and memory for frames. It sends a line of JSON for each frame, error and sign
@@ -77,10 +77,10 @@ class IsolatedCamera:
     """
 
     is_live = True
+    begins_anew = True
 
     def __init__(self, process: CameraProcess, answer_s: float = ANSWER_S, open_s: float = OPEN_S) -> None:
         self.name = process.name
-        self.is_paced = process.is_paced
         self._how = process
         self._answer_s = answer_s
         self._open_s = open_s
@@ -96,6 +96,11 @@ class IsolatedCamera:
     def counters(self) -> Mapping[str, int]:
         """What the camera counted, as it last said."""
         return self._counters | (self._placing.counters if self._placing else {})
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether frames come only while the cloth moves."""
+        return self._how.is_paced
 
     def __enter__(self) -> Self:
         ours, theirs = socket.socketpair()

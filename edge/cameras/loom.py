@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from typing_extensions import Self
 
-from edge.cameras.protocol import Frame, FramePosition
+from edge.cameras.protocol import Camera, Frame, FramePosition, Reopening
 from edge.core.errors import CameraNotFoundError
 from edge.core.taxonomy import Taxonomy
 from edge.simulator.joints import PlantedJoint
@@ -18,7 +18,7 @@ from edge.simulator.truth import PlantedDefect, SeenDefect
 __all__ = ["LoomCamera", "parse_loom_options"]
 
 
-class LoomCamera:
+class LoomCamera(Camera):
     """Photograph a simulated roll. Satisfies `edge.cameras.protocol.Camera`.
 
     A line-scan camera gives blocks of lines without gap or overlap. An area camera gives pictures that
@@ -36,6 +36,9 @@ class LoomCamera:
         is_live: True if it keeps the pace of the cloth.
         options: as given.
     """
+
+    is_simulated = True
+    reopening: Reopening = "never"
 
     def __init__(
         self,
@@ -63,6 +66,16 @@ class LoomCamera:
 
     def __exit__(self, *error: object) -> None:
         self._loom = None
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether the roll never ends."""
+        return self.is_live or self.options.length_m is None
+
+    @property
+    def ground_truth(self) -> LoomCamera:
+        """The camera itself: it knows the defects of its roll."""
+        return self
 
     @property
     def lines_hz(self) -> float:

@@ -90,7 +90,7 @@ class _NoAnswerError(CameraNotFoundError):
     """A camera does not open in time."""
 
 
-class RecoveringCamera:
+class RecoveringCamera(Camera):
     """Deliver the good frames of a camera, and open it again when it fails. Satisfies `Camera`.
 
     Args:
@@ -152,6 +152,11 @@ class RecoveringCamera:
             self._counted_before.copy(),
         )  # the reader's thread adds to them
         return dict(counted + before + self._own_counters())
+
+    @property
+    def health(self) -> RecoveringCamera:
+        """Tells what happened: the camera itself."""
+        return self
 
     def take_events(self, *, is_over: bool = False) -> list[HealthEvent]:
         """Return, once, what happened; see `HealthSource`."""
