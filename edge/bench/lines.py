@@ -33,8 +33,7 @@ from edge.bundle.store import bundle_path
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame, frames_of
 from edge.cloth.optics import OpticsWatch
-from edge.cloth.seams import Seam
-from edge.cloth.strips import strips_of
+from edge.cloth.strips import Seam, strips_of
 from edge.cloth.watch import cloth_watch
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials

@@ -22,8 +22,7 @@ from edge.cloth.in_frame import one_each
 from edge.cloth.joints import JointFinder
 from edge.cloth.mask import within
 from edge.cloth.optics import OpticsWatch
-from edge.cloth.seams import Seam, on_own_lines
-from edge.cloth.strips import Strips
+from edge.cloth.strips import Seam, Strips, on_own_lines
 from edge.cloth.watch import ClothWatch
 from edge.core.detections import UNCLASSIFIED, DetectionRecord, Detections, no_detections
 from edge.core.errors import ConfigError, LoomsightError
