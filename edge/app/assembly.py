@@ -41,7 +41,6 @@ from edge.pipeline.parts import Inspection, Results, Source
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.run_state import Limits, Observer, RunState
 from edge.pipeline.teaching import TeachingInRun
-from edge.process.supervised import Helpers
 from edge.roll.recorder import RollRecorder
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.locks import file_locked, folder_locked
@@ -156,10 +155,8 @@ class CameraRun:
         )
         if learnt is not None:
             learnt.roll_name = lambda: pipeline.state.roll.terms.name or config.camera
-        helpers = around.health.helpers
-        return OpenRun(
-            config, self.called, self._watched, pipeline, changeover, changes, around.page, helpers
-        )
+        page, health = around.page, around.health
+        return OpenRun(config, self.called, self._watched, pipeline, changeover, changes, page, health)
 
     def _source(self, changeover: Changeover, changes: RollChanges) -> Source:
         config = self.config
@@ -230,7 +227,7 @@ class OpenRun:
     changeover: Changeover
     changes: RollChanges
     page: LivePage | None
-    helpers: Helpers
+    health: Health
 
     @property
     def stop(self) -> threading.Event:
@@ -244,13 +241,14 @@ class OpenRun:
             The summary, and the final state. A failure stands in its `error`.
         """
         state = self.pipeline.run()
+        self.health.end(state)
         if self.page:
             self.page.end(state)
         clock, description = self.changeover.inspector.clock, self.changeover.backend.description
         summary = summarise(self.config, self.camera, state, clock, description) | {"camera": self.called}
         stops = self.changeover.stops
         summary["stops"] = stops.as_json() if stops else None
-        summary["helpers"] = self.helpers.as_json()
+        summary["helpers"] = self.health.helpers.as_json()
         return summary, state
 
 

@@ -360,7 +360,7 @@ def simulate(
     """Write a data set of simulated or clean cloth with planted defects, in YOLO and COCO form, with exact
     ground truth.
     """
-    settings = {
+    settings: dict[str, object] = {
         "on": on,
         "images": images,
         "split": split,
