@@ -156,6 +156,8 @@ class Camera(Protocol):
         is_endless: whether it never comes to an end by itself.
         is_paced: True for a live camera that gives no frame while the cloth stands.
         begins_anew: True if its positions begin at 0 whenever it is opened.
+        is_prompt: True if its calls come back within a moment, whatever hangs: `start` and `wait_open` then
+            take the place of entering it.
         reopening: what becomes of it, if it is live and fails.
         health: tells what happened to a camera that is opened again when it fails; None for others, which
             end the run.
@@ -182,6 +184,18 @@ class Camera(Protocol):
         """
         ...
 
+    def start(self) -> None:
+        """Begin to open the camera; it is left as one that was entered."""
+        self.__enter__()
+
+    def wait_open(self) -> bool:
+        """Wait a moment until a camera that was started is open; False if it is not yet.
+
+        Raises:
+            LoomsightError: if it does not open.
+        """
+        return True
+
     @property
     def is_endless(self) -> bool:
         """As above."""
@@ -194,6 +208,11 @@ class Camera(Protocol):
 
     @property
     def begins_anew(self) -> bool:
+        """As above."""
+        return False
+
+    @property
+    def is_prompt(self) -> bool:
         """As above."""
         return False
 

@@ -24,6 +24,7 @@ def watched_camera(camera: Camera, config: EdgeConfig) -> Camera:
         waits_at_start=config.wait_for_camera,
         begins_anew=camera.begins_anew,
         accepts_any_size=config.frame_size == "any",
+        is_prompt=camera.is_prompt,
     )
     if camera.reopening == "same":
         return RecoveringCamera(camera.name, lambda: camera, patience)
