@@ -65,6 +65,8 @@ class Strips:
             return []
         number = (self._begins_at - (self._origin or 0)) // self.lines
         self.last_id = max(self.last_id + 1, number)
+        if len(parts) == 1 and parts[0].frame_id == self.last_id:
+            return parts
         image = parts[0].image if len(parts) == 1 else np.concatenate([part.image for part in parts])
         return [replace(parts[0], frame_id=self.last_id, image=image, monotonic_s=parts[-1].monotonic_s)]
 

@@ -255,7 +255,7 @@ class Decoder:
 def merge_near(
     parts: Sequence[tuple[Detections, Detections]], views: Sequence[View]
 ) -> tuple[Detections, Detections]:
-    """Merge what the views of a frame show; see `merge_views`.
+    """Merge what the views of a frame, at least one, show; see `merge_views`.
 
     Returns:
         Detections, and near misses: those only where no view shows a detection.
@@ -263,8 +263,7 @@ def merge_near(
     found, near = [part[0] for part in parts], [part[1] for part in parts]
     if any(map(len, found)):
         return merge_views(found, views), no_detections()
-    nothing = concatenate(found)
-    return nothing, merge_views(near, views) if any(map(len, near)) else nothing
+    return found[0], merge_views(near, views) if any(map(len, near)) else near[0]
 
 
 def _in_order(contract: ModelContract, thresholds: Mapping[str, float]) -> NDArray[np.float32]:

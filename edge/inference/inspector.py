@@ -10,7 +10,7 @@ from typing import Final
 
 from edge.backends.protocol import Backend, Floats
 from edge.core.contract import Letterbox, ModelContract
-from edge.core.detections import Detections, no_detections
+from edge.core.detections import Detections
 from edge.core.geometry import View, plan_views, view_scale
 from edge.core.image import Image
 from edge.core.latency import StageClock
@@ -41,12 +41,12 @@ class Finding:
     Attributes:
         defects: what reaches the threshold of its class.
         near_misses: what nearly does, where there is no defect.
-        weak: all that the network sees, however weak; looked for only where that is wanted.
+        weak: all that the network sees, however weak; None unless that is wanted.
     """
 
     defects: Detections
     near_misses: Detections
-    weak: Detections
+    weak: Detections | None
 
 
 class Inspector:
@@ -123,7 +123,7 @@ class Inspector:
         with self.clock.stage("merge"):
             return Finding(
                 *merge_near(parts, picture.views),
-                merge_views(weak, picture.views) if weak else no_detections(),
+                merge_views(weak, picture.views) if weak else None,
             )
 
     def scale_of(self, mm_per_px: float | None) -> float | None:

@@ -159,7 +159,7 @@ class InspectionLoop:
         self._read(begun, seen)
         seconds = prepared.seconds + end_s - begin_s
         self._count_time(begun, seconds, end_s)
-        logger.debug("frame %d: %d found, %.1f ms", frame.frame_id, len(seen.found), seconds * 1000)
+        logger.debug("frame %d: %d found, %.1f ms", frame.frame_id, len(seen.records), seconds * 1000)
         return seen.records
 
     def _write(self, frame: Frame, seen: Inspected) -> None:
@@ -206,7 +206,15 @@ class InspectionLoop:
         """Let the teaching read a strip that was inspected."""
         if self._teaching is None:
             return
-        frame, weak = begun.strip, no_detections() if seen is None else seen.weak
+        frame, weak = begun.strip, seen.weak if seen is not None else None
         scale_mm = self._strips.scale_of(frame)
-        self._teaching.read(StripRead(begun.number, frame, begun.coming.result(), weak, scale_mm))
+        self._teaching.read(
+            StripRead(
+                begun.number,
+                frame,
+                begun.coming.result(),
+                no_detections() if weak is None else weak,
+                scale_mm,
+            )
+        )
         self._state.teaching = self._teaching.teacher.now

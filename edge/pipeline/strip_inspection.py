@@ -20,7 +20,7 @@ from edge.cloth.strips import Seam, on_own_lines
 from edge.core.detections import UNCLASSIFIED, DetectionRecord, Detections
 from edge.core.image import Image
 from edge.core.latency import StageClock
-from edge.inference.inspector import Finding, Inspector
+from edge.inference.inspector import Inspector
 from edge.inference.preparation import BegunStrip, Preparation, PreparedStrip
 from edge.pipeline.parts import Inspection
 from edge.pipeline.run_state import RunState
@@ -36,13 +36,13 @@ class Inspected:
         found: in pixels of the strip; on lines carried over from the one before, rows are negative.
         records: the same on its own lines, as it is written.
         near_misses: what nearly was a defect, where nothing is.
-        weak: all that the detector sees, if that is wanted; in pixels of the prepared image.
+        weak: all that the detector sees, in pixels of the prepared image; None if that is not wanted.
     """
 
     found: Detections
     records: list[DetectionRecord]
     near_misses: list[DetectionRecord]
-    weak: Detections
+    weak: Detections | None
 
 
 class StripInspection:
@@ -148,9 +148,13 @@ class StripInspection:
             return None
         self._watch_optics(begun)
         finding = self._inspector.find(prepared.picture)
-        found = self._with_regions(self._placed(finding.defects, prepared, frame), prepared)
-        records = on_own_lines(found).records(self._state.class_names) if len(found) else []
-        return Inspected(found, records, self._near_misses(finding, prepared, frame), finding.weak)
+        found, near, names = finding.defects, finding.near_misses, self._state.class_names
+        if len(found):
+            found = self._placed(found, prepared, frame)
+        found = self._with_regions(found, prepared)
+        records = on_own_lines(found).records(names) if len(found) else []
+        nearly = self._near_misses(near, prepared, frame) if len(near) else []
+        return Inspected(found, records, nearly, finding.weak)
 
     def scale_of(self, frame: Frame) -> float | None:
         """Return the millimetres per pixel that a frame is taken to have."""
@@ -158,8 +162,6 @@ class StripInspection:
 
     def _placed(self, found: Detections, prepared: PreparedStrip, frame: Frame) -> Detections:
         """Keep what lies on cloth, one report a defect, in pixels of the frame."""
-        if not len(found):
-            return found
         on_mask = self._on_mask(found, prepared, frame)
         self._state.detections_off_cloth += len(found) - len(on_mask)
         height, width = frame.image.shape[:2]
@@ -167,11 +169,8 @@ class StripInspection:
         return self._between_selvedges(on_mask, prepared, frame)
 
     def _near_misses(
-        self, finding: Finding, prepared: PreparedStrip, frame: Frame
+        self, near: Detections, prepared: PreparedStrip, frame: Frame
     ) -> list[DetectionRecord]:
-        near = finding.near_misses
-        if not len(near):
-            return []
         near = self._between_selvedges(self._on_mask(near, prepared, frame), prepared, frame)
         return on_own_lines(near).records(self._state.class_names)
 

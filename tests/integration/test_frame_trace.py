@@ -10,7 +10,7 @@ SCRIPT = Path(__file__).parents[2] / "docs" / "benchmarks" / "frame_trace.py"
 
 def test_the_trace_of_a_frame_names_what_it_enters():
     done = subprocess.run(
-        [sys.executable, SCRIPT, "--metres", "0.3"], capture_output=True, text=True, check=True, timeout=300
+        [sys.executable, SCRIPT, "--metres", "0.6"], capture_output=True, text=True, check=True, timeout=300
     )
     entries = json.loads(done.stdout)
     assert {
