@@ -1,6 +1,6 @@
 """Count which modules one frame of `edge-run` enters, and how often.
 
-    python docs/benchmarks/frame_trace.py [--metres 0.7] [--defects-per-m 0]
+    python docs/benchmarks/frame_trace.py [--metres 1.5] [--defects-per-m 0]
 
 A simulated loom runs with roll record, JSON lines, images and shadow stops. An entry is a function of one
 module of `edge` that is called from a function of another one, each pair counted once; calls through a
@@ -76,7 +76,7 @@ def traced(metres: float, defects_per_m: float, folder: Path) -> Counter[str]:
     """Inspect so much cloth; returns the entries of one."""
     trace = Trace()
     config = EdgeConfig(
-        camera=f"loom:seed=7,length_m={metres},defects_per_m={defects_per_m}",
+        camera=f"loom:seed=7,width_px=512,length_m={metres},defects_per_m={defects_per_m}",
         roll_record=folder / "roll.db",
         detections=folder / "detections.jsonl",
         save_pictures=folder / "images",
@@ -94,7 +94,7 @@ def traced(metres: float, defects_per_m: float, folder: Path) -> Counter[str]:
 def main() -> None:
     """Print the table, as JSON: module -> entries."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--metres", type=float, default=0.7, help="of cloth; a frame shows 0.045 m")
+    parser.add_argument("--metres", type=float, default=1.5, help="of cloth; a frame shows 0.045 m")
     parser.add_argument("--defects-per-m", type=float, default=0.0)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
