@@ -48,6 +48,7 @@ class BaslerCamera(Camera):
 
     def __init__(self, name: str, options: DeviceOptions, mm_per_px: float | None = None) -> None:
         self.name = name
+        self.is_paced = options.is_paced
         self._options = options
         self._mm_per_px = mm_per_px
         self._pylon: Any = None
@@ -59,11 +60,6 @@ class BaslerCamera(Camera):
     def counters(self) -> Mapping[str, int]:
         """Buffers that did not come whole, and frames that did not come at all."""
         return self._placing.counters
-
-    @property
-    def is_paced(self) -> bool:
-        """Whether frames come only while the cloth moves."""
-        return self._options.is_paced
 
     def __enter__(self) -> Self:
         self._pylon, self._genicam = _pylon()

@@ -28,11 +28,6 @@ class FaultyLoomCamera(LoomCamera):
     reopening: Reopening = "same"  # the roll goes on, whatever happens to its camera
     _shot: Image | None = None
 
-    @property
-    def is_paced(self) -> bool:
-        """Whether there are no frames while the loom stands: so it is with a line camera."""
-        return self.options.scan == "line"
-
     def __enter__(self) -> Self:
         if self._loom is None:
             super().__enter__()

@@ -82,6 +82,7 @@ class IsolatedCamera(Camera):
 
     def __init__(self, process: CameraProcess, answer_s: float = ANSWER_S, open_s: float = OPEN_S) -> None:
         self.name = process.name
+        self.is_paced = process.is_paced
         self._how = process
         self._answer_s = answer_s
         self._open_s = open_s
@@ -97,11 +98,6 @@ class IsolatedCamera(Camera):
     def counters(self) -> Mapping[str, int]:
         """What the camera counted, as it last said."""
         return self._counters | (self._placing.counters if self._placing else {})
-
-    @property
-    def is_paced(self) -> bool:
-        """Whether frames come only while the cloth moves."""
-        return self._how.is_paced
 
     def __enter__(self) -> Self:
         self.start()

@@ -51,6 +51,9 @@ class LoomCamera(Camera):
         self.options = options
         self.name = f"loom:seed={options.seed}"
         self.is_live = options.live
+        self.is_endless = options.length_m is None
+        self.is_paced = options.scan == "line"
+        self.ground_truth = self
         self._taxonomy = taxonomy
         self._clock = clock
         self._sleep = sleep
@@ -66,16 +69,6 @@ class LoomCamera(Camera):
 
     def __exit__(self, *error: object) -> None:
         self._loom = None
-
-    @property
-    def is_endless(self) -> bool:
-        """Whether the roll never ends."""
-        return self.is_live or self.options.length_m is None
-
-    @property
-    def ground_truth(self) -> LoomCamera:
-        """The camera itself: it knows the defects of its roll."""
-        return self
 
     @property
     def lines_hz(self) -> float:

@@ -153,7 +153,7 @@ class Camera(Protocol):
     Attributes:
         name: what to call this camera in a message.
         is_live: True if frames are lost when nobody reads them; a file or a folder waits.
-        is_endless: whether it never comes to an end by itself.
+        is_endless: whether it never comes to an end by itself, though it is not live.
         is_paced: True for a live camera that gives no frame while the cloth stands.
         begins_anew: True if its positions begin at 0 whenever it is opened.
         is_prompt: True if its calls come back within a moment, whatever hangs: `start` and `wait_open` then
@@ -168,6 +168,15 @@ class Camera(Protocol):
 
     name: str
     is_live: bool
+    is_endless: bool = False
+    is_paced: bool = False
+    begins_anew: bool = False
+    is_prompt: bool = False
+    reopening: Reopening = "new"
+    is_simulated: bool = False
+    health: HealthSource | None = None
+    recording: RecordedCamera | None = None
+    ground_truth: LoomCamera | None = None
 
     def __enter__(self) -> Self: ...
 
@@ -195,51 +204,6 @@ class Camera(Protocol):
             LoomsightError: if it does not open.
         """
         return True
-
-    @property
-    def is_endless(self) -> bool:
-        """As above."""
-        return self.is_live
-
-    @property
-    def is_paced(self) -> bool:
-        """As above."""
-        return False
-
-    @property
-    def begins_anew(self) -> bool:
-        """As above."""
-        return False
-
-    @property
-    def is_prompt(self) -> bool:
-        """As above."""
-        return False
-
-    @property
-    def reopening(self) -> Reopening:
-        """As above."""
-        return "new"
-
-    @property
-    def is_simulated(self) -> bool:
-        """As above."""
-        return False
-
-    @property
-    def health(self) -> HealthSource | None:
-        """As above."""
-        return None
-
-    @property
-    def recording(self) -> RecordedCamera | None:
-        """As above."""
-        return None
-
-    @property
-    def ground_truth(self) -> LoomCamera | None:
-        """As above."""
-        return None
 
     def ends_with(self, stop: threading.Event) -> None:
         """Wait no longer for the camera to open for the first time once an event is set."""

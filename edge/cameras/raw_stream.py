@@ -132,6 +132,7 @@ class RecordedCamera(Camera):
 
     def __init__(self, folder: Path) -> None:
         self.name = str(folder)
+        self.recording = self
         self.on_change: Callable[[RecordedChange], object] | None = None
         self.on_teaching: Callable[[RecordedTeaching], object] | None = None
         self._folder = folder
@@ -160,11 +161,6 @@ class RecordedCamera(Camera):
             elif isinstance(entry, RecordedTeaching) and self.on_teaching is not None:
                 self.on_teaching(entry)
         return None
-
-    @property
-    def recording(self) -> RecordedCamera:
-        """What else was recorded: known to the camera itself."""
-        return self
 
     @property
     def teaches(self) -> bool:

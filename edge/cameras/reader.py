@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from edge.cameras.protocol import Camera, Frame, NoFrameYetError
 from edge.core.errors import CameraLostError, ImageError, LoomsightError
@@ -21,64 +21,8 @@ LEAVE_S = 1.0
 Answer = TypeVar("Answer")
 
 
-class Reader(Protocol):
-    """Read one camera. It hands over one frame at a time and drops none.
-
-    Attributes:
-        camera: None until it is built.
-        opened_s: when the camera was open; None until it is.
-        has_ended: whether the stream came to its end and all of it was taken.
-        is_stuck: whether a call still hangs in the camera.
-        sign_s: when the camera gave its last sign of life.
-    """
-
-    sign_s: float
-
-    @property
-    def camera(self) -> Camera | None: ...
-
-    @property
-    def opened_s(self) -> float | None: ...
-
-    @property
-    def has_ended(self) -> bool: ...
-
-    @property
-    def is_stuck(self) -> bool: ...
-
-    def wait_open(self, wait_s: float) -> bool:
-        """Wait until the camera is open; False if it is not within that time.
-
-        Raises:
-            Exception: what the camera raised instead.
-        """
-        ...
-
-    def take(self, wait_s: float) -> Frame | None:
-        """Return the next frame; None if there is none within that time, or no more at all.
-
-        Raises:
-            Exception: what the camera raised, each once.
-        """
-        ...
-
-    def leave(self) -> None:
-        """Give the camera up."""
-        ...
-
-
-def reader_of(
-    open_camera: Callable[[], Camera],
-    clock: Callable[[], float] = time.monotonic,
-    *,
-    is_prompt: bool = False,
-) -> Reader:
-    """Begin to open and read a camera: a prompt one in the thread that asks, another in one of its own."""
-    return PromptReader(open_camera, clock) if is_prompt else ThreadReader(open_camera, clock)
-
-
 class PromptReader:
-    """Read a camera whose calls come back within a moment, in the thread that asks. See `Reader`.
+    """Read a camera whose calls come back within a moment, in the thread that asks; see `ThreadReader`.
 
     Args:
         open_camera: builds the camera, which is not entered.
@@ -96,7 +40,7 @@ class PromptReader:
         self.sign_s = clock()
 
     def wait_open(self, wait_s: float) -> bool:
-        """Wait a moment until the camera is open; see `Reader`. One that does not open is left at once."""
+        """Wait a moment until the camera is open; or fails to open; then it is left."""
         try:
             if self.opened_s is None and self._asked(self._opens):
                 self.opened_s = self.sign_s = self._clock()
@@ -106,7 +50,7 @@ class PromptReader:
         return self.opened_s is not None
 
     def take(self, wait_s: float) -> Frame | None:
-        """Return the next frame; see `Reader`."""
+        """Return the next frame; None if there is none within a moment, or no more at all."""
         camera = self.camera
         if not self.wait_open(wait_s) or camera is None:
             return None
@@ -143,7 +87,7 @@ class PromptReader:
 
 
 class ThreadReader:
-    """Read a camera in a thread of its own, which may hang in it. See `Reader`.
+    """Read a camera in a thread of its own, which may hang in it. It hands over one frame at a time.
 
     Args:
         open_camera: builds the camera, which is entered and left in the thread.
@@ -284,3 +228,16 @@ class ThreadReader:
 
 def _lost(error: BaseException) -> CameraLostError:
     return CameraLostError(f"The driver of the camera failed: {described(error)}.", "Check the camera.")
+
+
+Reader = PromptReader | ThreadReader
+
+
+def reader_of(
+    open_camera: Callable[[], Camera],
+    clock: Callable[[], float] = time.monotonic,
+    *,
+    is_prompt: bool = False,
+) -> Reader:
+    """Begin to open and read a camera: a prompt one in the thread that asks, another in one of its own."""
+    return PromptReader(open_camera, clock) if is_prompt else ThreadReader(open_camera, clock)

@@ -116,6 +116,7 @@ class RecoveringCamera(Camera):
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = name
+        self.health = self
         self._patience = patience or Patience()
         self._new_reader = partial(reader_of, open_camera, clock, is_prompt=self._patience.is_prompt)
         self._clock = clock
@@ -155,11 +156,6 @@ class RecoveringCamera(Camera):
             self._counted_before.copy(),
         )  # the reader's thread adds to them
         return dict(counted + before + self._own_counters())
-
-    @property
-    def health(self) -> RecoveringCamera:
-        """Tells what happened: the camera itself."""
-        return self
 
     def take_events(self, *, is_over: bool = False) -> list[HealthEvent]:
         """Return, once, what happened; see `HealthSource`."""

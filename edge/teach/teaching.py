@@ -156,7 +156,7 @@ def _reading(config: EdgeConfig, wish: TeachWish, camera: Camera, inspector: Ins
 
 
 def _limits(given: ReadingLimits, camera: Camera) -> ReadingLimits:
-    if given == NO_LIMITS and camera.is_endless:
+    if given == NO_LIMITS and (camera.is_live or camera.is_endless):
         return ReadingLimits(metres=USUAL_METRES)
     return given
 
