@@ -48,6 +48,7 @@ class Ledger:
         state: RunState,
         clock: StageClock,
         results: Results | None = None,
+        *,
         plan: Planner = same_cloth,
         health: Sequence[HealthSource] = (),
         reporters: Sequence[Reporter] = (),

@@ -46,6 +46,7 @@ class InspectionLoop:
         results: Results,
         strips: StripInspection,
         ledger: Ledger,
+        *,
         teaching: TeachingInRun | None,
         state: RunState,
         stop: threading.Event,
@@ -73,7 +74,9 @@ class InspectionLoop:
         The next strip, if it is there, is prepared while the network has this one.
         """
         offset_mm, changes = self._source.offset_mm, self._source.changes
-        stream = Stream(capture, changes, self._teaching, self._stop, offset_mm, self._fit, self._keep)
+        stream = Stream(
+            capture, changes, self._teaching, self._stop, offset_mm, fit=self._fit, keep=self._keep
+        )
         begun: BegunStrip | None = None
         for work in stream.work():
             following = self._begin(work, begun) if isinstance(work, Frame) else None

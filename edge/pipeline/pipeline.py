@@ -45,12 +45,12 @@ class Pipeline:
             self.state,
             self._strips.clock,
             results,
-            source.plan,
+            plan=source.plan,
             health=[*([source.camera.health] if source.camera.health else []), self._strips],
             reporters=[*own, *results.reporters],
         )
         self._loop = InspectionLoop(
-            source, results, self._strips, self._ledger, teaching, self.state, self.stop
+            source, results, self._strips, self._ledger, teaching=teaching, state=self.state, stop=self.stop
         )
 
     def run(self) -> RunState:

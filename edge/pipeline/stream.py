@@ -36,6 +36,7 @@ class Stream:
         teaching: TeachingInRun | None,
         stop: threading.Event,
         offset_mm: float | None,
+        *,
         fit: Callable[[Frame], int | None],
         keep: Callable[[Frame], None],
     ) -> None:
