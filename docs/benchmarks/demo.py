@@ -21,7 +21,7 @@ from edge.cameras.loom import LoomCamera
 from edge.cloth.defects import ClothDefect, cloth_from_frame, on_cloth
 from edge.cloth.in_frame import one_each
 from edge.cloth.merger import DefectMerger
-from edge.cloth.seams import Seam
+from edge.cloth.strips import Seam
 from edge.config.edge import EdgeConfig
 from edge.inference.inspector import Inspector
 from edge.inference.model import open_model

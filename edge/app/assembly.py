@@ -19,8 +19,6 @@ from edge.app.request_sources import asking_for_rolls
 from edge.app.summary import print_summary, summarise
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Camera
-from edge.cameras.raw_stream import RecordedCamera
-from edge.cameras.recovering import RecoveringCamera
 from edge.cameras.watched import watched_camera
 from edge.cloth.defects import ClothDefect
 from edge.cloth.joints import JointFinder
@@ -29,7 +27,7 @@ from edge.cloth.watch import cloth_watch
 from edge.config.device import CameraSettings
 from edge.config.edge import EdgeConfig
 from edge.config.machine import MachineSettings
-from edge.core.detections import DetectionRecord, with_unclassified
+from edge.core.detections import with_unclassified
 from edge.core.files import set_aside, write_whole
 from edge.decisions.choose import choose_stops
 from edge.decisions.stops import Stops
@@ -39,10 +37,10 @@ from edge.machine.shared import Delivery
 from edge.mqtt.choose import choose_publisher
 from edge.pipeline.changeover import Changeover, as_left
 from edge.pipeline.changes import RollChanges
+from edge.pipeline.parts import Inspection, Results, Source
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.run_state import Limits, Observer, RunState
 from edge.pipeline.teaching import TeachingInRun
-from edge.process.supervised import Helpers
 from edge.roll.recorder import RollRecorder
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.locks import file_locked, folder_locked
@@ -122,8 +120,8 @@ class CameraRun:
         pictures = pictures_folder(config)
         recorder = _recorder(config, changeover, pictures, stops, publisher)
         changes = RollChanges(changeover.check)
-        if isinstance(self.camera, RecordedCamera):
-            self.camera.on_change = changes.replay
+        if self.camera.recording is not None:
+            self.camera.recording.on_change = changes.replay
         around.health.attach(
             stops,
             publisher,
@@ -138,41 +136,52 @@ class CameraRun:
         quota = _quota(config)
         sinks = _sinks(config, pictures, quota)
         pipeline = Pipeline(
-            self._watched,
-            changeover.inspector,
-            class_names,
-            sinks=sinks,
-            limits=Limits(config.frames, config.seconds, config.metres),
-            queue_frames=config.queue_frames,
-            selvedge_margin_mm=config.selvedge_margin_mm,
-            cloth=cloth_watch(config),
-            observe=_all_of(around.health.update, *around.observe),
-            recorder=recorder,
-            stops=stops,
-            reporters=[
-                around.health.helpers,
-                *([publisher] if publisher else []),
-                *(sink for sink in sinks if isinstance(sink, PictureSink)),
-                *asking_for_rolls(config, recorder, changes, stack),
-            ],
-            optics=OpticsWatch() if config.optics == "auto" else None,
-            health=[self._watched] if isinstance(self._watched, RecoveringCamera) else [],
-            recording=_recording(config, self.camera, changeover),
-            near_misses=_near_misses(config, pictures, quota),
-            offset_mm=config.offset_mm,
-            terms=changeover.terms(),
-            changes=changes,
-            plan=changeover.next_roll,
-            joints=JointFinder(config.seam_apart_m) if config.seam == "auto" else None,
-            reference=changeover.reference,
-            teaching=teaching,
-            recognise=changeover.recognise,
+            self._source(changeover, changes),
+            self._inspection(changeover, teaching),
+            Results(
+                sinks,
+                _near_misses(config, pictures, quota),
+                recorder,
+                stops,
+                _recording(config, self.camera, changeover),
+                reporters=[
+                    around.health.helpers,
+                    *([publisher] if publisher else []),
+                    *(sink for sink in sinks if isinstance(sink, PictureSink)),
+                    *asking_for_rolls(config, recorder, changes, stack),
+                ],
+                observers=[around.health.update, *around.observe],
+            ),
         )
         if learnt is not None:
             learnt.roll_name = lambda: pipeline.state.roll.terms.name or config.camera
-        helpers = around.health.helpers
-        return OpenRun(
-            config, self.called, self._watched, pipeline, changeover, changes, around.page, helpers
+        page, health = around.page, around.health
+        return OpenRun(config, self.called, self._watched, pipeline, changeover, changes, page, health)
+
+    def _source(self, changeover: Changeover, changes: RollChanges) -> Source:
+        config = self.config
+        return Source(
+            self._watched,
+            Limits(config.frames, config.seconds, config.metres),
+            config.queue_frames,
+            config.offset_mm,
+            changeover.terms(),
+            changes,
+            changeover.next_roll,
+        )
+
+    def _inspection(self, changeover: Changeover, teaching: TeachingInRun | None) -> Inspection:
+        config = self.config
+        return Inspection(
+            changeover.inspector,
+            with_unclassified(changeover.contract.class_names),
+            cloth_watch(config),
+            OpticsWatch() if config.optics == "auto" else None,
+            JointFinder(config.seam_apart_m) if config.seam == "auto" else None,
+            changeover.reference,
+            changeover.recognise,
+            teaching,
+            config.selvedge_margin_mm,
         )
 
     def _learnt_articles(self) -> LearntArticles | None:
@@ -180,7 +189,7 @@ class CameraRun:
         folder = self.config.auto_teach.folder
         if folder is None:
             return None
-        replayed = self.camera if isinstance(self.camera, RecordedCamera) else None
+        replayed = self.camera.recording
         return LearntArticles(
             folder,
             is_replay=replayed is not None,
@@ -192,11 +201,11 @@ class CameraRun:
         settings = self.config.auto_teach
         if settings.folder is None:
             return None
-        requests, camera = TeachingRequests(), self.camera
+        requests, replayed = TeachingRequests(), self.camera.recording
         begins_alone = settings.start == "auto"
-        if isinstance(camera, RecordedCamera):
-            camera.on_teaching = requests.replay
-            begins_alone = begins_alone and not camera.teaches
+        if replayed is not None:
+            replayed.on_teaching = requests.replay
+            begins_alone = begins_alone and not replayed.teaches
         teacher = RollTeacher(
             settings,
             changeover.subject,
@@ -218,7 +227,7 @@ class OpenRun:
     changeover: Changeover
     changes: RollChanges
     page: LivePage | None
-    helpers: Helpers
+    health: Health
 
     @property
     def stop(self) -> threading.Event:
@@ -232,13 +241,14 @@ class OpenRun:
             The summary, and the final state. A failure stands in its `error`.
         """
         state = self.pipeline.run()
+        self.health.end(state)
         if self.page:
             self.page.end(state)
         clock, description = self.changeover.inspector.clock, self.changeover.backend.description
         summary = summarise(self.config, self.camera, state, clock, description) | {"camera": self.called}
         stops = self.changeover.stops
         summary["stops"] = stops.as_json() if stops else None
-        summary["helpers"] = self.helpers.as_json()
+        summary["helpers"] = self.health.helpers.as_json()
         return summary, state
 
 
@@ -291,16 +301,6 @@ def write_summary(config: EdgeConfig, summary: dict[str, Any]) -> None:
         set_aside(beside)
         write_whole(beside, json.dumps(config.public(), indent=1).encode() + b"\n")
         logger.info("detections in %s", config.detections)
-
-
-def _all_of(*observers: Observer) -> Observer:
-    """Return an observer that tells all of these, in turn."""
-
-    def tell(state: RunState, records: list[DetectionRecord]) -> None:
-        for observe in observers:
-            observe(state, records)
-
-    return tell
 
 
 def lock_outputs(config: EdgeConfig, stack: ExitStack) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from uuid import uuid4
 
 from edge.cameras.folder import PICTURE_SUFFIXES
-from edge.cameras.loom import LoomCamera
 from edge.cameras.protocol import Camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError
@@ -115,7 +114,7 @@ def _check_no_new_picture(outputs: dict[str, Path], camera_path: Path | None) ->
 
 def _camera_path(config: EdgeConfig, camera: Camera) -> Path | None:
     path = Path(config.camera)
-    return path if path.exists() and not isinstance(camera, LoomCamera) else None
+    return path if path.exists() and not camera.is_simulated else None
 
 
 def lies_in(inner: Path, outer: Path) -> bool:

@@ -20,7 +20,6 @@ from edge.app.shared import processor_shared, share_rolls, with_common_rolls, wi
 from edge.config.device import CameraSettings
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
-from edge.core.detections import DetectionRecord
 from edge.core.errors import CameraNotFoundError, ConfigError, LoomsightError
 from edge.decisions.choose import delivery_to
 from edge.health.state import Health
@@ -28,7 +27,7 @@ from edge.health.systemd import Systemd
 from edge.inference.model import Models
 from edge.machine.shared import Machines
 from edge.page.live import LivePage
-from edge.pipeline.run_state import Observer, RunState
+from edge.pipeline.run_state import Observer
 from edge.process.camera_log import about_camera
 from edge.process.interruption import stopped_by_signals
 from edge.process.last_resort import internal_error
@@ -250,11 +249,9 @@ class Box:
         return watched_by(*(place.health.helpers for place in self._places))
 
     def _observers(self, place: Place) -> list[Observer]:
-        def tell_systemd(state: RunState, records: list[DetectionRecord]) -> None:
-            self._systemd.update(place.name)
-
         place.line = self._view.line_of(place.called, f"{place.name}: " if place.name else "")
-        return [place.line.update, tell_systemd, *([place.page.update] if place.page else [])]
+        pages = [place.page.update] if place.page else []
+        return [place.line.update, *self._systemd.observers(place.name), *pages]
 
     def _run(self, place: Place, run: OpenRun) -> None:
         place.summary, state = run.inspect()

@@ -13,7 +13,6 @@ from edge.app.scoring import score_found
 from edge.backends.description import BackendDescription
 from edge.cameras.loom import LoomCamera
 from edge.cameras.protocol import GAP_REASONS, Camera
-from edge.cameras.recovering import RecoveringCamera
 from edge.cloth.coverage import GapOnRoll
 from edge.cloth.sums import Passed
 from edge.cloth.width import LEAST_STRIP_MM
@@ -70,8 +69,8 @@ def summarise(
         "recurring": state.folded if coverage.knows_metres else None,
         "capacity": _capacity(state),
     }
-    if isinstance(camera, LoomCamera) and state.last_frame is not None:
-        summary |= score_against_loom(camera, state)
+    if camera.ground_truth is not None and state.last_frame is not None:
+        summary |= score_against_loom(camera.ground_truth, state)
     summary["defects"] = [defect.as_json() for defect in state.found]
     summary["rolls"] = [roll.as_json() for roll in rolls]
     summary["four_points"] = None
@@ -86,7 +85,7 @@ def summarise(
 
 def camera_counters(camera: Camera) -> dict[str, int]:
     """Return what a camera that watches itself has counted; nothing for others."""
-    return dict(camera.counters) if isinstance(camera, RecoveringCamera) else {}
+    return dict(camera.health.counters) if camera.health is not None else {}
 
 
 def _gaps_m(coverage: Passed) -> dict[str, float] | None:

@@ -25,8 +25,7 @@ from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame, frames_of
-from edge.cloth.seams import Seam
-from edge.cloth.strips import strips_of
+from edge.cloth.strips import Seam, strips_of
 from edge.cloth.watch import cloth_watch
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
@@ -37,6 +36,7 @@ from edge.core.latency import LatencyHistogram, StageClock
 from edge.inference.inspector import Inspector, batches
 from edge.inference.model import backend_options, contract_of, open_model
 from edge.inference.preprocess import Preprocessor, grey_enhancer
+from edge.pipeline.parts import Inspection, Results, Source
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.run_state import Limits
 from edge.sinks.jsonlines import JsonLinesSink
@@ -213,13 +213,17 @@ class Benchmark:
 
     def _pipeline(self, detections: Path, frames: int) -> Pipeline:
         return Pipeline(
-            choose_camera(self._config.camera, self._config.mm_per_px, self._config.bit_depth),
-            Inspector(self._backend, self._contract, self._config.batch_tiles, self.measured.clock),
-            self._contract.class_names,
-            sinks=[JsonLinesSink(detections)],
-            limits=Limits(frames=frames),
-            queue_frames=self._config.queue_frames,
-            cloth=cloth_watch(self._config),
+            Source(
+                choose_camera(self._config.camera, self._config.mm_per_px, self._config.bit_depth),
+                Limits(frames=frames),
+                self._config.queue_frames,
+            ),
+            Inspection(
+                Inspector(self._backend, self._contract, self._config.batch_tiles, self.measured.clock),
+                self._contract.class_names,
+                cloth_watch(self._config),
+            ),
+            Results([JsonLinesSink(detections)]),
         )
 
     def _compare_preprocessing(self) -> None:

@@ -31,10 +31,9 @@ from edge.bench.result_file import check_result_file, write_result
 from edge.bundle.opening import demo_bundle_path, model_digest_of, open_bundle
 from edge.bundle.store import bundle_path
 from edge.cameras.choose import choose_camera
-from edge.cameras.protocol import Frame, frames_of
+from edge.cameras.protocol import Camera, Frame, frames_of
 from edge.cloth.optics import OpticsWatch
-from edge.cloth.seams import Seam
-from edge.cloth.strips import strips_of
+from edge.cloth.strips import Seam, strips_of
 from edge.cloth.watch import cloth_watch
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
@@ -46,6 +45,7 @@ from edge.core.latency import StageClock
 from edge.inference.inspector import Inspector, batches
 from edge.inference.model import contract_of, open_model
 from edge.inference.preprocess import Preprocessor
+from edge.pipeline.parts import Inspection, Results, Source
 from edge.pipeline.pipeline import Pipeline
 from edge.reference.second_look import SecondLook
 from edge.sinks.jsonlines import JsonLinesSink
@@ -69,7 +69,7 @@ lines that it shares with the one before."""
 Batches = list[NDArray[np.float32]]
 
 
-class KeptCamera:
+class KeptCamera(Camera):
     """Give kept strips as fast as they are read, over and over, as cloth that runs on.
 
     Args:
@@ -232,14 +232,17 @@ class LinesBenchmark:
         """Run the real pipeline, with everything that `edge-run` does by itself, writing what it finds."""
         with tempfile.TemporaryDirectory() as folder:
             state = Pipeline(
-                KeptCamera(self._kept, self._strips),
-                self._inspector,
-                with_unclassified(self._contract.class_names) if reference else self._contract.class_names,
-                sinks=[JsonLinesSink(Path(folder) / "detections.jsonl")],
-                queue_frames=self._config.queue_frames,
-                cloth=self._cloth,
-                optics=self._optics,
-                reference=reference,
+                Source(KeptCamera(self._kept, self._strips), queue_frames=self._config.queue_frames),
+                Inspection(
+                    self._inspector,
+                    with_unclassified(self._contract.class_names)
+                    if reference
+                    else self._contract.class_names,
+                    self._cloth,
+                    self._optics,
+                    reference=reference,
+                ),
+                Results([JsonLinesSink(Path(folder) / "detections.jsonl")]),
             ).run()
         if state.error is not None:
             raise state.error

@@ -12,7 +12,7 @@ from typing_extensions import Self
 from edge.cameras.device_options import DeviceOptions, Placing, parse_device
 from edge.cameras.encoder import GREATEST, encoder_dialects
 from edge.cameras.genicam_locks import remove_stale_locks
-from edge.cameras.protocol import Frame, NoFrameYetError
+from edge.cameras.protocol import Camera, Frame, NoFrameYetError
 from edge.core.errors import CameraLostError, CameraNotFoundError, ConfigError, MissingPackageError
 from edge.core.image import Image
 from edge.process.packages import install_extra
@@ -35,7 +35,7 @@ NO_NUMBER = 2**64 - 1
 """pylon's block id of a camera that counts nothing."""
 
 
-class BaslerCamera:
+class BaslerCamera(Camera):
     """Deliver the frames of a Basler camera. Buffers that did not come whole are counted, never delivered.
 
     Args:
@@ -48,6 +48,7 @@ class BaslerCamera:
 
     def __init__(self, name: str, options: DeviceOptions, mm_per_px: float | None = None) -> None:
         self.name = name
+        self.is_paced = options.is_paced
         self._options = options
         self._mm_per_px = mm_per_px
         self._pylon: Any = None
@@ -59,11 +60,6 @@ class BaslerCamera:
     def counters(self) -> Mapping[str, int]:
         """Buffers that did not come whole, and frames that did not come at all."""
         return self._placing.counters
-
-    @property
-    def is_paced(self) -> bool:
-        """Whether frames come only while the cloth moves."""
-        return self._options.is_paced
 
     def __enter__(self) -> Self:
         self._pylon, self._genicam = _pylon()

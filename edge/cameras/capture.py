@@ -18,7 +18,7 @@ from edge.cameras.protocol import (
     MissedFramesError,
     NoFrameYetError,
 )
-from edge.cameras.recovering import MOST_BAD_FRAMES, RecoveringCamera
+from edge.cameras.recovering import MOST_BAD_FRAMES
 from edge.core.errors import CameraLostError, ImageError
 from edge.core.latency import StageClock
 from edge.process.supervised import HelperThread, described
@@ -231,7 +231,7 @@ class Capture:
         self._bad_in_a_row += 1
         if self.unreadable <= MOST_UNREADABLE_SHOWN:
             logger.warning("skipped: %s", error)
-        gives_up = self._camera.is_live and not isinstance(self._camera, RecoveringCamera)
+        gives_up = self._camera.is_live and self._camera.health is None
         if gives_up and self._bad_in_a_row >= MOST_BAD_FRAMES:
             raise CameraLostError(
                 f"The camera {self._camera.name} gave {self._bad_in_a_row} unusable frames in a row, "

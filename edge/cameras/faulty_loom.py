@@ -11,7 +11,7 @@ import numpy as np
 from typing_extensions import Self
 
 from edge.cameras.loom import LoomCamera
-from edge.cameras.protocol import Frame, NoFrameYetError
+from edge.cameras.protocol import Frame, NoFrameYetError, Reopening
 from edge.core.errors import CameraLostError, CameraNotFoundError
 from edge.core.image import Image
 from edge.simulator.fault_plan import Fault, FaultName, parse_faults
@@ -25,12 +25,8 @@ class FaultyLoomCamera(LoomCamera):
     It does not sleep until a frame is due but says, now and then, that there is none yet.
     """
 
+    reopening: Reopening = "same"  # the roll goes on, whatever happens to its camera
     _shot: Image | None = None
-
-    @property
-    def is_paced(self) -> bool:
-        """Whether there are no frames while the loom stands: so it is with a line camera."""
-        return self.options.scan == "line"
 
     def __enter__(self) -> Self:
         if self._loom is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing_extensions import Self
 
 from edge.cameras.file_order import in_natural_order
-from edge.cameras.protocol import Frame, FramePosition
+from edge.cameras.protocol import Camera, Frame, FramePosition
 from edge.core.errors import CameraNotFoundError, NoImagesError
 from edge.core.image import Image
 from edge.core.image_file import read_image
@@ -63,7 +63,7 @@ def picture_files(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and not p.is_dir())
 
 
-class FolderCamera:
+class FolderCamera(Camera):
     """Deliver the images of a folder in the order of the numbers in their names, each once.
 
     Pictures may differ in size. With a known scale they are taken as consecutive pieces of one roll.

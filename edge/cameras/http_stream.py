@@ -37,7 +37,7 @@ READ_S: Final = 30.0
 CURE: Final = "Check its address, cable and power."
 
 
-class HttpCamera:
+class HttpCamera(Camera):
     """Deliver the frames of an address: of a stream of JPEGs by itself, of anything else through OpenCV.
 
     Args:

@@ -18,7 +18,7 @@ from typing import Any
 from typing_extensions import Self
 
 from edge.cameras.device_options import Placing
-from edge.cameras.protocol import CameraHungError, Frame, FramePosition, NoFrameYetError
+from edge.cameras.protocol import Camera, CameraHungError, Frame, FramePosition, NoFrameYetError
 from edge.cameras.shared_frames import SLOT_BYTES, SLOTS, SharedFrames
 from edge.core import errors
 from edge.core.errors import CameraLostError, CameraNotFoundError, LoomsightError
@@ -64,7 +64,7 @@ class CameraProcess:
     mm_per_px: float | None = None
 
 
-class IsolatedCamera:
+class IsolatedCamera(Camera):
     """Deliver the frames of a camera that lives in another process. Satisfies `Camera`.
 
     The process gets a socket and memory for frames. It sends a line of JSON for each frame, error and sign
@@ -77,6 +77,8 @@ class IsolatedCamera:
     """
 
     is_live = True
+    begins_anew = True
+    is_prompt = True
 
     def __init__(self, process: CameraProcess, answer_s: float = ANSWER_S, open_s: float = OPEN_S) -> None:
         self.name = process.name
@@ -98,6 +100,21 @@ class IsolatedCamera:
         return self._counters | (self._placing.counters if self._placing else {})
 
     def __enter__(self) -> Self:
+        self.start()
+        try:
+            while not self.wait_open():
+                pass
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def start(self) -> None:
+        """Start the process, which opens the camera; see `wait_open`.
+
+        Raises:
+            CameraNotFoundError: if it cannot be started.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
             self._socket = ours
@@ -111,12 +128,22 @@ class IsolatedCamera:
                     f"Cannot start the process of the camera {self.name}: {error}.",
                     "Check the installation.",
                 ) from error
+        self._sign_s = time.monotonic()
+
+    def wait_open(self) -> bool:
+        """Wait a moment until the camera is open; False if it is not yet.
+
+        Raises:
+            CameraHungError: if its process has given no sign for too long.
+            LoomsightError: what the camera raised instead.
+        """
         try:
-            self._wait_open()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
+            message = self._next_message(self._open_s, "does not open")
+        except NoFrameYetError:
+            return False
+        if "error" in message:
+            raise _error_of(message["error"])
+        return bool(message.get("open"))
 
     def __exit__(self, *error: object) -> None:
         channel, self._socket = self._socket, None
@@ -178,18 +205,6 @@ class IsolatedCamera:
             bool(message.get("follows_on")),
             counter=message.get("counter"),
         )
-
-    def _wait_open(self) -> None:
-        self._sign_s = time.monotonic()
-        while True:
-            try:
-                message = self._next_message(self._open_s, "does not open")
-            except NoFrameYetError:
-                continue
-            if "error" in message:
-                raise _error_of(message["error"])
-            if message.get("open"):
-                return
 
     def _next_message(self, most_s: float, otherwise: str) -> dict[str, Any]:
         """Return the next message.

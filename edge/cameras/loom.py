@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from typing_extensions import Self
 
-from edge.cameras.protocol import Frame, FramePosition
+from edge.cameras.protocol import Camera, Frame, FramePosition, Reopening
 from edge.core.errors import CameraNotFoundError
 from edge.core.taxonomy import Taxonomy
 from edge.simulator.joints import PlantedJoint
@@ -18,7 +18,7 @@ from edge.simulator.truth import PlantedDefect, SeenDefect
 __all__ = ["LoomCamera", "parse_loom_options"]
 
 
-class LoomCamera:
+class LoomCamera(Camera):
     """Photograph a simulated roll. Satisfies `edge.cameras.protocol.Camera`.
 
     A line-scan camera gives blocks of lines without gap or overlap. An area camera gives pictures that
@@ -37,6 +37,9 @@ class LoomCamera:
         options: as given.
     """
 
+    is_simulated = True
+    reopening: Reopening = "never"
+
     def __init__(
         self,
         options: LoomOptions,
@@ -48,6 +51,9 @@ class LoomCamera:
         self.options = options
         self.name = f"loom:seed={options.seed}"
         self.is_live = options.live
+        self.is_endless = options.length_m is None
+        self.is_paced = options.scan == "line"
+        self.ground_truth = self
         self._taxonomy = taxonomy
         self._clock = clock
         self._sleep = sleep

@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from edge.cameras.frame_size import check_same_size
 from edge.cameras.guarded import GuardedCapture
-from edge.cameras.protocol import CutShortError, Frame, FramePosition
+from edge.cameras.protocol import Camera, CutShortError, Frame, FramePosition
 from edge.core.address import redact_credentials
 from edge.core.errors import CameraLostError, CameraNotFoundError, NoImagesError
 from edge.core.image import image_from_array
@@ -27,7 +27,7 @@ MOST_DECLARED = 10**9
 """A count beyond this is none: OpenCV gives -9e18 for a stream of bare JPEGs."""
 
 
-class OpenCvCamera:
+class OpenCvCamera(Camera):
     """Deliver frames through `cv2.VideoCapture`.
 
     Args:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Final, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Final, Literal, Protocol, get_args
 
 from typing_extensions import Self
 
 from edge.core.errors import CameraLostError
 from edge.core.image import Image
+
+if TYPE_CHECKING:
+    from edge.cameras.health import HealthSource
+    from edge.cameras.loom import LoomCamera
+    from edge.cameras.raw_stream import RecordedCamera
 
 GapReason = Literal["overrun", "lost lines", "camera down", "unreadable", "no cloth", "lamp"]
 """Why cloth was not inspected: our queue was full; the position jumped; the camera was away; the picture
@@ -135,16 +141,42 @@ class MissedFramesError(Exception):
         self.dropped = dropped
 
 
+Reopening = Literal["never", "same", "new"]
+"""What becomes of a live camera that fails: the run ends; it is entered again; a new one is built."""
+
+
 class Camera(Protocol):
     """Deliver frames. Entering opens the device, leaving releases it whatever happened.
+
+    A camera inherits from it what it does not say about itself.
 
     Attributes:
         name: what to call this camera in a message.
         is_live: True if frames are lost when nobody reads them; a file or a folder waits.
+        is_endless: whether it never comes to an end by itself, though it is not live.
+        is_paced: True for a live camera that gives no frame while the cloth stands.
+        begins_anew: True if its positions begin at 0 whenever it is opened.
+        is_prompt: True if its calls come back within a moment, whatever hangs: `start` and `wait_open` then
+            take the place of entering it.
+        reopening: what becomes of it, if it is live and fails.
+        health: tells what happened to a camera that is opened again when it fails; None for others, which
+            end the run.
+        is_simulated: True if no file and no device is read.
+        recording: of a camera that delivers a recorded run: what else was recorded; else None.
+        ground_truth: of a simulated roll, if all of it passes the camera; else None.
     """
 
     name: str
     is_live: bool
+    is_endless: bool = False
+    is_paced: bool = False
+    begins_anew: bool = False
+    is_prompt: bool = False
+    reopening: Reopening = "new"
+    is_simulated: bool = False
+    health: HealthSource | None = None
+    recording: RecordedCamera | None = None
+    ground_truth: LoomCamera | None = None
 
     def __enter__(self) -> Self: ...
 
@@ -160,6 +192,22 @@ class Camera(Protocol):
             MissedFramesError: if frames were dropped here when this was recorded.
         """
         ...
+
+    def start(self) -> None:
+        """Begin to open the camera; it is left as one that was entered."""
+        self.__enter__()
+
+    def wait_open(self) -> bool:
+        """Wait a moment until a camera that was started is open; False if it is not yet.
+
+        Raises:
+            LoomsightError: if it does not open.
+        """
+        return True
+
+    def ends_with(self, stop: threading.Event) -> None:
+        """Wait no longer for the camera to open for the first time once an event is set."""
+        return
 
 
 def frames_of(camera: Camera) -> Iterator[Frame]:

@@ -13,7 +13,14 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 from typing_extensions import Self
 
-from edge.cameras.protocol import DroppedFrames, Frame, FramePosition, GapReason, MissedFramesError
+from edge.cameras.protocol import (
+    Camera,
+    DroppedFrames,
+    Frame,
+    FramePosition,
+    GapReason,
+    MissedFramesError,
+)
 from edge.core.errors import CameraNotFoundError, ImageError
 from edge.core.image import Image
 from edge.core.image_file import read_image
@@ -107,7 +114,7 @@ def picture_path(folder: Path, frame_id: int, *, is_grey: bool) -> Path:
     return folder / f"{frame_id // 1000:06d}" / name
 
 
-class RecordedCamera:
+class RecordedCamera(Camera):
     """Deliver the frames of a recording: the same pictures at the same places, and the same ones dropped.
 
     Where a roll changed, `on_change` is told, in the place of the change; nobody is told without it. So is
@@ -125,6 +132,7 @@ class RecordedCamera:
 
     def __init__(self, folder: Path) -> None:
         self.name = str(folder)
+        self.recording = self
         self.on_change: Callable[[RecordedChange], object] | None = None
         self.on_teaching: Callable[[RecordedTeaching], object] | None = None
         self._folder = folder

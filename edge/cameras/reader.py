@@ -1,4 +1,4 @@
-"""A thread that opens and reads one camera, so that a call that does not come back holds up nobody."""
+"""Read one camera from its opening to its failure; a call that does not come back holds up nobody."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 from edge.cameras.protocol import Camera, Frame, NoFrameYetError
 from edge.core.errors import CameraLostError, ImageError, LoomsightError
-from edge.process.supervised import HelperThread, described
+from edge.process.supervised import HelperThread, described, note_here
 
 logger = logging.getLogger(__name__)
 
@@ -17,8 +18,76 @@ LEAVE_S = 1.0
 """A read that has not come back so long after its camera was given up is left to its thread."""
 
 
-class Reader:
-    """Read a camera from its opening to its failure. It hands over one frame at a time and drops none.
+Answer = TypeVar("Answer")
+
+
+class PromptReader:
+    """Read a camera whose calls come back within a moment, in the thread that asks; see `ThreadReader`.
+
+    Args:
+        open_camera: builds the camera, which is not entered.
+        clock: seconds of a clock that never steps.
+    """
+
+    is_stuck = False
+
+    def __init__(self, open_camera: Callable[[], Camera], clock: Callable[[], float]) -> None:
+        self._open_camera = open_camera
+        self._clock = clock
+        self.camera: Camera | None = None
+        self.opened_s: float | None = None
+        self.has_ended = False
+        self.sign_s = clock()
+
+    def wait_open(self, wait_s: float) -> bool:
+        """Wait a moment until the camera is open; or fails to open; then it is left."""
+        try:
+            if self.opened_s is None and self._asked(self._opens):
+                self.opened_s = self.sign_s = self._clock()
+        except BaseException:
+            self.leave()
+            raise
+        return self.opened_s is not None
+
+    def take(self, wait_s: float) -> Frame | None:
+        """Return the next frame; None if there is none within a moment, or no more at all."""
+        camera = self.camera
+        if not self.wait_open(wait_s) or camera is None:
+            return None
+        try:
+            frame = self._asked(camera.read)
+        except NoFrameYetError:
+            frame = None
+        else:
+            self.has_ended = frame is None
+        self.sign_s = self._clock()
+        return frame
+
+    def leave(self) -> None:
+        """Give the camera up."""
+        if self.camera is not None:
+            self.camera.__exit__(None, None, None)
+
+    def _opens(self) -> bool:
+        if self.camera is None:
+            self.camera = self._open_camera()
+            self.camera.start()
+        return self.camera.wait_open()
+
+    def _asked(self, ask: Callable[[], Answer]) -> Answer:
+        """Ask the camera; an error that nobody foresaw is noted, and opens it again."""
+        try:
+            return ask()
+        except (LoomsightError, NoFrameYetError):
+            self.sign_s = self._clock()
+            raise
+        except Exception as error:
+            note_here(error)
+            raise _lost(error) from error
+
+
+class ThreadReader:
+    """Read a camera in a thread of its own, which may hang in it. It hands over one frame at a time.
 
     Args:
         open_camera: builds the camera, which is entered and left in the thread.
@@ -122,7 +191,7 @@ class Reader:
         if isinstance(error, LoomsightError):
             return error
         self._thread.note(error)
-        lost = CameraLostError(f"The driver of the camera failed: {described(error)}.", "Check the camera.")
+        lost = _lost(error)
         lost.__cause__ = error
         return lost
 
@@ -155,3 +224,20 @@ class Reader:
             if not self._stop.is_set():
                 self._frame, self._error = frame, error
             self._changed.notify_all()
+
+
+def _lost(error: BaseException) -> CameraLostError:
+    return CameraLostError(f"The driver of the camera failed: {described(error)}.", "Check the camera.")
+
+
+Reader = PromptReader | ThreadReader
+
+
+def reader_of(
+    open_camera: Callable[[], Camera],
+    clock: Callable[[], float] = time.monotonic,
+    *,
+    is_prompt: bool = False,
+) -> Reader:
+    """Begin to open and read a camera: a prompt one in the thread that asks, another in one of its own."""
+    return PromptReader(open_camera, clock) if is_prompt else ThreadReader(open_camera, clock)

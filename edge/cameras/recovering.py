@@ -8,6 +8,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from typing_extensions import Self
@@ -18,7 +19,7 @@ from edge.cameras.health import FaultKind, HealthEvent
 from edge.cameras.judge import FrameJudge, Verdict, is_black
 from edge.cameras.left_out import FramesLeftOut
 from edge.cameras.protocol import Camera, CameraHungError, Frame, NoFrameYetError
-from edge.cameras.reader import Reader
+from edge.cameras.reader import Reader, reader_of
 from edge.core.errors import (
     CameraLostError,
     CameraNotFoundError,
@@ -66,6 +67,7 @@ class Patience:
         waits_at_start: True to wait for a camera that is not there, or does not answer, at the start.
         begins_anew: True if the positions of the camera begin at 0 whenever it is opened.
         accepts_any_size: True to go on with frames of another size, once the camera gives no others.
+        is_prompt: True for a camera that is read without a thread of its own; see `Camera`.
     """
 
     silent_s: float = 10.0
@@ -74,6 +76,7 @@ class Patience:
     waits_at_start: bool = False
     begins_anew: bool = False
     accepts_any_size: bool = False
+    is_prompt: bool = False
 
 
 @dataclass(slots=True)
@@ -90,7 +93,7 @@ class _NoAnswerError(CameraNotFoundError):
     """A camera does not open in time."""
 
 
-class RecoveringCamera:
+class RecoveringCamera(Camera):
     """Deliver the good frames of a camera, and open it again when it fails. Satisfies `Camera`.
 
     Args:
@@ -113,8 +116,9 @@ class RecoveringCamera:
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = name
-        self._open_camera = open_camera
+        self.health = self
         self._patience = patience or Patience()
+        self._new_reader = partial(reader_of, open_camera, clock, is_prompt=self._patience.is_prompt)
         self._clock = clock
         self._pause = pause
         self._judge = FrameJudge(self._patience.frozen_s)
@@ -348,7 +352,7 @@ class RecoveringCamera:
         if self._down is not None:
             self._down.tries += 1
         self._counted["opened again"] += 1
-        self._reader, self._began_s = Reader(self._open_camera, self._clock), now_s
+        self._reader, self._began_s = self._new_reader(), now_s
         self._onward.begin_again()
         return self._reader
 
@@ -358,7 +362,7 @@ class RecoveringCamera:
         Raises:
             LoomsightError: if that fails.
         """
-        self._reader, self._began_s = Reader(self._open_camera, self._clock), self._clock()
+        self._reader, self._began_s = self._new_reader(), self._clock()
         until_s = time.monotonic() + OPEN_S
         while not self._reader.wait_open(WAIT_S):
             if self._stop.is_set():

@@ -5,9 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from edge.cameras.choose import choose_camera
-from edge.cameras.faulty_loom import FaultyLoomCamera
-from edge.cameras.isolated import IsolatedCamera
-from edge.cameras.loom import LoomCamera
 from edge.cameras.protocol import Camera
 from edge.cameras.recovering import Patience, RecoveringCamera
 from edge.config.edge import EdgeConfig
@@ -18,18 +15,18 @@ def watched_camera(camera: Camera, config: EdgeConfig) -> Camera:
 
     Files and folders are returned as they are, and so is a simulated loom that is not asked to fail.
     """
-    is_sound_loom = isinstance(camera, LoomCamera) and not isinstance(camera, FaultyLoomCamera)
-    if not camera.is_live or not config.reconnect or is_sound_loom:
+    if not camera.is_live or not config.reconnect or camera.reopening == "never":
         return camera
     patience = Patience(
         silent_s=config.silent_s,
         frozen_s=config.frozen_s,
-        is_paced=isinstance(camera, IsolatedCamera | FaultyLoomCamera) and camera.is_paced,
+        is_paced=camera.is_paced,
         waits_at_start=config.wait_for_camera,
-        begins_anew=isinstance(camera, IsolatedCamera),
+        begins_anew=camera.begins_anew,
         accepts_any_size=config.frame_size == "any",
+        is_prompt=camera.is_prompt,
     )
-    if isinstance(camera, FaultyLoomCamera):  # the roll goes on, whatever happens to its camera
+    if camera.reopening == "same":
         return RecoveringCamera(camera.name, lambda: camera, patience)
     again = partial(choose_camera, config.camera, config.mm_per_px, config.bit_depth)
     return RecoveringCamera(camera.name, again, patience)

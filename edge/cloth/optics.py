@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.cameras.health import FaultKind, HealthEvent
+from edge.cameras.health import HealthEvent
 from edge.core.image import Image
 
 logger = logging.getLogger(__name__)
@@ -100,12 +99,10 @@ def brightest_grey(image: Image) -> float:
 
 
 class OpticsWatch:
-    """Compare the optics of a run with those at its start, and tell of lasting changes. A `HealthSource`.
+    """Compare the optics of a run with those at its start, and tell of lasting changes.
 
     Each change is told once it has held for some frames, again when it is over, and not too often.
     """
-
-    down: FaultKind | None = None
 
     def __init__(self) -> None:
         self._seen = 0
@@ -115,12 +112,7 @@ class OpticsWatch:
         self._alarms: dict[str, _Alarm] = {}
         self._events: list[HealthEvent] = []
 
-    @property
-    def counters(self) -> Mapping[str, int]:
-        """Nothing: it counts no frames."""
-        return {}
-
-    def take_events(self, *, is_over: bool = False) -> list[HealthEvent]:
+    def take_events(self) -> list[HealthEvent]:
         """Return, once, what changed."""
         events, self._events = self._events, []
         return events

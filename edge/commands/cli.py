@@ -157,8 +157,42 @@ def edge_run(
     Ends at the end of the stream, at a limit, on Ctrl-C or on SIGTERM; then prints what was found, how much
     of the cloth was inspected and how long it took. A file with tables [cameras.NAME] runs several cameras.
     """
-    flags = {name: value for name, value in locals().items() if name not in ("config", "only", "verbose")}
-    flags["auto_teach"] = None if auto_teach is None else str(auto_teach)
+    flags = {
+        "camera": camera,
+        "model": model,
+        "reconnect": reconnect,
+        "wait_for_camera": wait_for_camera,
+        "frame_size": frame_size,
+        "frames": frames,
+        "seconds": seconds,
+        "metres": metres,
+        "detections": detections,
+        "summary": summary,
+        "save_pictures": save_pictures,
+        "pictures_gb": pictures_gb,
+        "record": record,
+        "roll_record": roll_record,
+        "roll": roll,
+        "article": article,
+        "reference": reference,
+        "auto_teach": None if auto_teach is None else str(auto_teach),
+        "cloth_width_mm": cloth_width_mm,
+        "stop": stop,
+        "mqtt": mqtt,
+        "health_port": health_port,
+        "show": show,
+        "page": page,
+        "page_token_file": page_token_file,
+        "mm_per_px": mm_per_px,
+        "bit_depth": bit_depth,
+        "queue_frames": queue_frames,
+        "selvedge_margin_mm": selvedge_margin_mm,
+        "cloth": cloth,
+        "batch_tiles": batch_tiles,
+        "backend": backend,
+        "precision": precision,
+        "threads": threads,
+    }
     configure_logging(verbose)
     from edge.app.run import run_box
     from edge.config.device import box_from_process
@@ -326,13 +360,28 @@ def simulate(
     """Write a data set of simulated or clean cloth with planted defects, in YOLO and COCO form, with exact
     ground truth.
     """
-    settings = dict(locals())
-    for name in ("out", "difficulty", "category", "taxonomy"):
-        del settings[name]
+    settings: dict[str, object] = {
+        "on": on,
+        "images": images,
+        "split": split,
+        "seed": seed,
+        "size_hw": size_hw,
+        "mm_per_px": mm_per_px,
+        "weave": weave,
+        "warp_pitch_px": warp_pitch_px,
+        "weft_pitch_px": weft_pitch_px,
+        "mean_grey": mean_grey,
+        "article_share": article_share,
+        "colour": colour,
+        "defect_share": defect_share,
+        "defects_per_m": defects_per_m,
+        "workers": workers,
+        "difficulties": difficulty or None,
+        "categories": category or None,
+    }
     configure_logging()
     from edge.commands.simulate import simulate_dataset
 
-    settings |= {"difficulties": difficulty or None, "categories": category or None}
     simulate_dataset(out, settings, taxonomy)
 
 

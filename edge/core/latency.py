@@ -40,6 +40,12 @@ class LatencyHistogram:
         self._max_ms = max(self._max_ms, duration_ms)
         self.total_ms += duration_ms
 
+    def copy(self) -> LatencyHistogram:
+        """Return the same counts as they stand now."""
+        other = LatencyHistogram()
+        other._counts, other._max_ms, other.total_ms = self._counts.copy(), self._max_ms, self.total_ms
+        return other
+
     def count_up_to(self, duration_ms: float) -> int:
         """Count the durations that are no longer than this, to the width of a bin."""
         place = int(log(max(duration_ms, _LOWEST_MS) / _LOWEST_MS) / log(_GROWTH))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -18,7 +18,7 @@ from edge import __version__
 from edge.cameras.protocol import GAP_REASONS
 from edge.core.latency import LatencyHistogram
 from edge.health.state import Health, Healths
-from edge.pipeline.run_state import RunState
+from edge.pipeline.snapshot import RunSnapshot
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -59,16 +59,16 @@ class RunMetrics:
         yield _gauge("healthy", "1 while /healthz answers 200.", health.verdict().is_well)
         yield _gauge("idle_seconds", "Since the last finished frame.", health.idle_s)
         yield _gauge("loom_stands", "1 while the loom is known to stand.", health.loom_stands)
-        yield _labelled(
-            CounterMetricFamily, "defects", "Complete, on the roll.", "class", health.defects_by_class
-        )
+        run = health.snapshot
+        defects = run.defects_by_class if run is not None else {}
+        yield _labelled(CounterMetricFamily, "defects", "Complete, on the roll.", "class", defects)
         failures = health.helpers.failures
         yield _labelled(
             CounterMetricFamily, "helper_failures", "Not foreseen, by thread.", "thread", failures
         )
         yield _gauge("helpers_dead", "Helper threads that ended early.", len(health.helpers.dead))
-        if health.run is not None:
-            yield from _of_run(health.run)
+        if run is not None:
+            yield from _of_run(run)
         yield from self._of_stops()
         yield from self._of_broker()
 
@@ -99,35 +99,31 @@ def metrics_text(cameras: Healths) -> bytes:
     return generate_latest(registry)
 
 
-def _of_run(state: RunState) -> Iterator[Metric]:
-    coverage, roll = state.total, state.roll
+def _of_run(run: RunSnapshot) -> Iterator[Metric]:
+    coverage = run.total
     yield _counter("frames", "Inspected.", coverage.frames_inspected)
     yield _counter("frames_without_cloth", "Not inspected: no cloth.", coverage.frames_without_cloth)
     yield _counter("frames_dropped", "Dropped: the box was too slow.", coverage.frames_dropped)
-    yield _counter("frames_unreadable", "Could not be read.", state.unreadable)
-    yield _labelled(
-        CounterMetricFamily, "detections", "Boxes in frames.", "class", dict(state.detections_by_class)
-    )
-    yield _gauge("queue_frames", "Captured, waiting for inspection.", state.waiting_frames)
-    yield _gauge("camera_silent_seconds", "0 while frames come.", state.silent_s)
-    yield _gauge(
-        "camera_up", "0 while a live camera is away or gives nothing of use.", not state.camera_down
-    )
+    yield _counter("frames_unreadable", "Could not be read.", run.unreadable)
+    yield _labelled(CounterMetricFamily, "detections", "Boxes in frames.", "class", run.detections_by_class)
+    yield _gauge("queue_frames", "Captured, waiting for inspection.", run.waiting_frames)
+    yield _gauge("camera_silent_seconds", "0 while frames come.", run.silent_s)
+    yield _gauge("camera_up", "0 while a live camera is away or gives nothing of use.", not run.camera_down)
     yield _counter("camera_down_seconds", "So long it was, until it came back.", coverage.seconds_down)
-    counted = {name.replace(":", "").replace(" ", "_"): n for name, n in state.camera_counters.items()}
+    counted = {name.replace(":", "").replace(" ", "_"): n for name, n in run.camera_counters.items()}
     yield _labelled(CounterMetricFamily, "camera_events", "See docs/cameras.md.", "what", counted)
     yield _gauge("metres_inspected", "On this run.", coverage.metres_inspected)
-    teaching = state.teaching
+    teaching = run.teaching
     yield _gauge("teaching", "1 while an article is being learnt.", teaching is not None)
     yield _gauge("teaching_metres", "Read of it so far.", teaching.metres if teaching else 0.0)
-    yield _counter("rolls_ended", "Ended by a change of roll.", state.rolls_ended)
-    yield _gauge("roll_metres_inspected", "Of the roll that passes.", roll.coverage.metres_inspected)
-    yield _gauge("roll_defects", "Complete, on the roll that passes.", len(roll.defects))
+    yield _counter("rolls_ended", "Ended by a change of roll.", run.rolls_ended)
+    yield _gauge("roll_metres_inspected", "Of the roll that passes.", run.roll.metres_inspected)
+    yield _gauge("roll_defects", "Complete, on the roll that passes.", run.roll_defects)
     gaps = {reason.replace(" ", "_"): coverage.gap_metres(reason) for reason in GAP_REASONS}
     yield _labelled(GaugeMetricFamily, "gap_metres", "Passed and not inspected.", "reason", gaps)
     yield _gauge("coverage_ratio", "Share of what passed that was inspected.", coverage.share or 0.0)
-    yield _histogram("latency_seconds", "Of a frame, from the queue to its record.", state.latency)
-    yield _histogram("age_seconds", "Of a frame, from its capture to its record.", state.age)
+    yield _histogram("latency_seconds", "Of a frame, from the queue to its record.", run.latency)
+    yield _histogram("age_seconds", "Of a frame, from its capture to its record.", run.age)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
@@ -143,7 +139,7 @@ def _labelled(
     name: str,
     text: str,
     label: str,
-    values: dict[str, int] | dict[str, float],
+    values: Mapping[str, float],
 ) -> Metric:
     family = kind(f"loomsight_{name}", text, labels=[label])
     for key, value in values.items():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edge.decisions.stops import Stops
 from edge.pipeline.run_state import RunState
+from edge.pipeline.snapshot import RunSnapshot
 from edge.process.supervised import Helpers
 from edge.reference.watch import BEGIN, DRIFT, OTHER_ARTICLE
 
@@ -42,6 +43,7 @@ class Health:
         clock: monotonic seconds.
     Attributes:
         run: how far the run is; None before the first frame.
+        snapshot: the same, as of a moment ago; the page shows the same one.
         failure: what ended it for good, where others go on; None if nothing did.
         is_over: no more frames are to come, and nobody waits for one.
         helpers: threads beside inspection. A dead one is a reason; one that met an error, a warning.
@@ -60,6 +62,7 @@ class Health:
         self.stops = stops
         self.publisher = publisher
         self.run: RunState | None = None
+        self.snapshot: RunSnapshot | None = None
         self.failure: str | None = None
         self.is_over = False
         self.helpers = Helpers(clock)
@@ -87,9 +90,14 @@ class Health:
 
     def update(self, state: RunState, detections: object) -> None:
         """Take in one finished frame, or the silence of the camera; an observer of the pipeline."""
-        self.run = state
+        self.run, self.snapshot = state, state.snapshot(time.monotonic())
         if not state.silent_s and state.last_frame is not None:
             self._finished_s = self._clock()
+
+    def end(self, state: RunState) -> None:
+        """Take in how the run ended, if it had begun."""
+        if self.run is not None:
+            self.snapshot = state.snapshot()
 
     @property
     def finished_s(self) -> float | None:
@@ -105,11 +113,6 @@ class Health:
     def loom_stands(self) -> bool:
         """Whether the loom is known to stand."""
         return self.stops is not None and self.stops.stands
-
-    @property
-    def defects_by_class(self) -> dict[str, int]:
-        """Complete defects of all rolls of this run."""
-        return dict(self.run.found.by_class) if self.run else {}
 
     @property
     def idle_s(self) -> float:

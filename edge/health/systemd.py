@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from edge.health.state import Health, Healths
+from edge.pipeline.run_state import Observer
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,12 @@ class Systemd:
                 self._alive.add(name)
                 self._tell_alive()
             self._tell_status()
+
+    def observers(self, name: str | None) -> list[Observer]:
+        """Return who is to be told of each frame of a camera: nobody without a service manager."""
+        if self._address is None:
+            return []
+        return [lambda state, records: self.update(name)]
 
     def stopping(self) -> None:
         """Say that the run ends."""

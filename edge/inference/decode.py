@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import cv2
@@ -51,22 +51,44 @@ def decode_view(
         ModelError: if a score, or a box that counts, is not a finite number: such a network would call
             everything clean.
     """
+    return _decoded(boxes_input_xyxy_px, scores, thresholds, thresholds, iou_threshold)[0]
+
+
+def _decoded(
+    boxes_input_xyxy_px: NDArray[np.float32],
+    scores: NDArray[np.float32],
+    thresholds: NDArray[np.float32],
+    floors: NDArray[np.float32],
+    iou_threshold: float,
+) -> tuple[Detections, Detections]:
+    """Decode one input as `decode_view` does; in the same pass also what only reaches lower thresholds.
+
+    What scores less suppresses nothing that scores more, so these change no detection.
+
+    Args:
+        floors: (classes,) the lower thresholds; those themselves for none.
+    Returns:
+        What reaches the thresholds, and what only reaches the floors.
+    """
     if not np.isfinite(scores.sum()):
         raise _broken_network()
-    anchors, class_ids = np.nonzero(scores >= thresholds)
+    anchors, class_ids = np.nonzero(scores >= floors)
     if not len(anchors):
-        return no_detections()
+        return no_detections(), no_detections()
     if not np.isfinite(boxes_input_xyxy_px[anchors]).all():
         raise _broken_network()
     kept_scores = scores[anchors, class_ids]
-    order = np.argsort(-kept_scores, kind="stable")[:MAX_CANDIDATES_PER_VIEW]
+    is_low = kept_scores < thresholds[class_ids]
+    order = np.lexsort((-kept_scores, is_low))[:MAX_CANDIDATES_PER_VIEW]
     found = Detections(
         boxes_input_xyxy_px[anchors[order]],
         kept_scores[order],
         class_ids[order].astype(np.int64),
     )
     kept = suppress_doubles(found, iou_threshold)
-    return kept.take(np.arange(min(len(kept), MAX_DETECTIONS_PER_VIEW)))
+    is_low = kept.scores < thresholds[kept.class_ids]
+    high, low = np.flatnonzero(~is_low), np.flatnonzero(is_low)
+    return kept.take(high[:MAX_DETECTIONS_PER_VIEW]), kept.take(low[:MAX_DETECTIONS_PER_VIEW])
 
 
 def _broken_network() -> ModelError:
@@ -172,12 +194,16 @@ def _join(group: Detections) -> Detections:
 
 
 class Decoder:
-    """Decode the outputs of one model."""
+    """Decode the outputs of one model.
 
-    def __init__(self, contract: ModelContract) -> None:
-        self._thresholds = np.array(
-            [contract.score_thresholds[name] for name in contract.class_names], np.float32
-        )
+    Args:
+        contract: of that model.
+        near_miss: a score below its threshold by at most so much is a near miss; 0: nothing is.
+    """
+
+    def __init__(self, contract: ModelContract, near_miss: float = 0.0) -> None:
+        self._thresholds = _in_order(contract, contract.score_thresholds)
+        self._floors = _in_order(contract, _lowered(contract, near_miss)) if near_miss else self._thresholds
         self._iou_threshold = contract.iou_threshold
 
     def decode(
@@ -195,16 +221,22 @@ class Decoder:
         Returns:
             B detections, in frame pixels.
         """
-        parts, may_pass = [], self._may_pass(scores)
-        for boxes, view_scores, view, is_worth in zip(
-            boxes_input_xyxy_px, scores, views, may_pass, strict=True
-        ):
-            if not is_worth:
-                parts.append(no_detections())
-                continue
-            found = decode_view(boxes, view_scores, self._thresholds, self._iou_threshold)
-            in_frame = frame_from_input(found.boxes_xyxy_px, view)
-            parts.append(Detections(in_frame, found.scores, found.class_ids))
+        return [found for found, _ in self.decode_near(boxes_input_xyxy_px, scores, views)]
+
+    def decode_near(
+        self,
+        boxes_input_xyxy_px: NDArray[np.float32],
+        scores: NDArray[np.float32],
+        views: Sequence[View],
+    ) -> list[tuple[Detections, Detections]]:
+        """Decode a batch as `decode` does; returns detections and near misses of each view."""
+        nothing = no_detections()
+        parts = [(nothing, nothing)] * len(views)
+        reached = zip(boxes_input_xyxy_px, scores, views, self._may_pass(scores), strict=True)
+        for number, (boxes, view_scores, view, may_pass) in enumerate(reached):
+            if may_pass:
+                both = _decoded(boxes, view_scores, self._thresholds, self._floors, self._iou_threshold)
+                parts[number] = (_in_frame(both[0], view), _in_frame(both[1], view))
         return parts
 
     def _may_pass(self, scores: NDArray[np.float32]) -> list[bool]:
@@ -216,5 +248,32 @@ class Decoder:
         if not np.isfinite(scores.sum()):
             raise _broken_network()
         best = scores.reshape(len(scores), -1).max(axis=1, initial=-np.inf)
-        may_pass: list[bool] = (best >= self._thresholds.min()).tolist()
+        may_pass: list[bool] = (best >= self._floors.min()).tolist()
         return may_pass
+
+
+def merge_near(
+    parts: Sequence[tuple[Detections, Detections]], views: Sequence[View]
+) -> tuple[Detections, Detections]:
+    """Merge what the views of a frame, at least one, show; see `merge_views`.
+
+    Returns:
+        Detections, and near misses: those only where no view shows a detection.
+    """
+    found, near = [part[0] for part in parts], [part[1] for part in parts]
+    if any(map(len, found)):
+        return merge_views(found, views), no_detections()
+    return found[0], merge_views(near, views) if any(map(len, near)) else near[0]
+
+
+def _in_order(contract: ModelContract, thresholds: Mapping[str, float]) -> NDArray[np.float32]:
+    return np.array([thresholds[name] for name in contract.class_names], np.float32)
+
+
+def _lowered(contract: ModelContract, margin: float) -> dict[str, float]:
+    """Lower every threshold by a margin; at 0 all is a detection."""
+    return {name: max(score - margin, score / 2) for name, score in contract.score_thresholds.items()}
+
+
+def _in_frame(found: Detections, view: View) -> Detections:
+    return Detections(frame_from_input(found.boxes_xyxy_px, view), found.scores, found.class_ids)

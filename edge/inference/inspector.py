@@ -10,11 +10,11 @@ from typing import Final
 
 from edge.backends.protocol import Backend, Floats
 from edge.core.contract import Letterbox, ModelContract
-from edge.core.detections import Detections, no_detections
+from edge.core.detections import Detections
 from edge.core.geometry import View, plan_views, view_scale
 from edge.core.image import Image
 from edge.core.latency import StageClock
-from edge.inference.decode import Decoder, merge_views
+from edge.inference.decode import Decoder, merge_near, merge_views
 from edge.inference.preprocess import Preprocessor
 
 FLOOR: Final = 0.01
@@ -40,13 +40,13 @@ class Finding:
 
     Attributes:
         defects: what reaches the threshold of its class.
-        near_misses: what nearly does; looked for only where there is no defect.
-        weak: all that the network sees, however weak; looked for only where that is wanted.
+        near_misses: what nearly does, where there is no defect.
+        weak: all that the network sees, however weak; None unless that is wanted.
     """
 
     defects: Detections
     near_misses: Detections
-    weak: Detections
+    weak: Detections | None
 
 
 class Inspector:
@@ -78,8 +78,7 @@ class Inspector:
         self._contract = contract
         self._batch_tiles = contract.batch or batch_tiles
         self._preprocessors = cycle((Preprocessor(contract), Preprocessor(contract)))
-        self._decoder = Decoder(contract)
-        self._near_decoder = Decoder(_lowered(contract, near_miss)) if near_miss else None
+        self._decoder = Decoder(contract, near_miss)
         self._weak_decoder = Decoder(contract.with_thresholds(dict.fromkeys(contract.class_names, FLOOR)))
         self.wants_weak = False
         self._warm: set[int] = set()
@@ -111,26 +110,20 @@ class Inspector:
 
     def find(self, picture: PreparedPicture) -> Finding:
         """Find what is in a prepared picture; see `inspect`."""
-        parts: list[Detections] = []
-        near: list[Detections] = []
+        parts: list[tuple[Detections, Detections]] = []
         weak: list[Detections] = []
         for views in batches(picture.views, self._batch_tiles):
             images_nchw = picture.images_nchw[len(parts) : len(parts) + len(views)]
             with self.clock.stage("infer"):
                 boxes, scores = self._backend.infer(images_nchw)
             with self.clock.stage("decode"):
-                parts += self._decoder.decode(boxes, scores, views)
-                if self._near_decoder is not None and not any(len(part) for part in parts):
-                    near += self._near_decoder.decode(boxes, scores, views)
+                parts += self._decoder.decode_near(boxes, scores, views)
                 if self.wants_weak:
                     weak += self._weak_decoder.decode(boxes, scores, views)
         with self.clock.stage("merge"):
-            defects = merge_views(parts, picture.views)
-            is_clean = len(near) == len(parts) and not len(defects)
             return Finding(
-                defects,
-                merge_views(near, picture.views) if is_clean else no_detections(),
-                merge_views(weak, picture.views) if weak else no_detections(),
+                *merge_near(parts, picture.views),
+                merge_views(weak, picture.views) if weak else None,
             )
 
     def scale_of(self, mm_per_px: float | None) -> float | None:
@@ -175,12 +168,6 @@ class Inspector:
 
     def _plan_views(self, frame_hw_px: tuple[int, int], mm_per_px: float | None) -> tuple[View, ...]:
         return plan_views(frame_hw_px, self._contract, mm_per_px)
-
-
-def _lowered(contract: ModelContract, margin: float) -> ModelContract:
-    """Lower every threshold by a margin; at 0 all is a detection."""
-    lowered = {name: max(score - margin, score / 2) for name, score in contract.score_thresholds.items()}
-    return contract.with_thresholds(lowered)
 
 
 def batches(views: tuple[View, ...], most: int) -> list[tuple[View, ...]]:

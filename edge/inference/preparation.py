@@ -11,7 +11,7 @@ from typing_extensions import Self
 from edge.cameras.protocol import Frame
 from edge.cloth.joints import JointFinder
 from edge.cloth.mask import ClothMask, Mask
-from edge.cloth.seams import Seam
+from edge.cloth.strips import Seam
 from edge.cloth.watch import ClothWatch
 from edge.core.image import Image
 from edge.inference.inspector import Inspector, PreparedPicture

@@ -16,12 +16,10 @@ from edge.health.state import Health
 from edge.page.snapshot import Counts, Phase, Recent, Snapshot, counts_of, gaps_by_reason_m
 from edge.pipeline.changes import RollChanges
 from edge.pipeline.run_state import RunState
+from edge.pipeline.snapshot import RunSnapshot
 from edge.pipeline.teaching import TeachingInRun
 from edge.roll.recorder import RollRecorder
 from edge.teach.article_file import ArticleFile
-
-SNAPSHOT_S = 0.25
-"""A snapshot costs a tenth of a millisecond; so often a person sees numbers change."""
 
 SHOWN_SHAPE = 0.6
 """Blocks of a line camera are shown one above the other until they are so high for their width."""
@@ -81,6 +79,7 @@ class LivePage:
         self.snapshot = Snapshot("starting", time.monotonic(), Counts(0.0, 0, 0, 0, 0, 0, 0.0))
         self.blocks: tuple[Block, ...] = ()
         self._health: Health | None = None
+        self._run: RunSnapshot | None = None
         self._recent = Recent()
         self._gap_mark: tuple[int, int] = (0, 0)
         self._gaps: tuple[GapOnRoll, ...] = ()
@@ -126,13 +125,14 @@ class LivePage:
         if frame is not None and (not self.blocks or self.blocks[-1].frame is not frame):
             self._show(frame, records)
         self.class_names = state.class_names or self.class_names
-        now_s = time.monotonic()
-        if now_s - self.snapshot.taken_s >= SNAPSHOT_S or self.snapshot.phase == "starting":
-            self.snapshot = self._taken(state, now_s, "running")
+        run = state.snapshot(time.monotonic() if self._run is not None else None)
+        if run is not self._run:
+            self._run = run
+            self.snapshot = self._taken(state, run, "running")
 
     def end(self, state: RunState) -> None:
         """Show how the run ended."""
-        self.snapshot = self._taken(state, time.monotonic(), "ended")
+        self.snapshot = self._taken(state, state.snapshot(), "ended")
 
     def fail(self, why: str) -> None:
         """Show why there is no run, or no more of it."""
@@ -148,55 +148,51 @@ class LivePage:
         block = Block(before[-1].number + 1 if before else 1, frame, tuple(records))
         self.blocks = shown_together((*before, block))
 
-    def _taken(self, state: RunState, now_s: float, phase: Phase) -> Snapshot:
-        coverage = state.coverage
-        counts = counts_of(state, now_s)
+    def _taken(self, state: RunState, run: RunSnapshot, phase: Phase) -> Snapshot:
+        roll, counts = run.roll, counts_of(run)
         recent = self._recent.add(counts)
         origin_m = self._origin_m(state)
-        knows, seconds = coverage.knows_metres, recent.at_s
+        knows, seconds = roll.knows_metres, recent.at_s
         self._keep_places(state)
+        health = self._health
         return Snapshot(
             phase,
-            now_s,
+            run.taken_s,
             recent,
             frames_per_s=recent.frames / seconds if seconds else 0.0,
             along_m=counts.along_m + origin_m if knows else None,
             speed_m_min=recent.along_m / seconds * 60 if knows and seconds else None,
-            length_m=(coverage.reached_line * coverage.m_per_line) + origin_m,
-            inspected_m=coverage.metres_inspected if knows else None,
-            coverage=coverage.share,
-            gaps_m=gaps_by_reason_m(state),
-            lost_m=coverage.lost_m,
-            frames=coverage.frames_inspected,
-            dropped=coverage.frames_dropped,
-            unreadable=coverage.frames_unreadable,
-            silent_s=state.silent_s,
-            defect_count=self._count_defects(state),
-            latency_ms=state.latency.quantiles(),
-            age_ms=state.age.quantiles() if self.box.is_live else None,
-            across=state.roll.across,
+            length_m=run.reached_m + origin_m,
+            inspected_m=roll.metres_inspected if knows else None,
+            coverage=roll.share,
+            gaps_m=gaps_by_reason_m(roll),
+            lost_m=roll.lost_m,
+            frames=roll.frames_inspected,
+            dropped=roll.frames_dropped,
+            unreadable=roll.frames_unreadable,
+            silent_s=run.silent_s,
+            defect_count=self.recorder.defects_recorded if self.recorder is not None else run.roll_defects,
+            latency_ms=run.latency.quantiles(),
+            age_ms=run.age.quantiles() if self.box.is_live else None,
+            across=run.across,
             record_waits=self.recorder is not None and self.recorder.is_blocked,
             record_replaced=self.recorder is not None and self.recorder.replaced is not None,
-            camera_down=state.camera_down,
-            cloth_troubles=state.cloth_troubles,
-            recognised=state.recognised,
-            teaching=state.teaching,
-            broker_away=self._health is not None and self._health.broker_is_away,
-            broker_refuses=self._health is not None and self._health.broker_refuses,
-            machine_away=self._health is not None and self._health.machine_is_away,
-            error=str(state.error) if state.error else None,
+            camera_down=run.camera_down,
+            cloth_troubles=run.cloth_troubles,
+            recognised=run.recognised,
+            teaching=run.teaching,
+            broker_away=health is not None and health.broker_is_away,
+            broker_refuses=health is not None and health.broker_refuses,
+            machine_away=health is not None and health.machine_is_away,
+            error=run.error,
             defects=self._defects,
             defects_before=self._defects_before,
             gaps=self._gaps,
             origin_m=origin_m,
-            roll_number=state.roll.number,
-            roll_name=state.roll.terms.name,
-            article=state.roll.terms.article,
+            roll_number=run.roll_number,
+            roll_name=run.terms.name,
+            article=run.terms.article,
         )
-
-    def _count_defects(self, state: RunState) -> int:
-        """Count those of the roll that are listed: what waits to be recorded is in neither."""
-        return self.recorder.defects_recorded if self.recorder is not None else len(state.defects)
 
     def _origin_m(self, state: RunState) -> float:
         """Return where on the roll metre 0 of the camera lies."""

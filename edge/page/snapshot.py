@@ -10,9 +10,10 @@ from edge.cameras.health import FaultKind
 from edge.cameras.protocol import GAP_REASONS
 from edge.cloth.coverage import GapOnRoll
 from edge.cloth.defects import ClothDefect
+from edge.cloth.sums import CoverageSums
 from edge.cloth.width import Across
 from edge.core.latency import LatencyQuantiles
-from edge.pipeline.run_state import RunState
+from edge.pipeline.snapshot import RunSnapshot
 from edge.teach.values import TeachingNow
 
 Phase = Literal["starting", "running", "ended"]
@@ -111,27 +112,22 @@ class Recent:
         return Counts._make(last - first for last, first in zip(now, self._kept[0], strict=True))
 
 
-def counts_of(state: RunState, now_s: float) -> Counts:
+def counts_of(run: RunSnapshot) -> Counts:
     """Return what a run has counted."""
-    coverage, frame = state.total, state.last_frame
-    along_m = 0.0
-    if frame is not None and frame.position is not None:
-        along_m = frame.position.along_m + len(frame.image) * frame.position.mm_per_px_along / 1000
     return Counts(
-        now_s,
-        coverage.frames_inspected,
-        coverage.frames_without_cloth,
-        state.dropped,
-        state.unreadable,
-        coverage.gap_lines("lost lines"),
-        along_m,
+        run.taken_s,
+        run.total.frames_inspected,
+        run.total.frames_without_cloth,
+        run.dropped,
+        run.unreadable,
+        run.total.gap_lines("lost lines"),
+        run.along_m,
     )
 
 
-def gaps_by_reason_m(state: RunState) -> dict[str, float] | None:
+def gaps_by_reason_m(roll: CoverageSums) -> dict[str, float] | None:
     """Return the metres of each reason that there was; None where no position is known."""
-    coverage = state.coverage
-    if not coverage.knows_metres:
+    if not roll.knows_metres:
         return None
-    metres = {reason: coverage.gap_metres(reason) for reason in GAP_REASONS}
+    metres = {reason: roll.gap_metres(reason) for reason in GAP_REASONS}
     return {reason: round(length, 3) for reason, length in metres.items() if length}

@@ -1,61 +1,76 @@
-"""What passed, roll by roll: coverage, defects, stops and the record, in the order of the cloth."""
+"""Account for each frame of a run, roll by roll: coverage, defects, stops and the record are one act."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+import logging
+from collections.abc import Sequence
 
+from edge.cameras.capture import SILENCE_WARNING_S
+from edge.cameras.health import HealthSource
 from edge.cameras.protocol import DroppedFrames, Frame
 from edge.cloth.defects import ClothDefect, cloth_from_frame
 from edge.cloth.mask import Mask
-from edge.cloth.recurring import Recurrence
+from edge.cloth.width import Across
 from edge.core.detections import DetectionRecord, Detections
-from edge.core.events import RecordedEvent, utc_now
-from edge.decisions.stops import Stops
+from edge.core.events import RecordedEvent, Reporter
+from edge.core.latency import StageClock
 from edge.pipeline.changes import RollPlan, RollWish
-from edge.pipeline.journal import Journal
+from edge.pipeline.parts import Planner, Results, same_cloth
 from edge.pipeline.run_state import RunState
-from edge.roll.part import cut_at
-from edge.roll.values import RECURRED, RECURS, RollHead, roll_name_of
-from edge.sinks.raw_stream import Recording
+from edge.roll.part import parts_of_frame, recurrence_event
+from edge.roll.values import WIDTH_NOT_SEEN, RollStatus
 
-Planner = Callable[[RollWish], RollPlan]
+logger = logging.getLogger(__name__)
 
-
-def same_cloth(wish: RollWish) -> RollPlan:
-    """Return the plan of a roll that is inspected as the one before."""
-    return RollPlan(RollHead("", "", {}, wish.name or roll_name_of(utc_now()), wish.article))
+WRONG_DIRECTION = (
+    "the cloth ran back beyond the place where this run began: what lies there is not counted; "
+    "if it runs forward, turn the direction of the encoder round"
+)
 
 
 class Ledger:
-    """Account for each frame of a run, and for the change from one roll to the next.
+    """Account for what passed, in the order of the cloth, and bring it into the roll record.
+
+    Without a record, camera, optics, machine and broker are asked all the same: time without a picture
+    counts in the coverage.
 
     Args:
         state: of the run.
-        journal: takes all of it into the record.
-        stops: decides about stopping the machine; None to decide nothing.
-        recording: notes what was dropped; None for none.
+        clock: writing the record is the stage `record`.
+        results: where results go.
         plan: says how the next roll is inspected; asked when it begins.
+        health: tells what happened to camera and optics.
+        reporters: tell what happened elsewhere.
     """
 
     def __init__(
         self,
         state: RunState,
-        journal: Journal,
-        stops: Stops | None = None,
-        recording: Recording | None = None,
+        clock: StageClock,
+        results: Results | None = None,
+        *,
         plan: Planner = same_cloth,
+        health: Sequence[HealthSource] = (),
+        reporters: Sequence[Reporter] = (),
     ) -> None:
+        results = results or Results()
         self._state = state
-        self._journal = journal
-        self._stops = stops
-        self._recording = recording
+        self._clock = clock
+        self._recorder = results.recorder
+        self._stops = results.stops
+        self._recording = results.recording
         self._plan = plan
+        self._health = health
+        self._reporters = reporters
+        self._silence_is_told = False
+        self._direction_is_told = False
+        self._began_at: int | None = None
 
     def unreadable(self, total: int) -> None:
         """Count the pictures of the run that could not be read."""
-        self._state.unreadable = total
-        self._state.roll.count_unreadable(total)
+        if total != self._state.unreadable:
+            self._state.unreadable = total
+            self._state.roll.count_unreadable(total)
 
     def dropped(self, dropped: Sequence[DroppedFrames]) -> None:
         """Account for frames that the queue dropped."""
@@ -70,10 +85,10 @@ class Ledger:
 
     def dark(self, frame: Frame) -> None:
         """Account for a frame without light."""
-        self._journal.frame_came(frame.frame_id)
+        self._frame_came(frame.frame_id)
         self._state.coverage.dark(frame)
         self._state.last_frame = frame
-        self._journal.record([])
+        self._record([])
 
     def inspected(
         self,
@@ -99,15 +114,15 @@ class Ledger:
             How the next frames are inspected, if a roll began at a joint; else None.
         """
         state = self._state
-        self._journal.frame_came(frame.frame_id)
+        self._frame_came(frame.frame_id)
         for record in records:
             label = record["label"]
             state.detections_by_class[label] = state.detections_by_class.get(label, 0) + 1
         pieces: list[ClothDefect] = []
-        if frame.position is not None:
+        if frame.position is not None and len(found):
             pieces = cloth_from_frame(found, frame.position, state.class_names, frame.frame_id)
         plan = None
-        for begins, part, lines, own in _parts(frame, cloth_lines, pieces, joint_row):
+        for begins, part, lines, own in parts_of_frame(frame, cloth_lines, pieces, joint_row):
             if begins:
                 plan = self.change_roll(RollWish("joint"))
             self._account(part, own, lines, shared_lines, cloth_columns)
@@ -117,6 +132,17 @@ class Ledger:
         state.frame_size_hw_px = frame.image.shape[:2]
         return plan
 
+    def silent(self, seconds: float) -> None:
+        """Note that no frame has come for so long."""
+        self._state.silent_s = seconds
+        has_news = self._ask_health()
+        is_long = seconds >= SILENCE_WARNING_S and self._state.camera_down is None
+        if is_long and not self._silence_is_told:
+            self._silence_is_told = has_news = True
+            self._event("camera silent", f"no frame for {seconds:.0f} s")
+        if self._ask_reporters() or has_news:
+            self._write([])
+
     def change_roll(self, wish: RollWish) -> RollPlan:
         """End the roll behind the last line that was accounted for, and begin the next there.
 
@@ -124,17 +150,16 @@ class Ledger:
             How it is inspected.
         """
         state = self._state
-        last = state.roll.merger.finish()
-        state.take(last)
-        self._tell_recurring()
-        self._name_again()
-        self._journal.width_seen(state.roll.across)
-        self._journal.record(last)
+        self._record(self._last_of_roll())
         plan = self._plan(wish)  # may open a model, which takes time, or fail
-        head = plan.head
-        name = self._journal.change_roll(head, wish) or head.name
-        state.end_roll(state.roll.following(head.terms(name)))
-        self._journal.tell(plan.events)
+        name = plan.head.name
+        if self._recorder is not None:
+            request_id = wish.request_id if wish.by == "command" else None
+            with self._clock.stage("record"):
+                self._recorder.change_roll(state.coverage, state.width.mm, plan.head, wish.by, request_id)
+            name = self._recorder.roll_name or name
+        state.end_roll(state.roll.following(plan.head.terms(name)))
+        self._tell(plan.events)
         if plan.class_names:
             state.class_names = plan.class_names
         if self._stops is not None and plan.stop is not None:
@@ -144,14 +169,30 @@ class Ledger:
 
     def end(self) -> None:
         """Complete what is open, and close the record of the roll."""
+        last, state = self._last_of_roll(settle=True), self._state
+        self._ask_health(is_over=True)
+        if state.error is not None:
+            self._event("run ended by an error", str(state.error))
+        self._record(last)
+        self._ask_reporters()
+        if self._recorder is not None:
+            status: RollStatus = "finished" if state.error is None else "failed"
+            self._recorder.finish(state.coverage, state.width.mm, status)
+
+    def _last_of_roll(self, *, settle: bool = False) -> list[ClothDefect]:
+        """Complete what is open at the end of a roll, and say what of its width was not seen.
+
+        Args:
+            settle: wait until no stop is under way.
+        """
         last = self._state.roll.merger.finish()
         self._state.take(last)
         self._tell_recurring()
         self._name_again()
-        if self._stops is not None:
+        if settle and self._stops is not None:
             self._stops.settle()
-        self._journal.width_seen(self._state.roll.across)
-        self._journal.end(last)
+        self._tell_unseen_width(self._state.roll.across)
+        return last
 
     def _account(
         self,
@@ -165,61 +206,105 @@ class Ledger:
         roll, position = self._state.roll, frame.position
         filled = roll.coverage.passed(frame, cloth_lines, cloth_columns)
         if position is None:
-            self._journal.record([])
+            self._record([])
             return
         roll.width.add(position)
-        self._journal.line_passed(position.first_line)
         complete = roll.place(pieces, frame, position, shared_lines, filled)
+        self._check_direction(roll.last_line)
         if self._stops is not None:  # before the record: the machine does not wait for the disk
             defects = [*complete, *roll.merger.growing]
             end_m = position.along_m + len(frame.image) * position.mm_per_px_along / 1000
             self._stops.placed(position.along_m, frame.monotonic_s, pieces, defects, end_m)
         self._tell_recurring()
-        self._journal.record(complete)
-        self._state.take(complete)
+        self._record(complete)
+        if complete:
+            self._state.take(complete)
         self._name_again()  # behind the record, which gave the first its id
+
+    def _check_direction(self, first_line: int) -> None:
+        """Warn, once, of cloth that lies before the beginning of the run."""
+        if self._began_at is None:
+            self._began_at = self._state.roll.coverage.first_line
+        if first_line < self._began_at and not self._direction_is_told:
+            self._direction_is_told = True
+            logger.warning(WRONG_DIRECTION)
+            self._event("cloth before the start", WRONG_DIRECTION)
 
     def _name_again(self) -> None:
         """Let stops name what recurs, and is not recorded, as what is."""
-        for before, again in self._state.roll.merger.recurring.take_again():
+        recurring = self._state.roll.merger.recurring
+        for before, again in recurring.take_again() if recurring.again else ():
             if self._stops is not None:
                 self._stops.comes_again(before, again)
 
     def _tell_recurring(self) -> None:
         """Record what comes again and again at the same ends of the warp."""
-        self._journal.tell([_recurs(one) for one in self._state.roll.merger.recurring.take_news()])
+        recurring = self._state.roll.merger.recurring
+        if recurring.news:
+            self._tell([recurrence_event(one) for one in recurring.take_news()])
 
+    def _tell_unseen_width(self, across: Across) -> None:
+        """Say at the end of a roll that not all of the width of the cloth was seen."""
+        width_mm, seen_mm = across.width_mm, across.seen_mm
+        if width_mm is None or seen_mm is None or not across.unseen:
+            return
+        detail = f"{seen_mm:.0f} of {width_mm:.0f} mm of the cloth were seen; the rest is not graded"
+        logger.warning("%s", detail)
+        if self._recorder is not None:
+            data = {"width_mm": round(width_mm, 1), "seen_width_mm": round(seen_mm, 1)}
+            event = RecordedEvent(WIDTH_NOT_SEEN, detail, data=data)
+            self._recorder.take([event], self._state.coverage)
 
-def _recurs(seen: Recurrence) -> RecordedEvent:
-    first = seen.first
-    place = f"{first.class_name} at {first.left_mm:.0f} to {first.right_mm:.0f} mm"
-    length_m = seen.end_m - first.start_m
-    detail = f"{place}: {seen.times} times within {length_m:.2f} m, reported once"
-    data = {
-        "class_name": first.class_name,
-        "left_mm": round(first.left_mm, 1),
-        "right_mm": round(first.right_mm, 1),
-        "times": seen.times,
-        "length_m": round(length_m, 3),
-    }
-    kind = RECURRED if seen.has_ended else RECURS
-    return RecordedEvent(kind, detail, first.start_m, data=data)
+    def _frame_came(self, frame_id: int) -> None:
+        """Note that the camera delivers."""
+        self._ask_health()
+        if self._silence_is_told:
+            self._event("camera back", f"frame {frame_id}")
+        self._silence_is_told = False
+        self._state.silent_s = 0.0
 
+    def _ask_health(self, *, is_over: bool = False) -> bool:
+        """Take what happened to the camera and its optics; True if anything did."""
+        events = [event for source in self._health for event in source.take_events(is_over=is_over)]
+        for event in events:
+            self._state.coverage.away(event.down_s, event.frames_missed)
+            self._event(event.kind, event.detail)
+        self._state.camera_down = next((source.down for source in self._health if source.down), None)
+        self._state.camera_counters = {
+            name: count for source in self._health for name, count in source.counters.items()
+        }
+        return bool(events)
 
-def _parts(
-    frame: Frame, cloth_lines: Mask | None, pieces: list[ClothDefect], row: int | None
-) -> Iterator[tuple[bool, Frame, Mask | None, list[ClothDefect]]]:
-    """Yield a frame whole, or what lies before a row and from there on; say whether a roll begins with it.
+    def _ask_reporters(self) -> bool:
+        """Take what others have to say; True if there was anything."""
+        events = [event for reporter in self._reporters for event in reporter.events()]
+        if events and self._recorder is not None:
+            self._recorder.take(events, self._state.coverage)
+        return bool(events)
 
-    With each come its lines with cloth and the pieces that it shows.
-    """
-    position = frame.position
-    if not row or position is None or row >= len(frame.image):
-        yield row == 0, frame, cloth_lines, pieces
-        return
-    at_m = position.along_m + row * position.mm_per_px_along / 1000
-    before, behind = cut_at(pieces, at_m)
-    upper, lower = (None, None) if cloth_lines is None else (cloth_lines[:row], cloth_lines[row:])
-    yield False, replace(frame, image=frame.image[:row]), upper, before
-    moved = replace(frame, image=frame.image[row:], position=replace(position, along_m=at_m))
-    yield True, moved, lower, behind
+    def _tell(self, events: Sequence[RecordedEvent]) -> None:
+        """Record events; their places are in metres of the camera."""
+        for event in events:
+            logger.info("%s: %s", event.kind, event.detail)
+        if self._recorder is not None:
+            self._recorder.take(events, self._state.coverage)
+
+    def _event(self, kind: str, detail: str) -> None:
+        if self._recorder is not None:
+            self._recorder.event(kind, detail)
+
+    def _record(self, defects: Sequence[ClothDefect]) -> None:
+        """Record what a frame brought: defects that are complete now, in metres of the camera."""
+        self._ask_reporters()
+        self._write(defects)
+
+    def _write(self, defects: Sequence[ClothDefect]) -> None:
+        roll = self._state.roll
+        gaps = roll.coverage.gap_list
+        if self._recorder is None:
+            gaps.take_changed()
+        else:
+            with self._clock.stage("record"):
+                self._recorder.add(defects, roll.coverage, roll.width.mm)
+        if self._recorder is None or not self._recorder.is_blocked:
+            gaps.forget()

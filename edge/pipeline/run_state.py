@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from edge.cloth.width import ClothWidth
 from edge.core.detections import DetectionRecord
 from edge.core.errors import ImageError, LoomsightError
 from edge.core.latency import LatencyHistogram
+from edge.pipeline.snapshot import SNAPSHOT_S, RunSnapshot
 from edge.roll.part import EndedRoll, RollPart
 from edge.teach.values import TeachingNow
 
@@ -73,6 +75,56 @@ class RunState:
     stopped_on_request: bool = False
     error: LoomsightError | None = None
     _folded_before: int = 0
+    _last_snapshot: RunSnapshot | None = None
+
+    def snapshot(self, now_s: float | None = None) -> RunSnapshot:
+        """Return how the run stands, for other threads. Called by the thread that inspects.
+
+        Args:
+            now_s: `time.monotonic()`; the last snapshot will do if it is younger than `SNAPSHOT_S`. None: a
+                new one is taken.
+        """
+        last = self._last_snapshot
+        if last is None or now_s is None or now_s - last.taken_s >= SNAPSHOT_S:
+            last = self._last_snapshot = self._taken(time.monotonic() if now_s is None else now_s)
+        return last
+
+    def _taken(self, now_s: float) -> RunSnapshot:
+        roll, coverage = self.roll, self.roll.coverage
+        sums = coverage.sums()
+        return RunSnapshot(
+            now_s,
+            roll.before + sums,
+            sums,
+            roll.terms,
+            roll.number,
+            self.rolls_ended,
+            dict(self.found.by_class),
+            len(roll.defects),
+            dict(self.detections_by_class),
+            self.dropped,
+            self.unreadable,
+            coverage.reached_line * coverage.m_per_line,
+            self._along_m(),
+            roll.across,
+            self.latency.copy(),
+            self.age.copy(),
+            self.silent_s,
+            self.waiting_frames,
+            self.camera_down,
+            self.camera_counters,
+            self.cloth_troubles,
+            self.recognised,
+            self.teaching,
+            str(self.error) if self.error else None,
+        )
+
+    def _along_m(self) -> float:
+        """Return the place of the last line that was looked at; 0 if it is not known."""
+        frame = self.last_frame
+        if frame is None or frame.position is None:
+            return 0.0
+        return frame.position.along_m + len(frame.image) * frame.position.mm_per_px_along / 1000
 
     @property
     def coverage(self) -> Coverage:

@@ -7,18 +7,17 @@ from dataclasses import dataclass
 
 from edge.cameras.protocol import Frame
 from edge.cameras.raw_stream import RecordedTeaching, TeachingNote
-from edge.core.detections import Detections, with_unclassified
+from edge.core.detections import with_unclassified
 from edge.core.errors import ConfigError, LoomsightError
-from edge.core.events import RecordedEvent
 from edge.decisions.stops import Stops
 from edge.inference.inspector import Inspector
-from edge.inference.preparation import PreparedStrip
 from edge.pipeline.changeover import Changeover
 from edge.reference.second_look import Looker
 from edge.sinks.raw_stream import Recording
 from edge.teach.on_the_roll import RollTeacher, TeachingStep
 from edge.teach.requests import TeachingRequests
-from edge.teach.values import TeachingNow, TeachingWish
+from edge.teach.roll_reading import StripRead
+from edge.teach.values import TeachingWish
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,30 +29,23 @@ class LearntArticle:
 
 
 class TeachingInRun:
-    """Let a run learn the article on its loom. A `Reporter`.
+    """Let a run learn the article on its loom.
 
     Args:
         teacher: learns.
         changeover: has what the roll is inspected with.
         requests: of the teacher; asked by any thread.
+    Attributes:
+        teacher: as given; a `Reporter`, which says how far it is.
     """
 
     def __init__(self, teacher: RollTeacher, changeover: Changeover, requests: TeachingRequests) -> None:
-        self._teacher = teacher
+        self.teacher = teacher
         self._changeover = changeover
         self._requests = requests
         self._is_shadow = False
         self._is_checked = False
         self._misfit: LoomsightError | None = None
-
-    @property
-    def now(self) -> TeachingNow | None:
-        """How far it is; None while nothing is learnt."""
-        return self._teacher.now
-
-    def events(self) -> list[RecordedEvent]:
-        """Return, once, what happened since the last call."""
-        return self._teacher.events()
 
     def ask(self, wish: TeachingWish) -> None:
         """Ask for teaching to begin or to end, in any thread; it is done with the next frame.
@@ -61,7 +53,7 @@ class TeachingInRun:
         Raises:
             ConfigError: if it cannot be done now.
         """
-        now = self._teacher.now
+        now = self.teacher.now
         if wish == "begin" and now is not None:
             raise ConfigError("An article is being learnt already.", "Wait, or cancel that.")
         if wish == "cancel" and now is None:
@@ -78,7 +70,7 @@ class TeachingInRun:
             self._misfit = self._changeover.misfit(frame)
             if self._misfit is not None:
                 return TeachingStep("misfit", frame.frame_id, frame.position.along_m)
-        return self._teacher.before(frame, strips)
+        return self.teacher.before(frame, strips)
 
     def take(
         self, step: TeachingStep, stop: threading.Event, recording: Recording | None
@@ -90,7 +82,7 @@ class TeachingInRun:
         """
         if step.kind == "misfit":
             return self._forgotten(step)
-        article, note = self._teacher.take(step, stop)
+        article, note = self.teacher.take(step, stop)
         _note(recording, note, step.frame_id - 1)
         if article is not None:
             self._changeover.use(article)
@@ -102,44 +94,33 @@ class TeachingInRun:
     def _forgotten(self, step: TeachingStep) -> LearntArticle:
         """Go on as if nobody had taught the article."""
         if self._misfit is not None:
-            self._teacher.tell_misfit(self._misfit, step.at_m)
+            self.teacher.tell_misfit(self._misfit, step.at_m)
         self._changeover.forget()
         return LearntArticle(self._changeover.inspector, self._changeover.reference)
 
-    def add(
-        self,
-        number: int,
-        frame: Frame,
-        prepared: PreparedStrip,
-        weak: Detections,
-        mm_per_px: float | None,
-    ) -> None:
-        """Read a strip that was inspected; see `RollTeacher.add`."""
-        self._teacher.add(number, frame, prepared, weak, mm_per_px)
-        self._follow(frame.position.along_m if frame.position else 0.0)
+    def read(self, strip: StripRead) -> None:
+        """Read a strip that was inspected."""
+        self.teacher.add(strip)
+        self._follow(strip.frame.position.along_m if strip.frame.position else 0.0)
 
     def new_cloth(self, *, is_other: bool, at_m: float) -> None:
         """Take in that a roll began, by another policy if it is of another article."""
         if is_other:
             self._is_shadow = self._is_checked = False
-        self._teacher.new_cloth(is_other=is_other, at_m=at_m)
+        self.teacher.new_cloth(is_other=is_other, at_m=at_m)
         self._follow(at_m)
 
     def finish(self, stop: threading.Event, recording: Recording | None, last: Frame | None) -> None:
         """End with the run; see `RollTeacher.finish`."""
         at_m = last.position.along_m if last is not None and last.position is not None else None
-        note = self._teacher.finish(stop, at_m)
+        note = self.teacher.finish(stop, at_m)
         _note(recording, note, last.frame_id if last is not None else 0)
-
-    def close(self) -> None:
-        """Let go of thread and images."""
-        self._teacher.close()
 
     def _follow(self, at_m: float) -> None:
         """Let the detector tell what is weak while strips are read, and nothing stop while they are new."""
-        self._changeover.inspector.wants_weak = self._teacher.is_reading
+        self._changeover.inspector.wants_weak = self.teacher.is_reading
         stops = self._changeover.stops
-        is_new = self._teacher.is_on_new_article
+        is_new = self.teacher.is_on_new_article
         if stops is not None and is_new != self._is_shadow:
             self._set_policy(stops, at_m, is_new=is_new)
         self._is_shadow = is_new

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from edge.cameras.health import FaultKind, HealthEvent
+from edge.cameras.health import HealthEvent
 from edge.reference.model import Look
 from edge.reference.statistics import Moments
 
@@ -73,7 +73,7 @@ def knows_none(own: Moments) -> None:
 
 
 class ReferenceWatch:
-    """Watch what the reference model says of the cloth as a whole. A `HealthSource`.
+    """Watch what the reference model says of the cloth as a whole.
 
     Args:
         recognise: knows other articles.
@@ -81,17 +81,10 @@ class ReferenceWatch:
         recognised: the article that the cloth looks like, while it is not the one of the roll.
     """
 
-    down: FaultKind | None = None
-
     def __init__(self, recognise: Recognise = knows_none) -> None:
         self._events: list[HealthEvent] = []
         self._recognise = recognise
         self.begin_anew(None)
-
-    @property
-    def counters(self) -> Mapping[str, int]:
-        """Nothing is counted."""
-        return {}
 
     @property
     def troubles(self) -> tuple[str, ...]:
@@ -99,7 +92,7 @@ class ReferenceWatch:
         states = ((OTHER_ARTICLE, self._is_other), (DRIFT, self._drifts))
         return tuple(kind for kind, is_on in states if is_on)
 
-    def take_events(self, *, is_over: bool = False) -> list[HealthEvent]:
+    def take_events(self) -> list[HealthEvent]:
         """Return, once, what changed."""
         events, self._events = self._events, []
         return events

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,10 +12,13 @@ from edge.cloth.defects import TOUCH_MM, ClothDefect
 from edge.cloth.found import DefectsFound
 from edge.cloth.gaps import Gap
 from edge.cloth.grading import area_m2, grade_points
+from edge.cloth.mask import Mask
 from edge.cloth.merger import DefectMerger
+from edge.cloth.recurring import Recurrence
 from edge.cloth.sums import CoverageSums
 from edge.cloth.width import Across, ClothWidth
-from edge.roll.values import RollTerms
+from edge.core.events import RecordedEvent
+from edge.roll.values import RECURRED, RECURS, RollTerms
 
 SLIVER_M = TOUCH_MM / 2000
 """The jitter of a box's edge."""
@@ -110,7 +113,7 @@ class RollPart:
         Returns:
             Defects that are complete.
         """
-        m, m_per_line = self.coverage.m_per_line, position.mm_per_px_along / 1000
+        m_per_line = position.mm_per_px_along / 1000
         passed_m = position.along_m
         if frame.follows_on:  # of other frames, the next one may overlap this one
             passed_m += (len(frame.image) - shared_lines) * m_per_line
@@ -118,10 +121,14 @@ class RollPart:
         return self.merger.add(
             pieces,
             passed_m,
-            [(gap.start * m, gap.end * m) for gap in filled],
+            self._in_metres(filled) if filled else (),
             goes_back,
             frame.image.shape[1] * position.mm_per_px_across,
         )
+
+    def _in_metres(self, gaps: Sequence[Gap]) -> list[tuple[float, float]]:
+        m_per_line = self.coverage.m_per_line
+        return [(gap.start * m_per_line, gap.end * m_per_line) for gap in gaps]
 
     def take(self, complete: Sequence[ClothDefect]) -> None:
         """Count complete defects; points are those of metres that begin with the roll."""
@@ -172,3 +179,39 @@ def cut_at(pieces: Sequence[ClothDefect], at_m: float) -> tuple[list[ClothDefect
         if further_m > 0 and (further_m > length_m or further_m >= SLIVER_M):
             behind.append(replace(piece, start_m=max(piece.start_m, at_m)))
     return before, behind
+
+
+def parts_of_frame(
+    frame: Frame, cloth_lines: Mask | None, pieces: list[ClothDefect], row: int | None
+) -> Iterator[tuple[bool, Frame, Mask | None, list[ClothDefect]]]:
+    """Yield a frame whole, or what lies before a row and from there on; say whether a roll begins with it.
+
+    With each come its lines with cloth and the pieces that it shows.
+    """
+    position = frame.position
+    if not row or position is None or row >= len(frame.image):
+        yield row == 0, frame, cloth_lines, pieces
+        return
+    at_m = position.along_m + row * position.mm_per_px_along / 1000
+    before, behind = cut_at(pieces, at_m)
+    upper, lower = (None, None) if cloth_lines is None else (cloth_lines[:row], cloth_lines[row:])
+    yield False, replace(frame, image=frame.image[:row]), upper, before
+    moved = replace(frame, image=frame.image[row:], position=replace(position, along_m=at_m))
+    yield True, moved, lower, behind
+
+
+def recurrence_event(seen: Recurrence) -> RecordedEvent:
+    """Return the event of what comes again and again at the same ends of the warp."""
+    first = seen.first
+    place = f"{first.class_name} at {first.left_mm:.0f} to {first.right_mm:.0f} mm"
+    length_m = seen.end_m - first.start_m
+    detail = f"{place}: {seen.times} times within {length_m:.2f} m, reported once"
+    data = {
+        "class_name": first.class_name,
+        "left_mm": round(first.left_mm, 1),
+        "right_mm": round(first.right_mm, 1),
+        "times": seen.times,
+        "length_m": round(length_m, 3),
+    }
+    kind = RECURRED if seen.has_ended else RECURS
+    return RecordedEvent(kind, detail, first.start_m, data=data)

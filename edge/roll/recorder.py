@@ -17,10 +17,9 @@ from edge.core.events import RecordedEvent, new_id, utc_now
 from edge.roll.carry import succeed
 from edge.roll.database import DAMAGE_ERRORS, RecordFile, described, is_damage
 from edge.roll.outbox import Outbox
-from edge.roll.pending import PendingRoll
 from edge.roll.requests import Request, unanswered
 from edge.roll.values import ROLL_BEGUN, ROLL_ENDED, OpenRoll, RecordedDefect, RollHead, RollStatus
-from edge.roll.waiting import Waiting
+from edge.roll.waiting import PendingRoll, Waiting
 from edge.roll.writing import begin_roll, close_interrupted, count_defects, end_roll, insert_event, new_roll
 
 logger = logging.getLogger(__name__)

@@ -22,17 +22,15 @@ from typing import Final, Literal
 from edge.cameras.protocol import Frame
 from edge.cameras.raw_stream import TeachingNote
 from edge.config.auto_teach import AutoTeachSettings
-from edge.core.detections import Detections
 from edge.core.errors import ConfigError, LoomsightError
 from edge.core.events import RecordedEvent
-from edge.inference.preparation import PreparedStrip
 from edge.process.last_resort import internal_error, wants_traceback
 from edge.process.supervised import note_here
 from edge.teach.article_file import ArticleFile, published
 from edge.teach.fitting import Fitting
 from edge.teach.learning import Learnt
 from edge.teach.requests import TeachingRequests
-from edge.teach.roll_reading import CURE, RollReading, Subject
+from edge.teach.roll_reading import CURE, RollReading, StripRead, Subject
 from edge.teach.spool import Spool
 from edge.teach.values import BEGUN, GOES_ON, LEARNT, NOT_LEARNT, NOT_OPENED, TeachingNow
 
@@ -157,28 +155,14 @@ class RollTeacher:
             return None, "cancel" if self._cancel("somebody cancelled it", step.at_m) else None
         return self._take_due(step, stop)
 
-    def add(
-        self,
-        number: int,
-        frame: Frame,
-        prepared: PreparedStrip,
-        weak: Detections,
-        mm_per_px: float | None,
-    ) -> None:
-        """Read a strip that was inspected.
-
-        Args:
-            number: of the strip, as `before` counts them.
-            frame, prepared: of it.
-            weak: all that the detector sees, in pixels of the prepared image, however weak.
-            mm_per_px: that the frame is taken to have.
-        """
-        reading, position = self._reading, frame.position
+    def add(self, strip: StripRead) -> None:
+        """Read a strip that was inspected; its number is as `before` counts them."""
+        reading, position = self._reading, strip.frame.position
         if reading is None or position is None:
             return
-        end_m = position.along_m + len(frame.image) * position.mm_per_px_along / 1000
+        end_m = position.along_m + len(strip.frame.image) * position.mm_per_px_along / 1000
         try:
-            reading.add(frame, prepared, weak, mm_per_px)
+            reading.add(strip)
         except LoomsightError as error:
             self._fail(error, end_m)
             return
@@ -191,7 +175,7 @@ class RollTeacher:
             return
         self._tell_progress(reading, end_m)
         if reading.is_enough:
-            self._fit(reading, number, end_m, end_m - position.along_m)
+            self._fit(reading, strip.number, end_m, end_m - position.along_m)
 
     def new_cloth(self, *, is_other: bool, at_m: float) -> None:
         """Take in that a roll began.

@@ -13,8 +13,7 @@ from edge.cameras.capture import Capture
 from edge.cameras.protocol import Camera, Frame
 from edge.cloth.defects import on_cloth
 from edge.cloth.mask import within
-from edge.cloth.seams import Seam, on_own_lines
-from edge.cloth.strips import Strips
+from edge.cloth.strips import Seam, Strips, on_own_lines
 from edge.cloth.watch import ClothWatch
 from edge.config.alarm_budget import ClothAmount
 from edge.core.detections import Detections

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge.cameras.protocol import FramePosition
 from edge.cloth.defects import ClothDefect, cloth_from_frame
 from edge.cloth.merger import DefectMerger
-from edge.cloth.seams import on_own_lines
+from edge.cloth.strips import on_own_lines
 from edge.core.detections import Detections
 from edge.reference.watch import NEAR_RATIO
 from edge.teach.calibration import TAIL, Tail, level_of, tail_of

@@ -52,6 +52,23 @@ class Subject:
         return f"article '{self.article}'" if self.article else "the article on the loom"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StripRead:
+    """Hold a strip that was inspected.
+
+    Attributes:
+        number: of the strip in the run, from 1.
+        weak: all that the detector sees, in pixels of the prepared image, however weak.
+        mm_per_px: that the frame is taken to have; None if there is nothing to go by.
+    """
+
+    number: int
+    frame: Frame
+    prepared: PreparedStrip
+    weak: Detections
+    mm_per_px: float | None
+
+
 class RollReading:
     """Keep the strips of clean cloth.
 
@@ -92,12 +109,13 @@ class RollReading:
         """What was read."""
         return CleanCloth(tuple(self._strips), self._left_out)
 
-    def add(self, frame: Frame, prepared: PreparedStrip, weak: Detections, mm_per_px: float | None) -> None:
+    def add(self, read: StripRead) -> None:
         """Keep a strip, if it shows cloth.
 
         Raises:
             LoomsightError: if the disk is full, or the scale is none of the detector's.
         """
+        frame, prepared = read.frame, read.prepared
         if prepared.picture is None or prepared.image is None:
             self._left_out["without cloth"] += 1
             return
@@ -106,7 +124,7 @@ class RollReading:
             self._left_out["of another width"] += 1
             return
         self._check_space(prepared.image.nbytes)
-        found = kept_on_cloth(weak, prepared, frame, self.subject.margin_mm, mm_per_px)
+        found = kept_on_cloth(read.weak, prepared, frame, self.subject.margin_mm, read.mm_per_px)
         amount = self._meter.add(frame, prepared)
         strip = CleanStrip(frame, prepared.image, prepared.carried_lines, prepared, found, amount)
         self._strips.append(self.keeper.keep(strip))

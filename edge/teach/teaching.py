@@ -11,7 +11,6 @@ from typing import Final
 
 from edge.bundle.opening import model_digest_of
 from edge.cameras.choose import choose_camera
-from edge.cameras.loom import LoomCamera
 from edge.cameras.protocol import Camera
 from edge.cameras.watched import watched_camera
 from edge.cloth.watch import cloth_watch
@@ -157,8 +156,7 @@ def _reading(config: EdgeConfig, wish: TeachWish, camera: Camera, inspector: Ins
 
 
 def _limits(given: ReadingLimits, camera: Camera) -> ReadingLimits:
-    is_endless = camera.is_live or (isinstance(camera, LoomCamera) and camera.options.length_m is None)
-    if given == NO_LIMITS and is_endless:
+    if given == NO_LIMITS and (camera.is_live or camera.is_endless):
         return ReadingLimits(metres=USUAL_METRES)
     return given
 

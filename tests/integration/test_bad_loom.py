@@ -12,6 +12,7 @@ from edge.cameras.watched import watched_camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import CameraLostError, ConfigError
 from edge.inference.inspector import Inspector
+from edge.pipeline.parts import Inspection, Results, Source
 from edge.pipeline.pipeline import Pipeline
 from edge.roll.reading import read_roll
 from edge.roll.recorder import RollRecorder
@@ -39,9 +40,8 @@ def inspect(inspector, record, faults, **patience):
     expected = Patience(is_paced=loom.is_paced, **patience)
     camera = RecoveringCamera(loom.name, lambda: loom, expected, clock=clock, pause=clock.pause)
     recorder = RollRecorder(record, RollHead("loom", "", {}))
-    pipeline = Pipeline(
-        camera, inspector, CLASSES, queue_frames=1024, recorder=recorder, health=[camera], cloth=None
-    )
+    source, how = Source(camera, queue_frames=1024), Inspection(inspector, CLASSES)
+    pipeline = Pipeline(source, how, Results(recorder=recorder))
     state = pipeline.run()
     assert state.error is None
     return state, camera, read_roll(record, None)
@@ -126,7 +126,7 @@ def test_everything_in_one_roll(inspector, tmp_path):
 def test_without_reconnect_the_run_ends_as_it_used_to(inspector):
     source = f"{LOOM},faults=unplugged@3:10".replace("speed_m_min=3", "speed_m_min=600")
     camera = watched_camera(choose_camera(source), EdgeConfig(camera=source, reconnect=False))
-    state = Pipeline(camera, inspector, CLASSES).run()
+    state = Pipeline(Source(camera), Inspection(inspector, CLASSES)).run()
     assert isinstance(state.error, CameraLostError)
 
 

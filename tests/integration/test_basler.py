@@ -24,6 +24,7 @@ from edge.cameras.watched import watched_camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import CameraNotFoundError, ConfigError, ImageError
 from edge.inference.inspector import Inspector
+from edge.pipeline.parts import Inspection, Source
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.run_state import Limits
 from edge.roll.reading import read_roll
@@ -113,9 +114,8 @@ def test_the_whole_loop(tmp_path):
     config = EdgeConfig(camera=source, mm_per_px=0.5)
     camera = watched_camera(choose_camera(source, 0.5), config)
     with OnnxRuntimeBackend(model, contract) as backend:
-        pipeline = Pipeline(
-            camera, Inspector(backend, contract), CLASSES, limits=Limits(frames=12), health=[camera]
-        )
+        how = Inspection(Inspector(backend, contract), CLASSES)
+        pipeline = Pipeline(Source(camera, Limits(frames=12)), how)
         state = pipeline.run()
     assert state.error is None
     assert state.coverage.frames_inspected == 12

@@ -15,10 +15,11 @@ from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras import capture
 from edge.cameras.choose import choose_camera
 from edge.cameras.opencv import OpenCvCamera
-from edge.cameras.protocol import Frame
+from edge.cameras.protocol import Camera, Frame
 from edge.config.edge import EdgeConfig
 from edge.core.errors import CameraLostError, CameraNotFoundError, FrameSizeError
 from edge.inference.inspector import Inspector
+from edge.pipeline.parts import Inspection, Results, Source
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.run_state import Limits
 from edge.roll.reading import read_roll
@@ -36,9 +37,10 @@ def inspector(tmp_path):
         yield Inspector(backend, contract)
 
 
-def inspect(camera, inspector, out, **more):
+def inspect(camera, inspector, out, recorder=None, observers=(), **source):
     """Run a pipeline to its end; return its state and the frames it recorded."""
-    state = Pipeline(camera, inspector, CLASSES, sinks=[JsonLinesSink(out)], **more).run()
+    results = Results([JsonLinesSink(out)], recorder=recorder, observers=observers)
+    state = Pipeline(Source(camera, **source), Inspection(inspector, CLASSES), results).run()
     return state, [json.loads(line)["frame_id"] for line in out.read_text().splitlines()]
 
 
@@ -171,7 +173,7 @@ def test_a_camera_that_is_waited_for(bundle):
 
 def test_a_silence_is_an_event_of_the_roll(tmp_path, inspector, monkeypatch):
     monkeypatch.setattr(capture, "WAIT_STEP_S", 0.01)
-    monkeypatch.setattr("edge.pipeline.journal.SILENCE_WARNING_S", 0.05)
+    monkeypatch.setattr("edge.pipeline.ledger.SILENCE_WARNING_S", 0.05)
     camera = PausingCamera()
 
     def announce(defects, events):
@@ -186,7 +188,7 @@ def test_a_silence_is_an_event_of_the_roll(tmp_path, inspector, monkeypatch):
     assert (roll.head["passed_frames"], roll.coverage, roll.grade.grade) == (2, 1, None)
 
 
-class PausingCamera:
+class PausingCamera(Camera):
     """Deliver two frames, the second one only when told to."""
 
     name = "front"
@@ -218,7 +220,7 @@ def test_a_silence_is_told_while_it_lasts(tmp_path, inspector, monkeypatch):
         if state.coverage.frames_inspected and state.silent_s > 0.05:
             camera.goes_on.set()
 
-    _, frames = inspect(camera, inspector, tmp_path / "o.jsonl", observe=observe)
+    _, frames = inspect(camera, inspector, tmp_path / "o.jsonl", observers=[observe])
     assert frames == [1, 2]
     assert (1, True) in seen
     assert (2, False) in seen

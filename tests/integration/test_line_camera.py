@@ -10,9 +10,10 @@ import pytest
 
 from edge.app.run import run
 from edge.backends.onnxruntime import OnnxRuntimeBackend
-from edge.cameras.protocol import Frame, FramePosition
+from edge.cameras.protocol import Camera, Frame, FramePosition
 from edge.config.edge import EdgeConfig
 from edge.inference.inspector import Inspector
+from edge.pipeline.parts import Inspection, Source
 from edge.pipeline.pipeline import Pipeline
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 
@@ -32,7 +33,7 @@ LEGS = [(0, 1500), (1500, 1100), (1100, 2000), (2160, 2950)]
 """Forward, back, forward again, and on behind lines that were lost."""
 
 
-class TurningLoom:
+class TurningLoom(Camera):
     """Deliver legs of cloth in blocks; where the cloth runs back, blocks are turned the right way up."""
 
     name = "turning loom"
@@ -76,7 +77,9 @@ def states(tmp_path_factory):
     path = write_bright_cell_model(tmp_path_factory.mktemp("m") / "m.onnx", contract)
     with OnnxRuntimeBackend(path, contract) as backend:
         return {
-            height: Pipeline(TurningLoom(height), Inspector(backend, contract), CLASSES).run()
+            height: Pipeline(
+                Source(TurningLoom(height)), Inspection(Inspector(backend, contract), CLASSES)
+            ).run()
             for height in HEIGHTS
         }
 

@@ -23,6 +23,7 @@ from edge.core.errors import ConfigError, ContractError, LoomsightError, RecordE
 from edge.inference.model import open_model
 from edge.pipeline.changeover import Changeover
 from edge.pipeline.changes import RollChanges, RollWish
+from edge.pipeline.parts import Results
 from edge.roll import recorder as recorder_module
 from edge.roll.reading import read_rolls
 from edge.roll.recorder import RollRecorder
@@ -58,9 +59,11 @@ def asks(monkeypatch):
                 except LoomsightError as error:
                     refusals.append(str(error))
 
-        all_of = run_module._all_of
+        def watched(*given, observers, **named):
+            return Results(*given, observers=[*observers, look], **named)
+
         monkeypatch.setattr(run_module, "RollChanges", Changes)
-        monkeypatch.setattr(run_module, "_all_of", lambda *observers: all_of(*observers, look))
+        monkeypatch.setattr(run_module, "Results", watched)
         summary = run(config)
         assert not left
         return summary

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from edge.cameras.protocol import Frame, FramePosition
 from edge.core.detections import Detections
 from edge.core.latency import StageClock
-from edge.pipeline.journal import Journal
 from edge.pipeline.ledger import Ledger
+from edge.pipeline.parts import Results
 from edge.pipeline.run_state import RunState
 from edge.roll.part import RollPart
 from edge.roll.recorder import RollRecorder
@@ -49,7 +49,7 @@ class View:
         head = RollHead("camera", "d" * 64, settings, "A17", None, self.stated_mm, {"first": 1e9})
         state = RunState(roll=RollPart(head.terms("A17")), class_names=NAMES)
         with RollRecorder(path, head) as recorder:
-            ledger = Ledger(state, Journal(state, StageClock(), recorder, [], []))
+            ledger = Ledger(state, StageClock(), Results(recorder=recorder))
             for number in range(frames):
                 if number not in self.lost:
                     ledger.inspected(*self._shown(number, cloth_mm, boxes), [], None)

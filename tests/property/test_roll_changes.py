@@ -15,7 +15,6 @@ from edge.cloth.mask import Mask
 from edge.core.detections import Detections
 from edge.core.latency import StageClock
 from edge.pipeline.changes import RollWish
-from edge.pipeline.journal import Journal
 from edge.pipeline.ledger import Ledger
 from edge.pipeline.run_state import RunState
 from edge.roll.part import SLIVER_M, cut_at
@@ -48,7 +47,7 @@ def found_in(lines):
 def run_of(begin, steps):
     """Let the ledger account for all steps; returns the state, and the same in one roll without changes."""
     state, whole = RunState(class_names=("broken",)), Coverage()
-    ledger = Ledger(state, Journal(state, StageClock(), None, [], []))
+    ledger = Ledger(state, StageClock())
     end, unreadable, rolls = begin, 0, []
     for number, (step, lines, what, reason, change) in enumerate(steps):
         if change == "asked":

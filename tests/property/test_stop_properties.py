@@ -15,8 +15,8 @@ from edge.core.detections import Detections
 from edge.core.latency import StageClock
 from edge.decisions.policy import HOUR_S, Block, StopPolicy
 from edge.decisions.stops import STOP, WOULD_BE_STOP, Stops
-from edge.pipeline.journal import Journal
 from edge.pipeline.ledger import Ledger
+from edge.pipeline.parts import Results
 from edge.pipeline.run_state import RunState
 
 BLOCK_M = 0.1
@@ -172,7 +172,7 @@ def reasons_of(boxes, look, times):
     rule = StopRule(times=times, within_m=100.0, running_mm=1e6)
     stops = Stops(StopSettings(classes={"broken": rule}, after_start_m=0.0, apart_m=0.0), NAMES)
     state = RunState(class_names=NAMES)
-    ledger = Ledger(state, Journal(state, StageClock(), None, [], []), stops)
+    ledger = Ledger(state, StageClock(), Results(stops=stops))
     last = max(box[3] for box in boxes)
     for number, top in enumerate(range(-first, last, step)):
         position = FramePosition(top * MM_PER_PX / 1000, MM_PER_PX, MM_PER_PX)

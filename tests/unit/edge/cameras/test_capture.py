@@ -9,12 +9,12 @@ from edge.cameras import capture as capture_module
 from edge.cameras.capture import MOST_BAD_FRAMES, MOST_UNREADABLE_SHOWN, Capture
 from edge.cameras.guarded import GuardedCapture
 from edge.cameras.opencv import OpenCvCamera
-from edge.cameras.protocol import CutShortError, Frame
+from edge.cameras.protocol import Camera, CutShortError, Frame
 from edge.core.errors import CameraLostError, ImageError
 from edge.core.latency import StageClock
 
 
-class ScriptedCamera:
+class ScriptedCamera(Camera):
     """Deliver what a list says: a number is a frame, an exception is raised."""
 
     name = "scripted"

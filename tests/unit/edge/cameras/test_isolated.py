@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -149,14 +150,17 @@ def test_nothing_is_left_behind():
     assert not list(Path("/dev/shm").glob("*loomsight*"))
 
 
-def test_a_hanging_camera_is_opened_again():
-    started = []
+@pytest.mark.parametrize("is_prompt", [False, True], ids=["with a thread", "without a thread"])
+def test_a_hanging_camera_is_opened_again(is_prompt):
+    started, before = [], threading.enumerate()
 
     def opened():
         started.append(isolated("go on" if started else "hang", answer_s=0.5))
         return started[-1]
 
-    with RecoveringCamera("child", opened, Patience(begins_anew=True)) as camera:
+    with RecoveringCamera("child", opened, Patience(begins_anew=True, is_prompt=is_prompt)) as camera:
+        started_here = {thread.name for thread in threading.enumerate() if thread not in before}
+        assert ("camera reader" in started_here) is not is_prompt
         taken = take(camera, FRAMES_BEFORE + 3)
         (down, back) = camera.take_events()
     assert down.detail.startswith("hung: ")
@@ -164,6 +168,43 @@ def test_a_hanging_camera_is_opened_again():
     assert [frame.frame_id for frame in taken] == list(range(FRAMES_BEFORE + 3))
     assert np.diff([frame.position.along_m for frame in taken]).min() > 0
     assert taken[FRAMES_BEFORE].missing_before == "camera down"
+
+
+def watched(**more):
+    built = []
+
+    def opened():
+        built.append(isolated(**more))
+        return built[-1]
+
+    return RecoveringCamera("child", opened, Patience(begins_anew=True, is_prompt=True)), built
+
+
+def test_a_camera_that_does_not_open_leaves_no_process():
+    camera, built = watched(then="absent")
+    with pytest.raises(CameraNotFoundError, match="There is no camera child"), camera:
+        pass
+    assert [one._child for one in built] == [None]
+
+
+def test_a_run_that_is_ended_does_not_wait_for_a_camera_that_hangs_while_it_opens():
+    camera, built = watched(then="hang at start")
+    stop = threading.Event()
+    stop.set()
+    camera.ends_with(stop)
+    begin_s = time.monotonic()
+    with camera:
+        pid = built[0]._child.pid
+    assert time.monotonic() - begin_s < 10
+    assert not is_there(pid)
+
+
+def test_the_end_and_a_picture_that_is_none_come_through_without_a_thread():
+    camera, _ = watched(then="bad")
+    with camera:
+        taken = take(camera, FRAMES_BEFORE + 3)  # the place of the next frame says what is missing
+    assert camera.counters["unusable"] == 1
+    assert [frame.frame_id for frame in taken][:FRAMES_BEFORE] == list(range(FRAMES_BEFORE))
 
 
 UNPLUGGED_IN_A_CALL = """

@@ -124,6 +124,7 @@ def test_metrics_are_what_the_run_says(health):
     state.waiting_frames, state.camera_down = 3, "frozen"
     state.camera_counters = {"lost lines": 12}
     state.coverage.away(2.5, 8)
+    health.end(state)
     found = samples(health)
     assert found["loomsight_frames_total",] == 3
     assert found["loomsight_defects_total", "broken"] == 1

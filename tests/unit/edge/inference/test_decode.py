@@ -173,6 +173,33 @@ def test_views_without_any_defect_are_left_out_of_the_work_and_nothing_changes()
     assert [len(part) > 0 for part in parts] == [True, False, True, True, False]
 
 
+@pytest.mark.parametrize("boxes_per_view", [40, 700], ids=["few", "more than are looked at"])
+@pytest.mark.parametrize("seed", range(3))
+def test_one_pass_finds_what_one_at_the_thresholds_and_one_below_them_find(boxes_per_view, seed):
+    thresholds = {"wrinkle": 0.9, "drop": 0.3, "broken": 0.6}
+    contract = bright_cell_contract(score_thresholds=thresholds)
+    lowered = contract.with_thresholds({"wrinkle": 0.8, "drop": 0.2, "broken": 0.5})
+    rng, views = np.random.default_rng(seed), [View(0, 0, 64, 64)] * 4
+    scores = rng.random((4, boxes_per_view, 3), np.float32)
+    scores *= np.array([1, 0.28, 0.29, 0], np.float32)[:, None, None]
+    corners = rng.random((4, boxes_per_view, 2), np.float32) * 50
+    grids = np.concatenate([corners, corners + 9], axis=2)
+    both = Decoder(contract, 0.1).decode_near(grids, scores, views)
+    high, low = (Decoder(one).decode(grids, scores, views) for one in (contract, lowered))
+    for (found, near), wanted, wanted_near in zip(both, high, low, strict=True):
+        assert rows(found) == rows(wanted)
+        if not len(found):  # only then anybody looks at near misses
+            assert rows(near) == rows(wanted_near)
+    assert [len(found) > 0 for found, _ in both] == [True, False, False, False]
+    assert [len(near) > 0 for _, near in both[1:]] == [True, True, False]
+
+
+def rows(found):
+    return [
+        *zip(found.boxes_xyxy_px.tolist(), found.scores.tolist(), found.class_ids.tolist(), strict=True)
+    ]
+
+
 def test_a_broken_network_is_noticed_also_below_every_threshold():
     scores = np.zeros((2, 5, 3), np.float32)
     scores[1, 2, 0] = -np.inf

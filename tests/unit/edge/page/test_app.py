@@ -440,7 +440,7 @@ def test_teaching_is_asked_for_with_the_token_and_refused_in_plain_words(tmp_pat
 def test_cloth_of_another_article_that_was_taught_is_offered(tmp_path):
     with page(tmp_path) as client:
         client.run.recognised = "twill 220"
-        client.live.snapshot = client.live._taken(client.run, 0.0, "running")
+        client.live.snapshot = client.live._taken(client.run, client.run.snapshot(), "running")
         (offer,) = [one for one in client.get("/state").json()["troubles"] if one["article"]]
         assert (offer["code"], offer["article"]) == ("known article", "twill 220")
         assert offer["text"] == "This cloth looks like twill 220, which was taught."
@@ -456,7 +456,7 @@ def test_the_page_begins_anew_with_the_new_roll(tmp_path):
         state.end_roll(state.roll.following(RollTerms("B", "satin")))
         passed(state, 12)
         client.recorder.add([defect(1.25)], state.coverage, None)
-        client.live.snapshot = client.live._taken(state, 0.0, "running")
+        client.live.snapshot = client.live._taken(state, state.snapshot(), "running")
         second = client.get("/roll", params=first["known"]).json()
         assert (second["name"], second["article"]) == ("B", "satin")
         assert second["roll"] != first["roll"]
@@ -475,7 +475,7 @@ def test_a_roll_that_could_not_be_recorded_yet_is_shown_all_the_same(tmp_path):
         state = client.run
         client.recorder.change_roll(state.coverage, None, RollHead("loom", "a" * 64, {}, "B"), "operator")
         state.end_roll(state.roll.following(RollTerms("B")))
-        client.live.snapshot = client.live._taken(state, 0.0, "running")
+        client.live.snapshot = client.live._taken(state, state.snapshot(), "running")
         roll = client.get("/roll").json()
         assert (roll["name"], roll["defects"], roll["length_m"]) == ("B", [], 0.0)
 
@@ -489,7 +489,7 @@ def test_without_a_record_the_map_begins_anew_too():
         state.end_roll(state.roll.following(RollTerms("B")))
         passed(state, 4)
         state.take([defect(0.45)])
-        live.snapshot = live._taken(state, 0.0, "running")
+        live.snapshot = live._taken(state, state.snapshot(), "running")
         second = client.get("/roll", params=first["known"]).json()
         assert (second["name"], second["gaps"]) == ("B", [])
         assert [one["start_m"] for one in second["defects"]] == [pytest.approx(0.05)]

@@ -12,6 +12,7 @@ from edge.cameras.protocol import NoFrameYetError
 from edge.core.errors import ConfigError
 from edge.core.latency import StageClock
 from edge.pipeline.changes import MOST_WAITING, RollChanges, RollWish
+from edge.pipeline.parts import Inspection, Results, Source
 from edge.pipeline.pipeline import Pipeline
 from tests.unit.edge.pipeline.test_pipeline import CLASSES, RollCamera, inspector
 
@@ -120,7 +121,8 @@ def test_while_the_loom_stands_the_roll_changes_at_once(inspector, blocks):
         if state.roll.number == 2 and state.roll.coverage.lines_passed:
             ends.set()
 
-    state = Pipeline(camera, inspector, CLASSES, queue_frames=16, changes=changes, observe=look).run()
+    source = Source(camera, queue_frames=16, changes=changes)
+    state = Pipeline(source, Inspection(inspector, CLASSES), Results(observers=[look])).run()
     (first,) = state.rolls
     assert first.sums.lines_passed == first.sums.lines_inspected == blocks * 64
     assert state.roll.coverage.lines_passed == 2 * 64

@@ -8,9 +8,10 @@ import pytest
 
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.capture import Capture
-from edge.cameras.protocol import Frame, FramePosition
+from edge.cameras.protocol import Camera, Frame, FramePosition
 from edge.core.errors import CameraLostError, ConfigError, InternalError
 from edge.inference.inspector import Inspector, batches
+from edge.pipeline.parts import Inspection, Results, Source
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.run_state import Limits
 from edge.process.last_resort import TRACEBACK_VARIABLE
@@ -21,7 +22,7 @@ from edge.sinks.jsonlines import JsonLinesSink
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 
 
-class RollCamera:
+class RollCamera(Camera):
     """Deliver 64-line blocks of a dark roll with a bright yarn through all, then what it is told."""
 
     name = "roll"
@@ -62,10 +63,14 @@ def inspector(tmp_path):
         yield Inspector(backend, contract)
 
 
+def run(camera, inspector, results=None, **source):
+    return Pipeline(Source(camera, **source), Inspection(inspector, CLASSES), results).run()
+
+
 @pytest.mark.parametrize("follows_on", [False, True])
 def test_a_yarn_through_all_blocks_is_one_defect_in_metres(inspector, follows_on):
     camera = RollCamera(10, follows_on=follows_on)
-    state = Pipeline(camera, inspector, CLASSES).run()
+    state = run(camera, inspector)
     assert state.error is None
     assert not camera.is_open
     (yarn,) = state.defects
@@ -97,7 +102,7 @@ def test_a_weak_place_that_comes_again_and_again_is_reported_once_with_an_event(
     out, record = tmp_path / "d.jsonl", tmp_path / "r.db"
     recorder = RollRecorder(record, RollHead("roll", "0" * 64, {}))
     camera = StreakCamera(20, grey)
-    state = Pipeline(camera, inspector, CLASSES, sinks=[JsonLinesSink(out)], recorder=recorder).run()
+    state = run(camera, inspector, Results([JsonLinesSink(out)], recorder=recorder))
     assert state.error is None
     roll = read_roll(record, None)
     assert len(roll.defects) == len(state.defects) == reported
@@ -110,7 +115,7 @@ def test_a_weak_place_that_comes_again_and_again_is_reported_once_with_an_event(
 def test_a_camera_that_vanishes_leaves_what_was_recorded(tmp_path, inspector):
     camera = RollCamera(5, then=CameraLostError("The camera roll stopped.", "Plug it in."))
     out = tmp_path / "out.jsonl"
-    state = Pipeline(camera, inspector, CLASSES, sinks=[JsonLinesSink(out)]).run()
+    state = run(camera, inspector, Results([JsonLinesSink(out)]))
     assert isinstance(state.error, CameraLostError)
     assert not camera.is_open
     assert [json.loads(line)["frame_id"] for line in out.read_text().splitlines()] == list(range(5))
@@ -120,7 +125,7 @@ def test_a_camera_that_vanishes_leaves_what_was_recorded(tmp_path, inspector):
 def test_a_programmers_mistake_is_not_swallowed_and_the_camera_is_released(inspector):
     camera = RollCamera(5, then=ZeroDivisionError())
     with pytest.raises(ZeroDivisionError):
-        Pipeline(camera, inspector, CLASSES).run()
+        run(camera, inspector)
     assert not camera.is_open
 
 
@@ -128,7 +133,7 @@ def test_a_programmers_mistake_is_not_swallowed_and_the_camera_is_released(inspe
     ("limits", "frames"), [(Limits(frames=3), 3), (Limits(metres=0.2), 4), (Limits(seconds=1e-9), 0)]
 )
 def test_limits(inspector, limits, frames):
-    state = Pipeline(RollCamera(50), inspector, CLASSES, limits=limits).run()
+    state = run(RollCamera(50), inspector, limits=limits)
     assert state.coverage.frames_inspected == frames
     assert not state.stopped_on_request
 
@@ -147,7 +152,7 @@ class LiveRoll(RollCamera):
 @pytest.mark.parametrize("follows_on", [False, True])
 def test_what_a_live_camera_lost_is_all_overrun_wherever_the_run_ends(inspector, limits, follows_on):
     camera = LiveRoll(10**9, follows_on=follows_on)
-    state = Pipeline(camera, inspector, CLASSES, limits=limits, queue_frames=1).run()
+    state = run(camera, inspector, limits=limits, queue_frames=1)
     coverage = state.coverage
     assert state.dropped > 0
     assert coverage.gap_lines("overrun") == state.dropped * 64
@@ -159,7 +164,7 @@ def test_metres_without_a_position(inspector):
     camera = RollCamera(3)
     placed = camera.read
     camera.read = lambda: (frame := placed()) and Frame(frame.frame_id, frame.image, 0.0, "roll")
-    state = Pipeline(camera, inspector, CLASSES, limits=Limits(metres=1)).run()
+    state = run(camera, inspector, limits=Limits(metres=1))
     assert isinstance(state.error, ConfigError)
 
 
@@ -177,7 +182,7 @@ def test_what_is_found_does_not_depend_on_how_far_ahead_strips_are_prepared(
     def written(name):
         out = tmp_path / name
         camera = RollCamera(10, follows_on=follows_on)
-        state = Pipeline(camera, inspector, CLASSES, sinks=[JsonLinesSink(out)]).run()
+        state = run(camera, inspector, Results([JsonLinesSink(out)]))
         return out.read_bytes(), [defect.as_json() for defect in state.defects]
 
     ahead = written("ahead.jsonl")
@@ -226,7 +231,7 @@ def test_an_error_that_nobody_foresaw_ends_a_run_with_all_that_was_found(
     monkeypatch.delenv(TRACEBACK_VARIABLE, raising=False)
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path))
     camera, out = RollCamera(5, then=error), tmp_path / "out.jsonl"
-    state = Pipeline(camera, inspector, CLASSES, sinks=[JsonLinesSink(out)]).run()
+    state = run(camera, inspector, Results([JsonLinesSink(out)]))
     assert isinstance(state.error, kind)
     assert type(error).__name__ in str(state.error)
     assert not camera.is_open

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.folder import FolderCamera
 from edge.inference.inspector import Inspector
+from edge.pipeline.parts import Inspection, Results, Source
 from edge.pipeline.pipeline import Pipeline
 from edge.sinks.near_misses import NearMissSink
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
@@ -75,7 +76,8 @@ def test_a_run_keeps_near_misses_and_reports_none_of_them(backend, tmp_path):
         cv2.imwrite(str(folder / f"{number}.png"), picture(grey))
     inspector = Inspector(backend, bright_cell_contract(), near_miss=0.1)
     sink = NearMissSink(tmp_path / "near", None, 30)
-    state = Pipeline(FolderCamera(folder), inspector, CLASSES, near_misses=sink).run()
+    how = Inspection(inspector, CLASSES)
+    state = Pipeline(Source(FolderCamera(folder)), how, Results(near_misses=sink)).run()
     assert state.error is None
     assert state.detections_by_class == {"broken": 1}
     assert sorted(path.stem for path in (tmp_path / "near").glob("*.xml")) == ["00000001", "00000003"]

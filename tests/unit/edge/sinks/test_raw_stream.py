@@ -16,6 +16,7 @@ import edge.sinks.raw_stream
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import (
+    Camera,
     DroppedFrames,
     Frame,
     FramePosition,
@@ -26,6 +27,7 @@ from edge.cameras.raw_stream import INDEX_NAME, RecordedCamera, RecordedChange
 from edge.core.errors import CameraNotFoundError, ConfigError, ImageError, OutputError
 from edge.inference.inspector import Inspector
 from edge.pipeline.changes import RollChanges, RollWish
+from edge.pipeline.parts import Inspection, Results, Source
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.run_state import Limits
 from edge.roll.recorder import RollRecorder
@@ -131,7 +133,7 @@ def test_a_recording_cut_off_anywhere_is_whole_up_to_there(tmp_path_factory, ite
     assert_same(replayed(folder), meant[: cut.count(b"\n")])
 
 
-class LiveRoll:
+class LiveRoll(Camera):
     """Deliver blocks of a roll with bright spots, as fast as they are read; the others are dropped."""
 
     name = "roll"
@@ -154,7 +156,7 @@ class LiveRoll:
         return frame
 
 
-def inspected(camera, folder, tmp_path, **options):
+def inspected(camera, folder, tmp_path, recording=None, observers=(), **options):
     """Run a camera into files; return the state, the detections as bytes, and what the record says."""
     contract = bright_cell_contract()
     model = write_bright_cell_model(tmp_path / "m.onnx", contract)
@@ -166,8 +168,9 @@ def inspected(camera, folder, tmp_path, **options):
     )
     sinks = [JsonLinesSink(folder / "out.jsonl")]
     with OnnxRuntimeBackend(model, contract) as backend:
-        inspector = Inspector(backend, contract)
-        state = Pipeline(camera, inspector, CLASSES, sinks=sinks, recorder=recorder, **options).run()
+        how = Inspection(Inspector(backend, contract), CLASSES)
+        results = Results(sinks, recorder=recorder, recording=recording, observers=observers)
+        state = Pipeline(Source(camera, **options), how, results).run()
     assert state.error is None
     return state, (folder / "out.jsonl").read_bytes(), said
 
@@ -261,7 +264,7 @@ def test_a_replay_changes_rolls_where_they_changed(tmp_path, asked_at):
         tmp_path,
         recording=Recording(raw, "roll"),
         changes=changes,
-        observe=ask,
+        observers=[ask],
         queue_frames=12,  # all are inspected, however slow the processor is: else nobody ever asks
         limits=Limits(seconds=60),
     )

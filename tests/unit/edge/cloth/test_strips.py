@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge.cameras.protocol import Frame
-from edge.cloth.seams import Seam, on_own_lines
+from edge.cloth.strips import Seam, on_own_lines
 from edge.core.detections import Detections
 
 

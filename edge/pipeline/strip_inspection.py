@@ -1,0 +1,214 @@
+"""Find the defects of one strip after the other: prepared in a thread, inspected, left where cloth is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+from typing_extensions import Self
+
+from edge.cameras.health import FaultKind, HealthEvent
+from edge.cameras.protocol import Frame
+from edge.cloth.defects import on_cloth
+from edge.cloth.fusion import fuse
+from edge.cloth.in_frame import one_each
+from edge.cloth.mask import within
+from edge.cloth.strips import Seam, on_own_lines
+from edge.core.detections import UNCLASSIFIED, DetectionRecord, Detections
+from edge.core.image import Image
+from edge.core.latency import StageClock
+from edge.inference.inspector import Inspector
+from edge.inference.preparation import BegunStrip, Preparation, PreparedStrip
+from edge.pipeline.parts import Inspection
+from edge.pipeline.run_state import RunState
+from edge.reference.second_look import Looker
+from edge.reference.watch import ReferenceWatch
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """Hold what was found on a strip.
+
+    Attributes:
+        found: in pixels of the strip; on lines carried over from the one before, rows are negative.
+        records: the same on its own lines, as it is written.
+        near_misses: what nearly was a defect, where nothing is.
+        weak: all that the detector sees, in pixels of the prepared image; None if that is not wanted.
+    """
+
+    found: Detections
+    records: list[DetectionRecord]
+    near_misses: list[DetectionRecord]
+    weak: Detections | None
+
+
+class StripInspection:
+    """Inspect strips in their order, within a `with`. The next one may be begun while one is inspected.
+
+    A `HealthSource` of lamp, lens and cloth.
+
+    Args:
+        how: strips are inspected, at first.
+        state: of the run; what is left out and what is wrong with the cloth is noted in it.
+    """
+
+    down: FaultKind | None = None
+    counters: Mapping[str, int] = MappingProxyType({})
+
+    def __init__(self, how: Inspection, state: RunState) -> None:
+        self._inspector = how.inspector
+        self._optics = how.optics
+        self._joints = how.joints
+        self._margin_mm = how.selvedge_margin_mm
+        self._state = state
+        self._preparation = Preparation(how.inspector, how.cloth, how.joints, how.reference)
+        self._strips_begun = 0
+        self._events: list[HealthEvent] = []
+        self._reference_watch = ReferenceWatch(how.recognise)
+        self._reference_watch.begin_anew(how.reference.usual if how.reference else None)
+
+    def __enter__(self) -> Self:
+        self._preparation.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._preparation.__exit__(*error)
+
+    @property
+    def clock(self) -> StageClock:
+        """Counts how long each stage takes."""
+        return self._inspector.clock
+
+    @property
+    def shared_lines(self) -> int:
+        """Lines of a strip that are shown again with the one that follows on."""
+        return self._preparation.seam.lines
+
+    def take_events(self, *, is_over: bool = False) -> list[HealthEvent]:
+        """Return, once, what changed in optics and cloth."""
+        events, self._events = self._events, []
+        return [*(self._optics.take_events() if self._optics is not None else ()), *events]
+
+    def fit(self, frame: Frame) -> int | None:
+        """Get ready for frames like this one.
+
+        Returns:
+            Height of the strips that they are cut into; None where they are inspected as they are.
+        """
+        height, width = frame.image.shape[:2]
+        mm_per_px, lines = frame.mm_per_px_across, None
+        if frame.follows_on and frame.position is not None:
+            lines = self._inspector.strip_lines(mm_per_px)
+            height = lines or height
+        self._inspector.warm_up((height, width), mm_per_px)
+        if frame.follows_on:
+            seam = Seam(self._inspector.shared_lines(mm_per_px))
+            self._preparation.seam = seam
+            self._inspector.warm_up((height + seam.lines, width), mm_per_px)
+        return lines
+
+    def use(self, inspector: Inspector, reference: Looker | None) -> None:
+        """Inspect what is prepared from here on with other thresholds, and another reference."""
+        self._inspector = self._preparation.inspector = inspector
+        self._preparation.reference = reference
+        self._reference_watch.begin_anew(reference.usual if reference else None)
+        self._state.cloth_troubles, self._state.recognised = (), None
+
+    def begin_article(self) -> None:
+        """Look at the cloth as at one never seen before."""
+        for watch in (self._optics, self._joints):
+            if watch is not None:
+                watch.begin_anew()
+
+    def set_margin(self, selvedge_margin_mm: float) -> None:
+        """Report nothing nearer to a selvedge from here on."""
+        self._margin_mm = selvedge_margin_mm
+
+    def begin(self, strip: Frame, before: BegunStrip | None) -> BegunStrip | None:
+        """Begin to prepare a strip; None for one without light.
+
+        Args:
+            before: the strip that is not inspected yet, if there is one.
+        """
+        now_s = time.monotonic()
+        self._strips_begun += 1
+        if before is not None:
+            self._watch_optics(before)
+        if self._is_dark(strip.image):
+            return None
+        return BegunStrip(strip, self._preparation.begin(strip), now_s, self._strips_begun)
+
+    def inspect(self, begun: BegunStrip) -> Inspected | None:
+        """Inspect a strip; None for one without any cloth."""
+        frame, prepared = begun.strip, begun.coming.result()
+        if prepared.picture is None:
+            return None
+        self._watch_optics(begun)
+        finding = self._inspector.find(prepared.picture)
+        found, near, names = finding.defects, finding.near_misses, self._state.class_names
+        if len(found):
+            found = self._placed(found, prepared, frame)
+        found = self._with_regions(found, prepared)
+        records = on_own_lines(found).records(names) if len(found) else []
+        nearly = self._near_misses(near, prepared, frame) if len(near) else []
+        return Inspected(found, records, nearly, finding.weak)
+
+    def scale_of(self, frame: Frame) -> float | None:
+        """Return the millimetres per pixel that a frame is taken to have."""
+        return self._inspector.scale_of(frame.mm_per_px_across)
+
+    def _placed(self, found: Detections, prepared: PreparedStrip, frame: Frame) -> Detections:
+        """Keep what lies on cloth, one report a defect, in pixels of the frame."""
+        on_mask = self._on_mask(found, prepared, frame)
+        self._state.detections_off_cloth += len(found) - len(on_mask)
+        height, width = frame.image.shape[:2]
+        on_mask = one_each(on_mask, (height + prepared.carried_lines, width))
+        return self._between_selvedges(on_mask, prepared, frame)
+
+    def _near_misses(
+        self, near: Detections, prepared: PreparedStrip, frame: Frame
+    ) -> list[DetectionRecord]:
+        near = self._between_selvedges(self._on_mask(near, prepared, frame), prepared, frame)
+        return on_own_lines(near).records(self._state.class_names)
+
+    def _on_mask(self, found: Detections, prepared: PreparedStrip, frame: Frame) -> Detections:
+        """Leave out what lies mostly off the cloth, or along its edge."""
+        scale = self.scale_of(frame)
+        return within(found, prepared.mask, self._margin_mm / scale if scale else 0.0)
+
+    def _between_selvedges(self, found: Detections, prepared: PreparedStrip, frame: Frame) -> Detections:
+        """Bring detections to pixels of their frame, and leave out those beyond known selvedges."""
+        in_frame = found.moved(0, -prepared.carried_lines)
+        return on_cloth(in_frame, frame.position, self._margin_mm)
+
+    def _with_regions(self, found: Detections, prepared: PreparedStrip) -> Detections:
+        """Merge what the detector found, in pixels of the frame, with what the reference model did."""
+        look = prepared.look
+        if look is None:
+            return found
+        self._reference_watch.look(look)
+        self._events += self._reference_watch.take_events()
+        self._state.cloth_troubles = self._reference_watch.troubles
+        self._state.recognised = self._reference_watch.recognised
+        if not len(look.regions):
+            return found
+        up = np.array([0, prepared.carried_lines] * 2, np.float32)
+        regions = replace(look.regions, boxes_xyxy_px=look.regions.boxes_xyxy_px - up)
+        return fuse(found, regions, self._state.class_names.index(UNCLASSIFIED))
+
+    def _watch_optics(self, begun: BegunStrip) -> None:
+        """Look at the optics of a strip, once and in order, if there is cloth on all of its lines."""
+        if self._optics is None or begun.is_watched or not begun.coming.result().is_all_cloth:
+            return
+        with self.clock.stage("optics"):
+            self._optics.look(begun.strip.image)
+        begun.is_watched = True
+
+    def _is_dark(self, image: Image) -> bool:
+        if self._optics is None:
+            return False
+        with self.clock.stage("optics"):
+            return self._optics.is_dark(image)
