@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +118,20 @@ def test_edge_imports_only_itself_and_the_base_packages(path):
     roots = {name.split(".")[0] for name in imports_of(path.read_text(encoding="utf-8"))}
     roots -= OPTIONAL_OF_FILE.get(path.relative_to(ROOT).as_posix(), set())
     assert roots - BASE_MODULES - {"edge"} - sys.stdlib_module_names == set()
+
+
+def strings_in(source: str) -> set[str]:
+    """Return the strings of a source file, without its docstrings."""
+    tree = ast.parse(source)
+    prose = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = {node for node in ast.walk(tree) if isinstance(node, ast.Constant)} - prose
+    return {node.value for node in constants if isinstance(node.value, str)}
+
+
+@pytest.mark.parametrize("path", EDGE_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_edge_names_no_module_of_the_workbench_in_a_string(path):
+    modules = re.compile(r"\b(distill|export)\.(?!toml)[a-z_]+")
+    assert not [text for text in strings_in(path.read_text(encoding="utf-8")) if modules.search(text)]
 
 
 def test_the_root_of_edge_has_rooms_alone():
