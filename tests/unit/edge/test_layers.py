@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from edge.backends.registry import BACKENDS
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -30,9 +32,8 @@ BASE_MODULES = {
     "PIL",
 }
 OPTIONAL_OF_FILE = {
-    "edge/backends/openvino.py": {"openvino"},
+    **{f"{kind.module.replace('.', '/')}.py": {kind.package} for kind in BACKENDS.values()},
     "edge/backends/tensorrt_cuda.py": {"pycuda", "cuda"},
-    "edge/commands/doctor.py": {"openvino"},
     "edge/cameras/basler.py": {"pypylon"},
     "edge/health/metrics.py": {"prometheus_client"},
     "edge/machine/modbus.py": {"pymodbus"},
@@ -52,7 +53,7 @@ OPTIONAL_OF_FILE = {
 }
 """Packages of extras, and the only files that may import them."""
 OPTIONAL_AT_THE_TOP = {
-    "edge/backends/openvino.py",
+    *(f"{kind.module.replace('.', '/')}.py" for kind in BACKENDS.values()),
     "edge/backends/tensorrt_cuda.py",
     "edge/health/metrics.py",
     "edge/health/server.py",
@@ -153,7 +154,7 @@ def test_every_module_of_edge_imports_with_the_workbench_hidden():
         if path.relative_to(ROOT).as_posix() not in OPTIONAL_AT_THE_TOP
     ]
     hidden = [
-        *set().union(*OPTIONAL_OF_FILE.values()),
+        *(set().union(*OPTIONAL_OF_FILE.values()) - BASE_MODULES),
         "torch",
         "torchvision",
         "ultralytics",
@@ -161,10 +162,8 @@ def test_every_module_of_edge_imports_with_the_workbench_hidden():
         "transformers",
         "peft",
         "onnx",
-        "openvino",
         "tensorrt",
         "tensorrt_rtx",
-        "pycuda",
         "psutil",
         "yaml",
     ]
