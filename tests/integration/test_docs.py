@@ -35,6 +35,7 @@ from distill.labels.annotators.detector_annotator import DetectorSettings
 from distill.labels.annotators.reference_annotator import ReferenceSettings
 from distill.labels.engine.settings import EngineSettings
 from distill.labels.florence.settings import AnnotationSettings, FinetuneSettings, LoraSettings
+from distill.labels.formats.registry import READERS
 from distill.labels.sam.settings import OutlineSettings, SamFinetuneSettings
 from distill.labels.sets.sharing import SharingOptions
 from distill.labels.zero_shot.settings import ZeroShotSettings
@@ -403,7 +404,7 @@ def test_every_setting_of_labels():
 
 def test_every_form_of_labels():
     table = {row[0].strip("`") for row in rows(DOCS / "label-formats.md", 4)}
-    assert {form.value for form in distill.commands.labels_cli.Form} <= table
+    assert set(READERS) <= table
 
 
 @pytest.mark.parametrize("model", [BundleManifest, ModelContract], ids=lambda model: model.__name__)
