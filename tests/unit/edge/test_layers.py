@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge.backends.registry import BACKENDS
+from edge.cameras.registry import CAMERAS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,10 +32,16 @@ BASE_MODULES = {
     "threadpoolctl",
     "PIL",
 }
+
+
+def file_of(module: str) -> str:
+    return f"{module.replace('.', '/')}.py"
+
+
 OPTIONAL_OF_FILE = {
-    **{f"{kind.module.replace('.', '/')}.py": {kind.package} for kind in BACKENDS.values()},
+    **{file_of(kind.module): {kind.package} for kind in BACKENDS.values()},
+    **{file_of(kind.module): {kind.package} for kind in CAMERAS.values() if kind.package},
     "edge/backends/tensorrt_cuda.py": {"pycuda", "cuda"},
-    "edge/cameras/basler.py": {"pypylon"},
     "edge/health/metrics.py": {"prometheus_client"},
     "edge/machine/modbus.py": {"pymodbus"},
     "edge/machine/replies.py": {"pymodbus"},
@@ -53,7 +60,7 @@ OPTIONAL_OF_FILE = {
 }
 """Packages of extras, and the only files that may import them."""
 OPTIONAL_AT_THE_TOP = {
-    *(f"{kind.module.replace('.', '/')}.py" for kind in BACKENDS.values()),
+    *(file_of(kind.module) for kind in BACKENDS.values()),
     "edge/backends/tensorrt_cuda.py",
     "edge/health/metrics.py",
     "edge/health/server.py",
