@@ -31,6 +31,7 @@ import edge.commands.stop_cli
 import edge.commands.teach_cli
 import export.calib_cli
 import export.cli
+from distill.gid.terms import METHODS
 from distill.labels.annotators.detector_annotator import DetectorSettings
 from distill.labels.annotators.reference_annotator import ReferenceSettings
 from distill.labels.engine.settings import EngineSettings
@@ -46,7 +47,10 @@ from distill.settings.distillation import Distillation, TeacherRecipe
 from distill.settings.pretraining import Pretraining
 from distill.settings.recipe import Recipe
 from distill.settings.sparsity import Sparsity
+from edge.backends.registry import BACKENDS
 from edge.bundle.manifest import BundleManifest
+from edge.cameras.registry import CAMERAS as CAMERA_KINDS
+from edge.cameras.registry import kind_of
 from edge.commands.loomsight import all_commands
 from edge.config.device import CAMERAS, load_box
 from edge.config.edge import EdgeConfig
@@ -65,7 +69,7 @@ from edge.mqtt.messages import MESSAGES
 from edge.mqtt.publisher import Publisher
 from edge.pipeline.run_state import RunState
 from edge.roll.outbox import Outbox
-from edge.simulator.options import LoomOptions, parse_loom_options
+from edge.simulator.options import CATEGORIES, LoomOptions, parse_loom_options
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -400,6 +404,30 @@ def test_every_setting_of_labels():
     }
     for key, field in SharingOptions.model_fields.items():
         assert table[key.replace("_", "-")] == shown(field.default), key
+
+
+@pytest.mark.parametrize("name", [*BACKENDS, "auto"])
+def test_every_backend_has_a_row(name):
+    assert f"`{name}`" in {row[0] for row in rows(DOCS / "backends.md", 2)}
+
+
+@pytest.mark.parametrize("kind", CAMERA_KINDS.values(), ids=CAMERA_KINDS)
+def test_every_kind_of_camera_has_a_row(kind):
+    shown_as = {form for row in rows(DOCS / "cameras.md", 4) for form in re.findall(r"`([^`]*)`", row[0])}
+    assert any(kind_of(form) is kind for form in shown_as)
+
+
+def test_the_simulator_plants_what_its_page_says():
+    (listed,) = re.findall(
+        r"kinds are planted: ([^.]*)\.", text_of(DOCS / "simulate.md").replace("\n", " ")
+    )
+    assert listed.split(", ") == list(CATEGORIES)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_term_of_a_distillation_is_named(method):
+    text = text_of(DOCS / "gid.md")
+    assert [term.name for term in METHODS[method] if f"`loss_{term.name}`" not in text] == []
 
 
 def test_every_form_of_labels():
