@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from distill.core.precision import Precision
 from distill.detector.coupled_head import CoupledHead
@@ -136,20 +137,7 @@ def count_macs(module: nn.Module, input_shape: tuple[int, int, int]) -> int:
         module: of `build_module`; it is left in eval mode.
         input_shape: channels, height, width.
     """
-    total = 0
-
-    def count(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        if isinstance(layer, nn.Conv2d):
-            per_value = layer.in_channels // layer.groups * layer.kernel_size[0] * layer.kernel_size[1]
-            total += output.numel() * per_value
-
-    hooks = [m.register_forward_hook(count) for m in module.modules() if isinstance(m, nn.Conv2d)]
-    device = next(module.parameters()).device
-    try:
-        with torch.inference_mode():
-            module.eval()(torch.zeros(1, *input_shape, device=device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return total
+    image = torch.zeros(1, *input_shape, device=next(module.parameters()).device)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        module.eval()(image)
+    return int(counter.get_total_flops()) // 2  # it counts a multiplication and an addition
