@@ -36,16 +36,6 @@ logger = logging.getLogger(__name__)
 Floats = NDArray[np.float32]
 
 
-def read_contract(model_path: Path) -> ModelContract:
-    """Read the contract out of an ONNX file's metadata.
-
-    Raises:
-        ModelError: if the file is missing or is not an ONNX model.
-        ContractError: if it carries no contract, or one that cannot be honoured.
-    """
-    return _contract_of(_read_model(ov.Core(), model_path), model_path)
-
-
 def open_model(model_path: Path, contract: ModelContract, options: BackendOptions) -> OpenVinoBackend:
     """Prove the model in a process of its own, then open the backend on it."""
     prove(model_path)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from edge.backends.description import PRECISION_NAMES, BackendDescription, BackendOptions, Installed
-from edge.backends.onnxruntime import read_contract
 from edge.backends.probe import nvidia_gpu_present
 from edge.backends.provider_start import cure_of
 from edge.backends.raw_outputs import answer_of
@@ -37,8 +36,6 @@ from edge.process.packages import install_extra
 
 if TYPE_CHECKING:
     from edge.backends.tensorrt_cuda import Device, LoadedEngine
-
-__all__ = ["TensorRtBackend", "open_device", "open_libraries", "read_contract"]
 
 logger = logging.getLogger(__name__)
 

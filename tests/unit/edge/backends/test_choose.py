@@ -304,7 +304,6 @@ def test_every_backend_has_the_same_names():
         (backend,) = (kind for name, kind in vars(module).items() if name.endswith("Backend"))
         assert backend.name in BACKENDS
         assert {"infer", "warm_up", "__enter__", "__exit__"} <= set(vars(backend))
-        assert callable(module.read_contract)
 
 
 def installed():
