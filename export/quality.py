@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from distill.checkpoint import Latency, Validation, measure_latency
-from edge.backends.choose import BACKENDS, BackendOptions, usable_backends
-from edge.backends.description import BackendName, Precision
+from edge.backends.choose import usable_backends
+from edge.backends.description import BackendOptions, Precision
+from edge.backends.registry import BACKENDS, BackendName
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections
 from edge.core.errors import ParityError

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from distill.labels.formats.registry import FORMATS, READERS, detect, format_of, read_labels
 from edge.core.errors import ConfigError, DatasetError
 from edge.process.console import configure_logging, run_command
 from edge.process.terminal import echo, json_text
@@ -19,28 +20,11 @@ if TYPE_CHECKING:
     from distill.labels.sets.annotations import LabelSet, Written
     from distill.labels.sets.sharing import SharingOptions
 
-
-class Form(str, Enum):
-    """Forms of labels; `distill.labels.formats.registry` knows how to read and write each."""
-
-    dataset = "dataset"
-    voc = "voc"
-    coco = "coco"
-    florence = "florence"
-    cvat = "cvat"
-    label_studio = "label-studio"
-
-
-class SourceForm(str, Enum):
-    """Forms that labels are read in: those that are written, and the roll record."""
-
-    dataset = "dataset"
-    voc = "voc"
-    coco = "coco"
-    florence = "florence"
-    cvat = "cvat"
-    label_studio = "label-studio"
-    roll = "roll"
+    Form = str
+    SourceForm = str
+else:
+    Form = Enum("Form", {name: name for name in FORMATS}, type=str)
+    SourceForm = Enum("SourceForm", {name: name for name in READERS}, type=str)
 
 
 SourceArgument = Annotated[
@@ -87,7 +71,7 @@ app = typer.Typer(
 def convert(
     source: SourceArgument,
     out: OutFlag,
-    to: Annotated[Form, typer.Option(help="Form to write.")] = Form.dataset,
+    to: Annotated[Form, typer.Option(help="Form to write.")] = Form("dataset"),
     from_: FromFlag = None,
     pictures: PicturesFlag = None,
     clean: CleanFlag = None,
@@ -104,16 +88,15 @@ def convert(
     The default form is the data set folder that `loomsight distill` takes. For it pictures are shared out,
     unless each has a split already; --split shares them out anew.
     """
-    from distill.labels.formats.registry import format_of
     from distill.labels.sets.sharing import shared_out, with_groups
 
     label_set = _read(source, from_, pictures, taxonomy, clean, mm_per_px)
     options = _sharing_options(group, group_table, group_column, split, seed)
-    if to is Form.dataset or split:
+    if to == "dataset" or split:
         label_set = shared_out(label_set, options, anew=split is not None)
     else:
         label_set = with_groups(label_set, options)
-    _say_written(format_of(to.value).write(label_set, out), out)
+    _say_written(format_of(to).write(label_set, out), out)
 
 
 @app.command("split")
@@ -181,13 +164,12 @@ def check(
     from distill.labels.checks.check import of_training
     from distill.labels.checks.reports import report_of_findings, summary_line
     from distill.labels.checks.sufficiency import too_little_in
-    from distill.labels.formats.registry import detect, read_labels
     from edge.core.taxonomy import load_taxonomy
 
-    form = from_.value if from_ else detect(source)
+    form = from_ or detect(source)
     label_set = read_labels(source, load_taxonomy(taxonomy), format_name=form, pictures=pictures)
     findings = find(label_set, with_pictures=not labels_only)
-    if form == Form.dataset.value and not findings:
+    if form == "dataset" and not findings:
         findings = of_training(label_set, source)
     if as_json:
         echo(json_text([asdict(finding) for finding in findings]))
@@ -228,15 +210,13 @@ def _read(
     mm_per_px: float | None = None,
 ) -> LabelSet:
     """Read labels, saying on stderr what could not be read."""
-    from distill.labels.formats.registry import read_labels
     from distill.labels.sets.clean import with_clean_pictures
     from edge.core.taxonomy import load_taxonomy
 
     configure_logging()
     if mm_per_px is not None and not (math.isfinite(mm_per_px) and mm_per_px > 0):
         raise ConfigError(f"--mm-per-px is {mm_per_px:g}.", "It must be above 0.")
-    form_name = form.value if form else None
-    label_set = read_labels(source, load_taxonomy(taxonomy), format_name=form_name, pictures=pictures)
+    label_set = read_labels(source, load_taxonomy(taxonomy), format_name=form, pictures=pictures)
     for folder in clean or ():
         label_set = with_clean_pictures(label_set, folder)
     _say_problems(label_set.problems)

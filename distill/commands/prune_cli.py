@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from distill.commands.device import DeviceChoice
+from edge.backends.registry import BACKENDS
 from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError
 from edge.core.taxonomy import Taxonomy, load_taxonomy
 from edge.process.console import configure_logging, run_command
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from distill.prune.folder import PruneFolder
     from distill.prune.settings import PruneSettings
     from distill.settings.recipe import Recipe
+
+    RuntimeChoice = str
+else:
+    RuntimeChoice = Enum("RuntimeChoice", {name: name for name in BACKENDS}, type=str)
 
 DEFAULT_OUT = Path("runs") / "pruned"
 
@@ -43,14 +48,6 @@ class ScopeChoice(str, Enum):
 
     everywhere = "global"
     each_layer = "local"
-
-
-class RuntimeChoice(str, Enum):
-    """What times are measured on."""
-
-    onnxruntime = "onnxruntime"
-    openvino = "openvino"
-    tensorrt = "tensorrt"
 
 
 class RecoverChoice(str, Enum):

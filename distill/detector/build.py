@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from distill.core.precision import Precision
-from distill.detector.coupled_head import CoupledHead
-from distill.detector.losses import loss_of
+from distill.detector.losses import HEAD_PARTS, loss_of
 from distill.detector.widths import resize
-from distill.detector.yolox_head import YoloxHead
-from distill.settings.structure import AssignerName, DetectorStructure
+from distill.settings.structure import HEAD_OF_FAMILY, AssignerName, DetectorStructure
 from distill.ultralytics_door import Detect, DetectionModel, initialize_weights
 
 LOSS_GAINS = {"box": 7.5, "cls": 0.5, "dfl": 1.5}
@@ -34,23 +35,18 @@ def build_module(structure: DetectorStructure) -> nn.Module:
     """
     module = DetectionModel(structure.as_ultralytics_yaml(), ch=structure.channels, verbose=False)
     module.args = SimpleNamespace(**LOSS_GAINS)
-    if structure.family != "yolov5-decoupled":
-        _change_head(module, structure)
+    if (made := HEAD_PARTS[HEAD_OF_FAMILY[structure.family]].made) is not None:
+        _change_head(module, partial(made, structure))
     if structure.widths is not None:
         resize(module, structure.widths)
     return module  # type: ignore[no-any-return]
 
 
-def _change_head(module: Any, structure: DetectorStructure) -> None:
-    """Put the head of the structure where ultralytics built its own."""
+def _change_head(module: Any, made: Callable[[list[int], list[float]], nn.Module]) -> None:
+    """Put another head where ultralytics built its own; it is made of the neck's channels and strides."""
     theirs = module.model[-1]
     channels = [branch[0].conv.in_channels for branch in theirs.cv2]
-    strides_px = theirs.stride.tolist()
-    ours: nn.Module
-    if structure.anchors is None:
-        ours = YoloxHead(structure.classes, channels, strides_px)
-    else:
-        ours = CoupledHead(structure.classes, channels, strides_px, structure.anchors)
+    ours = made(channels, theirs.stride.tolist())
     initialize_weights(ours)  # epsilon and momentum of the normalisation, as everywhere else
     for name in ("i", "f"):  # its number and the layers it reads: ultralytics' forward asks for both
         setattr(ours, name, getattr(theirs, name))
@@ -136,20 +132,7 @@ def count_macs(module: nn.Module, input_shape: tuple[int, int, int]) -> int:
         module: of `build_module`; it is left in eval mode.
         input_shape: channels, height, width.
     """
-    total = 0
-
-    def count(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        if isinstance(layer, nn.Conv2d):
-            per_value = layer.in_channels // layer.groups * layer.kernel_size[0] * layer.kernel_size[1]
-            total += output.numel() * per_value
-
-    hooks = [m.register_forward_hook(count) for m in module.modules() if isinstance(m, nn.Conv2d)]
-    device = next(module.parameters()).device
-    try:
-        with torch.inference_mode():
-            module.eval()(torch.zeros(1, *input_shape, device=device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return total
+    image = torch.zeros(1, *input_shape, device=next(module.parameters()).device)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        module.eval()(image)
+    return int(counter.get_total_flops()) // 2  # it counts a multiplication and an addition

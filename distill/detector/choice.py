@@ -5,32 +5,11 @@ from __future__ import annotations
 import logging
 
 from distill.settings.recipe import Recipe
-from distill.settings.structure import (
-    YOLOV5_ANCHORS,
-    Anchors,
-    AssignerName,
-    DetectorStructure,
-    Family,
-    HeadName,
-)
+from distill.settings.structure import HEADS, YOLOV5_ANCHORS, Anchors, DetectorStructure
 from edge.core.contract import ModelContract
 from edge.core.errors import ConfigError
 
 logger = logging.getLogger(__name__)
-
-FAMILIES: dict[HeadName, Family] = {
-    "decoupled": "yolov5-decoupled",
-    "yolox": "yolov5-yolox",
-    "coupled": "yolov5-coupled",
-}
-
-ASSIGNERS: dict[Family, tuple[AssignerName, ...]] = {
-    "yolov5-decoupled": ("task-aligned", "simota"),
-    "yolov5-yolox": ("simota", "task-aligned"),
-    "yolov5-coupled": (),
-}
-"""Who may assign the places of a head; the first does if the recipe says nothing. The coupled head matches
-anchors to boxes by their size and needs nobody."""
 
 COARSEST_STRIDE_PX = 32
 
@@ -41,19 +20,21 @@ def structure_of(recipe: Recipe, contract: ModelContract) -> DetectorStructure:
     Raises:
         ConfigError: if it names anchors for a head that has none, or a number that its levels cannot share.
     """
-    if recipe.anchors is not None and recipe.head != "coupled":
+    head = HEADS[recipe.head]
+    if recipe.anchors is not None and not head.has_anchors:
+        with_some = " or ".join(f"'{name}'" for name, kind in HEADS.items() if kind.has_anchors)
         raise ConfigError(
             f"The recipe names anchors, and the head '{recipe.head}' has none.",
-            "Leave anchors out, or set head = 'coupled'.",
+            f"Leave anchors out, or set head = {with_some}.",
         )
     try:
         structure = DetectorStructure(
-            family=FAMILIES[recipe.head],
+            family=head.family,
             scale=recipe.scale,
             channels=1 if contract.channels == 1 else 3,
             classes=len(contract.class_names),
             reg_max=recipe.reg_max,
-            anchors=_by_area(recipe.anchors or YOLOV5_ANCHORS) if recipe.head == "coupled" else None,
+            anchors=_by_area(recipe.anchors or YOLOV5_ANCHORS) if head.has_anchors else None,
         )
     except ValueError as error:
         said = str(error).splitlines()

@@ -25,7 +25,7 @@ class WeightedDetectionLoss:
         assigner: in place of ultralytics' task-aligned one.
     """
 
-    def __init__(self, module: nn.Module, assigner: SimOta | None = None) -> None:
+    def __init__(self, module: nn.Module, assigner: nn.Module | None = None) -> None:
         self._loss: Any = DetectionLoss(module)
         self._assigner = _WeightedAssigner(assigner or self._loss.assigner)
         self._loss.assigner = self._assigner

@@ -13,8 +13,34 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from distill.gid.lesson import channels_of
+from distill.gid.term import Heads, Seen
+from distill.settings.distillation import Distillation
+
 EPSILON = 1e-9
 """That of `DistillationModel.loss_sl2`."""
+
+
+class UltralyticsTerm:
+    """The squared error of neck features, weighted by the teacher's scores; see `Term`."""
+
+    name = "ultralytics"
+
+    def __init__(self, heads: Heads) -> None:
+        self.adapters = Projectors(channels_of(heads.student.features), channels_of(heads.teacher.features))
+        self._precision = heads.precision
+
+    @staticmethod
+    def weight(settings: Distillation) -> float:
+        """Return the factor of the loss."""
+        return settings.ultralytics_weight
+
+    def loss(self, seen: Seen) -> Tensor:
+        """Return the loss of a lesson."""
+        with self._precision.autocast():
+            projected = self.adapters(seen.lesson.student.features)
+        teacher = seen.lesson.teacher
+        return weighted_feature_loss(projected, teacher.features, teacher.scores)
 
 
 class Projectors(nn.Module):

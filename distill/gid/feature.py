@@ -15,11 +15,32 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from distill.gid.roi_align import roi_align
+from distill.gid.lesson import channels_of
+from distill.gid.roi_align import regions
+from distill.gid.term import Heads, Seen
+from distill.settings.distillation import Distillation
 
-REGION_CELLS = 10
-SAMPLES_PER_CELL = 2
-"""ROIAlign of 10 x 10 cells with 2 x 2 samples in each, as in the paper and in the authors' release."""
+
+class FeatureTerm:
+    """The squared error between the features of the instances; see `Term`."""
+
+    name = "gid_feature"
+
+    def __init__(self, heads: Heads) -> None:
+        self.adapters = Adapters(channels_of(heads.student.features), channels_of(heads.teacher.features))
+        self._precision = heads.precision
+
+    @staticmethod
+    def weight(settings: Distillation) -> float:
+        """Return the factor of the loss."""
+        return settings.feature_weight
+
+    def loss(self, seen: Seen) -> Tensor:
+        """Return the loss of a lesson."""
+        with self._precision.autocast():
+            adapted = self.adapters(seen.lesson.student.features)
+        ours = regions(adapted, seen.instances.rois(), seen.lesson.input_hw_px)
+        return feature_loss(ours, seen.teacher_regions)
 
 
 class Adapters(nn.Module):
@@ -39,22 +60,6 @@ class Adapters(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the adapted maps, (B, teacher channels, H_l, W_l) per level."""
         return tuple(layer(level) for layer, level in zip(self.levels, features, strict=True))
-
-
-def regions(features: Sequence[Tensor], rois: Tensor, input_hw_px: tuple[int, int]) -> tuple[Tensor, ...]:
-    """Cut regions out of feature maps, in float32.
-
-    Args:
-        features: (B, C_l, H_l, W_l) per level.
-        rois: (N, 5), number of the picture and box in input pixels.
-    Returns:
-        (N, C_l, 10, 10) per level.
-    """
-    cut: list[Tensor] = []
-    for level in features:
-        scale = level.shape[2] / input_hw_px[0]
-        cut.append(roi_align(level.float(), rois, REGION_CELLS, scale, SAMPLES_PER_CELL))
-    return tuple(cut)
 
 
 def feature_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:

@@ -13,13 +13,35 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from distill.settings.distillation import RelationScope
+from distill.gid.roi_align import regions
+from distill.gid.term import Heads, Seen
+from distill.settings.distillation import Distillation, RelationScope
 
 LEAST_INSTANCES = 3
 """Two instances have one distance, which is its own mean: nothing could be learnt from it."""
 
 LEAST_MEAN_DISTANCE = 1e-9
 """Instances nearer than this are the same."""
+
+
+class RelationTerm:
+    """The difference between the distances among the instances; see `Term`."""
+
+    name = "gid_relation"
+    adapters = None
+
+    def __init__(self, heads: Heads) -> None:
+        self._scope = heads.settings.relation_scope
+
+    @staticmethod
+    def weight(settings: Distillation) -> float:
+        """Return the factor of the loss."""
+        return settings.relation_weight
+
+    def loss(self, seen: Seen) -> Tensor:
+        """Return the loss of a lesson."""
+        ours = regions(seen.lesson.student.features, seen.instances.rois(), seen.lesson.input_hw_px)
+        return relation_loss(ours, seen.teacher_regions, seen.instances.image_of, self._scope)
 
 
 def relation_loss(

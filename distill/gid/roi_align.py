@@ -8,9 +8,31 @@ that and the way there took three fifths of a training step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+REGION_CELLS = 10
+SAMPLES_PER_CELL = 2
+"""ROIAlign of 10 x 10 cells with 2 x 2 samples in each, as in the paper and in the authors' release."""
+
+
+def regions(features: Sequence[Tensor], rois: Tensor, input_hw_px: tuple[int, int]) -> tuple[Tensor, ...]:
+    """Cut regions out of feature maps, in float32.
+
+    Args:
+        features: (B, C_l, H_l, W_l) per level.
+        rois: (N, 5), number of the picture and box in input pixels.
+    Returns:
+        (N, C_l, 10, 10) per level.
+    """
+    cut: list[Tensor] = []
+    for level in features:
+        scale = level.shape[2] / input_hw_px[0]
+        cut.append(roi_align(level.float(), rois, REGION_CELLS, scale, SAMPLES_PER_CELL))
+    return tuple(cut)
 
 
 def roi_align(level: Tensor, rois: Tensor, cells: int, scale: float, samples: int) -> Tensor:

@@ -12,7 +12,8 @@ from distill.detector.build import DetectionTask
 from distill.detector.outputs import head_outputs
 from distill.gid.instances import Instances
 from distill.gid.lesson import Lesson, check_alike, heard
-from distill.gid.terms import METHODS, GeneralInstanceTerms
+from distill.gid.term import Heads
+from distill.gid.terms import Terms
 from distill.settings.distillation import Distillation
 
 
@@ -49,15 +50,14 @@ class DistillationTask:
         self._detection = detection
         self._student, self._teacher = student, teacher
         self._precision, self._share = precision, share
-        self._weights = settings.weights()
-        self._weights["gid_response_objectness"] = settings.response_class_weight
+        self._has_instances = settings.has_instances
         device = next(student.parameters()).device
         example = torch.zeros(1, *input_shape, device=device)
         was_training = student.training
         ours, theirs = heard(student.eval(), example, precision), heard(teacher, example, precision)
         student.train(was_training)
         check_alike(ours, theirs)
-        self._terms = METHODS[settings.method](settings, precision, ours, theirs, mm_per_px)
+        self._terms = Terms(Heads(settings, precision, ours, theirs, mm_per_px))
         self._terms.adapters.to(device).train()
 
     @property
@@ -75,8 +75,8 @@ class DistillationTask:
         parts, predictions, foreground = self._detection.judged(images, targets)
         lesson = self._lesson(images, foreground, predictions, targets.get("cloth"))
         share = self._share()
-        terms = self._terms.of(lesson)
-        return parts | {name: term * self._weights[name] * share for name, term in terms.items()}
+        terms, weights = self._terms.of(lesson), self._terms.weights
+        return parts | {name: term * weights[name] * share for name, term in terms.items()}
 
     def instances_of(
         self, student: nn.Module, images: Tensor, cloth: Tensor | None = None
@@ -88,14 +88,13 @@ class DistillationTask:
             images: (B, channels, H, W) float32, on the student's device.
             cloth: (B, h, w), above 0 where there is cloth, at any resolution; None for everywhere.
         """
-        if not isinstance(self._terms, GeneralInstanceTerms):
+        if not self._has_instances:
             return None
         ours = heard(student, images, self._precision)
         theirs = heard(self._teacher, images, self._precision)
         nothing = torch.zeros(ours.class_logits.shape[:2], dtype=torch.bool, device=images.device)
-        return self._terms.instances_of(
-            Lesson(ours, theirs, nothing, _size(images), None if cloth is None else cloth > 0)
-        )
+        lesson = Lesson(ours, theirs, nothing, _size(images), None if cloth is None else cloth > 0)
+        return self._terms.seen(lesson).instances
 
     def _lesson(
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,12 @@ from distill.detector.channels import channel_graph
 from distill.prune.apply import cut
 from distill.prune.costs import costs_of
 from distill.prune.plan import PruningPlan, Rounding, plan_for_macs
-from distill.prune.runtimes import Floats, RuntimeName, runtime_of
 from distill.prune.search import least_counts
 from distill.prune.settings import PruneSettings
-from distill.prune.timing import detector_run, interleaved_ms
+from distill.prune.timing import Timed, detector_run, interleaved_ms
 from edge.backends.probe import available_cores, processor_name
+from edge.backends.protocol import Floats
+from edge.backends.registry import BackendName
 from edge.core.errors import ConfigError
 from edge.core.files import write_whole
 
@@ -74,7 +76,7 @@ class LatencyTable(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    runtime: RuntimeName
+    runtime: BackendName
     processor: str
     threads: int
     whole_ms: float = Field(gt=0)
@@ -96,10 +98,28 @@ def plan_for_time(
     Raises:
         FastEnoughError: if the detector is as fast already.
         ConfigError: if the time is out of reach.
-        MissingPackageError, BackendError: if the runtime cannot be used.
+        ImportError, BackendError: if the runtime cannot be used.
         OutputError: if the table cannot be written.
     """
-    clock = _Clock(detector, settings)
+    with ExitStack() as stack:
+        clock = _Clock(detector, settings, stack)
+        whole_ms, goal_ms, tried = _tried(detector, settings, clock, target_ms, steps_left)
+    fitting = [plan for plan, ms in tried if ms <= goal_ms * LATE]
+    if not fitting:
+        least_ms = min(ms for _, ms in tried)
+        raise ConfigError(
+            f"{goal_ms:g} ms are out of reach: the least is {least_ms:.3f} ms, of {whole_ms:.3f}.",
+            f"Ask for {least_ms:.3f} ms or more, or set a smaller rounding.",
+        )
+    _write_table(table, settings, whole_ms, goal_ms, tried)
+    best = max(fitting, key=lambda plan: plan.macs)
+    return best.model_copy(update={"target_macs_share": None, "target_ms": goal_ms})
+
+
+def _tried(
+    detector: Detector, settings: PruneSettings, clock: _Clock, target_ms: float, steps_left: int
+) -> tuple[float, float, list[tuple[PruningPlan, float]]]:
+    """Return the time of the uncut detector, the one to be reached, and all plans with their times."""
     whole_ms = clock.whole_ms
     if whole_ms <= target_ms:
         raise FastEnoughError(
@@ -115,16 +135,7 @@ def plan_for_time(
                 ms, plan.macs_share, round_to, goal_ms,
             )  # fmt: skip
             tried.append((plan, ms))
-    fitting = [plan for plan, ms in tried if ms <= goal_ms * LATE]
-    if not fitting:
-        least_ms = min(ms for _, ms in tried)
-        raise ConfigError(
-            f"{goal_ms:g} ms are out of reach: the least is {least_ms:.3f} ms, of {whole_ms:.3f}.",
-            f"Ask for {least_ms:.3f} ms or more, or set a smaller rounding.",
-        )
-    _write_table(table, settings, whole_ms, goal_ms, tried)
-    best = max(fitting, key=lambda plan: plan.macs)
-    return best.model_copy(update={"target_macs_share": None, "target_ms": goal_ms})
+    return whole_ms, goal_ms, tried
 
 
 def threads_of(settings: PruneSettings) -> int:
@@ -142,20 +153,27 @@ def noise(detector: Detector, pictures: int = 4) -> Floats:
 class _Clock:
     """Time cut detectors in turn with the uncut one.
 
+    Args:
+        stack: closes the uncut one.
     Attributes:
         whole_ms: of the uncut one, median.
     """
 
-    def __init__(self, detector: Detector, settings: PruneSettings) -> None:
-        self._on = runtime_of(settings.runtime, threads_of(settings))
+    def __init__(self, detector: Detector, settings: PruneSettings, stack: ExitStack) -> None:
+        self._contract, self._settings = detector.contract, settings
         self._images = noise(detector)
-        self._whole = detector_run(self._on, detector.module, self._images)
+        self._whole = stack.enter_context(self._timed(detector.module)).run
         self.whole_ms = float(np.median(interleaved_ms([self._whole], ROUNDS)))
 
     def ms_of(self, module: nn.Module) -> float:
         """Return milliseconds of one input, free of what else the box did meanwhile."""
-        times = interleaved_ms([self._whole, detector_run(self._on, module, self._images)], ROUNDS)
+        with self._timed(module) as timed:
+            times = interleaved_ms([self._whole, timed.run], ROUNDS)
         return self.whole_ms * float(np.median(times[:, 1] / times[:, 0]))
+
+    def _timed(self, module: nn.Module) -> AbstractContextManager[Timed]:
+        runtime, threads = self._settings.runtime, threads_of(self._settings)
+        return detector_run(runtime, threads, module, self._contract, self._images)
 
 
 def _approach(

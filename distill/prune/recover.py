@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from distill.checkpoint import Checkpoint
-from distill.detector.choice import FAMILIES
 from distill.prune.folder import PruneFolder
 from distill.prune.settings import PruneSettings
 from distill.settings.distillation import Distillation
 from distill.settings.recipe import Recipe, load_recipe
+from distill.settings.structure import HEAD_OF_FAMILY, HEADS
 from distill.training.stages import Stage
 from edge.core.contract import Tiles
 from edge.core.errors import ConfigError
@@ -45,7 +45,7 @@ def recovery_recipe(
     else:
         asked = _own_recipe(checkpoint, settings)
     values = asked.model_dump() | _of_the_detector(checkpoint)
-    if values["head"] == "coupled":
+    if not HEADS[values["head"]].assigners:
         values["assigner"] = None
     recipe = resolved(Recipe, {"The recipe, for this checkpoint": values}).alone().without_rehearsal()
     if settings.recover == "labels":
@@ -109,10 +109,9 @@ def _own_recipe(checkpoint: Checkpoint, settings: PruneSettings) -> Recipe:
 def _of_the_detector(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return what a recipe says of a detector and its input, as this checkpoint has it."""
     structure, contract = checkpoint.structure, checkpoint.contract
-    heads = {family: head for head, family in FAMILIES.items()}
     values: dict[str, Any] = {
         "scale": structure.scale,
-        "head": heads[structure.family],
+        "head": HEAD_OF_FAMILY[structure.family],
         "anchors": structure.anchors,
         "reg_max": structure.reg_max,
         "input_size_hw_px": contract.input_size_hw_px,

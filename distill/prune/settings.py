@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from distill.prune.folder import PruneFolder
 from distill.prune.plan import PlannerName, PlanOptions
-from distill.prune.runtimes import RuntimeName
+from edge.backends.registry import BackendName
 from edge.core.errors import CheckpointError, ConfigError
 from edge.core.settings import resolved
 
@@ -46,7 +46,7 @@ class PruneSettings(BaseModel):
 
     macs: float | None = Field(default=None, gt=0, lt=1)
     latency_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    runtime: RuntimeName = "onnxruntime"
+    runtime: BackendName = "onnxruntime"
     threads: int | None = Field(default=None, ge=1, le=1024)
     drop: float | None = Field(default=None, gt=0, le=100)
     plan: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,12 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from distill.checkpoint import load_detector
-from distill.detector.ported import traced_onnx
 from distill.prune.latency import threads_of
-from distill.prune.runtimes import Floats, RuntimeName, runtime_of
 from distill.prune.settings import PruneSettings
-from distill.prune.timing import interleaved_ms
+from distill.prune.timing import detector_run, interleaved_ms
 from edge.backends.probe import processor_name
-from edge.core.contract import Outputs
+from edge.backends.protocol import Floats
+from edge.backends.registry import BackendName
 
 ROUNDS = 60
 
@@ -32,7 +32,7 @@ class StageTimes(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    runtime: RuntimeName
+    runtime: BackendName
     version: str
     processor: str
     threads: int
@@ -48,22 +48,23 @@ def time_stages(files: Mapping[str, Path], settings: PruneSettings, images_nchw:
         files: by stage, the unpruned one first.
         images_nchw: (N, channels, H, W) float32; they take turns.
     Raises:
-        MissingPackageError, BackendError: if the runtime cannot be used.
+        ImportError, BackendError: if the runtime cannot be used.
     """
-    on = runtime_of(settings.runtime, threads_of(settings))
-    shape = images_nchw.shape[1], images_nchw.shape[2], images_nchw.shape[3]
-    tiles = [np.ascontiguousarray(image[None]) for image in images_nchw]
-    runs = [on.opened(traced_onnx(load_detector(file).module, shape, Outputs())) for file in files.values()]
-    times = interleaved_ms(
-        [lambda number, run=run: run(tiles[number % len(tiles)]) for run in runs],  # type: ignore[misc]
-        ROUNDS,
-    )
+    threads = threads_of(settings)
+    with ExitStack() as stack:
+        timed = [
+            stack.enter_context(
+                detector_run(settings.runtime, threads, one.module, one.contract, images_nchw)
+            )
+            for one in map(load_detector, files.values())
+        ]
+        times = interleaved_ms([one.run for one in timed], ROUNDS)
     medians, faster = np.median(times, axis=0), np.median(times[:, :1] / times, axis=0)
     return StageTimes(
         runtime=settings.runtime,
-        version=on.version,
+        version=timed[0].version,
         processor=processor_name(),
-        threads=threads_of(settings),
+        threads=threads,
         rounds=ROUNDS,
         ms={stage: round(float(value), 4) for stage, value in zip(files, medians, strict=True)},
         times_faster={stage: round(float(value), 3) for stage, value in zip(files, faster, strict=True)},

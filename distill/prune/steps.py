@@ -27,12 +27,12 @@ from distill.prune.pareto import draw_pareto
 from distill.prune.plan import PruningPlan, read_plan, write_plan
 from distill.prune.planning import macs_of, plan_of_step
 from distill.prune.recover import recovered_name, stage_of
-from distill.prune.runtimes import Floats
 from distill.prune.settings import PruneSettings
 from distill.prune.stage_times import time_stages
 from distill.settings.recipe import Recipe
 from distill.training.finish import measured
 from distill.training.stages import row_of, run_stage
+from edge.backends.protocol import Floats
 from edge.core.digest import file_digest
 from edge.core.errors import ConfigError, PruningError
 from edge.core.files import write_whole

@@ -80,25 +80,21 @@ class Distillation(_Value):
 
     @model_validator(mode="after")
     def _teaches_something(self) -> Self:
-        if not any(self.weights().values()):
+        keys = [key for key in type(self).model_fields if key.endswith("_weight")]
+        own = [key for key in keys if (key == "ultralytics_weight") != self.has_instances]
+        if not any(getattr(self, key) for key in own):
             raise ValueError(f"no term of the method {self.method} has a weight above 0")
         return self
 
     @property
+    def has_instances(self) -> bool:
+        """Whether the method compares general instances."""
+        return self.method == "gid"
+
+    @property
     def finds_cloth(self) -> bool:
         """Whether training has to say where the cloth is: only general instances are limited to it."""
-        return self.method == "gid" and self.cloth == "auto"
-
-    def weights(self) -> dict[str, float]:
-        """Return the weight of each term of the method, by the name it has in the history."""
-        if self.method == "ultralytics":
-            return {"ultralytics": self.ultralytics_weight}
-        return {
-            "gid_feature": self.feature_weight,
-            "gid_relation": self.relation_weight,
-            "gid_response_class": self.response_class_weight,
-            "gid_response_box": self.response_box_weight,
-        }
+        return self.has_instances and self.cloth == "auto"
 
 
 class TeacherRecipe(_Value):

@@ -18,7 +18,7 @@ from distill.settings.operating_point import OperatingPoint
 from distill.settings.pretraining import Pretraining
 from distill.settings.rehearsal import Rehearsal
 from distill.settings.sparsity import Sparsity
-from distill.settings.structure import DEFAULT_REG_MAX, Anchors, AssignerName, HeadName, Scale
+from distill.settings.structure import DEFAULT_REG_MAX, HEADS, Anchors, AssignerName, HeadName, Scale
 from edge.core.contract import Clahe, Enhancement
 from edge.core.errors import ConfigError
 from edge.core.settings import environment_values, resolved, toml_values
@@ -113,8 +113,8 @@ class Recipe(BaseModel):
 
     @model_validator(mode="after")
     def _assigner_has_work(self) -> Self:
-        if self.head == "coupled" and self.assigner is not None:
-            raise ValueError("head = 'coupled' matches anchors by their size: leave assigner out")
+        if self.assigner is not None and not HEADS[self.head].assigners:
+            raise ValueError(f"head = '{self.head}' matches anchors by their size: leave assigner out")
         return self
 
     def alone(self) -> Recipe:

@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
+from edge.core.one_of import OneOf
+
 Scale = Literal["p", "n", "s", "m", "l"]
 
-Family = Literal["yolov5-decoupled", "yolov5-yolox", "yolov5-coupled"]
-"""YOLOv5's backbone and neck, and which head reads them. decoupled: ultralytics' own, anchor-free, without
-objectness. yolox: the head of YOLOX (Ge et al., 2021). coupled: that of classic YOLOv5, with anchors."""
 
-HeadName = Literal["decoupled", "yolox", "coupled"]
-AssignerName = Literal["task-aligned", "simota"]
+class HeadKind(NamedTuple):
+    """Say what a head is.
+
+    Attributes:
+        family: with YOLOv5's backbone and neck below it; `distill.detector.losses` builds and teaches it.
+        assigners: who may assign its places, the default one first; none for anchors, which are matched to
+            boxes by their size.
+        has_anchors: whether it has anchors.
+    """
+
+    family: str
+    assigners: tuple[str, ...]
+    has_anchors: bool = False
+
+
+HEADS: Final[Mapping[str, HeadKind]] = {
+    "decoupled": HeadKind("yolov5-decoupled", ("task-aligned", "simota")),
+    "yolox": HeadKind("yolov5-yolox", ("simota", "task-aligned")),
+    "coupled": HeadKind("yolov5-coupled", (), has_anchors=True),
+}
+"""decoupled: ultralytics' own, anchor-free, without objectness. yolox: the head of YOLOX (Ge et al., 2021).
+coupled: that of classic YOLOv5."""
+
+HEAD_OF_FAMILY: Final[Mapping[str, str]] = {kind.family: name for name, kind in HEADS.items()}
+
+HeadName = Annotated[str, OneOf(HEADS)]
+Family = Annotated[str, OneOf(HEAD_OF_FAMILY)]
+AssignerName = Annotated[
+    str, OneOf(dict.fromkeys(name for kind in HEADS.values() for name in kind.assigners))
+]
 
 MAX_CHANNELS = 1024
 
@@ -124,8 +152,10 @@ class DetectorStructure(BaseModel):
 
     @model_validator(mode="after")
     def _anchors_belong_to_the_coupled_head(self) -> Self:
-        if (self.anchors is not None) != (self.family == "yolov5-coupled"):
-            raise ValueError("anchors belong to family yolov5-coupled, and that has some")
+        kind = HEADS[HEAD_OF_FAMILY[self.family]]
+        if (self.anchors is not None) != kind.has_anchors:
+            with_some = " or ".join(kind.family for kind in HEADS.values() if kind.has_anchors)
+            raise ValueError(f"anchors belong to family {with_some}, and that has some")
         if self.anchors is not None and len(self.anchors) % self.levels:
             raise ValueError(f"{len(self.anchors)} anchors cannot be shared out over {self.levels} levels")
         return self

@@ -1,7 +1,7 @@
 """Teach a small Florence-2 to find defects of simulated cloth, and say how well it does.
 
-Usage: python docs/benchmarks/florence_small.py OUT.json [--minutes 18] [--train 320] [--unseen 120]
-           [--epochs 200] [--threads 2]
+Usage: PYTHONPATH=. python docs/benchmarks/florence_small.py OUT.json [--minutes 18] [--train 320]
+           [--unseen 120] [--epochs 200] [--threads 2]
 
 The model has the real classes and random weights; nothing is downloaded. Recall and precision are counted
 at an overlap (IoU) of 0.5 and by class, over every box the model writes: no score threshold is chosen.
@@ -39,7 +39,6 @@ from distill.labels.florence.finetune import CURVES, finetune
 from distill.labels.florence.loading import Teacher, load_teacher
 from distill.labels.florence.publish import MODEL_FOLDER
 from distill.labels.florence.settings import AnnotationSettings, FinetuneSettings
-from distill.labels.florence.small_model import SmallSizes, write_small_model
 from distill.labels.florence.validation import detections_of
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.sets.picture_files import decoded
@@ -48,6 +47,7 @@ from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy, load_taxonomy
 from edge.dataset.image import draw_picture, encode_png
 from edge.dataset.options import DatasetOptions
+from tests.small_models.florence import SmallSizes, write_small_model
 
 IOU = 0.5
 TRAIN_SEED, VAL_SEED, UNSEEN_SEED = 1, 2, 3

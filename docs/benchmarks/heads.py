@@ -18,6 +18,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,6 @@ from distill.data.tiles import TilePlan, truth_batches
 from distill.detector.anchor_report import rounded
 from distill.detector.anchors import fitted
 from distill.evaluation.evaluate import validate
-from distill.prune.runtimes import runtime_of
 from distill.prune.timing import detector_run, interleaved_ms
 from distill.settings.recipe import Recipe, load_recipe
 from distill.training.train import contract_for, train
@@ -146,9 +146,10 @@ def latencies(folder: Path, unseen: Dataset, seed: int) -> dict[str, float]:
     contract = detectors[0].contract
     plan = TilePlan(unseen.val, contract, unseen.mm_per_px, cache_mb=64)
     tiles, _ = next(truth_batches(plan, contract, batch=min(16, len(plan.tiles))))
-    on = runtime_of("onnxruntime", threads=1)
-    runs = [detector_run(on, detector.module, tiles.copy()) for detector in detectors]
-    medians = np.median(interleaved_ms(runs, LATENCY_ROUNDS), axis=0)
+    with ExitStack() as stack:
+        opened = [detector_run("onnxruntime", 1, one.module, contract, tiles) for one in detectors]
+        runs = [stack.enter_context(one).run for one in opened]
+        medians = np.median(interleaved_ms(runs, LATENCY_ROUNDS), axis=0)
     return dict(zip(HEADS, medians.round(3).tolist(), strict=True))
 
 

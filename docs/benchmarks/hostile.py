@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge.backends.probe import processor_name
-from edge.commands.loomsight import COMMANDS
+from edge.commands.loomsight import all_commands
 from edge.commands.loomsight import main as loomsight
 from tests.hostile.commands import DOCUMENTED
 from tests.hostile.inputs import MAKERS, Workshop, hostile_words, write_workshop
@@ -108,8 +108,8 @@ def import_everything() -> None:
             if found.name.rpartition(".")[2] != "__main__":
                 with contextlib.suppress(ImportError):
                     import_module(found.name)
-    for command in COMMANDS.values():
-        import_module(command.module)
+    for command in all_commands().values():
+        command.load()
 
 
 def tried(kind: str, number: int, shop: Workshop, root: Path) -> tuple[Met, dict[str, Any] | None]:

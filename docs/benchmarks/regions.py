@@ -21,8 +21,7 @@ import torch
 import torchvision.ops
 from torch import Tensor
 
-from distill.gid.feature import REGION_CELLS, SAMPLES_PER_CELL
-from distill.gid.roi_align import roi_align
+from distill.gid.roi_align import REGION_CELLS, SAMPLES_PER_CELL, roi_align
 from edge.backends.probe import processor_name
 
 CHANNELS_BY_STRIDE = {8: 256, 16: 512, 32: 1024}

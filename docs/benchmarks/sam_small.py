@@ -1,6 +1,7 @@
 """Teach the mask decoder of a small SAM to outline defects of simulated cloth, and say how well it does.
 
-Usage: python docs/benchmarks/sam_small.py OUT.json [--train 480] [--unseen 80] [--epochs 30] [--threads 1]
+Usage: PYTHONPATH=. python docs/benchmarks/sam_small.py OUT.json [--train 480] [--unseen 80]
+           [--epochs 30] [--threads 1]
 
 The model has the real classes and random weights; nothing is downloaded. Its vision and prompt encoders are
 never trained, so it knows of cloth what random features tell. Prompts are tight boxes. The number is the
@@ -34,7 +35,6 @@ from distill.labels.sam.loading import Sam, load_sam
 from distill.labels.sam.masks import TrueMask, overlap
 from distill.labels.sam.outliner import Outliner
 from distill.labels.sam.settings import SamFinetuneSettings
-from distill.labels.sam.small_model import SmallSamSizes, write_small_sam
 from distill.labels.sets.annotations import Region
 from edge.core.errors import INTERRUPTED_EXIT_CODE
 from edge.core.geometry import iou_matrix
@@ -43,6 +43,7 @@ from edge.core.taxonomy import Taxonomy, load_taxonomy
 from edge.dataset.image import draw_picture
 from edge.dataset.options import DatasetOptions
 from edge.dataset.writing import write_dataset
+from tests.small_models.sam import SmallSamSizes, write_small_sam
 
 TAUGHT_SEED, UNSEEN_SEED = 11, 12
 WIDENED_PX = 4.0

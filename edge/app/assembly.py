@@ -16,6 +16,7 @@ from rich.console import Console
 
 from edge.app.outputs import pictures_folder, settings_file
 from edge.app.request_sources import asking_for_rolls
+from edge.app.sinks import sinks_of
 from edge.app.summary import print_summary, summarise
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Camera
@@ -42,7 +43,6 @@ from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.run_state import Limits, Observer, RunState
 from edge.pipeline.teaching import TeachingInRun
 from edge.roll.recorder import RollRecorder
-from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.locks import file_locked, folder_locked
 from edge.sinks.near_misses import NearMissSink
 from edge.sinks.pictures import PictureSink, picture_name
@@ -134,7 +134,7 @@ class CameraRun:
                 class_names, recorder, around.health, changes, lambda: changeover.taught, teaching
             )
         quota = _quota(config)
-        sinks = _sinks(config, pictures, quota)
+        sinks = sinks_of(config, pictures, quota)
         pipeline = Pipeline(
             self._source(changeover, changes),
             self._inspection(changeover, teaching),
@@ -333,16 +333,3 @@ def _near_misses(config: EdgeConfig, pictures: Path | None, quota: PictureQuota 
     if pictures is None or not config.near_miss:
         return None
     return NearMissSink(pictures / NEAR_MISSES, quota, config.near_misses_per_hour)
-
-
-def _sinks(config: EdgeConfig, pictures: Path | None, quota: PictureQuota | None) -> list[Sink]:
-    sinks: list[Sink] = []
-    if config.detections:
-        sinks.append(JsonLinesSink(config.detections))
-    if pictures:
-        sinks.append(PictureSink(pictures, quota, may_miss=config.roll_record is not None))
-    if config.show:
-        from edge.sinks.window import WindowSink
-
-        sinks.append(WindowSink())
-    return sinks

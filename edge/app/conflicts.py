@@ -10,6 +10,7 @@ from pathlib import Path
 from edge.app.outputs import CURE, check_inputs, files_of, folders_of, lasting, lies_in
 from edge.cameras.device_options import parse_device
 from edge.cameras.protocol import Camera
+from edge.cameras.registry import device_titles, kind_of
 from edge.config.device import CameraSettings
 from edge.core.errors import ConfigError
 
@@ -41,7 +42,7 @@ def _check_devices(one: CameraSettings, other: CameraSettings) -> None:
     if device[1] == other_device[1] or None in (device[1], other_device[1]):
         raise ConfigError(
             f"The cameras '{one.name}' and '{other.name}' are, or may be, one device.",
-            "Name another one; of several Basler or Aravis cameras each by its serial.",
+            f"Name another one; of several {device_titles()} cameras each by its serial.",
         )
 
 
@@ -59,9 +60,9 @@ def _check_outputs(one: CameraSettings, outputs: dict[str, Path], other: CameraS
 def _device(source: str) -> Device | None:
     """Return the device behind a source; None where many may read: a file, a folder, the simulated loom."""
     kind = source.partition(":")[0]
-    if kind in ("basler", "aravis"):
-        return kind, parse_device(source).serial
-    if kind == "loom" or Path(source).is_dir() or Path(source).is_file():
+    if named := kind_of(source):
+        return (kind, parse_device(source).serial) if named.is_device else None
+    if Path(source).is_dir() or Path(source).is_file():
         return None
     path = f"/dev/video{source}" if source.isdigit() else source
     return "video", path if "://" in path else os.path.realpath(path)

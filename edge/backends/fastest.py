@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from edge.backends.description import BackendDescription, BackendName, CandidateName
+from edge.backends.description import BackendDescription, CandidateName
 from edge.backends.measurements import Circumstances, Measurement, MeasurementCache
 from edge.backends.protocol import Backend, OpenBackend
 from edge.core.errors import LoomsightError
@@ -68,7 +68,7 @@ class FastestBackend:
         self._backend.__exit__(*error)
 
     @property
-    def name(self) -> BackendName:
+    def name(self) -> str:
         """The name of the backend it runs on."""
         return self._backend.name
 

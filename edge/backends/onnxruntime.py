@@ -12,7 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from edge.backends.description import BackendDescription, BackendName
+from edge.backends.description import PRECISION_NAMES, BackendDescription, BackendOptions, Installed
 from edge.backends.fixed_batch import in_batches_of
 from edge.backends.onnx_session import (
     ORT_ERRORS,
@@ -58,6 +58,17 @@ def read_contract(model_path: Path) -> ModelContract:
     return readable(contract_of, session, model_path)
 
 
+def open_model(model_path: Path, contract: ModelContract, options: BackendOptions) -> OnnxRuntimeBackend:
+    """Open the backend on a model."""
+    precision = PRECISION_NAMES[options.precision or "f32"]
+    return OnnxRuntimeBackend(model_path, contract, options.providers or None, options.threads, precision)
+
+
+def installed() -> Installed:
+    """Return version and providers."""
+    return Installed(f"{ort.__version__}: {', '.join(ort.get_available_providers())}")
+
+
 class OnnxRuntimeBackend:
     """Run one model. Checks names, types and shapes against the contract before the first frame.
 
@@ -73,7 +84,7 @@ class OnnxRuntimeBackend:
         BackendError: if no provider can be used.
     """
 
-    name: BackendName = "onnxruntime"
+    name = "onnxruntime"
 
     def __init__(
         self,

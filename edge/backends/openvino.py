@@ -6,18 +6,25 @@ import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from edge.backends.description import BackendDescription, BackendName, Precision
+from edge.backends.description import (
+    PRECISION_NAMES,
+    BackendDescription,
+    BackendOptions,
+    Installed,
+    Precision,
+)
 from edge.backends.fixed_batch import in_batches_of
 from edge.backends.model_file import checked_model_bytes
 from edge.backends.ports import Port, check_ports
 from edge.backends.probe import permits_bfloat16, processor_features, threads_for
+from edge.backends.proof import prove
 from edge.backends.provider_start import catch_output
 from edge.backends.raw_outputs import answer_of
 from edge.backends.signal_stack import signal_stack_kept
@@ -26,20 +33,22 @@ from edge.core.errors import BackendError, ContractError, ModelError
 
 logger = logging.getLogger(__name__)
 
-PRECISION_NAMES: Final = {"f32": "float32", "bf16": "bfloat16"}
-"""What a `BackendDescription` calls what OpenVINO calls f32 and bf16."""
-
 Floats = NDArray[np.float32]
 
 
-def read_contract(model_path: Path) -> ModelContract:
-    """Read the contract out of an ONNX file's metadata.
+def open_model(model_path: Path, contract: ModelContract, options: BackendOptions) -> OpenVinoBackend:
+    """Prove the model in a process of its own, then open the backend on it."""
+    prove(model_path)
+    return OpenVinoBackend(model_path, contract, options.precision, options.threads)
 
-    Raises:
-        ModelError: if the file is missing or is not an ONNX model.
-        ContractError: if it carries no contract, or one that cannot be honoured.
-    """
-    return _contract_of(_read_model(ov.Core(), model_path), model_path)
+
+def installed() -> Installed:
+    """Return version and devices."""
+    try:
+        devices = ", ".join(ov.Core().available_devices) or "no devices"
+    except RuntimeError as error:
+        devices = " ".join(str(error).split())[:200]
+    return Installed(f"{ov.__version__.split('-')[0]}: {devices}")
 
 
 def usual_precision() -> Precision:
@@ -69,7 +78,7 @@ class OpenVinoBackend:
         BackendError: if OpenVINO cannot make the model ready.
     """
 
-    name: BackendName = "openvino"
+    name = "openvino"
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from edge.backends.description import BackendDescription, BackendName
+from edge.backends.description import BackendDescription
 
 Floats = NDArray[np.float32]
 
@@ -34,8 +34,8 @@ class OpenBackend(Backend, Protocol):
     """A backend that lets go of its runtime at the end of a `with`."""
 
     @property
-    def name(self) -> BackendName:
-        """Its name in `edge.backends.choose.BACKENDS`."""
+    def name(self) -> str:
+        """Its name in `edge.backends.registry.BACKENDS`."""
         ...
 
     def __enter__(self) -> Self: ...

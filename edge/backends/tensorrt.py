@@ -12,18 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
-from edge.backends.description import BackendDescription, BackendName
-from edge.backends.onnxruntime import read_contract
+from edge.backends.description import PRECISION_NAMES, BackendDescription, BackendOptions, Installed
 from edge.backends.probe import nvidia_gpu_present
 from edge.backends.provider_start import cure_of
 from edge.backends.raw_outputs import answer_of
+from edge.backends.registry import BACKENDS
 from edge.backends.tensorrt_buffers import best_for, plan_buffers, plan_runs
 from edge.backends.tensorrt_engines import (
     REBUILD,
     Box,
     EngineChoice,
     EngineFile,
-    EnginePrecision,
     Gpu,
     choose_engine,
     sm_of,
@@ -33,16 +32,12 @@ from edge.backends.tensorrt_places import bundle_of, engine_folder, manifests_fo
 from edge.core.contract import ModelContract
 from edge.core.digest import file_digest
 from edge.core.errors import BackendError
+from edge.process.packages import install_extra
 
 if TYPE_CHECKING:
     from edge.backends.tensorrt_cuda import Device, LoadedEngine
 
-__all__ = ["TensorRtBackend", "open_device", "open_libraries", "read_contract"]
-
 logger = logging.getLogger(__name__)
-
-PRECISION_NAMES: Final[dict[EnginePrecision, str]] = {"f32": "float32", "f16": "float16", "int8": "int8"}
-"""What a `BackendDescription` calls an engine's precision."""
 
 NO_GPU: Final = "This box has no NVIDIA GPU whose driver runs."
 
@@ -57,9 +52,8 @@ def open_device() -> Device:
         ImportError: if pycuda is not installed; a command's `main` names the cure.
     """
     if not nvidia_gpu_present():
-        raise BackendError(
-            NO_GPU, "Use --backend onnxruntime or openvino; start a container with `--gpus all`."
-        )
+        others = " or ".join(name for name in BACKENDS if name != TensorRtBackend.name)
+        raise BackendError(NO_GPU, f"Use --backend {others}; start a container with `--gpus all`.")
     try:
         from edge.backends.tensorrt_cuda import Device
     except ModuleNotFoundError:
@@ -92,6 +86,24 @@ def open_libraries() -> dict[str, Library]:
     return opened
 
 
+def open_model(model_path: Path, contract: ModelContract, options: BackendOptions) -> TensorRtBackend:
+    """Open the backend on a model; its engines settle the precision, and the GPU knows no threads."""
+    return TensorRtBackend(model_path, contract)
+
+
+def installed() -> Installed:
+    """Return the versions of what this backend needs, without loading it, and how to have an engine."""
+    found = BACKENDS["tensorrt"].versions
+    libraries = [name for name in found if name != "pycuda"]
+    if not nvidia_gpu_present():
+        cure = "Without a GPU it can only build for other boxes: --build --for sm86." if libraries else ""
+    elif libraries and "pycuda" in found:
+        cure = "Build an engine: edge-doctor --build --model BUNDLE."
+    else:
+        cure = f"{install_extra('tensorrt')} if edge-run --backend tensorrt or auto is to use it."
+    return Installed(", ".join(f"{name} {found[name]}" for name in found) or "not installed", cure)
+
+
 class TensorRtBackend:
     """Run one model through the engine that fits this box best. One per thread: see `for_another_camera`.
 
@@ -108,7 +120,7 @@ class TensorRtBackend:
         ImportError: if TensorRT or pycuda is not installed.
     """
 
-    name: BackendName = "tensorrt"
+    name = "tensorrt"
 
     def __init__(self, model_path: Path, contract: ModelContract) -> None:
         device = open_device()

@@ -144,6 +144,11 @@ class EngineFile:
             )
         return data
 
+    def delete(self) -> None:
+        """Delete the engine and its manifest."""
+        for file in (self.path, self.path.with_suffix(MANIFEST_SUFFIX)):
+            file.unlink(missing_ok=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Box:

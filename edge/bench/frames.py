@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from edge.backends.choose import BACKENDS, in_precision
+from edge.backends.choose import in_precision
 from edge.backends.probe import available_cores, processor_name
+from edge.backends.registry import BACKENDS
 from edge.bench.result_file import check_result_file, write_result
 from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path

@@ -14,14 +14,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from edge.backends.choose import BACKENDS, BackendOptions, usable_backends
-from edge.backends.description import BackendName, Precision
+from edge.backends.choose import usable_backends
+from edge.backends.description import BackendOptions, Precision
 from edge.backends.probe import (
     available_cores,
     multiplies_bfloat16,
     nvidia_gpu_present,
     processor_name,
 )
+from edge.backends.registry import BACKENDS, BackendName
 from edge.bench.result_file import check_result_file, write_result
 from edge.bundle.opening import Bundle, demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path

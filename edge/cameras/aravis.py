@@ -16,18 +16,18 @@ there, and needs nothing of loomsight's but its own file."""
 PROGRAM = Path(__file__).with_name("aravis_program.py")
 
 
-def aravis_camera(source: str, mm_per_px: float | None = None) -> IsolatedCamera:
+def camera_at(address: str, mm_per_px: float | None = None) -> IsolatedCamera:
     """Build the camera of an address such as `aravis:` or `aravis:serial=10.0.0.7,width=4096`.
 
     Raises:
         ConfigError: if its settings are wrong.
     """
-    options = parse_device(source)
+    options = parse_device(address)
     process = CameraProcess(
-        source,
+        address,
         factory="",
         arguments={
-            "name": source,
+            "name": address,
             **options.model_dump(exclude_none=True),
             "encoder_dialects": encoder_dialects(options),
         },

@@ -12,10 +12,11 @@ from typing_extensions import Self
 from edge.cameras.device_options import DeviceOptions, Placing, parse_device
 from edge.cameras.encoder import GREATEST, encoder_dialects
 from edge.cameras.genicam_locks import remove_stale_locks
+from edge.cameras.isolated import CameraProcess, IsolatedCamera
 from edge.cameras.protocol import Camera, Frame, NoFrameYetError
 from edge.core.errors import CameraLostError, CameraNotFoundError, ConfigError, MissingPackageError
 from edge.core.image import Image
-from edge.process.packages import install_extra
+from edge.process.packages import install_module
 
 WAIT_MS = 200
 """How long a read waits before it says that there is no frame yet."""
@@ -208,6 +209,17 @@ class BaslerCamera(Camera):
         return CameraLostError(f"The camera {self.name} is lost: {problem}.", "Check its cable and power.")
 
 
+def camera_at(address: str, mm_per_px: float | None = None) -> IsolatedCamera:
+    """Build the camera of an address, which will live in a process of its own: pylon may hang.
+
+    Raises:
+        ConfigError: if its settings are wrong.
+    """
+    arguments = {"source": address, "mm_per_px": mm_per_px}
+    is_paced = parse_device(address).is_paced
+    return IsolatedCamera(CameraProcess(address, f"{__name__}:open_basler", arguments, is_paced))
+
+
 def open_basler(source: str, mm_per_px: float | None = None) -> BaslerCamera:
     """Build the camera of an address, for a process of its own."""
     return BaslerCamera(source, parse_device(source), mm_per_px)
@@ -220,7 +232,7 @@ def _pylon() -> tuple[Any, Any]:
     except ImportError as error:
         raise MissingPackageError(
             f"Basler cameras need pypylon: {error}.",
-            f"Install it: `{install_extra('basler')}`.",
+            f"Install it: `{install_module('pypylon')}`.",
         ) from error
     return pylon, genicam
 

@@ -6,16 +6,12 @@ import re
 from pathlib import Path
 from typing import Final
 
-from edge.cameras.aravis import aravis_camera
-from edge.cameras.device_options import parse_device
-from edge.cameras.faulty_loom import FaultyLoomCamera
 from edge.cameras.folder import PICTURE_SUFFIXES, FolderCamera
 from edge.cameras.http_stream import HttpCamera
-from edge.cameras.isolated import CameraProcess, IsolatedCamera
-from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import Camera
 from edge.cameras.raw_stream import RecordedCamera, is_recording
+from edge.cameras.registry import kind_of
 from edge.core.address import redact_credentials
 from edge.core.errors import CameraNotFoundError
 
@@ -28,23 +24,15 @@ def choose_camera(source: str, mm_per_px: float | None = None, bit_depth: int | 
 
     Args:
         source: `0` (index), `/dev/video0`, `rtsp://...`, a video file, a picture, a folder of pictures, one
-            that `--record` wrote, `basler:[key=value,...]`, `aravis:[key=value,...]`, or
-            `loom[:key=value,...]` for the simulated loom.
+            that `--record` wrote, or what a name of `CAMERAS` stands before, such as `basler:` or `loom`.
         mm_per_px: scale on the cloth for cameras that do not know it.
         bit_depth: significant bits of 16-bit values.
     Raises:
         CameraNotFoundError: if the source names nothing that exists.
         ConfigError: if the options of a loom or a device are wrong.
     """
-    if source == "loom" or source.startswith("loom:"):
-        options = parse_loom_options(source)
-        return FaultyLoomCamera(options) if options.faults else LoomCamera(options)
-    if source.startswith("basler:"):
-        arguments = {"source": source, "mm_per_px": mm_per_px}
-        is_paced = parse_device(source).is_paced
-        return IsolatedCamera(CameraProcess(source, "edge.cameras.basler:open_basler", arguments, is_paced))
-    if source.startswith("aravis:"):
-        return aravis_camera(source, mm_per_px)
+    if kind := kind_of(source):
+        return kind.camera_at(source, mm_per_px)
     if INDEX.fullmatch(source):
         return OpenCvCamera(int(source), mm_per_px, bit_depth)
     if scheme := re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", source):

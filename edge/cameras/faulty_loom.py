@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from typing_extensions import Self
 
-from edge.cameras.loom import LoomCamera
+from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.cameras.protocol import Frame, NoFrameYetError, Reopening
 from edge.core.errors import CameraLostError, CameraNotFoundError
 from edge.core.image import Image
@@ -154,3 +154,13 @@ SPOILT: dict[FaultName, Callable[[Image], Image]] = {
     "lint": _with_lint,
 }
 """What becomes of a picture."""
+
+
+def camera_at(address: str, mm_per_px: float | None = None) -> LoomCamera:
+    """Build the camera above a simulated loom: one that fails where the address names faults.
+
+    Raises:
+        ConfigError: if its settings are wrong.
+    """
+    options = parse_loom_options(address)
+    return FaultyLoomCamera(options) if options.faults else LoomCamera(options)

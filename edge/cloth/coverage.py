@@ -113,10 +113,6 @@ class Coverage(Passed):
         self.gap_list.set(fresh, end, reason)
         self.reached_line = max(self.reached_line, end)
 
-    def missed_until(self, position: FramePosition, reason: GapReason) -> None:
-        """Count all lines between what was reached and a place as passed unseen."""
-        self._reach(position, 0, reason)
-
     @property
     def gaps(self) -> list[GapOnRoll]:
         """All gaps with a place, in the order of the roll."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edge.backends.registry import BACKENDS
 from edge.process.console import configure_logging
 from edge.process.terminal import echo
 
@@ -35,7 +36,7 @@ MaxP99Flag = Annotated[
     float | None, typer.Option(min=0.001, help="Refuse the bundle if p99 of single tiles is above this.")
 ]
 BackendFlag = Annotated[
-    str | None, typer.Option(help="onnxruntime, openvino, tensorrt or auto  [default: onnxruntime]")
+    str | None, typer.Option(help=f"{', '.join(BACKENDS)} or auto  [default: onnxruntime]")
 ]
 
 

@@ -11,14 +11,15 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from edge.backends.registry import BACKENDS
+from edge.cameras.registry import forms as camera_forms
 from edge.core.errors import ConfigError
 from edge.process.console import configure_logging, run_command
 
 CameraFlag = Annotated[
     str | None,
     typer.Option(
-        help="0, /dev/video0, file.mp4, picture, folder/, rtsp://..., basler:[key=value,...], "
-        "aravis:[...], or loom[:key=value,...]  [default: 0]"
+        help=f"0, /dev/video0, file.mp4, picture, folder/, rtsp://..., {camera_forms()}  [default: 0]"
     ),
 ]
 ModelFlag = Annotated[
@@ -44,7 +45,7 @@ ThreadsFlag = Annotated[int | None, typer.Option(help="Threads of one inference.
 BackendFlag = Annotated[
     str | None,
     typer.Option(
-        help="onnxruntime, openvino, tensorrt, or auto: the fastest, measured once  [default: onnxruntime]"
+        help=f"{', '.join(BACKENDS)}, or auto: the fastest, measured once  [default: onnxruntime]"
     ),
 ]
 PrecisionFlag = Annotated[

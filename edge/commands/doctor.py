@@ -9,9 +9,10 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -19,9 +20,18 @@ from rich.table import Table
 from edge.backends.cgroup import cpu_quota
 from edge.backends.probe import available_cores, nvidia_gpu_present, processor_features, processor_name
 from edge.backends.provider_start import CUDA, CUDA_LIBRARIES, cure_of
+from edge.backends.registry import BACKENDS
 from edge.bundle.opening import demo_bundle_path, open_bundle
+from edge.cameras.registry import CAMERAS
 from edge.core.errors import LoomsightError
-from edge.process.packages import headless_opencv, install_again, install_extra, install_package, repair
+from edge.process.packages import (
+    distribution_of,
+    headless_opencv,
+    install_again,
+    install_module,
+    install_package,
+    repair,
+)
 from edge.process.terminal import as_cell
 
 Verdict = Literal["ok", "lacking", "broken"]
@@ -49,18 +59,18 @@ class Finding:
 
 def examine() -> list[Finding]:
     """Look at everything edge-run may use."""
+    first, *others = (partial(_backend, name) for name in BACKENDS)
     checks: tuple[Callable[[], Finding], ...] = (
         _python,
         _processor,
         _memory,
         _disk,
         _opencv,
-        _onnxruntime,
+        first,
         _gpu,
         _cuda,
-        _tensorrt,
-        _openvino,
-        _pypylon,
+        *others,
+        *(partial(_camera_package, kind.title, kind.package) for kind in CAMERAS.values() if kind.package),
         _cameras,
         _model,
     )
@@ -131,13 +141,24 @@ def _opencv() -> Finding:
     return Finding("OpenCV", "ok", f"{cv2.__version__}, {threads} threads")
 
 
-def _onnxruntime() -> Finding:
+def _backend(name: str) -> Finding:
+    """Look at a backend; only what every installation has is needed."""
+    kind = BACKENDS[name]
     try:
-        import onnxruntime
-    except ImportError as error:
-        return Finding("ONNX Runtime", "broken", str(error), repair("onnxruntime"))
-    providers = ", ".join(onnxruntime.get_available_providers())
-    return Finding("ONNX Runtime", "ok", f"{onnxruntime.__version__}: {providers}")
+        found = kind.load().installed()
+    except (ImportError, OSError, RuntimeError) as error:
+        return _backend_that_does_not_load(name, error)
+    return Finding(kind.title, "ok", found.detail, found.cure)
+
+
+def _backend_that_does_not_load(name: str, error: Exception) -> Finding:
+    kind, detail = BACKENDS[name], " ".join(str(error).split())
+    if kind.is_in_every_installation:
+        return Finding(kind.title, "broken", detail, repair(name))
+    if isinstance(error, ModuleNotFoundError):
+        cure = f"{install_module(kind.package)} if edge-run --backend {name} or auto is to use it."
+        return Finding(kind.title, "ok", "not installed", cure)
+    return Finding(kind.title, "lacking", detail, install_again(kind.distributions[0]))
 
 
 def _gpu() -> Finding:
@@ -188,21 +209,6 @@ def cuda_finding(built_in: bool, reason: str | None) -> Finding:
     return Finding(CUDA_ROW, "ok", "the CUDA provider starts")
 
 
-def _tensorrt() -> Finding:
-    """Name the versions of what the TensorRT backend needs, without loading it; it is never needed."""
-    names = ("tensorrt", "tensorrt-rtx", "pycuda")
-    found = {name: _version(name) for name in names}
-    detail = ", ".join(f"{name} {number}" for name, number in found.items() if number) or "not installed"
-    libraries = [name for name in ("tensorrt", "tensorrt-rtx") if found[name]]
-    if not nvidia_gpu_present():
-        cure = "Without a GPU it can only build for other boxes: --build --for sm86." if libraries else ""
-        return Finding("TensorRT", "ok", detail, cure)
-    if libraries and found["pycuda"]:
-        return Finding("TensorRT", "ok", detail, "Build an engine: edge-doctor --build --model BUNDLE.")
-    cure = f"{install_extra('tensorrt')} if edge-run --backend tensorrt or auto is to use it."
-    return Finding("TensorRT", "ok", detail, cure)
-
-
 def _version(package: str) -> str | None:
     try:
         return version(package)
@@ -210,32 +216,13 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _openvino() -> Finding:
-    """Load OpenVINO where it is installed; it is never needed."""
-    try:
-        import openvino
-    except ModuleNotFoundError:
-        cure = f"{install_extra('openvino')} if edge-run --backend openvino or auto is to use it."
-        return Finding("OpenVINO", "ok", "not installed", cure)
-    except (ImportError, OSError, RuntimeError) as error:
-        return Finding("OpenVINO", "lacking", " ".join(str(error).split()), install_again("openvino"))
-    return Finding("OpenVINO", "ok", f"{openvino.__version__.split('-')[0]}: {_devices(openvino)}")
-
-
-def _devices(openvino: Any) -> str:
-    try:
-        return ", ".join(openvino.Core().available_devices) or "no devices"
-    except RuntimeError as error:
-        return " ".join(str(error).split())[:200]
-
-
-def _pypylon() -> Finding:
-    """Name the version of Basler's package; only Basler cameras need it."""
-    installed = _version("pypylon")
+def _camera_package(title: str, package: str) -> Finding:
+    """Name the version of what one kind of camera needs."""
+    name = distribution_of(package)
+    installed = _version(name)
     if installed is None:
-        cure = f"For Basler cameras: {install_extra('basler')}"
-        return Finding("pypylon", "ok", "not installed", cure)
-    return Finding("pypylon", "ok", installed)
+        return Finding(name, "ok", "not installed", f"For {title} cameras: {install_module(package)}")
+    return Finding(name, "ok", installed)
 
 
 def _cameras() -> Finding:

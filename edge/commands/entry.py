@@ -12,40 +12,25 @@ import os
 
 def loomsight() -> None:
     """Entry point of `loomsight`."""
-    _begin("edge.commands.loomsight", "main")
+    begin("edge.commands.loomsight", "main")
 
 
 def edge_run() -> None:
     """Entry point of `edge-run`."""
-    _begin("edge.commands.cli", "run_main")
+    begin("edge.commands.cli", "run_main")
 
 
 def edge_bench() -> None:
     """Entry point of `edge-bench`."""
-    _begin("edge.commands.cli", "bench_main")
+    begin("edge.commands.cli", "bench_main")
 
 
 def edge_doctor() -> None:
     """Entry point of `edge-doctor`."""
-    _begin("edge.commands.cli", "doctor_main")
+    begin("edge.commands.cli", "doctor_main")
 
 
-def distill() -> None:
-    """Entry point of `distill`."""
-    _begin("distill.commands.distill_cli", "main")
-
-
-def prune() -> None:
-    """Entry point of `prune`."""
-    _begin("distill.commands.prune_cli", "main")
-
-
-def export() -> None:
-    """Entry point of `export`."""
-    _begin("export.cli", "main")
-
-
-def _begin(module: str, function: str) -> None:
+def begin(module: str, function: str) -> None:
     """Call a command's entry point; what that imports takes longest."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` means that

@@ -13,12 +13,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 
+from edge.backends.registry import BACKENDS
 from edge.config.articles import ArticleSettings, with_article
 from edge.config.auto_teach import AutoTeachSettings
 from edge.config.machine import MachineSettings
 from edge.config.mqtt import MqttSettings
 from edge.config.stop import StopSettings
 from edge.core.address import redact_credentials
+from edge.core.one_of import OneOf
 from edge.core.settings import OwnPath, environment_values, own_path, resolved, toml_values
 
 Layers = dict[str, dict[str, Any]]
@@ -126,7 +128,7 @@ class EdgeConfig(BaseModel):
     cloth: Literal["auto", "all"] = "auto"
     optics: Literal["auto", "off"] = "auto"
     batch_tiles: int = Field(default=16, ge=1, le=256)
-    backend: Literal["auto", "onnxruntime", "openvino", "tensorrt"] = "onnxruntime"
+    backend: Annotated[str, OneOf(("auto", *BACKENDS))] = "onnxruntime"
     precision: Literal["auto", "f32", "bf16", "f16", "int8"] = "auto"
     providers: tuple[str, ...] = ()
     threads: int | None = Field(default=None, ge=1)

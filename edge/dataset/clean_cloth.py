@@ -12,7 +12,7 @@ from edge.cloth.grain import CELL_PX
 from edge.cloth.mask import Mask
 from edge.core.image import Image
 from edge.simulator.patch import QUIET_CLOTH_GREY, Ground, Tint
-from edge.simulator.weave import Plane, as_plane
+from edge.simulator.planes import Plane, as_plane
 
 SELVEDGE_MM = 10.0
 """Nearer to the edge of the cloth nothing is planted: `edge-run` reports nothing there either

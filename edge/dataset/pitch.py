@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge.cloth.mask import Mask
 from edge.core.image import Image
-from edge.simulator.weave import Plane, as_plane
+from edge.simulator.planes import Plane, as_plane
 
 SHORTEST_PX, LONGEST_PX = 2.2, 16.0
 """Pitches that are looked for: finer yarns are not resolved, coarser ones no camera of a loom shows."""

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +75,8 @@ class Target:
     gpu: str | None
 
 
-def build_engines(wish: BuildWish) -> list[EngineFile]:
-    """Build an engine for each target, put it into the user's cache folder, and print where.
+def build_engines(wish: BuildWish, say: Callable[[str], object] = echo) -> list[EngineFile]:
+    """Build an engine for each target, put it into the user's cache folder, and say where.
 
     Raises:
         ConfigError: if the wish is not one that can be had.
@@ -98,7 +98,9 @@ def build_engines(wish: BuildWish) -> list[EngineFile]:
     built = []
     for target in targets:
         request = EngineRequest(model_path, contract, precision, batch, (target.capability,), target.gpu)
-        built.append(_build(request, target.library, folder))
+        engine, line = _build(request, target.library, folder)
+        say(line)
+        built.append(engine)
     return built
 
 
@@ -190,7 +192,8 @@ def _this_box() -> Target:
     return Target(library, gpu.capability, None if library.is_rtx else gpu.name)
 
 
-def _build(request: EngineRequest, library: Library, folder: Path) -> EngineFile:
+def _build(request: EngineRequest, library: Library, folder: Path) -> tuple[EngineFile, str]:
+    """Return an engine and a line about it."""
     target = " ".join([*filter(None, [request.gpu]), *map(sm_of, request.capabilities)])
     what = f"{request.model_path.parent.name}/{request.model_path.name} for {target}"
     logger.info("%s builds %s in batches of %s", library, what, request.batch)
@@ -200,8 +203,8 @@ def _build(request: EngineRequest, library: Library, folder: Path) -> EngineFile
         built = build_engine(request, library, observe, timing_cache)
     engine = write_engine(folder, built.engine, built.manifest)
     seconds, mib = time.monotonic() - begin_s, len(built.engine) / 2**20
-    echo(f"{engine.path}: {built.manifest.precision}, {mib:.1f} MiB, built in {seconds:.1f} s")
-    return engine
+    line = f"{engine.path}: {built.manifest.precision}, {mib:.1f} MiB, built in {seconds:.1f} s"
+    return engine, line
 
 
 @contextmanager

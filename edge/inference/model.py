@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 
 from edge.backends.choose import (
-    BackendOptions,
     fastest_backend,
     in_precision,
     open_backend,
     precision_for,
 )
+from edge.backends.description import BackendOptions
 from edge.backends.onnxruntime import read_contract
 from edge.backends.protocol import Backend, OpenBackend
 from edge.bundle.opening import Bundle, demo_bundle_path, open_bundle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Final
@@ -14,38 +15,25 @@ REPAIR_WORKBENCH: Final = "touch uv.lock && make workbench"
 """A newer uv.lock lets make look again at what is installed. It fetches uv where there is none."""
 
 OWN_MODULES: Final = ("edge", "distill", "export")
-EXTRAS: Final = {
-    # First, as devices lack it.
-    "mill": ("paho", "pymodbus", "prometheus_client", "starlette", "anyio", "uvicorn"),
-    "workbench": (
-        "torch", "torchvision", "ultralytics", "torch_pruning", "transformers", "peft", "onnx", "onnxslim",
-        "yaml",
-        "ensemble_boxes",
-        "matplotlib",
-        "ray",
-        "scipy",
-        "starlette",
-        "anyio",
-        "uvicorn",
-    ),
-    "tensorrt": ("tensorrt", "pycuda"),
-    "rtx": ("tensorrt_rtx",),
-    "openvino": ("openvino",),
-    "basler": ("pypylon",),
-    "gpio": ("gpiod",),
-}  # fmt: skip
-DISTRIBUTIONS: Final = {
-    "cv2": "opencv-python",
-    "PIL": "pillow",
-    "ensemble_boxes": "ensemble-boxes",
-    "paho": "paho-mqtt",
-    "prometheus_client": "prometheus-client",
-    "tensorrt_rtx": "tensorrt-rtx",
-    "torch_pruning": "torch-pruning",
-    "typing_extensions": "typing-extensions",
-    "yaml": "pyyaml",
-}
+DISTRIBUTIONS: Final = {"cv2": "opencv-python", "PIL": "pillow", "paho": "paho-mqtt", "yaml": "pyyaml"}
 """Where a module's package has another name."""
+
+REQUIREMENT: Final = re.compile(r"(?P<distribution>[\w.-]+).*\bextra *== *['\"](?P<extra>[\w-]+)")
+"""What an extra brings, in metadata: `gpiod>=2.1; (sys_platform == 'linux') and extra == 'gpio'`."""
+
+
+def extras() -> dict[str, set[str]]:
+    """Return which distributions each extra of this installation brings, in the order of their names."""
+    from importlib.metadata import PackageNotFoundError, requires  # takes time, and few commands need it
+
+    try:
+        requirements = requires("loomsight") or []
+    except PackageNotFoundError:
+        return {}
+    found: dict[str, set[str]] = {}
+    for match in filter(None, map(REQUIREMENT.match, requirements)):
+        found.setdefault(match["extra"], set()).add(match["distribution"])
+    return dict(sorted(found.items()))
 
 
 def install_extra(extra: str) -> str:
@@ -77,8 +65,9 @@ def repair(distribution: str) -> str:
 
 def install_module(module: str) -> str:
     """Return the command that brings a module: its extra, or the package that every installation has."""
-    extra = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
-    return repair(DISTRIBUTIONS.get(module, module)) if extra is None else install_extra(extra)
+    wanted = distribution_of(module)
+    extra = next((extra for extra, distributions in extras().items() if wanted in distributions), None)
+    return repair(wanted) if extra is None else install_extra(extra)
 
 
 def headless_opencv() -> str:
@@ -97,16 +86,21 @@ def missing_package(error: ImportError) -> MissingPackageError:
         return MissingPackageError(
             f"A package cannot be loaded: {error}.", f"{_again(module)} Report it if that does not help."
         )
-    distribution = DISTRIBUTIONS.get(module, module)
+    distribution = distribution_of(module)
     called = f"'{distribution}'" + (f" (module {module})" if distribution != module else "")
     return MissingPackageError(
         f"The package {called} is not installed.", f"Install it: `{install_module(module)}`."
     )
 
 
+def distribution_of(module: str) -> str:
+    """Return the name of the package that brings a module."""
+    return DISTRIBUTIONS.get(module, module.replace("_", "-"))
+
+
 def _again(module: str) -> str:
     """Say how to install again what is there but does not load."""
-    distribution = "loomsight" if module in OWN_MODULES else DISTRIBUTIONS.get(module, module)
+    distribution = "loomsight" if module in OWN_MODULES else distribution_of(module)
     if _in_clone():
         return f"Run `{REPAIR_CLONE}`."
     if not distribution:

@@ -14,8 +14,8 @@ import numpy as np
 
 from edge.core.image import Image
 from edge.simulator.options import LoomOptions
+from edge.simulator.planes import smooth_noise
 from edge.simulator.style import ClothStyle
-from edge.simulator.weave import smooth_noise
 
 BANK_STREAM = 3
 SHADE_PERIODS = (613, 757)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from edge.simulator.weave import Plane, as_plane
+from edge.simulator.planes import Plane, as_plane
 
 FLECK_DEVIATIONS = 2.2
 """Brightness, blurred over one yarn, beyond so many deviations is taken back. Subtle planted defects begin

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge.simulator.patch import Figure
-from edge.simulator.weave import as_plane
+from edge.simulator.planes import as_plane
 
 CREASE_BREADTH_PX = (9.0, 16.0)
 WAVES = (1.5, 3.5)

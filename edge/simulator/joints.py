@@ -8,7 +8,7 @@ import numpy as np
 
 from edge.core.image import Image
 from edge.simulator.options import LoomOptions
-from edge.simulator.weave import Plane
+from edge.simulator.planes import Plane
 
 JOINT_STREAM = 6
 HEIGHT_MM = (5.0, 9.0)

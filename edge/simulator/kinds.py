@@ -70,6 +70,56 @@ class Site:
     breadth_mm: float
 
 
+Proportion = Callable[[float, float, Site, np.random.Generator], tuple[float, float]]
+"""Gives a size the proportions of a kind: millimetres along the roll and across it, before and after."""
+
+
+def _between(low_high: tuple[float, float], rng: np.random.Generator) -> float:
+    return float(np.exp(rng.uniform(*np.log(low_high))))
+
+
+def _as_drawn(
+    along_mm: float, across_mm: float, site: Site, rng: np.random.Generator
+) -> tuple[float, float]:
+    most_mm = MOST_PX * site.mm_per_px
+    return min(along_mm, most_mm), min(across_mm, most_mm)
+
+
+def _long(along_mm: float, across_mm: float, site: Site, rng: np.random.Generator) -> tuple[float, float]:
+    return max(along_mm, SHORTEST_END_MM), across_mm
+
+
+def _whole_or_short(
+    along_mm: float, across_mm: float, site: Site, rng: np.random.Generator
+) -> tuple[float, float]:
+    chance = rng.random()
+    if chance < SHORT_PICK_SHARE:
+        return along_mm, max(_between(SHORT_PICK_MM, rng), 2.5 * along_mm)
+    return along_mm, site.breadth_mm if chance > 1 - WHOLE_WIDTH_SHARE else across_mm
+
+
+def _often_lying(
+    along_mm: float, across_mm: float, site: Site, rng: np.random.Generator
+) -> tuple[float, float]:
+    if rng.random() >= LYING_SHARE:
+        return _as_drawn(along_mm, across_mm, site, rng)
+    length_mm, breadth_mm = _between(LYING_MM, rng), _between(LYING_BREADTH_MM, rng)
+    length_mm = max(length_mm, 1.2 * NARROW * breadth_mm)
+    return (breadth_mm, length_mm) if rng.random() < 0.3 else (length_mm, breadth_mm)
+
+
+def _round(along_mm: float, across_mm: float, site: Site, rng: np.random.Generator) -> tuple[float, float]:
+    along_mm, across_mm = _as_drawn(along_mm, across_mm, site, rng)
+    return along_mm, float(np.clip(across_mm, 0.6 * along_mm, 1.6 * along_mm))
+
+
+def _sometimes_turned(
+    along_mm: float, across_mm: float, site: Site, rng: np.random.Generator
+) -> tuple[float, float]:
+    along_mm, across_mm = _as_drawn(along_mm, across_mm, site, rng)
+    return (across_mm, along_mm) if rng.random() < 0.4 else (along_mm, across_mm)
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """Say how a category of defect is made.
@@ -81,6 +131,7 @@ class Kind:
         across_mm: least and greatest breadth; (0, 0) where the pitch decides.
         least_px: below this neither side goes.
         draw: makes the figure from lines and columns, the site and a random generator.
+        proportion: makes of a length and a breadth those of the kind.
     """
 
     salience: float
@@ -89,31 +140,33 @@ class Kind:
     across_mm: tuple[float, float]
     least_px: int
     draw: Callable[[tuple[int, int], Site, np.random.Generator], Figure]
+    proportion: Proportion = _as_drawn
 
 
 KINDS: dict[str, Kind] = {
     "broken end": Kind(
         0.85, 1.2, (20, 2500), (0, 0), LEAST_GAP_PX,
-        lambda size, site, rng: draw_broken_end(size, site.weft_pitch_px, rng),
+        lambda size, site, rng: draw_broken_end(size, site.weft_pitch_px, rng), _long,
     ),
     "broken pick": Kind(
         0.75, 1.2, (0, 0), (70, 4000), LEAST_GAP_PX,
-        lambda size, site, rng: draw_broken_pick(size, site.warp_pitch_px, rng),
+        lambda size, site, rng: draw_broken_pick(size, site.warp_pitch_px, rng), _whole_or_short,
     ),
     "broken yarn": Kind(
         0.9, 1.6, (8, 36), (8, 30), 30,
-        lambda size, site, rng: draw_broken_yarn(size, site.warp_pitch_px, rng),
+        lambda size, site, rng: draw_broken_yarn(size, site.warp_pitch_px, rng), _often_lying,
     ),
-    "hole": Kind(1.2, 0.8, (3.2, 12), (3.2, 12), 16, lambda size, _, rng: draw_hole(size, rng)),
+    "hole": Kind(1.2, 0.8, (3.2, 12), (3.2, 12), 16, lambda size, _, rng: draw_hole(size, rng), _round),
     "crease": Kind(0.8, 1.6, (18, 110), (18, 80), 60, lambda size, _, rng: draw_crease(size, rng)),
     "wrinkle": Kind(0.8, 1.6, (24, 80), (24, 80), 90, lambda size, _, rng: draw_wrinkle(size, rng)),
     "dropped stitch": Kind(
-        1.5, 1.2, (2.4, 12), (2.4, 4), 12, lambda size, _, rng: draw_dropped_stitch(size, rng)
+        1.5, 1.2, (2.4, 12), (2.4, 4), 12,
+        lambda size, _, rng: draw_dropped_stitch(size, rng), _sometimes_turned,
     ),
-    "nep": Kind(1.15, 1.0, (2.2, 4.0), (2.2, 4.0), 11, lambda size, _, rng: draw_nep(size, rng)),
-    "stain": Kind(0.9, 1.2, (5, 22), (5, 22), 20, lambda size, _, rng: draw_stain(size, rng)),
+    "nep": Kind(1.15, 1.0, (2.2, 4.0), (2.2, 4.0), 11, lambda size, _, rng: draw_nep(size, rng), _round),
+    "stain": Kind(0.9, 1.2, (5, 22), (5, 22), 20, lambda size, _, rng: draw_stain(size, rng), _round),
 }  # fmt: skip
-"""Every category that can be planted. Sizes in millimetres are those of a clear defect."""
+"""Every category of the taxonomy that can be planted. Sizes in millimetres are those of a clear defect."""
 
 
 def draw_size_mm(
@@ -135,7 +188,7 @@ def draw_size_mm(
         else:
             side_mm = factor * _between((low, high), rng)
         sides_mm.append(max(side_mm, kind.least_px * site.mm_per_px))
-    along_mm, across_mm = _in_proportion(category, sides_mm[0], sides_mm[1], site, rng)
+    along_mm, across_mm = kind.proportion(sides_mm[0], sides_mm[1], site, rng)
     along_mm, across_mm = min(along_mm, LONGEST_MM), min(across_mm, site.breadth_mm)
     along_px, across_px = (max(1, round(side / site.mm_per_px)) for side in (along_mm, across_mm))
     return along_px * site.mm_per_px, across_px * site.mm_per_px
@@ -154,31 +207,3 @@ def draw_figure(planted: PlantedDefect, seed: int, site: Site) -> tuple[Figure, 
     kind = KINDS[planted.category]
     figure = kind.draw((lines, columns), site, rng)
     return figure, kind.salience * rng.uniform(*CONTRAST_RANGES[planted.difficulty])
-
-
-def _between(low_high: tuple[float, float], rng: np.random.Generator) -> float:
-    return float(np.exp(rng.uniform(*np.log(low_high))))
-
-
-def _in_proportion(
-    category: str, along_mm: float, across_mm: float, site: Site, rng: np.random.Generator
-) -> tuple[float, float]:
-    """Give a defect the proportions of its kind: millimetres along the roll and across it."""
-    if category == "broken end":
-        return max(along_mm, SHORTEST_END_MM), across_mm
-    if category == "broken pick":
-        chance = rng.random()
-        if chance < SHORT_PICK_SHARE:
-            return along_mm, max(_between(SHORT_PICK_MM, rng), 2.5 * along_mm)
-        return along_mm, site.breadth_mm if chance > 1 - WHOLE_WIDTH_SHARE else across_mm
-    if category == "broken yarn" and rng.random() < LYING_SHARE:
-        length_mm, breadth_mm = _between(LYING_MM, rng), _between(LYING_BREADTH_MM, rng)
-        length_mm = max(length_mm, 1.2 * NARROW * breadth_mm)
-        return (breadth_mm, length_mm) if rng.random() < 0.3 else (length_mm, breadth_mm)
-    most_mm = MOST_PX * site.mm_per_px
-    along_mm, across_mm = min(along_mm, most_mm), min(across_mm, most_mm)
-    if category in ("hole", "nep", "stain"):
-        return along_mm, float(np.clip(across_mm, 0.6 * along_mm, 1.6 * along_mm))
-    if category == "dropped stitch" and rng.random() < 0.4:
-        return across_mm, along_mm
-    return along_mm, across_mm

@@ -18,6 +18,7 @@ from typing_extensions import Self
 
 from edge.core.errors import ConfigError
 from edge.simulator.fault_plan import parse_faults
+from edge.simulator.kinds import KINDS
 from edge.simulator.truth import DIFFICULTIES, Difficulty
 
 Weave = Literal["plain", "twill", "satin"]
@@ -25,17 +26,7 @@ Scan = Literal["line", "area"]
 
 WEAVES: tuple[Weave, ...] = ("plain", "twill", "satin")
 
-CATEGORIES: tuple[str, ...] = (
-    "broken end",
-    "broken pick",
-    "broken yarn",
-    "hole",
-    "crease",
-    "wrinkle",
-    "dropped stitch",
-    "nep",
-    "stain",
-)
+CATEGORIES: tuple[str, ...] = tuple(KINDS)
 """The categories of the taxonomy that the loom knows how to draw."""
 
 MIN_CLOTH_PX = 96

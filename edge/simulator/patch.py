@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.image import Image
+from edge.simulator.planes import Plane
 from edge.simulator.truth import Difficulty, Mask
-from edge.simulator.weave import Plane
 
 CONTRAST_RANGES: dict[Difficulty, tuple[float, float]] = {
     "obvious": (9.0, 13.0),

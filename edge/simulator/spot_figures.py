@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.simulator.patch import Figure
-from edge.simulator.weave import Plane, as_plane, smooth_noise
+from edge.simulator.planes import Plane, as_plane, smooth_noise
 
 SUBPIXEL_BITS = 4
 

@@ -10,8 +10,9 @@ import numpy as np
 from edge.core.image import Image
 from edge.simulator.evenness import evened
 from edge.simulator.options import LoomOptions
+from edge.simulator.planes import Plane, as_plane, smooth_noise
 from edge.simulator.style import ClothStyle
-from edge.simulator.weave import Plane, as_plane, smooth_noise, weave_texture
+from edge.simulator.weave import weave_texture
 
 TEXTURE_STREAM = 2
 SELVEDGE_PITCH = 0.7

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from edge.simulator.patch import Figure
-from edge.simulator.weave import Plane, as_plane, smooth_noise
+from edge.simulator.planes import Plane, as_plane, smooth_noise
 
 VISIBLE = 0.18
 """Share of the peak below which a pixel counts as unchanged: keeps invisible skirts out of boxes."""

@@ -31,6 +31,7 @@ from edge.dataset.options import DatasetOptions
 from edge.dataset.writing import write_dataset
 from edge.inference.inspector import Inspector
 from edge.inference.model import Models
+from edge.process.commands import START
 from edge.process.console import configure_logging, run_command
 from edge.process.interruption import Interrupted
 from edge.teach.article_file import open_article
@@ -59,8 +60,6 @@ ema_warmup_steps = 20
 empty_tile_share = 1.0
 """
 """What docs/benchmarks/planted.md was measured with."""
-
-RUN: Final = "from edge.commands.loomsight import main; main()"
 
 
 class Counts(BaseModel):
@@ -209,7 +208,7 @@ def _workbench(lock: int, command: str, *arguments: str) -> None:
     """
     logger.info("%s", command)
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN, command, *arguments], stdin=subprocess.DEVNULL, pass_fds=(lock,)
+        [sys.executable, "-c", START, command, *arguments], stdin=subprocess.DEVNULL, pass_fds=(lock,)
     )
     try:
         status = process.wait()

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from edge.commands.loomsight import COMMANDS
+from edge.commands.loomsight import all_commands
 from tests.golden.stored import CURE
 
 WIDTH = {"COLUMNS": "100", "TERMINAL_WIDTH": "100", "NO_COLOR": "1"}
@@ -25,7 +25,7 @@ def printed(*arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("name", ["loomsight", *COMMANDS])
+@pytest.mark.parametrize("name", ["loomsight", *all_commands()])
 def test_help(name, stored):
     now = printed("--help") if name == "loomsight" else printed(name, "--help")
     assert now == stored.text(f"help/{name}.txt", now), CURE

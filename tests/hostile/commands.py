@@ -7,12 +7,11 @@ import io
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-from edge.commands.loomsight import COMMANDS
+from edge.commands.loomsight import all_commands
 from edge.core import errors
 from edge.process.console import run_command
 
@@ -50,8 +49,7 @@ def outcome_of(words: Sequence[str], folder: Path, environment: Mapping[str, str
     Raises:
         Exception: whatever nobody foresaw: the tests run without the last resort.
     """
-    command = COMMANDS[words[0]]
-    app = getattr(import_module(command.module), command.function)
+    app = all_commands()[words[0]].load()
     out, err = io.StringIO(), io.StringIO()
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(sys, "argv", [f"loomsight {words[0]}", *words[1:]]))

@@ -31,10 +31,12 @@ import edge.commands.stop_cli
 import edge.commands.teach_cli
 import export.calib_cli
 import export.cli
+from distill.gid.terms import METHODS
 from distill.labels.annotators.detector_annotator import DetectorSettings
 from distill.labels.annotators.reference_annotator import ReferenceSettings
 from distill.labels.engine.settings import EngineSettings
 from distill.labels.florence.settings import AnnotationSettings, FinetuneSettings, LoraSettings
+from distill.labels.formats.registry import READERS
 from distill.labels.sam.settings import OutlineSettings, SamFinetuneSettings
 from distill.labels.sets.sharing import SharingOptions
 from distill.labels.zero_shot.settings import ZeroShotSettings
@@ -45,8 +47,11 @@ from distill.settings.distillation import Distillation, TeacherRecipe
 from distill.settings.pretraining import Pretraining
 from distill.settings.recipe import Recipe
 from distill.settings.sparsity import Sparsity
+from edge.backends.registry import BACKENDS
 from edge.bundle.manifest import BundleManifest
-from edge.commands.loomsight import COMMANDS
+from edge.cameras.registry import CAMERAS as CAMERA_KINDS
+from edge.cameras.registry import kind_of
+from edge.commands.loomsight import all_commands
 from edge.config.device import CAMERAS, load_box
 from edge.config.edge import EdgeConfig
 from edge.config.machine import MachineSettings
@@ -64,7 +69,7 @@ from edge.mqtt.messages import MESSAGES
 from edge.mqtt.publisher import Publisher
 from edge.pipeline.run_state import RunState
 from edge.roll.outbox import Outbox
-from edge.simulator.options import LoomOptions, parse_loom_options
+from edge.simulator.options import CATEGORIES, LoomOptions, parse_loom_options
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -199,7 +204,7 @@ def check_command(words):
     elif words[0] == "python" and words[1].endswith(".py"):
         assert (ROOT / words[1]).is_file(), words
     elif words[0] == "loomsight" and words[1] not in {"--help", "--version"}:
-        assert words[1] in COMMANDS, words
+        assert words[1] in all_commands(), words
         check_flags(words[1], words[2:])
     elif words[0] in APPS:
         check_flags(words[0], words[1:])
@@ -220,8 +225,8 @@ def test_commands_and_flags_exist(page):
 
 
 def test_every_command_is_shown_on_its_page():
-    assert set(APPS) == set(COMMANDS)
-    for command in COMMANDS:
+    assert set(APPS) == set(all_commands())
+    for command in all_commands():
         shown = [" ".join(words) for words in commands(DOCS / f"{command}.md")]
         assert any(line.removeprefix("loomsight ").startswith(command) for line in shown), command
 
@@ -401,9 +406,33 @@ def test_every_setting_of_labels():
         assert table[key.replace("_", "-")] == shown(field.default), key
 
 
+@pytest.mark.parametrize("name", [*BACKENDS, "auto"])
+def test_every_backend_has_a_row(name):
+    assert f"`{name}`" in {row[0] for row in rows(DOCS / "backends.md", 2)}
+
+
+@pytest.mark.parametrize("kind", CAMERA_KINDS.values(), ids=CAMERA_KINDS)
+def test_every_kind_of_camera_has_a_row(kind):
+    shown_as = {form for row in rows(DOCS / "cameras.md", 4) for form in re.findall(r"`([^`]*)`", row[0])}
+    assert any(kind_of(form) is kind for form in shown_as)
+
+
+def test_the_simulator_plants_what_its_page_says():
+    (listed,) = re.findall(
+        r"kinds are planted: ([^.]*)\.", text_of(DOCS / "simulate.md").replace("\n", " ")
+    )
+    assert listed.split(", ") == list(CATEGORIES)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_term_of_a_distillation_is_named(method):
+    text = text_of(DOCS / "gid.md")
+    assert [term.name for term in METHODS[method] if f"`loss_{term.name}`" not in text] == []
+
+
 def test_every_form_of_labels():
     table = {row[0].strip("`") for row in rows(DOCS / "label-formats.md", 4)}
-    assert {form.value for form in distill.commands.labels_cli.Form} <= table
+    assert set(READERS) <= table
 
 
 @pytest.mark.parametrize("model", [BundleManifest, ModelContract], ids=lambda model: model.__name__)

@@ -286,7 +286,7 @@ def test_transformers_parses_florence_lines(mill, tmp_path):
     """Florence-2's own processor finds the boxes in a line; it gives whole pixels, rounded down."""
     from transformers import Florence2Processor
 
-    from distill.labels.florence.small_model import write_small_model
+    from tests.small_models.florence import write_small_model
 
     write_small_model(tmp_path / "model", taxonomy=load_taxonomy())
     processor = Florence2Processor.from_pretrained(tmp_path / "model")

@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from distill.commands.pseudo_label_cli import app
-from distill.labels.florence.small_model import write_small_model
 from distill.labels.formats import yolo
 from distill.labels.formats.registry import read_labels
-from distill.labels.sam.small_model import write_small_sam
+from tests.small_models.florence import write_small_model
+from tests.small_models.sam import write_small_sam
 from tests.unit.distill.labels.engine.cloth import (
     BENCHMARKS,
     TAXONOMY,

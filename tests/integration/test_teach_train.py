@@ -18,6 +18,7 @@ from edge.bundle.opening import model_digest_of, open_bundle
 from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.commands.teach_cli import app
 from edge.core.errors import ConfigError, LoomsightError, MissingPackageError, OutputError
+from edge.process.packages import extras, missing_package
 from edge.teach import training_job
 from edge.teach.article_file import open_article
 from edge.teach.training import Counts, TrainingResult, read_result
@@ -176,17 +177,9 @@ def test_without_the_workbench_it_is_one_line_with_the_cure_before_the_cloth_is_
 
 
 def test_the_cure_names_the_workbench():
-    from edge.process.packages import missing_package
-
     error = missing_package(ModuleNotFoundError("No module named 'torch'", name="torch"))
     assert "workbench" in error.cure
-    assert set(training_job.WORKBENCH) <= set(training_job_extras())
-
-
-def training_job_extras():
-    from edge.process.packages import EXTRAS
-
-    return EXTRAS["workbench"]
+    assert set(training_job.WORKBENCH) <= extras()["workbench"]
 
 
 def test_another_detector_than_the_shipped_one_is_refused(clean_images, tmp_path):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import pytest
 import typer
 
-from edge.commands.loomsight import COMMANDS
+from edge.commands.loomsight import all_commands
 from tests.hostile.commands import outcome_of
 from tests.hostile.inputs import FLAGS, MAKERS, hostile_words, write_workshop
 
@@ -40,8 +38,7 @@ def test_every_hostile_option_is_one_that_its_command_has(shop, tmp_path):
 
 def flags_of(words):
     """Return the options of the command, or of its sub command, that words name."""
-    command = COMMANDS[words[0]]
-    found = typer.main.get_command(getattr(import_module(command.module), command.function))
+    found = typer.main.get_command(all_commands()[words[0]].load())
     for word in words[1:]:
         found = getattr(found, "commands", {}).get(word, found)
     return {flag for parameter in found.params for flag in (*parameter.opts, *parameter.secondary_opts)}

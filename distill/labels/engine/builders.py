@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from distill.labels.annotators.annotator import Annotator
+from distill.labels.engine.registry import ANNOTATORS
 from distill.labels.engine.settings import AnnotatorSpec, Device
 from edge.core.digest import file_digest
 from edge.core.errors import ConfigError
@@ -33,9 +33,6 @@ class Surroundings:
     mm_per_px: float | None = None
 
 
-Build = Callable[[AnnotatorSpec, Surroundings], Annotator]
-
-
 def build_annotator(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
     """Load an annotator.
 
@@ -43,7 +40,7 @@ def build_annotator(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotato
         ConfigError: if a setting is not permitted or there is no such code.
         LoomsightError: whatever loading its model raises.
     """
-    return BUILDERS[spec.kind](spec, surroundings)
+    return ANNOTATORS[spec.kind].load().build(spec, surroundings)
 
 
 def fingerprint(spec: AnnotatorSpec) -> str:
@@ -65,76 +62,10 @@ def _content_digest(path: Path) -> str:
         raise ConfigError(f"Cannot read {path}: {error.strerror}.", "Check its permissions.") from error
 
 
-def _florence(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
-    from distill.core.precision import choose_device
-    from distill.labels.florence.annotate import FlorenceAnnotator
-    from distill.labels.florence.loading import load_teacher
-    from distill.labels.florence.settings import AnnotationSettings
+def settings_of(kind: type[Any], values: Mapping[str, Any], spec: AnnotatorSpec) -> Any:
+    """Return the settings of an annotator, checked.
 
-    settings = _settings(
-        AnnotationSettings, {"vocabulary": surroundings.taxonomy.classes, **spec.settings}, spec
-    )
-    adapter = Path(spec.adapter) if spec.adapter else None
-    teacher = load_teacher(spec.model, adapter, device=choose_device(surroundings.device))
-    return FlorenceAnnotator(teacher, surroundings.taxonomy, settings, spec.name)
-
-
-def _zero_shot(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
-    from distill.core.precision import choose_device
-    from distill.labels.zero_shot.annotate import ZeroShotAnnotator
-    from distill.labels.zero_shot.loading import load_open_detector
-    from distill.labels.zero_shot.settings import ZeroShotSettings
-
-    settings = _settings(ZeroShotSettings, spec.settings, spec)
-    detector = load_open_detector(spec.model, device=choose_device(surroundings.device))
-    return ZeroShotAnnotator(detector, surroundings.taxonomy, settings, spec.name)
-
-
-def _detector(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
-    from distill.checkpoint import load_detector
-    from distill.core.precision import choose_device
-    from distill.labels.annotators.detector_annotator import DetectorAnnotator, DetectorSettings
-
-    return DetectorAnnotator(
-        load_detector(Path(spec.model)),
-        mm_per_px=surroundings.mm_per_px,
-        settings=_settings(DetectorSettings, spec.settings, spec),
-        device=choose_device(surroundings.device),
-        name=spec.name,
-    )
-
-
-def _reference(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
-    from distill.labels.annotators.reference_annotator import ReferenceAnnotator, ReferenceSettings
-
-    return ReferenceAnnotator(
-        spec.model,
-        mm_per_px=surroundings.mm_per_px,
-        settings=_settings(ReferenceSettings, spec.settings, spec),
-        name=spec.name,
-    )
-
-
-def _python(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
-    module_name, _, function_name = spec.model.partition(":")
-    cure = 'Write model = "package.module:function", and see that Python finds the package.'
-    try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"The annotator '{spec.name}' has no code: {error}.", cure) from error
-    annotator: Annotator = function(surroundings.taxonomy, spec.settings)
-    annotator.name = spec.name
-    return annotator
-
-
-BUILDERS: Final[Mapping[str, Build]] = {
-    "florence": _florence,
-    "zero-shot": _zero_shot,
-    "detector": _detector,
-    "reference": _reference,
-    "python": _python,
-}
-
-
-def _settings(kind: type[Any], values: Mapping[str, Any], spec: AnnotatorSpec) -> Any:
+    Raises:
+        ConfigError: if one is not permitted.
+    """
     return resolved(kind, {f"the settings of the annotator '{spec.name}'": values})

@@ -21,6 +21,7 @@ from distill.labels.engine.calibration import (
 )
 from distill.labels.engine.opinion import Answers, Opinion
 from distill.labels.engine.proposals import as_the_truth_has_it
+from distill.labels.engine.registry import ANNOTATORS
 from distill.labels.engine.reliability import expected_calibration_error, judge
 from distill.labels.engine.settings import EngineSettings
 from distill.labels.engine.triage import Band, Triage
@@ -126,7 +127,7 @@ def calibrate(
             notes.append(f"{label}: too few right boxes on the reviewed split, thresholds of the settings")
         else:
             bands[label] = band
-    if any(annotator.kind == "reference" for annotator in settings.annotators):
+    if not all(ANNOTATORS[annotator.kind].names_classes for annotator in settings.annotators):
         bands[UNCLASSIFIED] = Band(accept=1.0, reject=settings.worth_a_look)
     return learnt.model_copy(update={"bands": bands, "notes": tuple(notes)})
 

@@ -7,17 +7,14 @@ regression on the logit of the score (Platt, 1999; Guo et al., On Calibration of
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from edge.core.errors import ConfigError, DatasetError
-from edge.core.files import write_whole
-from edge.core.outside_files import SETTINGS_BYTES, read_bytes
+from edge.core.errors import DatasetError
 
 Floats = NDArray[np.float64]
 
@@ -105,38 +102,6 @@ def fit_calibration(
 def calibrated(calibration: IsotonicCalibration | TemperatureCalibration, scores: ArrayLike) -> Floats:
     """Map many scores, (N,)."""
     return np.array([calibration(float(score)) for score in np.asarray(scores).ravel()], np.float64)
-
-
-def save_calibrations(
-    calibrations: dict[str, IsotonicCalibration | TemperatureCalibration], file: Path
-) -> None:
-    """Write calibrations by the name of their annotator, as JSON.
-
-    Raises:
-        OutputError: if they cannot be written.
-    """
-    write_whole(file, _CALIBRATIONS.dump_json(calibrations, indent=2) + b"\n")
-
-
-def load_calibrations(file: Path) -> dict[str, IsotonicCalibration | TemperatureCalibration]:
-    """Read calibrations by the name of their annotator.
-
-    Raises:
-        ConfigError: if the file is missing or is not of that form.
-    """
-    try:
-        return _CALIBRATIONS.validate_json(
-            read_bytes(file, SETTINGS_BYTES, ConfigError, "Calibrate first.")
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ConfigError(f"{file}: {where}: {first['msg']}.", "Calibrate again.") from error
-
-
-_CALIBRATIONS: TypeAdapter[dict[str, IsotonicCalibration | TemperatureCalibration]] = TypeAdapter(
-    dict[str, Calibration]
-)
 
 
 def _checked(scores: ArrayLike, is_right: ArrayLike) -> tuple[Floats, Floats]:

@@ -13,6 +13,7 @@ from distill.labels.engine.calibrating import Calibrated, ReviewedPicture
 from distill.labels.engine.job import Job
 from distill.labels.engine.judging import Change, Quality, mean_average_precision, quality_of
 from distill.labels.engine.region_lines import region_from
+from distill.labels.engine.registry import ANNOTATORS
 from distill.labels.engine.settings import AnnotatorSpec
 from distill.labels.engine.shards import ShardFolder
 from distill.labels.engine.teaching import is_teachable, taught
@@ -161,7 +162,7 @@ def _quality(job: Job, done: Round) -> dict[str, Any]:
     maps = {
         spec.name: round(mean_average_precision(spec.name, opinion, pictures, job.taxonomy), 4)
         for spec in done.specs
-        if spec.kind != "reference"  # which names nothing
+        if ANNOTATORS[spec.kind].names_classes
     }
     return {
         "judged_on": {"split": job.reviewed.judging_split, "pictures": len(pictures)},

@@ -9,11 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from typing_extensions import Self
 
 from distill.labels.engine.fusion import Fusion, Method
+from distill.labels.engine.registry import ANNOTATORS
 from distill.labels.engine.triage import Band
+from edge.core.one_of import OneOf
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Device = Literal["auto", "cpu", "cuda"]
-AnnotatorKind = Literal["florence", "zero-shot", "detector", "reference", "python"]
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_PSEUDO_LABEL_"
 """LOOMSIGHT_PSEUDO_LABEL_BATCH=4 sets `batch`; only plain values, not tables."""
@@ -40,7 +41,7 @@ class AnnotatorSpec(_Value):
         teaching: its settings: those of `loomsight teacher finetune`, or of a recipe of `distill`.
     """
 
-    kind: AnnotatorKind
+    kind: Annotated[str, OneOf(ANNOTATORS)]
     model: str = Field(min_length=1)
     name: str = ""
     adapter: str | None = None

@@ -25,9 +25,3 @@ def outlines_text(outlines: Sequence[PolygonXy], size_hw_px: tuple[int, int]) ->
     """Write outlines as Florence-2 answers a referring expression: one bare, several between marks."""
     texts = [place_text(outline, size_hw_px) for outline in outlines]
     return texts[0] if len(texts) == 1 else "".join(f"<poly>{text}</poly>" for text in texts)
-
-
-def corners_of(box_xyxy_px: BoxXyxy) -> PolygonXy:
-    """Return the corners of a box, clockwise from the upper left."""
-    x1, y1, x2, y2 = box_xyxy_px
-    return (x1, y1), (x2, y1), (x2, y2), (x1, y2)

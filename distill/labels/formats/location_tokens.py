@@ -1,7 +1,7 @@
 """Places in a picture as the location tokens of Florence-2, `<loc_0>` to `<loc_999>`.
 
-A picture is cut into a thousand bins along each axis. A box is its label and four tokens, a quadrilateral
-eight, an outline any number of pairs between ``<poly>`` and ``</poly>``, its pieces parted by ``<sep>``.
+A picture is cut into a thousand bins along each axis. A box is its label and four tokens, an outline
+any number of pairs between ``<poly>`` and ``</poly>``, its pieces parted by ``<sep>``.
 Several of one label may stand behind it; what has no label of its own belongs to the one before.
 """
 
@@ -89,25 +89,6 @@ def write_boxes(label: str, boxes_xyxy_px: ArrayLike, size_hw_px: tuple[int, int
     return written_label(label) + _tokens(bins_from_xy(boxes, size_hw_px))
 
 
-def write_quads(label: str, quads_xy_px: ArrayLike, size_hw_px: tuple[int, int]) -> str:
-    """Write the label and then each of its quadrilaterals, (N, 4, 2) picture pixels; see `write_boxes`."""
-    quads = np.asarray(quads_xy_px, np.float64).reshape(-1, 8)
-    return written_label(label) + _tokens(bins_from_xy(quads, size_hw_px))
-
-
-def write_polygons(label: str, polygons_xy_px: Sequence[PolygonXy], size_hw_px: tuple[int, int]) -> str:
-    """Write one region whose outline consists of these pieces; see `write_boxes`.
-
-    Raises:
-        DatasetError: if the label is empty.
-        ValueError: if there is no piece, or one with fewer than three corners.
-    """
-    if not polygons_xy_px or any(len(polygon) < 3 for polygon in polygons_xy_px):
-        raise ValueError("an outline has at least one piece of three corners or more")
-    pieces = [_tokens(bins_from_xy(polygon, size_hw_px)) for polygon in polygons_xy_px]
-    return f"{written_label(label)}<poly>{'<sep>'.join(pieces)}</poly>"
-
-
 def parse_boxes(text: str, size_hw_px: tuple[int, int]) -> list[tuple[str, BoxXyxy]]:
     """Read (label, box) in the order of the text; outlines and incomplete boxes are passed over.
 
@@ -118,16 +99,6 @@ def parse_boxes(text: str, size_hw_px: tuple[int, int]) -> list[tuple[str, BoxXy
         for run in _runs(text)
         if not run.is_outline
         for start in range(0, len(run.bins) - 3, 4)
-    ]
-
-
-def parse_quads(text: str, size_hw_px: tuple[int, int]) -> list[tuple[str, PolygonXy]]:
-    """Read (label, four corners) in the order of the text; incomplete ones are passed over."""
-    return [
-        (run.label, _polygon(run.bins[start : start + 8], size_hw_px))
-        for run in _runs(text)
-        if not run.is_outline
-        for start in range(0, len(run.bins) - 7, 8)
     ]
 
 

@@ -1,62 +1,122 @@
-"""The forms in which labels are read and written, and how to tell which one a file is of."""
+"""The forms in which labels are read and written, and how to tell which one a file is of.
+
+No form is imported before it is used: help texts list them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
 
-from distill.labels.formats import coco, cvat, florence_jsonl, label_studio, roll_record, voc, yolo
-from distill.labels.formats.completeness import only_complete
-from distill.labels.sets.annotations import LabelSet, Written
-from distill.labels.sets.naming import named_by
 from edge.core.errors import ConfigError, DatasetError
-from edge.core.outside_files import LABELS_BYTES, open_outside
-from edge.core.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    from distill.labels.sets.annotations import LabelSet, Written
+    from edge.core.taxonomy import Taxonomy
 
 _LOOKED_AT_BYTES = 1 << 16
 
 Form = TypeVar("Form")
 
 
-class Reader(Protocol):
-    """Read labels; `pictures` is the folder of the pictures where the labels do not tell."""
+class FormModule(Protocol):
+    """What the module of every form has; one that is read alone has no `write`."""
 
-    def __call__(self, source: Path, pictures: Path | None = None) -> LabelSet: ...
+    def read(self, source: Path, pictures: Path | None = None) -> LabelSet:
+        """Read labels; single failures stand in its `problems`.
+
+        Args:
+            pictures: folder of the pictures where the labels do not tell.
+        Raises:
+            DatasetError: if nothing at all can be read.
+        """
+        ...
+
+    def write(self, label_set: LabelSet, target: Path) -> Written:
+        """Write labels; return what was written, and what was not."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class LabelFormat:
-    """Pair the two halves of a form.
+    """Say where a form is read and written, and how to tell it.
 
     Attributes:
-        read: raises DatasetError if nothing at all can be read; single failures stand in `problems`.
-        write: returns what was written, and what was not.
+        module: that has it.
         suffix: of its file; "" for a folder.
+        is_in: tells from the suffix of a file, in lower case, and its first bytes whether it is of this
+            form; of two that share a suffix, exactly one.
+        is_folder: tells whether a folder is of this form; the first that says so has it.
+        magic: first bytes of every file of this form and of no other one; empty where there are none.
+        is_written: whether it can be written, too.
     """
 
-    read: Reader
-    write: Callable[[LabelSet, Path], Written]
+    module: str
     suffix: str
+    is_in: Callable[[str, bytes], bool] = lambda suffix, head: False
+    is_folder: Callable[[Path], bool] = lambda folder: False
+    magic: bytes = b""
+    is_written: bool = True
+
+    def read(self, source: Path, pictures: Path | None = None) -> LabelSet:
+        """Read labels; see `FormModule`."""
+        return self._loaded().read(source, pictures)
+
+    def write(self, label_set: LabelSet, target: Path) -> Written:
+        """Write labels; see `FormModule`."""
+        return self._loaded().write(label_set, target)
+
+    def _loaded(self) -> FormModule:
+        return cast(FormModule, import_module(self.module))
 
 
-FORMATS: Final[Mapping[str, LabelFormat]] = MappingProxyType(
-    {
-        "voc": LabelFormat(voc.read, voc.write, ""),
-        "dataset": LabelFormat(yolo.read, yolo.write, ""),
-        "coco": LabelFormat(coco.read, coco.write, ".json"),
-        "florence": LabelFormat(florence_jsonl.read, florence_jsonl.write, ".jsonl"),
-        "cvat": LabelFormat(cvat.read, cvat.write, ".xml"),
-        "label-studio": LabelFormat(label_studio.read, label_studio.write, ".json"),
-    }
-)
+READERS: Final[Mapping[str, LabelFormat]] = {
+    "dataset": LabelFormat(
+        "distill.labels.formats.yolo",
+        "",
+        lambda suffix, head: suffix in (".yaml", ".yml"),
+        lambda folder: (folder / "data.yaml").is_file(),
+    ),
+    "voc": LabelFormat(
+        "distill.labels.formats.voc",
+        "",
+        lambda suffix, head: suffix == ".xml" and b"<annotations" not in head,
+        lambda folder: next(folder.rglob("*.xml"), None) is not None,
+    ),
+    "coco": LabelFormat(
+        "distill.labels.formats.coco",
+        ".json",
+        lambda suffix, head: suffix == ".json" and not head.startswith(b"["),
+    ),
+    "florence": LabelFormat(
+        "distill.labels.formats.florence_jsonl", ".jsonl", lambda suffix, head: suffix == ".jsonl"
+    ),
+    "cvat": LabelFormat(
+        "distill.labels.formats.cvat",
+        ".xml",
+        lambda suffix, head: suffix == ".xml" and b"<annotations" in head,
+    ),
+    "label-studio": LabelFormat(
+        "distill.labels.formats.label_studio",
+        ".json",
+        lambda suffix, head: suffix == ".json" and head.startswith(b"["),
+    ),
+    "roll": LabelFormat(
+        "distill.labels.formats.roll_record",
+        ".db",
+        magic=b"SQLite format 3\0",
+        is_written=False,
+    ),
+}
+"""All forms that are read, by the name that `--from` and `--to` take."""
 
-READERS: Final[Mapping[str, Reader]] = MappingProxyType(
-    {**{name: form.read for name, form in FORMATS.items()}, "roll": roll_record.read}
-)
-"""A roll record is read and never written."""
+FORMATS: Final[Mapping[str, LabelFormat]] = {
+    name: form for name, form in READERS.items() if form.is_written
+}
+"""Those that are written, too."""
 
 
 def read_labels(
@@ -77,8 +137,11 @@ def read_labels(
     """
     if pictures and not pictures.is_dir():
         raise ConfigError(f"There is no folder {pictures}.", "Correct --pictures.")
+    from distill.labels.formats.completeness import only_complete
+    from distill.labels.sets.naming import named_by
+
     name = format_name or detect(source)
-    return only_complete(named_by(_found(READERS, name)(source, pictures), taxonomy))
+    return only_complete(named_by(_found(READERS, name).read(source, pictures), taxonomy))
 
 
 def format_of(name: str) -> LabelFormat:
@@ -111,22 +174,19 @@ def detect(source: Path) -> str:
 
 
 def _form_of_folder(folder: Path) -> str | None:
-    if (folder / "data.yaml").is_file():
-        return "dataset"
-    return "voc" if next(folder.rglob("*.xml"), None) else None
+    return next((name for name, form in READERS.items() if form.is_folder(folder)), None)
 
 
 def _form_of_file(file: Path) -> str | None:
-    """Tell by the suffix and, where two forms share one, by what the file begins with."""
+    """Tell by what the file begins with, and by its suffix."""
+    from edge.core.outside_files import LABELS_BYTES, open_outside
+
     with open_outside(file, LABELS_BYTES, DatasetError) as stream:
         start = stream.read(_LOOKED_AT_BYTES)
-    if start.startswith(roll_record.HEADER):
-        return "roll"
+    for name, form in READERS.items():
+        if form.magic and start.startswith(form.magic):
+            return name
     # Without the zeros UTF-16 reads like ASCII, which is enough to tell the forms apart.
     head = start.replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n")
     suffix = file.suffix.lower()
-    if suffix == ".xml":
-        return "cvat" if b"<annotations" in head else "voc"
-    if suffix == ".json":
-        return "label-studio" if head.startswith(b"[") else "coco"
-    return {".jsonl": "florence", ".yaml": "dataset", ".yml": "dataset"}.get(suffix)
+    return next((name for name, form in READERS.items() if form.is_in(suffix, head)), None)

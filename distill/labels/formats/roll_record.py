@@ -26,9 +26,6 @@ from edge.roll.reading import read_rolls
 
 ANNOTATOR: Final = "edge-run"
 
-HEADER: Final = b"SQLite format 3\0"
-"""A file that begins so may be a record; whether it is one is seen when it is opened."""
-
 LEAST_PART_PX: Final = 4.0
 """A smaller part of a defect that belongs to another image is the jitter of its box."""
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from edge.backends.registry import BACKENDS
+from edge.cameras.registry import CAMERAS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,11 +32,16 @@ BASE_MODULES = {
     "threadpoolctl",
     "PIL",
 }
+
+
+def file_of(module: str) -> str:
+    return f"{module.replace('.', '/')}.py"
+
+
 OPTIONAL_OF_FILE = {
-    "edge/backends/openvino.py": {"openvino"},
+    **{file_of(kind.module): {kind.package} for kind in BACKENDS.values()},
+    **{file_of(kind.module): {kind.package} for kind in CAMERAS.values() if kind.package},
     "edge/backends/tensorrt_cuda.py": {"pycuda", "cuda"},
-    "edge/commands/doctor.py": {"openvino"},
-    "edge/cameras/basler.py": {"pypylon"},
     "edge/health/metrics.py": {"prometheus_client"},
     "edge/machine/modbus.py": {"pymodbus"},
     "edge/machine/replies.py": {"pymodbus"},
@@ -51,7 +60,7 @@ OPTIONAL_OF_FILE = {
 }
 """Packages of extras, and the only files that may import them."""
 OPTIONAL_AT_THE_TOP = {
-    "edge/backends/openvino.py",
+    *(file_of(kind.module) for kind in BACKENDS.values()),
     "edge/backends/tensorrt_cuda.py",
     "edge/health/metrics.py",
     "edge/health/server.py",
@@ -119,6 +128,20 @@ def test_edge_imports_only_itself_and_the_base_packages(path):
     assert roots - BASE_MODULES - {"edge"} - sys.stdlib_module_names == set()
 
 
+def strings_in(source: str) -> set[str]:
+    """Return the strings of a source file, without its docstrings."""
+    tree = ast.parse(source)
+    prose = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    constants = {node for node in ast.walk(tree) if isinstance(node, ast.Constant)} - prose
+    return {node.value for node in constants if isinstance(node.value, str)}
+
+
+@pytest.mark.parametrize("path", EDGE_FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_edge_names_no_module_of_the_workbench_in_a_string(path):
+    modules = re.compile(r"\b(distill|export)\.(?!toml)[a-z_]+")
+    assert not [text for text in strings_in(path.read_text(encoding="utf-8")) if modules.search(text)]
+
+
 def test_the_root_of_edge_has_rooms_alone():
     assert [path.name for path in (ROOT / "edge").glob("*.py")] == ["__init__.py"]
 
@@ -138,7 +161,7 @@ def test_every_module_of_edge_imports_with_the_workbench_hidden():
         if path.relative_to(ROOT).as_posix() not in OPTIONAL_AT_THE_TOP
     ]
     hidden = [
-        *set().union(*OPTIONAL_OF_FILE.values()),
+        *(set().union(*OPTIONAL_OF_FILE.values()) - BASE_MODULES),
         "torch",
         "torchvision",
         "ultralytics",
@@ -146,10 +169,8 @@ def test_every_module_of_edge_imports_with_the_workbench_hidden():
         "transformers",
         "peft",
         "onnx",
-        "openvino",
         "tensorrt",
         "tensorrt_rtx",
-        "pycuda",
         "psutil",
         "yaml",
     ]

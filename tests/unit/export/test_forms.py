@@ -13,7 +13,8 @@ import torch
 
 from distill.checkpoint import Checkpoint, Detector, load_detector, weights_digest, write_checkpoint
 from distill.detector.ported import raw_outputs_of
-from edge.backends.choose import BackendOptions, in_precision, open_backend, usable_backends
+from edge.backends.choose import in_precision, open_backend, usable_backends
+from edge.backends.description import BackendOptions
 from edge.backends.probe import processor_features
 from edge.bundle.opening import open_bundle
 from edge.core.contract import CONTRACT_VERSION, HeadLevel, RawOutputs
@@ -108,7 +109,7 @@ def test_a_head_with_anchors_is_decoded_in_the_graph_alone():
 )  # fmt: skip
 @pytest.mark.parametrize("name", usable_backends(BackendOptions()))
 def test_maps_the_contract_does_not_describe_are_refused(tmp_path, name, change, named):
-    from edge.backends.choose import BACKENDS
+    from edge.backends.registry import BACKENDS
 
     detector = raw(detector_of("yolov5-decoupled"))
     outputs = RawOutputs(**{**detector.contract.outputs.model_dump(), **change})

@@ -271,7 +271,8 @@ def test_the_command_says_that_int8_of_an_untrained_detector_says_nothing(
 
 @pytest.mark.parametrize("precision", ["f16", "int8"])
 def test_a_variant_gives_on_golden_pictures_what_it_gave(published, precision):
-    from edge.backends.choose import BackendOptions, in_precision, open_backend
+    from edge.backends.choose import in_precision, open_backend
+    from edge.backends.description import BackendOptions
 
     bundle = in_precision(open_bundle(published.bundle), precision)
     assert bundle.model_path.name == f"model.{precision}.onnx"

@@ -7,15 +7,13 @@ import torch
 
 from distill.core.precision import Precision
 from distill.detector.build import DetectionTask, build_module
-from distill.settings.structure import YOLOV5_ANCHORS, DetectorStructure
+from distill.settings.structure import HEAD_OF_FAMILY, HEADS, YOLOV5_ANCHORS, DetectorStructure
 
-FAMILIES = ("yolov5-decoupled", "yolov5-yolox", "yolov5-coupled")
+FAMILIES = tuple(HEAD_OF_FAMILY)
 LESSONS = [
-    pytest.param("yolov5-decoupled", "task-aligned", id="decoupled-task-aligned"),
-    pytest.param("yolov5-decoupled", "simota", id="decoupled-simota"),
-    pytest.param("yolov5-yolox", "simota", id="yolox-simota"),
-    pytest.param("yolov5-yolox", "task-aligned", id="yolox-task-aligned"),
-    pytest.param("yolov5-coupled", None, id="coupled"),
+    pytest.param(kind.family, assigner, id=f"{name}-{assigner}" if assigner else name)
+    for name, kind in HEADS.items()
+    for assigner in kind.assigners or (None,)
 ]
 FLOAT32 = Precision("float32", "cpu")
 

@@ -19,7 +19,8 @@ from distill.gid.response import box_loss
 from distill.gid.schedule import heard_share
 from distill.gid.task import DistillationTask
 from distill.gid.teacher import load_teacher
-from distill.gid.terms import GeneralInstanceTerms, selection_of
+from distill.gid.term import Heads, Seen, selection_of
+from distill.gid.terms import METHODS, Terms
 from distill.settings.augmentation import Augmentation
 from distill.settings.distillation import Distillation
 from distill.settings.structure import DetectorStructure
@@ -124,6 +125,19 @@ def test_weights_and_schedule_scale_the_terms(batch):
     assert scaled["box"].item() == pytest.approx(plain["box"].item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_every_weight_in_the_settings_belongs_to_a_term(method):
+    """Each alone switches its terms on; with none of them the settings are refused."""
+    keys = [key for key in Distillation.model_fields if key.endswith("_weight")]
+    own = [key for key in keys if (key == "ultralytics_weight") == (method == "ultralytics")]
+    off = dict.fromkeys(own, 0.0)
+    for key in own:
+        settings = Distillation(method=method, **off | {key: 3.0})
+        assert any(term.weight(settings) == 3.0 for term in METHODS[method])
+    with pytest.raises(ValueError, match=f"no term of the method {method}"):
+        Distillation(method=method, **off)
+
+
 def test_the_baseline_has_its_own_term_and_projectors(batch):
     task = task_under(Distillation(method="ultralytics", warmup_epochs=0))
     parts = task.loss_parts(*batch)
@@ -180,10 +194,10 @@ def pushed_outside(terms, settings):
 def test_an_inverted_mask_is_noticed(mask, monkeypatch):
     settings = EVERYTHING.model_copy(update={"response_mask": mask, "instances": 3})
     shapes = random_outputs(1), random_outputs(2, "teacher")
-    terms = GeneralInstanceTerms(settings, FLOAT32, *shapes, 0.2)
+    terms = Terms(Heads(settings, FLOAT32, *shapes, 0.2))
     assert pushed_outside(terms, settings) == 0
-    right = GeneralInstanceTerms._mask
-    monkeypatch.setattr(GeneralInstanceTerms, "_mask", lambda self, *given: ~right(self, *given))
+    right = Seen.mask.func
+    monkeypatch.setattr(Seen, "mask", property(lambda self: ~right(self)))
     assert pushed_outside(terms, settings) > 0
 
 
@@ -282,8 +296,8 @@ def test_heads_with_other_levels_are_refused():
 def test_a_teacher_without_distributions_is_refused_before_training():
     shapes = random_outputs(1), random_outputs(2, "teacher", bins=None)
     with pytest.raises(ConfigError, match="box_loss"):
-        GeneralInstanceTerms(Distillation(box_loss="kl"), FLOAT32, *shapes, 0.2)
-    GeneralInstanceTerms(Distillation(box_loss="giou"), FLOAT32, *shapes, 0.2)
+        Terms(Heads(Distillation(box_loss="kl"), FLOAT32, *shapes, 0.2))
+    Terms(Heads(Distillation(box_loss="giou"), FLOAT32, *shapes, 0.2))
 
 
 @pytest.mark.parametrize(
@@ -299,7 +313,7 @@ def test_a_teacher_without_distributions_is_refused_before_training():
 def test_boxes_are_compared_as_the_heads_permit(bins, kind):
     student, teacher = random_outputs(1, bins=bins[0]), random_outputs(2, "teacher", bins=bins[1])
     settings = Distillation(feature_weight=0, relation_weight=0, response_class_weight=0)
-    term = GeneralInstanceTerms(settings, FLOAT32, student, teacher, 0.2)
+    term = Terms(Heads(settings, FLOAT32, student, teacher, 0.2))
     mask = random_mask(3)
     found = term.of(Lesson(student, teacher, mask, (SIZE_PX, SIZE_PX)))["gid_response_box"]
     assert torch.equal(found, box_loss(student, teacher, mask, kind))

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from distill.gid.baseline import Projectors, weighted_feature_loss
-from distill.gid.feature import Adapters, feature_loss, regions
+from distill.gid.feature import Adapters, feature_loss
 from distill.gid.relation import distance_loss, relation_loss
 from distill.gid.response import box_loss, class_loss, objectness_loss
+from distill.gid.roi_align import regions
 from edge.core.errors import ConfigError
 from tests.unit.distill.gid.heads import CHANNELS, SIZE_PX, random_mask, random_outputs, small_detector
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from distill.prune.apply import cut
 from distill.prune.costs import costs_of
 from distill.prune.latency import FastEnoughError, LatencyTable, plan_for_time
 from distill.prune.settings import new_settings
+from distill.prune.timing import Timed
 from edge.core.errors import ConfigError
 from tests.unit.distill.prune.pruning import invoke, write_source
 
@@ -63,7 +65,10 @@ def clock(monkeypatch, places):
         def told(modules, rounds):
             return np.array([[ms_of(module, modules[0]) for module in modules]] * rounds)
 
-        monkeypatch.setattr(latency, "detector_run", lambda _on, module, _images: module)
+        def untimed(_name, _threads, module, *_):
+            return nullcontext(Timed(module, "1"))
+
+        monkeypatch.setattr(latency, "detector_run", untimed)
         monkeypatch.setattr(latency, "interleaved_ms", told)
         return ms_of
 

@@ -23,7 +23,6 @@ from edge.backends.openvino import (
     OpenVinoBackend,
     compile_settings,
     first_line,
-    read_contract,
     usual_precision,
 )
 
@@ -138,10 +137,6 @@ def test_pictures_the_network_does_not_take(model, contract, images):
         backend.infer(images)
 
 
-def test_the_contract_is_read_from_the_file(model, contract):
-    assert read_contract(model) == contract
-
-
 @pytest.mark.parametrize("damage", ["missing", "text", "truncated"])
 def test_what_is_no_onnx_model(tmp_path, model, contract, damage, capfd):
     if damage == "missing":
@@ -159,7 +154,7 @@ def test_what_is_no_onnx_model(tmp_path, model, contract, damage, capfd):
 def test_a_model_without_contract(tmp_path, contract):
     model = write_bright_cell_model(tmp_path / "bare.onnx", contract, with_contract=False)
     with pytest.raises(ContractError, match="no loomsight contract"):
-        read_contract(model)
+        OpenVinoBackend(model, contract, "f32", threads=1)
 
 
 def test_a_contract_of_another_bundle(model):
@@ -266,7 +261,8 @@ def test_joined_maps_in_int8_keep_their_negative_values(tmp_path, contract):
 AFTER_TWO = """
 import gc, os, signal, sys, time
 from pathlib import Path
-from edge.backends.openvino import OpenVinoBackend, read_contract
+from edge.backends.onnxruntime import read_contract
+from edge.backends.openvino import OpenVinoBackend
 model = Path(sys.argv[1])
 contract = read_contract(model)
 opened = [OpenVinoBackend(model, contract, threads=1) for _ in range(2)]

@@ -7,8 +7,9 @@ import threading
 import numpy as np
 import pytest
 
-from edge.backends import choose, tensorrt
-from edge.backends.choose import BackendOptions, open_backend, usable_backends
+from edge.backends import choose, registry, tensorrt
+from edge.backends.choose import open_backend, usable_backends
+from edge.backends.description import BackendOptions
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.backends.probe import nvidia_gpu_present
 from edge.backends.tensorrt import TensorRtBackend, check_images, no_engine, open_device, open_libraries
@@ -47,7 +48,7 @@ def test_auto_does_not_offer_it_without_a_gpu(monkeypatch):
 
 def test_auto_offers_it_with_a_gpu_and_its_packages(monkeypatch):
     monkeypatch.setattr(choose, "find_spec", lambda module: True)
-    monkeypatch.setattr(choose, "nvidia_gpu_present", lambda: True)
+    monkeypatch.setattr(registry, "nvidia_gpu_present", lambda: True)
     monkeypatch.setattr("edge.backends.tensorrt_library.installed_libraries", lambda: ["tensorrt"])
     assert "tensorrt" in usable_backends(BackendOptions())
     assert "tensorrt" not in usable_backends(BackendOptions(precision="bf16"))

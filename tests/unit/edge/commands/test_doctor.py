@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from edge.backends import tensorrt
+from edge.backends.registry import BackendKind
 from edge.commands import doctor
 from edge.commands.doctor import cuda_finding, examine, print_report
 from edge.process import packages
@@ -81,8 +83,9 @@ def test_pypylon_is_needed_for_basler_cameras_alone(monkeypatch, installed, deta
     ],
 )
 def test_tensorrt_is_never_lacking_and_says_what_to_do(monkeypatch, gpu, versions, detail, cure):
-    monkeypatch.setattr(doctor, "nvidia_gpu_present", lambda: gpu)
-    monkeypatch.setattr(doctor, "_version", versions.get)
+    monkeypatch.setattr(doctor, "nvidia_gpu_present", lambda: False)
+    monkeypatch.setattr(tensorrt, "nvidia_gpu_present", lambda: gpu)
+    monkeypatch.setattr(BackendKind, "versions", versions)
     row = next(finding for finding in examine() if finding.name == "TensorRT")
     assert (row.verdict, row.detail) == ("ok", detail)
     assert cure in row.cure
@@ -98,6 +101,7 @@ def test_openvino_is_loaded_where_it_is_installed():
 
 def test_openvino_is_never_needed(monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "edge.backends.openvino", raising=False)
     (row,) = (finding for finding in examine() if finding.name == "OpenVINO")
     assert (row.verdict, row.detail) == ("ok", "not installed")
     assert "loomsight[openvino]" in row.cure
@@ -105,7 +109,8 @@ def test_openvino_is_never_needed(monkeypatch):
 
 def test_openvino_that_does_not_load_is_lacking(tmp_path, monkeypatch):
     (tmp_path / "openvino.py").write_text("raise ImportError('libopenvino.so: no such file')")
-    monkeypatch.delitem(sys.modules, "openvino", raising=False)
+    for module in ("openvino", "edge.backends.openvino"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     (row,) = (finding for finding in examine() if finding.name == "OpenVINO")
     assert (row.verdict, row.detail) == ("lacking", "libopenvino.so: no such file")

@@ -12,7 +12,6 @@ import pytest
 from edge.core.errors import OutputError
 from edge.process import packages
 from edge.process.console import run_command
-from edge.process.packages import DISTRIBUTIONS, EXTRAS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -122,10 +121,26 @@ def test_the_extras_are_those_of_the_project_file():
         extra: {re.split(r"[\[>]", line)[0] for line in lines}
         for extra, lines in project["optional-dependencies"].items()
     }
-    assert extras == {
-        extra: {DISTRIBUTIONS.get(module, module) for module in modules}
-        for extra, modules in EXTRAS.items()
-    }
+    assert extras == packages.extras()
+
+
+@pytest.mark.parametrize(
+    ("module", "brought_by"),
+    [
+        ("openvino", "--extra openvino"),
+        ("paho", "--extra mill"),
+        ("starlette", "--extra mill"),
+        ("pycuda", "--extra tensorrt"),
+        ("tensorrt_rtx", "--extra rtx"),
+        ("gpiod", "--extra gpio"),
+        ("torch", "make workbench"),
+        ("torch_pruning", "make workbench"),
+        ("yaml", "make workbench"),
+        ("cv2", "make demo"),
+    ],
+)
+def test_a_module_is_brought_by_its_extra_or_by_every_installation(module, brought_by):
+    assert brought_by in packages.install_module(module)
 
 
 def test_make_knows_the_targets_that_are_named():

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from distill.prune.runtimes import runtime_of
+from edge.backends.registry import BACKENDS
 from edge.commands import doctor
-from edge.core.errors import MissingPackageError
 from edge.process import packages
 
 ROOT = Path(__file__).parents[4]
@@ -51,16 +50,18 @@ def test_a_package_is_installed_with_what_is_there(place):
     assert packages.install_again("openvino") == f"{pip} install {option} openvino"
 
 
-def test_edge_doctor_and_the_runtimes_of_pruning_say_the_same(place, monkeypatch):
+def test_edge_doctor_and_a_backend_that_is_asked_for_say_the_same(place, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.delitem(sys.modules, "edge.backends.openvino", raising=False)
     monkeypatch.setattr(doctor, "_version", lambda _: None)
     command = packages.install_extra("openvino")
     rows = {row.name: row.cure for row in doctor.examine()}
     assert rows["OpenVINO"].startswith(f"{command} if edge-run")
     assert packages.install_extra("basler") in rows["pypylon"]
-    with pytest.raises(MissingPackageError) as caught:
-        runtime_of("openvino", 1)
-    assert str(caught.value) == f"The package 'openvino' is not installed. Install it: `{command}`."
+    with pytest.raises(ImportError) as caught:
+        BACKENDS["openvino"].load()
+    said = str(packages.missing_package(caught.value))
+    assert said == f"The package 'openvino' is not installed. Install it: `{command}`."
 
 
 def test_no_other_place_says_how_to_install_a_package():

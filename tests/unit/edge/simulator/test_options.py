@@ -52,7 +52,7 @@ def test_only_an_area_camera_smears():
 
 def test_every_category_of_the_loom_is_in_the_shipped_taxonomy():
     taxonomy = load_taxonomy()
-    assert {taxonomy.class_of(category) for category in CATEGORIES} == set(taxonomy.classes)
+    assert {taxonomy.class_of(category) for category in CATEGORIES} <= set(taxonomy.classes)
 
 
 @pytest.mark.parametrize("text", ["train", "train=a", "train=0.5,train=0.5", ""])

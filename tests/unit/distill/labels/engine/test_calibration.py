@@ -8,8 +8,6 @@ from distill.labels.engine.calibration import (
     TemperatureCalibration,
     calibrated,
     fit_calibration,
-    load_calibrations,
-    save_calibrations,
 )
 from distill.labels.engine.reliability import (
     draw_reliability,
@@ -18,7 +16,7 @@ from distill.labels.engine.reliability import (
     reliability,
 )
 from distill.labels.sets.annotations import Region
-from edge.core.errors import ConfigError, DatasetError
+from edge.core.errors import DatasetError
 
 
 def timid_scores(count=2000, seed=0):
@@ -98,29 +96,6 @@ def test_wrong_input_is_refused():
         fit_calibration([0.5, 1.5], [True, False])
     with pytest.raises(ValueError, match="scores"):
         fit_calibration([0.5], [True, False])
-
-
-def test_files_round_trip(tmp_path):
-    fits = {
-        "florence-2": fit_calibration(*timid_scores(), method="isotonic"),
-        "detector": TemperatureCalibration(temperature=2.0, offset=0.5),
-    }
-    save_calibrations(fits, tmp_path / "calibration.json")
-    assert load_calibrations(tmp_path / "calibration.json") == fits
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["{", '{"a": {"kind": "other"}}', '{"a": {"kind": "isotonic", "scores": [1, 0], "shares": [0, 1]}}'],
-    ids=["json", "kind", "falling"],
-)
-def test_damaged_files_are_named(tmp_path, text):
-    file = tmp_path / "calibration.json"
-    file.write_text(text)
-    with pytest.raises(ConfigError, match=r"calibration\.json"):
-        load_calibrations(file)
-    with pytest.raises(ConfigError, match="Calibrate first"):
-        load_calibrations(tmp_path / "none.json")
 
 
 def test_each_truth_is_found_once():

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 
 from distill.labels.florence.settings import FinetuneSettings
-from distill.labels.florence.small_model import SmallSizes, write_small_model
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
 from edge.core.taxonomy import load_taxonomy
+from tests.small_models.florence import SmallSizes, write_small_model
 
 TAXONOMY = load_taxonomy()
 SIZES = SmallSizes(

@@ -11,10 +11,7 @@ from distill.labels.formats.location_tokens import (
     label_from_written,
     parse_boxes,
     parse_polygons,
-    parse_quads,
     write_boxes,
-    write_polygons,
-    write_quads,
     written_label,
     xy_from_bins,
 )
@@ -73,8 +70,8 @@ def test_labels_of_boxes(text, labels):
 
 
 def test_outlines_keep_their_pieces():
-    text = write_polygons("hole", [TRIANGLE, TRIANGLE], SIZE) + write_polygons("nep", [TRIANGLE], SIZE)
-    assert text.count("<sep>") == 1
+    corners = "".join(f"<loc_{number}>" for number in bins_from_xy(TRIANGLE, SIZE).ravel())
+    text = f"hole<poly>{corners}<sep>{corners}</poly>nep<poly>{corners}</poly>"
     (hole, pieces), (nep, _) = parse_polygons(text, SIZE)
     assert (hole, nep, len(pieces)) == ("hole", "nep", 2)
     assert np.abs(np.array(pieces[0]) - TRIANGLE).max() <= 1
@@ -86,13 +83,6 @@ def test_an_answer_to_a_referring_expression_has_no_poly_mark():
     )
     [(label, pieces)] = parse_polygons(text, SIZE)
     assert (label, [len(piece) for piece in pieces]) == ("", [3, 3])
-
-
-def test_quads_keep_their_corners():
-    quad = ((10.0, 10.0), (60.0, 12.0), (58.0, 40.0), (9.0, 38.0))
-    [(label, again)] = parse_quads(write_quads("crease", quad, SIZE), SIZE)
-    assert label == "crease"
-    assert np.abs(np.array(again) - quad).max() <= 1
 
 
 @given(st.text(alphabet="<>&;ampltx 油", min_size=1).filter(lambda text: text.strip()))
@@ -112,5 +102,3 @@ def test_refusals():
         bins_from_xy([np.nan, 1], SIZE)
     with pytest.raises(ValueError, match="positive"):
         xy_from_bins([1, 1], (0, 5))
-    with pytest.raises(ValueError, match="three corners"):
-        write_polygons("hole", [TRIANGLE[:2]], SIZE)

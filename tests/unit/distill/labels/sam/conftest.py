@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from distill.labels.sam.small_model import write_small_sam
+from tests.small_models.sam import write_small_sam
 
 
 @pytest.fixture(scope="session")

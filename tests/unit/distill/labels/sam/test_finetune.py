@@ -13,9 +13,9 @@ from distill.labels.sam.finetune_run import prepare_run, settings_of_run
 from distill.labels.sam.lessons import lessons_of, masks_of_labels
 from distill.labels.sam.loading import load_sam
 from distill.labels.sam.settings import SamFinetuneSettings
-from distill.labels.sam.small_model import write_small_sam
 from edge.core.errors import CheckpointError, ConfigError, DatasetError, TrainingError
 from edge.core.taxonomy import load_taxonomy
+from tests.small_models.sam import write_small_sam
 from tests.unit.distill.labels.sam.sets import ellipse_set
 
 SETTINGS = SamFinetuneSettings(epochs=2, batch=2, learning_rate=1e-3)

@@ -25,9 +25,9 @@ from transformers import (
 )
 
 from distill.labels.florence.loading import LOCATION_TOKENS, write_model_folder
-from distill.labels.florence.small_tokenizer import build_tokenizer
 from distill.labels.formats.location_tokens import BINS
 from edge.core.taxonomy import Taxonomy
+from tests.small_models.florence_tokenizer import build_tokenizer
 
 LOCATION_RMS = 0.05
 """Strength of the sines in the location tokens; the other tokens start at 0.02."""

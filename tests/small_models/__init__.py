@@ -1,0 +1,1 @@
+"""Small models of the real classes, with random weights, made without a download."""
