@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.app.conflicts import check_apart
+from edge.cameras.choose import choose_camera
 from edge.config.device import FILES, FOLDERS, OF_THE_BOX, OWN, load_box, load_camera, place_of
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError
@@ -185,7 +186,12 @@ def test_every_setting_is_a_cameras_own_or_the_boxs():
 
 def check(box, one, other):
     one, other = (text if "camera" in text else f"camera = 'loom'\n{text}" for text in (one, other))
-    check_apart([(camera, None) for camera in box(f"[cameras.a]\n{one}\n[cameras.b]\n{other}")])
+    check_apart(
+        [
+            (camera, choose_camera("loom" if camera.config.camera == "loom" else "."))
+            for camera in box(f"[cameras.a]\n{one}\n[cameras.b]\n{other}")
+        ]
+    )
 
 
 @pytest.mark.parametrize(
