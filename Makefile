@@ -16,7 +16,7 @@ WORKBENCH_STAMP := .venv/.workbench
 DEMO_CLOTH := weave=plain,warp_pitch_px=4,weft_pitch_px=4,mean_grey=120
 SOURCES := edge distill export tests docs
 
-.PHONY: help demo workbench test-tools peers test check docs format lint types imports pipeline demo-bundle pictures clean
+.PHONY: help demo workbench test-tools peers test check docs format lint types imports pipeline demo-bundle images clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -70,8 +70,8 @@ pipeline: $(WORKBENCH_STAMP) ## the whole chain at smoke size: simulate, distill
 demo-bundle: $(WORKBENCH_STAMP) ## train the shipped detector again (six hours on two cores)
 	docs/benchmarks/demo_bundle.sh $(RUN) runs/demo-bundle
 
-pictures: .venv/.base ## draw the images of the documentation again
-	$(RUN)/python docs/pictures/draw.py
+images: .venv/.base ## draw the images of the documentation again
+	$(RUN)/python docs/images/draw.py
 
 # Its packages lie in an environment of their own; of the project it reads the sources, and imports nothing.
 docs: $(filter .uv/bin/uv,$(UV)) ## build the documentation site in site/; a broken link is an error

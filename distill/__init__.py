@@ -1,1 +1,1 @@
-"""The workbench: train, distil and prune detectors. Needs torch and ultralytics."""
+"""Train, distil and prune detectors on the workbench. Needs torch and ultralytics."""

@@ -1,9 +1,9 @@
-"""Detectors on disk: structure, weights and contract in one file that runs no code when it is read.
+"""Read and write checkpoints: structure, weights and contract in one file that runs no code when read.
 
 A checkpoint is `torch.save` of a dict of tensors and primitives, read with `weights_only=True`:
 
     format, format_version   what this is
-    structure                JSON of `DetectorStructure`; the module is built anew from it
+    structure                JSON of `DetectorStructure`; the module is built again from it
     weights                  state dict, float32 (the moving average, where there is one)
     contract                 JSON of `ModelContract`
     recipe, metrics          JSON, for people
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.core.tensor_file import UNREADABLE, bytes_of, first_line, read_tensors, write_tensors
-from distill.data.dataset import Dataset, LabelledPicture, load_dataset
+from distill.data.dataset import Dataset, LabelledImage, load_dataset
 from distill.detector.build import build_module, count_macs, infer
 from distill.detector.ported import BATCH_AXIS, raw_outputs_of, traced_onnx
 from distill.evaluation.scorecard import (
@@ -36,15 +36,15 @@ from distill.evaluation.scorecard import (
     measure_latency,
     read_rows,
 )
-from distill.evaluation.validation import Validation, load_validation
+from distill.evaluation.validation import ValidationTiles, load_validation
 from distill.settings.structure import DetectorStructure
 from edge.core.contract import ModelContract, contract_from_json
 from edge.core.digest import file_digest
 from edge.core.errors import CheckpointError, ContractError
 
 __all__ = [
-    "BATCH_AXIS", "SCORECARD_NAME", "Checkpoint", "Dataset", "Detector", "LabelledPicture", "Latency",
-    "ScorecardRow", "Validation", "append_row", "count_macs", "infer", "load_dataset", "load_detector",
+    "BATCH_AXIS", "SCORECARD_NAME", "Checkpoint", "Dataset", "Detector", "LabelledImage", "Latency",
+    "ScorecardRow", "ValidationTiles", "append_row", "count_macs", "infer", "load_dataset", "load_detector",
     "load_validation", "measure_latency", "raw_outputs_of", "read_checkpoint", "read_rows", "traced_onnx",
     "weights_digest", "write_checkpoint",
 ]  # fmt: skip
@@ -75,7 +75,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """A detector that is ready to run.
+    """Hold a detector that is ready to run.
 
     Attributes:
         module: in eval mode, on the processor; run it with `infer`.

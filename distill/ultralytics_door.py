@@ -1,4 +1,4 @@
-"""The one door to ultralytics. Nothing else in the project imports it.
+"""Wrap everything that is used of ultralytics. Nothing else in the project imports it.
 
 It changes every week and it is AGPL: a change on its side is mended here, and only here.
 """

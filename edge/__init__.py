@@ -1,3 +1,3 @@
-"""The box beside the loom: capture, inspect, record. Needs numpy, OpenCV and an inference runtime."""
+"""Inspect cloth on the device beside the loom: capture, detect, record. Needs numpy, OpenCV, a runtime."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Command line of `loomsight calib`: the pictures that INT8 is calibrated on."""
+"""Run `loomsight calib`: add, check and judge the images that INT8 is calibrated on."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Add, check and judge the pictures that INT8 models are calibrated on.",
+    help="Add, check and judge the images that INT8 models are calibrated on.",
 )
 
 FolderArgument = Annotated[Path, typer.Argument(help="Calibration folder.")]
@@ -24,33 +24,33 @@ FolderArgument = Annotated[Path, typer.Argument(help="Calibration folder.")]
 @app.command()
 def add(
     folder: FolderArgument,
-    pictures: Annotated[Path, typer.Argument(help="Data set folder, folder of pictures, or a picture.")],
+    images: Annotated[Path, typer.Argument(help="Data set folder, folder of images, or an image.")],
     source: Annotated[str, typer.Option(help="Where they come from: camera, mill, date.")],
     licence: Annotated[str, typer.Option(help="Who may use them for what.")],
-    most: Annotated[int, typer.Option(min=1, help="So many pictures at most.")] = 32,
+    most: Annotated[int, typer.Option(min=1, help="So many images at most.")] = 32,
     mm_per_px: Annotated[
         float | None, typer.Option(min=0.001, help="Millimetres of cloth per pixel.")
     ] = None,
 ) -> None:
-    """Copy pictures into a calibration folder and declare digest, source, licence and classes of each."""
+    """Copy images into a calibration folder and declare digest, source, licence and classes of each."""
     configure_logging()
-    from export.calibration_add import Origin, add_pictures
+    from export.calibration_add import ImageOrigin, add_images
 
-    manifest = add_pictures(folder, pictures, most, Origin(source, licence, mm_per_px))
-    echo(f"{folder}: {len(manifest.pictures)} pictures, {_coverage(manifest.class_coverage)}")
+    manifest = add_images(folder, images, most, ImageOrigin(source, licence, mm_per_px))
+    echo(f"{folder}: {len(manifest.pictures)} images, {_coverage(manifest.class_coverage)}")
 
 
 @app.command()
 def check(
     folder: Annotated[Path | None, typer.Argument(help="[default: the shipped one]")] = None,
 ) -> None:
-    """See that every declared picture is there, unchanged, readable and of cloth, and no other."""
+    """See that every declared image is there, unchanged, readable and of cloth, and no other."""
     configure_logging()
     from export.calibration_set import check_calibration, shipped_calibration
 
     checked = folder or shipped_calibration()
     manifest = check_calibration(checked)
-    echo(f"{checked}: {len(manifest.pictures)} pictures whole, {_coverage(manifest.class_coverage)}")
+    echo(f"{checked}: {len(manifest.pictures)} images whole, {_coverage(manifest.class_coverage)}")
     for licence in sorted({one.licence for one in manifest.pictures}):
         echo(f"licence: {licence}")
 
@@ -62,7 +62,7 @@ def report(
     calibration: Annotated[Path | None, typer.Option(help="[default: the shipped one]")] = None,
     worst: Annotated[int, typer.Option(min=1, help="Rows to print.")] = 10,
 ) -> None:
-    """Say how well calibration pictures stand for a data set: the ranges of activations on both."""
+    """Say how well calibration images stand for a data set: the ranges of activations on both."""
     configure_logging()
     from export.calibration_report import compare_ranges, print_report
     from export.calibration_set import shipped_calibration

@@ -1,4 +1,4 @@
-"""Add pictures to a calibration folder: of a data set, or any; the folder is whole at every moment."""
+"""Add images to a calibration folder: of a data set, or any; the folder is whole at every moment."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from pathlib import Path
 
 import numpy as np
 
-from distill.checkpoint import LabelledPicture, load_dataset
-from edge.cameras.folder import picture_files, read_picture
+from distill.checkpoint import LabelledImage, load_dataset
+from edge.cameras.folder import image_files
 from edge.core.digest import file_digest
 from edge.core.errors import NoImagesError, OutputError
 from edge.core.files import write_whole
+from edge.core.image_file import read_image
 from edge.core.taxonomy import load_taxonomy
 from export.calibration_set import (
     MANIFEST_NAME,
+    CalibrationImage,
     CalibrationManifest,
-    CalibrationPicture,
     check_shows_cloth,
     read_manifest,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A picture that may be added.
+class CalibrationCandidate:
+    """Hold an image that may be added.
 
     Attributes:
         classes: how many defects of each class it shows.
@@ -37,8 +38,8 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """Say where pictures come from.
+class ImageOrigin:
+    """Say where images come from.
 
     Attributes:
         source: a camera, a mill, a simulator and its seed.
@@ -51,13 +52,13 @@ class Origin:
     mm_per_px: float | None = None
 
 
-def add_pictures(folder: Path, pictures: Path, most: int, origin: Origin) -> CalibrationManifest:
-    """Copy pictures into a calibration folder and declare them.
+def add_images(folder: Path, images: Path, most: int, origin: ImageOrigin) -> CalibrationManifest:
+    """Copy images into a calibration folder and declare them.
 
     Args:
         folder: made if it is not there.
-        pictures: a data set folder (its train split is taken, with its classes), a folder of pictures, or
-            one picture.
+        images: a data set folder (its train split is taken, with its classes), a folder of images, or
+            one image.
         most: so many at most, spread over all, those with rare classes first.
     Returns:
         The manifest as it now stands.
@@ -67,14 +68,14 @@ def add_pictures(folder: Path, pictures: Path, most: int, origin: Origin) -> Cal
         DatasetError: if the data set is damaged.
         OutputError: if the folder cannot be written.
     """
-    candidates, mm_per_px = _candidates(pictures)
+    candidates, mm_per_px = _candidates(images)
     if not candidates:
-        raise NoImagesError(f"{pictures} holds no pictures.", "Name a folder of pictures, or a data set.")
+        raise NoImagesError(f"{images} holds no images.", "Name a folder of images, or a data set.")
     manifest = read_manifest(folder) if (folder / MANIFEST_NAME).exists() else CalibrationManifest()
     known = {one.sha256 for one in manifest.pictures}
     chosen = [one for one in spread(candidates, most) if file_digest(one.path) not in known]
     for one in chosen:
-        check_shows_cloth(read_picture(one.path), one.path)
+        check_shows_cloth(read_image(one.path), one.path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         added = [_copied(one, folder, origin, mm_per_px) for one in chosen]
@@ -87,8 +88,8 @@ def add_pictures(folder: Path, pictures: Path, most: int, origin: Origin) -> Cal
     return extended
 
 
-def spread(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
-    """Choose pictures so that each class is seen about as often, and clean cloth, too.
+def spread(candidates: Sequence[CalibrationCandidate], most: int) -> list[CalibrationCandidate]:
+    """Choose images so that each class is seen about as often, and clean cloth, too.
 
     Args:
         most: how many to choose at most.
@@ -96,7 +97,7 @@ def spread(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
     remaining = list(candidates)
     if len(remaining) > most * 8:  # enough to choose from; keeps the choice quick
         remaining = [remaining[int(i)] for i in np.linspace(0, len(remaining) - 1, most * 8)]
-    chosen: list[Candidate] = []
+    chosen: list[CalibrationCandidate] = []
     seen: Counter[str] = Counter()
     while remaining and len(chosen) < most:
         best = min(remaining, key=lambda one: min(seen[name] for name in one.classes or {"clean": 1}))
@@ -106,25 +107,27 @@ def spread(candidates: Sequence[Candidate], most: int) -> list[Candidate]:
     return chosen
 
 
-def _candidates(pictures: Path) -> tuple[list[Candidate], float | None]:
-    if (pictures / "data.yaml").is_file():
+def _candidates(images: Path) -> tuple[list[CalibrationCandidate], float | None]:
+    if (images / "data.yaml").is_file():
         taxonomy = load_taxonomy()
-        names, data = taxonomy.classes, load_dataset(pictures, taxonomy)
-        return [Candidate(one.path, _classes(one, names)) for one in data.train], data.mm_per_px
-    files = [pictures] if pictures.is_file() else picture_files(pictures)
-    return [Candidate(path, {}) for path in files], None
+        names, data = taxonomy.classes, load_dataset(images, taxonomy)
+        return [CalibrationCandidate(one.path, _classes(one, names)) for one in data.train], data.mm_per_px
+    files = [images] if images.is_file() else image_files(images)
+    return [CalibrationCandidate(path, {}) for path in files], None
 
 
-def _classes(picture: LabelledPicture, names: Sequence[str]) -> dict[str, int]:
-    return dict(Counter(names[int(class_id)] for class_id in picture.class_ids))
+def _classes(image: LabelledImage, names: Sequence[str]) -> dict[str, int]:
+    return dict(Counter(names[int(class_id)] for class_id in image.class_ids))
 
 
-def _copied(one: Candidate, folder: Path, origin: Origin, mm_per_px: float | None) -> CalibrationPicture:
-    """Copy a picture under a name made of its digest, so that no two collide."""
+def _copied(
+    one: CalibrationCandidate, folder: Path, origin: ImageOrigin, mm_per_px: float | None
+) -> CalibrationImage:
+    """Copy an image under a name made of its digest, so that no two collide."""
     digest = file_digest(one.path)
     name = f"{digest[:16]}{one.path.suffix.lower()}"
     write_whole(folder / name, one.path.read_bytes())
-    return CalibrationPicture(
+    return CalibrationImage(
         file=name,
         sha256=digest,
         source=origin.source,

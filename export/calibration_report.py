@@ -1,4 +1,4 @@
-"""How well calibration pictures stand for a data set."""
+"""Report how well calibration images stand for a data set."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CUT_OFF_FROM = 1.25
 """An activation that is so many times as large as the calibration saw is counted as cut off."""
 
 COARSE_FROM = 0.5
-"""One that fills less than this share of the range wastes a bit of the eight."""
+"""One that fills less than this fraction of the range wastes a bit of the eight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class RangeRow:
     """Compare the greatest absolute value of an activation that INT8 rounds: what enters a convolution.
 
     Attributes:
-        calibration, data: on the calibration pictures, and on the val split.
+        calibration, data: on the calibration images, and on the val split.
     """
 
     tensor: str
@@ -49,7 +49,7 @@ def compare_ranges(checkpoint: Path, data: Path, calibration: Path) -> list[Rang
     Raises:
         CheckpointError: if the checkpoint cannot be used.
         DatasetError: if the data set is missing or damaged.
-        NoImagesError, ImageError: if the calibration pictures cannot be vouched for.
+        NoImagesError, ImageError: if the calibration images cannot be vouched for.
     """
     detector = load_detector(checkpoint)
     model = onnx_model(detector, detector.contract)
@@ -64,14 +64,14 @@ def compare_ranges(checkpoint: Path, data: Path, calibration: Path) -> list[Rang
 
 
 def verdict(rows: Sequence[RangeRow]) -> str:
-    """Say in a line whether the pictures will do."""
+    """Say in a line whether the images will do."""
     cut = sum(row.ratio > CUT_OFF_FROM for row in rows)
     coarse = sum(row.ratio < COARSE_FROM for row in rows)
     if cut > len(rows) / 10:
-        return f"{cut} of {len(rows)} activations go beyond the calibration: add pictures of this cloth."
+        return f"{cut} of {len(rows)} activations go beyond the calibration: add images of this cloth."
     if coarse > len(rows) / 4:
         return f"{coarse} of {len(rows)} activations fill less than half: calibrate on this cloth."
-    return f"{len(rows)} activations, {cut} cut off, {coarse} coarse: these pictures will do."
+    return f"{len(rows)} activations, {cut} cut off, {coarse} coarse: these images will do."
 
 
 def print_report(rows: Sequence[RangeRow], worst: int) -> None:

@@ -1,6 +1,6 @@
-"""The folder of pictures that INT8 ranges are found on, and the manifest that vouches for each of them.
+"""Read and check the folder of images that INT8 ranges are found on, and its manifest.
 
-calib_images/manifest.json   digest, source, licence and classes of every picture
+calib_images/manifest.json   digest, source, licence and classes of every image
 calib_images/*.png
 """
 
@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edge.cameras.folder import picture_files, read_picture
+from edge.cameras.folder import image_files
 from edge.core.contract import ModelContract
 from edge.core.digest import file_digest
 from edge.core.errors import ImageError, NoImagesError
 from edge.core.geometry import plan_views
 from edge.core.image import Image
+from edge.core.image_file import read_image
 from edge.core.outside_files import LABELS_BYTES, read_bytes
 from edge.inference.preprocess import Preprocessor
 
@@ -31,11 +32,11 @@ MOST_TILES = 256
 """Ranges of a YOLOv5n settle by about a hundred tiles; more cost time alone."""
 
 LEAST_DEVIATION = 2.0
-"""Grey levels. Below that a picture shows no cloth: a black one has 0, a dark camera's noise about 1."""
+"""Grey levels. Below that an image shows no cloth: a black one has 0, a dark camera's noise about 1."""
 
 
-class CalibrationPicture(BaseModel):
-    """Vouch for one picture.
+class CalibrationImage(BaseModel):
+    """Vouch for one image.
 
     Attributes:
         source: where it comes from: a camera, a mill, a simulator and its seed.
@@ -56,19 +57,19 @@ class CalibrationPicture(BaseModel):
 
 
 class CalibrationManifest(BaseModel):
-    """List the pictures of a calibration folder."""
+    """List the images of a calibration folder."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Annotated[int, Field(ge=1, le=1)] = 1
-    pictures: tuple[CalibrationPicture, ...] = ()
+    pictures: tuple[CalibrationImage, ...] = ()
 
     @property
     def class_coverage(self) -> dict[str, int]:
-        """Defects of each class over all pictures; clean pictures count under `clean`."""
+        """Defects of each class over all images; clean images count under `clean`."""
         counts: Counter[str] = Counter()
-        for picture in self.pictures:
-            counts.update(picture.classes or {"clean": 1})
+        for entry in self.pictures:
+            counts.update(entry.classes or {"clean": 1})
         return dict(sorted(counts.items()))
 
 
@@ -92,33 +93,33 @@ def read_manifest(folder: Path) -> CalibrationManifest:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or MANIFEST_NAME
         raise NoImagesError(
-            f"{file} is not valid: {where}: {first['msg']}.", "Make it anew with `loomsight calib add`."
+            f"{file} is not valid: {where}: {first['msg']}.", "Make it again with `loomsight calib add`."
         ) from error
 
 
 def check_calibration(folder: Path) -> CalibrationManifest:
-    """See that every picture a manifest declares is there, unchanged, readable and of cloth, and no other.
+    """See that every image a manifest declares is there, unchanged, readable and of cloth, and no other.
 
     Raises:
-        NoImagesError: if the manifest is missing, empty or damaged, or pictures lie beside it undeclared.
-        ImageError: if a declared picture is missing, was changed, cannot be read or shows nothing.
+        NoImagesError: if the manifest is missing, empty or damaged, or images lie beside it undeclared.
+        ImageError: if a declared image is missing, was changed, cannot be read or shows nothing.
     """
     manifest = read_manifest(folder)
     if not manifest.pictures:
-        raise NoImagesError(f"{folder} declares no picture.", "Add some with `loomsight calib add`.")
-    undeclared = {path.name for path in picture_files(folder)} - {one.file for one in manifest.pictures}
+        raise NoImagesError(f"{folder} declares no image.", "Add some with `loomsight calib add`.")
+    undeclared = {path.name for path in image_files(folder)} - {one.file for one in manifest.pictures}
     if undeclared:
         raise NoImagesError(
             f"{folder} holds {min(undeclared)}, which its manifest does not declare.",
             "Add it with `loomsight calib add`, or remove it.",
         )
-    for picture in manifest.pictures:
-        _check_picture(folder, picture)
+    for entry in manifest.pictures:
+        _check_image(folder, entry)
     return manifest
 
 
 def check_shows_cloth(image: Image, path: Path) -> None:
-    """Refuse a picture without any structure, such as one of a covered lens.
+    """Refuse an image without any structure, such as one of a covered lens.
 
     Raises:
         ImageError: if its grey values hardly differ.
@@ -126,39 +127,39 @@ def check_shows_cloth(image: Image, path: Path) -> None:
     if float(np.std(image)) < LEAST_DEVIATION:
         raise ImageError(
             f"{path} shows nothing: its grey values hardly differ.",
-            "Calibrate on pictures of lit cloth: remove it.",
+            "Calibrate on images of lit cloth: remove it.",
         )
 
 
 def calibration_tiles(folder: Path, contract: ModelContract) -> NDArray[np.float32]:
-    """Cut the pictures of a calibration folder as the edge would.
+    """Cut the images of a calibration folder as the edge would.
 
     Returns:
-        (N, channels, H, W) float32, at most `MOST_TILES`, from all pictures in turn.
+        (N, channels, H, W) float32, at most `MOST_TILES`, from all images in turn.
     Raises:
-        NoImagesError, ImageError: if a picture cannot be vouched for, or they give too few tiles.
+        NoImagesError, ImageError: if an image cannot be vouched for, or they give too few tiles.
     """
     manifest = check_calibration(folder)
     preprocessor = Preprocessor(contract)
-    per_picture = []
-    for picture in manifest.pictures:
-        image = read_picture(folder / picture.file)
-        views = plan_views((image.shape[0], image.shape[1]), contract, picture.mm_per_px)
-        per_picture.append([preprocessor.batch(image, [view])[0].copy() for view in views])
-    in_turn = [tile for row in zip_longest(*per_picture) for tile in row if tile is not None]
+    per_image = []
+    for entry in manifest.pictures:
+        image = read_image(folder / entry.file)
+        views = plan_views((image.shape[0], image.shape[1]), contract, entry.mm_per_px)
+        per_image.append([preprocessor.batch(image, [view])[0].copy() for view in views])
+    in_turn = [tile for row in zip_longest(*per_image) for tile in row if tile is not None]
     if len(in_turn) < LEAST_TILES:
         raise NoImagesError(
-            f"The pictures in {folder} give {len(in_turn)} tiles; calibration needs {LEAST_TILES}.",
-            "Add more or larger pictures with `loomsight calib add`.",
+            f"The images in {folder} give {len(in_turn)} tiles; calibration needs {LEAST_TILES}.",
+            "Add more or larger images with `loomsight calib add`.",
         )
     return np.stack(in_turn[:MOST_TILES])
 
 
-def _check_picture(folder: Path, picture: CalibrationPicture) -> None:
-    path = folder / picture.file
-    cure = f"Restore it, or add the pictures anew with `loomsight calib add {folder}`."
+def _check_image(folder: Path, entry: CalibrationImage) -> None:
+    path = folder / entry.file
+    cure = f"Restore it, or add the images again with `loomsight calib add {folder}`."
     if not path.is_file():
         raise ImageError(f"{path} is declared and missing.", cure)
-    if file_digest(path) != picture.sha256:
+    if file_digest(path) != entry.sha256:
         raise ImageError(f"{path} was changed after it was declared.", cure)
-    check_shows_cloth(read_picture(path), path)
+    check_shows_cloth(read_image(path), path)

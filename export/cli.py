@@ -1,4 +1,4 @@
-"""The `export` command: make a checked bundle of a checkpoint."""
+"""Run the `export` command: make a checked bundle of a checkpoint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ METHOD_NAMES = ("minmax", "percentile", "entropy")
 
 
 class DecodePlace(str, Enum):
-    """Where boxes and scores are made of what the head gives."""
+    """Name where the head's outputs are decoded to boxes and scores."""
 
     graph = "graph"
     edge = "edge"
@@ -34,9 +34,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 @app.command()
 def export(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A best.pt made by distill.")],
-    images: Annotated[
-        Path, typer.Option(help="Folder of real pictures of cloth, to compare the models on.")
-    ],
+    images: Annotated[Path, typer.Option(help="Folder of real images of cloth, to compare the models on.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
     threshold: Annotated[
         list[str] | None,
@@ -52,7 +50,7 @@ def export(
     ] = None,
     calibration: Annotated[
         Path | None,
-        typer.Option(help="Folder of calibration pictures  [default: the shipped simulated cloth]"),
+        typer.Option(help="Folder of calibration images  [default: the shipped simulated cloth]"),
     ] = None,
     calibration_method: Annotated[
         list[str] | None,
@@ -78,9 +76,9 @@ def export(
     ] = 0.5,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle at --out.")] = False,
 ) -> None:
-    """Make a bundle of a checkpoint: what a box beside a loom runs.
+    """Make a bundle of a checkpoint: what a device beside a loom runs.
 
-    The exported model is compared with the checkpoint on real pictures first; if it differs, or a variant
+    The exported model is compared with the checkpoint on real images first; if it differs, or a variant
     loses more than --max-drop, nothing is published.
     """
     configure_logging()

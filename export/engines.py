@@ -1,4 +1,4 @@
-"""TensorRT engines that travel in a bundle, built at the desk for boxes with other GPUs."""
+"""Build TensorRT engines that travel in a bundle, at the desk, for devices with other GPUs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of an exported graph is the network, and what decodes its answer."""
+"""Split an exported graph into the network and the part that decodes its answer."""
 
 from __future__ import annotations
 

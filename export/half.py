@@ -1,4 +1,4 @@
-"""float16 arithmetic, for GPUs and for TensorRT, whose layers have the type the graph gives them."""
+"""Convert a model to float16, for GPUs and TensorRT, whose layers have the type that the graph states."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def in_float16(model: onnx.ModelProto) -> onnx.ModelProto:
     result = convert_float_to_float16(
         copy, keep_io_types=True, node_block_list=sorted(answering_nodes(model))
     )
-    return rechecked(_without_doubles(result), like=model)
+    return rechecked(_without_float64(result), like=model)
 
 
-def _without_doubles(model: onnx.ModelProto) -> onnx.ModelProto:
+def _without_float64(model: onnx.ModelProto) -> onnx.ModelProto:
     """Drop casts that the library writes once for each reader of a value, under one name."""
     nodes = list({node.output[0]: node for node in reversed(model.graph.node)}.values())[::-1]
     del model.graph.node[:]

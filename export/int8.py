@@ -1,4 +1,4 @@
-"""INT8 that loses no more than is permitted: ranges compared, the worst layers left out until it holds."""
+"""Quantise to INT8 within a permitted loss: compare ranges, leave the worst layers out until it holds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import onnx
 from onnxruntime.quantization.calibrate import TensorsData
 from pydantic import BaseModel, ConfigDict
 
-from distill.checkpoint import Validation
+from distill.checkpoint import ValidationTiles
 from edge.core.contract import AnyOutputs
 from edge.core.errors import ParityError
 from export.graph import convolutions
@@ -20,7 +20,7 @@ from export.sensitivity import LayerError, answering, sensitivity
 logger = logging.getLogger(__name__)
 
 MOST_LEFT_OUT = 0.5
-"""Share of the convolutions. With more than half of them in float32 nothing is won."""
+"""Fraction of the convolutions. With more than half of them in float32 nothing is won."""
 
 
 class Int8Options(BaseModel):
@@ -49,7 +49,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Int8Model:
-    """An INT8 model and how it came about.
+    """Hold an INT8 model and how it was made.
 
     Attributes:
         left_out: convolutions that stayed in float32.
@@ -83,7 +83,7 @@ class Int8Model:
 def make_int8(
     model: onnx.ModelProto,
     tiles_nchw: Floats,
-    validation: Validation,
+    validation: ValidationTiles,
     outputs: AnyOutputs,
     options: Int8Options,
     *,
@@ -94,7 +94,7 @@ def make_int8(
 
     Args:
         model: float32, of `onnx_model`.
-        tiles_nchw: (N, channels, H, W) float32, of the calibration pictures.
+        tiles_nchw: (N, channels, H, W) float32, of the calibration images.
         whole_map50_95: what the float32 model reaches on the validation split.
         tick: told what is being done.
     Raises:
@@ -125,7 +125,7 @@ def make_int8(
             raise ParityError(
                 f"INT8 loses {100 * (whole_map50_95 - reached.map50_95):.2f} points of mAP50-95 with "
                 f"{len(left_out)} layers left out; permitted are {100 * options.max_drop:g}.",
-                "Calibrate on more pictures of this cloth, permit more with --max-drop, train on with "
+                "Calibrate on more images of this cloth, permit more with --max-drop, train on with "
                 "`loomsight distill --fake-quantise`, or export without --int8.",
             )
         left_out = [row.layer for row in layers[:count]]

@@ -1,4 +1,4 @@
-"""What each layer of an exported network costs."""
+"""Count the cost of each layer of an exported network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge.bundle.manifest import LayerSize
 
 
 def layer_sizes(model: onnx.ModelProto) -> tuple[LayerSize, ...]:
-    """Count multiplications and weights of the convolutions of each layer, in the order of the graph.
+    """Count MACs and weights of the convolutions of each layer, in the order of the graph.
 
     Args:
         model: of `onnx_model`, whose shapes are known. A layer is what stands first in a node's path:

@@ -1,4 +1,4 @@
-"""From a detector to a checked ONNX model that carries its contract."""
+"""Export a detector to a checked ONNX model that carries its contract."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def onnx_model(detector: Detector, contract: ModelContract) -> onnx.ModelProto:
 
 
 def with_batch(model: onnx.ModelProto, batch: int | None) -> onnx.ModelProto:
-    """Fix how many pictures a model takes at once.
+    """Fix how many images a model takes at once.
 
     Args:
         model: of `onnx_model`, or made of one; it is left as it is.

@@ -1,4 +1,4 @@
-"""Compare an exported model with its checkpoint, on real pictures, before anyone trusts it."""
+"""Compare an exported model with its checkpoint, on real images, before anyone trusts it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoint to bundle, in one order: eval mode, named ports, fixed opset, checker, parity, publish."""
+"""Publish a checkpoint as a bundle: eval mode, named ports, fixed opset, checker, parity, publish."""
 
 from __future__ import annotations
 
@@ -77,13 +77,13 @@ def export_bundle(
 
     Args:
         checkpoint: written by `distill`.
-        images: folder of real pictures of cloth, for parity and for the golden pictures.
+        images: folder of real images of cloth, for parity and for the golden images.
         destination: folder of the bundle.
         score_thresholds: per class, in place of those that training chose; None or empty for none.
         float16_weights: store the weights in half the bytes; the network still computes in float32.
         variants: other forms of the model; None for none.
         engines_for: compute capabilities, such as `sm86`, to build TensorRT engines for.
-        batch: pictures the models take at once, neither more nor fewer; None for any number.
+        batch: images the models take at once, neither more nor fewer; None for any number.
         decode_at_edge: end the graphs in the head; the box decodes what they give.
         overwrite: replace a bundle that stands there.
     Raises:
@@ -91,7 +91,7 @@ def export_bundle(
             is for no known GPU, or the head is decoded in the graph alone.
         CheckpointError: if the checkpoint cannot be used.
         DatasetError: if the data set is missing or damaged.
-        NoImagesError, ImageError: if there are too few pictures, or one cannot be vouched for.
+        NoImagesError, ImageError: if there are too few images, or one cannot be vouched for.
         ParityError: if the exported model does not give what the checkpoint gives, or loses too much.
         OutputError: if the bundle cannot be written, or exists, or `overwrite` would replace anything but a
             bundle or an empty folder.
@@ -119,7 +119,7 @@ def export_bundle(
         parity = check_parity(
             detector, model_path, contract, samples.tiles_nchw, float16_weights=float16_weights
         )
-        golden = write_golden(staged, model_path, contract, samples.pictures)
+        golden = write_golden(staged, model_path, contract, samples.images)
         others = write_variants(
             staged, model, contract, golden, reference.validation, reference.map50_95, options
         )

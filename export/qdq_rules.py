@@ -1,4 +1,4 @@
-"""What TensorRT 10.3 to 11 and TensorRT-RTX all demand of a quantised graph, checked without any of them.
+"""Check what TensorRT 10.3 to 11 and TensorRT-RTX demand of a quantised graph, without any of them.
 
 The rules are those of explicit quantisation: NVIDIA's guide "Working with Quantized Types" and the operator
 pages of QuantizeLinear and DequantizeLinear. That the graph is one their parser accepts is seen when an
@@ -39,7 +39,7 @@ QUANTISED_OPERATORS: Final = frozenset(
 """Operators on integers: TensorRT makes its own out of Q and DQ, and reads none of these."""
 
 CURE: Final = (
-    "Quantise anew: QDQ format, symmetric int8, weights per channel in Q/DQ pairs, the bias left alone."
+    "Quantise again: QDQ format, symmetric int8, weights per channel in Q/DQ pairs, the bias left alone."
 )
 
 Array = NDArray[Any]

@@ -1,4 +1,4 @@
-"""Each model of a bundle on each runtime that is installed: how far from its checkpoint, and how good."""
+"""Measure each model of a bundle on each installed runtime: distance from its checkpoint, and quality."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from distill.checkpoint import Latency, Validation, measure_latency
+from distill.checkpoint import Latency, ValidationTiles, measure_latency
 from edge.backends.choose import usable_backends
 from edge.backends.description import BackendOptions, Precision
 from edge.backends.registry import BACKENDS, BackendName
@@ -39,7 +39,7 @@ class QualityRow(BaseModel):
         boxes_max_px, scores_max: greatest difference to the checkpoint where it reports something, or the
             model does: 0 if neither does.
         detections: of the checkpoint at its thresholds, on the sample tiles.
-        matched: share of them, and of the model's own, that the other has too; 1 if there is none.
+        matched: fraction of them, and of the model's own, that the other has too; 1 if there is none.
         map50, map50_95: on the validation split; None without one.
         drop: mAP50-95 lost against the checkpoint; None without a validation split, or where the checkpoint
             finds next to nothing on it.
@@ -61,7 +61,7 @@ class QualityRow(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """What the checkpoint gives.
+    """Hold the outputs of the checkpoint.
 
     Attributes:
         answers: boxes and scores on the sample tiles.
@@ -70,7 +70,7 @@ class Reference:
 
     tiles_nchw: Floats
     answers: tuple[Floats, Floats]
-    validation: Validation | None
+    validation: ValidationTiles | None
     map50_95: float | None
 
 
@@ -166,7 +166,7 @@ def compared(
 
     Returns:
         Greatest difference of boxes in pixels and of scores there, number of detections expected, and the
-        share of the detections of both that the other one has too.
+        fraction of the detections of both that the other one has too.
     """
     floors = np.array([contract.score_thresholds[name] for name in contract.class_names], np.float32)
     reported = ((expected[1] >= floors) | (got[1] >= floors)).any(-1)

@@ -1,4 +1,4 @@
-"""INT8 as explicit Q/DQ nodes that ONNX Runtime, OpenVINO and every TensorRT from 10.3 on read alike.
+"""Quantise to explicit Q/DQ nodes that ONNX Runtime, OpenVINO and TensorRT from 10.3 on read alike.
 
 Symmetric, per channel in the weights, no bias in INT8, and only the inputs of convolutions: what a
 convolution gives goes through its activation first, which runtimes fuse.
@@ -140,7 +140,7 @@ def _check_ranges(ranges: TensorsData) -> None:
     for name, value in absolute_ranges(ranges).items():
         if not np.isfinite(value):
             raise ModelError(
-                f"The activation {name} is not finite on the calibration pictures.",
+                f"The activation {name} is not finite on the calibration images.",
                 "Train again: the checkpoint gives no numbers.",
             )
 

@@ -1,4 +1,4 @@
-"""Real pictures to compare models on."""
+"""Choose real images to compare models on."""
 
 from __future__ import annotations
 
@@ -9,51 +9,52 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.cameras.folder import picture_files, read_picture
+from edge.cameras.folder import image_files
 from edge.core.contract import ModelContract
 from edge.core.errors import NoImagesError
 from edge.core.geometry import plan_views
+from edge.core.image_file import read_image
 from edge.inference.preprocess import Preprocessor
 
 MIN_TILES = 8
 MAX_TILES = 64
-MAX_PICTURES = 16
+MAX_IMAGES = 16
 """Enough to see a difference, few enough to take seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Hold pictures and tiles of them.
+    """Hold images and tiles of them.
 
     Attributes:
-        pictures: files, spread over the folder.
-        tiles_nchw: (N, channels, H, W) float32, as the network sees them; from all pictures in turn.
+        images: files, spread over the folder.
+        tiles_nchw: (N, channels, H, W) float32, as the network sees them; from all images in turn.
     """
 
-    pictures: tuple[Path, ...]
+    images: tuple[Path, ...]
     tiles_nchw: NDArray[np.float32]
 
 
 def load_samples(folder: Path, contract: ModelContract) -> Samples:
-    """Take samples from a folder of pictures and the folders below it.
+    """Take samples from a folder of images and the folders below it.
 
     Raises:
         NoImagesError: if it has too few.
         ImageError: if one cannot be read.
     """
-    files = picture_files(folder)
-    step = max(1, len(files) // MAX_PICTURES)
-    pictures = tuple(files[::step][:MAX_PICTURES])
+    files = image_files(folder)
+    step = max(1, len(files) // MAX_IMAGES)
+    images = tuple(files[::step][:MAX_IMAGES])
     preprocessor = Preprocessor(contract)
-    per_picture = []
-    for path in pictures:
-        image = read_picture(path)
+    per_image = []
+    for path in images:
+        image = read_image(path)
         views = plan_views((image.shape[0], image.shape[1]), contract)
-        per_picture.append([preprocessor.batch(image, [view])[0].copy() for view in views[:MAX_TILES]])
-    in_turn = [tile for row in zip_longest(*per_picture) for tile in row if tile is not None]
+        per_image.append([preprocessor.batch(image, [view])[0].copy() for view in views[:MAX_TILES]])
+    in_turn = [tile for row in zip_longest(*per_image) for tile in row if tile is not None]
     if len(in_turn) < MIN_TILES:
         raise NoImagesError(
-            f"The pictures in {folder} give {len(in_turn)} tiles; the comparison needs {MIN_TILES}.",
-            "Name a folder with more or larger pictures of cloth, such as the data set's images.",
+            f"The images in {folder} give {len(in_turn)} tiles; the comparison needs {MIN_TILES}.",
+            "Name a folder with more or larger images of cloth, such as the data set's images.",
         )
-    return Samples(pictures, np.stack(in_turn[:MAX_TILES]))
+    return Samples(images, np.stack(in_turn[:MAX_TILES]))

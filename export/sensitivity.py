@@ -1,4 +1,4 @@
-"""What each convolution alone costs in INT8: how far the network's answer moves."""
+"""Measure the effect of each convolution alone in INT8 on the network's answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from export.graph import convolutions
 from export.quantize import quantised
 
 TILES = 8
-"""Pictures that the answers are compared on; the order of the worst layers is the same with more."""
+"""Images that the answers are compared on; the order of the worst layers is the same with more."""
 
 Floats = NDArray[np.float32]
 
@@ -79,14 +79,14 @@ def answering(model: onnx.ModelProto, outputs: AnyOutputs) -> Callable[[Floats],
 
 
 def answer_error(expected: tuple[Floats, Floats], got: tuple[Floats, Floats]) -> float:
-    """Return how far scores moved, and boxes in shares of their size, where something may be found.
+    """Return how far scores moved, and boxes in fractions of their size, where something may be found.
 
     Both are weighted by the greater of the two scores: what happens where nobody looks does not count.
 
     Args:
         expected, got: boxes (B, A, 4) in input pixels and scores (B, A, classes).
     Returns:
-        0 for equal answers; about the share of a typical score that is wrong.
+        0 for equal answers; about the fraction of a typical score that is wrong.
     """
     weight = np.maximum(expected[1], got[1]).max(-1)
     total = float(weight.sum())

@@ -34,7 +34,7 @@ BATCH_NORM_EPSILON = 1e-3
 
 INPUT_OF_CONTRAST = 0.64
 """The network expects (grey - 127) / 128. Local contrast has a standard deviation of 1; in a trial on real
-cloth it was given as 0.64 of that, about the contrast of a photograph."""
+cloth it was given as 0.64 of that, about the contrast of an image."""
 
 POOLED_CELLS = 3
 """Features are averaged over so many cells each way: the phase of the weave counts less. Without it 0.60

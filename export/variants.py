@@ -1,4 +1,4 @@
-"""Other forms of an exported model: float16 for GPUs, INT8 for all."""
+"""Make the other forms of an exported model: float16 for GPUs, INT8 for all."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import onnx
 
-from distill.checkpoint import Validation
+from distill.checkpoint import ValidationTiles
 from edge.backends.description import Precision
-from edge.bundle.manifest import MODEL_NAME, GoldenPicture, Variant, VariantPrecision
+from edge.bundle.manifest import MODEL_NAME, GoldenImage, Variant, VariantPrecision
 from edge.core.contract import ModelContract
 from edge.core.errors import ConfigError
 from export.calibration_set import calibration_tiles, read_manifest, shipped_calibration
@@ -32,7 +32,7 @@ class VariantOptions:
 
     Attributes:
         data: data set folder; its val split says what a variant loses. None only without variants.
-        calibration: folder of calibration pictures; None for the shipped one.
+        calibration: folder of calibration images; None for the shipped one.
         max_drop: most mAP50-95 that any model of the bundle may lose on any runtime, 0..1.
     """
 
@@ -59,8 +59,8 @@ def write_variants(
     staged: Path,
     model: onnx.ModelProto,
     contract: ModelContract,
-    golden: tuple[GoldenPicture, ...],
-    validation: Validation | None,
+    golden: tuple[GoldenImage, ...],
+    validation: ValidationTiles | None,
     map50_95: float | None,
     options: VariantOptions,
 ) -> tuple[Variant, ...]:
@@ -68,10 +68,10 @@ def write_variants(
 
     Args:
         model: float32, of `onnx_model`.
-        golden: pictures of the bundle.
+        golden: images of the bundle.
         validation, map50_95: the val split, and what the checkpoint reaches on it.
     Raises:
-        NoImagesError, ImageError: if the calibration pictures cannot be vouched for.
+        NoImagesError, ImageError: if the calibration images cannot be vouched for.
         ParityError: if INT8 loses more than is permitted.
     """
     made: list[tuple[VariantPrecision, onnx.ModelProto, dict[str, Any]]] = []
@@ -90,8 +90,8 @@ def write_variants(
         )
         check_qdq(int8.model)
         manifest = read_manifest(folder)
-        pictures = {"pictures": len(manifest.pictures), "classes": manifest.class_coverage}
-        made.append(("int8", int8.model, {**int8.made(), "calibration": pictures}))
+        images = {"pictures": len(manifest.pictures), "classes": manifest.class_coverage}
+        made.append(("int8", int8.model, {**int8.made(), "calibration": images}))
     return tuple(_written(staged, one, contract, golden) for one in made)
 
 
@@ -104,7 +104,7 @@ def _written(
     staged: Path,
     made: tuple[VariantPrecision, onnx.ModelProto, dict[str, Any]],
     contract: ModelContract,
-    golden: tuple[GoldenPicture, ...],
+    golden: tuple[GoldenImage, ...],
 ) -> Variant:
     precision, model, how = made
     file = file_of(precision)

@@ -40,7 +40,7 @@ settings.load_profile("loomsight")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--regenerate", action="store_true", help="Write the files of tests/golden anew.")
+    parser.addoption("--regenerate", action="store_true", help="Write the files of tests/golden again.")
 
 
 @pytest.fixture(autouse=True)

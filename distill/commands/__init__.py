@@ -1,18 +1,18 @@
-"""Commands of the workbench, one module each; those of `loomsight` import torch only once they run."""
+"""Define the commands of the workbench, one module each; they import torch only once they run."""
 
 COMMANDS = {
     "labels": (
         "distill.commands.labels_cli:app",
-        "convert, check, count, split and flip labelled pictures",
+        "convert, check, count, split and flip labelled images",
     ),
     "pseudo-label": (
         "distill.commands.pseudo_label_cli:command",
-        "label pictures by several annotators, for distill and review",
+        "label images by several annotators, for distill and review",
     ),
     "review": ("distill.commands.review_cli:app", "decide about pseudo-labels on a local page"),
     "teacher": (
         "distill.commands.teacher_cli:app",
-        "fine-tune the labelling teacher, and ask it about pictures",
+        "fine-tune the labelling teacher, and ask it about images",
     ),
     "sam": ("distill.commands.sam_cli:app", "teach a SAM the mill's defects, give boxes outlines"),
     "anchors": ("distill.commands.anchors_cli:app", "find anchors that fit the boxes of a data set"),

@@ -1,4 +1,4 @@
-"""The command `loomsight anchors`: anchors for the coupled head, from the boxes of a data set."""
+"""Run `loomsight anchors`: compute anchors for the coupled head from the boxes of a data set."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def anchors(
     write_anchors(out, chosen, fits, about)
     draw_elbow(fits, chosen, plot)
     Console().print(elbow_table(fits, fit_of(sides, np.array(YOLOV5_ANCHORS, np.float64))))
-    echo(f"boxes    {len(sides)} in {len(data.train)} pictures")
+    echo(f"boxes    {len(sides)} in {len(data.train)} images")
     echo(f"anchors  {out}")
     echo(f"plot     {plot}")
 

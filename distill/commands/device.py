@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class DeviceChoice(str, Enum):
-    """Where to train."""
+    """Name a device to compute on."""
 
     auto = "auto"
     cpu = "cpu"

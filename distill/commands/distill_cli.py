@@ -1,4 +1,4 @@
-"""The `distill` command: train a detector on a data set."""
+"""Run the `distill` command: train a detector on a data set."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def distill(
     if resume and start_from:
         raise ConfigError(
             "--resume and --start-from exclude each other: a resumed run has its weights already.",
-            "Leave --start-from out to go on, or --resume with another --out to start anew.",
+            "Leave --start-from out to go on, or --resume with another --out to start again.",
         )
     # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
     from distill.core.processes import joined
@@ -116,7 +116,7 @@ def distill(
 
 @dataclass(frozen=True)
 class _Chosen:
-    """What the command line asks for, read and checked."""
+    """Hold the settings of the command line, read and checked."""
 
     folder: RunFolder
     recipe: Recipe
@@ -181,10 +181,10 @@ def _run_stages(
             lambda: rehearsed(part, rehearsal, scale, folder.rehearsal, classes)
         )
 
-    lessons = with_rehearsal(data)
+    training_data = with_rehearsal(data)
     folds = _cross_validated(chosen, stages[-1], data, classes, with_rehearsal, processes)
     for stage in stages:
-        mine = lessons
+        mine = training_data
         if stage.is_simulated and pretraining is not None:
             mine = processes.first_before_others(
                 lambda: simulated_dataset(pretraining.simulation, folder.simulated, classes)

@@ -1,4 +1,4 @@
-"""The `labels` command: convert, check, count, share out and flip labelled pictures."""
+"""Run the `labels` command: convert, check, count, split and flip labelled images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edge.process.console import configure_logging, run_command
 from edge.process.terminal import echo, json_text
 
 if TYPE_CHECKING:
-    from distill.labels.sets.annotations import LabelSet, Written
+    from distill.labels.sets.annotations import LabelSet, WrittenLabels
     from distill.labels.sets.sharing import SharingOptions
 
     Form = str
@@ -35,14 +35,14 @@ SourceArgument = Annotated[
 ]
 OutFlag = Annotated[Path, typer.Option(help="What to write; it must not exist yet.")]
 FromFlag = Annotated[SourceForm | None, typer.Option("--from", help="Form of SOURCE.  [default: look]")]
-PicturesFlag = Annotated[
-    Path | None, typer.Option(help="Folder of the pictures.  [default: in or beside SOURCE]")
+ImageFolderFlag = Annotated[
+    Path | None, typer.Option("--pictures", help="Folder of the images.  [default: in or beside SOURCE]")
 ]
 TaxonomyFlag = Annotated[
     Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
 ]
 CleanFlag = Annotated[
-    list[Path] | None, typer.Option(help="Folder of pictures without any defect; may be repeated.")
+    list[Path] | None, typer.Option(help="Folder of images without any defect; may be repeated.")
 ]
 GroupFlag = Annotated[
     str | None, typer.Option(help="Roll or strip in the file name, e.g. '^(?P<group>[0-9]+)_'.")
@@ -52,7 +52,7 @@ GroupTableFlag = Annotated[
 ]
 GroupColumnFlag = Annotated[str | None, typer.Option(help="Column of that table.  [default: group]")]
 SplitFlag = Annotated[
-    str | None, typer.Option(help="Shares of the splits.  [default: train=0.8,val=0.1,test=0.1]")
+    str | None, typer.Option(help="Fractions of the splits.  [default: train=0.8,val=0.1,test=0.1]")
 ]
 SeedFlag = Annotated[int | None, typer.Option(help="Of the sharing out.  [default: 0]")]
 MmPerPxFlag = Annotated[float | None, typer.Option(help="Millimetres of cloth per pixel.")]
@@ -63,7 +63,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Convert, check, count, share out and flip labelled pictures.",
+    help="Convert, check, count, split and flip labelled images.",
 )
 
 
@@ -73,7 +73,7 @@ def convert(
     out: OutFlag,
     to: Annotated[Form, typer.Option(help="Form to write.")] = Form("dataset"),
     from_: FromFlag = None,
-    pictures: PicturesFlag = None,
+    image_folder: ImageFolderFlag = None,
     clean: CleanFlag = None,
     group: GroupFlag = None,
     group_table: GroupTableFlag = None,
@@ -85,15 +85,15 @@ def convert(
 ) -> None:
     """Write labels in another form.
 
-    The default form is the data set folder that `loomsight distill` takes. For it pictures are shared out,
-    unless each has a split already; --split shares them out anew.
+    The default form is the data set folder that `loomsight distill` takes. For it images are split,
+    unless each has a split already; --split split them again.
     """
-    from distill.labels.sets.sharing import shared_out, with_groups
+    from distill.labels.sets.sharing import split_by_options, with_groups
 
-    label_set = _read(source, from_, pictures, taxonomy, clean, mm_per_px)
+    label_set = _read(source, from_, image_folder, taxonomy, clean, mm_per_px)
     options = _sharing_options(group, group_table, group_column, split, seed)
     if to == "dataset" or split:
-        label_set = shared_out(label_set, options, anew=split is not None)
+        label_set = split_by_options(label_set, options, again=split is not None)
     else:
         label_set = with_groups(label_set, options)
     _say_written(format_of(to).write(label_set, out), out)
@@ -104,7 +104,7 @@ def split_command(
     source: SourceArgument,
     out: OutFlag,
     from_: FromFlag = None,
-    pictures: PicturesFlag = None,
+    image_folder: ImageFolderFlag = None,
     group: GroupFlag = None,
     group_table: GroupTableFlag = None,
     group_column: GroupColumnFlag = None,
@@ -112,16 +112,16 @@ def split_command(
     seed: SeedFlag = None,
     taxonomy: TaxonomyFlag = None,
 ) -> None:
-    """Share pictures out by roll or strip and write a data set folder.
+    """Split images by roll or strip and write a data set folder.
 
     Splits that SOURCE has are forgotten.
     """
     from distill.labels.formats import yolo
-    from distill.labels.sets.sharing import shared_out
+    from distill.labels.sets.sharing import split_by_options
 
-    label_set = _read(source, from_, pictures, taxonomy)
+    label_set = _read(source, from_, image_folder, taxonomy)
     options = _sharing_options(group, group_table, group_column, split, seed)
-    label_set = shared_out(label_set, options, anew=True)
+    label_set = split_by_options(label_set, options, again=True)
     _say_written(yolo.write(label_set, out), out)
 
 
@@ -134,17 +134,17 @@ def flip(
     ] = True,
     vertical: Annotated[bool, typer.Option("--vertical", help="Flip top and bottom.")] = False,
     from_: FromFlag = None,
-    pictures: PicturesFlag = None,
+    image_folder: ImageFolderFlag = None,
     taxonomy: TaxonomyFlag = None,
 ) -> None:
-    """Write a data set folder in which each training picture also stands flipped, with its boxes."""
+    """Write a data set folder in which each training image also stands flipped, with its boxes."""
     from distill.labels.formats.flip import Direction, write_flipped
 
     wanted: dict[Direction, bool] = {"horizontal": horizontal, "vertical": vertical}
     directions = [direction for direction, is_wanted in wanted.items() if is_wanted]
     if not directions:
         raise ConfigError("There is no direction to flip in.", "Add --horizontal or --vertical.")
-    label_set = _read(source, from_, pictures, taxonomy)
+    label_set = _read(source, from_, image_folder, taxonomy)
     _say_written(write_flipped(label_set, out, directions), out)
 
 
@@ -152,9 +152,9 @@ def flip(
 def check(
     source: SourceArgument,
     from_: FromFlag = None,
-    pictures: PicturesFlag = None,
+    image_folder: ImageFolderFlag = None,
     labels_only: Annotated[
-        bool, typer.Option("--labels-only", help="Do not open the pictures: much faster.")
+        bool, typer.Option("--labels-only", help="Do not open the images: much faster.")
     ] = False,
     as_json: JsonFlag = False,
     taxonomy: TaxonomyFlag = None,
@@ -167,8 +167,8 @@ def check(
     from edge.core.taxonomy import load_taxonomy
 
     form = from_ or detect(source)
-    label_set = read_labels(source, load_taxonomy(taxonomy), format_name=form, pictures=pictures)
-    findings = find(label_set, with_pictures=not labels_only)
+    label_set = read_labels(source, load_taxonomy(taxonomy), format_name=form, image_folder=image_folder)
+    findings = find(label_set, with_images=not labels_only)
     if form == "dataset" and not findings:
         findings = of_training(label_set, source)
     if as_json:
@@ -187,16 +187,16 @@ def check(
 def stats(
     source: SourceArgument,
     from_: FromFlag = None,
-    pictures: PicturesFlag = None,
+    image_folder: ImageFolderFlag = None,
     mm_per_px: MmPerPxFlag = None,
     as_json: JsonFlag = False,
     taxonomy: TaxonomyFlag = None,
 ) -> None:
-    """Count pictures and boxes by class, category, split, group, size and score."""
+    """Count images and boxes by class, category, split, group, size and score."""
     from distill.labels.checks.reports import report_of_stats
     from distill.labels.checks.stats import stats_of
 
-    counts = stats_of(_read(source, from_, pictures, taxonomy, mm_per_px=mm_per_px))
+    counts = stats_of(_read(source, from_, image_folder, taxonomy, mm_per_px=mm_per_px))
     shown = json_text(asdict(counts)) if as_json else report_of_stats(counts)
     echo(shown)
 
@@ -204,21 +204,21 @@ def stats(
 def _read(
     source: Path,
     form: SourceForm | None,
-    pictures: Path | None,
+    image_folder: Path | None,
     taxonomy: Path | None,
     clean: list[Path] | None = None,
     mm_per_px: float | None = None,
 ) -> LabelSet:
     """Read labels, saying on stderr what could not be read."""
-    from distill.labels.sets.clean import with_clean_pictures
+    from distill.labels.sets.clean import with_clean_images
     from edge.core.taxonomy import load_taxonomy
 
     configure_logging()
     if mm_per_px is not None and not (math.isfinite(mm_per_px) and mm_per_px > 0):
         raise ConfigError(f"--mm-per-px is {mm_per_px:g}.", "It must be above 0.")
-    label_set = read_labels(source, load_taxonomy(taxonomy), format_name=form, pictures=pictures)
+    label_set = read_labels(source, load_taxonomy(taxonomy), format_name=form, image_folder=image_folder)
     for folder in clean or ():
-        label_set = with_clean_pictures(label_set, folder)
+        label_set = with_clean_images(label_set, folder)
     _say_problems(label_set.problems)
     _say_notes(label_set.notes)
     if not label_set.images:
@@ -256,7 +256,7 @@ def _say_problems(problems: Mapping[str, str]) -> None:
         echo(f"warning: {file}: {problem}", err=True)
 
 
-def _say_written(written: Written, out: Path) -> None:
+def _say_written(written: WrittenLabels, out: Path) -> None:
     from distill.labels.checks.reports import summary_line
 
     _say_problems(written.left_out)

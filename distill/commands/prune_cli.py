@@ -1,4 +1,4 @@
-"""The `prune` command: a smaller detector of a trained one."""
+"""Run the `prune` command: make a smaller detector of a trained one."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ DEFAULT_OUT = Path("runs") / "pruned"
 
 
 class PlannerChoice(str, Enum):
-    """Who chooses the channels."""
+    """Name a planner, which chooses the channels."""
 
     threshold = "threshold"
     depgraph = "depgraph"
 
 
 class ImportanceChoice(str, Enum):
-    """What is measured of a channel."""
+    """Name a measure of the importance of a channel."""
 
     bn_scale = "bn-scale"
     l1 = "l1"
 
 
 class ScopeChoice(str, Enum):
-    """One threshold for all layers, or the same share of each."""
+    """One threshold for all layers, or the same fraction of each."""
 
     everywhere = "global"
     each_layer = "local"
 
 
 class RecoverChoice(str, Enum):
-    """What a recovery learns from."""
+    """Name the source that a recovery learns from."""
 
     labels = "labels"
     teacher = "teacher"
@@ -69,7 +69,7 @@ def prune(
         typer.Argument(metavar="DATASET", help="Folder with data.yaml, to recover and measure on."),
     ] = None,
     macs: Annotated[
-        float | None, typer.Option(metavar="SHARE", help="Target: share of the multiplications to keep.")
+        float | None, typer.Option(metavar="SHARE", help="Target: fraction of the MACs to keep.")
     ] = None,
     latency_ms: Annotated[
         float | None, typer.Option(metavar="MS", help="Target: time of one input, measured on --runtime.")
@@ -97,7 +97,7 @@ def prune(
     ] = None,
     scope: Annotated[
         ScopeChoice | None,
-        typer.Option(help="One threshold for all layers, or the same share of each.  [default: global]"),
+        typer.Option(help="One threshold for all layers, or the same fraction of each.  [default: global]"),
     ] = None,
     round_to: Annotated[
         int | None, typer.Option(metavar="8|16|32", help="Channels are multiples of this.  [default: 16]")
@@ -261,7 +261,7 @@ def _check_classes(checkpoint: Path, detector: Detector, classes: Taxonomy) -> N
 
 def _say_if_pruned(checkpoint: Path, detector: Detector) -> None:
     if detector.checkpoint.structure.widths is not None:
-        echo(f"{checkpoint} is pruned already: shares are of what it is now.", err=True)
+        echo(f"{checkpoint} is pruned already: fractions are of what it is now.", err=True)
 
 
 def _kept_recipe(folder: PruneFolder) -> Recipe:
@@ -293,7 +293,7 @@ def _print_result(folder: PruneFolder) -> None:
     from distill.prune.stage_times import print_times, read_times
     from distill.training.comparison import print_comparison
 
-    echo(f"checkpoint  {folder.best}\nscorecard   {folder.scorecard}\npicture     {folder.pareto}")
+    echo(f"checkpoint  {folder.best}\nscorecard   {folder.scorecard}\nimage     {folder.pareto}")
     console = Console()
     print_comparison(read_rows(folder.scorecard), console)
     print_times(read_times(folder.latency), console)

@@ -1,4 +1,4 @@
-"""The command `loomsight pseudo-label`: a folder of pictures in, a data set with calibrated boxes out."""
+"""Run `loomsight pseudo-label`: make a data set with calibrated boxes from a folder of images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from edge.process.terminal import echo
 if TYPE_CHECKING:
     from distill.labels.engine.settings import EngineSettings
 
-PICTURE_COUNTS = ("labelled", "without_defects", "unreadable", "kept_back", "not_written")
+IMAGE_COUNTS = ("labelled", "without_defects", "unreadable", "kept_back", "not_written")
 
 JOB_FILE = "job.json"
 WAY_ON = "Then the same command with --resume goes on."
@@ -32,7 +32,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 @app.command()
 def pseudo_label(
-    pictures: Annotated[Path, typer.Argument(metavar="PICTURES", help="Folder of pictures to label.")],
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images to label.")],
     out: Annotated[Path, typer.Option(help="Folder of the job.")] = Path("runs/pseudo-label"),
     settings: Annotated[
         Path | None, typer.Option(help="TOML file: annotators, thresholds and the rest.")
@@ -67,11 +67,11 @@ def pseudo_label(
         str | None, typer.Option(help="Roll or strip in the file name, e.g. '^(?P<group>[0-9]+)_'.")
     ] = None,
     split: Annotated[
-        str, typer.Option(help="Shares of the splits by group, where there is no reviewed set.")
+        str, typer.Option(help="Fractions of the splits by group, where there is no reviewed set.")
     ] = "train=0.8,val=0.1,test=0.1",
     mm_per_px: Annotated[float | None, typer.Option(help="Millimetres of cloth per pixel.")] = None,
     links: Annotated[
-        bool, typer.Option("--links", help="Hard links to the pictures in place of copies.")
+        bool, typer.Option("--links", help="Hard links to the images in place of copies.")
     ] = False,
     ray: Annotated[
         str | None,
@@ -85,7 +85,7 @@ def pseudo_label(
         Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
     ] = None,
 ) -> None:
-    """Label pictures by several annotators and write a data set folder for `distill`.
+    """Label images by several annotators and write a data set folder for `distill`.
 
     Boxes that are sure enough are accepted, unsure ones wait for `loomsight review`, each with a calibrated
     score and the names of those that found it. Ctrl-C, a crash or a power cut lose nothing that was
@@ -107,11 +107,11 @@ def pseudo_label(
     models = {"florence": florence, "zero-shot": zero_shot, "detector": detector, "reference": reference}
     resolved = _settings(settings, models, sam)
     classes = load_taxonomy(taxonomy)
-    catalogue = catalogue_of_folder(pictures, resolved.shard_pictures)
-    shares = shares_from_text(split)
+    catalogue = catalogue_of_folder(images, resolved.shard_pictures)
+    fractions = shares_from_text(split)
     people = _reviewed(reviewed, classes)
     sources = {
-        "pictures": str(pictures), "reviewed": reviewed and str(reviewed), "group": group, "split": shares,
+        "pictures": str(images), "reviewed": reviewed and str(reviewed), "group": group, "split": fractions,
         "mm_per_px": mm_per_px, "taxonomy": classes.model_dump(mode="json"),
     }  # fmt: skip
     check_job(out, resolved, sources, resume=resume)
@@ -120,12 +120,12 @@ def pseudo_label(
         out, resolved, classes, catalogue, people, runner,
         device=device.value, mm_per_px=mm_per_px, group=group,
     )  # fmt: skip
-    check_beginning(job, rounds, shares)
+    check_beginning(job, rounds, fractions)
     keep_job(out, resolved, sources)
-    catalogue.keep(out / "catalogue.jsonl", is_begun=is_begun(out))
+    catalogue.keep(out / "catalogue.jsonl", is_started=is_started(out))
     try:
         with way_on_said(lambda: WAY_ON), connected(ray) if ray else nullcontext():
-            best = run_rounds(job, rounds, shares, links=links)
+            best = run_rounds(job, rounds, fractions, links=links)
     except StoppedError:
         echo(f"Stopped. Go on with the same command and --resume --out {out}", err=True)
         raise typer.Exit(INTERRUPTED_EXIT_CODE) from None
@@ -157,7 +157,7 @@ def _settings(file: Path | None, models: dict[str, str | None], sam: str | None)
     return resolved(EngineSettings, layers)
 
 
-def is_begun(out: Path) -> bool:
+def is_started(out: Path) -> bool:
     """Tell whether anything of a job has been labelled: until then it can be started otherwise."""
     return next((out / "answers").glob("*/*/*.jsonl"), None) is not None
 
@@ -171,7 +171,7 @@ def check_job(out: Path, settings: EngineSettings, sources: dict[str, Any], *, r
     file = out / JOB_FILE
     if resume and not file.is_file():
         raise ConfigError(f"There is no job in {out}.", "Leave --resume out to start one.")
-    if not is_begun(out):
+    if not is_started(out):
         return
     if not resume:
         raise ConfigError(
@@ -182,7 +182,7 @@ def check_job(out: Path, settings: EngineSettings, sources: dict[str, Any], *, r
         kept = {**kept, "split": said["split"]}  # the splits are used when the first data set is written
     if kept != said:
         raise ConfigError(
-            f"The job in {out} was started with other settings or pictures.",
+            f"The job in {out} was started with other settings or images.",
             f"Use those of {file}, or choose another --out.",
         )
 
@@ -223,23 +223,23 @@ def _print_summary(folder: Path) -> None:
     from distill.labels.engine.rounds import read_report
 
     report = read_report(folder)
-    pictures, queued = report["pictures"], sum(report["queued"].values())
-    counts = [f"{pictures.get(name, 0)} {name.replace('_', ' ')}" for name in PICTURE_COUNTS]
-    echo(f"pictures  {', '.join(counts)}")
+    images, queued = report["pictures"], sum(report["queued"].values())
+    counts = [f"{images.get(name, 0)} {name.replace('_', ' ')}" for name in IMAGE_COUNTS]
+    echo(f"images  {', '.join(counts)}")
     accepted = sum(report["accepted"].values())
-    echo(f"boxes     {accepted} accepted, {queued} queued, {report['rejected']} let go")
+    echo(f"boxes     {accepted} accepted, {queued} queued, {report['rejected']} rejected")
     quality = report.get("accepted_on_judging_split")
     if quality:
-        shares = (f"{name} {_shown(quality[name])}" for name in ("precision", "recall"))
-        echo(f"accepted  {', '.join(shares)} on the reviewed {report['judged_on']['split']} split")
+        fractions = (f"{name} {_shown(quality[name])}" for name in ("precision", "recall"))
+        echo(f"accepted  {', '.join(fractions)} on the reviewed {report['judged_on']['split']} split")
     echo(f"data set  {folder / 'dataset'}")
     echo(f"report    {folder / 'report.json'}")
     if queued:
         echo(f"review    loomsight review {folder / 'dataset'}")
 
 
-def _shown(share: float | None) -> str:
-    return "not known" if share is None else f"{share:.3f}"
+def _shown(fraction: float | None) -> str:
+    return "not known" if fraction is None else f"{fraction:.3f}"
 
 
 def with_address(arguments: list[str]) -> list[str]:

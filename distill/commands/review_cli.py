@@ -1,4 +1,4 @@
-"""The `review` command: a local page on which a person decides about pseudo-labels."""
+"""Run the `review` command: serve a local page on which a person decides about pseudo-labels."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def review(
 ) -> None:
     """Accept, reject, relabel, redraw and add regions on a local page, the hardest first.
 
-    Each decision goes to FOLDER/reviews.jsonl and to the label file of its picture at once; the COCO files
+    Each decision goes to FOLDER/reviews.jsonl and to the label file of its image at once; the COCO files
     and the manifest follow on Finish and on Ctrl-C.
     """
     configure_logging(verbose)
@@ -58,11 +58,13 @@ def review(
     names = load_taxonomy(taxonomy)
     stop = threading.Event()
     with bound_socket(host, port) as bound, ReviewLog(folder) as log, stopped_by_signals(stop):
-        _review(log, bound, names, Wishes(folder, host, tuple(host_name or ()), teacher, open_), stop)
+        _review(
+            log, bound, names, ReviewOptions(folder, host, tuple(host_name or ()), teacher, open_), stop
+        )
 
 
-class Wishes(NamedTuple):
-    """What was asked for on the command line."""
+class ReviewOptions(NamedTuple):
+    """Hold the options of the command line."""
 
     folder: Path
     host: str
@@ -72,48 +74,48 @@ class Wishes(NamedTuple):
 
 
 def _review(
-    log: ReviewLog, bound: socket, taxonomy: Taxonomy, wishes: Wishes, stop: threading.Event
+    log: ReviewLog, bound: socket, taxonomy: Taxonomy, options: ReviewOptions, stop: threading.Event
 ) -> None:
     """Serve the page until it is stopped, then bring the files up to date."""
     from distill.labels.review.session import Session
 
-    session = Session(wishes.folder, log, taxonomy)
+    session = Session(options.folder, log, taxonomy)
     for name, problem in session.problems.items():
         echo(f"warning: {name}: {problem}", err=True)
 
     from distill.labels.review.questions import Panel, load_florence
 
-    florence = load_florence(wishes.teacher, taxonomy) if wishes.teacher else None
+    florence = load_florence(options.teacher, taxonomy) if options.teacher else None
 
     from distill.labels.review.page import web_app
     from edge.web.serving import WebServer
 
-    app = web_app(session, Panel(session, florence), wishes.host, wishes.host_names)
+    app = web_app(session, Panel(session, florence), options.host, options.host_names)
     before = len(log.decisions)
     try:
         with WebServer(app, bound, "page"):
-            _say_ready(session, bound, wishes)
+            _say_ready(session, bound, options)
             stop.wait()
     finally:
         session.finish()
     count = len(log.decisions) - before
     plural = "" if count == 1 else "s"
-    echo(f"{count} decision{plural}; the files of {wishes.folder} are up to date")
+    echo(f"{count} decision{plural}; the files of {options.folder} are up to date")
 
 
-def _say_ready(session: Session, bound: socket, wishes: Wishes) -> None:
+def _say_ready(session: Session, bound: socket, options: ReviewOptions) -> None:
     from edge.web.address import Address
 
-    bound_to = Address(wishes.host, bound.getsockname()[1])
+    bound_to = Address(options.host, bound.getsockname()[1])
     address = bound_to.url(bound_to.port)
-    waiting, pictures = session.count("queued"), len(session.order("all"))
-    where = f"in {len(session.order('queued'))} of {pictures} pictures"
-    echo(f"{waiting} regions wait {where}" if waiting else f"nothing waits in {pictures} pictures")
+    waiting, images = session.count("queued"), len(session.order("all"))
+    where = f"in {len(session.order('queued'))} of {images} images"
+    echo(f"{waiting} regions wait {where}" if waiting else f"nothing waits in {images} images")
     echo(f"{address}  (Ctrl-C ends the review)")
     if not bound_to.is_local:
         echo("warning: there is no password: whoever reaches this address can decide", err=True)
     sys.stdout.flush()
-    if wishes.opens_browser:
+    if options.opens_browser:
         typer.launch(address)
 
 

@@ -1,4 +1,4 @@
-"""The command `loomsight sam`: teach a SAM the mill's defects, and give boxes outlines."""
+"""Run `loomsight sam`: teach a SAM a plant's defects, and give boxes outlines."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ LabelsSource = Annotated[
     Path, typer.Argument(metavar="LABELS", help="Labels of any form: a data set folder, a COCO file….")
 ]
 SettingsFile = Annotated[Path | None, typer.Option(help="TOML file of settings.")]
-PicturesFolder = Annotated[
-    Path | None, typer.Option(help="Folder of the pictures.  [default: in or beside LABELS]")
+ImageFolder = Annotated[
+    Path | None, typer.Option("--pictures", help="Folder of the images.  [default: in or beside LABELS]")
 ]
 TaxonomyFile = Annotated[
     Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
 ]
 WindowPx = Annotated[
-    int | None, typer.Option(help="Look at a part of this side around each box, not at whole pictures.")
+    int | None, typer.Option(help="Look at a part of this side around each box, not at whole images.")
 ]
 Device = Annotated[DeviceChoice, typer.Option(help="Where to compute.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Log more.")]
@@ -57,7 +57,7 @@ def finetune(
     labels: LabelsSource,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/sam"),
     settings: SettingsFile = None,
-    pictures: PicturesFolder = None,
+    image_folder: ImageFolder = None,
     epochs: Annotated[int | None, typer.Option(help="Overrides the settings.")] = None,
     batch: Annotated[int | None, typer.Option(help="Overrides the settings.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Overrides the settings.")] = None,
@@ -70,7 +70,7 @@ def finetune(
 ) -> None:
     """Fine-tune the mask decoder of a SAM on outlines; both encoders stay as they are.
 
-    LABELS is shared out into splits and has outlines, or the masks of `loomsight simulate`. The run folder
+    LABELS is split into splits and has outlines, or the masks of `loomsight simulate`. The run folder
     then holds model/, best.pt, last.pt, history.jsonl and metrics.json. Ctrl-C saves last.pt; the same
     command with --resume goes on from there.
     """
@@ -82,17 +82,17 @@ def finetune(
     flags = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate,
              "window_px": window_px, "seed": seed}  # fmt: skip
     resolved = _settings_of_run(folder, settings, flags, resume)
-    label_set = _labels(labels, pictures, taxonomy)
+    label_set = _labels(labels, image_folder, taxonomy)
 
     from distill.core.precision import choose_device
+    from distill.labels.sam.examples import examples_of, masks_of_labels
     from distill.labels.sam.finetune import finetune as teach
-    from distill.labels.sam.lessons import lessons_of, masks_of_labels
     from distill.labels.sam.loading import load_sam
     from distill.labels.sam.progress import SamListener
 
     masks, problems = masks_of_labels(label_set, labels)
     _say_problems({**label_set.problems, **problems})
-    train, val = (lessons_of(label_set, masks, split, resolved.window_px) for split in ("train", "val"))
+    train, val = (examples_of(label_set, masks, split, resolved.window_px) for split in ("train", "val"))
     loaded = load_sam(model, device=choose_device(device.value))
     if not resume:
         folder.open_new()
@@ -111,7 +111,7 @@ def refine(
     labels: LabelsSource,
     out: Annotated[Path, typer.Option(help="What to write, in the form of LABELS; it must not exist yet.")],
     settings: SettingsFile = None,
-    pictures: PicturesFolder = None,
+    image_folder: ImageFolder = None,
     window_px: WindowPx = None,
     device: Device = DeviceChoice.auto,
     taxonomy: TaxonomyFile = None,
@@ -134,7 +134,7 @@ def refine(
         "the command line": {} if window_px is None else {"window_px": window_px},
     }
     asked = resolved(OutlineSettings, layers)
-    label_set = _labels(labels, pictures, taxonomy)
+    label_set = _labels(labels, image_folder, taxonomy)
 
     from distill.core.precision import choose_device
     from distill.labels.sam.loading import load_sam
@@ -150,13 +150,13 @@ def refine(
     regions = [region for image in written.labels.images for region in image.regions]
     outlined = sum(region.polygon_xy_px is not None for region in regions)
     counts = f"{outlined} of {len(regions)} boxes have an outline now"
-    echo(f"{out}: {len(written.labels.images)} pictures, {counts}")
+    echo(f"{out}: {len(written.labels.images)} images, {counts}")
 
 
-def _labels(labels: Path, pictures: Path | None, taxonomy: Path | None) -> LabelSet:
+def _labels(labels: Path, image_folder: Path | None, taxonomy: Path | None) -> LabelSet:
     from distill.labels.formats.registry import read_labels
 
-    return read_labels(labels, load_taxonomy(taxonomy), pictures=pictures)
+    return read_labels(labels, load_taxonomy(taxonomy), image_folder=image_folder)
 
 
 def _settings_of_run(

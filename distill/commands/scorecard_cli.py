@@ -1,4 +1,4 @@
-"""The `loomsight scorecard` command: models side by side."""
+"""Run `loomsight scorecard`: compare models side by side."""
 
 from __future__ import annotations
 

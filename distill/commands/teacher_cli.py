@@ -1,4 +1,4 @@
-"""The command `loomsight teacher`: fine-tune Florence-2, ask it about pictures, merge adapters."""
+"""Run `loomsight teacher`: fine-tune Florence-2, ask it about images, merge adapters."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="Log more.")]
 
 @app.callback()
 def teacher() -> None:
-    """Fine-tune the labelling teacher, and ask it about pictures."""
+    """Fine-tune the labelling teacher, and ask it about images."""
 
 
 @app.command()
@@ -49,12 +49,13 @@ def finetune(
     model: ModelSource,
     labels: Annotated[
         Path,
-        typer.Argument(metavar="LABELS", help="Labels shared out into splits: a data set folder, COCO…."),
+        typer.Argument(metavar="LABELS", help="Labels split into splits: a data set folder, COCO…."),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/teacher"),
     settings: SettingsFile = None,
-    pictures: Annotated[
-        Path | None, typer.Option(help="Folder of the pictures.  [default: in or beside LABELS]")
+    image_folder: Annotated[
+        Path | None,
+        typer.Option("--pictures", help="Folder of the images.  [default: in or beside LABELS]"),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help=Override)] = None,
     batch: Annotated[int | None, typer.Option(help=Override)] = None,
@@ -93,7 +94,7 @@ def finetune(
     }  # fmt: skip
     resolved = _settings_of_run(folder, settings, flags, resume)
     classes = load_taxonomy(taxonomy)
-    label_set = read_labels(labels, classes, pictures=pictures)
+    label_set = read_labels(labels, classes, image_folder=image_folder)
 
     from distill.core.precision import choose_device
     from distill.labels.florence.finetune import finetune as teach
@@ -116,7 +117,7 @@ def finetune(
 @app.command()
 def annotate(
     model: ModelSource,
-    pictures: Annotated[Path, typer.Argument(metavar="PICTURES", help="A picture, or a folder of them.")],
+    image_folder: Annotated[Path, typer.Argument(metavar="IMAGES", help="An image, or a folder of them.")],
     out: Annotated[Path, typer.Option(help="File of JSON lines to write.")] = Path("annotations.jsonl"),
     adapter: AdapterFolder = None,
     settings: SettingsFile = None,
@@ -128,17 +129,15 @@ def annotate(
         bool, typer.Option("--open", help="Find what is there and name it, without a vocabulary.")
     ] = False,
     beams: Annotated[int | None, typer.Option(help="1 is greedy.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Pictures or tiles at once.")] = None,
-    tile_px: Annotated[
-        int | None, typer.Option(help="Cut larger pictures into tiles of this side.")
-    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Images or tiles at once.")] = None,
+    tile_px: Annotated[int | None, typer.Option(help="Cut larger images into tiles of this side.")] = None,
     device: Device = DeviceChoice.auto,
     taxonomy: TaxonomyFile = None,
     verbose: Verbose = False,
 ) -> None:
-    """Find and name defects in pictures; one JSON line per picture, scores as the model gives them.
+    """Find and name defects in images; one JSON line per image, scores as the model gives them.
 
-    A picture that cannot be read gets a line with its problem, and the rest goes on.
+    An image that cannot be read gets a line with its problem, and the rest goes on.
     """
     configure_logging(verbose)
     classes = load_taxonomy(taxonomy)
@@ -153,27 +152,27 @@ def annotate(
 
     from distill.core.precision import choose_device
     from distill.labels.florence.annotate import FlorenceAnnotator
+    from distill.labels.florence.image_lines import write_lines
     from distill.labels.florence.loading import load_teacher
-    from distill.labels.florence.picture_lines import write_lines
-    from edge.cameras.folder import picture_files
+    from edge.cameras.folder import image_files
 
-    if not pictures.exists():
-        raise DatasetError(f"There is no {pictures}.", "Name a picture or a folder of them.")
-    files = picture_files(pictures) if pictures.is_dir() else [pictures]
+    if not image_folder.exists():
+        raise DatasetError(f"There is no {image_folder}.", "Name an image or a folder of them.")
+    files = image_files(image_folder) if image_folder.is_dir() else [image_folder]
     if not files:
-        raise DatasetError(f"There are no pictures in {pictures}.", "Name a picture or a folder of them.")
+        raise DatasetError(f"There are no images in {image_folder}.", "Name an image or a folder of them.")
     loaded = load_teacher(model, adapter, device=choose_device(device.value))
     counts = write_lines(FlorenceAnnotator(loaded, classes, asked), files, out, batch=asked.batch)
-    echo(f"{counts.pictures} pictures, {counts.regions} regions, {counts.unreadable} unreadable")
+    echo(f"{counts.images} images, {counts.regions} regions, {counts.unreadable} unreadable")
     echo(f"written to {out}")
-    if not counts.pictures:
-        raise DatasetError(f"None of the pictures in {pictures} can be read.", f"{out} says why.")
+    if not counts.images:
+        raise DatasetError(f"None of the images in {image_folder} can be read.", f"{out} says why.")
 
 
 @app.command()
 def ask(
     model: ModelSource,
-    picture: Annotated[Path | None, typer.Argument(metavar="PICTURE", help="What is asked about.")] = None,
+    image_path: Annotated[Path | None, typer.Argument(metavar="IMAGE", help="What is asked about.")] = None,
     task: Annotated[str, typer.Option(metavar="NAME", help="What is asked.")] = "detection",
     text: Annotated[
         str, typer.Option(help="Words, names with full stops, or location tokens: what the task is about.")
@@ -188,10 +187,10 @@ def ask(
     taxonomy: TaxonomyFile = None,
     verbose: Verbose = False,
 ) -> None:
-    """Ask one thing of a picture, a text or both, and print the answer as JSON.
+    """Ask one thing of an image, a text or both, and print the answer as JSON.
 
     The answer holds the text as the model wrote it and the regions that it names: boxes or outlines in
-    pixels of the picture. Tasks: detection, dense_region_caption, grounding, segmentation, caption,
+    pixels of the image. Tasks: detection, dense_region_caption, grounding, segmentation, caption,
     detailed_caption, more_detailed_caption, region_to_category, region_to_description,
     region_to_segmentation.
     """
@@ -202,16 +201,16 @@ def ask(
 
     from distill.core.precision import choose_device
     from distill.labels.florence.annotate import FlorenceAnnotator, Question
+    from distill.labels.florence.image_lines import answer_record
     from distill.labels.florence.loading import load_teacher
-    from distill.labels.florence.picture_lines import answer_record
     from distill.labels.florence.tasks import checked_task
-    from distill.labels.sets.picture_files import decoded
+    from distill.labels.sets.image_files import decoded
 
-    name = checked_task(task, text, has_picture=picture is not None)
-    image = decoded(picture) if picture else None
+    name = checked_task(task, text, has_image=image_path is not None)
+    image = decoded(image_path) if image_path else None
     loaded = load_teacher(model, adapter, device=choose_device(device.value))
     (answer,) = FlorenceAnnotator(loaded, classes, asked).answer([Question(name, image, text)])
-    echo(json_text(answer_record(name, picture, image, answer)))
+    echo(json_text(answer_record(name, image_path, image, answer)))
 
 
 @app.command()

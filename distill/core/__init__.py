@@ -1,1 +1,1 @@
-"""Serve every other package: run folders, tensor files, processes, precision, progress, figures."""
+"""Provide run folders, tensor files, processes, precision, progress and figures to every other package."""

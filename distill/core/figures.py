@@ -1,4 +1,4 @@
-"""Diagrams as files."""
+"""Write diagrams to files."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def write_figure(figure: Figure, file: Path) -> None:
     Raises:
         OutputError: if it cannot be written.
     """
-    picture = BytesIO()
-    figure.savefig(picture, format="png", metadata={"Software": None})
-    write_whole(file, picture.getvalue())
+    image = BytesIO()
+    figure.savefig(image, format="png", metadata={"Software": None})
+    write_whole(file, image.getvalue())

@@ -1,4 +1,4 @@
-"""In what arithmetic a network is trained on this machine."""
+"""Choose the arithmetic and the device that a network is trained in on this machine."""
 
 from __future__ import annotations
 

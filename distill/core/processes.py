@@ -1,4 +1,4 @@
-"""Several processes that train one detector, as torchrun starts them, each on a GPU of its own.
+"""Run several processes that train one detector, as torchrun starts them, each on a GPU of its own.
 
 Each process takes its part of every batch, gradients are averaged, and so all hold the same weights. The
 first alone validates, writes and speaks.
@@ -60,16 +60,16 @@ class Processes:
         """Return how many tiles of a batch are this process's.
 
         Raises:
-            ConfigError: if they cannot be shared out evenly.
+            ConfigError: if they cannot be split evenly.
         """
         if batch % self.count:
             raise ConfigError(
-                f"A batch of {batch} tiles cannot be shared out evenly to {self.count} processes.",
+                f"A batch of {batch} tiles cannot be split evenly to {self.count} processes.",
                 f"Set batch in the recipe to a multiple of {self.count}.",
             )
         return batch // self.count
 
-    def share_of(self, order: Sequence[Item]) -> list[Item]:
+    def fraction_of(self, order: Sequence[Item]) -> list[Item]:
         """Return every count-th of an order, as many for each process: the first ones fill the last row."""
         filled = chain(order, islice(cycle(order), -len(order) % self.count))
         return list(filled)[self.number :: self.count]

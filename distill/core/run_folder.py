@@ -1,4 +1,4 @@
-"""The folder of one training run, and what stands in it."""
+"""Create and resume the folder of a training run, and name the files in it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class RunFolder:
     epoch; metrics.json is the last word on best.pt, and report/ shows it; scorecard.jsonl has a row per
     stage. start_from.json names the checkpoint that training started from; it is missing if that was
     none. Under a teacher, stages.json says which and what else is trained, steps.jsonl has the loss parts
-    of every step, instances/ has pictures, and teacher/ and student-alone/ are run folders of their own.
+    of every step, instances/ has images, and teacher/ and student-alone/ are run folders of their own.
     operating_point.json says how the score thresholds were chosen and whether the detector is better than
     the one that training started from; where it is not, best.pt is the latter and tuned.pt the former.
     folds/ has a run of each part of a cross-validation, with reports.json: what it reports on its part.

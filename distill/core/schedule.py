@@ -1,4 +1,4 @@
-"""The learning rate of each step, as a function of how far training has come."""
+"""Compute the learning rate of each step from the progress of the training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Schedule:
     """Rise in a line, then fall as a cosine (Loshchilov and Hutter, SGDR, 2017, one period).
 
-    With a time limit, progress is the larger share of steps or time: on a slow machine the rate still
+    With a time limit, progress is the larger fraction of steps or time: on a slow machine the rate still
     comes down before the time is up.
     """
 

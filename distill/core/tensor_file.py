@@ -1,4 +1,4 @@
-"""Files of tensors and primitives, written whole or not at all, and read without running code."""
+"""Write files of tensors and primitives, whole or not at all, and read them without running code."""
 
 from __future__ import annotations
 

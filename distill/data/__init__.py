@@ -1,1 +1,1 @@
-"""Images and boxes on disk, and the training tiles made of them."""
+"""Read images and boxes, and cut them into training tiles."""

@@ -1,4 +1,4 @@
-"""Change a training tile within a recipe's limits: where it is cut, and what light fell on it.
+"""Augment a training tile within a recipe's limits: its position, its flips and its light.
 
 All of it happens before enhancement, as it would on the loom: the cloth moves and the lamp ages in front
 of the camera, not behind the CLAHE.
@@ -40,28 +40,28 @@ def moved_view(
 
 
 def flipped(
-    picture: Image, boxes_xyxy_px: Boxes, limits: Augmentation, rng: np.random.Generator
+    image: Image, boxes_xyxy_px: Boxes, limits: Augmentation, rng: np.random.Generator
 ) -> tuple[Image, Boxes]:
     """Flip a tile and its boxes along each axis, each by chance.
 
     Args:
-        picture: (H, W) or (H, W, 3) uint8.
+        image: (H, W) or (H, W, 3) uint8.
         boxes_xyxy_px: (N, 4), pixels of the tile.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     boxes = boxes_xyxy_px
     left_right, up_down = rng.random(2) < limits.flip_share
     if left_right:
-        picture = picture[:, ::-1]
+        image = image[:, ::-1]
         boxes = np.stack([width - boxes[:, 2], boxes[:, 1], width - boxes[:, 0], boxes[:, 3]], axis=1)
     if up_down:
-        picture = picture[::-1]
+        image = image[::-1]
         boxes = np.stack([boxes[:, 0], height - boxes[:, 3], boxes[:, 2], height - boxes[:, 1]], axis=1)
-    return np.ascontiguousarray(picture), boxes
+    return np.ascontiguousarray(image), boxes
 
 
 def quarter_turned(
-    picture: Image,
+    image: Image,
     boxes_xyxy_px: Boxes,
     class_ids: NDArray[np.int64],
     turned_ids: Sequence[int | None],
@@ -73,36 +73,36 @@ def quarter_turned(
     A broken end becomes a broken pick. A tile whose classes do not tell what becomes of them stays.
 
     Args:
-        picture: (S, S) or (S, S, 3) uint8.
+        image: (S, S) or (S, S, 3) uint8.
         boxes_xyxy_px: (N, 4), pixels of the tile.
         class_ids: (N,).
         turned_ids: by class id, see `Taxonomy.quarter_turned_ids`.
     """
     if not limits.quarter_turn_share or rng.random() >= limits.quarter_turn_share:
-        return picture, boxes_xyxy_px, class_ids
+        return image, boxes_xyxy_px, class_ids
     turned = [turned_ids[class_id] for class_id in class_ids]
     if None in turned:
-        return picture, boxes_xyxy_px, class_ids
-    width, boxes = picture.shape[1], boxes_xyxy_px
+        return image, boxes_xyxy_px, class_ids
+    width, boxes = image.shape[1], boxes_xyxy_px
     boxes = np.stack([boxes[:, 1], width - boxes[:, 2], boxes[:, 3], width - boxes[:, 0]], axis=1)
-    return np.ascontiguousarray(np.rot90(picture)), boxes, np.array(turned, np.int64).reshape(-1)
+    return np.ascontiguousarray(np.rot90(image)), boxes, np.array(turned, np.int64).reshape(-1)
 
 
-def relit(picture: Image, limits: Augmentation, rng: np.random.Generator) -> Image:
+def relit(image: Image, limits: Augmentation, rng: np.random.Generator) -> Image:
     """Change brightness, contrast and gamma, add a little noise, and sometimes a light blur."""
     brightness, contrast, gamma = rng.uniform(-1, 1, 3) * (
         limits.brightness_share,
         limits.contrast_share,
         limits.gamma_share,
     )
-    picture = cv2.LUT(picture, _tone_curve(brightness, 1 + contrast, 1 + gamma)).astype(np.uint8)
+    image = cv2.LUT(image, _tone_curve(brightness, 1 + contrast, 1 + gamma)).astype(np.uint8)
     if rng.random() < limits.blur_share:
-        picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 1.0)).astype(np.uint8)
+        image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.3, 1.0)).astype(np.uint8)
     deviation = rng.uniform(0, limits.noise_grey)
     if deviation > 0.25:  # below, rounding to whole grey values leaves nothing of it
-        noise = rng.standard_normal(picture.shape, np.float32) * np.float32(deviation)
-        picture = np.clip(np.rint(picture + noise), 0, 255).astype(np.uint8)
-    return picture
+        noise = rng.standard_normal(image.shape, np.float32) * np.float32(deviation)
+        image = np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
+    return image
 
 
 def _tone_curve(brightness: float, contrast: float, gamma: float) -> NDArray[np.uint8]:

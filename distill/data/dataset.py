@@ -1,8 +1,8 @@
-"""A folder of pictures and boxes in ultralytics' form, read and checked before anything is trained.
+"""Read and check a folder of images and boxes in ultralytics' form before anything is trained.
 
 data.yaml            path, train, val, (test), names
 images/<split>/*.png
-labels/<split>/*.txt one line per box: class, then centre x, centre y, width, height as shares
+labels/<split>/*.txt one line per box: class, then centre x, centre y, width, height as fractions
 annotations/*.json   optional; COCO with the weight of each box
 simulation.json      optional; the simulator's options, among them mm_per_px
 """
@@ -22,9 +22,10 @@ from distill.labels.formats.label_file import label_file
 from distill.labels.formats.registry import read_labels
 from distill.labels.formats.yolo_rows import trainable_box
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet
-from edge.cameras.folder import PICTURE_SUFFIXES, read_picture
+from edge.cameras.folder import IMAGE_SUFFIXES
 from edge.core.errors import DatasetError, ImageError
 from edge.core.image import Image
+from edge.core.image_file import read_image
 from edge.core.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
@@ -34,39 +35,39 @@ SCALE_FILE = "simulation.json"
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledPicture:
-    """A picture on disk and the truth about it.
+class LabelledImage:
+    """Hold the path of an image and its ground truth.
 
     Attributes:
-        boxes_share: (N, 4) float64: x1, y1, x2, y2 as shares of width and height.
+        boxes_xyxy_norm: (N, 4) float64: x1, y1, x2, y2 as fractions of width and height.
         class_ids: (N,) int64, ids of the taxonomy.
         weights: (N,) float32 in [0, 1], how much each box is trusted; None for 1 throughout.
         group: roll or strip it was cut from; None if nobody said.
     """
 
     path: Path
-    boxes_share: NDArray[np.float64]
+    boxes_xyxy_norm: NDArray[np.float64]
     class_ids: NDArray[np.int64]
     weights: NDArray[np.float32] | None = None
     group: str | None = None
 
     def boxes_xyxy_px(self, image: Image) -> NDArray[np.float32]:
-        """Return the boxes in pixels of the decoded picture, (N, 4) float32."""
+        """Return the boxes in pixels of the decoded image, (N, 4) float32."""
         height, width = image.shape[:2]
-        return np.asarray(self.boxes_share * (width, height, width, height), np.float32)
+        return np.asarray(self.boxes_xyxy_norm * (width, height, width, height), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """A data set whose labels have been checked.
+    """Hold a data set whose labels have been checked.
 
     Attributes:
         mm_per_px: size of a pixel on the cloth; None if the data set does not say.
     """
 
     folder: Path
-    train: tuple[LabelledPicture, ...]
-    val: tuple[LabelledPicture, ...]
+    train: tuple[LabelledImage, ...]
+    val: tuple[LabelledImage, ...]
     mm_per_px: float | None
 
 
@@ -77,8 +78,8 @@ def load_dataset(folder: Path, taxonomy: Taxonomy | Sequence[str]) -> Dataset:
         folder: with a data.yaml; its classes are mapped by name to their positions in the taxonomy.
         taxonomy: or the names of its classes alone.
     Raises:
-        DatasetError: if data.yaml, a folder or every picture of a split is missing, or the labels of a
-            picture cannot be read.
+        DatasetError: if data.yaml, a folder or every image of a split is missing, or the labels of a
+            image cannot be read.
     """
     if not isinstance(taxonomy, Taxonomy):
         taxonomy = Taxonomy(version=1, classes=tuple(taxonomy))
@@ -97,8 +98,8 @@ def dataset_of(label_set: LabelSet, folder: Path) -> Dataset:
     _say_notes(label_set, folder)
     return Dataset(
         folder=folder,
-        train=_pictures(label_set, "train", folder),
-        val=tuple(replace(picture, weights=None) for picture in _pictures(label_set, "val", folder)),
+        train=_images(label_set, "train", folder),
+        val=tuple(replace(image, weights=None) for image in _images(label_set, "val", folder)),
         mm_per_px=label_set.mm_per_px,
     )
 
@@ -107,7 +108,7 @@ def check_classes(dataset: Dataset, class_names: tuple[str, ...]) -> None:
     """Say which classes cannot be learnt or measured, because a split shows none of them.
 
     Raises:
-        DatasetError: if no training picture shows a defect.
+        DatasetError: if no training image shows a defect.
     """
     check_shows_defects(dataset)
     lacking = {"train": _lacking(dataset.train, class_names), "val": _lacking(dataset.val, class_names)}
@@ -120,28 +121,28 @@ def check_shows_defects(dataset: Dataset) -> None:
     """See that there is something to learn.
 
     Raises:
-        DatasetError: if no training picture shows a defect.
+        DatasetError: if no training image shows a defect.
     """
-    if not any(len(picture.class_ids) for picture in dataset.train):
+    if not any(len(image.class_ids) for image in dataset.train):
         raise DatasetError(
-            f"No training picture of {dataset.folder} shows a defect.",
+            f"No training image of {dataset.folder} shows a defect.",
             "Label some: a detector learns from boxes.",
         )
 
 
-def _lacking(pictures: tuple[LabelledPicture, ...], class_names: tuple[str, ...]) -> list[str]:
-    shown = {int(class_id) for picture in pictures for class_id in picture.class_ids}
+def _lacking(images: tuple[LabelledImage, ...], class_names: tuple[str, ...]) -> list[str]:
+    shown = {int(class_id) for image in images for class_id in image.class_ids}
     return [name for number, name in enumerate(class_names) if number not in shown]
 
 
 def read_labelled(path: Path) -> Image:
-    """Decode a picture of a data set, as the edge would.
+    """Decode an image of a data set, as the edge would.
 
     Raises:
         DatasetError: if it cannot be decoded or is truncated.
     """
     try:
-        return read_picture(path)
+        return read_image(path)
     except ImageError as error:
         raise DatasetError(error.problem, error.cure) from error
 
@@ -153,7 +154,7 @@ def _check_is_read(label_set: LabelSet, folder: Path) -> None:
         raise DatasetError(f"{folder / SCALE_FILE} {label_set.problems[SCALE_FILE]}.", cure)
     lost = [image.file_name for image in label_set.left_out if image.split in TRAINED_WITH]
     read = {image.file_name for image in (*label_set.images, *label_set.left_out)}
-    lost += [name for name in label_set.problems if name not in read and _is_picture(label_set.root / name)]
+    lost += [name for name in label_set.problems if name not in read and _is_image(label_set.root / name)]
     if lost:
         more = f" (and {len(lost) - 1} more like it)" if len(lost) > 1 else ""
         raise DatasetError(f"{lost[0]}: {_problem_of(lost[0], label_set)}{more}.", cure)
@@ -168,12 +169,12 @@ def _say_notes(label_set: LabelSet, folder: Path) -> None:
         )
 
 
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES and os.path.lexists(path)
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and os.path.lexists(path)
 
 
 def _problem_of(name: str, label_set: LabelSet) -> str:
-    """Return what is wrong with a picture: it stands at its name or at its label file's."""
+    """Return what is wrong with an image: it stands at its name or at its label file's."""
     path = label_set.root / name
     beside = os.path.relpath(label_file(path), label_set.root).replace(os.sep, "/")
     found = [label_set.problems[key] for key in (name, beside) if key in label_set.problems]
@@ -181,25 +182,25 @@ def _problem_of(name: str, label_set: LabelSet) -> str:
     return "; ".join(found or rest[:1])
 
 
-def _pictures(label_set: LabelSet, split: str, folder: Path) -> tuple[LabelledPicture, ...]:
-    """Return the pictures of a split, without those of which a box waits for a person.
+def _images(label_set: LabelSet, split: str, folder: Path) -> tuple[LabelledImage, ...]:
+    """Return the images of a split, without those of which a box waits for a person.
 
-    Trained on without it, such a picture would teach that there is no defect; validated on, a detector that
+    Trained on without it, such an image would teach that there is no defect; validated on, a detector that
     finds the defect would be counted down.
     """
     images = [image for image in label_set.images if image.split == split]
     if not images:
         raise DatasetError(
-            f"{folder} has no pictures in the split '{split}'.",
-            f"Name a folder of {', '.join(sorted(PICTURE_SUFFIXES))} files in data.yaml: "
+            f"{folder} has no images in the split '{split}'.",
+            f"Name a folder of {', '.join(sorted(IMAGE_SUFFIXES))} files in data.yaml: "
             f"`{split}: images/{split}`.",
         )
     ready = [image for image in images if not _is_waiting(image)]
     if len(ready) < len(images):
         waiting = len(images) - len(ready)
-        logger.info("%d of %d pictures of %s wait for `loomsight review`", waiting, len(images), split)
+        logger.info("%d of %d images of %s wait for `loomsight review`", waiting, len(images), split)
     if not ready:
-        raise DatasetError(f"Every picture of {split} waits for review.", "Run `loomsight review`.")
+        raise DatasetError(f"Every image of {split} waits for review.", "Run `loomsight review`.")
     return tuple(_labelled(image, label_set) for image in ready)
 
 
@@ -212,7 +213,7 @@ def _is_waiting(image: AnnotatedImage) -> bool:
     )
 
 
-def _labelled(image: AnnotatedImage, label_set: LabelSet) -> LabelledPicture:
+def _labelled(image: AnnotatedImage, label_set: LabelSet) -> LabelledImage:
     height, width = image.size_hw_px
     held = [
         (box, label_set.class_names.index(region.label), region.weight)
@@ -220,7 +221,7 @@ def _labelled(image: AnnotatedImage, label_set: LabelSet) -> LabelledPicture:
         if (box := trainable_box(region, image.size_hw_px)) is not None
     ]
     boxes_px = np.array([box for box, _, _ in held], np.float64).reshape(-1, 4)
-    return LabelledPicture(
+    return LabelledImage(
         label_set.root / image.file_name,
         boxes_px / (width, height, width, height),
         np.array([class_id for _, class_id, _ in held], np.int64),

@@ -27,7 +27,7 @@ def simulated_dataset(options: DatasetOptions, folder: Path, taxonomy: Taxonomy)
     """
     if not folder.is_dir():
         kind = f"clean cloth of {options.on}" if options.on else "simulated cloth"
-        logger.info("weaving %d pictures of %s in %s", options.images, kind, folder)
+        logger.info("weaving %d images of %s in %s", options.images, kind, folder)
         write_dataset(folder, options, taxonomy)
     _check_woven(folder, options)
     return load_dataset(folder, taxonomy)

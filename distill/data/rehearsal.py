@@ -1,7 +1,7 @@
 """Add simulated cloth to the images that a detector learns from.
 
-A few dozen labelled pictures make a detector forget what it knew of cloth they do not show. Seen among
-pictures of simulated cloth they add to it instead: docs/benchmarks/strips.md.
+A few dozen labelled images make a detector forget what it knew of cloth they do not show. Seen among
+images of simulated cloth they add to it instead: docs/benchmarks/strips.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ UNKNOWN_SCALE_MM_PER_PX: Final = 0.2
 def rehearsed(
     dataset: Dataset, rehearsal: Rehearsal, mm_per_px: float | None, folder: Path, taxonomy: Taxonomy
 ) -> Dataset:
-    """Add simulated cloth to the pictures to learn from; those to validate on stay the data set's own.
+    """Add simulated cloth to the images to learn from; those to validate on stay the data set's own.
 
     Args:
         mm_per_px: of the data set; None if nobody knows.

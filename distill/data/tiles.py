@@ -1,4 +1,4 @@
-"""Pictures cut to tiles on the fly, by the code that cuts them beside the loom."""
+"""Cut images into tiles on the fly, by the code that cuts them beside the loom."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from distill.data.augmentation import flipped, moved_view, quarter_turned, relit
-from distill.data.dataset import LabelledPicture, read_labelled
+from distill.data.dataset import LabelledImage, read_labelled
 from distill.data.rare_classes import repeat_factors, repeated
 from distill.settings.augmentation import Augmentation
 from edge.cloth.finder import cloth_mask
@@ -26,21 +26,21 @@ from edge.core.geometry import Boxes, View, box_areas, input_from_frame, plan_vi
 from edge.core.image import Image
 from edge.inference.preprocess import Preprocessor, cut_view
 
-LEAST_VISIBLE_SHARE = 0.3
-"""A box cut by the tile's edge stays if this share of its area is inside."""
+LEAST_VISIBLE_FRACTION = 0.3
+"""A box cut by the tile's edge stays if this fraction of its area is inside."""
 
 LEAST_VISIBLE_PX = 16.0
 """It also stays if along each axis half of it, or this much, is inside: two strides of the finest level.
-A broken end runs through many tiles; each shows a small share of it and all of its width."""
+A broken end runs through many tiles; each shows a small fraction of it and all of its width."""
 
 _RUN, _SPLIT = 0, 1
 """First words of the seeds, so that choosing tiles and changing them draw from separate streams."""
 
 
-def visible_truth(
+def visible_ground_truth(
     boxes_xyxy_px: Boxes, class_ids: NDArray[np.int64], view: View
 ) -> tuple[Boxes, NDArray[np.int64]]:
-    """Give the truth about one view.
+    """Give the ground truth about one view.
 
     Args:
         boxes_xyxy_px: (N, 4), frame pixels.
@@ -64,16 +64,16 @@ def visible_boxes(boxes_xyxy_px: Boxes, view: View) -> tuple[Boxes, NDArray[np.b
     whole = boxes_xyxy_px * np.float32(view.scale)
     sides = inside[:, 2:] - inside[:, :2]
     whole_sides = whole[:, 2:] - whole[:, :2]
-    enough_area = box_areas(inside) >= LEAST_VISIBLE_SHARE * box_areas(whole)
+    enough_area = box_areas(inside) >= LEAST_VISIBLE_FRACTION * box_areas(whole)
     enough_sides = (sides >= np.minimum(0.5 * whole_sides, LEAST_VISIBLE_PX)).all(axis=1)
     return inside, (enough_area | enough_sides) & (sides >= 1).all(axis=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """Name a view of one picture of the data set, and the classes that it shows."""
+    """Name a view of one image of the data set, and the classes that it shows."""
 
-    picture: int
+    image_index: int
     view: View
     class_ids: frozenset[int]
 
@@ -83,51 +83,51 @@ class Tile:
 
 
 class TilePlan:
-    """Hold the pictures of a split and the tiles that cover them.
+    """Hold the images of a split and the tiles that cover them.
 
-    Decoded pictures stay in memory up to a limit, in the order of the split.
+    Decoded images stay in memory up to a limit, in the order of the split.
 
     Args:
-        pictures: of one split.
+        images: of one split.
         contract: of the model to be trained.
-        mm_per_px: of the pictures; None if not known.
+        mm_per_px: of the images; None if not known.
         cache_mb: see above.
     Raises:
-        DatasetError: if a picture cannot be decoded: all are decoded once, here.
+        DatasetError: if an image cannot be decoded: all are decoded once, here.
     """
 
     def __init__(
         self,
-        pictures: Sequence[LabelledPicture],
+        images: Sequence[LabelledImage],
         contract: ModelContract,
         mm_per_px: float | None,
         cache_mb: int,
     ) -> None:
-        self.pictures = pictures
+        self.images = images
         self.frame_hw_px: list[tuple[int, int]] = []
         self._decoded: dict[int, Image] = {}
         self.tiles: list[Tile] = []
         free_bytes = cache_mb * 2**20
-        for index, picture in enumerate(pictures):
-            image = read_labelled(picture.path)
+        for index, labelled in enumerate(images):
+            image = read_labelled(labelled.path)
             if image.nbytes <= free_bytes:
                 self._decoded[index] = image
                 free_bytes -= image.nbytes
             size_hw = (image.shape[0], image.shape[1])
             self.frame_hw_px.append(size_hw)
-            boxes = picture.boxes_xyxy_px(image)
+            boxes = labelled.boxes_xyxy_px(image)
             for view in plan_views(size_hw, contract, mm_per_px):
-                _, class_ids = visible_truth(boxes, picture.class_ids, view)
+                _, class_ids = visible_ground_truth(boxes, labelled.class_ids, view)
                 self.tiles.append(Tile(index, view, frozenset(class_ids.tolist())))
 
     def image(self, index: int) -> Image:
-        """Return a decoded picture."""
-        return self._decoded[index] if index in self._decoded else read_labelled(self.pictures[index].path)
+        """Return a decoded image."""
+        return self._decoded[index] if index in self._decoded else read_labelled(self.images[index].path)
 
     def epoch_order(
-        self, epoch: int, seed: int, empty_share: float, rare_class_share: float = 0.0
+        self, epoch: int, seed: int, empty_fraction: float, rare_class_share: float = 0.0
     ) -> list[int]:
-        """Choose the tiles of an epoch: all with a defect, a fresh share of the others, shuffled.
+        """Choose the tiles of an epoch: all with a defect, a fresh fraction of the others, shuffled.
 
         Tiles of classes that fewer than `rare_class_share` of the tiles with defects show come more than
         once. It depends on the arguments alone, so that a resumed run sees what the first one would have.
@@ -135,7 +135,7 @@ class TilePlan:
         rng = np.random.default_rng([_RUN, seed, epoch])
         empty = np.flatnonzero([tile.is_empty for tile in self.tiles])
         used = np.flatnonzero([not tile.is_empty for tile in self.tiles])
-        drawn = rng.permutation(empty)[: round(empty_share * len(empty))]
+        drawn = rng.permutation(empty)[: round(empty_fraction * len(empty))]
         if rare_class_share and len(used):
             factors = repeat_factors([self.tiles[index].class_ids for index in used], rare_class_share)
             used = repeated(used, factors, rng)
@@ -198,21 +198,21 @@ class TrainingTiles(TorchDataset[Sample]):
         tile = self._plan.tiles[index]
         again = [before] if before else []
         rng = np.random.default_rng([_SPLIT, *self._seed_words, index, *again])
-        image = self._plan.image(tile.picture)
-        truth = self._plan.pictures[tile.picture]
-        view = moved_view(tile.view, self._plan.frame_hw_px[tile.picture], self._augmentation, rng)
-        inside, kept = visible_boxes(truth.boxes_xyxy_px(image), view)
-        weights = np.ones(len(kept), np.float32) if truth.weights is None else truth.weights
+        image = self._plan.image(tile.image_index)
+        ground_truth = self._plan.images[tile.image_index]
+        view = moved_view(tile.view, self._plan.frame_hw_px[tile.image_index], self._augmentation, rng)
+        inside, kept = visible_boxes(ground_truth.boxes_xyxy_px(image), view)
+        weights = np.ones(len(kept), np.float32) if ground_truth.weights is None else ground_truth.weights
         cut = cut_view(image, view, self._input_hw_px)
         cut, boxes = flipped(cut, inside[kept], self._augmentation, rng)
         cut, boxes, class_ids = quarter_turned(
-            cut, boxes, truth.class_ids[kept], self._turned_ids, self._augmentation, rng
+            cut, boxes, ground_truth.class_ids[kept], self._turned_ids, self._augmentation, rng
         )
         cloth = cloth_cells(cut) if self._finds_cloth else None
         cut = relit(cut, self._augmentation, rng)
         whole = View(0, 0, self._input_hw_px[1], self._input_hw_px[0])
-        picture = self._preprocessor.batch(cut, [whole])[0].copy()
-        return picture, boxes, class_ids, weights[kept], cloth
+        labelled = self._preprocessor.batch(cut, [whole])[0].copy()
+        return labelled, boxes, class_ids, weights[kept], cloth
 
 
 def cloth_cells(tile: Image) -> NDArray[np.bool_]:
@@ -266,25 +266,25 @@ def _single_threaded(worker: int) -> None:
     cv2.setNumThreads(0)  # as many threads as cores in each of many workers stand in each other's way
 
 
-def truth_batches(
+def ground_truth_batches(
     plan: TilePlan, contract: ModelContract, batch: int
 ) -> Iterator[tuple[NDArray[np.float32], list[Detections]]]:
-    """Serve every tile of a split as the edge would see it, with its truth.
+    """Serve every tile of a split as the edge would see it, with its ground truth.
 
     Yields:
-        Images (B, channels, H, W) float32 and B truths in input pixels, scores 1. The images' memory is
-        reused by the next batch.
+        Images (B, channels, H, W) float32 and B ground truths in input pixels, scores 1. The images' memory
+        is reused by the next batch.
     """
     preprocessor = Preprocessor(contract)
     images = np.empty((batch, contract.channels, *contract.input_size_hw_px), np.float32)
-    truths: list[Detections] = []
+    ground_truths: list[Detections] = []
     for tile in plan.tiles:
-        image, picture = plan.image(tile.picture), plan.pictures[tile.picture]
-        images[len(truths)] = preprocessor.batch(image, [tile.view])[0]
-        boxes, ids = visible_truth(picture.boxes_xyxy_px(image), picture.class_ids, tile.view)
-        truths.append(Detections(boxes, np.ones(len(boxes), np.float32), ids))
-        if len(truths) == batch:
-            yield images, truths
-            truths = []
-    if truths:
-        yield images[: len(truths)], truths
+        image, labelled = plan.image(tile.image_index), plan.images[tile.image_index]
+        images[len(ground_truths)] = preprocessor.batch(image, [tile.view])[0]
+        boxes, ids = visible_ground_truth(labelled.boxes_xyxy_px(image), labelled.class_ids, tile.view)
+        ground_truths.append(Detections(boxes, np.ones(len(boxes), np.float32), ids))
+        if len(ground_truths) == batch:
+            yield images, ground_truths
+            ground_truths = []
+    if ground_truths:
+        yield images[: len(ground_truths)], ground_truths

@@ -1,1 +1,1 @@
-"""Detectors: their structure as data, and the module built from it."""
+"""Build detectors: their structure as data, and the module built from it."""

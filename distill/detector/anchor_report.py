@@ -1,4 +1,4 @@
-"""What `loomsight anchors` shows and writes: a table, a file, a plot."""
+"""Report anchors: the table, the file and the plot of `loomsight anchors`."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ def draw_elbow(fits: Sequence[AnchorFit], chosen: AnchorFit, file: Path) -> None
     axes.set(xlabel="anchors", ylim=(0, 1.02), xticks=counts)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    picture = BytesIO()
-    figure.savefig(picture, format="png")
-    write_whole(file, picture.getvalue())
+    image = BytesIO()
+    figure.savefig(image, format="png")
+    write_whole(file, image.getvalue())
 
 
 def rounded(anchors_px: Sequence[tuple[float, float]]) -> list[list[float]]:

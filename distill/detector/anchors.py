@@ -1,4 +1,4 @@
-"""Anchors from the boxes of a data set: k-means on width and height, and how many are worth having.
+"""Fit anchors to the boxes of a data set: k-means on width and height, and how many are worth having.
 
 The distance is 1 - IoU of two boxes with the same centre (Redmon and Farhadi, YOLO9000, 2017, section 2),
 so that large boxes do not count for more than small ones.
@@ -30,8 +30,8 @@ class AnchorFit:
     Attributes:
         anchors_px: (width, height), the smallest area first.
         mean_iou: of each box and the anchor that overlaps it most.
-        best_possible_recall: share of the boxes that fit an anchor within the ratio: the others cannot be
-            learnt by the coupled head.
+        best_possible_recall: fraction of the boxes that fit an anchor within the ratio: the others cannot
+            be learnt by the coupled head.
     """
 
     anchors_px: tuple[tuple[float, float], ...]

@@ -1,4 +1,4 @@
-"""From a structure to a module that trains and infers."""
+"""Build a module that trains and infers from a structure."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class DetectionTask:
         Args:
             images: (B, channels, H, W) float32.
             targets: `batch_idx` (N,), `cls` (N, 1) and `bboxes` (N, 4) centre x, centre y, width, height
-                as shares of the input, and `weights` (N,) in [0, 1], all float32.
+                as fractions of the input, and `weights` (N,) in [0, 1], all float32.
         """
         return self.judged(images, targets)[0]
 
@@ -126,7 +126,7 @@ class DetectionTask:
 
 
 def count_macs(module: nn.Module, input_shape: tuple[int, int, int]) -> int:
-    """Count the multiplications of one input: those of the convolutions, which are all but a thousandth.
+    """Count the MACs of one input: those of the convolutions, which are all but a thousandth.
 
     Args:
         module: of `build_module`; it is left in eval mode.

@@ -1,4 +1,4 @@
-"""The cells of the neck's maps: where each lies in the input."""
+"""Locate the cells of the neck's maps in the input."""
 
 from __future__ import annotations
 

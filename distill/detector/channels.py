@@ -1,4 +1,4 @@
-"""Which channels of a detector live and die together: a description, nothing is changed here.
+"""Group the channels of a detector that have to be removed together; nothing is changed here.
 
 Every convolution makes a group of channels. A sum ties two groups into one: all bottlenecks of a C3 with
 shortcuts share the group of its first convolution. A depthwise convolution makes none, it hands on those it
@@ -30,7 +30,7 @@ class Group:
 
     Attributes:
         size: how many.
-        prunable: False for the picture, what the head says, and grouped convolutions.
+        prunable: False for the image, what the head says, and grouped convolutions.
     """
 
     size: int
@@ -86,7 +86,7 @@ def channel_graph(module: nn.Module) -> ChannelGraph:
     layers: Any = module.model
     for number, layer in enumerate(layers):
         sources = [layer.f] if isinstance(layer.f, int) else layer.f
-        entering = [maps[source] if number else walk.picture(module) for source in sources]
+        entering = [maps[source] if number else walk.image(module) for source in sources]
         maps.append(_follow(walk, f"model.{number}", layer, entering))
     return walk.graph()
 
@@ -100,7 +100,7 @@ class _Walk:
         self._kept_whole: set[int] = set()
         self._convolutions: list[Convolution] = []
 
-    def picture(self, module: nn.Module) -> Groups:
+    def image(self, module: nn.Module) -> Groups:
         """Return the group of the colours that the first convolution reads."""
         first = next(layer for layer in module.modules() if isinstance(layer, nn.Conv2d))
         return self.keep_whole(self._new_group(first.in_channels))
@@ -135,7 +135,7 @@ class _Walk:
         return groups
 
     def graph(self) -> ChannelGraph:
-        """Return what was gathered, groups numbered anew."""
+        """Return what was gathered, groups numbered again."""
         firsts = sorted({self._first(group) for group in range(len(self._sizes))})
         whole = {self._first(group) for group in self._kept_whole}
         groups = tuple(Group(self._sizes[first], first not in whole) for first in firsts)

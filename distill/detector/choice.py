@@ -1,4 +1,4 @@
-"""Which head a recipe asks for, who assigns its places, and what structure that is."""
+"""Choose the head, the assigner and the structure that a recipe asks for."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The head of classic YOLOv5: one convolution per level says class, objectness and place for each anchor.
+"""Build the head of classic YOLOv5: one convolution per level predicts class, objectness, box per anchor.
 
 As in github.com/ultralytics/yolov5 (v6 and later, models/yolo.py), which ultralytics 8 no longer has;
-written anew. The layers have the names they have there, so that its weights fit.
+written again. The layers have the names they have there, so that its weights fit.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from distill.detector.cells import cell_corners
 
-OBJECTS_PER_PICTURE, REFERENCE_SIDE_PX = 8, 640
-"""A fresh head expects so many objects in a picture of this side (YOLOv5's start)."""
+OBJECTS_PER_IMAGE, REFERENCE_SIDE_PX = 8, 640
+"""A fresh head expects so many objects in an image of this side (YOLOv5's start)."""
 
 CLASS_PRIOR = 0.6
 """Shared among the classes by a fresh head (YOLOv5's start)."""
@@ -100,5 +100,5 @@ class CoupledHead(nn.Module):
     def _prepare_bias(self, bias: Tensor, stride: float) -> None:
         with torch.no_grad():
             values = bias.view(self.per_cell, -1)
-            values[:, 4] += math.log(OBJECTS_PER_PICTURE / (REFERENCE_SIDE_PX / stride) ** 2)
+            values[:, 4] += math.log(OBJECTS_PER_IMAGE / (REFERENCE_SIDE_PX / stride) ** 2)
             values[:, 5:] += math.log(CLASS_PRIOR / (self.nc - 0.99999))

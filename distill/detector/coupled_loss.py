@@ -1,7 +1,7 @@
-"""The loss of classic YOLOv5, with a weight per box: anchors of like size in a cell and its neighbours.
+"""Compute the loss of classic YOLOv5 with a weight per box: anchors of like size in neighbouring cells.
 
 As in github.com/ultralytics/yolov5 (v6 and later, utils/loss.py and data/hyps/hyp.scratch-low.yaml),
-written anew. A weight is the probability that a box is right: objectness is taught overlap times weight,
+written again. A weight is the probability that a box is right: objectness is taught overlap times weight,
 and class and place count by it.
 """
 
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.detector.ground_truth import corners_px
 from distill.detector.outputs import HeadOutputs, head_outputs
-from distill.detector.truth import corners_px
 from distill.ultralytics_door import bbox_iou
 
 GREATEST_RATIO = 4.0
@@ -40,7 +40,7 @@ class Match:
     """Say which places answer for which box; a place may answer for several.
 
     Attributes:
-        places: (K,) numbers of anchors within a picture.
+        places: (K,) numbers of anchors within an image.
         rows: (K,) numbers of boxes.
     """
 
@@ -83,9 +83,9 @@ class CoupledLoss:
         return dict(zip(("box", "class", "objectness"), parts, strict=True))
 
     def _gains(self, size_wh_px: tuple[float, float]) -> Tensor:
-        area_share = size_wh_px[0] * size_wh_px[1] / REFERENCE_SIDE_PX**2
+        area_fraction = size_wh_px[0] * size_wh_px[1] / REFERENCE_SIDE_PX**2
         of_class = CLASS_GAIN * self._head.nc / REFERENCE_CLASSES
-        gains = torch.tensor([BOX_GAIN, of_class, OBJECTNESS_GAIN * area_share])
+        gains = torch.tensor([BOX_GAIN, of_class, OBJECTNESS_GAIN * area_fraction])
         return gains * REFERENCE_LEVELS / len(self._head.strides_px)
 
 

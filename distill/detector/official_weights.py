@@ -1,4 +1,4 @@
-"""Start from the weights of YOLOv5's or ultralytics' makers: what fits is taken, by name and shape."""
+"""Load the weights of YOLOv5's or ultralytics' makers: those that fit are taken, by name and shape."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIRST_CONVOLUTION = "model.0.conv.weight"
 FIRST_CHANNELS = 64
 """Of the first convolution, before the width factor."""
 
-LEAST_SHARE = 0.1
+LEAST_FRACTION = 0.1
 """If less of the parameters fits, the file is of another scale or network, and what fits is chance."""
 
 MOST_NAMES = 6
@@ -44,14 +44,14 @@ class Transfer:
     parameters_taken: int
 
     @property
-    def share(self) -> float:
-        """Share of the network's parameters that came from the file."""
+    def fraction(self) -> float:
+        """Fraction of the network's parameters that came from the file."""
         return self.parameters_taken / max(1, self.parameters)
 
     def summary(self) -> str:
         """Say it in one line."""
         total = len(self.taken) + len(self.other_shape) + len(self.missing)
-        line = f"{len(self.taken)} of {total} tensors taken, {100 * self.share:.1f} % of the parameters"
+        line = f"{len(self.taken)} of {total} tensors taken, {100 * self.fraction:.1f} % of the parameters"
         for title, names in (("other shape", self.other_shape), ("missing", self.missing)):
             if names:
                 more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
@@ -85,9 +85,10 @@ def take_official_weights(
     """
     theirs = read_tensors(path)
     fitting, transfer = matched(module.state_dict(), theirs, colour_order)
-    if transfer.share < LEAST_SHARE:
+    if transfer.fraction < LEAST_FRACTION:
         raise CheckpointError(
-            f"{path} does not fit this network: {100 * transfer.share:.1f} % of the parameters are in it.",
+            f"{path} does not fit this network: "
+            f"{100 * transfer.fraction:.1f} % of the parameters are in it.",
             _other_scale(theirs),
         )
     for name, tensor in fitting.items():

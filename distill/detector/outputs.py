@@ -1,4 +1,4 @@
-"""What a head says, in terms that every head shares: losses, distillation and pictures read heads here."""
+"""Read the outputs of any head in one form: losses, distillation and images use it."""
 
 from __future__ import annotations
 

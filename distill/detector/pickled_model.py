@@ -1,4 +1,4 @@
-"""Weights out of a pickled model of another project, without running its code.
+"""Read weights out of a pickled model of another project, without running its code.
 
 A .pt file of YOLOv5 or ultralytics is a pickle of module objects. torch's own restricted reader
 (`weights_only`) rebuilds the tensors; the classes it names become empty shells that hold attributes and do

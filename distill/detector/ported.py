@@ -1,4 +1,4 @@
-"""The network as it leaves PyTorch: its own small module with the contract's ports, traced to ONNX."""
+"""Wrap the network for export: its own small module with the contract's ports, traced to ONNX."""
 
 from __future__ import annotations
 

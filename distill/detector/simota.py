@@ -1,8 +1,8 @@
-"""SimOTA: each box takes as many places as fit it, the cheapest of them.
+"""Assign boxes by SimOTA: each box takes as many anchor points as fit it, the cheapest of them.
 
 Ge et al., "YOLOX: Exceeding YOLO Series in 2021", section 2.1 (SimOTA), and the authors' code for what the
-paper leaves open. Prediction and truth are compared by what they cost together: a place near the middle of
-a defect that already says the right thing is preferred.
+paper leaves open. Prediction and ground truth are compared by what they cost together: a place near the
+middle of a defect that already says the right thing is preferred.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class SimOta(nn.Module):
         boxes_xyxy_px: Tensor,
         points_xy_px: Tensor,
         labels: Tensor,
-        truths_xyxy_px: Tensor,
-        is_truth: Tensor,
+        ground_truths_xyxy_px: Tensor,
+        is_ground_truth: Tensor,
         **_: Any,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Assign the places of a batch.
@@ -57,8 +57,8 @@ class SimOta(nn.Module):
             boxes_xyxy_px: (B, A, 4) predicted, input pixels.
             points_xy_px: (A, 2) centres of the places.
             labels: (B, M, 1) class ids.
-            truths_xyxy_px: (B, M, 4).
-            is_truth: (B, M, 1), not 0 where a row holds a box and no filling.
+            ground_truths_xyxy_px: (B, M, 4).
+            is_ground_truth: (B, M, 1), not 0 where a row holds a box and no filling.
         Returns:
             Class ids (B, A), boxes (B, A, 4), scores (B, A, classes): overlap of prediction and box at the
             class of the box; which places answer for a box (B, A) bool, and for which row (B, A).
@@ -69,7 +69,7 @@ class SimOta(nn.Module):
         overlaps = torch.zeros(images, places, device=scores.device)
         with torch.autocast(scores.device.type, enabled=False):
             for image in range(images):
-                rows = is_truth[image].flatten().nonzero().flatten()
+                rows = is_ground_truth[image].flatten().nonzero().flatten()
                 if not len(rows):
                     continue
                 taken, whose, overlap = assign(
@@ -78,7 +78,7 @@ class SimOta(nn.Module):
                     points_xy_px.float(),
                     self.strides_px.float(),
                     labels[image, rows, 0].long(),
-                    truths_xyxy_px[image, rows].float(),
+                    ground_truths_xyxy_px[image, rows].float(),
                 )
                 foreground[image, taken], numbers[image, taken] = True, rows[whose]
                 overlaps[image, taken] = overlap
@@ -88,7 +88,7 @@ class SimOta(nn.Module):
         classes_of = labels[..., 0].long().gather(1, numbers)
         targets = functional.one_hot(classes_of, classes) * overlaps.unsqueeze(-1)
         places_of = numbers.unsqueeze(-1).expand(-1, -1, 4)
-        return classes_of, truths_xyxy_px.gather(1, places_of), targets, foreground, numbers
+        return classes_of, ground_truths_xyxy_px.gather(1, places_of), targets, foreground, numbers
 
 
 def assign(
@@ -97,9 +97,9 @@ def assign(
     points_xy_px: Tensor,
     strides_px: Tensor,
     labels: Tensor,
-    truths_xyxy_px: Tensor,
+    ground_truths_xyxy_px: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Assign the places of one picture.
+    """Assign the places of one image.
 
     Args:
         scores: (A, classes) float32.
@@ -107,13 +107,13 @@ def assign(
         points_xy_px: (A, 2).
         strides_px: (A,).
         labels: (M,) class ids, M >= 1.
-        truths_xyxy_px: (M, 4).
+        ground_truths_xyxy_px: (M, 4).
     Returns:
         The K places that answer for a box (K,), for which row each (K,), and their overlap with it (K,).
     """
-    is_central, is_candidate = _regions(points_xy_px, strides_px, truths_xyxy_px)
+    is_central, is_candidate = _regions(points_xy_px, strides_px, ground_truths_xyxy_px)
     places = is_candidate.any(0).nonzero().flatten()
-    overlaps = pairwise_iou(truths_xyxy_px, boxes_xyxy_px[places])
+    overlaps = pairwise_iou(ground_truths_xyxy_px, boxes_xyxy_px[places])
     costs = (
         _class_costs(scores[places], labels)
         - BOX_COST * (overlaps + LEAST_OVERLAP).log()
@@ -136,12 +136,14 @@ def pairwise_iou(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
     return shared / (areas_a[:, None] + areas_b - shared).clamp(min=torch.finfo(shared.dtype).tiny)
 
 
-def _regions(points: Tensor, strides: Tensor, truths: Tensor) -> tuple[Tensor, Tensor]:
+def _regions(points: Tensor, strides: Tensor, ground_truths: Tensor) -> tuple[Tensor, Tensor]:
     """Tell which places lie in the centre region of each box, and which in that or in the box; (M, A)."""
-    centres = (truths[:, None, :2] + truths[:, None, 2:]) / 2
+    centres = (ground_truths[:, None, :2] + ground_truths[:, None, 2:]) / 2
     away = (points - centres).abs().amax(-1)
     is_central = away < CENTRE_RADIUS_STRIDES * strides
-    is_inside = torch.minimum(points - truths[:, None, :2], truths[:, None, 2:] - points).amin(-1) > 0
+    is_inside = (
+        torch.minimum(points - ground_truths[:, None, :2], ground_truths[:, None, 2:] - points).amin(-1) > 0
+    )
     return is_central, is_central | is_inside
 
 

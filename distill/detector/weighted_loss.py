@@ -1,4 +1,4 @@
-"""The detection loss with a weight per box: how much a box that nobody has reviewed is trusted.
+"""Compute the detection loss with a weight per box: how much a box that was not reviewed is trusted.
 
 A weight is the probability that the box is right. The class that a point is to predict becomes the expected
 one, weight x target, and the losses of its box count by the weight.
@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.detector.ground_truth import padded
 from distill.detector.outputs import cell_centres
 from distill.detector.simota import SimOta
-from distill.detector.truth import padded
 from distill.ultralytics_door import DetectionLoss
 
 

@@ -1,4 +1,4 @@
-"""A detector whose layers have other numbers of channels than its scale says."""
+"""Build a detector whose layers have other numbers of channels than its scale says."""
 
 from __future__ import annotations
 
@@ -81,5 +81,5 @@ def _check_alike(before: ChannelGraph, after: ChannelGraph) -> None:
         raise ValueError("the widths change what the layers read from one another")
     for number, (old, new) in enumerate(zip(before.groups, after.groups, strict=True)):
         if old.size != new.size and not old.prunable:
-            names = chain((one.name for one in before.makers(number)), ["the picture"])
+            names = chain((one.name for one in before.makers(number)), ["the image"])
             raise ValueError(f"the channels of {next(names)} cannot change, {old.size} to {new.size}")

@@ -1,4 +1,4 @@
-"""The head of YOLOX on YOLOv5's neck: class apart from place, objectness beside the place, no anchors.
+"""Build the head of YOLOX on YOLOv5's neck: separate class and box branches, objectness, no anchors.
 
 Ge et al., "YOLOX: Exceeding YOLO Series in 2021", section 2.1.
 """

@@ -1,4 +1,4 @@
-"""The loss of YOLOX's head, with a weight per box.
+"""Compute the loss of YOLOX's head, with a weight per box.
 
 Ge et al., YOLOX, 2021, section 2.1. A weight is the probability that a box is right: objectness is taught
 it, and class and place of the box, which matter only if there is one, count by it.
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distill.detector.ground_truth import BatchGroundTruth, batch_ground_truth
 from distill.detector.outputs import HeadOutputs, head_outputs
 from distill.detector.simota import SimOta
-from distill.detector.truth import BatchTruth, batch_truth
 from distill.ultralytics_door import bbox_iou
 
 BOX_GAIN = 5.0
@@ -45,10 +45,10 @@ class YoloxLoss:
             targets: as for `DetectionTask.loss_parts`.
         """
         outputs = head_outputs(self._module, predictions)
-        truth = batch_truth(targets, len(outputs.class_logits), outputs.input_wh_px)
-        boxes, scores, foreground, numbers = self._assigned(outputs, truth)
+        ground_truth = batch_ground_truth(targets, len(outputs.class_logits), outputs.input_wh_px)
+        boxes, scores, foreground, numbers = self._assigned(outputs, ground_truth)
         self.foreground = foreground
-        weights = truth.weights_of(numbers) * foreground
+        weights = ground_truth.weights_of(numbers) * foreground
         total = weights.sum().clamp(min=1)
         assert outputs.objectness_logits is not None
         objectness = functional.binary_cross_entropy_with_logits(
@@ -66,7 +66,9 @@ class YoloxLoss:
         }
 
     @torch.no_grad()
-    def _assigned(self, outputs: HeadOutputs, truth: BatchTruth) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _assigned(
+        self, outputs: HeadOutputs, ground_truth: BatchGroundTruth
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return box and scores that each place is to give, which answer for a box, and for which."""
         scores = outputs.scores
         if isinstance(self._assigner, SimOta):
@@ -76,8 +78,8 @@ class YoloxLoss:
             scores,
             outputs.boxes_xyxy_px,
             outputs.points_xy_px,
-            truth.labels.unsqueeze(-1),
-            truth.boxes_xyxy_px,
-            truth.is_box.unsqueeze(-1).float(),
+            ground_truth.labels.unsqueeze(-1),
+            ground_truth.boxes_xyxy_px,
+            ground_truth.is_box.unsqueeze(-1).float(),
         )
         return boxes, targets, foreground.bool(), numbers

@@ -1,1 +1,1 @@
-"""What an engineer looks at after a training: confusion, curves, and the worst mistakes as pictures."""
+"""Evaluate a detector: confusion, curves, scorecard, and the worst mistakes as images."""

@@ -1,4 +1,4 @@
-"""Which class was taken for which, at the working thresholds."""
+"""Count which class was taken for which, at the working thresholds."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ NOTHING = "nothing"
 """The row of false alarms, and the column of defects that were missed."""
 
 
-def working(found: Detections, names: Sequence[str], thresholds: Mapping[str, float]) -> Detections:
+def working(detections: Detections, names: Sequence[str], thresholds: Mapping[str, float]) -> Detections:
     """Keep what is reported at the working threshold of its class."""
     floors = np.array([thresholds[name] for name in names], np.float32)
-    return found.take(found.scores >= floors[found.class_ids])
+    return detections.take(detections.scores >= floors[detections.class_ids])
 
 
 def confusion_matrix(compared: Sequence[tuple[Detections, Detections]], classes: int) -> NDArray[np.int64]:
     """Count pairs of defect and report; the pair that overlaps most goes first, each is used once.
 
     Args:
-        compared: per tile, what was reported and the truth.
+        compared: per tile, what was reported and the ground truth.
     Returns:
         (classes + 1, classes + 1): row is the true class, column the reported one; the last of both is
         `NOTHING`.
     """
     matrix = np.zeros((classes + 1, classes + 1), np.int64)
-    for found, truth in compared:
-        rows, columns = _paired(truth, found)
-        np.add.at(matrix, (truth.class_ids[rows], found.class_ids[columns]), 1)
-        missed = np.setdiff1d(np.arange(len(truth)), rows)
-        invented = np.setdiff1d(np.arange(len(found)), columns)
-        matrix[:classes, classes] += np.bincount(truth.class_ids[missed], minlength=classes)
-        matrix[classes, :classes] += np.bincount(found.class_ids[invented], minlength=classes)
+    for detections, ground_truth in compared:
+        rows, columns = _paired(ground_truth, detections)
+        np.add.at(matrix, (ground_truth.class_ids[rows], detections.class_ids[columns]), 1)
+        false_negatives = np.setdiff1d(np.arange(len(ground_truth)), rows)
+        invented = np.setdiff1d(np.arange(len(detections)), columns)
+        matrix[:classes, classes] += np.bincount(ground_truth.class_ids[false_negatives], minlength=classes)
+        matrix[classes, :classes] += np.bincount(detections.class_ids[invented], minlength=classes)
     return matrix
 
 
-def _paired(truth: Detections, found: Detections) -> tuple[list[int], list[int]]:
-    overlap = iou_matrix(truth.boxes_xyxy_px, found.boxes_xyxy_px)
+def _paired(ground_truth: Detections, detections: Detections) -> tuple[list[int], list[int]]:
+    overlap = iou_matrix(ground_truth.boxes_xyxy_px, detections.boxes_xyxy_px)
     rows: list[int] = []
     columns: list[int] = []
     while overlap.size and overlap.max() >= CONFUSED_IOU:
@@ -59,17 +59,17 @@ def _paired(truth: Detections, found: Detections) -> tuple[list[int], list[int]]
 
 
 def draw_confusion(matrix: NDArray[np.int64], names: Sequence[str]) -> Figure:
-    """Draw it, shaded by the share of each row."""
+    """Draw it, shaded by the fraction of each row."""
     labels = [*map(plain, names), NOTHING]
     figure = Figure(figsize=(1.2 * len(labels) + 2, 1.1 * len(labels) + 1.2), layout="constrained")
     axes: Any = figure.subplots()
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("reported")
     axes.set_ylabel("true")
     for (row, column), count in np.ndenumerate(matrix):
-        colour = "white" if shares[row, column] > 0.5 else "black"
+        colour = "white" if fractions[row, column] > 0.5 else "black"
         axes.text(column, row, str(count), ha="center", va="center", color=colour)
     return figure

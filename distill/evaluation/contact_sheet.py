@@ -1,4 +1,4 @@
-"""The worst mistakes on one picture: defects that were missed, and the surest false alarms."""
+"""Draw the worst mistakes on one image: missed defects, and the most confident false positives."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTEXT_PX = 32
 """Of cloth around the box; small boxes are shown larger."""
 
 TOUCHING_IOU = 0.1
-TRUTH_BGR, FOUND_BGR, INK_BGR = (80, 200, 80), (60, 60, 230), (255, 255, 255)
+GROUND_TRUTH_BGR, FOUND_BGR, INK_BGR = (80, 200, 80), (60, 60, 230), (255, 255, 255)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,13 @@ def missed_defects(
     What was found of a defect is the best score of its class that touches it.
 
     Args:
-        compared: per tile, what was found, at whatever score, and the truth.
+        compared: per tile, what was found, at whatever score, and the ground truth.
     """
     mistakes = []
-    for tile, (found, truth) in enumerate(compared):
-        scores = _touching(truth, found) * found.scores[None]
-        for row, box in enumerate(truth.boxes_xyxy_px):
-            best, name = float(scores[row].max(initial=0.0)), names[truth.class_ids[row]]
+    for tile, (found, ground_truth) in enumerate(compared):
+        scores = _touching(ground_truth, found) * found.scores[None]
+        for row, box in enumerate(ground_truth.boxes_xyxy_px):
+            best, name = float(scores[row].max(initial=0.0)), names[ground_truth.class_ids[row]]
             if best < thresholds[name]:
                 mistakes.append(Mistake(tile, _box(box), f"{name} {best:.2f}", 1 - best))
     return sorted(mistakes, key=lambda mistake: -mistake.badness)
@@ -64,8 +64,8 @@ def missed_defects(
 def false_alarms(compared: Sequence[tuple[Detections, Detections]], names: Sequence[str]) -> list[Mistake]:
     """Return reports that touch no defect of their class, by falling score."""
     mistakes = []
-    for tile, (found, truth) in enumerate(compared):
-        lonely = ~_touching(truth, found).any(axis=0)
+    for tile, (found, ground_truth) in enumerate(compared):
+        lonely = ~_touching(ground_truth, found).any(axis=0)
         for row in np.flatnonzero(lonely):
             score = float(found.scores[row])
             title = f"{names[found.class_ids[row]]} {score:.2f}"
@@ -73,8 +73,8 @@ def false_alarms(compared: Sequence[tuple[Detections, Detections]], names: Seque
     return sorted(mistakes, key=lambda mistake: -mistake.badness)
 
 
-def draw_mistake(tile: Image, mistake: Mistake, truth: Detections, found: Detections) -> Image:
-    """Draw the surroundings of a mistake with the truth in green and the reports in red.
+def draw_mistake(tile: Image, mistake: Mistake, ground_truth: Detections, found: Detections) -> Image:
+    """Draw the surroundings of a mistake with the ground truth in green and the reports in red.
 
     Returns:
         (CELL_PX, CELL_PX, 3) BGR.
@@ -85,7 +85,7 @@ def draw_mistake(tile: Image, mistake: Mistake, truth: Detections, found: Detect
     move = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
     colour = cv2.cvtColor(tile, cv2.COLOR_GRAY2BGR) if tile.ndim == 2 else tile
     cell = cv2.warpAffine(colour, move, (CELL_PX, CELL_PX), borderMode=cv2.BORDER_REFLECT_101)
-    for detections, ink in ((truth, TRUTH_BGR), (found, FOUND_BGR)):
+    for detections, ink in ((ground_truth, GROUND_TRUTH_BGR), (found, FOUND_BGR)):
         for box in detections.boxes_xyxy_px:
             low, high = (box[:2] - corner) * scale, (box[2:] - corner) * scale
             cv2.rectangle(cell, _point(low), _point(high), ink, 1)
@@ -106,9 +106,9 @@ def sheet_of(cells: Sequence[Image]) -> Image:
     return sheet
 
 
-def _touching(truth: Detections, found: Detections) -> NDArray[np.bool_]:
-    overlap = iou_matrix(truth.boxes_xyxy_px, found.boxes_xyxy_px)
-    same_class = truth.class_ids[:, None] == found.class_ids[None]
+def _touching(ground_truth: Detections, found: Detections) -> NDArray[np.bool_]:
+    overlap = iou_matrix(ground_truth.boxes_xyxy_px, found.boxes_xyxy_px)
+    same_class = ground_truth.class_ids[:, None] == found.class_ids[None]
     return np.asarray((overlap >= TOUCHING_IOU) & same_class)
 
 

@@ -1,4 +1,4 @@
-"""How good a detector is on tiles: mean average precision, and the threshold each class works best at."""
+"""Evaluate a detector on tiles: mean average precision, and the best threshold of each class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from distill.data.tiles import TilePlan, truth_batches
+from distill.data.tiles import TilePlan, ground_truth_batches
 from distill.detector.build import infer
 from distill.ultralytics_door import ap_per_class
 from edge.core.contract import ModelContract
@@ -70,13 +70,13 @@ def validate(
     Raises:
         TrainingError: if it gives anything but finite numbers.
     """
-    return metrics_of(found_and_truth(module, plan, contract, device, batch), contract.class_names)
+    return metrics_of(found_and_ground_truth(module, plan, contract, device, batch), contract.class_names)
 
 
-def found_and_truth(
+def found_and_ground_truth(
     module: nn.Module, plan: TilePlan, contract: ModelContract, device: torch.device, batch: int = 32
 ) -> list[tuple[Detections, Detections]]:
-    """Run a detector in eval mode; say per tile what it found from `SCORE_FLOOR` on, and the truth.
+    """Run a detector in eval mode; say per tile what it found from `SCORE_FLOOR` on, and the ground truth.
 
     Raises:
         TrainingError: if it gives anything but finite numbers.
@@ -87,13 +87,13 @@ def found_and_truth(
             boxes, scores = infer(module, torch.from_numpy(images).to(device))
         return boxes.float().cpu().numpy(), scores.float().cpu().numpy()
 
-    return compared_with_truth(run, plan, contract, batch)
+    return compared_with_ground_truth(run, plan, contract, batch)
 
 
-def compared_with_truth(
+def compared_with_ground_truth(
     run: Run, plan: TilePlan, contract: ModelContract, batch: int = 32
 ) -> list[tuple[Detections, Detections]]:
-    """Run a network on every tile; say of each what was found from `SCORE_FLOOR` on, and the truth.
+    """Run a network on every tile; say of each what was found from `SCORE_FLOOR` on, and the ground truth.
 
     Args:
         run: gives boxes and scores of (B, channels, H, W) float32, on whatever runtime.
@@ -102,38 +102,43 @@ def compared_with_truth(
     """
     floor = np.full(len(contract.class_names), SCORE_FLOOR, np.float32)
     compared: list[tuple[Detections, Detections]] = []
-    for images, truths in truth_batches(plan, contract, batch):
+    for images, ground_truths in ground_truth_batches(plan, contract, batch):
         boxes, scores = run(images)
         if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
             raise TrainingError(
                 "The detector has diverged: what it says are no finite numbers.",
                 "Lower learning_rate; checkpoints of earlier epochs stay.",
             )
-        for tile_boxes, tile_scores, truth in zip(boxes, scores, truths, strict=True):
-            compared.append((decode_view(tile_boxes, tile_scores, floor, contract.iou_threshold), truth))
+        for tile_boxes, tile_scores, ground_truth in zip(boxes, scores, ground_truths, strict=True):
+            compared.append(
+                (decode_view(tile_boxes, tile_scores, floor, contract.iou_threshold), ground_truth)
+            )
     return compared
 
 
 def metrics_of(compared: Sequence[tuple[Detections, Detections]], names: Sequence[str]) -> Metrics:
-    """Score what was found against the truth, tile by tile.
+    """Score what was found against the ground truth, tile by tile.
 
     Args:
-        compared: per tile, what was found with a score of at least `SCORE_FLOOR`, and the truth.
+        compared: per tile, what was found with a score of at least `SCORE_FLOOR`, and the ground truth.
         names: of the classes, in the order of their ids.
     """
-    found = concatenate([ours for ours, _ in compared])
-    truth = concatenate([theirs for _, theirs in compared])
+    detections = concatenate([ours for ours, _ in compared])
+    ground_truth = concatenate([theirs for _, theirs in compared])
     thresholds = dict.fromkeys(names, DEFAULT_THRESHOLD)
-    if not len(truth):
+    if not len(ground_truth):
         return Metrics(0.0, 0.0, {}, thresholds)
     right = np.concatenate([match(*pair, IOU_THRESHOLDS) for pair in compared])
     located = np.concatenate([match(*pair, np.array([LOCATED_IOU])) for pair in compared])[:, 0]
     for class_id, name in enumerate(names):
-        mine, total = found.class_ids == class_id, int((truth.class_ids == class_id).sum())
+        mine, total = detections.class_ids == class_id, int((ground_truth.class_ids == class_id).sum())
         if total and located[mine].any():
-            thresholds[name] = best_threshold(found.scores[mine], located[mine], total)
+            thresholds[name] = best_threshold(detections.scores[mine], located[mine], total)
     result = ap_per_class(
-        right.astype(np.float64), found.scores, found.class_ids, truth.class_ids.astype(np.int64)
+        right.astype(np.float64),
+        detections.scores,
+        detections.class_ids,
+        ground_truth.class_ids.astype(np.int64),
     )
     average_precision, present = result[5], result[6]
     return Metrics(
@@ -144,22 +149,24 @@ def metrics_of(compared: Sequence[tuple[Detections, Detections]], names: Sequenc
     )
 
 
-def match(found: Detections, truth: Detections, iou_thresholds: NDArray[np.float64]) -> NDArray[np.bool_]:
+def match(
+    detections: Detections, ground_truth: Detections, iou_thresholds: NDArray[np.float64]
+) -> NDArray[np.bool_]:
     """Tell which detections of one tile are right, at each of T overlaps.
 
-    As COCO does: by falling score, each takes the free truth of its class that it overlaps most.
+    As COCO does: by falling score, each takes the free ground truth of its class that it overlaps most.
 
     Returns:
         (N, T) bool.
     """
-    right = np.zeros((len(found), len(iou_thresholds)), bool)
-    if not len(found) or not len(truth):
+    right = np.zeros((len(detections), len(iou_thresholds)), bool)
+    if not len(detections) or not len(ground_truth):
         return right
-    overlap = iou_matrix(found.boxes_xyxy_px, truth.boxes_xyxy_px)
-    overlap[found.class_ids[:, None] != truth.class_ids[None]] = 0
-    candidates = [row for row in np.argsort(-found.scores, kind="stable") if overlap[row].any()]
+    overlap = iou_matrix(detections.boxes_xyxy_px, ground_truth.boxes_xyxy_px)
+    overlap[detections.class_ids[:, None] != ground_truth.class_ids[None]] = 0
+    candidates = [row for row in np.argsort(-detections.scores, kind="stable") if overlap[row].any()]
     for column, threshold in enumerate(iou_thresholds):
-        free = np.ones(len(truth), bool)
+        free = np.ones(len(ground_truth), bool)
         for row in candidates:
             best = int((overlap[row] * free).argmax())
             if free[best] and overlap[row, best] >= threshold:
@@ -170,7 +177,7 @@ def match(found: Detections, truth: Detections, iou_thresholds: NDArray[np.float
 def best_threshold(scores: NDArray[np.float32], right: NDArray[np.bool_], total: int) -> float:
     """Choose a score threshold for one class: the middle of those whose F1 is within 1 % of the best.
 
-    The middle, not the peak: with few validation pictures the peak is one lucky score.
+    The middle, not the peak: with few validation images the peak is one lucky score.
 
     Args:
         scores: (N,) of the detections of the class.

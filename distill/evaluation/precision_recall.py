@@ -1,4 +1,4 @@
-"""Precision over recall for each class, as the score threshold falls."""
+"""Draw precision over recall for each class, as the score threshold falls."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ def precision_recall(
     """Return the curves of the classes that the split shows.
 
     Args:
-        compared: per tile, what was found, at whatever score, and the truth.
+        compared: per tile, what was found, at whatever score, and the ground truth.
     """
-    found = concatenate([ours for ours, _ in compared])
-    truth = concatenate([theirs for _, theirs in compared])
-    if not len(truth):
+    detections = concatenate([ours for ours, _ in compared])
+    ground_truth = concatenate([theirs for _, theirs in compared])
+    if not len(ground_truth):
         return {}
     right = np.concatenate([match(*pair, np.array([CURVE_IOU])) for pair in compared])[:, 0]
     curves = {}
     for class_id, name in enumerate(names):
-        mine, defects = found.class_ids == class_id, int((truth.class_ids == class_id).sum())
+        mine, defects = detections.class_ids == class_id, int((ground_truth.class_ids == class_id).sum())
         if defects:
-            order = np.argsort(-found.scores[mine], kind="stable")
+            order = np.argsort(-detections.scores[mine], kind="stable")
             hits = np.cumsum(right[mine][order])
             reported = np.arange(1, len(hits) + 1)
-            curves[name] = Curve(hits / defects, hits / reported, found.scores[mine][order], defects)
+            curves[name] = Curve(hits / defects, hits / reported, detections.scores[mine][order], defects)
     return curves
 
 

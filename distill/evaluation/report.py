@@ -1,4 +1,4 @@
-"""Write what an engineer looks at after a training, from one pass over the validation tiles."""
+"""Write the report of a training, from one pass over the validation tiles."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_report(compared: Compared, plan: TilePlan, contract: ModelContract, fo
     """Write confusion.png and .json, precision_recall.png, worst_misses.png and false_alarms.png.
 
     Args:
-        compared: of `found_and_truth`, in the order of the plan's tiles.
+        compared: of `found_and_ground_truth`, in the order of the plan's tiles.
         folder: is made if it is missing.
     Raises:
         OutputError: if something cannot be written.
@@ -36,7 +36,9 @@ def write_report(compared: Compared, plan: TilePlan, contract: ModelContract, fo
     except OSError as error:
         raise cannot_write(folder, error) from error
     names, thresholds = contract.class_names, contract.score_thresholds
-    reported = [(working(found, names, thresholds), truth) for found, truth in compared]
+    reported = [
+        (working(detections, names, thresholds), ground_truth) for detections, ground_truth in compared
+    ]
     matrix = confusion_matrix(reported, len(names))
     write_figure(draw_confusion(matrix, names), folder / "confusion.png")
     counts = {"true_by_reported": matrix.tolist(), "names": [*names, NOTHING]}
@@ -58,8 +60,8 @@ def _write_sheet(
     cells = []
     for mistake in mistakes:
         tile = plan.tiles[mistake.tile]
-        found, truth = reported[mistake.tile]
-        cut = cut_view(plan.image(tile.picture), tile.view, contract.input_size_hw_px)
-        cells.append(draw_mistake(cut, mistake, truth, found))
+        detections, ground_truth = reported[mistake.tile]
+        cut = cut_view(plan.image(tile.image_index), tile.view, contract.input_size_hw_px)
+        cells.append(draw_mistake(cut, mistake, ground_truth, detections))
     _, data = cv2.imencode(".png", sheet_of(cells))
     write_whole(file, data.tobytes())

@@ -1,4 +1,4 @@
-"""One row for each stage a model went through: what it costs and how good it is."""
+"""Keep the scorecard: one row for each stage of a model with its cost and its quality."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class ScorecardRow(BaseModel):
 
     Attributes:
         stage: for instance train, prune, export.
-        macs: multiplications of one input.
+        macs: MACs of one input.
         file_size_bytes: of the checkpoint or of the exported model.
         map50, map50_95: on the validation split's tiles.
-        recall: share of the defects of the validation split that are reported at the working threshold.
-        false_alarms_per_clean_m2: reports on pictures without a defect, per square metre of cloth; None
-            if the scale is not known or every picture has one.
+        recall: fraction of the defects of the validation split that are reported at the working threshold.
+        false_alarms_per_clean_m2: reports on images without a defect, per square metre of cloth; None
+            if the scale is not known or every image has one.
         checkpoint_digest: sha256 of the checkpoint file.
     """
 

@@ -1,4 +1,4 @@
-"""The validation split of a data set, for networks on whatever runtime."""
+"""Serve the validation split of a data set to networks on any runtime."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from distill.data.dataset import load_dataset
 from distill.data.tiles import TilePlan
-from distill.evaluation.evaluate import Floats, Metrics, Run, compared_with_truth, metrics_of
+from distill.evaluation.evaluate import Floats, Metrics, Run, compared_with_ground_truth, metrics_of
 from edge.core.contract import ModelContract
 from edge.core.errors import DatasetError
 from edge.inference.preprocess import Preprocessor
@@ -18,11 +18,11 @@ CACHE_MB = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Validation:
-    """Tiles with their truth, as the edge would cut them.
+class ValidationTiles:
+    """Tiles with their ground truth, as the edge would cut them.
 
     Attributes:
-        plan: of the pictures of the split.
+        plan: of the images of the split.
         contract: of the model.
     """
 
@@ -35,7 +35,7 @@ class Validation:
         Raises:
             TrainingError: if it gives anything but finite numbers.
         """
-        compared = compared_with_truth(
+        compared = compared_with_ground_truth(
             lambda images: run(np.ascontiguousarray(images)), self.plan, self.contract, batch
         )
         return metrics_of(compared, self.contract.class_names)
@@ -45,21 +45,24 @@ class Validation:
         chosen = sorted(self.plan.tiles, key=lambda tile: tile.is_empty)[:most]
         preprocessor = Preprocessor(self.contract)
         return np.stack(
-            [preprocessor.batch(self.plan.image(tile.picture), [tile.view])[0].copy() for tile in chosen]
+            [
+                preprocessor.batch(self.plan.image(tile.image_index), [tile.view])[0].copy()
+                for tile in chosen
+            ]
         )
 
 
-def load_validation(folder: Path, contract: ModelContract) -> Validation:
+def load_validation(folder: Path, contract: ModelContract) -> ValidationTiles:
     """Read the val split of a data set folder.
 
     Raises:
-        DatasetError: if it is missing or damaged, or no picture of it shows a defect.
+        DatasetError: if it is missing or damaged, or no image of it shows a defect.
     """
     data = load_dataset(folder, contract.class_names)
     plan = TilePlan(data.val, contract, data.mm_per_px, CACHE_MB)
     if all(tile.is_empty for tile in plan.tiles):
         raise DatasetError(
-            f"No picture of the val split of {folder} shows a defect.",
+            f"No image of the val split of {folder} shows a defect.",
             "Name a data set whose val split has some: how good a model is cannot be said otherwise.",
         )
-    return Validation(plan, contract)
+    return ValidationTiles(plan, contract)

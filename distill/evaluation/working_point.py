@@ -1,4 +1,4 @@
-"""What a person beside the loom would see: defects missed and false alarms, on whole pictures.
+"""Measure missed defects and false alarms on whole images, as a person beside the loom would see them.
 
 Everything runs as at the edge: tiles, thresholds of the contract, merging across tiles.
 """
@@ -28,11 +28,11 @@ class WorkingPoint:
     looks at the place, not at the box.
 
     Attributes:
-        recall: None if no picture shows a defect.
+        recall: None if no image shows a defect.
         by_class: class name -> (defects, found).
-        false_alarms: reports that touch no defect of their class, on all pictures.
-        clean_m2: area of the pictures without a defect; None if the scale is not known.
-        false_alarms_on_clean: reports on those pictures.
+        false_alarms: reports that touch no defect of their class, on all images.
+        clean_m2: area of the images without a defect; None if the scale is not known.
+        false_alarms_on_clean: reports on those images.
     """
 
     by_class: dict[str, tuple[int, int]]
@@ -43,7 +43,7 @@ class WorkingPoint:
     @property
     def recall(self) -> float | None:
         total = sum(defects for defects, _ in self.by_class.values())
-        return sum(found for _, found in self.by_class.values()) / total if total else None
+        return sum(detections for _, detections in self.by_class.values()) / total if total else None
 
     @property
     def false_alarms_per_clean_m2(self) -> float | None:
@@ -74,25 +74,25 @@ class TorchBackend:
 def measure_working_point(
     module: nn.Module, plan: TilePlan, contract: ModelContract, mm_per_px: float | None
 ) -> WorkingPoint:
-    """Inspect every picture of a split as the edge would, and compare with the truth."""
+    """Inspect every image of a split as the edge would, and compare with the ground truth."""
     inspector = Inspector(TorchBackend(module), contract)
     defects = np.zeros(len(contract.class_names), int)
     hits = np.zeros(len(contract.class_names), int)
     false_alarms = clean_false_alarms = 0
     clean_m2 = 0.0
-    for index, picture in enumerate(plan.pictures):
+    for index, labelled in enumerate(plan.images):
         image = plan.image(index)
-        found = inspector.inspect(image, mm_per_px)
-        truth = Detections(
-            picture.boxes_xyxy_px(image), np.ones(len(picture.class_ids), np.float32), picture.class_ids
+        detections = inspector.inspect(image, mm_per_px)
+        ground_truth = Detections(
+            labelled.boxes_xyxy_px(image), np.ones(len(labelled.class_ids), np.float32), labelled.class_ids
         )
-        touched = _touches(found, truth)
-        np.add.at(defects, truth.class_ids, 1)
-        np.add.at(hits, truth.class_ids, touched.any(axis=0).astype(int))
+        touched = _touches(detections, ground_truth)
+        np.add.at(defects, ground_truth.class_ids, 1)
+        np.add.at(hits, ground_truth.class_ids, touched.any(axis=0).astype(int))
         false_alarms += int((~touched.any(axis=1)).sum())
-        if not len(truth) and mm_per_px:
+        if not len(ground_truth) and mm_per_px:
             clean_m2 += image.shape[0] * image.shape[1] * mm_per_px**2 / 1e6
-            clean_false_alarms += len(found)
+            clean_false_alarms += len(detections)
     counts = zip(contract.class_names, defects.tolist(), hits.tolist(), strict=True)
     return WorkingPoint(
         by_class={name: (total, hit) for name, total, hit in counts},
@@ -102,9 +102,11 @@ def measure_working_point(
     )
 
 
-def _touches(found: Detections, truth: Detections) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+def _touches(
+    detections: Detections, ground_truth: Detections
+) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
     """Return (N, M) bool: same class, and the boxes share some area."""
-    low = np.maximum(found.boxes_xyxy_px[:, None, :2], truth.boxes_xyxy_px[None, :, :2])
-    high = np.minimum(found.boxes_xyxy_px[:, None, 2:], truth.boxes_xyxy_px[None, :, 2:])
-    same_class = found.class_ids[:, None] == truth.class_ids[None]
+    low = np.maximum(detections.boxes_xyxy_px[:, None, :2], ground_truth.boxes_xyxy_px[None, :, :2])
+    high = np.minimum(detections.boxes_xyxy_px[:, None, 2:], ground_truth.boxes_xyxy_px[None, :, 2:])
+    same_class = detections.class_ids[:, None] == ground_truth.class_ids[None]
     return np.asarray((high > low).all(axis=2) & same_class)

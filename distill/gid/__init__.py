@@ -1,1 +1,1 @@
-"""General Instance Distillation (Dai et al., CVPR 2021): where to learn from a teacher, and what."""
+"""Distil by General Instance Distillation (Dai et al., CVPR 2021): choose where and what to learn."""

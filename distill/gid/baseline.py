@@ -1,4 +1,4 @@
-"""Ultralytics' own distillation, as the method to beat.
+"""Distil by ultralytics' own method, as the method to beat.
 
 `distill_model=` of ultralytics 8.4.150 and later (`ultralytics/nn/distill_model.py` of 8.4.190): neck
 features behind a projector, squared error weighted by the teacher's highest class score, gain `dis` = 6.
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from distill.gid.lesson import channels_of
+from distill.gid.batch_outputs import channels_of
 from distill.gid.term import Heads, Seen
 from distill.settings.distillation import Distillation
 
@@ -36,10 +36,10 @@ class UltralyticsTerm:
         return settings.ultralytics_weight
 
     def loss(self, seen: Seen) -> Tensor:
-        """Return the loss of a lesson."""
+        """Return the loss of a batch."""
         with self._precision.autocast():
-            projected = self.adapters(seen.lesson.student.features)
-        teacher = seen.lesson.teacher
+            projected = self.adapters(seen.batch_outputs.student.features)
+        teacher = seen.batch_outputs.teacher
         return weighted_feature_loss(projected, teacher.features, teacher.scores)
 
 
@@ -75,7 +75,7 @@ def weighted_feature_loss(
         student: (B, C_l, H_l, W_l) per level, behind the projectors.
         teacher: of the same shapes; no gradient flows into it.
         teacher_scores: (B, A, classes) in [0, 1], levels one after the other, row by row. Where a head has
-            several places in each cell (anchors), the surest of them counts.
+            several places in each cell (anchors), the most confident of them counts.
     """
     highest = teacher_scores.detach().amax(dim=-1)
     cells = [level.shape[2] * level.shape[3] for level in teacher]

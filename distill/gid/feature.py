@@ -1,4 +1,4 @@
-"""The feature term: what the necks see in the general instances.
+"""Compute the feature term: compare what the necks see in the general instances.
 
 Dai et al., CVPR 2021, section 3.2: regions of the instances are cut out of the feature maps of both by
 ROIAlign, those of the student behind an adapter that is learnt with it, and compared by squared error.
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from distill.gid.lesson import channels_of
+from distill.gid.batch_outputs import channels_of
 from distill.gid.roi_align import regions
 from distill.gid.term import Heads, Seen
 from distill.settings.distillation import Distillation
@@ -36,10 +36,10 @@ class FeatureTerm:
         return settings.feature_weight
 
     def loss(self, seen: Seen) -> Tensor:
-        """Return the loss of a lesson."""
+        """Return the loss of a batch."""
         with self._precision.autocast():
-            adapted = self.adapters(seen.lesson.student.features)
-        ours = regions(adapted, seen.instances.rois(), seen.lesson.input_hw_px)
+            adapted = self.adapters(seen.batch_outputs.student.features)
+        ours = regions(adapted, seen.instances.rois(), seen.batch_outputs.input_hw_px)
         return feature_loss(ours, seen.teacher_regions)
 
 

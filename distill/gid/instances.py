@@ -1,4 +1,4 @@
-"""General instances: the few places of a picture where teacher and student differ most.
+"""Select general instances: the few places of an image where teacher and student differ most.
 
 Dai et al., General Instance Distillation for Object Detection, CVPR 2021, section 3.1. They need no labels:
 at first they lie on the defects, later wherever the student still says something else.
@@ -21,11 +21,11 @@ LEAST_SIDE_PX = 1.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instances:
-    """Hold the general instances of a batch, picture by picture, by falling score in each.
+    """Hold the general instances of a batch, image by image, by falling score in each.
 
     Attributes:
         boxes_xyxy_px: (N, 4) float32, input pixels, inside the input.
-        image_of: (N,) int64, number of the picture in the batch, rising.
+        image_of: (N,) int64, number of the image in the batch, rising.
         scores: (N,) in (0, 1].
         is_teachers: (N,) bool, whose box it is.
     """
@@ -39,7 +39,7 @@ class Instances:
         return len(self.scores)
 
     def rois(self) -> Tensor:
-        """Return (N, 5): the number of the picture, then the box, as `torchvision.ops.roi_align` has it."""
+        """Return (N, 5): the number of the image, then the box, as `torchvision.ops.roi_align` has it."""
         return torch.cat([self.image_of[:, None].to(self.boxes_xyxy_px), self.boxes_xyxy_px], dim=1)
 
 
@@ -88,7 +88,7 @@ def find_instances(
     candidates of all levels together pass one non-maximum suppression without regard to class.
 
     Args:
-        student, teacher: of the same pictures, with the same points.
+        student, teacher: of the same images, with the same points.
         cloth: (B, h, w) bool, a map of the input at any resolution: an instance's centre lies where it is
             true. None for cloth everywhere.
     """
@@ -145,7 +145,7 @@ def _on_cloth(boxes: Tensor, input_hw_px: tuple[int, int], cloth: Tensor) -> Ten
 
 
 def _chosen(boxes: Tensor, scores: Tensor, permitted: Tensor, selection: Selection) -> Tensor:
-    """Return the numbers of the places that become instances of one picture, by falling score."""
+    """Return the numbers of the places that become instances of one image, by falling score."""
     places = permitted.nonzero().flatten()
     best = scores[places].argsort(descending=True, stable=True)[: selection.candidates]
     places = places[best]

@@ -1,4 +1,4 @@
-"""The relation term: how far the general instances lie from one another in feature space.
+"""Compute the relation term: distances between the general instances in feature space.
 
 Dai et al., CVPR 2021, section 3.3. Distances are divided by their own mean, so neither the width of a
 network nor the scale of its features matters, and no adapter stands between: it could learn the distances
@@ -39,23 +39,25 @@ class RelationTerm:
         return settings.relation_weight
 
     def loss(self, seen: Seen) -> Tensor:
-        """Return the loss of a lesson."""
-        ours = regions(seen.lesson.student.features, seen.instances.rois(), seen.lesson.input_hw_px)
+        """Return the loss of a batch."""
+        ours = regions(
+            seen.batch_outputs.student.features, seen.instances.rois(), seen.batch_outputs.input_hw_px
+        )
         return relation_loss(ours, seen.teacher_regions, seen.instances.image_of, self._scope)
 
 
 def relation_loss(
     student: Sequence[Tensor], teacher: Sequence[Tensor], image_of: Tensor, scope: RelationScope
 ) -> Tensor:
-    """Compare the distances among instances, averaged over the levels and over the pictures.
+    """Compare the distances among instances, averaged over the levels and over the images.
 
     Args:
         student: (N, ...) features per level.
         teacher: (N, ...) features per level, of any width; no gradient flows into it.
-        image_of: (N,) the picture of each instance, rising.
-        scope: image compares the instances of each picture, batch all of them.
+        image_of: (N,) the image of each instance, rising.
+        scope: image compares the instances of each image, batch all of them.
     Returns:
-        A scalar; pictures with less than three instances are left out, 0 if that leaves none.
+        A scalar; images with less than three instances are left out, 0 if that leaves none.
     """
     counts = image_of.bincount().tolist() if scope == "image" else [len(image_of)]
     terms = [

@@ -1,4 +1,4 @@
-"""The response term: what the heads say, where a mask is true.
+"""Compute the response term: compare the outputs of the heads where a mask is true.
 
 Dai et al., CVPR 2021, section 3.4, for heads without anchors: scores by cross entropy, boxes by overlap or
 as distributions over the sides (Zheng et al., Localization Distillation, CVPR 2022).
@@ -34,8 +34,8 @@ class ClassTerm:
         return settings.response_class_weight
 
     def loss(self, seen: Seen) -> Tensor:
-        """Return the loss of a lesson."""
-        return class_loss(seen.lesson.student, seen.lesson.teacher, seen.mask)
+        """Return the loss of a batch."""
+        return class_loss(seen.batch_outputs.student, seen.batch_outputs.teacher, seen.mask)
 
 
 class ObjectnessTerm:
@@ -53,8 +53,8 @@ class ObjectnessTerm:
         return settings.response_class_weight
 
     def loss(self, seen: Seen) -> Tensor | None:
-        """Return the loss of a lesson."""
-        return objectness_loss(seen.lesson.student, seen.lesson.teacher, seen.mask)
+        """Return the loss of a batch."""
+        return objectness_loss(seen.batch_outputs.student, seen.batch_outputs.teacher, seen.mask)
 
 
 class BoxTerm:
@@ -72,8 +72,8 @@ class BoxTerm:
         return settings.response_box_weight
 
     def loss(self, seen: Seen) -> Tensor:
-        """Return the loss of a lesson."""
-        return box_loss(seen.lesson.student, seen.lesson.teacher, seen.mask, self._kind)
+        """Return the loss of a batch."""
+        return box_loss(seen.batch_outputs.student, seen.batch_outputs.teacher, seen.mask, self._kind)
 
 
 def class_loss(student: HeadOutputs, teacher: HeadOutputs, mask: Tensor) -> Tensor:

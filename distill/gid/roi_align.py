@@ -1,4 +1,4 @@
-"""ROIAlign (He et al., Mask R-CNN, 2017) as two products of matrices.
+"""Compute ROIAlign (He et al., Mask R-CNN, 2017) as two products of matrices.
 
 A region's sampling grid is a product of rows and columns, and so is bilinear interpolation: cutting a
 region out of a map is a matrix from the left and one from the right. It gives what torchvision's
@@ -24,7 +24,7 @@ def regions(features: Sequence[Tensor], rois: Tensor, input_hw_px: tuple[int, in
 
     Args:
         features: (B, C_l, H_l, W_l) per level.
-        rois: (N, 5), number of the picture and box in input pixels.
+        rois: (N, 5), number of the image and box in input pixels.
     Returns:
         (N, C_l, 10, 10) per level.
     """
@@ -40,7 +40,7 @@ def roi_align(level: Tensor, rois: Tensor, cells: int, scale: float, samples: in
 
     Args:
         level: (B, C, H, W).
-        rois: (N, 5), number of the picture, rising, and box in input pixels.
+        rois: (N, 5), number of the image, rising, and box in input pixels.
         cells: rows and columns of a region.
         scale: cells of the map in an input pixel.
         samples: in each row and column of a region's cell.
@@ -69,17 +69,17 @@ def _reading(starts: Tensor, ends: Tensor, length: int, cells: int, samples: int
     at = starts[:, None] + steps * (ends - starts)[:, None]
     is_inside = (at >= -1) & (at <= length)
     away = at.clamp(0, length - 1)[..., None] - torch.arange(length, device=at.device)
-    share = functional.relu(1 - away.abs()) * is_inside[..., None]
-    return share.reshape(len(share), cells, samples, length).mean(dim=2)
+    fraction = functional.relu(1 - away.abs()) * is_inside[..., None]
+    return fraction.reshape(len(fraction), cells, samples, length).mean(dim=2)
 
 
-def _cut(picture: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Cut K regions out of one map: rows (K, cells, H) · picture (C, H, W) · columns (K, cells, W)ᵀ.
+def _cut(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Cut K regions out of one map: rows (K, cells, H) · image (C, H, W) · columns (K, cells, W)ᵀ.
 
     Computed with the channels last, as networks in training keep their maps: nothing has to be moved.
     """
-    channels, height, width = picture.shape
+    channels, height, width = image.shape
     count, cells, _ = rows.shape
-    by_place = picture.permute(1, 2, 0).reshape(height, width * channels)
+    by_place = image.permute(1, 2, 0).reshape(height, width * channels)
     across = (rows.reshape(count * cells, height) @ by_place).view(count, cells, width, channels)
     return (columns[:, None] @ across).permute(0, 3, 1, 2)

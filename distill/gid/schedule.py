@@ -1,4 +1,4 @@
-"""How strongly the teacher is heard, as a function of how far training has come."""
+"""Compute the weight of the teacher from the progress of the training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from distill.settings.distillation import Distillation
 
 
-def heard_share(settings: Distillation, epochs_done: float, epochs: int) -> float:
+def distillation_fraction(settings: Distillation, epochs_done: float, epochs: int) -> float:
     """Return the factor of all distillation terms: it rises in a line, stays or falls.
 
     Args:

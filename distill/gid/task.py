@@ -1,4 +1,4 @@
-"""Detection under a teacher: the loss parts of the labels and of what the teacher says."""
+"""Train a detector under a teacher: the loss parts of the labels and of the distillation terms."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from distill.core.precision import Precision
 from distill.detector.build import DetectionTask
 from distill.detector.outputs import head_outputs
+from distill.gid.batch_outputs import BatchOutputs, check_alike, matched
 from distill.gid.instances import Instances
-from distill.gid.lesson import Lesson, check_alike, heard
 from distill.gid.term import Heads
 from distill.gid.terms import Terms
 from distill.settings.distillation import Distillation
@@ -30,7 +30,7 @@ class DistillationTask:
         precision: both compute in it.
         input_shape: channels, height, width.
         mm_per_px: scale of the input; None if it is not known.
-        share: gives the factor of all distillation terms at this moment, in [0, 1].
+        fraction: gives the factor of all distillation terms at this moment, in [0, 1].
     Raises:
         ConfigError: if the heads of the two cannot be compared as the settings ask.
     """
@@ -45,16 +45,16 @@ class DistillationTask:
         *,
         input_shape: tuple[int, int, int],
         mm_per_px: float | None,
-        share: Callable[[], float],
+        fraction: Callable[[], float],
     ) -> None:
         self._detection = detection
         self._student, self._teacher = student, teacher
-        self._precision, self._share = precision, share
+        self._precision, self._fraction = precision, fraction
         self._has_instances = settings.has_instances
         device = next(student.parameters()).device
         example = torch.zeros(1, *input_shape, device=device)
         was_training = student.training
-        ours, theirs = heard(student.eval(), example, precision), heard(teacher, example, precision)
+        ours, theirs = matched(student.eval(), example, precision), matched(teacher, example, precision)
         student.train(was_training)
         check_alike(ours, theirs)
         self._terms = Terms(Heads(settings, precision, ours, theirs, mm_per_px))
@@ -73,15 +73,15 @@ class DistillationTask:
                 (B, h, w) among the targets is above 0, if it is there.
         """
         parts, predictions, foreground = self._detection.judged(images, targets)
-        lesson = self._lesson(images, foreground, predictions, targets.get("cloth"))
-        share = self._share()
-        terms, weights = self._terms.of(lesson), self._terms.weights
-        return parts | {name: term * weights[name] * share for name, term in terms.items()}
+        outputs = self._outputs(images, foreground, predictions, targets.get("cloth"))
+        fraction = self._fraction()
+        terms, weights = self._terms.of(outputs), self._terms.weights
+        return parts | {name: term * weights[name] * fraction for name, term in terms.items()}
 
     def instances_of(
         self, student: nn.Module, images: Tensor, cloth: Tensor | None = None
     ) -> Instances | None:
-        """Find the general instances of pictures; None if the method has none.
+        """Find the general instances of images; None if the method has none.
 
         Args:
             student: in eval mode.
@@ -90,22 +90,22 @@ class DistillationTask:
         """
         if not self._has_instances:
             return None
-        ours = heard(student, images, self._precision)
-        theirs = heard(self._teacher, images, self._precision)
+        ours = matched(student, images, self._precision)
+        theirs = matched(self._teacher, images, self._precision)
         nothing = torch.zeros(ours.class_logits.shape[:2], dtype=torch.bool, device=images.device)
-        lesson = Lesson(ours, theirs, nothing, _size(images), None if cloth is None else cloth > 0)
-        return self._terms.seen(lesson).instances
+        outputs = BatchOutputs(ours, theirs, nothing, _size(images), None if cloth is None else cloth > 0)
+        return self._terms.seen(outputs).instances
 
-    def _lesson(
+    def _outputs(
         self,
         images: Tensor,
         foreground: Tensor,
         predictions: dict[str, Tensor],
         cloth: Tensor | None,
-    ) -> Lesson:
+    ) -> BatchOutputs:
         ours = head_outputs(self._student, predictions)
-        theirs = heard(self._teacher, images, self._precision)
-        return Lesson(ours, theirs, foreground, _size(images), None if cloth is None else cloth > 0)
+        theirs = matched(self._teacher, images, self._precision)
+        return BatchOutputs(ours, theirs, foreground, _size(images), None if cloth is None else cloth > 0)
 
 
 def _size(images: Tensor) -> tuple[int, int]:

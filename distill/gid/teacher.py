@@ -1,4 +1,4 @@
-"""The teacher of a distillation: read, compared with what its student will be, and frozen."""
+"""Load the teacher of a distillation: read, compared with its student's structure, and frozen."""
 
 from __future__ import annotations
 

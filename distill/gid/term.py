@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from distill.core.precision import Precision
 from distill.detector.outputs import HeadOutputs
+from distill.gid.batch_outputs import BatchOutputs
 from distill.gid.instances import LEAST_SIDE_PX, Instances, Selection, find_instances, inside_instances
-from distill.gid.lesson import Lesson
 from distill.gid.roi_align import regions
 from distill.settings.distillation import Distillation
 
@@ -33,32 +33,34 @@ class Heads(NamedTuple):
 
 
 class Seen:
-    """Hold a lesson and what several terms need of it, computed when the first one asks."""
+    """Hold a batch and what several terms need of it, computed when the first one asks."""
 
-    def __init__(self, lesson: Lesson, heads: Heads) -> None:
-        self.lesson = lesson
+    def __init__(self, outputs: BatchOutputs, heads: Heads) -> None:
+        self.batch_outputs = outputs
         self._settings = heads.settings
         self._selection = selection_of(heads.settings, heads.mm_per_px)
 
     @cached_property
     def instances(self) -> Instances:
         """The general instances."""
-        lesson = self.lesson
+        outputs = self.batch_outputs
         return find_instances(
-            lesson.student, lesson.teacher, lesson.input_hw_px, self._selection, lesson.cloth
+            outputs.student, outputs.teacher, outputs.input_hw_px, self._selection, outputs.cloth
         )
 
     @cached_property
     def teacher_regions(self) -> tuple[Tensor, ...]:
         """The teacher's features in the instances; see `regions`."""
-        return regions(self.lesson.teacher.features, self.instances.rois(), self.lesson.input_hw_px)
+        return regions(
+            self.batch_outputs.teacher.features, self.instances.rois(), self.batch_outputs.input_hw_px
+        )
 
     @cached_property
     def mask(self) -> Tensor:
         """Where responses are compared: (B, A) bool."""
         if self._settings.response_mask == "foreground":
-            return self.lesson.foreground
-        student = self.lesson.student
+            return self.batch_outputs.foreground
+        student = self.batch_outputs.student
         images = len(student.class_logits)
         return inside_instances(self.instances, student.points_xy_px, student.strides_px, images)
 

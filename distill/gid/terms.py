@@ -8,8 +8,8 @@ from typing import Final
 from torch import Tensor, nn
 
 from distill.gid.baseline import UltralyticsTerm
+from distill.gid.batch_outputs import BatchOutputs
 from distill.gid.feature import FeatureTerm
-from distill.gid.lesson import Lesson
 from distill.gid.relation import RelationTerm
 from distill.gid.response import BoxTerm, ClassTerm, ObjectnessTerm
 from distill.gid.term import Heads, Seen, Term
@@ -38,12 +38,12 @@ class Terms:
         modules = [term.adapters for term in self._terms if term.adapters is not None]
         self.adapters: nn.Module = modules[0] if len(modules) == 1 else nn.ModuleList(modules)
 
-    def of(self, lesson: Lesson) -> dict[str, Tensor]:
+    def of(self, outputs: BatchOutputs) -> dict[str, Tensor]:
         """Return the losses by name, each a scalar without its weight."""
-        seen = self.seen(lesson)
+        seen = self.seen(outputs)
         losses = {term.name: term.loss(seen) for term in self._terms}
         return {name: loss for name, loss in losses.items() if loss is not None}
 
-    def seen(self, lesson: Lesson) -> Seen:
-        """Return a lesson with what terms need of it."""
-        return Seen(lesson, self._heads)
+    def seen(self, outputs: BatchOutputs) -> Seen:
+        """Return a batch with what terms need of it."""
+        return Seen(outputs, self._heads)

@@ -1,1 +1,1 @@
-"""Labels: their formats and checks, the annotators that propose them, and the review that settles them."""
+"""Handle labels: their formats and checks, the annotators that propose them, and their review."""

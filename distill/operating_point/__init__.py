@@ -1,1 +1,1 @@
-"""The operating point of a detector: thresholds under a budget of false positives, and what they give."""
+"""Choose the operating point of a detector: thresholds under a budget of false positives."""

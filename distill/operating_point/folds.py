@@ -1,4 +1,4 @@
-"""Cross-validation: every image is judged by a detector that was trained without it and its roll."""
+"""Cross-validate: every image is judged by a detector that was trained without it and its roll."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from distill.checkpoint import load_detector
 from distill.core.processes import Processes
 from distill.core.progress import ConsoleListener
 from distill.core.run_folder import RunFolder
-from distill.data.dataset import Dataset, LabelledPicture
+from distill.data.dataset import Dataset, LabelledImage
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.sets.split import split
 from distill.operating_point.reports import ImageReports, reports_on
@@ -30,35 +30,35 @@ FOLD_SEED = 0
 _REPORTS = TypeAdapter(list[ImageReports])
 
 
-def parts_of(dataset: Dataset, folds: int) -> list[list[LabelledPicture]]:
+def parts_of(dataset: Dataset, folds: int) -> list[list[LabelledImage]]:
     """Share the images of train and val out to folds, alike in their classes; a group stays together.
 
     Args:
         folds: at most; there are no more than groups, and none if there is one group alone.
     """
-    pictures = (*dataset.train, *dataset.val)
-    groups = [picture.group or str(picture.path) for picture in pictures]
+    labelled_images = (*dataset.train, *dataset.val)
+    groups = [labelled.group or str(labelled.path) for labelled in labelled_images]
     count = min(folds, len(set(groups)))
     if count < 2:
         return []
     images = tuple(
-        AnnotatedImage(str(number), (1, 1), _regions(picture), group=group)
-        for number, (picture, group) in enumerate(zip(pictures, groups, strict=True))
+        AnnotatedImage(str(number), (1, 1), _regions(labelled), group=group)
+        for number, (labelled, group) in enumerate(zip(labelled_images, groups, strict=True))
     )
     names = [f"fold {number}" for number in range(count)]
     shared = split(LabelSet(Path(), (), images), dict.fromkeys(names, 1 / count), FOLD_SEED)
     return [
         [
-            replace(picture, weights=None)
-            for picture, image in zip(pictures, shared.images, strict=True)
+            replace(labelled, weights=None)
+            for labelled, image in zip(labelled_images, shared.images, strict=True)
             if image.split == name
         ]
         for name in names
     ]
 
 
-def _regions(picture: LabelledPicture) -> tuple[Region, ...]:
-    return tuple(Region(str(class_id), (0.0, 0.0, 1.0, 1.0)) for class_id in picture.class_ids)
+def _regions(labelled: LabelledImage) -> tuple[Region, ...]:
+    return tuple(Region(str(class_id), (0.0, 0.0, 1.0, 1.0)) for class_id in labelled.class_ids)
 
 
 def cross_validated(
@@ -75,7 +75,7 @@ def cross_validated(
     What a run that was stopped has done already is not done again.
 
     Args:
-        dataset: its train and val splits are shared out anew; test is not touched.
+        dataset: its train and val splits are split again; test is not touched.
         folder: of the run; folds are in folders of their own below it.
         with_rehearsal: adds simulated cloth to what is trained on.
         processes: that train together.
@@ -87,15 +87,15 @@ def cross_validated(
     """
     listed: list[list[ImageReports]] = []
     parts = parts_of(dataset, recipe.operating_point.folds)
-    weighted = {picture.path: picture for picture in (*dataset.train, *dataset.val)}
+    weighted = {labelled.path: labelled for labelled in (*dataset.train, *dataset.val)}
     for number, held_out in enumerate(parts):
         run = RunFolder(folder.folds / str(number + 1))
         rest = [weighted[one.path] for index, part in enumerate(parts) if index != number for one in part]
         part = replace(dataset, train=tuple(rest), val=tuple(held_out))
         logger.info("part %d of %d: %d images held out", number + 1, len(parts), len(held_out))
         if not run.reports.is_file():
-            lessons = with_rehearsal(part)
-            if not _trained(run, lessons, recipe, taxonomy, start_from, processes):
+            training_data = with_rehearsal(part)
+            if not _trained(run, training_data, recipe, taxonomy, start_from, processes):
                 return None
             if processes.is_first:
                 _write_reports(run, part)
@@ -118,7 +118,7 @@ def read_reports(run: RunFolder) -> list[ImageReports]:
 
 def _trained(
     run: RunFolder,
-    lessons: Dataset,
+    training_data: Dataset,
     recipe: Recipe,
     taxonomy: Taxonomy,
     start_from: Path | None,
@@ -130,8 +130,8 @@ def _trained(
         run.open_again()
     with ConsoleListener(recipe.epochs) as listener:
         return train(
-            lessons,
-            contract_for(recipe, taxonomy, lessons.mm_per_px),
+            training_data,
+            contract_for(recipe, taxonomy, training_data.mm_per_px),
             recipe,
             run,
             device=processes.device,

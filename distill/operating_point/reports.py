@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
-from distill.data.dataset import LabelledPicture, read_labelled
+from distill.data.dataset import LabelledImage, read_labelled
 from distill.evaluation.evaluate import LOCATED_IOU
 from distill.evaluation.working_point import TorchBackend
 from edge.core.contract import ModelContract
@@ -21,7 +21,7 @@ LEAST_SCORE = 0.05
 
 
 class Report(BaseModel):
-    """One detection on a whole image, tiles merged.
+    """Hold one detection on a whole image, tiles merged.
 
     Attributes:
         class_name: as the detector names it.
@@ -38,7 +38,7 @@ class Report(BaseModel):
 
 
 class ImageReports(BaseModel):
-    """What a detector reports on one image.
+    """Hold the detections of a detector on one image.
 
     Attributes:
         name: of the file.
@@ -53,7 +53,7 @@ class ImageReports(BaseModel):
     reports: tuple[Report, ...]
 
 
-class Counts(BaseModel):
+class ThresholdCounts(BaseModel):
     """Count what a detector reports at given thresholds.
 
     Attributes:
@@ -83,7 +83,7 @@ class Counts(BaseModel):
 
 
 def reports_on(
-    module: nn.Module, contract: ModelContract, pictures: Sequence[LabelledPicture], mm_per_px: float | None
+    module: nn.Module, contract: ModelContract, images: Sequence[LabelledImage], mm_per_px: float | None
 ) -> list[ImageReports]:
     """Inspect whole images with all thresholds at `LEAST_SCORE`.
 
@@ -96,11 +96,11 @@ def reports_on(
     lowered = contract.with_thresholds(dict.fromkeys(contract.class_names, LEAST_SCORE))
     inspector = Inspector(TorchBackend(module), lowered)
     listed = []
-    for picture in pictures:
-        image = read_labelled(picture.path)
+    for labelled in images:
+        image = read_labelled(labelled.path)
         found = inspector.inspect(image, mm_per_px)
-        pointed = points_at(found.boxes_xyxy_px, picture.boxes_xyxy_px(image))
-        listed.append(_listed(picture, found, pointed, contract.class_names))
+        pointed = points_at(found.boxes_xyxy_px, labelled.boxes_xyxy_px(image))
+        listed.append(_listed(labelled, found, pointed, contract.class_names))
     return listed
 
 
@@ -108,7 +108,7 @@ def points_at(found: Boxes, truth: Boxes) -> np.ndarray[tuple[int, int], np.dtyp
     """Tell which detections point at which defects: by an IoU of `LOCATED_IOU`, or a centre inside.
 
     Args:
-        found: (N, 4) xyxy; truth: (M, 4), in the same pixels.
+        found: (N, 4) xyxy; ground truth: (M, 4), in the same pixels.
     Returns:
         (N, M) bool.
     """
@@ -117,7 +117,7 @@ def points_at(found: Boxes, truth: Boxes) -> np.ndarray[tuple[int, int], np.dtyp
     return np.asarray(inside | (iou_matrix(found, truth) >= LOCATED_IOU))
 
 
-def counts_at(thresholds: Mapping[str, float], images: Sequence[ImageReports]) -> Counts:
+def counts_at(thresholds: Mapping[str, float], images: Sequence[ImageReports]) -> ThresholdCounts:
     """Count true and false positives at these thresholds, per class name."""
     found: dict[str, tuple[int, int]] = dict.fromkeys(thresholds, (0, 0))
     named = false_positives = on_clean = 0
@@ -138,7 +138,7 @@ def counts_at(thresholds: Mapping[str, float], images: Sequence[ImageReports]) -
         false_positives += wrong
         on_clean += 0 if image.truth else wrong
     clean = sum(not image.truth for image in images)
-    return Counts(
+    return ThresholdCounts(
         found=found,
         named=named,
         false_positives=false_positives,
@@ -162,7 +162,7 @@ def _kept(image: ImageReports, thresholds: Mapping[str, float]) -> list[Report]:
 
 
 def _listed(
-    picture: LabelledPicture,
+    labelled: LabelledImage,
     found: Detections,
     pointed: np.ndarray[tuple[int, int], np.dtype[np.bool_]],
     names: Sequence[str],
@@ -175,5 +175,5 @@ def _listed(
         )
         for score, class_id, row in zip(found.scores, found.class_ids, pointed, strict=True)
     )
-    truth = tuple(names[int(class_id)] for class_id in picture.class_ids)
-    return ImageReports(name=picture.path.name, truth=truth, reports=reports)
+    truth = tuple(names[int(class_id)] for class_id in labelled.class_ids)
+    return ImageReports(name=labelled.path.name, truth=truth, reports=reports)

@@ -46,11 +46,9 @@ def settle(
     start = _starting_detector(folder, best.contract)
     if not folds and start is None:
         return None
-    pictures = list(chain(*parts_of(dataset, recipe.operating_point.folds))) if folds else dataset.val
-    judged = folds or [reports_on(best.module, best.contract, pictures, dataset.mm_per_px)]
-    before = (
-        None if start is None else reports_on(start.module, start.contract, pictures, dataset.mm_per_px)
-    )
+    images = list(chain(*parts_of(dataset, recipe.operating_point.folds))) if folds else dataset.val
+    judged = folds or [reports_on(best.module, best.contract, images, dataset.mm_per_px)]
+    before = None if start is None else reports_on(start.module, start.contract, images, dataset.mm_per_px)
     thresholds = (start or best).contract.score_thresholds
     verdict = verdict_on(judged, before, thresholds, recipe.operating_point)
     folder.write_json(folder.operating_point, verdict.model_dump(mode="json"))

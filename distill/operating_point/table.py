@@ -6,7 +6,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from distill.operating_point.reports import Counts
+from distill.operating_point.reports import ThresholdCounts
 from distill.operating_point.verdict import Verdict, remarks
 
 
@@ -42,7 +42,7 @@ def in_words(verdict: Verdict) -> str:
     return f"not better than before: finds {ours}, before {theirs}{how}{kept}"
 
 
-def _cells(counts: Counts, names: list[str]) -> list[str]:
+def _cells(counts: ThresholdCounts, names: list[str]) -> list[str]:
     of_class = (counts.found.get(name, (0, 0)) for name in names)
     return [
         f"{counts.true_positives} of {counts.defects}",

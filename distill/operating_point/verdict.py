@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from distill.labels.checks.sufficiency import too_little
 from distill.operating_point.choose import thresholds_under_budget
-from distill.operating_point.reports import Counts, ImageReports, counts_at, found_defects
+from distill.operating_point.reports import ImageReports, ThresholdCounts, counts_at, found_defects
 from distill.settings.operating_point import OperatingPoint
 
 CHANCE = 0.1
@@ -34,8 +34,8 @@ class Verdict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     thresholds: dict[str, float]
-    after: Counts
-    before: Counts | None = None
+    after: ThresholdCounts
+    before: ThresholdCounts | None = None
     chance: float | None = None
     is_cross_validated: bool = False
 
@@ -114,15 +114,15 @@ def remarks(verdict: Verdict, mm_per_px: float | None) -> Iterator[str]:
 def _without(
     folds: Sequence[Sequence[ImageReports]], number: int, budget: int, before: Mapping[str, float]
 ) -> dict[str, float]:
-    """Choose thresholds on all parts but one, under their share of the budget."""
+    """Choose thresholds on all parts but one, under their fraction of the budget."""
     others = [image for index, fold in enumerate(folds) if index != number for image in fold]
     total = len(others) + len(folds[number])
     return thresholds_under_budget(others, floor(budget * len(others) / total), before)
 
 
-def _added(parts: Sequence[Counts]) -> Counts:
+def _added(parts: Sequence[ThresholdCounts]) -> ThresholdCounts:
     names = dict.fromkeys(name for part in parts for name in part.found)
-    return Counts(
+    return ThresholdCounts(
         found={
             name: (
                 sum(part.found.get(name, (0, 0))[0] for part in parts),

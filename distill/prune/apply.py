@@ -1,4 +1,4 @@
-"""A plan carried out: channels silenced in a copy, or cut out. Nothing else makes smaller tensors."""
+"""Apply a plan: silence channels in a copy, or cut them out. Nothing else makes smaller tensors."""
 
 from __future__ import annotations
 

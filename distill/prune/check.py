@@ -1,4 +1,4 @@
-"""Proof that a detector was cut as planned, before anyone trains or exports it."""
+"""Check that a detector was cut as planned, before anyone trains or exports it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOLERANCE = 1e-4
 """Sums of float32 in another order differ by less, whatever processor adds them up; a channel cut that was
 not silent, or one kept in the wrong place, differs by far more."""
 
-PICTURES = 2
+IMAGES = 2
 
 
 class CutCheck(BaseModel):
@@ -32,7 +32,8 @@ class CutCheck(BaseModel):
 
     Attributes:
         largest_difference: between what a convolution of the masked detector says and what it says in the
-            cut one, as a share of the greatest it says; the worst of all convolutions, the last included.
+            cut one, as a fraction of the greatest it says; the worst of all convolutions, the last
+            included.
         macs, parameters: counted in the cut detector.
         reloaded: written, read back and run again, it gave the same bits.
     """
@@ -63,7 +64,7 @@ def check_cut(
         PruningError: if any of it differs.
         ConfigError: if the plan is not one for `module`.
     """
-    images = _pictures(cut_structure.channels, plan.input_size_hw_px)
+    images = _images(cut_structure.channels, plan.input_size_hw_px)
     difference = _difference(module, plan, cut_module, images)
     if not difference <= TOLERANCE:
         raise PruningError(
@@ -72,7 +73,7 @@ def check_cut(
         )
     macs = count_macs(_plain_copy(cut_module), (cut_structure.channels, *plan.input_size_hw_px))
     parameters = _parameters(cut_module)
-    _check_planned("multiplications", macs, plan.macs)
+    _check_planned("MACs", macs, plan.macs)
     _check_planned("parameters", parameters, plan.parameters)
     again = _reloaded(cut_module, cut_structure, contract)
     if not all(
@@ -92,9 +93,9 @@ def check_cut(
     )
 
 
-def _pictures(channels: int, size_hw_px: tuple[int, int]) -> Tensor:
+def _images(channels: int, size_hw_px: tuple[int, int]) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(PICTURES, channels, *size_hw_px, generator=generator)
+    return torch.rand(IMAGES, channels, *size_hw_px, generator=generator)
 
 
 def _difference(module: nn.Module, plan: PruningPlan, cut_module: nn.Module, images: Tensor) -> float:
@@ -118,7 +119,7 @@ def _difference(module: nn.Module, plan: PruningPlan, cut_module: nn.Module, ima
 
 
 def _said(module: nn.Module, names: Sequence[str], images: Tensor) -> dict[str, Tensor]:
-    """Return what each of the convolutions named says of the pictures."""
+    """Return what each of the convolutions named says of the images."""
     copy = _plain_copy(module)
     said: dict[str, Tensor] = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""What a detector costs at given widths, computed from its channel graph instead of running it."""
+"""Compute the MACs of a detector at given widths from its channel graph, instead of running it."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Costs:
         return tuple(group.size for group in self.graph.groups)
 
     def layer_macs(self, counts: Sequence[int]) -> dict[str, int]:
-        """Return the multiplications of each convolution for one input."""
+        """Return the MACs of each convolution for one input."""
         found = {}
         for one, shape in self._convolutions():
             height, width = shape.out_hw
@@ -62,7 +62,7 @@ class Costs:
         return found
 
     def macs(self, counts: Sequence[int]) -> int:
-        """Return the multiplications for one input, as `count_macs` would count them."""
+        """Return the MACs for one input, as `count_macs` would count them."""
         return sum(self.layer_macs(counts).values()) + self.other_macs
 
     def parameters(self, counts: Sequence[int]) -> int:
@@ -83,7 +83,7 @@ def channels_of(groups: Sequence[int], counts: Sequence[int]) -> int:
 
 
 def costs_of(module: nn.Module, graph: ChannelGraph, input_shape: tuple[int, int, int]) -> Costs:
-    """Run a detector once on an empty picture and note what each convolution costs.
+    """Run a detector once on an empty image and note what each convolution costs.
 
     Args:
         module: of `build_module`; it is left in the mode it was in.

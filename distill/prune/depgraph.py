@@ -1,4 +1,4 @@
-"""The second planner: groups and importance found by torch-pruning instead of by this package.
+"""Plan by torch-pruning: it finds groups and importance instead of this package.
 
 DepGraph (Fang et al., CVPR 2023) follows the gradients of one forward pass to see which channels depend on
 which, and its group importance counts the weights that read a channel as well as those that make it. The

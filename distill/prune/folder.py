@@ -1,4 +1,4 @@
-"""The folder of a pruning, and what stands in it."""
+"""Name the files in the folder of a pruning."""
 
 from __future__ import annotations
 

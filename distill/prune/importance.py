@@ -1,4 +1,4 @@
-"""How much each channel matters, by name of the measure."""
+"""Measure the importance of each channel, by name of the measure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Plan for a time in milliseconds: whole detectors are cut at several widths and timed.
 
-What fits the time is searched for each rounding of channels; of those the one with the most multiplications
+What fits the time is searched for each rounding of channels; of those the one with the most MACs
 left is taken: a runtime computes channels in blocks, so that at the same speed one rounding keeps more of a
 detector than another. Times of single layers are not used: alone, a layer costs what it does not cost
 inside a network (docs/decisions/0007-whole-detectors-are-timed.md).
@@ -49,12 +49,12 @@ class FastEnoughError(ConfigError):
     """A detector takes no longer than it may."""
 
 
-class Candidate(BaseModel):
-    """Say how long one input takes at some widths.
+class TimedWidths(BaseModel):
+    """Hold the time that one input takes at some widths.
 
     Attributes:
         round_to: channels are multiples of it.
-        macs_share: of the multiplications that stay.
+        macs_share: of the MACs that stay.
         ms: measured in turn with the uncut detector.
     """
 
@@ -81,7 +81,7 @@ class LatencyTable(BaseModel):
     threads: int
     whole_ms: float = Field(gt=0)
     goal_ms: float = Field(gt=0)
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[TimedWidths, ...]
 
 
 def plan_for_time(
@@ -92,7 +92,7 @@ def plan_for_time(
     The rounding of the settings and the coarser ones are tried.
 
     Args:
-        target_ms: after the last step; this one takes its share of the way.
+        target_ms: after the last step; this one takes its fraction of the way.
         table: file that gets the times of all that was tried.
         steps_left: this one among them, from 1.
     Raises:
@@ -131,7 +131,7 @@ def _tried(
     for round_to in (one for one in ROUNDINGS if one >= settings.options.round_to):
         for plan, ms in _approach(detector, settings, clock, round_to, goal_ms):
             logger.info(
-                "%.3f ms with %.3f of the multiplications, channels by %d; %.3f wanted",
+                "%.3f ms with %.3f of the MACs, channels by %d; %.3f wanted",
                 ms, plan.macs_share, round_to, goal_ms,
             )  # fmt: skip
             tried.append((plan, ms))
@@ -143,10 +143,10 @@ def threads_of(settings: PruneSettings) -> int:
     return settings.threads or available_cores()
 
 
-def noise(detector: Detector, pictures: int = 4) -> Floats:
-    """Return inputs to time a detector on: (pictures, channels, H, W) in [0, 1)."""
+def noise(detector: Detector, images: int = 4) -> Floats:
+    """Return inputs to time a detector on: (images, channels, H, W) in [0, 1)."""
     contract = detector.contract
-    shape = (pictures, contract.channels, *contract.input_size_hw_px)
+    shape = (images, contract.channels, *contract.input_size_hw_px)
     return np.random.default_rng(0).random(shape, np.float32)
 
 
@@ -180,43 +180,44 @@ def _approach(
     detector: Detector, settings: PruneSettings, clock: _Clock, round_to: Rounding, goal_ms: float
 ) -> Iterator[tuple[PruningPlan, float]]:
     """Yield plans with one rounding and their times, nearer and nearer to the goal."""
-    least = _least_share(detector, round_to)
+    least = _least_fraction(detector, round_to)
     late = (1.0, clock.whole_ms)
     early: tuple[float, float] | None = None
-    share = max(goal_ms / clock.whole_ms, least)
+    fraction = max(goal_ms / clock.whole_ms, least)
     for _ in range(TRIES):
         plan = plan_for_macs(
             detector.module,
             detector.checkpoint.structure,
-            share,
+            fraction,
             input_size_hw_px=detector.contract.input_size_hw_px,
             options=settings.options.model_copy(update={"round_to": round_to}),
             planner=settings.planner,
         )
         ms = clock.ms_of(cut(detector.module, detector.checkpoint.structure, plan)[0])
         yield plan, ms
-        if EARLY * goal_ms <= ms <= LATE * goal_ms or (ms > goal_ms and share <= least):
+        if EARLY * goal_ms <= ms <= LATE * goal_ms or (ms > goal_ms and fraction <= least):
             return
         if ms > goal_ms:
             late = plan.macs_share, ms
         else:
             early = plan.macs_share, ms
-        share = max(_share_between(early or _further(late, clock.whole_ms), late, goal_ms), least)
+        fraction = max(_share_between(early or _further(late, clock.whole_ms), late, goal_ms), least)
 
 
 def _further(late: tuple[float, float], whole_ms: float) -> tuple[float, float]:
-    """Guess share and time of a smaller detector than one that is late: a line through it and the whole."""
-    share, ms = late
-    per_share_ms = max(whole_ms - ms, LEAST_SAVING * whole_ms) / max(1 - share, LEAST_SAVING)
-    return 0.0, ms - share * per_share_ms
+    """Guess fraction and time of a smaller detector than one that is late: a line through it and the
+    whole."""
+    fraction, ms = late
+    per_share_ms = max(whole_ms - ms, LEAST_SAVING * whole_ms) / max(1 - fraction, LEAST_SAVING)
+    return 0.0, ms - fraction * per_share_ms
 
 
 def _share_between(early: tuple[float, float], late: tuple[float, float], goal_ms: float) -> float:
-    """Return the share at which a line through two shares and times reaches the goal."""
+    """Return the fraction at which a line through two fractions and times reaches the goal."""
     return float(np.interp(goal_ms, [early[1], late[1]], [early[0], late[0]]))
 
 
-def _least_share(detector: Detector, round_to: Rounding) -> float:
+def _least_fraction(detector: Detector, round_to: Rounding) -> float:
     shape = (detector.contract.channels, *detector.contract.input_size_hw_px)
     costs = costs_of(detector.module, channel_graph(detector.module), shape)
     return costs.macs(least_counts(costs, round_to)) / costs.macs(costs.whole)
@@ -230,7 +231,7 @@ def _write_table(
     tried: Sequence[tuple[PruningPlan, float]],
 ) -> None:
     candidates = tuple(
-        Candidate(round_to=plan.options.round_to, macs_share=round(plan.macs_share, 4), ms=round(ms, 4))
+        TimedWidths(round_to=plan.options.round_to, macs_share=round(plan.macs_share, 4), ms=round(ms, 4))
         for plan, ms in tried
     )
     table = LatencyTable(

@@ -1,4 +1,4 @@
-"""What each step of a pruning costs and is worth, as a picture."""
+"""Draw the cost and the quality of each step of a pruning."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Cost = Callable[[ScorecardRow], float | None]
 
 
 def draw_pareto(rows: Sequence[ScorecardRow], times: StageTimes) -> Figure:
-    """Draw mAP50-95 over latency, multiplications and size.
+    """Draw mAP50-95 over latency, MACs and size.
 
     Detectors that have recovered are joined by a line; those that were only cut are hollow.
     """
     costs: dict[str, Cost] = {
         f"ms of one input, {times.runtime}": lambda row: times.ms.get(row.stage.replace(CUT, RECOVERED)),
-        "multiplications of one input, GMACs": lambda row: row.macs / 1e9,
+        "MACs of one input, GMACs": lambda row: row.macs / 1e9,
         "weights, million": lambda row: row.parameters / 1e6,
     }
     figure = Figure(figsize=(13, 4.2), layout="constrained")

@@ -1,4 +1,4 @@
-"""Which channels stay: a plan that can be kept, compared and carried out again."""
+"""Define a pruning plan: the channels that stay. It can be kept, compared and carried out again."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PlanOptions(BaseModel):
 
     Attributes:
         importance: what is measured of a channel.
-        scope: `global`, one threshold for all layers; `local`, the same share of each.
+        scope: `global`, one threshold for all layers; `local`, the same fraction of each.
         round_to: the channels that stay are a multiple of it, or all.
     """
 
@@ -46,10 +46,10 @@ class PruningPlan(BaseModel):
     """Say which output channels of which convolution stay, and how that was chosen.
 
     Attributes:
-        target_macs_share: of the multiplications before, where that was asked for.
+        target_macs_share: of the MACs before, where that was asked for.
         target_ms: milliseconds for one input, where that was asked for.
         source_digest: `weights_digest` of the detector it was made for.
-        input_size_hw_px: of the input that the multiplications are counted for.
+        input_size_hw_px: of the input that the MACs are counted for.
         macs_before, macs, parameters: without the plan and with it.
         kept: for each convolution that can lose channels, the numbers of those that stay, ascending.
     """
@@ -69,7 +69,7 @@ class PruningPlan(BaseModel):
 
     @property
     def macs_share(self) -> float:
-        """Return the multiplications that stay, as a share."""
+        """Return the MACs that stay, as a fraction."""
         return self.macs / self.macs_before
 
     @model_validator(mode="after")
@@ -83,20 +83,20 @@ class PruningPlan(BaseModel):
 def plan_for_macs(
     module: nn.Module,
     structure: DetectorStructure,
-    target_share: float,
+    target_fraction: float,
     *,
     input_size_hw_px: tuple[int, int],
     options: PlanOptions | None = None,
     planner: PlannerName = "threshold",
 ) -> PruningPlan:
-    """Choose channels so that a share of the multiplications is left.
+    """Choose channels so that a fraction of the MACs is left.
 
     Args:
         module: of `build_module`; it is left as it is.
-        target_share: in (0, 1]; met within 2 % where the rounding permits.
+        target_fraction: in (0, 1]; met within 2 % where the rounding permits.
         planner: who says which channels depend on each other and scores them: this package, or DepGraph.
     Raises:
-        ConfigError: if the share is out of reach; the message says the least.
+        ConfigError: if the fraction is out of reach; the message says the least.
         ValueError: if DepGraph finds other groups than `channel_graph`.
     """
     options = options or PlanOptions()
@@ -112,11 +112,11 @@ def plan_for_macs(
         module,
         costs,
         scores,
-        counts_for_macs(costs, scores, wanted, target_share, options.scope, options.round_to),
+        counts_for_macs(costs, scores, wanted, target_fraction, options.scope, options.round_to),
         planner=planner,
         options=options,
         input_size_hw_px=input_size_hw_px,
-        target_macs_share=target_share,
+        target_macs_share=target_fraction,
     )
 
 

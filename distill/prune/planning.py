@@ -1,4 +1,4 @@
-"""Which plan a step is to carry out, from what was asked for and how far the steps before it came."""
+"""Plan one step of a pruning from its target and the progress of the steps before."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from distill.checkpoint import Detector, count_macs, weights_digest
 from distill.prune.apply import cut
 from distill.prune.latency import plan_for_time
 from distill.prune.plan import PruningPlan, plan_for_macs, read_plan
-from distill.prune.settings import STEP_SHARE, PruneSettings
+from distill.prune.settings import STEP_FRACTION, PruneSettings
 from edge.core.errors import ConfigError
 
 
@@ -17,14 +17,14 @@ def plan_of_step(
 ) -> PruningPlan:
     """Choose the channels that stay in this step.
 
-    Each step takes the same share: of the way from `detector` to the target, its root of `steps_left`, so
-    that the last one ends at the target.
+    Each step takes the same fraction: of the way from `detector` to the target, its root of `steps_left`,
+    so that the last one ends at the target.
 
     Args:
         detector: as the step before left it.
         table: file of the times of convolutions; with a target in milliseconds it is written where it is
             missing.
-        source_macs: multiplications of the detector before the first step: shares are of these.
+        source_macs: MACs of the detector before the first step: fractions are of these.
         steps_left: this one among them, from 1.
     Raises:
         ConfigError: if the target is out of reach, or the plan given is missing or of another detector.
@@ -34,13 +34,13 @@ def plan_of_step(
     if settings.latency_ms is not None:
         return plan_for_time(detector, settings, settings.latency_ms, table, steps_left)
     if settings.macs is not None:
-        share = min(1.0, settings.macs * source_macs / macs_of(detector)) ** (1 / steps_left)
+        fraction = min(1.0, settings.macs * source_macs / macs_of(detector)) ** (1 / steps_left)
     else:
-        share = STEP_SHARE
+        fraction = STEP_FRACTION
     return plan_for_macs(
         detector.module,
         detector.checkpoint.structure,
-        share,
+        fraction,
         input_size_hw_px=detector.contract.input_size_hw_px,
         options=settings.options,
         planner=settings.planner,
@@ -48,7 +48,7 @@ def plan_of_step(
 
 
 def macs_of(detector: Detector) -> int:
-    """Count the multiplications of one input."""
+    """Count the MACs of one input."""
     return count_macs(detector.module, (detector.contract.channels, *detector.contract.input_size_hw_px))
 
 

@@ -1,4 +1,4 @@
-"""How a cut detector recovers: trained on, by a recipe of its own, with the labels or under a teacher."""
+"""Recover a cut detector: train it on, by a recipe of its own, with the labels or under a teacher."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from edge.core.contract import Tiles
 from edge.core.errors import ConfigError
 from edge.core.settings import resolved
 
-EPOCHS_SHARE, LEAST_EPOCHS_SHARE = 1 / 3, 1 / 12
+EPOCHS_FRACTION, LEAST_EPOCHS_FRACTION = 1 / 3, 1 / 12
 """Without a recipe, all recoveries together get a third of the epochs of the checkpoint's own, and each a
 twelfth at least."""
 
-WARMUP_SHARE = 0.1
+WARMUP_FRACTION = 0.1
 """Most of a recovery that may be warm-up, where the recipe is the checkpoint's own."""
 
 
@@ -93,11 +93,11 @@ def _own_recipe(checkpoint: Checkpoint, settings: PruneSettings) -> Recipe:
             f"{first['msg']}.",
             "Name one with --recipe.",
         ) from error
-    share = max(EPOCHS_SHARE / settings.most_steps, LEAST_EPOCHS_SHARE)
-    epochs = settings.epochs or math.ceil(own.epochs * share)
+    fraction = max(EPOCHS_FRACTION / settings.most_steps, LEAST_EPOCHS_FRACTION)
+    epochs = settings.epochs or math.ceil(own.epochs * fraction)
     changes: dict[str, Any] = {
         "epochs": epochs,
-        "warmup_epochs": min(own.warmup_epochs, WARMUP_SHARE * epochs),
+        "warmup_epochs": min(own.warmup_epochs, WARMUP_FRACTION * epochs),
         "sparsity": None,
         "fake_quantisation": None,
     }

@@ -1,4 +1,4 @@
-"""A plan to look at: a table of the layers and a bar for each."""
+"""Report a plan: a table of the layers and a bar for each."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class LayerRow:
 
     Attributes:
         before, kept: output channels.
-        macs_before, macs: multiplications for one input.
+        macs_before, macs: MACs for one input.
     """
 
     name: str
@@ -46,8 +46,8 @@ def layer_rows(module: nn.Module, plan: PruningPlan) -> tuple[LayerRow, ...]:
         ConfigError: if the plan is of another structure.
     """
     graph = channel_graph(module)
-    picture = graph.convolutions[0].inputs[0]
-    shape = (graph.groups[picture].size, *plan.input_size_hw_px)
+    image = graph.convolutions[0].inputs[0]
+    shape = (graph.groups[image].size, *plan.input_size_hw_px)
     costs = costs_of(module, graph, shape)
     counts = tuple(len(kept) for kept in groups_kept(graph, plan))
     before, after = costs.layer_macs(costs.whole), costs.layer_macs(counts)
@@ -111,6 +111,6 @@ def draw_plan(plan: PruningPlan, rows: Sequence[LayerRow]) -> Figure:
     axes.invert_yaxis()
     axes.margins(y=0.005)
     axes.tick_params(axis="y", labelsize=6)
-    axes.set(xlabel="channels", title=f"{plan.macs_share:.1%} of the multiplications")
+    axes.set(xlabel="channels", title=f"{plan.macs_share:.1%} of the MACs")
     axes.legend(loc="lower right")
     return figure

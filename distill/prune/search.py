@@ -1,4 +1,4 @@
-"""How many channels of each group stay: rounding, the search for a cost, and the last blocks."""
+"""Search how many channels of each group stay: rounding, the target cost, and the last blocks."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Wanted = Callable[[float], Sequence[float]]
 """From a ratio of channels to drop, 0 to 1, to how many of each group are to stay, before rounding."""
 
 TOLERANCE = 0.02
-"""A target is met if the cost is off by no more than this share of it."""
+"""A target is met if the cost is off by no more than this fraction of it."""
 
 CLOSE_ENOUGH = 0.002
-"""The last blocks are taken off until the cost is within this share of the target, if one fits."""
+"""The last blocks are taken off until the cost is within this fraction of the target, if one fits."""
 
 SEARCH_STEPS = 14
 """Halvings of the range of the ratio: finer than one channel in ten thousand."""
@@ -75,21 +75,21 @@ def counts_for_macs(
     costs: Costs,
     scores: Scores,
     wanted_at: Wanted,
-    target_share: float,
+    target_fraction: float,
     scope: ScopeName,
     round_to: int,
 ) -> Counts:
-    """Search how many channels stay so that a share of the multiplications is left.
+    """Search how many channels stay so that a fraction of the MACs is left.
 
     The ratio is raised as far as the cost stays at or above the target, then single blocks are taken off:
-    with one threshold, those of least score; with one share, those furthest above it.
+    with one threshold, those of least score; with one fraction, those furthest above it.
 
     Raises:
-        ConfigError: if the share is not in (0, 1] or out of reach.
+        ConfigError: if the fraction is not in (0, 1] or out of reach.
     """
     whole = costs.macs(costs.whole)
-    check_reachable(target_share, costs.macs(least_counts(costs, round_to)) / whole, round_to)
-    target = target_share * whole
+    check_reachable(target_fraction, costs.macs(least_counts(costs, round_to)) / whole, round_to)
+    target = target_fraction * whole
 
     def counts_at(ratio: float) -> Counts:
         wanted = wanted_at(ratio)
@@ -119,7 +119,7 @@ def trimmed(
     """Take single blocks off, those of least worth first, until the cost is close to the target.
 
     Args:
-        target: multiplications; no block is taken that leads further below it than `CLOSE_ENOUGH`, but for
+        target: MACs; no block is taken that leads further below it than `CLOSE_ENOUGH`, but for
             a last one that leads nearer to it than to stop would.
         worth: of a block, from group, channels before and channels after.
     """
@@ -152,22 +152,22 @@ def least_counts(costs: Costs, round_to: int) -> Counts:
     )
 
 
-def check_reachable(target_share: float, least_share: float, round_to: int) -> None:
-    """See that a share can be met.
+def check_reachable(target_fraction: float, least_fraction: float, round_to: int) -> None:
+    """See that a fraction can be met.
 
     Raises:
         ConfigError: if not.
     """
-    if not 0 < target_share <= 1:
+    if not 0 < target_fraction <= 1:
         raise ConfigError(
-            f"A share of {target_share:g} cannot be kept.",
-            "Name a share between 0 and 1, for instance 0.5.",
+            f"A fraction of {target_fraction:g} cannot be kept.",
+            "Name a fraction between 0 and 1, for instance 0.5.",
         )
-    if target_share * (1 + TOLERANCE) < least_share:
+    if target_fraction * (1 + TOLERANCE) < least_fraction:
         raise ConfigError(
-            f"A share of {target_share:g} is out of reach: with {round_to} channels left in every layer, "
-            f"{least_share:.4f} remains.",
-            f"Ask for {least_share:.4f} or more, or set a smaller rounding.",
+            f"A fraction of {target_fraction:g} is out of reach: with {round_to} channels in every layer, "
+            f"{least_fraction:.4f} remains.",
+            f"Ask for {least_fraction:.4f} or more, or set a smaller rounding.",
         )
 
 

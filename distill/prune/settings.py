@@ -1,4 +1,4 @@
-"""What `prune` is asked for; it stands in `prune.json` of the run folder."""
+"""Define the settings of `prune`; they stand in `prune.json` of the run folder."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from edge.core.settings import resolved
 Recovery = Literal["labels", "teacher", "self"]
 
 STEPS_TO_A_DROP = 8
-"""With --drop, so many cuts at most; each leaves `STEP_SHARE` of the multiplications before it."""
+"""With --drop, so many cuts at most; each leaves `STEP_FRACTION` of the MACs before it."""
 
-STEP_SHARE = 0.8
+STEP_FRACTION = 0.8
 """Eight of them would leave a sixth."""
 
 COMMAND_LINE = "the command line"
@@ -29,7 +29,7 @@ class PruneSettings(BaseModel):
     """State all that decides what a pruning gives, apart from checkpoint and data.
 
     Attributes:
-        macs: share of the multiplications that is to be left.
+        macs: fraction of the MACs that is to be left.
         latency_ms: time of one input on `runtime` that is to be reached.
         runtime, threads: what times are measured on; None takes all cores.
         drop: points of mAP50-95 that may be lost, at most.

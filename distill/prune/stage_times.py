@@ -1,4 +1,4 @@
-"""How long one input takes at each stage of a pruning, all timed in turn in one run."""
+"""Time one input at each stage of a pruning, all in turn in one run."""
 
 from __future__ import annotations
 

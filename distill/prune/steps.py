@@ -17,7 +17,7 @@ from distill.checkpoint import Checkpoint, Detector, load_detector, write_checkp
 from distill.core.figures import write_figure
 from distill.core.processes import Processes
 from distill.data.dataset import Dataset
-from distill.data.tiles import TilePlan, truth_batches
+from distill.data.tiles import TilePlan, ground_truth_batches
 from distill.evaluation.scorecard import ScorecardRow, append_row, read_rows
 from distill.prune.apply import cut
 from distill.prune.check import check_cut
@@ -135,7 +135,7 @@ def write_cut(detector: Detector, plan: PruningPlan, file: Path) -> None:
     module, structure = cut(detector.module, checkpoint.structure, plan)
     check = check_cut(detector.module, plan, module, structure, detector.contract)
     logger.info(
-        "%s: %.2f of the multiplications, %.2f M of %.2f M parameters; differs from the masked one by %.1e",
+        "%s: %.2f of the MACs, %.2f M of %.2f M parameters; differs from the masked one by %.1e",
         file.name,
         check.macs / check.macs_before,
         check.parameters / 1e6,
@@ -171,7 +171,7 @@ def _first_step_failed(work: Pruning, unpruned: ScorecardRow) -> PruningError:
     lost = 100 * _lost(unpruned, rows[-1])
     return PruningError(
         f"The first cut already loses {lost:.2f} points of mAP50-95 after its recovery.",
-        "Allow a greater --drop, recover longer with --epochs, or name a share with --macs.",
+        "Allow a greater --drop, recover longer with --epochs, or name a fraction with --macs.",
     )
 
 
@@ -199,7 +199,7 @@ def _tiles(work: Pruning) -> Floats:
     """Return a few tiles of the validation split, (N, channels, H, W)."""
     contract = load_detector(work.source).contract
     plan = TilePlan(work.dataset.val, contract, work.dataset.mm_per_px, work.recipe.cache_mb)
-    tiles, _ = next(truth_batches(plan, contract, batch=min(TIMED_TILES, len(plan.tiles))))
+    tiles, _ = next(ground_truth_batches(plan, contract, batch=min(TIMED_TILES, len(plan.tiles))))
     return tiles
 
 

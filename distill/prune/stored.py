@@ -1,4 +1,4 @@
-"""Values that pruning keeps as JSON, read back."""
+"""Read back the values that pruning keeps as JSON."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from edge.backends.protocol import Floats, OpenBackend
 from edge.backends.provider_start import CPU
 from edge.backends.registry import BACKENDS
 from edge.core.contract import METADATA_KEY, ModelContract, Outputs
-from edge.inference.engine_build import BuildWish, build_engines
+from edge.inference.engine_build import BuildRequest, build_engines
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Timed(NamedTuple):
     """A detector that is ready to be timed.
 
     Attributes:
-        run: runs one picture, that of the number given, each in its turn.
+        run: runs one image, that of the number given, each in its turn.
         version: of the backend's package.
     """
 
@@ -89,9 +89,9 @@ def _opened(name: str, threads: int, file: Path, contract: ModelContract) -> Ite
 
 @contextmanager
 def _engines_for(file: Path, are_needed: bool) -> Iterator[None]:
-    """Have engines for single pictures where a backend runs engines; they go with the candidate."""
-    wish = BuildWish(file, "f32", batch=1, fixed_batch=True)
-    engines = build_engines(wish, say=logger.info) if are_needed else []
+    """Have engines for single images where a backend runs engines; they go with the candidate."""
+    request = BuildRequest(file, "f32", batch=1, fixed_batch=True)
+    engines = build_engines(request, say=logger.info) if are_needed else []
     try:
         yield
     finally:

@@ -1,1 +1,1 @@
-"""Settings of a training: frozen values with their defaults, and the structure of a detector."""
+"""Define the settings of a training: frozen values with their defaults, and a detector's structure."""

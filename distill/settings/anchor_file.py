@@ -1,4 +1,4 @@
-"""Anchors as a recipe names them: numbers, or a file that `loomsight anchors` wrote."""
+"""Read the anchors that a recipe names: numbers, or a file that `loomsight anchors` wrote."""
 
 from __future__ import annotations
 

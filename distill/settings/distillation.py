@@ -1,4 +1,4 @@
-"""How a student learns from a teacher: the tables `[distillation]` and `[teacher]` of a recipe."""
+"""Define the tables `[distillation]` and `[teacher]` of a recipe: how a student learns from a teacher."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing_extensions import Self
 from distill.settings.structure import Scale
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 GiScore = Literal["per-class", "of-maxima"]
 RelationScope = Literal["image", "batch"]
 BoxLoss = Literal["giou", "ciou", "kl"]
@@ -39,11 +39,11 @@ class Distillation(_Value):
         ultralytics_weight: `dis` of ultralytics.
         gi_score: per-class takes the greatest difference of any class (the paper), of-maxima the
             difference of the greatest scores (the authors' release).
-        candidates: places with the highest score in a picture that go on to non-maximum suppression.
+        candidates: places with the highest score in an image that go on to non-maximum suppression.
         nms_iou: instances that overlap more are the same.
-        instances: kept in each picture, at most.
+        instances: kept in each image, at most.
         min_size_mm: a box with a shorter side on the cloth is no instance; None has no limit. Where the
-            scale of the pictures is not known there is none either.
+            scale of the images is not known there is none either.
         relation_scope: distances among the instances of an image, or of the whole batch.
         response_mask: where responses are compared: at the places that the assigner gave a label, or
             inside the general instances. Instances hold mostly background: their class term is some fifty
@@ -55,7 +55,7 @@ class Distillation(_Value):
         final_share: what is left of them there, unless `decay` is constant.
         cloth: auto keeps instances to where the edge's cloth finder sees cloth; a tile in which it sees
             none, which may be cloth too faint for it, counts as cloth throughout. all asks nobody.
-        picture_epochs: after these epochs, counted from 1, pictures of the instances are written.
+        picture_epochs: after these epochs, counted from 1, images of the instances are written.
     """
 
     method: Literal["gid", "ultralytics"] = "gid"
@@ -74,7 +74,7 @@ class Distillation(_Value):
     box_loss: BoxLossChoice = "auto"
     warmup_epochs: float = Field(default=1.0, ge=0)
     decay: Literal["constant", "linear", "cosine"] = "constant"
-    final_share: Share = 0.1
+    final_share: Fraction = 0.1
     cloth: Literal["auto", "all"] = "auto"
     picture_epochs: tuple[Annotated[int, Field(ge=1)], ...] = (1, 5, 20)
 

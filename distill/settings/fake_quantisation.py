@@ -1,4 +1,4 @@
-"""Training that gets used to INT8: the table `[fake_quantisation]` of a recipe.
+"""Define the table `[fake_quantisation]` of a recipe: training that gets used to INT8.
 
 Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
 CVPR 2018: weights and activations are rounded in the forward pass as they will be, gradients pass as if

@@ -1,4 +1,4 @@
-"""Settings of the operating point: the table `[operating_point]` of a recipe."""
+"""Define the table `[operating_point]` of a recipe."""
 
 from __future__ import annotations
 

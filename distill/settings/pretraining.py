@@ -1,4 +1,4 @@
-"""Simulated cloth before real cloth: the table `[pretraining]` of a recipe."""
+"""Define the table `[pretraining]` of a recipe: simulated cloth before real cloth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a detector is trained: one frozen value, read from TOML, environment and flags."""
+"""Define a recipe: how a detector is trained, as one frozen value from TOML, environment and flags."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from typing_extensions import Self
 
 from distill.settings.anchor_file import read_anchors
-from distill.settings.augmentation import Augmentation, Share
+from distill.settings.augmentation import Augmentation, Fraction
 from distill.settings.distillation import Distillation, TeacherRecipe
 from distill.settings.fake_quantisation import FakeQuantisation
 from distill.settings.operating_point import OperatingPoint
@@ -49,12 +49,12 @@ class Recipe(BaseModel):
         ema_decay, ema_warmup_steps: of the moving average of the weights that is kept.
         gradient_norm_limit: longer gradients are shortened to this.
         precision: auto takes bf16 where the processor computes in it, amp on CUDA, else float32.
-        empty_tile_share: share of the tiles without a defect that each epoch sees, drawn afresh.
+        empty_tile_share: fraction of the tiles without a defect that each epoch sees, drawn afresh.
         rare_class_share: classes that fewer of the tiles with defects show are shown more often, by the
             root of what is lacking; 0 shows each tile once.
         patience_epochs: stop after so many epochs without a better one; None never stops early.
         time_limit_min: end, with the learning rate brought down, within this time; None has no limit.
-        cache_mb: decoded pictures kept in memory; the others are read again each time.
+        cache_mb: decoded images kept in memory; the others are read again each time.
         workers: processes that prepare tiles; 0 prepares them between the steps.
         distillation: how the detector learns from a teacher; None learns from the labels alone.
         teacher: how a teacher is trained where none is given.
@@ -88,8 +88,8 @@ class Recipe(BaseModel):
     gradient_norm_limit: float = Field(default=10.0, gt=0)
     precision: Literal["auto", "bf16", "float32", "amp"] = "auto"
     augmentation: Augmentation = Augmentation()
-    empty_tile_share: Share = 0.3
-    rare_class_share: Share = 0.0
+    empty_tile_share: Fraction = 0.3
+    rare_class_share: Fraction = 0.0
     seed: int = Field(default=0, ge=0)
     patience_epochs: int | None = Field(default=None, ge=1)
     time_limit_min: float | None = Field(default=None, gt=0)

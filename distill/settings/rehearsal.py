@@ -1,4 +1,4 @@
-"""Simulated cloth along with real cloth: the table `[rehearsal]` of a recipe."""
+"""Define the table `[rehearsal]` of a recipe: simulated cloth along with real cloth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Rehearsal(BaseModel):
     Attributes:
         simulation: what `loomsight simulate` would be asked for; at the scale of the data set, whatever
             stands there.
-        repeats: times that an epoch shows each picture of the data set.
+        repeats: times that an epoch shows each image of the data set.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

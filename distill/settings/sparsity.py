@@ -1,4 +1,4 @@
-"""Training that makes channels easy to prune: the table `[sparsity]` of a recipe.
+"""Define the table `[sparsity]` of a recipe: training that makes channels easy to prune.
 
 Liu et al., Learning Efficient Convolutional Networks through Network Slimming, ICCV 2017: an L1 penalty on
 the scales of batch normalisation drives those of channels that matter little towards 0.

@@ -1,4 +1,4 @@
-"""The structure of a detector, as data: what a checkpoint stores instead of a pickled module."""
+"""Define the structure of a detector as data: checkpoints store it instead of a pickled module."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class DetectorStructure(BaseModel):
             with_some = " or ".join(kind.family for kind in HEADS.values() if kind.has_anchors)
             raise ValueError(f"anchors belong to family {with_some}, and that has some")
         if self.anchors is not None and len(self.anchors) % self.levels:
-            raise ValueError(f"{len(self.anchors)} anchors cannot be shared out over {self.levels} levels")
+            raise ValueError(f"{len(self.anchors)} anchors cannot be split over {self.levels} levels")
         return self
 
     @model_validator(mode="after")

@@ -1,1 +1,1 @@
-"""The training loop, where it starts, its stages, and what is measured at its end."""
+"""Train: the loop, its starting point, its stages, and the measurements at its end."""

@@ -1,4 +1,4 @@
-"""Scorecard rows side by side."""
+"""Compare rows of scorecards side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A detector that computes in float32 what its INT8 export will compute.
+"""Compute in float32 what a detector's INT8 export will compute.
 
 The export quantises the weights of convolutions, all but those that answer or decode, and the maps that
 they read: symmetric, to -127 ... 127, per output channel in the weights and per tensor in the maps. Whoever
@@ -29,7 +29,7 @@ SMALLEST_STEP = 1e-30
 """Of a channel whose weights are all 0."""
 
 TRIED_SIDE_PX = 64
-"""Of the picture that shows which layer reads what."""
+"""Of the image that shows which layer reads what."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +39,7 @@ class Rounding:
     Attributes:
         convolutions: names of those whose weights are rounded.
         given: names of the modules whose output they read: it is rounded for all who read it.
-        read: names of the convolutions whose input is the picture, or is made between modules.
+        read: names of the convolutions whose input is the image, or is made between modules.
         ranges: greatest value of each map of `given` and `read`; not a number until a batch was seen. It is
             changed in place, so that detectors of one structure may share it.
         range_share: see `distill.settings.fake_quantisation.FakeQuantisation`.

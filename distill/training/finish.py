@@ -1,4 +1,4 @@
-"""The last word on a run: measure its best checkpoint and write metrics and scorecard."""
+"""Finish a run: measure its best checkpoint and write metrics and scorecard."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 from distill.checkpoint import Detector, load_detector
 from distill.core.run_folder import RunFolder
 from distill.data.dataset import Dataset
-from distill.data.tiles import TilePlan, truth_batches
+from distill.data.tiles import TilePlan, ground_truth_batches
 from distill.detector.build import count_macs, infer
-from distill.evaluation.evaluate import found_and_truth, metrics_of
+from distill.evaluation.evaluate import found_and_ground_truth, metrics_of
 from distill.evaluation.report import write_report
 from distill.evaluation.scorecard import SCORECARD_NAME, Latency, ScorecardRow, append_row, measure_latency
 from distill.evaluation.working_point import measure_working_point
@@ -75,7 +75,7 @@ def measured(
     detector = load_detector(checkpoint)
     contract = detector.contract
     plan = TilePlan(dataset.val, contract, dataset.mm_per_px, recipe.cache_mb)
-    compared = found_and_truth(detector.module, plan, contract, torch.device("cpu"))
+    compared = found_and_ground_truth(detector.module, plan, contract, torch.device("cpu"))
     metrics = metrics_of(compared, contract.class_names)
     if report is not None:
         write_report(compared, plan, contract, report)
@@ -112,7 +112,7 @@ def _row(
 
 
 def _latency(detector: Detector, plan: TilePlan) -> Latency:
-    tiles, _ = next(truth_batches(plan, detector.contract, batch=min(16, len(plan.tiles))))
+    tiles, _ = next(ground_truth_batches(plan, detector.contract, batch=min(16, len(plan.tiles))))
     with torch.inference_mode():
         return measure_latency(
             lambda tile: infer(detector.module, torch.from_numpy(tile)),

@@ -1,4 +1,4 @@
-"""The scales of batch normalisation: the penalty that makes channels easy to prune, and its picture."""
+"""Penalise and draw the scales of batch normalisation: it makes channels easy to prune."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LARGEST_SCALE = 2.0
 """Scales begin at 1; larger ones than this are counted in the last bin."""
 
 BINS = 80
-SHARES = (0.1, 0.5, 0.9)
+FRACTIONS = (0.1, 0.5, 0.9)
 """Which quantiles are drawn into the histogram."""
 
 
@@ -42,11 +42,11 @@ def scale_figures(module: nn.Module) -> dict[str, Any]:
 
     Returns:
         `scale_counts`: how many |scales| lie in each of `BINS` bins from 0 to `LARGEST_SCALE`, larger
-        ones in the last; `scale_quantiles`: |scale| below which lie `SHARES` of them.
+        ones in the last; `scale_quantiles`: |scale| below which lie `FRACTIONS` of them.
     """
     sizes = torch.cat([scale.detach().float().abs().flatten() for scale in scales(module)]).cpu()
     counts = torch.histc(sizes.clamp(max=LARGEST_SCALE), BINS, 0.0, LARGEST_SCALE)
-    quantiles = torch.quantile(sizes, torch.tensor(SHARES))
+    quantiles = torch.quantile(sizes, torch.tensor(FRACTIONS))
     return {"scale_counts": _whole(counts), "scale_quantiles": [round(float(q), 5) for q in quantiles]}
 
 
@@ -61,8 +61,8 @@ def draw_scales(history: Sequence[Mapping[str, Any]]) -> Figure:
     columns = np.array([*epochs, epochs[-1] + 1]) - 0.5
     shown = axes.pcolormesh(columns, edges, np.log10(1 + counts.T), cmap="Blues")
     figure.colorbar(shown, ax=axes, label="channels, log10(1 + n)")
-    for share, line in zip(SHARES, np.array([row["scale_quantiles"] for row in rows]).T, strict=True):
-        axes.plot(epochs, line, label=f"{share:.0%} lie below", marker="." if len(rows) < 2 else None)
+    for fraction, line in zip(FRACTIONS, np.array([row["scale_quantiles"] for row in rows]).T, strict=True):
+        axes.plot(epochs, line, label=f"{fraction:.0%} lie below", marker="." if len(rows) < 2 else None)
     axes.set(xlabel="epoch", ylabel="|scale| of batch normalisation", ylim=(0, LARGEST_SCALE))
     axes.legend()
     return figure

@@ -1,4 +1,4 @@
-"""What a run of several stages trains: on simulated cloth first, teacher, student alone, student."""
+"""Plan the stages of a run: on simulated cloth first, teacher, student alone, student."""
 
 from __future__ import annotations
 

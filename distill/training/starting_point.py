@@ -1,4 +1,4 @@
-"""Where a training begins: the structure and the weights of another run's checkpoint."""
+"""Read where a training starts: the structure and the weights of another run's checkpoint."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from distill.data.tiles import TrainingTiles, batches, showings
 from distill.evaluation.evaluate import DEFAULT_THRESHOLD, Metrics, validate
 from distill.gid.teacher import load_teacher
 from distill.settings.recipe import Recipe
-from distill.training.instance_pictures import InstancePictures
+from distill.training.instance_images import InstanceImages
 from distill.training.scales import add_penalty, draw_scales, scale_figures
 from distill.training.taking_weights import take_weights
 from distill.training.training_run import (
@@ -87,7 +87,7 @@ def train(
             structure, or the teacher cannot be read.
         ConfigError: if the teacher was trained for other classes or another input, or its head cannot be
             compared with the student's.
-        DatasetError: if a picture is damaged, or the data set is not the one the run was started with.
+        DatasetError: if an image is damaged, or the data set is not the one the run was started with.
         OutputError: if the run folder cannot be written.
         ValueError: if both `resume` and `start_from` are given, or only one of a teacher and a recipe with
             a distillation.
@@ -107,7 +107,7 @@ def train(
     if processes.is_first:
         folder.keep_history_before(state.epoch)
         folder.keep_steps_before(state.step)
-    pictures = InstancePictures(run)
+    images = InstanceImages(run)
     stop = threading.Event()
     with stopped_by_signals(stop):
         while state.epoch < recipe.epochs and not _is_enough(run):
@@ -119,18 +119,18 @@ def train(
                     save_last(run)
                 return False
             if processes.is_first:
-                _finish_epoch(run, listener, pictures, started)
+                _finish_epoch(run, listener, images, started)
             run.state.take(processes.from_first(state))
     return True
 
 
-def _finish_epoch(run: TrainingRun, listener: Listener, pictures: InstancePictures, started: float) -> None:
+def _finish_epoch(run: TrainingRun, listener: Listener, images: InstanceImages, started: float) -> None:
     """Validate, write and tell; `started` is the monotonic time at the beginning of the epoch."""
     metrics = validate(run.to_validate, run.val_plan, run.contract, run.device)
     seconds = time.monotonic() - started
     run.state.elapsed_s += seconds
     row = _history_row(run, metrics, seconds)
-    pictures.draw(run.state.epoch + 1)
+    images.draw(run.state.epoch + 1)
     _close_epoch(run, metrics, row)
     listener.epoch_done(row)
 
@@ -143,7 +143,7 @@ def _train_epoch(run: TrainingRun, listener: Listener, stop: threading.Event) ->
     )
     processes = run.processes
     batch = processes.part_of(recipe.batch)
-    remaining = processes.share_of(showings(order))[state.batch * batch :]
+    remaining = processes.fraction_of(showings(order))[state.batch * batch :]
     tiles = TrainingTiles(
         run.train_plan,
         remaining,

@@ -1,4 +1,4 @@
-"""A training run in memory: what it consists of, and its way to `last.pt` and back."""
+"""Hold a training run in memory, write it to `last.pt` and read it back."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from distill.core.precision import choose_precision
 from distill.core.processes import ALONE, Processes
 from distill.core.run_folder import RunFolder
 from distill.core.schedule import Schedule
-from distill.data.dataset import Dataset, LabelledPicture
+from distill.data.dataset import Dataset, LabelledImage
 from distill.data.tiles import TilePlan
 from distill.detector.build import DetectionTask, build_module
 from distill.evaluation.evaluate import Metrics
-from distill.gid.schedule import heard_share
+from distill.gid.schedule import distillation_fraction
 from distill.gid.task import DistillationTask
 from distill.settings.recipe import Recipe
 from distill.settings.structure import DetectorStructure
@@ -56,7 +56,7 @@ class TrainingState:
             setattr(self, field_.name, getattr(other, field_.name))
 
 
-class Task(Protocol):
+class TrainingTask(Protocol):
     """Turn a batch into named loss parts."""
 
     def loss_parts(self, images: Tensor, targets: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -84,7 +84,7 @@ class TrainingRun:
     dataset_digest: str
     turned_ids: Sequence[int | None]
     module: nn.Module
-    task: Task
+    task: TrainingTask
     beside: nn.Module
     teacher_digest: str | None
     rounding: Rounding | None
@@ -121,16 +121,16 @@ def prepare_run(
         teacher: on the processor, if the recipe has a distillation; it is moved to the device.
     Raises:
         CheckpointError: if `begins_with` cannot be read.
-        DatasetError: if a picture is damaged.
+        DatasetError: if an image is damaged.
         ConfigError: if the recipe asks for a precision that the device does not have, if its batch cannot
-            be shared out to the processes, or if teacher and student cannot be compared.
+            be split into the processes, or if teacher and student cannot be compared.
         ValueError: if the recipe has a distillation and there is no teacher, or the other way round.
     """
     torch.manual_seed(recipe.seed)
     processes.part_of(recipe.batch)  # before anything long
     plans = [
-        TilePlan(pictures, contract, dataset.mm_per_px, recipe.cache_mb // 2)
-        for pictures in (dataset.train, dataset.val)
+        TilePlan(images, contract, dataset.mm_per_px, recipe.cache_mb // 2)
+        for images in (dataset.train, dataset.val)
     ]
     structure = structure_to_train(recipe, contract, begins_with)
     module = build_module(structure).to(device).to(memory_format=torch.channels_last)
@@ -142,21 +142,21 @@ def prepare_run(
     rounding = rounding_of(module, settings.range_share) if settings is not None else None
     rounded = FakeQuantised(module, rounding) if rounding is not None else None
     detection = DetectionTask(module, precision, recipe.assigner, rounded)
-    task: Task = detection
+    task: TrainingTask = detection
     beside: nn.Module = nn.ModuleList()
     if (teacher is None) != (recipe.distillation is None):
         raise ValueError("a distillation needs a teacher, and a teacher a distillation")
     if teacher is not None and recipe.distillation is not None:
-        lesson = recipe.distillation
+        asked = recipe.distillation
         distillation = DistillationTask(
             detection,
             module,
             teacher.module.to(device).to(memory_format=torch.channels_last),
-            lesson,
+            asked,
             precision,
             input_shape=(contract.channels, *contract.input_size_hw_px),
             mm_per_px=contract.mm_per_px,
-            share=lambda: heard_share(lesson, state.step / steps_per_epoch, recipe.epochs),
+            fraction=lambda: distillation_fraction(asked, state.step / steps_per_epoch, recipe.epochs),
         )
         task, beside = distillation, distillation.adapters
     return TrainingRun(
@@ -276,12 +276,12 @@ def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.999))
 
 
-def _dataset_digest(pictures: tuple[LabelledPicture, ...]) -> str:
-    """Return a sha256 over the names of the pictures and their labels."""
+def _dataset_digest(images: tuple[LabelledImage, ...]) -> str:
+    """Return a sha256 over the names of the images and their labels."""
     digest = hashlib.sha256()
-    for picture in pictures:
-        rows = [picture.boxes_share.round(6).tolist(), picture.class_ids.tolist()]
-        if picture.weights is not None and (picture.weights != 1).any():
-            rows.append(picture.weights.round(6).tolist())
-        digest.update(f"{picture.path.parent.name}/{picture.path.name} {json.dumps(rows)}\n".encode())
+    for image in images:
+        rows = [image.boxes_xyxy_norm.round(6).tolist(), image.class_ids.tolist()]
+        if image.weights is not None and (image.weights != 1).any():
+            rows.append(image.weights.round(6).tolist())
+        digest.update(f"{image.path.parent.name}/{image.path.name} {json.dumps(rows)}\n".encode())
     return digest.hexdigest()

@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bad_box import LOOM, Box, Happened, happened, kinds
 from bad_day import Day, Place, judged
+from bad_device import LOOM, Device, Happened, happened, kinds
 
 from tests.unit.edge.mqtt.broker import PASSWORD, USER, Broker, Subscriber
 from tests.unit.edge.mqtt.misbehaviours import MISBEHAVIOURS
@@ -59,14 +59,14 @@ def post(place: Place) -> Iterator[tuple[Broker, Subscriber]]:
         broker.down()
 
 
-def sending(place: Place, broker: Broker, camera: str, name: str = "box") -> Box:
-    """Return a box that sends to a broker."""
+def sending(place: Place, broker: Broker, camera: str, name: str = "box") -> Device:
+    """Return a device that sends to a broker."""
     tables = (
         f'[mqtt]\nbroker = "{broker.url}"\nuser = "{USER}"\nca_file = "{broker.folder}/ca.pem"\n'
         'box = "b1"\nlongest_pause_s = 5\nflush_s = 20\n'
     )
     environment = {"LOOMSIGHT_MQTT_PASSWORD": PASSWORD}
-    return place.box(camera, name, tables=tables, environment=environment)
+    return place.device(camera, name, tables=tables, environment=environment)
 
 
 def delivered(subscriber: Subscriber) -> list[Happened]:
@@ -82,9 +82,9 @@ def delivered(subscriber: Subscriber) -> list[Happened]:
     ]
 
 
-def all_delivered(day: Day, box: Box, subscriber: Subscriber, most_s: float) -> Day:
+def all_delivered(day: Day, device: Device, subscriber: Subscriber, most_s: float) -> Day:
     """Wait until all that is recorded has come, and compare: every id, and none under two."""
-    recorded, end_s = {one.event_id for one in happened(box.record)}, time.monotonic() + most_s
+    recorded, end_s = {one.event_id for one in happened(device.record)}, time.monotonic() + most_s
     while {one.event_id for one in delivered(subscriber)} != recorded and time.monotonic() < end_s:
         time.sleep(0.5)
     came = delivered(subscriber)
@@ -102,30 +102,30 @@ def a_day_away(place: Place) -> Day:
     with post(place) as (broker, subscriber):
         broker.down()
         camera = LOOM.replace("live=true,", "").replace("width_px=256", "width_px=512")
-        box = sending(place, broker, f"{camera},defects_per_m=4")
-        box.start_and_wait()
-        box.until(f"{EVENTS} events", lambda: len(happened(box.record)) >= EVENTS, 1500)
-        before, begin_s = happened(box.record), time.monotonic()
+        device = sending(place, broker, f"{camera},defects_per_m=4")
+        device.start_and_wait()
+        device.until(f"{EVENTS} events", lambda: len(happened(device.record)) >= EVENTS, 1500)
+        before, begin_s = happened(device.record), time.monotonic()
         broker.up()
-        box.until("what waited", lambda: len(subscriber.of("defect", "event")) >= len(before), 300)
+        device.until("what waited", lambda: len(subscriber.of("defect", "event")) >= len(before), 300)
         caught_up_s = time.monotonic() - begin_s
-        code = box.end()
+        code = device.end()
         day = Day(
             f"the broker is down while {len(before)} events happen, as fast as they can be made",
             f"all delivered {caught_up_s:.0f} s after it came back; "
-            f"events: {', '.join(kind for kind in dict.fromkeys(kinds(box.record)) if 'broker' in kind)}",
+            f"events: {', '.join(one for one in dict.fromkeys(kinds(device.record)) if 'broker' in one)}",
         )
         day.expect(code == 0, f"exit code {code}")
-        day.expect(any(AWAY in said for said in box.said), "/healthz did not say so")
-        return judged(all_delivered(day, box, subscriber, 60), box, before)
+        day.expect(any(AWAY in said for said in device.said), "/healthz did not say so")
+        return judged(all_delivered(day, device, subscriber, 60), device, before)
 
 
 def flapping(place: Place) -> Day:
     """The broker ends and starts at random for a minute."""
     chance, times = random.Random(7), 0
     with post(place) as (broker, subscriber):
-        box = sending(place, broker, f"{LOOM},defects_per_m=4,speed_m_min=6")
-        box.start_and_wait()
+        device = sending(place, broker, f"{LOOM},defects_per_m=4,speed_m_min=6")
+        device.start_and_wait()
         end_s = time.monotonic() + FLAPPING_S
         while time.monotonic() < end_s:
             time.sleep(chance.uniform(0.2, 3))
@@ -133,32 +133,32 @@ def flapping(place: Place) -> Day:
             time.sleep(chance.uniform(0.2, 3))
             broker.up()
             times += 1
-        before, code = happened(box.record), box.end()
+        before, code = happened(device.record), device.end()
         day = Day(
             f"the broker goes and comes back {times} times in {FLAPPING_S:.0f} s", f"exit code {code}"
         )
         day.expect(code == 0, f"exit code {code}")
-        return judged(all_delivered(day, box, subscriber, 60), box, before)
+        return judged(all_delivered(day, device, subscriber, 60), device, before)
 
 
 def misbehaving(place: Place) -> Day:
     """A scripted broker misbehaves in each way in turn, then behaves."""
     done = f"a broker misbehaves in {len(MISBEHAVIOURS)} ways, {MISBEHAVES_S:.0f} s each, then behaves"
     with ScriptedBroker() as broker:
-        box = sending_to(place, broker, "timeout_s = 1\nacknowledge_s = 2\nlongest_pause_s = 2\n")
-        box.start_and_wait()
+        device = sending_to(place, broker, "timeout_s = 1\nacknowledge_s = 2\nlongest_pause_s = 2\n")
+        device.start_and_wait()
         unsaid = []
         for name, wrong in MISBEHAVIOURS.items():
-            box.said.clear()
+            device.said.clear()
             broker.script = wrong.make()
             broker.drop()
             time.sleep(MISBEHAVES_S)
-            if not any("broker" in said or "messages of" in said for said in box.said):
+            if not any("broker" in said or "messages of" in said for said in device.said):
                 unsaid.append(name)
         broker.script = Script()
         broker.drop()
         return _ended(
-            Day(done, f"not said by /healthz or page: {', '.join(unsaid) or 'none'}"), box, broker
+            Day(done, f"not said by /healthz or page: {', '.join(unsaid) or 'none'}"), device, broker
         )
 
 
@@ -167,31 +167,31 @@ def failing_outbox(place: Place) -> Day:
     with ScriptedBroker() as broker:
         counted = place.folder / "raised"
         before = FAILING.format(count=DATABASE_ERRORS, counted=str(counted))
-        box = sending_to(place, broker, "longest_pause_s = 2\n", before)
-        box.start_and_wait()
-        box.until(
+        device = sending_to(place, broker, "longest_pause_s = 2\n", before)
+        device.start_and_wait()
+        device.until(
             "all errors", lambda: counted.exists() and len(counted.read_bytes()) >= DATABASE_ERRORS, 600
         )
         day = Day(f"{DATABASE_ERRORS} database errors raised in the sender, of seven kinds", "")
-        return _ended(day, box, broker)
+        return _ended(day, device, broker)
 
 
-def sending_to(place: Place, broker: ScriptedBroker, settings: str, before: str = "") -> Box:
-    """Return a box that sends to a scripted broker."""
+def sending_to(place: Place, broker: ScriptedBroker, settings: str, before: str = "") -> Device:
+    """Return a device that sends to a scripted broker."""
     tables = f'[mqtt]\nbroker = "{broker.url}"\nbox = "b1"\nflush_s = 20\n{settings}'
-    return place.box(f"{LOOM},defects_per_m=4,speed_m_min=6", tables=tables, before=before)
+    return place.device(f"{LOOM},defects_per_m=4,speed_m_min=6", tables=tables, before=before)
 
 
-def _ended(day: Day, box: Box, broker: ScriptedBroker) -> Day:
+def _ended(day: Day, device: Device, broker: ScriptedBroker) -> Day:
     """Wait until nothing is left to send, end the run, and account for every message."""
     end_s = time.monotonic() + CAUGHT_UP_S
-    while time.monotonic() < end_s and not {one.event_id for one in happened(box.record)} <= set(
+    while time.monotonic() < end_s and not {one.event_id for one in happened(device.record)} <= set(
         broker.ids("defect", "event", "stop")
     ):
         time.sleep(0.5)
-    before, code = happened(box.record), box.end()
+    before, code = happened(device.record), device.end()
     came = broker.ids("defect", "event", "stop")
-    recorded = {one.event_id for one in happened(box.record)}
+    recorded = {one.event_id for one in happened(device.record)}
     again = len(came) - len(set(came))
     day.seen = "; ".join(
         part
@@ -200,9 +200,9 @@ def _ended(day: Day, box: Box, broker: ScriptedBroker) -> Day:
     )
     day.expect(code == 0, f"exit code {code}")
     day.expect(set(came) == recorded, f"{len(recorded - set(came))} messages did not come")
-    day.expect(not any("is dead" in said for said in box.said), "a thread died")
+    day.expect(not any("is dead" in said for said in device.said), "a thread died")
     day.expect("none" in day.seen or "not said" not in day.seen, "a misbehaviour was not said")
-    return judged(day, box, before)
+    return judged(day, device, before)
 
 
 BROKER_DAYS = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bad_box import Box, Happened, adds_up, doubled, happened
+from bad_device import Device, Happened, adds_up, doubled, happened
 
 
 @dataclass(slots=True)
@@ -68,34 +68,34 @@ class Place:
         self.bundle = bundle
         self.kills = kills
         self.minutes = minutes
-        self._boxes: list[Box] = []
+        self._boxes: list[Device] = []
 
-    def box(self, camera: str, name: str = "box", **more: Any) -> Box:
-        """Return a box that is not started; see `Box`."""
-        box = Box(self.folder / name, self.bundle, camera, **more)
-        self._boxes.append(box)
-        return box
+    def device(self, camera: str, name: str = "box", **more: Any) -> Device:
+        """Return a device that is not started; see `Device`."""
+        device = Device(self.folder / name, self.bundle, camera, **more)
+        self._boxes.append(device)
+        return device
 
     def clean_up(self) -> None:
         """Leave no process behind."""
-        for box in self._boxes:
-            box.kill()
+        for device in self._boxes:
+            device.kill()
 
 
-def judged(day: Day, box: Box, before: Sequence[Happened], *, record: Path | None = None) -> Day:
+def judged(day: Day, device: Device, before: Sequence[Happened], *, record: Path | None = None) -> Day:
     """Look at what every day has in common: sums, nothing lost, nothing doubled, no traceback.
 
     Args:
         before: what was recorded when it happened.
-        record: to look into; None for that of the box.
+        record: to look into; None for that of the device.
     """
-    after = happened(record or box.record)
-    day.sums = adds_up(record or box.record)
+    after = happened(record or device.record)
+    day.sums = adds_up(record or device.record)
     day.before, day.after = len(set(before)), len(set(before) & set(after))
     day.doubled = (day.doubled or 0) + doubled(after)
-    day.said = tuple(box.said)
+    day.said = tuple(device.said)
     day.expect(day.sums, "coverage does not add up")
     day.expect(day.before == day.after, "what was recorded is lost")
     day.expect(not day.doubled, "something is there twice")
-    day.expect(not box.has_traceback, f"a traceback was shown: {' '.join(box.traceback.split())}")
+    day.expect(not device.has_traceback, f"a traceback was shown: {' '.join(device.traceback.split())}")
     return day

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bad_box import Box, happened, kinds
 from bad_day import Day, Place, judged
+from bad_device import Device, happened, kinds
 
 MOST_PLUGGED_IN_S = 40.0
 AWAY_S = 8.0
@@ -43,12 +43,13 @@ def inspected_ids(path: Path) -> list[int]:
 
 
 def unplugged_again_and_again(
-    place: Place, box: Box, unplug: Callable[[], None], plug_in: Callable[[], None]
+    place: Place, device: Device, unplug: Callable[[], None], plug_in: Callable[[], None]
 ) -> int:
-    """Let a box run for the time of the day, and unplug its camera every now and then; return how often."""
+    """Let a device run for the time of the day, and unplug its camera every now and then; return how
+    often."""
     plugged_in_s = min(MOST_PLUGGED_IN_S, place.minutes * 60 / 4)
     end_s, times = time.monotonic() + place.minutes * 60, 0
-    box.start_and_wait()
+    device.start_and_wait()
     while time.monotonic() < end_s:
         time.sleep(min(plugged_in_s, max(0.0, end_s - time.monotonic())))
         if time.monotonic() + 2 * AWAY_S > end_s:
@@ -57,7 +58,7 @@ def unplugged_again_and_again(
         times += 1
         time.sleep(AWAY_S)
         plug_in()
-        box.until("the camera again", lambda: not box.state()["camera"]["silent_s"], 60)
+        device.until("the camera again", lambda: not device.state()["camera"]["silent_s"], 60)
     time.sleep(max(0.0, end_s - time.monotonic()))
     return times
 
@@ -65,7 +66,7 @@ def unplugged_again_and_again(
 def pylon(place: Place) -> Day:
     """Pylon's emulator: buffers fail after each opening, and the process of the library is killed."""
     found = place.folder / "detections.jsonl"
-    box = place.box(
+    device = place.device(
         f"basler:width=512,height=128,frame_rate_hz=5,forced_failures={FAILURES}",
         settings="queue_frames = 200\n",
         flags=["--detections", str(found)],
@@ -73,13 +74,13 @@ def pylon(place: Place) -> Day:
     )
 
     def unplug() -> None:
-        for child in children_of(box.pid, "edge.cameras.child"):
+        for child in children_of(device.pid, "edge.cameras.child"):
             os.kill(child, signal.SIGKILL)
 
-    times = unplugged_again_and_again(place, box, unplug, lambda: None)
-    before = happened(box.record)
-    code = box.end()
-    summary, openings = box.summary(), times + 1
+    times = unplugged_again_and_again(place, device, unplug, lambda: None)
+    before = happened(device.record)
+    code = device.end()
+    summary, openings = device.summary(), times + 1
     counters = summary["camera_counters"]
     day = Day(
         f"{place.minutes:g} min, {openings} times {FAILURES} buffers forced to fail, "
@@ -92,11 +93,11 @@ def pylon(place: Place) -> Day:
     day.expect(counters.get("incomplete") == FAILURES * openings, "incomplete buffers are miscounted")
     day.expect(summary["unreadable"] == FAILURES * openings, "unreadable frames are miscounted")
     day.expect(counters.get("opened again", 0) == times, "openings are miscounted")
-    day.expect(kinds(box.record).count("camera back") == times, "not every return is in the record")
+    day.expect(kinds(device.record).count("camera back") == times, "not every return is in the record")
     numbers = inspected_ids(found)  # after an opening they go on with the first good frame
     missing = numbers[-1] + 1 - len(numbers) - summary["dropped"]
     day.expect(numbers[0] == missing == FAILURES, f"{missing} frames are missing between those inspected")
-    return judged(day, box, before)
+    return judged(day, device, before)
 
 
 class FakeCamera:
@@ -124,19 +125,19 @@ def aravis(place: Place) -> Day:
     if shutil.which(FAKE) is None:
         return Day("nothing", f"there is no {FAKE}: apt-get install aravis-tools", problems=["not had"])
     found, fake = place.folder / "detections.jsonl", FakeCamera()
-    box = place.box(
+    device = place.device(
         "aravis:serial=127.0.0.1,width=256,height=128,frame_rate_hz=5",
         settings="queue_frames = 200\nsilent_s = 3.0\n",
         flags=["--detections", str(found), "--wait-for-camera"],
     )
     fake.plug_in()
     try:
-        times = unplugged_again_and_again(place, box, fake.unplug, fake.plug_in)
-        before = happened(box.record)
-        code = box.end()
+        times = unplugged_again_and_again(place, device, fake.unplug, fake.plug_in)
+        before = happened(device.record)
+        code = device.end()
     finally:
         fake.unplug()
-    summary, numbers = box.summary(), inspected_ids(found)
+    summary, numbers = device.summary(), inspected_ids(found)
     counters: dict[str, Any] = summary["camera_counters"]
     bad = counters.get("incomplete", 0)
     day = Day(
@@ -156,9 +157,9 @@ def aravis(place: Place) -> Day:
         bad + counters.get("lost", 0) - missing in range(25),
         f"{missing} frames are missing between those inspected",
     )
-    returns = kinds(box.record).count("camera back")  # a busy machine may lose the camera by itself, too
+    returns = kinds(device.record).count("camera back")  # a busy machine may lose the camera by itself, too
     day.expect(returns >= times, "not every return is in the record")
-    return judged(day, box, before)
+    return judged(day, device, before)
 
 
 EMULATOR_DAYS = {"pylon": pylon, "aravis": aravis}

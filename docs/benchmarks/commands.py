@@ -14,7 +14,7 @@ LOOMSIGHT = "from edge.commands.loomsight import main; main()"
 
 
 def run_all(jobs: Iterable[Callable[[], object]], at_once: int) -> None:
-    """Do jobs, several at once; after one that failed no other is begun.
+    """Do jobs, several at once; after one that failed no other is started.
 
     Raises:
         Exception: what the first that failed raised.

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.app.scoring import TruthScore, score_found
+from edge.app.scoring import PlantedScore, score_found
 from edge.cameras.loom import LoomCamera
 from edge.cloth.defects import ClothDefect, cloth_from_frame, on_cloth
 from edge.cloth.in_frame import one_each
@@ -25,8 +25,8 @@ from edge.cloth.strips import Seam
 from edge.config.edge import EdgeConfig
 from edge.inference.inspector import Inspector
 from edge.inference.model import open_model
+from edge.simulator.ground_truth import PlantedDefect
 from edge.simulator.options import parse_loom_options
-from edge.simulator.truth import PlantedDefect
 
 ARTICLE = "weave=plain,warp_pitch_px=4,weft_pitch_px=4,mean_grey=120"
 CLOTHS = {"its article": f"{ARTICLE},", "any cloth": ""}
@@ -46,13 +46,13 @@ class SeenRoll:
     Attributes:
         frames: per frame its pieces of defects, how far cloth had then passed for the last time, and how
             wide the view is.
-        planted: the truth.
+        planted: the ground truth.
     """
 
     frames: list[tuple[list[ClothDefect], float, float]]
     planted: list[PlantedDefect]
 
-    def score(self, thresholds: Mapping[str, float]) -> TruthScore:
+    def score(self, thresholds: Mapping[str, float]) -> PlantedScore:
         """Score the roll as if the model had had these thresholds."""
         merger, found = DefectMerger(), []
         for pieces, passed_m, view_mm in self.frames:
@@ -73,8 +73,8 @@ def look_at(roll: str, model: Path | None, thresholds: Mapping[str, float]) -> S
         frames = []
         for frame in iter(camera.read, None):
             assert frame.position is not None, "a loom knows its place"
-            picture, carried = seam.picture(frame)
-            found = one_each(inspector.inspect(picture, scale), picture.shape[:2]).moved(0, -carried)
+            image, carried = seam.image(frame)
+            found = one_each(inspector.inspect(image, scale), image.shape[:2]).moved(0, -carried)
             found = on_cloth(found, frame.position, config.selvedge_margin_mm)
             pieces = cloth_from_frame(found, frame.position, contract.class_names)
             passed_lines = len(frame.image) - seam.lines
@@ -83,9 +83,9 @@ def look_at(roll: str, model: Path | None, thresholds: Mapping[str, float]) -> S
         return SeenRoll(frames, camera.planted_up_to(camera.options.length_m or 0.0))
 
 
-def total(scores: Iterable[TruthScore]) -> dict[str, float]:
+def total(scores: Iterable[PlantedScore]) -> dict[str, float]:
     """Add the counts of several rolls."""
-    counts = [(s.planted, s.found, s.false, s.named_right) for s in scores]
+    counts = [(s.planted, s.true_positives, s.false_positives, s.named_right) for s in scores]
     planted, found, false, named_right = (sum(column) for column in zip(*counts, strict=True))
     return {
         "planted": planted,

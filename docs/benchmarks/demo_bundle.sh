@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains the shipped detector anew, stage by stage: six hours on two cores. Run it by `make demo-bundle`.
+# Trains the shipped detector again, stage by stage: six hours on two cores. Run it by `make demo-bundle`.
 # Usage: docs/benchmarks/demo_bundle.sh BIN FOLDER, with the folders of the commands and for all that is made.
 set -euo pipefail
 bin=$1 folder=$2 here=$(dirname "$0")

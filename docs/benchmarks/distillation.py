@@ -4,7 +4,7 @@ Usage: python docs/benchmarks/distillation.py OUT.json [--folder FOLDER] [--teac
            [--profile article] [--size 160] [--images 1000] [--epochs 10] [--teacher-epochs 25]
            [--teacher-under shipped] [--batch 16] [--seeds 0 1] [--jobs 2]
 
-All see the same simulated pictures; the numbers are of pictures of other seeds, which no training and no
+All see the same simulated images; the numbers are of images of other seeds, which no training and no
 choice of an epoch saw. With --folder, what is done there already is not done again. On a GPU:
 --profile hard --teacher l --student s --size 640 --images 20000 --epochs 100 --teacher-epochs 100
 --seeds 0 1 2 --jobs 1.

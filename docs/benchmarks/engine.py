@@ -2,8 +2,8 @@
 
 Usage: python docs/benchmarks/engine.py OUT.json [--folder FOLDER]
 
-A weak detector, trained on the few reviewed pictures, is asked beside annotators that know the truth and
-say it badly (see simulated_annotators.py). The second round teaches it on what the first accepted.
+A weak detector, trained on the few reviewed images, is asked beside annotators that know the ground truth
+and say it badly (see simulated_annotators.py). The second round teaches it on what the first accepted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from commands import loomsight
-from simulated_annotators import write_truth
+from simulated_annotators import write_ground_truth
 
 from distill.labels.engine.region_lines import region_from
 from distill.labels.engine.reliability import judge
@@ -65,7 +65,7 @@ def run(folder: Path) -> dict[str, Any]:
             loomsight(folder, "simulate", "--out", name, "--workers", "2", *options, *CLOTH)
     taxonomy = load_taxonomy()
     reviewed, new = (read_labels(folder / name, taxonomy) for name in ("reviewed", "new"))
-    write_truth([reviewed, new], folder / "truth.json")
+    write_ground_truth([reviewed, new], folder / "truth.json")
     (folder / "recipe.toml").write_text('scale = "p"\nepochs = 30\nbatch = 8\n', encoding="utf-8")
     if not (folder / "weak" / "metrics.json").is_file():
         loomsight(folder, "distill", "reviewed", "--recipe", "recipe.toml", "--out", "weak")
@@ -78,7 +78,7 @@ def run(folder: Path) -> dict[str, Any]:
     return counted(folder / "job", new)
 
 
-def settings_text(truth: Path) -> str:
+def settings_text(ground_truth: Path) -> str:
     """Return the settings of the engine."""
     rows = ["[[annotators]]", 'kind = "detector"', 'model = "weak/best.pt"', "teaching = {epochs = 8}"]
     for name, manner in MANNERS.items():
@@ -86,14 +86,16 @@ def settings_text(truth: Path) -> str:
         rows += [
             "[[annotators]]", 'kind = "python"', f'name = "{name}"',
             'model = "simulated_annotators:annotator"',
-            f"settings = {{truth = {json.dumps(str(truth))}, {values}}}",
+            f"settings = {{truth = {json.dumps(str(ground_truth))}, {values}}}",
         ]  # fmt: skip
     return "\n".join(rows) + "\n"
 
 
 def counted(job: Path, new: LabelSet) -> dict[str, Any]:
-    """Count single annotators and the accepted sets of all rounds against the truth."""
-    truth = {Path(image.file_name).name: image.regions for image in new.images if image.split == "train"}
+    """Count single annotators and the accepted sets of all rounds against the ground truth."""
+    ground_truth = {
+        Path(image.file_name).name: image.regions for image in new.images if image.split == "train"
+    }
     answers = {
         folder.name.rsplit("-", 1)[0] + ("" if first else ", taught"): folder / "pictures"
         for name in sorted({f.name.rsplit("-", 1)[0] for f in (job / "answers").iterdir()})
@@ -104,8 +106,10 @@ def counted(job: Path, new: LabelSet) -> dict[str, Any]:
         (f for f in (job / "rounds").iterdir() if (f / "decided").is_dir()), key=lambda f: int(f.name)
     )
     return {
-        "single_at_their_best_threshold": {n: best_of_one(records(f), truth) for n, f in answers.items()},
-        "accepted": {f"round {f.name}": accepted(records(f / "decided"), truth) for f in rounds},
+        "single_at_their_best_threshold": {
+            n: best_of_one(records(f), ground_truth) for n, f in answers.items()
+        },
+        "accepted": {f"round {f.name}": accepted(records(f / "decided"), ground_truth) for f in rounds},
         "reports": [json.loads((f / "report.json").read_text(encoding="utf-8")) for f in rounds],
     }
 
@@ -126,30 +130,40 @@ def regions_of(record: Mapping[str, Any]) -> list[Region]:
     return [region for region in read if region.review != "queued"]
 
 
-def accepted(said: Iterable[Mapping[str, Any]], truth: Mapping[str, Sequence[Region]]) -> dict[str, Any]:
+def accepted(
+    said: Iterable[Mapping[str, Any]], ground_truth: Mapping[str, Sequence[Region]]
+) -> dict[str, Any]:
     """Count accepted boxes."""
-    pairs = [judged(record, truth) for record in said]
-    return shares(sum(int(right.sum()) for _, right in pairs), sum(len(right) for _, right in pairs), truth)
+    pairs = [judged(record, ground_truth) for record in said]
+    return fractions(
+        sum(int(right.sum()) for _, right in pairs), sum(len(right) for _, right in pairs), ground_truth
+    )
 
 
-def best_of_one(said: Iterable[Mapping[str, Any]], truth: Mapping[str, Sequence[Region]]) -> dict[str, Any]:
-    """Count an annotator's boxes above the threshold that is best on this truth, which it cannot know."""
-    pairs = [judged(record, truth) for record in said]
+def best_of_one(
+    said: Iterable[Mapping[str, Any]], ground_truth: Mapping[str, Sequence[Region]]
+) -> dict[str, Any]:
+    """Count an annotator's boxes above the threshold that is best on this ground truth, which it cannot
+    know."""
+    pairs = [judged(record, ground_truth) for record in said]
     scores, right = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     order = np.argsort(-scores, kind="stable")
-    hits, total = np.cumsum(right[order]), sum(map(len, truth.values()))
+    hits, total = np.cumsum(right[order]), sum(map(len, ground_truth.values()))
     best = int(np.argmax(2 * hits / (np.arange(1, len(hits) + 1) + total)))
-    return {"threshold": round(float(scores[order][best]), 3), **shares(int(hits[best]), best + 1, truth)}
+    return {
+        "threshold": round(float(scores[order][best]), 3),
+        **fractions(int(hits[best]), best + 1, ground_truth),
+    }
 
 
-def judged(record: Mapping[str, Any], truth: Mapping[str, Sequence[Region]]) -> tuple[Any, Any]:
+def judged(record: Mapping[str, Any], ground_truth: Mapping[str, Sequence[Region]]) -> tuple[Any, Any]:
     """Judge the regions of a line."""
-    return judge(regions_of(record), truth[Path(record["image"]).name])
+    return judge(regions_of(record), ground_truth[Path(record["image"]).name])
 
 
-def shares(right: int, boxes: int, truth: Mapping[str, Sequence[Region]]) -> dict[str, Any]:
+def fractions(right: int, boxes: int, ground_truth: Mapping[str, Sequence[Region]]) -> dict[str, Any]:
     """Return precision, recall and their harmonic mean."""
-    total = sum(map(len, truth.values()))
+    total = sum(map(len, ground_truth.values()))
     return {
         "boxes": boxes,
         "right": right,

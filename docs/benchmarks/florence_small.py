@@ -5,7 +5,7 @@ Usage: PYTHONPATH=. python docs/benchmarks/florence_small.py OUT.json [--minutes
 
 The model has the real classes and random weights; nothing is downloaded. Recall and precision are counted
 at an overlap (IoU) of 0.5 and by class, over every box the model writes: no score threshold is chosen.
-Scores are calibrated on one half of the unseen pictures and tested on the other. Beside OUT.json lie the
+Scores are calibrated on one half of the unseen images and tested on the other. Beside OUT.json lie the
 curves of the training and the reliability plot.
 """
 
@@ -41,11 +41,11 @@ from distill.labels.florence.publish import MODEL_FOLDER
 from distill.labels.florence.settings import AnnotationSettings, FinetuneSettings
 from distill.labels.florence.validation import detections_of
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
-from distill.labels.sets.picture_files import decoded
+from distill.labels.sets.image_files import decoded
 from edge.core.errors import DatasetError
 from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy, load_taxonomy
-from edge.dataset.image import draw_picture, encode_png
+from edge.dataset.image import draw_image, encode_png
 from edge.dataset.options import DatasetOptions
 from tests.small_models.florence import SmallSizes, write_small_model
 
@@ -158,37 +158,37 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         "before": before,
         "after": measured(taught, folder, sets, taxonomy),
         "calibration": calibration_error(taught, folder, sets["unseen"], taxonomy, arguments.out),
-        "pictures_per_s": pictures_per_s(taught, pictures_of(folder, sets["unseen"]), taxonomy),
+        "images_per_s": images_per_s(taught, images_of(folder, sets["unseen"]), taxonomy),
     }
 
 
 def woven(
     folder: Path, split: str, count: int, seed: int, taxonomy: Taxonomy
 ) -> tuple[AnnotatedImage, ...]:
-    """Weave pictures and write them; return what is to be found in them."""
+    """Weave images and write them; return what is to be found in them."""
     options = DatasetOptions.model_validate({**CLOTH, "images": count, "seed": seed})
     images = []
     for index in range(count):
-        picture = draw_picture(options, taxonomy, index)
+        image = draw_image(options, taxonomy, index)
         name = f"{split}-{index:04d}.png"
-        (folder / name).write_bytes(encode_png(picture.image))
+        (folder / name).write_bytes(encode_png(image.image))
         regions = tuple(
             Region(d.class_name, tuple(map(float, d.box_xyxy_px)), category=d.category)  # type: ignore[arg-type]
-            for d in picture.defects
+            for d in image.defects
         )
         images.append(AnnotatedImage(name, options.size_hw, regions, split=split))
     return tuple(images)
 
 
-def pictures_of(folder: Path, images: Sequence[AnnotatedImage]) -> list[Image]:
-    """Read pictures."""
+def images_of(folder: Path, images: Sequence[AnnotatedImage]) -> list[Image]:
+    """Read images."""
     return [decoded(folder / image.file_name) for image in images]
 
 
 def measured(
     teacher: Teacher, folder: Path, sets: Mapping[str, Sequence[AnnotatedImage]], taxonomy: Taxonomy
 ) -> dict[str, Any]:
-    """Count right boxes on taught and on unseen pictures, with and without the grammar."""
+    """Count right boxes on taught and on unseen images, with and without the grammar."""
     return {
         name: {
             "constrained" if constrained else "free": counted(
@@ -211,12 +211,12 @@ def counted(
     settings = AnnotationSettings(
         vocabulary=taxonomy.classes, constrained=constrained, batch=32, max_new_tokens=LONGEST_ANSWER
     )
-    found = FlorenceAnnotator(teacher, taxonomy, settings).annotate(pictures_of(folder, images))
+    found = FlorenceAnnotator(teacher, taxonomy, settings).annotate(images_of(folder, images))
     right = boxes = defects = 0
     for regions, image in zip(found, images, strict=True):
-        ours, truth = detections_of(regions, taxonomy), detections_of(image.regions, taxonomy)
-        right += int(match(ours, truth, np.array([IOU]))[:, 0].sum())
-        boxes, defects = boxes + len(ours), defects + len(truth)
+        ours, ground_truth = detections_of(regions, taxonomy), detections_of(image.regions, taxonomy)
+        right += int(match(ours, ground_truth, np.array([IOU]))[:, 0].sum())
+        boxes, defects = boxes + len(ours), defects + len(ground_truth)
     return {
         "defects": defects,
         "boxes": boxes,
@@ -229,11 +229,11 @@ def counted(
 def calibration_error(
     teacher: Teacher, folder: Path, images: Sequence[AnnotatedImage], taxonomy: Taxonomy, out: Path
 ) -> dict[str, Any]:
-    """Calibrate on every second picture, and compare scores with what is true on the others."""
+    """Calibrate on every second image, and compare scores with what is true on the others."""
     settings = AnnotationSettings(
         vocabulary=taxonomy.classes, batch=32, max_new_tokens=LONGEST_ANSWER, iou_threshold=1.0
     )
-    found = FlorenceAnnotator(teacher, taxonomy, settings).annotate(pictures_of(folder, images))
+    found = FlorenceAnnotator(teacher, taxonomy, settings).annotate(images_of(folder, images))
     judged = [judge(regions, image.regions) for regions, image in zip(found, images, strict=True)]
     halves = [
         tuple(np.concatenate(parts) for parts in zip(*judged[start::2], strict=True)) for start in (0, 1)
@@ -255,22 +255,22 @@ def calibration_error(
 
 
 def beside(out: Path, what: str) -> Path:
-    """Name a picture beside the JSON file."""
+    """Name an image beside the JSON file."""
     return out.with_name(f"{out.stem}-{what}.png")
 
 
-def pictures_per_s(teacher: Teacher, pictures: Sequence[Image], taxonomy: Taxonomy) -> dict[str, float]:
-    """Measure how many pictures are labelled in a second, by how many are asked about at once."""
+def images_per_s(teacher: Teacher, images: Sequence[Image], taxonomy: Taxonomy) -> dict[str, float]:
+    """Measure how many images are labelled in a second, by how many are asked about at once."""
     rates = {}
     for batch in BATCHES:
         settings = AnnotationSettings(
             vocabulary=taxonomy.classes, batch=batch, max_new_tokens=LONGEST_ANSWER
         )
         annotator = FlorenceAnnotator(teacher, taxonomy, settings)
-        annotator.annotate(pictures[:batch])
+        annotator.annotate(images[:batch])
         started = time.perf_counter()
-        annotator.annotate(pictures)
-        rates[str(batch)] = round(len(pictures) / (time.perf_counter() - started), 2)
+        annotator.annotate(images)
+        rates[str(batch)] = round(len(images) / (time.perf_counter() - started), 2)
     return rates
 
 

@@ -4,8 +4,8 @@ Usage: python docs/benchmarks/heads.py OUT.json [--seeds 0 1 2] [--size 256] [--
            [--data-images 600] [--batch 16] [--learning-rate 2e-3] [--device cpu] [--threads 0]
            [--folder FOLDER]
 
-Every head trains on the same pictures of one article by the same recipe; the anchors of the coupled one
-come from these pictures by k-means. Quality is that of the best epoch on pictures of another seed, which
+Every head trains on the same images of one article by the same recipe; the anchors of the coupled one
+come from these images by k-means. Quality is that of the best epoch on images of another seed, which
 neither training nor the choice of the epoch has seen. Latency: ONNX Runtime on the processor, in turn.
 
 A row is written as soon as it is there. The same command again goes on where it was stopped: rows that are
@@ -31,7 +31,7 @@ from distill.core.progress import ConsoleListener
 from distill.core.run_folder import RunFolder
 from distill.data.box_sides import tile_sides
 from distill.data.dataset import Dataset, load_dataset
-from distill.data.tiles import TilePlan, truth_batches
+from distill.data.tiles import TilePlan, ground_truth_batches
 from distill.detector.anchor_report import rounded
 from distill.detector.anchors import fitted
 from distill.evaluation.evaluate import validate
@@ -76,7 +76,7 @@ def main() -> None:
     arguments = _arguments()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    result = _begun(arguments)
+    result = _started(arguments)
     folder = arguments.folder or arguments.out.with_suffix("")
     sets = _data_sets(folder, arguments)
     anchors = _anchors(sets[0], _recipe(arguments, 0, {}))
@@ -101,8 +101,8 @@ def measured(folder: Path, sets: tuple[Dataset, Dataset], head: str, recipe: Rec
     data, unseen = sets
     classes = load_taxonomy()
     run = run_of(folder, head, recipe.seed)
-    is_begun = run.last.is_file()
-    if not is_begun:
+    is_started = run.last.is_file()
+    if not is_started:
         run.open_new()
     contract = contract_for(recipe, classes, data.mm_per_px)
     device = torch.device(_arguments().device)
@@ -115,7 +115,7 @@ def measured(folder: Path, sets: tuple[Dataset, Dataset], head: str, recipe: Rec
             device=device,
             listener=listener,
             turned_ids=classes.quarter_turned_ids(),
-            resume=is_begun,
+            resume=is_started,
         )
     if not is_done:
         print("Stopped; the same command goes on.", file=sys.stderr)
@@ -145,7 +145,7 @@ def latencies(folder: Path, unseen: Dataset, seed: int) -> dict[str, float]:
     detectors = [load_detector(run_of(folder, head, seed).best) for head in HEADS]
     contract = detectors[0].contract
     plan = TilePlan(unseen.val, contract, unseen.mm_per_px, cache_mb=64)
-    tiles, _ = next(truth_batches(plan, contract, batch=min(16, len(plan.tiles))))
+    tiles, _ = next(ground_truth_batches(plan, contract, batch=min(16, len(plan.tiles))))
     with ExitStack() as stack:
         opened = [detector_run("onnxruntime", 1, one.module, contract, tiles) for one in detectors]
         runs = [stack.enter_context(one).run for one in opened]
@@ -222,7 +222,7 @@ def _anchors(data: Dataset, recipe: Recipe) -> list[list[float]]:
 
 
 def _data_sets(folder: Path, arguments: argparse.Namespace) -> tuple[Dataset, Dataset]:
-    """Weave the pictures that are not there yet: to train and choose on, and to measure on."""
+    """Weave the images that are not there yet: to train and choose on, and to measure on."""
     images = arguments.data_images
     article = DatasetOptions(
         size_hw=(arguments.size, arguments.size),
@@ -242,13 +242,13 @@ def _data_sets(folder: Path, arguments: argparse.Namespace) -> tuple[Dataset, Da
     sets = []
     for name, options in wanted.items():
         if not (folder / name / "data.yaml").is_file():
-            print(f"weaving {options.images} pictures into {folder / name}", file=sys.stderr, flush=True)
+            print(f"weaving {options.images} images into {folder / name}", file=sys.stderr, flush=True)
             write_dataset(folder / name, options)
         sets.append(load_dataset(folder / name, load_taxonomy().classes))
     return sets[0], sets[1]
 
 
-def _begun(arguments: argparse.Namespace) -> dict[str, Any]:
+def _started(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return what OUT.json holds, or an empty result; other settings than its own are refused."""
     settings = {
         key: getattr(arguments, key)
@@ -256,10 +256,10 @@ def _begun(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     if not arguments.out.is_file():
         return {"settings": settings, "processor": processor_name(), "torch": torch.__version__, "rows": []}
-    begun: dict[str, Any] = json.loads(arguments.out.read_text(encoding="utf-8"))
-    if begun["settings"] != settings:
-        sys.exit(f"{arguments.out} was begun with {begun['settings']}: name another file.")
-    return begun
+    started: dict[str, Any] = json.loads(arguments.out.read_text(encoding="utf-8"))
+    if started["settings"] != settings:
+        sys.exit(f"{arguments.out} was started with {started['settings']}: name another file.")
+    return started
 
 
 def _arguments() -> argparse.Namespace:

@@ -32,8 +32,8 @@ def looked(seed: int, length_m: float, more: str) -> tuple[list[float], list[flo
             row = finder.look(frame.image, frame.position)
             if row is not None:
                 found.append(frame.position.along_m + row * frame.position.mm_per_px_along / 1000)
-        truth = [joint.along_m[1] for joint in camera.joints_up_to(length_m)]
-    return found, truth
+        ground_truth = [joint.along_m[1] for joint in camera.joints_up_to(length_m)]
+    return found, ground_truth
 
 
 def main() -> None:
@@ -42,11 +42,11 @@ def main() -> None:
     planted = hits = false = 0
     apart_mm: list[float] = []
     for seed in range(1, 13):
-        found, truth = looked(seed, 9, ",defects_per_m=3,joints_m=1.5+3.0+4.5+6.0+7.5")
-        near = [[at for at in found if -BEFORE_M <= at - end <= BEHIND_M] for end in truth]
-        planted, hits = planted + len(truth), hits + sum(map(bool, near))
+        found, ground_truth = looked(seed, 9, ",defects_per_m=3,joints_m=1.5+3.0+4.5+6.0+7.5")
+        near = [[at for at in found if -BEFORE_M <= at - end <= BEHIND_M] for end in ground_truth]
+        planted, hits = planted + len(ground_truth), hits + sum(map(bool, near))
         false += len(found) - sum(map(len, near))
-        apart_mm += [(at[0] - end) * 1000 for at, end in zip(near, truth, strict=True) if at]
+        apart_mm += [(at[0] - end) * 1000 for at, end in zip(near, ground_truth, strict=True) if at]
     rolls = []
     for seed in range(21, 31):
         kinds = ",categories=broken_pick" if seed % 2 else ""

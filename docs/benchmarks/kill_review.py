@@ -29,7 +29,7 @@ class Change(NamedTuple):
     """Something that a person does on the page, and the image it is done to."""
 
     action: str
-    picture: str
+    image_name: str
 
 
 class Review:
@@ -107,17 +107,17 @@ class Review:
         self._client.get(address)
         end.start()
         while True:
-            picture, under_way = self._chance.choice(sorted(REGIONS)), None
+            image_name, under_way = self._chance.choice(sorted(REGIONS)), None
             try:
-                asked = {"wanted": "all", "name": picture}
+                asked = {"wanted": "all", "name": image_name}
                 view = self._client.get(f"{address}review/picture", params=asked).json()
                 path, body = self._asked(view)
-                under_way = Change(body.get("action", path), picture)
+                under_way = Change(body.get("action", path), image_name)
                 answer = self._client.post(f"{address}review/{path}", json=body)
             except httpx.TransportError:
                 return answered, under_way
             if answer.is_success:
-                answered.append(under_way._replace(picture=answer.json().get("picture", picture)))
+                answered.append(under_way._replace(image_name=answer.json().get("picture", image_name)))
             elif answer.status_code != 422:
                 raise AssertionError(f"{under_way}: {answer.status_code} {answer.text}")
 
@@ -136,7 +136,7 @@ class Review:
     def _check(self, answered: list[Change], under_way: Change | None) -> None:
         """See that the log holds what it held and what was answered, in order, and at most one more."""
         with ReviewLog(self.folder) as log:
-            decided = [Change(one.action, one.picture) for one in log.decisions]
+            decided = [Change(one.action, one.image_name) for one in log.decisions]
             pending = log.pending
         new = [change for change in answered if change.action != "finish"]
         self.acknowledged += len(new)

@@ -24,7 +24,7 @@ from commands import loomsight
 
 from distill.labels.formats.registry import read_labels
 from distill.labels.sets.annotations import LabelSet
-from distill.labels.sets.clean import with_clean_pictures
+from distill.labels.sets.clean import with_clean_images
 from distill.labels.sets.sharing import SharingOptions, with_groups
 from distill.labels.sets.split import split
 from distill.operating_point.reports import points_at
@@ -48,10 +48,10 @@ def main() -> None:
     """Train, look and count; print the table and write it."""
     arguments = _arguments()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    strips = read_labels(arguments.strips / "voc", load_taxonomy(), pictures=arguments.strips / "images")
-    strips = with_groups(
-        with_clean_pictures(strips, arguments.strips / "clean"), SharingOptions(group=GROUP)
+    strips = read_labels(
+        arguments.strips / "voc", load_taxonomy(), image_folder=arguments.strips / "images"
     )
+    strips = with_groups(with_clean_images(strips, arguments.strips / "clean"), SharingOptions(group=GROUP))
     names = [f"fold {number}" for number in range(arguments.folds)]
     shared = split(strips, dict.fromkeys(names, 1 / arguments.folds), seed=1)
     runs = []
@@ -143,10 +143,17 @@ def look(folder: Path, strips: LabelSet, held_out: str, name: str, model: tuple[
     for image in strips.images:
         if image.split == held_out:
             found = np.array(reported[Path(image.file_name).name], np.float32).reshape(-1, 4)
-            truth = np.array([region.box_xyxy_px for region in image.regions], np.float32).reshape(-1, 4)
-            pointed = points_at(found, truth)
+            ground_truth = np.array([region.box_xyxy_px for region in image.regions], np.float32).reshape(
+                -1, 4
+            )
+            pointed = points_at(found, ground_truth)
             wrong = int((~pointed.any(axis=1)).sum())
-            counts += [len(truth), int(pointed.any(axis=0).sum()), wrong, 0 if len(truth) else wrong]
+            counts += [
+                len(ground_truth),
+                int(pointed.any(axis=0).sum()),
+                wrong,
+                0 if len(ground_truth) else wrong,
+            ]
     return Score(*counts.tolist())
 
 

@@ -1,7 +1,7 @@
 """Measure what people at the live page cost inspection.
 
 One edge-run inspects a simulated roll as fast as it can. In turn nobody looks for some seconds, then three
-viewers do, each in a process of its own: the stream of states, five pictures of the cloth a second, and the
+viewers do, each in a process of its own: the stream of states, five images of the cloth a second, and the
 roll every two seconds. Frames are counted in the lines that edge-run writes. On a busy machine frames a
 second vary with whatever else runs; the processor time that edge-run spends on a frame varies less.
 
@@ -26,7 +26,7 @@ from typing import NamedTuple
 import httpx
 
 VIEWERS = 3
-PICTURE_S = 0.2
+IMAGE_S = 0.2
 WARM_S = 8.0
 CAMERA = (
     "loom:weave=plain,warp_pitch_px=4,weft_pitch_px=4,mean_grey=120,seed=2026,width_px=2048,defects_per_m=2"
@@ -35,7 +35,7 @@ CAMERA = (
 
 
 def view(address: str, end_s: float, seen: Synchronized[int]) -> None:
-    """Do what a browser with the page does; count the pictures."""
+    """Do what a browser with the page does; count the images."""
     threading.Thread(target=follow, args=(address,), daemon=True).start()
     known: dict[str, str] = {}
     number = 0
@@ -47,7 +47,7 @@ def view(address: str, end_s: float, seen: Synchronized[int]) -> None:
             number += 1
             with seen.get_lock():
                 seen.value += 1
-            time.sleep(PICTURE_S)
+            time.sleep(IMAGE_S)
 
 
 def follow(address: str) -> None:
@@ -130,7 +130,7 @@ def measure(rounds: int, seconds: float) -> dict[str, object]:
         "viewers": VIEWERS,
         "rounds": rounds,
         "seconds": seconds,
-        "pictures_per_viewer_and_s": round(seen.value / VIEWERS / rounds / (seconds + 2.0), 2),
+        "images_per_viewer_and_s": round(seen.value / VIEWERS / rounds / (seconds + 2.0), 2),
         "load_average": round(os.getloadavg()[0], 2),
     } | {
         name: {

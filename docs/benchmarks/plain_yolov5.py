@@ -16,7 +16,7 @@ from commands import python
 
 from distill.checkpoint import Checkpoint, write_checkpoint
 from distill.data.dataset import load_dataset
-from distill.data.tiles import TilePlan, visible_truth
+from distill.data.tiles import TilePlan, visible_ground_truth
 from distill.detector.build import build_module
 from distill.detector.choice import structure_of
 from distill.detector.official_weights import take_official_weights
@@ -37,14 +37,14 @@ class Plain:
 
     Attributes:
         epochs: counted as those of the others.
-        empty_share: of the tiles without a defect that the others see in an epoch.
+        empty_fraction: of the tiles without a defect that the others see in an epoch.
     """
 
     scale: str
     size_px: int
     mm_per_px: float
     epochs: int
-    empty_share: float
+    empty_fraction: float
 
     def recipe(self) -> Recipe:
         """Return the recipe that describes what it sees and is."""
@@ -100,8 +100,8 @@ def write_tiles(data: Path, target: Path, plain: Plain) -> None:
     contract = contract_for(plain.recipe(), load_taxonomy(), None)
     dataset = load_dataset(data, classes)
     files: dict[str, list[tuple[Path, bool]]] = {}
-    for split, pictures in (("train", dataset.train), ("val", dataset.val)):
-        plan = TilePlan(pictures, contract, plain.mm_per_px, cache_mb=1024)
+    for split, labelled_images in (("train", dataset.train), ("val", dataset.val)):
+        plan = TilePlan(labelled_images, contract, plain.mm_per_px, cache_mb=1024)
         images = target / "images" / split
         files[split] = [
             (write_tile(plan, number, images, plain.size_px), tile.is_empty)
@@ -110,7 +110,7 @@ def write_tiles(data: Path, target: Path, plain: Plain) -> None:
     full = [file for file, is_empty in files["train"] if not is_empty]
     empty = [file for file, is_empty in files["train"] if is_empty]
     random.Random(0).shuffle(empty)
-    drawn = empty[: round(len(empty) * min(1.0, plain.empty_share * EVERY))]
+    drawn = empty[: round(len(empty) * min(1.0, plain.empty_fraction * EVERY))]
     _write_list(target / "train.txt", chain(full * EVERY, drawn))
     _write_list(target / "val.txt", (file for file, _ in files["val"]))
     description = {"path": str(target), "train": "train.txt", "val": "val.txt", "names": list(classes)}
@@ -120,16 +120,16 @@ def write_tiles(data: Path, target: Path, plain: Plain) -> None:
 def write_tile(plan: TilePlan, number: int, target: Path, size_px: int) -> Path:
     """Write one tile and its labels; return the file of the tile."""
     tile = plan.tiles[number]
-    picture = plan.pictures[tile.picture]
-    image = cv2.imread(str(picture.path), cv2.IMREAD_GRAYSCALE)
-    boxes, class_ids = visible_truth(picture.boxes_xyxy_px(image), picture.class_ids, tile.view)
+    labelled = plan.images[tile.image_index]
+    image = cv2.imread(str(labelled.path), cv2.IMREAD_GRAYSCALE)
+    boxes, class_ids = visible_ground_truth(labelled.boxes_xyxy_px(image), labelled.class_ids, tile.view)
     centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
-    shares = np.concatenate([centres, sides], axis=1) / size_px
+    fractions = np.concatenate([centres, sides], axis=1) / size_px
     rows = [
         f"{class_id} " + " ".join(f"{value:.6f}" for value in row)
-        for class_id, row in zip(class_ids.tolist(), shares.tolist(), strict=True)
+        for class_id, row in zip(class_ids.tolist(), fractions.tolist(), strict=True)
     ]
-    file = target / f"{picture.path.stem}-{number}.png"
+    file = target / f"{labelled.path.stem}-{number}.png"
     label = Path(str(target).replace("/images/", "/labels/")) / f"{file.stem}.txt"
     for each in (file, label):
         each.parent.mkdir(parents=True, exist_ok=True)

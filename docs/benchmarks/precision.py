@@ -5,7 +5,7 @@ Usage: python docs/benchmarks/precision.py OUT.json [--scales s l] [--size 256] 
 
 A round is some training steps of each: forward, assignment, loss, backward, optimizer. The tiles are
 random: what is measured is the arithmetic. Then a pico is trained on simulated cloth in each precision,
-once for each seed, and scored on pictures of other seeds; `--seeds` with nothing behind it leaves that out.
+once for each seed, and scored on images of other seeds; `--seeds` with nothing behind it leaves that out.
 With --folder, what is done there already is not done again.
 """
 
@@ -84,7 +84,7 @@ def speed(scale: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def trained(folder: Path, arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Train a pico in each precision, and score it in float32 on unseen pictures."""
+    """Train a pico in each precision, and score it in float32 on unseen images."""
     for name, images, seed, split in (
         ("data", 700, 8301, "train=0.88,val=0.12"),
         ("unseen", 300, 8302, "train=0.01,val=0.99"),

@@ -1,4 +1,4 @@
-"""Prune a trained student in all the ways there are, and measure what is left on unseen pictures.
+"""Prune a trained student in all the ways there are, and measure what is left on unseen images.
 
 Usage: python docs/benchmarks/pruning.py OUT.json --student best.pt --teacher best.pt --data DATA
            --unseen DATA [--folder FOLDER] [--shares 0.5 0.35] [--epochs 24] [--steps 4]
@@ -68,7 +68,12 @@ def main() -> None:
 def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Do all of it in a folder."""
     rows = {name: ROWS[name] for name in arguments.rows or ROWS}
-    runs = [(name, share, seed) for seed in arguments.seeds for share in arguments.shares for name in rows]
+    runs = [
+        (name, fraction, seed)
+        for seed in arguments.seeds
+        for fraction in arguments.fractions
+        for name in rows
+    ]
     students = {GIVEN: arguments.student.resolve()}
     for student in {way.student for way in rows.values()} - {GIVEN}:
         students[student] = train_on(folder, arguments, student)
@@ -83,8 +88,10 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         "students": {name: score(arguments.unseen, file) for name, file in students.items()},
         "runs": measured,
         "mean": {
-            f"{name}, {share:g}": mean([measured[run_name(name, share, seed)] for seed in arguments.seeds])
-            for share in arguments.shares
+            f"{name}, {fraction:g}": mean(
+                [measured[run_name(name, fraction, seed)] for seed in arguments.seeds]
+            )
+            for fraction in arguments.fractions
             for name in rows
         },
     }
@@ -106,16 +113,16 @@ def prune(
     arguments: argparse.Namespace,
     students: Mapping[str, Path],
     name: str,
-    share: float,
+    fraction: float,
     seed: int,
 ) -> None:
     """Prune one student in one way, unless that is done; go on with one that was interrupted."""
-    way, run = ROWS[name], run_name(name, share, seed)
+    way, run = ROWS[name], run_name(name, fraction, seed)
     if (folder / run / "best.pt").is_file():
         return
     steps = arguments.steps if way.iterative else 1
     options = [
-        "--macs", f"{share:g}", "--steps", str(steps), "--epochs", str(-(-arguments.epochs // steps)),
+        "--macs", f"{fraction:g}", "--steps", str(steps), "--epochs", str(-(-arguments.epochs // steps)),
         "--planner", way.planner, "--importance", way.importance, "--recover", way.recover,
         "--seed", str(seed), "--round-to", str(arguments.round_to),
     ]  # fmt: skip
@@ -129,9 +136,9 @@ def prune(
     print(run, "is pruned", flush=True)
 
 
-def run_name(name: str, share: float, seed: int) -> str:
+def run_name(name: str, fraction: float, seed: int) -> str:
     """Name the folder of a run."""
-    return "-".join(name.replace(",", "").split()) + f"-{share:g}-{seed}"
+    return "-".join(name.replace(",", "").split()) + f"-{fraction:g}-{seed}"
 
 
 def mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

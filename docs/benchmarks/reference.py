@@ -130,7 +130,7 @@ def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
     return float(((a > b) + 0.5 * (a == b)).mean())
 
 
-def read_truth(folder: Path) -> dict[str, Boxes]:
+def read_ground_truth(folder: Path) -> dict[str, Boxes]:
     """Read LabelImg's boxes: stem -> (N, 4)."""
     corners = ("xmin", "ymin", "xmax", "ymax")
     return {
@@ -145,10 +145,10 @@ def read_truth(folder: Path) -> dict[str, Boxes]:
     }
 
 
-def hits(found: Boxes, truth: Boxes) -> NDArray[np.bool_]:
+def hits(found: Boxes, ground_truth: Boxes) -> NDArray[np.bool_]:
     """Tell which boxes are hit: IoU of at least 0.1, or the centre of a region within."""
-    hit = np.zeros(len(truth), bool)
-    for i, box in enumerate(truth):
+    hit = np.zeros(len(ground_truth), bool)
+    for i, box in enumerate(ground_truth):
         for one in found:
             w = min(one[2], box[2]) - max(one[0], box[0])
             h = min(one[3], box[3]) - max(one[1], box[1])
@@ -193,7 +193,7 @@ def measure(strips: Path, trunk: Trunk, tiles: Path | None = None) -> Score:
     Args:
         tiles: folder to write the tiles to that were scored and taught, for other models; None for none.
     """
-    truth, score = read_truth(strips / "voc"), Score()
+    ground_truth, score = read_ground_truth(strips / "voc"), Score()
     taught = by_fabric(read_strips(strips / "teach"))
     kinds = {kind: by_fabric(read_strips(strips / kind)) for kind in ("images", "clean")}
     for fabric, clean in sorted(taught.items()):
@@ -208,7 +208,7 @@ def measure(strips: Path, trunk: Trunk, tiles: Path | None = None) -> Score:
             chosen.add(strip, own, lambda _: 1)
         for strip in kinds["images"].get(fabric, []):
             seen = timed(strip, article, trunk, score)
-            boxes = truth[Path(strip.name).stem]
+            boxes = ground_truth[Path(strip.name).stem]
             hit = hits(seen.regions.boxes_xyxy_px, boxes)
             score.found, score.total = score.found + int(hit.sum()), score.total + len(hit)
             score.missed += [f"{strip.name} {box.astype(int).tolist()}" for box in boxes[~hit]]

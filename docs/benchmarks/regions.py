@@ -3,7 +3,7 @@
 Usage: python docs/benchmarks/regions.py OUT.json [--sizes 160 256 640] [--batch 8] [--rounds 7]
 
 Maps of the widths of YOLOv5l, channels last, as a feature loss reads them in training; ten instances in
-each picture.
+each image.
 """
 
 from __future__ import annotations

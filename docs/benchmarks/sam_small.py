@@ -5,8 +5,8 @@ Usage: PYTHONPATH=. python docs/benchmarks/sam_small.py OUT.json [--train 480] [
 
 The model has the real classes and random weights; nothing is downloaded. Its vision and prompt encoders are
 never trained, so it knows of cloth what random features tell. Prompts are tight boxes. The number is the
-mean intersection over union (IoU) of mask and truth over the defects of unseen pictures, beside that of the
-trivial answer, a mask that fills its box.
+mean intersection over union (IoU) of mask and ground truth over the defects of unseen images, beside that
+of the trivial answer, a mask that fills its box.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ import torch
 from distill.core.run_folder import RunFolder
 from distill.labels.formats.registry import read_labels
 from distill.labels.sam.drawing import features_of, masks_of
+from distill.labels.sam.examples import examples_of, masks_of_labels
 from distill.labels.sam.finetune import MODEL_FOLDER, finetune
-from distill.labels.sam.lessons import lessons_of, masks_of_labels
 from distill.labels.sam.loading import Sam, load_sam
 from distill.labels.sam.masks import TrueMask, overlap
 from distill.labels.sam.outliner import Outliner
@@ -40,7 +40,7 @@ from edge.core.errors import INTERRUPTED_EXIT_CODE
 from edge.core.geometry import iou_matrix
 from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy, load_taxonomy
-from edge.dataset.image import draw_picture
+from edge.dataset.image import draw_image
 from edge.dataset.options import DatasetOptions
 from edge.dataset.writing import write_dataset
 from tests.small_models.sam import SmallSamSizes, write_small_sam
@@ -104,7 +104,7 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     write_dataset(folder / "set", taught, taxonomy)
     label_set = read_labels(folder / "set", taxonomy)
     masks, _ = masks_of_labels(label_set, folder / "set")
-    train, val = (lessons_of(label_set, masks, split, None) for split in ("train", "val"))
+    train, val = (examples_of(label_set, masks, split, None) for split in ("train", "val"))
     unseen = woven(arguments.unseen, taxonomy)
     base = load_sam(str(write_small_sam(folder / "base", SIZES)))
     counts = {
@@ -123,7 +123,7 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     rows = run_folder.read_history()
     return {
         "parameters": counts,
-        "taught": {"pictures": len(train), "defects": sum(len(lesson.masks) for lesson in train)},
+        "taught": {"pictures": len(train), "defects": sum(len(example.masks) for example in train)},
         "threads": arguments.threads,
         "minutes": round(minutes, 2),
         "epochs": len(rows),
@@ -136,25 +136,25 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 Unseen = Sequence[tuple[Image, Sequence[tuple[str, TrueMask]]]]
-"""Pictures, and category and mask of each defect."""
+"""Images, and category and mask of each defect."""
 
 
 def woven(count: int, taxonomy: Taxonomy) -> Unseen:
-    """Weave pictures of seeds that nothing was taught with."""
+    """Weave images of seeds that nothing was taught with."""
     options = DatasetOptions.model_validate({**CLOTH, "images": count, "seed": UNSEEN_SEED})
-    pictures = [draw_picture(options, taxonomy, index) for index in range(count)]
+    images = [draw_image(options, taxonomy, index) for index in range(count)]
     return [
         (
-            picture.image,
-            [(d.category, TrueMask(d.box_xyxy_px[0], d.box_xyxy_px[1], d.mask)) for d in picture.defects],
+            image.image,
+            [(d.category, TrueMask(d.box_xyxy_px[0], d.box_xyxy_px[1], d.mask)) for d in image.defects],
         )
-        for picture in pictures
-        if picture.defects
+        for image in images
+        if image.defects
     ]
 
 
 def measured(sam: Sam, unseen: Unseen) -> dict[str, Any]:
-    """Return the mean overlap of masks with the truth, by category and over all defects."""
+    """Return the mean overlap of masks with the ground truth, by category and over all defects."""
     found: dict[str, list[float]] = defaultdict(list)
     for image, defects in unseen:
         boxes = [mask.box_xyxy_px for _, mask in defects]

@@ -1,7 +1,8 @@
-"""Annotators that know the truth and say it badly, each in a way of its own: for measuring the data engine.
+"""Annotators that know the ground truth and say it badly, each in a way of its own: for measuring the data
+engine.
 
 Named in the settings of `loomsight pseudo-label` as kind "python", model "simulated_annotators:annotator".
-What they say of a picture depends on its pixels, their manner and nothing else.
+What they say of an image depends on its pixels, their manner and nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from distill.labels.engine.reviewed import true_regions
 from distill.labels.sets.annotations import LabelSet, Region
-from distill.labels.sets.picture_files import content_digest, decoded
+from distill.labels.sets.image_files import content_digest, decoded
 from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy
 
@@ -26,13 +27,13 @@ class Manner(BaseModel):
     """Say how an annotator errs.
 
     Attributes:
-        truth: file of `write_truth`.
+        truth: file of `write_ground_truth`.
         habit: of its wrong boxes; `honest` has none of its own.
-        miss: share of the defects it does not see.
+        miss: fraction of the defects it does not see.
         invent: chance of a box where nothing is, and again of another.
         surety: mean score of what it sees, and of what it invents.
-        sloppiness: deviation of its corners, as a share of the sides.
-        pause_s: it takes so long for a picture.
+        sloppiness: deviation of its corners, as a fraction of the sides.
+        pause_s: it takes so long for an image.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -47,17 +48,17 @@ class Manner(BaseModel):
 
 
 class SimulatedAnnotator:
-    """Look the truth up by the pixels of a picture, and say it in a manner."""
+    """Look the ground truth up by the pixels of an image, and say it in a manner."""
 
     name = "simulated"
 
     def __init__(self, taxonomy: Taxonomy, manner: Manner) -> None:
         self._classes = taxonomy.classes
         self._manner = manner
-        self._truth: Mapping[str, list[Any]] = json.loads(manner.truth.read_text(encoding="utf-8"))
+        self._ground_truth: Mapping[str, list[Any]] = json.loads(manner.truth.read_text(encoding="utf-8"))
 
     def annotate(self, images: Sequence[Image]) -> list[tuple[Region, ...]]:
-        """Say what is in each picture."""
+        """Say what is in each image."""
         return [self._said(image) for image in images]
 
     def _said(self, image: Image) -> tuple[Region, ...]:
@@ -66,7 +67,7 @@ class SimulatedAnnotator:
         chance = random.Random(f"{digest} {self._manner.model_dump_json(exclude={'truth', 'pause_s'})}")
         seen = [
             region
-            for label, box in self._truth.get(digest, [])
+            for label, box in self._ground_truth.get(digest, [])
             if chance.random() >= self._manner.miss
             for region in self._seen(label, box, chance)
         ]
@@ -111,8 +112,8 @@ def annotator(taxonomy: Taxonomy, settings: Mapping[str, Any]) -> SimulatedAnnot
     return SimulatedAnnotator(taxonomy, Manner.model_validate(dict(settings)))
 
 
-def write_truth(sets: Iterable[LabelSet], file: Path) -> None:
-    """Write the true boxes of all pictures of some sets, by the digest of their pixels."""
+def write_ground_truth(sets: Iterable[LabelSet], file: Path) -> None:
+    """Write the true boxes of all images of some sets, by the digest of their pixels."""
     truth = {
         content_digest(decoded(label_set.root / image.file_name)): [
             (region.label, region.box_xyxy_px) for region in true_regions(image.regions)

@@ -1,6 +1,6 @@
 """Watch a long run of everything at once: memory, file handles, threads and latency, quarter by quarter.
 
-edge-run inspects an endless simulated roll as fast as it can, with a roll record, pictures, the live page
+edge-run inspects an endless simulated roll as fast as it can, with a roll record, images, the live page
 with a viewer, metrics that are scraped, and a real mosquitto over TLS. Beside it a probe does the same
 piece of work again and again: where the machine is busy with something else, the probe's p99 grows, too.
 
@@ -38,8 +38,8 @@ CAMERA = (
 EDGE_RUN = [sys.executable, "-c", "from edge.commands.loomsight import main; main()", "edge-run"]
 SAMPLE_S = 2.0
 WARM_S = 90.0
-WARM_SHARE = 0.1
-"""Left out: so long, or that share of a short run: caches fill, the optics learn."""
+WARM_FRACTION = 0.1
+"""Left out: so long, or that fraction of a short run: caches fill, the optics learn."""
 
 FINISHED = re.compile(r"edge\.pipeline: frame \d+: \d+ found, ([\d.]+) ms")
 MOST_GROWTH = 0.02
@@ -190,7 +190,7 @@ def p99(values: list[tuple[float, float]], begin_s: float, end_s: float) -> floa
 
 def warmed_up(samples: list[Sample]) -> list[Sample]:
     """Leave out the beginning."""
-    warm_s = min(WARM_S, WARM_SHARE * (samples[-1].at_s - samples[0].at_s))
+    warm_s = min(WARM_S, WARM_FRACTION * (samples[-1].at_s - samples[0].at_s))
     return [one for one in samples if one.at_s >= samples[0].at_s + warm_s]
 
 

@@ -40,8 +40,8 @@ from training import toml, train, work_folder
 from distill.labels.formats import yolo
 from distill.labels.formats.registry import read_labels
 from distill.labels.sets.annotations import LabelSet
-from distill.labels.sets.clean import with_clean_pictures
-from distill.labels.sets.sharing import SharingOptions, shared_out
+from distill.labels.sets.clean import with_clean_images
+from distill.labels.sets.sharing import SharingOptions, split_by_options
 from distill.training.starting_point import SHIPPED, SHIPPED_CHECKPOINT
 from edge.core.taxonomy import load_taxonomy
 
@@ -49,7 +49,7 @@ Job = Callable[[], None]
 
 FOLDS = ("a", "b")
 GROUP = "^(?P<group>[0-9_]+)"
-EMPTY_SHARE = 0.08
+EMPTY_FRACTION = 0.08
 """Of the tiles without a defect that an epoch sees: about as many as there are tiles with one."""
 LEAST_SCORE = 0.02
 """Reported from here on: the scorer draws the whole curve."""
@@ -117,9 +117,11 @@ def main() -> None:
 
 def write_folds(folder: Path, arguments: argparse.Namespace) -> None:
     """Share the strips out into two halves, alike in their classes; write a data set of each."""
-    strips = read_labels(arguments.strips / "voc", load_taxonomy(), pictures=arguments.strips / "images")
-    strips = with_clean_pictures(strips, arguments.strips / "clean")
-    halves = shared_out(strips, SharingOptions(group=GROUP, split="train=0.5,test=0.5"), anew=True)
+    strips = read_labels(
+        arguments.strips / "voc", load_taxonomy(), image_folder=arguments.strips / "images"
+    )
+    strips = with_clean_images(strips, arguments.strips / "clean")
+    halves = split_by_options(strips, SharingOptions(group=GROUP, split="train=0.5,test=0.5"), again=True)
     for fold, split in zip(FOLDS, ("train", "test"), strict=True):
         if not (folder / f"half-{fold}" / "data.yaml").is_file():
             write_half(halves, split, folder / f"half-{fold}")
@@ -188,7 +190,7 @@ def trainings(folder: Path, arguments: argparse.Namespace, has_clahe: bool) -> l
 
     def plain(fold: str) -> None:
         how = Plain(
-            arguments.plain, arguments.size, arguments.mm_per_px, arguments.plain_epochs, EMPTY_SHARE
+            arguments.plain, arguments.size, arguments.mm_per_px, arguments.plain_epochs, EMPTY_FRACTION
         )
         train_plain(folder, f"{PLAIN.name}-{fold}", folder / f"half-{fold}", how)
         look(folder, arguments, PLAIN, fold)
@@ -207,7 +209,7 @@ def train_and_look(folder: Path, arguments: argparse.Namespace, row: Row, fold: 
         shutil.copyfile(SHIPPED_CHECKPOINT, folder / f"{row.name}-{fold}" / "best.pt")
         look(folder, arguments, row, fold)
         return
-    changes: dict[str, Any] = {"epochs": arguments.epochs, "batch": 8, "empty_tile_share": EMPTY_SHARE}
+    changes: dict[str, Any] = {"epochs": arguments.epochs, "batch": 8, "empty_tile_share": EMPTY_FRACTION}
     extra: list[str] = []
     if row.is_pretrained:
         changes |= {"epochs": arguments.tuning_epochs, "learning_rate": TUNING_RATE}
@@ -249,10 +251,10 @@ def look(folder: Path, arguments: argparse.Namespace, row: Row, fold: str) -> No
         *thresholds, log=log,
     )  # fmt: skip
     lines = []
-    for number, pictures in enumerate(sorted({file.parent for file in strips.rglob("*.png")})):
+    for number, image_folder in enumerate(sorted({file.parent for file in strips.rglob("*.png")})):
         part = f"{name}/detections-{number}.jsonl"
         loomsight(
-            folder, "edge-run", "--camera", str(pictures), "--model", bundle, "--detections", part,
+            folder, "edge-run", "--camera", str(image_folder), "--model", bundle, "--detections", part,
             "--mm-per-px", str(arguments.mm_per_px), "--threads", str(arguments.threads or 2), log=log,
         )  # fmt: skip
         lines.append((folder / part).read_text(encoding="utf-8"))
@@ -307,7 +309,7 @@ def _arguments() -> argparse.Namespace:
         "--rows", nargs="+", choices=[row.name for row in (PLAIN, *ROWS)], help="[default: all]"
     )
     parser.add_argument("--pretraining-epochs", type=int, default=12, help="on simulated cloth")
-    parser.add_argument("--simulated", type=int, default=1500, help="pictures")
+    parser.add_argument("--simulated", type=int, default=1500, help="images")
     parser.add_argument("--plain-epochs", type=int, default=60, help="counted as those of the others")
     parser.add_argument("--jobs", type=int, default=2, help="trainings at once")
     parser.add_argument("--threads", type=int, default=1, help="of a detector that looks; 0 takes two")

@@ -52,8 +52,8 @@ def train(folder: Path, name: str, data: str, recipe: str, *extra: str) -> Path:
     run = folder / name
     if not (run / "metrics.json").is_file():
         (folder / f"{name}.toml").write_text(recipe, encoding="utf-8")
-        is_begun = (run / "last.pt").is_file()
-        how = ("--resume",) if is_begun else ("--recipe", f"{name}.toml", *extra)
+        is_started = (run / "last.pt").is_file()
+        how = ("--resume",) if is_started else ("--recipe", f"{name}.toml", *extra)
         loomsight(folder, "distill", data, "--out", name, *how, log=folder / f"{name}.log")
         print(name, "is trained", flush=True)
     return run / "best.pt"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from edge.app.outputs import pictures_folder, settings_file
+from edge.app.outputs import images_folder, settings_file
 from edge.app.request_sources import asking_for_rolls
 from edge.app.sinks import sinks_of
 from edge.app.summary import print_summary, summarise
@@ -43,11 +43,11 @@ from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.run_state import Limits, Observer, RunState
 from edge.pipeline.teaching import TeachingInRun
 from edge.roll.recorder import RollRecorder
+from edge.sinks.images import ImageSink, image_name
 from edge.sinks.locks import file_locked, folder_locked
 from edge.sinks.near_misses import NearMissSink
-from edge.sinks.pictures import PictureSink, picture_name
 from edge.sinks.protocol import Sink
-from edge.sinks.quota import NEAR_MISSES, PictureQuota
+from edge.sinks.quota import NEAR_MISSES, ImageQuota
 from edge.sinks.raw_stream import Recording
 from edge.sinks.written import WrittenList
 from edge.teach.learnt_articles import LearntArticles
@@ -62,7 +62,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class RunContext:
     """Hold what a camera's run shares with others, and who looks on.
 
     Attributes:
@@ -81,7 +81,7 @@ class Surroundings:
 
 
 class CameraRun:
-    """One camera with what its settings ask for; nothing is opened or written yet.
+    """Hold one camera with its settings; nothing is opened or written yet.
 
     Attributes:
         config: its settings.
@@ -99,7 +99,7 @@ class CameraRun:
         self.called = settings.called(self.camera.name)
         self._watched = watched_camera(self.camera, config)
 
-    def open(self, around: Surroundings, stack: ExitStack) -> OpenRun:
+    def open(self, around: RunContext, stack: ExitStack) -> OpenRun:
         """Open the model, and what else may refuse its settings; still nothing is written.
 
         Args:
@@ -117,8 +117,8 @@ class CameraRun:
         publisher = choose_publisher(config, self.called)
         if publisher is not None:
             stack.enter_context(publisher)
-        pictures = pictures_folder(config)
-        recorder = _recorder(config, changeover, pictures, stops, publisher)
+        images = images_folder(config)
+        recorder = _recorder(config, changeover, images, stops, publisher)
         changes = RollChanges(changeover.check)
         if self.camera.recording is not None:
             self.camera.recording.on_change = changes.replay
@@ -134,20 +134,20 @@ class CameraRun:
                 class_names, recorder, around.health, changes, lambda: changeover.taught, teaching
             )
         quota = _quota(config)
-        sinks = sinks_of(config, pictures, quota)
+        sinks = sinks_of(config, images, quota)
         pipeline = Pipeline(
             self._source(changeover, changes),
             self._inspection(changeover, teaching),
             Results(
                 sinks,
-                _near_misses(config, pictures, quota),
+                _near_misses(config, images, quota),
                 recorder,
                 stops,
                 _recording(config, self.camera, changeover),
                 reporters=[
                     around.health.helpers,
                     *([publisher] if publisher else []),
-                    *(sink for sink in sinks if isinstance(sink, PictureSink)),
+                    *(sink for sink in sinks if isinstance(sink, ImageSink)),
                     *asking_for_rolls(config, recorder, changes, stack),
                 ],
                 observers=[around.health.update, *around.observe],
@@ -218,7 +218,7 @@ class CameraRun:
 
 @dataclass(frozen=True, slots=True)
 class OpenRun:
-    """The run of one camera, ready to begin."""
+    """Hold the run of one camera, ready to begin."""
 
     config: EdgeConfig
     called: str
@@ -255,7 +255,7 @@ class OpenRun:
 def _recorder(
     config: EdgeConfig,
     changeover: Changeover,
-    pictures: Path | None,
+    images: Path | None,
     stops: Stops | None,
     publisher: Publisher | None,
 ) -> RollRecorder | None:
@@ -263,14 +263,14 @@ def _recorder(
     if config.roll_record is None:
         return None
 
-    def picture_of(defect: ClothDefect) -> Path | None:
-        if pictures is None or defect.seen is None:
+    def image_of(defect: ClothDefect) -> Path | None:
+        if images is None or defect.seen is None:
             return None
-        return pictures / f"{picture_name(defect.seen.frame_id)}.png"
+        return images / f"{image_name(defect.seen.frame_id)}.png"
 
     id_of = stops.id_of if stops else (lambda _: None)
     outbox = publisher.outbox if publisher else None
-    return RollRecorder(config.roll_record, changeover.head(), picture_of, id_of=id_of, outbox=outbox)
+    return RollRecorder(config.roll_record, changeover.head(), image_of, id_of=id_of, outbox=outbox)
 
 
 def _recording(config: EdgeConfig, camera: Camera, changeover: Changeover) -> Recording | None:
@@ -322,14 +322,14 @@ def lock_outputs(config: EdgeConfig, stack: ExitStack) -> None:
         stack.enter_context(file_locked(folder))
 
 
-def _quota(config: EdgeConfig) -> PictureQuota | None:
+def _quota(config: EdgeConfig) -> ImageQuota | None:
     if config.save_pictures is None:
         return None
     written = WrittenList(config.save_pictures) if config.roll_record else None  # else each run has its own
-    return PictureQuota(config.save_pictures, round(config.pictures_gb * 1e9), written)
+    return ImageQuota(config.save_pictures, round(config.pictures_gb * 1e9), written)
 
 
-def _near_misses(config: EdgeConfig, pictures: Path | None, quota: PictureQuota | None) -> Sink | None:
-    if pictures is None or not config.near_miss:
+def _near_misses(config: EdgeConfig, images: Path | None, quota: ImageQuota | None) -> Sink | None:
+    if images is None or not config.near_miss:
         return None
-    return NearMissSink(pictures / NEAR_MISSES, quota, config.near_misses_per_hour)
+    return NearMissSink(images / NEAR_MISSES, quota, config.near_misses_per_hour)

@@ -1,4 +1,4 @@
-"""Cameras of one box that are in each other's way: refused before anything is touched."""
+"""Refuse cameras of one device that would write to the same places, before anything is touched."""
 
 from __future__ import annotations
 

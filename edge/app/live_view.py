@@ -1,4 +1,4 @@
-"""What a person at the terminal sees while a run goes on."""
+"""Show the progress of a run to the person at the terminal."""
 
 from __future__ import annotations
 

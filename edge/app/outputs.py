@@ -1,4 +1,4 @@
-"""Where a run writes, decided before anything is touched."""
+"""Decide where a run writes, before anything is touched."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from itertools import combinations
 from pathlib import Path
 from uuid import uuid4
 
-from edge.cameras.folder import PICTURE_SUFFIXES
+from edge.cameras.folder import IMAGE_SUFFIXES
 from edge.cameras.protocol import Camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError
 from edge.core.files import check_not_a_folder, check_writable, is_stream
-from edge.sinks.pictures import check_picture_folder
+from edge.sinks.images import check_image_folder
 
 CURE = "Give each a place of its own."
 
@@ -38,13 +38,13 @@ def check_outputs(config: EdgeConfig, camera: Camera) -> None:
     for path in files.values():
         check_not_a_folder(path)
     if config.save_pictures and config.roll_record is None:
-        check_picture_folder(config.save_pictures)
+        check_image_folder(config.save_pictures)
     if config.summary and not is_stream(config.summary):
         check_writable(config.summary.parent)
 
 
-def pictures_folder(config: EdgeConfig) -> Path | None:
-    """Return where the pictures of a run that begins now go; None if there are to be none.
+def images_folder(config: EdgeConfig) -> Path | None:
+    """Return where the images of a run that begins now go; None if there are to be none.
 
     With a roll record each run has a folder of its own, which is never renamed: the record names its files.
     """
@@ -100,16 +100,16 @@ def check_inputs(outputs: dict[str, Path], config: EdgeConfig, camera: Camera) -
         for name, path in outputs.items():
             if source is not None and lies_in(source, path):
                 raise ConfigError(f"{name} {path} is in the way of {input_name} {source}.", CURE)
-    _check_no_new_picture(outputs, inputs["--camera"])
+    _check_no_new_image(outputs, inputs["--camera"])
 
 
-def _check_no_new_picture(outputs: dict[str, Path], camera_path: Path | None) -> None:
-    """Refuse a file that the camera would take, or has taken, for one of its pictures."""
+def _check_no_new_image(outputs: dict[str, Path], camera_path: Path | None) -> None:
+    """Refuse a file that the camera would take, or has taken, for one of its images."""
     if camera_path is None or not camera_path.is_dir():
         return
     for name, path in outputs.items():
-        if path.suffix.lower() in PICTURE_SUFFIXES and lies_in(path.parent, camera_path):
-            raise ConfigError(f"{name} {path} would be a picture of --camera {camera_path}.", CURE)
+        if path.suffix.lower() in IMAGE_SUFFIXES and lies_in(path.parent, camera_path):
+            raise ConfigError(f"{name} {path} would be an image of --camera {camera_path}.", CURE)
 
 
 def _camera_path(config: EdgeConfig, camera: Camera) -> Path | None:

@@ -1,4 +1,4 @@
-"""Who may ask a run for the next roll beside its page: another program, and the machine."""
+"""Open the request sources for the next roll: another program's requests and the machine's signal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from edge.config.edge import EdgeConfig
 from edge.core.errors import LoomsightError
 from edge.core.events import RecordedEvent, Reporter
-from edge.pipeline.changes import RollChanges, RollWish
+from edge.pipeline.changes import RollChanges, RollRequest
 from edge.roll.recorder import RollRecorder
 
 LOOK_S = 1.0
@@ -36,7 +36,7 @@ class RecordedRequests:
         self._looked_s = now_s
         for request in self._recorder.requests():
             try:
-                self._changes.ask(RollWish("command", request.name, request.article, request.request_id))
+                self._changes.ask(RollRequest("command", request.name, request.article, request.request_id))
             except LoomsightError as error:
                 self._recorder.refuse(request.request_id, error.problem, error.cure)
         return []
@@ -50,12 +50,14 @@ def asking_for_rolls(
     Raises:
         ImportError: if the package that reaches the machine is not installed.
     """
-    askers: list[Reporter] = []
+    sources: list[Reporter] = []
     if recorder is not None:
-        askers.append(RecordedRequests(recorder, changes))
+        sources.append(RecordedRequests(recorder, changes))
     if config.machine.roll_input is not None:
         from edge.app.roll_input import RollInput
         from edge.machine.choose import choose_input
 
-        askers.append(stack.enter_context(RollInput(choose_input(config.machine), config.machine, changes)))
-    return askers
+        sources.append(
+            stack.enter_context(RollInput(choose_input(config.machine), config.machine, changes))
+        )
+    return sources

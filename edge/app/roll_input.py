@@ -14,7 +14,7 @@ from edge.config.machine import MachineSettings
 from edge.core.errors import LoomsightError, MachineError
 from edge.core.events import RecordedEvent
 from edge.machine.roll_input import Edge, Input
-from edge.pipeline.changes import RollChanges, RollWish
+from edge.pipeline.changes import RollChanges, RollRequest
 from edge.process.supervised import HelperThread, described
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class RollInput:
 
     def _ask(self) -> None:
         try:
-            self._changes.ask(RollWish("signal"), self._mark)
+            self._changes.ask(RollRequest("signal"), self._mark)
         except LoomsightError as error:
             logger.error("the signal for the next roll came to nothing: %s", error)
             self._events.append(RecordedEvent("roll not changed", error.problem))

@@ -1,4 +1,4 @@
-"""Run a box: one camera in this thread, or several, each in a thread of its own."""
+"""Run a device: one camera in this thread, or several, each in a thread of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 
 from rich.console import Console
 
-from edge.app.assembly import CameraRun, OpenRun, Surroundings, show_summary, write_summary
+from edge.app.assembly import CameraRun, OpenRun, RunContext, show_summary, write_summary
 from edge.app.conflicts import check_apart
 from edge.app.live_view import CameraLine, LiveView
 from edge.app.outputs import check_outputs
@@ -63,15 +63,15 @@ def run_box(cameras: Sequence[CameraSettings]) -> list[dict[str, Any]]:
         LoomsightError: what ended a run early, the first of several; the summaries of what was done are
             printed and written before, as far as that can be done.
     """
-    box = Box(cameras)
+    runs = CameraRuns(cameras)
     with ExitStack() as stack:
-        box.open(stack)
-        box.inspect()
-    return box.report()
+        runs.open(stack)
+        runs.inspect()
+    return runs.report()
 
 
-class Place:
-    """One camera of a box, from its settings to its summary.
+class CameraPlace:
+    """Run one camera of a device, from its settings to its summary.
 
     Attributes:
         chosen: the camera; None if there is none.
@@ -107,8 +107,8 @@ class Place:
             self.page.fail(str(error))
 
 
-class Box:
-    """The cameras of one process.
+class CameraRuns:
+    """Run the cameras of one process.
 
     Args:
         cameras: at least one.
@@ -119,9 +119,9 @@ class Box:
 
     def __init__(self, cameras: Sequence[CameraSettings]) -> None:
         self._view = LiveView(Console(stderr=True))
-        self._places = [Place(settings) for settings in with_common_rolls(with_threads(cameras))]
+        self._places = [CameraPlace(settings) for settings in with_common_rolls(with_threads(cameras))]
         self._is_one = len(cameras) == 1
-        self._failed: list[Place] = []
+        self._failed: list[CameraPlace] = []
         self._systemd = Systemd({place.name: place.health for place in self._places}, os.environ)
         self._check()
 
@@ -142,7 +142,7 @@ class Box:
             stack.enter_context(place.stack)
             if place.chosen is not None:
                 with self._attempt(place, LoomsightError), _in_name_of(place):
-                    around = Surroundings(models, deliver, place.health, place.page, self._observers(place))
+                    around = RunContext(models, deliver, place.health, place.page, self._observers(place))
                     place.opened = place.chosen.open(around, place.stack)
         share_rolls([place.opened for place in self._places if place.opened])
         self._beat(stack)
@@ -248,17 +248,17 @@ class Box:
         """Let each camera's health tell what happens to the threads that serve all of them."""
         return watched_by(*(place.health.helpers for place in self._places))
 
-    def _observers(self, place: Place) -> list[Observer]:
+    def _observers(self, place: CameraPlace) -> list[Observer]:
         place.line = self._view.line_of(place.called, f"{place.name}: " if place.name else "")
         pages = [place.page.update] if place.page else []
         return [place.line.update, *self._systemd.observers(place.name), *pages]
 
-    def _run(self, place: Place, run: OpenRun) -> None:
+    def _run(self, place: CameraPlace, run: OpenRun) -> None:
         place.summary, state = run.inspect()
         if state.error is not None:
             self._fail(place, state.error)
 
-    def _run_beside(self, place: Place, run: OpenRun) -> None:
+    def _run_beside(self, place: CameraPlace, run: OpenRun) -> None:
         """Run one camera of several, in its own thread; what it fails with is noted."""
         with _in_name_of(place):
             try:
@@ -272,7 +272,7 @@ class Box:
                 self._fail(place, error if isinstance(error, Exception) else internal_error(error))
             self._tell_end(place)
 
-    def _fail(self, place: Place, error: Exception) -> None:
+    def _fail(self, place: CameraPlace, error: Exception) -> None:
         if not self._is_one:
             is_known = isinstance(error, LoomsightError | OSError)
             with about_camera(place.name):
@@ -281,7 +281,7 @@ class Box:
             self._failed.append(place)
             place.fail(error)
 
-    def _tell_end(self, place: Place) -> None:
+    def _tell_end(self, place: CameraPlace) -> None:
         """Let those who look on know that no more frames come from a camera, while others go on."""
         place.health.is_over = True
         self._systemd.update(place.name)
@@ -289,7 +289,7 @@ class Box:
             place.line.end("FAILED" if place.error else "ended")
 
     @contextmanager
-    def _attempt(self, place: Place, bears: type[LoomsightError]) -> Iterator[None]:
+    def _attempt(self, place: CameraPlace, bears: type[LoomsightError]) -> Iterator[None]:
         """Take an error of one camera of several for its own; wrong settings end all."""
         try:
             yield
@@ -303,7 +303,7 @@ class Box:
             self._tell_end(place)
 
 
-def _stop(runs: Sequence[tuple[Place, OpenRun]]) -> None:
+def _stop(runs: Sequence[tuple[CameraPlace, OpenRun]]) -> None:
     for _, run in runs:
         run.stop.set()
 
@@ -317,7 +317,7 @@ def _are_running(threads: Sequence[threading.Thread], wait_s: float) -> bool:
 
 
 @contextmanager
-def _in_name_of(place: Place) -> Iterator[None]:
+def _in_name_of(place: CameraPlace) -> Iterator[None]:
     """Let the log name the camera, and its health watch the threads that are started from here."""
     with about_camera(place.name), watched_by(place.health.helpers):
         yield
@@ -334,7 +334,7 @@ def _named(name: str | None) -> Iterator[None]:
         raise error.of_camera(name) from error
 
 
-def _raise(place: Place) -> NoReturn:
+def _raise(place: CameraPlace) -> NoReturn:
     error = place.error
     if isinstance(error, LoomsightError):
         with _named(place.name):

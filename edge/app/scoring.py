@@ -8,7 +8,7 @@ from math import inf
 from typing import Any
 
 from edge.cloth.defects import ClothDefect
-from edge.simulator.truth import DIFFICULTIES, PlantedDefect
+from edge.simulator.ground_truth import DIFFICULTIES, PlantedDefect
 
 COUNTED = DIFFICULTIES[:-1]
 """Grades that count towards recall. The barely visible are reported beside it: a careful person may miss
@@ -16,44 +16,44 @@ them, so missing one is no fault, and finding one is no false alarm."""
 
 
 @dataclass(frozen=True, slots=True)
-class TruthScore:
+class PlantedScore:
     """Count what became of the planted defects.
 
     Attributes:
-        planted, found, missed: defects of the grades that count.
+        planted, true_positives, false_negatives: defects of the grades that count.
         named_right: those found of which a report had the right class.
-        false: reports that touch no planted defect, of whatever grade.
+        false_positives: reports that touch no planted defect, of whatever grade.
         by_difficulty: grade -> (planted, found).
         by_category: category -> (planted, found), of the grades that count.
     """
 
     planted: int
-    found: int
-    missed: int
+    true_positives: int
+    false_negatives: int
     named_right: int
-    false: int
+    false_positives: int
     by_difficulty: dict[str, tuple[int, int]]
     by_category: dict[str, tuple[int, int]]
 
     @property
     def recall(self) -> float | None:
-        """Share of the planted defects that were found; None if none was planted."""
-        return self.found / self.planted if self.planted else None
+        """Fraction of the planted defects that were found; None if none was planted."""
+        return self.true_positives / self.planted if self.planted else None
 
     @property
     def precision(self) -> float | None:
-        """Share of real ones among planted defects found and false alarms; None if there are neither."""
-        reported = self.found + self.false
-        return self.found / reported if reported else None
+        """Fraction of real ones among planted defects found and false alarms; None if there are neither."""
+        reported = self.true_positives + self.false_positives
+        return self.true_positives / reported if reported else None
 
     def as_json(self) -> dict[str, Any]:
-        """Return the counts and shares for a summary."""
+        """Return the counts and fractions for a summary."""
         return {
             "planted": self.planted,
-            "found": self.found,
-            "missed": self.missed,
+            "found": self.true_positives,
+            "missed": self.false_negatives,
             "named_right": self.named_right,
-            "false": self.false,
+            "false": self.false_positives,
             "recall": None if self.recall is None else round(self.recall, 4),
             "precision": None if self.precision is None else round(self.precision, 4),
             "by_difficulty": _counts(self.by_difficulty),
@@ -62,8 +62,8 @@ class TruthScore:
 
 
 def score_found(
-    planted: Sequence[PlantedDefect], found: Sequence[ClothDefect], reached_m: float = inf
-) -> TruthScore:
+    planted: Sequence[PlantedDefect], reported: Sequence[ClothDefect], reached_m: float = inf
+) -> PlantedScore:
     """Match found defects to planted ones by place.
 
     A planted defect counts as found if a report touches it on the roll, whatever its class: a person is
@@ -72,34 +72,34 @@ def score_found(
 
     Args:
         planted: at least all that touches what passed the camera.
-        found: all that was reported.
+        reported: all that was reported.
         reached_m: last line that passed; a defect that had not wholly passed is not counted as planted.
     """
     by_place = _ByPlace(planted)
     hit: set[int] = set()
     named: set[int] = set()
-    false = 0
-    for defect in found:
+    false_positives = 0
+    for defect in reported:
         touched = by_place.touching(defect)
         hit.update(touched)
         named.update(number for number, class_name in touched.items() if class_name == defect.class_name)
-        false += not touched
-    passed = [truth for truth in planted if truth.along_m[1] <= reached_m]
-    counted = [truth for truth in passed if truth.difficulty in COUNTED]
-    met = sum(truth.defect_id in hit for truth in counted)
-    return TruthScore(
+        false_positives += not touched
+    passed = [ground_truth for ground_truth in planted if ground_truth.along_m[1] <= reached_m]
+    counted = [ground_truth for ground_truth in passed if ground_truth.difficulty in COUNTED]
+    met = sum(ground_truth.defect_id in hit for ground_truth in counted)
+    return PlantedScore(
         planted=len(counted),
-        found=met,
-        missed=len(counted) - met,
-        named_right=sum(truth.defect_id in named for truth in counted),
-        false=false,
+        true_positives=met,
+        false_negatives=len(counted) - met,
+        named_right=sum(ground_truth.defect_id in named for ground_truth in counted),
+        false_positives=false_positives,
         by_difficulty={
             grade: _planted_and_found([t for t in passed if t.difficulty == grade], hit)
             for grade in DIFFICULTIES
         },
         by_category={
             category: _planted_and_found([t for t in counted if t.category == category], hit)
-            for category in sorted({truth.category for truth in counted})
+            for category in sorted({ground_truth.category for ground_truth in counted})
         },
     )
 
@@ -109,10 +109,12 @@ class _ByPlace:
 
     def __init__(self, planted: Sequence[PlantedDefect]) -> None:
         self._bins: dict[int, list[tuple[int, ClothDefect]]] = {}
-        for truth in planted:
-            place = ClothDefect(truth.class_name, 1.0, *truth.along_m, *truth.across_mm)
+        for ground_truth in planted:
+            place = ClothDefect(
+                ground_truth.class_name, 1.0, *ground_truth.along_m, *ground_truth.across_mm
+            )
             for metre in range(int(place.start_m) - 1, int(place.end_m) + 2):
-                self._bins.setdefault(metre, []).append((truth.defect_id, place))
+                self._bins.setdefault(metre, []).append((ground_truth.defect_id, place))
 
     def touching(self, defect: ClothDefect) -> dict[int, str]:
         """Return the planted defects that a found one touches: id -> class."""
@@ -125,8 +127,8 @@ class _ByPlace:
 
 
 def _planted_and_found(planted: Sequence[PlantedDefect], hit: set[int]) -> tuple[int, int]:
-    return len(planted), sum(truth.defect_id in hit for truth in planted)
+    return len(planted), sum(ground_truth.defect_id in hit for ground_truth in planted)
 
 
 def _counts(table: dict[str, tuple[int, int]]) -> dict[str, dict[str, int]]:
-    return {name: {"planted": planted, "found": found} for name, (planted, found) in table.items()}
+    return {name: {"planted": planted, "found": reported} for name, (planted, reported) in table.items()}

@@ -1,4 +1,4 @@
-"""What the cameras of one process share: cores, and where they look at one cloth its rolls."""
+"""Share processor cores and, where cameras see one cloth, its rolls between the cameras of a process."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def with_threads(cameras: Sequence[CameraSettings]) -> list[CameraSettings]:
     """Share the cores among several cameras, but for those whose settings say how many they get."""
     if len(cameras) == 1:
         return list(cameras)
-    share = max(1, available_cores() // len(cameras))
-    return [camera if camera.config.threads else camera.with_values(threads=share) for camera in cameras]
+    fraction = max(1, available_cores() // len(cameras))
+    return [camera if camera.config.threads else camera.with_values(threads=fraction) for camera in cameras]
 
 
 def with_common_rolls(cameras: Sequence[CameraSettings]) -> list[CameraSettings]:

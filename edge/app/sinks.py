@@ -7,25 +7,25 @@ from pathlib import Path
 from typing import Final
 
 from edge.config.edge import EdgeConfig
+from edge.sinks.images import ImageSink
 from edge.sinks.jsonlines import JsonLinesSink
-from edge.sinks.pictures import PictureSink
 from edge.sinks.protocol import Sink
-from edge.sinks.quota import PictureQuota
+from edge.sinks.quota import ImageQuota
 from edge.sinks.window import WindowSink
 
-MakeSink = Callable[[EdgeConfig, "Path | None", "PictureQuota | None"], "Sink | None"]
+MakeSink = Callable[[EdgeConfig, "Path | None", "ImageQuota | None"], "Sink | None"]
 """Gets the settings, and the folder of this run's images with their quota; None if it is not asked for."""
 
 
-def _json_lines(config: EdgeConfig, images: Path | None, quota: PictureQuota | None) -> Sink | None:
+def _json_lines(config: EdgeConfig, images: Path | None, quota: ImageQuota | None) -> Sink | None:
     return JsonLinesSink(config.detections) if config.detections else None
 
 
-def _images(config: EdgeConfig, images: Path | None, quota: PictureQuota | None) -> Sink | None:
-    return PictureSink(images, quota, may_miss=config.roll_record is not None) if images else None
+def _images(config: EdgeConfig, images: Path | None, quota: ImageQuota | None) -> Sink | None:
+    return ImageSink(images, quota, may_miss=config.roll_record is not None) if images else None
 
 
-def _window(config: EdgeConfig, images: Path | None, quota: PictureQuota | None) -> Sink | None:
+def _window(config: EdgeConfig, images: Path | None, quota: ImageQuota | None) -> Sink | None:
     return WindowSink() if config.show else None
 
 
@@ -36,7 +36,7 @@ SINKS: Final[Mapping[str, MakeSink]] = {
 }
 
 
-def sinks_of(config: EdgeConfig, images: Path | None, quota: PictureQuota | None) -> list[Sink]:
+def sinks_of(config: EdgeConfig, images: Path | None, quota: ImageQuota | None) -> list[Sink]:
     """Return the sinks that the settings ask for, in the order of `SINKS`."""
     made = (make(config, images, quota) for make in SINKS.values())
     return [sink for sink in made if sink is not None]

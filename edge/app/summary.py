@@ -1,4 +1,4 @@
-"""What a run came to: as JSON for programs, as a table for people."""
+"""Summarise a finished run: as JSON for programs, as a table for people."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from edge.pipeline.run_state import RunState
 from edge.process.terminal import as_cell
 
 LONGEST_DEFECT_M = 10.0
-"""The truth is asked for this much beyond the end of the run: a defect found at the last line may belong to
-one that has not passed whole, and is no false alarm."""
+"""The ground truth is asked for this much beyond the end of the run: a defect found at the last line may
+belong to one that has not passed whole, and is no false alarm."""
 
 LAST_ROLLS = 10
 """Rolls in the table for people."""
@@ -39,7 +39,7 @@ def summarise(
 
     Returns:
         Plain values, ready for JSON. `metres_inspected` is None where the camera knows no position; the
-        counts of planted and found defects are there only where it knows the truth.
+        counts of planted and found defects are there only where it knows the ground truth.
     """
     coverage, rolls = state.total, [*state.rolls, state.roll.ended()]
     summary: dict[str, Any] = {
@@ -50,7 +50,7 @@ def summarise(
         "gap_m": round(coverage.gap_m, 4) if coverage.knows_metres else None,
         "gaps_m": _gaps_m(coverage),
         **_gaps_by_reason(coverage, state.coverage.gaps),
-        "coverage": None if coverage.share is None else round(coverage.share, 6),
+        "coverage": None if coverage.fraction is None else round(coverage.fraction, 6),
         "frames": coverage.frames_inspected,
         "without_cloth": coverage.frames_without_cloth,
         "dropped": state.dropped,
@@ -101,16 +101,18 @@ def _gaps_by_reason(coverage: Passed, gaps: list[GapOnRoll]) -> dict[str, Any]:
         return {"lines": None, "gaps_by_reason_m": None, "gaps": None}
     lines = {reason: coverage.gap_lines(reason) for reason in GAP_REASONS}
     return {
-        "lines": {"passed": coverage.lines_passed, "inspected": coverage.lines_inspected, **lines},
+        "lines": {"passed": coverage.lines_delivered, "inspected": coverage.lines_inspected, **lines},
         "gaps_by_reason_m": {reason: round(coverage.gap_metres(reason), 4) for reason in GAP_REASONS},
         "gaps": [gap.as_json() for gap in islice(gaps, MOST_GAPS)],
     }
 
 
 def score_against_loom(camera: LoomCamera, state: RunState) -> dict[str, Any]:
-    """Compare with the truth, up to the line that inspection has reached, while all defects are kept.
+    """Compare with the ground truth, up to the line that inspection has reached, while all defects are
+    kept.
 
-    The truth is in millimetres of the simulated cloth, whatever cloth its camera is said to be a part of.
+    The ground truth is in millimetres of the simulated cloth, whatever cloth its camera is said to be a
+    part of.
     """
     position = state.last_frame.position if state.last_frame else None
     if position is None or state.frame_size_hw_px is None or state.found.forgotten:
@@ -124,7 +126,7 @@ def score_against_loom(camera: LoomCamera, state: RunState) -> dict[str, Any]:
 
 
 def _capacity(state: RunState) -> dict[str, float] | None:
-    """State what the box can inspect: metres a minute at this width and resolution."""
+    """State what the device can inspect: metres a minute at this width and resolution."""
     frame = state.last_frame
     if frame is None or frame.position is None or not state.busy_seconds:
         return None
@@ -163,7 +165,7 @@ def _rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     rows += _lost_rows(summary)
     rows += _no_cloth_rows(summary)
     if "planted" in summary:
-        rows += _truth_rows(summary)
+        rows += _ground_truth_rows(summary)
     else:
         found = ", ".join(f"{count} {name}" for name, count in summary["detections_by_class"].items())
         rows.append(("detections", found or "none"))
@@ -241,7 +243,7 @@ def _no_cloth_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     return [("no cloth", ", ".join(parts))] if parts else []
 
 
-def _truth_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
+def _ground_truth_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     rows = [
         (
             "defects",

@@ -1,4 +1,4 @@
-"""What a container, or a service, may use of the processor: the limits of its Linux control groups."""
+"""Read the processor limits that Linux control groups set for a container or a service."""
 
 from __future__ import annotations
 

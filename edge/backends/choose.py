@@ -78,7 +78,7 @@ def fastest_backend(
     options: BackendOptions,
     check: Callable[[Bundle, Backend], None],
 ) -> OpenBackend:
-    """Open what is fastest on this box for a model: see `FastestBackend`.
+    """Open what is fastest on this device for a model: see `FastestBackend`.
 
     Args:
         contract: as the model was published.

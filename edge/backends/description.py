@@ -26,7 +26,7 @@ class BackendOptions:
 
     Attributes:
         providers: of ONNX Runtime, in order of preference; empty for its built-in order.
-        precision: to compute in; None for what is usual on this processor, and for `fastest_backend` also
+        precision: to compute in; None for the default on this processor, and for `fastest_backend` also
             for the INT8 variant where a bundle has one.
         threads: of one inference; None for as many as there are cores.
     """
@@ -56,14 +56,14 @@ class BackendDescription:
         runtime: for instance `onnxruntime 1.31.1`.
         device: for instance `CPUExecutionProvider`.
         precision: it computes in: `float32`, `bfloat16`, `float16`, `int8`.
-        passed_over: what was tried before or asked for, each with the reason it was not taken.
+        skipped: what was tried before or asked for, each with the reason it was not taken.
     """
 
     runtime: str
     device: str
     precision: str
-    passed_over: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        passed = f" (passed over: {'; '.join(self.passed_over)})" if self.passed_over else ""
+        passed = f" (skipped: {'; '.join(self.skipped)})" if self.skipped else ""
         return f"{self.runtime}, {self.device}, {self.precision}{passed}"

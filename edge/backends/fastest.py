@@ -1,4 +1,4 @@
-"""The fastest backend of this box for one model, found by a short measurement at the real batch size."""
+"""Find the fastest backend of this device for a model by a short measurement at the real batch size."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class FastestBackend:
         try:
             return self._candidates[name]()
         except (LoomsightError, ImportError) as error:
-            logger.warning("backend %s is passed over: %s", name, error)
+            logger.warning("backend %s is skipped: %s", name, error)
             self._failures[name] = error
             return None
 
@@ -164,7 +164,7 @@ def opened_and_checked(opener: Callable[[], OpenBackend], check: Callable[[Backe
 def time_in_turn(
     backends: Mapping[CandidateName, Backend], images_nchw: Floats
 ) -> dict[CandidateName, float]:
-    """Time backends in turn, so that what else the box does meets all of them alike.
+    """Time backends in turn, so that what else the device does meets all of them alike.
 
     Args:
         backends: by name, each warmed up for this batch.

@@ -1,4 +1,4 @@
-"""Any number of pictures through a network that takes a fixed number at once."""
+"""Run any number of images through a network that takes a fixed number at once."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Floats = NDArray[np.float32]
 def in_batches_of(
     batch: int | None, run: Callable[[Floats], Sequence[Floats]], images_nchw: Floats
 ) -> Sequence[Floats]:
-    """Run a network on pictures, as many at once as it takes; the last batch is filled up with black ones.
+    """Run a network on images, as many at once as it takes; the last batch is filled up with black ones.
 
     Args:
-        batch: pictures at once; None for any number.
+        batch: images at once; None for any number.
         run: gives what is on each port, the batch first.
         images_nchw: (B, C, H, W) float32.
     Returns:
-        What is on each port for these pictures.
+        What is on each port for these images.
     """
     count = len(images_nchw)
     if batch in (None, count):
@@ -32,7 +32,7 @@ def in_batches_of(
 
 
 def filled(images_nchw: Floats, batch: int) -> Floats:
-    """Return pictures with black ones behind them, `batch` in all."""
+    """Return images with black ones behind them, `batch` in all."""
     missing = batch - len(images_nchw)
     if not missing:
         return images_nchw

@@ -1,4 +1,4 @@
-"""What was measured before a backend was chosen, kept in the user's cache."""
+"""Cache the measurements by which backends were chosen, in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Circumstances(BaseModel):
 
     Attributes:
         model_digest: sha256 of the ONNX file.
-        batch: pictures in one inference.
+        batch: images in one inference.
         threads: of one inference.
         precision: asked for; None for each backend's own choice.
         providers: asked for, of ONNX Runtime.
@@ -87,7 +87,7 @@ def cache_path(environment: Mapping[str, str]) -> Path | None:
 
 
 class MeasurementCache:
-    """Remember measurements in a file. What cannot be read is measured anew; nothing here ends a run.
+    """Remember measurements in a file. What cannot be read is measured again; nothing here ends a run.
 
     Args:
         path: the file, which need not exist; None to remember nothing.

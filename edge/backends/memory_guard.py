@@ -1,4 +1,4 @@
-"""A limit on the memory of the process that proves a network: 300 bytes can ask for all there is."""
+"""Limit the memory of the process that tries out a network: 300 bytes can ask for all there is."""
 
 from __future__ import annotations
 

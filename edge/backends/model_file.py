@@ -1,4 +1,4 @@
-"""The file of a network, before any runtime reads it: there, readable, a regular file, not too long."""
+"""Check the file of a network before a runtime reads it: present, readable, regular, not too long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions of ONNX Runtime: their settings, opening them, and what can be read out of one."""
+"""Configure, open and read sessions of ONNX Runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inference through ONNX Runtime."""
+"""Run networks through ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class OnnxRuntimeBackend:
         threads: int | None = None,
         precision: str = "float32",
     ) -> None:
-        chosen, passed_over = choose_providers(providers or PROVIDER_ORDER)
+        chosen, skipped = choose_providers(providers or PROVIDER_ORDER)
         prove(model_path)
         self._session, not_started = _start_session(model_path, chosen, threads)
         inside = readable(contract_of, self._session, model_path)
@@ -110,7 +110,7 @@ class OnnxRuntimeBackend:
             runtime=f"onnxruntime {ort.__version__}",
             device=self._session.get_providers()[0],
             precision=precision,
-            passed_over=(*passed_over, *not_started),
+            skipped=(*skipped, *not_started),
         )
 
     def __enter__(self) -> Self:
@@ -148,7 +148,7 @@ class OnnxRuntimeBackend:
 
 
 def choose_providers(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Pick, in order of preference, the providers this box can use.
+    """Pick, in order of preference, the providers this device can use.
 
     Returns:
         Those to use, and for each other one a reason why not.
@@ -156,20 +156,20 @@ def choose_providers(wanted: Sequence[str]) -> tuple[list[str], list[str]]:
         BackendError: if none is left.
     """
     available = ort.get_available_providers()
-    chosen, passed_over = [], []
+    chosen, skipped = [], []
     for name in wanted:
         if name not in available:
-            passed_over.append(f"{name}: not in this build of ONNX Runtime")
+            skipped.append(f"{name}: not in this build of ONNX Runtime")
         elif name == CUDA and not nvidia_gpu_present():
-            passed_over.append(f"{name}: no NVIDIA GPU")
+            skipped.append(f"{name}: no NVIDIA GPU")
         else:
             chosen.append(name)
     if not chosen:
         raise BackendError(
-            f"No inference provider can be used ({'; '.join(passed_over)}).",
-            f"This box has: {', '.join(available)}.",
+            f"No inference provider can be used ({'; '.join(skipped)}).",
+            f"This device has: {', '.join(available)}.",
         )
-    return chosen, passed_over
+    return chosen, skipped
 
 
 def why_cuda_does_not_start() -> str | None:

@@ -1,4 +1,4 @@
-"""Inference through OpenVINO, on the processor."""
+"""Run networks through OpenVINO, on the processor."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class OpenVinoBackend:
             runtime=f"openvino {ov.__version__.split('-')[0]}",
             device=", ".join(compiled.get_property("EXECUTION_DEVICES")),
             precision="int8" if precision == "int8" else PRECISION_NAMES.get(got, got),
-            passed_over=() if got == wanted else (f"{wanted}: not on this processor",),
+            skipped=() if got == wanted else (f"{wanted}: not on this processor",),
         )
 
     def __enter__(self) -> Self:
@@ -127,7 +127,7 @@ class OpenVinoBackend:
         Returns:
             boxes (B, A, 4) in input pixels and scores (B, A, classes), float32.
         Raises:
-            BackendError: if the pictures are not what the network takes, or the runtime fails, for instance
+            BackendError: if the images are not what the network takes, or the runtime fails, for instance
                 for want of memory.
         """
         self._check_input(images_nchw)
@@ -157,10 +157,10 @@ class OpenVinoBackend:
         return [results[name] for name in self._ports.output_ports]
 
     def _check_input(self, images_nchw: Floats) -> None:
-        """OpenVINO itself takes pictures of another size without a word (seen in 2026.4)."""
+        """OpenVINO itself takes images of another size without a word (seen in 2026.4)."""
         if images_nchw.shape[1:] != self._input_shape or images_nchw.dtype != np.float32:
             raise BackendError(
-                f"Inference failed: pictures are {images_nchw.dtype} {list(images_nchw.shape)}; "
+                f"Inference failed: images are {images_nchw.dtype} {list(images_nchw.shape)}; "
                 f"the network takes float32 [B, {', '.join(map(str, self._input_shape))}].",
                 "Run edge-doctor.",
             )

@@ -1,4 +1,4 @@
-"""The ports of a network, as a runtime names them, against those of its contract."""
+"""Compare the ports of a network, as a runtime names them, with those of its contract."""
 
 from __future__ import annotations
 

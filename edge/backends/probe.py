@@ -1,4 +1,4 @@
-"""What hardware and drivers a backend could use, found out without loading any of them."""
+"""Find out what hardware and drivers a backend could use, without loading any of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ISA_WITH_BFLOAT16 = ("DEFAULT", "ALL", "BF16", "FP16", "AMX", "AVX10")
 
 
 def available_cores() -> int:
-    """Return how many cores this process may use, which in a container can be fewer than the box has.
+    """Return how many cores this process may use, which in a container can be fewer than the device has.
 
     More threads than a quota of time feeds are stopped in the middle of their work, all of them at once.
     """

@@ -1,4 +1,4 @@
-"""What every backend is to those who open and close it."""
+"""Define the protocol of a backend: how to open, ask and close it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Backend(Protocol):
 
 
 class OpenBackend(Backend, Protocol):
-    """A backend that lets go of its runtime at the end of a `with`."""
+    """Define a backend that releases its runtime at the end of a `with`."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""From what a network gives on its ports to boxes and scores, where its graph does not do that itself."""
+"""Decode a network's raw outputs to boxes and scores where its graph does not decode them itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edge.core.contract import AnyOutputs, HeadLevel, Outputs, RawOutputs
 
 LOG_SIDE_LIMIT = 8.0
-"""exp of it is 2981 strides, more than any picture has: what lies beyond only overflows."""
+"""exp of it is 2981 strides, more than any image has: what lies beyond only overflows."""
 
 Floats = NDArray[np.float32]
 

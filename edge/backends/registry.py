@@ -49,7 +49,7 @@ class BackendKind:
         has_providers: whether the setting `providers` is for it.
         runs_engines: whether it runs what was built for it beforehand; unless told otherwise, in the lowest
             precision that a bundle has.
-        can_run: tells whether this box has what it needs besides that package.
+        can_run: tells whether this device has what it needs besides that package.
     """
 
     title: str

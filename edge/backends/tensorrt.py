@@ -1,4 +1,4 @@
-"""Inference through TensorRT or TensorRT-RTX on an NVIDIA GPU, from an engine built before."""
+"""Run networks through TensorRT or TensorRT-RTX on an NVIDIA GPU, from an engine built before."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from edge.backends.registry import BACKENDS
 from edge.backends.tensorrt_buffers import best_for, plan_buffers, plan_runs
 from edge.backends.tensorrt_engines import (
     REBUILD,
-    Box,
     EngineChoice,
     EngineFile,
     Gpu,
+    GpuHost,
     choose_engine,
     sm_of,
 )
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-NO_GPU: Final = "This box has no NVIDIA GPU whose driver runs."
+NO_GPU: Final = "This device has no NVIDIA GPU whose driver runs."
 
 Floats = NDArray[np.float32]
 
@@ -96,7 +96,7 @@ def installed() -> Installed:
     found = BACKENDS["tensorrt"].versions
     libraries = [name for name in found if name != "pycuda"]
     if not nvidia_gpu_present():
-        cure = "Without a GPU it can only build for other boxes: --build --for sm86." if libraries else ""
+        cure = "Without a GPU it can only build for other devices: --build --for sm86." if libraries else ""
     elif libraries and "pycuda" in found:
         cure = "Build an engine: edge-doctor --build --model BUNDLE."
     else:
@@ -105,7 +105,8 @@ def installed() -> Installed:
 
 
 class TensorRtBackend:
-    """Run one model through the engine that fits this box best. One per thread: see `for_another_camera`.
+    """Run one model through the engine that fits this device best. One per thread: see
+    `for_another_camera`.
 
     Checks the engine's contract, digests, ports and shapes before the first frame. Engines come from the
     bundle of the model and from what `edge-doctor --build` made here; nothing is built in passing.
@@ -133,7 +134,7 @@ class TensorRtBackend:
         self._engines: Sequence[EngineFile] = [
             engine for engine in choice.fitting if engine.manifest.library == first.library
         ]
-        self._passed_over = choice.passed_over
+        self._skipped = choice.skipped
         self._contract = contract
         self._warm: set[int] = set()
         self._start(self._load(device, choice.fitting[0]))
@@ -148,7 +149,7 @@ class TensorRtBackend:
         """Return a backend for another thread: it shares the engine, and has all else of its own."""
         other = object.__new__(TensorRtBackend)
         other._libraries, other._engines = self._libraries, self._engines
-        other._passed_over, other._contract = self._passed_over, self._contract
+        other._skipped, other._contract = self._skipped, self._contract
         other._warm = set()
         other._start(self._loaded)
         return other
@@ -161,7 +162,7 @@ class TensorRtBackend:
         Returns:
             boxes (B, A, 4) in input pixels and scores (B, A, classes), float32.
         Raises:
-            BackendError: if the pictures are not what the network takes, or CUDA or TensorRT fails.
+            BackendError: if the images are not what the network takes, or CUDA or TensorRT fails.
         """
         check_images(images_nchw, self._contract)
         runs = plan_runs(len(images_nchw), self._loaded.file.manifest.batch)
@@ -221,12 +222,12 @@ class TensorRtBackend:
             runtime=str(loaded.library),
             device=f"{gpu.name} ({sm_of(gpu.capability)})",
             precision=PRECISION_NAMES[manifest.precision],
-            passed_over=self._passed_over,
+            skipped=self._skipped,
         )
 
 
 def check_images(images_nchw: Floats, contract: ModelContract) -> None:
-    """See that pictures are what the network takes.
+    """See that images are what the network takes.
 
     Raises:
         BackendError: if not.
@@ -234,7 +235,7 @@ def check_images(images_nchw: Floats, contract: ModelContract) -> None:
     wanted = (contract.channels, *contract.input_size_hw_px)
     if images_nchw.shape[1:] != wanted or images_nchw.dtype != np.float32:
         raise BackendError(
-            f"Inference failed: pictures are {images_nchw.dtype} {list(images_nchw.shape)}; "
+            f"Inference failed: images are {images_nchw.dtype} {list(images_nchw.shape)}; "
             f"the network takes float32 [B, {', '.join(map(str, wanted))}].",
             "Run edge-doctor.",
         )
@@ -242,7 +243,7 @@ def check_images(images_nchw: Floats, contract: ModelContract) -> None:
 
 def no_engine(model_path: Path, choice: EngineChoice) -> BackendError:
     """Say that no engine fits, and why each that is there does not."""
-    reasons = f" ({'; '.join(choice.passed_over)})" if choice.passed_over else ""
+    reasons = f" ({'; '.join(choice.skipped)})" if choice.skipped else ""
     return BackendError(
         f"There is no engine of {model_path} for this GPU{reasons}.", f"Build one: `{REBUILD} --model ...`."
     )
@@ -264,4 +265,4 @@ def _choice(
     digest = file_digest(model_path)
     sources = {digest: sources_of(bundle).get(digest)}
     versions = {library.name: library.version for library in libraries.values()}
-    return choose_engine(manifests_for(bundle, os.environ), Box(gpu, versions, contract, sources))
+    return choose_engine(manifests_for(bundle, os.environ), GpuHost(gpu, versions, contract, sources))

@@ -1,4 +1,4 @@
-"""What the TensorRT runner plans before it touches a GPU: buffers, and how batches become runs."""
+"""Plan the buffers of the TensorRT runner, and how batches become runs, before a GPU is touched."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class BufferPlan:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Say which pictures of a batch go through the engine together: `start` to `stop`.
+    """Say which images of a batch go through the engine together: `start` to `stop`.
 
     Attributes:
-        size: pictures the engine is given; those past `stop - start` are empty.
+        size: images the engine is given; those past `stop - start` are empty.
     """
 
     start: int
@@ -73,10 +73,10 @@ def plan_buffers(
 
 
 def plan_runs(count: int, batch: BatchProfile) -> list[Run]:
-    """Split so many pictures into the fewest runs, as even as can be.
+    """Split so many images into the fewest runs, as even as can be.
 
     Args:
-        count: of pictures; 0 gives no run.
+        count: of images; 0 gives no run.
     """
     runs = ceil(count / batch.most)
     step = ceil(count / runs) if runs else 0
@@ -87,7 +87,7 @@ def plan_runs(count: int, batch: BatchProfile) -> list[Run]:
 
 
 def best_for(count: int, engines: Sequence[EngineFile]) -> EngineFile:
-    """Return the engine that is given the fewest pictures for a batch, empty ones counted.
+    """Return the engine that is given the fewest images for a batch, empty ones counted.
 
     Args:
         engines: at least one; of two equals the one with a fixed batch wins, then the first.

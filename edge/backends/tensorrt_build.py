@@ -43,7 +43,7 @@ class BuiltEngine:
 def build_engine(
     request: EngineRequest,
     library: Library,
-    observe: Observe = lambda share, phase: None,
+    observe: Observe = lambda fraction, phase: None,
     timing_cache: Path | None = None,
 ) -> BuiltEngine:
     """Build an engine. Ctrl-C ends it; nothing is written but the timing cache.
@@ -174,7 +174,7 @@ def _in_the_child(
         return asked_to_stop.is_set() or os.getppid() != parent
 
     try:
-        phases = Phases(lambda share, phase: connection.send(("progress", (share, phase))))
+        phases = Phases(lambda fraction, phase: connection.send(("progress", (fraction, phase))))
         library = open_library(library_name)
         engine = build_here(request, library, model, phases, is_stopped, timing_cache)
         connection.send(("engine", engine))

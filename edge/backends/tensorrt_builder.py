@@ -105,7 +105,7 @@ def _builder(library: Library) -> Any:
     except (TypeError, RuntimeError) as error:  # TensorRT without a GPU or driver: pybind11 gets a null
         raise BackendError(
             f"{library} cannot build here: {library.kept.reason}.",
-            "TensorRT builds on the box with the GPU alone; tensorrt-rtx builds anywhere with --for.",
+            "TensorRT builds on the device with the GPU alone; tensorrt-rtx builds anywhere with --for.",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The GPU's side of the TensorRT runner: every call of pycuda is here.
+"""Drive the GPU for the TensorRT runner: every call of pycuda is here.
 
 One stream, one execution context and one set of buffers serve one camera; the engine, and the primary
 context of the GPU, which all CUDA libraries of a process share, serve all of them. A thread has to push
@@ -54,7 +54,7 @@ def cuda_errors(what: str) -> Iterator[None]:
 
 
 class Device:
-    """A GPU with its primary context retained.
+    """Hold a GPU with its primary context retained.
 
     Raises:
         BackendError: if CUDA does not start or there is no such GPU.

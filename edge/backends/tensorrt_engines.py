@@ -1,4 +1,4 @@
-"""Engine files: what stands beside each, how they are named, and which one fits this box.
+"""Read the manifests of engine files, and choose the engine that fits this device.
 
 NAME.engine   what TensorRT wrote: executable data, so only what a digest vouches for is loaded
 NAME.json     an `EngineManifest`: contract, library, GPU, batch, digests of the engine and of its ONNX file
@@ -42,7 +42,7 @@ class _Value(BaseModel):
 
 
 class BatchProfile(_Value):
-    """Say how many pictures an engine takes at once: any number from `least` to `most`, best at `usual`."""
+    """Say how many images an engine takes at once: any number from `least` to `most`, best at `usual`."""
 
     least: int = Field(ge=1, le=1024)
     usual: int = Field(ge=1, le=1024)
@@ -64,7 +64,7 @@ class BatchProfile(_Value):
 
 
 class Gpu(_Value):
-    """Name the GPU of a box."""
+    """Name the GPU of a device."""
 
     name: str
     capability: Capability
@@ -151,7 +151,7 @@ class EngineFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class GpuHost:
     """Say what an engine has to fit.
 
     Attributes:
@@ -167,10 +167,10 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """Hold the engines that fit a box, the best first, and for each other one a reason why not."""
+    """Hold the engines that fit a device, the best first, and for each other one a reason why not."""
 
     fitting: tuple[EngineFile, ...]
-    passed_over: tuple[str, ...]
+    skipped: tuple[str, ...]
 
 
 def digest_of(data: bytes) -> str:
@@ -214,49 +214,49 @@ def read_manifest(path: Path) -> EngineManifest:
         raise ContractError(f"{path} is not valid: {where}: {first['msg']}.", f"Run {REBUILD}.") from error
 
 
-def choose_engine(manifest_paths: Sequence[Path], box: Box) -> EngineChoice:
-    """Find the engines that fit a box.
+def choose_engine(manifest_paths: Sequence[Path], host: GpuHost) -> EngineChoice:
+    """Find the engines that fit a device.
 
     Args:
         manifest_paths: of engines somebody vouches for; the first of two equals wins.
     Returns:
         Those that fit, by library, then the lowest precision, then a free batch before a fixed one.
     """
-    fitting, passed_over = [], []
+    fitting, skipped = [], []
     for path in manifest_paths:
-        reason, engine = _judged(path, box)
+        reason, engine = _judged(path, host)
         if engine is None:
-            passed_over.append(f"{path.stem}: {reason}")
+            skipped.append(f"{path.stem}: {reason}")
         else:
             fitting.append(engine)
-    order = list(box.libraries)
+    order = list(host.libraries)
 
     def rank(engine: EngineFile) -> tuple[int, int, bool]:
         manifest = engine.manifest
         precision = LOWEST_FIRST.index(manifest.precision)
         return order.index(manifest.library), precision, manifest.batch.is_fixed
 
-    return EngineChoice(tuple(sorted(fitting, key=rank)), tuple(passed_over))
+    return EngineChoice(tuple(sorted(fitting, key=rank)), tuple(skipped))
 
 
-def why_not(manifest: EngineManifest, box: Box) -> str | None:
-    """Say why an engine does not fit a box; None if it does."""
-    if manifest.source_digest not in box.sources:
+def why_not(manifest: EngineManifest, host: GpuHost) -> str | None:
+    """Say why an engine does not fit a device; None if it does."""
+    if manifest.source_digest not in host.sources:
         return "built from another model"
-    if manifest.contract != box.contract:
+    if manifest.contract != host.contract:
         return "its contract is not the one of the model"
-    precision = box.sources[manifest.source_digest]
+    precision = host.sources[manifest.source_digest]
     if precision not in (None, manifest.precision):
         return f"says {manifest.precision}, its model is {precision}"
-    return _why_not_this_library(manifest, box) or _why_not_this_gpu(manifest, box.gpu)
+    return _why_not_this_library(manifest, host) or _why_not_this_gpu(manifest, host.gpu)
 
 
-def _judged(path: Path, box: Box) -> tuple[str, EngineFile | None]:
+def _judged(path: Path, host: GpuHost) -> tuple[str, EngineFile | None]:
     try:
         manifest = read_manifest(path)
     except (ModelError, ContractError) as error:
         return error.problem, None
-    reason = why_not(manifest, box)
+    reason = why_not(manifest, host)
     if reason is not None:
         return reason, None
     engine = EngineFile(path.with_suffix(ENGINE_SUFFIX), manifest)
@@ -267,13 +267,12 @@ def _judged(path: Path, box: Box) -> tuple[str, EngineFile | None]:
     return "", engine
 
 
-def _why_not_this_library(manifest: EngineManifest, box: Box) -> str | None:
-    here = box.libraries.get(manifest.library)
+def _why_not_this_library(manifest: EngineManifest, host: GpuHost) -> str | None:
+    here = host.libraries.get(manifest.library)
     built_by = f"built by {manifest.library} {manifest.library_version}"
     if here is None:
-        return (
-            f"{built_by}; here {', '.join(f'{n} {v}' for n, v in box.libraries.items()) or 'there is none'}"
-        )
+        known = ", ".join(f"{n} {v}" for n, v in host.libraries.items()) or "there is none"
+        return f"{built_by}; here {known}"
     if here == manifest.library_version:
         return None
     built, ours = _numbers(manifest.library_version), _numbers(here)

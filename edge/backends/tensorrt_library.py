@@ -1,4 +1,4 @@
-"""The differences between TensorRT 10.3 to 11 and TensorRT-RTX, which share one API.
+"""Hide the differences between TensorRT 10.3 to 11 and TensorRT-RTX, which share one API.
 
 Networks are strongly typed everywhere: 10.x wants a flag for it, 11 and RTX know nothing else, so one ONNX
 file gives the same network on all. A timing cache exists in TensorRT alone (RTX 1.2 and later warn at it
@@ -126,7 +126,7 @@ class KeptErrors:
         self._lines.append(line)
 
     def forget(self) -> None:
-        """Begin anew: what comes now belongs to other work."""
+        """Start again: what comes now belongs to other work."""
         self._lines.clear()
 
     @property
@@ -204,7 +204,7 @@ def set_target(library: Library, config: Any, capabilities: Sequence[str], optio
             raise BackendError(
                 f"tensorrt_rtx {library.version} cannot build for {sm_of(capability)}; "
                 f"it knows {', '.join(map(sm_of, known))}.",
-                "Use tensorrt on a box with that GPU, or name another.",
+                "Use tensorrt on a device with that GPU, or name another.",
             )
     config.num_compute_capabilities = len(capabilities)
     for index, capability in enumerate(capabilities):
@@ -262,7 +262,7 @@ class TimingCache:
             if cache is not None and config.set_timing_cache(cache, False):
                 self._cache = cache
                 return
-            logger.info("the timing cache is of another GPU or version and starts anew")
+            logger.info("the timing cache is of another GPU or version and starts again")
 
     def serialized(self) -> bytes:
         """Return it as bytes to keep; empty for RTX."""
@@ -305,7 +305,7 @@ def create_context(library: Library, engine: Any, cache_path: Path | None, kept:
         runtime_cache = config.create_runtime_cache()
         blob = cache_path.read_bytes() if cache_path and is_private(cache_path) else b""
         if blob and not runtime_cache.deserialize(blob):
-            logger.info("%s is of another driver or version and starts anew", cache_path)
+            logger.info("%s is of another driver or version and starts again", cache_path)
     config.set_runtime_cache(runtime_cache)
     strategy = getattr(library.trt, "CudaGraphStrategy", None)  # since 1.2
     if strategy is not None:

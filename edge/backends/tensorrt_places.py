@@ -1,7 +1,7 @@
-"""Where engines lie, and who vouches for them.
+"""Locate engine files, and refuse those that nobody vouches for.
 
 In a bundle, under engines/, the bundle's own digests do. Beyond it, in the user's cache folder, engines lie
-that this box built (`edge-doctor --build`): a published bundle must not change. They are taken only if
+that this device built (`edge-doctor --build`): a published bundle must not change. They are taken only if
 nobody but this user, or the system, could have written them.
 """
 
@@ -33,7 +33,7 @@ MODEL_NAMES: Final[Mapping[EnginePrecision, str]] = {
 
 
 def engine_folder(environment: Mapping[str, str]) -> Path | None:
-    """Return the folder of the engines this box built, which need not exist.
+    """Return the folder of the engines this device built, which need not exist.
 
     Args:
         environment: usually `os.environ`.
@@ -75,7 +75,7 @@ def sources_of(bundle: Bundle) -> dict[str, EnginePrecision | None]:
 
 
 def manifests_for(bundle: Bundle, environment: Mapping[str, str]) -> list[Path]:
-    """Return the manifests of the engines that somebody vouches for: this box's own come first."""
+    """Return the manifests of the engines that somebody vouches for: this device's own come first."""
     return [*_own(engine_folder(environment)), *_published(bundle)]
 
 
@@ -90,7 +90,7 @@ def is_private(path: Path) -> bool:
 
 
 def private_folder(environment: Mapping[str, str]) -> Path:
-    """Make the folder of this box's engines, for this user alone to write.
+    """Make the folder of this device's engines, for this user alone to write.
 
     Raises:
         BackendError: if there is no cache folder.

@@ -1,4 +1,4 @@
-"""How far an engine build is, out of the phases TensorRT reports, and a way to end it early."""
+"""Report how far an engine build is, from the phases that TensorRT names, and end it early if asked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Observe = Callable[[float, str], None]
-"""Gets the share that is done, 0..1, never falling, and the name of the phase in hand."""
+"""Gets the fraction that is done, 0..1, never falling, and the name of the phase in hand."""
 
 
 @dataclass
@@ -54,13 +54,13 @@ class Phases:
 
     def _tell(self, name: str) -> None:
         roots = [root for root, phase in self._open.items() if phase.parent not in self._open]
-        share = min((self._share(root) for root in roots), default=self._most)
-        self._most = max(self._most, share)
+        fraction = min((self._fraction(root) for root in roots), default=self._most)
+        self._most = max(self._most, fraction)
         self.observe(self._most, name)
 
-    def _share(self, name: str) -> float:
+    def _fraction(self, name: str) -> float:
         phase = self._open[name]
-        inner = [self._share(child) for child, other in self._open.items() if other.parent == name]
+        inner = [self._fraction(child) for child, other in self._open.items() if other.parent == name]
         return min(1.0, (phase.done + min(inner, default=0.0)) / phase.steps)
 
 

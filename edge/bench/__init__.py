@@ -1,1 +1,1 @@
-"""edge-bench: how fast this box is."""
+"""Measure how fast this device inspects: `edge-bench`."""

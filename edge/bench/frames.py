@@ -1,4 +1,4 @@
-"""The loop of `edge-run` against the bare engine: same frames, same run, in turn."""
+"""Time the loop of `edge-run` against the bare engine: same frames, same run, in turn."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ STAGES = ("capture", "cloth", "preprocess", "infer", "decode", "merge", "write")
 
 
 @dataclass(slots=True)
-class Measurement:
+class BenchMeasurement:
     """Hold what one benchmark counts."""
 
     loop_fps: list[float] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Benchmark:
             self._kept[0].image.shape[:2], self._kept[0].mm_per_px_across
         )
         self._batches = [self._prepared(frame) for frame in self._kept]
-        self.measured = Measurement()
+        self.measured = BenchMeasurement()
 
     def round(self) -> None:
         """Run the loop, then the bare engine, over the same number of frames."""
@@ -91,7 +91,7 @@ class Benchmark:
         self._compare_preprocessing()
 
     def cold(self) -> dict[str, Any]:
-        """Open the network anew and time its first frames: nothing has run in it, not even a warm-up."""
+        """Open the network again and time its first frames: nothing has run in it, not even a warm-up."""
         config = self._config
         options = backend_options(config)
         if self._backend.description.precision == "int8":  # also where the backend `auto` chose it
@@ -179,7 +179,7 @@ class Benchmark:
             )
         self._frame_hw_px = frames[0].image.shape[:2]
         seam = Seam(inspector.shared_lines(frames[0].mm_per_px_across))
-        kept = [replace(frame, image=seam.picture(frame)[0]) for frame in frames]
+        kept = [replace(frame, image=seam.image(frame)[0]) for frame in frames]
         return kept[1:] or kept  # above the first there is nothing to carry over
 
     def _views(self, frame: Frame) -> list[tuple[View, ...]]:

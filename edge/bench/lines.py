@@ -1,8 +1,8 @@
-"""What a box can take beside a loom, and what the loop of `edge-run` costs beside the bare engine.
+"""Measure the metres a minute that a device inspects, and the cost of the loop beside the bare engine.
 
-Pictures are woven before anything is timed. The loop and the bare engine look at the same strips, in small
-turns, one after the other: whatever else the box does meanwhile slows down both. With an article file the
-loop has turns with its reference model, too.
+Images are woven before anything is timed. The loop and the bare engine look at the same strips, in small
+turns, one after the other: whatever else the device does meanwhile slows down both. With an article file
+the loop has turns with its reference model, too.
 """
 
 from __future__ import annotations
@@ -213,13 +213,13 @@ class LinesBenchmark:
         """Prepare the strips for the engine as the loop does: with the lines carried over to each."""
         seam = Seam(self._inspector.shared_lines(self._kept[0].mm_per_px_across))
         camera = KeptCamera(self._kept, len(self._kept) + 1)
-        pictures = [seam.picture(frame)[0] for frame in frames_of(camera)]
-        return [self._batches_of(picture) for picture in pictures[1:]]
+        images = [seam.image(frame)[0] for frame in frames_of(camera)]
+        return [self._batches_of(image) for image in images[1:]]
 
-    def _batches_of(self, picture: NDArray[np.uint8]) -> Batches:
-        views = plan_views(picture.shape[:2], self._contract, self._kept[0].mm_per_px_across)
+    def _batches_of(self, image: NDArray[np.uint8]) -> Batches:
+        views = plan_views(image.shape[:2], self._contract, self._kept[0].mm_per_px_across)
         preprocessor = Preprocessor(self._contract)
-        return [preprocessor.batch(picture, b).copy() for b in batches(views, self._config.batch_tiles)]
+        return [preprocessor.batch(image, b).copy() for b in batches(views, self._config.batch_tiles)]
 
     def _engine_turn(self, strips: int) -> float:
         begin_s = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Bundles on every runtime and in every precision this box has: the same frames, in turn, in one run."""
+"""Time bundles on every runtime and precision of this device: the same frames, in turn, in one run."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ KEPT_FRAMES = 8
 
 @dataclass(slots=True)
 class Contender:
-    """One bundle on one runtime in one precision.
+    """Hold one bundle on one runtime in one precision.
 
     Attributes:
         latency: of whole frames: preprocessing, network, decoding, merging.

@@ -1,1 +1,1 @@
-"""The artefact a box runs: written, published, opened, installed, shown."""
+"""Write, publish, open, install and show bundles: the artefact that a device runs."""

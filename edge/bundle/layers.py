@@ -1,4 +1,4 @@
-"""What each layer of a network costs, as bars on a terminal and as a picture."""
+"""Draw the cost of each layer of a network, as bars on a terminal and as an SVG image."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def bar(value: float, greatest: float) -> str:
     return "█" * (halves // 2) + "▌" * (halves % 2)
 
 
-def write_picture(layers: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """Write the layers as an SVG with two bars each: multiplications and weights.
+def write_image(layers: Sequence[Mapping[str, Any]], file: Path) -> None:
+    """Write the layers as an SVG with two bars each: MACs and weights.
 
     Raises:
         ModelError: if the bundle does not say what its layers cost.
@@ -37,7 +37,7 @@ def write_picture(layers: Sequence[Mapping[str, Any]], file: Path) -> None:
 
 
 def svg_of(layers: Sequence[Mapping[str, Any]]) -> str:
-    """Draw layers from the input down: blue for multiplications, ochre for weights."""
+    """Draw layers from the input down: blue for MACs, ochre for weights."""
     width, height = NAME_PX + 2 * (BAR_PX + 70), ROW_PX * (len(layers) + 2)
     rows = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '

@@ -1,4 +1,4 @@
-"""What stands in `bundle.json`: contract, digests, golden pictures, variants, scorecard, parity."""
+"""Define `bundle.json`: contract, digests, golden images, variants, scorecard, parity."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ MODEL_NAME = "model.onnx"
 VariantPrecision = Literal["f16", "int8"]
 
 
-class GoldenPicture(BaseModel):
-    """Pair a picture of the bundle with what the model must find on it."""
+class GoldenImage(BaseModel):
+    """Pair an image of the bundle with what the model must find on it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -36,7 +36,7 @@ class Variant(BaseModel):
 
     Attributes:
         file: path relative to the bundle.
-        golden: what it must find on each of the bundle's golden pictures, in their order.
+        golden: what it must find on each of the bundle's golden images, in their order.
         made: how it was made: calibration, layers left out.
     """
 
@@ -52,7 +52,7 @@ class LayerSize(BaseModel):
     """Say what a layer of the network costs.
 
     Attributes:
-        macs: multiplications for one input.
+        macs: MACs for one input.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -82,7 +82,7 @@ class BundleManifest(BaseModel):
     )
     contract: ModelContract
     files: dict[str, str]
-    golden: tuple[GoldenPicture, ...] = ()
+    golden: tuple[GoldenImage, ...] = ()
     variants: tuple[Variant, ...] = ()
     layers: tuple[LayerSize, ...] = ()
     scorecard: dict[str, Any] | None = None

@@ -1,10 +1,10 @@
-"""The artefact a box runs: a folder with the model, its contract, digests and golden pictures.
+"""Open a bundle: a folder with the model, its contract, digests and golden images.
 
 bundle.json      contract, digests of every other file, scorecard row, parity report
 bundle.json.sha256  its seal: what `sha256sum` says of bundle.json
 model.onnx       with the contract in its metadata
 model.int8.onnx  the same in INT8, where it was asked for; model.f16.onnx in float16
-golden/*.png     pictures with the detections the model must give on them
+golden/*.png     images with the detections the model must give on them
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ MOST_PX = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A bundle on disk whose digests hold, or a bare ONNX file.
+    """Hold a bundle on disk whose digests are right, or a bare ONNX file.
 
     Attributes:
         path: the folder, or the ONNX file.
         model_path: the ONNX file that is meant: the model itself, or one of its variants.
         manifest: None for a bare ONNX file, whose contract then stands in its metadata alone. Its golden
-            pictures are with what the model that is meant must find.
+            images are with what the model that is meant must find.
     """
 
     path: Path
@@ -66,8 +66,8 @@ class Bundle:
                 f"Export it with --{precision}, or choose another precision.",
             )
         golden = tuple(
-            picture.model_copy(update={"detections": detections})
-            for picture, detections in zip(self.manifest.golden, found.golden, strict=True)
+            image.model_copy(update={"detections": detections})
+            for image, detections in zip(self.manifest.golden, found.golden, strict=True)
         )
         manifest = self.manifest.model_copy(update={"golden": golden})
         return Bundle(self.path, self.path / found.file, manifest)
@@ -171,12 +171,12 @@ def _check_vouched(path: Path, manifest: BundleManifest) -> None:
         for record in detections:
             if record["label"] not in known or not _is_box(record["box_xyxy_px"]):
                 raise ModelError(
-                    f"The bundle {path} expects on a golden picture what is no defect of its classes.",
+                    f"The bundle {path} expects on a golden image what is no defect of its classes.",
                     "Export it again.",
                 )
     if any(len(one.golden) != len(manifest.golden) for one in manifest.variants):
         raise ModelError(
-            f"The bundle {path} does not say what its variants find on every golden picture.",
+            f"The bundle {path} does not say what its variants find on every golden image.",
             "Export it again.",
         )
 

@@ -1,4 +1,4 @@
-"""Publishing a bundle: whole under its final name, or not at all."""
+"""Publish a bundle: whole under its final name, or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder that vouches for itself: a manifest has the digests of its files, a seal that of the manifest.
+"""Seal and verify a folder: a manifest has the digests of its files, a seal that of the manifest.
 
 Bundles and article files are such folders.
 """

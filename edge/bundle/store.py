@@ -1,7 +1,7 @@
-"""A store: a folder that keeps installed bundles side by side and says which one is current.
+"""Keep installed bundles side by side in a store that says which one is current.
 
 store.json     names the current bundle and the one before it; replaced by one rename
-bundles/<id>/  whole bundles that are never changed; the name is the begin of their manifest's digest
+bundles/<id>/  whole bundles that are never changed; the name is the start of their manifest's digest
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Where frames come from: one module per kind of camera behind one protocol."""
+"""Deliver frames: one module per kind of camera behind one protocol."""

@@ -1,4 +1,4 @@
-"""GigE Vision and USB3 Vision cameras of any maker, through Aravis in a process of its own."""
+"""Read GigE Vision and USB3 Vision cameras of any maker, through Aravis in a process of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A program for the system's Python: read a camera through Aravis, put frames into shared memory.
+"""Read a camera through Aravis in the system's Python, and put frames into shared memory.
 
 It is started by `edge.cameras.isolated` with a socket, memory and an order, imports nothing but the
 standard library and PyGObject, and tells the camera's own numbers; the other side places the frames.

@@ -1,4 +1,4 @@
-"""Basler cameras through pypylon: line and area scan, GigE and USB3, and pylon's emulator."""
+"""Read Basler cameras through pypylon: line and area scan, GigE and USB3, and pylon's emulator."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class BaslerCamera(Camera):
         )
 
     def _image_of(self, result: Any) -> Image:
-        """Return a picture of 8 bits; the buffer is the camera's again when the result is released."""
+        """Return an image of 8 bits; the buffer is the camera's again when the result is released."""
         pylon = self._pylon
         if result.GetPixelType() in (pylon.PixelType_Mono8, pylon.PixelType_BGR8packed):
             return np.array(result.GetArray(), np.uint8)

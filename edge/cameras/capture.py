@@ -1,4 +1,4 @@
-"""Capture beside inspection: a thread reads the camera into a bounded queue."""
+"""Capture beside inspection: read the camera in a thread, into a bounded queue."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from edge.process.supervised import HelperThread, described
 logger = logging.getLogger(__name__)
 
 MOST_UNREADABLE_SHOWN = 10
-"""Unreadable pictures named one by one; after that they are only counted."""
+"""Unreadable images named one by one; after that they are only counted."""
 
 WAIT_STEP_S = 0.2
 """How often a wait looks whether it is to end, and tells how long it has lasted."""
 
 SILENCE_WARNING_S = 10.0
-"""First warning of a silent camera. A line camera is silent by right while its loom stands."""
+"""First warning of a silent camera. A line camera is silent legitimately while its loom stands."""
 
 NEXT_SILENCE_WARNING_S = 300.0
 """No second warning before this time, also if the camera delivered in between."""
@@ -203,7 +203,7 @@ class Capture:
                 self._changed.notify_all()
 
     def _read(self) -> Frame | None:
-        """Read past pictures that cannot be read, counting them.
+        """Read past images that cannot be read, counting them.
 
         Raises:
             CameraLostError: if a live camera gives nothing else any more.

@@ -1,4 +1,4 @@
-"""What runs in the process of an isolated camera: read it, put frames into shared memory, tell of them."""
+"""Run an isolated camera in its own process: read it, put frames into shared memory, report them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class CameraServer:
         """Send frames until the stream ends.
 
         Raises:
-            LoomsightError: what the camera raises, but for pictures that are none.
+            LoomsightError: what the camera raises, but for images that are none.
         """
         while True:
             try:

@@ -1,4 +1,4 @@
-"""From what stands behind `--camera` to a camera."""
+"""Open the camera that the text behind `--camera` names."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from edge.cameras.folder import PICTURE_SUFFIXES, FolderCamera
+from edge.cameras.folder import IMAGE_SUFFIXES, FolderCamera
 from edge.cameras.http_stream import HttpCamera
 from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import Camera
@@ -23,7 +23,7 @@ def choose_camera(source: str, mm_per_px: float | None = None, bit_depth: int | 
     """Build, without opening it, the camera that a source names.
 
     Args:
-        source: `0` (index), `/dev/video0`, `rtsp://...`, a video file, a picture, a folder of pictures, one
+        source: `0` (index), `/dev/video0`, `rtsp://...`, a video file, an image, a folder of images, one
             that `--record` wrote, or what a name of `CAMERAS` stands before, such as `basler:` or `loom`.
         mm_per_px: scale on the cloth for cameras that do not know it.
         bit_depth: significant bits of 16-bit values.
@@ -42,7 +42,7 @@ def choose_camera(source: str, mm_per_px: float | None = None, bit_depth: int | 
     try:
         if is_recording(path):
             return RecordedCamera(path)
-        if path.is_dir() or path.suffix.lower() in PICTURE_SUFFIXES:
+        if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
             return FolderCamera(path, mm_per_px, bit_depth)
         there = path.exists()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Count frames and metres on where a camera that was opened again begins anew."""
+"""Count frames and metres on where a camera that was opened again starts again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge.cameras.protocol import Frame
 SPEED_OVER_S = 10.0
 """The speed of the cloth is that of so many seconds before a failure."""
 
-SHARE_OF_LAST = 0.1
+FRACTION_OF_LAST = 0.1
 """Weight of the last interval in the mean interval of frames."""
 
 
@@ -18,12 +18,12 @@ class Onward:
     """Give frames numbers and places that go on over all openings of a camera.
 
     Args:
-        begins_anew: True if the places of the camera begin at 0 whenever it is opened. What passed
+        starts_again_at_zero: True if the places of the camera begin at 0 whenever it is opened. What passed
             meanwhile is then estimated from the speed before; the places of other cameras are left alone.
     """
 
-    def __init__(self, begins_anew: bool) -> None:
-        self._begins_anew = begins_anew
+    def __init__(self, starts_again_at_zero: bool) -> None:
+        self._starts_again_at_zero = starts_again_at_zero
         self._passed: deque[tuple[float, float]] = deque()
         self._last_id = -1
         self._first_id = 0
@@ -58,7 +58,7 @@ class Onward:
     def note_interval(self, seconds: float) -> None:
         """Note the time between two frames of a camera that is well."""
         before = self._interval_s if self._interval_s is not None else seconds
-        self._interval_s = before + SHARE_OF_LAST * (seconds - before)
+        self._interval_s = before + FRACTION_OF_LAST * (seconds - before)
 
     def frames_in(self, seconds: float) -> int:
         """Estimate how many frames the camera gives in some seconds; 0 before it gave two."""
@@ -71,7 +71,7 @@ class Onward:
 
     def _shift_for(self, frame: Frame, now_s: float) -> float:
         """Return metres that bring the first frame after an opening to where the cloth is by its speed."""
-        if frame.position is None or not self._begins_anew or not self._passed:
+        if frame.position is None or not self._starts_again_at_zero or not self._passed:
             return self._shift_m
         (first_s, first_m), (last_s, last_m) = self._passed[0], self._passed[-1]
         speed_m_s = max(0.0, (last_m - first_m) / (last_s - first_s)) if last_s > first_s else 0.0

@@ -1,4 +1,4 @@
-"""Settings of machine-vision cameras as they stand in an address: `basler:serial=40012345,width=4096`."""
+"""Parse the settings of machine-vision cameras in an address: `basler:serial=40012345,width=4096`."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ class Placing:
     def incomplete(self, name: str, place: FramePosition | None, why: str) -> Exception:
         """Count a buffer that did not come whole; return what a read raises for it.
 
-        With a place, that of the next frame says what is missing; without one, it is an unreadable picture.
+        With a place, that of the next frame says what is missing; without one, it is an unreadable image.
         """
         self._incomplete += 1
         if place is not None:

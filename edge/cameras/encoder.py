@@ -16,7 +16,7 @@ GREATEST: Final = "greatest"
 
 
 class NodeWrite(NamedTuple):
-    """A node of the camera, and what to write into it; None executes a command."""
+    """Hold a node of the camera and the value to write into it; None executes a command."""
 
     node: str
     value: str | int | None

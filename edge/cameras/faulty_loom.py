@@ -1,4 +1,4 @@
-"""A simulated loom whose camera fails by appointment."""
+"""Simulate a loom whose camera fails at set times."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WAIT_S = 0.1
 
 
 class FaultyLoomCamera(LoomCamera):
-    """Photograph a roll that goes on while the camera fails: frames of that time are lost.
+    """Image a roll that goes on while the camera fails: frames of that time are lost.
 
     It does not sleep until a frame is due but says, now and then, that there is none yet.
     """
@@ -129,8 +129,8 @@ def _black(image: Image) -> Image:
     return np.zeros(image.shape, np.uint8)
 
 
-def _dimmed(image: Image, share: float) -> Image:
-    return np.asarray(cv2.convertScaleAbs(image, alpha=share, beta=1), np.uint8)
+def _dimmed(image: Image, fraction: float) -> Image:
+    return np.asarray(cv2.convertScaleAbs(image, alpha=fraction, beta=1), np.uint8)
 
 
 def _blurred(image: Image) -> Image:
@@ -148,12 +148,12 @@ SPOILT: dict[FaultName, Callable[[Image], Image]] = {
     "wrong size": _half_as_wide,
     "half empty": _half_empty,
     "black": _black,
-    "lamp out": partial(_dimmed, share=0.05),
-    "dim": partial(_dimmed, share=0.6),
+    "lamp out": partial(_dimmed, fraction=0.05),
+    "dim": partial(_dimmed, fraction=0.6),
     "blurred": _blurred,
     "lint": _with_lint,
 }
-"""What becomes of a picture."""
+"""What becomes of an image."""
 
 
 def camera_at(address: str, mm_per_px: float | None = None) -> LoomCamera:

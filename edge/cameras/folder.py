@@ -1,4 +1,4 @@
-"""A folder of pictures, or a single picture, replayed as a camera."""
+"""Replay a folder of images, or a single image, as a camera."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from edge.core.errors import CameraNotFoundError, NoImagesError
 from edge.core.image import Image
 from edge.core.image_file import read_image
 
-read_picture = read_image
-
 logger = logging.getLogger(__name__)
 
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
 
 OTHER_SUFFIXES = frozenset(
     {".avif", ".dng", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jxl", ".pbm", ".pnm", ".raw"}
@@ -27,7 +25,7 @@ OTHER_SUFFIXES = frozenset(
 """Images that a folder may hold and that are not read: their number is said."""
 
 
-def list_pictures(folder: Path) -> list[Path]:
+def list_images(folder: Path) -> list[Path]:
     """Return the image files of a folder in the order of the numbers in their names.
 
     What has the suffix of an image and is none, for instance a link that leads nowhere, is among them: who
@@ -39,39 +37,37 @@ def list_pictures(folder: Path) -> list[Path]:
     """
     try:
         there = list(folder.iterdir())
-        pictures = in_natural_order(
-            p for p in there if p.suffix.lower() in PICTURE_SUFFIXES and not p.is_dir()
-        )
+        images = in_natural_order(p for p in there if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir())
     except OSError as error:
         raise CameraNotFoundError(
             f"Cannot read the folder {folder}: {error.strerror or error}.",
             "Check that this user may read and enter it (`ls -ld`), and that its disk or share is there.",
         ) from error
-    if not pictures:
+    if not images:
         raise NoImagesError(
-            f"The folder {folder} holds no pictures.", f"Expected {', '.join(sorted(PICTURE_SUFFIXES))}."
+            f"The folder {folder} holds no images.", f"Expected {', '.join(sorted(IMAGE_SUFFIXES))}."
         )
     others = Counter(p.suffix.lower() for p in there if p.suffix.lower() in OTHER_SUFFIXES)
     if others:
         counted = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
         logger.warning("%s also holds images of kinds that are not read: %s", folder, counted)
-    return pictures
+    return images
 
 
-def picture_files(folder: Path) -> list[Path]:
-    """List the image files in a folder and in the folders below it, sorted by path; see `list_pictures`."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and not p.is_dir())
+def image_files(folder: Path) -> list[Path]:
+    """List the image files in a folder and in the folders below it, sorted by path; see `list_images`."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir())
 
 
 class FolderCamera(Camera):
     """Deliver the images of a folder in the order of the numbers in their names, each once.
 
-    Pictures may differ in size. With a known scale they are taken as consecutive pieces of one roll.
+    Images may differ in size. With a known scale they are taken as consecutive pieces of one roll.
 
     Args:
-        path: a folder, or one picture.
+        path: a folder, or one image.
         mm_per_px: scale on the cloth; None if not known.
-        bit_depth: significant bits of 16-bit pictures.
+        bit_depth: significant bits of 16-bit images.
     """
 
     is_live = False
@@ -81,28 +77,28 @@ class FolderCamera(Camera):
         self._path = path
         self._mm_per_px = mm_per_px
         self._bit_depth = bit_depth
-        self._pictures: list[Path] = []
+        self._images: list[Path] = []
         self._next = 0
         self._along_m = 0.0
 
     def __enter__(self) -> Self:
         if not self._path.exists():
             raise CameraNotFoundError(f"There is no file or folder {self._path}.", "Check the path.")
-        self._pictures = list_pictures(self._path) if self._path.is_dir() else [self._path]
+        self._images = list_images(self._path) if self._path.is_dir() else [self._path]
         self._next = 0
         self._along_m = 0.0
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._pictures = []
+        self._images = []
 
     def read(self) -> Frame | None:
-        """Return the next picture; see `Camera.read`."""
-        if self._next >= len(self._pictures):
+        """Return the next image; see `Camera.read`."""
+        if self._next >= len(self._images):
             return None
         frame_id = self._next
         self._next += 1
-        path = self._pictures[frame_id]
+        path = self._images[frame_id]
         image = read_image(path, self._bit_depth)
         return Frame(frame_id, image, time.monotonic(), path.name, self._place(image))
 

@@ -1,4 +1,4 @@
-"""A `cv2.VideoCapture` that may be closed while another thread hangs in a read."""
+"""Guard a `cv2.VideoCapture` so that it may be closed while another thread hangs in a read."""
 
 from __future__ import annotations
 

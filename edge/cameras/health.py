@@ -1,4 +1,4 @@
-"""What a camera tells about itself: events, and what it counts."""
+"""Report the health of a camera: its events and its counts."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Literal, Protocol
 
 FaultKind = Literal["unplugged", "late", "hung", "frozen", "wrong size", "half empty", "unusable"]
 """What is wrong with a camera: it is gone or does not open; it gives no frame; its library does not come
-back from a call; it gives one picture again and again; frames of another size than the first; buffers that
-end in nothing; nothing that is a picture at all."""
+back from a call; it gives one image again and again; frames of another size than the first; buffers that
+end in nothing; nothing that is an image at all."""
 
 
 @dataclass(frozen=True, slots=True)

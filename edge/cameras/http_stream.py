@@ -1,4 +1,4 @@
-"""A network camera that sends JPEGs over HTTP, each one decoded whole or not at all.
+"""Read a network camera that sends JPEGs over HTTP, each one decoded whole or not at all.
 
 OpenCV's own reader of such streams shows the rows that a cut JPEG lacks as they were in the frame before.
 """
@@ -126,7 +126,7 @@ class HttpCamera(Camera):
     def _refusal(self, code: int) -> tuple[str, str]:
         if code in (401, 403):
             return (
-                f"The camera {self.name} does not let this user in ({code}).",
+                f"The camera {self.name} does not authorise this user ({code}).",
                 "Correct them in the address: http://USER:PASSWORD@HOST/..., with %40 for an @ in them.",
             )
         meaning = http.client.responses.get(code, "unknown")

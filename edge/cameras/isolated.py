@@ -1,4 +1,4 @@
-"""A camera in a process of its own: a library that hangs or crashes there can be killed."""
+"""Run a camera in a process of its own: a library that hangs or crashes there can be killed."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class IsolatedCamera(Camera):
     """
 
     is_live = True
-    begins_anew = True
+    starts_again_at_zero = True
     is_prompt = True
 
     def __init__(self, process: CameraProcess, answer_s: float = ANSWER_S, open_s: float = OPEN_S) -> None:

@@ -1,4 +1,4 @@
-"""Whether a frame is a new picture of cloth: told by its shape, its last rows and a digest."""
+"""Judge whether a frame is a new image of cloth, by its shape, its last rows and a digest."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from edge.core.image import Image
 
 Verdict = Literal["good", "repeated", "frozen", "wrong size", "half empty"]
 
-EMPTY_SHARE = 1 / 16
-"""A picture whose last rows, at least this share of it, hold one value to the pixel is half empty. What a
+EMPTY_FRACTION = 1 / 16
+"""An image whose last rows, at least this fraction of it, hold one value to the pixel is half empty. What a
 sensor sees is never so even: it has noise. Zeros stand where a driver filled nothing in, and middle grey
 where a JPEG decoder did."""
 
 DIGEST_ROWS = 64
-"""Rows of a picture that its digest is made of, spread over its height."""
+"""Rows of an image that its digest is made of, spread over its height."""
 
 
 class FrameJudge:
     """Judge the frames of one run. Pure but for its memory of the frames before.
 
     Args:
-        frozen_s: one picture again and again for so long is frozen; until then it is repeated.
+        frozen_s: one image again and again for so long is frozen; until then it is repeated.
     """
 
     def __init__(self, frozen_s: float) -> None:
@@ -38,8 +38,8 @@ class FrameJudge:
     def judge(self, frame: Frame, now_s: float) -> Verdict:
         """Judge a frame.
 
-        A picture like the one before is a repetition, unless the device counted on or the picture is of
-        one value throughout: a picture of nothing says nothing.
+        An image like the one before is a repetition, unless the device counted on or the image is of
+        one value throughout: an image of nothing says nothing.
 
         Args:
             frame: in the order of capture.
@@ -78,7 +78,7 @@ class FrameJudge:
 
 
 def digest_of(image: Image) -> int | None:
-    """Return a digest of some rows of a picture; None if they hold one value throughout.
+    """Return a digest of some rows of an image; None if they hold one value throughout.
 
     Args:
         image: (H, W) or (H, W, 3) uint8, not empty.
@@ -90,25 +90,25 @@ def digest_of(image: Image) -> int | None:
 
 
 def is_half_empty(image: Image) -> bool:
-    """Tell whether the last rows of a picture hold one value to the pixel while others do not.
+    """Tell whether the last rows of an image hold one value to the pixel while others do not.
 
     Args:
         image: (H, W) or (H, W, 3) uint8, not empty.
     """
-    last = image[-max(1, round(len(image) * EMPTY_SHARE)) :]
+    last = image[-max(1, round(len(image) * EMPTY_FRACTION)) :]
     if len(last) == len(image) or not _is_one_value(last):
         return False
     return not _is_one_value(image)
 
 
 def is_black(image: Image) -> bool:
-    """Tell whether a picture shows nothing, by some of its rows: black, or one value throughout."""
+    """Tell whether an image shows nothing, by some of its rows: black, or one value throughout."""
     rows = image[:: max(1, len(image) // DIGEST_ROWS)]
     return float(rows.mean()) < BLACK_GREY or _is_one_value(rows)
 
 
 BLACK_GREY = 4.0
-"""Mean below which a picture is black. Drivers give such pictures while a sensor starts."""
+"""Mean below which an image is black. Drivers give such images while a sensor starts."""
 
 
 def _is_one_value(image: Image) -> bool:

@@ -1,4 +1,4 @@
-"""Single frames of a live camera that nobody inspects: counted as they come, told of together."""
+"""Count single frames of a live camera that are not inspected, and report them together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TELL_S = 10.0
 class FramesLeftOut:
     """Count frames that are not delivered, by what is wrong with them.
 
-    Until the next good frame comes nobody knows whether they were single ones or the begin of a failure.
+    Until the next good frame comes nobody knows whether they were single ones or the start of a failure.
 
     Args:
         camera: its name, for the log.
@@ -33,7 +33,7 @@ class FramesLeftOut:
         self._since_good[kind] += 1
 
     def add_unreadable(self) -> None:
-        """Count what is no picture at all, and was counted as unreadable by who reads."""
+        """Count what is no image at all, and was counted as unreadable by who reads."""
         self._untold["unusable"] += 1
 
     def good_came(self, *, was_down: bool, is_placed: bool) -> bool:
@@ -41,7 +41,7 @@ class FramesLeftOut:
 
         Args:
             was_down: it is told of as a failure then.
-            is_placed: without a place a picture that comes twice, now and then, is no loss.
+            is_placed: without a place an image that comes twice, now and then, is no loss.
         Returns:
             True if something is missing before the good frame.
         """

@@ -1,4 +1,4 @@
-"""A camera above a simulated loom: line-scan or area, as fast as it is read or at the pace of the cloth."""
+"""Put a camera above a simulated loom: line-scan or area, as fast as read or at the pace of the cloth."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing_extensions import Self
 from edge.cameras.protocol import Camera, Frame, FramePosition, Reopening
 from edge.core.errors import CameraNotFoundError
 from edge.core.taxonomy import Taxonomy
+from edge.simulator.ground_truth import PlantedDefect, SeenDefect
 from edge.simulator.joints import PlantedJoint
 from edge.simulator.loom import Loom
 from edge.simulator.options import LoomOptions, parse_loom_options
-from edge.simulator.truth import PlantedDefect, SeenDefect
 
 __all__ = ["LoomCamera", "parse_loom_options"]
 
 
 class LoomCamera(Camera):
-    """Photograph a simulated roll. Satisfies `edge.cameras.protocol.Camera`.
+    """Image a simulated roll. Satisfies `edge.cameras.protocol.Camera`.
 
-    A line-scan camera gives blocks of lines without gap or overlap. An area camera gives pictures that
+    A line-scan camera gives blocks of lines without gap or overlap. An area camera gives images that
     overlap, or leave a gap, as its rate and the speed of the cloth have it. A live camera waits until the
     cloth of a frame has passed; frames that nobody fetched in time are not lost but come late.
 
@@ -106,7 +106,7 @@ class LoomCamera(Camera):
     def lines_of(self, frame_id: int) -> tuple[int, int]:
         """Return the first line of a frame and how many it has; 0 lines behind the end of the roll.
 
-        The last block of a line-scan camera holds what is left; an area camera takes whole pictures only.
+        The last block of a line-scan camera holds what is left; an area camera takes whole images only.
         """
         options = self.options
         is_line_scan = options.scan == "line"
@@ -121,13 +121,13 @@ class LoomCamera(Camera):
         return first_line, height if left >= height else 0
 
     def seen_defects(self, frame_id: int) -> list[SeenDefect]:
-        """Return the truth for a frame: which of its pixels were changed by which defect."""
+        """Return the ground truth for a frame: which of its pixels were changed by which defect."""
         return self.loom.seen_defects(*self.lines_of(frame_id))
 
     def planted_up_to(self, along_m: float) -> list[PlantedDefect]:
         """Return the defects that lie wholly before a place on the roll, from its start.
 
-        They are worked out anew from the seed, so that a roll may be of any length; it works when the
+        They are worked out again from the seed, so that a roll may be of any length; it works when the
         camera is closed, too.
         """
         loom = self._loom or Loom(self.options, self._taxonomy)

@@ -1,4 +1,4 @@
-"""Whatever OpenCV opens: a camera by index or device path, a video file, an RTSP or HTTP stream."""
+"""Read whatever OpenCV opens: a camera by index or device path, a video file, an RTSP or HTTP stream."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from edge.core.address import redact_credentials
 from edge.core.errors import CameraLostError, CameraNotFoundError, NoImagesError
 from edge.core.image import image_from_array
 
-MISSING_SHARE = 0.02
-"""A video that lacks at most this share of the frames it declares is taken as whole. AVI, MP4 and MOV
+MISSING_FRACTION = 0.02
+"""A video that lacks at most this fraction of the frames it declares is taken as whole. AVI, MP4 and MOV
 count their frames; Matroska, WebM and FLV state a duration, perhaps a sound track's, and the count is only
 duration x rate. Measured: whole AVI, MP4, MOV, MKV, WebM and FLV written by OpenCV 5.0 lack none."""
 
 MISSING_FRAMES = 3
-"""Nor do so few frames count, in a video too short for the share to say anything."""
+"""Nor do so few frames count, in a video too short for the fraction to say anything."""
 
 MOST_DECLARED = 10**9
 """A count beyond this is none: OpenCV gives -9e18 for a stream of bare JPEGs."""
@@ -124,7 +124,7 @@ class OpenCvCamera(Camera):
         if self._is_file:
             return "The file is empty, damaged or of a format this OpenCV cannot read."
         found = ", ".join(str(path) for path in sorted(Path("/dev").glob("video*"))) or "none"
-        return f"Cameras on this box: {found}. Run edge-doctor for more."
+        return f"Cameras on this device: {found}. Run edge-doctor for more."
 
 
 def frames_missing(declared: float, rate_hz: float, delivered: int, reached_ms: float) -> int:
@@ -145,7 +145,7 @@ def frames_missing(declared: float, rate_hz: float, delivered: int, reached_ms: 
         return 0
     by_time = round(reached_ms / 1000 * rate_hz) + 1 if 0 < rate_hz < MOST_DECLARED else 0
     missing = int(declared) - max(delivered, by_time)
-    return missing if missing > max(MISSING_FRAMES, MISSING_SHARE * declared) else 0
+    return missing if missing > max(MISSING_FRAMES, MISSING_FRACTION * declared) else 0
 
 
 def _is_file(source: str) -> bool:

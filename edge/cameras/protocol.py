@@ -1,4 +1,4 @@
-"""What every camera is: a context manager that hands out frames until there are no more."""
+"""Define the protocol of a camera: a context manager that delivers frames until there are no more."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge.cameras.raw_stream import RecordedCamera
 
 GapReason = Literal["overrun", "lost lines", "camera down", "unreadable", "no cloth", "lamp"]
-"""Why cloth was not inspected: our queue was full; the position jumped; the camera was away; the picture
+"""Why cloth was not inspected: our queue was full; the position jumped; the camera was away; the image
 could not be read; there was no cloth; there was no light to see by."""
 
 
@@ -74,7 +74,7 @@ class FramePosition:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Hold one picture from a camera.
+    """Hold one image from a camera.
 
     Attributes:
         frame_id: counts from 0 in the order of capture; a dropped frame leaves a hole.
@@ -87,8 +87,8 @@ class Frame:
             of a line-scan camera.
         missing_before: why cloth between the frame before and this one is missing, if any is. Frames that
             the capture queue dropped are told apart from it.
-        counter: the device's own count of frames; None if it has none. Pictures alike under different
-            counts are pictures of cloth that stands still.
+        counter: the device's own count of frames; None if it has none. Images alike under different
+            counts are images of cloth that stands still.
     """
 
     frame_id: int
@@ -155,7 +155,7 @@ class Camera(Protocol):
         is_live: True if frames are lost when nobody reads them; a file or a folder waits.
         is_endless: whether it never comes to an end by itself, though it is not live.
         is_paced: True for a live camera that gives no frame while the cloth stands.
-        begins_anew: True if its positions begin at 0 whenever it is opened.
+        starts_again_at_zero: True if its positions begin at 0 whenever it is opened.
         is_prompt: True if its calls come back within a moment, whatever hangs: `start` and `wait_open` then
             take the place of entering it.
         reopening: what becomes of it, if it is live and fails.
@@ -170,7 +170,7 @@ class Camera(Protocol):
     is_live: bool
     is_endless: bool = False
     is_paced: bool = False
-    begins_anew: bool = False
+    starts_again_at_zero: bool = False
     is_prompt: bool = False
     reopening: Reopening = "new"
     is_simulated: bool = False
@@ -186,7 +186,7 @@ class Camera(Protocol):
         """Return the next frame, or None when the stream has come to its end.
 
         Raises:
-            ImageError: if this one picture is unreadable; the next read goes on behind it.
+            ImageError: if this one image is unreadable; the next read goes on behind it.
             CameraLostError: if the device stopped delivering.
             NoFrameYetError: if no frame came within a moment; the next read goes on waiting.
             MissedFramesError: if frames were dropped here when this was recorded.

@@ -1,4 +1,4 @@
-"""A raw stream as `edge-run --record` stored it, delivered again as a camera."""
+"""Deliver a raw stream that `edge-run --record` stored, again as a camera."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ MOST_ALONG = 1e9
 MOST_FRAMES = 2**53
 """Numbers beyond these are damage: metres and pixels along and across, frames and lines."""
 
-CURE = "Record anew; what stands before the damage can be replayed with --frames."
+CURE = "Record again; what stands before the damage can be replayed with --frames."
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedFrame:
-    """A frame in the index, with the name of its picture in place of the picture. See `Frame`."""
+    """Hold a frame of the index: the name of its image in place of the image. See `Frame`."""
 
     frame_id: int
     picture: str
@@ -63,7 +63,7 @@ class RecordedFrame:
 
 @dataclass(frozen=True, slots=True)
 class RecordedChange:
-    """A change of roll that somebody asked for: who, for what, behind which frame. See `RollWish`.
+    """A change of roll that somebody asked for: who, for what, behind which frame. See `RollRequest`.
 
     Those at a joint are not kept: whoever looks for joints finds them again.
     """
@@ -108,14 +108,14 @@ def is_recording(path: Path) -> bool:
     return (path / INDEX_NAME).is_file()
 
 
-def picture_path(folder: Path, frame_id: int, *, is_grey: bool) -> Path:
-    """Return where the picture of a frame lies: a thousand in a folder."""
+def image_path(folder: Path, frame_id: int, *, is_grey: bool) -> Path:
+    """Return where the image of a frame lies: a thousand in a folder."""
     name = f"{frame_id:09d}.{'pgm' if is_grey else 'ppm'}"
     return folder / f"{frame_id // 1000:06d}" / name
 
 
 class RecordedCamera(Camera):
-    """Deliver the frames of a recording: the same pictures at the same places, and the same ones dropped.
+    """Deliver the frames of a recording: the same images at the same places, and the same ones dropped.
 
     Where a roll changed, `on_change` is told, in the place of the change; nobody is told without it. So is
     `on_teaching` of what the recorded run did about an article.

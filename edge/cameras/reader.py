@@ -187,7 +187,7 @@ class ThreadReader:
                 self._changed.notify_all()
 
     def _as_lost(self, error: BaseException) -> LoomsightError:
-        """Return an error of the camera; one that nobody foresaw is noted, and opens it anew."""
+        """Return an error of the camera; one that nobody foresaw is noted, and opens it again."""
         if isinstance(error, LoomsightError):
             return error
         self._thread.note(error)
@@ -202,7 +202,7 @@ class ThreadReader:
         except NoFrameYetError:
             self._note_sign()
             return True
-        except ImageError as error:  # of one picture: the camera goes on
+        except ImageError as error:  # of one image: the camera goes on
             self._hand_over(None, error)
             return True
         if frame is not None:
@@ -230,7 +230,7 @@ def _lost(error: BaseException) -> CameraLostError:
     return CameraLostError(f"The driver of the camera failed: {described(error)}.", "Check the camera.")
 
 
-Reader = PromptReader | ThreadReader
+CameraReader = PromptReader | ThreadReader
 
 
 def reader_of(
@@ -238,6 +238,6 @@ def reader_of(
     clock: Callable[[], float] = time.monotonic,
     *,
     is_prompt: bool = False,
-) -> Reader:
+) -> CameraReader:
     """Begin to open and read a camera: a prompt one in the thread that asks, another in one of its own."""
     return PromptReader(open_camera, clock) if is_prompt else ThreadReader(open_camera, clock)

@@ -1,4 +1,4 @@
-"""A live camera that is opened again whenever it fails, forever."""
+"""Open a live camera again whenever it fails, forever."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edge.cameras.health import FaultKind, HealthEvent
 from edge.cameras.judge import FrameJudge, Verdict, is_black
 from edge.cameras.left_out import FramesLeftOut
 from edge.cameras.protocol import Camera, CameraHungError, Frame, NoFrameYetError
-from edge.cameras.reader import Reader, reader_of
+from edge.cameras.reader import CameraReader, reader_of
 from edge.core.errors import (
     CameraLostError,
     CameraNotFoundError,
@@ -38,7 +38,7 @@ OPEN_S = 60.0
 
 LONGEST_PAUSE_S = 60.0
 STEADY_S = 10.0
-"""Pauses between tries grow from 1 s to the longest, and begin anew after so long a time of health."""
+"""Pauses between tries grow from 1 s to the longest, and start again after so long a time of health."""
 
 MOST_BAD_FRAMES = 50
 """A live camera that gives this many unusable frames in a row is lost, or opened again. A network stream
@@ -46,7 +46,7 @@ that lost packets is whole again at its next key frame, usually within two secon
 second."""
 
 MOST_BLACK = 25
-"""Black pictures in a row that are passed over: drivers give them while a sensor starts, and streams when
+"""Black images in a row that are skipped: drivers give them while a sensor starts, and streams when
 they go on. Then black is what there is to see."""
 
 MOST_LEFT_BEHIND = 4
@@ -62,10 +62,10 @@ class Patience:
 
     Attributes:
         silent_s: no frame for so long is a failure. Of a camera paced by the cloth: no sign of life.
-        frozen_s: one picture again and again for so long is a failure.
+        frozen_s: one image again and again for so long is a failure.
         is_paced: True for a camera that gives no frame while the cloth stands.
         waits_at_start: True to wait for a camera that is not there, or does not answer, at the start.
-        begins_anew: True if the positions of the camera begin at 0 whenever it is opened.
+        starts_again_at_zero: True if the positions of the camera begin at 0 whenever it is opened.
         accepts_any_size: True to go on with frames of another size, once the camera gives no others.
         is_prompt: True for a camera that is read without a thread of its own; see `Camera`.
     """
@@ -74,7 +74,7 @@ class Patience:
     frozen_s: float = 10.0
     is_paced: bool = False
     waits_at_start: bool = False
-    begins_anew: bool = False
+    starts_again_at_zero: bool = False
     accepts_any_size: bool = False
     is_prompt: bool = False
 
@@ -98,7 +98,7 @@ class RecoveringCamera(Camera):
 
     Args:
         name: what to call the camera.
-        open_camera: builds it, not yet entered; asked anew for every try.
+        open_camera: builds it, not yet entered; asked again for every try.
         patience: what is expected of it.
         clock: seconds of a clock that never steps.
         pause: waits for so many seconds.
@@ -122,11 +122,11 @@ class RecoveringCamera(Camera):
         self._clock = clock
         self._pause = pause
         self._judge = FrameJudge(self._patience.frozen_s)
-        self._onward = Onward(self._patience.begins_anew)
+        self._onward = Onward(self._patience.starts_again_at_zero)
         self._size = FrameSize(self._patience.accepts_any_size)
         self._stop = threading.Event()
-        self._reader: Reader | None = None
-        self._left_behind: list[Reader] = []
+        self._reader: CameraReader | None = None
+        self._left_behind: list[CameraReader] = []
         self._down: _Down | None = None
         self._events: deque[HealthEvent] = deque()
         self._counted: Counter[str] = Counter()
@@ -192,7 +192,7 @@ class RecoveringCamera(Camera):
         """Return the next good frame; see `Camera.read`.
 
         Raises:
-            ImageError: for what is no picture at all, of a camera without positions: who reads counts it.
+            ImageError: for what is no image at all, of a camera without positions: who reads counts it.
             NoFrameYetError: if there is no good frame within a moment.
         """
         reader = self._reader or self._try_again()
@@ -212,7 +212,7 @@ class RecoveringCamera(Camera):
         return self._checked(frame)
 
     def _note_unusable(self, error: ImageError) -> None:
-        """Note what is no picture at all.
+        """Note what is no image at all.
 
         Raises:
             NoFrameYetError: if the place of the next frame will say what is missing.
@@ -237,7 +237,7 @@ class RecoveringCamera(Camera):
         raise NoFrameYetError
 
     def _is_seen(self, frame: Frame) -> bool:
-        """Tell whether a picture is to be believed: it shows something, or has been black for long."""
+        """Tell whether an image is to be believed: it shows something, or has been black for long."""
         self._blacks_in_a_row = self._blacks_in_a_row + 1 if is_black(frame.image) else 0
         return not 0 < self._blacks_in_a_row <= MOST_BLACK
 
@@ -245,7 +245,7 @@ class RecoveringCamera(Camera):
         """Note a frame that is not to be inspected."""
         self._left_out.add(verdict)
         if verdict == "frozen":
-            self._fail("frozen", f"the same picture for {self._patience.frozen_s:g} s")
+            self._fail("frozen", f"the same image for {self._patience.frozen_s:g} s")
         elif verdict == "repeated" or verdict == "black":
             self._counted[verdict] += 1
         elif verdict == "wrong size" or verdict == "half empty":
@@ -308,7 +308,7 @@ class RecoveringCamera(Camera):
         if self._bad_in_a_row >= MOST_BAD_FRAMES or (late and not self._patience.is_paced):
             self._fail(kind, f"{self._bad_in_a_row} such frames in a row, the last one: {problem}")
 
-    def _check_silence(self, reader: Reader) -> None:
+    def _check_silence(self, reader: CameraReader) -> None:
         """Call a camera late that gives no frame; one paced by the cloth only if it gives no sign."""
         now_s, opened_s = self._clock(), reader.opened_s
         if opened_s is None:
@@ -338,7 +338,7 @@ class RecoveringCamera(Camera):
             down.told_s = now_s
             logger.warning("the camera %s is down for %.0f s: %s", self.name, now_s - down.since_s, problem)
 
-    def _try_again(self) -> Reader:
+    def _try_again(self) -> CameraReader:
         """Wait a moment for the next try, or make it.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Memory that a process beside this one fills with frames: slots, taken in turn and given back."""
+"""Share memory with a process that fills it with frames: slots, taken in turn and given back."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class SharedFrames:
         if not 0 < count <= SLOT_BYTES or not 0 <= slot < SLOTS:
             self._give_back(slot)
             raise ImageError(
-                f"A frame has the shape {tuple(shape)}.", "A picture is grey or BGR, not empty."
+                f"A frame has the shape {tuple(shape)}.", "An image is grey or BGR, not empty."
             )
         flat = np.frombuffer(self._memory, np.uint8, count, slot * SLOT_BYTES)
         if len(self._in_use) >= SLOTS - LEAST_FREE:

@@ -1,4 +1,4 @@
-"""Which cameras are opened again when they fail, and what is expected of each."""
+"""Wrap the cameras that are opened again when they fail, each with its expectations."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def watched_camera(camera: Camera, config: EdgeConfig) -> Camera:
         frozen_s=config.frozen_s,
         is_paced=camera.is_paced,
         waits_at_start=config.wait_for_camera,
-        begins_anew=camera.begins_anew,
+        starts_again_at_zero=camera.starts_again_at_zero,
         accepts_any_size=config.frame_size == "any",
         is_prompt=camera.is_prompt,
     )

@@ -1,1 +1,1 @@
-"""What is true of the cloth, in metres along the roll and millimetres from the left selvedge."""
+"""Locate findings on the cloth, in metres along the roll and millimetres from the left selvedge."""

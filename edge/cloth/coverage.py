@@ -1,4 +1,4 @@
-"""How much of the cloth that passed was looked at. "0 defects" without coverage is not a result."""
+"""Count how much of the delivered cloth was inspected. "0 defects" without coverage is not a result."""
 
 from __future__ import annotations
 
@@ -121,16 +121,16 @@ class Coverage(Passed):
 
     @property
     def lines_unplaced(self) -> int:
-        """Lines of pictures that could not be read: they passed, but nobody knows where.
+        """Lines of images that could not be read: they passed, but nobody knows where.
 
-        Such a picture has no length; it is taken to be as long as the others on average.
+        Such an image has no length; it is taken to be as long as the others on average.
         """
         seen = self.frames_inspected + self.frames_without_cloth
         known = self.reached_line - self.first_line - self._lines_lost
         return round(self.frames_unreadable * known / seen) if seen else 0
 
     @property
-    def lines_passed(self) -> int:
+    def lines_delivered(self) -> int:
         """Lines that passed: exactly those inspected and those in gaps."""
         return self.reached_line - self.first_line + self.lines_unplaced
 

@@ -1,4 +1,4 @@
-"""Defects on the roll: from boxes in frames to one defect each, in metres and millimetres."""
+"""Turn boxes in frames into one defect each on the roll, in metres and millimetres."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ TOUCH_MM = 6.0
 0.2 mm per px, and well below the distance at which an inspector counts two."""
 
 
-FILLED_SHARE = 0.75
-"""Two pieces are kept as one rectangle if they fill this share of it: those of a yarn do, from frame to
+FILLED_FRACTION = 0.75
+"""Two pieces are kept as one rectangle if they fill this fraction of it: those of a yarn do, from frame to
 frame; a yarn across and one along do not."""
 
 MOST_PIECES = 64
@@ -39,12 +39,12 @@ class ClothDefect:
         class_name: of the taxonomy.
         score: highest of its detections.
         start_m, end_m: along the roll.
-        left_mm, right_mm: from the left selvedge; from the left edge of the picture if the selvedge is
+        left_mm, right_mm: from the left selvedge; from the left edge of the image if the selvedge is
             not known.
         pieces: the rectangles it consists of, if it does not fill the one around it: a yarn across that
             meets one along leaves most of that free, and what lies there is another defect. Those of a
             defect whose parts have several classes have these.
-        seen: where its picture shows it; None if that is not known.
+        seen: where its image shows it; None if that is not known.
         shape: of one that is unclassified; None where a detector has named it.
     """
 
@@ -130,7 +130,7 @@ def _add_piece(pieces: list[ClothDefect], piece: ClothDefect) -> None:
     """Add a rectangle to others, in place; those that together nearly fill one become that one."""
     for index, other in enumerate(pieces):
         around = piece._around(other)
-        if piece.area_mm2 + other.area_mm2 >= FILLED_SHARE * around.area_mm2:
+        if piece.area_mm2 + other.area_mm2 >= FILLED_FRACTION * around.area_mm2:
             del pieces[index]
             _add_piece(pieces, around)
             return

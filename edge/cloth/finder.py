@@ -1,4 +1,4 @@
-"""Where is cloth, and where machine bed, black belt or bright end? By the grain of the picture."""
+"""Find cloth in an image beside machine bed, black belt or bright end, by the grain of the image."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from edge.cloth.mask import ClothMask, Mask
 from edge.core.image import Image
 
 LEAST_GROWTH = 0.8
-"""Grain of the halved picture over that of the full one, from which on a cell is cloth. White noise has
-0.5, the metal bed of the AITEX pictures 0.5 to 0.8, their cloth 1.0 to 2.7 (docs/benchmarks/cloth.md)."""
+"""Grain of the halved image over that of the full one, from which on a cell is cloth. White noise has
+0.5, the metal bed of the AITEX images 0.5 to 0.8, their cloth 1.0 to 2.7 (docs/benchmarks/cloth.md)."""
 
 CERTAIN_GRAIN = 10.0
 """Grey levels of fine grain that are no noise: a sensor's 6 grey levels of noise give 9.6. Yarns as fine as
 two pixels have it, and their grain does not grow."""
 
 FAINT_GRAIN = 0.2
-"""Grey levels added to the fine grain: below it a picture is flat, and a ratio means nothing."""
+"""Grey levels added to the fine grain: below it an image is flat, and a ratio means nothing."""
 
 DARKEST_GREY, BRIGHTEST_GREY = 10.0, 250.0
 """Beyond these a cell shows nothing that could be inspected, cloth or not: a black belt, a lamp."""
 
-BLACK_SHARE = 0.95
-"""A picture with so many cells darker than that is black: dust and worn places of a belt shine. Pictures of
+BLACK_FRACTION = 0.95
+"""An image with so many cells darker than that is black: dust and worn places of a belt shine. Images of
 a black belt have 0.990 to 0.999 (docs/benchmarks/cloth.md)."""
 
 ISLAND_CELLS = 256
-"""An island without cloth at one side of the picture is a defect up to this size, 128 x 128 px; one with
+"""An island without cloth at one side of the image is a defect up to this size, 128 x 128 px; one with
 cloth all round is one at any size."""
 
 SPECK_CELLS = 32
@@ -38,7 +38,7 @@ SPECK_CELLS = 32
 
 
 class ClothFinder(Protocol):
-    """Find cloth in pictures."""
+    """Find cloth in images."""
 
     def find(self, image: Image) -> ClothMask:
         """Tell cloth from everything else.
@@ -63,18 +63,18 @@ class GrainFinder:
 
 
 def is_black(image: Image) -> bool:
-    """Tell whether a picture is so dark, but for specks, that no cloth could be inspected in it.
+    """Tell whether an image is so dark, but for specks, that no cloth could be inspected in it.
 
     Args:
         image: (H, W) grey or (H, W, 3) BGR, uint8.
     Raises:
         ValueError: if the image is empty or has another shape or type.
     """
-    return bool(np.mean(measure_grain(image).brightness < DARKEST_GREY) >= BLACK_SHARE)
+    return bool(np.mean(measure_grain(image).brightness < DARKEST_GREY) >= BLACK_FRACTION)
 
 
 def cloth_mask(image: Image) -> Mask:
-    """Say of each cell of 8 x 8 px of a picture or tile whether it shows cloth.
+    """Say of each cell of 8 x 8 px of an image or tile whether it shows cloth.
 
     Args:
         image: (H, W) grey or (H, W, 3) BGR, uint8.

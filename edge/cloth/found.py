@@ -1,4 +1,4 @@
-"""The defects of a roll: all of them counted, the last of them kept."""
+"""Count all defects of a roll, and keep the last of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge.cloth.defects import ClothDefect
 from edge.cloth.grading import MOST_POINTS_PER_M, points_by_metre
 
 MOST_KEPT = 10_000
-"""A box that runs for months finds more than its memory is for; the roll record has them all."""
+"""A device that runs for months finds more than its memory is for; the roll record has them all."""
 
 
 MOST_PIECES_KEPT = 20_000

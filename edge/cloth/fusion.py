@@ -27,8 +27,8 @@ BLUR_PX = 16.0
 further beyond a detector's box is more of the defect than the detector has seen."""
 
 
-class Regions(Protocol):
-    """What the reference model reports of a strip: see `edge.reference`.
+class ReferenceRegions(Protocol):
+    """Define what the reference model reports of a strip: see `edge.reference`.
 
     Attributes:
         boxes_xyxy_px: (N, 4) float32, tight.
@@ -52,7 +52,7 @@ def score_from_ratio(ratios: Floats) -> Floats:
     return np.asarray(1 - 1 / (1 + ratios), np.float32)
 
 
-def fuse(found: Detections, regions: Regions, unclassified_id: int) -> Detections:
+def fuse(found: Detections, regions: ReferenceRegions, unclassified_id: int) -> Detections:
     """Merge the detections and the regions of one strip.
 
     A region belongs to the detection that it touches and overlaps best, or to that of a region that it
@@ -85,7 +85,7 @@ def fuse(found: Detections, regions: Regions, unclassified_id: int) -> Detection
     return reports.take(np.lexsort((*reports.boxes_xyxy_px.T[::-1], -reports.scores)))
 
 
-def _as_detections(regions: Regions, unclassified_id: int) -> Detections:
+def _as_detections(regions: ReferenceRegions, unclassified_id: int) -> Detections:
     count = len(regions.ratios)
     return Detections(
         np.asarray(regions.boxes_xyxy_px, np.float32).reshape(-1, 4),

@@ -1,4 +1,4 @@
-"""Cloth that passed uninspected: which lines, and why."""
+"""Record the lines of cloth that were delivered and not inspected, and why."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge.cameras.protocol import GAP_REASONS, GapReason
 
 MOST_KEPT: Final = 10_000
 FORGET_AT_ONCE: Final = 1000
-"""A box that runs for months sees more gaps than its memory is for; the roll record has them all."""
+"""A device that runs for months sees more gaps than its memory is for; the roll record has them all."""
 
 
 class Gap(NamedTuple):
@@ -77,7 +77,7 @@ class GapList:
             self._replace(max(start, self._first_kept), end, [])
 
     def take_changed(self) -> int | None:
-        """Return `changed_from` and begin anew."""
+        """Return `changed_from` and start again."""
         changed, self.changed_from = self.changed_from, None
         return changed
 

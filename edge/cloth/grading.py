@@ -1,4 +1,4 @@
-"""Four-point grading of a roll: penalty points by the length of its defects.
+"""Grade a roll by the four-point system: penalty points by the length of its defects.
 
 Source: ASTM D5430, Standard Test Methods for Visually Inspecting and Grading Fabrics, option A (four-point
 system), in its metric form: a defect is charged 1 point up to 75 mm of length, 2 up to 150 mm, 3 up to

@@ -1,7 +1,7 @@
-"""What the cells of a picture look like: how bright they are, and how their grain grows with its scale.
+"""Measure the cells of an image: their brightness, and how their grain grows with its scale.
 
 A weave has more contrast over two pixels than over one. The noise of a sensor has less: every halving of
-the picture halves it. That tells cloth from a bare machine bed whatever the brightness of either.
+the image halves it. That tells cloth from a bare machine bed whatever the brightness of either.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CELL_PX = 8
 """Side of a cell: a few yarns, and small enough for the edge of the cloth."""
 
 GRAIN_GAIN = 8.0
-"""Differences are kept as eighths of a grey level, so that the faint grain of a soft picture is not rounded
+"""Differences are kept as eighths of a grey level, so that the faint grain of a soft image is not rounded
 away; above 31 grey levels they are cut off."""
 
 
@@ -30,13 +30,13 @@ EVERY_PX = 4
 
 @dataclass(frozen=True, slots=True)
 class Grain:
-    """Describe the cells of a picture, each plane (ceil(H/8), ceil(W/8)) float32 in grey levels.
+    """Describe the cells of an image, each plane (ceil(H/8), ceil(W/8)) float32 in grey levels.
 
     Attributes:
         brightness: mean grey, 0 to 255.
         fine: mean |a - b - c + d| of neighbouring pixels: what runs straight along an axis (scratches of a
             bed, a rail, a lamp) cancels out.
-        middle: the same of the picture at half its size.
+        middle: the same of the image at half its size.
     """
 
     brightness: Floats
@@ -45,7 +45,7 @@ class Grain:
 
 
 def measure_grain(image: Image) -> Grain:
-    """Measure the cells of a picture.
+    """Measure the cells of an image.
 
     Args:
         image: (H, W) grey or (H, W, 3) BGR, uint8, of any size; continued by reflection to whole cells.
@@ -63,17 +63,17 @@ def measure_grain(image: Image) -> Grain:
 
 
 def _grey(image: Image) -> Image:
-    if image.dtype != np.uint8 or image.size == 0 or not _is_picture(image.shape):
-        raise ValueError(f"not a picture: {image.dtype} {image.shape}")
+    if image.dtype != np.uint8 or image.size == 0 or not _is_image(image.shape):
+        raise ValueError(f"not an image: {image.dtype} {image.shape}")
     return image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
 
 
-def _is_picture(shape: tuple[int, ...]) -> bool:
+def _is_image(shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
 
 
 def _to_whole_cells(grey: Image) -> Image:
-    """Continue a picture to the right and below by reflection, if it ends within a cell."""
+    """Continue an image to the right and below by reflection, if it ends within a cell."""
     below, right = (-side % CELL_PX for side in grey.shape)
     if not below and not right:
         return grey

@@ -1,4 +1,4 @@
-"""The joint between two pieces of cloth that were sewn together: there one roll ends and the next begins.
+"""Find the joint between two pieces of cloth that were sewn together: there the next roll begins.
 
 A joint is a band across the whole width, some millimetres high, in which stitches and a fold take the
 place of the weave. It is told from the weave by two numbers for each millimetre along the roll and each
@@ -36,11 +36,11 @@ crease or wrinkle is mostly higher, and does not cross all parts at one place.""
 SKEW_MM = 8.0
 """A joint is sewn askew: so far it may lie apart from one side to the other."""
 
-BAND_SHARE = 0.2
+BAND_FRACTION = 0.2
 """Where so many parts are abnormal a band begins and ends; a joint that is askew is in few at its ends."""
 
-SHARE = 0.85
-"""Least share of the parts that show it."""
+FRACTION = 0.85
+"""Least fraction of the parts that show it."""
 
 CALM_MM = 3.0
 """Between light and shade of a fold the cloth looks as it should for so long."""
@@ -49,7 +49,7 @@ DEVIATIONS = 3.5
 """So many deviations from the cloth before is abnormal. Measured in docs/benchmarks/joints.md."""
 
 LEAST_STEP = 0.06
-"""Deviations are taken to be at least this share of the value: a very even cloth has next to none."""
+"""Deviations are taken to be at least this fraction of the value: a very even cloth has next to none."""
 
 LAG_MM = 5.0
 """So far behind a joint the next roll begins: by then it is known that the joint has ended."""
@@ -60,8 +60,8 @@ BASELINE_BINS = 200
 LEARNT_BINS = 60
 """No joint is looked for before so many were seen."""
 
-GROUND_SHARE = 0.35
-"""A part with less texture than this share of the middle one shows the machine, not cloth."""
+GROUND_FRACTION = 0.35
+"""A part with less texture than this fraction of the middle one shows the machine, not cloth."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,9 +99,9 @@ class JointFinder:
         self._bin_lines = 1
         self._reached: int | None = None
         self._last_m: float | None = None
-        self.begin_anew()
+        self.start_again()
 
-    def begin_anew(self) -> None:
+    def start_again(self) -> None:
         """Forget what the cloth looked like: other cloth follows."""
         empty = np.zeros((0, PARTS), np.float32)
         self._rest = self._bins = _Rows(empty, empty)
@@ -153,12 +153,12 @@ class JointFinder:
         lag, most = round(LAG_MM / bin_mm), round((MOST_MM + SKEW_MM) / bin_mm)
         known = self._bins
         ground = np.median(known.texture, axis=0)
-        is_cloth = ground >= GROUND_SHARE * np.median(ground)
+        is_cloth = ground >= GROUND_FRACTION * np.median(ground)
         tail = known[-(most + lag + 2) :].and_then(fresh)
         texture = _abnormal(tail.texture, known.texture)[:, is_cloth]
         either = texture | _abnormal(tail.brightness, known.brightness)[:, is_cloth]
         either = _closed(either, round(CALM_MM / bin_mm / 2))
-        band = either.mean(axis=1) >= BAND_SHARE
+        band = either.mean(axis=1) >= BAND_FRACTION
         for start, end in _runs(band):
             done = end + lag
             is_fresh = len(tail) - len(fresh) < done <= len(tail)
@@ -173,7 +173,7 @@ def _is_joint(abnormal: Flags, bin_mm: float) -> bool:
         return False
     heights_mm = abnormal.sum(axis=0) * bin_mm
     fits = (heights_mm >= LEAST_MM) & (heights_mm <= MOST_MM)
-    return bool(fits.mean() >= SHARE and np.median(heights_mm) >= LEAST_MIDDLE_MM)
+    return bool(fits.mean() >= FRACTION and np.median(heights_mm) >= LEAST_MIDDLE_MM)
 
 
 def _measured(image: Image, position: FramePosition) -> _Rows:

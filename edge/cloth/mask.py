@@ -1,4 +1,4 @@
-"""Where in a picture is cloth, cell by cell."""
+"""Mask where in an image is cloth, cell by cell."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ the shadow beside it look like a wrinkle all across the cloth."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClothMask:
-    """Say of each cell of a picture whether it shows cloth.
+    """Say of each cell of an image whether it shows cloth.
 
     Attributes:
         cells: (ceil(H / 8), ceil(W / 8)) bool.
-        size_hw_px: of the picture.
+        size_hw_px: of the image.
     """
 
     cells: Mask
     size_hw_px: tuple[int, int]
 
     @property
-    def share(self) -> float:
-        """Share of the cells that show cloth, 0 to 1."""
+    def fraction(self) -> float:
+        """Fraction of the cells that show cloth, 0 to 1."""
         return float(self.cells.mean())
 
     def lines(self) -> Mask:
-        """Tell of each line of the picture whether any cloth lies on it: (H,) bool."""
+        """Tell of each line of the image whether any cloth lies on it: (H,) bool."""
         return np.repeat(self.cells.any(axis=1), CELL_PX)[: self.size_hw_px[0]]
 
     def columns(self) -> tuple[float, float]:
@@ -50,23 +50,21 @@ class ClothMask:
         )
 
     def without_edge(self, margin_px: float) -> ClothMask:
-        """Return the cloth that lies further than this from its edge; the picture's own edge is none."""
+        """Return the cloth that lies further than this from its edge; the image's own edge is none."""
         cells = round(margin_px / CELL_PX)
         if not cells or self.cells.all():
             return self
         around = np.ones((2 * cells + 1, 2 * cells + 1), np.uint8)
-        inner = cv2.erode(
-            self.cells.astype(np.uint8), around
-        )  # what lies beyond the picture counts as cloth
+        inner = cv2.erode(self.cells.astype(np.uint8), around)  # what lies beyond the image counts as cloth
         return ClothMask(np.asarray(inner > 0, np.bool_), self.size_hw_px)
 
-    def share_in(self, boxes_xyxy_px: Floats) -> Floats:
+    def fraction_in(self, boxes_xyxy_px: Floats) -> Floats:
         """Measure how much of each box lies on cloth.
 
         Args:
-            boxes_xyxy_px: (N, 4), pixels of the picture; what lies outside of it does not count.
+            boxes_xyxy_px: (N, 4), pixels of the image; what lies outside of it does not count.
         Returns:
-            (N,) float32 in [0, 1]; 1 for a box without area in the picture: nothing speaks against it.
+            (N,) float32 in [0, 1]; 1 for a box without area in the image: nothing speaks against it.
         """
         height, width = self.size_hw_px
         left, top, right, bottom = np.asarray(boxes_xyxy_px, np.float64).reshape(-1, 4).T
@@ -79,8 +77,8 @@ class ClothMask:
             - self._cloth_px(right, top)
             + self._cloth_px(left, top)
         )
-        shares = np.divide(cloth_px, area_px, out=np.ones_like(area_px), where=area_px > 0)
-        return np.asarray(np.clip(shares, 0, 1), np.float32)
+        fractions = np.divide(cloth_px, area_px, out=np.ones_like(area_px), where=area_px > 0)
+        return np.asarray(np.clip(fractions, 0, 1), np.float32)
 
     def _cloth_px(
         self, right_px: NDArray[np.float64], below_px: NDArray[np.float64]
@@ -100,11 +98,11 @@ def within(found: Detections, mask: ClothMask | None, margin_px: float) -> Detec
     """Leave out detections that lie mostly off the cloth, or along its edge.
 
     Args:
-        found: boxes in pixels of the picture that the mask is of.
+        found: boxes in pixels of the image that the mask is of.
         mask: None where all is cloth.
         margin_px: width of the edge.
     """
     if mask is None or not len(found):
         return found
     inner = mask.without_edge(margin_px) if margin_px else mask
-    return found.take(inner.share_in(found.boxes_xyxy_px) >= LEAST_ON_CLOTH)
+    return found.take(inner.fraction_in(found.boxes_xyxy_px) >= LEAST_ON_CLOTH)

@@ -1,4 +1,4 @@
-"""Is the lamp on, is the lens sharp and clean? Measured on the cloth itself; never a defect."""
+"""Check lamp and lens on the cloth itself: is it lit, sharp and clean? Never a defect."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ZONES = 8
 """Parts of the width that brightness and sharpness are measured in."""
 
 MOST_ROWS = 32
-"""Rows of a picture that are looked at, spread over its height."""
+"""Rows of an image that are looked at, spread over its height."""
 
 LINT_COLUMNS_PX = 8
 """Columns that are averaged for one place where lint may lie."""
@@ -29,7 +29,7 @@ LEARNT_FRAMES = 50
 """Frames that the reference is made of: the lamp and the lens as they are at the start of a run."""
 
 FAST, SLOW = 0.1, 0.0005
-"""Share of a new frame in what holds now, some ten frames, and in the slow baseline, some thousand."""
+"""Fraction of a new frame in what holds now, some ten frames, and in the slow baseline, some thousand."""
 
 STEADY_FRAMES = 20
 """So many frames in a row a change has to hold, in either direction."""
@@ -40,24 +40,24 @@ LINT_FRAMES = 200
 REST_FRAMES = 5000
 """One kind of event is not told of more often."""
 
-WEAK_SHARE, WELL_SHARE = 0.75, 0.85
+WEAK_FRACTION, WELL_FRACTION = 0.75, 0.85
 """Brightness, over that of the reference, below which a lamp is weak, and above which it is well again."""
 
-BLURRED_SHARE, SHARP_SHARE = 0.6, 0.75
+BLURRED_FRACTION, SHARP_FRACTION = 0.6, 0.75
 """The same for sharpness."""
 
-LINT_SHARE, CLEAN_SHARE = 0.9, 0.95
+LINT_FRACTION, CLEAN_FRACTION = 0.9, 0.95
 """The same for the brightness of some columns over that of their neighbours."""
 
 NEIGHBOURS = 4
 """Groups of columns to either side that a group is compared with."""
 
-EVEN_SHARE = 0.1
+EVEN_FRACTION = 0.1
 """Beside columns that differ by more from their neighbours, at a selvedge for instance, lint is not looked
 for: the edge wanders."""
 
-DARK_SHARE = 0.15
-"""The lamp is out when even the brightest of a picture (99 of 100 pixels) lie below this share of the
+DARK_FRACTION = 0.15
+"""The lamp is out when even the brightest of an image (99 of 100 pixels) lie below this fraction of the
 reference. A bed without cloth is brighter than that."""
 
 LEAST_REFERENCE_GREY = 20.0
@@ -66,7 +66,7 @@ LEAST_REFERENCE_GREY = 20.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Optics:
-    """Say how a picture was lit and how sharp it is.
+    """Say how an image was lit and how sharp it is.
 
     Attributes:
         brightness: (ZONES,) mean grey level of each zone across the width, 0 to 255.
@@ -80,7 +80,7 @@ class Optics:
 
 
 def measure_optics(image: Image) -> Optics:
-    """Measure a picture of cloth.
+    """Measure an image of cloth.
 
     Args:
         image: (H, W) grey or (H, W, 3) BGR, uint8, at least 64 wide.
@@ -117,7 +117,7 @@ class OpticsWatch:
         events, self._events = self._events, []
         return events
 
-    def begin_anew(self) -> None:
+    def start_again(self) -> None:
         """Forget how lamp and lens were at the start: other cloth is brighter or darker."""
         self._seen, self._now, self._baseline, self._reference = 0, None, None, None
         self._alarms.clear()
@@ -127,12 +127,12 @@ class OpticsWatch:
         reference = self._reference
         if reference is None:
             return False
-        dark = brightest_grey(image) < DARK_SHARE * float(np.median(reference.brightness))
+        dark = brightest_grey(image) < DARK_FRACTION * float(np.median(reference.brightness))
         self._note("lamp out", "", is_bad=dark, is_well=not dark, hold=1, detail="there is no light")
         return dark
 
     def look(self, image: Image) -> None:
-        """Take in a picture of cloth, (H, W) or (H, W, 3) uint8. Pictures of another width begin anew."""
+        """Take in an image of cloth, (H, W) or (H, W, 3) uint8. Images of another width start again."""
         if image.shape[1] < ZONES * LINT_COLUMNS_PX:
             return
         optics = measure_optics(image)
@@ -150,7 +150,7 @@ class OpticsWatch:
             self._baseline = _mixed(self._baseline, optics, SLOW)
 
     def _learn(self, optics: Optics) -> None:
-        """Take what was seen so far as the reference; in the dark, begin anew."""
+        """Take what was seen so far as the reference; in the dark, start again."""
         if float(np.median(optics.brightness)) < LEAST_REFERENCE_GREY:
             self._now = None
         else:
@@ -158,37 +158,37 @@ class OpticsWatch:
 
     def _compare(self, now: Optics, reference: Optics, baseline: Optics) -> None:
         light = float(np.median(_ratio(now.brightness, reference.brightness)))
-        self._note_share(
-            "lamp weak", "", light, WEAK_SHARE, WELL_SHARE, "the light is {:.0%} of the start's"
+        self._note_fraction(
+            "lamp weak", "", light, WEAK_FRACTION, WELL_FRACTION, "the light is {:.0%} of the start's"
         )
         evenness = _ratio(now.brightness, baseline.brightness)
         evenness /= max(float(np.median(evenness)), 1e-6)
         sharpness = _ratio(now.sharpness, baseline.sharpness)
         for zone in range(ZONES):
             where = f" in zone {zone + 1} of {ZONES} from the left"
-            self._note_share(
-                "lamp uneven", where, evenness[zone], WEAK_SHARE, WELL_SHARE, "{:.0%} of the light"
+            self._note_fraction(
+                "lamp uneven", where, evenness[zone], WEAK_FRACTION, WELL_FRACTION, "{:.0%} of the light"
             )
-            self._note_share(
-                "focus", where, sharpness[zone], BLURRED_SHARE, SHARP_SHARE, "{:.0%} of the sharpness"
+            self._note_fraction(
+                "focus", where, sharpness[zone], BLURRED_FRACTION, SHARP_FRACTION, "{:.0%} of the sharpness"
             )
         columns = np.where(_even(reference.columns), _ratio(now.columns, reference.columns), 1.0)
         at_px = int(columns.argmin()) * LINT_COLUMNS_PX
-        self._note_share(
+        self._note_fraction(
             "lint",
             "",
             float(columns.min()),
-            LINT_SHARE,
-            CLEAN_SHARE,
+            LINT_FRACTION,
+            CLEAN_FRACTION,
             f"a spot stands still at column {at_px}: {{:.0%}} of the light",
             hold=LINT_FRAMES,
         )
 
-    def _note_share(
+    def _note_fraction(
         self,
         kind: str,
         where: str,
-        share: float,
+        fraction: float,
         bad: float,
         well: float,
         text: str,
@@ -197,10 +197,10 @@ class OpticsWatch:
         self._note(
             kind,
             where,
-            is_bad=share < bad,
-            is_well=share > well,
+            is_bad=fraction < bad,
+            is_well=fraction > well,
             hold=hold,
-            detail=text.format(share) + where,
+            detail=text.format(fraction) + where,
         )
 
     def _note(self, kind: str, where: str, *, is_bad: bool, is_well: bool, hold: int, detail: str) -> None:
@@ -259,8 +259,8 @@ def _columns(profile: Floats) -> Floats:
 
 
 def _even(columns: Floats) -> NDArray[np.bool_]:
-    """Tell which groups of columns lie away from any edge in the picture."""
-    is_edge = (np.abs(columns - 1) > EVEN_SHARE).astype(np.uint8)
+    """Tell which groups of columns lie away from any edge in the image."""
+    is_edge = (np.abs(columns - 1) > EVEN_FRACTION).astype(np.uint8)
     near = cv2.dilate(is_edge[None], np.ones((1, 2 * NEIGHBOURS + 1), np.uint8))[0]
     return np.asarray(near == 0, np.bool_)
 
@@ -269,9 +269,9 @@ def _ratio(now: Floats, before: Floats) -> Floats:
     return now / np.maximum(before, 1e-6)
 
 
-def _mixed(before: Optics, now: Optics, share: float) -> Optics:
+def _mixed(before: Optics, now: Optics, fraction: float) -> Optics:
     def mix(one: Floats, other: Floats) -> Floats:
-        return one + share * (other - one)
+        return one + fraction * (other - one)
 
     return Optics(
         mix(before.brightness, now.brightness),

@@ -102,7 +102,7 @@ class Seam:
         self._last_frame_id = -1
         self._next_line: int | None = None
 
-    def picture(self, frame: Frame) -> tuple[Image, int]:
+    def image(self, frame: Frame) -> tuple[Image, int]:
         """Put the lines carried over above a frame.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Sums of coverage: what is derived of counted lines and frames, of one roll or of several."""
+"""Derive sums of coverage from counted lines and frames, of one roll or of several."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from edge.cameras.protocol import GapReason
 
 
 class Passed(ABC):
-    """What follows from the counts of what passed a camera; see `edge.cloth.coverage.Coverage`.
+    """Derive coverage from counted lines and frames; see `edge.cloth.coverage.Coverage`.
 
     Attributes:
         mm_per_line: length of a line; None where no position is known.
-        lines_passed, lines_inspected: the first are exactly the second and those in gaps.
+        lines_delivered, lines_inspected: the first are exactly the second and those in gaps.
         frames_dark: frames that were not inspected because the lamp was out.
         frames_down: frames that the camera would have given while it was away, estimated from its rate.
         seconds_down: for how long the camera was away.
@@ -31,7 +31,7 @@ class Passed(ABC):
 
     @property
     @abstractmethod
-    def lines_passed(self) -> int:
+    def lines_delivered(self) -> int:
         """Lines that passed: exactly those inspected and those in gaps."""
 
     @property
@@ -70,7 +70,7 @@ class Passed(ABC):
     @property
     def gap_m(self) -> float:
         """Metres that passed uninspected, for whatever reason."""
-        return (self.lines_passed - self.lines_inspected) * self.m_per_line
+        return (self.lines_delivered - self.lines_inspected) * self.m_per_line
 
     @property
     def frames_lost(self) -> int:
@@ -83,10 +83,10 @@ class Passed(ABC):
         return self.mm_per_line is not None
 
     @property
-    def share(self) -> float | None:
-        """Share of what passed that was inspected, 0..1; None before the first frame."""
+    def fraction(self) -> float | None:
+        """Fraction of what passed that was inspected, 0..1; None before the first frame."""
         if self.knows_metres:
-            return self.lines_inspected / self.lines_passed if self.lines_passed else None
+            return self.lines_inspected / self.lines_delivered if self.lines_delivered else None
         uninspected = self.frames_lost + self.frames_without_cloth
         passed = self.frames_inspected + uninspected
         return self.frames_inspected / passed if passed else None
@@ -113,7 +113,7 @@ class CoverageSums(Passed):
         return self.inspected
 
     @property
-    def lines_passed(self) -> int:
+    def lines_delivered(self) -> int:
         """Lines that passed: exactly those inspected and those in gaps."""
         return self.inspected + sum(self.gaps.values())
 

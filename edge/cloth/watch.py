@@ -12,9 +12,9 @@ from edge.core.image import Image
 
 logger = logging.getLogger(__name__)
 
-PROOF_SHARE = 0.5
-"""A finder that has seen this share of one picture as cloth knows the article. Until then it is not
-believed, but for a black picture: cloth whose grain drowns in noise would otherwise pass as an empty
+PROOF_FRACTION = 0.5
+"""A finder that has seen this fraction of one image as cloth knows the article. Until then it is not
+believed, but for a black image: cloth whose grain drowns in noise would otherwise pass as an empty
 machine."""
 
 
@@ -22,7 +22,7 @@ class ClothWatch:
     """Look after the cloth of one run.
 
     Args:
-        finder: finds cloth in pictures.
+        finder: finds cloth in images.
     """
 
     def __init__(self, finder: ClothFinder) -> None:
@@ -30,21 +30,21 @@ class ClothWatch:
         self._proven = False
 
     def look(self, image: Image, position: FramePosition | None) -> ClothMask | None:
-        """Find the cloth of a picture.
+        """Find the cloth of an image.
 
         Args:
             image: (H, W) grey or (H, W, 3) BGR, uint8.
             position: of the frame. A camera that knows both selvedges knows where the cloth is.
         Returns:
-            The mask; None where the whole picture is to be taken as cloth.
+            The mask; None where the whole image is to be taken as cloth.
         """
         if position is not None and _knows_selvedges(position):
             return None
         mask = self._finder.find(image)
-        if not self._proven and mask.share >= PROOF_SHARE:
+        if not self._proven and mask.fraction >= PROOF_FRACTION:
             self._proven = True
             logger.info("the cloth is recognised: what lies off it is left out from here on")
-        return mask if self._proven or (not mask.share and is_black(image)) else None
+        return mask if self._proven or (not mask.fraction and is_black(image)) else None
 
 
 def _knows_selvedges(position: FramePosition) -> bool:
@@ -52,5 +52,5 @@ def _knows_selvedges(position: FramePosition) -> bool:
 
 
 def cloth_watch(config: EdgeConfig) -> ClothWatch | None:
-    """Return what says where the cloth is; None if every picture is to be taken as cloth throughout."""
+    """Return what says where the cloth is; None if every image is to be taken as cloth throughout."""
     return ClothWatch(GrainFinder()) if config.cloth == "auto" else None

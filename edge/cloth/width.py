@@ -1,4 +1,4 @@
-"""How wide the cloth is, and which strips of it were seen: by one camera, or by several beside each other.
+"""Measure the width of the cloth and the strips of it that one camera, or several, have seen.
 
 Millimetres count from the left selvedge; where that is not known, from the left edge of the view.
 """
@@ -149,8 +149,8 @@ class Across:
         return sum(strip.width_mm for strip in self.unseen)
 
     @property
-    def share(self) -> float | None:
-        """Share of the width that was seen; None if the width is not known."""
+    def fraction(self) -> float | None:
+        """Fraction of the width that was seen; None if the width is not known."""
         if not self.width_mm or self.seen_mm is None:
             return None
         return self.seen_mm / self.width_mm if self.unseen else 1.0

@@ -1,4 +1,4 @@
-"""Command line of `loomsight bundle`: verify, install, roll back and show bundles."""
+"""Run `loomsight bundle`: verify, install, roll back and show bundles."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ StoreArgument = Annotated[
     Path, typer.Argument(help="Folder that keeps bundles; edge-run --model takes it.")
 ]
 ConfigFlag = Annotated[
-    Path | None, typer.Option(help="Settings of edge-run as TOML: how the golden pictures are inspected.")
+    Path | None, typer.Option(help="Settings of edge-run as TOML: how the golden images are inspected.")
 ]
 MaxP99Flag = Annotated[
     float | None, typer.Option(min=0.001, help="Refuse the bundle if p99 of single tiles is above this.")
@@ -47,7 +47,7 @@ def verify(
     backend: BackendFlag = None,
     max_p99_ms: MaxP99Flag = None,
 ) -> None:
-    """Check every digest, inspect the golden pictures on this box, and time single tiles.
+    """Check every digest, inspect the golden images on this device, and time single tiles.
 
     Of an article file: every digest, and that its features are those that this version computes.
     """
@@ -67,7 +67,7 @@ def verify(
     manifest = opened.manifest
     files, golden = (len(manifest.files), len(manifest.golden)) if manifest else (0, 0)
     sealed = "sealed" if is_sealed(opened.path) else "not sealed: nothing vouches for bundle.json itself"
-    echo(f"{opened.path}: {files} files whole, {golden} golden pictures as published, {sealed}")
+    echo(f"{opened.path}: {files} files whole, {golden} golden images as published, {sealed}")
 
 
 @app.command()
@@ -100,25 +100,25 @@ def rollback(store: StoreArgument, config: ConfigFlag = None, backend: BackendFl
 def show(
     bundle: BundleArgument,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
-    picture: Annotated[
-        Path | None, typer.Option(help="Write what each layer costs as a picture (SVG).")
+    image: Annotated[
+        Path | None, typer.Option(help="Write what each layer costs as an image (SVG).")
     ] = None,
 ) -> None:
     """Print what a bundle says of itself: contract, scorecard, parity, and what each layer costs."""
     configure_logging()
-    from edge.bundle.layers import write_picture
+    from edge.bundle.layers import write_image
     from edge.commands.bundle_report import bundle_facts, print_facts
 
     facts = bundle_facts(bundle)
-    if picture is not None:
-        write_picture(facts.get("layers", ()), picture)
+    if image is not None:
+        write_image(facts.get("layers", ()), image)
     print_facts(facts, as_json)
 
 
 def _inspected(
     config: Path | None, backend: str | None, max_p99_ms: float | None = None
 ) -> Callable[[Bundle], None]:
-    """Return a check that opens a bundle as edge-run would, golden pictures included, and times it."""
+    """Return a check that opens a bundle as edge-run would, golden images included, and times it."""
     from edge.config.device import box_from_process
     from edge.inference.model import open_model
     from edge.inference.timing import check_latency
@@ -128,6 +128,6 @@ def _inspected(
         with ExitStack() as stack:
             backend_opened, contract = open_model(settings, stack)
             times = check_latency(backend_opened, contract, max_p99_ms)
-            echo(f"a tile takes p50 {times['p50']:.1f} / p99 {times['p99']:.1f} ms on this box")
+            echo(f"a tile takes p50 {times['p50']:.1f} / p99 {times['p99']:.1f} ms on this device")
 
     return check

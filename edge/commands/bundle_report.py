@@ -1,4 +1,4 @@
-"""What a bundle says of itself, as a table or as JSON."""
+"""Report what a bundle holds, as a table or as JSON."""
 
 from __future__ import annotations
 

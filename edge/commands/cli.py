@@ -1,4 +1,4 @@
-"""Command lines of the edge.
+"""Run the commands `edge-run`, `edge-bench`, `edge-doctor` and `simulate`.
 
 Settings of a run have their defaults in `edge.config.edge`, those of a data set in
 `edge.dataset.options`; only what edge-bench alone has (frames, rounds, pause) has them here.
@@ -19,7 +19,7 @@ from edge.process.console import configure_logging, run_command
 CameraFlag = Annotated[
     str | None,
     typer.Option(
-        help=f"0, /dev/video0, file.mp4, picture, folder/, rtsp://..., {camera_forms()}  [default: 0]"
+        help=f"0, /dev/video0, file.mp4, image, folder/, rtsp://..., {camera_forms()}  [default: 0]"
     ),
 ]
 ModelFlag = Annotated[
@@ -50,7 +50,7 @@ BackendFlag = Annotated[
 ]
 PrecisionFlag = Annotated[
     str | None,
-    typer.Option(help="f32, bf16, f16, int8, or auto: what is usual for the backend  [default: auto]"),
+    typer.Option(help="f32, bf16, f16, int8, or auto: the default of the backend  [default: auto]"),
 ]
 VerboseFlag = Annotated[bool, typer.Option("--verbose", help="Log every frame.")]
 
@@ -87,7 +87,7 @@ def edge_run(
     summary: Annotated[Path | None, typer.Option(help="Write the summary as JSON.")] = None,
     save_pictures: Annotated[
         Path | None,
-        typer.Option(help="Folder for pictures of frames with defects."),
+        typer.Option(help="Folder for images of frames with defects."),
     ] = None,
     pictures_gb: Annotated[
         float | None, typer.Option(help="Space for them; the oldest make room  [default: 20]")
@@ -137,7 +137,7 @@ def edge_run(
     mm_per_px: MmPerPxFlag = None,
     bit_depth: Annotated[
         int | None,
-        typer.Option(help="Significant bits of 16-bit pictures."),
+        typer.Option(help="Significant bits of 16-bit images."),
     ] = None,
     queue_frames: Annotated[
         int | None,
@@ -229,7 +229,7 @@ def edge_bench(
     ] = False,
     all_runtimes: Annotated[
         bool,
-        typer.Option("--all-runtimes", help="Compare every backend and precision of this box instead."),
+        typer.Option("--all-runtimes", help="Compare every backend and precision of this device instead."),
     ] = False,
     reference: Annotated[
         Path | None,
@@ -289,7 +289,7 @@ def edge_bench(
 def edge_doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
     build: Annotated[
-        bool, typer.Option("--build", help="Build a TensorRT engine instead, for the GPU of this box.")
+        bool, typer.Option("--build", help="Build a TensorRT engine instead, for the GPU of this device.")
     ] = False,
     model: Annotated[
         Path | None,
@@ -312,12 +312,12 @@ def edge_doctor(
     ] = None,
     verbose: VerboseFlag = False,
 ) -> None:
-    """Say what this box has, and what to do about what it lacks; or build an engine for its GPU."""
+    """Say what this device has, and what to do about what it lacks; or build an engine for its GPU."""
     if build:
-        from edge.inference.engine_build import BuildWish, build_engines
+        from edge.inference.engine_build import BuildRequest, build_engines
 
         configure_logging(verbose)
-        build_engines(BuildWish(model, precision, batch, bool(fixed_batch), tuple(targets or ())))
+        build_engines(BuildRequest(model, precision, batch, bool(fixed_batch), tuple(targets or ())))
         return
     flags = {"model": model, "precision": precision, "batch": batch, "for": targets}
     flags["fixed-batch"] = fixed_batch
@@ -337,9 +337,9 @@ def simulate(
         Path | None,
         typer.Option(help="Folder of real clean images to plant the defects in.  [default: woven cloth]"),
     ] = None,
-    images: Annotated[int | None, typer.Option(help="Pictures over all splits.")] = None,
-    split: Annotated[str | None, typer.Option(help="Shares, e.g. train=0.8,val=0.1,test=0.1")] = None,
-    seed: Annotated[int | None, typer.Option(help="Same seed, same pictures.")] = None,
+    images: Annotated[int | None, typer.Option(help="Images over all splits.")] = None,
+    split: Annotated[str | None, typer.Option(help="Fractions, e.g. train=0.8,val=0.1,test=0.1")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same images.")] = None,
     size_hw: Annotated[tuple[int, int] | None, typer.Option(help="Height and width in pixels.")] = None,
     mm_per_px: Annotated[float | None, typer.Option(help="Millimetres of cloth per pixel.")] = None,
     weave: Annotated[str | None, typer.Option(help="plain, twill or satin  [default: all]")] = None,
@@ -348,12 +348,12 @@ def simulate(
     mean_grey: Annotated[float | None, typer.Option(help="Brightness of the cloth  [default: any]")] = None,
     article_share: Annotated[
         float | None,
-        typer.Option(help="Share of pictures with that weave, pitch and grey; others are free."),
+        typer.Option(help="Fraction of images with that weave, pitch and grey; others are free."),
     ] = None,
     colour: Annotated[bool | None, typer.Option("--colour", help="Coloured cloth.")] = None,
     difficulty: Annotated[list[str] | None, typer.Option(help="Repeat for several  [default: all]")] = None,
     category: Annotated[list[str] | None, typer.Option(help="Repeat for several  [default: all]")] = None,
-    defect_share: Annotated[float | None, typer.Option(help="Share of pictures with defects.")] = None,
+    defect_share: Annotated[float | None, typer.Option(help="Fraction of images with defects.")] = None,
     defects_per_m: Annotated[float | None, typer.Option(help="Per metre of roll, in those.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes.")] = None,
     taxonomy: Annotated[Path | None, typer.Option(help="Taxonomy file  [default: the shipped one]")] = None,

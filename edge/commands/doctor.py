@@ -1,4 +1,4 @@
-"""What this box has, and what to do about what it lacks."""
+"""Report what this device has, and what to do about what it lacks."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ Verdict = Literal["ok", "lacking", "broken"]
 CUDA_ROW = "ONNX Runtime on CUDA"
 
 LEAST_FREE_GB = 2.0
-"""Below this a day of defect pictures does not fit."""
+"""Below this a day of defect images does not fit."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """Say one thing about the box.
+class DeviceFinding:
+    """Report one finding about the device.
 
     Attributes:
         verdict: `broken` keeps edge-run from working, `lacking` only limits it.
@@ -57,10 +57,10 @@ class Finding:
     cure: str = ""
 
 
-def examine() -> list[Finding]:
+def examine() -> list[DeviceFinding]:
     """Look at everything edge-run may use."""
     first, *others = (partial(_backend, name) for name in BACKENDS)
-    checks: tuple[Callable[[], Finding], ...] = (
+    checks: tuple[Callable[[], DeviceFinding], ...] = (
         _python,
         _processor,
         _memory,
@@ -81,7 +81,7 @@ def print_report(as_json: bool) -> bool:
     """Print what was found.
 
     Returns:
-        True if edge-run can work on this box.
+        True if edge-run can work on this device.
     """
     findings = examine()
     if as_json:
@@ -96,13 +96,13 @@ def print_report(as_json: bool) -> bool:
     return all(finding.verdict != "broken" for finding in findings)
 
 
-def _python() -> Finding:
-    return Finding("system", "ok", f"Python {platform.python_version()}, {platform.platform()}")
+def _python() -> DeviceFinding:
+    return DeviceFinding("system", "ok", f"Python {platform.python_version()}, {platform.platform()}")
 
 
-def _processor() -> Finding:
+def _processor() -> DeviceFinding:
     features = ", ".join(processor_features()) or "no vector features known"
-    return Finding("processor", "ok", f"{processor_name()}, {_cores()}, {features}")
+    return DeviceFinding("processor", "ok", f"{processor_name()}, {_cores()}, {features}")
 
 
 def _cores() -> str:
@@ -114,82 +114,84 @@ def _cores() -> str:
     return f"{available} of {cores} cores{of_quota}"
 
 
-def _memory() -> Finding:
+def _memory() -> DeviceFinding:
     sizes = {line.split(":")[0]: int(line.split()[1]) / 2**20 for line in _lines(Path("/proc/meminfo"))}
     if "MemAvailable" not in sizes:
-        return Finding("memory", "ok", "unknown")
+        return DeviceFinding("memory", "ok", "unknown")
     detail = f"{sizes['MemAvailable']:.1f} of {sizes['MemTotal']:.1f} GiB free"
     if sizes["MemAvailable"] < 1:
-        return Finding("memory", "lacking", detail, "End other programs: edge-run needs about 0.5 GiB.")
-    return Finding("memory", "ok", detail)
+        return DeviceFinding(
+            "memory", "lacking", detail, "End other programs: edge-run needs about 0.5 GiB."
+        )
+    return DeviceFinding("memory", "ok", detail)
 
 
-def _disk() -> Finding:
+def _disk() -> DeviceFinding:
     free_gb = shutil.disk_usage(".").free / 1e9
     detail = f"{free_gb:.1f} GB free in {Path.cwd()}"
     if free_gb < LEAST_FREE_GB:
-        return Finding("disk", "lacking", detail, "Free space before pictures are saved here.")
-    return Finding("disk", "ok", detail)
+        return DeviceFinding("disk", "lacking", detail, "Free space before images are saved here.")
+    return DeviceFinding("disk", "ok", detail)
 
 
-def _opencv() -> Finding:
+def _opencv() -> DeviceFinding:
     try:
         import cv2
     except ImportError as error:
-        return Finding("OpenCV", "broken", str(error), headless_opencv())
+        return DeviceFinding("OpenCV", "broken", str(error), headless_opencv())
     threads = min(cv2.getNumThreads(), available_cores())
-    return Finding("OpenCV", "ok", f"{cv2.__version__}, {threads} threads")
+    return DeviceFinding("OpenCV", "ok", f"{cv2.__version__}, {threads} threads")
 
 
-def _backend(name: str) -> Finding:
+def _backend(name: str) -> DeviceFinding:
     """Look at a backend; only what every installation has is needed."""
     kind = BACKENDS[name]
     try:
         found = kind.load().installed()
     except (ImportError, OSError, RuntimeError) as error:
         return _backend_that_does_not_load(name, error)
-    return Finding(kind.title, "ok", found.detail, found.cure)
+    return DeviceFinding(kind.title, "ok", found.detail, found.cure)
 
 
-def _backend_that_does_not_load(name: str, error: Exception) -> Finding:
+def _backend_that_does_not_load(name: str, error: Exception) -> DeviceFinding:
     kind, detail = BACKENDS[name], " ".join(str(error).split())
     if kind.is_in_every_installation:
-        return Finding(kind.title, "broken", detail, repair(name))
+        return DeviceFinding(kind.title, "broken", detail, repair(name))
     if isinstance(error, ModuleNotFoundError):
         cure = f"{install_module(kind.package)} if edge-run --backend {name} or auto is to use it."
-        return Finding(kind.title, "ok", "not installed", cure)
-    return Finding(kind.title, "lacking", detail, install_again(kind.distributions[0]))
+        return DeviceFinding(kind.title, "ok", "not installed", cure)
+    return DeviceFinding(kind.title, "lacking", detail, install_again(kind.distributions[0]))
 
 
-def _gpu() -> Finding:
+def _gpu() -> DeviceFinding:
     if not nvidia_gpu_present():
-        return Finding("NVIDIA GPU", "lacking", "none", "Inference runs on the processor.")
+        return DeviceFinding("NVIDIA GPU", "lacking", "none", "Inference runs on the processor.")
     if not shutil.which("nvidia-smi"):
-        return Finding("NVIDIA GPU", "ok", "present (no nvidia-smi to ask: a Jetson)")
+        return DeviceFinding("NVIDIA GPU", "ok", "present (no nvidia-smi to ask: a Jetson)")
     query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, check=True, timeout=20)
     except (subprocess.SubprocessError, OSError) as error:
-        return Finding("NVIDIA GPU", "lacking", f"nvidia-smi: {error}", "Repair the NVIDIA driver.")
-    return Finding("NVIDIA GPU", "ok", answer.stdout.strip())
+        return DeviceFinding("NVIDIA GPU", "lacking", f"nvidia-smi: {error}", "Repair the NVIDIA driver.")
+    return DeviceFinding("NVIDIA GPU", "ok", answer.stdout.strip())
 
 
-def _cuda() -> Finding:
+def _cuda() -> DeviceFinding:
     """Tell a GPU that ONNX Runtime can use from one that is merely there."""
     if not nvidia_gpu_present():
-        return Finding(CUDA_ROW, "ok", "not tried: no NVIDIA GPU")
+        return DeviceFinding(CUDA_ROW, "ok", "not tried: no NVIDIA GPU")
     try:
         import onnxruntime
 
         from edge.backends.onnxruntime import why_cuda_does_not_start
     except ImportError as error:
-        return Finding(CUDA_ROW, "lacking", str(error), "See the row ONNX Runtime.")
+        return DeviceFinding(CUDA_ROW, "lacking", str(error), "See the row ONNX Runtime.")
     built_in = CUDA in onnxruntime.get_available_providers()
     return cuda_finding(built_in, why_cuda_does_not_start() if built_in else None)
 
 
-def cuda_finding(built_in: bool, reason: str | None) -> Finding:
-    """Judge a box with an NVIDIA GPU.
+def cuda_finding(built_in: bool, reason: str | None) -> DeviceFinding:
+    """Judge a device with an NVIDIA GPU.
 
     Args:
         built_in: ONNX Runtime was built with CUDA.
@@ -197,7 +199,7 @@ def cuda_finding(built_in: bool, reason: str | None) -> Finding:
     """
     if not built_in:
         detail = "GPU present, but this ONNX Runtime was built without CUDA"
-        return Finding(
+        return DeviceFinding(
             CUDA_ROW,
             "lacking",
             detail,
@@ -205,8 +207,8 @@ def cuda_finding(built_in: bool, reason: str | None) -> Finding:
         )
     if reason:
         detail = f"GPU present, but the CUDA provider does not start: {reason}"
-        return Finding(CUDA_ROW, "lacking", detail, cure_of(reason))
-    return Finding(CUDA_ROW, "ok", "the CUDA provider starts")
+        return DeviceFinding(CUDA_ROW, "lacking", detail, cure_of(reason))
+    return DeviceFinding(CUDA_ROW, "ok", "the CUDA provider starts")
 
 
 def _version(package: str) -> str | None:
@@ -216,26 +218,26 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _camera_package(title: str, package: str) -> Finding:
+def _camera_package(title: str, package: str) -> DeviceFinding:
     """Name the version of what one kind of camera needs."""
     name = distribution_of(package)
     installed = _version(name)
     if installed is None:
-        return Finding(name, "ok", "not installed", f"For {title} cameras: {install_module(package)}")
-    return Finding(name, "ok", installed)
+        return DeviceFinding(name, "ok", "not installed", f"For {title} cameras: {install_module(package)}")
+    return DeviceFinding(name, "ok", installed)
 
 
-def _cameras() -> Finding:
+def _cameras() -> DeviceFinding:
     devices = sorted(Path("/dev").glob("video*"))
     if not devices:
         cure = "Plug one in; until then --camera loom simulates one."
-        return Finding("cameras", "lacking", "no /dev/video*", cure)
+        return DeviceFinding("cameras", "lacking", "no /dev/video*", cure)
     names = [_camera_name(device) for device in devices]
     refused = [device.name for device in devices if not os.access(device, os.R_OK | os.W_OK)]
     if refused:
         cure = "Add this user to the group video: sudo usermod -aG video $USER"
-        return Finding("cameras", "lacking", f"no permission for {', '.join(refused)}", cure)
-    return Finding("cameras", "ok", "; ".join(names))
+        return DeviceFinding("cameras", "lacking", f"no permission for {', '.join(refused)}", cure)
+    return DeviceFinding("cameras", "ok", "; ".join(names))
 
 
 def _camera_name(device: Path) -> str:
@@ -243,12 +245,12 @@ def _camera_name(device: Path) -> str:
     return f"{device} {name[0] if name else ''}".strip()
 
 
-def _model() -> Finding:
+def _model() -> DeviceFinding:
     try:
         bundle = open_bundle(demo_bundle_path())
     except LoomsightError as error:
-        return Finding("demo bundle", "broken", error.problem, error.cure)
-    return Finding("demo bundle", "ok", f"{bundle.path}: digests hold")
+        return DeviceFinding("demo bundle", "broken", error.problem, error.cure)
+    return DeviceFinding("demo bundle", "ok", f"{bundle.path}: digests hold")
 
 
 def _lines(path: Path) -> list[str]:

@@ -41,7 +41,7 @@ def begin(module: str, function: str) -> None:
 
 
 def _leave(number: int, frame: object) -> None:
-    """Leave at once: nothing is begun yet, or all is done."""
+    """Leave at once: nothing is started yet, or all is done."""
     try:
         os.write(2, b"interrupted\n")
     finally:

@@ -1,4 +1,4 @@
-"""The command `loomsight`: lists all commands and hands over to one of them."""
+"""Run the command `loomsight`: list all commands and hand over to one of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Command line of `loomsight mqtt`: check the broker, print what messages look like."""
+"""Run `loomsight mqtt`: check the broker, print what messages look like."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Command line of `loomsight roll`: list, show, report and export rolls, and begin the next."""
+"""Run `loomsight roll`: list, show, report and export rolls, and begin the next."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ RecordsArgument = Annotated[
     ),
 ]
 RollFlag = Annotated[
-    str | None, typer.Option(help="Name of the roll, or the begin of its id  [default: the last one]")
+    str | None, typer.Option(help="Name of the roll, or the start of its id  [default: the last one]")
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
-class Form(str, Enum):
-    """What `export` writes."""
+class ExportForm(str, Enum):
+    """Name a form that `export` writes."""
 
     csv = "csv"
     jsonl = "jsonl"
@@ -74,13 +74,13 @@ def report(
         typer.Option(min=0, help="Most points per 100 m² of a piece  [default: the best grade's limit]"),
     ] = None,
 ) -> None:
-    """Write a printable report of one roll: map, grade, coverage, where to cut, pictures."""
+    """Write a printable report of one roll: map, grade, coverage, where to cut, images."""
     configure_logging()
     from edge.roll.pdf import find_browser, pdf_of
-    from edge.roll.report import PieceWish, report_page
+    from edge.roll.report import PieceRequest, report_page
     from edge.roll.side_by_side import read_roll_beside
 
-    page = report_page(read_roll_beside(records, roll), PieceWish(piece_m, piece_points))
+    page = report_page(read_roll_beside(records, roll), PieceRequest(piece_m, piece_points))
     _write(out, page.encode(), *records, pdf)
     if pdf is not None:
         _write(pdf, pdf_of(page, find_browser()), *records)
@@ -90,7 +90,9 @@ def report(
 def export(
     records: RecordsArgument,
     roll: RollFlag = None,
-    form: Annotated[Form, typer.Option("--format", help="csv, or jsonl: JSON lines.")] = Form.csv,
+    form: Annotated[
+        ExportForm, typer.Option("--format", help="csv, or jsonl: JSON lines.")
+    ] = ExportForm.csv,
     out: Annotated[Path | None, typer.Option(help="File to write  [default: stdout]")] = None,
 ) -> None:
     """Write the defects, gaps and events of one roll as a table for other programs."""
@@ -99,7 +101,7 @@ def export(
     from edge.roll.side_by_side import read_roll_beside
 
     found = read_roll_beside(records, roll)
-    text = as_csv(found) if form is Form.csv else as_json_lines(found)
+    text = as_csv(found) if form is ExportForm.csv else as_json_lines(found)
     if out is None:
         sys.stdout.write(text)
     else:

@@ -1,4 +1,4 @@
-"""Command line of `loomsight service`: the systemd unit."""
+"""Run `loomsight service`: print the systemd unit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def service() -> None:
 
 @app.command("print")
 def print_unit(
-    config: Annotated[Path, typer.Option(help="Settings of the box, absolute.")] = Path(
+    config: Annotated[Path, typer.Option(help="Settings of the device, absolute.")] = Path(
         "/etc/loomsight/box.toml"
     ),
     program: Annotated[

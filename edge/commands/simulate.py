@@ -1,4 +1,4 @@
-"""`loomsight simulate`: settings in, a data set folder out."""
+"""Run `loomsight simulate`: settings in, a data set folder out."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def simulate_dataset(out: Path, settings: dict[str, object], taxonomy_file: Path
     console = Console()
     for split, count in summary.images.items():
         defects = ", ".join(f"{number} {name}" for name, number in summary.defects[split].items())
-        console.print(f"{split}: {count} pictures, {defects or 'no defects'}", highlight=False)
+        console.print(f"{split}: {count} images, {defects or 'no defects'}", highlight=False)
     console.print(as_cell(f"data set in {out}"), highlight=False, soft_wrap=True)

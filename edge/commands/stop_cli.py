@@ -1,4 +1,4 @@
-"""Command line of `loomsight stop`: let an electrician check the wiring."""
+"""Run `loomsight stop`: let an electrician check the wiring."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     no_args_is_help=True,
-    help="Check that this box can stop the machine.",
+    help="Check that this device can stop the machine.",
 )
 
 ConfigFlag = Annotated[Path | None, typer.Option(help="Settings as TOML, with a table [machine].")]

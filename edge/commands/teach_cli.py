@@ -1,4 +1,4 @@
-"""Command line of `loomsight teach`."""
+"""Run `loomsight teach`: teach an article, and train for it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from edge.process.terminal import echo
 
 if TYPE_CHECKING:
     from edge.config.alarm_budget import Budget
-    from edge.teach.teaching import Lesson
+    from edge.teach.teaching import TaughtArticle
     from edge.teach.training_job import TrainingFolder
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -96,7 +96,7 @@ def teach(
         return
     from edge.config.device import config_from_process
     from edge.teach.reading import ReadingLimits
-    from edge.teach.teaching import TeachWish
+    from edge.teach.teaching import TeachRequest
     from edge.teach.teaching import teach as teach_article
 
     flags = {
@@ -108,20 +108,20 @@ def teach(
     if more and not leave_out:
         raise ConfigError(f"Nothing says what {more[0]} is for.", "Write numbers behind --leave-out.")
     settings = config_from_process(config, flags, only)
-    wish = TeachWish(
+    request = TeachRequest(
         article, budget, out, overwrite, ReadingLimits(metres, frames), (*(leave_out or ()), *(more or ()))
     )
     if not train:
-        _print(teach_article(settings, wish, Progress()), out)
+        _print(teach_article(settings, request, TeachProgress()), out)
         return
     from edge.teach.training_job import TrainingFolder, TrainingStart, check_can_train
 
     folder = TrainingFolder.beside(out)
     check_can_train(folder, settings)
     training = TrainingStart(folder, train_images, train_epochs)
-    lesson = teach_article(settings, wish, Progress(), training.keep)
-    _print(lesson, out)
-    _say_started(folder, training.begin(settings, wish, lesson.manifest))
+    taught = teach_article(settings, request, TeachProgress(), training.keep)
+    _print(taught, out)
+    _say_started(folder, training.begin(settings, request, taught.manifest))
 
 
 def _go_on(out: Path, is_training: bool) -> None:
@@ -147,7 +147,7 @@ def _say_started(folder: TrainingFolder, number: int) -> None:
     )
 
 
-class Progress:
+class TeachProgress:
     """Write how far the teaching is to stderr, now and then."""
 
     def __init__(self) -> None:
@@ -185,8 +185,8 @@ def _budget(per_100m: float | None, per_m2: float | None, per_image: float | Non
     return Budget(alarms, per)
 
 
-def _print(lesson: Lesson, out: Path) -> None:
+def _print(taught: TaughtArticle, out: Path) -> None:
     from edge.teach.report import lines_of
 
-    for line in lines_of(lesson, out):
+    for line in lines_of(taught, out):
         echo(line)

@@ -1,1 +1,1 @@
-"""Settings of the edge: one model for each table, read from file, environment and flags."""
+"""Define the settings of the edge: one model per table, read from file, environment and flags."""

@@ -1,4 +1,4 @@
-"""A budget of false alarms: how many an amount of clean cloth stands for, and what it can carry."""
+"""Compute a budget of false alarms: how many an amount of clean cloth permits and can carry."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ them is of other days. By folds over clean strips of seven fabrics, asked for 0.
 
 @dataclass(frozen=True, slots=True)
 class ClothAmount:
-    """How much clean cloth was looked at.
+    """Hold how much clean cloth was inspected.
 
     Attributes:
         images: frames or strips.

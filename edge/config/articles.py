@@ -1,4 +1,4 @@
-"""What an article of cloth has of its own among the settings."""
+"""Read the settings that an article of cloth has of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of teaching on the device: the table `[auto_teach]`."""
+"""Define the table `[auto_teach]`: settings of teaching on the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of a box: one camera, or several, each with a table `[cameras.NAME]` in the file.
+"""Read the settings of a device: one camera, or several, each with a table `[cameras.NAME]`.
 
 Order: default < file < the camera's table < environment < flag.
 """
@@ -21,7 +21,7 @@ CAMERAS: Final = "cameras"
 """The key of the file that holds the tables."""
 
 OF_THE_BOX: Final = ("health_port", "health_host", "page", "page_token_file", "page_hosts", "show")
-"""What there is once in a box, however many cameras it has."""
+"""What there is once in a device, however many cameras it has."""
 
 OWN: Final = tuple(key for key in EdgeConfig.model_fields if key not in OF_THE_BOX)
 """What a camera may have of its own."""
@@ -38,7 +38,7 @@ class CameraSettings:
     """Hold the settings of one camera.
 
     Attributes:
-        name: of its table; None for the one camera of a box without tables.
+        name: of its table; None for the one camera of a device without tables.
         config: its own settings, and those that it shares with the others.
     """
 

@@ -1,4 +1,4 @@
-"""Settings of the edge commands. Defaults stand here and nowhere else.
+"""Define the settings of the edge commands. Defaults stand here and nowhere else.
 
 Order: default < TOML file < environment (`LOOMSIGHT_EDGE_CAMERA=1`) < flag (`--camera 1`).
 The keys of the file are the names of the flags with underscores.
@@ -44,9 +44,9 @@ class EdgeConfig(BaseModel):
     """Hold every setting of `edge-run`.
 
     Attributes:
-        camera: index, device, video file, picture, folder, URL, or `loom[:key=value,...]`.
+        camera: index, device, video file, image, folder, URL, or `loom[:key=value,...]`.
         model: bundle folder, store, or ONNX file with a contract; None for the shipped demo bundle.
-        mm_per_px: scale of the camera's picture on the cloth, where the camera does not tell it.
+        mm_per_px: scale of the camera's image on the cloth, where the camera does not tell it.
         offset_mm: from the left selvedge of the cloth to the left edge of the camera's view; negative where
             the view begins beside the cloth. None: millimetres are counted from a selvedge that the camera
             knows, else from the left edge of the view.
@@ -59,13 +59,13 @@ class EdgeConfig(BaseModel):
             `any`: it goes on at another size once it gives no others.
         silent_s: a live camera without a frame for so long has failed; of one that is paced by the cloth,
             one without a sign of life.
-        frozen_s: a live camera that gives one picture for so long has failed.
+        frozen_s: a live camera that gives one image for so long has failed.
         frames, seconds, metres: end after that much; None for no limit.
         queue_frames: frames that may wait between capture and inspection.
         selvedge_margin_mm: nearer to a known selvedge, or to an edge of the cloth that is found, nothing is
             reported: the cords of a selvedge look like broken ends, a cut end like a wrinkle.
         cloth: `auto` leaves out what lies off the cloth, once the cloth was recognised; `all` takes every
-            picture as cloth throughout.
+            image as cloth throughout.
         optics: `auto` watches lamp and lens and inspects nothing where the lamp is out; `off` does neither.
         batch_tiles: most tiles given to the network at once.
         backend: what runs the network; `auto` takes the fastest one, by a measurement that it remembers.
@@ -76,10 +76,10 @@ class EdgeConfig(BaseModel):
         threads: of one inference; None for the number of cores.
         score_thresholds: per class, in place of those in the contract.
         detections, summary: files to write; None for none.
-        save_pictures: folder for pictures of frames with defects; None for none.
-        pictures_gb: gigabytes that all pictures in that folder may take; the oldest make room.
-        near_miss: a score below its threshold by at most so much is worth a picture; 0: nothing is.
-        near_misses_per_hour: most such pictures in any hour.
+        save_pictures: folder for images of frames with defects; None for none.
+        pictures_gb: gigabytes that all images in that folder may take; the oldest make room.
+        near_miss: a score below its threshold by at most so much is worth an image; 0: nothing is.
+        near_misses_per_hour: most such images in any hour.
         record: new folder for the raw stream, to be inspected again as a camera; None for none.
         roll_record: SQLite file that keeps rolls, defects, gaps and events; None for none.
         roll: name of the roll; one of that name in the record is continued. None begins a new one.
@@ -98,9 +98,9 @@ class EdgeConfig(BaseModel):
         machine: how the machine is reached.
         mqtt: where events are sent; `--mqtt` sets the broker.
         health_port: serve `/metrics` and `/healthz` there; 0 for a free port, None for no server.
-        health_host: address to serve on; others than this box reach no localhost.
+        health_host: address to serve on; others than this device reach no localhost.
         health_frame_s: without a finished frame for so long the run is not well, unless the loom stands.
-        show: open a window with the picture and its boxes.
+        show: open a window with the image and its boxes.
         page: `[HOST:]PORT` of the live page; without a host only this machine reaches it. None for no page.
         page_token_file: holds the secret that permits changes on the page; made if it is not there. None
             makes a new secret with every start.

@@ -1,4 +1,4 @@
-"""How the machine is reached: the table `[machine]`."""
+"""Define the table `[machine]`: how to reach the machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ class MachineSettings(BaseModel):
     """Hold how a stop is delivered.
 
     Attributes:
-        kind: `modbus` (Modbus/TCP) or `gpio` (a line of this box, through libgpiod); None: there is none.
+        kind: `modbus` (Modbus/TCP) or `gpio` (a line of this device, through libgpiod); None: there is
+            none.
         host, port: of the Modbus server, usually the machine's PLC.
         device_id: its unit number.
         coil: set to stop the machine.

@@ -1,4 +1,4 @@
-"""How the broker is reached: the table `[mqtt]`. A password stands in no setting, see `password_of`."""
+"""Define the table `[mqtt]`: how to reach the broker. No setting holds a password: see `password_of`."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class MqttSettings(BaseModel):
 
     Attributes:
         broker: `mqtts://host:port` (TLS) or `mqtt://host:port`; None sends nothing.
-        user: to log in as; None for nobody.
+        user: to log in as; None to log in without a name.
         password_file: its first line is the password. Without it LOOMSIGHT_MQTT_PASSWORD is.
         ca_file: certificates that vouch for the broker; None for those of the system.
-        certificate_file, key_file: of this box, where the broker wants one.
-        prefix, box: topics are `prefix/box/...`; without a box, the name of this computer.
-        camera: a further part, `prefix/box/camera/...`: in a box with several cameras the name of each.
+        certificate_file, key_file: of this device, where the broker wants one.
+        prefix, box: topics are `prefix/box/...`; without a device, the name of this computer.
+        camera: a further part, `prefix/box/camera/...`: in a device with several cameras the name of each.
         inflight: messages sent and not yet acknowledged.
         most_waiting: when so many wait, what is recorded further is not queued for the broker.
         keepalive_s: after so much silence the connection is tested.
@@ -99,7 +99,7 @@ class MqttSettings(BaseModel):
 
     @property
     def root(self) -> str:
-        """What all topics of this box, or of this camera, begin with, without the last slash."""
+        """What all topics of this device, or of this camera, begin with, without the last slash."""
         name = self.box or socket.gethostname().translate(str.maketrans("#+/", "___")) or "box"
         return "/".join([self.prefix.rstrip("/"), name, *([self.camera] if self.camera else [])])
 

@@ -1,4 +1,4 @@
-"""Settings of the stop policy: the table `[stop]`."""
+"""Define the table `[stop]`: settings of the stop policy."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Values, errors and files that every room uses; imports no other room."""
+"""Provide values, errors and files that every room uses; imports no other room."""

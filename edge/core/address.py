@@ -1,4 +1,4 @@
-"""Addresses of cameras."""
+"""Parse and redact addresses of cameras."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model needs and says. The contract travels inside the ONNX file and in `bundle.json`.
+"""Define the contract of a model: inputs, outputs, classes. It travels in the ONNX file and the bundle.
 
 Everything that must be the same in training, calibration, parity checks and beside the loom is a field
 here: a runtime that cannot honour a contract refuses to start.
@@ -117,9 +117,9 @@ class RawOutputs(_Value):
     """Name the ports of a network that ends in its head; `edge.backends.raw_outputs` decodes them.
 
     Attributes:
-        decoding: `distribution`: the distances of a box's sides from its cell are distributions over bins
-            (Li et al., Generalized Focal Loss, 2020). `offset`: the centre as an offset from the cell's
-            corner, the logarithm of the sides, and an objectness (Ge et al., YOLOX, 2021).
+        decoding: `distribution`: the distances of a device's sides from its cell are distributions over
+            bins (Li et al., Generalized Focal Loss, 2020). `offset`: the centre as an offset from the
+            cell's corner, the logarithm of the sides, and an objectness (Ge et al., YOLOX, 2021).
         bins: of a distribution; None for `offset`.
         levels: the finest first.
     """
@@ -160,7 +160,7 @@ class ModelContract(_Value):
         iou_threshold: boxes of one class in one input that overlap more are the same defect.
         mm_per_px: size of a pixel on the cloth the model was trained for; None if it was not known.
         source_digest: sha256 of the checkpoint the model was made from.
-        batch: pictures the network takes at once, neither more nor fewer; None for any number.
+        batch: images the network takes at once, neither more nor fewer; None for any number.
     """
 
     contract_version: int = CONTRACT_VERSION
@@ -234,7 +234,7 @@ def contract_from_json(text: str, source: str) -> ModelContract:
             raise ContractError(
                 f"{source} has a contract of version {version}; this loomsight reads up to "
                 f"{CONTRACT_VERSION}.",
-                "Update loomsight on this box, or export the model with this version.",
+                "Update loomsight on this device, or export the model with this version.",
             )
         return ModelContract.model_validate_json(text)
     except ValidationError as error:

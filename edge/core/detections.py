@@ -1,4 +1,4 @@
-"""What was found in one picture, as arrays."""
+"""Hold the detections of one image, as arrays."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NO_SHAPE: Final = -1
 
 
 class DetectionRecord(TypedDict):
-    """One detection as it stands in a JSON line. The box is in pixels of the original frame.
+    """Define one detection of a JSON line. The box is in pixels of the original frame.
 
     `shape` is there for what no detector named.
     """

@@ -1,4 +1,4 @@
-"""Digests of files."""
+"""Compute digests of files."""
 
 from __future__ import annotations
 

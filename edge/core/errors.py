@@ -1,4 +1,4 @@
-"""Every way a run can end badly: one class, one exit code, one cure each.
+"""Define every way a run can end badly: one class, one exit code, one cure each.
 
 The message of each error is a single line that says what happened and then what to do about it.
 Only a command's `main` turns an error into an exit code.
@@ -61,13 +61,13 @@ class CameraLostError(LoomsightError):
 
 
 class ImageError(LoomsightError):
-    """A picture is unreadable, truncated or of a kind that cannot be inspected."""
+    """An image is unreadable, truncated or of a kind that cannot be inspected."""
 
     exit_code = 22
 
 
 class NoImagesError(LoomsightError):
-    """A folder holds no pictures, or a video no frames."""
+    """A folder holds no images, or a video no frames."""
 
     exit_code = 23
 
@@ -91,7 +91,7 @@ class ContractError(LoomsightError):
 
 
 class BackendError(LoomsightError):
-    """An inference runtime cannot be used on this box."""
+    """An inference runtime cannot be used on this device."""
 
     exit_code = 32
 
@@ -115,7 +115,7 @@ class MachineError(LoomsightError):
 
 
 class BrokerError(LoomsightError):
-    """The MQTT broker cannot be reached, or does not let this box in."""
+    """The MQTT broker cannot be reached, or does not authorise this device."""
 
     exit_code = 43
 

@@ -1,4 +1,4 @@
-"""Events: what happened to a roll, its camera or its record, and who reports it."""
+"""Define events of a roll, its camera or its record, and the protocol of those that report them."""
 
 from __future__ import annotations
 

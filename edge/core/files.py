@@ -1,4 +1,4 @@
-"""Writing files so that a final name never holds half a file and nothing recorded is lost.
+"""Write files so that a final name never holds half a file and nothing recorded is lost.
 
 Devices, pipes and the descriptors of this process (/dev/null, a FIFO, /dev/stdout) are streams here: they
 are written in place, never renamed, replaced or cut.

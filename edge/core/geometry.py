@@ -1,4 +1,4 @@
-"""Where a network looks: views of a frame, and the way of a box from a view back to the frame."""
+"""Compute the views of a frame, and map boxes from a view back to the frame."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def view_scale(contract: ModelContract, frame_mm_per_px: float | None) -> float:
     if not 1 / GREATEST_RESCALING <= scale <= GREATEST_RESCALING:
         low, high = contract.mm_per_px / GREATEST_RESCALING, contract.mm_per_px * GREATEST_RESCALING
         raise ConfigError(
-            f"The picture has {frame_mm_per_px:g} mm per pixel and the model was trained for "
+            f"The image has {frame_mm_per_px:g} mm per pixel and the model was trained for "
             f"{contract.mm_per_px:g}: too far apart.",
             f"Correct mm_per_px (--mm-per-px): this model takes {low:g} to {high:g}; "
             "for other optics train one at their scale.",

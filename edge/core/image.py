@@ -1,4 +1,4 @@
-"""What a picture is inside the project, and how a camera's or a file's array becomes one."""
+"""Define the image type of the project, and convert a camera's or a file's array to it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def image_from_array(array: NDArray[Any], name: str, bit_depth: int | None = Non
         bit_depth: significant bits of 16-bit values: 10 and 12 are common in cameras. None: 16, and an
             image that fills only 12 of them is refused, as nobody can tell whether it is dark.
     Returns:
-        The picture; `array` itself where nothing had to be done.
+        The image; `array` itself where nothing had to be done.
     Raises:
         ImageError: if it is empty or has another shape or type, or fills few of its bits.
     """
@@ -44,7 +44,7 @@ def image_from_array(array: NDArray[Any], name: str, bit_depth: int | None = Non
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or array.size == 0 or channels not in (1, 3, 4):
         raise ImageError(
-            f"{name} has the shape {array.shape}.", "A picture is grey, BGR or BGRA, and not empty."
+            f"{name} has the shape {array.shape}.", "An image is grey, BGR or BGRA, and not empty."
         )
     if channels == 4:
         array = cv2.cvtColor(array, cv2.COLOR_BGRA2BGR)

@@ -196,9 +196,9 @@ def _jpeg(stream: BinaryIO) -> ImageHeader:
 
 
 def _mpo_pages(stream: BinaryIO) -> int:
-    """Count the images of a multi-picture file (CIPA DC-007), but for smaller ones, as of a TIFF.
+    """Count the images of a multi-image file (CIPA DC-007), but for smaller ones, as of a TIFF.
 
-    Telephones put thumbnails and gain maps behind a photograph. An image that the index names and that
+    Telephones put thumbnails and gain maps behind an image. An image that the index names and that
     is not there, as programs leave it that copy the first one alone, is none.
     """
     from PIL.JpegImagePlugin import jpeg_factory

@@ -1,4 +1,4 @@
-"""Durations by stage: every one counted, none trimmed, in constant memory."""
+"""Count durations by stage: every one counted, none trimmed, in constant memory."""
 
 from __future__ import annotations
 
@@ -54,12 +54,13 @@ class LatencyHistogram:
     def __len__(self) -> int:
         return int(self._counts.sum())
 
-    def quantile_ms(self, share: float) -> float:
-        """Return the duration that `share` (0..1) of all durations do not exceed; 0 if there are none."""
+    def quantile_ms(self, fraction: float) -> float:
+        """Return the duration that `fraction` (0..1) of all durations do not exceed; 0 if there are
+        none."""
         total = len(self)
         if not total:
             return 0.0
-        rank = max(1, int(np.ceil(share * total)))
+        rank = max(1, int(np.ceil(fraction * total)))
         place = int(np.searchsorted(np.cumsum(self._counts), rank))
         middle_ms = _LOWEST_MS * exp((place + 0.5) * log(_GROWTH))
         return min(middle_ms, self._max_ms)

@@ -1,4 +1,4 @@
-"""New files and folders: they take their name when they are whole, or not at all."""
+"""Publish files and folders: they take their name when they are whole, or not at all."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def name_below(file_name: str) -> PurePosixPath:
     parts = file_name.replace("\\", "/").split("/")
     kept = [part for part in parts if part not in ("", ".", "..") and part[1:] != ":"]
     if not kept:
-        raise DatasetError(f"'{file_name}' is no name of a picture.", "Correct it.")
+        raise DatasetError(f"'{file_name}' is no name of an image.", "Correct it.")
     return PurePosixPath(*kept)
 
 

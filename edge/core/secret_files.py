@@ -1,4 +1,4 @@
-"""Files that hold a secret: refused while others may read them, as PostgreSQL refuses its private key."""
+"""Read files that hold a secret; refuse them while others may read them, as PostgreSQL does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings from layers: a TOML file, the environment, flags. Each is checked, so a message can name it."""
+"""Merge settings from a TOML file, the environment and flags; each is checked, so messages can name it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Defect classes of a mill: the only place that knows their names, their order and what belongs to each.
+"""Read the defect classes of a plant: the only place that knows their names, order and kinds.
 
 A *class* is what a detector predicts; its id is its position in the file. A *kind* is finer and reads
 ``phrase | category | parent category``: the parent is the class. Classes and kinds stand in
@@ -21,7 +21,7 @@ class DefectKind(BaseModel):
     """Name one kind of defect on three levels, as captions and reports use them.
 
     Attributes:
-        quarter_turn: category that it has to be called once its picture is turned by 90 degrees, for
+        quarter_turn: category that it has to be called once its image is turned by 90 degrees, for
             instance ``broken pick`` for a broken end; None if it keeps its name.
     """
 
@@ -73,7 +73,7 @@ class Taxonomy(BaseModel):
         return self.classes.index(name)
 
     def quarter_turned_ids(self) -> tuple[int | None, ...]:
-        """Return the id that each class gets when its picture is turned by 90 degrees.
+        """Return the id that each class gets when its image is turned by 90 degrees.
 
         None stands where that depends on the kind, which a box alone does not tell.
         """

@@ -1,4 +1,4 @@
-"""One real image of clean cloth: where defects may be planted, and how bright and how rough it is there."""
+"""Measure a real image of clean cloth: where defects may be planted, its brightness and roughness."""
 
 from __future__ import annotations
 

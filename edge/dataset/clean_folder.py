@@ -1,4 +1,4 @@
-"""A folder of real clean images: which of them defects can be planted in, and their yarn pitches."""
+"""Scan a folder of clean images: which of them defects can be planted in, and their yarn pitches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edge.cameras.folder import list_pictures
+from edge.cameras.folder import list_images
 from edge.core.digest import file_digest
 from edge.core.errors import ImageError, NoImagesError
 from edge.core.image_file import read_image
@@ -31,7 +31,7 @@ UNREADABLE, TOO_SMALL, NO_CLOTH = "unreadable", "smaller than size_hw", "without
 
 @dataclass(frozen=True, slots=True)
 class CleanImage:
-    """An image that defects can be planted in.
+    """Hold an image that defects can be planted in.
 
     Attributes:
         warp_pitch_px, weft_pitch_px: distances between yarns.
@@ -44,7 +44,7 @@ class CleanImage:
 
 @dataclass(frozen=True, slots=True)
 class CleanFolder:
-    """What a folder of clean images holds.
+    """List the usable images of a folder of clean images.
 
     Attributes:
         images: in the order of their names.
@@ -82,15 +82,16 @@ class CleanFolder:
         return mine[(index - first) * len(mine) // max(1, count)]
 
     def _images_of(
-        self, splits: Sequence[str], shares: Sequence[float]
+        self, splits: Sequence[str], fractions: Sequence[float]
     ) -> dict[str, tuple[CleanImage, ...]]:
-        """Share the images out: every so many-th, so that each split sees all of a long recording."""
+        """Split the images: every so many-th, so that each split sees all of a long recording."""
         if len(self.images) < len(splits):
             return dict.fromkeys(splits, self.images)
         held: dict[str, list[CleanImage]] = {split: [] for split in splits}
         for number, image in enumerate(self.images, 1):
             lacking = [
-                share * number - len(held[split]) for split, share in zip(splits, shares, strict=True)
+                fraction * number - len(held[split])
+                for split, fraction in zip(splits, fractions, strict=True)
             ]
             held[splits[int(np.argmax(lacking))]].append(image)
         for split in splits:
@@ -103,9 +104,9 @@ def folder_digest(folder: Path) -> str:
     """Return the sha256 over names and contents of the image files of a folder.
 
     Raises:
-        CameraNotFoundError, NoImagesError: as `list_pictures`.
+        CameraNotFoundError, NoImagesError: as `list_images`.
     """
-    return _digest_of(list_pictures(folder))
+    return _digest_of(list_images(folder))
 
 
 def _digest_of(paths: Sequence[Path]) -> str:
@@ -119,12 +120,12 @@ def survey(folder: Path, options: DatasetOptions) -> CleanFolder:
     """Look at each image of a folder once; what is left out is counted and said.
 
     Raises:
-        CameraNotFoundError, NoImagesError: as `list_pictures`.
+        CameraNotFoundError, NoImagesError: as `list_images`.
         NoImagesError: if no image is left.
     """
     left_out: Counter[str] = Counter()
     measured: list[tuple[Path, YarnPitch]] = []
-    paths = list_pictures(folder)
+    paths = list_images(folder)
     for path in paths:
         reason, pitch = _looked_at(path, options)
         if pitch is None:
@@ -191,11 +192,11 @@ def _range_of(options: DatasetOptions, split: str) -> tuple[int, int]:
     """Return the first index of a split and how many it has."""
     passed = 0.0
     for name in SPLITS:
-        share = options.split.get(name, 0.0)
+        fraction = options.split.get(name, 0.0)
         if name == split:
             first = round(passed * options.images)
-            return first, round((passed + share) * options.images) - first
-        passed += share
+            return first, round((passed + fraction) * options.images) - first
+        passed += fraction
     raise ValueError(f"no such split: {split}")
 
 

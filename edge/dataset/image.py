@@ -1,4 +1,4 @@
-"""One picture of a data set: where it looks at which cloth, and what is to be found in it."""
+"""Draw one image of a data set: its view of the cloth and the defects in it."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ import numpy as np
 from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy
 from edge.dataset.options import DatasetOptions
+from edge.simulator.ground_truth import BoxPx, PlantedDefect, SeenDefect
 from edge.simulator.loom import Loom
 from edge.simulator.options import MIN_CLOTH_PX, LoomOptions
-from edge.simulator.truth import BoxPx, PlantedDefect, SeenDefect
 
-PICTURE_STREAM = 6
+IMAGE_STREAM = 6
 ARTICLE_STREAM = 7
 SEED_BITS = 32
-"""Picture seeds lie above 2**32, so that no roll with a small seed looks like a training picture."""
+"""Image seeds lie above 2**32, so that no roll with a small seed looks like a training image."""
 
-SELVEDGE_SHARE = 0.3
-"""Share of pictures that show a selvedge and the bed beside it."""
+SELVEDGE_FRACTION = 0.3
+"""Fraction of images that show a selvedge and the bed beside it."""
 
 SEARCHED_PANELS = 6
 SLIVER_PX = 6
-"""A defect that reaches into the picture by fewer rows than this is left unlabelled."""
+"""A defect that reaches into the image by fewer rows than this is left unlabelled."""
 
-PICTURE_TEXTURE_LINES = 401
+IMAGE_TEXTURE_LINES = 401
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
-    """Hold a picture and what is wrong with the cloth in it.
+class DatasetImage:
+    """Hold an image and what is wrong with the cloth in it.
 
     Attributes:
-        index: number of the picture in the data set.
+        index: number of the image in the data set.
         seed: seed of its cloth.
         image: (H, W) or (H, W, 3) BGR uint8.
         defects: those that are to be found.
@@ -52,15 +52,15 @@ class Picture:
     corner_xy_px: tuple[int, int] = (0, 0)
 
 
-def picture_seed(dataset_seed: int, index: int) -> int:
-    """Return the seed of a picture's cloth; no two pictures of any data sets share one."""
+def image_seed(dataset_seed: int, index: int) -> int:
+    """Return the seed of an image's cloth; no two images of any data sets share one."""
     return ((dataset_seed + 1) << SEED_BITS) + index
 
 
-def draw_picture(options: DatasetOptions, taxonomy: Taxonomy, index: int) -> Picture:
-    """Draw one picture of a data set; it depends on the seed and the index alone."""
-    seed = picture_seed(options.seed, index)
-    rng = np.random.default_rng([seed, PICTURE_STREAM])
+def draw_image(options: DatasetOptions, taxonomy: Taxonomy, index: int) -> DatasetImage:
+    """Draw one image of a data set; it depends on the seed and the index alone."""
+    seed = image_seed(options.seed, index)
+    rng = np.random.default_rng([seed, IMAGE_STREAM])
     with_defect = bool(rng.random() < options.defect_share)
     loom = Loom(_loom_options(options, seed, with_defect, rng), taxonomy)
     planted = loom.planted_in_panels(SEARCHED_PANELS)
@@ -68,16 +68,16 @@ def draw_picture(options: DatasetOptions, taxonomy: Taxonomy, index: int) -> Pic
     first_line = aim(planted, options.mm_per_px, lines, rng) if planted else int(rng.integers(100_000))
     image = loom.render(first_line, lines)
     seen = loom.seen_defects(first_line, lines)
-    return Picture(
+    return DatasetImage(
         index, seed, image, tuple(item for item in seen if not is_sliver(item.box_xyxy_px, len(image)))
     )
 
 
-def yolo_lines(picture: Picture, taxonomy: Taxonomy) -> str:
-    """Return the labels of a picture: one line ``class cx cy w h`` per defect, shares of the size."""
-    height, width = picture.image.shape[:2]
+def yolo_lines(image: DatasetImage, taxonomy: Taxonomy) -> str:
+    """Return the labels of an image: one line ``class cx cy w h`` per defect, fractions of the size."""
+    height, width = image.image.shape[:2]
     lines = []
-    for seen in picture.defects:
+    for seen in image.defects:
         x1, y1, x2, y2 = seen.box_xyxy_px
         numbers = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width,
                    (y2 - y1) / height)  # fmt: skip
@@ -86,24 +86,24 @@ def yolo_lines(picture: Picture, taxonomy: Taxonomy) -> str:
     return "".join(lines)
 
 
-def coco_annotations(picture: Picture, taxonomy: Taxonomy) -> list[dict[str, Any]]:
-    """Return the defects of a picture as COCO annotations, without their ids.
+def coco_annotations(image: DatasetImage, taxonomy: Taxonomy) -> list[dict[str, Any]]:
+    """Return the defects of an image as COCO annotations, without their ids.
 
     The category id is the class id plus 1, as COCO counts from 1; ``category`` and ``difficulty``
     are this project's own fields.
     """
     return [
         {
-            "image_id": picture.index,
+            "image_id": image.index,
             "category_id": taxonomy.class_id(seen.class_name) + 1,
             "bbox": [x1, y1, x2 - x1, y2 - y1],
             "area": int(seen.mask.sum()),
-            "segmentation": run_lengths(seen, (picture.image.shape[0], picture.image.shape[1])),
+            "segmentation": run_lengths(seen, (image.image.shape[0], image.image.shape[1])),
             "iscrowd": 0,
             "category": seen.category,
             "difficulty": seen.difficulty,
         }
-        for seen in picture.defects
+        for seen in image.defects
         for x1, y1, x2, y2 in (seen.box_xyxy_px,)
     ]
 
@@ -129,10 +129,10 @@ def encode_png(image: Image) -> bytes:
 def _loom_options(
     options: DatasetOptions, seed: int, with_defect: bool, rng: np.random.Generator
 ) -> LoomOptions:
-    """Choose the cloth and which part of its width the picture shows."""
+    """Choose the cloth and which part of its width the image shows."""
     height, width = options.size_hw
     out_of_view_mm = -rng.uniform(20.0, 800.0, 2)
-    if rng.random() < SELVEDGE_SHARE:
+    if rng.random() < SELVEDGE_FRACTION:
         side = int(rng.integers(2))
         most_mm = min(0.3 * width, width - MIN_CLOTH_PX - 1) * options.mm_per_px
         out_of_view_mm[side] = rng.uniform(min(2.0, most_mm), most_mm)
@@ -147,19 +147,19 @@ def _loom_options(
         defects_per_m=options.defects_per_m if with_defect else 0.0,
         bed_left_mm=float(out_of_view_mm[0]),
         bed_right_mm=float(out_of_view_mm[1]),
-        texture_lines=max(PICTURE_TEXTURE_LINES, min(height + 1, 4096)),
+        texture_lines=max(IMAGE_TEXTURE_LINES, min(height + 1, 4096)),
     )
 
 
 def _article(options: DatasetOptions, seed: int) -> dict[str, Any]:
-    """Give the cloth that the data set asks for, to its share of the pictures; the others are free."""
+    """Give the cloth that the data set asks for, to its fraction of the images; the others are free."""
     if np.random.default_rng([seed, ARTICLE_STREAM]).random() >= options.article_share:
         return {}
     return options.model_dump(include={"weave", "warp_pitch_px", "weft_pitch_px", "mean_grey"})
 
 
 def aim(planted: Sequence[PlantedDefect], mm_per_px: float, lines: int, rng: np.random.Generator) -> int:
-    """Choose the first line of the picture so that one of these defects lies in it."""
+    """Choose the first line of the image so that one of these defects lies in it."""
     aimed = planted[int(rng.integers(len(planted)))]
     start, end = (round(place_m * 1000.0 / mm_per_px) for place_m in aimed.along_m)
     if end - start <= 0.8 * lines:
@@ -170,6 +170,6 @@ def aim(planted: Sequence[PlantedDefect], mm_per_px: float, lines: int, rng: np.
 
 
 def is_sliver(box_xyxy_px: BoxPx, lines: int) -> bool:
-    """Say whether only the rim of a defect reaches over the upper or lower edge of the picture."""
+    """Say whether only the rim of a defect reaches over the upper or lower edge of the image."""
     _, y1, _, y2 = box_xyxy_px
     return (y1 == 0 or y2 == lines) and y2 - y1 < SLIVER_PX

@@ -1,4 +1,4 @@
-"""What a simulated data set consists of."""
+"""Define the options of a simulated data set."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing_extensions import Self
 
 from edge.core.errors import ConfigError
 from edge.core.settings import OwnPath
+from edge.simulator.ground_truth import DIFFICULTIES, Difficulty
 from edge.simulator.options import CATEGORIES, MIN_CLOTH_PX, Categories, Weave, validated
-from edge.simulator.truth import DIFFICULTIES, Difficulty
 
 SPLITS = ("train", "val", "test")
 
@@ -21,7 +21,7 @@ SIZE_PERMITTED = "height and width, 128 to 8192 pixels"
 
 
 class DatasetOptions(BaseModel):
-    """Describe a data set: how many pictures of what, and how they are shared out."""
+    """Describe a data set: how many images of what, and how they are split."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -30,7 +30,7 @@ class DatasetOptions(BaseModel):
     )
     images: int = Field(1000, ge=1, le=1_000_000, description="1 to 1,000,000")
     split: dict[str, float] = Field(
-        {"train": 0.8, "val": 0.1, "test": 0.1}, description="shares of train, val and test, sum 1"
+        {"train": 0.8, "val": 0.1, "test": 0.1}, description="fractions of train, val and test, sum 1"
     )
     seed: int = Field(0, ge=0, description="a whole number from 0")
     size_hw: tuple[int, int] = Field((256, 1024), description=SIZE_PERMITTED)
@@ -40,7 +40,7 @@ class DatasetOptions(BaseModel):
     weft_pitch_px: float | None = Field(None, ge=2.5, le=16, description="2.5 to 16 pixels")
     mean_grey: float | None = Field(None, ge=40, le=220, description="40 to 220 grey levels")
     article_share: float = Field(
-        1.0, ge=0, le=1, description="0 to 1: share of pictures with that weave, pitch and grey"
+        1.0, ge=0, le=1, description="0 to 1: fraction of images with that weave, pitch and grey"
     )
     colour: bool = Field(False, description="true or false")
     categories: Categories = Field(CATEGORIES, min_length=1, description=f"any of {'+'.join(CATEGORIES)}")
@@ -49,7 +49,7 @@ class DatasetOptions(BaseModel):
     )
     defect_share: float = Field(0.67, ge=0, le=1, description="0 to 1")
     defects_per_m: float = Field(
-        6.0, gt=0, le=40, description="above 0, up to 40 per metre of roll, in pictures with defects"
+        6.0, gt=0, le=40, description="above 0, up to 40 per metre of roll, in images with defects"
     )
     workers: int = Field(1, ge=1, le=64, description="1 to 64 processes")
 
@@ -60,7 +60,7 @@ class DatasetOptions(BaseModel):
         if unknown:
             raise ValueError(f"no such split: {', '.join(unknown)}")
         if min(split.values(), default=0.0) < 0 or abs(sum(split.values()) - 1.0) > 1e-6:
-            raise ValueError("the shares have to be 0 or more and sum to 1")
+            raise ValueError("the fractions have to be 0 or more and sum to 1")
         return split
 
     @field_serializer("on")
@@ -82,14 +82,14 @@ class DatasetOptions(BaseModel):
         return self
 
     def split_of(self, index: int) -> str:
-        """Return the split that a picture belongs to; whole ranges of indices share one."""
-        shares = [(name, self.split[name]) for name in SPLITS if self.split.get(name, 0.0) > 0]
+        """Return the split that an image belongs to; whole ranges of indices share one."""
+        fractions = [(name, self.split[name]) for name in SPLITS if self.split.get(name, 0.0) > 0]
         passed = 0.0
-        for name, share in shares:
-            passed += share
+        for name, fraction in fractions:
+            passed += fraction
             if index < round(passed * self.images):
                 return name
-        return shares[-1][0]
+        return fractions[-1][0]
 
 
 def parse_split(text: str) -> dict[str, float]:
@@ -100,11 +100,11 @@ def parse_split(text: str) -> dict[str, float]:
     """
     split: dict[str, float] = {}
     for part in text.split(","):
-        name, equals, share = (word.strip() for word in part.partition("="))
+        name, equals, fraction = (word.strip() for word in part.partition("="))
         try:
             if not equals or name in split:
                 raise ValueError(part)
-            split[name] = float(share)
+            split[name] = float(fraction)
         except ValueError as error:
             raise ConfigError(
                 f"--split: '{text}' cannot be read.", "Write train=0.8,val=0.1,test=0.1."

@@ -1,4 +1,4 @@
-"""The yarn pitch of a real cloth, warp and weft, from the spectrum of its image."""
+"""Measure the yarn pitch of a real cloth, warp and weft, from the spectrum of its image."""
 
 from __future__ import annotations
 

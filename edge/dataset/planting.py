@@ -12,13 +12,13 @@ from edge.core.image_file import read_image
 from edge.core.taxonomy import Taxonomy
 from edge.dataset.clean_cloth import Window, as_asked, ground_of, plantable
 from edge.dataset.clean_folder import CleanFolder, CleanImage
-from edge.dataset.image import PICTURE_STREAM, SEARCHED_PANELS, Picture, aim, is_sliver, picture_seed
+from edge.dataset.image import IMAGE_STREAM, SEARCHED_PANELS, DatasetImage, aim, image_seed, is_sliver
 from edge.dataset.options import DatasetOptions
+from edge.simulator.ground_truth import PlantedDefect, SeenDefect, tight_box
 from edge.simulator.kinds import Site, draw_figure
 from edge.simulator.options import LoomOptions
 from edge.simulator.patch import Figure, apply_patch, patch_from_figure
 from edge.simulator.plan import plan_panel
-from edge.simulator.truth import PlantedDefect, SeenDefect, tight_box
 
 LEAST_CLOTH = 0.5
 """Of an image cut out of a clean one, so much is to be plantable cloth, if there is such a place."""
@@ -52,20 +52,20 @@ class Planter:
         self._folder = folder
         self._last: tuple[CleanImage, Image, Mask] | None = None
 
-    def __call__(self, index: int) -> Picture:
+    def __call__(self, index: int) -> DatasetImage:
         """Return one image of the data set with its defects; one without is the clean image, unchanged.
 
         Raises:
             ImageError: if the clean image cannot be read any more.
         """
-        seed = picture_seed(self._options.seed, index)
-        rng = np.random.default_rng([seed, PICTURE_STREAM])
+        seed = image_seed(self._options.seed, index)
+        rng = np.random.default_rng([seed, IMAGE_STREAM])
         clean, whole, is_cloth_of_whole = self._prepared(self._folder.image_for(self._options, index))
         window = choose_window(is_cloth_of_whole, self._options.size_hw, rng)
         image, is_cloth = whole[window.slices].copy(), is_cloth_of_whole[window.slices]
         wanted = bool(rng.random() < self._options.defect_share) and bool(is_cloth.any())
         defects = self._planted(image, is_cloth, clean, seed, rng) if wanted else ()
-        return Picture(index, seed, image, defects, clean.path.name, (window.left, window.top))
+        return DatasetImage(index, seed, image, defects, clean.path.name, (window.left, window.top))
 
     def _prepared(self, clean: CleanImage) -> tuple[CleanImage, Image, Mask]:
         """Read a clean image; images of the data set that follow each other are often cut from one."""

@@ -1,4 +1,4 @@
-"""Write a data set of simulated cloth: pictures, YOLO labels and COCO annotations.
+"""Write a data set of simulated cloth: images, YOLO labels and COCO annotations.
 
 It is written into a temporary folder beside its place and renamed when it is whole.
 """
@@ -22,13 +22,13 @@ from edge.core.errors import OutputError
 from edge.core.publishing import new_folder
 from edge.core.taxonomy import Taxonomy, load_taxonomy
 from edge.dataset.clean_folder import CleanFolder, survey
-from edge.dataset.image import Picture, coco_annotations, draw_picture, encode_png, yolo_lines
+from edge.dataset.image import DatasetImage, coco_annotations, draw_image, encode_png, yolo_lines
 from edge.dataset.options import SPLITS, DatasetOptions
 from edge.dataset.planting import Planter
 from edge.process.interruption import leave_to_parent
 
 Progress = Callable[[int, int], None]
-Draw = Callable[[int], Picture]
+Draw = Callable[[int], DatasetImage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class DatasetSummary:
 
     Attributes:
         folder: where it lies.
-        images: pictures per split.
-        images_with_defects: pictures with at least one defect, per split.
+        images: images per split.
+        images_with_defects: images with at least one defect, per split.
         defects: defects per split and class.
     """
 
@@ -50,7 +50,7 @@ class DatasetSummary:
 
 @dataclass(frozen=True, slots=True)
 class _Written:
-    """Say what became of one picture: its split, its COCO image entry and its annotations."""
+    """Say what became of one image: its split, its COCO image entry and its annotations."""
 
     split: str
     image: dict[str, Any]
@@ -69,7 +69,7 @@ def write_dataset(
         folder: where it is to lie; it must not exist, or be empty.
         options: what it consists of.
         taxonomy: classes and their order; None for the shipped one.
-        on_progress: called with (pictures done, pictures in all).
+        on_progress: called with (images done, images in all).
     Raises:
         OutputError: if the folder holds something already or cannot be written.
         CameraNotFoundError, NoImagesError: if the folder of clean images holds none that can be used.
@@ -77,11 +77,11 @@ def write_dataset(
     """
     taxonomy = taxonomy or load_taxonomy()
     clean = survey(options.on, options) if options.on is not None else None
-    draw = Planter(options, taxonomy, clean) if clean else partial(draw_picture, options, taxonomy)
+    draw = Planter(options, taxonomy, clean) if clean else partial(draw_image, options, taxonomy)
     try:
         with new_folder(folder) as partial_folder:
             written = []
-            for item in _write_pictures(partial_folder, options, taxonomy, draw):
+            for item in _write_images(partial_folder, options, taxonomy, draw):
                 written.append(item)
                 if on_progress:
                     on_progress(len(written), options.images)
@@ -89,20 +89,20 @@ def write_dataset(
             _write_descriptions(partial_folder, options, taxonomy, clean)
     except BrokenProcessPool as error:
         raise OutputError(
-            f"A process that drew pictures for {folder} was ended from outside.",
+            f"A process that drew images for {folder} was ended from outside.",
             "Check free memory, use fewer workers; nothing was left behind.",
         ) from error
     return _summary(folder, written, taxonomy)
 
 
-def _write_pictures(
+def _write_images(
     folder: Path, options: DatasetOptions, taxonomy: Taxonomy, draw: Draw
 ) -> Iterator[_Written]:
-    """Draw and write all pictures, in the order of their index."""
+    """Draw and write all images, in the order of their index."""
     for split in _splits(options):
         (folder / "images" / split).mkdir(parents=True)
         (folder / "labels" / split).mkdir(parents=True)
-    write = partial(_write_picture, folder, options, taxonomy, draw)
+    write = partial(_write_image, folder, options, taxonomy, draw)
     if options.workers == 1:
         yield from map(write, range(options.images))
         return
@@ -120,21 +120,21 @@ def _quiet_worker() -> None:
     cv2.setNumThreads(1)
 
 
-def _write_picture(
+def _write_image(
     folder: Path, options: DatasetOptions, taxonomy: Taxonomy, draw: Draw, index: int
 ) -> _Written:
-    """Draw one picture and write it with its labels."""
-    picture = draw(index)
+    """Draw one image and write it with its labels."""
+    image = draw(index)
     split, stem = options.split_of(index), f"{index:06d}"
-    (folder / "images" / split / f"{stem}.png").write_bytes(encode_png(picture.image))
-    labels = yolo_lines(picture, taxonomy)
+    (folder / "images" / split / f"{stem}.png").write_bytes(encode_png(image.image))
+    labels = yolo_lines(image, taxonomy)
     (folder / "labels" / split / f"{stem}.txt").write_text(labels, encoding="utf-8")
-    height, width = picture.image.shape[:2]
+    height, width = image.image.shape[:2]
     entry = {"id": index, "file_name": f"images/{split}/{stem}.png", "height": height,
-             "width": width, "seed": picture.seed}  # fmt: skip
-    if picture.clean_image is not None:
-        entry |= {"clean_image": picture.clean_image, "corner_xy_px": list(picture.corner_xy_px)}
-    return _Written(split, entry, coco_annotations(picture, taxonomy))
+             "width": width, "seed": image.seed}  # fmt: skip
+    if image.clean_image is not None:
+        entry |= {"clean_image": image.clean_image, "corner_xy_px": list(image.corner_xy_px)}
+    return _Written(split, entry, coco_annotations(image, taxonomy))
 
 
 def _write_annotations(
@@ -184,12 +184,12 @@ def _write_descriptions(
 
 
 def _splits(options: DatasetOptions) -> list[str]:
-    """Return the splits that get pictures, in their usual order."""
+    """Return the splits that get images, in their usual order."""
     return [split for split in SPLITS if options.split.get(split, 0.0) > 0]
 
 
 def _summary(folder: Path, written: list[_Written], taxonomy: Taxonomy) -> DatasetSummary:
-    """Count pictures and defects."""
+    """Count images and defects."""
     images: Counter[str] = Counter(item.split for item in written)
     with_defects: Counter[str] = Counter(item.split for item in written if item.annotations)
     defects = {split: dict.fromkeys(taxonomy.classes, 0) for split in images}

@@ -1,1 +1,1 @@
-"""What is done about what was found: when a defect stops the machine."""
+"""Decide when a defect stops the machine."""

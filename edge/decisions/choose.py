@@ -1,4 +1,4 @@
-"""What decides about stops in a run, by its settings."""
+"""Build the stop decisions of a run from its settings."""
 
 from __future__ import annotations
 

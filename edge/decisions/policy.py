@@ -1,4 +1,4 @@
-"""When to stop the machine: a pure policy over what the frames show. It knows no clock and no machine."""
+"""Decide when to stop the machine: a pure policy over frames. It knows no clock and no machine."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ HeldBack = Literal["rate", "distance"]
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """What one frame shows, in metres of the camera.
+class BlockOnRoll:
+    """Hold the detections of one frame, in metres of the camera.
 
     Attributes:
         start_m, end_m: where its own lines begin and end.
@@ -42,8 +42,8 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """A reason to stop the machine.
+class StopDecision:
+    """Hold a reason to stop the machine.
 
     Attributes:
         at_m: end of what was found.
@@ -113,7 +113,7 @@ class StopPolicy:
         """How far back what was found may still be evidence, in metres."""
         return max(rule.within_m for rule in self._rules.values())
 
-    def decide(self, block: Block, now_s: float) -> Decision | None:
+    def decide(self, block: BlockOnRoll, now_s: float) -> StopDecision | None:
         """Take in a block, in the order of capture.
 
         Args:
@@ -136,9 +136,9 @@ class StopPolicy:
         held_back = self._held_back(at_m, now_s)
         if held_back is None:
             self._note_stop(at_m, now_s)
-        return Decision(at_m, "; ".join(reason for reason, _ in confirmed), evidence, held_back)
+        return StopDecision(at_m, "; ".join(reason for reason, _ in confirmed), evidence, held_back)
 
-    def _confirmed(self, name: str, block: Block) -> Iterator[tuple[str, list[ClothDefect]]]:
+    def _confirmed(self, name: str, block: BlockOnRoll) -> Iterator[tuple[str, list[ClothDefect]]]:
         """Yield each reason of a class, with what it rests on."""
         rule = self._rules[name]
         if self._take_in(name, rule, block):
@@ -152,7 +152,7 @@ class StopPolicy:
                 length_mm = (defect.end_m - defect.start_m) * 1000
                 yield f"{name} runs on for {length_mm:.0f} mm", [defect]
 
-    def _take_in(self, name: str, rule: StopRule, block: Block) -> bool:
+    def _take_in(self, name: str, rule: StopRule, block: BlockOnRoll) -> bool:
         """Remember the detections of a class; True if one counts, or goes on with one that did."""
         past_m = block.start_m - rule.within_m
         earlier = [one for one in self._remembered[name] if one.end_m >= past_m]
@@ -176,7 +176,7 @@ class StopPolicy:
             return None
         return next((index for index, one in enumerate(earlier) if one.touches(found, SAME_MM)), None)
 
-    def _counts(self, found: ClothDefect, rule: StopRule, block: Block) -> bool:
+    def _counts(self, found: ClothDefect, rule: StopRule, block: BlockOnRoll) -> bool:
         if found.score < rule.least_score or found.start_m < self._used_up_m:
             return False
         whole = [one for one in block.defects if one.has_part(found)]
@@ -186,7 +186,7 @@ class StopPolicy:
     def _is_recent(self, found: ClothDefect, rule: StopRule) -> bool:
         return found.start_m >= max(self._used_up_m, (self._front_m or 0.0) - rule.within_m)
 
-    def _runs_on(self, defect: ClothDefect, rule: StopRule, block: Block) -> bool:
+    def _runs_on(self, defect: ClothDefect, rule: StopRule, block: BlockOnRoll) -> bool:
         if rule.running_mm is None or defect.score < rule.least_score or defect.end_m <= block.start_m:
             return False
         size_mm = _size_mm(defect)

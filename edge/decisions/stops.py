@@ -1,4 +1,4 @@
-"""Stops of a run: decided by the policy, delivered to the machine, told to the record."""
+"""Deliver the stops of a run: decided by the policy, sent to the machine, written to the record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge.cloth.recurring import RECURS_M
 from edge.config.stop import StopSettings
 from edge.core.events import RecordedEvent, new_id
 from edge.core.latency import LatencyHistogram
-from edge.decisions.policy import Block, Decision, StopPolicy, own_pieces
+from edge.decisions.policy import BlockOnRoll, StopDecision, StopPolicy, own_pieces
 from edge.machine.delivery import MachineNews, SignalFound, StopRequest, StopResult
 from edge.machine.shared import Delivery, News, StoppedByAnother
 
@@ -119,7 +119,7 @@ class Stops:
         now_s, own = time.monotonic(), own_pieces(found, start_m)
         if end_m is None:
             end_m = max((one.end_m for one in own), default=start_m)
-        decision = self._policy.decide(Block(start_m, end_m, own, defects), now_s)
+        decision = self._policy.decide(BlockOnRoll(start_m, end_m, own, defects), now_s)
         if decision is None or decision.held_back is not None:
             self._note_held_back(decision, defects)
             return
@@ -209,7 +209,7 @@ class Stops:
             "stop_latency_ms": self.acknowledged.quantiles() if len(self.acknowledged) else None,
         }
 
-    def _note_held_back(self, decision: Decision | None, defects: Sequence[ClothDefect]) -> None:
+    def _note_held_back(self, decision: StopDecision | None, defects: Sequence[ClothDefect]) -> None:
         """Tell the first of several in a row that are held back for one reason."""
         held_back = decision.held_back if decision else None
         if decision is not None and held_back is not None and held_back != self._was_held_back:
@@ -217,7 +217,7 @@ class Stops:
         self._was_held_back = held_back
 
     def _told(
-        self, kind: str, decision: Decision, defects: Sequence[ClothDefect], seconds: float | None
+        self, kind: str, decision: StopDecision, defects: Sequence[ClothDefect], seconds: float | None
     ) -> RecordedEvent:
         ids = list(dict.fromkeys(self._name(one, defects) for one in decision.evidence))
         data: dict[str, Any] = {"reason": decision.reason, "defects": ids}

@@ -1,1 +1,1 @@
-"""How a run is doing, for those who look after many: metrics, a health check, systemd."""
+"""Report how a run is doing: metrics, a health check, systemd."""

@@ -1,4 +1,4 @@
-"""Metrics of a run for Prometheus, gathered when somebody asks: they cost a frame nothing."""
+"""Gather the metrics of a run for Prometheus when they are read: they cost a frame nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 
 
 
 class BoxMetrics(Collector):
-    """Gather the metrics of all cameras, each with the label `camera`; the only one of a box has none."""
+    """Gather the metrics of all cameras, each with the label `camera`; the only one of a device has
+    none."""
 
     def __init__(self, cameras: Healths) -> None:
         self._cameras = cameras
@@ -103,7 +104,7 @@ def _of_run(run: RunSnapshot) -> Iterator[Metric]:
     coverage = run.total
     yield _counter("frames", "Inspected.", coverage.frames_inspected)
     yield _counter("frames_without_cloth", "Not inspected: no cloth.", coverage.frames_without_cloth)
-    yield _counter("frames_dropped", "Dropped: the box was too slow.", coverage.frames_dropped)
+    yield _counter("frames_dropped", "Dropped: the device was too slow.", coverage.frames_dropped)
     yield _counter("frames_unreadable", "Could not be read.", run.unreadable)
     yield _labelled(CounterMetricFamily, "detections", "Boxes in frames.", "class", run.detections_by_class)
     yield _gauge("queue_frames", "Captured, waiting for inspection.", run.waiting_frames)
@@ -121,7 +122,7 @@ def _of_run(run: RunSnapshot) -> Iterator[Metric]:
     yield _gauge("roll_defects", "Complete, on the roll that passes.", run.roll_defects)
     gaps = {reason.replace(" ", "_"): coverage.gap_metres(reason) for reason in GAP_REASONS}
     yield _labelled(GaugeMetricFamily, "gap_metres", "Passed and not inspected.", "reason", gaps)
-    yield _gauge("coverage_ratio", "Share of what passed that was inspected.", coverage.share or 0.0)
+    yield _gauge("coverage_ratio", "Fraction of what passed that was inspected.", coverage.fraction or 0.0)
     yield _histogram("latency_seconds", "Of a frame, from the queue to its record.", run.latency)
     yield _histogram("age_seconds", "Of a frame, from its capture to its record.", run.age)
 

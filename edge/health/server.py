@@ -1,4 +1,4 @@
-"""A small HTTP server for `/metrics` and `/healthz`; it only reads."""
+"""Serve `/metrics` and `/healthz` over HTTP; read only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The systemd unit of a box, for `loomsight service print`."""
+"""Write the systemd unit of a device, for `loomsight service print`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def unit_text(program: Path, config: Path, user: str, watchdog_s: int) -> str:
 
     Args:
         program: edge-run, absolute.
-        config: settings of the box, absolute.
+        config: settings of the device, absolute.
         user: to run as.
         watchdog_s: 0 for no watchdog.
     Raises:

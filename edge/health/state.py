@@ -1,4 +1,4 @@
-"""Whether a run is well: frames are finished, or the loom is known to stand."""
+"""Judge whether a run is well: frames are finished, or the loom is known to be stopped."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class HealthVerdict:
     """Say whether a run is well.
 
     Attributes:
@@ -95,7 +95,7 @@ class Health:
             self._finished_s = self._clock()
 
     def end(self, state: RunState) -> None:
-        """Take in how the run ended, if it had begun."""
+        """Take in how the run ended, if it had started."""
         if self.run is not None:
             self.snapshot = state.snapshot()
 
@@ -119,7 +119,7 @@ class Health:
         """Seconds since the last finished frame, or since the start."""
         return self._clock() - (self._begin_s if self._finished_s is None else self._finished_s)
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> HealthVerdict:
         """Judge the run as it is now."""
         reasons = []
         if self.idle_s > self.frame_s and not self.loom_stands and not self.is_over:
@@ -129,7 +129,7 @@ class Health:
         if error is not None:
             reasons.append(str(error))
         reasons += [f"the helper thread '{name}' is dead" for name in self.helpers.dead]
-        return Verdict(not reasons, tuple(reasons), tuple(self._warnings()))
+        return HealthVerdict(not reasons, tuple(reasons), tuple(self._warnings()))
 
     def as_json(self) -> dict[str, Any]:
         """Return the answer of `/healthz`."""
@@ -204,7 +204,7 @@ def cloth_warnings(run: RunState) -> list[str]:
 
 
 Healths = Mapping[str | None, Health]
-"""The cameras of a box by name; None is the name of the only one."""
+"""The cameras of a device by name; None is the name of the only one."""
 
 
 def healthz(cameras: Healths) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Telling systemd: ready, alive, stopping. The protocol of sd_notify(3): datagrams to a socket."""
+"""Tell systemd: ready, alive, stopping. The protocol of sd_notify(3): datagrams to a socket."""
 
 from __future__ import annotations
 

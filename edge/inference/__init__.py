@@ -1,1 +1,1 @@
-"""From a frame to detections: prepare, run the network, decode, merge."""
+"""Detect defects in a frame: prepare, run the network, decode, merge."""

@@ -1,4 +1,4 @@
-"""From the network's outputs to detections in the frame: threshold, suppress, map back, merge."""
+"""Decode network outputs to detections in the frame: threshold, NMS, map back, merge."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SEAM_TOLERANCE_PX = 4.0
 are compared (a broken end is 3 px wide: unwidened, one pixel of jitter halves the overlap)."""
 
 FILLED = 0.05
-"""A box whose sides all lie so near to those of its view, as a share of the view, fills it."""
+"""A box whose sides all lie so near to those of its view, as a fraction of the view, fills it."""
 
 SEAM_IOU = 0.3
 """Overlap, within what both tiles saw, above which two boxes are one defect."""
@@ -38,7 +38,7 @@ def decode_view(
     thresholds: NDArray[np.float32],
     iou_threshold: float,
 ) -> Detections:
-    """Keep what passes its class's threshold and is not a double, within one input.
+    """Filter by per-class score threshold, then apply class-wise NMS, within one input.
 
     Args:
         boxes_input_xyxy_px: (A, 4), input pixels.
@@ -85,7 +85,7 @@ def _decoded(
         kept_scores[order],
         class_ids[order].astype(np.int64),
     )
-    kept = suppress_doubles(found, iou_threshold)
+    kept = suppress_duplicates(found, iou_threshold)
     is_low = kept.scores < thresholds[kept.class_ids]
     high, low = np.flatnonzero(~is_low), np.flatnonzero(is_low)
     return kept.take(high[:MAX_DETECTIONS_PER_VIEW]), kept.take(low[:MAX_DETECTIONS_PER_VIEW])
@@ -98,12 +98,12 @@ def _broken_network() -> ModelError:
     )
 
 
-def suppress_doubles(found: Detections, iou_threshold: float) -> Detections:
+def suppress_duplicates(found: Detections, iou_threshold: float) -> Detections:
     """Suppress, class by class, boxes that overlap a better one (non-maximum suppression).
 
     Args:
         found: N detections.
-        iou_threshold: greater overlap makes a double.
+        iou_threshold: greater overlap makes a duplicate.
     Returns:
         The survivors, by falling score.
     """

@@ -1,4 +1,4 @@
-"""Build TensorRT engines for this box, or for others, beyond the published bundle."""
+"""Build TensorRT engines for this device, or for others, beyond the published bundle."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ DEFAULT_BATCH: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
-class BuildWish:
+class BuildRequest:
     """Say what somebody wants built.
 
     Attributes:
         model: bundle, store or ONNX file; None for the shipped demo bundle.
         precision: `f32`, `f16` or `int8`; None for the lowest the bundle has.
-        batch: most pictures at once; None for `DEFAULT_BATCH`, or what the model alone takes.
+        batch: most images at once; None for `DEFAULT_BATCH`, or what the model alone takes.
         fixed_batch: always just so many.
-        targets: compute capabilities as `sm86` or `8.6`; empty for the GPU of this box.
+        targets: compute capabilities as `sm86` or `8.6`; empty for the GPU of this device.
     """
 
     model: Path | None = None
@@ -75,11 +75,11 @@ class Target:
     gpu: str | None
 
 
-def build_engines(wish: BuildWish, say: Callable[[str], object] = echo) -> list[EngineFile]:
+def build_engines(wanted: BuildRequest, say: Callable[[str], object] = echo) -> list[EngineFile]:
     """Build an engine for each target, put it into the user's cache folder, and say where.
 
     Raises:
-        ConfigError: if the wish is not one that can be had.
+        ConfigError: if the request is not one that can be had.
         ModelError, ContractError: if the model cannot be vouched for.
         BackendError: if there is no GPU to build for, or the build fails.
         ImportError: if TensorRT or pycuda is not installed; a command's `main` names the cure.
@@ -88,11 +88,11 @@ def build_engines(wish: BuildWish, say: Callable[[str], object] = echo) -> list[
     """
     from edge.inference.model import contract_of
 
-    bundle = open_bundle(bundle_path(wish.model or demo_bundle_path()))
+    bundle = open_bundle(bundle_path(wanted.model or demo_bundle_path()))
     contract = contract_of(bundle)
-    batch = batch_profile_for(contract, wish.batch, wish.fixed_batch)
-    precision, model_path = model_for(bundle, wish.precision)
-    targets = named_targets(wish.targets) if wish.targets else [_this_box()]
+    batch = batch_profile_for(contract, wanted.batch, wanted.fixed_batch)
+    precision, model_path = model_for(bundle, wanted.precision)
+    targets = named_targets(wanted.targets) if wanted.targets else [_this_device()]
     folder = private_folder(os.environ)
     check_writable(folder)
     built = []
@@ -182,10 +182,11 @@ def named_targets(names: Sequence[str]) -> list[Target]:
     return [Target(library, capability, None) for capability in capabilities]
 
 
-def _this_box() -> Target:
+def _this_device() -> Target:
     if not nvidia_gpu_present():
         raise BackendError(
-            NO_GPU, "Build on the box that has one, or here for it with tensorrt-rtx: --build --for sm86."
+            NO_GPU,
+            "Build on the device that has one, or here for it with tensorrt-rtx: --build --for sm86.",
         )
     gpu = open_device().gpu
     library = next(iter(open_libraries().values()))
@@ -213,8 +214,8 @@ def shown_progress(what: str) -> Iterator[Observe]:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
     bar = Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True)
     if not bar.console.is_terminal:
-        yield lambda share, phase: None
+        yield lambda fraction, phase: None
         return
     with bar:
         task = bar.add_task(what, total=1.0)
-        yield lambda share, phase: bar.update(task, completed=share, description=f"{what}: {phase}")
+        yield lambda fraction, phase: bar.update(task, completed=fraction, description=f"{what}: {phase}")

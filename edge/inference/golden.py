@@ -1,4 +1,4 @@
-"""Inspect a bundle's golden pictures before the first metre: a wrong runtime shows here, not on cloth."""
+"""Inspect a bundle's golden images before the first metre: a wrong runtime shows here, not on cloth."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 
 from edge.backends.protocol import Backend
 from edge.bundle.opening import Bundle
-from edge.cameras.folder import read_picture
 from edge.core.contract import ModelContract
 from edge.core.detections import DetectionRecord
 from edge.core.errors import ImageError, ModelError
 from edge.core.geometry import Boxes, iou_matrix
+from edge.core.image_file import read_image
 from edge.inference.inspector import Inspector
 
 SCORE_TOLERANCE = 0.05
@@ -22,17 +22,17 @@ LEAST_IOU = 0.9
 
 
 def check_golden(bundle: Bundle, backend: Backend, contract: ModelContract) -> None:
-    """Compare what the model finds on its golden pictures with what it must find.
+    """Compare what the model finds on its golden images with what it must find.
 
     Raises:
-        ModelError: if a picture gives other detections.
+        ModelError: if an image gives other detections.
     """
     if bundle.manifest is None:
         return
     inspector = Inspector(backend, contract)
     for golden in bundle.manifest.golden:
         try:
-            image = read_picture(bundle.path / golden.file)
+            image = read_image(bundle.path / golden.file)
         except ImageError as error:
             raise ModelError(error.problem, "Copy the whole bundle again.") from error
         found = inspector.inspect(image).records(contract.class_names)

@@ -1,4 +1,4 @@
-"""Look at one frame: views, preprocessing, network, decoding, merging."""
+"""Inspect one frame: views, preprocessing, network, decoding, merging."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ FLOOR: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PreparedPicture:
-    """Hold what the network is to see of a picture.
+class PreparedImage:
+    """Hold what the network is to see of an image.
 
     Attributes:
         views: B of them.
@@ -35,8 +35,8 @@ class PreparedPicture:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Finding:
-    """Hold what is in a picture, by falling score.
+class InspectionResult:
+    """Hold the detections of an image, by falling score.
 
     Attributes:
         defects: what reaches the threshold of its class.
@@ -52,7 +52,7 @@ class Finding:
 class Inspector:
     """Find defects in frames with one model.
 
-    One thread may prepare a picture while another finds what is in the one before.
+    One thread may prepare an image while another finds what is in the one before.
 
     Args:
         backend: runs the network.
@@ -96,7 +96,7 @@ class Inspector:
         """
         return self.find(self.prepare(image, mm_per_px)).defects
 
-    def prepare(self, image: Image, mm_per_px: float | None = None) -> PreparedPicture:
+    def prepare(self, image: Image, mm_per_px: float | None = None) -> PreparedImage:
         """Do all that can be done before the network is free.
 
         Args:
@@ -106,14 +106,14 @@ class Inspector:
         """
         views = self._plan(image.shape[:2], mm_per_px)
         with self.clock.stage("preprocess"):
-            return PreparedPicture(views, next(self._preprocessors).batch(image, views))
+            return PreparedImage(views, next(self._preprocessors).batch(image, views))
 
-    def find(self, picture: PreparedPicture) -> Finding:
-        """Find what is in a prepared picture; see `inspect`."""
+    def find(self, image: PreparedImage) -> InspectionResult:
+        """Find what is in a prepared image; see `inspect`."""
         parts: list[tuple[Detections, Detections]] = []
         weak: list[Detections] = []
-        for views in batches(picture.views, self._batch_tiles):
-            images_nchw = picture.images_nchw[len(parts) : len(parts) + len(views)]
+        for views in batches(image.views, self._batch_tiles):
+            images_nchw = image.images_nchw[len(parts) : len(parts) + len(views)]
             with self.clock.stage("infer"):
                 boxes, scores = self._backend.infer(images_nchw)
             with self.clock.stage("decode"):
@@ -121,9 +121,9 @@ class Inspector:
                 if self.wants_weak:
                     weak += self._weak_decoder.decode(boxes, scores, views)
         with self.clock.stage("merge"):
-            return Finding(
-                *merge_near(parts, picture.views),
-                merge_views(weak, picture.views) if weak else None,
+            return InspectionResult(
+                *merge_near(parts, image.views),
+                merge_views(weak, image.views) if weak else None,
             )
 
     def scale_of(self, mm_per_px: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Opening the model of a run: bundle, backend, golden pictures."""
+"""Open the model of a run: bundle, backend, golden images."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 class Models:
     """Open the models of the cameras of one process: each bundle is read and checked once.
 
-    Each camera gets a backend of its own. What finds the same on the golden pictures as it should is not
+    Each camera gets a backend of its own. What finds the same on the golden images as it should is not
     asked again for another camera that runs it in the same way.
     """
 
@@ -49,7 +49,7 @@ class Models:
         return self._bundles[path]
 
     def open(self, config: EdgeConfig, stack: ExitStack) -> tuple[OpenBackend, ModelContract]:
-        """Open a backend, say aloud what it is, and check its golden pictures.
+        """Open a backend, say aloud what it is, and check its golden images.
 
         Raises:
             ModelError, ContractError, BackendError: if the model cannot be vouched for.

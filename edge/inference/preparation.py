@@ -1,4 +1,4 @@
-"""What is done to a strip before the network sees it, in a thread of its own: while the network is busy."""
+"""Prepare a strip for the network in a thread of its own, while the network is busy with another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge.cloth.mask import ClothMask, Mask
 from edge.cloth.strips import Seam
 from edge.cloth.watch import ClothWatch
 from edge.core.image import Image
-from edge.inference.inspector import Inspector, PreparedPicture
+from edge.inference.inspector import Inspector, PreparedImage
 from edge.process.camera_log import as_here
 from edge.reference.model import Look
 from edge.reference.second_look import Looker
@@ -26,10 +26,10 @@ class PreparedStrip:
 
     Attributes:
         carried_lines: lines of the strip before that were put above this one.
-        mask: where in the picture, with these lines, is cloth; None to take all of it as cloth.
+        mask: where in the image, with these lines, is cloth; None to take all of it as cloth.
         cloth_lines: (H,) whether any cloth lies on each of the strip's own lines; None as `mask`.
         cloth_columns: first and last-plus-one column of the cloth; None as `mask`.
-        picture: for the inspector; None if there is no cloth at all.
+        prepared_image: for the inspector; None if there is no cloth at all.
         seconds: that all this took.
         joint_row: the strip's row behind a joint that was recognised in it; None for none.
         image: the strip with the lines above it; None if there is no cloth at all.
@@ -39,7 +39,7 @@ class PreparedStrip:
     carried_lines: int
     mask: ClothMask | None
     cloth_lines: Mask | None
-    picture: PreparedPicture | None
+    prepared_image: PreparedImage | None
     seconds: float
 
     joint_row: int | None = None
@@ -54,11 +54,11 @@ class PreparedStrip:
 
 
 @dataclass(slots=True)
-class BegunStrip:
+class StartedStrip:
     """Hold a strip that is being prepared.
 
     Attributes:
-        taken_s: `time.monotonic()` when it was begun.
+        taken_s: `time.monotonic()` when it was started.
         number: of the strip in the run, from 1.
         is_watched: whether the optics were looked at.
     """
@@ -73,16 +73,16 @@ class BegunStrip:
 class Preparation:
     """Prepare strips in order, in a thread that lives as long as a `with`.
 
-    At most one strip more than the one in work is begun: an inspector has memory for two.
+    At most one strip more than the one in work is started: an inspector has memory for two.
 
     Args:
-        inspector: prepares the picture for the network.
-        cloth: says where in a picture is cloth; None to take every picture as cloth throughout.
-        joints: looks for joints between two pieces of cloth; None for nobody.
-        reference: looks at the cloth beside the detector; None for nobody.
+        inspector: prepares the image for the network.
+        cloth: says where in an image is cloth; None to take every image as cloth throughout.
+        joints: looks for joints between two pieces of cloth; None to disable.
+        reference: looks at the cloth beside the detector; None to disable.
 
     Attributes:
-        inspector, reference: as given; others may take their place while nothing is begun.
+        inspector, reference: as given; others may take their place while nothing is started.
         seam: what is carried over from one strip to the next.
     """
 
@@ -121,25 +121,25 @@ class Preparation:
 
     def _prepare(self, strip: Frame) -> PreparedStrip:
         begin_s = time.monotonic()
-        image, carried_lines = self.seam.picture(strip)
+        image, carried_lines = self.seam.image(strip)
         mask = None
         if self._cloth is not None:
             with self.inspector.clock.stage("cloth"):
                 mask = self._cloth.look(image, strip.position)
         cloth_lines = None if mask is None else mask.lines()[carried_lines:]
-        picture = None
+        prepared_image = None
         if cloth_lines is None or cloth_lines.any():
-            picture = self.inspector.prepare(image, strip.mm_per_px_across)
+            prepared_image = self.inspector.prepare(image, strip.mm_per_px_across)
         look = None
-        if self.reference is not None and picture is not None:
+        if self.reference is not None and prepared_image is not None:
             with self.inspector.clock.stage("reference"):
                 look = self.reference.look(image, mask, strip)
         joint_row = self._joint_row(strip, mask, cloth_lines)
         seconds = time.monotonic() - begin_s
         columns = None if mask is None else mask.columns()
-        kept = None if picture is None else image
+        kept = None if prepared_image is None else image
         return PreparedStrip(
-            carried_lines, mask, cloth_lines, picture, seconds, joint_row, columns, kept, look
+            carried_lines, mask, cloth_lines, prepared_image, seconds, joint_row, columns, kept, look
         )
 
     def _joint_row(self, strip: Frame, mask: ClothMask | None, cloth_lines: Mask | None) -> int | None:

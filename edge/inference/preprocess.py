@@ -1,4 +1,4 @@
-"""From a frame to the network's input. Training, calibration, parity and the camera all come through here.
+"""Convert frames to network input. Training, calibration, parity and the camera all use this code.
 
 Order: cut, scale, pad, enhance, normalise. Enhancement comes after scaling: the network then sees the
 same local contrast whatever the camera's resolution, and CLAHE of one 640 px input costs a fraction of
@@ -37,7 +37,7 @@ def grey_enhancer(enhancement: Enhancement) -> Enhance:
 
 
 def enhance_luma(image_bgr: Image, enhance_grey: Enhance) -> Image:
-    """Apply a grey operator to the luma of a colour picture and leave its hue alone.
+    """Apply a grey operator to the luma of a colour image and leave its hue alone.
 
     Args:
         image_bgr: (H, W, 3) uint8, BGR.
@@ -51,7 +51,7 @@ def enhance_luma(image_bgr: Image, enhance_grey: Enhance) -> Image:
 
 
 def resize(image: Image, size_hw_px: tuple[int, int]) -> Image:
-    """Scale a picture without aliasing: a fine weave turns into moire when it is shrunk carelessly.
+    """Scale an image without aliasing: a fine weave turns into moire when it is shrunk carelessly.
 
     Halving by area is exact and fast in OpenCV, so a strong reduction is halved first; area averaging at
     any other factor took 4.2 ms for 2048x1080 to 640x338 on one core, halving and then interpolating 0.5.
@@ -115,7 +115,7 @@ class Preprocessor:
         self._offset = -norm.mean / norm.std
         self._memory: NDArray[np.float32] = np.empty((0, contract.channels, *self._input_hw_px), np.float32)
 
-    def picture(self, image: Image, view: View) -> Image:
+    def image(self, image: Image, view: View) -> Image:
         """Give what the network sees, before normalisation.
 
         Args:
@@ -144,17 +144,17 @@ class Preprocessor:
             self._memory = np.empty((len(views), *self._memory.shape[1:]), np.float32)
         batch = self._memory[: len(views)]  # batches of a frame differ in size, and a fresh page costs time
         for planes, view in zip(batch, views, strict=True):
-            self._fill(planes, self.picture(image, view))
+            self._fill(planes, self.image(image, view))
         return batch
 
-    def _fill(self, planes: NDArray[np.float32], picture: Image) -> None:
-        if picture.ndim == 2:
-            self._normalise(picture, planes[0])
+    def _fill(self, planes: NDArray[np.float32], image: Image) -> None:
+        if image.ndim == 2:
+            self._normalise(image, planes[0])
             planes[1:] = planes[:1]
             return
         order = (0, 1, 2) if self._colour_order == "bgr" else (2, 1, 0)
         for plane, channel in zip(planes, order, strict=True):
-            self._normalise(picture[..., channel], plane)
+            self._normalise(image[..., channel], plane)
 
     def _normalise(self, grey: Image, plane: NDArray[np.float32]) -> None:
         np.multiply(grey, np.float32(self._gain), out=plane)

@@ -1,4 +1,4 @@
-"""How long a tile takes on this box, before the first metre depends on it."""
+"""Time a tile on this device before the first metre depends on it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def check_latency(backend: Backend, contract: ModelContract, max_p99_ms: float |
     quantiles = times.quantiles()
     if max_p99_ms is not None and quantiles["p99"] > max_p99_ms:
         raise BackendError(
-            f"A tile takes p99 {quantiles['p99']:.1f} ms on this box; permitted are {max_p99_ms:g} ms.",
+            f"A tile takes p99 {quantiles['p99']:.1f} ms on this device; permitted are {max_p99_ms:g} ms.",
             "Export a smaller or an INT8 model, try --backend auto, or permit more.",
         )
     return quantiles

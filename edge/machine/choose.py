@@ -1,4 +1,4 @@
-"""Which module reaches the machine, and which reads its signal for the next roll."""
+"""Choose the module that reaches the machine, and the one that reads its signal for the next roll."""
 
 from __future__ import annotations
 

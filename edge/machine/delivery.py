@@ -1,4 +1,4 @@
-"""Delivering stops from a thread of its own: inspection never waits for the machine."""
+"""Deliver stops from a thread of its own: inspection never waits for the machine."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TIMEOUTS_PER_CALL = 5
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
-    """A stop to deliver.
+    """Hold a stop to deliver.
 
     Attributes:
         event_id: of the stop in the record.
@@ -48,7 +48,7 @@ class StopRequest:
 
 @dataclass(frozen=True, slots=True)
 class StopResult:
-    """What became of a stop.
+    """Report the result of a stop.
 
     Attributes:
         acknowledged_s: when the machine had it; None if it was not delivered.
@@ -64,7 +64,7 @@ class StopResult:
 
 @dataclass(frozen=True, slots=True)
 class MachineNews:
-    """The machine was lost or is back."""
+    """Report that the machine was lost or is back."""
 
     is_reachable: bool
     detail: str

@@ -1,4 +1,4 @@
-"""Lines of this box, through libgpiod 2: one stops the machine, one says that a roll ends.
+"""Drive lines of this device through libgpiod 2: one stops the machine, one signals the end of a roll.
 
 Never tried on hardware.
 """

@@ -147,7 +147,7 @@ class ModbusLine:
     def _asked(
         self, function: int, ask: Ask, address: int | None = None, values: list[int] | None = None
     ) -> Any:
-        """Ask once; see `checked_reply`. What went wrong closes the connection: the next try begins anew.
+        """Ask once; see `checked_reply`. What went wrong closes the connection: the next try starts again.
 
         Raises:
             RefusedError: if the machine refuses.

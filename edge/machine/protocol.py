@@ -1,4 +1,4 @@
-"""What every way to stop the machine is."""
+"""Define the protocol of a way to stop the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One connection to a machine that several cameras stop: a GPIO line has one owner, a PLC few places."""
+"""Share one connection to a machine between cameras: a GPIO line has one owner, a PLC few places."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge.machine.delivery import OwnNews, StopDelivery, StopRequest, StopResult
 
 @dataclass(frozen=True, slots=True)
 class StoppedByAnother:
-    """The machine has a stop that another camera asked for: it stands."""
+    """Report that another camera has stopped the machine already."""
 
     acknowledged_s: float
 
@@ -57,7 +57,7 @@ class Delivery(Protocol):
 
 
 class Machines:
-    """Open each machine of a box once, whichever cameras stop it.
+    """Open each machine of a device once, whichever cameras stop it.
 
     Args:
         stack: closes them.

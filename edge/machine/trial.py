@@ -1,4 +1,4 @@
-"""Trying out the way to the machine, for the electrician who wires it."""
+"""Try out the way to the machine, for the electrician who wires it."""
 
 from __future__ import annotations
 

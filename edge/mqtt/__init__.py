@@ -1,1 +1,1 @@
-"""Sending what is recorded to a mill's MQTT broker, each at least once."""
+"""Send recorded events to a plant's MQTT broker, each at least once."""

@@ -25,8 +25,8 @@ CHECK: Final = "check"
 IS_A_FAILURE: Final = 0x80
 
 
-class Found(NamedTuple):
-    """What came of publishing on each topic.
+class PublishResults(NamedTuple):
+    """Hold the results of publishing on each topic.
 
     Attributes:
         denied: topics, and why.
@@ -56,7 +56,7 @@ def check_broker(settings: MqttSettings, password: str | None, *, publishes: boo
         ConfigError: if a file of certificates cannot be used.
     """
     login = Login(settings, password, tls_context(settings), f"loomsight-check-{token_hex(3)}", None)
-    found = Found()
+    found = PublishResults()
     try:
         connection = dial(login)
         try:
@@ -80,7 +80,7 @@ def check_broker(settings: MqttSettings, password: str | None, *, publishes: boo
     return _reached(settings, connection, found)
 
 
-def _tried(login: Login) -> Found:
+def _tried(login: Login) -> PublishResults:
     """Publish on every topic, on a connection for each: a broker may close one after it has refused.
 
     Raises:
@@ -94,10 +94,10 @@ def _tried(login: Login) -> Found:
         finally:
             connection.close()
         denied += [f"{login.settings.root}/{topic} ({refusal.said})" for refusal in connection.refusals]
-    return Found(tuple(denied), () if denied else tuple(MESSAGES))
+    return PublishResults(tuple(denied), () if denied else tuple(MESSAGES))
 
 
-def _tried_unseen(connection: Connection, settings: MqttSettings) -> Found:
+def _tried_unseen(connection: Connection, settings: MqttSettings) -> PublishResults:
     """Find out in MQTT 3.1.1, where a denied message is acknowledged: does it come back to a subscriber?
 
     Raises:
@@ -119,7 +119,9 @@ def _tried_unseen(connection: Connection, settings: MqttSettings) -> Found:
         for topic in seen
         if topic not in arrived
     ]
-    return Found(tuple(denied), tuple(arrived), tuple(topic for topic in messages if topic not in seen))
+    return PublishResults(
+        tuple(denied), tuple(arrived), tuple(topic for topic in messages if topic not in seen)
+    )
 
 
 def _publish(connection: Connection, topic: str, payload: str) -> None:
@@ -166,8 +168,8 @@ def _message(topic: str) -> str:
     ).model_dump_json()
 
 
-def _reached(settings: MqttSettings, connection: Connection, found: Found) -> str:
-    said = f"{settings.broker} lets this box in; its topics begin with {settings.root}."
+def _reached(settings: MqttSettings, connection: Connection, found: PublishResults) -> str:
+    said = f"{settings.broker} authorises this device; its topics begin with {settings.root}."
     if found.taken:
         said += f" It takes messages on {', '.join(found.taken)}."
     if found.unseen:

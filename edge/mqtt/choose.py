@@ -1,4 +1,4 @@
-"""What sends events in a run, by its settings."""
+"""Build the sender of events of a run from its settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One connection to the broker, driven by who uses it: MQTT 5, or 3.1.1 where 5 is not known."""
+"""Connect to the broker: MQTT 5, or 3.1.1 where 5 is not known."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from edge.mqtt.reasons import (
     NO_RETAIN,
     UNKNOWN_VERSION,
     Lost,
-    Refusal,
+    RefusedMessage,
     Sent,
     ended,
     refused,
@@ -92,7 +92,7 @@ class Plan:
 
 
 class Granted(NamedTuple):
-    """What a broker permits on a connection.
+    """Hold what a broker permits on a connection.
 
     Attributes:
         inflight: messages that it takes without having acknowledged them.
@@ -106,7 +106,7 @@ class Granted(NamedTuple):
 
 
 class Connection:
-    """One connection to the broker.
+    """Drive one connection to the broker.
 
     Args:
         login: who connects.
@@ -127,7 +127,7 @@ class Connection:
         self.plan = plan
         self.granted = Granted()
         self.acknowledged: list[Sent] = []
-        self.refusals: list[Refusal] = []
+        self.refusals: list[RefusedMessage] = []
         self.received: list[tuple[str, bytes]] = []
         self.subscribed: dict[int, int] = {}
         self.has_answered = self.has_taken_status = False
@@ -273,7 +273,7 @@ class Connection:
         self._answered_s, self.has_answered = time.monotonic(), True
         if code.is_failure:
             self.has_refused = True
-            self.refusals.append(Refusal(*sent, code.value, str(code)))
+            self.refusals.append(RefusedMessage(*sent, code.value, str(code)))
         elif sent.number is not None:
             self.acknowledged.append(sent)
         else:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from edge.mqtt.reasons import OF_ONE_MESSAGE, Refusal, Sent
+from edge.mqtt.reasons import OF_ONE_MESSAGE, RefusedMessage, Sent
 
 FIRST_PAUSE_S: Final = 2.0
 BLAMED_PAUSE_S: Final = 60.0
@@ -36,7 +36,7 @@ NewsKind = Literal["messages refused", "messages accepted", "message set aside"]
 
 
 class News(NamedTuple):
-    """A change that a person should know of; `kind` is that of an event."""
+    """Report a change that a person should know of; `kind` is that of an event."""
 
     kind: NewsKind
     detail: str
@@ -164,7 +164,7 @@ class Lanes:
                 lane.hold = None
         return news
 
-    def refused(self, refusals: Sequence[Refusal], now_s: float) -> list[News]:
+    def refused(self, refusals: Sequence[RefusedMessage], now_s: float) -> list[News]:
         """Take in what the broker did not take."""
         news = []
         for number, topic, code, said in refusals:

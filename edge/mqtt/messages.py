@@ -1,4 +1,4 @@
-"""What is sent: one JSON object for each defect, event and change of state, with its schema."""
+"""Build the MQTT messages: one JSON object for each defect, event and change of state, with its schema."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from edge.core.detections import UNCLASSIFIED, Shape
-from edge.roll.outbox import Waiting
+from edge.roll.outbox import WaitingMessage
 
 VERSION: Final = 1
 """Raised when a field changes its meaning; new fields do not raise it."""
 
 
 class _OfRoll(BaseModel):
-    """What defects and events have in common."""
+    """Define the fields that defects and events have in common."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -27,7 +27,7 @@ class _OfRoll(BaseModel):
 
 
 class DefectMessage(_OfRoll):
-    """A defect, complete. Topic `PREFIX/BOX/defect`."""
+    """Describe a defect, complete. Topic `PREFIX/BOX/defect`."""
 
     class_name: str
     score: float = Field(ge=0, le=1)
@@ -51,9 +51,9 @@ class EventMessage(_OfRoll):
 
 
 class StatusMessage(BaseModel):
-    """Whether this box is there. Topic `PREFIX/BOX/status`, retained; `lost` is the last will.
+    """Tell whether this device is there. Topic `PREFIX/BOX/status`, retained; `lost` is the last will.
 
-    `check` is of `loomsight mqtt check`, is not retained, and says nothing about the box.
+    `check` is of `loomsight mqtt check`, is not retained, and says nothing about the device.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -73,7 +73,7 @@ MESSAGES: Final[dict[str, type[BaseModel]]] = {
 """Last part of the topic -> what is sent there."""
 
 
-def message_of(waiting: Waiting) -> tuple[str, str]:
+def message_of(waiting: WaitingMessage) -> tuple[str, str]:
     """Return the last part of the topic, and the JSON text.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The sender: a thread that empties the outbox into the broker, in the order of the record."""
+"""Publish the outbox to the broker in a thread, in the order of the record."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from edge.mqtt.reasons import Lost
 from edge.mqtt.reports import Reports
 from edge.mqtt.tls import tls_context
 from edge.process.supervised import HelperThread
-from edge.roll.outbox import FileIdentity, Outbox, OutboxReader, Waiting
+from edge.roll.outbox import FileIdentity, Outbox, OutboxReader, WaitingMessage
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Publisher:
         self._is_another_file = False
         self._ask_again_s = 0.0
         self._acknowledged: set[int] = set()
-        self._faults: dict[int, Waiting] = {}
+        self._faults: dict[int, WaitingMessage] = {}
         self._rows = settings.inflight
         self._is_skipping = False
         self._refused: tuple[str, ...] = ()
@@ -145,7 +145,7 @@ class Publisher:
 
     @property
     def _is_late(self) -> bool:
-        """Whether the end of the run waits no longer; only of use once it has begun."""
+        """Whether the end of the run waits no longer; only of use once it has started."""
         return time.monotonic() >= self._flush_by_s
 
     def _pause(self, seconds: float) -> None:
@@ -166,13 +166,13 @@ class Publisher:
             return False
         self.is_connected = True
         self._reports.reached(connection.says_what_it_denies)
-        begun_s, sent = time.monotonic(), self.sent
+        started_s, sent = time.monotonic(), self.sent
         try:
-            self._use(connection, begun_s)
+            self._use(connection, started_s)
         except Lost as lost:
             self._collect(connection)
             self._reports.fell(
-                lost, time.monotonic() - begun_s, is_refusal=self._may_be_refusal(connection)
+                lost, time.monotonic() - started_s, is_refusal=self._may_be_refusal(connection)
             )
             self._reports.is_away(lost)
             if lost.cut and connection.has_answered and not connection.has_refused:
@@ -193,15 +193,15 @@ class Publisher:
         waits = any(sent.number is not None for sent in connection.unacknowledged)
         return connection.has_refused or bool(self._refused) or waits
 
-    def _use(self, connection: Connection, begun_s: float) -> None:
+    def _use(self, connection: Connection, started_s: float) -> None:
         """Send until the record is another, or all is sent at the end of the run.
 
         Raises:
             Lost: if the connection is.
         """
         connection.send(None, STATUS, self._status("running"), retain=True)
-        self._lanes.connected(begun_s)
-        tidied_s = begun_s
+        self._lanes.connected(started_s)
+        tidied_s = started_s
         while True:
             is_ending = self._end.is_set()  # see `_send_all`
             is_all = self._fill(connection)
@@ -212,7 +212,7 @@ class Publisher:
                 tidied_s = now_s
                 if not self._tidy():
                     return
-                if now_s - begun_s >= STEADY_S:
+                if now_s - started_s >= STEADY_S:
                     self._reports.holds()
             is_empty = is_all and not connection.unacknowledged
             if is_ending and (is_empty or self._is_late):
@@ -250,8 +250,8 @@ class Publisher:
         return is_all
 
     def _send(
-        self, connection: Connection, row: Waiting, busy: Collection[int], now_s: float
-    ) -> tuple[list[Waiting], bool]:
+        self, connection: Connection, row: WaitingMessage, busy: Collection[int], now_s: float
+    ) -> tuple[list[WaitingMessage], bool]:
         """Send a message if it may be sent; returns it if it never can be, and whether it is under way."""
         try:
             if row.fault is not None:

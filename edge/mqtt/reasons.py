@@ -37,7 +37,7 @@ NAME_IN_USE: Final = (
 
 
 class Lost(Exception):  # noqa: N818
-    """The connection ended, or was refused.
+    """Report that the connection ended, or was refused.
 
     Args:
         said: why, for a person.
@@ -61,8 +61,8 @@ class Sent(NamedTuple):
     topic: str
 
 
-class Refusal(NamedTuple):
-    """A message that the broker received and did not take.
+class RefusedMessage(NamedTuple):
+    """Report a message that the broker received and did not take.
 
     Attributes:
         number, topic: as in `Sent`.

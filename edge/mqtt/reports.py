@@ -11,7 +11,7 @@ from typing import Final
 
 from edge.core.events import RecordedEvent
 from edge.mqtt.lanes import News
-from edge.mqtt.reasons import TAKEN_OVER, Lost, Refusal
+from edge.mqtt.reasons import TAKEN_OVER, Lost, RefusedMessage
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class Reports:
         self._short_ones = 0
         self._standing.pop("name", None)
 
-    def status_refused(self, topic: str, refusal: Refusal) -> None:
+    def status_refused(self, topic: str, refusal: RefusedMessage) -> None:
         """Note that the broker does not take the status of this device."""
         self._stand("status", f"the broker refuses {topic}: {refusal.said}", "messages refused")
 

@@ -1,4 +1,4 @@
-"""What the broker's certificate and name are checked with, and who this device says it is."""
+"""Set up TLS to the broker: its certificate and name are checked, this device's certificate is shown."""
 
 from __future__ import annotations
 

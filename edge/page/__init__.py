@@ -1,1 +1,1 @@
-"""The live page: what the box sees and what is wrong with it, in a browser; a verdict with one tap."""
+"""Serve the live page: what the camera sees and what is wrong with it, and a verdict with one tap."""

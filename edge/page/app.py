@@ -1,4 +1,4 @@
-"""The addresses of the page. Work that takes time is done one piece at a time, beside the event loop."""
+"""Answer the addresses of the page. Slow work is done one piece at a time, beside the event loop."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from starlette.routing import BaseRoute, Route
 from edge.config.edge import RollName
 from edge.core.detections import UNCLASSIFIED
 from edge.core.errors import ConfigError, LoomsightError, OutputError, RecordError
-from edge.page.cloth import ClothPicture
+from edge.page.cloth import ClothImage
 from edge.page.live import LivePage
 from edge.page.rolls import EVENT_ID, Known, changes, recorded_defect
 from edge.page.sheet import SheetPages
 from edge.page.state import StateText
-from edge.pipeline.changes import RollWish
+from edge.pipeline.changes import RollRequest
 from edge.process.supervised import Telling
-from edge.roll.pictures import cut_picture
+from edge.roll.images import cut_image
 from edge.roll.reviews import Review, Verdict, record_review
-from edge.teach.values import TeachingWish
+from edge.teach.values import TeachingRequest
 from edge.web.address import Address
 from edge.web.body import asked_for
 from edge.web.door import Rules, behind_door
@@ -43,11 +43,11 @@ SHIPPED: Final = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
-    "/box.js": ("box.js", "text/javascript"),
+    "/device.js": ("device.js", "text/javascript"),
     "/defects.js": ("defects.js", "text/javascript"),
     "/map.js": ("map.js", "text/javascript"),
     "/next.js": ("next.js", "text/javascript"),
-    "/picture.js": ("picture.js", "text/javascript"),
+    "/image.js": ("image.js", "text/javascript"),
     "/teaching.js": ("teaching.js", "text/javascript"),
     "/sheet": ("sheet.html", "text/html"),
     "/sheet.js": ("sheet.js", "text/javascript"),
@@ -85,7 +85,7 @@ class AskedTeaching(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    wish: TeachingWish
+    request: TeachingRequest = Field(alias="wish")
 
 
 class PageApp:
@@ -103,7 +103,7 @@ class PageApp:
         self.closing = False
         self.live = self._live = live
         self._state = StateText(live)
-        self._cloth = ClothPicture()
+        self._cloth = ClothImage()
         self.viewers = Viewers(MOST_VIEWERS)
         self._telling = Telling()
         self.one = CapacityLimiter(1)
@@ -118,7 +118,7 @@ class PageApp:
             Route("/events", self.events),
             Route("/cloth.jpg", self.cloth),
             Route("/roll", self.roll),
-            Route("/pictures/{event_id}", self.picture),
+            Route("/pictures/{event_id}", self.image),
             Route("/reviews", self.review, methods=["POST"]),
             Route("/rolls", self.next_roll, methods=["POST"]),
             Route("/teaching", self.teach, methods=["POST"]),
@@ -165,19 +165,19 @@ class PageApp:
         )
         return JsonAnswer(await self._beside(lambda: changes(self._live, known)))
 
-    async def picture(self, request: Request) -> Response:
-        """Give the picture of a recorded defect, by the id of the defect."""
+    async def image(self, request: Request) -> Response:
+        """Give the image of a recorded defect, by the id of the defect."""
         recorder, event_id = self._live.recorder, request.path_params["event_id"]
         if recorder is None:
             raise RefusedError(404, "There is no roll record.")
 
         def cut() -> bytes | None:
             row = recorded_defect(recorder.path, event_id)
-            return cut_picture(row) if row else None
+            return cut_image(row) if row else None
 
         data = await self._beside(cut)
         if data is None:
-            raise RefusedError(404, "There is no such picture.")
+            raise RefusedError(404, "There is no such image.")
         return Response(data, media_type="image/jpeg")
 
     async def review(self, request: Request) -> Response:
@@ -206,9 +206,9 @@ class PageApp:
         changes = self._live.changes
         if changes is None:
             raise RefusedError(409, "Inspection is not running.")
-        wish = RollWish("operator", asked.name, asked.article, asked.id)
+        roll_request = RollRequest("operator", asked.name, asked.article, asked.id)
         try:
-            is_new = await self._beside(lambda: changes.ask(wish))
+            is_new = await self._beside(lambda: changes.ask(roll_request))
         except ConfigError as error:
             raise RefusedError(409, str(error)) from error
         return JsonAnswer({"id": asked.id, "repeated": not is_new}, 202)
@@ -220,10 +220,10 @@ class PageApp:
         if teaching is None:
             raise RefusedError(409, "Nothing is learnt here: start edge-run with --auto-teach.")
         try:
-            teaching.ask(asked.wish)
+            teaching.ask(asked.request)
         except ConfigError as error:
             raise RefusedError(409, str(error)) from error
-        return JsonAnswer({"wish": asked.wish}, 202)
+        return JsonAnswer({"wish": asked.request}, 202)
 
     async def _beside(self, work: Callable[[], Result]) -> Result:
         """Do some work in a thread, after what others asked for; health learns what the record refuses.
@@ -242,7 +242,7 @@ class PageApp:
 
 
 def web_app(page: PageApp, address: Address, token: str, names: Sequence[str]) -> Starlette:
-    """Return the application of the only camera of a box; see `guarded`."""
+    """Return the application of the only camera of a device; see `guarded`."""
     return guarded(page.routes(), tuple(SHIPPED), address, token, names)
 
 
@@ -260,7 +260,7 @@ def guarded(
         open_paths: what is served without a token.
         address: that is bound.
         token: permits changes, and beyond this machine reading, too.
-        names: further names of this box.
+        names: further names of this device.
     """
     rules = Rules(address.host, names, token, open_paths)
     return behind_door(routes, rules, {LoomsightError: _said})

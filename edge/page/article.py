@@ -1,4 +1,4 @@
-"""What the run knows of its article, in plain words: whether it was taught, and what that promises."""
+"""Describe the state of the article in plain words: whether it was taught, and what that promises."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def article_json(
         return _shown("note", name, who, UNTAUGHT, is_taught=False)
     own, promise = taught.manifest.article, _sentence(taught.manifest.promise.text())
     if name is not None and name != own:
-        text = f"{name}: the box uses what it was taught of {own}."
+        text = f"{name}: the device uses what it was taught of {own}."
         cure = f"Is {own} on the loom? Else name the right article file in the settings."
         return _shown("warn", name, text, cure, is_taught=True)
     return _shown("good", own, f"{own}: taught.", promise, is_taught=True)

@@ -1,4 +1,4 @@
-"""The moving cloth as a picture: the last blocks with boxes, small enough for a phone."""
+"""Draw the moving cloth: the last blocks with boxes, small enough for a phone."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import numpy as np
 
 from edge.core.detections import DetectionRecord
 from edge.core.image import Image
-from edge.page.live import Block
-from edge.sinks.pictures import draw_detections
+from edge.page.live import InspectedBlock
+from edge.sinks.images import draw_detections
 
 WIDEST_PX = 800
 SHORTEST_S = 0.2
-"""At most five pictures a second are encoded, however many people look."""
+"""At most five images a second are encoded, however many people look."""
 
 JPEG_QUALITY = 70
 
 
 class ClothJpeg(NamedTuple):
-    """A JPEG, and the number of the block it ends with."""
+    """Hold a JPEG, and the number of the block it ends with."""
 
     number: int
     data: bytes
 
 
-class ClothPicture:
+class ClothImage:
     """Encode the last blocks when asked, once for all who ask."""
 
     def __init__(self) -> None:
@@ -38,8 +38,8 @@ class ClothPicture:
         self._encoded_s = 0.0
         self._small: dict[int, Image] = {}
 
-    def jpeg(self, blocks: Sequence[Block], class_names: Sequence[str]) -> ClothJpeg | None:
-        """Return a picture of some blocks, or the one before if it is not older than `SHORTEST_S`.
+    def jpeg(self, blocks: Sequence[InspectedBlock], class_names: Sequence[str]) -> ClothJpeg | None:
+        """Return an image of some blocks, or the one before if it is not older than `SHORTEST_S`.
 
         Args:
             blocks: of one width, the oldest first.
@@ -62,26 +62,28 @@ class ClothPicture:
             self._encoded_s, self._last = now_s, ClothJpeg(number, data.tobytes())
             return self._last
 
-    def _scaled(self, block: Block) -> Image:
-        """Return a block scaled; each is in several pictures and scaled once."""
+    def _scaled(self, block: InspectedBlock) -> Image:
+        """Return a block scaled; each is in several images and scaled once."""
         known = self._small.get(block.number)
         return scaled(block) if known is None else known
 
 
-def scaled(block: Block) -> Image:
-    """Return the picture of a block, at most `WIDEST_PX` wide."""
+def scaled(block: InspectedBlock) -> Image:
+    """Return the image of a block, at most `WIDEST_PX` wide."""
     image = block.frame.image
     scale = _scale_of(block)
     size_wh = (max(1, round(image.shape[1] * scale)), max(1, round(len(image) * scale)))
     return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def drawn(blocks: Sequence[Block], parts: Sequence[Image], class_names: Sequence[str] = ()) -> Image:
+def drawn(
+    blocks: Sequence[InspectedBlock], parts: Sequence[Image], class_names: Sequence[str] = ()
+) -> Image:
     """Put blocks one above the other and draw their boxes.
 
     Args:
         blocks: of one width, the oldest first.
-        parts: their pictures, scaled.
+        parts: their images, scaled.
         class_names: give each class its colour.
     Returns:
         (h, w, 3) uint8, BGR.
@@ -94,7 +96,7 @@ def drawn(blocks: Sequence[Block], parts: Sequence[Image], class_names: Sequence
     return draw_detections(np.concatenate(parts), records, class_names)
 
 
-def _scale_of(block: Block) -> float:
+def _scale_of(block: InspectedBlock) -> float:
     width: int = block.frame.image.shape[1]
     return min(1.0, WIDEST_PX / max(1, width))
 

@@ -1,6 +1,6 @@
-// The last defects as cards: picture, place, and a verdict with one tap.
+// The last defects as cards: image, place, and a verdict with one tap.
 
-import { ask, Refusal, tell } from "./box.js";
+import { ask, Refusal, tell } from "./device.js";
 import { colourOf } from "./map.js";
 
 const SHOWN = 30;
@@ -29,7 +29,7 @@ export function icon(name) {
 export class DefectList {
   constructor(list, said, large, verdicts, onVerdict, onKeyMissing) {
     Object.assign(this, { list, said, large, verdicts, onVerdict, onKeyMissing });
-    this.pictures = new Map();
+    this.images = new Map();
     this.cards = new Map();
     this.waiting = new Map(); // images that did not come yet
     this.chosen = null;
@@ -40,8 +40,8 @@ export class DefectList {
     this.list.replaceChildren();
     this.cards.clear();
     this.waiting.clear();
-    for (const url of this.pictures.values()) URL.revokeObjectURL(url);
-    this.pictures.clear();
+    for (const url of this.images.values()) URL.revokeObjectURL(url);
+    this.images.clear();
   }
 
   // Shows the last defects, newest first, and one that was chosen on the map, wherever it lies.
@@ -51,7 +51,7 @@ export class DefectList {
     if (chosen && !last.includes(chosen)) last.unshift(chosen);
     const waiting = [...this.waiting.values()];
     this.waiting.clear();
-    for (const [one, picture] of waiting) this.load(one, picture);
+    for (const [one, image] of waiting) this.load(one, image);
     const ids = new Set(last.map((one) => one.id));
     for (const [id, card] of this.cards) if (!ids.has(id)) this.drop(id, card);
     last.forEach((one, place) => {
@@ -65,20 +65,20 @@ export class DefectList {
     card.remove();
     this.cards.delete(id);
     this.waiting.delete(id);
-    if (this.pictures.has(id)) URL.revokeObjectURL(this.pictures.get(id));
-    this.pictures.delete(id);
+    if (this.images.has(id)) URL.revokeObjectURL(this.images.get(id));
+    this.images.delete(id);
   }
 
   card(one, classes, canReview) {
     const card = made("li", "");
     card.dataset.id = one.id;
     card.style.borderLeftColor = colourOf(one.label, classes);
-    const picture = one.picture ? made("img", "picture") : made("div", "picture none", "no picture");
+    const image = one.picture ? made("img", "image") : made("div", "image none", "no image");
     if (one.picture) {
-      Object.assign(picture, { tabIndex: 0, role: "button" });
-      picture.addEventListener("click", () => this.enlarge(one.id));
-      picture.addEventListener("keydown", (event) => { if (event.key === "Enter") this.enlarge(one.id); });
-      this.load(one, picture);
+      Object.assign(image, { tabIndex: 0, role: "button" });
+      image.addEventListener("click", () => this.enlarge(one.id));
+      image.addEventListener("keydown", (event) => { if (event.key === "Enter") this.enlarge(one.id); });
+      this.load(one, image);
     }
     const where = made("div", "where");
     const long = (one.end_m - one.start_m) * 1000;
@@ -88,7 +88,7 @@ export class DefectList {
       made("strong", "", one.shape ? `${one.label}: ${one.shape}` : one.label),
       place,
       made("div", "soft", `${long.toFixed(0)} mm long · ${Math.round(one.score * 100)} % sure`));
-    card.append(picture, where);
+    card.append(image, where);
     this.cards.set(one.id, card);
     if (canReview) {
       const row = made("div", "verdicts");
@@ -100,30 +100,30 @@ export class DefectList {
     return card;
   }
 
-  async load(one, picture) {
-    picture.alt = `${one.label} at ${one.start_m.toFixed(2)} metres`;
+  async load(one, image) {
+    image.alt = `${one.label} at ${one.start_m.toFixed(2)} metres`;
     try {
       const image = await (await ask(`/pictures/${one.id}`)).blob();
-      if (!this.shows(one.id, picture)) return;
-      this.pictures.set(one.id, URL.createObjectURL(image));
-      picture.src = this.pictures.get(one.id);
+      if (!this.shows(one.id, image)) return;
+      this.images.set(one.id, URL.createObjectURL(image));
+      image.src = this.images.get(one.id);
     } catch (error) {
       const isGone = error instanceof Refusal && error.status === 404; // any other refusal passes
-      if (isGone) picture.replaceWith(made("div", "picture none", "no picture"));
-      else if (this.shows(one.id, picture)) this.waiting.set(one.id, [one, picture]);
+      if (isGone) image.replaceWith(made("div", "image none", "no image"));
+      else if (this.shows(one.id, image)) this.waiting.set(one.id, [one, image]);
     }
   }
 
-  // Whether a card still is in the list with this image: another roll may have begun meanwhile.
-  shows(id, picture) {
-    return Boolean(this.cards.get(id)?.contains(picture));
+  // Whether a card still is in the list with this image: another roll may have started meanwhile.
+  shows(id, image) {
+    return Boolean(this.cards.get(id)?.contains(image));
   }
 
-  // Shows the picture as large as it is, with the same buttons.
+  // Shows the image as large as it is, with the same buttons.
   enlarge(id) {
     const card = this.cards.get(id);
-    if (!card || !this.pictures.has(id)) return;
-    this.large.open(id, this.pictures.get(id), card.querySelector("strong").textContent, card.querySelector(".where div").textContent);
+    if (!card || !this.images.has(id)) return;
+    this.large.open(id, this.images.get(id), card.querySelector("strong").textContent, card.querySelector(".where div").textContent);
     this.stamp(id);
   }
 
@@ -171,7 +171,7 @@ export class DefectList {
         this.large.close();
         this.onKeyMissing();
       }
-      this.say(`Not saved. ${error instanceof Refusal ? error.message : "The box does not answer."}`);
+      this.say(`Not saved. ${error instanceof Refusal ? error.message : "The device does not answer."}`);
       this.stamp(id);
     }
   }

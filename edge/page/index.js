@@ -1,6 +1,6 @@
 // The page before those of the cameras: for each whether all is well, and the way to its page.
 
-import { ask, Refusal, setToken, showAway } from "./box.js";
+import { ask, Refusal, setToken, showAway } from "./device.js";
 
 const ASK_MS = 1000;
 

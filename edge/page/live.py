@@ -1,4 +1,4 @@
-"""The side of the page that inspection touches: it swaps immutable values and does nothing else."""
+"""Publish values from inspection to the page: it swaps immutable values and does nothing else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge.cloth.coverage import GapOnRoll
 from edge.cloth.defects import ClothDefect
 from edge.core.detections import DetectionRecord
 from edge.health.state import Health
-from edge.page.snapshot import Counts, Phase, Recent, Snapshot, counts_of, gaps_by_reason_m
+from edge.page.snapshot import Phase, Recent, RunCounts, Snapshot, counts_of, gaps_by_reason_m
 from edge.pipeline.changes import RollChanges
 from edge.pipeline.run_state import RunState
 from edge.pipeline.snapshot import RunSnapshot
@@ -27,8 +27,8 @@ SHOWN_SHAPE = 0.6
 MOST_BLOCKS = 24
 
 
-class Block(NamedTuple):
-    """A frame that was inspected, and what was found in it; `number` counts from 1."""
+class InspectedBlock(NamedTuple):
+    """Hold an inspected frame and its detections; `number` counts from 1."""
 
     number: int
     frame: Frame
@@ -36,11 +36,11 @@ class Block(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
-    """What does not change during a run.
+class RunFacts:
+    """Hold the facts that do not change during a run.
 
     Attributes:
-        run_id: of this process: a page that was open before starts anew.
+        run_id: of this process: a page that was open before starts again.
         can_review: whether verdicts can be recorded.
     """
 
@@ -70,14 +70,14 @@ class LivePage:
     """
 
     def __init__(self, camera: str, version: str, *, can_review: bool, is_live: bool) -> None:
-        self.box = Box(camera, version, can_review, is_live, uuid4().hex)
+        self.device = RunFacts(camera, version, can_review, is_live, uuid4().hex)
         self.class_names: tuple[str, ...] = ()
         self.recorder: RollRecorder | None = None
         self.changes: RollChanges | None = None
         self.taught: Callable[[], ArticleFile | None] = _nothing
         self.teaching: TeachingInRun | None = None
-        self.snapshot = Snapshot("starting", time.monotonic(), Counts(0.0, 0, 0, 0, 0, 0, 0.0))
-        self.blocks: tuple[Block, ...] = ()
+        self.snapshot = Snapshot("starting", time.monotonic(), RunCounts(0.0, 0, 0, 0, 0, 0, 0.0))
+        self.blocks: tuple[InspectedBlock, ...] = ()
         self._health: Health | None = None
         self._run: RunSnapshot | None = None
         self._recent = Recent()
@@ -145,7 +145,7 @@ class LivePage:
 
     def _show(self, frame: Frame, records: list[DetectionRecord]) -> None:
         before = self.blocks
-        block = Block(before[-1].number + 1 if before else 1, frame, tuple(records))
+        block = InspectedBlock(before[-1].number + 1 if before else 1, frame, tuple(records))
         self.blocks = shown_together((*before, block))
 
     def _taken(self, state: RunState, run: RunSnapshot, phase: Phase) -> Snapshot:
@@ -164,7 +164,7 @@ class LivePage:
             speed_m_min=recent.along_m / seconds * 60 if knows and seconds else None,
             length_m=run.reached_m + origin_m,
             inspected_m=roll.metres_inspected if knows else None,
-            coverage=roll.share,
+            coverage=roll.fraction,
             gaps_m=gaps_by_reason_m(roll),
             lost_m=roll.lost_m,
             frames=roll.frames_inspected,
@@ -173,7 +173,7 @@ class LivePage:
             silent_s=run.silent_s,
             defect_count=self.recorder.defects_recorded if self.recorder is not None else run.roll_defects,
             latency_ms=run.latency.quantiles(),
-            age_ms=run.age.quantiles() if self.box.is_live else None,
+            age_ms=run.age.quantiles() if self.device.is_live else None,
             across=run.across,
             record_waits=self.recorder is not None and self.recorder.is_blocked,
             record_replaced=self.recorder is not None and self.recorder.replaced is not None,
@@ -220,8 +220,8 @@ def _nothing() -> None:
     """Say that nothing was taught."""
 
 
-def shown_together(blocks: tuple[Block, ...]) -> tuple[Block, ...]:
-    """Return the last blocks that make one picture: those of a line camera that follow on each other."""
+def shown_together(blocks: tuple[InspectedBlock, ...]) -> tuple[InspectedBlock, ...]:
+    """Return the last blocks that make one image: those of a line camera that follow on each other."""
     last = blocks[-1].frame
     height, width = last.image.shape[:2]
     first = len(blocks) - 1

@@ -1,6 +1,6 @@
-// The form that begins the next roll. A request keeps its id until the box has answered: sent twice, it is one.
+// The form that begins the next roll. A request keeps its id until the device has answered: sent twice, it is one.
 
-import { Refusal, tell } from "./box.js";
+import { Refusal, tell } from "./device.js";
 
 function newId() { // randomUUID is there over https only
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
@@ -8,7 +8,7 @@ function newId() { // randomUUID is there over https only
 
 export class NextRoll {
   constructor(details, said, onKeyMissing) {
-    Object.assign(this, { details, said, onKeyMissing, id: null, wish: "" });
+    Object.assign(this, { details, said, onKeyMissing, id: null, request: "" });
     this.form = details.querySelector("form");
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -19,8 +19,8 @@ export class NextRoll {
   async ask() {
     const button = this.form.querySelector("button");
     const [name, article] = ["name", "article"].map((field) => this.form.elements[field].value.trim() || null);
-    const wish = JSON.stringify([name, article]);
-    if (!this.id || this.wish !== wish) Object.assign(this, { id: newId(), wish });
+    const request = JSON.stringify([name, article]);
+    if (!this.id || this.request !== request) Object.assign(this, { id: newId(), request });
     button.disabled = true;
     try {
       await tell("/rolls", { id: this.id, name, article });
@@ -31,7 +31,7 @@ export class NextRoll {
         this.id = null;
         if (error.status === 401) this.onKeyMissing();
       }
-      this.said.textContent = `No new roll. ${error instanceof Refusal ? error.message : "The box does not answer."}`;
+      this.said.textContent = `No new roll. ${error instanceof Refusal ? error.message : "The device does not answer."}`;
     }
     button.disabled = false;
   }
@@ -45,7 +45,7 @@ export class NextRoll {
   }
 
   // The page shows another roll now.
-  begun() {
+  started() {
     if (!this.said.textContent.startsWith("…")) return;
     this.said.textContent = "";
     this.form.reset();

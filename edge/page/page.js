@@ -1,15 +1,15 @@
-// The page: states come as a stream; pictures and the roll are asked for when there is something new.
+// The page: states come as a stream; images and the roll are asked for when there is something new.
 
-import { ask, follow, Refusal, setToken, showAway } from "./box.js";
+import { ask, follow, Refusal, setToken, showAway } from "./device.js";
 import { DefectList, icon } from "./defects.js";
 import { colourOf, RollMap } from "./map.js";
 import { NextRoll } from "./next.js";
-import { LargePicture } from "./picture.js";
+import { LargeImage } from "./image.js";
 import { ArticleLine } from "./teaching.js";
 
-const CAMERA = { ok: "✓", silent: "✗ no picture", starting: "… starting", ended: "■ finished" };
+const CAMERA = { ok: "✓", silent: "✗ no image", starting: "… starting", ended: "■ finished" };
 const GAPS = { overrun: "too fast", "lost lines": "lines lost", "camera down": "camera off",
-  unreadable: "bad picture", lamp: "no light" };
+  unreadable: "bad image", lamp: "no light" };
 const ROLL_MS = 2000;
 
 const at = (id) => document.getElementById(id);
@@ -21,7 +21,7 @@ let loading = false;
 let asking = false;
 let readingNeedsKey = false;
 
-const list = new DefectList(at("defects"), at("said"), new LargePicture(at("large")), verdicts, take, showKey);
+const list = new DefectList(at("defects"), at("said"), new LargeImage(at("large")), verdicts, take, showKey);
 const next = new NextRoll(at("next"), at("next-said"), showKey);
 const article = new ArticleLine(at("article"), showKey);
 const map = new RollMap(at("map"), (id) => {
@@ -125,7 +125,7 @@ function showNumbers() {
   at("gaps").replaceChildren(...(gaps.length
     ? gaps.map(([why, metres]) => item("", `${GAPS[why] || why}: ${metres.toFixed(2)} m`)) : [item("", "✓ nothing")]));
   const ms = state.age_ms || state.latency_ms;
-  if (ms) at("latency").textContent = `half under ${ms.p50.toFixed(0)} ms · 99 % under ${ms.p99.toFixed(0)} ms · longest ${ms.max.toFixed(0)} ms`;
+  if (ms) at("latency").textContent = `typical ${ms.p50.toFixed(0)} ms · slowest 1 % above ${ms.p99.toFixed(0)} ms · longest ${ms.max.toFixed(0)} ms`;
 }
 
 async function loadCloth() {
@@ -133,18 +133,18 @@ async function loadCloth() {
   try {
     const answer = await ask("/cloth.jpg");
     if (answer.status === 200) {
-      const picture = at("cloth").querySelector("img");
+      const image = at("cloth").querySelector("img");
       const url = URL.createObjectURL(await answer.blob());
-      const before = picture.src;
-      picture.src = url;
-      await picture.decode().catch(() => {});
-      picture.hidden = false;
+      const before = image.src;
+      image.src = url;
+      await image.decode().catch(() => {});
+      image.hidden = false;
       at("cloth").querySelector("p").hidden = true;
       if (before) URL.revokeObjectURL(before);
       shown = Number(answer.headers.get("X-Number"));
     }
   } catch {
-    // the stream says when the box is away
+    // the stream says when the device is away
   }
   setTimeout(() => {
     loading = false;
@@ -169,7 +169,7 @@ async function askRoll() {
 }
 
 function takeRoll(answer) {
-  if (answer.roll !== roll.known.roll) next.begun();
+  if (answer.roll !== roll.known.roll) next.started();
   if (answer.roll !== roll.known.roll || answer.known.record !== roll.known.record) {
     roll = emptyRoll();
     verdicts.clear();

@@ -1,4 +1,4 @@
-"""The roll as the page draws it: what came since the page last asked."""
+"""Build the JSON of the roll that the page draws: what is new since the page last asked."""
 
 from __future__ import annotations
 
@@ -178,13 +178,13 @@ def _sound(kind: type[Cells], rows: Iterable[sqlite3.Row]) -> list[Cells]:
 
 
 def _recorded(row: DefectRow) -> dict[str, Any]:
-    return {"id": row.event_id, "picture": row.picture is not None, "utc": row.utc, **_place(row.defect)}
+    return {"id": row.event_id, "picture": row.image is not None, "utc": row.utc, **_place(row.defect)}
 
 
 def _from_run(live: LivePage, known: Known) -> dict[str, Any]:
     """Return the roll of a run without a record: there are no ids, and nothing is from before it."""
     now = live.snapshot
-    roll_id = live.box.run_id if now.roll_number == 1 else f"{live.box.run_id}.{now.roll_number}"
+    roll_id = live.device.run_id if now.roll_number == 1 else f"{live.device.run_id}.{now.roll_number}"
     known = known if known.roll == roll_id else Known()
     first = max(0, known.defect - now.defects_before)
     new = now.defects[first : first + MOST_AT_ONCE]

@@ -1,4 +1,4 @@
-"""The page's web server: a thread of its own beside inspection."""
+"""Run the page's web server in a thread beside inspection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edge import __version__
 from edge.cameras.protocol import Camera
 from edge.config.edge import EdgeConfig
 from edge.page.app import MOST_VIEWERS, PageApp, web_app
-from edge.page.box import box_app
+from edge.page.device import device_app
 from edge.page.live import LivePage
 from edge.page.token import page_token
 from edge.process.terminal import say
@@ -55,7 +55,7 @@ def serve(config: EdgeConfig, cameras: dict[str | None, LivePage], stack: ExitSt
         app = web_app(pages[0], address, token, config.page_hosts)
     else:
         named = {str(name): PageApp(live) for name, live in cameras.items()}
-        pages, app = list(named.values()), box_app(named, address, token, config.page_hosts)
+        pages, app = list(named.values()), device_app(named, address, token, config.page_hosts)
     most = None if len(pages) == 1 else MOST_CONNECTIONS + MOST_VIEWERS * (len(pages) - 1)
     at_end = [page.close for page in pages]
     stack.enter_context(WebServer(app, bound, "page", at_end=at_end, most_connections=most))

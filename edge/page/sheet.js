@@ -1,6 +1,6 @@
 // The contact sheet of the article on the loom: a tap on a place says that it is a defect.
 
-import { ask, Refusal, setToken, tell } from "./box.js";
+import { ask, Refusal, setToken, tell } from "./device.js";
 
 const NEXT_TRY_MS = 2000;
 
@@ -9,10 +9,10 @@ let sheet = null;
 
 function say(error) {
   at("key").hidden = !(error instanceof Refusal && error.status === 401);
-  at("said").textContent = error instanceof Refusal ? error.message : "The box does not answer.";
+  at("said").textContent = error instanceof Refusal ? error.message : "The device does not answer.";
 }
 
-// Shows the sheet; while the box does not answer, or the record is busy, it is tried again.
+// Shows the sheet; while the device does not answer, or the record is busy, it is tried again.
 async function show() {
   try {
     const known = await (await ask("/sheet.json")).json();

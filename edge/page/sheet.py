@@ -1,4 +1,4 @@
-"""The contact sheet of the article on the loom: its places, and which of them a person marks as defects."""
+"""Serve the contact sheet of the article on the loom, and record which places a person marks as defects."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def sheet_of(article: ArticleFile) -> bytes:
     Raises:
         RecordError: if it cannot be read, or another one has taken its place.
     """
-    again = "The next roll, or a start of the box, uses what stands there now."
+    again = "The next roll, or a start of the device, uses what stands there now."
     data = read_bytes(article.path / SHEET_NAME, ARRAYS_BYTES, RecordError, again)
     if hashlib.sha256(data).hexdigest() != article.manifest.files[SHEET_NAME]:
         raise RecordError(f"The article file {article.path} was taught again meanwhile.", again)

@@ -1,4 +1,4 @@
-"""How a run stands at one moment, as a value that other threads may read."""
+"""Hold the state of a run at one moment, as a value that other threads may read."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ WINDOW_S = 5.0
 """Speed and rate are those of the last seconds: a loom that stops shows it, one late frame does not."""
 
 
-class Counts(NamedTuple):
-    """What has been counted up to a moment."""
+class RunCounts(NamedTuple):
+    """Hold the counts of a run up to a moment."""
 
     at_s: float
     frames: int
@@ -60,7 +60,7 @@ class Snapshot:
 
     phase: Phase
     taken_s: float
-    recent: Counts
+    recent: RunCounts
     frames_per_s: float = 0.0
     along_m: float | None = None
     speed_m_min: float | None = None
@@ -102,19 +102,19 @@ class Recent:
     """Remember the counts of the last seconds."""
 
     def __init__(self) -> None:
-        self._kept: deque[Counts] = deque()
+        self._kept: deque[RunCounts] = deque()
 
-    def add(self, now: Counts) -> Counts:
+    def add(self, now: RunCounts) -> RunCounts:
         """Take in counts; returns how much they grew, and over which time."""
         self._kept.append(now)
         while len(self._kept) > 2 and now.at_s - self._kept[1].at_s >= WINDOW_S:
             self._kept.popleft()
-        return Counts._make(last - first for last, first in zip(now, self._kept[0], strict=True))
+        return RunCounts._make(last - first for last, first in zip(now, self._kept[0], strict=True))
 
 
-def counts_of(run: RunSnapshot) -> Counts:
+def counts_of(run: RunSnapshot) -> RunCounts:
     """Return what a run has counted."""
-    return Counts(
+    return RunCounts(
         run.taken_s,
         run.total.frames_inspected,
         run.total.frames_without_cloth,

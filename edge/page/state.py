@@ -1,4 +1,4 @@
-"""How the run stands, as the page gets it: one short JSON text, made at most four times a second."""
+"""Build the state JSON of the page: one short text, at most four times a second."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ class StateText:
 
 def state_json(live: LivePage, now_s: float) -> dict[str, Any]:
     """Return the state as plain values; what is not known is None."""
-    box, now, blocks = live.box, live.now, live.blocks
+    device, now, blocks = live.device, live.now, live.blocks
     return {
-        "run": box.run_id,
-        "version": box.version,
+        "run": device.run_id,
+        "version": device.version,
         "phase": now.phase,
-        "camera": {"name": box.camera, "state": _camera_state(now), "silent_s": round(now.silent_s, 1)},
+        "camera": {"name": device.camera, "state": _camera_state(now), "silent_s": round(now.silent_s, 1)},
         "classes": list(live.class_names),
         "roll": live.roll_id,
         "article": article_of(live, now),
-        "can_review": box.can_review,
+        "can_review": device.can_review,
         "picture": blocks[-1].number if blocks else 0,
         "along_m": _rounded(now.along_m),
         "speed_m_min": _rounded(now.speed_m_min, 1),

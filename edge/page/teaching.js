@@ -1,12 +1,12 @@
-// The line about the article on the loom: what the box knows of it, how far it is with learning it, the buttons.
+// The line about the article on the loom: what the device knows of it, how far it is with learning it, the buttons.
 
-import { Refusal, tell } from "./box.js";
+import { Refusal, tell } from "./device.js";
 
 const PATIENCE_MS = 5000; // a frame that takes what was asked for comes sooner, if cloth passes
 
 export class ArticleLine {
   constructor(line, onKeyMissing) {
-    Object.assign(this, { line, onKeyMissing, mark: null, wish: null });
+    Object.assign(this, { line, onKeyMissing, mark: null, request: null });
     [this.text, this.more, this.sheet, this.bar, this.button, this.said] = ["strong", ".more", "a", "progress", "button", ".said"]
       .map((which) => line.querySelector(which));
     this.button.addEventListener("click", () => this.ask());
@@ -30,9 +30,9 @@ export class ArticleLine {
     if (teaching) Object.assign(this.bar, { max: teaching.of_metres, value: teaching.metres });
     this.button.hidden = !can_teach;
     this.button.textContent = teaching ? "Cancel" : is_taught ? "Teach again" : "Teach this article";
-    const wish = teaching ? "cancel" : "begin";
-    if (wish !== this.wish) this.ready();
-    this.wish = wish;
+    const request = teaching ? "cancel" : "begin";
+    if (request !== this.request) this.ready();
+    this.request = request;
   }
 
   ready() {
@@ -41,17 +41,17 @@ export class ArticleLine {
   }
 
   async ask() {
-    const wish = this.wish;
+    const request = this.request;
     this.button.disabled = true;
     try {
-      await tell("/teaching", { wish });
-      if (this.wish !== wish) return; // a state has said it already
+      await tell("/teaching", { wish: request });
+      if (this.request !== request) return; // a state has said it already
       this.said.textContent = "… with the next cloth";
-      setTimeout(() => { if (this.wish === wish) this.ready(); }, PATIENCE_MS); // a stop, a box that was started again
+      setTimeout(() => { if (this.request === request) this.ready(); }, PATIENCE_MS); // a stop, a device that was started again
       return;
     } catch (error) {
       if (error instanceof Refusal && error.status === 401) this.onKeyMissing();
-      this.said.textContent = error instanceof Refusal ? error.message : "The box does not answer.";
+      this.said.textContent = error instanceof Refusal ? error.message : "The device does not answer.";
     }
     this.button.disabled = false;
   }

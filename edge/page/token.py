@@ -1,4 +1,4 @@
-"""The secret that permits changes on the page."""
+"""Make and check the secret that permits changes on the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong, in plain words: short sentences for people who read little English."""
+"""Describe troubles in plain words: short sentences for people who read little English."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge.reference.watch import DRIFT, KNOWN_ARTICLE, OTHER_ARTICLE
 Level = Literal["note", "warn", "bad"]
 
 SILENT_WARN_S, SILENT_BAD_S = 2.0, 10.0
-"""A line camera is silent by right while its loom stands: that is said, not shouted."""
+"""A line camera is silent legitimately while its loom stands: that is said, not shouted."""
 
 STANDS_AFTER_S = 5.0
 """Inspection tells how it stands four times a second, also while the camera is silent."""
@@ -24,7 +24,7 @@ class Trouble(NamedTuple):
         code: for programs and pictograms.
         text: what happened.
         cure: what to do; empty if nothing.
-        article: a roll of which may be begun; empty for none.
+        article: a roll of which may be started; empty for none.
     """
 
     level: Level
@@ -38,15 +38,15 @@ CHECK: Final = "Check cable and power. It is opened again by itself."
 
 CAMERA_DOWN: Final[dict[FaultKind, tuple[str, str]]] = {
     "unplugged": ("The camera is gone.", CHECK),
-    "late": ("The camera gives no picture.", CHECK),
+    "late": ("The camera gives no image.", CHECK),
     "hung": ("The camera does not answer.", CHECK),
-    "frozen": ("The picture of the camera stands still.", CHECK),
+    "frozen": ("The image of the camera stands still.", CHECK),
     "wrong size": (
-        "The camera gives pictures of another size.",
+        "The camera gives images of another size.",
         "Set it back, or start with --frame-size any.",
     ),
-    "half empty": ("Half of each picture is missing.", "Check cable and network."),
-    "unusable": ("The camera gives no usable picture.", CHECK),
+    "half empty": ("Half of each image is missing.", "Check cable and network."),
+    "unusable": ("The camera gives no usable image.", CHECK),
 }
 """What is said of each fault, and what to do."""
 
@@ -84,7 +84,7 @@ def troubles(now: Snapshot, now_s: float) -> list[Trouble]:
 
 def _of_the_run(now: Snapshot, now_s: float) -> list[Trouble]:
     if now.phase == "starting":
-        return [Trouble("note", "starting", "The box is starting.", "Wait.")]
+        return [Trouble("note", "starting", "The device is starting.", "Wait.")]
     if now.error is not None:
         return [Trouble("bad", "stopped", "Inspection stopped.", now.error)]
     if now.phase == "ended":
@@ -92,7 +92,7 @@ def _of_the_run(now: Snapshot, now_s: float) -> list[Trouble]:
     silent_s = now_s - now.taken_s
     if silent_s >= STANDS_AFTER_S:
         said = f"Inspection hangs for {silent_s:.0f} s."
-        return [Trouble("bad", "hangs", said, "If it does not go on: start the box again.")]
+        return [Trouble("bad", "hangs", said, "If it does not go on: start the device again.")]
     return []
 
 
@@ -102,18 +102,18 @@ def _of_the_camera(now: Snapshot) -> list[Trouble]:
         found.append(Trouble("bad", "camera down", *CAMERA_DOWN[now.camera_down]))
     elif now.phase == "running" and now.silent_s >= SILENT_WARN_S:
         level: Level = "bad" if now.silent_s >= SILENT_BAD_S else "warn"
-        text = f"No picture from the camera for {now.silent_s:.0f} s."
+        text = f"No image from the camera for {now.silent_s:.0f} s."
         found.append(
             Trouble(level, "silent", text, "Loom stands? Then all is well. If not: check cable and power.")
         )
     if now.recent.unreadable:
-        found.append(Trouble("warn", "unreadable", "Bad pictures from the camera.", "Check the cable."))
+        found.append(Trouble("warn", "unreadable", "Bad images from the camera.", "Check the cable."))
     if now.recent.lost_lines:
         found.append(Trouble("bad", "lost lines", "The camera loses lines.", "Check cable and encoder."))
     return found
 
 
-RESTART: Final = "Start the box again."
+RESTART: Final = "Start the device again."
 
 HELPERS: Final = {
     "machine": "stops of the machine",
@@ -168,7 +168,7 @@ def _of_the_record(now: Snapshot) -> list[Trouble]:
         )
     if now.record_replaced:
         said = "The file of results was removed. A new one is written."
-        found.append(Trouble("bad", "record replaced", said, "Tell who looks after the box."))
+        found.append(Trouble("bad", "record replaced", said, "Tell who looks after the device."))
     if now.machine_away:
         found.append(_MACHINE_AWAY)
     if now.broker_away:

@@ -1,4 +1,4 @@
-"""From one roll to the next: which settings and which model hold for it."""
+"""Change from one roll to the next: choose its settings and its model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from edge.decisions.choose import check_rules
 from edge.decisions.stops import Stops
 from edge.inference.inspector import Inspector
 from edge.inference.model import contract_of
-from edge.pipeline.changes import RollPlan, RollWish
+from edge.pipeline.changes import RollPlan, RollRequest
 from edge.reference.second_look import FirstLook, Looker, SecondLook
 from edge.reference.statistics import Moments
 from edge.reference.trunk import TRUNK_DIGEST, Trunk
@@ -49,8 +49,8 @@ class Changeover:
     Args:
         config: of the run.
         camera: its name, for the record.
-        open_model: opens the model of some settings, and checks its golden pictures.
-        learnt: finds articles that a run has learnt by itself; None for nobody.
+        open_model: opens the model of some settings, and checks its golden images.
+        learnt: finds articles that a run has learnt by itself; None to disable.
         stops: of the run, once they are there; None if nothing is decided.
     Attributes:
         taught: what the article on the loom was taught; None if nobody taught it.
@@ -104,15 +104,15 @@ class Changeover:
         """Return how the first roll is called and graded."""
         return self.head().terms(self.config.roll)
 
-    def check(self, wish: RollWish) -> None:
-        """See that a wish can be fulfilled, as far as that can be told without doing it. In any thread.
+    def check(self, request: RollRequest) -> None:
+        """See that a request can be fulfilled, as far as that can be told without doing it. In any thread.
 
         Raises:
             LoomsightError: why it cannot.
         """
-        config = self._config_for(wish)
-        if wish.name is not None and has_roll(config.roll_record, wish.name):
-            raise ConfigError(f"The record has a roll '{wish.name}' already.", "Name another one.")
+        config = self._config_for(request)
+        if request.name is not None and has_roll(config.roll_record, request.name):
+            raise ConfigError(f"The record has a roll '{request.name}' already.", "Name another one.")
         path = _model_path(config)
         as_published = self._as_published if path == self._model_path else contract_of(open_bundle(path))
         contract = as_published.with_thresholds(config.score_thresholds)
@@ -126,28 +126,28 @@ class Changeover:
         if stops is None and mode != "off":
             raise ConfigError(
                 f"Article '{config.article}' has stop.mode {mode}, and this run decides nothing.",
-                f"Start edge-run anew with --article '{config.article}'.",
+                f"Start edge-run again with --article '{config.article}'.",
             )
         if mode == "on" and (stops is None or stops.delivery is None):
             raise ConfigError(
                 f"Article '{config.article}' may stop the machine, and this run cannot reach it.",
-                f"Start edge-run anew with --article '{config.article}'.",
+                f"Start edge-run again with --article '{config.article}'.",
             )
         check_rules(config.stop, with_unclassified(contract.class_names))
 
-    def next_roll(self, wish: RollWish) -> RollPlan:
+    def next_roll(self, request: RollRequest) -> RollPlan:
         """Go over to the next roll; a model of its article's own is opened, and the one before closed.
 
         Raises:
             LoomsightError: if that model cannot be vouched for.
         """
-        before, self.config = self.config, self._config_for(wish)
-        config = self.config.model_copy(update={"roll": wish.name or roll_name_of(utc_now())})
+        before, self.config = self.config, self._config_for(request)
+        config = self.config.model_copy(update={"roll": request.name or roll_name_of(utc_now())})
         self.config = config
         is_other = config.article != before.article
         if not is_other:
             return self._plan_with_same_article()
-        inspector = self._inspector_for(config, knew=bool(wish.knew))
+        inspector = self._inspector_for(config, knew=bool(request.knew))
         return RollPlan(
             self.head(),
             article_changes=True,
@@ -185,9 +185,9 @@ class Changeover:
             events=(RecordedEvent(TAUGHT_AGAIN, detail),),
         )
 
-    def _config_for(self, wish: RollWish) -> EdgeConfig:
-        article = wish.article if wish.article is not None else self.config.article
-        return self.config.for_roll(wish.name, article)
+    def _config_for(self, request: RollRequest) -> EdgeConfig:
+        article = request.article if request.article is not None else self.config.article
+        return self.config.for_roll(request.name, article)
 
     def _inspector_for(self, config: EdgeConfig, *, knew: bool) -> Inspector:
         """Return an inspector with the model and thresholds of some settings."""

@@ -1,4 +1,4 @@
-"""Who asks for the next roll, and where it begins: asked by any thread, done by the one that inspects."""
+"""Queue requests for the next roll: asked by any thread, done by the one that inspects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Origin = Literal["operator", "command", "signal", "joint"]
 
 
 @dataclass(frozen=True, slots=True)
-class RollWish:
+class RollRequest:
     """Ask for the next roll.
 
     Attributes:
@@ -76,9 +76,9 @@ class RollPlan:
 
 @dataclass(frozen=True, slots=True)
 class RollChange:
-    """A roll ends behind the frame of this number, and the next begins."""
+    """Change the roll behind the frame of this number."""
 
-    wish: RollWish
+    request: RollRequest
     last_frame_id: int
 
     def recorded(self, *, knows: bool) -> RecordedChange:
@@ -87,9 +87,9 @@ class RollChange:
         Args:
             knows: see `RollPlan`.
         """
-        wish = self.wish
+        request = self.request
         return RecordedChange(
-            wish.by, wish.name, wish.article, wish.request_id, self.last_frame_id, knows or None
+            request.by, request.name, request.article, request.request_id, self.last_frame_id, knows or None
         )
 
 
@@ -100,10 +100,10 @@ class RollChanges:
     that wait for inspection then belong to the roll that they were woven on.
 
     Args:
-        check: raises a `LoomsightError` for a wish that cannot be fulfilled.
+        check: raises a `LoomsightError` for a request that cannot be fulfilled.
     """
 
-    def __init__(self, check: Callable[[RollWish], None] = lambda _: None) -> None:
+    def __init__(self, check: Callable[[RollRequest], None] = lambda _: None) -> None:
         self._check = check
         self._waiting: deque[RollChange] = deque()
         self._known: deque[str] = deque(maxlen=MOST_REMEMBERED)
@@ -122,24 +122,24 @@ class RollChanges:
             if capture is None:
                 self._waiting.clear()
 
-    def ask(self, wish: RollWish, last_frame_id: int | None = None) -> bool:
+    def ask(self, request: RollRequest, last_frame_id: int | None = None) -> bool:
         """Ask for the next roll.
 
         Args:
-            wish: what for.
+            request: what for.
             last_frame_id: of the old roll, as `mark` gave it; None for the last one delivered by now.
         Returns:
             False if this very request came before.
         Raises:
             LoomsightError: if it cannot be done; nothing happens then.
         """
-        if wish.request_id in self._known:
+        if request.request_id in self._known:
             return False
-        self._check(wish)
-        if self._beside and wish.name is None:
-            wish = replace(wish, name=roll_name_of(utc_now()))
+        self._check(request)
+        if self._beside and request.name is None:
+            request = replace(request, name=roll_name_of(utc_now()))
         with self._lock:
-            if wish.request_id in self._known:
+            if request.request_id in self._known:
                 return False
             if self._capture is None:
                 raise ConfigError("Inspection is not running.", "Ask again when it does.")
@@ -149,11 +149,11 @@ class RollChanges:
                 last_frame_id = self._capture.mark()
             if self._waiting:
                 last_frame_id = max(last_frame_id, self._waiting[-1].last_frame_id)
-            self._known.append(wish.request_id)
-            self._waiting.append(RollChange(wish, last_frame_id))
-        logger.info("the next roll was asked for (%s)", wish.by)
+            self._known.append(request.request_id)
+            self._waiting.append(RollChange(request, last_frame_id))
+        logger.info("the next roll was asked for (%s)", request.by)
         for other in self._beside:
-            other.follow(wish)
+            other.follow(request)
         return True
 
     def replay(self, change: RecordedChange) -> None:
@@ -163,13 +163,13 @@ class RollChanges:
             LoomsightError: if it cannot be done now.
         """
         by: Origin = next((one for one in get_args(Origin) if one == change.changed_by), "command")
-        wish = RollWish(by, change.roll, change.article, change.request_id, change.knew)
-        self.ask(wish, change.last_frame_id)
+        request = RollRequest(by, change.roll, change.article, change.request_id, change.knew)
+        self.ask(request, change.last_frame_id)
 
-    def follow(self, wish: RollWish) -> None:
+    def follow(self, request: RollRequest) -> None:
         """Do what another camera of the same loom was asked for; what speaks against it is logged."""
         try:
-            self.ask(wish)
+            self.ask(request)
         except LoomsightError as error:
             logger.warning("the roll does not change with that of the camera beside: %s", error)
 

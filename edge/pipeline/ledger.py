@@ -14,7 +14,7 @@ from edge.cloth.width import Across
 from edge.core.detections import DetectionRecord, Detections
 from edge.core.events import RecordedEvent, Reporter
 from edge.core.latency import StageClock
-from edge.pipeline.changes import RollPlan, RollWish
+from edge.pipeline.changes import RollPlan, RollRequest
 from edge.pipeline.parts import Planner, Results, same_cloth
 from edge.pipeline.run_state import RunState
 from edge.roll.part import parts_of_frame, recurrence_event
@@ -31,7 +31,7 @@ WRONG_DIRECTION = (
 class Ledger:
     """Account for what passed, in the order of the cloth, and bring it into the roll record.
 
-    Without a record, camera, optics, machine and broker are asked all the same: time without a picture
+    Without a record, camera, optics, machine and broker are asked all the same: time without an image
     counts in the coverage.
 
     Args:
@@ -67,7 +67,7 @@ class Ledger:
         self._began_at: int | None = None
 
     def unreadable(self, total: int) -> None:
-        """Count the pictures of the run that could not be read."""
+        """Count the images of the run that could not be read."""
         if total != self._state.unreadable:
             self._state.unreadable = total
             self._state.roll.count_unreadable(total)
@@ -124,10 +124,10 @@ class Ledger:
         plan = None
         for begins, part, lines, own in parts_of_frame(frame, cloth_lines, pieces, joint_row):
             if begins:
-                plan = self.change_roll(RollWish("joint"))
+                plan = self.change_roll(RollRequest("joint"))
             self._account(part, own, lines, shared_lines, cloth_columns)
         if joint_row is not None and joint_row >= len(frame.image):
-            plan = self.change_roll(RollWish("joint"))
+            plan = self.change_roll(RollRequest("joint"))
         state.last_frame = frame
         state.frame_size_hw_px = frame.image.shape[:2]
         return plan
@@ -143,7 +143,7 @@ class Ledger:
         if self._ask_reporters() or has_news:
             self._write([])
 
-    def change_roll(self, wish: RollWish) -> RollPlan:
+    def change_roll(self, request: RollRequest) -> RollPlan:
         """End the roll behind the last line that was accounted for, and begin the next there.
 
         Returns:
@@ -151,12 +151,14 @@ class Ledger:
         """
         state = self._state
         self._record(self._last_of_roll())
-        plan = self._plan(wish)  # may open a model, which takes time, or fail
+        plan = self._plan(request)  # may open a model, which takes time, or fail
         name = plan.head.name
         if self._recorder is not None:
-            request_id = wish.request_id if wish.by == "command" else None
+            request_id = request.request_id if request.by == "command" else None
             with self._clock.stage("record"):
-                self._recorder.change_roll(state.coverage, state.width.mm, plan.head, wish.by, request_id)
+                self._recorder.change_roll(
+                    state.coverage, state.width.mm, plan.head, request.by, request_id
+                )
             name = self._recorder.roll_name or name
         state.end_roll(state.roll.following(plan.head.terms(name)))
         self._tell(plan.events)

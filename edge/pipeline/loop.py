@@ -11,7 +11,7 @@ from edge.cameras.capture import Capture
 from edge.cameras.protocol import Frame
 from edge.core.detections import DetectionRecord, no_detections
 from edge.core.errors import ConfigError
-from edge.inference.preparation import BegunStrip
+from edge.inference.preparation import StartedStrip
 from edge.pipeline.changes import RollChange
 from edge.pipeline.ledger import Ledger
 from edge.pipeline.parts import Results, Source
@@ -65,7 +65,7 @@ class InspectionLoop:
 
     @property
     def seconds(self) -> float:
-        """Since the first strip was begun; 0 before."""
+        """Since the first strip was started; 0 before."""
         return 0.0 if self._begin_s is None else time.monotonic() - self._begin_s
 
     def results(self, capture: Capture) -> Iterator[list[DetectionRecord]]:
@@ -77,12 +77,12 @@ class InspectionLoop:
         stream = Stream(
             capture, changes, self._teaching, self._stop, offset_mm, fit=self._fit, keep=self._keep
         )
-        begun: BegunStrip | None = None
+        started: StartedStrip | None = None
         for work in stream.work():
-            following = self._begin(work, begun) if isinstance(work, Frame) else None
-            if begun is not None:
-                yield self._finish(begun)
-            begun = following
+            following = self._begin(work, started) if isinstance(work, Frame) else None
+            if started is not None:
+                yield self._finish(started)
+            started = following
             if isinstance(work, RollChange):
                 self._change_roll(work, stream)
             elif isinstance(work, TeachingStep):
@@ -93,8 +93,8 @@ class InspectionLoop:
                 self.lines_done += len(work.image)
                 self._ledger.dark(work)
                 yield []
-        if begun is not None:
-            yield self._finish(begun)
+        if started is not None:
+            yield self._finish(started)
 
     def _fit(self, frame: Frame) -> int | None:
         """Get ready for frames like the first one, of the run or of a model; see `StripInspection.fit`."""
@@ -130,20 +130,20 @@ class InspectionLoop:
             with self._strips.clock.stage("keep frame"):
                 self._results.recording.add(frame)
 
-    def _begin(self, strip: Frame, before: BegunStrip | None) -> BegunStrip | None:
+    def _begin(self, strip: Frame, before: StartedStrip | None) -> StartedStrip | None:
         if self._begin_s is None:
             self._begin_s = time.monotonic()
         return self._strips.begin(strip, before)
 
-    def _finish(self, begun: BegunStrip) -> list[DetectionRecord]:
+    def _finish(self, started: StartedStrip) -> list[DetectionRecord]:
         """Inspect a strip and record it; one without any cloth is accounted for and nothing more."""
-        frame, prepared = begun.strip, begun.coming.result()
+        frame, prepared = started.strip, started.coming.result()
         self.lines_done += len(frame.image)
         begin_s = time.monotonic()
-        seen = self._strips.inspect(begun)
+        seen = self._strips.inspect(started)
         if seen is None:
             self._ledger.inspected(frame, no_detections(), [], prepared.cloth_lines)
-            self._read(begun, None)
+            self._read(started, None)
             logger.debug("frame %d: no cloth", frame.frame_id)
             return []
         self._write(frame, seen)
@@ -159,9 +159,9 @@ class InspectionLoop:
         )
         if plan is not None and plan.inspector is not None:
             self._strips.use(plan.inspector, plan.reference)
-        self._read(begun, seen)
+        self._read(started, seen)
         seconds = prepared.seconds + end_s - begin_s
-        self._count_time(begun, seconds, end_s)
+        self._count_time(started, seconds, end_s)
         logger.debug("frame %d: %d found, %.1f ms", frame.frame_id, len(seen.records), seconds * 1000)
         return seen.records
 
@@ -172,16 +172,16 @@ class InspectionLoop:
             if self._results.near_misses is not None and seen.near_misses and not seen.records:
                 self._results.near_misses.write(frame, seen.near_misses)
 
-    def _count_time(self, begun: BegunStrip, seconds: float, end_s: float) -> None:
+    def _count_time(self, started: StartedStrip, seconds: float, end_s: float) -> None:
         """Count what a strip took; what two strips took together keeps the device busy once."""
         self._state.latency.add(seconds * 1000)
-        self._state.age.add((end_s - begun.strip.monotonic_s) * 1000)
-        self._state.busy_seconds += end_s - max(begun.taken_s, self._free_since_s)
+        self._state.age.add((end_s - started.strip.monotonic_s) * 1000)
+        self._state.busy_seconds += end_s - max(started.taken_s, self._free_since_s)
         self._free_since_s = end_s
 
     def _change_roll(self, change: RollChange, stream: Stream) -> None:
-        """Go over to the next roll. Whatever was begun belongs to the one before, and is done."""
-        plan = self._ledger.change_roll(change.wish)
+        """Go over to the next roll. Whatever was started belongs to the one before, and is done."""
+        plan = self._ledger.change_roll(change.request)
         if self._results.recording is not None:
             self._results.recording.changed(change.recorded(knows=plan.knows))
         if plan.inspector is not None:
@@ -197,7 +197,7 @@ class InspectionLoop:
             self._strips.begin_article()
 
     def _teach(self, step: TeachingStep) -> None:
-        """Take a step of the teaching; whatever was begun is done."""
+        """Take a step of the teaching; whatever was started is done."""
         if self._teaching is None:
             return
         learnt = self._teaching.take(step, self._stop, self._results.recording)
@@ -205,17 +205,17 @@ class InspectionLoop:
         if learnt is not None:
             self._strips.use(learnt.inspector, learnt.reference)
 
-    def _read(self, begun: BegunStrip, seen: Inspected | None) -> None:
+    def _read(self, started: StartedStrip, seen: Inspected | None) -> None:
         """Let the teaching read a strip that was inspected."""
         if self._teaching is None:
             return
-        frame, weak = begun.strip, seen.weak if seen is not None else None
+        frame, weak = started.strip, seen.weak if seen is not None else None
         scale_mm = self._strips.scale_of(frame)
         self._teaching.read(
             StripRead(
-                begun.number,
+                started.number,
                 frame,
-                begun.coming.result(),
+                started.coming.result(),
                 no_detections() if weak is None else weak,
                 scale_mm,
             )

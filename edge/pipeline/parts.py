@@ -12,7 +12,7 @@ from edge.cloth.watch import ClothWatch
 from edge.core.events import Reporter, utc_now
 from edge.decisions.stops import Stops
 from edge.inference.inspector import Inspector
-from edge.pipeline.changes import RollChanges, RollPlan, RollWish
+from edge.pipeline.changes import RollChanges, RollPlan, RollRequest
 from edge.pipeline.run_state import Limits, Observer
 from edge.pipeline.teaching import TeachingInRun
 from edge.reference.second_look import Looker
@@ -22,12 +22,12 @@ from edge.roll.values import RollHead, RollTerms, roll_name_of
 from edge.sinks.protocol import Sink
 from edge.sinks.raw_stream import Recording
 
-Planner = Callable[[RollWish], RollPlan]
+Planner = Callable[[RollRequest], RollPlan]
 
 
-def same_cloth(wish: RollWish) -> RollPlan:
+def same_cloth(request: RollRequest) -> RollPlan:
     """Return the plan of a roll that is inspected as the one before."""
-    return RollPlan(RollHead("", "", {}, wish.name or roll_name_of(utc_now()), wish.article))
+    return RollPlan(RollHead("", "", {}, request.name or roll_name_of(utc_now()), request.article))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Inspection:
     Attributes:
         inspector: finds defects in a frame.
         class_names: of the inspector's contract.
-        cloth: says where in a picture is cloth; None to take every picture as cloth throughout.
+        cloth: says where in an image is cloth; None to take every image as cloth throughout.
         optics: watches lamp and lens; None to disable.
         joints: finds joints between two pieces of cloth, where a roll ends; None to disable.
         reference: looks beside the detector for what does not belong into the cloth; None to disable.

@@ -1,4 +1,4 @@
-"""Capture -> inspect -> place on the roll -> record: composed here, done elsewhere."""
+"""Compose capture, inspection, placing on the roll and recording; the work is done elsewhere."""
 
 from __future__ import annotations
 

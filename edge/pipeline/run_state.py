@@ -1,4 +1,4 @@
-"""How far a run is, and when it ends by itself."""
+"""Hold how far a run is, and tell when it ends by itself."""
 
 from __future__ import annotations
 
@@ -186,11 +186,11 @@ class Limits:
 
 
 def unreadable_error(state: RunState, camera: str) -> ImageError:
-    """Return the error of a run that ended well but for pictures that could not be read."""
+    """Return the error of a run that ended well but for images that could not be read."""
     total, unreadable = state.total, state.unreadable
     readable = total.frames_inspected + total.frames_without_cloth
     return ImageError(
-        f"{unreadable} of {unreadable + readable} pictures of {camera} could not be read; "
+        f"{unreadable} of {unreadable + readable} images of {camera} could not be read; "
         "the others were inspected.",
         "Replace or remove the files named above.",
     )

@@ -52,7 +52,7 @@ class Stream:
         self._is_fitted = False
 
     def fit_again(self) -> None:
-        """Get ready anew with the next frame: another model inspects it."""
+        """Get ready again with the next frame: another model inspects it."""
         self._is_fitted = False
 
     def work(self) -> Iterator[Work]:

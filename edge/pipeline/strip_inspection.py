@@ -21,7 +21,7 @@ from edge.core.detections import UNCLASSIFIED, DetectionRecord, Detections
 from edge.core.image import Image
 from edge.core.latency import StageClock
 from edge.inference.inspector import Inspector
-from edge.inference.preparation import BegunStrip, Preparation, PreparedStrip
+from edge.inference.preparation import Preparation, PreparedStrip, StartedStrip
 from edge.pipeline.parts import Inspection
 from edge.pipeline.run_state import RunState
 from edge.reference.second_look import Looker
@@ -46,7 +46,7 @@ class Inspected:
 
 
 class StripInspection:
-    """Inspect strips in their order, within a `with`. The next one may be begun while one is inspected.
+    """Inspect strips in their order, within a `with`. The next one may be started while one is inspected.
 
     A `HealthSource` of lamp, lens and cloth.
 
@@ -65,10 +65,10 @@ class StripInspection:
         self._margin_mm = how.selvedge_margin_mm
         self._state = state
         self._preparation = Preparation(how.inspector, how.cloth, how.joints, how.reference)
-        self._strips_begun = 0
+        self._strips_started = 0
         self._events: list[HealthEvent] = []
         self._reference_watch = ReferenceWatch(how.recognise)
-        self._reference_watch.begin_anew(how.reference.usual if how.reference else None)
+        self._reference_watch.start_again(how.reference.usual if how.reference else None)
 
     def __enter__(self) -> Self:
         self._preparation.__enter__()
@@ -114,40 +114,40 @@ class StripInspection:
         """Inspect what is prepared from here on with other thresholds, and another reference."""
         self._inspector = self._preparation.inspector = inspector
         self._preparation.reference = reference
-        self._reference_watch.begin_anew(reference.usual if reference else None)
+        self._reference_watch.start_again(reference.usual if reference else None)
         self._state.cloth_troubles, self._state.recognised = (), None
 
     def begin_article(self) -> None:
         """Look at the cloth as at one never seen before."""
         for watch in (self._optics, self._joints):
             if watch is not None:
-                watch.begin_anew()
+                watch.start_again()
 
     def set_margin(self, selvedge_margin_mm: float) -> None:
         """Report nothing nearer to a selvedge from here on."""
         self._margin_mm = selvedge_margin_mm
 
-    def begin(self, strip: Frame, before: BegunStrip | None) -> BegunStrip | None:
+    def begin(self, strip: Frame, before: StartedStrip | None) -> StartedStrip | None:
         """Begin to prepare a strip; None for one without light.
 
         Args:
             before: the strip that is not inspected yet, if there is one.
         """
         now_s = time.monotonic()
-        self._strips_begun += 1
+        self._strips_started += 1
         if before is not None:
             self._watch_optics(before)
         if self._is_dark(strip.image):
             return None
-        return BegunStrip(strip, self._preparation.begin(strip), now_s, self._strips_begun)
+        return StartedStrip(strip, self._preparation.begin(strip), now_s, self._strips_started)
 
-    def inspect(self, begun: BegunStrip) -> Inspected | None:
+    def inspect(self, started: StartedStrip) -> Inspected | None:
         """Inspect a strip; None for one without any cloth."""
-        frame, prepared = begun.strip, begun.coming.result()
-        if prepared.picture is None:
+        frame, prepared = started.strip, started.coming.result()
+        if prepared.prepared_image is None:
             return None
-        self._watch_optics(begun)
-        finding = self._inspector.find(prepared.picture)
+        self._watch_optics(started)
+        finding = self._inspector.find(prepared.prepared_image)
         found, near, names = finding.defects, finding.near_misses, self._state.class_names
         if len(found):
             found = self._placed(found, prepared, frame)
@@ -199,13 +199,13 @@ class StripInspection:
         regions = replace(look.regions, boxes_xyxy_px=look.regions.boxes_xyxy_px - up)
         return fuse(found, regions, self._state.class_names.index(UNCLASSIFIED))
 
-    def _watch_optics(self, begun: BegunStrip) -> None:
+    def _watch_optics(self, started: StartedStrip) -> None:
         """Look at the optics of a strip, once and in order, if there is cloth on all of its lines."""
-        if self._optics is None or begun.is_watched or not begun.coming.result().is_all_cloth:
+        if self._optics is None or started.is_watched or not started.coming.result().is_all_cloth:
             return
         with self.clock.stage("optics"):
-            self._optics.look(begun.strip.image)
-        begun.is_watched = True
+            self._optics.look(started.strip.image)
+        started.is_watched = True
 
     def _is_dark(self, image: Image) -> bool:
         if self._optics is None:

@@ -1,4 +1,4 @@
-"""Teaching beside the inspection of a run: what it changes there, and what a recording notes of it."""
+"""Teach an article beside the inspection of a run, and note it in a recording."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from edge.sinks.raw_stream import Recording
 from edge.teach.on_the_roll import RollTeacher, TeachingStep
 from edge.teach.requests import TeachingRequests
 from edge.teach.roll_reading import StripRead
-from edge.teach.values import TeachingWish
+from edge.teach.values import TeachingRequest
 
 
 @dataclass(frozen=True, slots=True)
 class LearntArticle:
-    """What a run inspects with once an article is learnt."""
+    """Hold the reference model and thresholds of a run once an article is learnt."""
 
     inspector: Inspector
     reference: Looker | None
@@ -47,18 +47,18 @@ class TeachingInRun:
         self._is_checked = False
         self._misfit: LoomsightError | None = None
 
-    def ask(self, wish: TeachingWish) -> None:
+    def ask(self, request: TeachingRequest) -> None:
         """Ask for teaching to begin or to end, in any thread; it is done with the next frame.
 
         Raises:
             ConfigError: if it cannot be done now.
         """
         now = self.teacher.now
-        if wish == "begin" and now is not None:
+        if request == "begin" and now is not None:
             raise ConfigError("An article is being learnt already.", "Wait, or cancel that.")
-        if wish == "cancel" and now is None:
+        if request == "cancel" and now is None:
             raise ConfigError("No article is being learnt.", "There is nothing to cancel.")
-        self._requests.ask(wish)
+        self._requests.ask(request)
 
     def before(self, frame: Frame, strips: int) -> TeachingStep | None:
         """Say what changes before a frame; see `RollTeacher.before`.
@@ -75,7 +75,7 @@ class TeachingInRun:
     def take(
         self, step: TeachingStep, stop: threading.Event, recording: Recording | None
     ) -> LearntArticle | None:
-        """Take a step, with nothing begun.
+        """Take a step, with nothing started.
 
         Returns:
             What is to be inspected with from here on; None if that stays.

@@ -1,1 +1,1 @@
-"""A program around its work: signals, helper threads, terminal, last resorts, packages."""
+"""Run a program around its work: signals, helper threads, terminal, last resorts, packages."""

@@ -1,4 +1,4 @@
-"""Which of several cameras a line of the log is about: known by the thread that writes it."""
+"""Name the camera in each line of the log: known by the thread that writes it."""
 
 from __future__ import annotations
 

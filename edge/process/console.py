@@ -1,4 +1,4 @@
-"""What every command does around its work: errors become one line and an exit code, logs go to stderr."""
+"""Wrap every command: errors become one line and an exit code, logs go to stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""End at a place from which work is whole: on Ctrl-C, SIGTERM, a terminal that closes, and Ctrl-\\."""
+"""End at a safe point on Ctrl-C, SIGTERM, a closing terminal, and Ctrl-\\."""
 
 from __future__ import annotations
 

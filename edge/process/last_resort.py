@@ -1,4 +1,4 @@
-"""What becomes of an error that nobody foresaw: one line for the user, the traceback in a file."""
+"""Handle an unforeseen error: one line for the user, the traceback in a file."""
 
 from __future__ import annotations
 

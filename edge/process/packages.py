@@ -1,4 +1,4 @@
-"""Which package brings a module, and how to install it here: with pip, or in a clone with uv or make."""
+"""Name the package that brings a module, and how to install it here: with pip, uv or make."""
 
 from __future__ import annotations
 

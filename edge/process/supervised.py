@@ -12,7 +12,7 @@ To adopt it, put `HelperThread` where `threading.Thread` stood, and hand it the 
 `work` returns once the event is set, or when nothing is left to do. Whatever else it raises is unforeseen:
 it is noted, and `work` is called again after a pause. So `work` opens at its beginning what it needs,
 closes it in a `finally`, and keeps on `self` what must not be lost. What can be foreseen (a machine that is
-away) is caught inside of it, as ever: this is the last resort.
+away) is caught inside of it, as before: this is the last resort.
 
 Whoever runs a camera collects the news of its threads: `with watched_by(health.helpers): ...` around
 the place that starts them. Nothing else has to be handed through.
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 FIRST_PAUSE_S: Final = 0.1
 LONGEST_PAUSE_S: Final = 5.0
-"""Pauses before work is begun again double from the first to the longest, and begin anew after a while
+"""Pauses before work is started again double from the first to the longest, and start again after a while
 without an error."""
 
 STEADY_S: Final = 30.0

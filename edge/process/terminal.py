@@ -1,4 +1,4 @@
-"""Standard streams that take every text: names that they cannot spell, streams that are closed or full."""
+"""Open standard streams that take every text: names that they cannot spell, closed or full streams."""
 
 from __future__ import annotations
 

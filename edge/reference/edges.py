@@ -1,4 +1,4 @@
-"""Know the edges of the cloth: a selvedge is woven otherwise than the cloth between, and differs more."""
+"""Model the edges of the cloth: a selvedge is woven otherwise than the cloth between, and varies more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Follow the roll: what was taught, the last metres and the image itself make the reference."""
+"""Follow the roll: combine what was taught, the last metres and the image itself into the reference."""
 
 from __future__ import annotations
 

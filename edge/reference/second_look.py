@@ -39,7 +39,7 @@ NO_SCALE_CURE = "Teach the article again with this camera; with --mm-per-px both
 
 @dataclass(frozen=True, slots=True)
 class SeenView:
-    """What a camera shows, at the scale of the reference.
+    """Hold the view of a camera at the scale of the reference.
 
     Attributes:
         mm_per_px: None if no scale is known.
@@ -58,7 +58,7 @@ class SeenView:
 
 @dataclass(frozen=True, slots=True)
 class TaughtView:
-    """What an article was taught at.
+    """Hold the scale and view that an article was taught at.
 
     Attributes:
         article: its name.
@@ -108,7 +108,7 @@ class TaughtView:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReferenceView:
-    """What the reference model is given of a strip.
+    """Hold the part of a strip that the reference model looks at.
 
     Attributes:
         image: (H, W) grey or (H, W, 3) BGR, uint8, at the scale of the reference.

@@ -1,4 +1,4 @@
-"""Mean and covariance of features, as sums that can be added, and the whitened distance to them."""
+"""Sum mean and covariance of features so that sums can be added, and compute whitened distances."""
 
 from __future__ import annotations
 

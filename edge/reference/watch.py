@@ -49,7 +49,7 @@ MANY, FEW = 4.0, 2.0
 
 @dataclass(frozen=True, slots=True)
 class UsualCloth:
-    """What was usual when an article was taught.
+    """Hold the usual values of the cloth when an article was taught.
 
     Attributes:
         article: its name.
@@ -84,7 +84,7 @@ class ReferenceWatch:
     def __init__(self, recognise: Recognise = knows_none) -> None:
         self._events: list[HealthEvent] = []
         self._recognise = recognise
-        self.begin_anew(None)
+        self.start_again(None)
 
     @property
     def troubles(self) -> tuple[str, ...]:
@@ -97,7 +97,7 @@ class ReferenceWatch:
         events, self._events = self._events, []
         return events
 
-    def begin_anew(self, usual: UsualCloth | None) -> None:
+    def start_again(self, usual: UsualCloth | None) -> None:
         """Begin with other cloth.
 
         Args:

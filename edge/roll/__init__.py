@@ -1,1 +1,1 @@
-"""The roll record: an SQLite file that keeps every roll, defect, gap and event."""
+"""Keep the roll record: an SQLite file with every roll, defect, gap and event."""

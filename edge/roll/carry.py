@@ -1,4 +1,4 @@
-"""Carrying the rolls of a running program over into a new record, when its file went from under it.
+"""Carry the rolls of a running program over into a new record when its file was removed.
 
 A file that was deleted or renamed can still be read through the connection that has it open: nothing that
 was recorded of the roll is lost.
@@ -94,7 +94,7 @@ def succeed(file: RecordFile, roll_ids: Iterable[str]) -> tuple[RecordFile, bool
         LoomsightError: if no new one can be made now, or the disk has no room for the rolls.
     """
     file.unlock()
-    new = RecordFile(file.path, anew=True)
+    new = RecordFile(file.path, again=True)
     try:
         carry_over(file.connection, new.connection, roll_ids)
         is_carried = True

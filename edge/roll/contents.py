@@ -1,4 +1,4 @@
-"""What is read from a roll record, as values: a roll with its defects, gaps and events, and its grade."""
+"""Hold what is read from a roll record: a roll with its defects, gaps, events and grade."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from edge.cloth.width import Across, Strip, within_part
 
 @dataclass(frozen=True, slots=True)
 class DefectRow:
-    """A recorded defect.
+    """Hold a recorded defect.
 
     Attributes:
-        box_xyxy_px: in its picture; None if it has none.
+        box_xyxy_px: in its image; None if it has none.
         verdict: a person's, `confirmed` or `rejected`; None if nobody gave one.
         named: class that a person gave it; None if nobody did.
     """
@@ -26,7 +26,7 @@ class DefectRow:
     event_id: str
     defect: ClothDefect
     points: int
-    picture: str | None
+    image: str | None
     box_xyxy_px: tuple[float, float, float, float] | None
     utc: str
     verdict: str | None = None
@@ -45,7 +45,7 @@ class DefectRow:
 
 @dataclass(frozen=True, slots=True)
 class GapRow:
-    """A recorded gap; one of pictures that could not be read has no place."""
+    """Hold a recorded gap; one of images that could not be read has no place."""
 
     event_id: str
     lines: int
@@ -77,7 +77,7 @@ class SeenTogether:
 
 @dataclass(frozen=True, slots=True)
 class Roll:
-    """A recorded roll; see the table `rolls` for what the names mean.
+    """Hold a recorded roll; see the table `rolls` for what the names mean.
 
     Attributes:
         head: the row of the table.
@@ -118,7 +118,7 @@ class Roll:
 
     @property
     def coverage(self) -> float | None:
-        """Share of the length that passed that was inspected, by lines or, without any, by frames."""
+        """Fraction of the length that passed that was inspected, by lines or, without any, by frames."""
         unit = "lines" if self.head["passed_lines"] else "frames"
         passed = self.head[f"passed_{unit}"]
         return self.head[f"inspected_{unit}"] / passed if passed else None
@@ -151,7 +151,7 @@ class Roll:
 
     @property
     def area_coverage(self) -> float | None:
-        """Share of the area that passed that was inspected; None where width or length is not known."""
+        """Fraction of the area that passed that was inspected; None where width or length is not known."""
         passed_m2 = area_m2(self.head["passed_lines"] * self.m_per_line, self.width_mm)
         inspected_m2 = self.inspected_m2
         if not passed_m2 or inspected_m2 is None:

@@ -1,4 +1,4 @@
-"""Where to cut a roll so that its pieces are good."""
+"""Suggest where to cut a roll so that its pieces are good."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CUT_COST_M = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of a roll that is good enough.
+    """Hold a piece of a roll that is good enough.
 
     Attributes:
         start_m, end_m: where to cut.

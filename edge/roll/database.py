@@ -1,4 +1,4 @@
-"""Opening a roll record: checked, locked against a second writer, set aside if it is damaged."""
+"""Open a roll record: checked, locked against a second writer, set aside if it is damaged."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PASSING_WORDS = ("is full", "is locked")
 
 
 def roll_back(connection: sqlite3.Connection) -> None:
-    """Take back what a transaction has begun, if there is one.
+    """Take back what a transaction has started, if there is one.
 
     Raises:
         sqlite3.Error: if that does not work now.
@@ -49,11 +49,11 @@ def roll_back(connection: sqlite3.Connection) -> None:
 class RecordFile:
     """Hold a roll record open for writing; only one program at a time does.
 
-    A damaged file is set aside as `name.1`, `name.2`, … and a new one begun.
+    A damaged file is set aside as `name.1`, `name.2`, … and a new one started.
 
     Args:
         path: of the database; made if it is not there.
-        anew: set aside whatever is there, sound or not, and begin a new one.
+        again: set aside whatever is there, sound or not, and begin a new one.
     Attributes:
         connection: in autocommit mode; a commit is on the disk when it returns.
         set_aside: where a damaged file was put; None if there was none.
@@ -62,10 +62,10 @@ class RecordFile:
         RecordError: if it belongs to another program or a newer version, or is in use.
     """
 
-    def __init__(self, path: Path, *, anew: bool = False) -> None:
+    def __init__(self, path: Path, *, again: bool = False) -> None:
         self.path = path
         self.set_aside: Path | None = None
-        self._anew = anew
+        self._again = again
         check_not_a_folder(path)
         if is_stream(path):
             raise RecordError(f"{path} is no file.", "Name a file for the roll record.")
@@ -121,13 +121,15 @@ class RecordFile:
 
     def _open(self) -> sqlite3.Connection:
         try:
-            if self._anew:
+            if self._again:
                 if any(os.path.lexists(f"{self.path}{side}") for side in SIDE_FILES):
                     self.set_aside = _set_aside(self.path)
             elif self.path.exists() and self.path.stat().st_size and not _is_sound(self.path):
                 self.set_aside = _set_aside(self.path)
                 logger.warning(
-                    "%s is damaged: it is now %s, and a new record is begun", self.path, self.set_aside.name
+                    "%s is damaged: it is now %s, and a new record is started",
+                    self.path,
+                    self.set_aside.name,
                 )
             return _prepared(self.path)
         except DAMAGE_ERRORS as error:
@@ -287,7 +289,7 @@ def _check_version(path: Path, connection: sqlite3.Connection) -> None:
     if version > SCHEMA_VERSION:
         raise RecordError(
             f"{path} was written by a newer loomsight ({version}; this one knows {SCHEMA_VERSION}).",
-            "Update loomsight on this box, or name another file.",
+            "Update loomsight on this device, or name another file.",
         )
 
 

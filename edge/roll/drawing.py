@@ -1,4 +1,4 @@
-"""The map of a roll: an SVG of every defect and every gap, row by row."""
+"""Draw the map of a roll: an SVG of every defect and every gap, row by row."""
 
 from __future__ import annotations
 

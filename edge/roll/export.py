@@ -1,4 +1,4 @@
-"""A roll as a table for other programs: CSV or JSON lines, a row for each defect, gap and event."""
+"""Export a roll for other programs: CSV or JSON lines, a row for each defect, gap and event."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def rows_of(roll: Roll) -> Iterator[dict[str, Any]]:
                 "length_m": defect.end_m - defect.start_m,
                 "points": row.points,
                 "score": defect.score,
-                "picture": row.picture,
+                "picture": row.image,
                 "verdict": row.verdict,
                 "shape": defect.shape,
                 "named": row.named,

@@ -1,4 +1,4 @@
-"""Which roll a run goes on with: the one it is told of, or the one that followed on it."""
+"""Choose the roll that a run continues: the one it is named, or the one that followed on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is recorded and not yet sent: a table of the roll record, filled in the transaction of the record.
+"""Queue what is recorded and not yet sent: a table of the record, filled in its transaction.
 
 Triggers of the recorder's connection fill it, so nothing can be recorded and left out. A row names a defect
 or an event; what is sent is read from the record when its turn comes.
@@ -44,8 +44,8 @@ _ROWS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A defect or event that waits to be sent.
+class WaitingMessage:
+    """Hold a defect or event that waits to be sent.
 
     Attributes:
         number: orders all that ever waited.
@@ -113,7 +113,7 @@ class OutboxReader:
         """Whether the path still names the file that is read: a record may be moved, or set aside."""
         return _identity(self._path) == self.file
 
-    def after(self, number: int, most: int) -> list[Waiting]:
+    def after(self, number: int, most: int) -> list[WaitingMessage]:
         """Return what waits behind a number, in the order of the record; also what can never be sent."""
         db = self._db
         rows = db.execute(
@@ -127,7 +127,7 @@ class OutboxReader:
         found |= {row["number"]: _waiting(row, "event") for row in db.execute(_ROWS["event"], span)}
         return [found.get(row["number"]) or _orphan(row) for row in rows]
 
-    def set_aside(self, faults: Sequence[Waiting]) -> int:
+    def set_aside(self, faults: Sequence[WaitingMessage]) -> int:
         """Move what can never be sent to a table of its own, where a person finds it; returns how many."""
         values = [(one.number, str(one.event_id), str(one.origin), one.fault) for one in faults]
         with self._transaction():
@@ -162,7 +162,7 @@ class OutboxReader:
             raise
 
 
-def _waiting(row: sqlite3.Row, origin: Origin) -> Waiting:
+def _waiting(row: sqlite3.Row, origin: Origin) -> WaitingMessage:
     fields = {name: row[name] for name in row.keys() if name not in ("number", "event_id")}  # noqa: SIM118
     fault = None
     if fields.get("data"):
@@ -170,12 +170,12 @@ def _waiting(row: sqlite3.Row, origin: Origin) -> Waiting:
             fields["data"] = json.loads(fields["data"])
         except (ValueError, TypeError, RecursionError) as error:
             fault = f"its data is no JSON: {error}"
-    return Waiting(row["number"], row["event_id"], origin, fields, fault)
+    return WaitingMessage(row["number"], row["event_id"], origin, fields, fault)
 
 
-def _orphan(row: sqlite3.Row) -> Waiting:
+def _orphan(row: sqlite3.Row) -> WaitingMessage:
     """Return a row of the outbox that names nothing in the record."""
-    return Waiting(
+    return WaitingMessage(
         row["number"], row["event_id"], row["origin"], {}, "it names nothing that is in the record"
     )
 

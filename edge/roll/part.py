@@ -1,4 +1,4 @@
-"""What a run knows of one roll: a change of roll replaces all of it."""
+"""Hold the state of one roll within a run: a change of roll replaces all of it."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ class EndedRoll:
             "name": self.terms.name,
             "article": self.terms.article,
             "start_m": round(self.start_m, 4) if knows else None,
-            "metres_passed": round(sums.lines_passed * sums.m_per_line, 4) if knows else None,
+            "metres_passed": round(sums.lines_delivered * sums.m_per_line, 4) if knows else None,
             "metres_inspected": round(sums.metres_inspected, 4) if knows else None,
-            "coverage": None if sums.share is None else round(sums.share, 6),
+            "coverage": None if sums.fraction is None else round(sums.fraction, 6),
             "frames": sums.frames_inspected,
             "defects": self.defects if knows else None,
             **(grade.as_json() if knows else {"points": None, "points_per_100_m2": None, "grade": None}),
@@ -92,7 +92,7 @@ class RollPart:
     last_line: int = 0
 
     def count_unreadable(self, total: int) -> None:
-        """Count the pictures of a run that could not be read; those of earlier rolls are theirs."""
+        """Count the images of a run that could not be read; those of earlier rolls are theirs."""
         self.coverage.frames_unreadable = total - self.before.frames_unreadable
 
     def place(

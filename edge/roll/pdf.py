@@ -1,4 +1,4 @@
-"""A page printed to PDF by Chromium, where that is installed."""
+"""Print a page to PDF by Chromium, where that is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rolls on the terminal: as tables for people, as JSON for programs."""
+"""Print rolls on the terminal: as tables for people, as JSON for programs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def print_rolls(rolls: Sequence[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print(json.dumps(list(rolls), indent=1))
         return
-    table = Table("roll", "article", "status", "begun (UTC)", "inspected", "coverage", "defects", "grade")
+    table = Table("roll", "article", "status", "started (UTC)", "inspected", "coverage", "defects", "grade")
     for facts in rolls:
         length, covered = facts["inspected_m"], facts["area_coverage"]
         covered = facts["coverage"] if covered is None else covered
@@ -47,7 +47,7 @@ def print_roll(roll: Roll, as_json: bool) -> None:
                 "event_id": row.event_id,
                 **row.defect.as_json(),
                 "points": row.points,
-                "picture": row.picture,
+                "picture": row.image,
                 "verdict": row.verdict,
                 "named": row.named,
             }

@@ -1,4 +1,4 @@
-"""Reading a roll record: what was recorded, as values."""
+"""Read a roll record into values."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def read_roll(path: Path, name: str | None) -> Roll:
 
     Args:
         path: of the record.
-        name: of the roll, or the begin of its id (from 8 characters); None for the last one. Of several
+        name: of the roll, or the start of its id (from 8 characters); None for the last one. Of several
             rolls of one name the last.
     Raises:
         RecordError: if the record cannot be read, there is no such roll, or its own row is damaged.

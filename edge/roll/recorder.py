@@ -1,4 +1,4 @@
-"""Recording a run: every defect and event is on the disk before anyone is told of it."""
+"""Record a run: every defect and event is on the disk before it is reported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge.roll.carry import succeed
 from edge.roll.database import DAMAGE_ERRORS, RecordFile, described, is_damage
 from edge.roll.outbox import Outbox
 from edge.roll.requests import Request, unanswered
-from edge.roll.values import ROLL_BEGUN, ROLL_ENDED, OpenRoll, RecordedDefect, RollHead, RollStatus
+from edge.roll.values import ROLL_ENDED, ROLL_STARTED, OpenRoll, RecordedDefect, RollHead, RollStatus
 from edge.roll.waiting import PendingRoll, Waiting
 from edge.roll.writing import begin_roll, close_interrupted, count_defects, end_roll, insert_event, new_roll
 
@@ -51,7 +51,7 @@ class RollRecorder:
     Args:
         path: of the record.
         head: which roll, and with what; of the first one.
-        picture_of: gives the picture that shows a defect; None if there is none.
+        image_of: gives the image that shows a defect; None if there is none.
         announce: told of defects and events once they are on the disk, each exactly once.
         id_of: gives the id of a defect, in metres of the camera; None leaves it to the recorder.
         outbox: what is recorded waits there, too, to be sent; None if nothing is.
@@ -61,14 +61,14 @@ class RollRecorder:
         self,
         path: Path,
         head: RollHead,
-        picture_of: Callable[[ClothDefect], Path | None] = lambda _: None,
+        image_of: Callable[[ClothDefect], Path | None] = lambda _: None,
         announce: Announce = lambda defects, events: None,
         id_of: Callable[[ClothDefect], str | None] = lambda _: None,
         outbox: Outbox | None = None,
     ) -> None:
         self._path = path
         self._head = head
-        self._picture_of = picture_of
+        self._image_of = image_of
         self._announce = announce
         self._id_of = id_of
         self._outbox = outbox
@@ -90,7 +90,7 @@ class RollRecorder:
                     raise described(self._path, error) from error
                 # What the check of the whole file did not see: without this, every start would end here.
                 file.leave()
-                file = RecordFile(self._path, anew=True)
+                file = RecordFile(self._path, again=True)
                 logger.warning("%s is damaged: it is now %s", self._path, file.set_aside)
                 interrupted, roll = self._begin(file)
         except BaseException:
@@ -102,7 +102,7 @@ class RollRecorder:
         )
         for name in interrupted:
             logger.warning("roll '%s' was interrupted; it is closed as it stands", name)
-        verb = "begun" if roll.begun else f"continued behind line {roll.reached_line}"
+        verb = "started" if roll.started else f"continued behind line {roll.reached_line}"
         logger.info("roll '%s' %s in %s", roll.name, verb, self._path)
         return self
 
@@ -159,7 +159,7 @@ class RollRecorder:
 
     @property
     def times_replaced(self) -> int:
-        """How often a new record was begun in the place of one: rows have other numbers in it."""
+        """How often a new record was started in the place of one: rows have other numbers in it."""
         return len(self._replaced)
 
     def shift_m(self, coverage: Coverage) -> float:
@@ -180,8 +180,8 @@ class RollRecorder:
         now = self._waiting.roll
         now.check_scale(coverage)
         for defect in defects:
-            on_roll, picture = self._on_roll(defect, coverage), self._picture(defect)
-            self._waiting.keep(RecordedDefect(on_roll, picture, self._id_of(defect) or new_id()))
+            on_roll, image = self._on_roll(defect, coverage), self._image(defect)
+            self._waiting.keep(RecordedDefect(on_roll, image, self._id_of(defect) or new_id()))
         due = time.monotonic() - self._written_s >= PROGRESS_S
         if self._waiting.is_urgent or due:
             now.cover(coverage, width_mm)
@@ -212,9 +212,9 @@ class RollRecorder:
         old.events.append(RecordedEvent(ROLL_ENDED, f"'{roll.name}' follows ({by})", at_m, data=following))
         old.cover(coverage, width_mm)
         old.end("finished")
-        begun = RecordedEvent(ROLL_BEGUN, f"behind '{old.roll.name}' ({by})", 0.0, data=before)
+        started = RecordedEvent(ROLL_STARTED, f"behind '{old.roll.name}' ({by})", 0.0, data=before)
         self._waiting.ended.append(old)
-        self._waiting.now = PendingRoll(head, roll, is_begun=False, events=[begun])
+        self._waiting.now = PendingRoll(head, roll, is_started=False, events=[started])
         if request_id is not None:
             self._waiting.answers[request_id] = {"name": roll.name, "roll_id": roll.roll_id}
         logger.info("roll '%s' has ended, '%s' follows (%s)", old.roll.name, roll.name, by)
@@ -328,7 +328,7 @@ class RollRecorder:
             return
         rolls = self._waiting.rolls
         is_there = file.path.exists()
-        new, is_carried = succeed(file, [roll.roll.roll_id for roll in rolls if roll.is_begun])
+        new, is_carried = succeed(file, [roll.roll.roll_id for roll in rolls if roll.is_started])
         if not is_carried:
             for roll in rolls:
                 roll.begin_again()
@@ -342,7 +342,7 @@ class RollRecorder:
         self._replaced.append(f"The roll record {self._path} was {what} while it was written ({utc}).")
         aside = f"; what stood there is now {new.set_aside.name}" if new.set_aside else ""
         kept = "this one has the roll so far" if is_carried else "the roll before that is lost"
-        logger.error("%s A new one is begun: %s%s.", self._replaced[-1], kept, aside)
+        logger.error("%s A new one is started: %s%s.", self._replaced[-1], kept, aside)
         event = RecordedEvent("record replaced", f"{self._path.name} was {what}: {kept}{aside}")
         self._waiting.roll.events.append(event)
 
@@ -370,9 +370,9 @@ class RollRecorder:
         shift_m = self.shift_m(coverage)
         return replace(defect, start_m=defect.start_m + shift_m, end_m=defect.end_m + shift_m)
 
-    def _picture(self, defect: ClothDefect) -> str | None:
-        picture = self._picture_of(defect)
-        return None if picture is None else str(picture.resolve())
+    def _image(self, defect: ClothDefect) -> str | None:
+        image = self._image_of(defect)
+        return None if image is None else str(image.resolve())
 
     def _open_file(self) -> RecordFile:
         if self._file is None:

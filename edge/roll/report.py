@@ -1,4 +1,4 @@
-"""A roll as one printable page: HTML that needs nothing beside it."""
+"""Render a roll as one printable page: HTML that needs nothing beside it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from edge.cloth.width import Across
 from edge.roll.contents import Roll
 from edge.roll.cuts import LEAST_INSPECTED, LONGEST_M, Piece, suggest_cuts
 from edge.roll.drawing import HATCH, class_names, colour_of, draw_map
-from edge.roll.pictures import pictures_section
+from edge.roll.images import images_section
 from edge.roll.values import STRIP_NOT_SEEN
 
 MOST_ROWS_OF_DEFECTS = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class PieceWish:
+class PieceRequest:
     """Say what a piece has to be, for the suggestion where to cut.
 
     Attributes:
@@ -38,25 +38,25 @@ class PieceWish:
         return min(roll.grade_limits.values(), default=None)
 
 
-def report_page(roll: Roll, wish: PieceWish | None = None) -> str:
-    """Write the report of a roll: facts, map, cut suggestions, gaps, defects, pictures, events.
+def report_page(roll: Roll, wanted: PieceRequest | None = None) -> str:
+    """Write the report of a roll: facts, map, cut suggestions, gaps, defects, images, events.
 
     Returns:
         A whole HTML page. It loads nothing, runs nothing, and every text in it is escaped.
     """
-    wish = wish or PieceWish()
-    points = wish.points_for(roll)
-    pieces = None if points is None else suggest_cuts(roll, wish.least_m, points)
+    wanted = wanted or PieceRequest()
+    points = wanted.points_for(roll)
+    pieces = None if points is None else suggest_cuts(roll, wanted.least_m, points)
     style = resources.files("edge.roll").joinpath("report.css").read_text(encoding="utf-8")
     sections = [
         _head(roll),
         _facts(roll),
         _warnings(roll),
         _map(roll, pieces or ()),
-        _cuts(roll, pieces, wish.least_m, points),
+        _cuts(roll, pieces, wanted.least_m, points),
         _gaps(roll),
         _defects(roll),
-        pictures_section(roll),
+        images_section(roll),
         _events(roll),
     ]
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -91,11 +91,11 @@ def _facts(roll: Roll) -> str:
         "defects": str(len(roll.defects)),
         "length": f"{roll.length_m:.2f} m" if known else "unknown",
         "inspected": f"{roll.inspected_m:.2f} m" if known else "unknown",
-        "coverage of the length": _share(roll.coverage),
+        "coverage of the length": _fraction(roll.coverage),
         "width": "unknown" if roll.width_mm is None else f"{roll.width_mm:.0f} mm",
         "width seen": _seen_width(roll.across),
         "area inspected": "unknown" if area is None or not known else f"{area:.2f} m²",
-        "coverage of the area": _share(roll.area_coverage),
+        "coverage of the area": _fraction(roll.area_coverage),
     }
     cells = "".join(f"<div><dt>{name}</dt><dd>{escape(text)}</dd></div>" for name, text in facts.items())
     limits = ", ".join(
@@ -121,8 +121,8 @@ def _reviewed(roll: Roll) -> str:
     return f"<p>{text}</p>"
 
 
-def _share(share: float | None) -> str:
-    return "unknown" if share is None else _percent(share)
+def _fraction(fraction: float | None) -> str:
+    return "unknown" if fraction is None else _percent(fraction)
 
 
 def _seen_width(across: Across) -> str:
@@ -135,9 +135,9 @@ def _seen_width(across: Across) -> str:
     return f"{across.seen_mm:.0f} of {across.part.width_mm:.0f} mm"
 
 
-def _percent(share: float) -> str:
-    """Write a share so that only all of it is called 100 %."""
-    return "100 %" if share == 1 else f"{min(share * 100, 99.99):.2f} %"
+def _percent(fraction: float) -> str:
+    """Write a fraction so that only all of it is called 100 %."""
+    return "100 %" if fraction == 1 else f"{min(fraction * 100, 99.99):.2f} %"
 
 
 def _warnings(roll: Roll) -> str:
@@ -199,21 +199,21 @@ def _cuts(roll: Roll, pieces: Sequence[Piece] | None, least_m: float, points: fl
     title = "<h2>Where to cut</h2>"
     if points is None:
         return f"{title}<p>No limit of points is set.</p>"
-    wish = f"at least {least_m:g} m with at most {points:g} points per 100 m²"
+    wanted = f"at least {least_m:g} m with at most {points:g} points per 100 m²"
     if pieces is None:
         why = "the roll is too long" if roll.length_m > LONGEST_M else "length or width is not known"
-        return f"{title}<p>Pieces of {wish}: unknown, as {why}.</p>"
+        return f"{title}<p>Pieces of {wanted}: unknown, as {why}.</p>"
     if not pieces:
-        hidden = (roll.across.share or 0.0) < LEAST_INSPECTED
+        hidden = (roll.across.fraction or 0.0) < LEAST_INSPECTED
         why = ": less than half of the width was seen" if hidden else ""
-        return f"{title}<p>There is no piece of {wish}{why}.</p>"
+        return f"{title}<p>There is no piece of {wanted}{why}.</p>"
     rows = [
         [f"{metres:.2f}" for metres in (p.start_m, p.end_m, p.end_m - p.start_m, p.inspected_m2)]
         + [str(p.points), f"{p.points_per_100_m2:.1f}"]
         for p in pieces
     ]
     kept_m = sum(p.end_m - p.start_m for p in pieces)
-    note = f"<p>Pieces of {wish}: {len(pieces)}, {kept_m:.2f} of {roll.length_m:.2f} m.</p>"
+    note = f"<p>Pieces of {wanted}: {len(pieces)}, {kept_m:.2f} of {roll.length_m:.2f} m.</p>"
     names = ("from m", "to m", "length m", "inspected m²", "points", "per 100 m²")
     if roll.across.unseen:
         note += f"<p class='warn'>What lies at {_strips(roll)} was not seen of any piece.</p>"

@@ -1,4 +1,4 @@
-"""Asking a running edge-run for the next roll: a row in its record, which it looks for once a second."""
+"""Ask a running edge-run for the next roll: a row in its record, which it reads once a second."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ the old roll, which are inspected first, and a model that is opened."""
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A wish that stands in a record; see `edge.pipeline.changes.RollWish`."""
+    """Hold a request of a record; see `edge.pipeline.changes.RollRequest`."""
 
     request_id: str
     name: str | None
@@ -45,24 +45,24 @@ def unanswered(db: sqlite3.Connection) -> tuple[list[Request], list[int]]:
     """
     asked, nonsense = [], []
     rows = db.execute("SELECT rowid, request_id, wish FROM requests WHERE answer IS NULL ORDER BY rowid")
-    for number, request_id, wish in rows.fetchmany(MOST_AT_ONCE):
+    for number, request_id, request in rows.fetchmany(MOST_AT_ONCE):
         try:
-            asked.append(_request(request_id, wish))
+            asked.append(_request(request_id, request))
         except (ValueError, RecursionError) as error:
             logger.warning("a row of the table requests is no request, and is dropped: %s", error)
             nonsense.append(int(number))
     return asked, nonsense
 
 
-def _request(request_id: object, wish: object) -> Request:
+def _request(request_id: object, request: object) -> Request:
     """Read a row.
 
     Raises:
         ValueError: if it is not of the form that `ask_next_roll` writes.
     """
-    if not isinstance(request_id, str) or not isinstance(wish, str):
+    if not isinstance(request_id, str) or not isinstance(request, str):
         raise ValueError("it holds no text")
-    said = json.loads(wish)
+    said = json.loads(request)
     if not isinstance(said, dict) or not said.keys() <= {"name", "article"}:
         raise ValueError("it names neither a roll nor an article")
     if not all(text is None or isinstance(text, str) for text in said.values()):
@@ -83,7 +83,7 @@ def write_answer(db: sqlite3.Connection, request_id: str, answer: dict[str, Any]
 def ask_next_roll(
     path: Path, name: str | None, article: str | None, patience_s: float = PATIENCE_S
 ) -> dict[str, Any]:
-    """Ask the edge-run that writes a record for the next roll, and wait until it has begun.
+    """Ask the edge-run that writes a record for the next roll, and wait until it has started.
 
     Returns:
         `name` and `roll_id` of the new roll.
@@ -98,8 +98,8 @@ def ask_next_roll(
     try:
         with closing(_opened(path)) as db:
             request_id = new_id()
-            wish = json.dumps({"name": name, "article": article})
-            db.execute("INSERT INTO requests VALUES (?, ?, ?, NULL)", (request_id, wish, utc_now()))
+            request = json.dumps({"name": name, "article": article})
+            db.execute("INSERT INTO requests VALUES (?, ?, ?, NULL)", (request_id, request, utc_now()))
             answer = _answer(db, path, request_id, patience_s)
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):

@@ -18,7 +18,7 @@ HOLDING: Final = ("confirmed", "rejected")
 
 
 class Review(NamedTuple):
-    """What a person says of a defect.
+    """Hold the verdict of a person on a defect.
 
     Attributes:
         class_name: that they gave it; None if they left it at that of the detector.

@@ -1,4 +1,4 @@
-"""Rows of a roll record, checked: SQLite puts a value of any type into any column, and disks make new ones.
+"""Check rows of a roll record: SQLite puts a value of any type into any column, and disks decay.
 
 A cell that only tells more about a row (an image, a time) is emptied where it is damaged; a row whose
 place, name or count cannot be read is damaged as a whole, and set aside by whoever reads it. Both are

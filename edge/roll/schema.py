@@ -1,4 +1,4 @@
-"""The tables of a roll record, and their version."""
+"""Define the tables of a roll record, and their version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One roll out of the records of cameras that looked at it beside each other.
+"""Merge the records of cameras that saw one roll side by side.
 
 Each camera has a record of its own, in metres of the roll and millimetres from the left selvedge. Put
 together, a line counts as inspected where every camera inspected it, and a defect that reaches from the
@@ -162,7 +162,7 @@ def _is_same(one: _Sighted, other: _Sighted) -> bool:
 
 
 def _joined(one: DefectRow, other: DefectRow) -> DefectRow:
-    """Make one row of two: the picture is that of the one that scores higher; a confirmation wins."""
+    """Make one row of two: the image is that of the one that scores higher; a confirmation wins."""
     better = one if one.defect.score >= other.defect.score else other
     is_one_class = one.defect.class_name == other.defect.class_name
     defect = one.defect.joined(other.defect) if is_one_class else one_report([one.defect, other.defect])

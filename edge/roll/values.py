@@ -1,4 +1,4 @@
-"""What a run hands to a roll record."""
+"""Define the values that a run hands to a roll record."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from edge.cloth.defects import ClothDefect
 from edge.cloth.width import Across, Strip, across_of
 from edge.core.events import new_id, utc_now
 
-ROLL_ENDED, ROLL_BEGUN = "roll ended", "roll begun"
-"""Events of a change of roll: at the end of one, with the id of the next, and at the begin of that."""
+ROLL_ENDED, ROLL_STARTED = "roll ended", "roll begun"
+"""Events of a change of roll: at the end of one, with the id of the next, and at the start of that."""
 
 STRIP_NOT_SEEN = "strip not seen"
 """Event of a strip of the cloth that lies between the views of all its cameras, or beside them."""
@@ -87,15 +87,15 @@ class RollHead:
 
 @dataclass(frozen=True, slots=True)
 class RecordedDefect:
-    """A defect with the id under which it is recorded and announced.
+    """Hold a defect with the id under which it is recorded and announced.
 
     Attributes:
         defect: in metres of the roll.
-        picture: file that shows it; None if none was saved.
+        image: file that shows it; None if none was saved.
     """
 
     defect: ClothDefect
-    picture: str | None = None
+    image: str | None = None
     event_id: str = field(default_factory=new_id)
     utc: str = field(default_factory=utc_now)
 
@@ -105,18 +105,18 @@ class OpenRoll:
     """Say where on a roll a run goes on.
 
     Attributes:
-        begun: True if the roll is new.
+        started: True if the roll is new.
         reached_line: lines that passed in earlier runs: this run's first line comes behind them.
         passed_lines, inspected_lines, passed_frames, inspected_frames: of earlier runs.
         mm_per_line: of earlier runs; None if not known.
         view: strip of the cloth that they saw on those lines, on average; None if that is not known.
         unplaced_id: event id of what this run could not read and nobody can place.
-        begun_utc: when this run began with it.
+        started_utc: when this run began with it.
     """
 
     roll_id: str
     name: str
-    begun: bool
+    started: bool
     reached_line: int = 0
     passed_lines: int = 0
     inspected_lines: int = 0
@@ -125,4 +125,4 @@ class OpenRoll:
     mm_per_line: float | None = None
     view: Strip | None = None
     unplaced_id: str = field(default_factory=new_id)
-    begun_utc: str = field(default_factory=utc_now)
+    started_utc: str = field(default_factory=utc_now)

@@ -1,4 +1,4 @@
-"""What waits to be written into a roll record: in memory, under the ids that it will have there."""
+"""Hold rows that wait to be written into a roll record: in memory, under their final ids."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PendingRoll:
     """Hold what the record does not have yet of a roll, under the ids that it will have there.
 
     Attributes:
-        is_begun: whether the record has the roll.
+        is_started: whether the record has the roll.
         recorded: defects of the roll that the record has, those of earlier runs among them.
         coverage: as it is to be written; None if there is nothing yet.
         width_mm: of the cloth as measured; None if not known.
@@ -35,7 +35,7 @@ class PendingRoll:
 
     head: RollHead
     roll: OpenRoll
-    is_begun: bool
+    is_started: bool
     recorded: int = 0
     coverage: Coverage | None = None
     width_mm: float | None = None
@@ -65,7 +65,7 @@ class PendingRoll:
 
     def begin_again(self) -> None:
         """Note that the record has nothing of the roll any more: it is recorded as far as memory goes."""
-        self.is_begun, self.recorded = False, 0
+        self.is_started, self.recorded = False, 0
         if self.coverage is not None:
             self.changed_from = self.coverage.first_line
 
@@ -75,7 +75,7 @@ class PendingRoll:
 
     def write(self, db: sqlite3.Connection) -> None:
         """Write all of it, in the transaction of the caller; `written` is for when that is on the disk."""
-        if not self.is_begun:
+        if not self.is_started:
             insert_roll(db, self.roll, self.head)
         for defect in self.defects:
             insert_defect(db, self.roll.roll_id, defect)
@@ -95,7 +95,7 @@ class PendingRoll:
         """Note that the record has all of it; returns what had waited."""
         done = self.defects, self.events
         self.recorded += len(self.defects)
-        self.is_begun, self.changed_from, self.defects, self.events = True, None, [], []
+        self.is_started, self.changed_from, self.defects, self.events = True, None, [], []
         return done
 
 

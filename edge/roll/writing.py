@@ -1,4 +1,4 @@
-"""What is written into a roll record, each in one transaction."""
+"""Write into a roll record, each change in one transaction."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def begin_roll(db: sqlite3.Connection, head: RollHead) -> OpenRoll:
         known = db.execute(query, (head.name,)).fetchone()
     if known is not None and not _is_whole(known):
         insert_event(db, known["roll_id"], RecordedEvent("roll damaged", "its row cannot be gone on with"))
-        logger.warning("the row of roll '%s' in the record is damaged: a new roll is begun", known["name"])
+        logger.warning(
+            "the row of roll '%s' in the record is damaged: a new roll is started", known["name"]
+        )
         known = None
     if known is None:
         roll = new_roll(head)
@@ -79,7 +81,7 @@ def begin_roll(db: sqlite3.Connection, head: RollHead) -> OpenRoll:
     detail = f"camera {head.camera}, model {head.model_digest}; cloth that passed in between was not seen"
     at_m = known["reached_line"] * (known["mm_per_line"] or 0.0) / 1000
     insert_event(db, known["roll_id"], RecordedEvent("roll continued", detail, at_m))
-    own = ("roll_id", "name", "begun", "view", "unplaced_id", "begun_utc")
+    own = ("roll_id", "name", "started", "view", "unplaced_id", "started_utc")
     kept = {name: known[name] for name in OpenRoll.__slots__ if name not in own}
     view = recorded_view(db, known["roll_id"])
     return OpenRoll(known["roll_id"], known["name"], False, view=view, **kept)
@@ -112,7 +114,7 @@ def insert_defect(db: sqlite3.Connection, roll_id: str, recorded: RecordedDefect
             defect.left_mm,
             defect.right_mm,
             points_of(defect),
-            recorded.picture,
+            recorded.image,
             json.dumps([round(side, 1) for side in seen.box_xyxy_px]) if seen else None,
             recorded.utc,
         ),
@@ -162,7 +164,7 @@ def write_coverage(
             utc_now(),
             coverage.mm_per_line,
             coverage.reached_line + shift,
-            roll.passed_lines + coverage.lines_passed,
+            roll.passed_lines + coverage.lines_delivered,
             roll.inspected_lines + coverage.lines_inspected,
             roll.passed_frames + coverage.frames_inspected + lost,
             roll.inspected_frames + coverage.frames_inspected,
@@ -225,7 +227,7 @@ def new_roll(head: RollHead) -> OpenRoll:
 
 
 def insert_roll(db: sqlite3.Connection, roll: OpenRoll, head: RollHead) -> None:
-    """Record that a roll has begun."""
+    """Record that a roll has started."""
     db.execute(
         "INSERT INTO rolls (roll_id, name, article, status, started_utc, last_utc, camera, model_digest, "
         "loomsight, settings, cloth_width_mm) VALUES (?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?)",
@@ -233,8 +235,8 @@ def insert_roll(db: sqlite3.Connection, roll: OpenRoll, head: RollHead) -> None:
             roll.roll_id,
             roll.name,
             head.article,
-            roll.begun_utc,
-            roll.begun_utc,
+            roll.started_utc,
+            roll.started_utc,
             head.camera,
             head.model_digest,
             __version__,
@@ -267,7 +269,7 @@ def _replace_gaps(
 
 
 def _write_unplaced(db: sqlite3.Connection, roll: OpenRoll, coverage: Coverage) -> None:
-    """Keep one gap without a place for pictures that could not be read, beside those of earlier runs."""
+    """Keep one gap without a place for images that could not be read, beside those of earlier runs."""
     lines = coverage.lines_unplaced
     if not lines:
         return

@@ -1,5 +1,5 @@
-"""A loom in software: woven cloth with planted defects and exact truth.
+"""Simulate a loom: woven cloth with planted defects and exact ground truth.
 
-`options` says what to weave, `loom` weaves it. `edge.cameras.loom` photographs it, `edge.dataset` writes it
+`options` says what to weave, `loom` weaves it. `edge.cameras.loom` captures it, `edge.dataset` writes it
 to disk. Nothing is imported here, so that naming the package costs nothing.
 """

@@ -1,4 +1,4 @@
-"""Endless planes made of short ones: each repeats after its own prime number of lines.
+"""Build endless planes from short ones: each repeats after its own prime number of lines.
 
 A line of the roll takes row ``line % period`` of every bank, so that what a line looks like does not
 depend on the block it is asked for in, and so that all banks together repeat only after kilometres.

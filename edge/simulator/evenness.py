@@ -1,8 +1,8 @@
-"""Clean cloth must be clean: chance must not weave in what an inspector would call a defect.
+"""Keep clean cloth clean: chance must not weave in what an inspector would call a defect.
 
 The variation of yarns is random, and among the crossings of a texture some come out as a dark fleck or as a
 patch of wild weave that nobody could tell from a nep or a dropped stitch. They would be defects without
-truth, and come again with every repeat of the texture.
+ground truth, and come again with every repeat of the texture.
 """
 
 from __future__ import annotations

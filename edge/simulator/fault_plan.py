@@ -1,4 +1,4 @@
-"""What goes wrong with the camera of a simulated loom, and when."""
+"""Parse what goes wrong with the camera of a simulated loom, and when."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FaultName = Literal[
     "blurred",
     "lint",
 ]
-"""The camera is gone; it gives nothing; it repeats a picture; its frames are half as wide; their lower half
+"""The camera is gone; it gives nothing; it repeats an image; its frames are half as wide; their lower half
 is empty; they are black. At a stop it is the loom that stands, in reverse the cloth runs back over so
 many blocks and then forward again, and the camera is well. The others are troubles of the optics."""
 

@@ -1,4 +1,4 @@
-"""Forms of defects that bend the cloth and leave its yarns whole: crease and wrinkle."""
+"""Draw defects that bend the cloth and leave its yarns whole: crease and wrinkle."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def draw_crease(size_hw: tuple[int, int], rng: np.random.Generator) -> Figure:
     shaded = np.exp(-(((from_fold + 0.4) / 0.4) ** 2))
     taper = np.clip(np.minimum(along, 1 - along) * length_px / 12, 0.0, 1)
     inside = (np.minimum(down, right) > -0.5 / length_px) & (np.maximum(down, right) < 1.02)
-    lit_share = rng.uniform(0.3, 1.0)
-    shade = (lit * lit_share - shaded) * taper * rng.choice((-1.0, 1.0))
+    lit_fraction = rng.uniform(0.3, 1.0)
+    shade = (lit * lit_fraction - shaded) * taper * rng.choice((-1.0, 1.0))
     body = (np.abs(from_fold) < 1.0) & (taper > 0.1) & inside
     return Figure(as_plane(shade), np.zeros(size_hw, dtype=np.float32), body)
 

@@ -1,4 +1,4 @@
-"""The sewn joint between two pieces of cloth, as a camera sees it: a fold with a row of stitches."""
+"""Draw the sewn joint between two pieces of cloth: a fold with a row of stitches."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SKEW_MM = 4.0
 
 WAVE_MM = 0.4
 STITCH_MM = (2.5, 4.5)
-FOLD_SHARE = (0.08, 0.25)
+FOLD_FRACTION = (0.08, 0.25)
 """Light and shade of the fold, over the brightness of the cloth."""
 
-STITCH_SHARE = (0.2, 0.5)
+STITCH_FRACTION = (0.2, 0.5)
 FADE = (0.4, 0.8)
 """How much of the weave disappears under the fold."""
 
@@ -64,11 +64,11 @@ def draw_joint(options: LoomOptions, number: int, columns_grey: Plane) -> JointP
     rows = np.arange(-reach_px, reach_px + 1, dtype=np.float32)[:, None]
     place = (rows - bend_px[None, :]) / (height_px / 2)  # -1 to 1 within the joint
     inside = np.clip((1 - np.abs(place)) * height_px / 2, 0, 1)
-    fold = np.sin(np.pi * place) * rng.uniform(*FOLD_SHARE) * rng.choice((-1, 1))
+    fold = np.sin(np.pi * place) * rng.uniform(*FOLD_FRACTION) * rng.choice((-1, 1))
     period_px = rng.uniform(*STITCH_MM) / mm
     stitch = np.sin(2 * np.pi * np.arange(width, dtype=np.float32) / period_px + rng.uniform(0, 6)) > -0.3
     row = np.exp(-((place / 0.35) ** 2))
-    stitches = row * stitch[None, :] * rng.uniform(*STITCH_SHARE) * rng.choice((-1, 1))
+    stitches = row * stitch[None, :] * rng.uniform(*STITCH_FRACTION) * rng.choice((-1, 1))
     keep = 1 - inside * rng.uniform(*FADE)
     plus = columns_grey[None, :] * ((1 - keep) + inside * (fold + stitches))
     first_line = round(options.joints_at_m[number] * 1000 / mm) - reach_px

@@ -1,4 +1,4 @@
-"""The kinds of defect a loom can plant: how large each is, and who draws it."""
+"""List the kinds of defect that a loom can plant: how large each is, and which function draws it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge.simulator.fold_figures import draw_crease, draw_wrinkle
+from edge.simulator.ground_truth import Difficulty, PlantedDefect
 from edge.simulator.patch import CONTRAST_RANGES, Figure
 from edge.simulator.spot_figures import draw_hole, draw_nep, draw_stain
-from edge.simulator.truth import Difficulty, PlantedDefect
 from edge.simulator.yarn_figures import (
     NARROW,
     draw_broken_end,
@@ -39,15 +39,15 @@ SHORTEST_END_MM = 20.0
 MOST_PX = 1500
 """Most pixels, each way, of a defect that is no line: bounds time and memory at very fine scales."""
 
-WHOLE_WIDTH_SHARE = 0.3
-"""Share of broken picks that run from selvedge to selvedge."""
+WHOLE_WIDTH_FRACTION = 0.3
+"""Fraction of broken picks that run from selvedge to selvedge."""
 
-SHORT_PICK_SHARE = 0.25
+SHORT_PICK_FRACTION = 0.25
 SHORT_PICK_MM = (4.0, 30.0)
-"""Share and length of broken picks that are only cut, as beside a selvedge."""
+"""Fraction and length of broken picks that are only cut, as beside a selvedge."""
 
-LYING_SHARE = 0.5
-"""Share of broken yarns whose loose end lies along the yarns in place of wandering."""
+LYING_FRACTION = 0.5
+"""Fraction of broken yarns whose loose end lies along the yarns in place of wandering."""
 
 LYING_MM = (10.0, 120.0)
 LYING_BREADTH_MM = (1.6, 6.0)
@@ -93,15 +93,15 @@ def _whole_or_short(
     along_mm: float, across_mm: float, site: Site, rng: np.random.Generator
 ) -> tuple[float, float]:
     chance = rng.random()
-    if chance < SHORT_PICK_SHARE:
+    if chance < SHORT_PICK_FRACTION:
         return along_mm, max(_between(SHORT_PICK_MM, rng), 2.5 * along_mm)
-    return along_mm, site.breadth_mm if chance > 1 - WHOLE_WIDTH_SHARE else across_mm
+    return along_mm, site.breadth_mm if chance > 1 - WHOLE_WIDTH_FRACTION else across_mm
 
 
 def _often_lying(
     along_mm: float, across_mm: float, site: Site, rng: np.random.Generator
 ) -> tuple[float, float]:
-    if rng.random() >= LYING_SHARE:
+    if rng.random() >= LYING_FRACTION:
         return _as_drawn(along_mm, across_mm, site, rng)
     length_mm, breadth_mm = _between(LYING_MM, rng), _between(LYING_BREADTH_MM, rng)
     length_mm = max(length_mm, 1.2 * NARROW * breadth_mm)

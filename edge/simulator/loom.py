@@ -1,4 +1,4 @@
-"""The loom: weaves any lines of an endless roll, and knows what is wrong with them."""
+"""Weave any lines of an endless roll, and list the defects in them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy, load_taxonomy
 from edge.simulator.banks import add_bank, copy_bank, draw_banks, subtract_bank
+from edge.simulator.ground_truth import BoxPx, Mask, PlantedDefect, SeenDefect, tight_box
 from edge.simulator.joints import JointPatch, PlantedJoint, apply_joint, draw_joint
 from edge.simulator.kinds import Site, draw_figure
 from edge.simulator.options import LoomOptions
@@ -18,7 +19,6 @@ from edge.simulator.plan import panel_at, plan_panel
 from edge.simulator.store import BoundedStore
 from edge.simulator.style import draw_style
 from edge.simulator.texture import draw_texture, selvedge_bands_px
-from edge.simulator.truth import BoxPx, Mask, PlantedDefect, SeenDefect, tight_box
 
 KEPT_PANELS = 4
 KEPT_JOINTS = 2
@@ -85,13 +85,13 @@ class Loom:
         seen = []
         for planted, patch in self._patches_in(first_line - before, count + 2 * before):
             top, left = self._corner(planted)
-            picture = np.zeros((count, patch.mask.shape[1]), dtype=np.uint8)
+            image = np.zeros((count, patch.mask.shape[1]), dtype=np.uint8)
             for shift in range(-before, before + 1):
                 rows, patch_rows = _shared_rows(top - first_line + shift, len(patch.mask), count)
-                picture[rows] |= patch.mask[patch_rows]
-            box = tight_box(picture)
+                image[rows] |= patch.mask[patch_rows]
+            box = tight_box(image)
             if box is not None:
-                seen.append(_seen(planted, picture, box, left))
+                seen.append(_seen(planted, image, box, left))
         return seen
 
     def planted_between(self, start_m: float, end_m: float) -> list[PlantedDefect]:
@@ -210,19 +210,19 @@ class Loom:
 
 
 def _shared_rows(top: int, lines: int, count: int) -> tuple[slice, slice]:
-    """Return which rows of a picture and of a patch fall together.
+    """Return which rows of an image and of a patch fall together.
 
     Args:
-        top: row of the picture where the patch begins; may be negative.
+        top: row of the image where the patch begins; may be negative.
         lines: rows of the patch.
-        count: rows of the picture.
+        count: rows of the image.
     """
     start, end = max(0, top), max(0, min(count, top + lines))
     start = min(start, end)
     return slice(start, end), slice(start - top, end - top)
 
 
-def _seen(planted: PlantedDefect, picture: Mask, box: BoxPx, left: int) -> SeenDefect:
+def _seen(planted: PlantedDefect, image: Mask, box: BoxPx, left: int) -> SeenDefect:
     """Say what is seen of a defect whose columns begin at `left`."""
     x1, y1, x2, y2 = box
     return SeenDefect(
@@ -231,5 +231,5 @@ def _seen(planted: PlantedDefect, picture: Mask, box: BoxPx, left: int) -> SeenD
         class_name=planted.class_name,
         difficulty=planted.difficulty,
         box_xyxy_px=(x1 + left, y1, x2 + left, y2),
-        mask=picture[y1:y2, x1:x2].copy(),
+        mask=image[y1:y2, x1:x2].copy(),
     )

@@ -1,4 +1,4 @@
-"""What a simulated loom weaves and how its camera looks at it."""
+"""Define what a simulated loom weaves and how its camera looks at it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from typing_extensions import Self
 
 from edge.core.errors import ConfigError
 from edge.simulator.fault_plan import parse_faults
+from edge.simulator.ground_truth import DIFFICULTIES, Difficulty
 from edge.simulator.kinds import KINDS
-from edge.simulator.truth import DIFFICULTIES, Difficulty
 
 Weave = Literal["plain", "twill", "satin"]
 Scan = Literal["line", "area"]
@@ -176,7 +176,7 @@ def parse_loom_options(text: str) -> LoomOptions:
 
 def validated_options(values: dict[str, object], source: str) -> LoomOptions:
     """Build the options of a loom from plain values; see `validated`."""
-    return validated(LoomOptions, values, source, "the width", "Widen the picture or lessen the bed.")
+    return validated(LoomOptions, values, source, "the width", "Widen the image or lessen the bed.")
 
 
 def validated(

@@ -1,4 +1,4 @@
-"""How a defect changes the pixels it covers, and how strong a change a given difficulty needs."""
+"""Change the pixels that a defect covers, as strongly as a given difficulty needs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.core.image import Image
+from edge.simulator.ground_truth import Difficulty, Mask
 from edge.simulator.planes import Plane
-from edge.simulator.truth import Difficulty, Mask
 
 CONTRAST_RANGES: dict[Difficulty, tuple[float, float]] = {
     "obvious": (9.0, 13.0),
@@ -20,7 +20,7 @@ CONTRAST_RANGES: dict[Difficulty, tuple[float, float]] = {
 }
 """Strength of a small defect over the standard deviation of clean cloth, both blurred over one yarn.
 
-Clean cloth itself has specks of two to three deviations somewhere in every picture, so a small
+Clean cloth itself has specks of two to three deviations somewhere in every image, so a small
 defect that is to be seen has to reach beyond them.
 """
 
@@ -101,7 +101,7 @@ class Ground:
 
 
 def measure_ground(image: Image, ground_px: tuple[int, int], pitch_px: float) -> Ground:
-    """Measure a clean picture of cloth.
+    """Measure a clean image of cloth.
 
     Args:
         image: (H, W) or (H, W, 3) uint8.
@@ -142,7 +142,7 @@ def patch_from_figure(figure: Figure, ground: Ground, strength: float, tint: Tin
 
 
 def apply_patch(region: Image, patch: Patch, rows: slice) -> None:
-    """Change a region of a picture in place.
+    """Change a region of an image in place.
 
     Args:
         region: (H, W) or (H, W, 3) uint8, a view.

@@ -1,4 +1,4 @@
-"""Where on the endless roll which defect lies: a function of the seed and the place, nothing else.
+"""Plan where on the endless roll each defect lies: a function of the seed and the place alone.
 
 The roll is cut into panels. Each panel is planned from its own random numbers and keeps its defects
 to itself, so that any place on the roll is known without having woven what comes before it.
@@ -11,9 +11,9 @@ import math
 import numpy as np
 
 from edge.core.taxonomy import Taxonomy
+from edge.simulator.ground_truth import Difficulty, PlantedDefect
 from edge.simulator.kinds import KINDS, Site, draw_size_mm
 from edge.simulator.options import LoomOptions
-from edge.simulator.truth import Difficulty, PlantedDefect
 
 PLAN_STREAM = 4
 PANEL_M = 4.0

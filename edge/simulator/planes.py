@@ -32,7 +32,7 @@ def smooth_noise(rng: np.random.Generator, size_hw: tuple[int, int], grid_hw: tu
         wide = as_plane(cv2.resize(grid, (columns, grid.shape[0]), interpolation=cv2.INTER_CUBIC))
     place = np.arange(lines, dtype=np.float32) * (len(grid) / lines)
     upper = place.astype(np.intp)
-    share = (place - upper)[:, None]
+    fraction = (place - upper)[:, None]
     lower = (upper + 1) % len(grid)
-    mixed = wide[upper] * (1 - share) + wide[lower] * share
+    mixed = wide[upper] * (1 - fraction) + wide[lower] * fraction
     return as_plane(mixed * np.float32(1.2))

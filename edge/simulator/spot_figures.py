@@ -1,4 +1,4 @@
-"""Forms of defects that are spots: hole, nep and stain."""
+"""Draw defects that are spots: hole, nep and stain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keep what was worked out lately, and no more than so much of it."""
+"""Cache what was computed lately, up to a limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The look of one cloth under one lamp: every number that tells this roll from the next."""
+"""Draw the style of one roll: every number of its cloth and lamp that tells it from the next."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from edge.simulator.options import WEAVES, LoomOptions, Weave
 STYLE_STREAM = 1
 """Second word of the random seed: keeps the style apart from texture, noise and defects."""
 
-CORD_SHARE = 0.4
-"""Share of cloths with a cord along each selvedge. It looks like a loose yarn, and is none."""
+CORD_FRACTION = 0.4
+"""Fraction of cloths with a cord along each selvedge. It looks like a loose yarn, and is none."""
 
 Bed = Literal["dark", "grey", "white"]
 
@@ -126,7 +126,7 @@ def _most_contrast(mean_grey: float) -> float:
 
 
 def _draw_cord(rng: np.random.Generator) -> float:
-    return float(rng.uniform(0.3, 1.5) * rng.choice((-0.5, 1, 1))) if rng.random() < CORD_SHARE else 0.0
+    return float(rng.uniform(0.3, 1.5) * rng.choice((-0.5, 1, 1))) if rng.random() < CORD_FRACTION else 0.0
 
 
 def _draw_colour(rng: np.random.Generator) -> tuple[float, float, float]:

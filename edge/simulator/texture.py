@@ -1,4 +1,4 @@
-"""The precomputed picture of a clean roll: cloth, selvedges, bed and lamp, before noise."""
+"""Precompute the image of a clean roll: cloth, selvedges, bed and lamp, before noise."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ def draw_texture(options: LoomOptions, style: ClothStyle) -> Image:
     lines, width_px = options.texture_lines, options.width_px
     left_px, right_px = options.cloth_in_view_px
     bed = _draw_bed(options, style, rng)
-    relief, warp_share = _draw_cloth(options, style, (lines, right_px - left_px), rng)
+    relief, warp_fraction = _draw_cloth(options, style, (lines, right_px - left_px), rng)
     level = style.mean_grey * (1.0 + relief) * _lamp(options, style)[None, left_px:right_px]
     planes = []
     for warp, weft in _tints(options, style):
         plane = np.repeat(bed[None, :], lines, axis=0)
-        tint = np.float32(weft) + warp_share * np.float32(warp - weft)
+        tint = np.float32(weft) + warp_fraction * np.float32(warp - weft)
         plane[:, left_px:right_px] = level if warp == weft == 1.0 else level * tint
         planes.append(plane)
-    edge = _edge_share(options, (lines, width_px), rng)
+    edge = _edge_fraction(options, (lines, width_px), rng)
     for plane in planes:
-        for columns, share in edge:
-            plane[:, columns] = bed[columns] + share * (plane[:, columns] - bed[columns])
+        for columns, fraction in edge:
+            plane[:, columns] = bed[columns] + fraction * (plane[:, columns] - bed[columns])
     stacked = planes[0] if len(planes) == 1 else np.dstack(planes)
     return np.ascontiguousarray(np.clip(np.rint(stacked), 0, 255).astype(np.uint8))
 
@@ -62,14 +62,14 @@ def _tints(options: LoomOptions, style: ClothStyle) -> list[tuple[float, float]]
 def _draw_cloth(
     options: LoomOptions, style: ClothStyle, size_hw: tuple[int, int], rng: np.random.Generator
 ) -> tuple[Plane, Plane]:
-    """Return relief (fraction of the mean grey) and share of warp on top, both (H, W) float32."""
+    """Return relief (fraction of the mean grey) and fraction of warp on top, both (H, W) float32."""
     woven = weave_texture(style, size_hw, rng)
     relief = woven.relief * np.float32(style.contrast)
     relief += style.hairiness * _fibres(rng, size_hw)
     relief = evened(relief, min(style.warp_pitch_px, style.weft_pitch_px))
     relief += _streaks(style, size_hw[1], rng)[None, :]
     _weave_selvedges(options, style, relief, rng)
-    return relief, woven.warp_share
+    return relief, woven.warp_fraction
 
 
 def _fibres(rng: np.random.Generator, size_hw: tuple[int, int]) -> Plane:
@@ -149,12 +149,12 @@ def _draw_bed(options: LoomOptions, style: ClothStyle, rng: np.random.Generator)
     return as_plane(np.clip(bed, 0, 255))
 
 
-def _edge_share(
+def _edge_fraction(
     options: LoomOptions, size_hw: tuple[int, int], rng: np.random.Generator
 ) -> list[tuple[slice, Plane]]:
     """Return, for each selvedge in view, its columns and how much of each pixel is cloth."""
     lines, width_px = size_hw
-    shares = []
+    fractions = []
     for selvedge_px, side in ((options.left_selvedge_px, 1), (options.right_selvedge_px, -1)):
         fringe = smooth_noise(rng, (lines, 1), (lines // 3, 2))[:, :1] * np.float32(0.6)
         first_px, last_px = max(0, selvedge_px - MARGIN_PX), min(width_px, selvedge_px + MARGIN_PX)
@@ -162,5 +162,5 @@ def _edge_share(
             continue
         columns = np.arange(first_px, last_px, dtype=np.float32)[None, :] + 0.5
         inside_px = side * (columns - selvedge_px) - np.abs(fringe) - 0.5
-        shares.append((slice(first_px, last_px), np.clip(inside_px + 0.5, 0, 1)))
-    return shares
+        fractions.append((slice(first_px, last_px), np.clip(inside_px + 0.5, 0, 1)))
+    return fractions

@@ -1,4 +1,4 @@
-"""Yarns that pass over and under each other: the texture of a cloth, periodic along the roll."""
+"""Compute how yarns pass over and under each other: the texture of a cloth, periodic along the roll."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Woven:
 
     Attributes:
         relief: (lines, columns) float32, mean 0 and standard deviation 1.
-        warp_share: (lines, columns) float32 in [0, 1], 1 where the warp lies on top.
+        warp_fraction: (lines, columns) float32 in [0, 1], 1 where the warp lies on top.
     """
 
     relief: Plane
-    warp_share: Plane
+    warp_fraction: Plane
 
 
 def weave_repeat(style: ClothStyle) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Forms of defects made of yarn: broken end, broken pick, broken yarn and dropped stitch."""
+"""Draw defects made of yarn: broken end, broken pick, broken yarn and dropped stitch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from edge.simulator.patch import Figure
 from edge.simulator.planes import Plane, as_plane, smooth_noise
 
 VISIBLE = 0.18
-"""Share of the peak below which a pixel counts as unchanged: keeps invisible skirts out of boxes."""
+"""Fraction of the peak below which a pixel counts as unchanged: keeps invisible skirts out of boxes."""
 
 SUBPIXEL_BITS = 4
 
@@ -19,8 +19,8 @@ NARROW = 3
 THICKNESS_PITCHES = (0.5, 2.0)
 """Thickness of a loose thread over the pitch. On real strips it is up to twice as thick as a woven one."""
 
-TORN_SHARE = 0.4
-"""Share of the threads lying along the yarns that are torn in two."""
+TORN_FRACTION = 0.4
+"""Fraction of the threads lying along the yarns that are torn in two."""
 
 
 def draw_broken_end(size_hw: tuple[int, int], pick_px: float, rng: np.random.Generator) -> Figure:
@@ -123,7 +123,7 @@ def _broken_up(size_hw: tuple[int, int], pitch_px: float, rng: np.random.Generat
     place = np.arange(length, dtype=np.float32)
     depth = rng.uniform(0, 0.4)
     seen = 1 - depth + depth * np.cos(2 * np.pi * place / (pitch_px * rng.uniform(1, 3)))
-    if rng.random() < TORN_SHARE:
+    if rng.random() < TORN_FRACTION:
         begin = rng.uniform(0.3, 0.7) * length
         seen[(place >= begin) & (place < begin + rng.uniform(0.03, 0.2) * length)] = 0
     return as_plane(seen[:, None] if size_hw[0] >= size_hw[1] else seen[None, :])

@@ -1,1 +1,1 @@
-"""Where results go: one module each behind one protocol."""
+"""Write results: one module for each kind of sink behind one protocol."""

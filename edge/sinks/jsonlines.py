@@ -1,4 +1,4 @@
-"""Detections as JSON lines: one line per frame, in the order of capture."""
+"""Write detections as JSON lines: one line per frame, in the order of capture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeping a second program out of what a run writes: two would rename and delete each other's files."""
+"""Lock a run's outputs against a second program: two would rename and delete each other's files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of what a little lower threshold would have reported: the best ones to train on next."""
+"""Write images of what a little lower threshold would have reported: the best ones to train on next."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from edge.core.detections import DetectionRecord
 from edge.core.errors import OutputError
 from edge.core.files import write_whole
 from edge.core.image import Image
-from edge.sinks.pictures import not_noted, picture_name, write_picture
-from edge.sinks.quota import PictureQuota
+from edge.sinks.images import image_name, not_noted, write_image
+from edge.sinks.quota import ImageQuota
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +30,11 @@ RETRY_S = 60.0
 class NearMissSink:
     """Write `00000012.png` and, for LabelImg, `00000012.xml` for frame 12 if it has near misses.
 
-    Nobody waits for these pictures: what cannot be written is left out, and inspection goes on.
+    Nobody waits for these images: what cannot be written is left out, and inspection goes on.
 
     Args:
-        folder: made with the first picture; that of the pictures of defects lies above it.
-        quota: shared with the pictures of defects; None to keep them all.
+        folder: made with the first image; that of the images of defects lies above it.
+        quota: shared with the images of defects; None to keep them all.
         per_hour: most frames in any hour.
         clock: seconds that never go back.
     """
@@ -42,7 +42,7 @@ class NearMissSink:
     def __init__(
         self,
         folder: Path,
-        quota: PictureQuota | None,
+        quota: ImageQuota | None,
         per_hour: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -70,7 +70,7 @@ class NearMissSink:
         if not detections or now_s < self._next_try_s or self._is_full(now_s):
             return
         try:
-            self._write(picture_name(frame.frame_id), frame.image, detections)
+            self._write(image_name(frame.frame_id), frame.image, detections)
         except (OutputError, OSError) as error:
             logger.warning("near misses are left out for a minute: %s", error)
             self._next_try_s = now_s + RETRY_S
@@ -81,33 +81,33 @@ class NearMissSink:
         return len(self._written_s) == self._per_hour and now_s - self._written_s[0] < HOUR_S
 
     def _write(self, name: str, image: Image, detections: list[DetectionRecord]) -> None:
-        """Write picture and boxes, or none."""
+        """Write image and boxes, or none."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        picture, boxes = self._folder / f"{name}.png", self._folder / f"{name}.xml"
+        image_path, boxes = self._folder / f"{name}.png", self._folder / f"{name}.xml"
         note = self._quota.note if self._quota is not None else not_noted
-        write_picture(picture, image, note)
+        write_image(image_path, image, note)
         try:
-            write_whole(boxes, labelimg_xml(picture, image, detections), partial(note, boxes))
+            write_whole(boxes, labelimg_xml(image_path, image, detections), partial(note, boxes))
         except OutputError:
-            picture.unlink(missing_ok=True)
+            image_path.unlink(missing_ok=True)
             if self._quota is not None:
-                self._quota.given_up(picture)
+                self._quota.given_up(image_path)
             raise
         if self._quota is not None:
-            self._quota.added(picture)
+            self._quota.added(image_path)
             self._quota.added(boxes)
 
 
-def labelimg_xml(picture: Path, image: Image, detections: list[DetectionRecord]) -> bytes:
+def labelimg_xml(image_path: Path, image: Image, detections: list[DetectionRecord]) -> bytes:
     """Write boxes as LabelImg reads them (Pascal VOC): a person corrects them and trains on them.
 
     Args:
-        picture: the file; only its name is written.
+        image_path: the file; only its name is written.
         image: (H, W) or (H, W, 3) uint8.
         detections: boxes in its pixels.
     """
     root = Element("annotation")
-    SubElement(root, "filename").text = picture.name
+    SubElement(root, "filename").text = image_path.name
     size = SubElement(root, "size")
     depth = 1 if image.ndim == 2 else image.shape[2]
     for name, number in (("width", image.shape[1]), ("height", image.shape[0]), ("depth", depth)):

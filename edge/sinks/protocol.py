@@ -1,4 +1,4 @@
-"""What every sink is."""
+"""Define the protocol of a sink."""
 
 from __future__ import annotations
 

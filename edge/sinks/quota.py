@@ -1,4 +1,4 @@
-"""Keeping the pictures of a box below a size: the oldest make room for the newest."""
+"""Keep the images of a device below a size: the oldest make room for the newest."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from edge.sinks.written import Written, WrittenList
 logger = logging.getLogger(__name__)
 
 ENDINGS: Final = (".png", ".xml", "_boxes.jpg")
-"""What follows the number of a frame in the name of a picture, or of what belongs to it."""
+"""What follows the number of a frame in the name of an image, or of what belongs to it."""
 
-PICTURE: Final = re.compile(r"(\d{8,13})(\.png|\.xml|_boxes\.jpg)")
-OWN_NAMES: Final = re.compile(rf"{PICTURE.pattern}|\.{PICTURE.pattern}-\w+")
-"""What this program leaves in a folder of pictures; the second form after a power cut."""
+IMAGE: Final = re.compile(r"(\d{8,13})(\.png|\.xml|_boxes\.jpg)")
+OWN_NAMES: Final = re.compile(rf"{IMAGE.pattern}|\.{IMAGE.pattern}-\w+")
+"""What this program leaves in a folder of images; the second form after a power cut."""
 
 FOLDER_BITS: Final = 16
 MOST_GONE: Final = 4096
 """Places of files that are gone are freed so many at a time."""
 
 NEAR_MISSES: Final = "near"
-"""Folder for near misses below that of the pictures of defects."""
+"""Folder for near misses below that of the images of defects."""
 
 
-class PictureQuota:
-    """Delete the oldest pictures below a folder when together they are larger than they may be.
+class ImageQuota:
+    """Delete the oldest images below a folder when together they are larger than they may be.
 
-    Only pictures that this program wrote, and nobody changed since, count and go: a list in the folder says
+    Only images that this program wrote, and nobody changed since, count and go: a list in the folder says
     which those are, whatever others are called. The newest one always stays.
 
     Args:
@@ -63,7 +63,7 @@ class PictureQuota:
         if self._list is None:
             return
         for written in self._list.read():
-            if PICTURE.fullmatch(written.path.name) and written.is_as_written:
+            if IMAGE.fullmatch(written.path.name) and written.is_as_written:
                 self._files.append(written)
                 self._total_bytes += written.size
             else:
@@ -72,7 +72,7 @@ class PictureQuota:
             self._list.write(self._files)
 
     def note(self, path: Path, found: os.stat_result) -> None:
-        """Put a picture on the list that is about to get its name.
+        """Put an image on the list that is about to get its name.
 
         Raises:
             OSError: if that cannot be written.
@@ -82,7 +82,7 @@ class PictureQuota:
         self._noted[path] = Written(path, found.st_size, found.st_mtime_ns)
 
     def added(self, path: Path) -> None:
-        """Take in a picture that was noted and has its name now, and make room for it."""
+        """Take in an image that was noted and has its name now, and make room for it."""
         written = self._noted.pop(path)
         self._files.append(written)
         self._total_bytes += written.size
@@ -92,7 +92,7 @@ class PictureQuota:
             self._shorten()
 
     def given_up(self, path: Path) -> None:
-        """Forget a picture that was noted and is not to stay."""
+        """Forget an image that was noted and is not to stay."""
         self._noted.pop(path, None)
 
     def _delete(self, written: Written) -> None:
@@ -102,7 +102,7 @@ class PictureQuota:
             return
         if not self.deleted:
             logger.warning(
-                "pictures in %s take %.1f GB: from now on the oldest are deleted",
+                "images in %s take %.1f GB: from now on the oldest are deleted",
                 self._root,
                 self._limit_bytes / 1e9,
             )
@@ -126,7 +126,7 @@ class PictureQuota:
 
 
 class FilesInOrder:
-    """Remember files as they were written, in order, in 24 bytes each: a box takes pictures for months."""
+    """Remember files as they were written, in order, in 24 bytes each: a device takes images for months."""
 
     def __init__(self) -> None:
         self._folders: list[Path] = []
@@ -146,7 +146,7 @@ class FilesInOrder:
 
     def append(self, written: Written) -> None:
         """Add a file; one of the folders beyond the first 65,536 goes before all others."""
-        found = PICTURE.fullmatch(written.path.name)
+        found = IMAGE.fullmatch(written.path.name)
         folder = self._folder_ids.setdefault(written.path.parent, len(self._folders))
         if folder == len(self._folders):
             self._folders.append(written.path.parent)

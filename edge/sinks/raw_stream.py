@@ -1,4 +1,4 @@
-"""Keeping the raw stream of a run, so that it can be inspected again, bit for bit."""
+"""Record the raw stream of a run, so that it can be inspected again, bit for bit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edge.cameras.raw_stream import (  # fmt: skip
     RecordedEnd,
     RecordedFrame,
     RecordedTeaching,
-    picture_path,
+    image_path,
 )
 from edge.core.errors import ConfigError
 from edge.core.events import RecordedEvent
@@ -37,7 +37,7 @@ LEAST_FREE_BYTES = 1 << 30
 class Recording:
     """Store each frame before it is inspected, where frames were dropped, where rolls changed, and the end.
 
-    Pictures are stored raw, the index says what belongs to each and names no picture that is not whole.
+    Images are stored raw, the index says what belongs to each and names no image that is not whole.
     When there is no space left recording ends with an event, and inspection goes on.
 
     Args:
@@ -77,7 +77,7 @@ class Recording:
         """Store a frame."""
         if self._index is None:
             return
-        path = picture_path(self._folder, frame.frame_id, is_grey=frame.image.ndim == 2)
+        path = image_path(self._folder, frame.frame_id, is_grey=frame.image.ndim == 2)
         try:
             if shutil.disk_usage(self._folder).free < LEAST_FREE_BYTES + frame.image.nbytes:
                 self._end("less than 1 GiB is free")
@@ -133,11 +133,11 @@ class Recording:
         self._events.append(RecordedEvent("recording ended", detail))
 
 
-def _entry(frame: Frame, picture: Path, picture_bytes: int) -> RecordedFrame:
+def _entry(frame: Frame, image: Path, image_bytes: int) -> RecordedFrame:
     return RecordedFrame(
         frame.frame_id,
-        picture.as_posix(),
-        picture_bytes,
+        image.as_posix(),
+        image_bytes,
         frame.source,
         frame.position,
         frame.mm_per_px,

@@ -1,4 +1,4 @@
-"""A window with the picture and its boxes, for setting up a camera."""
+"""Show a window with the image and its boxes, for setting up a camera."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing_extensions import Self
 from edge.cameras.protocol import Frame
 from edge.core.detections import DetectionRecord
 from edge.core.errors import OutputError
-from edge.sinks.pictures import draw_detections
+from edge.sinks.images import draw_detections
 
 WINDOW = "loomsight"
 WIDEST_PX = 1600
@@ -20,7 +20,9 @@ class WindowSink:
     """Show each frame, scaled to fit a screen."""
 
     def __enter__(self) -> Self:
-        no_screen = OutputError("There is no screen to show a window on.", "Leave --show away on this box.")
+        no_screen = OutputError(
+            "There is no screen to show a window on.", "Leave --show away on this device."
+        )
         # Qt ends the whole process when it finds no screen: ask before it does.
         if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise no_screen

@@ -1,4 +1,4 @@
-"""The list of the images that a box wrote below a folder: what is not on it belongs to somebody else."""
+"""List the images that a run wrote below a folder: others belong to somebody else."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class WrittenList:
             write_all(stream, line)
 
     def write(self, kept: Iterable[Written]) -> None:
-        """Write the list anew.
+        """Write the list again.
 
         Raises:
             OutputError: if it cannot be written; the one before stays.

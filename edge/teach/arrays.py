@@ -1,4 +1,4 @@
-"""Arrays in an `.npz`: written plainly, read within limits and without pickles."""
+"""Write and read arrays in an `.npz`: plainly, within limits and without pickles."""
 
 from __future__ import annotations
 

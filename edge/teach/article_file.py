@@ -1,4 +1,4 @@
-"""The article file: what an article of cloth was taught, in a folder that is published like a bundle.
+"""Read and write the article file: what an article of cloth was taught, published like a bundle.
 
 article.json         contract, levels, thresholds, promise, digests of the other files
 article.json.sha256  its seal: what `sha256sum` says of article.json
@@ -141,7 +141,7 @@ class ArticleManifest(_Value):
 
 @dataclass(frozen=True, slots=True)
 class ArticleFile:
-    """An article file whose digests hold; one that a replay has learnt may be in no file."""
+    """Hold an article file whose digests are right; one that a replay has learnt may be in no file."""
 
     path: Path
     manifest: ArticleManifest

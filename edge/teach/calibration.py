@@ -1,4 +1,4 @@
-"""Levels for a budget of false alarms, from what clean cloth gave that was not fitted.
+"""Set levels for a budget of false alarms, from clean cloth that was not fitted.
 
 All channels share one budget. Each value is brought to a scale that all of them share: its surprise, the
 logarithm of how much rarer it is than the start of its channel's tail. The tail is exponential, and its
@@ -43,7 +43,7 @@ FLAT: Final = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """The tail of a channel on clean cloth.
+    """Hold the tail of a channel's scores on clean cloth.
 
     Attributes:
         start: where it starts.

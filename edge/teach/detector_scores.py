@@ -1,4 +1,4 @@
-"""Scores of the detector on clean cloth, on a scale on which their tail can be extrapolated."""
+"""Scale scores of the detector on clean cloth so that their tail can be extrapolated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Articles that were taught, by the features of their cloth: which of them is on the loom?"""
+"""Recognise which taught article is on the loom, by the features of its cloth."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class KnownArticle:
     """Remember an article by its cloth.
 
     Attributes:
-        name: by which a roll of it is begun.
+        name: by which a roll of it is started.
         moments: of its features.
         fit_distance: greatest one of its clean cloth.
     """

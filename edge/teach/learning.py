@@ -59,7 +59,7 @@ class DetectorUsed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Learnt:
-    """What is known of an article, ready to be published.
+    """Hold a learnt article, ready to be published.
 
     Attributes:
         manifest: without the digests of the files.

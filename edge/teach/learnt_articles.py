@@ -1,4 +1,4 @@
-"""Where the article files lie that runs have learnt by themselves: one folder for each article."""
+"""Locate the article files that runs have learnt by themselves: one folder for each article."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpooledStrip:
-    """A strip of clean cloth whose image lies in the spool.
+    """Hold a strip of clean cloth whose image lies in the spool.
 
     Attributes:
         number: in the spool.
@@ -75,7 +75,7 @@ class JudgedStrip:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CrossLooks:
-    """What cross-fitting gives.
+    """Hold the result of cross-fitting.
 
     Attributes:
         taught: from all stretches.

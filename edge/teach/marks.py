@@ -1,4 +1,4 @@
-"""Places of a contact sheet that a person marked as defects, in a small file beside the article file."""
+"""Keep the places of a contact sheet that a person marked as defects, in a file beside the article file."""
 
 from __future__ import annotations
 

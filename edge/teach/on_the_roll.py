@@ -32,7 +32,7 @@ from edge.teach.learning import Learnt
 from edge.teach.requests import TeachingRequests
 from edge.teach.roll_reading import CURE, RollReading, StripRead, Subject
 from edge.teach.spool import Spool
-from edge.teach.values import BEGUN, GOES_ON, LEARNT, NOT_LEARNT, NOT_OPENED, TeachingNow
+from edge.teach.values import GOES_ON, LEARNT, NOT_LEARNT, NOT_OPENED, STARTED, TeachingNow
 
 logger = logging.getLogger(__name__)
 
@@ -132,11 +132,11 @@ class RollTeacher:
                 "The camera knows no position, so auto_teach cannot count metres.",
                 "Leave auto_teach out; for a video or a folder, --mm-per-px also helps.",
             )
-        at_m, wish = frame.position.along_m, self._requests.due(frame.frame_id)
-        if wish is None and self._is_to_begin(at_m):
-            wish = "begin"
-        if wish is not None and (wish == "begin") == (self.now is None):
-            return TeachingStep(wish, frame.frame_id, at_m)
+        at_m, request = frame.position.along_m, self._requests.due(frame.frame_id)
+        if request is None and self._is_to_begin(at_m):
+            request = "begin"
+        if request is not None and (request == "begin") == (self.now is None):
+            return TeachingStep(request, frame.frame_id, at_m)
         if self._fitting is None or strips - 1 <= self._read_until or at_m < self._due_m:
             return None
         return TeachingStep("due", frame.frame_id, at_m)
@@ -246,7 +246,7 @@ class RollTeacher:
         detail = f"{subject.text()}: {settings.metres:g} m of clean cloth are read for {budget}"
         if not subject.is_taught:
             detail += "; nothing stops the machine until it is learnt"
-        self._tell(BEGUN, detail, at_m)
+        self._tell(STARTED, detail, at_m)
         return True
 
     def _take_due(self, step: TeachingStep, stop: threading.Event) -> Taken:

@@ -18,7 +18,7 @@ from edge.teach.article_file import TEACH_AGAIN, ArticleFile, check_detector, op
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenArticle:
-    """An article that was taught, ready for a run.
+    """Hold a taught article, ready for a run.
 
     Attributes:
         file: as published.

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CleanStrip:
-    """One strip of cloth as it was inspected.
+    """Hold one strip of cloth as it was inspected.
 
     Attributes:
         frame: with its own lines.
@@ -119,18 +119,18 @@ class ClothReading:
 
     def _prepared(self, capture: Capture) -> Iterator[tuple[Frame, Future[PreparedStrip]]]:
         """Yield strips; the next one is prepared while the detector has this one."""
-        begun: tuple[Frame, Future[PreparedStrip]] | None = None
+        started: tuple[Frame, Future[PreparedStrip]] | None = None
         for frame in self._pieces(capture):
             self._size = self._size or frame.image.shape[1:]
             if frame.image.shape[1:] != self._size:
                 self._count("of another width or colour", 1)
                 continue
             following = (frame, self._preparation.begin(frame))
-            if begun is not None:
-                yield begun
-            begun = following
-        if begun is not None:
-            yield begun
+            if started is not None:
+                yield started
+            started = following
+        if started is not None:
+            yield started
 
     def _pieces(self, capture: Capture) -> Iterator[Frame]:
         strips: Strips | None = None
@@ -153,10 +153,10 @@ class ClothReading:
         return Strips(lines if frame.position is not None else 0)
 
     def _look(self, frame: Frame, prepared: PreparedStrip) -> CleanStrip | None:
-        if prepared.picture is None or prepared.image is None:
+        if prepared.prepared_image is None or prepared.image is None:
             self._count("without cloth", 1)
             return None
-        found = self._inspector.find(prepared.picture).defects
+        found = self._inspector.find(prepared.prepared_image).defects
         amount = self._meter.add(frame, prepared)
         scale = self._inspector.scale_of(frame.mm_per_px_across)
         kept = kept_on_cloth(found, prepared, frame, self._margin_mm, scale)

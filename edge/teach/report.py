@@ -1,4 +1,4 @@
-"""What `loomsight teach` prints: the cloth that was used, the promise, the places to look at."""
+"""Print the result of `loomsight teach`: the cloth that was used, the promise, the places to look at."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from edge.config.alarm_budget import Budget
 from edge.teach.article_file import SHEET_NAME, ArticleManifest
 from edge.teach.learning import reasons_text
 from edge.teach.reports import standing_out
-from edge.teach.teaching import Lesson
+from edge.teach.teaching import TaughtArticle
 
 
-def lines_of(lesson: Lesson, out: Path) -> Iterator[str]:
+def lines_of(taught: TaughtArticle, out: Path) -> Iterator[str]:
     """Yield the lines that say what came of it."""
-    manifest = lesson.manifest
+    manifest = taught.manifest
     yield f"article    {manifest.article}"
     yield f"cloth      {_cloth(manifest)}"
     yield f"left out   {_left_out(manifest)}"
@@ -23,7 +23,7 @@ def lines_of(lesson: Lesson, out: Path) -> Iterator[str]:
     yield f"thresholds {thresholds}"
     if manifest.places:
         yield f"look at    {out / SHEET_NAME}: the {len(manifest.places)} places nearest to an alarm"
-    standing = min(standing_out(lesson.calibration.places), len(manifest.places))
+    standing = min(standing_out(taught.calibration.places), len(manifest.places))
     if standing:
         numbers = " ".join(map(str, range(1, standing + 1)))
         places = "place stands" if standing == 1 else "places stand"
@@ -31,8 +31,8 @@ def lines_of(lesson: Lesson, out: Path) -> Iterator[str]:
             f"warning    {standing} {places} far out of the rest. If the sheet shows defects there, teach "
             f"again with --leave-out {numbers}: they hide others as weak."
         )
-    if lesson.pattern is not None:
-        yield f"warning    {lesson.pattern.text()}"
+    if taught.pattern is not None:
+        yield f"warning    {taught.pattern.text()}"
     yield f"written    {out}"
 
 

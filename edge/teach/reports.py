@@ -1,4 +1,4 @@
-"""Reports of clean cloth, as a run would count them, and the levels that a budget of them sets."""
+"""Count reports of clean cloth as a run would, and set the levels that a budget of them permits."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ class Calibration:
 
     levels: dict[str, float]
     score_thresholds: dict[str, float]
-    places: tuple[Place, ...]
+    places: tuple[NearAlarm, ...]
     fit_distance: float
     near: float
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where clean cloth came near to an alarm.
+class NearAlarm:
+    """Locate clean cloth that came near to an alarm.
 
     Attributes:
         strip: its number in the spool.
@@ -218,17 +218,17 @@ def _merged(judged: Sequence[JudgedStrip], pieces: Sequence[Detections]) -> list
 
 def _places(
     reports: Sequence[ClothDefect], judged: Sequence[JudgedStrip], level: float
-) -> tuple[Place, ...]:
+) -> tuple[NearAlarm, ...]:
     strips = {one.strip.number for one in judged}
     found = [
-        Place(report.seen.frame_id, report.seen.box_xyxy_px, report.score - level)
+        NearAlarm(report.seen.frame_id, report.seen.box_xyxy_px, report.score - level)
         for report in sorted(reports, key=lambda report: -report.score)
         if report.seen is not None and report.seen.frame_id in strips
     ]
     return tuple(found)
 
 
-def standing_out(places: Sequence[Place]) -> int:
+def standing_out(places: Sequence[NearAlarm]) -> int:
     """Count the first places that stand far out of the tail of the others: they may be defects."""
     beyond = np.array([place.beyond for place in places])
     if len(beyond) < LEAST_RANKED:

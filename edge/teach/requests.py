@@ -8,7 +8,7 @@ from typing import Final
 
 from edge.cameras.raw_stream import RecordedTeaching
 from edge.core.errors import ConfigError
-from edge.teach.values import TeachingWish
+from edge.teach.values import TeachingRequest
 
 MOST_WAITING: Final = 64
 """Requests between two frames; nobody has so many."""
@@ -18,12 +18,12 @@ class TeachingRequests:
     """Keep what was asked for until the next frame, and what a recording says, until its frame comes."""
 
     def __init__(self) -> None:
-        self._asked: deque[TeachingWish] = deque()
+        self._asked: deque[TeachingRequest] = deque()
         self._recorded: deque[RecordedTeaching] = deque()
         self._late: set[int] = set()
         self._lock = threading.Lock()
 
-    def ask(self, wish: TeachingWish) -> None:
+    def ask(self, request: TeachingRequest) -> None:
         """Ask for teaching to begin, or to end without a result, with the next frame.
 
         Raises:
@@ -32,7 +32,7 @@ class TeachingRequests:
         with self._lock:
             if len(self._asked) >= MOST_WAITING:
                 raise ConfigError("Too many requests wait for the next frame.", "Wait for cloth.")
-            self._asked.append(wish)
+            self._asked.append(request)
 
     def replay(self, entry: RecordedTeaching) -> None:
         """Take in what happened when a recording was made, before the frame behind it is delivered."""
@@ -42,7 +42,7 @@ class TeachingRequests:
             else:
                 self._recorded.append(entry)
 
-    def due(self, frame_id: int | None) -> TeachingWish | None:
+    def due(self, frame_id: int | None) -> TeachingRequest | None:
         """Return, once, what is to be done before a frame; None for nothing.
 
         Args:

@@ -116,7 +116,7 @@ class RollReading:
             LoomsightError: if the disk is full, or the scale is none of the detector's.
         """
         frame, prepared = read.frame, read.prepared
-        if prepared.picture is None or prepared.image is None:
+        if prepared.prepared_image is None or prepared.image is None:
             self._left_out["without cloth"] += 1
             return
         self._width_px = self._width_px or frame.image.shape[1]

@@ -1,4 +1,4 @@
-"""From reports of clean cloth to the numbered places of a contact sheet."""
+"""Number the places of a contact sheet, from reports of clean cloth."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from edge.config.alarm_budget import ClothAmount, Unit
 from edge.teach.article_file import SheetPlace
 from edge.teach.contact_sheet import MOST_PLACES, crop_of, sheet_png
 from edge.teach.looks import SpooledStrip
-from edge.teach.reports import Place
+from edge.teach.reports import NearAlarm
 from edge.teach.spool import Views
 
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """The places that came nearest to an alarm.
+    """Hold the places that came nearest to an alarm.
 
     Attributes:
         places: with their numbers.
@@ -29,7 +29,7 @@ class Sheet:
 
     @classmethod
     def of(
-        cls, places: Sequence[Place], strips: Sequence[SpooledStrip], per: Unit, amount: ClothAmount
+        cls, places: Sequence[NearAlarm], strips: Sequence[SpooledStrip], per: Unit, amount: ClothAmount
     ) -> Sheet:
         """Number the first places. The n-th would be an alarm at n of them on this much cloth."""
         of_number = {strip.number: strip for strip in strips}

@@ -1,4 +1,4 @@
-"""Leave out of the clean cloth what stands far out of it: on the loom nobody strikes it out.
+"""Leave outliers out of the clean cloth: on the loom no person strikes them out.
 
 A person would look at it first on the contact sheet. Left in, one defect would raise the level beyond all
 that are as weak.
@@ -16,7 +16,7 @@ from edge.reference.second_look import ReferenceView
 from edge.teach.article_file import SheetPlace
 from edge.teach.keeping import Box, not_in, without
 from edge.teach.looks import SpooledStrip
-from edge.teach.reports import Place, standing_out
+from edge.teach.reports import NearAlarm, standing_out
 from edge.teach.spool import Views
 
 ROUNDS: Final = 2
@@ -46,7 +46,7 @@ class StruckViews:
             view = without(view, box, self.strips[number].carried_lines)
         return view
 
-    def strike(self, places: Sequence[Place]) -> None:
+    def strike(self, places: Sequence[NearAlarm]) -> None:
         """Leave out places, also where other strips show them: their carried lines, frames that overlap."""
         for place in places:
             origin = self.strips[place.strip]
@@ -78,14 +78,14 @@ def _lines_between(origin: SpooledStrip, other: SpooledStrip) -> float:
     return (origin.position.along_m - other.position.along_m) * 1000 / origin.position.mm_per_px_along
 
 
-def far_places(places: Sequence[Place], strips: int) -> Sequence[Place]:
+def far_places(places: Sequence[NearAlarm], strips: int) -> Sequence[NearAlarm]:
     """Return the places that stand far out of the others; none, if they are too many to be defects."""
     count = standing_out(places)
     return places[:count] if count <= max(1, MOST_RATIO * strips) else ()
 
 
 def numbered(
-    places: Sequence[Place], strips: Sequence[SpooledStrip], per: Unit, amount: ClothAmount
+    places: Sequence[NearAlarm], strips: Sequence[SpooledStrip], per: Unit, amount: ClothAmount
 ) -> tuple[SheetPlace, ...]:
     """Return places as an article file names what was left out."""
     return tuple(

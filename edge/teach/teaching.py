@@ -46,8 +46,8 @@ USUAL_METRES: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class TeachWish:
-    """What is asked for.
+class TeachRequest:
+    """Ask for an article to be taught.
 
     Attributes:
         article: its name.
@@ -76,8 +76,8 @@ class TeachWish:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """What came of teaching.
+class TaughtArticle:
+    """Hold the result of teaching an article.
 
     Attributes:
         manifest: as published.
@@ -92,10 +92,10 @@ class Lesson:
 
 def teach(
     config: EdgeConfig,
-    wish: TeachWish,
+    request: TeachRequest,
     progress: Progress = lambda *_: None,
     then: AfterTeaching = lambda *_: None,
-) -> Lesson:
+) -> TaughtArticle:
     """Teach an article and publish its file.
 
     Args:
@@ -105,51 +105,55 @@ def teach(
     Raises:
         LoomsightError: if the cloth cannot carry the promise, or anything that is needed is missing.
     """
-    check_article_destination(wish.out, overwrite=wish.replaces)
-    struck_out = _struck_places(wish)
+    check_article_destination(request.out, overwrite=request.replaces)
+    struck_out = _struck_places(request)
     camera = choose_camera(config.camera, config.mm_per_px, config.bit_depth)
     with ExitStack() as stack:
         models, trunk = Models(), Trunk(1)  # each fold has a thread of its own
         backend, contract = models.open(config, stack)
-        spool = stack.enter_context(Spool(wish.out.absolute().parent))
+        spool = stack.enter_context(Spool(request.out.absolute().parent))
         keeper = Keeper(contract, config.selvedge_margin_mm, spool, struck_out)
         floors = dict.fromkeys(contract.class_names, FLOOR)
         inspector = Inspector(backend, contract.with_thresholds(floors), config.batch_tiles)
-        cloth = _read(_reading(config, wish, camera, inspector), keeper, progress)
+        cloth = _read(_reading(config, request, camera, inspector), keeper, progress)
         digest = model_digest_of(models.bundle(config))
-        detector = DetectorUsed(digest, contract.score_thresholds, wish.has_seen_cloth)
-        learnt = learn(wish.article, wish.budget, cloth, keeper, detector, trunk, progress)
-        publish_article(wish.out, learnt.manifest, learnt.arrays, learnt.sheet_png, overwrite=wish.replaces)
+        detector = DetectorUsed(digest, contract.score_thresholds, request.has_seen_cloth)
+        learnt = learn(request.article, request.budget, cloth, keeper, detector, trunk, progress)
+        publish_article(
+            request.out, learnt.manifest, learnt.arrays, learnt.sheet_png, overwrite=request.replaces
+        )
         then(cloth, keeper)
-    return Lesson(learnt.manifest, learnt.calibration, learnt.pattern)
+    return TaughtArticle(learnt.manifest, learnt.calibration, learnt.pattern)
 
 
-def _struck_places(wish: TeachWish) -> tuple[SheetPlace, ...]:
+def _struck_places(request: TeachRequest) -> tuple[SheetPlace, ...]:
     """Return the places of the older article file that a person left out, and those left out before.
 
     Raises:
         ConfigError: if the sheet has no such number.
     """
-    if not wish.leave_out:
-        return wish.struck_out
-    older = open_article(wish.out).manifest
+    if not request.leave_out:
+        return request.struck_out
+    older = open_article(request.out).manifest
     known = {place.number: place for place in older.places}
-    unknown = [number for number in wish.leave_out if number not in known]
+    unknown = [number for number in request.leave_out if number not in known]
     if unknown:
         raise ConfigError(
-            f"The contact sheet of {wish.out} has no place {unknown[0]}.",
+            f"The contact sheet of {request.out} has no place {unknown[0]}.",
             f"It has 1 to {len(known)}." if known else "It has none.",
         )
-    return (*older.struck_out, *(known[number] for number in sorted(set(wish.leave_out))))
+    return (*older.struck_out, *(known[number] for number in sorted(set(request.leave_out))))
 
 
-def _reading(config: EdgeConfig, wish: TeachWish, camera: Camera, inspector: Inspector) -> ClothReading:
+def _reading(
+    config: EdgeConfig, request: TeachRequest, camera: Camera, inspector: Inspector
+) -> ClothReading:
     return ClothReading(
         watched_camera(camera, config),
         inspector,
         cloth_watch(config),
         margin_mm=config.selvedge_margin_mm,
-        limits=_limits(wish.limits, camera),
+        limits=_limits(request.limits, camera),
         queue_frames=config.queue_frames,
         offset_mm=config.offset_mm,
     )

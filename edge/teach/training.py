@@ -20,11 +20,12 @@ from typing import Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from edge.cameras.folder import list_pictures, read_picture
+from edge.cameras.folder import list_images
 from edge.config.edge import EdgeConfig
 from edge.core.errors import TrainingError
 from edge.core.files import write_whole
 from edge.core.geometry import Boxes
+from edge.core.image_file import read_image
 from edge.core.publishing import new_folder
 from edge.core.taxonomy import load_taxonomy
 from edge.dataset.options import DatasetOptions
@@ -36,7 +37,7 @@ from edge.process.console import configure_logging, run_command
 from edge.process.interruption import Interrupted
 from edge.teach.article_file import open_article
 from edge.teach.reading import ReadingLimits
-from edge.teach.teaching import TeachWish, teach
+from edge.teach.teaching import TeachRequest, teach
 from edge.teach.training_job import TILE_PX, TrainingFolder, TrainingJob
 
 logger = logging.getLogger(__name__)
@@ -62,8 +63,8 @@ empty_tile_share = 1.0
 """What docs/benchmarks/planted.md was measured with."""
 
 
-class Counts(BaseModel):
-    """What a detector finds of planted defects, at the thresholds that the clean cloth set.
+class PlantedCounts(BaseModel):
+    """Count the planted defects that a detector finds at the thresholds from clean cloth.
 
     Attributes:
         planted, found: defects; one that any box touches is found.
@@ -89,7 +90,7 @@ class Counts(BaseModel):
 
 
 class TrainingResult(BaseModel):
-    """Which detector is better for the article; stands in `result.json`.
+    """Tell which detector is better for the article; stands in `result.json`.
 
     Attributes:
         before, after: on the same images, which neither was trained on.
@@ -99,8 +100,8 @@ class TrainingResult(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    before: Counts
-    after: Counts
+    before: PlantedCounts
+    after: PlantedCounts
     is_better: bool
     thresholds_before: dict[str, float]
     thresholds_after: dict[str, float]
@@ -166,12 +167,12 @@ def _plant(folder: TrainingFolder, job: TrainingJob) -> None:
     if folder.planted.is_dir():
         return
     logger.info("planting defects in %d images", job.images)
-    pictures = list_pictures(folder.clean)[::2]
+    images = list_images(folder.clean)[::2]
     if not folder.sown.is_dir():
         with new_folder(folder.sown) as staged:
-            for path in pictures:
+            for path in images:
                 shutil.copyfile(path, staged / path.name)
-    sizes = [read_picture(path).shape[:2] for path in pictures]
+    sizes = [read_image(path).shape[:2] for path in images]
     height, width = (min(TILE_PX, *(size[axis] for size in sizes)) for axis in (0, 1))
     scale = {"mm_per_px": job.mm_per_px} if job.mm_per_px else {}
     options = DatasetOptions(
@@ -230,7 +231,7 @@ def _teach_again(folder: TrainingFolder, job: TrainingJob) -> None:
     config = EdgeConfig.model_validate(
         {**job.config, **{k: v for k, v in changes.items() if v is not None}}
     )
-    wish = TeachWish(
+    request = TeachRequest(
         job.article,
         job.budget,
         folder.article,
@@ -238,7 +239,7 @@ def _teach_again(folder: TrainingFolder, job: TrainingJob) -> None:
         struck_out=() if job.is_live else job.struck_out,
         has_seen_cloth=True,
     )
-    teach(config, wish)
+    teach(config, request)
 
 
 def _compared(folder: TrainingFolder, job: TrainingJob) -> TrainingResult:
@@ -260,25 +261,31 @@ def _compared(folder: TrainingFolder, job: TrainingJob) -> TrainingResult:
     )
 
 
-def _looked(planted: Path, config: EdgeConfig, thresholds: dict[str, float], scale: float | None) -> Counts:
+def _looked(
+    planted: Path, config: EdgeConfig, thresholds: dict[str, float], scale: float | None
+) -> PlantedCounts:
     total = np.zeros(4, np.int64)
-    pictures = list_pictures(planted / "images" / "test")
+    images = list_images(planted / "images" / "test")
     with ExitStack() as stack:
         backend, contract = Models().open(config, stack)
         inspector = Inspector(backend, contract.with_thresholds(thresholds), config.batch_tiles)
-        for path in pictures:
-            image = read_picture(path)
+        for path in images:
+            image = read_image(path)
             found = inspector.inspect(image, scale)
-            truth, class_ids = _truth(planted / "labels" / "test" / f"{path.stem}.txt", image.shape)
-            touch = _touching(found.boxes_xyxy_px, truth)
+            ground_truth, class_ids = _ground_truth(
+                planted / "labels" / "test" / f"{path.stem}.txt", image.shape
+            )
+            touch = _touching(found.boxes_xyxy_px, ground_truth)
             right = touch & (found.class_ids[:, None] == class_ids[None])
-            total += [len(truth), touch.any(0).sum(), right.any(0).sum(), (~touch.any(1)).sum()]
+            total += [len(ground_truth), touch.any(0).sum(), right.any(0).sum(), (~touch.any(1)).sum()]
     planted_, found_, named, false = total.tolist()
-    return Counts(planted=planted_, found=found_, named=named, false_positives=false, images=len(pictures))
+    return PlantedCounts(
+        planted=planted_, found=found_, named=named, false_positives=false, images=len(images)
+    )
 
 
-def _truth(labels: Path, shape: tuple[int, ...]) -> tuple[Boxes, np.ndarray]:
-    """Read the boxes of an image that the simulator drew: class, centre, width and height as shares."""
+def _ground_truth(labels: Path, shape: tuple[int, ...]) -> tuple[Boxes, np.ndarray]:
+    """Read the boxes of an image that the simulator drew: class, centre, width and height as fractions."""
     rows = [[float(word) for word in row.split()] for row in labels.read_text().splitlines() if row]
     table = np.array(rows, np.float64).reshape(-1, 5)
     centres, sides = table[:, 1:3], table[:, 3:5]
@@ -287,9 +294,9 @@ def _truth(labels: Path, shape: tuple[int, ...]) -> tuple[Boxes, np.ndarray]:
     return np.asarray(boxes, np.float32), table[:, 0].astype(np.int64)
 
 
-def _touching(found: Boxes, truth: Boxes) -> np.ndarray:
-    low = np.maximum(found[:, None, :2], truth[None, :, :2])
-    high = np.minimum(found[:, None, 2:], truth[None, :, 2:])
+def _touching(found: Boxes, ground_truth: Boxes) -> np.ndarray:
+    low = np.maximum(found[:, None, :2], ground_truth[None, :, :2])
+    high = np.minimum(found[:, None, 2:], ground_truth[None, :, 2:])
     return np.asarray((high > low).all(axis=2))
 
 

@@ -1,4 +1,4 @@
-"""Train the detector for an article that was taught: what is to be done, and its start in the background.
+"""Start the training of a detector for a taught article in the background, and describe that job.
 
 The clean cloth that was taught lies as images in a folder beside the article file, with the job; a process
 of its own (`edge.teach.training`) goes on from there, however often it is ended and started again.
@@ -33,7 +33,7 @@ from edge.sinks.locks import lock_handed_on
 from edge.teach.article_file import ArticleManifest, SheetPlace
 from edge.teach.keeping import Keeper
 from edge.teach.learning import CleanCloth
-from edge.teach.teaching import TeachWish
+from edge.teach.teaching import TeachRequest
 
 logger = logging.getLogger(__name__)
 
@@ -199,7 +199,7 @@ class TrainingStart:
         except LoomsightError as error:
             self._problem = error
 
-    def begin(self, config: EdgeConfig, wish: TeachWish, manifest: ArticleManifest) -> int:
+    def begin(self, config: EdgeConfig, request: TeachRequest, manifest: ArticleManifest) -> int:
         """Start the training of what was taught; see `start`.
 
         Raises:
@@ -209,12 +209,12 @@ class TrainingStart:
             raise self._problem
         camera = choose_camera(config.camera, config.mm_per_px, config.bit_depth)
         job = TrainingJob(
-            article=wish.article,
-            article_file=wish.out.absolute(),
-            false_alarms=wish.budget.false_alarms,
-            per=wish.budget.per,
-            metres=wish.limits.metres,
-            frames=wish.limits.frames,
+            article=request.article,
+            article_file=request.out.absolute(),
+            false_alarms=request.budget.false_alarms,
+            per=request.budget.per,
+            metres=request.limits.metres,
+            frames=request.limits.frames,
             struck_out=manifest.struck_out,
             config=config.model_dump(mode="json"),
             is_live=camera.is_live,

@@ -1,4 +1,4 @@
-"""Values of teaching on the device: what is known so far, what is asked for."""
+"""Define the values of teaching on the device: its state and its requests."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Final, Literal
 
 from edge.config.alarm_budget import Budget
 
-BEGUN: Final = "teaching begun"
+STARTED: Final = "teaching begun"
 GOES_ON: Final = "teaching goes on"
 LEARNT: Final = "article learnt"
 NOT_LEARNT: Final = "article not learnt"
 TAUGHT_AGAIN: Final = "article taught again"
 NOT_OPENED: Final = "article not opened"
 
-TeachingWish = Literal["begin", "cancel"]
+TeachingRequest = Literal["begin", "cancel"]
 """What a person, or the run itself, may ask for."""
 
 

@@ -1,4 +1,4 @@
-"""Where a page is served: reading `[HOST:]PORT`, and taking that address before anything else is done."""
+"""Parse `[HOST:]PORT` of a served page, and bind that address before anything else is done."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Address(NamedTuple):
         return is_loopback(self.host)
 
     def url(self, port: int) -> str:
-        """Return the address for a browser; where every address of the box is bound, by the box's name."""
+        """Return the address for a browser; where every address of the device is bound, by the device's
+        name."""
         host = socket.gethostname() if self.host in ("0.0.0.0", "::") else self.host
         return f"http://{in_address(host)}:{port}/"
 

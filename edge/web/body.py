@@ -1,4 +1,4 @@
-"""Bodies of requests: read whole at the door, within a size and a time, and checked against a model."""
+"""Read bodies of requests whole, within a size and a time, and check them against a model."""
 
 from __future__ import annotations
 

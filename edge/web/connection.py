@@ -1,4 +1,4 @@
-"""Connections that waste the time of a device are ended: too many, half a request, nobody reads."""
+"""End connections that waste the time of a device: too many, half a request, a reader that stalls."""
 
 from __future__ import annotations
 

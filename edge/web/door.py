@@ -1,4 +1,4 @@
-"""The door before every server: known names, no foreign pages, a token, small bodies, a last resort."""
+"""Guard every server: known names, no foreign pages, a token, small bodies, a last resort."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class Door:
         host = headers.get("host", "")
         name = host_name(host)
         if not self._names.know(name) and (host or self._rules.needs_name):
-            raise RefusedError(400, "This box has another name.")
+            raise RefusedError(400, "This device has another name.")
         return name
 
     def _is_direct(self, scope: Scope, headers: Headers, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Names by which a device is called: the Host header read, and told from names of others."""
+"""Check the names by which a device is called: the Host header, told from names of others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a request is not answered: a status and one sentence, as JSON."""
+"""Refuse a request with a status and one sentence, as JSON."""
 
 from __future__ import annotations
 

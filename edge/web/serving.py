@@ -1,4 +1,4 @@
-"""A web server in a thread of its own, beside other work, on a socket that was bound before."""
+"""Run a web server in a thread, beside other work, on a socket that was bound before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of an empty page that are part of a package."""
+"""Serve files of an empty page that are part of a package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Places for those who keep a connection: counted where they come in, not where they are served."""
+"""Limit those who keep a connection: counted where they connect, not where they are served."""
 
 from __future__ import annotations
 

@@ -317,17 +317,17 @@ def an_article(shop: Workshop, folder: Path, chance: random.Random) -> Words:
 
 
 def spoilt_copy(source: Path, copy: Path, form: SealedForm, chance: random.Random) -> Path:
-    """Copy a sealed folder and spoil a file of it; one time in two what vouches for it is made anew."""
+    """Copy a sealed folder and spoil a file of it; one time in two what vouches for it is made again."""
     shutil.copytree(source, copy)
     spoil_a_file([one for one in sorted(copy.rglob("*")) if one.is_file()], chance)
     manifest = copy / form.manifest_name
     if chance.randrange(2) and manifest.is_file():
-        vouch_anew(copy, manifest)
+        vouch_again(copy, manifest)
         (copy / form.seal_name).write_bytes(form.seal_of(copy))
     return copy
 
 
-def vouch_anew(folder: Path, manifest: Path) -> None:
+def vouch_again(folder: Path, manifest: Path) -> None:
     """Put the digests that the files have now into a manifest, if it can still be read."""
     try:
         said = json.loads(manifest.read_bytes())

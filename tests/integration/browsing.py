@@ -26,7 +26,7 @@ LOOM = (
     "loom:seed=7,width_px=512,scan=area,height_px=320,frames_hz=4,speed_m_min=20,live=true,"
     "defects_per_m=8,difficulties=obvious"
 )
-"""Pictures of 64 mm every 83 mm: some show a defect, and between two there is always a gap.
+"""Images of 64 mm every 83 mm: some show a defect, and between two there is always a gap.
 
 The list holds the last 30: that many do not pass while a test looks at one of them on a busy processor."""
 

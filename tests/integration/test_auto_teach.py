@@ -107,7 +107,7 @@ def test_a_replay_with_teaching_gives_the_same_events_to_the_bit(settings, tmp_p
     assert open_article(tmp_path / "articles" / "plain 5").manifest.files == digest
 
 
-def test_a_recording_made_without_teaching_is_learnt_from_anew_with_every_replay(
+def test_a_recording_made_without_teaching_is_learnt_from_again_with_every_replay(
     detector, settings, tmp_path
 ):
     recording, plain = tmp_path / "recording", tmp_path / "plain.toml"

@@ -50,8 +50,8 @@ def inspect(inspector, record, faults, **patience):
 def summed(state):
     """Lines that passed; those inspected and those in gaps have to add up to them."""
     coverage = state.coverage
-    assert coverage.lines_inspected + coverage.gap_list.lines == coverage.lines_passed
-    return coverage.lines_passed
+    assert coverage.lines_inspected + coverage.gap_list.lines == coverage.lines_delivered
+    return coverage.lines_delivered
 
 
 @pytest.mark.parametrize("blocks", [4, 50], ids=["1 s", "13 s"])
@@ -82,12 +82,12 @@ def test_single_bad_blocks_are_a_gap_and_are_told(inspector, tmp_path, faults, f
     assert [(event.kind, event.detail) for event in roll.events] == [("frames left out", told)]
 
 
-def test_a_frozen_picture(inspector, tmp_path):
+def test_a_frozen_image(inspector, tmp_path):
     state, camera, roll = inspect(inspector, tmp_path / "r.db", "frozen@20:40", frozen_s=3)
     assert summed(state) == LINES
     (gap,) = state.coverage.gap_list
     assert (gap.start, gap.reason) == (20 * BLOCK, "camera down")
-    assert roll.events[0].detail == "frozen: the same picture for 3 s"
+    assert roll.events[0].detail == "frozen: the same image for 3 s"
     assert camera.counters["down: frozen"] == 1
 
 

@@ -83,7 +83,7 @@ def test_of_a_line_camera_incomplete_buffers_are_missing_lines():
     assert (first.position.mm_per_px_along, first.position.mm_per_px_across) == (0.5, 0.25)
 
 
-def test_pictures_from_files(tmp_path):
+def test_images_from_files(tmp_path):
     image = np.random.default_rng(1).integers(0, 255, (64, 512), np.uint8)
     cv2.imwrite(str(tmp_path / "a.png"), image)
     with choose_camera(f"basler:{SMALL},pictures={tmp_path}") as camera:

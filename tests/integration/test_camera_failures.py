@@ -76,11 +76,11 @@ def test_a_limit_before_the_cut_ends_the_run_well(tmp_path, inspector, cut_video
     )
     assert state.error is None
     assert len(frames) == 12
-    assert state.coverage.share == 1
+    assert state.coverage.fraction == 1
 
 
-class PictureSeries(OpenCvCamera):
-    """A camera that really changes its size: OpenCV's reader of numbered pictures scales nothing."""
+class ImageSeries(OpenCvCamera):
+    """A camera that really changes its size: OpenCV's reader of numbered images scales nothing."""
 
     def _open(self):
         return cv2.VideoCapture(self._source, cv2.CAP_IMAGES)
@@ -89,7 +89,7 @@ class PictureSeries(OpenCvCamera):
 def test_a_frame_of_another_size_in_mid_stream(tmp_path, inspector):
     for number, size in enumerate([(64, 80)] * 3 + [(48, 80)] * 2):
         cv2.imwrite(str(tmp_path / f"f{number:02d}.png"), np.zeros(size, np.uint8))
-    camera = PictureSeries(str(tmp_path / "f%02d.png"))
+    camera = ImageSeries(str(tmp_path / "f%02d.png"))
     state, frames = inspect(camera, inspector, tmp_path / "o.jsonl", queue_frames=60)
     assert isinstance(state.error, FrameSizeError)
     assert "frame 3 is of 80 x 48 pixels in grey, those before were of 80 x 64 pixels in grey" in str(
@@ -99,7 +99,7 @@ def test_a_frame_of_another_size_in_mid_stream(tmp_path, inspector):
 
 
 class StreamThatVanishes(http.server.BaseHTTPRequestHandler):
-    """Send thirty pictures as a network camera does, then drop the connection."""
+    """Send thirty images as a network camera does, then drop the connection."""
 
     def do_GET(self):
         self.send_response(200)
@@ -107,9 +107,9 @@ class StreamThatVanishes(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         for number in range(30):
             image = np.random.default_rng(number).integers(0, 255, (48, 64, 3), np.uint8)
-            picture = cv2.imencode(".jpg", image)[1].tobytes()
-            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
-            self.wfile.write(head.encode() + picture + b"\r\n")
+            jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+            head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
+            self.wfile.write(head.encode() + jpeg + b"\r\n")
 
     def log_message(self, *arguments):
         pass

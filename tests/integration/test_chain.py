@@ -1,4 +1,4 @@
-"""From simulated cloth to a bundle that a box accepts, with the commands a person would type."""
+"""From simulated cloth to a bundle that a device accepts, with the commands a person would type."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_simulated_cloth_becomes_a_bundle_that_keeps_its_promises(place):
     rows = [json.loads(line) for line in (place / "run" / "scorecard.jsonl").read_text().splitlines()]
     stages = [row["stage"] for row in rows]
     assert stages[:2] == ["train", "export"]
-    assert set(stages[2:]) <= {"export", "export bf16"}  # further runtimes of this box
+    assert set(stages[2:]) <= {"export", "export bf16"}  # further runtimes of this device
     assert rows[0]["checkpoint_digest"] == rows[1]["checkpoint_digest"] == contract.source_digest
     assert rows[0]["map50"] == rows[1]["map50"]
 

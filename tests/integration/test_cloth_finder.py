@@ -25,7 +25,7 @@ def empty():
 
 
 def spotted(image, top, left):
-    """Put something bright on a picture: the model takes it for a defect."""
+    """Put something bright on an image: the model takes it for a defect."""
     image = image.copy()
     image[top : top + 16, left : left + 16] = 255
     return image
@@ -42,14 +42,14 @@ def half():
 def roll(tmp_path):
     folder = tmp_path / "roll"
     folder.mkdir()
-    pictures = [
+    images = [
         spotted(woven(), 64, 64),
         spotted(half(), 96, 128),
         spotted(empty(), 32, 32),
         empty(),
         spotted(woven(), 32, 96),
     ]
-    for number, image in enumerate(pictures):
+    for number, image in enumerate(images):
         assert cv2.imwrite(str(folder / f"{number}.png"), image)
     return folder
 
@@ -79,7 +79,7 @@ def test_what_lies_off_the_cloth_is_left_out_and_said(tmp_path, bundle, roll, ca
     assert "no cloth" in capsys.readouterr().out
 
 
-def test_all_takes_every_picture_as_cloth(tmp_path, bundle, roll, capsys):
+def test_all_takes_every_image_as_cloth(tmp_path, bundle, roll, capsys):
     summary, found = inspected(tmp_path, bundle, roll, mm_per_px=1.0, cloth="all")
     assert [count > 0 for count in found.values()] == [True, True, True, False, True]
     assert summary["without_cloth"] == summary["detections_off_cloth"] == 0

@@ -142,7 +142,7 @@ def test_simulate_writes_a_data_set(tmp_path):
         "simulate", "--out", out, "--images", 4, "--split", "train=0.5,val=0.5", "--size-hw", 128, 256,
         "--difficulty", "obvious",
     )  # fmt: skip
-    assert "train: 2 pictures" in done.stdout
+    assert "train: 2 images" in done.stdout
     assert len(list((out / "images" / "train").glob("*.png"))) == 2
     again = loomsight("simulate", "--out", out, "--images", 4, check=False)
     assert again.returncode == 40

@@ -1,4 +1,4 @@
-"""The documentation keeps its word: links, commands, flags, settings, defaults, exit codes, pictures."""
+"""The documentation keeps its word: links, commands, flags, settings, defaults, exit codes, images."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ else:
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
-LARGEST_PICTURE_BYTES = 500_000
+LARGEST_IMAGE_BYTES = 500_000
 
 APPS = {
     "simulate": edge.commands.cli.simulate_app,
@@ -480,11 +480,11 @@ def test_json_examples_are_json(page):
             json.loads(line)
 
 
-def test_pictures_are_small():
+def test_images_are_small():
     suffixes = {".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp"}
-    pictures = [path for path in DOCS.rglob("*") if path.suffix.lower() in suffixes]
-    assert pictures
-    large = {path.name for path in pictures if path.stat().st_size >= LARGEST_PICTURE_BYTES}
+    images = [path for path in DOCS.rglob("*") if path.suffix.lower() in suffixes]
+    assert images
+    large = {path.name for path in images if path.stat().st_size >= LARGEST_IMAGE_BYTES}
     assert not large
 
 

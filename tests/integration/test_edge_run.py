@@ -27,7 +27,7 @@ EDGE_RUN = [sys.executable, "-c", "from edge.commands.cli import run_main; run_m
 
 
 def spot(path, *boxes, size=(100, 200)):
-    """Write a dark picture with bright boxes (x1, y1, x2, y2)."""
+    """Write a dark image with bright boxes (x1, y1, x2, y2)."""
     image = np.full(size, 20, np.uint8)  # a black one is an empty belt
     for x1, y1, x2, y2 in boxes:
         image[y1:y2, x1:x2] = 255
@@ -46,8 +46,8 @@ def command(*arguments, **environment):
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    folder = tmp_path / "pictures"
+def images(tmp_path):
+    folder = tmp_path / "images"
     folder.mkdir()
     spot(folder / "a.png", (16, 16, 32, 32))
     spot(folder / "b.png", size=(64, 64))
@@ -55,11 +55,11 @@ def pictures(tmp_path):
     return folder
 
 
-def test_a_folder_is_inspected_whole(tmp_path, bundle, pictures):
+def test_a_folder_is_inspected_whole(tmp_path, bundle, images):
     out = tmp_path / "out.jsonl"
     summary = run(
         EdgeConfig(
-            camera=str(pictures), model=bundle, detections=out, save_pictures=tmp_path / "p", mm_per_px=0.5
+            camera=str(images), model=bundle, detections=out, save_pictures=tmp_path / "p", mm_per_px=0.5
         )
     )
     lines = [json.loads(line) for line in out.read_text().splitlines()]
@@ -76,21 +76,21 @@ def test_a_folder_is_inspected_whole(tmp_path, bundle, pictures):
     assert json.loads((tmp_path / "out.jsonl.config.json").read_text())["model"] == str(bundle)
 
 
-def test_a_defect_across_tiles_is_one_detection(tmp_path, pictures):
+def test_a_defect_across_tiles_is_one_detection(tmp_path, images):
     """c.png is four tiles wide; its bright cell lies where two of them overlap."""
     bundle = write_bright_cell_bundle(tmp_path / "b2", geometry={"kind": "tiles", "overlap_px": 24})
     out = tmp_path / "out.jsonl"
-    run(EdgeConfig(camera=str(pictures / "c.png"), model=bundle, detections=out))
+    run(EdgeConfig(camera=str(images / "c.png"), model=bundle, detections=out))
     boxes = np.array([d["box_xyxy_px"] for d in json.loads(out.read_text())["detections"]])
     assert boxes[:, 0].min() >= 128
     assert boxes[:, 2].max() <= 152
 
 
-def test_an_unreadable_picture_is_named_and_the_others_inspected(tmp_path, bundle, pictures):
-    (pictures / "aa.png").write_bytes((pictures / "a.png").read_bytes()[:-30])
+def test_an_unreadable_image_is_named_and_the_others_inspected(tmp_path, bundle, images):
+    (images / "aa.png").write_bytes((images / "a.png").read_bytes()[:-30])
     out, summary = tmp_path / "out.jsonl", tmp_path / "summary.json"
-    with pytest.raises(ImageError, match="1 of 4 pictures"):
-        run(EdgeConfig(camera=str(pictures), model=bundle, detections=out, summary=summary))
+    with pytest.raises(ImageError, match="1 of 4 images"):
+        run(EdgeConfig(camera=str(images), model=bundle, detections=out, summary=summary))
     assert len(out.read_text().splitlines()) == 3
     assert json.loads(summary.read_text())["unreadable"] == 1
     assert json.loads(summary.read_text())["coverage"] == 0.75
@@ -107,9 +107,9 @@ def test_limits(bundle):
     assert time.monotonic() - begin_s < 10
 
 
-def test_metres_need_a_position(bundle, pictures):
+def test_metres_need_a_position(bundle, images):
     with pytest.raises(ConfigError, match="--mm-per-px"):
-        run(EdgeConfig(camera=str(pictures), model=bundle, metres=1))
+        run(EdgeConfig(camera=str(images), model=bundle, metres=1))
 
 
 def test_a_live_camera_that_is_too_fast_leaves_a_gap(bundle):
@@ -126,18 +126,18 @@ def test_a_live_camera_that_is_too_fast_leaves_a_gap(bundle):
     assert summary["age_ms"]["p50"] > 0
 
 
-def test_the_truth_is_compared_where_the_camera_knows_it(bundle):
+def test_the_ground_truth_is_compared_where_the_camera_knows_it(bundle):
     summary = run(EdgeConfig(camera="loom:seed=1,width_px=512,length_m=3,defects_per_m=3", model=bundle))
     assert summary["planted"] == summary["found"] + summary["missed"] > 0
     assert set(summary["by_difficulty"]) == {"obvious", "clear", "subtle", "barely visible"}
 
 
-def test_thresholds_from_the_configuration(tmp_path, bundle, pictures):
+def test_thresholds_from_the_configuration(tmp_path, bundle, images):
     out = tmp_path / "out.jsonl"
-    config = EdgeConfig(camera=str(pictures / "a.png"), model=bundle, detections=out)
+    config = EdgeConfig(camera=str(images / "a.png"), model=bundle, detections=out)
     with pytest.raises(ConfigError, match="brokn"):
         run(config.model_copy(update={"score_thresholds": {"brokn": 0.1}}))
-    cv2.imwrite(str(pictures / "a.png"), np.full((64, 64), 100, np.uint8))
+    cv2.imwrite(str(images / "a.png"), np.full((64, 64), 100, np.uint8))
     run(config)
     assert json.loads(out.read_text())["detections"] == []
     run(config.model_copy(update={"score_thresholds": {"broken": 0.3}}))
@@ -182,14 +182,14 @@ def changed_bundle(folder):
 
 
 @pytest.mark.parametrize("backend", ["openvino", "auto"])
-def test_every_backend_finds_the_same(tmp_path, bundle, pictures, monkeypatch, backend):
+def test_every_backend_finds_the_same(tmp_path, bundle, images, monkeypatch, backend):
     pytest.importorskip("openvino")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     found = {}
     for name in ("onnxruntime", backend):
         out = tmp_path / f"{name}.jsonl"
         config = EdgeConfig(
-            camera=str(pictures), model=bundle, detections=out, backend=name, precision="f32", threads=1
+            camera=str(images), model=bundle, detections=out, backend=name, precision="f32", threads=1
         )
         ran_on = run(config)["backend"]
         found[name] = [json.loads(line)["detections"] for line in out.read_text().splitlines()]
@@ -233,16 +233,16 @@ def missing(folder):
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_a_model_nobody_can_vouch_for(tmp_path, pictures, make, code, said):
+def test_a_model_nobody_can_vouch_for(tmp_path, images, make, code, said):
     with pytest.raises(LoomsightError) as caught:
-        run(EdgeConfig(camera=str(pictures), model=make(tmp_path), detections=tmp_path / "out.jsonl"))
+        run(EdgeConfig(camera=str(images), model=make(tmp_path), detections=tmp_path / "out.jsonl"))
     assert caught.value.exit_code == code
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out.jsonl").exists()
 
 
-def test_a_golden_picture_that_comes_out_differently(tmp_path, bundle):
+def test_a_golden_image_that_comes_out_differently(tmp_path, bundle):
     manifest = json.loads((bundle / "bundle.json").read_text())
     (bundle / "bundle.json.sha256").unlink()
     (bundle / "golden").mkdir()
@@ -268,18 +268,18 @@ def test_a_golden_picture_that_comes_out_differently(tmp_path, bundle):
         (["--camera", "no/such/camera"], 20, "no/such/camera"),
         (["--camera", "99"], 20, "Cannot open the camera 99"),
         (["--camera", "loom:sead=1"], 10, "sead"),
-        (["--camera", "empty"], 23, "holds no pictures"),
+        (["--camera", "empty"], 23, "holds no images"),
         (["--camera", "empty.mp4"], 20, "empty.mp4"),
-        (["--camera", "pictures", "--frames", "0"], 10, "frames"),
-        (["--camera", "pictures", "--config", "missing.toml"], 10, "missing.toml"),
-        (["--camera", "pictures", "--detections", "pictures/a.png/x.jsonl"], 40, "x.jsonl"),
-        (["--camera", "pictures", "--summary", "pictures/a.png/x.json"], 40, "a.png"),
-        (["--camera", "pictures", "--show"], 40, "no screen"),
+        (["--camera", "images", "--frames", "0"], 10, "frames"),
+        (["--camera", "images", "--config", "missing.toml"], 10, "missing.toml"),
+        (["--camera", "images", "--detections", "images/a.png/x.jsonl"], 40, "x.jsonl"),
+        (["--camera", "images", "--summary", "images/a.png/x.json"], 40, "a.png"),
+        (["--camera", "images", "--show"], 40, "no screen"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_bad_input_is_one_line_and_an_exit_code(
-    tmp_path, bundle, pictures, monkeypatch, arguments, code, said
+    tmp_path, bundle, images, monkeypatch, arguments, code, said
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISPLAY", raising=False)
@@ -393,10 +393,10 @@ def test_a_disk_that_is_really_full(tmp_path, bundle):
     assert f"ERROR edge.app.run: Cannot write {disk}/summary.json: No space left" in done.stderr
 
 
-def test_a_reader_that_goes_away_costs_no_summary(tmp_path, bundle, pictures):
+def test_a_reader_that_goes_away_costs_no_summary(tmp_path, bundle, images):
     summary = tmp_path / "summary.json"
     program = "import os, sys; r, w = os.pipe(); os.close(r); os.dup2(w, 1); " + EDGE_RUN[2]
-    arguments = ["--camera", pictures, "--model", bundle, "--summary", summary]
+    arguments = ["--camera", images, "--model", bundle, "--summary", summary]
     done = subprocess.run(
         [sys.executable, "-c", program, *map(str, arguments)],
         stderr=subprocess.PIPE,

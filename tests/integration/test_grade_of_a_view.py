@@ -31,15 +31,15 @@ def folder(tmp_path):
 
     folder = tmp_path
     write_bright_cell_bundle(folder / "bundle")
-    (folder / "pictures").mkdir()
-    bright(folder / "pictures" / "a.png", (160, 160, 192, 192))
-    bright(folder / "pictures" / "b.png", (640, 240, 672, 272))
+    (folder / "images").mkdir()
+    bright(folder / "images" / "a.png", (160, 160, 192, 192))
+    bright(folder / "images" / "b.png", (640, 240, 672, 272))
     return folder
 
 
 def run(folder, *more):
     """Run the line; a pixel is 0.8 mm, so that a view is 819 mm wide."""
-    line = ["--camera", "pictures/", "--mm-per-px", "0.8", "--cloth-width-mm", "1600"]
+    line = ["--camera", "images/", "--mm-per-px", "0.8", "--cloth-width-mm", "1600"]
     line += ["--roll-record", "rolls.db", "--roll", "A17", "--model", "bundle", "--cloth", "all", *more]
     done = subprocess.run(
         [*EDGE_RUN, *line], cwd=folder, capture_output=True, text=True, timeout=60, check=False,

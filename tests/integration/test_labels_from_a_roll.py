@@ -108,14 +108,14 @@ def test_what_an_operator_names_on_the_page_is_trained_on_and_what_they_strike_o
 
     dataset = load_dataset(tmp_path / "set", load_taxonomy())
     trained = {
-        tuple(round(side) for side in share * (320, 320, 320, 320))
-        for picture in (*dataset.train, *dataset.val)
-        for share in picture.boxes_share
+        tuple(round(side) for side in fraction * (320, 320, 320, 320))
+        for image in (*dataset.train, *dataset.val)
+        for fraction in image.boxes_xyxy_norm
     }
-    assert any(not len(picture.class_ids) for picture in (*dataset.train, *dataset.val))
+    assert any(not len(image.class_ids) for image in (*dataset.train, *dataset.val))
     recorded = {one: tuple(round(side) for side in rows[one].box_xyxy_px) for one in rows}
     assert trained <= {recorded[one] for one in named}  # nothing that nobody named
     assert trained
     broken = load_taxonomy().classes.index("broken")
-    classes = {int(name) for picture in (*dataset.train, *dataset.val) for name in picture.class_ids}
+    classes = {int(name) for image in (*dataset.train, *dataset.val) for name in image.class_ids}
     assert classes == {broken}

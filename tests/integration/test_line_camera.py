@@ -88,7 +88,7 @@ def states(tmp_path_factory):
 def test_coverage_in_whole_lines_at_every_block_height(states, height):
     coverage = states[height].coverage
     assert states[height].error is None
-    assert coverage.lines_passed == 2950
+    assert coverage.lines_delivered == 2950
     assert coverage.lines_inspected == 2950 - 160
     assert [(gap.start, gap.end, gap.reason) for gap in coverage.gap_list] == [(2000, 2160, "lost lines")]
 

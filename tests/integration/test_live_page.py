@@ -24,16 +24,17 @@ from tests.integration.browsing import START_S, edge_run, needs_chromium, tab_of
 from tests.unit.edge.page.pages import passed, plain_page
 
 COLOURED = """() => {
-  const picture = document.querySelector('#cloth img');
-  if (!picture.naturalWidth) return false;
-  const canvas = Object.assign(document.createElement('canvas'), {width: picture.naturalWidth, height: picture.naturalHeight});
-  const pen = canvas.getContext('2d');
-  pen.drawImage(picture, 0, 0);
+  const image = document.querySelector('#cloth img');
+  if (!image.naturalWidth) return false;
+  const canvas = Object.assign(document.createElement('canvas'), {width: image.naturalWidth, height:
+  image.naturalHeight}); const pen = canvas.getContext('2d');
+  pen.drawImage(image, 0, 0);
   const data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
   for (let i = 0; i < data.length; i += 4)
-    if (Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]) > 80) return true;
+    if (Math.max(data[i], data[i + 1], data[i + 2]) - Math.min(data[i], data[i + 1], data[i + 2]) > 80)
+    return true;
   return false;
-}"""  # noqa: E501
+}"""
 
 
 def verdicts(folder):
@@ -53,7 +54,7 @@ def test_an_operator_at_the_desk_and_on_the_phone(browser, tmp_path):
         with tab_of(browser, address, 1280, 800) as desk:
             until(desk, COLOURED)
             until(desk, "document.querySelector('#map').dataset.gaps > 0")
-            desk.wait_for_selector("#defects img.picture[src^=blob]")
+            desk.wait_for_selector("#defects img.image[src^=blob]")
             assert urlsplit(desk.url).fragment == ""  # nobody reads the token over a shoulder
             assert number_on(desk, "defects") > 0
             assert "The camera loses lines." in desk.inner_text("#troubles")
@@ -83,7 +84,7 @@ def test_an_operator_at_the_desk_and_on_the_phone(browser, tmp_path):
             desk.fill("#next-name", "B 18")
             desk.locator("#next button").click()
             until(desk, "document.querySelector('#roll').textContent === 'B 18'")
-            assert desk.locator(f"[data-id='{defect}']").count() == 0  # the map and the list begin anew
+            assert desk.locator(f"[data-id='{defect}']").count() == 0  # the map and the list start again
             assert not desk.locator("#next form").is_visible()
             process.send_signal(signal.SIGTERM)
             desk.wait_for_selector("#away:not([hidden])")

@@ -45,7 +45,7 @@ class Server:
 
     Attributes:
         body: what is sent behind the headers of the response.
-        login: what the `Authorization` of a request has to satisfy; None lets everybody in.
+        login: what the `Authorization` of a request has to satisfy; None authorises everybody.
     """
 
     def __init__(self, body, kind='multipart/x-mixed-replace; boundary="frame"', login=None, realm=None):
@@ -214,7 +214,7 @@ def test_a_camera_with_a_password(login, realm):
     with Server(part(jpeg(0)), login=login, realm=realm) as server:
         with choose_camera(f"http://me:p%40ss@{server.place}/") as camera:
             assert camera.read().frame_id == 0
-        with pytest.raises(CameraNotFoundError, match="does not let this user in") as caught:
+        with pytest.raises(CameraNotFoundError, match="does not authorise this user") as caught:
             choose_camera(f"http://me:wrong@{server.place}/").__enter__()
         assert "wrong" not in str(caught.value)
 

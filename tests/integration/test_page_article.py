@@ -33,7 +33,7 @@ def reviews(folder):
 
 
 @needs_chromium
-def test_what_no_detector_has_a_name_for_is_named_in_the_list_and_on_its_picture(
+def test_what_no_detector_has_a_name_for_is_named_in_the_list_and_on_its_image(
     browser, article, detector, tmp_path
 ):
     more = ["--camera", LIVE, "--model", detector, "--reference", article]
@@ -51,7 +51,7 @@ def test_what_no_detector_has_a_name_for_is_named_in_the_list_and_on_its_picture
             "broken",
         )
         with tab_of(browser, address, 360, 760) as phone:
-            phone.locator(f"[data-id='{defect}'] .picture[src^=blob]").tap()
+            phone.locator(f"[data-id='{defect}'] .image[src^=blob]").tap()
             large = phone.locator("#large")
             assert large.locator("#large-name").inner_text().startswith("unclassified: ")
             assert large.locator("img").evaluate("image => image.naturalWidth") > 0
@@ -129,7 +129,7 @@ def test_an_article_that_nobody_taught_is_said_and_a_roll_of_a_taught_one_begins
 
 
 @needs_chromium
-def test_teaching_is_begun_cancelled_and_begun_again_at_the_desk_and_watched_on_the_phone(
+def test_teaching_is_started_cancelled_and_started_again_at_the_desk_and_watched_on_the_phone(
     browser, detector, tmp_path
 ):
     settings = tmp_path / "edge.toml"
@@ -162,7 +162,7 @@ def test_teaching_is_begun_cancelled_and_begun_again_at_the_desk_and_watched_on_
 
 
 @needs_chromium
-def test_cloth_that_was_taught_is_recognised_and_its_roll_begun_at_the_desk_and_on_the_phone(
+def test_cloth_that_was_taught_is_recognised_and_its_roll_started_at_the_desk_and_on_the_phone(
     browser, article, detector, tmp_path
 ):
     settings = tmp_path / "edge.toml"

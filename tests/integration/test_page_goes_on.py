@@ -88,13 +88,13 @@ def test_an_image_that_is_refused_for_a_moment_comes_and_one_that_is_gone_is_giv
             if asked.count(route.request.url) == 1:
                 route.fulfill(**busy)
             elif route.request.url == asked[0]:
-                route.fulfill(status=404, body=json.dumps({"problem": "There is no such picture."}))
+                route.fulfill(status=404, body=json.dumps({"problem": "There is no such image."}))
             else:
                 route.continue_()
 
-        tab.route("**/pictures/*", answer)
+        tab.route("**/images/*", answer)
         tab.goto(f"http://127.0.0.1:{port}/")
-        until(tab, "document.querySelectorAll('#defects img.picture[src^=blob]').length === 2")
+        until(tab, "document.querySelectorAll('#defects img.image[src^=blob]').length === 2")
         until(tab, "document.querySelectorAll('#defects .none').length === 1")
         assert {url: asked.count(url) for url in asked} == dict.fromkeys(asked, 2)
 
@@ -106,7 +106,7 @@ def test_the_contact_sheet_comes_when_the_network_is_back(tab, tmp_path, serve):
     tab.goto(f"http://127.0.0.1:{network.port}/")
     tab.route("**/sheet.json", lambda route: (network.break_(), route.continue_()), times=1)
     tab.goto(f"http://127.0.0.1:{network.port}/sheet")
-    until(tab, "document.querySelector('#said').textContent === 'The box does not answer.'")
+    until(tab, "document.querySelector('#said').textContent === 'The device does not answer.'")
     network.mend()
     until(tab, "document.querySelectorAll('#places button').length === 3")
     assert tab.inner_text("#said") == ""

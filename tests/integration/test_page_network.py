@@ -114,7 +114,7 @@ def test_standing_warnings_come_back_after_a_break_of_the_network(browser, tmp_p
         for _ in range(2):
             network.break_()
             until(tab, AWAY)
-            assert tab.inner_text("#away strong") == "The box does not answer."
+            assert tab.inner_text("#away strong") == "The device does not answer."
             assert tab.inner_text("#troubles") == ""  # what is not known is not shown
             network.mend()
             until(tab, f"!({AWAY}) && {STANDS}")

@@ -68,10 +68,10 @@ DOCUMENTED = {kind.exit_code for kind in all_errors() if kind is not LoomsightEr
 
 @pytest.fixture(scope="module")
 def mill(tmp_path_factory):
-    from tests.unit.distill.labels.label_sets import write_picture
+    from tests.unit.distill.labels.label_sets import write_image
 
     root = tmp_path_factory.mktemp("mill")
-    write_picture(root / "images" / "a.png", (64, 64))
+    write_image(root / "images" / "a.png", (64, 64))
     (root / "labels.jsonl").write_text('{"prefix":"<OD>","suffix":"","image":"a.png"}\n')
     (root / "empty").mkdir()
     write_untrained(root / "best.pt")

@@ -20,7 +20,7 @@ from distill.commands import labels_cli as cli
 from distill.labels.formats.registry import FORMATS, read_labels
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
 from edge.core.taxonomy import load_taxonomy
-from tests.unit.distill.labels.label_sets import CLASSES, TAXONOMY, write_picture
+from tests.unit.distill.labels.label_sets import CLASSES, TAXONOMY, write_image
 
 ROOT = Path(__file__).parents[2]
 PEER = ROOT / ".venv-peers" / "bin" / "python"
@@ -60,9 +60,9 @@ def assert_equal(found: Boxes, right: Boxes, tolerance_px: float = FLOAT32_PX) -
             assert one[1:] == pytest.approx(other[1:], abs=tolerance_px, rel=0), name
 
 
-def read_here(source: Path, pictures: Path | None = None, form: str | None = None) -> Boxes:
+def read_here(source: Path, image_folder: Path | None = None, form: str | None = None) -> Boxes:
     """Read as the commands do; nothing may be amiss."""
-    found = read_labels(source, TAXONOMY, pictures=pictures, format_name=form)
+    found = read_labels(source, TAXONOMY, image_folder=image_folder, format_name=form)
     assert dict(found.problems) == {}
     return {
         Path(image.file_name).name: [[r.label, *r.box_xyxy_px] for r in image.regions]
@@ -109,7 +109,7 @@ def mill(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("mill of 布")
     images = []
     for number, (name, rows) in enumerate(IMAGES.items()):
-        path = write_picture(root / "images" / name, (HEIGHT, WIDTH), number)
+        path = write_image(root / "images" / name, (HEIGHT, WIDTH), number)
         regions = tuple(Region(label, box) for label, box in rows)
         split = name.split("/")[0]
         images.append(AnnotatedImage(f"images/{name}", (HEIGHT, WIDTH), regions, f"roll {split}", split))
@@ -343,8 +343,8 @@ def test_what_datumaro_writes_is_read(mill, peers, tmp_path, form, labels, toler
         found = {}
         for file in files:
             split = next(split for split in SPLITS if split in file.stem)
-            pictures = next(p for p in (out / "images" / split, out / "images") if p.is_dir())
-            found |= read_here(file, pictures)
+            image_folder = next(p for p in (out / "images" / split, out / "images") if p.is_dir())
+            found |= read_here(file, image_folder)
     else:
         found = read_here(out / labels, out / "JPEGImages" if form == "voc" else None)
     # Datumaro does not write images without a box into every format.

@@ -16,9 +16,9 @@ from tests.small_models.sam import write_small_sam
 from tests.unit.distill.labels.engine.cloth import (
     BENCHMARKS,
     TAXONOMY,
+    ground_truth_of,
     reviewed,
     settings_text,
-    truth_of,
     weave,
 )
 from tests.unit.distill.tiny import write_untrained
@@ -47,12 +47,12 @@ model = "sam"
 
 @pytest.fixture
 def mill(tmp_path, monkeypatch):
-    """A folder with new and reviewed pictures, and simulated annotators that can be imported."""
+    """A folder with new and reviewed images, and simulated annotators that can be imported."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.setenv("PYTHONPATH", f"{BENCHMARKS}:{BENCHMARKS.parents[1]}")
     monkeypatch.chdir(tmp_path)
     seen, new = reviewed(tmp_path, count=40), weave(tmp_path / "new", 8, 2)
-    (tmp_path / "truth.json").write_text(truth_of(seen, new))
+    (tmp_path / "truth.json").write_text(ground_truth_of(seen, new))
     return tmp_path
 
 
@@ -71,8 +71,8 @@ def test_teacher_detector_and_outlines_in_two_rounds(mill):
     output = label("--out", "job", "--rounds", "2", "--device", "cpu").stdout
     assert "8 labelled" in output
     report = json.loads((mill / "job/rounds/2/report.json").read_text())
-    lesson = report["taught"]["detector"]
-    assert lesson["is_better"] == (lesson["map50_after"] > lesson["map50_before"])
+    example = report["taught"]["detector"]
+    assert example["is_better"] == (example["map50_after"] > example["map50_before"])
     assert set(report["taught"]) == {"detector"}
     asked = {folder.name.rsplit("-", 1)[0] for folder in (mill / "job" / "answers").iterdir()}
     assert asked == {"florence", "detector", "steady"}

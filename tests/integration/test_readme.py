@@ -24,7 +24,7 @@ SHORTER = {
     "edge-bench": ["--frames", "3", "--rounds", "1", "--idle-seconds", "0"],
     "edge-doctor": [],
 }
-PERMITTED = {"edge-doctor": {0, 1}}  # 1: this box lacks something, which is what it is for
+PERMITTED = {"edge-doctor": {0, 1}}  # 1: this device lacks something, which is what it is for
 NO_CAMERA_HERE = {"0": "images/"}
 
 

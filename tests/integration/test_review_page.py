@@ -119,7 +119,7 @@ class Page:
         self.tab.keyboard.press(key)
 
     def drag(self, box):
-        """Drag with the mouse from corner to corner, given in pixels of the picture."""
+        """Drag with the mouse from corner to corner, given in pixels of the image."""
         corners = [self.on_screen(box[0], box[1]), self.on_screen(box[2], box[3])]
         self.tab.mouse.move(*corners[0])
         self.tab.mouse.down()
@@ -141,7 +141,7 @@ class Page:
         self.await_idle()
 
     @property
-    def picture(self):
+    def image(self):
         return self.tab.inner_text(".where").split(" · ")[1]
 
     @property
@@ -174,7 +174,7 @@ def boxes_in(folder, name=LABELS):
 def test_a_review_from_the_first_key_to_the_data_set(folder, browser):
     with review(folder) as (process, address):
         with Page(browser, address) as page:
-            assert (page.picture, page.chosen) == (HARD, 2)
+            assert (page.image, page.chosen) == (HARD, 2)
             assert "broken · 0.50 · queued" in page.tab.inner_text(".regions")
             assert "by detector + florence" in page.tab.inner_text(".regions")
             assert page.tab.locator(".cloth image").count() == 1
@@ -195,12 +195,12 @@ def test_a_review_from_the_first_key_to_the_data_set(folder, browser):
             page.drag((25, 12, 45, 33))
             assert page.reviews == ["corrected", "corrected", "accepted"]
             page.press(" ")
-            assert page.picture == EASY
+            assert page.image == EASY
             page.press("r")
             page.press("Shift+ ")
-            before = (page.picture, page.reviews, page.tab.inner_text(".regions"))
+            before = (page.image, page.reviews, page.tab.inner_text(".regions"))
             page.reload()
-            assert (page.picture, page.reviews, page.tab.inner_text(".regions")) == before
+            assert (page.image, page.reviews, page.tab.inner_text(".regions")) == before
             assert before[0] == HARD
 
             page.tab.click(".finish")
@@ -239,7 +239,7 @@ def test_what_is_missing_is_drawn_masks_and_zoom_come_and_go(folder, browser):
             page.await_idle()
             for _ in range(3):
                 page.press(" ")
-            assert (page.picture, page.reviews) == (CLEAN, [])
+            assert (page.image, page.reviews) == (CLEAN, [])
             page.touch("i")
             page.drag((100, 50, 80, 20))
             assert page.reviews == ["accepted"]
@@ -254,7 +254,7 @@ def test_what_is_missing_is_drawn_masks_and_zoom_come_and_go(folder, browser):
             assert "smaller than a pixel" in page.said
             assert page.reviews == ["corrected"]
             page.press(" ")
-            assert "last picture" in page.said
+            assert "last image" in page.said
         assert end(process, signal.SIGTERM)[0] == 0
     [added] = regions_in(folder, CLEAN)
     assert (added.label, added.category) == ("broken", "broken end")
@@ -290,15 +290,15 @@ def test_kill_9_loses_nothing_and_two_pages_do_not_disagree(folder, browser):
         assert "Nothing is queued" in page.said
         assert page.tab.input_value(".wanted") == "all"
         page.press("u")
-        assert (page.picture, page.reviews) == (EASY, ["queued"])
+        assert (page.image, page.reviews) == (EASY, ["queued"])
         page.press("u")
-        assert (page.picture, page.reviews) == (HARD, ["unreviewed", "queued", "rejected"])
+        assert (page.image, page.reviews) == (HARD, ["unreviewed", "queued", "rejected"])
 
 
 @needs_chromium
-def test_an_unreadable_picture_is_named_and_the_next_goes_on(folder, browser):
+def test_an_unreadable_image_is_named_and_the_next_goes_on(folder, browser):
     whole = (folder / HARD).read_bytes()
-    (folder / DONE).write_bytes(b"no picture at all")
+    (folder / DONE).write_bytes(b"no image at all")
     with review(folder) as (_, address):
         (folder / HARD).write_bytes(whole[:-300])  # since it was listed
         with Page(browser, address) as page:
@@ -307,7 +307,7 @@ def test_an_unreadable_picture_is_named_and_the_next_goes_on(folder, browser):
             assert "could not be read" in page.tab.inner_text(".problems summary")
             assert DONE in page.tab.text_content(".problems")
             page.press(" ")
-            assert page.picture == EASY
+            assert page.image == EASY
             assert page.tab.locator(".cloth image").count() == 1
             page.press("a")
             assert page.reviews == ["accepted"]
@@ -377,7 +377,7 @@ def test_what_cannot_be_reviewed_is_one_line(folder, tmp_path):
     assert (code, "holds no data.yaml" in said) == (50, True)
     (folder / "data.yaml").write_text("names: [drop]\ntrain: nowhere\n")
     code, said = refused(folder)
-    assert (code, "leads to no folder of pictures" in said) == (50, True)
+    assert (code, "leads to no folder of images" in said) == (50, True)
 
 
 def test_a_second_review_and_a_port_in_use_are_refused_and_nobody_else_is_asked(folder, tmp_path):

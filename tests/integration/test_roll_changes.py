@@ -22,7 +22,7 @@ from edge.config.edge import EdgeConfig, load_config
 from edge.core.errors import ConfigError, ContractError, LoomsightError, RecordError
 from edge.inference.model import open_model
 from edge.pipeline.changeover import Changeover
-from edge.pipeline.changes import RollChanges, RollWish
+from edge.pipeline.changes import RollChanges, RollRequest
 from edge.pipeline.parts import Results
 from edge.roll import recorder as recorder_module
 from edge.roll.reading import read_rolls
@@ -42,10 +42,10 @@ SLOW = "loom:seed=1,width_px=256,lines_per_block=100,live=true,speed_m_min=10"
 
 @pytest.fixture
 def asks(monkeypatch):
-    """Run with settings, and ask for rolls once so many metres were inspected: [(metres, wish), ...]."""
+    """Run with settings, and ask for rolls once so many metres were inspected: [(metres, request), ...]."""
 
-    def with_wishes(config, wishes, refusals=None):
-        left, made = list(wishes), []
+    def with_requests(config, requests, refusals=None):
+        left, made = list(requests), []
 
         class Changes(RollChanges):
             def __init__(self, check):
@@ -68,7 +68,7 @@ def asks(monkeypatch):
         assert not left
         return summary
 
-    return with_wishes
+    return with_requests
 
 
 def adds_up(path):
@@ -83,9 +83,9 @@ def adds_up(path):
 
 def test_rolls_follow_each_other_and_make_up_the_run(tmp_path, bundle, asks):
     record = tmp_path / "r.db"
-    wishes = [(0.1, RollWish("operator", "B")), (0.2, RollWish("operator", None, "twill"))]
+    requests = [(0.1, RollRequest("operator", "B")), (0.2, RollRequest("operator", None, "twill"))]
     config = EdgeConfig(camera=LOOM, model=bundle, roll_record=record, roll="A", **WIDE)
-    summary = asks(config, wishes)
+    summary = asks(config, requests)
     whole = run(EdgeConfig(camera=LOOM, model=bundle, **WIDE))
     first, second, third = adds_up(record)
     assert [roll.name for roll in (first, second)] == ["A", "B"]
@@ -99,17 +99,21 @@ def test_rolls_follow_each_other_and_make_up_the_run(tmp_path, bundle, asks):
     assert [one["grade"] for one in summary["rolls"]] == [r.head["grade"] for r in (first, second, third)]
     assert summary["lines"] == whole["lines"]
     assert summary["defects_on_roll"] == sum(len(r.defects) for r in (first, second, third)) > 0
-    for roll in (first, second, third):  # metres begin anew
+    for roll in (first, second, third):  # metres start again
         assert all(0 <= row.defect.start_m < row.defect.end_m <= roll.length_m for row in roll.defects)
     ended = next(event for event in first.events if event.kind == "roll ended")
     assert ended.data["next"] == second.head["roll_id"]
     assert ended.at_m == pytest.approx(first.length_m)
-    begun = next(event for event in second.events if event.kind == "roll begun")
-    assert (begun.data["after"], begun.data["by"], begun.at_m) == (first.head["roll_id"], "operator", 0.0)
+    started = next(event for event in second.events if event.kind == "roll begun")
+    assert (started.data["after"], started.data["by"], started.at_m) == (
+        first.head["roll_id"],
+        "operator",
+        0.0,
+    )
 
 
 def test_without_a_record_and_without_a_position(tmp_path, bundle, asks):
-    summary = asks(EdgeConfig(camera=LOOM, model=bundle), [(0.1, RollWish("signal", "B"))])
+    summary = asks(EdgeConfig(camera=LOOM, model=bundle), [(0.1, RollRequest("signal", "B"))])
     assert [one["name"] for one in summary["rolls"]] == [None, "B"]
     assert sum(one["metres_passed"] for one in summary["rolls"]) == pytest.approx(0.4)
 
@@ -127,8 +131,11 @@ def test_the_settings_of_an_article_hold_from_the_change_on(tmp_path, bundle, as
         "[articles.strict]\nscore_thresholds = {broken = 1.0, wrinkle = 1.0, drop = 1.0}\n"
     )
     config = load_config(file, {}, {})
-    wishes = [(0.1, RollWish("operator", "B", "strict")), (0.2, RollWish("operator", "C", "stained"))]
-    asks(config, wishes)
+    requests = [
+        (0.1, RollRequest("operator", "B", "strict")),
+        (0.2, RollRequest("operator", "C", "stained")),
+    ]
+    asks(config, requests)
     first, second, third = adds_up(tmp_path / "r.db")
     assert first.defects
     assert not second.defects
@@ -139,23 +146,23 @@ def test_the_settings_of_an_article_hold_from_the_change_on(tmp_path, bundle, as
 
 
 @pytest.mark.parametrize(
-    ("wish", "said"),
+    ("asked", "said"),
     [
-        (RollWish("operator", "A"), "has a roll 'A' already"),
-        (RollWish("operator", "B\n"), "the next roll: roll = "),
-        (RollWish("operator", "B", "gone"), "no model at"),
-        (RollWish("operator", "B", "earnest"), "cannot reach it"),
+        (RollRequest("operator", "A"), "has a roll 'A' already"),
+        (RollRequest("operator", "B\n"), "the next roll: roll = "),
+        (RollRequest("operator", "B", "gone"), "no model at"),
+        (RollRequest("operator", "B", "earnest"), "cannot reach it"),
     ],
     ids=["a name that is taken", "no name", "a model that is missing", "a machine that is not there"],
 )
-def test_what_cannot_be_is_refused_and_the_roll_goes_on(tmp_path, bundle, asks, wish, said):
+def test_what_cannot_be_is_refused_and_the_roll_goes_on(tmp_path, bundle, asks, asked, said):
     file = tmp_path / "box.toml"
     file.write_text(
         f'camera = "{LOOM}"\nmodel = "{bundle}"\nroll_record = "{tmp_path / "r.db"}"\nroll = "A"\n'
         f'[articles.gone]\nmodel = "{tmp_path / "none"}"\n[articles.earnest]\nstop = {{mode = "on"}}\n'
     )
     refusals = []
-    asks(load_config(file, {}, {}), [(0.1, wish)], refusals)
+    asks(load_config(file, {}, {}), [(0.1, asked)], refusals)
     assert said in refusals[0]
     (roll,) = adds_up(tmp_path / "r.db")
     assert roll.head["passed_lines"] == 2000
@@ -174,8 +181,8 @@ def test_a_record_that_is_locked_at_a_change_is_written_later(tmp_path, bundle, 
             seen.append((recorder.is_blocked, recorder.roll_name, recorder.roll_id))
 
     monkeypatch.setattr(recorder_module.RollRecorder, "change_roll", locked)
-    wishes = [(0.1, RollWish("operator", "B")), (0.2, RollWish("operator", "C"))]
-    asks(EdgeConfig(camera=LOOM, model=bundle, roll_record=record, roll="A"), wishes)
+    requests = [(0.1, RollRequest("operator", "B")), (0.2, RollRequest("operator", "C"))]
+    asks(EdgeConfig(camera=LOOM, model=bundle, roll_record=record, roll="A"), requests)
     rolls = adds_up(record)
     assert [(True, roll.name, roll.head["roll_id"]) for roll in rolls[1:]] == seen
     assert [roll.head["status"] for roll in rolls] == ["finished"] * 3
@@ -259,16 +266,16 @@ def teach_again(article, alarms):
 def test_the_next_roll_of_an_article_that_was_taught_again_uses_what_was_taught(tmp_path, bundle, taught):
     config = EdgeConfig(camera=LOOM, model=bundle, article="twill", reference=taught.path, **WIDE)
     with Changeover(config, "loom", open_model) as changeover:
-        assert changeover.next_roll(RollWish("operator", "B")).inspector is None
+        assert changeover.next_roll(RollRequest("operator", "B")).inspector is None
         teach_again(taught, 55.0)
-        plan = changeover.next_roll(RollWish("operator", "C"))
+        plan = changeover.next_roll(RollRequest("operator", "C"))
         assert plan.inspector is changeover.inspector
         assert (plan.reference, plan.article_changes) == (changeover.reference, False)
         assert [event.kind for event in plan.events] == ["article taught again"]
         assert changeover.taught.manifest.promise.false_alarms == 55.0
         in_use = changeover.reference
         (taught.path / "article.json").write_text("{}")
-        refused = changeover.next_roll(RollWish("operator", "D"))
+        refused = changeover.next_roll(RollRequest("operator", "D"))
         assert refused.inspector is None
         assert [event.kind for event in refused.events] == ["article not opened"]
         assert changeover.reference is in_use
@@ -289,10 +296,10 @@ def test_a_roll_of_an_article_taught_on_narrower_cloth_is_refused_and_the_one_on
         Changeover(config, "loom", open_model) as changeover,
         LoomCamera(parse_loom_options(LOOM)) as camera,
     ):
-        changeover.check(RollWish("operator", "B", "narrow"))  # nobody knows yet what the camera shows
+        changeover.check(RollRequest("operator", "B", "narrow"))  # nobody knows yet what the camera shows
         frame = camera.read()
         changeover.reference.look(frame.image, None, frame)
         with pytest.raises(ContractError, match=r"'narrow' was taught on images .* wider cloth has more"):
-            changeover.check(RollWish("operator", "B", "narrow"))
-        changeover.check(RollWish("operator", "B", "twill"))
+            changeover.check(RollRequest("operator", "B", "narrow"))
+        changeover.check(RollRequest("operator", "B", "twill"))
         assert changeover.reference.look(frame.image, None, frame) is not None

@@ -20,7 +20,7 @@ from edge.app.run import run
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, ImageError, OutputError
 from edge.roll.reading import read_roll, read_rolls
-from tests.unit.edge.roll.rolls import HOSTILE, write_picture, write_roll
+from tests.unit.edge.roll.rolls import HOSTILE, write_image, write_roll
 
 CHROMIUM = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no chromium here: `apt-get install chromium`")
@@ -37,8 +37,8 @@ def loomsight(*arguments, **environment):
     )
 
 
-def pictures(folder):
-    """A roll of three pictures, a bright spot in the first and the last."""
+def images(folder):
+    """A roll of three images, a bright spot in the first and the last."""
     folder.mkdir()
     for number, place in enumerate([16, None, 40]):
         image = np.full((64, 128), 20, np.uint8)
@@ -48,10 +48,10 @@ def pictures(folder):
     return folder
 
 
-def test_a_run_is_recorded_and_its_pictures_are_in_the_report(tmp_path, bundle):
+def test_a_run_is_recorded_and_its_images_are_in_the_report(tmp_path, bundle):
     record, found = tmp_path / "rolls.db", tmp_path / "found"
     config = EdgeConfig(
-        camera=str(pictures(tmp_path / "p")),
+        camera=str(images(tmp_path / "p")),
         model=bundle,
         mm_per_px=1,
         roll_record=record,
@@ -65,17 +65,17 @@ def test_a_run_is_recorded_and_its_pictures_are_in_the_report(tmp_path, bundle):
     assert summary["four_points"]["points"] == 2
     assert (roll.head["passed_lines"], roll.head["inspected_lines"], roll.width_mm) == (384, 384, 128)
     assert [round(row.defect.start_m, 3) for row in roll.defects] == [0.016, 0.168, 0.208, 0.36]
-    assert len({row.picture for row in roll.defects}) == 4
+    assert len({row.image for row in roll.defects}) == 4
     for row in roll.defects:
-        image = cv2.imread(row.picture, cv2.IMREAD_GRAYSCALE)
+        image = cv2.imread(row.image, cv2.IMREAD_GRAYSCALE)
         x1, y1, x2, y2 = (round(side) for side in row.box_xyxy_px)
         assert image[y1:y2, x1:x2].mean() > 200
     assert len(roll.head["model_digest"]) == 64
 
 
 def test_an_error_is_in_the_record_and_what_was_found_before_it(tmp_path, bundle):
-    folder = pictures(tmp_path / "p")
-    (folder / "1.png").write_bytes(b"no picture")
+    folder = images(tmp_path / "p")
+    (folder / "1.png").write_bytes(b"no image")
     with pytest.raises(ImageError):
         run(EdgeConfig(camera=str(folder), model=bundle, mm_per_px=1, roll_record=tmp_path / "r.db"))
     roll = read_roll(tmp_path / "r.db", None)
@@ -94,7 +94,7 @@ def test_an_error_is_in_the_record_and_what_was_found_before_it(tmp_path, bundle
     ],
 )
 def test_a_record_in_the_way_is_refused(tmp_path, bundle, monkeypatch, more, error, said):
-    folder = pictures(tmp_path / "p")
+    folder = images(tmp_path / "p")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=said):
         run(EdgeConfig(camera=str(folder), model=bundle, **more))
@@ -155,7 +155,7 @@ def browser():
 @needs_chromium
 @pytest.mark.parametrize("width_px", [1280, 390], ids=["desktop", "phone"])
 def test_the_report_in_a_browser(tmp_path, browser, width_px):
-    record = write_roll(tmp_path / "r.db", picture=write_picture(tmp_path / "p.png"))
+    record = write_roll(tmp_path / "r.db", image_file=write_image(tmp_path / "p.png"))
     assert loomsight("roll", "report", record, "--out", tmp_path / "r.html").returncode == 0
     tab = browser.new_page(viewport={"width": width_px, "height": 800})
     errors, requested, dialogs = [], [], []

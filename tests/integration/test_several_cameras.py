@@ -104,7 +104,7 @@ def test_millimetres_are_those_of_the_cloth(tmp_path, box):
 def test_a_camera_that_fails_does_not_end_the_others(tmp_path, box, caplog):
     (tmp_path / "p").mkdir()
     cv2.imwrite(str(tmp_path / "p" / "a.png"), np.full((64, 64), 20, np.uint8))
-    (tmp_path / "p" / "b.png").write_bytes(b"no picture")
+    (tmp_path / "p" / "b.png").write_bytes(b"no image")
     cameras = addresses(broken=tmp_path / "p", gone=tmp_path / "gone", good=LOOMS["right"])
     cameras["model"] = f"camera = '{LOOMS['left']}'\nmodel = '{tmp_path}/none'"
     loaded = box(cameras, summary=tmp_path / "s.json")
@@ -114,7 +114,7 @@ def test_a_camera_that_fails_does_not_end_the_others(tmp_path, box, caplog):
     assert good["metres_inspected"] == pytest.approx(0.6)
     assert json.loads((tmp_path / "s-broken.json").read_text())["frames"] == 1
     assert "camera 'model' failed, too: There is no model" in caplog.text
-    assert "camera 'broken' failed, too: 1 of 2 pictures" in caplog.text
+    assert "camera 'broken' failed, too: 1 of 2 images" in caplog.text
     assert not (tmp_path / "s-gone.json").exists()
     with pytest.raises(ModelError, match="Camera 'model'"):  # the first that failed
         run_box([one for one in loaded if one.name in ("broken", "model")])

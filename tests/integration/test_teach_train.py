@@ -21,7 +21,7 @@ from edge.core.errors import ConfigError, LoomsightError, MissingPackageError, O
 from edge.process.packages import extras, missing_package
 from edge.teach import training_job
 from edge.teach.article_file import open_article
-from edge.teach.training import Counts, TrainingResult, read_result
+from edge.teach.training import PlantedCounts, TrainingResult, read_result
 from edge.teach.training_job import TrainingFolder
 from tests.conftest import write_bright_cell_bundle
 
@@ -151,7 +151,7 @@ def test_a_training_that_is_ended_goes_on_and_keeps_the_better_detector(clean_im
 
 
 def counts(found, false, planted=20):
-    return Counts(planted=planted, found=found, named=found, false_positives=false, images=10)
+    return PlantedCounts(planted=planted, found=found, named=found, false_positives=false, images=10)
 
 
 @pytest.mark.parametrize("is_better", [True, False])
@@ -189,7 +189,7 @@ def test_another_detector_than_the_shipped_one_is_refused(clean_images, tmp_path
     assert not (tmp_path / "a").exists()
 
 
-def test_a_training_that_is_there_is_not_started_anew(clean_images, tmp_path):
+def test_a_training_that_is_there_is_not_started_again(clean_images, tmp_path):
     folder = TrainingFolder.beside(tmp_path / "a")
     folder.path.mkdir()
     folder.log.write_text("an earlier one")

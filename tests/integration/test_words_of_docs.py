@@ -1,8 +1,9 @@
-"""README and guides: field words, short sentences, and numbers that stand in a benchmark."""
+"""Field words in code, help, pages and guides; short sentences and measured numbers in the README."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,66 @@ LONGEST_SENTENCE = 40
 """Words of a sentence of the README."""
 
 
+NOWHERE = {
+    r"picture": "image, or frame from a camera",
+    r"photo": "image",
+    r"passed[\s_#]+over": "skipped",
+    r"for[\s#]+nobody": "None to disable",
+    r"wish(?!bone)": "request",
+    r"lesson": "example, or batch outputs",
+    r"asker": "request source",
+    r"anew": "again",
+    r"begun": "started",
+    r"shares?[\s_#]+of\b": "fraction of",
+    r"multiplications": "MACs",
+}
+"""Pattern of a word that stands in no identifier, text, help or page, and the field word in its place."""
+
+SCANNED = (".py", ".md", ".html", ".js", ".css", ".toml", ".yml", ".sh", ".service", ".txt")
+NOT_SCANNED = ("CHANGELOG.md", "tests/integration/test_words_of_docs.py")
+
+INTERFACE = re.compile(
+    r"""
+    # flags, settings and the keys of files that users' scripts name
+    save[-_]pictures | pictures[-_]gb | --pictures\b | runs/demo/pictures
+    | shard_pictures | validation_pictures | picture_epochs | golden_pictures
+    | [`,]pictures[`=] | \bpictures:\ (?=str|tuple) | \.pictures\b
+    | \(pictures=\(\*manifest
+    # keys of JSON, CSV and columns of the roll record
+    | ["']pictures?["'] | \bpicture\ TEXT | \bpicture:\ Text | \bcells\.picture\b | ["']lessons["']
+    | \bwish\ TEXT | \bwish\ FROM | ["']wish["'] | \{\ wish:
+    # keys of the index of a recording
+    | \bpicture:\ str\b | \bpicture_bytes\b | \bentry\.picture\b
+    # kinds of events
+    | \b(?:roll|teaching)\ begun\b
+    # addresses of the pages, and the keys that their scripts read
+    | (?<!docs)/pictures/ | review/picture\b | \bpicture:\ (?:view\.picture|image)\b
+    | \b(?:one|now|state|view\??)\.picture\b
+    """,
+    re.VERBOSE,
+)
+"""Names that users' programs read and write today: they stay as they are."""
+
+
+def tracked_texts() -> list[str]:
+    """Return the names of all texts of the repository but recorded results."""
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    names = [*filter(lambda name: name.endswith(SCANNED), listed.splitlines()), "Makefile", ".ci/run"]
+    return [name for name in names if name not in NOT_SCANNED and (ROOT / name).is_file()]
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text that stand nowhere, each with the word to use."""
+    rest = INTERFACE.sub(" ", text)
+    return [
+        f"{rest[max(match.start() - 30, 0) : match.end() + 10]!r}: say {better}"
+        for pattern, better in NOWHERE.items()
+        for match in re.finditer(pattern, rest, re.IGNORECASE)
+    ]
+
+
 def prose(page: Path) -> str:
     """Return the text of a page without what it quotes."""
     return QUOTED.sub(" ", page.read_text(encoding="utf-8"))
@@ -73,6 +134,45 @@ def test_a_banned_word_is_found_and_a_quoted_one_is_not(tmp_path):
         "Picture: say image, or frame from a camera",
         "truth: say ground truth",
     ]
+
+
+@pytest.mark.parametrize("room", ["edge", "distill", "export", "tests", "docs", ""])
+def test_code_help_and_pages_use_field_words(room):
+    files = [name for name in tracked_texts() if (name.split("/")[0] if "/" in name else "") == room]
+    assert files
+    found = {name: words_of(f"{name}\n{(ROOT / name).read_text(encoding='utf-8')}") for name in files}
+    assert {name: words for name, words in found.items() if words} == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def draw_picture(image): ...",
+        "class RollWish:",
+        "THE_LESSONS = 3",
+        "# what was passed\n# over",
+        "a share\n    of the frames",
+        "None for nobody",
+        "raise BackendError(f'{name}: begun anew')",
+        "<p>Time per picture</p>",
+        "share_of = 3",
+    ],
+)
+def test_a_word_that_comes_back_is_seen(text):
+    assert words_of(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "edge-run --save-pictures found/",
+        '{"picture": row.image}',
+        "the event `roll begun`",
+        "cameras share one",
+    ],
+)
+def test_names_that_programs_of_users_read_stay(text):
+    assert words_of(text) == []
 
 
 def table_rows(heading: str) -> list[str]:

@@ -72,7 +72,7 @@ def test_inspected_and_gaps_are_what_passed_line_by_line(begin, steps):
     assert coverage.lines_inspected == counted.count("inspected")
     for reason in GAP_REASONS:
         assert coverage.gap_lines(reason) == counted.count(reason), reason
-    assert coverage.lines_inspected + sum(map(coverage.gap_lines, GAP_REASONS)) == coverage.lines_passed
+    assert coverage.lines_inspected + sum(map(coverage.gap_lines, GAP_REASONS)) == coverage.lines_delivered
     listed = {line: gap.reason for gap in coverage.gap_list for line in range(gap.start, gap.end)}
     assert listed == {line: what for line, what in model.state.items() if what != "inspected"}
     for left, right in zip(list(coverage.gap_list)[:-1], list(coverage.gap_list)[1:], strict=True):

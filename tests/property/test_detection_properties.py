@@ -10,7 +10,7 @@ from edge.backends.onnxruntime import read_contract
 from edge.core.contract import Clahe, GlobalEqualisation, Letterbox, NoEnhancement, Normalisation, Tiles
 from edge.core.detections import Detections
 from edge.core.geometry import iou_matrix, plan_tiles
-from edge.inference.decode import merge_views, suppress_doubles
+from edge.inference.decode import merge_views, suppress_duplicates
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 
 seeds = st.integers(0, 2**32 - 1)
@@ -30,9 +30,9 @@ def rows(found):
 
 
 @given(seed=seeds, count=st.integers(0, 40), threshold=st.floats(0.1, 0.9))
-def test_suppression_is_idempotent_and_leaves_no_doubles(seed, count, threshold):
-    kept = suppress_doubles(random_detections(np.random.default_rng(seed), count), threshold)
-    assert rows(suppress_doubles(kept, threshold)) == rows(kept)
+def test_suppression_is_idempotent_and_leaves_no_duplicates(seed, count, threshold):
+    kept = suppress_duplicates(random_detections(np.random.default_rng(seed), count), threshold)
+    assert rows(suppress_duplicates(kept, threshold)) == rows(kept)
     same = kept.class_ids[:, None] == kept.class_ids[None]
     overlap = iou_matrix(kept.boxes_xyxy_px, kept.boxes_xyxy_px) * same - np.eye(len(kept))
     assert not len(kept) or overlap.max() <= threshold + 1e-3

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from distill.labels.formats import yolo
 from distill.labels.formats.registry import FORMATS, read_labels
-from distill.labels.sets.sharing import SharingOptions, shared_out
-from tests.unit.distill.labels.label_sets import CLASSES, TAXONOMY, write_picture
+from distill.labels.sets.sharing import SharingOptions, split_by_options
+from tests.unit.distill.labels.label_sets import CLASSES, TAXONOMY, write_image
 
 HEIGHT, WIDTH = 100, 200
 BINS = 1000
@@ -80,8 +80,8 @@ def yolo_row(found: Good | Bad) -> str:
     if isinstance(found, Bad):
         return found.text
     x1, y1, x2, y2 = found.box
-    shares = ((x1 + x2) / 2 / WIDTH, (y1 + y2) / 2 / HEIGHT, (x2 - x1) / WIDTH, (y2 - y1) / HEIGHT)
-    return f"{CLASSES.index(found.label)} {' '.join(map(repr, shares))}"
+    fractions = ((x1 + x2) / 2 / WIDTH, (y1 + y2) / 2 / HEIGHT, (x2 - x1) / WIDTH, (y2 - y1) / HEIGHT)
+    return f"{CLASSES.index(found.label)} {' '.join(map(repr, fractions))}"
 
 
 def write_yolo(folder: Path, objects: dict[str, list[Good | Bad]]) -> Path:
@@ -265,7 +265,7 @@ FORMS: dict[str, tuple[Writer, list[str]]] = {
 def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("set")
     for number, name in enumerate(NAMES):
-        write_picture(folder / "images" / name, (HEIGHT, WIDTH), number)
+        write_image(folder / "images" / name, (HEIGHT, WIDTH), number)
     return folder / "images"
 
 
@@ -321,7 +321,7 @@ def test_no_image_is_clean_by_accident_and_every_box_is_in_its_place(images, nam
 
 def written_rows(found, folder: Path) -> dict[str, int]:
     """Write the data set folder; return how many boxes each image of it has."""
-    images = shared_out(found, SharingOptions(group="(?P<group>.)", split="train=1"), anew=True)
+    images = split_by_options(found, SharingOptions(group="(?P<group>.)", split="train=1"), again=True)
     yolo.write(images, folder / "out")
     files = (folder / "out" / "labels").rglob("*.txt")
     return {f"{file.stem}.png": len(file.read_text().splitlines()) for file in files}

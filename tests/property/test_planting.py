@@ -9,7 +9,7 @@ from edge.core.taxonomy import load_taxonomy
 from edge.dataset.clean_folder import survey
 from edge.dataset.options import DatasetOptions
 from edge.dataset.planting import Planter
-from edge.simulator.truth import tight_box
+from edge.simulator.ground_truth import tight_box
 from tests.unit.edge.dataset.clean_images import clean_cloth, save
 
 

@@ -81,16 +81,16 @@ options = st.builds(
 @given(
     structure=structures(),
     options=options,
-    share=st.floats(0.05, 1),
+    fraction=st.floats(0.05, 1),
     seed=st.integers(0, 99),
     planner=st.sampled_from(["threshold", "depgraph"]),
 )
-def test_a_cut_detector_is_what_its_plan_says(structure, options, share, seed, planner):
+def test_a_cut_detector_is_what_its_plan_says(structure, options, fraction, seed, planner):
     module = lively(structure, seed)
     costs = costs_of(module, channel_graph(module), (structure.channels, *SIZE_HW_PX))
-    assume(share >= costs.macs(least_counts(costs, options.round_to)) / costs.macs(costs.whole))
+    assume(fraction >= costs.macs(least_counts(costs, options.round_to)) / costs.macs(costs.whole))
     plan = plan_for_macs(
-        module, structure, share, input_size_hw_px=SIZE_HW_PX, options=options, planner=planner
+        module, structure, fraction, input_size_hw_px=SIZE_HW_PX, options=options, planner=planner
     )
     assert PruningPlan.model_validate_json(plan.model_dump_json()) == plan
     for name, kept in plan.kept.items():

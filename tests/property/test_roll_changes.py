@@ -14,7 +14,7 @@ from edge.cloth.defects import ClothDefect
 from edge.cloth.mask import Mask
 from edge.core.detections import Detections
 from edge.core.latency import StageClock
-from edge.pipeline.changes import RollWish
+from edge.pipeline.changes import RollRequest
 from edge.pipeline.ledger import Ledger
 from edge.pipeline.run_state import RunState
 from edge.roll.part import SLIVER_M, cut_at
@@ -52,7 +52,7 @@ def run_of(begin, steps):
     for number, (step, lines, what, reason, change) in enumerate(steps):
         if change == "asked":
             rolls.append(state.roll)
-            ledger.change_roll(RollWish("operator"))
+            ledger.change_roll(RollRequest("operator"))
         first = max(0, end + step)
         end = first + lines
         one = frame(number, first, lines, reason)
@@ -83,7 +83,9 @@ def test_each_roll_adds_up_and_the_rolls_make_up_the_run(begin, steps):
     assert len(rolls) == state.rolls_ended + 1 == state.roll.number
     for roll in rolls:
         coverage = roll.coverage
-        assert coverage.lines_inspected + sum(map(coverage.gap_lines, GAP_REASONS)) == coverage.lines_passed
+        assert (
+            coverage.lines_inspected + sum(map(coverage.gap_lines, GAP_REASONS)) == coverage.lines_delivered
+        )
         assert coverage.lines_inspected >= 0
         assert sum(gap.end - gap.start for gap in coverage.gap_list) == coverage.gap_list.lines
     placed = [roll.coverage for roll in rolls if roll.coverage.knows_metres]
@@ -92,7 +94,7 @@ def test_each_roll_adds_up_and_the_rolls_make_up_the_run(begin, steps):
     if placed:
         assert (placed[0].first_line, placed[-1].reached_line) == (whole.first_line, whole.reached_line)
     total = state.total
-    assert total.lines_passed == sum(roll.coverage.lines_passed for roll in rolls)
+    assert total.lines_delivered == sum(roll.coverage.lines_delivered for roll in rolls)
     assert total.lines_inspected == sum(roll.coverage.lines_inspected for roll in rolls)
     assert total.frames_unreadable == state.unreadable
     assert total.frames_dropped == state.dropped

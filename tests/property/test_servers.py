@@ -18,7 +18,7 @@ from edge.core.taxonomy import load_taxonomy
 from edge.health.server import health_app
 from edge.health.state import Health
 from edge.page.app import PageApp, web_app
-from edge.page.box import box_app
+from edge.page.device import device_app
 from edge.web.address import Address
 from tests.unit.distill.labels.review.folders import HARD, write_folder
 from tests.unit.edge.page.pages import plain_page, recorded_page
@@ -71,7 +71,7 @@ def application(name, folder):
                 yield web_app(PageApp(live), LOCAL, TOKEN.decode(), ())
             else:
                 pages = {"left": PageApp(live), "right": PageApp(plain_page())}
-                yield box_app(pages, LOCAL, TOKEN.decode(), ())
+                yield device_app(pages, LOCAL, TOKEN.decode(), ())
 
 
 @pytest.fixture(scope="module", params=PATHS)
@@ -233,7 +233,7 @@ def answered(address, data):
 
 
 def check_alive(address, caplog):
-    """See that the server answers as ever, and that nothing was logged as an error."""
+    """See that the server answers as before, and that nothing was logged as an error."""
     ask = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     assert said_to(address, ask)[9:12] in (b"200", b"404")
     said = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]

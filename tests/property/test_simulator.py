@@ -2,10 +2,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge.simulator.ground_truth import tight_box
 from edge.simulator.loom import Loom
 from edge.simulator.options import LoomOptions
 from edge.simulator.patch import Figure, Ground, patch_from_figure
-from edge.simulator.truth import tight_box
 
 LOOMS = [
     Loom(LoomOptions(seed=seed, width_px=300, texture_lines=127, defects_per_m=25, colour=colour, **scan))

@@ -13,7 +13,7 @@ from edge.cloth.defects import ClothDefect
 from edge.config.stop import StopRule, StopSettings
 from edge.core.detections import Detections
 from edge.core.latency import StageClock
-from edge.decisions.policy import HOUR_S, Block, StopPolicy
+from edge.decisions.policy import HOUR_S, BlockOnRoll, StopPolicy
 from edge.decisions.stops import STOP, WOULD_BE_STOP, Stops
 from edge.pipeline.ledger import Ledger
 from edge.pipeline.parts import Results
@@ -64,7 +64,7 @@ def rolls(draw):
             ClothDefect(name, score, start_m + at, start_m + at + long_m, left, left + 5)
             for name, score, at, long_m, left in pieces
         ]
-        roll.append((Block(start_m, start_m + BLOCK_M, found, found), now_s))
+        roll.append((BlockOnRoll(start_m, start_m + BLOCK_M, found, found), now_s))
     return roll
 
 
@@ -96,7 +96,7 @@ def test_the_order_within_a_block_does_not_matter(policy, roll, rng):
         found, defects = list(block.found), list(block.defects)
         rng.shuffle(found)
         rng.shuffle(defects)
-        mixed.append((Block(block.start_m, block.end_m, found, defects), now_s))
+        mixed.append((BlockOnRoll(block.start_m, block.end_m, found, defects), now_s))
     assert decided(policy, mixed) == decided(policy, roll)
 
 

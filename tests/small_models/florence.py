@@ -1,4 +1,4 @@
-"""A small Florence-2 of the real classes, built without a download, for tests and for proofs on processors.
+"""Build a small Florence-2 of the real classes without a download, for tests and proofs on processors.
 
 It is written to a folder and loaded from there as any other. Its weights are random, but where a trained
 Florence-2 has learnt that bins and positions have an order, this one starts with sines (Vaswani et al.,
@@ -59,7 +59,7 @@ class SmallSizes(BaseModel):
     """Size a small Florence-2.
 
     Attributes:
-        image_px: side of the square that pictures are scaled to.
+        image_px: side of the square that images are scaled to.
         embed_dim, depths, patch_stride: of the four stages of the vision half (DaViT).
         window_px: side of its attention windows, in tokens.
         d_model, ffn_dim, layers, heads: of the text half (BART), encoder and decoder alike.
@@ -161,9 +161,9 @@ def _config(sizes: SmallSizes, tokenizer: Any) -> Florence2Config:
 def _widen(model: nn.Module) -> None:
     """Start linear layers as wide as their size asks for (Glorot and Bengio, 2010).
 
-    The fixed 0.02 of BART suits a thousand channels. With a hundred, next to nothing of the picture reaches
-    the decoder, and a model taught from there says the same of every picture (measured: recall 0.16 after
-    3,700 steps on 240 pictures it was taught, whichever they were).
+    The fixed 0.02 of BART suits a thousand channels. With a hundred, next to nothing of the image reaches
+    the decoder, and a model taught from there says the same of every image (measured: recall 0.16 after
+    3,700 steps on 240 images it was taught, whichever they were).
     """
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and not name.endswith("lm_head"):

@@ -1,4 +1,4 @@
-"""A SAM of the real classes with few, random weights: for tests and to show that the code learns."""
+"""Build a SAM of the real classes with few, random weights: for tests and to show that the code learns."""
 
 from __future__ import annotations
 

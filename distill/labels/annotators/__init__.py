@@ -1,1 +1,1 @@
-"""Annotators: their protocol, the plain ones, and what the large models share."""
+"""Define annotators: their protocol, the plain ones, and what the large models share."""

@@ -1,4 +1,4 @@
-"""What every annotator is: something that looks at pictures and says what it sees, with a score."""
+"""Define the protocol of an annotator: it looks at images and returns regions with scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge.core.image import Image
 
 
 class Annotator(Protocol):
-    """Look at pictures.
+    """Look at images.
 
     Attributes:
         name: what its regions are said to come from; no two annotators of one engine share it.
@@ -19,12 +19,12 @@ class Annotator(Protocol):
     name: str
 
     def annotate(self, images: Sequence[Image]) -> list[tuple[Region, ...]]:
-        """Say what is in each picture.
+        """Say what is in each image.
 
         Args:
             images: (H, W) grey or (H, W, 3) BGR, uint8, of any sizes.
         Returns:
-            Per picture its regions, in its pixels, each with a raw score in [0, 1]. The answer for a
-            picture does not depend on which others are given with it.
+            Per image its regions, in its pixels, each with a raw score in [0, 1]. The answer for a
+            image does not depend on which others are given with it.
         """
         ...

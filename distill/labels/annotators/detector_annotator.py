@@ -1,4 +1,4 @@
-"""The project's own detector as an annotator: what it says far below its working thresholds, too."""
+"""Annotate by the project's own detector, far below its working thresholds, too."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class DetectorSettings(BaseModel):
     Attributes:
         score_floor: boxes below this are not reported. It lies far below a working threshold: what is
             unsure is for a calibration and for a reviewer to judge.
-        batch: views of one picture given to the network at once.
-        max_regions: of one picture, the best of them; an untrained network finds hundreds.
+        batch: views of one image given to the network at once.
+        max_regions: of one image, the best of them; an untrained network finds hundreds.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,20 +41,20 @@ class DetectorSettings(BaseModel):
 
 
 class DetectorAnnotator:
-    """Look at pictures with a detector, through the same views and preprocessing as beside the loom.
+    """Look at images with a detector, through the same views and preprocessing as beside the loom.
 
     What reaches the working thresholds of its contract is exactly what a camera box would report; below
     them come the boxes that overlap none of these.
 
     Args:
         detector: of `distill.checkpoint.load_detector`.
-        mm_per_px: scale of the pictures; None: pixels are taken as they are.
+        mm_per_px: scale of the images; None: pixels are taken as they are.
         settings: how it labels.
         device: where to compute; None for the processor.
         name: what its regions are said to come from.
 
     Raises:
-        ConfigError: if the scales of pictures and detector are too far apart.
+        ConfigError: if the scales of images and detector are too far apart.
     """
 
     def __init__(
@@ -80,17 +80,17 @@ class DetectorAnnotator:
         self._plan(self._contract.input_size_hw_px)
 
     def annotate(self, images: Sequence[Image]) -> list[tuple[Region, ...]]:
-        """Say what is in each picture.
+        """Say what is in each image.
 
         Args:
             images: (H, W) grey or (H, W, 3) BGR, uint8, of any sizes.
         Returns:
-            Per picture its regions by falling score, in its pixels; labels are class names.
+            Per image its regions by falling score, in its pixels; labels are class names.
         """
         return [self._regions(self.detect(image)) for image in images]
 
     def detect(self, image: Image) -> Detections:
-        """Find boxes in one picture, down to the score floor, by falling score."""
+        """Find boxes in one image, down to the score floor, by falling score."""
         views = self._plan((image.shape[0], image.shape[1]))
         parts = [part for some in batches(views, self._settings.batch) for part in self._look(image, some)]
         is_sure = [part.scores >= self._working[part.class_ids] for part in parts]
@@ -128,7 +128,7 @@ def _thresholds(contract: ModelContract) -> NDArray[np.float32]:
 
 
 def _covered(found: Detections, better: Detections, iou_threshold: float) -> NDArray[np.bool_]:
-    """Tell which boxes are doubles of a better one of their class, (N,)."""
+    """Tell which boxes are duplicates of a better one of their class, (N,)."""
     if not len(found) or not len(better):
         return np.zeros(len(found), bool)
     overlap = iou_matrix(found.boxes_xyxy_px, better.boxes_xyxy_px)

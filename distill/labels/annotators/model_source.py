@@ -1,4 +1,4 @@
-"""Models of transformers from a hub id or a folder: what can go wrong, each in one line with a cure."""
+"""Load models of transformers from a hub id or a folder; each failure is one line with a cure."""
 
 from __future__ import annotations
 

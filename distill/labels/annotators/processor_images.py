@@ -10,6 +10,6 @@ from edge.core.image import Image
 
 
 def rgb_from_image(image: Image) -> NDArray[np.uint8]:
-    """Bring a picture into the processor's form: (H, W, 3) RGB, uint8."""
+    """Bring an image into the processor's form: (H, W, 3) RGB, uint8."""
     code = cv2.COLOR_GRAY2RGB if image.ndim == 2 else cv2.COLOR_BGR2RGB
     return np.asarray(cv2.cvtColor(image, code), np.uint8)

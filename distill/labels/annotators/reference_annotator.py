@@ -1,4 +1,4 @@
-"""The reference model as an annotator: it proposes places that do not belong into the cloth.
+"""Annotate by the reference model: it proposes places that do not belong into the cloth.
 
 It knows no classes: its regions are `unclassified`, and what nobody else names waits for a person.
 """

@@ -1,4 +1,4 @@
-"""What a fine-tuning writes so that it can go on: the weights that learn, and where it stands."""
+"""Write what a fine-tuning needs to go on: the weights that learn, and its progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fine-tuning that goes on is to go on with what it was started with."""
+"""Check that a resumed fine-tuning has the data and settings that it was started with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from edge.core.errors import CheckpointError, ConfigError, DatasetError
 
 
-class Origin(NamedTuple):
+class RunOrigin(NamedTuple):
     """Say what a fine-tuning was started with.
 
     Attributes:
@@ -23,7 +23,7 @@ class Origin(NamedTuple):
     data: str
 
 
-def check_same_run(last: Path, then: Origin, now: Origin) -> None:
+def check_same_run(last: Path, then: RunOrigin, now: RunOrigin) -> None:
     """Compare what a run was started with, according to its file `last`, with what it is to go on with.
 
     Raises:

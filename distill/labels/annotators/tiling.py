@@ -1,6 +1,6 @@
-"""Wide strips tile by tile: where an annotator looks, and one set of regions of what it saw.
+"""Annotate wide strips tile by tile, and merge the regions of all tiles.
 
-Large models scale every picture to one size, so a strip looked at whole loses its thin yarns. The tiles and
+Large models scale every image to one size, so a strip looked at whole loses its thin yarns. The tiles and
 their merging are those of the camera box (`edge.core.geometry`, `edge.inference.decode`).
 """
 
@@ -16,14 +16,14 @@ from distill.labels.sets.annotations import Region
 from edge.core.detections import Detections
 from edge.core.geometry import View, iou_matrix, plan_tiles
 from edge.core.image import Image
-from edge.inference.decode import merge_views, suppress_doubles
+from edge.inference.decode import merge_views, suppress_duplicates
 
 SAME_BOX_IOU = 0.999
 """Boxes that overlap this much are one box, once in float32 and once in float64."""
 
 
 class Tiling(Protocol):
-    """Say how pictures are cut and what is seen twice: part of an annotator's settings.
+    """Say how images are cut and what is seen twice: part of an annotator's settings.
 
     Attributes:
         tile_px: side of a tile; None for no tiles.
@@ -40,7 +40,7 @@ class Tiling(Protocol):
 
 
 def tiles_of(size_hw_px: tuple[int, int], tile_px: int | None, overlap_px: int) -> tuple[View, ...]:
-    """Plan how a picture is looked at: one view of all of it, or tiles.
+    """Plan how an image is looked at: one view of all of it, or tiles.
 
     Args:
         size_hw_px: height and width, each > 0.
@@ -57,13 +57,13 @@ def look_by_tiles(
     tiling: Tiling,
     look: Callable[[Sequence[Image]], Sequence[Sequence[Region]]],
 ) -> list[tuple[Region, ...]]:
-    """Cut pictures to tiles, look at all of them at once, and make one set of regions for each picture.
+    """Cut images to tiles, look at all of them at once, and make one set of regions for each image.
 
     Args:
         images: (H, W) grey or (H, W, 3) BGR, uint8, of any sizes.
         look: gives the regions of each of the views it gets, in their pixels.
     Returns:
-        Per picture its regions by falling score, in its pixels.
+        Per image its regions by falling score, in its pixels.
     """
     plans = [
         tiles_of((image.shape[0], image.shape[1]), tiling.tile_px, tiling.tile_overlap_px)
@@ -78,21 +78,21 @@ def look_by_tiles(
     return [merge_regions([next(found) for _ in plan], plan, tiling.iou_threshold) for plan in plans]
 
 
-def without_doubles(regions: Sequence[Region], iou_threshold: float) -> tuple[Region, ...]:
+def without_duplicates(regions: Sequence[Region], iou_threshold: float) -> tuple[Region, ...]:
     """Keep of regions of one label that overlap more than this the best; by falling score."""
     labels = _labels(regions)
-    return _regions(suppress_doubles(_detections(regions, labels), iou_threshold), labels, regions)
+    return _regions(suppress_duplicates(_detections(regions, labels), iou_threshold), labels, regions)
 
 
 def merge_regions(
     parts: Sequence[Sequence[Region]], views: Sequence[View], iou_threshold: float
 ) -> tuple[Region, ...]:
-    """Bring regions of views to the picture, and make one region of what two views saw of one thing.
+    """Bring regions of views to the image, and make one region of what two views saw of one thing.
 
     Args:
         parts: per view, in its pixels.
-        views: in the same order, each at the picture's own scale.
-        iou_threshold: see `without_doubles`.
+        views: in the same order, each at the image's own scale.
+        iou_threshold: see `without_duplicates`.
     Returns:
         Regions by falling score. A merged one has the names of the best of its parts, and no polygon.
     """
@@ -100,11 +100,11 @@ def merge_regions(
     everything = [region for part in placed for region in part]
     labels = _labels(everything)
     merged = merge_views([_detections(part, labels) for part in placed], views)
-    return _regions(suppress_doubles(merged, iou_threshold), labels, everything)
+    return _regions(suppress_duplicates(merged, iou_threshold), labels, everything)
 
 
 def _moved(region: Region, view: View) -> Region:
-    """Bring a region from the pixels of a view to those of the picture."""
+    """Bring a region from the pixels of a view to those of the image."""
     x1, y1, x2, y2 = region.box_xyxy_px
     dx, dy = view.left_px, view.top_px
     polygon = region.polygon_xy_px

@@ -1,11 +1,11 @@
-"""What the commands print: tables of findings and counts."""
+"""Print tables of findings and counts."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from distill.labels.checks.check import Finding
+from distill.labels.checks.check import LabelFinding
 from distill.labels.checks.stats import SCORE_BINS, Sizes, Stats
 from distill.labels.sets.annotations import NOT_TRAINED_ON, LabelSet
 
@@ -28,7 +28,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join(aligned)
 
 
-def report_of_findings(findings: Sequence[Finding]) -> str:
+def report_of_findings(findings: Sequence[LabelFinding]) -> str:
     """Return the findings as a table, grouped as they came."""
     return table(("finding", "file", "detail"), [(f.kind, f.file, f.detail) for f in findings])
 
@@ -52,7 +52,7 @@ def summary_line(label_set: LabelSet, left_out: Mapping[str, str] | None = None)
     ]
     files = {*label_set.problems, *(left_out or ())}
     parts = [
-        f"{len(label_set.images)} pictures",
+        f"{len(label_set.images)} images",
         f"{clean} without a defect",
         f"{boxes} boxes",
         *aside,
@@ -65,10 +65,10 @@ def summary_line(label_set: LabelSet, left_out: Mapping[str, str] | None = None)
 
 def report_of_stats(stats: Stats) -> str:
     """Return the counts as tables."""
-    splits = list(stats.pictures)
+    splits = list(stats.images)
     rows = [
-        ["pictures", *stats.pictures.values()],
-        ["without a defect", *stats.clean_pictures.values()],
+        ["images", *stats.images.values()],
+        ["without a defect", *stats.clean_images.values()],
         *([f"boxes of {name}", *counts.values()] for name, counts in stats.boxes.items()),
     ]
     parts = [
@@ -112,7 +112,7 @@ def _scores(scores: Sequence[int]) -> list[tuple[str, int]]:
 
 def _groups(groups: Mapping[str, int]) -> str:
     rows: list[tuple[str, int]] = list(groups.items())[:SHOWN_GROUPS]
-    text = table((f"group (of {len(groups)})", "pictures"), rows)
+    text = table((f"group (of {len(groups)})", "images"), rows)
     hidden = len(groups) - len(rows)
     return f"{text}\n... and {hidden} more" if hidden > 0 else text
 

@@ -33,11 +33,11 @@ class Stats:
     """Hold the counts of a label set; rejected and queued boxes count in `reviews` alone.
 
     Attributes:
-        pictures: by split.
-        clean_pictures: those without a defect and without a queued box, by split.
+        images: by split.
+        clean_images: those without a defect and without a queued box, by split.
         boxes: by class, then split; every class and every split stands in it.
         categories: boxes by class, then category; "" where it is not known.
-        groups: pictures by group, the largest first.
+        groups: images by group, the largest first.
         sizes: by class, for classes with boxes.
         reviews: boxes by review state.
         annotators: boxes by annotator; "" where it is not known.
@@ -45,8 +45,8 @@ class Stats:
         mm_per_px: None if not known.
     """
 
-    pictures: dict[str, int]
-    clean_pictures: dict[str, int]
+    images: dict[str, int]
+    clean_images: dict[str, int]
     boxes: dict[str, dict[str, int]]
     categories: dict[str, dict[str, int]]
     groups: dict[str, int]
@@ -59,21 +59,21 @@ class Stats:
 
 def stats_of(label_set: LabelSet) -> Stats:
     """Count a label set."""
-    pictures: Counter[str] = Counter()
+    images: Counter[str] = Counter()
     clean: Counter[str] = Counter()
     boxes: Counter[tuple[str, str]] = Counter()
     for image in label_set.images:
         split = image.split or NO_SPLIT
         held = _held(image.regions)
-        pictures[split] += 1
+        images[split] += 1
         clean[split] += all(region.review == "rejected" for region in image.regions)
         boxes.update((region.label, split) for region in held)
     everything = [region for image in label_set.images for region in image.regions]
     regions = _held(everything)
     return Stats(
-        pictures=dict(pictures),
-        clean_pictures=dict(clean),
-        boxes={name: {split: boxes[name, split] for split in pictures} for name in label_set.class_names},
+        images=dict(images),
+        clean_images=dict(clean),
+        boxes={name: {split: boxes[name, split] for split in images} for name in label_set.class_names},
         categories={
             name: dict(Counter(r.category or "" for r in regions if r.label == name).most_common())
             for name in label_set.class_names

@@ -1,1 +1,1 @@
-"""The data engine: annotators asked in shards, one calibrated opinion of each picture, a data set."""
+"""Run the data engine: annotators in shards, one calibrated opinion of each image, a data set."""

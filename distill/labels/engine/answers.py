@@ -1,4 +1,4 @@
-"""What an annotator says of every picture of a catalogue, kept in shards: raw, so nothing is asked twice.
+"""Keep the answers of an annotator for every image, in shards: raw, so nothing is asked twice.
 
 Names, calibration, fusion and thresholds come later (`deciding`), cheaply and as often as wanted.
 """
@@ -11,34 +11,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from distill.labels.annotators.annotator import Annotator
-from distill.labels.engine.builders import Surroundings, build_annotator
+from distill.labels.engine.builders import AnnotatorContext, build_annotator
 from distill.labels.engine.catalogue import Catalogue
 from distill.labels.engine.region_lines import values_of
 from distill.labels.engine.settings import AnnotatorSpec, Device
 from distill.labels.engine.shards import MakeShard, lines
-from distill.labels.sets.picture_files import content_digest, decoded
+from distill.labels.sets.image_files import content_digest, decoded
 from edge.core.errors import DatasetError
 from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy
 
 READERS = 4
-"""Threads that decode pictures ahead of the annotator."""
+"""Threads that decode images ahead of the annotator."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """Ask one annotator about the pictures of a catalogue.
+    """Ask one annotator about the images of a catalogue.
 
-    A line says of a picture: `image`, `size_hw_px`, `pixels` (a digest of them) and `regions`; or `image`
+    A line says of an image: `image`, `size_hw_px`, `pixels` (a digest of them) and `regions`; or `image`
     and the `problem` it has, and the others go on.
 
     Attributes:
         spec: who is asked.
         catalogue: about what.
         taxonomy: of the mill.
-        batch: pictures given to it at once.
+        batch: images given to it at once.
         device: auto, cpu or cuda.
-        mm_per_px: scale of the pictures; None if not known.
+        mm_per_px: scale of the images; None if not known.
     """
 
     spec: AnnotatorSpec
@@ -50,7 +50,7 @@ class Asking:
 
     def open(self) -> MakeShard:
         """Load the annotator."""
-        annotator = build_annotator(self.spec, Surroundings(self.taxonomy, self.device, self.mm_per_px))
+        annotator = build_annotator(self.spec, AnnotatorContext(self.taxonomy, self.device, self.mm_per_px))
 
         def make(shard: int) -> bytes:
             names = self.catalogue.names_of(shard)
@@ -64,14 +64,14 @@ class Asking:
     def _read(self, batches: Sequence[Sequence[str]]) -> Iterator[list[tuple[str, Image | str]]]:
         """Decode batch after batch, one ahead of the one that is looked at."""
         with ThreadPoolExecutor(READERS) as readers:
-            waiting = [[readers.submit(self._picture, name) for name in batch] for batch in batches[:1]]
+            waiting = [[readers.submit(self._image, name) for name in batch] for batch in batches[:1]]
             for position in range(len(batches)):
                 ahead = batches[position + 1 : position + 2]
-                waiting += [[readers.submit(self._picture, name) for name in batch] for batch in ahead]
+                waiting += [[readers.submit(self._image, name) for name in batch] for batch in ahead]
                 yield [future.result() for future in waiting.pop(0)]
 
-    def _picture(self, name: str) -> tuple[str, Image | str]:
-        """Decode a picture, or say in a line why that cannot be done."""
+    def _image(self, name: str) -> tuple[str, Image | str]:
+        """Decode an image, or say in a line why that cannot be done."""
         try:
             return name, decoded(self.catalogue.root / name)
         except DatasetError as error:

@@ -1,10 +1,10 @@
-"""Refuse what cannot end well before the first picture is labelled: names, groups, annotators, teaching."""
+"""Refuse a job that cannot end well before the first image is labelled: names, groups, annotators."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from distill.labels.engine.builders import Surroundings, build_annotator
+from distill.labels.engine.builders import AnnotatorContext, build_annotator
 from distill.labels.engine.job import Job
 from distill.labels.engine.shards import run_here
 from distill.labels.engine.teaching import check_teaching, is_teachable
@@ -13,29 +13,29 @@ from distill.labels.sets.groups import by_name
 from edge.core.errors import ConfigError, DatasetError
 
 
-def check_beginning(job: Job, rounds: int, shares: Mapping[str, float]) -> None:
+def check_beginning(job: Job, rounds: int, fractions: Mapping[str, float]) -> None:
     """See that a job can be done to its end; annotators that have nothing left to do are not loaded.
 
     Args:
         job: what to label, and how.
         rounds: most rounds.
-        shares: of the splits, where there is no reviewed set.
+        fractions: of the splits, where there is no reviewed set.
     Raises:
         ConfigError: if there is nobody to teach, nothing to judge by, or a setting is not permitted.
-        DatasetError: if two pictures cannot stand in one data set, or the groups do not suffice.
+        DatasetError: if two images cannot stand in one data set, or the groups do not suffice.
         LoomsightError: whatever loading an annotator raises.
     """
     check_names(job.catalogue.names, job.reviewed)
     if job.group:
-        _check_groups(job, job.group, shares)
+        _check_groups(job, job.group, fractions)
     if rounds > 1:
         _check_can_teach(job)
     if job.runner is run_here:  # on Ray the models need not be here
         _check_models(job)
 
 
-def _check_groups(job: Job, expression: str, shares: Collection[str]) -> None:
-    """Without a reviewed set pictures are shared out by their groups, so each needs one."""
+def _check_groups(job: Job, expression: str, fractions: Collection[str]) -> None:
+    """Without a reviewed set images are split by their groups, so each needs one."""
     group_of = by_name(expression)
     if job.reviewed is not None:
         return
@@ -43,12 +43,12 @@ def _check_groups(job: Job, expression: str, shares: Collection[str]) -> None:
     without = [name for name, group in groups.items() if not group]
     if without:
         raise DatasetError(
-            f"{len(without)} of {len(groups)} pictures have no group, the first is {without[0]}.",
-            "Correct --group until every picture has one, or leave it out.",
+            f"{len(without)} of {len(groups)} images have no group, the first is {without[0]}.",
+            "Correct --group until every image has one, or leave it out.",
         )
-    if len(set(groups.values())) < len(shares):
+    if len(set(groups.values())) < len(fractions):
         raise DatasetError(
-            f"{len(set(groups.values()))} groups cannot be shared out to {len(shares)} splits.",
+            f"{len(set(groups.values()))} groups cannot be split into {len(fractions)} splits.",
             "Use a finer --group, or fewer splits in --split.",
         )
 
@@ -71,7 +71,7 @@ def _check_models(job: Job) -> None:
     """Load, and release again, what has work left: a model that is missing would stop the job half-way."""
     for spec in job.settings.annotators:
         if job.is_wanted(spec):
-            build_annotator(spec, Surroundings(job.taxonomy, job.device, job.mm_per_px))
+            build_annotator(spec, AnnotatorContext(job.taxonomy, job.device, job.mm_per_px))
     outlines = job.settings.outlines
     if outlines is not None and not job.is_outlined:
         from distill.labels.sam.outliner import open_outliner

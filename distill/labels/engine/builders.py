@@ -1,4 +1,4 @@
-"""From what a file says of an annotator to one that is ready to look at pictures."""
+"""Build annotators from their descriptions in the settings."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from edge.core.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class AnnotatorContext:
     """Hold what an annotator is loaded for.
 
     Attributes:
         taxonomy: of the mill.
         device: where to compute.
-        mm_per_px: scale of the pictures; None if not known.
+        mm_per_px: scale of the images; None if not known.
     """
 
     taxonomy: Taxonomy
@@ -33,7 +33,7 @@ class Surroundings:
     mm_per_px: float | None = None
 
 
-def build_annotator(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
+def build_annotator(spec: AnnotatorSpec, surroundings: AnnotatorContext) -> Annotator:
     """Load an annotator.
 
     Raises:

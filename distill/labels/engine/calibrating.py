@@ -1,7 +1,7 @@
-"""How far each annotator, and all of them together, can be believed: learnt on the reviewed split.
+"""Calibrate each annotator, and all of them together, on the reviewed split.
 
 Annotators are calibrated on one half of the reviewed groups and the fused scores on the other, because a
-score that was fitted on a picture looks better there than it is.
+score that was fitted on an image looks better there than it is.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from distill.labels.engine.calibration import (
     fit_calibration,
 )
 from distill.labels.engine.opinion import Answers, Opinion
-from distill.labels.engine.proposals import as_the_truth_has_it
+from distill.labels.engine.proposals import as_the_ground_truth_has_it
 from distill.labels.engine.registry import ANNOTATORS
 from distill.labels.engine.reliability import expected_calibration_error, judge
 from distill.labels.engine.settings import EngineSettings
@@ -38,22 +38,22 @@ Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class ReviewedPicture:
-    """Hold what annotators say of a picture that a person has looked at.
+class ReviewedImage:
+    """Hold what annotators say of an image that a person has looked at.
 
     Attributes:
-        truth: what the person says.
-        group: roll or strip, or the name of the picture.
+        ground_truth: what the person says.
+        group: roll or strip, or the name of the image.
     """
 
     answers: Answers
-    truth: tuple[Region, ...]
+    ground_truth: tuple[Region, ...]
     size_hw_px: tuple[int, int]
     group: str
 
 
 class CalibrationError(BaseModel):
-    """Compare scores with what is true, before and after a calibration, on pictures it was not fitted on.
+    """Compare scores with what is true, before and after a calibration, on images it was not fitted on.
 
     Attributes:
         boxes: how many were compared; 0 leaves both errors without meaning.
@@ -73,7 +73,7 @@ class Calibrated(BaseModel):
     Attributes:
         annotators: calibration by annotator.
         fused: of the scores of the fusion; None takes them as they are.
-        weights: share of an annotator's boxes that was right.
+        weights: fraction of an annotator's boxes that was right.
         bands: by class.
         errors: by annotator, and of `fused`.
         notes: what could not be learnt, a line each.
@@ -101,17 +101,17 @@ def opinion_of(settings: EngineSettings, namer: Namer, learnt: Calibrated) -> Op
 
 
 def calibrate(
-    pictures: Sequence[ReviewedPicture], settings: EngineSettings, namer: Namer, classes: Sequence[str]
+    images: Sequence[ReviewedImage], settings: EngineSettings, namer: Namer, classes: Sequence[str]
 ) -> Calibrated:
     """Learn how far scores can be believed, and from where a class is accepted.
 
     Args:
-        pictures: of the reviewed split, not those that an annotator was taught on.
+        images: of the reviewed split, not those that an annotator was taught on.
         settings: whose annotators are calibrated.
         namer: brings words to the taxonomy.
         classes: of the taxonomy.
     """
-    halves = _halves(pictures)
+    halves = _halves(images)
     learnt, plain = Calibrated(), opinion_of(settings, namer, Calibrated())
     notes: list[str] = []
     for name in (annotator.name for annotator in settings.annotators):
@@ -119,7 +119,7 @@ def calibrate(
         learnt = _with_annotator(learnt, name, parts, notes)
     judged = [_judged_fused(opinion_of(settings, namer, learnt), half) for half in halves]
     learnt = _with_fused(learnt, judged[1], notes)
-    by_class = _by_class(opinion_of(settings, namer, learnt), pictures)
+    by_class = _by_class(opinion_of(settings, namer, learnt), images)
     bands = {}
     for label in classes:
         band = _band(*by_class.get(label, (np.zeros(0), np.zeros(0, bool))), settings)
@@ -132,30 +132,29 @@ def calibrate(
     return learnt.model_copy(update={"bands": bands, "notes": tuple(notes)})
 
 
-def _halves(pictures: Sequence[ReviewedPicture]) -> tuple[list[ReviewedPicture], list[ReviewedPicture]]:
-    """Share pictures out by group, in turn."""
-    groups = sorted({picture.group for picture in pictures})
+def _halves(images: Sequence[ReviewedImage]) -> tuple[list[ReviewedImage], list[ReviewedImage]]:
+    """Split images by group, in turn."""
+    groups = sorted({image.group for image in images})
     first = set(groups[::2])
     return (
-        [picture for picture in pictures if picture.group in first],
-        [picture for picture in pictures if picture.group not in first],
+        [image for image in images if image.group in first],
+        [image for image in images if image.group not in first],
     )
 
 
-def _judged_annotator(
-    opinion: Opinion, name: str, pictures: Iterable[ReviewedPicture]
-) -> tuple[Floats, Bools]:
+def _judged_annotator(opinion: Opinion, name: str, images: Iterable[ReviewedImage]) -> tuple[Floats, Bools]:
     return _joined(
-        judge(as_the_truth_has_it(_said_by(opinion, name, one), one.truth), one.truth) for one in pictures
+        judge(as_the_ground_truth_has_it(_said_by(opinion, name, one), one.ground_truth), one.ground_truth)
+        for one in images
     )
 
 
-def _said_by(opinion: Opinion, name: str, picture: ReviewedPicture) -> Sequence[Region]:
-    return opinion.named(name, picture.answers.get(name, ()), picture.size_hw_px)
+def _said_by(opinion: Opinion, name: str, image: ReviewedImage) -> Sequence[Region]:
+    return opinion.named(name, image.answers.get(name, ()), image.size_hw_px)
 
 
-def _judged_fused(opinion: Opinion, pictures: Iterable[ReviewedPicture]) -> tuple[Floats, Bools]:
-    return _joined(judge(opinion.fused(one.answers, one.size_hw_px), one.truth) for one in pictures)
+def _judged_fused(opinion: Opinion, images: Iterable[ReviewedImage]) -> tuple[Floats, Bools]:
+    return _joined(judge(opinion.fused(one.answers, one.size_hw_px), one.ground_truth) for one in images)
 
 
 def _joined(parts: Iterable[tuple[Floats, Bools]]) -> tuple[Floats, Bools]:
@@ -187,11 +186,11 @@ def _with_annotator(
 
 def _with_constant(learnt: Calibrated, name: str, right: Bools, notes: list[str]) -> Calibrated:
     """Give all boxes of an annotator that is always right, or never, one score (Laplace's rule)."""
-    share = (int(right.sum()) + 1) / (len(right) + 2)
+    fraction = (int(right.sum()) + 1) / (len(right) + 2)
     notes.append(
-        f"{name}: {int(right.sum())} of {len(right)} reviewed boxes are right, each counts as {share:.3f}"
+        f"{name}: {int(right.sum())} of {len(right)} reviewed boxes are right, each counts {fraction:.3f}"
     )
-    constant = IsotonicCalibration(scores=(0.5,), shares=(share,))
+    constant = IsotonicCalibration(scores=(0.5,), shares=(fraction,))
     return learnt.model_copy(update={"annotators": {**learnt.annotators, name: constant}})
 
 
@@ -227,22 +226,22 @@ def _error(halves: Sequence[tuple[Floats, Bools]]) -> CalibrationError:
     )
 
 
-def _by_class(opinion: Opinion, pictures: Iterable[ReviewedPicture]) -> Mapping[str, tuple[Floats, Bools]]:
+def _by_class(opinion: Opinion, images: Iterable[ReviewedImage]) -> Mapping[str, tuple[Floats, Bools]]:
     """Judge the final regions of each class."""
     judged: dict[str, list[tuple[Floats, Bools]]] = {}
-    for picture in pictures:
+    for image in images:
         fused = [
             replace(region, score=opinion.final(region.score or 0.0))
-            for region in opinion.fused(picture.answers, picture.size_hw_px)
+            for region in opinion.fused(image.answers, image.size_hw_px)
         ]
         for label in {region.label for region in fused}:
             mine = [region for region in fused if region.label == label]
-            judged.setdefault(label, []).append(judge(mine, picture.truth))
+            judged.setdefault(label, []).append(judge(mine, image.ground_truth))
     return {label: _joined(parts) for label, parts in judged.items()}
 
 
 def _band(scores: Floats, right: Bools, settings: EngineSettings) -> Band | None:
-    """Choose where a class is accepted and where it is let go; None for too few right boxes."""
+    """Choose where a class is accepted and where it is rejected; None for too few right boxes."""
     if int(right.sum()) < LEAST_RIGHT_BOXES:
         return None
     order = np.argsort(-scores, kind="stable")

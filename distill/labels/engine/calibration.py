@@ -1,4 +1,4 @@
-"""From an annotator's raw scores to the share of such boxes that are right, fitted on reviewed pictures.
+"""Map an annotator's raw scores to the fraction of right boxes, fitted on reviewed images.
 
 Two fits: isotonic regression (Zadrozny and Elkan, 2002), and temperature with an offset, that is a logistic
 regression on the logit of the score (Platt, 1999; Guo et al., On Calibration of Modern Neural Networks,
@@ -92,7 +92,7 @@ def fit_calibration(
     if len(values) < LEAST_SAMPLES or right.min() == right.max():
         raise DatasetError(
             f"{len(values)} reviewed boxes, {int(right.sum())} of them right, are too few to calibrate on.",
-            f"Review more pictures: {LEAST_SAMPLES} boxes at least, right ones and wrong ones.",
+            f"Review more images: {LEAST_SAMPLES} boxes at least, right ones and wrong ones.",
         )
     if method == "isotonic" or (method == "auto" and len(values) >= ISOTONIC_FROM):
         return _fit_isotonic(values, right)
@@ -112,7 +112,7 @@ def _checked(scores: ArrayLike, is_right: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def _fit_isotonic(scores: Floats, right: Floats) -> IsotonicCalibration:
-    """Make a knot of each run of scores that the regression gives one share, at their mean."""
+    """Make a knot of each run of scores that the regression gives one fraction, at their mean."""
     levels, positions, counts = np.unique(scores, return_inverse=True, return_counts=True)
     shares = np.bincount(positions, weights=right) / counts
     from scipy.optimize import isotonic_regression  # a second to import, for whoever has nothing to fit

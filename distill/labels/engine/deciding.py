@@ -1,4 +1,4 @@
-"""From kept answers to what is accepted, queued and let go: cheap, and done anew when anything changes."""
+"""Decide from kept answers what is accepted, queued and rejected; decided again when anything changes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from distill.labels.sets.groups import GroupOf, by_name
 
 @dataclass(frozen=True, slots=True)
 class KeptBack:
-    """Say which pictures have no place in a training set: they are reviewed, or of a roll that judges.
+    """Say which images have no place in a training set: they are reviewed, or of a roll that judges.
 
     Attributes:
-        pixels: digests of the pictures of the reviewed set.
+        pixels: digests of the images of the reviewed set.
         groups: rolls and strips of its validation and test splits.
     """
 
@@ -26,7 +26,7 @@ class KeptBack:
     groups: frozenset[str] = frozenset()
 
     def reason(self, pixels: str, group: str | None) -> str | None:
-        """Return why a picture is kept back; None if it is not."""
+        """Return why an image is kept back; None if it is not."""
         if pixels in self.pixels:
             return "it is in the reviewed set"
         return f"group {group} judges in the reviewed set" if group in self.groups else None
@@ -34,18 +34,18 @@ class KeptBack:
 
 @dataclass(frozen=True)
 class Deciding:
-    """Make one opinion of the answers to each picture.
+    """Make one opinion of the answers to each image.
 
-    A line says of a picture: `image`, `size_hw_px`, `group`, `regions` (accepted and queued), how many
+    A line says of an image: `image`, `size_hw_px`, `group`, `regions` (accepted and queued), how many
     were `rejected`, and names `unknown` to the taxonomy; or why it was `left_out`.
 
     Attributes:
         answers: by annotator.
-        catalogue: of the pictures.
+        catalogue: of the images.
         opinion: how.
-        kept_back: pictures that are left out.
+        kept_back: images that are left out.
         group: regular expression on the file name; None for no groups.
-        mm_per_px: scale of the pictures; None if not known.
+        mm_per_px: scale of the images; None if not known.
     """
 
     answers: Mapping[str, ShardFolder]
@@ -67,7 +67,7 @@ class Deciding:
         return make
 
     def _decided(self, said: Mapping[str, Mapping[str, Any]], group_of: GroupOf) -> dict[str, Any]:
-        """Decide about one picture by the lines of all annotators."""
+        """Decide about one image by the lines of all annotators."""
         first = next(iter(said.values()))
         name = first["image"]
         problem = next((line["problem"] for line in said.values() if "problem" in line), None)

@@ -1,4 +1,4 @@
-"""From what several annotators say about one picture to one opinion, with who agreed."""
+"""Fuse what several annotators say about one image into one opinion, with those who agreed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AGREED = "+"
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
-    """Fuse boxes of one picture across annotators whose scores are calibrated probabilities.
+    """Fuse boxes of one image across annotators whose scores are calibrated probabilities.
 
     Attributes:
         method: ``weighted`` averages boxes by score (weighted boxes fusion; Solovyev et al., 2021), and an
@@ -36,13 +36,13 @@ class Fusion:
     def fuse(
         self, opinions: Mapping[str, Sequence[Region]], size_hw_px: tuple[int, int]
     ) -> tuple[Region, ...]:
-        """Fuse the regions of one picture.
+        """Fuse the regions of one image.
 
         Args:
             opinions: annotator name -> its regions, each with a score and a label of the taxonomy. An
                 annotator that looked and found nothing is there with none. A region without any area inside
-                the picture, as a box that a detector draws below its edge, is nothing.
-            size_hw_px: of the picture.
+                the image, as a box that a detector draws below its edge, is nothing.
+            size_hw_px: of the image.
         Returns:
             Regions by falling score; `annotator` names all that found it, joined by `AGREED`. Category,
             phrase and polygon are those of the best of them.
@@ -120,7 +120,7 @@ class Fusion:
 
 
 def _shows(region: Region, size_hw_px: tuple[int, int]) -> bool:
-    """Tell whether any of a region's area lies inside the picture."""
+    """Tell whether any of a region's area lies inside the image."""
     (height, width), (x1, y1, x2, y2) = size_hw_px, region.box_xyxy_px
     return min(x2, width) > max(x1, 0) and min(y2, height) > max(y1, 0)
 

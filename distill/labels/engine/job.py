@@ -1,9 +1,9 @@
-"""A labelling job on disk, and its stages: ask, calibrate, decide, outline, write.
+"""Run the stages of a labelling job on disk: ask, calibrate, decide, outline, write.
 
 job.json                          the settings, as resolved
-catalogue.jsonl                   the pictures
+catalogue.jsonl                   the images
 answers/NAME-DIGEST/pictures/     what an annotator says of them, in shards
-answers/NAME-DIGEST/reviewed/     and of the reviewed pictures that calibrate and judge
+answers/NAME-DIGEST/reviewed/     and of the reviewed images that calibrate and judge
 rounds/N/opinion.json             calibrations, weights and thresholds of round N
 rounds/N/decided/                 accepted and queued boxes, in shards
 rounds/N/outlined/                the same with outlines and tight boxes
@@ -50,11 +50,11 @@ class Job:
         folder: where it keeps everything.
         settings: how it labels.
         taxonomy: of the mill.
-        catalogue: the pictures.
+        catalogue: the images.
         reviewed: None leaves scores uncalibrated.
         runner: makes shards, here or on Ray.
         device: auto, cpu or cuda.
-        mm_per_px: scale of the pictures; None if not known.
+        mm_per_px: scale of the images; None if not known.
         group: regular expression on file names; None for no groups.
         stop: set when somebody asks to stop.
     """
@@ -75,7 +75,7 @@ class Job:
         return self.folder / "rounds" / str(number)
 
     def is_wanted(self, spec: AnnotatorSpec) -> bool:
-        """Tell whether an annotator has pictures left to look at in the first round."""
+        """Tell whether an annotator has images left to look at in the first round."""
         asked = [(self.catalogue, "pictures")]
         if self.reviewed is not None:
             asked.append((self.reviewed.catalogue(self.settings.shard_pictures), "reviewed"))
@@ -87,23 +87,23 @@ class Job:
         return not ShardFolder(self.round_folder(1) / "outlined", self.catalogue.shards).pending()
 
     def ask(self, specs: Sequence[AnnotatorSpec]) -> dict[str, ShardFolder]:
-        """Ask annotators about the pictures, one after the other: one model at a time is in memory."""
+        """Ask annotators about the images, one after the other: one model at a time is in memory."""
         return {spec.name: self._asked(spec, self.catalogue, "pictures") for spec in specs}
 
     def ask_about_reviewed(self, specs: Sequence[AnnotatorSpec]) -> dict[str, ShardFolder]:
-        """Ask annotators about the reviewed pictures; no folders without a reviewed set."""
+        """Ask annotators about the reviewed images; no folders without a reviewed set."""
         if self.reviewed is None:
             return {}
         catalogue = self.reviewed.catalogue(self.settings.shard_pictures)
         return {spec.name: self._asked(spec, catalogue, "reviewed") for spec in specs}
 
     def calibrate(self, answers: Mapping[str, ShardFolder]) -> Calibrated:
-        """Learn from the answers to the reviewed pictures how far scores can be believed."""
+        """Learn from the answers to the reviewed images how far scores can be believed."""
         if self.reviewed is None:
             note = "no reviewed set: scores and thresholds are as annotators and settings have them"
             return Calibrated(notes=(note,))
-        pictures = self.reviewed.pictures(CALIBRATES, answers)
-        return calibrate(pictures, self.settings, self.namer, self.taxonomy.classes)
+        images = self.reviewed.images(CALIBRATES, answers)
+        return calibrate(images, self.settings, self.namer, self.taxonomy.classes)
 
     @property
     def namer(self) -> Namer:
@@ -115,7 +115,7 @@ class Job:
         return opinion_of(self.settings, self.namer, learnt)
 
     def decide(self, number: int, answers: Mapping[str, ShardFolder], learnt: Calibrated) -> ShardFolder:
-        """Make one opinion of the answers; shards that were decided by another opinion are made anew."""
+        """Make one opinion of the answers; shards that were decided by another opinion are made again."""
         folder = self.round_folder(number)
         kept_back = self.reviewed.kept_back() if self.reviewed else KeptBack()
         work = Deciding(

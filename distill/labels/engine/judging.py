@@ -1,4 +1,4 @@
-"""How good annotators, and the set they make, are: against what a person says of the judging split."""
+"""Judge annotators, and the set they make, against the reviewed judging split."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from distill.labels.engine.calibrating import ReviewedPicture
+from distill.labels.engine.calibrating import ReviewedImage
 from distill.labels.engine.opinion import Opinion
-from distill.labels.engine.proposals import as_the_truth_has_it, is_proposal
+from distill.labels.engine.proposals import as_the_ground_truth_has_it, is_proposal
 from distill.labels.engine.reliability import RIGHT_IOU, judge
 from distill.labels.sets.annotations import Region
 from edge.core.detections import Detections
@@ -17,7 +17,7 @@ from edge.core.taxonomy import Taxonomy
 
 
 class Quality(BaseModel):
-    """Count boxes against the truth at an overlap of 0.5, by class.
+    """Count boxes against the ground truth at an overlap of 0.5, by class.
 
     Attributes:
         true_boxes: there were to find.
@@ -35,12 +35,12 @@ class Quality(BaseModel):
 
     @property
     def precision(self) -> float | None:
-        """Share of the accepted boxes that is right; None without any."""
+        """Fraction of the accepted boxes that is right; None without any."""
         return self.right / self.boxes if self.boxes else None
 
     @property
     def recall(self) -> float | None:
-        """Share of the true boxes that was accepted; None without any."""
+        """Fraction of the true boxes that was accepted; None without any."""
         return self.right / self.true_boxes if self.true_boxes else None
 
     @property
@@ -50,22 +50,22 @@ class Quality(BaseModel):
         return 2 * self.right / total if total else 0.0
 
 
-def quality_of(opinion: Opinion, pictures: Iterable[ReviewedPicture]) -> Quality:
-    """Count what would be accepted of these pictures."""
+def quality_of(opinion: Opinion, images: Iterable[ReviewedImage]) -> Quality:
+    """Count what would be accepted of these images."""
     true_boxes = boxes = right = queued_right = 0
-    for picture in pictures:
-        result = opinion.of(picture.answers, picture.size_hw_px)
-        found = as_the_truth_has_it((*result.accepted, *result.queued), picture.truth)
-        _, is_right = judge(found, picture.truth)
-        _, accepted_right = judge(result.accepted, picture.truth)
-        true_boxes, boxes = true_boxes + len(picture.truth), boxes + len(result.accepted)
+    for image in images:
+        result = opinion.of(image.answers, image.size_hw_px)
+        found = as_the_ground_truth_has_it((*result.accepted, *result.queued), image.ground_truth)
+        _, is_right = judge(found, image.ground_truth)
+        _, accepted_right = judge(result.accepted, image.ground_truth)
+        true_boxes, boxes = true_boxes + len(image.ground_truth), boxes + len(result.accepted)
         right += int(accepted_right.sum())
         queued_right += int(is_right.sum()) - int(accepted_right.sum())
     return Quality(true_boxes=true_boxes, boxes=boxes, right=right, queued_right=max(0, queued_right))
 
 
 def mean_average_precision(
-    name: str, opinion: Opinion, pictures: Iterable[ReviewedPicture], taxonomy: Taxonomy
+    name: str, opinion: Opinion, images: Iterable[ReviewedImage], taxonomy: Taxonomy
 ) -> float:
     """Return the mAP50 of one annotator by its raw scores; places without a class do not count."""
     from distill.evaluation.evaluate import metrics_of  # imports torch
@@ -73,9 +73,9 @@ def mean_average_precision(
     compared = [
         (
             _detections(opinion.named(name, one.answers.get(name, ()), one.size_hw_px), taxonomy),
-            _detections(one.truth, taxonomy),
+            _detections(one.ground_truth, taxonomy),
         )
-        for one in pictures
+        for one in images
     ]
     return metrics_of(compared, taxonomy.classes).map50
 
@@ -104,7 +104,7 @@ class Change(BaseModel):
     removed: int = 0
 
     def plus(self, before: Sequence[Region], after: Sequence[Region]) -> Change:
-        """Add the change of one picture."""
+        """Add the change of one image."""
         _, found_again = judge(after, before, RIGHT_IOU)
         kept = int(found_again.sum())
         return Change(

@@ -1,4 +1,4 @@
-"""What several annotators say of one picture, made one opinion: named, calibrated, fused, sorted."""
+"""Merge what several annotators say of one image: named, calibrated, fused, sorted."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from distill.labels.sets.naming import Namer
 from edge.core.geometry import iou_matrix
 
 Calibrator = Callable[[float], float]
-"""From a score to the share of such regions that are right."""
+"""From a score to the fraction of such regions that are right."""
 
 Answers = Mapping[str, Sequence[Region]]
-"""Raw regions of one picture by annotator; one that found nothing is there with none."""
+"""Raw regions of one image by annotator; one that found nothing is there with none."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Opinion:
     Attributes:
         namer: brings words to the taxonomy.
         fusion: how boxes of the same thing become one.
-        triage: what is accepted, queued, let go.
+        triage: what is accepted, queued, rejected.
         calibrators: by annotator; a score of one not named is taken as it is.
         final: of fused scores.
     """
@@ -41,11 +41,11 @@ class Opinion:
     final: Calibrator = float
 
     def of(self, answers: Answers, size_hw_px: tuple[int, int], mm_per_px: float | None = None) -> Sorted:
-        """Sort what was said of one picture.
+        """Sort what was said of one image.
 
         Args:
             answers: see `Answers`.
-            size_hw_px: of the picture.
+            size_hw_px: of the image.
             mm_per_px: its scale; None if not known.
         Returns:
             Regions with calibrated scores; `annotator` names all that found each.
@@ -59,11 +59,11 @@ class Opinion:
         )
 
     def fused(self, answers: Answers, size_hw_px: tuple[int, int]) -> tuple[Region, ...]:
-        """Fuse what was named in one picture; scores are those of the fusion."""
+        """Fuse what was named in one image; scores are those of the fusion."""
         return self.fusion.fuse(with_votes(*apart(self._all_calibrated(answers, size_hw_px))), size_hw_px)
 
     def proposed(self, answers: Answers, size_hw_px: tuple[int, int]) -> tuple[Region, ...]:
-        """Fuse the places of one picture that have no class, whether others name them or not."""
+        """Fuse the places of one image that have no class, whether others name them or not."""
         _, proposals = apart(self._all_calibrated(answers, size_hw_px))
         who = {name: said for name, said in proposals.items() if said}
         return replace(self.fusion, method="best").fuse(who, size_hw_px)

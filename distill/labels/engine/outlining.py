@@ -1,4 +1,4 @@
-"""Outlines and tight boxes for what was decided, by a SAM: each box is a prompt."""
+"""Outline accepted boxes by a SAM: each box is a prompt, and becomes tight."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from distill.labels.engine.region_lines import region_from, values_of
 from distill.labels.engine.settings import Device, Outlines
 from distill.labels.engine.shards import MakeShard, ShardFolder, lines
-from distill.labels.sets.picture_files import decoded
+from distill.labels.sets.image_files import decoded
 from edge.core.errors import DatasetError
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ class Outlining:
     Attributes:
         outlines: which SAM.
         decided: lines of `Deciding`.
-        root: folder of the pictures.
+        root: folder of the images.
         device: auto, cpu or cuda.
     """
 
@@ -44,11 +44,11 @@ class Outlining:
             if not regions:
                 return record
             try:
-                picture = decoded(self.root / record["image"])
+                image = decoded(self.root / record["image"])
             except DatasetError as error:  # it was there when annotators looked at it
                 log.warning("left without outlines: %s", error.problem)
                 return record
-            found = outliner.outline(picture, regions)
+            found = outliner.outline(image, regions)
             return {**record, "regions": [values_of(region) for region in found]}
 
         return lambda shard: lines([outlined(record) for record in self.decided.records(shard)])

@@ -1,4 +1,4 @@
-"""Places without a class beside named boxes: a proposal confirms a place, and never names it."""
+"""Match proposals without a class to named boxes: a proposal confirms a place, and never names it."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ def not_covered(proposals: Iterable[Region], named: Sequence[Region]) -> list[Re
     ]
 
 
-def as_the_truth_has_it(found: Sequence[Region], truth: Sequence[Region]) -> list[Region]:
+def as_the_ground_truth_has_it(found: Sequence[Region], ground_truth: Sequence[Region]) -> list[Region]:
     """Give proposals the class and the box of the true region at their place: so they are judged."""
     return [
         replace(region, label=best.label, box_xyxy_px=best.box_xyxy_px)
-        if is_proposal(region) and (best := best_at(region, truth)) is not None
+        if is_proposal(region) and (best := best_at(region, ground_truth)) is not None
         else region
         for region in found
     ]

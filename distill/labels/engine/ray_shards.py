@@ -1,4 +1,4 @@
-"""The shards of a job on Ray Data: the same work on one machine or on a cluster.
+"""Run the shards of a job on Ray Data: the same work on one machine or on a cluster.
 
 Actors load the work once and write their shards themselves, so the folder has to be seen by all machines.
 """

@@ -1,4 +1,4 @@
-"""Regions as plain values in a line of JSON, short and the same on every machine."""
+"""Convert regions to plain values for a line of JSON, short and the same on every machine."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol, cast
 if TYPE_CHECKING:
     from distill.core.run_folder import RunFolder
     from distill.labels.annotators.annotator import Annotator
-    from distill.labels.engine.builders import Surroundings
+    from distill.labels.engine.builders import AnnotatorContext
     from distill.labels.engine.job import Job
     from distill.labels.engine.settings import AnnotatorSpec
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class AnnotatorModule(Protocol):
     """What the module of every kind has; one that cannot be taught has `build` alone."""
 
-    def build(self, spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
+    def build(self, spec: AnnotatorSpec, surroundings: AnnotatorContext) -> Annotator:
         """Load an annotator; see `build_annotator`."""
         ...
 

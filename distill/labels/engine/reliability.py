@@ -1,4 +1,4 @@
-"""How far scores can be believed: boxes judged against the truth, calibration error, reliability plot."""
+"""Measure reliability of scores: boxes against the ground truth, calibration error, a plot."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ class ReliabilityBin:
     """Compare what boxes of like score claim with what is true of them."""
 
     mean_score: float
-    share_right: float
+    fraction_right: float
     count: int
 
 
 def judge(
-    found: Sequence[Region], truth: Sequence[Region], iou_threshold: float = RIGHT_IOU
+    found: Sequence[Region], ground_truth: Sequence[Region], iou_threshold: float = RIGHT_IOU
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Judge the boxes of one picture: by falling score, each takes the free truth of its label that fits.
+    """Judge the boxes of one image: by falling score, each takes the free ground truth of its label that
+    fits.
 
     Args:
         found: with scores.
-        truth: what a person says, rejected regions left out.
+        ground_truth: what a person says, rejected regions left out.
         iou_threshold: least overlap of a right box.
     Returns:
         Scores and whether they are right, (N,) each, by falling score.
@@ -43,10 +44,10 @@ def judge(
     ranked = sorted(found, key=lambda region: -(region.score or 0.0))
     right = np.zeros(len(ranked), bool)
     scores = np.array([region.score or 0.0 for region in ranked], np.float64)
-    if not ranked or not truth:
+    if not ranked or not ground_truth:
         return scores, right
-    overlap = iou_matrix(_boxes(ranked), _boxes(truth))
-    free = np.array([[a.label == b.label for b in truth] for a in ranked])
+    overlap = iou_matrix(_boxes(ranked), _boxes(ground_truth))
+    free = np.array([[a.label == b.label for b in ground_truth] for a in ranked])
     for row in range(len(ranked)):
         candidates = overlap[row] * free[row]
         best = int(candidates.argmax())
@@ -67,17 +68,20 @@ def reliability(scores: ArrayLike, is_right: ArrayLike, bins: int = BINS) -> lis
 
 
 def expected_calibration_error(scores: ArrayLike, is_right: ArrayLike, bins: int = BINS) -> float:
-    """Return the mean distance between score and share of right boxes, over bins weighted by their boxes.
+    """Return the mean distance between score and fraction of right boxes, over bins weighted by their
+    boxes.
 
     0 for no boxes.
     """
     found = reliability(scores, is_right, bins)
     total = sum(one.count for one in found)
-    return sum(one.count * abs(one.mean_score - one.share_right) for one in found) / total if total else 0.0
+    return (
+        sum(one.count * abs(one.mean_score - one.fraction_right) for one in found) / total if total else 0.0
+    )
 
 
 def draw_reliability(curves: Mapping[str, Sequence[ReliabilityBin]], file: Path) -> None:
-    """Draw share of right boxes over score into a PNG.
+    """Draw fraction of right boxes over score into a PNG.
 
     Args:
         curves: by name, for instance `before` and `after`.
@@ -94,9 +98,9 @@ def draw_reliability(curves: Mapping[str, Sequence[ReliabilityBin]], file: Path)
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
     for name, bins in curves.items():
         axes.plot(
-            [b.mean_score for b in bins], [b.share_right for b in bins], marker="o", label=plain(name)
+            [b.mean_score for b in bins], [b.fraction_right for b in bins], marker="o", label=plain(name)
         )
-    axes.set(xlabel="score", ylabel="share of right boxes", xlim=(0, 1), ylim=(0, 1))
+    axes.set(xlabel="score", ylabel="fraction of right boxes", xlim=(0, 1), ylim=(0, 1))
     axes.grid(alpha=0.3)
     if curves:
         axes.legend()

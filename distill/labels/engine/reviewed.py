@@ -1,17 +1,17 @@
-"""The reviewed set: what a person has looked at. One split calibrates, another judges, the rest teaches."""
+"""Read the reviewed set: one split calibrates, another judges, the rest teaches."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from distill.labels.engine.calibrating import ReviewedPicture
+from distill.labels.engine.calibrating import ReviewedImage
 from distill.labels.engine.catalogue import Catalogue, catalogue_of
 from distill.labels.engine.deciding import KeptBack
 from distill.labels.engine.region_lines import region_from
 from distill.labels.engine.shards import ShardFolder
 from distill.labels.sets.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet, Region
-from distill.labels.sets.picture_files import content_digest, decoded
+from distill.labels.sets.image_files import content_digest, decoded
 from edge.core.errors import DatasetError
 
 CALIBRATES, JUDGES = "val", "test"
@@ -22,7 +22,7 @@ class ReviewedSet:
     """Hold what a person has looked at.
 
     Attributes:
-        labels: shared out into splits.
+        labels: split into splits.
     """
 
     labels: LabelSet
@@ -31,7 +31,7 @@ class ReviewedSet:
         if not self.of_split(CALIBRATES):
             raise DatasetError(
                 f"The reviewed set in {self.labels.root} has no split '{CALIBRATES}'.",
-                "Share it out: `loomsight labels split SET --out NEW --group 'REGEX'`.",
+                "Split it: `loomsight labels split SET --out NEW --group 'REGEX'`.",
             )
 
     @property
@@ -40,16 +40,16 @@ class ReviewedSet:
         return JUDGES if self.of_split(JUDGES) else CALIBRATES
 
     def of_split(self, split: str) -> list[AnnotatedImage]:
-        """Return the pictures of a split."""
+        """Return the images of a split."""
         return [image for image in self.labels.images if image.split == split]
 
     def catalogue(self, shard_pictures: int) -> Catalogue:
-        """List the pictures that annotators are asked about: those that calibrate and those that judge."""
+        """List the images that annotators are asked about: those that calibrate and those that judge."""
         names = {image.file_name for split in (CALIBRATES, JUDGES) for image in self.of_split(split)}
         return catalogue_of(self.labels.root, names, shard_pictures)
 
     def kept_back(self) -> KeptBack:
-        """Say which pictures must not come back as pseudo-labelled ones; damaged ones are passed over."""
+        """Say which images must not come back as pseudo-labelled ones; damaged ones are skipped."""
         digests = set()
         for image in self.labels.images:
             try:
@@ -59,13 +59,13 @@ class ReviewedSet:
         judging = (image for split in (CALIBRATES, JUDGES) for image in self.of_split(split))
         return KeptBack(frozenset(digests), frozenset(image.group for image in judging if image.group))
 
-    def pictures(self, split: str, answers: Mapping[str, ShardFolder]) -> list[ReviewedPicture]:
+    def images(self, split: str, answers: Mapping[str, ShardFolder]) -> list[ReviewedImage]:
         """Put what annotators say beside what the person says; unreadable ones are left out."""
-        said = {name: _by_picture(folder) for name, folder in answers.items()}
+        said = {name: _by_image(folder) for name, folder in answers.items()}
         return [
-            ReviewedPicture(
+            ReviewedImage(
                 answers={name: found[image.file_name] for name, found in said.items()},
-                truth=true_regions(image.regions),
+                ground_truth=true_regions(image.regions),
                 size_hw_px=image.size_hw_px,
                 group=image.group or image.file_name,
             )
@@ -79,7 +79,7 @@ def true_regions(regions: Sequence[Region]) -> tuple[Region, ...]:
     return tuple(region for region in regions if region.review not in NOT_TRAINED_ON)
 
 
-def _by_picture(folder: ShardFolder) -> dict[str, tuple[Region, ...]]:
+def _by_image(folder: ShardFolder) -> dict[str, tuple[Region, ...]]:
     return {
         record["image"]: tuple(region_from(values) for values in record["regions"])
         for record in folder.all_records()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.labels.engine.calibrating import Calibrated, ReviewedPicture
+from distill.labels.engine.calibrating import Calibrated, ReviewedImage
 from distill.labels.engine.job import Job
 from distill.labels.engine.judging import Change, Quality, mean_average_precision, quality_of
 from distill.labels.engine.region_lines import region_from
@@ -35,8 +35,8 @@ class Round:
     Attributes:
         number: from 1.
         specs: who was asked.
-        answers: to the pictures, by annotator.
-        reviewed_answers: to the reviewed pictures.
+        answers: to the images, by annotator.
+        reviewed_answers: to the reviewed images.
         learnt: calibrations, weights, thresholds.
         decided: what came out, in shards.
     """
@@ -49,29 +49,29 @@ class Round:
     decided: ShardFolder
 
 
-def run_rounds(job: Job, rounds: int, shares: Mapping[str, float], *, links: bool) -> Path:
+def run_rounds(job: Job, rounds: int, fractions: Mapping[str, float], *, links: bool) -> Path:
     """Run a job to its end; what is there of it already is not done again.
 
     Args:
         job: what to label, and how.
         rounds: most rounds; the second and later ones teach annotators first.
-        shares: of the splits, where there is no reviewed set.
-        links: hard links in place of copies of pictures.
+        fractions: of the splits, where there is no reviewed set.
+        links: hard links in place of copies of images.
     Returns:
         The folder of the last round that was worth it.
     Raises:
         StoppedError: if a signal asked to stop.
     """
-    last = _labelled(job, 1, job.settings.annotators, shares, links=links, before=None)
+    last = _labelled(job, 1, job.settings.annotators, fractions, links=links, before=None)
     for number in range(2, rounds + 1):
-        specs, lessons = _taught_specs(job, last, number)
+        specs, trainings = _taught_specs(job, last, number)
         if specs == last.specs:
-            _write_report(job.round_folder(number), {"round": number, "taught": lessons})
+            _write_report(job.round_folder(number), {"round": number, "taught": trainings})
             log.info(
                 "round %d: nobody got better on the reviewed split: round %d stands", number, last.number
             )
             break
-        last = _labelled(job, number, specs, shares, links=links, before=last, lessons=lessons)
+        last = _labelled(job, number, specs, fractions, links=links, before=last, trainings=trainings)
     return job.round_folder(last.number)
 
 
@@ -79,11 +79,11 @@ def _labelled(
     job: Job,
     number: int,
     specs: Sequence[AnnotatorSpec],
-    shares: Mapping[str, float],
+    fractions: Mapping[str, float],
     *,
     links: bool,
     before: Round | None,
-    lessons: Mapping[str, Any] | None = None,
+    trainings: Mapping[str, Any] | None = None,
 ) -> Round:
     """Run a round: ask, calibrate, decide, write the data set and the report."""
     reviewed_answers = job.ask_about_reviewed(specs)
@@ -95,13 +95,13 @@ def _labelled(
     done = Round(number, tuple(specs), answers, reviewed_answers, learnt, decided)
     folder = job.round_folder(number)
     made = training_set(
-        decided, job.catalogue.root, job.taxonomy.classes, job.reviewed, shares, job.mm_per_px
+        decided, job.catalogue.root, job.taxonomy.classes, job.reviewed, fractions, job.mm_per_px
     )
     left_out = _write_dataset(made, folder, links=links)
     counts = counts_of(decided, made.missing_in(folder / DATASET))
     report = {"round": number, **counts, **_quality(job, done), "not_written": dict(left_out)}
     if before is not None:
-        report |= {"taught": dict(lessons or {}), "change": _change(before.decided, decided).model_dump()}
+        report |= {"taught": dict(trainings or {}), "change": _change(before.decided, decided).model_dump()}
     _write_report(folder, report)
     return done
 
@@ -125,7 +125,7 @@ def _taught_specs(
 ) -> tuple[tuple[AnnotatorSpec, ...], dict[str, dict[str, Any]]]:
     """Teach who can be taught, and keep who is then better on the judging split."""
     dataset = job.round_folder(last.number) / DATASET
-    specs, lessons = [], {}
+    specs, trainings = [], {}
     for spec in last.specs:
         if not is_teachable(spec):
             specs.append(spec)
@@ -135,12 +135,12 @@ def _taught_specs(
         before, after = (_map50(job, one) for one in (spec, candidate))
         is_better = after > before
         specs.append(candidate if is_better else spec)
-        lessons[spec.name] = {
+        trainings[spec.name] = {
             "map50_before": round(before, 4), "map50_after": round(after, 4), "is_better": is_better,
             "model": candidate.model,
         }  # fmt: skip
         log.info("round %d: %s mAP50 %.3f -> %.3f", number, spec.name, before, after)
-    return tuple(specs), lessons
+    return tuple(specs), trainings
 
 
 def _map50(job: Job, spec: AnnotatorSpec) -> float:
@@ -149,24 +149,24 @@ def _map50(job: Job, spec: AnnotatorSpec) -> float:
     return mean_average_precision(spec.name, opinion, _judging(job, answers), job.taxonomy)
 
 
-def _judging(job: Job, answers: Mapping[str, ShardFolder]) -> list[ReviewedPicture]:
-    return job.reviewed.pictures(job.reviewed.judging_split, answers) if job.reviewed else []
+def _judging(job: Job, answers: Mapping[str, ShardFolder]) -> list[ReviewedImage]:
+    return job.reviewed.images(job.reviewed.judging_split, answers) if job.reviewed else []
 
 
 def _quality(job: Job, done: Round) -> dict[str, Any]:
-    """Say how far this round can be believed: by the reviewed pictures that judge."""
+    """Say how far this round can be believed: by the reviewed images that judge."""
     if job.reviewed is None:
         return {"calibration": {"notes": list(done.learnt.notes)}}
-    pictures = _judging(job, done.reviewed_answers)
+    images = _judging(job, done.reviewed_answers)
     opinion = job.opinion(done.learnt)
     maps = {
-        spec.name: round(mean_average_precision(spec.name, opinion, pictures, job.taxonomy), 4)
+        spec.name: round(mean_average_precision(spec.name, opinion, images, job.taxonomy), 4)
         for spec in done.specs
         if ANNOTATORS[spec.kind].names_classes
     }
     return {
-        "judged_on": {"split": job.reviewed.judging_split, "pictures": len(pictures)},
-        "accepted_on_judging_split": _plain(quality_of(opinion, pictures)),
+        "judged_on": {"split": job.reviewed.judging_split, "pictures": len(images)},
+        "accepted_on_judging_split": _plain(quality_of(opinion, images)),
         "map50": maps,
         "calibration": {
             "errors": {name: error.model_dump() for name, error in done.learnt.errors.items()},
@@ -178,12 +178,12 @@ def _quality(job: Job, done: Round) -> dict[str, Any]:
 
 
 def _plain(quality: Quality) -> dict[str, Any]:
-    shares = {"precision": quality.precision, "recall": quality.recall}
-    return {**quality.model_dump(), **{k: None if v is None else round(v, 4) for k, v in shares.items()}}
+    fractions = {"precision": quality.precision, "recall": quality.recall}
+    return {**quality.model_dump(), **{k: None if v is None else round(v, 4) for k, v in fractions.items()}}
 
 
 def _change(before: ShardFolder, after: ShardFolder) -> Change:
-    """Compare what was accepted, picture by picture."""
+    """Compare what was accepted, image by image."""
     change = Change()
     for one, other in zip(before.all_records(), after.all_records(), strict=True):
         change = change.plus(_accepted(one), _accepted(other))

@@ -1,4 +1,4 @@
-"""How the data engine labels: who is asked, and what becomes of what they say."""
+"""Define the settings of the data engine: its annotators, and how their boxes are decided on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from distill.labels.engine.registry import ANNOTATORS
 from distill.labels.engine.triage import Band
 from edge.core.one_of import OneOf
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Device = Literal["auto", "cpu", "cuda"]
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_PSEUDO_LABEL_"
@@ -36,7 +36,8 @@ class AnnotatorSpec(_Value):
         name: what its regions are said to come from; the kind, if it is not given.
         adapter: LoRA adapter of a Florence-2.
         settings: of its kind.
-        weight: how much it counts; None takes the share of its boxes that was right on the reviewed split.
+        weight: how much it counts; None takes the fraction of its boxes that was right on the reviewed
+            split.
         teach: whether `--rounds` may teach it further (Florence-2 and detectors).
         teaching: its settings: those of `loomsight teacher finetune`, or of a recipe of `distill`.
     """
@@ -78,29 +79,29 @@ class Outlines(_Value):
 
 
 class EngineSettings(_Value):
-    """State everything that decides which boxes come out, apart from the pictures.
+    """State everything that decides which boxes come out, apart from the images.
 
     Attributes:
         annotators: who is asked, one or more, each under its own name.
-        fusion: `weighted` averages the boxes of all that found a thing; `best` keeps the surest.
+        fusion: `weighted` averages the boxes of all that found a thing; `best` keeps the most confident.
         iou_threshold: boxes of one class that overlap more are one thing.
         accept_precision: with a reviewed split, the score from which a class is accepted is chosen so that
-            this share of what is accepted there is right.
-        worth_a_look: with a reviewed split, what is less likely to be right than this is let go.
+            this fraction of what is accepted there is right.
+        worth_a_look: with a reviewed split, what is less likely to be right than this is rejected.
         band: for a class that the reviewed split does not show often enough, or without one.
         bands: by class, in place of what would be chosen.
         blacklist: a region whose words contain one of these is dropped.
         least_side_mm: a region with both sides smaller is dropped.
         outlines: None leaves boxes as they are.
-        shard_pictures: pictures per shard: what a killed job has to do again at most.
-        batch: pictures that an annotator is given at once.
+        shard_pictures: images per shard: what a killed job has to do again at most.
+        batch: images that an annotator is given at once.
     """
 
     annotators: tuple[AnnotatorSpec, ...] = Field(min_length=1)
     fusion: Method = "weighted"
-    iou_threshold: Share = 0.5
-    accept_precision: Share = 0.9
-    worth_a_look: Share = 0.1
+    iou_threshold: Fraction = 0.5
+    accept_precision: Fraction = 0.9
+    worth_a_look: Fraction = 0.1
     band: Band = Band()
     bands: dict[str, Band] = {}
     blacklist: tuple[Annotated[str, Field(min_length=1)], ...] = ()

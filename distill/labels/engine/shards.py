@@ -1,4 +1,4 @@
-"""Work cut into shards: each is a file that is there whole or not at all, so a killed job goes on from it.
+"""Cut work into shards: each is a file that is whole or not there, so a killed job goes on from it.
 
 A shard depends on nothing but its number and the work, so the files are the same however often the job was
 killed, and wherever each shard was made.

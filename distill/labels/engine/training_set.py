@@ -1,4 +1,4 @@
-"""The data set folder that comes out: reviewed pictures in their splits, pseudo-labelled ones in train."""
+"""Write the resulting data set: reviewed images in their splits, pseudo-labelled ones in train."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from distill.labels.engine.region_lines import region_from
 from distill.labels.engine.reviewed import ReviewedSet
 from distill.labels.engine.shards import ShardFolder
 from distill.labels.formats import yolo_writing
-from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Written
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet, WrittenLabels
 from distill.labels.sets.split import split
 from edge.core.errors import DatasetError
 
 PSEUDO = "pseudo"
-"""Before the names of pseudo-labelled pictures beside reviewed ones."""
+"""Before the names of pseudo-labelled images beside reviewed ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +27,16 @@ class TrainingSet:
     """Hold a data set before it is written.
 
     Attributes:
-        labels: all pictures, each with a split.
-        sources: where the picture of each lies, by its name in the set.
-        pseudo: of each pseudo-labelled picture its name in the set -> its name in the catalogue.
+        labels: all images, each with a split.
+        sources: where the image of each lies, by its name in the set.
+        pseudo: of each pseudo-labelled image its name in the set -> its name in the catalogue.
     """
 
     labels: LabelSet
     sources: Mapping[str, Path]
     pseudo: Mapping[str, str]
 
-    def write(self, target: Path, *, links: bool) -> Written:
+    def write(self, target: Path, *, links: bool) -> WrittenLabels:
         """Write the data set folder.
 
         Args:
@@ -52,7 +52,7 @@ class TrainingSet:
         return yolo_writing.write(self.labels, target, bring)
 
     def missing_in(self, target: Path) -> frozenset[str]:
-        """Return the pseudo-labelled pictures, as the catalogue names them, that a data set lacks."""
+        """Return the pseudo-labelled images, as the catalogue names them, that a data set lacks."""
         images = self.labels.images
         return frozenset(
             self.pseudo[image.file_name]
@@ -63,94 +63,94 @@ class TrainingSet:
 
 def training_set(
     decided: ShardFolder,
-    pictures: Path,
+    image_folder: Path,
     classes: tuple[str, ...],
     reviewed: ReviewedSet | None,
-    shares: Mapping[str, float],
+    fractions: Mapping[str, float],
     mm_per_px: float | None,
 ) -> TrainingSet:
-    """Put reviewed and pseudo-labelled pictures together.
+    """Put reviewed and pseudo-labelled images together.
 
     Args:
         decided: lines of `Deciding` (or `Outlining`).
-        pictures: folder of the pseudo-labelled pictures.
+        image_folder: folder of the pseudo-labelled images.
         classes: of the taxonomy.
-        reviewed: None shares pseudo-labelled pictures out by their groups; without groups all are train.
-        shares: of the splits in that case.
-        mm_per_px: scale of the pictures; None if not known.
+        reviewed: None split pseudo-labelled images by their groups; without groups all are train.
+        fractions: of the splits in that case.
+        mm_per_px: scale of the images; None if not known.
     Raises:
         DatasetError: if there are fewer groups than splits.
     """
     images = [_image(record) for record in decided.all_records() if "regions" in record]
     if reviewed is None:
-        labels = LabelSet(pictures, classes, tuple(images), mm_per_px=mm_per_px)
+        labels = LabelSet(image_folder, classes, tuple(images), mm_per_px=mm_per_px)
         if images and all(image.group for image in images):
-            labels = split(labels, shares, seed=0)
+            labels = split(labels, fractions, seed=0)
         else:
             labels = replace(labels, images=tuple(replace(image, split="train") for image in images))
         names = {image.file_name: image.file_name for image in images}
-        return TrainingSet(labels, {name: pictures / name for name in names}, names)
+        return TrainingSet(labels, {name: image_folder / name for name in names}, names)
     names = {pseudo_name(image.file_name): image.file_name for image in images}
     own = [replace(image, file_name=pseudo_name(image.file_name), split="train") for image in images]
-    sources = {name: pictures / found for name, found in names.items()}
+    sources = {name: image_folder / found for name, found in names.items()}
     sources |= {image.file_name: reviewed.labels.root / image.file_name for image in reviewed.labels.images}
     labels = replace(reviewed.labels, images=(*reviewed.labels.images, *own))
     return TrainingSet(labels if labels.mm_per_px else replace(labels, mm_per_px=mm_per_px), sources, names)
 
 
 def pseudo_name(name: str) -> str:
-    """Return what a pseudo-labelled picture is called beside reviewed ones: `b.png` is `pseudo-b.png`."""
+    """Return what a pseudo-labelled image is called beside reviewed ones: `b.png` is `pseudo-b.png`."""
     path = PurePosixPath(name)
     return str(path.with_name(f"{PSEUDO}-{path.name}"))
 
 
 def check_names(catalogue: Iterable[str], reviewed: ReviewedSet | None) -> None:
-    """See that the pictures of a job can stand in one data set, before annotators are asked for hours.
+    """See that the images of a job can stand in one data set, before annotators are asked for hours.
 
-    Which split a picture goes to may not be known yet, so two that would share a label file in any are
+    Which split an image goes to may not be known yet, so two that would share a label file in any are
     refused.
 
     Raises:
-        DatasetError: if two pictures would share a label file, or have one name.
+        DatasetError: if two images would share a label file, or have one name.
     """
     kept = [] if reviewed is None else list(reviewed.labels.images)
     names = [name if reviewed is None else pseudo_name(name) for name in catalogue]
     taken = {image.file_name for image in kept}.intersection(names)
-    if taken:  # it is by this name that the picture of each is found
+    if taken:  # it is by this name that the image of each is found
         raise DatasetError(
-            f"The reviewed {min(taken)} has the name that a pseudo-labelled picture gets.", "Rename it."
+            f"The reviewed {min(taken)} has the name that a pseudo-labelled image gets.", "Rename it."
         )
     yolo_writing.names_in_set([*kept, *(AnnotatedImage(name, (1, 1), split="train") for name in names)])
 
 
 def counts_of(decided: ShardFolder, missing: frozenset[str] = frozenset()) -> dict[str, object]:
-    """Count what became of pictures and boxes; boxes are those in the data set.
+    """Count what became of images and boxes; boxes are those in the data set.
 
     Args:
         decided: lines of `Deciding` (or `Outlining`).
-        missing: pictures that were decided on and are not in the data set.
+        missing: images that were decided on and are not in the data set.
     """
-    pictures: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     accepted: Counter[str] = Counter()
     queued: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
     rejected = 0
     for record in decided.all_records():
         if "left_out" in record:
-            pictures["unreadable" if record["is_unreadable"] else "kept_back"] += 1
+            counts["unreadable" if record["is_unreadable"] else "kept_back"] += 1
             continue
         if record["image"] in missing:
-            pictures["not_written"] += 1
+            counts["not_written"] += 1
             continue
         regions = [region_from(values) for values in record["regions"]]
-        pictures["labelled"] += 1
-        pictures["without_defects"] += not regions
+        counts["labelled"] += 1
+        counts["without_defects"] += not regions
         accepted.update(region.label for region in regions if region.review != "queued")
         queued.update(region.label for region in regions if region.review == "queued")
         unknown.update(record["unknown"])
         rejected += record["rejected"]
     return {
-        "pictures": dict(pictures),
+        "pictures": dict(counts),
         "accepted": dict(sorted(accepted.items())),
         "queued": dict(sorted(queued.items())),
         "rejected": rejected,

@@ -1,4 +1,4 @@
-"""What becomes of a region nobody has reviewed: accepted, put before a person, or let go."""
+"""Sort regions that were not reviewed: accepted, queued for a person, or rejected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge.core.detections import UNCLASSIFIED
 
 
 class Band(BaseModel):
-    """Say from which calibrated score a class is accepted, and below which it is let go.
+    """Say from which calibrated score a class is accepted, and below which it is rejected.
 
     Between the two a person decides.
     """
@@ -37,7 +37,7 @@ class Triage:
     Attributes:
         bands: per class; a class not named has `default`.
         default: see above.
-        least_side_mm: a region with both sides smaller is let go; needs the scale of the picture.
+        least_side_mm: a region with both sides smaller is rejected; needs the scale of the image.
     """
 
     bands: Mapping[str, Band]
@@ -45,12 +45,12 @@ class Triage:
     least_side_mm: float = 0.0
 
     def sort(self, regions: Sequence[Region], mm_per_px: float | None = None) -> Sorted:
-        """Sort the regions of one picture.
+        """Sort the regions of one image.
 
         Args:
             regions: with calibrated scores; what a person has accepted or corrected passes as it is, what
                 a person has rejected stays rejected. What is `unclassified` is never accepted.
-            mm_per_px: scale of the picture; None if not known, then nothing is too small.
+            mm_per_px: scale of the image; None if not known, then nothing is too small.
         Returns:
             What waits for a person has the review state ``queued``.
         """
@@ -80,7 +80,7 @@ class Triage:
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """Hold the regions of one picture by what became of them."""
+    """Hold the regions of one image by what became of them."""
 
     accepted: tuple[Region, ...] = ()
     queued: tuple[Region, ...] = ()

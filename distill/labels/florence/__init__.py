@@ -1,1 +1,1 @@
-"""The labelling teacher: Florence-2, fine-tuned on a mill's own labels, and what it says of pictures."""
+"""Label by a teacher: Florence-2, fine-tuned on a plant's own labels."""

@@ -1,4 +1,4 @@
-"""Low-rank adapters on Florence-2: put on, written, read and merged into the weights.
+"""Put low-rank adapters on Florence-2; write, read and merge them into the weights.
 
 The head of Florence-2 shares its weights with the embedding of its tokens. An adapter on the head, merged
 in place, would change the embedding as well, and the merged model would say other things than the one that

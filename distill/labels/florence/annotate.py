@@ -1,4 +1,4 @@
-"""The teacher as an annotator: pictures in, regions with scores out, whole or tile by tile."""
+"""Annotate by the teacher: images in, regions with scores out, whole or tile by tile."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from distill.labels.annotators.tiling import look_by_tiles, without_doubles
+from distill.labels.annotators.tiling import look_by_tiles, without_duplicates
 from distill.labels.florence.generation import Said, generate, model_inputs
 from distill.labels.florence.grammar import BoxGrammar, TokenIds, grammar_of, prefix_function
 from distill.labels.florence.loading import Teacher
@@ -22,13 +22,13 @@ from distill.labels.sets.annotations import Region
 from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy
 
-NO_PICTURE_HW_PX = (1000, 1000)
-"""Places in the answer to a question without a picture are given in bins."""
+NO_IMAGE_HW_PX = (1000, 1000)
+"""Places in the answer to a question without an image are given in bins."""
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Ask something of a picture, of a text, or of both.
+    """Ask something of an image, of a text, or of both.
 
     Attributes:
         task: what is asked.
@@ -42,7 +42,7 @@ class Question:
 
 
 class FlorenceAnnotator:
-    """Look at pictures with a Florence-2.
+    """Look at images with a Florence-2.
 
     With a vocabulary it finds those classes (object detection, or grounding where they are not the classes
     it was taught); without one it finds what is there and names it (dense region caption).
@@ -69,12 +69,12 @@ class FlorenceAnnotator:
         self._grammars: dict[tuple[str, ...] | None, BoxGrammar] = {}
 
     def annotate(self, images: Sequence[Image]) -> list[tuple[Region, ...]]:
-        """Say what is in each picture; pictures larger than a tile are looked at tile by tile.
+        """Say what is in each image; images larger than a tile are looked at tile by tile.
 
         Args:
             images: (H, W) grey or (H, W, 3) BGR, uint8, of any sizes.
         Returns:
-            Per picture its regions by falling score, in its pixels.
+            Per image its regions by falling score, in its pixels.
         """
         return look_by_tiles(images, self._settings, self._look)
 
@@ -144,7 +144,7 @@ class FlorenceAnnotator:
         return (*vocabulary, *kinds)
 
     def _read(self, question: Question, said: Said) -> Answer:
-        size = question.image.shape[:2] if question.image is not None else NO_PICTURE_HW_PX
+        size = question.image.shape[:2] if question.image is not None else NO_IMAGE_HW_PX
         size_hw_px = (size[0], size[1])
         text = self._teacher.processor.tokenizer.decode(said.tokens, skip_special_tokens=False)
         answer = read_answer(question.task, text, size_hw_px, self._taxonomy, question.text)
@@ -160,7 +160,7 @@ class FlorenceAnnotator:
         regions = [
             self._region(box, size_hw_px) for box in boxes if box.score >= self._settings.score_floor
         ]
-        return without_doubles([r for r in regions if r.label], self._settings.iou_threshold)
+        return without_duplicates([r for r in regions if r.label], self._settings.iou_threshold)
 
     def _region(self, box: ScoredBox, size_hw_px: tuple[int, int]) -> Region:
         words = self._teacher.processor.tokenizer.decode(box.name_tokens, skip_special_tokens=True)

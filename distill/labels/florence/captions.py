@@ -1,4 +1,4 @@
-"""Sentences about a picture of cloth, made of its regions: what a teacher of captions is taught."""
+"""Write sentences about an image of cloth from its regions, to teach captions with."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def detailed_caption(image: AnnotatedImage, taxonomy: Taxonomy) -> str:
 
 
 def more_detailed_caption(image: AnnotatedImage, taxonomy: Taxonomy) -> str:
-    """Describe each defect and say whereabouts in the picture it is."""
+    """Describe each defect and say whereabouts in the image it is."""
     if not image.regions:
         return CLEAN
     sentences = [
@@ -52,7 +52,7 @@ def _phrase(region: Region, taxonomy: Taxonomy) -> str:
 
 
 def _whereabouts(region: Region, size_hw_px: tuple[int, int]) -> str:
-    """Say in which ninth of the picture the middle of a region lies: ``at the upper left``."""
+    """Say in which ninth of the image the middle of a region lies: ``at the upper left``."""
     x1, y1, x2, y2 = region.box_xyxy_px
     row = min(2, max(0, int(1.5 * (y1 + y2) / size_hw_px[0])))
     column = min(2, max(0, int(1.5 * (x1 + x2) / size_hw_px[1])))

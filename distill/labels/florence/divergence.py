@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 MEMORY = 0.9
-"""Share of the running loss that each step keeps: it follows the last ten or so."""
+"""Fraction of the running loss that each step keeps: it follows the last ten or so."""
 
 
 @dataclass(slots=True)

@@ -30,7 +30,7 @@ from distill.labels.florence.publish import publish
 from distill.labels.florence.settings import FinetuneSettings
 from distill.labels.florence.teaching import loss_of
 from distill.labels.florence.timetable import Turn, epoch_batches
-from distill.labels.florence.validation import Validation, validate
+from distill.labels.florence.validation import ValidationResult, validate
 from distill.labels.sets.annotations import LabelSet
 from edge.core.errors import TrainingError
 from edge.core.taxonomy import Taxonomy
@@ -65,7 +65,7 @@ def finetune(
         CheckpointError: if there is nothing to resume, or it is of another model.
         ConfigError: if a target matches nothing, nothing is left to learn, or a resumed run is asked to
             change.
-        DatasetError: if a split is empty, gives no lesson, or is not that of the run that is resumed.
+        DatasetError: if a split is empty, gives no example, or is not that of the run that is resumed.
     """
     run = prepare_run(teacher, label_set, taxonomy, settings, folder)
     if resume:
@@ -106,7 +106,7 @@ def _teach_epoch(run: FinetuneRun, listener: Listener, stop: threading.Event) ->
 
 
 def _step(run: FinetuneRun, batches: Sequence[Sequence[Turn]], elapsed_s: float) -> float:
-    """Learn from some batches and return their mean loss; nan if none of their pictures can be read."""
+    """Learn from some batches and return their mean loss; nan if none of their images can be read."""
     torch.manual_seed(run.settings.seed * _STEPS_PER_SEED + run.progress.step)
     for group in run.optimizer.param_groups:
         group["lr"] = run.schedule.learning_rate(run.progress.step, elapsed_s)
@@ -121,14 +121,14 @@ def _step(run: FinetuneRun, batches: Sequence[Sequence[Turn]], elapsed_s: float)
     return mean
 
 
-def _backward(run: FinetuneRun, turns: Sequence[Turn], share: int) -> float | None:
-    """Add the gradients of a batch, as one of `share` that make a step."""
+def _backward(run: FinetuneRun, turns: Sequence[Turn], fraction: int) -> float | None:
+    """Add the gradients of a batch, as one of `fraction` that make a step."""
     tensors = run.train.tensors(turns)
     if tensors is None:
         return None
     with run.precision.autocast():
         loss = loss_of(run.teacher.model, tensors, run.locations, run.settings.location_sigma_bins)
-    (loss / share).backward()  # type: ignore[no-untyped-call]
+    (loss / fraction).backward()  # type: ignore[no-untyped-call]
     return float(loss.detach())
 
 
@@ -152,14 +152,14 @@ def _watch(run: FinetuneRun, kind: str, loss: float) -> None:
     sums[0], sums[1] = sums[0] + loss, sums[1] + 1
 
 
-def _validated(run: FinetuneRun) -> Validation | None:
+def _validated(run: FinetuneRun) -> ValidationResult | None:
     """Validate if this epoch is one to be validated."""
     done = run.progress.epoch + 1
     is_last = done == run.settings.epochs or run.schedule.is_over(run.progress.elapsed_s)
     return validate(run) if is_last or done % run.settings.validate_every_epochs == 0 else None
 
 
-def _close_epoch(run: FinetuneRun, validation: Validation | None, seconds: float) -> dict[str, Any]:
+def _close_epoch(run: FinetuneRun, validation: ValidationResult | None, seconds: float) -> dict[str, Any]:
     """Keep what the epoch gave: history, curves, best, last, in this order."""
     progress = run.progress
     row = _history_row(run, validation, seconds)
@@ -178,7 +178,7 @@ def _close_epoch(run: FinetuneRun, validation: Validation | None, seconds: float
     return row
 
 
-def _history_row(run: FinetuneRun, validation: Validation | None, seconds: float) -> dict[str, Any]:
+def _history_row(run: FinetuneRun, validation: ValidationResult | None, seconds: float) -> dict[str, Any]:
     progress = run.progress
     sums = progress.losses.values()
     count = sum(number for _, number in sums)

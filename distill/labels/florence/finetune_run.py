@@ -1,4 +1,4 @@
-"""A fine-tuning in memory: what it consists of, and its way to `last.pt` and back."""
+"""Hold a fine-tuning in memory, write it to `last.pt` and read it back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from distill.core.run_folder import RunFolder
 from distill.core.schedule import Schedule
 from distill.labels.annotators.remarks import without_remarks
 from distill.labels.annotators.run_state import Progress, read_state, write_state
-from distill.labels.annotators.same_run import Origin, check_same_run
+from distill.labels.annotators.same_run import RunOrigin, check_same_run
 from distill.labels.florence.adapter import add_adapter
 from distill.labels.florence.divergence import DivergenceWatch
 from distill.labels.florence.freezing import freeze, learning
@@ -61,7 +61,7 @@ def prepare_run(
 
     Raises:
         ConfigError: if a target of the adapters matches nothing, or nothing is left to learn.
-        DatasetError: if a split is empty or gives no lesson for the tasks, or a region has no label.
+        DatasetError: if a split is empty or gives no example for the tasks, or a region has no label.
     """
     train, val = (_split(label_set, name) for name in ("train", "val"))
     taught = _prepared(teacher, settings)
@@ -72,12 +72,12 @@ def prepare_run(
     exercises = exercises_of(train, taxonomy, settings.tasks)
     if not exercises:
         raise DatasetError(
-            f"The labels in {label_set.root} give no lesson for {', '.join(settings.tasks)}.",
+            f"The labels in {label_set.root} give no example for {', '.join(settings.tasks)}.",
             "Choose tasks that these labels suffice for: outlines are needed for segmentation.",
         )
     if not any(image.regions for image in train):
         raise DatasetError(
-            f"The pictures in the split 'train' of {label_set.root} show no defect.",
+            f"The images in the split 'train' of {label_set.root} show no defect.",
             "A teacher needs defects that somebody has marked; see `loomsight labels stats`.",
         )
     weights = learning(taught.model)
@@ -145,8 +145,8 @@ def restore_run(run: FinetuneRun) -> None:
     """
     saved = read_state(run.folder.last)
     settings = FinetuneSettings.model_validate_json(saved["settings"])
-    then = Origin(saved["base_fingerprint"], settings, saved["data_digest"])
-    now = Origin(run.teacher.base_fingerprint, run.settings, run.data_digest)
+    then = RunOrigin(saved["base_fingerprint"], settings, saved["data_digest"])
+    now = RunOrigin(run.teacher.base_fingerprint, run.settings, run.data_digest)
     check_same_run(run.folder.last, then, now)
     load_weights(run, saved["weights"])
     run.optimizer.load_state_dict(saved["optimizer"])
@@ -169,7 +169,7 @@ def load_weights(run: FinetuneRun, saved: dict[str, Tensor]) -> None:
 
 
 def _split(label_set: LabelSet, name: str) -> tuple[AnnotatedImage, ...]:
-    """Return the pictures of a split with what is true of them; what waits for a person is no lesson."""
+    """Return the images of a split with what is true of them; what waits for a person is no example."""
     images = tuple(
         replace(image, regions=tuple(r for r in image.regions if r.review not in NOT_TRAINED_ON))
         for image in label_set.images
@@ -177,8 +177,8 @@ def _split(label_set: LabelSet, name: str) -> tuple[AnnotatedImage, ...]:
     )
     if not images:
         raise DatasetError(
-            f"The set in {label_set.root} has no pictures in the split '{name}'.",
-            "Share it out first: `loomsight labels split`.",
+            f"The set in {label_set.root} has no images in the split '{name}'.",
+            "Split it first: `loomsight labels split`.",
         )
     return images
 

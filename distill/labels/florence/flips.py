@@ -1,4 +1,4 @@
-"""Pictures and their labels mirrored together, in memory, anew for every lesson."""
+"""Mirror images and their labels together, in memory, for every example."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge.core.image import Image
 
 
 class Flips(NamedTuple):
-    """Say along which axes a picture is mirrored."""
+    """Say along which axes an image is mirrored."""
 
     left_right: bool = False
     up_down: bool = False
@@ -25,15 +25,15 @@ class Flips(NamedTuple):
         return (*horizontal, "vertical") if self.up_down else horizontal
 
 
-def flipped_picture(image: Image, flips: Flips) -> Image:
-    """Mirror a picture, (H, W) or (H, W, 3)."""
+def flipped_image(image: Image, flips: Flips) -> Image:
+    """Mirror an image, (H, W) or (H, W, 3)."""
     rows = slice(None, None, -1 if flips.up_down else 1)
     columns = slice(None, None, -1 if flips.left_right else 1)
     return np.ascontiguousarray(image[rows, columns])
 
 
 def flipped_labels(image: AnnotatedImage, flips: Flips) -> AnnotatedImage:
-    """Mirror the regions of a picture."""
+    """Mirror the regions of an image."""
     regions = image.regions
     for direction in flips.directions:
         regions = tuple(flipped_region(region, image.size_hw_px, direction) for region in regions)

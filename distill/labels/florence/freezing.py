@@ -1,4 +1,4 @@
-"""Which weights of a teacher learn."""
+"""Choose which weights of a teacher learn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask the teacher, several pictures at once: tensors in, tokens and their probabilities out."""
+"""Ask the teacher, several images at once: tensors in, tokens and their probabilities out."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def model_inputs(
     if images is None:
         made = teacher.processor(text=list(prompts), return_tensors="pt", padding=True)
     else:
-        pictures = [rgb_from_image(image) for image in images]
-        made = teacher.processor(images=pictures, text=list(prompts), return_tensors="pt", padding=True)
+        images_rgb = [rgb_from_image(image) for image in images]
+        made = teacher.processor(images=images_rgb, text=list(prompts), return_tensors="pt", padding=True)
     dtype = next(teacher.model.parameters()).dtype
     wanted = {key: made[key] for key in ("input_ids", "attention_mask", "pixel_values") if key in made}
     return {

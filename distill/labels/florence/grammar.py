@@ -1,4 +1,4 @@
-"""What the teacher may say: (name (location x 4)+)*, so that it invents no class and cuts no box short.
+"""Constrain the teacher's text to (name (location x 4)+)*, so that it invents no class.
 
 A model that has learnt its classes says the same with and without the grammar; one that has not is kept
 from saying what nobody could read.

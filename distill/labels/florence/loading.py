@@ -34,11 +34,11 @@ _FILES = {"tokenizer": ("tokenizer.json", "vocab.json"), "processor": PROCESSOR_
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """A Florence-2 that is ready to be asked or taught.
+    """Hold a Florence-2 that is ready to be asked or taught.
 
     Attributes:
         model: Florence2ForConditionalGeneration, or a peft model around one.
-        processor: makes tensors of pictures and prompts, and text of tokens.
+        processor: makes tensors of images and prompts, and text of tokens.
         source: hub id or folder it came from.
         base_fingerprint: of the weights without an adapter.
     """

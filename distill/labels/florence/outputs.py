@@ -1,4 +1,4 @@
-"""What the teacher answered, read into regions."""
+"""Parse the teacher's answers into regions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read_answer(
     Args:
         task: what was asked.
         text: decoded with its special tokens.
-        size_hw_px: of the picture.
+        size_hw_px: of the image.
         taxonomy: to look names up in.
         asked: words behind the task token; they name what an answer without names shows.
     """

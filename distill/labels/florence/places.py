@@ -1,4 +1,4 @@
-"""Places without a label as location tokens: what is asked about, and outlines that answer a question."""
+"""Convert places without a label to location tokens and back."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def place_text(place: BoxXyxy | PolygonXy, size_hw_px: tuple[int, int]) -> str:
     """Write a box, a quadrilateral or an outline as bare location tokens.
 
     Args:
-        place: x1, y1, x2, y2, or corners (x, y), picture pixels.
-        size_hw_px: height and width of the picture.
+        place: x1, y1, x2, y2, or corners (x, y), image pixels.
+        size_hw_px: height and width of the image.
     """
     bins = bins_from_xy(np.asarray(place, np.float64).reshape(-1, 2), size_hw_px)
     return "".join(f"<loc_{number}>" for number in bins.ravel())

@@ -1,4 +1,4 @@
-"""What a fine-tuning leaves for use: the best weights as an adapter, and as a whole model."""
+"""Publish the best weights of a fine-tuning, as an adapter and as a whole model."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""From the probabilities of tokens to a score for each box.
+"""Compute a score for each box from the probabilities of its tokens.
 
 Florence-2 gives no confidence of its own. The score of a box is p_label * p_loc: the probability of its
 name, exp(sum of the log-probabilities of its tokens), times how sure the model was of the place,
-exp(mean of those of its four location tokens). It ranks boxes; what it says of the share that are right is
-for calibration to find out.
+exp(mean of those of its four location tokens). It ranks boxes; what it says of the fraction that are right
+is for calibration to find out.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def token_log_probabilities(model: Any, generated: Any) -> Tensor:
 def scored_boxes(
     tokens: Sequence[int], log_probabilities: Sequence[float], ids: TokenIds
 ) -> list[ScoredBox]:
-    """Find the boxes in an answer; what is not a name and then whole boxes is passed over.
+    """Find the boxes in an answer; what is not a name and then whole boxes is skipped.
 
     Args:
         tokens: of the answer, behind the token that starts the decoder.

@@ -1,8 +1,8 @@
-"""How the teacher is fine-tuned and asked: frozen values, read from TOML, environment and flags.
+"""Define the settings of fine-tuning and asking the teacher: from TOML, environment and flags.
 
 The defaults are the mill's (LoRA with r 8 and alpha 16 on attention, feed-forward layers and the head,
 learning rate 1e-6, nothing frozen, ten epochs): at 3e-6 and 5e-6 its loss diverged, a larger r did
-not help, and freezing the vision half made it worse (measured by the mill on 2,672 pictures).
+not help, and freezing the vision half made it worse (measured by the mill on 2,672 images).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ TaskName = Literal[
     "more_detailed_caption", "region_to_category", "region_to_description", "region_to_segmentation",
 ]  # fmt: skip
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Value(BaseModel):
@@ -52,8 +52,8 @@ class FinetuneSettings(_Value):
 
     Attributes:
         tasks: what is taught, in this order.
-        task_order: `blocks` teaches one task on all pictures, then the next, in every epoch; `interleaved`
-            teaches all tasks on a picture before the next.
+        task_order: `blocks` teaches one task on all images, then the next, in every epoch; `interleaved`
+            teaches all tasks on an image before the next.
         lora: None trains all weights; `lora = false` in a file.
         freeze_vision, freeze_text: leave that half of the model as it is.
         accumulate: batches whose gradients make one step.
@@ -67,7 +67,7 @@ class FinetuneSettings(_Value):
         divergence_rise: how far the running loss may rise above its lowest, in nats.
         divergence_patience_steps: for so many steps in a row; then training stops.
         validate_every_epochs: the last epoch is always validated.
-        validation_pictures: most pictures that are validated; None takes all.
+        validation_pictures: most images that are validated; None takes all.
         time_limit_min: end, with the learning rate brought down, within this time; None has no limit.
     """
 
@@ -83,12 +83,12 @@ class FinetuneSettings(_Value):
     accumulate: int = Field(default=1, ge=1, le=1024)
     learning_rate: float = Field(default=1e-6, gt=0, le=1)
     weight_decay: float = Field(default=0.01, ge=0, le=1)
-    warmup_share: Share = 0.0
-    final_learning_rate_share: Share = 0.1
+    warmup_share: Fraction = 0.0
+    final_learning_rate_share: Fraction = 0.1
     gradient_norm_limit: float = Field(default=1.0, gt=0)
     gradient_checkpointing: bool = False
     precision: Literal["auto", "bf16", "float32"] = "auto"
-    flip_share: Share = 0.5
+    flip_share: Fraction = 0.5
     location_sigma_bins: float = Field(default=0.0, ge=0, le=50)
     divergence_rise: float = Field(default=1.0, gt=0)
     divergence_patience_steps: int = Field(default=30, ge=1)
@@ -120,8 +120,8 @@ class AnnotationSettings(_Value):
         constrained: allow only tokens that spell the vocabulary and whole boxes; without a vocabulary,
             whole boxes under any name.
         beams: 1 is greedy.
-        batch: pictures or tiles that are answered at once.
-        tile_px: side of the tiles that larger pictures are cut into; None looks at pictures whole.
+        batch: images or tiles that are answered at once.
+        tile_px: side of the tiles that larger images are cut into; None looks at images whole.
         tile_overlap_px: least overlap of neighbouring tiles.
         score_floor: boxes below this are not reported.
         iou_threshold: boxes of one name that overlap more are the same thing.
@@ -134,8 +134,8 @@ class AnnotationSettings(_Value):
     max_new_tokens: int = Field(default=256, ge=8, le=1024)
     tile_px: int | None = Field(default=None, ge=32)
     tile_overlap_px: int = Field(default=64, ge=0)
-    score_floor: Share = 0.0
-    iou_threshold: Share = 0.7
+    score_floor: Fraction = 0.0
+    iou_threshold: Fraction = 0.7
 
 
 Settings = TypeVar("Settings", FinetuneSettings, AnnotationSettings)
@@ -174,7 +174,7 @@ def changed_by(flags: Mapping[str, object], settings: FinetuneSettings) -> list[
 
 
 def _environment(kind: type[BaseModel], environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of the teacher; those of the other command are passed over."""
+    """Return the variables of the teacher; those of the other command are skipped."""
     others = {*FinetuneSettings.model_fields, *AnnotationSettings.model_fields} - set(kind.model_fields)
     values = environment_values(environment, ENVIRONMENT_PREFIX)
     return {key: text for key, text in values.items() if key not in others}

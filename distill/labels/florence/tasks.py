@@ -24,8 +24,8 @@ Pair = tuple[str, str]
 """What stands behind the task token, and the right answer."""
 
 
-class Lesson(NamedTuple):
-    """A question about a picture and its right answer."""
+class AnswerExample(NamedTuple):
+    """Hold a prompt about an image and its right answer."""
 
     task: TaskName
     prompt: str
@@ -33,14 +33,14 @@ class Lesson(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class PromptTask:
     """Describe a task.
 
     Attributes:
         token: what the processor knows it by.
         gives: what the answer consists of.
         takes: what stands behind the token.
-        teach: makes questions and answers of a labelled picture.
+        teach: makes questions and answers of a labelled image.
     """
 
     token: str
@@ -49,15 +49,15 @@ class Task:
     teach: Callable[[AnnotatedImage, Taxonomy], Iterator[Pair]]
 
 
-def lessons_of(task: TaskName, image: AnnotatedImage, taxonomy: Taxonomy) -> list[Lesson]:
-    """Make the lessons that a labelled picture gives for a task; none where its labels do not suffice.
+def examples_of(task: TaskName, image: AnnotatedImage, taxonomy: Taxonomy) -> list[AnswerExample]:
+    """Make the examples that a labelled image gives for a task; none where its labels do not suffice.
 
     Raises:
         DatasetError: if a region has no label.
     """
     ordered = AnnotatedImage(image.file_name, image.size_hw_px, _in_reading_order(image.regions))
     return [
-        Lesson(task, TASKS[task].token + behind, answer)
+        AnswerExample(task, TASKS[task].token + behind, answer)
         for behind, answer in TASKS[task].teach(ordered, taxonomy)
     ]
 
@@ -82,7 +82,7 @@ def prompt_for(task: TaskName, text: str = "") -> str:
     return description.token + text.strip()
 
 
-def checked_task(name: str, text: str, *, has_picture: bool) -> TaskName:
+def checked_task(name: str, text: str, *, has_image: bool) -> TaskName:
     """Return the task of a name, if it is given what it is about.
 
     Raises:
@@ -91,8 +91,8 @@ def checked_task(name: str, text: str, *, has_picture: bool) -> TaskName:
     task = next((known for known in TASKS if known == name), None)
     if task is None:
         raise ConfigError(f"There is no task '{name}'.", f"Use one of: {', '.join(TASKS)}.")
-    if not has_picture and TASKS[task].takes == "nothing":
-        raise ConfigError(f"The task {task} needs a picture.", "Name one behind the model.")
+    if not has_image and TASKS[task].takes == "nothing":
+        raise ConfigError(f"The task {task} needs an image.", "Name one behind the model.")
     prompt_for(task, text)
     return task
 
@@ -127,7 +127,7 @@ def _grounding(image: AnnotatedImage, taxonomy: Taxonomy) -> Iterator[Pair]:
 
 
 def _segmentation(image: AnnotatedImage, taxonomy: Taxonomy) -> Iterator[Pair]:
-    """Ask for each name that has outlines in the picture."""
+    """Ask for each name that has outlines in the image."""
     outlines: dict[str, list[Region]] = {}
     for region in image.regions:
         kind = kind_of(region, taxonomy)
@@ -181,18 +181,20 @@ def _boxes(name: str, region: Region, image: AnnotatedImage) -> str:
     return write_boxes(name, region.box_xyxy_px, image.size_hw_px)
 
 
-TASKS: Final[dict[TaskName, Task]] = {
-    "detection": Task("<OD>", "boxes", "nothing", _detection),
-    "dense_region_caption": Task("<DENSE_REGION_CAPTION>", "boxes", "nothing", _dense_region_caption),
-    "grounding": Task("<CAPTION_TO_PHRASE_GROUNDING>", "boxes", "words", _grounding),
-    "segmentation": Task("<REFERRING_EXPRESSION_SEGMENTATION>", "polygons", "words", _segmentation),
-    "caption": Task("<CAPTION>", "text", "nothing", _caption(short_caption)),
-    "detailed_caption": Task("<DETAILED_CAPTION>", "text", "nothing", _caption(detailed_caption)),
-    "more_detailed_caption": Task(
+TASKS: Final[dict[TaskName, PromptTask]] = {
+    "detection": PromptTask("<OD>", "boxes", "nothing", _detection),
+    "dense_region_caption": PromptTask("<DENSE_REGION_CAPTION>", "boxes", "nothing", _dense_region_caption),
+    "grounding": PromptTask("<CAPTION_TO_PHRASE_GROUNDING>", "boxes", "words", _grounding),
+    "segmentation": PromptTask("<REFERRING_EXPRESSION_SEGMENTATION>", "polygons", "words", _segmentation),
+    "caption": PromptTask("<CAPTION>", "text", "nothing", _caption(short_caption)),
+    "detailed_caption": PromptTask("<DETAILED_CAPTION>", "text", "nothing", _caption(detailed_caption)),
+    "more_detailed_caption": PromptTask(
         "<MORE_DETAILED_CAPTION>", "text", "nothing", _caption(more_detailed_caption)
     ),
-    "region_to_category": Task("<REGION_TO_CATEGORY>", "text", "place", _about_regions(_category)),
-    "region_to_description": Task("<REGION_TO_DESCRIPTION>", "text", "place", _about_regions(_description)),
-    "region_to_segmentation": Task("<REGION_TO_SEGMENTATION>", "polygons", "place", _region_outline),
+    "region_to_category": PromptTask("<REGION_TO_CATEGORY>", "text", "place", _about_regions(_category)),
+    "region_to_description": PromptTask(
+        "<REGION_TO_DESCRIPTION>", "text", "place", _about_regions(_description)
+    ),
+    "region_to_segmentation": PromptTask("<REGION_TO_SEGMENTATION>", "polygons", "place", _region_outline),
 }
 """Every task, by its name in settings and commands."""

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from distill.labels.florence.flips import flipped_labels, flipped_picture
+from distill.labels.florence.flips import flipped_image, flipped_labels
 from distill.labels.florence.generation import model_inputs
 from distill.labels.florence.loading import Teacher
-from distill.labels.florence.tasks import Lesson, lessons_of
+from distill.labels.florence.tasks import AnswerExample, examples_of
 from distill.labels.florence.timetable import Turn
 from distill.labels.sets.annotations import AnnotatedImage
-from distill.labels.sets.picture_files import decoded
+from distill.labels.sets.image_files import decoded
 from edge.core.errors import DatasetError
 from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy
@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Classroom:
-    """Hold the pictures of a split, and what they are taught with.
+    """Hold the images of a split, and what they are taught with.
 
     Attributes:
         root: folder that the file names start from.
         images: in the order that exercises count them.
         longest_answer: tokens; longer answers are cut there.
-        unreadable: files that were passed over so far.
+        unreadable: files that were skipped so far.
     """
 
     teacher: Teacher
@@ -48,38 +48,38 @@ class Classroom:
     unreadable: set[str]
 
     def tensors(self, turns: Sequence[Turn]) -> dict[str, Tensor] | None:
-        """Make the tensors of a batch, `labels` among them; None if none of its pictures can be read."""
+        """Make the tensors of a batch, `labels` among them; None if none of its images can be read."""
         pairs = [pair for turn in turns if (pair := self._taught(turn)) is not None]
         if not pairs:
             return None
-        pictures, lessons = zip(*pairs, strict=True)
-        inputs = model_inputs(self.teacher, pictures, [lesson.prompt for lesson in lessons])
-        labels = labels_of(self.teacher.processor.tokenizer, lessons, self.longest_answer)
+        images, examples = zip(*pairs, strict=True)
+        inputs = model_inputs(self.teacher, images, [example.prompt for example in examples])
+        labels = labels_of(self.teacher.processor.tokenizer, examples, self.longest_answer)
         return {**inputs, "labels": labels.to(self.teacher.device)}
 
-    def _taught(self, turn: Turn) -> tuple[Image, Lesson] | None:
+    def _taught(self, turn: Turn) -> tuple[Image, AnswerExample] | None:
         image = self.images[turn.exercise.image]
         try:
-            picture = decoded(self.root / image.file_name)
+            pixels = decoded(self.root / image.file_name)
         except DatasetError as error:
             if image.file_name not in self.unreadable:
                 self.unreadable.add(image.file_name)
                 log.warning("left out: %s", error)
             return None
-        lessons = lessons_of(turn.exercise.task, flipped_labels(image, turn.flips), self.taxonomy)
-        return flipped_picture(picture, turn.flips), lessons[turn.exercise.number]
+        examples = examples_of(turn.exercise.task, flipped_labels(image, turn.flips), self.taxonomy)
+        return flipped_image(pixels, turn.flips), examples[turn.exercise.number]
 
 
-def labels_of(tokenizer: Any, lessons: Sequence[Lesson], longest: int) -> Tensor:
+def labels_of(tokenizer: Any, examples: Sequence[AnswerExample], longest: int) -> Tensor:
     """Make the tokens to be learnt, (B, T) int64; padding is `IGNORED`.
 
     Args:
         tokenizer: of the teacher.
-        lessons: B of them.
+        examples: B of them.
         longest: T is at most this.
     """
     made = tokenizer(
-        [lesson.answer for lesson in lessons],
+        [example.answer for example in examples],
         return_tensors="pt",
         padding=True,
         truncation=True,

@@ -1,4 +1,4 @@
-"""Which lesson is taught when: a function of the seed and the epoch, so that a stopped run can go on."""
+"""Which example is taught when: a function of the seed and the epoch, so that a stopped run can go on."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 from distill.labels.florence.flips import Flips
 from distill.labels.florence.settings import FinetuneSettings, TaskName
-from distill.labels.florence.tasks import lessons_of
+from distill.labels.florence.tasks import examples_of
 from distill.labels.sets.annotations import AnnotatedImage
 from edge.core.taxonomy import Taxonomy
 
 
 class Exercise(NamedTuple):
-    """Name one lesson: of which picture, for which task, and which of those it gives."""
+    """Name one example: of which image, for which task, and which of those it gives."""
 
     image: int
     task: TaskName
@@ -24,7 +24,7 @@ class Exercise(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """An exercise, and how its picture is mirrored this time."""
+    """Hold an exercise, and how its image is mirrored this time."""
 
     exercise: Exercise
     flips: Flips
@@ -33,7 +33,7 @@ class Turn(NamedTuple):
 def exercises_of(
     images: Sequence[AnnotatedImage], taxonomy: Taxonomy, tasks: Sequence[TaskName]
 ) -> tuple[Exercise, ...]:
-    """List every lesson that pictures give, task by task in the order given.
+    """List every example that images give, task by task in the order given.
 
     Raises:
         DatasetError: if a region has no label.
@@ -42,7 +42,7 @@ def exercises_of(
         Exercise(index, task, number)
         for task in tasks
         for index, image in enumerate(images)
-        for number in range(len(lessons_of(task, image, taxonomy)))
+        for number in range(len(examples_of(task, image, taxonomy)))
     )
 
 
@@ -68,12 +68,12 @@ def epoch_batches(
 def _blocks(
     exercises: Sequence[Exercise], settings: FinetuneSettings, rng: np.random.Generator
 ) -> list[list[Exercise]]:
-    """Shuffle: within each task, or the pictures, whose tasks then keep their order."""
+    """Shuffle: within each task, or the images, whose tasks then keep their order."""
     if settings.task_order == "blocks":
         blocks = [list(group) for _, group in groupby(exercises, key=lambda exercise: exercise.task)]
         return [[block[i] for i in rng.permutation(len(block))] for block in blocks]
-    by_picture: dict[int, list[Exercise]] = {}
+    by_image: dict[int, list[Exercise]] = {}
     for exercise in exercises:
-        by_picture.setdefault(exercise.image, []).append(exercise)
-    pictures = list(by_picture.values())
-    return [[exercise for i in rng.permutation(len(pictures)) for exercise in pictures[i]]]
+        by_image.setdefault(exercise.image, []).append(exercise)
+    images = list(by_image.values())
+    return [[exercise for i in rng.permutation(len(images)) for exercise in images[i]]]

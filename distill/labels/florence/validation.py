@@ -1,4 +1,4 @@
-"""How good a teacher is on pictures it was not taught: its loss, and the precision of its boxes."""
+"""How good a teacher is on images it was not taught: its loss, and the precision of its boxes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from distill.labels.florence.settings import AnnotationSettings
 from distill.labels.florence.teaching import Classroom, loss_of
 from distill.labels.florence.timetable import Turn, exercises_of
 from distill.labels.sets.annotations import AnnotatedImage, Region
+from distill.labels.sets.image_files import decoded
 from distill.labels.sets.naming import class_of
-from distill.labels.sets.picture_files import decoded
 from edge.core.detections import Detections
 from edge.core.errors import DatasetError
 from edge.core.image import Image
@@ -25,7 +25,7 @@ from edge.core.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True, slots=True)
-class Validation:
+class ValidationResult:
     """Hold what a validation gave.
 
     Attributes:
@@ -42,10 +42,10 @@ class Validation:
         return (self.metrics.fitness if self.metrics else 0.0, -self.loss)
 
 
-def validate(run: FinetuneRun) -> Validation:
+def validate(run: FinetuneRun) -> ValidationResult:
     """Score the teacher on the validation split."""
     run.teacher.model.eval()
-    return Validation(_loss(run), _metrics(run))
+    return ValidationResult(_loss(run), _metrics(run))
 
 
 def detections_of(regions: Sequence[Region], taxonomy: Taxonomy) -> Detections:
@@ -60,14 +60,14 @@ def detections_of(regions: Sequence[Region], taxonomy: Taxonomy) -> Detections:
 
 
 def readable(room: Classroom) -> tuple[list[AnnotatedImage], list[Image]]:
-    """Decode the pictures of a split; those that cannot be read are left out."""
+    """Decode the images of a split; those that cannot be read are left out."""
     pairs = []
     for image in room.images:
         try:
             pairs.append((image, decoded(room.root / image.file_name)))
         except DatasetError:
             room.unreadable.add(image.file_name)
-    return [image for image, _ in pairs], [picture for _, picture in pairs]
+    return [image for image, _ in pairs], [pixels for _, pixels in pairs]
 
 
 @torch.inference_mode()
@@ -95,9 +95,9 @@ def _metrics(run: FinetuneRun) -> Metrics | None:
         batch=run.settings.batch,
         max_new_tokens=run.settings.max_new_tokens,
     )
-    images, pictures = readable(run.val)
+    images, decoded_images = readable(run.val)
     with run.precision.autocast():
-        found = FlorenceAnnotator(run.teacher, run.taxonomy, settings).annotate(pictures)
+        found = FlorenceAnnotator(run.teacher, run.taxonomy, settings).annotate(decoded_images)
     compared = [
         (detections_of(regions, run.taxonomy), detections_of(image.regions, run.taxonomy))
         for regions, image in zip(found, images, strict=True)

@@ -1,4 +1,4 @@
-"""COCO: one JSON file for many pictures, with this project's own fields beside COCO's.
+"""Write COCO: one JSON file for many images, with this project's own fields beside COCO's.
 
 Own fields of an annotation: category, phrase, score, annotator, review, weight, and the three-level
 `label`. Of an image: group and split. COCO's category id is the class id plus 1, as COCO counts from 1.
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.labels.formats.coco_reading import OWN_KEY, from_document, read
-from distill.labels.sets.annotations import AnnotatedImage, LabelSet, PolygonXy, Region, Written
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet, PolygonXy, Region, WrittenLabels
 from distill.labels.sets.attributes import attributes_of
 from edge.core.errors import DatasetError
 from edge.core.publishing import write_new_texts
@@ -20,7 +20,7 @@ from edge.core.publishing import write_new_texts
 __all__ = ["document", "from_document", "read", "write"]
 
 
-def write(label_set: LabelSet, target: Path) -> Written:
+def write(label_set: LabelSet, target: Path) -> WrittenLabels:
     """Write a COCO file; nothing is left out.
 
     Raises:
@@ -29,14 +29,14 @@ def write(label_set: LabelSet, target: Path) -> Written:
     """
     root = os.path.relpath(label_set.root, target.parent)
     write_new_texts({target: json.dumps(document(label_set, root), ensure_ascii=False, indent=1) + "\n"})
-    return Written(label_set)
+    return WrittenLabels(label_set)
 
 
 def document(label_set: LabelSet, root: str) -> dict[str, Any]:
     """Return a label set as COCO has it.
 
     Args:
-        root: folder of the pictures relative to the file; it is noted there.
+        root: folder of the images relative to the file; it is noted there.
     Raises:
         DatasetError: if a region's class is not one of the set's.
     """

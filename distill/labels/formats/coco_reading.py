@@ -11,11 +11,11 @@ from typing import Any
 
 from distill.labels.formats.listed_twice import joined
 from distill.labels.formats.run_lengths import box_of_run_lengths
-from distill.labels.formats.shapes import Place, pixel_box, turned_box, with_outline
+from distill.labels.formats.shapes import ShapePlace, pixel_box, turned_box, with_outline
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, PolygonXy, Region, box_around
 from distill.labels.sets.attributes import attributes_from, finite_numbers, polygon_from, side_px
 from distill.labels.sets.documents import read_json
-from distill.labels.sets.picture_files import likely_folders, name_within, root_of, size_hw_px
+from distill.labels.sets.image_files import likely_folders, name_within, root_of, size_hw_px
 from distill.labels.sets.problems import Problems
 from edge.core.errors import DatasetError
 
@@ -31,16 +31,16 @@ class _Found:
     unread: int = 0
 
 
-def read(source: Path, pictures: Path | None = None) -> LabelSet:
+def read(source: Path, image_folder: Path | None = None) -> LabelSet:
     """Read a COCO file.
 
     Raises:
         DatasetError: if it is missing, no JSON, or lacks images, annotations or categories.
     """
-    return from_document(read_json(source), source, pictures)
+    return from_document(read_json(source), source, image_folder)
 
 
-def from_document(content: Any, source: Path, pictures: Path | None = None) -> LabelSet:
+def from_document(content: Any, source: Path, image_folder: Path | None = None) -> LabelSet:
     """Read what `document` returns, or another program's.
 
     Raises:
@@ -61,7 +61,9 @@ def from_document(content: Any, source: Path, pictures: Path | None = None) -> L
         problems.add(source.name, f"{lost} annotations of image {image_id}, which is not listed")
     own = _own(content)
     hint = own.get("root")
-    folders = [pictures] if pictures else likely_folders(source, hint if isinstance(hint, str) else None)
+    folders = (
+        [image_folder] if image_folder else likely_folders(source, hint if isinstance(hint, str) else None)
+    )
     root = root_of((_stated_name(row) for row in images), folders)
     read_images = [
         image for row in images for image in _images(row, root, found, counts, problems)
@@ -158,31 +160,31 @@ def _box(bbox: Any) -> tuple[float, float, float, float]:
         raise ValueError(f"a box has 4 numbers, not {len(numbers)}")
     x, y, width, height = numbers
     if all(0 <= number <= 1 for number in numbers) and min(width, height) < 1:
-        raise ValueError("a box is in shares of the sides, 0 to 1: pixels are needed")
+        raise ValueError("a box is in fractions of the sides, 0 to 1: pixels are needed")
     return pixel_box((x, y, x + width, y + height))
 
 
-def _turned(box: tuple[float, float, float, float], row: Mapping[str, Any]) -> Place:
+def _turned(box: tuple[float, float, float, float], row: Mapping[str, Any]) -> ShapePlace:
     """Turn a box as CVAT and datumaro say it: by degrees among the attributes."""
     attributes = row.get("attributes")
     degrees = attributes.get("rotation") if isinstance(attributes, dict) else None
     if not degrees:
-        return Place(box)
+        return ShapePlace(box)
     [angle] = finite_numbers([degrees])
     return turned_box(box, math.radians(angle))
 
 
-def _place_of_mask(pieces: Any, outlines: list[PolygonXy | None]) -> Place:
+def _place_of_mask(pieces: Any, outlines: list[PolygonXy | None]) -> ShapePlace:
     """Return the box around a mask whose annotation has no box."""
     if isinstance(pieces, dict):
-        return Place(box_of_run_lengths(pieces), note="has no box: the one around its mask is taken")
+        return ShapePlace(box_of_run_lengths(pieces), note="has no box: the one around its mask is taken")
     whole = [outline for outline in outlines if outline]
     if not whole or len(whole) < len(outlines):
         raise ValueError("has neither a box nor an outline that can be read")
     around = box_around(tuple(corner for outline in whole for corner in outline))
     if len(whole) == 1:
-        return Place(pixel_box(around), whole[0])
-    return Place(pixel_box(around), note="has no box: the one around its outlines is taken")
+        return ShapePlace(pixel_box(around), whole[0])
+    return ShapePlace(pixel_box(around), note="has no box: the one around its outlines is taken")
 
 
 def _outline(numbers: Any) -> PolygonXy | None:

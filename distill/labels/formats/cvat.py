@@ -1,9 +1,9 @@
-"""CVAT for images, XML 1.1, for review: boxes and outlines, what is known of them as attributes.
+"""Write CVAT for images, XML 1.1, for review: boxes and outlines, their attributes beside them.
 
 CVAT keeps an attribute only if the task's labels declare it, so `write` puts a second file beside the
 first, NAME.labels.json: paste it into a new task under "Raw" before you upload the annotations. Group and
-split stand on a tag of each picture: `subset` belongs to exports of projects, and readers of a task drop
-every picture that has one. A region with an outline is drawn as a polygon, any other as a box.
+split stand on a tag of each image: `subset` belongs to exports of projects, and readers of a task drop
+every image that has one. A region with an outline is drawn as a polygon, any other as a box.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
-from distill.labels.formats.cvat_reading import CORNERS, PICTURE_ATTRIBUTES, PICTURE_TAG, read
-from distill.labels.sets.annotations import REVIEW_STATES, AnnotatedImage, LabelSet, Region, Written
+from distill.labels.formats.cvat_reading import CORNERS, IMAGE_ATTRIBUTES, IMAGE_TAG, read
+from distill.labels.sets.annotations import REVIEW_STATES, AnnotatedImage, LabelSet, Region, WrittenLabels
 from distill.labels.sets.attributes import ATTRIBUTES, attributes_of
 from distill.labels.sets.documents import number_text, text_from_xml
 from edge.core.publishing import write_new_texts
@@ -23,7 +23,7 @@ from edge.core.publishing import write_new_texts
 __all__ = ["read", "write"]
 
 
-def write(label_set: LabelSet, target: Path) -> Written:
+def write(label_set: LabelSet, target: Path) -> WrittenLabels:
     """Write an XML file and the labels of the task beside it; nothing is left out.
 
     Raises:
@@ -40,15 +40,15 @@ def write(label_set: LabelSet, target: Path) -> Written:
         root.append(_image_element(number, image))
     raw = json.dumps(declared, ensure_ascii=False, indent=1) + "\n"
     write_new_texts({target: text_from_xml(root), target.with_suffix(".labels.json"): raw})
-    return Written(label_set)
+    return WrittenLabels(label_set)
 
 
 def _declared_labels(label_set: LabelSet) -> list[dict[str, Any]]:
     """Return the labels of the task in the form of CVAT's constructor."""
     attributes = [_declared(name) for name in ATTRIBUTES]
     labels = [{"name": name, "type": "any", "attributes": attributes} for name in label_set.labels_in_use]
-    of_picture = [_declared(name) for name in PICTURE_ATTRIBUTES]
-    return [*labels, {"name": PICTURE_TAG, "type": "tag", "attributes": of_picture}]
+    of_image = [_declared(name) for name in IMAGE_ATTRIBUTES]
+    return [*labels, {"name": IMAGE_TAG, "type": "tag", "attributes": of_image}]
 
 
 def _declared(name: str) -> dict[str, Any]:
@@ -83,9 +83,9 @@ def _image_element(number: int, image: AnnotatedImage) -> Element:
     element = Element("image", values)
     for region in image.regions:
         element.append(_shape(region))
-    own = {name: getattr(image, name) for name in PICTURE_ATTRIBUTES if getattr(image, name)}
+    own = {name: getattr(image, name) for name in IMAGE_ATTRIBUTES if getattr(image, name)}
     if own:
-        _attributes(SubElement(element, "tag", {"label": PICTURE_TAG, "source": "file"}), own)
+        _attributes(SubElement(element, "tag", {"label": IMAGE_TAG, "source": "file"}), own)
     return element
 
 

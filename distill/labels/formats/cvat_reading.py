@@ -11,16 +11,16 @@ from typing import Any, Final
 from xml.etree.ElementTree import Element
 
 from distill.labels.formats.listed_twice import joined
-from distill.labels.formats.shapes import Place, ellipse, pixel_box, turned_box
+from distill.labels.formats.shapes import ShapePlace, ellipse, pixel_box, turned_box
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region, box_around
 from distill.labels.sets.attributes import attributes_from, finite_numbers, polygon_from, side_px
 from distill.labels.sets.documents import read_xml
-from distill.labels.sets.picture_files import is_there, likely_folders, name_within, root_of
+from distill.labels.sets.image_files import is_there, likely_folders, name_within, root_of
 from distill.labels.sets.problems import Problems
 from edge.core.errors import DatasetError
 
-PICTURE_TAG = "loomsight picture"
-PICTURE_ATTRIBUTES = ("group", "split")
+IMAGE_TAG = "loomsight image"
+IMAGE_ATTRIBUTES = ("group", "split")
 CORNERS = ("xtl", "ytl", "xbr", "ybr")
 
 SPLIT_OF_SUBSET: Final[Mapping[str, str]] = {
@@ -35,7 +35,7 @@ SPLIT_OF_SUBSET: Final[Mapping[str, str]] = {
 """How projects of CVAT call the splits, in small letters; `default` is none."""
 
 
-def read(source: Path, pictures: Path | None = None) -> LabelSet:
+def read(source: Path, image_folder: Path | None = None) -> LabelSet:
     """Read an XML file, as `write` left it or as CVAT exported it.
 
     Raises:
@@ -49,13 +49,13 @@ def read(source: Path, pictures: Path | None = None) -> LabelSet:
     problems = Problems()
     items = root_element.findall("image")
     names = (name for item in items for name in _possible_names(item))
-    root = root_of(names, [pictures] if pictures else likely_folders(source))
+    root = root_of(names, [image_folder] if image_folder else likely_folders(source))
     named = [(_name(item, root), item) for item in items]
     images = joined((image for name, item in named for image in _images(name, item, problems)), problems)
     images = _without_twins(images, named, problems)
     declared = (name.text or "" for name in root_element.findall("meta//labels/label/name"))
     used = (region.label for image in images for region in image.regions)
-    class_names = dict.fromkeys(name for name in (*declared, *used) if name not in ("", PICTURE_TAG))
+    class_names = dict.fromkeys(name for name in (*declared, *used) if name not in ("", IMAGE_TAG))
     return LabelSet(
         root, tuple(class_names), tuple(images), problems.by_file(), notes=problems.notes_by_file()
     )
@@ -104,9 +104,9 @@ def _images(name: str, item: Element, problems: Problems) -> Iterator[AnnotatedI
     for number, shape in enumerate(item, start=1):
         label = shape.get("label", "").strip()
         if shape.tag == "tag":
-            values = _values(shape) if label == PICTURE_TAG else {}
-            own |= {key: values[key] for key in PICTURE_ATTRIBUTES if values.get(key)}
-            said += [label] if label not in ("", PICTURE_TAG) else []
+            values = _values(shape) if label == IMAGE_TAG else {}
+            own |= {key: values[key] for key in IMAGE_ATTRIBUTES if values.get(key)}
+            said += [label] if label not in ("", IMAGE_TAG) else []
             continue
         try:
             regions.append(_region(shape, label, f"shape {number}", name, problems))
@@ -135,21 +135,21 @@ def _region(shape: Element, label: str, where: str, name: str, problems: Problem
     return Region(label, place.box_xyxy_px, place.polygon_xy_px, **attributes)
 
 
-def _box(shape: Element) -> Place:
+def _box(shape: Element) -> ShapePlace:
     return turned_box(pixel_box(shape.get(corner) for corner in CORNERS), _angle_rad(shape))
 
 
-def _polygon(shape: Element) -> Place:
+def _polygon(shape: Element) -> ShapePlace:
     outline = polygon_from(shape.get("points", "").replace(";", ",").split(","))
-    return Place(pixel_box(box_around(outline)), outline)
+    return ShapePlace(pixel_box(box_around(outline)), outline)
 
 
-def _ellipse(shape: Element) -> Place:
+def _ellipse(shape: Element) -> ShapePlace:
     x, y, radius_x, radius_y = finite_numbers(shape.get(part) for part in ("cx", "cy", "rx", "ry"))
     return ellipse((x, y), (radius_x, radius_y), _angle_rad(shape))
 
 
-def _mask(shape: Element) -> Place:
+def _mask(shape: Element) -> ShapePlace:
     """Return the box of a mask: CVAT cuts masks to what is set of them."""
     left, top, width, height = finite_numbers(
         shape.get(part) for part in ("left", "top", "width", "height")
@@ -158,7 +158,7 @@ def _mask(shape: Element) -> Place:
     if min(width, height) <= 0 or min(runs) < 0 or sum(runs) != width * height or sum(runs[1::2]) == 0:
         raise ValueError("the run lengths of a mask do not cover it")
     note = "a mask is read as the box around it"
-    return Place(pixel_box((left, top, left + width, top + height)), note=note)
+    return ShapePlace(pixel_box((left, top, left + width, top + height)), note=note)
 
 
 _PLACES: Final[Mapping[str, Any]] = {"box": _box, "polygon": _polygon, "ellipse": _ellipse, "mask": _mask}

@@ -1,6 +1,6 @@
-"""Flip pictures together with their boxes and outlines.
+"""Flip images together with their boxes and outlines.
 
-A flipped copy keeps the group and the split of its picture, so it never meets it across splits.
+A flipped copy keeps the group and the split of its image, so it never meets it across splits.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Literal
 import cv2
 
 from distill.labels.formats import yolo_writing
-from distill.labels.sets.annotations import AnnotatedImage, BoxXyxy, LabelSet, Region, Written
-from distill.labels.sets.picture_files import decoded
+from distill.labels.sets.annotations import AnnotatedImage, BoxXyxy, LabelSet, Region, WrittenLabels
+from distill.labels.sets.image_files import decoded
 from edge.core.errors import DatasetError
 
 Direction = Literal["horizontal", "vertical"]
@@ -25,14 +25,14 @@ OPENCV_CODES: dict[Direction, int] = {"horizontal": 1, "vertical": 0}
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """Say of which picture one is the flipped copy."""
+    """Say of which image one is the flipped copy."""
 
     image: AnnotatedImage
     direction: Direction
 
 
-def write_flipped(label_set: LabelSet, target: Path, directions: Sequence[Direction]) -> Written:
-    """Write a data set folder with all pictures and a flipped copy of each training picture per direction.
+def write_flipped(label_set: LabelSet, target: Path, directions: Sequence[Direction]) -> WrittenLabels:
+    """Write a data set folder with all images and a flipped copy of each training image per direction.
 
     Copies are PNG files, so that flipping costs no quality.
 
@@ -46,22 +46,20 @@ def write_flipped(label_set: LabelSet, target: Path, directions: Sequence[Direct
         for direction in directions if image.split == "train" else ():
             copy = flipped(image, direction)
             if copy.file_name in names:
-                raise DatasetError(
-                    f"There is a picture {copy.file_name} already.", "It was flipped before."
-                )
+                raise DatasetError(f"There is an image {copy.file_name} already.", "It was flipped before.")
             copies.append(copy)
             origins[copy.file_name] = _Origin(image, direction)
-    copy_picture = yolo_writing.copier(label_set.root)
+    copy_image = yolo_writing.copier(label_set.root)
 
-    def write_picture(image: AnnotatedImage, path: Path) -> None:
+    def write_image(image: AnnotatedImage, path: Path) -> None:
         origin = origins.get(image.file_name)
         if origin is None:
-            copy_picture(image, path)
+            copy_image(image, path)
         else:
             _write_flipped(label_set.root / origin.image.file_name, origin, path)
 
     images = sorted((*label_set.images, *copies), key=lambda image: image.file_name)
-    return yolo_writing.write(replace(label_set, images=tuple(images)), target, write_picture)
+    return yolo_writing.write(replace(label_set, images=tuple(images)), target, write_image)
 
 
 def flipped(image: AnnotatedImage, direction: Direction) -> AnnotatedImage:
@@ -73,7 +71,7 @@ def flipped(image: AnnotatedImage, direction: Direction) -> AnnotatedImage:
 
 
 def flipped_region(region: Region, size_hw_px: tuple[int, int], direction: Direction) -> Region:
-    """Return a region in the flipped picture."""
+    """Return a region in the flipped image."""
     height, width = size_hw_px
     x1, y1, x2, y2 = region.box_xyxy_px
     polygon = region.polygon_xy_px
@@ -88,10 +86,10 @@ def flipped_region(region: Region, size_hw_px: tuple[int, int], direction: Direc
 
 
 def _write_flipped(source: Path, origin: _Origin, path: Path) -> None:
-    picture = decoded(source)
-    if picture.shape[:2] != origin.image.size_hw_px:
+    image = decoded(source)
+    if image.shape[:2] != origin.image.size_hw_px:
         raise DatasetError(f"{source} is not as large as its labels say.", "Label it again.")
-    done, data = cv2.imencode(".png", cv2.flip(picture, OPENCV_CODES[origin.direction]))
+    done, data = cv2.imencode(".png", cv2.flip(image, OPENCV_CODES[origin.direction]))
     if not done:
         raise DatasetError(f"{source} cannot be saved as PNG.", "Replace or remove the file.")
     path.write_bytes(data.tobytes())

@@ -1,10 +1,10 @@
-"""Florence-2's training lines: one JSON object per picture, its places as location tokens.
+"""Write Florence-2's training lines: one JSON object per image, its places as location tokens.
 
     {"prefix":"<OD>","suffix":"drop<loc_732><loc_481><loc_748><loc_501>","image":"0 (1).jpg"}
 
-A box comes back within half a bin, that is a two-thousandth of the picture's side. What the form has no
+A box comes back within half a bin, that is a two-thousandth of the image's side. What the form has no
 place for (score, annotator, review state, outline, group, split) stands in a key of its own, `loomsight`,
-only on lines that need it; loaders of such files pass over keys they do not know.
+only on lines that need it; loaders of such files skip keys they do not know.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from typing import Any
 
 from distill.labels.formats.florence_reading import OWN_KEY, PREFIX, read
 from distill.labels.formats.location_tokens import write_boxes
-from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region, Written
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region, WrittenLabels
 from distill.labels.sets.attributes import attributes_of
 from edge.core.publishing import write_new_texts
 
 __all__ = ["line", "read", "write"]
 
 
-def write(label_set: LabelSet, target: Path) -> Written:
-    """Write one line per picture; nothing is left out.
+def write(label_set: LabelSet, target: Path) -> WrittenLabels:
+    """Write one line per image; nothing is left out.
 
     Raises:
         OutputError: if the file exists or cannot be written.
         DatasetError: if a region has no label.
     """
     write_new_texts({target: "".join(f"{line(image)}\n" for image in label_set.images)})
-    return Written(label_set)
+    return WrittenLabels(label_set)
 
 
 def line(image: AnnotatedImage) -> str:
-    """Return the line of one picture.
+    """Return the line of one image.
 
     Raises:
         DatasetError: if a region has no label.

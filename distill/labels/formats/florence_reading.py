@@ -14,7 +14,7 @@ from distill.labels.formats.shapes import with_outline
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region, box_around
 from distill.labels.sets.attributes import attributes_from, polygon_from
 from distill.labels.sets.documents import json_from_text, read_text
-from distill.labels.sets.picture_files import likely_folders, name_within, root_of, size_hw_px
+from distill.labels.sets.image_files import likely_folders, name_within, root_of, size_hw_px
 from distill.labels.sets.problems import Problems
 from edge.core.errors import DatasetError
 
@@ -41,18 +41,18 @@ class _Row:
     own: Mapping[str, Any]
 
 
-def read(source: Path, pictures: Path | None = None) -> LabelSet:
+def read(source: Path, image_folder: Path | None = None) -> LabelSet:
     """Read a JSONL file; lines of other tasks than object detection are named as problems.
 
     Args:
         source: the file.
-        pictures: folder of the pictures, whose sizes are needed; None: in or beside the file's folder.
+        image_folder: folder of the images, whose sizes are needed; None: in or beside the file's folder.
     Raises:
         DatasetError: if the file cannot be read.
     """
     problems = Problems()
     rows = list(_rows(source, problems))
-    root = root_of((row.name for row in rows), [pictures] if pictures else likely_folders(source))
+    root = root_of((row.name for row in rows), [image_folder] if image_folder else likely_folders(source))
     read_images = []
     for row in rows:
         try:
@@ -78,7 +78,7 @@ def _rows(source: Path, problems: Problems) -> Iterator[_Row]:
         if not isinstance(suffix, str) or not isinstance(name, str):
             problems.add(where, "needs the texts prefix, suffix and image")
         elif row.get("prefix", PREFIX) != PREFIX:
-            problems.add(where, f"prefix '{str(row['prefix'])[:40]}' is not {PREFIX}: passed over")
+            problems.add(where, f"prefix '{str(row['prefix'])[:40]}' is not {PREFIX}: skipped")
             continue
         if isinstance(name, str):
             own = row.get(OWN_KEY)

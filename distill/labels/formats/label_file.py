@@ -1,4 +1,4 @@
-"""Where the label file of an image lies."""
+"""Locate the label file of an image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def label_file(image: Path) -> Path:
-    """Return where a picture's labels lie, as ultralytics has it: the last folder images becomes labels."""
+    """Return where an image's labels lie, as ultralytics has it: the last folder images becomes labels."""
     parts = list(image.parts)
     if "images" in parts:
         last = len(parts) - 1 - parts[::-1].index("images")

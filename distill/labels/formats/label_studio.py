@@ -1,4 +1,4 @@
-"""Label Studio's JSON, for review: one task per picture, places in per cent of the picture.
+"""Write Label Studio's JSON, for review: one task per image, places in per cent of the image.
 
 What an annotator found and nobody has looked at goes out as predictions, everything else as annotations.
 When it comes back, a person's annotation holds: a prediction kept is accepted, one changed is corrected,
@@ -17,7 +17,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from distill.labels.formats.label_studio_reading import read
 from distill.labels.formats.label_studio_results import UNDECIDED, value_of
-from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region, Written
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region, WrittenLabels
 from distill.labels.sets.attributes import attributes_of
 from distill.labels.sets.documents import text_from_xml
 from edge.core.publishing import write_new_texts
@@ -27,7 +27,7 @@ __all__ = ["read", "write"]
 LOCAL_FILES = "/data/local-files/?d="
 
 
-def write(label_set: LabelSet, target: Path) -> Written:
+def write(label_set: LabelSet, target: Path) -> WrittenLabels:
     """Write the tasks, and the labelling configuration beside them; nothing is left out.
 
     Raises:
@@ -38,7 +38,7 @@ def write(label_set: LabelSet, target: Path) -> Written:
     text = json.dumps(tasks, ensure_ascii=False, indent=1) + "\n"
     config = text_from_xml(_configuration(label_set.labels_in_use), declares_encoding=False)
     write_new_texts({target: text, target.with_suffix(".config.xml"): config})
-    return Written(label_set)
+    return WrittenLabels(label_set)
 
 
 def _configuration(class_names: Iterable[str]) -> Element:

@@ -14,13 +14,13 @@ from distill.labels.formats.label_studio_results import labels_of, regions_of, s
 from distill.labels.formats.listed_twice import apart, joined
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.sets.documents import read_json
-from distill.labels.sets.picture_files import is_there, likely_folders, name_within, root_of, size_hw_px
+from distill.labels.sets.image_files import is_there, likely_folders, name_within, root_of, size_hw_px
 from distill.labels.sets.problems import Problems
-from edge.cameras.folder import PICTURE_SUFFIXES
+from edge.cameras.folder import IMAGE_SUFFIXES
 from edge.core.errors import DatasetError
 
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
-"""Label Studio puts this before the name of an uploaded picture."""
+"""Label Studio puts this before the name of an uploaded image."""
 
 _NO_SHAPES = frozenset(
     {"choices", "taxonomy", "rating", "textarea", "number", "datetime", "relation", "pairwise", "ranker"}
@@ -28,7 +28,7 @@ _NO_SHAPES = frozenset(
 """Results that say something of a shape or of the image, and are none themselves."""
 
 
-def read(source: Path, pictures: Path | None = None) -> LabelSet:
+def read(source: Path, image_folder: Path | None = None) -> LabelSet:
     """Read a JSON export, or what `write` left.
 
     Raises:
@@ -42,7 +42,7 @@ def read(source: Path, pictures: Path | None = None) -> LabelSet:
             f"{source} is no list of Label Studio's tasks.", "Export the project as JSON, not JSON-MIN."
         )
     problems = Problems()
-    folders = [pictures] if pictures else likely_folders(source)
+    folders = [image_folder] if image_folder else likely_folders(source)
     root = root_of((name for task in tasks for name in _possible_names(task["data"])), folders)
     by_address: dict[str, list[AnnotatedImage]] = defaultdict(list)
     for task in tasks:
@@ -62,7 +62,7 @@ def _address(data: Mapping[str, Any]) -> str:
         if isinstance(data.get(key), str) and data[key]:
             return str(data[key])
     texts = [value for value in data.values() if isinstance(value, str)]
-    found = [text for text in texts if PurePosixPath(_path_of(text)).suffix.lower() in PICTURE_SUFFIXES]
+    found = [text for text in texts if PurePosixPath(_path_of(text)).suffix.lower() in IMAGE_SUFFIXES]
     return found[0] if len(found) == 1 else ""
 
 
@@ -100,7 +100,7 @@ def _name(data: Mapping[str, Any], root: Path) -> str:
 
 def _image(name: str, task: Mapping[str, Any], root: Path, problems: Problems) -> AnnotatedImage:
     if not name:
-        raise ValueError(f"task {str(task.get('id'))[:40]} names no picture")
+        raise ValueError(f"task {str(task.get('id'))[:40]} names no image")
     data = task["data"]
     results, unread = _results(task, name, problems)
     size = size_of([data]) or size_of(results) or size_hw_px(root / name)

@@ -1,4 +1,4 @@
-"""Regions as Label Studio's `result`: a shape in per cent of the image, attributes in `meta`."""
+"""Convert regions to Label Studio's `result`: a shape in per cent of the image, attributes in `meta`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from distill.labels.formats.shapes import Place, ellipse, turned_box
+from distill.labels.formats.shapes import ShapePlace, ellipse, turned_box
 from distill.labels.sets.annotations import Region, ReviewState, box_around
 from distill.labels.sets.attributes import attributes_from, finite_numbers, polygon_from, side_px
 
@@ -83,7 +83,7 @@ def size_of(items: Iterable[Mapping[str, Any]]) -> tuple[int, int] | None:
     return None
 
 
-def _place(kind: str, value: Mapping[str, Any], size_hw_px: tuple[int, int]) -> Place:
+def _place(kind: str, value: Mapping[str, Any], size_hw_px: tuple[int, int]) -> ShapePlace:
     """Return where a shape is; `labels` stands beside shapes of any kind, and repeats their numbers."""
     shape = kind.removesuffix("labels")
     if shape == "polygon" or (not shape and "points" in value):
@@ -95,24 +95,24 @@ def _place(kind: str, value: Mapping[str, Any], size_hw_px: tuple[int, int]) -> 
     raise ValueError(f"a '{kind[:40]}' is neither {' nor '.join(KINDS)}: draw it as one of them")
 
 
-def _polygon(value: Mapping[str, Any], size_hw_px: tuple[int, int]) -> Place:
+def _polygon(value: Mapping[str, Any], size_hw_px: tuple[int, int]) -> ShapePlace:
     points = value.get("points")
     height, width = size_hw_px
     if not isinstance(points, list) or not all(isinstance(p, list) and len(p) == 2 for p in points):
         raise ValueError("has no points")
     corners = [finite_numbers(point) for point in points]
     outline = polygon_from(number for x, y in corners for number in (x * width / 100, y * height / 100))
-    return Place(box_around(outline), outline)
+    return ShapePlace(box_around(outline), outline)
 
 
-def _ellipse(value: Mapping[str, Any], size_hw_px: tuple[int, int]) -> Place:
+def _ellipse(value: Mapping[str, Any], size_hw_px: tuple[int, int]) -> ShapePlace:
     height, width = size_hw_px
     x, y, radius_x, radius_y = finite_numbers(value.get(key) for key in ("x", "y", "radiusX", "radiusY"))
     centre, radii = (x * width / 100, y * height / 100), (radius_x * width / 100, radius_y * height / 100)
     return ellipse(centre, radii, _angle_rad(value))
 
 
-def _rectangle(value: Mapping[str, Any], size_hw_px: tuple[int, int]) -> Place:
+def _rectangle(value: Mapping[str, Any], size_hw_px: tuple[int, int]) -> ShapePlace:
     """Read a rectangle; a turned one (about its upper left corner) becomes an outline."""
     height, width = size_hw_px
     x, y, across, down = finite_numbers(value.get(key) for key in ("x", "y", "width", "height"))
@@ -125,7 +125,7 @@ def _rectangle(value: Mapping[str, Any], size_hw_px: tuple[int, int]) -> Place:
     centre_y = top + across / 2 * sine + down / 2 * cosine
     half = (across / 2, down / 2)
     if angle == 0:
-        return Place((left, top, left + across, top + down))
+        return ShapePlace((left, top, left + across, top + down))
     box = (centre_x - half[0], centre_y - half[1], centre_x + half[0], centre_y + half[1])
     return turned_box(box, angle)
 

@@ -1,6 +1,6 @@
-"""Places in a picture as the location tokens of Florence-2, `<loc_0>` to `<loc_999>`.
+"""Convert places in an image to location tokens of Florence-2, `<loc_0>` to `<loc_999>`, and back.
 
-A picture is cut into a thousand bins along each axis. A box is its label and four tokens, an outline
+An image is cut into a thousand bins along each axis. A box is its label and four tokens, an outline
 any number of pairs between ``<poly>`` and ``</poly>``, its pieces parted by ``<sep>``.
 Several of one label may stand behind it; what has no label of its own belongs to the one before.
 """
@@ -45,8 +45,8 @@ def bins_from_xy(points_xy_px: ArrayLike, size_hw_px: tuple[int, int]) -> NDArra
     """Give the bins that points lie in: floor(x / (W / 1000)), kept within 0..999.
 
     Args:
-        points_xy_px: (..., 2), x and y in picture pixels; or (..., 2 k) with x and y in turn, as boxes are.
-        size_hw_px: height and width of the picture.
+        points_xy_px: (..., 2), x and y in image pixels; or (..., 2 k) with x and y in turn, as boxes are.
+        size_hw_px: height and width of the image.
     Returns:
         Bins, of the same shape.
     Raises:
@@ -64,9 +64,9 @@ def xy_from_bins(bins: ArrayLike, size_hw_px: tuple[int, int]) -> NDArray[np.flo
 
     Args:
         bins: (..., 2) or (..., 2 k), x and y in turn, 0..999.
-        size_hw_px: height and width of the picture.
+        size_hw_px: height and width of the image.
     Returns:
-        Picture pixels, of the same shape.
+        Image pixels, of the same shape.
     Raises:
         ValueError: if a size is not positive or the last axis is odd.
     """
@@ -79,8 +79,8 @@ def write_boxes(label: str, boxes_xyxy_px: ArrayLike, size_hw_px: tuple[int, int
 
     Args:
         label: what they are; a `<` in it is written as `&lt;`, and read back.
-        boxes_xyxy_px: (N, 4) picture pixels, or one box (4,).
-        size_hw_px: height and width of the picture.
+        boxes_xyxy_px: (N, 4) image pixels, or one box (4,).
+        size_hw_px: height and width of the image.
     Raises:
         DatasetError: if the label is empty.
         ValueError: see `bins_from_xy`.
@@ -90,7 +90,7 @@ def write_boxes(label: str, boxes_xyxy_px: ArrayLike, size_hw_px: tuple[int, int
 
 
 def parse_boxes(text: str, size_hw_px: tuple[int, int]) -> list[tuple[str, BoxXyxy]]:
-    """Read (label, box) in the order of the text; outlines and incomplete boxes are passed over.
+    """Read (label, box) in the order of the text; outlines and incomplete boxes are skipped.
 
     A box before any label has the label ``""``. Corners stay as they stand in the text, swapped or not.
     """
@@ -106,7 +106,7 @@ def parse_polygons(text: str, size_hw_px: tuple[int, int]) -> list[tuple[str, tu
     """Read (label, pieces of the outline), one entry per region, in the order of the text.
 
     In a text without any ``<poly>`` every row of tokens is an outline: so Florence-2 answers a referring
-    expression. Pieces of fewer than three corners are passed over.
+    expression. Pieces of fewer than three corners are skipped.
     """
     runs = list(_runs(text))
     if any(run.is_outline for run in runs):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
 from edge.core.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
-    from distill.labels.sets.annotations import LabelSet, Written
+    from distill.labels.sets.annotations import LabelSet, WrittenLabels
     from edge.core.taxonomy import Taxonomy
 
 _LOOKED_AT_BYTES = 1 << 16
@@ -25,17 +25,17 @@ Form = TypeVar("Form")
 class FormModule(Protocol):
     """What the module of every form has; one that is read alone has no `write`."""
 
-    def read(self, source: Path, pictures: Path | None = None) -> LabelSet:
+    def read(self, source: Path, image_folder: Path | None = None) -> LabelSet:
         """Read labels; single failures stand in its `problems`.
 
         Args:
-            pictures: folder of the pictures where the labels do not tell.
+            image_folder: folder of the images where the labels do not tell.
         Raises:
             DatasetError: if nothing at all can be read.
         """
         ...
 
-    def write(self, label_set: LabelSet, target: Path) -> Written:
+    def write(self, label_set: LabelSet, target: Path) -> WrittenLabels:
         """Write labels; return what was written, and what was not."""
         ...
 
@@ -61,11 +61,11 @@ class LabelFormat:
     magic: bytes = b""
     is_written: bool = True
 
-    def read(self, source: Path, pictures: Path | None = None) -> LabelSet:
+    def read(self, source: Path, image_folder: Path | None = None) -> LabelSet:
         """Read labels; see `FormModule`."""
-        return self._loaded().read(source, pictures)
+        return self._loaded().read(source, image_folder)
 
-    def write(self, label_set: LabelSet, target: Path) -> Written:
+    def write(self, label_set: LabelSet, target: Path) -> WrittenLabels:
         """Write labels; see `FormModule`."""
         return self._loaded().write(label_set, target)
 
@@ -120,7 +120,7 @@ FORMATS: Final[Mapping[str, LabelFormat]] = {
 
 
 def read_labels(
-    source: Path, taxonomy: Taxonomy, *, format_name: str | None = None, pictures: Path | None = None
+    source: Path, taxonomy: Taxonomy, *, format_name: str | None = None, image_folder: Path | None = None
 ) -> LabelSet:
     """Read labels of any form and bring their names to a taxonomy.
 
@@ -130,18 +130,18 @@ def read_labels(
         source: file or folder.
         taxonomy: the classes of the set.
         format_name: a key of `READERS`; None to look what it is.
-        pictures: folder of the pictures; None to look in and beside the source.
+        image_folder: folder of the images; None to look in and beside the source.
     Raises:
         DatasetError: if there is nothing there, it is of no known form, or nothing can be read.
-        ConfigError: if there is no such form, or `pictures` is no folder.
+        ConfigError: if there is no such form, or `image_folder` is no folder.
     """
-    if pictures and not pictures.is_dir():
-        raise ConfigError(f"There is no folder {pictures}.", "Correct --pictures.")
+    if image_folder and not image_folder.is_dir():
+        raise ConfigError(f"There is no folder {image_folder}.", "Correct --pictures.")
     from distill.labels.formats.completeness import only_complete
     from distill.labels.sets.naming import named_by
 
     name = format_name or detect(source)
-    return only_complete(named_by(_found(READERS, name).read(source, pictures), taxonomy))
+    return only_complete(named_by(_found(READERS, name).read(source, image_folder), taxonomy))
 
 
 def format_of(name: str) -> LabelFormat:

@@ -1,4 +1,4 @@
-"""Labels from a roll record: what persons said of its defects on the live page, beside the saved images.
+"""Read labels from a roll record: verdicts of persons on the live page, beside the saved images.
 
 A defect that a person confirmed or named is a box, one that they rejected is none, and an image of which
 all were rejected is clean. What nobody judged, or confirmed without a class, waits for `loomsight review`;
@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from distill.labels.sets.annotations import AnnotatedImage, BoxXyxy, LabelSet, Region, ReviewState
-from distill.labels.sets.picture_files import is_there, name_within, size_hw_px
+from distill.labels.sets.image_files import is_there, name_within, size_hw_px
 from distill.labels.sets.problems import Problems
 from edge.core.detections import UNCLASSIFIED
 from edge.core.errors import DatasetError
@@ -34,22 +34,22 @@ JITTER_PX: Final = 8.0
 defect goes on beyond."""
 
 
-def read(source: Path, pictures: Path | None = None) -> LabelSet:
+def read(source: Path, image_folder: Path | None = None) -> LabelSet:
     """Read the rolls of a record; each roll is a group.
 
     Args:
         source: file of `edge-run --roll-record`.
-        pictures: folder of `--save-pictures`, where it is not where the record says.
+        image_folder: folder of `--save-pictures`, where it is not where the record says.
     Raises:
         RecordError: if the record cannot be read.
         DatasetError: if it names no images.
     """
     problems = Problems()
     rolls = read_rolls(source)
-    stated = {row.picture for roll in rolls for row in roll.defects if row.picture is not None}
+    stated = {row.image for roll in rolls for row in roll.defects if row.image is not None}
     if not stated:
         raise DatasetError(f"{source} names no images.", "Run edge-run with --save-pictures beside it.")
-    root = pictures or Path(os.path.commonpath([Path(name).parent for name in stated]))
+    root = image_folder or Path(os.path.commonpath([Path(name).parent for name in stated]))
     images: dict[str, AnnotatedImage] = {}
     for roll in rolls:
         for image in _RollReader(roll, root, source.name, problems).images():
@@ -81,8 +81,8 @@ class _RollReader:
         self._scale = _Scale(roll.m_per_line * 1000, scale_of(roll) or 0.0)
         self._of_image: dict[str, list[DefectRow]] = defaultdict(list)
         for row in roll.defects:
-            if row.picture is not None and row.box_xyxy_px is not None:
-                self._of_image[row.picture].append(row)
+            if row.image is not None and row.box_xyxy_px is not None:
+                self._of_image[row.image].append(row)
         without = len(roll.defects) - sum(map(len, self._of_image.values()))
         if without:
             problems.note(record, f"roll '{roll.name}': {without} defects have no image")

@@ -1,4 +1,4 @@
-"""The box around a mask that COCO keeps as run lengths, column by column, zeros first."""
+"""Compute the box around a mask in COCO's run lengths, column by column, zeros first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shapes of other programs as boxes and outlines: turned boxes, ellipses, masks."""
+"""Convert shapes of other programs to boxes and outlines: turned boxes, ellipses, masks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ShapePlace:
     """Say where a shape is.
 
     Attributes:
@@ -35,18 +35,18 @@ def pixel_box(values: Iterable[Any]) -> BoxXyxy:
     """Return four corners as a box in pixels.
 
     Raises:
-        ValueError: if they are not four finite numbers, or shares of the sides and not pixels.
+        ValueError: if they are not four finite numbers, or fractions of the sides and not pixels.
     """
     numbers = finite_numbers(values)
     if len(numbers) != 4:
         raise ValueError(f"a box has 4 numbers, not {len(numbers)}")
     x1, y1, x2, y2 = numbers
     if 0 < max(numbers) <= 1 and min(numbers) >= 0 and min(abs(x2 - x1), abs(y2 - y1)) < 1 - _ROUNDING:
-        raise ValueError("a box is in shares of the sides, 0 to 1: pixels are needed")
+        raise ValueError("a box is in fractions of the sides, 0 to 1: pixels are needed")
     return x1, y1, x2, y2
 
 
-def turned_box(box: BoxXyxy, angle_rad: float) -> Place:
+def turned_box(box: BoxXyxy, angle_rad: float) -> ShapePlace:
     """Turn a box about its centre, clockwise as it is seen, y pointing down.
 
     Raises:
@@ -54,7 +54,7 @@ def turned_box(box: BoxXyxy, angle_rad: float) -> Place:
     """
     [angle] = finite_numbers([angle_rad])
     if math.isclose(math.cos(angle), 1, abs_tol=1e-12):
-        return Place(box)
+        return ShapePlace(box)
     x1, y1, x2, y2 = box
     centre_x, centre_y = (x1 + x2) / 2, (y1 + y2) / 2
     cosine, sine = math.cos(angle), math.sin(angle)
@@ -66,10 +66,12 @@ def turned_box(box: BoxXyxy, angle_rad: float) -> Place:
         for x, y in ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
     )
     note = f"a box turned by {math.degrees(angle):g} degrees is read as its outline and the box around it"
-    return Place(box_around(outline), outline, note)
+    return ShapePlace(box_around(outline), outline, note)
 
 
-def ellipse(centre_xy: tuple[float, float], radii_xy: tuple[float, float], angle_rad: float = 0.0) -> Place:
+def ellipse(
+    centre_xy: tuple[float, float], radii_xy: tuple[float, float], angle_rad: float = 0.0
+) -> ShapePlace:
     """Return the box around an ellipse turned about its centre.
 
     Raises:
@@ -81,7 +83,7 @@ def ellipse(centre_xy: tuple[float, float], radii_xy: tuple[float, float], angle
     half_width = math.hypot(radius_x * math.cos(angle), radius_y * math.sin(angle))
     half_height = math.hypot(radius_x * math.sin(angle), radius_y * math.cos(angle))
     box = (x - half_width, y - half_height, x + half_width, y + half_height)
-    return Place(box, note="an ellipse is read as the box around it")
+    return ShapePlace(box, note="an ellipse is read as the box around it")
 
 
 def with_outline(

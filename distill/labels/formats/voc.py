@@ -1,11 +1,11 @@
-"""LabelImg's form: a folder with one Pascal VOC XML file per picture.
+"""Write LabelImg's form: a folder with one Pascal VOC XML file per image.
 
-LabelImg writes the edges of a box as pixel numbers counted from the left and upper edge of the picture,
-right and lower edge exclusive: a box over a whole picture ends at its width. They are taken as they
+LabelImg writes the edges of a box as pixel numbers counted from the left and upper edge of the image,
+right and lower edge exclusive: a box over a whole image ends at its width. They are taken as they
 stand (a 1 that LabelImg writes in place of 0 stays a 1) and written the same way, with decimals if need be.
 
 `<pose>` holds the category. What VOC has no place for stands in an element of its own, `<loomsight .../>`,
-which other programs pass over; LabelImg drops it when it saves a file again.
+which other programs skip; LabelImg drops it when it saves a file again.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, SubElement
 
 from distill.labels.formats.voc_reading import CORNERS, OWN_ELEMENT, UNKNOWN_POSE, read
-from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region, Written
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region, WrittenLabels
 from distill.labels.sets.attributes import attributes_of
 from distill.labels.sets.documents import number_text, text_from_xml
 from edge.core.errors import OutputError
@@ -24,11 +24,11 @@ from edge.core.publishing import name_below, new_folder
 __all__ = ["read", "write"]
 
 
-def write(label_set: LabelSet, target: Path) -> Written:
-    """Write one XML file per picture into a new folder.
+def write(label_set: LabelSet, target: Path) -> WrittenLabels:
+    """Write one XML file per image into a new folder.
 
     Raises:
-        OutputError: if the folder is not empty or cannot be written, or two pictures share a name.
+        OutputError: if the folder is not empty or cannot be written, or two images share a name.
         DatasetError: if a name holds a character that XML cannot hold.
     """
     with new_folder(target) as folder:
@@ -36,12 +36,12 @@ def write(label_set: LabelSet, target: Path) -> Written:
             path = (folder / name_below(image.file_name)).with_suffix(".xml")
             if path.exists():
                 raise OutputError(
-                    f"{image.file_name}: another picture has the same name but for its suffix.",
+                    f"{image.file_name}: another image has the same name but for its suffix.",
                     "Rename one: LabelImg keeps one XML file for both.",
                 )
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text_from_xml(_element(image, label_set.root)), encoding="utf-8")
-    return Written(label_set)
+    return WrittenLabels(label_set)
 
 
 def _element(image: AnnotatedImage, root: Path) -> Element:

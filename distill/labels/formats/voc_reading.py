@@ -13,16 +13,16 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from distill.labels.formats.listed_twice import apart
-from distill.labels.formats.shapes import Place, pixel_box, turned_box, with_outline
+from distill.labels.formats.shapes import ShapePlace, pixel_box, turned_box, with_outline
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region, box_around
 from distill.labels.sets.attributes import attributes_from, finite_numbers, polygon_from, side_px
 from distill.labels.sets.documents import read_xml
-from distill.labels.sets.picture_files import (
+from distill.labels.sets.image_files import (
     is_there,
     likely_folders,
     root_of,
     size_hw_px,
-    with_picture_suffix,
+    with_image_suffix,
 )
 from distill.labels.sets.problems import Problems
 from edge.core.errors import DatasetError
@@ -49,24 +49,24 @@ class _File:
         return PurePosixPath(self.name).with_suffix("")
 
     @property
-    def picture(self) -> str:
-        """Return the name of the picture that the file states, relative to the root; "" if it does not."""
+    def image(self) -> str:
+        """Return the name of the image that the file states, relative to the root; "" if it does not."""
         stated = (self.element.findtext("filename") or "").strip().replace("\\", "/").split("/")[-1]
         return str(self.stem.with_name(stated)) if stated not in ("", ".", "..") else ""
 
     @property
-    def possible_pictures(self) -> list[str]:
-        """Return what the picture may be called if it was renamed after it was labelled."""
+    def possible_images(self) -> list[str]:
+        """Return what the image may be called if it was renamed after it was labelled."""
         suffixes = (".jpg", ".png", ".bmp", ".jpeg", ".tif")
-        return [self.picture, *(f"{self.stem}{suffix}" for suffix in suffixes)]
+        return [self.image, *(f"{self.stem}{suffix}" for suffix in suffixes)]
 
 
-def read(source: Path, pictures: Path | None = None) -> LabelSet:
+def read(source: Path, image_folder: Path | None = None) -> LabelSet:
     """Read all XML files in a folder and below it, or a single one.
 
     Args:
-        source: the folder; pictures are looked for in it, beside it, in `images` and in `JPEGImages`.
-        pictures: where the pictures are, if not there.
+        source: the folder; images are looked for in it, beside it, in `images` and in `JPEGImages`.
+        image_folder: where the images are, if not there.
     Raises:
         DatasetError: if there is no XML file.
     """
@@ -76,15 +76,15 @@ def read(source: Path, pictures: Path | None = None) -> LabelSet:
     if not paths or not base.is_dir():
         raise DatasetError(f"{source} holds no XML files.", "Name the folder LabelImg saves to.")
     files = [_parsed(path, base, problems) for path in paths]
-    folders = [pictures] if pictures else [*likely_folders(source), *_stated_folders(files)]
-    root = root_of((name for file in files for name in file.possible_pictures), folders)
+    folders = [image_folder] if image_folder else [*likely_folders(source), *_stated_folders(files)]
+    root = root_of((name for file in files for name in file.possible_images), folders)
     images = apart((image for file in files for image in _image(file, root, problems)), problems)
     labels = sorted({region.label for image in images for region in image.regions})
     return LabelSet(root, tuple(labels), tuple(images), problems.by_file(), notes=problems.notes_by_file())
 
 
 _NOT_READ = "not read"
-"""Tag of the element in place of a file that cannot be read: its picture is still known by its name."""
+"""Tag of the element in place of a file that cannot be read: its image is still known by its name."""
 
 
 def _parsed(path: Path, base: Path, problems: Problems) -> _File:
@@ -110,13 +110,13 @@ def _stated_folders(files: Iterable[_File]) -> list[Path]:
 
 
 def _image(file: _File, root: Path, problems: Problems) -> Iterator[AnnotatedImage]:
-    name = _picture_name(file, root)
+    name = _image_name(file, root)
     is_read = file.element.tag != _NOT_READ
     own = file.element.find(OWN_ELEMENT)
     own_values = {} if own is None else own.attrib
     try:
         if not name:
-            raise DatasetError("names no picture, and none has its name", "")
+            raise DatasetError("names no image, and none has its name", "")
         size = _stated_size(file.element) or size_hw_px(root / name)
     except DatasetError as error:
         if is_read:
@@ -131,15 +131,15 @@ def _image(file: _File, root: Path, problems: Problems) -> Iterator[AnnotatedIma
     )
 
 
-def _picture_name(file: _File, root: Path) -> str:
-    """Return the stated picture or, where there is no such file, the one of the XML file's own name."""
-    stated = file.picture
+def _image_name(file: _File, root: Path) -> str:
+    """Return the stated image or, where there is no such file, the one of the XML file's own name."""
+    stated = file.image
     if stated and is_there(root / stated):
         return stated
     flat = PurePosixPath(stated).name
     if stated and is_there(root / flat):
         return flat
-    found = with_picture_suffix(root / file.stem)
+    found = with_image_suffix(root / file.stem)
     return found.relative_to(root).as_posix() if found else stated
 
 
@@ -212,12 +212,12 @@ def _region(item: Element, shape: Element | None, where: str, file_name: str, pr
     return region
 
 
-def _place(shape: Element) -> Place:
+def _place(shape: Element) -> ShapePlace:
     if shape.tag == "polygon":
         outline = polygon_from(_corners(shape))
-        return Place(pixel_box(box_around(outline)), outline)
+        return ShapePlace(pixel_box(box_around(outline)), outline)
     if shape.tag == "bndbox":
-        return Place(pixel_box(shape.findtext(corner) for corner in CORNERS))
+        return ShapePlace(pixel_box(shape.findtext(corner) for corner in CORNERS))
     x, y, width, height, angle = finite_numbers(shape.findtext(part) for part in _TURNED)
     if min(width, height) < 0:
         raise ValueError("a turned box has a negative side")

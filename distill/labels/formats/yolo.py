@@ -1,8 +1,8 @@
-"""The data set folder that `distill` trains on: pictures, YOLO labels, and all that is known of each box.
+"""Read the data set folder that `distill` trains on: images, YOLO labels, and attributes of each box.
 
 data.yaml                 path, splits, class names
-images/SPLIT/...          the pictures
-labels/SPLIT/...          YOLO labels, one file per picture, empty where there is no defect
+images/SPLIT/...          the images
+labels/SPLIT/...          YOLO labels, one file per image, empty where there is no defect
 annotations/SPLIT.json    COCO with score, annotator, review state, weight, three-level label and group
 manifest.json             sha256 of every other file
 simulation.json           mm_per_px, where it is known
@@ -28,7 +28,7 @@ from distill.labels.formats.yolo_rows import class_id_of, merged, region_of
 from distill.labels.formats.yolo_writing import write
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.sets.documents import read_json, read_text
-from distill.labels.sets.picture_files import is_there, size_hw_px
+from distill.labels.sets.image_files import is_there, size_hw_px
 from distill.labels.sets.problems import Problems
 from edge.core.errors import DatasetError
 
@@ -50,19 +50,19 @@ class _Rows:
     unread: int = 0
 
 
-def read(source: Path, pictures: Path | None = None) -> LabelSet:
+def read(source: Path, image_folder: Path | None = None) -> LabelSet:
     """Read a data set folder, this project's or another program's.
 
     Args:
         source: the folder, or its data.yaml.
-        pictures: not used: data.yaml says where they are.
+        image_folder: not used: data.yaml says where they are.
     Raises:
         DatasetError: if data.yaml is missing, damaged, or names no classes or no folder of a split.
     """
     description = read_description(source)
     root, class_names = description.root, description.class_names
     if not any(description.entries.values()):
-        raise DatasetError(f"{description.file} leads to no folder of pictures.", "Correct its paths.")
+        raise DatasetError(f"{description.file} leads to no folder of images.", "Correct its paths.")
     problems = Problems()
     for split, names in description.lacking.items():
         for name in names:
@@ -116,7 +116,7 @@ def _compare_with_classes_txt(root: Path, class_names: Sequence[str], problems: 
 
 
 def _kept(root: Path, problems: Problems) -> tuple[dict[str, AnnotatedImage], frozenset[str]]:
-    """Return what the COCO files know, by picture, and the splits whose COCO file is damaged.
+    """Return what the COCO files know, by image, and the splits whose COCO file is damaged.
 
     Boxes that wait for a person stand there alone: without the file any image of the split may have some.
     """
@@ -140,7 +140,7 @@ def _name_orphans(root: Path, listed: set[str], problems: Problems) -> None:
     """Name what COCO files say of images that are gone."""
     for name in sorted(listed):
         if not is_there(root / name):
-            problems.add(name, "stands in a COCO file, but there is no such picture")
+            problems.add(name, "stands in a COCO file, but there is no such image")
 
 
 def _image(

@@ -13,9 +13,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from distill.labels.sets.documents import read_text, read_yaml
-from distill.labels.sets.picture_files import is_there, name_within
+from distill.labels.sets.image_files import is_there, name_within
 from distill.labels.sets.problems import Problems
-from edge.cameras.folder import PICTURE_SUFFIXES, picture_files
+from edge.cameras.folder import IMAGE_SUFFIXES, image_files
 from edge.core.errors import DatasetError
 
 Split = Literal["train", "val", "test"]
@@ -87,7 +87,7 @@ def images_of(entry: Path, root: Path, problems: Problems) -> Iterator[Path]:
     A listed name is looked up in the folder of the text and in `root`, and never leads out of them.
     """
     if entry.is_dir():
-        yield from picture_files(entry)
+        yield from image_files(entry)
         return
     for number, line in enumerate(read_text(entry).splitlines(), start=1):
         if not line.strip():
@@ -103,7 +103,7 @@ def images_of(entry: Path, root: Path, problems: Problems) -> Iterator[Path]:
 def _listed(line: str, folders: tuple[Path, ...]) -> Path | None:
     for folder in folders:
         path = folder / name_within(line, folder)
-        if path.suffix.lower() in PICTURE_SUFFIXES and is_there(path):
+        if path.suffix.lower() in IMAGE_SUFFIXES and is_there(path):
             return path
     return None
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from distill.labels.formats.label_file import label_file
 from distill.labels.formats.yolo_description import Description
-from distill.labels.sets.picture_files import is_there
+from distill.labels.sets.image_files import is_there
 from distill.labels.sets.problems import Problems
 
 NOT_LABELS = frozenset({"classes.txt"})
@@ -38,7 +38,7 @@ def lost_label_files(
     for folder, files in there.items():
         left_over = [file for file in files if file not in image_of]
         for file in left_over:
-            problems.add(shown_name(file, description.root), "has no picture")
+            problems.add(shown_name(file, description.root), "has no image")
         if left_over or not files:
             doubtful.add(folder)
     existing = {file for files in there.values() for file in files}

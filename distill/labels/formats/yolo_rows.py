@@ -1,4 +1,4 @@
-"""Lines of a YOLO label file: class, then centre x, centre y, width, height as shares of the picture."""
+"""Parse and write lines of a YOLO label file: class, centre, width and height as fractions of the image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from distill.labels.sets.attributes import finite_numbers, polygon_from
 _WHOLE = re.compile(r"[+-]?[0-9]{1,9}(\.0*)?")
 
 SAME_BOX_PX = 0.5
-"""Programs round shares to six places or fewer; a box moved by a person moves by more."""
+"""Programs round fractions to six places or fewer; a box moved by a person moves by more."""
 
 
 LEAST_SIDE_PX = 1e-6
@@ -20,7 +20,7 @@ LEAST_SIDE_PX = 1e-6
 
 
 def trainable_box(region: Region, size_hw_px: tuple[int, int]) -> BoxXyxy | None:
-    """Return a box as it may be trained on: corners in order, inside the picture.
+    """Return a box as it may be trained on: corners in order, inside the image.
 
     Returns:
         None if nothing of it is inside, a person rejected it, or it waits for a person.
@@ -41,12 +41,12 @@ def row_of(class_id: int, box: BoxXyxy, size_hw_px: tuple[int, int]) -> str:
     """
     height, width = size_hw_px
     x1, y1, x2, y2 = box
-    shares = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
-    return f"{class_id} " + " ".join(f"{share:.15f}".rstrip("0").rstrip(".") for share in shares)
+    fractions = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height)
+    return f"{class_id} " + " ".join(f"{fraction:.15f}".rstrip("0").rstrip(".") for fraction in fractions)
 
 
 MOST_OUTSIDE = 0.01
-"""So far may a share lie outside of 0 to 1, by rounding (ultralytics takes as much)."""
+"""So far may a fraction lie outside of 0 to 1, by rounding (ultralytics takes as much)."""
 
 
 def class_id_of(row: str) -> int:
@@ -62,10 +62,10 @@ def class_id_of(row: str) -> int:
 
 
 def region_of(row: str, class_names: Sequence[str], size_hw_px: tuple[int, int]) -> Region:
-    """Read a line: a box, or an outline if it has six or more shares.
+    """Read a line: a box, or an outline if it has six or more fractions.
 
     Raises:
-        ValueError: if it is neither, its class has no name, or its numbers are no shares.
+        ValueError: if it is neither, its class has no name, or its numbers are no fractions.
     """
     number, *texts = row.split()
     class_id = class_id_of(row)
@@ -75,10 +75,10 @@ def region_of(row: str, class_names: Sequence[str], size_hw_px: tuple[int, int])
         hint = ": is the sixth number the score of a prediction?" if len(texts) == 5 else ""
         raise ValueError(f"'{row[:60]}' is not: class centre-x centre-y width height{hint}")
     height, width = size_hw_px
-    shares = finite_numbers(texts)
-    if max(shares) > 1 + MOST_OUTSIDE or min(shares) < -MOST_OUTSIDE:
-        raise ValueError(f"'{row[:60]}' is not in shares of width and height, 0 to 1")
-    pixels = [share * (height if place % 2 else width) for place, share in enumerate(shares)]
+    fractions = finite_numbers(texts)
+    if max(fractions) > 1 + MOST_OUTSIDE or min(fractions) < -MOST_OUTSIDE:
+        raise ValueError(f"'{row[:60]}' is not in fractions of width and height, 0 to 1")
+    pixels = [fraction * (height if place % 2 else width) for place, fraction in enumerate(fractions)]
     label = class_names[class_id]
     if len(pixels) > 4:
         outline = polygon_from(pixels)
@@ -96,7 +96,7 @@ def merged(
     Args:
         rows: read from the label file.
         kept: the same regions with all that is known of them, and those that a label file cannot hold.
-        size_hw_px: height and width of the picture.
+        size_hw_px: height and width of the image.
     Returns:
         The regions, and one line for each that the two tell differently.
     """

@@ -11,11 +11,11 @@ from pathlib import Path, PurePosixPath
 
 from distill.labels.formats import coco
 from distill.labels.formats.yolo_rows import row_of, trainable_box
-from distill.labels.sets.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet, Region, Written
-from distill.labels.sets.picture_files import decoded
+from distill.labels.sets.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet, Region, WrittenLabels
+from distill.labels.sets.image_files import decoded
 from distill.labels.sets.problems import Problems
 from edge import __version__
-from edge.cameras.folder import PICTURE_SUFFIXES
+from edge.cameras.folder import IMAGE_SUFFIXES
 from edge.core.detections import UNCLASSIFIED
 from edge.core.digest import file_digest
 from edge.core.errors import DatasetError
@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 FORMAT = 1
 SPLITS = ("train", "val", "test")
 
-PictureWriter = Callable[[AnnotatedImage, Path], None]
-"""Writes the picture of an image to a path; raises DatasetError if it cannot be read."""
+ImageWriter = Callable[[AnnotatedImage, Path], None]
+"""Writes the image of an image to a path; raises DatasetError if it cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +38,19 @@ class _Placed:
     name: str
 
 
-def write(label_set: LabelSet, target: Path, picture_writer: PictureWriter | None = None) -> Written:
-    """Write a data set folder, pictures included.
+def write(label_set: LabelSet, target: Path, image_writer: ImageWriter | None = None) -> WrittenLabels:
+    """Write a data set folder, images included.
 
-    A picture that cannot be read or is not as large as its labels say is left out and named. A box that a
+    An image that cannot be read or is not as large as its labels say is left out and named. A box that a
     person rejected and one that waits for a person stand in the COCO file alone, and so does one of which
-    nothing is inside the picture: it is queued, so that its picture does not pass for a clean one.
+    nothing is inside the image: it is queued, so that its image does not pass for a clean one.
 
     Args:
         label_set: each image with a split.
         target: a new folder.
-        picture_writer: how to come by a picture; None to copy it from the set's root.
+        image_writer: how to come by an image; None to copy it from the set's root.
     Raises:
-        DatasetError: if an image has no split, a class is not one of the set's, two pictures would get the
+        DatasetError: if an image has no split, a class is not one of the set's, two images would get the
             same name, or none can be read.
         OutputError: if the folder is not empty or cannot be written.
     """
@@ -60,7 +60,7 @@ def write(label_set: LabelSet, target: Path, picture_writer: PictureWriter | Non
     with new_folder(target) as folder:
         for item in placed:
             try:
-                _write_picture(item, folder, picture_writer or copier(label_set.root))
+                _write_image(item, folder, image_writer or copier(label_set.root))
             except DatasetError as error:
                 problems.add(item.image.file_name, error.problem)
                 continue
@@ -68,13 +68,13 @@ def write(label_set: LabelSet, target: Path, picture_writer: PictureWriter | Non
             _write_labels(image, folder, label_set.class_names)
             written.append(image)
         if not written:
-            raise DatasetError("None of the pictures can be read.", "Name their folder with --pictures.")
+            raise DatasetError("None of the images can be read.", "Name their folder with --pictures.")
         on_disk = replace(label_set, images=tuple(written))
         _write_descriptions(folder, on_disk)
     lacking = {"train", "val"} - {image.split for image in written}
     if lacking:
-        logger.warning("no picture in %s: `loomsight distill` needs both", " and ".join(sorted(lacking)))
-    return Written(on_disk, problems.by_file())
+        logger.warning("no image in %s: `loomsight distill` needs both", " and ".join(sorted(lacking)))
+    return WrittenLabels(on_disk, problems.by_file())
 
 
 def _placed(label_set: LabelSet) -> list[_Placed]:
@@ -83,7 +83,7 @@ def _placed(label_set: LabelSet) -> list[_Placed]:
         if image.split not in SPLITS:
             raise DatasetError(
                 f"{image.file_name} is in no split (one of {', '.join(SPLITS)}).",
-                "Share the pictures out: `--split train=0.8,val=0.2 --group 'REGEX'`.",
+                "Split the images: `--split train=0.8,val=0.2 --group 'REGEX'`.",
             )
     names = names_in_set(label_set.images)
     return [_Placed(image, name) for image, name in zip(label_set.images, names, strict=True)]
@@ -129,29 +129,29 @@ def _label_name(name: str) -> str:
     return str(PurePosixPath(name.casefold()).with_suffix(""))
 
 
-def copier(root: Path) -> PictureWriter:
-    """Return what copies pictures from a folder, once it has decoded them whole."""
+def copier(root: Path) -> ImageWriter:
+    """Return what copies images from a folder, once it has decoded them whole."""
 
     def copy(image: AnnotatedImage, path: Path) -> None:
-        picture = root / image.file_name
-        if picture.suffix.lower() not in PICTURE_SUFFIXES:
-            raise DatasetError(f"'{picture.suffix}' is no suffix of a picture", "Save it as PNG.")
-        height, width = decoded(picture).shape[:2]
+        source = root / image.file_name
+        if source.suffix.lower() not in IMAGE_SUFFIXES:
+            raise DatasetError(f"'{source.suffix}' is no suffix of an image", "Save it as PNG.")
+        height, width = decoded(source).shape[:2]
         if (height, width) != image.size_hw_px:
             expected_height, expected_width = image.size_hw_px
             raise DatasetError(
                 f"is {width} x {height} pixels, its labels are for {expected_width} x {expected_height}",
                 "Label it again.",
             )
-        path.write_bytes(picture.read_bytes())
+        path.write_bytes(source.read_bytes())
 
     return copy
 
 
-def _write_picture(item: _Placed, folder: Path, picture_writer: PictureWriter) -> None:
+def _write_image(item: _Placed, folder: Path, image_writer: ImageWriter) -> None:
     path = folder / item.name
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture_writer(item.image, path)
+    image_writer(item.image, path)
 
 
 def _with_strays_queued(image: AnnotatedImage, problems: Problems) -> AnnotatedImage:

@@ -1,1 +1,1 @@
-"""Pseudo-labels before a person: a page that puts the hardest first, and a log that loses no decision."""
+"""Review pseudo-labels: a page that puts the hardest first, and a log that loses no decision."""

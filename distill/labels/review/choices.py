@@ -1,4 +1,4 @@
-"""What a person asks for on the page, checked, and the region that comes of it."""
+"""Check what a person chose on the page, and return the region that results."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Choice(BaseModel):
     """Ask for a decision.
 
     Attributes:
-        picture: file name.
-        version: number of the last decision on this picture that the page knows.
+        image_name: file name.
+        version: number of the last decision on this image that the page knows.
         action: what to do.
         place: of the region, from 0; not used for a new one.
         label: class, for `relabel` and `add`.
@@ -33,9 +33,9 @@ class Choice(BaseModel):
         box_xyxy_px: for `redraw` and `add`.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    picture: str
+    image_name: str = Field(alias="picture")
     version: int
     action: Literal["accept", "reject", "relabel", "redraw", "add"]
     place: int = Field(default=0, ge=0)
@@ -90,7 +90,7 @@ def relabelled(region: Region, choice: Choice, class_names: Sequence[str], taxon
 
 
 def inside(box_xyxy_px: BoxXyxy | None, size_hw_px: tuple[int, int]) -> BoxXyxy:
-    """Return a drawn box with its corners in order and inside the picture.
+    """Return a drawn box with its corners in order and inside the image.
 
     Raises:
         DatasetError: if too little is left of it.

@@ -1,6 +1,6 @@
-"""What a person decides about a region, and what becomes of a label set by it.
+"""Apply a person's decisions about regions to a label set.
 
-A decision names a region by its place in the list of its picture and holds it whole, before and after.
+A decision names a region by its place in the list of its image and holds it whole, before and after.
 So decisions can be applied any number of times, from any state between the first and the last of them.
 """
 
@@ -17,22 +17,22 @@ Action = Literal["accept", "reject", "relabel", "redraw", "add", "undo"]
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """Say what a person made of one region.
+class ReviewDecision:
+    """Hold a person's decision about one region.
 
     Attributes:
         number: from 1, through all decisions on a data set.
-        picture: file name, as in the label set.
+        image_name: file name, as in the label set.
         action: what was done.
-        place: of the region in its picture, from 0.
+        place: of the region in its image, from 0.
         was: the region before; None for one that was added.
         now: the region after; None if an added one is taken back.
-        base: all regions of the picture before, on the first decision since its files were last written.
+        base: all regions of the image before, on the first decision since its files were last written.
         undoes: number of the decision that this one takes back.
     """
 
     number: int
-    picture: str
+    image_name: str
     action: Action
     place: int
     was: Region | None
@@ -41,31 +41,31 @@ class Decision:
     undoes: int | None = None
 
 
-def apply_reviews(label_set: LabelSet, decisions: Iterable[Decision]) -> LabelSet:
+def apply_reviews(label_set: LabelSet, decisions: Iterable[ReviewDecision]) -> LabelSet:
     """Return a label set as it is after some decisions.
 
     Args:
         label_set: as it was before the first of them, or after any number of them.
-        decisions: by number; those on pictures that the set does not have are passed over.
+        decisions: by number; those on images that the set does not have are skipped.
     """
     regions = {image.file_name: image.regions for image in label_set.images}
     for decision in decisions:
-        if decision.picture in regions:
-            regions[decision.picture] = applied(regions[decision.picture], decision)
+        if decision.image_name in regions:
+            regions[decision.image_name] = applied(regions[decision.image_name], decision)
     images = tuple(replace(image, regions=regions[image.file_name]) for image in label_set.images)
     return replace(label_set, images=images)
 
 
-def applied(regions: tuple[Region, ...], decision: Decision) -> tuple[Region, ...]:
-    """Return the regions of a picture after one decision; one taken back ends the list where it stood."""
+def applied(regions: tuple[Region, ...], decision: ReviewDecision) -> tuple[Region, ...]:
+    """Return the regions of an image after one decision; one taken back ends the list where it stood."""
     held = regions if decision.base is None else decision.base
     before, behind = held[: decision.place], held[decision.place + 1 :]
     return before if decision.now is None else (*before, decision.now, *behind)
 
 
-def not_undone(decisions: Iterable[Decision]) -> list[Decision]:
+def not_undone(decisions: Iterable[ReviewDecision]) -> list[ReviewDecision]:
     """Return the decisions that can be taken back, the next one last."""
-    standing: list[Decision] = []
+    standing: list[ReviewDecision] = []
     for decision in decisions:
         if decision.undoes is None:
             standing.append(decision)
@@ -75,13 +75,13 @@ def not_undone(decisions: Iterable[Decision]) -> list[Decision]:
 
 
 def undoing(
-    decision: Decision, regions: tuple[Region, ...], number: int, base: tuple[Region, ...] | None
-) -> Decision | None:
+    decision: ReviewDecision, regions: tuple[Region, ...], number: int, base: tuple[Region, ...] | None
+) -> ReviewDecision | None:
     """Return what takes a decision back; None if its region is no longer as it left it.
 
     Args:
         decision: the last one that is not undone.
-        regions: of the picture, as they are.
+        regions: of the image, as they are.
         number: of the new decision.
         base: of the new decision.
     """
@@ -91,8 +91,8 @@ def undoing(
         return None
     if decision.was is None and not is_last:
         return None
-    return Decision(
-        number, decision.picture, "undo", place, regions[place], decision.was, base, decision.number
+    return ReviewDecision(
+        number, decision.image_name, "undo", place, regions[place], decision.was, base, decision.number
     )
 
 

@@ -1,4 +1,4 @@
-"""`reviews.jsonl`: every decision, on the disk before a person sees it done; one process at a time."""
+"""Log every decision in `reviews.jsonl`, before a person sees it done; one process at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from typing_extensions import Self
 
-from distill.labels.review.decisions import Decision
+from distill.labels.review.decisions import ReviewDecision
 from distill.labels.review.records import decision_of, encoded, line_of
 from edge.core.errors import DatasetError, OutputError
 from edge.core.files import cannot_write
@@ -55,7 +55,7 @@ class ReviewLog:
     def __exit__(self, *error: object) -> None:
         os.close(self._file)  # the lock goes with it
 
-    def append(self, decision: Decision) -> None:
+    def append(self, decision: ReviewDecision) -> None:
         """Record a decision; it is on the disk when this returns.
 
         Raises:
@@ -82,13 +82,13 @@ class ReviewLog:
                 f"{folder} is under review by another process.", "Go on there, or end that one first."
             ) from error
 
-    def _read(self) -> tuple[list[Decision], int, int]:
+    def _read(self) -> tuple[list[ReviewDecision], int, int]:
         """Return the decisions, how many are pending, and where the last whole line ends."""
         data = self.path.read_bytes()
         end = data.rfind(b"\n") + 1
         if end < len(data):
-            logger.warning("%s: the last line is torn and passed over", self.path)
-        decisions: list[Decision] = []
+            logger.warning("%s: the last line is torn and skipped", self.path)
+        decisions: list[ReviewDecision] = []
         written = 0
         for number, line in enumerate(data[:end].splitlines(), start=1):
             try:

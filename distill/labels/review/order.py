@@ -1,4 +1,4 @@
-"""Which pictures a person sees first: those that the annotators were least sure of."""
+"""Order the images of a review: those with the lowest confidence of the annotators first."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def hardest_first(images: Iterable[AnnotatedImage], wanted: Wanted) -> list[str]
 
     Args:
         images: of a label set.
-        wanted: ``queued`` leaves out pictures in which nothing is queued.
+        wanted: ``queued`` leaves out images in which nothing is queued.
     """
     ranked = sorted((*_rank(image), image.file_name) for image in images)
     return [name for rank, _, name in ranked if rank == 0 or wanted == "all"]
 
 
 def regions_in_order(image: AnnotatedImage) -> list[int]:
-    """Return the places of a picture's regions, the hardest first, whatever was decided on them."""
+    """Return the places of an image's regions, the hardest first, whatever was decided on them."""
     return sorted(range(len(image.regions)), key=lambda place: (hardness(image.regions[place]), place))
 
 

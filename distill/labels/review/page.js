@@ -3,8 +3,8 @@
 const element = document.getElementById('review');
 const COLOURS = ['#4cc9f0', '#ffb703', '#ef476f', '#80ed99', '#b388ff', '#ff8fab', '#f4f1bb', '#9bf6ff', '#ffd6a5'];
 const KEYS = [
-  ['a', 'accept'], ['r', 'reject'], ['1–9', 'class'], ['d', 'draw anew'], ['i', 'insert missing'],
-  ['n / p', 'next / previous region'], ['space', 'next picture'], ['shift+space', 'previous picture'],
+  ['a', 'accept'], ['r', 'reject'], ['1–9', 'class'], ['d', 'draw again'], ['i', 'insert missing'],
+  ['n / p', 'next / previous region'], ['space', 'next image'], ['shift+space', 'previous image'],
   ['u', 'undo'], ['m', 'masks'], ['z', 'zoom'], ['esc', 'stop drawing'],
 ];
 const ANSWER_MS = 60000; // a question to the teacher alone may take longer
@@ -86,12 +86,12 @@ async function decide(choice) {
 }
 
 async function undo() {
-  const { picture, warning } = await asked('undo', { wanted: page.wanted });
-  const chosen = picture === page.view.picture ? page.chosen : 0;
-  await open({ name: picture });
+  const { picture: image, warning } = await asked('undo', { wanted: page.wanted });
+  const chosen = image === page.view.picture ? page.chosen : 0;
+  await open({ name: image });
   page.chosen = Math.min(chosen, page.view.regions.length - 1);
   draw();
-  say(warning || 'undone in ' + picture, warning ? 'bad' : 'good');
+  say(warning || 'undone in ' + image, warning ? 'bad' : 'good');
 }
 
 async function finish() {
@@ -113,7 +113,7 @@ function chooseNextOpen() {
   if (next !== undefined) page.chosen = next;
 }
 
-// Which picture
+// Which image
 
 async function open(which) {
   const view = await asked('picture' + query({ wanted: page.wanted, ...which }));
@@ -135,7 +135,7 @@ async function showPixels(name) {
   try {
     page.pixels = URL.createObjectURL(await (await call('pixels' + query({ name }))).blob());
   } catch (error) {
-    say('This picture cannot be shown: ' + error.message + ' Press space for the next one.', 'bad');
+    say('This image cannot be shown: ' + error.message + ' Press space for the next one.', 'bad');
   }
   draw();
 }
@@ -143,8 +143,8 @@ async function showPixels(name) {
 async function step(by) {
   const { position, count } = page.view || {};
   const to = (position ?? -1) + by;
-  if (to >= count) return say('This is the last picture.', 'good');
-  if (to < 0) return say('This is the first picture.', 'good');
+  if (to >= count) return say('This is the last image.', 'good');
+  if (to < 0) return say('This is the first image.', 'good');
   return open({ position: to });
 }
 
@@ -177,7 +177,7 @@ function box(values, kind, extra = {}) {
   return make('rect', { ...place, class: kind, ...extra }, svg);
 }
 
-function drawPicture() {
+function drawImage() {
   const { view } = page;
   const shown = frame();
   svg.replaceChildren();
@@ -235,7 +235,7 @@ function draw() {
   find('undo').disabled = !view.undo;
   find('undo').title = view.undo || '';
   find('name').value = '';
-  drawPicture();
+  drawImage();
   drawList();
 }
 
@@ -311,13 +311,13 @@ function relabel(event) {
 // Other things go on meanwhile: an answer to a question about another image is not drawn.
 async function ask() {
   const button = find('ask');
-  const picture = page.view?.picture ?? '';
+  const image = page.view?.picture ?? '';
   button.disabled = true;
   try {
-    const body = { task: find('task').value, text: find('words').value, picture, place: page.chosen };
+    const body = { task: find('task').value, text: find('words').value, picture: image, place: page.chosen };
     const { text, regions } = await asked('ask', body);
     find('answer-text').value = text;
-    if (page.view?.picture === picture) page.answer = regions;
+    if (page.view?.picture === image) page.answer = regions;
     draw();
   } catch (error) {
     find('answer-text').value = error.message;
@@ -364,7 +364,7 @@ async function start() {
   find('wanted').value = page.wanted;
   if (name) await open({ name: decodeURIComponent(name) }).catch(() => open({}));
   else await open({});
-  if (!page.overview.queued) say('Nothing is queued: all pictures are shown.', 'good');
+  if (!page.overview.queued) say('Nothing is queued: all images are shown.', 'good');
 }
 
 async function changeWanted(event) {

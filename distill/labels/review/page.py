@@ -1,4 +1,4 @@
-"""The review page: an empty page with its script, and the addresses that the script talks to."""
+"""Serve the review page: an empty page with its script, and the addresses that the script asks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from distill.labels.review.choices import Choice
 from distill.labels.review.order import Wanted
 from distill.labels.review.questions import NO_TEACHER, TASKS, Panel
 from distill.labels.review.session import Session
-from distill.labels.review.views import overview, picture_view, png_of
+from distill.labels.review.views import image_view, overview, png_of
 from edge.core.errors import LoomsightError, OutputError
 from edge.web.body import asked_for
 from edge.web.door import Rules, behind_door
@@ -40,7 +40,7 @@ MOST_AT_ONCE: Final = 4
 
 
 class Asked(BaseModel):
-    """What a page may ask for."""
+    """Define the base of requests of the page."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -59,12 +59,12 @@ class Undo(Asked):
     wanted: Wanted
 
 
-class Question(Asked):
+class TeacherQuestion(Asked):
     """Ask the teacher about an image; see `Panel.ask`."""
 
     task: str
     text: str = Field(default="", max_length=2000)
-    picture: str
+    image_name: str = Field(alias="picture")
     place: int
 
 
@@ -88,7 +88,7 @@ class ReviewApp:
         return [
             *shipped,
             Route("/review/overview", self.overview),
-            Route("/review/picture", self.picture),
+            Route("/review/picture", self.image),
             Route("/review/pixels", self.pixels),
             Route("/review/decide", self.decide, methods=["POST"]),
             Route("/review/undo", self.undo, methods=["POST"]),
@@ -102,10 +102,10 @@ class ReviewApp:
         panel = {"tasks": list(TASKS) if has_teacher else [], "no_teacher": NO_TEACHER}
         return JsonAnswer(await self._beside(lambda: {**overview(self._session), **panel}))
 
-    async def picture(self, request: Request) -> Response:
+    async def image(self, request: Request) -> Response:
         """Give one image with its regions."""
         asked = _query(request)
-        view = lambda: picture_view(  # noqa: E731
+        view = lambda: image_view(  # noqa: E731
             self._session, asked.wanted, name=asked.name, position=asked.position
         )
         return JsonAnswer(await self._beside(view))
@@ -119,7 +119,7 @@ class ReviewApp:
         """Record a decision; it is on the disk before this answers."""
         choice = await asked_for(request, Choice, "That is no decision.")
         warning = await self._beside(lambda: self._session.decide(choice))
-        return JsonAnswer({"warning": warning, "version": self._session.version(choice.picture)})
+        return JsonAnswer({"warning": warning, "version": self._session.version(choice.image_name)})
 
     async def undo(self, request: Request) -> Response:
         """Take the last decision back."""
@@ -134,8 +134,10 @@ class ReviewApp:
 
     async def ask(self, request: Request) -> Response:
         """Ask the teacher, one question after the other."""
-        asked = await asked_for(request, Question, "A question has a task and at most 2,000 characters.")
-        ask = lambda: self._panel.ask(asked.task, asked.text, asked.picture, asked.place)  # noqa: E731
+        asked = await asked_for(
+            request, TeacherQuestion, "A question has a task and at most 2,000 characters."
+        )
+        ask = lambda: self._panel.ask(asked.task, asked.text, asked.image_name, asked.place)  # noqa: E731
         text, regions = await to_thread.run_sync(ask, limiter=self._teacher)
         return JsonAnswer({"text": text, "regions": regions})
 

@@ -1,4 +1,4 @@
-"""The prompt panel: any task of a Florence-2, asked about the picture that is shown."""
+"""Ask a Florence-2 about the image that is shown: the prompt panel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, get_args
 from distill.labels.florence.settings import TaskName
 from distill.labels.review.session import Session
 from distill.labels.review.views import region_view
-from distill.labels.sets.picture_files import decoded
+from distill.labels.sets.image_files import decoded
 from edge.core.errors import ConfigError, LoomsightError
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 TASKS: tuple[str, ...] = get_args(TaskName)
 
-NO_TEACHER = "Start `loomsight review` with `--teacher MODEL` to ask a Florence-2 about the picture."
+NO_TEACHER = "Start `loomsight review` with `--teacher MODEL` to ask a Florence-2 about the image."
 
 
 class Teacher(Protocol):
-    """Answer questions about pictures, as `FlorenceAnnotator` does."""
+    """Answer questions about images, as `FlorenceAnnotator` does."""
 
     def answer(self, questions: Sequence[Question]) -> list[Answer]: ...
 
@@ -48,7 +48,7 @@ def load_florence(model: str, taxonomy: Taxonomy) -> Teacher:
 
 @dataclass(frozen=True)
 class Panel:
-    """Ask the teacher about pictures of a review, one question at a time.
+    """Ask the teacher about images of a review, one question at a time.
 
     Attributes:
         session: of the review.
@@ -59,36 +59,36 @@ class Panel:
     teacher: Teacher | None
     _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
-    def ask(self, task: str, text: str, picture: str, place: int) -> tuple[str, list[dict[str, Any]]]:
+    def ask(self, task: str, text: str, image_name: str, place: int) -> tuple[str, list[dict[str, Any]]]:
         """Return what the teacher says, and the regions in it.
 
         Args:
             task: a `TaskName`.
             text: words or location tokens behind the task; where the task takes a place and there is no
                 text, it is the place of the region below.
-            picture: file name.
+            image_name: file name.
             place: of the region that is selected; -1 if none is.
         """
         if self.teacher is None:
             return NO_TEACHER, []
         try:
             with self._one_at_a_time:
-                answer = self.teacher.answer([self._question(task, text.strip(), picture, place)])[0]
+                answer = self.teacher.answer([self._question(task, text.strip(), image_name, place)])[0]
         except LoomsightError as error:
             return f"error: {error}", []
         regions = [region_view(region) for region in answer.regions]
         return _shown(answer.text, regions), regions
 
-    def _question(self, task: str, text: str, picture: str, place: int) -> Question:
+    def _question(self, task: str, text: str, image_name: str, place: int) -> Question:
         from distill.labels.florence.annotate import Question
         from distill.labels.florence.places import place_text
         from distill.labels.florence.tasks import TASKS as TASKS_BY_NAME
 
         name = _task_name(task)
-        image = self.session.image(picture)
+        image = self.session.image(image_name)
         if TASKS_BY_NAME[name].takes == "place" and not text and 0 <= place < len(image.regions):
             text = place_text(image.regions[place].box_xyxy_px, image.size_hw_px)
-        return Question(name, decoded(self.session.root / picture), text)
+        return Question(name, decoded(self.session.root / image_name), text)
 
 
 def _task_name(task: str) -> TaskName:

@@ -1,4 +1,4 @@
-"""Decisions and regions as lines of `reviews.jsonl`."""
+"""Convert decisions and regions to lines of `reviews.jsonl` and back."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import json
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from distill.labels.review.decisions import Action, Decision
+from distill.labels.review.decisions import Action, ReviewDecision
 from distill.labels.sets.annotations import Region
 from distill.labels.sets.attributes import attributes_from, attributes_of, box_from, polygon_from
 
 
-def line_of(decision: Decision, at: str) -> bytes:
+def line_of(decision: ReviewDecision, at: str) -> bytes:
     """Return the line of a decision; `at` is the time, for people."""
     record: dict[str, Any] = {
         "number": decision.number,
         "at": at,
-        "picture": decision.picture,
+        "picture": decision.image_name,
         "action": decision.action,
         "place": decision.place,
         "was": record_of(decision.was),
@@ -34,7 +34,7 @@ def encoded(record: Mapping[str, Any]) -> bytes:
     return (json.dumps(record, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
 
 
-def decision_of(record: Mapping[str, Any]) -> Decision:
+def decision_of(record: Mapping[str, Any]) -> ReviewDecision:
     """Read a decision.
 
     Raises:
@@ -44,7 +44,7 @@ def decision_of(record: Mapping[str, Any]) -> Decision:
         base, undoes = record.get("base"), record.get("undoes")
         if record["action"] not in get_args(Action):
             raise ValueError(f"there is no action '{record['action']}'")
-        return Decision(
+        return ReviewDecision(
             int(record["number"]),
             str(record["picture"]),
             record["action"],

@@ -19,7 +19,7 @@ from edge.core.files import write_whole
 
 
 def write_label_file(root: Path, image: AnnotatedImage, class_names: Sequence[str]) -> Path:
-    """Write the label file of a picture; lines in it that are no label stay.
+    """Write the label file of an image; lines in it that are no label stay.
 
     Raises:
         OutputError: if it cannot be written; the one before is then still there.
@@ -36,11 +36,11 @@ def write_label_file(root: Path, image: AnnotatedImage, class_names: Sequence[st
 
 
 def write_coco_files(label_set: LabelSet, names: Iterable[str]) -> list[Path]:
-    """Write the COCO files of some pictures; what they say of others stays as it is.
+    """Write the COCO files of some images; what they say of others stays as it is.
 
     Args:
         label_set: as it is now.
-        names: of the pictures that were decided on.
+        names: of the images that were decided on.
     Returns:
         The files.
     Raises:
@@ -64,11 +64,11 @@ def write_coco_files(label_set: LabelSet, names: Iterable[str]) -> list[Path]:
 
 
 def with_images(document: Mapping[str, Any], label_set: LabelSet) -> dict[str, Any]:
-    """Return a COCO document that says of some pictures what a label set says of them.
+    """Return a COCO document that says of some images what a label set says of them.
 
     Args:
         document: with its own ids and any further keys; they stay.
-        label_set: the pictures.
+        label_set: the images.
     """
     new = coco.document(label_set, "..")
     categories = [*document["categories"]]

@@ -1,4 +1,4 @@
-"""What the page is told, as plain values."""
+"""Build what the page shows, as plain values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import cv2
 from distill.labels.review.order import Wanted, found_by, regions_in_order
 from distill.labels.review.session import Session
 from distill.labels.sets.annotations import Region
-from distill.labels.sets.picture_files import decoded
+from distill.labels.sets.image_files import decoded
 from edge.core.errors import DatasetError
 
 QUICK_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
@@ -27,23 +27,23 @@ def overview(session: Session) -> dict[str, Any]:
     }
 
 
-def picture_view(
+def image_view(
     session: Session, wanted: Wanted, *, name: str | None = None, position: int | None = None
 ) -> dict[str, Any]:
-    """Return one picture with its regions.
+    """Return one image with its regions.
 
     Args:
         session: of the review.
-        wanted: which pictures `position` counts.
-        name: of the picture; one that is not wanted is shown all the same.
-        position: used without a name; without either it is the first picture that is not done.
+        wanted: which images `position` counts.
+        name: of the image; one that is not wanted is shown all the same.
+        position: used without a name; without either it is the first image that is not done.
     Raises:
-        DatasetError: if there is no such picture.
+        DatasetError: if there is no such image.
     """
     order = session.order(wanted)
     if name is None:
         if not order:
-            raise DatasetError("Nothing is queued.", "Look at all pictures.")
+            raise DatasetError("Nothing is queued.", "Look at all images.")
         place = _first_open(session, order) if position is None else min(max(position, 0), len(order) - 1)
         name = order[place]
     image = session.image(name)
@@ -60,7 +60,7 @@ def picture_view(
         "order": regions_in_order(image),
         "queued": session.count("queued"),
         "unreviewed": session.count("unreviewed"),
-        "undo": f"{undo.action} in {undo.picture}" if undo else None,
+        "undo": f"{undo.action} in {undo.image_name}" if undo else None,
     }
 
 
@@ -79,17 +79,17 @@ def region_view(region: Region) -> dict[str, Any]:
 
 
 def png_of(session: Session, name: str) -> bytes:
-    """Return a picture as the browser can show it: turned and scaled like its labels, 8 bits.
+    """Return an image as the browser can show it: turned and scaled like its labels, 8 bits.
 
     Raises:
-        DatasetError: if there is no such picture, or it cannot be decoded.
+        DatasetError: if there is no such image, or it cannot be decoded.
     """
     image = session.image(name)
     return cv2.imencode(".png", decoded(session.root / image.file_name), QUICK_PNG)[1].tobytes()
 
 
 def _first_open(session: Session, order: Sequence[str]) -> int:
-    """Return the place of the first picture in which something is queued; 0 if there is none."""
+    """Return the place of the first image in which something is queued; 0 if there is none."""
     for place, name in enumerate(order):
         if any(region.review == "queued" for region in session.image(name).regions):
             return place

@@ -1,1 +1,1 @@
-"""Segment Anything: boxes become outlines and tight boxes; its mask decoder learns the mill's defects."""
+"""Outline boxes by Segment Anything; its mask decoder learns a plant's defects."""

@@ -1,4 +1,4 @@
-"""What a SAM makes of a picture, and of boxes in it: features once, then a mask per box."""
+"""Run a SAM on an image: features once, then a mask per box."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from edge.core.image import Image
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """Hold what the vision half makes of a picture.
+    """Hold what the vision half makes of an image.
 
     Attributes:
         values: (1, C, h, w).
-        size_hw_px: of the picture.
-        scaled_hw_px: of the picture in the model's input; the rest of that is padding.
+        size_hw_px: of the image.
+        scaled_hw_px: of the image in the model's input; the rest of that is padding.
     """
 
     values: Tensor
@@ -51,11 +51,11 @@ def draw(sam: Sam, features: Features, boxes: Sequence[BoxXyxy]) -> tuple[Tensor
 
     Args:
         sam: the model.
-        features: of the picture.
-        boxes: N in picture pixels, N >= 1.
+        features: of the image.
+        boxes: N in image pixels, N >= 1.
     Returns:
-        (N, h, w) logits of the picture in the size of the model's input, without the padding, and (N,) the
-        overlap that the model expects of each mask with the truth.
+        (N, h, w) logits of the image in the size of the model's input, without the padding, and (N,) the
+        overlap that the model expects of each mask with the ground truth.
     """
     height, width = features.size_hw_px
     to_input = (features.scaled_hw_px[1] / width, features.scaled_hw_px[0] / height) * 2
@@ -75,12 +75,12 @@ def draw(sam: Sam, features: Features, boxes: Sequence[BoxXyxy]) -> tuple[Tensor
 
 @torch.inference_mode()
 def masks_of(sam: Sam, features: Features, boxes: Sequence[BoxXyxy], batch: int) -> tuple[Tensor, Tensor]:
-    """Draw masks at the picture's own size.
+    """Draw masks at the image's own size.
 
     Args:
         sam: the model.
-        features: of the picture.
-        boxes: N in picture pixels.
+        features: of the image.
+        boxes: N in image pixels.
         batch: so many at once.
     Returns:
         (N, H, W) bool and (N,) expected overlaps, on the processor.

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from distill.core.progress import Listener
 from distill.core.run_folder import RunFolder
 from distill.labels.sam.drawing import draw, masks_of
+from distill.labels.sam.examples import MaskExample
 from distill.labels.sam.finetune_run import (
     SamRun,
     batches_of,
@@ -32,7 +33,6 @@ from distill.labels.sam.finetune_run import (
     save_best,
     save_last,
 )
-from distill.labels.sam.lessons import Lesson
 from distill.labels.sam.loading import Sam, write_sam
 from distill.labels.sam.losses import loss_parts, overlaps
 from distill.labels.sam.masks import TrueMask, overlap
@@ -48,14 +48,14 @@ MODEL_FOLDER = "model"
 MOST_JITTER_PX = 20.0
 """As in the paper (Segment Anything, appendix A)."""
 
-_ORDER, _LESSON = 0, 1
-"""First words of the seeds: the order of lessons and what happens in one draw from separate streams."""
+_ORDER, _EXAMPLE = 0, 1
+"""First words of the seeds: the order of examples and what happens in one draw from separate streams."""
 
 
 def finetune(
     sam: Sam,
-    train: Sequence[Lesson],
-    val: Sequence[Lesson],
+    train: Sequence[MaskExample],
+    val: Sequence[MaskExample],
     settings: SamFinetuneSettings,
     folder: RunFolder,
     *,
@@ -74,7 +74,7 @@ def finetune(
         TrainingError: if the loss is not finite; the states of the epoch before stay.
         CheckpointError: if there is nothing to resume, or it is of another model.
         ConfigError: if a resumed run is asked to change.
-        DatasetError: if a picture cannot be read, or the labels are not those of the run that is resumed.
+        DatasetError: if an image cannot be read, or the labels are not those of the run that is resumed.
     """
     run = prepare_run(sam, train, val, settings, folder)
     if resume:
@@ -96,22 +96,23 @@ def finetune(
 
 
 def validation_overlap(run: SamRun) -> float:
-    """Return the mean overlap of masks with the truth on the validation split; prompts are tight boxes."""
+    """Return the mean overlap of masks with the ground truth on the validation split; prompts are tight
+    boxes."""
     run.sam.model.eval()
     found = []
-    for lesson in run.val:
-        features = run.store.features(lesson)
-        drawn, _ = masks_of(run.sam, features, _prompts(lesson.masks, lesson.view), batch=32)
+    for example in run.val:
+        features = run.store.features(example)
+        drawn, _ = masks_of(run.sam, features, _prompts(example.masks, example.view), batch=32)
         found += [
-            overlap(_shown(one, lesson.view), mask.numpy().astype(np.uint8))
-            for one, mask in zip(lesson.masks, drawn, strict=True)
+            overlap(_shown(one, example.view), mask.numpy().astype(np.uint8))
+            for one, mask in zip(example.masks, drawn, strict=True)
         ]
     return float(np.mean(found))
 
 
-def full_box_overlap(lessons: Sequence[Lesson]) -> float:
+def full_box_overlap(examples: Sequence[MaskExample]) -> float:
     """Return what the trivial answer reaches, a mask that fills its box."""
-    return float(np.mean([mask.mask.mean() for lesson in lessons for mask in lesson.masks]))
+    return float(np.mean([mask.mask.mean() for example in examples for mask in example.masks]))
 
 
 def _begin(run: SamRun) -> None:
@@ -140,7 +141,7 @@ def _teach_epoch(run: SamRun, listener: Listener, stop: threading.Event) -> bool
     return True
 
 
-def _step(run: SamRun, lessons: Sequence[int]) -> float:
+def _step(run: SamRun, examples: Sequence[int]) -> float:
     """Learn from some windows and return their mean loss.
 
     Raises:
@@ -150,9 +151,9 @@ def _step(run: SamRun, lessons: Sequence[int]) -> float:
         group["lr"] = run.schedule.learning_rate(run.progress.step, 0.0)
     run.optimizer.zero_grad(set_to_none=True)
     total = 0.0
-    for number in lessons:
+    for number in examples:
         parts, reached = _parts(run, number)
-        loss = torch.stack(list(parts.values())).sum() / len(lessons)
+        loss = torch.stack(list(parts.values())).sum() / len(examples)
         loss.backward()  # type: ignore[no-untyped-call]
         total += float(loss.detach())
         _count(run, {**{name: float(part.detach()) for name, part in parts.items()}, "iou": reached})
@@ -169,15 +170,15 @@ def _step(run: SamRun, lessons: Sequence[int]) -> float:
 
 def _parts(run: SamRun, number: int) -> tuple[dict[str, Tensor], float]:
     """Draw the masks of one window, from prompts that are a little off, and compare."""
-    lesson, settings = run.train[number], run.settings
-    rng = np.random.default_rng([_LESSON, settings.seed, run.progress.epoch, number])
-    chosen = rng.permutation(len(lesson.masks))[: settings.boxes_per_window]
-    masks = [lesson.masks[index] for index in chosen]
-    features = run.store.features(lesson)
-    prompts = [_jittered(box, settings.box_jitter_share, rng) for box in _prompts(masks, lesson.view)]
+    example, settings = run.train[number], run.settings
+    rng = np.random.default_rng([_EXAMPLE, settings.seed, run.progress.epoch, number])
+    chosen = rng.permutation(len(example.masks))[: settings.boxes_per_window]
+    masks = [example.masks[index] for index in chosen]
+    features = run.store.features(example)
+    prompts = [_jittered(box, settings.box_jitter_share, rng) for box in _prompts(masks, example.view)]
     logits, qualities = draw(run.sam, features, prompts)
-    truth = np.stack([_scaled(_shown(mask, lesson.view), features.scaled_hw_px) for mask in masks])
-    wanted = torch.from_numpy(truth).to(logits.device)
+    ground_truth = np.stack([_scaled(_shown(mask, example.view), features.scaled_hw_px) for mask in masks])
+    wanted = torch.from_numpy(ground_truth).to(logits.device)
     reached = float(overlaps(logits.detach(), wanted).mean())
     return loss_parts(logits, qualities, wanted, settings), reached
 
@@ -189,9 +190,9 @@ def _prompts(masks: Sequence[TrueMask], view: View) -> list[BoxXyxy]:
     return [(x1 - left, y1 - top, x2 - left, y2 - top) for x1, y1, x2, y2 in boxes]
 
 
-def _jittered(box: BoxXyxy, share: float, rng: np.random.Generator) -> BoxXyxy:
+def _jittered(box: BoxXyxy, fraction: float, rng: np.random.Generator) -> BoxXyxy:
     x1, y1, x2, y2 = box
-    spread = np.array([x2 - x1, y2 - y1] * 2) * share
+    spread = np.array([x2 - x1, y2 - y1] * 2) * fraction
     moved = np.array(box) + np.clip(rng.normal(size=4) * spread, -MOST_JITTER_PX, MOST_JITTER_PX)
     return (
         float(min(moved[0], moved[2])), float(min(moved[1], moved[3])),

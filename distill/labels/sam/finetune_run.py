@@ -1,4 +1,4 @@
-"""A fine-tuning of a mask decoder in memory: what it consists of, and its way to `last.pt` and back."""
+"""Hold a fine-tuning of a mask decoder in memory, write it to `last.pt` and read it back."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from distill.core.run_folder import RunFolder
 from distill.core.schedule import Schedule
 from distill.labels.annotators.model_source import fingerprint_of
 from distill.labels.annotators.run_state import Progress, read_state, write_state
-from distill.labels.annotators.same_run import Origin, check_same_run
+from distill.labels.annotators.same_run import RunOrigin, check_same_run
 from distill.labels.sam.drawing import Features, features_of
-from distill.labels.sam.lessons import Lesson, digest_of
+from distill.labels.sam.examples import MaskExample, digest_of
 from distill.labels.sam.loading import Sam
 from distill.labels.sam.settings import SamFinetuneSettings
-from distill.labels.sets.picture_files import decoded
+from distill.labels.sets.image_files import decoded
 from edge.core.errors import CheckpointError, DatasetError
 
 KIND = "sam"
@@ -39,20 +39,20 @@ class FeatureStore:
     free_bytes: int
     _kept: dict[tuple[str, object], Features] = field(default_factory=dict)
 
-    def features(self, lesson: Lesson) -> Features:
+    def features(self, example: MaskExample) -> Features:
         """Return the features of a window, computed once as long as there is room.
 
         Raises:
-            DatasetError: if the picture cannot be read, or is smaller than its labels say.
+            DatasetError: if the image cannot be read, or is smaller than its labels say.
         """
-        key = (str(lesson.file), lesson.view)
+        key = (str(example.file), example.view)
         if key in self._kept:
             return self._kept[key]
-        view = lesson.view
-        picture = decoded(lesson.file)
-        if picture.shape[0] < view.bottom_px or picture.shape[1] < view.right_px:
-            raise DatasetError(f"{lesson.file} is smaller than its labels say.", "Correct its size there.")
-        made = features_of(self.sam, picture[view.top_px : view.bottom_px, view.left_px : view.right_px])
+        view = example.view
+        image = decoded(example.file)
+        if image.shape[0] < view.bottom_px or image.shape[1] < view.right_px:
+            raise DatasetError(f"{example.file} is smaller than its labels say.", "Correct its size there.")
+        made = features_of(self.sam, image[view.top_px : view.bottom_px, view.left_px : view.right_px])
         half = made.values.to("cpu", torch.float16)
         made = Features(half, made.size_hw_px, made.scaled_hw_px)
         if half.nbytes <= self.free_bytes:
@@ -69,8 +69,8 @@ class SamRun:
     folder: RunFolder
     sam: Sam
     weights: dict[str, nn.Parameter]
-    train: tuple[Lesson, ...]
-    val: tuple[Lesson, ...]
+    train: tuple[MaskExample, ...]
+    val: tuple[MaskExample, ...]
     store: FeatureStore
     fingerprint: str
     data_digest: str
@@ -81,8 +81,8 @@ class SamRun:
 
 def prepare_run(
     sam: Sam,
-    train: Sequence[Lesson],
-    val: Sequence[Lesson],
+    train: Sequence[MaskExample],
+    val: Sequence[MaskExample],
     settings: SamFinetuneSettings,
     folder: RunFolder,
 ) -> SamRun:
@@ -114,10 +114,10 @@ def prepare_run(
     )
 
 
-def batches_of(lessons: Sequence[Lesson], settings: SamFinetuneSettings) -> list[range]:
-    """Return the positions, in the order of an epoch, of the lessons of each step."""
-    starts = range(0, len(lessons), settings.batch)
-    return [range(start, min(start + settings.batch, len(lessons))) for start in starts]
+def batches_of(examples: Sequence[MaskExample], settings: SamFinetuneSettings) -> list[range]:
+    """Return the positions, in the order of an epoch, of the examples of each step."""
+    starts = range(0, len(examples), settings.batch)
+    return [range(start, min(start + settings.batch, len(examples))) for start in starts]
 
 
 def save_last(run: SamRun) -> None:
@@ -157,8 +157,8 @@ def restore_run(run: SamRun) -> None:
     """
     saved = _read(run.folder.last)
     settings = SamFinetuneSettings.model_validate_json(saved["settings"])
-    then = Origin(saved["fingerprint"], settings, saved["data_digest"])
-    now = Origin(run.fingerprint, run.settings, run.data_digest)
+    then = RunOrigin(saved["fingerprint"], settings, saved["data_digest"])
+    now = RunOrigin(run.fingerprint, run.settings, run.data_digest)
     check_same_run(run.folder.last, then, now)
     _put(run, saved["weights"])
     run.optimizer.load_state_dict(saved["optimizer"])

@@ -22,11 +22,11 @@ EXAMPLE = "facebook/sam-vit-base"
 
 @dataclass(frozen=True, slots=True)
 class Sam:
-    """A Segment Anything model that is ready to draw or to learn.
+    """Hold a Segment Anything model that is ready to draw or to learn.
 
     Attributes:
         model: SamModel in eval mode, all weights frozen.
-        processor: makes tensors of pictures.
+        processor: makes tensors of images.
         source: hub id or folder it came from.
     """
 

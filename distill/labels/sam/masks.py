@@ -1,4 +1,4 @@
-"""Masks as values: from outlines and run lengths to pixels, and from pixels to outlines and tight boxes."""
+"""Convert masks: from outlines and run lengths to pixels, and from pixels to outlines and tight boxes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.labels.sets.annotations import BoxXyxy, PolygonXy
-from edge.simulator.truth import tight_box
+from edge.simulator.ground_truth import tight_box
 
 Mask = NDArray[np.uint8]
 """(H, W) uint8, 1 where the thing is and 0 elsewhere."""
@@ -24,10 +24,10 @@ _FINER = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrueMask:
-    """Hold which pixels of a picture belong to a thing.
+    """Hold which pixels of an image belong to a thing.
 
     Attributes:
-        left_px, top_px: where the mask begins in the picture.
+        left_px, top_px: where the mask begins in the image.
         mask: of the size of the thing's tight box, with at least one pixel.
     """
 
@@ -37,7 +37,7 @@ class TrueMask:
 
     @property
     def box_xyxy_px(self) -> BoxXyxy:
-        """Tight box in picture pixels, right and bottom exclusive."""
+        """Tight box in image pixels, right and bottom exclusive."""
         height, width = self.mask.shape
         return (
             float(self.left_px), float(self.top_px),
@@ -45,7 +45,7 @@ class TrueMask:
         )  # fmt: skip
 
     def within(self, left_px: int, top_px: int, size_hw_px: tuple[int, int]) -> Mask:
-        """Return the mask as a window of the picture shows it."""
+        """Return the mask as a window of the image shows it."""
         shown = np.zeros(size_hw_px, np.uint8)
         dx, dy = self.left_px - left_px, self.top_px - top_px
         x1, y1 = max(dx, 0), max(dy, 0)
@@ -57,7 +57,7 @@ class TrueMask:
 
 
 def from_pixels(mask: Mask) -> TrueMask | None:
-    """Cut a mask of a whole picture down to its tight box; None if it is empty."""
+    """Cut a mask of a whole image down to its tight box; None if it is empty."""
     box = tight_box(mask)
     if box is None:
         return None
@@ -78,8 +78,8 @@ def from_outlines(outlines: Sequence[PolygonXy], size_hw_px: tuple[int, int]) ->
         placed = (np.array(outline, np.float64) - (left, top)) * _FINER - 0.5
         points = np.rint(placed * (1 << _SUBPIXEL_BITS)).astype(np.int32)
         cv2.fillPoly(fine, [points], 255, lineType=cv2.LINE_8, shift=_SUBPIXEL_BITS)
-    shares = cv2.resize(fine, (int(right - left), int(bottom - top)), interpolation=cv2.INTER_AREA)
-    found = from_pixels(np.asarray(shares >= 128, np.uint8))
+    fractions = cv2.resize(fine, (int(right - left), int(bottom - top)), interpolation=cv2.INTER_AREA)
+    found = from_pixels(np.asarray(fractions >= 128, np.uint8))
     return found and TrueMask(found.left_px + int(left), found.top_px + int(top), found.mask)
 
 
@@ -87,12 +87,12 @@ def from_run_lengths(counts: Sequence[int], size_hw_px: tuple[int, int]) -> True
     """Read COCO's uncompressed run lengths: column by column, zeros first; None if the mask is empty.
 
     Raises:
-        ValueError: if they do not add up to the picture.
+        ValueError: if they do not add up to the image.
     """
     height, width = size_hw_px
     runs = np.asarray(counts, np.int64)
     if (runs < 0).any() or int(runs.sum()) != height * width:
-        raise ValueError("run lengths that do not add up to the picture")
+        raise ValueError("run lengths that do not add up to the image")
     values = np.repeat(np.arange(len(runs)) % 2, runs).astype(np.uint8)
     return from_pixels(np.ascontiguousarray(values.reshape(width, height).T))
 
@@ -111,7 +111,7 @@ def outline_of(mask: Mask, tolerance_px: float) -> PolygonXy | None:
     """Draw the outline of a mask of one piece; None if it is empty. Holes are filled.
 
     Args:
-        mask: of a window or picture.
+        mask: of a window or image.
         tolerance_px: how far the outline may leave the rim.
     Returns:
         At least three corners, in pixels whose first reaches from 0 to 1. It runs along the outer side of

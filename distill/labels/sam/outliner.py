@@ -1,4 +1,4 @@
-"""Boxes in, outlines and tight boxes out; a box whose mask cannot be believed stays as it is."""
+"""Outline boxes: a box whose mask cannot be believed stays as it is."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from distill.labels.sets.annotations import BoxXyxy, Region, box_around
 from edge.core.geometry import View
 from edge.core.image import Image
 from edge.core.settings import resolved
-from edge.simulator.truth import tight_box
+from edge.simulator.ground_truth import tight_box
 
 
 def open_outliner(
@@ -48,7 +48,7 @@ class Outliner:
         self._settings = settings or OutlineSettings()
 
     def outline(self, image: Image, regions: Sequence[Region]) -> tuple[Region, ...]:
-        """Give regions of one picture their outlines and tight boxes.
+        """Give regions of one image their outlines and tight boxes.
 
         Args:
             image: (H, W) grey or (H, W, 3) BGR, uint8.
@@ -71,7 +71,7 @@ class Outliner:
         return tuple(done)
 
     def _by_window(self, regions: Sequence[Region], size: tuple[int, int]) -> dict[View, list[int]]:
-        """Put regions together that one look at the picture serves."""
+        """Put regions together that one look at the image serves."""
         windows: dict[View, list[int]] = {}
         for index, region in enumerate(regions):
             x1, y1, x2, y2 = _within(region.box_xyxy_px, size)
@@ -111,7 +111,7 @@ def believable(mask: Mask, box_xyxy_px: BoxXyxy, settings: OutlineSettings) -> b
 
 
 def _within(box: BoxXyxy, size_hw_px: tuple[int, int]) -> BoxXyxy:
-    """Clip a box to the picture."""
+    """Clip a box to the image."""
     height, width = size_hw_px
     x1, y1, x2, y2 = box
     return (

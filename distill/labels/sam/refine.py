@@ -1,4 +1,4 @@
-"""A label set with outlines and tight boxes in the place of boxes."""
+"""Refine a label set: outlines and tight boxes in the place of boxes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from distill.labels.sam.outliner import Outliner
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet
-from distill.labels.sets.picture_files import decoded
+from distill.labels.sets.image_files import decoded
 from distill.labels.sets.problems import Problems
 from edge.core.errors import DatasetError
 from edge.process.interruption import stopped_by_signals
@@ -21,9 +21,9 @@ class Refined:
     """Hold what came of a label set.
 
     Attributes:
-        label_set: with the outlines; its problems name the pictures that could not be read and stay as they
+        label_set: with the outlines; its problems name the images that could not be read and stay as they
             were.
-        is_whole: False if a signal stopped it before the last picture.
+        is_whole: False if a signal stopped it before the last image.
     """
 
     label_set: LabelSet
@@ -34,9 +34,9 @@ def refine(label_set: LabelSet, outliner: Outliner, on_progress: Progress | None
     """Outline every region that has no outline yet.
 
     Args:
-        label_set: boxes of pictures.
+        label_set: boxes of images.
         outliner: draws.
-        on_progress: called with (pictures done, pictures in all).
+        on_progress: called with (images done, images in all).
     """
     problems = Problems(label_set.problems)
     images: list[AnnotatedImage] = []
@@ -60,8 +60,8 @@ def _refined(
     if not image.regions:
         return image
     try:
-        picture = decoded(label_set.root / image.file_name)
+        pixels = decoded(label_set.root / image.file_name)
     except DatasetError as error:
         problems.add(image.file_name, f"left as it was: {error.problem}")
         return image
-    return replace(image, regions=outliner.outline(picture, image.regions))
+    return replace(image, regions=outliner.outline(pixels, image.regions))

@@ -1,4 +1,4 @@
-"""How a SAM draws outlines, and how its mask decoder is fine-tuned: frozen values."""
+"""Define how a SAM draws outlines, and how its mask decoder is fine-tuned."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Value(BaseModel):
@@ -17,24 +17,24 @@ class OutlineSettings(_Value):
     """Say how boxes become outlines.
 
     Attributes:
-        window_px: side of the part of the picture around a box that the model looks at, larger where the
-            box is; None looks at the whole picture. SAM scales what it sees to 1024 px and draws at a
+        window_px: side of the part of the image around a box that the model looks at, larger where the
+            box is; None looks at the whole image. SAM scales what it sees to 1024 px and draws at a
             quarter of that, so a wide strip needs windows.
         batch: boxes of one window that are outlined at once.
-        least_area_share: a mask smaller than this share of its box is not believed; the box stays.
+        least_area_share: a mask smaller than this fraction of its box is not believed; the box stays.
         least_side_share: likewise where the mask's own box is this much shorter than the prompt along an
             axis.
-        most_area_share: likewise where the mask's own box has more than this share of the prompt's area.
-        least_quality: likewise where the model expects a lower overlap of its mask with the truth.
+        most_area_share: likewise where the mask's own box has more than this fraction of the prompt's area.
+        least_quality: likewise where the model expects a lower overlap of its mask with the ground truth.
         corner_tolerance_px: an outline may leave the rim of its mask by this much, to need fewer corners.
     """
 
     window_px: int | None = Field(default=None, ge=32)
     batch: int = Field(default=32, ge=1, le=1024)
-    least_area_share: Share = 0.05
-    least_side_share: Share = 0.5
+    least_area_share: Fraction = 0.05
+    least_side_share: Fraction = 0.5
     most_area_share: float = Field(default=1.5, ge=1)
-    least_quality: Share = 0.0
+    least_quality: Fraction = 0.0
     corner_tolerance_px: float = Field(default=0.5, ge=0)
 
 
@@ -47,13 +47,13 @@ class SamFinetuneSettings(_Value):
     Attributes:
         window_px: as in `OutlineSettings`.
         batch: windows whose gradients make one step.
-        boxes_per_window: most boxes of a window that are learnt from at once, drawn anew in each epoch.
+        boxes_per_window: most boxes of a window that are learnt from at once, drawn again in each epoch.
         focal_gamma: 0 makes the focal loss a plain binary cross-entropy.
-        box_jitter_share: standard deviation of the noise on each side of a prompt, as a share of its length
-            (0.1 in the paper), at most 20 px.
+        box_jitter_share: standard deviation of the noise on each side of a prompt, as a fraction of its
+            length (0.1 in the paper), at most 20 px.
         warmup_share: of all steps, over which the learning rate rises from 0; it then falls as a cosine.
         gradient_norm_limit: longer gradients are shortened to this.
-        cache_mb: memory for what the frozen half makes of the windows; beyond it this is computed anew.
+        cache_mb: memory for what the frozen half makes of the windows; beyond it this is computed again.
     """
 
     window_px: int | None = Field(default=None, ge=32)
@@ -61,8 +61,8 @@ class SamFinetuneSettings(_Value):
     batch: int = Field(default=4, ge=1, le=1024)
     boxes_per_window: int = Field(default=16, ge=1, le=1024)
     learning_rate: float = Field(default=1e-4, gt=0, le=1)
-    final_learning_rate_share: Share = 0.05
-    warmup_share: Share = 0.05
+    final_learning_rate_share: Fraction = 0.05
+    warmup_share: Fraction = 0.05
     weight_decay: float = Field(default=0.01, ge=0, le=1)
     focal_weight: float = Field(default=20.0, ge=0)
     focal_gamma: float = Field(default=2.0, ge=0, le=10)

@@ -1,1 +1,1 @@
-"""Label sets in memory: regions, names, groups and splits, and the image files they are of."""
+"""Hold label sets in memory: regions, names, groups and splits, and their image files."""

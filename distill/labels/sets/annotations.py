@@ -1,4 +1,4 @@
-"""What is said about a picture: regions with a class, a place, and where they come from.
+"""Define annotations of an image: regions with a class, a place, and their source.
 
 Every form of labels is read into these values and written from them; nothing else knows two forms at once.
 """
@@ -24,15 +24,15 @@ NOT_TRAINED_ON: frozenset[ReviewState] = frozenset({"rejected", "queued"})
 """Regions of these states stand beside the labels and not in them."""
 
 BoxXyxy = tuple[float, float, float, float]
-"""x1, y1, x2, y2 in picture pixels; pixel (0, 0) reaches from 0 to 1, so x2 and y2 are exclusive."""
+"""x1, y1, x2, y2 in image pixels; pixel (0, 0) reaches from 0 to 1, so x2 and y2 are exclusive."""
 
 PolygonXy = tuple[tuple[float, float], ...]
-"""Corners in picture pixels, three or more, not closed."""
+"""Corners in image pixels, three or more, not closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """Say that something is at a place of a picture.
+    """Say that something is at a place of an image.
 
     Attributes:
         label: class name, or whatever the file says it is; `unclassified` where nobody has named it yet:
@@ -60,14 +60,14 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class AnnotatedImage:
-    """Hold what is said about one picture.
+    """Hold what is said about one image.
 
     Attributes:
-        file_name: path of the picture below the root of its set, with forward slashes.
+        file_name: path of the image below the root of its set, with forward slashes.
         size_hw_px: height and width.
         regions: in the order of the file.
-        group: roll or strip it was cut from: pictures of one group never lie in two splits.
-        split: train, val or test; None if it is not shared out.
+        group: roll or strip it was cut from: images of one group never lie in two splits.
+        split: train, val or test; None if it is not split.
         unread: how many objects its labels hold that could not be read. Without them the image is not
             known: where they are it would teach that there is no defect.
         said_of_whole: names that the labels give to the image and to no place of it.
@@ -84,7 +84,7 @@ class AnnotatedImage:
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """Hold the pictures of one set and the names of its classes.
+    """Hold the images of one set and the names of its classes.
 
     Attributes:
         root: folder that the file names start from.
@@ -112,7 +112,7 @@ class LabelSet:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenLabels:
     """Hold what a writer of labels has put on the disk.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What is known of a region beside its class and place, as plain values, for every format alike."""
+"""Convert the further attributes of a region to plain values, for every format alike."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from distill.labels.sets.annotations import REVIEW_STATES, BoxXyxy, PolygonXy, Region
 
 TEXTS = ("category", "phrase", "annotator")
-SHARES = ("score", "weight")
+FRACTIONS = ("score", "weight")
 ATTRIBUTES = ("category", "phrase", "score", "annotator", "review", "weight")
 
 FARTHEST_PX = 1e9
@@ -25,7 +25,7 @@ def attributes_of(region: Region) -> dict[str, str | float]:
 
 
 def attributes_from(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Read attributes from a file's values; other names are passed over, empty values are none.
+    """Read attributes from a file's values; other names are skipped, empty values are none.
 
     Args:
         values: name -> text or number.
@@ -36,18 +36,18 @@ def attributes_from(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str
     read: dict[str, Any] = {}
     wrong = []
     for name, value in given.items():
-        if name in SHARES:
-            share = _share(value)
-            read |= {} if share is None else {name: share}
+        if name in FRACTIONS:
+            fraction = _fraction(value)
+            read |= {} if fraction is None else {name: fraction}
         elif name in TEXTS or value in REVIEW_STATES:
             read[name] = str(value)
         if name not in read:
-            permitted = "0 to 1" if name in SHARES else ", ".join(REVIEW_STATES)
+            permitted = "0 to 1" if name in FRACTIONS else ", ".join(REVIEW_STATES)
             wrong.append(f"{name} '{str(value)[:40]}' is not one of {permitted}")
     return read, wrong
 
 
-def _share(value: Any) -> float | None:
+def _fraction(value: Any) -> float | None:
     """Return a number within 0..1; None if it is none."""
     try:
         number = float(value)

@@ -1,4 +1,4 @@
-"""Pictures of which somebody says that they show no defect: they belong into a training set, too."""
+"""Add images that are declared free of defects: they belong into a training set, too."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet
-from distill.labels.sets.picture_files import size_hw_px
+from distill.labels.sets.image_files import size_hw_px
 from distill.labels.sets.problems import Problems
-from edge.cameras.folder import picture_files
+from edge.cameras.folder import image_files
 from edge.core.errors import DatasetError
 
 
-def with_clean_pictures(label_set: LabelSet, folder: Path) -> LabelSet:
-    """Add the pictures in a folder and below it, without regions; labelled ones stay as they are.
+def with_clean_images(label_set: LabelSet, folder: Path) -> LabelSet:
+    """Add the images in a folder and below it, without regions; labelled ones stay as they are.
 
     An image that was left out because its labels could not be read stays left out.
 
     Returns:
         The set, whose root is now the folder that holds both.
     Raises:
-        DatasetError: if the folder is missing or holds no pictures.
+        DatasetError: if the folder is missing or holds no images.
     """
-    files = picture_files(folder) if folder.is_dir() else []
+    files = image_files(folder) if folder.is_dir() else []
     if not files:
-        raise DatasetError(f"{folder} holds no pictures.", "Correct --clean.")
+        raise DatasetError(f"{folder} holds no images.", "Correct --clean.")
     root = Path(os.path.commonpath([label_set.root.resolve(), folder.resolve()]))
     labelled = (*label_set.images, *label_set.left_out)
     moved = {image.file_name: _name(label_set.root / image.file_name, root) for image in labelled}

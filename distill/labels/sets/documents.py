@@ -1,4 +1,4 @@
-"""Text, JSON and XML as other programs leave them: in any common encoding, damaged, or meant to do harm."""
+"""Read text, JSON and XML as other programs leave them: any encoding, damaged, or meant to do harm."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def json_from_text(text: str, where: str) -> Any:
 def read_xml(path: Path) -> ElementTree.Element:
     """Read an XML file in the encoding it declares, in UTF-8 or in GB 18030, whichever fits first.
 
-    No program that labels pictures writes a document type, and entities can be made to fill the memory, so
+    No program that labels images writes a document type, and entities can be made to fill the memory, so
     a file with one is refused.
 
     Raises:
@@ -109,7 +109,7 @@ def read_xml(path: Path) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(text)
     except (ElementTree.ParseError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{path} is damaged: {error}.", "Label the picture again.") from error
+        raise DatasetError(f"{path} is damaged: {error}.", "Label the image again.") from error
 
 
 def text_from_xml(root: ElementTree.Element, *, declares_encoding: bool = True) -> str:

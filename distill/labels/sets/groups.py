@@ -1,4 +1,4 @@
-"""Which roll or strip a picture was cut from, by its name or by a table."""
+"""Tell which roll or strip an image was cut from, by its name or by a table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GroupOf = Callable[[str], str | None]
 
 
 def grouped(label_set: LabelSet, group_of: GroupOf) -> LabelSet:
-    """Give every picture its group.
+    """Give every image its group.
 
     Raises:
         DatasetError: if one has none: it could not be kept out of another split for certain.
@@ -29,8 +29,8 @@ def grouped(label_set: LabelSet, group_of: GroupOf) -> LabelSet:
     without = [image.file_name for image, group in zip(label_set.images, groups, strict=True) if not group]
     if without:
         raise DatasetError(
-            f"{len(without)} of {len(groups)} pictures have no group, the first is {without[0]}.",
-            "Correct the expression or the table until every picture has one.",
+            f"{len(without)} of {len(groups)} images have no group, the first is {without[0]}.",
+            "Correct the expression or the table until every image has one.",
         )
     images = (replace(image, group=group) for image, group in zip(label_set.images, groups, strict=True))
     return replace(label_set, images=tuple(images))

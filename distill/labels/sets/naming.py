@@ -1,4 +1,4 @@
-"""The names of a region: the one place where words of people, files and annotators meet the taxonomy.
+"""Name regions: the one place where words of people, files and annotators meet the taxonomy.
 
 The rule is DetCLIPv3's (Yao et al., CVPR 2024): a name is ``phrase | category | parent``, and a match of
 the phrase or the category gives the whole triple. A word that is a class and a category, such as

@@ -1,4 +1,4 @@
-"""What went wrong with single files while the rest went on."""
+"""Collect what went wrong with single files while the rest went on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The settings by which pictures get their group and their split."""
+"""Define the settings by which images get their group and their split, and apply them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from edge.core.errors import ConfigError
 
 
 class SharingOptions(BaseModel):
-    """Say how pictures are shared out.
+    """Say how images are split.
 
     Attributes:
         group: regular expression on the file name, with a part named ``group``.
         group_table: CSV table with the columns ``file_name`` and `group_column`.
         group_column: the column with the roll or strip.
-        split: shares of the splits.
+        split: fractions of the splits.
         seed: of the sharing out.
     """
 
@@ -32,29 +32,29 @@ class SharingOptions(BaseModel):
     seed: int = Field(0, ge=0)
 
 
-def shared_out(label_set: LabelSet, options: SharingOptions, *, anew: bool) -> LabelSet:
-    """Give pictures their group, where the options say how, and their split.
+def split_by_options(label_set: LabelSet, options: SharingOptions, *, again: bool) -> LabelSet:
+    """Give images their group, where the options say how, and their split.
 
     Args:
-        label_set: what to share out.
+        label_set: what to split.
         options: how.
-        anew: share out all pictures; else only if one has no split yet.
+        again: split all images; else only if one has no split yet.
     Raises:
         ConfigError: if a setting is not valid.
-        DatasetError: if a picture has no group, or there are fewer groups than splits.
+        DatasetError: if an image has no group, or there are fewer groups than splits.
     """
     label_set = with_groups(label_set, options)
-    if not anew and all(image.split for image in label_set.images):
+    if not again and all(image.split for image in label_set.images):
         return label_set
     return split(label_set, shares_from_text(options.split), options.seed)
 
 
 def with_groups(label_set: LabelSet, options: SharingOptions) -> LabelSet:
-    """Give pictures their group, where the options say how.
+    """Give images their group, where the options say how.
 
     Raises:
         ConfigError: if two ways are named, or one is not valid.
-        DatasetError: if a picture has no group.
+        DatasetError: if an image has no group.
     """
     if options.group and options.group_table:
         raise ConfigError("--group and --group-table both name the groups.", "Give one of them.")

@@ -1,1 +1,1 @@
-"""Open-vocabulary detectors as annotators: they find what the taxonomy's words describe, untrained."""
+"""Annotate by open-vocabulary detectors: they find what the taxonomy's words describe, untrained."""

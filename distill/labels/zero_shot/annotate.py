@@ -1,4 +1,4 @@
-"""An open-vocabulary detector as an annotator: asked for the taxonomy's words, it answers with triples."""
+"""Annotate by an open-vocabulary detector: it is asked for the taxonomy's words and returns triples."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distill.labels.annotators.processor_images import rgb_from_image
-from distill.labels.annotators.tiling import look_by_tiles, without_doubles
+from distill.labels.annotators.tiling import look_by_tiles, without_duplicates
 from distill.labels.sets.annotations import Region
-from distill.labels.zero_shot.found import Found
+from distill.labels.zero_shot.found import BoxesOfView
 from distill.labels.zero_shot.grounding_dino import GroundingDinoQuery
 from distill.labels.zero_shot.loading import GROUNDING_DINO_TYPES, OpenDetector
 from distill.labels.zero_shot.owl import OwlQuery
@@ -29,13 +29,13 @@ class Query(Protocol):
 
     usual_threshold: float
 
-    def find(self, pictures_rgb: Sequence[NDArray[np.uint8]], threshold: float) -> list[Found]:
-        """Find them in pictures of one size."""
+    def find(self, images_rgb: Sequence[NDArray[np.uint8]], threshold: float) -> list[BoxesOfView]:
+        """Find them in images of one size."""
         ...
 
 
 class ZeroShotAnnotator:
-    """Look at pictures with an open-vocabulary detector.
+    """Look at images with an open-vocabulary detector.
 
     It is asked for phrase and category of each kind; a box found by either gets the kind's whole triple.
 
@@ -64,18 +64,18 @@ class ZeroShotAnnotator:
         self._threshold = self._query.usual_threshold if given is None else given
 
     def annotate(self, images: Sequence[Image]) -> list[tuple[Region, ...]]:
-        """Say what is in each picture; pictures larger than a tile are looked at tile by tile.
+        """Say what is in each image; images larger than a tile are looked at tile by tile.
 
         Args:
             images: (H, W) grey or (H, W, 3) BGR, uint8, of any sizes.
         Returns:
-            Per picture its regions by falling score, in its pixels.
+            Per image its regions by falling score, in its pixels.
         """
         merged = look_by_tiles(images, self._settings, self._look)
         return [regions[: self._settings.max_regions] for regions in merged]
 
     def _look(self, cuts: Sequence[Image]) -> list[tuple[Region, ...]]:
-        """Look at pictures, those of one size together: padding would let one change another's answer."""
+        """Look at images, those of one size together: padding would let one change another's answer."""
         alike: dict[tuple[int, ...], list[int]] = {}
         for index, cut in enumerate(cuts):
             alike.setdefault(cut.shape[:2], []).append(index)
@@ -88,8 +88,8 @@ class ZeroShotAnnotator:
                     regions[index] = self._regions(one, (cuts[index].shape[0], cuts[index].shape[1]))
         return regions
 
-    def _regions(self, found: Found, size_hw_px: tuple[int, int]) -> tuple[Region, ...]:
-        """Name what was found in one view; drop what is no defect, lies outside, or is a double."""
+    def _regions(self, found: BoxesOfView, size_hw_px: tuple[int, int]) -> tuple[Region, ...]:
+        """Name what was found in one view; drop what is no defect, lies outside, or is a duplicate."""
         height, width = size_hw_px
         boxes = found.boxes_xyxy_px.numpy().clip(0, np.array([width, height, width, height], np.float32))
         scores, prompts = found.scores.numpy(), [self._prompts[index] for index in found.prompts.tolist()]
@@ -100,7 +100,7 @@ class ZeroShotAnnotator:
             self._region(prompts[index], boxes[index].tolist(), float(scores[index]))
             for index in np.flatnonzero(kept)
         ]
-        return without_doubles(regions, self._settings.iou_threshold)
+        return without_duplicates(regions, self._settings.iou_threshold)
 
     def _region(self, prompt: Prompt, box: Sequence[float], score: float) -> Region:
         x1, y1, x2, y2 = box

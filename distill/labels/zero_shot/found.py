@@ -1,4 +1,4 @@
-"""What an open-vocabulary detector finds in one view, before it has a name."""
+"""Hold what an open-vocabulary detector finds in one view, before it has a name."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class BoxesOfView:
     """Hold N boxes of one view.
 
     Attributes:
@@ -23,9 +23,9 @@ class Found:
     prompts: Tensor
 
 
-def together(parts: list[Found]) -> Found:
+def together(parts: list[BoxesOfView]) -> BoxesOfView:
     """Join what was found in the same view; there is at least one part."""
-    return Found(
+    return BoxesOfView(
         torch.cat([part.boxes_xyxy_px for part in parts]),
         torch.cat([part.scores for part in parts]),
         torch.cat([part.prompts for part in parts]),

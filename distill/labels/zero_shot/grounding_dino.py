@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers.image_transforms import center_to_corners_format
 
-from distill.labels.zero_shot.found import Found, together
+from distill.labels.zero_shot.found import BoxesOfView, together
 from distill.labels.zero_shot.loading import OpenDetector
 from distill.labels.zero_shot.prompts import in_groups
 from edge.core.errors import ConfigError
@@ -53,38 +53,38 @@ class GroundingDinoQuery:
                 )
         self._groups = in_groups(lengths, longest)
 
-    def find(self, pictures_rgb: Sequence[NDArray[np.uint8]], threshold: float) -> list[Found]:
-        """Find what the words describe in pictures of one size.
+    def find(self, images_rgb: Sequence[NDArray[np.uint8]], threshold: float) -> list[BoxesOfView]:
+        """Find what the words describe in images of one size.
 
         Args:
-            pictures_rgb: each (H, W, 3) uint8.
+            images_rgb: each (H, W, 3) uint8.
             threshold: least score.
         """
-        parts = [self._find_group(pictures_rgb, group, threshold) for group in self._groups]
+        parts = [self._find_group(images_rgb, group, threshold) for group in self._groups]
         return [together(list(of_one)) for of_one in zip(*parts, strict=True)]
 
     @torch.inference_mode()
     def _find_group(
-        self, pictures_rgb: Sequence[NDArray[np.uint8]], group: Sequence[int], threshold: float
-    ) -> list[Found]:
+        self, images_rgb: Sequence[NDArray[np.uint8]], group: Sequence[int], threshold: float
+    ) -> list[BoxesOfView]:
         sentence = ". ".join(self._texts[index] for index in group) + "."
         made = self._detector.processor(
-            images=list(pictures_rgb),
-            text=[sentence] * len(pictures_rgb),
+            images=list(images_rgb),
+            text=[sentence] * len(images_rgb),
             return_tensors="pt",
             input_data_format="channels_last",
         )
         inputs = {key: _moved(value, self._detector) for key, value in made.items()}
         outputs = self._detector.model(**inputs)
         spans = self._spans(made["input_ids"][0].tolist())
-        height, width = pictures_rgb[0].shape[:2]
+        height, width = images_rgb[0].shape[:2]
         sides = torch.tensor([width, height, width, height], dtype=torch.float32)
         corners: Any = center_to_corners_format(outputs.pred_boxes.float().cpu())
         boxes: Tensor = corners * sides
         # The stock post-processor joins the tokens above a threshold, of whatever phrases, to one label.
         scores = scores_of_phrases(outputs.logits.float().cpu().sigmoid(), spans)
         numbers = torch.tensor(group)
-        return [_above(boxes[i], scores[i], numbers, threshold) for i in range(len(pictures_rgb))]
+        return [_above(boxes[i], scores[i], numbers, threshold) for i in range(len(images_rgb))]
 
     def _spans(self, ids: Sequence[int]) -> list[list[int]]:
         """Return the positions of the tokens of each phrase of a sentence."""
@@ -109,11 +109,11 @@ def scores_of_phrases(token_scores: Tensor, spans: Sequence[Sequence[int]]) -> T
     return torch.stack([token_scores[..., list(span)].amax(dim=-1) for span in spans], dim=-1)
 
 
-def _above(boxes: Tensor, scores: Tensor, numbers: Tensor, threshold: float) -> Found:
+def _above(boxes: Tensor, scores: Tensor, numbers: Tensor, threshold: float) -> BoxesOfView:
     """Keep boxes whose best phrase reaches a score."""
     best, phrase = scores.max(dim=-1)
     kept = best >= threshold
-    return Found(boxes[kept], best[kept], numbers[phrase[kept]])
+    return BoxesOfView(boxes[kept], best[kept], numbers[phrase[kept]])
 
 
 def _moved(value: Tensor, detector: OpenDetector) -> Tensor:

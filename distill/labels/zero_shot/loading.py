@@ -26,11 +26,11 @@ _FILES = {"processor": PROCESSOR_FILES, "tokenizer": TOKENIZER_FILES}
 
 @dataclass(frozen=True, slots=True)
 class OpenDetector:
-    """An open-vocabulary detector that is ready to be asked.
+    """Hold an open-vocabulary detector that is ready to be asked.
 
     Attributes:
         model: in eval mode.
-        processor: makes tensors of pictures and words.
+        processor: makes tensors of images and words.
         model_type: as in its config.json.
         source: hub id or folder it came from.
     """

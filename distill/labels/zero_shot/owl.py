@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from distill.labels.zero_shot.found import Found
+from distill.labels.zero_shot.found import BoxesOfView
 from distill.labels.zero_shot.loading import OpenDetector
 
 USUAL_THRESHOLD = 0.1
@@ -30,16 +30,16 @@ class OwlQuery:
         self._longest = detector.model.config.text_config.max_position_embeddings
 
     @torch.inference_mode()
-    def find(self, pictures_rgb: Sequence[NDArray[np.uint8]], threshold: float) -> list[Found]:
-        """Find what the words describe in pictures of one size.
+    def find(self, images_rgb: Sequence[NDArray[np.uint8]], threshold: float) -> list[BoxesOfView]:
+        """Find what the words describe in images of one size.
 
         Args:
-            pictures_rgb: each (H, W, 3) uint8.
+            images_rgb: each (H, W, 3) uint8.
             threshold: least score.
         """
         made = self._detector.processor(
-            images=list(pictures_rgb),
-            text=[self._texts] * len(pictures_rgb),
+            images=list(images_rgb),
+            text=[self._texts] * len(images_rgb),
             return_tensors="pt",
             input_data_format="channels_last",
             truncation=True,
@@ -52,9 +52,9 @@ class OwlQuery:
         }
         outputs = detector.model(**inputs)
         results = detector.processor.post_process_grounded_object_detection(
-            outputs, threshold=threshold, target_sizes=[image.shape[:2] for image in pictures_rgb]
+            outputs, threshold=threshold, target_sizes=[image.shape[:2] for image in images_rgb]
         )
         return [
-            Found(one["boxes"].float().cpu(), one["scores"].float().cpu(), one["labels"].cpu())
+            BoxesOfView(one["boxes"].float().cpu(), one["scores"].float().cpu(), one["labels"].cpu())
             for one in results
         ]

@@ -1,4 +1,4 @@
-"""The words that an open-vocabulary detector is asked for, and what in the taxonomy each stands for.
+"""Build the prompts of an open-vocabulary detector, and tell which class of the taxonomy each means.
 
 DetCLIPv3's rule (Yao et al., CVPR 2024): an entity is ``phrase | category | parent``, the phrase and the
 category are both used as queries, and a box found by either is given all three.

@@ -1,4 +1,4 @@
-"""How an open-vocabulary detector is asked."""
+"""Define the settings of an open-vocabulary detector."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Words = Annotated[str, Field(min_length=1)]
 
 
@@ -14,22 +14,22 @@ class ZeroShotSettings(BaseModel):
     """Say how an open-vocabulary detector is asked.
 
     Attributes:
-        score_threshold: boxes below this are not reported; None takes what is usual for the model: 0.25 for
+        score_threshold: boxes below this are not reported; None takes the default for the model: 0.25 for
             Grounding DINO and 0.1 for OWL-ViT and OWLv2 (the defaults of transformers).
         negative_prompts: words for what is no defect, for instance ``table edge``. What they describe
             better than any word of the taxonomy is dropped.
         iou_threshold: boxes of one class that overlap more are the same thing.
-        batch: pictures or tiles given to the network at once.
-        tile_px: side of the tiles that larger pictures are cut into; None looks at pictures whole.
+        batch: images or tiles given to the network at once.
+        tile_px: side of the tiles that larger images are cut into; None looks at images whole.
         tile_overlap_px: least overlap of neighbouring tiles.
-        max_regions: of one picture, the best of them.
+        max_regions: of one image, the best of them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    score_threshold: Share | None = None
+    score_threshold: Fraction | None = None
     negative_prompts: tuple[Words, ...] = ()
-    iou_threshold: Share = 0.5
+    iou_threshold: Fraction = 0.5
     batch: int = Field(default=4, ge=1, le=1024)
     tile_px: int | None = Field(default=None, ge=32)
     tile_overlap_px: int = Field(default=64, ge=0)

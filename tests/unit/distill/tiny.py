@@ -1,4 +1,4 @@
-"""A data set of a few small pictures and a recipe that takes seconds."""
+"""A data set of a few small images and a recipe that takes seconds."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ def tiny_recipe(**changes) -> Recipe:
 
 
 def write_tiny_dataset(folder: Path, *, train: int = 12, val: int = 4, names=CLASSES) -> Path:
-    """Write grey cloth with a bright spot (drop) on every second picture and a dark end (broken)."""
+    """Write grey cloth with a bright spot (drop) on every second image and a dark end (broken)."""
     rng = np.random.default_rng(7)
     for split, count in (("train", train), ("val", val)):
         for kind in ("images", "labels"):
             (folder / kind / split).mkdir(parents=True)
         for number in range(count):
-            image, rows = _picture(rng, number, list(names))
+            image, rows = _image(rng, number, list(names))
             cv2.imwrite(str(folder / "images" / split / f"{number:03d}.png"), image)
             (folder / "labels" / split / f"{number:03d}.txt").write_text("\n".join(rows))
     text = f"path: .\ntrain: images/train\nval: images/val\nnames: {json.dumps(list(names))}\n"
@@ -67,7 +67,7 @@ def write_tiny_dataset(folder: Path, *, train: int = 12, val: int = 4, names=CLA
     return folder
 
 
-def _picture(rng: np.random.Generator, number: int, names: list[str]):
+def _image(rng: np.random.Generator, number: int, names: list[str]):
     image = np.clip(rng.normal(110, 6, (HEIGHT, WIDTH)), 0, 255).astype(np.uint8)
     rows = []
     if number % 2 == 0:
@@ -83,8 +83,8 @@ def _picture(rng: np.random.Generator, number: int, names: list[str]):
 
 def _row(class_id, left, top, right, bottom) -> str:
     centre = (left + right) / 2 / WIDTH, (top + bottom) / 2 / HEIGHT
-    shares = (*centre, (right - left) / WIDTH, (bottom - top) / HEIGHT)
-    return f"{class_id} " + " ".join(f"{share:.6f}" for share in shares)
+    fractions = (*centre, (right - left) / WIDTH, (bottom - top) / HEIGHT)
+    return f"{class_id} " + " ".join(f"{fraction:.6f}" for fraction in fractions)
 
 
 def tiny_dataset(folder: Path, **kwargs) -> Dataset:

@@ -200,7 +200,7 @@ def bundle_among_other_files(folder):
 
 
 def folders_alone(folder):
-    (folder / "photos").mkdir(parents=True)
+    (folder / "images").mkdir(parents=True)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def fail_late(place, tmp_path):
     return tmp_path / "huge.pt", place / "data" / "images"
 
 
-def few_pictures(place, tmp_path):
+def few_images(place, tmp_path):
     (tmp_path / "few").mkdir()
     source = place / "data" / "images" / "val" / "000.png"
     (tmp_path / "few" / "one.png").write_bytes(source.read_bytes())
@@ -273,7 +273,7 @@ def few_pictures(place, tmp_path):
             lambda place, tmp: (tmp / "no.pt", place / "data"), CheckpointError, id="no-checkpoint"
         ),
         pytest.param(lambda place, tmp: (place / "best.pt", tmp / "no"), NoImagesError, id="no-folder"),
-        pytest.param(few_pictures, NoImagesError, id="too-few-tiles"),
+        pytest.param(few_images, NoImagesError, id="too-few-tiles"),
         pytest.param(fail_late, ParityError, id="no-parity"),
     ],
 )

@@ -121,15 +121,15 @@ def test_ranges_follow_the_batches_and_cut_off_what_lies_beyond():
     module = test_heads.answering("yolov5-decoupled").train()
     rounding = rounding_of(module, 0.25)
     rounded = FakeQuantised(module, rounding)
-    picture = len(rounding.given)
+    image = len(rounding.given)
     for greatest in (1.0, 3.0):
         rounded(torch.full((1, 1, 64, 64), greatest))
-    assert rounding.ranges[picture].item() == pytest.approx(1.5)
+    assert rounding.ranges[image].item() == pytest.approx(1.5)
     module.eval()
     with torch.inference_mode():
         inside, beyond = (infer(rounded, torch.full((1, 1, 64, 64), value))[1] for value in (1.5, 9.0))
     assert torch.equal(inside, beyond)
-    assert rounding.ranges[picture].item() == pytest.approx(1.5)
+    assert rounding.ranges[image].item() == pytest.approx(1.5)
 
 
 def test_without_a_batch_seen_activations_stay_as_they_are():

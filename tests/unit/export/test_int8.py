@@ -270,7 +270,7 @@ def test_the_command_says_that_int8_of_an_untrained_detector_says_nothing(
 
 
 @pytest.mark.parametrize("precision", ["f16", "int8"])
-def test_a_variant_gives_on_golden_pictures_what_it_gave(published, precision):
+def test_a_variant_gives_on_golden_images_what_it_gave(published, precision):
     from edge.backends.choose import in_precision, open_backend
     from edge.backends.description import BackendOptions
 
@@ -328,7 +328,7 @@ def test_the_bundle_says_what_each_layer_costs(published, detector):
 
 def test_show_prints_models_variants_and_layers(published, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "160")
-    from edge.bundle.layers import write_picture
+    from edge.bundle.layers import write_image
     from edge.commands.bundle_report import bundle_facts, print_facts
 
     facts = bundle_facts(published.bundle)
@@ -336,7 +336,7 @@ def test_show_prints_models_variants_and_layers(published, tmp_path, capsys, mon
     printed = capsys.readouterr().out
     for said in ("variant int8", "variant f16", "million MACs", "model.0", "mAP50-95"):
         assert said in printed
-    write_picture(facts["layers"], tmp_path / "layers.svg")
+    write_image(facts["layers"], tmp_path / "layers.svg")
     svg = (tmp_path / "layers.svg").read_text()
     assert svg.count("<rect") == 1 + 2 * len(facts["layers"])
 

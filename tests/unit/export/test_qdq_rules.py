@@ -28,14 +28,14 @@ from tests.unit.edge.small_detector import write_small_detector
 
 
 class Noise:
-    """Calibration pictures, as onnxruntime.quantization asks for them."""
+    """Calibration images, as onnxruntime.quantization asks for them."""
 
     def __init__(self, count=2):
         random = np.random.default_rng(0)
-        self.pictures = [{"images": random.random((1, 1, 64, 64), np.float32)} for _ in range(count)]
+        self.images = [{"images": random.random((1, 1, 64, 64), np.float32)} for _ in range(count)]
 
     def get_next(self):
-        return self.pictures.pop() if self.pictures else None
+        return self.images.pop() if self.images else None
 
 
 def quantised(source: Path, target: Path, **changes):
@@ -226,7 +226,7 @@ def computed_scale(model):
 def test_what_breaks_a_rule_is_refused_and_named(model, change, said):
     change(model)
     assert any(said in problem for problem in problems_of(model)), list(problems_of(model))
-    with pytest.raises(ModelError, match="Quantise anew") as caught:
+    with pytest.raises(ModelError, match="Quantise again") as caught:
         check_qdq(model)
     assert "\n" not in str(caught.value)
 

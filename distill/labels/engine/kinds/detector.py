@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from distill.core.run_folder import RunFolder
 from distill.labels.annotators.annotator import Annotator
-from distill.labels.engine.builders import Surroundings, settings_of
+from distill.labels.engine.builders import AnnotatorContext, settings_of
 from distill.labels.engine.job import Job, StoppedError
 from distill.labels.engine.settings import AnnotatorSpec
 from distill.labels.engine.teaching import opened_run
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from distill.settings.recipe import Recipe
 
 
-def build(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
+def build(spec: AnnotatorSpec, surroundings: AnnotatorContext) -> Annotator:
     """Load a checkpoint."""
     from distill.checkpoint import load_detector
     from distill.core.precision import choose_device

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from distill.core.run_folder import RunFolder
 from distill.labels.annotators.annotator import Annotator
-from distill.labels.engine.builders import Surroundings, settings_of
+from distill.labels.engine.builders import AnnotatorContext, settings_of
 from distill.labels.engine.job import Job, StoppedError
 from distill.labels.engine.settings import AnnotatorSpec
 from distill.labels.engine.teaching import opened_run
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from distill.labels.florence.settings import FinetuneSettings
 
 
-def build(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
+def build(spec: AnnotatorSpec, surroundings: AnnotatorContext) -> Annotator:
     """Load a Florence-2; its vocabulary is the taxonomy's."""
     from distill.core.precision import choose_device
     from distill.labels.florence.annotate import FlorenceAnnotator

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 
 from distill.labels.annotators.annotator import Annotator
-from distill.labels.engine.builders import Surroundings
+from distill.labels.engine.builders import AnnotatorContext
 from distill.labels.engine.settings import AnnotatorSpec
 from edge.core.errors import ConfigError
 
 
-def build(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
+def build(spec: AnnotatorSpec, surroundings: AnnotatorContext) -> Annotator:
     """Call the function that the spec names with the taxonomy and the settings."""
     module_name, _, function_name = spec.model.partition(":")
     cure = 'Write model = "package.module:function", and see that Python finds the package.'

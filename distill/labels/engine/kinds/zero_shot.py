@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from distill.labels.annotators.annotator import Annotator
-from distill.labels.engine.builders import Surroundings, settings_of
+from distill.labels.engine.builders import AnnotatorContext, settings_of
 from distill.labels.engine.settings import AnnotatorSpec
 
 
-def build(spec: AnnotatorSpec, surroundings: Surroundings) -> Annotator:
+def build(spec: AnnotatorSpec, surroundings: AnnotatorContext) -> Annotator:
     """Load a Grounding DINO or an OWL."""
     from distill.core.precision import choose_device
     from distill.labels.zero_shot.annotate import ZeroShotAnnotator

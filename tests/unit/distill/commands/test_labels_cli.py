@@ -12,7 +12,7 @@ from distill.labels.formats.registry import FORMATS, READERS
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet
 from distill.labels.sets.split import SPLITS
 from edge.core.errors import CheckpointError, DatasetError, LoomsightError
-from tests.unit.distill.labels.label_sets import CLASSES, region, write_picture
+from tests.unit.distill.labels.label_sets import CLASSES, region, write_image
 from tests.unit.distill.tiny import write_tiny_dataset
 
 COUNT = 12
@@ -20,10 +20,10 @@ COUNT = 12
 
 @pytest.fixture
 def mill(tmp_path):
-    """Write a mill's folder: pictures of twelve strips, LabelImg's files, and a folder of clean ones."""
+    """Write a mill's folder: images of twelve strips, LabelImg's files, and a folder of clean ones."""
     for number in range(COUNT):
-        write_picture(tmp_path / "images" / f"{number:02d} (1).png", (40, 90), number)
-        write_picture(tmp_path / "clean" / f"{number:02d}_clean.png", (40, 90), 100 + number)
+        write_image(tmp_path / "images" / f"{number:02d} (1).png", (40, 90), number)
+        write_image(tmp_path / "clean" / f"{number:02d}_clean.png", (40, 90), 100 + number)
     images = tuple(
         AnnotatedImage(f"{number:02d} (1).png", (40, 90), (region(CLASSES[number % 3]),))
         for number in range(COUNT)
@@ -65,7 +65,7 @@ def test_one_line_from_labelimg_to_a_data_set(mill, capsys):
         "--split", "train=0.6,val=0.2,test=0.2", "--mm-per-px", 0.2,
     )  # fmt: skip
     assert (code, err) == (0, "")
-    assert "24 pictures, 12 without a defect, 12 boxes" in out
+    assert "24 images, 12 without a defect, 12 boxes" in out
     data = load_dataset(mill / "data", CLASSES)
     assert data.mm_per_px == 0.2
     assert len(data.train) + len(data.val) < 24
@@ -86,7 +86,7 @@ def test_every_form_can_be_written_and_checked(mill, capsys, form):
     code, printed, err = labels(capsys, "check", out, "--pictures", mill / "images")
     assert code == 0, printed
     assert all(line.startswith("note: ") for line in err.splitlines())
-    assert "12 pictures" in printed
+    assert "12 images" in printed
 
 
 def test_split_and_flip(mill, capsys):
@@ -107,7 +107,7 @@ def test_findings_are_a_table_and_an_exit_code(mill, capsys):
     assert [line.split("  ")[0] for line in out.splitlines()] == [
         "finding",
         "not read",
-        "unreadable picture",
+        "unreadable image",
     ]
     assert "2 findings" in err
     code, out, _ = labels(capsys, "check", mill / "voc", "--json", "--labels-only")
@@ -119,7 +119,7 @@ def test_a_bad_file_does_not_stop_a_conversion(mill, capsys):
     code, out, err = labels(capsys, "convert", mill / "voc", "--to", "coco", "--out", mill / "labels.json")
     assert code == 0
     assert err.startswith("warning: 00 (1).xml: ")
-    assert "11 pictures" in out
+    assert "11 images" in out
 
 
 def test_stats(mill, capsys):
@@ -141,8 +141,8 @@ def test_stats(mill, capsys):
         pytest.param(["convert", "voc", "--out", "x", "--group", "["], 10, "regular", id="expression"),
         pytest.param(["convert", "voc", "--out", "x", "--mm-per-px", "0"], 10, "above 0", id="scale"),
         pytest.param(["convert", "voc", "--out", "x", "--seed", "-1"], 10, "seed", id="seed"),
-        pytest.param(["convert", "voc", "--out", "x", "--pictures", "gone"], 10, "folder", id="pictures"),
-        pytest.param(["convert", "voc", "--out", "x", "--clean", "voc"], 50, "no pictures", id="clean"),
+        pytest.param(["convert", "voc", "--out", "x", "--pictures", "gone"], 10, "folder", id="images"),
+        pytest.param(["convert", "voc", "--out", "x", "--clean", "voc"], 50, "no images", id="clean"),
         pytest.param(["convert", "voc", "--out", "x", "--from", "coco"], 50, "is a folder", id="form"),
         pytest.param(["flip", "voc", "--out", "x"], 50, "no split", id="flip-before-split"),
         pytest.param(["flip", "voc", "--out", "x", "--no-horizontal"], 10, "direction", id="no-direction"),

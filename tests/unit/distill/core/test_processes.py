@@ -32,7 +32,7 @@ with joined("cpu") as processes:
     processes.copy_from_first(module)
     torch.manual_seed(9)
     inputs, wanted = torch.randn(6, 3), torch.randn(6, 1)
-    mine = processes.share_of(range(6))
+    mine = processes.fraction_of(range(6))
     (module["used"](inputs[mine]) - wanted[mine]).square().mean().backward()
     processes.average_gradients((module,))
     found = [p.grad.clone() for p in module["used"].parameters()]
@@ -99,7 +99,7 @@ def test_alone_nothing_is_exchanged():
     processes.average_gradients((layer,))
     assert torch.equal(layer.weight.grad, torch.ones(1, 2))
     assert processes.average({"a": 3.0}) == processes.greatest({"a": 3.0}) == {"a": 3.0}
-    assert processes.share_of([4, 2, 7]) == [4, 2, 7]
+    assert processes.fraction_of([4, 2, 7]) == [4, 2, 7]
 
 
 def test_without_torchrun_a_process_is_alone():
@@ -107,16 +107,16 @@ def test_without_torchrun_a_process_is_alone():
         assert (processes.number, processes.count) == (0, 1)
 
 
-def test_a_batch_that_cannot_be_shared_out_is_refused():
+def test_a_batch_that_cannot_be_split_is_refused():
     with pytest.raises(ConfigError, match="multiple of 3"):
         Processes(0, 3).part_of(16)
 
 
 @given(length=st.integers(0, 50), count=st.integers(1, 8), per_process=st.integers(1, 8))
 def test_shares_cover_the_order_in_equal_parts(length, count, per_process):
-    shares = [Processes(number, count).share_of(range(length)) for number in range(count)]
-    assert len({len(share) for share in shares}) == 1
-    assert set().union(*shares) == set(range(length))
-    assert sum(map(len, shares)) - length < count
-    steps = -(-len(shares[0]) // per_process)
+    fractions = [Processes(number, count).fraction_of(range(length)) for number in range(count)]
+    assert len({len(fraction) for fraction in fractions}) == 1
+    assert set().union(*fractions) == set(range(length))
+    assert sum(map(len, fractions)) - length < count
+    steps = -(-len(fractions[0]) // per_process)
     assert steps == -(-length // (count * per_process)), "as many steps as one process with whole batches"

@@ -16,7 +16,7 @@ from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
 from distill.settings.structure import DetectorStructure
 from distill.training.training_run import _dataset_digest
 from edge.core.errors import DatasetError
-from tests.unit.distill.labels.label_sets import CLASSES, write_picture
+from tests.unit.distill.labels.label_sets import CLASSES, write_image
 
 SURE, UNSURE = Region("drop", (2, 2, 30, 30)), Region("broken", (40, 10, 60, 50), score=0.4, weight=0.4)
 QUEUED = Region("wrinkle", (5, 40, 30, 60), score=0.2, review="queued", weight=0.2)
@@ -24,9 +24,9 @@ QUEUED = Region("wrinkle", (5, 40, 30, 60), score=0.2, review="queued", weight=0
 
 @pytest.fixture
 def folder(tmp_path):
-    write_picture(tmp_path / "in" / "a.png", (64, 64))
-    write_picture(tmp_path / "in" / "b.png", (64, 64), seed=1)
-    write_picture(tmp_path / "in" / "c.png", (64, 64), seed=2)
+    write_image(tmp_path / "in" / "a.png", (64, 64))
+    write_image(tmp_path / "in" / "b.png", (64, 64), seed=1)
+    write_image(tmp_path / "in" / "c.png", (64, 64), seed=2)
     images = (
         AnnotatedImage("a.png", (64, 64), (UNSURE, SURE), split="train"),
         AnnotatedImage("c.png", (64, 64), (SURE, QUEUED), split="train"),
@@ -38,8 +38,8 @@ def folder(tmp_path):
 
 def test_training_boxes_have_the_weights_they_were_written_with(folder):
     dataset = load_dataset(folder, CLASSES)
-    (picture,) = dataset.train
-    assert dict(zip(picture.class_ids.tolist(), picture.weights.tolist(), strict=True)) == {
+    (image,) = dataset.train
+    assert dict(zip(image.class_ids.tolist(), image.weights.tolist(), strict=True)) == {
         CLASSES.index("broken"): pytest.approx(0.4),
         CLASSES.index("drop"): 1.0,
     }
@@ -55,8 +55,8 @@ def test_a_box_that_was_moved_by_hand_is_trusted(folder):
 
 def test_without_a_coco_file_all_boxes_are_trusted(folder):
     (folder / "annotations" / "train.json").unlink()
-    pictures = load_dataset(folder, CLASSES).train
-    assert [picture.weights.tolist() for picture in pictures] == [[1.0, 1.0], [1.0]]
+    images = load_dataset(folder, CLASSES).train
+    assert [image.weights.tolist() for image in images] == [[1.0, 1.0], [1.0]]
 
 
 def test_a_damaged_coco_file_is_named(folder):
@@ -111,25 +111,25 @@ def test_a_data_set_with_weights_is_json_all_through(folder):
     assert [row["weight"] for row in kept["annotations"]] == [0.4, 1.0, 1.0, 0.2]
 
 
-def test_a_picture_that_waits_for_a_person_is_not_trained_on(folder, caplog):
+def test_an_image_that_waits_for_a_person_is_not_trained_on(folder, caplog):
     with caplog.at_level("INFO"):
-        assert [picture.path.name for picture in load_dataset(folder, CLASSES).train] == ["a.png"]
-    assert "1 of 2 pictures of train wait" in caplog.text
+        assert [image.path.name for image in load_dataset(folder, CLASSES).train] == ["a.png"]
+    assert "1 of 2 images of train wait" in caplog.text
 
 
-def test_a_picture_that_waits_for_a_person_is_not_validated_on_as_one_without_a_defect(folder, caplog):
+def test_an_image_that_waits_for_a_person_is_not_validated_on_as_one_without_a_defect(folder, caplog):
     kept = json.loads((folder / "annotations" / "val.json").read_text())
     kept["annotations"][0]["review"] = "queued"
     (folder / "annotations" / "val.json").write_text(json.dumps(kept))
     (folder / "labels" / "val" / "b.txt").write_text("")
-    with pytest.raises(DatasetError, match="Every picture of val waits for review"):
+    with pytest.raises(DatasetError, match="Every image of val waits for review"):
         load_dataset(folder, CLASSES)
 
 
 def twins(tmp_path, rows):
     """Write one image with a box that is trusted and one of another class, at its place, that is not."""
-    write_picture(tmp_path / "in" / "a.png", (64, 64))
-    write_picture(tmp_path / "in" / "b.png", (64, 64))
+    write_image(tmp_path / "in" / "a.png", (64, 64))
+    write_image(tmp_path / "in" / "b.png", (64, 64))
     both = (Region("wrinkle", (2, 2, 30, 30), weight=0.25), Region("drop", (2, 2, 30, 30)))
     images = (
         AnnotatedImage("a.png", (64, 64), both, split="train"),
@@ -139,8 +139,8 @@ def twins(tmp_path, rows):
     file = tmp_path / "twins" / "labels" / "train" / "a.txt"
     lines = file.read_text().splitlines()
     file.write_text("".join(f"{lines[row]}\n" for row in rows))
-    (picture,) = load_dataset(tmp_path / "twins", CLASSES).train
-    return [(CLASSES[n], w) for n, w in zip(picture.class_ids, picture.weights.tolist(), strict=True)]
+    (image,) = load_dataset(tmp_path / "twins", CLASSES).train
+    return [(CLASSES[n], w) for n, w in zip(image.class_ids, image.weights.tolist(), strict=True)]
 
 
 @pytest.mark.parametrize("rows", [(0, 1), (1, 0)], ids=["in-order", "turned-round"])
@@ -155,8 +155,8 @@ def test_the_weight_of_a_box_that_was_removed_goes_to_no_other(tmp_path):
 def test_a_box_whose_class_a_person_changed_is_trusted(folder):
     file = folder / "labels" / "train" / "a.txt"
     file.write_text(file.read_text().replace("2 ", "0 ", 1))
-    (picture,) = load_dataset(folder, CLASSES).train
-    found = {CLASSES[n]: w for n, w in zip(picture.class_ids, picture.weights.tolist(), strict=True)}
+    (image,) = load_dataset(folder, CLASSES).train
+    found = {CLASSES[n]: w for n, w in zip(image.class_ids, image.weights.tolist(), strict=True)}
     assert found == {"wrinkle": 1.0, "drop": 1.0}
 
 

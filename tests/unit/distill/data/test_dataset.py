@@ -26,7 +26,7 @@ def test_classes_are_mapped_by_name_not_by_number(tmp_path):
     assert [CLASSES[i] for i in data.train[0].class_ids] == ["drop", "broken"]
 
 
-def test_a_picture_without_labels_has_no_defects(tmp_path):
+def test_an_image_without_labels_has_no_defects(tmp_path):
     folder = write_tiny_dataset(tmp_path / "data")
     (folder / "labels" / "train" / "000.txt").unlink()
     assert not len(load_dataset(folder, CLASSES).train[0].class_ids)
@@ -38,7 +38,7 @@ def test_a_box_that_is_cut_at_the_edge_is_said(tmp_path, caplog):
         (folder / f"labels/train/{name}.txt").write_text("1 0.95 0.5 0.2 0.2\n")
     with caplog.at_level("INFO"):
         first = load_dataset(folder, CLASSES).train[0]
-    assert first.boxes_share == pytest.approx(np.array([[0.85, 0.4, 1.0, 0.6]]))
+    assert first.boxes_xyxy_norm == pytest.approx(np.array([[0.85, 0.4, 1.0, 0.6]]))
     assert (
         "images/train/000.png: box 1, drop: reaches over the edge, and is cut there; 1 more" in caplog.text
     )
@@ -75,8 +75,8 @@ def write(name, text):
         pytest.param(write("data.yaml", "train: a\nval: b"), "names no classes", id="no-names"),
         pytest.param(write("data.yaml", f"{NAMES}\ntrain: images/train"), "'val'", id="no-val"),
         pytest.param(write("data.yaml", SPLITS + NAMES.replace("drop", "hole")), "'hole'", id="unknown"),
-        pytest.param(remove_images, "no pictures in the split 'val'", id="missing-folder"),
-        pytest.param(empty_images, "no pictures in the split 'val'", id="no-images"),
+        pytest.param(remove_images, "no images in the split 'val'", id="missing-folder"),
+        pytest.param(empty_images, "no images in the split 'val'", id="no-images"),
         pytest.param(write(LABEL, "1 0.5 0.5 0.1"), "line 1", id="too-few-numbers"),
         pytest.param(write(LABEL, "1 a 0.5 0.1 0.1"), "could not convert", id="not-a-number"),
         pytest.param(write(LABEL, "\n1 0.5 0.5 1.2 0.1"), "line 2", id="outside"),
@@ -96,15 +96,15 @@ def test_damage_is_a_data_set_error_on_one_line(tmp_path, damage, said):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture", None], ids=["empty", "garbage", "truncated"])
-def test_unreadable_pictures_are_data_set_errors(tmp_path, content):
-    picture = write_tiny_dataset(tmp_path / "data") / "images/train/000.png"
-    picture.write_bytes(picture.read_bytes()[:2000] if content is None else content)
+@pytest.mark.parametrize("content", [b"", b"not an image", None], ids=["empty", "garbage", "truncated"])
+def test_unreadable_images_are_data_set_errors(tmp_path, content):
+    image = write_tiny_dataset(tmp_path / "data") / "images/train/000.png"
+    image.write_bytes(image.read_bytes()[:2000] if content is None else content)
     with pytest.raises(DatasetError, match=r"000\.png"):
-        read_labelled(picture)
+        read_labelled(image)
 
 
-def test_classes_that_no_picture_shows_are_named(tmp_path, caplog):
+def test_classes_that_no_image_shows_are_named(tmp_path, caplog):
     data = tiny_dataset(tmp_path / "data")
     check_classes(data, CLASSES)
     unseen = ", ".join(label for label in CLASSES if label not in ("drop", "broken"))
@@ -116,6 +116,6 @@ def test_classes_that_no_picture_shows_are_named(tmp_path, caplog):
 
 def test_a_training_split_without_any_defect_is_refused(tmp_path):
     data = tiny_dataset(tmp_path / "data")
-    bare = replace(data, train=tuple(picture for picture in data.train if not len(picture.class_ids)))
+    bare = replace(data, train=tuple(image for image in data.train if not len(image.class_ids)))
     with pytest.raises(DatasetError, match="shows a defect"):
         check_classes(bare, CLASSES)

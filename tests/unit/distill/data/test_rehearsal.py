@@ -1,4 +1,4 @@
-"""Simulated cloth among the pictures of the data set: woven once, at its scale, and never validated on."""
+"""Simulated cloth among the images of the data set: woven once, at its scale, and never validated on."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def _quick(monkeypatch):
     monkeypatch.setattr(distill.training.finish, "write_report", lambda *_: None)
 
 
-def test_own_pictures_come_again_and_again_and_simulated_ones_are_never_validated_on(tmp_path):
+def test_own_images_come_again_and_again_and_simulated_ones_are_never_validated_on(tmp_path):
     data = tiny_dataset(tmp_path / "data", train=4, val=2)
     asked = Rehearsal(repeats=3, simulation=DatasetOptions(**SIMULATION))
     both = rehearsed(data, asked, 0.35, tmp_path / "woven", load_taxonomy())
     assert both.train[:4] == both.train[4:8] == both.train[8:12] == data.train
-    assert [picture.path.parents[2].name for picture in both.train[12:]] == ["woven"] * 3
+    assert [image.path.parents[2].name for image in both.train[12:]] == ["woven"] * 3
     assert both.val == data.val
     assert load_dataset(tmp_path / "woven", CLASSES).mm_per_px == 0.35
 
@@ -63,7 +63,7 @@ def test_cloth_that_was_woven_otherwise_is_refused(tmp_path):
 
 
 def paths_of(dataset):
-    return [picture.path for picture in dataset.train]
+    return [image.path for image in dataset.train]
 
 
 def clean_folder(place):
@@ -75,7 +75,7 @@ def test_defects_are_planted_in_clean_images_and_others_than_those_are_refused(t
     clean = clean_folder(tmp_path)
     asked = Rehearsal(simulation=DatasetOptions(**SIMULATION, on=clean))
     both = rehearsed(data, asked, 0.2, tmp_path / "planted", load_taxonomy())
-    assert [picture.path.parents[2].name for picture in both.train[4:]] == ["planted"] * 3
+    assert [image.path.parents[2].name for image in both.train[4:]] == ["planted"] * 3
     made = json.loads((tmp_path / "planted/simulation.json").read_text())
     assert made["clean_images"]["images"] == 2
     assert paths_of(rehearsed(data, asked, 0.2, tmp_path / "planted", load_taxonomy())) == paths_of(both)
@@ -119,7 +119,7 @@ def test_distill_plants_defects_in_the_clean_images_of_its_recipe(tmp_path):
     assert "another content of" in str(changed.exception)
 
 
-def test_distill_rehearses_and_goes_on_with_the_same_pictures(tmp_path, monkeypatch):
+def test_distill_rehearses_and_goes_on_with_the_same_images(tmp_path, monkeypatch):
     write_tiny_dataset(tmp_path / "data", train=4, val=2)
     (tmp_path / "recipe.toml").write_text(RECIPE)
     seen, trained = [], distill.training.stages.train
@@ -136,5 +136,5 @@ def test_distill_rehearses_and_goes_on_with_the_same_pictures(tmp_path, monkeypa
     done = runner.invoke(app, [str(word) for word in command])
     assert done.exit_code == 0, (done.output, done.exception)
     assert len(seen[0]) == 3 * 4 + 3
-    assert [picture.path for picture in seen[0]] == [picture.path for picture in seen[1]]
+    assert [image.path for image in seen[0]] == [image.path for image in seen[1]]
     assert (tmp_path / "run/best.pt").is_file()

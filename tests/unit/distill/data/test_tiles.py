@@ -9,9 +9,9 @@ from distill.data.tiles import (
     TrainingTiles,
     cloth_cells,
     collate,
+    ground_truth_batches,
     showings,
-    truth_batches,
-    visible_truth,
+    visible_ground_truth,
 )
 from distill.settings.augmentation import Augmentation
 from edge.core.geometry import View
@@ -36,14 +36,14 @@ VIEW = View(100, 0, 164, 64)
     ],
 )
 def test_boxes_stay_if_enough_of_them_is_visible(box, is_kept):
-    boxes, class_ids = visible_truth(np.array([box], np.float32), np.array([2]), VIEW)
+    boxes, class_ids = visible_ground_truth(np.array([box], np.float32), np.array([2]), VIEW)
     assert (len(boxes), len(class_ids)) == (is_kept, is_kept)
     assert (boxes >= 0).all()
     assert (boxes <= 64).all()
 
 
-def test_no_boxes_give_no_truth():
-    boxes, class_ids = visible_truth(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), VIEW)
+def test_no_boxes_give_no_ground_truth():
+    boxes, class_ids = visible_ground_truth(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), VIEW)
     assert boxes.shape == (0, 4)
     assert len(class_ids) == 0
 
@@ -60,29 +60,29 @@ def test_moved_views_stay_in_the_frame_and_fit_the_input(frame_hw):
 
 
 def test_flips_carry_boxes_along():
-    picture = np.zeros((32, 64), np.uint8)
-    picture[4:10, 20:50] = 255
+    image = np.zeros((32, 64), np.uint8)
+    image[4:10, 20:50] = 255
     boxes = np.array([[20, 4, 50, 10]], np.float32)
     for seed in range(8):
-        turned, turned_boxes = flipped(picture, boxes, Augmentation(), np.random.default_rng(seed))
+        turned, turned_boxes = flipped(image, boxes, Augmentation(), np.random.default_rng(seed))
         left, top, right, bottom = turned_boxes[0].astype(int)
         assert turned[top:bottom, left:right].min() == 255
-        assert turned.sum() == picture.sum()
+        assert turned.sum() == image.sum()
 
 
 def test_a_quarter_turn_keeps_boxes_on_what_they_name():
     always, rng = Augmentation(quarter_turn_share=1.0), np.random.default_rng(0)
-    picture = np.zeros((40, 40), np.uint8)
-    picture[4:8, 10:30] = 255
+    image = np.zeros((40, 40), np.uint8)
+    image[4:8, 10:30] = 255
     boxes = np.array([[10, 4, 30, 8]], np.float32)
-    turned, turned_boxes, ids = quarter_turned(picture, boxes, np.array([1]), (0, 2, 1), always, rng)
+    turned, turned_boxes, ids = quarter_turned(image, boxes, np.array([1]), (0, 2, 1), always, rng)
     left, top, right, bottom = turned_boxes[0].astype(int)
     assert (right - left, bottom - top) == (4, 20)
     assert turned[top:bottom, left:right].min() == 255
-    assert turned.sum() == picture.sum()
+    assert turned.sum() == image.sum()
     assert ids.tolist() == [2]
-    same, same_boxes, ids = quarter_turned(picture, boxes, np.array([1]), (0, None, 1), always, rng)
-    assert (same == picture).all()
+    same, same_boxes, ids = quarter_turned(image, boxes, np.array([1]), (0, None, 1), always, rng)
+    assert (same == image).all()
     assert (same_boxes == boxes).all()
     assert ids.tolist() == [1]
 
@@ -98,12 +98,12 @@ def test_a_rare_class_comes_more_often_and_is_never_twice_the_same(plan):
 
 
 def test_light_changes_keep_size_and_type():
-    picture = np.full((32, 32), 128, np.uint8)
+    image = np.full((32, 32), 128, np.uint8)
     limits = Augmentation(blur_share=1.0, noise_grey=20)
-    changed = relit(picture, limits, np.random.default_rng(0))
-    assert (changed.shape, changed.dtype) == (picture.shape, np.uint8)
+    changed = relit(image, limits, np.random.default_rng(0))
+    assert (changed.shape, changed.dtype) == (image.shape, np.uint8)
     still = Augmentation(brightness_share=0, contrast_share=0, gamma_share=0, noise_grey=0, blur_share=0)
-    assert (relit(picture, still, np.random.default_rng(0)) == picture).all()
+    assert (relit(image, still, np.random.default_rng(0)) == image).all()
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def plan(tmp_path):
     return TilePlan(data.train, tiny_contract(), data.mm_per_px, cache_mb=8)
 
 
-def test_an_epoch_has_all_defects_and_a_fresh_share_of_the_rest(plan):
+def test_an_epoch_has_all_defects_and_a_fresh_fraction_of_the_rest(plan):
     empty = [i for i, tile in enumerate(plan.tiles) if tile.is_empty]
     orders = [plan.epoch_order(epoch, 0, 0.5) for epoch in (0, 1)]
     for order in orders:
@@ -122,7 +122,7 @@ def test_an_epoch_has_all_defects_and_a_fresh_share_of_the_rest(plan):
     assert plan.epoch_order(1, 0, 0.5) == orders[1]
 
 
-def test_pictures_beyond_the_cache_are_read_again(tmp_path):
+def test_images_beyond_the_cache_are_read_again(tmp_path):
     data = tiny_dataset(tmp_path / "data")
     plan = TilePlan(data.train, tiny_contract(), data.mm_per_px, cache_mb=0)
     assert plan.image(0).shape == (64, 160)
@@ -161,11 +161,11 @@ def test_cloth_comes_with_the_tiles_where_it_is_asked_for(plan):
 
 def test_validation_tiles_are_what_the_edge_sees(plan):
     contract = tiny_contract()
-    images, truths = next(truth_batches(plan, contract, batch=4))
+    images, ground_truths = next(ground_truth_batches(plan, contract, batch=4))
     tile = plan.tiles[2]
-    expected = Preprocessor(contract).batch(plan.image(tile.picture), [tile.view])[0]
+    expected = Preprocessor(contract).batch(plan.image(tile.image_index), [tile.view])[0]
     assert (images[2] == expected).all()
-    assert len(truths) == 4
+    assert len(ground_truths) == 4
 
 
 def test_collate_numbers_boxes_by_image():

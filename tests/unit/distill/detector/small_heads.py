@@ -10,7 +10,7 @@ from distill.detector.build import DetectionTask, build_module
 from distill.settings.structure import HEAD_OF_FAMILY, HEADS, YOLOV5_ANCHORS, DetectorStructure
 
 FAMILIES = tuple(HEAD_OF_FAMILY)
-LESSONS = [
+EXAMPLES = [
     pytest.param(kind.family, assigner, id=f"{name}-{assigner}" if assigner else name)
     for name, kind in HEADS.items()
     for assigner in kind.assigners or (None,)
@@ -45,7 +45,7 @@ def task_of(family, assigner, precision=FLOAT32, **changes):
 
 
 def targets_of(rows, weights=None):
-    """Rows: image, class, then centre x, centre y, width, height as shares."""
+    """Rows: image, class, then centre x, centre y, width, height as fractions."""
     table = torch.tensor(rows, dtype=torch.float32).reshape(-1, 6)
     return {
         "batch_idx": table[:, 0],
@@ -58,5 +58,5 @@ def targets_of(rows, weights=None):
 BOXES = [(0, 1, 0.5, 0.5, 0.3, 0.3), (1, 2, 0.3, 0.3, 0.1, 0.5), (1, 0, 0.7, 0.7, 0.4, 0.4)]
 
 
-def pictures(count=2, size=64):
+def input_images(count=2, size=64):
     return torch.rand(count, 1, size, size, generator=torch.Generator().manual_seed(1))

@@ -103,7 +103,7 @@ def test_no_side_is_rounded_away():
 
 
 def test_boxes_count_as_the_tiles_cut_them(tmp_path):
-    """The dark end is 64 px high, and the picture one tile high: it is seen whole, in one tile or two."""
+    """The dark end is 64 px high, and the image one tile high: it is seen whole, in one tile or two."""
     data = tiny_dataset(tmp_path / "data", train=4)
     sides = tile_sides(TilePlan(data.train, tiny_contract(), 0.2, cache_mb=0))
     assert set(np.unique(sides[:, 1].round())) == {18, 64}
@@ -111,7 +111,7 @@ def test_boxes_count_as_the_tiles_cut_them(tmp_path):
 
 
 def write_set(folder, sizes):
-    """Write one picture per box, 256 px, with its box in the middle."""
+    """Write one image per box, 256 px, with its box in the middle."""
     for kind in ("images", "labels"):
         for split in ("train", "val"):
             (folder / kind / split).mkdir(parents=True)

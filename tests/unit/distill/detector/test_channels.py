@@ -39,11 +39,11 @@ def test_every_convolution_is_described_and_only_the_last_ones_keep_all(graphs, 
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_the_picture_is_not_prunable(graphs, head):
+def test_the_image_is_not_prunable(graphs, head):
     graph = graphs[head]
-    (picture,) = convolutions(graph)["model.0.conv"].inputs
-    assert graph.groups[picture].size == 1
-    assert not graph.groups[picture].prunable
+    (image,) = convolutions(graph)["model.0.conv"].inputs
+    assert graph.groups[image].size == 1
+    assert not graph.groups[image].prunable
 
 
 def test_shortcuts_tie_the_first_convolution_of_a_c3_to_every_bottleneck(graphs):

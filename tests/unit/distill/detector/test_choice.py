@@ -58,7 +58,7 @@ def test_a_combination_that_means_nothing_is_one_line(tmp_path):
         load_recipe(str(file), {}, {})
     with pytest.raises(ConfigError, match="'yolox' has none"):
         structure_of(tiny_recipe(head="yolox", anchors=[[1, 2]] * 3), tiny_contract())
-    with pytest.raises(ConfigError, match="4 anchors cannot be shared out over 3 levels") as caught:
+    with pytest.raises(ConfigError, match="4 anchors cannot be split over 3 levels") as caught:
         structure_of(tiny_recipe(head="coupled", anchors=[[1, 2]] * 4), tiny_contract())
     assert "\n" not in str(caught.value)
 

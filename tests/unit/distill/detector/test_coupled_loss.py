@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from distill.detector.coupled_loss import CoupledLoss, match_anchors
 from distill.detector.outputs import head_outputs
-from tests.unit.distill.detector.small_heads import pictures, targets_of, task_of
+from tests.unit.distill.detector.small_heads import input_images, targets_of, task_of
 
 ANCHORS = torch.tensor([[[6.0, 5.0], [20.0, 4.0]], [[16.0, 16.0], [10.0, 50.0]]])
 STRIDES, SIZES = (8.0, 16.0), [(8, 12), (4, 6)]
@@ -47,7 +47,9 @@ def slow_cells(x, y, width, height):
     return cells
 
 
-places = st.floats(0.01, 0.99).filter(lambda share: abs(share * 12 * 2 - round(share * 12 * 2)) > 1e-3)
+places = st.floats(0.01, 0.99).filter(
+    lambda fraction: abs(fraction * 12 * 2 - round(fraction * 12 * 2)) > 1e-3
+)
 boxes_strategy = st.lists(
     st.tuples(places, places, st.floats(1, 90), st.floats(1, 60)), min_size=0, max_size=5
 )
@@ -80,7 +82,7 @@ def test_a_box_that_fits_no_anchor_is_not_taught():
 
 def test_objectness_is_taught_the_overlap_and_the_background_nothing():
     module, _ = task_of("yolov5-coupled", None)
-    predictions = module(pictures(1))
+    predictions = module(input_images(1))
     targets = targets_of([(0, 1, 0.5, 0.5, 0.4, 0.5)])
     objectness = predictions["objectness"].detach().clone().requires_grad_()
     CoupledLoss(module)({**predictions, "objectness": objectness}, targets)["objectness"].backward()

@@ -17,7 +17,7 @@ from distill.detector.outputs import cell_centres, head_outputs
 from distill.detector.yolox_head import LOG_SIDE_LIMIT, YoloxHead
 from distill.settings.structure import YOLOV5_ANCHORS, DetectorStructure
 from distill.ultralytics_door import ModelEMA
-from tests.unit.distill.detector.small_heads import FAMILIES, module_of, pictures, structure_of
+from tests.unit.distill.detector.small_heads import FAMILIES, input_images, module_of, structure_of
 from tests.unit.distill.tiny import tiny_contract
 
 
@@ -49,7 +49,7 @@ def test_what_is_said_in_training_is_what_is_inferred(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_gradients_reach_every_parameter_and_the_maps(family):
     module = module_of(family).train()
-    outputs = head_outputs(module, module(pictures()))
+    outputs = head_outputs(module, module(input_images()))
     said = outputs.scores.sum() + outputs.boxes_xyxy_px.sum() + outputs.features[0].sum()
     said.backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in module.parameters()
@@ -67,7 +67,7 @@ def test_a_checkpoint_gives_the_same_detector_again(family, tmp_path):
     assert detector.checkpoint.structure == structure
     with torch.inference_mode():
         for ours, theirs in zip(
-            infer(module, pictures()), infer(detector.module, pictures()), strict=True
+            infer(module, input_images()), infer(detector.module, input_images()), strict=True
         ):  # fmt: skip
             assert torch.equal(ours, theirs)
 
@@ -77,9 +77,9 @@ def test_a_copy_for_the_tracer_and_the_moving_average_say_the_same(family):
     module = module_of(family).eval()
     average = ModelEMA(module).ema
     with torch.inference_mode():
-        expected = infer(module, pictures())
+        expected = infer(module, input_images())
         for other in (traceable_copy(module), average):
-            for ours, theirs in zip(infer(other, pictures(size=64)), expected, strict=True):
+            for ours, theirs in zip(infer(other, input_images(size=64)), expected, strict=True):
                 assert torch.equal(ours, theirs)
     assert count_macs(module, (1, 64, 64)) > 1e6
 
@@ -114,7 +114,7 @@ def test_a_structure_that_cannot_be(values, said):
 def test_more_bins_reach_farther():
     module = module_of("yolov5-decoupled", reg_max=20)
     assert module.model[-1].reg_max == 20
-    assert head_outputs(module, module(pictures())).side_logits.shape[-1] == 20
+    assert head_outputs(module, module(input_images())).side_logits.shape[-1] == 20
 
 
 def test_yolox_starts_with_scores_near_the_prior():

@@ -1,4 +1,4 @@
-"""Every head learns, trusts boxes by their weight, and bears pictures without any."""
+"""Every head learns, trusts boxes by their weight, and bears images without any."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import torch
 
 from distill.core.precision import Precision
 from distill.detector.build import DetectionTask
+from distill.detector.ground_truth import batch_ground_truth, padded
 from distill.detector.losses import loss_of
 from distill.detector.outputs import head_outputs
 from distill.detector.simota import pairwise_iou
-from distill.detector.truth import batch_truth, padded
 from tests.unit.distill.detector.small_heads import (
     BOXES,
-    LESSONS,
+    EXAMPLES,
     SHORT,
+    input_images,
     module_of,
-    pictures,
     targets_of,
     task_of,
 )
@@ -35,8 +35,8 @@ def learn(module, task, images, targets, steps):
 
 
 def scene():
-    """Two pictures with a bright spot and a dark bar each."""
-    images, rows = pictures(2) * 0.2 + 0.4, []
+    """Two images with a bright spot and a dark bar each."""
+    images, rows = input_images(2) * 0.2 + 0.4, []
     for number, (x, y) in enumerate([(8, 16), (34, 28)]):
         images[number, :, y : y + 16, x : x + 16] = 1.0
         rows.append((number, 1, (x + 8) / 64, (y + 8) / 64, 0.25, 0.25))
@@ -45,7 +45,7 @@ def scene():
     return images, targets_of(rows)
 
 
-@pytest.mark.parametrize(("family", "assigner"), LESSONS)
+@pytest.mark.parametrize(("family", "assigner"), EXAMPLES)
 def test_the_loss_falls_on_one_batch(family, assigner):
     """Task-aligned losses rise while boxes are first found, and fall then: the highest is what counts.
 
@@ -56,10 +56,10 @@ def test_the_loss_falls_on_one_batch(family, assigner):
     assert max(totals[-5:]) < max(totals)
 
 
-@pytest.mark.parametrize(("family", "assigner"), LESSONS)
+@pytest.mark.parametrize(("family", "assigner"), EXAMPLES)
 def test_no_boxes_give_a_finite_loss_and_a_gradient(family, assigner):
     module, task = task_of(family, assigner)
-    parts = task.loss_parts(pictures(), targets_of([]))
+    parts = task.loss_parts(input_images(), targets_of([]))
     torch.stack(list(parts.values())).sum().backward()
     assert all(torch.isfinite(value) for value in parts.values())
     assert parts["box"].item() == 0
@@ -68,11 +68,11 @@ def test_no_boxes_give_a_finite_loss_and_a_gradient(family, assigner):
     assert any(gradient.abs().sum() > 0 for gradient in gradients)
 
 
-@pytest.mark.parametrize(("family", "assigner"), LESSONS)
+@pytest.mark.parametrize(("family", "assigner"), EXAMPLES)
 @pytest.mark.parametrize(
     "row",
     [
-        pytest.param((0, 0, 0.5, 0.5, 1.0, 1.0), id="whole-picture"),
+        pytest.param((0, 0, 0.5, 0.5, 1.0, 1.0), id="whole-image"),
         pytest.param((0, 0, 0.02, 0.98, 0.03, 0.03), id="tiny-in-a-corner"),
         pytest.param((0, 0, 0.5, 0.5, 1.0, 0.02), id="a-line"),
         pytest.param((0, 0, 1.0, 1.0, 1e-6, 1e-6), id="a-point-on-the-edge"),
@@ -80,27 +80,27 @@ def test_no_boxes_give_a_finite_loss_and_a_gradient(family, assigner):
 )
 def test_strange_boxes_give_a_finite_loss(family, assigner, row):
     _, task = task_of(family, assigner)
-    parts = task.loss_parts(pictures(), targets_of([row, row]))
+    parts = task.loss_parts(input_images(), targets_of([row, row]))
     assert all(torch.isfinite(value) for value in parts.values()), parts
 
 
-@pytest.mark.parametrize(("family", "assigner"), LESSONS)
+@pytest.mark.parametrize(("family", "assigner"), EXAMPLES)
 def test_a_box_of_weight_0_is_no_box(family, assigner):
     losses = []
     for rows, weights in ((BOXES[:2], None), (BOXES, [1.0, 1.0, 0.0])):
         _, task = task_of(family, assigner)
-        # The third box has a picture for itself, so that it takes no place from another.
+        # The third box has an image for itself, so that it takes no place from another.
         rows = [(2, *row[1:]) if row == BOXES[2] else row for row in rows]
-        losses.append(task.loss_parts(pictures(3), targets_of(rows, weights)))
+        losses.append(task.loss_parts(input_images(3), targets_of(rows, weights)))
     for name, value in losses[0].items():
         torch.testing.assert_close(value, losses[1][name], msg=name)
 
 
-@pytest.mark.parametrize(("family", "assigner"), LESSONS)
+@pytest.mark.parametrize(("family", "assigner"), EXAMPLES)
 def test_every_part_depends_on_the_weights(family, assigner):
     def losses(last):
         _, task = task_of(family, assigner)
-        parts = task.loss_parts(pictures(), targets_of(BOXES, [1.0, 1.0, last]))
+        parts = task.loss_parts(input_images(), targets_of(BOXES, [1.0, 1.0, last]))
         return {name: value.item() for name, value in parts.items()}
 
     assert losses(1.0) == losses(1.0)
@@ -111,11 +111,11 @@ def test_a_point_is_taught_the_weight_as_its_objectness():
     """At the loss's minimum sigmoid(objectness) is the weight of the box: the gradient vanishes there."""
     module = module_of("yolov5-yolox").train()
     loss = loss_of(module, "simota")
-    predictions = module(pictures())
+    predictions = module(input_images())
     predictions["objectness"] = torch.full_like(predictions["objectness"], -30.0)
     targets = targets_of(BOXES[:1], [0.25])
     outputs = head_outputs(module, predictions)
-    _, _, foreground, _ = loss._assigned(outputs, batch_truth(targets, 2, (64, 64)))
+    _, _, foreground, _ = loss._assigned(outputs, batch_ground_truth(targets, 2, (64, 64)))
     assert foreground.any()
     logits = torch.full_like(predictions["objectness"], -30.0)
     logits[:, 0][foreground] = torch.tensor(0.25).logit()
@@ -124,10 +124,10 @@ def test_a_point_is_taught_the_weight_as_its_objectness():
     assert logits.grad.abs().max() < 1e-6
 
 
-@pytest.mark.parametrize(("family", "assigner"), LESSONS)
+@pytest.mark.parametrize(("family", "assigner"), EXAMPLES)
 def test_losses_are_computed_in_float32_under_autocast(family, assigner):
     _, task = task_of(family, assigner, Precision("bf16", "cpu"))
-    parts = task.loss_parts(pictures(), targets_of(BOXES))
+    parts = task.loss_parts(input_images(), targets_of(BOXES))
     torch.stack(list(parts.values())).sum().backward()
     assert {value.dtype for value in parts.values()} == {torch.float32}
     assert all(torch.isfinite(value) for value in parts.values())
@@ -160,8 +160,8 @@ def test_an_assigner_that_the_head_does_not_know():
 def test_values_lie_by_image():
     laid = padded(torch.tensor([0, 2, 2]), torch.tensor([[1.0], [2.0], [3.0]]), 3, 9.0)
     assert laid.tolist() == [[[1], [9]], [[9], [9]], [[2], [3]]]
-    truth = batch_truth(targets_of(BOXES, [0.1, 0.2, 0.3]), 2, (100, 50))
-    assert truth.labels.tolist() == [[1, 0], [2, 0]]
-    assert truth.is_box.tolist() == [[True, False], [True, True]]
-    torch.testing.assert_close(truth.boxes_xyxy_px[1, 0], torch.tensor([25.0, 2.5, 35.0, 27.5]))
-    assert truth.weights_of(torch.tensor([[0], [1]])).flatten().tolist() == pytest.approx([0.1, 0.3])
+    ground_truth = batch_ground_truth(targets_of(BOXES, [0.1, 0.2, 0.3]), 2, (100, 50))
+    assert ground_truth.labels.tolist() == [[1, 0], [2, 0]]
+    assert ground_truth.is_box.tolist() == [[True, False], [True, True]]
+    torch.testing.assert_close(ground_truth.boxes_xyxy_px[1, 0], torch.tensor([25.0, 2.5, 35.0, 27.5]))
+    assert ground_truth.weights_of(torch.tensor([[0], [1]])).flatten().tolist() == pytest.approx([0.1, 0.3])

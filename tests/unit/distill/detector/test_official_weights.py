@@ -218,9 +218,9 @@ def plain_pickle(path, theirs):
     path.write_bytes(pickle.dumps({"model": 1}))
 
 
-def picture_archive(path, theirs):
+def image_archive(path, theirs):
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("photos/one.txt", "one")
+        archive.writestr("images/one.txt", "one")
 
 
 def broken_pickle(path, theirs):
@@ -236,7 +236,7 @@ def no_model(path, theirs):
     torch.save({"weights": nn.Linear(2, 2)}, path)
 
 
-DAMAGES = [truncated, text, empty, plain_pickle, picture_archive, broken_pickle, lone_layer, no_model]
+DAMAGES = [truncated, text, empty, plain_pickle, image_archive, broken_pickle, lone_layer, no_model]
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
@@ -291,7 +291,7 @@ def test_matching_counts_every_tensor_once():
     fitting, transfer = matched(ours_, theirs_, "grey")
     assert list(fitting) == ["a"]
     assert (transfer.taken, transfer.other_shape, transfer.missing) == (("a",), ("b",), ("c",))
-    assert transfer.share == pytest.approx(0.2)
+    assert transfer.fraction == pytest.approx(0.2)
     assert "1 of 3 tensors taken, 20.0 % of the parameters" in transfer.summary()
 
 

@@ -30,27 +30,29 @@ def slow_cost(score, label, iou, is_central):
     return cross_entropy - 3 * math.log(iou + 1e-8) + (0 if is_central else 1e6)
 
 
-def slow_assign(scores, boxes, points, strides, labels, truths):
+def slow_assign(scores, boxes, points, strides, labels, ground_truths):
     """Return {place: row}, all in plain numbers."""
     central, candidates = {}, []
     for place, ((x, y), stride) in enumerate(zip(points, strides, strict=True)):
         wanted = False
-        for row, (x1, y1, x2, y2) in enumerate(truths):
+        for row, (x1, y1, x2, y2) in enumerate(ground_truths):
             middle = max(abs(x - (x1 + x2) / 2), abs(y - (y1 + y2) / 2)) < 1.5 * stride
             central[row, place] = middle
             wanted = wanted or middle or (x1 < x < x2 and y1 < y < y2)
         if wanted:
             candidates.append(place)
-    iou = {(r, p): slow_iou(truths[r], boxes[p]) for r in range(len(truths)) for p in candidates}
+    iou = {
+        (r, p): slow_iou(ground_truths[r], boxes[p]) for r in range(len(ground_truths)) for p in candidates
+    }
     cost = {key: slow_cost(scores[key[1]], labels[key[0]], iou[key], central[key]) for key in iou}
     claimed = {}
-    for row in range(len(truths)):
+    for row in range(len(ground_truths)):
         best = sorted((iou[row, place] for place in candidates), reverse=True)[:10]
         count = max(1, int(sum(best)))
         for place in sorted(candidates, key=lambda p, row=row: cost[row, p])[:count]:
             claimed.setdefault(place, []).append(row)
     return {
-        place: rows[0] if len(rows) == 1 else min(range(len(truths)), key=lambda r: cost[r, place])
+        place: rows[0] if len(rows) == 1 else min(range(len(ground_truths)), key=lambda r: cost[r, place])
         for place, rows in claimed.items()
     }
 
@@ -69,11 +71,13 @@ def random_scene(seed, boxes):
     centres = points + torch.randn(places, 2, generator=generator) * 6
     sides = torch.rand(places, 2, generator=generator) * 40 + 1
     predicted = torch.cat([centres - sides / 2, centres + sides / 2], 1)
-    truth_centres = torch.rand(boxes, 2, generator=generator) * 64
-    truth_sides = torch.rand(boxes, 2, generator=generator) ** 2 * 60 + 1
-    truths = torch.cat([truth_centres - truth_sides / 2, truth_centres + truth_sides / 2], 1)
+    ground_truth_centres = torch.rand(boxes, 2, generator=generator) * 64
+    ground_truth_sides = torch.rand(boxes, 2, generator=generator) ** 2 * 60 + 1
+    ground_truths = torch.cat(
+        [ground_truth_centres - ground_truth_sides / 2, ground_truth_centres + ground_truth_sides / 2], 1
+    )
     labels = torch.randint(0, CLASSES, (boxes,), generator=generator)
-    return scores, predicted, points, strides, labels, truths
+    return scores, predicted, points, strides, labels, ground_truths
 
 
 @settings(max_examples=40)
@@ -90,35 +94,35 @@ def test_it_agrees_with_the_slow_version(seed, boxes):
 
 @given(st.integers(0, 10_000), st.integers(1, 5))
 def test_every_place_has_one_box_and_a_lone_box_has_a_place(seed, boxes):
-    scores, predicted, points, strides, labels, truths = random_scene(seed, boxes)
-    places, _, _ = assign(scores, predicted, points, strides, labels, truths)
+    scores, predicted, points, strides, labels, ground_truths = random_scene(seed, boxes)
+    places, _, _ = assign(scores, predicted, points, strides, labels, ground_truths)
     assert len(places.unique()) == len(places)
-    alone, rows, _ = assign(scores, predicted, points, strides, labels[:1], truths[:1])
+    alone, rows, _ = assign(scores, predicted, points, strides, labels[:1], ground_truths[:1])
     assert 1 <= len(alone) <= 10
     assert set(rows.tolist()) == {0}
 
 
 @given(st.integers(0, 10_000))
 def test_overlap_is_symmetric_and_in_bounds(seed):
-    _, predicted, *_, truths = random_scene(seed, 4)
-    there, back = pairwise_iou(predicted, truths), pairwise_iou(truths, predicted)
+    _, predicted, *_, ground_truths = random_scene(seed, 4)
+    there, back = pairwise_iou(predicted, ground_truths), pairwise_iou(ground_truths, predicted)
     torch.testing.assert_close(there, back.T)
     assert ((there >= 0) & (there <= 1)).all()
-    assert torch.allclose(pairwise_iou(truths, truths).diagonal(), torch.ones(4))
+    assert torch.allclose(pairwise_iou(ground_truths, ground_truths).diagonal(), torch.ones(4))
     assert pairwise_iou(torch.zeros(1, 4), torch.zeros(1, 4)).item() == 0
 
 
 def batch_of(*scenes):
     """Lay scenes with equally many boxes out as a batch for the module."""
-    scores, boxes, points, strides, labels, truths = zip(*scenes, strict=True)
+    scores, boxes, points, strides, labels, ground_truths = zip(*scenes, strict=True)
     simota = SimOta()
     simota.strides_px = strides[0]
     labels = torch.stack(labels).unsqueeze(-1)
-    arguments = (torch.stack(scores), torch.stack(boxes), points[0], labels, torch.stack(truths))
+    arguments = (torch.stack(scores), torch.stack(boxes), points[0], labels, torch.stack(ground_truths))
     return simota, arguments, torch.ones_like(labels)
 
 
-def test_the_batch_is_its_pictures():
+def test_the_batch_is_its_images():
     scenes = [random_scene(1, 3), random_scene(2, 3)]
     simota, arguments, mask = batch_of(*scenes)
     labels, boxes, targets, foreground, numbers = simota(*arguments, mask)
@@ -160,7 +164,7 @@ def test_under_autocast_it_says_the_same():
 
 
 def test_certain_scores_cost_a_finite_amount():
-    scores, predicted, points, strides, labels, truths = random_scene(6, 3)
+    scores, predicted, points, strides, labels, ground_truths = random_scene(6, 3)
     for extreme in (torch.zeros_like(scores), torch.ones_like(scores)):
-        _, _, overlaps = assign(extreme, predicted, points, strides, labels, truths)
+        _, _, overlaps = assign(extreme, predicted, points, strides, labels, ground_truths)
         assert torch.isfinite(overlaps).all()

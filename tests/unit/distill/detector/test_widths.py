@@ -8,8 +8,8 @@ import torch
 from distill.checkpoint import Checkpoint, load_detector, write_checkpoint
 from distill.detector.build import build_module, count_macs
 from distill.detector.widths import widths_of
+from distill.gid.batch_outputs import channels_of
 from distill.gid.feature import Adapters
-from distill.gid.lesson import channels_of
 from distill.settings.structure import DetectorStructure
 from edge.core.errors import CheckpointError
 from tests.unit.distill.prune.small import HEADS, SIZE_HW_PX, halved, structure_with
@@ -18,13 +18,13 @@ from tests.unit.distill.tiny import tiny_contract, untrained_checkpoint
 torch.set_num_threads(1)
 
 
-def narrower(structure, share=2):
+def narrower(structure, fraction=2):
     """Halve the first two convolutions' shared channels by hand."""
     widths = {name: (out, inn) for name, out, inn in widths_of(build_module(structure))}
     first, second = widths["model.0.conv"], widths["model.1.conv"]
     changed = (
-        ("model.0.conv", first[0] // share, first[1]),
-        ("model.1.conv", second[0], second[1] // share),
+        ("model.0.conv", first[0] // fraction, first[1]),
+        ("model.1.conv", second[0], second[1] // fraction),
     )
     return structure.model_copy(update={"widths": changed})
 
@@ -71,7 +71,7 @@ def test_widths_that_do_not_fit_are_refused(widths, message):
 
 
 def test_colours_cannot_be_pruned():
-    with pytest.raises(ValueError, match="picture"):
+    with pytest.raises(ValueError, match="image"):
         build_module(structure_with(channels=3, widths=(("model.0.conv", 8, 1),)))
 
 

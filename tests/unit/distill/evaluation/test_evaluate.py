@@ -36,7 +36,7 @@ BOX, OTHER = (0, 0, 10, 10), (40, 40, 60, 60)
 
 
 @pytest.mark.parametrize(
-    ("ours", "truth", "right"),
+    ("ours", "ground_truth", "right"),
     [
         pytest.param(no_detections(), found((0, 1, BOX)), [], id="nothing-found"),
         pytest.param(found((0, 0.9, BOX)), no_detections(), [False], id="nothing-there"),
@@ -47,8 +47,8 @@ BOX, OTHER = (0, 0, 10, 10), (40, 40, 60, 60)
         pytest.param(found((0, 0.9, (0, 0, 0, 0))), found((0, 1, BOX)), [False], id="no-area"),
     ],
 )
-def test_match(ours, truth, right):
-    assert match(ours, truth, IOU_THRESHOLDS)[:, 0].tolist() == right
+def test_match(ours, ground_truth, right):
+    assert match(ours, ground_truth, IOU_THRESHOLDS)[:, 0].tolist() == right
 
 
 def test_a_shifted_box_is_right_only_at_low_overlap():
@@ -64,7 +64,7 @@ def test_perfect_detections_score_one():
     assert set(metrics.ap50) == set(NAMES)
 
 
-def test_without_truth_thresholds_keep_their_default():
+def test_without_ground_truth_thresholds_keep_their_default():
     metrics = metrics_of([(found((0, 0.9, BOX)), no_detections())], NAMES)
     assert metrics.map50 == 0
     assert metrics.thresholds == dict.fromkeys(NAMES, DEFAULT_THRESHOLD)

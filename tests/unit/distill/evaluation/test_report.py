@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distill.data.dataset import LabelledPicture
+from distill.data.dataset import LabelledImage
 from distill.data.tiles import TilePlan
 from distill.evaluation.confusion import confusion_matrix, working
 from distill.evaluation.contact_sheet import CELL_PX, false_alarms, missed_defects
@@ -30,7 +30,7 @@ def said(*rows):
     return Detections(table[:, :4], table[:, 4], table[:, 5].astype(np.int64))
 
 
-TRUTH = said((0, 0, 10, 10, 1, 0), (20, 20, 40, 40, 1, 1), (50, 0, 60, 60, 1, 2))
+GROUND_TRUTH = said((0, 0, 10, 10, 1, 0), (20, 20, 40, 40, 1, 1), (50, 0, 60, 60, 1, 2))
 FOUND = said(
     (1, 0, 10, 10, 0.9, 0),  # right
     (20, 20, 40, 38, 0.8, 2),  # right place, wrong name
@@ -42,7 +42,7 @@ FOUND = said(
 def test_each_defect_and_each_report_is_counted_once():
     reported = working(FOUND, NAMES, THRESHOLDS)
     assert reported.scores.tolist() == pytest.approx([0.9, 0.8, 0.7])
-    assert confusion_matrix([(reported, TRUTH)], 3).tolist() == [
+    assert confusion_matrix([(reported, GROUND_TRUTH)], 3).tolist() == [
         [1, 0, 0, 0],
         [0, 0, 1, 0],
         [0, 0, 0, 1],
@@ -57,14 +57,14 @@ boxes = st.builds(
 
 
 @given(st.lists(boxes, max_size=6), st.lists(boxes, max_size=6))
-def test_rows_add_up_to_defects_and_columns_to_reports(found, truth):
-    matrix = confusion_matrix([(said(*found), said(*truth))], 3)
-    assert matrix[:3].sum(axis=1).tolist() == [sum(row[5] == c for row in truth) for c in range(3)]
+def test_rows_add_up_to_defects_and_columns_to_reports(found, ground_truth):
+    matrix = confusion_matrix([(said(*found), said(*ground_truth))], 3)
+    assert matrix[:3].sum(axis=1).tolist() == [sum(row[5] == c for row in ground_truth) for c in range(3)]
     assert matrix[:, :3].sum(axis=0).tolist() == [sum(row[5] == c for row in found) for c in range(3)]
 
 
 def test_curves_rise_in_recall_and_only_classes_that_are_there_have_one():
-    two_classes = TRUTH.take(TRUTH.class_ids != 1)
+    two_classes = GROUND_TRUTH.take(GROUND_TRUTH.class_ids != 1)
     curves = precision_recall([(FOUND, two_classes), (no_detections(), no_detections())], NAMES)
     assert set(curves) == {"wrinkle", "broken"}
     broken = curves["broken"]
@@ -74,24 +74,26 @@ def test_curves_rise_in_recall_and_only_classes_that_are_there_have_one():
 
 
 def test_the_worst_come_first():
-    missed = missed_defects([(FOUND, TRUTH)], NAMES, THRESHOLDS)
+    missed = missed_defects([(FOUND, GROUND_TRUTH)], NAMES, THRESHOLDS)
     assert [mistake.title for mistake in missed] == ["drop 0.00", "broken 0.30"]
-    alarms = false_alarms([(FOUND, TRUTH)], NAMES)
+    alarms = false_alarms([(FOUND, GROUND_TRUTH)], NAMES)
     assert [mistake.title for mistake in alarms] == ["broken 0.80", "drop 0.70"]
 
 
 @pytest.fixture
 def plan(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((64, 64), 90, np.uint8))
-    picture = LabelledPicture(tmp_path / "a.png", np.zeros((0, 4)), np.zeros(0, np.int64))
+    image = LabelledImage(tmp_path / "a.png", np.zeros((0, 4)), np.zeros(0, np.int64))
     contract = ModelContract(
         taxonomy_version=1, class_names=NAMES, input_size_hw_px=(64, 64), enhancement=NoEnhancement(),
         geometry=Tiles(overlap_px=0), score_thresholds=THRESHOLDS, source_digest="0" * 64,
     )  # fmt: skip
-    return TilePlan([picture], contract, None, 16), contract
+    return TilePlan([image], contract, None, 16), contract
 
 
-@pytest.mark.parametrize("pair", [(FOUND, TRUTH), (no_detections(), no_detections())], ids=["some", "none"])
+@pytest.mark.parametrize(
+    "pair", [(FOUND, GROUND_TRUTH), (no_detections(), no_detections())], ids=["some", "none"]
+)
 def test_all_files_are_written_and_show_what_is_there(tmp_path, plan, pair):
     write_report([pair], *plan, tmp_path / "report")
     counts = json.loads((tmp_path / "report/confusion.json").read_text())

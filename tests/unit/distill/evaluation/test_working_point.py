@@ -55,8 +55,8 @@ def test_the_spots_are_found_and_the_dark_ends_are_not(data, contract):
     assert point.clean_m2 == pytest.approx(64 * 160 * 0.2**2 / 1e6)
 
 
-def test_a_large_picture_reaches_the_network_in_batches(data, contract, monkeypatch):
-    """One forward over all tiles of a picture of 40 megapixels would take tens of gigabytes."""
+def test_a_large_image_reaches_the_network_in_batches(data, contract, monkeypatch):
+    """One forward over all tiles of an image of 40 megapixels would take tens of gigabytes."""
     plan = TilePlan(data.val, contract, 0.2, 16)
     large = np.tile(plan.image(0), (10, 8))
     monkeypatch.setattr(plan, "image", lambda index: large)
@@ -65,7 +65,7 @@ def test_a_large_picture_reaches_the_network_in_batches(data, contract, monkeypa
     tiles = len(plan_views(large.shape, contract, 0.2))
     assert tiles > 16
     assert max(spotter.batch_sizes) <= 16
-    assert sum(spotter.batch_sizes) == tiles * len(plan.pictures)
+    assert sum(spotter.batch_sizes) == tiles * len(plan.images)
 
 
 def test_batches_change_nothing(data, contract):

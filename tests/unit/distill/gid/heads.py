@@ -13,7 +13,7 @@ CHANNELS = {"student": (4, 6, 8), "teacher": (6, 9, 12)}
 
 
 def random_outputs(seed, who="student", *, images=3, classes=3, objectness=False, bins=16, grad=False):
-    """Return outputs for 64 px pictures at strides 8, 16 and 32: 84 places each."""
+    """Return outputs for 64 px images at strides 8, 16 and 32: 84 places each."""
     made = torch.Generator().manual_seed(seed)
 
     def normal(*shape, scale=1.0):
@@ -37,8 +37,8 @@ def random_outputs(seed, who="student", *, images=3, classes=3, objectness=False
     )
 
 
-def random_mask(seed, images=3, share=0.3):
-    return torch.rand(images, 84, generator=torch.Generator().manual_seed(seed)) < share
+def random_mask(seed, images=3, fraction=0.3):
+    return torch.rand(images, 84, generator=torch.Generator().manual_seed(seed)) < fraction
 
 
 def small_detector(seed, scale="p", channels=1, classes=3):

@@ -24,7 +24,7 @@ def slow_iou(a, b):
 
 
 def slow_instances(student, teacher, selection, cloth=None):
-    """Return per picture (score, box, is the teacher's), as the paper says it."""
+    """Return per image (score, box, is the teacher's), as the paper says it."""
     found = []
     for image in range(len(student.class_logits)):
         candidates = []

@@ -1,4 +1,4 @@
-"""A lesson as a whole: who learns, who does not, what stops it. Planted bugs must be noticed."""
+"""A batch as a whole: who learns, who does not, what stops it. Planted bugs must be noticed."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from distill.core.precision import choose_precision
 from distill.core.run_folder import RunFolder
 from distill.data.tiles import TilePlan, TrainingTiles, batches, showings
 from distill.detector.build import DetectionTask, build_module
+from distill.gid.batch_outputs import BatchOutputs, check_alike
 from distill.gid.instances import Selection, find_instances, inside_instances
-from distill.gid.lesson import Lesson, check_alike
 from distill.gid.response import box_loss
-from distill.gid.schedule import heard_share
+from distill.gid.schedule import distillation_fraction
 from distill.gid.task import DistillationTask
 from distill.gid.teacher import load_teacher
 from distill.gid.term import Heads, Seen, selection_of
@@ -57,7 +57,7 @@ def batch(data):
     return next(iter(batches(tiles, 4, 0)))
 
 
-def task_under(settings, *, student=None, teacher=None, share=lambda: 1.0):
+def task_under(settings, *, student=None, teacher=None, fraction=lambda: 1.0):
     student = student or small_detector(0).train()
     return DistillationTask(
         DetectionTask(student, FLOAT32),
@@ -67,7 +67,7 @@ def task_under(settings, *, student=None, teacher=None, share=lambda: 1.0):
         FLOAT32,
         input_shape=(1, SIZE_PX, SIZE_PX),
         mm_per_px=0.2,
-        share=share,
+        fraction=fraction,
     )
 
 
@@ -118,7 +118,7 @@ def test_weights_and_schedule_scale_the_terms(batch):
     double = EVERYTHING.model_copy(update={"feature_weight": 2 * EVERYTHING.feature_weight})
     torch.manual_seed(0)
     student = small_detector(0).train()
-    scaled = task_under(double, student=student, share=lambda: 0.25).loss_parts(*batch)
+    scaled = task_under(double, student=student, fraction=lambda: 0.25).loss_parts(*batch)
     assert scaled["gid_relation"].item() == pytest.approx(0.25 * plain["gid_relation"].item(), rel=1e-4)
     response = scaled["gid_response_class"].item()
     assert response == pytest.approx(0.25 * plain["gid_response_class"].item(), rel=1e-4)
@@ -182,7 +182,7 @@ def pushed_outside(terms, settings):
     """Return how many places outside the chosen ones the class term pushes."""
     student, teacher = random_outputs(1, grad=True), random_outputs(2, "teacher")
     foreground, size = random_mask(3), (SIZE_PX, SIZE_PX)
-    terms.of(Lesson(student, teacher, foreground, size))["gid_response_class"].backward()
+    terms.of(BatchOutputs(student, teacher, foreground, size))["gid_response_class"].backward()
     chosen = foreground
     if settings.response_mask == "instances":
         found = find_instances(student, teacher, size, selection_of(settings, 0.2))
@@ -223,8 +223,10 @@ def test_instances_are_limited_to_cloth(batch, is_cloth):
 def test_off_the_cloth_nothing_is_learnt_of_instances(batch):
     images, targets = batch
     terms = {
-        share: task_under(EVERYTHING).loss_parts(images, {**targets, "cloth": torch.full((4, 3, 3), share)})
-        for share in (0.0, 1.0)
+        fraction: task_under(EVERYTHING).loss_parts(
+            images, {**targets, "cloth": torch.full((4, 3, 3), fraction)}
+        )
+        for fraction in (0.0, 1.0)
     }
     assert terms[0.0]["gid_feature"] == 0 < terms[1.0]["gid_feature"]
     assert terms[0.0]["class"] == terms[1.0]["class"] > 0
@@ -239,7 +241,7 @@ def test_the_least_size_follows_the_scale():
 
 
 @pytest.mark.parametrize(
-    ("decay", "at", "share"),
+    ("decay", "at", "fraction"),
     [
         pytest.param("constant", 0.0, 0.0, id="begins-at-nothing"),
         pytest.param("constant", 1.0, 0.5, id="rises"),
@@ -251,14 +253,14 @@ def test_the_least_size_follows_the_scale():
         pytest.param("cosine", 13.0, 0.2, id="beyond-the-end"),
     ],
 )
-def test_schedule(decay, at, share):
+def test_schedule(decay, at, fraction):
     settings = Distillation(warmup_epochs=2, decay=decay, final_share=0.2)
-    assert heard_share(settings, at, 12) == pytest.approx(share, abs=1e-6)
+    assert distillation_fraction(settings, at, 12) == pytest.approx(fraction, abs=1e-6)
 
 
 def test_without_a_warm_up_the_teacher_is_heard_at_once():
-    assert heard_share(Distillation(warmup_epochs=0), 0.0, 5) == 1.0
-    assert heard_share(Distillation(warmup_epochs=5, decay="cosine"), 5.0, 5) == 1.0
+    assert distillation_fraction(Distillation(warmup_epochs=0), 0.0, 5) == 1.0
+    assert distillation_fraction(Distillation(warmup_epochs=5, decay="cosine"), 5.0, 5) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -315,7 +317,7 @@ def test_boxes_are_compared_as_the_heads_permit(bins, kind):
     settings = Distillation(feature_weight=0, relation_weight=0, response_class_weight=0)
     term = Terms(Heads(settings, FLOAT32, student, teacher, 0.2))
     mask = random_mask(3)
-    found = term.of(Lesson(student, teacher, mask, (SIZE_PX, SIZE_PX)))["gid_response_box"]
+    found = term.of(BatchOutputs(student, teacher, mask, (SIZE_PX, SIZE_PX)))["gid_response_box"]
     assert torch.equal(found, box_loss(student, teacher, mask, kind))
 
 

@@ -1,4 +1,4 @@
-"""Label sets with pictures on disk, under names that people really use."""
+"""Label sets with images on disk, under names that people really use."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ TAXONOMY = load_taxonomy()
 CLASSES = TAXONOMY.classes
 CATEGORIES = {name: [k.category for k in TAXONOMY.kinds if k.parent == name] for name in CLASSES}
 
-PICTURES = {
+IMAGES = {
     "0 (1).jpg": (50, 200),
     "roll 7/油污 样本.png": (37, 41),
     "a&b 'c'.PNG": (64, 64),
     "0001.bmp": (20, 330),
 }
-SPLIT_OF = dict(zip(PICTURES, ("train", "val", "test", "train"), strict=True))
+SPLIT_OF = dict(zip(IMAGES, ("train", "val", "test", "train"), strict=True))
 
 
-def write_picture(path: Path, size_hw: tuple[int, int], seed: int = 0) -> Path:
+def write_image(path: Path, size_hw: tuple[int, int], seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = np.random.default_rng([seed, *size_hw]).integers(0, 255, size_hw, np.uint8)
     path.write_bytes(cv2.imencode(path.suffix.lower(), image)[1].tobytes())
     return path
 
 
-def write_pictures(root: Path) -> Path:
-    for number, (name, size_hw) in enumerate(PICTURES.items()):
-        write_picture(root / name, size_hw, number)
+def write_images(root: Path) -> Path:
+    for number, (name, size_hw) in enumerate(IMAGES.items()):
+        write_image(root / name, size_hw, number)
     return root
 
 
@@ -48,10 +48,10 @@ def region(label="drop", box=(10.0, 10.0, 20.0, 20.0), **values) -> Region:
 
 
 def label_set(root: Path, regions: dict[str, tuple[Region, ...]] | None = None, **values) -> LabelSet:
-    """Return the set of all pictures, with these regions."""
+    """Return the set of all images, with these regions."""
     images = tuple(
         AnnotatedImage(name, size, (regions or {}).get(name, ()), f"roll {name[:3]}", SPLIT_OF[name])
-        for name, size in sorted(PICTURES.items())
+        for name, size in sorted(IMAGES.items())
     )
     return LabelSet(root, CLASSES, images, **values)
 
@@ -76,7 +76,7 @@ def rich_set(root: Path) -> LabelSet:
 
 @st.composite
 def regions(draw, size_hw: tuple[int, int]) -> Region:
-    """Draw a region inside a picture, at least a pixel wide and high."""
+    """Draw a region inside an image, at least a pixel wide and high."""
     height, width = size_hw
     label = draw(st.sampled_from(CLASSES))
     x1, y1 = draw(st.floats(0, width - 1)), draw(st.floats(0, height - 1))
@@ -99,5 +99,5 @@ def regions(draw, size_hw: tuple[int, int]) -> Region:
 
 @st.composite
 def label_sets(draw, root: Path) -> LabelSet:
-    drawn = {name: tuple(draw(st.lists(regions(size), max_size=3))) for name, size in PICTURES.items()}
+    drawn = {name: tuple(draw(st.lists(regions(size), max_size=3))) for name, size in IMAGES.items()}
     return named_by(label_set(root, drawn), TAXONOMY)

@@ -134,7 +134,7 @@ def test_images_of_one_group_are_in_one_part(tmp_path):
         val=tuple(replace(one, group="roll 0") for one in data.val),
     )
     parts = parts_of(grouped, 3)
-    rolls = [{picture.group for picture in part} for part in parts]
+    rolls = [{image.group for image in part} for part in parts]
     assert sum(map(len, parts)) == 12
     assert len(rolls) == 3
     assert not any(a & b for number, a in enumerate(rolls) for b in rolls[:number])
@@ -142,7 +142,7 @@ def test_images_of_one_group_are_in_one_part(tmp_path):
 
 def test_one_group_alone_cannot_be_parted(tmp_path):
     data = tiny_dataset(tmp_path / "data", train=2, val=1)
-    one = [replace(picture, group="A") for picture in (*data.train, *data.val)]
+    one = [replace(image, group="A") for image in (*data.train, *data.val)]
     assert parts_of(replace(data, train=tuple(one[:2]), val=tuple(one[2:])), 3) == []
 
 
@@ -153,7 +153,7 @@ def test_a_damaged_verdict_is_named(tmp_path):
         read_verdict(folder)
 
 
-def test_classes_are_shared_out_alike(tmp_path):
+def test_classes_are_split_alike(tmp_path):
     data = tiny_dataset(tmp_path / "data", train=18, val=6)
     boxes = [np.concatenate([one.class_ids for one in part]) for part in parts_of(data, 3)]
     assert max(map(len, boxes)) - min(map(len, boxes)) <= 2

@@ -16,10 +16,10 @@ from tests.unit.distill.tiny import tiny_contract
 torch.set_num_threads(1)
 
 
-def planned(kind="decoupled", share=0.5, **changes):
+def planned(kind="decoupled", fraction=0.5, **changes):
     structure = structure_with(kind, **changes)
     module = lively(structure)
-    return module, structure, plan_for_macs(module, structure, share, input_size_hw_px=SIZE_HW_PX)
+    return module, structure, plan_for_macs(module, structure, fraction, input_size_hw_px=SIZE_HW_PX)
 
 
 def kept_as(plan, **changes):
@@ -92,7 +92,9 @@ def test_depthwise_and_grouped_convolutions_are_cut():
         (-1, 1, "C3", (256, True, 4)),
         (-1, 1, "Conv", (256, 3, 2)),
     )
-    module, structure, plan = planned(share=0.6, backbone=backbone, head=(((-1,), 1, "Detect", ("nc",)),))
+    module, structure, plan = planned(
+        fraction=0.6, backbone=backbone, head=(((-1,), 1, "Detect", ("nc",)),)
+    )
     assert len(plan.kept["model.2.conv"]) < 32
     assert plan.kept["model.2.conv"] == plan.kept["model.1.conv"]
     check_cut(module, plan, *cut(module, structure, plan), tiny_contract())
@@ -118,7 +120,7 @@ def test_a_plan_of_another_structure_is_refused(small):
 def test_a_plan_of_another_scale_is_refused(small):
     module, structure, _ = small
     with pytest.raises(ConfigError, match="it keeps channel"):
-        cut(module, structure, planned(scale="n", share=0.9)[2])
+        cut(module, structure, planned(scale="n", fraction=0.9)[2])
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def places(detector):
 
 @pytest.fixture
 def clock(monkeypatch, places):
-    """Tell a time for the multiplications, as a runtime does them that fills blocks of channels."""
+    """Tell a time for the MACs, as a runtime does them that fills blocks of channels."""
 
     def pretend(*, rest_ms=0.0, block=1):
         def padded(module):

@@ -31,10 +31,10 @@ def yolov5s():
     return lively(structure), structure
 
 
-def plan_of(small, share=0.5, **options) -> PruningPlan:
+def plan_of(small, fraction=0.5, **options) -> PruningPlan:
     module, structure = small
     return plan_for_macs(
-        module, structure, share, input_size_hw_px=SIZE_HW_PX, options=PlanOptions(**options)
+        module, structure, fraction, input_size_hw_px=SIZE_HW_PX, options=PlanOptions(**options)
     )
 
 
@@ -76,14 +76,14 @@ def test_looking_at_costs_leaves_the_mode_alone(small):
 
 @pytest.mark.parametrize("planner", PLANNERS)
 @pytest.mark.parametrize("scope", ["global", "local"])
-@pytest.mark.parametrize("share", [0.7, 0.5, 0.35])
-def test_yolov5s_meets_the_target(yolov5s, planner, scope, share):
+@pytest.mark.parametrize("fraction", [0.7, 0.5, 0.35])
+def test_yolov5s_meets_the_target(yolov5s, planner, scope, fraction):
     module, structure = yolov5s
     options = PlanOptions(scope=scope)
     plan = plan_for_macs(
-        module, structure, share, input_size_hw_px=(256, 256), options=options, planner=planner
+        module, structure, fraction, input_size_hw_px=(256, 256), options=options, planner=planner
     )
-    assert abs(plan.macs_share / share - 1) <= 0.02
+    assert abs(plan.macs_share / fraction - 1) <= 0.02
     assert plan.planner == planner
 
 
@@ -146,17 +146,17 @@ def test_the_channels_of_least_gamma_go(small):
     assert gamma[list(kept)].min() >= gamma[dropped].max()
 
 
-def test_local_keeps_the_same_share_of_every_layer(yolov5s):
+def test_local_keeps_the_same_fraction_of_every_layer(yolov5s):
     module, structure = yolov5s
     plan = plan_for_macs(
         module, structure, 0.5, input_size_hw_px=(256, 256), options=PlanOptions(scope="local")
     )
-    shares = [
+    fractions = [
         len(kept) / module.get_submodule(name).out_channels
         for name, kept in plan.kept.items()
         if module.get_submodule(name).out_channels >= 128
     ]
-    assert max(shares) - min(shares) <= 16 / 128 + 1e-9
+    assert max(fractions) - min(fractions) <= 16 / 128 + 1e-9
 
 
 def test_planning_leaves_the_detector_alone(small):
@@ -188,21 +188,21 @@ def test_equal_scores_do_not_empty_one_layer_first():
         if isinstance(layer, torch.nn.BatchNorm2d):
             torch.nn.init.ones_(layer.weight)
     plan = plan_of((module, structure), 0.6, importance="bn-scale")
-    shares = [
+    fractions = [
         len(kept) / module.get_submodule(name).out_channels
         for name, kept in plan.kept.items()
         if module.get_submodule(name).out_channels >= 64
     ]
-    assert min(shares) >= 0.5
+    assert min(fractions) >= 0.5
 
 
 @pytest.mark.parametrize(
-    ("share", "message"),
+    ("fraction", "message"),
     [(0.05, r"least|out of reach"), (0, "cannot be kept"), (1.2, "cannot be kept"), (-1, "cannot be kept")],
 )
-def test_a_target_out_of_reach_is_refused_in_one_line(small, share, message):
+def test_a_target_out_of_reach_is_refused_in_one_line(small, fraction, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        plan_of(small, share)
+        plan_of(small, fraction)
     assert "\n" not in str(caught.value)
 
 

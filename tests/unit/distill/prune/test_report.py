@@ -42,7 +42,7 @@ def test_the_table_names_every_layer_and_the_sum(planned):
     assert f"({plan.macs_share:.1%})" in text
 
 
-def test_the_chart_has_a_bar_for_each_layer_and_is_a_picture(planned, tmp_path):
+def test_the_chart_has_a_bar_for_each_layer_and_is_an_image(planned, tmp_path):
     _, plan, rows = planned
     (axes,) = draw_plan(plan, rows).axes
     before, kept = ([bar.get_width() for bar in bars] for bars in axes.containers)

@@ -75,7 +75,7 @@ def again(done, place, tmp_path):
     return folder, lambda: invoke(place / "best.pt", place / "data", "--resume", "--out", folder.path)
 
 
-def test_the_last_model_has_the_multiplications_asked_for(done, place):
+def test_the_last_model_has_the_macs_asked_for(done, place):
     folder = done[1]
     before, after = (macs_of(load_detector(file)) for file in (place / "best.pt", folder.best))
     assert after / before == pytest.approx(0.5, rel=0.02)
@@ -218,7 +218,7 @@ def test_ctrl_c_in_a_recovery_stops_and_resumes(place, done, tmp_path, monkeypat
     assert parameters(folder.best) < parameters(place / "best.pt")
 
 
-def test_the_picture_has_a_point_for_every_row_in_every_panel():
+def test_the_image_has_a_point_for_every_row_in_every_panel():
     rows = [
         ScorecardRow(
             stage=stage, parameters=1, macs=10**9, file_size_bytes=10**6, map50_95=0.5,

@@ -128,7 +128,7 @@ def test_a_resumed_run_keeps_what_it_began_with(data, whole, tmp_path):
         _recipe_of_run(plain, None, none, True, False, True)
 
 
-@pytest.mark.parametrize("share", [0, -0.1, 1.1])
-def test_a_share_out_of_range(share):
+@pytest.mark.parametrize("fraction", [0, -0.1, 1.1])
+def test_a_share_out_of_range(fraction):
     with pytest.raises(ValidationError, match="range_share"):
-        FakeQuantisation(range_share=share)
+        FakeQuantisation(range_share=fraction)

@@ -104,7 +104,7 @@ def test_the_history_counts_every_scale_once():
     assert figures["scale_quantiles"][1] == 1.0
 
 
-def test_the_picture_shows_the_epochs_that_have_scales():
+def test_the_image_shows_the_epochs_that_have_scales():
     module = nn.BatchNorm2d(8)
     rows = [{"epoch": 0}, *({"epoch": epoch, **scale_figures(module)} for epoch in (1, 2, 3))]
     axes = draw_scales(rows).axes[0]

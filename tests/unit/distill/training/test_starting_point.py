@@ -42,7 +42,7 @@ def data(tmp_path_factory):
     return tiny_dataset(tmp_path_factory.mktemp("tiny") / "data", train=8, val=2)
 
 
-def begun(data, path, start, **changes):
+def started(data, path, start, **changes):
     """Prepare a run and let it take the weights of a checkpoint."""
     recipe = tiny_recipe(**changes)
     run = prepare_run(data, tiny_contract(recipe), recipe, RunFolder(path), CPU, (0, 1, 2))
@@ -80,7 +80,7 @@ def with_names(path, *names):
 )
 def test_of_other_classes_all_is_taken_but_what_tells_the_classes_apart(data, tmp_path, names):
     start = with_names(tmp_path / "start.pt", *names)
-    run, before = begun(data, tmp_path / "run", start)
+    run, before = started(data, tmp_path / "run", start)
     theirs, ours = read_checkpoint(start).weights, run.module.state_dict()
     own = per_class_tensors(run.structure)
     assert own == {f"model.24.cv3.{level}.2.{kind}" for level in range(3) for kind in ("weight", "bias")}
@@ -96,7 +96,7 @@ def test_of_other_classes_all_is_taken_but_what_tells_the_classes_apart(data, tm
 def test_a_grey_detector_begins_one_for_colours_and_answers_grey_alike(data, tmp_path):
     start = tmp_path / "grey.pt"
     write_checkpoint(start, untrained_checkpoint())
-    run, _ = begun(data, tmp_path / "run", start, colour_order="bgr")
+    run, _ = started(data, tmp_path / "run", start, colour_order="bgr")
     grey = torch.rand(1, 1, 64, 64)
     with torch.no_grad():
         ours = run.module.eval()(grey.expand(-1, 3, -1, -1))[0]
@@ -108,7 +108,7 @@ def test_another_scale_is_refused_with_the_line_that_would_fit(data, tmp_path):
     start = tmp_path / "pico.pt"
     write_checkpoint(start, untrained_checkpoint())
     with pytest.raises(CheckpointError, match='set scale = "p" in the recipe'):
-        begun(data, tmp_path / "run", start, scale="n")
+        started(data, tmp_path / "run", start, scale="n")
 
 
 def test_the_shipped_checkpoint_is_the_shipped_bundle():

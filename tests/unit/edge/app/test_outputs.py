@@ -14,7 +14,7 @@ from edge.core.errors import ConfigError, OutputError
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """A working folder with a camera's pictures, pictures of an earlier run and a link to them."""
+    """A working folder with a camera's images, images of an earlier run and a link to them."""
     monkeypatch.chdir(tmp_path)
     for folder in ("pics", "found", "earlier"):
         (tmp_path / folder).mkdir()
@@ -45,25 +45,23 @@ def everything(folder):
         pytest.param(
             {"detections": "found/d.jsonl", "save_pictures": "found"},
             "found/d.jsonl",
-            id="file-in-pictures",
+            id="file-in-images",
         ),
         pytest.param(
-            {"summary": "new/s/s.json", "save_pictures": "new"}, "new/s/s.json", id="file-below-pictures"
+            {"summary": "new/s/s.json", "save_pictures": "new"}, "new/s/s.json", id="file-below-images"
         ),
-        pytest.param(
-            {"summary": "new", "save_pictures": "new/pictures"}, "new/pictures", id="pictures-in-file"
-        ),
+        pytest.param({"summary": "new", "save_pictures": "new/images"}, "new/images", id="images-in-file"),
         pytest.param({"save_pictures": "pics"}, "--camera pics", id="camera"),
         pytest.param({"save_pictures": "pics/"}, "--camera pics", id="camera-with-slash"),
         pytest.param({"save_pictures": "link"}, "--camera pics", id="camera-by-link"),
         pytest.param({"save_pictures": "."}, "--camera pics", id="above-the-camera"),
         pytest.param(
-            {"camera": "pics/00000000.png", "save_pictures": "pics"}, "--camera pics", id="above-a-picture"
+            {"camera": "pics/00000000.png", "save_pictures": "pics"}, "--camera pics", id="above-an-image"
         ),
         pytest.param(
-            {"camera": "pics/00000000.png", "summary": "pics/00000000.png"}, "--camera", id="a-picture"
+            {"camera": "pics/00000000.png", "summary": "pics/00000000.png"}, "--camera", id="an-image"
         ),
-        pytest.param({"summary": "pics/00000000.png"}, "a picture of --camera", id="one-of-its-pictures"),
+        pytest.param({"summary": "pics/00000000.png"}, "an image of --camera", id="one-of-its-images"),
         pytest.param({"summary": "bundle"}, "--model bundle", id="model"),
     ],
 )
@@ -81,7 +79,7 @@ def test_outputs_in_each_others_way_are_refused_before_anything_is_touched(place
     [
         pytest.param({"detections": "earlier"}, "earlier is a folder", id="detections"),
         pytest.param({"summary": "found"}, "found is a folder", id="summary"),
-        pytest.param({"save_pictures": "earlier"}, "earlier holds out.jsonl", id="pictures"),
+        pytest.param({"save_pictures": "earlier"}, "earlier holds out.jsonl", id="images"),
         pytest.param({"camera": "loom", "model": None, "save_pictures": "."}, "new folder", id="here"),
     ],
 )
@@ -113,7 +111,7 @@ def test_several_streams_share_a_place(place, bundle):
 
 
 def test_a_benchmark_looks_at_its_place_before_it_measures(place):
-    """There is no model: had it begun, that would be the error."""
+    """There is no model: had it started, that would be the error."""
     rounds = {"frames": 1, "rounds": 1, "idle_seconds": 0}
     before = everything(place)
     with pytest.raises(OutputError, match="earlier is a folder"):

@@ -41,10 +41,10 @@ class Changes:
         self.marks += 1
         return self.marks
 
-    def ask(self, wish, mark):
+    def ask(self, request, mark):
         if self._error:
             raise self._error
-        self.asked.append((wish.by, mark))
+        self.asked.append((request.by, mark))
 
 
 def looked(script, changes=None, hold_s=0.25):

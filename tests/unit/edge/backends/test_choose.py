@@ -146,7 +146,7 @@ def test_what_was_measured_is_remembered(bench, caplog):
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_under_other_circumstances_it_is_measured_anew(bench, changes):
+def test_under_other_circumstances_it_is_measured_again(bench, changes):
     with bench.fastest() as backend:
         backend.warm_up(1)
     bench.log.clear()
@@ -168,16 +168,16 @@ def kept(bench):
 
 
 @pytest.mark.parametrize("error", [BackendError("No.", "Yes."), ImportError("gone")], ids=["own", "import"])
-def test_one_that_does_not_open_is_passed_over_and_not_remembered(bench, caplog, error):
+def test_one_that_does_not_open_is_skipped_and_not_remembered(bench, caplog, error):
     bench.candidates["openvino"] = broken(error)
     with bench.fastest() as backend:
         backend.warm_up(1)
         assert backend.name == "onnxruntime"
-    assert "backend openvino is passed over" in caplog.text
+    assert "backend openvino is skipped" in caplog.text
     assert not bench.cache._path.exists()
 
 
-def test_one_that_computes_something_else_is_passed_over(bench):
+def test_one_that_computes_something_else_is_skipped(bench):
     def check(backend):
         if backend.name == "openvino":
             raise ModelError("It differs.", "Use another.")
@@ -236,7 +236,7 @@ def test_backends_are_timed_in_turn(bench):
     [b"", b"{", b"\xff\xfe", b"[]", b'{"format": 2}', b'{"format": 1, "measurements": [{}]}'],
     ids=["empty", "cut", "binary", "list", "newer", "fields"],
 )
-def test_a_damaged_cache_is_measured_anew(bench, caplog, damage):
+def test_a_damaged_cache_is_measured_again(bench, caplog, damage):
     bench.cache._path.parent.mkdir()
     bench.cache._path.write_bytes(damage)
     with bench.fastest() as backend:

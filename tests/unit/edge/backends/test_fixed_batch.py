@@ -1,4 +1,4 @@
-"""A network that takes a fixed number of pictures gives of any number what a free one gives."""
+"""A network that takes a fixed number of images gives of any number what a free one gives."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def fixed(tmp_path) -> tuple:
     return write_small_detector(tmp_path / "fixed.onnx", contract, batch=BATCH), contract
 
 
-def pictures(batch: int) -> np.ndarray:
+def images(batch: int) -> np.ndarray:
     return np.random.default_rng(batch).random((batch, 1, 64, 64), np.float32)
 
 
 @given(count=st.integers(0, 12), batch=st.none() | st.integers(1, 7))
-def test_each_picture_goes_through_once_and_no_batch_is_of_another_size(count, batch):
+def test_each_image_goes_through_once_and_no_batch_is_of_another_size(count, batch):
     sizes = []
 
     def run(images):
@@ -70,9 +70,7 @@ def test_padded_results_equal_dynamic_ones(free, fixed, opened):
         for batch in (3, 1):
             ours.warm_up(batch)
         for count in COUNTS:
-            for got, expected in zip(
-                ours.infer(pictures(count)), theirs.infer(pictures(count)), strict=True
-            ):
+            for got, expected in zip(ours.infer(images(count)), theirs.infer(images(count)), strict=True):
                 assert got.shape == expected.shape
                 np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 
@@ -91,7 +89,7 @@ def test_frames_of_any_number_of_tiles_are_inspected_alike(free, fixed, opened):
 
 
 @pytest.mark.parametrize("opened", BACKENDS)
-def test_pictures_of_another_size_are_still_refused(fixed, opened):
+def test_images_of_another_size_are_still_refused(fixed, opened):
     with opened(*fixed) as backend, pytest.raises(BackendError, match="Inference failed"):
         backend.infer(np.zeros((2, 1, 32, 32), np.float32))
 

@@ -32,7 +32,7 @@ def model(tmp_path, contract):
     return write_bright_cell_model(tmp_path / "m.onnx", contract)
 
 
-def pictures(batch, seed=0):
+def inputs(batch, seed=0):
     return np.random.default_rng(seed).random((batch, 1, 64, 64), np.float32)
 
 
@@ -45,9 +45,7 @@ def test_it_gives_what_onnx_runtime_gives(model, contract, warm):
         for batch in warm:
             ours.warm_up(batch)
         for batch in (1, 3, 2):
-            for got, expected in zip(
-                ours.infer(pictures(batch)), theirs.infer(pictures(batch)), strict=True
-            ):
+            for got, expected in zip(ours.infer(inputs(batch)), theirs.infer(inputs(batch)), strict=True):
                 assert got.dtype == np.float32
                 np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
 
@@ -55,14 +53,14 @@ def test_it_gives_what_onnx_runtime_gives(model, contract, warm):
 def test_a_result_outlives_the_next_inference_and_the_backend(model, contract):
     with OpenVinoBackend(model, contract, "f32", threads=1) as backend:
         backend.warm_up(1)
-        boxes, scores = backend.infer(pictures(1))
+        boxes, scores = backend.infer(inputs(1))
         kept = boxes.copy(), scores.copy()
-        backend.infer(pictures(1, seed=1))
+        backend.infer(inputs(1, seed=1))
     np.testing.assert_array_equal(boxes, kept[0])
     np.testing.assert_array_equal(scores, kept[1])
 
 
-def test_pictures_need_not_be_contiguous(model, contract):
+def test_images_need_not_be_contiguous(model, contract):
     wide = np.random.default_rng(0).random((2, 1, 64, 128), np.float32)[:, :, :, ::2]
     with OpenVinoBackend(model, contract, "f32", threads=1) as backend:
         for got, expected in zip(
@@ -79,13 +77,13 @@ def test_the_description_says_what_it_runs_on(model, contract):
     assert text == f"openvino {openvino.__version__.split('-')[0]}, CPU, float32"
 
 
-def test_bfloat16_is_what_it_says_or_is_passed_over(model, contract):
+def test_bfloat16_is_what_it_says_or_is_skipped(model, contract):
     with OpenVinoBackend(model, contract, "bf16", threads=1) as backend:
         description = backend.description
-        scores = backend.infer(pictures(1))[1]
-    assert (description.precision == "bfloat16") == (description.passed_over == ())
+        scores = backend.infer(inputs(1))[1]
+    assert (description.precision == "bfloat16") == (description.skipped == ())
     with OnnxRuntimeBackend(model, contract, threads=1) as other:
-        np.testing.assert_allclose(scores, other.infer(pictures(1))[1], atol=0.01)
+        np.testing.assert_allclose(scores, other.infer(inputs(1))[1], atol=0.01)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +127,7 @@ def test_threads_default_to_the_cores(monkeypatch):
     ],
     ids=["size", "channels", "dtype"],
 )
-def test_pictures_the_network_does_not_take(model, contract, images):
+def test_images_the_network_does_not_take(model, contract, images):
     with (
         OpenVinoBackend(model, contract, "f32", threads=1) as backend,
         pytest.raises(BackendError, match="the network takes float32"),
@@ -247,7 +245,7 @@ def joined_int8_model(path, contract):
 
 def test_joined_maps_in_int8_keep_their_negative_values(tmp_path, contract):
     model = joined_int8_model(tmp_path / "m.onnx", contract)
-    images = pictures(2)
+    images = inputs(2)
     with (
         OpenVinoBackend(model, contract, "int8", threads=1) as ours,
         OnnxRuntimeBackend(model, contract, ["CPUExecutionProvider"], threads=1) as theirs,

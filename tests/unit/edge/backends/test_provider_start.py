@@ -29,7 +29,7 @@ NO_DEVICE = (
     "onnxruntime::CudaCall(...) CUDA failure 35: CUDA driver version is insufficient for CUDA runtime "
     "version ; GPU=-1 ; expr=cudaSetDevice(0); when using ['CUDAExecutionProvider']\n"
 )
-"""After the form of its cuda_call.cc; not recorded, for want of such a box."""
+"""After the form of its cuda_call.cc; not recorded, for want of such a device."""
 
 UNTESTABLE = nvidia_gpu_present() or CUDA not in onnxruntime.get_available_providers()
 
@@ -108,15 +108,15 @@ def test_with_a_gpu_and_its_libraries_cuda_starts():
 
 
 @pytest.mark.skipif(UNTESTABLE, reason="needs CUDA built in, and no GPU")
-def test_a_provider_that_does_not_start_is_passed_over_with_its_reason(tmp_path, monkeypatch, caplog):
+def test_a_provider_that_does_not_start_is_skipped_with_its_reason(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr("edge.backends.onnxruntime.nvidia_gpu_present", lambda: True)
     contract = bright_cell_contract()
     path = write_bright_cell_model(tmp_path / "m.onnx", contract)
     with OnnxRuntimeBackend(path, contract) as backend:
         assert backend.description.device == CPU
-        (passed_over,) = backend.description.passed_over
-    assert passed_over.startswith("CUDAExecutionProvider: lib")
-    assert "\n" not in passed_over
+        (skipped,) = backend.description.skipped
+    assert skipped.startswith("CUDAExecutionProvider: lib")
+    assert "\n" not in skipped
     (warning,) = caplog.records
     assert "does not start: lib" in warning.getMessage()
     with pytest.raises(BackendError, match=r"CUDAExecutionProvider does not start: lib\w+\.so"):

@@ -16,7 +16,7 @@ from edge.backends.tensorrt import TensorRtBackend, check_images, no_engine, ope
 from edge.backends.tensorrt_engines import EngineChoice, EngineFile
 from edge.backends.tensorrt_places import bundle_of
 from edge.core.errors import BackendError, ConfigError
-from edge.inference.engine_build import BuildWish, batch_profile, build_engines, capability_of, model_for
+from edge.inference.engine_build import BuildRequest, batch_profile, build_engines, capability_of, model_for
 from tests.unit.edge.backends.test_tensorrt_engines import manifest
 from tests.unit.edge.small_detector import write_small_detector
 
@@ -90,7 +90,7 @@ def test_without_a_library_the_package_is_named(monkeypatch):
     assert caught.value.name == "tensorrt"
 
 
-def test_a_library_that_does_not_load_is_passed_over(monkeypatch, caplog):
+def test_a_library_that_does_not_load_is_skipped(monkeypatch, caplog):
     def opened(name):
         if name == "tensorrt":
             raise ImportError("libnvinfer.so.10: cannot open", name=name)
@@ -103,13 +103,13 @@ def test_a_library_that_does_not_load_is_passed_over(monkeypatch, caplog):
 
 
 @pytest.mark.parametrize(
-    "pictures",
+    "images",
     [np.zeros((1, 1, 32, 64), np.float32), np.zeros((1, 3, 64, 64), np.float32), np.zeros((1, 1, 64, 64))],
     ids=["size", "channels", "type"],
 )
-def test_pictures_that_are_not_the_networks_are_refused(contract, pictures):
+def test_images_that_are_not_the_networks_are_refused(contract, images):
     with pytest.raises(BackendError, match=r"the network takes float32 \[B, 1, 64, 64\]"):
-        check_images(pictures, contract)
+        check_images(images, contract)
 
 
 def test_why_no_engine_fits_is_said_of_each(tmp_path):
@@ -149,30 +149,30 @@ def test_a_precision_the_model_has_not_is_refused(model):
 @without_gpu
 def test_building_for_this_box_wants_a_gpu(model):
     with pytest.raises(BackendError, match="--build --for sm86"):
-        build_engines(BuildWish(model))
+        build_engines(BuildRequest(model))
 
 
 def test_an_engine_for_other_boxes_lies_in_the_cache_folder(model, cache, capsys):
     pytest.importorskip("tensorrt_rtx")
-    (engine,) = build_engines(BuildWish(model, batch=2, targets=("sm86", "8.6")))
+    (engine,) = build_engines(BuildRequest(model, batch=2, targets=("sm86", "8.6")))
     assert engine.path.parent == cache
     assert engine.read()
     assert capsys.readouterr().out.startswith(f"{engine.path}: f32, ")
     assert sorted(path.suffix for path in cache.iterdir()) == [".engine", ".json"]
-    again = build_engines(BuildWish(model, batch=2, targets=("sm86",)))
+    again = build_engines(BuildRequest(model, batch=2, targets=("sm86",)))
     assert again[0].path == engine.path
     with pytest.raises(ConfigError, match="cannot build for SM90"):
-        build_engines(BuildWish(model, targets=("sm90",)))
+        build_engines(BuildRequest(model, targets=("sm90",)))
 
 
-def pictures(batch, seed=0):
+def images(batch, seed=0):
     return np.random.default_rng(seed).random((batch, 1, 64, 64), np.float32)
 
 
 @pytest.fixture
 def built(model):
     pytest.importorskip("pycuda")
-    build_engines(BuildWish(model, batch=4))
+    build_engines(BuildRequest(model, batch=4))
     return model
 
 
@@ -184,8 +184,8 @@ def test_it_gives_what_onnx_runtime_gives(built, contract, warm):
         for batch in warm:
             ours.warm_up(batch)
         for batch in (1, 4, 3, 11):
-            expected = theirs.infer(pictures(batch))
-            for got, wanted in zip(ours.infer(pictures(batch)), expected, strict=True):
+            expected = theirs.infer(images(batch))
+            for got, wanted in zip(ours.infer(images(batch)), expected, strict=True):
                 assert got.dtype == np.float32
                 np.testing.assert_allclose(got, wanted, rtol=1e-2, atol=1e-2)  # TF32
 
@@ -194,12 +194,12 @@ def test_it_gives_what_onnx_runtime_gives(built, contract, warm):
 @pytest.mark.skipif(not nvidia_gpu_present(), reason="needs an NVIDIA GPU")
 def test_a_fixed_batch_and_its_graph_give_the_same(built, contract):
     with TensorRtBackend(built, contract) as free:
-        expected = free.infer(pictures(3))
-    build_engines(BuildWish(built, batch=3, fixed_batch=True))
+        expected = free.infer(images(3))
+    build_engines(BuildRequest(built, batch=3, fixed_batch=True))
     with TensorRtBackend(built, contract) as fixed:
         fixed.warm_up(3)
         for _ in range(3):
-            for got, wanted in zip(fixed.infer(pictures(3)), expected, strict=True):
+            for got, wanted in zip(fixed.infer(images(3)), expected, strict=True):
                 np.testing.assert_allclose(got, wanted, rtol=1e-2, atol=1e-2)
 
 
@@ -207,9 +207,9 @@ def test_a_fixed_batch_and_its_graph_give_the_same(built, contract):
 @pytest.mark.skipif(not nvidia_gpu_present(), reason="needs an NVIDIA GPU")
 def test_a_result_outlives_the_next_inference_and_the_backend(built, contract):
     with TensorRtBackend(built, contract) as backend:
-        boxes, scores = backend.infer(pictures(2))
+        boxes, scores = backend.infer(images(2))
         kept = boxes.copy(), scores.copy()
-        backend.infer(pictures(2, seed=1))
+        backend.infer(images(2, seed=1))
     np.testing.assert_array_equal(boxes, kept[0])
     np.testing.assert_array_equal(scores, kept[1])
 
@@ -218,12 +218,12 @@ def test_a_result_outlives_the_next_inference_and_the_backend(built, contract):
 @pytest.mark.skipif(not nvidia_gpu_present(), reason="needs an NVIDIA GPU")
 def test_several_cameras_share_an_engine_each_in_its_thread(built, contract):
     with TensorRtBackend(built, contract) as first, first.for_another_camera() as second:
-        expected = [first.infer(pictures(2, seed))[1] for seed in range(2)]
+        expected = [first.infer(images(2, seed))[1] for seed in range(2)]
         wrong = []
 
         def look(backend, seed):
             for _ in range(20):
-                if not np.array_equal(backend.infer(pictures(2, seed))[1], expected[seed]):
+                if not np.array_equal(backend.infer(images(2, seed))[1], expected[seed]):
                     wrong.append(seed)
 
         threads = [threading.Thread(target=look, args=pair) for pair in ((first, 0), (second, 1))]

@@ -53,7 +53,7 @@ def test_an_engine_of_other_ports_is_refused(contract, found, said):
 
 
 @given(count=st.integers(0, 300), sizes=st.lists(st.integers(1, 64), min_size=2, max_size=2))
-def test_runs_cover_every_picture_once_in_the_fewest_runs(count, sizes):
+def test_runs_cover_every_image_once_in_the_fewest_runs(count, sizes):
     least, most = sorted(sizes)
     runs = plan_runs(count, BatchProfile(least=least, usual=most, most=most))
     assert [number for run in runs for number in range(run.start, run.stop)] == list(range(count))

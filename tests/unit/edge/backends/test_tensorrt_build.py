@@ -38,7 +38,7 @@ from tests.unit.edge.small_detector import write_small_detector
 needs_rtx = pytest.mark.skipif("tensorrt_rtx" not in installed_libraries(), reason="needs tensorrt-rtx")
 FREE = BatchProfile(least=1, usual=4, most=4)
 FIXED = BatchProfile(least=4, usual=4, most=4)
-QUIET = Phases(lambda share, phase: None)
+QUIET = Phases(lambda fraction, phase: None)
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +57,16 @@ def request_(tmp_path, contract):
 @pytest.mark.parametrize("float16", [False, True], ids=["f32", "f16"])
 def test_an_engine_is_built_without_a_gpu(rtx, request_, batch, float16):
     write_small_detector(request_.model_path, request_.contract, float16=float16)
-    shares = []
+    fractions = []
     wanted = replace(request_, batch=batch, precision="f16" if float16 else "f32", capabilities=("8.9",))
-    built = build_engine(wanted, rtx, lambda share, phase: shares.append(share))
+    built = build_engine(wanted, rtx, lambda fraction, phase: fractions.append(fraction))
     assert len(built.engine) > 1000
     assert built.manifest.engine_digest == digest_of(built.engine)
     assert built.manifest.source_digest == digest_of(request_.model_path.read_bytes())
     assert (built.manifest.target, built.manifest.batch) == ("SM89", batch)
     assert (built.manifest.library, built.manifest.gpu) == ("tensorrt_rtx", None)
-    assert shares == sorted(shares)
-    assert (shares[0], shares[-1]) == (0, 1)
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0, 1)
 
 
 @needs_rtx
@@ -157,8 +157,8 @@ def child():
 def test_ctrl_c_ends_a_build_and_leaves_nothing(rtx, request_):
     pressed, before = [], signal.getsignal(signal.SIGINT)
 
-    def press(share, phase):
-        if share > 0.2 and not pressed:
+    def press(fraction, phase):
+        if fraction > 0.2 and not pressed:
             pressed.append(child())
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -172,7 +172,7 @@ def test_ctrl_c_ends_a_build_and_leaves_nothing(rtx, request_):
 @needs_rtx
 def test_a_build_ends_at_the_next_step_when_it_is_stopped(rtx, request_):
     steps = []
-    phases = Phases(lambda share, phase: steps.append(share))
+    phases = Phases(lambda fraction, phase: steps.append(fraction))
     with pytest.raises(BackendError, match="BuildCanceled"):
         build_here(request_, rtx, request_.model_path.read_bytes(), phases, lambda: len(steps) > 20)
     assert len(steps) < 40
@@ -180,7 +180,7 @@ def test_a_build_ends_at_the_next_step_when_it_is_stopped(rtx, request_):
 
 @needs_rtx
 def test_a_build_that_runs_out_of_memory_says_so(rtx, request_):
-    def starve(share, phase):
+    def starve(fraction, phase):
         rtx.kept.add("Unexpected exception std::bad_alloc")
 
     steps = Phases(starve)
@@ -194,7 +194,7 @@ def test_a_build_that_runs_out_of_memory_says_so(rtx, request_):
     ("number", "said"), [(signal.SIGKILL, "ran out of memory"), (signal.SIGSEGV, "ended by SIGSEGV")]
 )
 def test_a_builder_that_is_no_more_is_told_of_on_one_line(rtx, request_, number, said):
-    def end(share, phase):
+    def end(fraction, phase):
         os.kill(child().pid, number)
 
     with pytest.raises(BackendError, match=said):
@@ -312,7 +312,7 @@ def test_a_compatibility_that_came_later_is_refused_by_an_old_tensorrt():
 @pytest.mark.parametrize(
     ("blob", "mismatch", "kept"), [(b"", False, b"+"), (b"old", False, b"old+"), (b"old", True, b"+")]
 )
-def test_a_timing_cache_of_another_gpu_starts_anew(blob, mismatch, kept):
+def test_a_timing_cache_of_another_gpu_starts_again(blob, mismatch, kept):
     assert TimingCache(tensorrt10(), Tensorrt10Config(mismatch), blob).serialized() == kept
 
 
@@ -323,7 +323,7 @@ def test_rtx_has_no_timing_cache(rtx):
 
 def test_progress_never_falls_and_ends_at_one():
     seen = []
-    phases = Phases(lambda share, phase: seen.append(share))
+    phases = Phases(lambda fraction, phase: seen.append(fraction))
     phases.start("build", None, 2)
     phases.start("part", "build", 4)
     phases.step("part", 0)
@@ -345,7 +345,7 @@ def test_progress_never_falls_and_ends_at_one():
 
 def test_progress_may_come_from_several_threads():
     seen = []
-    phases = Phases(lambda share, phase: seen.append(share))
+    phases = Phases(lambda fraction, phase: seen.append(fraction))
     phases.start("build", None, 400)
 
     def work(name):

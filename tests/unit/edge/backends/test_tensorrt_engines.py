@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from edge.backends.tensorrt_engines import (
     BatchProfile,
-    Box,
     EngineManifest,
     Gpu,
+    GpuHost,
     choose_engine,
     digest_of,
     read_manifest,
@@ -68,7 +68,7 @@ def box(gpu=A2000, **changes):
         "contract": bright_cell_contract(),
         "sources": {SOURCE: "int8", "3" * 64: "f32"},
     }
-    return Box(gpu, **{**fields, **changes})
+    return GpuHost(gpu, **{**fields, **changes})
 
 
 def on_orin(version="10.3.0", gpu=ORIN):
@@ -162,7 +162,7 @@ def test_the_lowest_precision_of_the_preferred_library_comes_first(tmp_path):
     place = box(libraries={"tensorrt": "10.3.0", "tensorrt_rtx": "1.7.1.116"})
     choice = choose_engine(sorted(tmp_path.glob("*.json")), place)
     assert choice.fitting == (written[3], written[2], written[1], written[0])
-    assert choice.passed_over == ()
+    assert choice.skipped == ()
 
 
 @pytest.mark.parametrize(
@@ -179,13 +179,13 @@ def test_the_lowest_precision_of_the_preferred_library_comes_first(tmp_path):
     ],
     ids=["changed", "missing", "no manifest", "half a manifest", "unknown precision"],
 )
-def test_what_is_damaged_is_passed_over_with_a_reason(tmp_path, damage, said):
+def test_what_is_damaged_is_skipped_with_a_reason(tmp_path, damage, said):
     engine = write_engine(tmp_path, ENGINE, manifest())
     damage(engine.path, engine.path.with_suffix(".json"))
     choice = choose_engine(sorted(tmp_path.glob("*.json")), box())
     assert choice.fitting == ()
-    assert said in choice.passed_over[0]
-    assert "\n" not in choice.passed_over[0]
+    assert said in choice.skipped[0]
+    assert "\n" not in choice.skipped[0]
 
 
 def test_an_engine_is_read_only_if_its_digest_holds(tmp_path):

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 from edge.app.run import run
 from edge.bundle.install import install, roll_back
-from edge.bundle.layers import bar, write_picture
-from edge.bundle.manifest import FORM, MANIFEST_NAME, BundleManifest, GoldenPicture
+from edge.bundle.layers import bar, write_image
+from edge.bundle.manifest import FORM, MANIFEST_NAME, BundleManifest, GoldenImage
 from edge.bundle.opening import open_bundle
 from edge.bundle.publish import publish_bundle, staging_folder
 from edge.bundle.store import bundle_path, is_store, read_state
@@ -39,7 +39,7 @@ def passed(bundle):
 
 
 def golden_bundle(folder, found=True, **changes):
-    """Publish the bright-cell model with a golden picture on which there is something, or should be."""
+    """Publish the bright-cell model with a golden image on which there is something, or should be."""
     contract = bright_cell_contract(**changes)
     image = np.zeros((64, 64), np.uint8)
     if found:
@@ -50,7 +50,7 @@ def golden_bundle(folder, found=True, **changes):
         (staged / "golden").mkdir()
         assert cv2.imwrite(str(staged / "golden" / "0.png"), image)
         files = {name: file_digest(staged / name) for name in ("model.onnx", "golden/0.png")}
-        golden = (GoldenPicture(file="golden/0.png", detections=(expected,)),)
+        golden = (GoldenImage(file="golden/0.png", detections=(expected,)),)
         publish_bundle(
             staged,
             folder,
@@ -281,7 +281,7 @@ def test_the_commands(store, old, new, capsys, tmp_path):
     bundle_command("verify", old)
     times, said = capsys.readouterr().out.splitlines()
     assert times.startswith("a tile takes p50 ")
-    assert said == f"{old}: 2 files whole, 1 golden pictures as published, sealed"
+    assert said == f"{old}: 2 files whole, 1 golden images as published, sealed"
     bundle_command("install", old, store)
     bundle_command("install", new, store)
     state = read_state(store)
@@ -298,7 +298,7 @@ def test_the_commands(store, old, new, capsys, tmp_path):
     assert all(word in shown for word in ("contract", "iou_threshold", "scorecard", "parity", "tiles"))
 
 
-def test_verify_inspects_the_golden_pictures(tmp_path, store):
+def test_verify_inspects_the_golden_images(tmp_path, store):
     bundle = golden_bundle(tmp_path / "dark", found=False)
     for arguments in (("verify", bundle), ("install", bundle, store)):
         with pytest.raises(ModelError, match="does not give on golden"):
@@ -341,14 +341,14 @@ def test_verify_times_a_tile_and_refuses_what_is_too_slow(tmp_path):
     assert "permitted are 0.001 ms" in str(done.exception)
 
 
-def test_layers_that_are_not_known_are_no_picture(tmp_path):
+def test_layers_that_are_not_known_are_no_image(tmp_path):
     with pytest.raises(ModelError, match="does not say what its layers cost"):
-        write_picture((), tmp_path / "layers.svg")
+        write_image((), tmp_path / "layers.svg")
     assert not (tmp_path / "layers.svg").exists()
 
 
 @pytest.mark.parametrize(
     ("value", "length"), [(0, 0), (1e-9, 1), (1, 30), (0.5, 15)], ids=["none", "least", "all", "half"]
 )
-def test_a_bar_is_as_long_as_its_share(value, length):
+def test_a_bar_is_as_long_as_its_fraction(value, length):
     assert len(bar(value, 1)) == length

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge.cameras.choose import choose_camera
-from edge.cameras.folder import FolderCamera, read_picture
+from edge.cameras.folder import FolderCamera
 from edge.cameras.loom import LoomCamera
 from edge.cameras.opencv import OpenCvCamera, frames_missing
 from edge.cameras.protocol import CutShortError
@@ -17,6 +17,7 @@ from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
 from edge.core.errors import CameraNotFoundError, ConfigError, ImageError, NoImagesError
 from edge.core.image import image_from_array
+from edge.core.image_file import read_image
 
 
 def write(path, array):
@@ -41,7 +42,7 @@ def drain(camera):
     ],
     ids=["grey", "one channel", "colour", "alpha", "16 bit", "16 bit alpha"],
 )
-def test_every_kind_of_picture_becomes_one_kind(array, shape, value):
+def test_every_kind_of_image_becomes_one_kind(array, shape, value):
     image = image_from_array(array, "x")
     assert image.dtype == np.uint8
     assert image.shape == shape
@@ -71,18 +72,18 @@ def test_other_arrays_are_refused(array):
 def test_sixteen_bit_and_alpha_files(tmp_path, suffix):
     deep = write(tmp_path / f"deep{suffix}", np.full((9, 9), 65535, np.uint16))
     clear = write(tmp_path / f"clear{suffix}", np.full((9, 9, 4), 80, np.uint8))
-    assert read_picture(deep).max() == 255
-    assert read_picture(clear).shape == (9, 9, 3)
+    assert read_image(deep).max() == 255
+    assert read_image(clear).shape == (9, 9, 3)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 20, 0.5, 0.98])
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
-def test_a_truncated_picture_is_not_inspected(tmp_path, suffix, kept):
+def test_a_truncated_image_is_not_inspected(tmp_path, suffix, kept):
     path = write(tmp_path / f"a{suffix}", np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8))
     data = path.read_bytes()
     path.write_bytes(data[: kept if isinstance(kept, int) else int(len(data) * kept)])
     with pytest.raises(ImageError, match=r"a\.(png|jpg)"):
-        read_picture(path)
+        read_image(path)
 
 
 def noise(tmp_path, suffix):
@@ -93,10 +94,10 @@ def noise(tmp_path, suffix):
     "behind", [bytes(70), bytes(5000), b"SEFT" + bytes(range(256)) * 40], ids=["few", "many", "trailer"]
 )
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
-def test_what_follows_the_end_of_a_picture_is_no_matter(tmp_path, suffix, behind):
+def test_what_follows_the_end_of_an_image_is_no_matter(tmp_path, suffix, behind):
     path = noise(tmp_path, suffix)
     path.write_bytes(path.read_bytes() + behind)
-    assert read_picture(path).shape == (64, 64)
+    assert read_image(path).shape == (64, 64)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg"])
@@ -105,22 +106,22 @@ def test_a_copy_broken_off_and_filled_with_zeros_is_truncated(tmp_path, suffix):
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
     with pytest.raises(ImageError, match="truncated"):
-        read_picture(path)
+        read_image(path)
 
 
-def test_the_end_of_a_thumbnail_is_not_the_end_of_the_picture(tmp_path):
+def test_the_end_of_a_thumbnail_is_not_the_end_of_the_image(tmp_path):
     path = noise(tmp_path, ".jpg")
     data = path.read_bytes()
     segment = b"Exif\0\0" + b"\xff\xd8thumbnail\xff\xd9"
     with_thumbnail = data[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + data[2:]
     path.write_bytes(with_thumbnail)
-    assert read_picture(path).shape == (64, 64)
+    assert read_image(path).shape == (64, 64)
     path.write_bytes(with_thumbnail[:-40])
     with pytest.raises(ImageError, match="truncated"):
-        read_picture(path)
+        read_image(path)
 
 
-def test_a_header_that_claims_too_many_pixels_is_passed_over(tmp_path):
+def test_a_header_that_claims_too_many_pixels_is_skipped(tmp_path):
     def chunk(name, content):
         checksum = zlib.crc32(name + content).to_bytes(4, "big")
         return len(content).to_bytes(4, "big") + name + content + checksum
@@ -156,7 +157,7 @@ def test_a_name_longer_than_a_file_name_may_be(source):
 def test_a_folder_goes_by_name_past_what_cannot_be_read(tmp_path):
     for name, size in [("b.png", (4, 6)), ("a.jpg", (8, 8)), ("c.PNG", (2, 2))]:
         write(tmp_path / name, np.zeros(size, np.uint8))
-    (tmp_path / "aa.png").write_text("no picture")
+    (tmp_path / "aa.png").write_text("no image")
     (tmp_path / "notes.txt").write_text("")
     with FolderCamera(tmp_path) as camera:
         assert camera.read().source == "a.jpg"
@@ -169,7 +170,7 @@ def test_a_folder_goes_by_name_past_what_cannot_be_read(tmp_path):
     ]
 
 
-def test_a_known_scale_lays_pictures_end_to_end(tmp_path):
+def test_a_known_scale_lays_images_end_to_end(tmp_path):
     for name in "ab":
         write(tmp_path / f"{name}.png", np.zeros((50, 8), np.uint8))
     assert [f.position.along_m for f in drain(FolderCamera(tmp_path, mm_per_px=0.2))] == [
@@ -249,8 +250,8 @@ def test_an_empty_video(tmp_path):
         drain(choose_camera(str(path)))
 
 
-def test_a_folder_without_pictures(tmp_path):
-    with pytest.raises(NoImagesError, match="holds no pictures"):
+def test_a_folder_without_images(tmp_path):
+    with pytest.raises(NoImagesError, match="holds no images"):
         drain(choose_camera(str(tmp_path)))
 
 
@@ -260,7 +261,7 @@ def test_a_missing_camera(source):
         drain(choose_camera(source))
 
 
-def test_a_missing_picture():
+def test_a_missing_image():
     with pytest.raises(CameraNotFoundError):
         drain(choose_camera("missing.png"))
 
@@ -329,7 +330,7 @@ def test_names_of_equal_numbers_and_fractions_are_said_to_be_ambiguous(tmp_path,
     assert "not as fractions" in caplog.text
 
 
-def test_an_image_that_a_link_does_not_find_is_unreadable_and_not_passed_over(tmp_path):
+def test_an_image_that_a_link_does_not_find_is_unreadable_and_not_skipped(tmp_path):
     write(tmp_path / "2.png", np.full((4, 4), 90, np.uint8))
     (tmp_path / "1.png").symlink_to("gone.png")
     with FolderCamera(tmp_path) as camera:

@@ -38,7 +38,8 @@ BAD = ImageError("x has the shape (0, 5).", "Replace it.")
 
 
 class HangingDevice:
-    """Stand in for a `cv2.VideoCapture` whose driver does not come back from a read until it is let go."""
+    """Stand in for a `cv2.VideoCapture` whose driver does not come back from a read until it is
+    released."""
 
     def __init__(self):
         self.in_read = threading.Event()
@@ -84,7 +85,7 @@ def test_a_live_camera_drops_the_oldest_and_counts_it():
     assert capture.dropped == 97
 
 
-def test_unreadable_pictures_are_counted_and_passed_over():
+def test_unreadable_images_are_counted_and_skipped():
     script = [0, ImageError("x is truncated.", "Replace it."), 2]
     with capture_of(ScriptedCamera(script)) as capture:
         assert [frame.frame_id for frame in capture.frames()] == [0, 2]
@@ -114,7 +115,7 @@ def test_a_stop_ends_a_stream_that_waits():
 
 
 @pytest.mark.parametrize("is_live", [False, True])
-def test_a_stop_ends_a_stream_of_bad_pictures(is_live):
+def test_a_stop_ends_a_stream_of_bad_images(is_live):
     stop = threading.Event()
 
     class AlwaysBad(ScriptedCamera):

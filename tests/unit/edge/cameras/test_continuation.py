@@ -24,7 +24,7 @@ def frame(number, first_line):
 
 def test_a_place_that_the_encoder_knows_is_believed_also_behind_the_last_one():
     """The loom ran back by 250 lines while the camera was away: nothing passed, nothing counts twice."""
-    onward, coverage = Onward(begins_anew=False), Coverage()
+    onward, coverage = Onward(starts_again_at_zero=False), Coverage()
     for number in range(5):
         coverage.passed(onward.moved(frame(number, number * LINES), number))
     onward.begin_again()
@@ -33,14 +33,14 @@ def test_a_place_that_the_encoder_knows_is_believed_also_behind_the_last_one():
     coverage.passed(back)
     for number in range(1, 4):
         coverage.passed(onward.moved(frame(number, 250 + number * LINES), 100.0 + number))
-    assert (coverage.lines_passed, coverage.lines_inspected) == (650, 650)
+    assert (coverage.lines_delivered, coverage.lines_inspected) == (650, 650)
 
 
 @given(st.lists(st.integers(-30, 30), min_size=2, max_size=20), st.floats(0, 1000))
 @example(BACK_AND_ON_AGAIN, 143.0)
-def test_a_place_that_begins_anew_lies_as_far_on_as_the_last_ten_seconds_say_and_never_back(steps, away_s):
+def test_a_place_that_starts_again_lies_as_far_on_as_the_last_ten_seconds_say_and_never_back(steps, away_s):
     """A loom that ran back before the failure is not taken to run back further: nobody knows that."""
-    onward, lines, last = Onward(begins_anew=True), [10_000], None
+    onward, lines, last = Onward(starts_again_at_zero=True), [10_000], None
     for number, step in enumerate(steps):
         lines.append(lines[-1] + step)
         last = onward.moved(frame(number, lines[-1]), number)

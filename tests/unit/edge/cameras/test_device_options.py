@@ -20,7 +20,7 @@ from edge.core.errors import ConfigError
         ([65534, 1, 65535, 2], [0, 2, 1, 3], 0),
         ([500, 3, 4], [0, 1, 2], 0),
     ],
-    ids=["in order", "lost", "wraps", "lost at the wrap", "late", "late at the wrap", "begun anew"],
+    ids=["in order", "lost", "wraps", "lost at the wrap", "late", "late at the wrap", "started again"],
 )
 def test_frame_numbers(numbers, passed, lost):
     count = FrameCount()
@@ -28,7 +28,7 @@ def test_frame_numbers(numbers, passed, lost):
     assert count.lost == lost
 
 
-def test_lines_are_placed_by_encoder_by_rate_and_pictures_by_time():
+def test_lines_are_placed_by_encoder_by_rate_and_images_by_time():
     by_encoder = Placing(parse_device("basler:encoder_mm_per_line=0.5"), 0.1)
     by_encoder.place(10, 100, 0.0)
     assert by_encoder.place(13, 100, 9.0)[1].first_line == 300
@@ -99,7 +99,7 @@ def test_without_an_encoder_nothing_is_written():
 @pytest.mark.parametrize(
     ("numbers", "lost"),
     [([1, 2, None, 4], 0), ([1, None, 4], 1), ([65535, None, 2, 3], 0), ([None, None, None], 0)],
-    ids=["in the middle", "and one lost", "where numbers begin anew", "a camera that counts nothing"],
+    ids=["in the middle", "and one lost", "where numbers start again", "a camera that counts nothing"],
 )
 def test_a_frame_without_a_number_is_the_next_one(numbers, lost):
     count = FrameCount()

@@ -158,7 +158,9 @@ def test_a_hanging_camera_is_opened_again(is_prompt):
         started.append(isolated("go on" if started else "hang", answer_s=0.5))
         return started[-1]
 
-    with RecoveringCamera("child", opened, Patience(begins_anew=True, is_prompt=is_prompt)) as camera:
+    with RecoveringCamera(
+        "child", opened, Patience(starts_again_at_zero=True, is_prompt=is_prompt)
+    ) as camera:
         started_here = {thread.name for thread in threading.enumerate() if thread not in before}
         assert ("camera reader" in started_here) is not is_prompt
         taken = take(camera, FRAMES_BEFORE + 3)
@@ -177,7 +179,7 @@ def watched(**more):
         built.append(isolated(**more))
         return built[-1]
 
-    return RecoveringCamera("child", opened, Patience(begins_anew=True, is_prompt=True)), built
+    return RecoveringCamera("child", opened, Patience(starts_again_at_zero=True, is_prompt=True)), built
 
 
 def test_a_camera_that_does_not_open_leaves_no_process():
@@ -199,7 +201,7 @@ def test_a_run_that_is_ended_does_not_wait_for_a_camera_that_hangs_while_it_open
     assert not is_there(pid)
 
 
-def test_the_end_and_a_picture_that_is_none_come_through_without_a_thread():
+def test_the_end_and_an_image_that_is_none_come_through_without_a_thread():
     camera, _ = watched(then="bad")
     with camera:
         taken = take(camera, FRAMES_BEFORE + 3)  # the place of the next frame says what is missing

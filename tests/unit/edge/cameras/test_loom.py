@@ -86,7 +86,7 @@ def test_reading_a_closed_camera_says_so():
         camera.read()
 
 
-def test_the_truth_of_a_frame_and_of_the_roll_agree_open_or_closed():
+def test_the_ground_truth_of_a_frame_and_of_the_roll_agree_open_or_closed():
     camera = LoomCamera(small(length_m=2.0, defects_per_m=8, lines_per_block=1000))
     with camera:
         seen = {item.defect_id for frame_id in range(10) for item in camera.seen_defects(frame_id)}

@@ -216,7 +216,7 @@ def test_a_wrong_setting_is_an_error_at_once_even_when_waiting(clock):
         pass
 
 
-def test_a_frozen_picture_is_withheld_then_the_camera_is_opened_again(clock):
+def test_a_frozen_image_is_withheld_then_the_camera_is_opened_again(clock):
     device = Device(clock)
     still = device.frame(1).image
     frozen = {number: lambda frame: Frame(frame.frame_id, still, 0.0, "x") for number in range(20, 400)}
@@ -230,7 +230,7 @@ def test_a_frozen_picture_is_withheld_then_the_camera_is_opened_again(clock):
         events = camera.take_events()
     assert after.frame_id > 20
     assert after.missing_before == "camera down"
-    assert events[0].detail == "frozen: the same picture for 5 s"
+    assert events[0].detail == "frozen: the same image for 5 s"
     assert kinds(events) == ["camera down", "camera back"]
     assert events[1].down_s >= 5
     assert camera.counters["repeated"] > 30
@@ -383,7 +383,7 @@ def test_nothing_but_bad_frames_opens_the_camera_again(clock, spoil, kind):
     assert events[0].detail.startswith(f"{kind}: {MOST_BAD_FRAMES} such frames in a row")
 
 
-def test_what_is_no_picture_is_counted_by_the_capture_and_opens_the_camera_again(clock):
+def test_what_is_no_image_is_counted_by_the_capture_and_opens_the_camera_again(clock):
     device = Device(clock, rate_hz=25)
     device.at.update(dict.fromkeys(range(10, 80), ImageError("front has the shape (0, 1920).", "Look.")))
     with recovering_camera(clock, device) as camera:
@@ -547,20 +547,20 @@ def test_still_down_at_the_end_is_told_with_the_time(clock):
     assert event.frames_missed == pytest.approx(event.down_s * 10, abs=2)
 
 
-def test_positions_that_begin_anew_go_on_by_the_speed_before(clock):
+def test_positions_that_start_again_go_on_by_the_speed_before(clock):
     class Counting(Device):
         def __enter__(self):
-            self.begun = round((self.clock() - 1000) * self.rate_hz)
+            self.started = round((self.clock() - 1000) * self.rate_hz)
             return super().__enter__()
 
         def frame(self, number, **more):
             frame = super().frame(number)
-            position = FramePosition((number - self.begun - 1) * HW[0] / 1000, 1.0, 1.0)
-            return Frame(number - self.begun - 1, frame.image, clock(), "x", position, follows_on=True)
+            position = FramePosition((number - self.started - 1) * HW[0] / 1000, 1.0, 1.0)
+            return Frame(number - self.started - 1, frame.image, clock(), "x", position, follows_on=True)
 
     device = Counting(clock)
     device.at[50] = LOST
-    with recovering_camera(clock, device, begins_anew=True) as camera:
+    with recovering_camera(clock, device, starts_again_at_zero=True) as camera:
         taken = frames(camera, 49)
         device.fails_to_open_until_s = clock() + 20
         (after,) = frames(camera, 1)

@@ -102,23 +102,23 @@ def test_coverage_in_metres_counts_gaps_and_overlap_once():
         coverage.passed(frame(frame_id, along_m))
     assert coverage.metres_inspected == pytest.approx(0.35)
     assert coverage.gap_m == pytest.approx(0.2)
-    assert coverage.share == pytest.approx(0.35 / 0.55)
+    assert coverage.fraction == pytest.approx(0.35 / 0.55)
 
 
-def test_an_unreadable_picture_of_a_roll_is_a_gap_as_long_as_the_others():
+def test_an_unreadable_image_of_a_roll_is_a_gap_as_long_as_the_others():
     coverage = Coverage()
     for frame_id, along_m in [(0, 0.0), (2, 0.1)]:
         coverage.passed(frame(frame_id, along_m))
     coverage.frames_unreadable = 1
     assert coverage.gap_m == pytest.approx(0.1)
-    assert coverage.share == pytest.approx(2 / 3)
+    assert coverage.fraction == pytest.approx(2 / 3)
 
 
 def test_coverage_in_frames_where_nobody_knows_metres():
     coverage = Coverage()
-    assert coverage.share is None
+    assert coverage.fraction is None
     coverage.passed(frame(0))
     coverage.frames_dropped = 2
     coverage.frames_unreadable = 1
-    assert coverage.share == 0.25
+    assert coverage.fraction == 0.25
     assert not coverage.knows_metres

@@ -20,15 +20,15 @@ from edge.simulator.options import LoomOptions
 FULL = {"bed_left_mm": -10, "bed_right_mm": -10}
 
 
-def loom_picture(seed, **options):
+def loom_image(seed, **options):
     """Return a block of simulated cloth, the options and the kind of its bed."""
     values = {"width_px": 512, "lines_per_block": 256, "defects_per_m": 0, "texture_lines": 301}
     with LoomCamera(LoomOptions(seed=seed, **{**values, **options})) as camera:
         return camera.read().image, camera.options, camera.loom.style.bed
 
 
-def iou(found, truth):
-    return (found & truth).sum() / (found | truth).sum()
+def iou(found, ground_truth):
+    return (found & ground_truth).sum() / (found | ground_truth).sum()
 
 
 def woven(size_hw, grey, contrast=0.2, noise=2.0, seed=0):
@@ -48,16 +48,16 @@ def bare(size_hw, grey, noise=2.0, seed=1):
 
 @pytest.mark.parametrize(("seed", "bed"), [(1, "dark"), (110, "grey"), (106, "white"), (123, "dark")])
 def test_simulated_cloth_beside_its_bed(seed, bed):
-    image, options, kind = loom_picture(seed, bed_left_mm=30, bed_right_mm=15)
+    image, options, kind = loom_image(seed, bed_left_mm=30, bed_right_mm=15)
     assert kind == bed
-    truth = np.zeros((32, 64), np.bool_)
+    ground_truth = np.zeros((32, 64), np.bool_)
     left_px, right_px = options.cloth_in_view_px
-    truth[:, round(left_px / 8) : round(right_px / 8)] = True
-    assert iou(cloth_mask(image), truth) > 0.88  # one cell on either side
+    ground_truth[:, round(left_px / 8) : round(right_px / 8)] = True
+    assert iou(cloth_mask(image), ground_truth) > 0.88  # one cell on either side
 
 
 def test_coloured_cloth_is_found_as_grey_cloth_is():
-    image, *_ = loom_picture(1, colour=True, **FULL)
+    image, *_ = loom_image(1, colour=True, **FULL)
     assert image.ndim == 3
     assert cloth_mask(image).all()
 
@@ -67,7 +67,7 @@ def test_coloured_cloth_is_found_as_grey_cloth_is():
     "categories", [("hole",), ("stain",), ("wrinkle", "crease"), ("broken end", "broken pick")]
 )
 def test_defects_are_not_cut_out_of_the_cloth(seed, categories):
-    image, *_ = loom_picture(
+    image, *_ = loom_image(
         seed,
         defects_per_m=40,
         categories=categories,
@@ -82,9 +82,9 @@ def test_defects_are_not_cut_out_of_the_cloth(seed, categories):
 def test_dark_on_bright_and_bright_on_dark(cloth, bed):
     image = bare((256, 512), bed)
     image[:, 200:] = woven((256, 312), cloth, contrast=0.4)
-    truth = np.zeros((32, 64), np.bool_)
-    truth[:, 25:] = True
-    assert iou(cloth_mask(image), truth) > 0.94
+    ground_truth = np.zeros((32, 64), np.bool_)
+    ground_truth[:, 25:] = True
+    assert iou(cloth_mask(image), ground_truth) > 0.94
 
 
 @pytest.mark.parametrize("grey", [0, 5, 60, 140, 230, 255])
@@ -93,7 +93,7 @@ def test_a_bare_bed_has_no_cloth(grey):
 
 
 @pytest.mark.parametrize("grey", [0, 100, 255])
-def test_a_flat_picture_has_no_cloth(grey):
+def test_a_flat_image_has_no_cloth(grey):
     assert not cloth_mask(np.full((128, 128), grey, np.uint8)).any()
 
 
@@ -185,7 +185,7 @@ def test_filling_only_adds_taking_away_only_takes_and_both_are_idempotent(cells)
     st.sampled_from([(), (3,)]),
     st.integers(0, 2**32 - 1),
 )
-def test_a_picture_of_any_size_has_a_mask_of_whole_cells(height, width, channels, seed):
+def test_an_image_of_any_size_has_a_mask_of_whole_cells(height, width, channels, seed):
     image = np.random.default_rng(seed).integers(0, 256, (height, width, *channels), np.uint8)
     mask = GrainFinder().find(image)
     assert mask.cells.shape == (-(-height // 8), -(-width // 8))
@@ -195,7 +195,7 @@ def test_a_picture_of_any_size_has_a_mask_of_whole_cells(height, width, channels
 
 
 @given(st.integers(0, 7), st.booleans())
-def test_a_mirrored_picture_has_the_mirrored_mask(seed, upside_down):
+def test_a_mirrored_image_has_the_mirrored_mask(seed, upside_down):
     image = bare((128, 256), 80, seed=seed)
     image[:, 120:] = woven((128, 136), 120, seed=seed)
     axis = 0 if upside_down else 1
@@ -205,7 +205,7 @@ def test_a_mirrored_picture_has_the_mirrored_mask(seed, upside_down):
     )  # one cell: rows and pixels are looked at in pairs
 
 
-def test_a_view_into_a_larger_picture_is_read_as_its_copy_is():
+def test_a_view_into_a_larger_image_is_read_as_its_copy_is():
     whole = cv2.hconcat([woven((128, 256), 120), bare((128, 256), 60)])
     part = whole[8:104, 100:420]
     np.testing.assert_array_equal(cloth_mask(part), cloth_mask(part.copy()))
@@ -224,6 +224,6 @@ def test_a_view_into_a_larger_picture_is_read_as_its_copy_is():
     ],
     ids=lambda image: f"{image.dtype} {image.shape}",
 )
-def test_what_is_no_picture(image):
-    with pytest.raises(ValueError, match="not a picture"):
+def test_what_is_no_image(image):
+    with pytest.raises(ValueError, match="not an image"):
         cloth_mask(image)

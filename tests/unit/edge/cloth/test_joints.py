@@ -33,9 +33,9 @@ def seen(joints, more="", finder=None):
 
 @pytest.mark.parametrize("more", ["", ",colour=true", ",bed_left_mm=-5,bed_right_mm=-5"])
 def test_a_joint_is_found_and_the_roll_begins_behind_it(more):
-    found, truth = seen("0.4+0.8", more)
+    found, ground_truth = seen("0.4+0.8", more)
     assert len(found) == 2
-    for at_m, end_m in zip(found, truth, strict=True):
+    for at_m, end_m in zip(found, ground_truth, strict=True):
         assert -0.002 <= at_m - end_m <= (LAG_MM + 2) / 1000
 
 
@@ -96,6 +96,6 @@ def test_cloth_that_passes_again_or_is_not_there_has_no_joint():
     position = FramePosition(5 * LINES * MM / 1000, MM, MM)
     assert finder.look(np.clip(again, 0, 255).astype(np.uint8), position) is None
     finder.interrupt()
-    finder.begin_anew()
+    finder.start_again()
     position = FramePosition(9 * LINES * MM / 1000, MM, MM)
     assert finder.look(np.clip(again, 0, 255).astype(np.uint8), position) is None  # nothing to compare with

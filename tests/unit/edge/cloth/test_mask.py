@@ -16,11 +16,11 @@ def mask_of(cells, size_hw_px=None):
 def test_lines_with_any_cloth():
     mask = mask_of([[0, 0], [0, 1], [0, 0]], (20, 16))
     assert mask.lines().tolist() == [False] * 8 + [True] * 8 + [False] * 4
-    assert mask.share == pytest.approx(1 / 6)
+    assert mask.fraction == pytest.approx(1 / 6)
 
 
 @pytest.mark.parametrize(
-    ("box", "share"),
+    ("box", "fraction"),
     [
         ((8, 0, 16, 8), 1.0),
         ((0, 0, 8, 8), 0.0),
@@ -46,13 +46,13 @@ def test_lines_with_any_cloth():
         "outside",
     ],
 )
-def test_how_much_of_a_box_lies_on_cloth(box, share):
+def test_how_much_of_a_box_lies_on_cloth(box, fraction):
     mask = mask_of([[0, 1], [0, 0]])
-    assert mask.share_in(np.array([box], np.float32)).tolist() == [pytest.approx(share)]
+    assert mask.fraction_in(np.array([box], np.float32)).tolist() == [pytest.approx(fraction)]
 
 
 def test_no_boxes():
-    assert mask_of([[1]]).share_in(np.zeros((0, 4), np.float32)).shape == (0,)
+    assert mask_of([[1]]).fraction_in(np.zeros((0, 4), np.float32)).shape == (0,)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 50), st.integers(1, 50))
@@ -65,17 +65,17 @@ def test_shares_are_those_counted_pixel_by_pixel(seed, height, width):
     part = whole[top:bottom, left:right]
     expected = part.mean() if part.size else 1.0
     box = np.array([[left, top, right, bottom]], np.float32)
-    assert mask_of(cells, (height, width)).share_in(box)[0] == pytest.approx(expected, abs=1e-6)
+    assert mask_of(cells, (height, width)).fraction_in(box)[0] == pytest.approx(expected, abs=1e-6)
 
 
-def test_an_edge_is_where_cloth_ends_and_not_where_the_picture_does():
+def test_an_edge_is_where_cloth_ends_and_not_where_the_image_does():
     cells = np.ones((6, 8), np.bool_)
     cells[:2] = False
     inner = mask_of(cells).without_edge(16)
     assert inner.cells.tolist() == [[False] * 8] * 4 + [[True] * 8] * 2
     along_edge, further_in = [0, 10, 64, 40], [0, 24, 64, 48]
-    assert mask_of(cells).share_in([along_edge, further_in]).tolist() == pytest.approx([0.8, 1.0])
-    assert inner.share_in([along_edge, further_in]).tolist() == pytest.approx([8 / 30, 2 / 3])
+    assert mask_of(cells).fraction_in([along_edge, further_in]).tolist() == pytest.approx([0.8, 1.0])
+    assert inner.fraction_in([along_edge, further_in]).tolist() == pytest.approx([8 / 30, 2 / 3])
     whole = mask_of(np.ones((3, 3)))
     assert whole.without_edge(100) is whole
 

@@ -22,20 +22,20 @@ from edge.cloth.optics import (
 from edge.simulator.loom import Loom
 from edge.simulator.options import LoomOptions
 
-pictures = arrays.arrays(
+images = arrays.arrays(
     np.uint8, st.tuples(st.integers(1, 20), st.integers(64, 300)), elements=st.integers(0, 255)
 )
 
 
 @pytest.fixture(scope="module")
 def cloth():
-    """Pictures of moving cloth, one after the other."""
+    """Images of moving cloth, one after the other."""
     loom = Loom(LoomOptions(seed=3, width_px=512, defects_per_m=0))
     return [loom.render(number * 64, 64) for number in range(120)]
 
 
 def after(watch, cloth, frames, spoil=lambda image: image):
-    """Show so many pictures; return what was told."""
+    """Show so many images; return what was told."""
     for number in range(frames):
         image = spoil(cloth[number % len(cloth)])
         if not watch.is_dark(image):
@@ -51,8 +51,8 @@ def watch(cloth):
     return watch
 
 
-def dimmed(share):
-    return lambda image: cv2.convertScaleAbs(image, alpha=share)
+def dimmed(fraction):
+    return lambda image: cv2.convertScaleAbs(image, alpha=fraction)
 
 
 def with_lint(image):
@@ -122,7 +122,7 @@ def test_a_run_that_begins_in_the_dark_has_nothing_to_compare_with():
     assert watch.take_events() == []
 
 
-def test_another_width_begins_anew(watch, cloth):
+def test_another_width_starts_again(watch, cloth):
     wide = [np.hstack([image, image]) for image in cloth[:60]]
     assert after(watch, wide, 60, dimmed(0.5)) == []
 
@@ -136,8 +136,8 @@ def test_shapes(shape):
     assert optics.columns == pytest.approx(1)
 
 
-@given(pictures)
-def test_brightness_lies_within_the_picture_and_turning_it_round_turns_the_zones(image):
+@given(images)
+def test_brightness_lies_within_the_image_and_turning_it_round_turns_the_zones(image):
     optics, turned = measure_optics(image), measure_optics(np.flip(image, axis=1))
     assert image.min() - 1e-9 <= optics.brightness.min() <= optics.brightness.max() <= image.max() + 1e-9
     assert image.min() <= brightest_grey(image) <= image.max()
@@ -146,7 +146,7 @@ def test_brightness_lies_within_the_picture_and_turning_it_round_turns_the_zones
 
 
 @given(st.integers(2, 60), st.sampled_from([0.5, 0.25]))
-def test_sharpness_does_not_depend_on_the_light(seed, share):
+def test_sharpness_does_not_depend_on_the_light(seed, fraction):
     image = (np.random.default_rng(seed).integers(20, 63, (16, 128)) * 4).astype(np.uint8)
-    dark = (image * share).astype(np.uint8)
+    dark = (image * fraction).astype(np.uint8)
     np.testing.assert_allclose(measure_optics(image).sharpness, measure_optics(dark).sharpness, rtol=0.02)

@@ -20,16 +20,16 @@ def lines_of(image):
 
 def test_the_last_lines_are_carried_over():
     seam = Seam(3)
-    assert lines_of(seam.picture(block(0))[0]) == list(range(8))
-    image, carried = seam.picture(block(1))
+    assert lines_of(seam.image(block(0))[0]) == list(range(8))
+    image, carried = seam.image(block(1))
     assert (lines_of(image), carried) == (list(range(5, 16)), 3)
 
 
 def test_blocks_shorter_than_what_is_carried_add_up():
     seam = Seam(5)
-    pictures = [seam.picture(block(number, lines=2)) for number in range(5)]
-    assert [carried for _, carried in pictures] == [0, 2, 4, 5, 5]
-    assert lines_of(pictures[4][0]) == list(range(3, 10))
+    images = [seam.image(block(number, lines=2)) for number in range(5)]
+    assert [carried for _, carried in images] == [0, 2, 4, 5, 5]
+    assert lines_of(images[4][0]) == list(range(3, 10))
 
 
 @pytest.mark.parametrize(
@@ -40,18 +40,18 @@ def test_blocks_shorter_than_what_is_carried_add_up():
         (block(0, follows_on=False), block(1)),
         (block(0), block(1, width=6)),
     ],
-    ids=["one was dropped", "a picture of its own", "after a picture of its own", "another width"],
+    ids=["one was dropped", "an image of its own", "after an image of its own", "another width"],
 )
 def test_nothing_is_carried_where_the_cloth_does_not_go_on(first, second):
     seam = Seam(3)
-    seam.picture(first)
-    assert seam.picture(second)[1] == 0
+    seam.image(first)
+    assert seam.image(second)[1] == 0
 
 
 def test_without_lines_nothing_is_carried():
     seam = Seam(0)
-    seam.picture(block(0))
-    assert seam.picture(block(1))[1] == 0
+    seam.image(block(0))
+    assert seam.image(block(1))[1] == 0
 
 
 def test_boxes_are_cut_at_the_frames_own_lines():

@@ -24,10 +24,10 @@ class FinderThatSays:
         return ClothMask(np.array(next(self._masks), np.bool_).reshape(2, 2), image.shape[:2])
 
 
-def test_a_finder_is_believed_from_the_first_picture_that_is_half_cloth():
+def test_a_finder_is_believed_from_the_first_image_that_is_half_cloth():
     watch = ClothWatch(FinderThatSays([0, 0, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 1, 0, 0]))
     looked = [watch.look(IMAGE, None) for _ in range(5)]
-    assert [mask if mask is None else mask.share for mask in looked] == [None, None, 0.5, 0.0, 0.25]
+    assert [mask if mask is None else mask.fraction for mask in looked] == [None, None, 0.5, 0.0, 0.25]
 
 
 def belt(grey):
@@ -37,13 +37,13 @@ def belt(grey):
     return image
 
 
-@pytest.mark.parametrize(("grey", "share"), [(3, 0.0), (40, None)], ids=["black", "grey"])
-def test_only_a_black_belt_is_believed_to_be_empty_before_cloth_was_seen(grey, share):
+@pytest.mark.parametrize(("grey", "fraction"), [(3, 0.0), (40, None)], ids=["black", "grey"])
+def test_only_a_black_belt_is_believed_to_be_empty_before_cloth_was_seen(grey, fraction):
     mask = ClothWatch(GrainFinder()).look(belt(grey), None)
-    assert (mask if mask is None else mask.share) == share
+    assert (mask if mask is None else mask.fraction) == fraction
 
 
-def test_a_dark_picture_with_grain_in_it_is_not_called_empty():
+def test_a_dark_image_with_grain_in_it_is_not_called_empty():
     assert ClothWatch(FinderThatSays([1, 0, 0, 0])).look(np.zeros((16, 16), np.uint8), None) is None
 
 
@@ -79,7 +79,7 @@ def test_lines_without_cloth_are_a_gap_with_its_reason():
     assert coverage.metres_without_cloth == pytest.approx(0.16)
     assert coverage.lost_m == pytest.approx(0.1)
     assert coverage.gap_m == pytest.approx(0.26)
-    assert coverage.share == pytest.approx(0.48)
+    assert coverage.fraction == pytest.approx(0.48)
 
 
 def test_of_frames_that_overlap_the_new_lines_count():
@@ -91,7 +91,7 @@ def test_of_frames_that_overlap_the_new_lines_count():
     assert coverage.metres_without_cloth == pytest.approx(0.05 + 0.02)
 
 
-def test_an_unreadable_picture_is_as_long_as_the_others_with_and_without_cloth():
+def test_an_unreadable_image_is_as_long_as_the_others_with_and_without_cloth():
     coverage = Coverage()
     coverage.passed(frame(0.0), lines(*[0] * 10))
     coverage.passed(frame(0.1))
@@ -104,5 +104,5 @@ def test_frames_without_cloth_where_nobody_knows_metres():
     coverage = Coverage()
     coverage.passed(frame(), lines(*[0] * 10))
     coverage.passed(frame(), lines(*[0] * 9, 1))
-    assert coverage.share == 0.5
+    assert coverage.fraction == 0.5
     assert not coverage.knows_metres

@@ -217,9 +217,9 @@ def test_a_label_of_a_turned_image_is_where_edge_run_finds_it_and_where_training
     command = ["convert", str(labels), "--group", "(?P<group>.)", "--split", "train=0.5,val=0.5"]
     labels_app([*command, "--out", str(out)], standalone_mode=False)
     dataset = load_dataset(out, ("broken", "wrinkle", "drop"))
-    for picture in (*dataset.train, *dataset.val):
-        image = read_labelled(picture.path)
-        x1, y1, x2, y2 = picture.boxes_xyxy_px(image)[0].round().astype(int)
+    for pixels in (*dataset.train, *dataset.val):
+        image = read_labelled(pixels.path)
+        x1, y1, x2, y2 = pixels.boxes_xyxy_px(image)[0].round().astype(int)
         assert image[y1:y2, x1:x2].mean() > 200
 
 

@@ -8,12 +8,12 @@ from edge.core.latency import LatencyHistogram, StageClock
 
 
 @given(st.lists(st.floats(0.002, 1e5), min_size=1, max_size=300), st.sampled_from([0.5, 0.95, 0.99]))
-def test_quantiles_are_exact_to_half_a_per_cent(durations_ms, share):
+def test_quantiles_are_exact_to_half_a_per_cent(durations_ms, fraction):
     histogram = LatencyHistogram()
     for duration in durations_ms:
         histogram.add(duration)
-    exact = np.sort(durations_ms)[int(np.ceil(share * len(durations_ms))) - 1]
-    assert abs(histogram.quantile_ms(share) / exact - 1) < 0.006
+    exact = np.sort(durations_ms)[int(np.ceil(fraction * len(durations_ms))) - 1]
+    assert abs(histogram.quantile_ms(fraction) / exact - 1) < 0.006
     assert histogram.quantiles()["max"] == round(max(durations_ms), 3)
     assert len(histogram) == len(durations_ms)
 

@@ -186,7 +186,7 @@ def test_images_that_cannot_be_used_are_counted_and_said(tmp_path):
 
 def test_a_folder_that_gives_nothing_is_refused_and_leaves_nothing(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(NoImagesError, match="holds no pictures"):
+    with pytest.raises(NoImagesError, match="holds no images"):
         simulate("--out", tmp_path / "data", "--on", tmp_path / "empty")
     with pytest.raises(CameraNotFoundError, match="Cannot read the folder"):
         simulate("--out", tmp_path / "data", "--on", tmp_path / "nowhere")

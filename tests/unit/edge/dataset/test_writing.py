@@ -10,10 +10,10 @@ import pytest
 from edge.core.errors import OutputError
 from edge.core.taxonomy import load_taxonomy
 from edge.dataset import writing as dataset
-from edge.dataset.image import draw_picture, picture_seed, run_lengths
+from edge.dataset.image import draw_image, image_seed, run_lengths
 from edge.dataset.options import DatasetOptions
 from edge.dataset.writing import write_dataset
-from edge.simulator.truth import SeenDefect
+from edge.simulator.ground_truth import SeenDefect
 
 OPTIONS = DatasetOptions(
     images=10, split={"train": 0.6, "val": 0.2, "test": 0.2}, seed=3, size_hw=(128, 256)
@@ -41,7 +41,7 @@ def decoded(segmentation):
     return flat.reshape(width, height).T
 
 
-def test_every_picture_has_a_label_file_and_an_entry(folder):
+def test_every_image_has_a_label_file_and_an_entry(folder):
     for split, count in (("train", 6), ("val", 2), ("test", 2)):
         images = sorted((folder / "images" / split).iterdir())
         labels = sorted((folder / "labels" / split).iterdir())
@@ -84,7 +84,7 @@ def test_yolo_and_coco_say_the_same(folder):
     assert boxes > 3
 
 
-def test_some_pictures_have_defects_and_some_have_none(folder):
+def test_some_images_have_defects_and_some_have_none(folder):
     sizes = [file.stat().st_size for file in (folder / "labels").rglob("*.txt")]
     assert 0 < sizes.count(0) < len(sizes)
 
@@ -95,21 +95,21 @@ def test_the_same_options_write_the_same_files_with_any_number_of_workers(folder
     assert contents(again) == contents(folder)
 
 
-def test_no_two_pictures_share_a_cloth(folder):
+def test_no_two_images_share_a_cloth(folder):
     seeds = [
         entry["seed"]
         for split in ("train", "val", "test")
         for entry in json.loads((folder / "annotations" / f"{split}.json").read_text())["images"]
     ]
     assert len(set(seeds)) == len(seeds)
-    assert picture_seed(0, 999_999) < picture_seed(1, 0)
+    assert image_seed(0, 999_999) < image_seed(1, 0)
 
 
 def test_progress_and_summary_count_what_was_written(tmp_path):
-    heard = []
+    matched = []
     options = DatasetOptions(images=4, split={"train": 0.5, "val": 0.5}, size_hw=(128, 128))
-    summary = write_dataset(tmp_path / "few", options, on_progress=lambda *done: heard.append(done))
-    assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    summary = write_dataset(tmp_path / "few", options, on_progress=lambda *done: matched.append(done))
+    assert matched == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert summary.images == {"train": 2, "val": 2}
     labels = {
         split: sum(len(f.read_text().splitlines()) for f in (tmp_path / "few/labels" / split).iterdir())
@@ -140,9 +140,9 @@ def test_nothing_is_left_behind_when_it_ends_badly(tmp_path, monkeypatch, raised
     def draw(options, taxonomy, index):
         if index == 2:
             raise raised
-        return draw_picture(options, taxonomy, index)
+        return draw_image(options, taxonomy, index)
 
-    monkeypatch.setattr(dataset, "draw_picture", draw)
+    monkeypatch.setattr(dataset, "draw_image", draw)
     with pytest.raises(expected):
         write_dataset(tmp_path / "out", OPTIONS)
     assert list(tmp_path.iterdir()) == []
@@ -188,15 +188,15 @@ def test_run_lengths_give_the_mask_back(box):
     assert np.array_equal(decoded(run_lengths(seen, (4, 5))), whole)
 
 
-def test_a_colour_picture_has_three_channels_and_the_same_truth():
-    grey = draw_picture(OPTIONS, load_taxonomy(), 1)
-    colour = draw_picture(OPTIONS.model_copy(update={"colour": True}), load_taxonomy(), 1)
+def test_a_colour_image_has_three_channels_and_the_same_ground_truth():
+    grey = draw_image(OPTIONS, load_taxonomy(), 1)
+    colour = draw_image(OPTIONS.model_copy(update={"colour": True}), load_taxonomy(), 1)
     assert colour.image.shape == (*grey.image.shape, 3)
     assert [seen.box_xyxy_px for seen in colour.defects] == [seen.box_xyxy_px for seen in grey.defects]
 
 
 @pytest.mark.parametrize(("width", "mm_per_px"), [(128, 0.4), (128, 0.02), (140, 2.0), (256, 0.02)])
-def test_the_smallest_pictures_hold_cloth_beside_a_selvedge(width, mm_per_px):
+def test_the_smallest_images_hold_cloth_beside_a_selvedge(width, mm_per_px):
     options = DatasetOptions(size_hw=(128, width), mm_per_px=mm_per_px)
-    pictures = [draw_picture(options, load_taxonomy(), index) for index in range(12)]
-    assert {picture.image.shape for picture in pictures} == {(128, width)}
+    images = [draw_image(options, load_taxonomy(), index) for index in range(12)]
+    assert {image.image.shape for image in images} == {(128, width)}

@@ -10,7 +10,7 @@ from edge.config.edge import load_config
 from edge.config.stop import StopRule, StopSettings
 from edge.core.errors import ConfigError
 from edge.decisions.choose import choose_stops
-from edge.decisions.policy import Block, StopPolicy
+from edge.decisions.policy import BlockOnRoll, StopPolicy
 from edge.decisions.stops import HELD_BACK, JOINED, WOULD_BE_STOP, Stops
 
 NAMES = ("wrinkle", "drop", "broken")
@@ -31,7 +31,7 @@ def decisions(settings, blocks, step_s=1.0):
     """Decide about blocks of 0.1 m; what one shows is each time a defect of its own."""
     machine = StopPolicy(settings, NAMES)
     return [
-        machine.decide(Block(number * 0.1, number * 0.1 + 0.1, found, found), number * step_s)
+        machine.decide(BlockOnRoll(number * 0.1, number * 0.1 + 0.1, found, found), number * step_s)
         for number, found in enumerate(blocks)
     ]
 
@@ -60,10 +60,10 @@ def test_what_does_not_stop_the_machine(blocks):
 def test_severity_is_that_of_the_whole_defect():
     machine = StopPolicy(policy(times=1, least_points=2), NAMES)
     small, large = piece(0.0), piece(0.0, 100)
-    assert machine.decide(Block(0.0, 0.1, [small], [small]), 0.0) is None
-    assert machine.decide(Block(0.1, 0.2, [piece(0.1)], [large, piece(0.05, 90)]), 0.0) is not None
+    assert machine.decide(BlockOnRoll(0.0, 0.1, [small], [small]), 0.0) is None
+    assert machine.decide(BlockOnRoll(0.1, 0.2, [piece(0.1)], [large, piece(0.05, 90)]), 0.0) is not None
     assert (
-        StopPolicy(policy(times=1, least_mm=50), NAMES).decide(Block(0.0, 0.1, [small], [small]), 0.0)
+        StopPolicy(policy(times=1, least_mm=50), NAMES).decide(BlockOnRoll(0.0, 0.1, [small], [small]), 0.0)
         is None
     )
 
@@ -74,7 +74,7 @@ def test_a_defect_that_runs_on_is_confirmed_by_itself():
         part = piece(number * 0.1, 100)
         complete = merger.add([part], (number + 1) * 0.1)
         found = machine.decide(
-            Block(number * 0.1, number * 0.1 + 0.1, [part], [*complete, *merger.growing]), 0.0
+            BlockOnRoll(number * 0.1, number * 0.1 + 0.1, [part], [*complete, *merger.growing]), 0.0
         )
         reasons.append(found.reason if found and not found.held_back else None)
     assert reasons[:3] == [None, None, "broken runs on for 300 mm"]

@@ -11,7 +11,7 @@ from edge.inference.decode import (
     Decoder,
     decode_view,
     merge_views,
-    suppress_doubles,
+    suppress_duplicates,
 )
 from tests.conftest import bright_cell_contract
 
@@ -56,13 +56,13 @@ def test_a_network_that_gives_no_numbers_is_not_a_clean_cloth(value, where):
         decode_view(arrays["boxes"], arrays["scores"], np.full(3, 0.1, np.float32), 0.5)
 
 
-def test_doubles_of_one_class_go_and_other_classes_stay():
+def test_duplicates_of_one_class_go_and_other_classes_stay():
     found = detections(
         (0, 0, 10, 10, 0.9, 0), (0, 0, 10, 9, 0.8, 0), (0, 0, 10, 10, 0.7, 1), (50, 50, 60, 60, 0.6, 0)
     )
-    kept = suppress_doubles(found, 0.5)
+    kept = suppress_duplicates(found, 0.5)
     assert kept.scores.tolist() == pytest.approx([0.9, 0.7, 0.6])
-    assert boxes(suppress_doubles(kept, 0.5)) == boxes(kept)
+    assert boxes(suppress_duplicates(kept, 0.5)) == boxes(kept)
 
 
 def test_a_flickering_lamp_costs_bounded_work():
@@ -118,7 +118,7 @@ def test_what_fills_one_of_several_tiles_says_nothing_of_a_place(box, stays):
     found = detections((*box, 0.9, 0))
     merged = merge_views([found, no_detections()], TWO_TILES)
     assert len(merged) == stays
-    assert len(merge_views([found], TWO_TILES[:1])) == 1, "a picture of its own may show nothing else"
+    assert len(merge_views([found], TWO_TILES[:1])) == 1, "an image of its own may show nothing else"
 
 
 def test_two_defects_in_one_tile_are_never_merged():

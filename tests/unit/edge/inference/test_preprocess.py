@@ -40,12 +40,12 @@ def test_luma_enhancement_leaves_hue_alone(enhancement):
     ramp = np.linspace(60, 120, 64, dtype=np.uint8)
     frame = np.dstack([np.tile(ramp, (64, 1))] * 3)
     frame[..., 2] += 40
-    picture = Preprocessor(bright_cell_contract(colour_order="bgr", enhancement=enhancement)).picture(
+    image = Preprocessor(bright_cell_contract(colour_order="bgr", enhancement=enhancement)).image(
         frame, WHOLE
     )
-    before, after = (cv2.cvtColor(p, cv2.COLOR_BGR2YCrCb)[10:54, 10:54] for p in (frame, picture))
+    before, after = (cv2.cvtColor(p, cv2.COLOR_BGR2YCrCb)[10:54, 10:54] for p in (frame, image))
     assert np.ptp(after[..., 0]) > np.ptp(before[..., 0])
-    unclipped = (picture[10:54, 10:54].max(axis=2) < 255) & (picture[10:54, 10:54].min(axis=2) > 0)
+    unclipped = (image[10:54, 10:54].max(axis=2) < 255) & (image[10:54, 10:54].min(axis=2) > 0)
     assert np.abs(after[..., 1:].astype(int) - before[..., 1:])[unclipped].max() <= 3
 
 

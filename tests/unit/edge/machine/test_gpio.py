@@ -1,4 +1,4 @@
-"""Lines of this box: the real package up to the chip, which is played."""
+"""Lines of this device: the real package up to the chip, which is played."""
 
 from __future__ import annotations
 

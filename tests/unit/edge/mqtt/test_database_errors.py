@@ -116,9 +116,9 @@ def broker(tmp_path):
 
 def test_two_hundred_errors_lose_nothing_and_end_no_thread(faults, broker, tmp_path):
     health = Health(600.0)  # no frame passes here
-    with Subscriber(broker, "d/b") as heard:
+    with Subscriber(broker, "d/b") as matched:
         sent = record_and_send(tmp_path / "rolls.db", broker, faults, health)
-        assert wait_for(lambda: set(sent) <= {message["id"] for message in heard.of("event")})
+        assert wait_for(lambda: set(sent) <= {message["id"] for message in matched.of("event")})
     assert faults.left == {"mqtt": 0, "MainThread": 0}
     assert health.helpers.dead == []
     assert health.verdict().reasons == ()
@@ -131,9 +131,9 @@ def test_the_sender_asks_again_a_pause_after_each_error_and_sends_once_the_datab
     faults.left, faults.often = {"mqtt": 8}, {"mqtt": 1.0}
     faults.of = {"mqtt": OF_SQLITE + OF_DAMAGE}
     health = Health(600.0)
-    with Subscriber(broker, "d/b") as heard:
+    with Subscriber(broker, "d/b") as matched:
         sent = record_and_send(tmp_path / "rolls.db", broker, faults, health)
-        assert wait_for(lambda: set(sent) <= {message["id"] for message in heard.of("event")})
+        assert wait_for(lambda: set(sent) <= {message["id"] for message in matched.of("event")})
     asked_s = faults.asked_s["mqtt"][:9]  # eight errors, and the first answer
     pauses_s = [later - before for before, later in pairwise(asked_s)]
     assert len(pauses_s) >= 7  # the last error may be one of the end of the run

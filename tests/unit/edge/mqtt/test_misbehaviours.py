@@ -52,7 +52,7 @@ def record_some(recorder):
 @pytest.mark.parametrize("name", MISBEHAVIOURS)
 def test_a_broker_that_misbehaves(name, tmp_path, quick):
     path = tmp_path / "rolls.db"
-    wrong, heard = MISBEHAVIOURS[name], []
+    wrong, matched = MISBEHAVIOURS[name], []
     outbox, recorder = recording(path)
     with ScriptedBroker(wrong.make()) as broker:
         publisher = Publisher(outbox, settings(broker, longest_pause_s=1.0, **wrong.settings))
@@ -60,10 +60,10 @@ def test_a_broker_that_misbehaves(name, tmp_path, quick):
             record_some(recorder)
 
             def is_said():
-                heard.append(said_by(publisher) + " ".join(event.detail for event in publisher.events()))
-                return any(wrong.said in one for one in heard)
+                matched.append(said_by(publisher) + " ".join(event.detail for event in publisher.events()))
+                return any(wrong.said in one for one in matched)
 
-            assert wait_for(is_said, 10), (heard[-1], broker.connections, broker.came)
+            assert wait_for(is_said, 10), (matched[-1], broker.connections, broker.came)
             assert publisher._thread.is_alive()
             unaccounted = (
                 set(ids_in(path)) - set(rows(path, "outbox")) - set(broker.ids("defect", "event", "stop"))

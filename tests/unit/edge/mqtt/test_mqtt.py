@@ -266,7 +266,7 @@ def test_who_is_not_let_in(running, path):
         check_broker(settings(running, "t4"), "wrong")
     with pytest.raises(BrokerError, match=r"the certificate of .* is not accepted: self-signed"):
         check_broker(settings(running, "t4", ca_file=None), PASSWORD)
-    assert "lets this box in" in check_broker(settings(running, "t4"), PASSWORD)
+    assert "authorises this device" in check_broker(settings(running, "t4"), PASSWORD)
     with pytest.raises(ConfigError, match="There is no file"):
         check_broker(settings(running, "t4", ca_file=path), PASSWORD)
 

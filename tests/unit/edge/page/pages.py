@@ -12,7 +12,7 @@ from edge.page.live import LivePage
 from edge.pipeline.run_state import RunState
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
-from tests.unit.edge.roll.rolls import write_picture
+from tests.unit.edge.roll.rolls import write_image
 
 CLASSES = ("wrinkle", "drop", "broken")
 BOX = (10.0, 10.0, 30.0, 30.0)
@@ -41,10 +41,10 @@ def passed(state, *numbers):
 
 @contextmanager
 def recorded_page(folder, defects=3):
-    """Yield (page, recorder, state): 1.2 m passed, 0.2 m of them unseen, a picture for each defect."""
-    picture = write_picture(folder / "00000003.png")
+    """Yield (page, recorder, state): 1.2 m passed, 0.2 m of them unseen, an image for each defect."""
+    image = write_image(folder / "00000003.png")
     head = RollHead("loom", "a" * 64, {"grade_limits": {}}, "A17", "twill")
-    with RollRecorder(folder / "rolls.db", head, lambda _: picture) as recorder:
+    with RollRecorder(folder / "rolls.db", head, lambda _: image) as recorder:
         state = passed(RunState(), *range(5), *range(7, 12))
         found = [defect(0.1 * (number + 1)) for number in range(defects)]
         recorder.event("camera silent", "no frame for 12 s")

@@ -70,13 +70,13 @@ def test_the_page_and_what_it_loads_are_there_and_guarded(tmp_path):
         )
 
 
-def test_state_cloth_and_picture(tmp_path):
+def test_state_cloth_and_image(tmp_path):
     with page(tmp_path) as client:
         assert client.get("/state").json()["along_m"] == 1.2
         cloth = client.get("/cloth.jpg")
         assert (cloth.headers["content-type"], cloth.headers["x-number"]) == ("image/jpeg", "1")
-        picture = client.get(f"/pictures/{ids(client)[0]}")
-        decoded = cv2.imdecode(np.frombuffer(picture.content, np.uint8), cv2.IMREAD_COLOR)
+        image = client.get(f"/pictures/{ids(client)[0]}")
+        decoded = cv2.imdecode(np.frombuffer(image.content, np.uint8), cv2.IMREAD_COLOR)
         assert decoded.shape[0] <= 64
 
 
@@ -275,7 +275,7 @@ def test_a_name_that_a_proxy_gives_needs_the_token_too(tmp_path):
 def test_other_names_are_refused_whoever_asks(tmp_path, address, host):
     with page(tmp_path, address=address) as client:
         answer = client.get("/", headers={**KEY, "Host": host})
-        assert (answer.status_code, answer.json()["problem"]) == (400, "This box has another name.")
+        assert (answer.status_code, answer.json()["problem"]) == (400, "This device has another name.")
 
 
 @pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1", "[::1]:8080", "LOCALHOST"])
@@ -302,7 +302,7 @@ def test_no_other_file_is_served(tmp_path, path):
         assert client.get(path).status_code == 404
 
 
-def test_a_picture_that_is_gone_or_none_is_not_served(tmp_path):
+def test_an_image_that_is_gone_or_none_is_not_served(tmp_path):
     with page(tmp_path) as client:
         (tmp_path / "00000003.png").write_text("root:x:0:0")
         assert client.get(f"/pictures/{ids(client)[0]}").status_code == 404
@@ -384,16 +384,16 @@ def test_so_many_viewers_and_no_more(tmp_path):
 
 
 class Asked:
-    """Take wishes for rolls as the run does."""
+    """Take requests for rolls as the run does."""
 
     def __init__(self, error=None):
-        self.wishes, self._error = [], error
+        self.requests, self._error = [], error
 
-    def ask(self, wish):
+    def ask(self, request):
         if self._error:
             raise self._error
-        is_new = wish.request_id not in [one.request_id for one in self.wishes]
-        self.wishes += [wish] if is_new else []
+        is_new = request.request_id not in [one.request_id for one in self.requests]
+        self.requests += [request] if is_new else []
         return is_new
 
 
@@ -407,8 +407,8 @@ def test_the_next_roll_is_asked_for_once(tmp_path):
         assert next_roll(client, headers={}).status_code == 401
         answers = [next_roll(client, name="B 7", article="twill") for _ in range(2)]
         assert [(one.status_code, one.json()["repeated"]) for one in answers] == [(202, False), (202, True)]
-        (wish,) = client.live.changes.wishes
-        assert (wish.by, wish.name, wish.article) == ("operator", "B 7", "twill")
+        (request,) = client.live.changes.requests
+        assert (request.by, request.name, request.article) == ("operator", "B 7", "twill")
         for wrong in ({"name": ""}, {"name": "a\nb"}, {"name": "x" * 201}, {"id": "../x"}, {"more": 1}):
             assert next_roll(client, **wrong).status_code == 422
         assert next_roll(client, name="ß" * 200, article="編" * 200).status_code == 202
@@ -425,13 +425,15 @@ def test_teaching_is_asked_for_with_the_token_and_refused_in_plain_words(tmp_pat
 
     with page(tmp_path) as client:
         assert (
-            teach(wish="begin").json()["problem"].startswith("Nothing is learnt here: start edge-run with")
+            teach(**{"wish": "begin"})
+            .json()["problem"]
+            .startswith("Nothing is learnt here: start edge-run with")
         )
         teacher = client.live.teaching = Asked()
-        teacher.ask = teacher.wishes.append
-        assert teach(headers={}, wish="begin").status_code == 401
-        assert [teach(wish=wish).status_code for wish in ("begin", "cancel")] == [202, 202]
-        assert teacher.wishes == ["begin", "cancel"]
+        teacher.ask = teacher.requests.append
+        assert teach(headers={}, **{"wish": "begin"}).status_code == 401
+        assert [teach(**{"wish": request}).status_code for request in ("begin", "cancel")] == [202, 202]
+        assert teacher.requests == ["begin", "cancel"]
         for wrong in ({}, {"wish": "stop"}, {"wish": "begin", "more": 1}, {"wish": ["begin"]}):
             assert teach(**wrong).status_code == 422
         assert client.get("/state").json()["article"]["can_teach"]
@@ -446,7 +448,7 @@ def test_cloth_of_another_article_that_was_taught_is_offered(tmp_path):
         assert offer["text"] == "This cloth looks like twill 220, which was taught."
 
 
-def test_the_page_begins_anew_with_the_new_roll(tmp_path):
+def test_the_page_starts_again_with_the_new_roll(tmp_path):
     with page(tmp_path) as client:
         first = client.get("/roll").json()
         state = client.run
@@ -480,7 +482,7 @@ def test_a_roll_that_could_not_be_recorded_yet_is_shown_all_the_same(tmp_path):
         assert (roll["name"], roll["defects"], roll["length_m"]) == ("B", [], 0.0)
 
 
-def test_without_a_record_the_map_begins_anew_too():
+def test_without_a_record_the_map_starts_again_too():
     state = passed(plain_state(), 0, 3)
     state.take([defect(0.05)])
     live = plain_page(state)

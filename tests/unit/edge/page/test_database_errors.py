@@ -56,7 +56,7 @@ class Page:
         if what == "review":
             body = {"id": self.defect, "verdict": "confirmed"}
             return self._client.post(f"{self._at}/reviews", json=body, headers=KEY)
-        path = {"roll": "/roll", "picture": f"/pictures/{self.defect}", "state": "/state"}[what]
+        path = {"roll": "/roll", "image": f"/pictures/{self.defect}", "state": "/state"}[what]
         return self._client.get(self._at + path)
 
     def healthz(self):
@@ -151,10 +151,10 @@ def test_a_record_that_cannot_be_read_is_one_line_for_each_request_and_health_wa
     caplog.set_level(logging.ERROR)
     monkeypatch.setattr(state, "FRESH_S", 0.0)
     with served_page(tmp_path) as page:
-        assert {page.ask(what).status_code for what in ("roll", "picture", "state")} == {200}
+        assert {page.ask(what).status_code for what in ("roll", "image", "state")} == {200}
         heal = WAYS[way](page)
         problem = check_refusal(page.ask("roll"))
-        check_refusal(page.ask("picture"))
+        check_refusal(page.ask("image"))
         if way != "of another program":  # whoever writes the record has checked that
             check_refusal(page.ask("review"))
         assert page.ask("state").status_code == 200
@@ -164,7 +164,7 @@ def test_a_record_that_cannot_be_read_is_one_line_for_each_request_and_health_wa
         assert page.ask("state").json()["troubles"][0]["text"] == "A part of the program fails: this page."
         assert [event.kind for event in page.health.helpers.events()] == [HELPER_FAILED]
         heal()
-        assert {page.ask(what).status_code for what in ("roll", "picture", "review")} == {200}
+        assert {page.ask(what).status_code for what in ("roll", "image", "review")} == {200}
         page.clock.now_s += STEADY_S
         assert page.healthz()["warnings"] == []
     lines = [record.getMessage() for record in caplog.records if record.name == "edge.page.app"]
@@ -231,7 +231,7 @@ def test_two_hundred_database_errors_in_the_handlers_are_two_hundred_answers(tmp
         before, statuses, asked = threading.active_count(), Counter(), 0
         faults.left = ERRORS
         while faults.left:
-            answer = page.ask(("roll", "picture", "review")[asked % 3])
+            answer = page.ask(("roll", "image", "review")[asked % 3])
             asked, statuses[answer.status_code] = asked + 1, statuses[answer.status_code] + 1
             assert "Traceback" not in answer.text
         assert set(statuses) == {200, 500, 503}
@@ -242,7 +242,7 @@ def test_two_hundred_database_errors_in_the_handlers_are_two_hundred_answers(tmp
         )
         assert page.health.helpers.dead == []
         assert page.healthz()["ok"]
-        assert {page.ask(what).status_code for what in ("roll", "picture", "review")} == {200}
+        assert {page.ask(what).status_code for what in ("roll", "image", "review")} == {200}
         assert threading.active_count() <= before + 1
         with page.opened() as db:
             assert db.execute("SELECT verdict FROM reviews").fetchall() == [("confirmed",)]
@@ -277,7 +277,5 @@ def asked_with(page, table, column, value):
             db.execute(f"UPDATE {table} SET {column} = ?", (value,))
         except sqlite3.IntegrityError:  # what the tables refuse cannot be there
             return
-        yield from [
-            (what, page.ask(what)) for what in ("roll", *(["picture"] if table == "defects" else []))
-        ]
+        yield from [(what, page.ask(what)) for what in ("roll", *(["image"] if table == "defects" else []))]
         db.executemany(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", before)

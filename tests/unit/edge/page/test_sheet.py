@@ -123,7 +123,7 @@ def test_an_article_that_nobody_taught_has_no_sheet(article):
         assert (answer.status_code, "was not taught" in answer.json()["problem"]) == (404, True)
 
 
-def test_an_article_file_that_was_taught_again_meanwhile_is_said_and_its_marks_begin_anew(tmp_path):
+def test_an_article_file_that_was_taught_again_meanwhile_is_said_and_its_marks_start_again(tmp_path):
     before = taught_article(tmp_path)
     client = client_of(before)
     mark(client, before, 2)
@@ -200,7 +200,10 @@ def test_an_article_that_is_being_learnt_is_said_with_what_it_would_promise():
 
 def test_what_was_taught_of_another_article_is_a_warning(article):
     said = shown(article, "denim").get("/state").json()["article"]
-    assert (said["level"], said["text"]) == ("warn", "denim: the box uses what it was taught of twill 220.")
+    assert (said["level"], said["text"]) == (
+        "warn",
+        "denim: the device uses what it was taught of twill 220.",
+    )
 
 
 def test_before_the_first_frame_nothing_is_said_of_the_article():

@@ -1,4 +1,4 @@
-"""Addresses, tokens, snapshots, troubles and the picture of the cloth: values in, values out."""
+"""Addresses, tokens, snapshots, troubles and the image of the cloth: values in, values out."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from edge.config.edge import EdgeConfig, load_config
 from edge.core.errors import ConfigError, OutputError
 from edge.health.state import Health, healthz
 from edge.page import live as live_module
-from edge.page.cloth import WIDEST_PX, ClothPicture, drawn, scaled
-from edge.page.live import MOST_BLOCKS, Block, shown_together
+from edge.page.cloth import WIDEST_PX, ClothImage, drawn, scaled
+from edge.page.live import MOST_BLOCKS, InspectedBlock, shown_together
 from edge.page.rolls import Known, changes
-from edge.page.snapshot import WINDOW_S, Counts, Recent
+from edge.page.snapshot import WINDOW_S, Recent, RunCounts
 from edge.page.state import StateText, state_json
 from edge.page.token import page_token
 from edge.page.trouble import CAMERA_DOWN, HELPERS, troubles
@@ -121,8 +121,8 @@ def test_a_token_that_cannot_be_made(tmp_path):
 
 def test_counts_are_those_of_the_last_seconds():
     recent = Recent()
-    grown = [recent.add(Counts(float(s), 10 * s, 0, s, 0, 0, 0.5 * s)) for s in range(20)]
-    assert grown[0] == Counts(0, 0, 0, 0, 0, 0, 0)
+    grown = [recent.add(RunCounts(float(s), 10 * s, 0, s, 0, 0, 0.5 * s)) for s in range(20)]
+    assert grown[0] == RunCounts(0, 0, 0, 0, 0, 0, 0)
     assert grown[-1].at_s == pytest.approx(WINDOW_S, abs=1)
     assert grown[-1].frames == grown[-1].at_s * 10
 
@@ -182,7 +182,7 @@ def test_a_dead_helper_thread_shows_at_once_also_while_inspection_hangs():
     assert (trouble["level"], trouble["text"], trouble["cure"]) == (
         "bad",
         "A part of the program is gone: stops of the machine.",
-        "Start the box again.",
+        "Start the device again.",
     )
     assert healthz({None: health})["reasons"] == ["the helper thread 'machine' is dead"]
 
@@ -223,9 +223,9 @@ def test_all_is_well():
         ({"camera_down": "frozen", "silent_s": 30.0}, ["camera down"]),
         ({"broker_away": True, "machine_away": True}, ["machine", "broker"]),
         ({"broker_refuses": True}, ["broker refuses"]),
-        ({"recent": Counts(5, 5, 0, 2, 0, 0, 1.0), "lost_m": 0.5}, ["too slow", "unseen"]),
-        ({"recent": Counts(5, 0, 9, 0, 0, 0, 1.0)}, ["no cloth"]),
-        ({"recent": Counts(5, 1, 9, 0, 1, 7, 1.0)}, ["lost lines", "unreadable"]),
+        ({"recent": RunCounts(5, 5, 0, 2, 0, 0, 1.0), "lost_m": 0.5}, ["too slow", "unseen"]),
+        ({"recent": RunCounts(5, 0, 9, 0, 0, 0, 1.0)}, ["no cloth"]),
+        ({"recent": RunCounts(5, 1, 9, 0, 1, 7, 1.0)}, ["lost lines", "unreadable"]),
         ({"later_s": 6.0}, ["hangs"]),
         ({"later_s": 6.0, "phase": "ended"}, ["ended"]),
     ],
@@ -284,7 +284,7 @@ def test_the_state_is_made_once_for_all_who_look():
 
 
 def blocks(*frames, records=()):
-    return tuple(Block(number, one, tuple(records)) for number, one in enumerate(frames, start=1))
+    return tuple(InspectedBlock(number, one, tuple(records)) for number, one in enumerate(frames, start=1))
 
 
 @pytest.mark.parametrize(
@@ -300,12 +300,12 @@ def blocks(*frames, records=()):
     ],
     ids=["one", "all fit", "too high", "area camera", "another width", "higher than wide", "many"],
 )
-def test_which_blocks_make_one_picture(frames, kept):
+def test_which_blocks_make_one_image(frames, kept):
     shown = shown_together(blocks(*frames))
     assert [block.number for block in shown] == list(range(len(frames) - kept + 1, len(frames) + 1))
 
 
-def test_the_picture_is_small_and_its_boxes_have_colours():
+def test_the_image_is_small_and_its_boxes_have_colours():
     box = {"label": "broken", "score": 0.9, "box_xyxy_px": [200.0, 10.0, 600.0, 90.0]}
     shown = [blocks(*(frame(n, width=2000) for n in (0, 1)), records=r) for r in ((), (box,))]
     plain, found = (drawn(some, [scaled(block) for block in some]) for some in shown)
@@ -317,20 +317,20 @@ def test_the_picture_is_small_and_its_boxes_have_colours():
 
 
 def test_the_cloth_is_encoded_once_for_all_who_look(monkeypatch):
-    picture = ClothPicture()
-    assert picture.jpeg((), CLASSES) is None
-    first = picture.jpeg(blocks(frame(0)), CLASSES)
-    assert picture.jpeg(blocks(frame(0)), CLASSES) is first
-    assert picture.jpeg(blocks(frame(0), frame(1)), CLASSES) is first  # too soon for another
+    image = ClothImage()
+    assert image.jpeg((), CLASSES) is None
+    first = image.jpeg(blocks(frame(0)), CLASSES)
+    assert image.jpeg(blocks(frame(0)), CLASSES) is first
+    assert image.jpeg(blocks(frame(0), frame(1)), CLASSES) is first  # too soon for another
     monkeypatch.setattr("edge.page.cloth.SHORTEST_S", 0.0)
-    second = picture.jpeg(blocks(frame(0), frame(1)), CLASSES)
+    second = image.jpeg(blocks(frame(0), frame(1)), CLASSES)
     assert (first.number, second.number) == (1, 2)
     assert cv2.imdecode(np.frombuffer(second.data, np.uint8), cv2.IMREAD_COLOR).shape == (200, 200, 3)
 
 
-def test_a_picture_with_a_class_of_the_article_before_is_drawn():
+def test_an_image_with_a_class_of_the_article_before_is_drawn():
     box = {"label": "unclassified", "score": 0.9, "box_xyxy_px": [20.0, 10.0, 60.0, 90.0]}
-    jpeg = ClothPicture().jpeg(blocks(frame(0), records=[box]), CLASSES)
+    jpeg = ClothImage().jpeg(blocks(frame(0), records=[box]), CLASSES)
     image = cv2.imdecode(np.frombuffer(jpeg.data, np.uint8), cv2.IMREAD_COLOR)
     assert np.ptp(image.astype(int), axis=2).max() > 60
 

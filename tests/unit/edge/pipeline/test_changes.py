@@ -11,7 +11,7 @@ from edge.cameras.capture import Capture
 from edge.cameras.protocol import NoFrameYetError
 from edge.core.errors import ConfigError
 from edge.core.latency import StageClock
-from edge.pipeline.changes import MOST_WAITING, RollChanges, RollWish
+from edge.pipeline.changes import MOST_WAITING, RollChanges, RollRequest
 from edge.pipeline.parts import Inspection, Results, Source
 from edge.pipeline.pipeline import Pipeline
 from tests.unit.edge.pipeline.test_pipeline import CLASSES, RollCamera, inspector
@@ -47,11 +47,11 @@ def attached(frames=0):
     return camera, capture, changes
 
 
-def test_dropped_frames_are_told_apart_at_the_moment_of_the_wish():
+def test_dropped_frames_are_told_apart_at_the_moment_of_the_request():
     camera, capture, changes = attached(10)
     for _ in range(4):
         capture._put(camera.read())
-    changes.ask(RollWish("operator"))
+    changes.ask(RollRequest("operator"))
     for _ in range(6):
         capture._put(camera.read())
     change = changes.due(9)
@@ -64,19 +64,19 @@ def test_dropped_frames_are_told_apart_at_the_moment_of_the_wish():
 
 def test_one_request_is_one_change_and_too_many_are_refused():
     _, _, changes = attached()
-    wish = RollWish("operator", request_id="1" * 32)
-    assert [changes.ask(wish), changes.ask(wish)] == [True, False]
+    request = RollRequest("operator", request_id="1" * 32)
+    assert [changes.ask(request), changes.ask(request)] == [True, False]
     for _ in range(MOST_WAITING - 1):
-        changes.ask(RollWish("operator"))
+        changes.ask(RollRequest("operator"))
     with pytest.raises(ConfigError, match="Too many"):
-        changes.ask(RollWish("operator"))
+        changes.ask(RollRequest("operator"))
     changes.attach(None)
     with pytest.raises(ConfigError, match="not running"):
-        changes.ask(RollWish("operator"))
+        changes.ask(RollRequest("operator"))
     assert changes.mark() is None
 
 
-def test_a_refused_wish_may_come_again():
+def test_a_refused_request_may_come_again():
     problems = [ConfigError("No.", "Yes.")]
 
     def check(_):
@@ -86,10 +86,10 @@ def test_a_refused_wish_may_come_again():
     _, capture, _ = attached()
     changes = RollChanges(check)
     changes.attach(capture)
-    wish = RollWish("operator")
+    request = RollRequest("operator")
     with pytest.raises(ConfigError):
-        changes.ask(wish)
-    assert changes.ask(wish)
+        changes.ask(request)
+    assert changes.ask(request)
 
 
 def test_cameras_of_one_loom_change_together_under_one_name(caplog):
@@ -97,12 +97,12 @@ def test_cameras_of_one_loom_change_together_under_one_name(caplog):
     for one in cameras:
         one.share_with([other for other in cameras if other is not one])
     cameras[2].attach(None)
-    assert cameras[1].ask(RollWish("operator"))
+    assert cameras[1].ask(RollRequest("operator"))
     first, second = cameras[0].due(), cameras[1].due()
-    assert first.wish == second.wish
-    assert first.wish.name.startswith("roll of ")
+    assert first.request == second.request
+    assert first.request.name.startswith("roll of ")
     assert "does not change" in caplog.text, "the third camera has ended"
-    assert not cameras[0].ask(second.wish), "and nobody does it twice"
+    assert not cameras[0].ask(second.request), "and nobody does it twice"
     assert cameras[0].due() is cameras[1].due() is None
 
 
@@ -115,17 +115,17 @@ def test_while_the_loom_stands_the_roll_changes_at_once(inspector, blocks):
 
     def look(state, _):
         if state.silent_s and not asked and state.coverage.frames_inspected:
-            asked.append(changes.ask(RollWish("operator", "B")))
+            asked.append(changes.ask(RollRequest("operator", "B")))
         if state.roll.number == 2 and camera._blocks == blocks:
             camera._blocks += 2
-        if state.roll.number == 2 and state.roll.coverage.lines_passed:
+        if state.roll.number == 2 and state.roll.coverage.lines_delivered:
             ends.set()
 
     source = Source(camera, queue_frames=16, changes=changes)
     state = Pipeline(source, Inspection(inspector, CLASSES), Results(observers=[look])).run()
     (first,) = state.rolls
-    assert first.sums.lines_passed == first.sums.lines_inspected == blocks * 64
-    assert state.roll.coverage.lines_passed == 2 * 64
+    assert first.sums.lines_delivered == first.sums.lines_inspected == blocks * 64
+    assert state.roll.coverage.lines_delivered == 2 * 64
     assert [(d.start_m, d.end_m) for d in state.found] == [
         (0.0, pytest.approx(blocks * 0.064)),
         (pytest.approx(blocks * 0.064), pytest.approx((blocks + 2) * 0.064)),

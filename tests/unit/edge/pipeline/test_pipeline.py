@@ -156,7 +156,7 @@ def test_what_a_live_camera_lost_is_all_overrun_wherever_the_run_ends(inspector,
     coverage = state.coverage
     assert state.dropped > 0
     assert coverage.gap_lines("overrun") == state.dropped * 64
-    assert coverage.lines_passed == coverage.lines_inspected + coverage.gap_lines("overrun")
+    assert coverage.lines_delivered == coverage.lines_inspected + coverage.gap_lines("overrun")
     assert {gap.reason for gap in coverage.gap_list} <= {"overrun"}
 
 
@@ -191,13 +191,13 @@ def test_what_is_found_does_not_depend_on_how_far_ahead_strips_are_prepared(
     assert len(ahead[0].splitlines()) == 10 if not follows_on else len(ahead[0].splitlines()) > 10
 
 
-def test_two_pictures_can_be_prepared_before_the_first_is_looked_at(inspector):
+def test_two_images_can_be_prepared_before_the_first_is_looked_at(inspector):
     rng = np.random.default_rng(0)
-    pictures = [rng.integers(0, 256, (64, width), np.uint8) for width in (300, 100, 200)]
-    wanted = [inspector.inspect(picture) for picture in pictures]
-    coming = inspector.prepare(pictures[0])
-    for picture, found in zip([*pictures[1:], pictures[0]], wanted, strict=True):
-        now, coming = coming, inspector.prepare(picture)
+    images = [rng.integers(0, 256, (64, width), np.uint8) for width in (300, 100, 200)]
+    wanted = [inspector.inspect(image) for image in images]
+    coming = inspector.prepare(images[0])
+    for image, found in zip([*images[1:], images[0]], wanted, strict=True):
+        now, coming = coming, inspector.prepare(image)
         again = inspector.find(now).defects
         assert np.array_equal(again.boxes_xyxy_px, found.boxes_xyxy_px)
         assert np.array_equal(again.scores, found.scores)

@@ -13,7 +13,7 @@ import pytest
 from edge.health.metrics import metrics_text
 from edge.health.server import HealthServer
 from edge.health.state import Health
-from edge.page.snapshot import Counts, Snapshot
+from edge.page.snapshot import RunCounts, Snapshot
 from edge.page.trouble import troubles
 from edge.process.camera_log import about_camera, name_camera
 from edge.process.supervised import HELPER_DEAD, HELPER_FAILED, Helpers, HelperThread, described, watched_by
@@ -40,7 +40,7 @@ class UnspeakableError(Exception):
 
 
 class Work:
-    """Raise these errors, one for each time it is begun; then work until the end."""
+    """Raise these errors, one for each time it is started; then work until the end."""
 
     def __init__(self, *errors):
         self._errors = list(errors)
@@ -147,7 +147,7 @@ def test_a_dead_thread_is_in_healthz_metrics_and_page_at_once_and_an_event_once(
     assert health.helpers.events() == []
     assert health.helpers.as_json() == {"failures": {}, "dead": ["machine"]}
     shown = Snapshot(
-        "running", 0.0, Counts(*[0] * 7), helpers_dead=("machine",), helpers_unwell=("machine",)
+        "running", 0.0, RunCounts(*[0] * 7), helpers_dead=("machine",), helpers_unwell=("machine",)
     )
     assert [(one.level, one.code, one.text) for one in troubles(shown, 0.0)] == [
         ("bad", "helper", "A part of the program is gone: stops of the machine.")

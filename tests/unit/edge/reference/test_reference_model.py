@@ -195,17 +195,17 @@ def test_an_image_says_what_is_largest_in_each_block_of_its_width():
     assert block_maxima(excess, is_judged)["spot"].tolist() == [0, 4]
 
 
-def banded(random: np.random.Generator, share: float, by: float) -> np.ndarray:
-    """Return values of a channel with a band over a share of the width, in the middle of the height."""
+def banded(random: np.random.Generator, fraction: float, by: float) -> np.ndarray:
+    """Return values of a channel with a band over a fraction of the width, in the middle of the height."""
     values = random.uniform(0.9, 1.1, (64, 256)).astype(np.float32)
-    values[30:34, : round(256 * share)] += np.float32(by)
+    values[30:34, : round(256 * fraction)] += np.float32(by)
     return values
 
 
 def test_a_band_over_most_of_the_width_raises_the_level_of_its_image_and_a_shorter_one_does_not(taught):
     short, long = (
-        float(taught.excess("spot", banded(np.random.default_rng(0), share, 0.8)).max())
-        for share in (0.3, 0.9)
+        float(taught.excess("spot", banded(np.random.default_rng(0), fraction, 0.8)).max())
+        for fraction in (0.3, 0.9)
     )
     none = float(taught.excess("spot", banded(np.random.default_rng(0), 0, 0)).max())
     assert short > 4 * none

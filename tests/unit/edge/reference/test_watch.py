@@ -18,7 +18,7 @@ def look(fit=0.2, spot=1.0, regions=None):
 @pytest.fixture
 def watch():
     watch = ReferenceWatch()
-    watch.begin_anew(USUAL)
+    watch.start_again(USUAL)
     return watch
 
 
@@ -59,7 +59,7 @@ def test_a_defect_that_runs_for_metres_is_no_drift(watch):
     assert events_of(watch, [look(spot=3.0, regions=SOMETHING)] * 5 * NEAR_STRIPS) == []
 
 
-def test_other_cloth_begins_anew(watch):
+def test_other_cloth_starts_again(watch):
     events_of(watch, [look(fit=0.9)] * OTHER_STRIPS)
-    watch.begin_anew(None)
+    watch.start_again(None)
     assert (watch.troubles, events_of(watch, [look(fit=9.0)] * 100)) == ((), [])

@@ -23,7 +23,7 @@ from edge.roll.values import RollHead
 
 
 class Lines:
-    """Stand in for a picture: the account of the coverage asks only how many lines it has."""
+    """Stand in for an image: the account of the coverage asks only how many lines it has."""
 
     shape = (50, 10)
 

@@ -21,7 +21,7 @@ def write_roll(
     *,
     metres=60,
     width_mm=1500.0,
-    picture=None,
+    image_file=None,
     defects=None,
     article=HOSTILE,
     offset_mm=None,
@@ -38,7 +38,7 @@ def write_roll(
     stated_mm = None if offset_mm is None else width_mm
     settings = {"grade_limits": LIMITS, "offset_mm": offset_mm, "cloth_width_mm": stated_mm}
     head = RollHead("loom <b>", "a" * 64, settings, name, article, stated_mm)
-    with RollRecorder(path, head, lambda defect: picture) as recorder:
+    with RollRecorder(path, head, lambda defect: image_file) as recorder:
         for metre in range(metres):
             if 20 <= metre < 25:
                 continue
@@ -53,6 +53,6 @@ def write_roll(
     return path
 
 
-def write_picture(path):
+def write_image(path):
     assert cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (64, 96), np.uint8))
     return path

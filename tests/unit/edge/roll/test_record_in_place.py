@@ -66,7 +66,7 @@ class Run:
 
 
 @pytest.mark.parametrize("happens", [deleted, renamed, renamed_whole, deleted_with_its_lock, replaced])
-def test_a_record_that_is_gone_is_said_at_once_and_written_anew_with_the_whole_roll(path, happens, caplog):
+def test_a_record_that_is_gone_is_said_at_once_and_written_again_with_the_whole_roll(path, happens, caplog):
     told, outbox = [], Outbox(path)
     recorded(path, [0], "before")
     with RollRecorder(
@@ -99,7 +99,7 @@ def test_a_record_that_is_gone_is_said_at_once_and_written_anew_with_the_whole_r
     assert rows(path, "PRAGMA integrity_check") == [{"integrity_check": "ok"}]
 
 
-def test_a_record_that_was_emptied_is_written_anew_from_there_on(path, caplog):
+def test_a_record_that_was_emptied_is_written_again_from_there_on(path, caplog):
     with RollRecorder(path, head("R")) as recorder:
         run = Run(recorder)
         run.inspect()
@@ -299,14 +299,14 @@ NONSENSE = {
 }
 
 
-@pytest.mark.parametrize("wish", NONSENSE.values(), ids=NONSENSE)
-def test_a_row_that_is_no_request_is_dropped_and_inspection_goes_on(path, wish, caplog):
+@pytest.mark.parametrize("stored", NONSENSE.values(), ids=NONSENSE)
+def test_a_row_that_is_no_request_is_dropped_and_inspection_goes_on(path, stored, caplog):
     with RollRecorder(path, head("R")) as recorder:
         run = Run(recorder)
         run.inspect()
         good = json.dumps({"name": "next", "article": None})
         with closing(sqlite3.connect(path)) as db:
-            db.execute("INSERT INTO requests VALUES ('a', ?, '2026', NULL)", (wish,))
+            db.execute("INSERT INTO requests VALUES ('a', ?, '2026', NULL)", (stored,))
             db.execute("INSERT INTO requests VALUES (NULL, ?, '2026', NULL)", (good,))
             db.execute("INSERT INTO requests VALUES ('b', ?, '2026', NULL)", (good,))
             db.commit()

@@ -26,11 +26,11 @@ from edge.roll.contents import DefectRow, GapRow, Roll
 from edge.roll.cuts import inspected_by_metre, suggest_cuts
 from edge.roll.drawing import draw_map, row_length_m
 from edge.roll.export import as_csv, as_json_lines
-from edge.roll.pictures import cut_picture
+from edge.roll.images import cut_image
 from edge.roll.reading import read_roll, read_rolls
-from edge.roll.report import PieceWish, report_page
+from edge.roll.report import PieceRequest, report_page
 from edge.roll.reviews import Review, record_review
-from tests.unit.edge.roll.rolls import HOSTILE, write_picture, write_roll
+from tests.unit.edge.roll.rolls import HOSTILE, write_image, write_roll
 
 
 def loomsight(*arguments):
@@ -52,7 +52,7 @@ def loomsight(*arguments):
 @pytest.fixture(scope="module")
 def record(tmp_path_factory):
     folder = tmp_path_factory.mktemp("roll")
-    return write_roll(folder / "rolls.db", picture=write_picture(folder / "p.png"))
+    return write_roll(folder / "rolls.db", image_file=write_image(folder / "p.png"))
 
 
 def test_facts_of_a_roll(record):
@@ -95,7 +95,7 @@ def test_what_no_detector_names_is_graded_and_shown_with_its_shape_everywhere(tm
     roll = read_roll(path, None)
     assert [row.defect.shape for row in roll.defects] == [None, "warp line"]
     assert roll.grade.points == 1 + 3
-    assert "unclassified (warp line)" in report_page(roll, PieceWish(1, None))
+    assert "unclassified (warp line)" in report_page(roll, PieceRequest(1, None))
     (row,) = [row for row in csv.DictReader(io.StringIO(as_csv(roll))) if row["shape"]]
     assert (row["what"], row["shape"], row["points"]) == ("unclassified", "warp line", "3")
     shown = json.loads(loomsight("show", path, "--json").stdout)["defect_list"]
@@ -163,7 +163,7 @@ def test_no_cuts(roll, expected):
     st.floats(1, 15),
     st.floats(0, 400),
 )
-def test_pieces_are_as_wished_and_never_overlap(spots, gaps, least_m, most):
+def test_pieces_are_as_requested_and_never_overlap(spots, gaps, least_m, most):
     roll = roll_of(map(spot, spots), [(start, min(40.0, start + length)) for start, length in gaps], 40.0)
     pieces = suggest_cuts(roll, least_m, most)
     for piece in pieces:
@@ -203,7 +203,7 @@ class Tags(HTMLParser):
 
 
 def test_the_page_needs_nothing_and_runs_nothing(record):
-    page = report_page(read_roll(record, None), PieceWish(least_m=5, most_points=40))
+    page = report_page(read_roll(record, None), PieceRequest(least_m=5, most_points=40))
     tags = Tags()
     tags.feed(page)
     assert "script" not in tags.tags
@@ -228,7 +228,7 @@ def test_pages_of_rolls_that_lack_something(tmp_path, more, said):
 
 
 def test_what_persons_said_stands_in_the_report(tmp_path):
-    path = write_roll(tmp_path / "r.db", picture=write_picture(tmp_path / "p.png"))
+    path = write_roll(tmp_path / "r.db", image_file=write_image(tmp_path / "p.png"))
     assert read_roll(path, None).facts()["after_review"] is None
     assert "Persons" not in report_page(read_roll(path, None))
     first, long_yarn, last = read_roll(path, None).defects
@@ -246,13 +246,13 @@ def test_what_persons_said_stands_in_the_report(tmp_path):
     assert page.count("5.500 m, rejected</figcaption>") == 1
 
 
-def test_a_picture_that_is_gone_is_said(tmp_path):
-    picture = write_picture(tmp_path / "p.png")
-    roll = read_roll(write_roll(tmp_path / "r.db", picture=picture), None)
-    assert cut_picture(roll.defects[0]).startswith(b"\xff\xd8")
-    picture.write_bytes(picture.read_bytes()[:50])
-    assert cut_picture(roll.defects[0]) is None
-    assert "Missing or unreadable pictures: 3" in report_page(roll)
+def test_an_image_that_is_gone_is_said(tmp_path):
+    image_file = write_image(tmp_path / "p.png")
+    roll = read_roll(write_roll(tmp_path / "r.db", image_file=image_file), None)
+    assert cut_image(roll.defects[0]).startswith(b"\xff\xd8")
+    image_file.write_bytes(image_file.read_bytes()[:50])
+    assert cut_image(roll.defects[0]) is None
+    assert "Missing or unreadable images: 3" in report_page(roll)
 
 
 def test_export_gives_every_row_once(record):

@@ -141,7 +141,7 @@ def test_a_defect_in_two_views_is_one():
             row.defect.right_mm,
             row.points,
             row.verdict,
-            row.picture,
+            row.image,
         )
         for row in together.defects
     ]

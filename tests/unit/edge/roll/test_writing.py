@@ -164,7 +164,7 @@ def test_a_roll_left_open_is_closed_as_interrupted(path):
     assert [event["kind"] for event in rows(path, "SELECT * FROM events")] == ["roll interrupted"]
 
 
-def test_pictures_that_could_not_be_read_are_a_gap_without_a_place(path):
+def test_images_that_could_not_be_read_are_a_gap_without_a_place(path):
     coverage = Coverage()
     coverage.passed(frame(0, 0))
     coverage.frames_unreadable = 2
@@ -474,7 +474,7 @@ def test_kills_around_changes_of_roll_leave_rolls_that_add_up(tmp_path):
     rolls = {roll["roll_id"]: roll for roll in rows(path, "SELECT * FROM rolls")}
     ended = rows(path, "SELECT * FROM events JOIN event_data USING (event_id) WHERE kind = 'roll ended'")
     assert len(ended) > 3
-    for event in ended:  # the one is ended where the other is begun, or neither
+    for event in ended:  # the one is ended where the other is started, or neither
         assert rolls[event["roll_id"]]["status"] == "finished"
         assert json.loads(event["data"])["next"] in rolls
     statuses = [roll["status"] for roll in rolls.values()]

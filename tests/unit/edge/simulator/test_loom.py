@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from edge.simulator.ground_truth import DIFFICULTIES, tight_box
 from edge.simulator.loom import KEPT_PANELS, KEPT_PATCH_PX, Loom
 from edge.simulator.options import CATEGORIES, WEAVES, LoomOptions
 from edge.simulator.plan import APART_MM
-from edge.simulator.truth import DIFFICULTIES, tight_box
 
 
 def small(**settings):
@@ -129,7 +129,7 @@ def test_defects_lie_apart_and_between_the_selvedges():
             assert max(along, across) >= APART_MM - 1e-6
 
 
-def test_the_truth_up_to_a_place_is_what_was_seen_on_the_way():
+def test_the_ground_truth_up_to_a_place_is_what_was_seen_on_the_way():
     options = small(seed=4, defects_per_m=6, length_m=3.0)
     loom = Loom(options)
     lines = 15_000

@@ -68,7 +68,7 @@ def test_an_unreadable_split_is_refused(text):
         ({"split": {"train": 0.5, "exam": 0.5}}, "split"),
         ({"size_hw": (64, 64)}, "size_hw"),
         ({"images": 0}, "images"),
-        ({"pictures": 5}, "pictures"),
+        ({"panes": 5}, "panes"),
     ],
 )
 def test_a_data_set_that_cannot_be_is_refused(values, key):

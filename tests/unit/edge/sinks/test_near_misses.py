@@ -28,8 +28,8 @@ def find(backend, image, near_miss):
     return inspector.find(inspector.prepare(image))
 
 
-def picture(cell_grey):
-    """Return a dark picture with one cell of this grey; its score is grey / 255."""
+def image_path(cell_grey):
+    """Return a dark image with one cell of this grey; its score is grey / 255."""
     image = np.zeros((64, 100), np.uint8)
     image[16:24, 40:48] = cell_grey
     return image
@@ -45,12 +45,12 @@ def picture(cell_grey):
     ],
 )
 def test_what_just_misses_its_threshold_is_a_near_miss(backend, grey, defects, near):
-    found = find(backend, picture(grey), 0.1)
+    found = find(backend, image_path(grey), 0.1)
     assert (len(found.defects), len(found.near_misses)) == (defects, near)
 
 
 def test_beside_a_defect_nothing_is_a_near_miss(backend):
-    image = picture(120)
+    image = image_path(120)
     image[40:48, 8:16] = 255
     found = find(backend, image, 0.1)
     assert (len(found.defects), len(found.near_misses)) == (1, 0)
@@ -73,7 +73,7 @@ def test_a_run_keeps_near_misses_and_reports_none_of_them(backend, tmp_path):
     folder = tmp_path / "frames"
     folder.mkdir()
     for number, grey in enumerate((90, 120, 255, 124)):
-        cv2.imwrite(str(folder / f"{number}.png"), picture(grey))
+        cv2.imwrite(str(folder / f"{number}.png"), image_path(grey))
     inspector = Inspector(backend, bright_cell_contract(), near_miss=0.1)
     sink = NearMissSink(tmp_path / "near", None, 30)
     how = Inspection(inspector, CLASSES)

@@ -26,7 +26,7 @@ from edge.cameras.protocol import (
 from edge.cameras.raw_stream import INDEX_NAME, RecordedCamera, RecordedChange
 from edge.core.errors import CameraNotFoundError, ConfigError, ImageError, OutputError
 from edge.inference.inspector import Inspector
-from edge.pipeline.changes import RollChanges, RollWish
+from edge.pipeline.changes import RollChanges, RollRequest
 from edge.pipeline.parts import Inspection, Results, Source
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.run_state import Limits
@@ -122,13 +122,13 @@ def test_what_went_in_comes_out_to_the_last_bit(tmp_path_factory, items):
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(items=streams, share=st.floats(0, 1))
-def test_a_recording_cut_off_anywhere_is_whole_up_to_there(tmp_path_factory, items, share):
+@given(items=streams, fraction=st.floats(0, 1))
+def test_a_recording_cut_off_anywhere_is_whole_up_to_there(tmp_path_factory, items, fraction):
     folder = tmp_path_factory.mktemp("r") / "recording"
     meant = recorded(folder, items)
     index = folder / INDEX_NAME
     head, rest = index.read_bytes().split(b"\n", 1)
-    cut = rest[: int(len(rest) * share)]
+    cut = rest[: int(len(rest) * fraction)]
     index.write_bytes(head + b"\n" + cut)
     assert_same(replayed(folder), meant[: cut.count(b"\n")])
 
@@ -188,7 +188,7 @@ def test_a_replay_finds_the_same_defects_and_gaps(tmp_path):
     assert said == said_again
     assert list(live.defects) == list(again.defects)
     assert live.coverage.gaps == again.coverage.gaps
-    assert live.coverage.lines_passed == again.coverage.lines_passed
+    assert live.coverage.lines_delivered == again.coverage.lines_delivered
     assert live.dropped == again.dropped
 
 
@@ -214,7 +214,7 @@ def test_a_replay_ends_where_a_limit_ended_the_run(tmp_path, limits):
     assert live.total.frames_inspected == again.total.frames_inspected > 0
     assert (told, said, list(live.defects)) == (told_again, said_again, list(again.defects))
     assert live.coverage.gaps == again.coverage.gaps
-    assert live.coverage.lines_passed == again.coverage.lines_passed
+    assert live.coverage.lines_delivered == again.coverage.lines_delivered
 
 
 def test_lines_that_were_not_inspected_any_more_are_kept_and_not_replayed(tmp_path):
@@ -243,7 +243,7 @@ def test_a_replay_changes_rolls_where_they_changed(tmp_path, asked_at):
 
     def ask(state, _):
         if state.coverage.frames_inspected >= asked_at and not asked:
-            asked.append(changes.ask(RollWish("operator", "B", "twill")))
+            asked.append(changes.ask(RollRequest("operator", "B", "twill")))
         if state.rolls:
             done.set()
 
@@ -299,7 +299,7 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path, monkeypatch, 
     assert_same(replayed(tmp_path / "raw"), [frame_of(0)])
 
 
-def test_a_picture_that_cannot_be_written_ends_the_recording(tmp_path):
+def test_an_image_that_cannot_be_written_ends_the_recording(tmp_path):
     with Recording(tmp_path / "raw", "test") as recording:
         (tmp_path / "raw" / "000000").write_text("in the way")
         recording.add(frame_of())
@@ -336,10 +336,10 @@ def test_a_damaged_index_is_said(tmp_path, index, error):
         replayed(tmp_path)
 
 
-def test_a_picture_cut_off_is_unreadable_and_the_next_one_is_read(tmp_path):
+def test_an_image_cut_off_is_unreadable_and_the_next_one_is_read(tmp_path):
     recorded(tmp_path / "raw", [frame_of(), frame_of()])
-    picture = min((tmp_path / "raw").rglob("*.pgm"))
-    picture.write_bytes(picture.read_bytes()[:-3])
+    image = min((tmp_path / "raw").rglob("*.pgm"))
+    image.write_bytes(image.read_bytes()[:-3])
     with RecordedCamera(tmp_path / "raw") as camera:
         with pytest.raises(ImageError):
             camera.read()
@@ -405,8 +405,8 @@ def test_a_line_without_sense_is_damage_and_nothing_worse(tmp_path, line):
 
 def test_a_pipe_in_place_of_a_recorded_image_is_refused(tmp_path):
     recorded(tmp_path / "raw", [frame_of()])
-    picture = next((tmp_path / "raw").rglob("*.pgm"))
-    picture.unlink()
-    os.mkfifo(picture)
+    image = next((tmp_path / "raw").rglob("*.pgm"))
+    image.unlink()
+    os.mkfifo(image)
     with RecordedCamera(tmp_path / "raw") as camera, pytest.raises(ImageError, match="is a pipe"):
         camera.read()

@@ -23,12 +23,12 @@ from hypothesis import strategies as st
 from edge.cameras.protocol import Frame, FramePosition
 from edge.core.errors import OutputError
 from edge.core.files import is_stream, set_aside, write_whole
-from edge.sinks import pictures as pictures_module
+from edge.sinks import images as images_module
 from edge.sinks import quota as quota_module
+from edge.sinks.images import ImageSink
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.sinks.near_misses import NearMissSink
-from edge.sinks.pictures import PictureSink
-from edge.sinks.quota import PictureQuota
+from edge.sinks.quota import ImageQuota
 from edge.sinks.window import WindowSink
 from edge.sinks.written import LIST_NAME, Written, WrittenList
 
@@ -108,22 +108,22 @@ def test_a_path_below_a_file_cannot_be_written(tmp_path):
         pass
     with pytest.raises(OutputError):
         write_whole(path, b"")
-    with pytest.raises(OutputError), PictureSink(tmp_path / "file" / "pictures"):
+    with pytest.raises(OutputError), ImageSink(tmp_path / "file" / "images"):
         pass
 
 
 @pytest.mark.parametrize("shape", [(32, 40), (32, 40, 3)])
-def test_pictures_of_frames_with_defects_only(tmp_path, shape):
+def test_images_of_frames_with_defects_only(tmp_path, shape):
     image = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
-    with PictureSink(tmp_path) as sink:
+    with ImageSink(tmp_path) as sink:
         sink.write(frame(1, image), [])
         sink.write(frame(2, image), FOUND)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["00000002.png", "00000002_boxes.jpg"]
     assert (cv2.imread(str(tmp_path / "00000002.png"), cv2.IMREAD_UNCHANGED) == image).all()
 
 
-def earlier_pictures(root, sizes):
-    """Lay down pictures of an earlier run, the oldest first."""
+def earlier_images(root, sizes):
+    """Lay down images of an earlier run, the oldest first."""
     for number, size in enumerate(sizes):
         path = root / "earlier" / f"{number:08d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,11 +137,11 @@ def earlier_pictures(root, sizes):
     limit=st.integers(0, 400),
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_the_oldest_pictures_make_room(tmp_path_factory, sizes, new, limit):
+def test_the_oldest_images_make_room(tmp_path_factory, sizes, new, limit):
     root = tmp_path_factory.mktemp("q")
-    earlier_pictures(root, sizes)
+    earlier_images(root, sizes)
     (root / "notes.txt").write_bytes(bytes(1000))
-    quota = PictureQuota(root, limit, WrittenList(root))
+    quota = ImageQuota(root, limit, WrittenList(root))
     quota.look()
     for number, size in enumerate(new):
         path = root / f"{number + 10:08d}_boxes.jpg"
@@ -177,7 +177,7 @@ def test_files_come_back_in_order_and_whole(steps):
         quota_module.MOST_GONE = before
 
 
-def test_a_picture_costs_a_box_that_runs_for_months_next_to_no_memory():
+def test_an_image_costs_a_box_that_runs_for_months_next_to_no_memory():
     files = quota_module.FilesInOrder()
     tracemalloc.start(10)
     for number in range(20_000):
@@ -192,10 +192,10 @@ def test_a_picture_costs_a_box_that_runs_for_months_next_to_no_memory():
     assert 20 * 20_000 < kept < 40 * 20_000
 
 
-def test_pictures_stay_below_their_limit(tmp_path):
+def test_images_stay_below_their_limit(tmp_path):
     image = np.random.default_rng(0).integers(0, 255, (32, 40), np.uint8)
     run = tmp_path / "run"
-    with PictureSink(run, PictureQuota(tmp_path, 9000)) as sink:
+    with ImageSink(run, ImageQuota(tmp_path, 9000)) as sink:
         for number in range(9):
             sink.write(frame(number, image), FOUND)
     names = sorted(path.name for path in run.iterdir())
@@ -204,9 +204,9 @@ def test_pictures_stay_below_their_limit(tmp_path):
     assert "00000000.png" not in names
 
 
-def test_a_picture_that_another_run_deleted_is_no_failure(tmp_path):
-    earlier_pictures(tmp_path, [50, 50])
-    quota = PictureQuota(tmp_path, 60, WrittenList(tmp_path))
+def test_an_image_that_another_run_deleted_is_no_failure(tmp_path):
+    earlier_images(tmp_path, [50, 50])
+    quota = ImageQuota(tmp_path, 60, WrittenList(tmp_path))
     quota.look()
     (tmp_path / "earlier" / "00000000.png").unlink()
     new = tmp_path / "00000009.png"
@@ -217,7 +217,7 @@ def test_a_picture_that_another_run_deleted_is_no_failure(tmp_path):
 
 
 def theirs(root):
-    """Put pictures and labels of a person below the folder, under names as this program gives them."""
+    """Put images and labels of a person below the folder, under names as this program gives them."""
     folder = root / "my-labelled"
     folder.mkdir(parents=True)
     for name in ("20240117.png", "20240117.xml", "00000001_boxes.jpg", ".00000002.png-abc"):
@@ -230,8 +230,8 @@ def test_what_others_wrote_stays_whatever_it_is_called(tmp_path):
     folder = theirs(tmp_path)
     image = np.random.default_rng(0).integers(0, 255, (32, 40), np.uint8)
     for run in ("run1", "run2"):
-        quota = PictureQuota(tmp_path, 9000, WrittenList(tmp_path))
-        with PictureSink(tmp_path / run, quota) as sink:
+        quota = ImageQuota(tmp_path, 9000, WrittenList(tmp_path))
+        with ImageSink(tmp_path / run, quota) as sink:
             for number in range(9):
                 sink.write(frame(number, image), FOUND)
         assert len(list(folder.iterdir())) == 4
@@ -241,14 +241,14 @@ def test_what_others_wrote_stays_whatever_it_is_called(tmp_path):
     assert sorted(listed) == sorted((tmp_path / "run2").iterdir())
 
 
-def test_a_picture_that_a_person_changed_is_theirs(tmp_path):
-    earlier_pictures(tmp_path, [50, 50, 50])
+def test_an_image_that_a_person_changed_is_theirs(tmp_path):
+    earlier_images(tmp_path, [50, 50, 50])
     corrected = tmp_path / "earlier" / "00000000.png"
     corrected.write_bytes(bytes(51))
     touched = tmp_path / "earlier" / "00000001.png"
     os.utime(touched, (10**9, 10**9))
-    quota = PictureQuota(tmp_path, 1, WrittenList(tmp_path))
-    with PictureSink(tmp_path / "run", quota) as sink:
+    quota = ImageQuota(tmp_path, 1, WrittenList(tmp_path))
+    with ImageSink(tmp_path / "run", quota) as sink:
         sink.write(frame(9), FOUND)
     assert corrected.exists()
     assert touched.exists()
@@ -260,11 +260,11 @@ def test_a_picture_that_a_person_changed_is_theirs(tmp_path):
     [b"nonsense", b"\xff\0\n", b"50 1 /etc/00000000.png", b"50 1 ../../00000000.png", b"9" * 5000],
 )
 def test_damaged_lines_of_the_list_delete_nothing_and_are_said(tmp_path, caplog, line):
-    earlier_pictures(tmp_path, [50])
+    earlier_images(tmp_path, [50])
     with (tmp_path / LIST_NAME).open("ab") as stream:
         stream.write(line)
-    quota = PictureQuota(tmp_path, 1, WrittenList(tmp_path))
-    with PictureSink(tmp_path / "run", quota) as sink:
+    quota = ImageQuota(tmp_path, 1, WrittenList(tmp_path))
+    with ImageSink(tmp_path / "run", quota) as sink:
         sink.write(frame(9), FOUND)
     assert not (tmp_path / "earlier").exists()
     assert "damaged" in caplog.text
@@ -272,8 +272,8 @@ def test_damaged_lines_of_the_list_delete_nothing_and_are_said(tmp_path, caplog,
 
 
 @pytest.mark.parametrize("at", [1, 2])
-def test_a_kill_between_list_and_picture_forgets_none(tmp_path, monkeypatch, at):
-    """A line comes before its picture: whatever is there is on the list."""
+def test_a_kill_between_list_and_image_forgets_none(tmp_path, monkeypatch, at):
+    """A line comes before its image: whatever is there is on the list."""
     replace, calls = Path.replace, []
 
     def killed(path, target):
@@ -283,20 +283,20 @@ def test_a_kill_between_list_and_picture_forgets_none(tmp_path, monkeypatch, at)
         return replace(path, target)
 
     monkeypatch.setattr(Path, "replace", killed)
-    quota = PictureQuota(tmp_path, 9000, WrittenList(tmp_path))
-    with pytest.raises(KeyboardInterrupt), PictureSink(tmp_path / "run", quota) as sink:
+    quota = ImageQuota(tmp_path, 9000, WrittenList(tmp_path))
+    with pytest.raises(KeyboardInterrupt), ImageSink(tmp_path / "run", quota) as sink:
         sink.write(frame(9), FOUND)
     there = {path for path in (tmp_path / "run").glob("0*")}
     assert there <= {one.path for one in WrittenList(tmp_path).read()}
     assert len(there) == at - 1
 
 
-def test_beside_a_record_pictures_are_left_out_on_a_full_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures_module, "RETRY_S", 0.0)
+def test_beside_a_record_images_are_left_out_on_a_full_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(images_module, "RETRY_S", 0.0)
     noise = np.random.default_rng(1).integers(0, 255, (80, 80), np.uint8)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    with PictureSink(tmp_path / "p", may_miss=True) as sink:
+    with ImageSink(tmp_path / "p", may_miss=True) as sink:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
         try:
             for number in range(3):
@@ -306,15 +306,15 @@ def test_beside_a_record_pictures_are_left_out_on_a_full_disk(tmp_path, monkeypa
             signal.signal(signal.SIGXFSZ, handler)
         assert list((tmp_path / "p").iterdir()) == []
         sink.write(frame(3, noise), FOUND)
-        assert [event.kind for event in sink.events()] == ["pictures not written", "pictures written again"]
+        assert [event.kind for event in sink.events()] == ["images not written", "images written again"]
         assert sink.events() == []
     written = sorted(path.name for path in (tmp_path / "p").iterdir())
     assert written == ["00000003.png", "00000003_boxes.jpg"]
 
 
-def test_without_a_record_a_picture_that_cannot_be_written_is_an_error(tmp_path, small_disk):
+def test_without_a_record_an_image_that_cannot_be_written_is_an_error(tmp_path, small_disk):
     noise = np.random.default_rng(1).integers(0, 255, (80, 80), np.uint8)
-    with PictureSink(tmp_path / "p") as sink, pytest.raises(OutputError):
+    with ImageSink(tmp_path / "p") as sink, pytest.raises(OutputError):
         sink.write(frame(0, noise), FOUND)
 
 
@@ -404,11 +404,11 @@ def test_what_is_a_stream(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["00000002.png", "00000002_boxes.jpg", ".00000002.png-x1y2z3_4"])
-def test_pictures_of_an_earlier_run_are_set_aside(tmp_path, name):
+def test_images_of_an_earlier_run_are_set_aside(tmp_path, name):
     folder = tmp_path / "found"
     folder.mkdir()
     (folder / name).write_text("earlier")
-    with PictureSink(folder) as sink:
+    with ImageSink(folder) as sink:
         sink.write(frame(2), FOUND)
     assert (tmp_path / "found.1" / name).read_text() == "earlier"
     assert sorted(path.name for path in folder.iterdir()) == ["00000002.png", "00000002_boxes.jpg"]
@@ -420,7 +420,7 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path, name):
     folder.mkdir()
     (folder / name).touch()
     (folder / "00000001.png").touch()
-    with pytest.raises(OutputError, match=f"home holds {name}") as caught, PictureSink(folder):
+    with pytest.raises(OutputError, match=f"home holds {name}") as caught, ImageSink(folder):
         pass
     assert "Name a new folder" in caught.value.cure
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
@@ -429,18 +429,18 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path, name):
 def test_the_folder_the_program_runs_in(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     here = Path()
-    with PictureSink(here) as sink:
+    with ImageSink(here) as sink:
         sink.write(frame(2), FOUND)
-    with pytest.raises(OutputError, match="cannot be renamed"), PictureSink(here):
+    with pytest.raises(OutputError, match="cannot be renamed"), ImageSink(here):
         pass
-    with pytest.raises(OutputError, match="is not a folder"), PictureSink(tmp_path / "00000002.png"):
+    with pytest.raises(OutputError, match="is not a folder"), ImageSink(tmp_path / "00000002.png"):
         pass
 
 
 NEAR = [{"label": "drop", "score": 0.55, "box_xyxy_px": [3.4, 4.0, 9.6, 30.0]}]
 
 
-def test_a_near_miss_is_a_picture_that_labelimg_opens(tmp_path):
+def test_a_near_miss_is_an_image_that_labelimg_opens(tmp_path):
     image = np.arange(32 * 40, dtype=np.uint8).reshape(32, 40)
     with NearMissSink(tmp_path / "near", None, 30) as sink:
         sink.write(frame(12, image), NEAR)
@@ -484,12 +484,12 @@ def test_a_near_miss_on_a_full_disk_is_left_out_for_a_minute(tmp_path, small_dis
     assert (tmp_path / "near" / "00000003.xml").exists()
 
 
-def test_near_misses_share_the_quota_and_the_folder_of_the_pictures(tmp_path):
-    quota = PictureQuota(tmp_path, 1)
-    with PictureSink(tmp_path, quota) as pictures:
+def test_near_misses_share_the_quota_and_the_folder_of_the_images(tmp_path):
+    quota = ImageQuota(tmp_path, 1)
+    with ImageSink(tmp_path, quota) as images:
         NearMissSink(tmp_path / "near", quota, 30).write(frame(1), NEAR)
-        pictures.write(frame(2), FOUND)
+        images.write(frame(2), FOUND)
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["00000002_boxes.jpg"]
     NearMissSink(tmp_path / "near", None, 30).write(frame(3), NEAR)
-    with PictureSink(tmp_path, quota):
-        assert not (tmp_path / "near").exists(), "renamed with the pictures of the earlier run"
+    with ImageSink(tmp_path, quota):
+        assert not (tmp_path / "near").exists(), "renamed with the images of the earlier run"

@@ -1,4 +1,4 @@
-"""The thread of a server: it starts, ends, is begun again after an error, and says what went wrong."""
+"""The thread of a server: it starts, ends, is started again after an error, and says what went wrong."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_an_application_that_does_not_start_is_said_at_once():
         pass
 
 
-def test_a_server_that_falls_over_is_begun_again_on_its_port_and_health_knows(monkeypatch):
+def test_a_server_that_falls_over_is_started_again_on_its_port_and_health_knows(monkeypatch):
     helpers, falls = Helpers(), [OSError("no more files"), None]
     run = serving._Server.main_loop
 

@@ -52,7 +52,7 @@ def test_above_the_working_threshold_it_says_what_the_camera_box_says(detector, 
     )
 
 
-def test_unsure_boxes_come_too_but_not_as_doubles_of_sure_ones(detector):
+def test_unsure_boxes_come_too_but_not_as_duplicates_of_sure_ones(detector):
     image = cloth(2)
     threshold = middle_score(detector, image)
     working = with_thresholds(detector, threshold)
@@ -87,7 +87,7 @@ def test_scores_fall_and_nothing_is_below_the_floor_or_beyond_the_limit(detector
     assert none.annotate([image]) == [()]
 
 
-def test_an_answer_does_not_depend_on_the_other_pictures(detector):
+def test_an_answer_does_not_depend_on_the_other_images(detector):
     images = [cloth(4), cloth(5, (64, 64)), np.dstack([cloth(6)] * 3)]
     annotator = DetectorAnnotator(detector)
     together = annotator.annotate(images)
@@ -96,7 +96,7 @@ def test_an_answer_does_not_depend_on_the_other_pictures(detector):
     assert annotator.annotate([]) == []
 
 
-def test_a_known_scale_changes_how_pictures_are_looked_at(detector):
+def test_a_known_scale_changes_how_images_are_looked_at(detector):
     image = cloth(7, (128, 128))
     assert detector.contract.mm_per_px == pytest.approx(0.2)
     as_it_is = DetectorAnnotator(detector).annotate([image])

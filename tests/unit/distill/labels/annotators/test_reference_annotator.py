@@ -46,7 +46,7 @@ def images(cloth):
 
 
 @pytest.fixture(scope="module")
-def pictures(images, tmp_path_factory):
+def image_folder(images, tmp_path_factory):
     """A folder of unlabelled images: two show a hole."""
     folder = tmp_path_factory.mktemp("new")
     for number, image in enumerate(images):
@@ -67,8 +67,8 @@ def article(cloth, tmp_path_factory):
     return out
 
 
-def label(pictures, out, *arguments):
-    done = CliRunner().invoke(cli.app, [str(pictures), "--out", str(out), *map(str, arguments)])
+def label(image_folder, out, *arguments):
+    done = CliRunner().invoke(cli.app, [str(image_folder), "--out", str(out), *map(str, arguments)])
     if done.exception and not isinstance(done.exception, SystemExit):
         raise done.exception
     assert done.exit_code == 0, done.output
@@ -91,7 +91,7 @@ def covers(box, other):
 
 @pytest.mark.parametrize("way", ["self", "article"])
 def test_what_only_the_reference_sees_waits_for_review_and_is_trained_on_when_a_person_names_it(
-    pictures, article, tmp_path, way
+    image_folder, article, tmp_path, way
 ):
     split = ("--group", r"^(?P<group>roll[0-9])_", "--split", "train=0.5,val=0.5")
     how = ("--reference", article)
@@ -100,7 +100,7 @@ def test_what_only_the_reference_sees_waits_for_review_and_is_trained_on_when_a_
         own = 'kind = "reference"\nmodel = "self"\nsettings = {own_level = 8.0}\n'
         settings.write_text(f"[[annotators]]\n{own}")
         how = ("--settings", settings)
-    printed = label(pictures, tmp_path / "job", *how, *split)
+    printed = label(image_folder, tmp_path / "job", *how, *split)
     dataset = tmp_path / "job" / "rounds" / "1" / "dataset"
     assert f"review    loomsight review {dataset}" in printed
     report = json.loads((dataset.parent / "report.json").read_text())
@@ -126,8 +126,8 @@ def test_what_only_the_reference_sees_waits_for_review_and_is_trained_on_when_a_
         session = Session(dataset, log, load_taxonomy())
         for name in session.order("queued"):
             with pytest.raises(DatasetError, match="It is unclassified"):
-                session.decide(Choice(picture=name, version=0, action="accept"))
-            session.decide(Choice(picture=name, version=0, action="relabel", label="broken"))
+                session.decide(Choice(image_name=name, version=0, action="accept"))
+            session.decide(Choice(image_name=name, version=0, action="relabel", label="broken"))
         session.finish()
     after = load_dataset(dataset, load_taxonomy())
     named = [
@@ -156,7 +156,7 @@ def annotator(taxonomy, settings):
 
 
 def test_beside_another_annotator_what_it_names_has_its_class_and_the_rest_waits(
-    pictures, tmp_path, monkeypatch
+    image_folder, tmp_path, monkeypatch
 ):
     (tmp_path / "namer_of_holes.py").write_text(NAMER)
     monkeypatch.syspath_prepend(tmp_path)
@@ -166,7 +166,7 @@ def test_beside_another_annotator_what_it_names_has_its_class_and_the_rest_waits
         '[[annotators]]\nkind = "reference"\nmodel = "self"\nsettings = {own_level = 8.0}\n'
         "[band]\naccept = 0.7\nreject = 0.3\n"
     )
-    label(pictures, tmp_path / "job", "--settings", settings)
+    label(image_folder, tmp_path / "job", "--settings", settings)
     read = read_labels(tmp_path / "job" / "rounds" / "1" / "dataset", load_taxonomy())
     found = {int(image.file_name[-5]): image.regions for image in read.images if image.regions}
     ((named,), (waiting,)) = found[2], found[5]
@@ -182,9 +182,9 @@ def test_an_image_is_answered_alike_whichever_others_are_given_with_it(images):
     assert [len(regions) for regions in together] == [number in HOLES for number in range(8)]
 
 
-def test_a_folder_that_is_no_article_file_is_one_line(pictures, tmp_path):
+def test_a_folder_that_is_no_article_file_is_one_line(image_folder, tmp_path):
     with pytest.raises(ModelError, match=r"article\.json"):
-        label(pictures, tmp_path / "job", "--reference", tmp_path / "none")
+        label(image_folder, tmp_path / "job", "--reference", tmp_path / "none")
     assert not (tmp_path / "job" / "answers").exists()
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from distill.labels.annotators.tiling import merge_regions, tiles_of, without_doubles
+from distill.labels.annotators.tiling import merge_regions, tiles_of, without_duplicates
 from distill.labels.sets.annotations import Region
 from edge.core.geometry import View
 
@@ -25,8 +25,8 @@ def test_one_defect_on_a_seam_becomes_one_region():
 def test_doubles_go_and_other_labels_stay():
     regions = [region("a", (0.0, 0.0, 10.0, 10.0), 0.5), region("a", (0.0, 0.0, 10.0, 9.5), 0.7),
                region("b", (0.0, 0.0, 10.0, 10.0), 0.6)]  # fmt: skip
-    assert [(r.label, r.score) for r in without_doubles(regions, 0.7)] == [("a", 0.7), ("b", 0.6)]
-    assert without_doubles([], 0.7) == ()
+    assert [(r.label, r.score) for r in without_duplicates(regions, 0.7)] == [("a", 0.7), ("b", 0.6)]
+    assert without_duplicates([], 0.7) == ()
 
 
 def test_tiles_cover_a_strip():

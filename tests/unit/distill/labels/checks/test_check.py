@@ -11,14 +11,14 @@ from tests.unit.distill.labels.label_sets import (
     label_set,
     region,
     rich_set,
-    write_picture,
-    write_pictures,
+    write_image,
+    write_images,
 )
 
 
 @pytest.fixture
 def root(tmp_path):
-    return write_pictures(tmp_path / "images")
+    return write_images(tmp_path / "images")
 
 
 def kinds(label_set_):
@@ -53,30 +53,28 @@ def test_boxes(root, regions, found):
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
-        pytest.param(None, "unreadable picture", id="missing"),
-        pytest.param(b"", "unreadable picture", id="empty"),
-        pytest.param(b"\xff\xd8\xff\xe0 truncated", "unreadable picture", id="truncated"),
+        pytest.param(None, "unreadable image", id="missing"),
+        pytest.param(b"", "unreadable image", id="empty"),
+        pytest.param(b"\xff\xd8\xff\xe0 truncated", "unreadable image", id="truncated"),
     ],
 )
-def test_pictures_that_cannot_be_read(root, content, kind):
-    picture = root / "0 (1).jpg"
-    picture.unlink() if content is None else picture.write_bytes(content)
+def test_images_that_cannot_be_read(root, content, kind):
+    image = root / "0 (1).jpg"
+    image.unlink() if content is None else image.write_bytes(content)
     [finding] = check(rich_set(root))
     assert (finding.kind, finding.file) == (kind, "0 (1).jpg")
-    assert check(rich_set(root), with_pictures=False) == []
+    assert check(rich_set(root), with_images=False) == []
 
 
-def test_a_picture_of_another_size(root):
-    write_picture(root / "0001.bmp", (21, 330))
+def test_an_image_of_another_size(root):
+    write_image(root / "0001.bmp", (21, 330))
     [finding] = check(rich_set(root))
     assert (finding.kind, finding.detail) == ("wrong size", "330 x 21, its labels are for 330 x 20")
 
 
-@pytest.mark.parametrize(
-    ("split", "kind"), [("train", "duplicate picture"), ("val", "picture in two splits")]
-)
-def test_the_same_picture_in_another_format(root, split, kind):
-    write_picture(root / "copy.png", (20, 330), seed=3)
+@pytest.mark.parametrize(("split", "kind"), [("train", "duplicate image"), ("val", "image in two splits")])
+def test_the_same_image_in_another_format(root, split, kind):
+    write_image(root / "copy.png", (20, 330), seed=3)
     good = rich_set(root)
     original = next(image for image in good.images if image.file_name == "0001.bmp")
     copy = replace(original, file_name="copy.png", split=split, group="another")

@@ -11,8 +11,8 @@ from tests.unit.distill.labels.label_sets import CLASSES, label_set, region, ric
 
 def test_counts():
     stats = stats_of(rich_set(Path()))
-    assert stats.pictures == {"train": 2, "test": 1, "val": 1}
-    assert stats.clean_pictures == {"train": 1, "test": 1, "val": 0}
+    assert stats.images == {"train": 2, "test": 1, "val": 1}
+    assert stats.clean_images == {"train": 1, "test": 1, "val": 0}
     assert stats.boxes["drop"] == {"train": 1, "test": 0, "val": 0}
     assert stats.categories["broken"] == {"broken end": 1}
     assert stats.categories["drop"] == {"": 1}
@@ -28,8 +28,8 @@ def test_a_queued_box_counts_neither_as_a_box_nor_as_clean():
     stats = stats_of(waiting)
     assert stats.reviews == {"queued": 1}
     assert stats.boxes["drop"] == {"train": 0, "test": 0, "val": 0}
-    assert stats.clean_pictures["train"] == 1
-    assert stats.pictures["train"] == 2
+    assert stats.clean_images["train"] == 1
+    assert stats.images["train"] == 2
 
 
 def test_millimetres_where_the_scale_is_known():

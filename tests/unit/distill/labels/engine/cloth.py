@@ -1,4 +1,5 @@
-"""A little cloth on disk: pictures with one defect or none, their truth, and people who reviewed some."""
+"""A little cloth on disk: images with one defect or none, their ground truth, and people who reviewed
+some."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from distill.labels.formats import yolo
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
-from distill.labels.sets.picture_files import content_digest, decoded
+from distill.labels.sets.image_files import content_digest, decoded
 from edge.core.taxonomy import load_taxonomy
 
 TAXONOMY = load_taxonomy()
@@ -20,18 +21,18 @@ BENCHMARKS = Path(__file__).parents[5] / "docs" / "benchmarks"
 
 
 def weave(root: Path, count: int, seed: int, prefix: str = "roll") -> LabelSet:
-    """Write pictures of which every third is clean; groups of four."""
+    """Write images of which every third is clean; groups of four."""
     root.mkdir(parents=True)
     images = []
     for index in range(count):
         rng = np.random.default_rng([seed, index])
-        picture = rng.integers(90, 150, (SIDE_PX, SIDE_PX), np.uint8)
+        image = rng.integers(90, 150, (SIDE_PX, SIDE_PX), np.uint8)
         x, y = rng.integers(2, 20, 2).tolist()
         box = (float(x), float(y), x + 18.0, y + 18.0)
         label = TAXONOMY.classes[index % 3]
         regions = () if index % 3 == 2 and index % 2 else (Region(label, box),)
         name = f"{prefix}{index // 4} ({index}).png"
-        (root / name).write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        (root / name).write_bytes(cv2.imencode(".png", image)[1].tobytes())
         images.append(AnnotatedImage(name, (SIDE_PX, SIDE_PX), regions, group=f"{prefix}{index // 4}"))
     return LabelSet(root, TAXONOMY.classes, tuple(images))
 
@@ -46,7 +47,7 @@ def reviewed(folder: Path, count: int = 60, seed: int = 1) -> LabelSet:
     return cloth
 
 
-def truth_of(*sets: LabelSet) -> str:
+def ground_truth_of(*sets: LabelSet) -> str:
     """Return the true boxes by the digest of the pixels, as the simulated annotators read them."""
     return json.dumps(
         {

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from distill.labels.engine.calibrating import ReviewedPicture, calibrate, opinion_of
+from distill.labels.engine.calibrating import ReviewedImage, calibrate, opinion_of
 from distill.labels.engine.judging import Change, quality_of
 from distill.labels.engine.settings import AnnotatorSpec, EngineSettings
 from distill.labels.sets.annotations import Region
@@ -29,7 +29,7 @@ def place(is_right, chance):
     return BOX if is_right else (x, y, x + 15, y + 15)
 
 
-def pictures(count=400, **habits):
+def images(count=400, **habits):
     """Each with a hole; `true` of an annotator's boxes are on it, its scores say nothing."""
     chance = random.Random(3)
     made = []
@@ -38,12 +38,12 @@ def pictures(count=400, **habits):
             name: (Region("drop", place(chance.random() < true, chance), score=chance.uniform(0.5, 1)),)
             for name, true in habits.items()
         }
-        made.append(ReviewedPicture(answers, (Region("drop", BOX),), SIZE, f"g{number}"))
+        made.append(ReviewedImage(answers, (Region("drop", BOX),), SIZE, f"g{number}"))
     return made
 
 
 def test_scores_become_the_share_that_is_right():
-    learnt = calibrate(pictures(sure=0.9, unsure=0.3), settings("sure", "unsure"), NAMER, TAXONOMY.classes)
+    learnt = calibrate(images(sure=0.9, unsure=0.3), settings("sure", "unsure"), NAMER, TAXONOMY.classes)
     assert learnt.annotators["sure"](0.8) == pytest.approx(0.9, abs=0.1)
     assert learnt.annotators["unsure"](0.8) == pytest.approx(0.3, abs=0.1)
     assert learnt.weights["sure"] > learnt.weights["unsure"]
@@ -52,7 +52,7 @@ def test_scores_become_the_share_that_is_right():
 
 def test_one_that_is_never_right_counts_for_nothing():
     both = settings("sure", "never")
-    learnt = calibrate(pictures(sure=0.9, never=0.0), both, NAMER, TAXONOMY.classes)
+    learnt = calibrate(images(sure=0.9, never=0.0), both, NAMER, TAXONOMY.classes)
     assert learnt.weights["never"] == 0
     assert learnt.annotators["never"](0.99) < 0.02
     assert any("never" in note for note in learnt.notes)
@@ -60,21 +60,21 @@ def test_one_that_is_never_right_counts_for_nothing():
 
 def test_what_is_accepted_reaches_the_asked_precision():
     both = settings("sure", "unsure", accept_precision=0.85)
-    learnt = calibrate(pictures(sure=0.8, unsure=0.4), both, NAMER, TAXONOMY.classes)
-    unseen = pictures(sure=0.8, unsure=0.4)[:200]
+    learnt = calibrate(images(sure=0.8, unsure=0.4), both, NAMER, TAXONOMY.classes)
+    unseen = images(sure=0.8, unsure=0.4)[:200]
     quality = quality_of(opinion_of(both, NAMER, learnt), unseen)
     assert quality.precision >= 0.8
     assert quality.recall > 0.25
 
 
 def test_a_class_that_is_not_shown_keeps_the_bands_of_the_settings():
-    learnt = calibrate(pictures(sure=0.9), settings("sure"), NAMER, TAXONOMY.classes)
+    learnt = calibrate(images(sure=0.9), settings("sure"), NAMER, TAXONOMY.classes)
     assert set(learnt.bands) == {"drop"}
     assert any(note.startswith("wrinkle") for note in learnt.notes)
 
 
 def test_nothing_to_learn_from_is_said():
-    learnt = calibrate(pictures(4, sure=0.5), settings("sure"), NAMER, TAXONOMY.classes)
+    learnt = calibrate(images(4, sure=0.5), settings("sure"), NAMER, TAXONOMY.classes)
     assert not learnt.annotators
     assert learnt.fused is None
     assert any("too few" in note for note in learnt.notes)
@@ -82,12 +82,12 @@ def test_nothing_to_learn_from_is_said():
 
 def test_bands_of_the_settings_win():
     fixed = settings("sure", bands={"drop": {"accept": 0.99, "reject": 0.5}})
-    learnt = calibrate(pictures(sure=0.9), fixed, NAMER, TAXONOMY.classes)
+    learnt = calibrate(images(sure=0.9), fixed, NAMER, TAXONOMY.classes)
     assert opinion_of(fixed, NAMER, learnt).triage.bands["drop"].accept == 0.99
 
 
 def test_a_calibration_survives_a_file():
-    learnt = calibrate(pictures(sure=0.9, unsure=0.3), settings("sure", "unsure"), NAMER, TAXONOMY.classes)
+    learnt = calibrate(images(sure=0.9, unsure=0.3), settings("sure", "unsure"), NAMER, TAXONOMY.classes)
     assert type(learnt).model_validate_json(learnt.model_dump_json()) == learnt
 
 

@@ -98,7 +98,7 @@ def test_wrong_input_is_refused():
         fit_calibration([0.5], [True, False])
 
 
-def test_each_truth_is_found_once():
+def test_each_ground_truth_is_found_once():
     truth = [Region("drop", (0, 0, 10, 10)), Region("broken", (50, 0, 60, 100))]
     found = [
         Region("drop", (0, 0, 10, 9), score=0.5),
@@ -118,7 +118,7 @@ def test_the_error_of_no_boxes_is_none():
     assert reliability([1.0], [True])[0].count == 1
 
 
-def test_the_plot_is_a_picture(tmp_path):
+def test_the_plot_is_an_image(tmp_path):
     scores, right = timid_scores(100)
     draw_reliability({"before": reliability(scores, right)}, tmp_path / "reliability.png")
     assert (tmp_path / "reliability.png").read_bytes().startswith(b"\x89PNG")

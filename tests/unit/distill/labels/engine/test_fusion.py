@@ -43,7 +43,7 @@ def test_classes_and_places_apart_stay_apart():
     assert len(Fusion().fuse(opinions, SIZE_HW_PX)) == 3
 
 
-def test_doubles_of_one_annotator_are_one():
+def test_duplicates_of_one_annotator_are_one():
     (fused,) = Fusion().fuse({"a": [region(), region(x1=10.5, score=0.7)]}, SIZE_HW_PX)
     assert fused.annotator == "a"
     assert fused.score <= 0.8
@@ -75,8 +75,8 @@ def test_the_order_of_annotators_does_not_matter(first, second):
 
 
 @pytest.mark.parametrize("method", ["weighted", "best"])
-def test_a_box_that_lies_beside_the_picture_is_nothing(method):
-    below = region(y1=100.0)  # the picture has 100 lines
+def test_a_box_that_lies_beside_the_image_is_nothing(method):
+    below = region(y1=100.0)  # the image has 100 lines
     fused = Fusion(method).fuse({"a": [below, region()], "b": [region()]}, (100, 200))
     assert len(fused) == 1
     assert fused[0].box_xyxy_px == pytest.approx(region().box_xyxy_px, abs=1e-3)

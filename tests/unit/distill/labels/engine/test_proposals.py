@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from distill.labels.engine.calibrating import Calibrated, ReviewedPicture, calibrate, opinion_of
+from distill.labels.engine.calibrating import Calibrated, ReviewedImage, calibrate, opinion_of
 from distill.labels.engine.judging import quality_of
 from distill.labels.engine.settings import EngineSettings
 from distill.labels.sets.annotations import Region
@@ -77,27 +77,27 @@ def test_a_weak_place_is_let_go():
     ]
 
 
-def pictures(count, is_right):
-    """Return reviewed pictures where the reference saw the true drop, or something else."""
+def images(count, is_right):
+    """Return reviewed images where the reference saw the true drop, or something else."""
     truth = (Region("drop", (100.0, 100.0, 120.0, 120.0)),)
     where = place(92, 92, 128, 128) if is_right else place(300, 300, 340, 340)
     return [
-        ReviewedPicture({"detector": [], "reference": [where]}, truth, SIZE, str(number))
+        ReviewedImage({"detector": [], "reference": [where]}, truth, SIZE, str(number))
         for number in range(count)
     ]
 
 
 def test_the_reference_is_calibrated_by_whether_a_defect_is_there_of_whatever_class():
-    learnt = calibrate(pictures(40, is_right=True), settings(), Namer(TAXONOMY), TAXONOMY.classes)
+    learnt = calibrate(images(40, is_right=True), settings(), Namer(TAXONOMY), TAXONOMY.classes)
     assert learnt.weights["reference"] == 1.0
     (waits,) = result([], [place(10, 10, 50, 50)], learnt).queued
     assert waits.score > 0.9
-    never = calibrate(pictures(40, is_right=False), settings(), Namer(TAXONOMY), TAXONOMY.classes)
+    never = calibrate(images(40, is_right=False), settings(), Namer(TAXONOMY), TAXONOMY.classes)
     assert never.weights["reference"] == 0.0
     assert result([], [place(10, 10, 50, 50)], never).queued == ()
 
 
 def test_a_queued_place_over_a_true_defect_counts_as_right_and_waiting():
     opinion = opinion_of(settings(), Namer(TAXONOMY), Calibrated())
-    quality = quality_of(opinion, pictures(3, is_right=True))
+    quality = quality_of(opinion, images(3, is_right=True))
     assert (quality.true_boxes, quality.boxes, quality.queued_right) == (3, 0, 3)

@@ -24,9 +24,9 @@ from edge.core.errors import ConfigError, DatasetError, LoomsightError
 from tests.unit.distill.labels.engine.cloth import (
     BENCHMARKS,
     TAXONOMY,
+    ground_truth_of,
     reviewed,
     settings_text,
-    truth_of,
     weave,
 )
 from tests.unit.distill.tiny import write_untrained
@@ -36,11 +36,11 @@ SHARDS = 10
 
 @pytest.fixture
 def mill(tmp_path, monkeypatch):
-    """A folder with new pictures, reviewed ones, and settings with two annotators."""
+    """A folder with new images, reviewed ones, and settings with two annotators."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.chdir(tmp_path)
     seen, new = reviewed(tmp_path), weave(tmp_path / "new", 4 * SHARDS, 2)
-    (tmp_path / "truth.json").write_text(truth_of(seen, new))
+    (tmp_path / "truth.json").write_text(ground_truth_of(seen, new))
     manners = {"steady": {"miss": 0.1}, "loose": {"miss": 0.3, "invent": 0.4}}
     (tmp_path / "engine.toml").write_text(settings_text(tmp_path / "truth.json", **manners))
     return tmp_path
@@ -87,7 +87,7 @@ def test_people_keep_what_they_said(mill):
     assert [image.regions for image in kept] == [image.regions for image in before.images]
 
 
-def test_without_a_reviewed_set_groups_share_the_pictures_out(mill):
+def test_without_a_reviewed_set_groups_split_the_images(mill):
     label("--group", r"^(?P<group>roll\d+) ", "--split", "train=0.5,val=0.5")
     labels = read_labels(mill / "job" / "rounds" / "1" / "dataset", TAXONOMY)
     splits = {}
@@ -98,7 +98,7 @@ def test_without_a_reviewed_set_groups_share_the_pictures_out(mill):
     assert set.union(*splits.values()) == {"train", "val"}
 
 
-def test_pictures_that_people_have_reviewed_do_not_come_back(mill):
+def test_images_that_people_have_reviewed_do_not_come_back(mill):
     seen = sorted((mill / "seen").iterdir())[0]
     (mill / "new" / "again.png").write_bytes(seen.read_bytes())
     label("--reviewed", "reviewed")
@@ -106,7 +106,7 @@ def test_pictures_that_people_have_reviewed_do_not_come_back(mill):
     assert report["pictures"]["kept_back"] == 1
 
 
-def test_a_corrupt_picture_is_counted_and_the_rest_goes_on(mill):
+def test_a_corrupt_image_is_counted_and_the_rest_goes_on(mill):
     (mill / "new" / "坏 (2).png").write_bytes(b"\x89PNG no")
     assert "1 unreadable" in label("--reviewed", "reviewed").stdout
 
@@ -166,7 +166,7 @@ def test_two_names_of_one_label_file_are_refused_before_anybody_is_asked(mill):
     assert not (mill / "job").exists()
 
 
-def test_a_reviewed_picture_with_the_name_of_a_pseudo_labelled_one_is_refused(tmp_path):
+def test_a_reviewed_image_with_the_name_of_a_pseudo_labelled_one_is_refused(tmp_path):
     """Its pixels would be written under the labels of the other, whatever their splits are."""
     seen = AnnotatedImage("pseudo-b.png", (9, 9), split="val")
     people = ReviewedSet(LabelSet(tmp_path, TAXONOMY.classes, (seen,)))
@@ -196,8 +196,8 @@ def test_the_second_annotator_is_looked_for_before_the_first_is_asked(mill):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--group", r"^(?P<group>roll[0-4]) "], "20 of 40 pictures have no group"),
-        (["--group", r"^(?P<group>roll)"], "1 groups cannot be shared out to 3 splits"),
+        (["--group", r"^(?P<group>roll[0-4]) "], "20 of 40 images have no group"),
+        (["--group", r"^(?P<group>roll)"], "1 groups cannot be split into 3 splits"),
     ],
 )
 def test_groups_that_do_not_suffice_are_refused_before_anybody_is_asked(mill, arguments, message):
@@ -225,12 +225,12 @@ def test_a_job_that_failed_before_it_labelled_can_be_started_otherwise(mill):
 
 
 def test_shares_that_turned_out_too_many_can_be_changed_as_long_as_there_is_no_data_set(mill):
-    """All pictures of some groups are damaged, which shows only when they are looked at."""
-    for picture in (mill / "new").iterdir():
-        if not picture.name.startswith(("roll0 ", "roll1 ")):
-            picture.write_bytes(b"\x89PNG no")
+    """All images of some groups are damaged, which shows only when they are looked at."""
+    for image in (mill / "new").iterdir():
+        if not image.name.startswith(("roll0 ", "roll1 ")):
+            image.write_bytes(b"\x89PNG no")
     group = ("--group", r"^(?P<group>roll\d+) ")
-    with pytest.raises(DatasetError, match="2 groups cannot be shared out to 3 splits"):
+    with pytest.raises(DatasetError, match="2 groups cannot be split into 3 splits"):
         label(*group)
     shown = label(*group, "--split", "train=0.5,val=0.5", "--resume").stdout
     assert "8 labelled" in shown
@@ -239,7 +239,7 @@ def test_shares_that_turned_out_too_many_can_be_changed_as_long_as_there_is_no_d
         label(*group, "--split", "train=0.6,val=0.4", "--resume")
 
 
-def test_a_picture_that_vanished_is_counted_as_not_written(mill):
+def test_an_image_that_vanished_is_counted_as_not_written(mill):
     label("--reviewed", "reviewed")
     decided = ShardFolder(mill / "job/rounds/1/decided", SHARDS)
     people = ReviewedSet(read_labels(mill / "reviewed", TAXONOMY))
@@ -264,7 +264,7 @@ def test_a_job_is_not_mixed_with_another(mill):
         label("--resume", "--reviewed", "reviewed")
 
 
-def test_a_reviewed_set_needs_pictures_that_calibrate(mill):
+def test_a_reviewed_set_needs_images_that_calibrate(mill):
     weave(mill / "flat", 4, 9)
     from dataclasses import replace
 

@@ -86,15 +86,15 @@ def test_a_shard_that_cannot_be_read_is_named(tmp_path, content):
         folder.records(0)
 
 
-@pytest.mark.parametrize(("pictures", "expected"), [(1, 1), (4, 1), (5, 2), (8, 2)])
-def test_every_picture_is_in_one_shard(tmp_path, pictures, expected):
-    catalogue = catalogue_of(tmp_path, [f"{n}.png" for n in range(pictures)], 4)
+@pytest.mark.parametrize(("images", "expected"), [(1, 1), (4, 1), (5, 2), (8, 2)])
+def test_every_image_is_in_one_shard(tmp_path, images, expected):
+    catalogue = catalogue_of(tmp_path, [f"{n}.png" for n in range(images)], 4)
     assert catalogue.shards == expected
     names = [name for shard in range(catalogue.shards) for name in catalogue.names_of(shard)]
     assert tuple(names) == catalogue.names
 
 
-def test_a_job_is_not_resumed_with_other_pictures(tmp_path):
+def test_a_job_is_not_resumed_with_other_images(tmp_path):
     file = tmp_path / "catalogue.jsonl"
     catalogue_of(tmp_path, ["a.png"], 4).keep(file)
     catalogue_of(tmp_path, ["a.png"], 4).keep(file)
@@ -103,5 +103,5 @@ def test_a_job_is_not_resumed_with_other_pictures(tmp_path):
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(DatasetError, match="no pictures"):
+    with pytest.raises(DatasetError, match="no images"):
         catalogue_of_folder(tmp_path, 4)

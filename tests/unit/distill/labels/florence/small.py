@@ -1,4 +1,4 @@
-"""A Florence-2 of the real classes in 0.2 million parameters, and a few pictures to teach it."""
+"""A Florence-2 of the real classes in 0.2 million parameters, and a few images to teach it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def bright_square(rng: np.random.Generator):
 
 
 def small_set(folder: Path, train: int = 6, val: int = 2) -> LabelSet:
-    """Write grey cloth, each picture with one bright square; the first of each split is clean."""
+    """Write grey cloth, each image with one bright square; the first of each split is clean."""
     folder.mkdir(parents=True, exist_ok=True)
     rng, images = np.random.default_rng(3), []
     for split, count in (("train", train), ("val", val)):

@@ -43,7 +43,7 @@ def annotator(teacher, **changes):
     return FlorenceAnnotator(teacher, TAXONOMY, AnnotationSettings(**{**values, **changes}))
 
 
-def pictures(count, seed=0):
+def read_images(count, seed=0):
     rng = np.random.default_rng(seed)
     return [bright_square(rng)[0] for _ in range(count)]
 
@@ -89,7 +89,7 @@ def test_constrained_answers_never_leave_the_grammar(base, beams, names):
         for weight in teacher.model.parameters():
             weight.add_(torch.randn_like(weight) * 0.3)
     ids, grammar = TokenIds.of(teacher.processor.tokenizer), grammar_of(teacher.processor.tokenizer, names)
-    inputs = model_inputs(teacher, pictures(3), ["<OD>"] * 3)
+    inputs = model_inputs(teacher, read_images(3), ["<OD>"] * 3)
     for said in generate(teacher, inputs, beams=beams, max_new_tokens=30, allowed=prefix_function(grammar)):
         for length in range(1, len(said.tokens)):
             token = said.tokens[length]
@@ -121,13 +121,13 @@ def test_scores_are_products_of_probabilities(tokenizer):
 
 
 @pytest.mark.parametrize("text", ["", "drop", "<loc_1><loc_2><loc_3><loc_4>", "drop<loc_1><loc_2>"])
-def test_what_is_no_whole_box_is_passed_over(tokenizer, text):
+def test_what_is_no_whole_box_is_skipped(tokenizer, text):
     tokens = spelled(tokenizer, text)[1:]
     assert scored_boxes(tokens, [-0.1] * len(tokens), TokenIds.of(tokenizer)) == []
 
 
 def test_answers_do_not_depend_on_their_neighbours(teacher):
-    images = pictures(5)
+    images = read_images(5)
     together = annotator(teacher, batch=5).annotate(images)
     alone = [annotator(teacher, batch=1).annotate([image])[0] for image in images]
     for ours, theirs in zip(together, alone, strict=True):
@@ -136,7 +136,7 @@ def test_answers_do_not_depend_on_their_neighbours(teacher):
 
 
 def test_regions_carry_scores_and_who_said_so(teacher):
-    (regions,) = annotator(teacher).annotate(pictures(1))
+    (regions,) = annotator(teacher).annotate(read_images(1))
     assert regions
     for region in regions:
         assert region.label in NAMES
@@ -144,12 +144,12 @@ def test_regions_carry_scores_and_who_said_so(teacher):
         assert region.annotator == "florence-2"
     assert [r.score for r in regions] == sorted((r.score for r in regions), reverse=True)
     least = regions[0].score + 1e-6
-    assert annotator(teacher, score_floor=min(1.0, least)).annotate(pictures(1)) == [()]
+    assert annotator(teacher, score_floor=min(1.0, least)).annotate(read_images(1)) == [()]
 
 
 def test_grey_colour_and_odd_sizes_are_taken_together(teacher):
     colour = np.zeros((33, 90, 3), np.uint8)
-    found = annotator(teacher, tile_px=48, tile_overlap_px=8).annotate([*pictures(1), colour])
+    found = annotator(teacher, tile_px=48, tile_overlap_px=8).annotate([*read_images(1), colour])
     assert len(found) == 2
     for region in found[1]:
         x1, y1, x2, y2 = region.box_xyxy_px
@@ -158,8 +158,8 @@ def test_grey_colour_and_odd_sizes_are_taken_together(teacher):
     assert annotator(teacher).annotate([]) == []
 
 
-def test_text_picture_or_both_can_be_asked_about(teacher):
-    (image,) = pictures(1)
+def test_text_image_or_both_can_be_asked_about(teacher):
+    (image,) = read_images(1)
     questions = [
         Question("caption", image),
         Question("grounding", None, "drop."),
@@ -175,5 +175,5 @@ def test_text_picture_or_both_can_be_asked_about(teacher):
 
 
 def test_other_names_than_the_classes_are_grounded(teacher):
-    (regions,) = annotator(teacher, vocabulary=("stain", "moth")).annotate(pictures(1))
+    (regions,) = annotator(teacher, vocabulary=("stain", "moth")).annotate(read_images(1))
     assert {r.category or r.label for r in regions} <= {"stain", "moth"}

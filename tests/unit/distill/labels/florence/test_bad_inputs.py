@@ -108,9 +108,9 @@ def test_a_diverging_run_names_the_step(teach):
     assert_one_line(done, 52, "diverges since step ", "learning_rate (now 1.0)")
 
 
-def test_a_corrupt_picture_is_named_and_the_rest_is_learnt(teach, folder, tmp_path):
+def test_a_corrupt_image_is_named_and_the_rest_is_learnt(teach, folder, tmp_path):
     data = shutil.copytree(folder / "data", tmp_path / "data")
-    (data / "images" / "train" / "001.png").write_bytes(b"no picture")
+    (data / "images" / "train" / "001.png").write_bytes(b"no image")
     code, _, lines = teach(data=data)
     assert code == 0
     assert any("001.png" in line for line in lines)
@@ -131,15 +131,15 @@ def test_odd_names_go_in_and_come_out(teach, said, base, tmp_path):
         (data / kind / "train" / f"000.{suffix}").rename(data / kind / "train" / f"0 (1) 布.{suffix}")
     code, _, lines = teach("--taxonomy", taxonomy, data=data)
     assert code == 0, lines
-    picture = data / "images" / "train" / "0 (1) 布.png"
-    done = said("ask", base, picture, "--vocabulary", ODD_NAME, "--taxonomy", taxonomy)
+    image = data / "images" / "train" / "0 (1) 布.png"
+    done = said("ask", base, image, "--vocabulary", ODD_NAME, "--taxonomy", taxonomy)
     answer = json.loads(done[1])
-    assert answer["image"] == str(picture)
+    assert answer["image"] == str(image)
     assert {region["label"] for region in answer["regions"]} <= {ODD_NAME}
     assert answer["regions"] or ODD_NAME not in answer["text"]
 
 
-def test_resuming_what_was_never_begun(teach):
+def test_resuming_what_was_never_started(teach):
     assert_one_line(teach("--resume"), 51, "run")
 
 
@@ -162,24 +162,24 @@ def test_freezing_everything_by_flags(teach):
     ("arguments", "code", "word"),
     [
         (["--task", "count"], 10, "no task 'count'"),
-        (["--task", "caption"], 10, "needs a picture"),
+        (["--task", "caption"], 10, "needs an image"),
         (["--task", "segmentation"], 10, "needs text"),
         (["--task", "detection", "none.png"], 50, "none.png"),
     ],
-    ids=["unknown", "no-picture", "no-text", "missing"],
+    ids=["unknown", "no-image", "no-text", "missing"],
 )
 def test_questions_that_cannot_be_asked(said, base, arguments, code, word):
     assert_one_line(said("ask", base, *arguments), code, word)
 
 
 def test_an_answer_is_json_whatever_was_asked(said, base, folder):
-    picture = folder / "data" / "images" / "val" / "000.png"
-    boxes = json.loads(said("ask", base, picture, "--vocabulary", "drop")[1])
+    image = folder / "data" / "images" / "val" / "000.png"
+    boxes = json.loads(said("ask", base, image, "--vocabulary", "drop")[1])
     assert (boxes["task"], boxes["size_hw_px"]) == ("detection", [64, 160])
     assert all(region["label"] == "drop" and len(region["box_xyxy_px"]) == 4 for region in boxes["regions"])
     text = json.loads(said("ask", base, "--task", "grounding", "--text", "drop.")[1])
     assert "image" not in text
-    outline = json.loads(said("ask", base, picture, "--task", "segmentation", "--text", "stain")[1])
+    outline = json.loads(said("ask", base, image, "--task", "segmentation", "--text", "stain")[1])
     assert all(region["polygon_xy_px"] for region in outline["regions"])
 
 

@@ -17,7 +17,7 @@ from distill.labels.florence.finetune_run import settings_of_run
 from distill.labels.florence.grammar import TokenIds
 from distill.labels.florence.loading import load_teacher
 from distill.labels.florence.settings import LoraSettings
-from distill.labels.florence.tasks import Lesson
+from distill.labels.florence.tasks import AnswerExample
 from distill.labels.florence.teaching import IGNORED, labels_of, loss_of
 from distill.labels.florence.timetable import epoch_batches, exercises_of
 from edge.core.errors import CheckpointError, ConfigError, DatasetError, TrainingError
@@ -76,11 +76,11 @@ def test_padding_is_not_learnt(base):
     teacher = load_teacher(str(base))
     tokenizer = teacher.processor.tokenizer
     answers = ["drop<loc_1><loc_2><loc_3><loc_4>", ""]
-    labels = labels_of(tokenizer, [Lesson("detection", "<OD>", answer) for answer in answers], 64)
+    labels = labels_of(tokenizer, [AnswerExample("detection", "<OD>", answer) for answer in answers], 64)
     assert labels[0].tolist()[0] == tokenizer.bos_token_id
     assert labels[0].tolist()[-1] == tokenizer.eos_token_id
     assert labels[1].tolist() == [0, 2, *[IGNORED] * 5]
-    assert labels_of(tokenizer, [Lesson("detection", "<OD>", answers[0] * 9)], 8).shape == (1, 8)
+    assert labels_of(tokenizer, [AnswerExample("detection", "<OD>", answers[0] * 9)], 8).shape == (1, 8)
 
 
 def test_soft_places_cost_less_near_the_right_one(base):
@@ -110,8 +110,8 @@ def test_soft_places_cost_less_near_the_right_one(base):
 def test_places_that_are_read_back_are_near_the_right_ones_and_words_are_right(base):
     tokenizer = load_teacher(str(base)).processor.tokenizer
     locations = torch.tensor(TokenIds.of(tokenizer).locations)
-    lessons = [Lesson("detection", "<OD>", "drop<loc_100><loc_500><loc_0><loc_999>")] * 40
-    labels = labels_of(tokenizer, lessons, 64)
+    examples = [AnswerExample("detection", "<OD>", "drop<loc_100><loc_500><loc_0><loc_999>")] * 40
+    labels = labels_of(tokenizer, examples, 64)
     read = []
 
     def model(labels, use_cache):
@@ -223,9 +223,9 @@ def test_the_watch_forgives_a_spike():
     assert not watch.is_rising
 
 
-def test_a_corrupt_picture_is_left_out_and_the_rest_goes_on(base, tmp_path):
+def test_a_corrupt_image_is_left_out_and_the_rest_goes_on(base, tmp_path):
     labels = small_set(tmp_path / "set")
-    (labels.root / labels.images[0].file_name).write_bytes(b"no picture")
+    (labels.root / labels.images[0].file_name).write_bytes(b"no image")
     assert run(base, labels, tmp_path / "run", small_settings(epochs=1))
     row = json.loads((tmp_path / "run" / "history.jsonl").read_text())
     assert row["unreadable"] == 1
@@ -246,10 +246,10 @@ def test_what_does_not_fit_is_refused_on_resuming(base, other_base, labels, tmp_
         run(base, labels, tmp_path / "run", settings, resume=True)
 
 
-def test_a_set_without_a_split_or_lessons_is_refused(base, labels, tmp_path):
+def test_a_set_without_a_split_or_examples_is_refused(base, labels, tmp_path):
     unsplit = replace(labels, images=tuple(replace(image, split=None) for image in labels.images))
-    with pytest.raises(DatasetError, match="no pictures in the split 'train'"):
+    with pytest.raises(DatasetError, match="no images in the split 'train'"):
         run(base, unsplit, tmp_path / "a")
     clean = replace(labels, images=tuple(replace(image, regions=()) for image in labels.images))
-    with pytest.raises(DatasetError, match="no lesson for segmentation"):
+    with pytest.raises(DatasetError, match="no example for segmentation"):
         run(base, clean, tmp_path / "b", small_settings(tasks=("segmentation",)))

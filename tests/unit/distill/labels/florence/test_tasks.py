@@ -6,7 +6,7 @@ import pytest
 from distill.labels.florence.flips import Flips, flipped_labels
 from distill.labels.florence.outputs import read_answer, whole_box
 from distill.labels.florence.places import place_text
-from distill.labels.florence.tasks import TASKS, lessons_of, prompt_for
+from distill.labels.florence.tasks import TASKS, examples_of, prompt_for
 from distill.labels.sets.annotations import AnnotatedImage, Region
 from distill.labels.sets.naming import full_name, names_from_text
 from edge.core.errors import ConfigError, DatasetError
@@ -18,7 +18,7 @@ END = Region("broken", (100.5, 0.1, 109.5, 199.9), category="broken end",
 STAIN = Region("drop", (400.5, 50.5, 440.5, 90.5), category="stain",
                polygon_xy_px=((400.5, 50.5), (440.5, 60.5), (420.5, 90.5)))  # fmt: skip
 DROP = Region("drop", (700.5, 20.5, 720.5, 40.5))
-PICTURE = AnnotatedImage("0 (1).jpg", SIZE_HW, (STAIN, END, DROP))
+IMAGE = AnnotatedImage("0 (1).jpg", SIZE_HW, (STAIN, END, DROP))
 CLEAN = AnnotatedImage("clean.png", SIZE_HW)
 
 
@@ -26,10 +26,10 @@ def near(box):
     return pytest.approx(box, abs=0.5)
 
 
-def only(task, picture=PICTURE):
-    lesson, *rest = lessons_of(task, picture, TAXONOMY)
+def only(task, image=IMAGE):
+    example, *rest = examples_of(task, image, TAXONOMY)
     assert not rest
-    return lesson
+    return example
 
 
 def regions_of(task, text, asked=""):
@@ -37,18 +37,18 @@ def regions_of(task, text, asked=""):
 
 
 def test_detection_names_classes_in_reading_order():
-    lesson = only("detection")
-    assert lesson.prompt == "<OD>"
-    assert lesson.answer.startswith("broken<loc_100><loc_0><loc_109><loc_999>drop<loc_700>")
-    found = regions_of("detection", lesson.answer)
+    example = only("detection")
+    assert example.prompt == "<OD>"
+    assert example.answer.startswith("broken<loc_100><loc_0><loc_109><loc_999>drop<loc_700>")
+    found = regions_of("detection", example.answer)
     assert [(r.label, r.category) for r in found] == [("broken", None), ("drop", None), ("drop", None)]
     assert [r.box_xyxy_px for r in found] == [near(r.box_xyxy_px) for r in (END, DROP, STAIN)]
 
 
-def test_a_clean_picture_is_a_lesson_with_an_empty_answer():
+def test_a_clean_image_is_an_example_with_an_empty_answer():
     assert [only(task, CLEAN).answer for task in ("detection", "dense_region_caption")] == ["", ""]
     assert only("caption", CLEAN).answer == "Woven cloth without a defect."
-    assert lessons_of("segmentation", CLEAN, TAXONOMY) == []
+    assert examples_of("segmentation", CLEAN, TAXONOMY) == []
 
 
 def test_without_a_vocabulary_all_three_levels_are_named():
@@ -59,37 +59,43 @@ def test_without_a_vocabulary_all_three_levels_are_named():
 
 
 def test_grounding_asks_for_absent_classes_too():
-    lesson = only("grounding")
-    assert lesson.prompt == "<CAPTION_TO_PHRASE_GROUNDING>wrinkle. drop. broken."
-    assert [r.label for r in regions_of("grounding", lesson.answer)] == ["drop", "drop", "broken"]
-    assert "wrinkle" not in lesson.answer
+    example = only("grounding")
+    assert example.prompt == "<CAPTION_TO_PHRASE_GROUNDING>wrinkle. drop. broken."
+    assert [r.label for r in regions_of("grounding", example.answer)] == ["drop", "drop", "broken"]
+    assert "wrinkle" not in example.answer
 
 
 def test_outlines_are_asked_for_by_name_where_all_are_known():
-    lessons = lessons_of("segmentation", PICTURE, TAXONOMY)
-    assert [lesson.prompt for lesson in lessons] == [
+    examples = examples_of("segmentation", IMAGE, TAXONOMY)
+    assert [example.prompt for example in examples] == [
         "<REFERRING_EXPRESSION_SEGMENTATION>broken end", "<REFERRING_EXPRESSION_SEGMENTATION>stain"
     ]  # fmt: skip
-    (found,) = regions_of("segmentation", lessons[1].answer, asked="stain")
+    (found,) = regions_of("segmentation", examples[1].answer, asked="stain")
     assert (found.label, found.category) == ("drop", "stain")
-    for corner, truth in zip(found.polygon_xy_px, STAIN.polygon_xy_px, strict=True):
-        assert corner == near(truth)
+    for corner, ground_truth in zip(found.polygon_xy_px, STAIN.polygon_xy_px, strict=True):
+        assert corner == near(ground_truth)
 
 
 def test_two_outlines_of_one_name_come_back_as_two():
     twice = AnnotatedImage("a.png", SIZE_HW, (END, STAIN, STAIN))
-    lesson = lessons_of("segmentation", twice, TAXONOMY)[1]
-    assert len(regions_of("segmentation", lesson.answer, asked="stain")) == 2
+    example = examples_of("segmentation", twice, TAXONOMY)[1]
+    assert len(regions_of("segmentation", example.answer, asked="stain")) == 2
 
 
 def test_regions_are_asked_about_by_box_and_by_outline():
-    lessons = lessons_of("region_to_category", PICTURE, TAXONOMY)
-    assert [lesson.answer for lesson in lessons] == ["broken end", "broken end", "drop", "stain", "stain"]
-    assert lessons[0].prompt == "<REGION_TO_CATEGORY>" + place_text(END.box_xyxy_px, SIZE_HW)
-    assert lessons[1].prompt.count("<loc_") == 8
-    described = lessons_of("region_to_description", PICTURE, TAXONOMY)[0]
+    examples = examples_of("region_to_category", IMAGE, TAXONOMY)
+    assert [example.answer for example in examples] == [
+        "broken end",
+        "broken end",
+        "drop",
+        "stain",
+        "stain",
+    ]
+    assert examples[0].prompt == "<REGION_TO_CATEGORY>" + place_text(END.box_xyxy_px, SIZE_HW)
+    assert examples[1].prompt.count("<loc_") == 8
+    described = examples_of("region_to_description", IMAGE, TAXONOMY)[0]
     assert described.answer == "a warp yarn is missing along the cloth | broken end | broken"
-    outline = lessons_of("region_to_segmentation", PICTURE, TAXONOMY)[0]
+    outline = examples_of("region_to_segmentation", IMAGE, TAXONOMY)[0]
     assert regions_of("region_to_segmentation", outline.answer)[0].box_xyxy_px == near(END.box_xyxy_px)
 
 
@@ -104,11 +110,11 @@ def test_captions_say_more_and_more():
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_every_task_gives_lessons_that_its_own_prompt_asks(task):
-    for lesson in lessons_of(task, PICTURE, TAXONOMY):
-        behind = lesson.prompt.removeprefix(TASKS[task].token)
-        assert prompt_for(task, behind) == lesson.prompt
-        assert lesson.answer
+def test_every_task_gives_examples_that_its_own_prompt_asks(task):
+    for example in examples_of(task, IMAGE, TAXONOMY):
+        behind = example.prompt.removeprefix(TASKS[task].token)
+        assert prompt_for(task, behind) == example.prompt
+        assert example.answer
 
 
 def test_prompts_are_checked():
@@ -127,7 +133,7 @@ def test_a_label_with_an_angle_bracket_survives():
 
 def test_a_region_without_a_label_is_refused():
     with pytest.raises(DatasetError, match="no label"):
-        lessons_of(
+        examples_of(
             "detection", AnnotatedImage("a.png", SIZE_HW, (Region(" ", DROP.box_xyxy_px),)), TAXONOMY
         )
 
@@ -158,8 +164,8 @@ def test_a_class_that_is_also_a_category_stays_a_class():
     assert full_name(Region("wrinkle", (0, 0, 1, 1)), TAXONOMY) == "wrinkle"
 
 
-def test_flips_move_places_with_the_picture():
+def test_flips_move_places_with_the_image():
     (box,) = flipped_labels(AnnotatedImage("a", SIZE_HW, (DROP,)), Flips(True, True)).regions
     assert box.box_xyxy_px == pytest.approx((279.5, 159.5, 299.5, 179.5))
-    again = flipped_labels(flipped_labels(PICTURE, Flips(True, False)), Flips(True, False))
+    again = flipped_labels(flipped_labels(IMAGE, Flips(True, False)), Flips(True, False))
     assert np.array(again.regions[0].polygon_xy_px) == pytest.approx(np.array(STAIN.polygon_xy_px))

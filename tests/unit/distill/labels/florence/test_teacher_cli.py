@@ -57,14 +57,14 @@ def test_a_run_is_not_overwritten_nor_changed(first, folder, base):
     assert isinstance(nothing.exception, CheckpointError)
 
 
-def test_annotate_goes_on_past_a_corrupt_picture(first, folder, base):
-    pictures = shutil.copytree(folder / "data" / "images" / "val", folder / "pictures")
-    (pictures / "0 (1) 布.png").write_bytes(b"no picture")
+def test_annotate_goes_on_past_a_corrupt_image(first, folder, base):
+    images = shutil.copytree(folder / "data" / "images" / "val", folder / "images")
+    (images / "0 (1) 布.png").write_bytes(b"no image")
     out = folder / "lines.jsonl"
-    done = invoke("annotate", base, pictures, "--adapter", folder / "run" / "adapter", "--out", out,
+    done = invoke("annotate", base, images, "--adapter", folder / "run" / "adapter", "--out", out,
                   "--tile-px", 128, "--batch", 2)  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert "2 pictures" in done.stdout
+    assert "2 images" in done.stdout
     assert "1 unreadable" in done.stdout
     lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
     assert ["problem" in line for line in lines] == [True, False, False]
@@ -86,10 +86,10 @@ def test_mistakes_are_named(folder, base, arguments, said):
     assert said in str(result.exception)
 
 
-def test_a_folder_without_pictures_is_named(folder, base, tmp_path):
+def test_a_folder_without_images_is_named(folder, base, tmp_path):
     found = invoke("annotate", base, tmp_path).exception
     assert isinstance(found, DatasetError)
-    assert "no pictures" in str(found)
+    assert "no images" in str(found)
 
 
 @pytest.mark.parametrize("name", ["nowhere", "nowhere/at/all.png"])
@@ -102,8 +102,8 @@ def test_a_path_that_is_not_there_is_an_error(base, tmp_path, name):
 
 def test_nothing_that_can_be_read_is_an_error(base, tmp_path):
     (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "a.png").write_bytes(b"no picture")
+    (tmp_path / "bad" / "a.png").write_bytes(b"no image")
     found = invoke("annotate", base, tmp_path / "bad", "--out", tmp_path / "lines.jsonl").exception
     assert isinstance(found, DatasetError)
-    assert "None of the pictures" in found.problem
+    assert "None of the images" in found.problem
     assert "problem" in json.loads((tmp_path / "lines.jsonl").read_text())

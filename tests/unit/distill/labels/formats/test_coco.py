@@ -11,8 +11,8 @@ from tests.unit.distill.labels.label_sets import (
     TAXONOMY,
     everything,
     rich_set,
-    write_picture,
-    write_pictures,
+    write_image,
+    write_images,
 )
 
 IMAGE = {"id": 7, "file_name": "a.png", "height": 50, "width": 200}
@@ -31,7 +31,7 @@ def changed(**values):
 
 
 def test_another_programs_file(tmp_path):
-    write_picture(tmp_path / "images" / "a.png", (50, 200))
+    write_image(tmp_path / "images" / "a.png", (50, 200))
     label_set = read(tmp_path, CONTENT)
     assert label_set.root == tmp_path / "images"
     [image] = label_set.images
@@ -92,12 +92,12 @@ def test_a_file_that_exists_is_not_replaced(tmp_path):
     target = tmp_path / "labels.json"
     target.write_text("mine")
     with pytest.raises(OutputError, match="exists"):
-        coco.write(rich_set(write_pictures(tmp_path / "images")), target)
+        coco.write(rich_set(write_images(tmp_path / "images")), target)
     assert target.read_text() == "mine"
 
 
 def test_the_area_of_an_outline(tmp_path):
-    coco.write(rich_set(write_pictures(tmp_path / "images")), tmp_path / "labels.json")
+    coco.write(rich_set(write_images(tmp_path / "images")), tmp_path / "labels.json")
     content = json.loads((tmp_path / "labels.json").read_text(encoding="utf-8"))
     [outline] = [row for row in content["annotations"] if row["segmentation"]]
     assert outline["area"] == pytest.approx(311.25)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from distill.labels.checks.check import check
 from distill.labels.formats.flip import flipped_region, write_flipped
 from distill.labels.formats.registry import read_labels
-from distill.labels.sets.picture_files import decoded
+from distill.labels.sets.image_files import decoded
 from edge.core.errors import DatasetError
 from tests.unit.distill.labels.label_sets import (
     TAXONOMY,
@@ -17,7 +17,7 @@ from tests.unit.distill.labels.label_sets import (
     region,
     regions,
     rich_set,
-    write_pictures,
+    write_images,
 )
 
 SIZE = (50, 200)
@@ -33,9 +33,9 @@ def test_flipping_twice_is_nothing(drawn, direction):
 
 
 @pytest.mark.parametrize("direction", ["horizontal", "vertical"])
-def test_boxes_go_with_the_picture(tmp_path, direction):
-    """A white rectangle is flipped as a picture and as a box."""
-    root = write_pictures(tmp_path / "images")
+def test_boxes_go_with_the_image(tmp_path, direction):
+    """A white rectangle is flipped as an image and as a box."""
+    root = write_images(tmp_path / "images")
     image = np.zeros((20, 330), np.uint8)
     image[2:7, 10:50] = 255
     (root / "0001.bmp").write_bytes(cv2.imencode(".bmp", image)[1].tobytes())
@@ -50,8 +50,8 @@ def test_boxes_go_with_the_picture(tmp_path, direction):
     assert white.sum() == (y2 - y1) * (x2 - x1)
 
 
-def test_training_pictures_alone_are_flipped_and_groups_are_kept(tmp_path):
-    good = rich_set(write_pictures(tmp_path / "images"))
+def test_training_images_alone_are_flipped_and_groups_are_kept(tmp_path):
+    good = rich_set(write_images(tmp_path / "images"))
     write_flipped(good, tmp_path / "data", ["horizontal", "vertical"])
     again = read_labels(tmp_path / "data", TAXONOMY)
     names = sorted(image.file_name for image in again.images if image.split == "train")
@@ -69,14 +69,14 @@ def test_training_pictures_alone_are_flipped_and_groups_are_kept(tmp_path):
 
 
 def test_flipping_what_was_flipped_is_refused(tmp_path):
-    good = rich_set(write_pictures(tmp_path / "images"))
+    good = rich_set(write_images(tmp_path / "images"))
     write_flipped(good, tmp_path / "data", ["horizontal"])
     with pytest.raises(DatasetError, match="flipped before"):
         write_flipped(read_labels(tmp_path / "data", TAXONOMY), tmp_path / "twice", ["horizontal"])
 
 
-def test_a_bad_picture_is_left_out(tmp_path):
-    good = rich_set(write_pictures(tmp_path / "images"))
+def test_a_bad_image_is_left_out(tmp_path):
+    good = rich_set(write_images(tmp_path / "images"))
     (good.root / "0001.bmp").write_bytes(b"")
     left_out = write_flipped(good, tmp_path / "data", ["horizontal"]).left_out
     assert sorted(left_out) == ["0001.bmp", "0001_h.png"]

@@ -13,8 +13,8 @@ from tests.unit.distill.labels.label_sets import (
     everything,
     label_set,
     region,
-    write_picture,
-    write_pictures,
+    write_image,
+    write_images,
 )
 
 MILLS_LINE = '{"prefix":"<OD>","suffix":"drop<loc_732><loc_481><loc_748><loc_501>","image":"0 (1).jpg"}'
@@ -24,7 +24,7 @@ PLACE = "<loc_1><loc_2><loc_3><loc_4>"
 
 @pytest.fixture
 def folder(tmp_path):
-    write_picture(tmp_path / "images" / "0 (1).jpg", (50, 200))
+    write_image(tmp_path / "images" / "0 (1).jpg", (50, 200))
     return tmp_path
 
 
@@ -35,7 +35,7 @@ def read(folder, *lines):
 
 @pytest.mark.parametrize("size_hw", [(50, 200), (640, 640), (256, 4096), (1, 1)], ids=str)
 def test_the_mills_line_and_its_flipped_copy_reproduce(tmp_path, size_hw):
-    write_picture(tmp_path / "0 (1).jpg", size_hw)
+    write_image(tmp_path / "0 (1).jpg", size_hw)
     [image] = read(tmp_path, MILLS_LINE).images
     assert florence_jsonl.line(image) == MILLS_LINE
     assert florence_jsonl.line(flipped(image, "horizontal")) == FLIPPED_LINE
@@ -51,7 +51,7 @@ def test_several_objects_are_concatenated(folder):
     )
 
 
-def test_an_empty_suffix_is_a_clean_picture(folder):
+def test_an_empty_suffix_is_a_clean_image(folder):
     line = '{"prefix":"<OD>","suffix":"","image":"0 (1).jpg"}'
     [image] = read(folder, line).images
     assert image.regions == ()
@@ -78,7 +78,7 @@ def test_an_outline_becomes_a_region_with_one(folder):
         pytest.param(MILLS_LINE[:50], "not valid JSON", id="truncated"),
         pytest.param("[1]", "needs the texts", id="no-object"),
         pytest.param('{"prefix":"<OD>","suffix":"drop"}', "needs the texts", id="no-image"),
-        pytest.param(MILLS_LINE.replace("0 (1)", "gone"), "There is no file", id="no-picture"),
+        pytest.param(MILLS_LINE.replace("0 (1)", "gone"), "There is no file", id="no-image"),
         pytest.param(MILLS_LINE.replace("<OD>", "<CAPTION>"), "prefix '<CAPTION>'", id="another-task"),
         pytest.param(MILLS_LINE.replace("drop", ""), "before any label", id="no-label"),
         pytest.param(MILLS_LINE.replace("<loc_501>", ""), "3 location tokens", id="incomplete"),
@@ -94,7 +94,7 @@ def test_a_bad_line_is_one_line_and_the_rest_is_read(folder, line, said):
 
 
 def test_a_label_with_a_bracket_survives_and_an_empty_one_is_refused(tmp_path):
-    root = write_pictures(tmp_path / "images")
+    root = write_images(tmp_path / "images")
     florence_jsonl.write(label_set(root, {"0001.bmp": (region("dr<op"),)}), tmp_path / "a.jsonl")
     assert "dr&lt;op<loc_" in (tmp_path / "a.jsonl").read_text(encoding="utf-8")
     found = florence_jsonl.read(tmp_path / "a.jsonl", root)

@@ -38,8 +38,8 @@ def test_the_far_edge_is_the_last_bin_and_outside_is_kept_in():
     st.floats(0, 1, allow_nan=False), st.floats(0, 1, allow_nan=False),
     st.integers(1, 20000), st.integers(1, 20000),
 )  # fmt: skip
-def test_half_a_bin_at_most_is_lost(x_share, y_share, height, width):
-    point = np.array([x_share * width, y_share * height])
+def test_half_a_bin_at_most_is_lost(x_fraction, y_fraction, height, width):
+    point = np.array([x_fraction * width, y_fraction * height])
     again = xy_from_bins(bins_from_xy(point, (height, width)), (height, width))
     assert (np.abs(again - point) <= np.array([width, height]) / BINS * 0.5 * (1 + 1e-9)).all()
 

@@ -9,7 +9,7 @@ import pytest
 
 from distill.labels.formats.registry import read_labels
 from edge.core.errors import DatasetError
-from tests.unit.distill.labels.label_sets import CLASSES, TAXONOMY, write_picture
+from tests.unit.distill.labels.label_sets import CLASSES, TAXONOMY, write_image
 
 SIZE = (100, 200)
 VOC_SIZE = "<size><width>200</width><height>100</height></size>"
@@ -27,7 +27,7 @@ def boxes(labels):
 
 def images(folder, *names):
     for number, name in enumerate(names):
-        write_picture(folder / name, SIZE, number)
+        write_image(folder / name, SIZE, number)
 
 
 def write_json(folder, content):
@@ -94,12 +94,12 @@ def test_two_files_of_one_image_that_differ_leave_it_out(tmp_path):
 
 
 def test_the_image_of_a_damaged_file_is_left_out_and_not_clean_by_its_folder(tmp_path):
-    from distill.labels.sets.clean import with_clean_pictures
+    from distill.labels.sets.clean import with_clean_images
 
     images(tmp_path / "images", "a.png", "b.png", "c.png")
     voc(tmp_path, "", "a")
     (tmp_path / "b.xml").write_text("<annotation><object>")
-    labels = with_clean_pictures(read(tmp_path), tmp_path / "images")
+    labels = with_clean_images(read(tmp_path), tmp_path / "images")
     assert [image.file_name for image in labels.images] == ["a.png", "c.png"]
     assert [image.file_name for image in labels.left_out] == ["b.png"]
 
@@ -237,10 +237,10 @@ def test_a_category_number_with_two_names_is_none(tmp_path):
     "name", ["../a.png", "/a.png", "../../set/a.png", "C:\\set\\a.png", "/x/y/set/a.png"]
 )
 def test_a_name_is_looked_up_in_the_folder_of_the_images_only(tmp_path, name):
-    write_picture(tmp_path / "a.png", (50, 50))
+    write_image(tmp_path / "a.png", (50, 50))
     images(tmp_path / "set", "a.png")
     content = coco({"file_name": name, "height": None}, {"bbox": [10, 10, 20, 20]})
-    labels = read(write_json(tmp_path / "set", content), pictures=tmp_path / "set")
+    labels = read(write_json(tmp_path / "set", content), image_folder=tmp_path / "set")
     assert boxes(labels) == {"a.png": [(10, 10, 30, 30)]}
     assert labels.images[0].size_hw_px == SIZE
 
@@ -379,9 +379,9 @@ def test_an_annotation_that_does_not_hold_is_named(tmp_path):
 @pytest.mark.parametrize("key", ["image", "img"])
 def test_the_image_at_an_address(tmp_path, address, there, key):
     images(tmp_path / "set", there)
-    write_picture(tmp_path / "a.png", (50, 50))
+    write_image(tmp_path / "a.png", (50, 50))
     task = {"data": {key: address}, "annotations": [annotation(result())]}
-    labels = read(write_json(tmp_path, [task]), pictures=tmp_path / "set")
+    labels = read(write_json(tmp_path, [task]), image_folder=tmp_path / "set")
     assert boxes(labels) == {there: [(20, 10, 40, 30)]}
 
 
@@ -468,7 +468,7 @@ def test_the_folder_of_the_data_set_comes_before_a_namesake_beside_it(tmp_path):
 
 
 def test_a_listed_name_does_not_lead_out_of_the_data_set(tmp_path):
-    write_picture(tmp_path / "secret.png", SIZE)
+    write_image(tmp_path / "secret.png", SIZE)
     folder = yolo(tmp_path / "set", "train: train/images\nval: val.txt")
     (folder / "val.txt").write_text(f"../secret.png\n{tmp_path}/secret.png\n../valid/images/b.png\n")
     labels = read(folder)

@@ -16,8 +16,8 @@ from tests.unit.distill.labels.label_sets import (
     label_set,
     region,
     rich_set,
-    write_picture,
-    write_pictures,
+    write_image,
+    write_images,
 )
 
 FOUND = region("drop", (10.0, 10.0, 20.0, 20.0), score=0.7, annotator="florence-2")
@@ -26,7 +26,7 @@ OTHER = region("broken", (100.0, 5.0, 110.0, 15.0), score=0.4, annotator="floren
 
 @pytest.fixture
 def root(tmp_path):
-    return write_pictures(tmp_path / "images")
+    return write_images(tmp_path / "images")
 
 
 @pytest.fixture
@@ -142,21 +142,21 @@ def test_a_bad_result_is_one_line_and_the_others_are_read(tasks, change, said):
     ],
 )
 def test_names_as_label_studio_states_them(tmp_path, data, name):
-    write_picture(tmp_path / name, (50, 200))
+    write_image(tmp_path / name, (50, 200))
     (tmp_path / "export.json").write_text(json.dumps([{"data": data}]), encoding="utf-8")
     [image] = label_studio.read(tmp_path / "export.json").images
     assert (image.file_name, image.size_hw_px) == (name, (50, 200))
 
 
 @pytest.mark.parametrize("image", ["http://[bad", None, 7, "x" * 5000, "a\0b.png"], ids=str)
-def test_a_task_that_names_no_picture_is_one_line(tmp_path, image):
+def test_a_task_that_names_no_image_is_one_line(tmp_path, image):
     (tmp_path / "export.json").write_text(json.dumps([{"id": 4, "data": {"image": image}}]))
     label_set_ = label_studio.read(tmp_path / "export.json")
     assert label_set_.images == ()
     assert len(label_set_.problems) == 1
 
 
-def test_a_task_without_a_picture_is_one_line(tmp_path):
+def test_a_task_without_an_image_is_one_line(tmp_path):
     (tmp_path / "export.json").write_text(json.dumps([{"id": 4, "data": {"image": "gone.png"}}]))
     assert "There is no file" in label_studio.read(tmp_path / "export.json").problems["gone.png"]
 
@@ -179,7 +179,7 @@ def test_cvat_gets_every_attribute_declared(root, tmp_path):
     labels = json.loads((tmp_path / "cvat.labels.json").read_text(encoding="utf-8"))
     declared = {label["name"]: {a["name"] for a in label["attributes"]} for label in labels}
     assert {"score", "annotator", "review", "category", "phrase", "weight"} == declared["drop"]
-    assert declared["loomsight picture"] == {"group", "split"}
+    assert declared["loomsight image"] == {"group", "split"}
     text = (tmp_path / "cvat.xml").read_text(encoding="utf-8")
     assert '<attribute name="score">0.875</attribute>' in text
     assert "<version>1.1</version>" in text

@@ -143,7 +143,7 @@ def test_images_that_were_moved_are_found_and_those_that_are_gone_are_named(tmp_
     (tmp_path / "A17").rename(tmp_path / "elsewhere")
     with pytest.raises(DatasetError, match="Nothing of"):
         convert(tmp_path, tmp_path / "out")
-    read = labels_of(tmp_path, pictures=tmp_path / "elsewhere")
+    read = labels_of(tmp_path, image_folder=tmp_path / "elsewhere")
     assert [image.file_name for image in read.images] == ["0.png"]
     ((file, problem),) = read.problems.items()
     assert file.endswith("A17/1.png")
@@ -208,11 +208,11 @@ def test_check_accepts_what_is_written_in_every_form(tmp_path, form):
     suffix = {"coco": ".json", "label-studio": ".json", "cvat": ".xml", "florence": ".jsonl"}
     out = tmp_path / f"labels{suffix.get(form, '')}"
     printed = convert(tmp_path, out, "--to", form, "--split", "train=0.5,val=0.5")
-    assert "8 pictures, 2 without a defect, 4 boxes, 2 queued, train 4, val 4" in printed
+    assert "8 images, 2 without a defect, 4 boxes, 2 queued, train 4, val 4" in printed
     more = () if form == "dataset" else ("--pictures", str(tmp_path))
     error, output = check(out, *more)
     assert error is None, output
-    again = read_labels(out, load_taxonomy(), pictures=tmp_path)
+    again = read_labels(out, load_taxonomy(), image_folder=tmp_path)
     waiting = [r for image in again.images for r in image.regions if r.review == "queued"]
     assert [region.label for region in waiting] == ["unclassified"] * 2
 
@@ -224,10 +224,10 @@ def test_distill_trains_on_the_named_boxes_and_the_clean_image_and_not_on_what_w
     names = load_taxonomy().classes
     for split in (dataset.train, dataset.val):
         held = sorted(
-            (names[class_id], tuple(np.round(share * (WIDTH, HEIGHT, WIDTH, HEIGHT), 3)))
-            for picture in split
-            for class_id, share in zip(picture.class_ids, picture.boxes_share, strict=True)
+            (names[class_id], tuple(np.round(fraction * (WIDTH, HEIGHT, WIDTH, HEIGHT), 3)))
+            for image in split
+            for class_id, fraction in zip(image.class_ids, image.boxes_xyxy_norm, strict=True)
         )
         assert held == [("broken", box), ("drop", other)]
-        assert sorted(len(picture.class_ids) for picture in split) == [0, 1, 1]
+        assert sorted(len(image.class_ids) for image in split) == [0, 1, 1]
     assert dataset.mm_per_px == MM

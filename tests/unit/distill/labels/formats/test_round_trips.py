@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from distill.labels.formats.location_tokens import BINS
 from distill.labels.formats.registry import FORMATS, detect, read_labels
 from distill.labels.sets.annotations import Region
-from tests.unit.distill.labels.label_sets import TAXONOMY, label_sets, rich_set, write_pictures
+from tests.unit.distill.labels.label_sets import TAXONOMY, label_sets, rich_set, write_images
 
 EXACT_PX = 1e-9
 PLACES = ("box_xyxy_px", "polygon_xy_px")
@@ -22,15 +22,15 @@ PLACES = ("box_xyxy_px", "polygon_xy_px")
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    return write_pictures(tmp_path_factory.mktemp("pictures") / "images")
+    return write_images(tmp_path_factory.mktemp("images") / "images")
 
 
 def there_and_back(label_set, name, folder):
     target = Path(folder) / f"labels{FORMATS[name].suffix}"
     assert FORMATS[name].write(label_set, target).left_out == {}
     assert detect(target) == name
-    pictures = None if name == "dataset" else label_set.root
-    return read_labels(target, TAXONOMY, pictures=pictures)
+    image_folder = None if name == "dataset" else label_set.root
+    return read_labels(target, TAXONOMY, image_folder=image_folder)
 
 
 def short(image):
@@ -72,7 +72,7 @@ def test_everything_survives(tmp_path, root, name):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_pictures_are_found(tmp_path, root, name):
+def test_the_images_are_found(tmp_path, root, name):
     again = there_and_back(rich_set(root), name, tmp_path)
     assert all((again.root / image.file_name).is_file() for image in again.images)
 

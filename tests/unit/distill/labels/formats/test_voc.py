@@ -5,7 +5,7 @@ import pytest
 from distill.labels.formats import voc
 from distill.labels.formats.registry import read_labels
 from edge.core.errors import DatasetError, OutputError
-from tests.unit.distill.labels.label_sets import TAXONOMY, label_set, region, write_picture, write_pictures
+from tests.unit.distill.labels.label_sets import TAXONOMY, label_set, region, write_image, write_images
 
 BOX = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>30</xmax><ymax>40.5</ymax></bndbox>"
 DROP = f"<object><name>drop</name><pose>nep</pose>{BOX}</object>"
@@ -18,7 +18,7 @@ def xml(objects=DROP, filename="a.png", size=SIZE, head=""):
 
 @pytest.fixture
 def folder(tmp_path):
-    write_picture(tmp_path / "images" / "a.png", (50, 200))
+    write_image(tmp_path / "images" / "a.png", (50, 200))
     (tmp_path / "voc").mkdir()
     return tmp_path / "voc"
 
@@ -75,14 +75,14 @@ HEAD = '<?xml version="1.0" encoding="{}"?>'
         pytest.param(xml(filename=NAME, head=HEAD.format("nonsense")), id="no-such-encoding"),
         pytest.param(xml(filename=r"D:\布\油 (1).png"), id="path-of-windows"),
         pytest.param(xml(filename="油 (1)"), id="no-suffix"),
-        pytest.param(xml(filename="renamed.png"), id="picture-renamed"),
+        pytest.param(xml(filename="renamed.png"), id="image-renamed"),
         pytest.param(xml(filename=""), id="no-file-name"),
         pytest.param(xml(filename=NAME, size=""), id="no-size"),
         pytest.param(xml(filename=NAME, size=SIZE.replace("200", "0")), id="size-zero"),
     ],
 )  # fmt: skip
 def test_files_as_they_come(folder, content):
-    write_picture(folder.parent / "images" / "油 (1).png", (50, 200))
+    write_image(folder.parent / "images" / "油 (1).png", (50, 200))
     label_set = read_labels(write(folder, content, "油 (1).xml"), TAXONOMY)
     assert dict(label_set.problems) == {}
     [image] = label_set.images
@@ -100,7 +100,7 @@ BOMB = '<!DOCTYPE a [<!ENTITY b "bbbbbbbbbb"><!ENTITY c "&b;&b;&b;&b;">]>' + xml
         pytest.param("<annotations/>", "not LabelImg's", id="another-kind"),
         pytest.param(BOMB, "document type", id="entity-bomb"),
         pytest.param(b"<a>\xff\xfe\x81\xff</a>", "encodings", id="no-encoding"),
-        pytest.param(xml(filename="gone.png", size=""), "There is no file", id="no-picture-and-no-size"),
+        pytest.param(xml(filename="gone.png", size=""), "There is no file", id="no-image-and-no-size"),
     ],
 )
 def test_a_bad_file_is_one_line_and_the_rest_is_read(folder, content, said):
@@ -149,7 +149,7 @@ def test_a_bad_attribute_is_one_line_and_the_box_is_read(folder, own, said):
 
 def test_labelimg_finds_what_it_looks_for(tmp_path):
     """LabelImg reads object, name, difficult and bndbox with these four corners, as whole numbers."""
-    root = write_pictures(tmp_path / "images")
+    root = write_images(tmp_path / "images")
     label_set_ = label_set(root, {"0001.bmp": (region("drop", (1.0, 2.0, 3.0, 4.0), score=0.5),)})
     voc.write(label_set_, tmp_path / "voc")
     text = (tmp_path / "voc" / "0001.xml").read_text(encoding="utf-8")
@@ -160,14 +160,14 @@ def test_labelimg_finds_what_it_looks_for(tmp_path):
 
 
 def test_nothing_is_left_behind_when_writing_fails(tmp_path):
-    root = write_pictures(tmp_path / "images")
+    root = write_images(tmp_path / "images")
     with pytest.raises(DatasetError, match="XML cannot hold"):
         voc.write(label_set(root, {"0001.bmp": (region("dr\x01p"),)}), tmp_path / "voc")
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
 def test_a_folder_that_holds_something_is_refused(tmp_path):
-    root = write_pictures(tmp_path / "images")
+    root = write_images(tmp_path / "images")
     with pytest.raises(OutputError, match="not empty"):
         voc.write(label_set(root), root)
 

@@ -19,14 +19,14 @@ from tests.unit.distill.labels.label_sets import (
     label_set,
     region,
     rich_set,
-    write_picture,
-    write_pictures,
+    write_image,
+    write_images,
 )
 
 
 @pytest.fixture
 def root(tmp_path):
-    return write_pictures(tmp_path / "pictures")
+    return write_images(tmp_path / "images")
 
 
 @pytest.fixture
@@ -38,13 +38,13 @@ def data(root, tmp_path):
 def test_distill_takes_it_as_it_is(data):
     found = load_dataset(data, CLASSES)
     assert (len(found.train), len(found.val), found.mm_per_px) == (2, 1, 0.2)
-    picture = next(item for item in found.train if item.path.name == "0 (1).jpg")
-    assert [CLASSES[number] for number in picture.class_ids] == ["drop", "broken"]
-    boxes = picture.boxes_xyxy_px(read_labelled(picture.path))
+    copied = next(item for item in found.train if item.path.name == "0 (1).jpg")
+    assert [CLASSES[number] for number in copied.class_ids] == ["drop", "broken"]
+    boxes = copied.boxes_xyxy_px(read_labelled(copied.path))
     assert boxes == pytest.approx(np.array([[146.4, 24.05, 149.6, 25.05], [100, 0, 103, 50]]), abs=1e-4)
 
 
-def test_pictures_without_defects_have_empty_labels(data):
+def test_images_without_defects_have_empty_labels(data):
     assert (data / "labels/train/0001.txt").read_text() == ""
 
 
@@ -140,7 +140,7 @@ def test_a_row_with_an_outline(data):
         pytest.param("[" * 5000, "not valid YAML", id="nested-without-end"),
         pytest.param("text", "holds no keys", id="no-keys"),
         pytest.param("train: images/train", "names no classes", id="no-names"),
-        pytest.param("names: [drop]", "no folder of pictures", id="no-folder"),
+        pytest.param("names: [drop]", "no folder of images", id="no-folder"),
         pytest.param("names: {1000000000: drop}", "numbers its classes", id="huge-number"),
     ],
 )
@@ -150,7 +150,7 @@ def test_a_bad_data_yaml_is_refused(data, text, said):
         yolo.read(data)
 
 
-def test_labels_without_a_picture_are_named(data):
+def test_labels_without_an_image_are_named(data):
     (data / "images/train/0001.bmp").unlink()
     (data / "labels/val/old.txt").write_text("")
     assert sorted(read_labels(data, TAXONOMY).problems) == [
@@ -168,24 +168,24 @@ def test_a_damaged_coco_file_is_one_line_and_its_images_are_left_out(data):
     assert {image.split for image in label_set_.images} == {"val", "test"}
 
 
-def test_a_bad_picture_is_left_out_and_named(root, tmp_path):
-    (root / "0001.bmp").write_bytes(b"no picture")
+def test_a_bad_image_is_left_out_and_named(root, tmp_path):
+    (root / "0001.bmp").write_bytes(b"no image")
     left_out = yolo.write(rich_set(root), tmp_path / "data").left_out
     assert list(left_out) == ["0001.bmp"]
     assert len(load_dataset(tmp_path / "data", CLASSES).train) == 1
     assert not list((tmp_path / "data").rglob("0001*"))
 
 
-def test_a_picture_that_trainers_would_pass_over_is_left_out(root, tmp_path):
+def test_an_image_that_trainers_would_skip_is_left_out(root, tmp_path):
     (root / "0001.bmp").rename(root / "0001.gif")
     good = rich_set(root)
     images = tuple(replace(i, file_name=i.file_name.replace("0001.bmp", "0001.gif")) for i in good.images)
     left_out = yolo.write(replace(good, images=images), tmp_path / "data").left_out
-    assert left_out == {"0001.gif": "'.gif' is no suffix of a picture"}
+    assert left_out == {"0001.gif": "'.gif' is no suffix of an image"}
 
 
-def test_a_picture_of_another_size_is_left_out(root, tmp_path):
-    write_picture(root / "0001.bmp", (9, 9))
+def test_an_image_of_another_size_is_left_out(root, tmp_path):
+    write_image(root / "0001.bmp", (9, 9))
     left_out = yolo.write(rich_set(root), tmp_path / "data").left_out
     assert left_out == {"0001.bmp": "is 9 x 9 pixels, its labels are for 330 x 20"}
 
@@ -198,8 +198,8 @@ def test_boxes_are_made_fit_for_training(root, tmp_path):
         )
     }
     assert yolo.write(label_set(root, boxes), tmp_path / "data").left_out == {}
-    picture = next(p for p in load_dataset(tmp_path / "data", CLASSES).train if "0001" in p.path.name)
-    found = picture.boxes_xyxy_px(read_labelled(picture.path)).tolist()
+    copied = next(p for p in load_dataset(tmp_path / "data", CLASSES).train if "0001" in p.path.name)
+    found = copied.boxes_xyxy_px(read_labelled(copied.path)).tolist()
     assert found == [pytest.approx([0, 0, 10, 10]), pytest.approx([40, 5, 50, 15])]
     again = read_labels(tmp_path / "data", TAXONOMY)
     found = [r.box_xyxy_px for image in everything(again) for r in image.regions]
@@ -232,8 +232,8 @@ def test_no_split_no_data_set(root, tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-def test_two_pictures_with_one_label_file_are_refused(root, tmp_path):
-    write_picture(root / "0001.png", (20, 330))
+def test_two_images_with_one_label_file_are_refused(root, tmp_path):
+    write_image(root / "0001.png", (20, 330))
     images = rich_set(root).images
     twin = replace(next(i for i in images if i.file_name == "0001.bmp"), file_name="0001.png")
     with pytest.raises(DatasetError, match="share one label file"):
@@ -252,14 +252,16 @@ def test_images_of_a_split_lie_in_one_folder(root, tmp_path):
 def test_no_row_holds_a_power_of_ten(root, tmp_path):
     boxes = {"0001.bmp": (region(box=(0.0, 0.0, 0.001, 0.0001)),)}
     yolo.write(label_set(root, boxes), tmp_path / "data")
-    _, *shares = (tmp_path / "data/labels/train/0001.txt").read_text().split()
-    assert [share.replace(".", "").isdecimal() for share in shares] == [True] * 4
-    assert list(map(float, shares)) == pytest.approx([0.0005 / 330, 0.00005 / 20, 0.001 / 330, 0.0001 / 20])
+    _, *fractions = (tmp_path / "data/labels/train/0001.txt").read_text().split()
+    assert [fraction.replace(".", "").isdecimal() for fraction in fractions] == [True] * 4
+    assert list(map(float, fractions)) == pytest.approx(
+        [0.0005 / 330, 0.00005 / 20, 0.001 / 330, 0.0001 / 20]
+    )
 
 
 def test_names_that_clash_in_a_split_get_their_folders(tmp_path):
     for split in ("train", "val"):
-        write_picture(tmp_path / "images" / split / "a.png", (9, 9))
+        write_image(tmp_path / "images" / split / "a.png", (9, 9))
     base = label_set(tmp_path).images[0]
     images = tuple(
         replace(base, file_name=f"images/{split}/a.png", size_hw_px=(9, 9), regions=(), split="train")
@@ -274,7 +276,7 @@ def test_names_that_clash_in_a_split_get_their_folders(tmp_path):
 
 
 def test_a_name_cannot_lead_out_of_the_folder(root, tmp_path):
-    outside = write_picture(tmp_path / "outside.png", (20, 330))
+    outside = write_image(tmp_path / "outside.png", (20, 330))
     base = label_set(root).images[0]
     image = replace(base, file_name=f"../{outside.name}", size_hw_px=(20, 330), split="train")
     yolo.write(replace(label_set(root), images=(image,)), tmp_path / "data")
@@ -290,4 +292,4 @@ def test_a_missing_split_is_said(root, tmp_path, caplog):
     images = tuple(replace(image, split="train") for image in rich_set(root).images)
     with caplog.at_level(logging.WARNING):
         yolo.write(replace(rich_set(root), images=images), tmp_path / "data")
-    assert "no picture in val" in caplog.text
+    assert "no image in val" in caplog.text

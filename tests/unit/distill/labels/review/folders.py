@@ -55,16 +55,16 @@ def label_set(root: Path = Path()) -> LabelSet:
 def write_folder(folder: Path) -> Path:
     """Write the data set of the regions above."""
 
-    def write_picture(image: AnnotatedImage, path: Path) -> None:
+    def write_image(image: AnnotatedImage, path: Path) -> None:
         grey = np.random.default_rng(len(image.file_name)).integers(90, 160, SIZE_HW, np.uint8)
         path.write_bytes(cv2.imencode(".png", grey)[1].tobytes())
 
-    yolo.write(label_set(), folder, write_picture)
+    yolo.write(label_set(), folder, write_image)
     return folder
 
 
 def regions_in(folder: Path, name: str) -> tuple[Region, ...]:
-    """Return what the data set says of a picture, as any reader of it sees it."""
+    """Return what the data set says of an image, as any reader of it sees it."""
     found = yolo.read(folder)
     assert found.problems == {}
     return next(image.regions for image in found.images if image.file_name == name)

@@ -16,7 +16,7 @@ TAXONOMY = load_taxonomy()
 
 
 def result(action, place=1, **values):
-    choice = Choice(picture=HARD, version=0, action=action, place=place, **values)
+    choice = Choice(image_name=HARD, version=0, action=action, place=place, **values)
     return judged(choice, IMAGE, CLASSES, TAXONOMY)
 
 
@@ -59,13 +59,13 @@ def test_a_kind_brings_its_class_and_phrase():
 def test_a_corrected_region_stays_corrected_when_it_is_accepted():
     corrected = result("relabel", 2, label="drop")
     image = replace(IMAGE, regions=(corrected,))
-    again = judged(Choice(picture=HARD, version=0, action="accept"), image, CLASSES, TAXONOMY)
+    again = judged(Choice(image_name=HARD, version=0, action="accept"), image, CLASSES, TAXONOMY)
     assert again.review == "corrected"
 
 
 def unclassified(action, **values):
     image = replace(IMAGE, regions=(replace(UNSURE, label="unclassified"),))
-    return judged(Choice(picture=HARD, version=0, action=action, **values), image, CLASSES, TAXONOMY)
+    return judged(Choice(image_name=HARD, version=0, action=action, **values), image, CLASSES, TAXONOMY)
 
 
 def test_a_region_without_a_class_is_accepted_by_giving_it_one():
@@ -120,11 +120,11 @@ def test_what_makes_no_sense_is_refused(values, error, said):
 
 def test_a_kind_whose_class_the_data_set_lacks_is_refused():
     kind = next(kind for kind in TAXONOMY.kinds if kind.parent == "wrinkle")
-    choice = Choice(picture=HARD, version=0, action="relabel", place=0, category=kind.category)
+    choice = Choice(image_name=HARD, version=0, action="relabel", place=0, category=kind.category)
     with pytest.raises(DatasetError, match="no class 'wrinkle'"):
         judged(choice, IMAGE, ("drop",), TAXONOMY)
 
 
 def test_an_unknown_action_is_no_choice():
     with pytest.raises(ValidationError):
-        Choice(picture=HARD, version=0, action="delete")
+        Choice(image_name=HARD, version=0, action="delete")

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from distill.labels.review.decisions import Decision
+from distill.labels.review.decisions import ReviewDecision
 from distill.labels.review.log import ReviewLog
 from distill.labels.sets.annotations import Region
 from edge.core.errors import DatasetError, OutputError
@@ -16,7 +16,7 @@ REGION = Region("drop", (1.0, 2.0, 3.0, 4.0), score=0.5, annotator="florence", r
 
 
 def decision(number):
-    return Decision(number, "images/train/布.png", "accept", 0, REGION, REGION)
+    return ReviewDecision(number, "images/train/布.png", "accept", 0, REGION, REGION)
 
 
 @contextmanager
@@ -41,7 +41,7 @@ def test_decisions_come_back(tmp_path):
 
 
 @pytest.mark.parametrize("torn", [b'{"number": 2, "pic', b"\0\0\0", '{"picture": "布'.encode()[:-1]])
-def test_a_torn_last_line_is_passed_over_with_one_warning(tmp_path, caplog, torn):
+def test_a_torn_last_line_is_skipped_with_one_warning(tmp_path, caplog, torn):
     with ReviewLog(tmp_path) as log:
         log.append(decision(1))
     with log.path.open("ab") as stream:
@@ -50,7 +50,7 @@ def test_a_torn_last_line_is_passed_over_with_one_warning(tmp_path, caplog, torn
         assert again.decisions == [decision(1)]
         again.append(decision(2))
     assert [record.message for record in caplog.records] == [
-        f"{log.path}: the last line is torn and passed over"
+        f"{log.path}: the last line is torn and skipped"
     ]
     with ReviewLog(tmp_path) as third:
         assert third.decisions == [decision(1), decision(2)]

@@ -15,7 +15,7 @@ def region(score=None, annotator=None, review="queued"):
     return Region("drop", (0, 0, 9, 9), score=score, annotator=annotator, review=review)
 
 
-def picture(name, *regions):
+def image_name(name, *regions):
     return AnnotatedImage(name, (50, 50), regions)
 
 
@@ -37,17 +37,17 @@ def test_the_hardest_queued_first_then_what_nobody_looked_at_then_the_rest():
 )
 def test_which_is_harder(harder, easier):
     assert hardness(harder) < hardness(easier)
-    assert hardest_first([picture("a", easier), picture("b", harder)], "queued") == ["b", "a"]
+    assert hardest_first([image_name("a", easier), image_name("b", harder)], "queued") == ["b", "a"]
 
 
-def test_one_hard_region_makes_a_picture_hard_however_many_are_easy():
-    many = picture("a", *[region(0.9, "x")] * 9)
-    assert hardest_first([many, picture("b", region(0.9, "x"), region(0.5, "x"))], "all") == ["b", "a"]
+def test_one_hard_region_makes_an_image_hard_however_many_are_easy():
+    many = image_name("a", *[region(0.9, "x")] * 9)
+    assert hardest_first([many, image_name("b", region(0.9, "x"), region(0.5, "x"))], "all") == ["b", "a"]
 
 
 def test_a_queued_region_comes_before_a_harder_unreviewed_one():
-    looked = picture("a", region(0.5, "x", "unreviewed"))
-    assert hardest_first([looked, picture("b", region(0.9, "x"))], "all") == ["b", "a"]
+    looked = image_name("a", region(0.5, "x", "unreviewed"))
+    assert hardest_first([looked, image_name("b", region(0.9, "x"))], "all") == ["b", "a"]
 
 
 def test_who_found_it():
@@ -64,8 +64,8 @@ scored = st.builds(
 
 
 @given(st.lists(st.lists(scored, max_size=4), max_size=8))
-def test_every_picture_stands_in_the_order_once_and_the_file_order_does_not_matter(drawn):
-    images = [picture(f"{number}.png", *regions) for number, regions in enumerate(drawn)]
+def test_every_image_stands_in_the_order_once_and_the_file_order_does_not_matter(drawn):
+    images = [image_name(f"{number}.png", *regions) for number, regions in enumerate(drawn)]
     assert sorted(hardest_first(images, "all")) == sorted(image.file_name for image in images)
     assert hardest_first(images, "all") == hardest_first(images[::-1], "all")
     waiting = hardest_first(images, "queued")
@@ -75,7 +75,7 @@ def test_every_picture_stands_in_the_order_once_and_the_file_order_does_not_matt
 
 @given(st.lists(scored, max_size=6))
 def test_deciding_does_not_move_regions_about(drawn):
-    image = picture("a.png", *drawn)
+    image = image_name("a.png", *drawn)
     decided = replace(image, regions=tuple(replace(one, review="accepted") for one in drawn))
     assert regions_in_order(image) == regions_in_order(decided)
     assert sorted(regions_in_order(image)) == list(range(len(drawn)))

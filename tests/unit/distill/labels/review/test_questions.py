@@ -31,7 +31,7 @@ def test_without_a_teacher_the_panel_says_so(session):
     assert Panel(session, None).ask("detection", "", HARD, 0) == (NO_TEACHER, [])
 
 
-def test_boxes_are_located_in_the_picture(session, teacher):
+def test_boxes_are_located_in_the_image(session, teacher):
     text, regions = Panel(session, teacher).ask("detection", "", HARD, -1)
     assert regions
     assert len(text.splitlines()) == len(regions)
@@ -45,16 +45,16 @@ def test_the_place_of_the_chosen_region_is_asked_about(session, teacher):
 
 
 @pytest.mark.parametrize(
-    ("task", "text", "picture", "said"),
+    ("task", "text", "image_name", "said"),
     [
         pytest.param("detection", "drop", HARD, "error: ", id="words-where-none-belong"),
         pytest.param("grounding", " ", HARD, "error: ", id="words-missing"),
-        pytest.param("detection", "", "gone.png", "error: There is no picture", id="no-picture"),
+        pytest.param("detection", "", "gone.png", "error: There is no image", id="no-image"),
         pytest.param("poetry", "", HARD, "error: There is no task 'poetry'", id="no-task"),
     ],
 )
-def test_what_cannot_be_asked_is_one_line(session, teacher, task, text, picture, said):
-    shown, regions = Panel(session, teacher).ask(task, text, picture, -1)
+def test_what_cannot_be_asked_is_one_line(session, teacher, task, text, image_name, said):
+    shown, regions = Panel(session, teacher).ask(task, text, image_name, -1)
     assert shown.startswith(said)
     assert len(shown.splitlines()) == 1
     assert regions == []

@@ -1,4 +1,4 @@
-"""Files of other programs: what they know beside the reviewed pictures stays."""
+"""Files of other programs: what they know beside the reviewed images stays."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ OTHERS = {
 }
 
 
-def test_another_programs_numbers_and_pictures_stay():
+def test_another_programs_numbers_and_images_stay():
     found = with_images(
         OTHERS, only(HARD, replace(UNSURE, review="accepted"), replace(UNSURE, label="broken"))
     )
@@ -62,7 +62,7 @@ def test_another_programs_numbers_and_pictures_stay():
     assert len(names) == len(found["categories"])
 
 
-def test_a_picture_that_a_file_does_not_list_is_added():
+def test_an_image_that_a_file_does_not_list_is_added():
     found = with_images(OTHERS, only(EASY, UNSURE))
     assert found["images"][-1]["file_name"] == EASY
     assert found["annotations"][-1]["image_id"] == found["images"][-1]["id"] == 91

@@ -45,8 +45,10 @@ def folder(tmp_path):
     return write_folder(tmp_path / "data")
 
 
-def decide(session, action, place=0, picture=HARD, **values):
-    choice = Choice(picture=picture, version=session.version(picture), action=action, place=place, **values)
+def decide(session, action, place=0, image_name=HARD, **values):
+    choice = Choice(
+        image_name=image_name, version=session.version(image_name), action=action, place=place, **values
+    )
     return session.decide(choice)
 
 
@@ -82,8 +84,8 @@ def test_every_kind_of_decision_reads_back(folder):
     with review(folder) as session:
         decide(session, "relabel", 1, label="wrinkle")
         decide(session, "redraw", 2, box_xyxy_px=(71.0, 11.0, 99.0, 39.5))
-        decide(session, "add", picture=CLEAN, label="broken", box_xyxy_px=(5.0, 5.0, 25.0, 25.0))
-        decide(session, "reject", picture=EASY)
+        decide(session, "add", image_name=CLEAN, label="broken", box_xyxy_px=(5.0, 5.0, 25.0, 25.0))
+        decide(session, "reject", image_name=EASY)
         session.finish()
     _, relabelled, redrawn = regions_in(folder, HARD)
     assert relabelled == replace(UNSURE, label="wrinkle", review="corrected", weight=1.0)
@@ -170,7 +172,7 @@ def test_an_old_page_cannot_decide_on_what_it_does_not_know(folder):
     with review(folder) as session:
         decide(session, "accept", 1)
         with pytest.raises(DatasetError, match="another window"):
-            session.decide(Choice(picture=HARD, version=0, action="reject", place=1))
+            session.decide(Choice(image_name=HARD, version=0, action="reject", place=1))
         assert session.image(HARD).regions[1].review == "accepted"
 
 
@@ -221,34 +223,34 @@ def test_the_order_stays_while_a_person_works(folder):
         assert again.order("queued") == [EASY]
 
 
-def test_a_damaged_picture_is_left_out_and_named(folder):
-    (folder / HARD).write_bytes(b"no picture")
+def test_a_damaged_image_is_left_out_and_named(folder):
+    (folder / HARD).write_bytes(b"no image")
     with review(folder) as session:
         assert HARD in session.problems
         assert session.order("queued") == [EASY]
-        decide(session, "accept", picture=EASY)
+        decide(session, "accept", image_name=EASY)
         session.finish()
     kept = json.loads((folder / COCO).read_text(encoding="utf-8"))
     assert any(row["file_name"] == HARD for row in kept["images"])
 
 
-def test_a_decided_picture_that_is_gone_does_not_stop_the_next_start(folder, caplog):
+def test_a_decided_image_that_is_gone_does_not_stop_the_next_start(folder, caplog):
     with review(folder) as session:
         decide(session, "accept", 1)
-        decide(session, "accept", picture=EASY)
+        decide(session, "accept", image_name=EASY)
     (folder / HARD).unlink()
     with review(folder) as again:
         assert [region.review for region in again.image(EASY).regions] == ["accepted"]
         assert again.undo()[0] == EASY
-        with pytest.raises(DatasetError, match="no picture 'images/train/b"):
+        with pytest.raises(DatasetError, match="no image 'images/train/b"):
             again.undo()
     assert f"{HARD} was decided on and is no longer there" in caplog.text
 
 
-def test_no_picture_no_review(folder):
+def test_no_image_no_review(folder):
     for file in (folder / "images").rglob("*.png"):
         file.unlink()
-    with pytest.raises(DatasetError, match="holds no picture to review"), review(folder):
+    with pytest.raises(DatasetError, match="holds no image to review"), review(folder):
         pass
 
 

@@ -7,7 +7,7 @@ import pytest
 from distill.labels.review.choices import Choice
 from distill.labels.review.log import ReviewLog
 from distill.labels.review.session import Session
-from distill.labels.review.views import overview, picture_view, png_of
+from distill.labels.review.views import image_view, overview, png_of
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import load_taxonomy
 from tests.unit.distill.labels.review.folders import CLASSES, DONE, EASY, HARD, SIZE_HW, write_folder
@@ -20,7 +20,7 @@ def session(tmp_path):
 
 
 def test_the_first_is_the_hardest_with_its_hardest_region_first(session):
-    view = picture_view(session, "queued")
+    view = image_view(session, "queued")
     assert (view["picture"], view["position"], view["count"]) == (HARD, 0, 2)
     assert (view["size"], view["order"]) == ([120, 60], [2, 1, 0])
     assert view["regions"][2]["found_by"] == ["detector", "florence"]
@@ -31,20 +31,20 @@ def test_the_first_is_the_hardest_with_its_hardest_region_first(session):
 def test_a_review_goes_on_where_something_is_open(session):
     for place in (1, 2):
         version = session.version(HARD)
-        session.decide(Choice(picture=HARD, version=version, action="accept", place=place))
-    assert picture_view(session, "queued")["picture"] == EASY
-    assert picture_view(session, "queued")["undo"] == f"accept in {HARD}"
+        session.decide(Choice(image_name=HARD, version=version, action="accept", place=place))
+    assert image_view(session, "queued")["picture"] == EASY
+    assert image_view(session, "queued")["undo"] == f"accept in {HARD}"
 
 
-def test_any_picture_can_be_shown_by_name(session):
-    view = picture_view(session, "queued", name=DONE)
+def test_any_image_can_be_shown_by_name(session):
+    view = image_view(session, "queued", name=DONE)
     assert (view["picture"], view["position"]) == (DONE, None)
-    assert picture_view(session, "all", name=DONE)["position"] == 2
+    assert image_view(session, "all", name=DONE)["position"] == 2
 
 
 @pytest.mark.parametrize(("position", "shown"), [(0, HARD), (1, EASY), (99, EASY), (-5, HARD)])
 def test_positions_stay_within_the_order(session, position, shown):
-    assert picture_view(session, "queued", position=position)["picture"] == shown
+    assert image_view(session, "queued", position=position)["picture"] == shown
 
 
 def test_names_to_choose_from(session):
@@ -61,12 +61,12 @@ def test_pixels_are_those_of_the_file(session):
 
 
 @pytest.mark.parametrize("name", ["images/train/gone.png", "../data/data.yaml", "", "/etc/passwd"])
-def test_only_pictures_of_the_data_set_are_served(session, name):
-    with pytest.raises(DatasetError, match="no picture"):
+def test_only_images_of_the_data_set_are_served(session, name):
+    with pytest.raises(DatasetError, match="no image"):
         png_of(session, name)
 
 
-def test_a_truncated_picture_is_one_line(session):
+def test_a_truncated_image_is_one_line(session):
     path = session.root / HARD
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(DatasetError, match="truncated"):

@@ -1,4 +1,4 @@
-"""Pictures of bright ellipses with their outlines, as a COCO file and as a data set folder."""
+"""Images of bright ellipses with their outlines, as a COCO file and as a data set folder."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ CLASSES = ("wrinkle", "drop", "broken")
 
 
 def ellipse_set(folder, *, train=6, val=3):
-    """Write pictures, and a data set folder of them; return that folder."""
-    pictures = folder / "pictures"
-    pictures.mkdir(parents=True)
+    """Write images, and a data set folder of them; return that folder."""
+    image_folder = folder / "images"
+    image_folder.mkdir(parents=True)
     rng = np.random.default_rng(3)
     images = []
     for number in range(train + val):
         mask = np.zeros(SIZE, np.uint8)
         centre = tuple(int(v) for v in rng.integers(20, 44, 2))
         cv2.ellipse(mask, centre, tuple(int(v) for v in rng.integers(8, 16, 2)), 30, 0, 360, 1, -1)
-        cv2.imwrite(str(pictures / f"{number}.png"), np.where(mask > 0, 210, 60).astype(np.uint8))
+        cv2.imwrite(str(image_folder / f"{number}.png"), np.where(mask > 0, 210, 60).astype(np.uint8))
         outline = outline_of(mask, 0.5)
         regions = (Region("drop", box_around(outline), outline, annotator="labelimg"),)
         split = "train" if number < train else "val"
         images.append(AnnotatedImage(f"{number}.png", SIZE, regions, f"roll {number}", split))
-    write(LabelSet(pictures, CLASSES, tuple(images)), folder / "set")
+    write(LabelSet(image_folder, CLASSES, tuple(images)), folder / "set")
     return folder / "set"
 
 

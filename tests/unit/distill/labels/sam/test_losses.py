@@ -16,23 +16,23 @@ def masks(*areas):
 
 
 def test_without_gamma_the_focal_loss_is_the_cross_entropy():
-    logits, truth = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0)), masks(3, 9, 30)
-    expected = functional.binary_cross_entropy_with_logits(logits, truth)
-    assert torch.allclose(focal_loss(logits, truth, 0.0), expected)
+    logits, ground_truth = torch.randn(3, 8, 8, generator=torch.Generator().manual_seed(0)), masks(3, 9, 30)
+    expected = functional.binary_cross_entropy_with_logits(logits, ground_truth)
+    assert torch.allclose(focal_loss(logits, ground_truth, 0.0), expected)
 
 
 def test_gamma_takes_weight_from_what_is_right_already():
-    truth = masks(16)
-    sure, unsure = 20 * truth - 10, truth - 0.5
-    assert focal_loss(unsure, truth, 2.0) < focal_loss(unsure, truth, 0.0)
-    ratio = focal_loss(unsure, truth, 2.0) / focal_loss(sure, truth, 2.0).clamp(min=1e-30)
-    assert ratio > focal_loss(unsure, truth, 0.0) / focal_loss(sure, truth, 0.0)
+    ground_truth = masks(16)
+    sure, unsure = 20 * ground_truth - 10, ground_truth - 0.5
+    assert focal_loss(unsure, ground_truth, 2.0) < focal_loss(unsure, ground_truth, 0.0)
+    ratio = focal_loss(unsure, ground_truth, 2.0) / focal_loss(sure, ground_truth, 2.0).clamp(min=1e-30)
+    assert ratio > focal_loss(unsure, ground_truth, 0.0) / focal_loss(sure, ground_truth, 0.0)
 
 
-def test_the_dice_loss_is_0_for_the_truth_and_near_1_for_its_opposite():
-    truth = masks(16, 40)
-    assert dice_loss(100 * (2 * truth - 1), truth) == pytest.approx(0, abs=1e-6)
-    assert dice_loss(-100 * (2 * truth - 1), truth) > 0.97
+def test_the_dice_loss_is_0_for_the_ground_truth_and_near_1_for_its_opposite():
+    ground_truth = masks(16, 40)
+    assert dice_loss(100 * (2 * ground_truth - 1), ground_truth) == pytest.approx(0, abs=1e-6)
+    assert dice_loss(-100 * (2 * ground_truth - 1), ground_truth) > 0.97
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from distill.labels.sam.masks import (
 )
 from distill.labels.sets.annotations import box_around
 from edge.dataset.image import run_lengths
-from edge.simulator.truth import SeenDefect, tight_box
+from edge.simulator.ground_truth import SeenDefect, tight_box
 
 SIZE = (24, 32)
 
@@ -97,7 +97,7 @@ def test_run_lengths_that_do_not_add_up_are_refused(counts):
 
 
 @given(left=st.integers(-40, 40), top=st.integers(-40, 40))
-def test_a_window_shows_what_the_picture_has_there(left, top):
+def test_a_window_shows_what_the_image_has_there(left, top):
     true = TrueMask(3, 4, np.ones((5, 6), np.uint8))
     whole = np.zeros((200, 200), np.uint8)
     whole[104:109, 103:109] = 1

@@ -110,7 +110,7 @@ def test_a_mask_is_believed_if_it_is_about_as_large_as_its_box(rows, columns, ex
     x=st.floats(0, 90), y=st.floats(0, 40), width=st.floats(1, 60), height=st.floats(1, 30),
     window_px=st.integers(32, 200),
 )  # fmt: skip
-def test_a_window_holds_its_box_and_lies_in_the_picture(x, y, width, height, window_px):
+def test_a_window_holds_its_box_and_lies_in_the_image(x, y, width, height, window_px):
     box = (x, y, min(x + width, 150.0), min(y + height, 64.0))
     view = window_of(box, (64, 150), window_px)
     assert 0 <= view.left_px <= box[0]
@@ -119,7 +119,7 @@ def test_a_window_holds_its_box_and_lies_in_the_picture(x, y, width, height, win
     assert box[3] <= view.bottom_px <= 64
 
 
-def test_without_windows_the_whole_picture_is_looked_at():
+def test_without_windows_the_whole_image_is_looked_at():
     view = window_of((3.0, 3.0, 5.0, 5.0), (64, 150), None)
     assert (view.left_px, view.top_px, view.right_px, view.bottom_px) == (0, 0, 150, 64)
 

@@ -69,7 +69,7 @@ def test_refine_writes_the_same_set_with_outlines(run, base, labels, tmp_path):
     assert {region.annotator for region in regions} == {"labelimg"}
 
 
-def test_a_picture_that_cannot_be_read_stays_and_the_rest_goes_on(run, base, labels, tmp_path):
+def test_an_image_that_cannot_be_read_stays_and_the_rest_goes_on(run, base, labels, tmp_path):
     content = json.loads(coco_of(labels, tmp_path / "boxes.json").read_text())
     first = content["images"][0]["file_name"]
     content["images"][0]["file_name"] = "missing.png"

@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet
 from distill.labels.sets.groups import by_name, by_table, grouped
-from distill.labels.sets.sharing import SharingOptions, shared_out
+from distill.labels.sets.sharing import SharingOptions, split_by_options
 from distill.labels.sets.split import shares_from_text, split
 from edge.core.errors import ConfigError, DatasetError
 from tests.unit.distill.labels.label_sets import CLASSES, region
 
-SHARES = {"train": 0.7, "val": 0.2, "test": 0.1}
+FRACTIONS = {"train": 0.7, "val": 0.2, "test": 0.1}
 
 
 def a_set(groups):
-    """Return a set from group -> the labels of each of its pictures."""
+    """Return a set from group -> the labels of each of its images."""
     images = [
         AnnotatedImage(f"{group}_{number}.png", (50, 50), tuple(region(label) for label in labels), group)
-        for group, pictures in groups.items()
-        for number, labels in enumerate(pictures)
+        for group, numbers in groups.items()
+        for number, labels in enumerate(numbers)
     ]
     return LabelSet(Path(), CLASSES, tuple(images))
 
@@ -46,12 +46,12 @@ drawn_groups = st.dictionaries(
 @given(drawn_groups, st.integers(0, 9))
 def test_no_group_is_ever_split_and_the_seed_decides(groups, seed):
     label_set = a_set(groups)
-    shared = split(label_set, SHARES, seed)
+    shared = split(label_set, FRACTIONS, seed)
     assert all(len(found) == 1 for found in splits_of_groups(shared).values())
-    assert all(image.split in SHARES for image in shared.images)
-    assert split(label_set, SHARES, seed) == shared
+    assert all(image.split in FRACTIONS for image in shared.images)
+    assert split(label_set, FRACTIONS, seed) == shared
     backwards = replace(label_set, images=label_set.images[::-1])
-    assert {i.file_name: i.split for i in split(backwards, SHARES, seed).images} == {
+    assert {i.file_name: i.split for i in split(backwards, FRACTIONS, seed).images} == {
         image.file_name: image.split for image in shared.images
     }
 
@@ -60,38 +60,38 @@ def test_no_group_is_ever_split_and_the_seed_decides(groups, seed):
 def test_each_split_has_each_class_when_that_is_possible(count, seed):
     """Every class has its own groups, as many as there are splits or more."""
     groups = {f"{name}{number}": [[name]] for name in CLASSES for number in range(count)}
-    shared = split(a_set(groups), SHARES, seed)
+    shared = split(a_set(groups), FRACTIONS, seed)
     held = {(image.split, found.label) for image in shared.images for found in image.regions}
-    assert held == {(name, label) for name in SHARES for label in CLASSES}
+    assert held == {(name, label) for name in FRACTIONS for label in CLASSES}
 
 
-def test_the_shares_are_kept_for_pictures_and_classes():
+def test_the_shares_are_kept_for_images_and_classes():
     groups = {f"g{n}": [[CLASSES[n % 3]] * (n % 2 + 1), [], []] for n in range(300)}
-    shared = split(a_set(groups), SHARES, 0)
-    pictures = Counter(image.split for image in shared.images)
+    shared = split(a_set(groups), FRACTIONS, 0)
+    numbers = Counter(image.split for image in shared.images)
     boxes = Counter((image.split, found.label) for image in shared.images for found in image.regions)
-    for name, share in SHARES.items():
-        assert pictures[name] / 900 == pytest.approx(share, abs=0.02)
+    for name, fraction in FRACTIONS.items():
+        assert numbers[name] / 900 == pytest.approx(fraction, abs=0.02)
         for label in CLASSES:
-            assert boxes[name, label] / 150 == pytest.approx(share, abs=0.02)
+            assert boxes[name, label] / 150 == pytest.approx(fraction, abs=0.02)
 
 
 def test_a_class_with_one_group_is_for_training():
     groups = {"a": [["broken"]], **{f"g{number}": [["drop"]] for number in range(9)}}
-    assert splits_of_groups(split(a_set(groups), SHARES, 0))["a"] == {"train"}
+    assert splits_of_groups(split(a_set(groups), FRACTIONS, 0))["a"] == {"train"}
 
 
 def test_another_seed_gives_another_sharing_out():
     label_set = a_set({f"g{number}": [["drop"]] for number in range(30)})
-    assert len({tuple(i.split for i in split(label_set, SHARES, seed).images) for seed in range(5)}) > 1
+    assert len({tuple(i.split for i in split(label_set, FRACTIONS, seed).images) for seed in range(5)}) > 1
 
 
 def test_too_few_groups_or_none_are_refused():
     with pytest.raises(DatasetError, match="2 groups cannot"):
-        split(a_set({"a": [[]], "b": [[]]}), SHARES, 0)
+        split(a_set({"a": [[]], "b": [[]]}), FRACTIONS, 0)
     without = LabelSet(Path(), CLASSES, (AnnotatedImage("a.png", (5, 5)),))
     with pytest.raises(DatasetError, match=r"a\.png has no group"):
-        split(without, SHARES, 0)
+        split(without, FRACTIONS, 0)
 
 
 @pytest.mark.parametrize(
@@ -136,13 +136,13 @@ def test_groups_by_table(tmp_path):
         by_table(table)
 
 
-def test_a_picture_without_a_group_is_refused():
-    with pytest.raises(DatasetError, match=r"1 of 2 pictures have no group, the first is x_0\.png"):
+def test_an_image_without_a_group_is_refused():
+    with pytest.raises(DatasetError, match=r"1 of 2 images have no group, the first is x_0\.png"):
         grouped(a_set({"1": [[]], "x": [[]]}), by_name("^(?P<group>[0-9]+)_"))
 
 
-def test_pictures_that_are_shared_out_stay_where_they_are():
+def test_images_that_are_split_stay_where_they_are():
     label_set = a_set({f"g{number}": [["drop"]] for number in range(30)})
-    shared = shared_out(label_set, SharingOptions(seed=1), anew=False)
-    assert shared_out(shared, SharingOptions(seed=2), anew=False) == shared
-    assert shared_out(shared, SharingOptions(seed=2), anew=True) != shared
+    shared = split_by_options(label_set, SharingOptions(seed=1), again=False)
+    assert split_by_options(shared, SharingOptions(seed=2), again=False) == shared
+    assert split_by_options(shared, SharingOptions(seed=2), again=True) != shared

@@ -38,7 +38,7 @@ def rows(regions):
     ]
 
 
-def test_every_region_has_a_whole_triple_and_lies_in_the_picture(detector):
+def test_every_region_has_a_whole_triple_and_lies_in_the_image(detector):
     (regions,) = annotator(detector).annotate([cloth(1)])
     triples = {(kind.parent, kind.category, kind.phrase) for kind in MILL.kinds}
     assert regions
@@ -61,7 +61,7 @@ def test_an_answer_does_not_depend_on_its_neighbours(detector, batch):
     assert annotator(detector).annotate([]) == []
 
 
-def test_grey_and_colour_of_the_same_picture_give_the_same(detector):
+def test_grey_and_colour_of_the_same_image_give_the_same(detector):
     grey, colour = annotator(detector).annotate([cloth(5), np.dstack([cloth(5)] * 3)])
     assert rows(grey) == rows(colour)
 
@@ -134,13 +134,13 @@ def test_prompts_that_make_too_long_a_sentence_are_asked_in_several(tmp_path):
 def test_grounding_dino_scores_as_its_own_post_processing_does(folders):
     """With one prompt the best token of the phrase is that of the sentence, but for the full stop."""
     detector = load_open_detector(str(folders["grounding-dino"]))
-    picture = np.dstack([cloth(11)] * 3)
-    found = GroundingDinoQuery(detector, ["hole"]).find([picture], 0.0)[0]
-    made = detector.processor(images=[picture], text=["hole."], return_tensors="pt")
+    image = np.dstack([cloth(11)] * 3)
+    found = GroundingDinoQuery(detector, ["hole"]).find([image], 0.0)[0]
+    made = detector.processor(images=[image], text=["hole."], return_tensors="pt")
     with torch.inference_mode():
         outputs = detector.model(**made)
     stock = detector.processor.post_process_grounded_object_detection(
-        outputs, made["input_ids"], threshold=-1.0, target_sizes=[picture.shape[:2]]
+        outputs, made["input_ids"], threshold=-1.0, target_sizes=[image.shape[:2]]
     )[0]
     assert torch.allclose(found.boxes_xyxy_px, stock["boxes"], atol=1e-3)
     assert (found.scores <= stock["scores"] + 1e-6).all()

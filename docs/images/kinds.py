@@ -6,9 +6,9 @@ import numpy as np
 from canvas import below, beside, boxed, captioned
 
 from edge.core.image import Image
+from edge.simulator.ground_truth import DIFFICULTIES, Difficulty, PlantedDefect
 from edge.simulator.loom import Loom
 from edge.simulator.options import CATEGORIES, LoomOptions
-from edge.simulator.truth import DIFFICULTIES, Difficulty, PlantedDefect
 
 CELL_HW = (128, 300)
 FIRST_SEED = 40

@@ -1,4 +1,4 @@
-"""The pages of several cameras: one below each name, and one before them that says how all of them are."""
+"""Serve the pages of several cameras: one below each name, and an overview before them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from edge.web.refusal import JsonAnswer
 from edge.web.shipped import shipped_file
 
 INDEX: Final = {
-    "/": ("box.html", "text/html"),
+    "/": ("device.html", "text/html"),
     "/index.js": ("index.js", "text/javascript"),
-    **{path: SHIPPED[path] for path in ("/page.css", "/box.js", "/icon.svg")},
+    **{path: SHIPPED[path] for path in ("/page.css", "/device.js", "/icon.svg")},
 }
 """The empty page before the others: served without a token, as theirs are."""
 
@@ -37,7 +37,9 @@ TOLD: Final = (
 """What is said of each camera before one goes to its page."""
 
 
-def box_app(pages: Mapping[str, PageApp], address: Address, token: str, names: Sequence[str]) -> Starlette:
+def device_app(
+    pages: Mapping[str, PageApp], address: Address, token: str, names: Sequence[str]
+) -> Starlette:
     """Return the application of several cameras; see `guarded`.
 
     Args:

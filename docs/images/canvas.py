@@ -1,4 +1,4 @@
-"""Panels, captions and files: the paper that the pictures of the documentation are drawn on."""
+"""Panels, captions and files: the paper that the images of the documentation are drawn on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LINE_PX = 20
 
 
 def as_bgr(image: Image) -> Image:
-    """Give a grey picture three equal channels; leave a colour picture as it is."""
+    """Give a grey image three equal channels; leave a colour image as it is."""
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8) if image.ndim == 2 else image
 
 
@@ -40,7 +40,7 @@ def boxed(image: Image, box_xyxy_px: tuple[int, int, int, int], reach_px: int = 
 
 
 def captioned(image: Image, lines: Sequence[str]) -> Image:
-    """Put lines of text under a picture."""
+    """Put lines of text under an image."""
     strip = np.full((LINE_PX * len(lines) + 10, image.shape[1], 3), 255, np.uint8)
     for number, line in enumerate(lines):
         place = (4, 18 + number * LINE_PX)
@@ -48,16 +48,16 @@ def captioned(image: Image, lines: Sequence[str]) -> Image:
     return np.vstack([as_bgr(image), strip])
 
 
-def beside(pictures: Sequence[Image], gap_px: int = 8) -> Image:
-    """Set pictures of one height side by side on white."""
-    gap = np.full((pictures[0].shape[0], gap_px, 3), 255, np.uint8)
-    return np.hstack([part for picture in pictures for part in (gap, as_bgr(picture))] + [gap])
+def beside(images: Sequence[Image], gap_px: int = 8) -> Image:
+    """Set images of one height side by side on white."""
+    gap = np.full((images[0].shape[0], gap_px, 3), 255, np.uint8)
+    return np.hstack([part for image in images for part in (gap, as_bgr(image))] + [gap])
 
 
-def below(pictures: Sequence[Image], gap_px: int = 8) -> Image:
-    """Set pictures of one width one below the other on white."""
-    gap = np.full((gap_px, pictures[0].shape[1], 3), 255, np.uint8)
-    return np.vstack([part for picture in pictures for part in (gap, as_bgr(picture))] + [gap])
+def below(images: Sequence[Image], gap_px: int = 8) -> Image:
+    """Set images of one width one below the other on white."""
+    gap = np.full((gap_px, images[0].shape[1], 3), 255, np.uint8)
+    return np.vstack([part for image in images for part in (gap, as_bgr(image))] + [gap])
 
 
 def save(path: Path, image: Image) -> None:

@@ -1,6 +1,6 @@
 """Take the images of an article on the live page: naming, contact sheet, teaching; in a real browser.
 
-Run `python docs/pictures/page_article.py` in the root of the repository. It needs the extra mill,
+Run `python docs/images/page_article.py` in the root of the repository. It needs the extra mill,
 playwright and Chromium. It teaches the article first.
 """
 
@@ -23,7 +23,7 @@ from edge.config.articles import ArticleSettings
 from edge.config.auto_teach import AutoTeachSettings
 from edge.config.edge import EdgeConfig
 from edge.teach.reading import ReadingLimits
-from edge.teach.teaching import TeachWish, teach
+from edge.teach.teaching import TeachRequest, teach
 
 CLOTH = "weave=plain,width_px=512,mean_grey=140,bed_left_mm=0,bed_right_mm=0"
 CLEAN = f"loom:seed=3,defects_per_m=0,length_m=5,{CLOTH}"
@@ -41,8 +41,8 @@ def main() -> None:
         folder = Path(name)
         article = folder / "articles" / "twill-220"
         article.parent.mkdir()
-        wish = TeachWish("twill 220", BUDGET, article, limits=ReadingLimits())
-        teach(EdgeConfig(camera=CLEAN), wish)
+        request = TeachRequest("twill 220", BUDGET, article, limits=ReadingLimits())
+        teach(EdgeConfig(camera=CLEAN), request)
         beside(of_the_article(folder, article), taken)
         beside(of_an_unknown_article(folder, article), taken_of_teaching)
 
@@ -95,8 +95,8 @@ def taken(address: str, token: str) -> None:
         context = browser.new_context(device_scale_factor=2, viewport={"width": 360, "height": 700})
         phone = context.new_page()
         phone.goto(f"{address}#token={token}")
-        until(phone, "document.querySelector('#defects img.picture[src^=blob][alt^=unclassified]')")
-        phone.locator("#defects img.picture[src^=blob][alt^=unclassified]").first.click()
+        until(phone, "document.querySelector('#defects img.image[src^=blob][alt^=unclassified]')")
+        phone.locator("#defects img.image[src^=blob][alt^=unclassified]").first.click()
         until(phone, "document.querySelector('#large').open")
         save("page-naming.png", phone.screenshot())
 

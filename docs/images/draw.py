@@ -1,6 +1,6 @@
 """Draw the images of the documentation and print what was measured on them.
 
-Run `python docs/pictures/draw.py` in the root of the repository. It needs the base packages alone.
+Run `python docs/images/draw.py` in the root of the repository. It needs the base packages alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pictures as labels refer to them: where they lie, how large they are, whether they can be read."""
+"""Find and decode the images that labels refer to: their place, size and readability."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import islice, product
 from pathlib import Path
 
-from edge.cameras.folder import PICTURE_SUFFIXES
+from edge.cameras.folder import IMAGE_SUFFIXES
 from edge.core.errors import DatasetError, ImageError
 from edge.core.image import Image
 from edge.core.image_file import image_size_hw_px, read_image
@@ -48,7 +48,7 @@ def content_digest(image: Image) -> str:
 
 
 def root_of(file_names: Iterable[str], folders: Iterable[Path]) -> Path:
-    """Return the first of the folders in which one of the pictures is; the first of all if none is."""
+    """Return the first of the folders in which one of the images is; the first of all if none is."""
     candidates = list(folders)
     names = list(islice(file_names, _LOOKED_FOR))
     for folder, name in product(candidates, names):
@@ -58,7 +58,7 @@ def root_of(file_names: Iterable[str], folders: Iterable[Path]) -> Path:
 
 
 def likely_folders(labels: Path, hint: str | None = None) -> list[Path]:
-    """Return where the pictures of a label file or folder may lie, the likeliest first.
+    """Return where the images of a label file or folder may lie, the likeliest first.
 
     Args:
         labels: the file or folder.
@@ -98,9 +98,9 @@ def name_within(stated: str, root: Path) -> str:
     return next((name for name in names if is_there(root / name)), "/".join(kept))
 
 
-def with_picture_suffix(path: Path) -> Path | None:
-    """Return the picture whose name is this one with a suffix; None if there is none."""
-    for suffix in sorted(PICTURE_SUFFIXES):
+def with_image_suffix(path: Path) -> Path | None:
+    """Return the image whose name is this one with a suffix; None if there is none."""
+    for suffix in sorted(IMAGE_SUFFIXES):
         for spelled in (suffix, suffix.upper()):
             candidate = path.with_name(path.name + spelled)
             if is_there(candidate):

@@ -1,4 +1,4 @@
-"""Pictures of frames with defects: as the camera gave them, and with the boxes drawn in."""
+"""Write images of frames with defects: as the camera gave them, and with the boxes drawn in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from edge.core.errors import OutputError
 from edge.core.events import RecordedEvent
 from edge.core.files import cannot_write, rename_aside, write_whole
 from edge.core.image import Image
-from edge.sinks.quota import NEAR_MISSES, OWN_NAMES, PictureQuota
+from edge.sinks.quota import NEAR_MISSES, OWN_NAMES, ImageQuota
 
 logger = logging.getLogger(__name__)
 
@@ -53,13 +53,13 @@ def draw_detections(
 
 
 RETRY_S = 5.0
-"""Pictures that could not be written are left out for so long, then the next one is tried."""
+"""Images that could not be written are left out for so long, then the next one is tried."""
 
 
-class PictureSink:
+class ImageSink:
     """Write `00000012.png` and `00000012_boxes.jpg` for frame 12 if it has detections.
 
-    A folder with pictures of an earlier run is renamed first. Beside a roll record pictures may be missing:
+    A folder with images of an earlier run is renamed first. Beside a roll record images may be missing:
     when one cannot be written, inspection goes on, and `events` tells of it. Without a record they are all
     there is, and the run ends.
 
@@ -69,7 +69,7 @@ class PictureSink:
         may_miss: whether there is a record beside them.
     """
 
-    def __init__(self, folder: Path, quota: PictureQuota | None = None, *, may_miss: bool = False) -> None:
+    def __init__(self, folder: Path, quota: ImageQuota | None = None, *, may_miss: bool = False) -> None:
         self._folder = folder
         self._quota = quota
         self._may_miss = may_miss
@@ -78,7 +78,7 @@ class PictureSink:
         self._events: list[RecordedEvent] = []
 
     def __enter__(self) -> Self:
-        check_picture_folder(self._folder)
+        check_image_folder(self._folder)
         try:
             if self._folder.is_dir() and any(self._folder.iterdir()):
                 rename_aside(self._folder)
@@ -100,7 +100,7 @@ class PictureSink:
             self._missed += 1
             return
         try:
-            self._write(picture_name(frame.frame_id), frame.image, detections)
+            self._write(image_name(frame.frame_id), frame.image, detections)
         except OutputError as error:
             if not self._may_miss:
                 raise
@@ -114,12 +114,12 @@ class PictureSink:
         return events
 
     def _write(self, name: str, image: Image, detections: list[DetectionRecord]) -> None:
-        """Write both pictures, or none."""
+        """Write both images, or none."""
         whole, drawn = self._folder / f"{name}.png", self._folder / f"{name}_boxes.jpg"
         note = self._quota.note if self._quota is not None else not_noted
-        write_picture(whole, image, note)
+        write_image(whole, image, note)
         try:
-            write_picture(drawn, draw_detections(image, detections), note)
+            write_image(drawn, draw_detections(image, detections), note)
         except OutputError:
             whole.unlink(missing_ok=True)
             if self._quota is not None:
@@ -131,33 +131,33 @@ class PictureSink:
 
     def _note_missed(self, error: OutputError) -> None:
         if not self._missed:
-            logger.error("%s Inspection goes on without pictures.", error)
-            self._events.append(RecordedEvent("pictures not written", error.problem))
+            logger.error("%s Inspection goes on without images.", error)
+            self._events.append(RecordedEvent("images not written", error.problem))
         self._missed += 1
         self._next_try_s = time.monotonic() + RETRY_S
 
     def _note_written(self) -> None:
         if self._missed:
-            logger.info("pictures can be written again; those of %d frames are missing", self._missed)
+            logger.info("images can be written again; those of %d frames are missing", self._missed)
             self._events.append(
-                RecordedEvent("pictures written again", f"those of {self._missed} frames are missing")
+                RecordedEvent("images written again", f"those of {self._missed} frames are missing")
             )
         self._missed = 0
 
 
-def picture_name(frame_id: int) -> str:
-    """Return the name of a frame's pictures, without what follows it."""
+def image_name(frame_id: int) -> str:
+    """Return the name of a frame's images, without what follows it."""
     return f"{frame_id:08d}"
 
 
-def check_picture_folder(folder: Path) -> None:
-    """See that a folder for pictures is new, empty, or one that only this program wrote in.
+def check_image_folder(folder: Path) -> None:
+    """See that a folder for images is new, empty, or one that only this program wrote in.
 
     Raises:
         OutputError: if it holds anything else, is no folder, or would have to be renamed while this program
             runs in it.
     """
-    cure = "Name a new folder for the pictures."
+    cure = "Name a new folder for the images."
     try:
         if not folder.exists():
             return
@@ -169,22 +169,20 @@ def check_picture_folder(folder: Path) -> None:
         raise cannot_write(folder, error) from error
     foreign = sorted(name for name in names if name != NEAR_MISSES and not OWN_NAMES.fullmatch(name))
     if foreign:
-        raise OutputError(f"{folder} holds {foreign[0]}, which is no picture of an earlier run.", cure)
+        raise OutputError(f"{folder} holds {foreign[0]}, which is no image of an earlier run.", cure)
     if names and is_here:
-        raise OutputError(f"{folder} holds pictures and cannot be renamed: this program runs in it.", cure)
+        raise OutputError(f"{folder} holds images and cannot be renamed: this program runs in it.", cure)
 
 
 def not_noted(path: Path, found: os.stat_result) -> None:
-    """Note nothing of a picture that is about to get its name."""
+    """Note nothing of an image that is about to get its name."""
 
 
-def write_picture(
-    path: Path, image: Image, note: Callable[[Path, os.stat_result], None] = not_noted
-) -> None:
-    """Write a picture in the form its suffix names, whole or not at all.
+def write_image(path: Path, image: Image, note: Callable[[Path, os.stat_result], None] = not_noted) -> None:
+    """Write an image in the form its suffix names, whole or not at all.
 
     Args:
-        note: told of it just before it has its name; see `PictureQuota.note`.
+        note: told of it just before it has its name; see `ImageQuota.note`.
     Raises:
         OutputError: if it cannot be written.
     """

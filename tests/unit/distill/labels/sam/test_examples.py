@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from distill.labels.formats.registry import read_labels
-from distill.labels.sam.lessons import digest_of, lessons_of, masks_of_labels
+from distill.labels.sam.examples import digest_of, examples_of, masks_of_labels
 from distill.labels.sam.masks import TrueMask, overlap
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import load_taxonomy
-from edge.dataset.image import draw_picture
+from edge.dataset.image import draw_image
 from edge.dataset.options import DatasetOptions
 from edge.dataset.writing import write_dataset
 from tests.unit.distill.labels.sam.sets import CLASSES, ellipse_set
@@ -28,11 +28,13 @@ def test_masks_of_the_simulator_are_read_as_they_were_planted(tmp_path):
     masks, problems = masks_of_labels(label_set, tmp_path / "set")
     assert problems == {}
     for index in range(3):
-        truth = draw_picture(options, TAXONOMY, index).defects
+        ground_truth = draw_image(options, TAXONOMY, index).defects
         name = next(image.file_name for image in label_set.images if f"{index:06d}" in image.file_name)
         read = masks[name]
-        assert [mask.box_xyxy_px for mask in read] == [tuple(map(float, d.box_xyxy_px)) for d in truth]
-        assert all((mask.mask == d.mask).all() for mask, d in zip(read, truth, strict=True))
+        assert [mask.box_xyxy_px for mask in read] == [
+            tuple(map(float, d.box_xyxy_px)) for d in ground_truth
+        ]
+        assert all((mask.mask == d.mask).all() for mask, d in zip(read, ground_truth, strict=True))
 
 
 def test_outlines_of_a_data_set_folder_become_masks(tmp_path):
@@ -41,9 +43,9 @@ def test_outlines_of_a_data_set_folder_become_masks(tmp_path):
     masks, problems = masks_of_labels(label_set, source)
     assert problems == {}
     assert len(masks) == 9
-    lessons = lessons_of(label_set, masks, "train", None)
-    assert len(lessons) == 6
-    assert lessons[0].file.is_file()
+    examples = examples_of(label_set, masks, "train", None)
+    assert len(examples) == 6
+    assert examples[0].file.is_file()
 
 
 def drawn(*regions, split="train"):
@@ -59,12 +61,12 @@ def test_what_was_rejected_or_waits_is_not_taught(tmp_path):
     assert len(masks["a.png"]) == 3
 
 
-def test_boxes_without_outlines_give_no_lesson(tmp_path):
+def test_boxes_without_outlines_give_no_example(tmp_path):
     label_set = drawn(Region("drop", (2.0, 2.0, 30.0, 30.0)))
     label_set = LabelSet(tmp_path, CLASSES, label_set.images)
     masks, _ = masks_of_labels(label_set, tmp_path)
     with pytest.raises(DatasetError, match="no outlines in the split 'train'"):
-        lessons_of(label_set, masks, "train", None)
+        examples_of(label_set, masks, "train", None)
 
 
 def coco_with(tmp_path, *segmentations):
@@ -107,12 +109,12 @@ def test_a_mask_that_cannot_be_read_is_named_and_the_rest_goes_on(tmp_path, segm
     assert said in " ".join(problems.values())
 
 
-def test_windows_part_the_things_of_a_picture(tmp_path):
+def test_windows_part_the_things_of_an_image(tmp_path):
     one = TrueMask(5, 5, np.ones((4, 4), np.uint8))
     two = TrueMask(300, 5, np.ones((4, 4), np.uint8))
     label_set = LabelSet(tmp_path, CLASSES, (AnnotatedImage("a.png", (64, 400), split="train"),))
-    lessons = lessons_of(label_set, {"a.png": [one, two]}, "train", 64)
-    assert [len(lesson.masks) for lesson in lessons] == [1, 1]
-    whole = lessons_of(label_set, {"a.png": [one, two]}, "train", None)
-    assert [len(lesson.masks) for lesson in whole] == [2]
-    assert digest_of(lessons) != digest_of(whole)
+    examples = examples_of(label_set, {"a.png": [one, two]}, "train", 64)
+    assert [len(example.masks) for example in examples] == [1, 1]
+    whole = examples_of(label_set, {"a.png": [one, two]}, "train", None)
+    assert [len(example.masks) for example in whole] == [2]
+    assert digest_of(examples) != digest_of(whole)

@@ -1,4 +1,4 @@
-"""What the teacher found as JSON: a line per picture, in order, whole or not at all, or one answer."""
+"""Write what the teacher found as JSON: a line per image, in order, whole or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from distill.labels.annotators.annotator import Annotator
 from distill.labels.florence.outputs import Answer
 from distill.labels.sets.annotations import Region
-from distill.labels.sets.picture_files import decoded
+from distill.labels.sets.image_files import decoded
 from edge.core.errors import DatasetError, OutputError
 from edge.core.image import Image
 
@@ -20,26 +20,26 @@ log = logging.getLogger(__name__)
 
 
 @dataclass
-class Counts:
-    """Say how many pictures were labelled, how many regions found, and how many files could not be read."""
+class AnnotationCounts:
+    """Say how many images were labelled, how many regions found, and how many files could not be read."""
 
-    pictures: int = 0
+    images: int = 0
     regions: int = 0
     unreadable: int = 0
 
 
-def write_lines(annotator: Annotator, files: Sequence[Path], out: Path, *, batch: int) -> Counts:
-    """Label pictures and write a line for each: `image`, `size_hw_px` and `regions`, or `problem`.
+def write_lines(annotator: Annotator, files: Sequence[Path], out: Path, *, batch: int) -> AnnotationCounts:
+    """Label images and write a line for each: `image`, `size_hw_px` and `regions`, or `problem`.
 
     Args:
         annotator: who labels.
-        files: pictures.
+        files: images.
         out: written under a temporary name, then renamed.
-        batch: pictures read at once.
+        batch: images read at once.
     Raises:
         OutputError: if `out` cannot be written.
     """
-    counts = Counts()
+    counts = AnnotationCounts()
     temporary = out.with_name(f".{out.name}.partial")
     try:
         with temporary.open("w", encoding="utf-8") as stream:
@@ -54,20 +54,20 @@ def write_lines(annotator: Annotator, files: Sequence[Path], out: Path, *, batch
     return counts
 
 
-def _lines(annotator: Annotator, files: Sequence[Path], counts: Counts) -> list[dict[str, Any]]:
+def _lines(annotator: Annotator, files: Sequence[Path], counts: AnnotationCounts) -> list[dict[str, Any]]:
     """Label some files; one that cannot be read gets a line that says so, and the others go on."""
     read = [_read(file) for file in files]
-    found = iter(annotator.annotate([picture for picture in read if not isinstance(picture, str)]))
+    found = iter(annotator.annotate([image for image in read if not isinstance(image, str)]))
     lines: list[dict[str, Any]] = []
-    for file, picture in zip(files, read, strict=True):
-        if isinstance(picture, str):
+    for file, image in zip(files, read, strict=True):
+        if isinstance(image, str):
             counts.unreadable += 1
-            log.warning("left out: %s", picture)
-            lines.append({"image": str(file), "problem": picture})
+            log.warning("left out: %s", image)
+            lines.append({"image": str(file), "problem": image})
             continue
         regions = next(found)
-        counts.pictures, counts.regions = counts.pictures + 1, counts.regions + len(regions)
-        size = [int(side) for side in picture.shape[:2]]
+        counts.images, counts.regions = counts.images + 1, counts.regions + len(regions)
+        size = [int(side) for side in image.shape[:2]]
         lines.append(
             {"image": str(file), "size_hw_px": size, "regions": [region_record(r) for r in regions]}
         )
@@ -82,7 +82,7 @@ def _read(file: Path) -> Image | str:
 
 
 def answer_record(task: str, file: Path | None, image: Image | None, answer: Answer) -> dict[str, Any]:
-    """Spell out the answer to one question; places without a picture are in bins."""
+    """Spell out the answer to one question; places without an image are in bins."""
     about = {} if image is None else {"image": str(file), "size_hw_px": [int(s) for s in image.shape[:2]]}
     regions = [region_record(region) for region in answer.regions]
     return {"task": task, **about, "text": answer.text, "regions": regions}

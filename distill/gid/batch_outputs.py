@@ -1,4 +1,4 @@
-"""What the terms of a distillation are computed from."""
+"""Hold the outputs of student and teacher for one batch: the distillation terms are computed from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge.core.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lesson:
+class BatchOutputs:
     """Hold what student and teacher said of the same batch.
 
     Attributes:
@@ -30,7 +30,7 @@ class Lesson:
     cloth: Tensor | None = None
 
 
-def heard(module: nn.Module, images: Tensor, precision: Precision) -> HeadOutputs:
+def matched(module: nn.Module, images: Tensor, precision: Precision) -> HeadOutputs:
     """Run a detector in eval mode, without gradients.
 
     Args:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from edge.core.contract import Clahe, Enhancement, GlobalEqualisation, NoEnhancement
 from edge.core.image import Image
 from edge.inference.preprocess import grey_enhancer
+from edge.simulator.ground_truth import PlantedDefect, SeenDefect
 from edge.simulator.loom import Loom
 from edge.simulator.options import LoomOptions
-from edge.simulator.truth import PlantedDefect, SeenDefect
 
 TILE_PX = 256
 BED_MM = 60.0
@@ -24,8 +24,8 @@ SPOTS = ("nep", "hole", "stain")
 
 SHOWN_SEED = 50
 MEASURED_SEEDS = range(100, 140)
-BED_SHARES = (0.0, 0.2, 0.4, 0.6)
-SHOWN_BED_SHARE = 0.6
+BED_FRACTIONS = (0.0, 0.2, 0.4, 0.6)
+SHOWN_BED_FRACTION = 0.6
 NEAR_MM = (10.0, 36.0)
 """Where the defects lie that are measured: so far from the selvedge, and no farther."""
 
@@ -36,7 +36,7 @@ NAMED: dict[str, Enhancement] = {
 }
 HEADINGS = ("gain", "kept", "change", "worst 10 %", "bed noise")
 """Grey contrast over that without enhancement; the same for deviations; largest over least grey contrast
-of one defect as the tile moves over `BED_SHARES`, its median and its 90th percentile; grey levels."""
+of one defect as the tile moves over `BED_FRACTIONS`, its median and its 90th percentile; grey levels."""
 
 BED_COLOUR: Colour = (200, 170, 120)
 CLOTH_COLOUR: Colour = (70, 110, 60)
@@ -62,9 +62,9 @@ class Scene:
     ground_px: int
     yarn_px: float
 
-    def tile_left_px(self, bed_share: float) -> int:
+    def tile_left_px(self, bed_fraction: float) -> int:
         """Return where a tile begins that shows so much bed, but always the whole defect."""
-        wanted = self.selvedge_px - round(bed_share * TILE_PX)
+        wanted = self.selvedge_px - round(bed_fraction * TILE_PX)
         return max(wanted, self.box_xyxy_px[2] + 12 - TILE_PX)
 
 
@@ -102,12 +102,12 @@ def weave_scene(seed: int) -> Scene | None:
     return _scene_of(loom, image, seen)
 
 
-def measure(scene: Scene, enhancement: Enhancement, bed_share: float) -> Contrast:
+def measure(scene: Scene, enhancement: Enhancement, bed_fraction: float) -> Contrast:
     """Enhance a tile as the edge does and measure the defect in it.
 
     Both are blurred over one yarn first: an eye and a network see the spot, not the single yarn.
     """
-    left = scene.tile_left_px(bed_share)
+    left = scene.tile_left_px(bed_fraction)
     columns = slice(left, left + TILE_PX)
     tile = grey_enhancer(enhancement)(np.ascontiguousarray(scene.image[:, columns]))
     smooth = cv2.GaussianBlur(tile.astype(np.float32), (0, 0), 0.8 * scene.yarn_px)
@@ -123,9 +123,11 @@ def draw_selvedge(scene: Scene) -> Image:
     """Draw one tile under each enhancement, with what was measured under it."""
     panels = []
     for name, enhancement in NAMED.items():
-        contrast = measure(scene, enhancement, SHOWN_BED_SHARE)
+        contrast = measure(scene, enhancement, SHOWN_BED_FRACTION)
         panels.append(
-            captioned(enlarged(_boxed_tile(scene, enhancement, SHOWN_BED_SHARE), 2), _lines(name, contrast))
+            captioned(
+                enlarged(_boxed_tile(scene, enhancement, SHOWN_BED_FRACTION), 2), _lines(name, contrast)
+            )
         )
     return beside(panels)
 
@@ -135,17 +137,17 @@ def draw_shift(scene: Scene) -> Image:
     rows = []
     for name, enhancement in NAMED.items():
         row = []
-        for share in BED_SHARES:
-            contrast = measure(scene, enhancement, share)
+        for fraction in BED_FRACTIONS:
+            contrast = measure(scene, enhancement, fraction)
             text = f"{name}: {contrast.grey:+.1f} grey"
-            row.append(captioned(_boxed_tile(scene, enhancement, share), [text]))
+            row.append(captioned(_boxed_tile(scene, enhancement, fraction), [text]))
         rows.append(beside(row))
     return below(rows, gap_px=2)
 
 
 def draw_histograms(scene: Scene) -> Image:
     """Draw where the grey levels of cloth and bed lie, under each enhancement."""
-    left = scene.tile_left_px(SHOWN_BED_SHARE)
+    left = scene.tile_left_px(SHOWN_BED_FRACTION)
     panels = []
     for name, enhancement in NAMED.items():
         tile = grey_enhancer(enhancement)(np.ascontiguousarray(scene.image[:, left : left + TILE_PX]))
@@ -158,9 +160,9 @@ def draw_histograms(scene: Scene) -> Image:
 
 def print_measured(scene: Scene) -> None:
     """Print the numbers that docs/benchmarks/preprocessing.md quotes."""
-    print(f"\none defect (seed {SHOWN_SEED}), {SHOWN_BED_SHARE:.0%} of the tile is bed")
+    print(f"\none defect (seed {SHOWN_SEED}), {SHOWN_BED_FRACTION:.0%} of the tile is bed")
     for name, enhancement in NAMED.items():
-        print("  " + "; ".join(_lines(name, measure(scene, enhancement, SHOWN_BED_SHARE))))
+        print("  " + "; ".join(_lines(name, measure(scene, enhancement, SHOWN_BED_FRACTION))))
     scenes = [found for seed in MEASURED_SEEDS if (found := weave_scene(seed)) is not None]
     scenes = [found for seed in MEASURED_SEEDS if (found := weave_scene(seed)) is not None]
     print(f"\nmedians over {len(scenes)} cloths, one subtle spot near the selvedge of each")
@@ -185,7 +187,7 @@ def _medians(scenes: Sequence[Scene], enhancement: Enhancement) -> list[float]:
     rows = []
     for scene in scenes:
         plain = measure(scene, NoEnhancement(), 0.4)
-        ours = [measure(scene, enhancement, share) for share in BED_SHARES]
+        ours = [measure(scene, enhancement, fraction) for fraction in BED_FRACTIONS]
         size = [abs(contrast.grey) for contrast in ours]
         rows.append(
             (
@@ -226,8 +228,8 @@ def _surroundings(scene: Scene) -> NDArray[np.bool_]:
     return np.asarray(ring, np.bool_)
 
 
-def _boxed_tile(scene: Scene, enhancement: Enhancement, bed_share: float) -> Image:
-    left = scene.tile_left_px(bed_share)
+def _boxed_tile(scene: Scene, enhancement: Enhancement, bed_fraction: float) -> Image:
+    left = scene.tile_left_px(bed_fraction)
     tile = grey_enhancer(enhancement)(np.ascontiguousarray(scene.image[:, left : left + TILE_PX]))
     x1, y1, x2, y2 = scene.box_xyxy_px
     return boxed(as_bgr(tile), (x1 - left, y1, x2 - left, y2))
@@ -248,8 +250,8 @@ def _histogram(bed: Image, cloth: Image, height_px: int = 200) -> Image:
     counts = [np.bincount(part.ravel(), minlength=256) for part in (bed, cloth)]
     top = np.sqrt(max(int(count.max()) for count in counts))
     for count, colour, half in zip(counts, (BED_COLOUR, CLOTH_COLOUR), (0, 1), strict=True):
-        for level, share in enumerate(np.sqrt(count) / top):
-            bottom = height_px - round(float(share) * (height_px - 10))
+        for level, fraction in enumerate(np.sqrt(count) / top):
+            bottom = height_px - round(float(fraction) * (height_px - 10))
             paper[bottom:, 2 * level + half] = colour
     for number, (text, colour) in enumerate((("bed", BED_COLOUR), ("cloth", CLOTH_COLOUR))):
         place = (410, 20 + 18 * number)

@@ -1,6 +1,6 @@
-"""Take the picture of the review page: simulated cloth, made-up opinions, a real browser.
+"""Take the image of the review page: simulated cloth, made-up opinions, a real browser.
 
-Run `python docs/pictures/review.py` in the root of the repository. It needs the workbench and Chromium.
+Run `python docs/images/review.py` in the root of the repository. It needs the workbench and Chromium.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from playwright.sync_api import sync_playwright
 from distill.labels.formats import yolo
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, PolygonXy, Region, box_around
 from edge.core.taxonomy import load_taxonomy
-from edge.dataset.image import Picture, draw_picture, encode_png
+from edge.dataset.image import DatasetImage, draw_image, encode_png
 from edge.dataset.options import DatasetOptions
-from edge.simulator.truth import SeenDefect
+from edge.simulator.ground_truth import SeenDefect
 
 HERE = Path(__file__).resolve().parent
 TAXONOMY = load_taxonomy()
@@ -44,28 +44,28 @@ def main() -> None:
 
 
 def write_data_set(folder: Path) -> None:
-    """Write a few pictures with what annotators might say of them."""
+    """Write a few images with what annotators might say of them."""
     options = DatasetOptions(
         images=6, seed=12, size_hw=SIZE_HW_PX, defect_share=1.0, defects_per_m=40, weave="plain",
         mean_grey=130, difficulties=("obvious", "clear"),
     )  # fmt: skip
-    pictures = {f"roll 7 ({i}).png": draw_picture(options, TAXONOMY, i) for i in range(options.images)}
+    drawn_images = {f"roll 7 ({i}).png": draw_image(options, TAXONOMY, i) for i in range(options.images)}
     images = tuple(
-        AnnotatedImage(name, SIZE_HW_PX, opinions(picture), "roll 7", "val" if number == 0 else "train")
-        for number, (name, picture) in enumerate(pictures.items())
+        AnnotatedImage(name, SIZE_HW_PX, opinions(drawn), "roll 7", "val" if number == 0 else "train")
+        for number, (name, drawn) in enumerate(drawn_images.items())
     )
 
-    def write_picture(image: AnnotatedImage, path: Path) -> None:
-        path.write_bytes(encode_png(pictures[image.file_name].image))
+    def write_image(image: AnnotatedImage, path: Path) -> None:
+        path.write_bytes(encode_png(drawn_images[image.file_name].image))
 
-    yolo.write(LabelSet(folder, TAXONOMY.classes, images), folder, write_picture)
+    yolo.write(LabelSet(folder, TAXONOMY.classes, images), folder, write_image)
 
 
-def opinions(picture: Picture) -> tuple[Region, ...]:
+def opinions(drawn: DatasetImage) -> tuple[Region, ...]:
     """Make up a score and a finder for each defect; the surer half is not queued."""
-    rng = np.random.default_rng(picture.seed)
+    rng = np.random.default_rng(drawn.seed)
     regions = []
-    for seen in picture.defects:
+    for seen in drawn.defects:
         score = round(float(rng.uniform(0.35, 0.98)), 2)
         corners = outline(seen)
         x1, y1, x2, y2 = box_around(corners) if corners else seen.box_xyxy_px

@@ -1,6 +1,6 @@
-"""Take the picture of a roll report: a simulated roll that stopped, lost lines and ran on, a real browser.
+"""Take the image of a roll report: a simulated roll that stopped, lost lines and ran on, a real browser.
 
-Run `python docs/pictures/roll.py` in the root of the repository. It needs playwright and Chromium.
+Run `python docs/images/roll.py` in the root of the repository. It needs playwright and Chromium.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.cameras.protocol import Frame
 from edge.config.edge import EdgeConfig
 from edge.roll.reading import read_roll
-from edge.roll.report import PieceWish, report_page
+from edge.roll.report import PieceRequest, report_page
 
 HERE = Path(__file__).resolve().parent
 GREYS = 24
@@ -63,11 +63,11 @@ def recorded(folder: Path) -> str:
             save_pictures=folder / "found",
         )
     )  # fmt: skip
-    return report_page(read_roll(record, "roll 7"), PieceWish(least_m=2.0))
+    return report_page(read_roll(record, "roll 7"), PieceRequest(least_m=2.0))
 
 
 def taken(page: Path) -> bytes:
-    """Photograph the page."""
+    """Image the page."""
     browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])

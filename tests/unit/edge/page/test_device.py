@@ -6,7 +6,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from edge.page.app import SHIPPED, PageApp
-from edge.page.box import INDEX, box_app
+from edge.page.device import INDEX, device_app
 from edge.pipeline.run_state import RunState
 from edge.web.address import Address
 from edge.web.door import POLICY
@@ -17,7 +17,7 @@ KEY = {"Authorization": "Bearer a-token-that-is-long"}
 
 def client_of(lives, host="127.0.0.1", **more):
     pages = {name: PageApp(live) for name, live in lives.items()}
-    app = box_app(pages, Address(host, 8080), "a-token-that-is-long", ())
+    app = device_app(pages, Address(host, 8080), "a-token-that-is-long", ())
     return TestClient(app, base_url="http://127.0.0.1:8080", **more)
 
 
@@ -68,5 +68,5 @@ def test_one_guard_for_all():
 
 def test_pages_never_work_on_two_things_at_once():
     pages = {name: PageApp(plain_page()) for name in ("left", "right")}
-    box_app(pages, Address("127.0.0.1", 8080), "a-token-that-is-long", ())
+    device_app(pages, Address("127.0.0.1", 8080), "a-token-that-is-long", ())
     assert pages["left"].one is pages["right"].one

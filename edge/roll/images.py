@@ -1,4 +1,4 @@
-"""Pictures of the defects of a roll, cut out of what the camera gave."""
+"""Cut images of the defects of a roll out of saved frames."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge.cameras.folder import read_picture
 from edge.core.errors import ImageError
+from edge.core.image_file import read_image
 from edge.roll.contents import DefectRow, Roll
 
-MOST_PICTURES = 60
-"""The worst defects are shown first; a page of hundreds of pictures prints for minutes."""
+MOST_IMAGES = 60
+"""The worst defects are shown first; a page of hundreds of images prints for minutes."""
 
 AROUND_PX = 48
-LONGEST_PICTURE_PX = 360
+LONGEST_IMAGE_PX = 360
 
 
-def pictures_section(roll: Roll) -> str:
-    """Show the worst defects with what a person said of them; nothing where there are no pictures."""
-    numbered = [(number, row) for number, row in enumerate(roll.defects, start=1) if row.picture]
+def images_section(roll: Roll) -> str:
+    """Show the worst defects with what a person said of them; nothing where there are no images."""
+    numbered = [(number, row) for number, row in enumerate(roll.defects, start=1) if row.image]
     worst = sorted(numbered, key=lambda item: (-item[1].points, -item[1].defect.score))
     figures, missing = [], 0
-    for number, row in worst[:MOST_PICTURES]:
-        data = cut_picture(row)
+    for number, row in worst[:MOST_IMAGES]:
+        data = cut_image(row)
         missing += data is None
         if data is not None:
             text = f"{number}: {row.called}, {row.defect.start_m:.3f} m"
@@ -38,22 +38,22 @@ def pictures_section(roll: Roll) -> str:
             )
     if not worst:
         return ""
-    note = f"<p>Missing or unreadable pictures: {missing}.</p>" if missing else ""
-    if len(worst) > MOST_PICTURES:
-        note += f"<p>The worst {MOST_PICTURES} of {len(worst)}.</p>"
-    return f"<h2>Pictures</h2>{note}<div class='pictures'>{''.join(figures)}</div>"
+    note = f"<p>Missing or unreadable images: {missing}.</p>" if missing else ""
+    if len(worst) > MOST_IMAGES:
+        note += f"<p>The worst {MOST_IMAGES} of {len(worst)}.</p>"
+    return f"<h2>Images</h2>{note}<div class='images'>{''.join(figures)}</div>"
 
 
-def cut_picture(row: DefectRow) -> bytes | None:
-    """Cut a defect and what is around it out of its picture.
+def cut_image(row: DefectRow) -> bytes | None:
+    """Cut a defect and what is around it out of its image.
 
     Returns:
-        A JPEG of at most 360 pixels a side; None if the picture is gone or unreadable.
+        A JPEG of at most 360 pixels a side; None if the image is gone or unreadable.
     """
-    if row.picture is None or row.box_xyxy_px is None:
+    if row.image is None or row.box_xyxy_px is None:
         return None
     try:
-        image = read_picture(Path(row.picture))
+        image = read_image(Path(row.image))
     except ImageError:
         return None
     height, width = image.shape[:2]
@@ -64,7 +64,7 @@ def cut_picture(row: DefectRow) -> bytes | None:
     ]
     if not cut.size:
         return None
-    scale = min(1.0, LONGEST_PICTURE_PX / max(cut.shape[:2]))
+    scale = min(1.0, LONGEST_IMAGE_PX / max(cut.shape[:2]))
     size_wh = (max(1, round(cut.shape[1] * scale)), max(1, round(cut.shape[0] * scale)))
     ok, data = cv2.imencode(".jpg", np.asarray(cv2.resize(cut, size_wh, interpolation=cv2.INTER_AREA)))
     return data.tobytes() if ok else None

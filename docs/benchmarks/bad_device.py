@@ -49,11 +49,11 @@ class Happened(NamedTuple):
     what: str
 
 
-class Box:
+class Device:
     """Run edge-run with a record, the live page and /healthz, and follow what these say.
 
     Args:
-        folder: of this box; made if it is not there.
+        folder: of this device; made if it is not there.
         bundle: the model.
         camera: see `edge-run --camera`.
         settings: TOML that comes before the tables of `SETTINGS`.
@@ -61,7 +61,7 @@ class Box:
         before: code that runs first in the process, for a clock.
         prefix: command that edge-run is run by.
         flags: of edge-run.
-        record: where the process finds its record; None for the folder of the box.
+        record: where the process finds its record; None for the folder of the device.
     Attributes:
         folder: as given.
         record: of the rolls.

@@ -1,4 +1,4 @@
-"""Pictures of the general instances: an engineer sees where the student is taught, and by whom."""
+"""Draw the general instances: an engineer sees where the student is taught, and by whom."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from distill.data.tiles import Tile, cloth_cells, visible_truth
+from distill.data.tiles import Tile, cloth_cells, visible_ground_truth
 from distill.gid.instances import Instances
 from distill.gid.task import DistillationTask
 from distill.training.training_run import TrainingRun
@@ -22,12 +22,12 @@ TILES = 6
 LEAST_SHOWN_SIDE_PX = 384
 """Smaller tiles are enlarged by a whole factor until they have this side."""
 
-TRUTH, TEACHERS, STUDENTS = "labelled", "teacher's box", "student's box"
-COLOURS_BGR: Final = {TRUTH: (80, 200, 80), TEACHERS: (0, 150, 255), STUDENTS: (255, 80, 220)}
+GROUND_TRUTH, TEACHERS, STUDENTS = "labelled", "teacher's box", "student's box"
+COLOURS_BGR: Final = {GROUND_TRUTH: (80, 200, 80), TEACHERS: (0, 150, 255), STUDENTS: (255, 80, 220)}
 GAP_PX, LEGEND_PX = 6, 26
 
 
-class InstancePictures:
+class InstanceImages:
     """Draw the instances in the same few validation tiles after chosen epochs.
 
     They are those of the moving average, which validation sees, without augmentation. A run without
@@ -41,7 +41,7 @@ class InstancePictures:
         self._tiles = _spread([tile for tile in run.val_plan.tiles if not tile.is_empty])
 
     def draw(self, epoch: int) -> None:
-        """Write instances/epoch-001.png if pictures of this epoch, counted from 1, are wanted.
+        """Write instances/epoch-001.png if images of this epoch, counted from 1, are wanted.
 
         Raises:
             OutputError: if it cannot be written.
@@ -51,7 +51,7 @@ class InstancePictures:
             return
         preprocessor = Preprocessor(run.contract)
         plan = run.val_plan
-        inputs = [preprocessor.batch(plan.image(t.picture), [t.view])[0].copy() for t in self._tiles]
+        inputs = [preprocessor.batch(plan.image(t.image_index), [t.view])[0].copy() for t in self._tiles]
         images = torch.from_numpy(np.stack(inputs)).to(run.device)
         instances = run.task.instances_of(run.average.ema, images, self._cloth().to(run.device))
         if instances is not None:
@@ -63,22 +63,24 @@ class InstancePictures:
         """Say where cloth is in the tiles, (B, h, w)."""
         plan, size_hw = self._run.val_plan, self._run.contract.input_size_hw_px
         settings = self._run.recipe.distillation
-        cuts = [cut_view(plan.image(tile.picture), tile.view, size_hw) for tile in self._tiles]
+        cuts = [cut_view(plan.image(tile.image_index), tile.view, size_hw) for tile in self._tiles]
         if settings is None or not settings.finds_cloth:
             return torch.ones(len(cuts), 1, 1)
         return torch.from_numpy(np.stack([cloth_cells(cut) for cut in cuts]))
 
     def _drawn(self, number: int, tile: Tile, instances: Instances) -> Image:
         plan, size_hw = self._run.val_plan, self._run.contract.input_size_hw_px
-        image, truth = plan.image(tile.picture), plan.pictures[tile.picture]
-        boxes, _ = visible_truth(truth.boxes_xyxy_px(image), truth.class_ids, tile.view)
+        image, ground_truth = plan.image(tile.image_index), plan.images[tile.image_index]
+        boxes, _ = visible_ground_truth(
+            ground_truth.boxes_xyxy_px(image), ground_truth.class_ids, tile.view
+        )
         mine, is_teachers = instances.image_of == number, instances.is_teachers
         return drawn_tile(
             cut_view(image, tile.view, size_hw),
             {
                 TEACHERS: instances.boxes_xyxy_px[mine & is_teachers].cpu().numpy(),
                 STUDENTS: instances.boxes_xyxy_px[mine & ~is_teachers].cpu().numpy(),
-                TRUTH: boxes,
+                GROUND_TRUTH: boxes,
             },
         )
 
@@ -101,17 +103,17 @@ def drawn_tile(tile: Image, boxes: dict[str, Boxes]) -> Image:
     return np.asarray(canvas, np.uint8)
 
 
-def sheet(pictures: list[Image]) -> Image:
-    """Lay BGR pictures of one size out in rows of up to three, above a legend."""
-    columns = min(3, len(pictures))
-    height, width = pictures[0].shape[:2]
-    rows = -(-len(pictures) // columns)
+def sheet(images: list[Image]) -> Image:
+    """Lay BGR images of one size out in rows of up to three, above a legend."""
+    columns = min(3, len(images))
+    height, width = images[0].shape[:2]
+    rows = -(-len(images) // columns)
     canvas = np.full(
         (rows * (height + GAP_PX) + LEGEND_PX, columns * (width + GAP_PX) - GAP_PX, 3), 255, np.uint8
     )
-    for number, picture in enumerate(pictures):
+    for number, image in enumerate(images):
         top, left = number // columns * (height + GAP_PX), number % columns * (width + GAP_PX)
-        canvas[top : top + height, left : left + width] = picture
+        canvas[top : top + height, left : left + width] = image
     for number, (name, colour) in enumerate(COLOURS_BGR.items()):
         place = (6 + 128 * number, canvas.shape[0] - 9)
         cv2.putText(canvas, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)

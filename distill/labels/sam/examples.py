@@ -1,4 +1,4 @@
-"""What a mask decoder is taught with: windows of pictures, and the true masks of the things in them."""
+"""Make the training examples of a mask decoder: windows of images, and the true masks in them."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Masks = Mapping[str, Sequence[TrueMask]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lesson:
-    """Teach the things of one window of a picture.
+class MaskExample:
+    """Teach the things of one window of an image.
 
     Attributes:
-        file: the picture.
+        file: the image.
         view: the window.
-        masks: of the things, in picture pixels.
+        masks: of the things, in image pixels.
     """
 
     file: Path
@@ -37,26 +37,29 @@ class Lesson:
     masks: tuple[TrueMask, ...]
 
 
-def lessons_of(label_set: LabelSet, masks: Masks, split: str, window_px: int | None) -> tuple[Lesson, ...]:
-    """Make the lessons of a split, in the order of its pictures.
+def examples_of(
+    label_set: LabelSet, masks: Masks, split: str, window_px: int | None
+) -> tuple[MaskExample, ...]:
+    """Make the examples of a split, in the order of its images.
 
     Raises:
-        DatasetError: if no picture of it has a mask.
+        DatasetError: if no image of it has a mask.
     """
-    lessons = []
+    examples = []
     for image in label_set.images:
         by_view: dict[View, list[TrueMask]] = defaultdict(list)
         for mask in masks.get(image.file_name, ()) if image.split == split else ():
             by_view[window_of(mask.box_xyxy_px, image.size_hw_px, window_px)].append(mask)
-        lessons += [
-            Lesson(label_set.root / image.file_name, view, tuple(seen)) for view, seen in by_view.items()
+        examples += [
+            MaskExample(label_set.root / image.file_name, view, tuple(seen))
+            for view, seen in by_view.items()
         ]
-    if not lessons:
+    if not examples:
         raise DatasetError(
             f"The set in {label_set.root} has no outlines in the split '{split}'.",
-            "Share it out with `loomsight labels split`, and draw outlines in some pictures.",
+            "Split it with `loomsight labels split`, and draw outlines in some images.",
         )
-    return tuple(lessons)
+    return tuple(examples)
 
 
 def masks_of_labels(label_set: LabelSet, source: Path) -> tuple[dict[str, list[TrueMask]], dict[str, str]]:
@@ -81,12 +84,12 @@ def masks_of_labels(label_set: LabelSet, source: Path) -> tuple[dict[str, list[T
     return masks, problems.by_file()
 
 
-def digest_of(lessons: Iterable[Lesson]) -> str:
-    """Tell sets of lessons apart."""
+def digest_of(examples: Iterable[MaskExample]) -> str:
+    """Tell sets of examples apart."""
     digest = hashlib.sha256()
-    for lesson in lessons:
-        digest.update(f"{lesson.file.name} {lesson.view}".encode())
-        for mask in lesson.masks:
+    for example in examples:
+        digest.update(f"{example.file.name} {example.view}".encode())
+        for mask in example.masks:
             digest.update(f"{mask.left_px} {mask.top_px} {mask.mask.shape}".encode())
             digest.update(mask.mask.tobytes())
     return digest.hexdigest()

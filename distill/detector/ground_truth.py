@@ -1,4 +1,4 @@
-"""The boxes of a batch, laid out by picture: what an assigner reads."""
+"""Lay out the boxes of a batch by image, as assigners read them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BatchTruth:
-    """Hold the boxes of B pictures, M the most that one has; shorter rows are filled up.
+class BatchGroundTruth:
+    """Hold the boxes of B images, M the most that one has; shorter rows are filled up.
 
     Attributes:
         labels: (B, M) class ids.
@@ -32,7 +32,9 @@ class BatchTruth:
         return self.weights.gather(1, numbers.long())
 
 
-def batch_truth(targets: dict[str, Tensor], images: int, size_wh_px: tuple[float, float]) -> BatchTruth:
+def batch_ground_truth(
+    targets: dict[str, Tensor], images: int, size_wh_px: tuple[float, float]
+) -> BatchGroundTruth:
     """Lay out the targets of `DetectionTask.loss_parts`.
 
     Args:
@@ -46,7 +48,7 @@ def batch_truth(targets: dict[str, Tensor], images: int, size_wh_px: tuple[float
     def laid(values: Tensor, filling: Any) -> Tensor:
         return padded(image_of, values, images, filling)
 
-    return BatchTruth(
+    return BatchGroundTruth(
         labels=laid(targets["cls"].flatten().long(), 0),
         boxes_xyxy_px=laid(boxes, 0.0),
         weights=laid(targets["weights"], 1.0),
@@ -54,10 +56,10 @@ def batch_truth(targets: dict[str, Tensor], images: int, size_wh_px: tuple[float
     )
 
 
-def corners_px(boxes_cxcywh_share: Tensor, size_wh_px: tuple[float, float]) -> Tensor:
-    """Return (N, 4) x1 y1 x2 y2 in pixels of boxes that are given as shares of the input."""
-    size = boxes_cxcywh_share.new_tensor(size_wh_px)
-    centres, sides = boxes_cxcywh_share[:, :2] * size, boxes_cxcywh_share[:, 2:] * size
+def corners_px(boxes_cxcywh_norm: Tensor, size_wh_px: tuple[float, float]) -> Tensor:
+    """Return (N, 4) x1 y1 x2 y2 in pixels of boxes that are given as fractions of the input."""
+    size = boxes_cxcywh_norm.new_tensor(size_wh_px)
+    centres, sides = boxes_cxcywh_norm[:, :2] * size, boxes_cxcywh_norm[:, 2:] * size
     return torch.cat([centres - sides / 2, centres + sides / 2], dim=1)
 
 

@@ -1,6 +1,6 @@
-"""Take the pictures of the live page: a simulated roll that lost lines, a desk and a phone, a real browser.
+"""Take the images of the live page: a simulated roll that lost lines, a desk and a phone, a real browser.
 
-Run `python docs/pictures/page.py` in the root of the repository. It needs the extra mill, playwright and
+Run `python docs/images/page.py` in the root of the repository. It needs the extra mill, playwright and
 Chromium.
 """
 
@@ -34,13 +34,13 @@ GREYS = 32
 
 BEFORE_S = 60.0
 BOXED = """() => {
-  const picture = document.querySelector('#cloth img');
-  if (!picture.naturalWidth) return false;
+  const image = document.querySelector('#cloth img');
+  if (!image.naturalWidth) return false;
   const canvas = document.createElement('canvas');
-  canvas.width = picture.naturalWidth;
-  canvas.height = picture.naturalHeight;
+  canvas.width = image.naturalWidth;
+  canvas.height = image.naturalHeight;
   const pen = canvas.getContext('2d');
-  pen.drawImage(picture, 0, 0);
+  pen.drawImage(image, 0, 0);
   const data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
   for (let i = 0; i < data.length; i += 4) if (Math.abs(data[i] - data[i + 2]) > 80) return true;
   return false;
@@ -84,7 +84,7 @@ def inspect(folder: Path, port: int) -> None:
 
 
 def taken(address: str) -> None:
-    """Photograph the page at a desk, and in the dark on a phone."""
+    """Image the page at a desk, and in the dark on a phone."""
     browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
@@ -113,7 +113,7 @@ def until(tab: Page, script: str) -> None:
 
 
 def save(name: str, screenshot: bytes) -> None:
-    """Write a picture with few shades."""
+    """Write an image with few shades."""
     image = cv2.imdecode(np.frombuffer(screenshot, np.uint8), cv2.IMREAD_COLOR)
     step = 256 // GREYS
     _, small = cv2.imencode(".png", image // step * step, [cv2.IMWRITE_PNG_COMPRESSION, 9])

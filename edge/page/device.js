@@ -1,7 +1,7 @@
-// The way to the box: the token, questions with a time limit, and the stream of states that mends itself.
+// The way to the device: the token, questions with a time limit, and the stream of states that mends itself.
 
 const KEY = "loomsight token";
-const QUIET_MS = 4000; // the box speaks twice a second
+const QUIET_MS = 4000; // the device speaks twice a second
 const ANSWER_MS = 10000;
 const NEXT_TRY_MS = [500, 1000, 2000, 4000];
 const HERE = new URL(".", location.href).pathname.slice(0, -1); // of several cameras each has its own page
@@ -36,7 +36,7 @@ export class Refusal extends Error {
 
 // Says why there is nothing to show: a refusal is an answer, and says it itself. Read aloud once.
 export function showAway(element, error) {
-  const words = error instanceof Refusal ? error.message : "The box does not answer.";
+  const words = error instanceof Refusal ? error.message : "The device does not answer.";
   const strong = element.querySelector("strong");
   if (strong.textContent !== words) strong.textContent = words;
 }
@@ -45,7 +45,7 @@ async function answered(path, options) {
   const answer = await fetch(HERE + path, { ...options, cache: "no-store" });
   if (answer.ok) return answer;
   const said = await answer.json().catch(() => ({}));
-  throw new Refusal(answer.status, said.problem || `The box says ${answer.status}.`);
+  throw new Refusal(answer.status, said.problem || `The device says ${answer.status}.`);
 }
 
 export function ask(path) {

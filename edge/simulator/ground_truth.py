@@ -1,4 +1,4 @@
-"""What is known about a planted defect: where on the roll it lies, and which pixels it changed."""
+"""Hold the ground truth of a planted defect: where on the roll it lies, and which pixels it changed."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ class PlantedDefect:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeenDefect:
-    """Say which pixels of one picture a planted defect changed.
+    """Say which pixels of one image a planted defect changed.
 
     Attributes:
         defect_id: as in `PlantedDefect`.
         category: as in `PlantedDefect`.
         class_name: as in `PlantedDefect`.
         difficulty: as in `PlantedDefect`.
-        box_xyxy_px: tight box of the mask, picture pixels, clipped to the picture.
+        box_xyxy_px: tight box of the mask, image pixels, clipped to the image.
         mask: uint8 of the size of the box, 1 where the defect changed the cloth.
     """
 

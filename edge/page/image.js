@@ -1,6 +1,6 @@
-// One defect, its picture as large as it is: what it is can be said here, too.
+// One defect, its image as large as it is: what it is can be said here, too.
 
-export class LargePicture {
+export class LargeImage {
   constructor(dialog) {
     Object.assign(this, { dialog, id: null });
     dialog.addEventListener("close", () => { this.id = null; });
@@ -10,9 +10,9 @@ export class LargePicture {
   }
 
   open(id, url, name, place) {
-    const picture = this.dialog.querySelector("img");
-    picture.src = url;
-    picture.alt = `${name} at ${place.trim()}`;
+    const image = this.dialog.querySelector("img");
+    image.src = url;
+    image.alt = `${name} at ${place.trim()}`;
     this.dialog.querySelector("strong").textContent = name;
     this.dialog.querySelector(".soft").textContent = place;
     this.dialog.querySelector(".verdicts").replaceChildren();
