@@ -92,7 +92,7 @@ def test_an_image_that_is_refused_for_a_moment_comes_and_one_that_is_gone_is_giv
             else:
                 route.continue_()
 
-        tab.route("**/images/*", answer)
+        tab.route("**/pictures/*", answer)
         tab.goto(f"http://127.0.0.1:{port}/")
         until(tab, "document.querySelectorAll('#defects img.image[src^=blob]').length === 2")
         until(tab, "document.querySelectorAll('#defects .none').length === 1")
