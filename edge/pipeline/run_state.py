@@ -189,8 +189,7 @@ def unreadable_error(state: RunState, camera: str) -> ImageError:
     """Return the error of a run that ended well but for images that could not be read."""
     total, unreadable = state.total, state.unreadable
     readable = total.frames_inspected + total.frames_without_cloth
-    return ImageError(
-        f"{unreadable} of {unreadable + readable} images of {camera} could not be read; "
-        "the others were inspected.",
-        "Replace or remove the files named above.",
-    )
+    count = f"{unreadable} of {unreadable + readable} images" if readable else "No image"
+    could = "could not be read; the others were inspected" if readable else "could be read"
+    problem = f"{count} of {camera} {could}."
+    return ImageError(problem, "Replace or remove the files named above.")

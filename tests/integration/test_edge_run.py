@@ -96,6 +96,15 @@ def test_an_unreadable_image_is_named_and_the_others_inspected(tmp_path, bundle,
     assert json.loads(summary.read_text())["coverage"] == 0.75
 
 
+def test_a_folder_without_any_readable_image_does_not_speak_of_others(tmp_path, bundle):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"no image")
+    with pytest.raises(ImageError) as caught:
+        run(EdgeConfig(camera=str(folder), model=bundle))
+    assert caught.value.problem == f"No image of {folder} could be read."
+
+
 def test_limits(bundle):
     loom = "loom:seed=1,width_px=256,lines_per_block=64"
     assert run(EdgeConfig(camera=loom, model=bundle, frames=7))["frames"] == 7
