@@ -22,6 +22,7 @@ from edge.bundle.store import bundle_path
 from edge.config.edge import EdgeConfig
 from edge.core.contract import ModelContract
 from edge.inference.golden import check_golden
+from edge.process.heap import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -30,10 +31,12 @@ class Models:
     """Open the models of the cameras of one process: each bundle is read and checked once.
 
     Each camera gets a backend of its own. What finds the same on the golden images as it should is not
-    asked again for another camera that runs it in the same way.
+    asked again for another camera that runs it in the same way. From here on the process keeps the memory
+    that it frees.
     """
 
     def __init__(self) -> None:
+        keep_freed_memory()
         self._bundles: dict[Path, Bundle] = {}
         self._checked: set[tuple[Path, BackendOptions, str]] = set()
 

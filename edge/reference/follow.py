@@ -24,12 +24,17 @@ class ImageFit:
     Attributes:
         own: moments of the image's features without outliers, with the weight of one vector.
         whitening: of image and roll together.
-        distance: of the image's own features to what was taught.
+        taught: moments of the article's clean cloth.
     """
 
     own: Moments
     whitening: Whitening
-    distance: float
+    taught: Moments
+
+    @property
+    def distance(self) -> float:
+        """Of the image's own features to what was taught."""
+        return divergence(self.own, self.taught)
 
 
 class RollReference:
@@ -63,7 +68,7 @@ class RollReference:
             own = Moments.of(kept).as_one()
             mixed = own.weighted(1 - ROLL_WEIGHT) + self._roll.weighted(ROLL_WEIGHT)
             whitening = Whitening.of(mixed)
-        return ImageFit(own, whitening, divergence(own, self._taught))
+        return ImageFit(own, whitening, self._taught)
 
     def learn(self, fit: ImageFit) -> None:
         """Take an image into the roll."""

@@ -43,14 +43,12 @@ class LineMeans:
         axis = int(np.argmax(channel.size_hw))
         in_view = int(np.count_nonzero(is_judged.any(axis=1 - axis)))
         rungs = max(1, round(min(channel.size_hw[axis], in_view) / RUNG_CELLS))
-        counts = _summed(is_judged[None].astype(np.float32), axis)[0]
-        size_wh = (1, rungs) if axis == 0 else (rungs, 1)
-        covered = _in_window(counts, size_wh)
-        has_value = (counts > 0) & (covered >= LEAST_COVERED * rungs * RUNG_CELLS)
-        judged = vectors if is_judged.all() else vectors * is_judged
-        scale = np.reciprocal(np.maximum(covered, 1), dtype=np.float32)
-        means = np.stack([_in_window(plane, size_wh) * scale for plane in _summed(judged, axis)])
-        return cls(np.asarray(means, np.float32), has_value, axis, is_judged)
+        counts = _summed(is_judged[None].astype(np.float32), is_judged, axis)
+        covered = _in_windows(counts, axis, rungs)[0]
+        has_value = (counts[0] > 0) & (covered >= LEAST_COVERED * rungs * RUNG_CELLS)
+        means = _in_windows(_summed(vectors, is_judged, axis), axis, rungs)
+        means *= np.reciprocal(np.maximum(covered, 1), dtype=np.float32)
+        return cls(means, has_value, axis, is_judged)
 
     def ratios(self, whitening: Whitening) -> tuple[Floats, Mask]:
         """Return the distances of the lines over what is usual, and where there are any, by cells."""
@@ -65,22 +63,41 @@ class LineMeans:
         return whole, np.asarray(has_value, np.bool_)
 
 
-def _summed(planes: Floats, axis: int) -> Floats:
-    """Sum up every `RUNG_CELLS` cells along a line: (C, H, W) -> (C, h, w)."""
-    missing = -planes.shape[1 + axis] % RUNG_CELLS
+def _summed(planes: Floats, is_judged: Mask, axis: int) -> Floats:
+    """Sum up the judged cells of every `RUNG_CELLS` along each line with any: (C, H, W) -> (C, h, w)."""
+    missing = -is_judged.shape[axis] % RUNG_CELLS
     if missing:
-        planes = np.pad(planes, [(0, 0), *((0, missing if side == axis else 0) for side in (0, 1))])
+        beyond = [(0, missing if side == axis else 0) for side in (0, 1)]
+        planes, is_judged = np.pad(planes, [(0, 0), *beyond]), np.pad(is_judged, beyond)
     every = [
-        np.s_[:, first::RUNG_CELLS] if axis == 0 else np.s_[:, :, first::RUNG_CELLS]
+        planes[:, first::RUNG_CELLS] if axis == 0 else planes[:, :, first::RUNG_CELLS]
         for first in range(RUNG_CELLS)
     ]
-    summed = planes[every[0]] + planes[every[1]]
+    summed = every[0] + every[1]
     for part in every[2:]:
-        summed += planes[part]
+        summed += part
+    _sum_up_again(summed, planes, is_judged, axis)
     return summed
 
 
-def _in_window(plane: Floats, size_wh: tuple[int, int]) -> Floats:
-    return np.asarray(
-        cv2.boxFilter(plane, -1, size_wh, normalize=False, borderType=cv2.BORDER_CONSTANT), np.float32
-    )
+def _sum_up_again(summed: Floats, planes: Floats, is_judged: Mask, axis: int) -> None:
+    """Replace sums with cells that are not judged: few where the cloth is a rectangle."""
+    counts = is_judged | ~is_judged.any(axis=axis, keepdims=True)
+    places = np.unique(np.flatnonzero(~counts.all(axis=1 - axis)) // RUNG_CELLS)
+    cells = (places[:, None] * RUNG_CELLS + np.arange(RUNG_CELLS)).ravel()
+    judged = planes.take(cells, axis=1 + axis) * is_judged.take(cells, axis=axis)
+    if axis == 0:
+        channels, _, width = judged.shape
+        summed[:, places] = judged.reshape(channels, -1, RUNG_CELLS, width).sum(axis=2)
+    else:
+        channels, height, _ = judged.shape
+        summed[:, :, places] = judged.reshape(channels, height, -1, RUNG_CELLS).sum(axis=3)
+
+
+def _in_windows(planes: Floats, axis: int, cells: int) -> Floats:
+    """Sum up within a window along the lines, around each place: (C, h, w) -> (C, h, w)."""
+    size_wh = (1, cells) if axis == 0 else (cells, 1)
+    sums = np.empty_like(planes)
+    for plane, out in zip(planes, sums, strict=True):
+        cv2.boxFilter(plane, -1, size_wh, dst=out, normalize=False, borderType=cv2.BORDER_CONSTANT)
+    return sums

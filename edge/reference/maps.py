@@ -206,26 +206,32 @@ def channel_map(ratios: Floats, is_judged: Mask, channel: Channel) -> Floats:
 
 def _greatest_of_lines(ratios: Floats, is_judged: Mask, channel: Channel) -> Floats:
     """Return the greatest mean of the lines through each cell; what is not judged counts as usual."""
-    filled = np.where(is_judged, ratios, np.float32(1))
-    greatest = np.zeros_like(filled)
-    for line in _lines(channel):
-        np.maximum(
-            greatest, cv2.filter2D(filled, -1, line, borderType=cv2.BORDER_REFLECT_101), out=greatest
-        )
+    height, width = ratios.shape
+    beyond = (channel.size_hw[0] // 2,) * 2 + (channel.size_hw[1] // 2,) * 2
+    filled = cv2.copyMakeBorder(
+        np.where(is_judged, ratios, np.float32(1)), *beyond, borderType=cv2.BORDER_REFLECT_101
+    )
+    greatest = np.zeros_like(ratios)
+    for cells in _lines(channel):
+        total = np.zeros_like(ratios)
+        for y, x in cells:
+            total += filled[y : y + height, x : x + width]
+        total *= np.float32(1 / len(cells))
+        np.maximum(greatest, total, out=greatest)
     greatest[~is_judged] = 0
     return greatest
 
 
 @lru_cache
-def _lines(channel: Channel) -> tuple[Floats, ...]:
-    """Return for each angle the weights of a line through the window, with the sum 1."""
+def _lines(channel: Channel) -> tuple[tuple[tuple[int, int], ...], ...]:
+    """Return for each angle the cells of a line through the window, (y, x) each."""
     height, width = channel.size_hw
     centre = np.array([width // 2, height // 2])
     lines = []
     for angle in np.radians(channel.angles_deg):
         reach = centre * (np.cos(angle), np.sin(angle))
-        plane = np.zeros((height, width), np.float32)
+        plane = np.zeros((height, width), np.uint8)
         start, end = (tuple(np.rint(centre + sign * reach).astype(int).tolist()) for sign in (-1, 1))
-        cv2.line(plane, start, end, [1.0])
-        lines.append(plane / plane.sum())
+        cv2.line(plane, start, end, [1])
+        lines.append(tuple((int(y), int(x)) for y, x in np.argwhere(plane)))
     return tuple(lines)

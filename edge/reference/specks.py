@@ -28,6 +28,10 @@ FLOOR = 0.02
 REACH_PX = 16
 """Of the filter, to each side."""
 
+STEP_PX = 2
+"""Specks are looked for in an image so many times smaller: a spot of 2 px has next to no power above its
+highest frequency."""
+
 
 def spectrum_of(contrast: Floats, is_judged: Mask) -> tuple[NDArray[np.float64], int]:
     """Measure the power spectrum of cloth.
@@ -58,13 +62,21 @@ def _windows(contrast: Floats, is_judged: Mask) -> Iterable[Floats]:
 
 
 def speck_filter(spectrum: NDArray[np.float64]) -> Floats:
-    """Return the filter for specks in cloth of a power spectrum: (33, 33) float32, with the sum 0."""
-    down, across = np.meshgrid(*(np.fft.fftfreq(SIDE_PX),) * 2, indexing="ij")
+    """Return the filter for specks in cloth of a power spectrum.
+
+    Returns:
+        (17, 17) float32, one value for each `STEP_PX`, with the sum 0.
+    """
+    side = SIDE_PX // STEP_PX
+    at = np.fft.fftfreq(side, 1 / side).astype(int)
+    low = spectrum[np.ix_(at, at)]
+    down, across = np.meshgrid(*(at / SIDE_PX,) * 2, indexing="ij")
     spot = np.exp(-2 * (np.pi * SPOT_PX) ** 2 * (down**2 + across**2))
-    wanted = spot / (spectrum + FLOOR * spectrum.mean())
+    wanted = spot / (low + FLOOR * spectrum.mean())
     wanted[0, 0] = 0
-    middle = slice(SIDE_PX // 2 - REACH_PX, SIDE_PX // 2 + REACH_PX + 1)
-    taper = np.hanning(2 * REACH_PX + 3)[1:-1]
+    reach = REACH_PX // STEP_PX
+    middle = slice(side // 2 - reach, side // 2 + reach + 1)
+    taper = np.hanning(2 * reach + 3)[1:-1]
     kernel = np.fft.fftshift(np.fft.ifft2(wanted).real)[middle, middle] * np.outer(taper, taper)
     kernel -= kernel.mean()
     return np.asarray(kernel / np.abs(kernel).sum(), np.float32)
@@ -79,16 +91,19 @@ def speck_response(contrast: Floats, kernel: Floats) -> Floats:
     Returns:
         (h, w) float32.
     """
-    response = cv2.filter2D(contrast, cv2.CV_32F, kernel, borderType=cv2.BORDER_REFLECT_101)
-    back = STRIDE_PX // 2
+    height, width = contrast.shape
+    small = cv2.resize(contrast, (width // STEP_PX, height // STEP_PX), interpolation=cv2.INTER_AREA)
+    response = cv2.filter2D(small, cv2.CV_32F, kernel, borderType=cv2.BORDER_REFLECT_101)
+    side = STRIDE_PX // STEP_PX
+    back = side // 2
     response = cv2.copyMakeBorder(response, back, 0, back, 0, cv2.BORDER_REPLICATE)[:-back, :-back]
-    rows = _greatest(np.abs(response, out=np.asarray(response, np.float32)))
-    return np.ascontiguousarray(_greatest(rows.T).T)
+    rows = _greatest(np.abs(response, out=np.asarray(response, np.float32)), side)
+    return np.ascontiguousarray(_greatest(rows.T, side).T)
 
 
-def _greatest(plane: Floats) -> Floats:
-    """Return the greatest of every `STRIDE_PX` rows."""
-    greatest: Floats = plane[::STRIDE_PX].copy()
-    for first in range(1, STRIDE_PX):
-        np.maximum(greatest, plane[first::STRIDE_PX], out=greatest)
+def _greatest(plane: Floats, side: int) -> Floats:
+    """Return the greatest of every so many rows."""
+    greatest: Floats = plane[::side].copy()
+    for first in range(1, side):
+        np.maximum(greatest, plane[first::side], out=greatest)
     return greatest

@@ -220,4 +220,4 @@ def sample_of(vectors: Floats, has_value: Mask, most: int) -> Floats:
     """
     at = np.flatnonzero(has_value)
     step = max(1, len(at) // most)
-    return np.ascontiguousarray(vectors.reshape(len(vectors), -1)[:, at[:: step | 1]])
+    return np.take(vectors.reshape(len(vectors), -1), at[:: step | 1], axis=1)
