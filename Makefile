@@ -49,6 +49,7 @@ check: $(WORKBENCH_STAMP) ## format, lint, strict types, import rules, tests: wh
 	$(RUN)/ruff format --check $(SOURCES)
 	$(RUN)/ruff check $(SOURCES)
 	$(RUN)/mypy
+	MYPYPATH=docs/benchmarks $(RUN)/mypy --explicit-package-bases --allow-untyped-calls docs/benchmarks
 	$(RUN)/lint-imports
 	$(MAKE) --no-print-directory test
 

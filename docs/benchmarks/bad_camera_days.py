@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import cv2
@@ -233,7 +234,7 @@ def stop_and_reverse(place: Place) -> Day:
     return judged(day, device, before)
 
 
-CAMERA_DAYS = {
+CAMERA_DAYS: Mapping[str, Callable[[Place], Day]] = {
     "gone-1s": gone(1, "camera gone for 1 s", 90),
     "gone-1min": gone(60, "camera gone for 1 min", 90),
     "gone-at-start": gone_at_start,

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
@@ -277,7 +277,7 @@ def kinds(record: Path) -> list[str]:
 
 def gap_m(record: Path) -> dict[str, float]:
     """Return the metres that passed unseen, by reason, over all rolls."""
-    metres: Counter[str] = Counter()
+    metres: defaultdict[str, float] = defaultdict(float)
     for roll in read_rolls(record):
         for gap in roll.gaps:
             metres[gap.reason] += gap.lines * roll.m_per_line

@@ -86,7 +86,7 @@ def in_cells(mask: Mask) -> Mask:
 
 def judge(finder: ClothFinder, images: list[OutlinedImage]) -> dict[str, object]:
     """Compare masks with the ground truth, cell by cell."""
-    rows = []
+    rows: list[tuple[Any, ...]] = []
     for name, image, mask in images:
         ground_truth = in_cells(mask)
         found = finder.find(image).cells[: ground_truth.shape[0], : ground_truth.shape[1]]
@@ -96,13 +96,13 @@ def judge(finder: ClothFinder, images: list[OutlinedImage]) -> dict[str, object]
                 name,
                 both,
                 either,
-                (ground_truth & ~found).sum(),
-                (found & ~ground_truth).sum(),
-                ground_truth.sum(),
-                ground_truth.size,
+                int((ground_truth & ~found).sum()),
+                int((found & ~ground_truth).sum()),
+                int(ground_truth.sum()),
+                int(ground_truth.size),
             )
         )
-    both, either, missed, extra, cloth, cells = (sum(row[i] for row in rows) for i in range(1, 7))
+    both, either, missed, extra, cloth, cells = (sum(int(row[i]) for row in rows) for i in range(1, 7))
     by_iou = sorted((round(float(row[1] / row[2]), 3), row[0]) for row in rows)
     return {
         "pictures": len(rows),

@@ -81,7 +81,8 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
             command = ["simulate", "--out", name, "--images", str(images), "--seed", str(seed)]
             loomsight(folder, *command, "--split", split, *cloth)
     guide = [] if arguments.teacher_under is None else ["--teacher", arguments.teacher_under]
-    rate, table = arguments.teacher_learning_rate, {} if guide else None
+    rate = arguments.teacher_learning_rate
+    table: dict[str, Any] | None = {} if guide else None
     of_teacher = recipe(arguments, arguments.teacher, arguments.teacher_epochs, 0, table, rate)
     train(folder, "teacher", "data", of_teacher, *guide)
     rows = arguments.rows or list(ROWS)

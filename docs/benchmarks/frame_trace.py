@@ -87,7 +87,7 @@ def traced(metres: float, defects_per_m: float, folder: Path) -> Counter[str]:
         run(config)
     finally:
         sys.setprofile(None)
-        threading.setprofile(None)  # type: ignore[arg-type]  # as its documentation has it
+        threading.setprofile(None)
     return trace.fewest(EACH | ({WITH_IMAGE} if defects_per_m else set()))
 
 

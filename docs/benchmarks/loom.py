@@ -43,7 +43,7 @@ def measure(spec: str) -> dict[str, object]:
         first = camera.read()
         assert first is not None, "the roll is endless"
         source, target = first.image, np.empty_like(first.image)
-        pixels = target.shape[0] * target.shape[1]
+        pixels = int(target.shape[0] * target.shape[1])
 
         def copy() -> int:
             np.copyto(target, source)

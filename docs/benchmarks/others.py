@@ -46,7 +46,8 @@ def main() -> None:
     torch.set_num_threads(1)
     result: dict[str, Any] = {}
     for name, (kind, layers) in SETTINGS.items():
-        by_fabric, times = {}, []
+        by_fabric: dict[str, Any] = {}
+        times: list[float] = []
         for path in sorted(folder.glob("*.npz")):
             torch.manual_seed(0)
             data = np.load(path)
@@ -77,7 +78,8 @@ def backbone(weights: Path) -> nn.Module:
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eps = EPSILON
-    return model.eval()
+    evaluated: nn.Module = model.eval()
+    return evaluated
 
 
 def make(kind: str, layers: Sequence[str], weights: Path) -> Any:

@@ -121,7 +121,7 @@ def write_tile(plan: TilePlan, number: int, target: Path, size_px: int) -> Path:
     """Write one tile and its labels; return the file of the tile."""
     tile = plan.tiles[number]
     labelled = plan.images[tile.image_index]
-    image = cv2.imread(str(labelled.path), cv2.IMREAD_GRAYSCALE)
+    image = np.asarray(cv2.imread(str(labelled.path), cv2.IMREAD_GRAYSCALE), np.uint8)
     boxes, class_ids = visible_ground_truth(labelled.boxes_xyxy_px(image), labelled.class_ids, tile.view)
     centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     fractions = np.concatenate([centres, sides], axis=1) / size_px

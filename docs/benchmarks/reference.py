@@ -70,7 +70,7 @@ def read_strips(folder: Path) -> Iterator[Strip]:
 
 
 def read_strip(path: Path) -> Strip:
-    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    image = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
     mask = np.repeat(np.repeat(GrainFinder().find(image).cells, CELL_PX, 0), CELL_PX, 1)
     return Strip(path.name, image, mask[: image.shape[0], : image.shape[1]])
 
@@ -217,7 +217,7 @@ def measure(strips: Path, trunk: Trunk, tiles: Path | None = None) -> Score:
             }
             own = tiles_of(strip, article, trunk)
             score.positive[fabric] += [ratio for n, ratio in own.ratios.items() if n in covered]
-            chosen.add(strip, own, lambda n, defects=covered: 2 if n in defects else -1)
+            chosen.add(strip, own, dict.fromkeys(covered, 2).get)
         if tiles is not None and fabric in AUROC_FABRICS:
             chosen.write(tiles / f"{fabric}.npz")
     return score
@@ -237,10 +237,10 @@ class TileFile:
     def __init__(self) -> None:
         self._rows: list[tuple[Any, Any, int]] = []
 
-    def add(self, strip: Strip, tiles: Tiles, role_of: Callable[[int], int]) -> None:
+    def add(self, strip: Strip, tiles: Tiles, role_of: Callable[[int], int | None]) -> None:
         for number, judged in tiles.judged.items():
             image = strip.image[:, number * TILE_PX : (number + 1) * TILE_PX]
-            if (role := role_of(number)) >= 0:
+            if (role := role_of(number)) is not None:
                 self._rows.append((image, judged, role))
 
     def write(self, path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ SPECKS, LEAST_APART_PX, SIDES_PX = 12, (80, 60), (2.0, 5.5)
 DEVIATIONS = (1.5, 2.5, 3.5)
 AROUND_PX, REACH_PX = 97, 10
 
-VARIANTS = {
+VARIANTS: Mapping[str, Callable[[], Any]] = {
     "as shipped": changed,
     "no specks": partial(changed, without=("speck",)),
     **{f"spot of {px:g} px": partial(changed, (specks, "SPOT_PX", px)) for px in (0.8, 1.2, 2.5)},

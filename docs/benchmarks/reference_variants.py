@@ -101,7 +101,7 @@ def changed(
         lines = tuple(name for name in maps.LINES if name in kept)
         stack.enter_context(mock.patch.object(model, "LINES", lines))
         stack.enter_context(mock.patch.object(taught, "VECTORS", ("cells", *lines)))
-        stack.enter_context(mock.patch.dict(CHANNELS, kept, clear=True))  # type: ignore[arg-type]
+        stack.enter_context(mock.patch.dict(CHANNELS, kept, clear=True))
         yield trunk()
 
 

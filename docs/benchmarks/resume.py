@@ -49,7 +49,7 @@ def run(folder: Path, images: int, extra: Sequence[str]) -> dict[str, Any]:
     write_ground_truth([read_labels(folder / "cloth", load_taxonomy())], folder / "truth.json")
     (folder / "engine.toml").write_text(settings_text(folder / "truth.json"), encoding="utf-8")
     finish(start(folder, LOOMSIGHT, *job("alone", extra)))
-    kills = []
+    kills: list[int] = []
     shards = len(list(folder.glob("alone/answers/loose-*/pictures/*.jsonl")))
     for fraction in KILLED_AT:
         resume = ["--resume"] if kills else []

@@ -181,7 +181,7 @@ def tightened(sam: Sam, unseen: Unseen) -> dict[str, float]:
         true = np.array([mask.box_xyxy_px for _, mask in defects], np.float32)
         limits = np.array([image.shape[1], image.shape[0]] * 2, np.float32)
         wide = np.clip(true + np.array([-1, -1, 1, 1], np.float32) * WIDENED_PX, 0, limits)
-        regions = [Region("drop", tuple(box)) for box in wide.tolist()]  # type: ignore[arg-type]
+        regions = [Region("drop", tuple(box)) for box in wide.tolist()]
         tight = outliner.outline(image, regions)
         outlined += sum(region.polygon_xy_px is not None for region in tight)
         wide_ious += np.diag(iou_matrix(wide, true)).tolist()

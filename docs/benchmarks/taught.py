@@ -71,7 +71,8 @@ def looked_at(arguments: argparse.Namespace, fabric: str) -> list[str]:
             "--detections", "part.jsonl", log=log,
         )  # fmt: skip
         (folder / "part.jsonl").rename(report)
-    return report.read_text(encoding="utf-8").splitlines(keepends=True)
+    lines: list[str] = report.read_text(encoding="utf-8").splitlines(keepends=True)
+    return lines
 
 
 def link(paths: list[Path], folder: Path) -> None:
@@ -129,7 +130,7 @@ def by_fabric(lines: list[str], strips: Path) -> dict[str, dict[str, int]]:
 
 
 def _is_named(detection: dict[str, Any]) -> bool:
-    return detection["label"] != "unclassified"
+    return str(detection["label"]) != "unclassified"
 
 
 def _is_unclassified(detection: dict[str, Any]) -> bool:
