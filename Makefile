@@ -10,6 +10,8 @@ UV := $(shell if uv --version >/dev/null 2>&1; then command -v uv; else echo .uv
 export UV_PROJECT_ENVIRONMENT := .venv
 export UV_CACHE_DIR ?= $(CURDIR)/.uv/cache
 export UV_PYTHON_INSTALL_DIR ?= $(CURDIR)/.uv/python
+# Tests start hundreds of processes: each would compile every module that it imports, again.
+unexport PYTHONDONTWRITEBYTECODE
 RUN := .venv/bin
 WORKBENCH_STAMP := .venv/.workbench
 # The article that the shipped model knows best; its own seeds are never woven again here.
