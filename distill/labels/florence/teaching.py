@@ -90,7 +90,7 @@ def labels_of(tokenizer: Any, examples: Sequence[AnswerExample], longest: int) -
     return labels
 
 
-def say_cut_answers(room: Classroom, tasks: Sequence[TaskName]) -> None:
+def report_cut_answers(room: Classroom, tasks: Sequence[TaskName]) -> None:
     """Warn of answers that are longer than is taught: the boxes behind the cut are not learnt."""
     answers = [
         (image.file_name, example.answer)
