@@ -272,6 +272,7 @@ def _leave_interrupted(folder: RunFolder) -> NoReturn:
 def _print_summary(folder: RunFolder) -> None:
     from distill.labels.florence.finetune import CURVES
     from distill.labels.florence.publish import MODEL_FOLDER
+    from distill.training.comparison import LEAST_MAP50
 
     rows = [row for row in folder.read_history() if row["val_loss"] is not None]
     best = max(rows, key=lambda row: (row["map50"] or 0.0, -row["val_loss"]))
@@ -279,6 +280,12 @@ def _print_summary(folder: RunFolder) -> None:
     echo(f"model   {folder.path / MODEL_FOLDER}")
     echo(f"curves  {folder.path / CURVES}")
     echo(f"best epoch {best['epoch'] + 1}  mAP50 {map50}  validation loss {best['val_loss']:.3f}")
+    if best["map50"] is not None and best["map50"] < LEAST_MAP50:
+        echo(
+            f"warning: the teacher finds next to nothing (mAP50 {map50}). "
+            "Train it longer, or with more labelled images, before it labels any.",
+            err=True,
+        )
 
 
 def main() -> NoReturn:

@@ -127,7 +127,7 @@ class HttpCamera(Camera):
         if code in (401, 403):
             return (
                 f"The camera {self.name} does not authorise this user ({code}).",
-                "Correct them in the address: http://USER:PASSWORD@HOST/..., with %40 for an @ in them.",
+                "Correct user and password in the address: http://USER:PASSWORD@HOST/..., %40 for an @.",
             )
         meaning = http.client.responses.get(code, "unknown")
         return f"The camera {self.name} answers {code} ({meaning}).", "Check the path of its address."

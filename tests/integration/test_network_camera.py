@@ -217,6 +217,9 @@ def test_a_camera_with_a_password(login, realm):
         with pytest.raises(CameraNotFoundError, match="does not authorise this user") as caught:
             choose_camera(f"http://me:wrong@{server.place}/").__enter__()
         assert "wrong" not in str(caught.value)
+        assert caught.value.cure.startswith(
+            "Correct user and password in the address: http://USER:PASSWORD@HOST"
+        )
 
 
 def test_nobody_at_the_address():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from edge.core.taxonomy import Taxonomy
 
 NO_IMAGE_HW_PX = (1000, 1000)
 """Places in the answer to a question without an image are given in bins."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class FlorenceAnnotator:
         taxonomy: to look names up in.
         settings: how it is asked.
         name: what its regions are said to come from.
+        report_cuts: log a warning if an answer is cut; a teacher that is still learning often has no end.
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class FlorenceAnnotator:
         taxonomy: Taxonomy,
         settings: AnnotationSettings | None = None,
         name: str = ANNOTATOR,
+        *,
+        report_cuts: bool = True,
     ) -> None:
         self.name = name
         self._teacher = teacher
@@ -67,6 +73,7 @@ class FlorenceAnnotator:
         self._settings = settings or AnnotationSettings(vocabulary=taxonomy.classes)
         self._ids = TokenIds.of(teacher.processor.tokenizer)
         self._grammars: dict[tuple[str, ...] | None, BoxGrammar] = {}
+        self._reports_cuts = report_cuts
 
     def annotate(self, images: Sequence[Image]) -> list[tuple[Region, ...]]:
         """Say what is in each image; images larger than a tile are looked at tile by tile.
@@ -124,7 +131,21 @@ class FlorenceAnnotator:
             allowed=self._allowed(task),
             may_repeat=TASKS[task].gives != "text",
         )
+        self._report_cut_answers(said)
         return [self._read(question, one) for question, one in zip(questions, said, strict=True)]
+
+    def _report_cut_answers(self, said: Sequence[Said]) -> None:
+        """Log one warning if an answer has as many tokens as are permitted: later boxes are lacking."""
+        longest = self._settings.max_new_tokens
+        lengths = [sum(token != self._ids.pad for token in one.tokens) for one in said]
+        if max(lengths) < longest or not self._reports_cuts:
+            return
+        self._reports_cuts = False
+        log.warning(
+            "an answer was cut at max_new_tokens = %d: what it would have named behind that is lacking, "
+            "here and wherever it happens again. Raise max_new_tokens, or cut the images into tiles.",
+            longest,
+        )
 
     def _allowed(self, task: TaskName) -> Any:
         """Return the constraint of a task; None where nothing is to be constrained."""

@@ -22,7 +22,7 @@ from distill.labels.florence.freezing import freeze, learning
 from distill.labels.florence.grammar import TokenIds
 from distill.labels.florence.loading import Teacher
 from distill.labels.florence.settings import FinetuneSettings
-from distill.labels.florence.teaching import Classroom
+from distill.labels.florence.teaching import Classroom, report_cut_answers
 from distill.labels.florence.timetable import Exercise, epoch_batches, exercises_of
 from distill.labels.sets.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet
 from edge.core.errors import CheckpointError, DatasetError
@@ -80,6 +80,8 @@ def prepare_run(
             f"The images in the split 'train' of {label_set.root} show no defect.",
             "A teacher needs defects that somebody has marked; see `loomsight labels stats`.",
         )
+    for room in rooms:
+        report_cut_answers(room, settings.tasks)
     weights = learning(taught.model)
     return FinetuneRun(
         settings=settings,

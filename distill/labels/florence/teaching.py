@@ -15,6 +15,7 @@ from torch.nn import functional
 from distill.labels.florence.flips import flipped_image, flipped_labels
 from distill.labels.florence.generation import model_inputs
 from distill.labels.florence.loading import Teacher
+from distill.labels.florence.settings import TaskName
 from distill.labels.florence.tasks import AnswerExample, examples_of
 from distill.labels.florence.timetable import Turn
 from distill.labels.sets.annotations import AnnotatedImage
@@ -87,6 +88,31 @@ def labels_of(tokenizer: Any, examples: Sequence[AnswerExample], longest: int) -
     )
     labels: Tensor = made["input_ids"].masked_fill(made["attention_mask"] == 0, IGNORED)
     return labels
+
+
+def report_cut_answers(room: Classroom, tasks: Sequence[TaskName]) -> None:
+    """Warn of answers that are longer than is taught: the boxes behind the cut are not learnt."""
+    answers = [
+        (image.file_name, example.answer)
+        for task in tasks
+        for image in room.images
+        for example in examples_of(task, image, room.taxonomy)
+    ]
+    if not answers:
+        return
+    tokens = room.teacher.processor.tokenizer([answer for _, answer in answers], verbose=False)["input_ids"]
+    cut = [name for (name, _), ids in zip(answers, tokens, strict=True) if len(ids) > room.longest_answer]
+    if cut:
+        log.warning(
+            "%d of %d answers of the split are longer than max_new_tokens = %d (the longest has %d tokens) "
+            "and are cut there, first that of %s: the boxes behind the cut are not learnt. "
+            "Raise max_new_tokens, or cut the images into tiles.",
+            len(cut),
+            len(answers),
+            room.longest_answer,
+            max(map(len, tokens)),
+            cut[0],
+        )
 
 
 def loss_of(model: Any, tensors: dict[str, Tensor], locations: Tensor, sigma_bins: float) -> Tensor:

@@ -97,7 +97,8 @@ def _metrics(run: FinetuneRun) -> Metrics | None:
     )
     images, decoded_images = readable(run.val)
     with run.precision.autocast():
-        found = FlorenceAnnotator(run.teacher, run.taxonomy, settings).annotate(decoded_images)
+        annotator = FlorenceAnnotator(run.teacher, run.taxonomy, settings, report_cuts=False)
+        found = annotator.annotate(decoded_images)
     compared = [
         (detections_of(regions, run.taxonomy), detections_of(image.regions, run.taxonomy))
         for regions, image in zip(found, images, strict=True)

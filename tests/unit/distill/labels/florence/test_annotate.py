@@ -126,6 +126,19 @@ def test_what_is_no_whole_box_is_skipped(tokenizer, text):
     assert scored_boxes(tokens, [-0.1] * len(tokens), TokenIds.of(tokenizer)) == []
 
 
+@pytest.mark.parametrize(
+    ("makes", "warnings"),
+    [({"suppress_tokens": [2]}, 1), ({"exponential_decay_length_penalty": (1, 1e4)}, 0)],
+    ids=["an-answer-without-end", "short-answers"],
+)
+def test_a_cut_answer_is_reported_once(base, caplog, makes, warnings):
+    teacher = load_teacher(str(base))
+    for name, value in makes.items():
+        setattr(teacher.model.generation_config, name, value)
+    annotator(teacher).annotate(read_images(5))
+    assert sum("cut at max_new_tokens = 24" in message for message in caplog.messages) == warnings
+
+
 def test_answers_do_not_depend_on_their_neighbours(teacher):
     images = read_images(5)
     together = annotator(teacher, batch=5).annotate(images)

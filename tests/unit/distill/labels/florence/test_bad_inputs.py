@@ -116,6 +116,25 @@ def test_a_corrupt_image_is_named_and_the_rest_is_learnt(teach, folder, tmp_path
     assert any("001.png" in line for line in lines)
 
 
+def test_answers_longer_than_is_taught_are_counted_and_one_image_is_named(teach, folder, tmp_path):
+    data = shutil.copytree(folder / "data", tmp_path / "many")
+    rows = [f"1 {0.1 + 0.01 * number:.2f} 0.5 0.1 0.2\n" for number in range(60)]
+    (data / "labels" / "train" / "001.txt").write_text("".join(rows))
+    settings = QUICK.replace("max_new_tokens = 12", "max_new_tokens = 64")
+    code, _, lines = teach(settings=settings + LORA, data=data)
+    (warning,) = (line for line in lines if "max_new_tokens" in line)
+    assert code == 0
+    assert "1 of 4 answers of the split are longer than max_new_tokens = 64" in warning
+    assert "001.png: the boxes behind the cut are not learnt" in warning
+
+
+def test_a_teacher_that_learnt_nothing_is_published_with_a_warning(teach):
+    code, out, lines = teach(settings="learning_rate = 1e-9" + QUICK + LORA)
+    assert code == 0
+    assert "mAP50 0.000" in out
+    assert lines[-1].startswith("warning: the teacher finds next to nothing (mAP50 0.000).")
+
+
 def test_labels_without_a_single_region(teach, folder, tmp_path):
     data = shutil.copytree(folder / "data", tmp_path / "data")
     for file in (data / "labels").rglob("*.txt"):
