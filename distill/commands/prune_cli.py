@@ -185,6 +185,7 @@ def _prune(
     from distill.data.dataset import load_dataset
     from distill.gid.teacher import load_teacher
     from distill.prune.steps import Pruning, check_source, prune
+    from distill.training.stage_plan import kept_recipe
 
     detector = load_detector(checkpoint)
     _check_classes(checkpoint, detector, classes)
@@ -194,7 +195,7 @@ def _prune(
     chosen_device = choose_device(device.value)
     if resume:
         check_source(folder, checkpoint)
-        recipe = _kept_recipe(folder)
+        recipe = kept_recipe(folder)
     else:
         recipe = _open_new(checkpoint, detector, settings, folder)
     _say_if_pruned(checkpoint, detector)
@@ -262,13 +263,6 @@ def _check_classes(checkpoint: Path, detector: Detector, classes: Taxonomy) -> N
 def _say_if_pruned(checkpoint: Path, detector: Detector) -> None:
     if detector.checkpoint.structure.widths is not None:
         echo(f"{checkpoint} is pruned already: fractions are of what it is now.", err=True)
-
-
-def _kept_recipe(folder: PruneFolder) -> Recipe:
-    from distill.core.run_folder import RunFolder
-    from distill.training.stage_plan import kept_recipe
-
-    return kept_recipe(RunFolder(folder.path))
 
 
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
