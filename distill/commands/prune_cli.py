@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from distill.commands.device import DeviceChoice
+from distill.commands.options import (
+    DeviceChoice,
+    ResumeFlag,
+    TaxonomyFlag,
+    TrainingDeviceFlag,
+    leave_interrupted,
+    new_app,
+)
 from edge.backends.registry import BACKENDS
-from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError
+from edge.core.errors import ConfigError
 from edge.core.taxonomy import Taxonomy, load_taxonomy
 from edge.process.console import configure_logging, run_command
 from edge.process.terminal import echo
@@ -58,7 +65,7 @@ class RecoverChoice(str, Enum):
     itself = "self"
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = new_app()
 
 
 @app.command()
@@ -122,14 +129,12 @@ def prune(
     epochs: Annotated[int | None, typer.Option(help="Of each recovery; overrides the recipe.")] = None,
     seed: Annotated[int | None, typer.Option(help="Overrides the recipe.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = DEFAULT_OUT,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: ResumeFlag = False,
     plan_only: Annotated[
         bool, typer.Option("--plan-only", help="Print and write the plan; train nothing.")
     ] = False,
-    device: Annotated[DeviceChoice, typer.Option(help="Where to train.")] = DeviceChoice.auto,
-    taxonomy: Annotated[
-        Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
-    ] = None,
+    device: TrainingDeviceFlag = DeviceChoice.auto,
+    taxonomy: TaxonomyFlag = None,
 ) -> None:
     """Make a trained detector smaller: choose channels, cut them out, train on until it has recovered.
 
@@ -166,7 +171,7 @@ def prune(
             raise
         is_done = False
     if not is_done:
-        _leave_interrupted(folder)
+        leave_interrupted(folder.path)
     _print_result(folder)
 
 
@@ -273,11 +278,6 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
         for key, value in plain.items()
         if value is not None
     }
-
-
-def _leave_interrupted(folder: PruneFolder) -> NoReturn:
-    echo(f"Stopped. Go on with the same command and --resume --out {folder.path}", err=True)
-    raise typer.Exit(INTERRUPTED_EXIT_CODE)
 
 
 def _print_result(folder: PruneFolder) -> None:

@@ -14,29 +14,23 @@ import torch
 from torch import Tensor, nn
 
 from distill.gid.batch_outputs import channels_of
-from distill.gid.term import Heads, Seen
-from distill.settings.distillation import Distillation
+from distill.gid.term import Heads, Seen, Term
 
 EPSILON = 1e-9
 """That of `DistillationModel.loss_sl2`."""
 
 
-class UltralyticsTerm:
-    """The squared error of neck features, weighted by the teacher's scores; see `Term`."""
+class UltralyticsTerm(Term):
+    """The squared error of neck features, weighted by the teacher's scores."""
 
-    name = "ultralytics"
+    name, weight = "ultralytics", "ultralytics_weight"
+    adapters: Projectors
 
     def __init__(self, heads: Heads) -> None:
         self.adapters = Projectors(channels_of(heads.student.features), channels_of(heads.teacher.features))
         self._precision = heads.precision
 
-    @staticmethod
-    def weight(settings: Distillation) -> float:
-        """Return the factor of the loss."""
-        return settings.ultralytics_weight
-
     def loss(self, seen: Seen) -> Tensor:
-        """Return the loss of a batch."""
         with self._precision.autocast():
             projected = self.adapters(seen.batch_outputs.student.features)
         teacher = seen.batch_outputs.teacher

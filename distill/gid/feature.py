@@ -17,26 +17,20 @@ from torch import Tensor, nn
 
 from distill.gid.batch_outputs import channels_of
 from distill.gid.roi_align import regions
-from distill.gid.term import Heads, Seen
-from distill.settings.distillation import Distillation
+from distill.gid.term import Heads, Seen, Term
 
 
-class FeatureTerm:
-    """The squared error between the features of the instances; see `Term`."""
+class FeatureTerm(Term):
+    """The squared error between the features of the instances."""
 
-    name = "gid_feature"
+    name, weight = "gid_feature", "feature_weight"
+    adapters: Adapters
 
     def __init__(self, heads: Heads) -> None:
         self.adapters = Adapters(channels_of(heads.student.features), channels_of(heads.teacher.features))
         self._precision = heads.precision
 
-    @staticmethod
-    def weight(settings: Distillation) -> float:
-        """Return the factor of the loss."""
-        return settings.feature_weight
-
     def loss(self, seen: Seen) -> Tensor:
-        """Return the loss of a batch."""
         with self._precision.autocast():
             adapted = self.adapters(seen.batch_outputs.student.features)
         ours = regions(adapted, seen.instances.rois(), seen.batch_outputs.input_hw_px)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -85,6 +86,26 @@ class Distillation(_Value):
         if not any(getattr(self, key) for key in own):
             raise ValueError(f"no term of the method {self.method} has a weight above 0")
         return self
+
+    def fraction_at(self, epochs_done: float, epochs: int) -> float:
+        """Return the factor of all terms: it rises in a line, stays or falls.
+
+        Args:
+            epochs_done: since the beginning, with fractions.
+            epochs: of the whole training.
+        Returns:
+            In [0, 1]: 0 at the beginning with a warm-up; `final_share` at the end with a decay.
+        """
+        if epochs_done < self.warmup_epochs:
+            return epochs_done / self.warmup_epochs
+        left = epochs - self.warmup_epochs
+        progress = min(1.0, (epochs_done - self.warmup_epochs) / left) if left > 0 else 0.0
+        fallen = {
+            "constant": 0.0,
+            "linear": progress,
+            "cosine": (1 - math.cos(math.pi * progress)) / 2,
+        }[self.decay]
+        return 1 - (1 - self.final_share) * fallen
 
     @property
     def has_instances(self) -> bool:

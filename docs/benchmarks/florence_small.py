@@ -35,9 +35,8 @@ from distill.labels.engine.reliability import (
     reliability,
 )
 from distill.labels.florence.annotate import FlorenceAnnotator
-from distill.labels.florence.finetune import CURVES, finetune
+from distill.labels.florence.finetune import CURVES, MODEL_FOLDER, finetune
 from distill.labels.florence.loading import Teacher, load_teacher
-from distill.labels.florence.publish import MODEL_FOLDER
 from distill.labels.florence.settings import AnnotationSettings, FinetuneSettings
 from distill.labels.florence.validation import detections_of
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
