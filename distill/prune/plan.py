@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import nn
 from typing_extensions import Self
 
 from distill.checkpoint import weights_digest
+from distill.core.value import Value
 from distill.detector.channels import ChannelGraph, channel_graph
 from distill.prune.costs import Costs, Counts, costs_of
 from distill.prune.depgraph import depgraph_scores
@@ -26,7 +27,7 @@ PlannerName = Literal["threshold", "depgraph"]
 Rounding = Literal[8, 16, 32]
 
 
-class PlanOptions(BaseModel):
+class PlanOptions(Value):
     """Say how channels are chosen.
 
     Attributes:
@@ -35,14 +36,12 @@ class PlanOptions(BaseModel):
         round_to: the channels that stay are a multiple of it, or all.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     importance: ImportanceName = "l1"
     scope: ScopeName = "global"
     round_to: Rounding = 16
 
 
-class PruningPlan(BaseModel):
+class PruningPlan(Value):
     """Say which output channels of which convolution stay, and how that was chosen.
 
     Attributes:
@@ -53,8 +52,6 @@ class PruningPlan(BaseModel):
         macs_before, macs, parameters: without the plan and with it.
         kept: for each convolution that can lose channels, the numbers of those that stay, ascending.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     planner: PlannerName
     options: PlanOptions

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
+from distill.core.value import FiniteValue, Fraction
 
 
-class Augmentation(BaseModel):
+class Augmentation(FiniteValue):
     """Say how far a training tile may be changed, before it is enhanced.
 
     Attributes:
@@ -21,8 +21,6 @@ class Augmentation(BaseModel):
         noise_grey: greatest standard deviation of added noise, in grey values.
         blur_share: chance of a light blur (Gaussian, sigma up to 1 px).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     flip_share: Fraction = 0.5
     quarter_turn_share: Fraction = 0.0

@@ -5,24 +5,20 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from distill.core.value import FiniteValue, Fraction
 from distill.settings.structure import Scale
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 GiScore = Literal["per-class", "of-maxima"]
 RelationScope = Literal["image", "batch"]
 BoxLoss = Literal["giou", "ciou", "kl"]
 BoxLossChoice = Literal["auto", BoxLoss]
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Distillation(_Value):
+class Distillation(FiniteValue):
     """Say what is learnt from the teacher besides the labels, and how strongly.
 
     The weights are chosen so that each term begins at the order of a part of the detection loss (measured
@@ -118,7 +114,7 @@ class Distillation(_Value):
         return self.has_instances and self.cloth == "auto"
 
 
-class TeacherRecipe(_Value):
+class TeacherRecipe(FiniteValue):
     """Say how a teacher is trained where none is given: as its student, but for these.
 
     Attributes:

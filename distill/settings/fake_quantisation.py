@@ -7,17 +7,17 @@ they were not.
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from distill.core.value import FiniteValue
 
 
-class FakeQuantisation(BaseModel):
+class FakeQuantisation(FiniteValue):
     """Say how a detector is trained on for INT8.
 
     Attributes:
         range_share: of a batch in the range of each activation, which is a moving average of the batches'
             greatest values.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     range_share: float = Field(default=0.05, gt=0, le=1)

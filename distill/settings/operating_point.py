@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from distill.core.value import FiniteValue
 
 
-class OperatingPoint(BaseModel):
+class OperatingPoint(FiniteValue):
     """Say how score thresholds are chosen at the end of a training.
 
     Attributes:
@@ -15,8 +17,6 @@ class OperatingPoint(BaseModel):
         false_positives_per_image: budget, over all images; where training starts from a detector, as many
             as that one has on the same images are permitted, too.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     folds: int = Field(default=0, ge=0, le=20)
     false_positives_per_image: float = Field(default=0.0, ge=0, le=100)

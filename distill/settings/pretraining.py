@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from distill.core.value import FiniteValue
 from edge.dataset.options import DatasetOptions
 
 
-class Pretraining(BaseModel):
+class Pretraining(FiniteValue):
     """Say what simulated cloth a detector is trained on before the data set.
 
     Attributes:
         simulation: what `loomsight simulate` would be asked for.
         epochs, learning_rate, time_limit_min: of that training; None takes the recipe's.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     simulation: DatasetOptions = DatasetOptions()
     epochs: int | None = Field(default=None, ge=1, le=100_000)

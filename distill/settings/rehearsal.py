@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from distill.core.value import FiniteValue
 from edge.dataset.options import DatasetOptions
 
 
-class Rehearsal(BaseModel):
+class Rehearsal(FiniteValue):
     """Say what simulated cloth a detector sees along with the data set.
 
     Attributes:
@@ -15,8 +16,6 @@ class Rehearsal(BaseModel):
             stands there.
         repeats: times that an epoch shows each image of the data set.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     simulation: DatasetOptions = DatasetOptions(
         images=600, size_hw=(256, 256), defects_per_m=25.0, split={"train": 0.99, "val": 0.01}

@@ -6,18 +6,18 @@ the scales of batch normalisation drives those of channels that matter little to
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from distill.core.value import FiniteValue
 
 
-class Sparsity(BaseModel):
+class Sparsity(FiniteValue):
     """Say how strongly the scales of batch normalisation are drawn towards 0.
 
     Attributes:
         strength: added to the gradient of each scale, with its sign, in the first epoch.
         final_share: what is left of it at the end; it falls in a line.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     strength: float = Field(default=1e-3, gt=0, le=1)
     final_share: float = Field(default=0.1, ge=0, le=1)

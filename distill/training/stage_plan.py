@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from distill.core.run_folder import RunFolder
+from distill.core.value import FiniteValue
 from distill.settings.recipe import Recipe
 from edge.core.errors import CheckpointError, ConfigError
 
@@ -20,7 +21,7 @@ PLAIN: Final = "train"
 """A detector that has no teacher."""
 
 
-class StagePlan(BaseModel):
+class StagePlan(FiniteValue):
     """Say what a run of several stages trains. It stands in `stages.json` of the run folder.
 
     Attributes:
@@ -28,8 +29,6 @@ class StagePlan(BaseModel):
         student_alone: whether the student is also trained without the teacher, to compare.
         start_from: checkpoint whose weights the student starts from; None for random ones.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     teacher: str | None
     student_alone: bool = False

@@ -103,7 +103,7 @@ def draw_reliability(curves: Mapping[str, Sequence[ReliabilityBin]], file: Path)
     axes.set(xlabel="score", ylabel="fraction of right boxes", xlim=(0, 1), ylim=(0, 1))
     axes.grid(alpha=0.3)
     if curves:
-        axes.legend()
+        axes.legend(loc="upper left")
     write_figure(figure, file)
 
 

@@ -7,9 +7,11 @@ not help, and freezing the vision half made it worse (measured by the mill on 2,
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from distill.core.value import FiniteValue, Fraction
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_TEACHER_"
 """LOOMSIGHT_TEACHER_EPOCHS=3 sets `epochs`; only plain values, not tables."""
@@ -19,14 +21,8 @@ TaskName = Literal[
     "more_detailed_caption", "region_to_category", "region_to_description", "region_to_segmentation",
 ]  # fmt: skip
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
-
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class LoraSettings(_Value):
+class LoraSettings(FiniteValue):
     """Say which layers get low-rank adapters, and how large these are (Hu et al., LoRA, 2021).
 
     Attributes:
@@ -43,7 +39,7 @@ class LoraSettings(_Value):
     dora: bool = False
 
 
-class FinetuneSettings(_Value):
+class FinetuneSettings(FiniteValue):
     """State everything that decides how a fine-tuning ends, apart from the model and the data.
 
     Attributes:
@@ -108,7 +104,7 @@ class FinetuneSettings(_Value):
         return tasks
 
 
-class AnnotationSettings(_Value):
+class AnnotationSettings(FiniteValue):
     """Say how the teacher is asked.
 
     Attributes:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from distill.core.value import Value
 from distill.labels.review.choices import Choice
 from distill.labels.review.order import Wanted
 from distill.labels.review.questions import NO_TEACHER, TASKS, Panel
@@ -39,10 +40,8 @@ MOST_AT_ONCE: Final = 4
 """Images that are decoded at a time; further ones wait."""
 
 
-class Asked(BaseModel):
+class Asked(Value):
     """Define the base of requests of the page."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class WantedImage(Asked):

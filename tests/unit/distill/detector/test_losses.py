@@ -8,8 +8,8 @@ import torch
 from distill.core.precision import Precision
 from distill.detector.build import DetectionTask
 from distill.detector.ground_truth import batch_ground_truth, padded
+from distill.detector.head import head_outputs
 from distill.detector.losses import loss_of
-from distill.detector.outputs import head_outputs
 from distill.detector.simota import pairwise_iou
 from tests.unit.distill.detector.small_heads import (
     BOXES,

@@ -331,7 +331,7 @@ def test_the_baseline_is_what_ultralytics_computes():
     from importlib import import_module
     from types import SimpleNamespace
 
-    from distill.detector.outputs import head_outputs
+    from distill.detector.head import head_outputs
 
     student, teacher = small_detector(0), small_detector(1, "n")
     student.args = SimpleNamespace(imgsz=64, dis=6.0)
