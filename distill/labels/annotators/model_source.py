@@ -67,15 +67,15 @@ def load_processor(kind: Any, source: str) -> Any:
         ) from error
 
 
-def load_weights(kind: Any, source: str, device: torch.device | None, dtype: torch.dtype) -> Any:
-    """Load a model in eval mode; `kind` is its class or an Auto class.
+def load_weights(kind: Any, source: str, device: torch.device | None = None) -> Any:
+    """Load a model in eval mode, in float32; `kind` is its class or an Auto class.
 
     Raises:
         CheckpointError: if that is not possible, or weights are missing.
     """
     try:
         with without_remarks():
-            model, report = kind.from_pretrained(source, dtype=dtype, output_loading_info=True)
+            model, report = kind.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
     except _DAMAGED as error:
         raise CheckpointError(
             f"The weights of {source} cannot be loaded: {_first_line(error)}.", "Copy the model again."
