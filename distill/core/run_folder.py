@@ -97,6 +97,13 @@ class RunFolder:
                 raise ConfigError(f"{run.best} is of a training whose last.pt is gone.", KEEP_BEST)
         self.open_again(self.stages)
 
+    def open_or_go_on(self) -> bool:
+        """Make the folder for a new run, unless one that was interrupted is in it; tell which."""
+        if self.last.is_file():
+            return True
+        self.open_new()
+        return False
+
     @property
     def _runs(self) -> tuple[RunFolder, ...]:
         """All runs that may stand in this folder."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from distill.core.value import FiniteValue
+from distill.core.value import FiniteValue, read_kept
 from distill.prune.folder import PruneFolder
 from distill.prune.plan import PlannerName, PlanOptions
 from edge.backends.registry import BackendName
@@ -101,12 +101,7 @@ def kept_settings(folder: PruneFolder, given: Mapping[str, Any]) -> PruneSetting
         raise CheckpointError(
             f"There is no pruning in {folder.path} to go on with.", "Leave --resume out to start one."
         )
-    try:
-        kept = PruneSettings.model_validate_json(folder.settings.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise CheckpointError(
-            f"{folder.settings} cannot be read.", "Start a new run with another --out."
-        ) from error
+    kept = read_kept(PruneSettings, folder.settings)
     flat = {**given, **given.get("options", {})}
     values = {**kept.model_dump(), **kept.options.model_dump()}
     for key in (key for key in flat if key != "options"):

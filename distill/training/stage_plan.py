@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from pydantic import ValidationError
-
 from distill.core.run_folder import RunFolder
-from distill.core.value import FiniteValue
+from distill.core.value import FiniteValue, read_kept
 from distill.settings.recipe import Recipe
-from edge.core.errors import CheckpointError, ConfigError
+from edge.core.errors import ConfigError
 
 TRAIN: Final = "train"
 """In the place of a teacher's checkpoint: train one first."""
@@ -75,10 +73,7 @@ def kept_plan(folder: RunFolder, teacher: str | None, student_alone: bool) -> St
     """
     if not folder.stages.is_file():
         return None
-    try:
-        plan = StagePlan.model_validate_json(folder.stages.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise _damaged(folder.stages) from error
+    plan = read_kept(StagePlan, folder.stages)
     if (teacher is not None and teacher != plan.teacher) or (student_alone and not plan.student_alone):
         began = f"--teacher {plan.teacher}" if plan.teacher else "no --teacher"
         began += " --student-alone" if plan.student_alone else ""
@@ -95,11 +90,4 @@ def kept_recipe(folder: RunFolder) -> Recipe:
     Raises:
         CheckpointError: if recipe.json is missing or damaged.
     """
-    try:
-        return Recipe.model_validate_json(folder.recipe.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise _damaged(folder.recipe) from error
-
-
-def _damaged(file: Path) -> CheckpointError:
-    return CheckpointError(f"{file} cannot be read.", "Start a new run with another --out.")
+    return read_kept(Recipe, folder.recipe)

@@ -47,6 +47,11 @@ class AnnotatorSpec(FiniteValue):
     teach: bool = True
     teaching: dict[str, Any] = Field(default_factory=dict)
 
+    @property
+    def is_teachable(self) -> bool:
+        """Whether it can be, and may be, taught."""
+        return self.teach and ANNOTATORS[self.kind].is_teachable
+
     @model_validator(mode="before")
     @classmethod
     def _named_by_kind(cls, values: Any) -> Any:

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from distill.labels.florence.captions import detailed_caption, more_detailed_caption, short_caption
-from distill.labels.florence.places import outlines_text, place_text
 from distill.labels.florence.settings import TaskName
-from distill.labels.formats.location_tokens import write_boxes
+from distill.labels.formats.location_tokens import outlines_text, place_text, write_boxes
 from distill.labels.sets.annotations import AnnotatedImage, Region
 from distill.labels.sets.naming import class_of, full_name, kind_of
 from edge.core.errors import ConfigError

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from distill.core.precision import Precision
 from distill.evaluation.evaluate import Metrics, metrics_of
+from distill.labels.annotators.as_detections import as_detections
 from distill.labels.annotators.finetuning import Validation
 from distill.labels.florence.annotate import FlorenceAnnotator
 from distill.labels.florence.flips import Flips
@@ -42,13 +43,8 @@ def validate(
 
 def detections_of(regions: Sequence[Region], taxonomy: Taxonomy) -> Detections:
     """Bring regions into the form that detectors are scored in; what is of no class is left out."""
-    named = [(class_of(region, taxonomy), region) for region in regions]
-    known = [(taxonomy.class_id(name), r) for name, r in named if name in taxonomy.classes]
-    return Detections(
-        np.array([region.box_xyxy_px for _, region in known], np.float32).reshape(-1, 4),
-        np.array([1.0 if region.score is None else region.score for _, region in known], np.float32),
-        np.array([class_id for class_id, _ in known], np.int64),
-    )
+    named = [replace(region, label=class_of(region, taxonomy)) for region in regions]
+    return as_detections([one for one in named if one.label in taxonomy.classes], taxonomy.classes)
 
 
 def readable(room: Classroom) -> tuple[list[AnnotatedImage], list[Image]]:

@@ -81,8 +81,8 @@ class Panel:
 
     def _question(self, task: str, text: str, image_name: str, place: int) -> Question:
         from distill.labels.florence.annotate import Question
-        from distill.labels.florence.places import place_text
         from distill.labels.florence.tasks import TASKS as TASKS_BY_NAME
+        from distill.labels.formats.location_tokens import place_text
 
         name = _task_name(task)
         image = self.session.image(image_name)

@@ -10,7 +10,6 @@ from distill.labels.annotators.annotator import Annotator
 from distill.labels.engine.builders import AnnotatorContext, settings_of
 from distill.labels.engine.job import Job, StoppedError
 from distill.labels.engine.settings import AnnotatorSpec
-from distill.labels.engine.teaching import opened_run
 from edge.core.settings import resolved
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def taught(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -> A
     label_set = read_labels(dataset, job.taxonomy, format_name="dataset")
     adapter = Path(spec.adapter) if spec.adapter else None
     teacher = load_teacher(spec.model, adapter, device=choose_device(job.device))
-    resume = opened_run(folder)
+    resume = folder.open_or_go_on()
     with ConsoleListener(settings.epochs, SHOWN) as listener:
         is_done = finetune(
             teacher, label_set, job.taxonomy, settings, folder, listener=listener, resume=resume

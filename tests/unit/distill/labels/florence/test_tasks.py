@@ -5,8 +5,8 @@ import pytest
 
 from distill.labels.florence.flips import Flips, flipped_labels
 from distill.labels.florence.outputs import read_answer, whole_box
-from distill.labels.florence.places import place_text
 from distill.labels.florence.tasks import TASKS, examples_of, prompt_for
+from distill.labels.formats.location_tokens import place_text
 from distill.labels.sets.annotations import AnnotatedImage, Region
 from distill.labels.sets.naming import full_name, names_from_text
 from edge.core.errors import ConfigError, DatasetError
