@@ -38,7 +38,7 @@ class AnnotatorModule(Protocol):
         ...
 
     def taught(self, spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -> AnnotatorSpec:
-        """Teach it on reviewed and accepted boxes and return it as it then is; a run that was stopped goes on.
+        """Teach it on reviewed and accepted boxes and return it as it then is; a stopped run goes on.
 
         Args:
             spec: who is taught; its model stays as it is.
