@@ -100,7 +100,8 @@ def read_config(source: str, example: str) -> dict[str, Any]:
     """
     folder = Path(source)
     if folder.is_dir():
-        return _read_local_config(folder)
+        cure = "Name the folder that save_pretrained or `hf download` wrote."
+        return read_keys(folder / "config.json", "a model", cure)
     if folder.exists() or not _HUB_ID.fullmatch(source) or source.startswith("."):
         raise CheckpointError(
             f"There is no folder {source}.", f"Name a folder, or a hub id such as {example}."
@@ -115,17 +116,21 @@ def read_config(source: str, example: str) -> dict[str, Any]:
     return dict(config)
 
 
-def _read_local_config(folder: Path) -> dict[str, Any]:
-    file = folder / "config.json"
+def read_keys(file: Path, what: str, cure: str) -> dict[str, Any]:
+    """Read a JSON file of keys.
+
+    Args:
+        what: whose folder it should lie in.
+        cure: where it does not.
+    Raises:
+        CheckpointError: if it is missing, damaged, or holds something else.
+    """
     if not file.exists():
-        raise CheckpointError(
-            f"{folder} is not the folder of a model: it has no config.json.",
-            "Name the folder that save_pretrained or `hf download` wrote.",
-        )
-    config = read_json(file, error=CheckpointError)
-    if not isinstance(config, dict):
+        raise CheckpointError(f"{file.parent} is not the folder of {what}: it has no {file.name}.", cure)
+    content = read_json(file, error=CheckpointError)
+    if not isinstance(content, dict):
         raise CheckpointError(f"{file} holds no keys.", "Copy the folder again.")
-    return config
+    return content
 
 
 def check_files(folder: Path, files: Mapping[str, Sequence[str]]) -> None:

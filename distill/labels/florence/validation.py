@@ -13,7 +13,6 @@ from distill.evaluation.evaluate import Metrics, metrics_of
 from distill.labels.annotators.as_detections import as_detections
 from distill.labels.annotators.finetuning import Validation
 from distill.labels.florence.annotate import FlorenceAnnotator
-from distill.labels.florence.flips import Flips
 from distill.labels.florence.settings import AnnotationSettings, FinetuneSettings
 from distill.labels.florence.teaching import Classroom, loss_of
 from distill.labels.florence.timetable import Turn, exercises_of
@@ -62,7 +61,7 @@ def readable(room: Classroom) -> tuple[list[AnnotatedImage], list[Image]]:
 def _loss(room: Classroom, settings: FinetuneSettings, locations: Tensor, precision: Precision) -> float:
     """Return the loss of the right answers, in nats per token."""
     exercises = exercises_of(room.images, room.taxonomy, settings.tasks)
-    turns = [Turn(exercise, Flips()) for exercise in exercises]
+    turns = [Turn(exercise, ()) for exercise in exercises]
     total, tokens = 0.0, 0
     for start in range(0, len(turns), settings.batch):
         tensors = room.tensors(turns[start : start + settings.batch])

@@ -13,9 +13,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from distill.core.value import Value
+from distill.labels.florence.tasks import TASKS
 from distill.labels.review.choices import Choice
 from distill.labels.review.order import Wanted
-from distill.labels.review.questions import NO_TEACHER, TASKS, Panel
+from distill.labels.review.questions import NO_TEACHER, Panel
 from distill.labels.review.session import Session
 from distill.labels.review.views import image_view, overview, png_of
 from edge.core.errors import LoomsightError, OutputError
