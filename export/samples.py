@@ -58,7 +58,7 @@ def load_samples(folder: Path, contract: ModelContract) -> Samples:
 def tiles_in_turn(
     images: Iterable[tuple[Path, float | None]], contract: ModelContract, most: int
 ) -> list[NDArray[np.float32]]:
-    """Cut images, each with its millimetres per pixel, as the edge would; a tile of each image, then the next.
+    """Cut images, each with its millimetres per pixel, as the edge would: a tile of each in turn.
 
     Args:
         most: tiles of one image.
