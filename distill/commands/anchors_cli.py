@@ -57,8 +57,7 @@ def anchors(
     import numpy as np
     from rich.console import Console
 
-    from distill.data.box_sides import tile_sides
-    from distill.data.tiles import TilePlan
+    from distill.data.tiles import TilePlan, tile_sides
     from distill.detector.anchor_report import draw_elbow, elbow_table, write_anchors
     from distill.detector.anchors import elbow, fit_of
     from distill.settings.structure import YOLOV5_ANCHORS

@@ -168,8 +168,7 @@ def _run_stages(
     chosen: _Chosen, stages: list[Stage], data: Dataset, classes: Taxonomy, processes: Processes
 ) -> None:
     """Train on simulated cloth, teacher, student alone and student as planned; print what came of it."""
-    from distill.data.pretraining import simulated_dataset
-    from distill.data.rehearsal import rehearsed
+    from distill.data.simulated import rehearsed, simulated_dataset
     from distill.evaluation.scorecard import SCORECARD_NAME
     from distill.operating_point.settle import settle
     from distill.training.stages import run_stage

@@ -9,7 +9,7 @@ from distill.core.value import FiniteValue
 from distill.labels.checks.sufficiency import too_little
 from distill.operating_point.choose import thresholds_under_budget
 from distill.operating_point.reports import ImageReports, ThresholdCounts, counts_at, found_defects
-from distill.settings.operating_point import OperatingPoint
+from distill.settings.tables import OperatingPoint
 
 CHANCE = 0.1
 """Differences that chance alone makes as often as this are said to be no proof."""

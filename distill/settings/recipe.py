@@ -12,14 +12,16 @@ from typing_extensions import Self
 
 from distill.core.value import FiniteValue, Fraction
 from distill.settings.anchor_file import read_anchors
-from distill.settings.augmentation import Augmentation
 from distill.settings.distillation import Distillation, TeacherRecipe
-from distill.settings.fake_quantisation import FakeQuantisation
-from distill.settings.operating_point import OperatingPoint
-from distill.settings.pretraining import Pretraining
-from distill.settings.rehearsal import Rehearsal
-from distill.settings.sparsity import Sparsity
 from distill.settings.structure import DEFAULT_REG_MAX, HEADS, Anchors, AssignerName, HeadName, Scale
+from distill.settings.tables import (
+    Augmentation,
+    FakeQuantisation,
+    OperatingPoint,
+    Pretraining,
+    Rehearsal,
+    Sparsity,
+)
 from edge.core.contract import Clahe, Enhancement
 from edge.core.errors import ConfigError
 from edge.core.settings import environment_values, resolved, toml_values

@@ -41,7 +41,7 @@ class Rounding:
         read: names of the convolutions whose input is the image, or is made between modules.
         ranges: greatest value of each map of `given` and `read`; not a number until a batch was seen. It is
             changed in place, so that detectors of one structure may share it.
-        range_share: see `distill.settings.fake_quantisation.FakeQuantisation`.
+        range_share: see `distill.settings.tables.FakeQuantisation`.
     """
 
     convolutions: tuple[str, ...]

@@ -20,9 +20,9 @@ from distill.gid.task import DistillationTask
 from distill.gid.teacher import load_teacher
 from distill.gid.term import Heads, Seen
 from distill.gid.terms import METHODS, Terms
-from distill.settings.augmentation import Augmentation
 from distill.settings.distillation import Distillation
 from distill.settings.structure import DetectorStructure
+from distill.settings.tables import Augmentation
 from distill.training.train import _step
 from distill.training.training_run import prepare_run
 from edge.core.contract import Clahe, NoEnhancement
