@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.gid.batch_outputs import channels_of
+from distill.gid.feature import Adapters
 from distill.gid.term import Heads, Seen, Term
 
 EPSILON = 1e-9
@@ -37,27 +38,17 @@ class UltralyticsTerm(Term):
         return weighted_feature_loss(projected, teacher.features, teacher.scores)
 
 
-class Projectors(nn.Module):
-    """Bring the student's feature maps to the teacher's channels: 1x1 convolution, ReLU, 1x1 convolution.
+class Projectors(Adapters):
+    """Bring the student's maps to the teacher's channels: 1x1 convolution, ReLU, 1x1 convolution."""
 
-    Args:
-        student_channels, teacher_channels: per level.
-    """
-
-    def __init__(self, student_channels: Sequence[int], teacher_channels: Sequence[int]) -> None:
-        super().__init__()
-        self.levels = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(ours, theirs, kernel_size=1),
-                nn.ReLU(inplace=True),
-                nn.Conv2d(theirs, theirs, kernel_size=1),
-            )
-            for ours, theirs in zip(student_channels, teacher_channels, strict=True)
+    @staticmethod
+    def layer(student_channels: int, teacher_channels: int) -> nn.Module:
+        """Make what projects a level."""
+        return nn.Sequential(
+            nn.Conv2d(student_channels, teacher_channels, kernel_size=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(teacher_channels, teacher_channels, kernel_size=1),
         )
-
-    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return the projected maps, (B, teacher channels, H_l, W_l) per level."""
-        return tuple(layer(level) for layer, level in zip(self.levels, features, strict=True))
 
 
 def weighted_feature_loss(

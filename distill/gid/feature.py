@@ -46,10 +46,13 @@ class Adapters(nn.Module):
 
     def __init__(self, student_channels: Sequence[int], teacher_channels: Sequence[int]) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(
-            nn.Conv2d(ours, theirs, kernel_size=3, padding=1)
-            for ours, theirs in zip(student_channels, teacher_channels, strict=True)
-        )
+        both = zip(student_channels, teacher_channels, strict=True)
+        self.levels = nn.ModuleList(self.layer(ours, theirs) for ours, theirs in both)
+
+    @staticmethod
+    def layer(student_channels: int, teacher_channels: int) -> nn.Module:
+        """Make what adapts a level."""
+        return nn.Conv2d(student_channels, teacher_channels, kernel_size=3, padding=1)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the adapted maps, (B, teacher channels, H_l, W_l) per level."""
