@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from distill.core.tensor_file import UNREADABLE, bytes_of, first_line, read_tensors, write_tensors
 from distill.data.dataset import Dataset, LabelledImage, load_dataset
 from distill.detector.build import build_module, count_macs, infer
-from distill.detector.ported import BATCH_AXIS, raw_outputs_of, traced_onnx
+from distill.detector.head import head_of
+from distill.detector.ported import BATCH_AXIS, traced_onnx
 from distill.evaluation.scorecard import (
     SCORECARD_NAME,
     Latency,
@@ -44,8 +45,8 @@ from edge.core.errors import CheckpointError, ContractError
 
 __all__ = [
     "BATCH_AXIS", "SCORECARD_NAME", "Checkpoint", "Dataset", "Detector", "LabelledImage", "Latency",
-    "ScorecardRow", "ValidationTiles", "append_row", "count_macs", "infer", "load_dataset", "load_detector",
-    "load_validation", "measure_latency", "raw_outputs_of", "read_checkpoint", "read_rows", "traced_onnx",
+    "ScorecardRow", "ValidationTiles", "append_row", "count_macs", "head_of", "infer", "load_dataset",
+    "load_detector", "load_validation", "measure_latency", "read_checkpoint", "read_rows", "traced_onnx",
     "weights_digest", "write_checkpoint",
 ]  # fmt: skip
 

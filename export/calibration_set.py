@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime, timezone
-from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated
 
@@ -20,11 +19,10 @@ from edge.cameras.folder import image_files
 from edge.core.contract import ModelContract
 from edge.core.digest import file_digest
 from edge.core.errors import ImageError, NoImagesError
-from edge.core.geometry import plan_views
 from edge.core.image import Image
 from edge.core.image_file import read_image
 from edge.core.outside_files import LABELS_BYTES, read_bytes
-from edge.inference.preprocess import Preprocessor
+from export.samples import tiles_in_turn
 
 MANIFEST_NAME = "manifest.json"
 LEAST_TILES = 16
@@ -140,13 +138,8 @@ def calibration_tiles(folder: Path, contract: ModelContract) -> NDArray[np.float
         NoImagesError, ImageError: if an image cannot be vouched for, or they give too few tiles.
     """
     manifest = check_calibration(folder)
-    preprocessor = Preprocessor(contract)
-    per_image = []
-    for entry in manifest.pictures:
-        image = read_image(folder / entry.file)
-        views = plan_views((image.shape[0], image.shape[1]), contract, entry.mm_per_px)
-        per_image.append([preprocessor.batch(image, [view])[0].copy() for view in views])
-    in_turn = [tile for row in zip_longest(*per_image) for tile in row if tile is not None]
+    images = ((folder / entry.file, entry.mm_per_px) for entry in manifest.pictures)
+    in_turn = tiles_in_turn(images, contract, MOST_TILES)
     if len(in_turn) < LEAST_TILES:
         raise NoImagesError(
             f"The images in {folder} give {len(in_turn)} tiles; calibration needs {LEAST_TILES}.",

@@ -15,9 +15,9 @@ from distill.checkpoint import (
     ScorecardRow,
     append_row,
     count_macs,
+    head_of,
     load_detector,
     load_validation,
-    raw_outputs_of,
     read_rows,
 )
 from edge.backends.description import Precision
@@ -106,7 +106,7 @@ def export_bundle(
             "contract_version": CONTRACT_VERSION,
             "source_digest": detector.file_digest,
             "batch": batch,
-            "outputs": raw_outputs_of(detector.module) if decode_at_edge else Outputs(),
+            "outputs": head_of(detector.module).raw_outputs() if decode_at_edge else Outputs(),
         }
     )
     samples = load_samples(images, contract)

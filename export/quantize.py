@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -47,9 +47,7 @@ HISTOGRAM_BINS = 512
 PERCENTILE = 99.999
 
 
-def calibrated(
-    model: onnx.ModelProto, tiles_nchw: Floats, method: Method, tick: Callable[[], None] = lambda: None
-) -> TensorsData:
+def calibrated(model: onnx.ModelProto, tiles_nchw: Floats, method: Method) -> TensorsData:
     """Find the range of every activation that may be quantised.
 
     Args:
@@ -57,7 +55,6 @@ def calibrated(
         tiles_nchw: (N, channels, H, W) float32, as the network sees them.
         method: minmax takes the extremes, percentile cuts off the outermost values, entropy takes the range
             whose 8-bit histogram tells most of the whole (Migacz, GTC 2017).
-        tick: called after each part.
     """
     port = model.graph.input[0].name
     with tempfile.TemporaryDirectory() as folder, _quiet():
@@ -73,7 +70,6 @@ def calibrated(
         )
         for start in range(0, len(tiles_nchw), AT_ONCE):
             calibrator.collect_data(_Reader(port, tiles_nchw[start : start + AT_ONCE]))
-            tick()
         return calibrator.compute_data()
 
 

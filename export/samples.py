@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -45,16 +46,29 @@ def load_samples(folder: Path, contract: ModelContract) -> Samples:
     files = image_files(folder)
     step = max(1, len(files) // MAX_IMAGES)
     images = tuple(files[::step][:MAX_IMAGES])
-    preprocessor = Preprocessor(contract)
-    per_image = []
-    for path in images:
-        image = read_image(path)
-        views = plan_views((image.shape[0], image.shape[1]), contract)
-        per_image.append([preprocessor.batch(image, [view])[0].copy() for view in views[:MAX_TILES]])
-    in_turn = [tile for row in zip_longest(*per_image) for tile in row if tile is not None]
+    in_turn = tiles_in_turn([(path, None) for path in images], contract, MAX_TILES)
     if len(in_turn) < MIN_TILES:
         raise NoImagesError(
             f"The images in {folder} give {len(in_turn)} tiles; the comparison needs {MIN_TILES}.",
             "Name a folder with more or larger images of cloth, such as the data set's images.",
         )
     return Samples(images, np.stack(in_turn[:MAX_TILES]))
+
+
+def tiles_in_turn(
+    images: Iterable[tuple[Path, float | None]], contract: ModelContract, most: int
+) -> list[NDArray[np.float32]]:
+    """Cut images, each with its millimetres per pixel, as the edge would: a tile of each in turn.
+
+    Args:
+        most: tiles of one image.
+    Raises:
+        ImageError: if an image cannot be read.
+    """
+    preprocessor = Preprocessor(contract)
+    per_image = []
+    for path, mm_per_px in images:
+        image = read_image(path)
+        views = plan_views((image.shape[0], image.shape[1]), contract, mm_per_px)
+        per_image.append([preprocessor.batch(image, [view])[0].copy() for view in views[:most]])
+    return [tile for row in zip_longest(*per_image) for tile in row if tile is not None]

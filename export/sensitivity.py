@@ -42,7 +42,6 @@ def sensitivity(
     ranges: TensorsData,
     tiles_nchw: Floats,
     outputs: AnyOutputs,
-    tick: Callable[[], None] = lambda: None,
 ) -> list[LayerError]:
     """Quantise each convolution alone and compare the answers; the worst first.
 
@@ -50,7 +49,6 @@ def sensitivity(
         model: float32, of `onnx_model`.
         ranges: of its activations.
         tiles_nchw: (N, channels, H, W) float32.
-        tick: called after each layer.
     """
     tiles = np.ascontiguousarray(tiles_nchw[:TILES])
     whole = answering(model, outputs)(tiles)
@@ -58,7 +56,6 @@ def sensitivity(
     for layer in convolutions(model):
         one = quantised(model, ranges, only=[layer])
         rows.append(LayerError(layer, answer_error(whole, answering(one, outputs)(tiles))))
-        tick()
     return sorted(rows, key=lambda row: -row.error)
 
 

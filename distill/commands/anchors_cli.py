@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
+from distill.commands.options import DatasetArgument, TaxonomyFlag, new_app
 from edge.core.errors import ConfigError, DatasetError
 from edge.core.files import check_not_a_folder, check_writable
 from edge.core.taxonomy import load_taxonomy
@@ -17,14 +18,12 @@ from edge.process.terminal import echo
 LONGEST_ELBOW = 12
 """Fits that are shown at least, if there are so many different boxes."""
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = new_app()
 
 
 @app.command()
 def anchors(
-    dataset: Annotated[
-        Path, typer.Argument(metavar="DATASET", help="Folder with data.yaml, images/ and labels/.")
-    ],
+    dataset: DatasetArgument,
     recipe: Annotated[
         str, typer.Option(help="Shipped recipe or TOML file: its tiles are what counts.")
     ] = "smoke",
@@ -35,9 +34,7 @@ def anchors(
         "anchors.json"
     ),
     seed: Annotated[int, typer.Option(min=0, help="Of the starts of k-means.")] = 0,
-    taxonomy: Annotated[
-        Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
-    ] = None,
+    taxonomy: TaxonomyFlag = None,
 ) -> None:
     """Find anchors that fit the boxes of a data set, cut to tiles as for training.
 
@@ -60,8 +57,7 @@ def anchors(
     import numpy as np
     from rich.console import Console
 
-    from distill.data.box_sides import tile_sides
-    from distill.data.tiles import TilePlan
+    from distill.data.tiles import TilePlan, tile_sides
     from distill.detector.anchor_report import draw_elbow, elbow_table, write_anchors
     from distill.detector.anchors import elbow, fit_of
     from distill.settings.structure import YOLOV5_ANCHORS
@@ -92,10 +88,5 @@ def anchors(
     echo(f"plot     {plot}")
 
 
-def main() -> NoReturn:
-    """Run the command and leave with its exit code."""
-    run_command(app)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(app)

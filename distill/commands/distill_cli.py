@@ -13,8 +13,16 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from distill.commands.device import DeviceChoice
-from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError
+from distill.commands.options import (
+    DatasetArgument,
+    DeviceChoice,
+    ResumeFlag,
+    TaxonomyFlag,
+    TrainingDeviceFlag,
+    leave_interrupted,
+    new_app,
+)
+from edge.core.errors import ConfigError
 from edge.core.taxonomy import Taxonomy, load_taxonomy
 from edge.process.console import configure_logging, run_command
 from edge.process.terminal import echo
@@ -31,14 +39,12 @@ if TYPE_CHECKING:
 DEFAULT_RECIPE = "smoke"
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = new_app()
 
 
 @app.command()
 def distill(
-    dataset: Annotated[
-        Path, typer.Argument(metavar="DATASET", help="Folder with data.yaml, images/ and labels/.")
-    ],
+    dataset: DatasetArgument,
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -46,7 +52,7 @@ def distill(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run.  [default: runs/RECIPE]")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: ResumeFlag = False,
     start_from: Annotated[
         str | None,
         typer.Option(
@@ -74,10 +80,8 @@ def distill(
     ] = False,
     epochs: Annotated[int | None, typer.Option(help="Overrides the recipe.")] = None,
     seed: Annotated[int | None, typer.Option(help="Overrides the recipe.")] = None,
-    device: Annotated[DeviceChoice, typer.Option(help="Where to train.")] = DeviceChoice.auto,
-    taxonomy: Annotated[
-        Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
-    ] = None,
+    device: TrainingDeviceFlag = DeviceChoice.auto,
+    taxonomy: TaxonomyFlag = None,
 ) -> None:
     """Train a detector on a data set, alone or under a teacher, and score it.
 
@@ -164,8 +168,7 @@ def _run_stages(
     chosen: _Chosen, stages: list[Stage], data: Dataset, classes: Taxonomy, processes: Processes
 ) -> None:
     """Train on simulated cloth, teacher, student alone and student as planned; print what came of it."""
-    from distill.data.pretraining import simulated_dataset
-    from distill.data.rehearsal import rehearsed
+    from distill.data.simulated import rehearsed, simulated_dataset
     from distill.evaluation.scorecard import SCORECARD_NAME
     from distill.operating_point.settle import settle
     from distill.training.stages import run_stage
@@ -191,7 +194,7 @@ def _run_stages(
             )
         settled = partial(settle, data, stage.recipe, folder, folds) if stage is stages[-1] else None
         if not run_stage(stage, mine, classes, processes, scorecard, settled):
-            _leave_interrupted(folder)
+            leave_interrupted(folder.path)
     if not processes.is_first:
         return
     echo(f"checkpoint  {folder.best}\nscorecard   {scorecard}")
@@ -229,7 +232,7 @@ def _cross_validated(
         data, recipe, classes, chosen.folder, stage.start_from, with_rehearsal, processes
     )
     if listed is None:
-        _leave_interrupted(chosen.folder)
+        leave_interrupted(chosen.folder.path)
     return listed
 
 
@@ -285,11 +288,6 @@ def _kept_recipe(folder: RunFolder) -> Recipe:
 
 def _given(flags: dict[str, int | None]) -> dict[str, int]:
     return {key: value for key, value in flags.items() if value is not None}
-
-
-def _leave_interrupted(folder: RunFolder) -> NoReturn:
-    echo(f"Stopped. Go on with the same command and --resume --out {folder.path}", err=True)
-    raise typer.Exit(INTERRUPTED_EXIT_CODE)
 
 
 def _print_summary(folder: RunFolder, mm_per_px: float | None) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from distill.commands.options import GroupFlag, MmPerPxFlag, TaxonomyFlag, new_app, say_problems
 from distill.labels.formats.registry import FORMATS, READERS, detect, format_of, read_labels
 from edge.core.errors import ConfigError, DatasetError
 from edge.process.console import configure_logging, run_command
@@ -38,14 +39,8 @@ FromFlag = Annotated[SourceForm | None, typer.Option("--from", help="Form of SOU
 ImageFolderFlag = Annotated[
     Path | None, typer.Option("--pictures", help="Folder of the images.  [default: in or beside SOURCE]")
 ]
-TaxonomyFlag = Annotated[
-    Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
-]
 CleanFlag = Annotated[
     list[Path] | None, typer.Option(help="Folder of images without any defect; may be repeated.")
-]
-GroupFlag = Annotated[
-    str | None, typer.Option(help="Roll or strip in the file name, e.g. '^(?P<group>[0-9]+)_'.")
 ]
 GroupTableFlag = Annotated[
     Path | None, typer.Option(help="CSV table with file_name and the roll or strip.")
@@ -55,16 +50,9 @@ SplitFlag = Annotated[
     str | None, typer.Option(help="Fractions of the splits.  [default: train=0.8,val=0.1,test=0.1]")
 ]
 SeedFlag = Annotated[int | None, typer.Option(help="Of the sharing out.  [default: 0]")]
-MmPerPxFlag = Annotated[float | None, typer.Option(help="Millimetres of cloth per pixel.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    help="Convert, check, count, split and flip labelled images.",
-)
+app = new_app(no_args_is_help=True, help="Convert, check, count, split and flip labelled images.")
 
 
 @app.command()
@@ -219,7 +207,7 @@ def _read(
     label_set = read_labels(source, load_taxonomy(taxonomy), format_name=form, image_folder=image_folder)
     for folder in clean or ():
         label_set = with_clean_images(label_set, folder)
-    _say_problems(label_set.problems)
+    say_problems(label_set.problems)
     _say_notes(label_set.notes)
     if not label_set.images:
         raise DatasetError(f"Nothing of {source} can be used.", "Correct what is named above.")
@@ -251,22 +239,12 @@ def _say_notes(notes: Mapping[str, str]) -> None:
         echo(f"note: {file}: {note}", err=True)
 
 
-def _say_problems(problems: Mapping[str, str]) -> None:
-    for file, problem in problems.items():
-        echo(f"warning: {file}: {problem}", err=True)
-
-
 def _say_written(written: WrittenLabels, out: Path) -> None:
     from distill.labels.checks.reports import summary_line
 
-    _say_problems(written.left_out)
+    say_problems(written.left_out)
     echo(f"{out}: {summary_line(written.labels, written.left_out)}")
 
 
-def main() -> NoReturn:
-    """Run the command and leave with its exit code."""
-    run_command(app)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(app)

@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from distill.commands.device import DeviceChoice
+from distill.commands.options import (
+    DeviceChoice,
+    ResumeFlag,
+    TaxonomyFlag,
+    TrainingDeviceFlag,
+    leave_interrupted,
+    new_app,
+)
 from edge.backends.registry import BACKENDS
-from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError
+from edge.core.errors import ConfigError
 from edge.core.taxonomy import Taxonomy, load_taxonomy
 from edge.process.console import configure_logging, run_command
 from edge.process.terminal import echo
@@ -58,7 +65,7 @@ class RecoverChoice(str, Enum):
     itself = "self"
 
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = new_app()
 
 
 @app.command()
@@ -122,14 +129,12 @@ def prune(
     epochs: Annotated[int | None, typer.Option(help="Of each recovery; overrides the recipe.")] = None,
     seed: Annotated[int | None, typer.Option(help="Overrides the recipe.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = DEFAULT_OUT,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: ResumeFlag = False,
     plan_only: Annotated[
         bool, typer.Option("--plan-only", help="Print and write the plan; train nothing.")
     ] = False,
-    device: Annotated[DeviceChoice, typer.Option(help="Where to train.")] = DeviceChoice.auto,
-    taxonomy: Annotated[
-        Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
-    ] = None,
+    device: TrainingDeviceFlag = DeviceChoice.auto,
+    taxonomy: TaxonomyFlag = None,
 ) -> None:
     """Make a trained detector smaller: choose channels, cut them out, train on until it has recovered.
 
@@ -166,7 +171,7 @@ def prune(
             raise
         is_done = False
     if not is_done:
-        _leave_interrupted(folder)
+        leave_interrupted(folder.path)
     _print_result(folder)
 
 
@@ -185,6 +190,7 @@ def _prune(
     from distill.data.dataset import load_dataset
     from distill.gid.teacher import load_teacher
     from distill.prune.steps import Pruning, check_source, prune
+    from distill.training.stage_plan import kept_recipe
 
     detector = load_detector(checkpoint)
     _check_classes(checkpoint, detector, classes)
@@ -194,7 +200,7 @@ def _prune(
     chosen_device = choose_device(device.value)
     if resume:
         check_source(folder, checkpoint)
-        recipe = _kept_recipe(folder)
+        recipe = kept_recipe(folder)
     else:
         recipe = _open_new(checkpoint, detector, settings, folder)
     _say_if_pruned(checkpoint, detector)
@@ -264,13 +270,6 @@ def _say_if_pruned(checkpoint: Path, detector: Detector) -> None:
         echo(f"{checkpoint} is pruned already: fractions are of what it is now.", err=True)
 
 
-def _kept_recipe(folder: PruneFolder) -> Recipe:
-    from distill.core.run_folder import RunFolder
-    from distill.training.stage_plan import kept_recipe
-
-    return kept_recipe(RunFolder(folder.path))
-
-
 def _given(flags: dict[str, Any]) -> dict[str, Any]:
     """Leave out what was not given; choices and paths become text."""
     plain = {key: value.value if isinstance(value, Enum) else value for key, value in flags.items()}
@@ -279,11 +278,6 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
         for key, value in plain.items()
         if value is not None
     }
-
-
-def _leave_interrupted(folder: PruneFolder) -> NoReturn:
-    echo(f"Stopped. Go on with the same command and --resume --out {folder.path}", err=True)
-    raise typer.Exit(INTERRUPTED_EXIT_CODE)
 
 
 def _print_result(folder: PruneFolder) -> None:

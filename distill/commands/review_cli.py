@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from distill.commands.options import TaxonomyFlag, VerboseFlag, new_app, say_problems
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import load_taxonomy
 from edge.process.console import configure_logging, run_command
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from distill.labels.review.session import Session
     from edge.core.taxonomy import Taxonomy
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = new_app()
 
 
 @app.command()
@@ -38,10 +39,8 @@ def review(
     ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 7860,
     open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
-    taxonomy: Annotated[
-        Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
-    ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Log more.")] = False,
+    taxonomy: TaxonomyFlag = None,
+    verbose: VerboseFlag = False,
 ) -> None:
     """Accept, reject, relabel, redraw and add regions on a local page, the hardest first.
 
@@ -80,8 +79,7 @@ def _review(
     from distill.labels.review.session import Session
 
     session = Session(options.folder, log, taxonomy)
-    for name, problem in session.problems.items():
-        echo(f"warning: {name}: {problem}", err=True)
+    say_problems(session.problems)
 
     from distill.labels.review.questions import Panel, load_florence
 
@@ -119,10 +117,5 @@ def _say_ready(session: Session, bound: socket, options: ReviewOptions) -> None:
         typer.launch(address)
 
 
-def main() -> NoReturn:
-    """Run the command and leave with its exit code."""
-    run_command(app)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(app)

@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from distill.commands.device import DeviceChoice
-from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError, OutputError
+from distill.commands.options import (
+    DeviceChoice,
+    DeviceFlag,
+    ImagesOfLabelsFlag,
+    ResumeFlag,
+    SettingsFlag,
+    TaxonomyFlag,
+    VerboseFlag,
+    layered,
+    leave_interrupted,
+    new_app,
+    say_problems,
+    settings_of_run,
+)
+from distill.labels.sam.settings import OutlineSettings, SamFinetuneSettings
+from edge.core.errors import INTERRUPTED_EXIT_CODE, OutputError
 from edge.core.taxonomy import load_taxonomy
 from edge.process.console import configure_logging, run_command
 from edge.process.terminal import echo
 
 if TYPE_CHECKING:
     from distill.core.run_folder import RunFolder
-    from distill.labels.sam.settings import SamFinetuneSettings
+    from distill.labels.annotators.finetuning import Finetuning
     from distill.labels.sets.annotations import LabelSet
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = new_app()
 
 FINETUNE_PREFIX = "LOOMSIGHT_SAM_"
 OUTLINE_PREFIX = "LOOMSIGHT_OUTLINE_"
@@ -32,18 +45,9 @@ ModelSource = Annotated[
 LabelsSource = Annotated[
     Path, typer.Argument(metavar="LABELS", help="Labels of any form: a data set folder, a COCO file….")
 ]
-SettingsFile = Annotated[Path | None, typer.Option(help="TOML file of settings.")]
-ImageFolder = Annotated[
-    Path | None, typer.Option("--pictures", help="Folder of the images.  [default: in or beside LABELS]")
-]
-TaxonomyFile = Annotated[
-    Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
-]
 WindowPx = Annotated[
     int | None, typer.Option(help="Look at a part of this side around each box, not at whole images.")
 ]
-Device = Annotated[DeviceChoice, typer.Option(help="Where to compute.")]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Log more.")]
 
 
 @app.callback()
@@ -56,17 +60,17 @@ def finetune(
     model: ModelSource,
     labels: LabelsSource,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/sam"),
-    settings: SettingsFile = None,
-    image_folder: ImageFolder = None,
+    settings: SettingsFlag = None,
+    image_folder: ImagesOfLabelsFlag = None,
     epochs: Annotated[int | None, typer.Option(help="Overrides the settings.")] = None,
     batch: Annotated[int | None, typer.Option(help="Overrides the settings.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Overrides the settings.")] = None,
     window_px: WindowPx = None,
     seed: Annotated[int | None, typer.Option(help="Overrides the settings.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    device: Device = DeviceChoice.auto,
-    taxonomy: TaxonomyFile = None,
-    verbose: Verbose = False,
+    resume: ResumeFlag = False,
+    device: DeviceFlag = DeviceChoice.auto,
+    taxonomy: TaxonomyFlag = None,
+    verbose: VerboseFlag = False,
 ) -> None:
     """Fine-tune the mask decoder of a SAM on outlines; both encoders stay as they are.
 
@@ -81,27 +85,29 @@ def finetune(
     folder = RunFolder(out)
     flags = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate,
              "window_px": window_px, "seed": seed}  # fmt: skip
-    resolved = _settings_of_run(folder, settings, flags, resume)
+    resolved = settings_of_run(
+        SamFinetuneSettings, _run_kind, folder, settings, FINETUNE_PREFIX, flags, resume=resume
+    )
     label_set = _labels(labels, image_folder, taxonomy)
 
     from distill.core.precision import choose_device
+    from distill.core.progress import ConsoleListener
     from distill.labels.sam.examples import examples_of, masks_of_labels
+    from distill.labels.sam.finetune import SHOWN
     from distill.labels.sam.finetune import finetune as teach
     from distill.labels.sam.loading import load_sam
-    from distill.labels.sam.progress import SamListener
 
     masks, problems = masks_of_labels(label_set, labels)
-    _say_problems({**label_set.problems, **problems})
+    say_problems({**label_set.problems, **problems})
     train, val = (examples_of(label_set, masks, split, resolved.window_px) for split in ("train", "val"))
     loaded = load_sam(model, device=choose_device(device.value))
     if not resume:
         folder.open_new()
         folder.write_json(folder.path / "settings.json", resolved.model_dump(mode="json"))
-    with SamListener(resolved.epochs) as listener, way_on_said(folder.way_on):
+    with ConsoleListener(resolved.epochs, SHOWN) as listener, way_on_said(folder.way_on):
         is_done = teach(loaded, train, val, resolved, folder, listener=listener, resume=resume)
     if not is_done:
-        echo(f"Stopped. Go on with the same command and --resume --out {folder.path}", err=True)
-        raise typer.Exit(INTERRUPTED_EXIT_CODE)
+        leave_interrupted(folder.path)
     _print_summary(folder)
 
 
@@ -110,12 +116,12 @@ def refine(
     model: ModelSource,
     labels: LabelsSource,
     out: Annotated[Path, typer.Option(help="What to write, in the form of LABELS; it must not exist yet.")],
-    settings: SettingsFile = None,
-    image_folder: ImageFolder = None,
+    settings: SettingsFlag = None,
+    image_folder: ImagesOfLabelsFlag = None,
     window_px: WindowPx = None,
-    device: Device = DeviceChoice.auto,
-    taxonomy: TaxonomyFile = None,
-    verbose: Verbose = False,
+    device: DeviceFlag = DeviceChoice.auto,
+    taxonomy: TaxonomyFlag = None,
+    verbose: VerboseFlag = False,
 ) -> None:
     """Write the same labels with outlines and tight boxes.
 
@@ -123,17 +129,10 @@ def refine(
     """
     configure_logging(verbose)
     from distill.labels.formats.registry import detect, format_of
-    from distill.labels.sam.settings import OutlineSettings
-    from edge.core.settings import environment_values, resolved, toml_values
 
     if out.exists() and (out.is_file() or any(out.iterdir())):
         raise OutputError(f"{out} exists.", "Name another --out, or delete this one first.")
-    layers = {
-        str(settings): toml_values(settings),
-        f"the environment ({OUTLINE_PREFIX}*)": environment_values(os.environ, OUTLINE_PREFIX),
-        "the command line": {} if window_px is None else {"window_px": window_px},
-    }
-    asked = resolved(OutlineSettings, layers)
+    asked = layered(OutlineSettings, settings, OUTLINE_PREFIX, os.environ, {"window_px": window_px})
     label_set = _labels(labels, image_folder, taxonomy)
 
     from distill.core.precision import choose_device
@@ -146,7 +145,7 @@ def refine(
         echo("Stopped; nothing was written.", err=True)
         raise typer.Exit(INTERRUPTED_EXIT_CODE)
     written = format_of(detect(labels)).write(done.label_set, out)
-    _say_problems({**written.labels.problems, **written.left_out})
+    say_problems({**written.labels.problems, **written.left_out})
     regions = [region for image in written.labels.images for region in image.regions]
     outlined = sum(region.polygon_xy_px is not None for region in regions)
     counts = f"{outlined} of {len(regions)} boxes have an outline now"
@@ -159,43 +158,10 @@ def _labels(labels: Path, image_folder: Path | None, taxonomy: Path | None) -> L
     return read_labels(labels, load_taxonomy(taxonomy), image_folder=image_folder)
 
 
-def _settings_of_run(
-    folder: RunFolder, file: Path | None, flags: Mapping[str, Any], resume: bool
-) -> SamFinetuneSettings:
-    """Read the settings; a resumed run keeps its own, and flags may repeat them but not change them.
+def _run_kind() -> type[Finetuning]:
+    from distill.labels.sam.finetune import SamRun
 
-    Raises:
-        ConfigError: if a resumed run is asked to change.
-        CheckpointError: if there is no run to resume.
-    """
-    from distill.labels.sam.settings import SamFinetuneSettings
-    from edge.core.settings import environment_values, resolved, toml_values
-
-    given = {key: value for key, value in flags.items() if value is not None}
-    layers = {
-        str(file): toml_values(file),
-        f"the environment ({FINETUNE_PREFIX}*)": environment_values(os.environ, FINETUNE_PREFIX),
-        "the command line": given,
-    }
-    if not resume:
-        return resolved(SamFinetuneSettings, layers)
-
-    from distill.labels.sam.finetune_run import settings_of_run
-
-    kept = settings_of_run(folder)
-    own = {"the run": kept.model_dump()}
-    asked = resolved(SamFinetuneSettings, layers if file else {**own, "the command line": given})
-    if asked != kept:
-        raise ConfigError(
-            f"The run in {folder.path} was started with other settings.",
-            "A resumed run keeps its own: leave --settings and the flags out.",
-        )
-    return kept
-
-
-def _say_problems(problems: Mapping[str, str]) -> None:
-    for file, problem in problems.items():
-        echo(f"warning: {file}: {problem}", err=True)
+    return SamRun
 
 
 def _print_summary(folder: RunFolder) -> None:
@@ -207,10 +173,5 @@ def _print_summary(folder: RunFolder) -> None:
     echo(f"validation IoU  {metrics['best']:.3f}  before {before}  full boxes {metrics['full_box']:.3f}")
 
 
-def main() -> NoReturn:
-    """Run the command and leave with its exit code."""
-    run_command(app)
-
-
 if __name__ == "__main__":
-    main()
+    run_command(app)

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
+from distill.commands.options import new_app
 from edge.process.console import configure_logging
 from edge.process.terminal import echo
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = new_app()
 
 
 @app.command()

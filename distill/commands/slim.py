@@ -15,9 +15,10 @@ import typer
 from torch import Tensor
 
 from distill.checkpoint import load_detector, write_checkpoint
+from distill.commands.options import new_app
 from edge.process.console import run_command
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = new_app()
 
 
 @app.command()

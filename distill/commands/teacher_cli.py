@@ -8,35 +8,40 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from distill.commands.device import DeviceChoice
-from distill.labels.florence.settings import (
-    AnnotationSettings,
-    FinetuneSettings,
-    changed_by,
-    load_settings,
+from distill.commands.options import (
+    DeviceChoice,
+    DeviceFlag,
+    ImagesOfLabelsFlag,
+    ResumeFlag,
+    SettingsFlag,
+    TaxonomyFlag,
+    VerboseFlag,
+    layered,
+    leave_interrupted,
+    new_app,
+    settings_of_run,
 )
-from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError, DatasetError, OutputError
+from distill.labels.florence.settings import ENVIRONMENT_PREFIX, AnnotationSettings, FinetuneSettings
+from edge.core.errors import ConfigError, DatasetError, OutputError
 from edge.core.taxonomy import load_taxonomy
 from edge.process.console import configure_logging, run_command
 from edge.process.terminal import echo, json_text
 
 if TYPE_CHECKING:
     from distill.core.run_folder import RunFolder
+    from distill.labels.annotators.finetuning import Finetuning
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = new_app()
 
 ModelSource = Annotated[
     str,
     typer.Argument(metavar="MODEL", help="Hub id or folder, e.g. florence-community/Florence-2-base-ft."),
 ]
 AdapterFolder = Annotated[Path | None, typer.Option(help="Folder of a LoRA adapter for this model.")]
-SettingsFile = Annotated[Path | None, typer.Option(help="TOML file of settings.")]
-TaxonomyFile = Annotated[
-    Path | None, typer.Option(help="Taxonomy file of the mill.  [default: the shipped one]")
-]
-Device = Annotated[DeviceChoice, typer.Option(help="Where to compute.")]
 Override = "Overrides the settings."
-Verbose = Annotated[bool, typer.Option("--verbose", help="Log more.")]
+
+_OF_FINETUNING_ALONE = FinetuneSettings.model_fields.keys() - AnnotationSettings.model_fields.keys()
+_OF_ASKING_ALONE = AnnotationSettings.model_fields.keys() - FinetuneSettings.model_fields.keys()
 
 
 @app.callback()
@@ -52,11 +57,8 @@ def finetune(
         typer.Argument(metavar="LABELS", help="Labels split into splits: a data set folder, COCO…."),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/teacher"),
-    settings: SettingsFile = None,
-    image_folder: Annotated[
-        Path | None,
-        typer.Option("--pictures", help="Folder of the images.  [default: in or beside LABELS]"),
-    ] = None,
+    settings: SettingsFlag = None,
+    image_folder: ImagesOfLabelsFlag = None,
     epochs: Annotated[int | None, typer.Option(help=Override)] = None,
     batch: Annotated[int | None, typer.Option(help=Override)] = None,
     learning_rate: Annotated[float | None, typer.Option(help=Override)] = None,
@@ -71,10 +73,10 @@ def finetune(
     gradient_checkpointing: Annotated[
         bool | None, typer.Option("--gradient-checkpointing", help="Less memory, more time.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    device: Device = DeviceChoice.auto,
-    taxonomy: TaxonomyFile = None,
-    verbose: Verbose = False,
+    resume: ResumeFlag = False,
+    device: DeviceFlag = DeviceChoice.auto,
+    taxonomy: TaxonomyFlag = None,
+    verbose: VerboseFlag = False,
 ) -> None:
     """Fine-tune a Florence-2 on labels.
 
@@ -92,14 +94,18 @@ def finetune(
         "lora": {"dora": True} if dora else None, "freeze_vision": freeze_vision,
         "freeze_text": freeze_text, "gradient_checkpointing": gradient_checkpointing,
     }  # fmt: skip
-    resolved = _settings_of_run(folder, settings, flags, resume)
+    resolved = settings_of_run(
+        FinetuneSettings, _run_kind, folder, settings, ENVIRONMENT_PREFIX, flags, resume=resume,
+        others=_OF_ASKING_ALONE,
+    )  # fmt: skip
     classes = load_taxonomy(taxonomy)
     label_set = read_labels(labels, classes, image_folder=image_folder)
 
     from distill.core.precision import choose_device
+    from distill.core.progress import ConsoleListener
+    from distill.labels.florence.finetune import SHOWN
     from distill.labels.florence.finetune import finetune as teach
     from distill.labels.florence.loading import load_teacher
-    from distill.labels.florence.progress import TeacherListener
 
     loaded = load_teacher(model, device=choose_device(device.value))
     if not resume:
@@ -107,10 +113,10 @@ def finetune(
         folder.write_json(folder.path / "settings.json", resolved.model_dump(mode="json"))
     for name, problem in label_set.problems.items():
         echo(f"left out  {name}: {problem}", err=True)
-    with TeacherListener(resolved.epochs) as listener, way_on_said(folder.way_on):
+    with ConsoleListener(resolved.epochs, SHOWN) as listener, way_on_said(folder.way_on):
         is_done = teach(loaded, label_set, classes, resolved, folder, listener=listener, resume=resume)
     if not is_done:
-        _leave_interrupted(folder)
+        leave_interrupted(folder.path)
     _print_summary(folder)
 
 
@@ -120,7 +126,7 @@ def annotate(
     image_folder: Annotated[Path, typer.Argument(metavar="IMAGES", help="An image, or a folder of them.")],
     out: Annotated[Path, typer.Option(help="File of JSON lines to write.")] = Path("annotations.jsonl"),
     adapter: AdapterFolder = None,
-    settings: SettingsFile = None,
+    settings: SettingsFlag = None,
     vocabulary: Annotated[
         str | None,
         typer.Option(help="Classes to find, with commas.  [default: of the settings, or the taxonomy]"),
@@ -131,9 +137,9 @@ def annotate(
     beams: Annotated[int | None, typer.Option(help="1 is greedy.")] = None,
     batch: Annotated[int | None, typer.Option(help="Images or tiles at once.")] = None,
     tile_px: Annotated[int | None, typer.Option(help="Cut larger images into tiles of this side.")] = None,
-    device: Device = DeviceChoice.auto,
-    taxonomy: TaxonomyFile = None,
-    verbose: Verbose = False,
+    device: DeviceFlag = DeviceChoice.auto,
+    taxonomy: TaxonomyFlag = None,
+    verbose: VerboseFlag = False,
 ) -> None:
     """Find and name defects in images; one JSON line per image, scores as the model gives them.
 
@@ -142,7 +148,7 @@ def annotate(
     configure_logging(verbose)
     classes = load_taxonomy(taxonomy)
     flags = {"beams": beams, "batch": batch, "tile_px": tile_px, "vocabulary": _names(vocabulary)}
-    asked = load_settings(AnnotationSettings, settings, os.environ, flags)
+    asked = _asked(settings, flags)
     if open_names and vocabulary:
         raise ConfigError("--open and --vocabulary exclude each other.", "Give one of them.")
     names = None if open_names else asked.vocabulary or classes.classes
@@ -178,14 +184,14 @@ def ask(
         str, typer.Option(help="Words, names with full stops, or location tokens: what the task is about.")
     ] = "",
     adapter: AdapterFolder = None,
-    settings: SettingsFile = None,
+    settings: SettingsFlag = None,
     vocabulary: Annotated[
         str | None, typer.Option(help="Names that boxes may have, with commas.  [default: any]")
     ] = None,
     beams: Annotated[int | None, typer.Option(help="1 is greedy.")] = None,
-    device: Device = DeviceChoice.auto,
-    taxonomy: TaxonomyFile = None,
-    verbose: Verbose = False,
+    device: DeviceFlag = DeviceChoice.auto,
+    taxonomy: TaxonomyFlag = None,
+    verbose: VerboseFlag = False,
 ) -> None:
     """Ask one thing of an image, a text or both, and print the answer as JSON.
 
@@ -197,7 +203,7 @@ def ask(
     configure_logging(verbose)
     classes = load_taxonomy(taxonomy)
     flags = {"beams": beams, "vocabulary": _names(vocabulary)}
-    asked = load_settings(AnnotationSettings, settings, os.environ, flags)
+    asked = _asked(settings, flags)
 
     from distill.core.precision import choose_device
     from distill.labels.florence.annotate import FlorenceAnnotator, Question
@@ -218,7 +224,7 @@ def merge(
     model: ModelSource,
     adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="Folder of a LoRA adapter.")],
     out: Annotated[Path, typer.Option(help="Folder to write; must not exist, or be empty.")],
-    verbose: Verbose = False,
+    verbose: VerboseFlag = False,
 ) -> None:
     """Add an adapter to the weights of its model, and write a whole model."""
     configure_logging(verbose)
@@ -240,38 +246,20 @@ def _names(given: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def _settings_of_run(
-    folder: RunFolder, file: Path | None, flags: dict[str, Any], resume: bool
-) -> FinetuneSettings:
-    """Read the settings; a resumed run keeps its own, and flags may repeat them but not change them.
-
-    Raises:
-        ConfigError: if a resumed run is asked to change.
-        CheckpointError: if there is no run to resume.
-    """
-    if not resume:
-        return load_settings(FinetuneSettings, file, os.environ, flags)
-
-    from distill.labels.florence.finetune_run import settings_of_run
-
-    kept = settings_of_run(folder)
-    is_other = file and load_settings(FinetuneSettings, file, os.environ, flags) != kept
-    if is_other or changed_by(flags, kept):
-        raise ConfigError(
-            f"The run in {folder.path} was started with other settings.",
-            "A resumed run keeps its own: leave --settings and the flags out.",
-        )
-    return kept
+def _asked(file: Path | None, flags: dict[str, Any]) -> AnnotationSettings:
+    return layered(
+        AnnotationSettings, file, ENVIRONMENT_PREFIX, os.environ, flags, others=_OF_FINETUNING_ALONE
+    )
 
 
-def _leave_interrupted(folder: RunFolder) -> NoReturn:
-    echo(f"Stopped. Go on with the same command and --resume --out {folder.path}", err=True)
-    raise typer.Exit(INTERRUPTED_EXIT_CODE)
+def _run_kind() -> type[Finetuning]:
+    from distill.labels.florence.finetune import TeacherRun
+
+    return TeacherRun
 
 
 def _print_summary(folder: RunFolder) -> None:
-    from distill.labels.florence.finetune import CURVES
-    from distill.labels.florence.publish import MODEL_FOLDER
+    from distill.labels.florence.finetune import CURVES, MODEL_FOLDER
     from distill.training.comparison import LEAST_MAP50
 
     rows = [row for row in folder.read_history() if row["val_loss"] is not None]

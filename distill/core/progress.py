@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -12,6 +12,8 @@ from typing_extensions import Self
 
 LOG_LINE_S = 60.0
 """Where there is no terminal to draw a bar on, a line is printed this often."""
+
+DETECTOR_SHOWN: Final = {"loss": "loss", "map50": "mAP50", "map50_95": "mAP50-95"}
 
 
 class Listener(Protocol):
@@ -25,10 +27,22 @@ class Listener(Protocol):
 
 
 class ConsoleListener:
-    """Draw a bar for the steps of the run, or print a line a minute into a log, and one for each epoch."""
+    """Draw a bar for the steps of the run, or print a line a minute into a log, and one for each epoch.
 
-    def __init__(self, epochs: int, clock: Callable[[], float] = time.monotonic) -> None:
+    Args:
+        epochs: of the whole run.
+        shown: what the line of an epoch says of its row of the history, key -> word.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        epochs: int,
+        shown: Mapping[str, str] = DETECTOR_SHOWN,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._epochs = epochs
+        self._shown = shown
         self._clock = clock
         self._last_line_s = clock()
         self._progress = Progress(
@@ -63,12 +77,11 @@ class ConsoleListener:
 
     def epoch_done(self, row: Mapping[str, Any]) -> None:
         """Print the epoch."""
-        rate = row["tiles"] / row["seconds"] if row["seconds"] else 0.0
-        self._print(
-            f"epoch {row['epoch'] + 1}/{self._epochs}  loss {row['loss']:.3f}  "
-            f"mAP50 {row['map50']:.3f}  mAP50-95 {row['map50_95']:.3f}  "
-            f"{row['seconds']:.0f} s, {rate:.0f} tiles/s"
-        )
+        known = [f"{word} {row[key]:.3f}" for key, word in self._shown.items() if row[key] is not None]
+        time_taken = f"{row['seconds']:.0f} s"
+        if "tiles" in row:
+            time_taken += f", {row['tiles'] / row['seconds'] if row['seconds'] else 0.0:.0f} tiles/s"
+        self._print("  ".join([f"epoch {row['epoch'] + 1}/{self._epochs}", *known, time_taken]))
 
     def _print(self, line: str) -> None:
         self._progress.console.print(line, highlight=False)

@@ -20,6 +20,26 @@ logger = logging.getLogger(__name__)
 KEEP_BEST = "Start a new run with another --out; best.pt stays as it is."
 
 
+class FileBelow:
+    """Name a file, or a plain folder, by its place in the folder of a run."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: RunFolder, kind: type[RunFolder]) -> Path:
+        return folder.path / self._name
+
+
+class RunBelow:
+    """Name a run that lies in the folder of another one."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, folder: RunFolder, kind: type[RunFolder]) -> RunFolder:
+        return RunFolder(folder.path / self._name)
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """Name the files of a run.
@@ -38,89 +58,27 @@ class RunFolder:
 
     path: Path
 
-    @property
-    def best(self) -> Path:
-        return self.path / "best.pt"
-
-    @property
-    def last(self) -> Path:
-        return self.path / "last.pt"
-
-    @property
-    def recipe(self) -> Path:
-        return self.path / "recipe.json"
-
-    @property
-    def start_from(self) -> Path:
-        return self.path / "start_from.json"
-
-    @property
-    def history(self) -> Path:
-        return self.path / "history.jsonl"
-
-    @property
-    def report(self) -> Path:
-        return self.path / "report"
-
-    @property
-    def steps(self) -> Path:
-        return self.path / "steps.jsonl"
-
-    @property
-    def scales(self) -> Path:
-        return self.path / "scales.png"
-
-    @property
-    def stages(self) -> Path:
-        return self.path / "stages.json"
-
-    @property
-    def instances(self) -> Path:
-        return self.path / "instances"
-
-    @property
-    def teacher(self) -> RunFolder:
-        return RunFolder(self.path / "teacher")
-
-    @property
-    def student_alone(self) -> RunFolder:
-        return RunFolder(self.path / "student-alone")
-
-    @property
-    def pretrained(self) -> RunFolder:
-        return RunFolder(self.path / "pretrained")
-
-    @property
-    def teacher_pretrained(self) -> RunFolder:
-        return RunFolder(self.path / "teacher-pretrained")
-
-    @property
-    def simulated(self) -> Path:
-        return self.path / "simulated"
-
-    @property
-    def rehearsal(self) -> Path:
-        return self.path / "rehearsal"
-
-    @property
-    def folds(self) -> Path:
-        return self.path / "folds"
-
-    @property
-    def reports(self) -> Path:
-        return self.path / "reports.json"
-
-    @property
-    def operating_point(self) -> Path:
-        return self.path / "operating_point.json"
-
-    @property
-    def tuned(self) -> Path:
-        return self.path / "tuned.pt"
-
-    @property
-    def metrics(self) -> Path:
-        return self.path / "metrics.json"
+    best = FileBelow("best.pt")
+    last = FileBelow("last.pt")
+    recipe = FileBelow("recipe.json")
+    start_from = FileBelow("start_from.json")
+    history = FileBelow("history.jsonl")
+    report = FileBelow("report")
+    steps = FileBelow("steps.jsonl")
+    scales = FileBelow("scales.png")
+    stages = FileBelow("stages.json")
+    instances = FileBelow("instances")
+    teacher = RunBelow("teacher")
+    student_alone = RunBelow("student-alone")
+    pretrained = RunBelow("pretrained")
+    teacher_pretrained = RunBelow("teacher-pretrained")
+    simulated = FileBelow("simulated")
+    rehearsal = FileBelow("rehearsal")
+    folds = FileBelow("folds")
+    reports = FileBelow("reports.json")
+    operating_point = FileBelow("operating_point.json")
+    tuned = FileBelow("tuned.pt")
+    metrics = FileBelow("metrics.json")
 
     def open_new(self) -> None:
         """Make the folder for a new run, also where one failed before its first `last.pt`.
@@ -138,6 +96,13 @@ class RunFolder:
             if run.best.exists() and run.has_been_resumable:
                 raise ConfigError(f"{run.best} is of a training whose last.pt is gone.", KEEP_BEST)
         self.open_again(self.stages)
+
+    def open_or_go_on(self) -> bool:
+        """Make the folder for a new run, unless one that was interrupted is in it; tell which."""
+        if self.last.is_file():
+            return True
+        self.open_new()
+        return False
 
     @property
     def _runs(self) -> tuple[RunFolder, ...]:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.settings.augmentation import Augmentation
+from distill.settings.tables import Augmentation
 from edge.core.geometry import Boxes, View
 from edge.core.image import Image
 

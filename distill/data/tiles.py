@@ -18,7 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 from distill.data.augmentation import flipped, moved_view, quarter_turned, relit
 from distill.data.dataset import LabelledImage, read_labelled
 from distill.data.rare_classes import repeat_factors, repeated
-from distill.settings.augmentation import Augmentation
+from distill.settings.tables import Augmentation
 from edge.cloth.finder import cloth_mask
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections
@@ -288,3 +288,15 @@ def ground_truth_batches(
             ground_truths = []
     if ground_truths:
         yield images[: len(ground_truths)], ground_truths
+
+
+def tile_sides(plan: TilePlan) -> NDArray[np.float64]:
+    """Return width and height of every box of every tile, in input pixels, (N, 2): what training sees."""
+    found = [np.zeros((0, 4), np.float32)]
+    for tile in plan.tiles:
+        image = plan.images[tile.image_index]
+        height, width = plan.frame_hw_px[tile.image_index]
+        boxes = np.asarray(image.boxes_xyxy_norm * (width, height, width, height), np.float32)
+        found.append(visible_ground_truth(boxes, image.class_ids, tile.view)[0])
+    boxes = np.concatenate(found)
+    return np.asarray(boxes[:, 2:] - boxes[:, :2], np.float64)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from rich.table import Table
 
+from distill.core.figures import write_figure
 from distill.detector.anchors import AnchorFit, knee
 from edge.core.files import write_whole
 
@@ -64,7 +63,6 @@ def draw_elbow(fits: Sequence[AnchorFit], chosen: AnchorFit, file: Path) -> None
         OutputError: if it cannot be written.
     """
     figure = Figure(figsize=(6, 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
     axes: Any = figure.subplots()
     counts = [len(fit.anchors_px) for fit in fits]
     axes.plot(counts, [fit.mean_iou for fit in fits], marker="o", label="mean IoU")
@@ -74,9 +72,7 @@ def draw_elbow(fits: Sequence[AnchorFit], chosen: AnchorFit, file: Path) -> None
     axes.set(xlabel="anchors", ylim=(0, 1.02), xticks=counts)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    image = BytesIO()
-    figure.savefig(image, format="png")
-    write_whole(file, image.getvalue())
+    write_figure(figure, file)
 
 
 def rounded(anchors_px: Sequence[tuple[float, float]]) -> list[list[float]]:

@@ -28,7 +28,7 @@ def build_module(structure: DetectorStructure) -> nn.Module:
     The module's `forward` takes (B, channels, H, W) float32, sides multiples of 32. In training mode it
     gives the raw head outputs, in eval mode a pair whose first is (B, 4 + classes, A): centre x, centre
     y, width, height in input pixels, then scores in [0, 1], objectness in them. Whatever the head,
-    `distill.detector.outputs` reads what it gives in training mode.
+    `distill.detector.head` reads what it gives in training mode.
 
     Raises:
         ValueError: if the structure's widths do not fit its layers or one another.

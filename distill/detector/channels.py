@@ -4,8 +4,8 @@ Every convolution makes a group of channels. A sum ties two groups into one: all
 shortcuts share the group of its first convolution. A depthwise convolution makes none, it hands on those it
 reads. What a convolution reads is groups one behind the other, because Concat, C3 and SPPF join maps whole.
 
-Written from the forward passes of ultralytics' Conv, Bottleneck, C3, SPPF, Concat and Detect, and of the
-heads of this project.
+Written from the forward passes of ultralytics' Conv, Bottleneck, C3, SPPF and Concat; a head describes its
+own.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from typing import Any
 
 from torch import nn
 
-from distill.detector.coupled_head import CoupledHead
-from distill.detector.yolox_head import YoloxHead
-from distill.ultralytics_door import C3, SPPF, Bottleneck, Concat, Conv, Detect
+from distill.detector.head import head_of
+from distill.ultralytics_door import C3, SPPF, Bottleneck, Concat, Conv
 
 Groups = tuple[int, ...]
 """Numbers of groups whose channels follow one another in a map."""
@@ -81,17 +80,20 @@ def channel_graph(module: nn.Module) -> ChannelGraph:
         ValueError: if a layer's channels are not those of the layers it reads, or a layer is of a kind that
             is not described here.
     """
-    walk = _Walk()
+    walk = Walk()
     maps: list[Groups] = []
     layers: Any = module.model
     for number, layer in enumerate(layers):
         sources = [layer.f] if isinstance(layer.f, int) else layer.f
         entering = [maps[source] if number else walk.image(module) for source in sources]
-        maps.append(_follow(walk, f"model.{number}", layer, entering))
+        if number < len(layers) - 1:
+            maps.append(walk.follow(f"model.{number}", layer, entering))
+        else:
+            head_of(module).channels(walk, f"model.{number}", entering)
     return walk.graph()
 
 
-class _Walk:
+class Walk:
     """Gather groups and convolutions along the forward pass."""
 
     def __init__(self) -> None:
@@ -117,6 +119,13 @@ class _Walk:
             self.keep_whole(leaving)
         self._convolutions.append(Convolution(name, entering, leaving, norm, depthwise))
         return leaving
+
+    def follow(self, name: str, layer: nn.Module, entering: Sequence[Groups]) -> Groups:
+        """Follow maps through a layer and return what it makes."""
+        for kind, rule in _RULES.items():
+            if isinstance(layer, kind):
+                return rule(self, name, layer, entering)
+        raise ValueError(f"{name} is a {type(layer).__name__}, whose channels nobody described")
 
     def add(self, name: str, a: Groups, b: Groups) -> Groups:
         """Tie the groups of two maps that are added."""
@@ -165,84 +174,51 @@ class _Walk:
         return group
 
 
-def _follow(walk: _Walk, name: str, layer: nn.Module, entering: Sequence[Groups]) -> Groups:
-    for kind, rule in _RULES.items():
-        if isinstance(layer, kind):
-            return rule(walk, name, layer, entering)
-    raise ValueError(f"{name} is a {type(layer).__name__}, whose channels nobody described")
-
-
-def _conv2d(walk: _Walk, name: str, layer: Any, entering: Sequence[Groups]) -> Groups:
+def _conv2d(walk: Walk, name: str, layer: Any, entering: Sequence[Groups]) -> Groups:
     return walk.convolution(name, layer, entering[0])
 
 
-def _conv(walk: _Walk, name: str, layer: Any, entering: Sequence[Groups]) -> Groups:
+def _conv(walk: Walk, name: str, layer: Any, entering: Sequence[Groups]) -> Groups:
     norm = f"{name}.bn" if isinstance(layer.bn, nn.BatchNorm2d) else None
     return walk.convolution(f"{name}.conv", layer.conv, entering[0], norm)
 
 
-def _sequence(walk: _Walk, name: str, layer: Any, entering: Sequence[Groups]) -> Groups:
+def _sequence(walk: Walk, name: str, layer: Any, entering: Sequence[Groups]) -> Groups:
     groups = entering[0]
     for number, part in enumerate(layer):
-        groups = _follow(walk, f"{name}.{number}", part, [groups])
+        groups = walk.follow(f"{name}.{number}", part, [groups])
     return groups
 
 
-def _bottleneck(walk: _Walk, name: str, layer: Any, entering: Sequence[Groups]) -> Groups:
+def _bottleneck(walk: Walk, name: str, layer: Any, entering: Sequence[Groups]) -> Groups:
     inner = _conv(walk, f"{name}.cv1", layer.cv1, entering)
     leaving = _conv(walk, f"{name}.cv2", layer.cv2, [inner])
     return walk.add(name, entering[0], leaving) if layer.add else leaving
 
 
-def _c3(walk: _Walk, name: str, layer: Any, entering: Sequence[Groups]) -> Groups:
+def _c3(walk: Walk, name: str, layer: Any, entering: Sequence[Groups]) -> Groups:
     through = _sequence(walk, f"{name}.m", layer.m, [_conv(walk, f"{name}.cv1", layer.cv1, entering)])
     around = _conv(walk, f"{name}.cv2", layer.cv2, entering)
     return _conv(walk, f"{name}.cv3", layer.cv3, [through + around])
 
 
-def _sppf(walk: _Walk, name: str, layer: Any, entering: Sequence[Groups]) -> Groups:
+def _sppf(walk: Walk, name: str, layer: Any, entering: Sequence[Groups]) -> Groups:
     pooled = _conv(walk, f"{name}.cv1", layer.cv1, entering) * (layer.n + 1)
     leaving = _conv(walk, f"{name}.cv2", layer.cv2, [pooled])
     return walk.add(name, entering[0], leaving) if layer.add else leaving
 
 
-def _upsample(_walk: _Walk, _name: str, _layer: Any, entering: Sequence[Groups]) -> Groups:
+def _upsample(_walk: Walk, _name: str, _layer: Any, entering: Sequence[Groups]) -> Groups:
     return entering[0]
 
 
-def _concat(_walk: _Walk, name: str, layer: Any, entering: Sequence[Groups]) -> Groups:
+def _concat(_walk: Walk, name: str, layer: Any, entering: Sequence[Groups]) -> Groups:
     if layer.d != 1:
         raise ValueError(f"{name} joins maps along axis {layer.d}, not along their channels")
     return tuple(group for groups in entering for group in groups)
 
 
-def _detect(walk: _Walk, name: str, layer: Any, entering: Sequence[Groups]) -> Groups:
-    for branch, parts in (("cv2", layer.cv2), ("cv3", layer.cv3)):
-        for number, (level, groups) in enumerate(zip(parts, entering, strict=True)):
-            walk.keep_whole(_sequence(walk, f"{name}.{branch}.{number}", level, [groups]))
-    return ()
-
-
-def _yolox(walk: _Walk, name: str, layer: Any, entering: Sequence[Groups]) -> Groups:
-    for number, groups in enumerate(entering):
-
-        def follow(part: str, groups: Groups, number: int = number) -> Groups:
-            return _follow(walk, f"{name}.{part}.{number}", getattr(layer, part)[number], [groups])
-
-        stem = follow("stems", groups)
-        of_class, of_box = follow("class_branch", stem), follow("box_branch", stem)
-        for part, read in (("classes", of_class), ("boxes", of_box), ("objectness", of_box)):
-            walk.keep_whole(follow(part, read))
-    return ()
-
-
-def _coupled(walk: _Walk, name: str, layer: Any, entering: Sequence[Groups]) -> Groups:
-    for number, (level, groups) in enumerate(zip(layer.m, entering, strict=True)):
-        walk.keep_whole(_conv2d(walk, f"{name}.m.{number}", level, [groups]))
-    return ()
-
-
-_RULES: dict[type[nn.Module], Callable[[_Walk, str, Any, Sequence[Groups]], Groups]] = {
+_RULES: dict[type[nn.Module], Callable[[Walk, str, Any, Sequence[Groups]], Groups]] = {
     nn.Conv2d: _conv2d,
     Conv: _conv,
     nn.Sequential: _sequence,
@@ -251,7 +227,4 @@ _RULES: dict[type[nn.Module], Callable[[_Walk, str, Any, Sequence[Groups]], Grou
     SPPF: _sppf,
     nn.Upsample: _upsample,
     Concat: _concat,
-    Detect: _detect,
-    YoloxHead: _yolox,
-    CoupledHead: _coupled,
 }

@@ -7,13 +7,19 @@ written again. The layers have the names they have there, so that its weights fi
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from distill.detector.cells import cell_corners
+from distill.detector.outputs import HeadOutputs, outputs_with_objectness
+from edge.core.contract import RawOutputs
+from edge.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from distill.detector.channels import Groups, Walk
 
 OBJECTS_PER_IMAGE, REFERENCE_SIDE_PX = 8, 640
 """A fresh head expects so many objects in an image of this side (YOLOv5's start)."""
@@ -23,7 +29,7 @@ CLASS_PRIOR = 0.6
 
 
 class CoupledHead(nn.Module):
-    """Say for each anchor of each cell what is there, how surely, and where.
+    """Say for each anchor of each cell what is there, how surely, and where; see `Head`.
 
     Outputs are those of `YoloxHead`, A counting anchors: levels one after the other, within a level anchors
     one after the other, within an anchor cells row by row.
@@ -68,6 +74,25 @@ class CoupledHead(nn.Module):
         return torch.cat(
             [self.boxes_cxcywh_px(outputs), scores.sigmoid() * objectness.sigmoid()], 1
         ), outputs
+
+    def outputs(self, predictions: Mapping[str, Any]) -> HeadOutputs:
+        return outputs_with_objectness(self, predictions)
+
+    def channels(self, walk: Walk, name: str, entering: Sequence[Groups]) -> None:
+        for number, (level, groups) in enumerate(zip(self.m, entering, strict=True)):
+            walk.keep_whole(walk.follow(f"{name}.m.{number}", level, [groups]))
+
+    def answering(self) -> set[nn.Module]:
+        return set(self.m)
+
+    def raw_outputs(self) -> RawOutputs:
+        raise ConfigError(
+            "A head with anchors is decoded in the graph alone.",
+            "Leave --decode out, or write --decode graph.",
+        )
+
+    def raw_maps(self, number: int, features: Tensor) -> tuple[Tensor, ...]:
+        raise NotImplementedError("there are no ports for it: see `raw_outputs`")
 
     def boxes_cxcywh_px(self, outputs: dict[str, Any]) -> Tensor:
         """Decode (B, 4, A): centre (2 sigma - 0.5 + cell) strides, sides (2 sigma)^2 anchors."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.detector.ground_truth import corners_px
-from distill.detector.outputs import HeadOutputs, head_outputs
+from distill.detector.outputs import HeadOutputs
 from distill.ultralytics_door import bbox_iou
 
 GREATEST_RATIO = 4.0
@@ -56,7 +56,6 @@ class CoupledLoss:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self._module = module
         self._head: Any = module.model[-1]  # type: ignore[index]
         self.foreground = torch.zeros(0, 0, dtype=torch.bool)
 
@@ -67,7 +66,7 @@ class CoupledLoss:
             predictions: of the module in training mode.
             targets: as for `DetectionTask.loss_parts`.
         """
-        outputs = head_outputs(self._module, predictions)
+        outputs: HeadOutputs = self._head.outputs(predictions)
         sizes_hw = [(level.shape[2], level.shape[3]) for level in outputs.features]
         boxes = corners_px(targets["bboxes"], outputs.input_wh_px)
         matches = match_anchors(boxes, self._head.anchors_px, self._head.strides_px, sizes_hw)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from distill.detector.cells import cell_corners
-from distill.detector.coupled_head import CoupledHead
-from distill.detector.yolox_head import YoloxHead
+from edge.core.contract import HeadLevel, RawOutputs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,23 +53,15 @@ class HeadOutputs:
         return width * stride_px, height * stride_px
 
 
-def head_outputs(module: nn.Module, predictions: Mapping[str, Any]) -> HeadOutputs:
-    """Read what a detector of `build_module` gave in training mode; in eval mode, the second it gives."""
-    head: Any = module.model[-1]  # type: ignore[index]
-    if isinstance(head, (YoloxHead, CoupledHead)):
-        return _with_objectness(head, predictions)
-    features = tuple(predictions["feats"])
-    points, strides = cell_centres(features, head.stride)
-    class_logits = predictions["scores"].float().transpose(1, 2)
-    images, cells, _ = class_logits.shape
-    side_logits = predictions["boxes"].float().transpose(1, 2).reshape(images, cells, 4, head.reg_max)
-    steps = torch.arange(head.reg_max, dtype=torch.float32, device=side_logits.device)
-    sides_px = side_logits.softmax(dim=-1).matmul(steps) * strides[:, None]
-    boxes = torch.cat([points - sides_px[..., :2], points + sides_px[..., 2:]], dim=-1)
-    return HeadOutputs(features, class_logits, None, boxes, side_logits, points, strides)
+class PlacedHead(Protocol):
+    """A head that gives boxes directly, and objectness."""
+
+    def places_px(self, outputs: dict[str, Any]) -> tuple[Tensor, Tensor]: ...
+    def boxes_cxcywh_px(self, outputs: dict[str, Any]) -> Tensor: ...
 
 
-def _with_objectness(head: YoloxHead | CoupledHead, predictions: Mapping[str, Any]) -> HeadOutputs:
+def outputs_with_objectness(head: PlacedHead, predictions: Mapping[str, Any]) -> HeadOutputs:
+    """Read what such a head gave."""
     raw = dict(predictions)
     points, strides = head.places_px(raw)
     centres, sides = head.boxes_cxcywh_px(raw).transpose(1, 2).chunk(2, dim=-1)
@@ -83,6 +74,22 @@ def _with_objectness(head: YoloxHead | CoupledHead, predictions: Mapping[str, An
         points_xy_px=points,
         strides_px=strides,
     )
+
+
+def raw_ports(
+    decoding: Literal["distribution", "offset"], strides_px: Sequence[float], *, bins: int | None = None
+) -> RawOutputs:
+    """Name the ports of a graph that ends in a head: boxes, scores and, with offsets, objectness."""
+    levels = tuple(
+        HeadLevel(
+            stride_px=int(stride),
+            boxes_port=f"boxes_stride{int(stride)}",
+            scores_port=f"scores_stride{int(stride)}",
+            objectness_port=f"objectness_stride{int(stride)}" if decoding == "offset" else None,
+        )
+        for stride in strides_px
+    )
+    return RawOutputs(decoding=decoding, bins=bins, levels=levels)
 
 
 def cell_centres(features: tuple[Tensor, ...], strides_px: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,10 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from distill.detector.build import infer, traceable_copy
-from distill.detector.yolox_head import YoloxHead
-from distill.ultralytics_door import Detect
-from edge.core.contract import AnyOutputs, HeadLevel, RawOutputs
-from edge.core.errors import ConfigError
+from distill.detector.head import wrapped
+from edge.core.contract import AnyOutputs, RawOutputs
 
 OPSET = 17
 """Old enough for every runtime the project names (TensorRT 10.3 reads up to 20, ONNX Runtime 1.18 up to
@@ -59,10 +57,10 @@ class PortedDetector(nn.Module):
 
 
 class RawHead(nn.Module):
-    """Give the maps of a head's last convolutions, in the order of `raw_outputs_of`.
+    """Give the maps of a head's last convolutions, in the order of `Head.raw_outputs`.
 
     Args:
-        head: one that `raw_outputs_of` takes.
+        head: one that has `raw_outputs`.
     """
 
     def __init__(self, head: Any) -> None:
@@ -71,43 +69,8 @@ class RawHead(nn.Module):
         self.i, self.f = head.i, head.f  # its number and the layers it reads: ultralytics' forward asks
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        maps: list[Tensor] = []
-        for number, level in enumerate(features):
-            if isinstance(self.head, YoloxHead):
-                boxes, objectness, scores = self.head.maps_of(number, level)
-                maps += boxes, scores, objectness
-            else:
-                maps += self.head.cv2[number](level), self.head.cv3[number](level)
-        return tuple(maps)
-
-
-def raw_outputs_of(module: nn.Module) -> RawOutputs:
-    """Name the ports of a detector that ends in its head.
-
-    Raises:
-        ConfigError: if its head is one that only its own graph decodes.
-    """
-    head: Any = module.model[-1]  # type: ignore[index]
-    if not isinstance(head, (Detect, YoloxHead)):
-        raise ConfigError(
-            "A head with anchors is decoded in the graph alone.",
-            "Leave --decode out, or write --decode graph.",
-        )
-    offset = isinstance(head, YoloxHead)
-    strides_px = [int(stride) for stride in head.stride.tolist()]
-    return RawOutputs(
-        decoding="offset" if offset else "distribution",
-        bins=None if offset else head.reg_max,
-        levels=tuple(
-            HeadLevel(
-                stride_px=stride,
-                boxes_port=f"boxes_stride{stride}",
-                scores_port=f"scores_stride{stride}",
-                objectness_port=f"objectness_stride{stride}" if offset else None,
-            )
-            for stride in strides_px
-        ),
-    )
+        head = wrapped(self.head)
+        return tuple(map_ for number, level in enumerate(features) for map_ in head.raw_maps(number, level))
 
 
 def traced_onnx(module: nn.Module, input_shape: tuple[int, int, int], ports: AnyOutputs) -> bytes:

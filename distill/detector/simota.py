@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.ops import box_iou
 
 BOX_COST = 3.0
 """Weight of the overlap against the class (lambda of the paper)."""
@@ -113,7 +114,7 @@ def assign(
     """
     is_central, is_candidate = _regions(points_xy_px, strides_px, ground_truths_xyxy_px)
     places = is_candidate.any(0).nonzero().flatten()
-    overlaps = pairwise_iou(ground_truths_xyxy_px, boxes_xyxy_px[places])
+    overlaps = box_iou(ground_truths_xyxy_px, boxes_xyxy_px[places]).nan_to_num()  # 0 / 0: both are empty
     costs = (
         _class_costs(scores[places], labels)
         - BOX_COST * (overlaps + LEAST_OVERLAP).log()
@@ -125,15 +126,6 @@ def assign(
     claims[costs[:, contested].argmin(0), contested.nonzero().flatten()] = True
     whose, chosen = claims.nonzero(as_tuple=True)
     return places[chosen], whose, overlaps[whose, chosen]
-
-
-def pairwise_iou(a_xyxy: Tensor, b_xyxy: Tensor) -> Tensor:
-    """Return the intersection over union of (M, 4) and (N, 4) boxes, (M, N); 0 where both are empty."""
-    low = torch.maximum(a_xyxy[:, None, :2], b_xyxy[None, :, :2])
-    high = torch.minimum(a_xyxy[:, None, 2:], b_xyxy[None, :, 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
-    areas_a, areas_b = ((box[:, 2:] - box[:, :2]).clamp(min=0).prod(-1) for box in (a_xyxy, b_xyxy))
-    return shared / (areas_a[:, None] + areas_b - shared).clamp(min=torch.finfo(shared.dtype).tiny)
 
 
 def _regions(points: Tensor, strides: Tensor, ground_truths: Tensor) -> tuple[Tensor, Tensor]:

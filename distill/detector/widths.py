@@ -35,15 +35,6 @@ def resize(module: nn.Module, widths: Iterable[Width]) -> None:
     _check_alike(before, channel_graph(module))
 
 
-def widths_of(module: nn.Module) -> tuple[Width, ...]:
-    """Return the widths of all convolutions of a detector, sorted by name."""
-    found = []
-    for one in channel_graph(module).convolutions:
-        layer: Any = module.get_submodule(one.name)
-        found.append((one.name, layer.out_channels, layer.in_channels))
-    return tuple(sorted(found))
-
-
 def _resized_convolution(module: nn.Module, name: str, out_channels: int, in_channels: int) -> nn.Conv2d:
     old: Any = module.get_submodule(name)
     if out_channels > old.out_channels or in_channels > old.in_channels:

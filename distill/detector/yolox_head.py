@@ -6,22 +6,27 @@ Ge et al., "YOLOX: Exceeding YOLO Series in 2021", section 2.1.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from distill.detector.cells import cell_corners
+from distill.detector.outputs import HeadOutputs, outputs_with_objectness, raw_ports
 from distill.ultralytics_door import Conv
 from edge.backends.raw_outputs import LOG_SIDE_LIMIT
+from edge.core.contract import RawOutputs
+
+if TYPE_CHECKING:
+    from distill.detector.channels import Groups, Walk
 
 PRIOR = 0.01
 """Score of a fresh head: most places show nothing (Lin et al., Focal Loss, 2017, section 4.1)."""
 
 
 class YoloxHead(nn.Module):
-    """Say for each cell what is there, how surely, and where.
+    """Say for each cell what is there, how surely, and where; see `Head`.
 
     In training mode it gives a dict of logits, A cells of all levels one after the other, row by row:
     `boxes` (B, 4, A), `objectness` (B, 1, A), `scores` (B, classes, A), and `feats`, the maps it read. In
@@ -60,6 +65,30 @@ class YoloxHead(nn.Module):
             return outputs
         scores = outputs["scores"].sigmoid() * outputs["objectness"].sigmoid()
         return torch.cat([self.boxes_cxcywh_px(outputs), scores], dim=1), outputs
+
+    def outputs(self, predictions: Mapping[str, Any]) -> HeadOutputs:
+        return outputs_with_objectness(self, predictions)
+
+    def channels(self, walk: Walk, name: str, entering: Sequence[Groups]) -> None:
+        for number, groups in enumerate(entering):
+
+            def follow(part: str, groups: Groups, number: int = number) -> Groups:
+                return walk.follow(f"{name}.{part}.{number}", getattr(self, part)[number], [groups])
+
+            stem = follow("stems", groups)
+            of_class, of_box = follow("class_branch", stem), follow("box_branch", stem)
+            for part, read in (("classes", of_class), ("boxes", of_box), ("objectness", of_box)):
+                walk.keep_whole(follow(part, read))
+
+    def answering(self) -> set[nn.Module]:
+        return {*self.classes, *self.boxes, *self.objectness}
+
+    def raw_outputs(self) -> RawOutputs:
+        return raw_ports("offset", self.strides_px)
+
+    def raw_maps(self, number: int, features: Tensor) -> tuple[Tensor, ...]:
+        boxes, objectness, scores = self.maps_of(number, features)
+        return boxes, scores, objectness
 
     def boxes_cxcywh_px(self, outputs: dict[str, Any]) -> Tensor:
         """Decode (B, 4, A): offset from the cell's corner and log of the sides, both in strides."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from distill.detector.ground_truth import BatchGroundTruth, batch_ground_truth
-from distill.detector.outputs import HeadOutputs, head_outputs
+from distill.detector.outputs import HeadOutputs
 from distill.detector.simota import SimOta
 from distill.ultralytics_door import bbox_iou
 
@@ -33,7 +33,7 @@ class YoloxLoss:
     """
 
     def __init__(self, module: nn.Module, assigner: nn.Module) -> None:
-        self._module = module
+        self._head: Any = module.model[-1]  # type: ignore[index]
         self._assigner = assigner
         self.foreground = torch.zeros(0, 0, dtype=torch.bool)
 
@@ -44,7 +44,7 @@ class YoloxLoss:
             predictions: of the module in training mode.
             targets: as for `DetectionTask.loss_parts`.
         """
-        outputs = head_outputs(self._module, predictions)
+        outputs: HeadOutputs = self._head.outputs(predictions)
         ground_truth = batch_ground_truth(targets, len(outputs.class_logits), outputs.input_wh_px)
         boxes, scores, foreground, numbers = self._assigned(outputs, ground_truth)
         self.foreground = foreground

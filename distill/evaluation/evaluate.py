@@ -62,19 +62,17 @@ class Metrics:
         return (self.map50 + self.map50_95) / 2
 
 
-def validate(
-    module: nn.Module, plan: TilePlan, contract: ModelContract, device: torch.device, batch: int = 32
-) -> Metrics:
+def validate(module: nn.Module, plan: TilePlan, contract: ModelContract, device: torch.device) -> Metrics:
     """Run a detector in eval mode over every tile of a split and score it.
 
     Raises:
         TrainingError: if it gives anything but finite numbers.
     """
-    return metrics_of(found_and_ground_truth(module, plan, contract, device, batch), contract.class_names)
+    return metrics_of(found_and_ground_truth(module, plan, contract, device), contract.class_names)
 
 
 def found_and_ground_truth(
-    module: nn.Module, plan: TilePlan, contract: ModelContract, device: torch.device, batch: int = 32
+    module: nn.Module, plan: TilePlan, contract: ModelContract, device: torch.device
 ) -> list[tuple[Detections, Detections]]:
     """Run a detector in eval mode; say per tile what it found from `SCORE_FLOOR` on, and the ground truth.
 
@@ -87,7 +85,7 @@ def found_and_ground_truth(
             boxes, scores = infer(module, torch.from_numpy(images).to(device))
         return boxes.float().cpu().numpy(), scores.float().cpu().numpy()
 
-    return compared_with_ground_truth(run, plan, contract, batch)
+    return compared_with_ground_truth(run, plan, contract)
 
 
 def compared_with_ground_truth(

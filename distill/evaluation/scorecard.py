@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from distill.core.value import Value
 from edge.core.errors import ConfigError, OutputError
 from edge.core.outside_files import LABELS_BYTES, read_bytes
 
@@ -27,10 +28,8 @@ LATENCY_LIMIT_S = 20.0
 """Large detectors on a slow processor get fewer runs; the row says how many."""
 
 
-class Latency(BaseModel):
+class Latency(Value):
     """Say how long one inference takes, and on what. Times are not trimmed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     p50_ms: float
     p99_ms: float
@@ -41,7 +40,7 @@ class Latency(BaseModel):
     precision: str
 
 
-class ScorecardRow(BaseModel):
+class ScorecardRow(Value):
     """Describe a model after one stage.
 
     Attributes:
@@ -54,8 +53,6 @@ class ScorecardRow(BaseModel):
             if the scale is not known or every image has one.
         checkpoint_digest: sha256 of the checkpoint file.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     stage: str
     parameters: int

@@ -29,14 +29,14 @@ class ValidationTiles:
     plan: TilePlan
     contract: ModelContract
 
-    def metrics(self, run: Run, batch: int = 16) -> Metrics:
+    def metrics(self, run: Run) -> Metrics:
         """Score a network on every tile.
 
         Raises:
             TrainingError: if it gives anything but finite numbers.
         """
         compared = compared_with_ground_truth(
-            lambda images: run(np.ascontiguousarray(images)), self.plan, self.contract, batch
+            lambda images: run(np.ascontiguousarray(images)), self.plan, self.contract, batch=16
         )
         return metrics_of(compared, self.contract.class_names)
 

@@ -14,56 +14,41 @@ import torch
 from torch import Tensor, nn
 
 from distill.gid.batch_outputs import channels_of
-from distill.gid.term import Heads, Seen
-from distill.settings.distillation import Distillation
+from distill.gid.feature import Adapters
+from distill.gid.term import Heads, Seen, Term
 
 EPSILON = 1e-9
 """That of `DistillationModel.loss_sl2`."""
 
 
-class UltralyticsTerm:
-    """The squared error of neck features, weighted by the teacher's scores; see `Term`."""
+class UltralyticsTerm(Term):
+    """The squared error of neck features, weighted by the teacher's scores."""
 
-    name = "ultralytics"
+    name, weight = "ultralytics", "ultralytics_weight"
+    adapters: Projectors
 
     def __init__(self, heads: Heads) -> None:
         self.adapters = Projectors(channels_of(heads.student.features), channels_of(heads.teacher.features))
         self._precision = heads.precision
 
-    @staticmethod
-    def weight(settings: Distillation) -> float:
-        """Return the factor of the loss."""
-        return settings.ultralytics_weight
-
     def loss(self, seen: Seen) -> Tensor:
-        """Return the loss of a batch."""
         with self._precision.autocast():
             projected = self.adapters(seen.batch_outputs.student.features)
         teacher = seen.batch_outputs.teacher
         return weighted_feature_loss(projected, teacher.features, teacher.scores)
 
 
-class Projectors(nn.Module):
-    """Bring the student's feature maps to the teacher's channels: 1x1 convolution, ReLU, 1x1 convolution.
+class Projectors(Adapters):
+    """Bring the student's maps to the teacher's channels: 1x1 convolution, ReLU, 1x1 convolution."""
 
-    Args:
-        student_channels, teacher_channels: per level.
-    """
-
-    def __init__(self, student_channels: Sequence[int], teacher_channels: Sequence[int]) -> None:
-        super().__init__()
-        self.levels = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(ours, theirs, kernel_size=1),
-                nn.ReLU(inplace=True),
-                nn.Conv2d(theirs, theirs, kernel_size=1),
-            )
-            for ours, theirs in zip(student_channels, teacher_channels, strict=True)
+    @staticmethod
+    def layer(student_channels: int, teacher_channels: int) -> nn.Module:
+        """Make what projects a level."""
+        return nn.Sequential(
+            nn.Conv2d(student_channels, teacher_channels, kernel_size=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(teacher_channels, teacher_channels, kernel_size=1),
         )
-
-    def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return the projected maps, (B, teacher channels, H_l, W_l) per level."""
-        return tuple(layer(level) for layer, level in zip(self.levels, features, strict=True))
 
 
 def weighted_feature_loss(

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from distill.core.precision import Precision
-from distill.detector.outputs import HeadOutputs, head_outputs
+from distill.detector.head import head_outputs
+from distill.detector.outputs import HeadOutputs
 from edge.core.errors import ConfigError
 
 

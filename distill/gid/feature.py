@@ -17,26 +17,20 @@ from torch import Tensor, nn
 
 from distill.gid.batch_outputs import channels_of
 from distill.gid.roi_align import regions
-from distill.gid.term import Heads, Seen
-from distill.settings.distillation import Distillation
+from distill.gid.term import Heads, Seen, Term
 
 
-class FeatureTerm:
-    """The squared error between the features of the instances; see `Term`."""
+class FeatureTerm(Term):
+    """The squared error between the features of the instances."""
 
-    name = "gid_feature"
+    name, weight = "gid_feature", "feature_weight"
+    adapters: Adapters
 
     def __init__(self, heads: Heads) -> None:
         self.adapters = Adapters(channels_of(heads.student.features), channels_of(heads.teacher.features))
         self._precision = heads.precision
 
-    @staticmethod
-    def weight(settings: Distillation) -> float:
-        """Return the factor of the loss."""
-        return settings.feature_weight
-
     def loss(self, seen: Seen) -> Tensor:
-        """Return the loss of a batch."""
         with self._precision.autocast():
             adapted = self.adapters(seen.batch_outputs.student.features)
         ours = regions(adapted, seen.instances.rois(), seen.batch_outputs.input_hw_px)
@@ -52,10 +46,13 @@ class Adapters(nn.Module):
 
     def __init__(self, student_channels: Sequence[int], teacher_channels: Sequence[int]) -> None:
         super().__init__()
-        self.levels = nn.ModuleList(
-            nn.Conv2d(ours, theirs, kernel_size=3, padding=1)
-            for ours, theirs in zip(student_channels, teacher_channels, strict=True)
-        )
+        both = zip(student_channels, teacher_channels, strict=True)
+        self.levels = nn.ModuleList(self.layer(ours, theirs) for ours, theirs in both)
+
+    @staticmethod
+    def layer(student_channels: int, teacher_channels: int) -> nn.Module:
+        """Make what adapts a level."""
+        return nn.Conv2d(student_channels, teacher_channels, kernel_size=3, padding=1)
 
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return the adapted maps, (B, teacher channels, H_l, W_l) per level."""

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import nms
 
-from distill.detector.outputs import HeadOutputs
-from distill.settings.distillation import GiScore
+from distill.gid.batch_outputs import BatchOutputs
+from distill.settings.distillation import Distillation, GiScore
 
 LEAST_SIDE_PX = 1.0
 """Whatever the least size on the cloth: a box narrower than a pixel shows nothing."""
@@ -43,19 +43,11 @@ class Instances:
         return torch.cat([self.image_of[:, None].to(self.boxes_xyxy_px), self.boxes_xyxy_px], dim=1)
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Say which places become instances; the fields are those of `Distillation`.
-
-    Attributes:
-        min_side_px: a box with a shorter side, in input pixels, is none.
-    """
-
-    gi_score: GiScore = "per-class"
-    candidates: int = 3000
-    nms_iou: float = 0.3
-    instances: int = 10
-    min_side_px: float = LEAST_SIDE_PX
+def least_side_px(settings: Distillation, mm_per_px: float | None) -> float:
+    """Return the shortest side of an instance, in input pixels."""
+    limit_mm = settings.min_size_mm
+    limit_px = limit_mm / mm_per_px if limit_mm is not None and mm_per_px is not None else 0.0
+    return max(LEAST_SIDE_PX, limit_px)
 
 
 def gi_scores(student: Tensor, teacher: Tensor, kind: GiScore) -> Tensor:
@@ -76,31 +68,28 @@ def gi_scores(student: Tensor, teacher: Tensor, kind: GiScore) -> Tensor:
 
 @torch.no_grad()
 def find_instances(
-    student: HeadOutputs,
-    teacher: HeadOutputs,
-    input_hw_px: tuple[int, int],
-    selection: Selection,
-    cloth: Tensor | None = None,
+    outputs: BatchOutputs, settings: Distillation, least_side_px: float = LEAST_SIDE_PX
 ) -> Instances:
     """Find the general instances of a batch.
 
     The box of a place is that of whoever scores higher there, clipped to the input (equation 2). The
-    candidates of all levels together pass one non-maximum suppression without regard to class.
+    candidates of all levels together pass one non-maximum suppression without regard to class. Where the
+    batch says where cloth is, an instance's centre lies on it.
 
     Args:
-        student, teacher: of the same images, with the same points.
-        cloth: (B, h, w) bool, a map of the input at any resolution: an instance's centre lies where it is
-            true. None for cloth everywhere.
+        outputs: student and teacher have the same points.
+        least_side_px: a box with a shorter side, in input pixels, is none.
     """
+    student, teacher = outputs.student, outputs.teacher
     ours, theirs = student.scores.float(), teacher.scores.float()
-    scores = gi_scores(ours, theirs, selection.gi_score)
+    scores = gi_scores(ours, theirs, settings.gi_score)
     is_teachers = theirs.amax(dim=-1) > ours.amax(dim=-1)
     boxes = torch.where(is_teachers[..., None], teacher.boxes_xyxy_px, student.boxes_xyxy_px).float()
-    boxes = _clipped(boxes, input_hw_px)
-    permitted = (scores > 0) & ((boxes[..., 2:] - boxes[..., :2]) >= selection.min_side_px).all(dim=-1)
-    if cloth is not None:
-        permitted &= _on_cloth(boxes, input_hw_px, cloth)
-    chosen = [_chosen(*image, selection) for image in zip(boxes, scores, permitted, strict=True)]
+    boxes = _clipped(boxes, outputs.input_hw_px)
+    permitted = (scores > 0) & ((boxes[..., 2:] - boxes[..., :2]) >= least_side_px).all(dim=-1)
+    if outputs.cloth is not None:
+        permitted &= _on_cloth(boxes, outputs.input_hw_px, outputs.cloth)
+    chosen = [_chosen(*image, settings) for image in zip(boxes, scores, permitted, strict=True)]
     counts = torch.tensor([len(places) for places in chosen], device=scores.device)
     image_of = torch.arange(len(chosen), device=scores.device).repeat_interleave(counts)
     places = torch.cat(chosen)
@@ -144,10 +133,10 @@ def _on_cloth(boxes: Tensor, input_hw_px: tuple[int, int], cloth: Tensor) -> Ten
     return cloth.flatten(1).gather(1, row * columns + column)
 
 
-def _chosen(boxes: Tensor, scores: Tensor, permitted: Tensor, selection: Selection) -> Tensor:
+def _chosen(boxes: Tensor, scores: Tensor, permitted: Tensor, settings: Distillation) -> Tensor:
     """Return the numbers of the places that become instances of one image, by falling score."""
     places = permitted.nonzero().flatten()
-    best = scores[places].argsort(descending=True, stable=True)[: selection.candidates]
+    best = scores[places].argsort(descending=True, stable=True)[: settings.candidates]
     places = places[best]
-    kept = nms(boxes[places], scores[places], selection.nms_iou)
-    return places[kept[: selection.instances]]
+    kept = nms(boxes[places], scores[places], settings.nms_iou)
+    return places[kept[: settings.instances]]

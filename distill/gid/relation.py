@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from distill.gid.roi_align import regions
-from distill.gid.term import Heads, Seen
-from distill.settings.distillation import Distillation, RelationScope
+from distill.gid.term import Heads, Seen, Term
+from distill.settings.distillation import RelationScope
 
 LEAST_INSTANCES = 3
 """Two instances have one distance, which is its own mean: nothing could be learnt from it."""
@@ -24,22 +24,15 @@ LEAST_MEAN_DISTANCE = 1e-9
 """Instances nearer than this are the same."""
 
 
-class RelationTerm:
-    """The difference between the distances among the instances; see `Term`."""
+class RelationTerm(Term):
+    """The difference between the distances among the instances."""
 
-    name = "gid_relation"
-    adapters = None
+    name, weight = "gid_relation", "relation_weight"
 
     def __init__(self, heads: Heads) -> None:
         self._scope = heads.settings.relation_scope
 
-    @staticmethod
-    def weight(settings: Distillation) -> float:
-        """Return the factor of the loss."""
-        return settings.relation_weight
-
     def loss(self, seen: Seen) -> Tensor:
-        """Return the loss of a batch."""
         ours = regions(
             seen.batch_outputs.student.features, seen.instances.rois(), seen.batch_outputs.input_hw_px
         )

@@ -12,67 +12,40 @@ from torch.nn import functional
 from torchvision.ops import complete_box_iou_loss, generalized_box_iou_loss
 
 from distill.detector.outputs import HeadOutputs
-from distill.gid.term import Heads, Seen
-from distill.settings.distillation import BoxLoss, BoxLossChoice, Distillation
+from distill.gid.term import Heads, Seen, Term
+from distill.settings.distillation import BoxLoss, BoxLossChoice
 from edge.core.errors import ConfigError
 
 LEAST_PROBABILITY = 1e-6
 
 
-class ClassTerm:
-    """The cross entropy to the teacher's class scores; see `Term`."""
+class ClassTerm(Term):
+    """The cross entropy to the teacher's class scores."""
 
-    name = "gid_response_class"
-    adapters = None
-
-    def __init__(self, heads: Heads) -> None:
-        pass
-
-    @staticmethod
-    def weight(settings: Distillation) -> float:
-        """Return the factor of the loss."""
-        return settings.response_class_weight
+    name, weight = "gid_response_class", "response_class_weight"
 
     def loss(self, seen: Seen) -> Tensor:
-        """Return the loss of a batch."""
         return class_loss(seen.batch_outputs.student, seen.batch_outputs.teacher, seen.mask)
 
 
-class ObjectnessTerm:
+class ObjectnessTerm(Term):
     """The cross entropy to the teacher's objectness, where both have it; the weight is that of classes."""
 
-    name = "gid_response_objectness"
-    adapters = None
-
-    def __init__(self, heads: Heads) -> None:
-        pass
-
-    @staticmethod
-    def weight(settings: Distillation) -> float:
-        """Return the factor of the loss."""
-        return settings.response_class_weight
+    name, weight = "gid_response_objectness", ClassTerm.weight
 
     def loss(self, seen: Seen) -> Tensor | None:
-        """Return the loss of a batch."""
         return objectness_loss(seen.batch_outputs.student, seen.batch_outputs.teacher, seen.mask)
 
 
-class BoxTerm:
-    """The difference between the boxes; see `Term`."""
+class BoxTerm(Term):
+    """The difference between the boxes."""
 
-    name = "gid_response_box"
-    adapters = None
+    name, weight = "gid_response_box", "response_box_weight"
 
     def __init__(self, heads: Heads) -> None:
         self._kind = box_loss_for(heads.settings.box_loss, heads.student, heads.teacher)
 
-    @staticmethod
-    def weight(settings: Distillation) -> float:
-        """Return the factor of the loss."""
-        return settings.response_box_weight
-
     def loss(self, seen: Seen) -> Tensor:
-        """Return the loss of a batch."""
         return box_loss(seen.batch_outputs.student, seen.batch_outputs.teacher, seen.mask, self._kind)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from distill.core.precision import Precision
 from distill.detector.build import DetectionTask
-from distill.detector.outputs import head_outputs
+from distill.detector.head import head_outputs
 from distill.gid.batch_outputs import BatchOutputs, check_alike, matched
 from distill.gid.instances import Instances
 from distill.gid.term import Heads

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
 from distill.core.precision import Precision
 from distill.detector.outputs import HeadOutputs
 from distill.gid.batch_outputs import BatchOutputs
-from distill.gid.instances import LEAST_SIDE_PX, Instances, Selection, find_instances, inside_instances
+from distill.gid.instances import Instances, find_instances, inside_instances, least_side_px
 from distill.gid.roi_align import regions
 from distill.settings.distillation import Distillation
 
@@ -38,15 +39,12 @@ class Seen:
     def __init__(self, outputs: BatchOutputs, heads: Heads) -> None:
         self.batch_outputs = outputs
         self._settings = heads.settings
-        self._selection = selection_of(heads.settings, heads.mm_per_px)
+        self._least_side_px = least_side_px(heads.settings, heads.mm_per_px)
 
     @cached_property
     def instances(self) -> Instances:
         """The general instances."""
-        outputs = self.batch_outputs
-        return find_instances(
-            outputs.student, outputs.teacher, outputs.input_hw_px, self._selection, outputs.cloth
-        )
+        return find_instances(self.batch_outputs, self._settings, self._least_side_px)
 
     @cached_property
     def teacher_regions(self) -> tuple[Tensor, ...]:
@@ -65,40 +63,25 @@ class Seen:
         return inside_instances(self.instances, student.points_xy_px, student.strides_px, images)
 
 
-class Term(Protocol):
-    """Compare student and teacher in one respect. It is made if its weight is above 0."""
+class Term(ABC):
+    """Compare student and teacher in one respect. It is made if its weight is above 0.
 
-    @property
-    def name(self) -> str:
-        """Its name in the history of a run, behind `loss_`."""
+    Attributes:
+        name: in the history of a run, behind `loss_`.
+        weight: the setting of `Distillation` that is the factor of its loss.
+        adapters: what learns beside the student and is no part of it; None for nothing.
 
-    @property
-    def adapters(self) -> nn.Module | None:
-        """What learns beside the student and is no part of it; None for nothing."""
+    Raises:
+        ConfigError: if the two heads cannot be compared as the settings ask.
+    """
 
-    def __init__(self, heads: Heads) -> None:
-        """Make what the term needs.
+    name: ClassVar[str]
+    weight: ClassVar[str]
+    adapters: nn.Module | None = None
 
-        Raises:
-            ConfigError: if the two heads cannot be compared as the settings ask.
-        """
+    def __init__(self, heads: Heads) -> None:  # noqa: B027
+        pass
 
-    @staticmethod
-    def weight(settings: Distillation) -> float:
-        """Return the factor of the loss."""
-
+    @abstractmethod
     def loss(self, seen: Seen) -> Tensor | None:
-        """Return the loss, a scalar without its weight; None where the heads lack what it compares."""
-
-
-def selection_of(settings: Distillation, mm_per_px: float | None) -> Selection:
-    """Say which places become instances at a scale."""
-    limit_mm = settings.min_size_mm
-    limit_px = limit_mm / mm_per_px if limit_mm is not None and mm_per_px is not None else 0.0
-    return Selection(
-        gi_score=settings.gi_score,
-        candidates=settings.candidates,
-        nms_iou=settings.nms_iou,
-        instances=settings.instances,
-        min_side_px=max(LEAST_SIDE_PX, limit_px),
-    )
+        """Return the loss of a batch, without its weight; None where the heads lack what it compares."""

@@ -33,8 +33,9 @@ class Terms:
     def __init__(self, heads: Heads) -> None:
         self._heads = heads
         settings = heads.settings
-        self._terms = [term(heads) for term in METHODS[settings.method] if term.weight(settings)]
-        self.weights = {term.name: term.weight(settings) for term in self._terms}
+        weighted = [term for term in METHODS[settings.method] if getattr(settings, term.weight)]
+        self._terms = [term(heads) for term in weighted]
+        self.weights = {term.name: float(getattr(settings, term.weight)) for term in weighted}
         modules = [term.adapters for term in self._terms if term.adapters is not None]
         self.adapters: nn.Module = modules[0] if len(modules) == 1 else nn.ModuleList(modules)
 

@@ -49,20 +49,18 @@ def thresholds_under_budget(
     images: Sequence[ImageReports],
     budget: int,
     before: Mapping[str, float],
-    prior_boxes: float = LEAST_BOXES,
 ) -> dict[str, float]:
     """Choose thresholds for all classes together.
 
     First no false positive is let through at all; the budget is then spent where it finds most defects that
     are not found yet. Between the false positives kept out and the defects found, a threshold is the
-    middle, drawn towards the threshold before: the fewer boxes the class has, the more. It never goes below
-    the bar that the budget sets.
+    middle, drawn towards the threshold before: the fewer boxes the class has, the more;
+    `LEAST_BOXES` weigh as much. It never goes below the bar that the budget sets.
 
     Args:
         images: reports of detectors that were not trained on the image.
         budget: false positives permitted on these images.
         before: thresholds to start from, for every class.
-        prior_boxes: so many boxes of a class weigh as much as the threshold before.
     Returns:
         A threshold per class of `before`.
     """
@@ -70,7 +68,7 @@ def thresholds_under_budget(
     let_through = _spent(classes, budget)
     boxes = {name: sum(image.truth.count(name) for image in images) for name in before}
     return {
-        name: _threshold(of, let_through[name], before[name], boxes[name] / (boxes[name] + prior_boxes))
+        name: _threshold(of, let_through[name], before[name], boxes[name] / (boxes[name] + LEAST_BOXES))
         for name, of in classes.items()
     }
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from distill.core.value import FiniteValue, Value
 from distill.data.dataset import LabelledImage, read_labelled
 from distill.evaluation.evaluate import LOCATED_IOU
 from distill.evaluation.working_point import TorchBackend
@@ -20,7 +20,7 @@ LEAST_SCORE = 0.05
 """Reports below this score are not listed: no threshold goes lower."""
 
 
-class Report(BaseModel):
+class Report(FiniteValue):
     """Hold one detection on a whole image, tiles merged.
 
     Attributes:
@@ -30,14 +30,12 @@ class Report(BaseModel):
             false positive.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
     class_name: str
     score: float
     defects: tuple[int, ...]
 
 
-class ImageReports(BaseModel):
+class ImageReports(Value):
     """Hold the detections of a detector on one image.
 
     Attributes:
@@ -46,14 +44,12 @@ class ImageReports(BaseModel):
         reports: from `LEAST_SCORE` on.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str
     truth: tuple[str, ...]
     reports: tuple[Report, ...]
 
 
-class ThresholdCounts(BaseModel):
+class ThresholdCounts(Value):
     """Count what a detector reports at given thresholds.
 
     Attributes:
@@ -63,8 +59,6 @@ class ThresholdCounts(BaseModel):
         false_positives_on_clean: those on the images without a defect.
         images, clean_images: how many were looked at.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     found: dict[str, tuple[int, int]]
     named: int

@@ -9,10 +9,9 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from distill.checkpoint import Detector, load_detector, read_checkpoint, write_checkpoint
 from distill.core.run_folder import RunFolder
+from distill.core.value import read_kept
 from distill.data.dataset import Dataset
 from distill.operating_point.folds import parts_of
 from distill.operating_point.reports import ImageReports, reports_on
@@ -69,12 +68,7 @@ def read_verdict(folder: RunFolder) -> Verdict | None:
     """
     if not folder.operating_point.is_file():
         return None
-    try:
-        return Verdict.model_validate_json(folder.operating_point.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise CheckpointError(
-            f"{folder.operating_point} cannot be read.", "Start a new run with another --out."
-        ) from error
+    return read_kept(Verdict, folder.operating_point)
 
 
 def _starting_detector(folder: RunFolder, contract: ModelContract) -> Detector | None:

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from math import comb, floor
 
-from pydantic import BaseModel, ConfigDict
-
+from distill.core.value import FiniteValue
 from distill.labels.checks.sufficiency import too_little
 from distill.operating_point.choose import thresholds_under_budget
 from distill.operating_point.reports import ImageReports, ThresholdCounts, counts_at, found_defects
-from distill.settings.operating_point import OperatingPoint
+from distill.settings.tables import OperatingPoint
 
 CHANCE = 0.1
 """Differences that chance alone makes as often as this are said to be no proof."""
 
 
-class Verdict(BaseModel):
+class Verdict(FiniteValue):
     """Say at which thresholds a detector works and what it gives there.
 
     Attributes:
@@ -30,8 +29,6 @@ class Verdict(BaseModel):
         is_cross_validated: whether no image was trained on by the detector that judged it, nor its
             threshold chosen on it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     thresholds: dict[str, float]
     after: ThresholdCounts

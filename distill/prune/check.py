@@ -8,10 +8,10 @@ from copy import deepcopy
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from distill.checkpoint import Checkpoint, load_detector, write_checkpoint
+from distill.core.value import Value
 from distill.detector.build import count_macs, infer
 from distill.detector.channels import channel_graph
 from distill.prune.apply import groups_kept, masked
@@ -27,7 +27,7 @@ not silent, or one kept in the wrong place, differs by far more."""
 IMAGES = 2
 
 
-class CutCheck(BaseModel):
+class CutCheck(Value):
     """Say what was found of a cut detector: all as planned.
 
     Attributes:
@@ -37,8 +37,6 @@ class CutCheck(BaseModel):
         macs, parameters: counted in the cut detector.
         reloaded: written, read back and run again, it gave the same bits.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     largest_difference: float
     macs_before: int

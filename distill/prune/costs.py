@@ -20,15 +20,13 @@ class Shape:
     """Describe what a convolution does, but for its channels.
 
     Attributes:
-        kernel_hw, stride: of the filter.
-        in_hw, out_hw: of the maps it reads and makes.
+        kernel_hw: of the filter.
+        out_hw: of the map it makes.
         groups: 1, or of a grouped convolution; a depthwise one has as many as channels, and 0 here.
         values_per_channel: learnt numbers for each output channel beside the filter: bias, gamma, beta.
     """
 
     kernel_hw: tuple[int, int]
-    stride: int
-    in_hw: tuple[int, int]
     out_hw: tuple[int, int]
     groups: int
     values_per_channel: int
@@ -93,28 +91,26 @@ def costs_of(module: nn.Module, graph: ChannelGraph, input_shape: tuple[int, int
     seen = _observed(module, input_shape)
     shapes = []
     for one in graph.convolutions:
-        layer, in_hw, out_hw = seen.pop(one.name)
+        layer, out_hw = seen.pop(one.name)
         shapes.append(
             Shape(
                 kernel_hw=layer.kernel_size,
-                stride=layer.stride[0],
-                in_hw=in_hw,
                 out_hw=out_hw,
                 groups=0 if one.depthwise else layer.groups,
                 values_per_channel=(layer.bias is not None) + 2 * (one.norm is not None),
             )
         )
     costs = Costs(graph, tuple(shapes), 0, 0)
-    other_macs = sum(out[0] * out[1] * layer.weight.numel() for layer, _, out in seen.values())
+    other_macs = sum(out[0] * out[1] * layer.weight.numel() for layer, out in seen.values())
     parameters = sum(tensor.numel() for tensor in module.parameters())
     return Costs(graph, tuple(shapes), other_macs, parameters - costs.parameters(costs.whole))
 
 
 def _observed(
     module: nn.Module, input_shape: tuple[int, int, int]
-) -> dict[str, tuple[Any, tuple[int, int], tuple[int, int]]]:
-    """Return each convolution by name, with the sizes of the maps it reads and makes."""
-    seen: dict[str, tuple[Any, tuple[int, int], tuple[int, int]]] = {}
+) -> dict[str, tuple[Any, tuple[int, int]]]:
+    """Return each convolution by name, with the size of the map it makes."""
+    seen: dict[str, tuple[Any, tuple[int, int]]] = {}
     hooks = []
     for name, layer in module.named_modules():
         if isinstance(layer, nn.Conv2d):
@@ -122,7 +118,7 @@ def _observed(
             def note(
                 layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor, name: str = name
             ) -> None:
-                seen[name] = layer, _size_of(inputs[0]), _size_of(output)
+                seen[name] = layer, (output.shape[2], output.shape[3])
 
             hooks.append(layer.register_forward_hook(note))
     was_training, device = module.training, next(module.parameters()).device
@@ -141,7 +137,3 @@ def _filter_values(one: Convolution, shape: Shape, counts: Sequence[int]) -> int
     height, width = shape.kernel_hw
     entering = 1 if one.depthwise else channels_of(one.inputs, counts) // shape.groups
     return height * width * entering * channels_of(one.outputs, counts)
-
-
-def _size_of(images: Tensor) -> tuple[int, int]:
-    return images.shape[2], images.shape[3]

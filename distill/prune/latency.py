@@ -14,10 +14,11 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import nn
 
 from distill.checkpoint import Detector
+from distill.core.value import Value
 from distill.detector.channels import channel_graph
 from distill.prune.apply import cut
 from distill.prune.costs import costs_of
@@ -49,7 +50,7 @@ class FastEnoughError(ConfigError):
     """A detector takes no longer than it may."""
 
 
-class TimedWidths(BaseModel):
+class TimedWidths(Value):
     """Hold the time that one input takes at some widths.
 
     Attributes:
@@ -58,14 +59,12 @@ class TimedWidths(BaseModel):
         ms: measured in turn with the uncut detector.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     round_to: Rounding
     macs_share: float
     ms: float
 
 
-class LatencyTable(BaseModel):
+class LatencyTable(Value):
     """Hold all that was timed for a plan, on one runtime of one box.
 
     Attributes:
@@ -73,8 +72,6 @@ class LatencyTable(BaseModel):
         whole_ms: of the uncut detector; `goal_ms` is what the plan was to reach.
         candidates: in the order they were tried.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     runtime: BackendName
     processor: str

@@ -8,25 +8,27 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 from torch import nn
 from typing_extensions import Self
 
 from distill.checkpoint import weights_digest
+from distill.core.value import Value
 from distill.detector.channels import ChannelGraph, channel_graph
-from distill.prune.costs import Costs, Counts, costs_of
+from distill.prune.costs import costs_of
 from distill.prune.depgraph import depgraph_scores
-from distill.prune.importance import ImportanceName, Scores, group_scores
+from distill.prune.importance import ImportanceName, group_scores
 from distill.prune.search import ScopeName, counts_for_macs, wanted_at
-from distill.prune.stored import read_stored
 from distill.settings.structure import DetectorStructure
+from edge.core.errors import ConfigError
 from edge.core.files import write_whole
+from edge.core.outside_files import SETTINGS_BYTES, read_bytes
 
 PlannerName = Literal["threshold", "depgraph"]
 Rounding = Literal[8, 16, 32]
 
 
-class PlanOptions(BaseModel):
+class PlanOptions(Value):
     """Say how channels are chosen.
 
     Attributes:
@@ -35,14 +37,12 @@ class PlanOptions(BaseModel):
         round_to: the channels that stay are a multiple of it, or all.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     importance: ImportanceName = "l1"
     scope: ScopeName = "global"
     round_to: Rounding = 16
 
 
-class PruningPlan(BaseModel):
+class PruningPlan(Value):
     """Say which output channels of which convolution stay, and how that was chosen.
 
     Attributes:
@@ -53,8 +53,6 @@ class PruningPlan(BaseModel):
         macs_before, macs, parameters: without the plan and with it.
         kept: for each convolution that can lose channels, the numbers of those that stay, ascending.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     planner: PlannerName
     options: PlanOptions
@@ -108,32 +106,7 @@ def plan_for_macs(
     else:
         scores = group_scores(module, graph, options.importance)
     wanted = wanted_at(graph, scores, options.scope)
-    return plan_of_counts(
-        module,
-        costs,
-        scores,
-        counts_for_macs(costs, scores, wanted, target_fraction, options.scope, options.round_to),
-        planner=planner,
-        options=options,
-        input_size_hw_px=input_size_hw_px,
-        target_macs_share=target_fraction,
-    )
-
-
-def plan_of_counts(
-    module: nn.Module,
-    costs: Costs,
-    scores: Scores,
-    counts: Counts,
-    *,
-    planner: PlannerName,
-    options: PlanOptions,
-    input_size_hw_px: tuple[int, int],
-    target_macs_share: float | None = None,
-    target_ms: float | None = None,
-) -> PruningPlan:
-    """Keep the channels with the highest scores, as many of each group as `counts` says."""
-    graph = costs.graph
+    counts = counts_for_macs(costs, scores, wanted, target_fraction, options.scope, options.round_to)
     kept = tuple(
         _best(scores[number], count) if number in scores else tuple(range(count))
         for number, count in enumerate(counts)
@@ -141,8 +114,7 @@ def plan_of_counts(
     return PruningPlan(
         planner=planner,
         options=options,
-        target_macs_share=target_macs_share,
-        target_ms=target_ms,
+        target_macs_share=target_fraction,
         source_digest=weights_digest(module.state_dict()),
         input_size_hw_px=input_size_hw_px,
         macs_before=costs.macs(costs.whole),
@@ -179,7 +151,13 @@ def read_plan(file: Path) -> PruningPlan:
     Raises:
         ConfigError: if the file is missing or holds no plan.
     """
-    return read_stored(PruningPlan, file, "pruning plan", "Name a plan made by `prune`.")
+    cure = "Name a plan made by `prune`."
+    try:
+        return PruningPlan.model_validate_json(read_bytes(file, SETTINGS_BYTES, ConfigError, cure))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise ConfigError(f"{file} is not a pruning plan: {where}: {first['msg']}.", cure) from error
 
 
 def _best(scores: torch.Tensor, count: int) -> tuple[int, ...]:

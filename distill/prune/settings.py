@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from distill.core.value import FiniteValue, read_kept
 from distill.prune.folder import PruneFolder
 from distill.prune.plan import PlannerName, PlanOptions
 from edge.backends.registry import BackendName
@@ -25,7 +26,7 @@ STEP_FRACTION = 0.8
 COMMAND_LINE = "the command line"
 
 
-class PruneSettings(BaseModel):
+class PruneSettings(FiniteValue):
     """State all that decides what a pruning gives, apart from checkpoint and data.
 
     Attributes:
@@ -41,8 +42,6 @@ class PruneSettings(BaseModel):
         teacher: checkpoint, where a recovery has a teacher.
         recipe, epochs, seed: of a recovery, as they were given; None takes the checkpoint's.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     macs: float | None = Field(default=None, gt=0, lt=1)
     latency_ms: float | None = Field(default=None, gt=0, allow_inf_nan=False)
@@ -102,12 +101,7 @@ def kept_settings(folder: PruneFolder, given: Mapping[str, Any]) -> PruneSetting
         raise CheckpointError(
             f"There is no pruning in {folder.path} to go on with.", "Leave --resume out to start one."
         )
-    try:
-        kept = PruneSettings.model_validate_json(folder.settings.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise CheckpointError(
-            f"{folder.settings} cannot be read.", "Start a new run with another --out."
-        ) from error
+    kept = read_kept(PruneSettings, folder.settings)
     flat = {**given, **given.get("options", {})}
     values = {**kept.model_dump(), **kept.options.model_dump()}
     for key in (key for key in flat if key != "options"):

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
 from distill.checkpoint import load_detector
+from distill.core.value import Value
 from distill.prune.latency import threads_of
 from distill.prune.settings import PruneSettings
 from distill.prune.timing import detector_run, interleaved_ms
@@ -21,7 +21,7 @@ from edge.backends.registry import BackendName
 ROUNDS = 60
 
 
-class StageTimes(BaseModel):
+class StageTimes(Value):
     """Hold the times of detectors that were run in turn.
 
     Attributes:
@@ -29,8 +29,6 @@ class StageTimes(BaseModel):
         times_faster: than the first stage: median of the ratios of neighbouring runs.
         rounds: runs of each.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     runtime: BackendName
     version: str

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from distill.core.value import FiniteValue, Fraction
 from distill.settings.structure import Scale
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 GiScore = Literal["per-class", "of-maxima"]
 RelationScope = Literal["image", "batch"]
 BoxLoss = Literal["giou", "ciou", "kl"]
 BoxLossChoice = Literal["auto", BoxLoss]
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Distillation(_Value):
+class Distillation(FiniteValue):
     """Say what is learnt from the teacher besides the labels, and how strongly.
 
     The weights are chosen so that each term begins at the order of a part of the detection loss (measured
@@ -86,6 +83,26 @@ class Distillation(_Value):
             raise ValueError(f"no term of the method {self.method} has a weight above 0")
         return self
 
+    def fraction_at(self, epochs_done: float, epochs: int) -> float:
+        """Return the factor of all terms: it rises in a line, stays or falls.
+
+        Args:
+            epochs_done: since the beginning, with fractions.
+            epochs: of the whole training.
+        Returns:
+            In [0, 1]: 0 at the beginning with a warm-up; `final_share` at the end with a decay.
+        """
+        if epochs_done < self.warmup_epochs:
+            return epochs_done / self.warmup_epochs
+        left = epochs - self.warmup_epochs
+        progress = min(1.0, (epochs_done - self.warmup_epochs) / left) if left > 0 else 0.0
+        fallen = {
+            "constant": 0.0,
+            "linear": progress,
+            "cosine": (1 - math.cos(math.pi * progress)) / 2,
+        }[self.decay]
+        return 1 - (1 - self.final_share) * fallen
+
     @property
     def has_instances(self) -> bool:
         """Whether the method compares general instances."""
@@ -97,7 +114,7 @@ class Distillation(_Value):
         return self.has_instances and self.cloth == "auto"
 
 
-class TeacherRecipe(_Value):
+class TeacherRecipe(FiniteValue):
     """Say how a teacher is trained where none is given: as its student, but for these.
 
     Attributes:

@@ -7,18 +7,21 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
+from distill.core.value import FiniteValue, Fraction
 from distill.settings.anchor_file import read_anchors
-from distill.settings.augmentation import Augmentation, Fraction
 from distill.settings.distillation import Distillation, TeacherRecipe
-from distill.settings.fake_quantisation import FakeQuantisation
-from distill.settings.operating_point import OperatingPoint
-from distill.settings.pretraining import Pretraining
-from distill.settings.rehearsal import Rehearsal
-from distill.settings.sparsity import Sparsity
 from distill.settings.structure import DEFAULT_REG_MAX, HEADS, Anchors, AssignerName, HeadName, Scale
+from distill.settings.tables import (
+    Augmentation,
+    FakeQuantisation,
+    OperatingPoint,
+    Pretraining,
+    Rehearsal,
+    Sparsity,
+)
 from edge.core.contract import Clahe, Enhancement
 from edge.core.errors import ConfigError
 from edge.core.settings import environment_values, resolved, toml_values
@@ -31,7 +34,7 @@ SHIPPED_RECIPES = ("smoke", "cpu", "mill", "production", "demo", "article", "gid
 Side = Annotated[int, Field(ge=32, multiple_of=32)]
 
 
-class Recipe(BaseModel):
+class Recipe(FiniteValue):
     """State everything that decides how a training ends, apart from the data.
 
     Attributes:
@@ -64,8 +67,6 @@ class Recipe(BaseModel):
         sparsity: how channels are made easy to prune; None leaves them alone.
         fake_quantisation: how the detector gets used to INT8; None trains it in float.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     scale: Scale = "n"
     head: HeadName = "decoupled"

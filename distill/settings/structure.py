@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Final, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from distill.core.value import FiniteValue
 from edge.core.one_of import OneOf
 
 Scale = Literal["p", "n", "s", "m", "l"]
@@ -116,7 +117,7 @@ YOLOV5_HEAD: tuple[Layer, ...] = (
 )
 
 
-class DetectorStructure(BaseModel):
+class DetectorStructure(FiniteValue):
     """Describe a detector completely: with the weights, all that is needed to build it again.
 
     Attributes:
@@ -125,8 +126,6 @@ class DetectorStructure(BaseModel):
         widths: convolutions that have other channels than the scale says, each once; None if none was
             pruned.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     family: Family = "yolov5-decoupled"
     scale: Scale

@@ -125,7 +125,7 @@ def draw_comparison(rows: Sequence[ScorecardRow]) -> Figure:
     bars.set_yticks(places, [plain(row.stage) for row in rows])
     bars.invert_yaxis()
     bars.set_xlim(0, 1)
-    bars.legend()
+    bars.legend(loc="lower right")
     for row in rows:
         if row.latency is not None and row.map50_95 is not None:
             cloud.plot(row.latency.p50_ms, row.map50_95, "o")

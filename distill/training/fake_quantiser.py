@@ -21,8 +21,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from distill.detector.build import traceable_copy
-from distill.detector.coupled_head import CoupledHead
-from distill.detector.yolox_head import YoloxHead
+from distill.detector.head import head_of
 
 LEAST, GREATEST = -127, 127
 SMALLEST_STEP = 1e-30
@@ -42,7 +41,7 @@ class Rounding:
         read: names of the convolutions whose input is the image, or is made between modules.
         ranges: greatest value of each map of `given` and `read`; not a number until a batch was seen. It is
             changed in place, so that detectors of one structure may share it.
-        range_share: see `distill.settings.fake_quantisation.FakeQuantisation`.
+        range_share: see `distill.settings.tables.FakeQuantisation`.
     """
 
     convolutions: tuple[str, ...]
@@ -129,7 +128,7 @@ class FakeQuantised(nn.Module):
 
 def quantised_convolutions(detector: nn.Module) -> dict[str, nn.Conv2d]:
     """Return the convolutions that `export` quantises, by name: all but those that answer or decode."""
-    answer = _answering(detector)
+    answer = head_of(detector).answering()
     return {
         name: layer
         for name, layer in detector.named_modules()
@@ -177,12 +176,3 @@ def _sources(detector: nn.Module, convolutions: set[nn.Conv2d]) -> tuple[list[nn
         else:
             sources.append(source)
     return sources, read
-
-
-def _answering(detector: nn.Module) -> set[nn.Module]:
-    head: Any = detector.model[-1]  # type: ignore[index]
-    if isinstance(head, YoloxHead):
-        return {*head.classes, *head.boxes, *head.objectness}
-    if isinstance(head, CoupledHead):
-        return set(head.m)
-    return {head.dfl.conv, *(branch[-1] for branch in (*head.cv2, *head.cv3))}

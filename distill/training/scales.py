@@ -64,7 +64,7 @@ def draw_scales(history: Sequence[Mapping[str, Any]]) -> Figure:
     for fraction, line in zip(FRACTIONS, np.array([row["scale_quantiles"] for row in rows]).T, strict=True):
         axes.plot(epochs, line, label=f"{fraction:.0%} lie below", marker="." if len(rows) < 2 else None)
     axes.set(xlabel="epoch", ylabel="|scale| of batch normalisation", ylim=(0, LARGEST_SCALE))
-    axes.legend()
+    axes.legend(loc="upper right")
     return figure
 
 

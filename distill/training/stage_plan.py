@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from distill.core.run_folder import RunFolder
+from distill.core.value import FiniteValue, read_kept
 from distill.settings.recipe import Recipe
-from edge.core.errors import CheckpointError, ConfigError
+from edge.core.errors import ConfigError
 
 TRAIN: Final = "train"
 """In the place of a teacher's checkpoint: train one first."""
@@ -20,7 +19,7 @@ PLAIN: Final = "train"
 """A detector that has no teacher."""
 
 
-class StagePlan(BaseModel):
+class StagePlan(FiniteValue):
     """Say what a run of several stages trains. It stands in `stages.json` of the run folder.
 
     Attributes:
@@ -28,8 +27,6 @@ class StagePlan(BaseModel):
         student_alone: whether the student is also trained without the teacher, to compare.
         start_from: checkpoint whose weights the student starts from; None for random ones.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     teacher: str | None
     student_alone: bool = False
@@ -76,10 +73,7 @@ def kept_plan(folder: RunFolder, teacher: str | None, student_alone: bool) -> St
     """
     if not folder.stages.is_file():
         return None
-    try:
-        plan = StagePlan.model_validate_json(folder.stages.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise _damaged(folder.stages) from error
+    plan = read_kept(StagePlan, folder.stages)
     if (teacher is not None and teacher != plan.teacher) or (student_alone and not plan.student_alone):
         began = f"--teacher {plan.teacher}" if plan.teacher else "no --teacher"
         began += " --student-alone" if plan.student_alone else ""
@@ -96,11 +90,4 @@ def kept_recipe(folder: RunFolder) -> Recipe:
     Raises:
         CheckpointError: if recipe.json is missing or damaged.
     """
-    try:
-        return Recipe.model_validate_json(folder.recipe.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise _damaged(folder.recipe) from error
-
-
-def _damaged(file: Path) -> CheckpointError:
-    return CheckpointError(f"{file} cannot be read.", "Start a new run with another --out.")
+    return read_kept(Recipe, folder.recipe)

@@ -26,12 +26,10 @@ from distill.data.dataset import Dataset, LabelledImage
 from distill.data.tiles import TilePlan
 from distill.detector.build import DetectionTask, build_module
 from distill.evaluation.evaluate import Metrics
-from distill.gid.schedule import distillation_fraction
 from distill.gid.task import DistillationTask
 from distill.settings.recipe import Recipe
 from distill.settings.structure import DetectorStructure
 from distill.training.fake_quantiser import FakeQuantised, Rounding, rounding_of
-from distill.training.schedule import schedule_of
 from distill.training.starting_point import structure_to_train
 from distill.ultralytics_door import ModelEMA
 from edge.core.contract import ModelContract
@@ -156,7 +154,7 @@ def prepare_run(
             precision,
             input_shape=(contract.channels, *contract.input_size_hw_px),
             mm_per_px=contract.mm_per_px,
-            fraction=lambda: distillation_fraction(asked, state.step / steps_per_epoch, recipe.epochs),
+            fraction=lambda: asked.fraction_at(state.step / steps_per_epoch, recipe.epochs),
         )
         task, beside = distillation, distillation.adapters
     return TrainingRun(
@@ -177,7 +175,13 @@ def prepare_run(
         average=ModelEMA(module, decay=recipe.ema_decay, tau=recipe.ema_warmup_steps),
         optimizer=_optimizer(nn.ModuleList([module, beside]), recipe),
         scaler=precision.gradient_scaler(),
-        schedule=schedule_of(recipe, steps_per_epoch),
+        schedule=Schedule(
+            peak=recipe.learning_rate,
+            final_share=recipe.final_learning_rate_share,
+            warmup_steps=recipe.warmup_epochs * steps_per_epoch,
+            total_steps=recipe.epochs * steps_per_epoch,
+            time_limit_s=recipe.time_limit_min * 60 if recipe.time_limit_min else None,
+        ),
         state=state,
         processes=processes,
     )

@@ -24,20 +24,21 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 
+from distill.core.figures import plain, write_figure
 from distill.core.run_folder import RunFolder
 from distill.evaluation.evaluate import match
 from distill.labels.engine.calibration import calibrated, fit_calibration
 from distill.labels.engine.reliability import (
-    draw_reliability,
+    ReliabilityBin,
     expected_calibration_error,
     judge,
     reliability,
 )
 from distill.labels.florence.annotate import FlorenceAnnotator
-from distill.labels.florence.finetune import CURVES, finetune
+from distill.labels.florence.finetune import CURVES, MODEL_FOLDER, finetune
 from distill.labels.florence.loading import Teacher, load_teacher
-from distill.labels.florence.publish import MODEL_FOLDER
 from distill.labels.florence.settings import AnnotationSettings, FinetuneSettings
 from distill.labels.florence.validation import detections_of
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
@@ -252,6 +253,22 @@ def calibration_error(
         "error_after": round(expected_calibration_error(after, right), 4),
         "method": calibration.kind,
     }
+
+
+def draw_reliability(curves: Mapping[str, Sequence[ReliabilityBin]], file: Path) -> None:
+    """Draw fraction of right boxes over score into a PNG."""
+    figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+    axes: Any = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+    for name, bins in curves.items():
+        axes.plot(
+            [b.mean_score for b in bins], [b.fraction_right for b in bins], marker="o", label=plain(name)
+        )
+    axes.set(xlabel="score", ylabel="fraction of right boxes", xlim=(0, 1), ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    if curves:
+        axes.legend(loc="upper left")
+    write_figure(figure, file)
 
 
 def beside(out: Path, what: str) -> Path:

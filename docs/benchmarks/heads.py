@@ -29,9 +29,8 @@ import torch
 from distill.checkpoint import count_macs, load_detector
 from distill.core.progress import ConsoleListener
 from distill.core.run_folder import RunFolder
-from distill.data.box_sides import tile_sides
 from distill.data.dataset import Dataset, load_dataset
-from distill.data.tiles import TilePlan, ground_truth_batches
+from distill.data.tiles import TilePlan, ground_truth_batches, tile_sides
 from distill.detector.anchor_report import rounded
 from distill.detector.anchors import fitted
 from distill.evaluation.evaluate import validate

@@ -42,11 +42,9 @@ from distill.labels.sets.sharing import SharingOptions
 from distill.labels.zero_shot.settings import ZeroShotSettings
 from distill.prune.plan import PlanOptions
 from distill.prune.settings import PruneSettings
-from distill.settings.augmentation import Augmentation
 from distill.settings.distillation import Distillation, TeacherRecipe
-from distill.settings.pretraining import Pretraining
 from distill.settings.recipe import Recipe
-from distill.settings.sparsity import Sparsity
+from distill.settings.tables import Augmentation, Pretraining, Sparsity
 from edge.backends.registry import BACKENDS
 from edge.bundle.manifest import BundleManifest
 from edge.cameras.registry import CAMERAS as CAMERA_KINDS

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distill.detector.ported import RawHead, raw_outputs_of
+from distill.detector.head import wrapped
+from distill.detector.ported import RawHead
 from distill.detector.yolox_head import YoloxHead
 from distill.ultralytics_door import Detect
 from edge.backends.raw_outputs import answer_of
@@ -63,7 +62,7 @@ def test_any_head_with_any_levels(kind, images, classes, bins, cells_hw, strides
     with torch.inference_mode():
         expected = in_graph(head, features)
         maps = RawHead(head)(features)
-    outputs = raw_outputs_of(SimpleNamespace(model=[head]))
+    outputs = wrapped(head).raw_outputs()
     got = answer_of([one.numpy() for one in maps], outputs)
     for ours, theirs in zip(got, expected, strict=True):
         assert ours.dtype == np.float32
@@ -76,6 +75,6 @@ def test_logits_that_are_no_numbers_stay_none():
     torch.manual_seed(0)
     head = head_of("distribution", 2, [8], 4)
     maps = [np.full((1, 16, 2, 2), np.inf, np.float32), np.full((1, 2, 2, 2), np.nan, np.float32)]
-    boxes, scores = answer_of(maps, raw_outputs_of(SimpleNamespace(model=[head])))
+    boxes, scores = answer_of(maps, wrapped(head).raw_outputs())
     assert np.isnan(boxes).all()
     assert np.isnan(scores).all()

@@ -8,9 +8,10 @@ from functools import lru_cache
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from distill.checkpoint import Detector, infer
+from distill.core.value import Value
 from distill.labels.sets.annotations import Region
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections, concatenate
@@ -23,7 +24,7 @@ from edge.inference.preprocess import Preprocessor
 ANNOTATOR = "detector"
 
 
-class DetectorSettings(BaseModel):
+class DetectorSettings(Value):
     """Say how a detector labels.
 
     Attributes:
@@ -32,8 +33,6 @@ class DetectorSettings(BaseModel):
         batch: views of one image given to the network at once.
         max_regions: of one image, the best of them; an untrained network finds hundreds.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     score_floor: float = Field(default=0.02, ge=0, le=1)
     batch: int = Field(default=16, ge=1, le=1024)

@@ -67,15 +67,15 @@ def load_processor(kind: Any, source: str) -> Any:
         ) from error
 
 
-def load_weights(kind: Any, source: str, device: torch.device | None, dtype: torch.dtype) -> Any:
-    """Load a model in eval mode; `kind` is its class or an Auto class.
+def load_weights(kind: Any, source: str, device: torch.device | None = None) -> Any:
+    """Load a model in eval mode, in float32; `kind` is its class or an Auto class.
 
     Raises:
         CheckpointError: if that is not possible, or weights are missing.
     """
     try:
         with without_remarks():
-            model, report = kind.from_pretrained(source, dtype=dtype, output_loading_info=True)
+            model, report = kind.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
     except _DAMAGED as error:
         raise CheckpointError(
             f"The weights of {source} cannot be loaded: {_first_line(error)}.", "Copy the model again."
@@ -100,7 +100,8 @@ def read_config(source: str, example: str) -> dict[str, Any]:
     """
     folder = Path(source)
     if folder.is_dir():
-        return _read_local_config(folder)
+        cure = "Name the folder that save_pretrained or `hf download` wrote."
+        return read_keys(folder / "config.json", "a model", cure)
     if folder.exists() or not _HUB_ID.fullmatch(source) or source.startswith("."):
         raise CheckpointError(
             f"There is no folder {source}.", f"Name a folder, or a hub id such as {example}."
@@ -115,17 +116,21 @@ def read_config(source: str, example: str) -> dict[str, Any]:
     return dict(config)
 
 
-def _read_local_config(folder: Path) -> dict[str, Any]:
-    file = folder / "config.json"
+def read_keys(file: Path, what: str, cure: str) -> dict[str, Any]:
+    """Read a JSON file of keys.
+
+    Args:
+        what: whose folder it should lie in.
+        cure: where it does not.
+    Raises:
+        CheckpointError: if it is missing, damaged, or holds something else.
+    """
     if not file.exists():
-        raise CheckpointError(
-            f"{folder} is not the folder of a model: it has no config.json.",
-            "Name the folder that save_pretrained or `hf download` wrote.",
-        )
-    config = read_json(file, error=CheckpointError)
-    if not isinstance(config, dict):
+        raise CheckpointError(f"{file.parent} is not the folder of {what}: it has no {file.name}.", cure)
+    content = read_json(file, error=CheckpointError)
+    if not isinstance(content, dict):
         raise CheckpointError(f"{file} holds no keys.", "Copy the folder again.")
-    return config
+    return content
 
 
 def check_files(folder: Path, files: Mapping[str, Sequence[str]]) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from distill.core.value import FiniteValue
 from distill.labels.sets.annotations import Region
 from edge.cloth.finder import GrainFinder
 from edge.cloth.fusion import score_from_ratio
@@ -38,7 +39,7 @@ FARTHEST_SCALE: Final = 4.0
 """Scales further apart show other yarns."""
 
 
-class ReferenceSettings(BaseModel):
+class ReferenceSettings(FiniteValue):
     """Say how the reference model proposes places.
 
     Attributes:
@@ -49,8 +50,6 @@ class ReferenceSettings(BaseModel):
         cloth: `auto` looks where there is cloth, if at least half of the image is found to be; `all` takes
             the whole image for it.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     least_ratio: float = Field(default=1.0, ge=0.5, le=100)
     own_level: float = Field(default=4.0, gt=0, le=100)

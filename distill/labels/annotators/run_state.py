@@ -18,8 +18,8 @@ class Progress:
     """Say where fine-tuning stands: `batch` steps of `epoch` are done.
 
     Attributes:
-        losses: per task, the sum of the losses of this epoch's steps and their number.
-        best: fitness and negative validation loss of the best epoch so far.
+        losses: by name, the sum of the losses of this epoch and their number.
+        best: rank of the best epoch so far.
     """
 
     epoch: int = 0
@@ -28,6 +28,11 @@ class Progress:
     elapsed_s: float = 0.0
     losses: dict[str, list[float]] = field(default_factory=dict)
     best: tuple[float, float] | None = None
+
+    def count(self, name: str, loss: float) -> None:
+        """Add a loss to those of the epoch."""
+        sums = self.losses.setdefault(name, [0.0, 0.0])
+        sums[0], sums[1] = sums[0] + loss, sums[1] + 1
 
 
 def write_state(path: Path, content: dict[str, Any]) -> None:

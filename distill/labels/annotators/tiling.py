@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from distill.labels.annotators.as_detections import as_detections
 from distill.labels.sets.annotations import Region
 from edge.core.detections import Detections
 from edge.core.geometry import View, iou_matrix, plan_tiles
@@ -81,7 +82,7 @@ def look_by_tiles(
 def without_duplicates(regions: Sequence[Region], iou_threshold: float) -> tuple[Region, ...]:
     """Keep of regions of one label that overlap more than this the best; by falling score."""
     labels = _labels(regions)
-    return _regions(suppress_duplicates(_detections(regions, labels), iou_threshold), labels, regions)
+    return _regions(suppress_duplicates(as_detections(regions, labels), iou_threshold), labels, regions)
 
 
 def merge_regions(
@@ -99,7 +100,7 @@ def merge_regions(
     placed = [[_moved(region, view) for region in part] for part, view in zip(parts, views, strict=True)]
     everything = [region for part in placed for region in part]
     labels = _labels(everything)
-    merged = merge_views([_detections(part, labels) for part in placed], views)
+    merged = merge_views([as_detections(part, labels) for part in placed], views)
     return _regions(suppress_duplicates(merged, iou_threshold), labels, everything)
 
 
@@ -117,14 +118,6 @@ def _moved(region: Region, view: View) -> Region:
 
 def _labels(regions: Sequence[Region]) -> list[str]:
     return sorted({region.label for region in regions})
-
-
-def _detections(regions: Sequence[Region], labels: Sequence[str]) -> Detections:
-    return Detections(
-        np.array([region.box_xyxy_px for region in regions], np.float32).reshape(-1, 4),
-        np.array([region.score or 0.0 for region in regions], np.float32),
-        np.array([labels.index(region.label) for region in regions], np.int64),
-    )
 
 
 def _regions(found: Detections, labels: Sequence[str], sources: Sequence[Region]) -> tuple[Region, ...]:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from distill.labels.annotators.annotator import Annotator
-from distill.labels.engine.builders import AnnotatorContext, build_annotator
+from distill.labels.engine.builders import AnnotatorContext
 from distill.labels.engine.catalogue import Catalogue
 from distill.labels.engine.region_lines import values_of
+from distill.labels.engine.registry import ANNOTATORS
 from distill.labels.engine.settings import AnnotatorSpec, Device
 from distill.labels.engine.shards import MakeShard, lines
 from distill.labels.sets.image_files import content_digest, decoded
@@ -50,7 +51,8 @@ class Asking:
 
     def open(self) -> MakeShard:
         """Load the annotator."""
-        annotator = build_annotator(self.spec, AnnotatorContext(self.taxonomy, self.device, self.mm_per_px))
+        context = AnnotatorContext(self.taxonomy, self.device, self.mm_per_px)
+        annotator = ANNOTATORS[self.spec.kind].load().build(self.spec, context)
 
         def make(shard: int) -> bytes:
             names = self.catalogue.names_of(shard)

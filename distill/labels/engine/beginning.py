@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from distill.labels.engine.builders import AnnotatorContext, build_annotator
+from distill.labels.engine.builders import AnnotatorContext
 from distill.labels.engine.job import Job
+from distill.labels.engine.registry import ANNOTATORS
 from distill.labels.engine.shards import run_here
-from distill.labels.engine.teaching import check_teaching, is_teachable
 from distill.labels.engine.training_set import check_names
 from distill.labels.sets.groups import by_name
 from edge.core.errors import ConfigError, DatasetError
@@ -58,20 +58,22 @@ def _check_can_teach(job: Job) -> None:
         raise ConfigError(
             "More than one round needs a reviewed set to judge by.", "Name one with --reviewed."
         )
-    teachable = [spec for spec in job.settings.annotators if is_teachable(spec)]
+    teachable = [spec for spec in job.settings.annotators if spec.is_teachable]
     if not teachable:
         raise ConfigError(
             "None of the annotators can be taught.", "Add a Florence-2 or a detector, or use --rounds 1."
         )
     for spec in teachable:
-        check_teaching(spec)
+        ANNOTATORS[spec.kind].load().teaching_settings(spec)
 
 
 def _check_models(job: Job) -> None:
     """Load, and release again, what has work left: a model that is missing would stop the job half-way."""
     for spec in job.settings.annotators:
         if job.is_wanted(spec):
-            build_annotator(spec, AnnotatorContext(job.taxonomy, job.device, job.mm_per_px))
+            ANNOTATORS[spec.kind].load().build(
+                spec, AnnotatorContext(job.taxonomy, job.device, job.mm_per_px)
+            )
     outlines = job.settings.outlines
     if outlines is not None and not job.is_outlined:
         from distill.labels.sam.outliner import open_outliner

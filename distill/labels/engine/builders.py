@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distill.labels.annotators.annotator import Annotator
-from distill.labels.engine.registry import ANNOTATORS
 from distill.labels.engine.settings import AnnotatorSpec, Device
 from edge.core.digest import file_digest
 from edge.core.errors import ConfigError
@@ -31,16 +29,6 @@ class AnnotatorContext:
     taxonomy: Taxonomy
     device: Device = "auto"
     mm_per_px: float | None = None
-
-
-def build_annotator(spec: AnnotatorSpec, surroundings: AnnotatorContext) -> Annotator:
-    """Load an annotator.
-
-    Raises:
-        ConfigError: if a setting is not permitted or there is no such code.
-        LoomsightError: whatever loading its model raises.
-    """
-    return ANNOTATORS[spec.kind].load().build(spec, surroundings)
 
 
 def fingerprint(spec: AnnotatorSpec) -> str:

@@ -17,6 +17,7 @@ from distill.labels.engine.calibration import (
     LEAST_SAMPLES,
     Calibration,
     IsotonicCalibration,
+    calibrated,
     fit_calibration,
 )
 from distill.labels.engine.opinion import Answers, Opinion
@@ -214,7 +215,7 @@ def _error(halves: Sequence[tuple[Floats, Bools]]) -> CalibrationError:
         except DatasetError:
             continue
         before.append(scores)
-        after.append(np.array([fitted(float(score)) for score in scores]))
+        after.append(calibrated(fitted, scores))
         rights.append(right)
     if not rights:
         return CalibrationError(boxes=0, before=0.0, after=0.0)

@@ -11,9 +11,10 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from distill.core.value import Value
 from edge.core.errors import DatasetError
 
 Floats = NDArray[np.float64]
@@ -32,15 +33,13 @@ LEAST_SLOPE = 1e-3
 """Of the logit: a fit may not turn the order of the scores around."""
 
 
-class IsotonicCalibration(BaseModel):
+class IsotonicCalibration(Value):
     """Map scores by a rising line through knots.
 
     Attributes:
         scores: of the knots, rising.
         shares: right among boxes of that score, not falling.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["isotonic"] = "isotonic"
     scores: tuple[float, ...] = Field(min_length=1)
@@ -58,10 +57,8 @@ class IsotonicCalibration(BaseModel):
         return float(np.interp(score, self.scores, self.shares))
 
 
-class TemperatureCalibration(BaseModel):
+class TemperatureCalibration(Value):
     """Map scores by sigmoid(logit(score) / temperature + offset)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["temperature"] = "temperature"
     temperature: float = Field(gt=0)

@@ -9,13 +9,10 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from distill.labels.sets.annotations import BoxXyxy, Region
+from distill.labels.sets.annotations import AGREED, BoxXyxy, Region
 from edge.core.geometry import Boxes, iou_matrix
 
 Method = Literal["weighted", "best"]
-
-AGREED = "+"
-"""Joins the names of the annotators that found the same thing, in the order of the alphabet."""
 
 
 @dataclass(frozen=True, slots=True)

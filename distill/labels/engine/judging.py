@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
+from distill.labels.annotators.as_detections import as_detections
 from distill.labels.engine.calibrating import ReviewedImage
 from distill.labels.engine.opinion import Opinion
 from distill.labels.engine.proposals import as_the_ground_truth_has_it, is_proposal
@@ -81,12 +81,7 @@ def mean_average_precision(
 
 
 def _detections(regions: Sequence[Region], taxonomy: Taxonomy) -> Detections:
-    regions = [region for region in regions if not is_proposal(region)]
-    return Detections(
-        np.array([region.box_xyxy_px for region in regions], np.float32).reshape(-1, 4),
-        np.array([1.0 if region.score is None else region.score for region in regions], np.float32),
-        np.array([taxonomy.class_id(region.label) for region in regions], np.int64),
-    )
+    return as_detections([one for one in regions if not is_proposal(one)], taxonomy.classes)
 
 
 class Change(BaseModel):

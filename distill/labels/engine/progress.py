@@ -13,22 +13,19 @@ from distill.core.progress import LOG_LINE_S
 
 
 @contextmanager
-def shards_shown(
-    what: str, done: int, total: int, clock: Callable[[], float] = time.monotonic
-) -> Iterator[Callable[[], None]]:
+def shards_shown(what: str, done: int, total: int) -> Iterator[Callable[[], None]]:
     """Draw a bar over the shards of a stage, or print a line a minute into a log.
 
     Args:
         what: the stage.
         done: shards that are there already.
         total: shards of the stage.
-        clock: monotonic seconds.
     Yields:
         What is to be called after each shard.
     """
     console = Console(stderr=True)
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    last_line_s, finished = clock(), done
+    last_line_s, finished = time.monotonic(), done
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task(what, total=total, completed=done)
 
@@ -36,8 +33,8 @@ def shards_shown(
             nonlocal last_line_s, finished
             finished += 1
             progress.update(bar, completed=finished)
-            if not console.is_terminal and clock() - last_line_s >= LOG_LINE_S:
-                last_line_s = clock()
+            if not console.is_terminal and time.monotonic() - last_line_s >= LOG_LINE_S:
+                last_line_s = time.monotonic()
                 console.print(f"{what}: {finished} of {total} shards", highlight=False)
 
         yield shard_done

@@ -20,15 +20,35 @@ class AnnotatorModule(Protocol):
     """What the module of every kind has; one that cannot be taught has `build` alone."""
 
     def build(self, spec: AnnotatorSpec, surroundings: AnnotatorContext) -> Annotator:
-        """Load an annotator; see `build_annotator`."""
+        """Load an annotator.
+
+        Raises:
+            ConfigError: if a setting is not permitted or there is no such code.
+            LoomsightError: whatever loading its model raises.
+        """
         ...
 
     def teaching_settings(self, spec: AnnotatorSpec) -> object:
-        """Return the settings of its teaching, checked; see `teaching.check_teaching`."""
+        """Return the settings of its teaching, checked, before hours of labelling lead to it.
+
+        Raises:
+            ConfigError: if one is not valid.
+            CheckpointError: if a detector's checkpoint, which holds its recipe, cannot be read.
+        """
         ...
 
     def taught(self, spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -> AnnotatorSpec:
-        """Teach it and return it as it then is; see `teaching.taught`."""
+        """Teach it on reviewed and accepted boxes and return it as it then is; a stopped run goes on.
+
+        Args:
+            spec: who is taught; its model stays as it is.
+            dataset: folder with the boxes.
+            job: whose taxonomy and device are used.
+            folder: of the run.
+        Raises:
+            StoppedError: if a signal asked to stop.
+            LoomsightError: whatever teaching raises.
+        """
         ...
 
 

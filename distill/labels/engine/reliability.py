@@ -1,11 +1,9 @@
-"""Measure reliability of scores: boxes against the ground truth, calibration error, a plot."""
+"""Measure reliability of scores: boxes against the ground truth, calibration error."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -56,55 +54,28 @@ def judge(
     return scores, right
 
 
-def reliability(scores: ArrayLike, is_right: ArrayLike, bins: int = BINS) -> list[ReliabilityBin]:
+def reliability(scores: ArrayLike, is_right: ArrayLike) -> list[ReliabilityBin]:
     """Sort boxes by score into bins of equal width over [0, 1]; empty bins are left out."""
     values, right = np.asarray(scores, np.float64), np.asarray(is_right, np.float64)
-    numbers = np.minimum((values * bins).astype(int), bins - 1)
+    numbers = np.minimum((values * BINS).astype(int), BINS - 1)
     return [
         ReliabilityBin(float(values[mine].mean()), float(right[mine].mean()), int(mine.sum()))
-        for number in range(bins)
+        for number in range(BINS)
         if (mine := numbers == number).any()
     ]
 
 
-def expected_calibration_error(scores: ArrayLike, is_right: ArrayLike, bins: int = BINS) -> float:
+def expected_calibration_error(scores: ArrayLike, is_right: ArrayLike) -> float:
     """Return the mean distance between score and fraction of right boxes, over bins weighted by their
     boxes.
 
     0 for no boxes.
     """
-    found = reliability(scores, is_right, bins)
+    found = reliability(scores, is_right)
     total = sum(one.count for one in found)
     return (
         sum(one.count * abs(one.mean_score - one.fraction_right) for one in found) / total if total else 0.0
     )
-
-
-def draw_reliability(curves: Mapping[str, Sequence[ReliabilityBin]], file: Path) -> None:
-    """Draw fraction of right boxes over score into a PNG.
-
-    Args:
-        curves: by name, for instance `before` and `after`.
-        file: what to write.
-    Raises:
-        OutputError: if it cannot be written.
-    """
-    from matplotlib.figure import Figure  # a second to import, for whoever draws nothing
-
-    from distill.core.figures import plain, write_figure
-
-    figure = Figure(figsize=(4.6, 4.4), layout="constrained")
-    axes: Any = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
-    for name, bins in curves.items():
-        axes.plot(
-            [b.mean_score for b in bins], [b.fraction_right for b in bins], marker="o", label=plain(name)
-        )
-    axes.set(xlabel="score", ylabel="fraction of right boxes", xlim=(0, 1), ylim=(0, 1))
-    axes.grid(alpha=0.3)
-    if curves:
-        axes.legend()
-    write_figure(figure, file)
 
 
 def _boxes(regions: Sequence[Region]) -> NDArray[np.float32]:

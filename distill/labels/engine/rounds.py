@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distill.core.run_folder import RunFolder
 from distill.labels.engine.calibrating import Calibrated, ReviewedImage
 from distill.labels.engine.job import Job
 from distill.labels.engine.judging import Change, Quality, mean_average_precision, quality_of
@@ -16,7 +17,6 @@ from distill.labels.engine.region_lines import region_from
 from distill.labels.engine.registry import ANNOTATORS
 from distill.labels.engine.settings import AnnotatorSpec
 from distill.labels.engine.shards import ShardFolder
-from distill.labels.engine.teaching import is_teachable, taught
 from distill.labels.engine.training_set import TrainingSet, counts_of, training_set
 from distill.labels.sets.annotations import Region
 from edge.core.errors import OutputError
@@ -127,11 +127,12 @@ def _taught_specs(
     dataset = job.round_folder(last.number) / DATASET
     specs, trainings = [], {}
     for spec in last.specs:
-        if not is_teachable(spec):
+        if not spec.is_teachable:
             specs.append(spec)
             continue
         log.info("round %d: teach %s on %s", number, spec.name, dataset)
-        candidate = taught(spec, dataset, job, job.round_folder(number) / "taught" / spec.name)
+        folder = RunFolder(job.round_folder(number) / "taught" / spec.name)
+        candidate = ANNOTATORS[spec.kind].load().taught(spec, dataset, job, folder)
         before, after = (_map50(job, one) for one in (spec, candidate))
         is_better = after > before
         specs.append(candidate if is_better else spec)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
+from distill.core.value import FiniteValue, Fraction
 from distill.labels.engine.fusion import Fusion, Method
 from distill.labels.engine.registry import ANNOTATORS
 from distill.labels.engine.triage import Band
 from edge.core.one_of import OneOf
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Device = Literal["auto", "cpu", "cuda"]
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_PSEUDO_LABEL_"
@@ -22,11 +22,7 @@ ENVIRONMENT_PREFIX = "LOOMSIGHT_PSEUDO_LABEL_"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class AnnotatorSpec(_Value):
+class AnnotatorSpec(FiniteValue):
     """Name an annotator, as it stands in a file.
 
     Attributes:
@@ -46,10 +42,15 @@ class AnnotatorSpec(_Value):
     model: str = Field(min_length=1)
     name: str = ""
     adapter: str | None = None
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     weight: float | None = Field(default=None, ge=0)
     teach: bool = True
-    teaching: dict[str, Any] = {}
+    teaching: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def is_teachable(self) -> bool:
+        """Whether it can be, and may be, taught."""
+        return self.teach and ANNOTATORS[self.kind].is_teachable
 
     @model_validator(mode="before")
     @classmethod
@@ -66,7 +67,7 @@ class AnnotatorSpec(_Value):
         return name
 
 
-class Outlines(_Value):
+class Outlines(FiniteValue):
     """Say that boxes become outlines and tight boxes, by a SAM.
 
     Attributes:
@@ -75,10 +76,10 @@ class Outlines(_Value):
     """
 
     model: str = Field(min_length=1)
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
-class EngineSettings(_Value):
+class EngineSettings(FiniteValue):
     """State everything that decides which boxes come out, apart from the images.
 
     Attributes:
@@ -103,7 +104,7 @@ class EngineSettings(_Value):
     accept_precision: Fraction = 0.9
     worth_a_look: Fraction = 0.1
     band: Band = Band()
-    bands: dict[str, Band] = {}
+    bands: dict[str, Band] = Field(default_factory=dict)
     blacklist: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     least_side_mm: float = Field(default=0.0, ge=0)
     outlines: Outlines | None = None

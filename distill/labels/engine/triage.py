@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
+from distill.core.value import Value
 from distill.labels.sets.annotations import Region
 from edge.core.detections import UNCLASSIFIED
 
 
-class Band(BaseModel):
+class Band(Value):
     """Say from which calibrated score a class is accepted, and below which it is rejected.
 
     Between the two a person decides.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     accept: float = Field(0.8, ge=0, le=1)
     reject: float = Field(0.3, ge=0, le=1)

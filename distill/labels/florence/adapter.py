@@ -15,10 +15,10 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors import SafetensorError
 from torch import nn
 
+from distill.labels.annotators.model_source import read_keys
 from distill.labels.annotators.remarks import without_remarks
 from distill.labels.florence.settings import LoraSettings
 from edge.core.errors import CheckpointError, ConfigError
-from edge.core.outside_documents import read_json
 
 BASE_NOTE = "loomsight_base.json"
 """File beside an adapter that says which model it is for."""
@@ -116,15 +116,7 @@ def _check_base(folder: Path, base_fingerprint: str, source: str) -> None:
 
 
 def _read_json(file: Path) -> dict[str, Any]:
-    if not file.exists():
-        raise CheckpointError(
-            f"{file.parent} is not the folder of an adapter: it has no {file.name}.",
-            "Name the folder `adapter` that fine-tuning wrote.",
-        )
-    content = read_json(file, error=CheckpointError)
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{file} holds no keys.", "Copy the adapter again.")
-    return content
+    return read_keys(file, "an adapter", "Name the folder `adapter` that fine-tuning wrote.")
 
 
 def _can_adapt(module: nn.Module) -> bool:

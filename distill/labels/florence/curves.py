@@ -38,4 +38,4 @@ def _lines(axes: Any, rows: Sequence[Mapping[str, Any]], names: Mapping[str, str
     axes.set_xlabel("epoch")
     axes.grid(alpha=0.3)
     if axes.lines:
-        axes.legend()
+        axes.legend(loc="upper right")  # the best place takes long to find among many points

@@ -1,45 +1,108 @@
-"""Fine-tune the teacher: one loop, to be read from top to bottom.
-
-All chance is a function of the seed, the epoch and the step, so a run that was interrupted goes on exactly
-as if it had not been: `last.pt` needs no state of a random generator.
-"""
+"""Fine-tune the teacher: what of it Florence-2's own is; the loop is that of all models."""
 
 from __future__ import annotations
 
-import threading
-import time
+import hashlib
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
+from distill.core.precision import Precision, choose_precision
 from distill.core.progress import Listener
 from distill.core.run_folder import RunFolder
+from distill.core.schedule import Schedule
+from distill.labels.annotators.divergence import DivergenceWatch
+from distill.labels.annotators.finetuning import Finetuning, Validation, adam_w, replacing, teach
+from distill.labels.annotators.remarks import without_remarks
+from distill.labels.florence.adapter import add_adapter, merged, save_adapter
 from distill.labels.florence.curves import draw_curves
-from distill.labels.florence.finetune_run import (
-    FinetuneRun,
-    prepare_run,
-    restore_run,
-    save_best,
-    save_last,
-    steps_of,
-)
-from distill.labels.florence.loading import Teacher
-from distill.labels.florence.publish import publish
+from distill.labels.florence.freezing import freeze, learning
+from distill.labels.florence.grammar import TokenIds
+from distill.labels.florence.loading import Teacher, write_model_folder
 from distill.labels.florence.settings import FinetuneSettings
-from distill.labels.florence.teaching import loss_of
-from distill.labels.florence.timetable import Turn, epoch_batches
-from distill.labels.florence.validation import ValidationResult, validate
-from distill.labels.sets.annotations import LabelSet
-from edge.core.errors import TrainingError
+from distill.labels.florence.teaching import Classroom, loss_of, report_cut_answers
+from distill.labels.florence.timetable import Exercise, Turn, epoch_batches, exercises_of
+from distill.labels.florence.validation import validate
+from distill.labels.sets.annotations import NOT_TRAINED_ON, AnnotatedImage, LabelSet
+from edge.core.errors import DatasetError
 from edge.core.taxonomy import Taxonomy
-from edge.process.interruption import stopped_by_signals
 
-CURVES = "curves.png"
+logger = logging.getLogger(__name__)
+
+CURVES, MODEL_FOLDER, ADAPTER_FOLDER = "curves.png", "model", "adapter"
+
+SHOWN = {"loss": "loss", "val_loss": "validation", "map50": "mAP50", "map50_95": "mAP50-95"}
+"""What the line of an epoch says of its row of the history."""
 
 _STEPS_PER_SEED = 1_000_003
 """More than any run has, and prime: no two seeds share the chance of a step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherRun(Finetuning):
+    """Hold everything that fine-tuning a teacher works with."""
+
+    kind = "Florence-2"
+    settings_kind = FinetuneSettings
+
+    settings: FinetuneSettings
+    teacher: Teacher
+    train: Classroom
+    val: Classroom
+    exercises: tuple[Exercise, ...]
+    locations: Tensor
+    precision: Precision
+
+    def steps(self) -> list[list[list[Turn]]]:
+        """Return the batches of each step of this epoch."""
+        return _steps(self.exercises, self.settings, self.progress.epoch)
+
+    def learn(self, step: Sequence[Sequence[Turn]]) -> tuple[str, float] | None:
+        """Add the gradients of some batches."""
+        torch.manual_seed(self.settings.seed * _STEPS_PER_SEED + self.progress.step)
+        losses = [loss for turns in step if (loss := self._backward(turns, len(step))) is not None]
+        if not losses:
+            return None
+        kind, mean = _kind(step), sum(losses) / len(losses)
+        self.progress.count(kind, mean)
+        return kind, mean
+
+    def validated(self) -> Validation:
+        """Validate if this epoch is one to be validated."""
+        done = self.progress.epoch + 1
+        is_last = done == self.settings.epochs or self.schedule.is_over(self.progress.elapsed_s)
+        if not is_last and done % self.settings.validate_every_epochs:
+            return Validation(None, dict.fromkeys(("val_loss", "map50", "map50_95", "ap50")))
+        return validate(self.val, self.settings, self.locations, self.precision)
+
+    def losses(self) -> dict[str, Any]:
+        """Return the mean loss, and that of each task."""
+        sums = self.progress.losses
+        count = sum(number for _, number in sums.values())
+        return {
+            "loss": sum(total for total, _ in sums.values()) / count if count else None,
+            **{f"loss_{kind}": total / number for kind, (total, number) in sums.items()},
+            "lessons": len(self.exercises),
+            "unreadable": len(self.train.unreadable),
+        }
+
+    def drawn(self) -> None:
+        """Draw loss and precision over the epochs."""
+        draw_curves(self.folder.read_history(), self.folder.path / CURVES)
+
+    def _backward(self, turns: Sequence[Turn], batches: int) -> float | None:
+        """Add the gradients of one of so many batches; None if none of its images can be read."""
+        tensors = self.train.tensors(turns)
+        if tensors is None:
+            return None
+        with self.precision.autocast():
+            loss = loss_of(self.model, tensors, self.locations, self.settings.location_sigma_bins)
+        (loss / batches).backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
 
 
 def finetune(
@@ -67,69 +130,109 @@ def finetune(
             change.
         DatasetError: if a split is empty, gives no example, or is not that of the run that is resumed.
     """
-    run = prepare_run(teacher, label_set, taxonomy, settings, folder)
-    if resume:
-        restore_run(run)
-    folder.keep_history_before(run.progress.epoch)
-    stop = threading.Event()
-    with stopped_by_signals(stop):
-        while run.progress.epoch < settings.epochs and not run.schedule.is_over(run.progress.elapsed_s):
-            started, before_s = time.monotonic(), run.progress.elapsed_s
-            if not _teach_epoch(run, listener, stop):
-                save_last(run)
-                return False
-            run.progress.elapsed_s = before_s + time.monotonic() - started
-            validation, seconds = _validated(run), time.monotonic() - started
-            run.progress.elapsed_s = before_s + seconds
-            row = _close_epoch(run, validation, seconds)
-            listener.epoch_done(row)
-    publish(run)
+    run = _prepared_run(teacher, label_set, taxonomy, settings, folder)
+    if not teach(run, listener, resume=resume):
+        return False
+    _publish(run)
     return True
 
 
-def _teach_epoch(run: FinetuneRun, listener: Listener, stop: threading.Event) -> bool:
-    """Teach the rest of an epoch; return False if a stop was asked for before its end."""
-    progress, started = run.progress, time.monotonic()
-    steps = steps_of(epoch_batches(run.exercises, run.settings, progress.epoch), run.settings.accumulate)
-    run.teacher.model.train()
-    for batches in steps[progress.batch :]:
-        elapsed_s = progress.elapsed_s + time.monotonic() - started
-        loss = _step(run, batches, elapsed_s)
-        progress.batch, progress.step = progress.batch + 1, progress.step + 1
-        listener.batch_done(progress.epoch, progress.batch, len(steps), loss)
-        if run.schedule.is_over(elapsed_s):
-            break
-        if stop.is_set():
-            progress.elapsed_s = elapsed_s
-            return False
-    return True
+def _prepared_run(
+    teacher: Teacher,
+    label_set: LabelSet,
+    taxonomy: Taxonomy,
+    settings: FinetuneSettings,
+    folder: RunFolder,
+) -> TeacherRun:
+    """Build a run that stands at its beginning."""
+    train, val = (_split(label_set, name) for name in ("train", "val"))
+    taught = _prepared(teacher, settings)
+    rooms = [
+        Classroom(taught, label_set.root, images, taxonomy, settings.max_new_tokens, set())
+        for images in (train, val[: settings.validation_pictures])
+    ]
+    exercises = exercises_of(train, taxonomy, settings.tasks)
+    if not exercises:
+        raise DatasetError(
+            f"The labels in {label_set.root} give no example for {', '.join(settings.tasks)}.",
+            "Choose tasks that these labels suffice for: outlines are needed for segmentation.",
+        )
+    if not any(image.regions for image in train):
+        raise DatasetError(
+            f"The images in the split 'train' of {label_set.root} show no defect.",
+            "A teacher needs defects that somebody has marked; see `loomsight labels stats`.",
+        )
+    for room in rooms:
+        report_cut_answers(room, settings.tasks)
+    weights, total = learning(taught.model), settings.epochs * len(_steps(exercises, settings, epoch=0))
+    return TeacherRun(
+        settings=settings,
+        folder=folder,
+        model=taught.model,
+        weights=weights,
+        fingerprint=taught.base_fingerprint,
+        data_digest=hashlib.sha256(repr((train, val)).encode()).hexdigest(),
+        optimizer=adam_w(weights, settings),
+        schedule=Schedule(
+            peak=settings.learning_rate,
+            final_share=settings.final_learning_rate_share,
+            warmup_steps=settings.warmup_share * total,
+            total_steps=total,
+            time_limit_s=settings.time_limit_min * 60 if settings.time_limit_min else None,
+        ),
+        watch=DivergenceWatch(settings.divergence_rise, settings.divergence_patience_steps),
+        teacher=taught,
+        train=rooms[0],
+        val=rooms[1],
+        exercises=exercises,
+        locations=torch.tensor(TokenIds.of(teacher.processor.tokenizer).locations, device=teacher.device),
+        precision=_precision(settings, teacher.device),
+    )
 
 
-def _step(run: FinetuneRun, batches: Sequence[Sequence[Turn]], elapsed_s: float) -> float:
-    """Learn from some batches and return their mean loss; nan if none of their images can be read."""
-    torch.manual_seed(run.settings.seed * _STEPS_PER_SEED + run.progress.step)
-    for group in run.optimizer.param_groups:
-        group["lr"] = run.schedule.learning_rate(run.progress.step, elapsed_s)
-    run.optimizer.zero_grad(set_to_none=True)
-    losses = [loss for turns in batches if (loss := _backward(run, turns, len(batches))) is not None]
-    if not losses:
-        return float("nan")
-    mean = sum(losses) / len(losses)
-    _watch(run, _kind(batches), mean)
-    nn.utils.clip_grad_norm_(run.weights.values(), run.settings.gradient_norm_limit)
-    run.optimizer.step()
-    return mean
+def _publish(run: TeacherRun) -> None:
+    """Write `adapter/`, if adapters were trained, and `model/`: the best weights, adapters merged."""
+    if run.folder.best.is_file():
+        run.load_best()
+    model, path, teacher = run.model.eval(), run.folder.path, run.teacher
+    if run.settings.lora:
+        with replacing(path / ADAPTER_FOLDER) as partial:
+            save_adapter(model, partial, teacher.base_fingerprint, teacher.source)
+    with replacing(path / MODEL_FOLDER) as partial:
+        write_model_folder(merged(model), teacher.processor, partial)
+    logger.info("the best teacher is in %s", path / MODEL_FOLDER)
 
 
-def _backward(run: FinetuneRun, turns: Sequence[Turn], fraction: int) -> float | None:
-    """Add the gradients of a batch, as one of `fraction` that make a step."""
-    tensors = run.train.tensors(turns)
-    if tensors is None:
-        return None
-    with run.precision.autocast():
-        loss = loss_of(run.teacher.model, tensors, run.locations, run.settings.location_sigma_bins)
-    (loss / fraction).backward()  # type: ignore[no-untyped-call]
-    return float(loss.detach())
+def _split(label_set: LabelSet, name: str) -> tuple[AnnotatedImage, ...]:
+    """Return the images of a split with what is true of them; what waits for a person is no example."""
+    images = tuple(
+        replace(image, regions=tuple(r for r in image.regions if r.review not in NOT_TRAINED_ON))
+        for image in label_set.images
+        if image.split == name and all(region.review != "queued" for region in image.regions)
+    )
+    if not images:
+        raise DatasetError(
+            f"The set in {label_set.root} has no images in the split '{name}'.",
+            "Split it first: `loomsight labels split`.",
+        )
+    return images
+
+
+def _prepared(teacher: Teacher, settings: FinetuneSettings) -> Teacher:
+    """Put adapters on, and freeze what is not to learn."""
+    torch.manual_seed(settings.seed)
+    if settings.gradient_checkpointing:
+        with without_remarks():
+            teacher.model.gradient_checkpointing_enable({"use_reentrant": False})
+    model = add_adapter(teacher.model, settings.lora) if settings.lora else teacher.model
+    freeze(model, settings)
+    return replace(teacher, model=model)
+
+
+def _steps(exercises: Sequence[Exercise], settings: FinetuneSettings, epoch: int) -> list[list[list[Turn]]]:
+    """Put batches of an epoch together whose gradients make one step."""
+    batches, count = epoch_batches(exercises, settings, epoch), settings.accumulate
+    return [batches[start : start + count] for start in range(0, len(batches), count)]
 
 
 def _kind(batches: Sequence[Sequence[Turn]]) -> str:
@@ -138,62 +241,8 @@ def _kind(batches: Sequence[Sequence[Turn]]) -> str:
     return tasks.pop() if len(tasks) == 1 else "mixed"
 
 
-def _watch(run: FinetuneRun, kind: str, loss: float) -> None:
-    """Note a loss, and stop if it diverges."""
-    began = run.watch.see(kind, run.progress.step, loss)
-    if began is not None:
-        raise TrainingError(
-            f"The loss of {kind} diverges since step {began + 1} (now step {run.progress.step + 1}, loss "
-            f"{loss:.2f}).",
-            f"Lower learning_rate (now {run.settings.learning_rate}); the checkpoints in {run.folder.path} "
-            "are from before it.",
-        )
-    sums = run.progress.losses.setdefault(kind, [0.0, 0.0])
-    sums[0], sums[1] = sums[0] + loss, sums[1] + 1
-
-
-def _validated(run: FinetuneRun) -> ValidationResult | None:
-    """Validate if this epoch is one to be validated."""
-    done = run.progress.epoch + 1
-    is_last = done == run.settings.epochs or run.schedule.is_over(run.progress.elapsed_s)
-    return validate(run) if is_last or done % run.settings.validate_every_epochs == 0 else None
-
-
-def _close_epoch(run: FinetuneRun, validation: ValidationResult | None, seconds: float) -> dict[str, Any]:
-    """Keep what the epoch gave: history, curves, best, last, in this order."""
-    progress = run.progress
-    row = _history_row(run, validation, seconds)
-    is_best = validation is not None and (progress.best is None or validation.rank > progress.best)
-    if validation is not None and is_best:
-        progress.best = validation.rank
-    progress.epoch, progress.batch, progress.losses = progress.epoch + 1, 0, {}
-    run.folder.append_history(row)
-    if validation is not None:
-        draw_curves(run.folder.read_history(), run.folder.path / CURVES)
-    # While a loss is rising, the weights may be on their way out: the state from before it stays.
-    if not run.watch.is_rising:
-        if is_best:
-            save_best(run)
-        save_last(run)
-    return row
-
-
-def _history_row(run: FinetuneRun, validation: ValidationResult | None, seconds: float) -> dict[str, Any]:
-    progress = run.progress
-    sums = progress.losses.values()
-    count = sum(number for _, number in sums)
-    metrics = validation.metrics if validation else None
-    return {
-        "epoch": progress.epoch,
-        "steps": progress.step,
-        "loss": sum(total for total, _ in sums) / count if count else None,
-        **{f"loss_{kind}": total / number for kind, (total, number) in progress.losses.items()},
-        "learning_rate": run.optimizer.param_groups[0]["lr"],
-        "val_loss": validation.loss if validation else None,
-        "map50": metrics.map50 if metrics else None,
-        "map50_95": metrics.map50_95 if metrics else None,
-        "ap50": metrics.ap50 if metrics else None,
-        "lessons": len(run.exercises),
-        "unreadable": len(run.train.unreadable),
-        "seconds": round(seconds, 2),
-    }
+def _precision(settings: FinetuneSettings, device: torch.device) -> Precision:
+    """Pick the arithmetic; on a GPU bf16, whose gradients need no scaling."""
+    if settings.precision == "auto" and device.type == "cuda":
+        return Precision("bf16", device.type)
+    return choose_precision(settings.precision, device)

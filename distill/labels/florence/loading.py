@@ -60,7 +60,6 @@ def load_teacher(
     adapter: Path | None = None,
     *,
     device: torch.device | None = None,
-    dtype: torch.dtype = torch.float32,
 ) -> Teacher:
     """Load a model and its processor, in eval mode.
 
@@ -68,18 +67,17 @@ def load_teacher(
         source: hub id, for instance florence-community/Florence-2-base-ft, or a folder.
         adapter: folder of a LoRA adapter made for this model; None for none.
         device: None for the processor.
-        dtype: of the weights.
     Raises:
         CheckpointError: if it cannot be had, is damaged, is no Florence-2, is of the older layout with
             remote code, lacks its processor, or the adapter is for another model.
     """
     _check_layout(source)
     processor = _load_processor(source)
-    model = load_weights(Florence2ForConditionalGeneration, source, None, torch.float32)
+    model = load_weights(Florence2ForConditionalGeneration, source)
     fingerprint = fingerprint_of(model)
     if adapter is not None:
         model = attach_adapter(model, adapter, fingerprint, source)
-    model = model.to(device=device or torch.device("cpu"), dtype=dtype).eval()
+    model = model.to(device or torch.device("cpu")).eval()
     return Teacher(model, processor, source, fingerprint)
 
 

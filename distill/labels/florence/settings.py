@@ -7,13 +7,11 @@ not help, and freezing the vision half made it worse (measured by the mill on 2,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
-from edge.core.settings import environment_values, resolved, toml_values
+from distill.core.value import FiniteValue, Fraction
 
 ENVIRONMENT_PREFIX = "LOOMSIGHT_TEACHER_"
 """LOOMSIGHT_TEACHER_EPOCHS=3 sets `epochs`; only plain values, not tables."""
@@ -23,14 +21,8 @@ TaskName = Literal[
     "more_detailed_caption", "region_to_category", "region_to_description", "region_to_segmentation",
 ]  # fmt: skip
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
-
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class LoraSettings(_Value):
+class LoraSettings(FiniteValue):
     """Say which layers get low-rank adapters, and how large these are (Hu et al., LoRA, 2021).
 
     Attributes:
@@ -47,7 +39,7 @@ class LoraSettings(_Value):
     dora: bool = False
 
 
-class FinetuneSettings(_Value):
+class FinetuneSettings(FiniteValue):
     """State everything that decides how a fine-tuning ends, apart from the model and the data.
 
     Attributes:
@@ -112,7 +104,7 @@ class FinetuneSettings(_Value):
         return tasks
 
 
-class AnnotationSettings(_Value):
+class AnnotationSettings(FiniteValue):
     """Say how the teacher is asked.
 
     Attributes:
@@ -136,49 +128,3 @@ class AnnotationSettings(_Value):
     tile_overlap_px: int = Field(default=64, ge=0)
     score_floor: Fraction = 0.0
     iou_threshold: Fraction = 0.7
-
-
-Settings = TypeVar("Settings", FinetuneSettings, AnnotationSettings)
-
-
-def load_settings(
-    kind: type[Settings], file: Path | None, environment: Mapping[str, str], flags: Mapping[str, object]
-) -> Settings:
-    """Resolve settings; what stands later in field < file < environment < flag wins.
-
-    Args:
-        kind: which settings.
-        file: TOML; None for none.
-        environment: as `os.environ`.
-        flags: by field name; None means the flag was not given. A table adds to that of the file.
-    Raises:
-        ConfigError: if the file is missing or not TOML, or a key is unknown or its value not permitted.
-    """
-    from_file = toml_values(file)
-    layers: dict[str, Mapping[str, Any]] = {
-        str(file): from_file,
-        f"the environment ({ENVIRONMENT_PREFIX}*)": _environment(kind, environment),
-        "the command line": {
-            key: _added(from_file.get(key), value) for key, value in flags.items() if value is not None
-        },
-    }
-    return resolved(kind, layers)
-
-
-def changed_by(flags: Mapping[str, object], settings: FinetuneSettings) -> list[str]:
-    """Return the flags that were given and do not repeat what the settings say."""
-    said = settings.model_dump()
-    return [
-        key for key, value in flags.items() if value is not None and _added(said[key], value) != said[key]
-    ]
-
-
-def _environment(kind: type[BaseModel], environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables of the teacher; those of the other command are skipped."""
-    others = {*FinetuneSettings.model_fields, *AnnotationSettings.model_fields} - set(kind.model_fields)
-    values = environment_values(environment, ENVIRONMENT_PREFIX)
-    return {key: text for key, text in values.items() if key not in others}
-
-
-def _added(table: object, value: object) -> object:
-    return {**table, **value} if isinstance(table, dict) and isinstance(value, dict) else value

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 from distill.labels.florence.captions import detailed_caption, more_detailed_caption, short_caption
-from distill.labels.florence.places import outlines_text, place_text
 from distill.labels.florence.settings import TaskName
-from distill.labels.formats.location_tokens import write_boxes
+from distill.labels.formats.location_tokens import outlines_text, place_text, write_boxes
 from distill.labels.sets.annotations import AnnotatedImage, Region
 from distill.labels.sets.naming import class_of, full_name, kind_of
 from edge.core.errors import ConfigError
@@ -88,12 +87,22 @@ def checked_task(name: str, text: str, *, has_image: bool) -> TaskName:
     Raises:
         ConfigError: if there is no such task or nothing that it could be about, or see `prompt_for`.
     """
-    task = next((known for known in TASKS if known == name), None)
-    if task is None:
-        raise ConfigError(f"There is no task '{name}'.", f"Use one of: {', '.join(TASKS)}.")
+    task = task_named(name)
     if not has_image and TASKS[task].takes == "nothing":
         raise ConfigError(f"The task {task} needs an image.", "Name one behind the model.")
     prompt_for(task, text)
+    return task
+
+
+def task_named(name: str) -> TaskName:
+    """Return the task of a name.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    task = next((known for known in TASKS if known == name), None)
+    if task is None:
+        raise ConfigError(f"There is no task '{name}'.", f"Use one of: {', '.join(TASKS)}.")
     return task
 
 

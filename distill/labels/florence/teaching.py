@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from distill.labels.florence.flips import flipped_image, flipped_labels
 from distill.labels.florence.generation import model_inputs
 from distill.labels.florence.loading import Teacher
 from distill.labels.florence.settings import TaskName
 from distill.labels.florence.tasks import AnswerExample, examples_of
 from distill.labels.florence.timetable import Turn
+from distill.labels.formats.flip import flipped_image, flipped_labels
 from distill.labels.sets.annotations import AnnotatedImage
 from distill.labels.sets.image_files import decoded
 from edge.core.errors import DatasetError

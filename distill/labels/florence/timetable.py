@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
-from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 
-from distill.labels.florence.flips import Flips
 from distill.labels.florence.settings import FinetuneSettings, TaskName
 from distill.labels.florence.tasks import examples_of
+from distill.labels.formats.flip import DIRECTIONS, Direction
 from distill.labels.sets.annotations import AnnotatedImage
 from edge.core.taxonomy import Taxonomy
 
@@ -27,7 +27,7 @@ class Turn(NamedTuple):
     """Hold an exercise, and how its image is mirrored this time."""
 
     exercise: Exercise
-    flips: Flips
+    flips: tuple[Direction, ...]
 
 
 def exercises_of(
@@ -58,8 +58,8 @@ def epoch_batches(
     for block in _blocks(exercises, settings, rng):
         mirrored = rng.random((len(block), 2)) < settings.flip_share
         turns = [
-            Turn(exercise, Flips(bool(left_right), bool(up_down)))
-            for exercise, (left_right, up_down) in zip(block, mirrored, strict=True)
+            Turn(exercise, tuple(itertools.compress(DIRECTIONS, flips)))
+            for exercise, flips in zip(block, mirrored.tolist(), strict=True)
         ]
         batches += [turns[start : start + settings.batch] for start in range(0, len(turns), settings.batch)]
     return batches
@@ -70,7 +70,9 @@ def _blocks(
 ) -> list[list[Exercise]]:
     """Shuffle: within each task, or the images, whose tasks then keep their order."""
     if settings.task_order == "blocks":
-        blocks = [list(group) for _, group in groupby(exercises, key=lambda exercise: exercise.task)]
+        blocks = [
+            list(group) for _, group in itertools.groupby(exercises, key=lambda exercise: exercise.task)
+        ]
         return [[block[i] for i in rng.permutation(len(block))] for block in blocks]
     by_image: dict[int, list[Exercise]] = {}
     for exercise in exercises:

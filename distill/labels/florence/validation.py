@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-import numpy as np
 import torch
+from torch import Tensor
 
+from distill.core.precision import Precision
 from distill.evaluation.evaluate import Metrics, metrics_of
+from distill.labels.annotators.as_detections import as_detections
+from distill.labels.annotators.finetuning import Validation
 from distill.labels.florence.annotate import FlorenceAnnotator
-from distill.labels.florence.finetune_run import FinetuneRun
-from distill.labels.florence.flips import Flips
-from distill.labels.florence.settings import AnnotationSettings
+from distill.labels.florence.settings import AnnotationSettings, FinetuneSettings
 from distill.labels.florence.teaching import Classroom, loss_of
 from distill.labels.florence.timetable import Turn, exercises_of
 from distill.labels.sets.annotations import AnnotatedImage, Region
@@ -24,39 +25,25 @@ from edge.core.image import Image
 from edge.core.taxonomy import Taxonomy
 
 
-@dataclass(frozen=True, slots=True)
-class ValidationResult:
-    """Hold what a validation gave.
-
-    Attributes:
-        loss: of the right answers, nats per token.
-        metrics: of the boxes; None if the tasks taught give none.
-    """
-
-    loss: float
-    metrics: Metrics | None
-
-    @property
-    def rank(self) -> tuple[float, float]:
-        """The better epoch has the greater one: by the precision of its boxes, then by its loss."""
-        return (self.metrics.fitness if self.metrics else 0.0, -self.loss)
-
-
-def validate(run: FinetuneRun) -> ValidationResult:
-    """Score the teacher on the validation split."""
-    run.teacher.model.eval()
-    return ValidationResult(_loss(run), _metrics(run))
+def validate(
+    room: Classroom, settings: FinetuneSettings, locations: Tensor, precision: Precision
+) -> Validation:
+    """Score the teacher on the validation split: by the precision of its boxes, then by its loss."""
+    room.teacher.model.eval()
+    loss, metrics = _loss(room, settings, locations, precision), _metrics(room, settings, precision)
+    values = {
+        "val_loss": loss,
+        "map50": metrics.map50 if metrics else None,
+        "map50_95": metrics.map50_95 if metrics else None,
+        "ap50": metrics.ap50 if metrics else None,
+    }
+    return Validation((metrics.fitness if metrics else 0.0, -loss), values)
 
 
 def detections_of(regions: Sequence[Region], taxonomy: Taxonomy) -> Detections:
     """Bring regions into the form that detectors are scored in; what is of no class is left out."""
-    named = [(class_of(region, taxonomy), region) for region in regions]
-    known = [(taxonomy.class_id(name), r) for name, r in named if name in taxonomy.classes]
-    return Detections(
-        np.array([region.box_xyxy_px for _, region in known], np.float32).reshape(-1, 4),
-        np.array([1.0 if region.score is None else region.score for _, region in known], np.float32),
-        np.array([class_id for class_id, _ in known], np.int64),
-    )
+    named = [replace(region, label=class_of(region, taxonomy)) for region in regions]
+    return as_detections([one for one in named if one.label in taxonomy.classes], taxonomy.classes)
 
 
 def readable(room: Classroom) -> tuple[list[AnnotatedImage], list[Image]]:
@@ -71,36 +58,37 @@ def readable(room: Classroom) -> tuple[list[AnnotatedImage], list[Image]]:
 
 
 @torch.inference_mode()
-def _loss(run: FinetuneRun) -> float:
-    exercises = exercises_of(run.val.images, run.taxonomy, run.settings.tasks)
-    turns = [Turn(exercise, Flips()) for exercise in exercises]
+def _loss(room: Classroom, settings: FinetuneSettings, locations: Tensor, precision: Precision) -> float:
+    """Return the loss of the right answers, in nats per token."""
+    exercises = exercises_of(room.images, room.taxonomy, settings.tasks)
+    turns = [Turn(exercise, ()) for exercise in exercises]
     total, tokens = 0.0, 0
-    for start in range(0, len(turns), run.settings.batch):
-        tensors = run.val.tensors(turns[start : start + run.settings.batch])
+    for start in range(0, len(turns), settings.batch):
+        tensors = room.tensors(turns[start : start + settings.batch])
         if tensors is None:
             continue
         count = int((tensors["labels"] >= 0).sum())
-        with run.precision.autocast():
-            loss = loss_of(run.teacher.model, tensors, run.locations, sigma_bins=0)
+        with precision.autocast():
+            loss = loss_of(room.teacher.model, tensors, locations, sigma_bins=0)
         total, tokens = total + float(loss) * count, tokens + count
     return total / tokens if tokens else float("nan")
 
 
-def _metrics(run: FinetuneRun) -> Metrics | None:
-    tasks = run.settings.tasks
-    if "detection" not in tasks and "dense_region_caption" not in tasks:
+def _metrics(room: Classroom, settings: FinetuneSettings, precision: Precision) -> Metrics | None:
+    """Score the boxes; None if the tasks taught give none."""
+    if "detection" not in settings.tasks and "dense_region_caption" not in settings.tasks:
         return None
-    settings = AnnotationSettings(
-        vocabulary=run.taxonomy.classes if "detection" in tasks else None,
-        batch=run.settings.batch,
-        max_new_tokens=run.settings.max_new_tokens,
+    asked = AnnotationSettings(
+        vocabulary=room.taxonomy.classes if "detection" in settings.tasks else None,
+        batch=settings.batch,
+        max_new_tokens=settings.max_new_tokens,
     )
-    images, decoded_images = readable(run.val)
-    with run.precision.autocast():
-        annotator = FlorenceAnnotator(run.teacher, run.taxonomy, settings, report_cuts=False)
+    images, decoded_images = readable(room)
+    with precision.autocast():
+        annotator = FlorenceAnnotator(room.teacher, room.taxonomy, asked, report_cuts=False)
         found = annotator.annotate(decoded_images)
     compared = [
-        (detections_of(regions, run.taxonomy), detections_of(image.regions, run.taxonomy))
+        (detections_of(regions, room.taxonomy), detections_of(image.regions, room.taxonomy))
         for regions, image in zip(found, images, strict=True)
     ]
-    return metrics_of(compared, run.taxonomy.classes)
+    return metrics_of(compared, room.taxonomy.classes)

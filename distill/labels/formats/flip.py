@@ -5,19 +5,22 @@ A flipped copy keeps the group and the split of its image, so it never meets it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import cv2
+import numpy as np
 
 from distill.labels.formats import yolo_writing
 from distill.labels.sets.annotations import AnnotatedImage, BoxXyxy, LabelSet, Region, WrittenLabels
 from distill.labels.sets.image_files import decoded
 from edge.core.errors import DatasetError
+from edge.core.image import Image
 
 Direction = Literal["horizontal", "vertical"]
+DIRECTIONS: tuple[Direction, ...] = ("horizontal", "vertical")
 
 SUFFIXES: dict[Direction, str] = {"horizontal": "_h", "vertical": "_v"}
 OPENCV_CODES: dict[Direction, int] = {"horizontal": 1, "vertical": 0}
@@ -66,8 +69,22 @@ def flipped(image: AnnotatedImage, direction: Direction) -> AnnotatedImage:
     """Return the labels of the flipped copy: same group, same split, a name with `_h` or `_v`."""
     path = PurePosixPath(image.file_name)
     name = str(path.with_name(f"{path.stem}{SUFFIXES[direction]}.png"))
-    regions = tuple(flipped_region(region, image.size_hw_px, direction) for region in image.regions)
-    return replace(image, file_name=name, regions=regions)
+    return replace(flipped_labels(image, (direction,)), file_name=name)
+
+
+def flipped_image(image: Image, directions: Iterable[Direction]) -> Image:
+    """Flip an image, (H, W) or (H, W, 3)."""
+    for direction in directions:
+        image = np.asarray(cv2.flip(image, OPENCV_CODES[direction]), np.uint8)
+    return image
+
+
+def flipped_labels(image: AnnotatedImage, directions: Iterable[Direction]) -> AnnotatedImage:
+    """Flip the regions of an image."""
+    regions = image.regions
+    for direction in directions:
+        regions = tuple(flipped_region(region, image.size_hw_px, direction) for region in regions)
+    return replace(image, regions=regions)
 
 
 def flipped_region(region: Region, size_hw_px: tuple[int, int], direction: Direction) -> Region:
@@ -89,7 +106,7 @@ def _write_flipped(source: Path, origin: _Origin, path: Path) -> None:
     image = decoded(source)
     if image.shape[:2] != origin.image.size_hw_px:
         raise DatasetError(f"{source} is not as large as its labels say.", "Label it again.")
-    done, data = cv2.imencode(".png", cv2.flip(image, OPENCV_CODES[origin.direction]))
+    done, data = cv2.imencode(".png", flipped_image(image, (origin.direction,)))
     if not done:
         raise DatasetError(f"{source} cannot be saved as PNG.", "Replace or remove the file.")
     path.write_bytes(data.tobytes())

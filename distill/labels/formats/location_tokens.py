@@ -85,8 +85,24 @@ def write_boxes(label: str, boxes_xyxy_px: ArrayLike, size_hw_px: tuple[int, int
         DatasetError: if the label is empty.
         ValueError: see `bins_from_xy`.
     """
-    boxes = np.asarray(boxes_xyxy_px, np.float64).reshape(-1, 4)
-    return written_label(label) + _tokens(bins_from_xy(boxes, size_hw_px))
+    return written_label(label) + place_text(boxes_xyxy_px, size_hw_px)
+
+
+def place_text(place: ArrayLike, size_hw_px: tuple[int, int]) -> str:
+    """Write a box, a quadrilateral or an outline as bare location tokens.
+
+    Args:
+        place: x1, y1, x2, y2, or corners (x, y), image pixels.
+        size_hw_px: height and width of the image.
+    """
+    bins = bins_from_xy(np.asarray(place, np.float64).reshape(-1, 2), size_hw_px)
+    return "".join(f"<loc_{number}>" for number in bins.ravel())
+
+
+def outlines_text(outlines: Sequence[PolygonXy], size_hw_px: tuple[int, int]) -> str:
+    """Write outlines as Florence-2 answers a referring expression: one bare, several between marks."""
+    texts = [place_text(outline, size_hw_px) for outline in outlines]
+    return texts[0] if len(texts) == 1 else "".join(f"<poly>{text}</poly>" for text in texts)
 
 
 def parse_boxes(text: str, size_hw_px: tuple[int, int]) -> list[tuple[str, BoxXyxy]]:
@@ -202,10 +218,6 @@ def _bin_size_px(shape: tuple[int, ...], size_hw_px: tuple[int, int]) -> NDArray
     if not shape or shape[-1] % 2 or height <= 0 or width <= 0:
         raise ValueError(f"x and y in turn and a positive size are needed, not {shape} and {size_hw_px}")
     return np.tile([width / BINS, height / BINS], shape[-1] // 2)
-
-
-def _tokens(bins: NDArray[np.int64]) -> str:
-    return "".join(f"<loc_{number}>" for number in bins.ravel())
 
 
 def _box(bins: Sequence[int], size_hw_px: tuple[int, int]) -> BoxXyxy:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from distill.labels.sets.annotations import AnnotatedImage, Region, ReviewState
+from distill.labels.sets.annotations import AGREED, AnnotatedImage, Region, ReviewState
 
 Wanted = Literal["queued", "all"]
-
-AGREED = "+"
-"""Joins the names of the annotators that found the same thing."""
 
 TOSS_UP = 0.5
 """A calibrated score says nothing at all here."""

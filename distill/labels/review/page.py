@@ -6,15 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from anyio import CapacityLimiter, to_thread
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from distill.core.value import Value
+from distill.labels.florence.tasks import TASKS
 from distill.labels.review.choices import Choice
 from distill.labels.review.order import Wanted
-from distill.labels.review.questions import NO_TEACHER, TASKS, Panel
+from distill.labels.review.questions import NO_TEACHER, Panel
 from distill.labels.review.session import Session
 from distill.labels.review.views import image_view, overview, png_of
 from edge.core.errors import LoomsightError, OutputError
@@ -39,10 +41,8 @@ MOST_AT_ONCE: Final = 4
 """Images that are decoded at a time; further ones wait."""
 
 
-class Asked(BaseModel):
+class Asked(Value):
     """Define the base of requests of the page."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class WantedImage(Asked):

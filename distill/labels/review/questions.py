@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Protocol
 
-from distill.labels.florence.settings import TaskName
+from distill.labels.florence.tasks import TASKS, task_named
+from distill.labels.formats.location_tokens import place_text
 from distill.labels.review.session import Session
 from distill.labels.review.views import region_view
 from distill.labels.sets.image_files import decoded
-from edge.core.errors import ConfigError, LoomsightError
+from edge.core.errors import LoomsightError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from distill.labels.florence.annotate import Question
     from distill.labels.florence.outputs import Answer
     from edge.core.taxonomy import Taxonomy
-
-TASKS: tuple[str, ...] = get_args(TaskName)
 
 NO_TEACHER = "Start `loomsight review` with `--teacher MODEL` to ask a Florence-2 about the image."
 
@@ -81,22 +80,12 @@ class Panel:
 
     def _question(self, task: str, text: str, image_name: str, place: int) -> Question:
         from distill.labels.florence.annotate import Question
-        from distill.labels.florence.places import place_text
-        from distill.labels.florence.tasks import TASKS as TASKS_BY_NAME
 
-        name = _task_name(task)
+        name = task_named(task)
         image = self.session.image(image_name)
-        if TASKS_BY_NAME[name].takes == "place" and not text and 0 <= place < len(image.regions):
+        if TASKS[name].takes == "place" and not text and 0 <= place < len(image.regions):
             text = place_text(image.regions[place].box_xyxy_px, image.size_hw_px)
         return Question(name, decoded(self.session.root / image_name), text)
-
-
-def _task_name(task: str) -> TaskName:
-    known: tuple[TaskName, ...] = get_args(TaskName)
-    for name in known:
-        if name == task:
-            return name
-    raise ConfigError(f"There is no task '{task}'.", f"Use one of: {', '.join(TASKS)}.")
 
 
 def _shown(text: str, regions: list[dict[str, Any]]) -> str:

@@ -53,7 +53,7 @@ def load_sam(source: str, *, device: torch.device | None = None) -> Sam:
     """
     check_source(source, {"sam"}, EXAMPLE, {"processor": PROCESSOR_FILES})
     processor = load_processor(SamProcessor, source)
-    model = load_weights(SamModel, source, device, torch.float32).requires_grad_(False)
+    model = load_weights(SamModel, source, device).requires_grad_(False)
     return Sam(model, processor, source)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from distill.labels.sam.outliner import Outliner
@@ -12,8 +11,6 @@ from distill.labels.sets.image_files import decoded
 from distill.labels.sets.problems import Problems
 from edge.core.errors import DatasetError
 from edge.process.interruption import stopped_by_signals
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +27,12 @@ class Refined:
     is_whole: bool = True
 
 
-def refine(label_set: LabelSet, outliner: Outliner, on_progress: Progress | None = None) -> Refined:
+def refine(label_set: LabelSet, outliner: Outliner) -> Refined:
     """Outline every region that has no outline yet.
 
     Args:
         label_set: boxes of images.
         outliner: draws.
-        on_progress: called with (images done, images in all).
     """
     problems = Problems(label_set.problems)
     images: list[AnnotatedImage] = []
@@ -46,8 +42,6 @@ def refine(label_set: LabelSet, outliner: Outliner, on_progress: Progress | None
             if stop.is_set():
                 break
             images.append(_refined(image, label_set, outliner, problems))
-            if on_progress:
-                on_progress(len(images), len(label_set.images))
     return Refined(
         replace(label_set, images=tuple(images), problems=problems.by_file()),
         is_whole=len(images) == len(label_set.images),

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pydantic import Field
 
-from pydantic import BaseModel, ConfigDict, Field
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
+from distill.core.value import FiniteValue, Fraction
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class OutlineSettings(_Value):
+class OutlineSettings(FiniteValue):
     """Say how boxes become outlines.
 
     Attributes:
@@ -38,7 +32,7 @@ class OutlineSettings(_Value):
     corner_tolerance_px: float = Field(default=0.5, ge=0)
 
 
-class SamFinetuneSettings(_Value):
+class SamFinetuneSettings(FiniteValue):
     """State everything that decides how a fine-tuning ends, apart from the model and the data.
 
     The loss is that of Segment Anything (Kirillov et al., ICCV 2023, appendix A): focal and dice loss

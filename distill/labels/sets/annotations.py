@@ -23,6 +23,9 @@ Corrected: a person moved the box or changed the class, and it counts as accepte
 NOT_TRAINED_ON: frozenset[ReviewState] = frozenset({"rejected", "queued"})
 """Regions of these states stand beside the labels and not in them."""
 
+AGREED = "+"
+"""Joins the names of the annotators that found the same thing, in the order of the alphabet."""
+
 BoxXyxy = tuple[float, float, float, float]
 """x1, y1, x2, y2 in image pixels; pixel (0, 0) reaches from 0 to 1, so x2 and y2 are exclusive."""
 

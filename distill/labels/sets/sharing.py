@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from distill.core.value import Value
 from distill.labels.sets import groups
 from distill.labels.sets.annotations import LabelSet
 from distill.labels.sets.split import shares_from_text, split
 from edge.core.errors import ConfigError
 
 
-class SharingOptions(BaseModel):
+class SharingOptions(Value):
     """Say how images are split.
 
     Attributes:
@@ -22,8 +23,6 @@ class SharingOptions(BaseModel):
         split: fractions of the splits.
         seed: of the sharing out.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     group: str | None = None
     group_table: Path | None = None

@@ -53,20 +53,17 @@ class OpenDetector:
         return dtype
 
 
-def load_open_detector(
-    source: str, *, device: torch.device | None = None, dtype: torch.dtype = torch.float32
-) -> OpenDetector:
+def load_open_detector(source: str, *, device: torch.device | None = None) -> OpenDetector:
     """Load a Grounding DINO, OWL-ViT or OWLv2.
 
     Args:
         source: hub id, for instance IDEA-Research/grounding-dino-base, or a folder.
         device: None for the processor.
-        dtype: of the weights.
     Raises:
         CheckpointError: if it cannot be had, is damaged, is another kind of model, or lacks its processor
             or tokenizer.
     """
     model_type = check_source(source, GROUNDING_DINO_TYPES | OWL_TYPES, EXAMPLE, _FILES)
     processor = load_processor(AutoProcessor, source)
-    model = load_weights(AutoModelForZeroShotObjectDetection, source, device, dtype)
+    model = load_weights(AutoModelForZeroShotObjectDetection, source, device)
     return OpenDetector(model.requires_grad_(False), processor, model_type, source)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
+from distill.core.value import FiniteValue, Fraction
+
 Words = Annotated[str, Field(min_length=1)]
 
 
-class ZeroShotSettings(BaseModel):
+class ZeroShotSettings(FiniteValue):
     """Say how an open-vocabulary detector is asked.
 
     Attributes:
@@ -24,8 +25,6 @@ class ZeroShotSettings(BaseModel):
         tile_overlap_px: least overlap of neighbouring tiles.
         max_regions: of one image, the best of them.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     score_threshold: Fraction | None = None
     negative_prompts: tuple[Words, ...] = ()

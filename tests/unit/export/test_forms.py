@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from distill.checkpoint import Checkpoint, Detector, load_detector, weights_digest, write_checkpoint
-from distill.detector.ported import raw_outputs_of
+from distill.detector.head import head_of
 from edge.backends.choose import in_precision, open_backend, usable_backends
 from edge.backends.description import BackendOptions
 from edge.backends.probe import processor_features
@@ -61,7 +61,7 @@ def detector_of(family, **changes) -> Detector:
 
 
 def raw(detector: Detector) -> Detector:
-    outputs = raw_outputs_of(detector.module)
+    outputs = head_of(detector.module).raw_outputs()
     return replace(detector, contract=detector.contract.model_copy(update={"outputs": outputs}))
 
 
@@ -93,7 +93,7 @@ def test_the_same_convolutions_are_quantised_wherever_it_is_decoded(family):
 
 def test_a_head_with_anchors_is_decoded_in_the_graph_alone():
     with pytest.raises(ConfigError, match="anchors is decoded in the graph alone"):
-        raw_outputs_of(answering("yolov5-coupled"))
+        head_of(answering("yolov5-coupled")).raw_outputs()
 
 
 @pytest.mark.parametrize(

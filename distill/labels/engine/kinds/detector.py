@@ -11,7 +11,6 @@ from distill.labels.annotators.annotator import Annotator
 from distill.labels.engine.builders import AnnotatorContext, settings_of
 from distill.labels.engine.job import Job, StoppedError
 from distill.labels.engine.settings import AnnotatorSpec
-from distill.labels.engine.teaching import opened_run
 from edge.core.settings import resolved
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def taught(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -> A
     recipe = teaching_settings(spec)
     data = load_dataset(dataset, job.taxonomy)
     contract = contract_for(recipe, job.taxonomy, data.mm_per_px)
-    resume = opened_run(folder)
+    resume = folder.open_or_go_on()
     with ConsoleListener(recipe.epochs) as listener:
         is_done = train(
             data, contract, recipe, folder, device=choose_device(job.device), listener=listener,

@@ -10,7 +10,6 @@ from distill.labels.annotators.annotator import Annotator
 from distill.labels.engine.builders import AnnotatorContext, settings_of
 from distill.labels.engine.job import Job, StoppedError
 from distill.labels.engine.settings import AnnotatorSpec
-from distill.labels.engine.teaching import opened_run
 from edge.core.settings import resolved
 
 if TYPE_CHECKING:
@@ -42,18 +41,17 @@ def teaching_settings(spec: AnnotatorSpec) -> FinetuneSettings:
 def taught(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -> AnnotatorSpec:
     """Fine-tune it on a data set folder."""
     from distill.core.precision import choose_device
-    from distill.labels.florence.finetune import finetune
+    from distill.core.progress import ConsoleListener
+    from distill.labels.florence.finetune import MODEL_FOLDER, SHOWN, finetune
     from distill.labels.florence.loading import load_teacher
-    from distill.labels.florence.progress import TeacherListener
-    from distill.labels.florence.publish import MODEL_FOLDER
     from distill.labels.formats.registry import read_labels
 
     settings = teaching_settings(spec)
     label_set = read_labels(dataset, job.taxonomy, format_name="dataset")
     adapter = Path(spec.adapter) if spec.adapter else None
     teacher = load_teacher(spec.model, adapter, device=choose_device(job.device))
-    resume = opened_run(folder)
-    with TeacherListener(settings.epochs) as listener:
+    resume = folder.open_or_go_on()
+    with ConsoleListener(settings.epochs, SHOWN) as listener:
         is_done = finetune(
             teacher, label_set, job.taxonomy, settings, folder, listener=listener, resume=resume
         )

@@ -8,19 +8,16 @@ import pytest
 from typer.testing import CliRunner
 
 from distill.commands.pseudo_label_cli import app
-from distill.core.idle_threads import let_idle_threads_sleep
 from edge.core.errors import LoomsightError
 
 
-def test_pseudo_label_lets_idle_threads_sleep(tmp_path, monkeypatch):
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+@pytest.mark.parametrize(
+    ("policy", "kept"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE"), ("active", "active")]
+)
+def test_pseudo_label_lets_idle_threads_sleep_unless_a_policy_is_set(tmp_path, monkeypatch, policy, kept):
+    monkeypatch.setenv("OMP_WAIT_POLICY", policy or "")
+    if policy is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
     done = CliRunner().invoke(app, [str(tmp_path / "nowhere")])
     assert isinstance(done.exception, LoomsightError)
-    assert os.environ.pop("OMP_WAIT_POLICY") == "PASSIVE"
-
-
-@pytest.mark.parametrize("policy", ["ACTIVE", "active"])
-def test_a_policy_that_is_set_stays(policy):
-    environment = {"OMP_WAIT_POLICY": policy}
-    let_idle_threads_sleep(environment)
-    assert environment == {"OMP_WAIT_POLICY": policy}
+    assert os.environ["OMP_WAIT_POLICY"] == kept

@@ -14,8 +14,8 @@ import distill.training.finish
 import distill.training.stages
 from distill.commands.distill_cli import app
 from distill.data.dataset import load_dataset
-from distill.data.rehearsal import rehearsed
-from distill.settings.rehearsal import Rehearsal
+from distill.data.simulated import rehearsed
+from distill.settings.tables import Rehearsal
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import load_taxonomy
 from edge.dataset.options import DatasetOptions

@@ -13,7 +13,7 @@ from distill.data.tiles import (
     showings,
     visible_ground_truth,
 )
-from distill.settings.augmentation import Augmentation
+from distill.settings.tables import Augmentation
 from edge.core.geometry import View
 from edge.inference.preprocess import Preprocessor
 from tests.unit.distill.tiny import tiny_contract, tiny_dataset

@@ -7,6 +7,7 @@ import torch
 
 from distill.core.precision import Precision
 from distill.detector.build import DetectionTask, build_module
+from distill.detector.channels import channel_graph
 from distill.settings.structure import HEAD_OF_FAMILY, HEADS, YOLOV5_ANCHORS, DetectorStructure
 
 FAMILIES = tuple(HEAD_OF_FAMILY)
@@ -60,3 +61,9 @@ BOXES = [(0, 1, 0.5, 0.5, 0.3, 0.3), (1, 2, 0.3, 0.3, 0.1, 0.5), (1, 0, 0.7, 0.7
 
 def input_images(count=2, size=64):
     return torch.rand(count, 1, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def widths_of(module):
+    """Return name, output and input channels of all convolutions of a detector, sorted by name."""
+    layers = {one.name: module.get_submodule(one.name) for one in channel_graph(module).convolutions}
+    return tuple(sorted((name, layer.out_channels, layer.in_channels) for name, layer in layers.items()))

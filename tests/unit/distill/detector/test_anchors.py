@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from distill.commands.anchors_cli import app
-from distill.data.box_sides import tile_sides
-from distill.data.tiles import TilePlan
+from distill.data.tiles import TilePlan, tile_sides
 from distill.detector.anchor_report import rounded
 from distill.detector.anchors import elbow, fit_of, fitted, knee, mean_iou, sides_iou
 from distill.detector.coupled_loss import match_anchors

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distill.detector.coupled_loss import CoupledLoss, match_anchors
-from distill.detector.outputs import head_outputs
+from distill.detector.head import head_outputs
 from tests.unit.distill.detector.small_heads import input_images, targets_of, task_of
 
 ANCHORS = torch.tensor([[[6.0, 5.0], [20.0, 4.0]], [[16.0, 16.0], [10.0, 50.0]]])

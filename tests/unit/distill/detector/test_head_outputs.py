@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from distill.detector.build import build_module
-from distill.detector.outputs import head_outputs
+from distill.detector.head import head_outputs
 from distill.settings.structure import DetectorStructure
 
 

@@ -13,7 +13,8 @@ from distill.checkpoint import Checkpoint, load_detector, weights_digest, write_
 from distill.detector.build import count_macs, infer, traceable_copy
 from distill.detector.cells import cell_corners
 from distill.detector.coupled_head import CoupledHead
-from distill.detector.outputs import cell_centres, head_outputs
+from distill.detector.head import head_outputs
+from distill.detector.outputs import cell_centres
 from distill.detector.yolox_head import LOG_SIDE_LIMIT, YoloxHead
 from distill.settings.structure import YOLOV5_ANCHORS, DetectorStructure
 from distill.ultralytics_door import ModelEMA

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torchvision.ops import box_iou
 
 from distill.core.precision import Precision
 from distill.detector.build import DetectionTask
 from distill.detector.ground_truth import batch_ground_truth, padded
+from distill.detector.head import head_outputs
 from distill.detector.losses import loss_of
-from distill.detector.outputs import head_outputs
-from distill.detector.simota import pairwise_iou
 from tests.unit.distill.detector.small_heads import (
     BOXES,
     EXAMPLES,
@@ -144,7 +144,7 @@ def test_a_box_over_the_whole_width_can_be_told_by_the_yolox_head():
     raw = torch.cat([offsets, (wanted[:, 2:] / strides[:, None]).log()], dim=1).T[None].requires_grad_()
     told = {**predictions, "boxes": raw}
     found = head_outputs(module, told).boxes_xyxy_px[0].detach()
-    assert pairwise_iou(found, torch.tensor([[0.0, 10.0, 256.0, 22.0]])).min().item() > 0.99
+    assert box_iou(found, torch.tensor([[0.0, 10.0, 256.0, 22.0]])).min().item() > 0.99
     parts = loss_of(module, "simota")(told, targets_of([(0, 0, 0.5, 0.5, 1.0, 12 / 32)]))
     parts["box"].backward()
     assert parts["box"].item() < 0.1

@@ -7,11 +7,11 @@ import torch
 
 from distill.checkpoint import Checkpoint, load_detector, write_checkpoint
 from distill.detector.build import build_module, count_macs
-from distill.detector.widths import widths_of
 from distill.gid.batch_outputs import channels_of
 from distill.gid.feature import Adapters
 from distill.settings.structure import DetectorStructure
 from edge.core.errors import CheckpointError
+from tests.unit.distill.detector.small_heads import widths_of
 from tests.unit.distill.prune.small import HEADS, SIZE_HW_PX, halved, structure_with
 from tests.unit.distill.tiny import tiny_contract, untrained_checkpoint
 

@@ -7,11 +7,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from distill.gid.instances import Instances, Selection, find_instances, gi_scores, inside_instances
+from distill.gid.batch_outputs import BatchOutputs
+from distill.gid.instances import Instances, find_instances, gi_scores, inside_instances
+from distill.settings.distillation import Distillation
 from tests.unit.distill.gid.heads import SIZE_PX, random_outputs
 
 SIZE = (SIZE_PX, SIZE_PX)
 KINDS = ("per-class", "of-maxima")
+SETTINGS = Distillation()
 
 
 def slow_iou(a, b):
@@ -23,7 +26,12 @@ def slow_iou(a, b):
     return width * height / (sum(areas) - width * height)
 
 
-def slow_instances(student, teacher, selection, cloth=None):
+def instances_of(student, teacher, settings=SETTINGS, least_side_px=1.0, cloth=None):
+    nothing = torch.zeros(student.class_logits.shape[:2], dtype=torch.bool)
+    return find_instances(BatchOutputs(student, teacher, nothing, SIZE, cloth), settings, least_side_px)
+
+
+def slow_instances(student, teacher, settings=SETTINGS, least_side_px=1.0, cloth=None):
     """Return per image (score, box, is the teacher's), as the paper says it."""
     found = []
     for image in range(len(student.class_logits)):
@@ -31,14 +39,14 @@ def slow_instances(student, teacher, selection, cloth=None):
         for place in range(student.class_logits.shape[1]):
             ours = [float(score) for score in student.scores[image, place]]
             theirs = [float(score) for score in teacher.scores[image, place]]
-            if selection.gi_score == "per-class":
+            if settings.gi_score == "per-class":
                 score = max(abs(t - s) for s, t in zip(ours, theirs, strict=True))
             else:
                 score = abs(max(theirs) - max(ours))
             is_teachers = max(theirs) > max(ours)
             whose = teacher if is_teachers else student
             box = [min(max(float(v), 0.0), SIZE_PX) for v in whose.boxes_xyxy_px[image, place]]
-            if min(box[2] - box[0], box[3] - box[1]) < selection.min_side_px or score == 0:
+            if min(box[2] - box[0], box[3] - box[1]) < least_side_px or score == 0:
                 continue
             if cloth is not None:
                 row = int((box[1] + box[3]) / 2 * cloth.shape[1] / SIZE_PX)
@@ -48,10 +56,10 @@ def slow_instances(student, teacher, selection, cloth=None):
             candidates.append((score, box, is_teachers))
         candidates.sort(key=lambda one: -one[0])
         kept = []
-        for one in candidates[: selection.candidates]:
-            if all(slow_iou(one[1], other[1]) <= selection.nms_iou for other in kept):
+        for one in candidates[: settings.candidates]:
+            if all(slow_iou(one[1], other[1]) <= settings.nms_iou for other in kept):
                 kept.append(one)
-        found.append(kept[: selection.instances])
+        found.append(kept[: settings.instances])
     return found
 
 
@@ -71,30 +79,30 @@ def check_same(instances, slow):
 def test_instances_are_those_of_the_slow_reference(kind, seed):
     student = random_outputs(seed, objectness=seed % 2 == 0)
     teacher = random_outputs(seed + 100, "teacher")
-    selection = Selection(kind, candidates=40, nms_iou=0.3, instances=10, min_side_px=6.0)
-    instances = find_instances(student, teacher, SIZE, selection)
+    settings = Distillation(gi_score=kind, candidates=40, nms_iou=0.3, instances=10)
+    instances = instances_of(student, teacher, settings, 6.0)
     assert len(instances) > 10
-    check_same(instances, slow_instances(student, teacher, selection))
+    check_same(instances, slow_instances(student, teacher, settings, 6.0))
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 64], ids=lambda rows: f"map-of-{rows}")
 def test_instances_lie_on_cloth(rows):
     student, teacher = random_outputs(1), random_outputs(2, "teacher")
     cloth = torch.rand(3, rows, rows + 1, generator=torch.Generator().manual_seed(3)) < 0.5
-    instances = find_instances(student, teacher, SIZE, Selection(), cloth)
-    check_same(instances, slow_instances(student, teacher, Selection(), cloth))
+    instances = instances_of(student, teacher, cloth=cloth)
+    check_same(instances, slow_instances(student, teacher, cloth=cloth))
 
 
 def test_no_cloth_no_instances():
     student, teacher = random_outputs(1), random_outputs(2, "teacher")
-    instances = find_instances(student, teacher, SIZE, Selection(), torch.zeros(3, 4, 4, dtype=torch.bool))
+    instances = instances_of(student, teacher, cloth=torch.zeros(3, 4, 4, dtype=torch.bool))
     assert len(instances) == 0
     assert instances.rois().shape == (0, 5)
 
 
 def test_a_teacher_that_says_the_same_has_nothing_to_teach():
     student = random_outputs(1)
-    assert len(find_instances(student, student, SIZE, Selection())) == 0
+    assert len(instances_of(student, student)) == 0
 
 
 def test_the_two_scores_part_where_both_are_sure_of_different_classes():
@@ -111,14 +119,14 @@ def test_a_thin_yarn_is_an_instance_unless_it_is_thinner_than_the_limit():
     sure[0, 40, 1] = 9.0
     teacher = replace(teacher, boxes_xyxy_px=boxes, class_logits=sure)
     student = replace(student, boxes_xyxy_px=boxes, class_logits=logits)
-    found = find_instances(student, teacher, SIZE, Selection(min_side_px=2.0))
+    found = instances_of(student, teacher, least_side_px=2.0)
     assert found.boxes_xyxy_px.tolist() == [[30.0, 0.0, 32.5, 64.0]]
-    assert len(find_instances(student, teacher, SIZE, Selection(min_side_px=3.0))) == 0
+    assert len(instances_of(student, teacher, least_side_px=3.0)) == 0
 
 
 def test_instances_carry_no_gradient():
     student, teacher = random_outputs(1, grad=True), random_outputs(2, "teacher", grad=True)
-    instances = find_instances(student, teacher, SIZE, Selection())
+    instances = instances_of(student, teacher)
     assert not instances.boxes_xyxy_px.requires_grad
     assert not instances.scores.requires_grad
 
@@ -126,7 +134,7 @@ def test_instances_carry_no_gradient():
 @pytest.mark.parametrize("seed", range(3))
 def test_the_mask_of_instances_is_that_of_the_slow_reference(seed):
     student, teacher = random_outputs(seed), random_outputs(seed + 10, "teacher")
-    instances = find_instances(student, teacher, SIZE, Selection(instances=3))
+    instances = instances_of(student, teacher, Distillation(instances=3))
     mask = inside_instances(instances, student.points_xy_px, student.strides_px, 4)
     expected = torch.zeros(4, 84, dtype=torch.bool)
     for box, image in zip(instances.boxes_xyxy_px.tolist(), instances.image_of.tolist(), strict=True):

@@ -14,16 +14,15 @@ from distill.core.run_folder import RunFolder
 from distill.data.tiles import TilePlan, TrainingTiles, batches, showings
 from distill.detector.build import DetectionTask, build_module
 from distill.gid.batch_outputs import BatchOutputs, check_alike
-from distill.gid.instances import Selection, find_instances, inside_instances
+from distill.gid.instances import find_instances, inside_instances, least_side_px
 from distill.gid.response import box_loss
-from distill.gid.schedule import distillation_fraction
 from distill.gid.task import DistillationTask
 from distill.gid.teacher import load_teacher
-from distill.gid.term import Heads, Seen, selection_of
+from distill.gid.term import Heads, Seen
 from distill.gid.terms import METHODS, Terms
-from distill.settings.augmentation import Augmentation
 from distill.settings.distillation import Distillation
 from distill.settings.structure import DetectorStructure
+from distill.settings.tables import Augmentation
 from distill.training.train import _step
 from distill.training.training_run import prepare_run
 from edge.core.contract import Clahe, NoEnhancement
@@ -132,8 +131,8 @@ def test_every_weight_in_the_settings_belongs_to_a_term(method):
     own = [key for key in keys if (key == "ultralytics_weight") == (method == "ultralytics")]
     off = dict.fromkeys(own, 0.0)
     for key in own:
-        settings = Distillation(method=method, **off | {key: 3.0})
-        assert any(term.weight(settings) == 3.0 for term in METHODS[method])
+        Distillation(method=method, **off | {key: 3.0})
+        assert any(term.weight == key for term in METHODS[method])
     with pytest.raises(ValueError, match=f"no term of the method {method}"):
         Distillation(method=method, **off)
 
@@ -182,10 +181,11 @@ def pushed_outside(terms, settings):
     """Return how many places outside the chosen ones the class term pushes."""
     student, teacher = random_outputs(1, grad=True), random_outputs(2, "teacher")
     foreground, size = random_mask(3), (SIZE_PX, SIZE_PX)
-    terms.of(BatchOutputs(student, teacher, foreground, size))["gid_response_class"].backward()
+    outputs = BatchOutputs(student, teacher, foreground, size)
+    terms.of(outputs)["gid_response_class"].backward()
     chosen = foreground
     if settings.response_mask == "instances":
-        found = find_instances(student, teacher, size, selection_of(settings, 0.2))
+        found = find_instances(outputs, settings, least_side_px(settings, 0.2))
         chosen = inside_instances(found, student.points_xy_px, student.strides_px, 3)
     return int(((student.class_logits.grad.abs().sum(-1) > 0) & ~chosen).sum())
 
@@ -234,10 +234,10 @@ def test_off_the_cloth_nothing_is_learnt_of_instances(batch):
 
 def test_the_least_size_follows_the_scale():
     settings = Distillation(min_size_mm=0.6)
-    assert selection_of(settings, 0.2).min_side_px == pytest.approx(3.0)
-    assert selection_of(settings, 0.1).min_side_px == pytest.approx(6.0)
-    assert selection_of(settings, None) == Selection(min_side_px=1.0)
-    assert selection_of(Distillation(min_size_mm=None), 0.2) == Selection(min_side_px=1.0)
+    assert least_side_px(settings, 0.2) == pytest.approx(3.0)
+    assert least_side_px(settings, 0.1) == pytest.approx(6.0)
+    assert least_side_px(settings, None) == 1.0
+    assert least_side_px(Distillation(min_size_mm=None), 0.2) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -255,12 +255,12 @@ def test_the_least_size_follows_the_scale():
 )
 def test_schedule(decay, at, fraction):
     settings = Distillation(warmup_epochs=2, decay=decay, final_share=0.2)
-    assert distillation_fraction(settings, at, 12) == pytest.approx(fraction, abs=1e-6)
+    assert settings.fraction_at(at, 12) == pytest.approx(fraction, abs=1e-6)
 
 
 def test_without_a_warm_up_the_teacher_is_heard_at_once():
-    assert distillation_fraction(Distillation(warmup_epochs=0), 0.0, 5) == 1.0
-    assert distillation_fraction(Distillation(warmup_epochs=5, decay="cosine"), 5.0, 5) == 1.0
+    assert Distillation(warmup_epochs=0).fraction_at(0.0, 5) == 1.0
+    assert Distillation(warmup_epochs=5, decay="cosine").fraction_at(5.0, 5) == 1.0
 
 
 @pytest.mark.parametrize(

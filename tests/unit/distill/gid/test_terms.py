@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+import torchvision
 
 from distill.gid.baseline import Projectors, weighted_feature_loss
 from distill.gid.feature import Adapters, feature_loss
@@ -44,54 +45,11 @@ def random_rois(seed, count=5):
     return torch.cat([torch.arange(count)[:, None] % 3, corner, corner + 3 + corner / 2], dim=1)
 
 
-def bilinear(level, y, x):
-    """Sample as ROIAlign does: 0 further than a cell outside, else clamped."""
-    height, width = level.shape[1:]
-    if y < -1 or y > height or x < -1 or x > width:
-        return torch.zeros(len(level))
-    y, x = max(y, 0.0), max(x, 0.0)
-    top, left = min(int(y), height - 1), min(int(x), width - 1)
-    bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
-    down = y - top if bottom > top else 0.0
-    along = x - left if right > left else 0.0
-    return (
-        level[:, top, left] * (1 - down) * (1 - along)
-        + level[:, top, right] * (1 - down) * along
-        + level[:, bottom, left] * down * (1 - along)
-        + level[:, bottom, right] * down * along
-    )
-
-
-def slow_regions(features, rois):
-    """Cut 10 x 10 cells with 2 x 2 samples each out of every level."""
-    cut = []
-    for level in features:
-        scale = level.shape[2] / SIZE_PX
-        made = torch.zeros(len(rois), level.shape[1], 10, 10)
-        for number, (image, *box) in enumerate(rois.tolist()):
-            left, top, right, bottom = (side * scale - 0.5 for side in box)
-            for row in range(10):
-                for column in range(10):
-                    samples = [
-                        bilinear(
-                            level[int(image)],
-                            top + (row + (i + 0.5) / 2) * (bottom - top) / 10,
-                            left + (column + (j + 0.5) / 2) * (right - left) / 10,
-                        )
-                        for i in range(2)
-                        for j in range(2)
-                    ]
-                    made[number, :, row, column] = torch.stack(samples).mean(0)
-        cut.append(made)
-    return tuple(cut)
-
-
-def test_regions_are_those_of_the_slow_reference():
+def test_regions_are_torchvisions_at_the_scale_of_each_level():
     features, rois = random_outputs(0).features, random_rois(0, count=2)
-    for ours, slow in zip(
-        regions(features, rois, (SIZE_PX, SIZE_PX)), slow_regions(features, rois), strict=True
-    ):
-        torch.testing.assert_close(ours, slow, atol=1e-5, rtol=0)
+    for level, ours in zip(features, regions(features, rois, (SIZE_PX, SIZE_PX)), strict=True):
+        theirs = torchvision.ops.roi_align(level, rois, 10, level.shape[2] / SIZE_PX, 2, aligned=True)
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -297,27 +255,6 @@ def test_features_push_student_and_adapters_but_never_the_teacher():
     assert all(level.grad is None for level in teacher.features)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_baseline_is_that_of_the_slow_reference(seed):
-    projectors = Projectors(CHANNELS["student"], CHANNELS["teacher"])
-    student, teacher = random_outputs(seed), random_outputs(seed + 9, "teacher")
-    with torch.no_grad():
-        projected = projectors(student.features)
-        found = weighted_feature_loss(projected, teacher.features, teacher.scores).item()
-    total, first = 0.0, 0
-    for ours, theirs in zip(projected, teacher.features, strict=True):
-        images, channels, height, width = theirs.shape
-        top = bottom = 0.0
-        for image in range(images):
-            for cell in range(height * width):
-                weight = float(teacher.scores[image, first + cell].max())
-                row, column = divmod(cell, width)
-                gap = ours[image, :, row, column] - theirs[image, :, row, column]
-                top, bottom = top + weight * float((gap * gap).sum()), bottom + weight
-        total, first = total + top / (bottom * channels), first + height * width
-    assert found == pytest.approx(total, abs=1e-5)
-
-
 def test_of_several_places_in_a_cell_the_surest_weighs():
     student, teacher = random_outputs(1, "teacher"), random_outputs(2, "teacher")
     by_level = teacher.scores.split([64, 16, 4], dim=1)
@@ -331,7 +268,7 @@ def test_the_baseline_is_what_ultralytics_computes():
     from importlib import import_module
     from types import SimpleNamespace
 
-    from distill.detector.outputs import head_outputs
+    from distill.detector.head import head_outputs
 
     student, teacher = small_detector(0), small_detector(1, "n")
     student.args = SimpleNamespace(imgsz=64, dis=6.0)

@@ -6,7 +6,7 @@ import pytest
 from distill.operating_point.reports import points_at
 from distill.operating_point.table import in_words
 from distill.operating_point.verdict import remarks, sign_test, verdict_on
-from distill.settings.operating_point import OperatingPoint
+from distill.settings.tables import OperatingPoint
 from tests.unit.distill.operating_point.test_choose import BEFORE, image, strips_with
 
 NOTHING = image(truth=["drop"])

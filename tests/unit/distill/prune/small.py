@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from distill.detector.build import build_module
-from distill.detector.widths import widths_of
 from distill.settings.structure import YOLOV5_ANCHORS, DetectorStructure
+from tests.unit.distill.detector.small_heads import widths_of
 
 HEADS = ("decoupled", "yolox", "coupled")
 SIZE_HW_PX = (64, 64)

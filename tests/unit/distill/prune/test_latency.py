@@ -13,13 +13,13 @@ import torch
 import distill.prune.latency as latency
 from distill.checkpoint import load_detector
 from distill.detector.channels import channel_graph
-from distill.detector.widths import widths_of
 from distill.prune.apply import cut
 from distill.prune.costs import costs_of
 from distill.prune.latency import FastEnoughError, LatencyTable, plan_for_time
 from distill.prune.settings import new_settings
 from distill.prune.timing import Timed
 from edge.core.errors import ConfigError
+from tests.unit.distill.detector.small_heads import widths_of
 from tests.unit.distill.prune.pruning import invoke, write_source
 
 SHAPE = (1, 64, 64)

@@ -11,8 +11,8 @@ from distill.prune.folder import PruneFolder
 from distill.prune.recover import recovery_recipe, stage_of
 from distill.prune.settings import STEPS_TO_A_DROP, kept_settings, new_settings
 from distill.settings.distillation import Distillation, TeacherRecipe
-from distill.settings.sparsity import Sparsity
 from distill.settings.structure import YOLOV5_ANCHORS, DetectorStructure
+from distill.settings.tables import Sparsity
 from edge.core.contract import NoEnhancement
 from edge.core.errors import CheckpointError, ConfigError
 from tests.unit.distill.tiny import tiny_contract, tiny_recipe

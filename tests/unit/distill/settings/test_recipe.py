@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from distill.settings.augmentation import Augmentation
 from distill.settings.recipe import SHIPPED_RECIPES, Recipe, load_recipe
+from distill.settings.tables import Augmentation
 from edge.core.errors import ConfigError
 
 

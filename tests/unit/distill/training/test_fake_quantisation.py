@@ -12,7 +12,7 @@ from distill.core.run_folder import RunFolder
 from distill.data.tiles import TrainingTiles, batches, showings
 from distill.gid.teacher import load_teacher
 from distill.settings.distillation import Distillation
-from distill.settings.fake_quantisation import FakeQuantisation
+from distill.settings.tables import FakeQuantisation
 from distill.training.fake_quantiser import FakeQuantised, rounding_of
 from distill.training.train import _step
 from distill.training.training_run import prepare_run

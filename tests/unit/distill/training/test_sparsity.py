@@ -14,8 +14,8 @@ from distill.data.tiles import TrainingTiles, batches, showings
 from distill.detector.build import build_module
 from distill.gid.teacher import load_teacher
 from distill.settings.distillation import Distillation
-from distill.settings.sparsity import Sparsity
 from distill.settings.structure import DetectorStructure
+from distill.settings.tables import Sparsity
 from distill.training.scales import BINS, LARGEST_SCALE, add_penalty, draw_scales, scale_figures, scales
 from distill.training.train import _step
 from distill.training.training_run import prepare_run

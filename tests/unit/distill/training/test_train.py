@@ -15,8 +15,8 @@ from distill.core.schedule import Schedule
 from distill.data.tiles import TilePlan, TrainingTiles, batches, showings
 from distill.detector.build import DetectionTask, build_module
 from distill.evaluation.scorecard import SCORECARD_NAME, read_rows
-from distill.settings.augmentation import Augmentation
 from distill.settings.structure import DetectorStructure
+from distill.settings.tables import Augmentation
 from distill.training.finish import finish
 from distill.training.train import train
 from edge.core.digest import file_digest

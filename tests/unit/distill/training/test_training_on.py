@@ -12,12 +12,12 @@ from distill.checkpoint import Checkpoint, load_detector, read_checkpoint, weigh
 from distill.commands.distill_cli import app
 from distill.core.run_folder import RunFolder
 from distill.detector.build import build_module
-from distill.detector.widths import widths_of
 from distill.settings.distillation import Distillation
 from distill.settings.structure import DetectorStructure
 from distill.training.train import train
 from edge.core.errors import CheckpointError
 from tests.unit.distill.commands.test_distill_cli import TINY
+from tests.unit.distill.detector.small_heads import widths_of
 from tests.unit.distill.tiny import (
     Silence,
     tiny_contract,

@@ -10,7 +10,6 @@ from distill.labels.engine.calibration import (
     fit_calibration,
 )
 from distill.labels.engine.reliability import (
-    draw_reliability,
     expected_calibration_error,
     judge,
     reliability,
@@ -116,9 +115,3 @@ def test_each_ground_truth_is_found_once():
 def test_the_error_of_no_boxes_is_none():
     assert expected_calibration_error([], []) == 0.0
     assert reliability([1.0], [True])[0].count == 1
-
-
-def test_the_plot_is_an_image(tmp_path):
-    scores, right = timid_scores(100)
-    draw_reliability({"before": reliability(scores, right)}, tmp_path / "reliability.png")
-    assert (tmp_path / "reliability.png").read_bytes().startswith(b"\x89PNG")

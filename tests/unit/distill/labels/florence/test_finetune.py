@@ -10,10 +10,9 @@ import pytest
 import torch
 
 from distill.core.run_folder import RunFolder
+from distill.labels.annotators.divergence import DivergenceWatch
 from distill.labels.annotators.run_state import read_state
-from distill.labels.florence.divergence import DivergenceWatch
-from distill.labels.florence.finetune import finetune
-from distill.labels.florence.finetune_run import settings_of_run
+from distill.labels.florence.finetune import TeacherRun, finetune
 from distill.labels.florence.grammar import TokenIds
 from distill.labels.florence.loading import load_teacher
 from distill.labels.florence.settings import LoraSettings
@@ -180,7 +179,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(base, labels, tmp_path, lis
     assert run(base, labels, tmp_path / "whole", settings)
     with suppress(MemoryError):
         assert not run(base, labels, tmp_path / "parts", settings, listener)
-    assert settings_of_run(RunFolder(tmp_path / "parts")) == settings
+    assert TeacherRun.settings_in(RunFolder(tmp_path / "parts")) == settings
     assert run(base, labels, tmp_path / "parts", settings, resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 

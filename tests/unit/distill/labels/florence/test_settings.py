@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from distill.labels.florence.settings import AnnotationSettings, FinetuneSettings, load_settings
+from distill.commands.options import layered
+from distill.labels.florence.settings import ENVIRONMENT_PREFIX, AnnotationSettings, FinetuneSettings
 from edge.core.errors import ConfigError
 
 
@@ -19,7 +20,7 @@ def test_what_stands_later_wins(tmp_path):
     file = tmp_path / "teacher.toml"
     file.write_text('epochs = 4\nbatch = 2\nseed = 1\n[lora]\ndora = true\ntargets = ["q_proj"]\n')
     environment = {"LOOMSIGHT_TEACHER_BATCH": "3", "LOOMSIGHT_TEACHER_SEED": "2"}
-    settings = load_settings(FinetuneSettings, file, environment, {"seed": 5, "epochs": None})
+    settings = layered(FinetuneSettings, file, ENVIRONMENT_PREFIX, environment, {"seed": 5, "epochs": None})
     assert (settings.epochs, settings.batch, settings.seed) == (4, 3, 5)
     assert settings.lora.dora
     assert settings.lora.r == 8
@@ -41,9 +42,9 @@ def test_mistakes_are_named(tmp_path, text, said):
     file = tmp_path / "teacher.toml"
     file.write_text(text)
     with pytest.raises(ConfigError, match=said):
-        load_settings(FinetuneSettings, file, {}, {})
+        layered(FinetuneSettings, file, ENVIRONMENT_PREFIX, {}, {})
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.toml"):
-        load_settings(AnnotationSettings, tmp_path / "none.toml", {}, {})
+        layered(AnnotationSettings, tmp_path / "none.toml", ENVIRONMENT_PREFIX, {}, {})

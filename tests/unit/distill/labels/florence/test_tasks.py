@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distill.labels.florence.flips import Flips, flipped_labels
 from distill.labels.florence.outputs import read_answer, whole_box
-from distill.labels.florence.places import place_text
 from distill.labels.florence.tasks import TASKS, examples_of, prompt_for
+from distill.labels.formats.flip import flipped_labels
+from distill.labels.formats.location_tokens import place_text
 from distill.labels.sets.annotations import AnnotatedImage, Region
 from distill.labels.sets.naming import full_name, names_from_text
 from edge.core.errors import ConfigError, DatasetError
@@ -165,7 +165,7 @@ def test_a_class_that_is_also_a_category_stays_a_class():
 
 
 def test_flips_move_places_with_the_image():
-    (box,) = flipped_labels(AnnotatedImage("a", SIZE_HW, (DROP,)), Flips(True, True)).regions
+    (box,) = flipped_labels(AnnotatedImage("a", SIZE_HW, (DROP,)), ("horizontal", "vertical")).regions
     assert box.box_xyxy_px == pytest.approx((279.5, 159.5, 299.5, 179.5))
-    again = flipped_labels(flipped_labels(IMAGE, Flips(True, False)), Flips(True, False))
+    again = flipped_labels(flipped_labels(IMAGE, ("horizontal",)), ("horizontal",))
     assert np.array(again.regions[0].polygon_xy_px) == pytest.approx(np.array(STAIN.polygon_xy_px))

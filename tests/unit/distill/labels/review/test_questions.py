@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from distill.labels.florence.tasks import TASKS
 from distill.labels.review.log import ReviewLog
-from distill.labels.review.questions import NO_TEACHER, TASKS, Panel, load_florence
+from distill.labels.review.questions import NO_TEACHER, Panel, load_florence
 from distill.labels.review.session import Session
 from edge.core.errors import CheckpointError
 from edge.core.taxonomy import load_taxonomy

@@ -9,8 +9,7 @@ import torch
 from distill.core.run_folder import RunFolder
 from distill.labels.formats.registry import read_labels
 from distill.labels.sam.examples import examples_of, masks_of_labels
-from distill.labels.sam.finetune import MODEL_FOLDER, finetune
-from distill.labels.sam.finetune_run import prepare_run, settings_of_run
+from distill.labels.sam.finetune import MODEL_FOLDER, SamRun, finetune, prepare_run
 from distill.labels.sam.loading import load_sam
 from distill.labels.sam.settings import SamFinetuneSettings
 from edge.core.errors import CheckpointError, ConfigError, DatasetError, TrainingError
@@ -109,7 +108,7 @@ def test_an_interrupted_run_ends_as_one_that_was_not(base, examples, whole, tmp_
     folder, is_done = taught(base, examples, tmp_path / "run", listener=Interrupting(steps))
     assert not is_done
     assert not (folder.path / MODEL_FOLDER).exists()
-    assert settings_of_run(folder) == SETTINGS
+    assert SamRun.settings_in(folder) == SETTINGS
     folder, is_done = taught(base, examples, folder.path, resume=True)
     assert is_done
     assert rows_of(folder) == rows_of(whole)
