@@ -32,7 +32,7 @@ LOST_BLOCKS = range(20, 24)
 GREYS = 32
 """So few shades keep the files small."""
 
-BEFORE_S = 60.0
+BEFORE_S = 300.0
 BOXED = """() => {
   const image = document.querySelector('#cloth img');
   if (!image.naturalWidth) return false;
@@ -84,7 +84,7 @@ def inspect(folder: Path, port: int) -> None:
 
 
 def taken(address: str) -> None:
-    """Image the page at a desk, and in the dark on a phone."""
+    """Take images of the page at a desk, and in the dark on a phone."""
     browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
@@ -106,9 +106,11 @@ def taken(address: str) -> None:
 
 
 def until(tab: Page, script: str) -> None:
-    """Wait until a script says true."""
+    """Wait until a script returns true: an image of anything else is not taken."""
     end_s = time.monotonic() + BEFORE_S
-    while not tab.evaluate(script) and time.monotonic() < end_s:
+    while not tab.evaluate(script):
+        if time.monotonic() > end_s:
+            raise TimeoutError(f"not within {BEFORE_S:g} s: {script}")
         time.sleep(0.05)
 
 

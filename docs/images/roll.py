@@ -67,7 +67,7 @@ def recorded(folder: Path) -> str:
 
 
 def taken(page: Path) -> bytes:
-    """Image the page."""
+    """Return a screenshot of the page."""
     browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])

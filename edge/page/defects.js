@@ -87,7 +87,7 @@ export class DefectList {
     where.append(
       made("strong", "", one.shape ? `${one.label}: ${one.shape}` : one.label),
       place,
-      made("div", "soft", `${long.toFixed(0)} mm long · ${Math.round(one.score * 100)} % sure`));
+      made("div", "soft", `${long.toFixed(0)} mm long · confidence ${one.score.toFixed(2)}`));
     card.append(image, where);
     this.cards.set(one.id, card);
     if (canReview) {
