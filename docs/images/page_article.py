@@ -27,7 +27,9 @@ from edge.teach.reading import ReadingLimits
 from edge.teach.teaching import TeachRequest, teach
 
 CLOTH = "weave=plain,width_px=512,mean_grey=140,bed_left_mm=0,bed_right_mm=0"
-CLEAN = f"loom:seed=3,defects_per_m=0,length_m=5,{CLOTH}"
+CLEAN = f"loom:seed=3,defects_per_m=0.3,difficulties=subtle,categories=stain,length_m=5,{CLOTH}"
+"""Not quite clean: the contact sheet shows a stain that somebody overlooked, and it is marked."""
+
 LIVE = f"live=true,texture_lines=907,{CLOTH}"
 ROLL = (
     "loom:seed=3,length_m=2.5,defects_per_m=4,difficulties=obvious,categories=stain+hole+nep,speed_m_min=1,"
@@ -107,7 +109,7 @@ def taken(address: str, token: str) -> None:
         until(desk, "document.querySelector('#article strong').textContent")
         desk.goto(f"{address}sheet")
         until(desk, "document.querySelectorAll('#places button').length > 4")
-        desk.locator("#places button").nth(2).click()
+        desk.locator("#places button").nth(0).click()
         until(desk, "document.querySelector('#again code').textContent")
         save("page-sheet.png", desk.screenshot())
         context = browser.new_context(device_scale_factor=2, viewport={"width": 360, "height": 700})

@@ -10,7 +10,7 @@ from edge.teach.values import TeachingNow
 
 Tone = Level | Literal["good"]
 
-NO_STOPS: Final = "Nothing stops the machine until then."
+NO_STOPS: Final = "Until it is learnt, nothing stops the machine."
 
 UNTAUGHT: Final = "Only defects that the detector knows are reported."
 

@@ -144,7 +144,7 @@ def test_teaching_is_started_cancelled_and_started_again_at_the_desk_and_watched
         with tab_of(browser, address, 360, 760) as phone:
             desk.get_by_role("button", name="Teach this article").click()
             until(desk, f"{said} === 'denim is being learnt.'")
-            assert "Nothing stops the machine until then." in desk.inner_text("#article .more")
+            assert "Until it is learnt, nothing stops the machine." in desk.inner_text("#article .more")
             phone.get_by_role("button", name="Cancel").tap()
             until(phone, f"{said} === 'denim: not taught yet.'")
             phone.get_by_role("button", name="Teach this article").tap()

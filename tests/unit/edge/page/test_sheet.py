@@ -193,7 +193,7 @@ def test_an_article_that_is_being_learnt_is_said_with_what_it_would_promise():
     assert (said["level"], said["text"]) == ("note", "denim is being learnt.")
     assert said["more"] == (
         "12.3 of 30 m read, enough to promise at most 2.1 false alarms per 100 m. "
-        "Nothing stops the machine until then."
+        "Until it is learnt, nothing stops the machine."
     )
     assert said["teaching"]["metres"] == 12.3
 
