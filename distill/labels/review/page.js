@@ -340,10 +340,11 @@ function fill() {
     ...classes.map((name, place) => named('l' + name, (place < 9 ? place + 1 + '  ' : '') + name)),
     ...kinds.map((kind) => named('c' + kind.category, kind.name)),
   );
-  find('keys').replaceChildren(...KEYS.flatMap(([key, text]) => {
-    const shown = document.createElement('kbd');
+  find('keys').replaceChildren(...KEYS.map(([key, text]) => {
+    const [item, shown] = [document.createElement('span'), document.createElement('kbd')];
     shown.textContent = key;
-    return [shown, ' ' + text + ' '];
+    item.append(shown, ' ' + text);
+    return item;
   }));
   find('problems').hidden = !problems.length;
   find('problems').querySelector('summary').textContent = problems.length + ' files or lines could not be read';
