@@ -14,11 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from page import save, until
+from page import card, save, until
 from playwright.sync_api import sync_playwright
 
 import edge.app.run
-from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.config.alarm_budget import Budget
 from edge.config.articles import ArticleSettings
 from edge.config.auto_teach import AutoTeachSettings
@@ -39,14 +38,6 @@ ROLL = (
 
 LEARNT = f"loom:seed=3,length_m=3,defects_per_m=0,speed_m_min=1.5,{LIVE}"
 BUDGET = Budget(10.0, "100 m")
-IMAGES = "#defects img.image[src^=blob][alt^=unclassified]"
-PLANTED = f"""(places) => [...document.querySelectorAll('{IMAGES}')].find((image) => {{
-  const words = image.closest('li').querySelector('.where div').textContent;
-  const [along, left] = words.match(/[0-9.]+/g).map(Number);
-  return places.some(([start, end, from, to]) =>
-    along > start - 0.01 && along < end + 0.01 && left > from - 5 && left < to + 5);
-}})"""
-"""The card of the first reported defect that lies where one was planted."""
 
 
 def main() -> None:
@@ -59,12 +50,6 @@ def main() -> None:
         teach(EdgeConfig(camera=CLEAN), request)
         beside(of_the_article(folder, article), taken)
         beside(of_an_unknown_article(folder, article), taken_of_teaching)
-
-
-def planted() -> list[list[float]]:
-    """Return where defects are planted: start and end in metres, left and right in millimetres."""
-    with LoomCamera(parse_loom_options(ROLL)) as loom:
-        return [[*one.along_m, *one.across_mm] for one in loom.planted_up_to(10.0)]
 
 
 def of_the_article(folder: Path, article: Path) -> EdgeConfig:
@@ -115,9 +100,7 @@ def taken(address: str, token: str) -> None:
         context = browser.new_context(device_scale_factor=2, viewport={"width": 360, "height": 700})
         phone = context.new_page()
         phone.goto(f"{address}#token={token}")
-        while (image := phone.evaluate_handle(PLANTED, planted()).as_element()) is None:
-            time.sleep(0.2)
-        image.click()
+        card(phone, ROLL, is_planted=True).query_selector(".image").click()
         until(phone, "document.querySelector('#large').open")
         save("page-naming.png", phone.screenshot())
 
