@@ -88,6 +88,7 @@ def inspect(folder: Path, port: int) -> None:
         EdgeConfig(
             camera=LOOM, roll_record=folder / "rolls.db", roll="roll 7", article="twill 220",
             save_pictures=folder / "found", page=str(port), page_token_file=folder / "token",
+            queue_frames=1024,
         )
     )  # fmt: skip
 
