@@ -218,9 +218,7 @@ def _cuts(roll: Roll, pieces: Sequence[Piece] | None, least_m: float, points: fl
         for p in pieces
     ]
     kept_m = sum(p.end_m - p.start_m for p in pieces)
-    note = (
-        f"<p>Pieces of {wanted}: {len(pieces)}, together {kept_m:.2f} of {roll.length_m:.2f} m.</p>"
-    )
+    note = f"<p>Pieces of {wanted}: {len(pieces)}, together {kept_m:.2f} of {roll.length_m:.2f} m.</p>"
     names = ("from m", "to m", "length m", "inspected m²", "points", "per 100 m²")
     if roll.across.unseen:
         note += f"<p class='warn'>The strips at {_strips(roll)} were seen of no piece.</p>"
