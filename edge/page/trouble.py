@@ -34,7 +34,7 @@ class Trouble(NamedTuple):
     article: str = ""
 
 
-CHECK: Final = "Check cable and power. It is opened again by itself."
+CHECK: Final = "Check cable and power. The camera is opened again by itself."
 
 CAMERA_DOWN: Final[dict[FaultKind, tuple[str, str]]] = {
     "unplugged": ("The camera is gone.", CHECK),
@@ -43,7 +43,7 @@ CAMERA_DOWN: Final[dict[FaultKind, tuple[str, str]]] = {
     "frozen": ("The image of the camera is frozen.", CHECK),
     "wrong size": (
         "The camera gives images of another size.",
-        "Set it back, or start with --frame-size any.",
+        "Set the old size again, or start with --frame-size any.",
     ),
     "half empty": ("Half of each image is missing.", "Check cable and network."),
     "unusable": ("The camera gives no usable image.", CHECK),
@@ -164,7 +164,7 @@ def _of_the_record(now: Snapshot) -> list[Trouble]:
     found = []
     if now.record_waits:
         found.append(
-            Trouble("bad", "record", "Results cannot be saved. They wait.", "Disk full? Make space.")
+            Trouble("bad", "record", "Results cannot be saved. They wait.", "Disk full? Free some space.")
         )
     if now.record_replaced:
         said = "The file of results was removed. A new one is written."
