@@ -201,7 +201,10 @@ function drawRegion(region, place, unit) {
   const rect = box(region.box, kind, { stroke: paint, 'data-place': place });
   rect.addEventListener('click', () => { if (!page.drawing) { page.chosen = place; draw(); } });
   const [x, y] = [Math.min(region.box[0], region.box[2]), Math.min(region.box[1], region.box[3])];
-  const label = make('text', { x, y: Math.max(y - 5 * unit, 14 * unit), 'font-size': 13 * unit }, svg);
+  const [left, , width] = frame();
+  const isRight = x > left + 0.7 * width; // there a label that begins at the box would be cut off
+  const anchor = isRight ? { x: Math.max(region.box[0], region.box[2]), 'text-anchor': 'end' } : { x };
+  const label = make('text', { ...anchor, y: Math.max(y - 5 * unit, 14 * unit), 'font-size': 13 * unit }, svg);
   label.textContent = region.label + ' ' + (region.score === null ? '' : percent(region.score));
 }
 
