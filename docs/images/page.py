@@ -98,7 +98,7 @@ def taken(address: str) -> None:
     browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        desk = browser.new_page(viewport={"width": 1280, "height": 800})
+        desk = browser.new_page(viewport={"width": 1280, "height": 518})
         desk.goto(address)
         until(desk, "document.querySelectorAll('#defects .yes').length >= 4")
         card(desk, LOOM, is_planted=True).query_selector(".yes").click()
@@ -108,7 +108,7 @@ def taken(address: str) -> None:
         save("page.png", desk.screenshot())
         dark = browser.new_context(color_scheme="dark", device_scale_factor=2)
         phone = dark.new_page()
-        phone.set_viewport_size({"width": 360, "height": 1180})
+        phone.set_viewport_size({"width": 360, "height": 874})
         phone.goto(address)
         until(phone, "document.querySelectorAll('#defects .stamp').length > 0")
         until(phone, BOXED)
