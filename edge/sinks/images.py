@@ -42,14 +42,15 @@ def draw_detections(
     Returns:
         (H, W, 3) uint8, BGR.
     """
-    drawn = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image.copy()
+    coloured = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image.copy()
+    drawn: Image = np.asarray(coloured, np.uint8)
     labels = [*class_names, *sorted({found["label"] for found in detections} - set(class_names))]
     for found in detections:
         colour = BOX_COLOURS_BGR[labels.index(found["label"]) % len(BOX_COLOURS_BGR)]
         left, top, right, bottom = (round(side) for side in found["box_xyxy_px"])
         cv2.rectangle(drawn, (left - 3, top - 3), (right + 3, bottom + 3), colour, 2)
         _draw_label(drawn, f"{found['label']} {found['score']:.2f}", (left - 4, top - 4), colour)
-    return np.asarray(drawn, np.uint8)
+    return drawn
 
 
 def _draw_label(image: Image, text: str, corner_xy: tuple[int, int], colour: tuple[int, int, int]) -> None:
