@@ -52,7 +52,7 @@ class Recipe(FiniteValue):
         ema_decay, ema_warmup_steps: of the moving average of the weights that is kept.
         gradient_norm_limit: longer gradients are shortened to this.
         precision: auto takes bf16 where the processor computes in it, amp on CUDA, else float32.
-        empty_tile_share: fraction of the tiles without a defect that each epoch sees, drawn afresh.
+        empty_tile_share: fraction of the tiles without a defect that each epoch sees, drawn again.
         rare_class_share: classes that fewer of the tiles with defects show are shown more often, by the
             root of what is lacking; 0 shows each tile once.
         patience_epochs: stop after so many epochs without a better one; None never stops early.

@@ -15,7 +15,7 @@ from edge.core.errors import CheckpointError
 
 
 def take_weights(run: TrainingRun, path: Path) -> None:
-    """Start from the weights of another run's checkpoint; everything else starts afresh.
+    """Start from the weights of another run's checkpoint; everything else starts from scratch.
 
     Of a checkpoint with other classes or colours, and of a pickled model of YOLOv5's makers or ultralytics,
     what fits is taken. Which file that was stands in `start_from.json` of the run folder.

@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,14 +26,22 @@ from edge.config.edge import EdgeConfig
 
 HERE = Path(__file__).resolve().parent
 LOOM = (
-    "loom:seed=7,width_px=1024,length_m=9,defects_per_m=3,difficulties=obvious+clear,"
-    "mean_grey=140,live=true,speed_m_min=3"
+    "loom:seed=7,width_px=1024,length_m=4,defects_per_m=3,difficulties=obvious+clear,"
+    "mean_grey=140,live=true,speed_m_min=1.5"
 )
 LOST_BLOCKS = range(20, 24)
 GREYS = 32
 """So few shades keep the files small."""
 
-BEFORE_S = 60.0
+PLACED = """([places, isPlanted]) => [...document.querySelectorAll('#defects li')].find((card) => {
+  const [along, left] = card.querySelector('.where div').textContent.match(/[0-9.]+/g).map(Number);
+  const isHit = places.some(([start, end, from, to]) =>
+    along > start - 0.03 && along < end + 0.03 && left > from - 5 && left < to + 5);
+  return isHit === isPlanted && card.querySelector('img[src^=blob]') && card.querySelector('.yes');
+})"""
+"""The newest card without a verdict whose defect was planted, or was not."""
+
+BEFORE_S = 300.0
 BOXED = """() => {
   const image = document.querySelector('#cloth img');
   if (!image.naturalWidth) return false;
@@ -79,36 +88,51 @@ def inspect(folder: Path, port: int) -> None:
         EdgeConfig(
             camera=LOOM, roll_record=folder / "rolls.db", roll="roll 7", article="twill 220",
             save_pictures=folder / "found", page=str(port), page_token_file=folder / "token",
+            queue_frames=1024,
         )
     )  # fmt: skip
 
 
 def taken(address: str) -> None:
-    """Image the page at a desk, and in the dark on a phone."""
+    """Take images of the page at a desk, and in the dark on a phone."""
     browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        desk = browser.new_page(viewport={"width": 1280, "height": 800})
+        desk = browser.new_page(viewport={"width": 1280, "height": 518})
         desk.goto(address)
         until(desk, "document.querySelectorAll('#defects .yes').length >= 4")
-        desk.locator("#defects .yes").nth(1).click()
-        desk.locator("#defects .no").nth(2).click()
+        card(desk, LOOM, is_planted=True).query_selector(".yes").click()
+        card(desk, LOOM, is_planted=False).query_selector(".no").click()
         until(desk, "document.querySelectorAll('#defects .stamp').length == 2")
         until(desk, BOXED)
         save("page.png", desk.screenshot())
         dark = browser.new_context(color_scheme="dark", device_scale_factor=2)
         phone = dark.new_page()
-        phone.set_viewport_size({"width": 360, "height": 1180})
+        phone.set_viewport_size({"width": 360, "height": 874})
         phone.goto(address)
         until(phone, "document.querySelectorAll('#defects .stamp').length > 0")
         until(phone, BOXED)
         save("page-phone.png", phone.screenshot())
 
 
-def until(tab: Page, script: str) -> None:
-    """Wait until a script says true."""
+def card(tab: Page, loom: str, *, is_planted: bool) -> Any:
+    """Wait for a card in the list whose defect was planted, or was not, and return it."""
+    with LoomCamera(parse_loom_options(loom)) as camera:
+        places = [[*one.along_m, *one.across_mm] for one in camera.planted_up_to(100.0)]
     end_s = time.monotonic() + BEFORE_S
-    while not tab.evaluate(script) and time.monotonic() < end_s:
+    while (found := tab.evaluate_handle(PLACED, [places, is_planted]).as_element()) is None:
+        if time.monotonic() > end_s:
+            raise TimeoutError(f"no such card within {BEFORE_S:g} s: is_planted={is_planted}")
+        time.sleep(0.2)
+    return found
+
+
+def until(tab: Page, script: str) -> None:
+    """Wait until a script returns true: an image of anything else is not taken."""
+    end_s = time.monotonic() + BEFORE_S
+    while not tab.evaluate(script):
+        if time.monotonic() > end_s:
+            raise TimeoutError(f"not within {BEFORE_S:g} s: {script}")
         time.sleep(0.05)
 
 

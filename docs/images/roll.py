@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from playwright.sync_api import sync_playwright
 
+import edge.app.assembly
+import edge.app.run
 from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.cameras.protocol import Frame
 from edge.config.edge import EdgeConfig
@@ -52,9 +54,7 @@ def main() -> None:
 
 def recorded(folder: Path) -> str:
     """Inspect the roll and return its report."""
-    import edge.app.run
-
-    edge.app.run.choose_camera = lambda *_: LosingLoom(parse_loom_options(LOOM))  # type: ignore[attr-defined]
+    edge.app.assembly.choose_camera = lambda *_: LosingLoom(parse_loom_options(LOOM))  # type: ignore[attr-defined]
     record = folder / "rolls.db"
     limits = {"first": 300.0, "second": 700.0}  # the simulated cloth is narrow and full of defects
     edge.app.run.run(
@@ -67,7 +67,7 @@ def recorded(folder: Path) -> str:
 
 
 def taken(page: Path) -> bytes:
-    """Image the page."""
+    """Return a screenshot of the page."""
     browser_path = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])

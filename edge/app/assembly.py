@@ -231,7 +231,7 @@ class OpenRun:
 
     @property
     def stop(self) -> threading.Event:
-        """Ends the run with the frame in hand, once it is set."""
+        """Ends the run with the current frame, once it is set."""
         return self.pipeline.stop
 
     def inspect(self) -> tuple[dict[str, Any], RunState]:

@@ -39,7 +39,7 @@ LOOK_S: Final = 0.1
 """How often the main thread looks whether the cameras are to end."""
 
 LEAVE_S: Final = 1.0
-"""So long a second Ctrl-C waits for the frames in hand."""
+"""So long a second Ctrl-C waits for the current frames."""
 
 
 def run(config: EdgeConfig) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class CameraRuns:
                 stack.enter_context(Heartbeat(ModbusLine(machine), machine, healths))
 
     def inspect(self) -> None:
-        """Run all cameras to their ends; Ctrl-C and SIGTERM end them with the frames in hand."""
+        """Run all cameras to their ends; Ctrl-C and SIGTERM end them with the current frames."""
         runs = [(place, place.opened) for place in self._places if place.opened]
         if self._is_one:
             place, run = runs[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Observe = Callable[[float, str], None]
-"""Gets the fraction that is done, 0..1, never falling, and the name of the phase in hand."""
+"""Gets the fraction that is done, 0..1, never falling, and the name of the current phase."""
 
 
 @dataclass
@@ -22,7 +22,7 @@ class _Phase:
 class Phases:
     """Add up the phases of a build. TensorRT calls from several threads; the lock is here.
 
-    A phase's step counts whole once it is complete; the phases within the step in hand count as part of it.
+    A phase's step counts whole once it is complete; the phases within the current step count as part of it.
     """
 
     observe: Observe

@@ -1,4 +1,4 @@
-"""Compute a budget of false alarms: how many an amount of clean cloth permits and can carry."""
+"""Compute a budget of false alarms: how many an amount of clean cloth permits and can support."""
 
 from __future__ import annotations
 
@@ -73,12 +73,12 @@ class Budget:
         return self.allowed_on(cloth) * min(1.0, trust)
 
     def check(self, cloth: ClothAmount, left_out: str = "") -> None:
-        """See that an amount of calibration cloth carries the promise.
+        """See that an amount of calibration cloth supports the promise.
 
         Args:
             left_out: what was left out of it and why, in words.
         Raises:
-            DatasetError: naming what is missing, and what the cloth carries.
+            DatasetError: naming what is missing, and what the cloth supports.
         """
         allowed = self.allowed_on(cloth)
         if allowed >= LEAST_ALLOWED:
@@ -86,20 +86,20 @@ class Budget:
         units = cloth.units(self.per)
         needed = LEAST_ALLOWED / self.false_alarms
         missing = amount_text(needed - units, self.per)
-        carries = f" It carries {self.least_text(cloth)}." if units else ""
+        supports = f" It supports {self.least_text(cloth)}." if units else ""
         but = f" (left out: {left_out})" if left_out else ""
         raise DatasetError(
-            f"{amount_text(units, self.per)} of clean cloth{but} cannot carry the promise of "
-            f"{self.text()}: {missing} more are missing.{carries}",
+            f"{amount_text(units, self.per)} of clean cloth{but} cannot support the promise of "
+            f"{self.text()}: {missing} more are missing.{supports}",
             f"Teach on {amount_text(needed, self.per)} or more, or ask for a higher rate.",
         )
 
     def least(self, cloth: ClothAmount) -> float:
-        """Return the lowest rate that an amount carries, rounded up to two digits."""
+        """Return the lowest rate that an amount supports, rounded up to two digits."""
         return rounded_up(LEAST_ALLOWED / cloth.units(self.per))
 
     def least_text(self, cloth: ClothAmount) -> str:
-        """Return the lowest promise that an amount of cloth carries."""
+        """Return the lowest promise that an amount of cloth supports."""
         return Budget(self.least(cloth), self.per).text()
 
     def text(self) -> str:

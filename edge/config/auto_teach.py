@@ -35,12 +35,12 @@ class AutoTeachSettings(BaseModel):
 
     @model_validator(mode="after")
     def _is_carried(self) -> Self:
-        """Refuse a promise that so many metres cannot carry."""
+        """Refuse a promise that so many metres cannot support."""
         cloth = ClothAmount(0, JUDGED_RATIO * self.metres)
         if self.budget.allowed_on(cloth) < LEAST_ALLOWED:
             needed_m = LEAST_ALLOWED * 100 / self.false_alarms_per_100m / JUDGED_RATIO
             raise ValueError(
-                f"{self.metres:g} m, a tenth of which may show nothing to judge, carry "
+                f"{self.metres:g} m, a tenth of which may show nothing to judge, support "
                 f"{self.budget.least_text(cloth)}; {self.budget.text()} needs {ceil(needed_m)} m"
             )
         return self

@@ -10,9 +10,9 @@ from edge.teach.values import TeachingNow
 
 Tone = Level | Literal["good"]
 
-NO_STOPS: Final = "Nothing stops the machine until then."
+NO_STOPS: Final = "Until it is learnt, nothing stops the machine."
 
-UNTAUGHT: Final = "Only defects that the detector knows are found."
+UNTAUGHT: Final = "Only defects that the detector knows are reported."
 
 
 def article_json(
@@ -33,7 +33,7 @@ def article_json(
         shown = _shown("note", teaching.article, text, more, is_taught=taught is not None)
         return {**shown, "teaching": teaching.as_json()}
     if taught is None:
-        who = f"{name}: an article that nobody taught." if name else "No article was taught."
+        who = f"{name}: not taught yet." if name else "No article was taught."
         return _shown("note", name, who, UNTAUGHT, is_taught=False)
     own, promise = taught.manifest.article, _sentence(taught.manifest.promise.text())
     if name is not None and name != own:

@@ -83,11 +83,11 @@ export class DefectList {
     const where = made("div", "where");
     const long = (one.end_m - one.start_m) * 1000;
     const place = made("div", "");
-    place.append(icon("metre"), ` ${one.start_m.toFixed(2)} m · ↔ ${one.left_mm.toFixed(0)} mm`);
+    place.append(icon("metre"), ` ${one.start_m.toFixed(2)}\u00a0m · ↔\u00a0${one.left_mm.toFixed(0)}\u00a0mm`);
     where.append(
       made("strong", "", one.shape ? `${one.label}: ${one.shape}` : one.label),
       place,
-      made("div", "soft", `${long.toFixed(0)} mm long · ${Math.round(one.score * 100)} % sure`));
+      made("div", "soft", `${long.toFixed(0)}\u00a0mm long · confidence\u00a0${one.score.toFixed(2)}`));
     card.append(image, where);
     this.cards.set(one.id, card);
     if (canReview) {

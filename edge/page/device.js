@@ -45,7 +45,7 @@ async function answered(path, options) {
   const answer = await fetch(HERE + path, { ...options, cache: "no-store" });
   if (answer.ok) return answer;
   const said = await answer.json().catch(() => ({}));
-  throw new Refusal(answer.status, said.problem || `The device says ${answer.status}.`);
+  throw new Refusal(answer.status, said.problem || `The device answers with error ${answer.status}.`);
 }
 
 export function ask(path) {

@@ -1,4 +1,4 @@
-// The form that begins the next roll. A request keeps its id until the device has answered: sent twice, it is one.
+// The form that starts the next roll. A request keeps its id until the device has answered: sent twice, it is one.
 
 import { Refusal, tell } from "./device.js";
 
@@ -25,7 +25,7 @@ export class NextRoll {
     try {
       await tell("/rolls", { id: this.id, name, article });
       this.id = null;
-      this.said.textContent = "… the next roll begins";
+      this.said.textContent = "… the next roll starts";
     } catch (error) {
       if (error instanceof Refusal) {
         this.id = null;
@@ -36,7 +36,7 @@ export class NextRoll {
     button.disabled = false;
   }
 
-  // Somebody looks at the form, and begins the roll or does not.
+  // Fills in the article; a person checks the form and starts the roll.
   propose(article) {
     this.details.open = true;
     this.form.elements.article.value = article;

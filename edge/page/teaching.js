@@ -46,7 +46,7 @@ export class ArticleLine {
     try {
       await tell("/teaching", { wish: request });
       if (this.request !== request) return; // a state has said it already
-      this.said.textContent = "… with the next cloth";
+      this.said.textContent = "… starts with the next cloth";
       setTimeout(() => { if (this.request === request) this.ready(); }, PATIENCE_MS); // a stop, a device that was started again
       return;
     } catch (error) {

@@ -11,10 +11,10 @@ from edge.reference.watch import DRIFT, KNOWN_ARTICLE, OTHER_ARTICLE
 Level = Literal["note", "warn", "bad"]
 
 SILENT_WARN_S, SILENT_BAD_S = 2.0, 10.0
-"""A line camera is silent legitimately while its loom stands: that is said, not shouted."""
+"""A line camera is silent legitimately while its loom is stopped: a warning first, red only later."""
 
 STANDS_AFTER_S = 5.0
-"""Inspection tells how it stands four times a second, also while the camera is silent."""
+"""Inspection reports its state four times a second, also while the camera is silent."""
 
 
 class Trouble(NamedTuple):
@@ -34,16 +34,16 @@ class Trouble(NamedTuple):
     article: str = ""
 
 
-CHECK: Final = "Check cable and power. It is opened again by itself."
+CHECK: Final = "Check cable and power. The camera is opened again by itself."
 
 CAMERA_DOWN: Final[dict[FaultKind, tuple[str, str]]] = {
     "unplugged": ("The camera is gone.", CHECK),
     "late": ("The camera gives no image.", CHECK),
     "hung": ("The camera does not answer.", CHECK),
-    "frozen": ("The image of the camera stands still.", CHECK),
+    "frozen": ("The image of the camera is frozen.", CHECK),
     "wrong size": (
         "The camera gives images of another size.",
-        "Set it back, or start with --frame-size any.",
+        "Set the old size again, or start with --frame-size any.",
     ),
     "half empty": ("Half of each image is missing.", "Check cable and network."),
     "unusable": ("The camera gives no usable image.", CHECK),
@@ -68,7 +68,7 @@ def troubles(now: Snapshot, now_s: float) -> list[Trouble]:
     """Return what is wrong, the worst first; empty if all is well.
 
     Args:
-        now: how the run stands.
+        now: the state of the run.
         now_s: `time.monotonic()`.
     """
     found = [
@@ -91,8 +91,8 @@ def _of_the_run(now: Snapshot, now_s: float) -> list[Trouble]:
         return [Trouble("warn", "ended", "Inspection is finished.")]
     silent_s = now_s - now.taken_s
     if silent_s >= STANDS_AFTER_S:
-        said = f"Inspection hangs for {silent_s:.0f} s."
-        return [Trouble("bad", "hangs", said, "If it does not go on: start the device again.")]
+        said = f"Inspection has not answered for {silent_s:.0f} s."
+        return [Trouble("bad", "hangs", said, "If this goes on: start the device again.")]
     return []
 
 
@@ -104,7 +104,7 @@ def _of_the_camera(now: Snapshot) -> list[Trouble]:
         level: Level = "bad" if now.silent_s >= SILENT_BAD_S else "warn"
         text = f"No image from the camera for {now.silent_s:.0f} s."
         found.append(
-            Trouble(level, "silent", text, "Loom stands? Then all is well. If not: check cable and power.")
+            Trouble(level, "silent", text, "Loom stopped? Then all is well. If not: check cable and power.")
         )
     if now.recent.unreadable:
         found.append(Trouble("warn", "unreadable", "Bad images from the camera.", "Check the cable."))
@@ -164,18 +164,20 @@ def _of_the_record(now: Snapshot) -> list[Trouble]:
     found = []
     if now.record_waits:
         found.append(
-            Trouble("bad", "record", "Results cannot be saved. They wait.", "Disk full? Make space.")
+            Trouble("bad", "record", "Results cannot be saved. They wait.", "Disk full? Free some space.")
         )
     if now.record_replaced:
         said = "The file of results was removed. A new one is written."
-        found.append(Trouble("bad", "record replaced", said, "Tell who looks after the device."))
+        found.append(Trouble("bad", "record replaced", said, "Tell the person who looks after the device."))
     if now.machine_away:
         found.append(_MACHINE_AWAY)
     if now.broker_away:
         found.append(Trouble("warn", "broker", "Messages cannot be sent. They wait.", "Check the network."))
     if now.broker_refuses:
         said = "The broker does not take all messages. They wait."
-        found.append(Trouble("warn", "broker refuses", said, "Tell who looks after the network."))
+        found.append(
+            Trouble("warn", "broker refuses", said, "Tell the person who looks after the network.")
+        )
     return found
 
 
@@ -184,7 +186,7 @@ def _of_the_article(now: Snapshot) -> list[Trouble]:
     found = [Trouble("warn", kind, *OF_THE_ARTICLE[kind]) for kind in now.cloth_troubles]
     if now.recognised is not None:
         text = f"This cloth looks like {now.recognised}, which was taught."
-        cure = "Is it? Begin a roll of it."
+        cure = "Is it that article? Start a roll of it."
         found.append(Trouble("warn", KNOWN_ARTICLE, text, cure, now.recognised))
     return found
 
@@ -193,7 +195,12 @@ def _of_the_cloth(now: Snapshot) -> list[Trouble]:
     found = []
     if now.recent.dropped:
         found.append(
-            Trouble("bad", "too slow", "Too fast: cloth passes unseen.", "Slow down, or a faster box.")
+            Trouble(
+                "bad",
+                "too slow",
+                "Too fast: cloth passes unseen.",
+                "Slow the loom down, or use a faster device.",
+            )
         )
     if now.recent.without_cloth and not now.recent.frames:
         found.append(_NO_CLOTH)

@@ -28,7 +28,7 @@ class Pipeline:
         inspection: how they are inspected.
         results: where results go; None for nowhere but the state.
     Attributes:
-        stop: ends the run with the frame in hand, once it is set.
+        stop: ends the run with the current frame, once it is set.
         state: how far the run is.
     """
 

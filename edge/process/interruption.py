@@ -45,7 +45,7 @@ class Interrupted(BaseException):
 
 @contextmanager
 def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
-    """Let a signal that asks to end set an event, so that work ends after the piece in hand.
+    """Let a signal that asks to end set an event, so that work ends after the current piece.
 
     A second Ctrl-C ends the program at once; a terminal that closes may say so twice. Outside the main
     thread, where Python allows no handlers, the event is simply never set.

@@ -178,7 +178,7 @@ class Roll:
 
     @property
     def verdicts(self) -> dict[str, int]:
-        """How many defects persons confirmed and rejected; empty where nobody judged any."""
+        """How many defects people confirmed and rejected; empty where nobody judged any."""
         counts = Counter(row.verdict for row in self.defects if row.verdict)
         return {verdict: counts[verdict] for verdict in ("confirmed", "rejected") if counts[verdict]}
 

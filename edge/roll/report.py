@@ -72,10 +72,10 @@ def report_page(roll: Roll, wanted: PieceRequest | None = None) -> str:
 def _head(roll: Roll) -> str:
     head = roll.head
     article = f", article {escape(head['article'])}" if head["article"] else ""
-    ended = escape(head["ended_utc"] or "still running")
+    ended = f"{escape(_when(head['ended_utc']))} UTC" if head["ended_utc"] else "still running"
     return (
         f"<h1>{escape(roll.name)}</h1><p class='sub'>{escape(head['status'])}{article}; "
-        f"{escape(head['started_utc'])} to {ended}; camera {escape(head['camera'])}; "
+        f"{escape(_when(head['started_utc']))} to {ended}; camera {escape(head['camera'])}; "
         f"model {escape(head['model_digest'][:16])}; loomsight {escape(head['loomsight'])}</p>"
     )
 
@@ -108,17 +108,22 @@ def _facts(roll: Roll) -> str:
 
 
 def _reviewed(roll: Roll) -> str:
-    """Say what persons judged, and how the roll would stand without what they rejected."""
+    """Say what people judged, and how the roll would stand without what they rejected."""
     said = roll.verdicts
     if not said:
         return ""
     counts = " and ".join(f"{verdict} {count}" for verdict, count in said.items())
-    text = f"Persons {counts} of {len(roll.defects)} defects."
+    text = f"People {counts} of {len(roll.defects)} defects."
     grade = roll.grade_after_review
     if said.get("rejected") and grade.points_per_100_m2 is not None:
         text += f" Without those that were rejected: {grade.points_per_100_m2:.1f} points per 100 m²"
         text += f", {escape(grade.grade)}." if grade.grade else "."
     return f"<p>{text}</p>"
+
+
+def _when(utc: str) -> str:
+    """Write a time to the second, as a person reads it."""
+    return utc[:19].replace("T", " ")
 
 
 def _fraction(fraction: float | None) -> str:
@@ -152,7 +157,7 @@ def _warnings(roll: Roll) -> str:
     if roll.head["status"] in ("interrupted", "failed"):
         said.append(f"The run {escape(roll.head['status'])}: what came after it is not in this report.")
     if any(event.kind == "roll continued" for event in roll.events):
-        said.append("The roll was inspected in several runs; what passed between them has no length here.")
+        said.append("The roll was inspected in several runs; cloth between them has no length here.")
     said += [escape(event.detail) for event in roll.events if event.kind == STRIP_NOT_SEEN]
     return "".join(f"<p class='warn'>{text}</p>" for text in said)
 
@@ -213,10 +218,10 @@ def _cuts(roll: Roll, pieces: Sequence[Piece] | None, least_m: float, points: fl
         for p in pieces
     ]
     kept_m = sum(p.end_m - p.start_m for p in pieces)
-    note = f"<p>Pieces of {wanted}: {len(pieces)}, {kept_m:.2f} of {roll.length_m:.2f} m.</p>"
+    note = f"<p>Pieces of {wanted}: {len(pieces)}, together {kept_m:.2f} of {roll.length_m:.2f} m.</p>"
     names = ("from m", "to m", "length m", "inspected m²", "points", "per 100 m²")
     if roll.across.unseen:
-        note += f"<p class='warn'>What lies at {_strips(roll)} was not seen of any piece.</p>"
+        note += f"<p class='warn'>The strips at {_strips(roll)} were seen of no piece.</p>"
     return title + note + _table(names, rows, numbers=range(6))
 
 
@@ -230,7 +235,7 @@ def _gaps(roll: Roll) -> str:
             "" if gap.end_m is None else f"{gap.end_m:.3f}",
             f"{gap.lines * roll.m_per_line:.3f}",
             gap.reason,
-            gap.utc,
+            _when(gap.utc),
         )
         for gap in roll.gaps[:MOST_ROWS_OF_DEFECTS]
     ]
@@ -251,10 +256,10 @@ def _no_gap(roll: Roll) -> str:
         return "No line of cloth was counted."
     across = roll.across
     if across.part is None or across.seen is None:
-        return "No line that passed was missed. How much of the width of the cloth was seen is not known."
+        return "No delivered line was missed. How much of the width of the cloth was seen is not known."
     if across.unseen:
-        return "No line that passed was missed in the width that was seen."
-    return "Nothing: every line that passed was inspected, in its whole width."
+        return "No delivered line was missed in the width that was seen."
+    return "Nothing: every line delivered was inspected, in its whole width."
 
 
 def _defects(roll: Roll) -> str:
@@ -271,7 +276,7 @@ def _defects(roll: Roll) -> str:
             str(row.points),
             f"{row.defect.score:.2f}",
             row.judged,
-            row.utc,
+            _when(row.utc),
         )
         for number, row in enumerate(roll.defects[:MOST_ROWS_OF_DEFECTS], start=1)
     ]
@@ -287,7 +292,7 @@ def _left_out(count: int) -> str:
 
 
 def _events(roll: Roll) -> str:
-    rows = [(event.utc, event.kind, event.detail) for event in roll.events[:MOST_ROWS_OF_DEFECTS]]
+    rows = [(_when(event.utc), event.kind, event.detail) for event in roll.events[:MOST_ROWS_OF_DEFECTS]]
     made = f"<p class='sub'>Made by loomsight {__version__}.</p>"
     if not rows:
         return made

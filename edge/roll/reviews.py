@@ -1,4 +1,4 @@
-"""Record what persons say of defects, verdicts and classes: nothing is overwritten, all is undone."""
+"""Record what people say of defects, verdicts and classes: nothing is overwritten, all is undone."""
 
 from __future__ import annotations
 

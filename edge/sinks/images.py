@@ -24,6 +24,9 @@ from edge.sinks.quota import NEAR_MISSES, OWN_NAMES, ImageQuota
 
 logger = logging.getLogger(__name__)
 
+FONT: Final = (cv2.FONT_HERSHEY_SIMPLEX, 0.7, 2)
+"""Face, scale and thickness of a label: readable where an image is shown at half its size."""
+
 BOX_COLOURS_BGR: Final = ((66, 135, 245), (80, 200, 90), (70, 70, 235), (220, 160, 60), (200, 90, 200))
 
 
@@ -39,17 +42,24 @@ def draw_detections(
     Returns:
         (H, W, 3) uint8, BGR.
     """
-    drawn = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image.copy()
+    coloured = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image.copy()
+    drawn: Image = np.asarray(coloured, np.uint8)
     labels = [*class_names, *sorted({found["label"] for found in detections} - set(class_names))]
     for found in detections:
         colour = BOX_COLOURS_BGR[labels.index(found["label"]) % len(BOX_COLOURS_BGR)]
         left, top, right, bottom = (round(side) for side in found["box_xyxy_px"])
         cv2.rectangle(drawn, (left - 3, top - 3), (right + 3, bottom + 3), colour, 2)
-        text = f"{found['label']} {found['score']:.2f}"
-        cv2.putText(
-            drawn, text, (left, max(14, top - 8)), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA
-        )
-    return np.asarray(drawn, np.uint8)
+        _draw_label(drawn, f"{found['label']} {found['score']:.2f}", (left - 4, top - 4), colour)
+    return drawn
+
+
+def _draw_label(image: Image, text: str, corner_xy: tuple[int, int], colour: tuple[int, int, int]) -> None:
+    """Write a text on a filled ground above a corner, all of it inside the image if it fits."""
+    (width, height), _ = cv2.getTextSize(text, *FONT)
+    left = max(0, min(corner_xy[0], image.shape[1] - width - 8))
+    bottom = max(height + 10, corner_xy[1])
+    cv2.rectangle(image, (left, bottom - height - 10), (left + width + 8, bottom), colour, -1)
+    cv2.putText(image, text, (left + 4, bottom - 5), FONT[0], FONT[1], (20, 20, 20), FONT[2], cv2.LINE_AA)
 
 
 RETRY_S = 5.0

@@ -25,7 +25,7 @@ LOOK_S: Final = 0.1
 """How often a wait looks whether it is to end."""
 
 LEAVE_S: Final = 5.0
-"""So long the end of a run waits for the strip in hand."""
+"""So long the end of a run waits for the current strip."""
 
 
 class Cancelled(Exception):  # noqa: N818  # no error: somebody wanted it

@@ -99,7 +99,7 @@ def learn(
         progress: called with what is done, how much of it, and how much there is.
         leaves_out: whether places that stand far out of the others are left out, as nobody looks at them.
     Raises:
-        DatasetError: if the cloth cannot carry the promise.
+        DatasetError: if the cloth cannot support the promise.
         ConfigError: if its unit is not known here.
     """
     spool, struck = keeper.spool, tuple(keeper.struck_out)
@@ -113,7 +113,7 @@ def learn(
         fewer = replace(cloth, strips=views.without_places())
         try:
             found = _calibrated(fewer, budget, views, detector, trunk, progress)
-        except DatasetError:  # the rest does not carry the promise
+        except DatasetError:  # the rest does not support the promise
             break
         struck += numbered(far, cloth.strips, budget.per, amount)
         cloth, (looks, amount, calibration) = fewer, found

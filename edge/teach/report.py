@@ -53,4 +53,4 @@ def _left_out(manifest: ArticleManifest) -> str:
 
 def _promise(manifest: ArticleManifest) -> str:
     promise = manifest.promise
-    return f"{promise.text()}; it would carry {Budget(promise.least, promise.per).text()}"
+    return f"{promise.text()}; the cloth would support {Budget(promise.least, promise.per).text()}"

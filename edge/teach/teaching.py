@@ -103,7 +103,7 @@ def teach(
         progress: called with what is done, how much of it, and how much there is.
         then: called with the cloth when the article file is published, as long as its images are there.
     Raises:
-        LoomsightError: if the cloth cannot carry the promise, or anything that is needed is missing.
+        LoomsightError: if the cloth cannot support the promise, or anything that is needed is missing.
     """
     check_article_destination(request.out, overwrite=request.replaces)
     struck_out = _struck_places(request)

@@ -26,7 +26,7 @@ class TeachingNow:
         article: its name; None if nobody named it.
         phase: `reading` clean cloth, or `fitting`.
         metres, of_metres: read, and to read.
-        least: false alarms per 100 m that the cloth read so far would carry; None for none yet.
+        least: false alarms per 100 m that the cloth read so far can support; None for none yet.
         is_new: nothing was taught of it before, so nothing stops the machine.
     """
 
@@ -40,11 +40,11 @@ class TeachingNow:
     def text(self) -> str:
         """Return it in words."""
         if self.phase == "fitting":
-            return f"{self.metres:.1f} m were read, it is being learnt"
+            return f"{self.metres:.1f} m read, now computing what was learnt"
         so_far = f"{self.metres:.1f} of {self.of_metres:g} m read"
         if self.least is None:
             return so_far
-        return f"{so_far}, would carry {Budget(self.least, '100 m').text()}"
+        return f"{so_far}, enough to promise {Budget(self.least, '100 m').text()}"
 
     def as_json(self) -> dict[str, object]:
         """Return it as plain values."""

@@ -285,7 +285,7 @@ def test_new_cloth_is_recognised_as_nothing(two_articles, tmp_path):
 def test_a_promise_that_so_few_metres_cannot_carry_is_refused_at_the_start(tmp_path):
     file = tmp_path / "box.toml"
     file.write_text("[auto_teach]\nmetres = 30\nfalse_alarms_per_100m = 0.5\n")
-    with pytest.raises(ConfigError, match=r"30 m, .* carry at most 0\.93 .* needs 56 m"):
+    with pytest.raises(ConfigError, match=r"30 m, .* support at most 0\.93 .* needs 56 m"):
         load_config(file, {}, {})
 
 

@@ -104,6 +104,7 @@ APPS = {
 }
 PAGES_OF_COMMAND = {
     "edge-run": ("edge-run", "settings"),
+    "teach": ("teach", "teach-train"),
     "teacher": ("teacher", "teacher-finetune"),
 }
 """Pages that name the flags of a command, where that is more than its own."""

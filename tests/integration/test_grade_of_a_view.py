@@ -70,7 +70,7 @@ def test_width_that_no_camera_saw_is_said_hatched_and_not_graded(folder):
 
     assert loomsight("report", record, "--out", folder / "r.html", "--piece-m", "0.1").returncode == 0
     page = (folder / "r.html").read_text()
-    assert "every line that passed was inspected" not in page
+    assert "every line delivered was inspected" not in page
     assert "Of the width of the cloth 819 of 1600 mm were seen: 819 to 1600 mm were not." in page
     assert "Along the whole roll, from the left selvedge: 819 to 1600 mm." in page
     assert 'class="gap blind"' in page

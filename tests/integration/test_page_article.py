@@ -117,7 +117,7 @@ def test_an_article_that_nobody_taught_is_said_and_a_roll_of_a_taught_one_begins
     more = ["--camera", LIVE, "--model", detector, "--config", settings, "--article", "denim"]
     with edge_run(tmp_path, "0", *more) as (_, address), tab_of(browser, address, 360, 760) as phone:
         said = "document.querySelector('#article strong').textContent"
-        until(phone, f"{said} === 'denim: an article that nobody taught.'")
+        until(phone, f"{said} === 'denim: not taught yet.'")
         assert not phone.locator("#article a").is_visible()
         phone.locator("#next summary").tap()
         phone.fill("#next-article", "twill 220")
@@ -140,13 +140,13 @@ def test_teaching_is_started_cancelled_and_started_again_at_the_desk_and_watched
     more = ["--camera", LIVE, "--model", detector, "--config", settings, "--article", "denim"]
     with edge_run(tmp_path, "0", *more) as (_, address), tab_of(browser, address, 1280, 800) as desk:
         said = "document.querySelector('#article strong').textContent"
-        until(desk, f"{said} === 'denim: an article that nobody taught.'")
+        until(desk, f"{said} === 'denim: not taught yet.'")
         with tab_of(browser, address, 360, 760) as phone:
             desk.get_by_role("button", name="Teach this article").click()
             until(desk, f"{said} === 'denim is being learnt.'")
-            assert "Nothing stops the machine until then." in desk.inner_text("#article .more")
+            assert "Until it is learnt, nothing stops the machine." in desk.inner_text("#article .more")
             phone.get_by_role("button", name="Cancel").tap()
-            until(phone, f"{said} === 'denim: an article that nobody taught.'")
+            until(phone, f"{said} === 'denim: not taught yet.'")
             phone.get_by_role("button", name="Teach this article").tap()
             until(phone, "document.querySelector('#article progress').value > 0")
             assert phone.get_attribute("#article progress", "max") == "0.64"

@@ -105,7 +105,7 @@ def test_it_prints_the_metres_used_what_was_left_out_and_the_promise(taught):
     assert "cloth      1.0 m, 0.03 m², 100 images" in printed
     assert "left out   nothing" in printed
     assert "promise    at most 100 false alarms per 100 m, from 1 m of clean cloth; " in printed
-    assert "it would carry at most 27 false alarms per 100 m" in printed
+    assert "the cloth would support at most 27 false alarms per 100 m" in printed
     assert printed.splitlines()[-1] == f"written    {out}"
 
 

@@ -34,6 +34,17 @@ BANNED = {
     r"\d+ % sure": "confidence 0.65",
     r"half under": "p50",
     r"wish(es)?": "request",
+    r"in hand": "current",
+    r"persons": "people",
+    r"afresh": "again",
+    r"besides": "in addition",
+    r"go(es)? on": "continue",
+    r"for so long": "for this long",
+    r"so (many|much)": "this many, this much",
+    r"stands? (in|there)": "is in",
+    r"vouch(es)?": "sign, declare",
+    r"thousand millions": "billions",
+    r"(carry|carries) (a|the|that) promise": "support a promise",
 }
 """Pattern of a word that is not used, and the field word in its place."""
 
@@ -43,7 +54,10 @@ QUOTED = re.compile(
 """Code, names of settings, link targets, HTML, and words that a page or the terminal shows (in italics)."""
 
 LONGEST_SENTENCE = 40
-"""Words of a sentence of the README."""
+"""Words of a sentence."""
+
+LONGEST_GUIDE = 120
+"""Lines of a guide: three screens."""
 
 
 NOWHERE = {
@@ -58,6 +72,9 @@ NOWHERE = {
     r"begun": "started",
     r"shares?[\s_#]+of\b": "fraction of",
     r"multiplications": "MACs",
+    r"\bin[\s_#]+hand\b": "current",
+    r"\bpersons\b": "people",
+    r"\bafresh\b": "again",
 }
 """Pattern of a word that stands in no identifier, text, help or page, and the field word in its place."""
 
@@ -205,10 +222,16 @@ def test_the_readme_asks_five_questions_and_begins_with_the_two_commands():
     assert first.splitlines() == ["make demo", "make test"]
 
 
-def test_no_sentence_of_the_readme_is_long():
-    paragraphs = re.split(r"\n\s*\n|\|", prose(README))
-    sentences = [one for paragraph in paragraphs for one in re.split(r"(?<=[.:?!])\s", paragraph)]
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_no_sentence_is_long(page):
+    paragraphs = re.split(r"\n\s*\n|\||\n\s*(?:-|\d\.) |^#.*$", prose(page), flags=re.MULTILINE)
+    sentences = [one for paragraph in paragraphs for one in re.split(r"(?<=[.:;?!])\s", paragraph)]
     assert [one for one in sentences if len(one.split()) > LONGEST_SENTENCE] == []
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_a_guide_is_short(page):
+    assert len(page.read_text(encoding="utf-8").splitlines()) <= LONGEST_GUIDE
 
 
 def test_the_glossary_says_what_every_class_and_kind_is():

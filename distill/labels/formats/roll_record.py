@@ -1,4 +1,4 @@
-"""Read labels from a roll record: verdicts of persons on the live page, beside the saved images.
+"""Read labels from a roll record: verdicts of people on the live page, beside the saved images.
 
 A defect that a person confirmed or named is a box, one that they rejected is none, and an image of which
 all were rejected is clean. What nobody judged, or confirmed without a class, waits for `loomsight review`;

@@ -201,7 +201,10 @@ function drawRegion(region, place, unit) {
   const rect = box(region.box, kind, { stroke: paint, 'data-place': place });
   rect.addEventListener('click', () => { if (!page.drawing) { page.chosen = place; draw(); } });
   const [x, y] = [Math.min(region.box[0], region.box[2]), Math.min(region.box[1], region.box[3])];
-  const label = make('text', { x, y: Math.max(y - 5 * unit, 14 * unit), 'font-size': 13 * unit }, svg);
+  const [left, , width] = frame();
+  const isRight = x > left + 0.7 * width; // there a label that begins at the box would be cut off
+  const anchor = isRight ? { x: Math.max(region.box[0], region.box[2]), 'text-anchor': 'end' } : { x };
+  const label = make('text', { ...anchor, y: Math.max(y - 5 * unit, 14 * unit), 'font-size': 13 * unit }, svg);
   label.textContent = region.label + ' ' + (region.score === null ? '' : percent(region.score));
 }
 
@@ -340,10 +343,11 @@ function fill() {
     ...classes.map((name, place) => named('l' + name, (place < 9 ? place + 1 + '  ' : '') + name)),
     ...kinds.map((kind) => named('c' + kind.category, kind.name)),
   );
-  find('keys').replaceChildren(...KEYS.flatMap(([key, text]) => {
-    const shown = document.createElement('kbd');
+  find('keys').replaceChildren(...KEYS.map(([key, text]) => {
+    const [item, shown] = [document.createElement('span'), document.createElement('kbd')];
     shown.textContent = key;
-    return [shown, ' ' + text + ' '];
+    item.append(shown, ' ' + text);
+    return item;
   }));
   find('problems').hidden = !problems.length;
   find('problems').querySelector('summary').textContent = problems.length + ' files or lines could not be read';

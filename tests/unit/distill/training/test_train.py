@@ -122,7 +122,7 @@ def test_a_run_that_was_interrupted_goes_on_exactly(data, whole, tmp_path, at):
 
 
 def test_a_run_that_repeats_rare_classes_goes_on_exactly(data, tmp_path):
-    """A tile that comes twice is augmented afresh the second time, also after a break in between."""
+    """A tile that comes twice is augmented again the second time, also after a break in between."""
     recipe = tiny_recipe(epochs=1, rare_class_share=1.0)
     plan = TilePlan(data.train, tiny_contract(recipe), data.mm_per_px, cache_mb=8)
     order = plan.epoch_order(0, recipe.seed, recipe.empty_tile_share, recipe.rare_class_share)

@@ -14,8 +14,8 @@ def test_a_promise_that_30_m_cannot_carry_names_the_metres_that_are_missing_and_
     with pytest.raises(DatasetError) as error:
         Budget(0.1, "100 m").check(ClothAmount(670, 30.0, 11.4))
     assert error.value.problem == (
-        "30 m of clean cloth cannot carry the promise of at most 0.1 false alarms per 100 m: 220 m more "
-        "are missing. It carries at most 0.84 false alarms per 100 m."
+        "30 m of clean cloth cannot support the promise of at most 0.1 false alarms per 100 m: 220 m more "
+        "are missing. It supports at most 0.84 false alarms per 100 m."
     )
     assert error.value.cure == "Teach on 250 m or more, or ask for a higher rate."
 

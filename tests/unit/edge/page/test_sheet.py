@@ -180,7 +180,7 @@ def test_a_taught_article_is_said_with_its_promise(article, name):
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("denim", "denim: an article that nobody taught."), (None, "No article was taught.")],
+    [("denim", "denim: not taught yet."), (None, "No article was taught.")],
 )
 def test_an_article_that_nobody_taught_is_said(name, text):
     said = shown(None, name).get("/state").json()["article"]
@@ -192,8 +192,8 @@ def test_an_article_that_is_being_learnt_is_said_with_what_it_would_promise():
     said = article_json("denim", None, now)
     assert (said["level"], said["text"]) == ("note", "denim is being learnt.")
     assert said["more"] == (
-        "12.3 of 30 m read, would carry at most 2.1 false alarms per 100 m. "
-        "Nothing stops the machine until then."
+        "12.3 of 30 m read, enough to promise at most 2.1 false alarms per 100 m. "
+        "Until it is learnt, nothing stops the machine."
     )
     assert said["teaching"]["metres"] == 12.3
 

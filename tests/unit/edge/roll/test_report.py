@@ -230,7 +230,7 @@ def test_pages_of_rolls_that_lack_something(tmp_path, more, said):
 def test_what_persons_said_stands_in_the_report(tmp_path):
     path = write_roll(tmp_path / "r.db", image_file=write_image(tmp_path / "p.png"))
     assert read_roll(path, None).facts()["after_review"] is None
-    assert "Persons" not in report_page(read_roll(path, None))
+    assert "People" not in report_page(read_roll(path, None))
     first, long_yarn, last = read_roll(path, None).defects
     record_review(path, first.event_id, Review("confirmed"))
     record_review(path, long_yarn.event_id, Review("rejected"))
@@ -241,7 +241,7 @@ def test_what_persons_said_stands_in_the_report(tmp_path):
     assert (roll.grade.points, roll.grade.grade) == (25, "second")
     assert (roll.grade_after_review.points, roll.grade_after_review.grade) == (5, "first")
     page = report_page(roll)
-    assert "Persons confirmed 1 and rejected 1 of 3 defects." in page
+    assert "People confirmed 1 and rejected 1 of 3 defects." in page
     assert "Without those that were rejected: 6.2 points per 100 m², first." in page
     assert page.count("5.500 m, rejected</figcaption>") == 1
 
