@@ -10,7 +10,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import closing
 
@@ -20,6 +19,7 @@ from edge.config.edge import load_config
 from edge.core.errors import ConfigError, LoomsightError
 from edge.teach.article_file import MANIFEST_NAME, is_article, open_article
 from tests.conftest import write_bright_cell_bundle
+from tests.processes import loomsight, program
 
 CLOTH = (
     "weave=plain,warp_pitch_px=5,weft_pitch_px=5,mean_grey=70,width_px=160,bed_left_mm=-20,bed_right_mm=-20"
@@ -49,13 +49,8 @@ def write_settings(folder, detector, *, metres=0.4):
     return file
 
 
-def program(settings, *parts):
-    start = [sys.executable, "-c", "from edge.commands.loomsight import main; main()", "edge-run"]
-    return [*start, "--config", str(settings), *map(str, parts)]
-
-
-def edge_run(settings, *parts, **options):
-    return subprocess.run(program(settings, *parts), capture_output=True, text=True, check=False, **options)
+def edge_run(settings, *words, **options):
+    return loomsight("edge-run", "--config", settings, *words, **options)
 
 
 def outcome(folder, name, settings, camera, *more):
@@ -208,7 +203,9 @@ def test_ctrl_c_while_an_article_is_learnt_leaves_nothing_behind(settings, tmp_p
     endless = LOOM.replace(",length_m=1.2", ",live=true,speed_m_min=1")
     record = tmp_path / "r.db"
     more = ["--camera", endless, "--roll-record", record, "--health-port", 0]
-    with subprocess.Popen(program(settings, *more), stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        program("edge-run", "--config", settings, *more), stderr=subprocess.PIPE, text=True
+    ) as process:
         while "teaching begun" not in process.stderr.readline():
             assert process.poll() is None
         time.sleep(0.3)
@@ -224,9 +221,8 @@ def test_kill_9_never_leaves_half_an_article(settings, tmp_path):
     chance, folder = random.Random(5), tmp_path / "articles"
     article = folder / "plain 5"
     for number in range(4):
-        process = subprocess.Popen(
-            program(settings, "--camera", LOOM), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
+        command = program("edge-run", "--config", settings, "--camera", LOOM)
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
         before = set(folder.glob(".plain 5-*"))
         while not article.exists() and set(folder.glob(".plain 5-*")) == before:
             assert process.poll() is None

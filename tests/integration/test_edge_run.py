@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,8 +20,7 @@ from edge.config.edge import EdgeConfig
 from edge.core.contract import CONTRACT_VERSION
 from edge.core.errors import ConfigError, ImageError, LoomsightError, ModelError, OutputError
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
-
-EDGE_RUN = [sys.executable, "-c", "from edge.commands.cli import run_main; run_main()"]
+from tests.processes import loomsight, program
 
 
 def spot(path, *boxes, size=(100, 200)):
@@ -34,15 +31,8 @@ def spot(path, *boxes, size=(100, 200)):
     assert cv2.imwrite(str(path), image)
 
 
-def command(*arguments, **environment):
-    return subprocess.run(
-        [*EDGE_RUN, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, **environment},
-        check=False,
-    )
+def command(*words, **environment):
+    return loomsight("edge-run", *words, env=environment)
 
 
 @pytest.fixture
@@ -325,7 +315,7 @@ def test_a_signal_ends_the_run_cleanly(tmp_path, bundle, number):
         summary,
     ]
     process = subprocess.Popen(
-        [*EDGE_RUN, *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        program("edge-run", *arguments), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     deadline_s = time.monotonic() + 30
     while not (out.exists() and out.stat().st_size) and time.monotonic() < deadline_s:
@@ -347,7 +337,7 @@ def run_until_the_disk_is_full(tmp_path, bundle, at_bytes, *arguments):
     outputs = ["--detections", tmp_path / "out.jsonl", "--summary", tmp_path / "summary.json"]
     given = ["--camera", "loom:width_px=256", "--model", bundle, *outputs, *arguments]
     done = subprocess.run(
-        [sys.executable, "-c", FULL_AT.format(at_bytes) + EDGE_RUN[2], *map(str, given)],
+        program("edge-run", *given, before=FULL_AT.format(at_bytes)),
         capture_output=True,
         text=True,
         timeout=60,
@@ -389,7 +379,7 @@ def test_a_disk_that_is_really_full(tmp_path, bundle):
         pytest.skip("no file system can be mounted here")
     outputs = ["--detections", disk / "out.jsonl", "--summary", disk / "summary.json"]
     done = subprocess.run(
-        [*mounted, *EDGE_RUN, *map(str, ["--camera", "loom:width_px=256", "--model", bundle, *outputs])],
+        [*mounted, *program("edge-run", "--camera", "loom:width_px=256", "--model", bundle, *outputs)],
         capture_output=True,
         text=True,
         timeout=120,
@@ -404,10 +394,10 @@ def test_a_disk_that_is_really_full(tmp_path, bundle):
 
 def test_a_reader_that_goes_away_costs_no_summary(tmp_path, bundle, images):
     summary = tmp_path / "summary.json"
-    program = "import os, sys; r, w = os.pipe(); os.close(r); os.dup2(w, 1); " + EDGE_RUN[2]
+    gone = "import os, sys; r, w = os.pipe(); os.close(r); os.dup2(w, 1); "
     arguments = ["--camera", images, "--model", bundle, "--summary", summary]
     done = subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
+        program("edge-run", *arguments, before=gone),
         stderr=subprocess.PIPE,
         text=True,
         timeout=60,

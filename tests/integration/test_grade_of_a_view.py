@@ -5,17 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 
 import cv2
 import numpy as np
 import pytest
 
+from tests import processes
 from tests.unit.edge.roll.test_report import loomsight
-
-EDGE_RUN = [sys.executable, "-c", "from edge.commands.cli import run_main; run_main()"]
 
 
 def bright(path, *boxes):
@@ -41,10 +37,7 @@ def run(folder, *more):
     """Run the line; a pixel is 0.8 mm, so that a view is 819 mm wide."""
     line = ["--camera", "images/", "--mm-per-px", "0.8", "--cloth-width-mm", "1600"]
     line += ["--roll-record", "rolls.db", "--roll", "A17", "--model", "bundle", "--cloth", "all", *more]
-    done = subprocess.run(
-        [*EDGE_RUN, *line], cwd=folder, capture_output=True, text=True, timeout=60, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    done = processes.loomsight("edge-run", *line, cwd=folder, env={"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     return done
 
@@ -68,7 +61,7 @@ def test_width_that_no_camera_saw_is_said_hatched_and_not_graded(folder):
     assert json.loads(loomsight("list", record, "--json").stdout)[0]["area_coverage"] == 0.512
     assert "51.20%" in loomsight("list", record).stdout
 
-    assert loomsight("report", record, "--out", folder / "r.html", "--piece-m", "0.1").returncode == 0
+    assert loomsight("report", record, "--out", folder / "r.html", "--piece-m", "0.1").code == 0
     page = (folder / "r.html").read_text()
     assert "every line that passed was inspected" not in page
     assert "Of the width of the cloth 819 of 1600 mm were seen: 819 to 1600 mm were not." in page
@@ -104,14 +97,7 @@ def test_two_cameras_beside_each_other_count_an_offset_once(folder):
     )
     common = "model = 'bundle'\ncloth = 'all'\nthreads = 1\nscore_thresholds = {broken = 0.45}\n"
     (folder / "box.toml").write_text(f"{common}roll_record = 'r.db'\n{tables}")
-    done = subprocess.run(
-        [*EDGE_RUN, "--config", "box.toml"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = processes.loomsight("edge-run", "--config", "box.toml", cwd=folder)
     assert done.returncode == 0, done.stderr
     left, right = folder / "r-left.db", folder / "r-right.db"
     assert json.loads(loomsight("show", right, "--json").stdout)["width_mm"] == 189.8

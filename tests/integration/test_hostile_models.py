@@ -8,7 +8,6 @@ import re
 import resource
 import shutil
 import subprocess
-import sys
 from unittest.mock import patch
 
 import cv2
@@ -26,6 +25,7 @@ from edge.bundle.opening import demo_bundle_path
 from edge.config.edge import EdgeConfig
 from edge.core.errors import BackendError, LoomsightError, ModelError
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
+from tests.processes import program
 
 DOCUMENTED_FOR_MODELS = (20, 22, 30, 31, 32)
 
@@ -53,15 +53,8 @@ def test_what_may_not_be_read_of_a_bundle_is_code_30_which_systemd_does_not_star
     target.chmod(0)
     rights = "-dac_override,-dac_read_search"  # root that minds permissions
     minding = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"] if os.geteuid() == 0 else []
-    program = [
-        sys.executable,
-        "-c",
-        "from edge.commands.cli import run_main; run_main()",
-        "--camera",
-        str(image),
-    ]
     done = subprocess.run(
-        [*minding, *program],
+        [*minding, *program("edge-run", "--camera", image)],
         env={**os.environ, "LOOMSIGHT_EDGE_MODEL": str(tmp_path / "b")},
         capture_output=True,
         text=True,

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from contextlib import AbstractContextManager
+from functools import partial
 from urllib.parse import urlsplit
 
 import httpx
@@ -18,6 +17,7 @@ from edge.roll.reading import read_rolls
 from edge.roll.reviews import Review, record_review
 from tests.integration.articles import FRAMES
 from tests.integration.browsing import START_S, edge_run
+from tests.processes import loomsight
 
 LIVE = f"loom:seed=7,defects_per_m=8,difficulties=obvious,live=true,frames_hz=3,speed_m_min=12,{FRAMES}"
 
@@ -60,15 +60,7 @@ class Operator(AbstractContextManager):
             time.sleep(0.2)
 
 
-def labels(*parts):
-    program = [
-        sys.executable,
-        "-c",
-        "from edge.commands.loomsight import main; main()",
-        "labels",
-        *map(str, parts),
-    ]
-    return subprocess.run(program, capture_output=True, text=True, check=False)
+labels = partial(loomsight, "labels")
 
 
 def test_what_an_operator_names_on_the_page_is_trained_on_and_what_they_strike_out_is_clean_cloth(

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -17,6 +14,7 @@ from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, MachineError
 from edge.roll.reading import read_roll
 from tests.ports import HeldPort
+from tests.processes import loomsight
 from tests.unit.edge.machine.plc import COILS, Plc
 from tests.unit.edge.mqtt.broker import MOSQUITTO, OPENSSL, PASSWORD, USER, WHY_NOT, Broker, Subscriber
 
@@ -28,15 +26,6 @@ RULE = {"least_score": 0.0, "times": 1}
 def plc():
     with Plc() as plc:
         yield plc
-
-
-def loomsight(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", "from edge.commands.loomsight import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
 
 
 def config(tmp_path, bundle, **changes):
@@ -171,7 +160,7 @@ def test_everything_recorded_reaches_the_broker_and_no_password_shows(tmp_path, 
         record = ["--roll-record", tmp_path / "r.db", "--summary", tmp_path / "s.json"]
         looking = ["--camera", LOOM, "--model", bundle, "--cloth", "all"]
         done = loomsight(
-            "edge-run", *looking, *record, *common, "--verbose", LOOMSIGHT_MQTT_PASSWORD=PASSWORD
+            "edge-run", *looking, *record, *common, "--verbose", env={"LOOMSIGHT_MQTT_PASSWORD": PASSWORD}
         )
         assert done.returncode == 0, done.stderr
         roll = read_roll(tmp_path / "r.db", None)
@@ -183,9 +172,9 @@ def test_everything_recorded_reaches_the_broker_and_no_password_shows(tmp_path, 
         assert subscriber.of("stop")
     shown = done.stdout + done.stderr + (tmp_path / "s.json").read_text() + json.dumps(roll.head)
     assert PASSWORD not in shown
-    check = loomsight("mqtt", "check", *common, LOOMSIGHT_MQTT_PASSWORD=PASSWORD)
+    check = loomsight("mqtt", "check", *common, env={"LOOMSIGHT_MQTT_PASSWORD": PASSWORD})
     assert check.returncode == 0, check.stderr
-    assert loomsight("mqtt", "check", *common, LOOMSIGHT_MQTT_PASSWORD="wrong").returncode == 43
+    assert loomsight("mqtt", "check", *common, env={"LOOMSIGHT_MQTT_PASSWORD": "wrong"}).returncode == 43
     broker.down()
 
 

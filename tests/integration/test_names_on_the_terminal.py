@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import cv2
 import numpy as np
 import pytest
 
 from tests.hostile.commands import outcome_of
+from tests.processes import loomsight
 
 FORMS = ("dataset", "voc", "coco", "florence", "cvat", "label-studio")
 
@@ -22,13 +21,8 @@ def test_a_name_is_printed_spelt_out_and_as_it_stands(name, tmp_path, bundle):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((64, 64), 120, np.uint8))
     (tmp_path / "a.png").rename(folder / f"{name.rpartition('/')[2]}.png")
     (folder / "b.png").write_bytes(b"no image")
-    done = subprocess.run(
-        [
-            sys.executable, "-c", "from edge.commands.loomsight import main; main()", "edge-run",
-            "--camera", folder, "--model", bundle, "--cloth", "all", "--threads", "1",
-        ],
-        capture_output=True,
-    )  # fmt: skip
+    words = ["--camera", folder, "--model", bundle, "--cloth", "all", "--threads", 1]
+    done = loomsight("edge-run", *words, text=False)
     shown = done.stdout + done.stderr
     assert not [byte for byte in shown if byte < 32 and byte != 10], shown
     assert b"\xc2\x9b" not in shown
@@ -73,16 +67,8 @@ def test_names_in_labels_are_printed_spelt_out_and_json_gives_them_back(name, tm
         "categories": [{"id": 1, "name": "drop"}],
     }
     (tmp_path / "coco.json").write_text(json.dumps(labels))
-    check = [
-        sys.executable,
-        "-c",
-        "from edge.commands.loomsight import main; main()",
-        "labels",
-        "check",
-        "--labels-only",
-    ]
     for more in ([], ["--json"]):
-        done = subprocess.run([*check, tmp_path / "coco.json", *more], capture_output=True)
+        done = loomsight("labels", "check", "--labels-only", tmp_path / "coco.json", *more, text=False)
         shown = done.stdout + done.stderr
         assert done.returncode == 50, shown
         assert b".png" in done.stdout

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,7 @@ from edge.mqtt.publisher import Publisher
 from edge.mqtt.reports import SHORT_ONES
 from edge.roll.database import SIDE_FILES
 from edge.roll.outbox import OutboxReader
+from tests import processes
 from tests.unit.edge.mqtt.broker import PASSWORD, USER, Broker, Subscriber
 from tests.unit.edge.mqtt.scripted import CLOSE, THROWN_AWAY, Script, ScriptedBroker
 from tests.unit.edge.mqtt.test_misbehaviours import quick as quick
@@ -50,14 +49,7 @@ def guarded(tmp_path):
     broker.down()
 
 
-def loomsight(*arguments):
-    return subprocess.run(
-        [sys.executable, "-c", "from edge.commands.loomsight import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, PASSWORD_VARIABLE: PASSWORD},
-    )
+loomsight = partial(processes.loomsight, env={PASSWORD_VARIABLE: PASSWORD})
 
 
 def changed(path, *statements):

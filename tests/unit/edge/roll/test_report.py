@@ -8,8 +8,6 @@ import json
 import re
 import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -30,23 +28,13 @@ from edge.roll.images import cut_image
 from edge.roll.reading import read_roll, read_rolls
 from edge.roll.report import PieceRequest, report_page
 from edge.roll.reviews import Review, record_review
+from tests.hostile.commands import outcome_of
 from tests.unit.edge.roll.rolls import HOSTILE, write_image, write_roll
 
 
-def loomsight(*arguments):
-    return subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from edge.commands.loomsight import main; main()",
-            "roll",
-            *map(str, arguments),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+def loomsight(*words):
+    """Run `loomsight roll WORDS` in this process; tests/integration starts it as a person does."""
+    return outcome_of(["roll", *map(str, words)], Path.cwd())
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +265,7 @@ def test_a_spreadsheet_runs_nothing(tmp_path):
 @pytest.mark.parametrize("command", ["list", "show"])
 def test_printed(record, command):
     done = loomsight(command, record)
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.stderr
     assert "A17" in done.stdout
     assert "second" in done.stdout
     facts = json.loads(loomsight(command, record, "--json").stdout)
@@ -287,9 +275,9 @@ def test_printed(record, command):
 def test_files_are_whole_and_earlier_ones_set_aside(record, tmp_path):
     for _ in range(2):
         done = loomsight("report", record, "--roll", "A17", "--out", tmp_path / "r.html", "--piece-m", "5")
-        assert done.returncode == 0, done.stderr
+        assert done.code == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"r.html", "r.html.1"}
-    assert loomsight("export", record, "--format", "jsonl", "--out", tmp_path / "r.jsonl").returncode == 0
+    assert loomsight("export", record, "--format", "jsonl", "--out", tmp_path / "r.jsonl").code == 0
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 7
 
 
@@ -324,10 +312,9 @@ def test_bad_input_is_one_line_and_an_exit_code(tmp_path, monkeypatch, arguments
         with closing(sqlite3.connect(tmp_path / name)) as db:
             db.executescript(statement)
     before = (tmp_path / "rolls.db").read_bytes()
-    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     monkeypatch.chdir(tmp_path)
     done = loomsight(*arguments)
-    assert done.returncode == code, done.stderr
+    assert done.code == code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "rolls.db").read_bytes() == before
