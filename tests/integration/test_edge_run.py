@@ -20,6 +20,7 @@ from edge.config.edge import EdgeConfig
 from edge.core.contract import CONTRACT_VERSION
 from edge.core.errors import ConfigError, ImageError, LoomsightError, ModelError, OutputError
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
+from tests.hostile.commands import outcome_of
 from tests.processes import loomsight, program
 
 
@@ -29,10 +30,6 @@ def spot(path, *boxes, size=(100, 200)):
     for x1, y1, x2, y2 in boxes:
         image[y1:y2, x1:x2] = 255
     assert cv2.imwrite(str(path), image)
-
-
-def command(*words, **environment):
-    return loomsight("edge-run", *words, env=environment)
 
 
 @pytest.fixture
@@ -280,13 +277,12 @@ def test_a_golden_image_that_comes_out_differently(tmp_path, bundle):
 def test_bad_input_is_one_line_and_an_exit_code(
     tmp_path, bundle, images, monkeypatch, arguments, code, said
 ):
-    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.mp4").touch()
-    done = command("--model", bundle, *arguments)
-    assert done.returncode == code
+    done = outcome_of(["edge-run", "--model", str(bundle), *arguments], tmp_path)
+    assert done.code == code
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert said in line
     assert "Traceback" not in done.stderr
@@ -295,7 +291,8 @@ def test_bad_input_is_one_line_and_an_exit_code(
 def test_a_box_without_libgl(tmp_path):
     """A stand-in for cv2 fails as the real one does on a bare Debian."""
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
-    done = command("--camera", "loom", "--frames", "1", PYTHONPATH=f"{tmp_path}:{Path.cwd()}")
+    stands_in = {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
+    done = loomsight("edge-run", "--camera", "loom", "--frames", 1, env=stands_in)
     assert done.returncode == 11
     assert "apt-get install libgl1" in done.stderr
     assert "Traceback" not in done.stderr
