@@ -18,7 +18,7 @@ from tests.processes import loomsight
 from tests.unit.edge.machine.plc import COILS, Plc
 from tests.unit.edge.mqtt.broker import MOSQUITTO, OPENSSL, PASSWORD, USER, WHY_NOT, Broker, Subscriber
 
-LOOM = "loom:seed=3,width_px=512,length_m=3,defects_per_m=20,mean_grey=120"
+LOOM = "loom:seed=3,width_px=512,length_m=1,defects_per_m=20,mean_grey=120"
 RULE = {"least_score": 0.0, "times": 1}
 
 
@@ -78,9 +78,10 @@ def test_nothing_stops_the_machine_on_an_article_that_is_still_being_learnt(tmp_
         "apart_m": 0,
         "most_per_hour": 2,
     }
-    teach = {"folder": tmp_path / "articles", "metres": 1.0, "false_alarms_per_100m": 100}
+    teach = {"folder": tmp_path / "articles", "metres": 0.5, "false_alarms_per_100m": 100}
     changes = {"machine": machine, "stop": stop, "auto_teach": teach, "article": "A"}
-    run(config(tmp_path, bundle, **changes))
+    longer = LOOM.replace("length_m=1", "length_m=1.8")
+    run(config(tmp_path, bundle, camera=longer, **changes))
     (learnt,) = by_kind(tmp_path / "r.db", "article learnt")
     shadow, stops = by_kind(tmp_path / "r.db", "would-be stop"), by_kind(tmp_path / "r.db", "stop")
     assert len(shadow) == 2
