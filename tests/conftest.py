@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,13 @@ from edge.core.digest import file_digest
 pytest_plugins = ["tests.skips", "tests.worker_traces"]
 
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+# Where Python may keep no bytecode beside the sources, as in many containers, each of the hundreds of
+# processes that the tests start would compile torch and all else anew.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(Path(__file__).parents[1] / "runs" / "bytecode")
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
 # `nohup` and a shell's `&` have signals ignored, and what the tests start would inherit that.
 USUAL = {

@@ -83,6 +83,6 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 def _end_of(node: Any) -> str:
     """Say how the process of a worker ended: an exit code, or minus the number of a signal."""
     try:
-        return f"exit code {node.gateway._io.popen.wait(timeout=5)}"
+        return f"exit code {node.gateway._io.popen.wait(timeout=2)}"
     except (AttributeError, subprocess.TimeoutExpired) as unknown:
         return f"exit code unknown: {unknown}"

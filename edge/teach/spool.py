@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -48,7 +49,8 @@ class Spool:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._file.close()
+        with suppress(OSError):  # what a full disk did not take is tried once more, and needed no more
+            self._file.close()
 
     def __len__(self) -> int:
         return len(self._places)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
+
+from tests.processes import program
 
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))),
@@ -34,14 +35,13 @@ The list holds the last 30: that many do not pass while a test looks at one of t
 @contextmanager
 def edge_run(folder, page="0", *more):
     """Run edge-run with a page; yields the process and the address it printed."""
-    command = [
-        sys.executable, "-c", "from edge.commands.cli import run_main; run_main()", "--camera", LOOM,
-        "--page", page,
+    command = program(
+        "edge-run", "--camera", LOOM, "--page", page,
         "--roll-record", folder / "rolls.db", "--roll", "A17", "--save-pictures", folder / "found",
         "--threads", "1", *more,
-    ]  # fmt: skip
+    )  # fmt: skip
     with subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as process:  # fmt: skip
         watchdog = threading.Timer(4 * START_S, process.kill)  # of the whole test, of many waits

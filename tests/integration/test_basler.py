@@ -6,7 +6,6 @@ import json
 import signal
 import struct
 import subprocess
-import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,6 +28,7 @@ from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.run_state import Limits
 from edge.roll.reading import read_roll
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
+from tests.processes import program
 
 pytestmark = pytest.mark.skipif(find_spec("pypylon") is None, reason="Basler's pypylon is not installed")
 
@@ -135,11 +135,10 @@ def test_incomplete_buffers_without_a_position_do_not_end_a_run(tmp_path, bundle
 
 
 def test_ctrl_c_ends_well_and_leaves_no_process(tmp_path, bundle):
-    program = [sys.executable, "-c", "from edge.commands.loomsight import main; main()", "edge-run"]
     summary = tmp_path / "summary.json"
-    more = ["--camera", f"basler:{SMALL}", "--model", str(bundle), "--summary", str(summary)]
+    more = ["--camera", f"basler:{SMALL}", "--model", bundle, "--summary", summary]
     running = subprocess.Popen(
-        [*program, *more], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        program("edge-run", *more), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
     end_s = time.monotonic() + 20
     while not (children := children_of(running.pid)):
@@ -158,9 +157,8 @@ def test_ctrl_c_ends_well_and_leaves_no_process(tmp_path, bundle):
 
 
 def test_a_child_does_not_outlive_a_killed_parent(bundle):
-    program = [sys.executable, "-c", "from edge.commands.loomsight import main; main()", "edge-run"]
-    more = ["--camera", f"basler:{SMALL}", "--model", str(bundle)]
-    running = subprocess.Popen([*program, *more], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    command = program("edge-run", "--camera", f"basler:{SMALL}", "--model", bundle)
+    running = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     end_s = time.monotonic() + 20
     while not (children := children_of(running.pid)):
         assert time.monotonic() < end_s

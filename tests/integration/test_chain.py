@@ -77,9 +77,6 @@ def test_simulated_cloth_becomes_a_bundle_that_keeps_its_promises(place):
     ("module", "arguments", "code"),
     [
         pytest.param("distill.commands.distill_cli", ("nowhere",), 50, id="no-data-set"),
-        pytest.param(
-            "distill.commands.distill_cli", ("nowhere", "--recipe", "no.toml"), 10, id="no-recipe"
-        ),
         pytest.param("export.cli", ("no.pt", "--images", ".", "--out", "never"), 51, id="no-checkpoint"),
     ],
 )

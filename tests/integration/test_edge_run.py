@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,8 +20,8 @@ from edge.config.edge import EdgeConfig
 from edge.core.contract import CONTRACT_VERSION
 from edge.core.errors import ConfigError, ImageError, LoomsightError, ModelError, OutputError
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
-
-EDGE_RUN = [sys.executable, "-c", "from edge.commands.cli import run_main; run_main()"]
+from tests.hostile.commands import outcome_of
+from tests.processes import loomsight, program
 
 
 def spot(path, *boxes, size=(100, 200)):
@@ -32,17 +30,6 @@ def spot(path, *boxes, size=(100, 200)):
     for x1, y1, x2, y2 in boxes:
         image[y1:y2, x1:x2] = 255
     assert cv2.imwrite(str(path), image)
-
-
-def command(*arguments, **environment):
-    return subprocess.run(
-        [*EDGE_RUN, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, **environment},
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -290,13 +277,12 @@ def test_a_golden_image_that_comes_out_differently(tmp_path, bundle):
 def test_bad_input_is_one_line_and_an_exit_code(
     tmp_path, bundle, images, monkeypatch, arguments, code, said
 ):
-    monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty.mp4").touch()
-    done = command("--model", bundle, *arguments)
-    assert done.returncode == code
+    done = outcome_of(["edge-run", "--model", str(bundle), *arguments], tmp_path)
+    assert done.code == code
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert said in line
     assert "Traceback" not in done.stderr
@@ -305,7 +291,8 @@ def test_bad_input_is_one_line_and_an_exit_code(
 def test_a_box_without_libgl(tmp_path):
     """A stand-in for cv2 fails as the real one does on a bare Debian."""
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file')")
-    done = command("--camera", "loom", "--frames", "1", PYTHONPATH=f"{tmp_path}:{Path.cwd()}")
+    stands_in = {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
+    done = loomsight("edge-run", "--camera", "loom", "--frames", 1, env=stands_in)
     assert done.returncode == 11
     assert "apt-get install libgl1" in done.stderr
     assert "Traceback" not in done.stderr
@@ -325,7 +312,7 @@ def test_a_signal_ends_the_run_cleanly(tmp_path, bundle, number):
         summary,
     ]
     process = subprocess.Popen(
-        [*EDGE_RUN, *map(str, arguments)], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        program("edge-run", *arguments), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     deadline_s = time.monotonic() + 30
     while not (out.exists() and out.stat().st_size) and time.monotonic() < deadline_s:
@@ -347,7 +334,7 @@ def run_until_the_disk_is_full(tmp_path, bundle, at_bytes, *arguments):
     outputs = ["--detections", tmp_path / "out.jsonl", "--summary", tmp_path / "summary.json"]
     given = ["--camera", "loom:width_px=256", "--model", bundle, *outputs, *arguments]
     done = subprocess.run(
-        [sys.executable, "-c", FULL_AT.format(at_bytes) + EDGE_RUN[2], *map(str, given)],
+        program("edge-run", *given, before=FULL_AT.format(at_bytes)),
         capture_output=True,
         text=True,
         timeout=60,
@@ -389,7 +376,7 @@ def test_a_disk_that_is_really_full(tmp_path, bundle):
         pytest.skip("no file system can be mounted here")
     outputs = ["--detections", disk / "out.jsonl", "--summary", disk / "summary.json"]
     done = subprocess.run(
-        [*mounted, *EDGE_RUN, *map(str, ["--camera", "loom:width_px=256", "--model", bundle, *outputs])],
+        [*mounted, *program("edge-run", "--camera", "loom:width_px=256", "--model", bundle, *outputs)],
         capture_output=True,
         text=True,
         timeout=120,
@@ -404,10 +391,10 @@ def test_a_disk_that_is_really_full(tmp_path, bundle):
 
 def test_a_reader_that_goes_away_costs_no_summary(tmp_path, bundle, images):
     summary = tmp_path / "summary.json"
-    program = "import os, sys; r, w = os.pipe(); os.close(r); os.dup2(w, 1); " + EDGE_RUN[2]
+    gone = "import os, sys; r, w = os.pipe(); os.close(r); os.dup2(w, 1); "
     arguments = ["--camera", images, "--model", bundle, "--summary", summary]
     done = subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
+        program("edge-run", *arguments, before=gone),
         stderr=subprocess.PIPE,
         text=True,
         timeout=60,

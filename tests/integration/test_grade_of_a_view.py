@@ -5,17 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import subprocess
-import sys
 
 import cv2
 import numpy as np
 import pytest
 
-from tests.unit.edge.roll.test_report import loomsight
-
-EDGE_RUN = [sys.executable, "-c", "from edge.commands.cli import run_main; run_main()"]
+from tests.processes import loomsight
+from tests.unit.edge.roll.rolls import roll_command
 
 
 def bright(path, *boxes):
@@ -41,10 +37,7 @@ def run(folder, *more):
     """Run the line; a pixel is 0.8 mm, so that a view is 819 mm wide."""
     line = ["--camera", "images/", "--mm-per-px", "0.8", "--cloth-width-mm", "1600"]
     line += ["--roll-record", "rolls.db", "--roll", "A17", "--model", "bundle", "--cloth", "all", *more]
-    done = subprocess.run(
-        [*EDGE_RUN, *line], cwd=folder, capture_output=True, text=True, timeout=60, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    done = loomsight("edge-run", *line, cwd=folder, env={"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     return done
 
@@ -59,25 +52,25 @@ def test_width_that_no_camera_saw_is_said_hatched_and_not_graded(folder):
     assert "819 of 1600 mm seen" in done.stdout
 
     record = folder / "rolls.db"
-    facts = json.loads(loomsight("show", record, "--json").stdout)
+    facts = json.loads(roll_command("show", record, "--json").stdout)
     assert facts["points_per_100_m2"] == graded["points_per_100_m2"]
     assert (facts["coverage"], facts["area_coverage"]) == (1, pytest.approx(0.512))
     assert facts["inspected_m2"] == pytest.approx(area_m2, abs=1e-4)
     (event,) = [event for event in facts["events"] if event["kind"] == "width not seen"]
     assert event["data"] == {"width_mm": 1600, "seen_width_mm": 819.2}
-    assert json.loads(loomsight("list", record, "--json").stdout)[0]["area_coverage"] == 0.512
-    assert "51.20%" in loomsight("list", record).stdout
+    assert json.loads(roll_command("list", record, "--json").stdout)[0]["area_coverage"] == 0.512
+    assert "51.20%" in roll_command("list", record).stdout
 
-    assert loomsight("report", record, "--out", folder / "r.html", "--piece-m", "0.1").returncode == 0
+    assert roll_command("report", record, "--out", folder / "r.html", "--piece-m", "0.1").code == 0
     page = (folder / "r.html").read_text()
     assert "every line delivered was inspected" not in page
     assert "Of the width of the cloth 819 of 1600 mm were seen: 819 to 1600 mm were not." in page
     assert "Along the whole roll, from the left selvedge: 819 to 1600 mm." in page
     assert 'class="gap blind"' in page
     assert f"{graded['points_per_100_m2']:.1f}" in page
-    rows = list(csv.DictReader(io.StringIO(loomsight("export", record).stdout)))
+    rows = list(csv.DictReader(io.StringIO(roll_command("export", record).stdout)))
     assert "width not seen" in [row["what"] for row in rows]
-    first = json.loads(loomsight("export", record, "--format", "jsonl").stdout.splitlines()[0])
+    first = json.loads(roll_command("export", record, "--format", "jsonl").stdout.splitlines()[0])
     assert (first["seen_width_mm"], first["points_per_100_m2"]) == (819.2, graded["points_per_100_m2"])
 
 
@@ -104,18 +97,11 @@ def test_two_cameras_beside_each_other_count_an_offset_once(folder):
     )
     common = "model = 'bundle'\ncloth = 'all'\nthreads = 1\nscore_thresholds = {broken = 0.45}\n"
     (folder / "box.toml").write_text(f"{common}roll_record = 'r.db'\n{tables}")
-    done = subprocess.run(
-        [*EDGE_RUN, "--config", "box.toml"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = loomsight("edge-run", "--config", "box.toml", cwd=folder)
     assert done.returncode == 0, done.stderr
     left, right = folder / "r-left.db", folder / "r-right.db"
-    assert json.loads(loomsight("show", right, "--json").stdout)["width_mm"] == 189.8
-    facts = json.loads(loomsight("show", left, right, "--json").stdout)
+    assert json.loads(roll_command("show", right, "--json").stdout)["width_mm"] == 189.8
+    facts = json.loads(roll_command("show", left, right, "--json").stdout)
     assert (facts["width_mm"], facts["seen_width_mm"], facts["area_coverage"]) == (379.8, 379.8, 1)
     assert not [event for event in facts["events"] if "not seen" in event["kind"]]
     assert facts["points"] > 0

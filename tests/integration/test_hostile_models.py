@@ -8,7 +8,7 @@ import re
 import resource
 import shutil
 import subprocess
-import sys
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -25,6 +25,7 @@ from edge.bundle.opening import demo_bundle_path
 from edge.config.edge import EdgeConfig
 from edge.core.errors import BackendError, LoomsightError, ModelError
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
+from tests.processes import program
 
 DOCUMENTED_FOR_MODELS = (20, 22, 30, 31, 32)
 
@@ -52,15 +53,8 @@ def test_what_may_not_be_read_of_a_bundle_is_code_30_which_systemd_does_not_star
     target.chmod(0)
     rights = "-dac_override,-dac_read_search"  # root that minds permissions
     minding = ["setpriv", f"--bounding-set={rights}", f"--inh-caps={rights}"] if os.geteuid() == 0 else []
-    program = [
-        sys.executable,
-        "-c",
-        "from edge.commands.cli import run_main; run_main()",
-        "--camera",
-        str(image),
-    ]
     done = subprocess.run(
-        [*minding, *program],
+        [*minding, *program("edge-run", "--camera", image)],
         env={**os.environ, "LOOMSIGHT_EDGE_MODEL": str(tmp_path / "b")},
         capture_output=True,
         text=True,
@@ -175,13 +169,13 @@ def functions_that_call_each_other_twice(path):
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "auto"])
 def test_a_network_that_has_no_end_is_ended(tmp_path, image, contract, monkeypatch, backend):
-    monkeypatch.setattr("edge.backends.proof.PROOF_CPU_S", 3)
+    monkeypatch.setattr("edge.backends.proof.PROOF_CPU_S", 2)
     path = tmp_path / "m.onnx"
     write_bright_cell_model(path, contract)
     endless_loop(path)
     error = refused(image, path, backend=backend)
     assert isinstance(error, ModelError)
-    assert "it has not come to an end after 3 s of processor time" in str(error)
+    assert "it has not come to an end after 2 s of processor time" in str(error)
 
 
 @pytest.mark.parametrize("make", [endless_product, functions_that_call_each_other_twice])
@@ -189,14 +183,14 @@ def test_a_network_whose_opening_never_ends_is_ended_and_takes_no_memory(
     tmp_path, image, contract, monkeypatch, make
 ):
     """Where it fills the memory before its time is over, that is said."""
-    monkeypatch.setattr("edge.backends.proof.PROOF_CPU_S", 3)
+    monkeypatch.setattr("edge.backends.proof.PROOF_CPU_S", 2)
     path = tmp_path / "m.onnx"
     write_bright_cell_model(path, contract)
     make(path)
     before = peak_of_children_bytes()
     error = refused(image, path)
     assert isinstance(error, ModelError)
-    assert re.search("not come to an end after 3 s|alloc|ends the process that proves it", str(error))
+    assert re.search("not come to an end after 2 s|alloc|ends the process that proves it", str(error))
     assert peak_of_children_bytes() <= max(before, 2 << 30)
 
 
@@ -267,7 +261,7 @@ def test_pipes_and_endless_devices_in_a_bundle_hang_nobody(tmp_path, bundle, ima
     assert "not a regular file" in str(error)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_onnx_files_are_one_line(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("m")
@@ -282,7 +276,8 @@ def test_damaged_onnx_files_are_one_line(tmp_path_factory, data):
     image = folder / "cloth.png"
     cv2.imwrite(str(image), np.full((64, 64), 90, np.uint8))
     try:
-        run(EdgeConfig(camera=str(image), model=path, threads=1))
+        with patch("edge.backends.proof.PROOF_CPU_S", 4):  # some never come to an end
+            run(EdgeConfig(camera=str(image), model=path, threads=1))
     except LoomsightError as error:
         assert error.exit_code in DOCUMENTED_FOR_MODELS  # noqa: PT017
         assert "\n" not in str(error)  # noqa: PT017

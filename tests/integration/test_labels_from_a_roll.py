@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from contextlib import AbstractContextManager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -16,6 +15,7 @@ from distill.data.dataset import load_dataset
 from edge.core.taxonomy import load_taxonomy
 from edge.roll.reading import read_rolls
 from edge.roll.reviews import Review, record_review
+from tests.hostile.commands import outcome_of
 from tests.integration.articles import FRAMES
 from tests.integration.browsing import START_S, edge_run
 
@@ -60,15 +60,8 @@ class Operator(AbstractContextManager):
             time.sleep(0.2)
 
 
-def labels(*parts):
-    program = [
-        sys.executable,
-        "-c",
-        "from edge.commands.loomsight import main; main()",
-        "labels",
-        *map(str, parts),
-    ]
-    return subprocess.run(program, capture_output=True, text=True, check=False)
+def labels(*words):
+    return outcome_of(["labels", *map(str, words)], Path.cwd())
 
 
 def test_what_an_operator_names_on_the_page_is_trained_on_and_what_they_strike_out_is_clean_cloth(
@@ -96,15 +89,15 @@ def test_what_an_operator_names_on_the_page_is_trained_on_and_what_they_strike_o
         record_review(record, one, Review("rejected"))
 
     done = labels("check", record)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.code == 0, done.stdout + done.stderr
     assert done.stdout.startswith("ok: ")
     voc = labels("convert", record, "--to", "voc", "--out", tmp_path / "voc")
-    assert voc.returncode == 0, voc.stderr
+    assert voc.code == 0, voc.stderr
     checked = labels("check", tmp_path / "voc")
-    assert checked.returncode == 0, checked.stdout
+    assert checked.code == 0, checked.stdout
     done = labels("convert", record, "--split", "train=0.5,val=0.5", "--out", tmp_path / "set")
-    assert done.returncode == 0, done.stderr
-    assert labels("check", tmp_path / "set").returncode == 0
+    assert done.code == 0, done.stderr
+    assert labels("check", tmp_path / "set").code == 0
 
     dataset = load_dataset(tmp_path / "set", load_taxonomy())
     trained = {

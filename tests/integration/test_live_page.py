@@ -6,8 +6,6 @@ import json
 import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from contextlib import ExitStack, closing
@@ -21,6 +19,7 @@ from edge.config.edge import EdgeConfig
 from edge.page.server import open_page
 from edge.web import connection
 from tests.integration.browsing import START_S, edge_run, needs_chromium, tab_of, until
+from tests.processes import loomsight
 from tests.unit.edge.page.pages import passed, plain_page
 
 COLOURED = """() => {
@@ -131,17 +130,7 @@ def test_the_number_of_defects_is_that_of_the_list_and_of_the_record(browser, tm
 def test_a_port_in_use_is_one_line_and_a_missing_page_is_none(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        command = [
-            sys.executable,
-            "-c",
-            "from edge.commands.cli import run_main; run_main()",
-            "--camera",
-            "loom",
-            "--page",
-        ]
-        done = subprocess.run(
-            [*command, str(port)], capture_output=True, text=True, timeout=60, check=False
-        )
+        done = loomsight("edge-run", "--camera", "loom", "--page", port)
     assert done.returncode == 10
     assert done.stderr == (
         f"error: Cannot serve on 127.0.0.1, port {port}: Address already in use. "

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -17,10 +14,11 @@ from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, MachineError
 from edge.roll.reading import read_roll
 from tests.ports import HeldPort
+from tests.processes import loomsight
 from tests.unit.edge.machine.plc import COILS, Plc
 from tests.unit.edge.mqtt.broker import MOSQUITTO, OPENSSL, PASSWORD, USER, WHY_NOT, Broker, Subscriber
 
-LOOM = "loom:seed=3,width_px=512,length_m=3,defects_per_m=20,mean_grey=120"
+LOOM = "loom:seed=3,width_px=512,length_m=1,defects_per_m=20,mean_grey=120"
 RULE = {"least_score": 0.0, "times": 1}
 
 
@@ -28,15 +26,6 @@ RULE = {"least_score": 0.0, "times": 1}
 def plc():
     with Plc() as plc:
         yield plc
-
-
-def loomsight(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", "from edge.commands.loomsight import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
 
 
 def config(tmp_path, bundle, **changes):
@@ -89,9 +78,10 @@ def test_nothing_stops_the_machine_on_an_article_that_is_still_being_learnt(tmp_
         "apart_m": 0,
         "most_per_hour": 2,
     }
-    teach = {"folder": tmp_path / "articles", "metres": 1.0, "false_alarms_per_100m": 100}
+    teach = {"folder": tmp_path / "articles", "metres": 0.5, "false_alarms_per_100m": 100}
     changes = {"machine": machine, "stop": stop, "auto_teach": teach, "article": "A"}
-    run(config(tmp_path, bundle, **changes))
+    longer = LOOM.replace("length_m=1", "length_m=1.8")
+    run(config(tmp_path, bundle, camera=longer, **changes))
     (learnt,) = by_kind(tmp_path / "r.db", "article learnt")
     shadow, stops = by_kind(tmp_path / "r.db", "would-be stop"), by_kind(tmp_path / "r.db", "stop")
     assert len(shadow) == 2
@@ -171,7 +161,7 @@ def test_everything_recorded_reaches_the_broker_and_no_password_shows(tmp_path, 
         record = ["--roll-record", tmp_path / "r.db", "--summary", tmp_path / "s.json"]
         looking = ["--camera", LOOM, "--model", bundle, "--cloth", "all"]
         done = loomsight(
-            "edge-run", *looking, *record, *common, "--verbose", LOOMSIGHT_MQTT_PASSWORD=PASSWORD
+            "edge-run", *looking, *record, *common, "--verbose", env={"LOOMSIGHT_MQTT_PASSWORD": PASSWORD}
         )
         assert done.returncode == 0, done.stderr
         roll = read_roll(tmp_path / "r.db", None)
@@ -183,9 +173,9 @@ def test_everything_recorded_reaches_the_broker_and_no_password_shows(tmp_path, 
         assert subscriber.of("stop")
     shown = done.stdout + done.stderr + (tmp_path / "s.json").read_text() + json.dumps(roll.head)
     assert PASSWORD not in shown
-    check = loomsight("mqtt", "check", *common, LOOMSIGHT_MQTT_PASSWORD=PASSWORD)
+    check = loomsight("mqtt", "check", *common, env={"LOOMSIGHT_MQTT_PASSWORD": PASSWORD})
     assert check.returncode == 0, check.stderr
-    assert loomsight("mqtt", "check", *common, LOOMSIGHT_MQTT_PASSWORD="wrong").returncode == 43
+    assert loomsight("mqtt", "check", *common, env={"LOOMSIGHT_MQTT_PASSWORD": "wrong"}).returncode == 43
     broker.down()
 
 

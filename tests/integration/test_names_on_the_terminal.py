@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -22,19 +20,14 @@ def test_a_name_is_printed_spelt_out_and_as_it_stands(name, tmp_path, bundle):
     cv2.imwrite(str(tmp_path / "a.png"), np.full((64, 64), 120, np.uint8))
     (tmp_path / "a.png").rename(folder / f"{name.rpartition('/')[2]}.png")
     (folder / "b.png").write_bytes(b"no image")
-    done = subprocess.run(
-        [
-            sys.executable, "-c", "from edge.commands.loomsight import main; main()", "edge-run",
-            "--camera", folder, "--model", bundle, "--cloth", "all", "--threads", "1",
-        ],
-        capture_output=True,
-    )  # fmt: skip
+    words = ["--camera", str(folder), "--model", str(bundle), "--cloth", "all", "--threads", "1"]
+    done = outcome_of(["edge-run", *words], tmp_path)
     shown = done.stdout + done.stderr
-    assert not [byte for byte in shown if byte < 32 and byte != 10], shown
-    assert b"\xc2\x9b" not in shown
-    assert b"Traceback" not in shown
+    assert not [letter for letter in shown if letter < " " and letter != "\n"], shown
+    assert "\x9b" not in shown
+    assert "Traceback" not in shown
     if "[" in name and "\x1b" not in name:
-        assert name.rpartition("/")[2].encode() in shown.replace(b"\n", b"")
+        assert name.rpartition("/")[2] in shown.replace("\n", "")
 
 
 def _labelled(folder, name):
@@ -73,19 +66,11 @@ def test_names_in_labels_are_printed_spelt_out_and_json_gives_them_back(name, tm
         "categories": [{"id": 1, "name": "drop"}],
     }
     (tmp_path / "coco.json").write_text(json.dumps(labels))
-    check = [
-        sys.executable,
-        "-c",
-        "from edge.commands.loomsight import main; main()",
-        "labels",
-        "check",
-        "--labels-only",
-    ]
     for more in ([], ["--json"]):
-        done = subprocess.run([*check, tmp_path / "coco.json", *more], capture_output=True)
+        done = outcome_of(["labels", "check", "--labels-only", "coco.json", *more], tmp_path)
         shown = done.stdout + done.stderr
-        assert done.returncode == 50, shown
-        assert b".png" in done.stdout
-        assert not [byte for byte in shown if byte < 32 and byte != 10], shown
-        assert b"\xc2\x9b" not in shown
+        assert done.code == 50, shown
+        assert ".png" in done.stdout
+        assert not [letter for letter in shown if letter < " " and letter != "\n"], shown
+        assert "\x9b" not in shown
     assert f"{name}.png" in {row["file"] for row in json.loads(done.stdout)}

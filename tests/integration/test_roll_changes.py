@@ -7,7 +7,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import closing, contextmanager
 
@@ -31,6 +30,7 @@ from edge.roll.requests import ask_next_roll
 from edge.roll.values import RollHead
 from edge.teach.article_file import open_article, publish_article
 from tests.conftest import CLASSES, write_bright_cell_bundle
+from tests.processes import program
 
 LOOM = (
     "loom:seed=1,width_px=256,lines_per_block=64,length_m=0.4,defects_per_m=40,difficulties=obvious,"
@@ -194,12 +194,12 @@ def test_a_record_that_is_locked_at_a_change_is_written_later(tmp_path, bundle, 
 @contextmanager
 def edge_run(folder, bundle, *more):
     """Run edge-run on a slow live loom; yields the process once it writes its record."""
-    command = [
-        sys.executable, "-c", "from edge.commands.cli import run_main; run_main()", "--camera", SLOW,
-        "--model", bundle, "--roll-record", folder / "r.db", "--roll", "A", "--threads", "1", *more,
-    ]  # fmt: skip
+    command = program(
+        "edge-run", "--camera", SLOW, "--model", bundle, "--roll-record", folder / "r.db",
+        "--roll", "A", "--threads", 1, *more,
+    )  # fmt: skip
     with subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as process:  # fmt: skip
         end_s = time.monotonic() + 60

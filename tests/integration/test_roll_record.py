@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import closing
 
@@ -20,21 +18,11 @@ from edge.app.run import run
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, ImageError, OutputError
 from edge.roll.reading import read_roll, read_rolls
+from tests.processes import loomsight, program
 from tests.unit.edge.roll.rolls import HOSTILE, write_image, write_roll
 
 CHROMIUM = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
 needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no chromium here: `apt-get install chromium`")
-
-
-def loomsight(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-c", "from edge.commands.loomsight import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-        env={**os.environ, **environment},
-    )
 
 
 def images(folder):
@@ -104,11 +92,7 @@ def test_a_killed_run_is_closed_as_interrupted_and_adds_up(tmp_path, bundle):
     record = tmp_path / "r.db"
     camera = ["--camera", "loom:width_px=256,defects_per_m=20", "--model", str(bundle)]
     command = ["edge-run", *camera, "--roll-record", str(record), "--roll", "R1"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from edge.commands.loomsight import main; main()", *command],
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
+    process = subprocess.Popen(program(*command), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     deadline_s = time.monotonic() + 60
     while time.monotonic() < deadline_s:
         time.sleep(0.1)
@@ -189,7 +173,7 @@ def test_the_report_as_pdf(tmp_path):
 def test_a_pdf_without_chromium(tmp_path):
     record = write_roll(tmp_path / "r.db", metres=1)
     arguments = ["--out", tmp_path / "r.html", "--pdf", tmp_path / "r.pdf"]
-    done = loomsight("roll", "report", record, *arguments, PATH=str(tmp_path))
+    done = loomsight("roll", "report", record, *arguments, env={"PATH": str(tmp_path)})
     assert done.returncode == 11
     assert "apt-get install chromium" in done.stderr
     assert "Traceback" not in done.stderr

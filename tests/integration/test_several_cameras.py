@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -23,6 +22,7 @@ from edge.config.device import load_box
 from edge.core.errors import CameraNotFoundError, ConfigError, InternalError, ModelError, OutputError
 from edge.roll.reading import read_roll
 from tests.ports import HeldPort
+from tests.processes import program
 from tests.unit.edge.health.test_health import asked
 
 CHROMIUM = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
@@ -172,9 +172,9 @@ def test_a_signal_ends_all_and_every_summary_is_written(tmp_path, box):
     box(addresses(left=LIVE, right=LIVE), summary=tmp_path / "s.json")
     given = ["--config", tmp_path / "box.toml", "--detections", tmp_path / "d.jsonl"]
     given += ["--summary", tmp_path / "s.json"]
-    program = [sys.executable, "-c", "from edge.commands.cli import run_main; run_main()", *map(str, given)]
+    command = program("edge-run", *given)
     with subprocess.Popen(
-        program, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as process:  # fmt: skip
         out = [tmp_path / f"d-{name}.jsonl" for name in ("left", "right")]
@@ -248,9 +248,9 @@ def test_the_pages_in_a_browser(tmp_path, box):
     slow = LIVE.replace("speed_m_min=60", "speed_m_min=2")
     box(addresses(left=slow, right=slow))
     given = ["--config", tmp_path / "box.toml", "--page", "0"]
-    program = [sys.executable, "-c", "from edge.commands.cli import run_main; run_main()", *map(str, given)]
+    command = program("edge-run", *given)
     with (
-        subprocess.Popen(program, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process,
+        subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process,
         sync_playwright() as playwright,
     ):
         try:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from contextlib import closing
 
@@ -25,6 +24,7 @@ from edge.reference.maps import CHANNELS
 from edge.reference.watch import OTHER_STRIPS
 from edge.teach.article_file import ARRAYS_NAME, FORM, MANIFEST_NAME, SHEET_NAME, open_article
 from tests.conftest import write_bright_cell_bundle
+from tests.processes import loomsight, program
 
 CLOTH = (
     "weave=plain,warp_pitch_px=5,weft_pitch_px=5,mean_grey=70,width_px=160,bed_left_mm=-20,bed_right_mm=-20"
@@ -67,13 +67,8 @@ def teach(detector, out, *more):
     return done.output
 
 
-def command(*parts, **options):
-    program = [sys.executable, "-c", "from edge.commands.loomsight import main; main()", *map(str, parts)]
-    return subprocess.run(program, capture_output=True, text=True, check=False, **options)
-
-
 def run_on(camera, article, detector, out, *more):
-    return command(
+    return loomsight(
         "edge-run",
         "--camera",
         camera,
@@ -95,7 +90,7 @@ def lines_of(file):
 def taught(detector, tmp_path_factory):
     """Teach by the command itself: what it printed, and the article file."""
     out = tmp_path_factory.mktemp("taught") / "article"
-    done = command("teach", *arguments(detector, out, "--camera", CLEAN, "--false-alarms-per-100m", 100))
+    done = loomsight("teach", *arguments(detector, out, "--camera", CLEAN, "--false-alarms-per-100m", 100))
     assert done.returncode == 0, done.stderr
     return out, done.stdout
 
@@ -122,9 +117,10 @@ def test_the_article_file_holds_contract_arrays_and_sheet_and_is_verified(taught
 
 def test_control_characters_in_the_name_of_an_article_do_not_reach_the_terminal(detector, tmp_path):
     out = tmp_path / "article"
-    flags = ["--article", "twill\x9b2J", "--model", detector, "--out", out, "--camera", CLEAN]
-    taught = command("teach", *flags, "--false-alarms-per-100m", 100)
-    shown = command("bundle", "verify", out)
+    short = CLEAN.replace("length_m=0.96", "length_m=0.4")
+    flags = ["--article", "twill\x9b2J", "--model", detector, "--out", out, "--camera", short]
+    taught = loomsight("teach", *flags, "--false-alarms-per-100m", 100)
+    shown = loomsight("bundle", "verify", out)
     assert (taught.returncode, shown.returncode) == (0, 0)
     assert "article    twill\\x9b2J" in taught.stdout
     assert "article 'twill\\x9b2J'" in shown.stdout
@@ -163,14 +159,14 @@ def test_a_run_with_the_article_reports_what_no_detector_names_with_its_shape(
     assert min(right, 84) - max(left, 66) >= 12
     assert min(bottom, 84) - max(top, 66) >= 12
     without = tmp_path / "without.jsonl"
-    command("edge-run", "--camera", folder, "--model", detector, "--detections", without)
+    loomsight("edge-run", "--camera", folder, "--model", detector, "--detections", without)
     assert [record for line in lines_of(without) for record in line["detections"]] == []
 
 
 def test_a_table_of_the_article_names_its_file_and_holds_for_the_run(taught, detector, tmp_path):
     settings = tmp_path / "s.toml"
     settings.write_text(f'[articles."plain 5"]\nreference = "{taught[0]}"\nmodel = "{detector}"\n')
-    done = command(
+    done = loomsight(
         "edge-run", "--config", settings, "--article", "plain 5", "--camera", CLEAN, "--frames", 2
     )
     assert done.returncode == 0, done.stderr
@@ -195,7 +191,7 @@ def test_a_damaged_article_file_is_one_line_and_code_30(taught, tmp_path, name, 
 
 def test_another_detector_or_scale_is_refused_before_anything_is_reported(taught, detector, tmp_path):
     other = tmp_path / "d.jsonl"
-    demo = command("edge-run", "--camera", CLEAN, "--reference", taught[0], "--detections", other)
+    demo = loomsight("edge-run", "--camera", CLEAN, "--reference", taught[0], "--detections", other)
     assert demo.returncode == ContractError.exit_code
     assert "was taught with another detector" in demo.stderr.splitlines()[-1]
     coarser = run_on(CLEAN.replace("seed=3", "seed=3,mm_per_px=0.25"), taught[0], detector, other)
@@ -443,9 +439,8 @@ def test_an_older_article_file_is_replaced_whole_when_asked(taught, detector, cl
 def test_ctrl_c_leaves_nothing_behind_and_ends_with_130(detector, tmp_path):
     out = tmp_path / "a"
     endless = f"loom:seed=3,defects_per_m=0,{CLOTH}"
-    program = [sys.executable, "-c", "from edge.commands.loomsight import main; main()", "teach"]
     more = arguments(detector, out, "--camera", endless, "--metres", 1e6, "--false-alarms-per-100m", 1)
-    with subprocess.Popen([*program, *more], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(program("teach", *more), stderr=subprocess.PIPE, text=True) as process:
         while "model" not in process.stderr.readline():
             assert process.poll() is None
         time.sleep(0.5)
@@ -457,7 +452,7 @@ def test_ctrl_c_leaves_nothing_behind_and_ends_with_130(detector, tmp_path):
 
 def test_a_disk_that_fills_is_one_line_and_code_40(detector, tmp_path):
     limit = 300_000
-    done = command(
+    done = loomsight(
         "teach",
         *arguments(detector, tmp_path / "a", "--camera", CLEAN, "--false-alarms-per-100m", 100),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from edge.teach.article_file import open_article
 from edge.teach.training import PlantedCounts, TrainingResult, read_result
 from edge.teach.training_job import TrainingFolder
 from tests.conftest import write_bright_cell_bundle
+from tests.processes import loomsight
 
 CLOTH = "weave=plain,warp_pitch_px=5,weft_pitch_px=5,mean_grey=110,bed_left_mm=-20,bed_right_mm=-20"
 TRAIN = ("--train", "--train-images", "30", "--train-epochs", "1")
@@ -93,14 +92,8 @@ def is_running(process):
         return False
 
 
-def command(*parts):
-    """Run a command as a person does: its background process outlives it."""
-    program = [sys.executable, "-c", "from edge.commands.loomsight import main; main()", *map(str, parts)]
-    return subprocess.run(program, capture_output=True, text=True, check=False)
-
-
 def teach_by_command(clean_images, out, *more):
-    done = command("teach", *arguments(clean_images, out, *more))
+    done = loomsight("teach", *arguments(clean_images, out, *more))
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -113,7 +106,7 @@ def test_a_training_that_is_ended_goes_on_and_keeps_the_better_detector(clean_im
     first, before = process_in(printed), open_article(out).manifest
     try:
         assert os.getpriority(os.PRIO_PROCESS, first) >= 0
-        busy = command("teach", *arguments(clean_images, out, "--train", "--resume"))
+        busy = loomsight("teach", *arguments(clean_images, out, "--train", "--resume"))
         assert (busy.returncode, "Another program is writing" in busy.stderr) == (40, True)
         wait_for(folder.planted.is_dir, first, folder)
     finally:
@@ -146,7 +139,7 @@ def test_a_training_that_is_ended_goes_on_and_keeps_the_better_detector(clean_im
     settings.write_text(
         f'[articles."plain 5"]\nmodel = "{folder.bundle}"\nreference = "{folder.article}"\n'
     )
-    done = command("edge-run", "--config", settings, "--article", "plain 5", "--camera", clean_images)
+    done = loomsight("edge-run", "--config", settings, "--article", "plain 5", "--camera", clean_images)
     assert done.returncode == 0, done.stderr
 
 

@@ -18,8 +18,7 @@ from edge.cloth.defects import ClothDefect
 from edge.commands.roll_cli import app
 from edge.core.errors import RecordError
 from edge.roll.reading import read_roll
-from tests.unit.edge.roll.rolls import write_roll
-from tests.unit.edge.roll.test_report import loomsight
+from tests.unit.edge.roll.rolls import roll_command, write_roll
 
 TABLES = ("rolls", "defects", "gaps", "events", "event_data", "reviews", "views")
 DEFECTS = [ClothDefect("drop", 0.9, at, at + 0.01, 100.0, 140.0) for at in (1.2, 3.0, 4.5)]
@@ -118,11 +117,11 @@ def test_a_damaged_row_is_set_aside_counted_and_said(record, tmp_path, table, co
     before, after = read_roll(record[0], None), read_roll(path, None)
     assert after.damaged == {table: 1}
     assert len(getattr(after, table)) == len(getattr(before, table)) - 1
-    done = loomsight("show", path, "--json")
-    assert done.returncode == 0
+    done = roll_command("show", path, "--json")
+    assert done.code == 0
     assert json.loads(done.stdout)["damaged_rows"] == {table: 1}
     assert f"damaged rows in the record are left out: 1 of {table}" in done.stderr
-    assert loomsight("report", path, "--out", tmp_path / "a.html").returncode == 0
+    assert roll_command("report", path, "--out", tmp_path / "a.html").code == 0
     assert f"Damaged rows of the record (1 of {table})" in (tmp_path / "a.html").read_text()
 
 
@@ -132,11 +131,11 @@ def test_a_roll_whose_own_row_is_damaged_is_named_and_the_others_are_listed(tmp_
     with closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE rolls SET reached_line = 'abc' WHERE name = 'B'")
         db.commit()
-    done = loomsight("list", path, "--json")
-    assert (done.returncode, [one["name"] for one in json.loads(done.stdout)]) == (0, ["A"])
+    done = roll_command("list", path, "--json")
+    assert (done.code, [one["name"] for one in json.loads(done.stdout)]) == (0, ["A"])
     assert "row 2 of rolls is damaged and left out: reached_line" in done.stderr
-    refused = loomsight("show", path)
-    assert refused.returncode == 41
+    refused = roll_command("show", path)
+    assert refused.code == 41
     assert "The last roll of" in refused.stderr
     assert "is damaged: reached_line" in refused.stderr
-    assert loomsight("show", path, "--roll", "A").returncode == 0
+    assert roll_command("show", path, "--roll", "A").code == 0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -22,6 +20,7 @@ from export.calibration_set import (
     shipped_calibration,
 )
 from tests.conftest import bright_cell_contract
+from tests.processes import loomsight
 from tests.unit.distill.tiny import write_tiny_dataset, write_untrained
 
 ORIGIN = ImageOrigin("loom 7", "ours")
@@ -178,22 +177,11 @@ def test_ranges_of_the_images_a_split_holds_are_its_own(tmp_path):
 
 
 def test_the_command_checks_and_says_so(folder):
-    program = "from edge.commands.loomsight import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", program, "calib", "check", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = loomsight("calib", "check", folder)
     assert done.returncode == 0, done.stderr
     assert "4 images whole, clean 4" in done.stdout
     damage_changed(folder)
-    done = subprocess.run(
-        [sys.executable, "-c", program, "calib", "check", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = loomsight("calib", "check", folder)
     assert done.returncode == 22
     assert done.stderr.count("\n") == 1
     assert "Restore it" in done.stderr

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -282,19 +280,6 @@ def test_nothing_is_published_on_an_error(place, tmp_path, arguments, error):
     with pytest.raises(error):
         export_bundle(checkpoint, images, tmp_path / "out" / "bundle")
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
-
-
-def test_help_needs_no_torch():
-    code = (
-        "import sys; sys.argv = ['export', '--help']\n"
-        "from export.cli import main\n"
-        "try: main()\n"
-        "finally: assert 'torch' not in sys.modules, 'torch was imported'\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    for word in ("CHECKPOINT", "--images", "--out", "--overwrite"):
-        assert word in done.stdout
 
 
 def test_a_scorecard_that_cannot_be_written_does_not_undo_a_bundle(place, tmp_path, caplog):

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 from typer.testing import CliRunner
 
@@ -35,19 +32,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def first(folder):
     return invoke(folder / "data", "--recipe", folder / "tiny.toml", "--out", folder / "run")
-
-
-def test_help_needs_no_torch():
-    code = (
-        "import sys; sys.argv = ['distill', '--help']\n"
-        "from distill.commands.distill_cli import main\n"
-        "try: main()\n"
-        "finally: assert 'torch' not in sys.modules, 'torch was imported'\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    for word in ("DATASET", "--recipe", "--out", "--resume", "--epochs", "--device", "--seed"):
-        assert word in done.stdout
 
 
 def test_stdout_says_where_the_results_are(first, folder):

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from typer.testing import CliRunner
@@ -81,56 +83,64 @@ def no_file_larger_than(limit):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def train(tmp_path, *arguments):
-    given = [tmp_path / "data", "--recipe", tmp_path / "tiny.toml", "--out", tmp_path / "run", *arguments]
+def train_in(place, run, *arguments):
+    given = [place / "data", "--recipe", place / "tiny.toml", "--out", run, *arguments]
     return CliRunner().invoke(distill.commands.distill_cli.app, [str(a) for a in given])
 
 
-def test_a_disk_that_is_full_at_the_first_checkpoint_is_no_dead_end(tmp_path):
-    write_tiny_dataset(tmp_path / "data")
-    (tmp_path / "tiny.toml").write_text(TINY_TOML)
-    run = RunFolder(tmp_path / "run")
-    assert train(tmp_path).exit_code == 0
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A data set, a recipe and a finished run."""
+    place = tmp_path_factory.mktemp("place")
+    write_tiny_dataset(place / "data")
+    (place / "tiny.toml").write_text(TINY_TOML)
+    assert train_in(place, place / "run").exit_code == 0
+    return place
+
+
+@pytest.fixture
+def run(place, tmp_path):
+    return RunFolder(shutil.copytree(place / "run", tmp_path / "run"))
+
+
+@pytest.fixture
+def train(place, run):
+    return partial(train_in, place, run.path)
+
+
+def test_a_disk_that_is_full_at_the_first_checkpoint_is_no_dead_end(run, train):
     limit = (run.best.stat().st_size + run.last.stat().st_size) // 2
     for file in (run.best, run.last, run.metrics, run.history):
         file.unlink()
     with no_file_larger_than(limit):
-        full = train(tmp_path)
+        full = train()
     assert isinstance(full.exception, OutputError)
     assert "last.pt" in full.exception.problem
     assert full.exception.cure.endswith("Then the same command starts the run again.")
     assert run.best.is_file(), "the kind of folder that was a dead end"
     assert not run.last.exists()
-    resumed = train(tmp_path, "--resume")
+    resumed = train("--resume")
     assert isinstance(resumed.exception, CheckpointError)
     assert resumed.exception.cure == "Leave --resume out to start a new run."
-    again = train(tmp_path)
+    again = train()
     assert again.exit_code == 0, again.exception
     assert read_checkpoint(run.last).training["epoch"] == 1
 
 
-def test_a_disk_that_is_full_later_says_that_the_run_can_be_resumed_and_it_can(tmp_path):
-    write_tiny_dataset(tmp_path / "data")
-    (tmp_path / "tiny.toml").write_text(TINY_TOML)
-    run = RunFolder(tmp_path / "run")
-    assert train(tmp_path).exit_code == 0
+def test_a_disk_that_is_full_later_says_that_the_run_can_be_resumed_and_it_can(run, train):
     run.metrics.unlink()
     (run.path / "scorecard.jsonl").unlink()
     with no_file_larger_than(100):
-        full = train(tmp_path, "--resume")
+        full = train("--resume")
     assert isinstance(full.exception, OutputError), full.exception
     assert full.exception.cure.endswith("Then the same command with --resume goes on.")
-    assert train(tmp_path, "--resume").exit_code == 0
+    assert train("--resume").exit_code == 0
     assert run.metrics.is_file()
 
 
-def test_a_best_checkpoint_whose_last_one_is_gone_is_never_overwritten(tmp_path):
-    write_tiny_dataset(tmp_path / "data")
-    (tmp_path / "tiny.toml").write_text(TINY_TOML)
-    assert train(tmp_path).exit_code == 0
-    run = RunFolder(tmp_path / "run")
+def test_a_best_checkpoint_whose_last_one_is_gone_is_never_overwritten(run, train):
     run.last.unlink()
     best = run.best.read_bytes()
-    for result in (train(tmp_path), train(tmp_path, "--resume")):
+    for result in (train(), train("--resume")):
         assert "another --out; best.pt stays" in str(result.exception)
     assert run.best.read_bytes() == best

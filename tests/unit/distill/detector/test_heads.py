@@ -44,6 +44,9 @@ def test_what_is_said_in_training_is_what_is_inferred(family):
     assert [tuple(level.shape[2:]) for level in outputs.features] == [(12, 20), (6, 10), (3, 5)]
     assert (outputs.objectness_logits is None) == (family == "yolov5-decoupled")
     assert (outputs.side_logits is None) == (family != "yolov5-decoupled")
+    if family != "yolov5-coupled":  # with anchors a cell is there three times
+        assert outputs.points_xy_px[[0, 1, 20]].tolist() == [[4, 4], [12, 4], [4, 12]]
+        assert outputs.strides_px.unique().tolist() == [8, 16, 32]
     assert ((outputs.scores >= 0) & (outputs.scores <= 1)).all()
 
 

@@ -138,24 +138,11 @@ def test_a_time_out_of_reach_is_said_before_anything_is_written(detector, clock,
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
 def test_the_command_plans_by_a_clock_that_runs(place, tmp_path, monkeypatch, runtime):
     monkeypatch.setattr(latency, "ROUNDS", 3)
-    said = invoke(
-        place / "best.pt",
-        "--latency-ms",
-        100,
-        "--runtime",
-        runtime,
-        "--threads",
-        1,
-        "--plan-only",
-        "--out",
-        tmp_path,
-    )
+    flags = ["--runtime", runtime, "--threads", 1, "--round-to", 32, "--plan-only", "--out", tmp_path]
+    said = invoke(place / "best.pt", "--latency-ms", 100, *flags)
     assert isinstance(said.exception, FastEnoughError)
     whole_ms = float(str(said.exception).split()[3])
-    said = invoke(
-        place / "best.pt", "--latency-ms", 0.9 * whole_ms, "--runtime", runtime, "--threads", 1,
-        "--plan-only", "--out", tmp_path,
-    )  # fmt: skip
+    said = invoke(place / "best.pt", "--latency-ms", 0.9 * whole_ms, *flags)
     if said.exit_code:  # a box so busy that nothing is faster says so in a line
         assert isinstance(said.exception, ConfigError), said.output
         return

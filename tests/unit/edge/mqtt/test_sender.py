@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -22,6 +20,8 @@ from edge.mqtt.publisher import Publisher
 from edge.mqtt.reports import SHORT_ONES
 from edge.roll.database import SIDE_FILES
 from edge.roll.outbox import OutboxReader
+from tests import processes
+from tests.hostile.commands import outcome_of
 from tests.unit.edge.mqtt.broker import PASSWORD, USER, Broker, Subscriber
 from tests.unit.edge.mqtt.scripted import CLOSE, THROWN_AWAY, Script, ScriptedBroker
 from tests.unit.edge.mqtt.test_misbehaviours import quick as quick
@@ -50,14 +50,7 @@ def guarded(tmp_path):
     broker.down()
 
 
-def loomsight(*arguments):
-    return subprocess.run(
-        [sys.executable, "-c", "from edge.commands.loomsight import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, PASSWORD_VARIABLE: PASSWORD},
-    )
+loomsight = partial(processes.loomsight, env={PASSWORD_VARIABLE: PASSWORD})
 
 
 def changed(path, *statements):
@@ -204,9 +197,9 @@ def test_silence_is_told_from_both():
 
 
 @pytest.mark.parametrize("host", ["mill..lan", "10.0.0..5", "a b", "[::1", "x" * 64, "mill_1", "1.2.3"])
-def test_a_host_that_cannot_be_is_refused_as_a_setting(host):
-    done = loomsight("mqtt", "check", "--mqtt", f"mqtt://{host}")
-    assert (done.returncode, done.stderr.count("\n")) == (10, 1), done.stderr
+def test_a_host_that_cannot_be_is_refused_as_a_setting(host, tmp_path):
+    done = outcome_of(["mqtt", "check", "--mqtt", f"mqtt://{host}"], tmp_path)
+    assert (done.code, done.stderr.count("\n")) == (10, 1), done.stderr
     assert "mqtt.broker" in done.stderr
 
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 from edge.core.errors import MissingPackageError
-
-MAIN = "from edge.commands.loomsight import main; main()"
+from tests.processes import program
 
 
 def package(folder, name, source, value):
@@ -20,10 +18,8 @@ def package(folder, name, source, value):
 
 
 def loomsight(folder, *arguments):
-    program = f"import sys; sys.path.append({str(folder)!r}); {MAIN}"
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
-    )
+    command = program(*arguments, before=f"import sys; sys.path.append({str(folder)!r}); ")
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_a_package_brings_a_command_that_is_listed_and_run_with_its_arguments(tmp_path):
@@ -50,12 +46,10 @@ def test_a_package_that_does_not_load_is_said_and_hides_no_other_command(tmp_pat
 
 
 def test_the_commands_of_the_workbench_are_listed_where_its_packages_are_missing():
-    program = (
-        "import sys; sys.modules.update(dict.fromkeys(['torch', 'ultralytics', 'onnx', 'yaml']))\n"
-        "sys.argv = ['loomsight', *sys.argv[1:]]\n" + MAIN
-    )
+    missing = "import sys; sys.modules.update(dict.fromkeys(['torch', 'ultralytics', 'onnx', 'yaml'])); "
+    missing += "sys.argv = ['loomsight', *sys.argv[1:]]; "
     listed, tried = (
-        subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True, check=False)
+        subprocess.run(program(*words, before=missing), capture_output=True, text=True, check=False)
         for words in (["--help"], ["distill", "nowhere", "--out", "never"])
     )
     assert all(f"\n  {name} " in listed.stdout for name in ("labels", "distill", "prune", "export"))

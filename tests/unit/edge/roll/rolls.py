@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
@@ -10,6 +12,7 @@ from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect, Sighting
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
+from tests.hostile.commands import outcome_of
 
 HOSTILE = "<script>alert('x')</script>&\"="
 LIMITS = {"first": 20.0, "second": 40.0}
@@ -56,3 +59,8 @@ def write_roll(
 def write_image(path):
     assert cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (64, 96), np.uint8))
     return path
+
+
+def roll_command(*words):
+    """Run `loomsight roll WORDS` in this process; tests/integration starts it as a person does."""
+    return outcome_of(["roll", *map(str, words)], Path.cwd())

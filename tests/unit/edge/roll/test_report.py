@@ -8,12 +8,9 @@ import json
 import re
 import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from html.parser import HTMLParser
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -30,23 +27,7 @@ from edge.roll.images import cut_image
 from edge.roll.reading import read_roll, read_rolls
 from edge.roll.report import PieceRequest, report_page
 from edge.roll.reviews import Review, record_review
-from tests.unit.edge.roll.rolls import HOSTILE, write_image, write_roll
-
-
-def loomsight(*arguments):
-    return subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from edge.commands.loomsight import main; main()",
-            "roll",
-            *map(str, arguments),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+from tests.unit.edge.roll.rolls import HOSTILE, roll_command, write_image, write_roll
 
 
 @pytest.fixture(scope="module")
@@ -98,9 +79,9 @@ def test_what_no_detector_names_is_graded_and_shown_with_its_shape_everywhere(tm
     assert "unclassified (warp line)" in report_page(roll, PieceRequest(1, None))
     (row,) = [row for row in csv.DictReader(io.StringIO(as_csv(roll))) if row["shape"]]
     assert (row["what"], row["shape"], row["points"]) == ("unclassified", "warp line", "3")
-    shown = json.loads(loomsight("show", path, "--json").stdout)["defect_list"]
+    shown = json.loads(roll_command("show", path, "--json").stdout)["defect_list"]
     assert [one.get("shape") for one in shown] == [None, "warp line"]
-    assert "unclassified (warp line)" in loomsight("show", path).stdout
+    assert "unclassified (warp line)" in roll_command("show", path).stdout
 
 
 def test_a_damaged_shape_costs_the_shape_and_not_the_defect(tmp_path):
@@ -276,20 +257,22 @@ def test_a_spreadsheet_runs_nothing(tmp_path):
 
 @pytest.mark.parametrize("command", ["list", "show"])
 def test_printed(record, command):
-    done = loomsight(command, record)
-    assert done.returncode == 0, done.stderr
+    done = roll_command(command, record)
+    assert done.code == 0, done.stderr
     assert "A17" in done.stdout
     assert "second" in done.stdout
-    facts = json.loads(loomsight(command, record, "--json").stdout)
+    facts = json.loads(roll_command(command, record, "--json").stdout)
     assert (facts[0] if command == "list" else facts)["points"] == 25
 
 
 def test_files_are_whole_and_earlier_ones_set_aside(record, tmp_path):
     for _ in range(2):
-        done = loomsight("report", record, "--roll", "A17", "--out", tmp_path / "r.html", "--piece-m", "5")
-        assert done.returncode == 0, done.stderr
+        done = roll_command(
+            "report", record, "--roll", "A17", "--out", tmp_path / "r.html", "--piece-m", "5"
+        )
+        assert done.code == 0, done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"r.html", "r.html.1"}
-    assert loomsight("export", record, "--format", "jsonl", "--out", tmp_path / "r.jsonl").returncode == 0
+    assert roll_command("export", record, "--format", "jsonl", "--out", tmp_path / "r.jsonl").code == 0
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 7
 
 
@@ -324,10 +307,9 @@ def test_bad_input_is_one_line_and_an_exit_code(tmp_path, monkeypatch, arguments
         with closing(sqlite3.connect(tmp_path / name)) as db:
             db.executescript(statement)
     before = (tmp_path / "rolls.db").read_bytes()
-    monkeypatch.setenv("PYTHONPATH", str(Path.cwd()))
     monkeypatch.chdir(tmp_path)
-    done = loomsight(*arguments)
-    assert done.returncode == code, done.stderr
+    done = roll_command(*arguments)
+    assert done.code == code, done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert (tmp_path / "rolls.db").read_bytes() == before

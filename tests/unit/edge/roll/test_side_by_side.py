@@ -16,8 +16,7 @@ from edge.roll.contents import DefectRow, EventRow, GapRow, Roll
 from edge.roll.reading import read_roll
 from edge.roll.report import report_page
 from edge.roll.side_by_side import put_together, read_roll_beside
-from tests.unit.edge.roll.rolls import write_roll
-from tests.unit.edge.roll.test_report import loomsight
+from tests.unit.edge.roll.rolls import roll_command, write_roll
 
 
 def roll_of(
@@ -219,18 +218,18 @@ def test_the_commands_read_several_records(tmp_path):
         write_roll(tmp_path / f"{name}.db", article=None, offset_mm=offset_mm)
         for name, offset_mm in (("left", 0.0), ("right", 1480.0))
     ]
-    shown = loomsight("show", *paths, "--json")
-    assert shown.returncode == 0, shown.stderr
+    shown = roll_command("show", *paths, "--json")
+    assert shown.code == 0, shown.stderr
     facts = json.loads(shown.stdout)
     assert (facts["width_mm"], facts["coverage"], facts["inspected_m"]) == (2980, 0.9, 54)
-    assert loomsight("report", *paths, "--out", tmp_path / "r.html").returncode == 0
+    assert roll_command("report", *paths, "--out", tmp_path / "r.html").code == 0
     assert "left: loom &lt;b&gt;, right: loom" in (tmp_path / "r.html").read_text()
-    rows = list(csv.DictReader(io.StringIO(loomsight("export", *paths).stdout)))
+    rows = list(csv.DictReader(io.StringIO(roll_command("export", *paths).stdout)))
     assert {row["what"] for row in rows if row["type"] == "gap"} == {
         "lost lines (left), lost lines (right)",
         "no cloth (left), no cloth (right)",
     }
     for wrong in (("show", paths[0], paths[0]), ("report", *paths, "--out", paths[1])):
-        refused = loomsight(*wrong)
-        assert refused.returncode, wrong
+        refused = roll_command(*wrong)
+        assert refused.code, wrong
         assert refused.stderr.count("\n") == 1

@@ -26,6 +26,7 @@ from edge.roll import waiting as waiting_module
 from edge.roll.database import BUSY_MS, RecordFile
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
+from tests.processes import program
 
 HERE = Path(__file__).parent
 
@@ -355,10 +356,9 @@ def test_a_disk_that_is_read_only_or_really_full(tmp_path, options):
     mounted = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o {options} none "{disk}" && "$@"', "sh"]
     if shutil.which("unshare") is None or subprocess.run([*mounted, "true"], check=False).returncode:
         pytest.skip("no file system can be mounted here")
-    edge_run = "from edge.commands.cli import run_main; run_main()"
     arguments = ["--camera", "loom:width_px=256,seed=1,length_m=0.2", "--roll-record", f"{disk}/r.db"]
     done = subprocess.run(
-        [*mounted, sys.executable, "-c", edge_run, *arguments],
+        [*mounted, *program("edge-run", *arguments)],
         capture_output=True,
         text=True,
         timeout=60,
