@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.commands.cli import (
+from edge.commands.flags import (
     BackendFlag,
     BatchFlag,
     CameraFlag,

@@ -43,7 +43,7 @@ CAMERA_DOWN: Final[dict[FaultKind, tuple[str, str]]] = {
     "frozen": ("The image of the camera stands still.", CHECK),
     "wrong size": (
         "The camera gives images of another size.",
-        "Set it back, or start with --frame-size any.",
+        'Set it back, or set `frame_size = "any"`.',
     ),
     "half empty": ("Half of each image is missing.", "Check cable and network."),
     "unusable": ("The camera gives no usable image.", CHECK),

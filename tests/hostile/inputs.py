@@ -23,7 +23,7 @@ import typer
 
 from edge.bundle.manifest import FORM as BUNDLE
 from edge.bundle.sealed import SealedForm
-from edge.commands.cli import run_app
+from edge.commands.run_cli import app as run_app
 from edge.config.edge import EdgeConfig
 from edge.core.digest import file_digest
 from edge.teach.article_file import FORM as ARTICLE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import resource
@@ -90,7 +91,7 @@ def kinds_of(events):
     return [kind for kind, *_ in events if kind.startswith(("teaching", "article"))]
 
 
-def test_a_replay_with_teaching_gives_the_same_events_to_the_bit(settings, tmp_path):
+def test_a_replay_with_teaching_gives_the_same_events_to_the_bit(settings, tmp_path, monkeypatch):
     recording = tmp_path / "recording"
     lines, events = outcome(tmp_path, "run", settings, LOOM, "--record", recording)
     assert kinds_of(events) == ["teaching begun", *["teaching goes on"] * 2, "article learnt"]
@@ -102,7 +103,8 @@ def test_a_replay_with_teaching_gives_the_same_events_to_the_bit(settings, tmp_p
     digest = open_article(tmp_path / "articles" / "plain 5").manifest.files
     replayed = outcome(tmp_path, "replay", settings, recording)
     assert replayed == (lines, events)
-    other_pace = outcome(tmp_path, "other", settings, recording, "--queue-frames", 64, "--threads", 2)
+    monkeypatch.setenv("LOOMSIGHT_EDGE_QUEUE_FRAMES", "64")
+    other_pace = outcome(tmp_path, "other", settings, recording, "--threads", 2)
     assert other_pace == (lines, events)
     assert open_article(tmp_path / "articles" / "plain 5").manifest.files == digest
 
@@ -190,8 +192,11 @@ def test_a_disk_that_fills_is_one_line_and_inspection_goes_on(settings, tmp_path
 def test_ctrl_c_while_an_article_is_learnt_leaves_nothing_behind(settings, tmp_path):
     endless = LOOM.replace(",length_m=1.8", ",live=true,speed_m_min=1")
     record = tmp_path / "r.db"
-    more = ["--camera", endless, "--roll-record", record, "--health-port", 0]
-    with subprocess.Popen(program(settings, *more), stderr=subprocess.PIPE, text=True) as process:
+    more = ["--camera", endless, "--roll-record", record]
+    environment = {**os.environ, "LOOMSIGHT_EDGE_HEALTH_PORT": "0"}
+    with subprocess.Popen(
+        program(settings, *more), stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
         while "teaching begun" not in process.stderr.readline():
             assert process.poll() is None
         time.sleep(0.3)

@@ -23,7 +23,7 @@ from edge.core.contract import CONTRACT_VERSION
 from edge.core.errors import ConfigError, ImageError, LoomsightError, ModelError, OutputError
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
 
-EDGE_RUN = [sys.executable, "-c", "from edge.commands.cli import run_main; run_main()"]
+EDGE_RUN = [sys.executable, "-c", "from edge.commands.run_cli import main; main()"]
 
 
 def spot(path, *boxes, size=(100, 200)):

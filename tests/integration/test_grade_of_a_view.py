@@ -15,7 +15,7 @@ import pytest
 
 from tests.unit.edge.roll.test_report import loomsight
 
-EDGE_RUN = [sys.executable, "-c", "from edge.commands.cli import run_main; run_main()"]
+EDGE_RUN = [sys.executable, "-c", "from edge.commands.run_cli import main; main()"]
 
 
 def bright(path, *boxes):

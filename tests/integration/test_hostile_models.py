@@ -55,7 +55,7 @@ def test_what_may_not_be_read_of_a_bundle_is_code_30_which_systemd_does_not_star
     program = [
         sys.executable,
         "-c",
-        "from edge.commands.cli import run_main; run_main()",
+        "from edge.commands.run_cli import main; main()",
         "--camera",
         str(image),
     ]

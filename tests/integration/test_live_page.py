@@ -49,7 +49,7 @@ def number_on(tab, what):
 @needs_chromium
 def test_an_operator_at_the_desk_and_on_the_phone(browser, tmp_path):
     token = tmp_path / "token"
-    with edge_run(tmp_path, "0", "--page-token-file", token) as (process, bare):
+    with edge_run(tmp_path, "0", token=token) as (process, bare):
         address = f"{bare}#token={token.read_text().strip()}"
         with tab_of(browser, address, 1280, 800) as desk:
             until(desk, COLOURED)
@@ -89,7 +89,7 @@ def test_an_operator_at_the_desk_and_on_the_phone(browser, tmp_path):
             process.send_signal(signal.SIGTERM)
             desk.wait_for_selector("#away:not([hidden])")
             assert process.wait(START_S) == 0
-            with edge_run(tmp_path, str(urlsplit(bare).port), "--page-token-file", token):
+            with edge_run(tmp_path, str(urlsplit(bare).port), token=token):
                 desk.wait_for_selector("#away", state="hidden")
                 until(desk, "document.querySelector('#roll').textContent === 'B 18'")  # it goes on
                 assert any("ERR_CONNECTION_REFUSED" in error for error in desk.errors)
@@ -134,7 +134,7 @@ def test_a_port_in_use_is_one_line_and_a_missing_page_is_none(tmp_path):
         command = [
             sys.executable,
             "-c",
-            "from edge.commands.cli import run_main; run_main()",
+            "from edge.commands.run_cli import main; main()",
             "--camera",
             "loom",
             "--page",

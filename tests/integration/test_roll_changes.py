@@ -195,7 +195,7 @@ def test_a_record_that_is_locked_at_a_change_is_written_later(tmp_path, bundle, 
 def edge_run(folder, bundle, *more):
     """Run edge-run on a slow live loom; yields the process once it writes its record."""
     command = [
-        sys.executable, "-c", "from edge.commands.cli import run_main; run_main()", "--camera", SLOW,
+        sys.executable, "-c", "from edge.commands.run_cli import main; main()", "--camera", SLOW,
         "--model", bundle, "--roll-record", folder / "r.db", "--roll", "A", "--threads", "1", *more,
     ]  # fmt: skip
     with subprocess.Popen(

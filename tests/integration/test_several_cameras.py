@@ -172,7 +172,7 @@ def test_a_signal_ends_all_and_every_summary_is_written(tmp_path, box):
     box(addresses(left=LIVE, right=LIVE), summary=tmp_path / "s.json")
     given = ["--config", tmp_path / "box.toml", "--detections", tmp_path / "d.jsonl"]
     given += ["--summary", tmp_path / "s.json"]
-    program = [sys.executable, "-c", "from edge.commands.cli import run_main; run_main()", *map(str, given)]
+    program = [sys.executable, "-c", "from edge.commands.run_cli import main; main()", *map(str, given)]
     with subprocess.Popen(
         program, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -248,7 +248,7 @@ def test_the_pages_in_a_browser(tmp_path, box):
     slow = LIVE.replace("speed_m_min=60", "speed_m_min=2")
     box(addresses(left=slow, right=slow))
     given = ["--config", tmp_path / "box.toml", "--page", "0"]
-    program = [sys.executable, "-c", "from edge.commands.cli import run_main; run_main()", *map(str, given)]
+    program = [sys.executable, "-c", "from edge.commands.run_cli import main; main()", *map(str, given)]
     with (
         subprocess.Popen(program, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process,
         sync_playwright() as playwright,

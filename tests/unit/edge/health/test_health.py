@@ -196,7 +196,7 @@ def test_over_http(health, clock):
         assert status == 200
         assert b"loomsight_healthy 0.0" in body
         assert asked(server.port, "/etc/passwd")[0] == 404
-        with pytest.raises(OutputError, match="another --health-port"):
+        with pytest.raises(OutputError, match="another health_port"):
             HealthServer({None: health}, "127.0.0.1", server.port).__enter__()
 
 

@@ -355,7 +355,7 @@ def test_a_disk_that_is_read_only_or_really_full(tmp_path, options):
     mounted = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o {options} none "{disk}" && "$@"', "sh"]
     if shutil.which("unshare") is None or subprocess.run([*mounted, "true"], check=False).returncode:
         pytest.skip("no file system can be mounted here")
-    edge_run = "from edge.commands.cli import run_main; run_main()"
+    edge_run = "from edge.commands.run_cli import main; main()"
     arguments = ["--camera", "loom:width_px=256,seed=1,length_m=0.2", "--roll-record", f"{disk}/r.db"]
     done = subprocess.run(
         [*mounted, sys.executable, "-c", edge_run, *arguments],
