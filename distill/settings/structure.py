@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from edge.core.one_of import OneOf
+from edge.core.settings import OneOf
 
 Scale = Literal["p", "n", "s", "m", "l"]
 

@@ -30,8 +30,8 @@ from edge.backends.tensorrt_engines import (
 from edge.backends.tensorrt_library import Library, installed_libraries, open_library
 from edge.backends.tensorrt_places import bundle_of, engine_folder, manifests_for, sources_of
 from edge.core.contract import ModelContract
-from edge.core.digest import file_digest
 from edge.core.errors import BackendError
+from edge.core.files import file_digest
 from edge.process.packages import install_extra
 
 if TYPE_CHECKING:

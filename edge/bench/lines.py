@@ -32,9 +32,9 @@ from edge.bundle.opening import demo_bundle_path, model_digest_of, open_bundle
 from edge.bundle.store import bundle_path
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Camera, Frame, frames_of
+from edge.cloth.finder import cloth_watch
 from edge.cloth.optics import OpticsWatch
 from edge.cloth.strips import Seam, strips_of
-from edge.cloth.watch import cloth_watch
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
 from edge.core.contract import ModelContract

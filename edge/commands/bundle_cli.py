@@ -120,8 +120,8 @@ def _inspected(
 ) -> Callable[[Bundle], None]:
     """Return a check that opens a bundle as edge-run would, golden images included, and times it."""
     from edge.config.device import box_from_process
+    from edge.inference.golden import check_latency
     from edge.inference.model import open_model
-    from edge.inference.timing import check_latency
 
     def check(bundle: Bundle) -> None:
         settings = box_from_process(config, {"model": bundle.path, "backend": backend})[0].config

@@ -20,8 +20,7 @@ from edge.config.machine import MachineSettings
 from edge.config.mqtt import MqttSettings
 from edge.config.stop import StopSettings
 from edge.core.address import redact_credentials
-from edge.core.one_of import OneOf
-from edge.core.settings import OwnPath, environment_values, own_path, resolved, toml_values
+from edge.core.settings import OneOf, OwnPath, environment_values, own_path, resolved, toml_values
 
 Layers = dict[str, dict[str, Any]]
 """Source -> values, a later one wins."""

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.decisions.stops import Stops
-from edge.pipeline.run_state import RunState
-from edge.pipeline.snapshot import RunSnapshot
+from edge.pipeline.run_state import RunSnapshot, RunState
 from edge.process.supervised import Helpers
 from edge.reference.watch import BEGIN, DRIFT, OTHER_ARTICLE
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing_extensions import Self
 
 from edge.cameras.protocol import Frame
+from edge.cloth.finder import ClothWatch
 from edge.cloth.joints import JointFinder
 from edge.cloth.mask import ClothMask, Mask
 from edge.cloth.strips import Seam
-from edge.cloth.watch import ClothWatch
 from edge.core.image import Image
 from edge.inference.inspector import Inspector, PreparedImage
 from edge.process.camera_log import as_here

@@ -13,9 +13,8 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from distill.labels.sets.annotations import Region
-from edge.cloth.finder import GrainFinder
+from edge.cloth.finder import ClothWatch, GrainFinder
 from edge.cloth.fusion import score_from_ratio
-from edge.cloth.watch import ClothWatch
 from edge.core.detections import UNCLASSIFIED
 from edge.core.errors import ConfigError
 from edge.core.image import Image

@@ -12,8 +12,8 @@ from typing import Any
 from distill.labels.annotators.annotator import Annotator
 from distill.labels.engine.registry import ANNOTATORS
 from distill.labels.engine.settings import AnnotatorSpec, Device
-from edge.core.digest import file_digest
 from edge.core.errors import ConfigError
+from edge.core.files import file_digest
 from edge.core.settings import resolved
 from edge.core.taxonomy import Taxonomy
 

@@ -11,7 +11,7 @@ from typing_extensions import Self
 from distill.labels.engine.fusion import Fusion, Method
 from distill.labels.engine.registry import ANNOTATORS
 from distill.labels.engine.triage import Band
-from edge.core.one_of import OneOf
+from edge.core.settings import OneOf
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Device = Literal["auto", "cpu", "cuda"]

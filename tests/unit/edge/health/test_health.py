@@ -19,12 +19,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.defects import ClothDefect
+from edge.commands.service_cli import unit_text
 from edge.config.stop import StopSettings
 from edge.core.errors import CameraLostError, ConfigError, OutputError
 from edge.decisions.stops import Stops
 from edge.health.metrics import metrics_text
 from edge.health.server import MOST_AT_ONCE, HealthServer
-from edge.health.service import unit_text
 from edge.health.state import Health, healthz
 from edge.health.systemd import Systemd
 from edge.pipeline.run_state import RunState

@@ -24,9 +24,9 @@ from edge.page import live as live_module
 from edge.page.cloth import WIDEST_PX, ClothImage, drawn, scaled
 from edge.page.live import MOST_BLOCKS, InspectedBlock, shown_together
 from edge.page.rolls import Known, changes
+from edge.page.server import page_token
 from edge.page.snapshot import WINDOW_S, Recent, RunCounts
 from edge.page.state import StateText, state_json
-from edge.page.token import page_token
 from edge.page.trouble import CAMERA_DOWN, HELPERS, troubles
 from edge.pipeline.run_state import RunState
 from edge.process.supervised import HelperThread, watched_by
