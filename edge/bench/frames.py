@@ -74,9 +74,9 @@ class Benchmark:
     def __init__(self, config: EdgeConfig, frames: int, stack: ExitStack) -> None:
         self._config = config
         self._frames = frames
-        begin_s = time.perf_counter()
+        start_s = time.perf_counter()
         self._backend, self._contract = open_model(config, stack)
-        self._open_ms = (time.perf_counter() - begin_s) * 1000
+        self._open_ms = (time.perf_counter() - start_s) * 1000
         self._kept = self._keep_frames()
         Inspector(self._backend, self._contract, config.batch_tiles).warm_up(
             self._kept[0].image.shape[:2], self._kept[0].mm_per_px_across
@@ -100,9 +100,9 @@ class Benchmark:
             open_bundle(bundle_path(config.model or demo_bundle_path())), options.precision
         )
         opened, contract = BACKENDS[self._backend.name].opened, contract_of(bundle)
-        begin_s = time.perf_counter()
+        start_s = time.perf_counter()
         with opened(bundle.model_path, contract, options) as backend:
-            load_ms = (time.perf_counter() - begin_s) * 1000
+            load_ms = (time.perf_counter() - start_s) * 1000
             inspector = Inspector(backend, self._contract, config.batch_tiles)
             frames = self._first_frames(inspector)
         return {"open_and_check_ms": round(self._open_ms, 3), "load_ms": round(load_ms, 3), **frames}
@@ -119,9 +119,9 @@ class Benchmark:
         first, following = LatencyHistogram(), LatencyHistogram()
         for index in range(1 + FOLLOWING_FRAMES):
             frame = self._kept[index % len(self._kept)]
-            begin_s = time.perf_counter()
+            start_s = time.perf_counter()
             inspector.inspect(frame.image, frame.mm_per_px_across)
-            (following if index else first).add((time.perf_counter() - begin_s) * 1000)
+            (following if index else first).add((time.perf_counter() - start_s) * 1000)
         return {"first_ms": first.quantiles()["max"], "following_ms": following.quantiles()}
 
     def result(self) -> dict[str, Any]:
@@ -196,9 +196,9 @@ class Benchmark:
                 self._backend.infer(images_nchw)
 
     def _engine_fps(self) -> float:
-        begin_s = time.perf_counter()
+        start_s = time.perf_counter()
         self._engine_pass(self._frames)
-        return self._frames / (time.perf_counter() - begin_s)
+        return self._frames / (time.perf_counter() - start_s)
 
     def _loop_fps(self) -> float:
         """Run the real pipeline, restarting a stream that ends, until enough frames passed."""
@@ -237,12 +237,12 @@ class Benchmark:
                 image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
             )
             for views in self._views(frame):
-                begin_ns = time.perf_counter_ns()
+                start_ns = time.perf_counter_ns()
                 preprocessor.batch(image, views)
                 middle_ns = time.perf_counter_ns()
                 for view in views:
                     bare.prepare(grey, view)
-                self.measured.ours.add((middle_ns - begin_ns) / 1e6)
+                self.measured.ours.add((middle_ns - start_ns) / 1e6)
                 self.measured.reference.add((time.perf_counter_ns() - middle_ns) / 1e6)
 
 

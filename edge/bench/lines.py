@@ -222,11 +222,11 @@ class LinesBenchmark:
         return [preprocessor.batch(image, b).copy() for b in batches(views, self._config.batch_tiles)]
 
     def _engine_turn(self, strips: int) -> float:
-        begin_s = time.perf_counter()
+        start_s = time.perf_counter()
         for number in range(strips):
             for images_nchw in self._batches[number % len(self._batches)]:
                 self._backend.infer(images_nchw)
-        return strips / (time.perf_counter() - begin_s)
+        return strips / (time.perf_counter() - start_s)
 
     def _loop_turn(self, reference: SecondLook | None) -> float:
         """Run the real pipeline, with everything that `edge-run` does by itself, writing what it finds."""

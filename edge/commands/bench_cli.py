@@ -18,9 +18,9 @@ from edge.commands.flags import (
     PrecisionFlag,
     ThreadsFlag,
 )
-from edge.process.console import configure_logging, run_command
+from edge.process.console import command_app, configure_logging, run_command
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = command_app()
 
 
 @app.command()

@@ -9,9 +9,9 @@ import typer
 
 from edge.commands.flags import VerboseFlag
 from edge.core.errors import ConfigError
-from edge.process.console import configure_logging, run_command
+from edge.process.console import command_app, configure_logging, run_command
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = command_app()
 
 
 @app.command()

@@ -9,14 +9,10 @@ from typing import Annotated
 
 import typer
 
-from edge.process.console import configure_logging
+from edge.process.console import command_app, configure_logging
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    help="List, show, report and export the rolls that edge-run --roll-record keeps, and begin the next.",
+app = command_app(
+    "List, show, report and export the rolls that edge-run --roll-record keeps, and begin the next."
 )
 
 RecordArgument = Annotated[Path, typer.Argument(help="File of edge-run --roll-record.", metavar="RECORD")]

@@ -12,14 +12,9 @@ from typing import Annotated
 import typer
 
 from edge.core.errors import ConfigError
+from edge.process.console import command_app
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    help="Run loomsight as a systemd service.",
-)
+app = command_app("Run loomsight as a systemd service.")
 
 
 @app.callback()

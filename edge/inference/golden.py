@@ -94,9 +94,9 @@ def check_latency(backend: Backend, contract: ModelContract, max_p99_ms: float |
     backend.warm_up(1)
     times, end_s = LatencyHistogram(), time.monotonic() + LIMIT_S
     while len(times) < MOST_RUNS and (time.monotonic() < end_s or not len(times)):
-        begin_ns = time.perf_counter_ns()
+        start_ns = time.perf_counter_ns()
         backend.infer(noise)
-        times.add((time.perf_counter_ns() - begin_ns) / 1e6)
+        times.add((time.perf_counter_ns() - start_ns) / 1e6)
     quantiles = times.quantiles()
     if max_p99_ms is not None and quantiles["p99"] > max_p99_ms:
         raise BackendError(

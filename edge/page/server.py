@@ -32,13 +32,6 @@ def live_page(config: EdgeConfig, camera: Camera | None, called: str) -> LivePag
     return LivePage(called, __version__, can_review=config.roll_record is not None, is_live=is_live)
 
 
-def open_page(config: EdgeConfig, camera: Camera, stack: ExitStack) -> LivePage:
-    """Bind the page's address and serve the page of the only camera until the stack closes; see `serve`."""
-    live = live_page(config, camera, camera.name)
-    serve(config, {None: live}, stack)
-    return live
-
-
 def serve(config: EdgeConfig, cameras: dict[str | None, LivePage], stack: ExitStack) -> None:
     """Bind the page's address and serve it until the stack closes.
 

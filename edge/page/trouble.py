@@ -11,7 +11,7 @@ from edge.reference.watch import DRIFT, KNOWN_ARTICLE, OTHER_ARTICLE
 Level = Literal["note", "warn", "bad"]
 
 SILENT_WARN_S, SILENT_BAD_S = 2.0, 10.0
-"""A line camera is silent legitimately while its loom stands: that is said, not shouted."""
+"""A line camera is silent legitimately while its loom stands: that is noted, not shouted."""
 
 STANDS_AFTER_S = 5.0
 """Inspection tells how it stands four times a second, also while the camera is silent."""
@@ -48,7 +48,7 @@ CAMERA_DOWN: Final[dict[FaultKind, tuple[str, str]]] = {
     "half empty": ("Half of each image is missing.", "Check cable and network."),
     "unusable": ("The camera gives no usable image.", CHECK),
 }
-"""What is said of each fault, and what to do."""
+"""Each fault in plain words, and what to do."""
 
 
 OF_THE_ARTICLE: Final = {
@@ -61,7 +61,7 @@ OF_THE_ARTICLE: Final = {
         "Clean the lens. Check lamp and tension. Or teach the article again.",
     ),
 }
-"""What is said of cloth that is unlike what was taught of its article, and what to do."""
+"""Cloth that is unlike what was taught of its article, in plain words, and what to do."""
 
 
 def troubles(now: Snapshot, now_s: float) -> list[Trouble]:
@@ -91,8 +91,8 @@ def _of_the_run(now: Snapshot, now_s: float) -> list[Trouble]:
         return [Trouble("warn", "ended", "Inspection is finished.")]
     silent_s = now_s - now.taken_s
     if silent_s >= STANDS_AFTER_S:
-        said = f"Inspection hangs for {silent_s:.0f} s."
-        return [Trouble("bad", "hangs", said, "If it does not go on: start the device again.")]
+        text = f"Inspection hangs for {silent_s:.0f} s."
+        return [Trouble("bad", "hangs", text, "If it does not go on: start the device again.")]
     return []
 
 
@@ -167,15 +167,15 @@ def _of_the_record(now: Snapshot) -> list[Trouble]:
             Trouble("bad", "record", "Results cannot be saved. They wait.", "Disk full? Make space.")
         )
     if now.record_replaced:
-        said = "The file of results was removed. A new one is written."
-        found.append(Trouble("bad", "record replaced", said, "Tell who looks after the device."))
+        text = "The file of results was removed. A new one is written."
+        found.append(Trouble("bad", "record replaced", text, "Tell who looks after the device."))
     if now.machine_away:
         found.append(_MACHINE_AWAY)
     if now.broker_away:
         found.append(Trouble("warn", "broker", "Messages cannot be sent. They wait.", "Check the network."))
     if now.broker_refuses:
-        said = "The broker does not take all messages. They wait."
-        found.append(Trouble("warn", "broker refuses", said, "Tell who looks after the network."))
+        text = "The broker does not take all messages. They wait."
+        found.append(Trouble("warn", "broker refuses", text, "Tell who looks after the network."))
     return found
 
 

@@ -61,9 +61,9 @@ def pdf_of(page: str, browser: str) -> bytes:
             ) from error
         data = target.read_bytes() if target.exists() else b""
     if not data.startswith(b"%PDF"):
-        said = done.stderr.strip().splitlines()
+        lines = done.stderr.strip().splitlines()
         raise OutputError(
-            f"{browser} gave no PDF (exit code {done.returncode}): {said[-1] if said else 'no message'}.",
+            f"{browser} gave no PDF (exit code {done.returncode}): {lines[-1] if lines else 'no message'}.",
             "Print the HTML page instead.",
         )
     return data

@@ -17,7 +17,7 @@ from contextlib import closing
 
 import pytest
 
-from edge.config.edge import load_config
+from edge.config.device import load_camera
 from edge.core.errors import ConfigError, LoomsightError
 from edge.teach.article_file import MANIFEST_NAME, is_article, open_article
 from tests.conftest import write_bright_cell_bundle
@@ -291,7 +291,7 @@ def test_a_promise_that_so_few_metres_cannot_carry_is_refused_at_the_start(tmp_p
     file = tmp_path / "box.toml"
     file.write_text("[auto_teach]\nmetres = 30\nfalse_alarms_per_100m = 0.5\n")
     with pytest.raises(ConfigError, match=r"30 m, .* carry at most 0\.93 .* needs 56 m"):
-        load_config(file, {}, {})
+        load_camera(file, {}, {})
 
 
 def test_a_camera_without_a_position_is_refused_with_the_cure(settings, tmp_path):
@@ -306,6 +306,6 @@ def test_a_camera_without_a_position_is_refused_with_the_cure(settings, tmp_path
 
 
 def test_a_word_for_the_table_names_the_folder(tmp_path):
-    config = load_config(None, {"LOOMSIGHT_EDGE_AUTO_TEACH": str(tmp_path)}, {})
+    config = load_camera(None, {"LOOMSIGHT_EDGE_AUTO_TEACH": str(tmp_path)}, {}).config
     assert config.auto_teach.folder == tmp_path
-    assert load_config(None, {}, {}).auto_teach.folder is None
+    assert load_camera(None, {}, {}).config.auto_teach.folder is None

@@ -17,7 +17,8 @@ import pytest
 import edge
 from edge.cameras.health import FaultKind
 from edge.cloth.found import DefectsFound
-from edge.config.edge import EdgeConfig, load_config
+from edge.config.device import load_camera
+from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, OutputError
 from edge.health.state import Health, healthz
 from edge.page import live as live_module
@@ -65,11 +66,11 @@ def test_which_addresses_stay_on_this_machine():
 def test_a_page_in_the_settings_may_be_a_number(tmp_path):
     file = tmp_path / "box.toml"
     file.write_text('page = 8080\npage_hosts = ["loom7.mill"]\n')
-    config = load_config(file, {"LOOMSIGHT_EDGE_PAGE_HOSTS": '["a.b", "c"]'}, {})
+    config = load_camera(file, {"LOOMSIGHT_EDGE_PAGE_HOSTS": '["a.b", "c"]'}, {}).config
     assert (config.page, config.page_hosts) == ("8080", ("a.b", "c"))
     assert EdgeConfig().page is None
     with pytest.raises(ConfigError, match="page_hosts"):
-        load_config(None, {"LOOMSIGHT_EDGE_PAGE_HOSTS": '["a b"]'}, {})
+        load_camera(None, {"LOOMSIGHT_EDGE_PAGE_HOSTS": '["a b"]'}, {})
 
 
 def test_a_new_token_with_every_start_and_one_that_lasts(tmp_path):
