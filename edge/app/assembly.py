@@ -18,9 +18,8 @@ from edge.app.outputs import images_folder, settings_file
 from edge.app.request_sources import asking_for_rolls
 from edge.app.sinks import sinks_of
 from edge.app.summary import print_summary, summarise
-from edge.cameras.choose import choose_camera
+from edge.cameras.choose import choose_camera, watched_camera
 from edge.cameras.protocol import Camera
-from edge.cameras.watched import watched_camera
 from edge.cloth.defects import ClothDefect
 from edge.cloth.finder import cloth_watch
 from edge.cloth.joints import JointFinder

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import platform
 import tempfile
 import time
 from contextlib import ExitStack
@@ -19,9 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.backends.choose import in_precision
-from edge.backends.probe import available_cores, processor_name
 from edge.backends.registry import BACKENDS
-from edge.bench.result_file import check_result_file, write_result
+from edge.bench.result_file import check_result_file, measured_on, write_result
 from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path
 from edge.cameras.choose import choose_camera
@@ -141,7 +139,10 @@ class Benchmark:
             "frame_hw_px": list(self._frame_hw_px),
             "tiles_per_frame": sum(len(views) for views in self._views(self._kept[0])),
             "frames_per_round": self._frames,
-            "measured_on": self._measured_on(),
+            "measured_on": {
+                **measured_on(self._backend.description, self._contract),
+                "batch": max(len(views) for views in self._views(self._kept[0])),
+            },
         }
 
     def _preprocess_result(self) -> dict[str, float]:
@@ -150,21 +151,6 @@ class Benchmark:
             "ours_p50_ms": round(ours, 3),
             "bare_p50_ms": round(reference, 3),
             "ratio": round(ours / reference, 3),
-        }
-
-    def _measured_on(self) -> dict[str, Any]:
-        description = self._backend.description
-        return {
-            "processor": processor_name(),
-            "cores": available_cores(),
-            "runtime": description.runtime,
-            "device": description.device,
-            "precision": description.precision,
-            "batch": max(len(views) for views in self._views(self._kept[0])),
-            "input_hw_px": list(self._contract.input_size_hw_px),
-            "python": platform.python_version(),
-            "opencv": cv2.__version__,
-            "numpy": np.__version__,
         }
 
     def _keep_frames(self) -> list[Frame]:
