@@ -72,7 +72,7 @@ def report(
 ) -> None:
     """Write a printable report of one roll: map, grade, coverage, where to cut, images."""
     configure_logging()
-    from edge.roll.pdf import find_browser, pdf_of
+    from edge.roll.printing import find_browser, pdf_of
     from edge.roll.report import PieceRequest, report_page
     from edge.roll.side_by_side import read_roll_beside
 
