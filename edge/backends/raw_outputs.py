@@ -78,9 +78,6 @@ def _joined(levels: Sequence[Floats]) -> Floats:
     return np.ascontiguousarray(np.concatenate(levels, axis=2).transpose(0, 2, 1))
 
 
-Floats = NDArray[np.float32]
-
-
 def in_batches_of(
     batch: int | None, run: Callable[[Floats], Sequence[Floats]], images_nchw: Floats
 ) -> Sequence[Floats]:
