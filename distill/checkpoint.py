@@ -40,8 +40,8 @@ from distill.evaluation.scorecard import (
 from distill.evaluation.validation import ValidationTiles, load_validation
 from distill.settings.structure import DetectorStructure
 from edge.core.contract import ModelContract, contract_from_json
-from edge.core.digest import file_digest
 from edge.core.errors import CheckpointError, ContractError
+from edge.core.files import file_digest
 
 __all__ = [
     "BATCH_AXIS", "SCORECARD_NAME", "Checkpoint", "Dataset", "Detector", "LabelledImage", "Latency",

@@ -11,9 +11,8 @@ import numpy as np
 
 from distill.checkpoint import LabelledImage, load_dataset
 from edge.cameras.folder import image_files
-from edge.core.digest import file_digest
 from edge.core.errors import NoImagesError, OutputError
-from edge.core.files import write_whole
+from edge.core.files import file_digest, write_whole
 from edge.core.image_file import read_image
 from edge.core.taxonomy import load_taxonomy
 from export.calibration_set import (

@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge.cameras.folder import image_files
 from edge.core.contract import ModelContract
-from edge.core.digest import file_digest
 from edge.core.errors import ImageError, NoImagesError
+from edge.core.files import file_digest
 from edge.core.image import Image
 from edge.core.image_file import read_image
 from edge.core.outside_files import LABELS_BYTES, read_bytes

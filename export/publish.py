@@ -25,8 +25,8 @@ from edge.backends.probe import multiplies_bfloat16
 from edge.bundle.manifest import MODEL_NAME, BundleManifest
 from edge.bundle.publish import check_destination, publish_bundle, staging_folder
 from edge.core.contract import CONTRACT_VERSION, ModelContract, Outputs
-from edge.core.digest import file_digest
 from edge.core.errors import OutputError
+from edge.core.files import file_digest
 from edge.inference.engine_build import named_targets
 from export.engines import write_engines
 from export.golden import write_golden

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edge.bundle.manifest import BundleManifest
 from edge.bundle.publish import publish_bundle, staging_folder
 from edge.core.contract import METADATA_KEY, ModelContract, NoEnhancement, Tiles
-from edge.core.digest import file_digest
+from edge.core.files import file_digest
 
 pytest_plugins = ["tests.skips", "tests.worker_traces"]
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from distill.detector.pickled_model import read_tensors
 from distill.settings.structure import SCALES
-from edge.core.digest import file_digest
 from edge.core.errors import CheckpointError
+from edge.core.files import file_digest
 
 logger = logging.getLogger(__name__)
 

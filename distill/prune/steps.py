@@ -33,9 +33,8 @@ from distill.settings.recipe import Recipe
 from distill.training.finish import measured
 from distill.training.stages import row_of, run_stage
 from edge.backends.protocol import Floats
-from edge.core.digest import file_digest
 from edge.core.errors import ConfigError, PruningError
-from edge.core.files import write_whole
+from edge.core.files import file_digest, write_whole
 from edge.core.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from typing_extensions import Self
 
 from distill.core.value import FiniteValue
-from edge.core.one_of import OneOf
+from edge.core.settings import OneOf
 
 Scale = Literal["p", "n", "s", "m", "l"]
 

@@ -27,7 +27,7 @@ from distill.training.stage_plan import (
 )
 from distill.training.train import contract_for, train
 from edge.core.contract import ModelContract
-from edge.core.digest import file_digest
+from edge.core.files import file_digest
 from edge.core.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)

@@ -69,13 +69,13 @@ def gone(seconds: float, day: str, most_frames: int) -> object:
 
 
 def gone_at_start(place: Place) -> Day:
-    """Without --wait-for-camera the run ends with a word; with it, it begins when the camera comes."""
+    """Without wait_for_camera the run ends with a word; with it, it begins when the camera comes."""
     camera = loom("unplugged@0:80")
     hasty = place.device(camera, "hasty")
     hasty.start()
     code = hasty.wait()
-    device = place.device(camera, "patient", flags=["--wait-for-camera"])
-    day = Day("no camera for the first 10 s, without and with --wait-for-camera", "")
+    device = place.device(camera, "patient", settings="wait_for_camera = true\n")
+    day = Day("no camera for the first 10 s, without and with wait_for_camera", "")
     after_frames(place, day, device, 40, "camera down", "camera back")
     day.seen = f"without: exit code {code}. With: {day.seen}"
     day.expect(code == 20, f"exit code {code} without waiting")

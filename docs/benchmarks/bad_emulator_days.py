@@ -127,8 +127,8 @@ def aravis(place: Place) -> Day:
     found, fake = place.folder / "detections.jsonl", FakeCamera()
     device = place.device(
         "aravis:serial=127.0.0.1,width=256,height=128,frame_rate_hz=5",
-        settings="queue_frames = 200\nsilent_s = 3.0\n",
-        flags=["--detections", str(found), "--wait-for-camera"],
+        settings="queue_frames = 200\nsilent_s = 3.0\nwait_for_camera = true\n",
+        flags=["--detections", str(found)],
     )
     fake.plug_in()
     try:

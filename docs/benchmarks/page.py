@@ -104,7 +104,7 @@ def measure(rounds: int, seconds: float) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "detections.jsonl"
         command = [
-            sys.executable, "-c", "from edge.commands.cli import run_main; run_main()", "--camera", CAMERA,
+            sys.executable, "-c", "from edge.commands.run_cli import main; main()", "--camera", CAMERA,
             "--page", "0", "--detections", str(out), "--roll-record", f"{folder}/rolls.db",
             "--save-pictures", f"{folder}/found", "--threads", "1",
         ]  # fmt: skip

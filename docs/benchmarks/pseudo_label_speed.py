@@ -22,7 +22,7 @@ from pathlib import Path
 from commands import LOOMSIGHT
 
 CHECKPOINT = Path(__file__).parents[2] / "distill" / "weights" / "any-cloth.pt"
-EDGE_RUN = "from edge.commands.cli import run_main; run_main()"
+EDGE_RUN = "from edge.commands.run_cli import main; main()"
 
 
 def user_seconds(code: str, *arguments: str) -> float:

@@ -136,13 +136,14 @@ def run(minutes: float, flags: list[str]) -> tuple[list[Sample], Watch, list[tup
         broker = Broker(folder / "broker")
         broker.up()
         (folder / "box.toml").write_text(
-            f'[mqtt]\nuser = "{USER}"\nca_file = "{folder}/broker/ca.pem"\nbox = "soak"\n', encoding="utf-8"
+            f'health_port = 0\n[mqtt]\nuser = "{USER}"\nca_file = "{folder}/broker/ca.pem"\nbox = "soak"\n',
+            encoding="utf-8",
         )
         record = folder / "record" / "rolls.db"
         command = [
             *EDGE_RUN, "--camera", CAMERA, "--config", f"{folder}/box.toml", "--mqtt", broker.url,
             "--roll-record", str(record), "--save-pictures", f"{folder}/found", "--page", "0",
-            "--health-port", "0", "--threads", "1", "--verbose", *flags,
+            "--threads", "1", "--verbose", *flags,
         ]  # fmt: skip
         environment = {**os.environ, "LOOMSIGHT_MQTT_PASSWORD": PASSWORD}
         with Subscriber(broker, "loomsight/soak") as subscriber:

@@ -18,13 +18,12 @@ from edge.app.outputs import images_folder, settings_file
 from edge.app.request_sources import asking_for_rolls
 from edge.app.sinks import sinks_of
 from edge.app.summary import print_summary, summarise
-from edge.cameras.choose import choose_camera
+from edge.cameras.choose import choose_camera, watched_camera
 from edge.cameras.protocol import Camera
-from edge.cameras.watched import watched_camera
 from edge.cloth.defects import ClothDefect
+from edge.cloth.finder import cloth_watch
 from edge.cloth.joints import JointFinder
 from edge.cloth.optics import OpticsWatch
-from edge.cloth.watch import cloth_watch
 from edge.config.device import CameraSettings
 from edge.config.edge import EdgeConfig
 from edge.config.machine import MachineSettings
@@ -50,7 +49,7 @@ from edge.sinks.protocol import Sink
 from edge.sinks.quota import NEAR_MISSES, ImageQuota
 from edge.sinks.raw_stream import Recording
 from edge.sinks.written import WrittenList
-from edge.teach.learnt_articles import LearntArticles
+from edge.teach.known_articles import LearntArticles
 from edge.teach.on_the_roll import RollTeacher
 from edge.teach.requests import TeachingRequests
 

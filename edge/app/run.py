@@ -13,10 +13,9 @@ from typing import Any, Final, NoReturn
 from rich.console import Console
 
 from edge.app.assembly import CameraRun, OpenRun, RunContext, show_summary, write_summary
-from edge.app.conflicts import check_apart
 from edge.app.live_view import CameraLine, LiveView
 from edge.app.outputs import check_outputs
-from edge.app.shared import processor_shared, share_rolls, with_common_rolls, with_threads
+from edge.app.shared import check_apart, processor_shared, share_rolls, with_common_rolls, with_threads
 from edge.config.device import CameraSettings
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials

@@ -178,7 +178,7 @@ def time_in_turn(
         if number >= LEAST_ROUNDS and time.perf_counter() > end_s:
             break
         for name, backend in backends.items():
-            begin_s = time.perf_counter()
+            start_s = time.perf_counter()
             backend.infer(images_nchw)
-            seconds[name].append(time.perf_counter() - begin_s)
+            seconds[name].append(time.perf_counter() - start_s)
     return {name: round(median(times) * 1000, 3) for name, times in seconds.items()}

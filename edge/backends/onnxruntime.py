@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from edge.backends.description import PRECISION_NAMES, BackendDescription, BackendOptions, Installed
-from edge.backends.fixed_batch import in_batches_of
 from edge.backends.onnx_session import (
     ORT_ERRORS,
     START_ERRORS,
@@ -27,7 +26,7 @@ from edge.backends.ports import check_ports
 from edge.backends.probe import nvidia_gpu_present
 from edge.backends.proof import prove
 from edge.backends.provider_start import CPU, CUDA, catch_output, cure_of, preload_cuda, reason_in
-from edge.backends.raw_outputs import answer_of
+from edge.backends.raw_outputs import answer_of, in_batches_of
 from edge.core.contract import ModelContract
 from edge.core.errors import BackendError, ContractError
 

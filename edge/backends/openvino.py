@@ -20,13 +20,12 @@ from edge.backends.description import (
     Installed,
     Precision,
 )
-from edge.backends.fixed_batch import in_batches_of
 from edge.backends.model_file import checked_model_bytes
 from edge.backends.ports import Port, check_ports
 from edge.backends.probe import permits_bfloat16, processor_features, threads_for
 from edge.backends.proof import prove
 from edge.backends.provider_start import catch_output
-from edge.backends.raw_outputs import answer_of
+from edge.backends.raw_outputs import answer_of, in_batches_of
 from edge.backends.signal_stack import signal_stack_kept
 from edge.core.contract import METADATA_KEY, ModelContract, contract_from_json
 from edge.core.errors import BackendError, ContractError, ModelError

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Protocol, cast
 
 from edge.backends.description import BackendOptions, Installed, Precision
 from edge.backends.probe import nvidia_gpu_present
-from edge.core.one_of import OneOf
+from edge.core.settings import OneOf
 
 if TYPE_CHECKING:
     from edge.backends.protocol import OpenBackend

@@ -30,8 +30,8 @@ from edge.backends.tensorrt_engines import (
 from edge.backends.tensorrt_library import Library, installed_libraries, open_library
 from edge.backends.tensorrt_places import bundle_of, engine_folder, manifests_for, sources_of
 from edge.core.contract import ModelContract
-from edge.core.digest import file_digest
 from edge.core.errors import BackendError
+from edge.core.files import file_digest
 from edge.process.packages import install_extra
 
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ def installed() -> Installed:
 
 
 class TensorRtBackend:
-    """Run one model through the engine that fits this device best. One per thread: see
-    `for_another_camera`.
+    """Run one model through the engine that fits this device best. One per thread.
 
     Checks the engine's contract, digests, ports and shapes before the first frame. Engines come from the
     bundle of the model and from what `edge-doctor --build` made here; nothing is built in passing.
@@ -144,15 +143,6 @@ class TensorRtBackend:
 
     def __exit__(self, *error: object) -> None:
         self._runner.close()
-
-    def for_another_camera(self) -> TensorRtBackend:
-        """Return a backend for another thread: it shares the engine, and has all else of its own."""
-        other = object.__new__(TensorRtBackend)
-        other._libraries, other._engines = self._libraries, self._engines
-        other._skipped, other._contract = self._skipped, self._contract
-        other._warm = set()
-        other._start(self._loaded)
-        return other
 
     def infer(self, images_nchw: Floats) -> tuple[Floats, Floats]:
         """Run the network. A batch larger than the engine's goes through in several runs.

@@ -47,7 +47,7 @@ def cuda_errors(what: str) -> Iterator[None]:
         yield
     except (cuda.MemoryError, MemoryError) as error:
         raise BackendError(
-            f"{what}: the GPU's memory is full.", "End other programs, or use a smaller --batch-tiles."
+            f"{what}: the GPU's memory is full.", "End other programs, or set a smaller batch_tiles."
         ) from error
     except cuda.Error as error:
         raise BackendError(f"{what}: {' '.join(str(error).split())}.", "Run edge-doctor.") from error

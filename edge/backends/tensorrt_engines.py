@@ -17,9 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from typing_extensions import Self
 
 from edge.core.contract import ModelContract
-from edge.core.digest import file_digest
 from edge.core.errors import ContractError, ModelError
-from edge.core.files import write_whole
+from edge.core.files import file_digest, write_whole
 
 ENGINE_SUFFIX = ".engine"
 MANIFEST_SUFFIX = ".json"

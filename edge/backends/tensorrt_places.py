@@ -17,8 +17,8 @@ from edge.backends.measurements import cache_path
 from edge.backends.tensorrt_engines import ENGINE_SUFFIX, MANIFEST_SUFFIX, EnginePrecision
 from edge.bundle.manifest import MANIFEST_NAME, MODEL_NAME
 from edge.bundle.opening import Bundle, open_bundle
-from edge.core.digest import file_digest
 from edge.core.errors import BackendError
+from edge.core.files import file_digest
 
 ENGINES_FOLDER: Final = "engines"
 TIMING_CACHE: Final = "timing-{}.cache"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import platform
 import tempfile
 import time
 from contextlib import ExitStack
@@ -19,15 +18,14 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.backends.choose import in_precision
-from edge.backends.probe import available_cores, processor_name
 from edge.backends.registry import BACKENDS
-from edge.bench.result_file import check_result_file, write_result
+from edge.bench.result_file import check_result_file, measured_on, write_result
 from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame, frames_of
+from edge.cloth.finder import cloth_watch
 from edge.cloth.strips import Seam, strips_of
-from edge.cloth.watch import cloth_watch
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
 from edge.core.contract import ModelContract
@@ -74,9 +72,9 @@ class Benchmark:
     def __init__(self, config: EdgeConfig, frames: int, stack: ExitStack) -> None:
         self._config = config
         self._frames = frames
-        begin_s = time.perf_counter()
+        start_s = time.perf_counter()
         self._backend, self._contract = open_model(config, stack)
-        self._open_ms = (time.perf_counter() - begin_s) * 1000
+        self._open_ms = (time.perf_counter() - start_s) * 1000
         self._kept = self._keep_frames()
         Inspector(self._backend, self._contract, config.batch_tiles).warm_up(
             self._kept[0].image.shape[:2], self._kept[0].mm_per_px_across
@@ -100,9 +98,9 @@ class Benchmark:
             open_bundle(bundle_path(config.model or demo_bundle_path())), options.precision
         )
         opened, contract = BACKENDS[self._backend.name].opened, contract_of(bundle)
-        begin_s = time.perf_counter()
+        start_s = time.perf_counter()
         with opened(bundle.model_path, contract, options) as backend:
-            load_ms = (time.perf_counter() - begin_s) * 1000
+            load_ms = (time.perf_counter() - start_s) * 1000
             inspector = Inspector(backend, self._contract, config.batch_tiles)
             frames = self._first_frames(inspector)
         return {"open_and_check_ms": round(self._open_ms, 3), "load_ms": round(load_ms, 3), **frames}
@@ -119,9 +117,9 @@ class Benchmark:
         first, following = LatencyHistogram(), LatencyHistogram()
         for index in range(1 + FOLLOWING_FRAMES):
             frame = self._kept[index % len(self._kept)]
-            begin_s = time.perf_counter()
+            start_s = time.perf_counter()
             inspector.inspect(frame.image, frame.mm_per_px_across)
-            (following if index else first).add((time.perf_counter() - begin_s) * 1000)
+            (following if index else first).add((time.perf_counter() - start_s) * 1000)
         return {"first_ms": first.quantiles()["max"], "following_ms": following.quantiles()}
 
     def result(self) -> dict[str, Any]:
@@ -141,7 +139,10 @@ class Benchmark:
             "frame_hw_px": list(self._frame_hw_px),
             "tiles_per_frame": sum(len(views) for views in self._views(self._kept[0])),
             "frames_per_round": self._frames,
-            "measured_on": self._measured_on(),
+            "measured_on": {
+                **measured_on(self._backend.description, self._contract),
+                "batch": max(len(views) for views in self._views(self._kept[0])),
+            },
         }
 
     def _preprocess_result(self) -> dict[str, float]:
@@ -150,21 +151,6 @@ class Benchmark:
             "ours_p50_ms": round(ours, 3),
             "bare_p50_ms": round(reference, 3),
             "ratio": round(ours / reference, 3),
-        }
-
-    def _measured_on(self) -> dict[str, Any]:
-        description = self._backend.description
-        return {
-            "processor": processor_name(),
-            "cores": available_cores(),
-            "runtime": description.runtime,
-            "device": description.device,
-            "precision": description.precision,
-            "batch": max(len(views) for views in self._views(self._kept[0])),
-            "input_hw_px": list(self._contract.input_size_hw_px),
-            "python": platform.python_version(),
-            "opencv": cv2.__version__,
-            "numpy": np.__version__,
         }
 
     def _keep_frames(self) -> list[Frame]:
@@ -196,9 +182,9 @@ class Benchmark:
                 self._backend.infer(images_nchw)
 
     def _engine_fps(self) -> float:
-        begin_s = time.perf_counter()
+        start_s = time.perf_counter()
         self._engine_pass(self._frames)
-        return self._frames / (time.perf_counter() - begin_s)
+        return self._frames / (time.perf_counter() - start_s)
 
     def _loop_fps(self) -> float:
         """Run the real pipeline, restarting a stream that ends, until enough frames passed."""
@@ -237,12 +223,12 @@ class Benchmark:
                 image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
             )
             for views in self._views(frame):
-                begin_ns = time.perf_counter_ns()
+                start_ns = time.perf_counter_ns()
                 preprocessor.batch(image, views)
                 middle_ns = time.perf_counter_ns()
                 for view in views:
                     bare.prepare(grey, view)
-                self.measured.ours.add((middle_ns - begin_ns) / 1e6)
+                self.measured.ours.add((middle_ns - start_ns) / 1e6)
                 self.measured.reference.add((time.perf_counter_ns() - middle_ns) / 1e6)
 
 

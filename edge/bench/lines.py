@@ -8,7 +8,6 @@ the loop has turns with its reference model, too.
 from __future__ import annotations
 
 import logging
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -18,23 +17,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from typing_extensions import Self
 
-from edge.backends.probe import available_cores, processor_name
+from edge.backends.probe import available_cores
 from edge.backends.protocol import OpenBackend
-from edge.bench.result_file import check_result_file, write_result
+from edge.bench.result_file import check_result_file, measured_on, write_result
 from edge.bundle.opening import demo_bundle_path, model_digest_of, open_bundle
 from edge.bundle.store import bundle_path
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Camera, Frame, frames_of
+from edge.cloth.finder import cloth_watch
 from edge.cloth.optics import OpticsWatch
 from edge.cloth.strips import Seam, strips_of
-from edge.cloth.watch import cloth_watch
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
 from edge.core.contract import ModelContract
@@ -222,11 +220,11 @@ class LinesBenchmark:
         return [preprocessor.batch(image, b).copy() for b in batches(views, self._config.batch_tiles)]
 
     def _engine_turn(self, strips: int) -> float:
-        begin_s = time.perf_counter()
+        start_s = time.perf_counter()
         for number in range(strips):
             for images_nchw in self._batches[number % len(self._batches)]:
                 self._backend.infer(images_nchw)
-        return strips / (time.perf_counter() - begin_s)
+        return strips / (time.perf_counter() - start_s)
 
     def _loop_turn(self, reference: SecondLook | None) -> float:
         """Run the real pipeline, with everything that `edge-run` does by itself, writing what it finds."""
@@ -317,20 +315,11 @@ def _cameras(config: EdgeConfig, inspector: Inspector, contract: ModelContract) 
 
 
 def _measured_on(config: EdgeConfig, backend: OpenBackend, contract: ModelContract) -> dict[str, Any]:
-    description = backend.description
     return {
-        "processor": processor_name(),
-        "cores": available_cores(),
+        **measured_on(backend.description, contract),
         "threads": config.threads or available_cores(),
         "model": (config.model or demo_bundle_path()).name,
-        "runtime": description.runtime,
-        "device": description.device,
-        "precision": description.precision,
-        "input_hw_px": list(contract.input_size_hw_px),
         "enhancement": contract.enhancement.kind,
-        "python": platform.python_version(),
-        "opencv": cv2.__version__,
-        "numpy": np.__version__,
     }
 
 

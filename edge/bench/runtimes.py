@@ -143,9 +143,9 @@ def published_map(bundle: Bundle, name: BackendName, precision: Precision) -> fl
 def _inspect(contender: Contender, kept: Sequence[Frame], frames: int) -> None:
     for number in range(frames):
         frame = kept[number % len(kept)]
-        begin_ns = time.perf_counter_ns()
+        start_ns = time.perf_counter_ns()
         contender.inspector.inspect(frame.image, frame.mm_per_px_across)
-        contender.latency.add((time.perf_counter_ns() - begin_ns) / 1e6)
+        contender.latency.add((time.perf_counter_ns() - start_ns) / 1e6)
 
 
 def _kept_frames(config: EdgeConfig) -> list[Frame]:

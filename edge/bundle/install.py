@@ -26,9 +26,8 @@ from edge.bundle.store import (
     is_store,
     read_state,
 )
-from edge.core.digest import file_digest
 from edge.core.errors import LoomsightError, ModelError, OutputError
-from edge.core.files import write_whole
+from edge.core.files import file_digest, write_whole
 
 logger = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from edge.bundle.manifest import (
     VariantPrecision,
     read_manifest,
 )
-from edge.core.digest import file_digest, stream_digest
 from edge.core.errors import ModelError
+from edge.core.files import file_digest, stream_digest
 from edge.core.outside_files import MODEL_BYTES, open_outside, reason_of
 
 RIGHTS = "Give the user of this program the right to read all of the bundle."

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from errno import EINVAL, ENOSYS
 from pathlib import Path
+from typing import Final
 
-from edge.bundle.exchange import exchanged
 from edge.bundle.manifest import FORM, MANIFEST_NAME, BundleManifest, read_manifest
 from edge.core.errors import ContractError, ModelError, OutputError
 
@@ -119,3 +122,28 @@ def staging_folder(destination: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+AT_FDCWD: Final = -100
+RENAME_EXCHANGE: Final = 2
+"""Of Linux, `man 2 renameat2`."""
+
+NOT_HERE: Final = (EINVAL, ENOSYS)
+"""The file system, or the kernel, cannot do it."""
+
+
+def exchanged(one: Path, other: Path) -> bool:
+    """Exchange two paths on one file system; False if that cannot be done here.
+
+    Raises:
+        OSError: if they cannot be renamed.
+    """
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in NOT_HERE:
+        return False
+    raise OSError(number, os.strerror(number), str(other))

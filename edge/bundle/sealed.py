@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
-from edge.core.digest import file_digest
 from edge.core.errors import ContractError, ModelError
+from edge.core.files import file_digest
 from edge.core.outside_files import SETTINGS_BYTES, read_bytes, read_text
 
 ManifestT = TypeVar("ManifestT", bound=BaseModel)

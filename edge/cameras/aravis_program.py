@@ -56,7 +56,7 @@ class Talk:
         if time.monotonic() - self._sign_s >= SIGN_S:
             self.send()
 
-    def put(self, data: bytes, shape: list[int], **told: Any) -> None:
+    def put(self, data: bytes, shape: list[int], **facts: Any) -> None:
         """Copy a frame into a free slot and tell of it."""
         if len(data) > self._slot_bytes:
             problem = f"A frame has {len(data)} bytes, more than {self._slot_bytes}."
@@ -69,7 +69,7 @@ class Talk:
                 self.sign()
         start = slot * self._slot_bytes
         self._memory[start : start + len(data)] = data
-        self.send(slot=slot, shape=shape, **told)
+        self.send(slot=slot, shape=shape, **facts)
 
     def _take_back(self) -> None:
         while True:
@@ -168,13 +168,13 @@ def serve(camera: Any, talk: Talk, library: Any, name: str) -> None:
             continue
         number = buffer.get_frame_id()
         # A buffer whose first packet was lost still has the number of the frame that it held before.
-        told = {"number": None if number in numbers else number, "monotonic_s": time.monotonic()}
+        facts = {"number": None if number in numbers else number, "monotonic_s": time.monotonic()}
         numbers.append(number)
         if buffer.get_status() == library.BufferStatus.SUCCESS:
             height, width = buffer.get_image_height(), buffer.get_image_width()
-            talk.put(buffer.get_data(), [height, width, *channels], lines=height, **told)
+            talk.put(buffer.get_data(), [height, width, *channels], lines=height, **facts)
         else:
-            talk.send(incomplete=buffer.get_status().value_nick, lines=most_lines, **told)
+            talk.send(incomplete=buffer.get_status().value_nick, lines=most_lines, **facts)
         stream.push_buffer(buffer)
     raise gone(name, "it does not answer any more")
 
@@ -192,13 +192,13 @@ def main(channel: str, memory: str, order: str) -> None:
         signal.SIGQUIT,
     ):  # as edge.process.interruption.leave_to_parent
         signal.signal(number, signal.SIG_IGN)
-    told = json.loads(order)
-    talk = Talk(int(channel), int(memory), told["slots"], told["slot_bytes"])
+    ordered = json.loads(order)
+    talk = Talk(int(channel), int(memory), ordered["slots"], ordered["slot_bytes"])
     try:
         library, glib = aravis()
-        name = told["arguments"]["name"]
+        name = ordered["arguments"]["name"]
         try:
-            serve(opened(library, glib, told["arguments"]), talk, library, name)
+            serve(opened(library, glib, ordered["arguments"]), talk, library, name)
         except glib.Error as error:  # unplugged in the middle of any call
             raise gone(name, error.message) from error
     except Refusal as refusal:

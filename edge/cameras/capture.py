@@ -208,7 +208,7 @@ class Capture:
         Raises:
             CameraLostError: if a live camera gives nothing else any more.
         """
-        begin_ns = time.perf_counter_ns()
+        start_ns = time.perf_counter_ns()
         while not self._stop.is_set():
             try:
                 frame = self._camera.read()
@@ -221,9 +221,9 @@ class Capture:
                 self._skip(error)
             else:
                 self._bad_in_a_row = 0
-                self._clock.add("capture", (time.perf_counter_ns() - begin_ns) / 1e6)
+                self._clock.add("capture", (time.perf_counter_ns() - start_ns) / 1e6)
                 return frame
-            begin_ns = time.perf_counter_ns()
+            start_ns = time.perf_counter_ns()
         return None
 
     def _skip(self, error: ImageError) -> None:

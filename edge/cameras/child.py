@@ -32,13 +32,13 @@ def main(channel: str, memory: str, order: str) -> None:
         order: JSON with `factory`, `arguments`, `slots`, `slot_bytes`.
     """
     leave_to_parent()
-    told = json.loads(order)
+    ordered = json.loads(order)
     server = CameraServer(
-        socket.socket(fileno=int(channel)), int(memory), told["slots"], told["slot_bytes"]
+        socket.socket(fileno=int(channel)), int(memory), ordered["slots"], ordered["slot_bytes"]
     )
     try:
-        module, _, function = told["factory"].partition(":")
-        camera = getattr(importlib.import_module(module), function)(**told["arguments"])
+        module, _, function = ordered["factory"].partition(":")
+        camera = getattr(importlib.import_module(module), function)(**ordered["arguments"])
         with camera:
             server.send({"open": True})
             server.serve(camera)

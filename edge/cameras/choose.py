@@ -1,8 +1,9 @@
-"""Open the camera that the text behind `--camera` names."""
+"""Open the camera that an address names; a live one is opened again when it fails."""
 
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,9 @@ from edge.cameras.http_stream import HttpCamera
 from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import Camera
 from edge.cameras.raw_stream import RecordedCamera, is_recording
+from edge.cameras.recovering import Patience, RecoveringCamera
 from edge.cameras.registry import kind_of
+from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
 from edge.core.errors import CameraNotFoundError
 
@@ -56,3 +59,25 @@ def choose_camera(source: str, mm_per_px: float | None = None, bit_depth: int | 
             "Name an index (0), a device, a video, a folder, an rtsp:// address, or loom.",
         )
     return OpenCvCamera(source, mm_per_px, bit_depth)
+
+
+def watched_camera(camera: Camera, config: EdgeConfig) -> Camera:
+    """Return a camera as a run reads it: a live one recovers, unless the settings forbid it.
+
+    Files and folders are returned as they are, and so is a simulated loom that is not asked to fail.
+    """
+    if not camera.is_live or not config.reconnect or camera.reopening == "never":
+        return camera
+    patience = Patience(
+        silent_s=config.silent_s,
+        frozen_s=config.frozen_s,
+        is_paced=camera.is_paced,
+        waits_at_start=config.wait_for_camera,
+        starts_again_at_zero=camera.starts_again_at_zero,
+        accepts_any_size=config.frame_size == "any",
+        is_prompt=camera.is_prompt,
+    )
+    if camera.reopening == "same":
+        return RecoveringCamera(camera.name, lambda: camera, patience)
+    again = partial(choose_camera, config.camera, config.mm_per_px, config.bit_depth)
+    return RecoveringCamera(camera.name, again, patience)

@@ -57,7 +57,7 @@ class FrameSize:
             return f"Set the camera back, or start again: {refusal}."
         if self._accepts_any:
             return f"After {TAKEN_AFTER} such frames it goes on at the new size."
-        return "Set the camera back, or start with --frame-size any to go on at the new size."
+        return 'Set the camera back, or set `frame_size = "any"` to go on at the new size.'
 
     def _refusal(self, frame: Frame) -> str | None:
         """Say why frames of this size cannot be inspected in this run; None if they can."""
@@ -92,5 +92,5 @@ def check_same_size(shape: Shape, before: Shape | None, what: str) -> None:
     if before is not None and shape != before:
         raise FrameSizeError(
             f"{what} is of {size_text(shape)}, those before were of {size_text(before)}.",
-            "Set the camera back, or start with --frame-size any to go on at the new size.",
+            'Set the camera back, or set `frame_size = "any"` to go on at the new size.',
         )

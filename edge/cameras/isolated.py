@@ -287,9 +287,9 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def _error_of(told: Sequence[str]) -> LoomsightError:
+def _error_of(reported: Sequence[str]) -> LoomsightError:
     """Build the error that the process tells of: class name, problem, cure."""
-    name, problem, cure = told
+    name, problem, cure = reported
     kind = getattr(errors, name, None)
     is_known = isinstance(kind, type) and issubclass(kind, LoomsightError)
     return kind(problem, cure) if is_known and kind is not None else CameraLostError(problem, cure)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import islice
 
 from typing_extensions import Self
 
@@ -78,7 +77,3 @@ class DefectsFound:
     def points(self) -> int:
         """What all of them are charged; see `edge.cloth.grading`."""
         return self._charged.total()
-
-    def from_number(self, number: int) -> tuple[ClothDefect, ...]:
-        """Return those kept from the one of this number on, counted from 0."""
-        return tuple(islice(self._kept, max(0, number - self.forgotten), None))

@@ -2,17 +2,17 @@
 
 COMMANDS = {
     "simulate": (
-        "edge.commands.cli:simulate_app",
+        "edge.commands.simulate_cli:app",
         "write a data set of simulated cloth with exact ground truth",
     ),
     "bundle": ("edge.commands.bundle_cli:app", "verify, install, roll back and show bundles"),
     "teach": ("edge.commands.teach_cli:app", "learn an article from clean cloth, promise a rate of alarms"),
-    "edge-run": ("edge.commands.cli:run_app", "find defects in what a camera delivers"),
+    "edge-run": ("edge.commands.run_cli:app", "find defects in what a camera delivers"),
     "roll": ("edge.commands.roll_cli:app", "list, show, report and export recorded rolls"),
     "stop": ("edge.commands.stop_cli:app", "check that this device can stop the machine"),
     "mqtt": ("edge.commands.mqtt_cli:app", "check the broker, print the schema of the messages"),
     "service": ("edge.commands.service_cli:app", "print a systemd unit for this device"),
-    "edge-bench": ("edge.commands.cli:bench_app", "measure the loop against the bare engine"),
-    "edge-doctor": ("edge.commands.cli:doctor_app", "say what this device has and lacks"),
+    "edge-bench": ("edge.commands.bench_cli:app", "measure the loop against the bare engine"),
+    "edge-doctor": ("edge.commands.doctor_cli:app", "say what this device has and lacks"),
 }
 """The commands of `loomsight` here: application and one line each. To read it takes no time."""

@@ -10,19 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.backends.registry import BACKENDS
-from edge.process.console import configure_logging
+from edge.process.console import command_app, configure_logging
 from edge.process.terminal import echo
 
 if TYPE_CHECKING:
     from edge.bundle.opening import Bundle
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    help="Verify, install, roll back and show the bundles that edge-run runs.",
-)
+app = command_app("Verify, install, roll back and show the bundles that edge-run runs.")
 
 BundleArgument = Annotated[Path, typer.Argument(help="Bundle folder, or a store.")]
 VerifiedArgument = Annotated[Path, typer.Argument(help="Bundle folder, a store, or an article file.")]
@@ -120,8 +114,8 @@ def _inspected(
 ) -> Callable[[Bundle], None]:
     """Return a check that opens a bundle as edge-run would, golden images included, and times it."""
     from edge.config.device import box_from_process
+    from edge.inference.golden import check_latency
     from edge.inference.model import open_model
-    from edge.inference.timing import check_latency
 
     def check(bundle: Bundle) -> None:
         settings = box_from_process(config, {"model": bundle.path, "backend": backend})[0].config

@@ -46,11 +46,11 @@ def _manifest_facts(bundle: Bundle) -> dict[str, Any]:
     manifest = bundle.manifest.model_dump(mode="json")
     made = {key: manifest[key] for key in ("format", "loomsight_version", "created_utc")}
     made |= {"sealed": is_sealed(bundle.path), "golden_pictures": len(bundle.manifest.golden)}
-    told = {key: manifest[key] for key in ("contract", "scorecard", "parity")}
+    copied = {key: manifest[key] for key in ("contract", "scorecard", "parity")}
     variants = {one["precision"]: {"file": one["file"], **one["made"]} for one in manifest["variants"]}
     more = {"variants": variants} if variants else {}
     more |= {"layers": manifest["layers"]} if manifest["layers"] else {}
-    return {"made": made, "model": model, **told, **more}
+    return {"made": made, "model": model, **copied, **more}
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:

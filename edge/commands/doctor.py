@@ -17,8 +17,13 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-from edge.backends.cgroup import cpu_quota
-from edge.backends.probe import available_cores, nvidia_gpu_present, processor_features, processor_name
+from edge.backends.probe import (
+    available_cores,
+    cpu_quota,
+    nvidia_gpu_present,
+    processor_features,
+    processor_name,
+)
 from edge.backends.provider_start import CUDA, CUDA_LIBRARIES, cure_of
 from edge.backends.registry import BACKENDS
 from edge.bundle.opening import demo_bundle_path, open_bundle

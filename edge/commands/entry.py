@@ -17,17 +17,17 @@ def loomsight() -> None:
 
 def edge_run() -> None:
     """Entry point of `edge-run`."""
-    begin("edge.commands.cli", "run_main")
+    begin("edge.commands.run_cli", "main")
 
 
 def edge_bench() -> None:
     """Entry point of `edge-bench`."""
-    begin("edge.commands.cli", "bench_main")
+    begin("edge.commands.bench_cli", "main")
 
 
 def edge_doctor() -> None:
     """Entry point of `edge-doctor`."""
-    begin("edge.commands.cli", "doctor_main")
+    begin("edge.commands.doctor_cli", "main")
 
 
 def begin(module: str, function: str) -> None:

@@ -9,16 +9,10 @@ from typing import Annotated
 
 import typer
 
-from edge.process.console import configure_logging
+from edge.process.console import command_app, configure_logging
 from edge.process.terminal import echo
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    help="Check the broker of edge-run --mqtt, and print the schema of its messages.",
-)
+app = command_app("Check the broker of edge-run --mqtt, and print the schema of its messages.")
 
 
 @app.command()

@@ -9,14 +9,10 @@ from typing import Annotated
 
 import typer
 
-from edge.process.console import configure_logging
+from edge.process.console import command_app, configure_logging
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    help="List, show, report and export the rolls that edge-run --roll-record keeps, and begin the next.",
+app = command_app(
+    "List, show, report and export the rolls that edge-run --roll-record keeps, and begin the next."
 )
 
 RecordArgument = Annotated[Path, typer.Argument(help="File of edge-run --roll-record.", metavar="RECORD")]
@@ -76,7 +72,7 @@ def report(
 ) -> None:
     """Write a printable report of one roll: map, grade, coverage, where to cut, images."""
     configure_logging()
-    from edge.roll.pdf import find_browser, pdf_of
+    from edge.roll.printing import find_browser, pdf_of
     from edge.roll.report import PieceRequest, report_page
     from edge.roll.side_by_side import read_roll_beside
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    help="Run loomsight as a systemd service.",
-)
+from edge.core.errors import ConfigError
+from edge.process.console import command_app
+
+app = command_app("Run loomsight as a systemd service.")
 
 
 @app.callback()
@@ -37,8 +36,37 @@ def print_unit(
     ] = 120,
 ) -> None:
     """Print a unit file for /etc/systemd/system/loomsight.service."""
-    from edge.health.service import unit_text
-
     beside = Path(sys.executable).with_name("edge-run")
     found = beside if beside.exists() else Path(shutil.which("edge-run") or beside)
     typer.echo(unit_text(program or found, config, user, watchdog_s), nl=False)
+
+
+UNIT = Path(__file__).with_name("loomsight.service")
+
+
+def unit_text(program: Path, config: Path, user: str, watchdog_s: int) -> str:
+    """Return the unit with its places filled in.
+
+    Args:
+        program: edge-run, absolute.
+        config: settings of the device, absolute.
+        user: to run as.
+        watchdog_s: 0 for no watchdog.
+    Raises:
+        ConfigError: if a path is not absolute, or systemd would read it or the user in another way.
+    """
+    for path in (program, config):
+        if not path.is_absolute() or not re.fullmatch(r"[\w/.+@:-]+", str(path)):
+            raise ConfigError(f"{path} cannot stand in a unit.", "Name an absolute path without spaces.")
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}|[0-9]{1,9}", user):
+        raise ConfigError(
+            f"{user!r} cannot be a user in a unit.", "Name a user of this system, in letters and digits."
+        )
+    text = UNIT.read_text(encoding="utf-8")
+    places = {
+        "PROGRAM": quote(str(program)),
+        "CONFIG": quote(str(config)),
+        "USER": user,
+        "WATCHDOG": str(watchdog_s),
+    }
+    return re.sub(r"\{(\w+)\}", lambda place: places[place[1]], text)

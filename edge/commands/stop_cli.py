@@ -7,16 +7,10 @@ from typing import Annotated
 
 import typer
 
-from edge.process.console import configure_logging
+from edge.process.console import command_app, configure_logging
 from edge.process.terminal import echo
 
-app = typer.Typer(
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-    help="Check that this device can stop the machine.",
-)
+app = command_app("Check that this device can stop the machine.")
 
 ConfigFlag = Annotated[Path | None, typer.Option(help="Settings as TOML, with a table [machine].")]
 OnlyFlag = Annotated[

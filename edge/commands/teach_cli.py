@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge.commands.cli import (
+from edge.commands.flags import (
     BackendFlag,
     BatchFlag,
     CameraFlag,
@@ -23,7 +23,7 @@ from edge.commands.cli import (
     VerboseFlag,
 )
 from edge.core.errors import ConfigError
-from edge.process.console import configure_logging
+from edge.process.console import command_app, configure_logging
 from edge.process.terminal import echo
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from edge.teach.teaching import TaughtArticle
     from edge.teach.training_job import TrainingFolder
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = command_app()
 
 PROGRESS_S = 10.0
 """A line about how far the teaching is comes no more often."""

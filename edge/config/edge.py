@@ -20,8 +20,7 @@ from edge.config.machine import MachineSettings
 from edge.config.mqtt import MqttSettings
 from edge.config.stop import StopSettings
 from edge.core.address import redact_credentials
-from edge.core.one_of import OneOf
-from edge.core.settings import OwnPath, environment_values, own_path, resolved, toml_values
+from edge.core.settings import OneOf, OwnPath, environment_values, own_path, resolved
 
 Layers = dict[str, dict[str, Any]]
 """Source -> values, a later one wins."""
@@ -191,19 +190,6 @@ class EdgeConfig(BaseModel):
         return self.model_dump(mode="json") | {"camera": redact_credentials(self.camera)}
 
 
-def load_config(file: Path | None, environment: Mapping[str, str], flags: Mapping[str, Any]) -> EdgeConfig:
-    """Resolve the settings of a run.
-
-    Args:
-        file: TOML file; None for none.
-        environment: usually `os.environ`; names without the prefix are ignored.
-        flags: from the command line; None means not given.
-    Raises:
-        ConfigError: naming the source, the key and what is permitted.
-    """
-    return config_of(layers_of(file, toml_values(file), environment, flags))
-
-
 def layers_of(
     file: Path | None, values: Mapping[str, Any], environment: Mapping[str, str], flags: Mapping[str, Any]
 ) -> Layers:
@@ -216,7 +202,11 @@ def layers_of(
 
 
 def config_of(layers: Mapping[str, Mapping[str, Any]]) -> EdgeConfig:
-    """Resolve layers; see `load_config`."""
+    """Resolve layers.
+
+    Raises:
+        ConfigError: naming the source, the key and what is permitted.
+    """
     config = resolved(EdgeConfig, _with_whole_tables(with_article(layers)))
     config._layers = {source: dict(values) for source, values in layers.items()}
     return config

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from edge.core.host import checked_host
+from edge.core.address import checked_host
 
 Host = Annotated[str, AfterValidator(checked_host)]
 Address = Annotated[int, Field(ge=0, le=65535)]

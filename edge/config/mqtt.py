@@ -9,10 +9,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from edge.core.address import checked_host
 from edge.core.errors import ConfigError
-from edge.core.host import checked_host
-from edge.core.outside_files import read_text
-from edge.core.secret_files import check_private
+from edge.core.outside_files import check_private, read_text
 from edge.core.settings import OwnPath
 
 PASSWORD_VARIABLE = "LOOMSIGHT_MQTT_PASSWORD"

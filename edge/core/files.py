@@ -1,11 +1,8 @@
-"""Write files so that a final name never holds half a file and nothing recorded is lost.
-
-Devices, pipes and the descriptors of this process (/dev/null, a FIFO, /dev/stdout) are streams here: they
-are written in place, never renamed, replaced or cut.
-"""
+"""Write files so that a final name never holds half a file and nothing recorded is lost; digest them."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -199,3 +196,17 @@ def _own_descriptor(path: Path) -> int | None:
             return None
         path = path.parent / path.readlink()
     return None
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return stream_digest(stream)
+
+
+def stream_digest(stream: BinaryIO) -> str:
+    """Return the sha256 of what is left of a stream as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for block in iter(lambda: stream.read(1 << 20), b""):
+        digest.update(block)
+    return digest.hexdigest()

@@ -58,6 +58,6 @@ def _check_filled(array: NDArray[Any], name: str) -> None:
     if 0 < top < LEAST_TOP:
         raise ImageError(
             f"{name} has 16 bits and fills {top.bit_length()} of them: in 8 bits it would be nearly black.",
-            f"Say how many bits it has, for instance `--bit-depth {max(9, top.bit_length())}`, or 16 if "
+            f"Say how many bits it has, for instance `bit_depth = {max(9, top.bit_length())}`, or 16 if "
             "it is so dark; elsewhere scale it to the full range first.",
         )

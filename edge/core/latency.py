@@ -84,11 +84,11 @@ class StageClock:
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Count how long the block takes, also when it fails."""
-        begin_ns = time.perf_counter_ns()
+        start_ns = time.perf_counter_ns()
         try:
             yield
         finally:
-            self.add(name, (time.perf_counter_ns() - begin_ns) / 1e6)
+            self.add(name, (time.perf_counter_ns() - start_ns) / 1e6)
 
     def add(self, name: str, duration_ms: float) -> None:
         """Count a duration that was measured elsewhere."""

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from edge.cameras.folder import list_images
-from edge.core.digest import file_digest
 from edge.core.errors import ImageError, NoImagesError
+from edge.core.files import file_digest
 from edge.core.image_file import read_image
 from edge.dataset.clean_cloth import grey_of, plantable
 from edge.dataset.options import SPLITS, DatasetOptions

@@ -38,13 +38,11 @@ class DatasetSummary:
     Attributes:
         folder: where it lies.
         images: images per split.
-        images_with_defects: images with at least one defect, per split.
         defects: defects per split and class.
     """
 
     folder: Path
     images: dict[str, int]
-    images_with_defects: dict[str, int]
     defects: dict[str, dict[str, int]]
 
 
@@ -191,9 +189,8 @@ def _splits(options: DatasetOptions) -> list[str]:
 def _summary(folder: Path, written: list[_Written], taxonomy: Taxonomy) -> DatasetSummary:
     """Count images and defects."""
     images: Counter[str] = Counter(item.split for item in written)
-    with_defects: Counter[str] = Counter(item.split for item in written if item.annotations)
     defects = {split: dict.fromkeys(taxonomy.classes, 0) for split in images}
     for item in written:
         for annotation in item.annotations:
             defects[item.split][taxonomy.classes[annotation["category_id"] - 1]] += 1
-    return DatasetSummary(folder, dict(images), dict(with_defects), defects)
+    return DatasetSummary(folder, dict(images), defects)

@@ -18,7 +18,7 @@ from edge import __version__
 from edge.cameras.protocol import GAP_REASONS
 from edge.core.latency import LatencyHistogram
 from edge.health.state import Health, Healths
-from edge.pipeline.snapshot import RunSnapshot
+from edge.pipeline.run_state import RunSnapshot
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 

@@ -52,9 +52,9 @@ class HealthServer:
             MissingPackageError: if the server does not start.
         """
         try:
-            bound = self._stack.enter_context(bound_socket(self._host, self.port, "--health-port"))
+            bound = self._stack.enter_context(bound_socket(self._host, self.port, "health_port"))
         except ConfigError as error:
-            raise OutputError(error.problem, "Name another --health-port.") from error
+            raise OutputError(error.problem, "Set another health_port.") from error
         self.port = bound.getsockname()[1]
         with self._stack.pop_all() as stack:
             app = health_app(self._cameras, self._host, self._names)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edge.decisions.stops import Stops
-from edge.pipeline.run_state import RunState
-from edge.pipeline.snapshot import RunSnapshot
+from edge.pipeline.run_state import RunSnapshot, RunState
 from edge.process.supervised import Helpers
 from edge.reference.watch import BEGIN, DRIFT, OTHER_ARTICLE
 
@@ -70,7 +69,7 @@ class Health:
         self._record_is_blocked = record_is_blocked
         self._record_replaced: Callable[[], str | None] = lambda: None
         self._clock = clock
-        self._begin_s = clock()
+        self._start_s = clock()
         self._finished_s: float | None = None
 
     def attach(
@@ -105,11 +104,6 @@ class Health:
         return self._finished_s
 
     @property
-    def is_delivering(self) -> bool:
-        """Whether a frame was finished yet."""
-        return self._finished_s is not None
-
-    @property
     def loom_stands(self) -> bool:
         """Whether the loom is known to stand."""
         return self.stops is not None and self.stops.stands
@@ -117,7 +111,7 @@ class Health:
     @property
     def idle_s(self) -> float:
         """Seconds since the last finished frame, or since the start."""
-        return self._clock() - (self._begin_s if self._finished_s is None else self._finished_s)
+        return self._clock() - (self._start_s if self._finished_s is None else self._finished_s)
 
     def verdict(self) -> HealthVerdict:
         """Judge the run as it is now."""

@@ -85,8 +85,8 @@ class Systemd:
             self._send(f"STATUS={'; '.join(self._status(name) for name in self._cameras)}")
 
     def _status(self, name: str | None) -> str:
-        said = _status_of(self._cameras[name])
-        return f"{name}: {said}" if name else said
+        status = _status_of(self._cameras[name])
+        return f"{name}: {status}" if name else status
 
     def _send(self, message: str) -> None:
         if self._address is None:

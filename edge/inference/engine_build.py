@@ -198,12 +198,12 @@ def _build(request: EngineRequest, library: Library, folder: Path) -> tuple[Engi
     target = " ".join([*filter(None, [request.gpu]), *map(sm_of, request.capabilities)])
     what = f"{request.model_path.parent.name}/{request.model_path.name} for {target}"
     logger.info("%s builds %s in batches of %s", library, what, request.batch)
-    begin_s = time.monotonic()
+    start_s = time.monotonic()
     with shown_progress(what) as observe:
         timing_cache = None if library.is_rtx else folder / TIMING_CACHE.format(library.version)
         built = build_engine(request, library, observe, timing_cache)
     engine = write_engine(folder, built.engine, built.manifest)
-    seconds, mib = time.monotonic() - begin_s, len(built.engine) / 2**20
+    seconds, mib = time.monotonic() - start_s, len(built.engine) / 2**20
     line = f"{engine.path}: {built.manifest.precision}, {mib:.1f} MiB, built in {seconds:.1f} s"
     return engine, line
 

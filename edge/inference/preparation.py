@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing_extensions import Self
 
 from edge.cameras.protocol import Frame
+from edge.cloth.finder import ClothWatch
 from edge.cloth.joints import JointFinder
 from edge.cloth.mask import ClothMask, Mask
 from edge.cloth.strips import Seam
-from edge.cloth.watch import ClothWatch
 from edge.core.image import Image
 from edge.inference.inspector import Inspector, PreparedImage
 from edge.process.camera_log import as_here
@@ -120,7 +120,7 @@ class Preparation:
         return self._thread.submit(self._prepare, strip)
 
     def _prepare(self, strip: Frame) -> PreparedStrip:
-        begin_s = time.monotonic()
+        start_s = time.monotonic()
         image, carried_lines = self.seam.image(strip)
         mask = None
         if self._cloth is not None:
@@ -135,7 +135,7 @@ class Preparation:
             with self.inspector.clock.stage("reference"):
                 look = self.reference.look(image, mask, strip)
         joint_row = self._joint_row(strip, mask, cloth_lines)
-        seconds = time.monotonic() - begin_s
+        seconds = time.monotonic() - start_s
         columns = None if mask is None else mask.columns()
         kept = None if prepared_image is None else image
         return PreparedStrip(

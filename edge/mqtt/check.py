@@ -93,7 +93,7 @@ def _tried(login: Login) -> PublishResults:
             _publish(connection, topic, _message(topic))
         finally:
             connection.close()
-        denied += [f"{login.settings.root}/{topic} ({refusal.said})" for refusal in connection.refusals]
+        denied += [f"{login.settings.root}/{topic} ({refusal.why})" for refusal in connection.refusals]
     return PublishResults(tuple(denied), () if denied else tuple(MESSAGES))
 
 
@@ -140,7 +140,7 @@ def _publish(connection: Connection, topic: str, payload: str) -> None:
     except Lost as lost:
         if connection.has_refused:
             return
-        raise Lost(f"{lost.said}, after a message on {topic}", lost.code, cure=lost.cure) from lost
+        raise Lost(f"{lost.why}, after a message on {topic}", lost.code, cure=lost.cure) from lost
 
 
 def _until(connection: Connection, is_so: Callable[[], bool]) -> None:
@@ -169,12 +169,12 @@ def _message(topic: str) -> str:
 
 
 def _reached(settings: MqttSettings, connection: Connection, found: PublishResults) -> str:
-    said = f"{settings.broker} authorises this device; its topics begin with {settings.root}."
+    verdict = f"{settings.broker} authorises this device; its topics begin with {settings.root}."
     if found.taken:
-        said += f" It takes messages on {', '.join(found.taken)}."
+        verdict += f" It takes messages on {', '.join(found.taken)}."
     if found.unseen:
         topics = ", ".join(found.unseen)
-        said += f" Whether it takes {topics} cannot be seen: this user may not subscribe to them."
+        verdict += f" Whether it takes {topics} cannot be seen: this user may not subscribe to them."
     if not connection.says_what_it_denies:
-        said += f" Note: {UNSEEN_DENIALS}."
-    return said
+        verdict += f" Note: {UNSEEN_DENIALS}."
+    return verdict

@@ -201,8 +201,8 @@ class Connection:
         if result != MQTTErrorCode.MQTT_ERR_SUCCESS:
             raise Lost("the connection ended", cut=True)
         if self._sent and time.monotonic() - self._answered_s > self._settings.acknowledge_s:
-            said = f"the broker acknowledges nothing for {self._settings.acknowledge_s:g} s"
-            raise Lost(said, cut=True, cure="Ask who runs the broker.")
+            why = f"the broker acknowledges nothing for {self._settings.acknowledge_s:g} s"
+            raise Lost(why, cut=True, cure="Ask who runs the broker.")
 
     def fits(self, topic: str, payload: str) -> bool:
         """Tell whether the broker takes a message of this length."""
@@ -239,8 +239,8 @@ class Connection:
         if code.is_failure:
             self._ended = refused(code.value, str(code))
         elif getattr(more, "MaximumQoS", 1) < 1:
-            said = "the broker takes only messages that it does not acknowledge (QoS 0)"
-            self._ended = Lost(said, cure="Allow QoS 1 there, or name another broker.")
+            why = "the broker takes only messages that it does not acknowledge (QoS 0)"
+            self._ended = Lost(why, cure="Allow QoS 1 there, or name another broker.")
         else:
             self.granted = _granted(more)
             self._was_accepted = True

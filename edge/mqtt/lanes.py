@@ -167,11 +167,11 @@ class Lanes:
     def refused(self, refusals: Sequence[RefusedMessage], now_s: float) -> list[News]:
         """Take in what the broker did not take."""
         news = []
-        for number, topic, code, said in refusals:
+        for number, topic, code, why in refusals:
             if number is not None and code in OF_ONE_MESSAGE:
-                news += self.set_aside(topic, number, said, now_s)
+                news += self.set_aside(topic, number, why, now_s)
             elif number is not None:
-                news += self._hold(topic, number, said, now_s, FIRST_PAUSE_S, self._longest_s)
+                news += self._hold(topic, number, why, now_s, FIRST_PAUSE_S, self._longest_s)
         return news
 
     def set_aside(self, topic: str, number: int, why: str, now_s: float) -> list[News]:
@@ -209,8 +209,8 @@ class Lanes:
     def warnings(self) -> list[str]:
         """Say what waits because it is refused, topic by topic."""
         lanes = self._lanes.values()
-        said = [f"the broker refuses {lane.topic}: {lane.hold.why}" for lane in lanes if lane.hold]
-        return said + [
+        warnings = [f"the broker refuses {lane.topic}: {lane.hold.why}" for lane in lanes if lane.hold]
+        return warnings + [
             f"messages of {lane.topic} that are set aside: {len(lane.aside)}, {hold.why}"
             for lane in lanes
             for hold in list(lane.aside.values())[:1]

@@ -40,15 +40,15 @@ class Lost(Exception):  # noqa: N818
     """Report that the connection ended, or was refused.
 
     Args:
-        said: why, for a person.
+        why: for a person.
         code: reason code of MQTT 5; None if there was none.
         cut: the broker closed it, or sent what is no MQTT.
         cure: what to do; empty if nothing in particular.
     """
 
-    def __init__(self, said: str, code: int | None = None, *, cut: bool = False, cure: str = "") -> None:
-        super().__init__(said)
-        self.said = said
+    def __init__(self, why: str, code: int | None = None, *, cut: bool = False, cure: str = "") -> None:
+        super().__init__(why)
+        self.why = why
         self.code = code
         self.cut = cut
         self.cure = cure
@@ -66,13 +66,13 @@ class RefusedMessage(NamedTuple):
 
     Attributes:
         number, topic: as in `Sent`.
-        code, said: why.
+        code, why: of the broker, and in words.
     """
 
     number: int | None
     topic: str
     code: int
-    said: str
+    why: str
 
 
 def refused(code: int, name: str) -> Lost:

@@ -76,14 +76,14 @@ class Reports:
 
     def is_away(self, lost: Lost) -> None:
         """Note that there is no connection; an event once that lasts."""
-        now_s, self.away = time.monotonic(), lost.said
+        now_s, self.away = time.monotonic(), lost.why
         if self._away_since_s is None:
             self._away_since_s = now_s
             cure = f" {CLOSES_SOON}" if self._short_ones >= SHORT_ONES else f" {lost.cure}".rstrip()
-            logger.warning("no connection to %s: %s. Messages wait.%s", self._broker, lost.said, cure)
+            logger.warning("no connection to %s: %s. Messages wait.%s", self._broker, lost.why, cure)
         if not self._away_is_event and now_s - self._away_since_s >= AWAY_S:
             self._away_is_event = True
-            self._event("broker lost", f"{self._broker}: {lost.said}")
+            self._event("broker lost", f"{self._broker}: {lost.why}")
 
     def fell(self, lost: Lost, lasted_s: float, *, is_refusal: bool) -> None:
         """Note how a connection ended; find out whether another device has the same name.
@@ -95,7 +95,7 @@ class Reports:
         self._short_ones = self._short_ones + 1 if is_short else 0
         self.is_thrown_out = lost.code == TAKEN_OVER or self._short_ones >= SHORT_ONES
         if lost.code == TAKEN_OVER:
-            self._stand("name", f"{lost.said}. {lost.cure}", "broker name in use")
+            self._stand("name", f"{lost.why}. {lost.cure}", "broker name in use")
         elif self._short_ones >= SHORT_ONES:
             self._stand("name", CLOSES_SOON, "broker name in use")
 
@@ -106,7 +106,7 @@ class Reports:
 
     def status_refused(self, topic: str, refusal: RefusedMessage) -> None:
         """Note that the broker does not take the status of this device."""
-        self._stand("status", f"the broker refuses {topic}: {refusal.said}", "messages refused")
+        self._stand("status", f"the broker refuses {topic}: {refusal.why}", "messages refused")
 
     def status_taken(self) -> None:
         """Note that the broker takes the status of this device, now that somebody lets it."""
@@ -159,10 +159,10 @@ class Reports:
             self._event(kind, text)
 
     def _log_once(self, text: str, *values: str) -> None:
-        said = text % values
-        if said not in self._logged and len(self._logged) < 1000:
-            self._logged.add(said)
-            logger.warning("%s", said)
+        line = text % values
+        if line not in self._logged and len(self._logged) < 1000:
+            self._logged.add(line)
+            logger.warning("%s", line)
 
     def _event(self, kind: str, detail: str) -> None:
         self._events.append(RecordedEvent(kind, detail))

@@ -6,8 +6,7 @@ import ssl
 
 from edge.config.mqtt import MqttSettings
 from edge.core.errors import ConfigError
-from edge.core.outside_files import SETTINGS_BYTES, open_outside
-from edge.core.secret_files import check_private
+from edge.core.outside_files import SETTINGS_BYTES, check_private, open_outside
 
 
 def tls_context(settings: MqttSettings) -> ssl.SSLContext | None:

@@ -31,9 +31,7 @@ from edge.teach.values import TeachingRequest
 from edge.web.address import Address
 from edge.web.body import asked_for
 from edge.web.door import Rules, behind_door
-from edge.web.refusal import JsonAnswer, RefusedError
-from edge.web.shipped import shipped_file
-from edge.web.viewers import EventStream, Viewers
+from edge.web.responses import EventStream, JsonAnswer, RefusedError, Viewers, shipped_file
 
 logger = logging.getLogger(__name__)
 

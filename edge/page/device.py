@@ -14,8 +14,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from edge.page.app import SHIPPED, PageApp, guarded
 from edge.page.state import state_json
 from edge.web.address import Address
-from edge.web.refusal import JsonAnswer
-from edge.web.shipped import shipped_file
+from edge.web.responses import JsonAnswer, shipped_file
 
 INDEX: Final = {
     "/": ("device.html", "text/html"),

@@ -15,8 +15,7 @@ from edge.core.detections import DetectionRecord
 from edge.health.state import Health
 from edge.page.snapshot import Phase, Recent, RunCounts, Snapshot, counts_of, gaps_by_reason_m
 from edge.pipeline.changes import RollChanges
-from edge.pipeline.run_state import RunState
-from edge.pipeline.snapshot import RunSnapshot
+from edge.pipeline.run_state import RunSnapshot, RunState
 from edge.pipeline.teaching import TeachingInRun
 from edge.roll.recorder import RollRecorder
 from edge.teach.article_file import ArticleFile

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from edge.cloth.defects import ClothDefect
 from edge.page.live import LivePage
+from edge.page.snapshot import Snapshot
 from edge.roll.contents import DefectRow
 from edge.roll.reading import defect_row, defects_table, look_into, recorded_across
 from edge.roll.reviews import reviews_after
@@ -85,17 +86,24 @@ def _is_of(known: Known, start: Known) -> bool:
     return (known.roll, known.record) == (start.roll, start.record)
 
 
-def _waiting(live: LivePage, start: Known) -> dict[str, Any]:
-    """Return a roll that could not be recorded yet: it waits in memory with all that is on it."""
-    now = live.snapshot
+def _of_snapshot(roll_id: str, now: Snapshot) -> dict[str, Any]:
+    """Return what a roll is called and how large it is, as the run itself counts it."""
     return {
-        "roll": start.roll,
+        "roll": roll_id,
         "name": now.roll_name,
         "article": now.article,
         "length_m": now.length_m,
         "width_mm": now.across.width_mm,
         "left_mm": now.across.part.left_mm if now.across.part else 0.0,
         "unseen": now.across.unseen,
+    }
+
+
+def _waiting(live: LivePage, start: Known) -> dict[str, Any]:
+    """Return a roll that could not be recorded yet: it waits in memory with all that is on it."""
+    now = live.snapshot
+    return {
+        **_of_snapshot(start.roll, now),
         "known": start._asdict(),
         "more": False,
         "forgotten": 0,
@@ -196,13 +204,7 @@ def _from_run(live: LivePage, known: Known) -> dict[str, Any]:
         for gap in now.gaps
     ]
     return {
-        "roll": roll_id,
-        "name": now.roll_name,
-        "article": now.article,
-        "length_m": now.length_m,
-        "width_mm": now.across.width_mm,
-        "left_mm": now.across.part.left_mm if now.across.part else 0.0,
-        "unseen": now.across.unseen,
+        **_of_snapshot(roll_id, now),
         "known": Known(roll_id, last, gaps=mark)._asdict(),
         "more": last < now.defects_before + len(now.defects),
         "forgotten": max(0, now.defects_before - known.defect),

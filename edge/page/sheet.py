@@ -19,7 +19,7 @@ from edge.teach.article_file import SHEET_NAME, ArticleFile, SheetPlace
 from edge.teach.contact_sheet import CELL_PX, COLUMNS, TEXT_PX
 from edge.teach.marks import mark_place, marked_places, teach_again_command
 from edge.web.body import asked_for
-from edge.web.refusal import JsonAnswer, RefusedError
+from edge.web.responses import JsonAnswer, RefusedError
 
 Result = TypeVar("Result")
 

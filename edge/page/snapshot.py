@@ -13,7 +13,7 @@ from edge.cloth.defects import ClothDefect
 from edge.cloth.sums import CoverageSums
 from edge.cloth.width import Across
 from edge.core.latency import LatencyQuantiles
-from edge.pipeline.snapshot import RunSnapshot
+from edge.pipeline.run_state import RunSnapshot
 from edge.teach.values import TeachingNow
 
 Phase = Literal["starting", "running", "ended"]

@@ -43,12 +43,12 @@ CAMERA_DOWN: Final[dict[FaultKind, tuple[str, str]]] = {
     "frozen": ("The image of the camera is frozen.", CHECK),
     "wrong size": (
         "The camera gives images of another size.",
-        "Set the old size again, or start with --frame-size any.",
+        'Set the old size again, or set `frame_size = "any"`.',
     ),
     "half empty": ("Half of each image is missing.", "Check cable and network."),
     "unusable": ("The camera gives no usable image.", CHECK),
 }
-"""What is said of each fault, and what to do."""
+"""Each fault in plain words, and what to do."""
 
 
 OF_THE_ARTICLE: Final = {
@@ -61,7 +61,7 @@ OF_THE_ARTICLE: Final = {
         "Clean the lens. Check lamp and tension. Or teach the article again.",
     ),
 }
-"""What is said of cloth that is unlike what was taught of its article, and what to do."""
+"""Cloth that is unlike what was taught of its article, in plain words, and what to do."""
 
 
 def troubles(now: Snapshot, now_s: float) -> list[Trouble]:
@@ -91,8 +91,8 @@ def _of_the_run(now: Snapshot, now_s: float) -> list[Trouble]:
         return [Trouble("warn", "ended", "Inspection is finished.")]
     silent_s = now_s - now.taken_s
     if silent_s >= STANDS_AFTER_S:
-        said = f"Inspection has not answered for {silent_s:.0f} s."
-        return [Trouble("bad", "hangs", said, "If this goes on: start the device again.")]
+        text = f"Inspection has not answered for {silent_s:.0f} s."
+        return [Trouble("bad", "hangs", text, "If this goes on: start the device again.")]
     return []
 
 
@@ -167,16 +167,16 @@ def _of_the_record(now: Snapshot) -> list[Trouble]:
             Trouble("bad", "record", "Results cannot be saved. They wait.", "Disk full? Free some space.")
         )
     if now.record_replaced:
-        said = "The file of results was removed. A new one is written."
-        found.append(Trouble("bad", "record replaced", said, "Tell the person who looks after the device."))
+        text = "The file of results was removed. A new one is written."
+        found.append(Trouble("bad", "record replaced", text, "Tell the person who looks after the device."))
     if now.machine_away:
         found.append(_MACHINE_AWAY)
     if now.broker_away:
         found.append(Trouble("warn", "broker", "Messages cannot be sent. They wait.", "Check the network."))
     if now.broker_refuses:
-        said = "The broker does not take all messages. They wait."
+        text = "The broker does not take all messages. They wait."
         found.append(
-            Trouble("warn", "broker refuses", said, "Tell the person who looks after the network.")
+            Trouble("warn", "broker refuses", text, "Tell the person who looks after the network.")
         )
     return found
 

@@ -31,9 +31,8 @@ from edge.roll.database import DAMAGE_ERRORS, open_for_reading
 from edge.roll.following import last_following
 from edge.roll.values import RollHead, RollTerms, roll_name_of
 from edge.teach.article_file import ArticleFile, is_another
-from edge.teach.known_articles import ArticleFiles, KnownArticle, known_articles, nearest
+from edge.teach.known_articles import ArticleFiles, KnownArticle, LearntArticles, known_articles, nearest
 from edge.teach.learning import DetectorUsed
-from edge.teach.learnt_articles import LearntArticles
 from edge.teach.opening import OpenArticle, open_for, ready
 from edge.teach.roll_reading import Subject
 from edge.teach.values import NOT_OPENED, TAUGHT_AGAIN

@@ -58,7 +58,7 @@ class InspectionLoop:
         self._teaching = teaching
         self._state = state
         self._stop = stop
-        self._begin_s: float | None = None
+        self._start_s: float | None = None
         self._free_since_s = 0.0
         self.last_kept: Frame | None = None
         self.lines_done = 0
@@ -66,7 +66,7 @@ class InspectionLoop:
     @property
     def seconds(self) -> float:
         """Since the first strip was started; 0 before."""
-        return 0.0 if self._begin_s is None else time.monotonic() - self._begin_s
+        return 0.0 if self._start_s is None else time.monotonic() - self._start_s
 
     def results(self, capture: Capture) -> Iterator[list[DetectionRecord]]:
         """Inspect in order; yields what was found on each strip, and nothing while there is none.
@@ -100,10 +100,10 @@ class InspectionLoop:
         """Get ready for frames like the first one, of the run or of a model; see `StripInspection.fit`."""
         if frame.position is None:
             self._check_needs_no_position()
-        begin_s = time.monotonic()
+        start_s = time.monotonic()
         lines = self._strips.fit(frame)
         if self._state.cold_start_ms is None:
-            self._state.cold_start_ms = (time.monotonic() - begin_s) * 1000
+            self._state.cold_start_ms = (time.monotonic() - start_s) * 1000
         return lines
 
     def _check_needs_no_position(self) -> None:
@@ -131,15 +131,15 @@ class InspectionLoop:
                 self._results.recording.add(frame)
 
     def _begin(self, strip: Frame, before: StartedStrip | None) -> StartedStrip | None:
-        if self._begin_s is None:
-            self._begin_s = time.monotonic()
+        if self._start_s is None:
+            self._start_s = time.monotonic()
         return self._strips.begin(strip, before)
 
     def _finish(self, started: StartedStrip) -> list[DetectionRecord]:
         """Inspect a strip and record it; one without any cloth is accounted for and nothing more."""
         frame, prepared = started.strip, started.coming.result()
         self.lines_done += len(frame.image)
-        begin_s = time.monotonic()
+        start_s = time.monotonic()
         seen = self._strips.inspect(started)
         if seen is None:
             self._ledger.inspected(frame, no_detections(), [], prepared.cloth_lines)
@@ -160,7 +160,7 @@ class InspectionLoop:
         if plan is not None and plan.inspector is not None:
             self._strips.use(plan.inspector, plan.reference)
         self._read(started, seen)
-        seconds = prepared.seconds + end_s - begin_s
+        seconds = prepared.seconds + end_s - start_s
         self._count_time(started, seconds, end_s)
         logger.debug("frame %d: %d found, %.1f ms", frame.frame_id, len(seen.records), seconds * 1000)
         return seen.records

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from edge.cameras.protocol import Camera
+from edge.cloth.finder import ClothWatch
 from edge.cloth.joints import JointFinder
 from edge.cloth.optics import OpticsWatch
-from edge.cloth.watch import ClothWatch
 from edge.core.events import Reporter, utc_now
 from edge.decisions.stops import Stops
 from edge.inference.inspector import Inspector

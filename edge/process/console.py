@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NoReturn
 
+import typer
+
 from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError, LoomsightError, OutputError
 from edge.process.camera_log import FORMAT, name_camera
 from edge.process.interruption import Interrupted, raised_by_signals
@@ -18,6 +20,17 @@ from edge.process.terminal import PlainFormatter, have_standard_streams, printab
 
 MOST_FOLDERS: Final = 255
 """Python makes the folders of a path by calling itself for each."""
+
+
+def command_app(help_text: str | None = None) -> typer.Typer:
+    """Return an application without commands yet; one of several commands has a text of its own."""
+    return typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        no_args_is_help=help_text is not None,
+        help=help_text,
+    )
 
 
 def run_command(command: Callable[[], object]) -> NoReturn:

@@ -268,11 +268,11 @@ def note_here(error: BaseException) -> None:
 def described(error: BaseException) -> str:
     """Return an error that nobody foresaw in one line: kind, text, and where it was raised."""
     try:
-        said = " ".join(str(error).split())
+        text = " ".join(str(error).split())
     except Exception:  # noqa: BLE001  # of an exception's own text
-        said = ""
+        text = ""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     place = f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})" if trace else ""
-    return f"{type(error).__name__}{': ' if said else ''}{said[:300]}{place}"
+    return f"{type(error).__name__}{': ' if text else ''}{text[:300]}{place}"

@@ -12,8 +12,8 @@ import numpy as np
 import onnxruntime as ort
 
 from edge.backends.onnx_session import ORT_ERRORS, session_options
-from edge.core.digest import file_digest
 from edge.core.errors import BackendError, ModelError
+from edge.core.files import file_digest
 from edge.core.image import Image
 from edge.reference.blas import use_one_blas_thread
 from edge.reference.contrast import Contrast, Floats, Mask, local_contrast

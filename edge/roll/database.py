@@ -200,8 +200,8 @@ def belongs_to(path: Path, record: Path) -> bool:
 
 def is_damage(error: Exception) -> bool:
     """Tell whether an error says that the file itself is damaged, and will be at the next try."""
-    said = str(error)
-    return not isinstance(error, sqlite3.Error) or any(word in said for word in DAMAGED_WORDS)
+    message = str(error)
+    return not isinstance(error, sqlite3.Error) or any(word in message for word in DAMAGED_WORDS)
 
 
 def is_for_a_while(error: Exception) -> bool:
@@ -211,11 +211,11 @@ def is_for_a_while(error: Exception) -> bool:
 
 def described(path: Path, error: Exception) -> LoomsightError:
     """Say in one line what keeps a record from being written."""
-    said = str(error) if isinstance(error, sqlite3.Error) else "it is damaged"
-    if "locked" in said or "busy" in said:
+    message = str(error) if isinstance(error, sqlite3.Error) else "it is damaged"
+    if "locked" in message or "busy" in message:
         return RecordError(f"{path} is in use by another program.", "Close that one, or name another file.")
     return OutputError(
-        f"Cannot write the roll record {path}: {said}.", "Check its permissions and the free space."
+        f"Cannot write the roll record {path}: {message}.", "Check its permissions and the free space."
     )
 
 

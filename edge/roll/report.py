@@ -109,13 +109,13 @@ def _facts(roll: Roll) -> str:
 
 def _reviewed(roll: Roll) -> str:
     """Say what people judged, and how the roll would stand without what they rejected."""
-    said = roll.verdicts
-    if not said:
+    verdicts = roll.verdicts
+    if not verdicts:
         return ""
-    counts = " and ".join(f"{verdict} {count}" for verdict, count in said.items())
+    counts = " and ".join(f"{verdict} {count}" for verdict, count in verdicts.items())
     text = f"People {counts} of {len(roll.defects)} defects."
     grade = roll.grade_after_review
-    if said.get("rejected") and grade.points_per_100_m2 is not None:
+    if verdicts.get("rejected") and grade.points_per_100_m2 is not None:
         text += f" Without those that were rejected: {grade.points_per_100_m2:.1f} points per 100 m²"
         text += f", {escape(grade.grade)}." if grade.grade else "."
     return f"<p>{text}</p>"
@@ -146,20 +146,20 @@ def _percent(fraction: float) -> str:
 
 
 def _warnings(roll: Roll) -> str:
-    said = []
+    warnings = []
     if (roll.coverage is not None and roll.coverage < 1) or roll.across.unseen:
-        said.append("Not all of this roll was inspected: the hatched parts of the map were not seen.")
+        warnings.append("Not all of this roll was inspected: the hatched parts of the map were not seen.")
     if roll.across.unseen and roll.together is None:
-        said.append(
+        warnings.append(
             f"Of the width of the cloth {_seen_width(roll.across)} were seen: {_strips(roll)} were not."
         )
-    said += _of_the_record(roll)
+    warnings += _of_the_record(roll)
     if roll.head["status"] in ("interrupted", "failed"):
-        said.append(f"The run {escape(roll.head['status'])}: what came after it is not in this report.")
+        warnings.append(f"The run {escape(roll.head['status'])}: what came after it is not in this report.")
     if any(event.kind == "roll continued" for event in roll.events):
-        said.append("The roll was inspected in several runs; cloth between them has no length here.")
-    said += [escape(event.detail) for event in roll.events if event.kind == STRIP_NOT_SEEN]
-    return "".join(f"<p class='warn'>{text}</p>" for text in said)
+        warnings.append("The roll was inspected in several runs; cloth between them has no length here.")
+    warnings += [escape(event.detail) for event in roll.events if event.kind == STRIP_NOT_SEEN]
+    return "".join(f"<p class='warn'>{text}</p>" for text in warnings)
 
 
 def _strips(roll: Roll) -> str:
@@ -170,17 +170,17 @@ def _strips(roll: Roll) -> str:
 
 def _of_the_record(roll: Roll) -> list[str]:
     """Say what the record does not tell, or not any more."""
-    said = []
+    warnings = []
     if roll.across.part is not None and roll.across.seen is None:
-        said.append(
+        warnings.append(
             "The record does not say how wide the view of the camera was: all of the width is graded."
         )
     if roll.damaged:
         rows = ", ".join(f"{count} of {escape(table)}" for table, count in roll.damaged.items())
-        said.append(
+        warnings.append(
             f"Damaged rows of the record ({rows}) are left out: this report, and the grade, lack them."
         )
-    return said
+    return warnings
 
 
 def _map(roll: Roll, pieces: Sequence[Piece]) -> str:

@@ -62,12 +62,12 @@ def _request(request_id: object, request: object) -> Request:
     """
     if not isinstance(request_id, str) or not isinstance(request, str):
         raise ValueError("it holds no text")
-    said = json.loads(request)
-    if not isinstance(said, dict) or not said.keys() <= {"name", "article"}:
+    fields = json.loads(request)
+    if not isinstance(fields, dict) or not fields.keys() <= {"name", "article"}:
         raise ValueError("it names neither a roll nor an article")
-    if not all(text is None or isinstance(text, str) for text in said.values()):
+    if not all(text is None or isinstance(text, str) for text in fields.values()):
         raise ValueError("a name is no text")
-    return Request(request_id, said.get("name"), said.get("article"))
+    return Request(request_id, fields.get("name"), fields.get("article"))
 
 
 def drop(db: sqlite3.Connection, numbers: Sequence[int]) -> None:

@@ -23,8 +23,8 @@ from edge.bundle.opening import check_file
 from edge.bundle.publish import staging_folder, take_name
 from edge.bundle.sealed import SealedForm
 from edge.config.alarm_budget import Budget, Unit
-from edge.core.digest import file_digest
 from edge.core.errors import ContractError, ModelError, OutputError
+from edge.core.files import file_digest
 from edge.teach.arrays import ARRAYS_BYTES, read_arrays, write_arrays
 
 ARTICLE_FORMAT: Final = 1

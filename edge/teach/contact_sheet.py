@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import cv2
 import numpy as np
 
+from edge.config.alarm_budget import ClothAmount, Unit
 from edge.core.errors import OutputError
 from edge.core.image import Image
+from edge.teach.article_file import SheetPlace
+from edge.teach.looks import SpooledStrip
+from edge.teach.reports import NearAlarm
+from edge.teach.spool import Views
 
 CELL_PX: Final = 224
 TEXT_PX: Final = 26
@@ -81,3 +87,49 @@ def _widened(corners: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], tuple
 
 def _write(sheet: Image, text: str, x: int, y: int) -> None:
     cv2.putText(sheet, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.5, TEXT_COLOUR, 1, cv2.LINE_AA)
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """Hold the places that came nearest to an alarm.
+
+    Attributes:
+        places: with their numbers.
+        strips: that show them.
+        per: unit of their rates.
+    """
+
+    places: tuple[SheetPlace, ...]
+    strips: tuple[SpooledStrip, ...]
+    per: Unit
+
+    @classmethod
+    def of(
+        cls, places: Sequence[NearAlarm], strips: Sequence[SpooledStrip], per: Unit, amount: ClothAmount
+    ) -> Sheet:
+        """Number the first places. The n-th would be an alarm at n of them on this much cloth."""
+        of_number = {strip.number: strip for strip in strips}
+        chosen = [(place, of_number[place.strip]) for place in places[:MOST_PLACES]]
+        numbered = [
+            SheetPlace(
+                number=number,
+                source=strip.source,
+                frame_id=strip.frame_id,
+                box_xyxy_px=place.box_xyxy_px,
+                rate=number / amount.units(per),
+            )
+            for number, (place, strip) in enumerate(chosen, start=1)
+        ]
+        return cls(tuple(numbered), tuple(strip for _, strip in chosen), per)
+
+    def png(self, spool: Views) -> bytes:
+        """Draw the sheet."""
+        crops, captions = [], []
+        for place, strip in zip(self.places, self.strips, strict=True):
+            view = spool.view(strip.number)
+            left, top, right, bottom = place.box_xyxy_px
+            down = strip.carried_lines
+            box = (left, top + down, right, bottom + down)
+            crops.append(crop_of(view.image, tuple(side * view.scale for side in box)))  # type: ignore[arg-type]
+            captions.append(f"{place.number}: alarm from {place.rate:.3g} per {self.per}")
+        return sheet_png(crops, captions)

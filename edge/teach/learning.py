@@ -13,11 +13,11 @@ from edge.config.alarm_budget import Budget, ClothAmount, amount_text
 from edge.core.errors import ConfigError, DatasetError
 from edge.reference.trunk import Trunk
 from edge.teach.article_file import ArticleManifest, ClothUsed, Promise
+from edge.teach.contact_sheet import Sheet
 from edge.teach.keeping import Keeper
 from edge.teach.looks import CrossLooks, Progress, SpooledStrip, cross_look
 from edge.teach.pattern import Pattern, pattern_of, strips_to_sample
 from edge.teach.reports import Calibration, calibrate
-from edge.teach.sheet import Sheet
 from edge.teach.spool import Views
 from edge.teach.striking import ROUNDS, StruckViews, far_places, numbered
 

@@ -303,8 +303,8 @@ class RollTeacher:
         step_m = self._settings.metres * TOLD_RATIO
         self.now = self._state(reading, "reading")
         parts = floor(reading.metres / step_m + 1e-9)
-        if parts > reading.told and not reading.is_enough:
-            reading.told = parts
+        if parts > reading.parts_reported and not reading.is_enough:
+            reading.parts_reported = parts
             self._tell(GOES_ON, f"{reading.subject.text()}: {self.now.text()}", at_m, self.now.as_json())
 
     def _fit(self, reading: RollReading, number: int, end_m: float, strip_m: float) -> None:
@@ -324,11 +324,11 @@ class RollTeacher:
     def _cancel(self, why: str, at_m: float | None) -> bool:
         if self.now is None or self._subject is None:
             return False
-        said = f"{self._subject.text()}: {why}; {self.now.text()}"
+        detail = f"{self._subject.text()}: {why}; {self.now.text()}"
         if self._fitting is not None:
             self._fitting.cancel()
         self._clear()
-        self._tell(NOT_LEARNT, said, at_m)
+        self._tell(NOT_LEARNT, detail, at_m)
         return True
 
     def _fail(self, error: LoomsightError, at_m: float | None, subject: Subject | None = None) -> None:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from edge.cameras.capture import Capture
 from edge.cameras.protocol import Camera, Frame
 from edge.cloth.defects import on_cloth
+from edge.cloth.finder import ClothWatch
 from edge.cloth.mask import within
 from edge.cloth.strips import Seam, Strips, on_own_lines
-from edge.cloth.watch import ClothWatch
 from edge.config.alarm_budget import ClothAmount
 from edge.core.detections import Detections
 from edge.core.errors import ConfigError

@@ -81,7 +81,7 @@ class RollReading:
     def __init__(self, subject: Subject, spool: Spool, of_metres: float) -> None:
         self.subject = subject
         self.keeper = Keeper(subject.contract, subject.margin_mm, spool)
-        self.told = 0
+        self.parts_reported = 0
         self._folder = subject.path.absolute().parent
         self._of_metres = of_metres
         self._meter = ClothMeter()

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from edge.bundle.opening import model_digest_of
-from edge.cameras.choose import choose_camera
+from edge.cameras.choose import choose_camera, watched_camera
 from edge.cameras.protocol import Camera
-from edge.cameras.watched import watched_camera
-from edge.cloth.watch import cloth_watch
+from edge.cloth.finder import cloth_watch
 from edge.config.alarm_budget import Budget
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError

@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import Message, Receive
 
-from edge.web.refusal import RefusedError
+from edge.web.responses import RefusedError
 
 BODY_TIMEOUT_S: Final = 5.0
 

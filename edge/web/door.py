@@ -17,9 +17,9 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge.process.supervised import note_here
+from edge.web.address import Names, host_name, is_loopback
 from edge.web.body import with_whole_body
-from edge.web.names import Names, host_name, is_loopback
-from edge.web.refusal import RefusedError
+from edge.web.responses import RefusedError
 
 logger = logging.getLogger(__name__)
 

@@ -23,9 +23,9 @@ import typer
 
 from edge.bundle.manifest import FORM as BUNDLE
 from edge.bundle.sealed import SealedForm
-from edge.commands.cli import run_app
+from edge.commands.run_cli import app as run_app
 from edge.config.edge import EdgeConfig
-from edge.core.digest import file_digest
+from edge.core.files import file_digest
 from edge.teach.article_file import FORM as ARTICLE
 from tests.conftest import write_bright_cell_bundle
 from tests.hostile.values import BINARY, NESTED_TEXTS, NUMBER_TEXTS, TEXTS, places_of

@@ -33,16 +33,17 @@ The list holds the last 30: that many do not pass while a test looks at one of t
 
 
 @contextmanager
-def edge_run(folder, page="0", *more):
-    """Run edge-run with a page; yields the process and the address it printed."""
+def edge_run(folder, page="0", *more, token=None):
+    """Run edge-run with a page, its secret in the file `token`; yields the process and its address."""
     command = program(
         "edge-run", "--camera", LOOM, "--page", page,
         "--roll-record", folder / "rolls.db", "--roll", "A17", "--save-pictures", folder / "found",
         "--threads", "1", *more,
     )  # fmt: skip
+    secret = {} if token is None else {"LOOMSIGHT_EDGE_PAGE_TOKEN_FILE": str(token)}
     with subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **secret},
     ) as process:  # fmt: skip
         watchdog = threading.Timer(4 * START_S, process.kill)  # of the whole test, of many waits
         watchdog.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import resource
@@ -15,7 +16,7 @@ from contextlib import closing
 
 import pytest
 
-from edge.config.edge import load_config
+from edge.config.device import load_camera
 from edge.core.errors import ConfigError, LoomsightError
 from edge.teach.article_file import MANIFEST_NAME, is_article, open_article
 from tests.conftest import write_bright_cell_bundle
@@ -105,7 +106,7 @@ def kinds_of(events):
     return [kind for kind, *_ in events if kind.startswith(("teaching", "article"))]
 
 
-def test_a_replay_with_teaching_gives_the_same_events_to_the_bit(settings, tmp_path):
+def test_a_replay_with_teaching_gives_the_same_events_to_the_bit(settings, tmp_path, monkeypatch):
     recording = tmp_path / "recording"
     lines, events = outcome(tmp_path, "run", settings, LOOM, "--record", recording)
     assert kinds_of(events) == ["teaching begun", *["teaching goes on"] * 2, "article learnt"]
@@ -117,7 +118,8 @@ def test_a_replay_with_teaching_gives_the_same_events_to_the_bit(settings, tmp_p
     digest = open_article(tmp_path / "articles" / "plain 5").manifest.files
     replayed = outcome(tmp_path, "replay", settings, recording)
     assert replayed == (lines, events)
-    other_pace = outcome(tmp_path, "other", settings, recording, "--queue-frames", 64, "--threads", 2)
+    monkeypatch.setenv("LOOMSIGHT_EDGE_QUEUE_FRAMES", "64")
+    other_pace = outcome(tmp_path, "other", settings, recording, "--threads", 2)
     assert other_pace == (lines, events)
     assert open_article(tmp_path / "articles" / "plain 5").manifest.files == digest
 
@@ -202,9 +204,10 @@ def test_a_disk_that_fills_is_one_line_and_inspection_goes_on(settings, tmp_path
 def test_ctrl_c_while_an_article_is_learnt_leaves_nothing_behind(settings, tmp_path):
     endless = LOOM.replace(",length_m=1.2", ",live=true,speed_m_min=1")
     record = tmp_path / "r.db"
-    more = ["--camera", endless, "--roll-record", record, "--health-port", 0]
+    more = ["--camera", endless, "--roll-record", record]
+    environment = {**os.environ, "LOOMSIGHT_EDGE_HEALTH_PORT": "0"}
     with subprocess.Popen(
-        program("edge-run", "--config", settings, *more), stderr=subprocess.PIPE, text=True
+        program("edge-run", "--config", settings, *more), stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         while "teaching begun" not in process.stderr.readline():
             assert process.poll() is None
@@ -279,7 +282,7 @@ def test_a_promise_that_so_few_metres_cannot_carry_is_refused_at_the_start(tmp_p
     file = tmp_path / "box.toml"
     file.write_text("[auto_teach]\nmetres = 30\nfalse_alarms_per_100m = 0.5\n")
     with pytest.raises(ConfigError, match=r"30 m, .* support at most 0\.93 .* needs 56 m"):
-        load_config(file, {}, {})
+        load_camera(file, {}, {})
 
 
 def test_a_camera_without_a_position_is_refused_with_the_cure(settings, tmp_path):
@@ -294,6 +297,6 @@ def test_a_camera_without_a_position_is_refused_with_the_cure(settings, tmp_path
 
 
 def test_a_word_for_the_table_names_the_folder(tmp_path):
-    config = load_config(None, {"LOOMSIGHT_EDGE_AUTO_TEACH": str(tmp_path)}, {})
+    config = load_camera(None, {"LOOMSIGHT_EDGE_AUTO_TEACH": str(tmp_path)}, {}).config
     assert config.auto_teach.folder == tmp_path
-    assert load_config(None, {}, {}).auto_teach.folder is None
+    assert load_camera(None, {}, {}).config.auto_teach.folder is None

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from edge.backends.onnxruntime import OnnxRuntimeBackend
-from edge.cameras.choose import choose_camera
+from edge.cameras.choose import choose_camera, watched_camera
 from edge.cameras.faulty_loom import FaultyLoomCamera
 from edge.cameras.recovering import Patience, RecoveringCamera
-from edge.cameras.watched import watched_camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import CameraLostError, ConfigError
 from edge.inference.inspector import Inspector

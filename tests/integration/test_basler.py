@@ -16,10 +16,9 @@ import pytest
 
 from edge.app.run import run
 from edge.backends.onnxruntime import OnnxRuntimeBackend
-from edge.cameras.choose import choose_camera
+from edge.cameras.choose import choose_camera, watched_camera
 from edge.cameras.genicam_locks import PATTERN, SEMAPHORES
 from edge.cameras.protocol import NoFrameYetError
-from edge.cameras.watched import watched_camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import CameraNotFoundError, ConfigError, ImageError
 from edge.inference.inspector import Inspector

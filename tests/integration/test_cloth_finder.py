@@ -116,10 +116,10 @@ def test_the_simulated_loom_knows_where_its_cloth_is(tmp_path, bundle):
 
 
 def test_another_word_than_these_two(tmp_path, bundle):
-    from edge.config.edge import load_config
+    from edge.config.device import load_camera
 
     with pytest.raises(ConfigError, match=r"cloth.*'auto' or 'all'"):
-        load_config(None, {}, {"camera": "loom", "cloth": "some"})
+        load_camera(None, {}, {"camera": "loom", "cloth": "some"})
 
 
 def hemmed():

@@ -22,11 +22,14 @@ import distill.commands.review_cli
 import distill.commands.sam_cli
 import distill.commands.scorecard_cli
 import distill.commands.teacher_cli
+import edge.commands.bench_cli
 import edge.commands.bundle_cli
-import edge.commands.cli
+import edge.commands.doctor_cli
 import edge.commands.mqtt_cli
 import edge.commands.roll_cli
+import edge.commands.run_cli
 import edge.commands.service_cli
+import edge.commands.simulate_cli
 import edge.commands.stop_cli
 import edge.commands.teach_cli
 import export.calib_cli
@@ -80,7 +83,7 @@ PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 LARGEST_IMAGE_BYTES = 500_000
 
 APPS = {
-    "simulate": edge.commands.cli.simulate_app,
+    "simulate": edge.commands.simulate_cli.app,
     "labels": distill.commands.labels_cli.app,
     "pseudo-label": distill.commands.pseudo_label_cli.app,
     "review": distill.commands.review_cli.app,
@@ -94,13 +97,13 @@ APPS = {
     "calib": export.calib_cli.app,
     "bundle": edge.commands.bundle_cli.app,
     "teach": edge.commands.teach_cli.app,
-    "edge-run": edge.commands.cli.run_app,
+    "edge-run": edge.commands.run_cli.app,
     "roll": edge.commands.roll_cli.app,
     "stop": edge.commands.stop_cli.app,
     "mqtt": edge.commands.mqtt_cli.app,
     "service": edge.commands.service_cli.app,
-    "edge-bench": edge.commands.cli.bench_app,
-    "edge-doctor": edge.commands.cli.doctor_app,
+    "edge-bench": edge.commands.bench_cli.app,
+    "edge-doctor": edge.commands.doctor_cli.app,
 }
 PAGES_OF_COMMAND = {
     "edge-run": ("edge-run", "settings"),

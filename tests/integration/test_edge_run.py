@@ -243,7 +243,7 @@ def test_a_golden_image_that_comes_out_differently(tmp_path, bundle):
     (bundle / "bundle.json.sha256").unlink()
     (bundle / "golden").mkdir()
     spot(bundle / "golden" / "0.png", (16, 16, 24, 24), size=(64, 64))
-    from edge.core.digest import file_digest
+    from edge.core.files import file_digest
 
     right = {"label": "broken", "score": 1.0, "box_xyxy_px": [16.0, 16.0, 24.0, 24.0]}
     manifest["files"]["golden/0.png"] = file_digest(bundle / "golden" / "0.png")

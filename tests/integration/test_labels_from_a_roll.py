@@ -68,9 +68,9 @@ def test_what_an_operator_names_on_the_page_is_trained_on_and_what_they_strike_o
     article, detector, tmp_path
 ):
     token = tmp_path / "token"
-    more = ["--camera", LIVE, "--model", detector, "--reference", article, "--page-token-file", token]
+    more = ["--camera", LIVE, "--model", detector, "--reference", article]
     named, struck = [], []
-    with edge_run(tmp_path, "0", *more) as (process, address):
+    with edge_run(tmp_path, "0", *more, token=token) as (process, address):
         with Operator(address, token.read_text().strip()) as operator:
             for number in range(2):
                 first, second, *_ = operator.unclassified(3)

@@ -16,7 +16,7 @@ import pytest
 
 from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.config.edge import EdgeConfig
-from edge.page.server import open_page
+from edge.page.server import live_page, serve
 from edge.web import connection
 from tests.integration.browsing import START_S, edge_run, needs_chromium, tab_of, until
 from tests.processes import loomsight
@@ -48,7 +48,7 @@ def number_on(tab, what):
 @needs_chromium
 def test_an_operator_at_the_desk_and_on_the_phone(browser, tmp_path):
     token = tmp_path / "token"
-    with edge_run(tmp_path, "0", "--page-token-file", token) as (process, bare):
+    with edge_run(tmp_path, "0", token=token) as (process, bare):
         address = f"{bare}#token={token.read_text().strip()}"
         with tab_of(browser, address, 1280, 800) as desk:
             until(desk, COLOURED)
@@ -88,7 +88,7 @@ def test_an_operator_at_the_desk_and_on_the_phone(browser, tmp_path):
             process.send_signal(signal.SIGTERM)
             desk.wait_for_selector("#away:not([hidden])")
             assert process.wait(START_S) == 0
-            with edge_run(tmp_path, str(urlsplit(bare).port), "--page-token-file", token):
+            with edge_run(tmp_path, str(urlsplit(bare).port), token=token):
                 desk.wait_for_selector("#away", state="hidden")
                 until(desk, "document.querySelector('#roll').textContent === 'B 18'")  # it goes on
                 assert any("ERR_CONNECTION_REFUSED" in error for error in desk.errors)
@@ -154,7 +154,9 @@ def served(capsys, token_file):
     """Serve a page in this process; gives its port."""
     camera = LoomCamera(parse_loom_options("loom"))
     with ExitStack() as stack:
-        live = open_page(EdgeConfig(page="0", page_token_file=token_file), camera, stack)
+        config = EdgeConfig(page="0", page_token_file=token_file)
+        live = live_page(config, camera, camera.name)
+        serve(config, {None: live}, stack)
         port = urlsplit(capsys.readouterr().err.split()[1]).port
         live.blocks = plain_page(passed(plain_page_state(), 0)).blocks
         for _ in range(100):
@@ -258,7 +260,8 @@ def test_too_many_connections_are_refused_and_those_that_are_there_go_on(served,
 def test_the_page_ends_with_the_run_also_while_somebody_looks(capsys):
     before = threading.active_count()
     with ExitStack() as stack:
-        open_page(EdgeConfig(page="0"), LoomCamera(parse_loom_options("loom")), stack)
+        config, camera = EdgeConfig(page="0"), LoomCamera(parse_loom_options("loom"))
+        serve(config, {None: live_page(config, camera, camera.name)}, stack)
         port = urlsplit(capsys.readouterr().err.split()[1]).port
         with httpx.stream("GET", f"http://127.0.0.1:{port}/events", timeout=10) as viewer:
             assert next(viewer.iter_lines()).startswith("data: {")

@@ -17,7 +17,8 @@ from edge.app import assembly as run_module
 from edge.app.run import run
 from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.commands.teach_cli import app as teach_app
-from edge.config.edge import EdgeConfig, load_config
+from edge.config.device import load_camera
+from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, ContractError, LoomsightError, RecordError
 from edge.inference.model import open_model
 from edge.pipeline.changeover import Changeover
@@ -130,7 +131,7 @@ def test_the_settings_of_an_article_hold_from_the_change_on(tmp_path, bundle, as
         "grade_limits = {only = 1e9}\ncloth_width_mm = 70\n"
         "[articles.strict]\nscore_thresholds = {broken = 1.0, wrinkle = 1.0, drop = 1.0}\n"
     )
-    config = load_config(file, {}, {})
+    config = load_camera(file, {}, {}).config
     requests = [
         (0.1, RollRequest("operator", "B", "strict")),
         (0.2, RollRequest("operator", "C", "stained")),
@@ -162,7 +163,7 @@ def test_what_cannot_be_is_refused_and_the_roll_goes_on(tmp_path, bundle, asks, 
         f'[articles.gone]\nmodel = "{tmp_path / "none"}"\n[articles.earnest]\nstop = {{mode = "on"}}\n'
     )
     refusals = []
-    asks(load_config(file, {}, {}), [(0.1, asked)], refusals)
+    asks(load_camera(file, {}, {}).config, [(0.1, asked)], refusals)
     assert said in refusals[0]
     (roll,) = adds_up(tmp_path / "r.db")
     assert roll.head["passed_lines"] == 2000

@@ -69,8 +69,9 @@ def test_any_value_of_a_setting_that_reaches_out_is_checked(workshop, key, value
     file = workshop / "box.toml"
     file.write_text(f"{key} = {value}\n", encoding="utf-8", errors="surrogatepass")
     outcome = run(
-        workshop, "edge-run", "--config", str(file), "--model", "nowhere", "--no-reconnect", "--page", "0"
-    )
+        workshop, "edge-run", "--config", str(file), "--model", "nowhere", "--page", "0",
+        LOOMSIGHT_EDGE_RECONNECT="false",
+    )  # fmt: skip
     assert outcome.code
 
 
@@ -91,9 +92,9 @@ def test_any_value_in_the_environment(workshop, key, value):
 
 
 OPTIONS = (
-    ("edge-run", "--camera", "CAMERA", "--frames", "1", "--seconds", "2", "--no-reconnect", "--threads"),
+    ("edge-run", "--camera", "CAMERA", "--frames", "1", "--seconds", "2", "--threads"),
     ("edge-run", "--camera", "CAMERA", "--frames"),
-    ("edge-run", "--no-reconnect", "--seconds", "1", "--frames", "1", "--threads", "1", "--camera"),
+    ("edge-run", "--seconds", "1", "--frames", "1", "--threads", "1", "--camera"),
     ("edge-run", "--camera", "CAMERA", "--model"),
     ("edge-run", "--camera", "CAMERA", "--mm-per-px"),
     ("edge-run", "--camera", "CAMERA", "--config"),

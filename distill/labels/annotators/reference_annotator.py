@@ -14,9 +14,8 @@ from pydantic import Field
 
 from distill.core.value import FiniteValue
 from distill.labels.sets.annotations import Region
-from edge.cloth.finder import GrainFinder
+from edge.cloth.finder import ClothWatch, GrainFinder
 from edge.cloth.fusion import score_from_ratio
-from edge.cloth.watch import ClothWatch
 from edge.core.detections import UNCLASSIFIED
 from edge.core.errors import ConfigError
 from edge.core.image import Image

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from distill.labels.engine.settings import AnnotatorSpec, Device
-from edge.core.digest import file_digest
 from edge.core.errors import ConfigError
+from edge.core.files import file_digest
 from edge.core.settings import resolved
 from edge.core.taxonomy import Taxonomy
 

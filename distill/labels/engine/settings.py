@@ -12,7 +12,7 @@ from distill.core.value import FiniteValue, Fraction
 from distill.labels.engine.fusion import Fusion, Method
 from distill.labels.engine.registry import ANNOTATORS
 from distill.labels.engine.triage import Band
-from edge.core.one_of import OneOf
+from edge.core.settings import OneOf
 
 Device = Literal["auto", "cpu", "cuda"]
 

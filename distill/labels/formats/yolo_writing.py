@@ -17,8 +17,8 @@ from distill.labels.sets.problems import Problems
 from edge import __version__
 from edge.cameras.folder import IMAGE_SUFFIXES
 from edge.core.detections import UNCLASSIFIED
-from edge.core.digest import file_digest
 from edge.core.errors import DatasetError
+from edge.core.files import file_digest
 from edge.core.publishing import name_below, new_folder
 
 logger = logging.getLogger(__name__)

@@ -22,8 +22,7 @@ from distill.labels.review.views import image_view, overview, png_of
 from edge.core.errors import LoomsightError, OutputError
 from edge.web.body import asked_for
 from edge.web.door import Rules, behind_door
-from edge.web.refusal import JsonAnswer, RefusedError
-from edge.web.shipped import shipped_file
+from edge.web.responses import JsonAnswer, RefusedError, shipped_file
 
 Result = TypeVar("Result")
 

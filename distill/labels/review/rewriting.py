@@ -13,9 +13,8 @@ from distill.labels.formats.label_file import label_file
 from distill.labels.formats.yolo_rows import region_of, row_of, trainable_box
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet
 from distill.labels.sets.documents import read_json, read_text
-from edge.core.digest import file_digest
 from edge.core.errors import DatasetError
-from edge.core.files import write_whole
+from edge.core.files import file_digest, write_whole
 
 
 def write_label_file(root: Path, image: AnnotatedImage, class_names: Sequence[str]) -> Path:

@@ -53,10 +53,8 @@ OPTIONAL_OF_FILE = {
     "edge/web/body.py": {"starlette"},
     "edge/web/connection.py": {"uvicorn"},
     "edge/web/door.py": {"starlette"},
-    "edge/web/refusal.py": {"starlette"},
+    "edge/web/responses.py": {"starlette"},
     "edge/web/serving.py": {"starlette", "uvicorn"},
-    "edge/web/shipped.py": {"starlette"},
-    "edge/web/viewers.py": {"starlette"},
 }
 """Packages of extras, and the only files that may import them."""
 OPTIONAL_AT_THE_TOP = {
@@ -76,10 +74,8 @@ OPTIONAL_AT_THE_TOP = {
     "edge/web/body.py",
     "edge/web/connection.py",
     "edge/web/door.py",
-    "edge/web/refusal.py",
+    "edge/web/responses.py",
     "edge/web/serving.py",
-    "edge/web/shipped.py",
-    "edge/web/viewers.py",
 }
 """Those of them that are imported only where their package is."""
 EDGE_FILES = sorted((ROOT / "edge").rglob("*.py"))

@@ -17,8 +17,8 @@ from edge.bundle.manifest import BundleManifest
 from edge.bundle.opening import open_bundle
 from edge.bundle.publish import check_destination, publish_bundle, staging_folder
 from edge.core.contract import METADATA_KEY
-from edge.core.digest import file_digest
 from edge.core.errors import CheckpointError, ModelError, NoImagesError, OutputError, ParityError
+from edge.core.files import file_digest
 from edge.inference.golden import check_golden
 from export.onnx import IR_VERSION, onnx_model, with_float16_weights, write_onnx
 from export.parity import (

@@ -7,7 +7,7 @@ import onnxruntime as ort
 import pytest
 import torch
 
-from edge.core.digest import file_digest
+from edge.core.files import file_digest
 from edge.reference.trunk import TRUNK_DIGEST, TRUNK_PATH
 from export.trunk import BATCH_NORM_EPSILON, INPUT_OF_CONTRAST, read_state, trunk_model
 

@@ -18,8 +18,8 @@ from distill.prune.folder import PruneFolder
 from distill.prune.plan import read_plan
 from distill.prune.planning import macs_of, plan_of_step
 from distill.prune.settings import new_settings
-from edge.core.digest import file_digest
 from edge.core.errors import CheckpointError, ConfigError, DatasetError
+from edge.core.files import file_digest
 from tests.unit.distill.prune.pruning import invoke, parameters, write_source
 from tests.unit.distill.tiny import write_tiny_dataset
 

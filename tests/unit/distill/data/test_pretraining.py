@@ -17,8 +17,8 @@ from distill.evaluation.scorecard import SCORECARD_NAME, read_rows
 from distill.settings.recipe import load_recipe
 from distill.training.stage_plan import new_plan
 from distill.training.stages import stages_of
-from edge.core.digest import file_digest
 from edge.core.errors import ConfigError
+from edge.core.files import file_digest
 from tests.unit.distill.tiny import TINY_TOML, tiny_recipe, write_tiny_dataset
 
 RECIPE = f"""{TINY_TOML}

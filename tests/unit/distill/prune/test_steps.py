@@ -20,8 +20,8 @@ from distill.prune.folder import PruneFolder
 from distill.prune.pareto import draw_pareto
 from distill.prune.planning import macs_of
 from distill.prune.stage_times import StageTimes, read_times
-from edge.core.digest import file_digest
 from edge.core.errors import PruningError
+from edge.core.files import file_digest
 from tests.unit.distill.prune.pruning import invoke, parameters, write_source
 from tests.unit.distill.tiny import write_tiny_dataset
 

@@ -20,8 +20,8 @@ from distill.training.starting_point import SHIPPED_CHECKPOINT, checkpoint_named
 from distill.training.taking_weights import per_class_tensors, take_weights
 from distill.training.training_run import prepare_run
 from edge.bundle.opening import demo_bundle_path, open_bundle
-from edge.core.digest import file_digest
 from edge.core.errors import CheckpointError
+from edge.core.files import file_digest
 from edge.inference.model import contract_of
 from tests.unit.distill.tiny import (
     tiny_contract,

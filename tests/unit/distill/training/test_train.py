@@ -19,8 +19,8 @@ from distill.settings.structure import DetectorStructure
 from distill.settings.tables import Augmentation
 from distill.training.finish import finish
 from distill.training.train import train
-from edge.core.digest import file_digest
 from edge.core.errors import CheckpointError, ConfigError, DatasetError, OutputError, TrainingError
+from edge.core.files import file_digest
 from tests.unit.distill.tiny import Silence, tiny_contract, tiny_dataset, tiny_recipe
 
 CPU = torch.device("cpu")

@@ -7,8 +7,7 @@ import os
 
 import pytest
 
-from edge.backends.cgroup import cpu_quota
-from edge.backends.probe import available_cores, threads_for
+from edge.backends.probe import available_cores, cpu_quota, threads_for
 
 V2 = "31 23 0:28 {group} /sys/fs/cgroup rw,relatime - cgroup2 cgroup rw,nsdelegate\n"
 V1 = "32 31 0:29 {group} /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n"

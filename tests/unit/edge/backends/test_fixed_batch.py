@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.backends.fixed_batch import in_batches_of
 from edge.backends.onnxruntime import OnnxRuntimeBackend
+from edge.backends.raw_outputs import in_batches_of
 from edge.core.contract import ModelContract
 from edge.core.errors import BackendError, ConfigError, ContractError
 from edge.inference.engine_build import batch_profile_for

@@ -216,8 +216,8 @@ def test_a_result_outlives_the_next_inference_and_the_backend(built, contract):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not nvidia_gpu_present(), reason="needs an NVIDIA GPU")
-def test_several_cameras_share_an_engine_each_in_its_thread(built, contract):
-    with TensorRtBackend(built, contract) as first, first.for_another_camera() as second:
+def test_several_cameras_use_an_engine_each_in_its_thread(built, contract):
+    with TensorRtBackend(built, contract) as first, TensorRtBackend(built, contract) as second:
         expected = [first.infer(images(2, seed))[1] for seed in range(2)]
         wrong = []
 

@@ -28,8 +28,8 @@ from edge.backends.tensorrt_places import (
 )
 from edge.bundle.manifest import BundleManifest
 from edge.bundle.publish import publish_bundle, staging_folder
-from edge.core.digest import file_digest
 from edge.core.errors import ContractError, ModelError
+from edge.core.files import file_digest
 from tests.conftest import bright_cell_contract, write_bright_cell_model
 
 SOURCE = "5" * 64

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from edge.bench.lines import KeptCamera, bench_lines, capacity
 from edge.cameras.protocol import Frame, FramePosition, frames_of
-from edge.commands.cli import bench_app
+from edge.commands.bench_cli import app as bench_app
 from edge.commands.teach_cli import app as teach_app
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, NoImagesError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.bundle.exchange import exchanged
+from edge.bundle.publish import exchanged
 
 
 def test_two_folders_change_their_names(tmp_path):

@@ -26,8 +26,8 @@ from edge.bundle.store import bundle_path, is_store, read_state
 from edge.commands.bundle_cli import app
 from edge.commands.bundle_report import bundle_facts, flat
 from edge.config.edge import EdgeConfig
-from edge.core.digest import file_digest
 from edge.core.errors import BackendError, ContractError, LoomsightError, ModelError, OutputError
+from edge.core.files import file_digest
 from tests.conftest import bright_cell_contract, write_bright_cell_bundle, write_bright_cell_model
 
 FLIPS = 200

@@ -7,8 +7,7 @@ import pytest
 
 from edge.cameras import capture as capture_module
 from edge.cameras.capture import MOST_BAD_FRAMES, MOST_UNREADABLE_SHOWN, Capture
-from edge.cameras.guarded import GuardedCapture
-from edge.cameras.opencv import OpenCvCamera
+from edge.cameras.opencv import GuardedCapture, OpenCvCamera
 from edge.cameras.protocol import Camera, CutShortError, Frame
 from edge.core.errors import CameraLostError, ImageError
 from edge.core.latency import StageClock

@@ -308,7 +308,7 @@ def test_a_camera_that_stays_at_another_size_is_said_with_both_sizes_and_the_cur
         (event,) = camera.take_events()
         assert camera.down == "wrong size"
     assert "24 x 16 pixels in grey instead of 48 x 32 pixels in grey" in event.detail
-    assert "Set the camera back, or start with --frame-size any" in event.detail
+    assert 'Set the camera back, or set `frame_size = "any"`' in event.detail
 
 
 @pytest.mark.parametrize("size_hw", [(16, 24), (64, 96), (31, 48)], ids=["half", "double", "cut"])

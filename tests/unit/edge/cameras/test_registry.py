@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.app.conflicts import _device
+from edge.app.shared import _device
 from edge.cameras.choose import choose_camera
 from edge.cameras.registry import CAMERAS, device_titles, forms, kind_of
 

@@ -43,14 +43,6 @@ def test_counts_and_points_are_those_of_all_whatever_is_kept(parts, most_kept):
     assert sum(found.by_class.values()) == len(everything)
 
 
-def test_from_a_number_on():
-    found = DefectsFound(most_kept=2)
-    found += [ClothDefect("broken", 0.9, start, start + 0.1, 0, 1) for start in range(5)]
-    assert [defect.start_m for defect in found.from_number(0)] == [3, 4]
-    assert [defect.start_m for defect in found.from_number(4)] == [4]
-    assert found.from_number(5) == ()
-
-
 def test_pieces_are_bounded_and_those_of_the_forgotten_count_no_more(monkeypatch):
     monkeypatch.setattr(found_module, "MOST_PIECES_KEPT", 5)
     piece = ClothDefect("broken", 0.9, 0, 0.1, 0, 1)

@@ -5,9 +5,8 @@ import pytest
 
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage
-from edge.cloth.finder import GrainFinder
+from edge.cloth.finder import ClothWatch, GrainFinder
 from edge.cloth.mask import ClothMask
-from edge.cloth.watch import ClothWatch
 
 IMAGE = np.full((16, 16), 40, np.uint8)
 

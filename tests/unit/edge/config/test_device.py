@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.app.conflicts import check_apart
+from edge.app.shared import check_apart
 from edge.cameras.choose import choose_camera
 from edge.config.device import FILES, FOLDERS, OF_THE_BOX, OWN, load_box, load_camera, place_of
 from edge.config.edge import EdgeConfig

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.config.machine import MachineSettings
-from edge.core.host import checked_host
+from edge.core.address import checked_host
 
 POSSIBLE = [
     "10.0.0.5", "127.0.0.1", "localhost", "plc", "plc-1", "PLC.mill.lan", "mill.lan.", "1plc.lan",

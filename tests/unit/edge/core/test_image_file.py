@@ -87,7 +87,7 @@ def test_few_bits_in_sixteen_are_refused_until_somebody_says_how_many(tmp_path, 
     deep = (GREY.astype(np.uint32) * (2**bits - 1) // 255).astype(np.uint16)
     path = tmp_path / f"a{form}"
     cv2.imwrite(str(path), deep)
-    with pytest.raises(ImageError, match=f"16 bits and fills {bits} of them.*--bit-depth {bits}"):
+    with pytest.raises(ImageError, match=f"16 bits and fills {bits} of them.*bit_depth = {bits}"):
         read_image(path)
     assert np.abs(read_image(path, bits).astype(int) - GREY).max() <= 1
     assert read_image(path, 16).max() <= 16
@@ -164,9 +164,9 @@ def test_an_image_of_too_many_pixels_costs_no_memory(tmp_path):
     (tmp_path / "a.png").write_bytes(bomb(32_000))
     code = (
         "import re, sys\n"
-        "from edge.commands.cli import run_main\n"
+        "from edge.commands.run_cli import main\n"
         "sys.argv = ['edge-run', '--camera', 'a.png']\n"
-        "try:\n    run_main()\nfinally:\n"
+        "try:\n    main()\nfinally:\n"
         "    status = open('/proc/self/status').read()\n"  # ru_maxrss is also that of who started it
         "    print(re.search('VmHWM:[^0-9]*([0-9]+)', status)[1], file=sys.stderr)\n"
     )

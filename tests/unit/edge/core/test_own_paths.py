@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.config.device import load_box
-from edge.config.edge import load_config
+from edge.config.device import load_box, load_camera
 from edge.core.errors import ConfigError
 
 PATHS = ("model", "detections", "summary", "save_pictures", "record", "roll_record", "page_token_file")
@@ -25,7 +24,7 @@ def test_home_is_meant_in_the_file_the_environment_and_flags(home, source, key):
         file = home / "box.toml"
         file.write_text(f'{key} = "~/x/y"\n')
     environment = {f"LOOMSIGHT_EDGE_{key.upper()}": "~/x/y"} if source == "environment" else {}
-    config = load_config(file, environment, {key: "~/x/y"} if source == "flag" else {})
+    config = load_camera(file, environment, {key: "~/x/y"} if source == "flag" else {}).config
     assert str(getattr(config, key)) == str(home / "x/y")
 
 
@@ -35,7 +34,7 @@ def test_home_is_meant_in_tables_too(home):
         'article = "plain"\n[articles.plain]\nmodel = "~/plain"\n'
         '[mqtt]\npassword_file = "~/pw"\nca_file = "~/ca"\n'
     )
-    config = load_config(file, {}, {})
+    config = load_camera(file, {}, {}).config
     assert (config.model, config.mqtt.password_file, config.mqtt.ca_file) == (
         home / "plain",
         home / "pw",
@@ -63,4 +62,4 @@ def test_each_camera_gets_its_own_below_the_home_folder(home):
 )
 def test_a_name_that_no_file_can_have_is_refused(path, said):
     with pytest.raises(ConfigError, match=f"summary = .* is not permitted.*{said}"):
-        load_config(None, {}, {"summary": path})
+        load_camera(None, {}, {"summary": path})

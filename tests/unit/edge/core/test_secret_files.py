@@ -8,8 +8,8 @@ import pytest
 
 from edge.config.mqtt import MqttSettings, password_of
 from edge.core.errors import ConfigError
-from edge.core.secret_files import check_private
-from edge.page.token import page_token
+from edge.core.outside_files import check_private
+from edge.page.server import page_token
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file away")
 

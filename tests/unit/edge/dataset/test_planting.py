@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from edge.commands.cli import simulate_app
+from edge.commands.simulate_cli import app as simulate_app
 from edge.core.errors import CameraNotFoundError, ConfigError, NoImagesError
 from edge.dataset.clean_folder import survey
 from edge.dataset.options import DatasetOptions

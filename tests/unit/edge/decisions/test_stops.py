@@ -6,7 +6,7 @@ import pytest
 
 from edge.cloth.defects import ClothDefect
 from edge.cloth.merger import DefectMerger
-from edge.config.edge import load_config
+from edge.config.device import load_camera
 from edge.config.stop import StopRule, StopSettings
 from edge.core.errors import ConfigError
 from edge.decisions.choose import choose_stops
@@ -167,7 +167,7 @@ def test_held_back_stops_are_told_once_in_a_row():
 
 def config(tmp_path, text, **flags):
     (tmp_path / "box.toml").write_text(text, encoding="utf-8")
-    return load_config(tmp_path / "box.toml", {}, flags)
+    return load_camera(tmp_path / "box.toml", {}, flags).config
 
 
 RULES = "[stop]\nmost_per_hour = 3\n[stop.classes.broken]\ntimes = 2\n"
@@ -177,8 +177,8 @@ MACHINE = '[machine]\nkind = "modbus"\ncoil = 0\n'
 def test_a_flag_changes_the_mode_and_leaves_the_table(tmp_path):
     stop = config(tmp_path, RULES, stop="on").stop
     assert (stop.mode, stop.most_per_hour, stop.classes["broken"].times) == ("on", 3, 2)
-    assert load_config(None, {"LOOMSIGHT_EDGE_STOP": '{"mode": "off"}'}, {}).stop.mode == "off"
-    assert load_config(None, {}, {}).stop.mode == "shadow"
+    assert load_camera(None, {"LOOMSIGHT_EDGE_STOP": '{"mode": "off"}'}, {}).config.stop.mode == "off"
+    assert load_camera(None, {}, {}).config.stop.mode == "shadow"
 
 
 @pytest.mark.parametrize(

@@ -19,12 +19,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.defects import ClothDefect
+from edge.commands.service_cli import unit_text
 from edge.config.stop import StopSettings
 from edge.core.errors import CameraLostError, ConfigError, OutputError
 from edge.decisions.stops import Stops
 from edge.health.metrics import metrics_text
 from edge.health.server import MOST_AT_ONCE, HealthServer
-from edge.health.service import unit_text
 from edge.health.state import Health, healthz
 from edge.health.systemd import Systemd
 from edge.pipeline.run_state import RunState
@@ -196,7 +196,7 @@ def test_over_http(health, clock):
         assert status == 200
         assert b"loomsight_healthy 0.0" in body
         assert asked(server.port, "/etc/passwd")[0] == 404
-        with pytest.raises(OutputError, match="another --health-port"):
+        with pytest.raises(OutputError, match="another health_port"):
             HealthServer({None: health}, "127.0.0.1", server.port).__enter__()
 
 

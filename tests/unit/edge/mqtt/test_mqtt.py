@@ -18,7 +18,7 @@ import pytest
 
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
-from edge.config.edge import load_config
+from edge.config.device import load_camera
 from edge.config.mqtt import PASSWORD_VARIABLE, MqttSettings, password_of
 from edge.core.errors import BrokerError, ConfigError
 from edge.core.events import RecordedEvent
@@ -137,7 +137,7 @@ def test_a_full_outbox_still_records(path):
 )
 def test_addresses_that_are_refused(address, said):
     with pytest.raises(ConfigError, match=said) as refused:
-        load_config(None, {}, {"mqtt": address})
+        load_camera(None, {}, {"mqtt": address})
     assert "pw@" not in str(refused.value)
 
 
@@ -157,7 +157,7 @@ def test_where_the_password_comes_from(tmp_path):
 
 def test_a_flag_names_the_broker_and_leaves_the_table(tmp_path):
     (tmp_path / "box.toml").write_text('[mqtt]\nuser = "u"\nbox = "loom-7"\n', encoding="utf-8")
-    mqtt = load_config(tmp_path / "box.toml", {}, {"mqtt": "mqtt://10.0.0.9"}).mqtt
+    mqtt = load_camera(tmp_path / "box.toml", {}, {"mqtt": "mqtt://10.0.0.9"}).config.mqtt
     assert (mqtt.user, mqtt.address, mqtt.root) == ("u", ("10.0.0.9", 1883), "loomsight/loom-7")
 
 

@@ -10,7 +10,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from edge.page.app import PageApp, web_app
-from edge.page.article import article_json
+from edge.page.state import article_json
 from edge.teach.article_file import ArticleManifest, ClothUsed, Promise, SheetPlace, open_article
 from edge.teach.article_file import publish_article as publish
 from edge.teach.contact_sheet import CELL_PX, sheet_png

@@ -17,16 +17,17 @@ import pytest
 import edge
 from edge.cameras.health import FaultKind
 from edge.cloth.found import DefectsFound
-from edge.config.edge import EdgeConfig, load_config
+from edge.config.device import load_camera
+from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, OutputError
 from edge.health.state import Health, healthz
 from edge.page import live as live_module
 from edge.page.cloth import WIDEST_PX, ClothImage, drawn, scaled
 from edge.page.live import MOST_BLOCKS, InspectedBlock, shown_together
 from edge.page.rolls import Known, changes
+from edge.page.server import page_token
 from edge.page.snapshot import WINDOW_S, Recent, RunCounts
 from edge.page.state import StateText, state_json
-from edge.page.token import page_token
 from edge.page.trouble import CAMERA_DOWN, HELPERS, troubles
 from edge.pipeline.run_state import RunState
 from edge.process.supervised import HelperThread, watched_by
@@ -65,11 +66,11 @@ def test_which_addresses_stay_on_this_machine():
 def test_a_page_in_the_settings_may_be_a_number(tmp_path):
     file = tmp_path / "box.toml"
     file.write_text('page = 8080\npage_hosts = ["loom7.mill"]\n')
-    config = load_config(file, {"LOOMSIGHT_EDGE_PAGE_HOSTS": '["a.b", "c"]'}, {})
+    config = load_camera(file, {"LOOMSIGHT_EDGE_PAGE_HOSTS": '["a.b", "c"]'}, {}).config
     assert (config.page, config.page_hosts) == ("8080", ("a.b", "c"))
     assert EdgeConfig().page is None
     with pytest.raises(ConfigError, match="page_hosts"):
-        load_config(None, {"LOOMSIGHT_EDGE_PAGE_HOSTS": '["a b"]'}, {})
+        load_camera(None, {"LOOMSIGHT_EDGE_PAGE_HOSTS": '["a b"]'}, {})
 
 
 def test_a_new_token_with_every_start_and_one_that_lasts(tmp_path):

@@ -162,7 +162,7 @@ def test_a_reader_that_goes_away_is_not_worth_a_word(closed):
     """Typer handles most of it, but not a usage error that nobody reads on stderr."""
     program = (
         "import os, sys; r, w = os.pipe(); os.close(r); os.dup2(w, int(sys.argv.pop(1)))\n"
-        "from edge.commands.cli import doctor_main; doctor_main()"
+        "from edge.commands.doctor_cli import main; main()"
     )
     arguments = [str(closed), "--help" if closed == 1 else "--no-such-flag"]
     done = subprocess.run(

@@ -20,7 +20,7 @@ def failing():
 
 
 def program(*words):
-    return [sys.executable, "-c", f"from edge.commands.cli import {words[0]}; {words[0]}()", *words[1:]]
+    return [sys.executable, "-c", f"from edge.commands.{words[0]}_cli import main; main()", *words[1:]]
 
 
 def run(command, shell_tail="", **environment):
@@ -77,9 +77,9 @@ def test_tests_and_maintainers_get_the_error_itself(monkeypatch):
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
 def test_a_name_that_the_terminal_cannot_spell_does_not_end_a_good_run(tmp_path, encoding):
     source = tmp_path / "布"
-    made = run(program("run_main", *LOOM, "--record", str(source)))
+    made = run(program("run", *LOOM, "--record", str(source)))
     assert made.returncode == 0, made.stderr
-    done = run(program("run_main", "--camera", str(source), "--threads", "1"), PYTHONIOENCODING=encoding)
+    done = run(program("run", "--camera", str(source), "--threads", "1"), PYTHONIOENCODING=encoding)
     assert done.returncode == 0, done.stderr
     assert b"Traceback" not in done.stderr
     assert b"\\u5e03" in done.stdout
@@ -88,13 +88,13 @@ def test_a_name_that_the_terminal_cannot_spell_does_not_end_a_good_run(tmp_path,
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_reason_to_fail_and_no_file_gets_their_place(tmp_path, closed):
     record, summary = tmp_path / "r.db", tmp_path / "s.json"
-    done = run(program("run_main", *LOOM, "--roll-record", str(record), "--summary", str(summary)), closed)
+    done = run(program("run", *LOOM, "--roll-record", str(record), "--summary", str(summary)), closed)
     assert (done.returncode, b"Traceback" in done.stderr) == (0, False)
     assert record.read_bytes().startswith(b"SQLite format 3")
     assert summary.exists()
 
 
-@pytest.mark.parametrize("command", [["run_main", *LOOM], ["doctor_main", "--json"]], ids=["run", "doctor"])
+@pytest.mark.parametrize("command", [["run", *LOOM], ["doctor", "--json"]], ids=["run", "doctor"])
 def test_a_full_stdout_is_one_line_and_exit_code_40(command):
     done = run(program(*command), ">/dev/full")
     assert done.returncode == 40
@@ -111,8 +111,8 @@ def test_the_list_of_commands_on_a_full_stdout_is_exit_code_40():
 
 
 def test_a_full_stderr_does_not_change_the_exit_code():
-    assert run(program("run_main", "--camera", "nowhere.png"), "2>/dev/full").returncode == 20
-    assert run(program("run_main", *LOOM), "2>/dev/full").returncode == 0
+    assert run(program("run", "--camera", "nowhere.png"), "2>/dev/full").returncode == 20
+    assert run(program("run", *LOOM), "2>/dev/full").returncode == 0
 
 
 def test_control_characters_are_spelt_out():
@@ -120,7 +120,7 @@ def test_control_characters_are_spelt_out():
 
 
 def test_a_name_with_escape_codes_reaches_the_terminal_spelt_out():
-    done = run(program("run_main", "--camera", "no\x1b[2Jwhere.png"))
+    done = run(program("run", "--camera", "no\x1b[2Jwhere.png"))
     assert done.returncode == 20
     assert b"\x1b" not in done.stderr
     assert b"\\x1b[2J" in done.stderr

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from edge.cloth.defects import ClothDefect
 from edge.core.errors import MissingPackageError, OutputError, RecordError
-from edge.roll import pdf
+from edge.roll import printing as pdf
 from edge.roll.contents import DefectRow, GapRow, Roll
 from edge.roll.cuts import inspected_by_metre, suggest_cuts
 from edge.roll.drawing import draw_map, row_length_m

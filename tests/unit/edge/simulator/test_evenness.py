@@ -3,7 +3,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from edge.simulator.evenness import evened
+from edge.simulator.texture import evened
 
 PITCH_PX = 4.0
 

@@ -14,7 +14,7 @@ from edge.process.supervised import HELPER_FAILED, Helpers, watched_by
 from edge.web import body as body_module
 from edge.web.body import asked_for
 from edge.web.door import HEADERS, Rules, behind_door
-from edge.web.refusal import JsonAnswer
+from edge.web.responses import JsonAnswer
 from tests.unit.edge.web.servers import has_ipv6, said_to, served, status_of
 
 TOKEN = "a-token-that-is-long"

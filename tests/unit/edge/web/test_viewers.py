@@ -11,8 +11,7 @@ import pytest
 from starlette.routing import Route
 
 from edge.web.door import Rules, behind_door
-from edge.web.refusal import RefusedError
-from edge.web.viewers import EventStream, Viewers
+from edge.web.responses import EventStream, RefusedError, Viewers
 from tests.unit.edge.web.servers import everything, said_to, served
 
 ASK = b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -9,8 +9,8 @@ import pytest
 
 from distill.labels.review.rewriting import update_manifest, with_images, write_coco_files, write_label_file
 from distill.labels.sets.annotations import LabelSet
-from edge.core.digest import file_digest
 from edge.core.errors import DatasetError
+from edge.core.files import file_digest
 from tests.unit.distill.labels.review.folders import (
     CLASSES,
     CLEAN,

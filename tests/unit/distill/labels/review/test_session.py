@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from distill.labels.review.choices import Choice
 from distill.labels.review.log import ReviewLog
 from distill.labels.review.session import Session
-from edge.core.digest import file_digest
 from edge.core.errors import DatasetError, OutputError
+from edge.core.files import file_digest
 from edge.core.taxonomy import load_taxonomy
 from tests.unit.distill.labels.review.folders import (
     CLEAN,
