@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from edge.core.errors import DatasetError
 from edge.core.outside_files import LABELS_BYTES, read_bytes
