@@ -49,7 +49,7 @@ def after_frames(place: Place, day: Day, device: Device, frames: int, *expected:
     return judged(day, device, before)
 
 
-def gone(seconds: float, day: str, most_frames: int) -> object:
+def gone(seconds: float, day: str, most_frames: int) -> Callable[[Place], Day]:
     """Return a day on which the camera is away for so long."""
 
     def had(place: Place) -> Day:

@@ -130,7 +130,7 @@ class Trainer:
         for _ in range(STEPS):
             parts = self._task.loss_parts(self._images, self._targets)
             self._optimizer.zero_grad(set_to_none=True)
-            torch.stack(list(parts.values())).sum().backward()  # type: ignore[no-untyped-call]
+            torch.stack(list(parts.values())).sum().backward()
             self._optimizer.step()
         return STEPS * len(self._images) / (time.perf_counter() - started)
 
