@@ -98,7 +98,9 @@ def taken(address: str, token: str) -> None:
         until(desk, "document.querySelector('#article strong').textContent")
         desk.goto(f"{address}sheet")
         until(desk, "document.querySelectorAll('#places button').length > 4")
-        desk.locator("#places button").nth(0).click()
+        for place in (0, 1):  # the two stains
+            desk.locator("#places button").nth(place).click()
+            until(desk, f"document.querySelectorAll('#places [aria-pressed=true]').length == {place + 1}")
         until(desk, "document.querySelector('#again code').textContent")
         save("page-sheet.png", desk.screenshot())
         context = browser.new_context(device_scale_factor=2, viewport={"width": 360, "height": 700})
