@@ -24,7 +24,7 @@ pytest_plugins = ["tests.skips", "tests.worker_traces"]
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 # Where Python may keep no bytecode beside the sources, as in many containers, each of the hundreds of
-# processes that the tests start would compile torch and all else anew.
+# processes that the tests start would compile torch and all else again.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     sys.dont_write_bytecode = False
     sys.pycache_prefix = str(Path(__file__).parents[1] / "runs" / "bytecode")
