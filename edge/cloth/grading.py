@@ -82,6 +82,21 @@ def points_by_metre(defects: Iterable[ClothDefect]) -> Counter[int]:
     return Counter({metre: min(points, MOST_POINTS_PER_M) for metre, points in charged.items()})
 
 
+def points_after_cuts(defects: Iterable[ClothDefect]) -> Counter[int]:
+    """Charge the metres behind a cut, at most 4 points: a piece that begins with the end of a defect holds it.
+
+    Returns:
+        Number of the metre, from the start of the roll, to its points if the cloth is cut where it begins;
+        metres without defects are left out.
+    """
+    charged: Counter[int] = Counter()
+    for defect in defects:
+        metres = _metres_of(defect)
+        for metre in range(metres.start, max(metres.stop, ceil(defect.end_m - NOISE_M))):
+            charged[metre] += points_of_length(_length_mm(defect))
+    return Counter({metre: min(points, MOST_POINTS_PER_M) for metre, points in charged.items()})
+
+
 def total_points(defects: Iterable[ClothDefect]) -> int:
     """Return the sum of `points_by_metre`, however long defects are: metres are not counted one by one."""
     short: Counter[int] = Counter()

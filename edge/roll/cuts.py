@@ -8,7 +8,7 @@ from math import ceil
 
 import numpy as np
 
-from edge.cloth.grading import points_by_metre
+from edge.cloth.grading import points_after_cuts, points_by_metre
 from edge.roll.contents import Roll
 
 LEAST_INSPECTED = 0.5
@@ -43,7 +43,8 @@ def suggest_cuts(roll: Roll, least_m: float, most_points: float) -> list[Piece] 
     """Cut a roll at whole metres so that as much of it as possible lies in good pieces.
 
     A piece is good if it is at least `least_m` long, holds at most `most_points` per 100 square metres of
-    what was inspected of it, and no metre that was hardly inspected. What lies between pieces is waste.
+    what was inspected of it, and no metre that was hardly inspected. A piece that begins with the end of a
+    defect is charged for it. What lies between pieces is waste.
 
     Returns:
         The pieces in the order of the roll; None where length or width is not known, or the roll is longer
@@ -54,9 +55,11 @@ def suggest_cuts(roll: Roll, least_m: float, most_points: float) -> list[Piece] 
         return None
     edges = np.array([*range(ceil(roll.length_m - 1e-9)), roll.length_m], np.float64)
     inspected = inspected_by_metre(roll)  # in square metres
-    charged = points_by_metre(row.defect for row in roll.defects)
+    defects = [row.defect for row in roll.defects]
+    charged, after_cuts = points_by_metre(defects), points_after_cuts(defects)
     inspected_sum = _sums(inspected)
     points_sum = _sums([charged[metre] for metre in range(len(inspected))])
+    cut = np.array([after_cuts[metre] - charged[metre] for metre in range(len(edges))], np.float64)
     least_m2 = [LEAST_INSPECTED * (b - a) * width_mm / 1000 for a, b in pairwise(edges)]
     unseen = [area < least for area, least in zip(inspected, least_m2, strict=True)]
     unseen_sum = _sums(unseen)
@@ -65,7 +68,7 @@ def suggest_cuts(roll: Roll, least_m: float, most_points: float) -> list[Piece] 
         kept[end] = kept[end - 1]
         seen_m2 = inspected_sum[end] - inspected_sum[:end]
         good = (edges[end] - edges[:end] >= least_m - 1e-9) & (unseen_sum[end] == unseen_sum[:end])
-        good &= (points_sum[end] - points_sum[:end]) * 100 <= most_points * seen_m2
+        good &= (points_sum[end] - points_sum[:end] + cut[:end]) * 100 <= most_points * seen_m2
         gain = np.where(good, kept[:end] + edges[end] - edges[:end] - CUT_COST_M, -1.0)
         begin = int(np.argmax(gain))
         if gain[begin] > kept[end]:
@@ -75,7 +78,7 @@ def suggest_cuts(roll: Roll, least_m: float, most_points: float) -> list[Piece] 
             float(edges[begin]),
             float(edges[end]),
             seen_m2 := float(inspected_sum[end] - inspected_sum[begin]),
-            points := int(points_sum[end] - points_sum[begin]),
+            points := int(points_sum[end] - points_sum[begin] + cut[begin]),
             points * 100 / seen_m2,
         )
         for begin, end in _chosen(begin_of)

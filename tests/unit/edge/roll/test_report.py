@@ -117,6 +117,19 @@ def test_a_bad_stretch_is_cut_out():
     assert places(suggest_cuts(roll_of(bad), 5, 100)) == [(0, 30)]
 
 
+def test_a_piece_is_charged_for_the_end_of_a_defect_that_it_begins_with():
+    across = ClothDefect("broken", 0.9, 11.9, 12.2, 0, 5)  # charged to metre 11, where it begins
+    assert places(suggest_cuts(roll_of([across]), 5, 0)) == [(0, 11), (13, 30)]
+    going_on = ClothDefect("broken", 0.9, 10.9, 13.1, 0, 5)  # 2.2 m: charged to metres 10, 11, 12
+    assert places(suggest_cuts(roll_of([going_on]), 5, 0)) == [(0, 10), (14, 30)]
+    at_the_cut = ClothDefect("broken", 0.9, 11.9, 12.0, 0, 5)
+    assert places(suggest_cuts(roll_of([at_the_cut]), 5, 0)) == [(0, 11), (12, 30)]
+    (whole,) = suggest_cuts(roll_of([across]), 5, 100)
+    assert whole.points == 4
+    (_, second) = suggest_cuts(roll_of([across, *[spot(11.5)] * 9], gaps=[(3.0, 12.0)]), 3, 100)
+    assert (second.start_m, second.points) == (12, 4)
+
+
 def test_what_was_not_seen_is_part_of_no_piece():
     gaps = [(10.4, 13.2), (20.1, 20.3)]
     pieces = suggest_cuts(roll_of(gaps=gaps), 5, 0)
