@@ -9,7 +9,7 @@ import pytest
 
 TAKE = """
 import resource
-from edge.backends.proof import limit_memory
+from edge.backends.memory_guard import limit_memory
 if {hard}:
     resource.setrlimit(resource.RLIMIT_DATA, ({hard}, {hard}))
 limit_memory(2**28)
