@@ -15,7 +15,6 @@ rarer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor
 from typing import Final
@@ -108,15 +107,3 @@ def level_of(reports: Floats, stretches: int, allowed: float) -> float:
 def _tail_count(values: int) -> int:
     """Return how many of the greatest values make the tail; the next one is its start."""
     return min(TAIL, max(1, values // TAIL_RATIO), values - 1)
-
-
-def joint_values(maxima: Floats, tails: Sequence[Tail]) -> Floats:
-    """Return the greatest surprise of each stretch.
-
-    Args:
-        maxima: (n, channels); NaN where a stretch has none.
-    Returns:
-        (n,) surprise; -inf for a stretch without any value.
-    """
-    columns = [tail.surprise(maxima[:, index]) for index, tail in enumerate(tails)]
-    return np.asarray(np.nan_to_num(np.stack(columns, axis=1), nan=-np.inf).max(axis=1), np.float64)

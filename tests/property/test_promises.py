@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge.config.alarm_budget import LEAST_ALLOWED
-from edge.teach.calibration import joint_values, level_of, tail_of
+from edge.teach.calibration import level_of, tail_of
 
 STRETCHES, EACH, CALIBRATIONS = 670, 4, 300
 
@@ -32,7 +32,8 @@ def realised(draw, survival, allowed, channels=1):
         peaks = draw(rng, (STRETCHES, EACH, channels))
         maxima = peaks.max(axis=1)
         tails = [tail_of(maxima[:, index]) for index in range(channels)]
-        level = level_of(joint_values(maxima, tails), STRETCHES, allowed)
+        surprises = np.stack([tail.surprise(maxima[:, i]) for i, tail in enumerate(tails)], axis=1)
+        level = level_of(surprises.max(axis=1), STRETCHES, allowed)
         rate = sum(float(survival(tail.value_at(level))) for tail in tails)
         ratios.append(rate * STRETCHES * EACH / allowed)
     return float(np.mean(ratios))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.teach.calibration import Tail, joint_values, level_of, tail_of
+from edge.teach.calibration import Tail, level_of, tail_of
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,6 @@ def test_a_tail_starts_at_the_21st_value_and_is_as_long_as_the_mean_excess_of_20
     values = np.arange(200.0)
     tail = tail_of(values)
     assert (tail.start, tail.scale) == (179.0, 10.5)
-
-
-def test_the_joint_value_is_that_of_the_channel_that_stands_out_most():
-    maxima = np.array([[1.0, 5.0], [3.0, np.nan], [np.nan, np.nan]])
-    tails = [Tail(0.0, 1.0, 1e9), Tail(0.0, 10.0, 1e9)]
-    assert joint_values(maxima, tails) == pytest.approx([1.0, 3.0, -np.inf], rel=1e-6)
 
 
 @pytest.mark.parametrize("value", [-3.0, 0.0, 0.5, 7.0])
