@@ -83,11 +83,12 @@ def points_by_metre(defects: Iterable[ClothDefect]) -> Counter[int]:
 
 
 def points_after_cuts(defects: Iterable[ClothDefect]) -> Counter[int]:
-    """Charge the metres behind a cut, at most 4 points: a piece that begins with the end of a defect holds it.
+    """Charge each metre as if the cloth were cut where it begins, at most 4 points.
+
+    A piece that begins with the end of a defect holds it, whatever metre it was charged to.
 
     Returns:
-        Number of the metre, from the start of the roll, to its points if the cloth is cut where it begins;
-        metres without defects are left out.
+        Number of the metre, from the start of the roll, to points; metres without defects are left out.
     """
     charged: Counter[int] = Counter()
     for defect in defects:
