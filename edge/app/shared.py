@@ -20,6 +20,9 @@ from edge.config.device import CameraSettings
 from edge.core.errors import ConfigError
 from edge.core.events import utc_now
 
+Device = tuple[str, str | None]
+"""What kind of device, and which one; None for the first that is found."""
+
 
 def with_threads(cameras: Sequence[CameraSettings]) -> list[CameraSettings]:
     """Share the cores among several cameras, but for those whose settings say how many they get."""
@@ -58,10 +61,6 @@ def processor_shared(cameras: int) -> Iterator[None]:
         yield
     finally:
         cv2.setNumThreads(before)
-
-
-Device = tuple[str, str | None]
-"""What kind of device, and which one; None for the first that is found."""
 
 
 def check_apart(cameras: Sequence[tuple[CameraSettings, Camera]]) -> None:

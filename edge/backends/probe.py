@@ -28,6 +28,8 @@ CPU_FEATURES = (
 ISA_WITH_BFLOAT16 = ("DEFAULT", "ALL", "BF16", "FP16", "AMX", "AVX10")
 """Parts of those values of oneDNN's ONEDNN_MAX_CPU_ISA that include bfloat16."""
 
+ROOT = Path("/")
+
 
 def available_cores() -> int:
     """Return how many cores this process may use, which in a container can be fewer than the device has.
@@ -95,9 +97,6 @@ def _cpuinfo() -> list[tuple[str, str]]:
         return []
     pairs = (line.partition(":") for line in text.splitlines())
     return [(key.strip(), value.strip()) for key, _, value in pairs]
-
-
-ROOT = Path("/")
 
 
 class _Mount(NamedTuple):

@@ -15,6 +15,13 @@ from typing import Final
 from edge.bundle.manifest import FORM, MANIFEST_NAME, BundleManifest, read_manifest
 from edge.core.errors import ContractError, ModelError, OutputError
 
+AT_FDCWD: Final = -100
+RENAME_EXCHANGE: Final = 2
+"""Of Linux, `man 2 renameat2`."""
+
+NOT_HERE: Final = (EINVAL, ENOSYS)
+"""The file system, or the kernel, cannot do it."""
+
 
 def publish_bundle(
     staged: Path, destination: Path, manifest: BundleManifest, *, overwrite: bool = False
@@ -122,14 +129,6 @@ def staging_folder(destination: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-AT_FDCWD: Final = -100
-RENAME_EXCHANGE: Final = 2
-"""Of Linux, `man 2 renameat2`."""
-
-NOT_HERE: Final = (EINVAL, ENOSYS)
-"""The file system, or the kernel, cannot do it."""
 
 
 def exchanged(one: Path, other: Path) -> bool:

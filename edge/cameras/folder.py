@@ -26,6 +26,9 @@ OTHER_SUFFIXES = frozenset(
 )
 """Images that a folder may hold and that are not read: their number is said."""
 
+_NUMBER = re.compile(r"([0-9]+)")
+_FRACTION = re.compile(r"[0-9]+\.[0-9]+")
+
 
 def list_images(folder: Path) -> list[Path]:
     """Return the image files of a folder in the order of the numbers in their names.
@@ -110,10 +113,6 @@ class FolderCamera(Camera):
         position = FramePosition(self._along_m, self._mm_per_px, self._mm_per_px)
         self._along_m += image.shape[0] * self._mm_per_px / 1000
         return position
-
-
-_NUMBER = re.compile(r"([0-9]+)")
-_FRACTION = re.compile(r"[0-9]+\.[0-9]+")
 
 
 def natural_key(name: str) -> tuple[tuple[str | int, ...], str]:

@@ -41,6 +41,11 @@ cloth all round is one at any size."""
 SPECK_CELLS = 32
 """Smaller pieces of cloth are dust on the bed."""
 
+PROOF_FRACTION = 0.5
+"""A finder that has seen this fraction of one image as cloth knows the article. Until then it is not
+believed, but for a black image: cloth whose grain drowns in noise would otherwise pass as an empty
+machine."""
+
 
 class ClothFinder(Protocol):
     """Find cloth in images."""
@@ -137,12 +142,6 @@ def without_specks(cells: Mask) -> Mask:
     kept = stats[:, cv2.CC_STAT_AREA] >= least
     kept[0] = False
     return np.asarray(kept[labels], np.bool_)
-
-
-PROOF_FRACTION = 0.5
-"""A finder that has seen this fraction of one image as cloth knows the article. Until then it is not
-believed, but for a black image: cloth whose grain drowns in noise would otherwise pass as an empty
-machine."""
 
 
 class ClothWatch:

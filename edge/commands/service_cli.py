@@ -16,6 +16,8 @@ from edge.process.console import command_app
 
 app = command_app("Run loomsight as a systemd service.")
 
+UNIT = Path(__file__).with_name("loomsight.service")
+
 
 @app.callback()
 def service() -> None:
@@ -39,9 +41,6 @@ def print_unit(
     beside = Path(sys.executable).with_name("edge-run")
     found = beside if beside.exists() else Path(shutil.which("edge-run") or beside)
     typer.echo(unit_text(program or found, config, user, watchdog_s), nl=False)
-
-
-UNIT = Path(__file__).with_name("loomsight.service")
 
 
 def unit_text(program: Path, config: Path, user: str, watchdog_s: int) -> str:

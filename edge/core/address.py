@@ -6,6 +6,16 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
+MOST_OF_A_NAME: Final = 253
+MOST_OF_A_LABEL: Final = 63
+"""Characters of a name, and of a part between two dots: RFC 1035, section 2.3.4."""
+
+LABEL: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
+"""A part of a host's name: RFC 1123, section 2.1. An underscore is no part of it."""
+
+NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+"""A last part that is a number makes the whole an IPv4 address, or nothing."""
+
 
 def redact_credentials(url: str) -> str:
     """Hide whatever of a URL may be a credential, for messages, logs and records.
@@ -24,17 +34,6 @@ def redact_credentials(url: str) -> str:
     address = re.sub(r"[?#].*", "?***", address, flags=re.DOTALL)
     address = re.sub(r"/[^/=?]*=.*", "/***", address, flags=re.DOTALL)
     return f"{scheme}://{'***@' if at else ''}{address}"
-
-
-MOST_OF_A_NAME: Final = 253
-MOST_OF_A_LABEL: Final = 63
-"""Characters of a name, and of a part between two dots: RFC 1035, section 2.3.4."""
-
-LABEL: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
-"""A part of a host's name: RFC 1123, section 2.1. An underscore is no part of it."""
-
-NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
-"""A last part that is a number makes the whole an IPv4 address, or nothing."""
 
 
 def checked_host(text: str) -> str:

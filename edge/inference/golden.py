@@ -22,6 +22,10 @@ SCORE_TOLERANCE = 0.05
 
 LEAST_IOU = 0.9
 
+MOST_RUNS = 100
+LIMIT_S = 10.0
+"""A slow device gets fewer runs."""
+
 
 def check_golden(bundle: Bundle, backend: Backend, contract: ModelContract) -> None:
     """Compare what the model finds on its golden images with what it must find.
@@ -74,11 +78,6 @@ def _has_match(record: DetectionRecord, others: Sequence[DetectionRecord]) -> bo
 
 def _boxes(records: list[DetectionRecord]) -> Boxes:
     return np.array([record["box_xyxy_px"] for record in records], np.float32).reshape(-1, 4)
-
-
-MOST_RUNS = 100
-LIMIT_S = 10.0
-"""A slow box gets fewer runs."""
 
 
 def check_latency(backend: Backend, contract: ModelContract, max_p99_ms: float | None) -> LatencyQuantiles:

@@ -25,6 +25,9 @@ from edge.web.serving import WebServer
 
 logger = logging.getLogger(__name__)
 
+LEAST_CHARACTERS = 16
+"""Shorter ones could be guessed."""
+
 
 def live_page(config: EdgeConfig, camera: Camera | None, called: str) -> LivePage:
     """Return what a camera's run tells its page; of a camera that is not there, only that."""
@@ -64,10 +67,6 @@ def serve(config: EdgeConfig, cameras: dict[str | None, LivePage], stack: ExitSt
         logger.warning("the page is open to the network, and http is not encrypted: see docs/page.md")
 
 
-LEAST_CHARACTERS = 16
-"""Shorter ones could be guessed."""
-
-
 def page_token(file: Path | None) -> str:
     """Return the token of a file, which is made if it is not there; without a file, a new one.
 
@@ -78,7 +77,7 @@ def page_token(file: Path | None) -> str:
     if file is None:
         return secrets.token_urlsafe(24)
     if not file.exists():
-        _make(file)
+        _make_token(file)
     check_private(file, "page_token_file")
     token = read_text(file, cure="Check page_token_file.").strip()
     if len(token) < LEAST_CHARACTERS or not token.isascii() or not token.isprintable() or " " in token:
@@ -89,7 +88,7 @@ def page_token(file: Path | None) -> str:
     return token
 
 
-def _make(file: Path) -> None:
+def _make_token(file: Path) -> None:
     """Write a new token; its file gets the name when it is whole: with half of one the next start fails."""
     whole: Path | None = None
     try:

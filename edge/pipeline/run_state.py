@@ -24,6 +24,9 @@ from edge.teach.values import TeachingNow
 MOST_ROLLS = 1000
 """Rolls of a run that are kept for its summary; the roll record has them all."""
 
+SNAPSHOT_S = 0.25
+"""A snapshot costs a tenth of a millisecond; so often a person sees numbers change."""
+
 
 @dataclass(slots=True)
 class RunState:
@@ -193,10 +196,6 @@ def unreadable_error(state: RunState, camera: str) -> ImageError:
     could = "could not be read; the others were inspected" if readable else "could be read"
     problem = f"{count} of {camera} {could}."
     return ImageError(problem, "Replace or remove the files named above.")
-
-
-SNAPSHOT_S = 0.25
-"""A snapshot costs a tenth of a millisecond; so often a person sees numbers change."""
 
 
 @dataclass(frozen=True, slots=True)

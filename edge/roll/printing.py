@@ -21,6 +21,9 @@ from edge.roll.contents import Roll
 
 MOST_SHOWN = 50
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+LONGEST_S = 180
+
 
 def print_rolls(rolls: Sequence[dict[str, Any]], as_json: bool) -> None:
     """Print the facts of rolls, one line each."""
@@ -116,10 +119,6 @@ def _shown(value: Any) -> str:
 
 def _console() -> Console:
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)
-
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-LONGEST_S = 180
 
 
 def find_browser() -> str:

@@ -23,6 +23,16 @@ STREAK_PITCHES = (0.7, 5.0, 15.0)
 MARGIN_PX = 6
 """Columns beside a selvedge within which its edge may wander."""
 
+FLECK_DEVIATIONS = 2.2
+"""Brightness, blurred over one yarn, beyond so many deviations is taken back. Subtle planted defects begin
+at 4.5 (`patch.CONTRAST_RANGES`)."""
+
+WILD_DEVIATIONS = 1.5
+"""Contrast of the weave beyond its mean plus so many standard deviations is taken back."""
+
+ROUNDS = 3
+"""Each takes away a part of what is still beyond the limits; the strongest flecks stay visible, weaker."""
+
 
 def draw_texture(options: LoomOptions, style: ClothStyle) -> Image:
     """Draw the texture of a roll.
@@ -163,17 +173,6 @@ def _edge_fraction(
         inside_px = side * (columns - selvedge_px) - np.abs(fringe) - 0.5
         fractions.append((slice(first_px, last_px), np.clip(inside_px + 0.5, 0, 1)))
     return fractions
-
-
-FLECK_DEVIATIONS = 2.2
-"""Brightness, blurred over one yarn, beyond so many deviations is taken back. Subtle planted defects begin
-at 4.5 (`patch.CONTRAST_RANGES`)."""
-
-WILD_DEVIATIONS = 1.5
-"""Contrast of the weave beyond its mean plus so many standard deviations is taken back."""
-
-ROUNDS = 3
-"""Each takes away a part of what is still beyond the limits; the strongest flecks stay visible, weaker."""
 
 
 def evened(relief: Plane, pitch_px: float) -> Plane:

@@ -25,6 +25,10 @@ ALIKE: Final = 1.2
 
 SAME_SCALE: Final = 0.02
 
+NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9 ._-]+")
+LONGEST_NAME: Final = 100
+ROLLS: Final = "rolls without an article"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KnownArticle:
@@ -114,11 +118,6 @@ def nearest(articles: Iterable[KnownArticle], own: Moments, but: str | None) -> 
     }
     name = min(distances, key=lambda name: distances[name], default=None)
     return name if name is not None and distances[name] <= ALIKE else None
-
-
-NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9 ._-]+")
-LONGEST_NAME: Final = 100
-ROLLS: Final = "rolls without an article"
 
 
 @dataclass(slots=True)

@@ -15,6 +15,12 @@ LOOPBACK: Final = "127.0.0.1"
 
 ADDRESS = re.compile(r"(?:(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]):)?(?P<port>[0-9]{1,5})")
 
+LOCALHOST: Final = "localhost"
+
+HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^\[\]:@/\\\s]+))(?::(?P<port>[0-9]{0,5}))?")
+
+Number = IPv4Address | IPv6Address
+
 
 class Address(NamedTuple):
     """Name where to listen; port 0 for any that is free."""
@@ -89,13 +95,6 @@ def _family(host: str) -> socket.AddressFamily:
     except (OSError, UnicodeError):  # said when it is bound
         return socket.AF_INET
     return socket.AF_INET if socket.AF_INET in families or not families else socket.AF_INET6
-
-
-LOCALHOST: Final = "localhost"
-
-HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^\[\]:@/\\\s]+))(?::(?P<port>[0-9]{0,5}))?")
-
-Number = IPv4Address | IPv6Address
 
 
 def host_name(host: str) -> str:
