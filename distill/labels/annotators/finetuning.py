@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import BaseModel
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from distill.core.progress import Listener
@@ -26,7 +27,7 @@ from distill.core.run_folder import RunFolder
 from distill.core.schedule import Schedule
 from distill.labels.annotators.divergence import DivergenceWatch
 from distill.labels.annotators.run_state import Progress, read_state, write_state
-from edge.core.errors import CheckpointError, ConfigError, DatasetError, TrainingError
+from edge.core.errors import CheckpointError, ConfigError, DatasetError, OutputError, TrainingError
 from edge.process.interruption import stopped_by_signals
 
 
@@ -224,14 +225,23 @@ def adam_w(weights: Mapping[str, nn.Parameter], settings: Any) -> torch.optim.Op
 
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that takes the place of another once it is whole."""
+    """Yield a temporary folder that takes the place of another once it is whole.
+
+    Raises:
+        OutputError: if it cannot be written; the other one then stays.
+    """
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
+        partial.mkdir(parents=True)
         yield partial
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
+    except (OSError, SafetensorError) as error:  # safetensors says of a full disk what it likes
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(
+            f"Cannot write {folder}: {reason}.", "Check the path and the free space."
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
