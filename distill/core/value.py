@@ -1,4 +1,4 @@
-"""Define the base of values that are checked: frozen, and with no key that nobody knows."""
+"""Define the base of checked values: frozen, and without unknown keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answer for ultralytics' own head: class and box branches, distributions over the sides, no objectness."""
+"""Give ultralytics' own head the methods of `Head`: it has class and box branches and no objectness."""
 
 from __future__ import annotations
 

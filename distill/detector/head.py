@@ -1,4 +1,4 @@
-"""Say what a head knows of itself: whoever works with heads asks these questions of any of them."""
+"""Define the methods that every head has: its outputs, channels, answering layers and raw ports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Head(Protocol):
         """Read what the head gave in training mode; in eval mode, the second it gives."""
 
     def channels(self, walk: Walk, name: str, entering: Sequence[Groups]) -> None:
-        """Follow the channels of the neck's maps through the head; what it says is kept whole."""
+        """Follow the channels of the neck's maps through the head; its outputs are kept whole."""
 
     def answering(self) -> set[nn.Module]:
         """Return the convolutions that answer or decode: they are never computed in fewer bits."""
@@ -40,7 +40,7 @@ class Head(Protocol):
 
 
 def wrapped(head: nn.Module) -> Head:
-    """Return a head as one that answers: ultralytics' own does not."""
+    """Return a head with these methods: ultralytics' own has none of them."""
     return DecoupledHead(head) if isinstance(head, Detect) else cast(Head, head)
 
 

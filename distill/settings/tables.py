@@ -1,4 +1,4 @@
-"""Define the small tables of a recipe, `[augmentation]` to `[sparsity]`: what each part is told."""
+"""Define the small tables of a recipe, `[augmentation]` to `[sparsity]`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write the result of a benchmark, and on what it was measured; before anything is, see that it can be."""
+"""Write the result of a benchmark and on what it was measured; check first that it can be written."""
 
 from __future__ import annotations
 

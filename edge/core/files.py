@@ -1,4 +1,8 @@
-"""Write files so that a final name never holds half a file and nothing recorded is lost; digest them."""
+"""Write files so that a final name never holds half a file and nothing recorded is lost; digest them.
+
+Devices, pipes and the descriptors of this process (/dev/null, a FIFO, /dev/stdout) are streams here: they
+are written in place, never renamed, replaced or cut.
+"""
 
 from __future__ import annotations
 

@@ -72,10 +72,10 @@ def report_page(roll: Roll, wanted: PieceRequest | None = None) -> str:
 def _head(roll: Roll) -> str:
     head = roll.head
     article = f", article {escape(head['article'])}" if head["article"] else ""
-    ended = f"{escape(_when(head['ended_utc']))} UTC" if head["ended_utc"] else "still running"
+    ended = f" to {escape(_when(head['ended_utc']))} UTC" if head["ended_utc"] else " UTC, still running"
     return (
         f"<h1>{escape(roll.name)}</h1><p class='sub'>{escape(head['status'])}{article}; "
-        f"{escape(_when(head['started_utc']))} to {ended}; camera {escape(head['camera'])}; "
+        f"{escape(_when(head['started_utc']))}{ended}; camera {escape(head['camera'])}; "
         f"model {escape(head['model_digest'][:16])}; loomsight {escape(head['loomsight'])}</p>"
     )
 

@@ -1,4 +1,4 @@
-"""Know the names and the address of a served page: parsed, checked, and bound before anything else."""
+"""Parse and bind the address of a served page, and check the names by which a device is called."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Validation:
 class Finetuning(ABC):
     """Hold a fine-tuning in memory, write it to `last.pt` and read it back.
 
-    What is one model's own stands in a class below this one.
+    A subclass has what is particular to its model.
 
     Attributes:
         kind: of model; it stands in the states of a run, so that one of another model is not taken up.

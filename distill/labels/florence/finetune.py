@@ -1,4 +1,4 @@
-"""Fine-tune the teacher: what of it Florence-2's own is; the loop is that of all models."""
+"""Fine-tune a Florence-2: its batches, losses and validation; `finetuning.teach` has the loop."""
 
 from __future__ import annotations
 

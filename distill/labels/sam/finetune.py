@@ -1,6 +1,4 @@
-"""Fine-tune the mask decoder of a SAM on frozen encoders: what of it SAM's own is; the loop is that of all
-models.
-"""
+"""Fine-tune the mask decoder of a SAM on frozen encoders; `finetuning.teach` has the loop."""
 
 from __future__ import annotations
 
