@@ -82,7 +82,9 @@ def look_by_tiles(
 def without_duplicates(regions: Sequence[Region], iou_threshold: float) -> tuple[Region, ...]:
     """Keep of regions of one label that overlap more than this the best; by falling score."""
     labels = _labels(regions)
-    return _regions(suppress_duplicates(as_detections(regions, labels), iou_threshold), labels, regions)
+    return _regions(
+        suppress_duplicates(as_detections(regions, labels.index), iou_threshold), labels, regions
+    )
 
 
 def merge_regions(
@@ -100,7 +102,7 @@ def merge_regions(
     placed = [[_moved(region, view) for region in part] for part, view in zip(parts, views, strict=True)]
     everything = [region for part in placed for region in part]
     labels = _labels(everything)
-    merged = merge_views([as_detections(part, labels) for part in placed], views)
+    merged = merge_views([as_detections(part, labels.index) for part in placed], views)
     return _regions(suppress_duplicates(merged, iou_threshold), labels, everything)
 
 

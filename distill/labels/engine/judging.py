@@ -81,7 +81,7 @@ def mean_average_precision(
 
 
 def _detections(regions: Sequence[Region], taxonomy: Taxonomy) -> Detections:
-    return as_detections([one for one in regions if not is_proposal(one)], taxonomy.classes)
+    return as_detections([one for one in regions if not is_proposal(one)], taxonomy.class_id)
 
 
 class Change(BaseModel):

@@ -43,7 +43,7 @@ def validate(
 def detections_of(regions: Sequence[Region], taxonomy: Taxonomy) -> Detections:
     """Bring regions into the form that detectors are scored in; what is of no class is left out."""
     named = [replace(region, label=class_of(region, taxonomy)) for region in regions]
-    return as_detections([one for one in named if one.label in taxonomy.classes], taxonomy.classes)
+    return as_detections([one for one in named if one.label in taxonomy.classes], taxonomy.class_id)
 
 
 def readable(room: Classroom) -> tuple[list[AnnotatedImage], list[Image]]:
