@@ -200,7 +200,7 @@ def unreadable_error(state: RunState, camera: str) -> ImageError:
 
 @dataclass(frozen=True, slots=True)
 class RunSnapshot:
-    """Say how a run stands; see `edge.pipeline.run_state.RunState`.
+    """Copy how a run stands at a moment; nothing in it changes. See `RunState`.
 
     Attributes:
         taken_s: `time.monotonic()`.
