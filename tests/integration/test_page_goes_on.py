@@ -120,7 +120,7 @@ def test_a_request_for_teaching_that_came_to_nothing_can_be_repeated(tab, serve)
     tab.goto(f"http://127.0.0.1:{serve(live)}/#token={TOKEN}")
     button = tab.locator("#article button")
     button.click()
-    until(tab, "document.querySelector('#article .said').textContent === '… with the next cloth'")
+    until(tab, "document.querySelector('#article .said').textContent === '… starts with the next cloth'")
     assert button.is_disabled()
     until(tab, "!document.querySelector('#article button').disabled")
     assert tab.inner_text("#article .said") == ""

@@ -162,8 +162,7 @@ def _prepared_run(
             f"The images in the split 'train' of {label_set.root} show no defect.",
             "A teacher needs defects that somebody has marked; see `loomsight labels stats`.",
         )
-    for room in rooms:
-        report_cut_answers(room, settings.tasks)
+    report_cut_answers(rooms[0], settings.tasks)
     weights, total = learning(taught.model), settings.epochs * len(_steps(exercises, settings, epoch=0))
     return TeacherRun(
         settings=settings,

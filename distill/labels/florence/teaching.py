@@ -104,8 +104,8 @@ def report_cut_answers(room: Classroom, tasks: Sequence[TaskName]) -> None:
     cut = [name for (name, _), ids in zip(answers, tokens, strict=True) if len(ids) > room.longest_answer]
     if cut:
         log.warning(
-            "%d of %d answers of the split are longer than max_new_tokens = %d (the longest has %d tokens) "
-            "and are cut there, first that of %s: the boxes behind the cut are not learnt. "
+            "%d of %d answers of the split 'train' are longer than max_new_tokens = %d (the longest has %d "
+            "tokens) and are cut there, first that of %s: the boxes behind the cut are not learnt. "
             "Raise max_new_tokens, or cut the images into tiles.",
             len(cut),
             len(answers),

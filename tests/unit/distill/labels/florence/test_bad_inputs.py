@@ -124,7 +124,7 @@ def test_answers_longer_than_is_taught_are_counted_and_one_image_is_named(teach,
     code, _, lines = teach(settings=settings + LORA, data=data)
     (warning,) = (line for line in lines if "max_new_tokens" in line)
     assert code == 0
-    assert "1 of 4 answers of the split are longer than max_new_tokens = 64" in warning
+    assert "1 of 4 answers of the split 'train' are longer than max_new_tokens = 64" in warning
     assert "001.png: the boxes behind the cut are not learnt" in warning
 
 
