@@ -20,7 +20,7 @@ def keep_freed_memory() -> bool:
     """Let glibc keep what is freed, up to `KEPT_BYTES`, and give it out again.
 
     Else each large array is new memory of the system, which clears it page by page: 2,170 pages and 8 ms of
-    102 ms for a look of the reference model at a strip of 4,096 x 256 px.
+    125 ms for a look of the reference model at a strip of 4,096 x 256 px.
 
     Returns:
         Whether it is so: other C libraries have no such settings.
