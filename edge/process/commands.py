@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pkgutil import resolve_name
@@ -13,8 +16,12 @@ from edge.process.terminal import say
 GROUP: Final = "loomsight.commands"
 """Entry points: each leads to a dictionary, from a command's name to its application and one line on it."""
 
-START: Final = "from edge.process.commands import start; start()"
-"""Program of a process of its own that runs one announced command; its name and arguments follow."""
+START: Final = "from edge.process.commands import start; start({parent})"
+"""Program of a process of its own that runs one announced command; its name and arguments follow. `parent`
+is the id of the process that starts it."""
+
+PR_SET_PDEATHSIG: Final = 1
+"""Of prctl(2): the signal that a process gets when the thread that started it ends."""
 
 
 class Command(NamedTuple):
@@ -62,6 +69,21 @@ def run_by_name(name: str, arguments: list[str], commands: Mapping[str, Command]
     run_command(lambda: commands[name].load()())
 
 
-def start() -> None:
-    """Run the announced command that the arguments of this process name."""
+def start(parent: int) -> None:
+    """Run the announced command that the arguments of this process name; end it when its parent ends."""
+    end_with(parent)
     run_by_name(sys.argv[1], sys.argv[2:], announced_commands())
+
+
+def end_with(parent: int) -> None:
+    """Let this process be asked to end (SIGTERM) as soon as the one that started it is gone (Linux).
+
+    Args:
+        parent: id of the process that started this one.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is None:
+        return
+    prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it ended before
+        signal.raise_signal(signal.SIGTERM)

@@ -208,8 +208,9 @@ def _workbench(lock: int, command: str, *arguments: str) -> None:
         TrainingError: if it fails.
     """
     logger.info("%s", command)
+    program = START.format(parent=os.getpid())
     process = subprocess.Popen(
-        [sys.executable, "-c", START, command, *arguments], stdin=subprocess.DEVNULL, pass_fds=(lock,)
+        [sys.executable, "-c", program, command, *arguments], stdin=subprocess.DEVNULL, pass_fds=(lock,)
     )
     try:
         status = process.wait()
