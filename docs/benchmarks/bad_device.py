@@ -14,6 +14,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
@@ -154,14 +155,17 @@ class Device:
                 return answer.status, json.loads(answer.read())
         except HTTPError as error:
             return error.code, json.loads(error.read())
-        except (OSError, ValueError):
+        except (OSError, ValueError, HTTPException):
             return 0, {}
 
     def state(self) -> dict[str, Any]:
         """Return what the page is told; nothing while it does not answer."""
         if not self._page:
             return {}
-        with suppress(OSError, ValueError), urlopen(f"{self._page}state", timeout=5) as answer:
+        with (
+            suppress(OSError, ValueError, HTTPException),
+            urlopen(f"{self._page}state", timeout=5) as answer,
+        ):
             return dict(json.loads(answer.read()))
         return {}
 
