@@ -39,8 +39,9 @@ def _nothing_is_left_running():
 def started(*command, cwd, **more):
     line = [str(BIN / command[0]), *map(str, command[1:])]
     process = subprocess.Popen(
-        line, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more
-    )
+        line, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONFAULTHANDLER": "1"}, **more,
+    )  # fmt: skip
     _started.append(process)
     return process
 
@@ -54,7 +55,11 @@ def wait_for(condition, what):
 
 
 def ended(process):
-    _, said = process.communicate(timeout=PATIENCE_S)
+    try:
+        _, said = process.communicate(timeout=PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGABRT)  # the fault handler prints where each of its threads stands
+        pytest.fail(f"it goes on:\n{process.communicate()[1]}")
     assert "Traceback" not in said
     assert "Exception ignored" not in said
     return process.returncode, said
