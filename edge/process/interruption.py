@@ -23,6 +23,10 @@ OF_A_TERMINAL: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 SEND_AGAIN_S: Final = 0.01
 """What is raised in a callback goes nowhere; so much later the callback is over."""
 
+_swallowed: list[int] = []
+"""Signals that were raised and have not ended the command yet. C code that looks for an optional module may
+clear whatever came of that, a KeyboardInterrupt, too."""
+
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
@@ -49,6 +53,9 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
 
     A second Ctrl-C ends the program at once; a terminal that closes may say so twice. Outside the main
     thread, where Python allows no handlers, the event is simply never set.
+
+    Raises:
+        KeyboardInterrupt: if a signal came before and was swallowed: nothing begins that was asked to end.
     """
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
@@ -60,6 +67,8 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    if _swallowed:
+        raise KeyboardInterrupt
     own_process = os.getpid()
     before = _handled_by(ask_to_stop, not_ignored=True)
     try:
@@ -87,6 +96,7 @@ def raised_by_signals() -> Iterator[None]:
             os.kill(os.getpid(), number)
             return
         caught = caught or number
+        _swallowed.append(number)
         _restore(before)
         if before.get(signal.SIGHUP) is not None:
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that closes may say so twice
@@ -110,6 +120,7 @@ def raised_by_signals() -> Iterator[None]:
             raise Interrupted(caught) from error
         raise
     finally:
+        _swallowed.clear()
         sys.unraisablehook = hook_before
         _restore(before)
 

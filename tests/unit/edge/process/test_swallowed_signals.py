@@ -1,0 +1,22 @@
+"""A signal that something swallowed while a command started ends it all the same."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import suppress
+
+import pytest
+
+from edge.process.interruption import Interrupted, raised_by_signals, stopped_by_signals
+
+
+def test_nothing_begins_after_a_signal_that_something_swallowed():
+    with pytest.raises(Interrupted) as ending, raised_by_signals():
+        with suppress(KeyboardInterrupt):  # as C code does that looks for an optional module
+            signal.raise_signal(signal.SIGTERM)
+        with stopped_by_signals(threading.Event()):
+            pytest.fail("it began")
+    assert ending.value.number == signal.SIGTERM
+    with stopped_by_signals(threading.Event()):
+        pass  # the next command is another one
