@@ -11,18 +11,18 @@ import pytest
 from edge.process.interruption import Interrupted, raised_by_signals, stopped_by_signals
 
 
-def run(begun):
+def run(started):
     with raised_by_signals():
         with suppress(KeyboardInterrupt):  # as C code does that looks for an optional module
             signal.raise_signal(signal.SIGTERM)
         with stopped_by_signals(threading.Event()):
-            begun.append(True)
+            started.append(True)
 
 
 def test_nothing_begins_after_a_signal_that_something_swallowed():
-    begun = []
+    started = []
     with pytest.raises(Interrupted) as ending:
-        run(begun)
-    assert (ending.value.number, begun) == (signal.SIGTERM, [])
+        run(started)
+    assert (ending.value.number, started) == (signal.SIGTERM, [])
     with stopped_by_signals(threading.Event()):
         pass  # the next command is another one
