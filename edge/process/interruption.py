@@ -70,8 +70,9 @@ def stopped_by_signals(stop: threading.Event) -> Iterator[None]:
     if _swallowed:
         raise KeyboardInterrupt
     own_process = os.getpid()
-    before = _handled_by(ask_to_stop, not_ignored=True)
+    before: dict[signal.Signals, Handler] = {}
     try:
+        _handle_by(ask_to_stop, before, not_ignored=True)
         yield
     finally:
         _restore(before)
@@ -111,9 +112,11 @@ def raised_by_signals() -> Iterator[None]:
         else:
             hook_before(unraisable)
 
-    before, hook_before = _handled_by(interrupt), sys.unraisablehook
-    sys.unraisablehook = again
+    before: dict[signal.Signals, Handler] = {}
+    hook_before = sys.unraisablehook
     try:
+        sys.unraisablehook = again
+        _handle_by(interrupt, before)
         yield
     except BaseException as error:
         if caught and not (isinstance(error, SystemExit) and not error.code):
@@ -145,23 +148,24 @@ def left_to_parent() -> Iterator[None]:
         _restore(before)
 
 
-def _handled_by(
-    handler: Callable[[int, FrameType | None], None], *, not_ignored: bool = False
-) -> dict[signal.Signals, Handler]:
+def _handle_by(
+    handler: Callable[[int, FrameType | None], None],
+    before: dict[signal.Signals, Handler],
+    *,
+    not_ignored: bool = False,
+) -> None:
     """Handle the signals that ask to end, but for those that are ignored: `nohup` means that.
 
     Args:
-        handler: of them.
+        handler: of them. It may run before this returns.
+        before: gets what handled each of them before, ahead of the change.
         not_ignored: take Ctrl-C all the same: a shell lets what it starts in the background ignore it.
-    Returns:
-        What handled them before.
     """
-    before: dict[signal.Signals, Handler] = {}
     for number in ENDING:
         is_taken = not_ignored and number == signal.SIGINT
         if is_taken or signal.getsignal(number) is not signal.SIG_IGN:
-            before[number] = signal.signal(number, handler)
-    return before
+            before[number] = signal.getsignal(number)
+            signal.signal(number, handler)
 
 
 def _restore(before: dict[signal.Signals, Handler]) -> None:

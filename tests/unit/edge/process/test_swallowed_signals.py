@@ -26,3 +26,18 @@ def test_nothing_begins_after_a_signal_that_something_swallowed():
     assert (ending.value.number, started) == (signal.SIGTERM, [])
     with stopped_by_signals(threading.Event()):
         pass  # the next command is another one
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_handlers_are_put_in_place_asks_to_stop(number, monkeypatch):
+    real, stop = signal.signal, threading.Event()
+
+    def with_a_signal_at_once(which, handler):
+        before = real(which, handler)
+        if which == number and callable(handler) and not stop.is_set():
+            signal.raise_signal(number)
+        return before
+
+    monkeypatch.setattr(signal, "signal", with_a_signal_at_once)
+    with stopped_by_signals(stop):
+        assert stop.is_set()
