@@ -16,6 +16,7 @@ from edge.cameras.protocol import Camera, Frame, FramePosition
 from edge.core.errors import CameraNotFoundError, NoImagesError
 from edge.core.image import Image
 from edge.core.image_file import read_image
+from edge.core.outside_files import files_below
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def list_images(folder: Path) -> list[Path]:
 
 def image_files(folder: Path) -> list[Path]:
     """List the image files in a folder and in the folders below it, sorted by path; see `list_images`."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir())
+    return sorted(p for p in files_below(folder) if p.suffix.lower() in IMAGE_SUFFIXES and not p.is_dir())
 
 
 class FolderCamera(Camera):

@@ -10,6 +10,7 @@ import codecs
 import os
 import re
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -133,6 +134,17 @@ def decoded_text(data: bytes, name: str, error: type[LoomsightError] = ConfigErr
 
 
 _SAVE_AS_UTF8 = "Save it as UTF-8: in Notepad by 'Save as', else with `iconv -f ENCODING -t UTF-8`."
+
+
+def files_below(folder: Path, pattern: str = "*") -> Iterator[Path]:
+    """Walk through a folder and the folders below it, in no order.
+
+    Raises:
+        ConfigError: if it is the whole file system, as of `$FOLDER/` without a folder: hours, for nothing.
+    """
+    if folder.resolve() == Path(folder.resolve().anchor):
+        raise ConfigError(f"{folder} is the whole file system.", "Name the folder that is meant.")
+    return folder.rglob(pattern)
 
 
 def reason_of(error: Exception) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from distill.labels.engine.settings import AnnotatorSpec, Device
 from edge.core.errors import ConfigError
 from edge.core.files import file_digest
+from edge.core.outside_files import files_below
 from edge.core.settings import resolved
 from edge.core.taxonomy import Taxonomy
 
@@ -44,7 +45,7 @@ def _content_digest(path: Path) -> str:
     try:
         if path.is_file():
             return file_digest(path)
-        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else []
+        files = sorted(file for file in files_below(path) if file.is_file()) if path.is_dir() else []
         return ",".join(f"{file.relative_to(path).as_posix()}={file_digest(file)}" for file in files)
     except OSError as error:
         raise ConfigError(f"Cannot read {path}: {error.strerror}.", "Check its permissions.") from error

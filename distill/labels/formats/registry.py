@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
 
 from edge.core.errors import ConfigError, DatasetError
+from edge.core.outside_files import files_below
 
 if TYPE_CHECKING:
     from distill.labels.sets.annotations import LabelSet, WrittenLabels
@@ -84,7 +85,7 @@ READERS: Final[Mapping[str, LabelFormat]] = {
         "distill.labels.formats.voc",
         "",
         lambda suffix, head: suffix == ".xml" and b"<annotations" not in head,
-        lambda folder: next(folder.rglob("*.xml"), None) is not None,
+        lambda folder: next(files_below(folder, "*.xml"), None) is not None,
     ),
     "coco": LabelFormat(
         "distill.labels.formats.coco",

@@ -26,6 +26,7 @@ from distill.labels.sets.image_files import (
 )
 from distill.labels.sets.problems import Problems
 from edge.core.errors import DatasetError
+from edge.core.outside_files import files_below
 
 OWN_ELEMENT = "loomsight"
 UNKNOWN_POSE = "Unspecified"
@@ -72,7 +73,7 @@ def read(source: Path, image_folder: Path | None = None) -> LabelSet:
     """
     problems = Problems()
     base = source if source.is_dir() else source.parent
-    paths = sorted(base.rglob("*.xml")) if source.is_dir() else [source]
+    paths = sorted(files_below(base, "*.xml")) if source.is_dir() else [source]
     if not paths or not base.is_dir():
         raise DatasetError(f"{source} holds no XML files.", "Name the folder LabelImg saves to.")
     files = [_parsed(path, base, problems) for path in paths]

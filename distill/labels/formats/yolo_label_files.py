@@ -10,6 +10,7 @@ from distill.labels.formats.label_file import label_file
 from distill.labels.formats.yolo_description import Description
 from distill.labels.sets.image_files import is_there
 from distill.labels.sets.problems import Problems
+from edge.core.outside_files import files_below
 
 NOT_LABELS = frozenset({"classes.txt"})
 """LabelImg puts it beside the label files."""
@@ -31,7 +32,7 @@ def lost_label_files(
     """
     image_of = {label_file(path): path for path in images}
     there = {
-        folder: [file for file in sorted(folder.rglob("*.txt")) if file.name not in NOT_LABELS]
+        folder: [file for file in sorted(files_below(folder, "*.txt")) if file.name not in NOT_LABELS]
         for folder in _folders(description)
     }
     doubtful: set[Path] = set()

@@ -12,7 +12,7 @@ import pytest
 
 from edge.core.errors import ConfigError, DatasetError
 from edge.core.outside_documents import read_json, read_toml
-from edge.core.outside_files import read_bytes, read_text
+from edge.core.outside_files import files_below, read_bytes, read_text
 
 
 @pytest.fixture
@@ -128,3 +128,11 @@ def test_wrong_json_is_one_line(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(DatasetError, match=r"a\.json is"):
         read_json(tmp_path / "a.json", error=DatasetError)
+
+
+def test_the_whole_file_system_is_no_folder_of_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for root in ("/", "//", os.path.relpath("/")):
+        with pytest.raises(ConfigError, match=r"is the whole file system\. Name the folder"):
+            files_below(Path(root))
+    assert list(files_below(tmp_path)) == []
