@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from distill.labels.sets.annotations import AnnotatedImage, BoxXyxy, LabelSet, Region, ReviewState
+from distill.labels.sets.attributes import finite_numbers
 from distill.labels.sets.image_files import is_there, name_within, size_hw_px
 from distill.labels.sets.problems import Problems
 from edge.core.detections import UNCLASSIFIED
@@ -246,7 +247,8 @@ def _common_scale(rolls: Sequence[Roll]) -> float | None:
 
 def scale_of(roll: Roll) -> float | None:
     """Return the millimetres per column of a roll's images; None if not known."""
-    stated = roll.settings.get("mm_per_px")
-    if isinstance(stated, int | float) and stated > 0:
-        return float(stated)
-    return round(roll.m_per_line * 1000, 6) or None
+    try:
+        [stated] = finite_numbers([roll.settings.get("mm_per_px")])
+    except ValueError:
+        stated = 0.0
+    return stated if stated > 0 else round(roll.m_per_line * 1000, 6) or None

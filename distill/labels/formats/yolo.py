@@ -249,7 +249,7 @@ def _mm_per_px(root: Path, problems: Problems) -> float | None:
     try:
         record = read_json(file)
         scale = float(record["mm_per_px"] if "mm_per_px" in record else record["options"]["mm_per_px"])
-    except (DatasetError, KeyError, TypeError, ValueError):
+    except (DatasetError, KeyError, TypeError, ValueError, OverflowError):
         problems.add(file.name, "does not say mm_per_px")
         return None
     if not 0 < scale < math.inf:

@@ -85,6 +85,9 @@ def write(name, text):
         pytest.param(write(LABEL, "9 0.5 0.5 0.1 0.1"), "class 9", id="unknown-number"),
         pytest.param(write("simulation.json", "{}"), "mm_per_px", id="simulation-without-scale"),
         pytest.param(write("simulation.json", '{"mm_per_px": -1}'), "above 0", id="scale-below-0"),
+        pytest.param(
+            write("simulation.json", '{"mm_per_px": 1' + 400 * "0" + "}"), "mm_per_px", id="scale-too-long"
+        ),
     ],
 )  # fmt: skip
 def test_damage_is_a_data_set_error_on_one_line(tmp_path, damage, said):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from contextlib import closing
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from distill.commands.labels_cli import app
 from distill.data.dataset import load_dataset
 from distill.labels.formats.registry import read_labels
+from distill.labels.formats.roll_record import scale_of
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect, Sighting
@@ -231,3 +233,14 @@ def test_distill_trains_on_the_named_boxes_and_the_clean_image_and_not_on_what_w
         assert held == [("broken", box), ("drop", other)]
         assert sorted(len(image.class_ids) for image in split) == [0, 1, 1]
     assert dataset.mm_per_px == MM
+
+
+@pytest.mark.parametrize("stated", [10**400, float("inf"), float("nan"), -1, "wide", None])
+def test_a_scale_that_no_camera_has_is_taken_from_the_lines(tmp_path, stated):
+    write_record(tmp_path, [defect(0, (20.0, 30.0, 60.0, 50.5))])
+    with closing(sqlite3.connect(tmp_path / "rolls.db")) as record, record:
+        [(settings,)] = record.execute("SELECT settings FROM rolls").fetchall()
+        changed = json.dumps({**json.loads(settings), "mm_per_px": stated})
+        record.execute("UPDATE rolls SET settings = ?", (changed,))
+    [roll] = read_rolls(tmp_path / "rolls.db")
+    assert scale_of(roll) == MM
