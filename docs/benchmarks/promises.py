@@ -1,9 +1,9 @@
 """Is the rate of false alarms kept that was asked for? Simulated clean cloth, by the commands themselves.
 
 Usage: python docs/benchmarks/promises.py OUT.json --folder FOLDER [--metres 100] [--taught 30]
-           [--rates 1 3 10] [--articles 5] [--width-px 256]
+           [--rates 1 3 10] [--articles 5] [--rolls 1] [--width-px 256]
 
-Each article is taught on the first metres of a roll at each rate with `loomsight teach
+Each article is taught on the first metres of each of its rolls at each rate with `loomsight teach
 --false-alarms-per-100m`; then `edge-run --reference` inspects that roll from its beginning, and what its
 record holds beyond the taught metres is counted: detector and reference model together, every report.
 Before that a promise is asked for that the taught metres cannot carry; it has to be refused.
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,14 @@ def main() -> None:
     """Teach, inspect, count; write and print it."""
     arguments = _arguments()
     articles = []
-    for number, cloth in enumerate(ARTICLES[: arguments.articles]):
-        folder = arguments.folder / str(number)
+    numbered = list(enumerate(ARTICLES[: arguments.articles]))
+    for nth, (number, cloth) in product(range(arguments.rolls), numbered):
+        folder = arguments.folder / f"{number}-{nth}"
         folder.mkdir(parents=True, exist_ok=True)
-        roll = f"loom:seed={100 + number},{cloth},width_px={arguments.width_px},defects_per_m=0"
+        seed = 100 * (nth + 1) + number
+        roll = f"loom:seed={seed},{cloth},width_px={arguments.width_px},defects_per_m=0"
         roll += ",bed_left_mm=-20,bed_right_mm=-20"
-        row: dict[str, Any] = {"cloth": cloth, "refused": is_refused(folder, roll, arguments)}
+        row: dict[str, Any] = {"cloth": cloth, "seed": seed, "refused": is_refused(folder, roll, arguments)}
         row["false_alarms"] = {
             f"{rate:g}": false_alarms(folder, roll, rate, arguments) for rate in arguments.rates
         }
@@ -124,6 +127,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--taught", type=float, default=30.0)
     parser.add_argument("--rates", type=float, nargs="+", default=[1.0, 3.0, 10.0])
     parser.add_argument("--articles", type=int, default=len(ARTICLES))
+    parser.add_argument("--rolls", type=int, default=1, help="of each article")
     parser.add_argument("--width-px", type=int, default=256)
     return parser.parse_args()
 

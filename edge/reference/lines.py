@@ -45,7 +45,8 @@ class LineMeans:
         rungs = max(1, round(min(channel.size_hw[axis], in_view) / RUNG_CELLS))
         counts = _summed(is_judged[None].astype(np.float32), is_judged, axis)
         covered = _in_windows(counts, axis, rungs)[0]
-        has_value = (counts[0] > 0) & (covered >= LEAST_COVERED * rungs * RUNG_CELLS)
+        least = LEAST_COVERED * min(rungs * RUNG_CELLS, in_view)
+        has_value = (counts[0] > 0) & (covered >= least)
         means = _in_windows(_summed(vectors, is_judged, axis), axis, rungs)
         means *= np.reciprocal(np.maximum(covered, 1), dtype=np.float32)
         return cls(means, has_value, axis, is_judged)

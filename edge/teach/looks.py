@@ -25,7 +25,7 @@ from edge.process.camera_log import as_here
 from edge.reference.model import Look, ReferenceModel
 from edge.reference.second_look import look_at
 from edge.reference.taught import TaughtCloth
-from edge.reference.trunk import Trunk
+from edge.reference.trunk import SELVEDGE_PX, Trunk
 from edge.teach.spool import Views
 
 STRETCH_M: Final = 1.0
@@ -177,7 +177,8 @@ def _fit(strips: Sequence[SpooledStrip], spool: Views, trunk: Trunk, steps: _Ste
         raise DatasetError(
             "There is too little clean cloth: it is fitted on one half and calibrated on the other, and "
             "one of them shows none.",
-            f"Teach on at least {FOLDS} images that show cloth.",
+            f"Teach on at least {FOLDS} images that show cloth. Within selvedge_margin_mm of an edge of "
+            f"the cloth, and {SELVEDGE_PX} px more, nothing is judged.",
         ) from error
 
 

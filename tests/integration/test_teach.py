@@ -115,6 +115,22 @@ def test_the_article_file_holds_contract_arrays_and_sheet_and_is_verified(taught
     assert (done.exit_code, "2 files whole, sealed" in done.output) == (0, True)
 
 
+def test_cloth_between_selvedges_that_leave_56_px_of_it_is_taught(tmp_path):
+    narrow = "loom:seed=2026,defects_per_m=0,length_m=1,width_px=256,bed_left_mm=2,bed_right_mm=2"
+    words = ["--article", "narrow", "--camera", narrow, "--false-alarms-per-100m", "200"]
+    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert open_article(tmp_path / "out").manifest.article == "narrow"
+
+
+def test_cloth_that_is_all_selvedge_is_one_line_that_says_how_near_to_it_nothing_is_judged(
+    detector, tmp_path
+):
+    narrow = CLEAN.replace("160,bed_left_mm=-20,bed_right_mm=-20", "200,bed_left_mm=2,bed_right_mm=2")
+    with pytest.raises(DatasetError, match=r"Within selvedge_margin_mm of .*, and 40 px more, nothing"):
+        teach(detector, tmp_path / "out", "--camera", narrow, "--false-alarms-per-100m", 200)
+
+
 def test_control_characters_in_the_name_of_an_article_do_not_reach_the_terminal(detector, tmp_path):
     out = tmp_path / "article"
     short = CLEAN.replace("length_m=0.96", "length_m=0.4")
