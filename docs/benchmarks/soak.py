@@ -37,11 +37,12 @@ CAMERA = (
 
 EDGE_RUN = [sys.executable, "-c", "from edge.commands.loomsight import main; main()", "edge-run"]
 SAMPLE_S = 2.0
+START_S = 180.0
 WARM_S = 90.0
 WARM_FRACTION = 0.1
 """Left out: so long, or that fraction of a short run: caches fill, the optics learn."""
 
-FINISHED = re.compile(r"edge\.pipeline: frame \d+: \d+ found, ([\d.]+) ms")
+FINISHED = re.compile(r": frame \d+: \d+ found, ([\d.]+) ms")
 MOST_GROWTH = 0.02
 MOST_P99 = 1.10
 
@@ -67,7 +68,8 @@ class Watch:
         self.latencies: list[tuple[float, float]] = []
         self.warnings: list[str] = []
         self._process = process
-        threading.Thread(target=self._read, daemon=True).start()
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
 
     def _read(self) -> None:
         assert self._process.stderr is not None
@@ -163,9 +165,12 @@ def followed(
 ) -> tuple[list[Sample], Watch, list[tuple[float, float]]]:
     """Sample a run until its time is over, then end it as systemd does."""
     watch, probed, samples = Watch(process), list[tuple[float, float]](), list[Sample]()
+    start_s = time.monotonic()
     while not (watch.health and watch.page and watch.latencies):
         if process.poll() is not None:
             sys.exit(f"edge-run ended: {watch.warnings}")
+        if time.monotonic() > start_s + START_S:
+            sys.exit(f"after {START_S:g} s: page {watch.page!r}, health {watch.health!r}, no frame's time")
         time.sleep(0.2)
     stop = threading.Event()
     for work in ((probe, probed), (look, watch)):

@@ -11,6 +11,20 @@ SCRIPTS = ROOT / "docs" / "benchmarks"
 ELSEWHERE = {"others.py"}
 """Run in an environment with anomalib."""
 
+SOAK = """
+import subprocess, sys, time
+sys.path.insert(0, sys.argv[1])
+import soak
+
+words = ["--camera", sys.argv[2], "--config", sys.argv[3], "--verbose", "--page", "0"]
+process = subprocess.Popen([*soak.EDGE_RUN, *words], stderr=subprocess.PIPE, text=True)
+watch = soak.Watch(process)
+process.wait()
+while watch.thread.is_alive():
+    time.sleep(0.01)
+print(bool(watch.page), bool(watch.health), len(watch.latencies) > 0)
+"""
+
 PROGRAM = """
 import contextlib, io, runpy, sys, traceback
 from pathlib import Path
@@ -46,3 +60,13 @@ def test_every_script_starts_and_shows_its_help():
         timeout=600,
     )
     assert (done.stdout, done.returncode) == ("", 0), done.stdout + done.stderr
+
+
+def test_the_soak_reads_page_health_and_times_from_what_a_run_says(tmp_path):
+    (tmp_path / "box.toml").write_text("health_port = 0\n")
+    cloth = "loom:seed=1,width_px=256,length_m=0.2,defects_per_m=0"
+    done = subprocess.run(
+        [sys.executable, "-c", SOAK, SCRIPTS, cloth, tmp_path / "box.toml"],
+        capture_output=True, text=True, timeout=300, cwd=ROOT,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1:] == ["True True True"], done.stderr
