@@ -6,11 +6,11 @@ scale is estimated from k values, so that a new excess of t scales has the proba
 the surprise is k ln(1 + t / k) (peaks over threshold: Pickands, Annals of Statistics 3, 1975; Lomax).
 A report counts once, with its greatest surprise, and one level on that scale holds for all channels.
 
-Where the cloth stands for at least one false alarm at the rate asked for, that level is an order
-statistic of the reports, of rank ceil((n + 1)(1 - alpha)) from below (Vovk, Gammerman, Shafer, Algorithmic
-Learning in a Random World, 2005): a value that was seen, never one between two. Where it stands for less,
-the level is at least the greatest value seen, and as far beyond the tail's start as the rate asked for is
-rarer.
+The level is set for a part of the rate asked for (`CAUTION`). Where the cloth stands for at least one
+false alarm at that rate, it is an order statistic of the reports, of rank ceil((n + 1)(1 - alpha)) from
+below (Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World, 2005): a value that was seen, never
+one between two. Where it stands for less, the level is at least the greatest value seen, and as far beyond
+the tail's start as the rate is rarer.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ TAIL_RATIO: Final = 3
 """Of few values, at most every third belongs to the tail."""
 
 CAUTION: Final = 0.85
-"""An extrapolated level is set for so much of the rate asked for: tails heavier than exponential. Asked for
-1 and 3 false alarms per 100 m, ten simulated rolls of five articles gave 0.2 and 0.4 times as many with
-0.75, and 0.4 and 0.5 times with 0.85; a Pareto tail with exponent 8 gives 1.5 times."""
+"""A level is set for so much of the rate asked for. Tails may be heavier than exponential, and the metres
+that come differ more from those taught than those do from each other: levels set for all of 10 false alarms
+per 100 m gave 1.75 times as many on ten simulated rolls (docs/benchmarks/promises.md). Of extrapolated
+levels, for 1 and 3 per 100 m, 0.75 gave 0.2 and 0.4 times as many, 0.85 gave 0.4 and 0.6 times."""
 
 FLAT: Final = 1e-6
 """Least scale of a tail, relative to its start: values that are all alike have none."""
@@ -96,11 +97,12 @@ def level_of(reports: Floats, stretches: int, allowed: float) -> float:
     ordered = np.sort(reports)[::-1]
     if not len(ordered):
         raise ValueError("no report to calibrate on")
+    allowed *= CAUTION
     rank = floor(allowed * (stretches + 1) / stretches + 1e-9)
     if rank >= 1:
         return float(ordered[min(rank, len(ordered)) - 1])
     count = _tail_count(len(ordered))
-    beyond = float(np.log(max(count, 1) / (CAUTION * allowed)))
+    beyond = float(np.log(max(count, 1) / allowed))
     return max(float(ordered[0]), float(ordered[count]) + beyond)
 
 

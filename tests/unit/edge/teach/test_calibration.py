@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge.teach.calibration import Tail, level_of, tail_of
+from edge.teach.calibration import CAUTION, Tail, level_of, tail_of
 
 
 @pytest.mark.parametrize(
-    ("allowed", "rank"), [(1.0, 1), (1.9, 1), (3.0, 3), (10.0, 10), (1e9, 100)], ids=str
+    ("allowed", "rank"), [(1.2, 1), (2.3, 1), (3.0, 2), (3.6, 3), (10.0, 8), (1e9, 100)], ids=str
 )
 def test_a_level_that_the_cloth_carries_is_the_value_of_that_rank(allowed, rank):
     values = np.arange(100.0)
@@ -19,19 +19,19 @@ def test_the_rank_is_the_conformal_one(alpha):
     n = 200
     values = np.random.default_rng(3).normal(size=n)
     k = int(np.ceil((n + 1) * (1 - alpha) - 1e-9))
-    assert level_of(values, n, alpha * n) == np.sort(values)[k - 1]
+    assert level_of(values, n, alpha * n / CAUTION) == np.sort(values)[k - 1]
 
 
 def test_a_level_beyond_the_cloth_is_above_all_that_was_seen():
     values = tail_of(maxima := np.random.default_rng(5).exponential(size=600)).surprise(maxima)
-    levels = [level_of(values, 600, allowed) for allowed in (0.25, 0.5, 0.9, 1.0, 3.0)]
+    levels = [level_of(values, 600, allowed) for allowed in (0.25, 0.5, 0.9, 1.2, 3.0)]
     assert levels == sorted(levels, reverse=True)
     assert levels[3] == values.max()
     assert levels[0] > values.max()
 
 
 def test_values_that_are_all_alike_give_a_level_there():
-    assert level_of(np.full(50, 2.0), 50, 1.0) == 2.0
+    assert level_of(np.full(50, 2.0), 50, 1.2) == 2.0
     assert tail_of(np.full(50, 2.0)).value_at(5.0) == pytest.approx(2.0, abs=1e-3)
 
 
