@@ -18,6 +18,9 @@ from edge.dataset.writing import write_dataset
 
 logger = logging.getLogger(__name__)
 
+OLDER: Final[dict[str, object]] = {"on": None, "look": "drawn", "pattern": None}
+"""Options that older data sets do not name, and what they were."""
+
 UNKNOWN_SCALE_MM_PER_PX: Final = 0.2
 """Simulated cloth is woven at this scale where nobody said that of the data set."""
 
@@ -62,11 +65,11 @@ def _check_woven(folder: Path, options: DatasetOptions) -> None:
     """See that a data set which stands there already is the one that is asked for."""
     try:
         made = json.loads((folder / "simulation.json").read_bytes())
-        woven, clean = dict(made["options"]), made.get("clean_images", {}).get("sha256")
+        woven, clean = OLDER | made["options"], made.get("clean_images", {}).get("sha256")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(f"{folder} is no simulated data set.", "Choose another --out.") from error
     asked = options.model_dump(mode="json", exclude={"workers"})
-    other = [key for key in {**woven, "on": None} if woven.get(key) != asked.get(key)]
+    other = [key for key in woven if woven.get(key) != asked.get(key)]
     if options.on is not None and not other:
         other = _changed_images(options.on, clean)
     if other:

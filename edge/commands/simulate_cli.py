@@ -28,7 +28,11 @@ def simulate(
     seed: Annotated[int | None, typer.Option(help="Same seed, same images.")] = None,
     size_hw: Annotated[tuple[int, int] | None, typer.Option(help="Height and width in pixels.")] = None,
     mm_per_px: Annotated[float | None, typer.Option(help="Millimetres of cloth per pixel.")] = None,
+    look: Annotated[str | None, typer.Option(help="drawn or woven  [default: drawn]")] = None,
     weave: Annotated[str | None, typer.Option(help="plain, twill or satin  [default: all]")] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="solid, stripes or checks, of look woven  [default: all]")
+    ] = None,
     warp_pitch_px: Annotated[float | None, typer.Option(help="Pixels per end  [default: any]")] = None,
     weft_pitch_px: Annotated[float | None, typer.Option(help="Pixels per pick  [default: any]")] = None,
     mean_grey: Annotated[float | None, typer.Option(help="Brightness of the cloth  [default: any]")] = None,
@@ -54,7 +58,9 @@ def simulate(
         "seed": seed,
         "size_hw": size_hw,
         "mm_per_px": mm_per_px,
+        "look": look,
         "weave": weave,
+        "pattern": pattern,
         "warp_pitch_px": warp_pitch_px,
         "weft_pitch_px": weft_pitch_px,
         "mean_grey": mean_grey,

@@ -14,7 +14,7 @@ from edge.core.taxonomy import Taxonomy
 from edge.dataset.options import DatasetOptions
 from edge.simulator.ground_truth import BoxPx, PlantedDefect, SeenDefect
 from edge.simulator.loom import Loom
-from edge.simulator.options import MIN_CLOTH_PX, LoomOptions
+from edge.simulator.options import MIN_CLOTH_PX, Look, LoomOptions
 
 IMAGE_STREAM = 6
 ARTICLE_STREAM = 7
@@ -28,7 +28,7 @@ SEARCHED_PANELS = 6
 SLIVER_PX = 6
 """A defect that reaches into the image by fewer rows than this is left unlabelled."""
 
-IMAGE_TEXTURE_LINES = 401
+LEAST_TEXTURE_LINES: dict[Look, int] = {"drawn": 401, "woven": 127}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,6 +140,7 @@ def _loom_options(
         seed=seed,
         width_px=width,
         mm_per_px=options.mm_per_px,
+        look=options.look,
         **_article(options, seed),
         colour=options.colour,
         categories=options.categories,
@@ -147,7 +148,7 @@ def _loom_options(
         defects_per_m=options.defects_per_m if with_defect else 0.0,
         bed_left_mm=float(out_of_view_mm[0]),
         bed_right_mm=float(out_of_view_mm[1]),
-        texture_lines=max(IMAGE_TEXTURE_LINES, min(height + 1, 4096)),
+        texture_lines=max(LEAST_TEXTURE_LINES[options.look], min(height + 1, 4096)),
     )
 
 
@@ -155,7 +156,7 @@ def _article(options: DatasetOptions, seed: int) -> dict[str, Any]:
     """Give the cloth that the data set asks for, to its fraction of the images; the others are free."""
     if np.random.default_rng([seed, ARTICLE_STREAM]).random() >= options.article_share:
         return {}
-    return options.model_dump(include={"weave", "warp_pitch_px", "weft_pitch_px", "mean_grey"})
+    return options.model_dump(include={"weave", "pattern", "warp_pitch_px", "weft_pitch_px", "mean_grey"})
 
 
 def aim(planted: Sequence[PlantedDefect], mm_per_px: float, lines: int, rng: np.random.Generator) -> int:

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 from typing_extensions import Self
 
 from edge.core.errors import ConfigError
 from edge.core.settings import OwnPath
 from edge.simulator.ground_truth import DIFFICULTIES, Difficulty
-from edge.simulator.options import CATEGORIES, MIN_CLOTH_PX, Categories, Weave, validated
+from edge.simulator.options import (
+    CATEGORIES,
+    DEFAULT_LOOK,
+    MIN_CLOTH_PX,
+    Categories,
+    Look,
+    Pattern,
+    Weave,
+    checked_pattern,
+    validated,
+)
 
 SPLITS = ("train", "val", "test")
 
-WOVEN_KEYS = ("weave", "mean_grey", "article_share")
+WOVEN_KEYS = ("weave", "pattern", "mean_grey", "article_share")
 """What real clean images are not asked for."""
 
 SIZE_PERMITTED = "height and width, 128 to 8192 pixels"
@@ -35,7 +53,11 @@ class DatasetOptions(BaseModel):
     seed: int = Field(0, ge=0, description="a whole number from 0")
     size_hw: tuple[int, int] = Field((256, 1024), description=SIZE_PERMITTED)
     mm_per_px: float = Field(0.2, ge=0.02, le=2.0, description="0.02 to 2 millimetres")
+    look: Look = Field(DEFAULT_LOOK, description="drawn or woven")
     weave: Weave | None = Field(None, description="plain, twill or satin")
+    pattern: Pattern | None = Field(
+        None, description="solid, stripes or checks; stripes and checks with look woven"
+    )
     warp_pitch_px: float | None = Field(None, ge=2.5, le=16, description="2.5 to 16 pixels")
     weft_pitch_px: float | None = Field(None, ge=2.5, le=16, description="2.5 to 16 pixels")
     mean_grey: float | None = Field(None, ge=40, le=220, description="40 to 220 grey levels")
@@ -52,6 +74,11 @@ class DatasetOptions(BaseModel):
         6.0, gt=0, le=40, description="above 0, up to 40 per metre of roll, in images with defects"
     )
     workers: int = Field(1, ge=1, le=64, description="1 to 64 processes")
+
+    @field_validator("pattern")
+    @classmethod
+    def _check_pattern(cls, pattern: Pattern | None, info: ValidationInfo) -> Pattern | None:
+        return checked_pattern(pattern, info)
 
     @field_validator("split")
     @classmethod

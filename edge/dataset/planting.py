@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +16,8 @@ from edge.dataset.clean_folder import CleanFolder, CleanImage
 from edge.dataset.image import IMAGE_STREAM, SEARCHED_PANELS, DatasetImage, aim, image_seed, is_sliver
 from edge.dataset.options import DatasetOptions
 from edge.simulator.ground_truth import PlantedDefect, SeenDefect, tight_box
-from edge.simulator.kinds import Site, draw_figure
+from edge.simulator.kinds import Kind, Site, draw_figure
+from edge.simulator.looks import KINDS_OF
 from edge.simulator.options import LoomOptions
 from edge.simulator.patch import Figure, apply_patch, patch_from_figure
 from edge.simulator.plan import plan_panel
@@ -94,11 +96,11 @@ class Planter:
         columns = np.flatnonzero(is_cloth.any(axis=0))
         ground_mm = float(columns[0]) * mm_per_px, float(columns[-1] + 1) * mm_per_px
         site = Site(mm_per_px, clean.warp_pitch_px, clean.weft_pitch_px, ground_mm[1] - ground_mm[0])
-        roll = self._roll(seed)
+        roll, kinds = self._roll(seed), KINDS_OF[self._options.look]
         for panel in range(PLAN_TRIES):
             plan = plan_panel(roll, self._taxonomy, ground_mm, site, panel)
             first_line = aim(plan, mm_per_px, lines, rng) if plan else 0
-            found = (_place(planted, first_line, is_cloth, seed, site) for planted in plan)
+            found = (_place(planted, first_line, is_cloth, seed, site, kinds) for planted in plan)
             placed = [one for one in found if one is not None]
             if placed:
                 return placed
@@ -109,6 +111,7 @@ class Planter:
         options = self._options
         return LoomOptions(
             seed=seed,
+            look=options.look,
             mm_per_px=options.mm_per_px,
             width_px=16384,
             bed_left_mm=0,
@@ -172,7 +175,12 @@ class _Placed:
 
 
 def _place(
-    planted: PlantedDefect, first_line: int, is_cloth: Mask, seed: int, site: Site
+    planted: PlantedDefect,
+    first_line: int,
+    is_cloth: Mask,
+    seed: int,
+    site: Site,
+    kinds: Mapping[str, Kind],
 ) -> _Placed | None:
     """Return what of a defect falls into the image; None if that is nothing, a rim, or not on cloth."""
     top = round(planted.along_m[0] * 1000.0 / site.mm_per_px) - first_line
@@ -180,7 +188,7 @@ def _place(
     bottom = round(planted.along_m[1] * 1000.0 / site.mm_per_px) - first_line
     if bottom <= 0 or top >= len(is_cloth):
         return None
-    figure, strength = draw_figure(planted, seed, site)
+    figure, strength = draw_figure(kinds[planted.category], planted, seed, site)
     lines, columns = figure.body.shape
     rows = slice(max(0, -top), min(lines, len(is_cloth) - top))
     across = slice(max(0, -left), min(columns, is_cloth.shape[1] - left))
@@ -195,5 +203,5 @@ def _place(
     if is_sliver((x1 + left, y1 + top, x2 + left, y2 + top), len(is_cloth)):
         return None
     shade, fade = figure.shade[rows, across], figure.fade[rows, across]
-    kept = Figure(shade[y1:y2, x1:x2], fade[y1:y2, x1:x2], on_cloth[y1:y2, x1:x2])
+    kept = Figure(shade[y1:y2, x1:x2], fade[y1:y2, x1:x2], on_cloth[y1:y2, x1:x2], figure.lit)
     return _Placed(planted, kept, top + y1, left + x1, strength)

@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 
 from edge.core.image import Image
-from edge.simulator.options import LoomOptions
+from edge.simulator.options import Look, LoomOptions
 from edge.simulator.planes import smooth_noise
 from edge.simulator.style import ClothStyle
 
 BANK_STREAM = 3
-SHADE_PERIODS = (613, 757)
-NOISE_PERIODS = (509, 521)
-"""Primes, so that a pair of them repeats after about 464,000 and 265,000 lines."""
+SHADE_PERIODS: dict[Look, tuple[int, int]] = {"drawn": (613, 757), "woven": (307, 379)}
+NOISE_PERIODS: dict[Look, tuple[int, int]] = {"drawn": (509, 521), "woven": (251, 257)}
+"""Primes, so that a pair of them repeats after about 464,000 and 265,000 lines; 116,000 and 65,000."""
 
 HALF_NORMAL_SPREAD = 0.8525
 """Standard deviation of |a| - |b| for two standard normal a and b: sqrt(2 (1 - 2 / pi))."""
@@ -46,8 +46,10 @@ class Banks:
 def draw_banks(options: LoomOptions, style: ClothStyle) -> Banks:
     """Draw the banks of a roll from its seed."""
     rng = np.random.default_rng([options.seed, BANK_STREAM])
-    brighter, darker = (_draw_shade(options, style, rng, period) for period in SHADE_PERIODS)
-    noise_up, noise_down = (_draw_noise(options, style, rng, period) for period in NOISE_PERIODS)
+    brighter, darker = (_draw_shade(options, style, rng, period) for period in SHADE_PERIODS[options.look])
+    noise_up, noise_down = (
+        _draw_noise(options, style, rng, period) for period in NOISE_PERIODS[options.look]
+    )
     return Banks(brighter, darker, noise_up, noise_down)
 
 

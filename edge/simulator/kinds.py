@@ -108,7 +108,9 @@ def _often_lying(
     return (breadth_mm, length_mm) if rng.random() < 0.3 else (length_mm, breadth_mm)
 
 
-def _round(along_mm: float, across_mm: float, site: Site, rng: np.random.Generator) -> tuple[float, float]:
+def round_spot(
+    along_mm: float, across_mm: float, site: Site, rng: np.random.Generator
+) -> tuple[float, float]:
     along_mm, across_mm = _as_drawn(along_mm, across_mm, site, rng)
     return along_mm, float(np.clip(across_mm, 0.6 * along_mm, 1.6 * along_mm))
 
@@ -156,28 +158,30 @@ KINDS: dict[str, Kind] = {
         0.9, 1.6, (8, 36), (8, 30), 30,
         lambda size, site, rng: draw_broken_yarn(size, site.warp_pitch_px, rng), _often_lying,
     ),
-    "hole": Kind(1.2, 0.8, (3.2, 12), (3.2, 12), 16, lambda size, _, rng: draw_hole(size, rng), _round),
+    "hole": Kind(1.2, 0.8, (3.2, 12), (3.2, 12), 16, lambda size, _, rng: draw_hole(size, rng), round_spot),
     "crease": Kind(0.8, 1.6, (18, 110), (18, 80), 60, lambda size, _, rng: draw_crease(size, rng)),
     "wrinkle": Kind(0.8, 1.6, (24, 80), (24, 80), 90, lambda size, _, rng: draw_wrinkle(size, rng)),
     "dropped stitch": Kind(
         1.5, 1.2, (2.4, 12), (2.4, 4), 12,
         lambda size, _, rng: draw_dropped_stitch(size, rng), _sometimes_turned,
     ),
-    "nep": Kind(1.15, 1.0, (2.2, 4.0), (2.2, 4.0), 11, lambda size, _, rng: draw_nep(size, rng), _round),
-    "stain": Kind(0.9, 1.2, (5, 22), (5, 22), 20, lambda size, _, rng: draw_stain(size, rng), _round),
+    "nep": Kind(
+        1.15, 1.0, (2.2, 4.0), (2.2, 4.0), 11, lambda size, _, rng: draw_nep(size, rng), round_spot,
+    ),
+    "stain": Kind(0.9, 1.2, (5, 22), (5, 22), 20, lambda size, _, rng: draw_stain(size, rng), round_spot),
 }  # fmt: skip
 """Every category of the taxonomy that can be planted. Sizes in millimetres are those of a clear defect."""
 
 
 def draw_size_mm(
-    category: str, difficulty: Difficulty, site: Site, rng: np.random.Generator
+    kind: Kind, difficulty: Difficulty, site: Site, rng: np.random.Generator
 ) -> tuple[float, float]:
-    """Draw how long and how broad a defect is, in whole pixels.
+    """Draw how long and how broad a defect of a kind is, in whole pixels.
 
     Returns:
         Millimetres along the roll and across it.
     """
-    kind, factor = KINDS[category], SIZE_FACTORS[difficulty]
+    factor = SIZE_FACTORS[difficulty]
     sides_mm = []
     for (low, high), pitch_px in (
         (kind.along_mm, site.weft_pitch_px),
@@ -194,8 +198,8 @@ def draw_size_mm(
     return along_px * site.mm_per_px, across_px * site.mm_per_px
 
 
-def draw_figure(planted: PlantedDefect, seed: int, site: Site) -> tuple[Figure, float]:
-    """Draw a defect from the seed and its number.
+def draw_figure(kind: Kind, planted: PlantedDefect, seed: int, site: Site) -> tuple[Figure, float]:
+    """Draw a defect of a kind from the seed and its number.
 
     Returns:
         Its form, and how strong it is in deviations of the cloth.
@@ -204,6 +208,5 @@ def draw_figure(planted: PlantedDefect, seed: int, site: Site) -> tuple[Figure, 
     (start_m, end_m), (left_mm, right_mm) = planted.along_m, planted.across_mm
     lines = round((end_m - start_m) * (1000.0 / site.mm_per_px))
     columns = round((right_mm - left_mm) / site.mm_per_px)
-    kind = KINDS[planted.category]
     figure = kind.draw((lines, columns), site, rng)
     return figure, kind.salience * rng.uniform(*CONTRAST_RANGES[planted.difficulty])

@@ -13,11 +13,11 @@ from edge.simulator.banks import add_bank, copy_bank, draw_banks, subtract_bank
 from edge.simulator.ground_truth import BoxPx, Mask, PlantedDefect, SeenDefect, tight_box
 from edge.simulator.joints import JointPatch, PlantedJoint, apply_joint, draw_joint
 from edge.simulator.kinds import Site, draw_figure
+from edge.simulator.looks import KINDS_OF, style_of
 from edge.simulator.options import LoomOptions
 from edge.simulator.patch import Ground, Patch, apply_patch, measure_ground, patch_from_figure
 from edge.simulator.plan import panel_at, plan_panel
 from edge.simulator.store import BoundedStore
-from edge.simulator.style import draw_style
 from edge.simulator.texture import draw_texture, selvedge_bands_px
 
 KEPT_PANELS = 4
@@ -42,7 +42,8 @@ class Loom:
     def __init__(self, options: LoomOptions, taxonomy: Taxonomy | None = None) -> None:
         self.options = options
         self.taxonomy = taxonomy or load_taxonomy()
-        self.style = draw_style(options)
+        self._kinds = KINDS_OF[options.look]
+        self.style = style_of(options)
         texture = draw_texture(options, self.style)
         self._channels = 1 if texture.ndim == 2 else 3
         self._texture = texture.reshape(len(texture), -1)
@@ -183,7 +184,9 @@ class Loom:
 
     def _draw_patch(self, planted: PlantedDefect) -> Patch:
         """Draw a defect from the seed and its number."""
-        figure, strength = draw_figure(planted, self.options.seed, self._site)
+        figure, strength = draw_figure(
+            self._kinds[planted.category], planted, self.options.seed, self._site
+        )
         _, left = self._corner(planted)
         ground = self._ground.part(slice(None), slice(left, left + figure.body.shape[1]))
         return patch_from_figure(figure, ground, strength)

@@ -23,8 +23,15 @@ from edge.simulator.kinds import KINDS
 
 Weave = Literal["plain", "twill", "satin"]
 Scan = Literal["line", "area"]
+Look = Literal["drawn", "woven"]
+Pattern = Literal["solid", "stripes", "checks"]
+
+DEFAULT_LOOK: Look = "drawn"
+"""The shipped detector was trained on it. `woven` is nearer to real cloth, see
+docs/benchmarks/cloth_distance.md."""
 
 WEAVES: tuple[Weave, ...] = ("plain", "twill", "satin")
+PATTERNS: tuple[Pattern, ...] = ("solid", "stripes", "checks")
 
 CATEGORIES: tuple[str, ...] = tuple(KINDS)
 """The categories of the taxonomy that the loom knows how to draw."""
@@ -48,6 +55,13 @@ Categories = Annotated[tuple[str, ...], AfterValidator(_can_be_drawn)]
 """Categories that the loom knows how to draw."""
 
 
+def checked_pattern(pattern: Pattern | None, info: ValidationInfo) -> Pattern | None:
+    """Refuse stripes and checks where the look knows none; `look` is a field before `pattern`."""
+    if pattern not in (None, "solid") and info.data.get("look") == "drawn":
+        raise ValueError("only the look woven has stripes and checks")
+    return pattern
+
+
 class LoomOptions(BaseModel):
     """Describe one roll of cloth and the camera above it.
 
@@ -61,7 +75,11 @@ class LoomOptions(BaseModel):
     mm_per_px: float = Field(0.2, ge=0.02, le=2.0, description="0.02 to 2 millimetres")
     lines_per_block: int = Field(224, ge=1, le=8192, description="1 to 8192 lines")
     speed_m_min: float = Field(20.0, gt=0, le=600, description="above 0, up to 600 m/min")
+    look: Look = Field(DEFAULT_LOOK, description="drawn or woven")
     weave: Weave | None = Field(None, description="plain, twill or satin")
+    pattern: Pattern | None = Field(
+        None, description="solid, stripes or checks; stripes and checks with look=woven"
+    )
     colour: bool = Field(False, description="true or false")
     warp_pitch_px: float | None = Field(None, ge=2.5, le=16, description="2.5 to 16 pixels")
     weft_pitch_px: float | None = Field(None, ge=2.5, le=16, description="2.5 to 16 pixels")
@@ -111,6 +129,11 @@ class LoomOptions(BaseModel):
         if faults and not info.data.get("live"):
             raise ValueError("only a live camera fails")
         return faults
+
+    @field_validator("pattern")
+    @classmethod
+    def _check_pattern(cls, pattern: Pattern | None, info: ValidationInfo) -> Pattern | None:
+        return checked_pattern(pattern, info)
 
     @model_validator(mode="after")
     def _check_width(self) -> Self:

@@ -50,11 +50,14 @@ class Figure:
         shade: (H, W) float32 in [-1, 1], the brightness added.
         fade: (H, W) float32 in [0, 1], how much of the weave disappears.
         body: (H, W) bool, the pixels that belong to the defect; outside nothing changes.
+        lit: fraction of the shade that multiplies the brightness of the yarns, as light and dye do; the
+            rest is added to it.
     """
 
     shade: Plane
     fade: Plane
     body: NDArray[np.bool_]
+    lit: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +65,7 @@ class Patch:
     """Change pixels: ``new = old * keep + plus``.
 
     Attributes:
-        keep: (H, W) float32 in [0, 1].
+        keep: (H, W) float32, 0 or more; above 1 where light makes the yarns brighter.
         plus: (H, W) float32, grey levels.
         tint: what `plus` is multiplied with in blue, green and red.
         mask: (H, W) uint8, 1 where anything changes.
@@ -137,7 +140,11 @@ def patch_from_figure(figure: Figure, ground: Ground, strength: float, tint: Tin
     if shade.sum() > 0 and float(ground.grey.mean()) + float(amplitude.mean()) > BLINDING_GREY:
         shade = -shade
     keep = np.where(figure.body, 1 - figure.fade, 1).astype(np.float32)
-    plus = (1 - keep) * ground.grey + amplitude.astype(np.float32) * shade
+    step = amplitude.astype(np.float32) * shade
+    plus = (1 - keep) * ground.grey + np.float32(1 - figure.lit) * step
+    if figure.lit:
+        light = np.maximum(1 + figure.lit * step / np.maximum(ground.grey, 1), 0).astype(np.float32)
+        keep, plus = keep * light, plus * light
     return Patch(keep, plus.astype(np.float32), tint or ground.tint, figure.body.astype(np.uint8))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from edge.core.taxonomy import Taxonomy
 from edge.simulator.ground_truth import Difficulty, PlantedDefect
 from edge.simulator.kinds import KINDS, Site, draw_size_mm
+from edge.simulator.looks import KINDS_OF
 from edge.simulator.options import LoomOptions
 
 PLAN_STREAM = 4
@@ -58,7 +59,7 @@ def plan_panel(
     placed: list[tuple[float, float, float, float, str, Difficulty]] = []
     for _ in range(int(rng.poisson(options.defects_per_m * PANEL_M))):
         category, difficulty = _draw_kind(options, rng)
-        size_mm = draw_size_mm(category, difficulty, site, rng)
+        size_mm = draw_size_mm(KINDS_OF[options.look][category], difficulty, site, rng)
         for _ in range(TRIES):
             box = _draw_box(size_mm, ground_mm, site.mm_per_px, rng)
             if all(_apart_mm(box, other[:4]) >= APART_MM for other in placed):

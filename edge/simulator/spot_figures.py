@@ -19,9 +19,9 @@ def draw_hole(size_hw: tuple[int, int], rng: np.random.Generator) -> Figure:
         size_hw: lines and columns of the figure.
         rng: where the numbers come from.
     """
-    whole = _blob(size_hw, rng, roughness=0.22)
+    whole = blob(size_hw, rng, roughness=0.22)
     border_px = max(1.5, 0.11 * min(size_hw))
-    depth_px = _depth(whole)
+    depth_px = depth_inside(whole)
     inner = np.clip((depth_px - border_px) / 1.5, 0, 1)
     rim = np.clip(depth_px / 1.5, 0, 1) * (1 - inner)
     fringe = np.clip(smooth_noise(rng, size_hw, (size_hw[0] // 3, size_hw[1] // 3)) - 1.1, 0, 1)
@@ -46,8 +46,8 @@ def draw_nep(size_hw: tuple[int, int], rng: np.random.Generator) -> Figure:
 
 def draw_stain(size_hw: tuple[int, int], rng: np.random.Generator) -> Figure:
     """Draw a spot of oil, water or dye: an uneven shade with a soft, sometimes darker, rim."""
-    whole = _blob(size_hw, rng, roughness=0.3)
-    depth_px = _depth(whole)
+    whole = blob(size_hw, rng, roughness=0.3)
+    depth_px = depth_inside(whole)
     softness_px = max(1.5, min(size_hw) * rng.uniform(0.05, 0.15))
     level = np.clip(depth_px / softness_px, 0, 1)
     level *= 1 + 0.2 * np.clip(smooth_noise(rng, size_hw, (4, 4)), -1.5, 1.5)
@@ -57,7 +57,7 @@ def draw_stain(size_hw: tuple[int, int], rng: np.random.Generator) -> Figure:
     return Figure(as_plane(sign * shade), np.zeros(size_hw, dtype=np.float32), whole & (level > 0.12))
 
 
-def _blob(size_hw: tuple[int, int], rng: np.random.Generator, roughness: float) -> NDArray[np.bool_]:
+def blob(size_hw: tuple[int, int], rng: np.random.Generator, roughness: float) -> NDArray[np.bool_]:
     """Draw a filled uneven outline that touches all four sides: (H, W) bool."""
     lines, columns = size_hw
     angles = np.linspace(0, 2 * np.pi, 72, endpoint=False)
@@ -76,7 +76,7 @@ def _blob(size_hw: tuple[int, int], rng: np.random.Generator, roughness: float) 
     return canvas.astype(bool)
 
 
-def _depth(whole: NDArray[np.bool_]) -> Plane:
+def depth_inside(whole: NDArray[np.bool_]) -> Plane:
     """Return how far each pixel lies inside an outline, in pixels; 0 outside."""
     framed = cv2.copyMakeBorder(whole.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     return as_plane(cv2.distanceTransform(framed, cv2.DIST_L2, 3)[1:-1, 1:-1])

@@ -97,7 +97,7 @@ def draw_style(options: LoomOptions) -> ClothStyle:
         warp_pitch_px=options.warp_pitch_px or warp_pitch_px,
         weft_pitch_px=options.weft_pitch_px or weft_pitch_px,
         mean_grey=mean_grey,
-        contrast=min(rng.uniform(0.05, 0.19), _most_contrast(mean_grey)),
+        contrast=min(rng.uniform(0.05, 0.19), most_contrast(mean_grey)),
         warp_to_weft=rng.uniform(0.75, 1.35),
         unevenness=rng.uniform(0.02, 0.10),
         hairiness=rng.uniform(0.0, 0.04),
@@ -120,7 +120,7 @@ def draw_style(options: LoomOptions) -> ClothStyle:
     )
 
 
-def _most_contrast(mean_grey: float) -> float:
+def most_contrast(mean_grey: float) -> float:
     """Return the contrast at which the brightest yarns of a cloth just do not blind the camera."""
     return max(0.03, (225.0 / mean_grey - 1.0) / 2.2)
 

@@ -12,6 +12,8 @@ from edge.simulator.options import LoomOptions
 from edge.simulator.planes import Plane, as_plane, smooth_noise
 from edge.simulator.style import ClothStyle
 from edge.simulator.weave import weave_texture
+from edge.simulator.woven.article import LEAST_PITCH_PX, Article
+from edge.simulator.woven.cloth import weave_cloth
 
 TEXTURE_STREAM = 2
 SELVEDGE_PITCH = 0.7
@@ -45,13 +47,15 @@ def draw_texture(options: LoomOptions, style: ClothStyle) -> Image:
     lines, width_px = options.texture_lines, options.width_px
     left_px, right_px = options.cloth_in_view_px
     bed = _draw_bed(options, style, rng)
-    relief, warp_fraction = _draw_cloth(options, style, (lines, right_px - left_px), rng)
-    level = style.mean_grey * (1.0 + relief) * _lamp(options, style)[None, left_px:right_px]
+    size_hw = (lines, right_px - left_px)
+    if isinstance(style, Article):
+        levels = _woven_levels(options, style, size_hw, rng)
+    else:
+        levels = _drawn_levels(options, style, size_hw, rng)
     planes = []
-    for warp, weft in _tints(options, style):
+    for level in levels:
         plane = np.repeat(bed[None, :], lines, axis=0)
-        tint = np.float32(weft) + warp_fraction * np.float32(warp - weft)
-        plane[:, left_px:right_px] = level if warp == weft == 1.0 else level * tint
+        plane[:, left_px:right_px] = level
         planes.append(plane)
     edge = _edge_fraction(options, (lines, width_px), rng)
     for plane in planes:
@@ -59,6 +63,34 @@ def draw_texture(options: LoomOptions, style: ClothStyle) -> Image:
             plane[:, columns] = bed[columns] + fraction * (plane[:, columns] - bed[columns])
     stacked = planes[0] if len(planes) == 1 else np.dstack(planes)
     return np.ascontiguousarray(np.clip(np.rint(stacked), 0, 255).astype(np.uint8))
+
+
+def _drawn_levels(
+    options: LoomOptions, style: ClothStyle, size_hw: tuple[int, int], rng: np.random.Generator
+) -> list[Plane]:
+    """Return the grey levels of the cloth in view, for each channel."""
+    relief, warp_fraction = _draw_cloth(options, style, size_hw, rng)
+    level = style.mean_grey * (1.0 + relief) * _lamp_on_cloth(options, style)
+    levels = []
+    for warp, weft in _tints(options, style):
+        tint = np.float32(weft) + warp_fraction * np.float32(warp - weft)
+        levels.append(level if warp == weft == 1.0 else level * tint)
+    return levels
+
+
+def _woven_levels(
+    options: LoomOptions, article: Article, size_hw: tuple[int, int], rng: np.random.Generator
+) -> list[Plane]:
+    """Return the grey levels of a woven article in view, for each channel."""
+    planes = weave_cloth(article, size_hw, 3 if options.colour else 1, rng)
+    _weave_dense_edges(options, article, planes, rng)
+    columns = 1 + article.column_gain * rng.standard_normal(size_hw[1], dtype=np.float32)
+    light = article.mean_grey * _lamp_on_cloth(options, article) * columns[None, :]
+    return [as_plane(plane * light) for plane in planes]
+
+
+def _lamp_on_cloth(options: LoomOptions, style: ClothStyle) -> Plane:
+    return _lamp(options, style)[None, slice(*options.cloth_in_view_px)]
 
 
 def _tints(options: LoomOptions, style: ClothStyle) -> list[tuple[float, float]]:
@@ -109,20 +141,40 @@ def _weave_selvedges(
     options: LoomOptions, style: ClothStyle, relief: Plane, rng: np.random.Generator
 ) -> None:
     """Lay the denser, brighter edge bands with their cords over the relief, in place."""
-    first_px, last_px = options.cloth_in_view_px
-    ground_left_px, ground_right_px = selvedge_bands_px(options, style)
-    bands = ((first_px, ground_left_px), (ground_right_px, last_px))
-    for left_px, right_px in bands:
-        left_px, right_px = max(left_px, first_px), min(right_px, last_px)
-        if right_px - left_px < 4:
-            continue
-        size_hw = (len(relief), right_px - left_px)
+    for columns in _edge_bands(options, style):
+        size_hw = (len(relief), columns.stop - columns.start)
         dense = weave_texture(_selvedge_style(style), size_hw, rng).relief * style.contrast
         cords = smooth_noise(rng, (1, size_hw[1]), (2, max(2, size_hw[1] // 8)))[0] * 0.1
         band = dense * np.float32(0.8) + cords[None, :] + np.float32(style.selvedge_gain - 1.0)
         if style.cord:
             band += _cord(style, size_hw[1], rng)[None, :]
-        relief[:, left_px - first_px : right_px - first_px] = band
+        relief[:, columns] = band
+
+
+def _weave_dense_edges(
+    options: LoomOptions, article: Article, planes: list[Plane], rng: np.random.Generator
+) -> None:
+    """Weave the denser, brighter edge bands with their cords into the cloth, in place."""
+    dense = replace(article, repeat=((1, 0), (0, 1)), pattern="solid",
+                    warp_pitch_px=max(LEAST_PITCH_PX, article.warp_pitch_px * SELVEDGE_PITCH))  # fmt: skip
+    for columns in _edge_bands(options, article):
+        size_hw = (len(planes[0]), columns.stop - columns.start)
+        bands = weave_cloth(dense, size_hw, len(planes), rng)
+        cord = _cord(article, size_hw[1], rng)[None, :] if article.cord else 0.0
+        for plane, band in zip(planes, bands, strict=True):
+            plane[:, columns] = band * article.selvedge_gain + cord
+
+
+def _edge_bands(options: LoomOptions, style: ClothStyle) -> list[slice]:
+    """Return the columns, counted from the first of the cloth in view, of the edge bands in view."""
+    first_px, last_px = options.cloth_in_view_px
+    ground_left_px, ground_right_px = selvedge_bands_px(options, style)
+    bands = []
+    for left_px, right_px in ((first_px, ground_left_px), (ground_right_px, last_px)):
+        left_px, right_px = max(left_px, first_px), min(right_px, last_px)
+        if right_px - left_px >= 4:
+            bands.append(slice(left_px - first_px, right_px - first_px))
+    return bands
 
 
 def _cord(style: ClothStyle, breadth_px: int, rng: np.random.Generator) -> Plane:

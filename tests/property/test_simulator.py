@@ -13,6 +13,9 @@ LOOMS = [
         (1, False, {}),
         (2, True, {}),
         (3, False, {"scan": "area", "exposure_ms": 2.0}),
+        (4, False, {"look": "woven"}),
+        (5, True, {"look": "woven", "pattern": "checks"}),
+        (6, False, {"look": "woven", "scan": "area", "exposure_ms": 2.0}),
     )
 ]
 

@@ -103,6 +103,20 @@ def test_a_data_set_of_before_there_were_clean_images_is_still_taken(tmp_path):
         rehearsed(data, planted, 0.2, tmp_path / "woven", load_taxonomy())
 
 
+def test_a_data_set_of_before_there_were_looks_is_one_of_the_drawn_look(tmp_path):
+    data = tiny_dataset(tmp_path / "data", train=2, val=2)
+    drawn = Rehearsal(simulation=DatasetOptions(**SIMULATION))
+    rehearsed(data, drawn, 0.2, tmp_path / "woven", load_taxonomy())
+    file = tmp_path / "woven/simulation.json"
+    made = json.loads(file.read_text())
+    del made["options"]["look"], made["options"]["pattern"]
+    file.write_text(json.dumps(made))
+    assert len(rehearsed(data, drawn, 0.2, tmp_path / "woven", load_taxonomy()).train) == 2 * 2 + 3
+    woven = Rehearsal(simulation=DatasetOptions(**SIMULATION, look="woven"))
+    with pytest.raises(DatasetError, match="another look"):
+        rehearsed(data, woven, 0.2, tmp_path / "woven", load_taxonomy())
+
+
 def test_distill_plants_defects_in_the_clean_images_of_its_recipe(tmp_path):
     write_tiny_dataset(tmp_path / "data", train=4, val=2)
     (tmp_path / "recipe.toml").write_text(f"{RECIPE}on = {json.dumps(str(clean_folder(tmp_path)))}\n")

@@ -63,10 +63,11 @@ def before_and_after(clean, folder, entry):
     return whole[top : top + entry["height"], left : left + entry["width"]], after
 
 
-def test_only_what_lies_in_a_mask_changes_and_in_each_box_something_does(clean, planted):
+def checked_defects(clean, folder):
+    """See that only masks changed, that boxes are tight and something is in each; count them."""
     count = 0
-    for _, entry, defects in entries(planted):
-        before, after = before_and_after(clean, planted, entry)
+    for _, entry, defects in entries(folder):
+        before, after = before_and_after(clean, folder, entry)
         changed = before != after
         masks = [mask_of(one) for one in defects]
         assert not (changed & ~np.logical_or.reduce([np.zeros_like(changed), *masks])).any()
@@ -77,7 +78,22 @@ def test_only_what_lies_in_a_mask_changes_and_in_each_box_something_does(clean, 
                 assert side.any()
             assert (changed & mask).sum() > 0.3 * mask.sum()
             count += 1
-    assert count > 12
+    return count
+
+
+def test_only_what_lies_in_a_mask_changes_and_in_each_box_something_does(clean, planted):
+    assert checked_defects(clean, planted) > 12
+
+
+def test_the_woven_look_plants_its_defects_and_changes_nothing_else(clean, planted, tmp_path):
+    simulate("--out", tmp_path / "woven", "--on", clean, "--images", 24, "--size-hw", 192, 384,
+             "--look", "woven", "--defects-per-m", 25, "--split", "train=0.75,val=0.25")  # fmt: skip
+    assert checked_defects(clean, tmp_path / "woven") > 12
+    drawn, woven = (
+        [before_and_after(clean, folder, entry)[1] for _, entry, _ in entries(folder)]
+        for folder in (planted, tmp_path / "woven")
+    )
+    assert any(not np.array_equal(one, other) for one, other in zip(drawn, woven, strict=True))
 
 
 def test_an_image_without_a_defect_is_the_clean_image_unchanged(clean, planted):
@@ -196,7 +212,15 @@ def test_a_folder_that_gives_nothing_is_refused_and_leaves_nothing(tmp_path):
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.parametrize("flag", [("--weave", "twill"), ("--mean-grey", 90), ("--article-share", 0.5)])
+@pytest.mark.parametrize(
+    "flag",
+    [
+        ("--weave", "twill"),
+        ("--mean-grey", 90),
+        ("--article-share", 0.5),
+        ("--look", "woven", "--pattern", "checks"),
+    ],
+)
 def test_what_only_woven_cloth_has_is_refused(clean, tmp_path, flag):
     with pytest.raises(ConfigError, match="is of woven cloth"):
         simulate("--out", tmp_path / "data", "--on", clean, *flag)

@@ -6,8 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from edge.core.errors import OutputError
+from edge.commands.simulate_cli import app
+from edge.core.errors import ConfigError, OutputError
 from edge.core.taxonomy import load_taxonomy
 from edge.dataset import writing as dataset
 from edge.dataset.image import draw_image, image_seed, run_lengths
@@ -25,6 +27,34 @@ def folder(tmp_path_factory):
     place = tmp_path_factory.mktemp("simulated") / "cloth"
     write_dataset(place, OPTIONS)
     return place
+
+
+def test_the_command_writes_striped_cloth_of_the_woven_look_and_names_both(tmp_path):
+    command = (
+        f"--out {tmp_path / 'data'} --images 4 --seed 3 --size-hw 128 256 --look woven --pattern stripes"
+    )
+    done = CliRunner().invoke(app, command.split())
+    assert done.exit_code == 0, done.output
+    made = json.loads((tmp_path / "data/simulation.json").read_text())
+    assert (made["options"]["look"], made["options"]["pattern"]) == ("woven", "stripes")
+    options = DatasetOptions(images=4, seed=3, size_hw=(128, 256), look="woven", pattern="stripes")
+    written = cv2.imread(str(tmp_path / "data/images/train/000002.png"), cv2.IMREAD_GRAYSCALE)
+    assert np.array_equal(written, draw_image(options, load_taxonomy(), 2).image)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--look", "painted"], "Permitted: drawn or woven"),
+        (["--pattern", "checks"], "only the look woven has stripes and checks"),
+    ],
+    ids=["unknown look", "checks of the drawn look"],
+)
+def test_a_look_that_does_not_exist_is_refused(tmp_path, flags, said):
+    done = CliRunner().invoke(app, ["--out", str(tmp_path / "data"), *flags])
+    assert isinstance(done.exception, ConfigError)
+    assert said in str(done.exception)
+    assert not (tmp_path / "data").exists()
 
 
 def contents(folder):

@@ -26,6 +26,11 @@ def test_settings_are_read_by_name_and_lists_by_plus():
         pytest.param("loom:seed=-1", ["seed", "whole number from 0"], id="out of range"),
         pytest.param("loom:width_px=wide", ["width_px", "128 to 16384"], id="not a number"),
         pytest.param("loom:weave=knit", ["weave", "plain, twill or satin"], id="unknown weave"),
+        pytest.param("loom:look=painted", ["look", "drawn or woven"], id="unknown look"),
+        pytest.param(
+            "loom:look=woven,pattern=dots", ["pattern", "stripes or checks"], id="unknown pattern"
+        ),
+        pytest.param("loom:pattern=stripes", ["pattern", "look woven"], id="stripes of the drawn look"),
         pytest.param("loom:categories=nep+moth", ["categories", "moth", "broken end"], id="category"),
         pytest.param("loom:difficulties=easy", ["difficulties", "obvious+clear"], id="difficulty"),
         pytest.param("loom:seed", ["seed", "key=value"], id="no value"),
