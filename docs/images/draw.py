@@ -11,6 +11,7 @@ import cv2
 from canvas import save
 from found import draw_found
 from kinds import draw_kinds
+from looks import draw_looks
 from selvedge import SHOWN_SEED, draw_histograms, draw_selvedge, draw_shift, print_measured, weave_scene
 
 HERE = Path(__file__).resolve().parent
@@ -26,6 +27,8 @@ def main() -> None:
     save(HERE / "selvedge-shift.jpg", draw_shift(scene))
     save(HERE / "histograms.png", draw_histograms(scene))
     save(HERE / "defects.jpg", draw_kinds())
+    save(HERE / "defects-woven.jpg", draw_kinds("woven"))
+    save(HERE / "looks.jpg", draw_looks())
     save(HERE / "found.jpg", draw_found())
     print_measured(scene)
 

@@ -8,29 +8,29 @@ from canvas import below, beside, boxed, captioned
 from edge.core.image import Image
 from edge.simulator.ground_truth import DIFFICULTIES, Difficulty, PlantedDefect
 from edge.simulator.loom import Loom
-from edge.simulator.options import CATEGORIES, LoomOptions
+from edge.simulator.options import CATEGORIES, Look, LoomOptions
 
 CELL_HW = (128, 300)
 FIRST_SEED = 40
 
 
-def draw_kinds() -> Image:
+def draw_kinds(look: Look = "drawn") -> Image:
     """Draw every kind at every difficulty, the same cloth in each row."""
     rows = []
     for number, category in enumerate(CATEGORIES):
         cells = [
-            captioned(draw_cell(category, grade, FIRST_SEED + number), [f"{category}, {grade}"])
+            captioned(draw_cell(category, grade, FIRST_SEED + number, look), [f"{category}, {grade}"])
             for grade in DIFFICULTIES
         ]
         rows.append(beside(cells))
     return below(rows, gap_px=0)
 
 
-def draw_cell(category: str, difficulty: Difficulty, seed: int) -> Image:
+def draw_cell(category: str, difficulty: Difficulty, seed: int, look: Look = "drawn") -> Image:
     """Draw one defect in the middle of a piece of cloth, with a thin box around it."""
     options = LoomOptions(
         seed=seed, width_px=1024, bed_left_mm=-20, bed_right_mm=-20, defects_per_m=4,
-        difficulties=(difficulty,), categories=(category,), mean_grey=140, weave="plain",
+        difficulties=(difficulty,), categories=(category,), mean_grey=140, weave="plain", look=look,
     )  # fmt: skip
     loom = Loom(options)
     planted = min(loom.planted_up_to(20), key=lambda item: _misfit(item, options))
