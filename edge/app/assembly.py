@@ -129,9 +129,7 @@ class CameraRun:
         )
         teaching = self._teaching(changeover)
         if around.page:
-            around.page.begin(
-                class_names, recorder, around.health, changes, lambda: changeover.taught, teaching
-            )
+            around.page.begin(class_names, recorder, changes, lambda: changeover.taught, teaching)
         quota = _quota(config)
         sinks = sinks_of(config, images, quota)
         pipeline = Pipeline(

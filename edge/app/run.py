@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final, NoReturn
 
 from rich.console import Console
@@ -125,17 +125,14 @@ class CameraRuns:
         self._check()
 
     def open(self, stack: ExitStack) -> None:
-        """Open page, models and health server.
+        """Open page, health and models.
 
         Args:
             stack: closes them.
         Raises:
             LoomsightError: if a setting does not go with its model, or no camera can begin.
         """
-        config = self._places[0].settings.config
-        if config.page is not None:
-            with self._all_watch():
-                self._serve_page(config, stack)
+        self._serve(self._places[0].settings.config, stack)
         models, deliver = Models(), delivery_to if self._is_one else Machines(stack).delivery
         for place in self._places:
             stack.enter_context(place.stack)
@@ -147,13 +144,6 @@ class CameraRuns:
         self._beat(stack)
         stack.enter_context(self._view)
         stack.callback(self._systemd.stopping)
-        if config.health_port is not None:
-            from edge.health.server import HealthServer
-
-            healths = {place.name: place.health for place in self._places}
-            with self._all_watch():
-                server = HealthServer(healths, config.health_host, config.health_port, config.page_hosts)
-                stack.enter_context(server)
 
     def _beat(self, stack: ExitStack) -> None:
         """Tell each machine that wants it that inspection goes on."""
@@ -231,21 +221,21 @@ class CameraRuns:
             with _named(settings.name):
                 check_outputs(settings.config, camera)
 
-    def _serve_page(self, config: EdgeConfig, stack: ExitStack) -> None:
-        """Serve the page: before a model is opened, as that takes long."""
+    def _serve(self, config: EdgeConfig, stack: ExitStack) -> None:
+        """Serve page and health: before a model is opened, as that takes long."""
+        if config.page is None and config.health_port is None:
+            return
         from edge.page.server import live_page, serve
 
-        pages: dict[str | None, LivePage] = {}
-        for place in self._places:
+        for place in self._places if config.page is not None else ():
             camera = place.chosen.camera if place.chosen else None
-            pages[place.name] = place.page = live_page(place.settings.config, camera, place.called)
+            place.page = live_page(place.settings.config, camera, place.called, place.health)
             if place.error is not None:
                 place.fail(place.error)
-        serve(config, pages, stack)
-
-    def _all_watch(self) -> AbstractContextManager[None]:
-        """Let each camera's health tell what happens to the threads that serve all of them."""
-        return watched_by(*(place.health.helpers for place in self._places))
+        pages = {place.name: place.page for place in self._places if place.page}
+        healths = {place.name: place.health for place in self._places}
+        with watched_by(*(health.helpers for health in healths.values())):
+            serve(config, healths, pages, stack)
 
     def _observers(self, place: CameraPlace) -> list[Observer]:
         place.line = self._view.line_of(place.called, f"{place.name}: " if place.name else "")

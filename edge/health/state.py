@@ -41,8 +41,8 @@ class Health:
         record_is_blocked: tells whether the roll record cannot be written.
         clock: monotonic seconds.
     Attributes:
-        run: how far the run is; None before the first frame.
-        snapshot: the same, as of a moment ago; the page shows the same one.
+        snapshot: how the run stood a moment ago; None before the first frame. The page shows the same one.
+        silent_s: seconds since the last frame came, while none comes.
         failure: what ended it for good, where others go on; None if nothing did.
         is_over: no more frames are to come, and nobody waits for one.
         helpers: threads beside inspection. A dead one is a reason; one that met an error, a warning.
@@ -60,7 +60,7 @@ class Health:
         self.frame_s = frame_s
         self.stops = stops
         self.publisher = publisher
-        self.run: RunState | None = None
+        self.silent_s = 0.0
         self.snapshot: RunSnapshot | None = None
         self.failure: str | None = None
         self.is_over = False
@@ -89,13 +89,13 @@ class Health:
 
     def update(self, state: RunState, detections: object) -> None:
         """Take in one finished frame, or the silence of the camera; an observer of the pipeline."""
-        self.run, self.snapshot = state, state.snapshot(time.monotonic())
+        self.snapshot, self.silent_s = state.snapshot(time.monotonic()), state.silent_s
         if not state.silent_s and state.last_frame is not None:
             self._finished_s = self._clock()
 
     def end(self, state: RunState) -> None:
         """Take in how the run ended, if it had started."""
-        if self.run is not None:
+        if self.snapshot is not None:
             self.snapshot = state.snapshot()
 
     @property
@@ -119,23 +119,23 @@ class Health:
         if self.idle_s > self.frame_s and not self.loom_stands and not self.is_over:
             since = "since the start" if self._finished_s is None else f"for {self.idle_s:.0f} s"
             reasons.append(f"no frame was finished {since}; {self.frame_s:g} s are permitted")
-        error = self.failure or (self.run.error if self.run else None)
+        error = self.failure or (self.snapshot.error if self.snapshot else None)
         if error is not None:
-            reasons.append(str(error))
+            reasons.append(error)
         reasons += [f"the helper thread '{name}' is dead" for name in self.helpers.dead]
         return HealthVerdict(not reasons, tuple(reasons), tuple(self._warnings()))
 
     def as_json(self) -> dict[str, Any]:
         """Return the answer of `/healthz`."""
-        verdict = self.verdict()
+        verdict, run = self.verdict(), self.snapshot
         return {
             "ok": verdict.is_well,
             "reasons": list(verdict.reasons),
             "warnings": list(verdict.warnings),
             "loom_stands": self.loom_stands,
             "idle_s": round(self.idle_s, 3),
-            "frames": self.run.total.frames_inspected if self.run else 0,
-            "teaching": self.run.teaching.as_json() if self.run and self.run.teaching else None,
+            "frames": run.total.frames_inspected if run else 0,
+            "teaching": run.teaching.as_json() if run and run.teaching else None,
         }
 
     @property
@@ -164,7 +164,8 @@ class Health:
         return self._record_replaced()
 
     def _warnings(self) -> list[str]:
-        down = self.run.camera_down if self.run else None
+        run = self.snapshot
+        down = run.camera_down if run else None
         found = {
             f"the camera is down: {down}": down is not None,
             "the roll record cannot be written": self._record_is_blocked(),
@@ -175,7 +176,7 @@ class Health:
         }
         warnings = [warning for warning, is_so in found.items() if is_so]
         warnings += self.publisher.warnings() if self.publisher else []
-        warnings += cloth_warnings(self.run) if self.run is not None else []
+        warnings += cloth_warnings(run) if run is not None else []
         unwell = self.helpers.unwell.items()
         return warnings + [f"the helper thread '{name}' failed and goes on: {why}" for name, why in unwell]
 
@@ -189,7 +190,7 @@ CURES: Final = {
 """What is said of cloth that is unlike what was taught, with the cure."""
 
 
-def cloth_warnings(run: RunState) -> list[str]:
+def cloth_warnings(run: RunSnapshot) -> list[str]:
     """Return what is wrong with the cloth, or with what was taught of it, at the moment."""
     found = [CURES[kind] for kind in run.cloth_troubles]
     if run.recognised is not None:

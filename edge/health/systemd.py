@@ -100,19 +100,20 @@ class Systemd:
 
 
 def _is_alive(health: Health) -> bool:
-    return not health.is_over and health.run is not None and (not health.run.silent_s or health.loom_stands)
+    has_started = health.snapshot is not None and not health.is_over
+    return has_started and (not health.silent_s or health.loom_stands)
 
 
 def _status_of(health: Health) -> str:
-    run = health.run
+    run = health.snapshot
     if health.failure is not None:
         return health.failure
     if run is None:
         return "starting"
-    if run.silent_s and not health.is_over:
-        return f"no frame for {run.silent_s:.0f} s"
-    total = run.total
-    return f"{total.frames_inspected} frames, {total.metres_inspected:.1f} m, {len(run.found)} defects"
+    if health.silent_s and not health.is_over:
+        return f"no frame for {health.silent_s:.0f} s"
+    total, defects = run.total, sum(run.defects_by_class.values())
+    return f"{total.frames_inspected} frames, {total.metres_inspected:.1f} m, {defects} defects"
 
 
 def _address(name: str) -> str | None:

@@ -1,23 +1,21 @@
-"""Answer the addresses of the page. Slow work is done one piece at a time, beside the event loop."""
+"""Answer the addresses of a camera's page. Slow work is done one piece at a time, beside the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from typing import Final, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 
 from edge.config.edge import RollName
 from edge.core.detections import UNCLASSIFIED
-from edge.core.errors import ConfigError, LoomsightError, OutputError, RecordError
+from edge.core.errors import ConfigError, OutputError, RecordError
 from edge.page.cloth import ClothImage
 from edge.page.live import LivePage
 from edge.page.rolls import EVENT_ID, Known, changes, recorded_defect
@@ -28,9 +26,8 @@ from edge.process.supervised import Telling
 from edge.roll.images import cut_image
 from edge.roll.reviews import Review, Verdict, record_review
 from edge.teach.values import TeachingRequest
-from edge.web.address import Address
 from edge.web.body import asked_for
-from edge.web.door import Rules, behind_door
+from edge.web.door import Addresses
 from edge.web.responses import EventStream, JsonAnswer, RefusedError, Viewers, shipped_file
 
 logger = logging.getLogger(__name__)
@@ -86,42 +83,44 @@ class AskedTeaching(BaseModel):
     request: TeachingRequest = Field(alias="wish")
 
 
-class PageApp:
+class CameraPage:
     """Answer requests about one run.
 
     Args:
         live: what inspection tells.
+        one: shared by all pages of a device: the network needs the processor more than two of them at once.
     Attributes:
         closing: whether streams end.
-        live: as given.
+        live, one: as given.
         viewers: who looks now.
     """
 
-    def __init__(self, live: LivePage) -> None:
+    def __init__(self, live: LivePage, one: CapacityLimiter) -> None:
         self.closing = False
         self.live = self._live = live
         self._state = StateText(live)
         self._cloth = ClothImage()
         self.viewers = Viewers(MOST_VIEWERS)
         self._telling = Telling()
-        self.one = CapacityLimiter(1)
-        """The network needs the processor more: the page never works on two things at once."""
+        self.one = one
+        self._sheet = SheetPages(live, self._beside)
 
-    def routes(self) -> list[Route]:
-        """Return all addresses."""
-        shipped = [Route(path, shipped_file("edge.page", *file)) for path, file in SHIPPED.items()]
-        return [
-            *shipped,
-            Route("/state", self.state),
-            Route("/events", self.events),
-            Route("/cloth.jpg", self.cloth),
-            Route("/roll", self.roll),
-            Route("/pictures/{event_id}", self.image),
-            Route("/reviews", self.review, methods=["POST"]),
-            Route("/rolls", self.next_roll, methods=["POST"]),
-            Route("/teaching", self.teach, methods=["POST"]),
-            *SheetPages(self._live, self._beside).routes(),
-        ]
+    def addresses(self) -> Addresses:
+        """Return what answers each address of the page; see `behind_door`."""
+        return {
+            **{f"GET {path}": shipped_file("edge.page", *file) for path, file in SHIPPED.items()},
+            "GET /state": self.state,
+            "GET /events": self.events,
+            "GET /cloth.jpg": self.cloth,
+            "GET /roll": self.roll,
+            "GET /images/{event_id}": self.image,
+            "GET /sheet.json": self._sheet.places,
+            "GET /sheet.png": self._sheet.image,
+            "POST /reviews": self.review,
+            "POST /rolls": self.next_roll,
+            "POST /teaching": self.teach,
+            "POST /marks": self._sheet.mark,
+        }
 
     def close(self) -> None:
         """Let streams end; called from outside."""
@@ -237,36 +236,6 @@ class PageApp:
                 logger.error("the page: %s%s", error, more)
             self._live.fails(str(error), is_told=more is not None)
             raise RefusedError(503, str(error)) from error
-
-
-def web_app(page: PageApp, address: Address, token: str, names: Sequence[str]) -> Starlette:
-    """Return the application of the only camera of a device; see `guarded`."""
-    return guarded(page.routes(), tuple(SHIPPED), address, token, names)
-
-
-def guarded(
-    routes: Sequence[BaseRoute],
-    open_paths: Sequence[str],
-    address: Address,
-    token: str,
-    names: Sequence[str],
-) -> Starlette:
-    """Return an application behind its guard.
-
-    Args:
-        routes: what it answers.
-        open_paths: what is served without a token.
-        address: that is bound.
-        token: permits changes, and beyond this machine reading, too.
-        names: further names of this device.
-    """
-    rules = Rules(address.host, names, token, open_paths)
-    return behind_door(routes, rules, {LoomsightError: _said})
-
-
-async def _said(request: Request, error: Exception) -> Response:
-    """Answer with the one line that a command would print."""
-    return JsonAnswer({"problem": str(error)}, status_code=503)
 
 
 def _number(text: str) -> int:

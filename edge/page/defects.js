@@ -103,7 +103,7 @@ export class DefectList {
   async load(one, image) {
     image.alt = `${one.label} at ${one.start_m.toFixed(2)} metres`;
     try {
-      const jpeg = await (await ask(`/pictures/${one.id}`)).blob();
+      const jpeg = await (await ask(`/images/${one.id}`)).blob();
       if (!this.shows(one.id, image)) return;
       this.images.set(one.id, URL.createObjectURL(jpeg));
       image.src = this.images.get(one.id);

@@ -56,11 +56,13 @@ class LivePage:
     Args:
         camera: its name, without credentials.
         version: of loomsight.
+        health: of the run; told of each frame before the page is.
         can_review: whether there is a roll record.
         is_live: whether the camera keeps the pace of the cloth.
 
     Attributes:
-        box, snapshot, blocks: as they are now. Each is replaced whole.
+        health: as given.
+        device, snapshot, blocks: as they are now. Each is replaced whole.
         class_names: of the model, once it is open.
         recorder: of the run, once there is one.
         changes: where the next roll is asked for, once there is a run.
@@ -68,7 +70,9 @@ class LivePage:
         teaching: learns the article on the loom when it is asked to; None if nothing is to be learnt.
     """
 
-    def __init__(self, camera: str, version: str, *, can_review: bool, is_live: bool) -> None:
+    def __init__(
+        self, camera: str, version: str, health: Health, *, can_review: bool, is_live: bool
+    ) -> None:
         self.device = RunFacts(camera, version, can_review, is_live, uuid4().hex)
         self.class_names: tuple[str, ...] = ()
         self.recorder: RollRecorder | None = None
@@ -77,7 +81,7 @@ class LivePage:
         self.teaching: TeachingInRun | None = None
         self.snapshot = Snapshot("starting", time.monotonic(), RunCounts(0.0, 0, 0, 0, 0, 0, 0.0))
         self.blocks: tuple[InspectedBlock, ...] = ()
-        self._health: Health | None = None
+        self.health = health
         self._run: RunSnapshot | None = None
         self._recent = Recent()
         self._gap_mark: tuple[int, int] = (0, 0)
@@ -94,9 +98,7 @@ class LivePage:
     @property
     def now(self) -> Snapshot:
         """The last snapshot, with the helper threads as they are now, also while inspection hangs."""
-        if self._health is None:
-            return self.snapshot
-        helpers = self._health.helpers
+        helpers = self.health.helpers
         return replace(
             self.snapshot, helpers_dead=tuple(helpers.dead), helpers_unwell=tuple(helpers.unwell)
         )
@@ -105,7 +107,6 @@ class LivePage:
         self,
         class_names: Sequence[str],
         recorder: RollRecorder | None,
-        health: Health | None = None,
         changes: RollChanges | None = None,
         taught: Callable[[], ArticleFile | None] | None = None,
         teaching: TeachingInRun | None = None,
@@ -113,7 +114,6 @@ class LivePage:
         """Take in what is known once the model is open. Called before the run."""
         self.class_names = tuple(class_names)
         self.recorder = recorder
-        self._health = health
         self.changes = changes
         self.taught = taught or _nothing
         self.teaching = teaching
@@ -124,14 +124,14 @@ class LivePage:
         if frame is not None and (not self.blocks or self.blocks[-1].frame is not frame):
             self._show(frame, records)
         self.class_names = state.class_names or self.class_names
-        run = state.snapshot(time.monotonic() if self._run is not None else None)
-        if run is not self._run:
+        run = self.health.snapshot
+        if run is not None and run is not self._run:
             self._run = run
             self.snapshot = self._taken(state, run, "running")
 
     def end(self, state: RunState) -> None:
         """Show how the run ended."""
-        self.snapshot = self._taken(state, state.snapshot(), "ended")
+        self.snapshot = self._taken(state, self.health.snapshot or state.snapshot(), "ended")
 
     def fail(self, why: str) -> None:
         """Show why there is no run, or no more of it."""
@@ -139,8 +139,7 @@ class LivePage:
 
     def fails(self, problem: str, *, is_told: bool) -> None:
         """Let health know what keeps the page from answering; see `Helpers.note`. Called by the page."""
-        if self._health is not None:
-            self._health.helpers.note("page", problem, is_told=is_told)
+        self.health.helpers.note("page", problem, is_told=is_told)
 
     def _show(self, frame: Frame, records: list[DetectionRecord]) -> None:
         before = self.blocks
@@ -153,7 +152,7 @@ class LivePage:
         origin_m = self._origin_m(state)
         knows, seconds = roll.knows_metres, recent.at_s
         self._keep_places(state)
-        health = self._health
+        health = self.health
         return Snapshot(
             phase,
             run.taken_s,
@@ -180,9 +179,9 @@ class LivePage:
             cloth_troubles=run.cloth_troubles,
             recognised=run.recognised,
             teaching=run.teaching,
-            broker_away=health is not None and health.broker_is_away,
-            broker_refuses=health is not None and health.broker_refuses,
-            machine_away=health is not None and health.machine_is_away,
+            broker_away=health.broker_is_away,
+            broker_refuses=health.broker_refuses,
+            machine_away=health.machine_is_away,
             error=run.error,
             defects=self._defects,
             defects_before=self._defects_before,

@@ -1,4 +1,4 @@
-"""Run the page's web server in a thread beside inspection, with the secret that permits changes."""
+"""Serve a device's page and health in threads beside inspection, with the secret that permits changes."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import logging
 import os
 import secrets
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Final
 
 from edge import __version__
 from edge.cameras.protocol import Camera
 from edge.config.edge import EdgeConfig
-from edge.core.errors import ConfigError
+from edge.core.errors import ConfigError, OutputError
 from edge.core.files import cannot_write, rename_without_replacing
 from edge.core.outside_files import check_private, read_text
-from edge.page.app import MOST_VIEWERS, PageApp, web_app
-from edge.page.device import device_app
+from edge.health.state import Health, Healths
+from edge.page.app import MOST_VIEWERS
+from edge.page.device import Pages, device_app, pages_of, probe_app
 from edge.page.live import LivePage
 from edge.process.terminal import say
-from edge.web.address import bound_socket, parse_address
+from edge.web.address import Address, bound_socket, in_address, parse_address
 from edge.web.connection import MOST_CONNECTIONS
 from edge.web.serving import WebServer
 
@@ -28,43 +31,64 @@ logger = logging.getLogger(__name__)
 LEAST_CHARACTERS = 16
 """Shorter ones could be guessed."""
 
+MOST_PROBES: Final = 16
+"""Clients served at once at `health_port`; further ones are refused."""
 
-def live_page(config: EdgeConfig, camera: Camera | None, called: str) -> LivePage:
+
+def live_page(config: EdgeConfig, camera: Camera | None, called: str, health: Health) -> LivePage:
     """Return what a camera's run tells its page; of a camera that is not there, only that."""
     is_live = camera is not None and camera.is_live
-    return LivePage(called, __version__, can_review=config.roll_record is not None, is_live=is_live)
+    can_review = config.roll_record is not None
+    return LivePage(called, __version__, health, can_review=can_review, is_live=is_live)
 
 
-def serve(config: EdgeConfig, cameras: dict[str | None, LivePage], stack: ExitStack) -> None:
-    """Bind the page's address and serve it until the stack closes.
-
-    The address with the token goes to stderr, once. A token of a file is not shown.
+def serve(
+    config: EdgeConfig, healths: Healths, lives: Mapping[str | None, LivePage], stack: ExitStack
+) -> None:
+    """Serve a device until the stack closes: all at its page's address, probes alone at `health_port`.
 
     Args:
         config: says where; several cameras have that in common.
-        cameras: by name; each has a page below it. The only one has no name; its page is the first.
+        healths: of the cameras.
+        lives: what their pages show; none where no page is served.
         stack: ends it.
     Raises:
-        ConfigError: if the address is taken or not ours, or the token's file is no such thing.
-        MissingPackageError: if the server does not start.
+        ConfigError: if the page's address is taken or not ours, or the token's file is no such thing.
+        OutputError: if the port of health is.
+        MissingPackageError: if a server does not start.
     """
-    if config.page is None:
-        raise ValueError("the settings name no page")
-    address, token = parse_address(config.page), page_token(config.page_token_file)
+    if config.page is not None:
+        _serve_page(config, parse_address(config.page), pages_of(lives), stack)
+    if config.health_port is not None:
+        serve_probes(config, config.health_port, healths, stack)
+
+
+def _serve_page(config: EdgeConfig, address: Address, pages: Pages, stack: ExitStack) -> None:
+    """Serve everything; the address with the token goes to stderr, once. A token of a file is not shown."""
+    token = page_token(config.page_token_file)
     bound = stack.enter_context(bound_socket(address.host, address.port, "--page"))
-    if None in cameras:
-        pages = [PageApp(cameras[None])]
-        app = web_app(pages[0], address, token, config.page_hosts)
-    else:
-        named = {str(name): PageApp(live) for name, live in cameras.items()}
-        pages, app = list(named.values()), device_app(named, address, token, config.page_hosts)
-    most = None if len(pages) == 1 else MOST_CONNECTIONS + MOST_VIEWERS * (len(pages) - 1)
-    at_end = [page.close for page in pages]
+    app = device_app(pages, address, token, config.page_hosts)
+    most = MOST_CONNECTIONS + MOST_VIEWERS * (len(pages) - 1)
+    at_end = [page.close for page in pages.values()]
     stack.enter_context(WebServer(app, bound, "page", at_end=at_end, most_connections=most))
     url = address.url(bound.getsockname()[1])
     say(f"page: {url}{'' if config.page_token_file else f'#token={token}'}")
     if not address.is_local:
         logger.warning("the page is open to the network, and http is not encrypted: see docs/page.md")
+
+
+def serve_probes(config: EdgeConfig, port: int, healths: Healths, stack: ExitStack) -> int:
+    """Serve health and metrics alone, without a token; returns the port that was bound."""
+    host = config.health_host.strip("[]")
+    try:
+        bound = stack.enter_context(bound_socket(host, port, "health_port"))
+    except ConfigError as error:
+        raise OutputError(error.problem, "Set another health_port.") from error
+    app = probe_app(healths, host, config.page_hosts)
+    stack.enter_context(WebServer(app, bound, "health", most_connections=MOST_PROBES))
+    port = bound.getsockname()[1]
+    logger.info("health on http://%s:%d/healthz and /metrics", in_address(host), port)
+    return port
 
 
 def page_token(file: Path | None) -> str:

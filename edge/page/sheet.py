@@ -9,7 +9,6 @@ from typing import Any, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from edge.core.errors import RecordError
 from edge.core.outside_files import read_bytes
@@ -56,14 +55,6 @@ class SheetPages:
     def __init__(self, live: LivePage, beside: Beside) -> None:
         self._live = live
         self._beside = beside
-
-    def routes(self) -> list[Route]:
-        """Return the addresses."""
-        return [
-            Route("/sheet.json", self.places),
-            Route("/sheet.png", self.image),
-            Route("/marks", self.mark, methods=["POST"]),
-        ]
 
     async def places(self, request: Request) -> Response:
         """Give the places with their marks, and the command that teaches without those."""

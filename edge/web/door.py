@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,13 +13,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from edge.core.errors import LoomsightError
 from edge.process.supervised import note_here
 from edge.web.address import Names, host_name, is_loopback
 from edge.web.body import with_whole_body
-from edge.web.responses import RefusedError
+from edge.web.responses import JsonAnswer, RefusedError
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,10 @@ FORWARDING: Final = (
 
 CAME_DIRECTLY: Final = ("same-origin", "none")
 """Values of Sec-Fetch-Site of this server's own pages, and of an address that a person typed."""
+
+
+Addresses = Mapping[str, Callable[[Request], Response | Awaitable[Response]]]
+"""What answers each address of a server; an address is a method and a path, as `GET /state`."""
 
 
 @dataclass(frozen=True)
@@ -179,20 +184,26 @@ class Door:
             )
 
 
-def behind_door(
-    routes: Sequence[BaseRoute], rules: Rules, handlers: dict[Any, Any] | None = None
-) -> Starlette:
+def behind_door(addresses: Addresses, rules: Rules, handlers: dict[Any, Any] | None = None) -> Starlette:
     """Return an application behind its door.
 
     Args:
-        routes: what it answers.
+        addresses: what answers each.
         rules: of the door.
-        handlers: of errors that a command would print as one line.
+        handlers: of errors that a command would print as one line; without, they are answered with 503.
     """
-    known: dict[Any, Any] = {RefusedError: _refused, **(handlers or {})}
-    door = Middleware(Door, rules=rules)
-    return Starlette(routes=routes, middleware=[door], exception_handlers=known)
+    routes = []
+    for address, answer in addresses.items():
+        method, path = address.split(" ")
+        routes.append(Route(path, answer, methods=[method]))
+    known: dict[Any, Any] = {RefusedError: _refused, LoomsightError: _said, **(handlers or {})}
+    return Starlette(routes=routes, middleware=[Middleware(Door, rules=rules)], exception_handlers=known)
 
 
 async def _refused(request: Request, error: RefusedError) -> Response:
     return error.answer()
+
+
+async def _said(request: Request, error: LoomsightError) -> Response:
+    """Answer with the one line that a command would print."""
+    return JsonAnswer({"problem": str(error)}, status_code=503)

@@ -16,6 +16,7 @@ import pytest
 
 from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.config.edge import EdgeConfig
+from edge.health.state import Health
 from edge.page.server import live_page, serve
 from edge.web import connection
 from tests.integration.browsing import START_S, edge_run, needs_chromium, tab_of, until
@@ -155,8 +156,8 @@ def served(capsys, token_file):
     camera = LoomCamera(parse_loom_options("loom"))
     with ExitStack() as stack:
         config = EdgeConfig(page="0", page_token_file=token_file)
-        live = live_page(config, camera, camera.name)
-        serve(config, {None: live}, stack)
+        live = live_page(config, camera, camera.name, Health(60.0))
+        serve(config, {}, {None: live}, stack)
         port = urlsplit(capsys.readouterr().err.split()[1]).port
         live.blocks = plain_page(passed(plain_page_state(), 0)).blocks
         for _ in range(100):
@@ -239,7 +240,7 @@ def test_a_path_is_never_a_file(served):
     for path in (
         b"/../../../../etc/passwd",
         b"//etc/passwd",
-        b"/pictures/../../app.py",
+        b"/images/../../app.py",
         b"/page.css/..%00",
     ):
         with socket.create_connection(("127.0.0.1", served)) as peer:
@@ -261,7 +262,7 @@ def test_the_page_ends_with_the_run_also_while_somebody_looks(capsys):
     before = threading.active_count()
     with ExitStack() as stack:
         config, camera = EdgeConfig(page="0"), LoomCamera(parse_loom_options("loom"))
-        serve(config, {None: live_page(config, camera, camera.name)}, stack)
+        serve(config, {}, {None: live_page(config, camera, camera.name, Health(60.0))}, stack)
         port = urlsplit(capsys.readouterr().err.split()[1]).port
         with httpx.stream("GET", f"http://127.0.0.1:{port}/events", timeout=10) as viewer:
             assert next(viewer.iter_lines()).startswith("data: {")

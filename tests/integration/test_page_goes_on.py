@@ -7,13 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from edge.page.app import PageApp, web_app
-from edge.web.address import Address, bound_socket
+from edge.page.device import device_app
+from edge.web.address import bound_socket
 from edge.web.serving import WebServer
 from tests.integration.browsing import START_S, needs_chromium, until
 from tests.integration.test_page_network import TOKEN, Network
 from tests.integration.test_page_network import page as served_page
-from tests.unit.edge.page.pages import passed, plain_page, plain_state, recorded_page
+from tests.unit.edge.page.pages import LOCAL, page_of, passed, plain_page, plain_state, recorded_page, show
 from tests.unit.edge.page.test_sheet import taught_article
 
 pytestmark = [
@@ -40,10 +40,8 @@ def serve():
 
     def start(live):
         bound = bound_socket("127.0.0.1", 0)
-        app = PageApp(live)
-        server = WebServer(
-            web_app(app, Address("127.0.0.1", 0), TOKEN, ()), bound, "page", at_end=[app.close]
-        )
+        app = page_of(live)
+        server = WebServer(device_app({None: app}, LOCAL, TOKEN, ()), bound, "page", at_end=[app.close])
         server.__enter__()
         servers.append((server, bound))
         return bound.getsockname()[1]
@@ -92,7 +90,7 @@ def test_an_image_that_is_refused_for_a_moment_comes_and_one_that_is_gone_is_giv
             else:
                 route.continue_()
 
-        tab.route("**/pictures/*", answer)
+        tab.route("**/images/*", answer)
         tab.goto(f"http://127.0.0.1:{port}/")
         until(tab, "document.querySelectorAll('#defects img.image[src^=blob]').length === 2")
         until(tab, "document.querySelectorAll('#defects .none').length === 1")
@@ -116,7 +114,7 @@ def test_the_contact_sheet_comes_when_the_network_is_back(tab, tmp_path, serve):
 def test_a_request_for_teaching_that_came_to_nothing_can_be_repeated(tab, serve):
     live, asked = plain_page(passed(plain_state(), 0)), []
     live.teaching = SimpleNamespace(ask=asked.append)  # no cloth passes: nobody takes the request
-    live.update(passed(plain_state(), 0, 1), [])
+    show(live, passed(plain_state(), 0, 1))
     tab.goto(f"http://127.0.0.1:{serve(live)}/#token={TOKEN}")
     button = tab.locator("#article button")
     button.click()

@@ -16,12 +16,13 @@ import httpx
 import pytest
 
 from edge.config.edge import EdgeConfig
+from edge.health.state import Health
 from edge.page.app import MOST_VIEWERS
 from edge.page.server import live_page, serve
 from edge.pipeline.run_state import RunState
 from tests.integration.browsing import START_S, needs_chromium, until
 from tests.ports import HeldPort
-from tests.unit.edge.page.pages import passed
+from tests.unit.edge.page.pages import passed, show
 from tests.unit.edge.web.servers import has_ipv6
 
 # A connection that is cut on purpose may leave its socket to the garbage collector.
@@ -90,9 +91,9 @@ def page(tmp_path, capsys, host="", **more):
     file.chmod(0o600)
     with ExitStack() as stack:
         config = EdgeConfig(page=f"{host}0", page_token_file=file, **more)
-        live = live_page(config, None, "loom")
-        serve(config, {None: live}, stack)
-        live.update(passed(RunState(), 0), [])
+        live = live_page(config, None, "loom", Health(60.0))
+        serve(config, {}, {None: live}, stack)
+        show(live, passed(RunState(), 0))
         standing = replace(live.snapshot, machine_away=True, taken_s=time.monotonic() + 3600)
         live.snapshot = standing
         yield live, urlsplit(capsys.readouterr().err.split()[1]).port

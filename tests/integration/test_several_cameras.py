@@ -217,6 +217,7 @@ def test_metrics_and_health_name_the_camera_and_the_page_has_all(tmp_path, box, 
                 with urllib.request.urlopen(f"http://127.0.0.1:{page}/cameras.json", timeout=5) as answer:
                     answers["page"] = json.loads(answer.read())
                 answers["left"] = asked(page, "/left/state")
+                answers["healthz of the page"] = asked(page, "/healthz")
 
     asking = threading.Thread(target=ask)
     asking.start()
@@ -238,6 +239,8 @@ def test_metrics_and_health_name_the_camera_and_the_page_has_all(tmp_path, box, 
     assert answers["page"]["gone"]["troubles"][0]["code"] == "stopped"
     assert answers["page"]["left"]["phase"] in ("starting", "running")
     assert answers["left"][0] == 200
+    assert answers["healthz of the page"][0] == 503
+    assert json.loads(answers["healthz of the page"][1])["reasons"] == said["reasons"]
     assert f"page: http://127.0.0.1:{page}/#token=" in capsys.readouterr().err
 
 

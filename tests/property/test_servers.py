@@ -15,17 +15,11 @@ from distill.labels.review.page import web_app as review_app
 from distill.labels.review.questions import Panel
 from distill.labels.review.session import Session
 from edge.core.taxonomy import load_taxonomy
-from edge.health.server import health_app
 from edge.health.state import Health
-from edge.page.app import PageApp, web_app
-from edge.page.device import device_app
-from edge.web.address import Address
+from edge.page.device import device_app, pages_of, probe_app
 from tests.unit.distill.labels.review.folders import HARD, write_folder
-from tests.unit.edge.page.pages import plain_page, recorded_page
+from tests.unit.edge.page.pages import LOCAL, TOKEN, app_of, plain_page, recorded_page
 from tests.unit.edge.web.servers import everything, said_to, served
-
-TOKEN = b"a-token-that-is-long"
-LOCAL = Address("127.0.0.1", 8080)
 
 PATHS = {
     "page": [
@@ -34,9 +28,11 @@ PATHS = {
         "/state",
         "/cloth.jpg",
         "/roll",
-        "/pictures/" + "0" * 32,
+        "/images/" + "0" * 32,
         "/reviews",
         "/rolls",
+        "/healthz",
+        "/metrics",
     ],
     "box": ["/", "/cameras.json", "/left/", "/left/state", "/right/roll", "/left/reviews", "/right/rolls"],
     "health": ["/metrics", "/healthz", "/other"],
@@ -60,7 +56,7 @@ def application(name, folder):
     with ExitStack() as stack:
         if name == "health":
             health = Health(1e9)
-            yield health_app({None: health}, LOCAL.host)
+            yield probe_app({None: health}, LOCAL.host, ())
         elif name == "review":
             data = write_folder(folder / "data")
             session = Session(data, stack.enter_context(ReviewLog(data)), load_taxonomy())
@@ -68,10 +64,10 @@ def application(name, folder):
         else:
             live, _, _ = stack.enter_context(recorded_page(folder))
             if name == "page":
-                yield web_app(PageApp(live), LOCAL, TOKEN.decode(), ())
+                yield app_of(live)
             else:
-                pages = {"left": PageApp(live), "right": PageApp(plain_page())}
-                yield device_app(pages, LOCAL, TOKEN.decode(), ())
+                pages = pages_of({"left": live, "right": plain_page()})
+                yield device_app(pages, LOCAL, TOKEN, ())
 
 
 @pytest.fixture(scope="module", params=PATHS)
@@ -262,7 +258,7 @@ def test_no_request_brings_more_than_a_refusal(
     name, address = server
     path = PATHS[name][place % len(PATHS[name])]
     head = [f"{method} {path}{odd} HTTP/1.1".encode("latin-1"), b"Host: localhost", b"Connection: close"]
-    token = [b"Authorization: Bearer " + TOKEN] if with_token else []
+    token = [b"Authorization: Bearer " + TOKEN.encode()] if with_token else []
     sizes = (
         [b"Content-Length: %d" % len(body), b"Content-Type: application/json"] if method == "POST" else []
     )

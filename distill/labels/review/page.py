@@ -10,7 +10,6 @@ from pydantic import Field, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from distill.core.value import Value
 from distill.labels.florence.tasks import TASKS
@@ -21,7 +20,7 @@ from distill.labels.review.session import Session
 from distill.labels.review.views import image_view, overview, png_of
 from edge.core.errors import LoomsightError, OutputError
 from edge.web.body import asked_for
-from edge.web.door import Rules, behind_door
+from edge.web.door import Addresses, Rules, behind_door
 from edge.web.responses import JsonAnswer, RefusedError, shipped_file
 
 Result = TypeVar("Result")
@@ -81,19 +80,18 @@ class ReviewApp:
         self._places = CapacityLimiter(MOST_AT_ONCE)
         self._teacher = CapacityLimiter(1)
 
-    def routes(self) -> list[Route]:
-        """Return all addresses."""
-        shipped = [Route(path, shipped_file(*file)) for path, file in SHIPPED.items()]
-        return [
-            *shipped,
-            Route("/review/overview", self.overview),
-            Route("/review/picture", self.image),
-            Route("/review/pixels", self.pixels),
-            Route("/review/decide", self.decide, methods=["POST"]),
-            Route("/review/undo", self.undo, methods=["POST"]),
-            Route("/review/finish", self.finish, methods=["POST"]),
-            Route("/review/ask", self.ask, methods=["POST"]),
-        ]
+    def addresses(self) -> Addresses:
+        """Return what answers each address; see `behind_door`."""
+        return {
+            **{f"GET {path}": shipped_file(*file) for path, file in SHIPPED.items()},
+            "GET /review/overview": self.overview,
+            "GET /review/picture": self.image,
+            "GET /review/pixels": self.pixels,
+            "POST /review/decide": self.decide,
+            "POST /review/undo": self.undo,
+            "POST /review/finish": self.finish,
+            "POST /review/ask": self.ask,
+        }
 
     async def overview(self, request: Request) -> Response:
         """Give what stays the same during a review."""
@@ -154,7 +152,7 @@ def web_app(session: Session, panel: Panel, host: str, names: Sequence[str] = ()
         names: further names by which browsers call this device.
     """
     rules = Rules(host, names, largest_body=LARGEST_BODY)
-    return behind_door(ReviewApp(session, panel).routes(), rules, {LoomsightError: _said})
+    return behind_door(ReviewApp(session, panel).addresses(), rules, {LoomsightError: _said})
 
 
 def _query(request: Request) -> WantedImage:

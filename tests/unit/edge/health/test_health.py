@@ -11,6 +11,7 @@ import threading
 from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import httpx
 import numpy as np
@@ -24,12 +25,13 @@ from edge.config.stop import StopSettings
 from edge.core.errors import CameraLostError, ConfigError, OutputError
 from edge.decisions.stops import Stops
 from edge.health.metrics import metrics_text
-from edge.health.server import MOST_AT_ONCE, HealthServer
 from edge.health.state import Health, healthz
 from edge.health.systemd import Systemd
+from edge.page.server import MOST_PROBES
 from edge.pipeline.run_state import RunState
 from edge.teach.values import TeachingNow
 from edge.web import connection
+from tests.unit.edge.health.probes import served_probes
 from tests.unit.edge.web.servers import everything, has_ipv6, said_to
 
 ANALYZE = shutil.which("systemd-analyze")
@@ -62,8 +64,12 @@ class Standing:
     stands = True
 
 
+STATES = WeakKeyDictionary()
+"""How far each run is."""
+
+
 def finished(health, frames=1, defects=()):
-    state = health.run or RunState()
+    state = STATES.setdefault(health, RunState())
     for number in range(frames):
         position = FramePosition(number * 0.1, 1.0, 1.0)
         frame = Frame(number, np.zeros((100, 4), np.uint8), 0.0, "test", position)
@@ -71,14 +77,20 @@ def finished(health, frames=1, defects=()):
         state.last_frame, state.silent_s = frame, 0.0
         state.latency.add(20.0)
     state.take(list(defects))
-    health.update(state, [])
-    return state
+    return seen(health, state)
 
 
 def silent(health, seconds):
-    state = health.run or RunState()
+    state = STATES.setdefault(health, RunState())
     state.silent_s = seconds
+    seen(health, state)
+
+
+def seen(health, state):
+    """Let health take in a state at once, and not only some moments after the last one."""
     health.update(state, [])
+    health.end(state)
+    return state
 
 
 def test_well_while_frames_are_finished(health, clock):
@@ -101,7 +113,9 @@ def test_well_while_the_loom_is_known_to_stand(clock):
 
 
 def test_not_well_after_an_error(health):
-    finished(health).error = CameraLostError("The camera is gone.", "Plug it in.")
+    state = finished(health)
+    state.error = CameraLostError("The camera is gone.", "Plug it in.")
+    health.end(state)
     assert not health.verdict().is_well
 
 
@@ -184,33 +198,33 @@ def asked(port, path):
 
 
 def test_over_http(health, clock):
-    with HealthServer({None: health}, "127.0.0.1", 0) as server:
+    with served_probes({None: health}) as port:
         finished(health)
-        status, body = asked(server.port, "/healthz")
+        status, body = asked(port, "/healthz")
         assert (status, json.loads(body)["ok"]) == (200, True)
         clock.now_s += 100
-        status, body = asked(server.port, "/healthz?verbose")
+        status, body = asked(port, "/healthz?verbose")
         assert status == 503
         assert json.loads(body)["reasons"]
-        status, body = asked(server.port, "/metrics")
+        status, body = asked(port, "/metrics")
         assert status == 200
         assert b"loomsight_healthy 0.0" in body
-        assert asked(server.port, "/etc/passwd")[0] == 404
+        assert asked(port, "/etc/passwd")[0] == 404
         with pytest.raises(OutputError, match="another health_port"):
-            HealthServer({None: health}, "127.0.0.1", server.port).__enter__()
+            served_probes({None: health}, port).__enter__()
 
 
 def test_clients_that_say_nothing_do_not_fill_the_server(health, monkeypatch):
     monkeypatch.setattr(connection, "LOOK_S", 0.05)
-    with HealthServer({None: health}, "127.0.0.1", 0) as server, ExitStack() as stack:
+    with served_probes({None: health}) as port, ExitStack() as stack:
         before = threading.active_count()
-        slow = [stack.enter_context(client(server.port)) for _ in range(MOST_AT_ONCE + 14)]
-        for one in slow[MOST_AT_ONCE:]:
+        slow = [stack.enter_context(client(port)) for _ in range(MOST_PROBES + 14)]
+        for one in slow[MOST_PROBES:]:
             assert everything(one).startswith(b"HTTP/1.1 503 ")
         assert threading.active_count() == before
         monkeypatch.setattr(connection, "REQUEST_TIMEOUT_S", 0.1)
-        assert [everything(one) for one in slow[:MOST_AT_ONCE]] == [b""] * MOST_AT_ONCE  # cut off
-        assert asked(server.port, "/metrics")[0] == 200
+        assert [everything(one) for one in slow[:MOST_PROBES]] == [b""] * MOST_PROBES  # cut off
+        assert asked(port, "/metrics")[0] == 200
 
 
 def client(port):
@@ -220,9 +234,9 @@ def client(port):
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
 def test_health_is_served_on_ipv6(health, host):
-    with HealthServer({None: health}, host, 0) as server:
+    with served_probes({None: health}, health_host=host) as port:
         finished(health)
-        answer = httpx.get(f"http://[::1]:{server.port}/healthz")
+        answer = httpx.get(f"http://[::1]:{port}/healthz")
         assert (answer.status_code, answer.json()["ok"]) == (200, True)
 
 
@@ -241,9 +255,9 @@ def test_health_is_served_on_ipv6(health, host):
 )
 def test_who_may_ask_for_health(health, request_line, headers, status):
     finished(health)
-    with HealthServer({None: health}, "127.0.0.1", 0, ("loom7.mill.example",)) as server:
+    with served_probes({None: health}, page_hosts=["loom7.mill.example"]) as port:
         head = f"{request_line}\r\n{headers}Connection: close\r\n\r\n"
-        answer = said_to(("127.0.0.1", server.port), head.encode())
+        answer = said_to(("127.0.0.1", port), head.encode())
         assert answer[9:12] == status
         assert b"cache-control: no-store" in answer.lower()
 

@@ -8,14 +8,34 @@ import numpy as np
 
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.defects import ClothDefect, Sighting
+from edge.health.state import Health
+from edge.page.device import device_app, pages_of
 from edge.page.live import LivePage
 from edge.pipeline.run_state import RunState
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
+from edge.web.address import Address
 from tests.unit.edge.roll.rolls import write_image
 
 CLASSES = ("wrinkle", "drop", "broken")
 BOX = (10.0, 10.0, 30.0, 30.0)
+TOKEN = "a-token-that-is-long"
+LOCAL = Address("127.0.0.1", 8080)
+
+
+def page_of(live):
+    return pages_of({None: live})[None]
+
+
+def app_of(live, address=LOCAL, names=()):
+    """Return the application of a device with one camera."""
+    return device_app({None: page_of(live)}, address, TOKEN, names)
+
+
+def show(live, state):
+    """Let health and then the page take in a frame, as inspection does."""
+    live.health.update(state, [])
+    live.update(state, [])
 
 
 def defect(start_m, label="broken", seen=True):
@@ -40,7 +60,7 @@ def passed(state, *numbers):
 
 
 @contextmanager
-def recorded_page(folder, defects=3):
+def recorded_page(folder, defects=3, health=None):
     """Yield (page, recorder, state): 1.2 m passed, 0.2 m of them unseen, an image for each defect."""
     image = write_image(folder / "00000003.png")
     head = RollHead("loom", "a" * 64, {"grade_limits": {}}, "A17", "twill")
@@ -50,18 +70,19 @@ def recorded_page(folder, defects=3):
         recorder.event("camera silent", "no frame for 12 s")
         recorder.add(found, state.coverage, 1500.0)
         state.roll.defects += found
-        live = LivePage("loom", "1.0", can_review=True, is_live=True)
+        live = LivePage("loom", "1.0", health or Health(60.0), can_review=True, is_live=True)
         live.begin(CLASSES, recorder)
-        live.update(state, [])
+        show(live, state)
         yield live, recorder, state
 
 
 def plain_page(state=None, **changes):
     """Return a page about a run without a record."""
-    live = LivePage("loom", "1.0", can_review=False, is_live=False, **changes)
+    live = LivePage("loom", "1.0", Health(60.0), can_review=False, is_live=False, **changes)
     live.begin(CLASSES, None)
     if state is not None:
-        live.update(state, [])
+        state.snapshot()  # as it is now, and not as it was a moment ago
+        show(live, state)
     return live
 
 

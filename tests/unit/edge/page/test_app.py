@@ -13,24 +13,35 @@ import pytest
 from starlette.testclient import TestClient
 
 from edge.core.errors import ConfigError
-from edge.page.app import MOST_VIEWERS, SHIPPED, PageApp, web_app
+from edge.health.metrics import metrics_text
+from edge.page.app import MOST_VIEWERS, SHIPPED
+from edge.page.device import device_app
 from edge.page.rolls import MOST_AT_ONCE
 from edge.page.state import StateText
+from edge.pipeline.run_state import RunState
 from edge.roll.export import as_csv, as_json_lines
 from edge.roll.reading import read_roll
 from edge.roll.values import RollHead, RollTerms
 from edge.web.address import Address
 from edge.web.door import LARGEST_BODY, POLICY
-from tests.unit.edge.page.pages import defect, passed, plain_page, recorded_page
+from tests.unit.edge.page.pages import (
+    LOCAL,
+    TOKEN,
+    app_of,
+    defect,
+    page_of,
+    passed,
+    plain_page,
+    recorded_page,
+    show,
+)
 
-TOKEN = "a-token-that-is-long"
 KEY = {"Authorization": f"Bearer {TOKEN}"}
-LOCAL, NETWORK = Address("127.0.0.1", 8080), Address("0.0.0.0", 8080)
+NETWORK = Address("0.0.0.0", 8080)
 
 
 def client_of(live, address=LOCAL, host="127.0.0.1:8080", names=()):
-    app = web_app(PageApp(live), address, TOKEN, names)
-    return TestClient(app, base_url=f"http://{host}", raise_server_exceptions=True)
+    return TestClient(app_of(live, address, names), base_url=f"http://{host}", raise_server_exceptions=True)
 
 
 @contextmanager
@@ -75,7 +86,7 @@ def test_state_cloth_and_image(tmp_path):
         assert client.get("/state").json()["along_m"] == 1.2
         cloth = client.get("/cloth.jpg")
         assert (cloth.headers["content-type"], cloth.headers["x-number"]) == ("image/jpeg", "1")
-        image = client.get(f"/pictures/{ids(client)[0]}")
+        image = client.get(f"/images/{ids(client)[0]}")
         decoded = cv2.imdecode(np.frombuffer(image.content, np.uint8), cv2.IMREAD_COLOR)
         assert decoded.shape[0] <= 64
 
@@ -155,7 +166,7 @@ def test_a_run_without_a_record_has_a_map_and_no_verdicts():
         assert [one["label"] for one in first["defects"]] == ["broken"]
         again = client.get("/roll", params=first["known"]).json()
         assert (again["defects"], again["gaps"]) == ([], None)
-        assert client.get(f"/pictures/{'0' * 32}").status_code == 404
+        assert client.get(f"/images/{'0' * 32}").status_code == 404
         assert review(client, "0" * 32, "confirmed").status_code == 409
 
 
@@ -248,12 +259,34 @@ def test_nothing_changes_without_the_token(tmp_path, headers):
     assert reviews(tmp_path) == []
 
 
-@pytest.mark.parametrize("path", ["/state", "/events", "/cloth.jpg", "/roll", "/pictures/x"])
+@pytest.mark.parametrize("path", ["/state", "/events", "/cloth.jpg", "/roll", "/images/x"])
 def test_beyond_this_machine_reading_needs_the_token(tmp_path, path):
     with page(tmp_path, address=NETWORK, host="10.0.0.7:8080") as client:
         assert client.get(path).status_code == 401
         assert client.get("/").status_code == 200
         assert client.get("/state", headers=KEY).status_code == 200
+
+
+def test_health_and_metrics_are_at_the_page_under_its_rules(tmp_path):
+    with page(tmp_path) as client:
+        health, state = client.get("/healthz"), client.get("/state").json()
+        assert (health.status_code, health.json()["ok"]) == (200, True)
+        assert health.json()["frames"] == state["frames"] == 10
+        assert "loomsight_frames_total 10.0" in client.get("/metrics").text
+        client.live.health.failure = "The camera is gone."
+        assert client.get("/healthz").status_code == 503
+    with client_of(plain_page(), NETWORK, "10.0.0.7:8080") as client:
+        for path in ("/healthz", "/metrics"):
+            assert client.get(path).status_code == 401
+            assert client.get(path, headers=KEY).status_code == 200
+
+
+def test_page_health_and_metrics_read_one_snapshot():
+    live = plain_page(state := passed(RunState(), 0))
+    show(live, passed(state, 1))  # within moments of the one before
+    assert live.health.snapshot is live._run
+    assert live.health.as_json()["frames"] == live.snapshot.frames == 1
+    assert b"loomsight_frames_total 1.0" in metrics_text({None: live.health})
 
 
 def test_a_name_that_a_proxy_gives_needs_the_token_too(tmp_path):
@@ -287,11 +320,11 @@ def test_names_of_this_machine(tmp_path, host):
 @pytest.mark.parametrize(
     "path",
     [
-        "/pictures/..%2F..%2Fetc%2Fpasswd",
-        "/pictures/../rolls.db",
-        "/pictures/%2e%2e/rolls.db",
-        "/pictures/" + "0" * 32,
-        "/pictures/" + "0" * 31 + "'",
+        "/images/..%2F..%2Fetc%2Fpasswd",
+        "/images/../rolls.db",
+        "/images/%2e%2e/rolls.db",
+        "/images/" + "0" * 32,
+        "/images/" + "0" * 31 + "'",
         "/..%2fapp.py",
         "/app.py",
         "/page.js/../app.py",
@@ -305,9 +338,9 @@ def test_no_other_file_is_served(tmp_path, path):
 def test_an_image_that_is_gone_or_none_is_not_served(tmp_path):
     with page(tmp_path) as client:
         (tmp_path / "00000003.png").write_text("root:x:0:0")
-        assert client.get(f"/pictures/{ids(client)[0]}").status_code == 404
+        assert client.get(f"/images/{ids(client)[0]}").status_code == 404
         (tmp_path / "00000003.png").unlink()
-        assert client.get(f"/pictures/{ids(client)[0]}").status_code == 404
+        assert client.get(f"/images/{ids(client)[0]}").status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -374,9 +407,9 @@ def test_a_record_that_another_program_holds_is_said_and_nothing_is_acknowledged
 
 def test_so_many_viewers_and_no_more(tmp_path):
     with recorded_page(tmp_path) as (live, _, _):
-        app = PageApp(live)
+        app = page_of(live)
         app.viewers.count = MOST_VIEWERS
-        with TestClient(web_app(app, LOCAL, TOKEN, ()), base_url="http://localhost") as client:
+        with TestClient(device_app({None: app}, LOCAL, TOKEN, ()), base_url="http://localhost") as client:
             assert client.get("/events").status_code == 503
             app.viewers.count, app.closing = 0, True
             assert json.loads(client.get("/events").text.removeprefix("data: "))["along_m"] == 1.2

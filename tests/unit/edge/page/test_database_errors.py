@@ -14,17 +14,14 @@ from functools import partial
 import httpx
 import pytest
 
-from edge.health.server import HealthServer
 from edge.health.state import Health
 from edge.page import state
-from edge.page.app import PageApp, web_app
 from edge.process.supervised import HELPER_FAILED, STEADY_S, watched_by
 from edge.roll import reviews
-from edge.web.address import Address
-from tests.unit.edge.page.pages import CLASSES, recorded_page
+from tests.unit.edge.health.probes import served_probes
+from tests.unit.edge.page.pages import TOKEN, app_of, recorded_page
 from tests.unit.edge.web.servers import served
 
-TOKEN = "a-token-that-is-long"
 KEY = {"Authorization": f"Bearer {TOKEN}"}
 ERRORS = 200
 
@@ -56,7 +53,7 @@ class Page:
         if what == "review":
             body = {"id": self.defect, "verdict": "confirmed"}
             return self._client.post(f"{self._at}/reviews", json=body, headers=KEY)
-        path = {"roll": "/roll", "image": f"/pictures/{self.defect}", "state": "/state"}[what]
+        path = {"roll": "/roll", "image": f"/images/{self.defect}", "state": "/state"}[what]
         return self._client.get(self._at + path)
 
     def healthz(self):
@@ -68,15 +65,14 @@ def served_page(folder):
     """Yield a page about a record that is being written."""
     clock = Clock()
     health = Health(600.0, clock=clock)
-    with recorded_page(folder) as (live, recorder, _), watched_by(health.helpers):
-        live.begin(CLASSES, recorder, health)
-        app = web_app(PageApp(live), Address("127.0.0.1", 0), TOKEN, ())
-        with (
-            served(app) as at,
-            HealthServer({None: health}, "127.0.0.1", 0) as server,
-            httpx.Client(verify=False, trust_env=False, timeout=60) as client,
-        ):
-            yield Page(recorder.path, health, clock, client, at, server.port)
+    with (
+        recorded_page(folder, health=health) as (live, recorder, _),
+        watched_by(health.helpers),
+        served(app_of(live)) as at,
+        served_probes({None: health}) as health_port,
+        httpx.Client(verify=False, trust_env=False, timeout=60) as client,
+    ):
+        yield Page(recorder.path, health, clock, client, at, health_port)
 
 
 def overwritten(page, with_bytes, at=0):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from starlette.testclient import TestClient
 
-from edge.page.app import SHIPPED, PageApp
-from edge.page.device import INDEX, device_app
+from edge.page.app import SHIPPED
+from edge.page.device import INDEX, device_app, pages_of
 from edge.pipeline.run_state import RunState
 from edge.web.address import Address
 from edge.web.door import POLICY
@@ -16,8 +16,7 @@ KEY = {"Authorization": "Bearer a-token-that-is-long"}
 
 
 def client_of(lives, host="127.0.0.1", **more):
-    pages = {name: PageApp(live) for name, live in lives.items()}
-    app = device_app(pages, Address(host, 8080), "a-token-that-is-long", ())
+    app = device_app(pages_of(lives), Address(host, 8080), "a-token-that-is-long", ())
     return TestClient(app, base_url="http://127.0.0.1:8080", **more)
 
 
@@ -35,8 +34,8 @@ def test_each_camera_has_its_page_below_its_name(two):
     assert two.get("/right/state").json()["along_m"] == 0.2
     assert two.get("/left/cloth.jpg").headers["content-type"] == "image/jpeg"
     (first, *_) = two.get("/left/roll").json()["defects"]
-    assert two.get(f"/left/pictures/{first['id']}").status_code == 200
-    assert two.get(f"/right/pictures/{first['id']}").status_code == 404
+    assert two.get(f"/left/images/{first['id']}").status_code == 200
+    assert two.get(f"/right/images/{first['id']}").status_code == 404
     verdict = {"id": first["id"], "verdict": "confirmed"}
     assert two.post("/left/reviews", json=verdict).status_code == 401
     assert two.post("/left/reviews", json=verdict, headers=KEY).status_code == 200
@@ -53,6 +52,12 @@ def test_the_page_before_them_says_how_each_is(two):
     assert (trouble["code"], trouble["cure"]) == ("stopped", "There is no camera.")
 
 
+def test_health_and_metrics_of_all_cameras_are_there_too(two):
+    assert list(two.get("/healthz").json()["cameras"]) == ["left", "right"]
+    assert 'loomsight_frames_total{camera="right"} 2.0' in two.get("/metrics").text
+    assert two.get("/left/metrics").status_code == 404
+
+
 def test_one_guard_for_all():
     with client_of({"left": plain_page(), "right": plain_page()}, host="0.0.0.0") as client:
         for path in (*INDEX, *(f"/{name}{path}" for name in ("left", "right") for path in SHIPPED)):
@@ -60,13 +65,12 @@ def test_one_guard_for_all():
             assert answer.status_code == 200
             assert answer.headers["content-security-policy"] == POLICY
             assert "style=" not in answer.text
-        for path in ("/cameras.json", "/left/state", "/right/events", "/left/roll"):
+        for path in ("/cameras.json", "/healthz", "/metrics", "/left/state", "/right/events", "/left/roll"):
             assert client.get(path).status_code == 401
         assert client.get("/cameras.json", headers=KEY).status_code == 200
         assert client.get("/", headers={"Host": "evil.example"}).status_code == 400
 
 
 def test_pages_never_work_on_two_things_at_once():
-    pages = {name: PageApp(plain_page()) for name in ("left", "right")}
-    device_app(pages, Address("127.0.0.1", 8080), "a-token-that-is-long", ())
+    pages = pages_of({name: plain_page() for name in ("left", "right")})
     assert pages["left"].one is pages["right"].one

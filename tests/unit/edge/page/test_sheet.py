@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from edge.page.app import PageApp, web_app
 from edge.page.state import article_json
 from edge.teach.article_file import ArticleManifest, ClothUsed, Promise, SheetPlace, open_article
 from edge.teach.article_file import publish_article as publish
@@ -17,9 +16,8 @@ from edge.teach.contact_sheet import CELL_PX, sheet_png
 from edge.teach.marks import marked_places, marks_path
 from edge.teach.values import TeachingNow
 from edge.web.address import Address
-from tests.unit.edge.page.pages import passed, plain_page, plain_state
+from tests.unit.edge.page.pages import LOCAL, TOKEN, app_of, passed, plain_page, plain_state
 
-TOKEN = "a-token-that-is-long"
 KEY = {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -47,7 +45,7 @@ def taught_article(folder, places=3, grey=90, **options):
 def client_of(article, address=None):
     live = plain_page(passed(plain_state(), 0))
     live.taught = lambda: article
-    app = web_app(PageApp(live), address or Address("127.0.0.1", 8080), TOKEN, ())
+    app = app_of(live, address or LOCAL)
     return TestClient(app, base_url="http://127.0.0.1:8080")
 
 
@@ -154,9 +152,7 @@ def shown(article, name=None):
     live = plain_page(passed(plain_state(), 0))
     live.snapshot = replace_article(live.snapshot, name)
     live.taught = lambda: article
-    return TestClient(
-        web_app(PageApp(live), Address("127.0.0.1", 1), TOKEN, ()), base_url="http://localhost"
-    )
+    return TestClient(app_of(live), base_url="http://localhost")
 
 
 def replace_article(snapshot, name):
@@ -208,7 +204,5 @@ def test_what_was_taught_of_another_article_is_a_warning(article):
 
 def test_before_the_first_frame_nothing_is_said_of_the_article():
     live = plain_page()
-    client = TestClient(
-        web_app(PageApp(live), Address("127.0.0.1", 1), TOKEN, ()), base_url="http://localhost"
-    )
+    client = TestClient(app_of(live), base_url="http://localhost")
     assert client.get("/state").json()["article"] is None

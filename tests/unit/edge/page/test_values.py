@@ -20,7 +20,7 @@ from edge.cloth.found import DefectsFound
 from edge.config.device import load_camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, OutputError
-from edge.health.state import Health, healthz
+from edge.health.state import healthz
 from edge.page import live as live_module
 from edge.page.cloth import WIDEST_PX, ClothImage, drawn, scaled
 from edge.page.live import MOST_BLOCKS, InspectedBlock, shown_together
@@ -32,7 +32,7 @@ from edge.page.trouble import CAMERA_DOWN, HELPERS, troubles
 from edge.pipeline.run_state import RunState
 from edge.process.supervised import HelperThread, watched_by
 from edge.web.address import Address, parse_address
-from tests.unit.edge.page.pages import CLASSES, defect, frame, passed, plain_page, recorded_page
+from tests.unit.edge.page.pages import CLASSES, defect, frame, passed, plain_page, recorded_page, show
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_inspection_is_asked_for_a_snapshot_four_times_a_second_and_never_waits(
     taken = []
     for number in range(100):
         now[0] += 0.0625
-        live.update(passed(state, number), [])
+        show(live, passed(state, number))
         taken.append(live.snapshot)
     assert len({snapshot.taken_s for snapshot in taken}) == pytest.approx(25, abs=1)
     assert live.snapshot.speed_m_min == pytest.approx(96, rel=0.02)
@@ -172,8 +172,8 @@ def codes(state=None, later_s=0.0, **changes):
 
 
 def test_a_dead_helper_thread_shows_at_once_also_while_inspection_hangs():
-    health, live = Health(60.0), plain_page(passed(RunState(), 0))
-    live.begin(CLASSES, None, health)
+    live = plain_page(passed(RunState(), 0))
+    health = live.health
     assert state_json(live, live.snapshot.taken_s)["troubles"] == []
     with watched_by(health.helpers):
         thread = HelperThread("machine", lambda: None)
@@ -189,8 +189,8 @@ def test_a_dead_helper_thread_shows_at_once_also_while_inspection_hangs():
 
 
 def test_a_helper_thread_that_met_an_error_is_a_warning():
-    health, live, failed = Health(60.0), plain_page(passed(RunState(), 0)), threading.Event()
-    live.begin(CLASSES, None, health)
+    live, failed = plain_page(passed(RunState(), 0)), threading.Event()
+    health = live.health
 
     def fail_once():
         if not failed.is_set():
@@ -268,12 +268,14 @@ def test_without_a_record_the_last_defects_of_many_are_shown():
     state.roll.defects = DefectsFound(most_kept=3)
     live = plain_page(state)
     state.roll.defects += [defect(0.01 * number) for number in range(5)]
+    live.health.end(state)
     live.end(state)
     shown = changes(live, Known())
     assert [one["id"] for one in shown["defects"]] == ["3", "4", "5"]
     assert shown["forgotten"] + len(shown["defects"]) == live.snapshot.defect_count == 5
     known = Known(roll=shown["roll"], defect=shown["known"]["defect"])
     state.roll.defects += [defect(0.06)]
+    live.health.end(state)
     live.end(state)
     then = changes(live, known)
     assert ([one["id"] for one in then["defects"]], then["forgotten"]) == (["6"], 0)
@@ -340,6 +342,7 @@ def test_defects_without_a_record_are_copied_when_they_come():
     state = passed(RunState(), 0)
     live = plain_page(state)
     state.roll.defects += [defect(0.05)]
+    live.health.end(state)
     live.end(state)
     assert [one.start_m for one in live.snapshot.defects] == [0.05]
     assert live.snapshot.phase == "ended"

@@ -11,12 +11,12 @@ from http.client import HTTPConnection
 import pytest
 
 from edge.health.metrics import metrics_text
-from edge.health.server import HealthServer
 from edge.health.state import Health
 from edge.page.snapshot import RunCounts, Snapshot
 from edge.page.trouble import troubles
 from edge.process.camera_log import about_camera, name_camera
 from edge.process.supervised import HELPER_DEAD, HELPER_FAILED, Helpers, HelperThread, described, watched_by
+from tests.unit.edge.health.probes import served_probes
 
 
 class Clock:
@@ -136,11 +136,11 @@ def dead(monkeypatch):
 def test_a_dead_thread_is_in_healthz_metrics_and_page_at_once_and_an_event_once(dead):
     clock = Clock()
     health = Health(60.0, clock=clock)
-    with HealthServer({None: health}, "127.0.0.1", 0) as server, watched_by(health.helpers):
-        assert healthz(server.port)[0] == 200
+    with served_probes({None: health}) as port, watched_by(health.helpers):
+        assert healthz(port)[0] == 200
         dead.start()
         dead.join(5)
-        status, answer = healthz(server.port)
+        status, answer = healthz(port)
     assert (status, answer["reasons"]) == (503, ["the helper thread 'machine' is dead"])
     assert b"loomsight_helpers_dead 1.0" in metrics_text({None: health})
     assert [event.kind for event in health.helpers.events()] == [HELPER_DEAD]

@@ -8,7 +8,6 @@ import logging
 import pytest
 from pydantic import BaseModel
 from starlette.responses import PlainTextResponse
-from starlette.routing import Route
 
 from edge.process.supervised import HELPER_FAILED, Helpers, watched_by
 from edge.web import body as body_module
@@ -39,13 +38,8 @@ async def fail(request):
 
 
 def door(host="127.0.0.1", **rules):
-    routes = [
-        Route("/", read),
-        Route("/read", read),
-        Route("/change", change, methods=["POST"]),
-        Route("/fail", fail),
-    ]
-    return behind_door(routes, Rules(host, **{"token": TOKEN, "open_paths": ["/"], **rules}))
+    addresses = {"GET /": read, "GET /read": read, "POST /change": change, "GET /fail": fail}
+    return behind_door(addresses, Rules(host, **{"token": TOKEN, "open_paths": ["/"], **rules}))
 
 
 @pytest.fixture(scope="module")

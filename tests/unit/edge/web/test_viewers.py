@@ -8,7 +8,6 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from starlette.routing import Route
 
 from edge.web.door import Rules, behind_door
 from edge.web.responses import EventStream, RefusedError, Viewers
@@ -26,7 +25,7 @@ def stream_of(viewers):
     async def answer(request):
         return EventStream(events(), viewers)
 
-    return behind_door([Route("/events", answer)], Rules("127.0.0.1"))
+    return behind_door({"GET /events": answer}, Rules("127.0.0.1"))
 
 
 def test_of_forty_who_come_at_once_sixteen_get_in_and_the_others_are_told():
