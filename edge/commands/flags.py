@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import BaseModel
 from typer.core import TyperCommand
 
 from edge.backends.registry import BACKENDS
@@ -50,11 +51,18 @@ class CommandOfSettings(TyperCommand):
 
 
 def _refuse_setting(flag: str) -> None:
-    from edge.config.edge import ENVIRONMENT_PREFIX, EdgeConfig
+    from edge.config.device import CAMERAS
+    from edge.config.edge import ENVIRONMENT_PREFIX, TABLES, EdgeConfig
 
     key = flag.removeprefix("--").removeprefix("no-").replace("-", "_")
-    if key in EdgeConfig.model_fields:
-        raise ConfigError(
-            f"{flag} is no flag: {key} is a setting.",
-            f"Write `{key} = ...` into the file of --config, or set {ENVIRONMENT_PREFIX}{key.upper()}.",
-        )
+    fields = EdgeConfig.model_fields
+    if key not in {*fields, CAMERAS}:
+        return
+    is_named = key in ("articles", CAMERAS)
+    is_table = is_named or isinstance(fields[key].default, dict | BaseModel)
+    line = f"[{key}{'.NAME' if is_named else ''}]" if is_table else f"{key} = ..."
+    variable = f"{ENVIRONMENT_PREFIX}{key.upper()}{' to JSON' if key in TABLES else ''}"
+    raise ConfigError(
+        f"{flag} is no flag: {key} is a {'table' if is_table else 'setting'}.",
+        f"Write `{line}` into the file of --config{f', or set {variable}' if key in fields else ''}.",
+    )

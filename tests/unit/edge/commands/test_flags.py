@@ -10,6 +10,7 @@ from edge.commands import run_cli, simulate_cli
 from edge.config import device
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError
+from tests.processes import loomsight
 
 NO_SETTINGS = {"config", "only", "verbose"}
 
@@ -41,7 +42,25 @@ def test_the_help_of_edge_run_fits_one_screen():
 
 
 FLAGS = inspect.signature(run_cli.edge_run).parameters.keys()
-WITHOUT_FLAG = sorted(EdgeConfig.model_fields.keys() - FLAGS)
+TABLES = {
+    "articles": "[articles.NAME]",
+    "cameras": "[cameras.NAME]",
+    "grade_limits": "[grade_limits]",
+    "machine": "[machine]",
+    "score_thresholds": "[score_thresholds]",
+}
+WITHOUT_FLAG = sorted(EdgeConfig.model_fields.keys() - FLAGS - TABLES.keys())
+
+
+@pytest.mark.parametrize("key", TABLES)
+def test_a_table_without_a_flag_is_named_as_it_stands_in_the_file(key):
+    flag = f"--{key.replace('_', '-')}"
+    refused = loomsight("edge-run", flag, "tcp://plc:502")
+    in_environment = f", or set LOOMSIGHT_EDGE_{key.upper()} to JSON" if key != "cameras" else ""
+    assert refused.returncode == ConfigError.exit_code
+    assert f"{flag} is no flag: {key} is a table." in refused.stderr
+    assert f"Write `{TABLES[key]}` into the file of --config{in_environment}." in refused.stderr
+    assert "= ..." not in refused.stderr
 
 
 @pytest.mark.parametrize("key", WITHOUT_FLAG)
