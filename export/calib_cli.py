@@ -37,7 +37,7 @@ def add(
     from export.calibration_add import ImageOrigin, add_images
 
     manifest = add_images(folder, images, most, ImageOrigin(source, licence, mm_per_px))
-    echo(f"{folder}: {len(manifest.pictures)} images, {_coverage(manifest.class_coverage)}")
+    echo(f"{folder}: {len(manifest.images)} images, {_coverage(manifest.class_coverage)}")
 
 
 @app.command()
@@ -50,8 +50,8 @@ def check(
 
     checked = folder or shipped_calibration()
     manifest = check_calibration(checked)
-    echo(f"{checked}: {len(manifest.pictures)} images whole, {_coverage(manifest.class_coverage)}")
-    for licence in sorted({one.licence for one in manifest.pictures}):
+    echo(f"{checked}: {len(manifest.images)} images whole, {_coverage(manifest.class_coverage)}")
+    for licence in sorted({one.licence for one in manifest.images}):
         echo(f"licence: {licence}")
 
 

@@ -71,7 +71,7 @@ def add_images(folder: Path, images: Path, most: int, origin: ImageOrigin) -> Ca
     if not candidates:
         raise NoImagesError(f"{images} holds no images.", "Name a folder of images, or a data set.")
     manifest = read_manifest(folder) if (folder / MANIFEST_NAME).exists() else CalibrationManifest()
-    known = {one.sha256 for one in manifest.pictures}
+    known = {one.sha256 for one in manifest.images}
     chosen = [one for one in spread(candidates, most) if file_digest(one.path) not in known]
     for one in chosen:
         check_shows_cloth(read_image(one.path), one.path)
@@ -82,7 +82,7 @@ def add_images(folder: Path, images: Path, most: int, origin: ImageOrigin) -> Ca
         raise OutputError(
             f"Cannot write {folder}: {error.strerror or error}.", "Free space or choose another place."
         ) from error
-    extended = CalibrationManifest(pictures=(*manifest.pictures, *added))
+    extended = CalibrationManifest(images=(*manifest.images, *added))
     write_whole(folder / MANIFEST_NAME, extended.model_dump_json(indent=1).encode() + b"\n")
     return extended
 

@@ -60,13 +60,13 @@ class CalibrationManifest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Annotated[int, Field(ge=1, le=1)] = 1
-    pictures: tuple[CalibrationImage, ...] = ()
+    images: tuple[CalibrationImage, ...] = ()
 
     @property
     def class_coverage(self) -> dict[str, int]:
         """Defects of each class over all images; clean images count under `clean`."""
         counts: Counter[str] = Counter()
-        for entry in self.pictures:
+        for entry in self.images:
             counts.update(entry.classes or {"clean": 1})
         return dict(sorted(counts.items()))
 
@@ -103,15 +103,15 @@ def check_calibration(folder: Path) -> CalibrationManifest:
         ImageError: if a declared image is missing, was changed, cannot be read or shows nothing.
     """
     manifest = read_manifest(folder)
-    if not manifest.pictures:
+    if not manifest.images:
         raise NoImagesError(f"{folder} declares no image.", "Add some with `loomsight calib add`.")
-    undeclared = {path.name for path in image_files(folder)} - {one.file for one in manifest.pictures}
+    undeclared = {path.name for path in image_files(folder)} - {one.file for one in manifest.images}
     if undeclared:
         raise NoImagesError(
             f"{folder} holds {min(undeclared)}, which its manifest does not declare.",
             "Add it with `loomsight calib add`, or remove it.",
         )
-    for entry in manifest.pictures:
+    for entry in manifest.images:
         _check_image(folder, entry)
     return manifest
 
@@ -138,7 +138,7 @@ def calibration_tiles(folder: Path, contract: ModelContract) -> NDArray[np.float
         NoImagesError, ImageError: if an image cannot be vouched for, or they give too few tiles.
     """
     manifest = check_calibration(folder)
-    images = ((folder / entry.file, entry.mm_per_px) for entry in manifest.pictures)
+    images = ((folder / entry.file, entry.mm_per_px) for entry in manifest.images)
     in_turn = tiles_in_turn(images, contract, MOST_TILES)
     if len(in_turn) < LEAST_TILES:
         raise NoImagesError(

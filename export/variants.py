@@ -90,7 +90,7 @@ def write_variants(
         )
         check_qdq(int8.model)
         manifest = read_manifest(folder)
-        images = {"pictures": len(manifest.pictures), "classes": manifest.class_coverage}
+        images = {"images": len(manifest.images), "classes": manifest.class_coverage}
         made.append(("int8", int8.model, {**int8.made(), "calibration": images}))
     return tuple(_written(staged, one, contract, golden) for one in made)
 

@@ -117,7 +117,7 @@ def pseudo_label(
     fractions = shares_from_text(split)
     people = _reviewed(reviewed, classes)
     sources = {
-        "pictures": str(images), "reviewed": reviewed and str(reviewed), "group": group, "split": fractions,
+        "images": str(images), "reviewed": reviewed and str(reviewed), "group": group, "split": fractions,
         "mm_per_px": mm_per_px, "taxonomy": classes.model_dump(mode="json"),
     }  # fmt: skip
     check_job(out, resolved, sources, resume=resume)
@@ -227,7 +227,7 @@ def _print_summary(folder: Path) -> None:
     from distill.labels.engine.rounds import read_report
 
     report = read_report(folder)
-    images, queued = report["pictures"], sum(report["queued"].values())
+    images, queued = report["images"], sum(report["queued"].values())
     counts = [f"{images.get(name, 0)} {name.replace('_', ' ')}" for name in IMAGE_COUNTS]
     echo(f"images  {', '.join(counts)}")
     accepted = sum(report["accepted"].values())

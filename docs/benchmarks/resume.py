@@ -50,18 +50,18 @@ def run(folder: Path, images: int, extra: Sequence[str]) -> dict[str, Any]:
     (folder / "engine.toml").write_text(settings_text(folder / "truth.json"), encoding="utf-8")
     finish(start(folder, LOOMSIGHT, *job("alone", extra)))
     kills: list[int] = []
-    shards = len(list(folder.glob("alone/answers/loose-*/pictures/*.jsonl")))
+    shards = len(list(folder.glob("alone/answers/loose-*/images/*.jsonl")))
     for fraction in KILLED_AT:
         resume = ["--resume"] if kills else []
         process = start(folder, LOOMSIGHT, *job("killed", extra), *resume)
         wait_for(folder, round(fraction * shards), process)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        kills.append(len(list(folder.glob("killed/answers/*/pictures/*.jsonl"))))
+        kills.append(len(list(folder.glob("killed/answers/*/images/*.jsonl"))))
     finish(start(folder, LOOMSIGHT, *job("killed", extra), "--resume"))
     ours, theirs = (files_of(folder / name) for name in ("killed", "alone"))
     return {
-        "pictures": len(list(folder.glob("cloth/images/train/*.png"))),
+        "images": len(list(folder.glob("cloth/images/train/*.png"))),
         "on": "ray" if extra else "one process",
         "shards_of_an_annotator": shards,
         "shards_there_at_each_kill": kills,
@@ -95,7 +95,7 @@ def finish(process: subprocess.Popen[bytes]) -> None:
 
 def wait_for(folder: Path, shards: int, process: subprocess.Popen[bytes]) -> None:
     """Wait until so many shards of the second annotator are there."""
-    while len(list(folder.glob("killed/answers/loose-*/pictures/*.jsonl"))) < shards:
+    while len(list(folder.glob("killed/answers/loose-*/images/*.jsonl"))) < shards:
         if process.poll() is not None:
             raise SystemExit("the job ended before it could be killed")
         time.sleep(0.02)

@@ -113,8 +113,8 @@ def _inspected(
     config: Path | None, backend: str | None, max_p99_ms: float | None = None
 ) -> Callable[[Bundle], None]:
     """Return a check that opens a bundle as edge-run would, golden images included, and times it."""
+    from edge.backends.latency import check_latency
     from edge.config.device import box_from_process
-    from edge.inference.golden import check_latency
     from edge.inference.model import open_model
 
     def check(bundle: Bundle) -> None:

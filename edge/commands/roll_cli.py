@@ -40,8 +40,8 @@ class ExportForm(str, Enum):
 def list_rolls(record: RecordArgument, as_json: JsonFlag = False) -> None:
     """Print the rolls of a record, the first one first."""
     configure_logging()
-    from edge.roll.printing import print_rolls
     from edge.roll.reading import read_rolls
+    from edge.roll.tables import print_rolls
 
     print_rolls([roll.facts() for roll in read_rolls(record)], as_json)
 
@@ -50,8 +50,8 @@ def list_rolls(record: RecordArgument, as_json: JsonFlag = False) -> None:
 def show(records: RecordsArgument, roll: RollFlag = None, as_json: JsonFlag = False) -> None:
     """Print one roll: grade, coverage, gaps and defects."""
     configure_logging()
-    from edge.roll.printing import print_roll
     from edge.roll.side_by_side import read_roll_beside
+    from edge.roll.tables import print_roll
 
     print_roll(read_roll_beside(records, roll), as_json)
 
@@ -72,7 +72,7 @@ def report(
 ) -> None:
     """Write a printable report of one roll: map, grade, coverage, where to cut, images."""
     configure_logging()
-    from edge.roll.printing import find_browser, pdf_of
+    from edge.roll.pdf import find_browser, pdf_of
     from edge.roll.report import PieceRequest, report_page
     from edge.roll.side_by_side import read_roll_beside
 

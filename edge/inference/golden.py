@@ -1,8 +1,7 @@
-"""Test a model on this device before the first metre depends on it: golden images, time of a tile."""
+"""Compare what a model finds on its golden images with what it must find, before cloth depends on it."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,20 +10,15 @@ from edge.backends.protocol import Backend
 from edge.bundle.opening import Bundle
 from edge.core.contract import ModelContract
 from edge.core.detections import DetectionRecord
-from edge.core.errors import BackendError, ImageError, ModelError
+from edge.core.errors import ImageError, ModelError
 from edge.core.geometry import Boxes, iou_matrix
 from edge.core.image_file import read_image
-from edge.core.latency import LatencyHistogram, LatencyQuantiles
 from edge.inference.inspector import Inspector
 
 SCORE_TOLERANCE = 0.05
 """Runtimes differ in the order of their sums; FP16 stays within 0.01 on these networks."""
 
 LEAST_IOU = 0.9
-
-MOST_RUNS = 100
-LIMIT_S = 10.0
-"""A slow device gets fewer runs."""
 
 
 def check_golden(bundle: Bundle, backend: Backend, contract: ModelContract) -> None:
@@ -78,28 +72,3 @@ def _has_match(record: DetectionRecord, others: Sequence[DetectionRecord]) -> bo
 
 def _boxes(records: list[DetectionRecord]) -> Boxes:
     return np.array([record["box_xyxy_px"] for record in records], np.float32).reshape(-1, 4)
-
-
-def check_latency(backend: Backend, contract: ModelContract, max_p99_ms: float | None) -> LatencyQuantiles:
-    """Time the network on single inputs of noise; nothing is trimmed but the warm-up.
-
-    Args:
-        max_p99_ms: None for no limit.
-    Raises:
-        BackendError: if p99 is above the limit.
-    """
-    size = (1, contract.channels, *contract.input_size_hw_px)
-    noise = np.random.default_rng(0).random(size, np.float32)
-    backend.warm_up(1)
-    times, end_s = LatencyHistogram(), time.monotonic() + LIMIT_S
-    while len(times) < MOST_RUNS and (time.monotonic() < end_s or not len(times)):
-        start_ns = time.perf_counter_ns()
-        backend.infer(noise)
-        times.add((time.perf_counter_ns() - start_ns) / 1e6)
-    quantiles = times.quantiles()
-    if max_p99_ms is not None and quantiles["p99"] > max_p99_ms:
-        raise BackendError(
-            f"A tile takes p99 {quantiles['p99']:.1f} ms on this device; permitted are {max_p99_ms:g} ms.",
-            "Export a smaller or an INT8 model, try --backend auto, or permit more.",
-        )
-    return quantiles

@@ -80,7 +80,7 @@ class AskedTeaching(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    request: TeachingRequest = Field(alias="wish")
+    request: TeachingRequest
 
 
 class CameraPage:
@@ -220,7 +220,7 @@ class CameraPage:
             teaching.ask(asked.request)
         except ConfigError as error:
             raise RefusedError(409, str(error)) from error
-        return JsonAnswer({"wish": asked.request}, 202)
+        return JsonAnswer({"request": asked.request}, 202)
 
     async def _beside(self, work: Callable[[], Result]) -> Result:
         """Do some work in a thread, after what others asked for; health learns what the record refuses.

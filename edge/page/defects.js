@@ -73,8 +73,8 @@ export class DefectList {
     const card = made("li", "");
     card.dataset.id = one.id;
     card.style.borderLeftColor = colourOf(one.label, classes);
-    const image = one.picture ? made("img", "image") : made("div", "image none", "no image");
-    if (one.picture) {
+    const image = one.image ? made("img", "image") : made("div", "image none", "no image");
+    if (one.image) {
       Object.assign(image, { tabIndex: 0, role: "button" });
       image.addEventListener("click", () => this.enlarge(one.id));
       image.addEventListener("keydown", (event) => { if (event.key === "Enter") this.enlarge(one.id); });

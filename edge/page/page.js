@@ -62,7 +62,7 @@ function onState(now) {
   showTroubles();
   article.show(state.article);
   showNumbers();
-  if (now.picture !== shown && !loading) loadCloth();
+  if (now.image !== shown && !loading) loadCloth();
 }
 
 function onAway(error) {
@@ -148,7 +148,7 @@ async function loadCloth() {
   }
   setTimeout(() => {
     loading = false;
-    if (state && state.picture !== shown && !document.hidden && !document.body.classList.contains("away")) loadCloth();
+    if (state && state.image !== shown && !document.hidden && !document.body.classList.contains("away")) loadCloth();
   }, 200);
 }
 

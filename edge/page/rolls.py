@@ -186,7 +186,7 @@ def _sound(kind: type[Cells], rows: Iterable[sqlite3.Row]) -> list[Cells]:
 
 
 def _recorded(row: DefectRow) -> dict[str, Any]:
-    return {"id": row.event_id, "picture": row.image is not None, "utc": row.utc, **_place(row.defect)}
+    return {"id": row.event_id, "image": row.image is not None, "utc": row.utc, **_place(row.defect)}
 
 
 def _from_run(live: LivePage, known: Known) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def _from_run(live: LivePage, known: Known) -> dict[str, Any]:
         "defects": [
             {
                 "id": str(before + number),
-                "picture": False,
+                "image": False,
                 "utc": None,
                 **_place(defect, now.origin_m),
             }

@@ -49,7 +49,7 @@ def state_json(live: LivePage, now_s: float) -> dict[str, Any]:
         "roll": live.roll_id,
         "article": article_of(live, now),
         "can_review": device.can_review,
-        "picture": blocks[-1].number if blocks else 0,
+        "image": blocks[-1].number if blocks else 0,
         "along_m": _rounded(now.along_m),
         "speed_m_min": _rounded(now.speed_m_min, 1),
         "frames_per_s": round(now.frames_per_s, 1),

@@ -44,7 +44,7 @@ export class ArticleLine {
     const request = this.request;
     this.button.disabled = true;
     try {
-      await tell("/teaching", { wish: request });
+      await tell("/teaching", { request });
       if (this.request !== request) return; // a state has said it already
       this.said.textContent = "… starts with the next cloth";
       setTimeout(() => { if (this.request === request) this.ready(); }, PATIENCE_MS); // a stop, a device that was started again

@@ -12,7 +12,7 @@ from edge.roll.contents import Roll
 
 COLUMNS: Final = (
     "type", "event_id", "roll_id", "roll", "article", "utc", "what", "start_m", "end_m", "left_mm",
-    "right_mm", "length_m", "points", "score", "picture", "detail", "verdict", "box_xyxy_px", "shape",
+    "right_mm", "length_m", "points", "score", "image", "detail", "verdict", "box_xyxy_px", "shape",
     "named",
 )  # fmt: skip
 
@@ -42,7 +42,7 @@ def rows_of(roll: Roll) -> Iterator[dict[str, Any]]:
                 "length_m": defect.end_m - defect.start_m,
                 "points": row.points,
                 "score": defect.score,
-                "picture": row.image,
+                "image": row.image,
                 "verdict": row.verdict,
                 "shape": defect.shape,
                 "named": row.named,

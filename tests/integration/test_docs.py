@@ -511,4 +511,4 @@ def test_the_licence_of_every_weight_and_image_that_ships_is_named():
     assert shipped
     assert [name for name in shipped if not name.startswith(tuple(rows_of_licence))] == []
     manifest = json.loads((ROOT / "calib_images" / "manifest.json").read_text())
-    assert {one["licence"] for one in manifest["pictures"]} == {"AGPL-3.0-or-later, made by this project"}
+    assert {one["licence"] for one in manifest["images"]} == {"AGPL-3.0-or-later, made by this project"}

@@ -40,7 +40,7 @@ class Operator(AbstractContextManager):
         end_s = time.monotonic() + START_S
         while time.monotonic() < end_s:
             roll = self._client.get("/roll").json()
-            found = [one for one in roll["defects"] if one["label"] == "unclassified" and one["picture"]]
+            found = [one for one in roll["defects"] if one["label"] == "unclassified" and one["image"]]
             if len(found) >= least:
                 return [one["id"] for one in found]
             time.sleep(0.2)

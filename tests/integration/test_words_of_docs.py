@@ -86,18 +86,16 @@ INTERFACE = re.compile(
     # flags, settings and the keys of files that users' scripts name
     save[-_]pictures | pictures[-_]gb | --pictures\b | runs/demo/pictures
     | shard_pictures | validation_pictures | picture_epochs | golden_pictures
-    | [`,]pictures[`=] | \bpictures:\ (?=str|tuple) | \.pictures\b
-    | \(pictures=\(\*manifest
+    | [`,]pictures[`=] | \bpictures:\ (?=str) | \._options\.pictures\b
     # keys of JSON, CSV and columns of the roll record
-    | ["']pictures?["'] | \bpicture\ TEXT | \bpicture:\ Text | \bcells\.picture\b | ["']lessons["']
-    | \bwish\ TEXT | \bwish\ FROM | ["']wish["'] | \{\ wish:
+    | ["']pictures?["'] | \bpicture\ TEXT | \bpicture:\ Text | \bcells\.picture\b
+    | \bwish\ TEXT | \bwish\ FROM
     # keys of the index of a recording
     | \bpicture:\ str\b | \bpicture_bytes\b | \bentry\.picture\b
     # kinds of events
     | \b(?:roll|teaching)\ begun\b
     # addresses of the pages, and the keys that their scripts read
-    | (?<!docs)/pictures/ | review/picture\b | \bpicture:\ (?:view\.picture|image)\b
-    | \b(?:one|now|state|view\??)\.picture\b
+    | review/picture\b | \bpicture:\ (?:view\.picture|image)\b | \bview\??\.picture\b
     """,
     re.VERBOSE,
 )

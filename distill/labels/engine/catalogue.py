@@ -65,7 +65,7 @@ class Catalogue:
             )
 
     def _content(self) -> bytes:
-        head = json.dumps({"shard_pictures": self.shard_pictures, "pictures": len(self.names)})
+        head = json.dumps({"shard_pictures": self.shard_pictures, "images": len(self.names)})
         rows = (json.dumps(name, ensure_ascii=False) for name in self.names)
         return ("\n".join([head, *rows]) + "\n").encode()
 

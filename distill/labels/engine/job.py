@@ -2,7 +2,7 @@
 
 job.json                          the settings, as resolved
 catalogue.jsonl                   the images
-answers/NAME-DIGEST/pictures/     what an annotator says of them, in shards
+answers/NAME-DIGEST/images/       what an annotator says of them, in shards
 answers/NAME-DIGEST/reviewed/     and of the reviewed images that calibrate and judge
 rounds/N/opinion.json             calibrations, weights and thresholds of round N
 rounds/N/decided/                 accepted and queued boxes, in shards
@@ -76,7 +76,7 @@ class Job:
 
     def is_wanted(self, spec: AnnotatorSpec) -> bool:
         """Tell whether an annotator has images left to look at in the first round."""
-        asked = [(self.catalogue, "pictures")]
+        asked = [(self.catalogue, "images")]
         if self.reviewed is not None:
             asked.append((self.reviewed.catalogue(self.settings.shard_pictures), "reviewed"))
         return any(self._answers(spec, catalogue, about).pending() for catalogue, about in asked)
@@ -88,7 +88,7 @@ class Job:
 
     def ask(self, specs: Sequence[AnnotatorSpec]) -> dict[str, ShardFolder]:
         """Ask annotators about the images, one after the other: one model at a time is in memory."""
-        return {spec.name: self._asked(spec, self.catalogue, "pictures") for spec in specs}
+        return {spec.name: self._asked(spec, self.catalogue, "images") for spec in specs}
 
     def ask_about_reviewed(self, specs: Sequence[AnnotatorSpec]) -> dict[str, ShardFolder]:
         """Ask annotators about the reviewed images; no folders without a reviewed set."""

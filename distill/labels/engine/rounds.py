@@ -166,7 +166,7 @@ def _quality(job: Job, done: Round) -> dict[str, Any]:
         if ANNOTATORS[spec.kind].names_classes
     }
     return {
-        "judged_on": {"split": job.reviewed.judging_split, "pictures": len(images)},
+        "judged_on": {"split": job.reviewed.judging_split, "images": len(images)},
         "accepted_on_judging_split": _plain(quality_of(opinion, images)),
         "map50": maps,
         "calibration": {

@@ -150,7 +150,7 @@ def counts_of(decided: ShardFolder, missing: frozenset[str] = frozenset()) -> di
         unknown.update(record["unknown"])
         rejected += record["rejected"]
     return {
-        "pictures": dict(counts),
+        "images": dict(counts),
         "accepted": dict(sorted(accepted.items())),
         "queued": dict(sorted(queued.items())),
         "rejected": rejected,

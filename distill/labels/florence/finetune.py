@@ -86,7 +86,7 @@ class TeacherRun(Finetuning):
         return {
             "loss": sum(total for total, _ in sums.values()) / count if count else None,
             **{f"loss_{kind}": total / number for kind, (total, number) in sums.items()},
-            "lessons": len(self.exercises),
+            "examples": len(self.exercises),
             "unreadable": len(self.train.unreadable),
         }
 

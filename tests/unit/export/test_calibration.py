@@ -43,28 +43,28 @@ def folder(tmp_path):
 def test_the_shipped_images_are_whole_and_show_every_class():
     manifest = check_calibration(shipped_calibration())
     assert set(manifest.class_coverage) == {"broken", "clean", "drop", "wrinkle"}
-    assert {one.mm_per_px for one in manifest.pictures} == {0.2}
+    assert {one.mm_per_px for one in manifest.images} == {0.2}
 
 
 def test_what_is_added_is_declared(folder):
     manifest = check_calibration(folder)
-    assert len(manifest.pictures) == 4
-    assert {(one.source, one.licence) for one in manifest.pictures} == {("loom 7", "ours")}
+    assert len(manifest.images) == 4
+    assert {(one.source, one.licence) for one in manifest.images} == {("loom 7", "ours")}
     assert manifest.class_coverage == {"clean": 4}
 
 
 def test_the_same_image_is_not_added_twice(folder, tmp_path):
     cloth(tmp_path / "camera" / "new.png", 9)
-    assert len(add_images(folder, tmp_path / "camera", 8, ORIGIN).pictures) == 5
+    assert len(add_images(folder, tmp_path / "camera", 8, ORIGIN).images) == 5
     check_calibration(folder)
 
 
 def test_a_data_set_brings_classes_and_scale(tmp_path):
     write_tiny_dataset(tmp_path / "data")
     manifest = add_images(tmp_path / "calib", tmp_path / "data", 6, ORIGIN)
-    assert len(manifest.pictures) == 6
+    assert len(manifest.images) == 6
     assert {"broken", "drop", "clean"} == set(manifest.class_coverage)
-    assert {one.mm_per_px for one in manifest.pictures} == {0.2}
+    assert {one.mm_per_px for one in manifest.images} == {0.2}
 
 
 def test_rare_classes_come_first(tmp_path):
@@ -105,7 +105,7 @@ def damage_manifest(folder):
 
 
 def damage_empty(folder):
-    (folder / MANIFEST_NAME).write_text('{"format": 1, "pictures": []}')
+    (folder / MANIFEST_NAME).write_text('{"format": 1, "images": []}')
 
 
 def damage_no_manifest(folder):
@@ -191,5 +191,5 @@ def test_the_manifest_is_plain_json(folder):
     written = json.loads((folder / MANIFEST_NAME).read_text())
     assert written["format"] == 1
     assert read_manifest(folder).model_dump(mode="json") == written | {
-        "pictures": [one | {} for one in written["pictures"]]
+        "images": [one | {} for one in written["images"]]
     }

@@ -234,7 +234,7 @@ def test_a_bundle_holds_its_variants_and_says_how_they_were_made(published):
     made = bundle.manifest.variants[1].made
     assert made["method"] == "minmax"
     assert len(made["sensitivity"]) > 10
-    assert made["calibration"]["pictures"] >= 8
+    assert made["calibration"]["images"] >= 8
 
 
 def test_each_model_was_measured_on_each_runtime(published):

@@ -458,16 +458,16 @@ def test_teaching_is_asked_for_with_the_token_and_refused_in_plain_words(tmp_pat
 
     with page(tmp_path) as client:
         assert (
-            teach(**{"wish": "begin"})
+            teach(**{"request": "begin"})
             .json()["problem"]
             .startswith("Nothing is learnt here: start edge-run with")
         )
         teacher = client.live.teaching = Asked()
         teacher.ask = teacher.requests.append
-        assert teach(headers={}, **{"wish": "begin"}).status_code == 401
-        assert [teach(**{"wish": request}).status_code for request in ("begin", "cancel")] == [202, 202]
+        assert teach(headers={}, **{"request": "begin"}).status_code == 401
+        assert [teach(**{"request": request}).status_code for request in ("begin", "cancel")] == [202, 202]
         assert teacher.requests == ["begin", "cancel"]
-        for wrong in ({}, {"wish": "stop"}, {"wish": "begin", "more": 1}, {"wish": ["begin"]}):
+        for wrong in ({}, {"request": "stop"}, {"request": "begin", "more": 1}, {"request": ["begin"]}):
             assert teach(**wrong).status_code == 422
         assert client.get("/state").json()["article"]["can_teach"]
 

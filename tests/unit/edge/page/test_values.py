@@ -139,7 +139,7 @@ def test_a_snapshot_says_how_the_run_stands(tmp_path):
     )
     assert state["gaps_m"] == {"lost lines": 0.2}
     assert state["age_ms"]["p50"] == pytest.approx(20, rel=0.01)
-    assert (state["picture"], state["classes"], state["can_review"]) == (1, list(CLASSES), True)
+    assert (state["image"], state["classes"], state["can_review"]) == (1, list(CLASSES), True)
 
 
 def test_inspection_is_asked_for_a_snapshot_four_times_a_second_and_never_waits(monkeypatch):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from edge.cloth.defects import ClothDefect
 from edge.core.errors import MissingPackageError, OutputError, RecordError
-from edge.roll import printing
+from edge.roll import pdf
 from edge.roll.contents import DefectRow, GapRow, Roll
 from edge.roll.cuts import inspected_by_metre, suggest_cuts
 from edge.roll.drawing import draw_map, row_length_m
@@ -331,11 +331,11 @@ def test_bad_input_is_one_line_and_an_exit_code(tmp_path, monkeypatch, arguments
 def test_without_chromium_the_page_is_there_and_the_cure_is_said(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(MissingPackageError, match="apt-get install chromium"):
-        printing.find_browser()
+        pdf.find_browser()
 
 
 def test_a_browser_that_prints_nothing():
     with pytest.raises(OutputError, match="gave no PDF"):
-        printing.pdf_of("<p>", "/bin/false")
+        pdf.pdf_of("<p>", "/bin/false")
     with pytest.raises(OutputError, match="cannot print"):
-        printing.pdf_of("<p>", "/no/such/browser")
+        pdf.pdf_of("<p>", "/no/such/browser")

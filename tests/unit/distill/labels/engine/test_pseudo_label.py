@@ -103,7 +103,7 @@ def test_images_that_people_have_reviewed_do_not_come_back(mill):
     (mill / "new" / "again.png").write_bytes(seen.read_bytes())
     label("--reviewed", "reviewed")
     report = json.loads((mill / "job/rounds/1/report.json").read_text())
-    assert report["pictures"]["kept_back"] == 1
+    assert report["images"]["kept_back"] == 1
 
 
 def test_a_corrupt_image_is_counted_and_the_rest_goes_on(mill):
@@ -249,7 +249,7 @@ def test_an_image_that_vanished_is_counted_as_not_written(mill):
     left_out = made.write(mill / "data", links=False).left_out
     assert left_out == {f"pseudo-{gone.name}": f"{gone} is no longer there."}
     counts = counts_of(decided, made.missing_in(mill / "data"))
-    assert (counts["pictures"]["labelled"], counts["pictures"]["not_written"]) == (39, 1)
+    assert (counts["images"]["labelled"], counts["images"]["not_written"]) == (39, 1)
     written = [i for i in read_labels(mill / "data", TAXONOMY).images if "pseudo-" in i.file_name]
     regions = [region for image in written for region in image.regions]
     assert sum(counts["accepted"].values()) == sum(region.review != "queued" for region in regions)
@@ -315,7 +315,7 @@ def test_a_stopped_job_goes_on_to_the_same_end(mill, number):
     slow = (mill / "engine.toml").read_text().replace("settings = {", "settings = {pause_s = 0.02, ")
     (mill / "engine.toml").write_text(slow)
     with start(mill, "job") as process:
-        wait_for(lambda: len(list((mill / "job").glob("answers/loose-*/pictures/*.jsonl"))) >= 3, process)
+        wait_for(lambda: len(list((mill / "job").glob("answers/loose-*/images/*.jsonl"))) >= 3, process)
         process.send_signal(number)
         code = process.wait()
     assert code == (-signal.SIGKILL if number == signal.SIGKILL else 130)
