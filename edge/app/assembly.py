@@ -327,6 +327,6 @@ def _quota(config: EdgeConfig) -> ImageQuota | None:
 
 
 def _near_misses(config: EdgeConfig, images: Path | None, quota: ImageQuota | None) -> Sink | None:
-    if images is None or not config.near_miss:
+    if images is None or quota is None or not config.near_miss:
         return None
     return NearMissSink(images / NEAR_MISSES, quota, config.near_misses_per_hour)

@@ -22,7 +22,9 @@ def _json_lines(config: EdgeConfig, images: Path | None, quota: ImageQuota | Non
 
 
 def _images(config: EdgeConfig, images: Path | None, quota: ImageQuota | None) -> Sink | None:
-    return ImageSink(images, quota, may_miss=config.roll_record is not None) if images else None
+    if images is None or quota is None:
+        return None
+    return ImageSink(images, quota, may_miss=config.roll_record is not None)
 
 
 def _window(config: EdgeConfig, images: Path | None, quota: ImageQuota | None) -> Sink | None:

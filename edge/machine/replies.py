@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from pymodbus.pdu import ModbusPDU
 from pymodbus.pdu.bit_message import (
@@ -67,31 +67,29 @@ def refusal(name: str, question: str, code: int) -> RefusedError:
     return RefusedError(f"The machine ({name}) refuses to {question}: exception {code}, {called}.", cure)
 
 
-class OneCoil(ReadCoilsResponse):
+class OneValue(ModbusPDU):
+    """Take a reply to the question for one value, of as many bytes as that has."""
+
+    value_bytes: ClassVar = 1
+
+    def decode(self, data: bytes) -> None:
+        """Take the value; see `_check_length`."""
+        _check_length(data, self.value_bytes)
+        super().decode(data)
+
+
+class OneCoil(OneValue, ReadCoilsResponse):
     """Take a reply to the question for one coil."""
 
-    def decode(self, data: bytes) -> None:
-        """Take its bit; see `_check_length`."""
-        _check_length(data, 1)
-        super().decode(data)
 
-
-class OneInput(ReadDiscreteInputsResponse):
+class OneInput(OneValue, ReadDiscreteInputsResponse):
     """Take a reply to the question for one discrete input."""
 
-    def decode(self, data: bytes) -> None:
-        """Take its bit; see `_check_length`."""
-        _check_length(data, 1)
-        super().decode(data)
 
-
-class OneRegister(ReadHoldingRegistersResponse):
+class OneRegister(OneValue, ReadHoldingRegistersResponse):
     """Take a reply to the question for one holding register."""
 
-    def decode(self, data: bytes) -> None:
-        """Take its value; see `_check_length`."""
-        _check_length(data, 2)
-        super().decode(data)
+    value_bytes = 2
 
 
 class CoilWritten(WriteSingleCoilResponse):

@@ -75,11 +75,11 @@ class ImageSink:
 
     Args:
         folder: of this run.
-        quota: says when the oldest have to go; None to keep them all.
+        quota: says when the oldest have to go.
         may_miss: whether there is a record beside them.
     """
 
-    def __init__(self, folder: Path, quota: ImageQuota | None = None, *, may_miss: bool = False) -> None:
+    def __init__(self, folder: Path, quota: ImageQuota, *, may_miss: bool = False) -> None:
         self._folder = folder
         self._quota = quota
         self._may_miss = may_miss
@@ -95,8 +95,7 @@ class ImageSink:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(self._folder, error) from error
-        if self._quota is not None:
-            self._quota.look()
+        self._quota.look()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -125,19 +124,12 @@ class ImageSink:
 
     def _write(self, name: str, image: Image, detections: list[DetectionRecord]) -> None:
         """Write both images, or none."""
-        whole, drawn = self._folder / f"{name}.png", self._folder / f"{name}_boxes.jpg"
-        note = self._quota.note if self._quota is not None else not_noted
-        write_image(whole, image, note)
-        try:
-            write_image(drawn, draw_detections(image, detections), note)
-        except OutputError:
-            whole.unlink(missing_ok=True)
-            if self._quota is not None:
-                self._quota.given_up(whole)
-            raise
-        if self._quota is not None:
-            self._quota.added(whole)
-            self._quota.added(drawn)
+
+        def draw(path: Path, note: Note) -> None:
+            write_image(path, draw_detections(image, detections), note)
+
+        drawn = self._folder / f"{name}_boxes.jpg"
+        write_with(self._folder / f"{name}.png", image, drawn, draw, self._quota)
 
     def _note_missed(self, error: OutputError) -> None:
         if not self._missed:
@@ -184,15 +176,40 @@ def check_image_folder(folder: Path) -> None:
         raise OutputError(f"{folder} holds images and cannot be renamed: this program runs in it.", cure)
 
 
-def not_noted(path: Path, found: os.stat_result) -> None:
-    """Note nothing of an image that is about to get its name."""
+Note = Callable[[Path, os.stat_result], None]
+"""Is told of a file just before it has its name; see `ImageQuota.note`."""
 
 
-def write_image(path: Path, image: Image, note: Callable[[Path, os.stat_result], None] = not_noted) -> None:
-    """Write an image in the form its suffix names, whole or not at all.
+def write_with(
+    path: Path,
+    image: Image,
+    beside: Path,
+    write_beside: Callable[[Path, Note], None],
+    quota: ImageQuota,
+) -> None:
+    """Write an image and what belongs to it, or none of them.
 
     Args:
-        note: told of it just before it has its name; see `ImageQuota.note`.
+        path, image: the image.
+        beside: what belongs to it; `write_beside` writes it.
+        quota: both count in it.
+    Raises:
+        OutputError: if one of them cannot be written.
+    """
+    write_image(path, image, quota.note)
+    try:
+        write_beside(beside, quota.note)
+    except OutputError:
+        path.unlink(missing_ok=True)
+        quota.given_up(path)
+        raise
+    quota.added(path)
+    quota.added(beside)
+
+
+def write_image(path: Path, image: Image, note: Note) -> None:
+    """Write an image in the form its suffix names, whole or not at all.
+
     Raises:
         OutputError: if it cannot be written.
     """

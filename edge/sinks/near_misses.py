@@ -17,7 +17,7 @@ from edge.core.detections import DetectionRecord
 from edge.core.errors import OutputError
 from edge.core.files import write_whole
 from edge.core.image import Image
-from edge.sinks.images import image_name, not_noted, write_image
+from edge.sinks.images import Note, image_name, write_with
 from edge.sinks.quota import ImageQuota
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class NearMissSink:
 
     Args:
         folder: made with the first image; that of the images of defects lies above it.
-        quota: shared with the images of defects; None to keep them all.
+        quota: shared with the images of defects.
         per_hour: most frames in any hour.
         clock: seconds that never go back.
     """
@@ -42,7 +42,7 @@ class NearMissSink:
     def __init__(
         self,
         folder: Path,
-        quota: ImageQuota | None,
+        quota: ImageQuota,
         per_hour: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -83,19 +83,12 @@ class NearMissSink:
     def _write(self, name: str, image: Image, detections: list[DetectionRecord]) -> None:
         """Write image and boxes, or none."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        image_path, boxes = self._folder / f"{name}.png", self._folder / f"{name}.xml"
-        note = self._quota.note if self._quota is not None else not_noted
-        write_image(image_path, image, note)
-        try:
-            write_whole(boxes, labelimg_xml(image_path, image, detections), partial(note, boxes))
-        except OutputError:
-            image_path.unlink(missing_ok=True)
-            if self._quota is not None:
-                self._quota.given_up(image_path)
-            raise
-        if self._quota is not None:
-            self._quota.added(image_path)
-            self._quota.added(boxes)
+        image_path = self._folder / f"{name}.png"
+
+        def write_boxes(path: Path, note: Note) -> None:
+            write_whole(path, labelimg_xml(image_path, image, detections), partial(note, path))
+
+        write_with(image_path, image, image_path.with_suffix(".xml"), write_boxes, self._quota)
 
 
 def labelimg_xml(image_path: Path, image: Image, detections: list[DetectionRecord]) -> bytes:

@@ -12,6 +12,7 @@ from edge.inference.inspector import Inspector
 from edge.pipeline.parts import Inspection, Results, Source
 from edge.pipeline.pipeline import Pipeline
 from edge.sinks.near_misses import NearMissSink
+from edge.sinks.quota import ImageQuota
 from tests.conftest import CLASSES, bright_cell_contract, write_bright_cell_model
 
 
@@ -75,7 +76,7 @@ def test_a_run_keeps_near_misses_and_reports_none_of_them(backend, tmp_path):
     for number, grey in enumerate((90, 120, 255, 124)):
         cv2.imwrite(str(folder / f"{number}.png"), image_path(grey))
     inspector = Inspector(backend, bright_cell_contract(), near_miss=0.1)
-    sink = NearMissSink(tmp_path / "near", None, 30)
+    sink = NearMissSink(tmp_path / "near", ImageQuota(tmp_path, 1 << 30), 30)
     how = Inspection(inspector, CLASSES)
     state = Pipeline(Source(FolderCamera(folder)), how, Results(near_misses=sink)).run()
     assert state.error is None

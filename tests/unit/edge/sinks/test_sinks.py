@@ -32,7 +32,18 @@ from edge.sinks.quota import ImageQuota
 from edge.sinks.window import WindowSink
 from edge.sinks.written import LIST_NAME, Written, WrittenList
 
+PLENTY = 1 << 40
 FOUND = [{"label": "broken", "score": 0.91, "box_xyxy_px": [3.0, 4.0, 9.0, 30.0]}]
+
+
+def image_sink(folder, **more):
+    """Return a sink whose images all stay."""
+    return ImageSink(folder, ImageQuota(folder, PLENTY), **more)
+
+
+def near_miss_sink(folder, per_hour, **more):
+    """Return a sink whose images all stay."""
+    return NearMissSink(folder, ImageQuota(folder, PLENTY), per_hour, **more)
 
 
 def frame(frame_id=7, image=None, position=None):
@@ -108,14 +119,14 @@ def test_a_path_below_a_file_cannot_be_written(tmp_path):
         pass
     with pytest.raises(OutputError):
         write_whole(path, b"")
-    with pytest.raises(OutputError), ImageSink(tmp_path / "file" / "images"):
+    with pytest.raises(OutputError), image_sink(tmp_path / "file" / "images"):
         pass
 
 
 @pytest.mark.parametrize("shape", [(32, 40), (32, 40, 3)])
 def test_images_of_frames_with_defects_only(tmp_path, shape):
     image = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
-    with ImageSink(tmp_path) as sink:
+    with image_sink(tmp_path) as sink:
         sink.write(frame(1, image), [])
         sink.write(frame(2, image), FOUND)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["00000002.png", "00000002_boxes.jpg"]
@@ -296,7 +307,7 @@ def test_beside_a_record_images_are_left_out_on_a_full_disk(tmp_path, monkeypatc
     noise = np.random.default_rng(1).integers(0, 255, (80, 80), np.uint8)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    with ImageSink(tmp_path / "p", may_miss=True) as sink:
+    with image_sink(tmp_path / "p", may_miss=True) as sink:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
         try:
             for number in range(3):
@@ -314,7 +325,7 @@ def test_beside_a_record_images_are_left_out_on_a_full_disk(tmp_path, monkeypatc
 
 def test_without_a_record_an_image_that_cannot_be_written_is_an_error(tmp_path, small_disk):
     noise = np.random.default_rng(1).integers(0, 255, (80, 80), np.uint8)
-    with ImageSink(tmp_path / "p") as sink, pytest.raises(OutputError):
+    with image_sink(tmp_path / "p") as sink, pytest.raises(OutputError):
         sink.write(frame(0, noise), FOUND)
 
 
@@ -408,7 +419,7 @@ def test_images_of_an_earlier_run_are_set_aside(tmp_path, name):
     folder = tmp_path / "found"
     folder.mkdir()
     (folder / name).write_text("earlier")
-    with ImageSink(folder) as sink:
+    with image_sink(folder) as sink:
         sink.write(frame(2), FOUND)
     assert (tmp_path / "found.1" / name).read_text() == "earlier"
     assert sorted(path.name for path in folder.iterdir()) == ["00000002.png", "00000002_boxes.jpg"]
@@ -420,7 +431,10 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path, name):
     folder.mkdir()
     (folder / name).touch()
     (folder / "00000001.png").touch()
-    with pytest.raises(OutputError, match=f"home holds {name}") as caught, ImageSink(folder):
+    with (
+        pytest.raises(OutputError, match=f"home holds {name}") as caught,
+        image_sink(folder),
+    ):
         pass
     assert "Name a new folder" in caught.value.cure
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
@@ -429,11 +443,17 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path, name):
 def test_the_folder_the_program_runs_in(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     here = Path()
-    with ImageSink(here) as sink:
+    with image_sink(here) as sink:
         sink.write(frame(2), FOUND)
-    with pytest.raises(OutputError, match="cannot be renamed"), ImageSink(here):
+    with (
+        pytest.raises(OutputError, match="cannot be renamed"),
+        image_sink(here),
+    ):
         pass
-    with pytest.raises(OutputError, match="is not a folder"), ImageSink(tmp_path / "00000002.png"):
+    with (
+        pytest.raises(OutputError, match="is not a folder"),
+        image_sink(tmp_path / "00000002.png"),
+    ):
         pass
 
 
@@ -442,7 +462,7 @@ NEAR = [{"label": "drop", "score": 0.55, "box_xyxy_px": [3.4, 4.0, 9.6, 30.0]}]
 
 def test_a_near_miss_is_an_image_that_labelimg_opens(tmp_path):
     image = np.arange(32 * 40, dtype=np.uint8).reshape(32, 40)
-    with NearMissSink(tmp_path / "near", None, 30) as sink:
+    with near_miss_sink(tmp_path / "near", 30) as sink:
         sink.write(frame(12, image), NEAR)
     assert (cv2.imread(str(tmp_path / "near" / "00000012.png"), cv2.IMREAD_UNCHANGED) == image).all()
     annotation = ElementTree.parse(tmp_path / "near" / "00000012.xml").getroot()
@@ -459,7 +479,7 @@ def test_a_near_miss_is_an_image_that_labelimg_opens(tmp_path):
 
 def test_no_more_near_misses_than_an_hour_may_have(tmp_path):
     now = [0.0]
-    sink = NearMissSink(tmp_path / "near", None, 2, clock=lambda: now[0])
+    sink = near_miss_sink(tmp_path / "near", 2, clock=lambda: now[0])
     for number in range(12):
         now[0] = number * 600.0
         sink.write(frame(number), NEAR)
@@ -468,13 +488,13 @@ def test_no_more_near_misses_than_an_hour_may_have(tmp_path):
 
 
 def test_without_near_misses_there_is_no_folder(tmp_path):
-    NearMissSink(tmp_path / "near", None, 30).write(frame(), [])
+    near_miss_sink(tmp_path / "near", 30).write(frame(), [])
     assert not (tmp_path / "near").exists()
 
 
 def test_a_near_miss_on_a_full_disk_is_left_out_for_a_minute(tmp_path, small_disk):
     now, noise = [0.0], np.random.default_rng(0).integers(0, 256, (200, 200), np.uint8)
-    sink = NearMissSink(tmp_path / "near", None, 30, clock=lambda: now[0])
+    sink = near_miss_sink(tmp_path / "near", 30, clock=lambda: now[0])
     sink.write(frame(1, noise), NEAR)
     assert list((tmp_path / "near").iterdir()) == []
     sink.write(frame(2), NEAR)
@@ -490,6 +510,6 @@ def test_near_misses_share_the_quota_and_the_folder_of_the_images(tmp_path):
         NearMissSink(tmp_path / "near", quota, 30).write(frame(1), NEAR)
         images.write(frame(2), FOUND)
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["00000002_boxes.jpg"]
-    NearMissSink(tmp_path / "near", None, 30).write(frame(3), NEAR)
+    near_miss_sink(tmp_path / "near", 30).write(frame(3), NEAR)
     with ImageSink(tmp_path, quota):
         assert not (tmp_path / "near").exists(), "renamed with the images of the earlier run"
