@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -17,13 +18,17 @@ from prometheus_client.samples import Sample
 from edge import __version__
 from edge.cameras.protocol import GAP_REASONS
 from edge.core.latency import LatencyHistogram
+from edge.decisions.stops import Stops
 from edge.health.state import Health, Healths
 from edge.pipeline.run_state import RunSnapshot
+
+if TYPE_CHECKING:
+    from edge.mqtt.publisher import Publisher
 
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-class BoxMetrics(Collector):
+class DeviceMetrics(Collector):
     """Gather the metrics of all cameras, each with the label `camera`; the only one of a device has
     none."""
 
@@ -35,68 +40,57 @@ class BoxMetrics(Collector):
         yield _labelled(GaugeMetricFamily, "info", "Of this program.", "version", {__version__: 1})
         families: dict[str, Metric] = {}
         for name, health in self._cameras.items():
-            for metric in RunMetrics(health).collect():
+            for metric in _of_camera(health):
                 if name is not None:
-                    metric.samples = [_of_camera(sample, name) for sample in metric.samples]
+                    metric.samples = [_with_label(sample, name) for sample in metric.samples]
                 families.setdefault(metric.name, metric)
                 if families[metric.name] is not metric:
                     families[metric.name].samples += metric.samples
         yield from families.values()
 
 
-def _of_camera(sample: Sample, name: str) -> Sample:
-    return sample._replace(labels={"camera": name, **sample.labels})
+def _with_label(sample: Sample, camera: str) -> Sample:
+    return sample._replace(labels={"camera": camera, **sample.labels})
 
 
-class RunMetrics:
-    """Gather the metrics of one run."""
+def _of_camera(health: Health) -> Iterator[Metric]:
+    run, helpers = health.snapshot, health.helpers
+    yield _gauge("healthy", "1 while /healthz answers 200.", health.verdict().is_well)
+    yield _gauge("idle_seconds", "Since the last finished frame.", health.idle_s)
+    yield _gauge("loom_stands", "1 while the loom is known to stand.", health.loom_stands)
+    defects = run.defects_by_class if run is not None else {}
+    yield _labelled(CounterMetricFamily, "defects", "Complete, on the roll.", "class", defects)
+    yield _labelled(
+        CounterMetricFamily, "helper_failures", "Not foreseen, by thread.", "thread", helpers.failures
+    )
+    yield _gauge("helpers_dead", "Helper threads that ended early.", len(helpers.dead))
+    if run is not None:
+        yield from _of_run(run)
+    if health.stops is not None:
+        yield from _of_stops(health.stops)
+    if health.publisher is not None:
+        yield from _of_broker(health.publisher)
 
-    def __init__(self, health: Health) -> None:
-        self._health = health
 
-    def collect(self) -> Iterator[Metric]:
-        """Yield each metric as it stands."""
-        health = self._health
-        yield _gauge("healthy", "1 while /healthz answers 200.", health.verdict().is_well)
-        yield _gauge("idle_seconds", "Since the last finished frame.", health.idle_s)
-        yield _gauge("loom_stands", "1 while the loom is known to stand.", health.loom_stands)
-        run = health.snapshot
-        defects = run.defects_by_class if run is not None else {}
-        yield _labelled(CounterMetricFamily, "defects", "Complete, on the roll.", "class", defects)
-        failures = health.helpers.failures
-        yield _labelled(
-            CounterMetricFamily, "helper_failures", "Not foreseen, by thread.", "thread", failures
-        )
-        yield _gauge("helpers_dead", "Helper threads that ended early.", len(health.helpers.dead))
-        if run is not None:
-            yield from _of_run(run)
-        yield from self._of_stops()
-        yield from self._of_broker()
+def _of_stops(stops: Stops) -> Iterator[Metric]:
+    counts = {kind.replace(" ", "_").replace("-", "_"): n for kind, n in dict(stops.counts).items()}
+    yield _labelled(CounterMetricFamily, "stop_events", "See docs/stop.md.", "kind", counts)
+    yield _histogram("decision_seconds", "From the end of the capture to the decision.", stops.decided)
+    yield _histogram("stop_latency_seconds", "From there to the machine.", stops.acknowledged)
+    if stops.delivery is not None:
+        yield _gauge("machine_reachable", "1 if it answers.", stops.delivery.is_reachable is True)
 
-    def _of_stops(self) -> Iterator[Metric]:
-        stops = self._health.stops
-        if stops is None:
-            return
-        counts = {kind.replace(" ", "_").replace("-", "_"): n for kind, n in dict(stops.counts).items()}
-        yield _labelled(CounterMetricFamily, "stop_events", "See docs/stop.md.", "kind", counts)
-        yield _histogram("decision_seconds", "From the end of the capture to the decision.", stops.decided)
-        yield _histogram("stop_latency_seconds", "From there to the machine.", stops.acknowledged)
-        if stops.delivery is not None:
-            yield _gauge("machine_reachable", "1 if it answers.", stops.delivery.is_reachable is True)
 
-    def _of_broker(self) -> Iterator[Metric]:
-        publisher = self._health.publisher
-        if publisher is None:
-            return
-        yield _gauge("broker_connected", "1 while connected.", publisher.is_connected is True)
-        yield _gauge("outbox_depth", "Messages that wait for the broker.", publisher.depth)
-        yield _counter("messages_sent", "Acknowledged by the broker.", publisher.sent)
+def _of_broker(publisher: Publisher) -> Iterator[Metric]:
+    yield _gauge("broker_connected", "1 while connected.", publisher.is_connected is True)
+    yield _gauge("outbox_depth", "Messages that wait for the broker.", publisher.depth)
+    yield _counter("messages_sent", "Acknowledged by the broker.", publisher.sent)
 
 
 def metrics_text(cameras: Healths) -> bytes:
     """Return the metrics in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(BoxMetrics(cameras))
+    registry.register(DeviceMetrics(cameras))
     return generate_latest(registry)
 
 

@@ -97,7 +97,7 @@ class CameraPage:
 
     def __init__(self, live: LivePage, one: CapacityLimiter) -> None:
         self.closing = False
-        self.live = self._live = live
+        self.live = live
         self._state = StateText(live)
         self._cloth = ClothImage()
         self.viewers = Viewers(MOST_VIEWERS)
@@ -144,7 +144,7 @@ class CameraPage:
 
     async def cloth(self, request: Request) -> Response:
         """Give the cloth that was inspected last, with boxes."""
-        live = self._live
+        live = self.live
         jpeg = await self._beside(lambda: self._cloth.jpeg(live.blocks, live.class_names))
         if jpeg is None:
             return Response(status_code=204)
@@ -160,11 +160,11 @@ class CameraPage:
             asked.get("gaps", ""),
             _number(asked.get("record", "0")),
         )
-        return JsonAnswer(await self._beside(lambda: changes(self._live, known)))
+        return JsonAnswer(await self._beside(lambda: changes(self.live, known)))
 
     async def image(self, request: Request) -> Response:
         """Give the image of a recorded defect, by the id of the defect."""
-        recorder, event_id = self._live.recorder, request.path_params["event_id"]
+        recorder, event_id = self.live.recorder, request.path_params["event_id"]
         if recorder is None:
             raise RefusedError(404, "There is no roll record.")
 
@@ -180,7 +180,7 @@ class CameraPage:
     async def review(self, request: Request) -> Response:
         """Record a verdict; it is on the disk before this answers."""
         asked = await asked_for(request, AskedReview, "That is no verdict on a defect.")
-        recorder = self._live.recorder
+        recorder = self.live.recorder
         if recorder is None:
             raise RefusedError(409, "There is no roll record: start edge-run with --roll-record.")
         self._check_class(asked)
@@ -193,14 +193,14 @@ class CameraPage:
         """Refuse a class that is none of the model, and one beside anything but a confirmation."""
         if asked.class_name is None:
             return
-        names = [name for name in self._live.class_names if name != UNCLASSIFIED]
+        names = [name for name in self.live.class_names if name != UNCLASSIFIED]
         if asked.verdict != "confirmed" or asked.class_name not in names:
             raise RefusedError(422, f"A confirmed defect may be called {', '.join(names)}.")
 
     async def next_roll(self, request: Request) -> Response:
         """Ask for the next roll. It begins within moments: `/roll` tells when."""
         asked = await asked_for(request, NextRoll, "A name is one line of at most 200 characters.")
-        changes = self._live.changes
+        changes = self.live.changes
         if changes is None:
             raise RefusedError(409, "Inspection is not running.")
         roll_request = RollRequest("operator", asked.name, asked.article, asked.id)
@@ -213,7 +213,7 @@ class CameraPage:
     async def teach(self, request: Request) -> Response:
         """Ask for the article on the loom to be learnt, or for that to end; done with the next frame."""
         asked = await asked_for(request, AskedTeaching, "Teaching may begin, or be cancelled.")
-        teaching = self._live.teaching
+        teaching = self.live.teaching
         if teaching is None:
             raise RefusedError(409, "Nothing is learnt here: start edge-run with --auto-teach.")
         try:
@@ -234,7 +234,7 @@ class CameraPage:
             more = self._telling.more()
             if more is not None:
                 logger.error("the page: %s%s", error, more)
-            self._live.fails(str(error), is_told=more is not None)
+            self.live.fails(str(error), is_told=more is not None)
             raise RefusedError(503, str(error)) from error
 
 
