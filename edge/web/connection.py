@@ -31,8 +31,7 @@ FULL = (
 class GuardedProtocol(H11Protocol):
     """Serve one connection with uvicorn's own protocol, and look at it once a second."""
 
-    most_connections: ClassVar[int | None] = None
-    """None for `MOST_CONNECTIONS`."""
+    most_connections: ClassVar[int] = MOST_CONNECTIONS
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, unless there are too many already."""
@@ -40,7 +39,7 @@ class GuardedProtocol(H11Protocol):
         self._unread = 0
         self._stalled_s = self._crawled_s = self._waited_s = 0.0
         self._watch: asyncio.TimerHandle | None = None
-        if len(self.connections) > (self.most_connections or MOST_CONNECTIONS):
+        if len(self.connections) > self.most_connections:
             transport.write(FULL)
             transport.close()
             return

@@ -18,7 +18,7 @@ from typing_extensions import Self
 from edge.core.errors import MissingPackageError
 from edge.process.packages import install_extra
 from edge.process.supervised import HelperThread
-from edge.web.connection import GuardedProtocol
+from edge.web.connection import MOST_CONNECTIONS, GuardedProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class WebServer:
         bound: where to listen; it is closed by whoever bound it.
         name: of the thread, for logs.
         at_end: called before the server ends, so that streams end, too.
-        most_connections: at a time; None for the usual number.
+        most_connections: at a time.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class WebServer:
         name: str,
         *,
         at_end: Iterable[Callable[[], None]] = (),
-        most_connections: int | None = None,
+        most_connections: int = MOST_CONNECTIONS,
     ) -> None:
         self._bound = bound
         self._name = name
@@ -116,7 +116,7 @@ def _said(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     logger.debug("where it came from", exc_info=error)
 
 
-def _settings(app: ASGIApp, most_connections: int | None) -> uvicorn.Config:
+def _settings(app: ASGIApp, most_connections: int) -> uvicorn.Config:
     class Protocol(GuardedProtocol):
         pass
 

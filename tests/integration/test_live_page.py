@@ -17,6 +17,7 @@ import pytest
 from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.config.edge import EdgeConfig
 from edge.health.state import Health
+from edge.page import server
 from edge.page.server import live_page, serve
 from edge.web import connection
 from tests.integration.browsing import START_S, edge_run, needs_chromium, tab_of, until
@@ -249,8 +250,13 @@ def test_a_path_is_never_a_file(served):
             assert peer.recv(12) == b"HTTP/1.1 404"
 
 
-def test_too_many_connections_are_refused_and_those_that_are_there_go_on(served, monkeypatch):
-    monkeypatch.setattr(connection, "MOST_CONNECTIONS", 3)
+@pytest.fixture
+def three_connections(monkeypatch):
+    monkeypatch.setattr(server, "MOST_CONNECTIONS", 3)
+
+
+@pytest.mark.usefixtures("three_connections")
+def test_too_many_connections_are_refused_and_those_that_are_there_go_on(served):
     with ExitStack() as stack, httpx.Client(base_url=f"http://127.0.0.1:{served}") as client:
         assert client.get("/state").status_code == 200
         peers = [stack.enter_context(socket.create_connection(("127.0.0.1", served))) for _ in range(6)]
