@@ -13,7 +13,7 @@ from edge.cloth.coverage import GapOnRoll
 from edge.cloth.defects import ClothDefect
 from edge.core.detections import DetectionRecord
 from edge.health.state import Health
-from edge.page.snapshot import Phase, Recent, RunCounts, Snapshot, counts_of, gaps_by_reason_m
+from edge.page.snapshot import Phase, Recent, RunCounts, Snapshot, counts_of
 from edge.pipeline.changes import RollChanges
 from edge.pipeline.run_state import RunSnapshot, RunState
 from edge.pipeline.teaching import TeachingInRun
@@ -79,10 +79,10 @@ class LivePage:
         self.changes: RollChanges | None = None
         self.taught: Callable[[], ArticleFile | None] = _nothing
         self.teaching: TeachingInRun | None = None
-        self.snapshot = Snapshot("starting", time.monotonic(), RunCounts(0.0, 0, 0, 0, 0, 0, 0.0))
+        nothing = RunCounts(0.0, 0, 0, 0, 0, 0, 0.0)
+        self.snapshot = Snapshot("starting", time.monotonic(), nothing, RunState().snapshot())
         self.blocks: tuple[InspectedBlock, ...] = ()
         self.health = health
-        self._run: RunSnapshot | None = None
         self._recent = Recent()
         self._gap_mark: tuple[int, int] = (0, 0)
         self._gaps: tuple[GapOnRoll, ...] = ()
@@ -125,8 +125,7 @@ class LivePage:
             self._show(frame, records)
         self.class_names = state.class_names or self.class_names
         run = self.health.snapshot
-        if run is not None and run is not self._run:
-            self._run = run
+        if run is not None and run is not self.snapshot.run:
             self.snapshot = self._taken(state, run, "running")
 
     def end(self, state: RunState) -> None:
@@ -147,38 +146,26 @@ class LivePage:
         self.blocks = shown_together((*before, block))
 
     def _taken(self, state: RunState, run: RunSnapshot, phase: Phase) -> Snapshot:
-        roll, counts = run.roll, counts_of(run)
+        counts = counts_of(run)
         recent = self._recent.add(counts)
         origin_m = self._origin_m(state)
-        knows, seconds = roll.knows_metres, recent.at_s
+        knows, seconds = run.roll.knows_metres, recent.at_s
         self._keep_places(state)
         health = self.health
         return Snapshot(
             phase,
             run.taken_s,
             recent,
+            run,
             frames_per_s=recent.frames / seconds if seconds else 0.0,
             along_m=counts.along_m + origin_m if knows else None,
             speed_m_min=recent.along_m / seconds * 60 if knows and seconds else None,
             length_m=run.reached_m + origin_m,
-            inspected_m=roll.metres_inspected if knows else None,
-            coverage=roll.fraction,
-            gaps_m=gaps_by_reason_m(roll),
-            lost_m=roll.lost_m,
-            frames=roll.frames_inspected,
-            dropped=roll.frames_dropped,
-            unreadable=roll.frames_unreadable,
-            silent_s=run.silent_s,
             defect_count=self.recorder.defects_recorded if self.recorder is not None else run.roll_defects,
             latency_ms=run.latency.quantiles(),
             age_ms=run.age.quantiles() if self.device.is_live else None,
-            across=run.across,
             record_waits=self.recorder is not None and self.recorder.is_blocked,
             record_replaced=self.recorder is not None and self.recorder.replaced is not None,
-            camera_down=run.camera_down,
-            cloth_troubles=run.cloth_troubles,
-            recognised=run.recognised,
-            teaching=run.teaching,
             broker_away=health.broker_is_away,
             broker_refuses=health.broker_refuses,
             machine_away=health.machine_is_away,
@@ -187,9 +174,6 @@ class LivePage:
             defects_before=self._defects_before,
             gaps=self._gaps,
             origin_m=origin_m,
-            roll_number=run.roll_number,
-            roll_name=run.terms.name,
-            article=run.terms.article,
         )
 
     def _origin_m(self, state: RunState) -> float:

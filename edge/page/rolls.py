@@ -88,14 +88,15 @@ def _is_of(known: Known, start: Known) -> bool:
 
 def _of_snapshot(roll_id: str, now: Snapshot) -> dict[str, Any]:
     """Return what a roll is called and how large it is, as the run itself counts it."""
+    terms, across = now.run.terms, now.run.across
     return {
         "roll": roll_id,
-        "name": now.roll_name,
-        "article": now.article,
+        "name": terms.name,
+        "article": terms.article,
         "length_m": now.length_m,
-        "width_mm": now.across.width_mm,
-        "left_mm": now.across.part.left_mm if now.across.part else 0.0,
-        "unseen": now.across.unseen,
+        "width_mm": across.width_mm,
+        "left_mm": across.part.left_mm if across.part else 0.0,
+        "unseen": across.unseen,
     }
 
 
@@ -192,7 +193,8 @@ def _recorded(row: DefectRow) -> dict[str, Any]:
 def _from_run(live: LivePage, known: Known) -> dict[str, Any]:
     """Return the roll of a run without a record: there are no ids, and nothing is from before it."""
     now = live.snapshot
-    roll_id = live.device.run_id if now.roll_number == 1 else f"{live.device.run_id}.{now.roll_number}"
+    run_id, number = live.device.run_id, now.run.roll_number
+    roll_id = run_id if number == 1 else f"{run_id}.{number}"
     known = known if known.roll == roll_id else Known()
     first = max(0, known.defect - now.defects_before)
     new = now.defects[first : first + MOST_AT_ONCE]

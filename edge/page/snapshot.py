@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from edge.cameras.health import FaultKind
 from edge.cameras.protocol import GAP_REASONS
 from edge.cloth.coverage import GapOnRoll
 from edge.cloth.defects import ClothDefect
 from edge.cloth.sums import CoverageSums
-from edge.cloth.width import Across
 from edge.core.latency import LatencyQuantiles
 from edge.pipeline.run_state import RunSnapshot
-from edge.teach.values import TeachingNow
 
 Phase = Literal["starting", "running", "ended"]
 
@@ -40,49 +37,30 @@ class Snapshot:
 
     Attributes:
         taken_s: `time.monotonic()`.
+        run: what health and metrics are told, too.
         along_m: place on the roll of the last line that was looked at; None if not known.
         speed_m_min: of the cloth; negative where it runs back.
-        coverage: 0..1; None before the first frame.
-        gaps_m: reason to metres, of this run.
         recent: what the last seconds added to the counts.
-        across: how much of the width of the cloth is seen.
-        camera_down: what is wrong with the camera; None if nothing is.
-        cloth_troubles: what is wrong with the cloth; see `RunState`.
-        recognised: article that the cloth looks like and the roll is not of; see `RunState`.
-        teaching: how far the teaching of the article is; None if it is not taught now.
         helpers_dead, helpers_unwell: threads beside inspection that ended, or met an error, by name.
         defects, gaps: of this run, for a page without a roll record; empty beside one.
         defects_before: how many came before those and are no longer kept.
         origin_m: place on the roll of this run's metre 0.
-        roll_number: of the roll in this run, from 1.
-        roll_name, article: as far as they are known.
+        error: why there is no run, or no more of it.
     """
 
     phase: Phase
     taken_s: float
     recent: RunCounts
+    run: RunSnapshot
     frames_per_s: float = 0.0
     along_m: float | None = None
     speed_m_min: float | None = None
     length_m: float = 0.0
-    inspected_m: float | None = None
-    coverage: float | None = None
-    gaps_m: dict[str, float] | None = None
-    lost_m: float = 0.0
-    frames: int = 0
-    dropped: int = 0
-    unreadable: int = 0
-    silent_s: float = 0.0
     defect_count: int = 0
     latency_ms: LatencyQuantiles | None = None
     age_ms: LatencyQuantiles | None = None
-    across: Across = field(default_factory=Across)
     record_waits: bool = False
     record_replaced: bool = False
-    camera_down: FaultKind | None = None
-    cloth_troubles: tuple[str, ...] = ()
-    recognised: str | None = None
-    teaching: TeachingNow | None = None
     broker_away: bool = False
     broker_refuses: bool = False
     machine_away: bool = False
@@ -93,9 +71,6 @@ class Snapshot:
     defects_before: int = 0
     gaps: tuple[GapOnRoll, ...] = ()
     origin_m: float = 0.0
-    roll_number: int = 1
-    roll_name: str | None = None
-    article: str | None = None
 
 
 class Recent:

@@ -7,7 +7,7 @@ import time
 from typing import Any, Final, Literal
 
 from edge.page.live import LivePage
-from edge.page.snapshot import Snapshot
+from edge.page.snapshot import Snapshot, gaps_by_reason_m
 from edge.page.trouble import SILENT_WARN_S, Level, troubles
 from edge.teach.article_file import ArticleFile
 from edge.teach.values import TeachingNow
@@ -40,11 +40,12 @@ class StateText:
 def state_json(live: LivePage, now_s: float) -> dict[str, Any]:
     """Return the state as plain values; what is not known is None."""
     device, now, blocks = live.device, live.now, live.blocks
+    roll, silent_s = now.run.roll, now.run.silent_s
     return {
         "run": device.run_id,
         "version": device.version,
         "phase": now.phase,
-        "camera": {"name": device.camera, "state": _camera_state(now), "silent_s": round(now.silent_s, 1)},
+        "camera": {"name": device.camera, "state": _camera_state(now), "silent_s": round(silent_s, 1)},
         "classes": list(live.class_names),
         "roll": live.roll_id,
         "article": article_of(live, now),
@@ -53,12 +54,12 @@ def state_json(live: LivePage, now_s: float) -> dict[str, Any]:
         "along_m": _rounded(now.along_m),
         "speed_m_min": _rounded(now.speed_m_min, 1),
         "frames_per_s": round(now.frames_per_s, 1),
-        "frames": now.frames,
-        "dropped": now.dropped,
-        "unreadable": now.unreadable,
-        "inspected_m": _rounded(now.inspected_m),
-        "coverage": _rounded(now.coverage, 6),
-        "gaps_m": now.gaps_m,
+        "frames": roll.frames_inspected,
+        "dropped": roll.frames_dropped,
+        "unreadable": roll.frames_unreadable,
+        "inspected_m": _rounded(roll.metres_inspected if roll.knows_metres else None),
+        "coverage": _rounded(roll.fraction, 6),
+        "gaps_m": gaps_by_reason_m(roll),
         "latency_ms": now.latency_ms,
         "age_ms": now.age_ms,
         "defects": now.defect_count,
@@ -70,14 +71,14 @@ def article_of(live: LivePage, now: Snapshot) -> dict[str, Any] | None:
     """Return what to show of the article on the loom; None before the first frame."""
     if now.phase == "starting":
         return None
-    shown = article_json(now.article, live.taught(), now.teaching)
+    shown = article_json(now.run.terms.article, live.taught(), now.run.teaching)
     return shown | {"can_teach": now.phase == "running" and live.teaching is not None}
 
 
 def _camera_state(now: Snapshot) -> str:
     if now.phase != "running":
         return now.phase
-    return "silent" if now.silent_s >= SILENT_WARN_S else "ok"
+    return "silent" if now.run.silent_s >= SILENT_WARN_S else "ok"
 
 
 def _rounded(value: float | None, digits: int = 3) -> float | None:

@@ -97,12 +97,12 @@ def _of_the_run(now: Snapshot, now_s: float) -> list[Trouble]:
 
 
 def _of_the_camera(now: Snapshot) -> list[Trouble]:
-    found = []
-    if now.phase == "running" and now.camera_down is not None:
-        found.append(Trouble("bad", "camera down", *CAMERA_DOWN[now.camera_down]))
-    elif now.phase == "running" and now.silent_s >= SILENT_WARN_S:
-        level: Level = "bad" if now.silent_s >= SILENT_BAD_S else "warn"
-        text = f"No image from the camera for {now.silent_s:.0f} s."
+    found, down, silent_s = [], now.run.camera_down, now.run.silent_s
+    if now.phase == "running" and down is not None:
+        found.append(Trouble("bad", "camera down", *CAMERA_DOWN[down]))
+    elif now.phase == "running" and silent_s >= SILENT_WARN_S:
+        level: Level = "bad" if silent_s >= SILENT_BAD_S else "warn"
+        text = f"No image from the camera for {silent_s:.0f} s."
         found.append(
             Trouble(level, "silent", text, "Loom stopped? Then all is well. If not: check cable and power.")
         )
@@ -183,11 +183,12 @@ def _of_the_record(now: Snapshot) -> list[Trouble]:
 
 def _of_the_article(now: Snapshot) -> list[Trouble]:
     """Say that the cloth is unlike its article, and which one that was taught it looks like."""
-    found = [Trouble("warn", kind, *OF_THE_ARTICLE[kind]) for kind in now.cloth_troubles]
-    if now.recognised is not None:
-        text = f"This cloth looks like {now.recognised}, which was taught."
+    found = [Trouble("warn", kind, *OF_THE_ARTICLE[kind]) for kind in now.run.cloth_troubles]
+    article = now.run.recognised
+    if article is not None:
+        text = f"This cloth looks like {article}, which was taught."
         cure = "Is it that article? Start a roll of it."
-        found.append(Trouble("warn", KNOWN_ARTICLE, text, cure, now.recognised))
+        found.append(Trouble("warn", KNOWN_ARTICLE, text, cure, article))
     return found
 
 
@@ -206,9 +207,10 @@ def _of_the_cloth(now: Snapshot) -> list[Trouble]:
         found.append(_NO_CLOTH)
     if now.phase == "running":
         found += _of_the_article(now)
-    if now.across.unseen:
-        text = f"{now.across.unseen_mm:.0f} of {now.across.width_mm:.0f} mm of the width are not seen."
+    across, lost_m = now.run.across, now.run.roll.lost_m
+    if across.unseen:
+        text = f"{across.unseen_mm:.0f} of {across.width_mm:.0f} mm of the width are not seen."
         found.append(Trouble("note", "width", text))
-    if now.lost_m > 0:
-        found.append(Trouble("note", "unseen", f"{now.lost_m:.2f} m of this roll were not seen."))
+    if lost_m > 0:
+        found.append(Trouble("note", "unseen", f"{lost_m:.2f} m of this roll were not seen."))
     return found

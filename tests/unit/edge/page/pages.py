@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import fields, replace
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from edge.cloth.defects import ClothDefect, Sighting
 from edge.health.state import Health
 from edge.page.device import device_app, pages_of
 from edge.page.live import LivePage
-from edge.pipeline.run_state import RunState
+from edge.pipeline.run_state import RunSnapshot, RunState
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
 from edge.web.address import Address
@@ -21,6 +22,7 @@ CLASSES = ("wrinkle", "drop", "broken")
 BOX = (10.0, 10.0, 30.0, 30.0)
 TOKEN = "a-token-that-is-long"
 LOCAL = Address("127.0.0.1", 8080)
+RUN_FIELDS = {field.name for field in fields(RunSnapshot)}
 
 
 def page_of(live):
@@ -84,6 +86,12 @@ def plain_page(state=None, **changes):
         state.snapshot()  # as it is now, and not as it was a moment ago
         show(live, state)
     return live
+
+
+def changed(snapshot, **changes):
+    """Return a snapshot with other values of the page, or of the run that it shows."""
+    of_run = {key: changes.pop(key) for key in [*changes] if key in RUN_FIELDS - {"taken_s", "error"}}
+    return replace(snapshot, run=replace(snapshot.run, **of_run), **changes)
 
 
 def plain_state():

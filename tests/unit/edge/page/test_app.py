@@ -17,7 +17,7 @@ from edge.health.metrics import metrics_text
 from edge.page.app import MOST_VIEWERS, SHIPPED
 from edge.page.device import device_app
 from edge.page.rolls import MOST_AT_ONCE
-from edge.page.state import StateText
+from edge.page.state import StateText, state_json
 from edge.pipeline.run_state import RunState
 from edge.roll.export import as_csv, as_json_lines
 from edge.roll.reading import read_roll
@@ -284,8 +284,8 @@ def test_health_and_metrics_are_at_the_page_under_its_rules(tmp_path):
 def test_page_health_and_metrics_read_one_snapshot():
     live = plain_page(state := passed(RunState(), 0))
     show(live, passed(state, 1))  # within moments of the one before
-    assert live.health.snapshot is live._run
-    assert live.health.as_json()["frames"] == live.snapshot.frames == 1
+    assert live.health.snapshot is live.snapshot.run
+    assert live.health.as_json()["frames"] == state_json(live, 0.0)["frames"] == 1
     assert b"loomsight_frames_total 1.0" in metrics_text({None: live.health})
 
 

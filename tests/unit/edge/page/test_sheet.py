@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from edge.teach.contact_sheet import CELL_PX, sheet_png
 from edge.teach.marks import marked_places, marks_path
 from edge.teach.values import TeachingNow
 from edge.web.address import Address
-from tests.unit.edge.page.pages import LOCAL, TOKEN, app_of, passed, plain_page, plain_state
+from tests.unit.edge.page.pages import LOCAL, TOKEN, app_of, changed, passed, plain_page, plain_state
 
 KEY = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -150,15 +151,10 @@ def test_marks_that_cannot_be_written_are_one_line(tmp_path):
 
 def shown(article, name=None):
     live = plain_page(passed(plain_state(), 0))
-    live.snapshot = replace_article(live.snapshot, name)
+    terms = replace(live.snapshot.run.terms, article=name)
+    live.snapshot = changed(live.snapshot, terms=terms)
     live.taught = lambda: article
     return TestClient(app_of(live), base_url="http://localhost")
-
-
-def replace_article(snapshot, name):
-    from dataclasses import replace
-
-    return replace(snapshot, article=name)
 
 
 @pytest.mark.parametrize("name", [None, "twill 220"])

@@ -17,6 +17,7 @@ import pytest
 import edge
 from edge.cameras.health import FaultKind
 from edge.cloth.found import DefectsFound
+from edge.cloth.sums import CoverageSums
 from edge.config.device import load_camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, OutputError
@@ -32,7 +33,16 @@ from edge.page.trouble import CAMERA_DOWN, HELPERS, troubles
 from edge.pipeline.run_state import RunState
 from edge.process.supervised import HelperThread, watched_by
 from edge.web.address import Address, parse_address
-from tests.unit.edge.page.pages import CLASSES, defect, frame, passed, plain_page, recorded_page, show
+from tests.unit.edge.page.pages import (
+    CLASSES,
+    changed,
+    defect,
+    frame,
+    passed,
+    plain_page,
+    recorded_page,
+    show,
+)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +165,7 @@ def test_inspection_is_asked_for_a_snapshot_four_times_a_second_and_never_waits(
     assert live.snapshot.speed_m_min == pytest.approx(96, rel=0.02)
     assert live.blocks[-1].number == 100
     with pytest.raises(AttributeError):
-        live.snapshot.frames = 3  # type: ignore[misc]
+        live.snapshot.run = None  # type: ignore[misc]
 
 
 def test_a_continued_roll_goes_on_in_its_own_metres(tmp_path):
@@ -167,7 +177,7 @@ def test_a_continued_roll_goes_on_in_its_own_metres(tmp_path):
 
 def codes(state=None, later_s=0.0, **changes):
     live = plain_page(passed(RunState(), 0) if state is None else state)
-    now = replace(live.snapshot, **changes)
+    now = changed(live.snapshot, **changes)
     return [trouble.code for trouble in troubles(now, now.taken_s + later_s)]
 
 
@@ -212,6 +222,9 @@ def test_all_is_well():
     assert codes() == []
 
 
+LOST = CoverageSums(mm_per_line=1.0, gaps={"overrun": 500})
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
@@ -224,7 +237,7 @@ def test_all_is_well():
         ({"camera_down": "frozen", "silent_s": 30.0}, ["camera down"]),
         ({"broker_away": True, "machine_away": True}, ["machine", "broker"]),
         ({"broker_refuses": True}, ["broker refuses"]),
-        ({"recent": RunCounts(5, 5, 0, 2, 0, 0, 1.0), "lost_m": 0.5}, ["too slow", "unseen"]),
+        ({"recent": RunCounts(5, 5, 0, 2, 0, 0, 1.0), "roll": LOST}, ["too slow", "unseen"]),
         ({"recent": RunCounts(5, 0, 9, 0, 0, 0, 1.0)}, ["no cloth"]),
         ({"recent": RunCounts(5, 1, 9, 0, 1, 7, 1.0)}, ["lost lines", "unreadable"]),
         ({"later_s": 6.0}, ["hangs"]),
@@ -253,7 +266,7 @@ def test_what_is_bad_comes_with_what_to_do():
 def test_a_camera_that_is_silent_for_long_is_bad():
     live = plain_page(passed(RunState(), 0))
     levels = [
-        troubles(replace(live.snapshot, silent_s=seconds), live.snapshot.taken_s)[0].level
+        troubles(changed(live.snapshot, silent_s=seconds), live.snapshot.taken_s)[0].level
         for seconds in (3.0, 30.0)
     ]
     assert levels == ["warn", "bad"]

@@ -14,6 +14,7 @@ from edge.health.metrics import metrics_text
 from edge.health.state import Health
 from edge.page.snapshot import RunCounts, Snapshot
 from edge.page.trouble import troubles
+from edge.pipeline.run_state import RunState
 from edge.process.camera_log import about_camera, name_camera
 from edge.process.supervised import HELPER_DEAD, HELPER_FAILED, Helpers, HelperThread, described, watched_by
 from tests.unit.edge.health.probes import served_probes
@@ -146,9 +147,8 @@ def test_a_dead_thread_is_in_healthz_metrics_and_page_at_once_and_an_event_once(
     assert [event.kind for event in health.helpers.events()] == [HELPER_DEAD]
     assert health.helpers.events() == []
     assert health.helpers.as_json() == {"failures": {}, "dead": ["machine"]}
-    shown = Snapshot(
-        "running", 0.0, RunCounts(*[0] * 7), helpers_dead=("machine",), helpers_unwell=("machine",)
-    )
+    run, names = RunState().snapshot(), ("machine",)
+    shown = Snapshot("running", 0.0, RunCounts(*[0] * 7), run, helpers_dead=names, helpers_unwell=names)
     assert [(one.level, one.code, one.text) for one in troubles(shown, 0.0)] == [
         ("bad", "helper", "A part of the program is gone: stops of the machine.")
     ]
