@@ -140,6 +140,16 @@ def test_a_port_in_use_is_one_line_and_a_missing_page_is_none(tmp_path):
     )
 
 
+def test_a_health_port_in_use_ends_the_run_with_one_line():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = loomsight("edge-run", "--camera", "loom", env={"LOOMSIGHT_EDGE_HEALTH_PORT": str(port)})
+    assert done.returncode == 40
+    assert done.stderr == (
+        f"error: Cannot serve on 127.0.0.1, port {port}: Address already in use. Set another health_port.\n"
+    )
+
+
 TOKEN = "a-token-that-is-long"
 
 
