@@ -207,7 +207,7 @@ def write_with(
     quota.added(beside)
 
 
-def write_image(path: Path, image: Image, note: Note) -> None:
+def write_image(path: Path, image: Image, note: Note = lambda path, found: None) -> None:
     """Write an image in the form its suffix names, whole or not at all.
 
     Raises:
