@@ -1,1 +1,1 @@
-"""Serve HTTP behind one door: page, health server and review page have the same rules."""
+"""Serve HTTP behind one door: page, health and review page have the same rules."""
