@@ -20,6 +20,7 @@ from distill.data.dataset import LabelledImage, read_labelled
 from distill.data.rare_classes import repeat_factors, repeated
 from distill.settings.tables import Augmentation
 from edge.cloth.finder import cloth_mask
+from edge.cloth.grain import CELL_PX
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections
 from edge.core.geometry import Boxes, View, box_areas, input_from_frame, plan_views
@@ -106,6 +107,7 @@ class TilePlan:
         self.images = images
         self.frame_hw_px: list[tuple[int, int]] = []
         self._decoded: dict[int, Image] = {}
+        self._cloth: dict[int, NDArray[np.bool_]] = {}
         self.tiles: list[Tile] = []
         free_bytes = cache_mb * 2**20
         for index, labelled in enumerate(images):
@@ -123,6 +125,20 @@ class TilePlan:
     def image(self, index: int) -> Image:
         """Return a decoded image."""
         return self._decoded[index] if index in self._decoded else read_labelled(self.images[index].path)
+
+    def cloth(self, index: int) -> Image:
+        """Say where an image shows cloth, (H, W): 255 there, else 0; if none is found, all counts as cloth.
+
+        It is found in the image as the camera gave it: where a tile is enlarged, the noise of a machine's
+        bed is as coarse as a weave.
+        """
+        if index not in self._cloth:
+            found = cloth_mask(self.image(index))
+            self._cloth[index] = found if found.any() else np.ones_like(found)
+        cells = self._cloth[index].astype(np.uint8) * np.uint8(255)
+        height, width = self.frame_hw_px[index]
+        large = cells.repeat(CELL_PX, axis=0).repeat(CELL_PX, axis=1)
+        return np.ascontiguousarray(large[:height, :width])
 
     def epoch_order(
         self, epoch: int, seed: int, empty_fraction: float, rare_class_share: float = 0.0
@@ -204,21 +220,30 @@ class TrainingTiles(TorchDataset[Sample]):
         inside, kept = visible_boxes(ground_truth.boxes_xyxy_px(image), view)
         weights = np.ones(len(kept), np.float32) if ground_truth.weights is None else ground_truth.weights
         cut = cut_view(image, view, self._input_hw_px)
+        if self._finds_cloth:  # as one channel more it is flipped and turned like the rest
+            cut = np.dstack([cut, cut_view(self._plan.cloth(tile.image_index), view, self._input_hw_px)])
         cut, boxes = flipped(cut, inside[kept], self._augmentation, rng)
         cut, boxes, class_ids = quarter_turned(
             cut, boxes, ground_truth.class_ids[kept], self._turned_ids, self._augmentation, rng
         )
-        cloth = cloth_cells(cut) if self._finds_cloth else None
+        cloth = None
+        if self._finds_cloth:
+            cut, cloth = np.ascontiguousarray(cut[..., :-1].squeeze()), cloth_cells(cut[..., -1])
         cut = relit(cut, self._augmentation, rng)
         whole = View(0, 0, self._input_hw_px[1], self._input_hw_px[0])
         labelled = self._preprocessor.batch(cut, [whole])[0].copy()
         return labelled, boxes, class_ids, weights[kept], cloth
 
 
-def cloth_cells(tile: Image) -> NDArray[np.bool_]:
-    """Say where a tile shows cloth, (ceil(H / 8), ceil(W / 8)); one that shows none counts as all cloth."""
-    cells = cloth_mask(tile)
-    return cells if cells.any() else np.ones_like(cells)
+def cloth_cells(cloth: Image) -> NDArray[np.bool_]:
+    """Say for each cell of a tile whether most of it is cloth, (H / 8, W / 8), H and W multiples of 8.
+
+    Args:
+        cloth: cut out of what `TilePlan.cloth` gives.
+    """
+    height, width = cloth.shape
+    size_wh = width // CELL_PX, height // CELL_PX
+    return np.asarray(cv2.resize(cloth, size_wh, interpolation=cv2.INTER_AREA) > 127, np.bool_)
 
 
 def showings(order: Sequence[int]) -> list[Showing]:

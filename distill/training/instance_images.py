@@ -63,9 +63,9 @@ class InstanceImages:
         """Say where cloth is in the tiles, (B, h, w)."""
         plan, size_hw = self._run.val_plan, self._run.contract.input_size_hw_px
         settings = self._run.recipe.distillation
-        cuts = [cut_view(plan.image(tile.image_index), tile.view, size_hw) for tile in self._tiles]
         if settings is None or not settings.finds_cloth:
-            return torch.ones(len(cuts), 1, 1)
+            return torch.ones(len(self._tiles), 1, 1)
+        cuts = [cut_view(plan.cloth(tile.image_index), tile.view, size_hw) for tile in self._tiles]
         return torch.from_numpy(np.stack([cloth_cells(cut) for cut in cuts]))
 
     def _drawn(self, number: int, tile: Tile, instances: Instances) -> Image:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -14,9 +15,10 @@ from distill.data.tiles import (
     visible_ground_truth,
 )
 from distill.settings.tables import Augmentation
+from edge.core.contract import NoEnhancement
 from edge.core.geometry import View
-from edge.inference.preprocess import Preprocessor
-from tests.unit.distill.tiny import tiny_contract, tiny_dataset
+from edge.inference.preprocess import Preprocessor, cut_view
+from tests.unit.distill.tiny import tiny_contract, tiny_dataset, tiny_recipe
 
 VIEW = View(100, 0, 164, 64)
 
@@ -154,9 +156,58 @@ def test_cloth_comes_with_the_tiles_where_it_is_asked_for(plan):
         )
         _, targets = collate([tiles[0], tiles[1]])
         assert ("cloth" in targets) == finds_cloth
-    cells = cloth_cells(np.zeros((64, 60), np.uint8))
+
+
+@pytest.fixture
+def half_bare(tmp_path):
+    """Plan a data set whose images show the noise of a bare machine bed left of column 300."""
+    data = tiny_dataset(tmp_path / "data", train=2)
+    rng = np.random.default_rng(0)
+    image = np.clip(rng.normal(160, 25, (256, 640)), 0, 255).astype(np.uint8)
+    image[:, :300] = np.rint(rng.normal(90, 2, (256, 300)))
+    for labelled in data.train:
+        assert cv2.imwrite(str(labelled.path), image)
+    return TilePlan(data.train, tiny_contract(), data.mm_per_px, cache_mb=8)
+
+
+@pytest.mark.parametrize("zoom", [0.85, 1.0, 1.15])
+@pytest.mark.parametrize(
+    ("left_px", "shows_cloth"), [(0, False), (100, False), (400, True)], ids=["bed", "more-bed", "cloth"]
+)
+def test_a_tile_shows_cloth_where_its_image_does_at_any_zoom(half_bare, left_px, shows_cloth, zoom):
+    """A tile wholly beside the cloth, too, and one whose zoom makes the noise as coarse as a weave."""
+    side_px = round(64 / zoom)
+    view = View(left_px, 96, left_px + side_px, 96 + side_px, zoom)
+    cells = cloth_cells(cut_view(half_bare.cloth(0), view, (64, 64)))
     assert cells.shape == (8, 8)
-    assert cells.all()
+    assert (cells.all(), cells.any()) == (shows_cloth, shows_cloth)
+
+
+def test_cloth_is_flipped_and_turned_with_its_tile(half_bare):
+    """In every showing the cells are cloth where the tile is bright, and nowhere else."""
+    order = half_bare.epoch_order(0, 0, 1.0)
+    turned = Augmentation(
+        quarter_turn_share=0.5, noise_grey=0, brightness_share=0, contrast_share=0, gamma_share=0
+    )
+    contract = tiny_contract(tiny_recipe(enhancement=NoEnhancement()))
+    seen = set()
+    for epoch in range(3):
+        tiles = TrainingTiles(
+            half_bare, showings(order), contract, turned, (0, epoch), (0, 1, 2), finds_cloth=True
+        )
+        for image, *_, cells in (tiles[number] for number in range(len(order))):
+            greys = 255 * cv2.resize(image[0], (8, 8), interpolation=cv2.INTER_AREA)
+            assert (cells == (greys > 125)).mean() > 0.7  # the finder errs by a cell along the edge
+            seen.add((bool(cells.all()), bool(cells.any())))
+    assert seen == {(True, True), (False, True), (False, False)}
+
+
+def test_an_image_in_which_no_cloth_is_found_counts_as_cloth(tmp_path):
+    data = tiny_dataset(tmp_path / "data", train=2)
+    assert cv2.imwrite(str(data.train[0].path), np.full((64, 60), 90, np.uint8))
+    plan = TilePlan(data.train, tiny_contract(), data.mm_per_px, cache_mb=8)
+    assert (plan.cloth(0) == 255).all()
+    assert plan.cloth(0).shape == (64, 60)
 
 
 def test_validation_tiles_are_what_the_edge_sees(plan):
