@@ -171,7 +171,7 @@ def _run_stages(
     from distill.data.simulated import rehearsed, simulated_dataset
     from distill.evaluation.scorecard import SCORECARD_NAME
     from distill.operating_point.settle import settle
-    from distill.training.stages import run_stage
+    from distill.training.stages import check_taught, run_stage
 
     folder, pretraining = chosen.folder, chosen.recipe.pretraining
     scorecard = folder.path / SCORECARD_NAME
@@ -187,6 +187,7 @@ def _run_stages(
     training_data = with_rehearsal(data)
     folds = _cross_validated(chosen, stages[-1], data, classes, with_rehearsal, processes)
     for stage in stages:
+        check_taught(stages, stage, data, processes)
         mine = training_data
         if stage.is_simulated and pretraining is not None:
             mine = processes.first_before_others(

@@ -53,6 +53,8 @@ class Distillation(FiniteValue):
         cloth: auto keeps instances to where the edge's cloth finder sees cloth; a tile in which it sees
             none, which may be cloth too faint for it, counts as cloth throughout. all asks nobody.
         picture_epochs: after these epochs, counted from 1, images of the instances are written.
+        least_teacher_map50: a teacher that reaches less on the validation split has learnt nothing, and
+            ends the run before anything is trained under it; 0 takes any.
     """
 
     method: Literal["gid", "ultralytics"] = "gid"
@@ -74,6 +76,7 @@ class Distillation(FiniteValue):
     final_share: Fraction = 0.1
     cloth: Literal["auto", "all"] = "auto"
     picture_epochs: tuple[Annotated[int, Field(ge=1)], ...] = (1, 5, 20)
+    least_teacher_map50: Fraction = 0.05
 
     @model_validator(mode="after")
     def _teaches_something(self) -> Self:

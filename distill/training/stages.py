@@ -14,7 +14,7 @@ from distill.data.dataset import Dataset
 from distill.evaluation.scorecard import SCORECARD_NAME, ScorecardRow, append_row, read_rows
 from distill.gid.teacher import load_teacher
 from distill.settings.recipe import Recipe
-from distill.training.finish import finish, measured
+from distill.training.finish import finish
 from distill.training.stage_plan import (
     DISTILLED,
     PLAIN,
@@ -25,6 +25,7 @@ from distill.training.stage_plan import (
     TRAIN,
     StagePlan,
 )
+from distill.training.teacher_check import check_has_learnt, teacher_row
 from distill.training.train import contract_for, train
 from edge.core.contract import ModelContract
 from edge.core.files import file_digest
@@ -94,6 +95,19 @@ def check_teacher(plan: StagePlan, recipe: Recipe, dataset: Dataset, taxonomy: T
     """
     if plan.teacher not in (None, TRAIN):
         load_teacher(Path(str(plan.teacher)), contract_for(recipe, taxonomy, dataset.mm_per_px))
+
+
+def check_taught(stages: Sequence[Stage], at: Stage, dataset: Dataset, processes: Processes) -> None:
+    """See that the teacher of the last stage has learnt something, once `at` is the first stage after it.
+
+    Raises:
+        TrainingError: as `check_has_learnt`.
+    """
+    last = stages[-1]
+    is_due = at.name not in (TEACHER, TEACHER_PRETRAINED) and row_of(last) is None
+    if is_due and last.teacher is not None:
+        scorecard = last.folder.path / SCORECARD_NAME
+        check_has_learnt(last.teacher, dataset, last.recipe, scorecard, processes)
 
 
 def run_stage(
@@ -169,14 +183,6 @@ def rows_of(
     """Return the rows of all stages that are done, the teacher's first; one that was given is measured."""
     measured_here = [stage for stage in stages if not stage.is_simulated]
     rows = [row for row in map(row_of, measured_here) if row is not None]
-    if plan.teacher in (None, TRAIN):
+    if plan.teacher is None or plan.teacher == TRAIN:
         return rows
-    digest = file_digest(Path(str(plan.teacher)))
-    known = [
-        row for row in read_rows(scorecard) if row.stage == TEACHER and row.checkpoint_digest == digest
-    ]
-    if not known:
-        _, row = measured(dataset, stages[-1].recipe, Path(str(plan.teacher)), TEACHER)
-        append_row(scorecard, row)
-        known = [row]
-    return [known[-1], *rows]
+    return [teacher_row(Path(plan.teacher), dataset, stages[-1].recipe, scorecard), *rows]

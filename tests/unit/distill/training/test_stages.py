@@ -17,10 +17,11 @@ from distill.checkpoint import read_checkpoint
 from distill.commands.distill_cli import app
 from distill.core.progress import ConsoleListener
 from distill.core.run_folder import RunFolder
-from distill.evaluation.scorecard import SCORECARD_NAME, read_rows
+from distill.evaluation.scorecard import SCORECARD_NAME, ScorecardRow, append_row, read_rows
 from distill.settings.recipe import load_recipe
 from distill.training.instance_images import COLOURS_BGR, GROUND_TRUTH, TEACHERS, drawn_tile, sheet
-from edge.core.errors import CheckpointError, ConfigError
+from edge.core.errors import CheckpointError, ConfigError, TrainingError
+from edge.core.files import file_digest
 from tests.unit.distill.tiny import write_tiny_dataset, write_untrained
 
 PLAIN = """
@@ -33,6 +34,13 @@ precision = "float32"
 ema_warmup_steps = 5
 cache_mb = 16
 """
+GIVEN = (
+    PLAIN
+    + """
+[distillation]
+least_teacher_map50 = 0
+"""
+)
 TAUGHT = (
     PLAIN
     + """
@@ -40,6 +48,7 @@ TAUGHT = (
 warmup_epochs = 0.5
 relation_scope = "batch"
 picture_epochs = [1]
+least_teacher_map50 = 0
 
 [teacher]
 scale = "p"
@@ -64,6 +73,7 @@ def place(tmp_path_factory):
     root = tmp_path_factory.mktemp("stages")
     write_tiny_dataset(root / "data", train=6, val=4)
     (root / "plain.toml").write_text(PLAIN)
+    (root / "given.toml").write_text(GIVEN)
     (root / "taught.toml").write_text(TAUGHT)
     write_untrained(root / "teacher.pt")
     return root
@@ -202,7 +212,7 @@ def test_a_finished_distillation_is_printed_again_and_not_trained_again(place, w
 
 def test_a_teacher_that_is_given_is_used_and_measured(place, tmp_path):
     out = tmp_path / "run"
-    done = command(place, out, "--teacher", place / "teacher.pt", "--epochs", 1, recipe="plain.toml")
+    done = command(place, out, "--teacher", place / "teacher.pt", "--epochs", 1, recipe="given.toml")
     assert done.exit_code == 0, (done.output, done.exception)
     assert {row.stage for row in read_rows(out / SCORECARD_NAME)} == {"teacher", "distilled"}
     assert not (out / "teacher").exists()
@@ -217,11 +227,50 @@ def test_a_teacher_that_is_given_is_used_and_measured(place, tmp_path):
     assert "another teacher" in str(changed.exception) or "damaged" in str(changed.exception)
 
 
+@pytest.mark.parametrize("teacher", ["given", "trained"])
+def test_a_teacher_that_has_learnt_nothing_ends_the_run_before_anything_is_trained_under_it(
+    place, tmp_path, teacher
+):
+    """In one line, with its mAP50 and the way on; nor is the student alone trained."""
+    out = tmp_path / "run"
+    (tmp_path / "r.toml").write_text(TAUGHT.replace("least_teacher_map50 = 0\n", ""))
+    more = ("--teacher", place / "teacher.pt") if teacher == "given" else ()
+    done = invoke(place / "data", "--recipe", tmp_path / "r.toml", "--out", out, "--student-alone", *more)
+    assert isinstance(done.exception, TrainingError), done.output
+    rows = read_rows(out / SCORECARD_NAME)
+    assert [row.stage for row in rows] == ["teacher"]
+    assert f"mAP50 {rows[0].map50:.3f} on the validation split, 0.05 is required" in str(done.exception)
+    assert "--teacher" in str(done.exception)
+    assert "\n" not in str(done.exception)
+    assert not (out / "student-alone").exists()
+    assert not (out / "last.pt").exists()
+
+
+@pytest.mark.parametrize(("floor", "teaches"), [(0.25, True), (0.35, False)], ids=["above", "below"])
+def test_the_floor_of_a_teacher_is_that_of_the_recipe(place, tmp_path, floor, teaches):
+    """With the row that a teacher has which was trained for a night."""
+    out, teacher = tmp_path / "run", place / "teacher.pt"
+    row = ScorecardRow(
+        stage="teacher",
+        parameters=1,
+        macs=1,
+        file_size_bytes=1,
+        map50=0.3,
+        checkpoint_digest=file_digest(teacher),
+    )
+    out.mkdir()
+    append_row(out / SCORECARD_NAME, row)
+    text = GIVEN.replace("least_teacher_map50 = 0", f"least_teacher_map50 = {floor}")
+    (tmp_path / "r.toml").write_text(text)
+    given = ("--recipe", tmp_path / "r.toml", "--teacher", teacher, "--epochs", 1, "--out", out)
+    done = invoke(place / "data", *given)
+    assert isinstance(done.exception, TrainingError) != teaches, (done.output, done.exception)
+    assert (out / "best.pt").is_file() == teaches
+
+
 def test_the_baseline_runs_through_the_same_command(place, tmp_path):
     recipe = place / "baseline.toml"
-    recipe.write_text(
-        PLAIN.replace("epochs = 2", "epochs = 1") + '[distillation]\nmethod = "ultralytics"\n'
-    )
+    recipe.write_text(GIVEN.replace("epochs = 2", "epochs = 1") + 'method = "ultralytics"\n')
     done = command(place, tmp_path / "run", "--teacher", place / "teacher.pt", recipe="baseline.toml")
     assert done.exit_code == 0, (done.output, done.exception)
     assert "loss_ultralytics" in RunFolder(tmp_path / "run").read_history()[0]
