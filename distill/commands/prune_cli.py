@@ -26,6 +26,7 @@ from edge.process.terminal import echo
 if TYPE_CHECKING:
     from distill.checkpoint import Detector
     from distill.prune.folder import PruneFolder
+    from distill.prune.plan import PruningPlan
     from distill.prune.settings import PruneSettings
     from distill.settings.recipe import Recipe
 
@@ -97,17 +98,24 @@ def prune(
         Path | None, typer.Option(metavar="FILE", help="Target: carry this plan out again.")
     ] = None,
     planner: Annotated[
-        PlannerChoice | None, typer.Option(help="Who chooses the channels.  [default: depgraph]")
+        PlannerChoice | None,
+        typer.Option(help="Who chooses the channels.  [default: what is best after the cut]"),
     ] = None,
     importance: Annotated[
-        ImportanceChoice | None, typer.Option(help="What is measured of a channel.  [default: l1]")
+        ImportanceChoice | None,
+        typer.Option(help="What is measured of a channel.  [default: as --planner]"),
     ] = None,
     scope: Annotated[
         ScopeChoice | None,
-        typer.Option(help="One threshold for all layers, or the same fraction of each.  [default: global]"),
+        typer.Option(
+            help="One threshold for all layers, or the same fraction of each.  [default: as --planner]"
+        ),
     ] = None,
     round_to: Annotated[
-        int | None, typer.Option(metavar="8|16|32", help="Channels are multiples of this.  [default: 16]")
+        int | None,
+        typer.Option(
+            metavar="8|16|32", help="Channels are multiples of this.  [default: 16 or 32, as --planner]"
+        ),
     ] = None,
     steps: Annotated[
         int | None,
@@ -116,11 +124,13 @@ def prune(
     recover: Annotated[
         RecoverChoice | None,
         typer.Option(
-            help="Learn from the labels, a --teacher or, self, the detector as it was.  [default: self]"
+            help="Learn from the labels, a teacher or, self, the detector as it was.  "
+            "[default: teacher, if --teacher names one or CHECKPOINT was trained under one; else self]"
         ),
     ] = None,
     teacher: Annotated[
-        Path | None, typer.Option(metavar="CHECKPOINT", help="For --recover teacher.")
+        Path | None,
+        typer.Option(metavar="CHECKPOINT", help="To recover under.  [default: the one CHECKPOINT had]"),
     ] = None,
     recipe: Annotated[
         str | None,
@@ -172,7 +182,7 @@ def prune(
         is_done = False
     if not is_done:
         leave_interrupted(folder.path)
-    _print_result(folder)
+    _print_result(folder, dataset)
 
 
 def _prune(
@@ -190,42 +200,50 @@ def _prune(
     from distill.data.dataset import load_dataset
     from distill.gid.teacher import load_teacher
     from distill.prune.steps import Pruning, check_source, prune
+    from distill.prune.teacher_at_hand import with_teacher_at_hand
     from distill.training.stage_plan import kept_recipe
 
     detector = load_detector(checkpoint)
     _check_classes(checkpoint, detector, classes)
     data = load_dataset(dataset, classes)
+    if not resume:
+        settings = with_teacher_at_hand(settings, checkpoint, detector.contract)
     if settings.teacher is not None:
         load_teacher(Path(settings.teacher), detector.contract)
     chosen_device = choose_device(device.value)
+    plans: tuple[PruningPlan, ...] = ()
     if resume:
         check_source(folder, checkpoint)
         recipe = kept_recipe(folder)
     else:
-        recipe = _open_new(checkpoint, detector, settings, folder)
+        recipe, plans = _open_new(checkpoint, detector, settings, folder)
     _say_if_pruned(checkpoint, detector)
-    return prune(Pruning(settings, folder, checkpoint, recipe, data, classes, chosen_device))
+    return prune(Pruning(settings, folder, checkpoint, recipe, data, classes, chosen_device, plans))
 
 
-def _open_new(checkpoint: Path, detector: Detector, settings: PruneSettings, folder: PruneFolder) -> Recipe:
-    """Plan the first step, which shows whether the target can be reached, then make the folder."""
-    from distill.prune.plan import write_plan
-    from distill.prune.planning import macs_of, plan_of_step
+def _open_new(
+    checkpoint: Path, detector: Detector, settings: PruneSettings, folder: PruneFolder
+) -> tuple[Recipe, tuple[PruningPlan, ...]]:
+    """Plan the first step, which shows whether the target can be reached, then make the folder.
+
+    Returns:
+        The recipe of each recovery, and the plans of the first step.
+    """
+    from distill.prune.planning import macs_of, plans_of_step
     from distill.prune.recover import recovery_recipe
     from distill.prune.steps import write_source
 
     folder.check_free()
     recipe = recovery_recipe(detector.checkpoint, settings, os.environ)
     source_macs = macs_of(detector)
-    plan = plan_of_step(
+    plans = plans_of_step(
         detector, settings, folder.latency_table, source_macs=source_macs, steps_left=settings.most_steps
     )
     folder.open_new()
     write_source(folder, checkpoint)
-    write_plan(plan, folder.plan(1))
     folder.write_json(folder.recipe, recipe.model_dump(mode="json"))
     folder.write_json(folder.settings, settings.model_dump(mode="json"))
-    return recipe
+    return recipe, plans
 
 
 def _only_plan(checkpoint: Path, settings: PruneSettings, folder: PruneFolder) -> None:
@@ -234,7 +252,7 @@ def _only_plan(checkpoint: Path, settings: PruneSettings, folder: PruneFolder) -
 
     from distill.checkpoint import load_detector
     from distill.prune.plan import write_plan
-    from distill.prune.planning import macs_of, plan_of_step
+    from distill.prune.planning import macs_of, plans_of_step
     from distill.prune.report import layer_rows, print_plan, write_chart
     from edge.core.files import check_writable
 
@@ -246,9 +264,9 @@ def _only_plan(checkpoint: Path, settings: PruneSettings, folder: PruneFolder) -
     detector = load_detector(checkpoint)
     _say_if_pruned(checkpoint, detector)
     check_writable(folder.path)
-    plan = plan_of_step(
+    plan = plans_of_step(
         detector, settings, folder.latency_table, source_macs=macs_of(detector), steps_left=1
-    )
+    )[0]
     write_plan(plan, folder.only_plan)
     rows = layer_rows(detector.module, plan)
     write_chart(plan, rows, folder.chart)
@@ -280,17 +298,22 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _print_result(folder: PruneFolder) -> None:
+def _print_result(folder: PruneFolder, dataset: Path) -> None:
     from rich.console import Console
 
     from distill.evaluation.scorecard import read_rows
+    from distill.prune.outcome import next_command, outcome
     from distill.prune.stage_times import print_times, read_times
     from distill.training.comparison import print_comparison
+    from edge.core.files import file_digest
 
     echo(f"checkpoint  {folder.best}\nscorecard   {folder.scorecard}\nimage     {folder.pareto}")
     console = Console()
-    print_comparison(read_rows(folder.scorecard), console)
+    rows = read_rows(folder.scorecard)
+    print_comparison(rows, console)
     print_times(read_times(folder.latency), console)
+    echo(f"result      {outcome(rows, file_digest(folder.best))}")
+    echo(f"next        {next_command(folder, dataset)}")
 
 
 def main() -> NoReturn:

@@ -16,7 +16,8 @@ class PruneFolder(RunFolder):
     """Name the files of a pruning, beside those that every run has.
 
     prune.json holds the settings, source.json says which checkpoint is pruned, recipe.json how it recovers.
-    Of step K there are plan-K.json, cut-K.pt before the recovery, and step-K/, a run folder of its own.
+    Of step K there are candidates-K.json with what each plan was worth, plan-K.json with the best, cut-K.pt
+    before the recovery, and step-K/, a run folder of its own.
     scorecard.jsonl has a row for every model; best.pt is the last good one and appears at the end.
     """
 
@@ -28,6 +29,9 @@ class PruneFolder(RunFolder):
     latency_table = FileBelow("latency-table.json")
     only_plan = FileBelow("plan.json")
     chart = FileBelow("plan.png")
+
+    def candidates(self, step: int) -> Path:
+        return self.path / f"candidates-{step}.json"
 
     def plan(self, step: int) -> Path:
         return self.path / f"plan-{step}.json"

@@ -1,9 +1,9 @@
 """Plan for a time in milliseconds: whole detectors are cut at several widths and timed.
 
-What fits the time is searched for each rounding of channels; of those the one with the most MACs
-left is taken: a runtime computes channels in blocks, so that at the same speed one rounding keeps more of a
-detector than another. Times of single layers are not used: alone, a layer costs what it does not cost
-inside a network (docs/decisions/0007-whole-detectors-are-timed.md).
+What fits the time is searched for each rounding of channels, because a runtime computes channels in blocks:
+at the same speed one rounding keeps more of a detector than another. Times of single layers are not used:
+alone, a layer costs what it does not cost inside a network
+(docs/decisions/0007-whole-detectors-are-timed.md).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from distill.prune.apply import cut
 from distill.prune.costs import costs_of
 from distill.prune.plan import PruningPlan, Rounding, plan_for_macs
 from distill.prune.search import least_counts
-from distill.prune.settings import PruneSettings
+from distill.prune.settings import PlanChoice, PruneSettings
 from distill.prune.timing import Timed, detector_run, interleaved_ms
 from edge.backends.probe import available_cores, processor_name
 from edge.backends.protocol import Floats
@@ -81,12 +81,13 @@ class LatencyTable(Value):
     candidates: tuple[TimedWidths, ...]
 
 
-def plan_for_time(
+def plans_for_time(
     detector: Detector, settings: PruneSettings, target_ms: float, table: Path, steps_left: int
-) -> PruningPlan:
+) -> tuple[PruningPlan, ...]:
     """Choose channels so that the cut detector, measured, takes no longer than a time.
 
-    The rounding of the settings and the coarser ones are tried.
+    The rounding of the settings and the coarser ones are tried; of each, the plan with the most MACs left
+    is returned, of all of them first that with the most.
 
     Args:
         target_ms: after the last step; this one takes its fraction of the way.
@@ -109,8 +110,11 @@ def plan_for_time(
             f"Ask for {least_ms:.3f} ms or more, or set a smaller rounding.",
         )
     _write_table(table, settings, whole_ms, goal_ms, tried)
-    best = max(fitting, key=lambda plan: plan.macs)
-    return best.model_copy(update={"target_macs_share": None, "target_ms": goal_ms})
+    by_rounding = {plan.options.round_to: plan for plan in sorted(fitting, key=lambda plan: plan.macs)}
+    return tuple(
+        plan.model_copy(update={"target_macs_share": None, "target_ms": goal_ms})
+        for plan in sorted(by_rounding.values(), key=lambda plan: -plan.macs)
+    )
 
 
 def _tried(
@@ -125,8 +129,9 @@ def _tried(
         )
     goal_ms = whole_ms * (target_ms / whole_ms) ** (1 / steps_left)
     tried: list[tuple[PruningPlan, float]] = []
-    for round_to in (one for one in ROUNDINGS if one >= settings.options.round_to):
-        for plan, ms in _approach(detector, settings, clock, round_to, goal_ms):
+    choice = settings.choices()[0]
+    for round_to in (one for one in ROUNDINGS if one >= choice.options.round_to):
+        for plan, ms in _approach(detector, choice, clock, round_to, goal_ms):
             logger.info(
                 "%.3f ms with %.3f of the MACs, channels by %d; %.3f wanted",
                 ms, plan.macs_share, round_to, goal_ms,
@@ -174,7 +179,7 @@ class _Clock:
 
 
 def _approach(
-    detector: Detector, settings: PruneSettings, clock: _Clock, round_to: Rounding, goal_ms: float
+    detector: Detector, choice: PlanChoice, clock: _Clock, round_to: Rounding, goal_ms: float
 ) -> Iterator[tuple[PruningPlan, float]]:
     """Yield plans with one rounding and their times, nearer and nearer to the goal."""
     least = _least_fraction(detector, round_to)
@@ -187,8 +192,8 @@ def _approach(
             detector.checkpoint.structure,
             fraction,
             input_size_hw_px=detector.contract.input_size_hw_px,
-            options=settings.options.model_copy(update={"round_to": round_to}),
-            planner=settings.planner,
+            options=choice.options.model_copy(update={"round_to": round_to}),
+            planner=choice.planner,
         )
         ms = clock.ms_of(cut(detector.module, detector.checkpoint.structure, plan)[0])
         yield plan, ms

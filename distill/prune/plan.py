@@ -17,7 +17,7 @@ from distill.core.value import Value
 from distill.detector.channels import ChannelGraph, channel_graph
 from distill.prune.costs import costs_of
 from distill.prune.depgraph import depgraph_scores
-from distill.prune.importance import ImportanceName, group_scores
+from distill.prune.importance import ImportanceName, Scores, group_scores
 from distill.prune.search import ScopeName, counts_for_macs, wanted_at
 from distill.settings.structure import DetectorStructure
 from edge.core.errors import ConfigError
@@ -86,6 +86,7 @@ def plan_for_macs(
     input_size_hw_px: tuple[int, int],
     options: PlanOptions | None = None,
     planner: PlannerName = "threshold",
+    known_scores: dict[tuple[PlannerName, ImportanceName], Scores] | None = None,
 ) -> PruningPlan:
     """Choose channels so that a fraction of the MACs is left.
 
@@ -93,6 +94,7 @@ def plan_for_macs(
         module: of `build_module`; it is left as it is.
         target_fraction: in (0, 1]; met within 2 % where the rounding permits.
         planner: who says which channels depend on each other and scores them: this package, or DepGraph.
+        known_scores: of this module, by planner and importance; those that are missing are added.
     Raises:
         ConfigError: if the fraction is out of reach; the message says the least.
         ValueError: if DepGraph finds other groups than `channel_graph`.
@@ -101,10 +103,15 @@ def plan_for_macs(
     graph = channel_graph(module)
     input_shape = (structure.channels, *input_size_hw_px)
     costs = costs_of(module, graph, input_shape)
-    if planner == "depgraph":
-        scores = depgraph_scores(module, graph, input_shape, options.importance)
-    else:
-        scores = group_scores(module, graph, options.importance)
+    known = {} if known_scores is None else known_scores
+    by = planner, options.importance
+    if by not in known:
+        known[by] = (
+            depgraph_scores(module, graph, input_shape, options.importance)
+            if planner == "depgraph"
+            else group_scores(module, graph, options.importance)
+        )
+    scores = known[by]
     wanted = wanted_at(graph, scores, options.scope)
     counts = counts_for_macs(costs, scores, wanted, target_fraction, options.scope, options.round_to)
     kept = tuple(

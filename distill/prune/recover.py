@@ -33,8 +33,8 @@ def recovery_recipe(
 ) -> Recipe:
     """Return the recipe of each recovery.
 
-    How to train is the named recipe's, or the checkpoint's own with fewer epochs; what the detector is and
-    what it sees stays as the checkpoint has it.
+    How to train is the named recipe's, or the checkpoint's own with fewer epochs, and the rehearsal is that
+    recipe's; what the detector is and what it sees stays as the checkpoint has it.
 
     Raises:
         ConfigError: if the recipe is missing or wrong, or the checkpoint's own cannot be read.
@@ -47,7 +47,7 @@ def recovery_recipe(
     values = asked.model_dump() | _of_the_detector(checkpoint)
     if not HEADS[values["head"]].assigners:
         values["assigner"] = None
-    recipe = resolved(Recipe, {"The recipe, for this checkpoint": values}).alone().without_rehearsal()
+    recipe = resolved(Recipe, {"The recipe, for this checkpoint": values}).alone()
     if settings.recover == "labels":
         return recipe
     return recipe.model_copy(update={"distillation": asked.distillation or Distillation()})
@@ -66,7 +66,7 @@ def stage_of(
     Args:
         checkpoint, source: what is pruned, and its file.
     """
-    teachers = {"labels": None, "self": source, "teacher": Path(settings.teacher or "")}
+    teachers = {"labels": None, "self": source, None: source, "teacher": Path(settings.teacher or "")}
     return Stage(
         recovered_name(step),
         folder.step(step),

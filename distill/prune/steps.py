@@ -17,21 +17,26 @@ from distill.checkpoint import Checkpoint, Detector, load_detector, write_checkp
 from distill.core.figures import write_figure
 from distill.core.processes import Processes
 from distill.data.dataset import Dataset
+from distill.data.simulated import rehearsed
 from distill.data.tiles import TilePlan, ground_truth_batches
 from distill.evaluation.scorecard import ScorecardRow, append_row, read_rows
 from distill.prune.apply import cut
+from distill.prune.candidates import CutSamples, best_plan, samples_of
 from distill.prune.check import check_cut
 from distill.prune.folder import PruneFolder
 from distill.prune.latency import FastEnoughError
+from distill.prune.norms import with_norms_measured
+from distill.prune.outcome import UNPRUNED
 from distill.prune.pareto import draw_pareto
 from distill.prune.plan import PruningPlan, read_plan, write_plan
-from distill.prune.planning import macs_of, plan_of_step
+from distill.prune.planning import macs_of, plans_of_step
 from distill.prune.recover import recovered_name, stage_of
 from distill.prune.settings import PruneSettings
 from distill.prune.stage_times import time_stages
 from distill.settings.recipe import Recipe
 from distill.training.finish import measured
 from distill.training.stages import row_of, run_stage
+from distill.training.teacher_check import check_has_learnt
 from edge.backends.protocol import Floats
 from edge.core.errors import ConfigError, PruningError
 from edge.core.files import file_digest, write_whole
@@ -39,7 +44,6 @@ from edge.core.taxonomy import Taxonomy
 
 logger = logging.getLogger(__name__)
 
-UNPRUNED = "unpruned"
 TIMED_TILES = 8
 
 
@@ -50,6 +54,7 @@ class Pruning:
     Attributes:
         source: the checkpoint that is pruned; it is only read.
         recipe: of each recovery.
+        first_plans: of the first step, where they were made already.
     """
 
     settings: PruneSettings
@@ -59,6 +64,7 @@ class Pruning:
     dataset: Dataset
     taxonomy: Taxonomy
     device: torch.device
+    first_plans: tuple[PruningPlan, ...] = ()
 
 
 def prune(work: Pruning) -> bool:
@@ -74,6 +80,11 @@ def prune(work: Pruning) -> bool:
     source = load_detector(work.source)
     unpruned = _measure_once(work, UNPRUNED, work.source)
     good, steps = work.source, work.settings.most_steps
+    here = Processes(device=work.device)
+    if work.settings.teacher is not None:
+        teacher = Path(work.settings.teacher)
+        check_has_learnt(teacher, work.dataset, work.recipe, work.folder.scorecard, here)
+    to_learn_from = _with_rehearsal(work)
     for step in range(1, steps + 1):
         try:
             _cut_once(work, step, good, source)
@@ -85,8 +96,7 @@ def prune(work: Pruning) -> bool:
             break
         _measure_once(work, cut_name(step), work.folder.cut(step))
         stage = stage_of(work.settings, work.recipe, source.checkpoint, work.source, work.folder, step)
-        here = Processes(device=work.device)
-        if not run_stage(stage, work.dataset, work.taxonomy, here, work.folder.scorecard):
+        if not run_stage(stage, to_learn_from, work.taxonomy, here, work.folder.scorecard):
             return False
         if _falls_too_far(work.settings, unpruned, row_of(stage)):
             logger.info("step %d lost more than may be lost; the one before it is kept", step)
@@ -96,6 +106,15 @@ def prune(work: Pruning) -> bool:
         raise _first_step_failed(work, unpruned)
     _publish(work, good)
     return True
+
+
+def _with_rehearsal(work: Pruning) -> Dataset:
+    """Return the data set that recoveries learn from, with simulated cloth where the recipe asks for it."""
+    data, recipe = work.dataset, work.recipe
+    if recipe.rehearsal is None:
+        return data
+    scale = data.mm_per_px or recipe.mm_per_px
+    return rehearsed(data, recipe.rehearsal, scale, work.folder.rehearsal, work.taxonomy)
 
 
 def cut_name(step: int) -> str:
@@ -113,18 +132,24 @@ def _cut_once(work: Pruning, step: int, good: Path, source: Detector) -> None:
     folder = work.folder
     if folder.cut(step).is_file():
         return
+    samples = samples_of(work.dataset, work.recipe, source.contract)
     detector = source if good == work.source else load_detector(good)
     if not folder.plan(step).is_file():
         left = work.settings.most_steps - step + 1
-        plan = plan_of_step(
+        made = work.first_plans if step == 1 else ()
+        plans = made or plans_of_step(
             detector, work.settings, folder.latency_table, source_macs=macs_of(source), steps_left=left
         )
+        plan, candidates = best_plan(detector, plans, samples, work.device)
+        folder.write_json(folder.candidates(step), [row.model_dump(mode="json") for row in candidates])
         write_plan(plan, folder.plan(step))
-    write_cut(detector, read_plan(folder.plan(step)), folder.cut(step))
+    write_cut(detector, read_plan(folder.plan(step)), folder.cut(step), samples, work.device)
 
 
-def write_cut(detector: Detector, plan: PruningPlan, file: Path) -> None:
-    """Carry out a plan, check the result and write it.
+def write_cut(
+    detector: Detector, plan: PruningPlan, file: Path, samples: CutSamples, device: torch.device
+) -> None:
+    """Carry out a plan, check the result, measure its norms again and write it.
 
     Raises:
         ConfigError: if the plan is of another structure.
@@ -141,7 +166,9 @@ def write_cut(detector: Detector, plan: PruningPlan, file: Path) -> None:
         check.parameters_before / 1e6,
         check.largest_difference,
     )
-    write_checkpoint(file, Checkpoint(structure, module.state_dict(), detector.contract, checkpoint.recipe))
+    measured_again = with_norms_measured(module, samples.norms, detector.contract, device).cpu()
+    weights = measured_again.state_dict()
+    write_checkpoint(file, Checkpoint(structure, weights, detector.contract, checkpoint.recipe))
 
 
 def _measure_once(work: Pruning, name: str, checkpoint: Path) -> ScorecardRow:

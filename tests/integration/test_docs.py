@@ -43,8 +43,7 @@ from distill.labels.formats.registry import READERS
 from distill.labels.sam.settings import OutlineSettings, SamFinetuneSettings
 from distill.labels.sets.sharing import SharingOptions
 from distill.labels.zero_shot.settings import ZeroShotSettings
-from distill.prune.plan import PlanOptions
-from distill.prune.settings import PruneSettings
+from distill.prune.settings import ROUNDINGS, AskedOptions, PruneSettings
 from distill.settings.distillation import Distillation, TeacherRecipe
 from distill.settings.recipe import Recipe
 from distill.settings.tables import Augmentation, Pretraining, Sparsity
@@ -390,9 +389,13 @@ def test_the_defaults_of_prune():
     table = {
         flag: row[1] for row in rows(DOCS / "prune.md", 3) for flag in re.findall(r"`--([\w-]+)`", row[0])
     }
-    plain = {key: PruneSettings.model_fields[key] for key in ("planner", "recover")}
-    for key, field in {**plain, **PlanOptions.model_fields}.items():
-        assert table[key.replace("_", "-")] == shown(field.default), key
+    asked = {"planner": PruneSettings.model_fields["planner"], **AskedOptions.model_fields}
+    for key, field in asked.items():
+        assert field.default is None, key
+        assert "compared" in table[key.replace("_", "-")], key
+    assert table["round-to"] == f"compared: {' and '.join(map(str, ROUNDINGS))}"
+    assert PruneSettings.model_fields["recover"].default is None
+    assert table["recover"] == "teacher, else self"
 
 
 def test_every_setting_of_a_data_set():

@@ -16,7 +16,7 @@ from distill.commands.slim import narrowed
 from distill.core.run_folder import RunFolder
 from distill.prune.folder import PruneFolder
 from distill.prune.plan import read_plan
-from distill.prune.planning import macs_of, plan_of_step
+from distill.prune.planning import macs_of, plans_of_step
 from distill.prune.settings import new_settings
 from edge.core.errors import CheckpointError, ConfigError, DatasetError
 from edge.core.files import file_digest
@@ -173,7 +173,7 @@ def test_a_plan_of_a_checkpoint_of_half_precision_is_its_own(place, tmp_path):
     file = tmp_path / "plan.json"
     settings = new_settings({"plan": str(file)})
     detector = load_detector(tmp_path / "slim.pt")
-    plan = plan_of_step(
+    (plan,) = plans_of_step(
         detector, settings, tmp_path / "table.json", source_macs=macs_of(detector), steps_left=1
     )
     assert plan == read_plan(file)

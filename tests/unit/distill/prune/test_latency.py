@@ -15,7 +15,7 @@ from distill.checkpoint import load_detector
 from distill.detector.channels import channel_graph
 from distill.prune.apply import cut
 from distill.prune.costs import costs_of
-from distill.prune.latency import FastEnoughError, LatencyTable, plan_for_time
+from distill.prune.latency import FastEnoughError, LatencyTable, plans_for_time
 from distill.prune.settings import new_settings
 from distill.prune.timing import Timed
 from edge.core.errors import ConfigError
@@ -80,7 +80,7 @@ def settings(latency_ms, **more):
 
 
 def planned(detector, file, latency_ms, *, steps_left=1, **more):
-    return plan_for_time(detector, settings(latency_ms, **more), latency_ms, file, steps_left)
+    return plans_for_time(detector, settings(latency_ms, **more), latency_ms, file, steps_left)[0]
 
 
 @pytest.mark.parametrize("rest_ms", [0.0, 3.0], ids=["all-of-it-can-go", "some-stays"])
@@ -96,6 +96,17 @@ def test_the_plan_takes_the_time_that_was_asked_for(detector, clock, tmp_path, r
 def test_the_rounding_that_the_runtime_rewards_is_taken(detector, clock, tmp_path):
     clock(block=16)
     assert planned(detector, tmp_path / "table.json", 8.0).options.round_to > 8
+
+
+def test_of_each_rounding_that_reaches_the_time_the_plan_with_most_macs_is_compared(
+    detector, clock, tmp_path
+):
+    clock(block=16)
+    plans = plans_for_time(detector, settings(8.0), 8.0, tmp_path / "table.json", 1)
+    assert [plan.options.round_to for plan in plans] != []
+    assert len({plan.options.round_to for plan in plans}) == len(plans)
+    assert [plan.macs for plan in plans] == sorted((plan.macs for plan in plans), reverse=True)
+    assert all(plan.target_ms == 8.0 for plan in plans)
 
 
 def test_a_rounding_finer_than_asked_for_is_not_tried(detector, clock, tmp_path):

@@ -8,11 +8,12 @@ import pytest
 
 from distill.checkpoint import Checkpoint
 from distill.prune.folder import PruneFolder
+from distill.prune.plan import PlanOptions
 from distill.prune.recover import recovery_recipe, stage_of
 from distill.prune.settings import STEPS_TO_A_DROP, kept_settings, new_settings
 from distill.settings.distillation import Distillation, TeacherRecipe
 from distill.settings.structure import YOLOV5_ANCHORS, DetectorStructure
-from distill.settings.tables import Sparsity
+from distill.settings.tables import Rehearsal, Sparsity
 from edge.core.contract import NoEnhancement
 from edge.core.errors import CheckpointError, ConfigError
 from tests.unit.distill.tiny import tiny_contract, tiny_recipe
@@ -28,7 +29,9 @@ from tests.unit.distill.tiny import tiny_contract, tiny_recipe
         pytest.param({"macs": float("nan")}, "macs = nan", id="not-a-number"),
         pytest.param({"latency_ms": 5.0, "runtime": "abacus"}, "runtime = 'abacus'", id="no-such-runtime"),
         pytest.param({"macs": 0.5, "recover": "teacher"}, "--teacher", id="no-teacher"),
-        pytest.param({"macs": 0.5, "teacher": "best.pt"}, "--recover teacher", id="idle-teacher"),
+        pytest.param(
+            {"macs": 0.5, "recover": "self", "teacher": "best.pt"}, "--recover teacher", id="idle-teacher"
+        ),
         pytest.param({"plan": "plan.json", "steps": 2}, "--steps", id="plan-in-steps"),
         pytest.param({"macs": 0.5, "steps": 0}, "steps = 0", id="no-steps"),
         pytest.param({"macs": 0.5, "options": {"round_to": 7}}, "options.round_to = 7", id="rounding"),
@@ -39,6 +42,23 @@ def test_what_cannot_be_asked_for_is_said_in_one_line(given, said):
         new_settings(given)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_teacher_that_is_named_is_recovered_under():
+    assert new_settings({"macs": 0.5, "teacher": "best.pt"}).recover == "teacher"
+    assert new_settings({"macs": 0.5}).recover is None
+
+
+def test_all_that_is_left_open_is_compared_the_defaults_first():
+    everything = new_settings({"macs": 0.5}).choices()
+    assert len(everything) == len(set(map(str, everything))) == 16
+    assert everything[0] == ("depgraph", PlanOptions(importance="l1", scope="global", round_to=16))
+    named = {"planner": "threshold", "options": {"scope": "local", "round_to": 8}}
+    assert new_settings({"macs": 0.5, **named}).choices() == tuple(
+        ("threshold", PlanOptions(importance=importance, scope="local", round_to=8))
+        for importance in ("l1", "bn-scale")
+    )
+    assert new_settings({"latency_ms": 5.0}).choices() == everything[:1]
 
 
 def test_steps_are_one_but_for_a_drop():
@@ -70,11 +90,19 @@ def checkpoint(recipe=None, structure=None, **contract):
 
 
 def test_a_recovery_is_a_shorter_training_by_the_own_recipe():
-    own = tiny_recipe(epochs=30, warmup_epochs=3.0, seed=5, sparsity=Sparsity(), teacher=TeacherRecipe())
+    own = tiny_recipe(
+        epochs=30,
+        warmup_epochs=3.0,
+        seed=5,
+        sparsity=Sparsity(),
+        teacher=TeacherRecipe(),
+        rehearsal=Rehearsal(),
+    )
     recipe = recovery_recipe(checkpoint(own), new_settings({"macs": 0.5}), {})
     assert (recipe.epochs, recipe.warmup_epochs, recipe.seed) == (10, 1.0, 5)
     assert recipe.sparsity is None
     assert recipe.teacher is None
+    assert recipe.rehearsal == Rehearsal()
     assert recipe.distillation == Distillation()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
 
 import pytest
 import torch
+import typer
 
 import distill.core.progress
 import distill.evaluation.scorecard
@@ -17,13 +19,18 @@ import distill.training.finish
 from distill.checkpoint import load_detector, read_checkpoint
 from distill.evaluation.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
 from distill.prune.folder import PruneFolder
+from distill.prune.outcome import outcome
 from distill.prune.pareto import draw_pareto
 from distill.prune.planning import macs_of
 from distill.prune.stage_times import StageTimes, read_times
 from edge.core.errors import PruningError
 from edge.core.files import file_digest
+from export.cli import app as export_app
 from tests.unit.distill.prune.pruning import invoke, parameters, write_source
 from tests.unit.distill.tiny import write_tiny_dataset
+
+ONE_WAY = ("--planner", "threshold", "--importance", "l1", "--scope", "global", "--round-to", 16)
+"""One plan for each cut: which of several is best is the test of candidates."""
 
 STAGES = ["unpruned", "cut-1", "recovered-1", "cut-2", "recovered-2"]
 
@@ -60,7 +67,7 @@ def done(place):
         patch.setattr(distill.training.finish, "write_report", lambda *_: None)
         said = invoke(
             place / "best.pt", place / "data", "--macs", 0.5, "--steps", 2, "--recover", "labels",
-            "--threads", 1, "--out", place / "run",
+            *ONE_WAY, "--threads", 1, "--out", place / "run",
         )  # fmt: skip
     assert said.exit_code == 0, said.output
     assert file_digest(place / "best.pt") == before
@@ -102,6 +109,40 @@ def test_it_says_where_things_are(done):
         assert str(file) in said.stdout
         assert file.is_file()
     assert "recovered-2" in said.stdout
+
+
+def test_it_ends_with_what_became_of_it_and_the_command_that_is_next(done, place):
+    said, folder = done
+    result, following = said.stdout.splitlines()[-2:]
+    rows = read_rows(folder.scorecard)
+    points = 100 * (rows[-1].map50_95 - rows[0].map50_95)
+    assert result.startswith("result      with 0.50 of the MACs")
+    assert f"{abs(points):.2f} points" in result
+    assert ("WORSE" in result) == (points < 0)
+    words = shlex.split(following)
+    assert words[:3] == ["next", "loomsight", "export"]
+    export = typer.main.get_command(export_app).make_context("export", words[3:])
+    assert export.params["checkpoint"] == folder.best
+    assert export.params["images"] == place / "data" / "images" / "val"
+    assert (export.params["data"], export.params["int8"]) == (place / "data", True)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        pytest.param(0.425, 0.412, "WORSE than before by 1.30 points: mAP50-95 0.425 before", id="worse"),
+        pytest.param(0.425, 0.425, "as good as before or better: mAP50-95 0.425", id="alike"),
+        pytest.param(0.4, 0.425, "(+2.50 points)", id="better"),
+        pytest.param(None, 0.425, "not measured", id="not-measured"),
+    ],
+)
+def test_a_result_is_said_against_the_detector_before_the_cut(before, after, said):
+    row = {"parameters": 1, "file_size_bytes": 1}
+    rows = [
+        ScorecardRow(stage="unpruned", macs=10, map50_95=before, checkpoint_digest="0" * 64, **row),
+        ScorecardRow(stage="recovered-1", macs=5, map50_95=after, checkpoint_digest="1" * 64, **row),
+    ]
+    assert said in outcome(rows, "1" * 64)
 
 
 def test_all_are_timed_in_turn_on_the_runtime(done):
@@ -200,6 +241,7 @@ def test_ctrl_c_in_a_recovery_stops_and_resumes(place, done, tmp_path, monkeypat
         0.5,
         "--recover",
         "self",
+        *ONE_WAY,
         "--out",
         folder.path,
     )
