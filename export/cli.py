@@ -48,6 +48,10 @@ def export(
     data: Annotated[
         Path | None, typer.Option(help="Data set folder; its val split says what each model loses.")
     ] = None,
+    strips: Annotated[
+        Path | None,
+        typer.Option(help="Data set folder of real strips; --max-drop holds on its val split, too."),
+    ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(help="Folder of calibration images  [default: the shipped simulated cloth]"),
@@ -102,6 +106,7 @@ def export(
             float16=f16,
             int8=Int8Options.model_validate({"max_drop": drop, **changes}) if int8 else None,
             data=data,
+            strips=strips,
             calibration=calibration,
             max_drop=drop,
         ),

@@ -10,12 +10,12 @@ import onnx
 from onnxruntime.quantization.calibrate import TensorsData
 from pydantic import BaseModel, ConfigDict
 
-from distill.checkpoint import ValidationTiles
 from edge.core.contract import AnyOutputs
 from edge.core.errors import ParityError
 from export.graph import convolutions
 from export.quantize import Floats, Method, calibrated, quantised
 from export.sensitivity import LayerError, answering, sensitivity
+from export.yardstick import Yardstick
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ class Trial:
     left_out: int
     map50: float
     map50_95: float
+    strips_map50_95: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Int8Model:
                     "left_out": one.left_out,
                     "map50": one.map50,
                     "map50_95": one.map50_95,
+                    **({"strips_map50_95": one.strips_map50_95} if one.strips_map50_95 is not None else {}),
                 }
                 for one in self.trials
             ],
@@ -83,11 +85,11 @@ class Int8Model:
 def make_int8(
     model: onnx.ModelProto,
     tiles_nchw: Floats,
-    validation: ValidationTiles,
+    split: Yardstick,
     outputs: AnyOutputs,
     options: Int8Options,
     *,
-    whole_map50_95: float,
+    strips: Yardstick | None = None,
     tick: Callable[[str], None] = lambda what: None,
 ) -> Int8Model:
     """Quantise a model; leave out layers until it loses no more than is permitted.
@@ -95,7 +97,8 @@ def make_int8(
     Args:
         model: float32, of `onnx_model`.
         tiles_nchw: (N, channels, H, W) float32, of the calibration images.
-        whole_map50_95: what the float32 model reaches on the validation split.
+        split: the validation split, and what the float32 model reaches on it.
+        strips: real strips, on which the permitted loss holds, too; None for none.
         tick: told what is being done.
     Raises:
         ParityError: if it loses more with `MOST_LEFT_OUT` of the layers in float32.
@@ -105,25 +108,34 @@ def make_int8(
     def tried(ranges: TensorsData, method: Method, left_out: Sequence[str]) -> onnx.ModelProto:
         tick(f"INT8 by {method}, {len(left_out)} layers left out")
         candidate = quantised(model, ranges, left_out)
-        metrics = validation.metrics(answering(candidate, outputs))
-        trials.append(Trial(method, len(left_out), round(metrics.map50, 4), round(metrics.map50_95, 4)))
+        run = answering(candidate, outputs)
+        metrics = split.validation.metrics(run)
+        on_strips = round(strips.validation.metrics(run).map50_95, 4) if strips is not None else None
+        reached = round(metrics.map50, 4), round(metrics.map50_95, 4), on_strips
+        trials.append(Trial(method, len(left_out), *reached))
         return candidate
+
+    def lost(one: Trial) -> float:
+        drops = [split.map50_95 - one.map50_95]
+        if strips is not None and one.strips_map50_95 is not None:
+            drops.append(strips.map50_95 - one.strips_map50_95)
+        return max(drops)
 
     ranges, models = {}, {}
     for method in options.methods:
         tick(f"ranges by {method}")
         ranges[method] = calibrated(model, tiles_nchw, method)
         models[method] = tried(ranges[method], method, ())
-    best = max(trials, key=lambda one: one.map50_95)
+    best = min(trials, key=lost)
     tick("what each layer costs")
-    layers = sensitivity(model, ranges[best.method], validation.tiles(8), outputs)
+    layers = sensitivity(model, ranges[best.method], split.validation.tiles(8), outputs)
     left_out: list[str] = []
     chosen, reached = models[best.method], best
-    while whole_map50_95 - reached.map50_95 > options.max_drop:
+    while lost(reached) > options.max_drop:
         count = max(1, 2 * len(left_out))
         if count > MOST_LEFT_OUT * len(convolutions(model)):
             raise ParityError(
-                f"INT8 loses {100 * (whole_map50_95 - reached.map50_95):.2f} points of mAP50-95 with "
+                f"INT8 loses {100 * lost(reached):.2f} points of mAP50-95 with "
                 f"{len(left_out)} layers left out; permitted are {100 * options.max_drop:g}.",
                 "Calibrate on more images of this cloth, permit more with --max-drop, train on with "
                 "`loomsight distill --fake-quantise`, or export without --int8.",

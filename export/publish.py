@@ -36,6 +36,7 @@ from export.parity import ParityReport, check_parity, checkpoint_answer, in_batc
 from export.quality import QualityRow, Reference, check_drop, doubts, quality_table
 from export.samples import Samples, load_samples
 from export.variants import VariantOptions, file_of, write_variants
+from export.yardstick import Yardstick
 
 logger = logging.getLogger(__name__)
 
@@ -120,14 +121,12 @@ def export_bundle(
             detector, model_path, contract, samples.tiles_nchw, float16_weights=float16_weights
         )
         golden = write_golden(staged, model_path, contract, samples.images)
-        others = write_variants(
-            staged, model, contract, golden, reference.validation, reference.map50_95, options
-        )
+        others = write_variants(staged, model, contract, golden, reference.split, reference.strips, options)
         models: list[tuple[Precision, Path]] = [("f32", model_path)]
         models += [(one.precision, staged / one.file) for one in others]
         quality = _quality(models, contract, reference)
         check_drop(quality, options.max_drop)
-        for doubt in doubts(reference.map50_95, quality):
+        for doubt in doubts(reference, quality):
             logger.warning("%s", doubt)
         engines = write_engines(staged, models, contract, targets)
         scorecard = checkpoint.parent / SCORECARD_NAME
@@ -163,14 +162,18 @@ def _appended(scorecard: Path, rows: Sequence[ScorecardRow]) -> Path | None:
 def _reference(
     detector: Detector, contract: ModelContract, samples: Samples, options: VariantOptions
 ) -> Reference:
-    """Say what the checkpoint gives: on the sample tiles, and on the val split if there is a data set."""
+    """Say what the checkpoint gives: on the sample tiles, and on the val splits that were given."""
     run = partial(checkpoint_answer, detector)
     answers = in_batches(run, samples.tiles_nchw)
-    if options.data is None:
-        return Reference(samples.tiles_nchw, answers, None, None)
-    validation = load_validation(options.data, contract)
-    logger.info("the checkpoint is measured on %d tiles", len(validation.plan.tiles))
-    return Reference(samples.tiles_nchw, answers, validation, validation.metrics(run).map50_95)
+
+    def reached(folder: Path | None) -> Yardstick | None:
+        if folder is None:
+            return None
+        validation = load_validation(folder, contract)
+        logger.info("the checkpoint is measured on %d tiles of %s", len(validation.plan.tiles), folder)
+        return Yardstick(validation, validation.metrics(run).map50_95)
+
+    return Reference(samples.tiles_nchw, answers, reached(options.data), reached(options.strips))
 
 
 def _quality(

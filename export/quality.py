@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from distill.checkpoint import Latency, ValidationTiles, measure_latency
+from distill.checkpoint import Latency, measure_latency
 from edge.backends.choose import usable_backends
 from edge.backends.description import BackendOptions, Precision
 from edge.backends.registry import BACKENDS, BackendName
@@ -21,13 +21,12 @@ from edge.core.errors import ParityError
 from edge.core.geometry import View, iou_matrix
 from edge.inference.decode import Decoder
 from export.parity import in_batches
+from export.yardstick import Yardstick
 
 logger = logging.getLogger(__name__)
 
 MATCH_IOU = 0.5
-
-LEAST_TELLING_MAP50_95 = 0.01
-"""A checkpoint that reaches less on the validation split has nothing to lose: a drop says nothing."""
+ON_STRIPS = " on the strips"
 
 Floats = NDArray[np.float32]
 
@@ -43,6 +42,7 @@ class QualityRow(BaseModel):
         map50, map50_95: on the validation split; None without one.
         drop: mAP50-95 lost against the checkpoint; None without a validation split, or where the checkpoint
             finds next to nothing on it.
+        strips_map50_95, strips_drop: the same on real strips, where some were given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,6 +56,8 @@ class QualityRow(BaseModel):
     map50: float | None = None
     map50_95: float | None = None
     drop: float | None = None
+    strips_map50_95: float | None = None
+    strips_drop: float | None = None
     latency: Latency
 
 
@@ -65,13 +67,14 @@ class Reference:
 
     Attributes:
         answers: boxes and scores on the sample tiles.
-        map50_95: on the validation split; None without one.
+        split: the validation split; None without a data set.
+        strips: real strips; None where none were given.
     """
 
     tiles_nchw: Floats
     answers: tuple[Floats, Floats]
-    validation: ValidationTiles | None
-    map50_95: float | None
+    split: Yardstick | None = None
+    strips: Yardstick | None = None
 
 
 def quality_table(
@@ -93,28 +96,28 @@ def check_drop(rows: Sequence[QualityRow], max_drop: float) -> None:
     Raises:
         ParityError: if one does.
     """
-    for row in rows:
-        if row.drop is not None and not row.drop <= max_drop:
+    lost = [(row, drop, on) for row in rows for drop, on in ((row.drop, ""), (row.strips_drop, ON_STRIPS))]
+    for row, drop, on in lost:
+        if drop is not None and not drop <= max_drop:
             raise ParityError(
-                f"{row.precision} on {row.runtime} loses {100 * row.drop:.2f} points of mAP50-95; "
+                f"{row.precision} on {row.runtime} loses {100 * drop:.2f} points of mAP50-95{on}; "
                 f"permitted are {100 * max_drop:g}.",
                 "Nothing was published. Permit more with --max-drop, or leave that precision out.",
             )
 
 
-def doubts(map50_95: float | None, rows: Sequence[QualityRow]) -> list[str]:
+def doubts(reference: Reference, rows: Sequence[QualityRow]) -> list[str]:
     """Say where the measured quality says nothing about what was exported.
 
     Args:
-        map50_95: of the checkpoint on the validation split; None without one.
         rows: of the bundle.
     """
-    lines = []
-    if map50_95 is not None and map50_95 < LEAST_TELLING_MAP50_95:
-        lines.append(
-            f"The checkpoint finds next to nothing on the validation split (mAP50-95 {map50_95:.3f}): "
-            "what a variant loses cannot be told. Train it longer before it is used."
-        )
+    lines = [
+        f"The checkpoint finds next to nothing on {where} (mAP50-95 {one.map50_95:.3f}): "
+        "what a variant loses cannot be told. Train it longer before it is used."
+        for one, where in ((reference.split, "the validation split"), (reference.strips, "the strips"))
+        if one is not None and one.drop(one.map50_95) is None
+    ]
     if rows and not any(row.detections for row in rows):
         lines.append(
             "The checkpoint detects nothing on the sample images at its thresholds: that the models match "
@@ -131,7 +134,10 @@ def _measured(
         runtime = f"{description.runtime}, {description.device}"
         logger.info("%s on %s is measured", precision, runtime)
         got = in_batches(backend.infer, reference.tiles_nchw)
-        metrics = reference.validation.metrics(backend.infer) if reference.validation else None
+        split, strips = (
+            one.validation.metrics(backend.infer) if one is not None else None
+            for one in (reference.split, reference.strips)
+        )
         latency = measure_latency(
             backend.infer,
             reference.tiles_nchw,
@@ -144,19 +150,14 @@ def _measured(
         precision=precision, runtime=runtime, boxes_max_px=boxes_px, scores_max=scores,
         detections=detections, matched=matched, latency=latency,
     )  # fmt: skip
-    if metrics is None or reference.map50_95 is None:
-        return row
-    quality = {
-        "map50": round(metrics.map50, 4),
-        "map50_95": round(metrics.map50_95, 4),
-        "drop": _drop(reference.map50_95, metrics.map50_95),
-    }
+    quality: dict[str, float | None] = {}
+    if split is not None and reference.split is not None:
+        quality["map50"], quality["map50_95"] = round(split.map50, 4), round(split.map50_95, 4)
+        quality["drop"] = reference.split.drop(split.map50_95)
+    if strips is not None and reference.strips is not None:
+        quality["strips_map50_95"] = round(strips.map50_95, 4)
+        quality["strips_drop"] = reference.strips.drop(strips.map50_95)
     return row.model_copy(update=quality)
-
-
-def _drop(whole_map50_95: float, map50_95: float) -> float | None:
-    """Return the mAP50-95 that is lost; None where there is nothing to lose."""
-    return round(whole_map50_95 - map50_95, 4) if whole_map50_95 >= LEAST_TELLING_MAP50_95 else None
 
 
 def compared(

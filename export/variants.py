@@ -9,7 +9,6 @@ from typing import Any
 
 import onnx
 
-from distill.checkpoint import ValidationTiles
 from edge.backends.description import Precision
 from edge.bundle.manifest import MODEL_NAME, GoldenImage, Variant, VariantPrecision
 from edge.core.contract import ModelContract
@@ -20,6 +19,7 @@ from export.half import in_float16
 from export.int8 import Int8Options, make_int8
 from export.onnx import with_batch, write_onnx
 from export.qdq_rules import check_qdq
+from export.yardstick import Yardstick
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ class VariantOptions:
 
     Attributes:
         data: data set folder; its val split says what a variant loses. None only without variants.
+        strips: data set folder of real strips; nothing loses more than is permitted on its val split,
+            either. None for none.
         calibration: folder of calibration images; None for the shipped one.
         max_drop: most mAP50-95 that any model of the bundle may lose on any runtime, 0..1.
     """
@@ -39,6 +41,7 @@ class VariantOptions:
     float16: bool = False
     int8: Int8Options | None = None
     data: Path | None = None
+    strips: Path | None = None
     calibration: Path | None = None
     max_drop: float = MAX_DROP
 
@@ -53,6 +56,8 @@ class VariantOptions:
                 "A variant is published only if it is known what it loses, and no data set says it.",
                 "Add --data with a data set folder; its val split is used.",
             )
+        if self.strips is not None and self.data is None:
+            raise ConfigError("--strips adds to what --data says.", "Add --data with a data set folder.")
 
 
 def write_variants(
@@ -60,8 +65,8 @@ def write_variants(
     model: onnx.ModelProto,
     contract: ModelContract,
     golden: tuple[GoldenImage, ...],
-    validation: ValidationTiles | None,
-    map50_95: float | None,
+    split: Yardstick | None,
+    strips: Yardstick | None,
     options: VariantOptions,
 ) -> tuple[Variant, ...]:
     """Make the variants that are wanted and write them into a bundle in the making.
@@ -69,7 +74,7 @@ def write_variants(
     Args:
         model: float32, of `onnx_model`.
         golden: images of the bundle.
-        validation, map50_95: the val split, and what the checkpoint reaches on it.
+        split, strips: the val splits of the data set and of real strips, and what the checkpoint reaches.
     Raises:
         NoImagesError, ImageError: if the calibration images cannot be vouched for.
         ParityError: if INT8 loses more than is permitted.
@@ -77,15 +82,15 @@ def write_variants(
     made: list[tuple[VariantPrecision, onnx.ModelProto, dict[str, Any]]] = []
     if options.float16:
         made.append(("f16", in_float16(model), {}))
-    if options.int8 and validation is not None and map50_95 is not None:
+    if options.int8 and split is not None:
         folder = options.calibration or shipped_calibration()
         int8 = make_int8(
             model,
             calibration_tiles(folder, contract),
-            validation,
+            split,
             contract.outputs,
             options.int8,
-            whole_map50_95=map50_95,
+            strips=strips,
             tick=lambda what: logger.info("%s", what),
         )
         check_qdq(int8.model)

@@ -101,7 +101,8 @@ def models_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         "p50 ms",
         "p99 ms",
     )
-    table = Table(*heads)
+    has_strips = any(row.get("strips_map50_95") is not None for row in rows)
+    table = Table(*heads, *(("strips mAP50-95", "drop") if has_strips else ()))
     for row in rows:
         table.add_row(
             row["precision"],
@@ -109,11 +110,16 @@ def models_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             f"{row['boxes_max_px']:.2g}",
             f"{row['scores_max']:.2g}",
             f"{row['matched']:.3f} of {row['detections']}",
-            *("—" if row[key] is None else f"{row[key]:.4f}" for key in ("map50", "map50_95", "drop")),
+            *(_four_digits(row[key]) for key in ("map50", "map50_95", "drop")),
             f"{row['latency']['p50_ms']:.1f}",
             f"{row['latency']['p99_ms']:.1f}",
+            *(_four_digits(row.get(key)) for key in ("strips_map50_95", "strips_drop") if has_strips),
         )
     return table
+
+
+def _four_digits(value: float | None) -> str:
+    return "—" if value is None else f"{value:.4f}"
 
 
 def _variant_table(precision: str, made: Mapping[str, Any]) -> Table:

@@ -9,22 +9,25 @@ import onnx
 import pytest
 from onnx import numpy_helper
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, TensorsData
+from typer.testing import CliRunner
 
 from distill.checkpoint import load_detector
 from edge.bundle.opening import open_bundle
 from edge.core.contract import METADATA_KEY
 from edge.core.errors import ConfigError, ModelError, ParityError
 from edge.inference.golden import check_golden
-from export import int8, quantize
+from export import int8, publish, quantize
+from export.cli import app
 from export.graph import answering_nodes, convolutions
 from export.half import in_float16
 from export.int8 import Int8Options, make_int8
 from export.onnx import onnx_model
 from export.publish import export_bundle
-from export.quality import _drop, compared, doubts
+from export.quality import Reference, compared, doubts
 from export.quantize import absolute_ranges, calibrated, quantised
 from export.sensitivity import answer_error, answering, sensitivity
 from export.variants import VariantOptions
+from export.yardstick import Yardstick
 from tests.unit.distill.tiny import write_tiny_dataset, write_untrained
 
 
@@ -158,10 +161,11 @@ class Judge:
         return np.zeros((1, 1, 64, 64), np.float32)
 
 
-def made(model, tiles, detector, judge, **options):
+def made(model, tiles, detector, judge, strips=None, **options):
     return make_int8(
-        model, tiles, judge, detector.contract.outputs,
-        Int8Options(**{"methods": ("minmax",), "max_drop": 0.005, **options}), whole_map50_95=0.5,
+        model, tiles, Yardstick(judge, 0.5), detector.contract.outputs,
+        Int8Options(**{"methods": ("minmax",), "max_drop": 0.005, **options}),
+        strips=None if strips is None else Yardstick(strips, 0.2),
     )  # fmt: skip
 
 
@@ -181,6 +185,22 @@ def test_layers_are_left_out_until_the_drop_holds(model, tiles, detector, quick)
     assert result.left_out == tuple(quick[:4])
     assert [one.left_out for one in result.trials] == [0, 1, 2, 4]
     assert result.made()["layers_left_out"] == quick[:4]
+
+
+def test_layers_are_left_out_until_the_drop_holds_on_the_strips_too(model, tiles, detector, quick):
+    """The split is content at once; the strips of 0.2 are with two layers left out."""
+    result = made(model, tiles, detector, Judge(*[0.5] * 3), Judge(0.15, 0.194, 0.196))
+    assert [one.left_out for one in result.trials] == [0, 1, 2]
+    assert result.left_out == tuple(quick[:2])
+    assert [one["strips_map50_95"] for one in result.made()["trials"]] == [0.15, 0.194, 0.196]
+    with pytest.raises(ParityError, match=r"loses 15\.00 points"):
+        made(model, tiles, detector, Judge(*[0.5] * 20), Judge(*[0.05] * 20))
+
+
+def test_the_method_that_loses_least_where_it_loses_most_is_kept(model, tiles, detector, quick):
+    on_split, on_strips = Judge(0.5, 0.497), Judge(0.15, 0.198)
+    result = made(model, tiles, detector, on_split, on_strips, methods=("minmax", "percentile"))
+    assert (result.trials[-1].method, result.left_out) == ("percentile", ())
 
 
 def test_the_better_method_is_kept(model, tiles, detector, quick):
@@ -255,8 +275,9 @@ def test_each_model_was_measured_on_each_runtime(published):
     ],
 )
 def test_a_drop_that_says_nothing_is_none_and_said(whole, lost, drop, said):
-    assert _drop(whole, lost) == drop
-    found = doubts(whole, ())
+    split = Yardstick(Judge(), whole)
+    assert split.drop(lost) == drop
+    found = doubts(Reference(np.zeros(0), (np.zeros(0), np.zeros(0)), split), ())
     assert len(found) == len(said)
     assert all(part in line for part, line in zip(said, found, strict=True))
 
@@ -299,8 +320,6 @@ def test_without_a_data_set_nobody_knows_what_a_variant_loses(place):
 
 
 def test_a_model_that_loses_too_much_is_not_published(place, monkeypatch):
-    from export import publish
-
     def measured(*arguments):
         row = published_row(*arguments)
         return tuple(one.model_copy(update={"drop": 0.02}) for one in row)
@@ -315,6 +334,37 @@ def test_a_model_that_loses_too_much_is_not_published(place, monkeypatch):
             variants=VariantOptions(data=place / "data"),
         )  # fmt: skip
     assert not (place / "worse").exists()
+
+
+def test_the_drop_holds_on_real_strips_where_they_are_given(place, monkeypatch):
+    """By the command itself: strips are measured on every runtime, and a loss on them alone is refused."""
+    write_tiny_dataset(place / "strips", train=2, val=2)
+    given = ("--images", place / "data" / "images", "--data", place / "data", "--strips", place / "strips")
+    out = place / "on-strips"
+    done = CliRunner().invoke(app, list(map(str, (place / "best.pt", *given, "--out", out))))
+    assert done.exit_code == 0, (done.output, done.exception)
+    rows = open_bundle(out).manifest.parity["models"]
+    assert rows
+    assert all(row["strips_map50_95"] is not None for row in rows)
+    assert "strips" in done.stdout
+
+    def worse(rows, max_drop):
+        lost = [row.model_copy(update={"drop": 0.0, "strips_drop": 0.02}) for row in rows]
+        return check_drop(lost, max_drop)
+
+    check_drop = publish.check_drop
+    monkeypatch.setattr(publish, "check_drop", worse)
+    done = CliRunner().invoke(app, list(map(str, (place / "best.pt", *given, "--out", place / "none"))))
+    assert isinstance(done.exception, ParityError)
+    assert "loses 2.00 points of mAP50-95 on the strips; permitted are 0.5" in str(done.exception)
+    assert not (place / "none").exists()
+
+
+def test_strips_add_to_a_data_set(place):
+    given = ("--images", place / "data" / "images", "--strips", place / "data", "--out", place / "none")
+    error = CliRunner().invoke(app, list(map(str, (place / "best.pt", *given)))).exception
+    assert isinstance(error, ConfigError)
+    assert "--data" in str(error)
 
 
 def test_the_bundle_says_what_each_layer_costs(published, detector):
