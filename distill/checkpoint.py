@@ -29,6 +29,7 @@ from distill.data.dataset import Dataset, LabelledImage, load_dataset
 from distill.detector.build import build_module, count_macs, infer
 from distill.detector.head import head_of
 from distill.detector.ported import BATCH_AXIS, traced_onnx
+from distill.detector.trunk import folded, trunk_weights
 from distill.evaluation.scorecard import (
     SCORECARD_NAME,
     Latency,
@@ -45,13 +46,16 @@ from edge.core.files import file_digest
 
 __all__ = [
     "BATCH_AXIS", "SCORECARD_NAME", "Checkpoint", "Dataset", "Detector", "LabelledImage", "Latency",
-    "ScorecardRow", "ValidationTiles", "append_row", "count_macs", "head_of", "infer", "load_dataset",
-    "load_detector", "load_validation", "measure_latency", "read_checkpoint", "read_rows", "traced_onnx",
-    "weights_digest", "write_checkpoint",
+    "ScorecardRow", "ValidationTiles", "append_row", "count_macs", "folded", "head_of", "infer",
+    "load_dataset", "load_detector", "load_validation", "measure_latency", "read_checkpoint", "read_rows",
+    "traced_onnx", "trunk_weights", "weights_digest", "write_checkpoint",
 ]  # fmt: skip
 
 FORMAT = "loomsight-checkpoint"
 FORMAT_VERSION = 1
+
+HELD_OUT_LOSS = "held_out_loss"
+"""In the metrics of a checkpoint whose backbone has learnt features: mAP has no meaning for it."""
 
 _UNBUILDABLE = (RuntimeError, ValueError, TypeError, IndexError, KeyError, AttributeError, AssertionError)
 
@@ -72,6 +76,11 @@ class Checkpoint:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] | None = None
+
+    @property
+    def knows_features_alone(self) -> bool:
+        """Whether its backbone has learnt features and nothing has learnt to detect."""
+        return HELD_OUT_LOSS in self.metrics
 
 
 @dataclass(frozen=True, slots=True)

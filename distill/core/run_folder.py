@@ -52,8 +52,9 @@ class RunFolder:
     operating_point.json says how the score thresholds were chosen and whether the detector is better than
     the one that training started from; where it is not, best.pt is the latter and tuned.pt the former.
     folds/ has a run of each part of a cross-validation, with reports.json: what it reports on its part.
-    simulated/ and rehearsal/ are data sets of simulated cloth that the recipe asks for.
-    With a sparsity, scales.png shows the scales of batch normalisation over the epochs.
+    simulated/, rehearsal/ and feature-images/ are data sets of simulated cloth that the recipe asks for.
+    With a sparsity, scales.png shows the scales of batch normalisation over the epochs. Where
+    a backbone learns features, curve.png shows how close it came.
     """
 
     path: Path
@@ -66,14 +67,18 @@ class RunFolder:
     report = FileBelow("report")
     steps = FileBelow("steps.jsonl")
     scales = FileBelow("scales.png")
+    curve = FileBelow("curve.png")
     stages = FileBelow("stages.json")
     instances = FileBelow("instances")
     teacher = RunBelow("teacher")
     student_alone = RunBelow("student-alone")
     pretrained = RunBelow("pretrained")
     teacher_pretrained = RunBelow("teacher-pretrained")
+    feature_pretrained = RunBelow("feature-pretrained")
+    teacher_feature_pretrained = RunBelow("teacher-feature-pretrained")
     simulated = FileBelow("simulated")
     rehearsal = FileBelow("rehearsal")
+    feature_images = FileBelow("feature-images")
     folds = FileBelow("folds")
     reports = FileBelow("reports.json")
     operating_point = FileBelow("operating_point.json")
@@ -107,7 +112,15 @@ class RunFolder:
     @property
     def _runs(self) -> tuple[RunFolder, ...]:
         """All runs that may stand in this folder."""
-        return self, self.teacher, self.student_alone, self.pretrained, self.teacher_pretrained
+        return (
+            self,
+            self.teacher,
+            self.student_alone,
+            self.pretrained,
+            self.teacher_pretrained,
+            self.feature_pretrained,
+            self.teacher_feature_pretrained,
+        )
 
     @property
     def has_been_resumable(self) -> bool:

@@ -72,12 +72,14 @@ def read_verdict(folder: RunFolder) -> Verdict | None:
 
 
 def _starting_detector(folder: RunFolder, contract: ModelContract) -> Detector | None:
-    """Return the detector that training started from, if it says the same classes and can be run."""
+    """Return the detector that training started from, if it reports the same classes and can be run."""
     if not folder.start_from.is_file():
         return None
     try:
         path = Path(json.loads(folder.start_from.read_bytes())["checkpoint"])
-        if read_checkpoint(path).contract.class_names != contract.class_names:
+        started_from = read_checkpoint(path)
+        has_other_classes = started_from.contract.class_names != contract.class_names
+        if has_other_classes or started_from.knows_features_alone:
             return None
         detector = load_detector(path)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -13,6 +13,7 @@ from typing_extensions import Self
 from distill.core.value import FiniteValue, Fraction
 from distill.settings.anchor_file import read_anchors
 from distill.settings.distillation import Distillation, TeacherRecipe
+from distill.settings.feature_pretraining import FeaturePretraining
 from distill.settings.structure import DEFAULT_REG_MAX, HEADS, Anchors, AssignerName, HeadName, Scale
 from distill.settings.tables import (
     Augmentation,
@@ -61,6 +62,7 @@ class Recipe(FiniteValue):
         workers: processes that prepare tiles; 0 prepares them between the steps.
         distillation: how the detector learns from a teacher; None learns from the labels alone.
         teacher: how a teacher is trained where none is given.
+        feature_pretraining: features that the backbone learns first of all; None for none.
         pretraining: simulated cloth that the detector is trained on first; None for none.
         rehearsal: simulated cloth that it sees along with the data set; None for none.
         operating_point: how score thresholds are chosen at the end.
@@ -98,6 +100,7 @@ class Recipe(FiniteValue):
     workers: int = Field(default=0, ge=0, le=256)
     distillation: Distillation | None = None
     teacher: TeacherRecipe | None = None
+    feature_pretraining: FeaturePretraining | None = None
     pretraining: Pretraining | None = None
     rehearsal: Rehearsal | None = None
     operating_point: OperatingPoint = OperatingPoint()
@@ -118,9 +121,16 @@ class Recipe(FiniteValue):
             raise ValueError(f"head = '{self.head}' matches anchors by their size: leave assigner out")
         return self
 
+    @property
+    def is_single_stage(self) -> bool:
+        """Whether nothing is trained before the detector, and it has no teacher."""
+        tables = (self.distillation, self.pretraining, self.feature_pretraining)
+        return all(table is None for table in tables)
+
     def alone(self) -> Recipe:
         """Return this recipe for a detector that learns from the labels alone."""
-        return self.model_copy(update={"distillation": None, "teacher": None, "pretraining": None})
+        tables = ("distillation", "teacher", "pretraining", "feature_pretraining")
+        return self.model_copy(update=dict.fromkeys(tables))
 
     def without_rehearsal(self) -> Recipe:
         """Return this recipe for a training that sees its data set alone."""
@@ -129,6 +139,12 @@ class Recipe(FiniteValue):
     def on_simulated_cloth(self, pretraining: Pretraining) -> Recipe:
         """Return this recipe for the training that comes before, on simulated cloth."""
         changes = pretraining.model_dump(exclude={"simulation"}, exclude_none=True)
+        return self.plain().without_rehearsal().model_copy(update=changes)
+
+    def on_features(self, features: FeaturePretraining) -> Recipe:
+        """Return this recipe for the training that comes first of all, of the backbone's features."""
+        keys = ("epochs", "learning_rate", "patience_epochs", "time_limit_min")
+        changes = {key: getattr(features, key) for key in keys} | {"feature_pretraining": features}
         return self.plain().without_rehearsal().model_copy(update=changes)
 
     def plain(self) -> Recipe:

@@ -1,4 +1,4 @@
-"""Plan the stages of a run: on simulated cloth first, teacher, student alone, student."""
+"""Plan the stages of a run: features and simulated cloth first, teacher, student alone, student."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ TRAIN: Final = "train"
 
 TEACHER, STUDENT_ALONE, DISTILLED = "teacher", "student-alone", "distilled"
 TEACHER_PRETRAINED, PRETRAINED = "teacher-pretrained", "pretrained"
+TEACHER_FEATURES, FEATURES = "teacher-feature-pretrained", "feature-pretrained"
 PLAIN: Final = "train"
 """A detector that has no teacher."""
 
@@ -47,13 +48,13 @@ def new_plan(
         raise ConfigError(
             f"{asked} needs a distillation.", "Add --teacher, or a table [distillation] to the recipe."
         )
-    if recipe.pretraining is not None and start_from is not None:
-        raise ConfigError(
-            "--start-from and the recipe's table [pretraining] exclude each other.",
-            "Leave one of them out.",
-        )
-    is_alone = recipe.distillation is None and recipe.pretraining is None
-    if is_alone and not recipe.operating_point.folds:
+    for table in ("pretraining", "feature_pretraining"):
+        if getattr(recipe, table) is not None and start_from is not None:
+            raise ConfigError(
+                f"--start-from and the recipe's table [{table}] exclude each other.",
+                "Leave one of them out.",
+            )
+    if recipe.is_single_stage and not recipe.operating_point.folds:
         return None
     return StagePlan(
         teacher=(teacher or TRAIN) if recipe.distillation is not None else None,

@@ -165,7 +165,7 @@ def prepare_run(
         contract=contract,
         train_plan=plans[0],
         val_plan=plans[1],
-        dataset_digest=_dataset_digest(dataset.train + dataset.val),
+        dataset_digest=dataset_digest(dataset.train + dataset.val),
         turned_ids=turned_ids,
         module=module,
         task=task,
@@ -173,7 +173,7 @@ def prepare_run(
         teacher_digest=teacher.file_digest if teacher is not None else None,
         rounding=rounding,
         average=ModelEMA(module, decay=recipe.ema_decay, tau=recipe.ema_warmup_steps),
-        optimizer=_optimizer(nn.ModuleList([module, beside]), recipe),
+        optimizer=optimizer_of(nn.ModuleList([module, beside]), recipe),
         scaler=precision.gradient_scaler(),
         schedule=Schedule(
             peak=recipe.learning_rate,
@@ -269,7 +269,7 @@ def restore_run(run: TrainingRun) -> None:
         ) from error
 
 
-def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+def optimizer_of(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Build AdamW; biases and the scales of normalisation are not decayed."""
     decayed = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
     plain = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
@@ -280,7 +280,7 @@ def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.999))
 
 
-def _dataset_digest(images: tuple[LabelledImage, ...]) -> str:
+def dataset_digest(images: tuple[LabelledImage, ...]) -> str:
     """Return a sha256 over the names of the images and their labels."""
     digest = hashlib.sha256()
     for image in images:

@@ -45,6 +45,7 @@ from distill.labels.sets.sharing import SharingOptions
 from distill.labels.zero_shot.settings import ZeroShotSettings
 from distill.prune.settings import ROUNDINGS, AskedOptions, PruneSettings
 from distill.settings.distillation import Distillation, TeacherRecipe
+from distill.settings.feature_pretraining import FeaturePretraining
 from distill.settings.recipe import Recipe
 from distill.settings.tables import Augmentation, Pretraining, Sparsity
 from edge.backends.registry import BACKENDS
@@ -122,6 +123,7 @@ TOML_OF_PAGE = {
     "gid.md": Recipe,
     "sparsity.md": Recipe,
     "pretraining.md": Recipe,
+    "feature-pretraining.md": Recipe,
     "detectors.md": Recipe,
     "preprocessing.md": Recipe,
     "page.md": EdgeConfig,
@@ -275,6 +277,7 @@ def table_of(page):
         ("recipe.md", Recipe),
         ("recipe.md", Augmentation),
         ("pretraining.md", Pretraining),
+        ("feature-pretraining.md", FeaturePretraining),
         ("sparsity.md", Sparsity),
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,

