@@ -205,7 +205,7 @@ def collectives(size: Size) -> dict[str, Any]:
     """Time what processes do together, in a group of one: an all-reduce of as many numbers as a teacher."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     backend = "nccl" if device.type == "cuda" else "gloo"
-    store = torch.distributed.HashStore()
+    store = torch.distributed.HashStore()  # type: ignore[attr-defined]
     torch.distributed.init_process_group(backend, store=store, rank=0, world_size=1)
     try:
         numbers = torch.ones(46_000_000 if size.teacher == "l" else 100_000, device=device)
