@@ -43,9 +43,10 @@ test-tools: ## install the Debian packages that tests use, as root: browser, bro
 	apt-get install -y -qq --no-install-recommends chromium mosquitto mosquitto-clients openssl nginx systemd sqlite3 \
 	    aravis-tools gir1.2-aravis-0.8 python3-gi
 
-# Each worker has one core: with more threads apiece torch's wait for each other, several times as long as they work.
+# Each worker has one thread: with more apiece torch's wait for each other, several times as long as they work. There
+# are half again as many workers as cores, as for a third of its time a test waits: for browsers, brokers and clocks.
 test: $(WORKBENCH_STAMP) ## run the tests
-	OMP_NUM_THREADS=1 $(RUN)/pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=1 $(RUN)/pytest -n $$(( ($$(nproc) * 3 + 1) / 2 )) --dist worksteal
 
 check: $(WORKBENCH_STAMP) ## format, lint, strict types, import rules, tests: what CI runs
 	$(RUN)/ruff format --check $(SOURCES)

@@ -22,7 +22,7 @@ from urllib.request import urlopen
 
 from edge.roll.reading import read_rolls
 
-PROGRAM = "from edge.commands.loomsight import main; main()"
+PROGRAM = "from edge.commands.entry import loomsight; loomsight()"
 LOOK_S = 0.25
 START_S = 300.0
 """A machine that is busy with other things starts slowly."""

@@ -168,9 +168,9 @@ DOCTOR: Final = "from edge.commands.doctor_cli import main; main()"
 
 WITH_MEMORY: Final = """
 import atexit, json, pathlib, sys
-import torch
 def note(file=pathlib.Path(sys.argv.pop(1))):
-    used = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    torch = sys.modules.get("torch")
+    used = torch.cuda.max_memory_allocated() if torch and torch.cuda.is_available() else 0
     file.write_text(json.dumps({"bytes": used}))
 atexit.register(note)
 """ + LOOMSIGHT.replace("; ", "\n")

@@ -35,7 +35,7 @@ CAMERA = (
 """A strip as wide as one tile, ten times as fast as a loom weaves."""
 
 
-EDGE_RUN = [sys.executable, "-c", "from edge.commands.loomsight import main; main()", "edge-run"]
+EDGE_RUN = [sys.executable, "-c", "from edge.commands.entry import loomsight; loomsight()", "edge-run"]
 SAMPLE_S = 2.0
 START_S = 180.0
 WARM_S = 90.0
