@@ -33,6 +33,7 @@ export class DefectList {
     this.cards = new Map();
     this.waiting = new Map(); // images that did not come yet
     this.chosen = null;
+    this.judged = null; // the last one that was judged here
   }
 
   clear() {
@@ -44,11 +45,13 @@ export class DefectList {
     this.images.clear();
   }
 
-  // Shows the last defects, newest first, and one that was chosen on the map, wherever it lies.
+  // Shows the last defects, newest first, one that was chosen on the map, wherever it lies, and those that
+  // somebody is busy with here: however many come meanwhile, none goes from under a finger.
   show(defects, classes, canReview) {
     const last = defects.slice(-SHOWN).reverse();
     const chosen = defects.find((one) => one.id === this.chosen);
     if (chosen && !last.includes(chosen)) last.unshift(chosen);
+    last.push(...defects.filter((one) => [this.judged, this.large.id].includes(one.id) && !last.includes(one)));
     const waiting = [...this.waiting.values()];
     this.waiting.clear();
     for (const [one, image] of waiting) this.load(one, image);
@@ -161,6 +164,7 @@ export class DefectList {
   }
 
   async decide(id, verdict, name, row) {
+    this.judged = id;
     for (const button of row.querySelectorAll("button")) button.disabled = true;
     try {
       const answer = await tell("/reviews", name ? { id, verdict, class_name: name } : { id, verdict });

@@ -25,7 +25,7 @@ START_S = 240
 
 LOOM = (
     "loom:seed=7,width_px=512,scan=area,height_px=320,frames_hz=4,speed_m_min=20,live=true,"
-    "defects_per_m=8,difficulties=obvious"
+    "defects_per_m=4,difficulties=obvious"
 )
 """Images of 64 mm every 83 mm: some show a defect, and between two there is always a gap.
 

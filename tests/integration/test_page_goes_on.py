@@ -13,7 +13,16 @@ from edge.web.serving import WebServer
 from tests.integration.browsing import START_S, needs_chromium, until
 from tests.integration.test_page_network import TOKEN, Network
 from tests.integration.test_page_network import page as served_page
-from tests.unit.edge.page.pages import LOCAL, page_of, passed, plain_page, plain_state, recorded_page, show
+from tests.unit.edge.page.pages import (
+    LOCAL,
+    defect,
+    page_of,
+    passed,
+    plain_page,
+    plain_state,
+    recorded_page,
+    show,
+)
 from tests.unit.edge.page.test_sheet import taught_article
 
 pytestmark = [
@@ -125,3 +134,23 @@ def test_a_request_for_teaching_that_came_to_nothing_can_be_repeated(tab, serve)
     button.click()
     until(tab, "document.querySelector('#article button').disabled")
     assert asked == ["begin", "begin"]
+
+
+def test_a_defect_that_somebody_judges_stays_however_many_come_meanwhile(tab, tmp_path, serve):
+    with recorded_page(tmp_path) as (live, recorder, state):
+        tab.goto(f"http://127.0.0.1:{serve(live)}/#token={TOKEN}")
+        judged, large = (tab.locator("#defects li").nth(place).get_attribute("data-id") for place in (0, 1))
+        tab.locator(f"[data-id='{judged}'] .yes").first.click()
+        tab.wait_for_selector(f"[data-id='{judged}'].confirmed")
+        tab.locator(f"[data-id='{large}'] img.image[src^=blob]").click()
+        found = [defect(0.4 + 0.01 * number) for number in range(60)]
+        recorder.add(found, state.coverage, 1500.0)
+        state.roll.defects += found
+        show(live, passed(state, 12))
+        until(tab, "document.querySelector('#map').dataset.defects === '63'")
+        until(tab, "document.querySelectorAll('#defects li').length === 32")
+        assert tab.locator("dialog[open]").count() == 1
+        tab.keyboard.press("Escape")
+        tab.locator(f"[data-id='{judged}'] .undo").click()
+        tab.locator(f"[data-id='{judged}'] .no").click()
+        tab.wait_for_selector(f"[data-id='{judged}'].rejected")
