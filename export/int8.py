@@ -98,7 +98,7 @@ def make_int8(
         model: float32, of `onnx_model`.
         tiles_nchw: (N, channels, H, W) float32, of the calibration images.
         split: the validation split, and what the float32 model reaches on it.
-        strips: real strips, on which the permitted loss holds, too; None for none.
+        strips: real strips, on which the permitted loss holds, too; None where there are none.
         tick: told what is being done.
     Raises:
         ParityError: if it loses more with `MOST_LEFT_OUT` of the layers in float32.

@@ -33,7 +33,7 @@ class VariantOptions:
     Attributes:
         data: data set folder; its val split says what a variant loses. None only without variants.
         strips: data set folder of real strips; nothing loses more than is permitted on its val split,
-            either. None for none.
+            either. None where there are none.
         calibration: folder of calibration images; None for the shipped one.
         max_drop: most mAP50-95 that any model of the bundle may lose on any runtime, 0..1.
     """

@@ -307,7 +307,7 @@ def _print_result(folder: PruneFolder, dataset: Path) -> None:
     from distill.training.comparison import print_comparison
     from edge.core.files import file_digest
 
-    echo(f"checkpoint  {folder.best}\nscorecard   {folder.scorecard}\nimage     {folder.pareto}")
+    echo(f"checkpoint  {folder.best}\nscorecard   {folder.scorecard}\nimage       {folder.pareto}")
     console = Console()
     rows = read_rows(folder.scorecard)
     print_comparison(rows, console)

@@ -24,7 +24,7 @@ def unlabelled_dataset(
     """Return images without labels; those of `val` are held out.
 
     Args:
-        mm_per_px: of the data set that is trained on later; None if nobody knows.
+        mm_per_px: of the data set that is trained on later; None if not known.
         folder: of the simulated data set; it is woven where it is not there yet.
     Raises:
         OutputError, CameraNotFoundError, NoImagesError, DatasetError: as `simulated_dataset`.

@@ -62,7 +62,7 @@ class Recipe(FiniteValue):
         workers: processes that prepare tiles; 0 prepares them between the steps.
         distillation: how the detector learns from a teacher; None learns from the labels alone.
         teacher: how a teacher is trained where none is given.
-        feature_pretraining: features that the backbone learns first of all; None for none.
+        feature_pretraining: features that the backbone learns first of all; None to leave that out.
         pretraining: simulated cloth that the detector is trained on first; None for none.
         rehearsal: simulated cloth that it sees along with the data set; None for none.
         operating_point: how score thresholds are chosen at the end.

@@ -188,7 +188,7 @@ def run_stage(
     """
     folder, recipe = stage.folder, stage.recipe
     if stage.features is not None:
-        return is_learnt(stage) or _learn(stage, stage.features, dataset, taxonomy, processes)
+        return _learn(stage, stage.features, dataset, taxonomy, processes)
     if row_of(stage) is None:
         resume = _opened(stage, processes)
         with ConsoleListener(recipe.epochs) as listener:

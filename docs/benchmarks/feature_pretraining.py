@@ -63,7 +63,7 @@ def run(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def weave(folder: Path, arguments: argparse.Namespace) -> None:
-    """Weave the data set, the images that nobody trains on and those to learn features from, each once."""
+    """Weave the data set, the images held out and those to learn features from, each once."""
     size = ("--size-hw", str(arguments.size), str(arguments.size))
     sets = [
         ("data", arguments.images, 8201, "train=0.88,val=0.12"),

@@ -110,14 +110,14 @@ class Review:
             image_name, under_way = self._chance.choice(sorted(REGIONS)), None
             try:
                 asked = {"wanted": "all", "name": image_name}
-                view = self._client.get(f"{address}review/picture", params=asked).json()
+                view = self._client.get(f"{address}review/image", params=asked).json()
                 path, body = self._asked(view)
                 under_way = Change(body.get("action", path), image_name)
                 answer = self._client.post(f"{address}review/{path}", json=body)
             except httpx.TransportError:
                 return answered, under_way
             if answer.is_success:
-                answered.append(under_way._replace(image_name=answer.json().get("picture", image_name)))
+                answered.append(under_way._replace(image_name=answer.json().get("image", image_name)))
             elif answer.status_code != 422:
                 raise AssertionError(f"{under_way}: {answer.status_code} {answer.text}")
 
@@ -128,7 +128,7 @@ class Review:
             return action, {"wanted": "all"}
         x, y = self._chance.uniform(0, width - 30), self._chance.uniform(0, height - 20)
         return "decide", {
-            "picture": view["picture"], "version": view["version"], "action": action,
+            "image": view["image"], "version": view["version"], "action": action,
             "place": self._chance.randrange(max(1, len(view["regions"]))),
             "label": self._chance.choice(CLASSES), "box_xyxy_px": [x, y, x + 25, y + 15],
         }  # fmt: skip

@@ -94,8 +94,6 @@ INTERFACE = re.compile(
     | \bpicture:\ str\b | \bpicture_bytes\b | \bentry\.picture\b
     # kinds of events
     | \b(?:roll|teaching)\ begun\b
-    # addresses of the pages, and the keys that their scripts read
-    | review/picture\b | \bpicture:\ (?:view\.picture|image)\b | \bview\??\.picture\b
     """,
     re.VERBOSE,
 )

@@ -40,7 +40,7 @@ PATHS = {
         "/",
         "/page.js",
         "/review/overview",
-        "/review/picture",
+        "/review/image",
         "/review/pixels",
         "/review/decide",
         "/review/undo",
@@ -178,7 +178,7 @@ KEYS = [
     "verdict",
     "name",
     "article",
-    "picture",
+    "image",
     "version",
     "action",
     "place",
@@ -250,8 +250,8 @@ LIGHT = settings(
     body=BODIES,
     with_token=st.booleans(),
 )
-@example("POST", 4, "", [], b'{"picture": "\\ud800", "version": 0, "action": "accept"}', True)
-@example("POST", 5, "", [], b'{"picture": "x", "version": 0, "action": "accept"}', True)
+@example("POST", 4, "", [], b'{"image": "\\ud800", "version": 0, "action": "accept"}', True)
+@example("POST", 5, "", [], b'{"image": "x", "version": 0, "action": "accept"}', True)
 def test_no_request_brings_more_than_a_refusal(
     server, caplog, method, place, odd, headers, body, with_token
 ):

@@ -35,7 +35,7 @@ class Choice(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    image_name: str = Field(alias="picture")
+    image_name: str = Field(alias="image")
     version: int
     action: Literal["accept", "reject", "relabel", "redraw", "add"]
     place: int = Field(default=0, ge=0)

@@ -71,7 +71,7 @@ async function decide(choice) {
   if (!view || (choice.action !== 'add' && page.chosen < 0)) return;
   let warning;
   try {
-    const body = { picture: view.picture, version: view.version, place: Math.max(page.chosen, 0), ...choice };
+    const body = { image: view.image, version: view.version, place: Math.max(page.chosen, 0), ...choice };
     ({ warning } = await asked('decide', body));
   } catch (error) {
     await refresh(page.chosen).catch(() => {});
@@ -86,8 +86,8 @@ async function decide(choice) {
 }
 
 async function undo() {
-  const { picture: image, warning } = await asked('undo', { wanted: page.wanted });
-  const chosen = image === page.view.picture ? page.chosen : 0;
+  const { image, warning } = await asked('undo', { wanted: page.wanted });
+  const chosen = image === page.view.image ? page.chosen : 0;
   await open({ name: image });
   page.chosen = Math.min(chosen, page.view.regions.length - 1);
   draw();
@@ -100,7 +100,7 @@ async function finish() {
 }
 
 async function refresh(chosen) {
-  page.view = await asked('picture' + query({ wanted: page.wanted, name: page.view.picture }));
+  page.view = await asked('image' + query({ wanted: page.wanted, name: page.view.image }));
   page.chosen = Math.min(chosen, page.view.regions.length - 1);
   draw();
 }
@@ -116,16 +116,16 @@ function chooseNextOpen() {
 // Which image
 
 async function open(which) {
-  const view = await asked('picture' + query({ wanted: page.wanted, ...which }));
+  const view = await asked('image' + query({ wanted: page.wanted, ...which }));
   page.view = view;
   page.answer = [];
   page.drawing = null;
   page.zoomed = false;
   page.chosen = view.order.find((place) => isOpen(view.regions[place])) ?? view.order[0] ?? -1;
-  history.replaceState(null, '', '#' + page.wanted + '/' + encodeURIComponent(view.picture));
+  history.replaceState(null, '', '#' + page.wanted + '/' + encodeURIComponent(view.image));
   say('');
   draw();
-  await showPixels(view.picture);
+  await showPixels(view.image);
 }
 
 async function showPixels(name) {
@@ -232,7 +232,7 @@ function draw() {
   const { view } = page;
   if (!view) return;
   const position = view.position === null ? '–' : view.position + 1;
-  find('where').textContent = position + ' of ' + view.count + ' · ' + view.picture + (view.group ? ' · ' + view.group : '');
+  find('where').textContent = position + ' of ' + view.count + ' · ' + view.image + (view.group ? ' · ' + view.group : '');
   find('counts').textContent = view.queued + ' queued, ' + view.unreviewed + ' unreviewed in all';
   for (const name of ['accept', 'reject', 'draw']) find(name).disabled = page.chosen < 0;
   find('undo').disabled = !view.undo;
@@ -314,13 +314,13 @@ function relabel(event) {
 // Other things go on meanwhile: an answer to a question about another image is not drawn.
 async function ask() {
   const button = find('ask');
-  const image = page.view?.picture ?? '';
+  const image = page.view?.image ?? '';
   button.disabled = true;
   try {
-    const body = { task: find('task').value, text: find('words').value, picture: image, place: page.chosen };
+    const body = { task: find('task').value, text: find('words').value, image, place: page.chosen };
     const { text, regions } = await asked('ask', body);
     find('answer-text').value = text;
-    if (page.view?.picture === image) page.answer = regions;
+    if (page.view?.image === image) page.answer = regions;
     draw();
   } catch (error) {
     find('answer-text').value = error.message;

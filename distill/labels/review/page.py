@@ -62,7 +62,7 @@ class TeacherQuestion(Asked):
 
     task: str
     text: str = Field(default="", max_length=2000)
-    image_name: str = Field(alias="picture")
+    image_name: str = Field(alias="image")
     place: int
 
 
@@ -85,7 +85,7 @@ class ReviewApp:
         return {
             **{f"GET {path}": shipped_file(*file) for path, file in SHIPPED.items()},
             "GET /review/overview": self.overview,
-            "GET /review/picture": self.image,
+            "GET /review/image": self.image,
             "GET /review/pixels": self.pixels,
             "POST /review/decide": self.decide,
             "POST /review/undo": self.undo,
@@ -122,7 +122,7 @@ class ReviewApp:
         """Take the last decision back."""
         await asked_for(request, Undo, "That cannot be undone.")
         name, warning = await self._beside(self._session.undo)
-        return JsonAnswer({"warning": warning, "picture": name})
+        return JsonAnswer({"warning": warning, "image": name})
 
     async def finish(self, request: Request) -> Response:
         """Write all files."""

@@ -16,7 +16,7 @@ def line_of(decision: ReviewDecision, at: str) -> bytes:
     record: dict[str, Any] = {
         "number": decision.number,
         "at": at,
-        "picture": decision.image_name,
+        "image": decision.image_name,
         "action": decision.action,
         "place": decision.place,
         "was": record_of(decision.was),
@@ -46,7 +46,7 @@ def decision_of(record: Mapping[str, Any]) -> ReviewDecision:
             raise ValueError(f"there is no action '{record['action']}'")
         return ReviewDecision(
             int(record["number"]),
-            str(record["picture"]),
+            str(record["image"]),
             record["action"],
             int(record["place"]),
             region_of(record["was"]),

@@ -49,7 +49,7 @@ def image_view(
     image = session.image(name)
     undo = session.next_undo()
     return {
-        "picture": name,
+        "image": name,
         "position": order.index(name) if name in order else None,
         "count": len(order),
         "split": image.split,

@@ -114,7 +114,7 @@ def test_a_line_of_the_log_holds_a_decision_whole(history):
 
 
 def test_a_name_that_is_no_text_can_be_recorded():
-    assert b"\xed\xb3\xbf" in encoded({"picture": "images/\udcff.png"})
+    assert b"\xed\xb3\xbf" in encoded({"image": "images/\udcff.png"})
 
 
 def test_images_that_are_gone_are_skipped():

@@ -40,7 +40,7 @@ def test_decisions_come_back(tmp_path):
         assert again.pending == 1
 
 
-@pytest.mark.parametrize("torn", [b'{"number": 2, "pic', b"\0\0\0", '{"picture": "布'.encode()[:-1]])
+@pytest.mark.parametrize("torn", [b'{"number": 2, "pic', b"\0\0\0", '{"image": "布'.encode()[:-1]])
 def test_a_torn_last_line_is_skipped_with_one_warning(tmp_path, caplog, torn):
     with ReviewLog(tmp_path) as log:
         log.append(decision(1))
@@ -59,7 +59,7 @@ def test_a_torn_last_line_is_skipped_with_one_warning(tmp_path, caplog, torn):
 
 @pytest.mark.parametrize(
     "line",
-    ["{", "[1]", "7", '{"number": 2}', '{"number": 1, "picture": "a", "action": "burn", "place": 0}'],
+    ["{", "[1]", "7", '{"number": 2}', '{"number": 1, "image": "a", "action": "burn", "place": 0}'],
 )
 def test_a_damaged_line_in_the_middle_is_named(tmp_path, line):
     with ReviewLog(tmp_path) as log:

@@ -21,7 +21,7 @@ def session(tmp_path):
 
 def test_the_first_is_the_hardest_with_its_hardest_region_first(session):
     view = image_view(session, "queued")
-    assert (view["picture"], view["position"], view["count"]) == (HARD, 0, 2)
+    assert (view["image"], view["position"], view["count"]) == (HARD, 0, 2)
     assert (view["size"], view["order"]) == ([120, 60], [2, 1, 0])
     assert view["regions"][2]["found_by"] == ["detector", "florence"]
     assert len(view["regions"][2]["polygon"]) == 4
@@ -32,19 +32,19 @@ def test_a_review_goes_on_where_something_is_open(session):
     for place in (1, 2):
         version = session.version(HARD)
         session.decide(Choice(image_name=HARD, version=version, action="accept", place=place))
-    assert image_view(session, "queued")["picture"] == EASY
+    assert image_view(session, "queued")["image"] == EASY
     assert image_view(session, "queued")["undo"] == f"accept in {HARD}"
 
 
 def test_any_image_can_be_shown_by_name(session):
     view = image_view(session, "queued", name=DONE)
-    assert (view["picture"], view["position"]) == (DONE, None)
+    assert (view["image"], view["position"]) == (DONE, None)
     assert image_view(session, "all", name=DONE)["position"] == 2
 
 
 @pytest.mark.parametrize(("position", "shown"), [(0, HARD), (1, EASY), (99, EASY), (-5, HARD)])
 def test_positions_stay_within_the_order(session, position, shown):
-    assert image_view(session, "queued", position=position)["picture"] == shown
+    assert image_view(session, "queued", position=position)["image"] == shown
 
 
 def test_names_to_choose_from(session):
