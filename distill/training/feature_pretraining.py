@@ -12,6 +12,7 @@ import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +27,7 @@ from distill.data.dataset import Dataset
 from distill.data.tiles import TrainingTiles, batches, ground_truth_batches, showings
 from distill.settings.feature_pretraining import FeaturePretraining
 from distill.settings.recipe import Recipe
+from distill.training.epochs import run_epochs
 from distill.training.feature_run import (
     FeatureRun,
     prepare_features,
@@ -35,7 +37,6 @@ from distill.training.feature_run import (
 )
 from edge.core.contract import ModelContract
 from edge.core.errors import TrainingError
-from edge.process.interruption import stopped_by_signals
 
 
 def learn_features(
@@ -64,20 +65,15 @@ def learn_features(
     state = run.state
     if processes.is_first:
         folder.keep_history_before(state.epoch)
-    stop = threading.Event()
-    with stopped_by_signals(stop):
-        while not run.is_over:
-            started = time.monotonic()
-            processes.copy_from_first(run.module)
-            if not _learn_epoch(run, listener, stop):
-                state.elapsed_s += time.monotonic() - started
-                if processes.is_first:
-                    save_last(run)
-                return False
-            if processes.is_first:
-                _finish_epoch(run, listener, started)
-            state.take(processes.from_first(state))
-    return True
+    return run_epochs(
+        state,
+        run.module,
+        processes,
+        is_over=lambda: run.is_over,
+        train_epoch=partial(_learn_epoch, run, listener),
+        finish_epoch=partial(_finish_epoch, run, listener),
+        save=partial(save_last, run),
+    )
 
 
 def _learn_epoch(run: FeatureRun, listener: Listener, stop: threading.Event) -> bool:

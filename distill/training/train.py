@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from distill.data.tiles import TrainingTiles, batches, showings
 from distill.evaluation.evaluate import DEFAULT_THRESHOLD, Metrics, validate
 from distill.gid.teacher import load_teacher
 from distill.settings.recipe import Recipe
+from distill.training.epochs import run_epochs
 from distill.training.instance_images import InstanceImages
 from distill.training.scales import add_penalty, draw_scales, scale_figures
 from distill.training.taking_weights import take_weights
@@ -38,7 +40,6 @@ from distill.training.training_run import (
 from edge.core.contract import ModelContract, Tiles
 from edge.core.errors import TrainingError
 from edge.core.taxonomy import Taxonomy
-from edge.process.interruption import stopped_by_signals
 
 
 def contract_for(recipe: Recipe, taxonomy: Taxonomy, dataset_mm_per_px: float | None) -> ModelContract:
@@ -108,20 +109,15 @@ def train(
         folder.keep_history_before(state.epoch)
         folder.keep_steps_before(state.step)
     images = InstanceImages(run)
-    stop = threading.Event()
-    with stopped_by_signals(stop):
-        while state.epoch < recipe.epochs and not _is_enough(run):
-            started = time.monotonic()
-            processes.copy_from_first(run.module)
-            if not _train_epoch(run, listener, stop):
-                state.elapsed_s += time.monotonic() - started
-                if processes.is_first:
-                    save_last(run)
-                return False
-            if processes.is_first:
-                _finish_epoch(run, listener, images, started)
-            run.state.take(processes.from_first(state))
-    return True
+    return run_epochs(
+        state,
+        run.module,
+        processes,
+        is_over=lambda: state.epoch >= recipe.epochs or _is_enough(run),
+        train_epoch=partial(_train_epoch, run, listener),
+        finish_epoch=partial(_finish_epoch, run, listener, images),
+        save=partial(save_last, run),
+    )
 
 
 def _finish_epoch(run: TrainingRun, listener: Listener, images: InstanceImages, started: float) -> None:
