@@ -31,9 +31,11 @@ from distill.detector.head import head_of
 from distill.detector.ported import BATCH_AXIS, traced_onnx
 from distill.detector.trunk import folded, trunk_weights
 from distill.evaluation.scorecard import (
+    EXPORT,
     SCORECARD_NAME,
     Latency,
     ScorecardRow,
+    ancestry_of,
     append_row,
     measure_latency,
     read_rows,
@@ -45,10 +47,10 @@ from edge.core.errors import CheckpointError, ContractError
 from edge.core.files import file_digest
 
 __all__ = [
-    "BATCH_AXIS", "SCORECARD_NAME", "Checkpoint", "Dataset", "Detector", "LabelledImage", "Latency",
-    "ScorecardRow", "ValidationTiles", "append_row", "count_macs", "folded", "head_of", "infer",
-    "load_dataset", "load_detector", "load_validation", "measure_latency", "read_checkpoint", "read_rows",
-    "traced_onnx", "trunk_weights", "weights_digest", "write_checkpoint",
+    "BATCH_AXIS", "EXPORT", "SCORECARD_NAME", "Checkpoint", "Dataset", "Detector", "LabelledImage",
+    "Latency", "ScorecardRow", "ValidationTiles", "ancestry_of", "append_row", "count_macs", "folded",
+    "head_of", "infer", "load_dataset", "load_detector", "load_validation", "measure_latency",
+    "read_checkpoint", "read_rows", "traced_onnx", "trunk_weights", "weights_digest", "write_checkpoint",
 ]  # fmt: skip
 
 FORMAT = "loomsight-checkpoint"

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from distill.checkpoint import (
+    EXPORT,
     SCORECARD_NAME,
     Detector,
     ScorecardRow,
+    ancestry_of,
     append_row,
     count_macs,
     head_of,
@@ -22,7 +24,7 @@ from distill.checkpoint import (
 )
 from edge.backends.description import Precision
 from edge.backends.probe import multiplies_bfloat16
-from edge.bundle.manifest import MODEL_NAME, BundleManifest
+from edge.bundle.manifest import MODEL_NAME, BundleManifest, Stage
 from edge.bundle.publish import check_destination, publish_bundle, staging_folder
 from edge.core.contract import CONTRACT_VERSION, ModelContract, Outputs
 from edge.core.errors import OutputError
@@ -138,6 +140,7 @@ def export_bundle(
             variants=others,
             layers=layer_sizes(model),
             scorecard=rows[0].model_dump(mode="json"),
+            ancestry=tuple(_as_stage(row) for row in (*ancestry_of(checkpoint), *rows)),
             parity={
                 **parity.model_dump(mode="json"),
                 "models": [row.model_dump(mode="json") for row in quality],
@@ -201,7 +204,7 @@ def _scorecard_rows(
     macs = count_macs(detector.module, (contract.channels, *contract.input_size_hw_px))
     return [
         ScorecardRow(
-            stage="export" if row.precision == "f32" else f"export {row.precision}",
+            stage=EXPORT if row.precision == "f32" else f"{EXPORT} {row.precision}",
             parameters=parameters,
             macs=macs,
             file_size_bytes=(staged / file_of(row.precision)).stat().st_size,
@@ -211,6 +214,11 @@ def _scorecard_rows(
         )
         for row in quality
     ]
+
+
+def _as_stage(row: ScorecardRow) -> Stage:
+    values = row.model_dump(include=set(Stage.model_fields))
+    return Stage(**values, p50_ms=row.latency.p50_ms if row.latency else None)
 
 
 def _quality_of(row: QualityRow, of_checkpoint: Mapping[str, Any]) -> dict[str, Any]:

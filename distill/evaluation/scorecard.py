@@ -14,11 +14,18 @@ from pydantic import Field
 
 from distill.core.value import Value
 from edge.core.errors import ConfigError, OutputError
+from edge.core.files import file_digest
 from edge.core.outside_files import LABELS_BYTES, read_bytes
 
 logger = logging.getLogger(__name__)
 
 SCORECARD_NAME = "scorecard.jsonl"
+
+ANCESTRY_NAME = "ancestry.jsonl"
+"""Beside the scorecard of a detector that was made from another: the rows of that one and its ancestors."""
+
+EXPORT = "export"
+"""Stage of an exported model; one in another precision is called `export int8`, for instance."""
 
 MOST = 1e15
 """Greatest number in a row: a thousand times the MACs of the largest detector."""
@@ -66,6 +73,11 @@ class ScorecardRow(Value):
     checkpoint_digest: str
     utc: str = Field(default_factory=lambda: datetime.now(timezone.utc).isoformat(timespec="seconds"))
 
+    @property
+    def is_export(self) -> bool:
+        """Whether it is of an exported model."""
+        return self.stage.split()[:1] == [EXPORT]
+
 
 def append_row(file: Path, row: ScorecardRow) -> None:
     """Append a row to a scorecard.
@@ -95,6 +107,21 @@ def read_rows(file: Path) -> list[ScorecardRow]:
         except ValueError:
             logger.warning("%s has a row that cannot be used; it is left out", file)
     return rows
+
+
+def ancestry_of(checkpoint: Path) -> list[ScorecardRow]:
+    """Return the rows of a checkpoint's run and of all that it was made from, oldest first.
+
+    Rows of exports are left out. A checkpoint without a row in the scorecard beside it has none.
+
+    Raises:
+        ConfigError: if a scorecard may not be read.
+    """
+    own = [row for row in read_rows(checkpoint.parent / SCORECARD_NAME) if not row.is_export]
+    digest = file_digest(checkpoint)
+    if all(row.checkpoint_digest != digest for row in own):
+        return []
+    return [*read_rows(checkpoint.parent / ANCESTRY_NAME), *own]
 
 
 def _checked(row: ScorecardRow) -> ScorecardRow:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distill.core.run_folder import FileBelow, RunFolder
-from distill.evaluation.scorecard import SCORECARD_NAME
+from distill.evaluation.scorecard import ANCESTRY_NAME, SCORECARD_NAME
 from edge.core.errors import ConfigError
 from edge.core.files import check_writable
 
@@ -18,12 +18,14 @@ class PruneFolder(RunFolder):
     prune.json holds the settings, source.json says which checkpoint is pruned, recipe.json how it recovers.
     Of step K there are candidates-K.json with what each plan was worth, plan-K.json with the best, cut-K.pt
     before the recovery, and step-K/, a run folder of its own.
-    scorecard.jsonl has a row for every model; best.pt is the last good one and appears at the end.
+    scorecard.jsonl has a row for every model, ancestry.jsonl those of the detectors that came before;
+    best.pt is the last good one and appears at the end.
     """
 
     settings = FileBelow("prune.json")
     source = FileBelow("source.json")
     scorecard = FileBelow(SCORECARD_NAME)
+    ancestry = FileBelow(ANCESTRY_NAME)
     pareto = FileBelow("pareto.png")
     latency = FileBelow("latency.json")
     latency_table = FileBelow("latency-table.json")

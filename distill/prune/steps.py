@@ -19,7 +19,7 @@ from distill.core.processes import Processes
 from distill.data.dataset import Dataset
 from distill.data.simulated import rehearsed
 from distill.data.tiles import TilePlan, ground_truth_batches
-from distill.evaluation.scorecard import ScorecardRow, append_row, read_rows
+from distill.evaluation.scorecard import ScorecardRow, ancestry_of, append_row, read_rows
 from distill.prune.apply import cut
 from distill.prune.candidates import CutSamples, best_plan, samples_of
 from distill.prune.check import check_cut
@@ -230,7 +230,11 @@ def _tiles(work: Pruning) -> Floats:
 
 
 def write_source(folder: PruneFolder, source: Path) -> None:
-    """Note which checkpoint is pruned."""
+    """Note which checkpoint is pruned, and what it came from."""
+    rows = ancestry_of(source)
+    if rows:
+        text = "".join(f"{row.model_dump_json()}\n" for row in rows)
+        write_whole(folder.ancestry, text.encode())
     record = {"checkpoint": str(source), "sha256": file_digest(source)}
     folder.write_json(folder.source, record)
 

@@ -13,8 +13,8 @@ from edge.bundle.sealed import SealedForm
 from edge.core.contract import ModelContract
 from edge.core.detections import DetectionRecord
 
-BUNDLE_FORMAT = 2
-"""1 knew no variants and no layers; such bundles are read."""
+BUNDLE_FORMAT = 3
+"""1 knew no variants and no layers, 2 no ancestry; such bundles are read."""
 
 MANIFEST_NAME = "bundle.json"
 MODEL_NAME = "model.onnx"
@@ -62,6 +62,32 @@ class LayerSize(BaseModel):
     parameters: int = Field(ge=0, le=10**15)
 
 
+class Stage(BaseModel):
+    """Say what a model was after one stage of its making.
+
+    Attributes:
+        stage: for instance teacher, student-alone, distilled, cut-1, recovered-1, export, export int8.
+        macs: MACs of one input.
+        map50, map50_95, recall: on the validation split that this stage was measured on.
+        false_alarms_per_clean_m2: reports on images without a defect, per square metre of cloth.
+        p50_ms: median time of one input.
+        checkpoint_digest: sha256 of the checkpoint.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    stage: str
+    parameters: int = Field(ge=0)
+    macs: int = Field(ge=0)
+    file_size_bytes: int = Field(ge=0)
+    map50: float | None = None
+    map50_95: float | None = None
+    recall: float | None = None
+    false_alarms_per_clean_m2: float | None = None
+    p50_ms: float | None = None
+    checkpoint_digest: str
+
+
 class BundleManifest(BaseModel):
     """Say what a bundle holds. Stands in `bundle.json`.
 
@@ -70,6 +96,7 @@ class BundleManifest(BaseModel):
         variants: other forms of the model.
         layers: of the network, from its input on.
         scorecard: the row of the exported model.
+        ancestry: what the model was after each stage, from a teacher to the exported forms.
         parity: how far the exported model is from its checkpoint.
     """
 
@@ -86,6 +113,7 @@ class BundleManifest(BaseModel):
     variants: tuple[Variant, ...] = ()
     layers: tuple[LayerSize, ...] = ()
     scorecard: dict[str, Any] | None = None
+    ancestry: tuple[Stage, ...] = ()
     parity: dict[str, Any] | None = None
 
 

@@ -49,6 +49,7 @@ def _manifest_facts(bundle: Bundle) -> dict[str, Any]:
     copied = {key: manifest[key] for key in ("contract", "scorecard", "parity")}
     variants = {one["precision"]: {"file": one["file"], **one["made"]} for one in manifest["variants"]}
     more = {"variants": variants} if variants else {}
+    more |= {"ancestry": manifest["ancestry"]} if manifest["ancestry"] else {}
     more |= {"layers": manifest["layers"]} if manifest["layers"] else {}
     return {"made": made, "model": model, **copied, **more}
 
@@ -64,18 +65,38 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     models = parity.pop("models", ()) if _are_rows(parity.get("models", ())) else ()
     variants = facts.get("variants", {})
     for title, values in {**facts, "parity": parity}.items():
-        if title in ("path", "layers", "variants"):
+        if title in ("path", "ancestry", "layers", "variants"):
             continue
         table = Table(title, "", title_justify="left")
         for key, value in flat(values or {"": "nothing known"}).items():
             table.add_row(as_cell(key), as_cell(value))
         console.print(table)
+    if "ancestry" in facts:
+        console.print(ancestry_table(facts["ancestry"]))
     if models:
         console.print(models_table(models))
     for precision, made in variants.items():
         console.print(_variant_table(precision, made))
     if "layers" in facts:
         console.print(_layers_table(facts["layers"]))
+
+
+def ancestry_table(stages: Sequence[Mapping[str, Any]]) -> Table:
+    """Lay out what a model was after each stage, as a bundle's `ancestry` says it."""
+    table = Table(
+        "ancestry", "M weights", "GMACs", "mAP50", "mAP50-95", "recall", "false alarms per m2", "p50 ms"
+    )
+    for one in stages:
+        table.add_row(
+            as_cell(one["stage"]),
+            f"{one['parameters'] / 1e6:.2f}",
+            f"{one['macs'] / 1e9:.3f}",
+            *(_digits(one[key], 4) for key in ("map50", "map50_95")),
+            _digits(one["recall"], 3),
+            _digits(one["false_alarms_per_clean_m2"], 2),
+            _digits(one["p50_ms"], 1),
+        )
+    return table
 
 
 def _are_rows(rows: Any) -> bool:
@@ -110,16 +131,16 @@ def models_table(rows: Sequence[Mapping[str, Any]]) -> Table:
             f"{row['boxes_max_px']:.2g}",
             f"{row['scores_max']:.2g}",
             f"{row['matched']:.3f} of {row['detections']}",
-            *(_four_digits(row[key]) for key in ("map50", "map50_95", "drop")),
+            *(_digits(row[key], 4) for key in ("map50", "map50_95", "drop")),
             f"{row['latency']['p50_ms']:.1f}",
             f"{row['latency']['p99_ms']:.1f}",
-            *(_four_digits(row.get(key)) for key in ("strips_map50_95", "strips_drop") if has_strips),
+            *(_digits(row.get(key), 4) for key in ("strips_map50_95", "strips_drop") if has_strips),
         )
     return table
 
 
-def _four_digits(value: float | None) -> str:
-    return "—" if value is None else f"{value:.4f}"
+def _digits(value: float | None, digits: int) -> str:
+    return "—" if value is None else f"{value:.{digits}f}"
 
 
 def _variant_table(precision: str, made: Mapping[str, Any]) -> Table:

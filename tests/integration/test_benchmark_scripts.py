@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from edge.bundle.opening import open_bundle
+
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "docs" / "benchmarks"
 ELSEWHERE = {"others.py"}
@@ -23,6 +25,41 @@ process.wait()
 while watch.thread.is_alive():
     time.sleep(0.01)
 print(bool(watch.page), bool(watch.health), len(watch.latencies) > 0)
+"""
+
+SHIPPED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import shipped
+
+folder = Path(sys.argv[2])
+small = ("--size-hw", "128", "128", "--difficulty", "obvious")
+
+
+def trip(folder):
+    if not (folder / "tripped").exists():
+        (folder / "tripped").touch()
+        sys.exit("power cut")
+
+
+steps = (
+    shipped.weave("a", 8, 1, 0.5, *small),
+    shipped.weave("b", 8, 2, 0.5, *small),
+    shipped.join("ab", "a", "b"),
+    shipped.Step("power cut", trip),
+    shipped.train("run", "ab", None, "--recipe", str(folder / "tiny.toml")),
+    shipped.publish("run", "ab/images/val", folder / "bundle", folder / "weights.pt"),
+)
+print(*shipped.make(folder, steps), sep=", ")
+"""
+
+TINY_RECIPE = """
+scale = "p"
+input_size_hw_px = [64, 64]
+overlap_px = 8
+epochs = 1
+batch = 8
 """
 
 PROGRAM = """
@@ -70,3 +107,21 @@ def test_the_soak_reads_page_health_and_times_from_what_a_run_says(tmp_path):
         capture_output=True, text=True, timeout=300, cwd=ROOT,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1:] == ["True True True"], done.stderr
+
+
+def test_the_shipped_bundle_is_made_from_nothing_and_goes_on_after_a_power_cut(tmp_path):
+    (tmp_path / "tiny.toml").write_text(TINY_RECIPE)
+
+    def make():
+        command = [sys.executable, "-c", SHIPPED, SCRIPTS, tmp_path]
+        return subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=ROOT)
+
+    assert "power cut" in make().stderr
+    joined = (tmp_path / "ab").stat().st_mtime_ns
+    again = make()
+    assert again.stdout.splitlines()[-1] == "weave a, weave b, join ab, power cut, train run, publish", (
+        again
+    )
+    assert (tmp_path / "ab").stat().st_mtime_ns == joined
+    assert open_bundle(tmp_path / "bundle").manifest.contract.score_thresholds["drop"] == 0.65
+    assert (tmp_path / "weights.pt").stat().st_size < 0.7 * (tmp_path / "run" / "best.pt").stat().st_size

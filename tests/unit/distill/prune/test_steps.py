@@ -17,20 +17,25 @@ import distill.prune.stage_times
 import distill.prune.steps
 import distill.training.finish
 from distill.checkpoint import load_detector, read_checkpoint
-from distill.evaluation.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
+from distill.evaluation.scorecard import SCORECARD_NAME, ScorecardRow, ancestry_of, append_row, read_rows
 from distill.prune.folder import PruneFolder
 from distill.prune.outcome import outcome
 from distill.prune.pareto import draw_pareto
 from distill.prune.planning import macs_of
 from distill.prune.stage_times import StageTimes, read_times
+from edge.bundle.opening import open_bundle
+from edge.commands.bundle_report import bundle_facts, print_facts
 from edge.core.errors import PruningError
 from edge.core.files import file_digest
 from export.cli import app as export_app
+from export.publish import export_bundle
 from tests.unit.distill.prune.pruning import invoke, parameters, write_source
 from tests.unit.distill.tiny import write_tiny_dataset
 
 ONE_WAY = ("--planner", "threshold", "--importance", "l1", "--scope", "global", "--round-to", 16)
 """One plan for each cut: which of several is best is the test of candidates."""
+
+ANCESTORS = ["teacher", "student-alone", "distilled"]
 
 STAGES = ["unpruned", "cut-1", "recovered-1", "cut-2", "recovered-2"]
 
@@ -53,7 +58,14 @@ def quick(monkeypatch):
 def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("pruning")
     write_tiny_dataset(place / "data", train=8, val=2)
-    write_source(place / "best.pt")
+    digest = file_digest(write_source(place / "best.pt"))
+    for stage, of in zip(ANCESTORS, ("0" * 64, "1" * 64, digest), strict=True):
+        append_row(
+            place / SCORECARD_NAME,
+            ScorecardRow(
+                stage=stage, parameters=1, macs=1, file_size_bytes=1, map50=0.5, checkpoint_digest=of
+            ),
+        )
     return place
 
 
@@ -191,6 +203,23 @@ def test_after_a_kill_and_ctrl_c_between_trainings_the_result_is_the_same(again,
     assert [row.stage for row in read_rows(folder.scorecard)] == STAGES
     ours, theirs = (read_checkpoint(file).weights for file in (folder.best, done[1].best))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_bundle_says_what_its_model_was_after_each_stage(done, place, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    published = export_bundle(done[1].best, place / "data" / "images", tmp_path / "bundle")
+    stages = [one.stage for one in open_bundle(published.bundle).manifest.ancestry]
+    assert stages[:8] == [*ANCESTORS, *STAGES]
+    assert set(stages[8:]) <= {"export", "export bf16"}
+    print_facts(bundle_facts(published.bundle), as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(any(stage in line for line in lines) for stage in stages)
+
+
+def test_a_checkpoint_that_lies_beside_the_scorecard_of_others_has_no_ancestry(place, tmp_path):
+    shutil.copyfile(place / SCORECARD_NAME, tmp_path / SCORECARD_NAME)
+    assert ancestry_of(write_source(tmp_path / "other.pt", seed=1)) == []
+    assert [row.stage for row in ancestry_of(place / "best.pt")] == ANCESTORS
 
 
 def give_map(file, *stages):
