@@ -42,7 +42,7 @@ class Step:
 
     Attributes:
         name: of the step.
-        do: takes the folder; called again after an interruption, it goes on or begins anew.
+        do: takes the folder; called again after an interruption, it goes on or starts over.
     """
 
     name: str
