@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.reference.contrast import Floats, Mask
 from edge.reference.maps import LEAST_COVERED, Channel, relative
@@ -70,29 +72,31 @@ def _summed(planes: Floats, is_judged: Mask, axis: int) -> Floats:
     if missing:
         beyond = [(0, missing if side == axis else 0) for side in (0, 1)]
         planes, is_judged = np.pad(planes, [(0, 0), *beyond]), np.pad(is_judged, beyond)
-    every = [
-        planes[:, first::RUNG_CELLS] if axis == 0 else planes[:, :, first::RUNG_CELLS]
-        for first in range(RUNG_CELLS)
-    ]
-    summed = every[0] + every[1]
+    every = _rungs(planes, axis)
+    summed: Floats = every[0] + every[1]
     for part in every[2:]:
         summed += part
     _sum_up_again(summed, planes, is_judged, axis)
     return summed
 
 
+def _rungs(planes: NDArray[Any], axis: int) -> list[NDArray[Any]]:
+    """Return the first cell of each rung, the second and so on: (..., H, W), without copying."""
+    cells = [slice(first, None, RUNG_CELLS) for first in range(RUNG_CELLS)]
+    return [planes[..., one, :] if axis == 0 else planes[..., one] for one in cells]
+
+
 def _sum_up_again(summed: Floats, planes: Floats, is_judged: Mask, axis: int) -> None:
-    """Replace sums with cells that are not judged: few where the cloth is a rectangle."""
-    counts = is_judged | ~is_judged.any(axis=axis, keepdims=True)
-    places = np.unique(np.flatnonzero(~counts.all(axis=1 - axis)) // RUNG_CELLS)
-    cells = (places[:, None] * RUNG_CELLS + np.arange(RUNG_CELLS)).ravel()
-    judged = planes.take(cells, axis=1 + axis) * is_judged.take(cells, axis=axis)
-    if axis == 0:
-        channels, _, width = judged.shape
-        summed[:, places] = judged.reshape(channels, -1, RUNG_CELLS, width).sum(axis=2)
-    else:
-        channels, height, _ = judged.shape
-        summed[:, :, places] = judged.reshape(channels, height, -1, RUNG_CELLS).sum(axis=3)
+    """Replace the sums of rungs with cells that are not judged: few where the cloth is a rectangle."""
+    rungs = _rungs(np.arange(is_judged.size).reshape(is_judged.shape), axis)
+    is_part = np.any([~is_judged.ravel()[cells] for cells in rungs], axis=0)
+    places = np.flatnonzero(is_part & is_judged.any(axis=axis, keepdims=True))
+    flat, judged = planes.reshape(len(planes), -1), is_judged.ravel()
+    total = np.zeros((len(planes), len(places)), np.float32)
+    for cells in rungs:
+        of_places = cells.ravel()[places]
+        total += flat.take(of_places, axis=1) * judged[of_places]
+    summed.reshape(len(summed), -1)[:, places] = total
 
 
 def _in_windows(planes: Floats, axis: int, cells: int) -> Floats:

@@ -110,9 +110,17 @@ def column_profile(distances: Floats, is_judged: Mask) -> Floats:
     )
     known = counts > 0
     centres = (np.arange(len(values)) + 0.5) * PROFILE_CELLS - 0.5
-    smooth = np.nanmedian(around[known], axis=1) / float(np.median(values[known]))
+    smooth = _medians_of_known(around[known]) / float(np.median(values[known]))
     columns = np.interp(np.arange(distances.shape[1]), centres[known], smooth)
     return np.asarray(np.clip(columns, *PROFILE_RANGE) * median, np.float32)
+
+
+def _medians_of_known(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the median of each row without its NaN, of which no row is full: `nanmedian` is far slower."""
+    ordered = np.sort(rows, axis=1)
+    known = np.count_nonzero(~np.isnan(rows), axis=1)
+    each = np.arange(len(rows))
+    return np.asarray((ordered[each, (known - 1) // 2] + ordered[each, known // 2]) / 2, np.float64)
 
 
 def median_of(values: Floats, is_valid: Mask) -> float:
