@@ -134,6 +134,8 @@ class Kind:
         least_px: below this neither side goes.
         draw: makes the figure from lines and columns, the site and a random generator.
         proportion: makes of a length and a breadth those of the kind.
+        fine_px: one that is smaller is weaker in proportion; 0 for none. Its strength counts blurred over a
+            yarn, where a dark speck of a few pixels all but vanishes.
     """
 
     salience: float
@@ -143,6 +145,7 @@ class Kind:
     least_px: int
     draw: Callable[[tuple[int, int], Site, np.random.Generator], Figure]
     proportion: Proportion = _as_drawn
+    fine_px: int = 0
 
 
 KINDS: dict[str, Kind] = {
@@ -209,4 +212,5 @@ def draw_figure(kind: Kind, planted: PlantedDefect, seed: int, site: Site) -> tu
     lines = round((end_m - start_m) * (1000.0 / site.mm_per_px))
     columns = round((right_mm - left_mm) / site.mm_per_px)
     figure = kind.draw((lines, columns), site, rng)
-    return figure, kind.salience * rng.uniform(*CONTRAST_RANGES[planted.difficulty])
+    strength = kind.salience * rng.uniform(*CONTRAST_RANGES[planted.difficulty])
+    return figure, strength * min(1.0, min(lines, columns) / kind.fine_px) if kind.fine_px else strength

@@ -22,6 +22,12 @@ from edge.simulator.woven.thread_figures import (
 SLUB_FRACTION = 0.35
 """Fraction of neps that are slubs: thick places along a yarn."""
 
+NEP_MM = (0.7, 3.6)
+"""Neps are knots of entangled fibre: most in a cloth measure 0.5 to 2 mm, knots of yarn somewhat more."""
+
+LEAST_NEP_PX = 4
+FINE_NEP_PX = 8
+
 SLUB_MM = (4.0, 16.0)
 LEAST_SLUB_PX = 5
 
@@ -64,7 +70,10 @@ WOVEN_KINDS: Mapping[str, Kind] = MappingProxyType({
     "dropped stitch": _kind(
         "dropped stitch", lambda size, site, rng: draw_floats(size, site.warp_pitch_px, rng)
     ),
-    "nep": _kind("nep", lambda size, site, rng: draw_nep(size, site.warp_pitch_px, rng), _nep_or_slub),
+    "nep": replace(
+        _kind("nep", lambda size, site, rng: draw_nep(size, site.warp_pitch_px, rng), _nep_or_slub),
+        along_mm=NEP_MM, across_mm=NEP_MM, least_px=LEAST_NEP_PX, fine_px=FINE_NEP_PX,
+    ),
     "stain": _kind(
         "stain", lambda size, site, rng: draw_stain(size, site.warp_pitch_px, site.weft_pitch_px, rng)
     ),

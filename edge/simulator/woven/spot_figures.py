@@ -17,6 +17,9 @@ SLUB_PROPORTION = 2.2
 """A nep is round; what is so many times as long as broad is a slub."""
 
 KNOT_FRACTION = 0.4
+LEAST_KNOT_PX = 10
+"""What is smaller shows no tails: it is a tangle of fibre."""
+
 BACKLIT_FRACTION = 0.15
 """Fraction of holes with something bright behind the cloth."""
 
@@ -66,7 +69,8 @@ def draw_nep(size_hw: tuple[int, int], pitch_px: float, rng: np.random.Generator
     """Draw a nep, a knot with its tails, or, in a long figure, a slub."""
     if max(size_hw) >= SLUB_PROPORTION * min(size_hw):
         return draw_slub(size_hw, rng)
-    return _knot(size_hw, pitch_px, rng) if rng.random() < KNOT_FRACTION else _tangle(size_hw, rng)
+    is_knot = min(size_hw) >= LEAST_KNOT_PX and rng.random() < KNOT_FRACTION
+    return _knot(size_hw, pitch_px, rng) if is_knot else _tangle(size_hw, rng)
 
 
 def _tangle(size_hw: tuple[int, int], rng: np.random.Generator) -> Figure:
