@@ -9,14 +9,14 @@ from functools import lru_cache
 import cv2
 import numpy as np
 from anyascii import anyascii
-from PIL import ImageFont
 from PIL import Image as PillowImage
+from PIL import ImageFont
 from PIL.ImageDraw import Draw
 
 from edge.core.detections import DetectionRecord
 from edge.core.image import Image
 from edge.core.label_places import Place, label_places
-from edge.core.palette import Colour, class_colour, text_colour
+from edge.core.palette import INK, Colour, class_colour, text_colour
 
 SMALLEST_TEXT_PX = 12
 """Height of a line of text; smaller letters are not read."""
@@ -104,6 +104,17 @@ def draw_boxes(image: Image, boxes: Sequence[LabelledBox], text_px: int | None =
     for number, place in places.items():
         labels[number].draw(drawn, place, ordered[number].colour)
     return drawn
+
+
+def draw_text(
+    image: Image, text: str, left_top_xy: tuple[int, int], colour: Colour = INK, text_px: int = 15
+) -> None:
+    """Write a caption on an image, in the letters of the labels; what stands out of the image is lost."""
+    ink = _letters(readable(text), text_px, 0)[..., None]
+    left, top = left_top_xy
+    part = image[top : top + len(ink), left : left + ink.shape[1]]
+    ink = ink[: part.shape[0], : part.shape[1]]
+    part[:] = np.rint(part * (1 - ink) + np.array(colour.bgr) * ink).astype(np.uint8)
 
 
 def fitting_text_px(size_hw: tuple[int, ...]) -> int:

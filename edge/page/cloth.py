@@ -12,14 +12,17 @@ import numpy as np
 
 from edge.core.detections import DetectionRecord
 from edge.core.image import Image
+from edge.core.labelled_boxes import SMALLEST_TEXT_PX, draw_detections
 from edge.page.live import InspectedBlock
-from edge.sinks.images import draw_detections
 
 WIDEST_PX = 800
 SHORTEST_S = 0.2
 """At most five images a second are encoded, however many people look."""
 
 JPEG_QUALITY = 70
+
+TEXT_OF_WIDTH = 1 / 32
+"""The page shows the cloth about 450 px wide at a desk, and 340 px on a phone."""
 
 
 class ClothJpeg(NamedTuple):
@@ -38,12 +41,11 @@ class ClothImage:
         self._encoded_s = 0.0
         self._small: dict[int, Image] = {}
 
-    def jpeg(self, blocks: Sequence[InspectedBlock], class_names: Sequence[str]) -> ClothJpeg | None:
+    def jpeg(self, blocks: Sequence[InspectedBlock]) -> ClothJpeg | None:
         """Return an image of some blocks, or the one before if it is not older than `SHORTEST_S`.
 
         Args:
             blocks: of one width, the oldest first.
-            class_names: give each class its colour.
         Returns:
             None if there is no block.
         """
@@ -55,7 +57,7 @@ class ClothImage:
             if old is not None and (old.number == number or now_s - self._encoded_s < SHORTEST_S):
                 return old
             self._small = {block.number: self._scaled(block) for block in blocks}
-            image = drawn(blocks, list(self._small.values()), class_names)
+            image = drawn(blocks, list(self._small.values()))
             ok, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
             if not ok:
                 raise ValueError("OpenCV cannot encode the cloth as JPEG")
@@ -76,15 +78,12 @@ def scaled(block: InspectedBlock) -> Image:
     return np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def drawn(
-    blocks: Sequence[InspectedBlock], parts: Sequence[Image], class_names: Sequence[str] = ()
-) -> Image:
+def drawn(blocks: Sequence[InspectedBlock], parts: Sequence[Image]) -> Image:
     """Put blocks one above the other and draw their boxes.
 
     Args:
         blocks: of one width, the oldest first.
         parts: their images, scaled.
-        class_names: give each class its colour.
     Returns:
         (h, w, 3) uint8, BGR.
     """
@@ -93,7 +92,8 @@ def drawn(
     for block, part in zip(blocks, parts, strict=True):
         records += [_moved(record, _scale_of(block), top_px) for record in block.records]
         top_px += len(part)
-    return draw_detections(np.concatenate(parts), records, class_names)
+    image = np.concatenate(parts)
+    return draw_detections(image, records, max(SMALLEST_TEXT_PX, round(image.shape[1] * TEXT_OF_WIDTH)))
 
 
 def _scale_of(block: InspectedBlock) -> float:

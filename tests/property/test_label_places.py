@@ -28,9 +28,8 @@ def scenes(draw):
 
 
 def overlap(one: Place, other: Place) -> bool:
-    return (
-        max(one.left, other.left) < min(one.right, other.right)
-        and max(one.top, other.top) < min(one.bottom, other.bottom)
+    return max(one.left, other.left) < min(one.right, other.right) and max(one.top, other.top) < min(
+        one.bottom, other.bottom
     )
 
 

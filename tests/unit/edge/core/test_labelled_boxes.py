@@ -55,7 +55,9 @@ def test_text_on_a_small_image_is_read_and_leaves_most_of_it_to_the_cloth():
 
 
 @pytest.mark.parametrize(
-    ("colour", "ink", "other"), [(class_colour("drop"), INK, WHITE), (BLUE, WHITE, INK)], ids=["light", "dark"]
+    ("colour", "ink", "other"),
+    [(class_colour("drop"), INK, WHITE), (BLUE, WHITE, INK)],
+    ids=["light", "dark"],
 )
 def test_text_is_dark_on_a_light_ground_and_light_on_a_dark_one(colour, ink, other):
     drawn = draw_boxes(cloth(120, 400), [LabelledBox((10, 60, 390, 110), "mmmmmm", colour)], text_px=40)
@@ -79,7 +81,13 @@ def test_a_label_says_class_kind_and_confidence(said, text):
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("kırık düğüm", "kirik dugum"), ("破洞", "PoDong"), ("Öl", "Ol"), ("пятно", "pyatno"), ("a\nb", "a b")],
+    [
+        ("kırık düğüm", "kirik dugum"),
+        ("破洞", "PoDong"),
+        ("Öl", "Ol"),
+        ("пятно", "pyatno"),
+        ("a\nb", "a b"),
+    ],
 )
 def test_a_name_in_any_script_is_read_in_latin_letters(name, text):
     assert readable(name) == text
@@ -90,7 +98,10 @@ def test_a_long_name_is_smaller_and_then_cut_but_its_confidence_stays():
     names = ["wrinkle across the whole cloth", "n" * 300]
     drawn = [draw_boxes(cloth(256, 256), [LabelledBox(box, f"{name} 0.87", VERMILION)]) for name in names]
     assert all(share_of(image[:100], VERMILION) > 0.05 for image in drawn)
-    ends = [draw_boxes(cloth(256, 256), [LabelledBox(box, f"{names[1]} 0.{end}", VERMILION)]) for end in (11, 87)]
+    ends = [
+        draw_boxes(cloth(256, 256), [LabelledBox(box, f"{names[1]} 0.{end}", VERMILION)])
+        for end in (11, 87)
+    ]
     assert (ends[0] != ends[1]).any()
 
 

@@ -334,19 +334,19 @@ def test_the_image_is_small_and_its_boxes_have_colours():
 
 def test_the_cloth_is_encoded_once_for_all_who_look(monkeypatch):
     image = ClothImage()
-    assert image.jpeg((), CLASSES) is None
-    first = image.jpeg(blocks(frame(0)), CLASSES)
-    assert image.jpeg(blocks(frame(0)), CLASSES) is first
-    assert image.jpeg(blocks(frame(0), frame(1)), CLASSES) is first  # too soon for another
+    assert image.jpeg(()) is None
+    first = image.jpeg(blocks(frame(0)))
+    assert image.jpeg(blocks(frame(0))) is first
+    assert image.jpeg(blocks(frame(0), frame(1))) is first  # too soon for another
     monkeypatch.setattr("edge.page.cloth.SHORTEST_S", 0.0)
-    second = image.jpeg(blocks(frame(0), frame(1)), CLASSES)
+    second = image.jpeg(blocks(frame(0), frame(1)))
     assert (first.number, second.number) == (1, 2)
     assert cv2.imdecode(np.frombuffer(second.data, np.uint8), cv2.IMREAD_COLOR).shape == (200, 200, 3)
 
 
 def test_an_image_with_a_class_of_the_article_before_is_drawn():
     box = {"label": "unclassified", "score": 0.9, "box_xyxy_px": [20.0, 10.0, 60.0, 90.0]}
-    jpeg = ClothImage().jpeg(blocks(frame(0), records=[box]), CLASSES)
+    jpeg = ClothImage().jpeg(blocks(frame(0), records=[box]))
     image = cv2.imdecode(np.frombuffer(jpeg.data, np.uint8), cv2.IMREAD_COLOR)
     assert np.ptp(image.astype(int), axis=2).max() > 60
 
