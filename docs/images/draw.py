@@ -1,10 +1,12 @@
-"""Draw the images of the documentation and print what was measured on them.
+"""Draw the images of the documentation that need no browser.
 
-Run `python docs/images/draw.py` in the root of the repository. It needs the base packages alone.
+Run `python docs/images/draw.py` in the root of the repository, or `make images` for all. It needs the base
+packages alone. With `--measure` it prints what docs/benchmarks/preprocessing.md quotes and draws nothing.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import cv2
@@ -23,14 +25,16 @@ def main() -> None:
     scene = weave_scene(SHOWN_SEED)
     if scene is None:
         raise ValueError(f"roll {SHOWN_SEED} has no spot near its selvedge: choose another SHOWN_SEED")
-    save(HERE / "selvedge.jpg", draw_selvedge(scene))
-    save(HERE / "selvedge-shift.jpg", draw_shift(scene))
-    save(HERE / "histograms.png", draw_histograms(scene))
-    save(HERE / "defects.jpg", draw_kinds())
-    save(HERE / "defects-woven.jpg", draw_kinds("woven"))
-    save(HERE / "looks.jpg", draw_looks())
-    save(HERE / "found.jpg", draw_found())
-    print_measured(scene)
+    if "--measure" in sys.argv[1:]:
+        print_measured(scene)
+        return
+    save(HERE / "selvedge.jpg", draw_selvedge(scene), "selvedge.py")
+    save(HERE / "selvedge-shift.jpg", draw_shift(scene), "selvedge.py")
+    save(HERE / "histograms.png", draw_histograms(scene), "selvedge.py")
+    save(HERE / "defects.jpg", draw_kinds(), "kinds.py")
+    save(HERE / "defects-woven.jpg", draw_kinds("woven"), "kinds.py")
+    save(HERE / "looks.jpg", draw_looks(), "looks.py")
+    save(HERE / "found.jpg", draw_found(), "found.py", by_the_model=True)
 
 
 if __name__ == "__main__":

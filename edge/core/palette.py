@@ -57,7 +57,7 @@ BLUE = Colour(0, 114, 178)
 WINE = Colour(136, 34, 85)
 INDIGO = Colour(51, 34, 136)
 MINT = Colour(170, 255, 195)
-"""Three more, as far from those of Okabe and Ito as these are from each other, with each colour blindness."""
+"""Three more: for all eyes as far from those of Okabe and Ito as these are from each other."""
 
 COLOUR_OF_CLASS = {"broken": VERMILION, "wrinkle": SKY_BLUE, "drop": YELLOW, UNCLASSIFIED: PURPLE}
 """Colours of the classes that ship."""
@@ -99,7 +99,7 @@ LIGHT_THEME: Final = {
     "teacher": TEACHER,
     "mark-edge": INK,
 }
-"""Greys and signals of the pages and of the report, by day. Text has a contrast of 4.5 to what is below it."""
+"""Greys and signals of the pages and of the report, by day. Text has a contrast of 4.5 to its ground."""
 
 DARK_THEME: Final = {
     "back": Colour(17, 22, 27),

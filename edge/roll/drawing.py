@@ -103,7 +103,8 @@ def class_names(roll: Roll) -> list[str]:
 HATCH = (
     '<defs><pattern id="gap" width="8" height="8" patternUnits="userSpaceOnUse" '
     f'patternTransform="rotate(45)"><rect width="8" height="8" fill="{SOFT_INK.hex}"/>'
-    f'<line x1="0" y1="0" x2="0" y2="8" stroke="{LIGHT_THEME["gap"].hex}" stroke-width="3"/></pattern></defs>'
+    f'<line x1="0" y1="0" x2="0" y2="8" stroke="{LIGHT_THEME["gap"].hex}" stroke-width="3"/>'
+    "</pattern></defs>"
 )
 
 

@@ -49,7 +49,7 @@ class RefusedError(Exception):
 
 
 def shipped_file(package: str, name: str, media_type: str) -> Callable[[Request], Response]:
-    """Return what answers with a file of a package; a style sheet begins with the colours of the palette."""
+    """Return what answers with a file of a package; a style sheet begins with the palette."""
     text = resources.files(package).joinpath(name).read_text(encoding="utf-8")
     if media_type == "text/css":
         text = stylesheet() + text

@@ -39,7 +39,7 @@ SEEN_BY = {
 
 XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
 LEAST_DIFFERENCE = 15.0
-"""Of CIE 1976 L*a*b*; the nearest two of Okabe's and Ito's colours lie 16 apart for eyes without blue cones."""
+"""In CIE 1976 L*a*b*; the nearest two of Okabe's and Ito's lie 16 apart for eyes without blue cones."""
 
 
 def lab(colour: Colour, seen: np.ndarray) -> tuple[float, float, float]:
