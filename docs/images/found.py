@@ -19,7 +19,7 @@ from edge.core.labelled_boxes import draw_detections
 from edge.core.taxonomy import load_taxonomy
 from edge.simulator.ground_truth import SeenDefect
 
-FRAMES = 40
+FRAMES = 24
 ROLL = (
     "loom:seed=987660,weave=twill,colour=true,width_px=1280,scan=area,height_px=720,frames_hz=2.5,"
     "defects_per_m=22,difficulties=obvious+clear+subtle,length_m=4"
@@ -50,7 +50,7 @@ def inspect(folder: Path) -> None:
 
 
 def shown_frame(reported: dict[int, list[DetectionRecord]]) -> int:
-    """Return the frame with most defects of those that show all classes, each reported once, nothing else.
+    """Return the frame with most kinds of those that show all classes, each defect reported once.
 
     Raises:
         ValueError: if there is none.
@@ -65,7 +65,7 @@ def shown_frame(reported: dict[int, list[DetectionRecord]]) -> int:
     ]
     if not right:
         raise ValueError("no frame shows all classes, each defect reported once: take another roll")
-    return max(right, key=lambda frame_id: len(reported[frame_id]))
+    return max(right, key=lambda frame_id: len({seen.category for seen in planted[frame_id]}))
 
 
 def each_once(found: Sequence[DetectionRecord], planted: Sequence[SeenDefect]) -> bool:

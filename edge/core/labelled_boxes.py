@@ -9,6 +9,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 from anyascii import anyascii
+from numpy.typing import NDArray
 from PIL import Image as PillowImage
 from PIL import ImageFont
 from PIL.ImageDraw import Draw
@@ -149,7 +150,7 @@ def _nearest(one: Place, other: Place) -> tuple[int, int]:
 class _Label:
     """Hold the letters of a label, as how much ink lies on each pixel: (h, w) from 0 to 1."""
 
-    ink: np.ndarray
+    ink: NDArray[np.float32]
 
     @property
     def size_wh(self) -> tuple[int, int]:
@@ -201,7 +202,7 @@ def _cut(text: str, size_px: int, widest_px: int) -> str:
     return f"{head}{NO_ROOM} {end}" if head else end
 
 
-def _letters(text: str, size_px: int, pad_px: int) -> np.ndarray:
+def _letters(text: str, size_px: int, pad_px: int) -> NDArray[np.float32]:
     """Write a text into an array, with `pad_px` at its left and right."""
     font = _font(size_px)
     ascent, descent = font.getmetrics()
