@@ -67,7 +67,7 @@ def draw_detections(
     boxes = [
         LabelledBox(
             found["box_xyxy_px"],
-            label_text(found["label"], found["score"], found.get("shape")),
+            label_text(found["label"], found["score"], found.get("kind") or found.get("shape")),
             class_colour(found["label"]),
             found["score"],
         )

@@ -111,9 +111,10 @@ def test_an_image_without_room_for_a_label_gets_none(size_hw):
     assert drawn.shape == (*size_hw, 3)
 
 
-def test_a_detection_with_a_shape_says_it():
-    named = {**found("unclassified", 10, 60, 390, 110), "shape": "weft line"}
+@pytest.mark.parametrize("more", [{"shape": "weft line"}, {"kind": "nep"}], ids=str)
+def test_a_detection_with_a_shape_or_a_kind_says_it(more):
     plain = found("unclassified", 10, 60, 390, 110)
+    named = {**plain, **more}
     assert (draw_detections(cloth(120, 400), [named]) != draw_detections(cloth(120, 400), [plain])).any()
 
 
