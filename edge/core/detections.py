@@ -23,7 +23,7 @@ NO_SHAPE: Final = -1
 class DetectionRecord(TypedDict):
     """Define one detection of a JSON line. The box is in pixels of the original frame.
 
-    `shape` is there for what no detector named, `kind` where the image tells it: a category of the taxonomy.
+    `shape` is there for what no detector named, `kind` where the image tells it: one of the taxonomy.
     """
 
     label: str
