@@ -209,4 +209,5 @@ def _letters(text: str, size_px: int, pad_px: int) -> NDArray[np.float32]:
     size_wh = (max(1, _width(text, size_px)) + 2 * pad_px, ascent + descent + pad_px // 2)
     paper = PillowImage.new("L", size_wh)
     Draw(paper).text((pad_px, pad_px // 4), text, fill=255, font=font)
-    return np.asarray(paper, np.float32) / 255
+    ink: NDArray[np.float32] = np.asarray(paper, np.float32) / np.float32(255)
+    return ink
