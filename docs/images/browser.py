@@ -50,7 +50,7 @@ def shown(tab: Page, sections: str, most_px: int) -> bytes:
     return tab.screenshot(full_page=True, clip=clip)  # type: ignore[arg-type]
 
 
-def save(name: str, screenshot: bytes, program: str, *, by_the_model: bool = True) -> None:
+def save(name: str, screenshot: bytes, program: str) -> None:
     """Write a screenshot, with as many colours as keep the file small, and note what made it."""
     file = HERE / name
     image = PillowImage.open(BytesIO(screenshot)).convert("RGB")
@@ -59,5 +59,5 @@ def save(name: str, screenshot: bytes, program: str, *, by_the_model: bool = Tru
         fewer.save(file, optimize=True)
         if file.stat().st_size < MOST_BYTES:
             break
-    note(file, program, by_the_model=by_the_model)
+    note(file, program)
     print(f"{name}: {image.width} x {image.height} px, {file.stat().st_size / 1000:.0f} kB")

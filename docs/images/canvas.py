@@ -56,14 +56,13 @@ def below(images: Sequence[Image], gap_px: int = 8) -> Image:
     return np.vstack([part for image in images for part in (gap, as_bgr(image))] + [gap])
 
 
-def save(path: Path, image: Image, program: str, *, by_the_model: bool = False) -> None:
+def save(path: Path, image: Image, program: str) -> None:
     """Write a PNG, or a JPEG of the best quality that stays below `MOST_BYTES`, and note what made it.
 
     Args:
         path: of the image.
         image: BGR.
         program: file name of what draws it, in this folder.
-        by_the_model: whether it shows what the shipped model reports.
     Raises:
         ValueError: if the file would be larger.
     """
@@ -72,7 +71,7 @@ def save(path: Path, image: Image, program: str, *, by_the_model: bool = False) 
         data = cv2.imencode(path.suffix, image, settings)[1]
         if len(data) < MOST_BYTES:
             path.write_bytes(data.tobytes())
-            note(path, program, by_the_model=by_the_model)
+            note(path, program)
             print(f"{path.name}: {image.shape[1]} x {image.shape[0]} px, {len(data) / 1000:.0f} kB")
             return
     raise ValueError(f"{path} is larger than {MOST_BYTES} bytes")

@@ -30,7 +30,7 @@ def main() -> None:
     """Write review.png."""
     with TemporaryDirectory() as folder:
         write_data_set(Path(folder) / "mill")
-        save("review.png", taken(Path(folder) / "mill"), "review.py", by_the_model=False)
+        save("review.png", taken(Path(folder) / "mill"), "review.py")
 
 
 def write_data_set(folder: Path) -> None:

@@ -254,7 +254,7 @@ def _histogram(bed: Image, cloth: Image, height_px: int = 200) -> Image:
             bottom = height_px - round(float(fraction) * (height_px - 10))
             paper[bottom:, 2 * level + half] = colour.bgr
     for number, (text, colour) in enumerate((("bed", BED_COLOUR), ("cloth", CLOTH_COLOUR))):
-        left, top = 420, 8 + 20 * number
+        left, top = 12, 8 + 20 * number
         cv2.rectangle(paper, (left, top + 2), (left + 13, top + 15), colour.bgr, -1)
         draw_text(paper, text, (left + 20, top))
     return paper

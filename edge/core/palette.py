@@ -94,7 +94,7 @@ LIGHT_THEME: Final = {
     "gap": Colour(139, 143, 148),
     "focus": Colour(31, 111, 178),
     "dark": Colour(32, 36, 42),
-    "on-dark": Colour(204, 204, 204),
+    "on-dark": Colour(232, 237, 241),
     "on-good": WHITE,
     "teacher": TEACHER,
     "mark-edge": INK,

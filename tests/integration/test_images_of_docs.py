@@ -35,10 +35,8 @@ def test_every_image_was_made_by_a_program_and_noted():
 
 @pytest.mark.parametrize("name", NOTES)
 def test_an_image_is_what_its_program_made_with_the_model_and_the_colours_that_ship(name):
-    noted = dict(NOTES[name])
-    program = noted.pop("program")
-    by_the_model = noted["bundle_sha256"] is not None
-    assert noted == made().digests(IMAGES / name, program, by_the_model=by_the_model), CURE
+    noted = NOTES[name]
+    assert noted == made().digests(IMAGES / name, noted["program"]), CURE
 
 
 @pytest.mark.parametrize("name", ["found.jpg", "page.png", "page-naming.png", "roll.png"])
@@ -65,5 +63,5 @@ def test_what_the_readme_says_is_found_was_measured_with_the_model_that_ships(na
 def test_one_command_makes_them_all():
     recipe = (ROOT / "Makefile").read_text(encoding="utf-8").split("\nimages:")[1].split("\n\n")[0]
     drawn = (IMAGES / "draw.py").read_text(encoding="utf-8")
-    programs = {note["program"].removesuffix(".py") for note in NOTES.values()}
+    programs = [program.removesuffix(".py") for program in made().PROGRAMS]
     assert [one for one in programs if f" {one}" not in recipe and f"from {one} import" not in drawn] == []
