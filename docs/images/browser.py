@@ -14,8 +14,8 @@ from PIL import Image as PillowImage
 from playwright.sync_api import Browser, Page, sync_playwright
 
 HERE: Final = Path(__file__).resolve().parent
-MOST_BYTES: Final = 245_000
-BELOW_PX: Final = 12
+MOST_BYTES: Final = 480_000
+BELOW_PX: Final = 6
 """Of the page below the last section that is shown."""
 
 END = """([sections, most]) => {
@@ -55,7 +55,7 @@ def save(name: str, screenshot: bytes, program: str) -> None:
     file = HERE / name
     image = PillowImage.open(BytesIO(screenshot)).convert("RGB")
     for colours in (None, 256, 128, 64):
-        fewer = image if colours is None else image.quantize(colours, PillowImage.Quantize.MAXCOVERAGE)
+        fewer = image if colours is None else image.quantize(colours, kmeans=2)
         fewer.save(file, optimize=True)
         if file.stat().st_size < MOST_BYTES:
             break

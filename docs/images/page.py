@@ -97,14 +97,14 @@ def taken(address: str) -> None:
         card(desk, LOOM, is_planted=False).query_selector(".no").click()
         until(desk, "document.querySelectorAll('#defects .stamp').length == 2")
         until(desk, BOXED)
-        save("page.png", shown(desk, "main > section, main > section li", 760), "page.py")
+        save("page.png", shown(desk, "main > section, main > section li", 800), "page.py")
         dark = browser.new_context(color_scheme="dark", device_scale_factor=2)
         phone = dark.new_page()
         phone.set_viewport_size({"width": 360, "height": 874})
         phone.goto(address)
         until(phone, "document.querySelectorAll('#defects .stamp').length > 0")
         until(phone, BOXED)
-        save("page-phone.png", shown(phone, "main > section, #numbers, #map", 900), "page.py")
+        save("page-phone.png", shown(phone, "main > section, #numbers, #legend", 900), "page.py")
 
 
 def card(tab: Page, loom: str, *, is_planted: bool) -> Any:

@@ -59,7 +59,7 @@ def taken(page: Path) -> bytes:
     with chromium() as browser:
         tab = browser.new_page(viewport={"width": 1160, "height": 900})
         tab.goto(page.as_uri())
-        return shown(tab, "body > *", 1600)
+        return shown(tab, "body > :not(h2)", 1600)
 
 
 if __name__ == "__main__":

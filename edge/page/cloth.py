@@ -21,6 +21,9 @@ SHORTEST_S = 0.2
 
 JPEG_QUALITY = 70
 
+JOINT_PX = 8
+"""A box that ends so near to the joint of two blocks goes on behind it: boxes are no more exact."""
+
 TEXT_OF_WIDTH = 1 / 32
 """The page shows the cloth about 450 px wide at a desk, and 340 px on a phone."""
 
@@ -79,7 +82,7 @@ def scaled(block: InspectedBlock) -> Image:
 
 
 def drawn(blocks: Sequence[InspectedBlock], parts: Sequence[Image]) -> Image:
-    """Put blocks one above the other and draw their boxes.
+    """Put blocks one above the other and draw their boxes; a defect in two of them gets one.
 
     Args:
         blocks: of one width, the oldest first.
@@ -90,10 +93,29 @@ def drawn(blocks: Sequence[InspectedBlock], parts: Sequence[Image]) -> Image:
     records: list[DetectionRecord] = []
     top_px = 0
     for block, part in zip(blocks, parts, strict=True):
-        records += [_moved(record, _scale_of(block), top_px) for record in block.records]
+        for record in block.records:
+            _add(records, _moved(record, _scale_of(block), top_px), top_px)
         top_px += len(part)
     image = np.concatenate(parts)
     return draw_detections(image, records, max(SMALLEST_TEXT_PX, round(image.shape[1] * TEXT_OF_WIDTH)))
+
+
+def _add(records: list[DetectionRecord], new: DetectionRecord, joint_px: int) -> None:
+    """Add a box, or make one of its class longer that ends where this one starts: at the joint of blocks."""
+    for old in records:
+        if old["label"] == new["label"] and _meet(old["box_xyxy_px"], new["box_xyxy_px"], joint_px):
+            (x1, y1, x2, y2), (a1, b1, a2, b2) = old["box_xyxy_px"], new["box_xyxy_px"]
+            old["box_xyxy_px"] = [min(x1, a1), min(y1, b1), max(x2, a2), max(y2, b2)]
+            old["score"] = max(old["score"], new["score"])
+            return
+    records.append(new)
+
+
+def _meet(above: Sequence[float], below: Sequence[float], joint_px: int) -> bool:
+    """Say whether two boxes touch a joint from both sides, half of the narrower one at the other one."""
+    common = min(above[2], below[2]) - max(above[0], below[0])
+    is_near = max(abs(above[3] - joint_px), abs(below[1] - joint_px)) <= JOINT_PX
+    return is_near and common > 0.5 * min(above[2] - above[0], below[2] - below[0])
 
 
 def _scale_of(block: InspectedBlock) -> float:

@@ -43,7 +43,7 @@ DRAWING = {
     "rectangle", "putText", "line", "polylines", "fillPoly", "fillConvexPoly", "circle", "ellipse",
     "arrowedLine", "drawContours", "drawMarker", "copyMakeBorder", "warpAffine", "warpPerspective", "full",
 }  # fmt: skip
-COLOUR_NAME = re.compile(r"(?:^|_)(?:COLOU?RS?|BGR|RGB|INK|PAPER|MARK|WHITE|BLACK)(?:_|$)")
+COLOUR_NAME = re.compile(r"(?:_|\b)(?:COLOU?RS?|BGR|RGB|INK|PAPER|MARK|WHITE|BLACK)(?:_|\b)")
 
 
 def in_palette() -> set[str]:

@@ -20,7 +20,7 @@ def cloth(height, width):
     return np.full((height, width), CLOTH, np.uint8)
 
 
-def share_of(image, colour):
+def ratio_of(image, colour):
     return float((image == np.array(colour.bgr, np.uint8)).all(axis=2).mean())
 
 
@@ -35,7 +35,7 @@ def test_a_class_has_the_same_colour_whatever_else_is_found(name):
     among = draw_detections(cloth(300, 500), [*others, found(name, 200, 100, 260, 150)])
     for image in (alone, among):
         assert tuple(image[125, 197:204].tolist()[0]) == class_colour(name).bgr
-        assert share_of(image[60:160, 180:330], class_colour(name)) > 0.02
+        assert ratio_of(image[60:160, 180:330], class_colour(name)) > 0.02
 
 
 def test_the_image_itself_stays_as_it_is():
@@ -62,8 +62,8 @@ def test_text_on_a_small_image_is_read_and_leaves_most_of_it_to_the_cloth():
 def test_text_is_dark_on_a_light_ground_and_light_on_a_dark_one(colour, ink, other):
     drawn = draw_boxes(cloth(120, 400), [LabelledBox((10, 60, 390, 110), "mmmmmm", colour)], text_px=40)
     label = drawn[12:52, 20:150]
-    assert share_of(label, ink) > 0.05
-    assert share_of(label, other) < 0.01
+    assert ratio_of(label, ink) > 0.05
+    assert ratio_of(label, other) < 0.01
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_long_name_is_smaller_and_then_cut_but_its_confidence_stays():
     box = (5, 100, 250, 150)
     names = ["wrinkle across the whole cloth", "n" * 300]
     drawn = [draw_boxes(cloth(256, 256), [LabelledBox(box, f"{name} 0.87", VERMILION)]) for name in names]
-    assert all(share_of(image[:100], VERMILION) > 0.05 for image in drawn)
+    assert all(ratio_of(image[:100], VERMILION) > 0.05 for image in drawn)
     ends = [
         draw_boxes(cloth(256, 256), [LabelledBox(box, f"{names[1]} 0.{end}", VERMILION)])
         for end in (11, 87)

@@ -21,6 +21,7 @@ from edge.cloth.sums import CoverageSums
 from edge.config.device import load_camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, OutputError
+from edge.core.palette import class_colour
 from edge.health.state import healthz
 from edge.page import live as live_module
 from edge.page.cloth import WIDEST_PX, ClothImage, drawn, scaled
@@ -330,6 +331,20 @@ def test_the_image_is_small_and_its_boxes_have_colours():
     coloured = np.ptp(found.astype(int), axis=2) > 60
     assert coloured[:40].any()
     assert coloured[40:].any()
+
+
+def test_a_defect_in_two_blocks_gets_one_box_and_two_defects_get_two():
+    above = {"label": "broken", "score": 0.8, "box_xyxy_px": [90.0, 20.0, 96.0, 99.0]}
+    goes_on = {"label": "broken", "score": 0.7, "box_xyxy_px": [91.0, 0.0, 97.0, 60.0]}
+    beside = {"label": "broken", "score": 0.7, "box_xyxy_px": [150.0, 0.0, 156.0, 60.0]}
+
+    def ends_at_the_joint(below):
+        shown = [blocks(frame(0), records=[above])[0], blocks(frame(1), records=[below])[0]]
+        image = drawn(shown, [scaled(block) for block in shown])
+        return (image[90:110, 93] == class_colour("broken").bgr).all(axis=-1).any()
+
+    assert not ends_at_the_joint(goes_on)
+    assert ends_at_the_joint(beside)
 
 
 def test_the_cloth_is_encoded_once_for_all_who_look(monkeypatch):
