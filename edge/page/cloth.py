@@ -101,7 +101,7 @@ def drawn(blocks: Sequence[InspectedBlock], parts: Sequence[Image]) -> Image:
 
 
 def _add(records: list[DetectionRecord], new: DetectionRecord, joint_px: int) -> None:
-    """Add a box, or make one of its class longer that ends where this one starts: at the joint of blocks."""
+    """Add a box, or make one of its class longer that ends at the joint of blocks where this one starts."""
     for old in records:
         if old["label"] == new["label"] and _meet(old["box_xyxy_px"], new["box_xyxy_px"], joint_px):
             (x1, y1, x2, y2), (a1, b1, a2, b2) = old["box_xyxy_px"], new["box_xyxy_px"]
