@@ -114,7 +114,9 @@ def _add(records: list[DetectionRecord], new: DetectionRecord, joint_px: int) ->
 def _meet(above: Sequence[float], below: Sequence[float], joint_px: int) -> bool:
     """Say whether two boxes touch a joint from both sides, half of the narrower one at the other one."""
     common = min(above[2], below[2]) - max(above[0], below[0])
-    is_near = max(abs(above[3] - joint_px), abs(below[1] - joint_px)) <= JOINT_PX
+    is_near = (
+        above[3] >= joint_px - JOINT_PX and below[1] <= joint_px + JOINT_PX
+    )  # blocks are seen with a seam
     return is_near and common > 0.5 * min(above[2] - above[0], below[2] - below[0])
 
 

@@ -335,7 +335,11 @@ def test_the_image_is_small_and_its_boxes_have_colours():
 
 def test_a_defect_in_two_blocks_gets_one_box_and_two_defects_get_two():
     above = {"label": "broken", "score": 0.8, "box_xyxy_px": [90.0, 20.0, 96.0, 99.0]}
-    goes_on = {"label": "broken", "score": 0.7, "box_xyxy_px": [91.0, 0.0, 97.0, 60.0]}
+    goes_on = {
+        "label": "broken",
+        "score": 0.7,
+        "box_xyxy_px": [91.0, -30.0, 97.0, 60.0],
+    }  # from the seam on
     beside = {"label": "broken", "score": 0.7, "box_xyxy_px": [150.0, 0.0, 156.0, 60.0]}
 
     def ends_at_the_joint(below):
