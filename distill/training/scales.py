@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from distill.core.figures import Diagram, shades
+from edge.core.palette import INK, ORANGE, VERMILION
 
 LARGEST_SCALE = 2.0
 """Scales begin at 1; larger ones than this are counted in the last bin."""
@@ -63,8 +64,10 @@ def draw_scales(history: Sequence[Mapping[str, Any]]) -> Figure:
     columns = np.array([*epochs, epochs[-1] + 1]) - 0.5
     shown = axes.pcolormesh(columns, edges, np.log10(1 + counts.T), cmap=shades())
     figure.colorbar(shown, ax=axes, label="channels, log10(1 + n)")
-    for fraction, line in zip(FRACTIONS, np.array([row["scale_quantiles"] for row in rows]).T, strict=True):
-        axes.plot(epochs, line, label=f"{fraction:.0%} lie below", marker="." if len(rows) < 2 else None)
+    quantiles = np.array([row["scale_quantiles"] for row in rows]).T
+    for fraction, line, colour in zip(FRACTIONS, quantiles, (INK, VERMILION, ORANGE), strict=True):
+        marker = "." if len(rows) < 2 else None
+        axes.plot(epochs, line, label=f"{fraction:.0%} lie below", marker=marker, color=colour.hex)
     axes.set(xlabel="epoch", ylabel="|scale| of batch normalisation", ylim=(0, LARGEST_SCALE))
     axes.legend(loc="upper right")
     return figure
