@@ -159,7 +159,7 @@ class _Label:
     @classmethod
     def of(cls, text: str, text_px: int, widest_px: int) -> _Label:
         """Write a text, smaller where it would be too wide, and cut at the least size."""
-        text = readable(text)
+        text = readable(text).replace(" ", "  ")  # the font's own space closes up where it is small
         pad = max(2, text_px // 4)
         for size in range(text_px, SMALLEST_TEXT_PX - 3, -1):
             if _width(text, size) + 2 * pad <= widest_px:
