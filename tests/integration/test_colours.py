@@ -30,6 +30,9 @@ IN_TEXT = re.compile(
 )
 """A colour in CSS, SVG or JavaScript."""
 
+VARIABLE = re.compile(r"(?:var|colour)\([\"']?(--[\w-]+)")
+"""A colour that CSS or the map takes from the palette."""
+
 NAMED = re.compile(
     r"(?:tab:)?(?:red|green|blue|orange|purple|brown|pink|gr[ae]y|olive|cyan|black|white|yellow|magenta)"
     r"|C\d|[bgrcmykw]"
@@ -114,6 +117,15 @@ def foreign_colours(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_file_spells_a_colour_out_that_the_palette_does_not_have(path):
     assert foreign_colours(path) == []
+
+
+@pytest.mark.parametrize("dark", [True, False], ids=["pages", "report"])
+def test_every_variable_that_a_page_takes_is_of_the_palette(dark):
+    texts = {path: path.read_text(encoding="utf-8") for path in FILES if path.suffix != ".svg"}
+    wanted = {name: path for path, text in texts.items() for name in VARIABLE.findall(text)}
+    declared = set(re.findall(r"(--[\w-]+):", palette.stylesheet(dark=dark)))
+    assert len(wanted) > 10
+    assert {name: path.name for name, path in wanted.items() if name not in declared} == {}
 
 
 @pytest.mark.parametrize(
