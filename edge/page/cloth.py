@@ -22,7 +22,7 @@ SHORTEST_S = 0.2
 JPEG_QUALITY = 70
 
 JOINT_PX = 24
-"""A box that ends so near to the joint of two blocks goes on behind it: boxes fall short by up to 18 there."""
+"""A box that ends so near to the joint of two blocks goes on behind it: boxes fall short by up to 18."""
 
 TEXT_OF_WIDTH = 1 / 32
 """The page shows the cloth about 450 px wide at a desk, and 340 px on a phone."""
