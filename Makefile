@@ -74,8 +74,10 @@ pipeline: $(WORKBENCH_STAMP) ## the whole chain at smoke size: simulate, distill
 shipped: $(WORKBENCH_STAMP) ## train the shipped detector again (six hours on two cores; goes on after an interruption)
 	$(RUN)/python docs/benchmarks/shipped.py runs/shipped --bundle edge/demo_bundle --weights distill/weights/any-cloth.pt
 
-images: .venv/.base ## draw the images of the documentation again
-	$(RUN)/python docs/images/draw.py
+images: $(WORKBENCH_STAMP) ## make the images of README and documentation again, from what ships (needs chromium)
+	for program in draw page page_article roll review; do
+	    $(RUN)/python docs/images/$$program.py
+	done
 
 # Its packages lie in an environment of their own; of the project it reads the sources, and imports nothing.
 docs: $(filter .uv/bin/uv,$(UV)) ## build the documentation site in site/; a broken link is an error

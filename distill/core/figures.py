@@ -4,10 +4,35 @@ from __future__ import annotations
 
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from edge.core.files import write_whole
+from edge.core.palette import SERIES, SHADES
+
+
+class Diagram(Figure):
+    """Draw lines and bars in the colours of the palette.
+
+    Args:
+        size_in: width and height.
+    """
+
+    def __init__(self, size_in: tuple[float, float]) -> None:
+        super().__init__(figsize=size_in, layout="constrained")
+
+    def add_subplot(self, *args: Any, **kwargs: Any) -> Any:
+        """Return axes whose lines and bars take the colours of the palette, one after the other."""
+        axes = super().add_subplot(*args, **kwargs)
+        axes.set_prop_cycle(color=[colour.hex for colour in SERIES])
+        return axes
+
+
+def shades() -> LinearSegmentedColormap:
+    """Return the colours from none to all, for a diagram that shades."""
+    return LinearSegmentedColormap.from_list("shades", [colour.hex for colour in SHADES])
 
 
 def plain(text: str) -> str:

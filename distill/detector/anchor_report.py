@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
 from rich.table import Table
 
-from distill.core.figures import write_figure
+from distill.core.figures import Diagram, write_figure
 from distill.detector.anchors import AnchorFit, knee
 from edge.core.files import write_whole
+from edge.core.palette import SOFT_INK
 
 DECIMALS = 1
 """Of an anchor's sides, in pixels."""
@@ -62,13 +62,13 @@ def draw_elbow(fits: Sequence[AnchorFit], chosen: AnchorFit, file: Path) -> None
     Raises:
         OutputError: if it cannot be written.
     """
-    figure = Figure(figsize=(6, 3.8), layout="constrained")
+    figure = Diagram((6, 3.8))
     axes: Any = figure.subplots()
     counts = [len(fit.anchors_px) for fit in fits]
     axes.plot(counts, [fit.mean_iou for fit in fits], marker="o", label="mean IoU")
     recalls = [fit.best_possible_recall for fit in fits]
     axes.plot(counts, recalls, marker="s", label="best possible recall at ratio 4")
-    axes.axvline(len(chosen.anchors_px), color="0.6", linewidth=1)
+    axes.axvline(len(chosen.anchors_px), color=SOFT_INK.hex, linewidth=1)
     axes.set(xlabel="anchors", ylim=(0, 1.02), xticks=counts)
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")

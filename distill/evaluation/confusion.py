@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from distill.core.figures import plain
+from distill.core.figures import Diagram, plain, shades
 from edge.core.detections import Detections
 from edge.core.geometry import iou_matrix
+from edge.core.palette import INK, WHITE
 
 CONFUSED_IOU = 0.3
 """Overlap from which a report and a defect are the same thing, whatever they are called."""
@@ -61,15 +62,15 @@ def _paired(ground_truth: Detections, detections: Detections) -> tuple[list[int]
 def draw_confusion(matrix: NDArray[np.int64], names: Sequence[str]) -> Figure:
     """Draw it, shaded by the fraction of each row."""
     labels = [*map(plain, names), NOTHING]
-    figure = Figure(figsize=(1.2 * len(labels) + 2, 1.1 * len(labels) + 1.2), layout="constrained")
+    figure = Diagram((1.2 * len(labels) + 2, 1.1 * len(labels) + 1.2))
     axes: Any = figure.subplots()
     fractions = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(fractions, cmap=shades(), vmin=0, vmax=1)
     axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
     axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("reported")
     axes.set_ylabel("true")
     for (row, column), count in np.ndenumerate(matrix):
-        colour = "white" if fractions[row, column] > 0.5 else "black"
+        colour = (WHITE if fractions[row, column] > 0.5 else INK).hex
         axes.text(column, row, str(count), ha="center", va="center", color=colour)
     return figure

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from edge.core.detections import Detections
 from edge.core.geometry import iou_matrix
 from edge.core.image import Image
+from edge.core.labelled_boxes import draw_text
+from edge.core.palette import GROUND_TRUTH, INK, PREDICTION, WHITE
 
 CELL_PX = 192
 COLUMNS = 6
@@ -19,7 +21,6 @@ CONTEXT_PX = 32
 """Of cloth around the box; small boxes are shown larger."""
 
 TOUCHING_IOU = 0.1
-GROUND_TRUTH_BGR, FOUND_BGR, INK_BGR = (80, 200, 80), (60, 60, 230), (255, 255, 255)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def false_alarms(compared: Sequence[tuple[Detections, Detections]], names: Seque
 
 
 def draw_mistake(tile: Image, mistake: Mistake, ground_truth: Detections, found: Detections) -> Image:
-    """Draw the surroundings of a mistake with the ground truth in green and the reports in red.
+    """Draw the surroundings of a mistake with the ground truth and the reports in their colours.
 
     Returns:
         (CELL_PX, CELL_PX, 3) BGR.
@@ -85,15 +86,14 @@ def draw_mistake(tile: Image, mistake: Mistake, ground_truth: Detections, found:
     move = np.array([[scale, 0, -corner[0] * scale], [0, scale, -corner[1] * scale]])
     colour = cv2.cvtColor(tile, cv2.COLOR_GRAY2BGR) if tile.ndim == 2 else tile
     cell = cv2.warpAffine(colour, move, (CELL_PX, CELL_PX), borderMode=cv2.BORDER_REFLECT_101)
-    for detections, ink in ((ground_truth, GROUND_TRUTH_BGR), (found, FOUND_BGR)):
+    for detections, ink in ((ground_truth, GROUND_TRUTH.bgr), (found, PREDICTION.bgr)):
         for box in detections.boxes_xyxy_px:
             low, high = (box[:2] - corner) * scale, (box[2:] - corner) * scale
             cv2.rectangle(cell, _point(low), _point(high), ink, 1)
-    cv2.rectangle(cell, (0, CELL_PX - 18), (CELL_PX, CELL_PX), (0, 0, 0), -1)
-    cv2.putText(
-        cell, mistake.title, (4, CELL_PX - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.42, INK_BGR, 1, cv2.LINE_AA
-    )
-    return np.asarray(cell, np.uint8)
+    cv2.rectangle(cell, (0, CELL_PX - 18), (CELL_PX, CELL_PX), INK.bgr, -1)
+    captioned: Image = np.asarray(cell, np.uint8)
+    draw_text(captioned, mistake.title, (4, CELL_PX - 17), WHITE, text_px=13)
+    return captioned
 
 
 def sheet_of(cells: Sequence[Image]) -> Image:

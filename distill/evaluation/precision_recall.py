@@ -10,9 +10,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from distill.core.figures import plain
+from distill.core.figures import Diagram, plain
 from distill.evaluation.evaluate import match
 from edge.core.detections import Detections, concatenate
+from edge.core.palette import class_colour
 
 CURVE_IOU = 0.5
 
@@ -58,14 +59,15 @@ def precision_recall(
 
 def draw_precision_recall(curves: dict[str, Curve], thresholds: Mapping[str, float]) -> Figure:
     """Draw all classes; a dot marks the working threshold."""
-    figure = Figure(figsize=(5.5, 5), layout="constrained")
+    figure = Diagram((5.5, 5))
     axes: Any = figure.subplots()
     for name, curve in curves.items():
-        (line,) = axes.plot(curve.recall, curve.precision, label=f"{plain(name)} ({curve.defects})")
+        colour, label = class_colour(name).hex, f"{plain(name)} ({curve.defects})"
+        axes.plot(curve.recall, curve.precision, label=label, color=colour)
         reported = int((curve.scores >= thresholds[name]).sum())
         if reported:
             at = (curve.recall[reported - 1], curve.precision[reported - 1])
-            axes.plot(*at, "o", color=line.get_color())
+            axes.plot(*at, "o", color=colour)
     axes.set(xlim=(0, 1.01), ylim=(0, 1.01), xlabel="recall", ylabel=f"precision, IoU {CURVE_IOU}")
     axes.grid(alpha=0.3)
     if curves:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from distill.core.figures import plain
+from distill.core.figures import Diagram, plain
 from distill.evaluation.scorecard import ScorecardRow
 from distill.prune.stage_times import StageTimes
+from edge.core.palette import BLUE
 
 CUT, RECOVERED = "cut-", "recovered-"
 
@@ -26,7 +27,7 @@ def draw_pareto(rows: Sequence[ScorecardRow], times: StageTimes) -> Figure:
         "MACs of one input, GMACs": lambda row: row.macs / 1e9,
         "weights, million": lambda row: row.parameters / 1e6,
     }
-    figure = Figure(figsize=(13, 4.2), layout="constrained")
+    figure = Diagram((13, 4.2))
     for axes, (label, cost) in zip(figure.subplots(1, len(costs), sharey=True), costs.items(), strict=True):
         _draw(axes, rows, cost)
         axes.set_xlabel(label)
@@ -41,8 +42,8 @@ def _draw(axes: Axes, rows: Sequence[ScorecardRow], cost: Cost) -> None:
         (row, x, row.map50_95) for row in rows if (x := cost(row)) is not None and row.map50_95 is not None
     ]
     whole = sorted((x, y) for row, x, y in points if not row.stage.startswith(CUT))
-    axes.plot([x for x, _ in whole], [y for _, y in whole], "-", color="tab:blue", alpha=0.5)
+    axes.plot([x for x, _ in whole], [y for _, y in whole], "-", color=BLUE.hex, alpha=0.5)
     for row, x, y in points:
         is_cut = row.stage.startswith(CUT)
-        axes.plot(x, y, "o", color="tab:blue", fillstyle="none" if is_cut else "full")
+        axes.plot(x, y, "o", color=BLUE.hex, fillstyle="none" if is_cut else "full")
         axes.annotate(plain(row.stage), (x, y), xytext=(5, 3), textcoords="offset points", fontsize=8)

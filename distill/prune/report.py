@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from distill.core.figures import write_figure
+from distill.core.figures import Diagram, write_figure
 from distill.detector.channels import channel_graph
 from distill.prune.apply import groups_kept
 from distill.prune.costs import channels_of, costs_of
 from distill.prune.plan import PruningPlan
+from edge.core.palette import BLUE, SOFT_INK
 from edge.process.terminal import as_cell
 
 WIDTH_IN, HEIGHT_PER_LAYER_IN, MARGIN_IN = 7.0, 0.15, 1.0
@@ -103,11 +104,11 @@ def write_chart(plan: PruningPlan, rows: Sequence[LayerRow], file: Path) -> None
 
 def draw_plan(plan: PruningPlan, rows: Sequence[LayerRow]) -> Figure:
     """Draw a bar for each layer, the first on top: channels before in grey, those kept in front."""
-    figure = Figure(figsize=(WIDTH_IN, MARGIN_IN + HEIGHT_PER_LAYER_IN * len(rows)), layout="constrained")
+    figure = Diagram((WIDTH_IN, MARGIN_IN + HEIGHT_PER_LAYER_IN * len(rows)))
     axes: Any = figure.subplots()
     names = [row.name.removeprefix("model.").removesuffix(".conv") for row in rows]
-    axes.barh(names, [row.before for row in rows], color="0.85", label="before")
-    axes.barh(names, [row.kept for row in rows], color="C0", label="kept")
+    axes.barh(names, [row.before for row in rows], color=SOFT_INK.hex, label="before")
+    axes.barh(names, [row.kept for row in rows], color=BLUE.hex, label="kept")
     axes.invert_yaxis()
     axes.margins(y=0.005)
     axes.tick_params(axis="y", labelsize=6)

@@ -12,7 +12,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from distill.core.figures import plain
+from distill.core.figures import Diagram, plain
 from distill.evaluation.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
 from distill.training.stage_plan import DISTILLED, STUDENT_ALONE, TEACHER
 from edge.core.errors import ConfigError
@@ -116,7 +116,7 @@ def gathered(runs: Sequence[Path]) -> list[ScorecardRow]:
 
 def draw_comparison(rows: Sequence[ScorecardRow]) -> Figure:
     """Draw mAP50-95 over latency, for the rows that have both, and mAP50 beside mAP50-95 for all."""
-    figure = Figure(figsize=(10, 0.35 * len(rows) + 3.2), layout="constrained")
+    figure = Diagram((10, 0.35 * len(rows) + 3.2))
     bars, cloud = figure.subplots(1, 2)
     places = np.arange(len(rows))
     for offset, key, label in ((-0.2, "map50", "mAP50"), (0.2, "map50_95", "mAP50-95")):

@@ -19,7 +19,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from distill.core.figures import write_figure
+from distill.core.figures import Diagram, write_figure
 from distill.core.processes import Processes
 from distill.core.progress import Listener
 from distill.core.run_folder import RunFolder
@@ -172,7 +172,7 @@ def held_out_losses(run: FeatureRun) -> dict[str, float]:
 
 def draw_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Draw the loss over the epochs: in training, on held-out images, and there at each level."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Diagram((8, 4.5))
     axes = figure.subplots()
     epochs = [row["epoch"] + 1 for row in history]
     for key, value in history[-1].items():

@@ -13,9 +13,11 @@ from distill.data.tiles import Tile, cloth_cells, visible_ground_truth
 from distill.gid.instances import Instances
 from distill.gid.task import DistillationTask
 from distill.training.training_run import TrainingRun
+from edge.core import palette
 from edge.core.files import write_whole
 from edge.core.geometry import Boxes
 from edge.core.image import Image
+from edge.core.labelled_boxes import draw_text
 from edge.inference.preprocess import Preprocessor, cut_view
 
 TILES = 6
@@ -23,7 +25,7 @@ LEAST_SHOWN_SIDE_PX = 384
 """Smaller tiles are enlarged by a whole factor until they have this side."""
 
 GROUND_TRUTH, TEACHERS, STUDENTS = "labelled", "teacher's box", "student's box"
-COLOURS_BGR: Final = {GROUND_TRUTH: (80, 200, 80), TEACHERS: (0, 150, 255), STUDENTS: (255, 80, 220)}
+COLOURS: Final = {GROUND_TRUTH: palette.GROUND_TRUTH, TEACHERS: palette.TEACHER, STUDENTS: palette.STUDENT}
 GAP_PX, LEGEND_PX = 6, 26
 
 
@@ -90,7 +92,7 @@ def drawn_tile(tile: Image, boxes: dict[str, Boxes]) -> Image:
 
     Args:
         tile: (H, W) grey or (H, W, 3) BGR.
-        boxes: by whose they are, a key of `COLOURS_BGR`; (N, 4) in pixels of the tile.
+        boxes: by whose they are, a key of `COLOURS`; (N, 4) in pixels of the tile.
     Returns:
         BGR, enlarged.
     """
@@ -99,7 +101,7 @@ def drawn_tile(tile: Image, boxes: dict[str, Boxes]) -> Image:
     canvas = cv2.cvtColor(large, cv2.COLOR_GRAY2BGR) if large.ndim == 2 else large.copy()
     for whose, corners in boxes.items():
         for left, top, right, bottom in np.rint(corners * times).astype(int).tolist():
-            cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), COLOURS_BGR[whose], 2)
+            cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), COLOURS[whose].bgr, 2)
     return np.asarray(canvas, np.uint8)
 
 
@@ -114,9 +116,10 @@ def sheet(images: list[Image]) -> Image:
     for number, image in enumerate(images):
         top, left = number // columns * (height + GAP_PX), number % columns * (width + GAP_PX)
         canvas[top : top + height, left : left + width] = image
-    for number, (name, colour) in enumerate(COLOURS_BGR.items()):
-        place = (6 + 128 * number, canvas.shape[0] - 9)
-        cv2.putText(canvas, name, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+    for number, (name, colour) in enumerate(COLOURS.items()):
+        left, top = 6 + 128 * number, canvas.shape[0] - LEGEND_PX + 5
+        cv2.rectangle(canvas, (left, top + 1), (left + 14, top + 15), colour.bgr, -1)
+        draw_text(canvas, name, (left + 20, top))
     return canvas
 
 

@@ -10,6 +10,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from distill.core.figures import Diagram, shades
+from edge.core.palette import INK, ORANGE, VERMILION
+
 LARGEST_SCALE = 2.0
 """Scales begin at 1; larger ones than this are counted in the last bin."""
 
@@ -55,14 +58,16 @@ def draw_scales(history: Sequence[Mapping[str, Any]]) -> Figure:
     rows = [row for row in history if "scale_counts" in row]
     counts = np.array([row["scale_counts"] for row in rows], float).reshape(len(rows), BINS)
     epochs = [row["epoch"] + 1 for row in rows]
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Diagram((8, 4.5))
     axes = figure.subplots()
     edges = np.linspace(0, LARGEST_SCALE, BINS + 1)
     columns = np.array([*epochs, epochs[-1] + 1]) - 0.5
-    shown = axes.pcolormesh(columns, edges, np.log10(1 + counts.T), cmap="Blues")
+    shown = axes.pcolormesh(columns, edges, np.log10(1 + counts.T), cmap=shades())
     figure.colorbar(shown, ax=axes, label="channels, log10(1 + n)")
-    for fraction, line in zip(FRACTIONS, np.array([row["scale_quantiles"] for row in rows]).T, strict=True):
-        axes.plot(epochs, line, label=f"{fraction:.0%} lie below", marker="." if len(rows) < 2 else None)
+    quantiles = np.array([row["scale_quantiles"] for row in rows]).T
+    for fraction, line, colour in zip(FRACTIONS, quantiles, (INK, VERMILION, ORANGE), strict=True):
+        marker = "." if len(rows) < 2 else None
+        axes.plot(epochs, line, label=f"{fraction:.0%} lie below", marker=marker, color=colour.hex)
     axes.set(xlabel="epoch", ylabel="|scale| of batch normalisation", ylim=(0, LARGEST_SCALE))
     axes.legend(loc="upper right")
     return figure

@@ -23,6 +23,7 @@ from edge.cloth.in_frame import one_each
 from edge.cloth.merger import DefectMerger
 from edge.cloth.strips import Seam
 from edge.config.edge import EdgeConfig
+from edge.core.files import file_digest
 from edge.inference.inspector import Inspector
 from edge.inference.model import open_model
 from edge.simulator.ground_truth import PlantedDefect
@@ -35,6 +36,7 @@ CALIBRATION_SEEDS = range(5001, 5011)
 JUDGING_SEEDS = range(6001, 6007)
 """Never used to train or to choose anything."""
 
+SHIPPED_BUNDLE = Path(__file__).resolve().parents[2] / "edge" / "demo_bundle" / "bundle.json"
 LEAST_SCORE = 0.05
 GRID = (0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7)
 
@@ -133,9 +135,10 @@ def main() -> None:
         rows = calibrate(Path(flags[1]), ("wrinkle", "drop", "broken"))[:20]
         for row in rows:
             print(row)
-        result: object = {"roll": ROLL, "seeds": list(CALIBRATION_SEEDS), "best": rows}
+        result: dict[str, object] = {"roll": ROLL, "seeds": list(CALIBRATION_SEEDS), "best": rows}
     else:
         result = judge()
+    result["bundle_sha256"] = file_digest(SHIPPED_BUNDLE)
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 

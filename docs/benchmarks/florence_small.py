@@ -24,9 +24,8 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
-from distill.core.figures import plain, write_figure
+from distill.core.figures import Diagram, plain, write_figure
 from distill.core.run_folder import RunFolder
 from distill.evaluation.evaluate import match
 from distill.labels.engine.calibration import calibrated, fit_calibration
@@ -45,6 +44,7 @@ from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
 from distill.labels.sets.image_files import decoded
 from edge.core.errors import DatasetError
 from edge.core.image import Image
+from edge.core.palette import SOFT_INK
 from edge.core.taxonomy import Taxonomy, load_taxonomy
 from edge.dataset.image import draw_image, encode_png
 from edge.dataset.options import DatasetOptions
@@ -257,9 +257,9 @@ def calibration_error(
 
 def draw_reliability(curves: Mapping[str, Sequence[ReliabilityBin]], file: Path) -> None:
     """Draw fraction of right boxes over score into a PNG."""
-    figure = Figure(figsize=(4.6, 4.4), layout="constrained")
+    figure = Diagram((4.6, 4.4))
     axes: Any = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+    axes.plot([0, 1], [0, 1], color=SOFT_INK.hex, linewidth=1)
     for name, bins in curves.items():
         axes.plot(
             [b.mean_score for b in bins], [b.fraction_right for b in bins], marker="o", label=plain(name)

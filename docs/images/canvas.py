@@ -7,15 +7,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from made import note
 
 from edge.core.image import Image
+from edge.core.labelled_boxes import draw_text
+from edge.core.palette import MARK, WHITE
 
-Colour = tuple[int, int, int]
-"""Blue, green, red."""
-
-WHITE: Colour = (255, 255, 255)
-INK: Colour = (40, 40, 40)
-MARK: Colour = (0, 190, 255)
 MOST_BYTES = 245_000
 LINE_PX = 20
 
@@ -35,34 +32,37 @@ def boxed(image: Image, box_xyxy_px: tuple[int, int, int, int], reach_px: int = 
     left, top, right, bottom = box_xyxy_px
     drawn: Image = as_bgr(image).copy()
     corners = (left - reach_px, top - reach_px), (right + reach_px, bottom + reach_px)
-    cv2.rectangle(drawn, *corners, MARK, 1)
+    cv2.rectangle(drawn, *corners, MARK.bgr, 1)
     return drawn
 
 
 def captioned(image: Image, lines: Sequence[str]) -> Image:
     """Put lines of text under an image."""
-    strip = np.full((LINE_PX * len(lines) + 10, image.shape[1], 3), 255, np.uint8)
+    strip = np.full((LINE_PX * len(lines) + 10, image.shape[1], 3), WHITE.bgr, np.uint8)
     for number, line in enumerate(lines):
-        place = (4, 18 + number * LINE_PX)
-        cv2.putText(strip, line, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)
+        draw_text(strip, line, (4, 4 + number * LINE_PX))
     return np.vstack([as_bgr(image), strip])
 
 
 def beside(images: Sequence[Image], gap_px: int = 8) -> Image:
     """Set images of one height side by side on white."""
-    gap = np.full((images[0].shape[0], gap_px, 3), 255, np.uint8)
+    gap = np.full((images[0].shape[0], gap_px, 3), WHITE.bgr, np.uint8)
     return np.hstack([part for image in images for part in (gap, as_bgr(image))] + [gap])
 
 
 def below(images: Sequence[Image], gap_px: int = 8) -> Image:
     """Set images of one width one below the other on white."""
-    gap = np.full((gap_px, images[0].shape[1], 3), 255, np.uint8)
+    gap = np.full((gap_px, images[0].shape[1], 3), WHITE.bgr, np.uint8)
     return np.vstack([part for image in images for part in (gap, as_bgr(image))] + [gap])
 
 
-def save(path: Path, image: Image) -> None:
-    """Write a PNG, or a JPEG of the best quality that stays below `MOST_BYTES`.
+def save(path: Path, image: Image, program: str) -> None:
+    """Write a PNG, or a JPEG of the best quality that stays below `MOST_BYTES`, and note what made it.
 
+    Args:
+        path: of the image.
+        image: BGR.
+        program: file name of what draws it, in this folder.
     Raises:
         ValueError: if the file would be larger.
     """
@@ -71,6 +71,7 @@ def save(path: Path, image: Image) -> None:
         data = cv2.imencode(path.suffix, image, settings)[1]
         if len(data) < MOST_BYTES:
             path.write_bytes(data.tobytes())
+            note(path, program)
             print(f"{path.name}: {image.shape[1]} x {image.shape[0]} px, {len(data) / 1000:.0f} kB")
             return
     raise ValueError(f"{path} is larger than {MOST_BYTES} bytes")

@@ -6,7 +6,6 @@ Chromium.
 
 from __future__ import annotations
 
-import shutil
 import socket
 import threading
 import time
@@ -14,9 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import cv2
-import numpy as np
-from playwright.sync_api import Page, sync_playwright
+from browser import chromium, save, shown
+from playwright.sync_api import Page
 
 import edge.app.assembly
 import edge.app.run
@@ -24,15 +22,11 @@ from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.cameras.protocol import Frame
 from edge.config.edge import EdgeConfig
 
-HERE = Path(__file__).resolve().parent
 LOOM = (
     "loom:seed=7,width_px=1024,length_m=4,defects_per_m=3,difficulties=obvious+clear,"
     "mean_grey=140,live=true,speed_m_min=1.5"
 )
 LOST_BLOCKS = range(20, 24)
-GREYS = 32
-"""So few shades keep the files small."""
-
 PLACED = """([places, isPlanted]) => [...document.querySelectorAll('#defects li')].find((card) => {
   const [along, left] = card.querySelector('.where div').textContent.match(/[0-9.]+/g).map(Number);
   const isHit = places.some(([start, end, from, to]) =>
@@ -95,24 +89,22 @@ def inspect(folder: Path, port: int) -> None:
 
 def taken(address: str) -> None:
     """Take images of the page at a desk, and in the dark on a phone."""
-    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        desk = browser.new_page(viewport={"width": 1280, "height": 518})
+    with chromium() as browser:
+        desk = browser.new_page(viewport={"width": 1280, "height": 800})
         desk.goto(address)
         until(desk, "document.querySelectorAll('#defects .yes').length >= 4")
         card(desk, LOOM, is_planted=True).query_selector(".yes").click()
         card(desk, LOOM, is_planted=False).query_selector(".no").click()
         until(desk, "document.querySelectorAll('#defects .stamp').length == 2")
         until(desk, BOXED)
-        save("page.png", desk.screenshot())
+        save("page.png", shown(desk, "main > section, main > section li", 800), "page.py")
         dark = browser.new_context(color_scheme="dark", device_scale_factor=2)
         phone = dark.new_page()
         phone.set_viewport_size({"width": 360, "height": 874})
         phone.goto(address)
         until(phone, "document.querySelectorAll('#defects .stamp').length > 0")
         until(phone, BOXED)
-        save("page-phone.png", phone.screenshot())
+        save("page-phone.png", shown(phone, "main > section, #numbers, #legend", 900), "page.py")
 
 
 def card(tab: Page, loom: str, *, is_planted: bool) -> Any:
@@ -134,15 +126,6 @@ def until(tab: Page, script: str) -> None:
         if time.monotonic() > end_s:
             raise TimeoutError(f"not within {BEFORE_S:g} s: {script}")
         time.sleep(0.05)
-
-
-def save(name: str, screenshot: bytes) -> None:
-    """Write an image with few shades."""
-    image = cv2.imdecode(np.frombuffer(screenshot, np.uint8), cv2.IMREAD_COLOR)
-    step = 256 // GREYS
-    _, small = cv2.imencode(".png", image // step * step, [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    (HERE / name).write_bytes(small.tobytes())
-    print(f"{name}: {len(small)} bytes")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ playwright and Chromium. It teaches the article first.
 
 from __future__ import annotations
 
-import shutil
 import socket
 import threading
 import time
@@ -14,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from page import card, save, until
-from playwright.sync_api import sync_playwright
+from browser import chromium, save, shown
+from page import card, until
 
 import edge.app.run
 from edge.config.alarm_budget import Budget
@@ -38,6 +37,7 @@ ROLL = (
 
 LEARNT = f"loom:seed=3,length_m=3,defects_per_m=0,speed_m_min=1.5,{LIVE}"
 BUDGET = Budget(10.0, "100 m")
+PROGRAM = "page_article.py"
 BUSY = 1024
 """Frames that may wait, so that a computer that is busy for a moment does not drop any."""
 
@@ -90,9 +90,7 @@ def beside(config: EdgeConfig, take: Callable[[str, str], None]) -> None:
 
 def taken(address: str, token: str) -> None:
     """Take the contact sheet at a desk, and a defect that is named on a phone."""
-    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+    with chromium() as browser:
         desk = browser.new_page(viewport={"width": 900, "height": 760})
         desk.goto(f"{address}#token={token}")
         until(desk, "document.querySelector('#article strong').textContent")
@@ -102,31 +100,29 @@ def taken(address: str, token: str) -> None:
             desk.locator("#places button").nth(place).click()
             until(desk, f"document.querySelectorAll('#places [aria-pressed=true]').length == {place + 1}")
         until(desk, "document.querySelector('#again code').textContent")
-        save("page-sheet.png", desk.screenshot())
+        save("page-sheet.png", shown(desk, "#places > *, #again", 900), PROGRAM)
         context = browser.new_context(device_scale_factor=2, viewport={"width": 360, "height": 700})
         phone = context.new_page()
         phone.goto(f"{address}#token={token}")
         card(phone, ROLL, is_planted=True).query_selector(".image").click()
         until(phone, "document.querySelector('#large').open")
-        save("page-naming.png", phone.screenshot())
+        save("page-naming.png", phone.screenshot(), PROGRAM)
 
 
 def taken_of_teaching(address: str, token: str) -> None:
     """Take an article that is being learnt at a desk, and the offer of another one on a phone."""
-    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+    with chromium() as browser:
         desk = browser.new_page(viewport={"width": 900, "height": 560})
         desk.goto(f"{address}#token={token}")
         until(desk, "document.querySelector('#article progress').value > 1.2")
-        save("page-teaching.png", desk.screenshot())
+        save("page-teaching.png", shown(desk, "main > section, .trouble", 800), PROGRAM)
         context = browser.new_context(device_scale_factor=2, viewport={"width": 360, "height": 620})
         phone = context.new_page()
         phone.goto(f"{address}#token={token}")
         until(
             phone, "document.querySelector('#troubles button') && !document.querySelector('#troubles .bad')"
         )
-        save("page-known.png", phone.screenshot())
+        save("page-known.png", shown(phone, "main > section, .trouble, #cloth", 700), PROGRAM)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ Run `python docs/images/review.py` in the root of the repository. It needs the w
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
-from playwright.sync_api import sync_playwright
+from browser import chromium, save, shown
 
 from distill.labels.formats import yolo
 from distill.labels.sets.annotations import AnnotatedImage, LabelSet, PolygonXy, Region, box_around
@@ -22,12 +21,8 @@ from edge.dataset.image import DatasetImage, draw_image, encode_png
 from edge.dataset.options import DatasetOptions
 from edge.simulator.ground_truth import SeenDefect
 
-HERE = Path(__file__).resolve().parent
 TAXONOMY = load_taxonomy()
 SIZE_HW_PX = (320, 480)
-GREYS = 24
-"""So few shades keep the file small; nothing in it needs more."""
-
 ANNOTATORS = ("detector", "florence", "detector+florence")
 
 
@@ -35,12 +30,7 @@ def main() -> None:
     """Write review.png."""
     with TemporaryDirectory() as folder:
         write_data_set(Path(folder) / "mill")
-        screenshot = taken(Path(folder) / "mill")
-    image = cv2.imdecode(np.frombuffer(screenshot, np.uint8), cv2.IMREAD_COLOR)
-    step = 256 // GREYS
-    _, small = cv2.imencode(".png", image // step * step, [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    (HERE / "review.png").write_bytes(small.tobytes())
-    print(f"review.png: {len(small)} bytes")
+        save("review.png", taken(Path(folder) / "mill"), "review.py")
 
 
 def write_data_set(folder: Path) -> None:
@@ -103,15 +93,12 @@ def taken(folder: Path) -> bytes:
         server.stdout.readline()
         address = server.stdout.readline().split()[0]
         try:
-            with sync_playwright() as playwright:
-                chromium = playwright.chromium.launch(
-                    executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-                )
-                page = chromium.new_page(viewport={"width": 1120, "height": 690})
+            with chromium() as browser:
+                page = browser.new_page(viewport={"width": 1120, "height": 690})
                 page.goto(address)
                 page.wait_for_selector(".cloth image", state="attached")
                 page.wait_for_timeout(1000)
-                return page.screenshot()
+                return shown(page, "main, main > *", 1200)
         finally:
             server.terminate()
 

@@ -5,14 +5,10 @@ Run `python docs/images/roll.py` in the root of the repository. It needs playwri
 
 from __future__ import annotations
 
-import shutil
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import cv2
-import numpy as np
-from playwright.sync_api import sync_playwright
+from browser import chromium, save, shown
 
 import edge.app.assembly
 import edge.app.run
@@ -21,10 +17,6 @@ from edge.cameras.protocol import Frame
 from edge.config.edge import EdgeConfig
 from edge.roll.reading import read_roll
 from edge.roll.report import PieceRequest, report_page
-
-HERE = Path(__file__).resolve().parent
-GREYS = 24
-"""So few shades keep the file small."""
 
 LOOM = "loom:seed=7,width_px=1024,length_m=9,defects_per_m=1.5,difficulties=obvious+clear"
 LOST_BLOCKS = range(20, 24)
@@ -45,11 +37,7 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         page = Path(folder) / "roll.html"
         page.write_text(recorded(Path(folder)), encoding="utf-8")
-        image = cv2.imdecode(np.frombuffer(taken(page), np.uint8), cv2.IMREAD_COLOR)
-    step = 256 // GREYS
-    _, small = cv2.imencode(".png", image // step * step, [cv2.IMWRITE_PNG_COMPRESSION, 9])
-    (HERE / "roll.png").write_bytes(small.tobytes())
-    print(f"roll.png: {len(small)} bytes")
+        save("roll.png", taken(page), "roll.py")
 
 
 def recorded(folder: Path) -> str:
@@ -68,13 +56,10 @@ def recorded(folder: Path) -> str:
 
 def taken(page: Path) -> bytes:
     """Return a screenshot of the page."""
-    browser_path = shutil.which("chromium") or shutil.which("google-chrome")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1160, "height": 1560})
+    with chromium() as browser:
+        tab = browser.new_page(viewport={"width": 1160, "height": 900})
         tab.goto(page.as_uri())
-        time.sleep(0.2)
-        return tab.screenshot()
+        return shown(tab, "body > :not(h2)", 1600)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from canvas import Colour, as_bgr, below, beside, boxed, captioned, enlarged
+from canvas import as_bgr, below, beside, boxed, captioned, enlarged
 from numpy.typing import NDArray
 
 from edge.core.contract import Clahe, Enhancement, GlobalEqualisation, NoEnhancement
 from edge.core.image import Image
+from edge.core.labelled_boxes import draw_text
+from edge.core.palette import GREEN, SKY_BLUE, WHITE
 from edge.inference.preprocess import grey_enhancer
 from edge.simulator.ground_truth import PlantedDefect, SeenDefect
 from edge.simulator.loom import Loom
@@ -38,8 +40,7 @@ HEADINGS = ("gain", "kept", "change", "worst 10 %", "bed noise")
 """Grey contrast over that without enhancement; the same for deviations; largest over least grey contrast
 of one defect as the tile moves over `BED_FRACTIONS`, its median and its 90th percentile; grey levels."""
 
-BED_COLOUR: Colour = (200, 170, 120)
-CLOTH_COLOUR: Colour = (70, 110, 60)
+BED_COLOUR, CLOTH_COLOUR = SKY_BLUE, GREEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,6 @@ def print_measured(scene: Scene) -> None:
     for name, enhancement in NAMED.items():
         print("  " + "; ".join(_lines(name, measure(scene, enhancement, SHOWN_BED_FRACTION))))
     scenes = [found for seed in MEASURED_SEEDS if (found := weave_scene(seed)) is not None]
-    scenes = [found for seed in MEASURED_SEEDS if (found := weave_scene(seed)) is not None]
     print(f"\nmedians over {len(scenes)} cloths, one subtle spot near the selvedge of each")
     print(f"  {'enhancement':<28}" + "".join(f"{heading:>11}" for heading in HEADINGS))
     for name, enhancement in _tried().items():
@@ -246,14 +246,15 @@ def _lines(name: str, contrast: Contrast) -> list[str]:
 
 def _histogram(bed: Image, cloth: Image, height_px: int = 200) -> Image:
     """Draw two histograms over each other, 256 levels of 2 px; square-root scale."""
-    paper = np.full((height_px, 512, 3), 255, np.uint8)
+    paper = np.full((height_px, 512, 3), WHITE.bgr, np.uint8)
     counts = [np.bincount(part.ravel(), minlength=256) for part in (bed, cloth)]
     top = np.sqrt(max(int(count.max()) for count in counts))
     for count, colour, half in zip(counts, (BED_COLOUR, CLOTH_COLOUR), (0, 1), strict=True):
         for level, fraction in enumerate(np.sqrt(count) / top):
             bottom = height_px - round(float(fraction) * (height_px - 10))
-            paper[bottom:, 2 * level + half] = colour
+            paper[bottom:, 2 * level + half] = colour.bgr
     for number, (text, colour) in enumerate((("bed", BED_COLOUR), ("cloth", CLOTH_COLOUR))):
-        place = (410, 20 + 18 * number)
-        cv2.putText(paper, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
+        left, top = 12, 8 + 20 * number
+        cv2.rectangle(paper, (left, top + 2), (left + 13, top + 15), colour.bgr, -1)
+        draw_text(paper, text, (left + 20, top))
     return paper

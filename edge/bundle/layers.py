@@ -9,10 +9,11 @@ from typing import Any
 
 from edge.core.errors import ModelError
 from edge.core.files import set_aside, write_whole
+from edge.core.palette import BLUE, ORANGE, WHITE
 
 BAR_CHARACTERS = 30
 ROW_PX, NAME_PX, BAR_PX = 18, 110, 320
-COLOURS = {"macs": "#3b6ea5", "parameters": "#c98b2b"}
+COLOURS = {"macs": BLUE, "parameters": ORANGE}
 
 
 def bar(value: float, greatest: float) -> str:
@@ -37,12 +38,12 @@ def write_image(layers: Sequence[Mapping[str, Any]], file: Path) -> None:
 
 
 def svg_of(layers: Sequence[Mapping[str, Any]]) -> str:
-    """Draw layers from the input down: blue for MACs, ochre for weights."""
+    """Draw layers from the input down: blue for MACs, orange for weights."""
     width, height = NAME_PX + 2 * (BAR_PX + 70), ROW_PX * (len(layers) + 2)
     rows = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
         'font-family="sans-serif" font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<rect width="{width}" height="{height}" fill="{WHITE.hex}"/>',
     ]
     for column, (key, colour) in enumerate(COLOURS.items()):
         left = NAME_PX + column * (BAR_PX + 70)
@@ -52,7 +53,7 @@ def svg_of(layers: Sequence[Mapping[str, Any]]) -> str:
         for number, layer in enumerate(layers, start=1):
             top, length = number * ROW_PX, BAR_PX * layer[key] / greatest
             rows.append(
-                f'<rect x="{left}" y="{top + 3}" width="{length:.1f}" height="13" fill="{colour}"/>'
+                f'<rect x="{left}" y="{top + 3}" width="{length:.1f}" height="13" fill="{colour.hex}"/>'
                 f'<text x="{left + length + 4:.1f}" y="{top + 14}">{layer[key] / 1e6:.3f}</text>'
             )
     rows += [

@@ -23,13 +23,14 @@ NO_SHAPE: Final = -1
 class DetectionRecord(TypedDict):
     """Define one detection of a JSON line. The box is in pixels of the original frame.
 
-    `shape` is there for what no detector named.
+    `shape` is there for what no detector named, `kind` where the image tells it: one of the taxonomy.
     """
 
     label: str
     score: float
     box_xyxy_px: list[float]
     shape: NotRequired[Shape]
+    kind: NotRequired[str]
 
 
 @dataclass(frozen=True, slots=True)

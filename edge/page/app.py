@@ -145,7 +145,7 @@ class CameraPage:
     async def cloth(self, request: Request) -> Response:
         """Give the cloth that was inspected last, with boxes."""
         live = self.live
-        jpeg = await self._beside(lambda: self._cloth.jpeg(live.blocks, live.class_names))
+        jpeg = await self._beside(lambda: self._cloth.jpeg(live.blocks))
         if jpeg is None:
             return Response(status_code=204)
         return Response(jpeg.data, media_type="image/jpeg", headers={"X-Number": str(jpeg.number)})

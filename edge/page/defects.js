@@ -1,7 +1,6 @@
 // The last defects as cards: image, place, and a verdict with one tap.
 
 import { ask, Refusal, tell } from "./device.js";
-import { colourOf } from "./map.js";
 
 const SHOWN = 30;
 const UNCLASSIFIED = "unclassified";
@@ -75,7 +74,7 @@ export class DefectList {
   card(one, classes, canReview) {
     const card = made("li", "");
     card.dataset.id = one.id;
-    card.style.borderLeftColor = colourOf(one.label, classes);
+    card.style.borderLeftColor = one.colour;
     const image = one.image ? made("img", "image") : made("div", "image none", "no image");
     if (one.image) {
       Object.assign(image, { tabIndex: 0, role: "button" });

@@ -3,12 +3,6 @@
 const ROW_LENGTHS_M = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
 const MOST_ROWS = 12;
 const HEIGHT = 34, PITCH = 54, MARGIN = 6, SMALLEST = 6;
-const COLOURS = ["#f58742", "#3fae4a", "#eb4646", "#3ca0dc", "#c85ac8"];
-
-export function colourOf(label, classes) {
-  const place = classes.indexOf(label);
-  return COLOURS[(place < 0 ? 0 : place) % COLOURS.length];
-}
 
 function rowLength(length) {
   return ROW_LENGTHS_M.find((metres) => length / metres <= MOST_ROWS) || length / MOST_ROWS;
@@ -31,7 +25,7 @@ export class RollMap {
     return best && distance(best) < 24 ? best.id : null;
   }
 
-  draw(roll, along, classes, verdicts) {
+  draw(roll, along, verdicts) {
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(name).trim();
     const length = Math.max(roll.length_m, along || 0, 1e-3);
@@ -77,7 +71,7 @@ export class RollMap {
       }
     }
     this.marks = [];
-    for (const one of roll.defects) this.mark(pen, one, spans, down, colourOf(one.label, classes), verdicts.get(one.id)?.verdict);
+    for (const one of roll.defects) this.mark(pen, one, spans, down, colour("--mark-edge"), verdicts.get(one.id)?.verdict);
     if (along !== null) {
       const [span] = spans(along, along);
       pen.fillStyle = colour("--text");
@@ -108,15 +102,17 @@ export class RollMap {
     pen.restore();
   }
 
-  mark(pen, one, spans, down, fill, verdict) {
+  mark(pen, one, spans, down, edge, verdict) {
     const top = down(one.left_mm), tall = Math.max(SMALLEST, down(one.right_mm) - top);
     for (const span of spans(one.start_m, one.end_m)) {
       const wide = Math.max(SMALLEST, span.w);
       const place = { id: one.id, x: span.x, y: span.y + Math.min(top, HEIGHT - tall), w: wide, h: tall };
       this.marks.push(place);
       pen.globalAlpha = verdict === "rejected" ? 0.3 : 1;
-      pen.fillStyle = fill;
+      pen.fillStyle = edge;
       pen.fillRect(place.x, place.y, place.w, place.h);
+      pen.fillStyle = one.colour;
+      pen.fillRect(place.x + 1, place.y + 1, place.w - 2, place.h - 2);
       pen.globalAlpha = 1;
     }
   }

@@ -2,7 +2,7 @@
 
 import { ask, follow, Refusal, setToken, showAway } from "./device.js";
 import { DefectList, icon } from "./defects.js";
-import { colourOf, RollMap } from "./map.js";
+import { RollMap } from "./map.js";
 import { NextRoll } from "./next.js";
 import { LargeImage } from "./image.js";
 import { ArticleLine } from "./teaching.js";
@@ -187,7 +187,7 @@ function takeRoll(answer) {
 }
 
 function drawMap() {
-  map.draw(roll, state ? state.along_m : null, state ? state.classes : [], verdicts);
+  map.draw(roll, state ? state.along_m : null, verdicts);
 }
 
 function drawRoll() {
@@ -195,11 +195,12 @@ function drawRoll() {
   drawMap();
   at("count").textContent = String(roll.forgotten + roll.defects.length); // those of the map and the list
   list.show(roll.defects, classes, Boolean(state && state.can_review));
-  const present = classes.filter((name) => roll.defects.some((one) => one.label === name));
+  const present = [...new Set(roll.defects.map((one) => one.label))].sort();
   at("legend").replaceChildren(...present.map((name) => {
+    const those = roll.defects.filter((one) => one.label === name);
     const mark = document.createElement("i");
-    mark.style.background = colourOf(name, classes);
-    return item("", mark, `${name} ${roll.defects.filter((one) => one.label === name).length}`);
+    mark.style.background = those[0].colour;
+    return item("", mark, `${name} ${those.length}`);
   }));
 }
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from edge.cloth.defects import ClothDefect
+from edge.core.palette import class_colour
 from edge.page.live import LivePage
 from edge.page.snapshot import Snapshot
 from edge.roll.contents import DefectRow
@@ -228,6 +229,7 @@ def _from_run(live: LivePage, known: Known) -> dict[str, Any]:
 def _place(defect: ClothDefect, origin_m: float = 0.0) -> dict[str, Any]:
     return {
         "label": defect.class_name,
+        "colour": class_colour(defect.class_name).hex,
         "shape": defect.shape,
         "score": round(defect.score, 3),
         "start_m": round(defect.start_m + origin_m, 4),

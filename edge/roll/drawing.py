@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from edge.cloth.defects import class_and_shape
 from edge.cloth.width import Strip
+from edge.core.palette import LIGHT_THEME, SOFT_INK, class_colour
 from edge.roll.contents import DefectRow, GapRow, Roll
 from edge.roll.cuts import Piece
 
@@ -19,8 +20,6 @@ SMALLEST_MARK_PX = 5.0
 
 MOST_MARKS = 20_000
 """Defects, and gaps, on a map; a page with more of them opens in no browser."""
-
-COLOURS = ("#c0392b", "#1f6fb2", "#b8860b", "#6c3483", "#117864", "#af601a", "#2c3e50", "#a93226")
 
 
 def row_length_m(length_m: float) -> float:
@@ -90,9 +89,8 @@ def draw_map(roll: Roll, pieces: Sequence[Piece] = ()) -> str:
         body += _blind(strip, frame)
     for piece in pieces:
         body += _band(piece.start_m, piece.end_m, frame)
-    classes = class_names(roll)
     for number, row in enumerate(roll.defects[:MOST_MARKS], start=1):
-        body += _mark(number, row, frame, classes)
+        body += _mark(number, row, frame)
     size = f"0 -8 {ROW_PX + 2 * MARGIN_PX:g} {rows * ROW_PITCH_PX + 2:g}"
     return f'<svg viewBox="{size}" role="img" aria-label="Map of the roll">{HATCH}{"".join(body)}</svg>'
 
@@ -102,15 +100,11 @@ def class_names(roll: Roll) -> list[str]:
     return sorted({row.defect.class_name for row in roll.defects})
 
 
-def colour_of(class_name: str, classes: Sequence[str]) -> str:
-    """Return the colour of a class on this roll."""
-    return COLOURS[list(classes).index(class_name) % len(COLOURS)]
-
-
 HATCH = (
     '<defs><pattern id="gap" width="8" height="8" patternUnits="userSpaceOnUse" '
-    'patternTransform="rotate(45)"><rect width="8" height="8" fill="#e4e4e4"/>'
-    '<line x1="0" y1="0" x2="0" y2="8" stroke="#777" stroke-width="3"/></pattern></defs>'
+    f'patternTransform="rotate(45)"><rect width="8" height="8" fill="{SOFT_INK.hex}"/>'
+    f'<line x1="0" y1="0" x2="0" y2="8" stroke="{LIGHT_THEME["gap"].hex}" stroke-width="3"/>'
+    "</pattern></defs>"
 )
 
 
@@ -164,12 +158,12 @@ def _band(start_m: float, end_m: float, frame: _Frame) -> list[str]:
     ]
 
 
-def _mark(number: int, row: DefectRow, frame: _Frame, classes: Sequence[str]) -> list[str]:
+def _mark(number: int, row: DefectRow, frame: _Frame) -> list[str]:
     defect = row.defect
     y1, y2 = frame.down_px(defect.left_mm), frame.down_px(defect.right_mm)
     grown = max(0.0, SMALLEST_MARK_PX - (y2 - y1)) / 2
     title = escape(f"{number}: {class_and_shape(defect)}, {defect.start_m:.3f} m, {defect.left_mm:.0f} mm")
-    colour = colour_of(defect.class_name, classes)
+    colour = class_colour(defect.class_name).hex
     marks = []
     for left, right, top in frame.spans(defect.start_m, defect.end_m):
         wider = max(0.0, SMALLEST_MARK_PX - (right - left)) / 2

@@ -10,9 +10,10 @@ from typing import Any
 
 from edge import __version__
 from edge.cloth.width import Across
+from edge.core.palette import class_colour, stylesheet
 from edge.roll.contents import Roll
 from edge.roll.cuts import LEAST_INSPECTED, LONGEST_M, Piece, suggest_cuts
-from edge.roll.drawing import HATCH, class_names, colour_of, draw_map
+from edge.roll.drawing import HATCH, class_names, draw_map
 from edge.roll.images import images_section
 from edge.roll.values import STRIP_NOT_SEEN
 
@@ -64,7 +65,7 @@ def report_page(roll: Roll, wanted: PieceRequest | None = None) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(roll.name)}</title><style>{style}</style></head>\n"
+        f"<title>{escape(roll.name)}</title><style>{stylesheet(dark=False)}{style}</style></head>\n"
         f"<body>{''.join(sections)}</body></html>\n"
     )
 
@@ -187,16 +188,17 @@ def _map(roll: Roll, pieces: Sequence[Piece]) -> str:
     drawn = draw_map(roll, pieces)
     if not drawn:
         return "<h2>Map</h2><p>The camera knew no position: there is no map.</p>"
-    classes = class_names(roll)
     legend = "".join(
-        f"<span><i style='background:{colour_of(name, classes)}'></i>{escape(name)}</span>"
-        for name in classes
+        f"<span><i class='mark' style='background:{class_colour(name).hex}'></i>{escape(name)}</span>"
+        for name in class_names(roll)
     )
     swatch = f'<svg viewBox="0 0 12 12" style="width:12px;height:12px;display:inline-block">{HATCH}'
     swatch += '<rect width="12" height="12" fill="url(#gap)"/></svg>'
     legend += f"<span>{swatch} not inspected</span>"
     if pieces:
-        legend += "<span><i style='background:#1e8449;height:5px;vertical-align:3px'></i>good piece</span>"
+        legend += (
+            "<span><i style='background:var(--good);height:5px;vertical-align:3px'></i>good piece</span>"
+        )
     return f"<h2>Map</h2>{drawn}<p class='legend'>{legend}</p>"
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import cv2
-import numpy as np
 from typing_extensions import Self
 
 from edge.cameras.protocol import Frame
@@ -20,47 +18,10 @@ from edge.core.errors import OutputError
 from edge.core.events import RecordedEvent
 from edge.core.files import cannot_write, rename_aside, write_whole
 from edge.core.image import Image
+from edge.core.labelled_boxes import draw_detections
 from edge.sinks.quota import NEAR_MISSES, OWN_NAMES, ImageQuota
 
 logger = logging.getLogger(__name__)
-
-FONT: Final = (cv2.FONT_HERSHEY_SIMPLEX, 0.7, 2)
-"""Face, scale and thickness of a label: readable where an image is shown at half its size."""
-
-BOX_COLOURS_BGR: Final = ((66, 135, 245), (80, 200, 90), (70, 70, 235), (220, 160, 60), (200, 90, 200))
-
-
-def draw_detections(
-    image: Image, detections: list[DetectionRecord], class_names: Sequence[str] = ()
-) -> Image:
-    """Draw boxes with class and score.
-
-    Args:
-        image: (H, W) grey or (H, W, 3) BGR, uint8; left as it is.
-        detections: boxes in pixels of this image.
-        class_names: give each class its colour; those of the image that are not among them come after.
-    Returns:
-        (H, W, 3) uint8, BGR.
-    """
-    coloured = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image.copy()
-    drawn: Image = np.asarray(coloured, np.uint8)
-    labels = [*class_names, *sorted({found["label"] for found in detections} - set(class_names))]
-    for found in detections:
-        colour = BOX_COLOURS_BGR[labels.index(found["label"]) % len(BOX_COLOURS_BGR)]
-        left, top, right, bottom = (round(side) for side in found["box_xyxy_px"])
-        cv2.rectangle(drawn, (left - 3, top - 3), (right + 3, bottom + 3), colour, 2)
-        _draw_label(drawn, f"{found['label']} {found['score']:.2f}", (left - 4, top - 4), colour)
-    return drawn
-
-
-def _draw_label(image: Image, text: str, corner_xy: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    """Write a text on a filled ground above a corner, all of it inside the image if it fits."""
-    (width, height), _ = cv2.getTextSize(text, *FONT)
-    left = max(0, min(corner_xy[0], image.shape[1] - width - 8))
-    bottom = max(height + 10, corner_xy[1])
-    cv2.rectangle(image, (left, bottom - height - 10), (left + width + 8, bottom), colour, -1)
-    cv2.putText(image, text, (left + 4, bottom - 5), FONT[0], FONT[1], (20, 20, 20), FONT[2], cv2.LINE_AA)
-
 
 RETRY_S = 5.0
 """Images that could not be written are left out for so long, then the next one is tried."""

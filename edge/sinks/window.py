@@ -10,7 +10,7 @@ from typing_extensions import Self
 from edge.cameras.protocol import Frame
 from edge.core.detections import DetectionRecord
 from edge.core.errors import OutputError
-from edge.sinks.images import draw_detections
+from edge.core.labelled_boxes import draw_detections
 
 WINDOW = "loomsight"
 WIDEST_PX = 1600

@@ -12,6 +12,8 @@ import numpy as np
 from edge.config.alarm_budget import ClothAmount, Unit
 from edge.core.errors import OutputError
 from edge.core.image import Image
+from edge.core.labelled_boxes import draw_text
+from edge.core.palette import MARK, PAPER
 from edge.teach.article_file import SheetPlace
 from edge.teach.looks import SpooledStrip
 from edge.teach.reports import NearAlarm
@@ -21,9 +23,6 @@ CELL_PX: Final = 224
 TEXT_PX: Final = 26
 COLUMNS: Final = 4
 MOST_PLACES: Final = 16
-FRAME_COLOUR: Final = (40, 40, 220)
-TEXT_COLOUR: Final = (30, 30, 30)
-PAPER: Final = 245
 LEAST_SIDE_PX: Final = 96
 """Of the cloth that is shown around a place."""
 
@@ -46,13 +45,11 @@ def crop_of(image: Image, box_xyxy_px: tuple[float, float, float, float]) -> Ima
     scale = CELL_PX / side
     move = np.array([[scale, 0, -x1 * scale], [0, scale, -y1 * scale]], np.float64)
     grey = image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
-    cell = cv2.warpAffine(
-        grey, move, (CELL_PX, CELL_PX), flags=cv2.INTER_AREA, borderValue=(PAPER, PAPER, PAPER)
-    )
+    cell = cv2.warpAffine(grey, move, (CELL_PX, CELL_PX), flags=cv2.INTER_AREA, borderValue=PAPER.bgr)
     corners = [
         (round((x - x1) * scale), round((y - y1) * scale)) for x, y in ((left, top), (right, bottom))
     ]
-    cv2.rectangle(cell, *_widened(corners), FRAME_COLOUR, 1)
+    cv2.rectangle(cell, *_widened(corners), MARK.bgr, 2)
     return np.asarray(cell, np.uint8)
 
 
@@ -66,13 +63,13 @@ def sheet_png(crops: Sequence[Image], captions: Sequence[str]) -> bytes:
         A PNG; a sheet that says so, if there is no place.
     """
     rows = max(1, -(-len(crops) // COLUMNS))
-    sheet = np.full((rows * (CELL_PX + TEXT_PX), COLUMNS * CELL_PX, 3), PAPER, np.uint8)
+    sheet = np.full((rows * (CELL_PX + TEXT_PX), COLUMNS * CELL_PX, 3), PAPER.bgr, np.uint8)
     for number, (crop, caption) in enumerate(zip(crops, captions, strict=True)):
         y, x = number // COLUMNS * (CELL_PX + TEXT_PX), number % COLUMNS * CELL_PX
         sheet[y + TEXT_PX : y + TEXT_PX + CELL_PX, x : x + CELL_PX] = crop
-        _write(sheet, caption, x + 6, y + TEXT_PX - 8)
+        draw_text(sheet, caption, (x + 6, y + 4))
     if not crops:
-        _write(sheet, "nothing came near to an alarm", 6, TEXT_PX - 8)
+        draw_text(sheet, "nothing came near to an alarm", (6, 4))
     done, data = cv2.imencode(".png", sheet)
     if not done:
         raise OutputError("The contact sheet cannot be encoded.", "Run edge-doctor.")
@@ -83,10 +80,6 @@ def _widened(corners: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], tuple
     """Keep the frame off the place itself."""
     (x1, y1), (x2, y2) = corners
     return (x1 - 3, y1 - 3), (x2 + 3, y2 + 3)
-
-
-def _write(sheet: Image, text: str, x: int, y: int) -> None:
-    cv2.putText(sheet, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.5, TEXT_COLOUR, 1, cv2.LINE_AA)
 
 
 @dataclass(frozen=True, slots=True)

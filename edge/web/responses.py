@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from edge.core.palette import stylesheet
+
 RETRY_S = "4"
 """What is told to who comes while there is no place."""
 
@@ -47,8 +49,10 @@ class RefusedError(Exception):
 
 
 def shipped_file(package: str, name: str, media_type: str) -> Callable[[Request], Response]:
-    """Return what answers with a file of a package."""
+    """Return what answers with a file of a package; a style sheet begins with the palette."""
     text = resources.files(package).joinpath(name).read_text(encoding="utf-8")
+    if media_type == "text/css":
+        text = stylesheet() + text
     return lambda request: Response(text, media_type=media_type)
 
 

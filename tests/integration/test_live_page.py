@@ -16,6 +16,7 @@ import pytest
 
 from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.config.edge import EdgeConfig
+from edge.core.palette import class_colour
 from edge.health.state import Health
 from edge.page import server
 from edge.page.server import live_page, serve
@@ -62,6 +63,9 @@ def test_an_operator_at_the_desk_and_on_the_phone(browser, tmp_path):
             assert float(desk.inner_text("#along").split()[0]) > 0
             card = desk.locator("#defects li").first
             defect = card.get_attribute("data-id")
+            name = card.locator("strong").inner_text().split(":")[0]
+            shown = card.evaluate("one => getComputedStyle(one).borderLeftColor")
+            assert shown == f"rgb{tuple(class_colour(name))}"
             card.locator(".yes").click()
             desk.wait_for_selector(f"[data-id='{defect}'].confirmed")
             assert verdicts(tmp_path) == ["confirmed"]

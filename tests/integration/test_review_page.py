@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from edge.core.palette import class_colour
 from edge.web.door import POLICY
 from tests.integration.browsing import needs_chromium, until
 from tests.unit.distill.labels.florence.small import small_folder
@@ -178,6 +179,7 @@ def test_a_review_from_the_first_key_to_the_data_set(folder, browser):
             assert "broken · 0.50 · queued" in page.tab.inner_text(".regions")
             assert "by detector + florence" in page.tab.inner_text(".regions")
             assert page.tab.locator(".cloth image").count() == 1
+            assert page.tab.get_attribute(".region.chosen", "stroke") == class_colour("broken").hex
 
             page.press("a")
             assert (page.reviews, page.chosen) == (["unreviewed", "queued", "accepted"], 1)

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from distill.core.figures import write_figure
+from distill.core.figures import Diagram, write_figure
 
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
@@ -20,7 +18,7 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
     Raises:
         OutputError: if it cannot be written.
     """
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    figure = Diagram((9, 3.6))
     losses, precision = figure.subplots(1, 2)
     _lines(losses, rows, {"loss": "training", "val_loss": "validation"})
     losses.set_ylabel("loss, nats per token")

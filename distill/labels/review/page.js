@@ -1,7 +1,6 @@
 // The review page. Everything it shows comes from the server, which holds what is on the disk.
 
 const element = document.getElementById('review');
-const COLOURS = ['#4cc9f0', '#ffb703', '#ef476f', '#80ed99', '#b388ff', '#ff8fab', '#f4f1bb', '#9bf6ff', '#ffd6a5'];
 const KEYS = [
   ['a', 'accept'], ['r', 'reject'], ['1–9', 'class'], ['d', 'draw again'], ['i', 'insert missing'],
   ['n / p', 'next / previous region'], ['space', 'next image'], ['shift+space', 'previous image'],
@@ -158,7 +157,6 @@ function stepRegion(by) {
 
 // Drawing
 
-const colour = (region) => COLOURS[Math.max(page.overview.classes.indexOf(region.label), 0) % COLOURS.length];
 const percent = (score) => (score === null ? 'no score' : score.toFixed(2));
 const points = (polygon) => polygon.map((corner) => corner.join(',')).join(' ');
 
@@ -195,7 +193,7 @@ function drawImage() {
 }
 
 function drawRegion(region, place, unit) {
-  const paint = colour(region);
+  const paint = region.colour;
   if (page.masks && region.polygon.length) make('polygon', { points: points(region.polygon), class: 'mask', fill: paint }, svg);
   const kind = 'region ' + region.review + (place === page.chosen ? ' chosen' : '');
   const rect = box(region.box, kind, { stroke: paint, 'data-place': place });
@@ -212,7 +210,7 @@ function drawList() {
   const items = page.view.order.map((place) => {
     const region = page.view.regions[place];
     const item = document.createElement('li');
-    item.style.borderColor = colour(region);
+    item.style.borderColor = region.colour;
     item.setAttribute('aria-current', String(place === page.chosen));
     item.dataset.place = place;
     item.dataset.review = region.review;

@@ -12,6 +12,7 @@ from distill.labels.review.session import Session
 from distill.labels.sets.annotations import Region
 from distill.labels.sets.image_files import decoded
 from edge.core.errors import DatasetError
+from edge.core.palette import class_colour
 
 QUICK_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 
@@ -68,6 +69,7 @@ def region_view(region: Region) -> dict[str, Any]:
     """Return a region as the page draws it."""
     return {
         "label": region.label,
+        "colour": class_colour(region.label).hex,
         "category": region.category,
         "phrase": region.phrase,
         "score": region.score,

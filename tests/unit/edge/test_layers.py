@@ -31,6 +31,7 @@ BASE_MODULES = {
     "simplejpeg",
     "threadpoolctl",
     "PIL",
+    "anyascii",
 }
 
 

@@ -19,7 +19,7 @@ from distill.core.progress import ConsoleListener
 from distill.core.run_folder import RunFolder
 from distill.evaluation.scorecard import SCORECARD_NAME, ScorecardRow, append_row, read_rows
 from distill.settings.recipe import load_recipe
-from distill.training.instance_images import COLOURS_BGR, GROUND_TRUTH, TEACHERS, drawn_tile, sheet
+from distill.training.instance_images import COLOURS, GROUND_TRUTH, TEACHERS, drawn_tile, sheet
 from edge.core.errors import CheckpointError, ConfigError, TrainingError
 from edge.core.files import file_digest
 from tests.unit.distill.tiny import write_tiny_dataset, write_untrained
@@ -139,15 +139,15 @@ def test_images_show_the_instances(whole):
     assert [file.name for file in (out / "instances").iterdir()] == ["epoch-001.png"]
     image = cv2.imread(str(out / "instances" / "epoch-001.png"))
     assert image.shape[1] >= 384
-    assert (image == COLOURS_BGR[GROUND_TRUTH]).all(axis=-1).any()
+    assert (image == COLOURS[GROUND_TRUTH].bgr).all(axis=-1).any()
 
 
 def test_images_tell_whose_box_it_is():
     boxes = {GROUND_TRUTH: np.zeros((0, 4), np.float32), TEACHERS: np.array([[8, 8, 40, 40]], np.float32)}
     image = drawn_tile(np.zeros((64, 64), np.uint8), boxes)
     assert image.shape == (384, 384, 3)
-    assert image[8 * 6, 20 * 6].tolist() == list(COLOURS_BGR[TEACHERS])
-    assert not (image == COLOURS_BGR[GROUND_TRUTH]).all(axis=-1).any()
+    assert image[8 * 6, 20 * 6].tolist() == list(COLOURS[TEACHERS].bgr)
+    assert not (image == COLOURS[GROUND_TRUTH].bgr).all(axis=-1).any()
     assert sheet([image] * 4).shape == (2 * 390 + 26, 3 * 390 - 6, 3)
 
 

@@ -21,6 +21,7 @@ from edge.cloth.sums import CoverageSums
 from edge.config.device import load_camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, OutputError
+from edge.core.palette import class_colour
 from edge.health.state import healthz
 from edge.page import live as live_module
 from edge.page.cloth import WIDEST_PX, ClothImage, drawn, scaled
@@ -332,21 +333,39 @@ def test_the_image_is_small_and_its_boxes_have_colours():
     assert coloured[40:].any()
 
 
+def test_a_defect_in_two_blocks_gets_one_box_and_two_defects_get_two():
+    above = {"label": "broken", "score": 0.8, "box_xyxy_px": [90.0, 20.0, 96.0, 99.0]}
+    goes_on = {
+        "label": "broken",
+        "score": 0.7,
+        "box_xyxy_px": [91.0, -30.0, 97.0, 60.0],
+    }  # from the seam on
+    beside = {"label": "broken", "score": 0.7, "box_xyxy_px": [150.0, 0.0, 156.0, 60.0]}
+
+    def ends_at_the_joint(below):
+        shown = [blocks(frame(0), records=[above])[0], blocks(frame(1), records=[below])[0]]
+        image = drawn(shown, [scaled(block) for block in shown])
+        return (image[90:110, 93] == class_colour("broken").bgr).all(axis=-1).any()
+
+    assert not ends_at_the_joint(goes_on)
+    assert ends_at_the_joint(beside)
+
+
 def test_the_cloth_is_encoded_once_for_all_who_look(monkeypatch):
     image = ClothImage()
-    assert image.jpeg((), CLASSES) is None
-    first = image.jpeg(blocks(frame(0)), CLASSES)
-    assert image.jpeg(blocks(frame(0)), CLASSES) is first
-    assert image.jpeg(blocks(frame(0), frame(1)), CLASSES) is first  # too soon for another
+    assert image.jpeg(()) is None
+    first = image.jpeg(blocks(frame(0)))
+    assert image.jpeg(blocks(frame(0))) is first
+    assert image.jpeg(blocks(frame(0), frame(1))) is first  # too soon for another
     monkeypatch.setattr("edge.page.cloth.SHORTEST_S", 0.0)
-    second = image.jpeg(blocks(frame(0), frame(1)), CLASSES)
+    second = image.jpeg(blocks(frame(0), frame(1)))
     assert (first.number, second.number) == (1, 2)
     assert cv2.imdecode(np.frombuffer(second.data, np.uint8), cv2.IMREAD_COLOR).shape == (200, 200, 3)
 
 
 def test_an_image_with_a_class_of_the_article_before_is_drawn():
     box = {"label": "unclassified", "score": 0.9, "box_xyxy_px": [20.0, 10.0, 60.0, 90.0]}
-    jpeg = ClothImage().jpeg(blocks(frame(0), records=[box]), CLASSES)
+    jpeg = ClothImage().jpeg(blocks(frame(0), records=[box]))
     image = cv2.imdecode(np.frombuffer(jpeg.data, np.uint8), cv2.IMREAD_COLOR)
     assert np.ptp(image.astype(int), axis=2).max() > 60
 

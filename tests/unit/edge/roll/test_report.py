@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from edge.cloth.defects import ClothDefect
 from edge.core.errors import MissingPackageError, OutputError, RecordError
+from edge.core.palette import class_colour
 from edge.roll import pdf
 from edge.roll.contents import DefectRow, GapRow, Roll
 from edge.roll.cuts import inspected_by_metre, suggest_cuts
@@ -181,6 +182,7 @@ def test_the_map_shows_every_defect_and_gap_where_it_lies():
     assert len(marks) == 1 + 4  # the long one reaches into four rows of a metre
     assert float(marks[0]) == pytest.approx(44 + 500, abs=3)
     assert len(re.findall('class="gap"', svg)) == 2
+    assert set(re.findall(r'fill="(#\w+)"><title>', svg)) == {class_colour(x).hex for x in ("drop", "x")}
     assert draw_map(roll_of(length_m=0.0)) == ""
 
 
