@@ -89,8 +89,11 @@ def export(
     thresholds = parse_thresholds(threshold or [])
     methods = parse_methods(calibration_method or [])
     fixed_batch = parse_batch(batch)
-    from export.int8 import Int8Options  # here, so that --help needs no torch
+    from distill.checkpoint import PAGE_NAME  # here, so that --help needs no torch
+    from export.int8 import Int8Options
+    from export.page import parity_words
     from export.publish import export_bundle
+    from export.results import next_command
     from export.variants import VariantOptions
 
     drop = max_drop / 100
@@ -115,17 +118,17 @@ def export(
         decode_at_edge=decode is DecodePlace.edge,
         overwrite=overwrite,
     )
-    parity = published.parity
     echo(f"bundle     {published.bundle}")
     echo(f"scorecard  {published.scorecard or 'in the bundle only'}")
-    echo(
-        f"parity     {parity.tiles} tiles: boxes within {parity.boxes_max_px:.2g} px, scores within "
-        f"{parity.scores_max:.2g}, {parity.detections} detections alike"
-    )
+    echo(f"page       {published.bundle / PAGE_NAME}")
+    echo(f"parity     {parity_words(published.parity)}")
     print_quality(published.quality)
     for name in published.engines:
         echo(f"engine     {name}")
     echo(f"made in    {time.monotonic() - begin_s:.0f} s")
+    for line in published.results:
+        echo(f"result     {line}")
+    echo(f"next       {next_command(published.bundle, images)}")
 
 
 def print_quality(rows: Sequence[QualityRow]) -> None:

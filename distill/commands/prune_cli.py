@@ -149,8 +149,8 @@ def prune(
     """Make a trained detector smaller: choose channels, cut them out, train on until it has recovered.
 
     Name one target: --macs, --latency-ms, --drop or --plan. The run folder then holds best.pt, the plan
-    and the cut of each step, scorecard.jsonl and pareto.png. The same command with --resume goes on after
-    Ctrl-C or a kill.
+    and the cut of each step, scorecard.jsonl and index.html, the page of the run. The same command with
+    --resume goes on after Ctrl-C or a kill.
     """
     configure_logging()
     options = {"importance": importance, "scope": scope, "round_to": round_to}
@@ -301,19 +301,21 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
 def _print_result(folder: PruneFolder, dataset: Path) -> None:
     from rich.console import Console
 
+    from distill.core.next_command import export_command
     from distill.evaluation.scorecard import read_rows
-    from distill.prune.outcome import next_command, outcome
+    from distill.prune.outcome import outcome
     from distill.prune.stage_times import print_times, read_times
     from distill.training.comparison import print_comparison
     from edge.core.files import file_digest
 
-    echo(f"checkpoint  {folder.best}\nscorecard   {folder.scorecard}\nimage       {folder.pareto}")
+    echo(f"checkpoint  {folder.best}\nscorecard   {folder.scorecard}\npage        {folder.page}")
     console = Console()
     rows = read_rows(folder.scorecard)
     print_comparison(rows, console)
     print_times(read_times(folder.latency), console)
+    command = export_command(folder.best, dataset, folder.path / "bundle", int8=True)
     echo(f"result      {outcome(rows, file_digest(folder.best))}")
-    echo(f"next        {next_command(folder, dataset)}")
+    echo(f"next        {command}")
 
 
 def main() -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from math import comb, floor
 
+from distill.core.counted import counted
 from distill.core.value import FiniteValue
 from distill.labels.checks.sufficiency import too_little
 from distill.operating_point.choose import thresholds_under_budget
@@ -100,9 +101,10 @@ def remarks(verdict: Verdict, mm_per_px: float | None) -> Iterator[str]:
     """Say what the numbers cannot tell, and why."""
     before, after = verdict.before, verdict.after
     if before is not None and verdict.is_better and verdict.chance is not None and verdict.chance > CHANCE:
+        are = "is" if after.defects == 1 else "are"
         yield (
-            f"{after.defects} defects are too few to tell: chance alone makes such a difference in "
-            f"{100 * verdict.chance:.0f} of 100 comparisons"
+            f"{counted(after.defects, 'defect')} {are} too few to tell: chance alone makes such a "
+            f"difference in {100 * verdict.chance:.0f} of 100 comparisons"
         )
     boxes = {name: total for name, (total, _) in after.found.items()}
     yield from too_little(boxes, after.clean_images, mm_per_px)

@@ -24,7 +24,6 @@ class PruneFolder(RunFolder):
     settings = FileBelow("prune.json")
     source = FileBelow("source.json")
     scorecard = FileBelow(SCORECARD_NAME)
-    pareto = FileBelow("pareto.png")
     latency = FileBelow("latency.json")
     latency_table = FileBelow("latency-table.json")
     only_plan = FileBelow("plan.json")

@@ -20,13 +20,17 @@ from edge.backends.registry import BackendName
 
 ROUNDS = 60
 
+DIGITS = 2
+"""Behind the point, of milliseconds and of ratios."""
+
 
 class StageTimes(Value):
     """Hold the times of detectors that were run in turn.
 
     Attributes:
-        ms: median of one input, by stage.
-        times_faster: than the first stage: median of the ratios of neighbouring runs.
+        ms: of one input, by stage: the median of the first one, and for the others that divided by the
+            median of the ratios of neighbouring runs, free of what else the device did meanwhile.
+        times_faster: than the first stage: the ratio of `ms`, as both are printed.
         rounds: runs of each.
     """
 
@@ -57,15 +61,19 @@ def time_stages(files: Mapping[str, Path], settings: PruneSettings, images_nchw:
             for one in map(load_detector, files.values())
         ]
         times = interleaved_ms([one.run for one in timed], ROUNDS)
-    medians, faster = np.median(times, axis=0), np.median(times[:, :1] / times, axis=0)
+    ratios = np.median(times[:, :1] / times, axis=0)
+    shown_ms = [round(float(value), DIGITS) for value in np.median(times[:, 0]) / ratios]
     return StageTimes(
         runtime=settings.runtime,
         version=timed[0].version,
         processor=processor_name(),
         threads=threads,
         rounds=ROUNDS,
-        ms={stage: round(float(value), 4) for stage, value in zip(files, medians, strict=True)},
-        times_faster={stage: round(float(value), 3) for stage, value in zip(files, faster, strict=True)},
+        ms=dict(zip(files, shown_ms, strict=True)),
+        times_faster={
+            stage: round(shown_ms[0] / ms, DIGITS) if ms else 1.0
+            for stage, ms in zip(files, shown_ms, strict=True)
+        },
     )
 
 

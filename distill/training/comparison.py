@@ -76,7 +76,7 @@ def _cure(stage: str) -> str:
 
 def _gain(alone: ScorecardRow, distilled: ScorecardRow) -> str:
     changes = [
-        f"{name} {theirs - ours:+.3f}"
+        f"{name} {ours:.3f} -> {theirs:.3f}"
         for name, ours, theirs in (
             ("mAP50", alone.map50, distilled.map50),
             ("mAP50-95", alone.map50_95, distilled.map50_95),
@@ -84,7 +84,7 @@ def _gain(alone: ScorecardRow, distilled: ScorecardRow) -> str:
         )
         if ours is not None and theirs is not None
     ]
-    return f"distillation bought  {'  '.join(changes)}"
+    return f"distillation bought  {'  '.join(changes)}  (student alone -> distilled, same images)"
 
 
 def _shown(value: float | None, digits: int) -> str:
