@@ -98,7 +98,7 @@ def distill(
     from distill.core.processes import joined
     from distill.core.run_folder import RunFolder, held, way_on_said
     from distill.data.dataset import check_classes, load_dataset
-    from distill.training.starting_point import SHIPPED, checkpoint_named
+    from distill.settings.shipped import SHIPPED, checkpoint_named
 
     folder = RunFolder(out or Path("runs") / Path(recipe or DEFAULT_RECIPE).stem)
     flags = {"epochs": epochs, "seed": seed}

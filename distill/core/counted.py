@@ -5,7 +5,8 @@ from __future__ import annotations
 
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, in the plural where it is not one."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    ending = "" if number == 1 else "es" if noun.endswith("x") else "s"
+    return f"{number} {noun}{ending}"
 
 
 def of_all(number: int, total: int, noun: str) -> str:

@@ -84,5 +84,5 @@ def draw_precision_recall(curves: Mapping[str, Curve], thresholds: Mapping[str, 
     axes.set(xlim=(-0.02, 1.03), ylim=(-0.02, 1.05), xlabel="recall", ylabel="precision")
     axes.grid(alpha=0.3)
     if curves:
-        axes.legend(loc="lower left")
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.18), ncols=2, frameon=False)
     return figure

@@ -16,7 +16,8 @@ from distill.commands.distill_cli import app
 from distill.commands.slim import app as slim
 from distill.core.run_folder import RunFolder
 from distill.detector.build import build_module
-from distill.training.starting_point import SHIPPED_CHECKPOINT, checkpoint_named, shipped_thresholds
+from distill.settings.shipped import SHIPPED_CHECKPOINT, checkpoint_named
+from distill.training.starting_point import shipped_thresholds
 from distill.training.taking_weights import per_class_tensors, take_weights
 from distill.training.training_run import prepare_run
 from edge.bundle.opening import demo_bundle_path, open_bundle
