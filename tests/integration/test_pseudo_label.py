@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -14,6 +12,7 @@ from typer.testing import CliRunner
 from distill.commands.pseudo_label_cli import app
 from distill.labels.formats import yolo
 from distill.labels.formats.registry import read_labels
+from tests.processes import loomsight
 from tests.small_models.florence import write_small_model
 from tests.small_models.sam import write_small_sam
 from tests.unit.distill.labels.engine.cloth import (
@@ -83,12 +82,9 @@ def test_labels_are_made_without_a_network_or_a_model_of_ones_own(mill, monkeypa
 @pytest.mark.parametrize("flag", ["--florence", "--zero-shot", "--sam"])
 def test_a_hub_that_does_not_answer_is_said_in_one_line_and_at_once(mill, flag):
     more = ("--detector", "shipped") if flag == "--sam" else ()
-    environment = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(mill / "cache")}
+    environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(mill / "cache")}
     before_s = os.times().children_user
-    done = subprocess.run(
-        [sys.executable, "-m", "edge.commands.loomsight", "pseudo-label", "new", flag, "a/model", *more],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    done = loomsight("pseudo-label", "new", flag, "a/model", *more, env=environment)
     assert done.returncode == 51, done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert "127.0.0.1 does not answer: no network" in done.stderr

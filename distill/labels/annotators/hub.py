@@ -33,7 +33,7 @@ def check_hub(source: str) -> None:
     """
     if is_hub_id(source) and not _is_cached(source) and not hub_answers():
         raise CheckpointError(
-            f"{source} is not in the cache of this computer, and {_host()} does not answer: no network.",
+            f"{source} is not in the cache here, and {_host()} does not answer: no network.",
             f"Copy the model to a folder on a computer with a network (hf download {source} --local-dir "
             "FOLDER) and name that folder, or label without a hub: --detector shipped, --reference ARTICLE.",
         )

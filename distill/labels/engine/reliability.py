@@ -18,10 +18,13 @@ BINS = 10
 RIGHT_IOU = 0.5
 
 SMALL_PX = 32.0
-"""A defect whose shorter side is below this is small, as COCO calls objects: of a broken end of three pixels
-no box of a network covers half."""
+"""A defect whose shorter side is below this is small, as COCO calls objects: no box of a network covers
+half of a broken end of three pixels."""
 
-RIGHT_RULE = f"a box is right from an IoU of {RIGHT_IOU}; on a defect thinner than {SMALL_PX:.0f} px from an {HIT_RULE}"
+RIGHT_RULE = (
+    f"a box is right from an IoU of {RIGHT_IOU}; where the defect is thinner than {SMALL_PX:.0f} px, from "
+    f"an {HIT_RULE}"
+)
 
 
 @dataclass(frozen=True, slots=True)
