@@ -34,8 +34,8 @@ def check_hub(source: str) -> None:
     if is_hub_id(source) and not _is_cached(source) and not hub_answers():
         raise CheckpointError(
             f"{source} is not in the cache here, and {_host()} does not answer: no network.",
-            f"Copy the model to a folder on a computer with a network (hf download {source} --local-dir "
-            "FOLDER) and name that folder, or label without a hub: --detector shipped, --reference ARTICLE.",
+            f"Copy the model to a folder where there is a network (hf download {source} --local-dir "
+            "FOLDER) and name it, or label without a hub: --detector shipped, --reference ARTICLE.",
         )
 
 
