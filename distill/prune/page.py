@@ -17,6 +17,7 @@ from distill.prune.pareto import draw_candidates, draw_stages
 from distill.prune.settings import PruneSettings
 from distill.prune.stage_times import StageTimes
 from distill.training.curves import curves_section
+from edge.process.other_load import BUSY_CORES, busy_words
 
 CANDIDATES = TypeAdapter(tuple[ScoredPlan, ...])
 
@@ -71,11 +72,13 @@ def _stages(rows: Sequence[ScorecardRow], times: StageTimes) -> str:
         f"ms of one input on {times.runtime} {times.version}, {counted(times.threads, 'thread')}, "
         f"{times.processor}; all were run in turn"
     )
+    load = times.other_load_cores or 0
+    busy = [run_page.text(f"Warning: {busy_words(load)}")] if load > BUSY_CORES else []
     diagrams = (
         run_page.diagram(figure, f"mAP50-95 over {label}") for label, figure in draw_stages(rows, times)
     )
     return run_page.section(
-        "Before and after", run_page.table(headings, table, how), run_page.side_by_side(diagrams)
+        "Before and after", run_page.table(headings, table, how), *busy, run_page.side_by_side(diagrams)
     )
 
 

@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from edge.backends.choose import usable_backends
@@ -23,6 +22,8 @@ from edge.backends.probe import (
     processor_name,
 )
 from edge.backends.registry import BACKENDS, BackendName
+from edge.bench.capacity import printed_ratio
+from edge.bench.printing import print_busy, wide_console
 from edge.bench.result_file import check_result_file, write_result
 from edge.bundle.opening import Bundle, demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path
@@ -34,6 +35,7 @@ from edge.core.errors import NoImagesError
 from edge.core.latency import LatencyHistogram
 from edge.inference.inspector import Inspector
 from edge.inference.model import open_model
+from edge.process.other_load import OtherLoad
 from edge.process.terminal import as_cell
 
 logger = logging.getLogger(__name__)
@@ -84,11 +86,13 @@ def bench_runtimes(
         contenders = list(_contenders(config, against, stack))
         for contender in contenders:
             contender.inspector.warm_up(kept[0].image.shape[:2], kept[0].mm_per_px_across)
-        for number in range(rounds):
-            for contender in contenders:
-                _inspect(contender, kept, frames)
-            logger.info("round %d of %d done", number + 1, rounds)
+        with OtherLoad() as others:
+            for number in range(rounds):
+                for contender in contenders:
+                    _inspect(contender, kept, frames)
+                logger.info("round %d of %d done", number + 1, rounds)
         result = _result(contenders, config, frames * rounds)
+        result |= {"other_load_cores": others.cores}
     _print(result)
     write_result(result, json_file)
     return result
@@ -175,7 +179,7 @@ def _result(contenders: Sequence[Contender], config: EdgeConfig, frames: int) ->
                 "backend": one.backend,
                 "precision": one.precision,
                 "frames_per_s": round(one.fps, 3),
-                "times_reference": round(one.fps / reference.fps, 3),
+                "times_reference": printed_ratio(one.fps, reference.fps, 2, 2),
                 **{f"{key}_ms": value for key, value in one.latency.quantiles().items()},
                 "map50_95": one.map50_95,
             }
@@ -195,6 +199,10 @@ def _print(result: dict[str, Any]) -> None:
             as_cell(row["model"]), row["backend"], row["precision"], f"{row['frames_per_s']:.2f}",
             f"{row['times_reference']:.2f}", f"{row['p50_ms']:.1f}", f"{row['p99_ms']:.1f}", shown,
         )  # fmt: skip
-    console = Console(width=120)
-    console.print(f"{on['processor']}, {on['threads']} threads; {result['frames']} frames each, in turn")
+    console = wide_console()
+    console.print(
+        f"{on['processor']}, {on['threads']} threads; {result['frames']} frames each, in turn",
+        soft_wrap=True,
+    )
     console.print(table)
+    print_busy(console, [result["other_load_cores"]])
