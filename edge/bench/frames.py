@@ -159,7 +159,7 @@ class Benchmark:
         return {
             "ours_p50_ms": round(ours, 3),
             "bare_p50_ms": round(reference, 3),
-            "ratio": printed_ratio(ours, reference, FPS_DIGITS, 2),
+            "ratio": printed_ratio(ours, reference, 3, 2),
         }
 
     def _keep_frames(self) -> list[Frame]:
@@ -300,8 +300,8 @@ def _print_result(result: dict[str, Any], console: Console) -> None:
     )
     bare = result["preprocess_vs_bare_opencv"]
     console.print(
-        f"preprocessing p50 {bare['ours_p50_ms']:.2f} ms, bare resize + CLAHE + blob "
-        f"{bare['bare_p50_ms']:.2f} ms: ratio {bare['ratio']:.2f}"
+        f"preprocessing p50 {bare['ours_p50_ms']:.3f} ms, bare resize + CLAHE + blob "
+        f"{bare['bare_p50_ms']:.3f} ms: ratio {bare['ratio']:.2f}"
     )
     cold, idle = result["cold"], result["after_idle"]
     console.print(f"open and check {cold['open_and_check_ms']:.0f} ms, load alone {cold['load_ms']:.0f} ms")

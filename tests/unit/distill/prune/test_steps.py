@@ -38,7 +38,13 @@ STAGES = ["unpruned", "cut-1", "recovered-1", "cut-2", "recovered-2"]
 MS = {"unpruned": 5.0, "recovered-1": 4.0, "recovered-2": 3.0}
 TIMES = StageTimes(
     other_load_cores=None,
-    runtime="onnxruntime", version="1", processor="any", threads=1, rounds=2, ms=MS, times_faster=MS
+    runtime="onnxruntime",
+    version="1",
+    processor="any",
+    threads=1,
+    rounds=2,
+    ms=MS,
+    times_faster=MS,
 )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from edge.bench.capacity import capacity, printed_ratio
+from edge.bench.capacity import capacity, in_words, printed_ratio
 from edge.bench.lines import KeptCamera, bench_lines
 from edge.cameras.protocol import Frame, FramePosition, frames_of
 from edge.commands.bench_cli import app as bench_app
