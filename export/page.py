@@ -80,7 +80,7 @@ def _report(model_path: Path, contract: ModelContract, reference: Reference) -> 
         return [run_page.section("Found and missed", run_page.text(none))]
     validation = reference.split.validation
     with OnnxRuntimeBackend(model_path, contract, providers=["CPUExecutionProvider"]) as backend:
-        return inspected(backend, validation.plan, contract, validation.mm_per_px)[1]
+        return inspected(backend, validation.plan, contract, validation.mm_per_px)[1]()
 
 
 def _digits(value: float | None) -> str:

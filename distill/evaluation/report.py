@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -29,11 +30,11 @@ SHOWN_MISTAKES, SHOWN_IMAGES = 12, 8
 
 def inspected(
     backend: Backend, plan: TilePlan, contract: ModelContract, mm_per_px: float | None
-) -> tuple[WorkingPoint, list[str]]:
-    """Inspect the images of a split; return what is counted, and the sections of a page that show it."""
+) -> tuple[WorkingPoint, Callable[[], list[str]]]:
+    """Inspect the images of a split; return what is counted, and what draws the sections of a page."""
     images = inspected_images(backend, plan, contract, mm_per_px)
     point = working_point(images, plan, contract, mm_per_px)
-    return point, report_sections(images, point, plan, contract)
+    return point, partial(report_sections, images, point, plan, contract)
 
 
 def report_sections(

@@ -220,7 +220,7 @@ def _report_on(work: Pruning, checkpoint: Path) -> list[str]:
     """Return what a detector reports on the validation split, as sections of a page."""
     detector, data = load_detector(checkpoint), work.dataset
     plan = TilePlan(data.val, detector.contract, data.mm_per_px, work.recipe.cache_mb)
-    return inspected(TorchBackend(detector.module), plan, detector.contract, data.mm_per_px)[1]
+    return inspected(TorchBackend(detector.module), plan, detector.contract, data.mm_per_px)[1]()
 
 
 def _files_of_stages(work: Pruning) -> dict[str, Path]:

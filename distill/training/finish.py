@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,12 @@ class Measured:
     """Hold what was measured of a checkpoint.
 
     Attributes:
-        sections: of a page, as HTML: what it reports on the validation split, and what it misses.
+        sections: draws those of a page, as HTML: what it reports on the validation split, what it misses.
     """
 
     summary: Summary
     row: ScorecardRow
-    sections: list[str]
+    sections: Callable[[], list[str]]
 
 
 def finish(
@@ -65,13 +65,22 @@ def finish(
         results: lines that say what the training was worth; empty: how far it came since its first epoch.
     """
     measured = measure(dataset, recipe, folder.best, stage)
-    history = folder.read_history()
-    lines = [run_page.result(line) for line in results or [since_first_epoch(history)]]
-    parts = [*lines, curves_section(history), *measured.sections, _costs(measured.row, recipe)]
-    run_page.write_page(folder.page, f"{stage}: {folder.path.name}", parts)
+    write_run_page(folder, recipe, measured, results)
     folder.write_json(folder.metrics, asdict(measured.summary))
     append_row(folder.path / SCORECARD_NAME, measured.row)
     return measured.summary
+
+
+def write_run_page(folder: RunFolder, recipe: Recipe, measured: Measured, results: Sequence[str]) -> None:
+    """Write the page of a run: what came of it, curves, what is found and missed, and what it costs.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
+    history = folder.read_history()
+    lines = [run_page.result(line) for line in results or [since_first_epoch(history)]]
+    parts = [*lines, curves_section(history), *measured.sections(), _costs(measured.row, recipe)]
+    run_page.write_page(folder.page, f"{measured.row.stage}: {folder.path.name}", parts)
 
 
 def _costs(row: ScorecardRow, recipe: Recipe) -> str:

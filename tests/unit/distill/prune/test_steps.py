@@ -52,7 +52,7 @@ TIMES = StageTimes(
 def quick(monkeypatch):
     """Spare what other tests look at: the report of each run, and times but for those of `done`."""
     monkeypatch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
-    monkeypatch.setattr(distill.training.finish, "write_report", lambda *_: None)
+    monkeypatch.setattr(distill.training.finish, "write_run_page", lambda *_: None)
     monkeypatch.setattr(distill.prune.steps, "time_stages", lambda *_: TIMES)
 
 
@@ -71,7 +71,7 @@ def done(place):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
         patch.setattr(distill.prune.stage_times, "ROUNDS", 2)
-        patch.setattr(distill.training.finish, "write_report", lambda *_: None)
+        patch.setattr(distill.training.finish, "write_run_page", lambda *_: None)
         said = invoke(
             place / "best.pt", place / "data", "--macs", 0.5, "--steps", 2, "--recover", "labels",
             *ONE_WAY, "--threads", 1, "--out", place / "run",

@@ -123,7 +123,7 @@ def test_the_shipped_checkpoint_is_the_shipped_bundle():
 
 def test_distill_goes_on_from_the_shipped_detector(tmp_path, monkeypatch):
     monkeypatch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
-    monkeypatch.setattr(distill.training.finish, "write_report", lambda *_: None)
+    monkeypatch.setattr(distill.training.finish, "write_run_page", lambda *_: None)
     data = write_tiny_dataset(tmp_path / "data", train=4, val=2)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
