@@ -25,7 +25,6 @@ import torch
 from torch import Tensor, nn
 
 from distill.core import run_page
-from distill.core.counted import counted
 from distill.core.run_folder import PAGE_NAME
 from distill.core.tensor_file import UNREADABLE, bytes_of, first_line, read_tensors, write_tensors
 from distill.data.dataset import Dataset, LabelledImage, load_dataset
@@ -50,7 +49,7 @@ from edge.core.files import file_digest
 
 __all__ = [
     "BATCH_AXIS", "PAGE_NAME", "SCORECARD_NAME", "Checkpoint", "Dataset", "Detector", "LabelledImage",
-    "Latency", "ScorecardRow", "ValidationTiles", "append_row", "count_macs", "counted", "folded",
+    "Latency", "ScorecardRow", "ValidationTiles", "append_row", "count_macs", "folded",
     "head_of", "infer", "inspected", "load_dataset", "load_detector", "load_validation",
     "measure_latency", "read_checkpoint", "read_rows", "run_page", "traced_onnx", "trunk_weights",
     "weights_digest", "write_checkpoint",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from enum import Enum
@@ -133,12 +132,10 @@ def export(
 
 def print_quality(rows: Sequence[QualityRow]) -> None:
     """Print what each model of a bundle gives on each runtime."""
-    from rich.console import Console
-
     from edge.commands.bundle_report import models_table
+    from edge.process.whole_table import wide_console
 
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(models_table([row.model_dump(mode="json") for row in rows]))
+    wide_console().print(models_table([row.model_dump(mode="json") for row in rows]))
 
 
 def parse_methods(names: list[str]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from distill.checkpoint import PAGE_NAME, inspected, run_page
 from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.core.contract import ModelContract
+from edge.core.counted import counted
 from export.parity import ParityReport
 from export.quality import QualityRow, Reference
 
@@ -46,8 +47,8 @@ def write_bundle_page(
 def parity_words(parity: ParityReport) -> str:
     """Say how far the exported model is from its checkpoint."""
     return (
-        f"{parity.tiles} tiles: boxes within {parity.boxes_max_px:.2g} px, scores within "
-        f"{parity.scores_max:.2g}, {parity.detections} detections alike"
+        f"{counted(parity.tiles, 'tile')}: boxes within {parity.boxes_max_px:.2g} px, scores within "
+        f"{parity.scores_max:.2g}, {counted(parity.detections, 'detection')} alike"
     )
 
 

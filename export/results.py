@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from distill.checkpoint import counted
+from edge.core.counted import counted
 from export.quality import QualityRow, Reference
 
 

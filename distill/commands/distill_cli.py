@@ -201,12 +201,11 @@ def _run_stages(
     if chosen.plan is None or (chosen.plan.teacher is None and len(stages) == 1):
         _print_summary(folder)
     else:
-        from rich.console import Console
-
         from distill.training.comparison import print_comparison
         from distill.training.stages import rows_of
+        from edge.process.whole_table import wide_console
 
-        print_comparison(rows_of(chosen.plan, stages, data, scorecard), Console())
+        print_comparison(rows_of(chosen.plan, stages, data, scorecard), wide_console())
     _print_result(folder, data.mm_per_px)
 
 
@@ -340,15 +339,14 @@ def _print_summary(folder: RunFolder) -> None:
 
 def _print_result(folder: RunFolder, mm_per_px: float | None) -> None:
     """Print what became better or worse than where the training started."""
-    from rich.console import Console
-
     from distill.operating_point.settle import read_verdict
     from distill.operating_point.table import in_words, print_verdict
     from distill.training.curves import since_first_epoch
+    from edge.process.whole_table import wide_console
 
     verdict = read_verdict(folder)
     if verdict is not None:
-        print_verdict(verdict, mm_per_px, Console())
+        print_verdict(verdict, mm_per_px, wide_console())
     words = in_words(verdict) if verdict is not None else since_first_epoch(folder.read_history())
     echo(f"result      {words}")
 

@@ -248,13 +248,12 @@ def _open_new(
 
 def _only_plan(checkpoint: Path, settings: PruneSettings, folder: PruneFolder) -> None:
     """Choose the channels of one cut, print and write them."""
-    from rich.console import Console
-
     from distill.checkpoint import load_detector
     from distill.prune.plan import write_plan
     from distill.prune.planning import macs_of, plans_of_step
     from distill.prune.report import layer_rows, print_plan, write_chart
     from edge.core.files import check_writable
+    from edge.process.whole_table import wide_console
 
     if settings.most_steps > 1:
         raise ConfigError(
@@ -270,7 +269,7 @@ def _only_plan(checkpoint: Path, settings: PruneSettings, folder: PruneFolder) -
     write_plan(plan, folder.only_plan)
     rows = layer_rows(detector.module, plan)
     write_chart(plan, rows, folder.chart)
-    print_plan(plan, rows, Console())
+    print_plan(plan, rows, wide_console())
     echo(f"plan   {folder.only_plan}\nchart  {folder.chart}")
 
 
@@ -299,17 +298,16 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_result(folder: PruneFolder, dataset: Path) -> None:
-    from rich.console import Console
-
     from distill.core.next_command import export_command
     from distill.evaluation.scorecard import read_rows
     from distill.prune.outcome import outcome
     from distill.prune.stage_times import print_times, read_times
     from distill.training.comparison import print_comparison
     from edge.core.files import file_digest
+    from edge.process.whole_table import wide_console
 
     echo(f"checkpoint  {folder.best}\nscorecard   {folder.scorecard}\npage        {folder.page}")
-    console = Console()
+    console = wide_console()
     rows = read_rows(folder.scorecard)
     print_comparison(rows, console)
     print_times(read_times(folder.latency), console)

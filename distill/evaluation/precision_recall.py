@@ -64,7 +64,7 @@ def _of_class(
         theirs = ground_truth.take(ground_truth.class_ids == class_id)
         pointed = points_at(ours.boxes_xyxy_px, theirs.boxes_xyxy_px)
         scores.append(ours.scores)
-        hits.append(pointed.any(axis=1))
+        hits.append(np.asarray(pointed.any(axis=1)))
         best.append(np.where(pointed, ours.scores[:, None], -1).max(axis=0, initial=-1).astype(np.float32))
     return np.concatenate(scores), np.concatenate(hits), np.concatenate(best)
 

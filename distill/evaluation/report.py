@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
-
 from distill.core import run_page
-from distill.core.counted import counted, of_all
 from distill.data.tiles import TilePlan
 from distill.evaluation.confusion import NOTHING
 from distill.evaluation.cut_outs import cut_out, window_around
@@ -23,6 +21,7 @@ from distill.evaluation.working_point import (
 )
 from edge.backends.protocol import Backend
 from edge.core.contract import ModelContract
+from edge.core.counted import counted, of_all
 from edge.core.palette import class_colour
 
 SHOWN_MISTAKES, SHOWN_IMAGES = 12, 8
@@ -140,8 +139,8 @@ def _overview(inspected: Sequence[InspectedImage], names: Sequence[str]) -> list
 
 
 def _counts(class_ids: Sequence[int], names: Sequence[str]) -> str:
-    counts = np.bincount(class_ids, minlength=len(names)) if len(class_ids) else []
-    return ", ".join(f"{count} {names[row]}" for row, count in enumerate(counts) if count) or "nothing"
+    counts = Counter(names[class_id] for class_id in class_ids)
+    return ", ".join(f"{counts[name]} {name}" for name in names if counts[name]) or "nothing"
 
 
 def _pair(one: InspectedImage, mistake: Mistake, plan: TilePlan, names: Sequence[str]) -> str:

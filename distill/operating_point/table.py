@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
 
-from distill.core.counted import counted, of_all
 from distill.operating_point.reports import ThresholdCounts
 from distill.operating_point.verdict import Verdict, remarks
+from edge.core.counted import counted, of_all
+from edge.process.whole_table import WholeTable
 
 
 def print_verdict(verdict: Verdict, mm_per_px: float | None, console: Console) -> None:
     """Print the table, and what it cannot tell."""
-    table = Table(box=SIMPLE, pad_edge=False)
+    table = WholeTable(box=SIMPLE, pad_edge=False)
     table.add_column("at the thresholds that ship", no_wrap=True)
     for heading in ("found", *verdict.after.found, "false positives", "on clean images"):
         table.add_column(heading, justify="right")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from math import comb, floor
 
-from distill.core.counted import counted
 from distill.core.value import FiniteValue
 from distill.labels.checks.sufficiency import too_little
 from distill.operating_point.choose import thresholds_under_budget
 from distill.operating_point.reports import ImageReports, ThresholdCounts, counts_at, found_defects
 from distill.settings.tables import OperatingPoint
+from edge.core.counted import counted
 
 CHANCE = 0.1
 """Differences that chance alone makes as often as this are said to be no proof."""

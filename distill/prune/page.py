@@ -8,7 +8,6 @@ from itertools import count
 from pydantic import TypeAdapter
 
 from distill.core import run_page
-from distill.core.counted import counted
 from distill.evaluation.scorecard import ScorecardRow
 from distill.prune.candidates import ScoredPlan
 from distill.prune.folder import PruneFolder
@@ -17,6 +16,7 @@ from distill.prune.pareto import draw_candidates, draw_stages
 from distill.prune.settings import PruneSettings
 from distill.prune.stage_times import StageTimes
 from distill.training.curves import curves_section
+from edge.core.counted import counted
 from edge.process.other_load import BUSY_CORES, busy_words
 
 CANDIDATES = TypeAdapter(tuple[ScoredPlan, ...])

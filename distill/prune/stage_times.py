@@ -10,7 +10,6 @@ import numpy as np
 from rich.console import Console
 
 from distill.checkpoint import load_detector
-from distill.core.counted import counted
 from distill.core.value import Value
 from distill.prune.latency import threads_of
 from distill.prune.settings import PruneSettings
@@ -18,6 +17,7 @@ from distill.prune.timing import detector_run, interleaved_ms
 from edge.backends.probe import processor_name
 from edge.backends.protocol import Floats
 from edge.backends.registry import BackendName
+from edge.core.counted import counted
 from edge.process.other_load import BUSY_CORES, OtherLoad, busy_words
 
 ROUNDS = 60

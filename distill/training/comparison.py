@@ -10,13 +10,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
 
 from distill.core.figures import plain
 from distill.evaluation.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
 from distill.training.stage_plan import DISTILLED, STUDENT_ALONE, TEACHER
 from edge.core.errors import ConfigError
 from edge.process.terminal import as_cell
+from edge.process.whole_table import WholeTable
 
 LEAST_MAP50: Final = 0.05
 """Below it a detector has learnt next to nothing: the noise of a few lucky boxes."""
@@ -27,7 +27,7 @@ LEAST_GAIN: Final = 0.005
 
 def print_comparison(rows: Sequence[ScorecardRow], console: Console) -> None:
     """Print what models cost and how good they are, what distillation bought, and what to doubt."""
-    table = Table(box=SIMPLE, pad_edge=False)
+    table = WholeTable(box=SIMPLE, pad_edge=False)
     table.add_column("stage", no_wrap=True)
     for heading in ("weights", "GMACs", "mAP50", "mAP50-95", "recall", "false alarms per m2", "p50 ms"):
         table.add_column(heading, justify="right")

@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from distill.core import run_page
 from distill.core.figures import plain
+from edge.core.counted import counted
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -25,7 +26,7 @@ def curves_section(history: Rows, title: str = "Training") -> str:
     best = best_epoch(history)
     lines = [
         run_page.text(
-            f"{len(history)} epochs, {sum(row['seconds'] for row in history):.0f} s. The best is epoch "
+            f"{counted(len(history), 'epoch')}, {sum(row['seconds'] for row in history):.0f} s. The best is epoch "
             f"{best['epoch'] + 1}: mAP50 {best['map50']:.3f}, mAP50-95 {best['map50_95']:.3f} on the "
             "validation tiles."
         )

@@ -15,12 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
 from edge.backends.choose import in_precision
 from edge.backends.registry import BACKENDS
 from edge.bench.capacity import capacity, in_words, printed_ratio
-from edge.bench.printing import print_busy, wide_console
+from edge.bench.printing import print_busy
 from edge.bench.result_file import check_result_file, measured_on, write_result
 from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path
@@ -31,6 +30,7 @@ from edge.cloth.strips import Seam, strips_of
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
 from edge.core.contract import ModelContract
+from edge.core.counted import counted
 from edge.core.errors import NoImagesError
 from edge.core.geometry import View, plan_views
 from edge.core.latency import LatencyHistogram, StageClock
@@ -41,6 +41,7 @@ from edge.pipeline.parts import Inspection, Results, Source
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.run_state import Limits
 from edge.process.other_load import OtherLoad
+from edge.process.whole_table import WholeTable, wide_console
 from edge.sinks.jsonlines import JsonLinesSink
 
 logger = logging.getLogger(__name__)
@@ -289,12 +290,12 @@ def _print_result(result: dict[str, Any], console: Console) -> None:
     on = result["measured_on"]
     console.print(f"this device can inspect {in_words(result['capacity'])}", soft_wrap=True)
     console.print(
-        f"{on['processor']}, {on['cores']} cores; {on['runtime']} {on['device']} {on['precision']}",
+        f"{on['processor']}, {counted(on['cores'], 'core')}; {on['runtime']} {on['device']} {on['precision']}",
         soft_wrap=True,
     )
     console.print(
         f"loop {result['loop_fps']:.2f} frames/s, bare engine {result['engine_fps']:.2f}: "
-        f"ratio {result['ratio']:.3f}  ({counted_tiles(result['tiles_per_frame'])} per frame, "
+        f"ratio {result['ratio']:.3f}  ({counted(result['tiles_per_frame'], 'tile')} per frame, "
         f"batch {on['batch']})",
         soft_wrap=True,
     )
@@ -311,13 +312,8 @@ def _print_result(result: dict[str, Any], console: Console) -> None:
             f"{name}: first frame {first['first_ms']:.1f} ms, then "
             + " / ".join(f"{key} {following[key]:.1f}" for key in ("p50", "p95", "p99", "max"))
         )
-    table = Table("stage", "p50 ms", "p95 ms", "p99 ms", "max ms")
+    table = WholeTable("stage", "p50 ms", "p95 ms", "p99 ms", "max ms")
     for name, quantiles in result["stages_ms"].items():
         table.add_row(name, *(f"{quantiles[key]:.2f}" for key in ("p50", "p95", "p99", "max")))
     console.print(table)
     print_busy(console, [result["other_load_cores"]])
-
-
-def counted_tiles(tiles: int) -> str:
-    """Return a number of tiles with its noun."""
-    return "1 tile" if tiles == 1 else f"{tiles} tiles"

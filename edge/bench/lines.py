@@ -19,13 +19,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 from typing_extensions import Self
 
 from edge.backends.probe import available_cores
 from edge.backends.protocol import OpenBackend
 from edge.bench.capacity import capacity, in_words, printed_ratio
-from edge.bench.printing import print_busy, wide_console
+from edge.bench.printing import print_busy
 from edge.bench.result_file import check_result_file, measured_on, write_result
 from edge.bundle.opening import demo_bundle_path, model_digest_of, open_bundle
 from edge.bundle.store import bundle_path
@@ -37,6 +36,7 @@ from edge.cloth.strips import Seam, strips_of
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
 from edge.core.contract import ModelContract
+from edge.core.counted import of_all
 from edge.core.detections import with_unclassified
 from edge.core.errors import NoImagesError
 from edge.core.geometry import plan_views
@@ -48,6 +48,7 @@ from edge.pipeline.parts import Inspection, Results, Source
 from edge.pipeline.pipeline import Pipeline
 from edge.process.other_load import OtherLoad
 from edge.process.terminal import as_cell
+from edge.process.whole_table import WholeTable, wide_console
 from edge.reference.second_look import SecondLook
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.teach.opening import open_for
@@ -322,11 +323,11 @@ def _print(result: dict[str, Any]) -> None:
             f"{as_cell(name)}: this device can inspect {in_words(shape['capacity'])}", soft_wrap=True
         )
     console.print(
-        f"{on['processor']}, engine at {on['threads']} of {on['cores']} threads; {on['runtime']} "
+        f"{on['processor']}, engine at {of_all(on['threads'], on['cores'], 'thread')}; {on['runtime']} "
         f"{on['device']} {on['precision']}",
         soft_wrap=True,
     )
-    table = Table("strips", "tiles", "strips/s", "bare engine", "ratio", "middle half", "capacity")
+    table = WholeTable("strips", "tiles", "strips/s", "bare engine", "ratio", "middle half", "capacity")
     for name, shape in result["shapes"].items():
         can = shape["capacity"]
         table.add_row(

@@ -11,8 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from edge.backends.choose import usable_backends
 from edge.backends.description import BackendOptions, Precision
 from edge.backends.probe import (
@@ -23,7 +21,7 @@ from edge.backends.probe import (
 )
 from edge.backends.registry import BACKENDS, BackendName
 from edge.bench.capacity import printed_ratio
-from edge.bench.printing import print_busy, wide_console
+from edge.bench.printing import print_busy
 from edge.bench.result_file import check_result_file, write_result
 from edge.bundle.opening import Bundle, demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path
@@ -31,12 +29,14 @@ from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame, frames_of
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
+from edge.core.counted import counted
 from edge.core.errors import NoImagesError
 from edge.core.latency import LatencyHistogram
 from edge.inference.inspector import Inspector
 from edge.inference.model import open_model
 from edge.process.other_load import OtherLoad
 from edge.process.terminal import as_cell
+from edge.process.whole_table import WholeTable, wide_console
 
 logger = logging.getLogger(__name__)
 
@@ -190,7 +190,7 @@ def _result(contenders: Sequence[Contender], config: EdgeConfig, frames: int) ->
 
 def _print(result: dict[str, Any]) -> None:
     on = result["measured_on"]
-    table = Table(
+    table = WholeTable(
         "bundle", "backend", "precision", "frames/s", "times the first", "p50 ms", "p99 ms", "mAP50-95"
     )
     for row in result["rows"]:
@@ -201,7 +201,7 @@ def _print(result: dict[str, Any]) -> None:
         )  # fmt: skip
     console = wide_console()
     console.print(
-        f"{on['processor']}, {on['threads']} threads; {result['frames']} frames each, in turn",
+        f"{on['processor']}, {counted(on['threads'], 'thread')}; {counted(result['frames'], 'frame')} each, in turn",
         soft_wrap=True,
     )
     console.print(table)

@@ -29,6 +29,7 @@ from edge.cameras.registry import CAMERAS
 from edge.commands.doctor_cameras import aravis_finding, basler_finding, video_finding
 from edge.commands.doctor_uses import uses
 from edge.commands.finding import DeviceFinding, print_findings
+from edge.core.counted import counted, of_all
 from edge.core.errors import LoomsightError
 from edge.process.packages import (
     distribution_of,
@@ -102,7 +103,7 @@ def _processor() -> DeviceFinding:
 def _cores() -> str:
     """Say how many cores there are, and how many of them this process may use."""
     cores, available = os.cpu_count() or 1, available_cores()
-    return f"{cores} cores" if available == cores else f"{available} of {cores} cores"
+    return counted(cores, "core") if available == cores else of_all(available, cores, "core")
 
 
 def _quota() -> DeviceFinding:
@@ -110,7 +111,7 @@ def _quota() -> DeviceFinding:
     quota, cores = cpu_quota(), os.cpu_count() or 1
     if quota is None or quota >= cores:
         return DeviceFinding("CPU quota", "ok", "none: control groups limit nothing")
-    detail = f"{quota:.3g} of {cores} cores, by a control group"
+    detail = f"{quota:.3g} of {counted(cores, 'core')}, by a control group"
     cure = "Give the container or the service more, if inspection is too slow (docker --cpus, CPUQuota=)."
     return DeviceFinding("CPU quota", "lacking", detail, cure)
 
@@ -141,7 +142,7 @@ def _opencv() -> DeviceFinding:
     except ImportError as error:
         return DeviceFinding("OpenCV", "broken", str(error), headless_opencv())
     threads = min(cv2.getNumThreads(), available_cores())
-    return DeviceFinding("OpenCV", "ok", f"{cv2.__version__}, {threads} threads")
+    return DeviceFinding("OpenCV", "ok", f"{cv2.__version__}, {counted(threads, 'thread')}")
 
 
 def _backend(name: str) -> DeviceFinding:

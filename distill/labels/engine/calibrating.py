@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from distill.core.counted import of_all
 from distill.labels.engine.calibration import (
     LEAST_SAMPLES,
     Calibration,
@@ -29,6 +28,7 @@ from distill.labels.engine.settings import EngineSettings
 from distill.labels.engine.triage import Band, Triage
 from distill.labels.sets.annotations import Region
 from distill.labels.sets.naming import Namer
+from edge.core.counted import of_all
 from edge.core.detections import UNCLASSIFIED
 from edge.core.errors import DatasetError
 
