@@ -171,7 +171,8 @@ def annotate(
     loaded = load_teacher(model, adapter, device=choose_device(device.value))
     counts = write_lines(FlorenceAnnotator(loaded, classes, asked), files, out, batch=asked.batch)
     echo(
-        f"{counted(counts.images, 'image')}, {counted(counts.regions, 'region')}, {counts.unreadable} unreadable"
+        f"{counted(counts.images, 'image')}, {counted(counts.regions, 'region')}, "
+        f"{counts.unreadable} unreadable"
     )
     echo(f"written to {out}")
     if not counts.images:

@@ -290,7 +290,8 @@ def _print_result(result: dict[str, Any], console: Console) -> None:
     on = result["measured_on"]
     console.print(f"this device can inspect {in_words(result['capacity'])}", soft_wrap=True)
     console.print(
-        f"{on['processor']}, {counted(on['cores'], 'core')}; {on['runtime']} {on['device']} {on['precision']}",
+        f"{on['processor']}, {counted(on['cores'], 'core')}; {on['runtime']} {on['device']} "
+        f"{on['precision']}",
         soft_wrap=True,
     )
     console.print(

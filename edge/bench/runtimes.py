@@ -201,7 +201,8 @@ def _print(result: dict[str, Any]) -> None:
         )  # fmt: skip
     console = wide_console()
     console.print(
-        f"{on['processor']}, {counted(on['threads'], 'thread')}; {counted(result['frames'], 'frame')} each, in turn",
+        f"{on['processor']}, {counted(on['threads'], 'thread')}; {counted(result['frames'], 'frame')} "
+        "each, in turn",
         soft_wrap=True,
     )
     console.print(table)

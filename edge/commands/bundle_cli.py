@@ -62,9 +62,8 @@ def verify(
     manifest = opened.manifest
     files, golden = (len(manifest.files), len(manifest.golden)) if manifest else (0, 0)
     sealed = "sealed" if is_sealed(opened.path) else "not sealed: nothing vouches for bundle.json itself"
-    echo(
-        f"{opened.path}: {counted(files, 'file')} whole, {counted(golden, 'golden image')} as published, {sealed}"
-    )
+    whole, images = counted(files, "file"), counted(golden, "golden image")
+    echo(f"{opened.path}: {whole} whole, {images} as published, {sealed}")
 
 
 @app.command()

@@ -42,6 +42,7 @@ def too_little(boxes: Mapping[str, int], clean_images: int, mm_per_px: float | N
     if not clean_images:
         yield "no image without a defect: false positives on clean cloth are not known; add some: --clean"
     elif clean_images < LEAST_CLEAN_IMAGES:
-        yield f"{counted(clean_images, 'image')} without a defect: too few to tell of false positives; add some: --clean"
+        images = counted(clean_images, "image")
+        yield f"{images} without a defect: too few to tell of false positives; add some: --clean"
     if mm_per_px is None:
         yield "the scale is not known: false positives per square metre cannot be said; give --mm-per-px"
