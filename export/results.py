@@ -6,11 +6,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from edge.backends.description import Precision
 from edge.core.counted import counted
 from export.quality import QualityRow, Reference
 
 
-def results(reference: Reference, rows: Sequence[QualityRow], sizes_bytes: Mapping[str, int]) -> list[str]:
+def results(
+    reference: Reference, rows: Sequence[QualityRow], sizes_bytes: Mapping[Precision, int]
+) -> list[str]:
     """Return a line for each model on each runtime: checkpoint -> model, on the same tiles.
 
     Args:

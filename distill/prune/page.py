@@ -84,7 +84,7 @@ def _stages(rows: Sequence[ScorecardRow], times: StageTimes) -> str:
 
 def _candidates(folder: PruneFolder) -> list[str]:
     """Return a section for each step whose plans were compared."""
-    sections = []
+    sections: list[str] = []
     for step in count(1):
         if not folder.candidates(step).is_file():
             return sections
@@ -138,7 +138,7 @@ def _section_of(step: int, candidates: Sequence[ScoredPlan], taken: int) -> str:
 
 
 def _recoveries(folder: PruneFolder) -> list[str]:
-    sections = []
+    sections: list[str] = []
     for step in count(1):
         history = folder.step(step).read_history()
         if not history:

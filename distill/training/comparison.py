@@ -43,7 +43,8 @@ def print_comparison(rows: Sequence[ScorecardRow], console: Console) -> None:
     console.print(table)
     by_stage = {row.stage: row for row in rows}
     if STUDENT_ALONE in by_stage and DISTILLED in by_stage:
-        console.print(_gain(by_stage[STUDENT_ALONE], by_stage[DISTILLED]), highlight=False)
+        gain = _gain(by_stage[STUDENT_ALONE], by_stage[DISTILLED])
+        console.print(gain, highlight=False, soft_wrap=True)
     for doubt in doubts(rows):
         console.print(as_cell(f"warning: {doubt}"), highlight=False, soft_wrap=True)
 
@@ -76,7 +77,7 @@ def _cure(stage: str) -> str:
 
 def _gain(alone: ScorecardRow, distilled: ScorecardRow) -> str:
     changes = [
-        f"{name} {ours:.3f} -> {theirs:.3f}"
+        f"{name} {ours:.3f} -> {theirs:.3f} ({theirs - ours:+.3f})"
         for name, ours, theirs in (
             ("mAP50", alone.map50, distilled.map50),
             ("mAP50-95", alone.map50_95, distilled.map50_95),

@@ -27,8 +27,8 @@ def curves_section(history: Rows, title: str = "Training") -> str:
     lines = [
         run_page.text(
             f"{counted(len(history), 'epoch')}, {sum(row['seconds'] for row in history):.0f} s. The best "
-            f"is epoch {best['epoch'] + 1}: mAP50 {best['map50']:.3f}, mAP50-95 {best['map50_95']:.3f} on the "
-            "validation tiles."
+            f"is epoch {best['epoch'] + 1}: mAP50 {best['map50']:.3f}, mAP50-95 {best['map50_95']:.3f} on "
+            "the validation tiles."
         )
     ]
     diagrams = [
