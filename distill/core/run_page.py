@@ -37,13 +37,12 @@ h1 { font-size: 1.5rem; margin: 0 0 .5rem; } h2 { font-size: 1.2rem; margin: 2re
 p, li { max-width: 45rem; margin: .4rem 0; overflow-wrap: anywhere; }
 .result { border-left: .4rem solid #666; padding: .3rem .8rem; font-weight: 600; }
 .better { border-color: $good; } .worse { border-color: $bad; }
-pre { white-space: pre-wrap; overflow-wrap: anywhere; background: #f2f2f2; }
-pre { padding: .6rem .8rem; margin: .4rem 0; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top; }
 .number { text-align: right; white-space: nowrap; }
-caption { text-align: left; padding: .2rem 0; color: #555; }
+.caption { color: #555; font-size: .9rem; }
+th, td { white-space: nowrap; }
 .row { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; align-items: flex-start; }
 figure { margin: 0; } figure.diagram { flex: 1 1 20rem; max-width: 32rem; }
 figure.diagram img { width: 100%; height: auto; }
@@ -95,15 +94,10 @@ def result(line: str, is_better: bool | None = None) -> str:
     return f'<p class="result{kind}">{escape(line)}</p>'
 
 
-def command(line: str) -> str:
-    """Return a command line to be copied."""
-    return f"<pre>{escape(line)}</pre>"
-
-
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "") -> str:
     """Return a table; on a narrow screen it is moved sideways, and never cut."""
-    lines = ['<div class="scroll" tabindex="0"><table>']
-    lines += [f"<caption>{escape(caption)}</caption>"] if caption else []
+    lines = [f'<p class="caption">{escape(caption)}</p>'] if caption else []
+    lines.append(f'<div class="scroll" tabindex="0"><table aria-label="{escape(caption or headings[0])}">')
     heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in headings)
     lines.append(f"<thead><tr>{heads}</tr></thead>")
     lines.append("<tbody>")
