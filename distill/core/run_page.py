@@ -37,7 +37,7 @@ h1 { font-size: 1.5rem; margin: 0 0 .5rem; } h2 { font-size: 1.2rem; margin: 2re
 p, li { max-width: 45rem; margin: .4rem 0; overflow-wrap: anywhere; }
 .result { border-left: .4rem solid #666; padding: .3rem .8rem; font-weight: 600; }
 .better { border-color: $good; } .worse { border-color: $bad; }
-.scroll { overflow-x: auto; }
+.scroll { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top; }
 .number { text-align: right; white-space: nowrap; }
