@@ -259,7 +259,7 @@ def _print_summary(folder: Path) -> None:
     echo(f"report    {folder / 'report.json'}")
     if queued:
         echo(f"review    loomsight review {folder / 'dataset'}")
-    echo(f"next      loomsight distill {folder / 'dataset'}{' (after the review)' if queued else ''}")
+    echo(f"next      loomsight distill {folder / 'dataset'}")
 
 
 def _shown(fraction: float | None) -> str:
