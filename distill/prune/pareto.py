@@ -94,7 +94,8 @@ def _drawn(rows: Sequence[ScorecardRow], label: str, cost: Cost) -> Figure:
         axes.plot(x, y, "o", color=BLUE.hex, fillstyle="none" if stage.startswith(CUT) else "full")
     axes.set(xlabel=label, ylabel="mAP50-95")
     axes.set_xlim(0, 1.35 * max((x for x, _, _ in points), default=1))
-    axes.set_ylim(bottom=0)
+    top = max((y for _, y, _ in points), default=0) or 1
+    axes.set_ylim(-0.07 * top, 1.1 * top)
     axes.grid(alpha=0.3)
     _label(axes, points)
     return figure
@@ -107,7 +108,7 @@ def _label(axes: Any, points: Sequence[Point]) -> None:
     for (x, y, name), at in zip(points, spread([y for _, y, _ in points], gap), strict=True):
         axes.annotate(
             plain(name), (x, y), xytext=(12, (at - y) / gap * 12), textcoords="offset points", fontsize=8,
-            va="center", arrowprops={"arrowstyle": "-", "color": "0.7", "linewidth": 0.6},
+            va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}, arrowprops={"arrowstyle": "-", "color": "0.7", "linewidth": 0.6},
         )  # fmt: skip
 
 
