@@ -108,7 +108,8 @@ def _label(axes: Any, points: Sequence[Point]) -> None:
     for (x, y, name), at in zip(points, spread([y for _, y, _ in points], gap), strict=True):
         axes.annotate(
             plain(name), (x, y), xytext=(12, (at - y) / gap * 12), textcoords="offset points", fontsize=8,
-            va="center", bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}, arrowprops={"arrowstyle": "-", "color": "0.7", "linewidth": 0.6},
+            va="center", arrowprops={"arrowstyle": "-", "color": "0.7", "linewidth": 0.6},
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
         )  # fmt: skip
 
 
