@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Final
 
+from edge.bench.capacity import printed_ratio
 from edge.bench.quick import QuickResult, quick_results
 from edge.commands.finding import DeviceFinding
 from edge.config.edge import EdgeConfig
@@ -14,6 +15,9 @@ from edge.process.packages import install_extra
 
 WIDTH_M: Final = 1.6
 """Of the cloth that a capacity is said for: a usual width of woven cloth."""
+
+SPEED_DIGITS: Final = 1
+"""Behind the point, of speeds."""
 
 WORTH_IT: Final = 1.1
 """A backend that does less than this many times as much is no advice."""
@@ -56,15 +60,21 @@ def inspection_finding(results: list[QuickResult]) -> DeviceFinding:
     return DeviceFinding("use: inspection", "ok", "\n".join(lines), _advice(default, best, results))
 
 
-def _capacity(one: QuickResult) -> str:
+def _speed(one: QuickResult) -> float:
+    """Return the number that is printed of a result: metres a minute, or tiles a second without a scale."""
     speed = one.m_per_min(WIDTH_M)
-    if speed is None:
-        return f"{one.tiles_per_s:.1f} tiles/s"
-    return f"{speed:.1f} m/min x {WIDTH_M:g} m at {one.mm_per_px:g} mm/px"
+    return one.tiles_per_s if speed is None else speed
+
+
+def _capacity(one: QuickResult) -> str:
+    speed = f"{_speed(one):.{SPEED_DIGITS}f}"
+    if one.m2_per_min is None:
+        return f"{speed} tiles/s"
+    return f"{speed} m/min x {WIDTH_M:g} m at {one.mm_per_px:g} mm/px"
 
 
 def _advice(default: QuickResult, best: QuickResult, results: list[QuickResult]) -> str:
-    times = round(best.tiles_per_s, 1) / max(round(default.tiles_per_s, 1), 0.1)
+    times = printed_ratio(_speed(best), _speed(default), SPEED_DIGITS, 1)
     if times >= WORTH_IT:
         return f"{best.backend} does {times:.1f} times as much: edge-run --backend {best.backend}"
     if all(one.backend != "openvino" for one in results) and "cpu" in default.description.lower():
