@@ -24,12 +24,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from distill.core import run_page
+from distill.core.run_folder import PAGE_NAME
 from distill.core.tensor_file import UNREADABLE, bytes_of, first_line, read_tensors, write_tensors
 from distill.data.dataset import Dataset, LabelledImage, load_dataset
 from distill.detector.build import build_module, count_macs, infer
 from distill.detector.head import head_of
 from distill.detector.ported import BATCH_AXIS, traced_onnx
 from distill.detector.trunk import folded, trunk_weights
+from distill.evaluation.report import inspected
 from distill.evaluation.scorecard import (
     EXPORT,
     SCORECARD_NAME,
@@ -47,10 +50,11 @@ from edge.core.errors import CheckpointError, ContractError
 from edge.core.files import file_digest
 
 __all__ = [
-    "BATCH_AXIS", "EXPORT", "SCORECARD_NAME", "Checkpoint", "Dataset", "Detector", "LabelledImage",
-    "Latency", "ScorecardRow", "ValidationTiles", "ancestry_of", "append_row", "count_macs", "folded",
-    "head_of", "infer", "load_dataset", "load_detector", "load_validation", "measure_latency",
-    "read_checkpoint", "read_rows", "traced_onnx", "trunk_weights", "weights_digest", "write_checkpoint",
+    "BATCH_AXIS", "EXPORT", "PAGE_NAME", "SCORECARD_NAME", "Checkpoint", "Dataset", "Detector",
+    "LabelledImage", "Latency", "ScorecardRow", "ValidationTiles", "ancestry_of", "append_row",
+    "count_macs", "folded", "head_of", "infer", "inspected", "load_dataset", "load_detector",
+    "load_validation", "measure_latency", "read_checkpoint", "read_rows", "run_page", "traced_onnx",
+    "trunk_weights", "weights_digest", "write_checkpoint",
 ]  # fmt: skip
 
 FORMAT = "loomsight-checkpoint"

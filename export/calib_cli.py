@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from edge.core.counted import counted
 from edge.process.console import configure_logging
 from edge.process.terminal import echo
 
@@ -37,7 +38,7 @@ def add(
     from export.calibration_add import ImageOrigin, add_images
 
     manifest = add_images(folder, images, most, ImageOrigin(source, licence, mm_per_px))
-    echo(f"{folder}: {len(manifest.images)} images, {_coverage(manifest.class_coverage)}")
+    echo(f"{folder}: {counted(len(manifest.images), 'image')}, {_coverage(manifest.class_coverage)}")
 
 
 @app.command()
@@ -50,7 +51,7 @@ def check(
 
     checked = folder or shipped_calibration()
     manifest = check_calibration(checked)
-    echo(f"{checked}: {len(manifest.images)} images whole, {_coverage(manifest.class_coverage)}")
+    echo(f"{checked}: {counted(len(manifest.images), 'image')} whole, {_coverage(manifest.class_coverage)}")
     for licence in sorted({one.licence for one in manifest.images}):
         echo(f"licence: {licence}")
 

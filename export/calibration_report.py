@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from distill.checkpoint import load_detector, load_validation
 from edge.process.terminal import as_cell
+from edge.process.whole_table import WholeTable, wide_console
 from export.calibration_set import MOST_TILES, calibration_tiles
 from export.graph import convolutions
 from export.onnx import onnx_model
@@ -76,9 +74,9 @@ def verdict(rows: Sequence[RangeRow]) -> str:
 
 def print_report(rows: Sequence[RangeRow], worst: int) -> None:
     """Print the worst rows and the verdict."""
-    table = Table("activation", "calibration", "data", "ratio")
+    table = WholeTable("activation", "calibration", "data", "ratio")
     for row in rows[:worst]:
         table.add_row(as_cell(row.tensor), f"{row.calibration:.3g}", f"{row.data:.3g}", f"{row.ratio:.2f}")
-    console = Console()
+    console = wide_console()
     console.print(table)
     console.print(verdict(rows), soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from enum import Enum
@@ -89,8 +88,11 @@ def export(
     thresholds = parse_thresholds(threshold or [])
     methods = parse_methods(calibration_method or [])
     fixed_batch = parse_batch(batch)
-    from export.int8 import Int8Options  # here, so that --help needs no torch
+    from distill.checkpoint import PAGE_NAME  # here, so that --help needs no torch
+    from export.int8 import Int8Options
+    from export.page import parity_words
     from export.publish import export_bundle
+    from export.results import next_command
     from export.variants import VariantOptions
 
     drop = max_drop / 100
@@ -115,27 +117,25 @@ def export(
         decode_at_edge=decode is DecodePlace.edge,
         overwrite=overwrite,
     )
-    parity = published.parity
     echo(f"bundle     {published.bundle}")
     echo(f"scorecard  {published.scorecard or 'in the bundle only'}")
-    echo(
-        f"parity     {parity.tiles} tiles: boxes within {parity.boxes_max_px:.2g} px, scores within "
-        f"{parity.scores_max:.2g}, {parity.detections} detections alike"
-    )
+    echo(f"page       {published.bundle / PAGE_NAME}")
+    echo(f"parity     {parity_words(published.parity)}")
     print_quality(published.quality)
     for name in published.engines:
         echo(f"engine     {name}")
     echo(f"made in    {time.monotonic() - begin_s:.0f} s")
+    for line in published.results:
+        echo(f"result     {line}")
+    echo(f"next       {next_command(published.bundle, images)}")
 
 
 def print_quality(rows: Sequence[QualityRow]) -> None:
     """Print what each model of a bundle gives on each runtime."""
-    from rich.console import Console
-
     from edge.commands.bundle_report import models_table
+    from edge.process.whole_table import wide_console
 
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(models_table([row.model_dump(mode="json") for row in rows]))
+    wide_console().print(models_table([row.model_dump(mode="json") for row in rows]))
 
 
 def parse_methods(names: list[str]) -> tuple[str, ...]:

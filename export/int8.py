@@ -11,6 +11,7 @@ from onnxruntime.quantization.calibrate import TensorsData
 from pydantic import BaseModel, ConfigDict
 
 from edge.core.contract import AnyOutputs
+from edge.core.counted import counted
 from edge.core.errors import ParityError
 from export.graph import convolutions
 from export.quantize import Floats, Method, calibrated, quantised
@@ -106,7 +107,7 @@ def make_int8(
     trials: list[Trial] = []
 
     def tried(ranges: TensorsData, method: Method, left_out: Sequence[str]) -> onnx.ModelProto:
-        tick(f"INT8 by {method}, {len(left_out)} layers left out")
+        tick(f"INT8 by {method}, {counted(len(left_out), 'layer')} left out")
         candidate = quantised(model, ranges, left_out)
         run = answering(candidate, outputs)
         metrics = split.validation.metrics(run)
@@ -136,7 +137,7 @@ def make_int8(
         if count > MOST_LEFT_OUT * len(convolutions(model)):
             raise ParityError(
                 f"INT8 loses {100 * lost(reached):.2f} points of mAP50-95 with "
-                f"{len(left_out)} layers left out; permitted are {100 * options.max_drop:g}.",
+                f"{counted(len(left_out), 'layer')} left out; permitted are {100 * options.max_drop:g}.",
                 "Calibrate on more images of this cloth, permit more with --max-drop, train on with "
                 "`loomsight distill --fake-quantise`, or export without --int8.",
             )

@@ -34,8 +34,10 @@ from export.engines import write_engines
 from export.golden import write_golden
 from export.layers import layer_sizes
 from export.onnx import onnx_model, with_batch, with_float16_weights, write_onnx
+from export.page import write_bundle_page
 from export.parity import ParityReport, check_parity, checkpoint_answer, in_batches
 from export.quality import QualityRow, Reference, check_drop, doubts, quality_table
+from export.results import results
 from export.samples import Samples, load_samples
 from export.variants import VariantOptions, file_of, write_variants
 from export.yardstick import Yardstick
@@ -52,6 +54,7 @@ class Published:
         engines: names of the TensorRT engines in it.
         scorecard: the file the rows were appended to, that of the checkpoint's run; None where it cannot
             be written: the bundle says the same.
+        results: lines that say what each model gives against the checkpoint.
     """
 
     bundle: Path
@@ -61,6 +64,7 @@ class Published:
     engines: tuple[str, ...]
     row: ScorecardRow
     scorecard: Path | None
+    results: tuple[str, ...]
 
 
 def export_bundle(
@@ -132,6 +136,9 @@ def export_bundle(
             logger.warning("%s", doubt)
         engines = write_engines(staged, models, contract, targets)
         scorecard = checkpoint.parent / SCORECARD_NAME
+        sizes = {row.precision: (staged / file_of(row.precision)).stat().st_size for row in quality}
+        lines = results(reference, quality, sizes)
+        write_bundle_page(staged, destination.name, model_path, contract, reference, parity, quality, lines)
         rows = _scorecard_rows(detector, staged, contract, quality, read_rows(scorecard))
         manifest = BundleManifest(
             contract=contract,
@@ -148,7 +155,9 @@ def export_bundle(
         )
         publish_bundle(staged, destination, manifest, overwrite=overwrite)
     names = tuple(engine.path.name for engine in engines)
-    return Published(destination, contract, parity, quality, names, rows[0], _appended(scorecard, rows))
+    return Published(
+        destination, contract, parity, quality, names, rows[0], _appended(scorecard, rows), tuple(lines)
+    )
 
 
 def _appended(scorecard: Path, rows: Sequence[ScorecardRow]) -> Path | None:

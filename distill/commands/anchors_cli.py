@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from distill.commands.options import DatasetArgument, TaxonomyFlag, new_app
+from edge.core.counted import counted
 from edge.core.errors import ConfigError, DatasetError
 from edge.core.files import check_not_a_folder, check_writable
 from edge.core.taxonomy import load_taxonomy
@@ -55,13 +56,13 @@ def anchors(
     data = load_dataset(dataset, classes)
 
     import numpy as np
-    from rich.console import Console
 
     from distill.data.tiles import TilePlan, tile_sides
     from distill.detector.anchor_report import draw_elbow, elbow_table, write_anchors
     from distill.detector.anchors import elbow, fit_of
     from distill.settings.structure import YOLOV5_ANCHORS
     from distill.training.train import contract_for
+    from edge.process.whole_table import wide_console
 
     contract = contract_for(settings, classes, data.mm_per_px)
     sides = tile_sides(TilePlan(data.train, contract, data.mm_per_px, cache_mb=0))
@@ -82,8 +83,8 @@ def anchors(
     }
     write_anchors(out, chosen, fits, about)
     draw_elbow(fits, chosen, plot)
-    Console().print(elbow_table(fits, fit_of(sides, np.array(YOLOV5_ANCHORS, np.float64))))
-    echo(f"boxes    {len(sides)} in {len(data.train)} images")
+    wide_console().print(elbow_table(fits, fit_of(sides, np.array(YOLOV5_ANCHORS, np.float64))))
+    echo(f"boxes    {len(sides)} in {counted(len(data.train), 'image')}")
     echo(f"anchors  {out}")
     echo(f"plot     {plot}")
 

@@ -85,8 +85,8 @@ def distill(
 ) -> None:
     """Train a detector on a data set, alone or under a teacher, and score it.
 
-    The run folder then holds best.pt, last.pt, history.jsonl, metrics.json and scorecard.jsonl. Ctrl-C
-    saves last.pt; the same command with --resume goes on from there.
+    The run folder then holds best.pt, last.pt, history.jsonl, metrics.json, scorecard.jsonl and index.html,
+    the page of the run. Ctrl-C saves last.pt; the same command with --resume goes on from there.
     """
     configure_logging()
     if resume and start_from:
@@ -98,7 +98,7 @@ def distill(
     from distill.core.processes import joined
     from distill.core.run_folder import RunFolder, held, way_on_said
     from distill.data.dataset import check_classes, load_dataset
-    from distill.training.starting_point import SHIPPED, checkpoint_named
+    from distill.settings.shipped import SHIPPED, checkpoint_named
 
     folder = RunFolder(out or Path("runs") / Path(recipe or DEFAULT_RECIPE).stem)
     flags = {"epochs": epochs, "seed": seed}
@@ -116,6 +116,8 @@ def distill(
         with held(folder.path) if processes.is_first else nullcontext(), way_on_said(folder.way_on):
             stages = _prepared(chosen, data, classes, processes)
             _run_stages(chosen, stages, data, classes, processes)
+    if processes.is_first:
+        echo(f"next        {_next_command(chosen, dataset, recipe or DEFAULT_RECIPE)}")
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,6 @@ def _run_stages(
     """Train features, on simulated cloth, teacher, student alone and student as planned; print the rows."""
     from distill.data.simulated import rehearsed
     from distill.evaluation.scorecard import SCORECARD_NAME
-    from distill.operating_point.settle import settle
     from distill.training.stages import check_taught, is_learnt, run_stage
 
     folder = chosen.folder
@@ -191,21 +192,33 @@ def _run_stages(
             continue
         check_taught(stages, stage, data, processes)
         mine = _dataset_before(chosen, stage, scale, classes, processes) or training_data
-        settled = partial(settle, data, stage.recipe, folder, folds) if stage is stages[-1] else None
+        settled = partial(_settled, data, stage.recipe, folder, folds) if stage is stages[-1] else None
         if not run_stage(stage, mine, classes, processes, scorecard, settled):
             leave_interrupted(folder.path)
     if not processes.is_first:
         return
-    echo(f"checkpoint  {folder.best}\nscorecard   {scorecard}")
+    echo(f"checkpoint  {folder.best}\nscorecard   {scorecard}\npage        {folder.page}")
     if chosen.plan is None or (chosen.plan.teacher is None and len(stages) == 1):
-        _print_summary(folder, data.mm_per_px)
-        return
-    from rich.console import Console
+        _print_summary(folder)
+    else:
+        from distill.training.comparison import print_comparison
+        from distill.training.stages import rows_of
+        from edge.process.whole_table import wide_console
 
-    from distill.training.comparison import print_comparison
-    from distill.training.stages import rows_of
+        print_comparison(rows_of(chosen.plan, stages, data, scorecard), wide_console())
+    _print_result(folder, data.mm_per_px)
 
-    print_comparison(rows_of(chosen.plan, stages, data, scorecard), Console())
+
+def _settled(
+    data: Dataset, recipe: Recipe, folder: RunFolder, folds: list[list[ImageReports]]
+) -> list[str]:
+    """Choose the thresholds of a trained detector; return what it was worth, in words."""
+    from distill.operating_point.settle import settle
+    from distill.operating_point.table import in_words
+    from distill.operating_point.verdict import remarks
+
+    verdict = settle(data, recipe, folder, folds)
+    return [] if verdict is None else [in_words(verdict), *remarks(verdict, data.mm_per_px)]
 
 
 def _dataset_before(
@@ -307,12 +320,8 @@ def _given(flags: dict[str, int | None]) -> dict[str, int]:
     return {key: value for key, value in flags.items() if value is not None}
 
 
-def _print_summary(folder: RunFolder, mm_per_px: float | None) -> None:
-    from rich.console import Console
-
+def _print_summary(folder: RunFolder) -> None:
     from distill.evaluation.scorecard import SCORECARD_NAME, read_rows
-    from distill.operating_point.settle import read_verdict
-    from distill.operating_point.table import print_verdict
     from distill.training.comparison import doubts
     from distill.training.finish import read_summary
 
@@ -326,8 +335,33 @@ def _print_summary(folder: RunFolder, mm_per_px: float | None) -> None:
     )
     for doubt in doubts(read_rows(folder.path / SCORECARD_NAME)[-1:]):
         echo(f"warning: {doubt}")
-    if (verdict := read_verdict(folder)) is not None:
-        print_verdict(verdict, mm_per_px, Console())
+
+
+def _print_result(folder: RunFolder, mm_per_px: float | None) -> None:
+    """Print what became better or worse than where the training started."""
+    from distill.operating_point.settle import read_verdict
+    from distill.operating_point.table import in_words, print_verdict
+    from distill.training.curves import since_first_epoch
+    from edge.process.whole_table import wide_console
+
+    verdict = read_verdict(folder)
+    if verdict is not None:
+        print_verdict(verdict, mm_per_px, wide_console())
+    words = in_words(verdict) if verdict is not None else since_first_epoch(folder.read_history())
+    echo(f"result      {words}")
+
+
+def _next_command(chosen: _Chosen, dataset: Path, recipe: str) -> str:
+    """Return the command that comes next: a bundle, or more training where next to nothing is found."""
+    from distill.core.next_command import export_command, longer_command
+    from distill.training.comparison import LEAST_MAP50
+    from distill.training.finish import read_summary
+
+    folder = chosen.folder
+    if read_summary(folder).map50 >= LEAST_MAP50:
+        return export_command(folder.best, dataset, folder.path / "bundle")
+    longer = folder.path.with_name(f"{folder.path.name}-longer")
+    return longer_command(dataset, recipe, folder.best, 2 * chosen.recipe.epochs, longer)
 
 
 def main() -> NoReturn:

@@ -149,8 +149,8 @@ def prune(
     """Make a trained detector smaller: choose channels, cut them out, train on until it has recovered.
 
     Name one target: --macs, --latency-ms, --drop or --plan. The run folder then holds best.pt, the plan
-    and the cut of each step, scorecard.jsonl and pareto.png. The same command with --resume goes on after
-    Ctrl-C or a kill.
+    and the cut of each step, scorecard.jsonl and index.html, the page of the run. The same command with
+    --resume goes on after Ctrl-C or a kill.
     """
     configure_logging()
     options = {"importance": importance, "scope": scope, "round_to": round_to}
@@ -248,13 +248,12 @@ def _open_new(
 
 def _only_plan(checkpoint: Path, settings: PruneSettings, folder: PruneFolder) -> None:
     """Choose the channels of one cut, print and write them."""
-    from rich.console import Console
-
     from distill.checkpoint import load_detector
     from distill.prune.plan import write_plan
     from distill.prune.planning import macs_of, plans_of_step
     from distill.prune.report import layer_rows, print_plan, write_chart
     from edge.core.files import check_writable
+    from edge.process.whole_table import wide_console
 
     if settings.most_steps > 1:
         raise ConfigError(
@@ -270,7 +269,7 @@ def _only_plan(checkpoint: Path, settings: PruneSettings, folder: PruneFolder) -
     write_plan(plan, folder.only_plan)
     rows = layer_rows(detector.module, plan)
     write_chart(plan, rows, folder.chart)
-    print_plan(plan, rows, Console())
+    print_plan(plan, rows, wide_console())
     echo(f"plan   {folder.only_plan}\nchart  {folder.chart}")
 
 
@@ -299,21 +298,22 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_result(folder: PruneFolder, dataset: Path) -> None:
-    from rich.console import Console
-
+    from distill.core.next_command import export_command
     from distill.evaluation.scorecard import read_rows
-    from distill.prune.outcome import next_command, outcome
+    from distill.prune.outcome import outcome
     from distill.prune.stage_times import print_times, read_times
     from distill.training.comparison import print_comparison
     from edge.core.files import file_digest
+    from edge.process.whole_table import wide_console
 
-    echo(f"checkpoint  {folder.best}\nscorecard   {folder.scorecard}\nimage       {folder.pareto}")
-    console = Console()
+    echo(f"checkpoint  {folder.best}\nscorecard   {folder.scorecard}\npage        {folder.page}")
+    console = wide_console()
     rows = read_rows(folder.scorecard)
     print_comparison(rows, console)
     print_times(read_times(folder.latency), console)
+    command = export_command(folder.best, dataset, folder.path / "bundle", int8=True)
     echo(f"result      {outcome(rows, file_digest(folder.best))}")
-    echo(f"next        {next_command(folder, dataset)}")
+    echo(f"next        {command}")
 
 
 def main() -> NoReturn:

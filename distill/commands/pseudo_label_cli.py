@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 IMAGE_COUNTS = ("labelled", "without_defects", "unreadable", "kept_back", "not_written")
 
+ON_THE_HUB = ("florence", "zero-shot")
+"""Kinds of annotators whose models may be named by a hub id."""
+
 JOB_FILE = "job.json"
 WAY_ON = "Then the same command with --resume goes on."
 
@@ -56,7 +59,11 @@ def pseudo_label(
         str | None, typer.Option(metavar="MODEL", help="Ask a Grounding DINO or OWLv2: hub id or folder.")
     ] = None,
     detector: Annotated[
-        str | None, typer.Option(metavar="CHECKPOINT", help="Ask a detector trained by `distill`.")
+        str | None,
+        typer.Option(
+            metavar="CHECKPOINT|shipped",
+            help="Ask a detector trained by `distill`, or the one that ships.",
+        ),
     ] = None,
     reference: Annotated[
         str | None,
@@ -112,6 +119,7 @@ def pseudo_label(
         raise ConfigError(f"--mm-per-px {mm_per_px:g} is no scale.", "It must be positive.")
     models = {"florence": florence, "zero-shot": zero_shot, "detector": detector, "reference": reference}
     resolved = _settings(settings, models, sam)
+    _check_hub(resolved)
     classes = load_taxonomy(taxonomy)
     catalogue = catalogue_of_folder(images, resolved.shard_pictures)
     fractions = shares_from_text(split)
@@ -160,6 +168,15 @@ def _settings(file: Path | None, models: dict[str, str | None], sam: str | None)
         "the command line": flags,
     }
     return resolved(EngineSettings, layers)
+
+
+def _check_hub(settings: EngineSettings) -> None:
+    """See, before torch is loaded, that all models that are named by a hub id can be had."""
+    from distill.labels.annotators.hub import check_hub
+
+    asked = [one.model for one in settings.annotators if one.kind in ON_THE_HUB]
+    for source in (*asked, *((settings.outlines.model,) if settings.outlines else ())):
+        check_hub(source)
 
 
 def is_started(out: Path) -> bool:
@@ -224,6 +241,7 @@ def _reviewed(source: Path | None, classes: Any) -> Any:
 
 
 def _print_summary(folder: Path) -> None:
+    from distill.labels.engine.reliability import RIGHT_RULE
     from distill.labels.engine.rounds import read_report
 
     report = read_report(folder)
@@ -236,10 +254,12 @@ def _print_summary(folder: Path) -> None:
     if quality:
         fractions = (f"{name} {_shown(quality[name])}" for name in ("precision", "recall"))
         echo(f"accepted  {', '.join(fractions)} on the reviewed {report['judged_on']['split']} split")
+        echo(f"right     {RIGHT_RULE}")
     echo(f"data set  {folder / 'dataset'}")
     echo(f"report    {folder / 'report.json'}")
     if queued:
         echo(f"review    loomsight review {folder / 'dataset'}")
+    echo(f"next      loomsight distill {folder / 'dataset'}")
 
 
 def _shown(fraction: float | None) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from distill.commands.options import TaxonomyFlag, VerboseFlag, new_app, say_problems
+from edge.core.counted import counted, of_all
 from edge.core.errors import DatasetError
 from edge.core.taxonomy import load_taxonomy
 from edge.process.console import configure_logging, run_command
@@ -107,8 +108,10 @@ def _say_ready(session: Session, bound: socket, options: ReviewOptions) -> None:
     bound_to = Address(options.host, bound.getsockname()[1])
     address = bound_to.url(bound_to.port)
     waiting, images = session.count("queued"), len(session.order("all"))
-    where = f"in {len(session.order('queued'))} of {images} images"
-    echo(f"{waiting} regions wait {where}" if waiting else f"nothing waits in {images} images")
+    where = f"in {of_all(len(session.order('queued')), images, 'image')}"
+    wait = "waits" if waiting == 1 else "wait"
+    some = f"{counted(waiting, 'region')} {wait} {where}"
+    echo(some if waiting else f"nothing waits in {counted(images, 'image')}")
     echo(f"{address}  (Ctrl-C ends the review)")
     if not bound_to.is_local:
         echo("warning: there is no password: whoever reaches this address can decide", err=True)

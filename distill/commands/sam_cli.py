@@ -24,6 +24,7 @@ from distill.commands.options import (
     settings_of_run,
 )
 from distill.labels.sam.settings import OutlineSettings, SamFinetuneSettings
+from edge.core.counted import counted, of_all
 from edge.core.errors import INTERRUPTED_EXIT_CODE, OutputError
 from edge.core.taxonomy import load_taxonomy
 from edge.process.console import configure_logging, run_command
@@ -148,8 +149,8 @@ def refine(
     say_problems({**written.labels.problems, **written.left_out})
     regions = [region for image in written.labels.images for region in image.regions]
     outlined = sum(region.polygon_xy_px is not None for region in regions)
-    counts = f"{outlined} of {len(regions)} boxes have an outline now"
-    echo(f"{out}: {len(written.labels.images)} images, {counts}")
+    counts = f"{of_all(outlined, len(regions), 'box')} with an outline now"
+    echo(f"{out}: {counted(len(written.labels.images), 'image')}, {counts}")
 
 
 def _labels(labels: Path, image_folder: Path | None, taxonomy: Path | None) -> LabelSet:

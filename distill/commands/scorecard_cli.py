@@ -29,13 +29,12 @@ def scorecard(
     it among them.
     """
     configure_logging()
-    from rich.console import Console
-
     from distill.core.figures import write_figure
     from distill.training.comparison import draw_comparison, gathered, print_comparison
+    from edge.process.whole_table import wide_console
 
     rows = gathered(runs)
-    print_comparison(rows, Console())
+    print_comparison(rows, wide_console())
     if plot is not None:
         write_figure(draw_comparison(rows), plot)
         echo(f"plot  {plot}")

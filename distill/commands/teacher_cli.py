@@ -22,6 +22,7 @@ from distill.commands.options import (
     settings_of_run,
 )
 from distill.labels.florence.settings import ENVIRONMENT_PREFIX, AnnotationSettings, FinetuneSettings
+from edge.core.counted import counted
 from edge.core.errors import ConfigError, DatasetError, OutputError
 from edge.core.taxonomy import load_taxonomy
 from edge.process.console import configure_logging, run_command
@@ -169,7 +170,10 @@ def annotate(
         raise DatasetError(f"There are no images in {image_folder}.", "Name an image or a folder of them.")
     loaded = load_teacher(model, adapter, device=choose_device(device.value))
     counts = write_lines(FlorenceAnnotator(loaded, classes, asked), files, out, batch=asked.batch)
-    echo(f"{counts.images} images, {counts.regions} regions, {counts.unreadable} unreadable")
+    echo(
+        f"{counted(counts.images, 'image')}, {counted(counts.regions, 'region')}, "
+        f"{counts.unreadable} unreadable"
+    )
     echo(f"written to {out}")
     if not counts.images:
         raise DatasetError(f"None of the images in {image_folder} can be read.", f"{out} says why.")

@@ -17,6 +17,9 @@ from edge.core.files import cannot_write, write_whole
 
 logger = logging.getLogger(__name__)
 
+PAGE_NAME = "index.html"
+"""Shows a run, or a bundle, in a browser."""
+
 KEEP_BEST = "Start a new run with another --out; best.pt stays as it is."
 
 
@@ -45,7 +48,7 @@ class RunFolder:
     """Name the files of a run.
 
     best.pt and last.pt are checkpoints; recipe.json is the resolved recipe; history.jsonl has a row per
-    epoch; metrics.json is the last word on best.pt, and report/ shows it; scorecard.jsonl has a row per
+    epoch; metrics.json is the last word on best.pt, and index.html shows it; scorecard.jsonl has a row per
     stage. start_from.json names the checkpoint that training started from; it is missing if that was
     none. Under a teacher, stages.json says which and what else is trained, steps.jsonl has the loss parts
     of every step, instances/ has images, and teacher/ and student-alone/ are run folders of their own.
@@ -64,7 +67,7 @@ class RunFolder:
     recipe = FileBelow("recipe.json")
     start_from = FileBelow("start_from.json")
     history = FileBelow("history.jsonl")
-    report = FileBelow("report")
+    page = FileBelow(PAGE_NAME)
     steps = FileBelow("steps.jsonl")
     scales = FileBelow("scales.png")
     curve = FileBelow("curve.png")

@@ -7,21 +7,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from distill.core.figures import Diagram, write_figure
 from distill.detector.anchors import AnchorFit, knee
 from edge.core.files import write_whole
 from edge.core.palette import SOFT_INK
+from edge.process.whole_table import WholeTable
 
 DECIMALS = 1
 """Of an anchor's sides, in pixels."""
 
 
-def elbow_table(fits: Sequence[AnchorFit], standard: AnchorFit) -> Table:
+def elbow_table(fits: Sequence[AnchorFit], standard: AnchorFit) -> WholeTable:
     """Lay out how well 1, 2, ... anchors fit, and YOLOv5's own beside them."""
     bend = knee([fit.mean_iou for fit in fits])
-    table = Table("anchors", "mean IoU", "gain", "best possible recall", "")
+    table = WholeTable("anchors", "mean IoU", "gain", "best possible recall", "")
     before = 0.0
     for position, fit in enumerate(fits):
         remark = "elbow" if position == bend and len(fits) > 2 else ""

@@ -12,6 +12,7 @@ from torch import nn
 
 from distill.data.tiles import TilePlan, ground_truth_batches
 from distill.detector.build import infer
+from distill.evaluation.hits import LOCATED_IOU
 from distill.ultralytics_door import ap_per_class
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections, concatenate
@@ -21,10 +22,6 @@ from edge.inference.decode import decode_view
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """Those of COCO: mAP50 uses the first, mAP50-95 the mean over all."""
-
-LOCATED_IOU = 0.1
-"""Overlap from which a report points at a defect. Working thresholds are chosen by this: a person looks at
-the place, and a box two pixels beside a broken end of three pixels still points at it."""
 
 SCORE_FLOOR = 0.01
 """Scores below this are not evaluated."""

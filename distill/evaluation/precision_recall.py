@@ -7,23 +7,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib import patheffects
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from distill.core.figures import Diagram, plain
-from distill.evaluation.evaluate import match
-from edge.core.detections import Detections, concatenate
-from edge.core.palette import class_colour
-
-CURVE_IOU = 0.5
+from distill.core.run_page import FIGURE_IN
+from distill.evaluation.hits import points_at
+from edge.core.detections import Detections
+from edge.core.palette import INK, class_colour
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
-    """Hold one class's curve; point k reports the k + 1 boxes of the highest scores.
+    """Hold one class's curve; point k is at the k + 1 reports of the highest scores.
 
     Attributes:
-        recall, precision, scores: (N,) each.
+        recall: fraction of the defects of the class that those reports point at, (N,).
+        precision: fraction of those reports that point at a defect of the class, (N,).
+        scores: (N,).
         defects: how many there are to find.
     """
 
@@ -36,40 +38,51 @@ class Curve:
 def precision_recall(
     compared: Sequence[tuple[Detections, Detections]], names: Sequence[str]
 ) -> dict[str, Curve]:
-    """Return the curves of the classes that the split shows.
+    """Return the curves of the classes that the images show.
 
     Args:
-        compared: per tile, what was found, at whatever score, and the ground truth.
+        compared: per image, what was found, at whatever score, and the ground truth.
     """
-    detections = concatenate([ours for ours, _ in compared])
-    ground_truth = concatenate([theirs for _, theirs in compared])
-    if not len(ground_truth):
-        return {}
-    right = np.concatenate([match(*pair, np.array([CURVE_IOU])) for pair in compared])[:, 0]
     curves = {}
     for class_id, name in enumerate(names):
-        mine, defects = detections.class_ids == class_id, int((ground_truth.class_ids == class_id).sum())
-        if defects:
-            order = np.argsort(-detections.scores[mine], kind="stable")
-            hits = np.cumsum(right[mine][order])
-            reported = np.arange(1, len(hits) + 1)
-            curves[name] = Curve(hits / defects, hits / reported, detections.scores[mine][order], defects)
+        scores, hits, best = _of_class(compared, class_id)
+        if len(best):
+            order = np.argsort(-scores, kind="stable")
+            reported = np.arange(1, len(order) + 1)
+            recall = (best[None] >= scores[order][:, None]).mean(axis=1)
+            curves[name] = Curve(recall, np.cumsum(hits[order]) / reported, scores[order], len(best))
     return curves
 
 
-def draw_precision_recall(curves: dict[str, Curve], thresholds: Mapping[str, float]) -> Figure:
+def _of_class(
+    compared: Sequence[tuple[Detections, Detections]], class_id: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32]]:
+    """Return the scores of a class's reports, whether each is right, and each defect's best score or -1."""
+    scores, hits, best = [np.zeros(0, np.float32)], [np.zeros(0, bool)], [np.zeros(0, np.float32)]
+    for found, ground_truth in compared:
+        ours = found.take(found.class_ids == class_id)
+        theirs = ground_truth.take(ground_truth.class_ids == class_id)
+        pointed = points_at(ours.boxes_xyxy_px, theirs.boxes_xyxy_px)
+        scores.append(ours.scores)
+        hits.append(np.asarray(pointed.any(axis=1)))
+        best.append(np.where(pointed, ours.scores[:, None], -1).max(axis=0, initial=-1).astype(np.float32))
+    return np.concatenate(scores), np.concatenate(hits), np.concatenate(best)
+
+
+def draw_precision_recall(curves: Mapping[str, Curve], thresholds: Mapping[str, float]) -> Figure:
     """Draw all classes; a dot marks the working threshold."""
-    figure = Diagram((5.5, 5))
+    figure = Diagram(FIGURE_IN)
     axes: Any = figure.subplots()
+    edge = [patheffects.withStroke(linewidth=3.5, foreground=INK.hex)]
     for name, curve in curves.items():
-        colour, label = class_colour(name).hex, f"{plain(name)} ({curve.defects})"
-        axes.plot(curve.recall, curve.precision, label=label, color=colour)
+        label, colour = f"{plain(name)} ({curve.defects})", class_colour(name).hex
+        axes.plot(curve.recall, curve.precision, label=label, color=colour, path_effects=edge)
         reported = int((curve.scores >= thresholds[name]).sum())
         if reported:
             at = (curve.recall[reported - 1], curve.precision[reported - 1])
-            axes.plot(*at, "o", color=colour)
-    axes.set(xlim=(0, 1.01), ylim=(0, 1.01), xlabel="recall", ylabel=f"precision, IoU {CURVE_IOU}")
+            axes.plot(*at, "o", color=colour, markeredgecolor=INK.hex, markersize=9)
+    axes.set(xlim=(-0.02, 1.03), ylim=(-0.02, 1.05), xlabel="recall", ylabel="precision")
     axes.grid(alpha=0.3)
     if curves:
-        axes.legend(loc="lower left")
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.18), ncols=2, frameon=False)
     return figure

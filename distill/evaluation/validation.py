@@ -24,10 +24,12 @@ class ValidationTiles:
     Attributes:
         plan: of the images of the split.
         contract: of the model.
+        mm_per_px: of the images; None if not known.
     """
 
     plan: TilePlan
     contract: ModelContract
+    mm_per_px: float | None = None
 
     def metrics(self, run: Run) -> Metrics:
         """Score a network on every tile.
@@ -65,4 +67,4 @@ def load_validation(folder: Path, contract: ModelContract) -> ValidationTiles:
             f"No image of the val split of {folder} shows a defect.",
             "Name a data set whose val split has some: how good a model is cannot be said otherwise.",
         )
-    return ValidationTiles(plan, contract)
+    return ValidationTiles(plan, contract, data.mm_per_px)

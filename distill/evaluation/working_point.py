@@ -1,10 +1,12 @@
-"""Measure missed defects and false alarms on whole images, as a person beside the loom would see them.
+"""Inspect whole images as at the edge, and count defects that are found and false positives.
 
-Everything runs as at the edge: tiles, thresholds of the contract, merging across tiles.
+Everything runs as at the edge: tiles, thresholds of the contract, merging across tiles. All counts come
+from one confusion matrix, and that from one rule of what a report points at (`distill.evaluation.hits`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,37 +15,69 @@ from torch import nn
 
 from distill.data.tiles import TilePlan
 from distill.detector.build import infer
+from distill.evaluation.confusion import Counts, confusion_matrix
 from edge.backends.description import BackendDescription
-from edge.backends.protocol import Floats
+from edge.backends.protocol import Backend, Floats
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections
 from edge.inference.inspector import Inspector
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
+class InspectedImage:
+    """Hold what a detector says of one image of a split.
+
+    Attributes:
+        index: position in the images of the plan.
+        reported: at the thresholds of the contract, by falling score.
+        weak: all that the network sees, however weak.
+        ground_truth: scores are 1.
+    """
+
+    index: int
+    reported: Detections
+    weak: Detections
+    ground_truth: Detections
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class WorkingPoint:
     """Count what a detector reports at its thresholds.
 
-    A defect counts as found if a report of its class touches it, however little they overlap: a person
-    looks at the place, not at the box.
-
     Attributes:
-        recall: None if no image shows a defect.
-        by_class: class name -> (defects, found).
-        false_alarms: reports that touch no defect of their class, on all images.
+        confusion: of `confusion_matrix`, over all images.
+        class_names: in the order of its rows.
         clean_m2: area of the images without a defect; None if the scale is not known.
         false_alarms_on_clean: reports on those images.
     """
 
-    by_class: dict[str, tuple[int, int]]
-    false_alarms: int
+    confusion: Counts
+    class_names: tuple[str, ...]
     clean_m2: float | None
     false_alarms_on_clean: int
 
     @property
+    def by_class(self) -> dict[str, tuple[int, int]]:
+        """Class name -> (defects, defects that a report of whatever class points at)."""
+        rows = self.confusion[:-1]
+        totals, found = rows.sum(axis=1), rows[:, :-1].sum(axis=1)
+        return dict(zip(self.class_names, zip(totals.tolist(), found.tolist(), strict=True), strict=True))
+
+    @property
+    def named(self) -> int:
+        """Defects that are found under their own class."""
+        return int(np.trace(self.confusion[:-1, :-1]))
+
+    @property
+    def false_alarms(self) -> int:
+        """Reports that point at no defect, on all images."""
+        return int(self.confusion[-1].sum())
+
+    @property
     def recall(self) -> float | None:
-        total = sum(defects for defects, _ in self.by_class.values())
-        return sum(detections for _, detections in self.by_class.values()) / total if total else None
+        """Fraction of the defects that are found; None if no image shows one."""
+        total = int(self.confusion[:-1].sum())
+        return int(self.confusion[:-1, :-1].sum()) / total if total else None
 
     @property
     def false_alarms_per_clean_m2(self) -> float | None:
@@ -71,42 +105,34 @@ class TorchBackend:
         """Do nothing: torch needs no warming, and nothing is timed here."""
 
 
-def measure_working_point(
-    module: nn.Module, plan: TilePlan, contract: ModelContract, mm_per_px: float | None
-) -> WorkingPoint:
-    """Inspect every image of a split as the edge would, and compare with the ground truth."""
-    inspector = Inspector(TorchBackend(module), contract)
-    defects = np.zeros(len(contract.class_names), int)
-    hits = np.zeros(len(contract.class_names), int)
-    false_alarms = clean_false_alarms = 0
-    clean_m2 = 0.0
+def inspected_images(
+    backend: Backend, plan: TilePlan, contract: ModelContract, mm_per_px: float | None
+) -> list[InspectedImage]:
+    """Inspect every image of a split as the edge would."""
+    inspector = Inspector(backend, contract)
+    inspector.wants_weak = True
+    inspected = []
     for index, labelled in enumerate(plan.images):
         image = plan.image(index)
-        detections = inspector.inspect(image, mm_per_px)
+        result = inspector.find(inspector.prepare(image, mm_per_px))
         ground_truth = Detections(
             labelled.boxes_xyxy_px(image), np.ones(len(labelled.class_ids), np.float32), labelled.class_ids
         )
-        touched = _touches(detections, ground_truth)
-        np.add.at(defects, ground_truth.class_ids, 1)
-        np.add.at(hits, ground_truth.class_ids, touched.any(axis=0).astype(int))
-        false_alarms += int((~touched.any(axis=1)).sum())
-        if not len(ground_truth) and mm_per_px:
-            clean_m2 += image.shape[0] * image.shape[1] * mm_per_px**2 / 1e6
-            clean_false_alarms += len(detections)
-    counts = zip(contract.class_names, defects.tolist(), hits.tolist(), strict=True)
+        weak = result.defects if result.weak is None else result.weak
+        inspected.append(InspectedImage(index, result.defects, weak, ground_truth))
+    return inspected
+
+
+def working_point(
+    inspected: Sequence[InspectedImage], plan: TilePlan, contract: ModelContract, mm_per_px: float | None
+) -> WorkingPoint:
+    """Count what was reported on the images of a split."""
+    compared = [(one.reported, one.ground_truth) for one in inspected]
+    clean = [one for one in inspected if not len(one.ground_truth)]
+    clean_px = sum(plan.frame_hw_px[one.index][0] * plan.frame_hw_px[one.index][1] for one in clean)
     return WorkingPoint(
-        by_class={name: (total, hit) for name, total, hit in counts},
-        false_alarms=false_alarms,
-        clean_m2=clean_m2 if mm_per_px else None,
-        false_alarms_on_clean=clean_false_alarms,
+        confusion=confusion_matrix(compared, len(contract.class_names)),
+        class_names=contract.class_names,
+        clean_m2=clean_px * mm_per_px**2 / 1e6 if mm_per_px else None,
+        false_alarms_on_clean=sum(len(one.reported) for one in clean) if mm_per_px else 0,
     )
-
-
-def _touches(
-    detections: Detections, ground_truth: Detections
-) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    """Return (N, M) bool: same class, and the boxes share some area."""
-    low = np.maximum(detections.boxes_xyxy_px[:, None, :2], ground_truth.boxes_xyxy_px[None, :, :2])
-    high = np.minimum(detections.boxes_xyxy_px[:, None, 2:], ground_truth.boxes_xyxy_px[None, :, 2:])
-    same_class = detections.class_ids[:, None] == ground_truth.class_ids[None]
-    return np.asarray((high > low).all(axis=2) & same_class)

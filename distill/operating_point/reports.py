@@ -9,11 +9,10 @@ from torch import nn
 
 from distill.core.value import FiniteValue, Value
 from distill.data.dataset import LabelledImage, read_labelled
-from distill.evaluation.evaluate import LOCATED_IOU
+from distill.evaluation.hits import points_at
 from distill.evaluation.working_point import TorchBackend
 from edge.core.contract import ModelContract
 from edge.core.detections import Detections
-from edge.core.geometry import Boxes, iou_matrix
 from edge.inference.inspector import Inspector
 
 LEAST_SCORE = 0.05
@@ -96,19 +95,6 @@ def reports_on(
         pointed = points_at(found.boxes_xyxy_px, labelled.boxes_xyxy_px(image))
         listed.append(_listed(labelled, found, pointed, contract.class_names))
     return listed
-
-
-def points_at(found: Boxes, truth: Boxes) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    """Tell which detections point at which defects: by an IoU of `LOCATED_IOU`, or a centre inside.
-
-    Args:
-        found: (N, 4) xyxy; ground truth: (M, 4), in the same pixels.
-    Returns:
-        (N, M) bool.
-    """
-    centres = (found[:, None, :2] + found[:, None, 2:]) / 2
-    inside = ((centres >= truth[None, :, :2]) & (centres <= truth[None, :, 2:])).all(axis=2)
-    return np.asarray(inside | (iou_matrix(found, truth) >= LOCATED_IOU))
 
 
 def counts_at(thresholds: Mapping[str, float], images: Sequence[ImageReports]) -> ThresholdCounts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -17,7 +17,7 @@ from distill.operating_point.folds import parts_of
 from distill.operating_point.reports import ImageReports, reports_on
 from distill.operating_point.verdict import Verdict, verdict_on
 from distill.settings.recipe import Recipe
-from distill.training.starting_point import shipped_thresholds
+from distill.training.starting_point import load_named
 from edge.core.contract import ModelContract
 from edge.core.errors import CheckpointError
 
@@ -81,19 +81,11 @@ def _starting_detector(folder: RunFolder, contract: ModelContract) -> Detector |
         has_other_classes = started_from.contract.class_names != contract.class_names
         if has_other_classes or started_from.knows_features_alone:
             return None
-        detector = load_detector(path)
+        return load_named(path)
     except (OSError, ValueError, KeyError, TypeError) as error:
         logger.warning(
             "%s cannot be read: no comparison with what came before (%s)", folder.start_from, error
         )
     except CheckpointError as error:
         logger.warning("no comparison with what came before: %s", error.problem)
-    else:
-        thresholds = shipped_thresholds(path)
-        return detector if thresholds is None else _at(detector, thresholds)
     return None
-
-
-def _at(detector: Detector, thresholds: Mapping[str, float]) -> Detector:
-    contract = detector.contract.with_thresholds(thresholds)
-    return replace(detector, contract=contract, checkpoint=replace(detector.checkpoint, contract=contract))

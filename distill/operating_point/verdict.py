@@ -10,6 +10,7 @@ from distill.labels.checks.sufficiency import too_little
 from distill.operating_point.choose import thresholds_under_budget
 from distill.operating_point.reports import ImageReports, ThresholdCounts, counts_at, found_defects
 from distill.settings.tables import OperatingPoint
+from edge.core.counted import counted
 
 CHANCE = 0.1
 """Differences that chance alone makes as often as this are said to be no proof."""
@@ -100,9 +101,10 @@ def remarks(verdict: Verdict, mm_per_px: float | None) -> Iterator[str]:
     """Say what the numbers cannot tell, and why."""
     before, after = verdict.before, verdict.after
     if before is not None and verdict.is_better and verdict.chance is not None and verdict.chance > CHANCE:
+        are = "is" if after.defects == 1 else "are"
         yield (
-            f"{after.defects} defects are too few to tell: chance alone makes such a difference in "
-            f"{100 * verdict.chance:.0f} of 100 comparisons"
+            f"{counted(after.defects, 'defect')} {are} too few to tell: chance alone makes such a "
+            f"difference in {100 * verdict.chance:.0f} of 100 comparisons"
         )
     boxes = {name: total for name, (total, _) in after.found.items()}
     yield from too_little(boxes, after.clean_images, mm_per_px)

@@ -26,7 +26,6 @@ class PruneFolder(RunFolder):
     source = FileBelow("source.json")
     scorecard = FileBelow(SCORECARD_NAME)
     ancestry = FileBelow(ANCESTRY_NAME)
-    pareto = FileBelow("pareto.png")
     latency = FileBelow("latency.json")
     latency_table = FileBelow("latency-table.json")
     only_plan = FileBelow("plan.json")

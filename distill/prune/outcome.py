@@ -1,44 +1,48 @@
-"""Say what came of a pruning, and which command is next."""
+"""Say what came of a pruning."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
-from pathlib import Path
 
 from distill.evaluation.scorecard import ScorecardRow
-from distill.prune.folder import PruneFolder
 
 UNPRUNED = "unpruned"
 
 
 def outcome(rows: Sequence[ScorecardRow], digest: str) -> str:
-    """Say what the published detector lost or gained against the unpruned one.
+    """Say what the published detector lost or gained against the unpruned one, before -> after.
 
     Args:
         rows: of the pruning's scorecard.
         digest: of the published checkpoint.
     """
-    before = next((row for row in rows if row.stage == UNPRUNED), None)
-    after = next((row for row in reversed(rows) if row.checkpoint_digest == digest), None)
-    if before is None or after is None or before.map50_95 is None or after.map50_95 is None:
+    compared = _before_and_after(rows, digest)
+    if compared is None:
         return "how good it is was not measured"
-    points = 100 * (after.map50_95 - before.map50_95)
-    both = f"mAP50-95 {before.map50_95:.3f} before, {after.map50_95:.3f} now"
-    macs = f"with {after.macs / before.macs:.2f} of the MACs"
-    if after.map50_95 >= before.map50_95:
-        return f"{macs} as good as before or better: {both} (+{points:.2f} points)"
+    (before, was), (after, now) = compared
+    points = 100 * (now - was)
+    macs = f"{before.macs / 1e9:.3f} -> {after.macs / 1e9:.3f} GMACs (ratio {after.macs / before.macs:.2f})"
+    quality = f"mAP50-95 {was:.3f} -> {now:.3f} on the same validation tiles"
+    if now >= was:
+        return f"{macs}; {quality}: as good as before or better (+{points:.2f} points)"
     return (
-        f"{macs} WORSE than before by {-points:.2f} points: {both}. Recover longer with --epochs, under a "
-        "better --teacher, or keep more of it with --macs"
+        f"{macs}; {quality}: WORSE than before by {-points:.2f} points. Recover longer with --epochs, "
+        "under a better --teacher, or keep more of it with --macs"
     )
 
 
-def next_command(folder: PruneFolder, dataset: Path) -> str:
-    """Return the command that makes a bundle of the pruned detector, INT8 included."""
-    val = dataset / "images" / "val"
-    words = [
-        "loomsight", "export", folder.best, "--images", val if val.is_dir() else dataset,
-        "--data", dataset, "--int8", "--out", folder.path / "bundle",
-    ]  # fmt: skip
-    return shlex.join(map(str, words))
+def is_as_good(rows: Sequence[ScorecardRow], digest: str) -> bool | None:
+    """Tell whether the published detector lost nothing; None if that was not measured."""
+    compared = _before_and_after(rows, digest)
+    return None if compared is None else compared[1][1] >= compared[0][1]
+
+
+def _before_and_after(
+    rows: Sequence[ScorecardRow], digest: str
+) -> tuple[tuple[ScorecardRow, float], tuple[ScorecardRow, float]] | None:
+    """Return the unpruned detector and the published one, each with its mAP50-95."""
+    before = next((row for row in rows if row.stage == UNPRUNED), None)
+    after = next((row for row in reversed(rows) if row.checkpoint_digest == digest), None)
+    if before is None or after is None or before.map50_95 is None or after.map50_95 is None:
+        return None
+    return (before, before.map50_95), (after, after.map50_95)

@@ -1,49 +1,127 @@
-"""Draw the cost and the quality of each step of a pruning."""
+"""Draw cost and quality: of the candidates of a step, and of each step of a pruning."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from distill.core.figures import Diagram, plain
+from distill.core.run_page import FIGURE_IN
 from distill.evaluation.scorecard import ScorecardRow
+from distill.prune.candidates import ScoredPlan
 from distill.prune.stage_times import StageTimes
-from edge.core.palette import BLUE
+from edge.core.palette import BLUE, INK, ORANGE, SOFT_INK, WHITE
 
 CUT, RECOVERED = "cut-", "recovered-"
 
+LABEL_GAP = 0.075
+"""Least distance of two labels, as a fraction of the height of a diagram."""
+
+MARKERS = {"threshold": "s", "depgraph": "o"}
+
 Cost = Callable[[ScorecardRow], float | None]
+Point = tuple[float, float, str]
 
 
-def draw_pareto(rows: Sequence[ScorecardRow], times: StageTimes) -> Figure:
-    """Draw mAP50-95 over latency, MACs and size.
+def draw_candidates(candidates: Sequence[ScoredPlan], taken: int) -> Figure:
+    """Draw mAP50-95 right after the cut over the MACs ratio; the numbers are those of the table.
 
-    Detectors that have recovered are joined by a line; those that were only cut are hollow.
+    Args:
+        taken: position of the one that was taken.
     """
-    costs: dict[str, Cost] = {
-        f"ms of one input, {times.runtime}": lambda row: times.ms.get(row.stage.replace(CUT, RECOVERED)),
-        "MACs of one input, GMACs": lambda row: row.macs / 1e9,
-        "weights, million": lambda row: row.parameters / 1e6,
-    }
-    figure = Diagram((13, 4.2))
-    for axes, (label, cost) in zip(figure.subplots(1, len(costs), sharey=True), costs.items(), strict=True):
-        _draw(axes, rows, cost)
-        axes.set_xlabel(label)
-        axes.set_xlim(left=0)
-        axes.grid(alpha=0.3)
-    figure.axes[0].set_ylabel("mAP50-95")
+    figure = Diagram(FIGURE_IN)
+    axes: Any = figure.subplots()
+    for planner, marker in MARKERS.items():
+        mine = [one for one in candidates if one.planner == planner]
+        if mine:
+            axes.plot([one.macs_share for one in mine], [one.map50_95 for one in mine], marker,
+                      color=BLUE.hex, fillstyle="none", markersize=7, label=plain(planner))  # fmt: skip
+    best = candidates[taken]
+    axes.plot(best.macs_share, best.map50_95, MARKERS[best.planner], color=ORANGE.hex,
+              markeredgecolor=INK.hex, markersize=9, label="taken")  # fmt: skip
+    front = pareto_front([(one.macs_share, one.map50_95) for one in candidates])
+    axes.step(
+        *zip(*front, strict=True),
+        where="post",
+        color=SOFT_INK.hex,
+        linewidth=1,
+        zorder=0,
+        label="Pareto front",
+    )
+    points = [(one.macs_share, one.map50_95, str(number)) for number, one in enumerate(candidates, 1)]
+    _label(axes, points)
+    axes.set(xlabel="MACs ratio", ylabel="mAP50-95 right after the cut")
+    axes.margins(x=0.3)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2, frameon=False)
     return figure
 
 
-def _draw(axes: Axes, rows: Sequence[ScorecardRow], cost: Cost) -> None:
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return the points that no other one beats by less cost and more quality, by rising cost."""
+    front: list[tuple[float, float]] = []
+    for cost, quality in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not front or quality > front[-1][1]:
+            front.append((cost, quality))
+    return front
+
+
+def draw_stages(rows: Sequence[ScorecardRow], times: StageTimes) -> Iterator[tuple[str, Figure]]:
+    """Draw mAP50-95 over latency, MACs and weights, a diagram each.
+
+    Detectors that have recovered are joined by a line; those that were only cut are hollow.
+
+    Yields:
+        What the cost is, and the diagram.
+    """
+    costs: dict[str, Cost] = {
+        f"ms of one input, {times.runtime}": lambda row: times.ms.get(row.stage.replace(CUT, RECOVERED)),
+        "GMACs of one input": lambda row: row.macs / 1e9,
+        "weights, million": lambda row: row.parameters / 1e6,
+    }
+    for label, cost in costs.items():
+        yield label, _drawn(rows, label, cost)
+
+
+def _drawn(rows: Sequence[ScorecardRow], label: str, cost: Cost) -> Figure:
+    figure = Diagram(FIGURE_IN)
+    axes: Any = figure.subplots()
     points = [
-        (row, x, row.map50_95) for row in rows if (x := cost(row)) is not None and row.map50_95 is not None
+        (x, row.map50_95, row.stage)
+        for row in rows
+        if (x := cost(row)) is not None and row.map50_95 is not None
     ]
-    whole = sorted((x, y) for row, x, y in points if not row.stage.startswith(CUT))
+    whole = sorted((x, y) for x, y, stage in points if not stage.startswith(CUT))
     axes.plot([x for x, _ in whole], [y for _, y in whole], "-", color=BLUE.hex, alpha=0.5)
-    for row, x, y in points:
-        is_cut = row.stage.startswith(CUT)
-        axes.plot(x, y, "o", color=BLUE.hex, fillstyle="none" if is_cut else "full")
-        axes.annotate(plain(row.stage), (x, y), xytext=(5, 3), textcoords="offset points", fontsize=8)
+    for x, y, stage in points:
+        axes.plot(x, y, "o", color=BLUE.hex, fillstyle="none" if stage.startswith(CUT) else "full")
+    axes.set(xlabel=label, ylabel="mAP50-95")
+    axes.set_xlim(0, 1.35 * max((x for x, _, _ in points), default=1))
+    top = max((y for _, y, _ in points), default=0) or 1
+    axes.set_ylim(-0.07 * top, 1.1 * top)
+    axes.grid(alpha=0.3)
+    _label(axes, points)
+    return figure
+
+
+def _label(axes: Any, points: Sequence[Point]) -> None:
+    """Write the name of each point to its right, none over another."""
+    low, high = axes.get_ylim()
+    gap = LABEL_GAP * ((high - low) or 1)
+    for (x, y, name), at in zip(points, spread([y for _, y, _ in points], gap), strict=True):
+        axes.annotate(
+            plain(name), (x, y), xytext=(12, (at - y) / gap * 12), textcoords="offset points", fontsize=8,
+            va="center", arrowprops={"arrowstyle": "-", "color": SOFT_INK.hex, "linewidth": 0.6},
+            bbox={"facecolor": WHITE.hex, "edgecolor": "none", "pad": 0.5, "alpha": 0.8},
+        )  # fmt: skip
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """Move values upwards so that each is at least a gap above the next lower one."""
+    moved = list(values)
+    last = float("-inf")
+    for index in sorted(range(len(values)), key=lambda index: values[index]):
+        moved[index] = last = max(values[index], last + gap)
+    return moved

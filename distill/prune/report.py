@@ -10,7 +10,6 @@ from typing import Any
 from matplotlib.figure import Figure
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
 from torch import nn
 
 from distill.core.figures import Diagram, write_figure
@@ -20,6 +19,7 @@ from distill.prune.costs import channels_of, costs_of
 from distill.prune.plan import PruningPlan
 from edge.core.palette import BLUE, SOFT_INK
 from edge.process.terminal import as_cell
+from edge.process.whole_table import WholeTable
 
 WIDTH_IN, HEIGHT_PER_LAYER_IN, MARGIN_IN = 7.0, 0.15, 1.0
 
@@ -66,7 +66,7 @@ def layer_rows(module: nn.Module, plan: PruningPlan) -> tuple[LayerRow, ...]:
 
 def print_plan(plan: PruningPlan, rows: Sequence[LayerRow], console: Console) -> None:
     """Print a plan layer by layer, and what it comes to."""
-    table = Table(box=SIMPLE, pad_edge=False)
+    table = WholeTable(box=SIMPLE, pad_edge=False)
     table.add_column("layer", no_wrap=True)
     for heading in ("channels", "kept", "share", "MACs before", "MACs"):
         table.add_column(heading, justify="right")

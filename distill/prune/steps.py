@@ -14,12 +14,13 @@ from pathlib import Path
 import torch
 
 from distill.checkpoint import Checkpoint, Detector, load_detector, write_checkpoint
-from distill.core.figures import write_figure
 from distill.core.processes import Processes
 from distill.data.dataset import Dataset
 from distill.data.simulated import rehearsed
 from distill.data.tiles import TilePlan, ground_truth_batches
+from distill.evaluation.report import inspected
 from distill.evaluation.scorecard import ScorecardRow, ancestry_of, append_row, read_rows
+from distill.evaluation.working_point import TorchBackend
 from distill.prune.apply import cut
 from distill.prune.candidates import CutSamples, best_plan, samples_of
 from distill.prune.check import check_cut
@@ -27,14 +28,14 @@ from distill.prune.folder import PruneFolder
 from distill.prune.latency import FastEnoughError
 from distill.prune.norms import with_norms_measured
 from distill.prune.outcome import UNPRUNED
-from distill.prune.pareto import draw_pareto
+from distill.prune.page import write_prune_page
 from distill.prune.plan import PruningPlan, read_plan, write_plan
 from distill.prune.planning import macs_of, plans_of_step
 from distill.prune.recover import recovered_name, stage_of
 from distill.prune.settings import PruneSettings
 from distill.prune.stage_times import time_stages
 from distill.settings.recipe import Recipe
-from distill.training.finish import measured
+from distill.training.finish import measure
 from distill.training.stages import row_of, run_stage
 from distill.training.teacher_check import check_has_learnt
 from edge.backends.protocol import Floats
@@ -177,7 +178,7 @@ def _measure_once(work: Pruning, name: str, checkpoint: Path) -> ScorecardRow:
     for row in rows_of_pruning(work.folder):
         if row.stage == name and row.checkpoint_digest == digest:
             return row
-    _, row = measured(work.dataset, work.recipe, checkpoint, name)
+    row = measure(work.dataset, work.recipe, checkpoint, name).row
     append_row(work.folder.scorecard, row)
     return row
 
@@ -208,9 +209,18 @@ def _publish(work: Pruning, good: Path) -> None:
         return
     times = time_stages(_files_of_stages(work), work.settings, _tiles(work))
     folder.write_json(folder.latency, times.model_dump())
-    write_figure(draw_pareto(rows_of_pruning(folder), times), folder.pareto)
+    write_prune_page(
+        folder, rows_of_pruning(folder), times, work.settings, _report_on(work, good), file_digest(good)
+    )
     write_whole(folder.metrics, (good.parent / folder.metrics.name).read_bytes())
     write_whole(folder.best, good.read_bytes())
+
+
+def _report_on(work: Pruning, checkpoint: Path) -> list[str]:
+    """Return what a detector reports on the validation split, as sections of a page."""
+    detector, data = load_detector(checkpoint), work.dataset
+    plan = TilePlan(data.val, detector.contract, data.mm_per_px, work.recipe.cache_mb)
+    return inspected(TorchBackend(detector.module), plan, detector.contract, data.mm_per_px)[1]()
 
 
 def _files_of_stages(work: Pruning) -> dict[str, Path]:

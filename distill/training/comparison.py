@@ -10,13 +10,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.table import Table
 
 from distill.core.figures import Diagram, plain
 from distill.evaluation.scorecard import SCORECARD_NAME, ScorecardRow, read_rows
 from distill.training.stage_plan import DISTILLED, STUDENT_ALONE, TEACHER
 from edge.core.errors import ConfigError
 from edge.process.terminal import as_cell
+from edge.process.whole_table import WholeTable
 
 LEAST_MAP50: Final = 0.05
 """Below it a detector has learnt next to nothing: the noise of a few lucky boxes."""
@@ -27,7 +27,7 @@ LEAST_GAIN: Final = 0.005
 
 def print_comparison(rows: Sequence[ScorecardRow], console: Console) -> None:
     """Print what models cost and how good they are, what distillation bought, and what to doubt."""
-    table = Table(box=SIMPLE, pad_edge=False)
+    table = WholeTable(box=SIMPLE, pad_edge=False)
     table.add_column("stage", no_wrap=True)
     for heading in ("weights", "GMACs", "mAP50", "mAP50-95", "recall", "false alarms per m2", "p50 ms"):
         table.add_column(heading, justify="right")
@@ -43,7 +43,8 @@ def print_comparison(rows: Sequence[ScorecardRow], console: Console) -> None:
     console.print(table)
     by_stage = {row.stage: row for row in rows}
     if STUDENT_ALONE in by_stage and DISTILLED in by_stage:
-        console.print(_gain(by_stage[STUDENT_ALONE], by_stage[DISTILLED]), highlight=False)
+        gain = _gain(by_stage[STUDENT_ALONE], by_stage[DISTILLED])
+        console.print(gain, highlight=False, soft_wrap=True)
     for doubt in doubts(rows):
         console.print(as_cell(f"warning: {doubt}"), highlight=False, soft_wrap=True)
 
@@ -76,7 +77,7 @@ def _cure(stage: str) -> str:
 
 def _gain(alone: ScorecardRow, distilled: ScorecardRow) -> str:
     changes = [
-        f"{name} {theirs - ours:+.3f}"
+        f"{name} {ours:.3f} -> {theirs:.3f} ({theirs - ours:+.3f})"
         for name, ours, theirs in (
             ("mAP50", alone.map50, distilled.map50),
             ("mAP50-95", alone.map50_95, distilled.map50_95),
@@ -84,7 +85,7 @@ def _gain(alone: ScorecardRow, distilled: ScorecardRow) -> str:
         )
         if ours is not None and theirs is not None
     ]
-    return f"distillation bought  {'  '.join(changes)}"
+    return f"distillation bought  {'  '.join(changes)}  (student alone -> distilled, same images)"
 
 
 def _shown(value: float | None, digits: int) -> str:

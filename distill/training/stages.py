@@ -171,7 +171,7 @@ def run_stage(
     taxonomy: Taxonomy,
     processes: Processes,
     scorecard: Path,
-    settle: Callable[[], object] | None = None,
+    settle: Callable[[], Sequence[str]] | None = None,
 ) -> bool:
     """Train and measure one stage; what of it is done already is not done again.
 
@@ -180,7 +180,8 @@ def run_stage(
         dataset: the one it learns from: for a simulated stage that of `simulated_dataset`, for features
             that of `unlabelled_dataset`.
         scorecard: of all stages; this one's row goes there, too, unless it was measured on simulated cloth.
-        settle: called between training and measuring, by the first process.
+        settle: called between training and measuring, by the first process; returns lines that say what the
+            training was worth.
     Returns:
         False if a signal stopped it: it can be resumed.
     Raises:
@@ -208,9 +209,8 @@ def run_stage(
         if not is_done:
             return False
         if processes.is_first:
-            if settle is not None:
-                settle()
-            finish(dataset, recipe, folder, stage.name)
+            results = settle() if settle is not None else ()
+            finish(dataset, recipe, folder, stage.name, results)
         processes.wait()
     if not processes.is_first:
         return True

@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from distill.checkpoint import read_checkpoint
+from distill.checkpoint import Detector, load_detector, read_checkpoint
 from distill.detector.choice import structure_of
 from distill.detector.pickled_model import holds_objects
 from distill.settings.recipe import Recipe
+from distill.settings.shipped import SHIPPED_CHECKPOINT
 from distill.settings.structure import DetectorStructure
 from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.core.contract import ModelContract
 from edge.inference.model import contract_of
-
-SHIPPED_CHECKPOINT = Path(__file__).parents[1] / "weights" / "any-cloth.pt"
-"""The detector of the shipped bundle, as `distill` wrote it; weights of more than one axis are float16."""
-
-SHIPPED = "shipped"
-"""Names the detector that ships with the package where a checkpoint is asked for."""
-
-
-def checkpoint_named(name: str) -> Path:
-    """Return the path that a user means: of the shipped detector, or the one that was named."""
-    return SHIPPED_CHECKPOINT if name == SHIPPED else Path(name)
 
 
 def shipped_thresholds(path: Path) -> dict[str, float] | None:
@@ -36,6 +27,20 @@ def shipped_thresholds(path: Path) -> dict[str, float] | None:
     if path.resolve() != SHIPPED_CHECKPOINT.resolve():
         return None
     return dict(contract_of(open_bundle(demo_bundle_path())).score_thresholds)
+
+
+def load_named(path: Path) -> Detector:
+    """Load a detector; the shipped one with the score thresholds that the shipped bundle has.
+
+    Raises:
+        CheckpointError: if it cannot be read.
+        BundleError: if the shipped bundle is damaged.
+    """
+    detector, thresholds = load_detector(path), shipped_thresholds(path)
+    if thresholds is None:
+        return detector
+    contract = detector.contract.with_thresholds(thresholds)
+    return replace(detector, contract=contract, checkpoint=replace(detector.checkpoint, contract=contract))
 
 
 def structure_to_train(

@@ -8,7 +8,7 @@ from distill.core.processes import Processes
 from distill.data.dataset import Dataset
 from distill.evaluation.scorecard import ScorecardRow, append_row, read_rows
 from distill.settings.recipe import Recipe
-from distill.training.finish import measured
+from distill.training.finish import measure
 from distill.training.stage_plan import TEACHER
 from edge.core.errors import TrainingError
 from edge.core.files import file_digest
@@ -53,6 +53,6 @@ def teacher_row(teacher: Path, dataset: Dataset, recipe: Recipe, scorecard: Path
     rows = [row for row in read_rows(scorecard) if row.stage == TEACHER and row.checkpoint_digest == digest]
     if rows:
         return rows[-1]
-    _, row = measured(dataset, recipe, teacher, TEACHER)
+    row = measure(dataset, recipe, teacher, TEACHER).row
     append_row(scorecard, row)
     return row

@@ -22,13 +22,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from commands import loomsight
 
+from distill.evaluation.hits import points_at
 from distill.labels.formats.registry import read_labels
 from distill.labels.sets.annotations import LabelSet
 from distill.labels.sets.clean import with_clean_images
 from distill.labels.sets.sharing import SharingOptions, with_groups
 from distill.labels.sets.split import split
-from distill.operating_point.reports import points_at
-from distill.training.starting_point import SHIPPED
+from distill.settings.shipped import SHIPPED
 from edge.backends.probe import processor_name
 from edge.core.taxonomy import load_taxonomy
 

@@ -27,7 +27,7 @@ from typing import Any
 from commands import loomsight
 from training import toml, train, work_folder
 
-from distill.training.starting_point import SHIPPED, SHIPPED_CHECKPOINT
+from distill.settings.shipped import SHIPPED, SHIPPED_CHECKPOINT
 from edge.core.taxonomy import load_taxonomy
 
 CLOTHS = ("simulated", "planted")

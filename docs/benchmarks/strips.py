@@ -42,7 +42,7 @@ from distill.labels.formats.registry import read_labels
 from distill.labels.sets.annotations import LabelSet
 from distill.labels.sets.clean import with_clean_images
 from distill.labels.sets.sharing import SharingOptions, split_by_options
-from distill.training.starting_point import SHIPPED, SHIPPED_CHECKPOINT
+from distill.settings.shipped import SHIPPED, SHIPPED_CHECKPOINT
 from edge.core.taxonomy import load_taxonomy
 
 Job = Callable[[], None]

@@ -6,7 +6,6 @@ from itertools import islice
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from edge import __version__
 from edge.app.scoring import score_found
@@ -20,6 +19,7 @@ from edge.config.edge import EdgeConfig
 from edge.core.latency import StageClock
 from edge.pipeline.run_state import RunState
 from edge.process.terminal import as_cell
+from edge.process.whole_table import WholeTable
 
 LONGEST_DEFECT_M = 10.0
 """The ground truth is asked for this much beyond the end of the run: a defect found at the last line may
@@ -139,7 +139,7 @@ def _capacity(state: RunState) -> dict[str, float] | None:
 
 def print_summary(summary: dict[str, Any], console: Console) -> None:
     """Print the closing table of a run."""
-    table = Table(
+    table = WholeTable(
         title=f"loomsight on {as_cell(summary['camera'])}", show_header=False, title_justify="left"
     )
     table.add_column(style="bold")

@@ -15,10 +15,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
 from edge.backends.choose import in_precision
 from edge.backends.registry import BACKENDS
+from edge.bench.capacity import capacity, in_words, printed_ratio
+from edge.bench.printing import print_busy
 from edge.bench.result_file import check_result_file, measured_on, write_result
 from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path
@@ -29,6 +30,7 @@ from edge.cloth.strips import Seam, strips_of
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
 from edge.core.contract import ModelContract
+from edge.core.counted import counted
 from edge.core.errors import NoImagesError
 from edge.core.geometry import View, plan_views
 from edge.core.latency import LatencyHistogram, StageClock
@@ -38,6 +40,8 @@ from edge.inference.preprocess import Preprocessor, grey_enhancer
 from edge.pipeline.parts import Inspection, Results, Source
 from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.run_state import Limits
+from edge.process.other_load import OtherLoad
+from edge.process.whole_table import WholeTable, wide_console
 from edge.sinks.jsonlines import JsonLinesSink
 
 logger = logging.getLogger(__name__)
@@ -46,6 +50,9 @@ KEPT_FRAMES = 8
 """Different frames whose prepared tensors the bare engine runs on, in turn."""
 
 FOLLOWING_FRAMES = 10
+
+FPS_DIGITS, RATIO_DIGITS = 2, 3
+"""Behind the point, of frames per second, milliseconds and ratios, as they are printed."""
 
 STAGES = ("capture", "cloth", "preprocess", "infer", "decode", "merge", "write")
 
@@ -126,13 +133,16 @@ class Benchmark:
         """Return everything measured, ready for JSON."""
         measured = self.measured
         stages = measured.clock.quantiles()
+        loop_fps = float(np.median(measured.loop_fps))
+        engine_fps = float(np.median(measured.engine_fps))
         ratios = [
             loop / engine for loop, engine in zip(measured.loop_fps, measured.engine_fps, strict=True)
         ]
         return {
-            "engine_fps": round(float(np.median(measured.engine_fps)), 3),
-            "loop_fps": round(float(np.median(measured.loop_fps)), 3),
-            "ratio": round(float(np.median(ratios)), 4),
+            "capacity": capacity(self._kept[0], self._frame_hw_px[0], loop_fps),
+            "engine_fps": round(engine_fps, 3),
+            "loop_fps": round(loop_fps, 3),
+            "ratio": printed_ratio(loop_fps, engine_fps, FPS_DIGITS, RATIO_DIGITS),
             "rounds": [round(ratio, 4) for ratio in ratios],
             "stages_ms": {name: stages[name] for name in STAGES if name in stages},
             "preprocess_vs_bare_opencv": self._preprocess_result(),
@@ -150,7 +160,7 @@ class Benchmark:
         return {
             "ours_p50_ms": round(ours, 3),
             "bare_p50_ms": round(reference, 3),
-            "ratio": round(ours / reference, 3),
+            "ratio": printed_ratio(ours, reference, 3, 2),
         }
 
     def _keep_frames(self) -> list[Frame]:
@@ -264,29 +274,36 @@ def bench(
     with ExitStack() as stack:
         benchmark = Benchmark(config, frames, stack)
         cold = benchmark.cold()
-        for number in range(rounds):
-            benchmark.round()
-            logger.info("round %d of %d done", number + 1, rounds)
+        with OtherLoad() as others:
+            for number in range(rounds):
+                benchmark.round()
+                logger.info("round %d of %d done", number + 1, rounds)
         result = benchmark.result()
+        result |= {"other_load_cores": others.cores}
         result |= {"cold": cold, "after_idle": benchmark.after_idle(idle_seconds)}
-    _print_result(result, Console())
+    _print_result(result, wide_console())
     write_result(result, json_file)
     return result
 
 
 def _print_result(result: dict[str, Any], console: Console) -> None:
     on = result["measured_on"]
+    console.print(f"this device can inspect {in_words(result['capacity'])}", soft_wrap=True)
     console.print(
-        f"{on['processor']}, {on['cores']} cores; {on['runtime']} {on['device']} {on['precision']}"
+        f"{on['processor']}, {counted(on['cores'], 'core')}; {on['runtime']} {on['device']} "
+        f"{on['precision']}",
+        soft_wrap=True,
     )
     console.print(
         f"loop {result['loop_fps']:.2f} frames/s, bare engine {result['engine_fps']:.2f}: "
-        f"ratio {result['ratio']:.3f}  ({result['tiles_per_frame']} tiles per frame, batch {on['batch']})"
+        f"ratio {result['ratio']:.3f}  ({counted(result['tiles_per_frame'], 'tile')} per frame, "
+        f"batch {on['batch']})",
+        soft_wrap=True,
     )
     bare = result["preprocess_vs_bare_opencv"]
     console.print(
-        f"preprocessing p50 {bare['ours_p50_ms']:.2f} ms, bare resize + CLAHE + blob "
-        f"{bare['bare_p50_ms']:.2f} ms: ratio {bare['ratio']:.2f}"
+        f"preprocessing p50 {bare['ours_p50_ms']:.3f} ms, bare resize + CLAHE + blob "
+        f"{bare['bare_p50_ms']:.3f} ms: ratio {bare['ratio']:.2f}"
     )
     cold, idle = result["cold"], result["after_idle"]
     console.print(f"open and check {cold['open_and_check_ms']:.0f} ms, load alone {cold['load_ms']:.0f} ms")
@@ -296,7 +313,8 @@ def _print_result(result: dict[str, Any], console: Console) -> None:
             f"{name}: first frame {first['first_ms']:.1f} ms, then "
             + " / ".join(f"{key} {following[key]:.1f}" for key in ("p50", "p95", "p99", "max"))
         )
-    table = Table("stage", "p50 ms", "p95 ms", "p99 ms", "max ms")
+    table = WholeTable("stage", "p50 ms", "p95 ms", "p99 ms", "max ms")
     for name, quantiles in result["stages_ms"].items():
         table.add_row(name, *(f"{quantiles[key]:.2f}" for key in ("p50", "p95", "p99", "max")))
     console.print(table)
+    print_busy(console, [result["other_load_cores"]])

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 from typing_extensions import Self
 
 from edge.backends.probe import available_cores
 from edge.backends.protocol import OpenBackend
+from edge.bench.capacity import capacity, in_words, printed_ratio
+from edge.bench.printing import print_busy
 from edge.bench.result_file import check_result_file, measured_on, write_result
 from edge.bundle.opening import demo_bundle_path, model_digest_of, open_bundle
 from edge.bundle.store import bundle_path
@@ -36,6 +36,7 @@ from edge.cloth.strips import Seam, strips_of
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
 from edge.core.contract import ModelContract
+from edge.core.counted import of_all
 from edge.core.detections import with_unclassified
 from edge.core.errors import NoImagesError
 from edge.core.geometry import plan_views
@@ -45,6 +46,9 @@ from edge.inference.model import contract_of, open_model
 from edge.inference.preprocess import Preprocessor
 from edge.pipeline.parts import Inspection, Results, Source
 from edge.pipeline.pipeline import Pipeline
+from edge.process.other_load import OtherLoad
+from edge.process.terminal import as_cell
+from edge.process.whole_table import WholeTable, wide_console
 from edge.reference.second_look import SecondLook
 from edge.sinks.jsonlines import JsonLinesSink
 from edge.teach.opening import open_for
@@ -53,6 +57,9 @@ logger = logging.getLogger(__name__)
 
 KEPT_STRIPS = 8
 """Different strips that the loop and the engine look at, over and over."""
+
+RATE_DIGITS, RATIO_DIGITS = 2, 3
+"""Behind the point, of strips per second and of ratios, as they are printed."""
 
 DEFAULT_MM_PER_PX = 0.2
 """Scale of the simulated cloth where neither the settings nor the model name one."""
@@ -170,16 +177,16 @@ class LinesBenchmark:
     def result(self) -> dict[str, Any]:
         """Return everything measured, ready for JSON."""
         turns, first = self.turns, self._kept[0]
-        loop_hz = float(np.median(turns.loop_hz))
+        loop_hz, engine_hz = float(np.median(turns.loop_hz)), float(np.median(turns.engine_hz))
         return {
             "camera": redact_credentials(self._camera),
             "strip_hw_px": list(first.image.shape[:2]),
             "batches": [len(batch) for batch in self._batches[0]],
             "strips_per_s": round(loop_hz, 3),
-            "engine_strips_per_s": round(float(np.median(turns.engine_hz)), 3),
-            "ratio": round(float(np.median(turns.ratios)), 4),
+            "engine_strips_per_s": round(engine_hz, 3),
+            "ratio": printed_ratio(loop_hz, engine_hz, RATE_DIGITS, RATIO_DIGITS),
             "pairs": [round(ratio, 4) for ratio in turns.ratios],
-            "capacity": capacity(first, loop_hz),
+            "capacity": capacity(first, len(first.image), loop_hz),
             "stages_ms": self.clock.quantiles(),
             **self._of_reference(first),
         }
@@ -192,9 +199,11 @@ class LinesBenchmark:
         return {
             "with_reference": {
                 "strips_per_s": round(strips_hz, 3),
-                "ratio": round(float(np.median(turns.reference_ratios)), 4),
+                "ratio": printed_ratio(
+                    strips_hz, float(np.median(turns.loop_hz)), RATE_DIGITS, RATIO_DIGITS
+                ),
                 "pairs": [round(ratio, 4) for ratio in turns.reference_ratios],
-                "capacity": capacity(first, strips_hz),
+                "capacity": capacity(first, len(first.image), strips_hz),
             }
         }
 
@@ -247,23 +256,6 @@ class LinesBenchmark:
         return self._strips / state.seconds
 
 
-def capacity(strip: Frame, strips_hz: float) -> dict[str, float] | None:
-    """State what so many strips a second come to; None where the scale is not known.
-
-    Returns:
-        `m_per_min` of cloth, one strip after the other without gap or overlap, `width_m` and `mm_per_px`.
-    """
-    mm_per_px = strip.mm_per_px_across
-    if mm_per_px is None:
-        return None
-    mm_per_line = strip.position.mm_per_px_along if strip.position else mm_per_px
-    return {
-        "m_per_min": round(strips_hz * len(strip.image) * mm_per_line / 1000 * 60, 2),
-        "width_m": round(strip.image.shape[1] * mm_per_px / 1000, 3),
-        "mm_per_px": mm_per_px,
-    }
-
-
 def bench_lines(
     config: EdgeConfig, camera: str | None, *, strips: int, pairs: int, json_file: Path | None
 ) -> dict[str, Any]:
@@ -287,9 +279,10 @@ def bench_lines(
         shapes = {}
         for name, address in cameras.items():
             benchmark = LinesBenchmark(config, address, strips, backend, contract, reference)
-            for number in range(pairs):
-                benchmark.pair(engine_first=number % 2 == 1)
-            shapes[redact_credentials(name)] = benchmark.result()
+            with OtherLoad() as others:
+                for number in range(pairs):
+                    benchmark.pair(engine_first=number % 2 == 1)
+            shapes[redact_credentials(name)] = {**benchmark.result(), "other_load_cores": others.cores}
             logger.info("%s done", redact_credentials(name))
         result = {"measured_on": _measured_on(config, backend, contract), "strips_per_turn": strips}
     result["shapes"] = shapes
@@ -324,20 +317,24 @@ def _measured_on(config: EdgeConfig, backend: OpenBackend, contract: ModelContra
 
 
 def _print(result: dict[str, Any]) -> None:
-    on, console = result["measured_on"], Console(width=120)
+    on, console = result["measured_on"], wide_console()
+    for name, shape in result["shapes"].items():
+        console.print(
+            f"{as_cell(name)}: this device can inspect {in_words(shape['capacity'])}", soft_wrap=True
+        )
     console.print(
-        f"{on['processor']}, engine at {on['threads']} of {on['cores']} threads; {on['runtime']} "
-        f"{on['device']} {on['precision']}"
+        f"{on['processor']}, engine at {of_all(on['threads'], on['cores'], 'thread')}; {on['runtime']} "
+        f"{on['device']} {on['precision']}",
+        soft_wrap=True,
     )
-    table = Table("strips", "tiles", "strips/s", "bare engine", "ratio", "middle half", "capacity")
+    table = WholeTable("strips", "tiles", "strips/s", "bare engine", "ratio", "middle half", "capacity")
     for name, shape in result["shapes"].items():
         can = shape["capacity"]
         table.add_row(
-            name, "+".join(map(str, shape["batches"])), f"{shape['strips_per_s']:.2f}",
+            as_cell(name), "+".join(map(str, shape["batches"])), f"{shape['strips_per_s']:.2f}",
             f"{shape['engine_strips_per_s']:.2f}", f"{shape['ratio']:.3f}",
             "{:.3f} to {:.3f}".format(*np.quantile(shape["pairs"], [0.25, 0.75])),
-            "scale not known" if can is None
-            else f"{can['m_per_min']:.1f} m/min x {can['width_m']:.2f} m at {can['mm_per_px']:g} mm/px",
+            "scale not known" if can is None else in_words(can),
         )  # fmt: skip
     console.print(table)
     for name, shape in result["shapes"].items():
@@ -350,3 +347,4 @@ def _print(result: dict[str, Any]) -> None:
     for name, shape in result["shapes"].items():
         stages = ", ".join(f"{stage} {times['p50']:.2f}" for stage, times in shape["stages_ms"].items())
         console.print(f"{name}, p50 ms: {stages}", soft_wrap=True)
+    print_busy(console, [shape["other_load_cores"] for shape in result["shapes"].values()])

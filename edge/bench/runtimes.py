@@ -11,9 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from edge.backends.choose import usable_backends
 from edge.backends.description import BackendOptions, Precision
 from edge.backends.probe import (
@@ -23,6 +20,8 @@ from edge.backends.probe import (
     processor_name,
 )
 from edge.backends.registry import BACKENDS, BackendName
+from edge.bench.capacity import printed_ratio
+from edge.bench.printing import print_busy
 from edge.bench.result_file import check_result_file, write_result
 from edge.bundle.opening import Bundle, demo_bundle_path, open_bundle
 from edge.bundle.store import bundle_path
@@ -30,11 +29,14 @@ from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame, frames_of
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
+from edge.core.counted import counted
 from edge.core.errors import NoImagesError
 from edge.core.latency import LatencyHistogram
 from edge.inference.inspector import Inspector
 from edge.inference.model import open_model
+from edge.process.other_load import OtherLoad
 from edge.process.terminal import as_cell
+from edge.process.whole_table import WholeTable, wide_console
 
 logger = logging.getLogger(__name__)
 
@@ -84,11 +86,13 @@ def bench_runtimes(
         contenders = list(_contenders(config, against, stack))
         for contender in contenders:
             contender.inspector.warm_up(kept[0].image.shape[:2], kept[0].mm_per_px_across)
-        for number in range(rounds):
-            for contender in contenders:
-                _inspect(contender, kept, frames)
-            logger.info("round %d of %d done", number + 1, rounds)
+        with OtherLoad() as others:
+            for number in range(rounds):
+                for contender in contenders:
+                    _inspect(contender, kept, frames)
+                logger.info("round %d of %d done", number + 1, rounds)
         result = _result(contenders, config, frames * rounds)
+        result |= {"other_load_cores": others.cores}
     _print(result)
     write_result(result, json_file)
     return result
@@ -175,7 +179,7 @@ def _result(contenders: Sequence[Contender], config: EdgeConfig, frames: int) ->
                 "backend": one.backend,
                 "precision": one.precision,
                 "frames_per_s": round(one.fps, 3),
-                "times_reference": round(one.fps / reference.fps, 3),
+                "times_reference": printed_ratio(one.fps, reference.fps, 2, 2),
                 **{f"{key}_ms": value for key, value in one.latency.quantiles().items()},
                 "map50_95": one.map50_95,
             }
@@ -186,7 +190,7 @@ def _result(contenders: Sequence[Contender], config: EdgeConfig, frames: int) ->
 
 def _print(result: dict[str, Any]) -> None:
     on = result["measured_on"]
-    table = Table(
+    table = WholeTable(
         "bundle", "backend", "precision", "frames/s", "times the first", "p50 ms", "p99 ms", "mAP50-95"
     )
     for row in result["rows"]:
@@ -195,6 +199,11 @@ def _print(result: dict[str, Any]) -> None:
             as_cell(row["model"]), row["backend"], row["precision"], f"{row['frames_per_s']:.2f}",
             f"{row['times_reference']:.2f}", f"{row['p50_ms']:.1f}", f"{row['p99_ms']:.1f}", shown,
         )  # fmt: skip
-    console = Console(width=120)
-    console.print(f"{on['processor']}, {on['threads']} threads; {result['frames']} frames each, in turn")
+    console = wide_console()
+    console.print(
+        f"{on['processor']}, {counted(on['threads'], 'thread')}; {counted(result['frames'], 'frame')} "
+        "each, in turn",
+        soft_wrap=True,
+    )
     console.print(table)
+    print_busy(console, [result["other_load_cores"]])

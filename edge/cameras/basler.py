@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -223,6 +224,33 @@ def camera_at(address: str, mm_per_px: float | None = None) -> IsolatedCamera:
 def open_basler(source: str, mm_per_px: float | None = None) -> BaslerCamera:
     """Build the camera of an address, for a process of its own."""
     return BaslerCamera(source, parse_device(source), mm_per_px)
+
+
+def listed() -> list[str]:
+    """Describe each Basler camera that is there; one that nobody has open with what it can deliver."""
+    pylon, genicam = _pylon()
+    factory, lines = pylon.TlFactory.GetInstance(), []
+    for info in factory.EnumerateDevices():
+        what = f"{info.GetModelName()}, serial {info.GetSerialNumber()}, {info.GetDeviceClass()}"
+        try:
+            device = pylon.InstantCamera(factory.CreateDevice(info))
+            device.Open()
+            lines.append(f"{what}: {_delivers(device, genicam)}")
+            device.Close()
+        except genicam.GenericException as error:
+            lines.append(f"{what}: cannot be opened ({_first_line(error)})")
+    return lines
+
+
+def _delivers(device: Any, genicam: Any) -> str:
+    formats = " ".join(device.PixelFormat.Symbolics)
+    said = [f"up to {device.Width.Max} x {device.Height.Max} px", formats]
+    for name, unit in (("AcquisitionLineRate", "lines/s"), ("AcquisitionFrameRate", "frames/s")):
+        for node in (name, f"{name}Abs"):
+            with suppress(genicam.GenericException):
+                said.append(f"up to {getattr(device, node).Max:g} {unit}")
+                break
+    return ", ".join(said)
 
 
 def _pylon() -> tuple[Any, Any]:

@@ -7,14 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
 from edge.bundle.layers import bar
 from edge.bundle.opening import Bundle, is_sealed, model_digest_of, open_bundle
 from edge.bundle.store import BUNDLES_NAME, bundle_path, is_store, read_state
 from edge.core.settings import shown
 from edge.process.terminal import as_cell
+from edge.process.whole_table import WholeTable, wide_console
 
 WORST_LAYERS = 8
 
@@ -59,7 +57,7 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(facts, indent=1))
         return
-    console = Console()
+    console = wide_console()
     console.print(as_cell(str(facts["path"])), soft_wrap=True)
     parity = dict(facts.get("parity") or {})
     models = parity.pop("models", ()) if _are_rows(parity.get("models", ())) else ()
@@ -67,7 +65,7 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
     for title, values in {**facts, "parity": parity}.items():
         if title in ("path", "ancestry", "layers", "variants"):
             continue
-        table = Table(title, "", title_justify="left")
+        table = WholeTable(title, "", title_justify="left")
         for key, value in flat(values or {"": "nothing known"}).items():
             table.add_row(as_cell(key), as_cell(value))
         console.print(table)
@@ -81,9 +79,9 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
         console.print(_layers_table(facts["layers"]))
 
 
-def ancestry_table(stages: Sequence[Mapping[str, Any]]) -> Table:
+def ancestry_table(stages: Sequence[Mapping[str, Any]]) -> WholeTable:
     """Lay out what a model was after each stage, as a bundle's `ancestry` says it."""
-    table = Table(
+    table = WholeTable(
         "ancestry", "M weights", "GMACs", "mAP50", "mAP50-95", "recall", "false alarms per m2", "p50 ms"
     )
     for one in stages:
@@ -108,7 +106,7 @@ def _are_rows(rows: Any) -> bool:
     return True
 
 
-def models_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+def models_table(rows: Sequence[Mapping[str, Any]]) -> WholeTable:
     """Lay out what each model of a bundle gives on each runtime, as its `parity.models` says it."""
     heads = (
         "model",
@@ -123,7 +121,7 @@ def models_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         "p99 ms",
     )
     has_strips = any(row.get("strips_map50_95") is not None for row in rows)
-    table = Table(*heads, *(("strips mAP50-95", "drop") if has_strips else ()))
+    table = WholeTable(*heads, *(("strips mAP50-95", "drop") if has_strips else ()))
     for row in rows:
         table.add_row(
             row["precision"],
@@ -143,9 +141,9 @@ def _digits(value: float | None, digits: int) -> str:
     return "—" if value is None else f"{value:.{digits}f}"
 
 
-def _variant_table(precision: str, made: Mapping[str, Any]) -> Table:
+def _variant_table(precision: str, made: Mapping[str, Any]) -> WholeTable:
     """Lay out how a variant was made; of the sensitivity, the worst layers and those left out."""
-    table = Table(f"variant {precision}", "", title_justify="left")
+    table = WholeTable(f"variant {precision}", "", title_justify="left")
     left_out, costs = made.get("layers_left_out", ()), made.get("sensitivity", {})
     if not isinstance(left_out, list | tuple) or not _are_numbers(costs):
         left_out, costs = (), {}
@@ -161,8 +159,8 @@ def _are_numbers(values: Any) -> bool:
     return isinstance(values, Mapping) and all(isinstance(value, int | float) for value in values.values())
 
 
-def _layers_table(layers: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table("layer", "million MACs", "", "thousand weights", "", title_justify="left")
+def _layers_table(layers: Sequence[Mapping[str, Any]]) -> WholeTable:
+    table = WholeTable("layer", "million MACs", "", "thousand weights", "", title_justify="left")
     greatest = {key: max(layer[key] for layer in layers) for key in ("macs", "parameters")}
     for layer in layers:
         macs, parameters = layer["macs"], layer["parameters"]

@@ -8,14 +8,12 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console
-from rich.table import Table
 
 from edge.backends.probe import (
     available_cores,
@@ -28,6 +26,10 @@ from edge.backends.provider_start import CUDA, CUDA_LIBRARIES, cure_of
 from edge.backends.registry import BACKENDS
 from edge.bundle.opening import demo_bundle_path, open_bundle
 from edge.cameras.registry import CAMERAS
+from edge.commands.doctor_cameras import aravis_finding, basler_finding, video_finding
+from edge.commands.doctor_uses import uses
+from edge.commands.finding import DeviceFinding, print_findings
+from edge.core.counted import counted, of_all
 from edge.core.errors import LoomsightError
 from edge.process.packages import (
     distribution_of,
@@ -37,9 +39,6 @@ from edge.process.packages import (
     install_package,
     repair,
 )
-from edge.process.terminal import as_cell
-
-Verdict = Literal["ok", "lacking", "broken"]
 
 CUDA_ROW = "ONNX Runtime on CUDA"
 
@@ -47,27 +46,14 @@ LEAST_FREE_GB = 2.0
 """Below this a day of defect images does not fit."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceFinding:
-    """Report one finding about the device.
-
-    Attributes:
-        verdict: `broken` keeps edge-run from working, `lacking` only limits it.
-        cure: what to do; empty where nothing is to be done.
-    """
-
-    name: str
-    verdict: Verdict
-    detail: str
-    cure: str = ""
-
-
 def examine() -> list[DeviceFinding]:
     """Look at everything edge-run may use."""
     first, *others = (partial(_backend, name) for name in BACKENDS)
     checks: tuple[Callable[[], DeviceFinding], ...] = (
+        _loomsight,
         _python,
         _processor,
+        _quota,
         _memory,
         _disk,
         _opencv,
@@ -76,29 +62,33 @@ def examine() -> list[DeviceFinding]:
         _cuda,
         *others,
         *(partial(_camera_package, kind.title, kind.package) for kind in CAMERAS.values() if kind.package),
+        _basler,
+        aravis_finding,
         _cameras,
         _model,
     )
     return [check() for check in checks]
 
 
-def print_report(as_json: bool) -> bool:
+def print_report(as_json: bool, *, is_measured: bool = True) -> bool:
     """Print what was found.
 
+    Args:
+        is_measured: whether the network is timed.
     Returns:
         True if edge-run can work on this device.
     """
-    findings = examine()
+    findings = [finding.without_secrets() for finding in (*examine(), *uses(is_measured=is_measured))]
     if as_json:
         print(json.dumps([asdict(finding) for finding in findings], indent=1))
     else:
-        table = Table("what", "", "found", "what to do")
-        colours = {"ok": "green", "lacking": "yellow", "broken": "red"}
-        for finding in findings:
-            verdict = f"[{colours[finding.verdict]}]{finding.verdict}[/]"
-            table.add_row(finding.name, verdict, as_cell(finding.detail), as_cell(finding.cure))
-        Console().print(table)
+        print_findings(findings, Console(highlight=False))
     return all(finding.verdict != "broken" for finding in findings)
+
+
+def _loomsight() -> DeviceFinding:
+    installed = _version("loomsight") or "not installed as a package"
+    return DeviceFinding("loomsight", "ok", f"{installed}, {Path(__file__).parents[2]}")
 
 
 def _python() -> DeviceFinding:
@@ -112,11 +102,18 @@ def _processor() -> DeviceFinding:
 
 def _cores() -> str:
     """Say how many cores there are, and how many of them this process may use."""
-    cores, available, quota = os.cpu_count() or 1, available_cores(), cpu_quota()
-    if available == cores and (quota is None or quota >= cores):
-        return f"{cores} cores"
-    of_quota = f", a quota of {quota:.3g}" if quota is not None else ""
-    return f"{available} of {cores} cores{of_quota}"
+    cores, available = os.cpu_count() or 1, available_cores()
+    return counted(cores, "core") if available == cores else of_all(available, cores, "core")
+
+
+def _quota() -> DeviceFinding:
+    """Say how much time a control group leaves this process: a container can have less than a core."""
+    quota, cores = cpu_quota(), os.cpu_count() or 1
+    if quota is None or quota >= cores:
+        return DeviceFinding("CPU quota", "ok", "none: control groups limit nothing")
+    detail = f"{quota:.3g} of {counted(cores, 'core')}, by a control group"
+    cure = "Give the container or the service more, if inspection is too slow (docker --cpus, CPUQuota=)."
+    return DeviceFinding("CPU quota", "lacking", detail, cure)
 
 
 def _memory() -> DeviceFinding:
@@ -145,7 +142,7 @@ def _opencv() -> DeviceFinding:
     except ImportError as error:
         return DeviceFinding("OpenCV", "broken", str(error), headless_opencv())
     threads = min(cv2.getNumThreads(), available_cores())
-    return DeviceFinding("OpenCV", "ok", f"{cv2.__version__}, {threads} threads")
+    return DeviceFinding("OpenCV", "ok", f"{cv2.__version__}, {counted(threads, 'thread')}")
 
 
 def _backend(name: str) -> DeviceFinding:
@@ -232,22 +229,14 @@ def _camera_package(title: str, package: str) -> DeviceFinding:
     return DeviceFinding(name, "ok", installed)
 
 
+def _basler() -> DeviceFinding:
+    if _version(distribution_of("pypylon")) is None:
+        return DeviceFinding("Basler cameras", "ok", "not looked for without pypylon")
+    return basler_finding()
+
+
 def _cameras() -> DeviceFinding:
-    devices = sorted(Path("/dev").glob("video*"))
-    if not devices:
-        cure = "Plug one in; until then --camera loom simulates one."
-        return DeviceFinding("cameras", "lacking", "no /dev/video*", cure)
-    names = [_camera_name(device) for device in devices]
-    refused = [device.name for device in devices if not os.access(device, os.R_OK | os.W_OK)]
-    if refused:
-        cure = "Add this user to the group video: sudo usermod -aG video $USER"
-        return DeviceFinding("cameras", "lacking", f"no permission for {', '.join(refused)}", cure)
-    return DeviceFinding("cameras", "ok", "; ".join(names))
-
-
-def _camera_name(device: Path) -> str:
-    name = _lines(Path("/sys/class/video4linux") / device.name / "name")
-    return f"{device} {name[0] if name else ''}".strip()
+    return video_finding(sorted(Path("/dev").glob("video*")))
 
 
 def _model() -> DeviceFinding:

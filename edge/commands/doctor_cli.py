@@ -17,6 +17,9 @@ app = command_app()
 @app.command()
 def edge_doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    no_measure: Annotated[
+        bool, typer.Option("--no-measure", help="Do not time the network: some seconds less.")
+    ] = False,
     build: Annotated[
         bool, typer.Option("--build", help="Build a TensorRT engine instead, for the GPU of this device.")
     ] = False,
@@ -55,7 +58,7 @@ def edge_doctor(
         raise ConfigError(f"{', '.join(given)} wants --build.", "Add it, or leave the rest out.")
     from edge.commands.doctor import print_report
 
-    if not print_report(as_json):
+    if not print_report(as_json, is_measured=not no_measure):
         raise typer.Exit(1)
 
 

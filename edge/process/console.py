@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, NoReturn
 
 import typer
 
+from edge import __version__
 from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError, LoomsightError, OutputError
 from edge.process.camera_log import FORMAT, name_camera
 from edge.process.interruption import Interrupted, raised_by_signals
@@ -78,6 +79,12 @@ def configure_logging(verbose: bool = False) -> None:
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler], force=True)
 
 
+def wants_version(words: Sequence[str]) -> bool:
+    """Tell whether a command line asks for the version, as every command and subcommand can be asked."""
+    options = words[: words.index("--")] if "--" in words else words
+    return "--version" in options
+
+
 def _run_to_its_end(command: Callable[[], object]) -> None:
     """Run a command, and see that what it printed has arrived: a full disk must not pass for success.
 
@@ -88,7 +95,10 @@ def _run_to_its_end(command: Callable[[], object]) -> None:
     if any(word.count("/") > MOST_FOLDERS for word in sys.argv[1:]):
         raise ConfigError(f"A path has more than {MOST_FOLDERS} folders.", "Name a shorter one.")
     try:
-        command()
+        if wants_version(sys.argv[1:]):
+            print(f"loomsight {__version__}")
+        else:
+            command()
     except BaseException as error:
         if not isinstance(error, SystemExit) or error.code:  # it has failed: that is what there is to say
             with suppress(OutputError, OSError):

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from edge.process.terminal import as_cell
+from edge.process.whole_table import WholeTable
 from edge.roll.contents import Roll
 
 MOST_SHOWN = 50
@@ -21,7 +21,9 @@ def print_rolls(rolls: Sequence[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print(json.dumps(list(rolls), indent=1))
         return
-    table = Table("roll", "article", "status", "started (UTC)", "inspected", "coverage", "defects", "grade")
+    table = WholeTable(
+        "roll", "article", "status", "started (UTC)", "inspected", "coverage", "defects", "grade"
+    )
     for facts in rolls:
         length, covered = facts["inspected_m"], facts["area_coverage"]
         covered = facts["coverage"] if covered is None else covered
@@ -61,7 +63,7 @@ def print_roll(roll: Roll, as_json: bool) -> None:
         print(json.dumps(facts | {"defect_list": defects, "gaps": gaps, "events": events}, indent=1))
         return
     console = _console()
-    table = Table(title=as_cell(roll.name), show_header=False, title_justify="left")
+    table = WholeTable(title=as_cell(roll.name), show_header=False, title_justify="left")
     for name, value in facts.items():
         table.add_row(name, as_cell(_shown(value)))
     console.print(table)
@@ -79,7 +81,7 @@ def print_roll(roll: Roll, as_json: bool) -> None:
 def _print_defects(roll: Roll, console: Console) -> None:
     if not roll.defects:
         return
-    table = Table("class", "from m", "to m", "left mm", "right mm", "points", "score")
+    table = WholeTable("class", "from m", "to m", "left mm", "right mm", "points", "score")
     for row in roll.defects[:MOST_SHOWN]:
         defect = row.defect
         places = (f"{defect.start_m:.3f}", f"{defect.end_m:.3f}", f"{defect.left_mm:.0f}")

@@ -488,6 +488,15 @@ def test_json_examples_are_json(page):
             json.loads(line)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_extras_are_installed_by_what_works_from_a_clone(page):
+    """Nothing is published: `pip install 'loomsight[mill]'` finds no such package."""
+    text = page.read_text(encoding="utf-8")
+    assert not re.findall(r"pip install '?loomsight", text)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(re.findall(r"pip install '\.\[(\w+)\]'", text)) <= set(extras)
+
+
 def test_images_are_small():
     suffixes = {".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp"}
     images = [path for path in DOCS.rglob("*") if path.suffix.lower() in suffixes]

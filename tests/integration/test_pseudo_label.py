@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from distill.commands.pseudo_label_cli import app
 from distill.labels.formats import yolo
 from distill.labels.formats.registry import read_labels
+from tests.processes import loomsight
 from tests.small_models.florence import write_small_model
 from tests.small_models.sam import write_small_sam
 from tests.unit.distill.labels.engine.cloth import (
@@ -60,6 +62,34 @@ def label(*arguments):
     """Run the command; errors come out as they are."""
     given = ["new", "--reviewed", "reviewed", "--settings", "engine.toml", *arguments]
     return CliRunner().invoke(app, given, catch_exceptions=False, standalone_mode=False)
+
+
+def test_labels_are_made_without_a_network_or_a_model_of_ones_own(mill, monkeypatch):
+    """The shipped detector names what it knows, the reference model proposes what it does not."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    said = CliRunner().invoke(
+        app, ["new", "--detector", "shipped", "--reference", "self", "--out", "job"], catch_exceptions=False
+    )
+    assert said.exit_code == 0, said.output
+    assert "8 labelled" in said.stdout
+    labels = read_labels(mill / "job/rounds/1/dataset", TAXONOMY)
+    assert len(labels.images) == 8
+    asked = {folder.name.rsplit("-", 1)[0] for folder in (mill / "job" / "answers").iterdir()}
+    assert asked == {"detector", "reference"}
+    assert said.stdout.splitlines()[-1].startswith("next      loomsight distill job/rounds/1/dataset")
+
+
+@pytest.mark.parametrize("flag", ["--florence", "--zero-shot", "--sam"])
+def test_a_hub_that_does_not_answer_is_said_in_one_line_and_at_once(mill, flag):
+    more = ("--detector", "shipped") if flag == "--sam" else ()
+    environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(mill / "cache")}
+    before_s = os.times().children_user
+    done = loomsight("pseudo-label", "new", flag, "a/model", *more, env=environment)
+    assert done.returncode == 51, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "127.0.0.1 does not answer: no network" in done.stderr
+    assert "--detector shipped" in done.stderr
+    assert os.times().children_user - before_s < 5  # processor time: torch is not even loaded
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import PretrainedConfig
 
+from distill.labels.annotators.hub import check_hub, is_hub_id, loading_options
 from distill.labels.annotators.remarks import without_remarks
 from edge.core.errors import CheckpointError
 from edge.core.outside_documents import read_json
@@ -20,7 +20,6 @@ from edge.core.outside_documents import read_json
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "vocab.txt")
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _DAMAGED = (
     OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError, ImportError, SafetensorError,
     StrictDataclassError,
@@ -59,7 +58,7 @@ def load_processor(kind: Any, source: str) -> Any:
     """
     try:
         with without_remarks():
-            return kind.from_pretrained(source)
+            return kind.from_pretrained(source, **loading_options(source))
     except _DAMAGED as error:
         raise CheckpointError(
             f"The processor of {source} cannot be loaded: {_first_line(error)}.",
@@ -75,7 +74,9 @@ def load_weights(kind: Any, source: str, device: torch.device | None = None) -> 
     """
     try:
         with without_remarks():
-            model, report = kind.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+            model, report = kind.from_pretrained(
+                source, dtype=torch.float32, output_loading_info=True, **loading_options(source)
+            )
     except _DAMAGED as error:
         raise CheckpointError(
             f"The weights of {source} cannot be loaded: {_first_line(error)}.", "Copy the model again."
@@ -102,12 +103,13 @@ def read_config(source: str, example: str) -> dict[str, Any]:
     if folder.is_dir():
         cure = "Name the folder that save_pretrained or `hf download` wrote."
         return read_keys(folder / "config.json", "a model", cure)
-    if folder.exists() or not _HUB_ID.fullmatch(source) or source.startswith("."):
+    if not is_hub_id(source):
         raise CheckpointError(
             f"There is no folder {source}.", f"Name a folder, or a hub id such as {example}."
         )
+    check_hub(source)
     try:
-        config, _ = PretrainedConfig.get_config_dict(source)
+        config, _ = PretrainedConfig.get_config_dict(source, **loading_options(source))
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{source} is neither a folder here nor to be had from the hub ({_first_line(error)}).",

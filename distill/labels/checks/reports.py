@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from distill.labels.checks.check import LabelFinding
 from distill.labels.checks.stats import SCORE_BINS, Sizes, Stats
 from distill.labels.sets.annotations import NOT_TRAINED_ON, LabelSet
+from edge.core.counted import counted
 
 SHOWN_GROUPS = 20
 NOT_KNOWN = "not known"
@@ -52,15 +53,15 @@ def summary_line(label_set: LabelSet, left_out: Mapping[str, str] | None = None)
     ]
     files = {*label_set.problems, *(left_out or ())}
     parts = [
-        f"{len(label_set.images)} images",
+        counted(len(label_set.images), "image"),
         f"{clean} without a defect",
-        f"{boxes} boxes",
+        counted(boxes, "box"),
         *aside,
         *counts,
     ]
     if label_set.left_out:
         parts.append(f"{len(label_set.left_out)} left out for objects that could not be read")
-    return ", ".join([*parts, f"{len(files)} files with problems"])
+    return ", ".join([*parts, f"{counted(len(files), 'file')} with problems"])
 
 
 def report_of_stats(stats: Stats) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from distill.labels.sets.annotations import NOT_TRAINED_ON, LabelSet
+from edge.core.counted import counted
 
 LEAST_BOXES: Final = 10
 """From so many boxes on, a class's own threshold weighs as much as the one that was there before."""
@@ -36,11 +37,12 @@ def too_little(boxes: Mapping[str, int], clean_images: int, mm_per_px: float | N
     """
     for name, count in boxes.items():
         if count < LEAST_BOXES:
-            number = "no box" if not count else "1 box" if count == 1 else f"{count} boxes"
+            number = counted(count, "box") if count else "no box"
             yield f"{name}: {number}; a threshold of its own needs {LEAST_BOXES}: label more"
     if not clean_images:
         yield "no image without a defect: false positives on clean cloth are not known; add some: --clean"
     elif clean_images < LEAST_CLEAN_IMAGES:
-        yield f"{clean_images} images without a defect say little of false positives; add some: --clean"
+        images = counted(clean_images, "image")
+        yield f"{images} without a defect: too few to tell of false positives; add some: --clean"
     if mm_per_px is None:
         yield "the scale is not known: false positives per square metre cannot be said; give --mm-per-px"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from distill.labels.engine.settings import AnnotatorSpec, Device
+from distill.settings.shipped import checkpoint_named
 from edge.core.errors import ConfigError
 from edge.core.files import file_digest
 from edge.core.outside_files import files_below
@@ -35,7 +36,8 @@ class AnnotatorContext:
 def fingerprint(spec: AnnotatorSpec) -> str:
     """Tell annotators apart whose answers may differ: by kind, name, settings and content of the model."""
     said = spec.model_dump(mode="json", include={"kind", "name", "model", "adapter", "settings"})
-    contents = [_content_digest(Path(path)) for path in (spec.model, spec.adapter) if path]
+    model = checkpoint_named(spec.model) if spec.kind == "detector" else Path(spec.model)
+    contents = [_content_digest(path) for path in (model, spec.adapter and Path(spec.adapter)) if path]
     text = json.dumps([said, contents], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

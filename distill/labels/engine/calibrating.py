@@ -23,11 +23,12 @@ from distill.labels.engine.calibration import (
 from distill.labels.engine.opinion import Answers, Opinion
 from distill.labels.engine.proposals import as_the_ground_truth_has_it
 from distill.labels.engine.registry import ANNOTATORS
-from distill.labels.engine.reliability import expected_calibration_error, judge
+from distill.labels.engine.reliability import RIGHT_RULE, expected_calibration_error, judge
 from distill.labels.engine.settings import EngineSettings
 from distill.labels.engine.triage import Band, Triage
 from distill.labels.sets.annotations import Region
 from distill.labels.sets.naming import Namer
+from edge.core.counted import of_all
 from edge.core.detections import UNCLASSIFIED
 from edge.core.errors import DatasetError
 
@@ -189,7 +190,8 @@ def _with_constant(learnt: Calibrated, name: str, right: Bools, notes: list[str]
     """Give all boxes of an annotator that is always right, or never, one score (Laplace's rule)."""
     fraction = (int(right.sum()) + 1) / (len(right) + 2)
     notes.append(
-        f"{name}: {int(right.sum())} of {len(right)} reviewed boxes are right, each counts {fraction:.3f}"
+        f"{name}: {of_all(int(right.sum()), len(right), 'box')} on the reviewed split right, each counts "
+        f"{fraction:.3f} ({RIGHT_RULE})"
     )
     constant = IsotonicCalibration(scores=(0.5,), shares=(fraction,))
     return learnt.model_copy(update={"annotators": {**learnt.annotators, name: constant}})

@@ -10,14 +10,14 @@ from distill.labels.annotators.as_detections import as_detections
 from distill.labels.engine.calibrating import ReviewedImage
 from distill.labels.engine.opinion import Opinion
 from distill.labels.engine.proposals import as_the_ground_truth_has_it, is_proposal
-from distill.labels.engine.reliability import RIGHT_IOU, judge
+from distill.labels.engine.reliability import judge
 from distill.labels.sets.annotations import Region
 from edge.core.detections import Detections
 from edge.core.taxonomy import Taxonomy
 
 
 class Quality(BaseModel):
-    """Count boxes against the ground truth at an overlap of 0.5, by class.
+    """Count boxes against the ground truth, by class; what is right says `reliability.RIGHT_RULE`.
 
     Attributes:
         true_boxes: there were to find.
@@ -100,7 +100,7 @@ class Change(BaseModel):
 
     def plus(self, before: Sequence[Region], after: Sequence[Region]) -> Change:
         """Add the change of one image."""
-        _, found_again = judge(after, before, RIGHT_IOU)
+        _, found_again = judge(after, before, is_strict=True)
         kept = int(found_again.sum())
         return Change(
             kept=self.kept + kept,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from distill.evaluation.hits import HIT_RULE, points_at
 from distill.labels.sets.annotations import Region
 from edge.core.geometry import iou_matrix
 
@@ -15,6 +16,15 @@ BINS = 10
 """Of equal width, as in Guo et al. 2017."""
 
 RIGHT_IOU = 0.5
+
+SMALL_PX = 32.0
+"""A defect whose shorter side is below this is small, as COCO calls objects: no box of a network covers
+half of a broken end of three pixels."""
+
+RIGHT_RULE = (
+    f"a box is right from an IoU of {RIGHT_IOU}; where the defect is thinner than {SMALL_PX:.0f} px, from "
+    f"an {HIT_RULE}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,15 +37,15 @@ class ReliabilityBin:
 
 
 def judge(
-    found: Sequence[Region], ground_truth: Sequence[Region], iou_threshold: float = RIGHT_IOU
+    found: Sequence[Region], ground_truth: Sequence[Region], *, is_strict: bool = False
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Judge the boxes of one image: by falling score, each takes the free ground truth of its label that
-    fits.
+    fits, by `RIGHT_RULE`.
 
     Args:
         found: with scores.
         ground_truth: what a person says, rejected regions left out.
-        iou_threshold: least overlap of a right box.
+        is_strict: whether small defects want an overlap of `RIGHT_IOU`, too.
     Returns:
         Scores and whether they are right, (N,) each, by falling score.
     """
@@ -44,12 +54,17 @@ def judge(
     scores = np.array([region.score or 0.0 for region in ranked], np.float64)
     if not ranked or not ground_truth:
         return scores, right
-    overlap = iou_matrix(_boxes(ranked), _boxes(ground_truth))
+    boxes, true_boxes = _boxes(ranked), _boxes(ground_truth)
+    overlap = iou_matrix(boxes, true_boxes)
+    fits = overlap >= RIGHT_IOU
+    if not is_strict:
+        is_small = (true_boxes[:, 2:] - true_boxes[:, :2]).min(axis=1) < SMALL_PX
+        fits |= points_at(boxes, true_boxes) & is_small
     free = np.array([[a.label == b.label for b in ground_truth] for a in ranked])
     for row in range(len(ranked)):
-        candidates = overlap[row] * free[row]
+        candidates = np.where(fits[row] & free[row], overlap[row], -1)
         best = int(candidates.argmax())
-        if candidates[best] >= iou_threshold:
+        if candidates[best] >= 0:
             right[row], free[:, best] = True, False
     return scores, right
 

@@ -15,6 +15,7 @@ from distill.labels.engine.job import Job
 from distill.labels.engine.judging import Change, Quality, mean_average_precision, quality_of
 from distill.labels.engine.region_lines import region_from
 from distill.labels.engine.registry import ANNOTATORS
+from distill.labels.engine.reliability import RIGHT_RULE
 from distill.labels.engine.settings import AnnotatorSpec
 from distill.labels.engine.shards import ShardFolder
 from distill.labels.engine.training_set import TrainingSet, counts_of, training_set
@@ -167,6 +168,7 @@ def _quality(job: Job, done: Round) -> dict[str, Any]:
     }
     return {
         "judged_on": {"split": job.reviewed.judging_split, "images": len(images)},
+        "right_means": RIGHT_RULE,
         "accepted_on_judging_split": _plain(quality_of(opinion, images)),
         "map50": maps,
         "calibration": {

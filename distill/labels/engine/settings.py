@@ -27,8 +27,9 @@ class AnnotatorSpec(FiniteValue):
 
     Attributes:
         kind: what it is; `python` is code of the mill's own.
-        model: hub id, folder or checkpoint; for `reference` an article file, or `self`; for `python` a
-            `module:function` that is given the taxonomy and `settings` and returns an `Annotator`.
+        model: hub id, folder or checkpoint; for `detector` also `shipped`; for `reference` an article
+            file, or `self`; for `python` a `module:function` that is given the taxonomy and `settings` and
+            returns an `Annotator`.
         name: what its regions are said to come from; the kind, if it is not given.
         adapter: LoRA adapter of a Florence-2.
         settings: of its kind.

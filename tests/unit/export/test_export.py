@@ -160,6 +160,18 @@ def test_a_bundle_is_whole_and_gives_what_it_says(published, place):
         check_golden(bundle, backend, contract)
 
 
+def test_the_page_belongs_to_the_bundle_and_says_what_was_compared(published):
+    manifest = open_bundle(published.bundle).manifest
+    assert "index.html" in manifest.files
+    page = (published.bundle / "index.html").read_text()
+    first = published.results[0]
+    assert first.startswith("checkpoint -> f32 on onnxruntime")
+    assert f"{published.quality[0].detections} detection" in first
+    assert first.replace(">", "&gt;") in page
+    assert "No labelled images were given: add --data" in page
+    assert "http" not in page
+
+
 def test_the_row_stands_in_the_run_and_in_the_bundle(published, place):
     rows = [json.loads(line) for line in (place / "scorecard.jsonl").read_text().splitlines()]
     own = open_bundle(published.bundle).manifest.scorecard

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from types import SimpleNamespace
 
 import numpy as np
@@ -347,6 +348,12 @@ def test_the_drop_holds_on_real_strips_where_they_are_given(place, monkeypatch):
     assert rows
     assert all(row["strips_map50_95"] is not None for row in rows)
     assert "strips" in done.stdout
+    *results, following = done.stdout.splitlines()[-len(rows) - 1 :]
+    assert all("mAP50-95 " in line and " -> " in line and "on the same" in line for line in results)
+    assert shlex.split(following)[:4] == ["next", "edge-run", "--model", str(out)]
+    page = (out / "index.html").read_text()
+    assert "<h2>Found and missed</h2>" in page
+    assert "Ground truth and reports" in page
 
     def worse(rows, max_drop):
         lost = [row.model_copy(update={"drop": 0.0, "strips_drop": 0.02}) for row in rows]

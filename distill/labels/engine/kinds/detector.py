@@ -11,6 +11,7 @@ from distill.labels.annotators.annotator import Annotator
 from distill.labels.engine.builders import AnnotatorContext, settings_of
 from distill.labels.engine.job import Job, StoppedError
 from distill.labels.engine.settings import AnnotatorSpec
+from distill.settings.shipped import checkpoint_named
 from edge.core.settings import resolved
 
 if TYPE_CHECKING:
@@ -18,13 +19,13 @@ if TYPE_CHECKING:
 
 
 def build(spec: AnnotatorSpec, surroundings: AnnotatorContext) -> Annotator:
-    """Load a checkpoint."""
-    from distill.checkpoint import load_detector
+    """Load a checkpoint, or the detector that ships."""
     from distill.core.precision import choose_device
     from distill.labels.annotators.detector_annotator import DetectorAnnotator, DetectorSettings
+    from distill.training.starting_point import load_named
 
     return DetectorAnnotator(
-        load_detector(Path(spec.model)),
+        load_named(checkpoint_named(spec.model)),
         mm_per_px=surroundings.mm_per_px,
         settings=settings_of(DetectorSettings, spec.settings, spec),
         device=choose_device(surroundings.device),
@@ -38,7 +39,7 @@ def teaching_settings(spec: AnnotatorSpec) -> Recipe:
     from distill.settings.recipe import Recipe
 
     layers: Mapping[str, Mapping[str, Any]] = {
-        f"the recipe in {spec.model}": read_checkpoint(Path(spec.model)).recipe,
+        f"the recipe in {spec.model}": read_checkpoint(checkpoint_named(spec.model)).recipe,
         f"the teaching of '{spec.name}'": spec.teaching,
     }
     return resolved(Recipe, layers).alone().without_rehearsal()
@@ -59,7 +60,7 @@ def taught(spec: AnnotatorSpec, dataset: Path, job: Job, folder: RunFolder) -> A
         is_done = train(
             data, contract, recipe, folder, device=choose_device(job.device), listener=listener,
             turned_ids=job.taxonomy.quarter_turned_ids(), resume=resume,
-            start_from=None if resume else Path(spec.model),
+            start_from=None if resume else checkpoint_named(spec.model),
         )  # fmt: skip
     if not is_done:
         raise StoppedError

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+import shlex
+
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -36,11 +40,34 @@ def first(folder):
 
 def test_stdout_says_where_the_results_are(first, folder):
     assert first.exit_code == 0, first.output
-    for name in ("best.pt", "metrics.json", "scorecard.jsonl"):
+    for name in ("best.pt", "metrics.json", "scorecard.jsonl", "index.html"):
         assert str(folder / "run" / name) in first.stdout
         assert (folder / "run" / name).is_file()
     assert "epoch 1/1" in first.stderr
     assert "epoch 1/1" not in first.stdout
+
+
+def test_the_page_and_the_metrics_say_the_same(first, folder):
+    metrics = json.loads((folder / "run/metrics.json").read_text())
+    matrix = np.array(metrics["confusion"]["true_by_reported"])
+    totals, found = matrix[:-1].sum(axis=1), matrix[:-1, :-1].sum(axis=1)
+    assert metrics["confusion"]["names"] == [*metrics["by_class"], "nothing"]
+    assert list(metrics["by_class"].values()) == np.stack([totals, found], axis=1).tolist()
+    assert metrics["false_alarms"] == matrix[-1].sum()
+    page = (folder / "run/index.html").read_text()
+    assert f"{found.sum()} of {totals.sum()} defect" in page
+    assert "loss over the epochs" in page
+
+
+def test_it_ends_with_what_became_better_and_the_command_that_is_next(first, folder):
+    result, following = first.stdout.splitlines()[-2:]
+    assert result.startswith("result      mAP50 ")
+    assert " -> " in result
+    assert "on the same validation tiles" in result
+    words = shlex.split(following)
+    assert words[:2] == ["next", "loomsight"]
+    assert words[2] in ("export", "distill")  # more training where next to nothing is found
+    assert str(folder / "run/best.pt") in words
 
 
 def test_a_second_run_does_not_overwrite_the_first(first, folder):

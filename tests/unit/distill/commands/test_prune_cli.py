@@ -147,7 +147,7 @@ def replayed(place):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
         patch.setattr(distill.prune.stage_times, "ROUNDS", 2)
-        patch.setattr(distill.training.finish, "write_report", lambda *_: None)
+        patch.setattr(distill.training.finish, "write_run_page", lambda *_: None)
         said = invoke(
             place / "best.pt", place / "data", "--plan", place / "plan" / "plan.json", "--epochs", 1,
             "--recover", "labels", "--out", place / "run",

@@ -41,7 +41,7 @@ def runs(tmp_path):
 def test_a_distillation_says_what_it_bought(runs):
     said = CliRunner().invoke(app, [str(runs / "whole")], catch_exceptions=False).stdout
     assert "0.500" in said
-    assert "mAP50-95 +0.050" in said
+    assert "mAP50-95 0.300 -> 0.350 (+0.050)" in said
 
 
 @pytest.mark.parametrize(

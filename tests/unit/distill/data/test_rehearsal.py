@@ -38,7 +38,7 @@ split = {{train = 0.75, val = 0.25}}
 def _quick(monkeypatch):
     torch.set_num_threads(1)
     monkeypatch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
-    monkeypatch.setattr(distill.training.finish, "write_report", lambda *_: None)
+    monkeypatch.setattr(distill.training.finish, "write_run_page", lambda *_: None)
 
 
 def test_own_images_come_again_and_again_and_simulated_ones_are_never_validated_on(tmp_path):

@@ -6,7 +6,8 @@ import torch
 
 from distill.data.tiles import TilePlan
 from distill.detector.build import infer
-from distill.evaluation.working_point import TorchBackend, measure_working_point
+from distill.evaluation.working_point import TorchBackend, inspected_images, working_point
+from distill.operating_point.reports import counts_at, reports_on
 from edge.core.geometry import plan_views
 from edge.inference.decode import Decoder, merge_views
 from edge.inference.inspector import Inspector
@@ -48,11 +49,34 @@ def contract():
 
 
 def test_the_spots_are_found_and_the_dark_ends_are_not(data, contract):
-    point = measure_working_point(Spotter(), TilePlan(data.val, contract, 0.2, 16), contract, 0.2)
+    plan = TilePlan(data.val, contract, 0.2, 16)
+    point = working_point(
+        inspected_images(TorchBackend(Spotter()), plan, contract, 0.2), plan, contract, 0.2
+    )
     assert point.by_class == {"wrinkle": (0, 0), "drop": (2, 2), "broken": (2, 0)}
     assert point.recall == 0.5
     assert (point.false_alarms, point.false_alarms_on_clean) == (0, 0)
     assert point.clean_m2 == pytest.approx(64 * 160 * 0.2**2 / 1e6)
+
+
+def test_what_is_reported_is_what_the_edge_reports(data, contract):
+    plan = TilePlan(data.val, contract, 0.2, 16)
+    for one in inspected_images(TorchBackend(Spotter()), plan, contract, 0.2):
+        edge = Inspector(TorchBackend(Spotter()), contract).inspect(plan.image(one.index), 0.2)
+        assert one.reported.boxes_xyxy_px.tolist() == edge.boxes_xyxy_px.tolist()
+        assert len(one.weak) >= len(one.reported)
+
+
+def test_confusion_and_the_counts_of_a_verdict_are_one_truth(data, contract):
+    """Once the confusion of a run said that no drop was found, and its metrics that all were."""
+    plan = TilePlan(data.val, contract, 0.2, 16)
+    point = working_point(
+        inspected_images(TorchBackend(Spotter()), plan, contract, 0.2), plan, contract, 0.2
+    )
+    counts = counts_at(contract.score_thresholds, reports_on(Spotter(), contract, data.val, 0.2))
+    assert counts.found == point.by_class
+    assert (counts.named, counts.false_positives) == (point.named, point.false_alarms)
+    assert point.confusion[1, 1] == 2
 
 
 def test_a_large_image_reaches_the_network_in_batches(data, contract, monkeypatch):
@@ -61,7 +85,7 @@ def test_a_large_image_reaches_the_network_in_batches(data, contract, monkeypatc
     large = np.tile(plan.image(0), (10, 8))
     monkeypatch.setattr(plan, "image", lambda index: large)
     spotter = Spotter()
-    measure_working_point(spotter, plan, contract, 0.2)
+    inspected_images(TorchBackend(spotter), plan, contract, 0.2)
     tiles = len(plan_views(large.shape, contract, 0.2))
     assert tiles > 16
     assert max(spotter.batch_sizes) <= 16

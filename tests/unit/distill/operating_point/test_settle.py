@@ -54,7 +54,7 @@ def test_the_table_and_the_words_are_printed(run):
         "before",
         "after",
         "false positives",
-        "better than before: finds",
+        "defects found, ",
     ):
         assert said in run.stdout
     assert "a threshold of its own needs 10" in run.stdout
@@ -81,7 +81,7 @@ def test_the_detector_from_before_is_kept_where_nothing_was_gained(place, monkey
         "--out", place / "still",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
-    assert "not better than before" in done.stdout
+    assert "NOT better than where it started" in done.stdout
     best, start = read_checkpoint(place / "still/best.pt"), read_checkpoint(place / "start.pt")
     assert all(torch.equal(best.weights[name], start.weights[name]) for name in start.weights)
     assert (place / "still/tuned.pt").is_file()

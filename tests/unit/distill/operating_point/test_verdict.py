@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distill.operating_point.reports import points_at
+from distill.evaluation.hits import points_at
 from distill.operating_point.table import in_words
 from distill.operating_point.verdict import remarks, sign_test, verdict_on
 from distill.settings.tables import OperatingPoint
@@ -22,7 +22,10 @@ def test_more_defects_at_no_more_false_positives_are_better():
     assert verdict.is_better
     assert (verdict.before.true_positives, verdict.after.true_positives) == (0, 40)
     assert verdict.chance < 1e-6
-    assert in_words(verdict).startswith("better than before: finds 40 of 40 with 0 false positives")
+    words = (
+        "0 -> 40 of 40 defects found, 0 -> 0 false positives on the same 40 images: better than where it"
+    )
+    assert in_words(verdict).startswith(words)
 
 
 def test_each_part_is_judged_by_thresholds_of_the_others():
@@ -56,7 +59,7 @@ def test_one_part_says_that_it_was_judged_by_its_own_thresholds():
 def test_what_is_too_little_is_said():
     many = judged([strips_with("broken", 0.9, 6), strips_with("broken", 0.9, 6)], None)
     said = " / ".join(remarks(judged([[image(("drop", 0.9, [0]), truth=["drop"])]], [NOTHING]), None))
-    assert "1 defects are too few to tell" in said
+    assert "1 defect is too few to tell" in said
     assert "drop: 1 box; a threshold of its own needs 10" in said
     assert "no image without a defect" in said
     assert "the scale is not known" in said

@@ -44,7 +44,7 @@ CPU = torch.device("cpu")
 def quick(monkeypatch):
     torch.set_num_threads(1)
     monkeypatch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
-    monkeypatch.setattr(distill.training.finish, "write_report", lambda *_: None)
+    monkeypatch.setattr(distill.training.finish, "write_run_page", lambda *_: None)
     monkeypatch.setattr(distill.prune.steps, "time_stages", lambda *_: TIMES)
 
 
@@ -137,7 +137,7 @@ def compared(place):
     """Prune with two things left open; what was compared stands in the folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
-        patch.setattr(distill.training.finish, "write_report", lambda *_: None)
+        patch.setattr(distill.training.finish, "write_run_page", lambda *_: None)
         patch.setattr(distill.prune.steps, "time_stages", lambda *_: TIMES)
         said = invoke(
             place / "best.pt", place / "data", "--macs", 0.6, "--planner", "threshold", "--scope", "global",

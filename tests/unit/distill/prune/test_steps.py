@@ -20,7 +20,7 @@ from distill.checkpoint import load_detector, read_checkpoint
 from distill.evaluation.scorecard import SCORECARD_NAME, ScorecardRow, ancestry_of, append_row, read_rows
 from distill.prune.folder import PruneFolder
 from distill.prune.outcome import outcome
-from distill.prune.pareto import draw_pareto
+from distill.prune.pareto import draw_stages, pareto_front, spread
 from distill.prune.planning import macs_of
 from distill.prune.stage_times import StageTimes, read_times
 from edge.bundle.opening import open_bundle
@@ -42,7 +42,14 @@ STAGES = ["unpruned", "cut-1", "recovered-1", "cut-2", "recovered-2"]
 
 MS = {"unpruned": 5.0, "recovered-1": 4.0, "recovered-2": 3.0}
 TIMES = StageTimes(
-    runtime="onnxruntime", version="1", processor="any", threads=1, rounds=2, ms=MS, times_faster=MS
+    other_load_cores=None,
+    runtime="onnxruntime",
+    version="1",
+    processor="any",
+    threads=1,
+    rounds=2,
+    ms=MS,
+    times_faster=MS,
 )
 
 
@@ -50,7 +57,7 @@ TIMES = StageTimes(
 def quick(monkeypatch):
     """Spare what other tests look at: the report of each run, and times but for those of `done`."""
     monkeypatch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
-    monkeypatch.setattr(distill.training.finish, "write_report", lambda *_: None)
+    monkeypatch.setattr(distill.training.finish, "write_run_page", lambda *_: None)
     monkeypatch.setattr(distill.prune.steps, "time_stages", lambda *_: TIMES)
 
 
@@ -76,7 +83,7 @@ def done(place):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
         patch.setattr(distill.prune.stage_times, "ROUNDS", 2)
-        patch.setattr(distill.training.finish, "write_report", lambda *_: None)
+        patch.setattr(distill.training.finish, "write_run_page", lambda *_: None)
         said = invoke(
             place / "best.pt", place / "data", "--macs", 0.5, "--steps", 2, "--recover", "labels",
             *ONE_WAY, "--threads", 1, "--out", place / "run",
@@ -117,7 +124,7 @@ def test_every_model_has_a_row_and_the_last_is_best(done):
 
 def test_it_says_where_things_are(done):
     said, folder = done
-    for file in (folder.best, folder.scorecard, folder.pareto):
+    for file in (folder.best, folder.scorecard, folder.page):
         assert str(file) in said.stdout
         assert file.is_file()
     assert "recovered-2" in said.stdout
@@ -128,7 +135,7 @@ def test_it_ends_with_what_became_of_it_and_the_command_that_is_next(done, place
     result, following = said.stdout.splitlines()[-2:]
     rows = read_rows(folder.scorecard)
     points = 100 * (rows[-1].map50_95 - rows[0].map50_95)
-    assert result.startswith("result      with 0.50 of the MACs")
+    assert "(ratio 0.50); mAP50-95 " in result
     assert f"{abs(points):.2f} points" in result
     assert ("WORSE" in result) == (points < 0)
     words = shlex.split(following)
@@ -142,8 +149,18 @@ def test_it_ends_with_what_became_of_it_and_the_command_that_is_next(done, place
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        pytest.param(0.425, 0.412, "WORSE than before by 1.30 points: mAP50-95 0.425 before", id="worse"),
-        pytest.param(0.425, 0.425, "as good as before or better: mAP50-95 0.425", id="alike"),
+        pytest.param(
+            0.425,
+            0.412,
+            "mAP50-95 0.425 -> 0.412 on the same validation tiles: WORSE than before by 1.30",
+            id="worse",
+        ),
+        pytest.param(
+            0.425,
+            0.425,
+            "mAP50-95 0.425 -> 0.425 on the same validation tiles: as good as before",
+            id="alike",
+        ),
         pytest.param(0.4, 0.425, "(+2.50 points)", id="better"),
         pytest.param(None, 0.425, "not measured", id="not-measured"),
     ],
@@ -181,7 +198,7 @@ def test_a_finished_run_is_not_done_again(again):
 def test_after_a_kill_and_ctrl_c_between_trainings_the_result_is_the_same(again, done, monkeypatch):
     """What a kill leaves is a beginning of the files in the order they are written."""
     folder, resume = again
-    for file in (folder.best, folder.metrics, folder.pareto, folder.cut(2)):
+    for file in (folder.best, folder.metrics, folder.page, folder.cut(2)):
         file.unlink()
     shutil.rmtree(folder.step(2).path)
     rows = folder.scorecard.read_text().splitlines(keepends=True)
@@ -289,7 +306,7 @@ def test_ctrl_c_in_a_recovery_stops_and_resumes(place, done, tmp_path, monkeypat
     assert parameters(folder.best) < parameters(place / "best.pt")
 
 
-def test_the_image_has_a_point_for_every_row_in_every_panel():
+def test_each_diagram_has_a_named_point_for_every_row():
     rows = [
         ScorecardRow(
             stage=stage, parameters=1, macs=10**9, file_size_bytes=10**6, map50_95=0.5,
@@ -297,6 +314,34 @@ def test_the_image_has_a_point_for_every_row_in_every_panel():
         )
         for stage in STAGES
     ]  # fmt: skip
-    figure = draw_pareto([*rows, rows[0].model_copy(update={"map50_95": None})], TIMES)
-    assert [len(axes.texts) for axes in figure.axes] == [5, 5, 5]
-    assert [text.xy[0] for text in figure.axes[0].texts] == [5, 4, 4, 3, 3]
+    drawn = [
+        figure for _, figure in draw_stages([*rows, rows[0].model_copy(update={"map50_95": None})], TIMES)
+    ]
+    assert [len(figure.axes[0].texts) for figure in drawn] == [5, 5, 5]
+    assert [text.xy[0] for text in drawn[0].axes[0].texts] == [5, 4, 4, 3, 3]
+
+
+def test_names_of_points_of_equal_quality_stand_one_over_the_other():
+    assert spread([0.5, 0.5, 0.2, 0.5], 0.1) == pytest.approx([0.5, 0.6, 0.2, 0.7])
+
+
+def test_the_front_has_what_no_other_candidate_beats():
+    assert pareto_front([(0.5, 0.3), (0.4, 0.2), (0.5, 0.4), (0.6, 0.35)]) == [(0.4, 0.2), (0.5, 0.4)]
+
+
+def test_the_page_shows_the_result_the_candidates_and_what_is_found(done):
+    page = done[1].page.read_text()
+    assert done[0].stdout.splitlines()[-2].removeprefix("result      ").split(";")[0] in page.replace(
+        "-&gt;", "->"
+    )
+    for title in ("Candidates of step 1", "Candidates of step 2", "Found and missed", "Recovery of step 2"):
+        assert f"<h2>{title}</h2>" in page
+    candidates = json.loads(done[1].candidates(2).read_bytes())
+    assert page.count("<td>taken</td>") == 2
+    assert all(f"{one['map50_95']:.3f}" in page for one in candidates)
+
+
+def test_times_as_fast_is_the_ratio_of_the_times_that_are_printed(done):
+    times = read_times(done[1].latency)
+    for stage, ms in times.ms.items():
+        assert times.times_faster[stage] == pytest.approx(times.ms["unpruned"] / ms, abs=0.0051)

@@ -88,7 +88,7 @@ def place(tmp_path_factory):
 
 def trained(place, out, monkeypatch, *more):
     monkeypatch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
-    monkeypatch.setattr(distill.training.finish, "write_report", lambda *_: None)
+    monkeypatch.setattr(distill.training.finish, "write_run_page", lambda *_: None)
     monkeypatch.setattr(distill.training.stages, "check_has_learnt", lambda *_: None)  # it has not
     spy = Spy(monkeypatch)
     given = ("--teacher", place / "teacher.pt", "--epochs", 1, "--out", out, *more)

@@ -16,7 +16,8 @@ from distill.commands.distill_cli import app
 from distill.commands.slim import app as slim
 from distill.core.run_folder import RunFolder
 from distill.detector.build import build_module
-from distill.training.starting_point import SHIPPED_CHECKPOINT, checkpoint_named, shipped_thresholds
+from distill.settings.shipped import SHIPPED_CHECKPOINT, checkpoint_named
+from distill.training.starting_point import shipped_thresholds
 from distill.training.taking_weights import per_class_tensors, take_weights
 from distill.training.training_run import prepare_run
 from edge.bundle.opening import demo_bundle_path, open_bundle
@@ -122,7 +123,7 @@ def test_the_shipped_checkpoint_is_the_shipped_bundle():
 
 def test_distill_goes_on_from_the_shipped_detector(tmp_path, monkeypatch):
     monkeypatch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
-    monkeypatch.setattr(distill.training.finish, "write_report", lambda *_: None)
+    monkeypatch.setattr(distill.training.finish, "write_run_page", lambda *_: None)
     data = write_tiny_dataset(tmp_path / "data", train=4, val=2)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(

@@ -127,7 +127,7 @@ def test_a_last_checkpoint_of_another_structure_is_refused(data, pruned, tmp_pat
 
 def test_distill_starts_from_a_pruned_checkpoint(pruned, tmp_path, monkeypatch):
     monkeypatch.setattr(distill.evaluation.scorecard, "LATENCY_RUNS", 2)
-    monkeypatch.setattr(distill.training.finish, "write_report", lambda *_: None)
+    monkeypatch.setattr(distill.training.finish, "write_run_page", lambda *_: None)
     write_tiny_dataset(tmp_path / "data", train=4, val=2)
     (tmp_path / "tiny.toml").write_text(TINY)
     arguments = [tmp_path / "data", "--recipe", tmp_path / "tiny.toml", "--out", tmp_path / "run"]

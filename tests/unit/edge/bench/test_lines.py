@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from edge.bench.lines import KeptCamera, bench_lines, capacity
+from edge.bench.capacity import capacity, in_words, printed_ratio
+from edge.bench.lines import KeptCamera, bench_lines
 from edge.cameras.protocol import Frame, FramePosition, frames_of
 from edge.commands.bench_cli import app as bench_app
 from edge.commands.teach_cli import app as teach_app
@@ -46,7 +47,20 @@ def test_kept_strips_run_on_as_one_piece_of_cloth():
     ],
 )
 def test_capacity_is_metres_a_minute_at_a_width_and_a_scale(one, can):
-    assert capacity(one, 10.0) == can
+    assert capacity(one, len(one.image), 10.0) == can
+
+
+def test_a_capacity_is_said_for_the_person_at_the_loom():
+    can = {"m_per_min": 14.44, "width_m": 1.6, "mm_per_px": 0.2}
+    assert in_words(can) == "14.4 m/min x 1.60 m at 0.2 mm/px"
+    assert "--mm-per-px" in in_words(None)
+
+
+@pytest.mark.parametrize(
+    ("of", "to", "ratio"), [(10.004, 3.006, 3.322), (1.0, 0.0, 0.0), (0.995, 1.0, 0.99)]
+)
+def test_a_ratio_is_that_of_the_numbers_that_are_printed(of, to, ratio):
+    assert printed_ratio(of, to, 2, 3) == ratio
 
 
 @pytest.fixture
@@ -64,7 +78,8 @@ def test_the_loop_is_measured_in_pairs_and_capacity_follows_from_it(tmp_path, co
     # 48 lines and the 16 carried over: tiles of 64 that share 16.
     assert shape["batches"] == [7]
     assert len(shape["pairs"]) == 3
-    assert shape["ratio"] == pytest.approx(np.median(shape["pairs"]))
+    rates = (shape["strips_per_s"], shape["engine_strips_per_s"])
+    assert shape["ratio"] == printed_ratio(*rates, 2, 3)
     assert shape["capacity"]["width_m"] == 0.064
     metres = shape["strips_per_s"] * 48 * 0.2 / 1000 * 60
     assert shape["capacity"]["m_per_min"] == pytest.approx(metres, rel=0.01)
@@ -85,7 +100,7 @@ def test_with_an_article_file_the_loop_has_turns_with_the_reference_too(tmp_path
     assert done.exit_code == 0, done.output
     (shape,) = json.loads(out.read_text())["shapes"].values()
     beside = shape["with_reference"]
-    assert beside["ratio"] == pytest.approx(np.median(beside["pairs"]))
+    assert beside["ratio"] == printed_ratio(beside["strips_per_s"], shape["strips_per_s"], 2, 3)
     assert len(beside["pairs"]) == len(shape["pairs"]) == 3
     assert "reference" in shape["stages_ms"]
     assert "of those without" in done.output

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from edge.commands.loomsight import all_commands
 from edge.core.errors import OutputError
 from edge.process import packages
-from edge.process.console import run_command
+from edge.process.commands import run_by_name
+from edge.process.console import run_command, wants_version
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -170,3 +172,30 @@ def test_a_reader_that_goes_away_is_not_worth_a_word(closed):
     )
     assert done.returncode == 1
     assert not done.stderr
+
+
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+SCRIPTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+
+
+@pytest.mark.parametrize("words", [["--version"], ["sub", "--version"]], ids=["command", "subcommand"])
+@pytest.mark.parametrize("name", sorted(all_commands()))
+def test_every_command_and_subcommand_says_its_version(name, words, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", [])
+    with pytest.raises(SystemExit) as end:
+        run_by_name(name, words, all_commands())
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"loomsight {VERSION}\n"
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS))
+def test_every_program_says_its_version(script):
+    module, _, function = SCRIPTS[script].partition(":")
+    program = f"import sys; sys.argv[1:] = ['--version']; from {module} import {function}; {function}()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == f"loomsight {VERSION}\n"
+
+
+def test_a_word_behind_two_dashes_is_no_option():
+    assert not wants_version(["--", "--version"])
+    assert not wants_version([])

@@ -112,6 +112,18 @@ def test_each_ground_truth_is_found_once():
     assert judge(found, [])[1].tolist() == [False] * 4
 
 
+def test_a_box_beside_a_thin_defect_is_right_and_one_that_covers_little_of_a_large_one_is_not():
+    """Once all boxes of a detector on broken ends counted as wrong, for want of half an overlap."""
+    truth = [Region("broken", (100, 0, 103, 400)), Region("wrinkle", (200, 0, 300, 400))]
+    found = [
+        Region("broken", (98, 0, 112, 390), score=0.9),
+        Region("wrinkle", (240, 190, 260, 210), score=0.8),
+        Region("broken", (110, 0, 120, 400), score=0.7),
+    ]
+    assert judge(found, truth)[1].tolist() == [True, False, False]
+    assert judge(found, truth, is_strict=True)[1].tolist() == [False, False, False]
+
+
 def test_the_error_of_no_boxes_is_none():
     assert expected_calibration_error([], []) == 0.0
     assert reliability([1.0], [True])[0].count == 1

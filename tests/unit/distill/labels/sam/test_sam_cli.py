@@ -65,7 +65,7 @@ def test_refine_writes_the_same_set_with_outlines(run, base, labels, tmp_path):
     regions = [region for image in after.images for region in image.regions]
     outlined = [region for region in regions if region.polygon_xy_px]
     assert len(regions) == 9
-    assert f"{len(outlined)} of 9 boxes have an outline now" in result.output
+    assert f"{len(outlined)} of 9 boxes with an outline now" in result.output
     assert {region.annotator for region in regions} == {"labelimg"}
 
 
