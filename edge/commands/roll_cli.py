@@ -73,7 +73,8 @@ def report(
     """Write a printable report of one roll: map, grade, coverage, where to cut, images."""
     configure_logging()
     from edge.roll.pdf import find_browser, pdf_of
-    from edge.roll.report import PieceRequest, report_page
+    from edge.roll.cuts import PieceRequest
+    from edge.roll.report import report_page
     from edge.roll.side_by_side import read_roll_beside
 
     page = report_page(read_roll_beside(records, roll), PieceRequest(piece_m, piece_points))

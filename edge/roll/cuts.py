@@ -22,6 +22,25 @@ CUT_COST_M = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
+class PieceRequest:
+    """Say what a piece has to be.
+
+    Attributes:
+        least_m: shortest length.
+        most_points: per 100 square metres; None for the limit of the best grade.
+    """
+
+    least_m: float = 25.0
+    most_points: float | None = None
+
+    def points_for(self, roll: Roll) -> float | None:
+        """Return the limit; None if nobody set one."""
+        if self.most_points is not None:
+            return self.most_points
+        return min(roll.grade_limits.values(), default=None)
+
+
+@dataclass(frozen=True, slots=True)
 class Piece:
     """Hold a piece of a roll that is good enough.
 
