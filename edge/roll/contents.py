@@ -219,6 +219,7 @@ class Roll:
             **self.grade.as_json(),
             "verdicts": self.verdicts,
             "after_review": self.grade_after_review.as_json() if self.verdicts else None,
+            "header": dict(self.header),
             "damaged_rows": dict(self.damaged),
         }
 

@@ -80,7 +80,17 @@ TABLES: Final = (
     "CREATE INDEX events_of_roll ON events (roll_id)",
 )
 
+HEADERS: Final = """
+    CREATE TABLE IF NOT EXISTS headers (
+        roll_id TEXT NOT NULL REFERENCES rolls,
+        name TEXT NOT NULL,
+        text TEXT NOT NULL,
+        PRIMARY KEY (roll_id, name)
+    )
+    """
+
 LATER_TABLES: Final = (
+    HEADERS,
     """
     CREATE TABLE IF NOT EXISTS reviews (
         review_id TEXT PRIMARY KEY,

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from edge.process.terminal import as_cell
 from edge.roll.contents import Roll
+from edge.roll.local_time import local_from_utc, shown_time
 
 MOST_SHOWN = 50
 
@@ -21,7 +22,7 @@ def print_rolls(rolls: Sequence[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print(json.dumps(list(rolls), indent=1))
         return
-    table = Table("roll", "article", "status", "started (UTC)", "inspected", "coverage", "defects", "grade")
+    table = _table("roll", "article", "status", "started", "inspected", "coverage", "defects", "grade")
     for facts in rolls:
         length, covered = facts["inspected_m"], facts["area_coverage"]
         covered = facts["coverage"] if covered is None else covered
@@ -29,7 +30,7 @@ def print_rolls(rolls: Sequence[dict[str, Any]], as_json: bool) -> None:
             as_cell(facts["name"]),
             as_cell(facts["article"] or "—"),
             as_cell(facts["status"]),
-            as_cell(facts["started_utc"][:19].replace("T", " ")),
+            as_cell(shown_time(local_from_utc(facts["started_utc"])) or "—"),
             "—" if length is None else f"{length:.2f} m",
             "—" if covered is None else f"{covered:.2%}",
             str(facts["defects"]),
@@ -61,16 +62,17 @@ def print_roll(roll: Roll, as_json: bool) -> None:
         print(json.dumps(facts | {"defect_list": defects, "gaps": gaps, "events": events}, indent=1))
         return
     console = _console()
-    table = Table(title=as_cell(roll.name), show_header=False, title_justify="left")
+    table = _table("", "", title=as_cell(roll.name), show_header=False)
     for name, value in facts.items():
         table.add_row(name, as_cell(_shown(value)))
     console.print(table)
     _print_defects(roll, console)
     for gap in roll.gaps[:MOST_SHOWN]:
         place = "somewhere" if gap.start_m is None else f"{gap.start_m:.3f} to {gap.end_m:.3f} m"
-        console.print(f"gap   {place}  {gap.lines * roll.m_per_line:.3f} m  {gap.reason}", highlight=False)
+        _print_line(console, f"gap   {place}  {gap.lines * roll.m_per_line:.3f} m  {gap.reason}")
     for event in roll.events[:MOST_SHOWN]:
-        console.print(as_cell(f"event {event.utc}  {event.kind}: {event.detail}"), highlight=False)
+        when = shown_time(local_from_utc(event.utc)) or "—"
+        _print_line(console, f"event {when}  {event.kind}: {event.detail}")
     most = max(len(roll.defects), len(roll.gaps), len(roll.events))
     if most > MOST_SHOWN:
         console.print(f"at most {MOST_SHOWN} of each; --json and `roll export` give all")
@@ -79,7 +81,7 @@ def print_roll(roll: Roll, as_json: bool) -> None:
 def _print_defects(roll: Roll, console: Console) -> None:
     if not roll.defects:
         return
-    table = Table("class", "from m", "to m", "left mm", "right mm", "points", "score")
+    table = _table("class", "from m", "to m", "left mm", "right mm", "points", "score")
     for row in roll.defects[:MOST_SHOWN]:
         defect = row.defect
         places = (f"{defect.start_m:.3f}", f"{defect.end_m:.3f}", f"{defect.left_mm:.0f}")
@@ -91,6 +93,19 @@ def _print_defects(roll: Roll, console: Console) -> None:
             f"{defect.score:.2f}",
         )
     console.print(table)
+
+
+def _table(*names: str, title: str | None = None, show_header: bool = True) -> Table:
+    """Return a table whose columns wrap what is too long for them: nothing is cut."""
+    table = Table(title=title, show_header=show_header, title_justify="left")
+    for name in names:
+        table.add_column(name, overflow="fold")
+    return table
+
+
+def _print_line(console: Console, text: str) -> None:
+    """Print a line as it is; the terminal wraps it."""
+    console.print(as_cell(text), highlight=False, soft_wrap=True)
 
 
 def _graded(facts: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from edge.cloth.gaps import Gap
 from edge.cloth.grading import Grade, grade_roll, points_of
 from edge.core.errors import ConfigError
 from edge.core.events import RecordedEvent, new_id, utc_now
+from edge.roll.headers import write_header
 from edge.roll.reading import recorded_roll, recorded_view
 from edge.roll.rows import DamagedRowError
 from edge.roll.values import OpenRoll, RecordedDefect, RollHead, RollStatus, roll_name_of
@@ -78,6 +79,7 @@ def begin_roll(db: sqlite3.Connection, head: RollHead) -> OpenRoll:
         "points = NULL, points_per_100_m2 = NULL, grade = NULL WHERE roll_id = ?",
         (utc_now(), head.article, json.dumps(head.settings), known["roll_id"]),
     )
+    write_header(db, known["roll_id"], head.settings.get("roll_header"))
     detail = f"camera {head.camera}, model {head.model_digest}; cloth that passed in between was not seen"
     at_m = known["reached_line"] * (known["mm_per_line"] or 0.0) / 1000
     insert_event(db, known["roll_id"], RecordedEvent("roll continued", detail, at_m))
@@ -244,6 +246,7 @@ def insert_roll(db: sqlite3.Connection, roll: OpenRoll, head: RollHead) -> None:
             head.cloth_width_mm,
         ),
     )
+    write_header(db, roll.roll_id, head.settings.get("roll_header"))
 
 
 def _replace_gaps(
