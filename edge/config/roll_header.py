@@ -42,7 +42,7 @@ def header_words(words: Iterable[str]) -> dict[str, Any]:
         if not sign or not key.strip():
             known = ", ".join(RollHeader.model_fields)
             raise ConfigError(
-                f"--header {word} is not permitted.", f"Write --header KEY=TEXT; keys: {known}."
+                f"--roll-header {word} is not permitted.", f"Write --roll-header KEY=TEXT; keys: {known}."
             )
     return {key.strip(): text.strip() for _, key, _, text in parts}
 
@@ -54,4 +54,4 @@ def header_of(words: Iterable[str]) -> RollHeader:
         ConfigError: naming the key and what is permitted.
     """
     values: Mapping[str, Any] = header_words(words)
-    return resolved(RollHeader, {"--header": values})
+    return resolved(RollHeader, {"--roll-header": values})

@@ -250,4 +250,4 @@ def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of the document as it is exported."""
     schema = RollDocument.model_json_schema(mode="serialization")
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA_ID}
-    return head | {"title": "Roll report of loomsight"} | schema
+    return head | schema | {"title": "Roll report of loomsight"}
