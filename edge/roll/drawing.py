@@ -14,9 +14,11 @@ from typing import NamedTuple
 from edge.core.palette import class_colour
 from edge.roll.document import Defect, RollDocument, Strip, Stretch
 
-ROW_HEIGHT_PX, LABELS_PX, BAND_PX, TICKS_PX = 54.0, 13.0, 6.0, 22.0
+ROW_HEIGHT_PX, LABELS_PX, BAND_PX, TICKS_PX = 44.0, 13.0, 6.0, 22.0
 TOP_PX = LABELS_PX + BAND_PX
-MOST_ROWS = 24
+MOST_ROWS = 12
+"""So many fill a page of paper."""
+
 ROW_LENGTHS_M = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 SMALLEST_MARK_PX = 5.0
 

@@ -17,7 +17,7 @@ from edge.roll.cuts import PieceRequest
 from edge.roll.document import CutPlan, Defect, Header, Inspection, RollDocument
 from edge.roll.drawing import called, draw_map, row_length_m, sides_mm
 from edge.roll.images import images_of
-from edge.roll.local_time import shown_time
+from edge.roll.local_time import shown_clocks, shown_span
 from edge.roll.markup import facts, paragraph, section, table
 
 MOST_ROWS = 2000
@@ -98,8 +98,7 @@ def _head(document: RollDocument) -> str:
         "Machine": header.machine,
         "Operator": header.operator,
         "Shift": header.shift,
-        "Started": shown_time(document.started),
-        "Ended": shown_time(document.ended) or document.status,
+        "Inspected": shown_span(document.started, document.ended),
     }
     shown = {name: value for name, value in given.items() if value}
     return f"<h1>{escape(header.title or '')}</h1>{facts(shown, 'head')}"
@@ -208,7 +207,7 @@ def _kinds(document: RollDocument) -> str:
     note = paragraph("Points of each defect by itself, before the limit of 4 in a metre.", "sub")
     drawn = table(names, rows, range(first, first + 4), colours)
     chart = f'<div class="bars" aria-hidden="true">{bars}</div>' if len(rows) > 1 else ""
-    return section("What was found", drawn, chart, note)
+    return section("What was found", drawn, chart, note, name="whole")
 
 
 def _cuts(document: RollDocument) -> str:
@@ -223,8 +222,9 @@ def _cuts(document: RollDocument) -> str:
     length = document.inspection.length_m or 0.0
     note = f"{counted(len(plan.pieces), 'piece')} of {wanted}: {plan.kept_m:.2f} of {length:.2f} m."
     strips = document.inspection.strips_not_seen
-    warn = f"Of no piece was seen what lies across at {strips_text(list(strips))}." if strips else ""
-    return section(title, paragraph(note), paragraph(warn, "warn") if warn else "", _plan_table(plan))
+    warn = f"No piece was seen in its whole width: {strips_text(list(strips))} were not." if strips else ""
+    warned = paragraph(warn, "warn") if warn else ""
+    return section(title, paragraph(note), warned, _plan_table(plan), name="whole")
 
 
 def _plan_table(plan: CutPlan) -> str:
@@ -264,7 +264,7 @@ def _not_inspected(seen: Inspection) -> str:
         parts.append(table(("why", "length m"), rows, (1,)))
     else:
         parts.append(paragraph(_no_gap(seen)))
-    return section("Not inspected", *parts)
+    return section("Not inspected", *parts, name="whole")
 
 
 def _no_gap(seen: Inspection) -> str:
@@ -285,14 +285,15 @@ def _defects(document: RollDocument) -> str:
     has_kind, has_verdict = any(one.kind for one in defects), any(one.verdict for one in defects)
     shown = defects[:MOST_ROWS]
     names = ["no", "class", *(["kind"] if has_kind else []), "from m", "to m", "left mm", "right mm", "points"]
-    names += ["confidence", *(["verdict"] if has_verdict else []), "time"]
+    day, clocks = shown_clocks([one.time for one in shown])
+    names += ["confidence", *(["verdict"] if has_verdict else []), f"time, {day}" if day else "time"]
     rows = []
-    for one in shown:
+    for one, clock in zip(shown, clocks, strict=True):
         row = [str(one.number), one.class_name + (f" ({one.shape})" if one.shape else "")]
         row += [one.kind or "unknown"] if has_kind else []
         row += [f"{one.start_m:.3f}", f"{one.end_m:.3f}", f"{one.left_mm:.0f}", f"{one.right_mm:.0f}"]
         row += [str(one.points), f"{one.score:.2f}", *([judged(one)] if has_verdict else [])]
-        rows.append([*row, shown_time(one.time)])
+        rows.append([*row, clock])
     first = names.index("from m")
     colours = [class_colour(one.class_name).hex for one in shown]
     drawn = table(names, rows, (0, *range(first, first + 6)), colours)
