@@ -19,8 +19,8 @@ import edge.app.run
 from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.cameras.protocol import Frame
 from edge.config.edge import EdgeConfig
-from edge.roll.reading import read_roll
 from edge.roll.cuts import PieceRequest
+from edge.roll.reading import read_roll
 from edge.roll.report import report_page
 
 HERE = Path(__file__).resolve().parent

@@ -80,9 +80,9 @@ def report(
     What --roll-header gives is kept with the roll.
     """
     configure_logging()
+    from edge.roll.cuts import PieceRequest
     from edge.roll.headed import with_header
     from edge.roll.pdf import find_browser, pdf_of
-    from edge.roll.cuts import PieceRequest
     from edge.roll.report import report_page
     from edge.roll.side_by_side import read_roll_beside
 
@@ -101,7 +101,7 @@ def export(
         ExportForm,
         typer.Option(
             "--format",
-            help="csv: the defects; json: all that the report says; jsonl: a line for each row of the record.",
+            help="csv: the defects; json: all of the report; jsonl: a line for each defect, gap and event.",
         ),
     ] = ExportForm.csv,
     out: Annotated[Path | None, typer.Option(help="File to write  [default: stdout]")] = None,

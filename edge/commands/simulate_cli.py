@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from edge.core.counted import counted
 from edge.process.console import command_app, configure_logging
 from edge.process.terminal import as_cell
 
@@ -104,5 +105,5 @@ def simulate_dataset(out: Path, settings: Mapping[str, object], taxonomy_file: P
     console = Console()
     for split, count in summary.images.items():
         defects = ", ".join(f"{number} {name}" for name, number in summary.defects[split].items())
-        console.print(f"{split}: {count} images, {defects or 'no defects'}", highlight=False)
+        console.print(f"{split}: {counted(count, 'image')}, {defects or 'no defects'}", highlight=False)
     console.print(as_cell(f"data set in {out}"), highlight=False, soft_wrap=True)

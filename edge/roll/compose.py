@@ -240,9 +240,7 @@ def _technical(roll: Roll, zone: tzinfo | None) -> parts.Technical:
 
 
 def _counts(delivered: int, inspected: int) -> parts.Counts:
-    return parts.Counts(
-        delivered=delivered, inspected=inspected, dropped=max(0, delivered - inspected)
-    )
+    return parts.Counts(delivered=delivered, inspected=inspected, dropped=max(0, delivered - inspected))
 
 
 def _remarks(roll: Roll) -> list[str]:

@@ -24,11 +24,15 @@ def measured(description: str, **limits: float) -> Any:
 
 
 Points = Annotated[int, Field(ge=0, description="Penalty points of the four-point system.")]
-PerArea = Annotated[float | None, measured("Points per 100 m² of the inspected area; null: not known.", ge=0)]
+PerArea = Annotated[
+    float | None, measured("Points per 100 m² of the inspected area; null: not known.", ge=0)
+]
 FromM = Annotated[float, measured("Where it begins along the roll, m.")]
 ToM = Annotated[float, measured("Where it ends along the roll, m.")]
 LengthM = Annotated[float, measured("Length along the roll, m.", ge=0)]
-Time = Annotated[AwareDatetime | None, Field(description="Local time with offset from UTC; null: not known.")]
+Time = Annotated[
+    AwareDatetime | None, Field(description="Local time with offset from UTC; null: not known.")
+]
 
 
 class Part(BaseModel):
@@ -91,7 +95,9 @@ class Inspection(Part):
 
     length_m: float | None = measured("Length of the roll, m; null: not known.", ge=0)
     inspected_m: float | None = measured("Length that was inspected, m; null: not known.", ge=0)
-    coverage: float | None = measured("Inspected fraction of the length, 0 to 1; null: not known.", ge=0, le=1)
+    coverage: float | None = measured(
+        "Inspected fraction of the length, 0 to 1; null: not known.", ge=0, le=1
+    )
     width_mm: float | None = measured("Width of the cloth, mm; null: not known.", ge=0)
     seen_width_mm: float | None = measured("Width that was seen, mm; null: not recorded.", ge=0)
     inspected_m2: float | None = measured("Area that was inspected, m²; null: not known.", ge=0)
@@ -158,7 +164,9 @@ class CutPlan(Part):
     """Where to cut the roll so that as much of it as possible lies in good pieces."""
 
     least_m: float = measured("Shortest piece that was wanted, m.", gt=0)
-    most_points_per_100_m2: float | None = measured("Most points of a piece per 100 m²; null: no limit.", ge=0)
+    most_points_per_100_m2: float | None = measured(
+        "Most points of a piece per 100 m²; null: no limit.", ge=0
+    )
     unknown: str | None = Field(description="Why no plan could be made; null: it could.")
     pieces: tuple[Piece, ...] = Field(description="Good pieces, in the order of the roll.")
     waste: tuple[Waste, ...] = Field(description="What lies between them, in the order of the roll.")

@@ -1,7 +1,7 @@
 """Draw the map of a roll: every defect and every gap, row by row, each row a drawing of its own.
 
-Rows are as wide as the page, or the screen; widths along the roll are fractions of that, so that letters and
-marks keep their size. A page break falls between rows.
+Rows are as wide as the page, or the screen; widths along the roll are fractions of that, so that letters
+and marks keep their size. A page break falls between rows.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from math import ceil
 from typing import NamedTuple
 
 from edge.core.palette import class_colour
-from edge.roll.document import Defect, RollDocument, Strip, Stretch
+from edge.roll.document import Defect, RollDocument, Stretch, Strip
 
 ROW_HEIGHT_PX, LABELS_PX, BAND_PX, TICKS_PX = 44.0, 13.0, 6.0, 22.0
 TOP_PX = LABELS_PX + BAND_PX
@@ -23,14 +23,15 @@ ROW_LENGTHS_M = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 SMALLEST_MARK_PX = 5.0
 
 LABEL_APART = 0.03
-"""Numbers of defects closer than this fraction of a row would print over each other: only the first stands."""
+"""Numbers of defects closer than this fraction of a row would overprint: only the first stands."""
 
 MOST_MARKS = 20_000
 """Defects, and gaps, on a map; a page with more of them opens in no browser."""
 
 HATCH = (
-    '<svg class="defs" width="0" height="0" aria-hidden="true"><defs><pattern id="gap" width="8" height="8" '
-    'patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="8" height="8" class="bare"/>'
+    '<svg class="defs" width="0" height="0" aria-hidden="true"><defs>'
+    '<pattern id="gap" width="8" height="8" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+    '<rect width="8" height="8" class="bare"/>'
     '<line x1="0" y1="0" x2="0" y2="8" class="hatch"/></pattern></defs></svg>'
 )
 
@@ -110,7 +111,8 @@ def draw_map(document: RollDocument) -> str:
     height = TOP_PX + ROW_HEIGHT_PX + TICKS_PX
     drawings = (
         f'<svg class="row" width="100%" height="{height:g}" role="img" '
-        f'aria-label="{row * per_row_m:g} to {min((row + 1) * per_row_m, length_m):g} m">{"".join(body)}</svg>'
+        f'aria-label="{row * per_row_m:g} to {min((row + 1) * per_row_m, length_m):g} m">'
+        f"{''.join(body)}</svg>"
         for row, body in enumerate(bodies)
     )
     return f'{HATCH}<div class="map">{"".join(drawings)}</div>'
@@ -144,10 +146,10 @@ def _row(row: int, frame: _Frame) -> list[str]:
     for tick in range(11):
         at_m = start_m + tick * frame.per_row_m / 10
         if at_m <= frame.length_m + 1e-9:
-            x, odd = _percent(tick / 10), " odd" if tick % 2 else ""
+            x, odd, unit = _percent(tick / 10), " odd" if tick % 2 else "", "" if tick else " m"
             parts.append(
                 f'<rect x="{x}" y="{bottom:g}" width="1" height="5" class="tick{odd}"/>'
-                f'<text x="{x}" y="{bottom + 17:g}" class="at{odd}">{at_m:g}{" m" if tick == 0 else ""}</text>'
+                f'<text x="{x}" y="{bottom + 17:g}" class="at{odd}">{at_m:g}{unit}</text>'
             )
     return parts
 
@@ -184,12 +186,19 @@ def _band(start_m: float, end_m: float, frame: _Frame) -> Iterator[tuple[int, st
         y = LABELS_PX + 1
         yield (
             row,
-            f'<rect class="piece" x="{_percent(left)}" y="{y:g}" width="{_percent(right - left)}" height="4"/>',
+            f'<rect class="piece" x="{_percent(left)}" y="{y:g}" height="4" '
+            f'width="{_percent(right - left)}"/>',
         )
-        for at, is_cut in ((left, row * frame.per_row_m <= start_m), (right, end_m <= (row + 1) * frame.per_row_m)):
+        for at, is_cut in (
+            (left, row * frame.per_row_m <= start_m),
+            (right, end_m <= (row + 1) * frame.per_row_m),
+        ):
             if is_cut:
                 height = BAND_PX + ROW_HEIGHT_PX
-                yield row, f'<rect class="cut" x="{_percent(at)}" y="{y - 1:g}" width="1.5" height="{height:g}"/>'
+                yield (
+                    row,
+                    f'<rect class="cut" x="{_percent(at)}" y="{y - 1:g}" width="1.5" height="{height:g}"/>',
+                )
 
 
 def _mark(defect: Defect, frame: _Frame) -> Iterator[tuple[int, str]]:
@@ -197,12 +206,13 @@ def _mark(defect: Defect, frame: _Frame) -> Iterator[tuple[int, str]]:
     grown = max(0.0, SMALLEST_MARK_PX - (y2 - y1)) / 2
     title = escape(f"{defect.number}: {called(defect)}, {defect.start_m:.3f} m, {defect.left_mm:.0f} mm")
     for row, left, right in frame.spans(defect.start_m, defect.end_m):
+        centre = _percent((left + right) / 2)
         width = f"max({SMALLEST_MARK_PX:g}px,{_percent(right - left)})"
         yield (
             row,
-            f'<rect class="defect" x="{_percent((left + right) / 2)}" y="{y1 - grown:.2f}" '
+            f'<rect class="defect" x="{centre}" y="{y1 - grown:.2f}" '
             f'height="{y2 - y1 + 2 * grown:.2f}" fill="{class_colour(defect.class_name).hex}" '
-            f'style="width:{width};x:calc({_percent((left + right) / 2)} - {width}/2)"><title>{title}</title></rect>',
+            f'style="width:{width};x:calc({centre} - {width}/2)"><title>{title}</title></rect>',
         )
 
 

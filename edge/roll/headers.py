@@ -51,7 +51,9 @@ def header_of_roll(db: sqlite3.Connection, roll_id: str) -> tuple[dict[str, str]
     if not has_table(db, "headers"):
         return {}, 0
     header, damaged = {}, 0
-    for key, text in db.execute("SELECT name, text FROM headers WHERE roll_id = ? ORDER BY rowid", (roll_id,)):
+    for key, text in db.execute(
+        "SELECT name, text FROM headers WHERE roll_id = ? ORDER BY rowid", (roll_id,)
+    ):
         try:
             header |= RollHeader.model_validate({key: text}, strict=True).given()
         except (ValidationError, TypeError):

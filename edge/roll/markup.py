@@ -43,7 +43,8 @@ def table(
     """
     kinds = {column: "n" for column in numbers}
     head = "".join(
-        f'<th scope="col" class="{kinds.get(column, "t")}">{escape(name)}</th>' for column, name in enumerate(names)
+        f'<th scope="col" class="{kinds.get(column, "t")}">{escape(name)}</th>'
+        for column, name in enumerate(names)
     )
     body = "".join(
         f"<tr>{_cells(names, row, kinds, marks[index] if marks else None)}</tr>"

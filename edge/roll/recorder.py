@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
+from edge.core.counted import counted
 from edge.core.errors import LoomsightError, OutputError, RecordError
 from edge.core.events import RecordedEvent, new_id, utc_now
 from edge.roll.carry import succeed
@@ -261,7 +262,7 @@ class RollRecorder:
         except (LoomsightError, *DAMAGE_ERRORS) as error:
             problem = error if isinstance(error, LoomsightError) else described(self._path, error)
             defects, events = self._waiting.counts()
-            lost = f"{defects} defects and {events} events are not recorded."
+            lost = f"{counted(defects, 'defect')} and {counted(events, 'event')} are not recorded."
             raise type(problem)(f"{problem.problem} {lost}", problem.cure) from error
         if self._replaced:
             raise RecordError(
@@ -270,7 +271,7 @@ class RollRecorder:
             )
         if self._waiting.not_kept:
             raise OutputError(
-                f"{self._waiting.not_kept} defects and events found while {self._path} was full are lost.",
+                f"Defects and events found while {self._path} was full are lost: {self._waiting.not_kept}.",
                 "Free space; the record says when that was.",
             )
 

@@ -134,7 +134,9 @@ def _reviewed(document: RollDocument) -> str:
     text = f"People {said} of {counted(len(document.defects), 'defect')}."
     if review.rejected and review.points_per_100_m2 is not None:
         grade = f", {review.grade}" if review.grade else ""
-        text += f" Without those that were rejected: {review.points_per_100_m2:.1f} points per 100 m²{grade}."
+        text += (
+            f" Without those that were rejected: {review.points_per_100_m2:.1f} points per 100 m²{grade}."
+        )
     return paragraph(text)
 
 
@@ -177,8 +179,8 @@ def _map(document: RollDocument) -> str:
     left, right = sides_mm(document)
     metres = row_length_m(document.inspection.length_m or 0.0)
     scale = (
-        f"Each row shows {metres:g} m of the roll, from left to right, in its width from {left:.0f} mm (left "
-        f"selvedge, above) to {right:.0f} mm."
+        f"Each row shows {metres:g} m of the roll, from left to right, in its width from {left:.0f} mm "
+        f"(left selvedge, above) to {right:.0f} mm."
     )
     return section("Map", paragraph(scale, "sub"), drawn, f"<p class='legend'>{legend}</p>")
 
@@ -245,7 +247,10 @@ def _plan_table(plan: CutPlan) -> str:
         for one in plan.pieces
     ]
     rows += [
-        (one.start_m, ("cut out", f"{one.start_m:.2f}", f"{one.end_m:.2f}", f"{one.length_m:.2f}", "", "", ""))
+        (
+            one.start_m,
+            ("cut out", f"{one.start_m:.2f}", f"{one.end_m:.2f}", f"{one.length_m:.2f}", "", "", ""),
+        )
         for one in plan.waste
     ]
     names = ("what", "from m", "to m", "length m", "inspected m²", "points", "per 100 m²")
@@ -284,7 +289,16 @@ def _defects(document: RollDocument) -> str:
         return section("Defects", paragraph("None were found in what was inspected."))
     has_kind, has_verdict = any(one.kind for one in defects), any(one.verdict for one in defects)
     shown = defects[:MOST_ROWS]
-    names = ["no", "class", *(["kind"] if has_kind else []), "from m", "to m", "left mm", "right mm", "points"]
+    names = [
+        "no",
+        "class",
+        *(["kind"] if has_kind else []),
+        "from m",
+        "to m",
+        "left mm",
+        "right mm",
+        "points",
+    ]
     day, clocks = shown_clocks([one.time for one in shown])
     names += ["confidence", *(["verdict"] if has_verdict else []), f"time, {day}" if day else "time"]
     rows = []
@@ -326,7 +340,9 @@ def _images(document: RollDocument, images: Mapping[int, bytes | None]) -> str:
         notes.append(paragraph(f"The worst {len(images)} of {with_image}."))
     if with_image < len(document.defects):
         without = len(document.defects) - with_image
-        notes.append(paragraph(f"{counted(without, 'defect')} {'has' if without == 1 else 'have'} no image."))
+        notes.append(
+            paragraph(f"{counted(without, 'defect')} {'has' if without == 1 else 'have'} no image.")
+        )
     figures = [
         _figure(one, data) for one in document.defects if (data := images.get(one.number)) is not None
     ]

@@ -15,6 +15,7 @@ import numpy as np
 from typing_extensions import Self
 
 from edge.cameras.protocol import Frame
+from edge.core.counted import counted
 from edge.core.detections import DetectionRecord
 from edge.core.errors import OutputError
 from edge.core.events import RecordedEvent
@@ -142,7 +143,9 @@ class ImageSink:
         if self._missed:
             logger.info("images can be written again; those of %d frames are missing", self._missed)
             self._events.append(
-                RecordedEvent("images written again", f"those of {self._missed} frames are missing")
+                RecordedEvent(
+                    "images written again", f"those of {counted(self._missed, 'frame')} are missing"
+                )
             )
         self._missed = 0
 

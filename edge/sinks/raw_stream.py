@@ -23,6 +23,7 @@ from edge.cameras.raw_stream import (  # fmt: skip
     RecordedTeaching,
     image_path,
 )
+from edge.core.counted import counted
 from edge.core.errors import ConfigError
 from edge.core.events import RecordedEvent
 from edge.core.files import cannot_write, write_all
@@ -128,7 +129,7 @@ class Recording:
         if self._index is not None:
             self._index.close()
             self._index = None
-        detail = f"{self._folder}: {why}; {self._frames} frames are recorded"
+        detail = f"{self._folder}: {why}; {counted(self._frames, 'frame')} recorded"
         logger.error("recording ended: %s. Inspection goes on.", detail)
         self._events.append(RecordedEvent("recording ended", detail))
 

@@ -1,4 +1,4 @@
-"""One document of a roll feeds page, JSON, JSON lines and CSV: what it says, to whom, and that all agree."""
+"""One document of a roll feeds page, JSON, JSON lines and CSV: what it says, and that all agree."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def damaged(path):
 
 
 def two_cameras(folder):
-    return [write_roll(folder / f"{name}.db", offset_mm=at) for name, at in (("left", 0.0), ("right", 1480.0))]
+    return [
+        write_roll(folder / f"{name}.db", offset_mm=at) for name, at in (("left", 0.0), ("right", 1480.0))
+    ]
 
 
 ROLLS = {
@@ -184,7 +186,7 @@ def test_a_buyer_reads_no_ids_and_no_decisions_to_stop(tmp_path):
     record = write_roll(tmp_path / "r.db", events=[RecordedEvent("would-be stop", STOP)], article="twill")
     page = report_page(read_roll(record, None))
     buyers, technical = page.split('<section class="appendix">')
-    assert not re.search("[0-9a-f]{32}", re.sub("data:image[^\"]+", "", buyers))
+    assert not re.search("[0-9a-f]{32}", re.sub('data:image[^"]+', "", buyers))
     assert "stop" not in re.sub("<style>.*</style>", "", buyers, flags=re.DOTALL)
     assert "UTC" not in report_page(read_roll(record, None), zone=BERLIN_SUMMER)
     assert STOP in technical
@@ -239,7 +241,10 @@ def test_defects_are_added_up_by_class_with_the_colour_of_the_class(tmp_path):
     record = write_roll(tmp_path / "r.db", defects=[spot(1.0), spot(2.0), spot(3.0, "broken", 300.0)])
     roll = read_roll(record, None)
     kinds = document_of(roll).kinds
-    assert [(one.class_name, one.defects, one.points) for one in kinds] == [("broken", 1, 4), ("drop", 2, 2)]
+    assert [(one.class_name, one.defects, one.points) for one in kinds] == [
+        ("broken", 1, 4),
+        ("drop", 2, 2),
+    ]
     page = report_page(roll)
     assert page.count(f'fill="{class_colour("broken").hex}"') == 1
     assert page.count(f'fill="{class_colour("drop").hex}"') == 2

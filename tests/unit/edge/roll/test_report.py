@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from edge.cloth.defects import ClothDefect
 from edge.core.errors import MissingPackageError, OutputError, RecordError
 from edge.roll import pdf
-from edge.roll.contents import DefectRow, GapRow, Roll
 from edge.roll.compose import document_of
+from edge.roll.contents import DefectRow, GapRow, Roll
 from edge.roll.cuts import PieceRequest, inspected_by_metre, suggest_cuts
 from edge.roll.drawing import draw_map, row_length_m
 from edge.roll.export import as_csv, as_json_lines
@@ -308,7 +308,11 @@ def test_files_are_whole_and_earlier_ones_set_aside(record, tmp_path):
         (["report", "rolls.db", "--out", "a.html", "--piece-m", "0"], 2, "piece-m"),
         (["report", "rolls.db", "--out", "a.html", "--piece-m", "inf"], 10, "length of inf"),
         (["export", "rolls.db", "--piece-points", "inf"], 10, "points of inf"),
-        (["report", "rolls.db", "--out", "a.html", "--roll-header", "mill"], 10, "Write --roll-header KEY=TEXT"),
+        (
+            ["report", "rolls.db", "--out", "a.html", "--roll-header", "mill"],
+            10,
+            "Write --roll-header KEY=TEXT",
+        ),
         (["report", "rolls.db", "--out", "a.html", "--roll-header", "mil=x"], 10, "no setting 'mil'"),
         (["report", "rolls.db", "--out", "a.html", "--roll-header", "mill="], 10, "mill = ''"),
         (["export", "rolls.db", "--format", "xml"], 2, "xml"),
