@@ -213,7 +213,7 @@ def _roll_rows(rolls: list[dict[str, Any]]) -> list[tuple[str, str]]:
     rows = []
     for roll in rolls[-LAST_ROLLS:]:
         metres, grade = roll["metres_passed"], roll["grade"] or "unknown"
-        length = f"{roll['frames']} frames" if metres is None else f"{metres:.2f} m"
+        length = counted(roll["frames"], "frame") if metres is None else f"{metres:.2f} m"
         found = "" if metres is None else f", {counted(roll['defects'], 'defect')}, grade {grade}"
         rows.append((f"roll {roll['name'] or ''}".rstrip(), length + found))
     return rows

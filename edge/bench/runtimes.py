@@ -30,6 +30,7 @@ from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import Frame, frames_of
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
+from edge.core.counted import counted
 from edge.core.errors import NoImagesError
 from edge.core.latency import LatencyHistogram
 from edge.inference.inspector import Inspector
@@ -196,5 +197,7 @@ def _print(result: dict[str, Any]) -> None:
             f"{row['times_reference']:.2f}", f"{row['p50_ms']:.1f}", f"{row['p99_ms']:.1f}", shown,
         )  # fmt: skip
     console = Console(width=120)
-    console.print(f"{on['processor']}, {on['threads']} threads; {result['frames']} frames each, in turn")
+    console.print(
+        f"{on['processor']}, {counted(on['threads'], 'thread')}; {counted(result['frames'], 'frame')} each, in turn"
+    )
     console.print(table)

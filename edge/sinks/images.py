@@ -141,12 +141,9 @@ class ImageSink:
 
     def _note_written(self) -> None:
         if self._missed:
-            logger.info("images can be written again; those of %d frames are missing", self._missed)
-            self._events.append(
-                RecordedEvent(
-                    "images written again", f"those of {counted(self._missed, 'frame')} are missing"
-                )
-            )
+            missing = f"those of {counted(self._missed, 'frame')} are missing"
+            logger.info("images can be written again; %s", missing)
+            self._events.append(RecordedEvent("images written again", missing))
         self._missed = 0
 
 

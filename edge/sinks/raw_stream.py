@@ -72,7 +72,9 @@ class Recording:
         if self._index is not None:
             self._index.close()
         self._index = None
-        logger.info("%d frames recorded; to inspect them again: --camera %s", self._frames, self._folder)
+        logger.info(
+            "%s recorded; to inspect again: --camera %s", counted(self._frames, "frame"), self._folder
+        )
 
     def add(self, frame: Frame) -> None:
         """Store a frame."""
