@@ -197,7 +197,6 @@ def _print(result: dict[str, Any]) -> None:
             f"{row['times_reference']:.2f}", f"{row['p50_ms']:.1f}", f"{row['p99_ms']:.1f}", shown,
         )  # fmt: skip
     console = Console(width=120)
-    console.print(
-        f"{on['processor']}, {counted(on['threads'], 'thread')}; {counted(result['frames'], 'frame')} each, in turn"
-    )
+    threads, frames = counted(on["threads"], "thread"), counted(result["frames"], "frame")
+    console.print(f"{on['processor']}, {threads}; {frames} each, in turn")
     console.print(table)

@@ -114,7 +114,8 @@ def _status_of(health: Health) -> str:
     if health.silent_s and not health.is_over:
         return f"no frame for {health.silent_s:.0f} s"
     total, defects = run.total, sum(run.defects_by_class.values())
-    return f"{counted(total.frames_inspected, 'frame')}, {total.metres_inspected:.1f} m, {counted(defects, 'defect')}"
+    frames, found = counted(total.frames_inspected, "frame"), counted(defects, "defect")
+    return f"{frames}, {total.metres_inspected:.1f} m, {found}"
 
 
 def _address(name: str) -> str | None:

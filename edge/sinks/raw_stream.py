@@ -72,9 +72,8 @@ class Recording:
         if self._index is not None:
             self._index.close()
         self._index = None
-        logger.info(
-            "%s recorded; to inspect again: --camera %s", counted(self._frames, "frame"), self._folder
-        )
+        frames = counted(self._frames, "frame")
+        logger.info("%s recorded; to inspect again: --camera %s", frames, self._folder)
 
     def add(self, frame: Frame) -> None:
         """Store a frame."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import sqlite3
@@ -13,8 +14,10 @@ from contextlib import closing
 import cv2
 import numpy as np
 import pytest
+from pypdfium2 import PdfDocument
 
 from edge.app.run import run
+from edge.cloth.defects import ClothDefect
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, ImageError, OutputError
 from edge.roll.reading import read_roll, read_rolls
@@ -136,10 +139,19 @@ def browser():
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
 
 
+CUT_OFF = """() => [...document.querySelectorAll('h1, h2, p, dd, td, th, figcaption, text')].filter((one) => {
+  const place = one.getBoundingClientRect();
+  return place.width && (place.right > innerWidth + 1 || place.left < -1 || one.scrollWidth > one.clientWidth + 1
+    && getComputedStyle(one).overflow !== 'visible');
+}).map((one) => one.textContent)"""
+"""Texts of a page that are not shown whole."""
+
+
 @needs_chromium
-@pytest.mark.parametrize("width_px", [1280, 390], ids=["desktop", "phone"])
+@pytest.mark.parametrize("width_px", [1280, 360], ids=["desktop", "phone"])
 def test_the_report_in_a_browser(tmp_path, browser, width_px):
-    record = write_roll(tmp_path / "r.db", image_file=write_image(tmp_path / "p.png"))
+    image, long = write_image(tmp_path / "p.png"), {"customer": "x" * 200, "mill": "Example Mill " * 9}
+    record = write_roll(tmp_path / "r.db", image_file=image, header=long)
     assert loomsight("roll", "report", record, "--out", tmp_path / "r.html").returncode == 0
     tab = browser.new_page(viewport={"width": width_px, "height": 800})
     errors, requested, dialogs = [], [], []
@@ -148,7 +160,7 @@ def test_the_report_in_a_browser(tmp_path, browser, width_px):
     tab.on("request", lambda request: requested.append(request.url))
     tab.on("dialog", lambda dialog: (dialogs.append(dialog), dialog.dismiss()))
     tab.goto((tmp_path / "r.html").as_uri())
-    assert tab.locator("h1").inner_text() == "A17"
+    assert tab.locator("h1").inner_text() == "Inspection report"
     assert HOSTILE in tab.locator("body").inner_text()
     assert tab.locator("svg rect.defect").count() == 3
     assert tab.locator("svg rect.gap").count() >= 2
@@ -156,18 +168,42 @@ def test_the_report_in_a_browser(tmp_path, browser, width_px):
     assert len(shown) == 3
     assert all(shown)
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert tab.evaluate(CUT_OFF) == []
+    assert tab.locator("thead").first.bounding_box()["height"] > (1 if width_px > 640 else 0)
     assert (errors, dialogs) == ([], [])
     assert [url for url in requested if not url.startswith(("file:", "data:"))] == []
     tab.close()
 
 
+def pages_of(pdf):
+    """Return the lines of text of each page."""
+    with PdfDocument(pdf) as document:
+        return [page.get_textpage().get_text_range().splitlines() for page in document]
+
+
+def titles_at_the_end(pages):
+    """Return what stands last on a page and is a title, or the head of a table."""
+    ends = [[line for line in page if line.strip() and " / " not in line][-2:] for page in pages]
+    titles = ("Map", "What was found", "Where to cut", "Not inspected", "Defects", "Images", "Settings")
+    return [line for end in ends for line in end if line.strip() in titles or line.startswith("no class")]
+
+
 @needs_chromium
-def test_the_report_as_pdf(tmp_path):
-    record = write_roll(tmp_path / "r.db", metres=3)
+@pytest.mark.parametrize("count", [3, 29, 40])
+def test_pages_of_the_pdf_break_between_rows_and_behind_no_title(tmp_path, count):
+    defects = [ClothDefect(f"oil stain {n}", 0.9, n, n + 0.01, 100, 140) for n in range(count)]
+    record = write_roll(tmp_path / "r.db", metres=50, defects=defects, article="twill 220")
     done = loomsight("roll", "report", record, "--out", tmp_path / "r.html", "--pdf", tmp_path / "r.pdf")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "r.pdf").read_bytes().startswith(b"%PDF")
     assert (tmp_path / "r.html").exists()
+    pages = pages_of(tmp_path / "r.pdf")
+    assert titles_at_the_end(pages) == []
+    rows = [line for page in pages for line in page if re.match(r"\d+ oil stain \d+ \d+\.000", line)]
+    assert len(rows) == count
+    assert all(re.search(r" 1 0\.90 \d\d:\d\d:\d\d", row) for row in rows)
+    numbers = [f"{page} / {len(pages)}" for page in range(1, len(pages) + 1)]
+    assert [next(line for line in page if " / " in line).strip() for page in pages] == numbers
+    assert all(any("Inspection report, roll A17" in line for line in page) for page in pages)
 
 
 def test_a_pdf_without_chromium(tmp_path):
