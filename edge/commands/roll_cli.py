@@ -75,7 +75,7 @@ def report(
     piece_points: PiecePointsFlag = None,
     roll_header: RollHeaderFlag = None,
 ) -> None:
-    """Write a printable report of one roll: map, grade, coverage, where to cut, images.
+    """Write a printable report of one roll for its buyer.
 
     What --roll-header gives is kept with the roll.
     """
@@ -108,7 +108,7 @@ def export(
     piece_m: PieceLengthFlag = 25.0,
     piece_points: PiecePointsFlag = None,
 ) -> None:
-    """Write one roll for other programs, with the numbers and the names of its report."""
+    """Write the report of one roll for other programs, as CSV or JSON."""
     configure_logging()
     from edge.roll.compose import document_of
     from edge.roll.cuts import PieceRequest

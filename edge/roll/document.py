@@ -18,7 +18,7 @@ SCHEMA_ID: Final = "urn:loomsight:roll-report:1.0"
 change that a program which reads the document must know of."""
 
 
-def measured(description: str, **limits: float) -> Any:
+def measured(description: str, **limits: Any) -> Any:
     """Return a field that holds a finite number."""
     return Field(description=description, allow_inf_nan=False, **limits)
 

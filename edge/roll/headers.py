@@ -50,7 +50,8 @@ def header_of_roll(db: sqlite3.Connection, roll_id: str) -> tuple[dict[str, str]
     """Return the head of a roll, and how many rows of it are damaged; older records have none."""
     if not has_table(db, "headers"):
         return {}, 0
-    header, damaged = {}, 0
+    header: dict[str, str] = {}
+    damaged = 0
     for key, text in db.execute(
         "SELECT name, text FROM headers WHERE roll_id = ? ORDER BY rowid", (roll_id,)
     ):
