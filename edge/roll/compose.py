@@ -131,7 +131,7 @@ def _defect(number: int, row: DefectRow, zone: tzinfo | None) -> parts.Defect:
         width_mm=round(defect.right_mm - defect.left_mm, 1),
         points=row.points,
         score=round(defect.score, 4),
-        verdict=row.verdict,  # type: ignore[arg-type]
+        verdict=row.verdict,
         named=row.named,
         time=local_from_utc(row.utc, zone),
     )
