@@ -85,9 +85,11 @@ def report(
     from edge.roll.pdf import find_browser, pdf_of
     from edge.roll.report import report_page
     from edge.roll.side_by_side import read_roll_beside
+    from edge.roll.small_images import small_images_of
 
     found = with_header(records, read_roll_beside(records, roll), roll_header or ())
-    page = report_page(found, PieceRequest(piece_m, piece_points))
+    small_images = small_images_of(records, found.head["roll_id"])
+    page = report_page(found, PieceRequest(piece_m, piece_points), small_images=small_images)
     _write(out, page.encode(), *records, pdf)
     if pdf is not None:
         _write(pdf, pdf_of(page, find_browser()), *records)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -27,14 +28,23 @@ THINNEST_PX = 8
 """A defect is not shrunk below so many pixels: of a longer one the middle is shown."""
 
 
-def images_of(roll: Roll) -> dict[int, bytes | None]:
+def images_of(roll: Roll, small: Mapping[str, bytes] | None = None) -> dict[int, bytes | None]:
     """Return number of a defect -> JPEG with a frame around it, for those that have an image, worst first.
 
     None where the image is gone or unreadable. At most `MOST_IMAGES`.
+
+    Args:
+        roll: as the record has it.
+        small: id of a defect -> JPEG that the record has, too: for those without another.
     """
-    numbered = [(number, row) for number, row in enumerate(roll.defects, start=1) if row.image]
-    worst = sorted(numbered, key=lambda item: (-item[1].points, -item[1].defect.score))
-    return {number: cut_image(row, is_framed=True) for number, row in worst[:MOST_IMAGES]}
+    kept = small or {}
+    numbered = enumerate(roll.defects, start=1)
+    shown = [(number, row) for number, row in numbered if row.image or row.event_id in kept]
+    worst = sorted(shown, key=lambda item: (-item[1].points, -item[1].defect.score))
+    return {
+        number: cut_image(row, is_framed=True) or kept.get(row.event_id)
+        for number, row in worst[:MOST_IMAGES]
+    }
 
 
 def cut_image(row: DefectRow, *, is_framed: bool = False) -> bytes | None:

@@ -16,7 +16,7 @@ from edge.roll.contents import Roll
 from edge.roll.cuts import PieceRequest
 from edge.roll.document import CutPlan, Defect, Header, Inspection, RollDocument
 from edge.roll.drawing import called, draw_map, row_length_m, sides_mm
-from edge.roll.images import images_of
+from edge.roll.images import MOST_IMAGES, images_of
 from edge.roll.local_time import shown_clocks, shown_span
 from edge.roll.markup import facts, paragraph, section, table
 
@@ -27,22 +27,28 @@ WIDE = 2.0
 """An image so many times wider than high takes the room of two."""
 
 KEEP_IMAGES = (
-    "No images were kept with this roll. To have them on the next one, start edge-run with "
-    "--save-pictures FOLDER beside --roll-record, and keep that folder where it is."
+    "No images were kept with this roll. An edge-run of this version keeps a small one of each defect in "
+    "its --roll-record; --save-pictures FOLDER keeps the whole frames, too."
 )
 
 
-def report_page(roll: Roll, wanted: PieceRequest | None = None, zone: tzinfo | None = None) -> str:
+def report_page(
+    roll: Roll,
+    wanted: PieceRequest | None = None,
+    zone: tzinfo | None = None,
+    small_images: Mapping[str, bytes] | None = None,
+) -> str:
     """Write the report of a roll.
 
     Args:
         roll: as the record has it.
         wanted: what a piece has to be, for the suggestion where to cut; None for the default.
         zone: of its times; None for that of this device.
+        small_images: id of a defect -> JPEG in the record.
     Returns:
         A whole HTML page. It loads nothing, runs nothing, and every text in it is escaped.
     """
-    return page_of(document_of(roll, wanted, zone), images_of(roll))
+    return page_of(document_of(roll, wanted, zone), images_of(roll, small_images))
 
 
 def page_of(document: RollDocument, images: Mapping[int, bytes | None]) -> str:
@@ -329,20 +335,16 @@ def left_out(count: int, most: int) -> str:
 def _images(document: RollDocument, images: Mapping[int, bytes | None]) -> str:
     if not document.defects:
         return ""
-    with_image = sum(one.image is not None for one in document.technical.defects)
-    if not with_image:
+    if not images:
         return section("Images", paragraph(KEEP_IMAGES))
-    missing = sum(data is None for data in images.values())
+    missing, without = sum(data is None for data in images.values()), len(document.defects) - len(images)
     notes = []
     if missing:
         notes.append(paragraph(f"Missing or unreadable images: {missing}.", "warn"))
-    if with_image > len(images):
-        notes.append(paragraph(f"The worst {len(images)} of {with_image}."))
-    if with_image < len(document.defects):
-        without = len(document.defects) - with_image
-        notes.append(
-            paragraph(f"{counted(without, 'defect')} {'has' if without == 1 else 'have'} no image.")
-        )
+    if without and len(images) >= MOST_IMAGES:
+        notes.append(paragraph(f"The worst {len(images)} of {len(document.defects)}."))
+    elif without:
+        notes.append(paragraph(f"{counted(without, 'defect')} without an image."))
     figures = [
         _figure(one, data) for one in document.defects if (data := images.get(one.number)) is not None
     ]

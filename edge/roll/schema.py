@@ -114,6 +114,12 @@ LATER_TABLES: Final = (
     )
     """,
     """
+    CREATE TABLE IF NOT EXISTS small_images (
+        event_id TEXT PRIMARY KEY REFERENCES defects,
+        jpeg BLOB NOT NULL
+    )
+    """,
+    """
     CREATE TABLE IF NOT EXISTS views (
         roll_id TEXT PRIMARY KEY REFERENCES rolls,
         left_mm REAL NOT NULL,

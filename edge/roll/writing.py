@@ -122,6 +122,10 @@ def insert_defect(db: sqlite3.Connection, roll_id: str, recorded: RecordedDefect
             recorded.utc,
         ),
     )
+    if recorded.small_image is not None:
+        db.execute(
+            "INSERT OR IGNORE INTO small_images VALUES (?, ?)", (recorded.event_id, recorded.small_image)
+        )
     if defect.shape is not None:
         db.execute("INSERT OR IGNORE INTO shapes VALUES (?, ?)", (recorded.event_id, defect.shape))
 

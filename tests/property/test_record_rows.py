@@ -22,7 +22,7 @@ from edge.roll.document import json_schema
 from edge.roll.reading import read_roll
 from tests.unit.edge.roll.rolls import roll_command, write_roll
 
-TABLES = ("rolls", "defects", "gaps", "events", "event_data", "reviews", "views", "headers")
+TABLES = ("rolls", "defects", "gaps", "events", "event_data", "reviews", "views", "headers", "small_images")
 SCHEMA = Draft202012Validator(json_schema(), format_checker=Draft202012Validator.FORMAT_CHECKER)
 DEFECTS = [ClothDefect("drop", 0.9, at, at + 0.01, 100.0, 140.0) for at in (1.2, 3.0, 4.5)]
 
@@ -50,6 +50,7 @@ def record(tmp_path_factory):
         (event,) = db.execute("SELECT event_id, roll_id FROM defects LIMIT 1").fetchall()
         db.execute("INSERT INTO reviews VALUES ('r', ?, ?, 'rejected', '2026')", event)
         db.execute("INSERT INTO headers SELECT roll_id, 'mill', 'Example Mill' FROM rolls")
+        db.execute("INSERT INTO small_images SELECT event_id, x'ffd8ff' FROM defects LIMIT 1")
         db.execute("INSERT INTO event_data SELECT event_id, '{\"a\": 1}' FROM events LIMIT 1")
         db.execute("PRAGMA foreign_keys = OFF")
         for table in TABLES:

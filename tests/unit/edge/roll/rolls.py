@@ -30,6 +30,7 @@ def write_roll(
     offset_mm=None,
     header=None,
     events=(),
+    small_image_of=lambda _: None,
 ):
     """Record a roll of 1 mm lines: 5 m lost at 20 m, 1 m without cloth at 40 m, three defects."""
     coverage = Coverage()
@@ -44,7 +45,7 @@ def write_roll(
     settings = {"grade_limits": LIMITS, "offset_mm": offset_mm, "cloth_width_mm": stated_mm}
     settings |= {} if header is None else {"roll_header": header}
     head = RollHead("loom <b>", "a" * 64, settings, name, article, stated_mm)
-    with RollRecorder(path, head, lambda defect: image_file) as recorder:
+    with RollRecorder(path, head, lambda defect: image_file, small_image_of=small_image_of) as recorder:
         for metre in range(metres):
             if 20 <= metre < 25:
                 continue

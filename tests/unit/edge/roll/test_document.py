@@ -7,6 +7,7 @@ import io
 import json
 import re
 import sqlite3
+from base64 import b64decode
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta, timezone
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
+from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect, Sighting
 from edge.core.counted import counted
@@ -32,6 +34,7 @@ from edge.roll.reading import read_roll
 from edge.roll.recorder import RollRecorder
 from edge.roll.report import report_page
 from edge.roll.side_by_side import read_roll_beside
+from edge.roll.small_images import MOST_OF_A_FRAME, SmallImages
 from edge.roll.values import RollHead
 from tests.unit.edge.roll.rolls import LIMITS, roll_command, write_image, write_roll
 
@@ -214,12 +217,12 @@ def test_every_defect_has_its_image(tmp_path):
     record = write_roll(tmp_path / "r.db", metres=1, defects=with_box(defects), image_file=image)
     page = report_page(read_roll(record, None))
     assert page.count("data:image/jpeg") == 70
-    assert "To have them on the next one" not in page
+    assert "No images were kept" not in page
 
 
 def test_a_report_without_images_says_how_to_keep_them(tmp_path):
     page = report_page(read_roll(write_roll(tmp_path / "r.db"), None))
-    assert "start edge-run with --save-pictures FOLDER beside --roll-record" in page
+    assert "keeps a small one of each defect in its --roll-record" in page
 
 
 def with_box(defects):
@@ -278,3 +281,59 @@ def test_list_and_show_cut_nothing(tmp_path):
         assert "…" not in shown
         letters = re.sub(r"[^xy]", "", shown)
         assert (letters.count("x") >= 150, letters.count("y") >= 150) == (True, True)
+
+
+def one_frame(defects_px):
+    """A frame with dark places, and the detections and defects of them."""
+    image = np.full((300, 2000), 130, np.uint8)
+    records, defects = [], []
+    for number, (left, top, right, bottom) in enumerate(defects_px):
+        image[top:bottom, left:right] = 10
+        box = (left + 0.04, top - 0.04, float(right), float(bottom))
+        rounded = [round(side, 1) for side in box]
+        records.append({"label": "drop", "score": 0.9 - number / 100, "box_xyxy_px": rounded})
+        defects.append(replace(spot(0.1 + number / 10), seen=Sighting(7, box)))
+    return Frame(7, image, 0.0, "x", FramePosition(0.0, 1.0, 1.0)), records, defects
+
+
+def test_a_roll_has_an_image_of_each_defect_without_being_asked(tmp_path):
+    frame, records, defects = one_frame([(100, 100, 140, 130), (1500, 50, 1510, 60)])
+    small_images = SmallImages()
+    with small_images:
+        small_images.write(frame, records)
+        record = write_roll(tmp_path / "r.db", metres=1, defects=defects, small_image_of=small_images.of)
+    done = roll_command("report", record, "--out", tmp_path / "r.html")
+    assert done.code == 0, done.stderr
+    page = (tmp_path / "r.html").read_text()
+    shown = [b64decode(data) for data in re.findall('data:image/jpeg;base64,([^"]+)"', page)]
+    assert len(shown) == 2
+    first, second = (cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE) for data in shown)
+    assert (first < 50).sum() == pytest.approx(40 * 30, rel=0.1)
+    assert (second < 50).sum() == pytest.approx(10 * 10, rel=0.3)
+    assert "without an image" not in page
+
+
+def test_a_damaged_image_in_the_record_is_left_out_and_said(tmp_path):
+    frame, records, defects = one_frame([(100, 100, 140, 130), (1500, 50, 1510, 60)])
+    small_images = SmallImages()
+    small_images.write(frame, records)
+    record = write_roll(tmp_path / "r.db", metres=1, defects=defects, small_image_of=small_images.of)
+    with closing(sqlite3.connect(record)) as db:
+        db.execute("UPDATE small_images SET jpeg = x'ffd800' WHERE rowid = 1")
+        db.commit()
+    assert roll_command("report", record, "--out", tmp_path / "r.html").code == 0
+    page = (tmp_path / "r.html").read_text()
+    assert page.count("data:image/jpeg") == 1
+    assert "1 defect without an image." in page
+
+
+def test_small_images_that_wait_are_bounded():
+    frame, records, defects = one_frame([(10 + 20 * n, 100, 20 + 20 * n, 110) for n in range(40)])
+    small_images = SmallImages()
+    small_images.write(frame, records)
+    assert sum(small_images.of(one) is not None for one in defects) == MOST_OF_A_FRAME
+    for number in range(100):
+        small_images.write(replace(frame, frame_id=100 + number), records)
+    assert small_images.of(defects[0]) is None
+    assert small_images.of(replace(defects[0], seen=Sighting(199, defects[0].seen.box_xyxy_px)))
+    assert small_images.of(replace(defects[0], seen=None)) is None
