@@ -18,9 +18,11 @@ from pypdfium2 import PdfDocument
 
 from edge.app.run import run
 from edge.cloth.defects import ClothDefect
+from edge.config.device import load_camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, ImageError, OutputError
 from edge.roll.reading import read_roll, read_rolls
+from edge.roll.small_images import small_images_of
 from tests.processes import loomsight, program
 from tests.unit.edge.roll.rolls import HOSTILE, write_image, write_roll
 
@@ -62,6 +64,35 @@ def test_a_run_is_recorded_and_its_images_are_in_the_report(tmp_path, bundle):
         x1, y1, x2, y2 = (round(side) for side in row.box_xyxy_px)
         assert image[y1:y2, x1:x2].mean() > 200
     assert len(roll.head["model_digest"]) == 64
+
+
+def test_a_run_keeps_a_small_image_of_each_defect_and_the_head_in_the_record(tmp_path, bundle):
+    record, folder = tmp_path / "r.db", images(tmp_path / "p")
+    header = ["--roll-header", "mill=A = B", "--roll-header", "shift=2", "--mm-per-px", "1"]
+    done = loomsight("edge-run", "--camera", folder, "--model", bundle, "--roll-record", record, *header)
+    assert done.returncode == 0, done.stderr
+    (roll,) = read_rolls(record)
+    assert roll.header == {"mill": "A = B", "shift": "2"}
+    kept = small_images_of([record], roll.head["roll_id"])
+    assert {row.event_id for row in roll.defects} == set(kept)
+    for data in kept.values():
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert image.max() > 200
+    done = loomsight("roll", "report", record, "--out", tmp_path / "r.html")
+    assert (tmp_path / "r.html").read_text().count("data:image/jpeg") == len(roll.defects) == 2
+
+
+def test_the_head_of_the_file_is_completed_by_flags(tmp_path):
+    (tmp_path / "box.toml").write_text("[roll_header]\nmill = 'M'\nshift = '1'\n", encoding="utf-8")
+    config = load_camera(tmp_path / "box.toml", {}, {"roll_header": ["shift=2"]}).config
+    assert config.roll_header.given() == {"mill": "M", "shift": "2"}
+    for wrong, said in (
+        (["mil=x"], "no setting 'roll_header.mil'"),
+        (["mill"], "KEY=TEXT"),
+        (["mill=\n"], "mill"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            load_camera(tmp_path / "box.toml", {}, {"roll_header": wrong})
 
 
 def test_an_error_is_in_the_record_and_what_was_found_before_it(tmp_path, bundle):
