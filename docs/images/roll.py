@@ -57,11 +57,12 @@ def recorded(folder: Path) -> str:
     """Inspect the roll and return its report."""
     edge.app.assembly.choose_camera = lambda *_: LosingLoom(parse_loom_options(LOOM))  # type: ignore[attr-defined]
     record = folder / "rolls.db"
+    header = {"mill": "Example Mill", "customer": "Example Garments", "machine": "Loom 7", "shift": "early"}
     limits = {"first": 300.0, "second": 700.0}  # the simulated cloth is narrow and full of defects
     edge.app.run.run(
         EdgeConfig(
             camera=LOOM, roll_record=record, roll="roll 7", article="twill 220", grade_limits=limits,
-            save_pictures=folder / "found",
+            save_pictures=folder / "found", roll_header=header,
         )
     )  # fmt: skip
     return report_page(read_roll(record, "roll 7"), PieceRequest(least_m=2.0))

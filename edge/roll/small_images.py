@@ -26,7 +26,7 @@ MOST_WAITING: Final = 1000
 """Images of defects that still grow, or that became part of others; the oldest make room."""
 
 NEAR_PX: Final = 1.0
-"""The box of a detection is rounded; that of the defect it became is not."""
+"""The box of a detection is rounded and cut at its frame; that of the defect it became is neither."""
 
 Box = Sequence[float]
 
@@ -65,8 +65,10 @@ class SmallImages:
         return None
 
 
-def _is_near(one: Box, other: Box) -> bool:
-    return all(abs(side - others) <= NEAR_PX for side, others in zip(one, other, strict=True))
+def _is_near(detected: Box, seen: Box) -> bool:
+    left, top, right, bottom = seen  # it may begin on lines carried over from the frame before
+    cut = (left, max(0.0, top), right, bottom)
+    return all(abs(side - other) <= NEAR_PX for side, other in zip(detected, cut, strict=True))
 
 
 def small_images_of(records: Iterable[Path], roll_id: str) -> dict[str, bytes]:
