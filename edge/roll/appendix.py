@@ -73,8 +73,12 @@ def _gaps(technical: Technical, most: int) -> str:
 def _records(technical: Technical, most: int) -> str:
     if not technical.defects:
         return ""
-    rows = [(one.number, one.event_id, one.image or "") for one in technical.defects[:most]]
-    return _part("Defects", table(("no", "id", "image"), rows, (0,)), len(technical.defects), most)
+    shown = technical.defects[:most]
+    if any(one.image for one in shown):
+        drawn = table(("no", "id", "image"), [(one.number, one.event_id, one.image) for one in shown], (0,))
+    else:
+        drawn = table(("no", "id"), [(one.number, one.event_id) for one in shown], (0,))
+    return _part("Defects", drawn, len(technical.defects), most)
 
 
 def _events(technical: Technical, most: int) -> str:
