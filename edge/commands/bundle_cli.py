@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge.backends.registry import BACKENDS
+from edge.core.counted import counted
 from edge.process.console import command_app, configure_logging
 from edge.process.terminal import echo
 
@@ -61,7 +62,8 @@ def verify(
     manifest = opened.manifest
     files, golden = (len(manifest.files), len(manifest.golden)) if manifest else (0, 0)
     sealed = "sealed" if is_sealed(opened.path) else "not sealed: nothing vouches for bundle.json itself"
-    echo(f"{opened.path}: {files} files whole, {golden} golden images as published, {sealed}")
+    images = counted(golden, "golden image")
+    echo(f"{opened.path}: {counted(files, 'file')} whole, {images} as published, {sealed}")
 
 
 @app.command()

@@ -281,7 +281,7 @@ def test_the_commands(store, old, new, capsys, tmp_path):
     bundle_command("verify", old)
     times, said = capsys.readouterr().out.splitlines()
     assert times.startswith("a tile takes p50 ")
-    assert said == f"{old}: 2 files whole, 1 golden images as published, sealed"
+    assert said == f"{old}: 2 files whole, 1 golden image as published, sealed"
     bundle_command("install", old, store)
     bundle_command("install", new, store)
     state = read_state(store)
