@@ -24,6 +24,8 @@ LEAST_FRAMED_PX = 208
 
 LONGEST_IMAGE_PX = 480
 
+JPEG_QUALITY = 85
+
 THINNEST_PX = 8
 """A defect is not shrunk below so many pixels: of a longer one the middle is shown."""
 
@@ -91,7 +93,7 @@ def jpeg_around(
     if framed_as is not None:
         sides = (x1 - left, y1 - top, x2 - left, y2 - top)
         shown = _framed(shown, tuple(round(side * scale) for side in sides), class_colour(framed_as).bgr)
-    ok, data = cv2.imencode(".jpg", shown)
+    ok, data = cv2.imencode(".jpg", shown, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     return data.tobytes() if ok else None
 
 

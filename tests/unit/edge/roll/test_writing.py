@@ -401,7 +401,7 @@ print([event.kind for event in roll.events])
 def test_nothing_is_lost_on_a_disk_that_was_full_for_a_while(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o size=320k none "{disk}" && "$@"', "sh"]
+    mounted = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o size=420k none "{disk}" && "$@"', "sh"]
     if shutil.which("unshare") is None or subprocess.run([*mounted, "true"], check=False).returncode:
         pytest.skip("no file system can be mounted here")
     done = subprocess.run(
