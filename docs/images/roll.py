@@ -15,8 +15,9 @@ import edge.app.run
 from edge.cameras.loom import LoomCamera, parse_loom_options
 from edge.cameras.protocol import Frame
 from edge.config.edge import EdgeConfig
+from edge.roll.cuts import PieceRequest
 from edge.roll.reading import read_roll
-from edge.roll.report import PieceRequest, report_page
+from edge.roll.report import report_page
 
 LOOM = "loom:seed=7,width_px=1024,length_m=9,defects_per_m=1.5,difficulties=obvious+clear"
 LOST_BLOCKS = range(20, 24)
@@ -44,11 +45,12 @@ def recorded(folder: Path) -> str:
     """Inspect the roll and return its report."""
     edge.app.assembly.choose_camera = lambda *_: LosingLoom(parse_loom_options(LOOM))  # type: ignore[attr-defined]
     record = folder / "rolls.db"
+    header = {"mill": "Example Mill", "customer": "Example Garments", "machine": "Loom 7", "shift": "early"}
     limits = {"first": 300.0, "second": 700.0}  # the simulated cloth is narrow and full of defects
     edge.app.run.run(
         EdgeConfig(
             camera=LOOM, roll_record=record, roll="roll 7", article="twill 220", grade_limits=limits,
-            save_pictures=folder / "found",
+            save_pictures=folder / "found", roll_header=header,
         )
     )  # fmt: skip
     return report_page(read_roll(record, "roll 7"), PieceRequest(least_m=2.0))

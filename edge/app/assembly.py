@@ -42,6 +42,7 @@ from edge.pipeline.pipeline import Pipeline
 from edge.pipeline.run_state import Limits, Observer, RunState
 from edge.pipeline.teaching import TeachingInRun
 from edge.roll.recorder import RollRecorder
+from edge.roll.small_images import SmallImages
 from edge.sinks.images import ImageSink, image_name
 from edge.sinks.locks import file_locked, folder_locked
 from edge.sinks.near_misses import NearMissSink
@@ -117,7 +118,8 @@ class CameraRun:
         if publisher is not None:
             stack.enter_context(publisher)
         images = images_folder(config)
-        recorder = _recorder(config, changeover, images, stops, publisher)
+        small_images = SmallImages()
+        recorder = _recorder(config, changeover, images, stops, publisher, small_images)
         changes = RollChanges(changeover.check)
         if self.camera.recording is not None:
             self.camera.recording.on_change = changes.replay
@@ -131,7 +133,7 @@ class CameraRun:
         if around.page:
             around.page.begin(class_names, recorder, changes, lambda: changeover.taught, teaching)
         quota = _quota(config)
-        sinks = sinks_of(config, images, quota)
+        sinks = [*([small_images] if recorder else []), *sinks_of(config, images, quota)]
         pipeline = Pipeline(
             self._source(changeover, changes),
             self._inspection(changeover, teaching),
@@ -255,6 +257,7 @@ def _recorder(
     images: Path | None,
     stops: Stops | None,
     publisher: Publisher | None,
+    small_images: SmallImages,
 ) -> RollRecorder | None:
     """Return what keeps the roll record; None if there is to be none."""
     if config.roll_record is None:
@@ -267,7 +270,14 @@ def _recorder(
 
     id_of = stops.id_of if stops else (lambda _: None)
     outbox = publisher.outbox if publisher else None
-    return RollRecorder(config.roll_record, changeover.head(), image_of, id_of=id_of, outbox=outbox)
+    return RollRecorder(
+        config.roll_record,
+        changeover.head(),
+        image_of,
+        id_of=id_of,
+        outbox=outbox,
+        small_image_of=small_images.of,
+    )
 
 
 def _recording(config: EdgeConfig, camera: Camera, changeover: Changeover) -> Recording | None:

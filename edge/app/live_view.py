@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 from typing_extensions import Self
 
+from edge.core.counted import counted
 from edge.core.detections import DetectionRecord
 from edge.pipeline.run_state import RunState
 from edge.process.terminal import printable, silence
@@ -145,7 +146,7 @@ class CameraLine:
             silence if state.silent_s else f"{frames_per_s:.1f} frames/s",
             f"p50 {state.latency.quantile_ms(0.5):.1f} ms",
             f"p99 {state.latency.quantile_ms(0.99):.1f} ms",
-            f"{sum(state.detections_by_class.values())} detections",
+            counted(sum(state.detections_by_class.values()), "detection"),
         ]
         if state.coverage.knows_metres:
             parts.insert(1, f"{state.coverage.metres_inspected:.2f} m")

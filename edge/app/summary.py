@@ -16,6 +16,7 @@ from edge.cloth.coverage import GapOnRoll
 from edge.cloth.sums import Passed
 from edge.cloth.width import LEAST_STRIP_MM
 from edge.config.edge import EdgeConfig
+from edge.core.counted import counted
 from edge.core.latency import StageClock
 from edge.pipeline.run_state import RunState
 from edge.process.terminal import as_cell
@@ -196,7 +197,7 @@ def _grade_rows(graded: dict[str, Any] | None) -> list[tuple[str, str]]:
     width_mm, seen_mm = graded["width_mm"], graded["seen_width_mm"]
     if graded["points_per_100_m2"] is None:
         why = "the width is not known" if width_mm is None else "no cloth was inspected"
-        return [("four-point grade", f"unknown: {graded['points']} points, {why}")]
+        return [("four-point grade", f"unknown: {counted(graded['points'], 'point')}, {why}")]
     per_area = f"{graded['points']} points, {graded['points_per_100_m2']:.1f} per 100 m²"
     rows = [("four-point grade", f"{graded['grade'] or 'no limits set'}: {per_area}")]
     if width_mm - seen_mm >= LEAST_STRIP_MM:
@@ -212,8 +213,8 @@ def _roll_rows(rolls: list[dict[str, Any]]) -> list[tuple[str, str]]:
     rows = []
     for roll in rolls[-LAST_ROLLS:]:
         metres, grade = roll["metres_passed"], roll["grade"] or "unknown"
-        length = f"{roll['frames']} frames" if metres is None else f"{metres:.2f} m"
-        found = "" if metres is None else f", {roll['defects']} defects, grade {grade}"
+        length = counted(roll["frames"], "frame") if metres is None else f"{metres:.2f} m"
+        found = "" if metres is None else f", {counted(roll['defects'], 'defect')}, grade {grade}"
         rows.append((f"roll {roll['name'] or ''}".rstrip(), length + found))
     return rows
 
@@ -237,9 +238,9 @@ def _no_cloth_rows(summary: dict[str, Any]) -> list[tuple[str, str]]:
     if summary["gaps_m"] and summary["gaps_m"]["no cloth"]:
         parts.append(f"{summary['gaps_m']['no cloth']:.2f} m")
     if summary["without_cloth"]:
-        parts.append(f"{summary['without_cloth']} frames")
+        parts.append(counted(summary["without_cloth"], "frame"))
     if summary["detections_off_cloth"]:
-        parts.append(f"{summary['detections_off_cloth']} detections left out")
+        parts.append(f"{counted(summary['detections_off_cloth'], 'detection')} left out")
     return [("no cloth", ", ".join(parts))] if parts else []
 
 

@@ -23,6 +23,7 @@ from edge.cameras.multipart import Multipart, StreamEndedError
 from edge.cameras.opencv import OpenCvCamera
 from edge.cameras.protocol import Camera, Frame
 from edge.core.address import redact_credentials
+from edge.core.counted import counted
 from edge.core.errors import CameraLostError, CameraNotFoundError, ImageError
 from edge.core.image_file import decoded_image
 
@@ -105,7 +106,7 @@ class HttpCamera(Camera):
             return self._parts.next_part()
         except (StreamEndedError, OSError, http.client.HTTPException, ValueError) as error:
             raise CameraLostError(
-                f"The camera {self.name} stopped delivering after {self._count} frames.",
+                f"The camera {self.name} stopped delivering after {counted(self._count, 'frame')}.",
                 "Check its cable and power.",
             ) from error
 

@@ -14,6 +14,7 @@ from typing_extensions import Self
 from edge.cameras.frame_size import check_same_size
 from edge.cameras.protocol import Camera, CutShortError, Frame, FramePosition
 from edge.core.address import redact_credentials
+from edge.core.counted import counted
 from edge.core.errors import CameraLostError, CameraNotFoundError, NoImagesError
 from edge.core.image import image_from_array
 
@@ -97,7 +98,7 @@ class OpenCvCamera(Camera):
     def _check_end(self, device: GuardedCapture) -> None:
         if self.is_live:
             raise CameraLostError(
-                f"The camera {self.name} stopped delivering after {self._count} frames.",
+                f"The camera {self.name} stopped delivering after {counted(self._count, 'frame')}.",
                 "Check its cable and power.",
             )
         if self._count == 0:

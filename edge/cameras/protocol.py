@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, get_args
 
 from typing_extensions import Self
 
+from edge.core.counted import counted
 from edge.core.errors import CameraLostError
 from edge.core.image import Image
 
@@ -137,7 +138,7 @@ class MissedFramesError(Exception):
     """Say that frames passed here unseen when this was recorded; the next read goes on behind them."""
 
     def __init__(self, dropped: DroppedFrames) -> None:
-        super().__init__(f"{dropped.frames} frames were dropped")
+        super().__init__(f"{counted(dropped.frames, 'frame')} dropped")
         self.dropped = dropped
 
 

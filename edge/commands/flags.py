@@ -30,6 +30,10 @@ BackendFlag = Annotated[
     str | None, typer.Option(help=f"{', '.join(BACKENDS)}, or auto  [default: onnxruntime]")
 ]
 PrecisionFlag = Annotated[str | None, typer.Option(help="f32, bf16, f16, int8, or auto  [default: auto]")]
+RollHeaderFlag = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=TEXT", help="For the roll report: mill=X, customer=Y, ..."),
+]
 VerboseFlag = Annotated[bool, typer.Option("--verbose", help="Log every frame.")]
 
 

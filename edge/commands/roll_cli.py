@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from edge.commands.flags import RollHeaderFlag
 from edge.process.console import command_app, configure_logging
 
 app = command_app(
@@ -26,6 +27,13 @@ RecordsArgument = Annotated[
 RollFlag = Annotated[
     str | None, typer.Option(help="Name of the roll, or the start of its id  [default: the last one]")
 ]
+PieceLengthFlag = Annotated[
+    float, typer.Option(min=0.01, help="Shortest piece when suggesting where to cut, metres.")
+]
+PiecePointsFlag = Annotated[
+    float | None,
+    typer.Option(min=0, help="Most points per 100 m² of a piece  [default: the best grade's limit]"),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -33,6 +41,7 @@ class ExportForm(str, Enum):
     """Name a form that `export` writes."""
 
     csv = "csv"
+    json = "json"
     jsonl = "jsonl"
 
 
@@ -62,21 +71,25 @@ def report(
     out: Annotated[Path, typer.Option(help="HTML page to write; an earlier one is set aside.")],
     roll: RollFlag = None,
     pdf: Annotated[Path | None, typer.Option(help="Print the page to PDF, too; needs Chromium.")] = None,
-    piece_m: Annotated[
-        float, typer.Option(min=0.01, help="Shortest piece when suggesting where to cut, metres.")
-    ] = 25.0,
-    piece_points: Annotated[
-        float | None,
-        typer.Option(min=0, help="Most points per 100 m² of a piece  [default: the best grade's limit]"),
-    ] = None,
+    piece_m: PieceLengthFlag = 25.0,
+    piece_points: PiecePointsFlag = None,
+    roll_header: RollHeaderFlag = None,
 ) -> None:
-    """Write a printable report of one roll: map, grade, coverage, where to cut, images."""
-    configure_logging()
-    from edge.roll.pdf import find_browser, pdf_of
-    from edge.roll.report import PieceRequest, report_page
-    from edge.roll.side_by_side import read_roll_beside
+    """Write a printable report of one roll for its buyer.
 
-    page = report_page(read_roll_beside(records, roll), PieceRequest(piece_m, piece_points))
+    What --roll-header gives is kept with the roll.
+    """
+    configure_logging()
+    from edge.roll.cuts import PieceRequest
+    from edge.roll.headed import with_header
+    from edge.roll.pdf import find_browser, pdf_of
+    from edge.roll.report import report_page
+    from edge.roll.side_by_side import read_roll_beside
+    from edge.roll.small_images import small_images_of
+
+    found = with_header(records, read_roll_beside(records, roll), roll_header or ())
+    small_images = small_images_of(records, found.head["roll_id"])
+    page = report_page(found, PieceRequest(piece_m, piece_points), small_images=small_images)
     _write(out, page.encode(), *records, pdf)
     if pdf is not None:
         _write(pdf, pdf_of(page, find_browser()), *records)
@@ -87,17 +100,25 @@ def export(
     records: RecordsArgument,
     roll: RollFlag = None,
     form: Annotated[
-        ExportForm, typer.Option("--format", help="csv, or jsonl: JSON lines.")
+        ExportForm,
+        typer.Option(
+            "--format",
+            help="csv: the defects; json: all of the report; jsonl: a line for each defect, gap and event.",
+        ),
     ] = ExportForm.csv,
     out: Annotated[Path | None, typer.Option(help="File to write  [default: stdout]")] = None,
+    piece_m: PieceLengthFlag = 25.0,
+    piece_points: PiecePointsFlag = None,
 ) -> None:
-    """Write the defects, gaps and events of one roll as a table for other programs."""
+    """Write the report of one roll for other programs, as CSV or JSON."""
     configure_logging()
-    from edge.roll.export import as_csv, as_json_lines
+    from edge.roll.compose import document_of
+    from edge.roll.cuts import PieceRequest
+    from edge.roll.export import as_csv, as_json, as_json_lines
     from edge.roll.side_by_side import read_roll_beside
 
-    found = read_roll_beside(records, roll)
-    text = as_csv(found) if form is ExportForm.csv else as_json_lines(found)
+    write = {ExportForm.csv: as_csv, ExportForm.json: as_json, ExportForm.jsonl: as_json_lines}[form]
+    text = write(document_of(read_roll_beside(records, roll), PieceRequest(piece_m, piece_points)))
     if out is None:
         sys.stdout.write(text)
     else:

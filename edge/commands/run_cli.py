@@ -17,6 +17,7 @@ from edge.commands.flags import (
     ModelFlag,
     OnlyFlag,
     PrecisionFlag,
+    RollHeaderFlag,
     ThreadsFlag,
     VerboseFlag,
 )
@@ -47,6 +48,7 @@ def edge_run(
     ] = None,
     roll: Annotated[str | None, typer.Option(help="Name of the roll; one of that name goes on.")] = None,
     article: Annotated[str | None, typer.Option(help="Article of the cloth, for the record.")] = None,
+    roll_header: RollHeaderFlag = None,
     reference: Annotated[Path | None, typer.Option(help="Article file of `loomsight teach`.")] = None,
     auto_teach: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Learn articles that nobody taught, into it.")
@@ -88,6 +90,7 @@ def edge_run(
         "roll_record": roll_record,
         "roll": roll,
         "article": article,
+        "roll_header": roll_header or None,
         "reference": reference,
         "auto_teach": None if auto_teach is None else str(auto_teach),
         "cloth_width_mm": cloth_width_mm,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import Final, Literal
 
+from edge.core.counted import counted
 from edge.core.errors import DatasetError
 
 Unit = Literal["100 m", "m2", "image"]
@@ -112,7 +113,7 @@ def amount_text(units: float, per: Unit) -> str:
     """Return an amount of cloth in words: metres, square metres or images."""
     if per == "image":
         images = ceil(units - 1e-9)
-        return f"{images} image{'' if images == 1 else 's'}"
+        return counted(images, "image")
     value = units * 100 if per == "100 m" else units
     digits = 1 if value < 100 else 0
     return f"{value:.{digits}f} {'m' if per == '100 m' else 'm²'}".replace(".0 ", " ")

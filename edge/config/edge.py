@@ -18,6 +18,7 @@ from edge.config.articles import ArticleSettings, with_article
 from edge.config.auto_teach import AutoTeachSettings
 from edge.config.machine import MachineSettings
 from edge.config.mqtt import MqttSettings
+from edge.config.roll_header import RollHeader, header_words
 from edge.config.stop import StopSettings
 from edge.core.address import redact_credentials
 from edge.core.settings import OneOf, OwnPath, environment_values, own_path, resolved
@@ -28,7 +29,7 @@ Layers = dict[str, dict[str, Any]]
 ENVIRONMENT_PREFIX = "LOOMSIGHT_EDGE_"
 TABLES = (
     "providers", "score_thresholds", "grade_limits", "articles", "auto_teach", "page_hosts", "stop",
-    "machine", "mqtt",
+    "machine", "mqtt", "roll_header",
 )  # fmt: skip
 """Settings that the environment gives as JSON."""
 
@@ -83,6 +84,7 @@ class EdgeConfig(BaseModel):
         roll_record: SQLite file that keeps rolls, defects, gaps and events; None for none.
         roll: name of the roll; one of that name in the record is continued. None begins a new one.
         article: of the cloth, for the record, and for what `articles` says of it.
+        roll_header: what stands at the head of the roll's paper; `--roll-header KEY=TEXT` sets single keys.
         articles: what single articles have of their own, by name.
         reference: article file of `loomsight teach`: the reference model looks beside the detector, whose
             thresholds come from there, too, but for those in `score_thresholds`. None: the detector alone.
@@ -142,6 +144,7 @@ class EdgeConfig(BaseModel):
     roll_record: OwnPath | None = None
     roll: RollName | None = None
     article: RollName | None = None
+    roll_header: RollHeader = RollHeader()
     articles: dict[RollName, ArticleSettings] = {}
     reference: OwnPath | None = None
     auto_teach: AutoTeachSettings = AutoTeachSettings()
@@ -213,7 +216,7 @@ def config_of(layers: Mapping[str, Mapping[str, Any]]) -> EdgeConfig:
 
 
 def _with_whole_tables(layers: Mapping[str, Mapping[str, Any]]) -> Layers:
-    """Let a word for a table change its main key, and leave the rest as earlier layers have it."""
+    """Let a word for a table change single keys, and leave the rest as earlier layers have it."""
     whole: Layers = {}
     before: dict[str, Any] = {}
     for source, values in layers.items():
@@ -223,6 +226,11 @@ def _with_whole_tables(layers: Mapping[str, Mapping[str, Any]]) -> Layers:
                 whole[source][key] = {**before.get(key, {}), main: values[key]}
             if isinstance(whole[source].get(key), dict):
                 before[key] = whole[source][key]
+        if isinstance(whole[source].get("roll_header"), list):
+            given = header_words(whole[source]["roll_header"])
+            whole[source]["roll_header"] = {**before.get("roll_header", {}), **given}
+        if isinstance(whole[source].get("roll_header"), dict):
+            before["roll_header"] = whole[source]["roll_header"]
     return whole
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from edge.cloth.defects import TOUCH_MM, ClothDefect
 from edge.cloth.grading import points_of_length
 from edge.config.stop import StopRule, StopSettings
+from edge.core.counted import counted
 
 HOUR_S = 3600.0
 
@@ -146,7 +147,7 @@ class StopPolicy:
             close = _within(recent, rule)
             if close:
                 spread_m = close[-1].start_m - close[0].start_m
-                yield f"{len(close)} detections of {name} within {spread_m:.2f} m", close
+                yield f"{counted(len(close), 'detection')} of {name} within {spread_m:.2f} m", close
         for defect in sorted(block.defects, key=_place):
             if defect.class_name == name and self._runs_on(defect, rule, block):
                 length_mm = (defect.end_m - defect.start_m) * 1000

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from edge.core.counted import counted
 from edge.health.state import Health, Healths
 from edge.pipeline.run_state import Observer
 
@@ -113,7 +114,8 @@ def _status_of(health: Health) -> str:
     if health.silent_s and not health.is_over:
         return f"no frame for {health.silent_s:.0f} s"
     total, defects = run.total, sum(run.defects_by_class.values())
-    return f"{total.frames_inspected} frames, {total.metres_inspected:.1f} m, {defects} defects"
+    frames, found = counted(total.frames_inspected, "frame"), counted(defects, "defect")
+    return f"{frames}, {total.metres_inspected:.1f} m, {found}"
 
 
 def _address(name: str) -> str | None:

@@ -17,6 +17,7 @@ from typing_extensions import Self
 
 from edge import __version__
 from edge.config.mqtt import MqttSettings
+from edge.core.counted import counted
 from edge.core.events import RecordedEvent
 from edge.mqtt.connection import LOOP_S, Connection, Login, dial
 from edge.mqtt.lanes import Lanes
@@ -107,7 +108,7 @@ class Publisher:
         self._thread.join(self._settings.flush_s + 2 * self._settings.timeout_s)
         if self.depth:
             why = "; ".join([*([self.why_away] if self.why_away else []), *self.warnings()])
-            waits = f"{self.depth} messages wait for the broker; the next run sends them"
+            waits = f"{counted(self.depth, 'message')} for the broker: the next run sends what waits"
             logger.warning("%s%s", waits, f" ({why})" if why else "")
 
     def events(self) -> list[RecordedEvent]:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+from edge.core.counted import counted
 from edge.core.events import RecordedEvent
 from edge.mqtt.lanes import News
 from edge.mqtt.reasons import TAKEN_OVER, Lost, RefusedMessage
@@ -137,17 +138,18 @@ class Reports:
             count: of all so far.
             why: of the last one.
         """
-        text = f"{count} rows of the outbox cannot be sent and are set aside in the record; the last: {why}"
+        rows = counted(count, "row")
+        text = f"{rows} of the outbox cannot be sent, set aside in the record; the last: {why}"
         self._stand("unsendable", text, "message set aside" if "unsendable" not in self._standing else None)
 
     def depth(self, depth: int, most: int) -> None:
         """Note how much waits; say when there is no more room, and when there is again."""
         is_full = depth >= most
         if is_full and not self._is_full:
-            detail = f"{depth} messages wait; what comes now is in the record and is not sent"
+            detail = f"{counted(depth, 'message')} waiting; what comes now is in the record and is not sent"
             self._event("outbox full", detail)
         if self._is_full and not is_full:
-            self._event("outbox has room", f"{depth} messages wait")
+            self._event("outbox has room", f"{counted(depth, 'message')} waiting")
         self._is_full = is_full
 
     def _stand(self, what: str, text: str, kind: str | None) -> None:

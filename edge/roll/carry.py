@@ -22,9 +22,11 @@ OF_A_ROLL: Final = (
     ("gaps", "roll_id = ?"),
     ("events", "roll_id = ?"),
     ("views", "roll_id = ?"),
+    ("headers", "roll_id = ?"),
     ("reviews", "roll_id = ?"),
     ("namings", "review_id IN (SELECT review_id FROM reviews WHERE roll_id = ?)"),
     ("shapes", "event_id IN (SELECT event_id FROM defects WHERE roll_id = ?)"),
+    ("small_images", "event_id IN (SELECT event_id FROM defects WHERE roll_id = ?)"),
     ("event_data", "event_id IN (SELECT event_id FROM events WHERE roll_id = ?)"),
     (
         "outbox",

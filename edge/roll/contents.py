@@ -86,6 +86,7 @@ class Roll:
             the record does not say it.
         together: of several cameras: what they saw; None for one.
         damaged: table to how many rows of it are damaged: they are left out, or what is wrong in them is.
+        header: key to text of what stands at the head of its paper; see `RollHeader`.
     """
 
     head: dict[str, Any]
@@ -95,6 +96,7 @@ class Roll:
     view: Strip | None = None
     together: SeenTogether | None = None
     damaged: Mapping[str, int] = field(default_factory=dict)
+    header: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -217,6 +219,7 @@ class Roll:
             **self.grade.as_json(),
             "verdicts": self.verdicts,
             "after_review": self.grade_after_review.as_json() if self.verdicts else None,
+            "header": dict(self.header),
             "damaged_rows": dict(self.damaged),
         }
 

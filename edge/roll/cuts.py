@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from math import ceil
+from math import ceil, isfinite
 
 import numpy as np
 
 from edge.cloth.grading import points_after_cuts, points_by_metre
+from edge.core.errors import ConfigError
 from edge.roll.contents import Roll
 
 LEAST_INSPECTED = 0.5
@@ -19,6 +20,35 @@ LONGEST_M = 20_000.0
 
 CUT_COST_M = 1e-6
 """A piece costs that much, so that of two ways that keep the same length the one with fewer cuts wins."""
+
+
+@dataclass(frozen=True, slots=True)
+class PieceRequest:
+    """Say what a piece has to be.
+
+    Attributes:
+        least_m: shortest length.
+        most_points: per 100 square metres; None for the limit of the best grade.
+    """
+
+    least_m: float = 25.0
+    most_points: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number.
+
+        Raises:
+            ConfigError: naming it.
+        """
+        for name, value in (("length", self.least_m), ("points", self.most_points)):
+            if value is not None and not isfinite(value):
+                raise ConfigError(f"A piece cannot have a {name} of {value}.", "Give a number.")
+
+    def points_for(self, roll: Roll) -> float | None:
+        """Return the limit; None if nobody set one."""
+        if self.most_points is not None:
+            return self.most_points
+        return min(roll.grade_limits.values(), default=None)
 
 
 @dataclass(frozen=True, slots=True)

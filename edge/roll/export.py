@@ -1,4 +1,4 @@
-"""Export a roll for other programs: CSV or JSON lines, a row for each defect, gap and event."""
+"""Export the document of a roll for other programs: as JSON, as JSON lines, and its defects as CSV."""
 
 from __future__ import annotations
 
@@ -8,96 +8,62 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from edge.roll.contents import Roll
+from edge.roll.document import Defect, DefectRecord, RollDocument
 
-COLUMNS: Final = (
-    "type", "event_id", "roll_id", "roll", "article", "utc", "what", "start_m", "end_m", "left_mm",
-    "right_mm", "length_m", "points", "score", "image", "detail", "verdict", "box_xyxy_px", "shape",
-    "named",
-)  # fmt: skip
+OF_THE_ROLL: Final = ("roll", "article")
+OF_THE_RECORD: Final = tuple(name for name in DefectRecord.model_fields if name != "number")
+COLUMNS: Final = (*OF_THE_ROLL, *Defect.model_fields, *OF_THE_RECORD)
+"""Of the CSV: the names of the JSON document."""
 
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet would run text that begins so; an apostrophe in front of it keeps it text (OWASP, CSV
 injection)."""
 
 
-def rows_of(roll: Roll) -> Iterator[dict[str, Any]]:
-    """Yield a row for each defect, then each gap, then each event; None where a column says nothing."""
-    empty = dict.fromkeys(COLUMNS)
-    own = {"roll_id": roll.head["roll_id"], "roll": roll.name, "article": roll.head["article"]}
-    for row in roll.defects:
-        defect = row.defect
-        yield (
-            empty
-            | own
-            | {
-                "type": "defect",
-                "event_id": row.event_id,
-                "utc": row.utc,
-                "what": defect.class_name,
-                "start_m": defect.start_m,
-                "end_m": defect.end_m,
-                "left_mm": defect.left_mm,
-                "right_mm": defect.right_mm,
-                "length_m": defect.end_m - defect.start_m,
-                "points": row.points,
-                "score": defect.score,
-                "image": row.image,
-                "verdict": row.verdict,
-                "shape": defect.shape,
-                "named": row.named,
-                "box_xyxy_px": None if row.box_xyxy_px is None else json.dumps(row.box_xyxy_px),
-            }
-        )
-    for gap in roll.gaps:
-        yield (
-            empty
-            | own
-            | {
-                "type": "gap",
-                "event_id": gap.event_id,
-                "utc": gap.utc,
-                "what": gap.reason,
-                "start_m": gap.start_m,
-                "end_m": gap.end_m,
-                "length_m": gap.lines * roll.m_per_line,
-            }
-        )
-    for event in roll.events:
-        yield (
-            empty
-            | own
-            | {
-                "type": "event",
-                "event_id": event.event_id,
-                "utc": event.utc,
-                "what": event.kind,
-                "start_m": event.at_m,
-                "detail": event.detail,
-            }
-        )
+def as_json(document: RollDocument) -> str:
+    """Return the whole document; `json_schema` describes it."""
+    return document.model_dump_json(indent=1) + "\n"
 
 
-def as_csv(roll: Roll) -> str:
-    """Return a roll as CSV (RFC 4180), with a line of names; numbers rounded to a micrometre."""
+def as_csv(document: RollDocument) -> str:
+    """Return the defects as CSV (RFC 4180), with a line of names."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
-    for row in rows_of(roll):
-        writer.writerow([_cell(row[name]) for name in COLUMNS])
+    own = (document.header.roll, document.header.article)
+    for values in _defects(document):
+        writer.writerow([*map(_cell, own), *(_cell(values[name]) for name in COLUMNS[len(own) :])])
     return out.getvalue()
 
 
-def as_json_lines(roll: Roll) -> str:
-    """Return a roll as JSON lines: first the roll, then a line for each row, without empty values."""
-    first = {"type": "roll", **roll.facts()}
-    rest = ({name: value for name, value in row.items() if value is not None} for row in rows_of(roll))
-    return "".join(json.dumps(line) + "\n" for line in (first, *rest))
+def as_json_lines(document: RollDocument) -> str:
+    """Return JSON lines: first the roll, then a line for each defect, gap and event; nulls are left out."""
+    whole = document.model_dump(mode="json")
+    technical = whole.pop("technical")
+    lists = {name: technical.pop(name) for name in ("gaps", "events", "defects")}
+    del whole["defects"]
+    lines = [{"type": "roll", **whole, "technical": technical}]
+    lines += [{"type": "defect", **values} for values in _defects(document)]
+    lines += [{"type": "gap", **values} for values in lists["gaps"]]
+    lines += [{"type": "event", **values} for values in lists["events"]]
+    return "".join(json.dumps(_without_nulls(line)) + "\n" for line in lines)
+
+
+def _defects(document: RollDocument) -> Iterator[dict[str, Any]]:
+    """Yield each defect with what the record has of it."""
+    for defect, record in zip(document.defects, document.technical.defects, strict=True):
+        yield defect.model_dump(mode="json") | record.model_dump(mode="json")
+
+
+def _without_nulls(line: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in line.items() if value is not None}
 
 
 def _cell(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, list):
+        return json.dumps(value)
     if isinstance(value, float):
         return f"{value:.6f}".rstrip("0").rstrip(".")
     text = str(value)

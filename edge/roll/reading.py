@@ -15,6 +15,7 @@ from edge.core.errors import RecordError
 from edge.process.terminal import printable
 from edge.roll.contents import DefectRow, EventRow, GapRow, Roll
 from edge.roll.database import open_for_reading, unreadable
+from edge.roll.headers import header_of_roll
 from edge.roll.reviews import has_table, reviews_of
 from edge.roll.rows import (
     BESIDE_M,
@@ -146,6 +147,8 @@ def _roll(db: sqlite3.Connection, row: sqlite3.Row) -> Roll:
     head, is_repaired = cells_of(RollCells, row)
     damaged["rolls"] += is_repaired
     read = _Reader(db, head, damaged)
+    header, wrong = header_of_roll(db, head.roll_id)
+    damaged["headers"] += wrong
     roll = Roll(
         dict(row) | head.model_dump(),
         tuple(read.defects()),
@@ -153,6 +156,7 @@ def _roll(db: sqlite3.Connection, row: sqlite3.Row) -> Roll:
         tuple(read.events()),
         read.view(),
         damaged={table: count for table, count in damaged.items() if count},
+        header=header,
     )
     if roll.damaged:
         rows = ", ".join(f"{count} of {table}" for table, count in roll.damaged.items())

@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
+from edge.core.counted import counted
 from edge.core.errors import LoomsightError, OutputError, RecordError
 from edge.core.events import RecordedEvent, new_id, utc_now
 from edge.roll.carry import succeed
@@ -36,6 +37,9 @@ RETRY_WAIT_MS = 50
 MOST_ENDS = 3
 """A record that goes away while its roll is closed is written again, but not forever."""
 
+MOST_SMALL_IMAGES = 2000
+"""Defects of a roll that get a small image in the record: some 20 MB."""
+
 Announce = Callable[[Sequence[RecordedDefect], Sequence[RecordedEvent]], None]
 
 
@@ -55,6 +59,7 @@ class RollRecorder:
         announce: told of defects and events once they are on the disk, each exactly once.
         id_of: gives the id of a defect, in metres of the camera; None leaves it to the recorder.
         outbox: what is recorded waits there, too, to be sent; None if nothing is.
+        small_image_of: gives a JPEG of a defect for the record; None if there is none.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class RollRecorder:
         announce: Announce = lambda defects, events: None,
         id_of: Callable[[ClothDefect], str | None] = lambda _: None,
         outbox: Outbox | None = None,
+        small_image_of: Callable[[ClothDefect], bytes | None] = lambda _: None,
     ) -> None:
         self._path = path
         self._head = head
@@ -72,6 +78,7 @@ class RollRecorder:
         self._announce = announce
         self._id_of = id_of
         self._outbox = outbox
+        self._small_image_of = small_image_of
         self._file: RecordFile | None = None
         self._waiting = Waiting()
         self._written_s = 0.0
@@ -181,7 +188,9 @@ class RollRecorder:
         now.check_scale(coverage)
         for defect in defects:
             on_roll, image = self._on_roll(defect, coverage), self._image(defect)
-            self._waiting.keep(RecordedDefect(on_roll, image, self._id_of(defect) or new_id()))
+            event_id = self._id_of(defect) or new_id()
+            small = self._small_image(defect)
+            self._waiting.keep(RecordedDefect(on_roll, image, event_id, small_image=small))
         due = time.monotonic() - self._written_s >= PROGRESS_S
         if self._waiting.is_urgent or due:
             now.cover(coverage, width_mm)
@@ -261,7 +270,7 @@ class RollRecorder:
         except (LoomsightError, *DAMAGE_ERRORS) as error:
             problem = error if isinstance(error, LoomsightError) else described(self._path, error)
             defects, events = self._waiting.counts()
-            lost = f"{defects} defects and {events} events are not recorded."
+            lost = f"{counted(defects, 'defect')} and {counted(events, 'event')} are not recorded."
             raise type(problem)(f"{problem.problem} {lost}", problem.cure) from error
         if self._replaced:
             raise RecordError(
@@ -270,7 +279,7 @@ class RollRecorder:
             )
         if self._waiting.not_kept:
             raise OutputError(
-                f"{self._waiting.not_kept} defects and events found while {self._path} was full are lost.",
+                f"Defects and events found while {self._path} was full are lost: {self._waiting.not_kept}.",
                 "Free space; the record says when that was.",
             )
 
@@ -373,6 +382,12 @@ class RollRecorder:
     def _image(self, defect: ClothDefect) -> str | None:
         image = self._image_of(defect)
         return None if image is None else str(image.resolve())
+
+    def _small_image(self, defect: ClothDefect) -> bytes | None:
+        """Return a small image, unless what is found has to wait in memory, or the roll has many."""
+        if self.is_blocked or self.defects_recorded >= MOST_SMALL_IMAGES:
+            return None
+        return self._small_image_of(defect)
 
     def _open_file(self) -> RecordFile:
         if self._file is None:

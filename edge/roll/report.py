@@ -1,314 +1,364 @@
-"""Render a roll as one printable page: HTML that needs nothing beside it."""
+"""Render a roll as one printable page: HTML that needs nothing beside it, for a buyer to read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 from html import escape
 from importlib import resources
-from typing import Any
 
-from edge import __version__
-from edge.cloth.width import Across
+from edge.core.counted import counted
 from edge.core.palette import class_colour, stylesheet
+from edge.roll.appendix import appendix
+from edge.roll.compose import document_of, strips_text
 from edge.roll.contents import Roll
-from edge.roll.cuts import LEAST_INSPECTED, LONGEST_M, Piece, suggest_cuts
-from edge.roll.drawing import HATCH, class_names, draw_map
-from edge.roll.images import images_section
-from edge.roll.values import STRIP_NOT_SEEN
+from edge.roll.cuts import PieceRequest
+from edge.roll.document import CutPlan, Defect, Header, Inspection, RollDocument
+from edge.roll.drawing import called, draw_map, row_length_m, sides_mm
+from edge.roll.images import MOST_IMAGES, images_of
+from edge.roll.local_time import shown_clocks, shown_span
+from edge.roll.markup import facts, paragraph, section, table
 
-MOST_ROWS_OF_DEFECTS = 2000
+MOST_ROWS = 2000
+"""Of a table; a page with more of them opens in no browser."""
 
+WIDE = 2.0
+"""An image so many times wider than high takes the room of two."""
 
-@dataclass(frozen=True, slots=True)
-class PieceRequest:
-    """Say what a piece has to be, for the suggestion where to cut.
-
-    Attributes:
-        least_m: shortest length.
-        most_points: per 100 square metres; None for the limit of the best grade.
-    """
-
-    least_m: float = 25.0
-    most_points: float | None = None
-
-    def points_for(self, roll: Roll) -> float | None:
-        """Return the limit; None if nobody set one."""
-        if self.most_points is not None:
-            return self.most_points
-        return min(roll.grade_limits.values(), default=None)
+KEEP_IMAGES = (
+    "No images were kept with this roll. An edge-run of this version keeps a small one of each defect in "
+    "its --roll-record; --save-pictures FOLDER keeps the whole frames, too."
+)
 
 
-def report_page(roll: Roll, wanted: PieceRequest | None = None) -> str:
-    """Write the report of a roll: facts, map, cut suggestions, gaps, defects, images, events.
+def report_page(
+    roll: Roll,
+    wanted: PieceRequest | None = None,
+    zone: tzinfo | None = None,
+    small_images: Mapping[str, bytes] | None = None,
+) -> str:
+    """Write the report of a roll.
 
+    Args:
+        roll: as the record has it.
+        wanted: what a piece has to be, for the suggestion where to cut; None for the default.
+        zone: of its times; None for that of this device.
+        small_images: id of a defect -> JPEG in the record.
     Returns:
         A whole HTML page. It loads nothing, runs nothing, and every text in it is escaped.
     """
-    wanted = wanted or PieceRequest()
-    points = wanted.points_for(roll)
-    pieces = None if points is None else suggest_cuts(roll, wanted.least_m, points)
-    style = resources.files("edge.roll").joinpath("report.css").read_text(encoding="utf-8")
+    return page_of(document_of(roll, wanted, zone), images_of(roll, small_images))
+
+
+def page_of(document: RollDocument, images: Mapping[int, bytes | None]) -> str:
+    """Write the page of a document.
+
+    Args:
+        document: all that the page says.
+        images: number of a defect -> JPEG, in the order in which they are to be left out where there are
+            too many; None where an image is missing.
+    """
     sections = [
-        _head(roll),
-        _facts(roll),
-        _warnings(roll),
-        _map(roll, pieces or ()),
-        _cuts(roll, pieces, wanted.least_m, points),
-        _gaps(roll),
-        _defects(roll),
-        images_section(roll),
-        _events(roll),
+        _head(document),
+        _grade(document),
+        *(paragraph(remark, "warn") for remark in document.remarks),
+        _map(document),
+        _kinds(document),
+        _cuts(document),
+        _not_inspected(document.inspection),
+        _defects(document),
+        _images(document, images),
+        appendix(document, MOST_ROWS),
     ]
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    title = escape(f"{document.header.title}, {document.header.roll}")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(roll.name)}</title><style>{stylesheet(dark=False)}{style}</style></head>\n"
-        f"<body>{''.join(sections)}</body></html>\n"
+        f"<title>{title}</title><style>{_style(document.header)}</style></head>\n"
+        f"<body><main>{''.join(sections)}</main></body></html>\n"
     )
 
 
-def _head(roll: Roll) -> str:
-    head = roll.head
-    article = f", article {escape(head['article'])}" if head["article"] else ""
-    ended = f" to {escape(_when(head['ended_utc']))} UTC" if head["ended_utc"] else " UTC, still running"
-    return (
-        f"<h1>{escape(roll.name)}</h1><p class='sub'>{escape(head['status'])}{article}; "
-        f"{escape(_when(head['started_utc']))}{ended}; camera {escape(head['camera'])}; "
-        f"model {escape(head['model_digest'][:16])}; loomsight {escape(head['loomsight'])}</p>"
-    )
+def _style(header: Header) -> str:
+    """Return the style, with the name of the roll for the foot of each printed page."""
+    sheet = resources.files("edge.roll").joinpath("report.css").read_text(encoding="utf-8")
+    named = f"{header.title}, roll {header.roll}" + (f", {header.mill}" if header.mill else "")
+    return f"{stylesheet(dark=False)}{sheet}@page {{ @bottom-left {{ content: {_css_text(named)}; }} }}\n"
 
 
-def _facts(roll: Roll) -> str:
-    grade = roll.grade
-    per_area = grade.points_per_100_m2
-    known, area = bool(roll.m_per_line), roll.inspected_m2
-    facts = {
-        "grade": grade.grade or "unknown",
-        "points per 100 m²": "unknown" if per_area is None else f"{per_area:.1f}",
-        "points": str(grade.points),
-        "defects": str(len(roll.defects)),
-        "length": f"{roll.length_m:.2f} m" if known else "unknown",
-        "inspected": f"{roll.inspected_m:.2f} m" if known else "unknown",
-        "coverage of the length": _fraction(roll.coverage),
-        "width": "unknown" if roll.width_mm is None else f"{roll.width_mm:.0f} mm",
-        "width seen": _seen_width(roll.across),
-        "area inspected": "unknown" if area is None or not known else f"{area:.2f} m²",
-        "coverage of the area": _fraction(roll.area_coverage),
+def _css_text(text: str) -> str:
+    """Return a text as CSS has it; what is no letter or digit is written as its number."""
+    return '"' + "".join(one if one.isalnum() else f"\\{ord(one):06x}" for one in text) + '"'
+
+
+def _head(document: RollDocument) -> str:
+    header = document.header
+    given = {
+        "Mill": header.mill,
+        "Customer": header.customer,
+        "Article": header.article,
+        "Roll": header.roll,
+        "Machine": header.machine,
+        "Operator": header.operator,
+        "Shift": header.shift,
+        "Inspected": shown_span(document.started, document.ended),
     }
-    cells = "".join(f"<div><dt>{name}</dt><dd>{escape(text)}</dd></div>" for name, text in facts.items())
+    shown = {name: value for name, value in given.items() if value}
+    return f"<h1>{escape(header.title or '')}</h1>{facts(shown, 'head')}"
+
+
+def _grade(document: RollDocument) -> str:
+    grading, seen = document.grading, document.inspection
+    known = {
+        "Grade": grading.grade or "unknown",
+        "Points per 100 m²": _number(grading.points_per_100_m2, ".1f"),
+        "Points": str(grading.points),
+        "Defects": str(len(document.defects)),
+        "Length inspected": _of(seen.inspected_m, seen.length_m, ".2f", "m"),
+        "Coverage of the length": _fraction(seen.coverage),
+        "Width seen": _seen_width(seen),
+        "Area inspected": _number(seen.inspected_m2, ".2f", " m²"),
+        "Coverage of the area": _fraction(seen.area_coverage),
+    }
     limits = ", ".join(
-        f"{escape(name)} up to {most:g}"
-        for name, most in sorted(roll.grade_limits.items(), key=lambda item: item[1])
+        f"{name} up to {most:g}" for name, most in sorted(grading.limits.items(), key=lambda item: item[1])
     )
     note = "Four-point system (ASTM D5430); points per 100 m² of the area that was inspected: "
-    note += f"{limits or 'no limits set'}."
-    return f"<dl class='facts'>{cells}</dl><p class='sub'>{note}</p>{_reviewed(roll)}"
+    return facts(known) + paragraph(f"{note}{limits or 'no limits set'}.", "sub") + _reviewed(document)
 
 
-def _reviewed(roll: Roll) -> str:
+def _reviewed(document: RollDocument) -> str:
     """Say what people judged, and how the roll would stand without what they rejected."""
-    verdicts = roll.verdicts
-    if not verdicts:
+    review = document.review
+    if review is None:
         return ""
-    counts = " and ".join(f"{verdict} {count}" for verdict, count in verdicts.items())
-    text = f"People {counts} of {len(roll.defects)} defects."
-    grade = roll.grade_after_review
-    if verdicts.get("rejected") and grade.points_per_100_m2 is not None:
-        text += f" Without those that were rejected: {grade.points_per_100_m2:.1f} points per 100 m²"
-        text += f", {escape(grade.grade)}." if grade.grade else "."
-    return f"<p>{text}</p>"
+    counts = {"confirmed": review.confirmed, "rejected": review.rejected}
+    said = " and ".join(f"{verdict} {count}" for verdict, count in counts.items() if count)
+    text = f"People {said} of {counted(len(document.defects), 'defect')}."
+    if review.rejected and review.points_per_100_m2 is not None:
+        grade = f", {review.grade}" if review.grade else ""
+        text += (
+            f" Without those that were rejected: {review.points_per_100_m2:.1f} points per 100 m²{grade}."
+        )
+    return paragraph(text)
 
 
-def _when(utc: str) -> str:
-    """Write a time to the second, as a person reads it."""
-    return utc[:19].replace("T", " ")
+def _number(value: float | None, form: str, unit: str = "") -> str:
+    return "unknown" if value is None else f"{value:{form}}{unit}"
+
+
+def _of(part: float | None, whole: float | None, form: str, unit: str) -> str:
+    """Write a part of a whole."""
+    return "unknown" if part is None or whole is None else f"{part:{form}} of {whole:{form}} {unit}"
+
+
+def _seen_width(seen: Inspection) -> str:
+    """Say how much of the width was seen, and of how much."""
+    if seen.seen_width_mm is None:
+        return "unknown" if seen.width_mm is None else f"not recorded, of {seen.width_mm:.0f} mm"
+    if seen.width_mm is None:
+        return f"{seen.seen_width_mm:.0f} mm"
+    return _of(seen.seen_width_mm, seen.width_mm, ".0f", "mm")
 
 
 def _fraction(fraction: float | None) -> str:
-    return "unknown" if fraction is None else _percent(fraction)
-
-
-def _seen_width(across: Across) -> str:
-    """Say how much of the width was seen, and of how much."""
-    if across.part is None:
-        strips = across.seen or ()
-        return f"{sum(strip.width_mm for strip in strips):.0f} mm" if strips else "unknown"
-    if across.seen is None:
-        return "not recorded"
-    return f"{across.seen_mm:.0f} of {across.part.width_mm:.0f} mm"
-
-
-def _percent(fraction: float) -> str:
     """Write a fraction so that only all of it is called 100 %."""
+    if fraction is None:
+        return "unknown"
     return "100 %" if fraction == 1 else f"{min(fraction * 100, 99.99):.2f} %"
 
 
-def _warnings(roll: Roll) -> str:
-    warnings = []
-    if (roll.coverage is not None and roll.coverage < 1) or roll.across.unseen:
-        warnings.append("Not all of this roll was inspected: the hatched parts of the map were not seen.")
-    if roll.across.unseen and roll.together is None:
-        warnings.append(
-            f"Of the width of the cloth {_seen_width(roll.across)} were seen: {_strips(roll)} were not."
-        )
-    warnings += _of_the_record(roll)
-    if roll.head["status"] in ("interrupted", "failed"):
-        warnings.append(f"The run {escape(roll.head['status'])}: what came after it is not in this report.")
-    if any(event.kind == "roll continued" for event in roll.events):
-        warnings.append("The roll was inspected in several runs; cloth between them has no length here.")
-    warnings += [escape(event.detail) for event in roll.events if event.kind == STRIP_NOT_SEEN]
-    return "".join(f"<p class='warn'>{text}</p>" for text in warnings)
-
-
-def _strips(roll: Roll) -> str:
-    """Name the strips that were not seen."""
-    strips = [f"{strip.left_mm:.0f} to {strip.right_mm:.0f} mm" for strip in roll.across.unseen]
-    return " and ".join(strips)
-
-
-def _of_the_record(roll: Roll) -> list[str]:
-    """Say what the record does not tell, or not any more."""
-    warnings = []
-    if roll.across.part is not None and roll.across.seen is None:
-        warnings.append(
-            "The record does not say how wide the view of the camera was: all of the width is graded."
-        )
-    if roll.damaged:
-        rows = ", ".join(f"{count} of {escape(table)}" for table, count in roll.damaged.items())
-        warnings.append(
-            f"Damaged rows of the record ({rows}) are left out: this report, and the grade, lack them."
-        )
-    return warnings
-
-
-def _map(roll: Roll, pieces: Sequence[Piece]) -> str:
-    drawn = draw_map(roll, pieces)
+def _map(document: RollDocument) -> str:
+    drawn = draw_map(document)
     if not drawn:
-        return "<h2>Map</h2><p>The camera knew no position: there is no map.</p>"
-    legend = "".join(
-        f"<span><i class='mark' style='background:{class_colour(name).hex}'></i>{escape(name)}</span>"
-        for name in class_names(roll)
+        return section("Map", paragraph("The camera knew no position: there is no map."))
+    names = sorted({defect.class_name for defect in document.defects})
+    swatches = [f"<i style='background:{class_colour(name).hex}'></i>{escape(name)}" for name in names]
+    if document.inspection.strips_not_seen or document.inspection.not_inspected:
+        swatches.append("<i class='bare'></i>not inspected")
+    if document.cut_plan.pieces:
+        swatches.append("<i class='piece'></i>good piece")
+    legend = "".join(f"<span>{swatch}</span>" for swatch in swatches)
+    left, right = sides_mm(document)
+    metres = row_length_m(document.inspection.length_m or 0.0)
+    scale = (
+        f"Each row shows {metres:g} m of the roll, from left to right, in its width from {left:.0f} mm "
+        f"(left selvedge, above) to {right:.0f} mm."
     )
-    swatch = f'<svg viewBox="0 0 12 12" style="width:12px;height:12px;display:inline-block">{HATCH}'
-    swatch += '<rect width="12" height="12" fill="url(#gap)"/></svg>'
-    legend += f"<span>{swatch} not inspected</span>"
-    if pieces:
-        legend += (
-            "<span><i style='background:var(--good);height:5px;vertical-align:3px'></i>good piece</span>"
-        )
-    return f"<h2>Map</h2>{drawn}<p class='legend'>{legend}</p>"
+    return section("Map", paragraph(scale, "sub"), drawn, f"<p class='legend'>{legend}</p>")
 
 
-def _cuts(roll: Roll, pieces: Sequence[Piece] | None, least_m: float, points: float | None) -> str:
-    title = "<h2>Where to cut</h2>"
-    if points is None:
-        return f"{title}<p>No limit of points is set.</p>"
-    wanted = f"at least {least_m:g} m with at most {points:g} points per 100 m²"
-    if pieces is None:
-        why = "the roll is too long" if roll.length_m > LONGEST_M else "length or width is not known"
-        return f"{title}<p>Pieces of {wanted}: unknown, as {why}.</p>"
-    if not pieces:
-        hidden = (roll.across.fraction or 0.0) < LEAST_INSPECTED
-        why = ": less than half of the width was seen" if hidden else ""
-        return f"{title}<p>There is no piece of {wanted}{why}.</p>"
-    rows = [
-        [f"{metres:.2f}" for metres in (p.start_m, p.end_m, p.end_m - p.start_m, p.inspected_m2)]
-        + [str(p.points), f"{p.points_per_100_m2:.1f}"]
-        for p in pieces
-    ]
-    kept_m = sum(p.end_m - p.start_m for p in pieces)
-    note = f"<p>Pieces of {wanted}: {len(pieces)}, together {kept_m:.2f} of {roll.length_m:.2f} m.</p>"
-    names = ("from m", "to m", "length m", "inspected m²", "points", "per 100 m²")
-    if roll.across.unseen:
-        note += f"<p class='warn'>The strips at {_strips(roll)} were seen of no piece.</p>"
-    return title + note + _table(names, rows, numbers=range(6))
-
-
-def _gaps(roll: Roll) -> str:
-    title = "<h2>Not inspected</h2>" + _not_across(roll)
-    if not roll.gaps:
-        return f"{title}<p>{_no_gap(roll)}</p>"
-    rows = [
-        (
-            "somewhere" if gap.start_m is None else f"{gap.start_m:.3f}",
-            "" if gap.end_m is None else f"{gap.end_m:.3f}",
-            f"{gap.lines * roll.m_per_line:.3f}",
-            gap.reason,
-            _when(gap.utc),
-        )
-        for gap in roll.gaps[:MOST_ROWS_OF_DEFECTS]
-    ]
-    names = ("from m", "to m", "length m", "why", "UTC")
-    return f"{title}{_left_out(len(roll.gaps))}" + _table(names, rows, numbers=range(3))
-
-
-def _not_across(roll: Roll) -> str:
-    """Say which strips of the cloth were not seen on any line."""
-    if not roll.across.unseen:
+def _kinds(document: RollDocument) -> str:
+    if not document.kinds:
         return ""
-    return f"<p>Along the whole roll, from the left selvedge: {_strips(roll)}.</p>"
+    has_kind = any(one.kind for one in document.kinds)
+    most = max(one.points for one in document.kinds) or 1
+    total = sum(one.points for one in document.kinds) or 1
+    rows, passed = [], 0
+    for one in document.kinds:
+        passed += one.points
+        kind = (one.kind or "unknown",) if has_kind else ()
+        rows.append(
+            (one.class_name, *kind, one.defects, f"{one.length_m:.3f}", one.points, f"{passed / total:.0%}")
+        )
+    names = ("class", *(("kind",) if has_kind else ()), "defects", "length m", "points", "points so far")
+    first = 1 + has_kind
+    colours = [class_colour(one.class_name).hex for one in document.kinds]
+    bars = "".join(
+        f'<div><span>{escape(one.kind or one.class_name)}</span><b style="width:{one.points / most:.1%};'
+        f'background:{colour}"></b><span>{one.points}</span></div>'
+        for one, colour in zip(document.kinds, colours, strict=True)
+    )
+    note = paragraph("Points of each defect by itself, before the limit of 4 in a metre.", "sub")
+    drawn = table(names, rows, range(first, first + 4), colours)
+    chart = f'<div class="bars" aria-hidden="true">{bars}</div>' if len(rows) > 1 else ""
+    return section("What was found", drawn, chart, note, name="whole")
 
 
-def _no_gap(roll: Roll) -> str:
+def _cuts(document: RollDocument) -> str:
+    title, plan = "Where to cut", document.cut_plan
+    wanted = f"at least {plan.least_m:g} m"
+    if plan.most_points_per_100_m2 is not None:
+        wanted += f" with at most {plan.most_points_per_100_m2:g} points per 100 m²"
+    if plan.unknown is not None:
+        return section(title, paragraph(f"Pieces of {wanted}: unknown, as {plan.unknown}."))
+    if not plan.pieces:
+        return section(title, paragraph(f"There is no piece of {wanted}."))
+    length = document.inspection.length_m or 0.0
+    note = f"{counted(len(plan.pieces), 'piece')} of {wanted}: {plan.kept_m:.2f} of {length:.2f} m."
+    strips = document.inspection.strips_not_seen
+    warn = f"No piece was seen in its whole width: {strips_text(list(strips))} were not." if strips else ""
+    warned = paragraph(warn, "warn") if warn else ""
+    return section(title, paragraph(note), warned, _plan_table(plan), name="whole")
+
+
+def _plan_table(plan: CutPlan) -> str:
+    """List pieces and what lies between them, in the order of the roll."""
+    rows: list[tuple[float, Sequence[str]]] = [
+        (
+            one.start_m,
+            (
+                f"piece {one.number}",
+                f"{one.start_m:.2f}",
+                f"{one.end_m:.2f}",
+                f"{one.length_m:.2f}",
+                f"{one.inspected_m2:.2f}",
+                str(one.points),
+                f"{one.points_per_100_m2:.1f}",
+            ),
+        )
+        for one in plan.pieces
+    ]
+    rows += [
+        (
+            one.start_m,
+            ("cut out", f"{one.start_m:.2f}", f"{one.end_m:.2f}", f"{one.length_m:.2f}", "", "", ""),
+        )
+        for one in plan.waste
+    ]
+    names = ("what", "from m", "to m", "length m", "inspected m²", "points", "per 100 m²")
+    return table(names, [row for _, row in sorted(rows)], range(1, 7))
+
+
+def _not_inspected(seen: Inspection) -> str:
+    parts = []
+    if seen.strips_not_seen:
+        strips = strips_text(list(seen.strips_not_seen))
+        parts.append(paragraph(f"Along the whole roll, from the left selvedge: {strips}."))
+    if seen.not_inspected:
+        rows = [(one.reason, f"{one.length_m:.3f}") for one in seen.not_inspected_by_reason]
+        count = counted(len(seen.not_inspected), "stretch", "stretches")
+        parts.append(paragraph(f"{count} of the roll, hatched on the map and listed in the appendix:"))
+        parts.append(table(("why", "length m"), rows, (1,)))
+    else:
+        parts.append(paragraph(_no_gap(seen)))
+    return section("Not inspected", *parts, name="whole")
+
+
+def _no_gap(seen: Inspection) -> str:
     """Say what was inspected where there is no gap, and no more than that."""
-    if not roll.head["passed_lines"]:
+    if seen.coverage is None or not seen.length_m:
         return "No line of cloth was counted."
-    across = roll.across
-    if across.part is None or across.seen is None:
+    if seen.width_mm is None or seen.seen_width_mm is None:
         return "No delivered line was missed. How much of the width of the cloth was seen is not known."
-    if across.unseen:
+    if seen.strips_not_seen:
         return "No delivered line was missed in the width that was seen."
     return "Nothing: every line delivered was inspected, in its whole width."
 
 
-def _defects(roll: Roll) -> str:
-    if not roll.defects:
-        return "<h2>Defects</h2><p>None were found in what was inspected.</p>"
-    rows = [
-        (
-            str(number),
-            row.called,
-            f"{row.defect.start_m:.3f}",
-            f"{row.defect.end_m:.3f}",
-            f"{row.defect.left_mm:.0f}",
-            f"{row.defect.right_mm:.0f}",
-            str(row.points),
-            f"{row.defect.score:.2f}",
-            row.judged,
-            _when(row.utc),
-        )
-        for number, row in enumerate(roll.defects[:MOST_ROWS_OF_DEFECTS], start=1)
+def _defects(document: RollDocument) -> str:
+    defects = document.defects
+    if not defects:
+        return section("Defects", paragraph("None were found in what was inspected."))
+    has_kind, has_verdict = any(one.kind for one in defects), any(one.verdict for one in defects)
+    shown = defects[:MOST_ROWS]
+    names = [
+        "no",
+        "class",
+        *(["kind"] if has_kind else []),
+        "from m",
+        "to m",
+        "left mm",
+        "right mm",
+        "points",
     ]
-    names = ("no", "class", "from m", "to m", "left mm", "right mm", "points", "score", "verdict", "UTC")
-    table = _table(names, rows, numbers=(0, *range(2, 8)))
-    return f"<h2>Defects</h2>{_left_out(len(roll.defects))}{table}"
+    day, clocks = shown_clocks([one.time for one in shown])
+    names += ["confidence", *(["verdict"] if has_verdict else []), f"time, {day}" if day else "time"]
+    rows = []
+    for one, clock in zip(shown, clocks, strict=True):
+        row = [str(one.number), one.class_name + (f" ({one.shape})" if one.shape else "")]
+        row += [one.kind or "unknown"] if has_kind else []
+        row += [f"{one.start_m:.3f}", f"{one.end_m:.3f}", f"{one.left_mm:.0f}", f"{one.right_mm:.0f}"]
+        row += [str(one.points), f"{one.score:.2f}", *([judged(one)] if has_verdict else [])]
+        rows.append([*row, clock])
+    first = names.index("from m")
+    colours = [class_colour(one.class_name).hex for one in shown]
+    drawn = table(names, rows, (0, *range(first, first + 6)), colours)
+    return section("Defects", left_out(len(defects), MOST_ROWS), drawn)
 
 
-def _left_out(count: int) -> str:
-    if count <= MOST_ROWS_OF_DEFECTS:
+def judged(defect: Defect) -> str:
+    """Say what a person said of a defect, and the class they gave it; empty where nobody did."""
+    return ", ".join(word for word in (defect.verdict, defect.named) if word)
+
+
+def left_out(count: int, most: int) -> str:
+    """Say how many rows a table leaves out; nothing where that is none."""
+    if count <= most:
         return ""
-    return f"<p>The first {MOST_ROWS_OF_DEFECTS} of {count}; loomsight roll export writes all.</p>"
+    return paragraph(f"The first {most} of {count}; loomsight roll export writes all.")
 
 
-def _events(roll: Roll) -> str:
-    rows = [(_when(event.utc), event.kind, event.detail) for event in roll.events[:MOST_ROWS_OF_DEFECTS]]
-    made = f"<p class='sub'>Made by loomsight {__version__}.</p>"
-    if not rows:
-        return made
-    return f"<h2>Events</h2>{_left_out(len(roll.events))}{_table(('UTC', 'what', 'more'), rows)}{made}"
+def _images(document: RollDocument, images: Mapping[int, bytes | None]) -> str:
+    if not document.defects:
+        return ""
+    if not images:
+        return section("Images", paragraph(KEEP_IMAGES))
+    missing, without = sum(data is None for data in images.values()), len(document.defects) - len(images)
+    notes = []
+    if missing:
+        notes.append(paragraph(f"Missing or unreadable images: {missing}.", "warn"))
+    if without and len(images) >= MOST_IMAGES:
+        notes.append(paragraph(f"The worst {len(images)} of {len(document.defects)}."))
+    elif without:
+        notes.append(paragraph(f"{counted(without, 'defect')} without an image."))
+    figures = [
+        _figure(one, data) for one in document.defects if (data := images.get(one.number)) is not None
+    ]
+    return section("Images", *notes, f'<div class="images">{"".join(figures)}</div>')
 
 
-def _table(names: Sequence[str], rows: Iterable[Sequence[Any]], numbers: Iterable[int] = ()) -> str:
-    """Write a table; the columns in `numbers` are set to the right."""
-    kinds = {column: " class='n'" for column in numbers}
-    head = "".join(f"<th{kinds.get(column, '')}>{escape(name)}</th>" for column, name in enumerate(names))
-    body = "".join(
-        "<tr>"
-        + "".join(f"<td{kinds.get(column, '')}>{escape(str(cell))}</td>" for column, cell in enumerate(row))
-        + "</tr>"
-        for row in rows
+def _figure(defect: Defect, data: bytes) -> str:
+    text = f"{defect.number}: {called(defect)}, {defect.start_m:.3f} m"
+    verdict = judged(defect)
+    text += f", {verdict}" if verdict else ""
+    size = f"{defect.length_m * 1000:.0f} mm long, {defect.width_mm:.0f} mm wide"
+    size += f", {counted(defect.points, 'point')}"
+    image = base64.b64encode(data).decode()
+    return (
+        f'<figure><img alt="{escape(text)}" src="data:image/jpeg;base64,{image}">'
+        f"<figcaption><b>{escape(text)}</b><br>{escape(size)}</figcaption></figure>"
     )
-    return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"

@@ -45,7 +45,7 @@ def record_review(path: Path, event_id: str, review: Review) -> bool:
         OutputError: if it cannot be written.
     """
     try:
-        with closing(_opened(path)) as db:
+        with closing(opened_for_writing(path)) as db:
             db.execute("BEGIN IMMEDIATE")
             defect = db.execute("SELECT roll_id FROM defects WHERE event_id = ?", (event_id,)).fetchone()
             if defect is None:
@@ -103,7 +103,7 @@ def _standing(db: sqlite3.Connection, event_id: str) -> Review:
     return Review(row[0], row[1]) if row else Review("undone")
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def opened_for_writing(path: Path) -> sqlite3.Connection:
     """Open a record that is there for writing, synced with every commit."""
     connection = sqlite3.connect(
         f"file:{quote(str(path.resolve()))}?mode=rw", uri=True, isolation_level=None

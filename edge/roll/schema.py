@@ -80,7 +80,17 @@ TABLES: Final = (
     "CREATE INDEX events_of_roll ON events (roll_id)",
 )
 
+HEADERS: Final = """
+    CREATE TABLE IF NOT EXISTS headers (
+        roll_id TEXT NOT NULL REFERENCES rolls,
+        name TEXT NOT NULL,
+        text TEXT NOT NULL,
+        PRIMARY KEY (roll_id, name)
+    )
+    """
+
 LATER_TABLES: Final = (
+    HEADERS,
     """
     CREATE TABLE IF NOT EXISTS reviews (
         review_id TEXT PRIMARY KEY,
@@ -101,6 +111,12 @@ LATER_TABLES: Final = (
     CREATE TABLE IF NOT EXISTS shapes (
         event_id TEXT PRIMARY KEY REFERENCES defects,
         shape TEXT NOT NULL
+    )
+    """,
+    """
+    CREATE TABLE IF NOT EXISTS small_images (
+        event_id TEXT PRIMARY KEY REFERENCES defects,
+        jpeg BLOB NOT NULL
     )
     """,
     """

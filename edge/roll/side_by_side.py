@@ -7,7 +7,7 @@ view of one into that of another is one. The area that is graded is what any cam
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import ChainMap, Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -71,7 +71,8 @@ def put_together(rolls: Sequence[tuple[str, Roll]]) -> Roll:
     for roll in views.values():
         damaged.update(roll.damaged)
     head = _head(views) | lengths | {"cloth_width_mm": across.width_mm}
-    return Roll(head, tuple(_defects(views)), gaps, events, together=seen, damaged=damaged)
+    header = dict(ChainMap(*(dict(roll.header) for roll in views.values())))
+    return Roll(head, tuple(_defects(views)), gaps, events, together=seen, damaged=damaged, header=header)
 
 
 def _check(rolls: Sequence[tuple[str, Roll]]) -> None:
@@ -105,6 +106,8 @@ def _head(views: dict[str, Roll]) -> dict[str, Any]:
         "ended_utc": None if None in ended else max(ended),
         "camera": ", ".join(f"{view}: {roll.head['camera']}" for view, roll in views.items()),
         "model_digest": digests[0] if len(digests) == 1 else "several",
+        "passed_frames": sum(head["passed_frames"] for head in heads),
+        "inspected_frames": sum(head["inspected_frames"] for head in heads),
     }
 
 

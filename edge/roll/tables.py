@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 
 from edge.process.terminal import as_cell
-from edge.process.whole_table import WholeTable
+from edge.process.whole_table import WholeTable, wide_console
 from edge.roll.contents import Roll
+from edge.roll.local_time import local_from_utc, shown_time
 
 MOST_SHOWN = 50
 
@@ -21,9 +21,7 @@ def print_rolls(rolls: Sequence[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         print(json.dumps(list(rolls), indent=1))
         return
-    table = WholeTable(
-        "roll", "article", "status", "started (UTC)", "inspected", "coverage", "defects", "grade"
-    )
+    table = WholeTable("roll", "article", "status", "started", "inspected", "coverage", "defects", "grade")
     for facts in rolls:
         length, covered = facts["inspected_m"], facts["area_coverage"]
         covered = facts["coverage"] if covered is None else covered
@@ -31,13 +29,13 @@ def print_rolls(rolls: Sequence[dict[str, Any]], as_json: bool) -> None:
             as_cell(facts["name"]),
             as_cell(facts["article"] or "—"),
             as_cell(facts["status"]),
-            as_cell(facts["started_utc"][:19].replace("T", " ")),
+            as_cell(shown_time(local_from_utc(facts["started_utc"])) or "—"),
             "—" if length is None else f"{length:.2f} m",
             "—" if covered is None else f"{covered:.2%}",
             str(facts["defects"]),
             as_cell(_graded(facts)),
         )
-    _console().print(table)
+    wide_console().print(table)
 
 
 def print_roll(roll: Roll, as_json: bool) -> None:
@@ -62,17 +60,18 @@ def print_roll(roll: Roll, as_json: bool) -> None:
         ]
         print(json.dumps(facts | {"defect_list": defects, "gaps": gaps, "events": events}, indent=1))
         return
-    console = _console()
-    table = WholeTable(title=as_cell(roll.name), show_header=False, title_justify="left")
+    console = wide_console()
+    table = WholeTable("", "", title=as_cell(roll.name), show_header=False, title_justify="left")
     for name, value in facts.items():
         table.add_row(name, as_cell(_shown(value)))
     console.print(table)
     _print_defects(roll, console)
     for gap in roll.gaps[:MOST_SHOWN]:
         place = "somewhere" if gap.start_m is None else f"{gap.start_m:.3f} to {gap.end_m:.3f} m"
-        console.print(f"gap   {place}  {gap.lines * roll.m_per_line:.3f} m  {gap.reason}", highlight=False)
+        _print_line(console, f"gap   {place}  {gap.lines * roll.m_per_line:.3f} m  {gap.reason}")
     for event in roll.events[:MOST_SHOWN]:
-        console.print(as_cell(f"event {event.utc}  {event.kind}: {event.detail}"), highlight=False)
+        when = shown_time(local_from_utc(event.utc)) or "—"
+        _print_line(console, f"event {when}  {event.kind}: {event.detail}")
     most = max(len(roll.defects), len(roll.gaps), len(roll.events))
     if most > MOST_SHOWN:
         console.print(f"at most {MOST_SHOWN} of each; --json and `roll export` give all")
@@ -95,6 +94,11 @@ def _print_defects(roll: Roll, console: Console) -> None:
     console.print(table)
 
 
+def _print_line(console: Console, text: str) -> None:
+    """Print a line as it is; the terminal wraps it."""
+    console.print(as_cell(text), highlight=False, soft_wrap=True)
+
+
 def _graded(facts: dict[str, Any]) -> str:
     per_area = facts["points_per_100_m2"]
     if per_area is None:
@@ -108,7 +112,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     return "—" if value is None else str(value)
-
-
-def _console() -> Console:
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 140)

@@ -92,12 +92,14 @@ class RecordedDefect:
     Attributes:
         defect: in metres of the roll.
         image: file that shows it; None if none was saved.
+        small_image: JPEG of it, for the record; None if there is none.
     """
 
     defect: ClothDefect
     image: str | None = None
     event_id: str = field(default_factory=new_id)
     utc: str = field(default_factory=utc_now)
+    small_image: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from edge.cloth.coverage import Coverage
+from edge.core.counted import counted
 from edge.core.errors import ConfigError
 from edge.core.events import RecordedEvent, utc_now
 from edge.roll.requests import drop, write_answer
@@ -161,8 +162,8 @@ class Waiting:
 
     def written_again(self, since: str) -> RecordedEvent:
         """Return the event of a record that can be written again, after what time."""
-        waited = f"{self.counts()[0]} defects waited in memory since {since}"
-        lost = f"; {self.not_kept} defects and events are lost" if self.not_kept else ""
+        waited = f"{counted(self.counts()[0], 'defect')} waited in memory since {since}"
+        lost = f"; defects and events lost: {self.not_kept}" if self.not_kept else ""
         return RecordedEvent("record written again", waited + lost)
 
     def written(self) -> Iterator[Written]:

@@ -12,8 +12,10 @@ from edge import __version__
 from edge.cloth.coverage import Coverage
 from edge.cloth.gaps import Gap
 from edge.cloth.grading import Grade, grade_roll, points_of
+from edge.core.counted import counted
 from edge.core.errors import ConfigError
 from edge.core.events import RecordedEvent, new_id, utc_now
+from edge.roll.headers import write_header
 from edge.roll.reading import recorded_roll, recorded_view
 from edge.roll.rows import DamagedRowError
 from edge.roll.values import OpenRoll, RecordedDefect, RollHead, RollStatus, roll_name_of
@@ -78,6 +80,7 @@ def begin_roll(db: sqlite3.Connection, head: RollHead) -> OpenRoll:
         "points = NULL, points_per_100_m2 = NULL, grade = NULL WHERE roll_id = ?",
         (utc_now(), head.article, json.dumps(head.settings), known["roll_id"]),
     )
+    write_header(db, known["roll_id"], head.settings.get("roll_header"))
     detail = f"camera {head.camera}, model {head.model_digest}; cloth that passed in between was not seen"
     at_m = known["reached_line"] * (known["mm_per_line"] or 0.0) / 1000
     insert_event(db, known["roll_id"], RecordedEvent("roll continued", detail, at_m))
@@ -119,6 +122,10 @@ def insert_defect(db: sqlite3.Connection, roll_id: str, recorded: RecordedDefect
             recorded.utc,
         ),
     )
+    if recorded.small_image is not None:
+        db.execute(
+            "INSERT OR IGNORE INTO small_images VALUES (?, ?)", (recorded.event_id, recorded.small_image)
+        )
     if defect.shape is not None:
         db.execute("INSERT OR IGNORE INTO shapes VALUES (?, ?)", (recorded.event_id, defect.shape))
 
@@ -210,7 +217,7 @@ def _grade_of(db: sqlite3.Connection, roll_id: str, limits: Mapping[str, float])
     recorded = db.execute("SELECT count(*) FROM defects WHERE roll_id = ?", (roll_id,)).fetchone()[0]
     if len(roll.defects) < recorded:
         lost = recorded - len(roll.defects)
-        detail = f"{lost} of {recorded} defects have no place on the roll, and do not count"
+        detail = f"{lost} of {counted(recorded, 'defect')} without a place on the roll: not counted"
         insert_event(db, roll_id, RecordedEvent("defects damaged", detail))
     return grade_roll((row.defect for row in roll.defects), roll.inspected_m2, limits)
 
@@ -244,6 +251,7 @@ def insert_roll(db: sqlite3.Connection, roll: OpenRoll, head: RollHead) -> None:
             head.cloth_width_mm,
         ),
     )
+    write_header(db, roll.roll_id, head.settings.get("roll_header"))
 
 
 def _replace_gaps(

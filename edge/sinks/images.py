@@ -13,6 +13,7 @@ import cv2
 from typing_extensions import Self
 
 from edge.cameras.protocol import Frame
+from edge.core.counted import counted
 from edge.core.detections import DetectionRecord
 from edge.core.errors import OutputError
 from edge.core.events import RecordedEvent
@@ -101,10 +102,9 @@ class ImageSink:
 
     def _note_written(self) -> None:
         if self._missed:
-            logger.info("images can be written again; those of %d frames are missing", self._missed)
-            self._events.append(
-                RecordedEvent("images written again", f"those of {self._missed} frames are missing")
-            )
+            missing = f"those of {counted(self._missed, 'frame')} are missing"
+            logger.info("images can be written again; %s", missing)
+            self._events.append(RecordedEvent("images written again", missing))
         self._missed = 0
 
 

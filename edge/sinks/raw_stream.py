@@ -23,6 +23,7 @@ from edge.cameras.raw_stream import (  # fmt: skip
     RecordedTeaching,
     image_path,
 )
+from edge.core.counted import counted
 from edge.core.errors import ConfigError
 from edge.core.events import RecordedEvent
 from edge.core.files import cannot_write, write_all
@@ -71,7 +72,8 @@ class Recording:
         if self._index is not None:
             self._index.close()
         self._index = None
-        logger.info("%d frames recorded; to inspect them again: --camera %s", self._frames, self._folder)
+        frames = counted(self._frames, "frame")
+        logger.info("%s recorded; to inspect again: --camera %s", frames, self._folder)
 
     def add(self, frame: Frame) -> None:
         """Store a frame."""
@@ -128,7 +130,7 @@ class Recording:
         if self._index is not None:
             self._index.close()
             self._index = None
-        detail = f"{self._folder}: {why}; {self._frames} frames are recorded"
+        detail = f"{self._folder}: {why}; {counted(self._frames, 'frame')} recorded"
         logger.error("recording ended: %s. Inspection goes on.", detail)
         self._events.append(RecordedEvent("recording ended", detail))
 

@@ -69,7 +69,7 @@ class WrittenList:
         except OSError as error:
             raise cannot_write(self._path, error) from error
         if damaged:
-            logger.warning("%d lines of %s are damaged: those images stay", damaged, self._path)
+            logger.warning("%s: damaged lines, whose images stay: %d", self._path, damaged)
 
     def add(self, path: Path, found: os.stat_result) -> None:
         """Note a file that is about to get its name.

@@ -22,6 +22,7 @@ from typing import Final, Literal
 from edge.cameras.protocol import Frame
 from edge.cameras.raw_stream import TeachingNote
 from edge.config.auto_teach import AutoTeachSettings
+from edge.core.counted import counted
 from edge.core.errors import ConfigError, LoomsightError
 from edge.core.events import RecordedEvent
 from edge.process.last_resort import internal_error, wants_traceback
@@ -291,7 +292,7 @@ class RollTeacher:
             "places_left_out": len(article.manifest.struck_out),
         }
         left_out = len(article.manifest.struck_out)
-        places = "1 place that stands" if left_out == 1 else f"{left_out} places that stand"
+        places = counted(left_out, "place that stands", "places that stand")
         noticed = f"; {places} far out of the rest left out" if left_out else ""
         noticed += f"; {outcome.pattern.text()}" if outcome.pattern is not None else ""
         self._tell(LEARNT, f"{subject.text()}: {promise.text()}; {use}{noticed}", at_m, data)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.core.contract import ModelContract
+from edge.core.counted import counted
 from edge.core.errors import ContractError
 from edge.reference.maps import CHANNELS
 from edge.reference.model import ReferenceModel
@@ -80,7 +81,7 @@ def verified_text(path: Path) -> str:
     _check_channels(article)
     manifest = article.manifest
     return (
-        f"{path}: article '{manifest.article}', {len(manifest.files)} files whole, sealed\n"
+        f"{path}: article '{manifest.article}', {counted(len(manifest.files), 'file')} whole, sealed\n"
         f"{manifest.promise.text()}"
     )
 

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 
 from edge.cameras.folder import list_images
 from edge.config.edge import EdgeConfig
+from edge.core.counted import counted
 from edge.core.errors import TrainingError
 from edge.core.files import write_whole
 from edge.core.geometry import Boxes
@@ -85,7 +86,7 @@ class PlantedCounts(BaseModel):
         """Return one line."""
         return (
             f"{self.found} of {self.planted} found, {self.named} by their class, "
-            f"{self.false_positives} false positives on {self.images} images"
+            f"{counted(self.false_positives, 'false positive')} on {counted(self.images, 'image')}"
         )
 
 

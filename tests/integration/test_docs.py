@@ -107,6 +107,7 @@ APPS = {
 }
 PAGES_OF_COMMAND = {
     "edge-run": ("edge-run", "settings"),
+    "roll": ("roll", "roll-report"),
     "teach": ("teach", "teach-train"),
     "teacher": ("teacher", "teacher-finetune"),
 }
@@ -118,6 +119,7 @@ TOML_OF_PAGE = {
     "stop.md": EdgeConfig,
     "machine.md": EdgeConfig,
     "grading.md": EdgeConfig,
+    "roll-report.md": EdgeConfig,
     "mqtt.md": EdgeConfig,
     "recipe.md": Recipe,
     "gid.md": Recipe,

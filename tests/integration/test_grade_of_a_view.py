@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 
 import cv2
@@ -64,14 +62,14 @@ def test_width_that_no_camera_saw_is_said_hatched_and_not_graded(folder):
     assert roll_command("report", record, "--out", folder / "r.html", "--piece-m", "0.1").code == 0
     page = (folder / "r.html").read_text()
     assert "every line delivered was inspected" not in page
-    assert "Of the width of the cloth 819 of 1600 mm were seen: 819 to 1600 mm were not." in page
+    assert "Of 1600 mm of width 819 mm were seen: 819 to 1600 mm were not, and are not graded." in page
     assert "Along the whole roll, from the left selvedge: 819 to 1600 mm." in page
     assert 'class="gap blind"' in page
     assert f"{graded['points_per_100_m2']:.1f}" in page
-    rows = list(csv.DictReader(io.StringIO(roll_command("export", record).stdout)))
-    assert "width not seen" in [row["what"] for row in rows]
-    first = json.loads(roll_command("export", record, "--format", "jsonl").stdout.splitlines()[0])
-    assert (first["seen_width_mm"], first["points_per_100_m2"]) == (819.2, graded["points_per_100_m2"])
+    rolls = json.loads(roll_command("export", record, "--format", "json").stdout)
+    assert "width not seen" in [event["kind"] for event in rolls["technical"]["events"]]
+    assert rolls["inspection"]["seen_width_mm"] == 819.2
+    assert rolls["grading"]["points_per_100_m2"] == graded["points_per_100_m2"]
 
 
 @pytest.mark.parametrize(

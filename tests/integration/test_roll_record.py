@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import sqlite3
@@ -13,11 +14,15 @@ from contextlib import closing
 import cv2
 import numpy as np
 import pytest
+from pypdfium2 import PdfDocument
 
 from edge.app.run import run
+from edge.cloth.defects import ClothDefect
+from edge.config.device import load_camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, ImageError, OutputError
 from edge.roll.reading import read_roll, read_rolls
+from edge.roll.small_images import small_images_of
 from tests.processes import loomsight, program
 from tests.unit.edge.roll.rolls import HOSTILE, write_image, write_roll
 
@@ -59,6 +64,31 @@ def test_a_run_is_recorded_and_its_images_are_in_the_report(tmp_path, bundle):
         x1, y1, x2, y2 = (round(side) for side in row.box_xyxy_px)
         assert image[y1:y2, x1:x2].mean() > 200
     assert len(roll.head["model_digest"]) == 64
+
+
+def test_a_run_keeps_a_small_image_of_each_defect_and_the_head_in_the_record(tmp_path, bundle):
+    record, folder = tmp_path / "r.db", images(tmp_path / "p")
+    header = ["--roll-header", "mill=A = B", "--roll-header", "shift=2", "--mm-per-px", "1"]
+    done = loomsight("edge-run", "--camera", folder, "--model", bundle, "--roll-record", record, *header)
+    assert done.returncode == 0, done.stderr
+    (roll,) = read_rolls(record)
+    assert roll.header == {"mill": "A = B", "shift": "2"}
+    kept = small_images_of([record], roll.head["roll_id"])
+    assert {row.event_id for row in roll.defects} == set(kept)
+    for data in kept.values():
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert image.max() > 200
+    done = loomsight("roll", "report", record, "--out", tmp_path / "r.html")
+    assert (tmp_path / "r.html").read_text().count("data:image/jpeg") == len(roll.defects) == 2
+
+
+def test_the_head_of_the_file_is_completed_by_flags(tmp_path):
+    (tmp_path / "box.toml").write_text("[roll_header]\nmill = 'M'\nshift = '1'\n", encoding="utf-8")
+    config = load_camera(tmp_path / "box.toml", {}, {"roll_header": ["shift=2"]}).config
+    assert config.roll_header.given() == {"mill": "M", "shift": "2"}
+    for wrong, said in (("mil=x", "no setting 'roll_header.mil'"), ("mill", "KEY=TEXT"), ("mill=", "mill")):
+        with pytest.raises(ConfigError, match=said):
+            load_camera(tmp_path / "box.toml", {}, {"roll_header": [wrong]})
 
 
 def test_an_error_is_in_the_record_and_what_was_found_before_it(tmp_path, bundle):
@@ -136,10 +166,20 @@ def browser():
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
 
 
+CUT_OFF = """() => [...document.querySelectorAll('h1, h2, p, dd, td, th, figcaption, text')]
+  .filter((one) => {
+    const place = one.getBoundingClientRect();
+    return place.width && (place.right > innerWidth + 1 || place.left < -1
+      || one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).overflow !== 'visible');
+  }).map((one) => one.textContent)"""
+"""Texts of a page that are not shown whole."""
+
+
 @needs_chromium
-@pytest.mark.parametrize("width_px", [1280, 390], ids=["desktop", "phone"])
+@pytest.mark.parametrize("width_px", [1280, 360], ids=["desktop", "phone"])
 def test_the_report_in_a_browser(tmp_path, browser, width_px):
-    record = write_roll(tmp_path / "r.db", image_file=write_image(tmp_path / "p.png"))
+    image, long = write_image(tmp_path / "p.png"), {"customer": "x" * 200, "mill": "Example Mill " * 9}
+    record = write_roll(tmp_path / "r.db", image_file=image, header=long)
     assert loomsight("roll", "report", record, "--out", tmp_path / "r.html").returncode == 0
     tab = browser.new_page(viewport={"width": width_px, "height": 800})
     errors, requested, dialogs = [], [], []
@@ -148,7 +188,7 @@ def test_the_report_in_a_browser(tmp_path, browser, width_px):
     tab.on("request", lambda request: requested.append(request.url))
     tab.on("dialog", lambda dialog: (dialogs.append(dialog), dialog.dismiss()))
     tab.goto((tmp_path / "r.html").as_uri())
-    assert tab.locator("h1").inner_text() == "A17"
+    assert tab.locator("h1").inner_text() == "Inspection report"
     assert HOSTILE in tab.locator("body").inner_text()
     assert tab.locator("svg rect.defect").count() == 3
     assert tab.locator("svg rect.gap").count() >= 2
@@ -156,18 +196,41 @@ def test_the_report_in_a_browser(tmp_path, browser, width_px):
     assert len(shown) == 3
     assert all(shown)
     assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert tab.evaluate(CUT_OFF) == []
+    assert tab.locator("thead").first.bounding_box()["height"] > (1 if width_px > 640 else 0)
     assert (errors, dialogs) == ([], [])
     assert [url for url in requested if not url.startswith(("file:", "data:"))] == []
     tab.close()
 
 
+def pages_of(pdf):
+    """Return the lines of text of each page."""
+    with PdfDocument(pdf) as document:
+        return [page.get_textpage().get_text_range().splitlines() for page in document]
+
+
+def titles_at_the_end(pages):
+    """Return what stands last on a page and is a title, or the head of a table."""
+    ends = [[line for line in page if line.strip() and " / " not in line][-2:] for page in pages]
+    titles = ("Map", "What was found", "Where to cut", "Not inspected", "Defects", "Images", "Settings")
+    return [line for end in ends for line in end if line.strip() in titles or line.startswith("no class")]
+
+
 @needs_chromium
-def test_the_report_as_pdf(tmp_path):
-    record = write_roll(tmp_path / "r.db", metres=3)
+@pytest.mark.parametrize("count", [3, 29, 40])
+def test_pages_of_the_pdf_break_between_rows_and_behind_no_title(tmp_path, count):
+    defects = [ClothDefect(f"oil stain {n}", 0.9, n, n + 0.01, 100, 140) for n in range(count)]
+    record = write_roll(tmp_path / "r.db", metres=50, defects=defects, article="twill 220")
     done = loomsight("roll", "report", record, "--out", tmp_path / "r.html", "--pdf", tmp_path / "r.pdf")
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "r.pdf").read_bytes().startswith(b"%PDF")
     assert (tmp_path / "r.html").exists()
+    pages = pages_of(tmp_path / "r.pdf")
+    assert titles_at_the_end(pages) == []
+    rows = [line for page in pages for line in page if re.match(r"\d+ oil stain \d+ \d+\.000", line)]
+    assert len(rows) == count
+    assert all(re.search(r" 1 0\.90 \d\d:\d\d:\d\d", row) for row in rows)
+    feet = [f"Inspection report, roll A17 {page} / {len(pages)}" for page in range(1, len(pages) + 1)]
+    assert [line.strip() for page in pages for line in page if " / " in line] == feet
 
 
 def test_a_pdf_without_chromium(tmp_path):

@@ -165,7 +165,7 @@ def test_the_result_says_which_is_kept_and_how_it_is_used(tmp_path, is_better):
         thresholds_before={"drop": 0.5}, thresholds_after={"drop": 0.4},
     )  # fmt: skip
     lines = list(result.lines(TrainingFolder(tmp_path / "a.training"), "plain 5"))
-    assert "before     8 of 20 found, 8 by their class, 1 false positives on 10 images" in lines
+    assert "before     8 of 20 found, 8 by their class, 1 false positive on 10 images" in lines
     assert any("better than before" in line for line in lines) == is_better
     assert any(line.strip().startswith("model = ") for line in lines) == is_better
     assert any("Nothing has changed" in line for line in lines) != is_better

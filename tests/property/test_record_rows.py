@@ -12,15 +12,18 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from edge.cloth.defects import ClothDefect
 from edge.commands.roll_cli import app
 from edge.core.errors import RecordError
+from edge.roll.document import json_schema
 from edge.roll.reading import read_roll
 from tests.unit.edge.roll.rolls import roll_command, write_roll
 
-TABLES = ("rolls", "defects", "gaps", "events", "event_data", "reviews", "views")
+TABLES = ("rolls", "defects", "gaps", "events", "event_data", "reviews", "views", "headers", "small_images")
+SCHEMA = Draft202012Validator(json_schema(), format_checker=Draft202012Validator.FORMAT_CHECKER)
 DEFECTS = [ClothDefect("drop", 0.9, at, at + 0.01, 100.0, 140.0) for at in (1.2, 3.0, 4.5)]
 
 NUMBERS = [1e12, -1e12, 1e308, float("inf"), float("nan"), 0, -1, 2**63 - 1, 0.5]
@@ -46,6 +49,8 @@ def record(tmp_path_factory):
     with closing(sqlite3.connect(path)) as db:
         (event,) = db.execute("SELECT event_id, roll_id FROM defects LIMIT 1").fetchall()
         db.execute("INSERT INTO reviews VALUES ('r', ?, ?, 'rejected', '2026')", event)
+        db.execute("INSERT INTO headers SELECT roll_id, 'mill', 'Example Mill' FROM rolls")
+        db.execute("INSERT INTO small_images SELECT event_id, x'ffd8ff' FROM defects LIMIT 1")
         db.execute("INSERT INTO event_data SELECT event_id, '{\"a\": 1}' FROM events LIMIT 1")
         db.execute("PRAGMA foreign_keys = OFF")
         for table in TABLES:
@@ -67,6 +72,7 @@ def commands(path, folder):
         ["report", path, "--out", folder / "a.html", "--piece-m", "1"],
         ["export", path],
         ["export", path, "--format", "jsonl"],
+        ["export", path, "--format", "json"],
     )
 
 
@@ -95,8 +101,10 @@ def test_every_command_gives_its_result_or_one_line(record, changes):
                 assert isinstance(done.exception, RecordError), (named, command, done.exception)
                 assert "\n" not in str(done.exception)
             assert "\x1b[31mred" not in done.stdout
-            if "--json" in command and not done.exit_code:
-                json.loads(done.stdout)
+            if {"--json", "json"} & set(map(str, command)) and not done.exit_code:
+                found = json.loads(done.stdout, parse_constant=pytest.fail)
+                if "json" in command:
+                    SCHEMA.validate(found)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +130,7 @@ def test_a_damaged_row_is_set_aside_counted_and_said(record, tmp_path, table, co
     assert json.loads(done.stdout)["damaged_rows"] == {table: 1}
     assert f"damaged rows in the record are left out: 1 of {table}" in done.stderr
     assert roll_command("report", path, "--out", tmp_path / "a.html").code == 0
-    assert f"Damaged rows of the record (1 of {table})" in (tmp_path / "a.html").read_text()
+    assert f"1 damaged row of the record (1 of {table}) is left out" in (tmp_path / "a.html").read_text()
 
 
 def test_a_roll_whose_own_row_is_damaged_is_named_and_the_others_are_listed(tmp_path):

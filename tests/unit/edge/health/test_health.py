@@ -399,7 +399,7 @@ def test_every_camera_has_to_feed_the_watchdog(two, clock, manager):
         systemd.update(name)
 
     finish("left")
-    assert manager() == ["STATUS=left: 1 frames, 0.1 m, 0 defects; right: starting"]
+    assert manager() == ["STATUS=left: 1 frame, 0.1 m, 0 defects; right: starting"]
     finish("right")
     assert kinds(manager()) == ["READY", "WATCHDOG"]
     for _ in range(10):  # the thread of one hangs, the other goes on

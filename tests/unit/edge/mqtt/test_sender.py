@@ -227,7 +227,7 @@ def test_a_damaged_row_is_set_aside_and_counted_and_all_others_go(damage, path):
             bad = rows(path, "outbox_set_aside")
             assert len(bad) == publisher.unsendable == 1
             assert set(broker.ids("defect", "event", "stop")) | set(bad) == waiting
-            assert "1 rows of the outbox cannot be sent" in said_by(publisher)
+            assert "1 row of the outbox cannot be sent" in said_by(publisher)
             assert [event.kind for event in publisher.events()] == ["message set aside"]
 
 

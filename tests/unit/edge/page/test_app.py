@@ -19,6 +19,7 @@ from edge.page.device import device_app
 from edge.page.rolls import MOST_AT_ONCE
 from edge.page.state import StateText, state_json
 from edge.pipeline.run_state import RunState
+from edge.roll.compose import document_of
 from edge.roll.export import as_csv, as_json_lines
 from edge.roll.reading import read_roll
 from edge.roll.values import RollHead, RollTerms
@@ -190,9 +191,9 @@ def test_a_verdict_is_on_the_disk_when_it_is_answered_once_and_can_be_undone(tmp
         client.recorder.finish(client.run.coverage, None, "finished")
     roll = read_roll(tmp_path / "rolls.db", "A17")
     assert [row.verdict for row in roll.defects] == ["confirmed", None, None]
-    first = as_csv(roll).splitlines()[1]
-    assert first.endswith('00000003.png,,confirmed,"[10.0, 10.0, 30.0, 30.0]",,')
-    rows = [json.loads(line) for line in as_json_lines(roll).splitlines()]
+    first = as_csv(document_of(roll)).splitlines()[1]
+    assert first.endswith('00000003.png,"[10.0, 10.0, 30.0, 30.0]"')
+    rows = [json.loads(line) for line in as_json_lines(document_of(roll)).splitlines()]
     assert [row.get("verdict") for row in rows if row["type"] == "defect"] == ["confirmed", None, None]
 
 

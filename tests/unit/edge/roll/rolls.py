@@ -28,6 +28,9 @@ def write_roll(
     defects=None,
     article=HOSTILE,
     offset_mm=None,
+    header=None,
+    events=(),
+    small_image_of=lambda _: None,
 ):
     """Record a roll of 1 mm lines: 5 m lost at 20 m, 1 m without cloth at 40 m, three defects."""
     coverage = Coverage()
@@ -40,8 +43,9 @@ def write_roll(
         ]
     stated_mm = None if offset_mm is None else width_mm
     settings = {"grade_limits": LIMITS, "offset_mm": offset_mm, "cloth_width_mm": stated_mm}
+    settings |= {} if header is None else {"roll_header": header}
     head = RollHead("loom <b>", "a" * 64, settings, name, article, stated_mm)
-    with RollRecorder(path, head, lambda defect: image_file) as recorder:
+    with RollRecorder(path, head, lambda defect: image_file, small_image_of=small_image_of) as recorder:
         for metre in range(metres):
             if 20 <= metre < 25:
                 continue
@@ -51,6 +55,7 @@ def write_roll(
             frame = frame if offset_mm is None else frame.at_offset(offset_mm)
             coverage.passed(frame, np.full(1000, metre != 40))
         recorder.event("camera silent", HOSTILE)
+        recorder.take(events, coverage)
         recorder.add(defects, coverage, width_mm)
         recorder.finish(coverage, width_mm, "finished")
     return path

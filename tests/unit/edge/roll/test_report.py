@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 
 from edge.cloth.defects import ClothDefect
 from edge.core.errors import MissingPackageError, OutputError, RecordError
-from edge.core.palette import class_colour
 from edge.roll import pdf
+from edge.roll.compose import document_of
 from edge.roll.contents import DefectRow, GapRow, Roll
-from edge.roll.cuts import inspected_by_metre, suggest_cuts
+from edge.roll.cuts import PieceRequest, inspected_by_metre, suggest_cuts
 from edge.roll.drawing import draw_map, row_length_m
 from edge.roll.export import as_csv, as_json_lines
 from edge.roll.images import cut_image
 from edge.roll.reading import read_roll, read_rolls
-from edge.roll.report import PieceRequest, report_page
+from edge.roll.report import report_page
 from edge.roll.reviews import Review, record_review
 from tests.unit.edge.roll.rolls import HOSTILE, roll_command, write_image, write_roll
 
@@ -62,7 +62,9 @@ def test_rolls_are_found_by_name_and_by_id(tmp_path):
 
 def roll_of(defects=(), gaps=(), length_m=30.0, width_mm=1000.0):
     head = {"mm_per_line": 1.0, "reached_line": round(length_m * 1000), "cloth_width_mm": width_mm}
-    head |= {"inspected_lines": 1, "passed_lines": 1, "settings": "{}", "name": "x"}
+    head |= {"inspected_lines": 1, "passed_lines": 1, "settings": "{}", "name": "x", "article": None}
+    head |= {"inspected_frames": 1, "passed_frames": 1, "status": "finished", "roll_id": "a" * 32}
+    head |= {"started_utc": "", "ended_utc": None, "camera": "loom", "model_digest": "b", "loomsight": "1"}
     rows = tuple(DefectRow(str(n), one, 1, None, None, "") for n, one in enumerate(defects))
     return Roll(head, rows, tuple(GapRow("g", 0, a, b, "overrun", "") for a, b in gaps), ())
 
@@ -78,8 +80,8 @@ def test_what_no_detector_names_is_graded_and_shown_with_its_shape_everywhere(tm
     assert [row.defect.shape for row in roll.defects] == [None, "warp line"]
     assert roll.grade.points == 1 + 3
     assert "unclassified (warp line)" in report_page(roll, PieceRequest(1, None))
-    (row,) = [row for row in csv.DictReader(io.StringIO(as_csv(roll))) if row["shape"]]
-    assert (row["what"], row["shape"], row["points"]) == ("unclassified", "warp line", "3")
+    (row,) = [row for row in csv.DictReader(io.StringIO(as_csv(document_of(roll)))) if row["shape"]]
+    assert (row["class_name"], row["shape"], row["points"]) == ("unclassified", "warp line", "3")
     shown = json.loads(roll_command("show", path, "--json").stdout)["defect_list"]
     assert [one.get("shape") for one in shown] == [None, "warp line"]
     assert "unclassified (warp line)" in roll_command("show", path).stdout
@@ -170,20 +172,20 @@ def test_pieces_are_as_requested_and_never_overlap(spots, gaps, least_m, most):
     assert sum(p.end_m - p.start_m for p in looser) >= sum(p.end_m - p.start_m for p in pieces) - 1e-6
 
 
-@pytest.mark.parametrize(("length_m", "metres"), [(0.5, 1), (24, 1), (24.1, 2), (120, 5), (1e6, 1e6 / 24)])
+@pytest.mark.parametrize(("length_m", "metres"), [(0.5, 1), (12, 1), (12.1, 2), (120, 10), (1e6, 1e6 / 12)])
 def test_rows_of_the_map(length_m, metres):
     assert row_length_m(length_m) == pytest.approx(metres)
 
 
 def test_the_map_shows_every_defect_and_gap_where_it_lies():
     roll = roll_of([spot(1.5), ClothDefect("x", 0.9, 1.9, 4.1, 0, 5)], [(6.5, 7.5)], length_m=10.0)
-    svg = draw_map(roll)
-    marks = re.findall(r'class="defect" x="([\d.]+)"', svg)
+    svg = draw_map(document_of(roll))
+    marks = re.findall(r'class="defect" x="([\d.]+)%"', svg)
     assert len(marks) == 1 + 4  # the long one reaches into four rows of a metre
-    assert float(marks[0]) == pytest.approx(44 + 500, abs=3)
+    assert float(marks[0]) == pytest.approx(50.5)
     assert len(re.findall('class="gap"', svg)) == 2
-    assert set(re.findall(r'fill="(#\w+)"><title>', svg)) == {class_colour(x).hex for x in ("drop", "x")}
-    assert draw_map(roll_of(length_m=0.0)) == ""
+    assert re.findall('class="number">([0-9]+)<', svg) == ["1", "2"]
+    assert draw_map(document_of(roll_of(length_m=0.0))) == ""
 
 
 class Tags(HTMLParser):
@@ -239,7 +241,7 @@ def test_what_persons_said_stands_in_the_report(tmp_path):
     page = report_page(roll)
     assert "People confirmed 1 and rejected 1 of 3 defects." in page
     assert "Without those that were rejected: 6.2 points per 100 m², first." in page
-    assert page.count("5.500 m, rejected</figcaption>") == 1
+    assert page.count("5.500 m, rejected</b>") == 1
 
 
 def test_an_image_that_is_gone_is_said(tmp_path):
@@ -253,19 +255,18 @@ def test_an_image_that_is_gone_is_said(tmp_path):
 
 def test_export_gives_every_row_once(record):
     roll = read_roll(record, None)
-    table = list(csv.DictReader(io.StringIO(as_csv(roll))))
-    assert [row["type"] for row in table] == ["defect"] * 3 + ["gap"] * 2 + ["event"]
-    assert len({row["event_id"] for row in table}) == 6
-    assert (table[3]["start_m"], table[3]["end_m"], table[3]["what"]) == ("20", "25", "lost lines")
-    assert table[0]["what"] == HOSTILE
-    lines = [json.loads(line) for line in as_json_lines(roll).splitlines()]
-    assert lines[0]["type"] == "roll"
-    assert [line["event_id"] for line in lines[1:]] == [row["event_id"] for row in table]
+    table = list(csv.DictReader(io.StringIO(as_csv(document_of(roll)))))
+    assert [row["class_name"] for row in table] == [HOSTILE, "broken", "drop"]
+    lines = [json.loads(line) for line in as_json_lines(document_of(roll)).splitlines()]
+    assert [line["type"] for line in lines] == ["roll"] + ["defect"] * 3 + ["gap"] * 2 + ["event"]
+    assert len({line["event_id"] for line in lines[1:]}) == 6
+    assert [line["event_id"] for line in lines[1:4]] == [row["event_id"] for row in table]
+    assert (lines[4]["start_m"], lines[4]["end_m"], lines[4]["reason"]) == (20, 25, "lost lines")
 
 
 def test_a_spreadsheet_runs_nothing(tmp_path):
     path = write_roll(tmp_path / "r.db", "=cmd|' /C calc'!A0", metres=1, article="+1")
-    (row, *_) = csv.DictReader(io.StringIO(as_csv(read_roll(path, None))))
+    (row, *_) = csv.DictReader(io.StringIO(as_csv(document_of(read_roll(path, None)))))
     assert row["roll"].startswith("'=")
     assert row["article"] == "'+1"
 
@@ -305,6 +306,15 @@ def test_files_are_whole_and_earlier_ones_set_aside(record, tmp_path):
         (["report", "rolls.db", "--out", "a.html", "--pdf", "a.html"], 10, "in the way of"),
         (["report", "rolls.db", "--out", "text.db/a.html"], 40, "Cannot write"),
         (["report", "rolls.db", "--out", "a.html", "--piece-m", "0"], 2, "piece-m"),
+        (["report", "rolls.db", "--out", "a.html", "--piece-m", "inf"], 10, "length of inf"),
+        (["export", "rolls.db", "--piece-points", "inf"], 10, "points of inf"),
+        (
+            ["report", "rolls.db", "--out", "a.html", "--roll-header", "mill"],
+            10,
+            "Write --roll-header KEY=TEXT",
+        ),
+        (["report", "rolls.db", "--out", "a.html", "--roll-header", "mil=x"], 10, "no setting 'mil'"),
+        (["report", "rolls.db", "--out", "a.html", "--roll-header", "mill="], 10, "mill = ''"),
         (["export", "rolls.db", "--format", "xml"], 2, "xml"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 
 import pytest
@@ -28,7 +26,8 @@ def roll_of(
         "roll_id": f"id of {name}", "name": "A17", "article": None, "status": "finished",
         "started_utc": f"2026-01-01 {name}", "ended_utc": f"2026-01-02 {name}", "last_utc": "2026-01-02",
         "camera": f"camera {name}", "model_digest": "a" * 64, "loomsight": "1",
-        "mm_per_line": mm_per_line, "reached_line": lines, "passed_lines": lines,
+        "mm_per_line": mm_per_line, "reached_line": lines, "passed_lines": lines, "passed_frames": 3,
+        "inspected_frames": 2,
         "cloth_width_mm": width_mm,
         "inspected_lines": lines - sum(end - start for start, end in gaps),
         "settings": json.dumps(
@@ -173,6 +172,7 @@ def test_head_and_events():
         }
     )
     head = together.head
+    assert (head["passed_frames"], head["inspected_frames"]) == (6, 4)
     assert (head["status"], head["started_utc"], head["ended_utc"]) == ("failed", "2026-01-01 a", None)
     assert head["camera"] == "a/rolls.db: camera a, b/rolls.db: camera b"
     assert together.width_mm == 2960
@@ -195,7 +195,7 @@ def test_a_strip_that_no_camera_sees_is_said():
         "No camera sees the cloth 0 to 20",
         "No camera sees the cloth 1500 to 1600",
     ]
-    assert f"<p class='warn'>{said[1]}</p>" in report_page(together)
+    assert f'<p class="warn">{said[1]}</p>' in report_page(together)
 
 
 @pytest.mark.parametrize(
@@ -224,8 +224,8 @@ def test_the_commands_read_several_records(tmp_path):
     assert (facts["width_mm"], facts["coverage"], facts["inspected_m"]) == (2980, 0.9, 54)
     assert roll_command("report", *paths, "--out", tmp_path / "r.html").code == 0
     assert "left: loom &lt;b&gt;, right: loom" in (tmp_path / "r.html").read_text()
-    rows = list(csv.DictReader(io.StringIO(roll_command("export", *paths).stdout)))
-    assert {row["what"] for row in rows if row["type"] == "gap"} == {
+    lines = roll_command("export", *paths, "--format", "jsonl").stdout.splitlines()
+    assert {row["reason"] for row in map(json.loads, lines) if row["type"] == "gap"} == {
         "lost lines (left), lost lines (right)",
         "no cloth (left), no cloth (right)",
     }

@@ -220,7 +220,7 @@ def test_what_is_still_not_written_at_the_end_is_an_error(path):
         full_when(recorder._file, 1)
         for _ in range(30):
             recorder.add([defect(class_name="x" * 3000)], coverage, None)
-        with pytest.raises(OutputError, match=r"full\. \d+ defects and \d events are not recorded"):
+        with pytest.raises(OutputError, match=r"full\. \d+ defects? and \d events? are not recorded"):
             recorder.finish(coverage, None, "finished")
 
 
@@ -237,7 +237,7 @@ def test_more_than_can_wait_is_counted_and_said(path, monkeypatch):
         with pytest.raises(OutputError, match="are lost"):
             recorder.finish(coverage, None, "finished")
     (event,) = rows(path, "SELECT * FROM events WHERE kind = 'record written again'")
-    assert f"{60 - len(rows(path, 'SELECT * FROM defects'))} defects and events are lost" in event["detail"]
+    assert f"defects and events lost: {60 - len(rows(path, 'SELECT * FROM defects'))}" in event["detail"]
 
 
 def test_a_record_locked_by_another_program_waits(path, monkeypatch):
@@ -401,7 +401,7 @@ print([event.kind for event in roll.events])
 def test_nothing_is_lost_on_a_disk_that_was_full_for_a_while(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o size=320k none "{disk}" && "$@"', "sh"]
+    mounted = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs -o size=420k none "{disk}" && "$@"', "sh"]
     if shutil.which("unshare") is None or subprocess.run([*mounted, "true"], check=False).returncode:
         pytest.skip("no file system can be mounted here")
     done = subprocess.run(

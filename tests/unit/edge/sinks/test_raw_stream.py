@@ -294,7 +294,7 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(tmp_path, monkeypatch, 
         (event,) = recording.events()
         assert recording.events() == []
     assert event.kind == "recording ended"
-    assert "1 frames are recorded" in event.detail
+    assert "1 frame recorded" in event.detail
     assert caplog.text.count("recording ended") == 1
     assert_same(replayed(tmp_path / "raw"), [frame_of(0)])
 
