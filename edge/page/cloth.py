@@ -12,14 +12,13 @@ import numpy as np
 
 from edge.core.detections import DetectionRecord
 from edge.core.image import Image
+from edge.page.frames import JPEG_QUALITY
 from edge.page.live import InspectedBlock
 from edge.sinks.images import draw_detections
 
 WIDEST_PX = 800
 SHORTEST_S = 0.2
 """At most five images a second are encoded, however many people look."""
-
-JPEG_QUALITY = 70
 
 
 class ClothJpeg(NamedTuple):

@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any, Final, Literal
 
+from edge.page.grade import NOTHING_YET
 from edge.page.live import LivePage
 from edge.page.snapshot import Snapshot, gaps_by_reason_m
 from edge.page.trouble import SILENT_WARN_S, Level, troubles
@@ -41,14 +42,19 @@ def state_json(live: LivePage, now_s: float) -> dict[str, Any]:
     """Return the state as plain values; what is not known is None."""
     device, now, blocks = live.device, live.now, live.blocks
     roll, silent_s = now.run.roll, now.run.silent_s
+    wrong = troubles(now, now_s)
     return {
         "run": device.run_id,
         "version": device.version,
+        "utc_s": round(time.time(), 1),
         "phase": now.phase,
+        "stays": device.stays,
         "camera": {"name": device.camera, "state": _camera_state(now), "silent_s": round(silent_s, 1)},
         "classes": list(live.class_names),
         "roll": live.roll_id,
-        "article": article_of(live, now),
+        "article": article_of(live, now, is_well=not wrong),
+        "sees": sees_json(now),
+        "grade": (now.grade or NOTHING_YET).as_json(),
         "can_review": device.can_review,
         "image": blocks[-1].number if blocks else 0,
         "along_m": _rounded(now.along_m),
@@ -63,21 +69,42 @@ def state_json(live: LivePage, now_s: float) -> dict[str, Any]:
         "latency_ms": now.latency_ms,
         "age_ms": now.age_ms,
         "defects": now.defect_count,
-        "troubles": [trouble._asdict() for trouble in troubles(now, now_s)],
+        "boxes": None if roll.knows_metres else sum(now.run.detections_by_class.values()),
+        "troubles": [trouble._asdict() for trouble in wrong],
+        "past": live.past.as_json(),
     }
 
 
-def article_of(live: LivePage, now: Snapshot) -> dict[str, Any] | None:
-    """Return what to show of the article on the loom; None before the first frame."""
+def sees_json(now: Snapshot) -> dict[str, Any]:
+    """Return which part of the width the camera is there for, and which strips of it it sees."""
+    across = now.run.across
+    strips = across.seen or ()
+    return {
+        "part_mm": None if across.part is None else [round(side, 1) for side in across.part],
+        "seen_mm": [[round(side, 1) for side in strip] for strip in strips],
+        "is_placed": now.run.terms.offset_mm is not None,
+    }
+
+
+def article_of(live: LivePage, now: Snapshot, *, is_well: bool) -> dict[str, Any] | None:
+    """Return what to show of the article on the loom; None before the first frame.
+
+    Args:
+        is_well: whether nothing is wrong: beside what is wrong, nothing is green.
+    """
     if now.phase == "starting":
         return None
     shown = article_json(now.run.terms.article, live.taught(), now.run.teaching)
+    if shown["level"] == "good" and not is_well:
+        shown["level"] = "note"
     return shown | {"can_teach": now.phase == "running" and live.teaching is not None}
 
 
 def _camera_state(now: Snapshot) -> str:
     if now.phase != "running":
         return now.phase
+    if now.run.camera_down is not None:
+        return "down"
     return "silent" if now.run.silent_s >= SILENT_WARN_S else "ok"
 
 
