@@ -65,7 +65,7 @@ async function load(name, now) {
 function show(name, now, width) {
   const item = at("cameras").querySelector(`[data-camera="${name}"]`) || card(name);
   const worst = now.troubles[0];
-  const more = now.troubles.length > 1 ? `And ${plural(now.troubles.length - 1, "more")}.`.replace("mores", "more") : "";
+  const more = now.troubles.length > 1 ? `And ${now.troubles.length - 1} more.` : "";
   const words = worst ? [worst.text, worst.cure, more].filter(Boolean).join(" ") : "✓ All is well.";
   item.className = `trouble ${worst ? worst.level : "good"}`;
   if (item.querySelector(".said").textContent !== words) item.querySelector(".said").textContent = words;

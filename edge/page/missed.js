@@ -26,9 +26,10 @@ export class Missed {
       const first = this.period ?? last;
       this.period = { since_s: first.since_s ?? first.utc_s, until_s: now.utc_s, roll: first.roll, number: first.number, upto: null };
     }
-    if (this.period?.upto === null) this.last = { ...last, utc_s: now.utc_s }; // what was missed is not counted yet
+    const isCounted = known.roll && this.period?.upto !== null; // else the roll is still to come
+    if (!isCounted) this.last = last && { ...last, utc_s: now.utc_s };
     else this.last = { utc_s: now.utc_s, roll: known.roll, number: known.defect ?? 0 };
-    if (performance.now() - this.saved_ms > SAVE_MS) this.save();
+    if (this.last && performance.now() - this.saved_ms > SAVE_MS) this.save();
     if (this.period) this.show(now);
   }
 

@@ -47,7 +47,7 @@ def image_view(
         place = _first_open(session, order) if position is None else min(max(position, 0), len(order) - 1)
         name = order[place]
     image = session.image(name)
-    undo = session.next_undo()
+    undo, people = session.next_undo(), session.deciders(name)
     return {
         "image": name,
         "position": order.index(name) if name in order else None,
@@ -56,11 +56,14 @@ def image_view(
         "group": image.group,
         "size": [image.size_hw_px[1], image.size_hw_px[0]],
         "version": session.version(name),
-        "regions": [region_view(region) for region in image.regions],
+        "regions": [
+            {**region_view(region), "is_decided": place in people, "by": people.get(place)}
+            for place, region in enumerate(image.regions)
+        ],
         "order": regions_in_order(image),
         "queued": session.count("queued"),
         "unreviewed": session.count("unreviewed"),
-        "undo": f"{undo.action} in {undo.image_name}" if undo else None,
+        "undo": f"{undo.action} in {undo.image_name} by {undo.by or 'nobody named'}" if undo else None,
     }
 
 
