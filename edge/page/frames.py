@@ -64,7 +64,12 @@ class FramesSeen:
         """Return how many frames there are and which show something, or why there is nothing to show."""
         problem = None if self.again else IS_LIVE
         count = self.count if self.again else 0
-        return {"count": count, "found": sorted(self.found), "forgotten": self.forgotten, "problem": problem}
+        return {
+            "count": count,
+            "found": sorted(self.found),
+            "forgotten": self.forgotten,
+            "problem": problem,
+        }
 
     def jpeg(self, number: int) -> FrameJpeg:
         """Return a frame with its boxes.

@@ -68,7 +68,9 @@ class Past:
             now: what is wrong.
             now_s: seconds since 1970.
         """
-        known = {one.kind: one for one in self.troubles if one.until_s is None or now_s - one.until_s < AGAIN_S}
+        known = {
+            one.kind: one for one in self.troubles if one.until_s is None or now_s - one.until_s < AGAIN_S
+        }
         number = self.troubles[-1].number if self.troubles else 0
         changed: dict[int, PastTrouble] = {}
         for trouble in [*self._unanswered(now_s), *(one for one in now if one.level in REMEMBERED)]:

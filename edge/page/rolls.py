@@ -189,7 +189,14 @@ def _sound(kind: type[Cells], rows: Iterable[sqlite3.Row]) -> list[Cells]:
 
 
 def _recorded(row: DefectRow, number: int) -> dict[str, Any]:
-    return {"id": row.event_id, "number": number, "image": row.image is not None, "utc": row.utc, "frame": None, **_place(row.defect)}
+    return {
+        "id": row.event_id,
+        "number": number,
+        "image": row.image is not None,
+        "utc": row.utc,
+        "frame": None,
+        **_place(row.defect),
+    }
 
 
 def _from_run(live: LivePage, known: Known) -> dict[str, Any]:

@@ -77,8 +77,12 @@ OF_THE_OPTICS: Final[dict[str, Trouble]] = {
     "lamp uneven": Trouble(
         "warn", "lamp uneven", "The light is weaker in a part of the width.", "Check the lamp there."
     ),
-    "focus": Trouble("warn", "focus", "A part of the image is out of focus.", "Clean the lens. Check its focus."),
-    "lint": Trouble("warn", "lint", "Something lies on the lens or the lamp.", "Clean the lens and the lamp."),
+    "focus": Trouble(
+        "warn", "focus", "A part of the image is out of focus.", "Clean the lens. Check its focus."
+    ),
+    "lint": Trouble(
+        "warn", "lint", "Something lies on the lens or the lamp.", "Clean the lens and the lamp."
+    ),
 }
 """What became of lamp and lens since the run began, in plain words, and what to do."""
 
@@ -107,7 +111,9 @@ def troubles(now: Snapshot, now_s: float) -> list[Trouble]:
 def _of_the_run(now: Snapshot, now_s: float) -> list[Trouble]:
     if now.phase == "starting":
         if now.unwell:
-            return [Trouble("bad", "starting", f"The device does not start: {'; '.join(now.unwell)}.", RESTART)]
+            return [
+                Trouble("bad", "starting", f"The device does not start: {'; '.join(now.unwell)}.", RESTART)
+            ]
         return [Trouble("note", "starting", "The device is starting.", "Wait.")]
     if now.error is not None:
         return [Trouble("bad", "stopped", "Inspection stopped.", now.error)]

@@ -87,13 +87,18 @@ def end(process, number=signal.SIGINT):
 class Page:
     """What a person does with the page, each step awaited."""
 
-    def __init__(self, browser, address):
-        self.tab = browser.new_page(viewport={"width": 1280, "height": 800})
+    def __init__(self, browser, address, width=1280, person=None):
+        self.tab = browser.new_page(viewport={"width": width, "height": 800})
         self.tab.set_default_timeout(START_S * 1000)  # a busy machine must not fail a test
         self.errors, self.hosts = [], set()
         self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
         self.tab.on("request", lambda request: self.hosts.add(urlsplit(request.url).hostname))
         self.tab.goto(address)
+        if person is not None:
+            self.tab.fill("#who-name", person)
+            self.tab.keyboard.press("Enter")
+        else:
+            self.tab.click("#who-none")
         self.idle = 0
         self.await_idle()
 
