@@ -54,7 +54,7 @@ export class Missed {
   show(now, defects = this.defects ?? []) {
     this.defects = defects;
     const { period } = this;
-    if (!period) return;
+    if (!period || period.upto === null) return;
     const found = defects.filter((one) => this.isMissed(one)).length;
     const warnings = now.past.filter((one) => this.isMissedWarning(one)).length;
     const what = [found && plural(found, "defect"), warnings && plural(warnings, "warning")].filter(Boolean);

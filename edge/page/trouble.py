@@ -200,7 +200,7 @@ def _of_the_record(now: Snapshot) -> list[Trouble]:
     if now.machine_away:
         found.append(_MACHINE_AWAY)
     if now.heartbeat_lost and not now.machine_away:
-        text = "The machine does not hear that inspection goes on. It may stop."
+        text = "The machine does not take the sign that inspection runs. It may stop."
         found.append(Trouble("bad", "heartbeat", text, "Check power and network of the machine."))
     if now.broker_away:
         found.append(Trouble("warn", "broker", "Messages cannot be sent. They wait.", "Check the network."))
