@@ -158,6 +158,7 @@ class LivePage:
     def end(self, state: RunState) -> None:
         """Show how the run ended."""
         self.snapshot = self._taken(state, self.health.snapshot or state.snapshot(), "ended")
+        self.past = self.past.over(time.time())
 
     def fail(self, why: str) -> None:
         """Show why there is no run, or no more of it."""

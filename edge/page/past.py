@@ -82,6 +82,10 @@ class Past:
         kept = [changed.pop(one.number, None) or _over(one, now_s) for one in self.troubles]
         return Past((*kept, *changed.values())[-MOST_PAST:], now_s)
 
+    def over(self, now_s: float) -> Past:
+        """Return the past of a run that has ended: nothing is wrong any more."""
+        return replace(self, troubles=tuple(_over(one, now_s) for one in self.troubles))
+
     def _unanswered(self, now_s: float) -> list[Trouble]:
         """Return that inspection did not answer since it was last looked, if it did not."""
         silent_s = 0.0 if self.looked_s is None else now_s - self.looked_s

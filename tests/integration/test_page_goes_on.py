@@ -213,7 +213,9 @@ def test_what_came_while_the_network_was_away_is_there_and_counted(tab, tmp_path
         network.mend()
         until(tab, "!document.querySelector('#missed').hidden")
         # On a busy processor the run itself may seem to hang between two images: that is a warning, too.
-        assert re.fullmatch(r"2 defects and \d+ warnings? since you were away\.", tab.inner_text("#missed strong"))
+        assert re.fullmatch(
+            r"2 defects and \d+ warnings? since you were away\.", tab.inner_text("#missed strong")
+        )
         assert tab.locator("#defects li.missed").count() == 2
         assert "The camera is gone." in tab.inner_text("#past")
         assert tab.locator("#past li.missed", has_text="The camera is gone.").count() == 1
