@@ -311,7 +311,7 @@ def test_no_state_of_the_page_has_a_serious_finding_of_axe(tab, tmp_path, serve,
     tab.goto(f"http://127.0.0.1:{serve(well)}/")
     until(tab, GREEN)
     assert (axe_findings(tab), fits(tab)) == ([], True)
-    with recorded_page(tmp_path / "left") as (live, _, state):
+    with recorded_page(tmp_path) as (live, _, state):
         state.optics_troubles, state.camera_down = ("lamp weak",), "frozen"
         state.snapshot()
         show(live, passed(state, 12))

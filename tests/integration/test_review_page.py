@@ -291,7 +291,8 @@ def shown_size(page, place):
     """Return the width in pixels of the screen that a region has, and whether it is in view."""
     return page.tab.evaluate(
         "place => { const of = (one) => one.getBoundingClientRect();"
-        "const around = of(document.querySelector('.cloth')); const box = of(document.querySelector(`.cloth [data-place='${place}']`));"
+        "const around = of(document.querySelector('.cloth'));"
+        "const box = of(document.querySelector(`.cloth [data-place='${place}']`));"
         "return [box.width, box.left >= around.left && box.right <= around.right]; }",
         place,
     )
