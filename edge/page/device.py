@@ -37,6 +37,7 @@ TOLD: Final = (
     "frames_per_s",
     "coverage",
     "defects",
+    "boxes",
     "image",
     "grade",
     "sees",

@@ -6,7 +6,7 @@ const KEY = `loomsight seen ${location.pathname}`;
 const AWAY_S = 10;
 const SAVE_MS = 1000;
 
-const clock = (utc_s) => new Date(utc_s * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+const clock = (utc_s) => new Date(utc_s * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
 export class Missed {
   constructor(line, onSeen) {

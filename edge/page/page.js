@@ -10,7 +10,7 @@ import { Frames } from "./frames.js";
 import { Missed } from "./missed.js";
 import { gradeWords, plural, seesWords, showStrips, widthOf } from "./numbers.js";
 
-const CAMERA = { ok: "✓", silent: "✗ no image", down: "✗ failed", starting: "… starting", ended: "■ finished" };
+const CAMERA = { ok: "✓", silent: "✗ no image", down: "✗ failed", unknown: "?", starting: "… starting", ended: "■ finished" };
 const GAPS = { overrun: "too fast", "lost lines": "lines lost", "camera down": "camera off",
   unreadable: "bad image", lamp: "no light" };
 const ROLL_MS = 2000;
@@ -142,7 +142,7 @@ function showNumbers() {
   at("along").textContent = known(state.along_m, "m", 2);
   at("speed").textContent = state.speed_m_min === null ? `${state.frames_per_s.toFixed(1)} /s` : known(state.speed_m_min, "m/min", 1);
   at("coverage").textContent = state.coverage === null ? "–" : `${(Math.floor(state.coverage * 1000) / 10).toFixed(1)} %`;
-  at("camera").classList.toggle("bad", ["silent", "down"].includes(state.camera.state));
+  at("camera").classList.toggle("bad", ["silent", "down", "unknown"].includes(state.camera.state));
   at("camera").querySelector("span").textContent = `${state.camera.name} ${CAMERA[state.camera.state]}`;
   showGrade(state.grade);
   at("sees").hidden = !seesWords(state.sees);
@@ -162,7 +162,7 @@ function showGrade(grade) {
   at("grade-more").textContent = more;
 }
 
-const clock = (utc_s) => new Date(utc_s * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const clock = (utc_s) => new Date(utc_s * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 
 // Warnings of the run, those that are over among them; marked where they came while nobody looked.
 function showPast() {
@@ -249,6 +249,7 @@ function drawRoll() {
   drawMap();
   if (!state || state.boxes === null) at("count").textContent = String(roll.forgotten + roll.defects.length); // those of map and list
   list.show(roll.defects, classes, Boolean(state && state.can_review), (one) => missed.isMissed(one));
+  at("none-found").hidden = roll.defects.length > 0;
   const present = classes.filter((name) => roll.defects.some((one) => one.label === name));
   at("legend").replaceChildren(...present.map((name) => {
     const mark = document.createElement("i");

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal
 from edge.page.grade import NOTHING_YET
 from edge.page.live import LivePage
 from edge.page.snapshot import Snapshot, gaps_by_reason_m
-from edge.page.trouble import SILENT_WARN_S, Level, troubles
+from edge.page.trouble import SILENT_WARN_S, STANDS_AFTER_S, Level, troubles
 from edge.teach.article_file import ArticleFile
 from edge.teach.values import TeachingNow
 
@@ -49,7 +49,7 @@ def state_json(live: LivePage, now_s: float) -> dict[str, Any]:
         "utc_s": round(time.time(), 1),
         "phase": now.phase,
         "stays": device.stays,
-        "camera": {"name": device.camera, "state": _camera_state(now), "silent_s": round(silent_s, 1)},
+        "camera": {"name": device.camera, "state": _camera_state(now, now_s), "silent_s": round(silent_s, 1)},
         "classes": list(live.class_names),
         "roll": live.roll_id,
         "article": article_of(live, now, is_well=not wrong),
@@ -100,9 +100,11 @@ def article_of(live: LivePage, now: Snapshot, *, is_well: bool) -> dict[str, Any
     return shown | {"can_teach": now.phase == "running" and live.teaching is not None}
 
 
-def _camera_state(now: Snapshot) -> str:
+def _camera_state(now: Snapshot, now_s: float) -> str:
     if now.phase != "running":
         return now.phase
+    if now_s - now.taken_s >= STANDS_AFTER_S:
+        return "unknown"
     if now.run.camera_down is not None:
         return "down"
     return "silent" if now.run.silent_s >= SILENT_WARN_S else "ok"
