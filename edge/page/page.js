@@ -140,7 +140,8 @@ function rollOf(name) {
 function showNumbers() {
   const known = (value, unit, digits) => (value === null ? "–" : `${value.toFixed(digits)} ${unit}`);
   at("along").textContent = known(state.along_m, "m", 2);
-  at("speed").textContent = state.speed_m_min === null ? `${state.frames_per_s.toFixed(1)} /s` : known(state.speed_m_min, "m/min", 1);
+  if (state.phase === "ended") at("speed").textContent = "–";
+  else at("speed").textContent = state.speed_m_min === null ? `${state.frames_per_s.toFixed(1)} /s` : known(state.speed_m_min, "m/min", 1);
   at("coverage").textContent = state.coverage === null ? "–" : `${(Math.floor(state.coverage * 1000) / 10).toFixed(1)} %`;
   at("camera").classList.toggle("bad", ["silent", "down", "unknown"].includes(state.camera.state));
   at("camera").querySelector("span").textContent = `${state.camera.name} ${CAMERA[state.camera.state]}`;
@@ -159,6 +160,7 @@ function showNumbers() {
 function showGrade(grade) {
   const { main, more } = gradeWords(grade, state.phase === "ended");
   at("grade").textContent = main;
+  at("grade-name").textContent = state.phase === "ended" ? "Grade" : "Grade so far";
   at("grade-more").textContent = more;
 }
 

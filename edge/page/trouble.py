@@ -118,12 +118,20 @@ def _of_the_run(now: Snapshot, now_s: float) -> list[Trouble]:
     if now.error is not None:
         return [Trouble("bad", "stopped", "Inspection stopped.", now.error)]
     if now.phase == "ended":
-        return [Trouble("warn" if now.is_live else "note", "ended", "Inspection is finished.")]
+        return [_finished(now)]
     silent_s = now_s - now.taken_s
     if silent_s >= STANDS_AFTER_S:
         text = f"Inspection has not answered for {silent_s:.0f} s."
         return [Trouble("bad", "hangs", text, "If this goes on: start the device again.")]
     return []
+
+
+def _finished(now: Snapshot) -> Trouble:
+    """Say that a run has ended: of a live camera others may still need it."""
+    count = now.defect_count
+    found = "1 defect on this roll." if count == 1 else f"{count} defects on this roll."
+    level: Level = "warn" if now.is_live else "note"
+    return Trouble(level, "ended", "Inspection is finished.", found if now.run.roll.knows_metres else "")
 
 
 def _of_the_camera(now: Snapshot) -> list[Trouble]:

@@ -328,6 +328,8 @@ def test_no_state_of_the_page_has_a_serious_finding_of_axe(tab, tmp_path, serve,
         until(tab, "document.querySelectorAll('#cameras img.now[src^=blob]').length === 2")
         assert (axe_findings(tab), fits(tab)) == ([], True)
         assert tab.get_attribute("#cameras img.now >> nth=0", "alt") == "What left saw last"
+        assert "3 defects" in tab.inner_text("#cameras")
+        assert "undefined" not in tab.inner_text("#cameras")
     well.taught = lambda article=taught_article(tmp_path): article
     tab.goto(f"http://127.0.0.1:{serve(well)}/sheet")
     until(tab, "document.querySelectorAll('#places button').length === 3")
