@@ -79,7 +79,9 @@ class Past:
             number += before is None
             one = new if before is None else replace(before, trouble=trouble, until_s=None)
             changed[one.number] = one
-        kept = [changed.pop(one.number, None) or _over(one, now_s) for one in self.troubles]
+        kept = [
+            changed.pop(one.number) if one.number in changed else _over(one, now_s) for one in self.troubles
+        ]
         return Past((*kept, *changed.values())[-MOST_PAST:], now_s)
 
     def over(self, now_s: float) -> Past:
