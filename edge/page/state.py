@@ -49,7 +49,11 @@ def state_json(live: LivePage, now_s: float) -> dict[str, Any]:
         "utc_s": round(time.time(), 1),
         "phase": now.phase,
         "stays": device.stays,
-        "camera": {"name": device.camera, "state": _camera_state(now, now_s), "silent_s": round(silent_s, 1)},
+        "camera": {
+            "name": device.camera,
+            "state": _camera_state(now, now_s),
+            "silent_s": round(silent_s, 1),
+        },
         "classes": list(live.class_names),
         "roll": live.roll_id,
         "article": article_of(live, now, is_well=not wrong),
