@@ -2,7 +2,7 @@
 
 const SEEN_SCALE = 0.72; // a defect of 7 px has 5 on the screen: what is smaller is overlooked
 const STEP = 0.25; // of the part in view, for an arrow key
-const MAP_HEIGHTS = [28, 120];
+const MAP_HEIGHTS = [40, 120];
 
 const middle = ([x1, y1, x2, y2]) => [(x1 + x2) / 2, (y1 + y2) / 2];
 
