@@ -24,7 +24,7 @@ export class Frames {
       this.known = await (await ask("/frames")).json();
       this.bar.hidden = false;
       this.slider.max = this.known.count;
-      for (const one of [this.slider, ...this.bar.querySelectorAll("button, .keys")]) one.hidden = !this.isOpen;
+      for (const one of [this.slider.parentElement, ...this.bar.querySelectorAll("button, .keys")]) one.hidden = !this.isOpen;
       if (this.isOpen) this.show(this.known.found[0] ?? 0);
       else this.said.textContent = this.known.problem || "There is no frame to look at.";
     } catch {

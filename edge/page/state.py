@@ -73,10 +73,17 @@ def state_json(live: LivePage, now_s: float) -> dict[str, Any]:
         "latency_ms": now.latency_ms,
         "age_ms": now.age_ms,
         "defects": now.defect_count,
-        "boxes": None if roll.knows_metres else sum(now.run.detections_by_class.values()),
+        "boxes": _boxes(now),
         "troubles": [trouble._asdict() for trouble in wrong],
         "past": live.past.as_json(),
     }
+
+
+def _boxes(now: Snapshot) -> int | None:
+    """Return how many boxes there were; None where places on the roll are known: defects are counted then."""
+    if now.run.roll.knows_metres or not now.run.roll.frames_inspected:
+        return None
+    return sum(now.run.detections_by_class.values())
 
 
 def sees_json(now: Snapshot) -> dict[str, Any]:

@@ -262,7 +262,9 @@ def test_nothing_changes_without_the_token(tmp_path, headers):
     assert reviews(tmp_path) == []
 
 
-@pytest.mark.parametrize("path", ["/state", "/events", "/cloth.jpg", "/roll", "/images/x"])
+@pytest.mark.parametrize(
+    "path", ["/state", "/events", "/cloth.jpg", "/roll", "/images/x", "/frames", "/frames/0"]
+)
 def test_beyond_this_machine_reading_needs_the_token(tmp_path, path):
     with page(tmp_path, address=NETWORK, host="10.0.0.7:8080") as client:
         assert client.get(path).status_code == 401
