@@ -80,7 +80,7 @@ def state_json(live: LivePage, now_s: float) -> dict[str, Any]:
 
 
 def _boxes(now: Snapshot) -> int | None:
-    """Return how many boxes there were; None where places on the roll are known: defects are counted then."""
+    """Return how many boxes there were; None where places on the roll are known: defects count then."""
     if now.run.roll.knows_metres or not now.run.roll.frames_inspected:
         return None
     return sum(now.run.detections_by_class.values())

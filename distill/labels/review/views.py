@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 
+from distill.labels.review.decisions import ReviewDecision
 from distill.labels.review.order import Wanted, found_by, regions_in_order
 from distill.labels.review.session import Session
 from distill.labels.sets.annotations import Region
@@ -63,8 +64,13 @@ def image_view(
         "order": regions_in_order(image),
         "queued": session.count("queued"),
         "unreviewed": session.count("unreviewed"),
-        "undo": f"{undo.action} in {undo.image_name} by {undo.by or 'nobody named'}" if undo else None,
+        "undo": _said(undo) if undo else None,
     }
+
+
+def _said(decision: ReviewDecision) -> str:
+    by = f" by {decision.by}" if decision.by else ""
+    return f"{decision.action} in {decision.image_name}{by}"
 
 
 def region_view(region: Region) -> dict[str, Any]:
