@@ -35,7 +35,10 @@ def test_a_review_goes_on_where_something_is_open(session):
     assert image_view(session, "queued")["image"] == EASY
     view = image_view(session, "queued", name=HARD)
     assert view["undo"] == f"accept in {HARD}"
-    assert [(one["is_decided"], one["by"]) for one in view["regions"]] == [(False, None), *[(True, None)] * 2]
+    assert [(one["is_decided"], one["by"]) for one in view["regions"]] == [
+        (False, None),
+        *[(True, None)] * 2,
+    ]
     version = session.version(HARD)
     session.decide(Choice(image_name=HARD, version=version, action="reject", place=2, by="Ana"))
     view = image_view(session, "queued", name=HARD)
