@@ -96,6 +96,8 @@ def taken(folder: Path) -> bytes:
             with chromium() as browser:
                 page = browser.new_page(viewport={"width": 1120, "height": 690})
                 page.goto(address)
+                page.fill("#who-name", "Ana Ruiz")
+                page.keyboard.press("Enter")
                 page.wait_for_selector(".cloth image", state="attached")
                 page.wait_for_timeout(1000)
                 return shown(page, "main, main > *", 1200)

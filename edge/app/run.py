@@ -31,6 +31,7 @@ from edge.process.camera_log import about_camera
 from edge.process.interruption import stopped_by_signals
 from edge.process.last_resort import internal_error
 from edge.process.supervised import watched_by
+from edge.process.terminal import say
 
 logger = logging.getLogger(__name__)
 
@@ -63,10 +64,22 @@ def run_box(cameras: Sequence[CameraSettings]) -> list[dict[str, Any]]:
             printed and written before, as far as that can be done.
     """
     runs = CameraRuns(cameras)
-    with ExitStack() as stack:
-        runs.open(stack)
-        runs.inspect()
-    return runs.report()
+    with ExitStack() as served:
+        runs.serve(served)
+        with ExitStack() as stack:
+            runs.open(stack)
+            runs.inspect()
+        if not runs.stays:
+            served.close()
+            return runs.report()
+        try:
+            done = runs.report()
+        except (LoomsightError, OSError) as error:
+            logger.error("%s", error)
+            runs.stay()
+            raise
+        runs.stay()
+        return done
 
 
 class CameraPlace:
@@ -121,18 +134,33 @@ class CameraRuns:
         self._places = [CameraPlace(settings) for settings in with_common_rolls(with_threads(cameras))]
         self._is_one = len(cameras) == 1
         self._failed: list[CameraPlace] = []
+        self._url: str | None = None
+        self._stays = self._is_asked_to_end = False
         self._systemd = Systemd({place.name: place.health for place in self._places}, os.environ)
         self._check()
 
+    @property
+    def stays(self) -> bool:
+        """Whether the page stays open: the settings ask for it, and nobody has ended the run."""
+        return self._url is not None and self._stays and not self._is_asked_to_end
+
+    def stay(self) -> None:
+        """Keep the page open until Ctrl-C or SIGTERM."""
+        for place in self._places:
+            place.health.is_over = True
+        say(f"inspection is finished; the page stays: {self._url}; Ctrl-C ends it")
+        asked = threading.Event()
+        with stopped_by_signals(asked):
+            asked.wait()
+
     def open(self, stack: ExitStack) -> None:
-        """Open page, health and models.
+        """Open models.
 
         Args:
             stack: closes them.
         Raises:
             LoomsightError: if a setting does not go with its model, or no camera can begin.
         """
-        self._serve(self._places[0].settings.config, stack)
         models, deliver = Models(), delivery_to if self._is_one else Machines(stack).delivery
         for place in self._places:
             stack.enter_context(place.stack)
@@ -212,6 +240,10 @@ class CameraRuns:
         """Choose the cameras, and refuse what can be refused without touching anything."""
         if not self._is_one and any(place.settings.config.show for place in self._places):
             raise ConfigError("A window shows one camera.", "Leave show out, or name a camera with --only.")
+        config = self._places[0].settings.config
+        if config.page_stays and config.page is None:
+            raise ConfigError("There is no page to stay.", "Add --page 8080, or leave page_stays out.")
+        self._stays = config.page_stays
         for place in self._places:
             with self._attempt(place, CameraNotFoundError):
                 place.chosen = CameraRun(place.settings)
@@ -221,8 +253,13 @@ class CameraRuns:
             with _named(settings.name):
                 check_outputs(settings.config, camera)
 
-    def _serve(self, config: EdgeConfig, stack: ExitStack) -> None:
-        """Serve page and health: before a model is opened, as that takes long."""
+    def serve(self, stack: ExitStack) -> None:
+        """Serve page and health until a stack closes: before a model is opened, as that takes long.
+
+        Raises:
+            LoomsightError: if they cannot be served.
+        """
+        config = self._places[0].settings.config
         if config.page is None and config.health_port is None:
             return
         from edge.page.server import live_page, serve
@@ -235,7 +272,7 @@ class CameraRuns:
         pages = {place.name: place.page for place in self._places if place.page}
         healths = {place.name: place.health for place in self._places}
         with watched_by(*(health.helpers for health in healths.values())):
-            serve(config, healths, pages, stack)
+            self._url = serve(config, healths, pages, stack)
 
     def _observers(self, place: CameraPlace) -> list[Observer]:
         place.line = self._view.line_of(place.called, f"{place.name}: " if place.name else "")
@@ -244,6 +281,7 @@ class CameraRuns:
 
     def _run(self, place: CameraPlace, run: OpenRun) -> None:
         place.summary, state = run.inspect()
+        self._is_asked_to_end |= state.stopped_on_request
         if state.error is not None:
             self._fail(place, state.error)
 

@@ -117,6 +117,11 @@ class OpticsWatch:
         events, self._events = self._events, []
         return events
 
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What is wrong with lamp or lens at the moment."""
+        return tuple(sorted({alarm.kind for alarm in self._alarms.values() if alarm.is_on}))
+
     def start_again(self) -> None:
         """Forget how lamp and lens were at the start: other cloth is brighter or darker."""
         self._seen, self._now, self._baseline, self._reference = 0, None, None, None
@@ -204,7 +209,7 @@ class OpticsWatch:
         )
 
     def _note(self, kind: str, where: str, *, is_bad: bool, is_well: bool, hold: int, detail: str) -> None:
-        alarm = self._alarms.setdefault(kind + where, _Alarm())
+        alarm = self._alarms.setdefault(kind + where, _Alarm(kind))
         if not alarm.turns(is_bad=is_bad, is_well=is_well, hold=hold):
             return
         if alarm.is_on and self._seen - alarm.told_at < REST_FRAMES:
@@ -223,6 +228,7 @@ class OpticsWatch:
 class _Alarm:
     """A change with hysteresis: it turns when a state has held for long enough."""
 
+    kind: str
     is_on: bool = False
     held: int = 0
     told_at: int = -REST_FRAMES

@@ -65,6 +65,9 @@ def edge_run(
         str | None,
         typer.Option(metavar="[HOST:]PORT", help="Live page; without HOST for this device only."),
     ] = None,
+    page_stays: Annotated[
+        bool | None, typer.Option("--page-stays", help="Keep the page at the end, until Ctrl-C.")
+    ] = None,
     mm_per_px: MmPerPxFlag = None,
     cloth: ClothFlag = None,
     backend: BackendFlag = None,
@@ -98,6 +101,7 @@ def edge_run(
         "mqtt": mqtt,
         "show": show,
         "page": page,
+        "page_stays": page_stays,
         "mm_per_px": mm_per_px,
         "cloth": cloth,
         "backend": backend,

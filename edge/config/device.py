@@ -20,7 +20,9 @@ from edge.core.settings import toml_values
 CAMERAS: Final = "cameras"
 """The key of the file that holds the tables."""
 
-OF_THE_BOX: Final = ("health_port", "health_host", "page", "page_token_file", "page_hosts", "show")
+OF_THE_BOX: Final = (
+    "health_port", "health_host", "page", "page_stays", "page_token_file", "page_hosts", "show",
+)  # fmt: skip
 """What there is once in a device, however many cameras it has."""
 
 OWN: Final = tuple(key for key in EdgeConfig.model_fields if key not in OF_THE_BOX)

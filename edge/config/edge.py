@@ -103,6 +103,7 @@ class EdgeConfig(BaseModel):
         health_frame_s: without a finished frame for so long the run is not well, unless the loom stands.
         show: open a window with the image and its boxes.
         page: `[HOST:]PORT` of the live page; without a host only this machine reaches it. None for no page.
+        page_stays: keep the page open when inspection is finished, until Ctrl-C.
         page_token_file: holds the secret that permits changes on the page; made if it is not there. None
             makes a new secret with every start.
         page_hosts: further names by which the page is called, for instance behind a proxy.
@@ -160,6 +161,7 @@ class EdgeConfig(BaseModel):
     health_frame_s: float = Field(default=60.0, gt=0, le=1e6)
     show: bool = False
     page: str | None = Field(default=None, coerce_numbers_to_str=True)
+    page_stays: bool = False
     page_token_file: OwnPath | None = None
     page_hosts: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")], ...] = ()
 

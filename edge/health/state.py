@@ -193,6 +193,7 @@ CURES: Final = {
 def cloth_warnings(run: RunSnapshot) -> list[str]:
     """Return what is wrong with the cloth, or with what was taught of it, at the moment."""
     found = [CURES[kind] for kind in run.cloth_troubles]
+    found += [f"{kind}: check lamp and lens" for kind in run.optics_troubles]
     if run.recognised is not None:
         found.append(f"the cloth looks like article '{run.recognised}', which was taught: {BEGIN}")
     return found

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import sqlite3
 from collections.abc import AsyncIterator, Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
+from urllib.parse import quote
 
 from anyio import CapacityLimiter, to_thread
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,9 +16,11 @@ from starlette.responses import Response
 
 from edge.config.edge import RollName
 from edge.core.detections import UNCLASSIFIED
-from edge.core.errors import ConfigError, OutputError, RecordError
+from edge.core.errors import ConfigError, LoomsightError, OutputError, RecordError
 from edge.page.cloth import ClothImage
+from edge.page.frames import STILL_RUNS
 from edge.page.live import LivePage
+from edge.page.roll_grade import RollGrade
 from edge.page.rolls import EVENT_ID, Known, changes, recorded_defect
 from edge.page.sheet import SheetPages
 from edge.page.state import StateText
@@ -43,12 +46,17 @@ SHIPPED: Final = {
     "/map.js": ("map.js", "text/javascript"),
     "/next.js": ("next.js", "text/javascript"),
     "/image.js": ("image.js", "text/javascript"),
+    "/frames.js": ("frames.js", "text/javascript"),
+    "/missed.js": ("missed.js", "text/javascript"),
+    "/numbers.js": ("numbers.js", "text/javascript"),
     "/teaching.js": ("teaching.js", "text/javascript"),
     "/sheet": ("sheet.html", "text/html"),
     "/sheet.js": ("sheet.js", "text/javascript"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 """The empty page: it holds nothing about a mill, so it is served without a token."""
+
+FINISHED: Final = "Inspection is finished."
 
 MOST_VIEWERS: Final = 16
 STATE_S: Final = 0.5
@@ -104,6 +112,7 @@ class CameraPage:
         self._telling = Telling()
         self.one = one
         self._sheet = SheetPages(live, self._beside)
+        self._grade = RollGrade(live)
 
     def addresses(self) -> Addresses:
         """Return what answers each address of the page; see `behind_door`."""
@@ -114,6 +123,8 @@ class CameraPage:
             "GET /cloth.jpg": self.cloth,
             "GET /roll": self.roll,
             "GET /images/{event_id}": self.image,
+            "GET /frames": self.frames,
+            "GET /frames/{number}": self.frame,
             "GET /sheet.json": self._sheet.places,
             "GET /sheet.png": self._sheet.image,
             "POST /reviews": self.review,
@@ -160,7 +171,34 @@ class CameraPage:
             asked.get("gaps", ""),
             _number(asked.get("record", "0")),
         )
-        return JsonAnswer(await self._beside(lambda: changes(self.live, known)))
+
+        def read() -> dict[str, Any]:
+            new = changes(self.live, known)
+            return new | {"grade": self._grade.look().as_json()}
+
+        return JsonAnswer(await self._beside(read))
+
+    async def look_at_grade(self) -> None:
+        """Read how the roll is graded now, for a page that does not ask for the roll."""
+        await self._beside(self._grade.look)
+
+    async def frames(self, request: Request) -> Response:
+        """Say which frames of a finished run can be looked through."""
+        if self.live.snapshot.phase != "ended":
+            raise RefusedError(409, STILL_RUNS)
+        return JsonAnswer(self.live.frames.as_json())
+
+    async def frame(self, request: Request) -> Response:
+        """Give a frame of a finished run, read again, with its boxes."""
+        if self.live.snapshot.phase != "ended":
+            raise RefusedError(409, STILL_RUNS)
+        number = _number(request.path_params["number"])
+        try:
+            jpeg = await self._beside(lambda: self.live.frames.jpeg(number))
+        except LoomsightError as error:
+            raise RefusedError(404, str(error)) from error
+        headers = {"X-Name": quote(jpeg.name)}
+        return Response(jpeg.data, media_type="image/jpeg", headers=headers)
 
     async def image(self, request: Request) -> Response:
         """Give the image of a recorded defect, by the id of the defect."""
@@ -203,6 +241,8 @@ class CameraPage:
         changes = self.live.changes
         if changes is None:
             raise RefusedError(409, "Inspection is not running.")
+        if self.live.snapshot.phase == "ended":
+            raise RefusedError(409, FINISHED)
         roll_request = RollRequest("operator", asked.name, asked.article, asked.id)
         try:
             is_new = await self._beside(lambda: changes.ask(roll_request))
@@ -216,6 +256,8 @@ class CameraPage:
         teaching = self.live.teaching
         if teaching is None:
             raise RefusedError(409, "Nothing is learnt here: start edge-run with --auto-teach.")
+        if self.live.snapshot.phase == "ended":
+            raise RefusedError(409, FINISHED)
         try:
             teaching.ask(asked.request)
         except ConfigError as error:

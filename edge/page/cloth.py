@@ -13,13 +13,12 @@ import numpy as np
 from edge.core.detections import DetectionRecord
 from edge.core.image import Image
 from edge.core.labelled_boxes import SMALLEST_TEXT_PX, draw_detections
+from edge.page.frames import JPEG_QUALITY
 from edge.page.live import InspectedBlock
 
 WIDEST_PX = 800
 SHORTEST_S = 0.2
 """At most five images a second are encoded, however many people look."""
-
-JPEG_QUALITY = 70
 
 JOINT_PX = 24
 """A box that ends so near to the joint of two blocks goes on behind it: boxes fall short by up to 18."""

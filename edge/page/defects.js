@@ -3,6 +3,7 @@
 import { ask, Refusal, tell } from "./device.js";
 
 const SHOWN = 30;
+const MOST_MISSED = 100;
 const UNCLASSIFIED = "unclassified";
 const STAMPS = { confirmed: "✓ real defect", rejected: "✗ no defect" };
 
@@ -11,6 +12,12 @@ function made(name, className, text = "") {
   element.className = className;
   element.textContent = text;
   return element;
+}
+
+// What a defect is called: its class, and its kind or its shape where they are known.
+function nameOf(one) {
+  const finer = [one.kind, one.shape].filter((word) => word && word !== one.label).join(", ");
+  return finer ? `${one.label}: ${finer}` : one.label;
 }
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -26,8 +33,8 @@ export function icon(name) {
 }
 
 export class DefectList {
-  constructor(list, said, large, verdicts, onVerdict, onKeyMissing) {
-    Object.assign(this, { list, said, large, verdicts, onVerdict, onKeyMissing });
+  constructor(list, said, large, verdicts, onVerdict, onKeyMissing, onFrame) {
+    Object.assign(this, { list, said, large, verdicts, onVerdict, onKeyMissing, onFrame });
     this.images = new Map();
     this.cards = new Map();
     this.waiting = new Map(); // images that did not come yet
@@ -46,8 +53,10 @@ export class DefectList {
 
   // Shows the last defects, newest first, one that was chosen on the map, wherever it lies, and those that
   // somebody is busy with here: however many come meanwhile, none goes from under a finger.
-  show(defects, classes, canReview) {
-    const last = defects.slice(-SHOWN).reverse();
+  show(defects, classes, canReview, isMissed = () => false) {
+    const missed = defects.slice(-MOST_MISSED).findIndex(isMissed);
+    const most = missed < 0 ? SHOWN : Math.max(SHOWN, Math.min(MOST_MISSED, defects.length) - missed);
+    const last = defects.slice(-most).reverse();
     const chosen = defects.find((one) => one.id === this.chosen);
     if (chosen && !last.includes(chosen)) last.unshift(chosen);
     last.push(...defects.filter((one) => [this.judged, this.large.id].includes(one.id) && !last.includes(one)));
@@ -58,8 +67,16 @@ export class DefectList {
     for (const [id, card] of this.cards) if (!ids.has(id)) this.drop(id, card);
     last.forEach((one, place) => {
       const card = this.cards.get(one.id) || this.card(one, classes, canReview);
+      this.markMissed(card, isMissed(one));
       if (this.list.children[place] !== card) this.list.insertBefore(card, this.list.children[place] || null);
     });
+  }
+
+  markMissed(card, isMissed) {
+    card.classList.toggle("missed", isMissed);
+    const tag = card.querySelector("em");
+    if (isMissed && !tag) card.querySelector(".where").append(made("em", "", "while you were away"));
+    else if (!isMissed && tag) tag.remove();
   }
 
   drop(id, card) {
@@ -75,11 +92,11 @@ export class DefectList {
     const card = made("li", "");
     card.dataset.id = one.id;
     card.style.borderLeftColor = one.colour;
-    const image = one.image ? made("img", "image") : made("div", "image none", "no image");
+    const image = one.image ? made("img", "image") : this.withoutImage(one);
     if (one.image) {
       Object.assign(image, { tabIndex: 0, role: "button" });
       image.addEventListener("click", () => this.enlarge(one.id));
-      image.addEventListener("keydown", (event) => { if (event.key === "Enter") this.enlarge(one.id); });
+      image.addEventListener("keydown", (event) => { if (["Enter", " "].includes(event.key)) { event.preventDefault(); this.enlarge(one.id); } });
       this.load(one, image);
     }
     const where = made("div", "where");
@@ -87,7 +104,7 @@ export class DefectList {
     const place = made("div", "");
     place.append(icon("metre"), ` ${one.start_m.toFixed(2)}\u00a0m · ↔\u00a0${one.left_mm.toFixed(0)}\u00a0mm`);
     where.append(
-      made("strong", "", one.shape ? `${one.label}: ${one.shape}` : one.label),
+      made("strong", "", nameOf(one)),
       place,
       made("div", "soft", `${long.toFixed(0)}\u00a0mm long · confidence\u00a0${one.score.toFixed(2)}`));
     card.append(image, where);
@@ -102,8 +119,17 @@ export class DefectList {
     return card;
   }
 
+  withoutImage(one) {
+    if (one.frame === null || one.frame === undefined) return made("div", "image none", "no image");
+    const button = made("button", "image none", "show frame");
+    button.type = "button";
+    button.setAttribute("aria-label", `Show the frame of ${nameOf(one)} at ${one.start_m.toFixed(2)} metres`);
+    button.addEventListener("click", () => this.onFrame(one.frame));
+    return button;
+  }
+
   async load(one, image) {
-    image.alt = `${one.label} at ${one.start_m.toFixed(2)} metres`;
+    image.alt = `${nameOf(one)} at ${one.start_m.toFixed(2)} metres`;
     try {
       const jpeg = await (await ask(`/images/${one.id}`)).blob();
       if (!this.shows(one.id, image)) return;

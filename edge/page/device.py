@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from anyio import CapacityLimiter
@@ -24,7 +25,7 @@ from edge.web.responses import JsonAnswer, RefusedError, shipped_file
 INDEX: Final = {
     "/": ("device.html", "text/html"),
     "/index.js": ("index.js", "text/javascript"),
-    **{path: SHIPPED[path] for path in ("/page.css", "/device.js", "/icon.svg")},
+    **{path: SHIPPED[path] for path in ("/page.css", "/device.js", "/numbers.js", "/icon.svg")},
 }
 """The empty page before the others: served without a token, as theirs are."""
 
@@ -36,6 +37,10 @@ TOLD: Final = (
     "frames_per_s",
     "coverage",
     "defects",
+    "boxes",
+    "image",
+    "grade",
+    "sees",
     "troubles",
 )
 """What is said of each camera before one goes to its page."""
@@ -97,6 +102,9 @@ def _probes(cameras: Healths) -> Addresses:
 
 def _addresses_of_several(pages: Pages) -> Addresses:
     async def cameras(request: Request) -> Response:
+        for page in pages.values():
+            with suppress(RefusedError):  # the state says what is wrong with the record
+                await page.look_at_grade()
         return JsonAnswer(cameras_json(pages))
 
     return {

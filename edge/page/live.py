@@ -13,7 +13,11 @@ from edge.cloth.coverage import GapOnRoll
 from edge.cloth.defects import ClothDefect
 from edge.core.detections import DetectionRecord
 from edge.health.state import Health
-from edge.page.snapshot import Phase, Recent, RunCounts, Snapshot, counts_of
+from edge.page.frames import FramesSeen
+from edge.page.grade import GradeSoFar, graded
+from edge.page.past import Past
+from edge.page.snapshot import DEFECTS_S, Phase, Recent, RunCounts, Snapshot, counts_of
+from edge.page.trouble import troubles
 from edge.pipeline.changes import RollChanges
 from edge.pipeline.run_state import RunSnapshot, RunState
 from edge.pipeline.teaching import TeachingInRun
@@ -41,6 +45,7 @@ class RunFacts:
     Attributes:
         run_id: of this process: a page that was open before starts again.
         can_review: whether verdicts can be recorded.
+        stays: whether the page stays open when inspection is finished.
     """
 
     camera: str
@@ -48,6 +53,7 @@ class RunFacts:
     can_review: bool
     is_live: bool
     run_id: str
+    stays: bool = False
 
 
 class LivePage:
@@ -59,6 +65,7 @@ class LivePage:
         health: of the run; told of each frame before the page is.
         can_review: whether there is a roll record.
         is_live: whether the camera keeps the pace of the cloth.
+        stays: whether the page stays open when inspection is finished.
 
     Attributes:
         health: as given.
@@ -68,12 +75,22 @@ class LivePage:
         changes: where the next roll is asked for, once there is a run.
         taught: returns what the article on the loom was taught; None if nobody taught it.
         teaching: learns the article on the loom when it is asked to; None if nothing is to be learnt.
+        frames: gives the frames again when inspection is finished.
+        past: what was wrong during the run.
+        recorded_grade: of the roll in the record, as it was read last; None without a record.
     """
 
     def __init__(
-        self, camera: str, version: str, health: Health, *, can_review: bool, is_live: bool
+        self,
+        camera: str,
+        version: str,
+        health: Health,
+        *,
+        can_review: bool,
+        is_live: bool,
+        stays: bool = False,
     ) -> None:
-        self.device = RunFacts(camera, version, can_review, is_live, uuid4().hex)
+        self.device = RunFacts(camera, version, can_review, is_live, uuid4().hex, stays)
         self.class_names: tuple[str, ...] = ()
         self.recorder: RollRecorder | None = None
         self.changes: RollChanges | None = None
@@ -83,7 +100,11 @@ class LivePage:
         self.snapshot = Snapshot("starting", time.monotonic(), nothing, RunState().snapshot())
         self.blocks: tuple[InspectedBlock, ...] = ()
         self.health = health
+        self.frames = FramesSeen()
+        self.past = Past()
+        self.recorded_grade: GradeSoFar | None = None
         self._recent = Recent()
+        self._last_minute = Recent(DEFECTS_S)
         self._gap_mark: tuple[int, int] = (0, 0)
         self._gaps: tuple[GapOnRoll, ...] = ()
         self._defects: tuple[ClothDefect, ...] = ()
@@ -97,10 +118,15 @@ class LivePage:
 
     @property
     def now(self) -> Snapshot:
-        """The last snapshot, with the helper threads as they are now, also while inspection hangs."""
-        helpers = self.health.helpers
+        """The last snapshot, with what is known beside inspection as it is now, also while that hangs."""
+        health, shown = self.health, self.snapshot
         return replace(
-            self.snapshot, helpers_dead=tuple(helpers.dead), helpers_unwell=tuple(helpers.unwell)
+            shown,
+            helpers_dead=tuple(health.helpers.dead),
+            helpers_unwell=tuple(health.helpers.unwell),
+            heartbeat_lost=health.heartbeat_is_lost,
+            unwell=health.verdict().reasons,
+            grade=shown.grade if self.recorder is None else self.recorded_grade,
         )
 
     def begin(
@@ -127,10 +153,12 @@ class LivePage:
         run = self.health.snapshot
         if run is not None and run is not self.snapshot.run:
             self.snapshot = self._taken(state, run, "running")
+            self.past = self.past.after(troubles(self.now, run.taken_s), time.time())
 
     def end(self, state: RunState) -> None:
         """Show how the run ended."""
         self.snapshot = self._taken(state, self.health.snapshot or state.snapshot(), "ended")
+        self.past = self.past.over(time.time())
 
     def fail(self, why: str) -> None:
         """Show why there is no run, or no more of it."""
@@ -144,10 +172,13 @@ class LivePage:
         before = self.blocks
         block = InspectedBlock(before[-1].number + 1 if before else 1, frame, tuple(records))
         self.blocks = shown_together((*before, block))
+        if self.device.stays:
+            self.frames.note(frame, records)
 
     def _taken(self, state: RunState, run: RunSnapshot, phase: Phase) -> Snapshot:
         counts = counts_of(run)
         recent = self._recent.add(counts)
+        minute = self._last_minute.add(counts)
         origin_m = self._origin_m(state)
         knows, seconds = run.roll.knows_metres, recent.at_s
         self._keep_places(state)
@@ -174,7 +205,16 @@ class LivePage:
             defects_before=self._defects_before,
             gaps=self._gaps,
             origin_m=origin_m,
+            grade=self._grade(state) if self.recorder is None else None,
+            new_defects=minute.defects,
+            is_live=self.device.is_live,
         )
+
+    def _grade(self, state: RunState) -> GradeSoFar | None:
+        """Return how the roll stands by what this run knows of it."""
+        roll = state.roll.ended()
+        area_m2 = roll.inspected_m2 if roll.sums.knows_metres else None
+        return graded(roll.points, area_m2, roll.terms.grade_limits)
 
     def _origin_m(self, state: RunState) -> float:
         """Return where on the roll metre 0 of the camera lies."""

@@ -6,8 +6,11 @@ import { RollMap } from "./map.js";
 import { NextRoll } from "./next.js";
 import { LargeImage } from "./image.js";
 import { ArticleLine } from "./teaching.js";
+import { Frames } from "./frames.js";
+import { Missed } from "./missed.js";
+import { gradeWords, plural, seesWords, showStrips, widthOf } from "./numbers.js";
 
-const CAMERA = { ok: "✓", silent: "✗ no image", starting: "… starting", ended: "■ finished" };
+const CAMERA = { ok: "✓", silent: "✗ no image", down: "✗ failed", unknown: "?", starting: "… starting", ended: "■ finished" };
 const GAPS = { overrun: "too fast", "lost lines": "lines lost", "camera down": "camera off",
   unreadable: "bad image", lamp: "no light" };
 const ROLL_MS = 2000;
@@ -21,9 +24,14 @@ let loading = false;
 let asking = false;
 let readingNeedsKey = false;
 
-const list = new DefectList(at("defects"), at("said"), new LargeImage(at("large")), verdicts, take, showKey);
+const list = new DefectList(at("defects"), at("said"), new LargeImage(at("large")), verdicts, take, showKey, showFrame);
 const next = new NextRoll(at("next"), at("next-said"), showKey);
 const article = new ArticleLine(at("article"), showKey);
+const frames = new Frames(at("frames"), at("cloth"), at("frame-said"));
+const missed = new Missed(at("missed"), () => {
+  drawRoll();
+  showPast();
+});
 const map = new RollMap(at("map"), (id) => {
   list.choose(id);
   drawRoll();
@@ -38,6 +46,13 @@ function emptyRoll() {
 // Where reading is open, only a change asks for the token: the states that go on coming leave the form alone.
 function showKey() {
   at("key").hidden = false;
+}
+
+// Shows the frame of a defect, once frames can be looked through; else says when.
+function showFrame(number) {
+  if (!frames.isOpen) return;
+  frames.show(number);
+  at("cloth").scrollIntoView({ block: "center", behavior: "smooth" });
 }
 
 function take(id, verdict, named) {
@@ -59,10 +74,16 @@ function onState(now) {
   at("away").hidden = true;
   if (readingNeedsKey) at("key").hidden = true;
   readingNeedsKey = false;
+  const isEnded = now.phase === "ended";
   showTroubles();
   article.show(state.article);
   showNumbers();
-  if (now.image !== shown && !loading) loadCloth();
+  missed.take(now, roll.known);
+  showPast();
+  at("next").hidden = isEnded;
+  if (isEnded && now.stays) frames.open();
+  if (isEnded && !now.image && !frames.isOpen) at("cloth").querySelector("span").textContent = "No image came.";
+  if (now.image !== shown && !loading && !frames.isOpen) loadCloth();
 }
 
 function onAway(error) {
@@ -73,6 +94,7 @@ function onAway(error) {
   showAway(at("away"), error);
   document.body.classList.add("away");
   clearTroubles();
+  article.away();
   at("camera").classList.add("bad");
   at("camera").querySelector("span").textContent = "?";
 }
@@ -103,7 +125,8 @@ function showTroubles() {
   const mark = JSON.stringify(state.troubles);
   if (at("troubles").dataset.mark === mark) return; // a reader aloud says it once
   at("troubles").dataset.mark = mark;
-  at("troubles").replaceChildren(...(wrong.length ? wrong : [item("trouble good", icon("good"), " ", text("strong", "All is well."))]));
+  at("troubles").replaceChildren(...(wrong.length ? wrong : [
+    item("trouble good", icon("good"), " ", text("strong", "All is well."), text("span", "Cloth and device."))]));
 }
 
 // A button that fills in the form for a roll of an article.
@@ -117,10 +140,16 @@ function rollOf(name) {
 function showNumbers() {
   const known = (value, unit, digits) => (value === null ? "–" : `${value.toFixed(digits)} ${unit}`);
   at("along").textContent = known(state.along_m, "m", 2);
-  at("speed").textContent = state.speed_m_min === null ? `${state.frames_per_s.toFixed(1)} /s` : known(state.speed_m_min, "m/min", 1);
+  if (state.phase === "ended") at("speed").textContent = "–";
+  else at("speed").textContent = state.speed_m_min === null ? `${state.frames_per_s.toFixed(1)} /s` : known(state.speed_m_min, "m/min", 1);
   at("coverage").textContent = state.coverage === null ? "–" : `${(Math.floor(state.coverage * 1000) / 10).toFixed(1)} %`;
-  at("camera").classList.toggle("bad", state.camera.state === "silent");
+  at("camera").classList.toggle("bad", ["silent", "down", "unknown"].includes(state.camera.state));
   at("camera").querySelector("span").textContent = `${state.camera.name} ${CAMERA[state.camera.state]}`;
+  showGrade(state.grade);
+  at("sees").hidden = !seesWords(state.sees);
+  at("sees").querySelector("p").textContent = seesWords(state.sees);
+  at("sees").querySelector(".track").hidden = !showStrips(at("sees").querySelector(".track"), state.sees, widthOf([state.sees]));
+  if (state.boxes !== null) at("count").textContent = plural(state.boxes, "box", "boxes"); // no place on the roll is known
   const gaps = Object.entries(state.gaps_m || {});
   at("gaps").replaceChildren(...(gaps.length
     ? gaps.map(([why, metres]) => item("", `${GAPS[why] || why}: ${metres.toFixed(2)} m`)) : [item("", "✓ nothing")]));
@@ -128,11 +157,35 @@ function showNumbers() {
   if (ms) at("latency").textContent = `typical ${ms.p50.toFixed(0)} ms · slowest 1 % above ${ms.p99.toFixed(0)} ms · longest ${ms.max.toFixed(0)} ms`;
 }
 
+function showGrade(grade) {
+  const { main, more } = gradeWords(grade, state.phase === "ended");
+  at("grade").textContent = main;
+  at("grade-name").textContent = state.phase === "ended" ? "Grade" : "Grade so far";
+  at("grade-more").textContent = more;
+}
+
+const clock = (utc_s) => new Date(utc_s * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+
+// Warnings of the run, those that are over among them; marked where they came while nobody looked.
+function showPast() {
+  const mark = JSON.stringify([state.past, missed.period]);
+  if (at("past").dataset.mark === mark) return;
+  at("past").dataset.mark = mark;
+  at("past-box").hidden = !state.past.length;
+  at("past-count").textContent = String(state.past.length);
+  at("past").replaceChildren(...state.past.map((one) => item(
+    missed.isMissedWarning(one) ? "missed" : "", icon(one.level), " ",
+    text("time", one.until_s === null ? `since ${clock(one.since_s)}` : `${clock(one.since_s)} to ${clock(one.until_s)}`), " ", one.text,
+    ...(missed.isMissedWarning(one) ? [" ", text("em", "while you were away")] : []))));
+  if (state.past.some((one) => missed.isMissedWarning(one))) at("past-box").open = true;
+}
+
 async function loadCloth() {
   loading = true;
   try {
     const answer = await ask("/cloth.jpg");
     if (answer.status === 200) {
+      if (frames.isOpen) return;
       const image = at("cloth").querySelector("img");
       const url = URL.createObjectURL(await answer.blob());
       const before = image.src;
@@ -161,7 +214,9 @@ async function askRoll() {
       takeRoll(answer);
       more = answer.more;
     }
+    missed.count(roll.known);
     drawRoll();
+    missed.show(state, roll.defects);
   } catch {
     // asked again soon
   }
@@ -177,6 +232,7 @@ function takeRoll(answer) {
   }
   Object.assign(roll, { known: answer.known, length_m: answer.length_m, width_mm: answer.width_mm,
     left_mm: answer.left_mm, unseen: answer.unseen });
+  showGrade(answer.grade);
   roll.defects.push(...answer.defects);
   roll.forgotten += answer.forgotten; // before what a run without a record still has
   if (answer.gaps) roll.gaps = answer.gaps;
@@ -193,8 +249,9 @@ function drawMap() {
 function drawRoll() {
   const classes = state ? state.classes : [];
   drawMap();
-  at("count").textContent = String(roll.forgotten + roll.defects.length); // those of the map and the list
-  list.show(roll.defects, classes, Boolean(state && state.can_review));
+  if (!state || state.boxes === null) at("count").textContent = String(roll.forgotten + roll.defects.length); // those of map and list
+  list.show(roll.defects, classes, Boolean(state && state.can_review), (one) => missed.isMissed(one));
+  at("none-found").hidden = roll.defects.length > 0;
   const present = [...new Set(roll.defects.map((one) => one.label))].sort();
   at("legend").replaceChildren(...present.map((name) => {
     const those = roll.defects.filter((one) => one.label === name);

@@ -144,7 +144,9 @@ def _from_record(db: sqlite3.Connection, head: RollCells, known: Known) -> dict[
         },
         "more": more,
         "forgotten": 0,
-        "defects": [_recorded(defect) for row in found if (defect := defect_row(row)) is not None],
+        "defects": [
+            _recorded(defect, row["number"]) for row in found if (defect := defect_row(row)) is not None
+        ],
         "verdicts": verdicts,
         "gaps": gaps,
         "events": _events(db, roll_id),
@@ -187,8 +189,15 @@ def _sound(kind: type[Cells], rows: Iterable[sqlite3.Row]) -> list[Cells]:
     return sound
 
 
-def _recorded(row: DefectRow) -> dict[str, Any]:
-    return {"id": row.event_id, "image": row.image is not None, "utc": row.utc, **_place(row.defect)}
+def _recorded(row: DefectRow, number: int) -> dict[str, Any]:
+    return {
+        "id": row.event_id,
+        "number": number,
+        "image": row.image is not None,
+        "utc": row.utc,
+        "frame": None,
+        **_place(row.defect),
+    }
 
 
 def _from_run(live: LivePage, known: Known) -> dict[str, Any]:
@@ -214,8 +223,10 @@ def _from_run(live: LivePage, known: Known) -> dict[str, Any]:
         "defects": [
             {
                 "id": str(before + number),
+                "number": before + number,
                 "image": False,
                 "utc": None,
+                "frame": defect.seen.frame_id if defect.seen and live.frames.again else None,
                 **_place(defect, now.origin_m),
             }
             for number, defect in enumerate(new, start=1)

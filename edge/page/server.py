@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from edge import __version__
+from edge.cameras.again import frames_again
 from edge.cameras.protocol import Camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, OutputError
@@ -39,13 +40,21 @@ def live_page(config: EdgeConfig, camera: Camera | None, called: str, health: He
     """Return what a camera's run tells its page; of a camera that is not there, only that."""
     is_live = camera is not None and camera.is_live
     can_review = config.roll_record is not None
-    return LivePage(called, __version__, health, can_review=can_review, is_live=is_live)
+    live = LivePage(
+        called, __version__, health, can_review=can_review, is_live=is_live, stays=config.page_stays
+    )
+    if config.page_stays and not is_live:
+        live.frames.again = frames_again(config.camera, config.bit_depth)
+    return live
 
 
 def serve(
     config: EdgeConfig, healths: Healths, lives: Mapping[str | None, LivePage], stack: ExitStack
-) -> None:
+) -> str | None:
     """Serve a device until the stack closes: all at its page's address, probes alone at `health_port`.
+
+    Returns:
+        Address of the page; None where there is none.
 
     Args:
         config: says where; several cameras have that in common.
@@ -57,13 +66,15 @@ def serve(
         OutputError: if the port of health is.
         MissingPackageError: if a server does not start.
     """
+    url = None
     if config.page is not None:
-        _serve_page(config, parse_address(config.page), pages_of(lives), stack)
+        url = _serve_page(config, parse_address(config.page), pages_of(lives), stack)
     if config.health_port is not None:
         serve_probes(config, config.health_port, healths, stack)
+    return url
 
 
-def _serve_page(config: EdgeConfig, address: Address, pages: Pages, stack: ExitStack) -> None:
+def _serve_page(config: EdgeConfig, address: Address, pages: Pages, stack: ExitStack) -> str:
     """Serve everything; the address with the token goes to stderr, once. A token of a file is not shown."""
     token = page_token(config.page_token_file)
     bound = stack.enter_context(bound_socket(address.host, address.port, "--page"))
@@ -72,9 +83,11 @@ def _serve_page(config: EdgeConfig, address: Address, pages: Pages, stack: ExitS
     at_end = [page.close for page in pages.values()]
     stack.enter_context(WebServer(app, bound, "page", at_end=at_end, most_connections=most))
     url = address.url(bound.getsockname()[1])
-    say(f"page: {url}{'' if config.page_token_file else f'#token={token}'}")
+    url += "" if config.page_token_file else f"#token={token}"
+    say(f"page: {url}")
     if not address.is_local:
         logger.warning("the page is open to the network, and http is not encrypted: see docs/page.md")
+    return url
 
 
 def serve_probes(config: EdgeConfig, port: int, healths: Healths, stack: ExitStack) -> int:

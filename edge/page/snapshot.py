@@ -11,12 +11,17 @@ from edge.cloth.coverage import GapOnRoll
 from edge.cloth.defects import ClothDefect
 from edge.cloth.sums import CoverageSums
 from edge.core.latency import LatencyQuantiles
+from edge.page.grade import GradeSoFar
 from edge.pipeline.run_state import RunSnapshot
 
 Phase = Literal["starting", "running", "ended"]
 
 WINDOW_S = 5.0
 """Speed and rate are those of the last seconds: a loom that stops shows it, one late frame does not."""
+
+
+DEFECTS_S = 60.0
+"""So long a defect is news: an operator who looks up sees that there was one."""
 
 
 class RunCounts(NamedTuple):
@@ -29,6 +34,7 @@ class RunCounts(NamedTuple):
     unreadable: int
     lost_lines: int
     along_m: float
+    defects: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,11 @@ class Snapshot:
         defects, gaps: of this run, for a page without a roll record; empty beside one.
         defects_before: how many came before those and are no longer kept.
         origin_m: place on the roll of this run's metre 0.
+        grade: of the roll so far; None before it is known.
+        new_defects: defects of the last `DEFECTS_S`; boxes, where no position is known.
+        heartbeat_lost: whether the machine does not take what tells it that inspection goes on.
+        is_live: whether the camera keeps the pace of the cloth.
+        unwell: why `/healthz` says that the run is not well.
         error: why there is no run, or no more of it.
     """
 
@@ -71,18 +82,28 @@ class Snapshot:
     defects_before: int = 0
     gaps: tuple[GapOnRoll, ...] = ()
     origin_m: float = 0.0
+    grade: GradeSoFar | None = None
+    new_defects: int = 0
+    heartbeat_lost: bool = False
+    unwell: tuple[str, ...] = ()
+    is_live: bool = False
 
 
 class Recent:
-    """Remember the counts of the last seconds."""
+    """Remember the counts of the last seconds.
 
-    def __init__(self) -> None:
+    Args:
+        window_s: how many.
+    """
+
+    def __init__(self, window_s: float = WINDOW_S) -> None:
+        self._window_s = window_s
         self._kept: deque[RunCounts] = deque()
 
     def add(self, now: RunCounts) -> RunCounts:
         """Take in counts; returns how much they grew, and over which time."""
         self._kept.append(now)
-        while len(self._kept) > 2 and now.at_s - self._kept[1].at_s >= WINDOW_S:
+        while len(self._kept) > 2 and now.at_s - self._kept[1].at_s >= self._window_s:
             self._kept.popleft()
         return RunCounts._make(last - first for last, first in zip(now, self._kept[0], strict=True))
 
@@ -97,6 +118,7 @@ def counts_of(run: RunSnapshot) -> RunCounts:
         run.unreadable,
         run.total.gap_lines("lost lines"),
         run.along_m,
+        sum((run.defects_by_class if run.total.knows_metres else run.detections_by_class).values()),
     )
 
 

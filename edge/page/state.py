@@ -6,9 +6,10 @@ import json
 import time
 from typing import Any, Final, Literal
 
+from edge.page.grade import NOTHING_YET
 from edge.page.live import LivePage
 from edge.page.snapshot import Snapshot, gaps_by_reason_m
-from edge.page.trouble import SILENT_WARN_S, Level, troubles
+from edge.page.trouble import SILENT_WARN_S, STANDS_AFTER_S, Level, troubles
 from edge.teach.article_file import ArticleFile
 from edge.teach.values import TeachingNow
 
@@ -41,14 +42,23 @@ def state_json(live: LivePage, now_s: float) -> dict[str, Any]:
     """Return the state as plain values; what is not known is None."""
     device, now, blocks = live.device, live.now, live.blocks
     roll, silent_s = now.run.roll, now.run.silent_s
+    wrong = troubles(now, now_s)
     return {
         "run": device.run_id,
         "version": device.version,
+        "utc_s": round(time.time(), 1),
         "phase": now.phase,
-        "camera": {"name": device.camera, "state": _camera_state(now), "silent_s": round(silent_s, 1)},
+        "stays": device.stays,
+        "camera": {
+            "name": device.camera,
+            "state": _camera_state(now, now_s),
+            "silent_s": round(silent_s, 1),
+        },
         "classes": list(live.class_names),
         "roll": live.roll_id,
-        "article": article_of(live, now),
+        "article": article_of(live, now, is_well=not wrong),
+        "sees": sees_json(now),
+        "grade": (now.grade or NOTHING_YET).as_json(),
         "can_review": device.can_review,
         "image": blocks[-1].number if blocks else 0,
         "along_m": _rounded(now.along_m),
@@ -63,21 +73,51 @@ def state_json(live: LivePage, now_s: float) -> dict[str, Any]:
         "latency_ms": now.latency_ms,
         "age_ms": now.age_ms,
         "defects": now.defect_count,
-        "troubles": [trouble._asdict() for trouble in troubles(now, now_s)],
+        "boxes": _boxes(now),
+        "troubles": [trouble._asdict() for trouble in wrong],
+        "past": live.past.as_json(),
     }
 
 
-def article_of(live: LivePage, now: Snapshot) -> dict[str, Any] | None:
-    """Return what to show of the article on the loom; None before the first frame."""
+def _boxes(now: Snapshot) -> int | None:
+    """Return how many boxes there were; None where places on the roll are known: defects count then."""
+    if now.run.roll.knows_metres or not now.run.roll.frames_inspected:
+        return None
+    return sum(now.run.detections_by_class.values())
+
+
+def sees_json(now: Snapshot) -> dict[str, Any]:
+    """Return which part of the width the camera is there for, and which strips of it it sees."""
+    across = now.run.across
+    strips = across.seen or ()
+    return {
+        "part_mm": None if across.part is None else [round(side, 1) for side in across.part],
+        "seen_mm": [[round(side, 1) for side in strip] for strip in strips],
+        "is_placed": now.run.terms.offset_mm is not None,
+    }
+
+
+def article_of(live: LivePage, now: Snapshot, *, is_well: bool) -> dict[str, Any] | None:
+    """Return what to show of the article on the loom; None before the first frame.
+
+    Args:
+        is_well: whether nothing is wrong: beside what is wrong, nothing is green.
+    """
     if now.phase == "starting":
         return None
     shown = article_json(now.run.terms.article, live.taught(), now.run.teaching)
+    if shown["level"] == "good" and not is_well:
+        shown["level"] = "note"
     return shown | {"can_teach": now.phase == "running" and live.teaching is not None}
 
 
-def _camera_state(now: Snapshot) -> str:
+def _camera_state(now: Snapshot, now_s: float) -> str:
     if now.phase != "running":
         return now.phase
+    if now_s - now.taken_s >= STANDS_AFTER_S:
+        return "unknown"
+    if now.run.camera_down is not None:
+        return "down"
     return "silent" if now.run.silent_s >= SILENT_WARN_S else "ok"
 
 

@@ -25,6 +25,12 @@ export class ArticleLine {
     this.showTeaching(known);
   }
 
+  // Nothing is known while the device does not answer: not that all is well, either.
+  away() {
+    this.mark = null;
+    this.line.classList.remove("good");
+  }
+
   showTeaching({ teaching, can_teach, is_taught }) {
     this.bar.hidden = !teaching;
     if (teaching) Object.assign(this.bar, { max: teaching.of_metres, value: teaching.metres });

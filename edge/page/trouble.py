@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple
 
 from edge.cameras.health import FaultKind
+from edge.cloth.grading import BELOW_GRADE
+from edge.cloth.sums import CoverageSums
 from edge.page.snapshot import Snapshot
 from edge.reference.watch import DRIFT, KNOWN_ARTICLE, OTHER_ARTICLE
 
@@ -15,6 +17,10 @@ SILENT_WARN_S, SILENT_BAD_S = 2.0, 10.0
 
 STANDS_AFTER_S = 5.0
 """Inspection reports its state four times a second, also while the camera is silent."""
+
+
+POOR_COVERAGE = 0.95
+"""Less of a roll, or of its width, is a warning: of twenty metres one was not looked at."""
 
 
 class Trouble(NamedTuple):
@@ -35,6 +41,7 @@ class Trouble(NamedTuple):
 
 
 CHECK: Final = "Check cable and power. The camera is opened again by itself."
+RESTART: Final = "Start the device again."
 
 CAMERA_DOWN: Final[dict[FaultKind, tuple[str, str]]] = {
     "unplugged": ("The camera is gone.", CHECK),
@@ -64,6 +71,22 @@ OF_THE_ARTICLE: Final = {
 """Cloth that is unlike what was taught of its article, in plain words, and what to do."""
 
 
+OF_THE_OPTICS: Final[dict[str, Trouble]] = {
+    "lamp out": Trouble("bad", "lamp out", "There is no light: nothing is inspected.", "Check the lamp."),
+    "lamp weak": Trouble("warn", "lamp weak", "The light has become weak.", "Clean or change the lamp."),
+    "lamp uneven": Trouble(
+        "warn", "lamp uneven", "The light is weaker in a part of the width.", "Check the lamp there."
+    ),
+    "focus": Trouble(
+        "warn", "focus", "A part of the image is out of focus.", "Clean the lens. Check its focus."
+    ),
+    "lint": Trouble(
+        "warn", "lint", "Something lies on the lens or the lamp.", "Clean the lens and the lamp."
+    ),
+}
+"""What became of lamp and lens since the run began, in plain words, and what to do."""
+
+
 def troubles(now: Snapshot, now_s: float) -> list[Trouble]:
     """Return what is wrong, the worst first; empty if all is well.
 
@@ -78,22 +101,37 @@ def troubles(now: Snapshot, now_s: float) -> list[Trouble]:
         *_of_the_helpers(now),
         *_of_the_cloth(now),
     ]
+    if now.phase == "running" and now.unwell and not any(trouble.level == "bad" for trouble in found):
+        text = f"The device is not well: {'; '.join(now.unwell)}."
+        found.append(Trouble("bad", "unwell", text, "If this goes on: start the device again."))
     order: tuple[Level, ...] = ("bad", "warn", "note")
     return sorted(found, key=lambda trouble: order.index(trouble.level))
 
 
 def _of_the_run(now: Snapshot, now_s: float) -> list[Trouble]:
     if now.phase == "starting":
+        if now.unwell:
+            return [
+                Trouble("bad", "starting", f"The device does not start: {'; '.join(now.unwell)}.", RESTART)
+            ]
         return [Trouble("note", "starting", "The device is starting.", "Wait.")]
     if now.error is not None:
         return [Trouble("bad", "stopped", "Inspection stopped.", now.error)]
     if now.phase == "ended":
-        return [Trouble("warn", "ended", "Inspection is finished.")]
+        return [_finished(now)]
     silent_s = now_s - now.taken_s
     if silent_s >= STANDS_AFTER_S:
         text = f"Inspection has not answered for {silent_s:.0f} s."
         return [Trouble("bad", "hangs", text, "If this goes on: start the device again.")]
     return []
+
+
+def _finished(now: Snapshot) -> Trouble:
+    """Say that a run has ended: of a live camera others may still need it."""
+    count = now.defect_count
+    found = "1 defect on this roll." if count == 1 else f"{count} defects on this roll."
+    level: Level = "warn" if now.is_live else "note"
+    return Trouble(level, "ended", "Inspection is finished.", found if now.run.roll.knows_metres else "")
 
 
 def _of_the_camera(now: Snapshot) -> list[Trouble]:
@@ -112,8 +150,6 @@ def _of_the_camera(now: Snapshot) -> list[Trouble]:
         found.append(Trouble("bad", "lost lines", "The camera loses lines.", "Check cable and encoder."))
     return found
 
-
-RESTART: Final = "Start the device again."
 
 HELPERS: Final = {
     "machine": "stops of the machine",
@@ -171,6 +207,9 @@ def _of_the_record(now: Snapshot) -> list[Trouble]:
         found.append(Trouble("bad", "record replaced", text, "Tell the person who looks after the device."))
     if now.machine_away:
         found.append(_MACHINE_AWAY)
+    if now.heartbeat_lost and not now.machine_away:
+        text = "The machine does not take the sign that inspection runs. It may stop."
+        found.append(Trouble("bad", "heartbeat", text, "Check power and network of the machine."))
     if now.broker_away:
         found.append(Trouble("warn", "broker", "Messages cannot be sent. They wait.", "Check the network."))
     if now.broker_refuses:
@@ -206,11 +245,48 @@ def _of_the_cloth(now: Snapshot) -> list[Trouble]:
     if now.recent.without_cloth and not now.recent.frames:
         found.append(_NO_CLOTH)
     if now.phase == "running":
+        found += [OF_THE_OPTICS[kind] for kind in now.run.optics_troubles]
         found += _of_the_article(now)
-    across, lost_m = now.run.across, now.run.roll.lost_m
+        found += _of_the_defects(now)
+    return [*found, *_of_the_coverage(now)]
+
+
+def _of_the_defects(now: Snapshot) -> list[Trouble]:
+    """Say that the loom has just made defects, or many of them."""
+    found, grade = [], now.grade
+    if now.new_defects:
+        what = "1 defect" if now.new_defects == 1 else f"{now.new_defects} defects"
+        found.append(Trouble("warn", "defects", f"{what} in the last minute.", "Look at the last defects."))
+    if grade is not None and not grade.is_early and grade.grade.grade == BELOW_GRADE:
+        text = f"This roll is below grade: {grade.grade.points_per_100_m2:.1f} points per 100 m²."
+        found.append(Trouble("warn", "grade", text, "Does the loom make the last defects? Stop and look."))
+    return found
+
+
+def _of_the_coverage(now: Snapshot) -> list[Trouble]:
+    """Say how much of the cloth was not looked at."""
+    found: list[Trouble] = []
+    across, roll = now.run.across, now.run.roll
     if across.unseen:
         text = f"{across.unseen_mm:.0f} of {across.width_mm:.0f} mm of the width are not seen."
-        found.append(Trouble("note", "width", text))
-    if lost_m > 0:
-        found.append(Trouble("note", "unseen", f"{lost_m:.2f} m of this roll were not seen."))
+        found.append(Trouble(_level(across.unseen_mm / (across.width_mm or 1.0)), "width", text))
+    lost = lost_fraction(roll)
+    if roll.lost_m > 0:
+        found.append(Trouble(_level(lost), "unseen", f"{roll.lost_m:.2f} m of this roll were not seen."))
+    elif lost:
+        text = f"{roll.frames_lost} images of this roll were not looked at."
+        found.append(Trouble(_level(lost), "unseen", text))
     return found
+
+
+def _level(lost: float) -> Level:
+    return "warn" if lost > 1 - POOR_COVERAGE else "note"
+
+
+def lost_fraction(roll: CoverageSums) -> float:
+    """Return the fraction of a roll that passed unseen though there was cloth; of frames without metres."""
+    if roll.knows_metres:
+        passed_m = roll.metres_inspected + roll.lost_m
+        return roll.lost_m / passed_m if passed_m > 0 else 0.0
+    passed = roll.frames_inspected + roll.frames_lost
+    return roll.frames_lost / passed if passed else 0.0

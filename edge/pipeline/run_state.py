@@ -47,6 +47,7 @@ class RunState:
         waiting_frames: frames in the queue between capture and inspection.
         camera_down: what is wrong with the camera at the moment; None if nothing is.
         cloth_troubles: what is wrong with the cloth, or with what was taught of it, at the moment.
+        optics_troubles: what is wrong with lamp or lens at the moment.
         recognised: article that was taught and the cloth looks like, while it is not the one of the roll.
         teaching: how far the teaching of the article on the loom is; None while it is not taught.
         camera_counters: what a live camera has counted since the start of the run.
@@ -73,6 +74,7 @@ class RunState:
     waiting_frames: int = 0
     camera_down: FaultKind | None = None
     cloth_troubles: tuple[str, ...] = ()
+    optics_troubles: tuple[str, ...] = ()
     recognised: str | None = None
     teaching: TeachingNow | None = None
     camera_counters: dict[str, int] = field(default_factory=dict)
@@ -118,6 +120,7 @@ class RunState:
             self.camera_down,
             self.camera_counters,
             self.cloth_troubles,
+            self.optics_troubles,
             self.recognised,
             self.teaching,
             str(self.error) if self.error else None,
@@ -235,6 +238,7 @@ class RunSnapshot:
     camera_down: FaultKind | None
     camera_counters: Mapping[str, int]
     cloth_troubles: tuple[str, ...]
+    optics_troubles: tuple[str, ...]
     recognised: str | None
     teaching: TeachingNow | None
     error: str | None

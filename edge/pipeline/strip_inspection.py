@@ -122,6 +122,7 @@ class StripInspection:
         for watch in (self._optics, self._joints):
             if watch is not None:
                 watch.start_again()
+        self._state.optics_troubles = ()
 
     def set_margin(self, selvedge_margin_mm: float) -> None:
         """Report nothing nearer to a selvedge from here on."""
@@ -205,10 +206,13 @@ class StripInspection:
             return
         with self.clock.stage("optics"):
             self._optics.look(started.strip.image)
+        self._state.optics_troubles = self._optics.troubles
         started.is_watched = True
 
     def _is_dark(self, image: Image) -> bool:
         if self._optics is None:
             return False
         with self.clock.stage("optics"):
-            return self._optics.is_dark(image)
+            is_dark = self._optics.is_dark(image)
+        self._state.optics_troubles = self._optics.troubles
+        return is_dark

@@ -76,6 +76,28 @@ def tab_of(browser, address, width, height):
     context.close()
 
 
+def axe_findings(tab):
+    """Return what axe-core finds serious or critical on a page, in light and in dark: rule and elements."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = []
+    for scheme in ("light", "dark"):
+        tab.emulate_media(color_scheme=scheme)
+        violations = Axe().run(tab).response["violations"]
+        found += [
+            (scheme, one["id"], [node["html"][:120] for node in one["nodes"]])
+            for one in violations
+            if one["impact"] in ("serious", "critical")
+        ]
+    tab.emulate_media(color_scheme="light")
+    return found
+
+
+def fits(tab):
+    """Tell whether nothing of a page lies beyond its width."""
+    return tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
 def until(tab, script):
     """Wait until a script says true; the page's policy forbids the browser's own way to wait."""
     end_s = time.monotonic() + START_S

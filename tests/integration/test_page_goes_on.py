@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import subprocess
+import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 
-from edge.page.device import device_app
+from edge.page.device import device_app, pages_of
+from edge.roll.values import RollTerms
 from edge.web.address import bound_socket
 from edge.web.serving import WebServer
-from tests.integration.browsing import START_S, needs_chromium, until
+from tests.conftest import write_bright_cell_bundle
+from tests.integration.browsing import START_S, axe_findings, fits, needs_chromium, until
 from tests.integration.test_page_network import TOKEN, Network
 from tests.integration.test_page_network import page as served_page
+from tests.processes import program
 from tests.unit.edge.page.pages import (
     LOCAL,
     defect,
@@ -49,8 +59,9 @@ def serve():
 
     def start(live):
         bound = bound_socket("127.0.0.1", 0)
-        app = page_of(live)
-        server = WebServer(device_app({None: app}, LOCAL, TOKEN, ()), bound, "page", at_end=[app.close])
+        pages = pages_of(live) if isinstance(live, dict) else {None: page_of(live)}
+        at_end = [page.close for page in pages.values()]
+        server = WebServer(device_app(pages, LOCAL, TOKEN, ()), bound, "page", at_end=at_end)
         server.__enter__()
         servers.append((server, bound))
         return bound.getsockname()[1]
@@ -154,3 +165,172 @@ def test_a_defect_that_somebody_judges_stays_however_many_come_meanwhile(tab, tm
         tab.locator(f"[data-id='{judged}'] .undo").click()
         tab.locator(f"[data-id='{judged}'] .no").click()
         tab.wait_for_selector(f"[data-id='{judged}'].rejected")
+
+
+GREEN = "document.querySelector('.trouble.good') !== null"
+
+
+def graded_page(metres):
+    """Return the page of a roll 200 mm wide that admits 400 points per 100 m², with a defect of 1 point."""
+    state = passed(plain_state(), *range(metres * 10))
+    state.roll.terms = RollTerms("A17", cloth_width_mm=200.0, grade_limits={"first": 400.0}, offset_mm=0.0)
+    state.roll.take([defect(0.05)])
+    return plain_page(state)
+
+
+def test_the_grade_so_far_is_too_early_until_one_metre_does_not_decide_it(tab, serve):
+    for metres, main, more in (
+        (2, "too early", "1 point on 0.4 m²; means something from 1 m² on"),
+        (6, "first", "83.3 points per 100 m² · 1 point on 1.2 m²"),
+    ):
+        tab.goto(f"http://127.0.0.1:{serve(graded_page(metres))}/")
+        until(tab, f"document.querySelector('#grade').textContent === '{main}'")
+        assert tab.inner_text("#grade-more") == more
+    assert tab.inner_text("#sees p") == "Sees 0 to 200 mm from the left selvedge."
+
+
+def test_what_came_while_the_network_was_away_is_there_and_counted(tab, tmp_path, serve, monkeypatch):
+    later_s, real = [0.0], time.time
+    monkeypatch.setattr(time, "time", lambda: real() + later_s[0])
+    with recorded_page(tmp_path) as (live, recorder, state):
+        show(live, passed(state, 12))
+        network = Network(serve(live))
+        tab.goto(f"http://127.0.0.1:{network.port}/")
+        until(tab, "document.querySelector('#map').dataset.defects === '3'")
+        until(tab, "(localStorage.getItem('loomsight seen /') || '').includes('\"number\":3')")
+        assert not tab.locator("#missed").is_visible()
+        network.break_()
+        until(tab, "!document.querySelector('#away').hidden")
+        assert not tab.evaluate(GREEN)
+        found = [defect(0.5), defect(0.6)]
+        recorder.add(found, state.coverage, 1500.0)
+        for down in ("unplugged", None):  # it came and went, and nobody saw it
+            later_s[0] += 30.0
+            state.camera_down = down
+            state.snapshot()
+            show(live, passed(state, 13))
+        later_s[0] += 30.0
+        network.mend()
+        until(tab, "!document.querySelector('#missed').hidden")
+        # On a busy processor the run itself may seem to hang between two images: that is a warning, too.
+        assert re.fullmatch(
+            r"2 defects and \d+ warnings? since you were away\.", tab.inner_text("#missed strong")
+        )
+        assert tab.locator("#defects li.missed").count() == 2
+        assert "The camera is gone." in tab.inner_text("#past")
+        assert tab.locator("#past li.missed", has_text="The camera is gone.").count() == 1
+        assert axe_findings(tab) == []
+        assert fits(tab)
+        tab.locator("#missed button").click()
+        assert tab.locator(".missed").count() == 0
+        network.break_()  # the browser is closed, and opened again much later
+        recorder.add([defect(0.7)], state.coverage, 1500.0)
+        later_s[0] += 3600.0
+        network.mend()
+        tab.reload()
+        until(tab, "!document.querySelector('#missed').hidden")
+        assert tab.inner_text("#missed strong").startswith("1 defect")
+        network.close()
+
+
+def wide_images(folder, count=5, found=(1, 3)):
+    """Write images of 16:1 that are grey, some with bright cells."""
+    folder.mkdir()
+    for number in range(count):
+        image = np.full((64, 1024), 40, np.uint8)
+        if number in found:
+            image[16:24, 800:808] = 250
+        cv2.imwrite(str(folder / f"{number}.png"), image)
+    return folder
+
+
+@contextmanager
+def staying(tmp_path, *more):
+    """Run edge-run on a folder to its end; yields the process, its address and what it said then."""
+    images = wide_images(tmp_path / "roll")
+    model = write_bright_cell_bundle(tmp_path / "bundle")
+    given = ["--camera", images, "--model", model, "--page", "0", "--page-stays", "--cloth", "all", *more]
+    command = program("edge-run", *given)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            address = process.stderr.readline().split()[1]
+            said = next(line for line in process.stderr if "stays" in line)
+            yield process, address, said
+        finally:
+            process.kill()  # nothing is left to end after a test that passed
+
+
+def shows(tab, frame, words):
+    until(tab, f"document.querySelector('#cloth').dataset.frame === '{frame}'")
+    until(tab, f"document.querySelector('#frame-said').textContent.includes('{words}')")
+
+
+def test_the_page_of_a_folder_stays_and_its_frames_are_looked_through(tab, tmp_path):
+    with staying(tmp_path, "--mm-per-px", "1") as (process, address, said):
+        assert said == f"inspection is finished; the page stays: {address}; Ctrl-C ends it\n"
+        tab.goto(address)
+        until(tab, "document.querySelector('#troubles').textContent.includes('Inspection is finished.')")
+        assert not tab.locator("#next").is_visible()
+        shows(tab, 1, "Frame 2 of 5 · 1.png · with a defect")
+        for key, frame in (
+            ("ArrowRight", 2), ("ArrowLeft", 1), ("Shift+ArrowRight", 3), ("End", 4), ("ArrowRight", 4),
+            ("Shift+ArrowLeft", 3), ("Home", 0),
+        ):  # fmt: skip
+            tab.keyboard.press(key)
+            shows(tab, frame, f"Frame {frame + 1} of 5")
+        assert tab.evaluate("document.querySelector('#cloth img').naturalWidth") == 1024
+        tab.locator("[data-step=found-after]").click()
+        shows(tab, 1, "with a defect")
+        tab.locator("#defects button.none").first.click()
+        shows(tab, 3, "with a defect")
+        (tmp_path / "roll" / "4.png").unlink()
+        tab.locator("[data-step=after]").click()
+        shows(tab, 4, "4.png")
+        assert tab.inner_text("#cloth p").strip() == "This frame cannot be shown."
+        assert axe_findings(tab) == []
+        assert fits(tab)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(START_S) == 0
+
+
+def test_the_page_says_that_frames_of_a_live_camera_cannot_be_looked_through(tab, serve):
+    state = passed(plain_state(), 0)
+    live = plain_page(state, stays=True)
+    live.health.end(state)
+    live.end(state)
+    tab.goto(f"http://127.0.0.1:{serve(live)}/")
+    until(tab, "!document.querySelector('#frames').hidden")
+    assert tab.inner_text("#frame-said") == "Frames cannot be looked through again: this camera keeps none."
+    assert not tab.locator("[data-step=after]").is_visible()
+
+
+@pytest.mark.parametrize("width", [390, 1366])
+def test_no_state_of_the_page_has_a_serious_finding_of_axe(tab, tmp_path, serve, width):
+    tab.set_viewport_size({"width": width, "height": 844})
+    well = plain_page(passed(plain_state(), 0))
+    tab.goto(f"http://127.0.0.1:{serve(well)}/")
+    until(tab, GREEN)
+    assert (axe_findings(tab), fits(tab)) == ([], True)
+    with recorded_page(tmp_path) as (live, _, state):
+        state.optics_troubles, state.camera_down = ("lamp weak",), "frozen"
+        state.snapshot()
+        show(live, passed(state, 12))
+        tab.goto(f"http://127.0.0.1:{serve(live)}/")
+        tab.locator("#defects img.image[src^=blob]").first.click()
+        for summary in ("#next", "#past-box"):
+            tab.evaluate(f"document.querySelector('{summary}').open = true")
+        assert axe_findings(tab) == []
+        tab.keyboard.press("Escape")
+        tab.evaluate("document.querySelector('#key').hidden = false")
+        assert (axe_findings(tab), fits(tab)) == ([], True)
+        right = plain_page(passed(plain_state(), 1))
+        tab.goto(f"http://127.0.0.1:{serve({'left': live, 'right': right})}/")
+        until(tab, "document.querySelectorAll('#cameras img.now[src^=blob]').length === 2")
+        assert (axe_findings(tab), fits(tab)) == ([], True)
+        assert tab.get_attribute("#cameras img.now >> nth=0", "alt") == "What left saw last"
+        assert "3 defects" in tab.inner_text("#cameras")
+        assert "undefined" not in tab.inner_text("#cameras")
+    well.taught = lambda article=taught_article(tmp_path): article
+    tab.goto(f"http://127.0.0.1:{serve(well)}/sheet")
+    until(tab, "document.querySelectorAll('#places button').length === 3")
+    assert (axe_findings(tab), fits(tab)) == ([], True)

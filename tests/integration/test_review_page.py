@@ -14,12 +14,16 @@ from contextlib import contextmanager
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+import cv2
 import httpx
+import numpy as np
 import pytest
 
+from distill.labels.formats import yolo
+from distill.labels.sets.annotations import AnnotatedImage, LabelSet, Region
 from edge.core.palette import class_colour
 from edge.web.door import POLICY
-from tests.integration.browsing import needs_chromium, until
+from tests.integration.browsing import axe_findings, fits, needs_chromium, until
 from tests.unit.distill.labels.florence.small import small_folder
 from tests.unit.distill.labels.review.folders import (
     CLEAN,
@@ -88,13 +92,18 @@ def end(process, number=signal.SIGINT):
 class Page:
     """What a person does with the page, each step awaited."""
 
-    def __init__(self, browser, address):
-        self.tab = browser.new_page(viewport={"width": 1280, "height": 800})
+    def __init__(self, browser, address, width=1280, person=None):
+        self.tab = browser.new_page(viewport={"width": width, "height": 800})
         self.tab.set_default_timeout(START_S * 1000)  # a busy machine must not fail a test
         self.errors, self.hosts = [], set()
         self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
         self.tab.on("request", lambda request: self.hosts.add(urlsplit(request.url).hostname))
         self.tab.goto(address)
+        if person is not None:
+            self.tab.fill("#who-name", person)
+            self.tab.keyboard.press("Enter")
+        else:
+            self.tab.click("#who-none")
         self.idle = 0
         self.await_idle()
 
@@ -261,6 +270,86 @@ def test_what_is_missing_is_drawn_masks_and_zoom_come_and_go(folder, browser):
     [added] = regions_in(folder, CLEAN)
     assert (added.label, added.category) == ("broken", "broken end")
     assert added.box_xyxy_px == pytest.approx((80, 20, 100, 50), abs=0.3)
+
+
+SMALL = Region("drop", (2942.0, 36.0, 2949.0, 43.0), score=0.5, annotator="florence", review="queued")
+FAR = Region("broken", (20.0, 20.0, 60.0, 200.0), score=0.9, annotator="detector", review="queued")
+
+
+@pytest.fixture
+def strips(tmp_path):
+    """A data set of one image of 16:1."""
+    strip = np.random.default_rng(0).integers(90, 160, (256, 4096), np.uint8)
+    image = AnnotatedImage("images/train/strip.png", (256, 4096), (SMALL, FAR), "roll 7", "train")
+
+    def write_image(image: AnnotatedImage, path) -> None:
+        path.write_bytes(cv2.imencode(".png", strip)[1].tobytes())
+
+    yolo.write(LabelSet(tmp_path, ("wrinkle", "drop", "broken"), (image,)), tmp_path / "data", write_image)
+    return tmp_path / "data"
+
+
+def shown_size(page, place):
+    """Return the width in pixels of the screen that a region has, and whether it is in view."""
+    return page.tab.evaluate(
+        "place => { const of = (one) => one.getBoundingClientRect();"
+        "const around = of(document.querySelector('.cloth'));"
+        "const box = of(document.querySelector(`.cloth [data-place='${place}']`));"
+        "return [box.width, box.left >= around.left && box.right <= around.right]; }",
+        place,
+    )
+
+
+def top_of(page, name):
+    return page.tab.locator(name).bounding_box()["y"]
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [390, 1366])
+def test_a_strip_opens_where_a_small_defect_is_seen_with_a_map_and_a_name(strips, browser, width):
+    with review(strips) as (process, address), Page(browser, address, width, "Ana Ruiz") as page:
+        wide, is_in_view = shown_size(page, 0)
+        assert (wide > 5, is_in_view) == (True, True)
+        assert page.tab.locator(".minimap .mark").count() == 2
+        around = page.tab.locator(".minimap").bounding_box()
+        page.tab.mouse.move(around["x"] + around["width"] * 0.7, around["y"] + 5)
+        page.tab.mouse.down()
+        page.tab.mouse.move(around["x"] + 2, around["y"] + 5)
+        page.tab.mouse.up()
+        assert [shown_size(page, place)[1] for place in (0, 1)] == [False, True]
+        page.touch("n")
+        page.touch("p")
+        assert shown_size(page, 0)[1]  # the region that is chosen comes into view
+        before = page.tab.get_attribute(".cloth", "viewBox")
+        page.touch("ArrowRight")
+        assert page.tab.get_attribute(".cloth", "viewBox") != before
+        page.touch("0")
+        assert page.tab.get_attribute(".cloth", "viewBox") == "0 0 4096 256"
+        assert not page.tab.locator(".minimap").is_visible()
+        order = [top_of(page, name) for name in (".cloth", ".verdicts", ".bar", ".regions")]
+        assert (order == sorted(order)) == (width == 390)  # on a phone the image comes first
+        assert (axe_findings(page.tab), fits(page.tab)) == ([], True)
+        page.press("a")
+        assert "decided by Ana Ruiz" in page.tab.inner_text(".regions")
+        assert page.tab.inner_text(".person") == "Ana Ruiz"
+        page.touch("i")
+        for key in ("ArrowRight", "Shift+ArrowDown"):
+            page.touch(key)
+        assert page.tab.locator(".cloth .drawn").count() == 1
+        page.press("Enter")
+        assert page.reviews[2] == "accepted"
+        assert (axe_findings(page.tab), fits(page.tab)) == ([], True)
+        page.tab.click(".person")
+        assert axe_findings(page.tab) == []
+        page.tab.click("#who-none")
+        page.press("u")
+        assert end(process)[0] == 0
+    lines = [json.loads(line) for line in (strips / "reviews.jsonl").read_text().splitlines()]
+    assert [(line["action"], line.get("by")) for line in lines if "action" in line] == [
+        ("accept", "Ana Ruiz"),
+        ("add", "Ana Ruiz"),
+        ("undo", None),
+    ]
 
 
 @needs_chromium

@@ -266,6 +266,8 @@ def test_the_pages_in_a_browser(tmp_path, box):
             tab.on("console", lambda line: line.type == "error" and errors.append(line.text))
             tab.goto(address)
             tab.wait_for_selector("[data-camera=left].trouble:has-text('m/min')")
+            tab.wait_for_selector("[data-camera=left] img.now[src^=blob]")
+            assert "Sees" in tab.inner_text("[data-camera=left] .sees")
             tab.click("[data-camera=right] a")
             tab.wait_for_selector("#cloth img:not([hidden])")
             assert tab.url == f"{address.partition('#')[0]}right/"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -20,6 +20,10 @@ SMALLEST_BOX_PX = 1.0
 """A box with a shorter side is a slip of the mouse."""
 
 
+PersonName = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""One line, as people write their names."""
+
+
 class Choice(BaseModel):
     """Ask for a decision.
 
@@ -31,6 +35,7 @@ class Choice(BaseModel):
         label: class, for `relabel` and `add`.
         category: of the taxonomy, for `relabel`; it brings its class and phrase.
         box_xyxy_px: for `redraw` and `add`.
+        by: name of the person; None where nobody gave one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -42,6 +47,7 @@ class Choice(BaseModel):
     label: str | None = None
     category: str | None = None
     box_xyxy_px: BoxXyxy | None = None
+    by: PersonName | None = None
 
 
 def judged(choice: Choice, image: AnnotatedImage, class_names: Sequence[str], taxonomy: Taxonomy) -> Region:

@@ -29,6 +29,7 @@ class ReviewDecision:
         now: the region after; None if an added one is taken back.
         base: all regions of the image before, on the first decision since its files were last written.
         undoes: number of the decision that this one takes back.
+        by: name of the person; None where nobody gave one.
     """
 
     number: int
@@ -39,6 +40,7 @@ class ReviewDecision:
     now: Region | None
     base: tuple[Region, ...] | None = None
     undoes: int | None = None
+    by: str | None = None
 
 
 def apply_reviews(label_set: LabelSet, decisions: Iterable[ReviewDecision]) -> LabelSet:
@@ -72,6 +74,16 @@ def not_undone(decisions: Iterable[ReviewDecision]) -> list[ReviewDecision]:
         else:
             standing = [one for one in standing if one.number != decision.undoes]
     return standing
+
+
+def deciders(standing: Iterable[ReviewDecision], image_name: str) -> dict[int, str | None]:
+    """Return who decided last on the regions of an image, by their place; None where nobody gave a name.
+
+    Args:
+        standing: decisions that are not undone, by number.
+        image_name: file name.
+    """
+    return {decision.place: decision.by for decision in standing if decision.image_name == image_name}
 
 
 def undoing(

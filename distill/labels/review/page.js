@@ -1,15 +1,23 @@
 // The review page. Everything it shows comes from the server, which holds what is on the disk.
 
+import { Minimap, Viewport } from './view.js';
+
 const element = document.getElementById('review');
 const KEYS = [
   ['a', 'accept'], ['r', 'reject'], ['1–9', 'class'], ['d', 'draw again'], ['i', 'insert missing'],
   ['n / p', 'next / previous region'], ['space', 'next image'], ['shift+space', 'previous image'],
-  ['u', 'undo'], ['m', 'masks'], ['z', 'zoom'], ['esc', 'stop drawing'],
+  ['u', 'undo'], ['m', 'masks'], ['z', 'zoom to the region'], ['+ − 0', 'zoom in, out, whole image'],
+  ['arrows', 'move'], ['esc', 'stop drawing'],
 ];
+const PERSON = 'loomsight review person';
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const DRAW_STEP_PX = 4; // on the screen, for an arrow key
 const ANSWER_MS = 60000; // a question to the teacher alone may take longer
 const find = (name) => element.querySelector('.' + name);
 const svg = find('cloth');
-const page = { overview: null, view: null, chosen: -1, drawing: null, from: null, masks: true, zoomed: false,
+const viewport = new Viewport(svg);
+const minimap = new Minimap(find('minimap'), viewport, () => draw());
+const page = { overview: null, view: null, chosen: -1, drawing: null, from: null, masks: true, keyBox: null,
   answer: [], busy: false, wanted: 'queued' };
 
 function make(name, attributes, parent) {
@@ -70,7 +78,7 @@ async function decide(choice) {
   if (!view || (choice.action !== 'add' && page.chosen < 0)) return;
   let warning;
   try {
-    const body = { image: view.image, version: view.version, place: Math.max(page.chosen, 0), ...choice };
+    const body = { image: view.image, version: view.version, place: Math.max(page.chosen, 0), by: person(), ...choice };
     ({ warning } = await asked('decide', body));
   } catch (error) {
     await refresh(page.chosen).catch(() => {});
@@ -85,7 +93,7 @@ async function decide(choice) {
 }
 
 async function undo() {
-  const { image, warning } = await asked('undo', { wanted: page.wanted });
+  const { image, warning } = await asked('undo', { wanted: page.wanted, by: person() });
   const chosen = image === page.view.image ? page.chosen : 0;
   await open({ name: image });
   page.chosen = Math.min(chosen, page.view.regions.length - 1);
@@ -109,7 +117,13 @@ function chooseNextOpen() {
   const from = order.indexOf(page.chosen);
   const ahead = [...order.slice(from + 1), ...order.slice(0, from + 1)];
   const next = ahead.find((place) => isOpen(regions[place]));
-  if (next !== undefined) page.chosen = next;
+  if (next !== undefined) choose(next);
+}
+
+function choose(place) {
+  page.chosen = place;
+  const region = page.view.regions[place];
+  if (region) viewport.reveal(region.box);
 }
 
 // Which image
@@ -118,9 +132,9 @@ async function open(which) {
   const view = await asked('image' + query({ wanted: page.wanted, ...which }));
   page.view = view;
   page.answer = [];
-  page.drawing = null;
-  page.zoomed = false;
+  page.drawing = page.keyBox = null;
   page.chosen = view.order.find((place) => isOpen(view.regions[place])) ?? view.order[0] ?? -1;
+  viewport.open(view.size, view.regions[page.chosen]?.box);
   history.replaceState(null, '', '#' + page.wanted + '/' + encodeURIComponent(view.image));
   say('');
   draw();
@@ -151,7 +165,7 @@ function stepRegion(by) {
   const { order } = page.view;
   if (!order.length) return;
   const from = order.indexOf(page.chosen);
-  page.chosen = order[(from + by + order.length) % order.length];
+  choose(order[(from + by + order.length) % order.length]);
   draw();
 }
 
@@ -159,15 +173,6 @@ function stepRegion(by) {
 
 const percent = (score) => (score === null ? 'no score' : score.toFixed(2));
 const points = (polygon) => polygon.map((corner) => corner.join(',')).join(' ');
-
-function frame() {
-  const [width, height] = page.view.size;
-  const region = page.view.regions[page.chosen];
-  if (!page.zoomed || !region) return [0, 0, width, height];
-  const [x1, y1, x2, y2] = region.box;
-  const side = Math.max(x2 - x1, y2 - y1, 16) * 3;
-  return [(x1 + x2 - side) / 2, (y1 + y2 - side) / 2, side, side];
-}
 
 function box(values, kind, extra = {}) {
   const [x1, y1, x2, y2] = values;
@@ -177,7 +182,8 @@ function box(values, kind, extra = {}) {
 
 function drawImage() {
   const { view } = page;
-  const shown = frame();
+  const shown = viewport.frame();
+  labels.length = 0;
   svg.replaceChildren();
   svg.setAttribute('viewBox', shown.join(' '));
   svg.classList.toggle('drawing', Boolean(page.drawing));
@@ -190,6 +196,25 @@ function drawImage() {
     if (region.polygon.length) make('polygon', { points: points(region.polygon), class: 'answer' }, svg);
     else box(region.box, 'answer');
   }
+  if (page.keyBox) box(page.keyBox, 'drawn');
+  const chosen = view.regions[page.chosen];
+  const count = view.regions.length === 1 ? '1 region' : view.regions.length + ' regions';
+  svg.setAttribute('aria-label', 'Image with ' + count + (chosen ? '; chosen: ' + chosen.label + ' ' + percent(chosen.score) + ', ' + chosen.review : ''));
+  minimap.draw(page.pixels, view.regions.map((region, place) => ({ box: region.box, stroke: region.colour, isChosen: place === page.chosen })));
+}
+
+const labels = []; // places of those that are drawn already
+
+// A place for a label above its box, below it, or further up: where no other label is.
+function freeY(left, wide, top, bottom, unit) {
+  const high = 16 * unit;
+  const tries = [top - 5 * unit, bottom + 14 * unit, ...[1, 2, 3, 4].map((row) => top - 5 * unit - row * high), ...[1, 2, 3].map((row) => bottom + 14 * unit + row * high)];
+  const [, first, , tall] = viewport.frame();
+  const isFree = (y) => y > first + 12 * unit && y < first + tall && !labels.some((one) =>
+    Math.abs(one.y - y) < high && left < one.left + one.wide && one.left < left + wide);
+  const y = tries.find(isFree) ?? Math.max(top - 5 * unit, first + 14 * unit);
+  labels.push({ left, wide, y });
+  return y;
 }
 
 function drawRegion(region, place, unit) {
@@ -197,33 +222,44 @@ function drawRegion(region, place, unit) {
   if (page.masks && region.polygon.length) make('polygon', { points: points(region.polygon), class: 'mask', fill: paint }, svg);
   const kind = 'region ' + region.review + (place === page.chosen ? ' chosen' : '');
   const rect = box(region.box, kind, { stroke: paint, 'data-place': place });
-  rect.addEventListener('click', () => { if (!page.drawing) { page.chosen = place; draw(); } });
+  rect.addEventListener('click', () => { if (!page.drawing && !page.isMoved) { page.chosen = place; draw(); } });
   const [x, y] = [Math.min(region.box[0], region.box[2]), Math.min(region.box[1], region.box[3])];
-  const [left, , width] = frame();
+  const [left, , width] = viewport.frame();
   const isRight = x > left + 0.7 * width; // there a label that begins at the box would be cut off
   const anchor = isRight ? { x: Math.max(region.box[0], region.box[2]), 'text-anchor': 'end' } : { x };
-  const label = make('text', { ...anchor, y: Math.max(y - 5 * unit, 14 * unit), 'font-size': 13 * unit }, svg);
-  label.textContent = region.label + ' ' + (region.score === null ? '' : percent(region.score));
+  const words = region.label + ' ' + (region.score === null ? '' : percent(region.score));
+  const wide = words.length * 7.5 * unit;
+  const at = freeY(isRight ? anchor.x - wide : anchor.x, wide, y, Math.max(region.box[1], region.box[3]), unit);
+  const label = make('text', { ...anchor, y: at, 'font-size': 13 * unit }, svg);
+  label.textContent = words;
 }
 
 function drawList() {
   const items = page.view.order.map((place) => {
     const region = page.view.regions[place];
     const item = document.createElement('li');
+    const pick = document.createElement('button');
+    pick.type = 'button';
     item.style.borderColor = region.colour;
     item.setAttribute('aria-current', String(place === page.chosen));
     item.dataset.place = place;
     item.dataset.review = region.review;
     const finer = [region.category, region.phrase].filter(Boolean).join(', ');
-    item.textContent = region.label + ' · ' + percent(region.score) + ' · ' + region.review;
+    pick.textContent = region.label + ' · ' + percent(region.score) + ' · ' + region.review;
     const small = document.createElement('small');
-    small.textContent = [finer, region.found_by.length ? 'by ' + region.found_by.join(' + ') : 'by hand'].filter(Boolean).join(' · ');
-    item.append(small);
-    item.addEventListener('click', () => { page.chosen = place; draw(); });
+    small.textContent = [finer, region.found_by.length ? 'by ' + region.found_by.join(' + ') : 'by hand',
+      region.is_decided && 'decided by ' + (region.by ?? 'nobody named')].filter(Boolean).join(' · ');
+    pick.append(small);
+    item.append(pick);
+    pick.addEventListener('click', () => { choose(place); draw(); });
     return item;
   });
-  find('regions').replaceChildren(...items);
-  find('regions').querySelector('[aria-current=true]')?.scrollIntoView({ block: 'nearest' });
+  const list = find('regions');
+  const hadFocus = list.contains(document.activeElement);
+  list.replaceChildren(...items);
+  const current = list.querySelector('[aria-current=true]');
+  if (current) list.scrollTop = Math.max(0, current.offsetTop - list.offsetTop - list.clientHeight / 2);
+  if (hadFocus) current?.querySelector('button').focus();
 }
 
 function draw() {
@@ -250,29 +286,71 @@ function at(event) {
 function startDrawing(action) {
   if (!page.view) return;
   page.drawing = action === 'redraw' && page.chosen < 0 ? 'add' : action;
+  const [x, y, width, height] = viewport.frame();
+  const side = Math.min(width, height) / 12;
+  const middle = [x + width / 2, y + height / 2];
+  page.keyBox = page.drawing === 'redraw' ? [...page.view.regions[page.chosen].box] : [...middle.map((at) => at - side), ...middle.map((at) => at + side)];
   draw();
-  say(page.drawing === 'add' ? 'Drag a box around what is missing (esc stops).' : 'Drag the new box (esc stops).', 'good');
+  svg.focus();
+  const what = page.drawing === 'add' ? 'Drag a box around what is missing' : 'Drag the new box';
+  say(what + ', or move this one: arrows, shift+arrows change its size, enter takes it (esc stops).', 'good');
+}
+
+// Moves the box that is drawn with the keyboard, or its lower right corner.
+function moveKeyBox([right, down], isSize) {
+  const [, , width] = viewport.frame();
+  const step = Math.max(1, DRAW_STEP_PX * width / (svg.clientWidth || 800));
+  const [x1, y1, x2, y2] = page.keyBox;
+  const by = [right * step, down * step];
+  const corner = isSize ? [x1, y1] : [x1 + by[0], y1 + by[1]];
+  page.keyBox = [...corner, Math.max(corner[0] + 1, x2 + by[0]), Math.max(corner[1] + 1, y2 + by[1])];
+  viewport.reveal(page.keyBox);
+  draw();
+}
+
+function takeBox(box_xyxy_px) {
+  const choice = { action: page.drawing, box_xyxy_px };
+  if (page.drawing === 'add') choice.label = page.view.regions[page.chosen]?.label ?? page.overview.classes[0];
+  page.from = page.drawing = page.keyBox = null;
+  alone(() => decide(choice));
 }
 
 svg.addEventListener('pointerdown', (event) => {
-  if (!page.drawing || event.button !== 0) return;
+  page.isMoved = false;
+  if (event.button !== 0) return;
+  if (!page.drawing) {
+    page.held = viewport.isWhole ? null : { at: [event.clientX, event.clientY], centre: [...viewport.centre] };
+    return;
+  }
   event.preventDefault();
   svg.setPointerCapture(event.pointerId);
   page.from = at(event);
 });
 svg.addEventListener('pointermove', (event) => {
+  if (page.held) return moveCloth(event);
   if (!page.from) return;
+  page.keyBox = null;
   svg.querySelector('.drawn')?.remove();
   box([...page.from, ...at(event)], 'drawn');
 });
 svg.addEventListener('pointerup', (event) => {
-  if (!page.from) return;
-  const choice = { action: page.drawing, box_xyxy_px: [...page.from, ...at(event)] };
-  if (page.drawing === 'add') choice.label = page.view.regions[page.chosen]?.label ?? page.overview.classes[0];
-  page.from = page.drawing = null;
-  alone(() => decide(choice));
+  page.held = null;
+  if (page.from) takeBox([...page.from, ...at(event)]);
 });
-svg.addEventListener('pointercancel', () => { page.from = page.drawing = null; draw(); });
+svg.addEventListener('pointercancel', () => { page.from = page.drawing = page.keyBox = page.held = null; draw(); });
+
+// Moves the image under the finger; a touch that does not move chooses a region.
+function moveCloth(event) {
+  const { at: from, centre } = page.held;
+  const moved = [event.clientX - from[0], event.clientY - from[1]];
+  if (!page.isMoved && Math.hypot(...moved) < 5) return;
+  if (!page.isMoved) svg.setPointerCapture(event.pointerId);
+  page.isMoved = true;
+  const [, , width] = viewport.frame();
+  const unit = width / (svg.clientWidth || 800);
+  viewport.moveTo(centre.map((at, axis) => at - moved[axis] * unit));
+  draw();
+}
 
 // Keys and buttons
 
@@ -285,14 +363,37 @@ const ACTIONS = {
   n: () => stepRegion(1),
   p: () => stepRegion(-1),
   m: () => { page.masks = !page.masks; draw(); },
-  z: () => { page.zoomed = !page.zoomed; draw(); },
-  Escape: () => { page.from = page.drawing = null; say(''); draw(); },
+  z: () => { viewport.toggleRegion(page.view.regions[page.chosen]?.box); draw(); },
+  '+': () => { viewport.zoom(1.5); draw(); },
+  '-': () => { viewport.zoom(1 / 1.5); draw(); },
+  0: () => { viewport.zoom(0); draw(); },
+  Escape: () => { page.from = page.drawing = page.keyBox = null; say(''); draw(); },
 };
+
+// An arrow key moves the box that is drawn, else the part in view; true if there was one to move.
+function onArrow(event) {
+  const by = ARROWS[event.key];
+  if (!by) return false;
+  if (page.keyBox) moveKeyBox(by, event.shiftKey);
+  else if (viewport.step(...by)) draw();
+  else return false;
+  return true;
+}
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !page.view) return;
   if (event.target.closest('input, textarea, select, [contenteditable=true], #prompt')) return;
+  if (document.querySelector('dialog[open]')) return;
+  if (event.key === 'Enter' && page.keyBox) {
+    takeBox(page.keyBox);
+    event.preventDefault();
+    return;
+  }
+  const isButton = event.target.closest('button, summary, a');
+  if (isButton && [' ', 'Enter'].includes(event.key)) return; // it presses the button
   const number = Number(event.key);
+  if (onArrow(event)) event.preventDefault();
+  if (Object.hasOwn(ARROWS, event.key)) return;
   if (event.key === ' ') alone(() => step(event.shiftKey ? -1 : 1));
   else if (number >= 1 && number <= page.overview.classes.length) {
     alone(() => decide({ action: 'relabel', label: page.overview.classes[number - 1] }));
@@ -356,7 +457,36 @@ function fill() {
   }));
 }
 
+// Who reviews
+
+function person() {
+  return localStorage.getItem(PERSON) || null;
+}
+
+function showPerson() {
+  find('person').textContent = person() ?? 'no name';
+  find('person').setAttribute('aria-label', 'Reviewer: ' + (person() ?? 'no name') + '. Change');
+}
+
+// Keeps a name, or that there is to be none; asked once.
+function keepPerson(name) {
+  localStorage.setItem(PERSON, name.trim());
+  showPerson();
+}
+
+const who = document.getElementById('who');
+const whoName = document.getElementById('who-name');
+function askWho() {
+  whoName.value = person() ?? '';
+  who.showModal();
+}
+who.querySelector('form').addEventListener('submit', () => keepPerson(whoName.value));
+document.getElementById('who-none').addEventListener('click', () => { keepPerson(''); who.close(); });
+find('person').addEventListener('click', askWho);
+
 async function start() {
+  showPerson();
+  if (localStorage.getItem(PERSON) === null) askWho();
   page.overview = await asked('overview');
   fill();
   fillPrompt();
@@ -381,11 +511,20 @@ async function changeWanted(event) {
   }
 }
 
-for (const [name, key] of [['accept', 'a'], ['reject', 'r'], ['draw', 'd'], ['add', 'i'], ['undo', 'u']]) {
-  find(name).addEventListener('click', (event) => { event.currentTarget.blur(); ACTIONS[key](); });
+// After a click the keys are free again; who presses a button with the keyboard stays on it.
+function leave(event) {
+  if (event.detail) event.currentTarget.blur();
 }
+
+for (const [name, key] of [['accept', 'a'], ['reject', 'r'], ['draw', 'd'], ['add', 'i'], ['undo', 'u']]) {
+  find(name).addEventListener('click', (event) => { leave(event); ACTIONS[key](); });
+}
+for (const [name, key] of [['zoom-in', '+'], ['zoom-out', '-'], ['zoom-whole', 0]]) {
+  find(name).addEventListener('click', () => ACTIONS[key]());
+}
+window.addEventListener('resize', draw);
 for (const [name, work] of [['next', () => step(1)], ['previous', () => step(-1)], ['finish', finish]]) {
-  find(name).addEventListener('click', (event) => { event.currentTarget.blur(); alone(work); });
+  find(name).addEventListener('click', (event) => { leave(event); alone(work); });
 }
 find('wanted').addEventListener('change', (event) => alone(() => changeWanted(event)));
 find('name').addEventListener('change', relabel);

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from distill.core.value import Value
 from distill.labels.florence.tasks import TASKS
-from distill.labels.review.choices import Choice
+from distill.labels.review.choices import Choice, PersonName
 from distill.labels.review.order import Wanted
 from distill.labels.review.questions import NO_TEACHER, Panel
 from distill.labels.review.session import Session
@@ -29,6 +29,7 @@ SHIPPED: Final = {
     "/": ("distill.labels.review", "page.html", "text/html"),
     "/page.css": ("distill.labels.review", "page.css", "text/css"),
     "/page.js": ("distill.labels.review", "page.js", "text/javascript"),
+    "/view.js": ("distill.labels.review", "view.js", "text/javascript"),
     "/icon.svg": ("edge.page", "icon.svg", "image/svg+xml"),
 }
 
@@ -55,6 +56,7 @@ class Undo(Asked):
     """Ask for the last decision to be taken back, or for everything to be written."""
 
     wanted: Wanted
+    by: PersonName | None = None
 
 
 class TeacherQuestion(Asked):
@@ -120,8 +122,8 @@ class ReviewApp:
 
     async def undo(self, request: Request) -> Response:
         """Take the last decision back."""
-        await asked_for(request, Undo, "That cannot be undone.")
-        name, warning = await self._beside(self._session.undo)
+        asked = await asked_for(request, Undo, "That cannot be undone.")
+        name, warning = await self._beside(lambda: self._session.undo(asked.by))
         return JsonAnswer({"warning": warning, "image": name})
 
     async def finish(self, request: Request) -> Response:

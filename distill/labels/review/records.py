@@ -22,6 +22,8 @@ def line_of(decision: ReviewDecision, at: str) -> bytes:
         "was": record_of(decision.was),
         "now": record_of(decision.now),
     }
+    if decision.by is not None:
+        record["by"] = decision.by
     if decision.undoes is not None:
         record["undoes"] = decision.undoes
     if decision.base is not None:
@@ -41,7 +43,7 @@ def decision_of(record: Mapping[str, Any]) -> ReviewDecision:
         ValueError: if something is missing or of another kind.
     """
     try:
-        base, undoes = record.get("base"), record.get("undoes")
+        base, undoes, by = record.get("base"), record.get("undoes"), record.get("by")
         if record["action"] not in get_args(Action):
             raise ValueError(f"there is no action '{record['action']}'")
         return ReviewDecision(
@@ -53,6 +55,7 @@ def decision_of(record: Mapping[str, Any]) -> ReviewDecision:
             region_of(record["now"]),
             None if base is None else tuple(region for one in base if (region := region_of(one))),
             None if undoes is None else int(undoes),
+            None if by is None else str(by),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"lacks {error}") from error

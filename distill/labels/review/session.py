@@ -11,7 +11,14 @@ from pathlib import Path
 
 from distill.labels.formats import yolo
 from distill.labels.review.choices import Choice, judged
-from distill.labels.review.decisions import ReviewDecision, applied, apply_reviews, not_undone, undoing
+from distill.labels.review.decisions import (
+    ReviewDecision,
+    applied,
+    apply_reviews,
+    deciders,
+    not_undone,
+    undoing,
+)
 from distill.labels.review.log import ReviewLog
 from distill.labels.review.order import Wanted, hardest_first
 from distill.labels.review.rewriting import update_manifest, write_coco_files, write_label_file
@@ -83,6 +90,10 @@ class Session:
         """Return the number of the last decision on an image; 0 if there is none."""
         return self._versions.get(name, 0)
 
+    def deciders(self, name: str) -> dict[int, str | None]:
+        """Return who decided on the regions of an image; see `decisions.deciders`."""
+        return deciders(self._undoable, name)
+
     def next_undo(self) -> ReviewDecision | None:
         """Return the decision that `undo` would take back."""
         return self._undoable[-1] if self._undoable else None
@@ -106,15 +117,18 @@ class Session:
             place = len(image.regions) if choice.action == "add" else choice.place
             was = None if choice.action == "add" else image.regions[place]
             decision = ReviewDecision(
-                self._next_number(), image.file_name, choice.action, place, was, now, self._base(image)
-            )
+                self._next_number(), image.file_name, choice.action, place, was, now, self._base(image),
+                by=choice.by,
+            )  # fmt: skip
             warning = self._record(decision)
             self._undoable.append(decision)
             return warning
 
-    def undo(self) -> tuple[str, str | None]:
+    def undo(self, by: str | None = None) -> tuple[str, str | None]:
         """Take back the last decision that is not taken back yet, also one of an earlier review.
 
+        Args:
+            by: name of the person; None where nobody gave one.
         Returns:
             The image, and what `decide` returns.
         Raises:
@@ -131,7 +145,7 @@ class Session:
                 raise DatasetError(
                     f"{last.image_name} was changed by other means since.", "Decide on it once more."
                 )
-            warning = self._record(decision)
+            warning = self._record(replace(decision, by=by))
             self._undoable.pop()
             return last.image_name, warning
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 
+from distill.labels.review.decisions import ReviewDecision
 from distill.labels.review.order import Wanted, found_by, regions_in_order
 from distill.labels.review.session import Session
 from distill.labels.sets.annotations import Region
@@ -48,7 +49,7 @@ def image_view(
         place = _first_open(session, order) if position is None else min(max(position, 0), len(order) - 1)
         name = order[place]
     image = session.image(name)
-    undo = session.next_undo()
+    undo, people = session.next_undo(), session.deciders(name)
     return {
         "image": name,
         "position": order.index(name) if name in order else None,
@@ -57,12 +58,20 @@ def image_view(
         "group": image.group,
         "size": [image.size_hw_px[1], image.size_hw_px[0]],
         "version": session.version(name),
-        "regions": [region_view(region) for region in image.regions],
+        "regions": [
+            {**region_view(region), "is_decided": place in people, "by": people.get(place)}
+            for place, region in enumerate(image.regions)
+        ],
         "order": regions_in_order(image),
         "queued": session.count("queued"),
         "unreviewed": session.count("unreviewed"),
-        "undo": f"{undo.action} in {undo.image_name}" if undo else None,
+        "undo": _said(undo) if undo else None,
     }
+
+
+def _said(decision: ReviewDecision) -> str:
+    by = f" by {decision.by}" if decision.by else ""
+    return f"{decision.action} in {decision.image_name}{by}"
 
 
 def region_view(region: Region) -> dict[str, Any]:

@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from edge.cameras.again import frames_again
 from edge.core.errors import ConfigError
 from edge.health.metrics import metrics_text
 from edge.page.app import MOST_VIEWERS, SHIPPED
 from edge.page.device import device_app
 from edge.page.rolls import MOST_AT_ONCE
 from edge.page.state import StateText, state_json
+from edge.pipeline.changes import RollChanges
 from edge.pipeline.run_state import RunState
 from edge.roll.compose import document_of
 from edge.roll.export import as_csv, as_json_lines
@@ -36,6 +38,7 @@ from tests.unit.edge.page.pages import (
     recorded_page,
     show,
 )
+from tests.unit.edge.roll.rolls import write_image
 
 KEY = {"Authorization": f"Bearer {TOKEN}"}
 NETWORK = Address("0.0.0.0", 8080)
@@ -260,7 +263,9 @@ def test_nothing_changes_without_the_token(tmp_path, headers):
     assert reviews(tmp_path) == []
 
 
-@pytest.mark.parametrize("path", ["/state", "/events", "/cloth.jpg", "/roll", "/images/x"])
+@pytest.mark.parametrize(
+    "path", ["/state", "/events", "/cloth.jpg", "/roll", "/images/x", "/frames", "/frames/0"]
+)
 def test_beyond_this_machine_reading_needs_the_token(tmp_path, path):
     with page(tmp_path, address=NETWORK, host="10.0.0.7:8080") as client:
         assert client.get(path).status_code == 401
@@ -529,3 +534,21 @@ def test_without_a_record_the_map_starts_again_too():
         second = client.get("/roll", params=first["known"]).json()
         assert (second["name"], second["gaps"]) == ("B", [])
         assert [one["start_m"] for one in second["defects"]] == [pytest.approx(0.05)]
+
+
+def test_a_finished_run_starts_no_roll_and_gives_its_frames(tmp_path):
+    for number in range(2):
+        write_image(tmp_path / f"{number}.png")
+    live = plain_page(passed(RunState(), 0, 1), stays=True)
+    live.frames.again = frames_again(str(tmp_path))
+    live.changes = RollChanges(lambda *_: None)
+    with client_of(live) as client:
+        assert client.get("/frames").status_code == client.get("/frames/0").status_code == 409
+        state = passed(RunState(), 2)
+        live.health.end(state)
+        live.end(state)
+        assert client.get("/frames").json() == {"count": 2, "found": [], "forgotten": 0, "problem": None}
+        assert client.get("/frames/1").headers["x-name"] == "1.png"
+        assert [client.get(f"/frames/{number}").status_code for number in (2, "x")] == [404, 422]
+        answer = client.post("/rolls", json={"id": "0" * 32}, headers=KEY)
+        assert (answer.status_code, answer.json()["problem"]) == (409, "Inspection is finished.")

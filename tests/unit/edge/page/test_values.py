@@ -17,7 +17,10 @@ import pytest
 import edge
 from edge.cameras.health import FaultKind
 from edge.cloth.found import DefectsFound
+from edge.cloth.grading import Grade
+from edge.cloth.optics import OpticsWatch
 from edge.cloth.sums import CoverageSums
+from edge.cloth.width import Across, Strip
 from edge.config.device import load_camera
 from edge.config.edge import EdgeConfig
 from edge.core.errors import ConfigError, OutputError
@@ -25,14 +28,19 @@ from edge.core.palette import class_colour
 from edge.health.state import healthz
 from edge.page import live as live_module
 from edge.page.cloth import WIDEST_PX, ClothImage, drawn, scaled
+from edge.page.grade import GradeSoFar, meaningful_m2
 from edge.page.live import MOST_BLOCKS, InspectedBlock, shown_together
+from edge.page.past import MOST_PAST, Past
+from edge.page.roll_grade import RollGrade
 from edge.page.rolls import Known, changes
 from edge.page.server import page_token
 from edge.page.snapshot import WINDOW_S, Recent, RunCounts
-from edge.page.state import StateText, state_json
-from edge.page.trouble import CAMERA_DOWN, HELPERS, troubles
+from edge.page.state import StateText, article_of, state_json
+from edge.page.trouble import CAMERA_DOWN, HELPERS, Trouble, troubles
 from edge.pipeline.run_state import RunState
 from edge.process.supervised import HelperThread, watched_by
+from edge.roll.reading import read_roll
+from edge.roll.report import report_page
 from edge.web.address import Address, parse_address
 from tests.unit.edge.page.pages import (
     CLASSES,
@@ -247,6 +255,139 @@ LOST = CoverageSums(mm_per_line=1.0, gaps={"overrun": 500})
 )
 def test_what_is_wrong_is_said_the_worst_first(changes, expected):
     assert codes(**changes) == expected
+
+
+HALF_SEEN = Across(Strip(0.0, 1000.0), (Strip(0.0, 500.0),))
+NEARLY_SEEN = Across(Strip(0.0, 1000.0), (Strip(0.0, 990.0),))
+MUCH_UNSEEN = CoverageSums(mm_per_line=1.0, inspected=900, gaps={"overrun": 100})
+LITTLE_UNSEEN = CoverageSums(mm_per_line=1.0, inspected=999, gaps={"overrun": 1})
+UNREADABLE = CoverageSums(frames_inspected=9, frames_unreadable=1)
+BELOW = GradeSoFar(Grade(90, 90.0, "below grade"), 100.0, 20.0)
+EARLY = GradeSoFar(Grade(4, 400.0, "below grade"), 1.0, 20.0)
+
+STATES = {
+    "all is well": ({}, "good"),
+    "too early for a grade": ({"grade": EARLY}, "good"),
+    "the camera is lost": ({"camera_down": "unplugged"}, "bad"),
+    "the image is frozen": ({"camera_down": "frozen"}, "bad"),
+    "the camera is silent": ({"silent_s": 3.0}, "warn"),
+    "the camera is silent for long": ({"silent_s": 30.0}, "bad"),
+    "inspection hangs": ({"later_s": 6.0}, "bad"),
+    "not well by the health check": ({"unwell": ("no frame was finished for 61 s",)}, "bad"),
+    "does not start": ({"phase": "starting", "unwell": ("no frame since the start",)}, "bad"),
+    "starting": ({"phase": "starting"}, "note"),
+    "the lamp is out": ({"optics_troubles": ("lamp out",)}, "bad"),
+    "the lamp is weak": ({"optics_troubles": ("lamp weak",)}, "warn"),
+    "out of focus": ({"optics_troubles": ("focus",)}, "warn"),
+    "lint on the lens": ({"optics_troubles": ("lint",)}, "warn"),
+    "another article": ({"cloth_troubles": ("other article",)}, "warn"),
+    "half of the width is not seen": ({"across": HALF_SEEN}, "warn"),
+    "a little of the width is not seen": ({"across": NEARLY_SEEN}, "note"),
+    "much of the length is not seen": ({"roll": MUCH_UNSEEN}, "warn"),
+    "a little of the length is not seen": ({"roll": LITTLE_UNSEEN}, "note"),
+    "images are lost, without metres": ({"roll": UNREADABLE}, "warn"),
+    "a defect a moment ago": ({"new_defects": 1}, "warn"),
+    "below grade": ({"grade": BELOW}, "warn"),
+    "the broker is away": ({"broker_away": True}, "warn"),
+    "the broker refuses": ({"broker_refuses": True}, "warn"),
+    "the machine is away": ({"machine_away": True}, "bad"),
+    "the machine does not hear": ({"heartbeat_lost": True}, "bad"),
+    "the record waits": ({"record_waits": True}, "bad"),
+    "the record was replaced": ({"record_replaced": True}, "bad"),
+    "a helper is dead": ({"helpers_dead": ("machine",)}, "bad"),
+    "a helper fails": ({"helpers_unwell": ("mqtt",)}, "warn"),
+    "finished": ({"phase": "ended"}, "note"),
+    "a live camera has ended": ({"phase": "ended", "is_live": True}, "warn"),
+    "stopped by an error": ({"phase": "ended", "error": "The disk is full."}, "bad"),
+}  # fmt: skip
+"""What is wrong, and the worst that the page says: green only where cloth and device are well."""
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_green_only_when_cloth_and_device_are_well(name):
+    changes, expected = STATES[name]
+    now_s = changes.get("later_s", 0.0)
+    live = plain_page(passed(RunState(), 0))
+    now = changed(live.snapshot, **{key: value for key, value in changes.items() if key != "later_s"})
+    found = troubles(now, now.taken_s + now_s)
+    assert (found[0].level if found else "good") == expected
+    assert all(trouble.cure for trouble in found if trouble.level == "bad")
+
+
+def test_an_article_that_was_taught_is_not_green_beside_what_is_wrong():
+    live = plain_page(passed(RunState(), 0))
+    taught = {"level": "good"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edge.page.state.article_json", lambda *_: dict(taught))
+        levels = [article_of(live, live.now, is_well=is_well)["level"] for is_well in (True, False)]
+    assert levels == ["good", "note"]
+
+
+def test_lamp_and_lens_are_part_of_what_is_wrong_while_they_are():
+    watch = OpticsWatch()
+    cloth = np.random.default_rng(0).integers(100, 140, (64, 256), np.uint8)
+    for _ in range(60):
+        watch.look(cloth)
+    assert watch.troubles == ()
+    for _ in range(60):
+        watch.look(cloth // 2)
+    assert watch.troubles == ("lamp weak",)
+    for _ in range(80):
+        watch.look(cloth)
+    assert watch.troubles == ()
+
+
+def test_what_was_wrong_is_remembered_with_its_times_also_when_nobody_looked():
+    gone = Trouble("bad", "camera down", "The camera is gone.", "Check.")
+    silent = [Trouble("warn", "silent", f"No image from the camera for {s} s.", "Check.") for s in (2, 3)]
+    past = Past()
+    for now_s, now in (
+        (0, []),
+        (1, [gone]),
+        (2, [gone, silent[0]]),
+        (3, [silent[1]]),
+        (4, []),
+        (5, [gone]),
+        (6, []),
+    ):
+        past = past.after(now, 1000.0 + now_s)
+    assert [(one["text"], one["since_s"], one["until_s"]) for one in past.as_json()] == [
+        ("No image from the camera for 3 s.", 1002.0, 1004.0),
+        ("The camera is gone.", 1001.0, 1006.0),  # it came back within seconds: it is one
+    ]
+    past = past.after([gone], 1030.0)
+    assert [one["text"] for one in past.as_json()][:2] == [
+        "The camera is gone.",
+        "Inspection did not answer for 24 s.",
+    ]
+    for number in range(3 * MOST_PAST):
+        past = past.after([replace_text(gone, number)], 1031.0 + number)
+    assert len(past.troubles) == MOST_PAST
+
+
+def replace_text(trouble, number):
+    return trouble._replace(code=f"code {number}")
+
+
+def test_the_grade_so_far_is_that_of_the_report_at_that_moment(tmp_path):
+    with recorded_page(tmp_path) as (live, recorder, state):
+        grade = RollGrade(live)
+        for start_m in (0.5, 0.55, 1.15):
+            facts = read_roll(recorder.path, "A17")
+            found = grade.look().as_json()
+            assert {key: found[key] for key in facts.grade.as_json()} == facts.grade.as_json()
+            assert found["inspected_m2"] == pytest.approx(facts.inspected_m2, abs=1e-4)
+            per_area = facts.grade.points_per_100_m2
+            assert f"<dt>points per 100 m²</dt><dd>{per_area:.1f}</dd>" in report_page(facts)
+            recorder.add([defect(start_m)], state.coverage, 1500.0)
+        assert grade.look().grade.points > found["points"]
+
+
+def test_a_grade_means_something_where_one_metre_does_not_decide_it():
+    assert meaningful_m2({"first": 20.0, "second": 40.0}) == 20.0
+    assert meaningful_m2({"first": 40.0}) == 10.0
+    assert meaningful_m2({"first": 1.0}) == meaningful_m2({"first": 0.0}) == 100.0
+    assert meaningful_m2({}) == 20.0
 
 
 def test_every_helper_thread_is_named_in_plain_words():

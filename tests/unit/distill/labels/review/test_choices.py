@@ -128,3 +128,9 @@ def test_a_kind_whose_class_the_data_set_lacks_is_refused():
 def test_an_unknown_action_is_no_choice():
     with pytest.raises(ValidationError):
         Choice(image_name=HARD, version=0, action="delete")
+
+
+@pytest.mark.parametrize("name", ["", "Ana\nRuiz", "a" * 81])
+def test_a_name_is_one_line(name):
+    with pytest.raises(ValidationError):
+        Choice(image_name=HARD, version=0, action="accept", by=name)

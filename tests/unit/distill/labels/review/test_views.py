@@ -33,7 +33,16 @@ def test_a_review_goes_on_where_something_is_open(session):
         version = session.version(HARD)
         session.decide(Choice(image_name=HARD, version=version, action="accept", place=place))
     assert image_view(session, "queued")["image"] == EASY
-    assert image_view(session, "queued")["undo"] == f"accept in {HARD}"
+    view = image_view(session, "queued", name=HARD)
+    assert view["undo"] == f"accept in {HARD}"
+    assert [(one["is_decided"], one["by"]) for one in view["regions"]] == [
+        (False, None),
+        *[(True, None)] * 2,
+    ]
+    version = session.version(HARD)
+    session.decide(Choice(image_name=HARD, version=version, action="reject", place=2, by="Ana"))
+    view = image_view(session, "queued", name=HARD)
+    assert (view["undo"], view["regions"][2]["by"]) == (f"reject in {HARD} by Ana", "Ana")
 
 
 def test_any_image_can_be_shown_by_name(session):
