@@ -42,7 +42,7 @@ class StageTimes(Value):
     processor: str
     threads: int
     rounds: int
-    other_load_cores: float | None
+    other_load_cores: float | None = None
     ms: dict[str, float]
     times_faster: dict[str, float]
 

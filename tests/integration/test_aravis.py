@@ -17,6 +17,7 @@ import pytest
 from edge.cameras.choose import choose_camera
 from edge.cameras.protocol import NoFrameYetError
 from edge.cameras.recovering import Patience, RecoveringCamera
+from edge.commands.doctor_cameras import aravis_finding
 from edge.core.errors import CameraNotFoundError, ConfigError, ImageError
 
 FAKE = "arv-fake-gv-camera-0.8"
@@ -91,6 +92,13 @@ def test_frames_over_gige_vision(fake):
     assert [frame.frame_id for frame in taken] == list(range(10))
     assert all(frame.image.shape == (128, 256) and frame.image.any() for frame in taken)
     assert taken[1].counter == taken[0].counter + 1
+
+
+def test_the_doctor_names_the_camera(fake):
+    finding = aravis_finding()
+    assert finding.verdict == "ok"
+    assert "Aravis Fake" in finding.detail
+    assert "127.0.0.1" in finding.detail
 
 
 @pytest.mark.parametrize("fake", [10], indirect=True, ids=["1 % of packets lost"])

@@ -19,6 +19,7 @@ from edge.backends.onnxruntime import OnnxRuntimeBackend
 from edge.cameras.choose import choose_camera, watched_camera
 from edge.cameras.genicam_locks import PATTERN, SEMAPHORES
 from edge.cameras.protocol import NoFrameYetError
+from edge.commands.doctor_cameras import basler_finding
 from edge.config.edge import EdgeConfig
 from edge.core.errors import CameraNotFoundError, ConfigError, ImageError
 from edge.inference.inspector import Inspector
@@ -51,6 +52,16 @@ def take(camera, count):
         except ImageError:
             bad += 1
     return taken, bad
+
+
+def test_the_doctor_says_of_each_camera_what_it_delivers(monkeypatch):
+    monkeypatch.setenv("PYLON_CAMEMU", "2")
+    finding = basler_finding()
+    assert finding.verdict == "ok"
+    first, second = finding.detail.splitlines()
+    assert first.startswith("Emulation, serial 0815-0000, BaslerCamEmu: up to 4096 x 4096 px, Mono8 ")
+    assert "frames/s" in first
+    assert "0815-0001" in second
 
 
 def test_a_lock_that_a_killed_process_left_does_not_keep_cameras_shut():

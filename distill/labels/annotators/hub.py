@@ -44,17 +44,20 @@ def loading_options(source: str) -> dict[str, Any]:
     return {"local_files_only": True} if is_hub_id(source) and not hub_answers() else {}
 
 
-@lru_cache(maxsize=1)
 def hub_answers() -> bool:
-    """Tell whether the hub, or the proxy before it, takes a connection; asked once in a process."""
+    """Tell whether the hub, or the proxy before it, takes a connection."""
     from huggingface_hub import constants
 
-    if constants.HF_HUB_OFFLINE:
-        return False
+    return not constants.HF_HUB_OFFLINE and _connects(*_first_hop())
+
+
+@lru_cache
+def _connects(host: str, port: int) -> bool:
+    """Tell whether a host takes a connection; each is asked once in a process."""
     answered: list[bool] = []
 
     def connect() -> None:
-        with suppress(OSError), socket.create_connection(_first_hop(), ANSWER_S):
+        with suppress(OSError), socket.create_connection((host, port), ANSWER_S):
             answered.append(True)
 
     asking = Thread(target=connect, name="ask-hub", daemon=True)  # a resolver may take longer than it may
