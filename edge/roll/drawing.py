@@ -7,7 +7,7 @@ from html import escape
 from math import ceil
 from typing import NamedTuple
 
-from edge.cloth.defects import class_and_shape
+from edge.cloth.defects import class_and_kind
 from edge.cloth.width import Strip
 from edge.roll.contents import DefectRow, GapRow, Roll
 from edge.roll.cuts import Piece
@@ -168,7 +168,7 @@ def _mark(number: int, row: DefectRow, frame: _Frame, classes: Sequence[str]) ->
     defect = row.defect
     y1, y2 = frame.down_px(defect.left_mm), frame.down_px(defect.right_mm)
     grown = max(0.0, SMALLEST_MARK_PX - (y2 - y1)) / 2
-    title = escape(f"{number}: {class_and_shape(defect)}, {defect.start_m:.3f} m, {defect.left_mm:.0f} mm")
+    title = escape(f"{number}: {class_and_kind(defect)}, {defect.start_m:.3f} m, {defect.left_mm:.0f} mm")
     colour = colour_of(defect.class_name, classes)
     marks = []
     for left, right, top in frame.spans(defect.start_m, defect.end_m):

@@ -13,7 +13,7 @@ from edge.roll.contents import Roll
 COLUMNS: Final = (
     "type", "event_id", "roll_id", "roll", "article", "utc", "what", "start_m", "end_m", "left_mm",
     "right_mm", "length_m", "points", "score", "image", "detail", "verdict", "box_xyxy_px", "shape",
-    "named",
+    "named", "kind",
 )  # fmt: skip
 
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -45,6 +45,7 @@ def rows_of(roll: Roll) -> Iterator[dict[str, Any]]:
                 "image": row.image,
                 "verdict": row.verdict,
                 "shape": defect.shape,
+                "kind": defect.kind,
                 "named": row.named,
                 "box_xyxy_px": None if row.box_xyxy_px is None else json.dumps(row.box_xyxy_px),
             }

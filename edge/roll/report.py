@@ -268,7 +268,8 @@ def _defects(roll: Roll) -> str:
     rows = [
         (
             str(number),
-            row.called,
+            row.class_text,
+            row.kind,
             f"{row.defect.start_m:.3f}",
             f"{row.defect.end_m:.3f}",
             f"{row.defect.left_mm:.0f}",
@@ -280,8 +281,8 @@ def _defects(roll: Roll) -> str:
         )
         for number, row in enumerate(roll.defects[:MOST_ROWS_OF_DEFECTS], start=1)
     ]
-    names = ("no", "class", "from m", "to m", "left mm", "right mm", "points", "score", "verdict", "UTC")
-    table = _table(names, rows, numbers=(0, *range(2, 8)))
+    names = ("no", "class", "kind", "from m", "to m", "left mm", "right mm", "points", "score", "verdict")
+    table = _table((*names, "UTC"), rows, numbers=(0, *range(3, 9)))
     return f"<h2>Defects</h2>{_left_out(len(roll.defects))}{table}"
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.process.terminal import as_cell
-from edge.roll.contents import Roll
+from edge.roll.contents import UNKNOWN, Roll
 
 MOST_SHOWN = 50
 
@@ -62,7 +62,8 @@ def print_roll(roll: Roll, as_json: bool) -> None:
         return
     console = _console()
     table = Table(title=as_cell(roll.name), show_header=False, title_justify="left")
-    for name, value in facts.items():
+    kinds = ", ".join(f"{one.kind or UNKNOWN} {one.defects}" for one in roll.by_kind) or "none"
+    for name, value in (facts | {"by_kind": kinds}).items():
         table.add_row(name, as_cell(_shown(value)))
     console.print(table)
     _print_defects(roll, console)
@@ -79,12 +80,13 @@ def print_roll(roll: Roll, as_json: bool) -> None:
 def _print_defects(roll: Roll, console: Console) -> None:
     if not roll.defects:
         return
-    table = Table("class", "from m", "to m", "left mm", "right mm", "points", "score")
+    table = Table("class", "kind", "from m", "to m", "left mm", "right mm", "points", "score")
     for row in roll.defects[:MOST_SHOWN]:
         defect = row.defect
         places = (f"{defect.start_m:.3f}", f"{defect.end_m:.3f}", f"{defect.left_mm:.0f}")
         table.add_row(
-            as_cell(row.called),
+            as_cell(row.class_text),
+            as_cell(row.kind),
             *places,
             f"{defect.right_mm:.0f}",
             str(row.points),

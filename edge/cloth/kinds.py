@@ -1,0 +1,145 @@
+"""Find the kind of a defect from its class, its extent and what the image shows: geometry, no network.
+
+A kind is a category of the taxonomy. Where class, extent and image do not decide, it is None: a wrong kind is
+worse than none. How often the rules are right: docs/benchmarks/kinds.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from edge.cloth.defects import ClothDefect
+from edge.core.appearance import Appearance
+
+class Evidence(NamedTuple):
+    """Hold what a kind is found from.
+
+    Attributes:
+        length_mm: of the box along the warp.
+        breadth_mm: across, along the weft.
+        seen: what the image shows in it.
+    """
+
+    length_mm: float
+    breadth_mm: float
+    seen: Appearance
+
+    @property
+    def longer_mm(self) -> float:
+        """The longer side."""
+        return max(self.length_mm, self.breadth_mm)
+
+    @property
+    def shorter_mm(self) -> float:
+        """The shorter side."""
+        return min(self.length_mm, self.breadth_mm)
+
+    @property
+    def runs_along(self) -> bool:
+        """Whether it is longer along the warp than across."""
+        return self.length_mm >= self.breadth_mm
+
+    def is_line(self, ratio: float) -> bool:
+        """Tell whether it is so many times as long as broad."""
+        return self.longer_mm >= ratio * self.shorter_mm
+
+
+Rule = Callable[[Evidence], str | None]
+
+LINE: Final = 3.0
+"""A missing yarn is at least so many times as long as it is broad."""
+
+SURE_LINE_MM: Final = 100.0
+"""A loose end that lies on the cloth is shorter; what is missing for longer is a yarn of the cloth."""
+
+STRAIGHT_MM: Final = 1.4
+"""A missing yarn leaves a gap of one or two pitches that keeps to its place."""
+
+SWAYS_MM: Final = 1.7
+"""A loose yarn is not held by the weave: it wanders sideways by more than its own thickness."""
+
+BLOTCH: Final = 0.45
+"""A hole lies in one place, seen along and across; of a wandering yarn less than `WANDERS` does."""
+
+WANDERS: Final = 0.4
+LEAST_HOLE_MM: Final = 2.0
+NEP_MM: Final = 3.4
+NEP_FILL: Final = 0.45
+SLUB: Final = 2.2
+"""A nep is round; what is so many times as long as broad is a thick place along a yarn."""
+
+SLUB_MM: Final = 2.2
+STAIN_MM: Final = 4.2
+PALE_STAIN_MM: Final = 6.5
+STAIN_WEAVE: Final = 0.58
+CREASE_MM: Final = 2.9
+WRINKLE_MM: Final = 3.3
+
+
+def kind_of(
+    class_name: str, length_mm: float, breadth_mm: float, seen: Appearance | None
+) -> str | None:
+    """Return the kind of a defect.
+
+    Args:
+        class_name: that a detector gave it.
+        length_mm, breadth_mm: of the whole defect, along the warp and across.
+        seen: what the image shows; None if nobody has looked.
+    Returns:
+        A category of the taxonomy; None where that is not decided, or the class is not one of those that
+        the rules know.
+    """
+    rule = RULES.get(class_name)
+    return None if rule is None or seen is None else rule(Evidence(length_mm, breadth_mm, seen))
+
+
+def settled(defect: ClothDefect) -> ClothDefect:
+    """Return a complete defect with its kind; one that nobody has looked at keeps what it has."""
+    if defect.appearance is None:
+        return defect
+    kind = kind_of(defect.class_name, defect.length_mm, defect.breadth_mm, defect.appearance)
+    return replace(defect, kind=kind)
+
+
+def _broken(one: Evidence) -> str | None:
+    return _missing_yarn(one) if one.is_line(LINE) else _torn(one)
+
+
+def _missing_yarn(one: Evidence) -> str | None:
+    """Tell a missing yarn from a loose one that lies along the yarns."""
+    if one.longer_mm >= SURE_LINE_MM or 0 < one.seen.sway_mm <= STRAIGHT_MM:
+        return "broken end" if one.runs_along else "broken pick"
+    return "broken yarn" if one.seen.sway_mm >= SWAYS_MM else None
+
+
+def _torn(one: Evidence) -> str | None:
+    """Tell a hole from a torn yarn that wanders over the cloth."""
+    straight = min(one.seen.straight_along, one.seen.straight_across)
+    if straight >= BLOTCH and one.seen.thickness_mm >= LEAST_HOLE_MM:
+        return "hole"
+    return "broken yarn" if straight <= WANDERS else None
+
+
+def _drop(one: Evidence) -> str | None:
+    """Tell a nep, a slub and a stain by their size, and by whether the weave shows through."""
+    if one.is_line(SLUB):
+        return "slub" if one.shorter_mm <= SLUB_MM else None
+    if one.longer_mm <= NEP_MM:
+        return "nep" if one.seen.fill < NEP_FILL else None
+    is_dark = one.seen.darker > one.seen.lighter
+    least_mm = STAIN_MM if is_dark else PALE_STAIN_MM
+    is_soaked = one.seen.weave >= STAIN_WEAVE
+    return "stain" if one.shorter_mm >= least_mm and is_soaked else None
+
+
+def _wrinkle(one: Evidence) -> str | None:
+    """Tell the sharp line of a fold from waves."""
+    if 0 < one.seen.thickness_mm <= CREASE_MM:
+        return "crease"
+    return "wrinkle" if one.seen.thickness_mm >= WRINKLE_MM else None
+
+
+RULES: Final[Mapping[str, Rule]] = {"broken": _broken, "drop": _drop, "wrinkle": _wrinkle}
+"""Class to the rule that tells its kinds from each other."""
