@@ -13,6 +13,10 @@ from typing import Final, NamedTuple
 from edge.cloth.defects import ClothDefect
 from edge.core.appearance import Appearance
 
+MOST_LOOKED_AT: Final = 64
+"""Defects of one strip that are looked at, the surest first: bounds time on cloth in tatters."""
+
+
 class Evidence(NamedTuple):
     """Hold what a kind is found from.
 
@@ -93,6 +97,11 @@ def kind_of(
     """
     rule = RULES.get(class_name)
     return None if rule is None or seen is None else rule(Evidence(length_mm, breadth_mm, seen))
+
+
+def has_kinds(class_name: str) -> bool:
+    """Tell whether there are rules for a class."""
+    return class_name in RULES
 
 
 def settled(defect: ClothDefect) -> ClothDefect:
