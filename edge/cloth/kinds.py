@@ -45,6 +45,16 @@ class Evidence(NamedTuple):
         """Whether it is longer along the warp than across."""
         return self.length_mm >= self.breadth_mm
 
+    @property
+    def straight(self) -> float:
+        """How much of it lies in one line the way it runs."""
+        return self.seen.straight_along if self.runs_along else self.seen.straight_across
+
+    @property
+    def in_one_place(self) -> float:
+        """How much of it lies in one line, seen the way where that is less."""
+        return min(self.seen.straight_along, self.seen.straight_across)
+
     def is_line(self, ratio: float) -> bool:
         """Tell whether it is so many times as long as broad."""
         return self.longer_mm >= ratio * self.shorter_mm
@@ -53,32 +63,50 @@ class Evidence(NamedTuple):
 Rule = Callable[[Evidence], str | None]
 
 LINE: Final = 3.0
-"""A missing yarn is at least so many times as long as it is broad."""
+"""A missing yarn is so many times as long as it is broad; `SHORT_LINE` of one that is clearly straight."""
+
+SHORT_LINE: Final = 2.0
+CLEARLY_STRAIGHT: Final = 0.85
+"""The gap that a yarn of the weave leaves keeps to its place: nearly all of it lies in one line."""
+
+STRAIGHT: Final = 0.8
+HARDLY_STRAIGHT: Final = 0.5
+NARROW_MM: Final = 1.4
+"""What is no broader has no room to sway: it need be less straight."""
 
 SURE_LINE_MM: Final = 100.0
 """A loose end that lies on the cloth is shorter; what is missing for longer is a yarn of the cloth."""
 
-STRAIGHT_MM: Final = 1.4
-"""A missing yarn leaves a gap of one or two pitches that keeps to its place."""
-
 SWAYS_MM: Final = 1.7
 """A loose yarn is not held by the weave: it wanders sideways by more than its own thickness."""
 
+SWAYING: Final = 0.75
 BLOTCH: Final = 0.45
-"""A hole lies in one place, seen along and across; of a wandering yarn less than `WANDERS` does."""
+"""A hole, a nep: all of it lies in one place, seen along and across."""
 
 WANDERS: Final = 0.4
-LEAST_HOLE_MM: Final = 2.0
-NEP_MM: Final = 3.4
-NEP_FILL: Final = 0.45
+"""Of a yarn that wanders over the cloth less than this lies in one line."""
+
+LEAST_HOLE_MM: Final = 1.6
+NEP_MM: Final = 4.8
+SPECK_MM: Final = 2.2
+SOLID: Final = 0.43
+"""A nep is round and frayed; a float fills its box. What is smaller than `SPECK_MM` fills it in any case."""
+
 SLUB: Final = 2.2
-"""A nep is round; what is so many times as long as broad is a thick place along a yarn."""
+"""What is so many times as long as broad is a thick place along a yarn, `SLUB_MM` broad at most."""
 
 SLUB_MM: Final = 2.2
 STAIN_MM: Final = 4.2
 PALE_STAIN_MM: Final = 6.5
+"""Least breadth of a stain; of one lighter than the cloth more, as floats are light and up to so broad."""
+
 STAIN_WEAVE: Final = 0.58
+"""A stain colours the yarns: so much of the contrast of the weave is left in it."""
+
 CREASE_MM: Final = 2.9
+"""Breadth of the slope beside a fold that was pressed in; the waves of a wrinkle are over `WRINKLE_MM`."""
+
 WRINKLE_MM: Final = 3.3
 
 
@@ -113,34 +141,39 @@ def settled(defect: ClothDefect) -> ClothDefect:
 
 
 def _broken(one: Evidence) -> str | None:
-    return _missing_yarn(one) if one.is_line(LINE) else _torn(one)
+    if one.is_line(LINE) or (one.is_line(SHORT_LINE) and one.straight >= CLEARLY_STRAIGHT):
+        return _yarn(one)
+    return _torn(one)
 
 
-def _missing_yarn(one: Evidence) -> str | None:
-    """Tell a missing yarn from a loose one that lies along the yarns."""
-    if one.longer_mm >= SURE_LINE_MM or 0 < one.seen.sway_mm <= STRAIGHT_MM:
-        return "broken end" if one.runs_along else "broken pick"
-    return "broken yarn" if one.seen.sway_mm >= SWAYS_MM else None
+def _yarn(one: Evidence) -> str | None:
+    """Tell a missing yarn, which is straight, from a loose one that lies along the yarns and sways."""
+    missing = "broken end" if one.runs_along else "broken pick"
+    if one.straight >= STRAIGHT:
+        return missing
+    if one.straight <= SWAYING and one.seen.sway_mm >= SWAYS_MM:
+        return "broken yarn"
+    is_narrow = one.straight >= HARDLY_STRAIGHT and one.seen.sway_mm <= NARROW_MM
+    return missing if is_narrow or one.longer_mm >= SURE_LINE_MM else None
 
 
 def _torn(one: Evidence) -> str | None:
     """Tell a hole from a torn yarn that wanders over the cloth."""
-    straight = min(one.seen.straight_along, one.seen.straight_across)
-    if straight >= BLOTCH and one.seen.thickness_mm >= LEAST_HOLE_MM:
+    if one.in_one_place >= BLOTCH and one.seen.thickness_mm >= LEAST_HOLE_MM:
         return "hole"
-    return "broken yarn" if straight <= WANDERS else None
+    return "broken yarn" if one.in_one_place <= WANDERS else None
 
 
 def _drop(one: Evidence) -> str | None:
-    """Tell a nep, a slub and a stain by their size, and by whether the weave shows through."""
+    """Tell a slub, a nep and a stain by their size, and by whether the weave shows through."""
     if one.is_line(SLUB):
         return "slub" if one.shorter_mm <= SLUB_MM else None
     if one.longer_mm <= NEP_MM:
-        return "nep" if one.seen.fill < NEP_FILL else None
+        is_frayed = one.longer_mm <= SPECK_MM or one.seen.fill < SOLID
+        return "nep" if is_frayed and one.in_one_place >= BLOTCH else None
     is_dark = one.seen.darker > one.seen.lighter
-    least_mm = STAIN_MM if is_dark else PALE_STAIN_MM
-    is_soaked = one.seen.weave >= STAIN_WEAVE
-    return "stain" if one.shorter_mm >= least_mm and is_soaked else None
+    is_broad = one.shorter_mm >= (STAIN_MM if is_dark else PALE_STAIN_MM)
+    return "stain" if is_broad and one.seen.weave >= STAIN_WEAVE else None
 
 
 def _wrinkle(one: Evidence) -> str | None:
