@@ -105,7 +105,8 @@ def aitex(voc: Path, images: Path) -> Iterator[Labelled]:
         root = ElementTree.parse(file).getroot()
         for thing in root.iter("object"):
             left, top, right, bottom = (
-                float(thing.findtext(f"bndbox/{side}") or "nan") for side in ("xmin", "ymin", "xmax", "ymax")
+                float(thing.findtext(f"bndbox/{side}") or "nan")
+                for side in ("xmin", "ymin", "xmax", "ymax")
             )
             name = thing.findtext("pose") or ""
             yield Labelled(
@@ -186,8 +187,16 @@ def scored(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 def tables(result: dict[str, Any]) -> str:
     """Write the result as Markdown."""
-    lines = ["| Set | Boxes | Defects | Found | Kind said | Right | Left unknown |", "|---|---|---|---|---|---|---|"]
-    sets = [(name, way, one) for name, ways in result.items() if isinstance(ways, dict) for way, one in ways.items()]
+    lines = [
+        "| Set | Boxes | Defects | Found | Kind said | Right | Left unknown |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    sets = [
+        (name, way, one)
+        for name, ways in result.items()
+        if isinstance(ways, dict)
+        for way, one in ways.items()
+    ]
     for name, way, one in sets:
         accuracy, unknown = (one[key] for key in ("accuracy_of_named", "unknown_ratio"))
         right = "" if accuracy is None else f"{one['right']} ({accuracy:.0%})"

@@ -87,9 +87,7 @@ def measure_appearance(
 def _window(image: Image, box: BoxXyxyPx, mm_per_px_xy: tuple[float, float]) -> _Window | None:
     """Cut out a box with the cloth around it, in square pixels."""
     target_mm = max(SCALE_MM, *mm_per_px_xy)
-    spans = [
-        _span(box[axis], box[axis + 2], image.shape[1 - axis], mm_per_px_xy[axis]) for axis in (0, 1)
-    ]
+    spans = [_span(box[axis], box[axis + 2], image.shape[1 - axis], mm_per_px_xy[axis]) for axis in (0, 1)]
     (left, right), (top, bottom) = spans
     if left >= right or top >= bottom:
         return None
@@ -101,7 +99,9 @@ def _window(image: Image, box: BoxXyxyPx, mm_per_px_xy: tuple[float, float]) -> 
     cut = image[y0:y1, x0:x1]
     grey = cut if cut.ndim == 2 else cv2.cvtColor(cut, cv2.COLOR_BGR2GRAY)
     scales = [scale / target_mm for scale in mm_per_px_xy]
-    size_wh = tuple(max(1, round(side * scale)) for side, scale in zip(grey.shape[::-1], scales, strict=True))
+    size_wh = tuple(
+        max(1, round(side * scale)) for side, scale in zip(grey.shape[::-1], scales, strict=True)
+    )
     if size_wh != grey.shape[::-1]:
         grey = cv2.resize(grey, size_wh, interpolation=cv2.INTER_AREA)
     rows = _scaled(top - y0, bottom - y0, scales[1], size_wh[1])

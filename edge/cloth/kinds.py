@@ -1,7 +1,7 @@
 """Find the kind of a defect from its class, its extent and what the image shows: geometry, no network.
 
-A kind is a category of the taxonomy. Where class, extent and image do not decide, it is None: a wrong kind is
-worse than none. How often the rules are right: docs/benchmarks/kinds.md.
+A kind is a category of the taxonomy. Where class, extent and image do not decide it is None: a wrong kind
+is worse than none. How often the rules are right: docs/benchmarks/kinds.md.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ LEAST_HOLE_MM: Final = 1.6
 NEP_MM: Final = 4.8
 SPECK_MM: Final = 2.2
 SOLID: Final = 0.43
-"""A nep is round and frayed; a float fills its box. What is smaller than `SPECK_MM` fills it in any case."""
+"""A nep is round and frayed; a float fills its box. What is smaller than `SPECK_MM` always does."""
 
 SLUB: Final = 2.2
 """What is so many times as long as broad is a thick place along a yarn, `SLUB_MM` broad at most."""
@@ -110,9 +110,7 @@ CREASE_MM: Final = 2.9
 WRINKLE_MM: Final = 3.3
 
 
-def kind_of(
-    class_name: str, length_mm: float, breadth_mm: float, seen: Appearance | None
-) -> str | None:
+def kind_of(class_name: str, length_mm: float, breadth_mm: float, seen: Appearance | None) -> str | None:
     """Return the kind of a defect.
 
     Args:

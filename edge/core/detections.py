@@ -27,7 +27,7 @@ T = TypeVar("T")
 class DetectionRecord(TypedDict):
     """Define one detection of a JSON line. The box is in pixels of the original frame.
 
-    `shape` is there for what no detector named, `kind` where the image tells it: a category of the taxonomy.
+    `shape` is there for what no detector named; `kind`, a category of the taxonomy, where it is known.
     """
 
     label: str

@@ -12,7 +12,6 @@ from edge.cloth.defects import ClothDefect, class_and_kind, class_and_shape
 from edge.cloth.grading import Grade, area_m2, grade_roll
 from edge.cloth.width import Across, Strip, within_part
 
-
 UNKNOWN: Final = "unknown"
 """What a person reads where the kind of a defect is not known."""
 
@@ -100,7 +99,9 @@ def sums_by_kind(rows: Iterable[DefectRow]) -> tuple[KindSum, ...]:
         )
         for kind, group in groups.items()
     ]
-    return tuple(sorted(sums, key=lambda one: (one.kind is None, -one.points, -one.defects, one.kind or "")))
+    return tuple(
+        sorted(sums, key=lambda one: (one.kind is None, -one.points, -one.defects, one.kind or ""))
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The kind of a defect follows the cloth, not the camera: turned, moved, brighter or darker, it is the same."""
+"""The kind of a defect is that of the cloth: turned, moved, brighter or darker it is the same."""
 
 from __future__ import annotations
 
