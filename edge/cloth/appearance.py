@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, floor
+from math import ceil, floor, sqrt
 from typing import NamedTuple
 
 import cv2
@@ -154,7 +154,7 @@ def _sway_px(core: Mask) -> float:
     if len(xs) < LEAST_PIXELS:
         return 0.0
     least = float(np.linalg.eigvalsh(np.cov(np.stack([xs, ys])))[0])
-    return 4 * max(least, 0.05) ** 0.5
+    return 4 * sqrt(max(least, 0.05))
 
 
 def _thickness_px(core: Mask) -> float:

@@ -88,6 +88,9 @@ WANDERS: Final = 0.4
 """Of a yarn that wanders over the cloth less than this lies in one line."""
 
 LEAST_HOLE_MM: Final = 1.6
+HOLE_PART: Final = 0.35
+"""A hole is so thick at least, as part of the shorter side of its box; a yarn leaves most of that free."""
+
 NEP_MM: Final = 4.8
 SPECK_MM: Final = 2.2
 SOLID: Final = 0.43
@@ -157,7 +160,8 @@ def _yarn(one: Evidence) -> str | None:
 
 def _torn(one: Evidence) -> str | None:
     """Tell a hole from a torn yarn that wanders over the cloth."""
-    if one.in_one_place >= BLOTCH and one.seen.thickness_mm >= LEAST_HOLE_MM:
+    least_mm = max(LEAST_HOLE_MM, HOLE_PART * one.shorter_mm)
+    if one.in_one_place >= BLOTCH and one.seen.thickness_mm >= least_mm:
         return "hole"
     return "broken yarn" if one.in_one_place <= WANDERS else None
 
