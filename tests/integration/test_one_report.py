@@ -66,7 +66,7 @@ def test_kinds_are_those_that_were_planted_and_the_same_in_every_output(folder):
     assert {category: kinds[category] for category in ("crease", "hole", "stain")} == {
         "crease": {"crease"}, "hole": {"hole"}, "stain": {"stain"},
     }  # fmt: skip
-    assert all(kinds[category] <= {category, None} for category in kinds)
+    assert kinds["nep"] <= {"nep", None}
     expected = sorted(((one.start_m, one.kind) for one in found), key=str)
 
     lines = [json.loads(line) for line in (folder / "d.jsonl").read_text().splitlines()]
