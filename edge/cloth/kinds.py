@@ -55,6 +55,17 @@ class Evidence(NamedTuple):
         """How much of it lies in one line, seen the way where that is less."""
         return min(self.seen.straight_along, self.seen.straight_across)
 
+    @property
+    def is_clearly_seen(self) -> bool:
+        """Whether some of it differs more from the cloth than the cloth from itself."""
+        return max(self.seen.lighter, self.seen.darker) >= CLEARLY_SEEN
+
+    @property
+    def has_two_sides(self) -> bool:
+        """Whether parts are lighter than the cloth and others darker, like the slopes of a fold."""
+        light, dark = self.seen.lighter, self.seen.darker
+        return min(light, dark) >= BOTH_SIDES * max(light, dark)
+
     def is_line(self, ratio: float) -> bool:
         """Tell whether it is so many times as long as broad."""
         return self.longer_mm >= ratio * self.shorter_mm
@@ -87,7 +98,13 @@ BLOTCH: Final = 0.45
 WANDERS: Final = 0.4
 """Of a yarn that wanders over the cloth less than this lies in one line."""
 
+CLEARLY_SEEN: Final = 3.3
+"""Deviations of the cloth around that a thread, or a hole, differs by at least somewhere: less is grain."""
+
 LEAST_HOLE_MM: Final = 1.6
+HOLE_BOX_MM: Final = 2.0
+"""A hole is wider than the gap of a yarn or two."""
+
 HOLE_PART: Final = 0.35
 """A hole is so thick at least, as part of the shorter side of its box; a yarn leaves most of that free."""
 
@@ -106,6 +123,9 @@ PALE_STAIN_MM: Final = 6.5
 
 STAIN_WEAVE: Final = 0.58
 """A stain colours the yarns: so much of the contrast of the weave is left in it."""
+
+BOTH_SIDES: Final = 0.35
+"""A fold has a lit slope and a shaded one; of the weaker at least so much of the stronger is seen."""
 
 CREASE_MM: Final = 2.9
 """Breadth of the slope beside a fold that was pressed in; the waves of a wrinkle are over `WRINKLE_MM`."""
@@ -153,16 +173,19 @@ def _yarn(one: Evidence) -> str | None:
     if one.straight >= STRAIGHT:
         return missing
     if one.straight <= SWAYING and one.seen.sway_mm >= SWAYS_MM:
-        return "broken yarn"
+        is_loose = one.is_clearly_seen and one.longer_mm < SURE_LINE_MM
+        return "broken yarn" if is_loose else None
     is_narrow = one.straight >= HARDLY_STRAIGHT and one.seen.sway_mm <= NARROW_MM
     return missing if is_narrow or one.longer_mm >= SURE_LINE_MM else None
 
 
 def _torn(one: Evidence) -> str | None:
     """Tell a hole from a torn yarn that wanders over the cloth."""
+    if not one.is_clearly_seen:
+        return None
     least_mm = max(LEAST_HOLE_MM, HOLE_PART * one.shorter_mm)
     if one.in_one_place >= BLOTCH and one.seen.thickness_mm >= least_mm:
-        return "hole"
+        return "hole" if one.shorter_mm >= HOLE_BOX_MM else None
     return "broken yarn" if one.in_one_place <= WANDERS else None
 
 
@@ -181,7 +204,7 @@ def _drop(one: Evidence) -> str | None:
 def _wrinkle(one: Evidence) -> str | None:
     """Tell the sharp line of a fold from waves."""
     if 0 < one.seen.thickness_mm <= CREASE_MM:
-        return "crease"
+        return "crease" if one.has_two_sides else None
     return "wrinkle" if one.seen.thickness_mm >= WRINKLE_MM else None
 
 

@@ -21,7 +21,7 @@ SEEN = Appearance(
     sway_mm=1.5,
     thickness_mm=2.0,
     weave=0.9,
-    lighter=0.5,
+    lighter=3.0,
     darker=5.0,
 )
 
@@ -34,10 +34,13 @@ SEEN = Appearance(
         ("broken", 30, 2, {"straight_across": 0.9}, None),
         ("broken", 400, 2, {}, "broken end"),
         ("broken", 30, 4, {"sway_mm": 3.0}, "broken yarn"),
-        ("broken", 400, 4, {"sway_mm": 3.0, "straight_along": 0.3}, "broken yarn"),
+        ("broken", 400, 4, {"sway_mm": 3.0, "straight_along": 0.3}, None),
+        ("broken", 30, 4, {"sway_mm": 3.0, "darker": 3.2}, None),
         ("broken", 20, 25, {"straight_along": 0.2}, "broken yarn"),
         ("broken", 6, 5, {}, "hole"),
         ("broken", 20, 18, {}, None),
+        ("broken", 3.6, 1.3, {}, None),
+        ("broken", 6, 5, {"darker": 3.2}, None),
         ("broken", 12, 5, {"straight_along": 0.95}, "broken end"),
         ("drop", 2.5, 3, {}, "nep"),
         ("drop", 2.5, 3, {"fill": 0.6}, None),
@@ -49,6 +52,7 @@ SEEN = Appearance(
         ("drop", 6, 6, {"lighter": 9.0}, None),
         ("drop", 9, 9, {"lighter": 9.0}, "stain"),
         ("wrinkle", 40, 30, {}, "crease"),
+        ("wrinkle", 40, 30, {"lighter": 1.0}, None),
         ("wrinkle", 40, 30, {"thickness_mm": 5.0}, "wrinkle"),
         ("wrinkle", 40, 30, {"thickness_mm": 3.1}, None),
         ("unclassified", 30, 2, {"straight_along": 0.9}, None),
@@ -65,7 +69,7 @@ def test_every_kind_that_a_rule_gives_is_one_of_its_class_in_the_taxonomy():
     values = [0.1, 0.5, 1.0, 3.0, 5.0]
     for class_name in RULES:
         said = {
-            kind_of(class_name, length, breadth, Appearance(a, b, c, sway, thick, 0.9, 0.0, 5.0))
+            kind_of(class_name, length, breadth, Appearance(a, b, c, sway, thick, 0.9, 3.0, 5.0))
             for length in (1, 3, 8, 200)
             for breadth in (1, 3, 8, 200)
             for a, b, c in permutations((0.1, 0.5, 0.9))
