@@ -6,7 +6,8 @@ Usage:
   python docs/benchmarks/kinds.py OUT.json --simulated woven drawn --aitex voc/ images/
 
 Each set is measured twice: with the boxes and classes of the ground truth, which says what the rules are
-worth, and with those that `edge-run` reports with the shipped model, which is what a mill sees.
+worth, and with those that `edge-run` reports with the shipped model, which is what a mill sees. With
+--found FOLDER its detections are kept, and read again the next time: rules may change, boxes do not.
 """
 
 from __future__ import annotations
@@ -45,12 +46,15 @@ KIND_OF_AITEX = {"fuzzyball": "nep", "warp ball": "nep"}
 kinds of the taxonomy by name."""
 
 
+Box = tuple[float, float, float, float]
+
+
 @dataclass(frozen=True, slots=True)
 class Labelled:
     """Hold a defect of the ground truth: image, box in its pixels, kind, and class of that kind."""
 
     image: Path
-    box_xyxy_px: tuple[float, float, float, float]
+    box_xyxy_px: Box
     kind: str
     class_name: str
 
@@ -61,6 +65,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--simulated", type=Path, nargs="+", default=[])
     parser.add_argument("--aitex", type=Path, nargs=2, metavar=("VOC", "IMAGES"))
+    parser.add_argument("--found", type=Path, help="folder for what edge-run reports")
     parser.add_argument("--without-detector", action="store_true", help="ground-truth boxes only")
     arguments = parser.parse_args()
     sets = {folder.name: list(simulated(folder)) for folder in arguments.simulated}
@@ -70,7 +75,8 @@ def main() -> None:
     for name, labelled in sets.items():
         result[name] = {"ground-truth boxes": scored(by_rules(labelled))}
         if not arguments.without_detector:
-            result[name]["edge-run"] = scored(by_edge_run(labelled))
+            file = (arguments.found or Path(tempfile.mkdtemp())) / f"{name}.jsonl"
+            result[name]["edge-run"] = scored(by_edge_run(labelled, file))
     arguments.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(tables(result))
 
@@ -120,18 +126,26 @@ def aitex(voc: Path, images: Path) -> Iterator[Labelled]:
 def by_rules(labelled: Iterable[Labelled]) -> Iterator[tuple[str, str]]:
     """Yield the kind of each defect and what the rules say with the boxes of the ground truth."""
     for one in labelled:
-        left, top, right, bottom = one.box_xyxy_px
-        seen = measure_appearance(read_image(one.image), one.box_xyxy_px, (SCALE_MM, SCALE_MM))
-        said = kind_of(one.class_name, (bottom - top) * SCALE_MM, (right - left) * SCALE_MM, seen)
-        yield one.kind, said or UNKNOWN
+        yield one.kind, said_of(one.image, one.class_name, one.box_xyxy_px)
 
 
-def by_edge_run(labelled: Iterable[Labelled]) -> Iterator[tuple[str, str]]:
-    """Yield the kind of each defect and what `edge-run` reports there."""
+def said_of(image: Path, class_name: str, box_xyxy_px: Box) -> str:
+    """Return what the rules say of a box, as `edge-run` asks them."""
+    left, top, right, bottom = box_xyxy_px
+    seen = measure_appearance(read_image(image), box_xyxy_px, (SCALE_MM, SCALE_MM))
+    said = kind_of(class_name, (bottom - top) * SCALE_MM, (right - left) * SCALE_MM, seen)
+    return said or UNKNOWN
+
+
+def by_edge_run(labelled: Iterable[Labelled], file: Path) -> Iterator[tuple[str, str]]:
+    """Yield the kind of each defect and what the rules say of the box that `edge-run` reports there."""
     by_image: dict[Path, list[Labelled]] = {}
     for one in labelled:
         by_image.setdefault(one.image, []).append(one)
-    found = _reported(by_image)
+    if not file.exists():
+        inspect(by_image, file)
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    found = {line["source"]: line["detections"] for line in lines}
     for image, mine in by_image.items():
         records = found.get(image.name, [])
         boxes = np.array([record["box_xyxy_px"] for record in records], np.float32).reshape(-1, 4)
@@ -142,7 +156,7 @@ def by_edge_run(labelled: Iterable[Labelled]) -> Iterator[tuple[str, str]]:
                 yield one.kind, NOT_FOUND
                 continue
             best = int(np.where(is_hit, overlap + 1, 0).argmax())
-            yield one.kind, records[best].get("kind", UNKNOWN)
+            yield one.kind, said_of(image, records[best]["label"], tuple(records[best]["box_xyxy_px"]))
 
 
 def _holds_centre(one: Labelled, boxes: Any) -> Any:
@@ -152,17 +166,15 @@ def _holds_centre(one: Labelled, boxes: Any) -> Any:
     return (boxes[:, 0] <= x) & (x <= boxes[:, 2]) & (boxes[:, 1] <= y) & (y <= boxes[:, 3])
 
 
-def _reported(images: Iterable[Path]) -> dict[str, list[dict[str, Any]]]:
-    """Inspect images with the shipped model: name of the image -> its detections."""
+def inspect(images: Iterable[Path], out: Path) -> None:
+    """Inspect images with the shipped model."""
+    out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "images").mkdir()
         for image in images:
             (folder / "images" / image.name).symlink_to(image.resolve())
-        out = folder / "found.jsonl"
-        python(folder, EDGE_RUN, "--camera", str(folder / "images"), "--detections", str(out))
-        lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
-    return {line["source"]: line["detections"] for line in lines}
+        python(folder, EDGE_RUN, "--camera", str(folder / "images"), "--detections", str(out.resolve()))
 
 
 def scored(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:

@@ -158,8 +158,9 @@ def _sway_px(core: Mask) -> float:
 
 
 def _thickness_px(core: Mask) -> float:
-    """Return the diameter of the largest circle within the core."""
-    return 2 * float(cv2.distanceTransform(core.astype(np.uint8), cv2.DIST_L2, 5).max())
+    """Return the diameter of the largest circle within the core; it lies in the box."""
+    framed = np.pad(core.astype(np.uint8), 1)
+    return 2 * float(cv2.distanceTransform(framed, cv2.DIST_L2, 5).max())
 
 
 def _weave(window: _Window, deviations: Floats) -> float:

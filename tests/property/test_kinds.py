@@ -76,6 +76,7 @@ def test_each_kind_is_found_and_a_quarter_turn_exchanges_end_and_pick(kind, seed
     image, box = draw(cloth(seed))
     found, seen = seen_kind(image, box, class_name)
     assert found == kind
+    assert seen.thickness_mm <= SCALE_MM * (min(box[2] - box[0], box[3] - box[1]) + 2)
     turned, turned_seen = seen_kind(np.rot90(image), turned_box(box), class_name)
     assert turned == (load_taxonomy().kind(kind).quarter_turn or kind)
     assert turned_seen.straight_along == pytest.approx(seen.straight_across, abs=0.01)
@@ -123,7 +124,7 @@ def test_what_the_rules_do_not_know_has_no_kind():
     assert kind_of("oil", 24.0, 1.6, seen) is None
     assert kind_of("unclassified", 24.0, 1.6, seen) is None
     assert kind_of("broken", 24.0, 1.6, None) is None
-    assert kind_of("broken", 24.0, 1.6, replace(seen, sway_mm=1.55)) is None
+    assert kind_of("broken", 24.0, 1.6, replace(seen, straight_along=0.7, sway_mm=1.55)) is None
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ SEEN = Appearance(
     sway_mm=1.5,
     thickness_mm=2.0,
     weave=0.9,
-    lighter=3.0,
+    lighter=2.0,
     darker=5.0,
 )
 
@@ -38,15 +38,23 @@ SEEN = Appearance(
         ("broken", 30, 4, {"sway_mm": 3.0, "darker": 3.2}, None),
         ("broken", 20, 25, {"straight_along": 0.2}, "broken yarn"),
         ("broken", 6, 5, {}, "hole"),
+        ("broken", 4, 4, {}, None),
+        ("broken", 6, 5, {"lighter": 4.0}, None),
         ("broken", 20, 18, {}, None),
         ("broken", 3.6, 1.3, {}, None),
         ("broken", 6, 5, {"darker": 3.2}, None),
-        ("broken", 12, 5, {"straight_along": 0.95}, "broken end"),
+        ("broken", 22, 8, {"straight_along": 0.95}, "broken end"),
+        ("broken", 12, 2, {"straight_along": 0.95}, None),
+        ("broken", 30, 4, {"sway_mm": 3.0, "lighter": 4.0}, None),
+        ("broken", 6, 4, {"straight_along": 0.2}, None),
         ("drop", 2.5, 3, {}, "nep"),
         ("drop", 2.5, 3, {"fill": 0.6}, None),
         ("drop", 1, 1, {"fill": 0.6}, "nep"),
         ("drop", 2, 8, {}, "slub"),
         ("drop", 4, 12, {}, None),
+        ("drop", 2, 25, {}, None),
+        ("drop", 8, 9, {"lighter": 4.0}, None),
+        ("drop", 8, 9, {"straight_along": 0.3}, None),
         ("drop", 8, 9, {}, "stain"),
         ("drop", 8, 9, {"weave": 0.3}, None),
         ("drop", 6, 6, {"lighter": 9.0}, None),
@@ -54,6 +62,7 @@ SEEN = Appearance(
         ("wrinkle", 40, 30, {}, "crease"),
         ("wrinkle", 40, 30, {"lighter": 1.0}, None),
         ("wrinkle", 40, 30, {"thickness_mm": 5.0}, "wrinkle"),
+        ("wrinkle", 40, 30, {"thickness_mm": 5.0, "lighter": 1.0}, None),
         ("wrinkle", 40, 30, {"thickness_mm": 3.1}, None),
         ("unclassified", 30, 2, {"straight_along": 0.9}, None),
         ("slub", 30, 2, {}, None),
@@ -69,9 +78,9 @@ def test_every_kind_that_a_rule_gives_is_one_of_its_class_in_the_taxonomy():
     values = [0.1, 0.5, 1.0, 3.0, 5.0]
     for class_name in RULES:
         said = {
-            kind_of(class_name, length, breadth, Appearance(a, b, c, sway, thick, 0.9, 3.0, 5.0))
-            for length in (1, 3, 8, 200)
-            for breadth in (1, 3, 8, 200)
+            kind_of(class_name, length, breadth, Appearance(a, b, c, sway, thick, 0.9, 2.5, 5.0))
+            for length in (1, 3, 8, 30, 200)
+            for breadth in (1, 3, 8, 30, 200)
             for a, b, c in permutations((0.1, 0.5, 0.9))
             for sway in values
             for thick in values
