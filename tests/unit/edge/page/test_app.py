@@ -191,7 +191,7 @@ def test_a_verdict_is_on_the_disk_when_it_is_answered_once_and_can_be_undone(tmp
     roll = read_roll(tmp_path / "rolls.db", "A17")
     assert [row.verdict for row in roll.defects] == ["confirmed", None, None]
     first = as_csv(roll).splitlines()[1]
-    assert first.endswith('00000003.png,,confirmed,"[10.0, 10.0, 30.0, 30.0]",,')
+    assert first.endswith('00000003.png,,confirmed,"[10.0, 10.0, 30.0, 30.0]",,,')
     rows = [json.loads(line) for line in as_json_lines(roll).splitlines()]
     assert [row.get("verdict") for row in rows if row["type"] == "defect"] == ["confirmed", None, None]
 
