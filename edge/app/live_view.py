@@ -135,7 +135,7 @@ class CameraLine:
                 edge_px = frame.position.left_selvedge_px or 0.0
                 across_mm = (left - edge_px) * frame.position.mm_per_px_across
                 where = f"at {along_m:.3f} m, {across_mm:.0f} mm from the left"
-            self._new.append(f"  {self._prefix}{found['label']:<8} {found['score']:.2f}  {where}")
+            self._new.append(f"  {self._prefix}{_named(found):<11} {found['score']:.2f}  {where}")
 
     def _status_line(self, state: RunState, frames_per_s: float) -> str:
         silence = f"no frame for {state.silent_s:.0f} s"
@@ -153,3 +153,8 @@ class CameraLine:
         if state.dropped:
             parts.append(f"{state.dropped} dropped")
         return "  ".join(parts)
+
+
+def _named(found: DetectionRecord) -> str:
+    """Return the kind where it is known, otherwise the class."""
+    return found.get("kind", found["label"])

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edge.cameras.protocol import FramePosition
+from edge.core.appearance import Appearance
 from edge.core.detections import Detections, Shape, joined_shape
 
 TOUCH_MM = 6.0
@@ -46,6 +47,9 @@ class ClothDefect:
             defect whose parts have several classes have these.
         seen: where its image shows it; None if that is not known.
         shape: of one that is unclassified; None where a detector has named it.
+        kind: category of the taxonomy, such as `broken end`; None where that is not known. It is settled
+            once the defect is complete, see `edge.cloth.kinds`.
+        appearance: what the image shows of its largest piece; None if nobody has looked.
     """
 
     class_name: str
@@ -57,6 +61,8 @@ class ClothDefect:
     pieces: tuple[ClothDefect, ...] = ()
     seen: Sighting | None = None
     shape: Shape | None = None
+    kind: str | None = None
+    appearance: Appearance | None = None
 
     def touches(self, other: ClothDefect, reach_mm: float = TOUCH_MM) -> bool:
         """Tell whether two defects overlap or lie closer than `reach_mm`, whatever their class."""
@@ -79,9 +85,9 @@ class ClothDefect:
         detailed = 1 < len(pieces) <= MOST_PIECES
         return replace(self._around(other), pieces=tuple(pieces) if detailed else ())
 
-    def as_json(self) -> dict[str, str | float]:
-        """Return class, score and the rectangle around it, and its shape if it has one, for a summary."""
-        left_out = {"pieces", "seen"} | ({"shape"} if self.shape is None else set())
+    def as_json(self) -> dict[str, str | float | None]:
+        """Return class, kind, score and the rectangle around it, and its shape if it has one."""
+        left_out = {"pieces", "seen", "appearance"} | ({"shape"} if self.shape is None else set())
         return {name: getattr(self, name) for name in self.__slots__ if name not in left_out}
 
     def moved_across(self, by_mm: float) -> ClothDefect:
@@ -90,6 +96,16 @@ class ClothDefect:
             return self
         pieces = tuple(piece.moved_across(by_mm) for piece in self.pieces)
         return replace(self, left_mm=self.left_mm + by_mm, right_mm=self.right_mm + by_mm, pieces=pieces)
+
+    @property
+    def length_mm(self) -> float:
+        """How far it reaches along the roll."""
+        return (self.end_m - self.start_m) * 1000
+
+    @property
+    def breadth_mm(self) -> float:
+        """How far it reaches across the cloth."""
+        return self.right_mm - self.left_mm
 
     @property
     def area_mm2(self) -> float:
@@ -118,7 +134,32 @@ class ClothDefect:
             max(self.right_mm, other.right_mm),
             seen=better.seen or self.seen or other.seen,
             shape=joined_shape([self.shape, other.shape]),
+            kind=joined_kind([self, other]),
+            appearance=largest_seen([self, other]),
         )
+
+
+def joined_kind(parts: Sequence[ClothDefect]) -> str | None:
+    """Return the kind of what consists of parts: that of the largest one whose kind is known."""
+    known = [part for part in parts if part.kind is not None]
+    return max(known, key=_size).kind if known else None
+
+
+def largest_seen(parts: Sequence[ClothDefect]) -> Appearance | None:
+    """Return what the image shows of the largest part that was looked at."""
+    seen = [part for part in parts if part.appearance is not None]
+    return max(seen, key=_size).appearance if seen else None
+
+
+def _size(defect: ClothDefect) -> tuple[float, ...]:
+    """Order defects by area; those of one area the same way whatever order they came in."""
+    return (defect.area_mm2, defect.score, defect.start_m, defect.left_mm)
+
+
+def class_and_kind(defect: ClothDefect) -> str:
+    """Return class and kind for a person to read, such as `broken: broken end`."""
+    name = class_and_shape(defect)
+    return name if defect.kind in (None, defect.class_name) else f"{name}: {defect.kind}"
 
 
 def class_and_shape(defect: ClothDefect) -> str:
@@ -180,9 +221,15 @@ def cloth_from_frame(
             (float(x2) - left_edge_px) * across,
             seen=_sighting(frame_id, (float(x1), float(y1), float(x2), float(y2))),
             shape=shape,
+            appearance=appearance,
         )
-        for (x1, y1, x2, y2), score, class_id, shape in zip(
-            found.boxes_xyxy_px, found.scores, found.class_ids, found.shapes, strict=True
+        for (x1, y1, x2, y2), score, class_id, shape, appearance in zip(
+            found.boxes_xyxy_px,
+            found.scores,
+            found.class_ids,
+            found.shapes,
+            found.appearances or (None,) * len(found),
+            strict=True,
         )
     ]
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import inf
 
 from edge.cloth.defects import TOUCH_MM, ClothDefect
+from edge.cloth.kinds import settled
 from edge.cloth.one_report import groups, one_report, reports, waits_mm
 from edge.cloth.recurring import Recurring
 
@@ -73,12 +74,14 @@ class DefectMerger:
         horizon_m = passed_m - self._touch_mm / 1000
         closed = [defect for defect in self._open if defect.end_m < horizon_m]
         self._open = [defect for defect in self._open if defect.end_m >= horizon_m]
-        return self.recurring.sift(self._complete(closed, passed_m), passed_m, view_mm)
+        complete = [settled(one) for one in self._complete(closed, passed_m)]
+        return self.recurring.sift(complete, passed_m, view_mm)
 
     def finish(self) -> list[ClothDefect]:
         """Return what is still open, at the end of the roll."""
         last, self._open, self._waiting = [*self._waiting, *self._open], [], []
-        return [*self.recurring.sift(reports(last), -inf, self._view_mm), *self.recurring.finish()]
+        complete = [settled(one) for one in reports(last)]
+        return [*self.recurring.sift(complete, -inf, self._view_mm), *self.recurring.finish()]
 
     def _complete(self, closed: list[ClothDefect], passed_m: float) -> list[ClothDefect]:
         """Return reports of what has no part that is still open; the rest waits."""

@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from edge.cloth.defects import MOST_PIECES, TOUCH_MM, ClothDefect
+from edge.cloth.defects import MOST_PIECES, TOUCH_MM, ClothDefect, joined_kind, largest_seen
 from edge.core.components import components
 from edge.core.detections import UNCLASSIFIED
 
@@ -135,6 +135,8 @@ def one_report(group: Sequence[ClothDefect]) -> ClothDefect:
         right_mm=max(one.right_mm for one in group),
         pieces=tuple(sorted(_few(_parts(group)), key=_rank)),
         seen=best.seen or next((one.seen for one in sorted(group, key=_rank) if one.seen), None),
+        kind=joined_kind([one for one in group if one.class_name == name]),
+        appearance=largest_seen(group),
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import NotRequired, TypedDict
+
+from edge.core.appearance import Appearance
 
 UNCLASSIFIED: Final = "unclassified"
 """Class of what does not belong into the cloth and no detector has a name for."""
@@ -19,11 +21,13 @@ SHAPES: Final[tuple[Shape, ...]] = ("spot", "warp line", "weft line", "area")
 
 NO_SHAPE: Final = -1
 
+T = TypeVar("T")
+
 
 class DetectionRecord(TypedDict):
     """Define one detection of a JSON line. The box is in pixels of the original frame.
 
-    `shape` is there for what no detector named, `kind` where the image tells it: one of the taxonomy.
+    `shape` is there for what no detector named; `kind`, a category of the taxonomy, where it is known.
     """
 
     label: str
@@ -43,20 +47,30 @@ class Detections:
         class_ids: (N,) int64, positions in the class names of the run.
         shape_ids: (N,) int64, positions in `SHAPES`, `NO_SHAPE` where a detector has named the class; None
             if that holds for all.
+        appearances: N of them, what the image shows of each; None where nobody has looked.
+        kinds: N of them, category of the taxonomy or None; None if nobody has looked.
     """
 
     boxes_xyxy_px: NDArray[np.float32]
     scores: NDArray[np.float32]
     class_ids: NDArray[np.int64]
     shape_ids: NDArray[np.int64] | None = None
+    appearances: tuple[Appearance | None, ...] | None = None
+    kinds: tuple[str | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> Detections:
         """Return the detections at these positions, or where the mask is True."""
-        shape_ids = None if self.shape_ids is None else self.shape_ids[index]
-        return Detections(self.boxes_xyxy_px[index], self.scores[index], self.class_ids[index], shape_ids)
+        return Detections(
+            self.boxes_xyxy_px[index],
+            self.scores[index],
+            self.class_ids[index],
+            None if self.shape_ids is None else self.shape_ids[index],
+            _taken(self.appearances, index),
+            _taken(self.kinds, index),
+        )
 
     def moved(self, right_px: float, down_px: float) -> Detections:
         """Return the detections moved by so many pixels."""
@@ -70,11 +84,15 @@ class Detections:
             return (None,) * len(self)
         return tuple(None if number == NO_SHAPE else SHAPES[number] for number in self.shape_ids.tolist())
 
+    @property
+    def _kinds(self) -> tuple[str | None, ...]:
+        return (None,) * len(self) if self.kinds is None else self.kinds
+
     def records(self, class_names: Sequence[str]) -> list[DetectionRecord]:
         """Spell the detections out, for JSON; boxes rounded to 0.1 px, scores to 0.0001."""
         records = []
-        for box, score, class_id, shape in zip(
-            self.boxes_xyxy_px, self.scores, self.class_ids, self.shapes, strict=True
+        for box, score, class_id, shape, kind in zip(
+            self.boxes_xyxy_px, self.scores, self.class_ids, self.shapes, self._kinds, strict=True
         ):
             record = DetectionRecord(
                 label=class_names[int(class_id)],
@@ -83,6 +101,8 @@ class Detections:
             )
             if shape is not None:
                 record["shape"] = shape
+            if kind is not None:
+                record["kind"] = kind
             records.append(record)
         return records
 
@@ -115,7 +135,7 @@ def no_detections() -> Detections:
 
 
 def concatenate(parts: Sequence[Detections]) -> Detections:
-    """Join detections of the same frame, in order."""
+    """Join detections of the same frame, in order; nobody has looked yet of which kind they are."""
     if not parts:
         return no_detections()
     return Detections(
@@ -124,6 +144,14 @@ def concatenate(parts: Sequence[Detections]) -> Detections:
         np.concatenate([part.class_ids for part in parts]),
         _shape_ids(parts),
     )
+
+
+def _taken(
+    values: tuple[T, ...] | None, index: NDArray[np.int64] | NDArray[np.bool_]
+) -> tuple[T, ...] | None:
+    if values is None:
+        return None
+    return tuple(values[place] for place in np.arange(len(values))[index].tolist())
 
 
 def _shape_ids(parts: Sequence[Detections]) -> NDArray[np.int64] | None:

@@ -39,6 +39,7 @@ class DefectMessage(_OfRoll):
     shape: Shape | None = Field(
         description=f"Of the class `{UNCLASSIFIED}`, which no detector has a name for; else null."
     )
+    kind: str | None = Field(description="Category of the taxonomy; null where it is not known.")
 
 
 class EventMessage(_OfRoll):

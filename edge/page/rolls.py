@@ -242,6 +242,7 @@ def _place(defect: ClothDefect, origin_m: float = 0.0) -> dict[str, Any]:
         "label": defect.class_name,
         "colour": class_colour(defect.class_name).hex,
         "shape": defect.shape,
+        "kind": defect.kind,
         "score": round(defect.score, 3),
         "start_m": round(defect.start_m + origin_m, 4),
         "end_m": round(defect.end_m + origin_m, 4),

@@ -27,6 +27,7 @@ OF_A_ROLL: Final = (
     ("namings", "review_id IN (SELECT review_id FROM reviews WHERE roll_id = ?)"),
     ("shapes", "event_id IN (SELECT event_id FROM defects WHERE roll_id = ?)"),
     ("small_images", "event_id IN (SELECT event_id FROM defects WHERE roll_id = ?)"),
+    ("kinds", "event_id IN (SELECT event_id FROM defects WHERE roll_id = ?)"),
     ("event_data", "event_id IN (SELECT event_id FROM events WHERE roll_id = ?)"),
     (
         "outbox",

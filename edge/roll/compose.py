@@ -121,7 +121,7 @@ def _defect(number: int, row: DefectRow, zone: tzinfo | None) -> parts.Defect:
     return parts.Defect(
         number=number,
         class_name=defect.class_name,
-        kind=None,
+        kind=defect.kind,
         shape=defect.shape,
         start_m=_metres(defect.start_m),
         end_m=_metres(defect.end_m),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from edge.cloth.defects import ClothDefect, class_and_shape
+from edge.cloth.defects import ClothDefect, class_and_kind, class_and_shape
 from edge.cloth.grading import Grade, area_m2, grade_roll
 from edge.cloth.width import Across, Strip, within_part
+
+UNKNOWN: Final = "unknown"
+"""What a person reads where the kind of a defect is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,16 @@ class DefectRow:
 
     @property
     def called(self) -> str:
+        """Its class and kind for a person to read: with the shape of what no detector named."""
+        return class_and_kind(self.defect)
+
+    @property
+    def kind(self) -> str:
+        """Its kind for a person to read."""
+        return self.defect.kind or UNKNOWN
+
+    @property
+    def class_text(self) -> str:
         """Its class for a person to read: with the shape of what no detector named."""
         return class_and_shape(self.defect)
 
@@ -41,6 +54,54 @@ class DefectRow:
     def judged(self) -> str:
         """What a person said of it, and the class they gave it; empty where nobody did."""
         return ", ".join(word for word in (self.verdict, self.named) if word)
+
+
+@dataclass(frozen=True, slots=True)
+class KindSum:
+    """Sum up the defects of one kind.
+
+    Attributes:
+        kind: category of the taxonomy; None where it is not known.
+        class_names: classes that a detector gave them, sorted.
+        points: of all of them, before the limit per metre.
+        longest_m: of the longest, along the roll or across it.
+    """
+
+    kind: str | None
+    class_names: tuple[str, ...]
+    defects: int
+    points: int
+    longest_m: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it for a program."""
+        return {
+            "kind": self.kind,
+            "classes": list(self.class_names),
+            "defects": self.defects,
+            "points": self.points,
+            "longest_m": round(self.longest_m, 4),
+        }
+
+
+def sums_by_kind(rows: Iterable[DefectRow]) -> tuple[KindSum, ...]:
+    """Sum up defects by kind, the kind with the most points first and what is not known last."""
+    groups: dict[str | None, list[DefectRow]] = {}
+    for row in rows:
+        groups.setdefault(row.defect.kind, []).append(row)
+    sums = [
+        KindSum(
+            kind,
+            tuple(sorted({row.defect.class_name for row in group})),
+            len(group),
+            sum(row.points for row in group),
+            max(max(row.defect.length_mm, row.defect.breadth_mm) for row in group) / 1000,
+        )
+        for kind, group in groups.items()
+    ]
+    return tuple(
+        sorted(sums, key=lambda one: (one.kind is None, -one.points, -one.defects, one.kind or ""))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +240,11 @@ class Roll:
         return grade_roll((row.defect for row in self.defects), self.inspected_m2, self.grade_limits)
 
     @property
+    def by_kind(self) -> tuple[KindSum, ...]:
+        """Its defects summed up by kind, the kind with the most points first."""
+        return sums_by_kind(self.defects)
+
+    @property
     def verdicts(self) -> dict[str, int]:
         """How many defects people confirmed and rejected; empty where nobody judged any."""
         counts = Counter(row.verdict for row in self.defects if row.verdict)
@@ -216,6 +282,7 @@ class Roll:
             "inspected_m2": _rounded(self.inspected_m2, 4) if known else None,
             "area_coverage": _rounded(self.area_coverage, 6),
             "defects": len(self.defects),
+            "by_kind": [one.as_json() for one in self.by_kind],
             **self.grade.as_json(),
             "verdicts": self.verdicts,
             "after_review": self.grade_after_review.as_json() if self.verdicts else None,

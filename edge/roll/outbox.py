@@ -28,9 +28,9 @@ FileIdentity = tuple[int, int]
 _ROWS = {
     "defect": """
         SELECT o.number, d.event_id, d.class_name, d.score, d.start_m, d.end_m, d.left_mm, d.right_mm,
-            d.points, d.utc, s.shape, r.roll_id, r.name AS roll, r.article
+            d.points, d.utc, s.shape, k.kind, r.roll_id, r.name AS roll, r.article
         FROM outbox o JOIN defects d USING (event_id) JOIN rolls r USING (roll_id)
-            LEFT JOIN shapes s USING (event_id)
+            LEFT JOIN shapes s USING (event_id) LEFT JOIN kinds k USING (event_id)
         WHERE o.number > ?1 AND o.number <= ?2
     """,
     "event": """

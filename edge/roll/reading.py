@@ -240,8 +240,9 @@ class _Reader:
 
 
 def defects_table(db: sqlite3.Connection) -> str:
-    """Return the table `defects` with the shapes beside it; those of older programs have none."""
-    return "defects LEFT JOIN shapes USING (event_id)" if has_table(db, "shapes") else "defects"
+    """Return the table `defects` with shapes and kinds beside it; those of older programs have none."""
+    beside = [table for table in ("shapes", "kinds") if has_table(db, table)]
+    return " ".join(["defects", *(f"LEFT JOIN {table} USING (event_id)" for table in beside)])
 
 
 def defect_row(row: sqlite3.Row) -> DefectRow | None:

@@ -116,6 +116,7 @@ class DefectCells(_Cells):
     box_xyxy_px: Text | None
     utc: Utc
     shape: Shape | None = None
+    kind: Name | None = None
 
     @model_validator(mode="after")
     def _has_sides(self) -> Self:
@@ -134,6 +135,7 @@ class DefectCells(_Cells):
             self.left_mm,
             self.right_mm,
             shape=self.shape,
+            kind=self.kind,
         )
 
 
@@ -185,7 +187,7 @@ EMPTIED: Final[Mapping[type[_Cells], Mapping[str, Any]]] = {
         "article": None, "started_utc": "", "ended_utc": None, "last_utc": "", "camera": "not known",
         "model_digest": "not known", "loomsight": "not known", "settings": "{}", "cloth_width_mm": None,
     },
-    DefectCells: {"picture": None, "box_xyxy_px": None, "utc": "", "shape": None},
+    DefectCells: {"picture": None, "box_xyxy_px": None, "utc": "", "shape": None, "kind": None},
     GapCells: {"utc": ""},
     EventCells: {"detail": "", "at_m": None, "utc": ""},
 }  # fmt: skip

@@ -120,6 +120,12 @@ LATER_TABLES: Final = (
     )
     """,
     """
+    CREATE TABLE IF NOT EXISTS kinds (
+        event_id TEXT PRIMARY KEY REFERENCES defects,
+        kind TEXT NOT NULL
+    )
+    """,
+    """
     CREATE TABLE IF NOT EXISTS views (
         roll_id TEXT PRIMARY KEY REFERENCES rolls,
         left_mm REAL NOT NULL,

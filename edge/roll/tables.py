@@ -10,7 +10,7 @@ from rich.console import Console
 
 from edge.process.terminal import as_cell
 from edge.process.whole_table import WholeTable, wide_console
-from edge.roll.contents import Roll
+from edge.roll.contents import UNKNOWN, Roll
 from edge.roll.local_time import local_from_utc, shown_time
 
 MOST_SHOWN = 50
@@ -62,7 +62,8 @@ def print_roll(roll: Roll, as_json: bool) -> None:
         return
     console = wide_console()
     table = WholeTable("", "", title=as_cell(roll.name), show_header=False, title_justify="left")
-    for name, value in facts.items():
+    kinds = ", ".join(f"{one.kind or UNKNOWN} {one.defects}" for one in roll.by_kind) or "none"
+    for name, value in (facts | {"by_kind": kinds}).items():
         table.add_row(name, as_cell(_shown(value)))
     console.print(table)
     _print_defects(roll, console)
@@ -80,12 +81,13 @@ def print_roll(roll: Roll, as_json: bool) -> None:
 def _print_defects(roll: Roll, console: Console) -> None:
     if not roll.defects:
         return
-    table = WholeTable("class", "from m", "to m", "left mm", "right mm", "points", "score")
+    table = WholeTable("class", "kind", "from m", "to m", "left mm", "right mm", "points", "score")
     for row in roll.defects[:MOST_SHOWN]:
         defect = row.defect
         places = (f"{defect.start_m:.3f}", f"{defect.end_m:.3f}", f"{defect.left_mm:.0f}")
         table.add_row(
-            as_cell(row.called),
+            as_cell(row.class_text),
+            as_cell(row.kind),
             *places,
             f"{defect.right_mm:.0f}",
             str(row.points),

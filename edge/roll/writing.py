@@ -128,6 +128,8 @@ def insert_defect(db: sqlite3.Connection, roll_id: str, recorded: RecordedDefect
         )
     if defect.shape is not None:
         db.execute("INSERT OR IGNORE INTO shapes VALUES (?, ?)", (recorded.event_id, defect.shape))
+    if defect.kind is not None:
+        db.execute("INSERT OR IGNORE INTO kinds VALUES (?, ?)", (recorded.event_id, defect.kind))
 
 
 def insert_event(db: sqlite3.Connection, roll_id: str | None, event: RecordedEvent) -> None:

@@ -171,6 +171,8 @@ def test_everything_recorded_reaches_the_broker_and_no_password_shows(tmp_path, 
             time.sleep(0.05)
         assert {one["id"] for one in subscriber.of("defect", "event", "stop")} == recorded
         assert subscriber.of("stop")
+        kinds = {one.event_id: one.defect.kind for one in roll.defects}
+        assert {one["id"]: one["kind"] for one in subscriber.of("defect")} == kinds
     shown = done.stdout + done.stderr + (tmp_path / "s.json").read_text() + json.dumps(roll.head)
     assert PASSWORD not in shown
     check = loomsight("mqtt", "check", *common, env={"LOOMSIGHT_MQTT_PASSWORD": PASSWORD})

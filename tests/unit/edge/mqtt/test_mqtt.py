@@ -101,6 +101,14 @@ def test_a_defect_that_no_detector_names_is_sent_with_its_shape(path):
     ]
 
 
+def test_a_defect_is_sent_with_its_kind(path):
+    recorder = recording(path)[1]
+    with recorder:
+        recorder.add([replace(defect(0.1), kind="broken end"), defect(0.2)], Coverage(), None)
+    sent = [json.loads(message_of(row)[1]) for row in waiting(path)]
+    assert [one["kind"] for one in sent] == ["broken end", None]
+
+
 def test_events_of_the_start_wait_too(path):
     recorder = recording(path)[1]
     with recorder:

@@ -228,6 +228,12 @@ def test_a_person_names_what_no_detector_has_a_name_for_and_takes_it_back(tmp_pa
         assert (row.verdict, row.named) == (None, None)
 
 
+def test_a_defect_comes_to_the_page_with_its_kind(tmp_path):
+    with page(tmp_path) as client:
+        client.recorder.add([replace(defect(1.1), kind="broken end")], client.run.coverage, 1500.0)
+        assert client.get("/roll").json()["defects"][-1]["kind"] == "broken end"
+
+
 @pytest.mark.parametrize(
     ("class_name", "verdict"),
     [("hole", "confirmed"), ("unclassified", "confirmed"), ("broken", "rejected"), ("", "confirmed")],
@@ -242,7 +248,7 @@ def test_a_record_of_before_has_no_verdicts_and_gets_a_place_for_them(tmp_path):
     with recorded_page(tmp_path) as (_, recorder, state):
         recorder.finish(state.coverage, None, "finished")
     with closing(sqlite3.connect(tmp_path / "rolls.db")) as db:
-        for table in ("namings", "shapes", "reviews"):
+        for table in ("namings", "shapes", "kinds", "reviews"):
             db.execute(f"DROP TABLE {table}")
         db.commit()
     assert [row.verdict for row in read_roll(tmp_path / "rolls.db", None).defects] == [None] * 3

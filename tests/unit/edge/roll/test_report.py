@@ -98,6 +98,45 @@ def test_a_damaged_shape_costs_the_shape_and_not_the_defect(tmp_path):
     assert roll.damaged == {"defects": 1}
 
 
+def test_the_kind_stands_in_record_report_table_csv_json_and_the_sums_by_kind(tmp_path):
+    end = ClothDefect("broken", 0.8, 1.0, 1.2, 0.0, 3.0, kind="broken end")
+    path = write_roll(tmp_path / "r.db", metres=2, defects=[end, spot(0.5)])
+    roll = read_roll(path, None)
+    assert [row.defect.kind for row in roll.defects] == [None, "broken end"]
+    assert [row.called for row in roll.defects] == ["drop", "broken: broken end"]
+    assert [(one.kind, one.defects, one.points) for one in roll.by_kind] == [
+        ("broken end", 1, 3),
+        (None, 1, 1),
+    ]
+    assert "<td>broken</td><td>broken end</td>" in report_page(roll, PieceRequest(1, None))
+    assert [row["kind"] for row in csv.DictReader(io.StringIO(as_csv(roll)))][:2] == ["", "broken end"]
+    lines = [json.loads(line) for line in as_json_lines(roll).splitlines()]
+    assert [line.get("kind") for line in lines if line["type"] == "defect"] == [None, "broken end"]
+    assert lines[0]["by_kind"][0] == {
+        "kind": "broken end", "classes": ["broken"], "defects": 1, "points": 3, "longest_m": 0.2,
+    }  # fmt: skip
+    shown = json.loads(roll_command("show", path, "--json").stdout)["defect_list"]
+    assert [one["kind"] for one in shown] == [None, "broken end"]
+    printed = roll_command("show", path).stdout
+    assert "broken end 1, unknown 1" in printed
+    assert re.search(r"broken +│ broken end +│ +1\.000", printed)
+
+
+def test_a_record_without_kinds_opens_and_a_damaged_kind_costs_only_the_kind(tmp_path):
+    end = ClothDefect("broken", 0.8, 1.0, 1.2, 0.0, 3.0, kind="broken end")
+    path = write_roll(tmp_path / "r.db", metres=2, defects=[end])
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("UPDATE kinds SET kind = x'00ff'")
+        db.commit()
+    roll = read_roll(path, None)
+    assert [(row.defect.kind, row.kind) for row in roll.defects] == [(None, "unknown")]
+    assert roll.damaged == {"defects": 1}
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE kinds")
+        db.commit()
+    assert [row.defect.kind for row in read_roll(path, None).defects] == [None]
+
+
 def places(pieces):
     return [(piece.start_m, piece.end_m) for piece in pieces]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -154,6 +155,23 @@ def test_a_defect_in_two_views_is_one():
     )
     assert together.width_mm == 1980
     assert together.grade.points == 4 + 2
+
+
+def test_a_pick_over_two_cameras_has_the_kind_of_its_larger_part_whose_kind_is_known():
+    def pick(left_mm, right_mm, kind):
+        return replace(defect(1.0, 1.01, left_mm, right_mm), kind=kind)
+
+    def together(left, right):
+        views = {
+            "l": roll_of("l", [(pick(600, 1010, left), None)], lines=3000),
+            "r": roll_of("r", [(pick(990, 1100, right), None)], lines=3000, offset_mm=980.0),
+        }
+        (row,) = together_of(views).defects
+        return row.defect.kind
+
+    assert together("broken pick", "hole") == "broken pick"
+    assert together(None, "broken pick") == "broken pick"
+    assert together(None, None) is None
 
 
 def test_two_defects_of_one_camera_stay_two_unless_another_sees_what_joins_them():
