@@ -6,12 +6,17 @@ is worse than none. How often the rules are right: docs/benchmarks/kinds.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
+import numpy as np
+
+from edge.cloth.appearance import measure_appearance
 from edge.cloth.defects import ClothDefect
 from edge.core.appearance import Appearance
+from edge.core.detections import Detections
+from edge.core.image import Image
 
 MOST_LOOKED_AT: Final = 64
 """Defects of one strip that are looked at, the surest first: bounds time on cloth in tatters."""
@@ -120,10 +125,10 @@ SOLID: Final = 0.43
 """A nep is round and frayed; a float fills its box. What is smaller than `SPECK_MM` always does."""
 
 SLUB: Final = 2.2
-"""What is so many times as long as broad is a thick place along a yarn, so broad and so long at most."""
+"""What is so many times as long as broad is a thick place along a yarn; how broad at most, and how long."""
 
 SLUB_MM: Final = 2.2
-LONGEST_SLUB_MM: Final = 20.0
+SLUB_LENGTH_MM: Final = (3.0, 20.0)
 STAIN_MM: Final = 4.2
 PALE_STAIN_MM: Final = 6.5
 """Least breadth of a stain; of one lighter than the cloth more, as floats are light and up to so broad."""
@@ -159,9 +164,33 @@ def kind_of(class_name: str, length_mm: float, breadth_mm: float, seen: Appearan
     return None if rule is None or seen is None else rule(Evidence(length_mm, breadth_mm, seen))
 
 
-def has_kinds(class_name: str) -> bool:
-    """Tell whether there are rules for a class."""
-    return class_name in RULES
+def kinds_in_image(
+    found: Detections, image: Image, class_names: Sequence[str], mm_per_px_xy: tuple[float, float]
+) -> tuple[tuple[Appearance | None, ...], tuple[str | None, ...]]:
+    """Look at the defects of an image.
+
+    Args:
+        found: in its pixels.
+        image: (H, W) grey or (H, W, 3) BGR, uint8.
+        class_names: of the run.
+        mm_per_px_xy: scale across the cloth and along it.
+    Returns:
+        What the image shows of each, and its kind by what is in the image; None where nobody looked.
+    """
+    names = [class_names[number] for number in found.class_ids.tolist()]
+    surest = set(np.argsort(-found.scores, kind="stable")[:MOST_LOOKED_AT].tolist())
+    appearances: list[Appearance | None] = []
+    kinds: list[str | None] = []
+    for number, ((left, top, right, bottom), name) in enumerate(
+        zip(found.boxes_xyxy_px.tolist(), names, strict=True)
+    ):
+        seen = None
+        if number in surest and name in RULES:
+            seen = measure_appearance(image, (left, top, right, bottom), mm_per_px_xy)
+        across_mm, along_mm = mm_per_px_xy
+        appearances.append(seen)
+        kinds.append(kind_of(name, (bottom - top) * along_mm, (right - left) * across_mm, seen))
+    return tuple(appearances), tuple(kinds)
 
 
 def settled(defect: ClothDefect) -> ClothDefect:
@@ -205,7 +234,8 @@ def _torn(one: Evidence) -> str | None:
 def _drop(one: Evidence) -> str | None:
     """Tell a slub, a nep and a stain by their size, and by whether the weave shows through."""
     if one.is_line(SLUB):
-        return "slub" if one.shorter_mm <= SLUB_MM and one.longer_mm <= LONGEST_SLUB_MM else None
+        is_long = SLUB_LENGTH_MM[0] <= one.longer_mm <= SLUB_LENGTH_MM[1]
+        return "slub" if is_long and one.shorter_mm <= SLUB_MM else None
     if one.longer_mm <= NEP_MM:
         is_frayed = one.longer_mm <= SPECK_MM or one.seen.fill < SOLID
         return "nep" if is_frayed and one.in_one_place >= BLOTCH else None

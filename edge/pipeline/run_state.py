@@ -14,7 +14,7 @@ from edge.cloth.defects import ClothDefect
 from edge.cloth.found import DefectsFound
 from edge.cloth.sums import CoverageSums
 from edge.cloth.width import Across, ClothWidth
-from edge.core.counted import counted
+from edge.core.counted import of_all
 from edge.core.detections import DetectionRecord
 from edge.core.errors import ImageError, LoomsightError
 from edge.core.latency import LatencyHistogram
@@ -196,7 +196,7 @@ def unreadable_error(state: RunState, camera: str) -> ImageError:
     """Return the error of a run that ended well but for images that could not be read."""
     total, unreadable = state.total, state.unreadable
     readable = total.frames_inspected + total.frames_without_cloth
-    count = f"{unreadable} of {counted(unreadable + readable, 'image')}" if readable else "No image"
+    count = of_all(unreadable, unreadable + readable, "image") if readable else "No image"
     could = "could not be read; the others were inspected" if readable else "could be read"
     problem = f"{count} of {camera} {could}."
     return ImageError(problem, "Replace or remove the files named above.")

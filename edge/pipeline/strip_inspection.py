@@ -12,14 +12,12 @@ from typing_extensions import Self
 
 from edge.cameras.health import FaultKind, HealthEvent
 from edge.cameras.protocol import Frame
-from edge.cloth.appearance import measure_appearance
 from edge.cloth.defects import on_cloth
 from edge.cloth.fusion import fuse
 from edge.cloth.in_frame import one_each
-from edge.cloth.kinds import MOST_LOOKED_AT, has_kinds, kind_of
+from edge.cloth.kinds import kinds_in_image
 from edge.cloth.mask import within
 from edge.cloth.strips import Seam, on_own_lines
-from edge.core.appearance import Appearance
 from edge.core.detections import UNCLASSIFIED, DetectionRecord, Detections
 from edge.core.image import Image
 from edge.core.latency import StageClock
@@ -206,31 +204,18 @@ class StripInspection:
         return fuse(found, regions, self._state.class_names.index(UNCLASSIFIED))
 
     def _with_kinds(self, found: Detections, prepared: PreparedStrip, frame: Frame) -> Detections:
-        """Look at what was found, in pixels of the frame, and say of which kind it is.
-
-        Where the scale is not known nothing is; of very many the surest are looked at.
-        """
+        """Say of which kind is what was found, in pixels of the frame; nothing where no scale is known."""
         image, scale = prepared.image, self.scale_of(frame)
         if image is None or scale is None:
             return found
         position = frame.position
-        across_mm = scale if position is None else position.mm_per_px_across
-        along_mm = scale if position is None else position.mm_per_px_along
-        names = [self._state.class_names[number] for number in found.class_ids.tolist()]
+        scales = (
+            (scale, scale) if position is None else (position.mm_per_px_across, position.mm_per_px_along)
+        )
+        in_image = found.moved(0, prepared.carried_lines)
         with self.clock.stage("kind"):
-            appearances: list[Appearance | None] = [None] * len(found)
-            for number in np.argsort(-found.scores, kind="stable")[:MOST_LOOKED_AT].tolist():
-                if has_kinds(names[number]):
-                    left, top, right, bottom = found.boxes_xyxy_px[number].tolist()
-                    down = prepared.carried_lines
-                    box = (left, top + down, right, bottom + down)
-                    appearances[number] = measure_appearance(image, box, (across_mm, along_mm))
-        sides = found.boxes_xyxy_px[:, 2:] - found.boxes_xyxy_px[:, :2]
-        kinds = [
-            kind_of(name, float(height) * along_mm, float(width) * across_mm, seen)
-            for name, (width, height), seen in zip(names, sides, appearances, strict=True)
-        ]
-        return replace(found, appearances=tuple(appearances), kinds=tuple(kinds))
+            appearances, kinds = kinds_in_image(in_image, image, self._state.class_names, scales)
+        return replace(found, appearances=appearances, kinds=kinds)
 
     def _watch_optics(self, started: StartedStrip) -> None:
         """Look at the optics of a strip, once and in order, if there is cloth on all of its lines."""

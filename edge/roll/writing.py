@@ -12,7 +12,7 @@ from edge import __version__
 from edge.cloth.coverage import Coverage
 from edge.cloth.gaps import Gap
 from edge.cloth.grading import Grade, grade_roll, points_of
-from edge.core.counted import counted
+from edge.core.counted import of_all
 from edge.core.errors import ConfigError
 from edge.core.events import RecordedEvent, new_id, utc_now
 from edge.roll.headers import write_header
@@ -219,7 +219,7 @@ def _grade_of(db: sqlite3.Connection, roll_id: str, limits: Mapping[str, float])
     recorded = db.execute("SELECT count(*) FROM defects WHERE roll_id = ?", (roll_id,)).fetchone()[0]
     if len(roll.defects) < recorded:
         lost = recorded - len(roll.defects)
-        detail = f"{lost} of {counted(recorded, 'defect')} without a place on the roll: not counted"
+        detail = f"{of_all(lost, recorded, 'defect')} without a place on the roll: not counted"
         insert_event(db, roll_id, RecordedEvent("defects damaged", detail))
     return grade_roll((row.defect for row in roll.defects), roll.inspected_m2, limits)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import permutations
 
+import numpy as np
 import pytest
 
 from edge.cloth.defects import ClothDefect, class_and_kind, joined_kind
-from edge.cloth.kinds import RULES, has_kinds, kind_of, settled
+from edge.cloth.kinds import MOST_LOOKED_AT, RULES, kind_of, kinds_in_image, settled
 from edge.cloth.merger import DefectMerger
 from edge.cloth.one_report import one_report
 from edge.core.appearance import Appearance
+from edge.core.detections import Detections
 from edge.core.taxonomy import load_taxonomy
 
 SEEN = Appearance(
@@ -53,6 +55,7 @@ SEEN = Appearance(
         ("drop", 2, 8, {}, "slub"),
         ("drop", 4, 12, {}, None),
         ("drop", 2, 25, {}, None),
+        ("drop", 0.6, 1.4, {}, None),
         ("drop", 8, 9, {"lighter": 4.0}, None),
         ("drop", 8, 9, {"straight_along": 0.3}, None),
         ("drop", 8, 9, {}, "stain"),
@@ -87,7 +90,20 @@ def test_every_kind_that_a_rule_gives_is_one_of_its_class_in_the_taxonomy():
         } - {None}
         assert said
         assert {taxonomy.class_of(kind) for kind in said} == {class_name}
-    assert not has_kinds("unclassified")
+
+
+def test_of_very_many_defects_the_surest_are_looked_at():
+    rng = np.random.default_rng(1)
+    image = rng.integers(90, 130, (60, 400), np.uint8)
+    count = MOST_LOOKED_AT + 6
+    lefts = np.arange(count, dtype=np.float32) * 5
+    boxes = np.stack([lefts, np.full(count, 20), lefts + 4, np.full(count, 24)], axis=1).astype(np.float32)
+    scores = np.linspace(0.1, 0.9, count, dtype=np.float32)
+    found = Detections(boxes, scores, np.arange(count) % 2)
+    seen, kinds = kinds_in_image(found, image, ("drop", "unclassified"), (0.2, 0.2))
+    assert [number for number, one in enumerate(seen) if one is not None] == list(range(6, count, 2))
+    assert len(kinds) == count
+    assert all(kind is None for kind in kinds[1::2])
 
 
 def piece(start_m, end_m, seen=SEEN, name="broken", score=0.8, kind=None):

@@ -21,7 +21,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect, Sighting
-from edge.core.counted import counted
+from edge.core.counted import counted, of_all
 from edge.core.events import RecordedEvent
 from edge.core.palette import class_colour
 from edge.roll.compose import document_of
@@ -32,7 +32,7 @@ from edge.roll.images import jpeg_around
 from edge.roll.local_time import local_from_utc, shown_time
 from edge.roll.reading import read_roll
 from edge.roll.recorder import RollRecorder
-from edge.roll.report import report_page
+from edge.roll.report import page_of, report_page
 from edge.roll.side_by_side import read_roll_beside
 from edge.roll.small_images import MOST_OF_A_FRAME, SmallImages
 from edge.roll.values import RollHead
@@ -257,6 +257,7 @@ def test_defects_are_added_up_by_class_with_the_colour_of_the_class(tmp_path):
 def test_one_and_several(number, text):
     assert counted(number, "defect") == text
     assert counted(number, "class", "classes") == ("1 class" if number == 1 else f"{number} classes")
+    assert of_all(0, number, "box") == ("0 of 1 box" if number == 1 else f"0 of {number} boxes")
 
 
 def test_one_defect_and_one_stretch_are_said_as_one(tmp_path):
@@ -337,3 +338,21 @@ def test_small_images_that_wait_are_bounded():
     assert small_images.of(defects[0]) is None
     assert small_images.of(replace(defects[0], seen=Sighting(199, defects[0].seen.box_xyxy_px)))
     assert small_images.of(replace(defects[0], seen=None)) is None
+
+
+def test_a_kind_that_is_known_stands_in_every_part_of_the_page(tmp_path):
+    document = document_of(read_roll(write_roll(tmp_path / "r.db", defects=[spot(1.0), spot(2.0)]), None))
+    assert "kind</th>" not in page_of(document, {})
+    first, second = document.defects
+    sums = document.kinds[0].model_copy(update={"kind": "oil stain", "defects": 1})
+    named = document.model_copy(
+        update={
+            "defects": (first.model_copy(update={"kind": "oil stain"}), second),
+            "kinds": (sums, sums.model_copy(update={"kind": None})),
+        }
+    )
+    page = page_of(named, {1: b"\xff\xd8"})
+    assert page.count('data-name="kind">oil stain</td>') == page.count('data-name="kind">unknown</td>') == 2
+    assert "1: drop (oil stain), 1.000 m</b>" in page
+    assert "<title>1: drop (oil stain), 1.000 m" in page
+    assert [row["kind"] for row in csv.DictReader(io.StringIO(as_csv(named)))] == ["oil stain", ""]
