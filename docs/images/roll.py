@@ -19,7 +19,8 @@ from edge.roll.cuts import PieceRequest
 from edge.roll.reading import read_roll
 from edge.roll.report import report_page
 
-LOOM = "loom:seed=7,width_px=1024,length_m=9,defects_per_m=1.5,difficulties=obvious+clear"
+LENGTH_M = 9
+LOOM = f"loom:seed=7,width_px=1024,length_m={LENGTH_M},defects_per_m=1.5,difficulties=obvious+clear"
 LOST_BLOCKS = range(20, 24)
 
 
@@ -42,7 +43,11 @@ def main() -> None:
 
 
 def recorded(folder: Path) -> str:
-    """Inspect the roll and return its report."""
+    """Inspect the roll and return its report.
+
+    Raises:
+        RuntimeError: if that was interrupted.
+    """
     edge.app.assembly.choose_camera = lambda *_: LosingLoom(parse_loom_options(LOOM))  # type: ignore[attr-defined]
     record = folder / "rolls.db"
     header = {"mill": "Example Mill", "customer": "Example Garments", "machine": "Loom 7", "shift": "early"}
@@ -53,7 +58,10 @@ def recorded(folder: Path) -> str:
             save_pictures=folder / "found", roll_header=header,
         )
     )  # fmt: skip
-    return report_page(read_roll(record, "roll 7"), PieceRequest(least_m=2.0))
+    roll = read_roll(record, "roll 7")
+    if roll.length_m < 0.99 * LENGTH_M:
+        raise RuntimeError(f"the run was interrupted after {roll.length_m:.2f} m")
+    return report_page(roll, PieceRequest(least_m=2.0))
 
 
 def taken(page: Path) -> bytes:

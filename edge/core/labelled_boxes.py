@@ -28,7 +28,7 @@ TEXT_OF_LONGER_SIDE = 1 / 50
 TEXT_OF_SHORTER_SIDE = 1 / 6
 """So that a label leaves most of a flat strip to the cloth."""
 
-TEXT_OF_LINE = 10
+TEXT_OF_LINE = 8
 """Times the width of a line."""
 
 MOST_LABELS = 60
