@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from edge.core.errors import OutputError
 from edge.core.files import write_whole
 from edge.core.image import Image
-from edge.core.palette import GREEN, VERMILION, Colour
+from edge.core.palette import Colour, stylesheet
 
 FIGURE_IN = (4.6, 3.5)
 """Width and height of a diagram: its text can be read where it fills a phone."""
@@ -31,27 +31,31 @@ _PAGE = Template("""<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>$title</title>
 <style>
-:root { color-scheme: light; font: 16px/1.45 system-ui, sans-serif; color: #222; background: #fff; }
+$palette
+:root { color-scheme: light; font: 16px/1.45 system-ui, sans-serif; }
+:root { color: var(--text); background: var(--card); }
 body { max-width: 70rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.5rem; margin: 0 0 .5rem; } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
 p, li { max-width: 45rem; margin: .4rem 0; overflow-wrap: anywhere; }
-.result { border-left: .4rem solid #666; padding: .3rem .8rem; font-weight: 600; }
-.better { border-color: $good; } .worse { border-color: $bad; }
+.result { border-left: .4rem solid var(--gap); padding: .3rem .8rem; font-weight: 600; }
+.better { border-color: var(--good); } .worse { border-color: var(--bad); }
 .scroll { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top; }
+th, td { padding: .25rem .7rem; text-align: left; vertical-align: top; }
+th, td { border-bottom: 1px solid var(--line); }
 .number { text-align: right; white-space: nowrap; }
-.caption { color: #555; font-size: .9rem; }
+.caption { color: var(--soft); font-size: .9rem; }
 th, td { white-space: nowrap; }
 .row { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; align-items: flex-start; }
 figure { margin: 0; } figure.diagram { flex: 1 1 20rem; max-width: 32rem; }
 figure.diagram img { width: 100%; height: auto; }
-figcaption { font-size: .9rem; color: #444; margin-bottom: .2rem; }
-.example { border-top: 1px solid #ddd; padding-top: .5rem; flex: 0 1 auto; max-width: 100%; }
+figcaption { font-size: .9rem; color: var(--soft); margin-bottom: .2rem; }
+.example { border-top: 1px solid var(--line); padding-top: .5rem; flex: 0 1 auto; max-width: 100%; }
 .example p { max-width: 31rem; }
 .pair { display: flex; flex-wrap: wrap; gap: .5rem; }
 .pair img { display: block; image-rendering: pixelated; max-width: none; }
-.chip { display: inline-block; width: .8em; height: .8em; border: 1px solid #222; margin-right: .35em; }
+.chip { display: inline-block; width: .8em; height: .8em; margin-right: .35em; }
+.chip { border: 1px solid var(--mark-edge); }
 </style>
 </head>
 <body>
@@ -70,7 +74,7 @@ def write_page(file: Path, title: str, parts: Iterable[str]) -> None:
     Raises:
         OutputError: if it cannot be written.
     """
-    page = _PAGE.substitute(title=escape(title), good=GREEN.hex, bad=VERMILION.hex, body="\n".join(parts))
+    page = _PAGE.substitute(title=escape(title), palette=stylesheet(dark=False), body="\n".join(parts))
     write_whole(file, page.encode())
 
 

@@ -9,12 +9,10 @@ import numpy as np
 
 from edge.core.detections import Detections
 from edge.core.image import Image
-from edge.core.palette import class_colour
+from edge.core.palette import INK, class_colour
 
 WINDOW_PX = 160
 """Side of a window: two of them stand beside each other on a phone."""
-
-INK_BGR = (34, 34, 34)
 
 Window = tuple[int, int, int, int]
 
@@ -47,6 +45,6 @@ def cut_out(image: Image, window: Window, detections: Detections, names: Sequenc
     drawn = cv2.cvtColor(part, cv2.COLOR_GRAY2BGR) if part.ndim == 2 else part.copy()
     for box, class_id in zip(detections.boxes_xyxy_px, detections.class_ids.tolist(), strict=True):
         x1, y1, x2, y2 = (round(float(side)) for side in box - (left, top, left, top))
-        for grow, ink in ((3, INK_BGR), (2, class_colour(names[class_id]).bgr)):
+        for grow, ink in ((3, INK.bgr), (2, class_colour(names[class_id]).bgr)):
             cv2.rectangle(drawn, (x1 - grow, y1 - grow), (x2 + grow - 1, y2 + grow - 1), ink, 1)
     return np.asarray(drawn, np.uint8)

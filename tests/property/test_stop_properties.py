@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.defects import ClothDefect
 from edge.config.stop import StopRule, StopSettings
+from edge.core.counted import counted
 from edge.core.detections import Detections
 from edge.core.latency import StageClock
 from edge.decisions.policy import HOUR_S, BlockOnRoll, StopPolicy
@@ -193,5 +194,5 @@ def test_the_count_is_that_of_distinct_defects_however_lines_are_blocked(boxes, 
     count = len(boxes)
     reasons = reasons_of(boxes, look, count)
     assert len(reasons) == 1
-    assert reasons[0].startswith(f"{count} detections of broken within ")
+    assert reasons[0].startswith(f"{counted(count, 'detection')} of broken within ")
     assert reasons_of(boxes, look, count + 1) == []

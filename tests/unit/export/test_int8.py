@@ -13,6 +13,7 @@ from onnxruntime.quantization.calibrate import CalibrationMethod, TensorData, Te
 from typer.testing import CliRunner
 
 from distill.checkpoint import load_detector
+from edge.bundle.manifest import BUNDLE_FORMAT
 from edge.bundle.opening import open_bundle
 from edge.core.contract import METADATA_KEY
 from edge.core.errors import ConfigError, ModelError, ParityError
@@ -251,7 +252,7 @@ def published(place):
 def test_a_bundle_holds_its_variants_and_says_how_they_were_made(published):
     bundle = open_bundle(published.bundle)
     assert bundle.variants == ("f16", "int8")
-    assert bundle.manifest.format == 2
+    assert bundle.manifest.format == BUNDLE_FORMAT
     made = bundle.manifest.variants[1].made
     assert made["method"] == "minmax"
     assert len(made["sensitivity"]) > 10

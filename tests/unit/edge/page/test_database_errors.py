@@ -202,7 +202,7 @@ class Faults:
 
     def strike(self):
         is_of_page = threading.current_thread() is not threading.main_thread()
-        if self.left and is_of_page and self._chance.random() < 0.5:
+        if self.left and is_of_page and self._chance.random() < 0.2:
             self.left -= 1
             raise copy(self._chance.choice(OF_SQLITE + OF_PYTHON))
 

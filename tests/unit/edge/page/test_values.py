@@ -378,7 +378,7 @@ def test_the_grade_so_far_is_that_of_the_report_at_that_moment(tmp_path):
             assert {key: found[key] for key in facts.grade.as_json()} == facts.grade.as_json()
             assert found["inspected_m2"] == pytest.approx(facts.inspected_m2, abs=1e-4)
             per_area = facts.grade.points_per_100_m2
-            assert f"<dt>points per 100 m²</dt><dd>{per_area:.1f}</dd>" in report_page(facts)
+            assert f"<dt>Points per 100 m²</dt><dd>{per_area:.1f}</dd>" in report_page(facts)
             recorder.add([defect(start_m)], state.coverage, 1500.0)
         assert grade.look().grade.points > found["points"]
 

@@ -108,12 +108,13 @@ def test_the_kind_stands_in_record_report_table_csv_json_and_the_sums_by_kind(tm
         ("broken end", 1, 3),
         (None, 1, 1),
     ]
-    assert "<td>broken</td><td>broken end</td>" in report_page(roll, PieceRequest(1, None))
-    assert [row["kind"] for row in csv.DictReader(io.StringIO(as_csv(roll)))][:2] == ["", "broken end"]
-    lines = [json.loads(line) for line in as_json_lines(roll).splitlines()]
+    assert 'data-name="kind">broken end</td>' in report_page(roll, PieceRequest(1, None))
+    document = document_of(roll)
+    assert [row["kind"] for row in csv.DictReader(io.StringIO(as_csv(document)))] == ["", "broken end"]
+    lines = [json.loads(line) for line in as_json_lines(document).splitlines()]
     assert [line.get("kind") for line in lines if line["type"] == "defect"] == [None, "broken end"]
-    assert lines[0]["by_kind"][0] == {
-        "kind": "broken end", "classes": ["broken"], "defects": 1, "points": 3, "longest_m": 0.2,
+    assert lines[0]["kinds"][0] == {
+        "class_name": "broken", "kind": "broken end", "defects": 1, "points": 3, "length_m": 0.2,
     }  # fmt: skip
     shown = json.loads(roll_command("show", path, "--json").stdout)["defect_list"]
     assert [one["kind"] for one in shown] == [None, "broken end"]

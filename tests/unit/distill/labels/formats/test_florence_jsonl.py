@@ -82,7 +82,7 @@ def test_an_outline_becomes_a_region_with_one(folder):
         pytest.param(MILLS_LINE.replace("<OD>", "<CAPTION>"), "prefix '<CAPTION>'", id="another-task"),
         pytest.param(MILLS_LINE.replace("drop", ""), "before any label", id="no-label"),
         pytest.param(MILLS_LINE.replace("<loc_501>", ""), "3 location tokens", id="incomplete"),
-        pytest.param(MILLS_LINE.replace("drop", "slub"), "'slub' is not in", id="unknown-class"),
+        pytest.param(MILLS_LINE.replace("drop", "moth"), "'moth' is not in", id="unknown-class"),
         pytest.param(MILLS_LINE.replace("501", "1000"), "<loc_1000> is no token", id="no-such-bin"),
     ],
 )  # fmt: skip

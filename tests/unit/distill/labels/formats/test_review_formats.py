@@ -203,7 +203,7 @@ CVAT_EXPORT = """<?xml version="1.0" encoding="utf-8"?>
         pytest.param('<polyline label="drop" points="1,2;3,4"/>', "a polyline has no area", id="polyline"),
         pytest.param('<box label="drop" xtl="1"/>', "missing", id="incomplete"),
         pytest.param('<polygon label="drop" points="1,2;3,4"/>', "three corners", id="two-corners"),
-        pytest.param('<box label="slub" xtl="1" ytl="1" xbr="2" ybr="2"/>', "'slub'", id="unknown"),
+        pytest.param('<box label="moth" xtl="1" ytl="1" xbr="2" ybr="2"/>', "'moth'", id="unknown"),
     ],
 )
 def test_what_cvat_exports(tmp_path, shape, said):

@@ -116,7 +116,7 @@ def test_a_bad_file_is_one_line_and_the_rest_is_read(folder, content, said):
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        pytest.param(DROP.replace("drop", "slub"), "'slub' is not in the taxonomy", id="unknown-class"),
+        pytest.param(DROP.replace("drop", "moth"), "'moth' is not in the taxonomy", id="unknown-class"),
         pytest.param(DROP.replace(BOX, ""), "no <bndbox>", id="no-box"),
         pytest.param(DROP.replace(">1<", ">a<"), "object 1: could not convert", id="not-a-number"),
         pytest.param(DROP.replace(">1<", ">nan<"), "not finite", id="nan"),
