@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple
 from edge.cameras.health import FaultKind
 from edge.cloth.grading import BELOW_GRADE
 from edge.cloth.sums import CoverageSums
+from edge.core.counted import counted
 from edge.page.snapshot import Snapshot
 from edge.reference.watch import DRIFT, KNOWN_ARTICLE, OTHER_ARTICLE
 
@@ -274,7 +275,7 @@ def _of_the_coverage(now: Snapshot) -> list[Trouble]:
     if roll.lost_m > 0:
         found.append(Trouble(_level(lost), "unseen", f"{roll.lost_m:.2f} m of this roll were not seen."))
     elif lost:
-        text = f"{roll.frames_lost} images of this roll were not looked at."
+        text = f"Not looked at: {counted(roll.frames_lost, 'image')} of this roll."
         found.append(Trouble(_level(lost), "unseen", text))
     return found
 

@@ -10,6 +10,7 @@ from distill.labels.engine.registry import ANNOTATORS
 from distill.labels.engine.shards import run_here
 from distill.labels.engine.training_set import check_names
 from distill.labels.sets.groups import by_name
+from edge.core.counted import of_all
 from edge.core.errors import ConfigError, DatasetError
 
 
@@ -43,7 +44,7 @@ def _check_groups(job: Job, expression: str, fractions: Collection[str]) -> None
     without = [name for name, group in groups.items() if not group]
     if without:
         raise DatasetError(
-            f"{len(without)} of {len(groups)} images have no group, the first is {without[0]}.",
+            f"No group is known of {of_all(len(without), len(groups), 'image')}, first {without[0]}.",
             "Correct --group until every image has one, or leave it out.",
         )
     if len(set(groups.values())) < len(fractions):

@@ -10,6 +10,7 @@ from distill.labels.formats.label_file import label_file
 from distill.labels.formats.yolo_description import Description
 from distill.labels.sets.image_files import is_there
 from distill.labels.sets.problems import Problems
+from edge.core.counted import counted
 from edge.core.outside_files import files_below
 
 NOT_LABELS = frozenset({"classes.txt"})
@@ -52,7 +53,9 @@ def lost_label_files(
         or there.keys().isdisjoint(file.parents)
     )
     if len(absent) > len(lost):
-        without = f"{len(absent) - len(lost)} images have no label file: in YOLO they show no defect"
+        without = (
+            f"{counted(len(absent) - len(lost), 'image')} without a label file: in YOLO that is no defect"
+        )
         problems.note(description.file.name, without)
     return lost
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from distill.labels.sets.annotations import LabelSet
 from distill.labels.sets.documents import read_text
+from edge.core.counted import of_all
 from edge.core.errors import ConfigError, DatasetError
 
 GROUP_NAME = "group"
@@ -29,7 +30,7 @@ def grouped(label_set: LabelSet, group_of: GroupOf) -> LabelSet:
     without = [image.file_name for image, group in zip(label_set.images, groups, strict=True) if not group]
     if without:
         raise DatasetError(
-            f"{len(without)} of {len(groups)} images have no group, the first is {without[0]}.",
+            f"No group is known of {of_all(len(without), len(groups), 'image')}, first {without[0]}.",
             "Correct the expression or the table until every image has one.",
         )
     images = (replace(image, group=group) for image, group in zip(label_set.images, groups, strict=True))

@@ -38,7 +38,7 @@ def test_convert_writes_no_image_of_which_an_object_was_not_read(folder, capsys)
     rows = {path.stem: path.read_text() for path in (folder / "out" / "labels").rglob("*.txt")}
     assert code == 0
     assert {name: bool(text) for name, text in rows.items()} == {"a": True, "e": False}
-    assert "2 images, 1 without a defect, 1 boxes, train 1, val 1, 3 left out" in out
+    assert "2 images, 1 without a defect, 1 box, train 1, val 1, 3 left out" in out
     named = [line.split(":")[1].strip() for line in err.splitlines() if line.startswith("warning")]
     assert named == ["b.xml", "d.xml", "c.png"]
     assert labels(capsys, "check", folder / "out")[0] == 0
@@ -93,7 +93,7 @@ def test_an_unknown_class_that_a_person_rejected_takes_no_image_away(tmp_path, c
     code, out, _ = labels(capsys, "check", tmp_path / "a.json", "--json")
     assert (code, json.loads(out)[0]["detail"][:6]) == (50, "'dust'")
     code, out, _ = labels(capsys, "convert", tmp_path / "a.json", "--to", "voc", "--out", tmp_path / "out")
-    assert (code, out.count("1 images, 0 without a defect, 1 boxes")) == (0 if images else 50, images)
+    assert (code, out.count("1 image, 0 without a defect, 1 box")) == (0 if images else 50, images)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_an_image_that_is_a_link_without_end_or_goal_is_named_and_not_skipped(tm
     ]
     _, out, err = labels(capsys, "convert", tmp_path, "--to", "coco", "--out", tmp_path / "o.json")
     assert "3 images" in out
-    assert "1 files with problems" in out
+    assert "1 file with problems" in out
     assert "warning: images/train/c.png: " in err
     with pytest.raises(DatasetError, match=r"images/train/c\.png"):
         load_dataset(tmp_path, load_taxonomy())

@@ -196,7 +196,7 @@ def test_the_second_annotator_is_looked_for_before_the_first_is_asked(mill):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--group", r"^(?P<group>roll[0-4]) "], "20 of 40 images have no group"),
+        (["--group", r"^(?P<group>roll[0-4]) "], "No group is known of 20 of 40 images"),
         (["--group", r"^(?P<group>roll)"], "1 groups cannot be split into 3 splits"),
     ],
 )

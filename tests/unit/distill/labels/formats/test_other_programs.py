@@ -516,7 +516,7 @@ def test_in_a_folder_of_label_files_one_that_lacks_says_that_there_is_no_defect(
     images(folder, "train/images/c.png")
     labels = read(folder)
     assert [image.file_name for image in labels.images if not image.regions] == ["train/images/c.png"]
-    assert "1 images have no label file" in labels.notes["data.yaml"]
+    assert "1 image without a label file" in labels.notes["data.yaml"]
 
 
 def test_labels_that_number_their_classes_from_1_are_left_out(tmp_path):

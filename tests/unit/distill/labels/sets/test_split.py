@@ -137,7 +137,7 @@ def test_groups_by_table(tmp_path):
 
 
 def test_an_image_without_a_group_is_refused():
-    with pytest.raises(DatasetError, match=r"1 of 2 images have no group, the first is x_0\.png"):
+    with pytest.raises(DatasetError, match=r"No group is known of 1 of 2 images, first x_0\.png"):
         grouped(a_set({"1": [[]], "x": [[]]}), by_name("^(?P<group>[0-9]+)_"))
 
 
