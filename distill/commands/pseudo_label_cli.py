@@ -259,7 +259,18 @@ def _print_summary(folder: Path) -> None:
     echo(f"report    {folder / 'report.json'}")
     if queued:
         echo(f"review    loomsight review {folder / 'dataset'}")
-    echo(f"next      loomsight distill {folder / 'dataset'}")
+    echo(f"next      {_next_command(folder)}")
+
+
+def _next_command(folder: Path) -> str:
+    """Return the command that trains on the data set, or splits it where all of it is in train."""
+    dataset = folder / "dataset"
+    if any((dataset / "images" / "val").glob("*")):
+        return f"loomsight distill {dataset}"
+    return (
+        f"loomsight labels split {dataset} --group EXPRESSION --out {folder / 'split'} (all images are in "
+        "train, and distill needs val, too: EXPRESSION says which part of a file name is the roll)"
+    )
 
 
 def _shown(fraction: float | None) -> str:

@@ -76,7 +76,8 @@ def test_labels_are_made_without_a_network_or_a_model_of_ones_own(mill, monkeypa
     assert len(labels.images) == 8
     asked = {folder.name.rsplit("-", 1)[0] for folder in (mill / "job" / "answers").iterdir()}
     assert asked == {"detector", "reference"}
-    assert said.stdout.splitlines()[-1].startswith("next      loomsight distill job/rounds/1/dataset")
+    following = said.stdout.splitlines()[-1]
+    assert following.startswith("next      loomsight labels split job/rounds/1/dataset --group EXPRESSION ")
 
 
 @pytest.mark.parametrize("flag", ["--florence", "--zero-shot", "--sam"])
