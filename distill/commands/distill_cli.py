@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -197,7 +198,9 @@ def _run_stages(
             leave_interrupted(folder.path)
     if not processes.is_first:
         return
-    echo(f"checkpoint  {folder.best}\nscorecard   {scorecard}\npage        {folder.page}")
+    echo(f"checkpoint  {folder.best}\nscorecard   {scorecard}")
+    if folder.page.is_file():
+        echo(f"page        {folder.page}")
     if chosen.plan is None or (chosen.plan.teacher is None and len(stages) == 1):
         _print_summary(folder)
     else:
@@ -358,7 +361,10 @@ def _next_command(chosen: _Chosen, dataset: Path, recipe: str) -> str:
     from distill.training.finish import read_summary
 
     folder = chosen.folder
-    if read_summary(folder).map50 >= LEAST_MAP50:
+    summary = read_summary(folder)
+    if summary.recall is None:  # no defect to be measured by
+        return shlex.join(("loomsight", "labels", "check", str(dataset)))
+    if summary.map50 >= LEAST_MAP50:
         return export_command(folder.best, dataset, folder.path / "bundle")
     longer = folder.path.with_name(f"{folder.path.name}-longer")
     return longer_command(dataset, recipe, folder.best, 2 * chosen.recipe.epochs, longer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from pathlib import Path
@@ -131,7 +132,7 @@ def say_problems(problems: Mapping[str, str]) -> None:
 
 def leave_interrupted(out: Path) -> NoReturn:
     """Say how a run that a signal stopped goes on, and leave."""
-    echo(f"Stopped. Go on with the same command and --resume --out {out}", err=True)
+    echo(f"Stopped. Go on with the same command and --resume --out {shlex.quote(str(out))}", err=True)
     raise typer.Exit(INTERRUPTED_EXIT_CODE)
 
 

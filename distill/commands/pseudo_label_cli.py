@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -247,7 +248,7 @@ def _print_summary(folder: Path) -> None:
     report = read_report(folder)
     images, queued = report["images"], sum(report["queued"].values())
     counts = [f"{images.get(name, 0)} {name.replace('_', ' ')}" for name in IMAGE_COUNTS]
-    echo(f"images  {', '.join(counts)}")
+    echo(f"images    {', '.join(counts)}")
     accepted = sum(report["accepted"].values())
     echo(f"boxes     {accepted} accepted, {queued} queued, {report['rejected']} rejected")
     quality = report.get("accepted_on_judging_split")
@@ -258,19 +259,14 @@ def _print_summary(folder: Path) -> None:
     echo(f"data set  {folder / 'dataset'}")
     echo(f"report    {folder / 'report.json'}")
     if queued:
-        echo(f"review    loomsight review {folder / 'dataset'}")
-    echo(f"next      {_next_command(folder)}")
-
-
-def _next_command(folder: Path) -> str:
-    """Return the command that trains on the data set, or splits it where all of it is in train."""
+        echo(f"review    {shlex.join(('loomsight', 'review', str(folder / 'dataset')))}")
     dataset = folder / "dataset"
-    if any((dataset / "images" / "val").glob("*")):
-        return f"loomsight distill {dataset}"
-    return (
-        f"loomsight labels split {dataset} --group EXPRESSION --out {folder / 'split'} (all images are in "
-        "train, and distill needs val, too: EXPRESSION says which part of a file name is the roll)"
-    )
+    words = ["loomsight", "distill", str(dataset)]
+    if not any((dataset / "images" / "val").glob("*")):
+        echo("note      all images are in train, distill needs val: EXPRESSION finds the roll in a name")
+        words = ["loomsight", "labels", "split", str(dataset), "--group", "EXPRESSION"]
+        words += ["--out", str(folder / "split")]
+    echo(f"next      {shlex.join(words)}")
 
 
 def _shown(fraction: float | None) -> str:

@@ -112,7 +112,7 @@ def check_classes(dataset: Dataset, class_names: tuple[str, ...]) -> None:
     """
     check_shows_defects(dataset)
     lacking = {"train": _lacking(dataset.train, class_names), "val": _lacking(dataset.val, class_names)}
-    for split, verb in (("train", "learnt"), ("val", "measured, and their threshold is not chosen")):
+    for split, verb in (("train", "learnt"), ("val", "measured, and no threshold is chosen")):
         if lacking[split]:
             logger.warning("no box of %s in %s: cannot be %s", ", ".join(lacking[split]), split, verb)
 

@@ -52,13 +52,16 @@ def report_sections(
     def pairs(mistakes: Sequence[Mistake]) -> str:
         return run_page.side_by_side(_pair(images[one.number], one, plan, names) for one in mistakes)
 
+    none = "No image of the validation split shows a defect."
+    has_defects = any(len(one.ground_truth) for one in images)
+    has_reports = any(len(one.reported) for one in images)
     listed: list[tuple[str, Sequence[Mistake], int, str]] = [
         ("Ground truth and reports", _overview(images, names), SHOWN_IMAGES,
-         "No image of the validation split shows a defect."),
+         none),
         ("Worst misses", missed_defects(images, names, thresholds), SHOWN_MISTAKES,
-         "None: every defect of the validation split is found."),
+         "None: every defect of the validation split is found." if has_defects else none),
         ("Surest false positives", false_positives(images, names), SHOWN_MISTAKES,
-         "None: every report points at a defect."),
+         "None: every report points at a defect." if has_reports else "None: nothing was reported."),
     ]  # fmt: skip
     return [
         run_page.section("Found and missed", *_confusion(point, len(images), thresholds)),

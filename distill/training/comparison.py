@@ -54,7 +54,7 @@ def doubts(rows: Sequence[ScorecardRow]) -> list[str]:
     lines = [
         f"{row.stage} finds next to nothing (mAP50 {row.map50:.3f}). {_cure(row.stage)}"
         for row in rows
-        if row.map50 is not None and row.map50 < LEAST_MAP50
+        if row.map50 is not None and row.map50 < LEAST_MAP50 and row.recall is not None
     ]
     by_stage = {row.stage: row for row in rows}
     alone, distilled = by_stage.get(STUDENT_ALONE), by_stage.get(DISTILLED)

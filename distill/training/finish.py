@@ -87,7 +87,7 @@ def _costs(row: ScorecardRow, recipe: Recipe) -> str:
     latency = "—" if row.latency is None else f"{row.latency.p50_ms:.1f} ms on {row.latency.runtime}"
     costs = [
         ("weights", f"{row.parameters / 1e6:.2f} million"),
-        ("MACs of one input", f"{row.macs / 1e9:.2f} billion"),
+        ("MACs of one input", f"{row.macs / 1e6:.1f} million"),
         ("file", f"{row.file_size_bytes / 1e6:.2f} MB"),
         ("one input, typical", latency),
         ("input", " x ".join(map(str, recipe.input_size_hw_px)) + " px"),

@@ -10,7 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from edge.core.errors import ConfigError
 from edge.core.settings import resolved
 
-Line = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+ONE_LINE = r"^[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]+$"
+"""No control character, no end of line, and nothing that turns the direction of reading."""
+
+Line = Annotated[str, Field(min_length=1, max_length=200, pattern=ONE_LINE)]
 """One line of text."""
 
 
@@ -44,6 +47,10 @@ def header_words(words: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(
                 f"--roll-header {word} is not permitted.", f"Write --roll-header KEY=TEXT; keys: {known}."
             )
+    keys = [key.strip() for _, key, _, _ in parts]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    if twice:
+        raise ConfigError(f"--roll-header gives {twice[0]} twice.", "Give each key once.")
     return {key.strip(): text.strip() for _, key, _, text in parts}
 
 

@@ -152,7 +152,7 @@ function showNumbers() {
   if (state.boxes !== null) at("count").textContent = plural(state.boxes, "box", "boxes"); // no place on the roll is known
   const gaps = Object.entries(state.gaps_m || {});
   at("gaps").replaceChildren(...(gaps.length
-    ? gaps.map(([why, metres]) => item("", `${GAPS[why] || why}: ${metres.toFixed(2)} m`)) : [item("", "✓ nothing")]));
+    ? gaps.map(([why, metres]) => item("", `${GAPS[why] || why}: ${metres.toFixed(2)} m`)) : [item("", state.coverage !== null && state.coverage < 1 ? "images whose length is not known" : "✓ nothing")]));
   const ms = state.age_ms || state.latency_ms;
   if (ms) at("latency").textContent = `typical ${ms.p50.toFixed(0)} ms · slowest 1 % above ${ms.p99.toFixed(0)} ms · longest ${ms.max.toFixed(0)} ms`;
 }

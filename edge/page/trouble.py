@@ -145,8 +145,10 @@ def _of_the_camera(now: Snapshot) -> list[Trouble]:
         found.append(
             Trouble(level, "silent", text, "Loom stopped? Then all is well. If not: check cable and power.")
         )
-    if now.recent.unreadable:
-        found.append(Trouble("warn", "unreadable", "Bad images from the camera.", "Check the cable."))
+    if now.phase == "running" and now.recent.unreadable:
+        text = "Bad images from the camera." if now.is_live else "Images could not be read."
+        cure = "Check the cable." if now.is_live else "The messages of the run name them."
+        found.append(Trouble("warn", "unreadable", text, cure))
     if now.recent.lost_lines:
         found.append(Trouble("bad", "lost lines", "The camera loses lines.", "Check cable and encoder."))
     return found

@@ -199,7 +199,7 @@ def unreadable_error(state: RunState, camera: str) -> ImageError:
     count = of_all(unreadable, unreadable + readable, "image") if readable else "No image"
     could = "could not be read; the others were inspected" if readable else "could be read"
     problem = f"{count} of {camera} {could}."
-    return ImageError(problem, "Replace or remove the files named above.")
+    return ImageError(problem, "Replace or remove those that the messages of the run name.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from edge.roll import document as parts
 from edge.roll.contents import DefectRow, GapRow, Roll
 from edge.roll.cuts import LEAST_INSPECTED, LONGEST_M, PieceRequest, suggest_cuts
 from edge.roll.document import RollDocument
-from edge.roll.local_time import local_from_utc
+from edge.roll.local_time import local, local_from_utc
 from edge.roll.values import STRIP_NOT_SEEN
 
 TITLE = "Inspection report"
@@ -38,7 +38,7 @@ def document_of(
         status=head["status"],
         started=local_from_utc(head["started_utc"], zone),
         ended=local_from_utc(head["ended_utc"], zone),
-        made=(made or datetime.now(timezone.utc)).astimezone(zone),
+        made=local(made or datetime.now(timezone.utc), zone),
         grading=parts.Grading(**roll.grade.as_json(), limits=roll.grade_limits),
         review=_review(roll),
         inspection=_inspection(roll),

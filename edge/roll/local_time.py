@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timezone, tzinfo
 
+NAMES_OF_NO_OFFSET = ("UTC", "GMT", "WET")
+
 
 def local_from_utc(utc: str | None, zone: tzinfo | None = None) -> datetime | None:
     """Return a recorded time in local time; None if there is none, or it is damaged.
@@ -15,9 +17,17 @@ def local_from_utc(utc: str | None, zone: tzinfo | None = None) -> datetime | No
     """
     try:
         moment = datetime.fromisoformat(utc or "")
-        return moment.replace(tzinfo=moment.tzinfo or timezone.utc).astimezone(zone)
+        return local(moment.replace(tzinfo=moment.tzinfo or timezone.utc), zone)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def local(moment: datetime, zone: tzinfo | None = None) -> datetime:
+    """Return a moment in local time; as it is where TZ of this device is no zone that a clock can have."""
+    try:
+        return moment.astimezone(zone)
+    except ValueError:
+        return moment
 
 
 def shown_time(moment: datetime | None) -> str:
@@ -47,6 +57,11 @@ def _day(moment: datetime) -> tuple[str, str]:
 
 
 def _zone(moment: datetime) -> str:
-    """Return what people call the zone, or its offset where it has no name."""
+    """Return what people call the zone, or its offset where it has no name.
+
+    A name of TZ that no zone has is kept by the C library, which then reckons in UTC.
+    """
     name, offset = moment.strftime("%Z"), moment.strftime("%z")
+    if not moment.utcoffset() and name not in NAMES_OF_NO_OFFSET:
+        return "UTC"
     return name if name.isalpha() else f"UTC{offset[:3]}:{offset[3:5]}"

@@ -40,10 +40,14 @@ def kinds_section(document: RollDocument) -> str:
     names = ("class", *(("kind",) if has_kind else ()), "defects", "length m", "points", "points so far")
     first = 1 + has_kind
     colours = [class_colour(one.class_name).hex for one in document.kinds]
+    names_of_bars = [
+        f"{one.class_name}, {one.kind or 'unknown'}" if has_kind else one.class_name
+        for one in document.kinds
+    ]
     bars = "".join(
-        f'<div><span>{escape(one.kind or one.class_name)}</span><b style="width:{one.points / most:.1%};'
+        f'<div><span>{escape(name)}</span><b style="width:{one.points / most:.1%};'
         f'background:{colour}"></b><span>{one.points}</span></div>'
-        for one, colour in zip(document.kinds, colours, strict=True)
+        for name, one, colour in zip(names_of_bars, document.kinds, colours, strict=True)
     )
     note = paragraph("Points of each defect by itself, before the limit of 4 in a metre.", "sub")
     drawn = table(names, rows, range(first, first + 4), colours)

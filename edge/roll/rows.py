@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from typing_extensions import Self
 
 from edge.cloth.defects import ClothDefect
+from edge.config.roll_header import ONE_LINE
 from edge.core.detections import Shape
 
 MOST_M: Final = 1e8
@@ -32,6 +33,7 @@ Millimetres = Annotated[float, Field(allow_inf_nan=False, ge=-MOST_MM, le=MOST_M
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Name = Annotated[str, Field(min_length=1, max_length=10_000)]
 Text = Annotated[str, Field(max_length=100_000)]
+Word = Annotated[str, Field(min_length=1, max_length=200, pattern=ONE_LINE)]
 Utc = Annotated[str, Field(max_length=100)]
 
 
@@ -116,7 +118,7 @@ class DefectCells(_Cells):
     box_xyxy_px: Text | None
     utc: Utc
     shape: Shape | None = None
-    kind: Name | None = None
+    kind: Word | None = None
 
     @model_validator(mode="after")
     def _has_sides(self) -> Self:

@@ -170,7 +170,10 @@ def spoilt_json(text: str, chance: random.Random) -> str:
     """Exchange, leave out, repeat or add values of a JSON document."""
     document = copy.deepcopy(json.loads(text))
     for _ in range(chance.randint(1, 3)):
-        places = places_of(document)
+        try:
+            places = places_of(document)
+        except RecursionError:  # it was given a value that is nested as deep as can be
+            break
         if not places:
             break
         *path, key = chance.choice(places)

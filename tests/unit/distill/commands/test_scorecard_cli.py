@@ -60,7 +60,7 @@ def test_a_distillation_says_what_it_bought(runs):
 )
 def test_what_is_worth_nothing_is_said(tmp_path, stages, warnings):
     for stage, value in stages.items():
-        append_row(tmp_path / SCORECARD_NAME, row(stage, map50=value, map50_95=value))
+        append_row(tmp_path / SCORECARD_NAME, row(stage, map50=value, map50_95=value, recall=value))
     said = CliRunner().invoke(app, [str(tmp_path)], catch_exceptions=False).stdout
     assert said.count("warning:") == len(warnings)
     assert all(warning in said for warning in warnings)
@@ -107,3 +107,9 @@ def test_a_row_whose_numbers_no_model_can_have_is_left_out_and_said(tmp_path, ca
     (tmp_path / SCORECARD_NAME).write_text("".join(json.dumps(line.model_dump()) + "\n" for line in lines))
     assert [one.stage for one in gathered([tmp_path])] == ["good"]
     assert "cannot be used" in caplog.text
+
+
+def test_a_validation_split_without_defects_makes_no_detector_doubtful(tmp_path):
+    append_row(tmp_path / SCORECARD_NAME, row("train", map50=0.0, map50_95=0.0))
+    said = CliRunner().invoke(app, [str(tmp_path)], catch_exceptions=False).stdout
+    assert "warning:" not in said

@@ -7,10 +7,11 @@ import io
 import json
 import re
 import sqlite3
+import time
 from base64 import b64decode
 from contextlib import closing
 from dataclasses import replace
-from datetime import timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from html import unescape
 
 import cv2
@@ -21,7 +22,9 @@ from jsonschema import Draft202012Validator, ValidationError
 from edge.cameras.protocol import Frame, FramePosition
 from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect, Sighting
+from edge.config.roll_header import header_of
 from edge.core.counted import counted, of_all
+from edge.core.errors import ConfigError
 from edge.core.events import RecordedEvent
 from edge.core.palette import class_colour
 from edge.roll.compose import document_of
@@ -29,7 +32,7 @@ from edge.roll.cuts import PieceRequest
 from edge.roll.document import json_schema
 from edge.roll.export import as_csv, as_json, as_json_lines
 from edge.roll.images import jpeg_around
-from edge.roll.local_time import local_from_utc, shown_time
+from edge.roll.local_time import local, local_from_utc, shown_time
 from edge.roll.reading import read_roll
 from edge.roll.recorder import RollRecorder
 from edge.roll.report import page_of, report_page
@@ -356,3 +359,23 @@ def test_a_kind_that_is_known_stands_in_every_part_of_the_page(tmp_path):
     assert "1: drop (oil stain), 1.000 m</b>" in page
     assert "<title>1: drop (oil stain), 1.000 m" in page
     assert [row["kind"] for row in csv.DictReader(io.StringIO(as_csv(named)))] == ["oil stain", ""]
+
+
+@pytest.mark.parametrize("name", ["nonsense", "XXX+99:99"])
+def test_a_zone_that_no_clock_has_is_utc(name, monkeypatch):
+    monkeypatch.setenv("TZ", name)
+    time.tzset()
+    try:
+        assert shown_time(local_from_utc("2026-11-30T17:00:00+00:00")) in ("", "2026-11-30 17:00:00 UTC")
+        assert local(datetime(2026, 11, 30, 17, tzinfo=timezone.utc)).utcoffset() == timedelta(0)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize(
+    "words", [["mill=\u202eevil"], ["mill=a\u2028b"], ["mill=a\x85b"], ["mill=a", "mill=b"]]
+)
+def test_a_head_that_reads_otherwise_than_it_is_written_is_refused(words):
+    with pytest.raises(ConfigError, match="mill"):
+        header_of(words)
