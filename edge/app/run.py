@@ -19,6 +19,7 @@ from edge.app.shared import check_apart, processor_shared, share_rolls, with_com
 from edge.config.device import CameraSettings
 from edge.config.edge import EdgeConfig
 from edge.core.address import redact_credentials
+from edge.core.detections import DetectionRecord
 from edge.core.errors import CameraNotFoundError, ConfigError, LoomsightError
 from edge.decisions.choose import delivery_to
 from edge.health.state import Health
@@ -26,11 +27,11 @@ from edge.health.systemd import Systemd
 from edge.inference.model import Models
 from edge.machine.shared import Machines
 from edge.page.live import LivePage
-from edge.pipeline.run_state import Observer
+from edge.pipeline.run_state import Observer, RunState
 from edge.process.camera_log import about_camera
 from edge.process.interruption import stopped_by_signals
 from edge.process.last_resort import internal_error
-from edge.process.supervised import watched_by
+from edge.process.supervised import OptionalWork, watched_by
 from edge.process.terminal import say
 
 logger = logging.getLogger(__name__)
@@ -276,8 +277,8 @@ class CameraRuns:
 
     def _observers(self, place: CameraPlace) -> list[Observer]:
         place.line = self._view.line_of(place.called, f"{place.name}: " if place.name else "")
-        pages = [place.page.update] if place.page else []
-        return [place.line.update, *self._systemd.observers(place.name), *pages]
+        pages = [_optional("page", place.page.update)] if place.page else []
+        return [_optional("terminal", place.line.update), *self._systemd.observers(place.name), *pages]
 
     def _run(self, place: CameraPlace, run: OpenRun) -> None:
         place.summary, state = run.inspect()
@@ -359,6 +360,17 @@ def _named(name: str | None) -> Iterator[None]:
         if name is None:
             raise
         raise error.of_camera(name) from error
+
+
+def _optional(name: str, observe: Observer) -> Observer:
+    """Return an observer whose errors, whatever they are, do not end inspection."""
+    work = OptionalWork(name)
+
+    def observed(state: RunState, records: list[DetectionRecord]) -> None:
+        with work:
+            observe(state, records)
+
+    return observed
 
 
 def _raise(place: CameraPlace) -> NoReturn:

@@ -327,7 +327,9 @@ def _print(result: dict[str, Any]) -> None:
         f"{on['device']} {on['precision']}",
         soft_wrap=True,
     )
-    table = WholeTable("strips", "tiles", "strips/s", "bare engine", "ratio", "middle half", "capacity")
+    table = WholeTable(
+        "strips", "tiles", "strips/s", "bare engine", "ratio", "middle half of pairs", "capacity"
+    )
     for name, shape in result["shapes"].items():
         can = shape["capacity"]
         table.add_row(

@@ -69,6 +69,7 @@ class Capture:
         self._camera = camera
         self._limit = queue_frames
         self._stop = stop
+        self._is_left = False
         self._clock = clock
         self._on_silence = on_silence
         self._queue: deque[Frame] = deque()
@@ -92,8 +93,8 @@ class Capture:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stop.set()
         with self._changed:
+            self._is_left = True
             self._changed.notify_all()
         self._thread.join(JOIN_TIMEOUT_S)
         if self._thread.is_alive():
@@ -186,11 +187,14 @@ class Capture:
 
     def _is_over(self) -> bool:
         late = self._deadline_s is not None and time.monotonic() >= self._deadline_s
-        return late or self._stop.is_set()
+        return late or self._is_to_end()
+
+    def _is_to_end(self) -> bool:
+        return self._is_left or self._stop.is_set()
 
     def _read_all(self) -> None:
         try:
-            while not self._stop.is_set() and (frame := self._read()) is not None:
+            while not self._is_to_end() and (frame := self._read()) is not None:
                 self._put(frame)
         # The thread's own failure belongs to the reader of the queue, whatever it is.
         except BaseException as error:  # noqa: BLE001
@@ -209,7 +213,7 @@ class Capture:
             CameraLostError: if a live camera gives nothing else any more.
         """
         start_ns = time.perf_counter_ns()
-        while not self._stop.is_set():
+        while not self._is_to_end():
             try:
                 frame = self._camera.read()
             except NoFrameYetError:
@@ -245,7 +249,7 @@ class Capture:
                 while len(self._queue) >= self._limit:
                     self._drop(self._queue.popleft())
             else:
-                while len(self._queue) >= self._limit and not self._stop.is_set():
+                while len(self._queue) >= self._limit and not self._is_to_end():
                     self._changed.wait(0.2)
             self._queue.append(frame)
             self._last_id = frame.frame_id

@@ -34,6 +34,9 @@ TEXT_OF_LINE = 8
 MOST_LABELS = 60
 """Boxes of one image that get a label, the most confident first; more would hide the cloth."""
 
+MOST_NAME_LETTERS = 40
+"""Of a class or kind on an image: a longer name loses its middle, or its label would hide the cloth."""
+
 NO_ROOM = "..."
 
 
@@ -56,8 +59,18 @@ class LabelledBox:
 
 def label_text(class_name: str, confidence: float | None = None, kind: str | None = None) -> str:
     """Name a defect: class, kind if it says more than the class, and confidence."""
-    named = f"{class_name}: {kind}" if kind and kind != class_name else class_name
+    named = _short(class_name)
+    if kind and kind != class_name:
+        named = f"{named}: {_short(kind)}"
     return named if confidence is None else f"{named} {confidence:.2f}"
+
+
+def _short(name: str) -> str:
+    """Return a name without its middle if it is long: names often differ at their ends."""
+    if len(name) <= MOST_NAME_LETTERS:
+        return name
+    kept = MOST_NAME_LETTERS - len(NO_ROOM)
+    return f"{name[: kept - kept // 3]}{NO_ROOM}{name[-(kept // 3) :]}"
 
 
 def draw_detections(

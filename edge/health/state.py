@@ -178,7 +178,7 @@ class Health:
         warnings += self.publisher.warnings() if self.publisher else []
         warnings += cloth_warnings(run) if run is not None else []
         unwell = self.helpers.unwell.items()
-        return warnings + [f"the helper thread '{name}' failed and goes on: {why}" for name, why in unwell]
+        return warnings + [f"'{name}' failed and goes on: {why}" for name, why in unwell]
 
 
 CURES: Final = {

@@ -116,6 +116,8 @@ def _of_the_run(now: Snapshot, now_s: float) -> list[Trouble]:
                 Trouble("bad", "starting", f"The device does not start: {'; '.join(now.unwell)}.", RESTART)
             ]
         return [Trouble("note", "starting", "The device is starting.", "Wait.")]
+    if now.error is not None and now.run.is_at_end:
+        return [Trouble("warn", "ended", "Inspection is finished.", now.error)]
     if now.error is not None:
         return [Trouble("bad", "stopped", "Inspection stopped.", now.error)]
     if now.phase == "ended":
@@ -164,9 +166,12 @@ HELPERS: Final = {
     "teach": "learning of the article",
     "mqtt": "messages to the broker",
     "page": "this page",
+    "terminal": "the view in the terminal",
     "health": "the health check",
+    "kinds of defects": "the kinds of defects",
+    "small images": "small images of defects for the report",
 }
-"""What helper threads do, in plain words, by name."""
+"""What helper threads and optional work do, in plain words, by name."""
 
 
 def _of_the_helpers(now: Snapshot) -> list[Trouble]:

@@ -74,6 +74,7 @@ class Pipeline:
         except Exception as error:  # noqa: BLE001  # see `_as_ended`
             self.state.error = self.state.error or _as_ended(error)
         if self.state.error is None and self.state.unreadable and not camera.is_live:
+            self.state.is_at_end = self.state.total.frames_inspected > 0
             self.state.error = unreadable_error(self.state, camera.name)
         return self.state
 
@@ -130,10 +131,13 @@ class Pipeline:
         """Publish what is being learnt; a run that somebody ends, or an error, does not wait for it."""
         if self._teaching is None:
             return
-        if self.state.error is None and not self.state.stopped_on_request:
-            self.stop.clear()  # the end of the capture set it; from here on somebody does
-        self._teaching.finish(self.stop, self._results.recording, self._loop.last_kept)
+        is_over = self.stop
+        if self.state.error is not None:
+            is_over = threading.Event()
+            is_over.set()
+        self._teaching.finish(is_over, self._results.recording, self._loop.last_kept)
         self.state.teaching = None
+        self.state.stopped_on_request |= self.stop.is_set()
 
     def _silent(self, seconds: float) -> None:
         self._ledger.silent(seconds)

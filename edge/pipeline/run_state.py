@@ -51,7 +51,8 @@ class RunState:
         recognised: article that was taught and the cloth looks like, while it is not the one of the roll.
         teaching: how far the teaching of the article on the loom is; None while it is not taught.
         camera_counters: what a live camera has counted since the start of the run.
-        error: what ended the run before its end.
+        is_at_end: the camera has no more frames, and all that could be read are inspected.
+        error: what ended the run before its end; at its end that some images could not be read.
     """
 
     roll: RollPart = field(default_factory=RollPart)
@@ -79,6 +80,7 @@ class RunState:
     teaching: TeachingNow | None = None
     camera_counters: dict[str, int] = field(default_factory=dict)
     stopped_on_request: bool = False
+    is_at_end: bool = False
     error: LoomsightError | None = None
     _folded_before: int = 0
     _last_snapshot: RunSnapshot | None = None
@@ -123,6 +125,7 @@ class RunState:
             self.optics_troubles,
             self.recognised,
             self.teaching,
+            self.is_at_end,
             str(self.error) if self.error else None,
         )
 
@@ -241,4 +244,5 @@ class RunSnapshot:
     optics_troubles: tuple[str, ...]
     recognised: str | None
     teaching: TeachingNow | None
+    is_at_end: bool
     error: str | None

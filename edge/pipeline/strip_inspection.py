@@ -25,6 +25,7 @@ from edge.inference.inspector import Inspector
 from edge.inference.preparation import Preparation, PreparedStrip, StartedStrip
 from edge.pipeline.parts import Inspection
 from edge.pipeline.run_state import RunState
+from edge.process.supervised import OptionalWork
 from edge.reference.second_look import Looker
 from edge.reference.watch import ReferenceWatch
 
@@ -67,6 +68,7 @@ class StripInspection:
         self._state = state
         self._preparation = Preparation(how.inspector, how.cloth, how.joints, how.reference)
         self._strips_started = 0
+        self._naming_kinds = OptionalWork("kinds of defects")
         self._events: list[HealthEvent] = []
         self._reference_watch = ReferenceWatch(how.recognise)
         self._reference_watch.start_again(how.reference.usual if how.reference else None)
@@ -213,9 +215,10 @@ class StripInspection:
             (scale, scale) if position is None else (position.mm_per_px_across, position.mm_per_px_along)
         )
         in_image = found.moved(0, prepared.carried_lines)
-        with self.clock.stage("kind"):
+        with self._naming_kinds, self.clock.stage("kind"):
             appearances, kinds = kinds_in_image(in_image, image, self._state.class_names, scales)
-        return replace(found, appearances=appearances, kinds=kinds)
+            found = replace(found, appearances=appearances, kinds=kinds)
+        return found
 
     def _watch_optics(self, started: StartedStrip) -> None:
         """Look at the optics of a strip, once and in order, if there is cloth on all of its lines."""

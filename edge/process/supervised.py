@@ -21,6 +21,7 @@ the place that starts them. Nothing else has to be handed through.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import Counter, deque
@@ -31,6 +32,7 @@ from pathlib import Path
 from typing import Final
 
 from edge.core.events import RecordedEvent
+from edge.process.last_resort import wants_traceback
 
 logger = logging.getLogger(__name__)
 
@@ -256,6 +258,34 @@ class HelperThread(threading.Thread):
             )
         for helpers in self._watching:
             helpers.note(self.name, problem, is_told=more is not None)
+
+
+class OptionalWork:
+    """Guard work that a result is good without: an unforeseen error is noted, and inspection goes on.
+
+    Use it as often as wanted in one thread: `with self._kinds: ...`. With `LOOMSIGHT_TRACEBACK` set it lets
+    errors through.
+
+    Args:
+        name: of the work, for people.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._telling = Telling()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: object) -> bool:
+        if not isinstance(error, Exception) or wants_traceback(os.environ):
+            return False
+        problem, more = described(error), self._telling.more()
+        if more is not None:
+            logger.error("%s failed: %s; inspection goes on%s", self.name, problem, more, exc_info=error)
+        for helpers in _WATCHING.get():
+            helpers.note(self.name, problem, is_told=more is not None)
+        return True
 
 
 def note_here(error: BaseException) -> None:

@@ -290,7 +290,7 @@ def _of_the_record(roll: Roll) -> list[str]:
         rows = ", ".join(f"{count} of {table}" for table, count in roll.damaged.items())
         total = sum(roll.damaged.values())
         remarks.append(
-            f"{counted(total, 'damaged row')} of the record ({rows}) {'is' if total == 1 else 'are'} left "
-            f"out: this report, and the grade, {'lacks it' if total == 1 else 'lack them'}."
+            f"The record has {counted(total, 'damaged row')} ({rows}): left out, or kept without what is "
+            "damaged. This report and the grade may lack something."
         )
     return remarks

@@ -224,7 +224,9 @@ class Technical(Part):
     made_by: str = Field(description="Version of loomsight that made this document.")
     frames: Counts
     lines: Counts
-    damaged_rows: dict[str, int] = Field(description="Table of the record to damaged rows, left out here.")
+    damaged_rows: dict[str, int] = Field(
+        description="Table of the record to damaged rows: left out here, or kept without what is damaged."
+    )
     gaps: tuple[GapRecord, ...] = Field(description="Stretches that were not inspected.")
     events: tuple[EventRecord, ...] = Field(description="Events, in the order of time.")
     defects: tuple[DefectRecord, ...] = Field(description="Defects, in the order of their numbers.")

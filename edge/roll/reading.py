@@ -160,7 +160,11 @@ def _roll(db: sqlite3.Connection, row: sqlite3.Row) -> Roll:
     )
     if roll.damaged:
         rows = ", ".join(f"{count} of {table}" for table, count in roll.damaged.items())
-        logger.warning("roll '%s': damaged rows in the record are left out: %s", roll.name, rows)
+        logger.warning(
+            "roll '%s': damaged rows in the record, left out or kept without what is damaged: %s",
+            roll.name,
+            rows,
+        )
     return roll
 
 

@@ -15,6 +15,7 @@ from typing_extensions import Self
 from edge.cameras.protocol import Frame
 from edge.cloth.defects import ClothDefect
 from edge.core.detections import DetectionRecord
+from edge.process.supervised import OptionalWork
 from edge.roll.images import jpeg_around
 from edge.roll.reading import look_into
 from edge.roll.reviews import has_table
@@ -36,6 +37,7 @@ class SmallImages:
 
     def __init__(self) -> None:
         self._waiting: OrderedDict[tuple[int, int], tuple[Box, bytes]] = OrderedDict()
+        self._cutting = OptionalWork("small images")
 
     def __enter__(self) -> Self:
         return self
@@ -45,6 +47,10 @@ class SmallImages:
 
     def write(self, frame: Frame, detections: list[DetectionRecord]) -> None:
         """Cut the surest detections out of a frame."""
+        with self._cutting:
+            self._cut(frame, detections)
+
+    def _cut(self, frame: Frame, detections: list[DetectionRecord]) -> None:
         surest = sorted(detections, key=lambda one: -one["score"])[:MOST_OF_A_FRAME]
         for number, found in enumerate(surest):
             left, top, right, bottom = found["box_xyxy_px"]

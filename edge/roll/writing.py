@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 MOST_MM_PER_LINE: Final = 1e4
 MOST_LINES: Final = 2**53
 
+MOST_SMALL_IMAGES_KEPT: Final = 100_000
+"""In a record of many rolls: with some 10 kB each, a gigabyte."""
+
 
 def close_interrupted(db: sqlite3.Connection) -> list[str]:
     """Close the rolls that a killed run left open.
@@ -123,13 +126,19 @@ def insert_defect(db: sqlite3.Connection, roll_id: str, recorded: RecordedDefect
         ),
     )
     if recorded.small_image is not None:
-        db.execute(
-            "INSERT OR IGNORE INTO small_images VALUES (?, ?)", (recorded.event_id, recorded.small_image)
-        )
+        _insert_small_image(db, recorded.event_id, recorded.small_image)
     if defect.shape is not None:
         db.execute("INSERT OR IGNORE INTO shapes VALUES (?, ?)", (recorded.event_id, defect.shape))
     if defect.kind is not None:
         db.execute("INSERT OR IGNORE INTO kinds VALUES (?, ?)", (recorded.event_id, defect.kind))
+
+
+def _insert_small_image(db: sqlite3.Connection, event_id: str, jpeg: bytes) -> None:
+    """Record a small image; beyond the most that a record keeps, the oldest makes room."""
+    done = db.execute("INSERT OR IGNORE INTO small_images VALUES (?, ?)", (event_id, jpeg))
+    if done.rowcount and done.lastrowid is not None:
+        oldest = done.lastrowid - MOST_SMALL_IMAGES_KEPT
+        db.execute("DELETE FROM small_images WHERE rowid <= ?", (oldest,))
 
 
 def insert_event(db: sqlite3.Connection, roll_id: str | None, event: RecordedEvent) -> None:

@@ -247,7 +247,9 @@ def wide_images(folder, count=5, found=(1, 3)):
 @contextmanager
 def staying(tmp_path, *more):
     """Run edge-run on a folder to its end; yields the process, its address and what it said then."""
-    images = wide_images(tmp_path / "roll")
+    images = tmp_path / "roll"
+    if not images.exists():
+        wide_images(images)
     model = write_bright_cell_bundle(tmp_path / "bundle")
     given = ["--camera", images, "--model", model, "--page", "0", "--page-stays", "--cloth", "all", *more]
     command = program("edge-run", *given)
@@ -291,6 +293,20 @@ def test_the_page_of_a_folder_stays_and_its_frames_are_looked_through(tab, tmp_p
         assert fits(tab)
         process.send_signal(signal.SIGINT)
         assert process.wait(START_S) == 0
+
+
+def test_the_page_of_a_folder_with_a_damaged_image_says_that_inspection_is_finished(tab, tmp_path):
+    images = wide_images(tmp_path / "roll")
+    (images / "2.png").write_bytes((images / "2.png").read_bytes()[:60])
+    with staying(tmp_path, "--mm-per-px", "1") as (process, address, _):
+        tab.goto(address)
+        until(tab, "document.querySelector('#troubles').textContent.includes('Inspection is finished.')")
+        said = tab.inner_text("#troubles")
+        assert "1 of 5 images of" in said
+        assert "the others were inspected" in said
+        assert "stopped" not in said
+        process.send_signal(signal.SIGINT)
+        assert process.wait(START_S) == 22
 
 
 def test_the_page_says_that_frames_of_a_live_camera_cannot_be_looked_through(tab, serve):

@@ -82,6 +82,31 @@ def test_a_run_keeps_a_small_image_of_each_defect_and_the_head_in_the_record(tmp
     assert (tmp_path / "r.html").read_text().count("data:image/jpeg") == len(roll.defects) == 2
 
 
+@pytest.mark.parametrize(
+    ("broken", "name"),
+    [
+        ("edge.pipeline.strip_inspection.kinds_in_image", "kinds of defects"),
+        ("edge.roll.small_images.jpeg_around", "small images"),
+        ("edge.page.live.troubles", "page"),
+        ("edge.app.live_view.CameraLine._remember", "terminal"),
+    ],
+)
+def test_a_run_goes_on_without_what_its_result_is_good_without(tmp_path, bundle, monkeypatch, broken, name):
+    monkeypatch.delenv("LOOMSIGHT_TRACEBACK", raising=False)
+    monkeypatch.setattr(broken, lambda *_: 1 / 0)
+    record = tmp_path / "r.db"
+    summary = run(
+        EdgeConfig(
+            camera=str(images(tmp_path / "p")), model=bundle, mm_per_px=1, roll_record=record, page="0"
+        )
+    )
+    roll = read_roll(record, None)
+    assert (summary["error"], summary["frames"], len(roll.defects)) == (None, 3, 2)
+    assert set(summary["helpers"]["failures"]) == {name}
+    (event,) = (one for one in roll.events if one.kind == "helper thread failed")
+    assert event.detail.startswith(f"{name}: ZeroDivisionError")
+
+
 def test_the_head_of_the_file_is_completed_by_flags(tmp_path):
     (tmp_path / "box.toml").write_text("[roll_header]\nmill = 'M'\nshift = '1'\n", encoding="utf-8")
     config = load_camera(tmp_path / "box.toml", {}, {"roll_header": ["shift=2"]}).config

@@ -212,3 +212,10 @@ def test_a_device_at_rest_is_released_at_once_and_once():
     assert device.released_by == [threading.current_thread().name]
     assert guarded.read() == (None, 0.0)
     assert guarded.get(0) == 0.0
+
+
+def test_leaving_a_capture_does_not_ask_the_run_to_stop():
+    stop = threading.Event()
+    with capture_of(ScriptedCamera([]), stop=stop):
+        pass
+    assert not stop.is_set()

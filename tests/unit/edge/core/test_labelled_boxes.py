@@ -73,6 +73,7 @@ def test_text_is_dark_on_a_light_ground_and_light_on_a_dark_one(colour, ink, oth
         (("drop", 0.871, "nep"), "drop: nep 0.87"),
         (("wrinkle", 0.5, "wrinkle"), "wrinkle 0.50"),
         (("broken", None, "hole"), "broken: hole"),
+        (("a" * 150 + "b" * 50, 0.5, None), f"{'a' * 25}...{'b' * 12} 0.50"),
     ],
 )
 def test_a_label_says_class_kind_and_confidence(said, text):

@@ -16,7 +16,16 @@ from edge.page.snapshot import RunCounts, Snapshot
 from edge.page.trouble import troubles
 from edge.pipeline.run_state import RunState
 from edge.process.camera_log import about_camera, name_camera
-from edge.process.supervised import HELPER_DEAD, HELPER_FAILED, Helpers, HelperThread, described, watched_by
+from edge.process.last_resort import TRACEBACK_VARIABLE
+from edge.process.supervised import (
+    HELPER_DEAD,
+    HELPER_FAILED,
+    Helpers,
+    HelperThread,
+    OptionalWork,
+    described,
+    watched_by,
+)
 from tests.unit.edge.health.probes import served_probes
 
 
@@ -174,7 +183,7 @@ def test_an_error_is_a_warning_of_healthz_for_a_while():
     verdict = health.verdict()
     assert verdict.is_well
     (warning,) = verdict.warnings
-    assert warning.startswith("the helper thread 'machine' failed and goes on: IndexError: list index out")
+    assert warning.startswith("'machine' failed and goes on: IndexError: list index out")
     assert b'loomsight_helper_failures_total{thread="machine"} 1.0' in metrics_text({None: health})
     clock.now_s += 31.0
     assert health.verdict().warnings == ()
@@ -219,3 +228,24 @@ def test_an_error_is_described_with_its_place():
         [][1]
     assert described(raised.value).startswith("IndexError: list index out of range (test_supervised.py:")
     assert described(UnspeakableError()) == "UnspeakableError"
+
+
+def test_optional_work_that_fails_is_said_once_and_counted(caplog, monkeypatch):
+    monkeypatch.delenv(TRACEBACK_VARIABLE, raising=False)
+    helpers, work = Helpers(), OptionalWork("kinds of defects")
+    with watched_by(helpers):
+        for _ in range(3):
+            with work:
+                raise ValueError("odd shape")
+        with work:
+            done = True
+    assert done
+    assert helpers.failures == {"kinds of defects": 3}
+    assert [event.kind for event in helpers.events()] == [HELPER_FAILED]
+    (line,) = (record.getMessage() for record in caplog.records)
+    assert line.startswith("kinds of defects failed: ValueError: odd shape")
+    with pytest.raises(KeyboardInterrupt), work:
+        raise KeyboardInterrupt
+    monkeypatch.setenv(TRACEBACK_VARIABLE, "1")
+    with pytest.raises(ValueError, match="odd shape"), work:
+        raise ValueError("odd shape")

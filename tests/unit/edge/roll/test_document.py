@@ -331,6 +331,18 @@ def test_a_damaged_image_in_the_record_is_left_out_and_said(tmp_path):
     assert "1 defect without an image." in page
 
 
+def test_beyond_the_most_that_a_record_keeps_the_oldest_small_image_makes_room(tmp_path, monkeypatch):
+    monkeypatch.setattr("edge.roll.writing.MOST_SMALL_IMAGES_KEPT", 3)
+    defects = [spot(number / 10) for number in range(5)]
+    record = write_roll(
+        tmp_path / "r.db", metres=1, defects=defects, small_image_of=lambda one: b"%.1f" % one.start_m
+    )
+    with closing(sqlite3.connect(record)) as db:
+        kept = [data for (data,) in db.execute("SELECT jpeg FROM small_images ORDER BY rowid")]
+        assert db.execute("SELECT count(*) FROM defects").fetchone() == (5,)
+    assert kept == [b"0.2", b"0.3", b"0.4"]
+
+
 def test_small_images_that_wait_are_bounded():
     frame, records, defects = one_frame([(10 + 20 * n, 100, 20 + 20 * n, 110) for n in range(40)])
     small_images = SmallImages()
