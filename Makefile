@@ -74,8 +74,8 @@ pipeline: $(WORKBENCH_STAMP) ## the whole chain at smoke size: simulate, distill
 shipped: $(WORKBENCH_STAMP) ## train the shipped detector again (six hours on two cores; goes on after an interruption)
 	$(RUN)/python docs/benchmarks/shipped.py runs/shipped --bundle edge/demo_bundle --weights distill/weights/any-cloth.pt
 
-images: $(WORKBENCH_STAMP) ## make the images of README and documentation again, from what ships (needs chromium)
-	for program in draw page page_article roll review; do
+images: $(WORKBENCH_STAMP) ## make images and numbers of README and documentation again, from what ships (needs chromium)
+	for program in draw page page_article roll review numbers; do
 	    $(RUN)/python docs/images/$$program.py
 	done
 

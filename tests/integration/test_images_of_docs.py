@@ -20,7 +20,12 @@ CURE = "run `make images`"
 
 def made() -> ModuleType:
     """Return the module that notes what images were made by."""
-    spec = importlib.util.spec_from_file_location("made", IMAGES / "made.py")
+    return program("made")
+
+
+def program(name: str) -> ModuleType:
+    """Return a program beside the images."""
+    spec = importlib.util.spec_from_file_location(name, IMAGES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -58,6 +63,23 @@ def test_what_the_readme_says_is_found_was_measured_with_the_model_that_ships(na
     assert measured["bundle_sha256"] == file_digest(made().BUNDLE), (
         "measure again, or ship the bundle before"
     )
+
+
+def test_the_numbers_of_the_readme_are_those_of_its_benchmarks():
+    numbers, text = program("numbers"), (ROOT / "README.md").read_text(encoding="utf-8")
+    assert numbers.with_numbers(text) == (text, []), CURE
+    wrong = text.replace("recall **0.954**", "recall **0.99**")
+    assert wrong != text
+    assert numbers.with_numbers(wrong)[0] == text
+
+
+def test_no_number_that_a_mill_asks_for_is_written_by_hand():
+    numbers, text = program("numbers"), (ROOT / "README.md").read_text(encoding="utf-8")
+    known = {numbers.span_of(number, text) for number in numbers.NUMBERS}
+    end = text.index("\n## ", text.index("## Five numbers"))
+    bold = re.compile(r"(?<=\*\*)\d+(?:\.\d+)?").finditer(text, text.index("## Five numbers"), end)
+    by_hand = [match[0] for match in bold if match.span() not in known]
+    assert by_hand == ["1.8"]  # m² of the 42 strips
 
 
 def test_one_command_makes_them_all():

@@ -132,7 +132,10 @@ def test_a_damaged_row_is_set_aside_counted_and_said(record, tmp_path, table, co
         f"damaged rows in the record, left out or kept without what is damaged: 1 of {table}" in done.stderr
     )
     assert roll_command("report", path, "--out", tmp_path / "a.html").code == 0
-    assert f"The record has 1 damaged row (1 of {table}): left out, or kept" in (tmp_path / "a.html").read_text()
+    assert (
+        f"The record has 1 damaged row (1 of {table}): left out, or kept"
+        in (tmp_path / "a.html").read_text()
+    )
 
 
 def test_a_roll_whose_own_row_is_damaged_is_named_and_the_others_are_listed(tmp_path):
