@@ -115,7 +115,8 @@ def _value(number: Number) -> float:
     value: Any = _measured(number.benchmark)
     for key in number.path:
         value = value[key]
-    return value if number.scale == 1.0 else value * number.scale
+    measured: float = value if number.scale == 1.0 else value * number.scale
+    return measured
 
 
 @lru_cache
