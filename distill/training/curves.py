@@ -55,7 +55,9 @@ def since_first_epoch(history: Rows) -> str:
         return f"{_quality(best)} on the validation tiles after one epoch: there is nothing to compare with"
     since, epochs = f"epoch {first['epoch'] + 1}", counted(len(history), "epoch")
     if best is first:
-        return f"{_quality(best)} on the validation tiles after {since}: the best of {epochs}, none got better"
+        return (
+            f"{_quality(best)} on the validation tiles after {since}: the best of {epochs}, none got better"
+        )
     changes = ", ".join(f"{name} {first[key]:.3f} -> {best[key]:.3f}" for key, name in QUALITY.items())
     return (
         f"{changes} on the same validation tiles, after {since} -> after the best of {epochs}, epoch "
