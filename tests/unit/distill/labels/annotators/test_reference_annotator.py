@@ -219,4 +219,6 @@ def test_what_holds_for_many_images_is_printed_once_with_their_number(tmp_path):
     logged = [line for line in done.stderr.splitlines() if "INFO " in line or "WARNING " in line]
     assert len(logged) == len(set(logged)), done.stderr
     (line,) = [line for line in logged if "cloth is recognised" in line]
-    assert line.endswith("reference: the cloth is recognised in 4 of 5 images; what lies off it is left out")
+    assert line.endswith(
+        "reference: the cloth is recognised in 4 of 5 images; what lies off it is left out"
+    )
