@@ -109,8 +109,9 @@ def run_here(
         make = make or work.open()
         write_whole(folder.file(index), make(index))
         shard_done()
-    if isinstance(make, SaysAtEnd):
-        make.say_at_end()
+    maker: object = make  # a function, or more than one
+    if isinstance(maker, SaysAtEnd):
+        maker.say_at_end()
 
 
 def lines(records: Sequence[Mapping[str, Any]]) -> bytes:
