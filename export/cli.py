@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from edge.core.errors import ConfigError
+from edge.core.taxonomy import load_taxonomy
 from edge.process.console import configure_logging, run_command
 from edge.process.terminal import echo
+from export.stopping import bundle_whole_or_not
 
 if TYPE_CHECKING:
     from export.quality import QualityRow
@@ -77,6 +79,10 @@ def export(
     max_drop: Annotated[
         float, typer.Option(min=0, max=100, help="Most points of mAP50-95 any model may lose.")
     ] = 0.5,
+    taxonomy: Annotated[
+        Path | None,
+        typer.Option(help="Taxonomy file of --data and --strips  [default: the shipped one]"),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle at --out.")] = False,
 ) -> None:
     """Make a bundle of a checkpoint: what a device beside a loom runs.
@@ -88,46 +94,48 @@ def export(
     thresholds = parse_thresholds(threshold or [])
     methods = parse_methods(calibration_method or [])
     fixed_batch = parse_batch(batch)
-    from distill.checkpoint import PAGE_NAME  # here, so that --help needs no torch
-    from export.int8 import Int8Options
-    from export.page import parity_words
-    from export.publish import export_bundle
-    from export.results import next_command
-    from export.variants import VariantOptions
+    with bundle_whole_or_not(out):
+        from distill.checkpoint import PAGE_NAME  # here, so that --help needs no torch
+        from export.int8 import Int8Options
+        from export.page import parity_words
+        from export.publish import export_bundle
+        from export.results import next_command
+        from export.variants import VariantOptions
 
-    drop = max_drop / 100
-    changes = {"methods": methods} if methods else {}
-    begin_s = time.monotonic()
-    published = export_bundle(
-        checkpoint,
-        images,
-        out,
-        score_thresholds=thresholds,
-        float16_weights=float16_weights,
-        variants=VariantOptions(
-            float16=f16,
-            int8=Int8Options.model_validate({"max_drop": drop, **changes}) if int8 else None,
-            data=data,
-            strips=strips,
-            calibration=calibration,
-            max_drop=drop,
-        ),
-        engines_for=engine or (),
-        batch=fixed_batch,
-        decode_at_edge=decode is DecodePlace.edge,
-        overwrite=overwrite,
-    )
-    echo(f"bundle     {published.bundle}")
-    echo(f"scorecard  {published.scorecard or 'in the bundle only'}")
-    echo(f"page       {published.bundle / PAGE_NAME}")
-    echo(f"parity     {parity_words(published.parity)}")
-    print_quality(published.quality)
-    for name in published.engines:
-        echo(f"engine     {name}")
-    echo(f"made in    {time.monotonic() - begin_s:.0f} s")
-    for line in published.results:
-        echo(f"result     {line}")
-    echo(f"next       {next_command(published.bundle, images)}")
+        drop = max_drop / 100
+        changes = {"methods": methods} if methods else {}
+        begin_s = time.monotonic()
+        published = export_bundle(
+            checkpoint,
+            images,
+            out,
+            score_thresholds=thresholds,
+            float16_weights=float16_weights,
+            variants=VariantOptions(
+                float16=f16,
+                int8=Int8Options.model_validate({"max_drop": drop, **changes}) if int8 else None,
+                data=data,
+                strips=strips,
+                taxonomy=None if taxonomy is None else load_taxonomy(taxonomy),
+                calibration=calibration,
+                max_drop=drop,
+            ),
+            engines_for=engine or (),
+            batch=fixed_batch,
+            decode_at_edge=decode is DecodePlace.edge,
+            overwrite=overwrite,
+        )
+        echo(f"bundle     {published.bundle}")
+        echo(f"scorecard  {published.scorecard or 'in the bundle only'}")
+        echo(f"page       {published.bundle / PAGE_NAME}")
+        echo(f"parity     {parity_words(published.parity)}")
+        print_quality(published.quality)
+        for name in published.engines:
+            echo(f"engine     {name}")
+        echo(f"made in    {time.monotonic() - begin_s:.0f} s")
+        for line in published.results:
+            echo(f"result     {line}")
+        echo(f"next       {next_command(published.bundle, images)}")
 
 
 def print_quality(rows: Sequence[QualityRow]) -> None:

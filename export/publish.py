@@ -94,8 +94,9 @@ def export_bundle(
         decode_at_edge: end the graphs in the head; the box decodes what they give.
         overwrite: replace a bundle that stands there.
     Raises:
-        ConfigError: if `score_thresholds` names no class of the model, variants have no data set, an engine
-            is for no known GPU, or the head is decoded in the graph alone.
+        ConfigError: if `score_thresholds` names no class of the model, variants have no data set, the
+            taxonomy has other classes, an engine is for no known GPU, or the head is decoded in the graph
+            alone.
         CheckpointError: if the checkpoint cannot be used.
         DatasetError: if the data set is missing or damaged.
         NoImagesError, ImageError: if there are too few images, or one cannot be vouched for.
@@ -181,7 +182,7 @@ def _reference(
     def reached(folder: Path | None) -> Yardstick | None:
         if folder is None:
             return None
-        validation = load_validation(folder, contract)
+        validation = load_validation(folder, contract, options.taxonomy)
         logger.info("the checkpoint is measured on %d tiles of %s", len(validation.plan.tiles), folder)
         return Yardstick(validation, validation.metrics(run).map50_95)
 

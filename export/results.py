@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edge.backends.description import Precision
+from edge.cameras.folder import image_files
 from edge.core.counted import counted
 from export.quality import QualityRow, Reference
 
@@ -36,6 +38,12 @@ def _line(reference: Reference, row: QualityRow, size_bytes: int) -> str:
 
 
 def next_command(bundle: Path, images: Path) -> str:
-    """Return the command that shows a bundle at work."""
-    words = ["edge-run", "--model", str(bundle), "--camera", str(images), "--page", "8080"]
+    """Return the command that shows a bundle at work, on the folder of `images` that holds most of them.
+
+    Args:
+        images: folder that `export` searched with all folders below it; `edge-run` reads a single one.
+    """
+    folders = Counter(file.parent for file in image_files(images))
+    camera = folders.most_common(1)[0][0] if folders else images
+    words = ["edge-run", "--model", str(bundle), "--camera", str(camera), "--page", "8080"]
     return shlex.join(words)

@@ -13,6 +13,7 @@ from edge.backends.description import Precision
 from edge.bundle.manifest import MODEL_NAME, GoldenImage, Variant, VariantPrecision
 from edge.core.contract import ModelContract
 from edge.core.errors import ConfigError
+from edge.core.taxonomy import Taxonomy
 from export.calibration_set import calibration_tiles, read_manifest, shipped_calibration
 from export.golden import found_on
 from export.half import in_float16
@@ -34,6 +35,7 @@ class VariantOptions:
         data: data set folder; its val split says what a variant loses. None only without variants.
         strips: data set folder of real strips; nothing loses more than is permitted on its val split,
             either. None where there are none.
+        taxonomy: names what `data` and `strips` call by kinds; None for the shipped one.
         calibration: folder of calibration images; None for the shipped one.
         max_drop: most mAP50-95 that any model of the bundle may lose on any runtime, 0..1.
     """
@@ -42,6 +44,7 @@ class VariantOptions:
     int8: Int8Options | None = None
     data: Path | None = None
     strips: Path | None = None
+    taxonomy: Taxonomy | None = None
     calibration: Path | None = None
     max_drop: float = MAX_DROP
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from distill.commands.options import DatasetArgument, TaxonomyFlag, new_app
+from distill.core.stopping import said_when_stopped, whole_or_nothing
 from edge.core.counted import counted
 from edge.core.errors import ConfigError, DatasetError
 from edge.core.files import check_not_a_folder, check_writable
@@ -23,6 +24,7 @@ app = new_app()
 
 
 @app.command()
+@said_when_stopped(whole_or_nothing)
 def anchors(
     dataset: DatasetArgument,
     recipe: Annotated[

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from distill.commands.given_options import GivenOptions, all_words, given_options
 from distill.commands.options import (
     DatasetArgument,
     DeviceChoice,
@@ -23,6 +25,8 @@ from distill.commands.options import (
     leave_interrupted,
     new_app,
 )
+from distill.core.run_folder import RunFolder
+from distill.core.stopping import said_when_stopped, stopped_words
 from edge.core.errors import ConfigError
 from edge.core.taxonomy import Taxonomy, load_taxonomy
 from edge.process.console import configure_logging, run_command
@@ -30,7 +34,6 @@ from edge.process.terminal import echo
 
 if TYPE_CHECKING:
     from distill.core.processes import Processes
-    from distill.core.run_folder import RunFolder
     from distill.data.dataset import Dataset
     from distill.operating_point.reports import ImageReports
     from distill.settings.recipe import Recipe
@@ -39,12 +42,27 @@ if TYPE_CHECKING:
 
 DEFAULT_RECIPE = "smoke"
 
+NOT_REPEATED = ("out", "resume", "start_from", "epochs")
+"""Options that differ in the command that trains longer."""
+
+
+def _folder_of(out: Path | None, recipe: str | None) -> RunFolder:
+    return RunFolder(out or Path("runs") / Path(recipe or DEFAULT_RECIPE).stem)
+
+
+def _kept(arguments: Mapping[str, Any]) -> Callable[[], str]:
+    """Return what says how a run goes on that a signal ends between two trainings."""
+    folder = _folder_of(arguments["out"], arguments["recipe"])
+    return lambda: stopped_words(folder.path, is_kept=folder.is_resumable)
+
 
 app = new_app()
 
 
 @app.command()
+@said_when_stopped(_kept)
 def distill(
+    context: typer.Context,
     dataset: DatasetArgument,
     recipe: Annotated[
         str | None,
@@ -97,11 +115,11 @@ def distill(
         )
     # Imports stand here because torch takes seconds: --help and most mistakes are answered without it.
     from distill.core.processes import joined
-    from distill.core.run_folder import RunFolder, held, way_on_said
+    from distill.core.run_folder import held, way_on_said
     from distill.data.dataset import check_classes, load_dataset
     from distill.settings.shipped import SHIPPED, checkpoint_named
 
-    folder = RunFolder(out or Path("runs") / Path(recipe or DEFAULT_RECIPE).stem)
+    folder = _folder_of(out, recipe)
     flags = {"epochs": epochs, "seed": seed}
     settings = _recipe_of_run(folder, recipe, flags, resume, teacher is not None, fake_quantise)
     begin = None if start_from is None else checkpoint_named(start_from)
@@ -113,12 +131,13 @@ def distill(
     with joined(device.value) as processes:
         if not processes.is_first:
             logging.disable(logging.WARNING)
-        chosen = _Chosen(folder, settings, plan, begin, resume)
+        given = given_options(context, but=NOT_REPEATED)
+        chosen = _Chosen(folder, settings, plan, begin, resume, given)
         with held(folder.path) if processes.is_first else nullcontext(), way_on_said(folder.way_on):
             stages = _prepared(chosen, data, classes, processes)
             _run_stages(chosen, stages, data, classes, processes)
     if processes.is_first:
-        echo(f"next        {_next_command(chosen, dataset, recipe or DEFAULT_RECIPE)}")
+        echo(f"next        {_next_command(chosen, dataset, taxonomy)}")
 
 
 @dataclass(frozen=True)
@@ -130,6 +149,7 @@ class _Chosen:
     plan: StagePlan | None
     start_from: Path | None
     resume: bool
+    given: GivenOptions
 
 
 def _plan_of_run(
@@ -161,6 +181,7 @@ def _prepared(chosen: _Chosen, data: Dataset, classes: Taxonomy, processes: Proc
     if not chosen.resume and processes.is_first:
         folder.open_new()
         folder.write_json(folder.recipe, recipe.model_dump(mode="json"))
+        folder.write_json(folder.options, chosen.given)
         if plan is not None:
             folder.write_json(folder.stages, plan.model_dump())
     processes.wait()
@@ -354,20 +375,31 @@ def _print_result(folder: RunFolder, mm_per_px: float | None) -> None:
     echo(f"result      {words}")
 
 
-def _next_command(chosen: _Chosen, dataset: Path, recipe: str) -> str:
+def _next_command(chosen: _Chosen, dataset: Path, taxonomy: Path | None) -> str:
     """Return the command that comes next: a bundle, or more training where next to nothing is found."""
-    from distill.core.next_command import export_command, longer_command
+    from distill.core.next_command import export_command, longer_command, taxonomy_words
     from distill.training.comparison import LEAST_MAP50
     from distill.training.finish import read_summary
 
-    folder = chosen.folder
+    folder, recipe = chosen.folder, chosen.recipe
     summary = read_summary(folder)
     if summary.recall is None:  # no defect to be measured by
-        return shlex.join(("loomsight", "labels", "check", str(dataset)))
+        return shlex.join(("loomsight", "labels", "check", str(dataset), *taxonomy_words(taxonomy)))
     if summary.map50 >= LEAST_MAP50:
-        return export_command(folder.best, dataset, folder.path / "bundle")
+        return export_command(folder.best, dataset, folder.path / "bundle", taxonomy=taxonomy)
+    makes_own_start = recipe.pretraining is not None or recipe.feature_pretraining is not None
+    options = all_words({**_kept_options(folder), **chosen.given})
     longer = folder.path.with_name(f"{folder.path.name}-longer")
-    return longer_command(dataset, recipe, folder.best, 2 * chosen.recipe.epochs, longer)
+    start_from = None if makes_own_start else folder.best
+    return longer_command(dataset, options, start_from, 2 * recipe.epochs, longer)
+
+
+def _kept_options(folder: RunFolder) -> GivenOptions:
+    """Return the options that a run was started with; a resumed one need not repeat them."""
+    if not folder.options.is_file():  # of a version that did not write it
+        return {}
+    kept: GivenOptions = json.loads(folder.options.read_bytes())
+    return kept
 
 
 def main() -> NoReturn:

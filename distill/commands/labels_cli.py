@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from distill.commands.options import GroupFlag, MmPerPxFlag, TaxonomyFlag, new_app, say_problems
+from distill.core.stopping import said_when_stopped, whole_or_nothing
 from distill.labels.formats.registry import FORMATS, READERS, detect, format_of, read_labels
 from edge.core.errors import ConfigError, DatasetError
 from edge.process.console import configure_logging, run_command
@@ -56,6 +57,7 @@ app = new_app(no_args_is_help=True, help="Convert, check, count, split and flip 
 
 
 @app.command()
+@said_when_stopped(whole_or_nothing)
 def convert(
     source: SourceArgument,
     out: OutFlag,
@@ -88,6 +90,7 @@ def convert(
 
 
 @app.command("split")
+@said_when_stopped(whole_or_nothing)
 def split_command(
     source: SourceArgument,
     out: OutFlag,
@@ -114,6 +117,7 @@ def split_command(
 
 
 @app.command()
+@said_when_stopped(whole_or_nothing)
 def flip(
     source: SourceArgument,
     out: OutFlag,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Collection, Mapping
 from enum import Enum
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 import typer
 from pydantic import BaseModel
 
+from distill.core.stopping import stopped_words
 from edge.core.errors import INTERRUPTED_EXIT_CODE, ConfigError
 from edge.core.settings import environment_values, resolved, toml_values
 from edge.process.terminal import echo
@@ -132,7 +132,7 @@ def say_problems(problems: Mapping[str, str]) -> None:
 
 def leave_interrupted(out: Path) -> NoReturn:
     """Say how a run that a signal stopped goes on, and leave."""
-    echo(f"Stopped. Go on with the same command and --resume --out {shlex.quote(str(out))}", err=True)
+    echo(stopped_words(out, is_kept=True), err=True)
     raise typer.Exit(INTERRUPTED_EXIT_CODE)
 
 

@@ -17,6 +17,8 @@ from distill.commands.options import (
     leave_interrupted,
     new_app,
 )
+from distill.core.run_folder import PRUNING_NAME
+from distill.core.stopping import kept_where, said_when_stopped
 from edge.backends.registry import BACKENDS
 from edge.core.errors import ConfigError
 from edge.core.taxonomy import Taxonomy, load_taxonomy
@@ -70,6 +72,7 @@ app = new_app()
 
 
 @app.command()
+@said_when_stopped(kept_where(PRUNING_NAME))
 def prune(
     checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A best.pt; it is only read.")],
     dataset: Annotated[
@@ -166,7 +169,9 @@ def prune(
 
     folder = PruneFolder(out)
     if plan_only:
-        _only_plan(checkpoint, new_settings(_given(given)), folder)
+        asked = new_settings(_given(given))
+        with held(folder.path):
+            _only_plan(checkpoint, asked, folder)
         return
     settings = kept_settings(folder, _given(given)) if resume else new_settings(_given(given))
     if dataset is None:
@@ -182,7 +187,7 @@ def prune(
         is_done = False
     if not is_done:
         leave_interrupted(folder.path)
-    _print_result(folder, dataset)
+    _print_result(folder, dataset, taxonomy)
 
 
 def _prune(
@@ -297,7 +302,7 @@ def _given(flags: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _print_result(folder: PruneFolder, dataset: Path) -> None:
+def _print_result(folder: PruneFolder, dataset: Path, taxonomy: Path | None) -> None:
     from distill.core.next_command import export_command
     from distill.evaluation.scorecard import read_rows
     from distill.prune.outcome import outcome
@@ -311,7 +316,8 @@ def _print_result(folder: PruneFolder, dataset: Path) -> None:
     rows = read_rows(folder.scorecard)
     print_comparison(rows, console)
     print_times(read_times(folder.latency), console)
-    command = export_command(folder.best, dataset, folder.path / "bundle", int8=True)
+    bundle = folder.path / "bundle"
+    command = export_command(folder.best, dataset, bundle, taxonomy=taxonomy, int8=True)
     echo(f"result      {outcome(rows, file_digest(folder.best))}")
     echo(f"next        {command}")
 

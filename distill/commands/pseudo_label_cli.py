@@ -22,6 +22,7 @@ from distill.commands.options import (
     new_app,
     say_problems,
 )
+from distill.core.stopping import kept_where, said_when_stopped
 from distill.labels.sets.documents import read_json
 from edge.core.errors import ConfigError
 from edge.core.taxonomy import load_taxonomy
@@ -43,6 +44,7 @@ app = new_app()
 
 
 @app.command()
+@said_when_stopped(kept_where(JOB_FILE))
 def pseudo_label(
     images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images to label.")],
     out: Annotated[Path, typer.Option(help="Folder of the job.")] = Path("runs/pseudo-label"),
@@ -143,7 +145,7 @@ def pseudo_label(
             best = run_rounds(job, rounds, fractions, links=links)
     except StoppedError:
         leave_interrupted(out)
-    _print_summary(best)
+    _print_summary(best, taxonomy)
 
 
 def _settings(file: Path | None, models: dict[str, str | None], sam: str | None) -> EngineSettings:
@@ -241,7 +243,8 @@ def _reviewed(source: Path | None, classes: Any) -> Any:
     return ReviewedSet(labels)
 
 
-def _print_summary(folder: Path) -> None:
+def _print_summary(folder: Path, taxonomy: Path | None) -> None:
+    from distill.core.next_command import taxonomy_words
     from distill.labels.engine.reliability import RIGHT_RULE
     from distill.labels.engine.rounds import read_report
 
@@ -258,15 +261,15 @@ def _print_summary(folder: Path) -> None:
         echo(f"right     {RIGHT_RULE}")
     echo(f"data set  {folder / 'dataset'}")
     echo(f"report    {folder / 'report.json'}")
+    dataset, classes = folder / "dataset", taxonomy_words(taxonomy)
     if queued:
-        echo(f"review    {shlex.join(('loomsight', 'review', str(folder / 'dataset')))}")
-    dataset = folder / "dataset"
+        echo(f"review    {shlex.join(('loomsight', 'review', str(dataset), *classes))}")
     words = ["loomsight", "distill", str(dataset)]
     if not any((dataset / "images" / "val").glob("*")):
         echo("note      all images are in train, distill needs val: EXPRESSION finds the roll in a name")
         words = ["loomsight", "labels", "split", str(dataset), "--group", "EXPRESSION"]
         words += ["--out", str(folder / "split")]
-    echo(f"next      {shlex.join(words)}")
+    echo(f"next      {shlex.join([*words, *classes])}")
 
 
 def _shown(fraction: float | None) -> str:

@@ -23,6 +23,7 @@ from distill.commands.options import (
     say_problems,
     settings_of_run,
 )
+from distill.core.stopping import kept_run, said_when_stopped, whole_or_nothing
 from distill.labels.sam.settings import OutlineSettings, SamFinetuneSettings
 from edge.core.counted import counted, of_all
 from edge.core.errors import INTERRUPTED_EXIT_CODE, OutputError
@@ -57,6 +58,7 @@ def sam() -> None:
 
 
 @app.command()
+@said_when_stopped(kept_run)
 def finetune(
     model: ModelSource,
     labels: LabelsSource,
@@ -113,6 +115,7 @@ def finetune(
 
 
 @app.command()
+@said_when_stopped(whole_or_nothing)
 def refine(
     model: ModelSource,
     labels: LabelsSource,

@@ -21,6 +21,7 @@ from distill.commands.options import (
     new_app,
     settings_of_run,
 )
+from distill.core.stopping import kept_run, said_when_stopped, whole_or_nothing
 from distill.labels.florence.settings import ENVIRONMENT_PREFIX, AnnotationSettings, FinetuneSettings
 from edge.core.counted import counted
 from edge.core.errors import ConfigError, DatasetError, OutputError
@@ -51,6 +52,7 @@ def teacher() -> None:
 
 
 @app.command()
+@said_when_stopped(kept_run)
 def finetune(
     model: ModelSource,
     labels: Annotated[
@@ -122,6 +124,7 @@ def finetune(
 
 
 @app.command()
+@said_when_stopped(whole_or_nothing)
 def annotate(
     model: ModelSource,
     image_folder: Annotated[Path, typer.Argument(metavar="IMAGES", help="An image, or a folder of them.")],
@@ -224,6 +227,7 @@ def ask(
 
 
 @app.command()
+@said_when_stopped(whole_or_nothing)
 def merge(
     model: ModelSource,
     adapter: Annotated[Path, typer.Argument(metavar="ADAPTER", help="Folder of a LoRA adapter.")],

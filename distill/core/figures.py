@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from edge.core.files import write_whole
 from edge.core.palette import SERIES, SHADES
@@ -33,6 +34,16 @@ class Diagram(Figure):
 def shades() -> LinearSegmentedColormap:
     """Return the colours from none to all, for a diagram that shades."""
     return LinearSegmentedColormap.from_list("shades", [colour.hex for colour in SHADES])
+
+
+def count_epochs(axes: Any) -> None:
+    """Give a diagram an axis of epochs: its ticks are whole numbers, however few epochs there are."""
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    left, right = axes.get_xlim()
+    if right - left < 1:  # a single epoch
+        middle = round((left + right) / 2)
+        axes.set_xlim(middle - 0.5, middle + 0.5)
 
 
 def plain(text: str) -> str:

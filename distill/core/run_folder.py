@@ -17,6 +17,9 @@ from edge.core.files import cannot_write, write_whole
 
 logger = logging.getLogger(__name__)
 
+PRUNING_NAME = "prune.json"
+"""Holds the settings of a pruning: it can be resumed once they are there."""
+
 PAGE_NAME = "index.html"
 """Shows a run, or a bundle, in a browser."""
 
@@ -47,17 +50,18 @@ class RunBelow:
 class RunFolder:
     """Name the files of a run.
 
-    best.pt and last.pt are checkpoints; recipe.json is the resolved recipe; history.jsonl has a row per
-    epoch; metrics.json is the last word on best.pt, and index.html shows it; scorecard.jsonl has a row per
-    stage. start_from.json names the checkpoint that training started from; it is missing if that was
-    none. Under a teacher, stages.json says which and what else is trained, steps.jsonl has the loss parts
-    of every step, instances/ has images, and teacher/ and student-alone/ are run folders of their own.
+    best.pt and last.pt are checkpoints; recipe.json is the resolved recipe, and options.json has the
+    options of the command line, for the command that trains longer; history.jsonl has a row per epoch;
+    metrics.json is the last word on best.pt, and index.html shows it; scorecard.jsonl has a row per stage.
+    start_from.json names the checkpoint that training started from; it is missing if that was none. Under
+    a teacher, stages.json says which and what else is trained, steps.jsonl has the loss parts of every
+    step, instances/ has images, and teacher/ and student-alone/ are run folders of their own.
     operating_point.json says how the score thresholds were chosen and whether the detector is better than
     the one that training started from; where it is not, best.pt is the latter and tuned.pt the former.
     folds/ has a run of each part of a cross-validation, with reports.json: what it reports on its part.
     simulated/, rehearsal/ and feature-images/ are data sets of simulated cloth that the recipe asks for.
-    With a sparsity, scales.png shows the scales of batch normalisation over the epochs. Where
-    a backbone learns features, curve.png shows how close it came.
+    With a sparsity, scales.png shows the scales of batch normalisation over the epochs. Where a backbone
+    learns features, curve.png shows how close it came.
     """
 
     path: Path
@@ -65,6 +69,7 @@ class RunFolder:
     best = FileBelow("best.pt")
     last = FileBelow("last.pt")
     recipe = FileBelow("recipe.json")
+    options = FileBelow("options.json")
     start_from = FileBelow("start_from.json")
     history = FileBelow("history.jsonl")
     page = FileBelow(PAGE_NAME)
@@ -130,10 +135,14 @@ class RunFolder:
         """Whether there was a `last.pt` once: it is written after `best.pt`, at the end of each epoch."""
         return self.metrics.is_file() or len(self.read_history()) > 1
 
+    @property
+    def is_resumable(self) -> bool:
+        """Whether there is something to go on from."""
+        return any(file.is_file() for file in (*(run.last for run in self._runs), self.stages))
+
     def way_on(self) -> str:
         """Say what to do after an error that has nothing to do with the run itself, a full disk say."""
-        is_resumable = any(file.is_file() for file in (*(run.last for run in self._runs), self.stages))
-        how = "with --resume goes on" if is_resumable else "starts the run again"
+        how = "with --resume goes on" if self.is_resumable else "starts the run again"
         return f"Then the same command {how}."
 
     def open_again(self, *more: Path) -> None:

@@ -11,7 +11,8 @@ from distill.data.dataset import load_dataset
 from distill.data.tiles import TilePlan
 from distill.evaluation.evaluate import Floats, Metrics, Run, compared_with_ground_truth, metrics_of
 from edge.core.contract import ModelContract
-from edge.core.errors import DatasetError
+from edge.core.errors import ConfigError, DatasetError
+from edge.core.taxonomy import Taxonomy, load_taxonomy
 from edge.inference.preprocess import Preprocessor
 
 CACHE_MB = 1024
@@ -54,13 +55,19 @@ class ValidationTiles:
         )
 
 
-def load_validation(folder: Path, contract: ModelContract) -> ValidationTiles:
+def load_validation(
+    folder: Path, contract: ModelContract, taxonomy: Taxonomy | None = None
+) -> ValidationTiles:
     """Read the val split of a data set folder.
 
+    Args:
+        taxonomy: with the classes of the model, and the kinds that the data set may name; None for the
+            shipped one, or for the classes alone if the model has others.
     Raises:
+        ConfigError: if the taxonomy has other classes.
         DatasetError: if it is missing or damaged, or no image of it shows a defect.
     """
-    data = load_dataset(folder, contract.class_names)
+    data = load_dataset(folder, _taxonomy_of(contract, taxonomy))
     plan = TilePlan(data.val, contract, data.mm_per_px, CACHE_MB)
     if all(tile.is_empty for tile in plan.tiles):
         raise DatasetError(
@@ -68,3 +75,16 @@ def load_validation(folder: Path, contract: ModelContract) -> ValidationTiles:
             "Name a data set whose val split has some: how good a model is cannot be said otherwise.",
         )
     return ValidationTiles(plan, contract, data.mm_per_px)
+
+
+def _taxonomy_of(contract: ModelContract, named: Taxonomy | None) -> Taxonomy:
+    if named is not None and named.classes != contract.class_names:
+        raise ConfigError(
+            f"The model knows the classes {', '.join(contract.class_names)}; the taxonomy has "
+            f"{', '.join(named.classes)}.",
+            "Name the taxonomy it was trained with by --taxonomy.",
+        )
+    taxonomy = named or load_taxonomy()
+    if taxonomy.classes == contract.class_names:
+        return taxonomy
+    return Taxonomy(version=1, classes=contract.class_names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from distill.core.run_folder import FileBelow, RunFolder
+from distill.core.run_folder import PRUNING_NAME, FileBelow, RunFolder
 from distill.evaluation.scorecard import ANCESTRY_NAME, SCORECARD_NAME
 from edge.core.errors import ConfigError
 from edge.core.files import check_writable
@@ -22,7 +22,7 @@ class PruneFolder(RunFolder):
     best.pt is the last good one and appears at the end.
     """
 
-    settings = FileBelow("prune.json")
+    settings = FileBelow(PRUNING_NAME)
     source = FileBelow("source.json")
     scorecard = FileBelow(SCORECARD_NAME)
     ancestry = FileBelow(ANCESTRY_NAME)

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from distill.core import run_page
-from distill.core.figures import Diagram, plain
+from distill.core.figures import Diagram, count_epochs, plain
 from edge.core.counted import counted
 
 Rows = Sequence[Mapping[str, Any]]
@@ -24,11 +23,11 @@ def curves_section(history: Rows, title: str = "Training") -> str:
         return run_page.section(title, run_page.text("No epoch was trained."))
     losses = [key for key in history[-1] if key.startswith("loss")]
     best = best_epoch(history)
+    which = f" The best is epoch {best['epoch'] + 1}:" if len(history) > 1 else ""
     lines = [
         run_page.text(
-            f"{counted(len(history), 'epoch')}, {sum(row['seconds'] for row in history):.0f} s. The best "
-            f"is epoch {best['epoch'] + 1}: mAP50 {best['map50']:.3f}, mAP50-95 {best['map50_95']:.3f} on "
-            "the validation tiles."
+            f"{counted(len(history), 'epoch')}, {sum(row['seconds'] for row in history):.0f} s.{which} "
+            f"{_quality(best)} on the validation tiles."
         )
     ]
     diagrams = [
@@ -45,15 +44,29 @@ def best_epoch(history: Rows) -> Mapping[str, Any]:
 
 
 def since_first_epoch(history: Rows) -> str:
-    """Say how far a training came, on the same tiles."""
+    """Say how far a training came since its first epoch, on the same tiles.
+
+    What a detector gives before its first epoch is not in the history, and so it is not compared with.
+    """
     if not history:
         return "no epoch was trained"
     first, best = history[0], best_epoch(history)
+    if len(history) == 1:
+        return f"{_quality(best)} on the validation tiles after one epoch: there is nothing to compare with"
+    since, epochs = f"epoch {first['epoch'] + 1}", counted(len(history), "epoch")
+    if best is first:
+        return (
+            f"{_quality(best)} on the validation tiles after {since}: the best of {epochs}, none got better"
+        )
     changes = ", ".join(f"{name} {first[key]:.3f} -> {best[key]:.3f}" for key, name in QUALITY.items())
     return (
-        f"{changes} on the same validation tiles, from epoch {first['epoch'] + 1} to the best, epoch "
+        f"{changes} on the same validation tiles, after {since} -> after the best of {epochs}, epoch "
         f"{best['epoch'] + 1}"
     )
+
+
+def _quality(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {row[key]:.3f}" for key, name in QUALITY.items())
 
 
 def _drawn(history: Rows, shown: Mapping[str, str], label: str) -> Figure:
@@ -65,9 +78,9 @@ def _drawn(history: Rows, shown: Mapping[str, str], label: str) -> Figure:
         axes.plot(
             *zip(*points, strict=True), style, marker=".", color=str(0.15 * (number % 5)), label=plain(name)
         )
-    axes.set(xlabel="epoch", ylabel=label)
+    axes.set_ylabel(label)
     axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    count_epochs(axes)
     axes.grid(alpha=0.3)
     axes.legend()
     return figure

@@ -19,7 +19,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from distill.core.figures import Diagram, write_figure
+from distill.core.figures import Diagram, count_epochs, write_figure
 from distill.core.processes import Processes
 from distill.core.progress import Listener
 from distill.core.run_folder import RunFolder
@@ -180,9 +180,8 @@ def draw_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
             axes.plot(epochs, [row[key] for row in history], ".-", label=key.replace("_", " "))
         elif key.startswith("held_out_stride") and value:
             axes.plot(epochs, [row[key] for row in history], ":", label=key.replace("_", " "))
-    axes.set(
-        xlabel="epoch", ylabel="1 - correlation with the trunk, weighted sum of levels", ylim=(0, None)
-    )
+    axes.set(ylabel="1 - correlation with the trunk, weighted sum of levels", ylim=(0, None))
+    count_epochs(axes)
     axes.grid(alpha=0.3)
     axes.legend()
     return figure

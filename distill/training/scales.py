@@ -10,7 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from distill.core.figures import Diagram, shades
+from distill.core.figures import Diagram, count_epochs, shades
 from edge.core.palette import INK, ORANGE, VERMILION
 
 LARGEST_SCALE = 2.0
@@ -68,7 +68,8 @@ def draw_scales(history: Sequence[Mapping[str, Any]]) -> Figure:
     for fraction, line, colour in zip(FRACTIONS, quantiles, (INK, VERMILION, ORANGE), strict=True):
         marker = "." if len(rows) < 2 else None
         axes.plot(epochs, line, label=f"{fraction:.0%} lie below", marker=marker, color=colour.hex)
-    axes.set(xlabel="epoch", ylabel="|scale| of batch normalisation", ylim=(0, LARGEST_SCALE))
+    axes.set(ylabel="|scale| of batch normalisation", ylim=(0, LARGEST_SCALE))
+    count_epochs(axes)
     axes.legend(loc="upper right")
     return figure
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from distill.labels.sets.annotations import Region
 from edge.core.image import Image
@@ -27,4 +27,13 @@ class Annotator(Protocol):
             Per image its regions, in its pixels, each with a raw score in [0, 1]. The answer for a
             image does not depend on which others are given with it.
         """
+        ...
+
+
+@runtime_checkable
+class SaysAtEnd(Protocol):
+    """Count what is the same in many images, to say it once in place of once for each of them."""
+
+    def say_at_end(self) -> None:
+        """Log what was counted since the last call; nothing if that is nothing."""
         ...

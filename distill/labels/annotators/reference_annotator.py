@@ -14,8 +14,10 @@ from pydantic import Field
 
 from distill.core.value import FiniteValue
 from distill.labels.sets.annotations import Region
-from edge.cloth.finder import ClothWatch, GrainFinder
+from edge.cloth.finder import PROOF_FRACTION, GrainFinder, is_black
 from edge.cloth.fusion import score_from_ratio
+from edge.cloth.mask import ClothMask
+from edge.core.counted import of_all
 from edge.core.detections import UNCLASSIFIED
 from edge.core.errors import ConfigError
 from edge.core.image import Image
@@ -85,18 +87,28 @@ class ReferenceAnnotator:
             self._taught = TaughtCloth.from_arrays(article.arrays, self._trunk)
             levels = article.manifest.levels
         self._levels = {name: level * settings.least_ratio for name, level in levels.items()}
-        self._too_small = 0
+        self._seen = self._recognised = self._too_small = 0
 
     def annotate(self, images: Sequence[Image]) -> list[tuple[Region, ...]]:
         """Propose places in each image; see `Annotator.annotate`."""
         return [self._regions(image) for image in images]
 
+    def say_at_end(self) -> None:
+        """Say in how many images the cloth was recognised, and how many show too little."""
+        if self._recognised:
+            images = of_all(self._recognised, self._seen, "image")
+            logger.info(
+                "%s: the cloth is recognised in %s; what lies off it is left out", self.name, images
+            )
+        if self._too_small:
+            images = of_all(self._too_small, self._seen, "image")
+            logger.warning("%s: too little cloth in %s; nothing is proposed there", self.name, images)
+        self._seen = self._recognised = self._too_small = 0
+
     def _regions(self, image: Image) -> tuple[Region, ...]:
         look = self._look(self._view(image))
         if look is None:
             self._too_small += 1
-            if self._too_small == 1:
-                logger.warning("%s: an image shows too little cloth; nothing is proposed there", self.name)
             return ()
         ratios = look.regions.ratios * self._settings.least_ratio
         rows = zip(look.regions.boxes_xyxy_px.tolist(), score_from_ratio(ratios).tolist(), strict=True)
@@ -112,8 +124,9 @@ class ReferenceAnnotator:
         )
 
     def _view(self, image: Image) -> ReferenceView:
-        is_sought = self._settings.cloth == "auto"
-        mask = ClothWatch(GrainFinder()).look(image, None) if is_sought else None  # by this image alone
+        mask = _mask_of(image) if self._settings.cloth == "auto" else None
+        self._seen += 1
+        self._recognised += mask is not None and mask.fraction > 0
         return view_of(image, mask, None, scale=self._scale, margin_px=self._margin_px)
 
     def _look(self, view: ReferenceView) -> Look | None:
@@ -135,6 +148,13 @@ class ReferenceAnnotator:
             return TaughtCloth.fit([(view.image, view.is_cloth)], self._trunk)
         except ValueError:  # too little cloth
             return None
+
+
+def _mask_of(image: Image) -> ClothMask | None:
+    """Return where the cloth of an image is, by this image alone; None to take all of it for cloth."""
+    mask = GrainFinder().find(image)
+    is_believed = mask.fraction >= PROOF_FRACTION or (not mask.fraction and is_black(image))
+    return mask if is_believed else None
 
 
 def scale_of(taught_mm: float | None, own_mm: float | None, article: str) -> float:

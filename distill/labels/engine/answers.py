@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from distill.labels.annotators.annotator import Annotator
+from distill.labels.annotators.annotator import Annotator, SaysAtEnd
 from distill.labels.engine.builders import AnnotatorContext
 from distill.labels.engine.catalogue import Catalogue
 from distill.labels.engine.region_lines import values_of
@@ -52,16 +52,12 @@ class Asking:
     def open(self) -> MakeShard:
         """Load the annotator."""
         context = AnnotatorContext(self.taxonomy, self.device, self.mm_per_px)
-        annotator = ANNOTATORS[self.spec.kind].load().build(self.spec, context)
+        return _Answers(self, ANNOTATORS[self.spec.kind].load().build(self.spec, context))
 
-        def make(shard: int) -> bytes:
-            names = self.catalogue.names_of(shard)
-            batches = [names[start : start + self.batch] for start in range(0, len(names), self.batch)]
-            return lines(
-                [record for batch in self._read(batches) for record in _answered(annotator, batch)]
-            )
-
-        return make
+    def read(self, shard: int) -> Iterator[list[tuple[str, Image | str]]]:
+        """Decode the images of a shard: each with its name, or with the problem it has."""
+        names = self.catalogue.names_of(shard)
+        return self._read([names[start : start + self.batch] for start in range(0, len(names), self.batch)])
 
     def _read(self, batches: Sequence[Sequence[str]]) -> Iterator[list[tuple[str, Image | str]]]:
         """Decode batch after batch, one ahead of the one that is looked at."""
@@ -78,6 +74,23 @@ class Asking:
             return name, decoded(self.catalogue.root / name)
         except DatasetError as error:
             return name, str(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """Make the shards of the answers of one annotator, and let it say at the end what it counted."""
+
+    asking: Asking
+    annotator: Annotator
+
+    def __call__(self, shard: int) -> bytes:
+        return lines(
+            [record for batch in self.asking.read(shard) for record in _answered(self.annotator, batch)]
+        )
+
+    def say_at_end(self) -> None:
+        if isinstance(self.annotator, SaysAtEnd):
+            self.annotator.say_at_end()
 
 
 def _answered(annotator: Annotator, batch: Sequence[tuple[str, Image | str]]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from distill.labels.annotators.annotator import SaysAtEnd
 from edge.core.errors import OutputError
 from edge.core.files import cannot_write, write_whole
 
@@ -104,10 +105,13 @@ def run_here(
     make: MakeShard | None = None
     for index in folder.pending():
         if stop.is_set():
-            return
+            break
         make = make or work.open()
         write_whole(folder.file(index), make(index))
         shard_done()
+    maker: object = make  # a function, or more than one
+    if isinstance(maker, SaysAtEnd):
+        maker.say_at_end()
 
 
 def lines(records: Sequence[Mapping[str, Any]]) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from distill.core.figures import Diagram, write_figure
+from distill.core.figures import Diagram, count_epochs, write_figure
 
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
@@ -33,7 +33,7 @@ def _lines(axes: Any, rows: Sequence[Mapping[str, Any]], names: Mapping[str, str
         known = [(row["epoch"] + 1, row[key]) for row in rows if row.get(key) is not None]
         if known:
             axes.plot(*zip(*known, strict=True), marker=".", label=label)
-    axes.set_xlabel("epoch")
+    count_epochs(axes)
     axes.grid(alpha=0.3)
     if axes.lines:
         axes.legend(loc="upper right")  # the best place takes long to find among many points

@@ -21,6 +21,7 @@ from edge.commands.teach_cli import app as teach_app
 from edge.core.errors import ConfigError, DatasetError, ModelError
 from edge.core.taxonomy import load_taxonomy
 from tests.conftest import write_bright_cell_bundle
+from tests.processes import loomsight
 
 SIDE_PX = 320
 CLOTH = f"weave=plain,warp_pitch_px=5,weft_pitch_px=5,mean_grey=70,width_px={SIDE_PX}"
@@ -193,8 +194,31 @@ def test_an_article_of_a_known_scale_needs_that_of_the_images_and_the_other_way_
         ReferenceAnnotator(str(article), mm_per_px=0.2, settings=ReferenceSettings(), name="reference")
 
 
-def test_images_with_too_little_cloth_are_said_and_nothing_is_proposed(caplog):
+def test_images_with_too_little_cloth_are_said_once_with_their_number(caplog):
     asked = ReferenceAnnotator("self", mm_per_px=None, settings=ReferenceSettings(), name="reference")
     noise = np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)
     assert asked.annotate([noise, np.full((20, 900), 90, np.uint8)]) == [(), ()]
-    assert caplog.text.count("too little cloth") == 1
+    assert caplog.text == ""
+    asked.say_at_end()
+    assert "reference: too little cloth in 2 of 2 images; nothing is proposed there" in caplog.text
+    caplog.clear()
+    asked.say_at_end()  # nothing was looked at since
+    assert caplog.text == ""
+
+
+def test_what_holds_for_many_images_is_printed_once_with_their_number(tmp_path):
+    """Grain that grows in the halved image is what cloth is recognised by."""
+    folder, rng = tmp_path / "images", np.random.default_rng(0)
+    folder.mkdir()
+    for number in range(5):
+        grain = cv2.GaussianBlur(rng.normal(0, 120, (SIDE_PX, SIDE_PX)), (0, 0), 1.5)
+        image = np.clip(110 + grain, 0, 255) if number else np.full((SIDE_PX, SIDE_PX), 110)
+        cv2.imwrite(str(folder / f"{number}.png"), image)
+    done = loomsight("pseudo-label", folder, "--reference", "self", "--out", tmp_path / "job")
+    assert done.returncode == 0, done.stderr
+    logged = [line for line in done.stderr.splitlines() if "INFO " in line or "WARNING " in line]
+    assert len(logged) == len(set(logged)), done.stderr
+    (line,) = [line for line in logged if "cloth is recognised" in line]
+    assert line.endswith(
+        "reference: the cloth is recognised in 4 of 5 images; what lies off it is left out"
+    )
