@@ -45,6 +45,7 @@ FLAGS = inspect.signature(run_cli.edge_run).parameters.keys()
 TABLES = {
     "articles": "[articles.NAME]",
     "cameras": "[cameras.NAME]",
+    "buyers": "[buyers.NAME]",
     "grade_limits": "[grade_limits]",
     "machine": "[machine]",
     "score_thresholds": "[score_thresholds]",
