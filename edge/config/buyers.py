@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from edge.core.detections import UNCLASSIFIED
 from edge.core.taxonomy import load_taxonomy
 
 MOST_ROWS = 100
@@ -41,6 +40,8 @@ def _rising(table: tuple[PointRow, ...]) -> tuple[PointRow, ...]:
 
 
 def _known(names: tuple[str, ...]) -> tuple[str, ...]:
+    from edge.core.detections import UNCLASSIFIED  # with numpy, which --help does not load
+
     taxonomy = load_taxonomy()
     known = (*taxonomy.classes, UNCLASSIFIED, *(kind.category for kind in taxonomy.kinds))
     unknown = [name for name in names if name not in known]
