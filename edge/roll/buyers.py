@@ -69,7 +69,8 @@ def refusals(roll: Roll) -> list[str]:
             f"The roll has {per_area:.1f} points per 100 m²; at most {rules.roll_points:g} are permitted."
         )
     if rules.refuse_running_defects:
-        running = [row.defect for row in roll.charged_rows if roll.charging.is_running(row.defect)]
+        charging = roll.charging
+        running = [row.defect for row in roll.charged_rows if charging.is_running(row.defect)]
         if running:
             longest_m = max(defect.end_m - defect.start_m for defect in running)
             reasons.append(
@@ -79,11 +80,12 @@ def refusals(roll: Roll) -> list[str]:
 
 
 def is_accepted(roll: Roll) -> bool | None:
-    """Tell whether the rules accept a roll; None where its points per 100 m² are limited and not known."""
+    """Tell whether the rules accept a roll; None where something that they limit is not known."""
     if refusals(roll):
         return False
-    is_unknown = roll.rules.roll_points is not None and roll.grade.points_per_100_m2 is None
-    return None if is_unknown else True
+    unknown_points = roll.rules.roll_points is not None and roll.grade.points_per_100_m2 is None
+    unknown_lengths = roll.rules.refuse_running_defects and not roll.m_per_line
+    return None if unknown_points or unknown_lengths else True
 
 
 def buyer_part(roll: Roll) -> Buyer | None:

@@ -209,8 +209,8 @@ def _why_no_plan(roll: Roll, *, is_limited: bool) -> str:
         return "no limit of points is set"
     if roll.length_m > LONGEST_M:
         return "the roll is too long"
-    is_between = roll.width_mm and not roll.graded_across.width_mm
-    return "nothing lies between the ignored edges" if is_between else "length or width is not known"
+    is_all_edge = roll.width_mm and not roll.graded_across.width_mm
+    return "nothing lies between the ignored edges" if is_all_edge else "length or width is not known"
 
 
 def _technical(roll: Roll, zone: tzinfo | None) -> parts.Technical:

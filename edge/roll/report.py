@@ -115,22 +115,20 @@ def _grade(document: RollDocument) -> str:
         "Area inspected": _number(seen.inspected_m2, ".2f", " m²"),
         "Coverage of the area": _fraction(seen.area_coverage),
     }
-    limits = ", ".join(
-        f"{name} up to {most:g}" for name, most in sorted(grading.limits.items(), key=lambda item: item[1])
-    )
-    if document.buyer is not None and document.buyer.rules.system == "ten-point":
-        limits = "first quality if the points are at most the yards inspected"
-    return (
-        facts(known)
-        + paragraph(f"{_basis(document)}: {limits or 'no limits set'}.", "sub")
-        + _reviewed(document)
-    )
+    return facts(known) + paragraph(_basis(document), "sub") + _reviewed(document)
 
 
 def _basis(document: RollDocument) -> str:
-    """Say how the grade came about."""
-    system = system_name(document.buyer.rules if document.buyer else BuyerRules())
-    return f"{system}; points per 100 m² of the area that was inspected"
+    """Say what the grade is by."""
+    rules = document.buyer.rules if document.buyer else BuyerRules()
+    if rules.system == "ten-point":
+        return f"{system_name(rules)}: first quality if the points do not exceed the yards inspected."
+    limits = ", ".join(
+        f"{name} up to {most:g}"
+        for name, most in sorted(document.grading.limits.items(), key=lambda item: item[1])
+    )
+    note = f"{system_name(rules)}; points per 100 m² of the area that was inspected"
+    return f"{note}: {limits or 'no limits set'}."
 
 
 def _reviewed(document: RollDocument) -> str:

@@ -37,8 +37,8 @@ def _rules(document: RollDocument, buyer: Buyer) -> list[tuple[str, str]]:
     """Return the rules that hold for this roll, each with its value for a person to read."""
     rules, plan = buyer.rules, document.cut_plan
     charging = charging_of(rules, document.inspection.width_mm)
-    running_m = charging.unit_m if charging.running_m is None else charging.running_m
-    running = f"longer than {running_m:g} m: {charging.along[-1][1]} points in each {rules.unit}"
+    least = f"a {rules.unit}" if charging.running_m is None else f"{charging.running_m:g} m"
+    running = f"longer than {least}: {charging.along[-1][1]} points in each {rules.unit}"
     edges = f"{rules.ignored_edge_mm:g} mm on each side"
     if buyer.graded_m2 is not None:
         edges += f"; {buyer.graded_m2:.2f} m² are graded"

@@ -157,7 +157,7 @@ def test_the_ten_point_system(folder):
         "y.html",
     )
     page = (folder / "y.html").read_text()
-    assert "first quality if the points are at most the yards inspected" in page
+    assert "first quality if the points do not exceed the yards inspected" in page
     assert "at most 1 point per yard" in page
 
 
@@ -201,6 +201,14 @@ def test_a_lot_without_limits_or_without_a_width(folder):
     unknown = json.loads(done("lot", "rolls.db", "A", "W", "--buyer", "Example Garments", *plain[2:]))
     assert (unknown["accepted"], unknown["points_per_100_m2"], unknown["graded_m2"]) == (None, None, None)
     assert [one["accepted"] for one in unknown["rolls"]] == [True, False]
+
+
+@pytest.mark.parametrize("rule", ["roll_points = 50", "refuse_running_defects = true"])
+def test_a_roll_without_positions_is_neither_accepted_nor_refused(folder, rule):
+    write_roll(folder / "frames.db", metres=0, defects=[])
+    (folder / "f.toml").write_text(f"[buyers.F]\n{rule}\n")
+    facts = json.loads(done("show", "frames.db", "--buyer", "F", "--config", "f.toml", "--json"))
+    assert (facts["accepted"], facts["refusals"]) == (None, [])
 
 
 def test_edges_of_cameras_beside_each_other_are_those_of_the_whole_cloth(folder):
