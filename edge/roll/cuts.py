@@ -28,9 +28,6 @@ SHORTEST_PIECE_M = 25.0
 CUT_COST_M = 1e-6
 """A piece costs that much, so that of two ways that keep the same length the one with fewer cuts wins."""
 
-NOISE = 1e-9
-"""Of areas, which are sums: a piece with just the most points that it may have is good."""
-
 Floats = NDArray[np.float64]
 
 
@@ -126,9 +123,9 @@ def suggest_cuts(roll: Roll, least_m: float, most_points: float | None) -> list[
         good = at_m[end] - at_m[low:end] >= least_m - 1e-9
         good &= unseen_sum[places.next_unit[end]] == unseen_sum[places.unit[low:end]]
         if most_points is not None:
-            good &= points * 100 <= most_points * seen_m2 * (1 + NOISE)
+            good &= points * 100 <= most_points * seen_m2
         if per_yard is not None:
-            good &= points * seen_mm * YARD_M <= per_yard * seen_m2 * 1000 * (1 + NOISE)
+            good &= points * seen_mm * YARD_M <= per_yard * seen_m2 * 1000 * (1 + 1e-9)
         gain = np.where(good, kept[low:end] + at_m[end] - at_m[low:end] - CUT_COST_M, -1.0)
         best = int(np.argmax(gain))
         if gain[best] > kept[end]:
