@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing_extensions import Self
 
 from edge.cloth.defects import ClothDefect
-from edge.cloth.grading import MOST_POINTS_PER_M, points_by_metre
+from edge.cloth.grading import MOST_POINTS_PER_M, points_by_unit
 
 MOST_KEPT = 10_000
 """A device that runs for months finds more than its memory is for; the roll record has them all."""
@@ -45,7 +45,7 @@ class DefectsFound:
         self._count += len(new)
         self.by_class.update(defect.class_name for defect in new)
         on_roll = new if not self.origin_m else tuple(self._moved(defect) for defect in new)
-        for metre, points in points_by_metre(on_roll).items():
+        for metre, points in points_by_unit(on_roll).items():
             self._charged[metre] = min(self._charged[metre] + points, MOST_POINTS_PER_M)
         return self
 

@@ -2,29 +2,27 @@
 
 Source: ASTM D5430, Standard Test Methods for Visually Inspecting and Grading Fabrics, option A (four-point
 system), in its metric form: a defect is charged 1 point up to 75 mm of length, 2 up to 150 mm, 3 up to
-230 mm and 4 beyond; a linear metre is charged at most 4; a defect that goes on is charged 4 in each metre.
-The standard sets no limit for a grade: buyer and seller agree on one.
+230 mm and 4 beyond; a linear metre is charged at most 4; a defect that runs is charged 4 in each metre. The
+standard sets no limit for a grade: buyer and seller agree on one. `edge.cloth.charging` has other systems.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import ceil, floor
+from itertools import pairwise
 from typing import Any, Final
 
+from edge.cloth.charging import FOUR_POINT, NOISE_M, YARD_M, Charging, points_up_to
 from edge.cloth.defects import ClothDefect
 
-POINTS_UP_TO_MM: Final = ((75.0, 1), (150.0, 2), (230.0, 3))
-MOST_POINTS_PER_M: Final = 4
+MOST_POINTS_PER_M: Final = FOUR_POINT.most_points
 
 BELOW_GRADE: Final = "below grade"
 """What a roll is called that no grade admits."""
 
-NOISE_M: Final = 1e-9
-"""Lengths are differences of metres along the roll: their last digits are noise."""
+FIRST_QUALITY, SECOND_QUALITY = "first", "second"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +30,7 @@ class Grade:
     """Say what a roll, or a piece of one, was charged.
 
     Attributes:
-        points: after the limit per metre.
+        points: after the limit per linear unit.
         points_per_100_m2: None where the inspected area is not known, or there is none.
         grade: the best one whose limit holds; `below grade` if none does; None where that is not known.
     """
@@ -53,79 +51,58 @@ class Grade:
 
 def points_of_length(length_mm: float) -> int:
     """Return the points of a defect of this length, 1 to 4."""
-    return next(
-        (points for most_mm, points in POINTS_UP_TO_MM if length_mm <= most_mm + NOISE_M * 1000),
-        MOST_POINTS_PER_M,
-    )
+    return points_up_to(FOUR_POINT.along, length_mm)
 
 
-def points_of(defect: ClothDefect) -> int:
-    """Return the points of one defect before the limit per metre: 4 for each metre of one that goes on.
-
-    Its length is that of the longer side of the rectangle around it.
-    """
-    return points_of_length(_length_mm(defect)) * len(_metres_of(defect))
+def points_of(defect: ClothDefect, charging: Charging = FOUR_POINT) -> int:
+    """Return the points of one defect in all its units, before the limit per linear unit."""
+    return charging.points_in_unit(defect) * len(charging.units_of(defect))
 
 
-def points_by_metre(defects: Iterable[ClothDefect]) -> Counter[int]:
-    """Charge each metre of the roll, at most 4 points.
+def points_by_unit(defects: Iterable[ClothDefect], charging: Charging = FOUR_POINT) -> Counter[int]:
+    """Charge each linear unit of the roll, at most its limit.
 
-    A defect of up to a metre is charged to the one it begins in; a longer one to as many as it is long.
+    A defect is charged to the unit it begins in; one that runs to as many as it is long.
 
     Returns:
-        Number of the metre, from the start of the roll, to points; metres without defects are left out.
+        Number of the unit, from the start of the roll, to points; units without points are left out.
     """
     charged: Counter[int] = Counter()
     for defect in defects:
-        for metre in _metres_of(defect):
-            charged[metre] += points_of_length(_length_mm(defect))
-    return Counter({metre: min(points, MOST_POINTS_PER_M) for metre, points in charged.items()})
+        points = charging.points_in_unit(defect)
+        for unit in charging.units_of(defect):
+            charged[unit] += points
+    return Counter({unit: min(points, charging.most_points) for unit, points in charged.items() if points})
 
 
-def points_after_cuts(defects: Iterable[ClothDefect]) -> Counter[int]:
-    """Charge each metre as if the cloth were cut where it begins, at most 4 points.
+def points_after_cuts(defects: Iterable[ClothDefect], charging: Charging = FOUR_POINT) -> Counter[int]:
+    """Charge each linear unit as if the cloth were cut where it begins, at most its limit.
 
-    A piece that begins with the end of a defect holds it, whatever metre it was charged to.
+    A piece that begins with the end of a defect holds it, whatever unit it was charged to.
 
     Returns:
-        Number of the metre, from the start of the roll, to points; metres without defects are left out.
+        Number of the unit, from the start of the roll, to points; units without points are left out.
     """
     charged: Counter[int] = Counter()
     for defect in defects:
-        metres = _metres_of(defect)
-        for metre in range(metres.start, max(metres.stop, ceil(defect.end_m - NOISE_M))):
-            charged[metre] += points_of_length(_length_mm(defect))
-    return Counter({metre: min(points, MOST_POINTS_PER_M) for metre, points in charged.items()})
+        points = charging.points_in_unit(defect)
+        for unit in charging.units_reached(defect):
+            charged[unit] += points
+    return Counter({unit: min(points, charging.most_points) for unit, points in charged.items() if points})
 
 
-def total_points(defects: Iterable[ClothDefect]) -> int:
-    """Return the sum of `points_by_metre`, however long defects are: metres are not counted one by one."""
-    short: Counter[int] = Counter()
-    long: list[range] = []
+def total_points(defects: Iterable[ClothDefect], charging: Charging = FOUR_POINT) -> int:
+    """Return the sum of `points_by_unit`, however long defects are: units are not counted one by one."""
+    changes: Counter[int] = Counter()
     for defect in defects:
-        metres = _metres_of(defect)
-        if metres.stop - metres.start > 1:
-            long.append(metres)
-        else:
-            short[metres.start] += points_of_length(_length_mm(defect))
-    return _charged(long, short)
-
-
-def _charged(long: Iterable[range], short: Mapping[int, int]) -> int:
-    """Charge metres of defects that go on 4 points each, and others what lies in them, at most 4."""
-    runs: list[range] = []
-    for run in sorted(long, key=lambda run: run.start):
-        if runs and run.start <= runs[-1].stop:
-            runs[-1] = range(runs[-1].start, max(runs[-1].stop, run.stop))
-        else:
-            runs.append(run)
-    starts = [run.start for run in runs]
-    points = MOST_POINTS_PER_M * sum(run.stop - run.start for run in runs)
-    for metre, charged in short.items():
-        index = bisect_right(starts, metre) - 1
-        if index < 0 or metre not in runs[index]:
-            points += min(charged, MOST_POINTS_PER_M)
-    return points
+        units, points = charging.units_of(defect), charging.points_in_unit(defect)
+        changes[units.start] += points
+        changes[units.stop] -= points
+    total = charged = 0
+    for unit, after in pairwise(sorted(changes)):
+        charged += changes[unit]
+        total += min(charged, charging.most_points) * (after - unit)
+    return total
 
 
 def area_m2(inspected_m: float, width_mm: float | None) -> float | None:
@@ -147,7 +124,10 @@ def points_per_100_m2(points: int, inspected_m2: float | None) -> float | None:
 
 
 def grade_roll(
-    defects: Iterable[ClothDefect], inspected_m2: float | None, limits: Mapping[str, float]
+    defects: Iterable[ClothDefect],
+    inspected_m2: float | None,
+    limits: Mapping[str, float],
+    charging: Charging = FOUR_POINT,
 ) -> Grade:
     """Grade a roll.
 
@@ -156,8 +136,9 @@ def grade_roll(
         inspected_m2: area that was inspected: what no camera saw is not counted as good cloth. None where
             it is not known.
         limits: grade to the most points per 100 square metres that it admits.
+        charging: how defects are charged.
     """
-    return grade_points(total_points(defects), inspected_m2, limits)
+    return grade_points(total_points(defects, charging), inspected_m2, limits)
 
 
 def grade_points(points: int, inspected_m2: float | None, limits: Mapping[str, float]) -> Grade:
@@ -169,10 +150,12 @@ def grade_points(points: int, inspected_m2: float | None, limits: Mapping[str, f
     return Grade(points, per_area, min(holding)[1] if holding else BELOW_GRADE)
 
 
-def _length_mm(defect: ClothDefect) -> float:
-    return max((defect.end_m - defect.start_m) * 1000, defect.right_mm - defect.left_mm)
+def ten_point_quality(points: int, inspected_m: float) -> str | None:
+    """Return the quality by the ten-point system: first if the points do not exceed the yards inspected.
 
-
-def _metres_of(defect: ClothDefect) -> range:
-    first = floor(defect.start_m + NOISE_M)
-    return range(first, first + max(1, ceil(defect.end_m - defect.start_m - NOISE_M)))
+    Returns:
+        The quality; None where nothing was inspected.
+    """
+    if inspected_m <= 0:
+        return None
+    return FIRST_QUALITY if points <= inspected_m / YARD_M + NOISE_M else SECOND_QUALITY

@@ -155,6 +155,19 @@ class Across:
             return None
         return self.seen_mm / self.width_mm if self.unseen else 1.0
 
+    def without_edges(self, edge_mm: float) -> Across:
+        """Return what lies between the edges of the cloth, each of that width; the left one begins at 0."""
+        if not edge_mm or self.part is None:
+            return self
+        part = Strip(max(self.part.left_mm, edge_mm), self.part.right_mm - edge_mm)
+        return Across(part, None if self.seen is None else clipped(self.seen, part))
+
+
+def clipped(strips: Iterable[Strip], part: Strip) -> tuple[Strip, ...]:
+    """Return what lies of strips in a part of the cloth."""
+    inside = (Strip(max(left, part.left_mm), min(right, part.right_mm)) for left, right in strips)
+    return tuple(strip for strip in inside if strip.width_mm > 0)
+
 
 def across_of(
     offset_mm: float | None,

@@ -28,12 +28,21 @@ RollFlag = Annotated[
     str | None, typer.Option(help="Name of the roll, or the start of its id  [default: the last one]")
 ]
 PieceLengthFlag = Annotated[
-    float, typer.Option(min=0.01, help="Shortest piece when suggesting where to cut, metres.")
+    float | None,
+    typer.Option(
+        min=0.01, help="Shortest piece when suggesting where to cut, metres  [default: the buyer's, or 25]"
+    ),
 ]
 PiecePointsFlag = Annotated[
     float | None,
-    typer.Option(min=0, help="Most points per 100 m² of a piece  [default: the best grade's limit]"),
+    typer.Option(
+        min=0, help="Most points per 100 m² of a piece  [default: the buyer's, or the best grade's limit]"
+    ),
 ]
+BuyerFlag = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Grade and cut by the rules of this buyer in --config.")
+]
+ConfigFlag = Annotated[Path | None, typer.Option(help="Settings as TOML, with the tables [buyers.NAME].")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -56,13 +65,45 @@ def list_rolls(record: RecordArgument, as_json: JsonFlag = False) -> None:
 
 
 @app.command()
-def show(records: RecordsArgument, roll: RollFlag = None, as_json: JsonFlag = False) -> None:
+def show(
+    records: RecordsArgument,
+    roll: RollFlag = None,
+    as_json: JsonFlag = False,
+    buyer: BuyerFlag = None,
+    config: ConfigFlag = None,
+) -> None:
     """Print one roll: grade, coverage, gaps and defects."""
     configure_logging()
+    from edge.roll.buyers import for_buyer
     from edge.roll.side_by_side import read_roll_beside
     from edge.roll.tables import print_roll
 
-    print_roll(read_roll_beside(records, roll), as_json)
+    print_roll(for_buyer(read_roll_beside(records, roll), buyer, config), as_json)
+
+
+@app.command()
+def lot(
+    record: RecordArgument,
+    rolls: Annotated[list[str], typer.Argument(help="Rolls of the lot, as for --roll.", metavar="ROLL...")],
+    buyer: Annotated[
+        str, typer.Option(metavar="NAME", help="Grade by the rules of this buyer in --config.")
+    ],
+    config: ConfigFlag = None,
+    beside: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="RECORD", help="Record of a camera beside the first; once for each."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Grade rolls as one lot, by the rules of a buyer.
+
+    Prints the points of each roll and of the lot, and whether the buyer accepts them.
+    """
+    configure_logging()
+    from edge.roll.lot import read_lot
+    from edge.roll.tables import print_lot
+
+    print_lot(read_lot([record, *(beside or ())], rolls, buyer, config), as_json)
 
 
 @app.command()
@@ -71,15 +112,18 @@ def report(
     out: Annotated[Path, typer.Option(help="HTML page to write; an earlier one is set aside.")],
     roll: RollFlag = None,
     pdf: Annotated[Path | None, typer.Option(help="Print the page to PDF, too; needs Chromium.")] = None,
-    piece_m: PieceLengthFlag = 25.0,
+    piece_m: PieceLengthFlag = None,
     piece_points: PiecePointsFlag = None,
     roll_header: RollHeaderFlag = None,
+    buyer: BuyerFlag = None,
+    config: ConfigFlag = None,
 ) -> None:
     """Write a printable report of one roll for its buyer.
 
     What --roll-header gives is kept with the roll.
     """
     configure_logging()
+    from edge.roll.buyers import for_buyer
     from edge.roll.cuts import PieceRequest
     from edge.roll.headed import with_header
     from edge.roll.pdf import find_browser, pdf_of
@@ -87,7 +131,8 @@ def report(
     from edge.roll.side_by_side import read_roll_beside
     from edge.roll.small_images import small_images_of
 
-    found = with_header(records, read_roll_beside(records, roll), roll_header or ())
+    graded = for_buyer(read_roll_beside(records, roll), buyer, config)
+    found = with_header(records, graded, roll_header or ())
     small_images = small_images_of(records, found.head["roll_id"])
     page = report_page(found, PieceRequest(piece_m, piece_points), small_images=small_images)
     _write(out, page.encode(), *records, pdf)
@@ -107,18 +152,22 @@ def export(
         ),
     ] = ExportForm.csv,
     out: Annotated[Path | None, typer.Option(help="File to write  [default: stdout]")] = None,
-    piece_m: PieceLengthFlag = 25.0,
+    piece_m: PieceLengthFlag = None,
     piece_points: PiecePointsFlag = None,
+    buyer: BuyerFlag = None,
+    config: ConfigFlag = None,
 ) -> None:
     """Write the report of one roll for other programs, as CSV or JSON."""
     configure_logging()
+    from edge.roll.buyers import for_buyer
     from edge.roll.compose import document_of
     from edge.roll.cuts import PieceRequest
     from edge.roll.export import as_csv, as_json, as_json_lines
     from edge.roll.side_by_side import read_roll_beside
 
     write = {ExportForm.csv: as_csv, ExportForm.json: as_json, ExportForm.jsonl: as_json_lines}[form]
-    text = write(document_of(read_roll_beside(records, roll), PieceRequest(piece_m, piece_points)))
+    found = for_buyer(read_roll_beside(records, roll), buyer, config)
+    text = write(document_of(found, PieceRequest(piece_m, piece_points)))
     if out is None:
         sys.stdout.write(text)
     else:

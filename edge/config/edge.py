@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
 from edge.backends.registry import BACKENDS
 from edge.config.articles import ArticleSettings, with_article
 from edge.config.auto_teach import AutoTeachSettings
+from edge.config.buyers import BuyerRules
 from edge.config.machine import MachineSettings
 from edge.config.mqtt import MqttSettings
 from edge.config.roll_header import RollHeader, header_words
@@ -29,7 +30,7 @@ Layers = dict[str, dict[str, Any]]
 ENVIRONMENT_PREFIX = "LOOMSIGHT_EDGE_"
 TABLES = (
     "providers", "score_thresholds", "grade_limits", "articles", "auto_teach", "page_hosts", "stop",
-    "machine", "mqtt", "roll_header",
+    "machine", "mqtt", "roll_header", "buyers",
 )  # fmt: skip
 """Settings that the environment gives as JSON."""
 
@@ -93,6 +94,7 @@ class EdgeConfig(BaseModel):
         cloth_width_mm: width of the cloth for grading; None: measured, where both selvedges are known.
         grade_limits: grade to the most points per 100 square metres (ASTM D5430) that it admits. The
             standard sets none; these are a proposal.
+        buyers: rules by which single buyers take cloth, by name, for `loomsight roll --buyer`.
         seam: `auto` begins a new roll at each sewn joint between two pieces of cloth.
         seam_apart_m: least distance from one joint to the next.
         stop: when the machine is stopped; `--stop` sets its mode.
@@ -151,6 +153,7 @@ class EdgeConfig(BaseModel):
     auto_teach: AutoTeachSettings = AutoTeachSettings()
     cloth_width_mm: float | None = Field(default=None, gt=0, le=10_000)
     grade_limits: dict[str, Annotated[float, Field(ge=0, le=1e9)]] = {"first": 20.0, "second": 40.0}
+    buyers: dict[RollName, BuyerRules] = {}
     seam: Literal["off", "auto"] = "off"
     seam_apart_m: float = Field(default=5.0, gt=0, le=10_000)
     stop: StopSettings = StopSettings()
@@ -191,8 +194,13 @@ class EdgeConfig(BaseModel):
         return copy
 
     def public(self) -> dict[str, Any]:
-        """Return the settings as plain values for a record, without a password in the camera's address."""
-        return self.model_dump(mode="json") | {"camera": redact_credentials(self.camera)}
+        """Return the settings as plain values for a record, without a password in the camera's address.
+
+        The rules of buyers change no run, and one buyer's report is not to show those of another.
+        """
+        return self.model_dump(mode="json", exclude={"buyers"}) | {
+            "camera": redact_credentials(self.camera)
+        }
 
 
 def layers_of(

@@ -8,8 +8,10 @@ from datetime import datetime, timezone, tzinfo
 from edge import __version__
 from edge.core.counted import counted
 from edge.roll import document as parts
+from edge.roll.buyers import buyer_part
 from edge.roll.contents import DefectRow, GapRow, Roll
-from edge.roll.cuts import LEAST_INSPECTED, LONGEST_M, PieceRequest, suggest_cuts
+from edge.roll.cut_places import cut_outs
+from edge.roll.cuts import LEAST_INSPECTED, LONGEST_M, PieceRequest, most_points_per_yard, suggest_cuts
 from edge.roll.document import RollDocument
 from edge.roll.local_time import local, local_from_utc
 from edge.roll.values import STRIP_NOT_SEEN
@@ -40,6 +42,7 @@ def document_of(
         ended=local_from_utc(head["ended_utc"], zone),
         made=local(made or datetime.now(timezone.utc), zone),
         grading=parts.Grading(**roll.grade.as_json(), limits=roll.grade_limits),
+        buyer=buyer_part(roll),
         review=_review(roll),
         inspection=_inspection(roll),
         remarks=tuple(_remarks(roll)),
@@ -160,15 +163,17 @@ def _kinds(roll: Roll) -> tuple[parts.DefectKindSum, ...]:
 
 
 def _cut_plan(roll: Roll, wanted: PieceRequest) -> parts.CutPlan:
-    most = wanted.points_for(roll)
-    found = None if most is None else suggest_cuts(roll, wanted.least_m, most)
+    least_m, most, per_yard = wanted.least_for(roll), wanted.points_for(roll), most_points_per_yard(roll)
+    is_limited = most is not None or per_yard is not None
+    found = suggest_cuts(roll, least_m, most) if is_limited else None
     pieces = found or []
     edges = [0.0, *(edge for piece in pieces for edge in (piece.start_m, piece.end_m)), roll.length_m]
     between = zip(edges[::2], edges[1::2], strict=True) if pieces else ()
     return parts.CutPlan(
-        least_m=wanted.least_m,
+        least_m=least_m,
         most_points_per_100_m2=most,
-        unknown=_why_no_plan(roll, most) if found is None else None,
+        most_points_per_yard=per_yard,
+        unknown=None if found is not None else _why_no_plan(roll, is_limited=is_limited),
         pieces=tuple(
             parts.Piece(
                 number=number,
@@ -186,14 +191,26 @@ def _cut_plan(roll: Roll, wanted: PieceRequest) -> parts.CutPlan:
             for start, end in between
             if end - start > 1e-6
         ),
+        cut_out=tuple(
+            parts.CutOut(
+                start_m=_metres(one.start_m),
+                end_m=_metres(one.end_m),
+                length_m=_metres(one.end_m - one.start_m),
+                kinds=one.kinds,
+            )
+            for one in cut_outs(roll)
+        ),
         kept_m=_metres(sum(piece.end_m - piece.start_m for piece in pieces)),
     )
 
 
-def _why_no_plan(roll: Roll, most_points: float | None) -> str:
-    if most_points is None:
+def _why_no_plan(roll: Roll, *, is_limited: bool) -> str:
+    if not is_limited:
         return "no limit of points is set"
-    return "the roll is too long" if roll.length_m > LONGEST_M else "length or width is not known"
+    if roll.length_m > LONGEST_M:
+        return "the roll is too long"
+    is_all_edge = roll.width_mm and not roll.graded_across.width_mm
+    return "nothing lies between the ignored edges" if is_all_edge else "length or width is not known"
 
 
 def _technical(roll: Roll, zone: tzinfo | None) -> parts.Technical:

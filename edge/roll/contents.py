@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Any, Final
 
+from edge.cloth.charging import Charging, charging_of
 from edge.cloth.defects import ClothDefect, class_and_kind, class_and_shape
-from edge.cloth.grading import Grade, area_m2, grade_roll
-from edge.cloth.width import Across, Strip, within_part
+from edge.cloth.grading import Grade, area_m2, grade_roll, ten_point_quality
+from edge.cloth.width import Across, Strip, clipped, within_part
+from edge.config.buyers import BuyerRules
 
 UNKNOWN: Final = "unknown"
 """What a person reads where the kind of a defect is not known."""
@@ -130,10 +133,23 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class SeenTogether:
-    """Say what several cameras saw of a roll: how much of its width, and how much area."""
+    """Say what several cameras saw of a roll.
+
+    Attributes:
+        across: how much of its width.
+        stretches: metres of the roll, and the strips that any camera inspected on them.
+    """
 
     across: Across
-    inspected_m2: float
+    stretches: tuple[tuple[float, tuple[Strip, ...]], ...]
+
+    def inspected_m2(self, part: Strip | None = None) -> float:
+        """Return the area that was inspected; of a part of the width, if one is given."""
+        area = sum(
+            metres * sum(strip.width_mm for strip in (clipped(strips, part) if part else strips)) / 1000
+            for metres, strips in self.stretches
+        )
+        return max(0.0, area)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +164,8 @@ class Roll:
         together: of several cameras: what they saw; None for one.
         damaged: table to how many rows of it are damaged: they are left out, or what is wrong in them is.
         header: key to text of what stands at the head of its paper; see `RollHeader`.
+        buyer: name of the one by whose rules it is graded and cut; None for the default rules.
+        rules: by which it is graded and cut.
     """
 
     head: dict[str, Any]
@@ -158,6 +176,8 @@ class Roll:
     together: SeenTogether | None = None
     damaged: Mapping[str, int] = field(default_factory=dict)
     header: Mapping[str, str] = field(default_factory=dict)
+    buyer: str | None = None
+    rules: BuyerRules = field(default_factory=BuyerRules)
 
     @property
     def name(self) -> str:
@@ -209,8 +229,39 @@ class Roll:
     def inspected_m2(self) -> float | None:
         """Area that was inspected; None where the width of the cloth is not known."""
         if self.together is not None:
-            return self.together.inspected_m2
+            return self.together.inspected_m2()
         return area_m2(self.inspected_m, self.across.seen_mm)
+
+    @property
+    def graded_across(self) -> Across:
+        """How much was seen of the width that is graded: without the edges that the rules ignore."""
+        return self.across.without_edges(self.rules.ignored_edge_mm)
+
+    @property
+    def graded_m2(self) -> float | None:
+        """Inspected area without ignored edges; None where the width of the cloth is not known."""
+        if not self.rules.ignored_edge_mm:
+            return self.inspected_m2
+        across = self.graded_across
+        if self.together is not None:
+            return self.together.inspected_m2(across.part)
+        return area_m2(self.inspected_m, across.seen_mm)
+
+    @property
+    def charging(self) -> Charging:
+        """How its defects are charged."""
+        return charging_of(self.rules, self.width_mm)
+
+    @property
+    def charged_rows(self) -> tuple[DefectRow, ...]:
+        """Defects that are charged: not those that lie wholly in an ignored edge."""
+        edge_mm, part = self.rules.ignored_edge_mm, self.graded_across.part
+        if not edge_mm:
+            return self.defects
+        right_mm = inf if part is None else part.right_mm
+        return tuple(
+            row for row in self.defects if row.defect.right_mm > edge_mm and row.defect.left_mm < right_mm
+        )
 
     @property
     def area_coverage(self) -> float | None:
@@ -230,14 +281,24 @@ class Roll:
 
     @property
     def grade_limits(self) -> dict[str, float]:
-        """Grade to the most points per 100 square metres, as the run had them."""
+        """Grade to the most points per 100 square metres, as the rules or the run had them."""
+        if self.rules.system == "ten-point":
+            return {}
+        if self.rules.grade_limits is not None:
+            return self.rules.grade_limits
         limits: dict[str, float] = self.settings.get("grade_limits", {})
         return limits
 
     @property
     def grade(self) -> Grade:
         """The roll's grade by what is recorded up to now."""
-        return grade_roll((row.defect for row in self.defects), self.inspected_m2, self.grade_limits)
+        return self._graded(self.charged_rows)
+
+    def _graded(self, rows: Iterable[DefectRow]) -> Grade:
+        grade = grade_roll((row.defect for row in rows), self.graded_m2, self.grade_limits, self.charging)
+        if self.rules.system != "ten-point":
+            return grade
+        return replace(grade, grade=ten_point_quality(grade.points, self.inspected_m))
 
     @property
     def by_kind(self) -> tuple[KindSum, ...]:
@@ -253,8 +314,7 @@ class Roll:
     @property
     def grade_after_review(self) -> Grade:
         """The grade without the defects that a person rejected."""
-        left = (row.defect for row in self.defects if row.verdict != "rejected")
-        return grade_roll(left, self.inspected_m2, self.grade_limits)
+        return self._graded(row for row in self.charged_rows if row.verdict != "rejected")
 
     def facts(self) -> dict[str, Any]:
         """Return what a person wants to know first, plain values."""

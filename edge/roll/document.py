@@ -10,10 +10,11 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from edge.config.buyers import BuyerRules
 from edge.config.roll_header import RollHeader
 from edge.core.detections import Shape
 
-SCHEMA_ID: Final = "urn:loomsight:roll-report:1.0"
+SCHEMA_ID: Final = "urn:loomsight:roll-report:1.1"
 """`$id` of the schema. The second number rises with each field that is added, the first one with every
 change that a program which reads the document must know of."""
 
@@ -23,7 +24,7 @@ def measured(description: str, **limits: Any) -> Any:
     return Field(description=description, allow_inf_nan=False, **limits)
 
 
-Points = Annotated[int, Field(ge=0, description="Penalty points of the four-point system.")]
+Points = Annotated[int, Field(ge=0, description="Penalty points.")]
 PerArea = Annotated[
     float | None, measured("Points per 100 m² of the inspected area; null: not known.", ge=0)
 ]
@@ -49,12 +50,26 @@ class Header(RollHeader):
 
 
 class Grading(Part):
-    """Grade of the roll by the four-point system (ASTM D5430) in metric units."""
+    """Grade of the roll: by the four-point system (ASTM D5430), or as the rules of its buyer have it."""
 
-    grade: str | None = Field(description="Best grade whose limit the roll meets; null: not known.")
+    grade: str | None = Field(
+        description="Best grade whose limit the roll meets, or ten-point quality; null: not known."
+    )
     points: Points
     points_per_100_m2: PerArea
     limits: dict[str, float] = Field(description="Grade to the most points per 100 m² that it admits.")
+
+
+class Buyer(Part):
+    """Buyer by whose rules the roll is graded and cut."""
+
+    name: str = Field(description="Name of the buyer in the settings.")
+    rules: BuyerRules
+    graded_m2: float | None = measured(
+        "Inspected area without ignored edges, which points are counted on, m²; null: not known.", ge=0
+    )
+    accepted: bool | None = Field(description="Whether the rules accept the roll; null: not known.")
+    refusals: tuple[str, ...] = Field(description="Why the roll is refused, in sentences.")
 
 
 class Review(Part):
@@ -147,7 +162,7 @@ class Piece(Part):
     start_m: FromM
     end_m: ToM
     length_m: LengthM
-    inspected_m2: float = measured("Area of it that was inspected, m².", ge=0)
+    inspected_m2: float = measured("Area of it that was inspected, without ignored edges, m².", ge=0)
     points: Points
     points_per_100_m2: float = measured("Points per 100 m² of its inspected area.", ge=0)
 
@@ -160,6 +175,15 @@ class Waste(Part):
     length_m: LengthM
 
 
+class CutOut(Part):
+    """Stretch that must be in no piece, whatever its points."""
+
+    start_m: FromM
+    end_m: ToM
+    length_m: LengthM
+    kinds: tuple[str, ...] = Field(description="Kinds of the defects, or their classes, that are cut out.")
+
+
 class CutPlan(Part):
     """Where to cut the roll so that as much of it as possible lies in good pieces."""
 
@@ -167,9 +191,13 @@ class CutPlan(Part):
     most_points_per_100_m2: float | None = measured(
         "Most points of a piece per 100 m²; null: no limit.", ge=0
     )
+    most_points_per_yard: float | None = measured(
+        "Most points of a piece per inspected yard of its length; null: no limit.", ge=0
+    )
     unknown: str | None = Field(description="Why no plan could be made; null: it could.")
     pieces: tuple[Piece, ...] = Field(description="Good pieces, in the order of the roll.")
     waste: tuple[Waste, ...] = Field(description="What lies between them, in the order of the roll.")
+    cut_out: tuple[CutOut, ...] = Field(description="What the buyer has cut out, in the order of the roll.")
     kept_m: LengthM
 
 
@@ -236,7 +264,7 @@ class Technical(Part):
 class RollDocument(Part):
     """Report of one inspected roll."""
 
-    schema_id: Literal["urn:loomsight:roll-report:1.0"] = Field(
+    schema_id: Literal["urn:loomsight:roll-report:1.1"] = Field(
         default=SCHEMA_ID, description="Id of the schema that this document follows."
     )
     header: Header
@@ -247,6 +275,7 @@ class RollDocument(Part):
     ended: Time
     made: AwareDatetime = Field(description="When this document was made; local time with offset from UTC.")
     grading: Grading
+    buyer: Buyer | None = Field(description="Whose rules these are; null: graded without a buyer.")
     review: Review | None = Field(description="What people said; null: nothing.")
     inspection: Inspection
     remarks: tuple[str, ...] = Field(description="What limits this report, in sentences.")

@@ -12,7 +12,7 @@ from math import ceil
 from typing import NamedTuple
 
 from edge.core.palette import class_colour
-from edge.roll.document import Defect, RollDocument, Stretch, Strip
+from edge.roll.document import CutOut, Defect, RollDocument, Stretch, Strip
 
 ROW_HEIGHT_PX, LABELS_PX, BAND_PX, TICKS_PX = 44.0, 13.0, 6.0, 22.0
 TOP_PX = LABELS_PX + BAND_PX
@@ -126,6 +126,8 @@ def _marks(document: RollDocument, frame: _Frame) -> Iterator[tuple[int, str]]:
         yield from _blind(strip, frame)
     for piece in document.cut_plan.pieces:
         yield from _band(piece.start_m, piece.end_m, frame)
+    for stretch in document.cut_plan.cut_out[:MOST_MARKS]:
+        yield from _cut_out(stretch, frame)
     defects = document.defects[:MOST_MARKS]
     for defect in defects:
         yield from _mark(defect, frame)
@@ -199,6 +201,18 @@ def _band(start_m: float, end_m: float, frame: _Frame) -> Iterator[tuple[int, st
                     row,
                     f'<rect class="cut" x="{_percent(at)}" y="{y - 1:g}" width="1.5" height="{height:g}"/>',
                 )
+
+
+def _cut_out(stretch: CutOut, frame: _Frame) -> Iterator[tuple[int, str]]:
+    """Draw a line above the rows where a kind of defect has to be cut out."""
+    kinds = ", ".join(stretch.kinds)
+    title = escape(f"cut out: {kinds}, {stretch.start_m:.2f} to {stretch.end_m:.2f} m")
+    for row, left, right in frame.spans(stretch.start_m, stretch.end_m):
+        yield (
+            row,
+            f'<rect class="must-cut" x="{_percent(left)}" y="{LABELS_PX + 1:g}" height="4" '
+            f'style="width:max(3px,{_percent(right - left)})"><title>{title}</title></rect>',
+        )
 
 
 def _mark(defect: Defect, frame: _Frame) -> Iterator[tuple[int, str]]:

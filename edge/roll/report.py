@@ -7,17 +7,19 @@ from datetime import tzinfo
 from html import escape
 from importlib import resources
 
+from edge.config.buyers import BuyerRules
 from edge.core.counted import counted
 from edge.core.palette import class_colour, stylesheet
 from edge.roll.appendix import appendix
 from edge.roll.compose import document_of, strips_text
 from edge.roll.contents import Roll
 from edge.roll.cuts import PieceRequest
-from edge.roll.document import CutPlan, Header, Inspection, RollDocument
+from edge.roll.document import CutPlan, Header, Inspection, RollDocument, Waste
 from edge.roll.drawing import draw_map, row_length_m, sides_mm
 from edge.roll.images import images_of
 from edge.roll.local_time import shown_span
 from edge.roll.markup import facts, paragraph, section, table
+from edge.roll.report_buyer import buyer_section, system_name
 from edge.roll.report_defects import MOST_ROWS, defects_section, images_section, kinds_section
 
 
@@ -51,6 +53,7 @@ def page_of(document: RollDocument, images: Mapping[int, bytes | None]) -> str:
     sections = [
         _head(document),
         _grade(document),
+        buyer_section(document),
         *(paragraph(remark, "warn") for remark in document.remarks),
         _map(document),
         kinds_section(document),
@@ -112,11 +115,20 @@ def _grade(document: RollDocument) -> str:
         "Area inspected": _number(seen.inspected_m2, ".2f", " m²"),
         "Coverage of the area": _fraction(seen.area_coverage),
     }
+    return facts(known) + paragraph(_basis(document), "sub") + _reviewed(document)
+
+
+def _basis(document: RollDocument) -> str:
+    """Say what the grade is by."""
+    rules = document.buyer.rules if document.buyer else BuyerRules()
+    if rules.system == "ten-point":
+        return f"{system_name(rules)}: first quality if the points do not exceed the yards inspected."
     limits = ", ".join(
-        f"{name} up to {most:g}" for name, most in sorted(grading.limits.items(), key=lambda item: item[1])
+        f"{name} up to {most:g}"
+        for name, most in sorted(document.grading.limits.items(), key=lambda item: item[1])
     )
-    note = "Four-point system (ASTM D5430); points per 100 m² of the area that was inspected: "
-    return facts(known) + paragraph(f"{note}{limits or 'no limits set'}.", "sub") + _reviewed(document)
+    note = f"{system_name(rules)}; points per 100 m² of the area that was inspected"
+    return f"{note}: {limits or 'no limits set'}."
 
 
 def _reviewed(document: RollDocument) -> str:
@@ -170,6 +182,8 @@ def _map(document: RollDocument) -> str:
         swatches.append("<i class='bare'></i>not inspected")
     if document.cut_plan.pieces:
         swatches.append("<i class='piece'></i>good piece")
+    if document.cut_plan.cut_out:
+        swatches.append("<i class='must-cut'></i>must be cut out")
     legend = "".join(f"<span>{swatch}</span>" for swatch in swatches)
     left, right = sides_mm(document)
     metres = row_length_m(document.inspection.length_m or 0.0)
@@ -185,6 +199,8 @@ def _cuts(document: RollDocument) -> str:
     wanted = f"at least {plan.least_m:g} m"
     if plan.most_points_per_100_m2 is not None:
         wanted += f" with at most {plan.most_points_per_100_m2:g} points per 100 m²"
+    if plan.most_points_per_yard is not None:
+        wanted += f" with at most {plan.most_points_per_yard:g} point per yard"
     if plan.unknown is not None:
         return section(title, paragraph(f"Pieces of {wanted}: unknown, as {plan.unknown}."))
     if not plan.pieces:
@@ -217,12 +233,27 @@ def _plan_table(plan: CutPlan) -> str:
     rows += [
         (
             one.start_m,
-            ("cut out", f"{one.start_m:.2f}", f"{one.end_m:.2f}", f"{one.length_m:.2f}", "", "", ""),
+            (
+                _waste(one, plan),
+                f"{one.start_m:.2f}",
+                f"{one.end_m:.2f}",
+                f"{one.length_m:.2f}",
+                "",
+                "",
+                "",
+            ),
         )
         for one in plan.waste
     ]
     names = ("what", "from m", "to m", "length m", "inspected m²", "points", "per 100 m²")
     return table(names, [row for _, row in sorted(rows)], range(1, 7))
+
+
+def _waste(waste: Waste, plan: CutPlan) -> str:
+    """Name a stretch between pieces, with the kinds in it that must be cut out."""
+    inside = (one for one in plan.cut_out if one.start_m < waste.end_m and one.end_m > waste.start_m)
+    kinds = sorted({kind for one in inside for kind in one.kinds})
+    return f"cut out: {', '.join(kinds)}" if kinds else "cut out"
 
 
 def _not_inspected(seen: Inspection) -> str:

@@ -49,7 +49,7 @@ def kinds_section(document: RollDocument) -> str:
         f'background:{colour}"></b><span>{one.points}</span></div>'
         for name, one, colour in zip(names_of_bars, document.kinds, colours, strict=True)
     )
-    note = paragraph("Points of each defect by itself, before the limit of 4 in a metre.", "sub")
+    note = paragraph("Points of each defect by itself, before the limit of a linear metre or yard.", "sub")
     drawn = table(names, rows, range(first, first + 4), colours)
     chart = f'<div class="bars" aria-hidden="true">{bars}</div>' if len(rows) > 1 else ""
     return section("What was found", drawn, chart, note, name="whole")

@@ -17,7 +17,7 @@ from typing import Any
 from edge.cloth.defects import TOUCH_MM
 from edge.cloth.grading import points_of
 from edge.cloth.one_report import is_part, one_report
-from edge.cloth.width import Across, joined, seen_strips, together
+from edge.cloth.width import Across, Strip, joined, seen_strips, together
 from edge.core.errors import RecordError
 from edge.roll.contents import DefectRow, EventRow, GapRow, Roll, SeenTogether
 from edge.roll.reading import read_roll
@@ -65,7 +65,7 @@ def put_together(rolls: Sequence[tuple[str, Roll]]) -> Roll:
         "inspected_lines": reached - missed,
     }
     across = together([roll.across for roll in views.values()])
-    seen = SeenTogether(across, _inspected_m2(views, missed_by, reached, first))
+    seen = SeenTogether(across, _inspected_stretches(views, missed_by, reached, first))
     events = (*_blind_strips(across, first), *_events(views))
     damaged: Counter[str] = Counter()
     for roll in views.values():
@@ -208,25 +208,27 @@ def _stretches(gaps: Sequence[GapRow], first: Roll) -> Iterator[tuple[int, int, 
         yield start, stop, covering
 
 
-def _inspected_m2(
+def _inspected_stretches(
     views: dict[str, Roll], missed_by: dict[str, list[GapRow]], reached: int, first: Roll
-) -> float:
-    """Return the area that was inspected by any camera, each part of it once."""
+) -> tuple[tuple[float, tuple[Strip, ...]], ...]:
+    """Return metres of the roll, each with the strips of it that any camera inspected."""
     view_of = {id(gap): view for view, gaps in missed_by.items() for gap in gaps}
     missed = [gap for gaps in missed_by.values() for gap in gaps]
-    whole_mm = _seen_mm(views, frozenset())
-    area = reached * whole_mm
+    everyone: frozenset[str] = frozenset()
+    lines_without = Counter({everyone: reached})
     for start, stop, covering in _stretches(missed, first):
         lines = max(0, min(stop, reached) - max(start, 0))
         if lines and covering:
-            area -= lines * (whole_mm - _seen_mm(views, frozenset(view_of[id(gap)] for gap in covering)))
-    return max(0.0, area) * first.m_per_line / 1000
+            lines_without[everyone] -= lines
+            lines_without[frozenset(view_of[id(gap)] for gap in covering)] += lines
+    return tuple(
+        (lines * first.m_per_line, _seen_strips(views, without)) for without, lines in lines_without.items()
+    )
 
 
-def _seen_mm(views: dict[str, Roll], without: frozenset[str]) -> float:
-    """Return the width that cameras saw, but for some of them."""
-    strips = seen_strips(roll.across for view, roll in views.items() if view not in without)
-    return sum(strip.width_mm for strip in joined(strips))
+def _seen_strips(views: dict[str, Roll], without: frozenset[str]) -> tuple[Strip, ...]:
+    """Return the strips that cameras saw, but for some of them."""
+    return joined(seen_strips(roll.across for view, roll in views.items() if view not in without))
 
 
 def _behind_the_end(roll: Roll, reached_m: float) -> Iterator[GapRow]:

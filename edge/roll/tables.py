@@ -8,12 +8,16 @@ from typing import Any
 
 from rich.console import Console
 
+from edge.core.counted import counted
 from edge.process.terminal import as_cell
 from edge.process.whole_table import WholeTable, wide_console
+from edge.roll.buyers import buyer_facts, is_accepted, refusals
 from edge.roll.contents import UNKNOWN, Roll
 from edge.roll.local_time import local_from_utc, shown_time
+from edge.roll.lot import Lot
 
 MOST_SHOWN = 50
+ANSWERS = {True: "yes", False: "no", None: "unknown"}
 
 
 def print_rolls(rolls: Sequence[dict[str, Any]], as_json: bool) -> None:
@@ -38,9 +42,42 @@ def print_rolls(rolls: Sequence[dict[str, Any]], as_json: bool) -> None:
     wide_console().print(table)
 
 
+def print_lot(lot: Lot, as_json: bool) -> None:
+    """Print the rolls of a lot, one line each, and whether the buyer accepts them and the lot."""
+    if as_json:
+        print(json.dumps(lot.as_json(), indent=1))
+        return
+    table = WholeTable("roll", "graded", "points", "per 100 m²", "grade", "accepted", "why not")
+    for one in lot.rolls:
+        table.add_row(
+            as_cell(one.name),
+            _measured(one.graded_m2, ".2f", " m²"),
+            str(one.grade.points),
+            _measured(one.grade.points_per_100_m2, ".1f"),
+            as_cell(one.grade.grade or "unknown"),
+            ANSWERS[is_accepted(one)],
+            as_cell(" ".join(refusals(one))),
+        )
+    table.add_section()
+    table.add_row(
+        f"lot of {counted(len(lot.rolls), 'roll')}",
+        _measured(lot.graded_m2, ".2f", " m²"),
+        str(lot.points),
+        _measured(lot.points_per_100_m2, ".1f"),
+        "",
+        ANSWERS[lot.is_accepted],
+        as_cell(" ".join(lot.refusals)),
+    )
+    wide_console().print(table)
+
+
+def _measured(value: float | None, form: str, unit: str = "") -> str:
+    return "unknown" if value is None else f"{value:{form}}{unit}"
+
+
 def print_roll(roll: Roll, as_json: bool) -> None:
     """Print one roll with its first defects and gaps; all of them with `as_json`."""
-    facts = roll.facts()
+    facts = roll.facts() | buyer_facts(roll)
     if as_json:
         defects = [
             {
@@ -111,6 +148,10 @@ def _graded(facts: dict[str, Any]) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_shown(part)}" for name, part in value.items()) or "none"
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.6g}"
     return "—" if value is None else str(value)

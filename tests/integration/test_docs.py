@@ -53,6 +53,7 @@ from edge.bundle.manifest import BundleManifest
 from edge.cameras.registry import CAMERAS as CAMERA_KINDS
 from edge.cameras.registry import kind_of
 from edge.commands.loomsight import all_commands
+from edge.config.buyers import BuyerRules
 from edge.config.device import CAMERAS, load_box
 from edge.config.edge import EdgeConfig
 from edge.config.machine import MachineSettings
@@ -119,6 +120,7 @@ TOML_OF_PAGE = {
     "stop.md": EdgeConfig,
     "machine.md": EdgeConfig,
     "grading.md": EdgeConfig,
+    "buyers.md": EdgeConfig,
     "roll-report.md": EdgeConfig,
     "mqtt.md": EdgeConfig,
     "recipe.md": Recipe,
@@ -342,6 +344,7 @@ def test_every_setting_of_an_annotator(page, model, begin, end):
         ("stop.md", StopRule, "Key in `[stop.classes.NAME]`", "## What is recorded"),
         ("machine.md", MachineSettings, "Key in `[machine]`", "## Several cameras"),
         ("mqtt.md", MqttSettings, "Key in `[mqtt]`", "## Topics"),
+        ("buyers.md", BuyerRules, "Key in `[buyers.", "## Point systems"),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )

@@ -13,7 +13,7 @@ from edge.cloth.grading import (
     Grade,
     area_m2,
     grade_roll,
-    points_by_metre,
+    points_by_unit,
     points_of,
     points_of_length,
     points_per_100_m2,
@@ -53,20 +53,20 @@ def test_points_by_length(length_mm, points):
         ([defect(0.1, 5, 1800)], {0: 4}),
     ],
 )
-def test_points_by_metre(found, points):
-    assert points_by_metre(found) == points
+def test_points_by_unit(found, points):
+    assert points_by_unit(found) == points
 
 
 @given(defects, st.randoms())
 def test_points_do_not_depend_on_the_order(found, random):
     shuffled = list(found)
     random.shuffle(shuffled)
-    assert points_by_metre(shuffled) == points_by_metre(found)
+    assert points_by_unit(shuffled) == points_by_unit(found)
 
 
 @given(defects, defects)
 def test_more_defects_are_never_fewer_points(found, more):
-    before, after = points_by_metre(found), points_by_metre(found + more)
+    before, after = points_by_unit(found), points_by_unit(found + more)
     assert all(after[metre] >= points for metre, points in before.items())
 
 
@@ -75,12 +75,12 @@ def test_a_longer_defect_is_never_fewer_points(found, longer_mm, data):
     place = data.draw(st.integers(0, len(found) - 1))
     grown = [*found]
     grown[place] = replace(grown[place], end_m=grown[place].end_m + longer_mm / 1000)
-    assert sum(points_by_metre(grown).values()) >= sum(points_by_metre(found).values())
+    assert sum(points_by_unit(grown).values()) >= sum(points_by_unit(found).values())
 
 
 @given(defects)
 def test_a_metre_is_charged_at_most_four(found):
-    assert all(1 <= points <= 4 for points in points_by_metre(found).values())
+    assert all(1 <= points <= 4 for points in points_by_unit(found).values())
 
 
 def test_points_per_100_square_metres():
@@ -95,7 +95,7 @@ def test_unknown_where_width_or_length_is_not_known(inspected_m, width_mm):
 
 @given(defects)
 def test_the_total_is_the_sum_over_metres(found):
-    assert total_points(found) == sum(points_by_metre(found).values())
+    assert total_points(found) == sum(points_by_unit(found).values())
 
 
 def test_a_defect_of_absurd_length_is_graded_at_once():

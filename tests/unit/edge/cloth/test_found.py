@@ -18,7 +18,7 @@ from edge.cloth.coverage import Coverage
 from edge.cloth.defects import ClothDefect
 from edge.cloth.found import DefectsFound
 from edge.cloth.gaps import GapList
-from edge.cloth.grading import points_by_metre
+from edge.cloth.grading import points_by_unit
 from edge.roll.reading import read_roll
 from edge.roll.recorder import RollRecorder
 from edge.roll.values import RollHead
@@ -39,7 +39,7 @@ def test_counts_and_points_are_those_of_all_whatever_is_kept(parts, most_kept):
     assert len(found) == len(everything)
     assert list(found) == everything[-most_kept:]
     assert found.forgotten == max(0, len(everything) - most_kept)
-    assert found.points == sum(points_by_metre(everything).values())
+    assert found.points == sum(points_by_unit(everything).values())
     assert sum(found.by_class.values()) == len(everything)
 
 

@@ -44,6 +44,7 @@ def test_the_help_of_edge_run_fits_one_screen():
 FLAGS = inspect.signature(run_cli.edge_run).parameters.keys()
 TABLES = {
     "articles": "[articles.NAME]",
+    "buyers": "[buyers.NAME]",
     "cameras": "[cameras.NAME]",
     "grade_limits": "[grade_limits]",
     "machine": "[machine]",

@@ -21,7 +21,7 @@ from edge.core.errors import MissingPackageError, OutputError, RecordError
 from edge.roll import pdf
 from edge.roll.compose import document_of
 from edge.roll.contents import DefectRow, GapRow, Roll
-from edge.roll.cuts import PieceRequest, inspected_by_metre, suggest_cuts
+from edge.roll.cuts import PieceRequest, inspected_between, suggest_cuts
 from edge.roll.drawing import draw_map, row_length_m
 from edge.roll.export import as_csv, as_json_lines
 from edge.roll.images import cut_image
@@ -178,7 +178,7 @@ def test_what_was_not_seen_is_part_of_no_piece():
     pieces = suggest_cuts(roll_of(gaps=gaps), 5, 0)
     assert places(pieces) == [(0, 10), (13, 30)]
     assert pieces[1].inspected_m2 == pytest.approx(17 - 0.2 - 0.2)
-    assert inspected_by_metre(roll_of(gaps=gaps))[9:15] == pytest.approx([1, 0.4, 0, 0, 0.8, 1])
+    assert inspected_between(roll_of(gaps=gaps), range(31))[9:15] == pytest.approx([1, 0.4, 0, 0, 0.8, 1])
 
 
 @pytest.mark.parametrize(
