@@ -30,7 +30,7 @@ from edge.simulator.ground_truth import PlantedDefect
 from edge.simulator.options import parse_loom_options
 
 ARTICLE = "weave=plain,warp_pitch_px=4,weft_pitch_px=4,mean_grey=120"
-CLOTHS = {"its article": f"{ARTICLE},", "any cloth": ""}
+CLOTHS = {"its article": f"{ARTICLE},", "any cloth": "", "any cloth, woven": "look=woven,"}
 ROLL = "width_px=2048,length_m=8,defects_per_m=3"
 CALIBRATION_SEEDS = range(5001, 5011)
 JUDGING_SEEDS = range(6001, 6007)

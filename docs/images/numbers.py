@@ -1,4 +1,4 @@
-"""Write the numbers of the README anew from the benchmarks that measured them.
+"""Write the numbers of the README from the benchmarks that measured them.
 
 Usage: python docs/images/numbers.py
 """

@@ -16,6 +16,7 @@ from distill.commands.distill_cli import app
 from distill.commands.slim import app as slim
 from distill.core.run_folder import RunFolder
 from distill.detector.build import build_module
+from distill.evaluation.scorecard import SCORECARD_NAME, ScorecardRow, ancestry_of, append_row
 from distill.settings.shipped import SHIPPED_CHECKPOINT, checkpoint_named
 from distill.training.starting_point import shipped_thresholds
 from distill.training.taking_weights import per_class_tensors, take_weights
@@ -151,6 +152,25 @@ def test_slim_halves_a_checkpoint_and_changes_next_to_nothing(tmp_path):
             load_detector(tmp_path / f"{name}.pt").module(tile)[0] for name in ("small", "best")
         )
     torch.testing.assert_close(ours[:, 4:], theirs[:, 4:], atol=0.02, rtol=0)
+
+
+def test_a_small_checkpoint_knows_what_it_was_made_from(tmp_path):
+    best, small = tmp_path / "best.pt", tmp_path / "small.pt"
+    write_checkpoint(best, untrained_checkpoint())
+    for stage, file in (("train", best), ("export", best)):
+        row = ScorecardRow(
+            stage=stage,
+            parameters=7,
+            macs=9,
+            file_size_bytes=1,
+            map50=0.5,
+            checkpoint_digest=file_digest(file),
+        )
+        append_row(tmp_path / SCORECARD_NAME, row)
+    assert CliRunner().invoke(slim, [str(best), str(small)]).exit_code == 0
+    rows = ancestry_of(small)
+    assert [(row.stage, row.map50) for row in rows] == [("train", 0.5), ("float16 weights", None)]
+    assert (rows[1].parameters, rows[1].file_size_bytes) == (7, small.stat().st_size)
 
 
 def test_the_shipped_detector_has_the_thresholds_of_the_shipped_bundle(tmp_path):
