@@ -41,7 +41,7 @@ CASES = [
     ),
     pytest.param(DISTILL, "distill.training.stages.finish", RESUME, id="distill-measures"),
     pytest.param(PRUNE, "distill.prune.planning.plans_of_step", NOTHING, id="prune-plans"),
-    pytest.param(PRUNE, "distill.prune.steps.prune", RESUME, id="prune-has-begun"),
+    pytest.param(PRUNE, "distill.prune.steps.prune", RESUME, id="prune-has-started"),
     pytest.param(
         (*PRUNE[:2], "--macs", "0.7", "--plan-only"),
         "distill.prune.planning.plans_of_step",
@@ -166,7 +166,7 @@ def test_a_command_that_is_ended_says_what_is_kept_and_how_it_goes_on(words, whe
 
 
 @pytest.mark.parametrize(
-    ("words", "where", "said"), [case for case in CASES if case.id in ("prune-has-begun", "export")]
+    ("words", "where", "said"), [case for case in CASES if case.id in ("prune-has-started", "export")]
 )
 def test_ctrl_c_says_the_same(words, where, said, place):
     code, lines = stopped((*words, "--out", "out"), where, signal.SIGINT, place)
