@@ -75,7 +75,7 @@ shipped: $(WORKBENCH_STAMP) ## train the shipped detector again (six hours on tw
 	$(RUN)/python docs/benchmarks/shipped.py runs/shipped --bundle edge/demo_bundle --weights distill/weights/any-cloth.pt
 
 images: $(WORKBENCH_STAMP) ## make images and numbers of README and documentation again, from what ships (needs chromium)
-	for program in draw page page_article roll review numbers; do
+	for program in draw page page_article roll review readme_numbers; do
 	    $(RUN)/python docs/images/$$program.py
 	done
 

@@ -22,6 +22,8 @@ from typing import Any
 from commands import loomsight
 
 from edge.backends.probe import processor_name
+from edge.bundle.opening import demo_bundle_path
+from edge.core.files import file_digest
 
 
 def main() -> None:
@@ -33,6 +35,7 @@ def main() -> None:
     lines = [line for fabric in fabrics for line in looked_at(arguments, fabric)]
     detections.write_text("".join(lines), encoding="utf-8")
     result = {
+        "bundle_sha256": file_digest(demo_bundle_path() / "bundle.json"),
         "processor": processor_name(),
         "rate_per_image": arguments.rate,
         "whole": scored(arguments, detections, lines),

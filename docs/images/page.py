@@ -23,7 +23,7 @@ from edge.cameras.protocol import Frame
 from edge.config.edge import EdgeConfig
 
 LOOM = (
-    "loom:seed=7,width_px=1024,length_m=4,defects_per_m=3,difficulties=obvious+clear,"
+    "loom:seed=16,width_px=1024,length_m=4,defects_per_m=3,difficulties=obvious+clear,"
     "mean_grey=140,live=true,speed_m_min=1.5"
 )
 LOST_BLOCKS = range(20, 24)

@@ -66,15 +66,15 @@ def test_what_the_readme_says_is_found_was_measured_with_the_model_that_ships(na
 
 
 def test_the_numbers_of_the_readme_are_those_of_its_benchmarks():
-    numbers, text = program("numbers"), (ROOT / "README.md").read_text(encoding="utf-8")
+    numbers, text = program("readme_numbers"), (ROOT / "README.md").read_text(encoding="utf-8")
     assert numbers.with_numbers(text) == (text, []), CURE
-    wrong = text.replace("recall **0.954**", "recall **0.99**")
+    wrong = re.sub(r"recall \*\*[0-9.]+", "recall **0.123", text)
     assert wrong != text
     assert numbers.with_numbers(wrong)[0] == text
 
 
 def test_no_number_that_a_mill_asks_for_is_written_by_hand():
-    numbers, text = program("numbers"), (ROOT / "README.md").read_text(encoding="utf-8")
+    numbers, text = program("readme_numbers"), (ROOT / "README.md").read_text(encoding="utf-8")
     known = {numbers.span_of(number, text) for number in numbers.NUMBERS}
     end = text.index("\n## ", text.index("## Five numbers"))
     bold = re.compile(r"(?<=\*\*)\d+(?:\.\d+)?").finditer(text, text.index("## Five numbers"), end)

@@ -1,6 +1,6 @@
 """Write the numbers of the README from the benchmarks that measured them.
 
-Usage: python docs/images/numbers.py
+Usage: python docs/images/readme_numbers.py
 """
 
 from __future__ import annotations
