@@ -123,5 +123,5 @@ def test_the_shipped_bundle_is_made_from_nothing_and_goes_on_after_a_power_cut(t
         again
     )
     assert (tmp_path / "ab").stat().st_mtime_ns == joined
-    assert open_bundle(tmp_path / "bundle").manifest.contract.score_thresholds["drop"] == 0.65
+    assert open_bundle(tmp_path / "bundle").manifest.contract.score_thresholds["drop"] == 0.5
     assert (tmp_path / "weights.pt").stat().st_size < 0.7 * (tmp_path / "run" / "best.pt").stat().st_size
