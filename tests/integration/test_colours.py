@@ -18,7 +18,9 @@ FILES = sorted(
     path
     for folder in FOLDERS
     for path in (ROOT / folder).rglob("*")
-    if path.suffix in (".py", ".js", ".css", ".html", ".svg") and path != PALETTE
+    if path.suffix in (".py", ".js", ".css", ".html", ".svg")
+    and path != PALETTE
+    and path.parent.name != "demo_bundle"  # its page was made by export, with the palette in it
 )
 
 IN_TEXT = re.compile(
