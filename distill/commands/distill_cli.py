@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import shlex
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from distill.commands.given_options import GivenOptions, all_words, given_options
+from distill.commands.given_options import GivenOptions, given_options
 from distill.commands.options import (
     DatasetArgument,
     DeviceChoice,
@@ -137,7 +135,9 @@ def distill(
             stages = _prepared(chosen, data, classes, processes)
             _run_stages(chosen, stages, data, classes, processes)
     if processes.is_first:
-        echo(f"next        {_next_command(chosen, dataset, taxonomy)}")
+        from distill.commands.after_distill import command_after
+
+        echo(f"next        {command_after(folder, settings, given, dataset, taxonomy)}")
 
 
 @dataclass(frozen=True)
@@ -373,33 +373,6 @@ def _print_result(folder: RunFolder, mm_per_px: float | None) -> None:
         print_verdict(verdict, mm_per_px, wide_console())
     words = in_words(verdict) if verdict is not None else since_first_epoch(folder.read_history())
     echo(f"result      {words}")
-
-
-def _next_command(chosen: _Chosen, dataset: Path, taxonomy: Path | None) -> str:
-    """Return the command that comes next: a bundle, or more training where next to nothing is found."""
-    from distill.core.next_command import export_command, longer_command, taxonomy_words
-    from distill.training.comparison import LEAST_MAP50
-    from distill.training.finish import read_summary
-
-    folder, recipe = chosen.folder, chosen.recipe
-    summary = read_summary(folder)
-    if summary.recall is None:  # no defect to be measured by
-        return shlex.join(("loomsight", "labels", "check", str(dataset), *taxonomy_words(taxonomy)))
-    if summary.map50 >= LEAST_MAP50:
-        return export_command(folder.best, dataset, folder.path / "bundle", taxonomy=taxonomy)
-    makes_own_start = recipe.pretraining is not None or recipe.feature_pretraining is not None
-    options = all_words({**_kept_options(folder), **chosen.given})
-    longer = folder.path.with_name(f"{folder.path.name}-longer")
-    start_from = None if makes_own_start else folder.best
-    return longer_command(dataset, options, start_from, 2 * recipe.epochs, longer)
-
-
-def _kept_options(folder: RunFolder) -> GivenOptions:
-    """Return the options that a run was started with; a resumed one need not repeat them."""
-    if not folder.options.is_file():  # of a version that did not write it
-        return {}
-    kept: GivenOptions = json.loads(folder.options.read_bytes())
-    return kept
 
 
 def main() -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from distill.evaluation.scorecard import ScorecardRow
+from distill.training.comparison import LEAST_MAP50
 
 UNPRUNED = "unpruned"
 
@@ -23,6 +24,12 @@ def outcome(rows: Sequence[ScorecardRow], digest: str) -> str:
     points = 100 * (now - was)
     macs = f"{before.macs / 1e9:.3f} -> {after.macs / 1e9:.3f} GMACs (ratio {after.macs / before.macs:.2f})"
     quality = f"mAP50-95 {was:.3f} -> {now:.3f} on the same validation tiles"
+    if (
+        before.map50 is not None
+        and after.map50 is not None
+        and max(before.map50, after.map50) < LEAST_MAP50
+    ):
+        return f"{macs}; {quality}: it found next to nothing before, and does so now. Train it longer first"
     if now >= was:
         return f"{macs}; {quality}: as good as before or better (+{points:.2f} points)"
     return (

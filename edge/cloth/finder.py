@@ -144,6 +144,16 @@ def without_specks(cells: Mask) -> Mask:
     return np.asarray(kept[labels], np.bool_)
 
 
+def cloth_of_single_image(image: Image) -> ClothMask | None:
+    """Find the cloth of an image by itself; None where all of it is to be taken as cloth.
+
+    Args:
+        image: (H, W) grey or (H, W, 3) BGR, uint8.
+    """
+    mask = GrainFinder().find(image)
+    return mask if mask.fraction >= PROOF_FRACTION or (not mask.fraction and is_black(image)) else None
+
+
 class ClothWatch:
     """Look after the cloth of one run.
 

@@ -18,7 +18,7 @@ from edge.cloth.grading import points_after_cuts, points_by_unit
 from edge.roll.contents import Roll
 
 CUTS_PER_M = 10
-"""What must be cut out is cut out in whole decimetres: nearer to a defect nobody cuts."""
+"""What must be cut out is cut out in whole decimetres."""
 
 
 class CutOut(NamedTuple):

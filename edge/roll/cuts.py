@@ -58,7 +58,7 @@ class PieceRequest:
         return self.least_m or roll.rules.least_piece_m or SHORTEST_PIECE_M
 
     def points_for(self, roll: Roll) -> float | None:
-        """Return the limit per 100 square metres; None if nobody set one."""
+        """Return the limit per 100 square metres; None for no limit."""
         for most in (self.most_points, roll.rules.piece_points):
             if most is not None:
                 return most

@@ -14,9 +14,8 @@ from pydantic import Field
 
 from distill.core.value import FiniteValue
 from distill.labels.sets.annotations import Region
-from edge.cloth.finder import PROOF_FRACTION, GrainFinder, is_black
+from edge.cloth.finder import cloth_of_single_image
 from edge.cloth.fusion import score_from_ratio
-from edge.cloth.mask import ClothMask
 from edge.core.counted import of_all
 from edge.core.detections import UNCLASSIFIED
 from edge.core.errors import ConfigError
@@ -124,7 +123,7 @@ class ReferenceAnnotator:
         )
 
     def _view(self, image: Image) -> ReferenceView:
-        mask = _mask_of(image) if self._settings.cloth == "auto" else None
+        mask = cloth_of_single_image(image) if self._settings.cloth == "auto" else None
         self._seen += 1
         self._recognised += mask is not None and mask.fraction > 0
         return view_of(image, mask, None, scale=self._scale, margin_px=self._margin_px)
@@ -148,13 +147,6 @@ class ReferenceAnnotator:
             return TaughtCloth.fit([(view.image, view.is_cloth)], self._trunk)
         except ValueError:  # too little cloth
             return None
-
-
-def _mask_of(image: Image) -> ClothMask | None:
-    """Return where the cloth of an image is, by this image alone; None to take all of it for cloth."""
-    mask = GrainFinder().find(image)
-    is_believed = mask.fraction >= PROOF_FRACTION or (not mask.fraction and is_black(image))
-    return mask if is_believed else None
 
 
 def scale_of(taught_mm: float | None, own_mm: float | None, article: str) -> float:

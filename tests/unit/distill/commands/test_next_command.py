@@ -10,7 +10,6 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-import distill.training.comparison
 from distill.commands import distill_cli, labels_cli, prune_cli, pseudo_label_cli
 from distill.commands.given_options import all_words, given_options
 from distill.core.next_command import export_command, free_place
@@ -81,7 +80,7 @@ def mill(tmp_path, monkeypatch):
 @pytest.fixture
 def asks(monkeypatch):
     """How much a detector must find before a bundle of it comes next."""
-    return lambda map50: monkeypatch.setattr(distill.training.comparison, "LEAST_MAP50", map50)
+    return lambda map50: monkeypatch.setattr("distill.commands.after_distill.LEAST_MAP50", map50)
 
 
 def taxonomy_of(place):
